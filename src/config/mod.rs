@@ -1,0 +1,193 @@
+//! What the operator chose, already validated: nothing past this module asks whether a value makes sense.
+//!
+//! Durations are seconds in the file (`…_s`, fractions allowed) and [`Duration`] here. Every key is explained,
+//! with its unit, its default and the mistake that it prevents, in `config.example.toml`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+use url::Url;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the configuration was read from; errors name it.
+    pub file: PathBuf,
+    /// `[archive]`.
+    pub archive: ArchiveConfig,
+    /// `[state]`.
+    pub state: StateConfig,
+    /// `[queue]`.
+    pub queue: QueueConfig,
+    /// `[[pbx]]`, in the order of the file; ids are unique.
+    pub pbx: Vec<PbxConfig>,
+    /// `[[exclude]]`, in the order of the file; names are unique.
+    pub exclude: Vec<ExclusionRule>,
+}
+
+/// Where recordings go.
+#[derive(Debug, Clone)]
+pub struct ArchiveConfig {
+    /// The root folder of the archive.
+    pub path: PathBuf,
+    /// No ticket is taken while less than this is free.
+    pub free_bytes_min: u64,
+}
+
+/// Where callvault keeps its own memory: `callvault.db`, `lock`, keys.
+#[derive(Debug, Clone)]
+pub struct StateConfig {
+    /// The folder; never on a network filesystem.
+    pub path: PathBuf,
+}
+
+/// Which recording is next, and how failures are repeated.
+#[derive(Debug, Clone)]
+pub struct QueueConfig {
+    /// Which due recording is served first.
+    pub order: QueueOrder,
+    /// Most downloads at one time over all PBXs.
+    pub concurrency_total: usize,
+    /// The longest first wait after a failure; doubles with each further one.
+    pub retry_base: Duration,
+    /// The longest wait between two attempts.
+    pub retry_max: Duration,
+    /// Failures of one reason in a row after which a recording is stuck.
+    pub attempts_max: u32,
+    /// For how long a PBX must say that it lacks a recording before that is final.
+    pub missing_final_after: Duration,
+}
+
+/// Which due recording is served first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueOrder {
+    /// The oldest, which the PBX overwrites first.
+    OldestFirst,
+    /// The newest.
+    NewestFirst,
+}
+
+/// One PBX.
+#[derive(Debug, Clone)]
+pub struct PbxConfig {
+    /// Its name in paths, logs and commands: `[a-z0-9][a-z0-9_-]*`, at most 32 characters.
+    pub id: String,
+    /// Scheme, host and port; no path.
+    pub url: Url,
+    /// The version in the request path, and the error table that goes with it.
+    pub api_version: ApiVersion,
+    /// The version in the path of downloads, if it differs.
+    pub download_api_version: ApiVersion,
+    /// The API user.
+    pub username: String,
+    /// Its password.
+    pub password: SecretString,
+    /// Where the password came from, to name in errors: a file's path, or the configuration file itself.
+    pub password_source: PathBuf,
+    /// The PBX's time zone, if the operator gave it.
+    pub timezone: Option<TimeZone>,
+    /// Most connections to this PBX at one time.
+    pub concurrency: usize,
+    /// SHA-256 of the SubjectPublicKeyInfo of the PBX's certificate: replaces verification by the system's roots.
+    pub tls_pin_sha256: Option<crate::digest::Digest>,
+    /// Sent as `port` at login, only if given: it moves the PBX's event reports to this machine.
+    pub login_port: Option<u16>,
+    /// Sent as `allowedip` with every ticket request, if given.
+    pub allowed_ip: Option<std::net::IpAddr>,
+    /// Every wait and bound towards this PBX.
+    pub limits: PbxLimits,
+    /// A folder whose `*.csv` files are read as CDR besides or instead of the API.
+    pub cdr_folder: Option<PathBuf>,
+    /// Whether the CDR is read over the API.
+    pub cdr_api: bool,
+    /// How an export heads its columns: our column → the file's heading.
+    pub cdr_columns: BTreeMap<String, String>,
+}
+
+/// Every wait and bound towards one PBX.
+#[derive(Debug, Clone)]
+pub struct PbxLimits {
+    /// Longest wait for the connection, TLS included.
+    pub connect_timeout: Duration,
+    /// Longest wait for a reply to begin, and for a JSON reply to end.
+    pub reply_timeout: Duration,
+    /// Longest wait for a CDR reply to begin: the PBX searches its database first.
+    pub cdr_timeout: Duration,
+    /// Longest silence within a body.
+    pub idle_timeout: Duration,
+    /// The slowest transfer tolerated, averaged from its start.
+    pub throughput_bytes_s_min: u64,
+    /// A ticket older than this is not spent.
+    pub ticket_age_max: Duration,
+    /// How long nothing is asked of a PBX that locked us out.
+    pub lockout_wait: Duration,
+    /// How long a command waits for a PBX that is down before it gives up.
+    pub outage_patience: Duration,
+    /// The largest recording accepted.
+    pub recording_bytes_max: u64,
+    /// The largest CDR reply accepted, per reading.
+    pub cdr_bytes_max: u64,
+}
+
+impl Default for PbxLimits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            reply_timeout: Duration::from_secs(30),
+            cdr_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(20),
+            throughput_bytes_s_min: 1024,
+            ticket_age_max: Duration::from_secs(25),
+            lockout_wait: Duration::from_secs(600),
+            outage_patience: Duration::from_secs(30),
+            recording_bytes_max: 2 << 30,
+            cdr_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// The API version of a PBX: the path segment, and the generation whose rules it follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiVersion {
+    /// As it stands in the request path, such as `v1.1.0`.
+    pub segment: String,
+    /// Whose parameter names and error numbers apply.
+    pub generation: Generation,
+}
+
+/// The generations of the S-Series API (`yeastar-api.md` §1, §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// v1.0.x: no CDR download; 20012 and 20014 both mean that a recording is gone.
+    V1_0,
+    /// v1.1.0: CDR by `extid`.
+    V1_1,
+    /// v2.0.0: CDR by `number`.
+    V2,
+    /// A device that speaks the same API under its own version, such as v0.0.1.
+    Compatible,
+}
+
+/// A rule that keeps recordings out of the archive. All the conditions given must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ExclusionRule {
+    /// Its name, stored with every recording that it excludes.
+    pub name: String,
+    /// The PBXs it applies to; empty means all.
+    pub pbx: Vec<String>,
+    /// Extensions on either side of the call; empty means any.
+    pub extension: Vec<String>,
+    /// Call types such as `Internal`; empty means any. Case does not matter.
+    pub direction: Vec<String>,
+    /// DID numbers; empty means any.
+    pub did: Vec<String>,
+    /// Trunk names, on either side; empty means any.
+    pub trunk: Vec<String>,
+    /// Talk time below this many seconds.
+    pub shorter_than_s: Option<u64>,
+    /// Talk time above this many seconds.
+    pub longer_than_s: Option<u64>,
+}
