@@ -3,6 +3,20 @@
 //! Durations are seconds in the file (`…_s`, fractions allowed) and [`Duration`] here. Every key is explained,
 //! with its unit, its default and the mistake that it prevents, in `config.example.toml`.
 
+mod cdr;
+mod document;
+mod exclude;
+mod file;
+mod keys;
+mod password;
+mod pbx;
+mod problem;
+mod section;
+#[cfg(test)]
+mod tests;
+mod value;
+mod version;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +24,11 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use url::Url;
+
+pub use file::Origin;
+pub use keys::nearest;
+pub use problem::{ConfigErrors, Position, Problem};
+pub use version::NotAVersion;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -91,7 +110,7 @@ pub struct PbxConfig {
     pub timezone: Option<TimeZone>,
     /// Most connections to this PBX at one time.
     pub concurrency: usize,
-    /// SHA-256 of the SubjectPublicKeyInfo of the PBX's certificate: replaces verification by the system's roots.
+    /// SHA-256 of the `SubjectPublicKeyInfo` of the PBX's certificate: replaces verification by the system's roots.
     pub tls_pin_sha256: Option<crate::digest::Digest>,
     /// Sent as `port` at login, only if given: it moves the PBX's event reports to this machine.
     pub login_port: Option<u16>,

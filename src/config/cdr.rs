@@ -1,0 +1,77 @@
+//! Where the CDR of a PBX comes from: the keys of `[[pbx]]` that begin with `cdr_`.
+
+use std::collections::BTreeMap;
+
+use super::keys::nearest;
+use super::section::{Section, quotable, wrong};
+use super::{ApiVersion, Generation, value};
+
+/// The columns of the PBX's CDR (`yeastar-api.md` §6.2), which `cdr_columns` maps to an export's headings.
+const CDR_COLUMNS: [&str; 14] = [
+    "callid",
+    "timestart",
+    "callfrom",
+    "callto",
+    "callduraction",
+    "talkduraction",
+    "srctrunkname",
+    "dsttrunkname",
+    "status",
+    "type",
+    "pincode",
+    "recording",
+    "didnumber",
+    "sn",
+];
+
+/// Reads `cdr_api`.
+pub(super) fn over_api(section: &Section<'_>, version: &ApiVersion) -> bool {
+    let default = is_downloadable(version);
+    let wanted = section.switch("cdr_api", default);
+    if wanted && !default {
+        let remedy = "remove the line, and give cdr_folder or `backfill --cdr`";
+        section
+            .reject("cdr_api", wrong(format!("the API {} cannot download the CDR", version.segment), remedy));
+    }
+    wanted
+}
+
+/// Whether this version can download the CDR: v1.0.x cannot (`yeastar-api.md` §6.1), and files serve there.
+pub(super) fn is_downloadable(version: &ApiVersion) -> bool {
+    version.generation != Generation::V1_0
+}
+
+/// Reads `cdr_columns`.
+pub(super) fn columns(section: &Section<'_>) -> BTreeMap<String, String> {
+    let mut columns = BTreeMap::new();
+    let Some(value) = section.get("cdr_columns") else { return columns };
+    let Some(table) = value.get_ref().as_table() else {
+        section.reject("cdr_columns", wrong("must be a table", "write such as { callid = \"Call ID\" }"));
+        return columns;
+    };
+    for (column, heading) in table {
+        let key = format!("cdr_columns.{}", quotable(column.get_ref()));
+        if !CDR_COLUMNS.contains(&column.get_ref().as_ref()) {
+            section.reject_part(&key, heading, wrong("is not a CDR column", column_remedy(column.get_ref())));
+            continue;
+        }
+        match value::text(heading.get_ref()) {
+            Err(wrong) => section.reject_part(&key, heading, wrong),
+            Ok(text) if columns.values().any(|other| other == text) => {
+                let message = "is the heading of another column too";
+                section.reject_part(&key, heading, wrong(message, "give each column its own heading"));
+            }
+            Ok(text) => {
+                columns.insert(column.get_ref().to_string(), text.to_owned());
+            }
+        }
+    }
+    columns
+}
+
+fn column_remedy(column: &str) -> String {
+    match nearest(column, CDR_COLUMNS) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the columns are {}", CDR_COLUMNS.join(", ")),
+    }
+}

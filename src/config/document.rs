@@ -1,0 +1,229 @@
+//! The configuration as a whole: its sections, and what must hold between them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::section::{Reading, Section, Wrong, quotable, wrong};
+use super::{ArchiveConfig, Config, ExclusionRule, PbxConfig, QueueConfig, QueueOrder, StateConfig};
+use super::{exclude, keys, pbx, value};
+
+/// Free space below which no ticket is taken: the largest recording fits.
+const FREE_BYTES_MIN: u64 = 2 << 30;
+
+/// Downloads at one time over all PBXs.
+const CONCURRENCY_TOTAL: u64 = 16;
+
+/// The longest first wait after a failure.
+const RETRY_BASE: Duration = Duration::from_secs(2);
+
+/// The longest wait between two attempts.
+const RETRY_MAX: Duration = Duration::from_secs(3600);
+
+/// Failures of one reason after which a recording is stuck.
+const ATTEMPTS_MAX: u64 = 12;
+
+/// Days for which a PBX must say that it lacks a recording.
+const MISSING_FINAL_AFTER_DAYS: f64 = 3.0;
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            order: QueueOrder::OldestFirst,
+            concurrency_total: usize::try_from(CONCURRENCY_TOTAL).expect("it is small"),
+            retry_base: RETRY_BASE,
+            retry_max: RETRY_MAX,
+            attempts_max: u32::try_from(ATTEMPTS_MAX).expect("it is small"),
+            missing_final_after: days(MISSING_FINAL_AFTER_DAYS),
+        }
+    }
+}
+
+/// Reads the file; nothing if a problem kept a section from being understood.
+pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> {
+    refuse_unknown_sections(root, reading);
+    let archive_section = required("archive", root, reading);
+    let state_section = required("state", root, reading);
+    let archive = archive_section.as_ref().and_then(archive);
+    let state = state_section.as_ref().and_then(state);
+    if let (Some(archive), Some(state), Some(section)) = (&archive, &state, &state_section) {
+        refuse_overlap(&archive.path, &state.path, section);
+    }
+    let queue = single("queue", root, reading).map(|section| queue(&section));
+    let (pbx, ids) = pbxs(root, reading);
+    let exclude = exclusions(root, &ids, reading);
+    Some(Config {
+        file: reading.origin.file.to_owned(),
+        archive: archive?,
+        state: state?,
+        queue: queue.unwrap_or_default(),
+        pbx,
+        exclude,
+    })
+}
+
+fn archive(section: &Section<'_>) -> Option<ArchiveConfig> {
+    let path = section.require("path", "\"/var/lib/callvault/archive\"", value::folder);
+    let free_bytes_min = section.size("free_bytes_min", FREE_BYTES_MIN, 0);
+    Some(ArchiveConfig { path: path?, free_bytes_min })
+}
+
+fn state(section: &Section<'_>) -> Option<StateConfig> {
+    let path = section.require("path", "\"/var/lib/callvault/state\"", value::folder)?;
+    Some(StateConfig { path })
+}
+
+fn queue(section: &Section<'_>) -> QueueConfig {
+    const YEAR_S: f64 = 365.0 * 86_400.0;
+    let total = section.count("concurrency_total", CONCURRENCY_TOTAL, 1..=256);
+    let attempts = section.count("attempts_max", ATTEMPTS_MAX, 1..=1000);
+    let retry_base = section.seconds("retry_base_s", RETRY_BASE, 0.001..=86_400.0);
+    let retry_max = section.seconds("retry_max_s", RETRY_MAX, 0.001..=YEAR_S);
+    if retry_max < retry_base {
+        let message = format!("is less than retry_base_s, {}", retry_base.as_secs_f64());
+        section.reject("retry_max_s", wrong(message, "make it the longer of the two"));
+    }
+    QueueConfig {
+        order: section.read("order", order).unwrap_or(QueueOrder::OldestFirst),
+        concurrency_total: usize::try_from(total).expect("it is at most 256"),
+        retry_base,
+        retry_max,
+        attempts_max: u32::try_from(attempts).expect("it is at most 1000"),
+        missing_final_after: days(section.fraction(
+            "missing_final_after_days",
+            MISSING_FINAL_AFTER_DAYS,
+            0.000_001..=365.0,
+            "days",
+        )),
+    }
+}
+
+fn order(value: &DeValue<'_>) -> Result<QueueOrder, Wrong> {
+    match value::text(value)? {
+        "oldest_first" => Ok(QueueOrder::OldestFirst),
+        "newest_first" => Ok(QueueOrder::NewestFirst),
+        _ => Err(wrong("must be \"oldest_first\" or \"newest_first\"", "write one of them")),
+    }
+}
+
+/// Reads every `[[pbx]]`; also the ids, those of incomplete sections too, for the rules that name them.
+fn pbxs(root: &DeTable<'_>, reading: &Reading<'_>) -> (Vec<PbxConfig>, Vec<String>) {
+    let sections = several("pbx", root, reading);
+    if sections.is_empty() && !root.contains_key("pbx") {
+        reading.note(
+            0,
+            Some("pbx".to_owned()),
+            None,
+            wrong("missing", "add a [[pbx]] section with id, url, username and password_file"),
+        );
+    }
+    let ids = unique(&sections, "id");
+    (sections.iter().filter_map(pbx::read).collect(), ids)
+}
+
+fn exclusions(root: &DeTable<'_>, ids: &[String], reading: &Reading<'_>) -> Vec<ExclusionRule> {
+    let sections = several("exclude", root, reading);
+    unique(&sections, "name");
+    sections.iter().filter_map(|section| exclude::read(section, ids)).collect()
+}
+
+/// The values of `key` over the sections, each of which must have its own.
+fn unique(sections: &[Section<'_>], key: &'static str) -> Vec<String> {
+    let mut seen: Vec<(String, usize)> = Vec::new();
+    for section in sections {
+        let Some(text) = section.get(key).and_then(|value| value.get_ref().as_str()) else { continue };
+        match seen.iter().find(|(other, _)| other == text) {
+            Some((_, line)) => {
+                section.reject(key, wrong(format!("is taken by line {line}"), "choose another"));
+            }
+            None => seen.push((text.to_owned(), section.line(key))),
+        }
+    }
+    seen.into_iter().map(|(text, _)| text).collect()
+}
+
+/// The archive is copied, shared and mounted elsewhere; the state is none of that.
+fn refuse_overlap(archive: &Path, state: &Path, section: &Section<'_>) {
+    // Paths are compared by their components, so that `//` and `/./` do not matter.
+    let relation = if archive == state {
+        "is the folder of the archive"
+    } else if state.starts_with(archive) {
+        "lies inside the archive"
+    } else if archive.starts_with(state) {
+        "holds the archive"
+    } else {
+        return;
+    };
+    section
+        .reject("path", wrong(relation, "give archive and state separate folders, neither inside the other"));
+}
+
+fn refuse_unknown_sections(root: &DeTable<'_>, reading: &Reading<'_>) {
+    for key in root.keys() {
+        let name: &str = key.get_ref();
+        if !keys::SECTIONS.iter().any(|(known, _)| *known == name) {
+            let remedy = keys::remedy_for_unknown(name, "");
+            reading.note(
+                key.span().start,
+                Some(quotable(name)),
+                None,
+                wrong("unknown section or key", remedy),
+            );
+        }
+    }
+}
+
+/// A section that must be there.
+fn required<'a>(name: &'static str, root: &'a DeTable<'a>, reading: &'a Reading<'a>) -> Option<Section<'a>> {
+    if !root.contains_key(name) {
+        let remedy = format!("add {} with path = \"/var/lib/callvault/{name}\"", keys::heading(name));
+        reading.note(0, Some(name.to_owned()), None, wrong("missing", remedy));
+    }
+    single(name, root, reading)
+}
+
+/// A section that stands at most once.
+fn single<'a>(name: &'static str, root: &'a DeTable<'a>, reading: &'a Reading<'a>) -> Option<Section<'a>> {
+    let value = root.get(name)?;
+    let at = value.span().start;
+    if let Some(table) = value.get_ref().as_table() {
+        return Some(Section::open(name, table, at, reading));
+    }
+    let remedy = format!("write {} once, and its keys below", keys::heading(name));
+    reading.note(at, Some(name.to_owned()), None, wrong("must be one section", remedy));
+    None
+}
+
+/// A section that stands any number of times, in the order of the file.
+fn several<'a>(name: &'static str, root: &'a DeTable<'a>, reading: &'a Reading<'a>) -> Vec<Section<'a>> {
+    let Some(value) = root.get(name) else { return Vec::new() };
+    let refuse = |at: usize| {
+        let remedy = format!("write {} above each, and its keys below", keys::heading(name));
+        reading.note(at, Some(name.to_owned()), None, wrong("must be a list of sections", remedy));
+    };
+    let open = |table, at| Section::open(name, table, at, reading);
+    match value.get_ref() {
+        DeValue::Array(list) => {
+            let is_table = |entry: &&Spanned<DeValue<'_>>| entry.get_ref().is_table();
+            list.iter().filter(|entry| !is_table(entry)).for_each(|entry| refuse(entry.span().start));
+            list.iter()
+                .filter_map(|entry| Some(open(entry.get_ref().as_table()?, entry.span().start)))
+                .collect()
+        }
+        // Said once; its keys are looked at all the same.
+        DeValue::Table(table) => {
+            refuse(value.span().start);
+            vec![open(table, value.span().start)]
+        }
+        _ => {
+            refuse(value.span().start);
+            Vec::new()
+        }
+    }
+}
+
+fn days(days: f64) -> Duration {
+    Duration::from_secs_f64(days * 86_400.0)
+}

@@ -1,0 +1,146 @@
+//! The configuration file: from bytes on disk to a [`Config`], or to everything that is wrong with it.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::problem::{ConfigErrors, Position};
+use super::section::{Reading, wrong};
+use super::{Config, document};
+
+/// The largest configuration file; a larger one is another file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Syntax errors shown: more come from one missing quote.
+const SYNTAX_PROBLEMS_MAX: usize = 10;
+
+/// What a configuration's text does not say itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The path of the file, as errors name it. Relative password files stand beside it.
+    pub file: &'a Path,
+    /// The file's permission bits: a password may only stand where others cannot read it.
+    pub mode: u32,
+    /// `$CREDENTIALS_DIRECTORY`, where password files are looked for first.
+    pub credentials_directory: Option<&'a Path>,
+}
+
+impl Origin<'_> {
+    /// The folder of the file.
+    pub(super) fn folder(&self) -> &Path {
+        // The parent of a bare file name is empty, which joins to the current folder.
+        self.file.parent().unwrap_or(Path::new(""))
+    }
+}
+
+impl Config {
+    /// Reads the configuration file at `path` and the password files that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once; with one sentence if the file as a whole cannot be read.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let (text, mode) = read_file(path)?;
+        let credentials_directory = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty());
+        let credentials_directory = credentials_directory.map(PathBuf::from);
+        let origin = Origin { file: path, mode, credentials_directory: credentials_directory.as_deref() };
+        Self::parse(&text, &origin)
+    }
+
+    /// Reads a configuration from its text; nothing but password files is read besides.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once, in the order of the text.
+    pub fn parse(text: &str, origin: &Origin<'_>) -> Result<Self, ConfigErrors> {
+        // Editors on Windows put a byte order mark first.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let reading = Reading::new(text, origin);
+        let (root, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            note_syntax(&reading, &errors);
+            return Err(ConfigErrors::of_syntax(reading.into_problems()));
+        }
+        let config = document::read(root.get_ref(), &reading);
+        let problems = reading.into_problems();
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(ConfigErrors::of(problems)),
+        }
+    }
+}
+
+/// Notes the first syntax error of each line; the others of a line follow from it.
+fn note_syntax(reading: &Reading<'_>, errors: &[toml::de::Error]) {
+    let mut lines = Vec::new();
+    for error in errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        let line = Position::of(offset, reading.text).line;
+        if lines.contains(&line) || lines.len() == SYNTAX_PROBLEMS_MAX {
+            continue;
+        }
+        lines.push(line);
+        // The parser's message names what it expected, never what stands there, which may be a password.
+        reading.note(
+            offset,
+            None,
+            None,
+            wrong(format!("is not TOML: {}", error.message()), syntax_remedy(error)),
+        );
+    }
+}
+
+fn syntax_remedy(error: &toml::de::Error) -> &'static str {
+    match error.message() {
+        message if message.contains("duplicate key") => {
+            "keep one of the two; a further PBX begins with [[pbx]]"
+        }
+        _ => "write key = value, with text in double quotes",
+    }
+}
+
+/// Reads the text of the file and its permission bits.
+fn read_file(path: &Path) -> Result<(String, u32), ConfigErrors> {
+    let unreadable = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => {
+            let remedy = "copy config.example.toml there and edit it, or name another file with --config";
+            ConfigErrors::of_file(path, "there is no such file", remedy)
+        }
+        _ => ConfigErrors::of_file(
+            path,
+            format!("cannot be read ({})", reason(&error)),
+            "let the user that callvault runs as read it, or name another file with --config",
+        ),
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(ConfigErrors::of_file(path, "is a folder", "name the file in it with --config"));
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let message = format!("is larger than {} KiB, so it is no configuration", FILE_BYTES_MAX / 1024);
+        return Err(ConfigErrors::of_file(path, message, "name the right file with --config"));
+    }
+    Ok((decode(bytes, path)?, metadata.permissions().mode() & 0o777))
+}
+
+fn decode(bytes: Vec<u8>, path: &Path) -> Result<String, ConfigErrors> {
+    let is_utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]);
+    if !is_utf16 && bytes.contains(&0) {
+        return Err(ConfigErrors::of_file(path, "is binary", "name the right file with --config"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
+        let message = if is_utf16 { "is UTF-16".to_owned() } else { format!("is not UTF-8 on line {line}") };
+        ConfigErrors::of_file(path, message, "save it as UTF-8")
+    })
+}
+
+/// What the system says, without Rust's addition of the number.
+pub(super) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}

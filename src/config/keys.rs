@@ -1,0 +1,154 @@
+//! The keys that a configuration may hold, and the search for the one that a wrong key meant.
+
+/// Every section with its keys, in the order of `config.example.toml`.
+pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
+    ("archive", &["path", "free_bytes_min"]),
+    ("state", &["path"]),
+    (
+        "queue",
+        &[
+            "order",
+            "concurrency_total",
+            "retry_base_s",
+            "retry_max_s",
+            "attempts_max",
+            "missing_final_after_days",
+        ],
+    ),
+    (
+        "pbx",
+        &[
+            "id",
+            "url",
+            "api_version",
+            "download_api_version",
+            "username",
+            "password_file",
+            "password",
+            "timezone",
+            "concurrency",
+            "allow_plain_http",
+            "tls_pin_sha256",
+            "login_port",
+            "allowed_ip",
+            "connect_timeout_s",
+            "reply_timeout_s",
+            "cdr_timeout_s",
+            "idle_timeout_s",
+            "throughput_bytes_s_min",
+            "ticket_age_max_s",
+            "lockout_wait_s",
+            "outage_patience_s",
+            "recording_bytes_max",
+            "cdr_bytes_max",
+            "cdr_api",
+            "cdr_folder",
+            "cdr_columns",
+        ],
+    ),
+    (
+        "exclude",
+        &["name", "pbx", "extension", "direction", "did", "trunk", "shorter_than_s", "longer_than_s"],
+    ),
+];
+
+/// How alike two words must be (0 to 1) before one is offered for the other.
+const LIKENESS_MIN: f64 = 0.75;
+
+/// The keys of `section`, which must be one of [`SECTIONS`].
+pub(super) fn of(section: &str) -> &'static [&'static str] {
+    SECTIONS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+}
+
+/// How a section's heading is written: `[queue]`, `[[pbx]]`.
+pub(super) fn heading(section: &str) -> String {
+    match section {
+        "pbx" | "exclude" => format!("[[{section}]]"),
+        _ => format!("[{section}]"),
+    }
+}
+
+/// The candidate most like `word`, if any is like it. Case and `-` for `_` do not matter.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase().replace('-', "_");
+    let likeness = |candidate: &str| strsim::jaro_winkler(&word, &candidate.to_lowercase());
+    candidates
+        .into_iter()
+        .map(|candidate| (likeness(candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// What to do about a key that `section` does not have; `""` is the top of the file.
+pub(super) fn remedy_for_unknown(key: &str, section: &str) -> String {
+    let known = of(section);
+    let elsewhere = SECTIONS.iter().find(|(name, keys)| *name != section && keys.contains(&key));
+    if let Some((name, _)) = elsewhere {
+        return format!("`{key}` belongs below {}", heading(name));
+    }
+    let names = SECTIONS.iter().map(|(name, _)| *name);
+    if section.is_empty() {
+        return match nearest(key, names) {
+            Some(name) => format!("did you mean {}?", heading(name)),
+            None => "the sections are [archive], [state], [queue], [[pbx]] and [[exclude]]".to_owned(),
+        };
+    }
+    match nearest(key, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("remove it; {} knows {}", heading(section), known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_found_or_none() {
+        let table = [
+            ("concurency", Some("concurrency")),
+            ("Idle-Timeout", Some("idle_timeout_s")),
+            ("passwort_file", Some("password_file")),
+            ("user", Some("username")),
+            ("zzz", None),
+            ("", None),
+        ];
+        for (word, expected) in table {
+            assert_eq!(nearest(word, of("pbx").iter().copied()), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_section_is_sent_there() {
+        assert_eq!(
+            remedy_for_unknown("concurrency_total", "pbx"),
+            "`concurrency_total` belongs below [queue]"
+        );
+        assert_eq!(remedy_for_unknown("archiv", ""), "did you mean [archive]?");
+    }
+
+    #[test]
+    fn the_example_explains_every_key_and_no_other() {
+        let example = include_str!("../../config.example.toml");
+        let mut section = "";
+        let mut found: Vec<(&str, &str)> = Vec::new();
+        for line in example.lines().map(|line| line.trim_start_matches("# ")) {
+            if line.starts_with('[') {
+                section = line.trim_matches(['[', ']']);
+            } else if let Some((key, _)) = line.split_once(" = ")
+                && !key.contains(' ')
+            {
+                found.push((section, key));
+            }
+        }
+        for (section, key) in &found {
+            assert!(of(section).contains(key), "{section}.{key} is not known");
+        }
+        for (section, known) in SECTIONS {
+            for key in known {
+                assert!(found.contains(&(section, key)), "{section}.{key} is not in the example");
+            }
+        }
+    }
+}

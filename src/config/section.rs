@@ -1,0 +1,249 @@
+//! One section of the configuration file, read key by key. A wrong value is noted, and the reading goes on.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::file::Origin;
+use super::problem::{Position, Problem};
+use super::{keys, value};
+
+/// The longest part of a value that an error quotes, in characters.
+const VALUE_CHARS_MAX: usize = 80;
+
+/// What is wrong with a value, and what to do about it.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    message: String,
+    remedy: String,
+}
+
+/// Makes a [`Wrong`].
+pub(super) fn wrong(message: impl Into<String>, remedy: impl Into<String>) -> Wrong {
+    Wrong { message: message.into(), remedy: remedy.into() }
+}
+
+/// One reading of a configuration file: its text, where it came from, and what was found wrong so far.
+pub(super) struct Reading<'a> {
+    pub(super) text: &'a str,
+    pub(super) origin: &'a Origin<'a>,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl<'a> Reading<'a> {
+    /// Begins to read `text`.
+    pub(super) fn new(text: &'a str, origin: &'a Origin<'a>) -> Self {
+        Self { text, origin, problems: RefCell::default() }
+    }
+
+    /// Notes a problem at a byte of the text.
+    pub(super) fn note(&self, offset: usize, key: Option<String>, value: Option<String>, wrong: Wrong) {
+        self.problems.borrow_mut().push(Problem {
+            file: self.origin.file.display().to_string(),
+            position: Some(Position::of(offset, self.text)),
+            key,
+            value,
+            message: wrong.message,
+            remedy: wrong.remedy,
+        });
+    }
+
+    /// Everything noted.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems.into_inner()
+    }
+}
+
+/// One table of the file. Every method that reads a key notes what is wrong with it.
+pub(super) struct Section<'a> {
+    /// As it stands in its heading.
+    name: &'static str,
+    table: &'a DeTable<'a>,
+    /// The byte at which the table begins.
+    offset: usize,
+    pub(super) reading: &'a Reading<'a>,
+}
+
+impl<'a> Section<'a> {
+    /// Opens a table, and notes the keys that nobody knows.
+    pub(super) fn open(
+        name: &'static str,
+        table: &'a DeTable<'a>,
+        offset: usize,
+        reading: &'a Reading<'a>,
+    ) -> Self {
+        let section = Self { name, table, offset, reading };
+        let known = keys::of(name);
+        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+            let remedy = keys::remedy_for_unknown(key.get_ref(), name);
+            // Never with its value: it may be a password under a misspelt key.
+            let label = section.label(&quotable(key.get_ref()));
+            reading.note(key.span().start, Some(label), None, wrong("unknown key", remedy));
+        }
+        section
+    }
+
+    /// Whether the key is there.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Whether `key` is all that is there, known or not.
+    pub(super) fn has_at_most(&self, key: &str) -> bool {
+        self.table.keys().all(|other| other.get_ref() == key)
+    }
+
+    /// Reads an optional key; nothing if it is absent or wrong.
+    pub(super) fn read<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&'a DeValue<'a>) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        match parse(self.get(key)?.get_ref()) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.reject(key, wrong);
+                None
+            }
+        }
+    }
+
+    /// Reads a key that must be there; `example` shows how to write it.
+    pub(super) fn require<T>(
+        &self,
+        key: &'static str,
+        example: &str,
+        parse: impl FnOnce(&'a DeValue<'a>) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.miss(key, wrong("missing", format!("add {key} = {example}")));
+        }
+        self.read(key, parse)
+    }
+
+    /// Reads a whole number within `range`.
+    pub(super) fn count(&self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let parsed = self.read(key, |value| value::whole(value, &range).map_err(or_default(default)));
+        parsed.unwrap_or(default)
+    }
+
+    /// Reads a duration in seconds within `range`.
+    pub(super) fn seconds(
+        &self,
+        key: &'static str,
+        default: Duration,
+        range: RangeInclusive<f64>,
+    ) -> Duration {
+        Duration::from_secs_f64(self.fraction(key, default.as_secs_f64(), range, "seconds"))
+    }
+
+    /// Reads a number of some unit, with or without a fraction, within `range`.
+    pub(super) fn fraction(
+        &self,
+        key: &'static str,
+        default: f64,
+        range: RangeInclusive<f64>,
+        unit: &str,
+    ) -> f64 {
+        let parsed = self.read(key, |value| value::number(value, &range, unit).map_err(or_default(default)));
+        parsed.unwrap_or(default)
+    }
+
+    /// Reads a number of bytes of at least `min`.
+    pub(super) fn size(&self, key: &'static str, default: u64, min: u64) -> u64 {
+        self.read(key, |value| value::size(value, min).map_err(or_default(default))).unwrap_or(default)
+    }
+
+    /// Reads `true` or `false`.
+    pub(super) fn switch(&self, key: &'static str, default: bool) -> bool {
+        self.read(key, |value| value::boolean(value).map_err(or_default(default))).unwrap_or(default)
+    }
+
+    /// Notes that the value of a key is wrong.
+    pub(super) fn reject(&self, key: &'static str, wrong: Wrong) {
+        match self.get(key) {
+            Some(value) => {
+                let shown = self.shown(key, value);
+                self.reading.note(value.span().start, Some(self.label(key)), shown, wrong);
+            }
+            None => self.miss(key, wrong),
+        }
+    }
+
+    /// Notes that one part of the value of a key is wrong: an entry of a list or of a table.
+    pub(super) fn reject_part(&self, key: &str, part: &Spanned<DeValue<'a>>, wrong: Wrong) {
+        let shown = self.shown(key, part);
+        self.reading.note(part.span().start, Some(self.label(key)), shown, wrong);
+    }
+
+    /// Notes something about the section that no single key is to blame for.
+    pub(super) fn reject_whole(&self, wrong: Wrong) {
+        self.reading.note(self.offset, Some(self.name.to_owned()), None, wrong);
+    }
+
+    /// Notes something about a key that is absent.
+    pub(super) fn miss(&self, key: &str, wrong: Wrong) {
+        self.reading.note(self.offset, Some(self.label(key)), None, wrong);
+    }
+
+    /// The line at which the value of a key stands, or else the section.
+    pub(super) fn line(&self, key: &'static str) -> usize {
+        let offset = self.get(key).map_or(self.offset, |value| value.span().start);
+        Position::of(offset, self.reading.text).line
+    }
+
+    /// The value of a key, wherever it stands.
+    pub(super) fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        debug_assert!(keys::of(self.name).contains(&key), "{key} is not a known key of {}", self.name);
+        self.table.get(key)
+    }
+
+    fn label(&self, key: &str) -> String {
+        format!("{}.{key}", self.name)
+    }
+
+    /// The value as the file has it, unless it may hold a secret.
+    fn shown(&self, key: &str, value: &Spanned<DeValue<'a>>) -> Option<String> {
+        let source = &self.reading.text[value.span()];
+        let is_secret = match key {
+            "password" => true,
+            // Credentials in a URL, or a token in its query.
+            "url" => source.contains(['@', '?', '#']),
+            // A whole list or table is too long to help, and may hold anything.
+            _ => matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_)),
+        };
+        (!is_secret).then(|| quotable(source))
+    }
+}
+
+/// Ends the remedy with the way out that every key with a default has.
+fn or_default(default: impl fmt::Display) -> impl FnOnce(Wrong) -> Wrong {
+    move |wrong| Wrong {
+        remedy: format!("{}, or remove the line for the default, {default}", wrong.remedy),
+        ..wrong
+    }
+}
+
+/// The text on one line, of bounded length, without anything that could play tricks on a terminal.
+pub(super) fn quotable(text: &str) -> String {
+    let mut shown: String = text.chars().take(VALUE_CHARS_MAX).flat_map(quotable_char).collect();
+    if text.chars().nth(VALUE_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn quotable_char(character: char) -> Box<dyn Iterator<Item = char>> {
+    // Marks that change the direction of text could make a key look like another one.
+    let is_direction =
+        matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if character.is_control() || is_direction {
+        Box::new(character.escape_default())
+    } else {
+        Box::new(std::iter::once(character))
+    }
+}
