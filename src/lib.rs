@@ -1,6 +1,14 @@
 //! callvault archives every call recording of a PBX, and can prove it.
 
+pub mod calls;
+pub mod catalog;
 pub mod clock;
 pub mod config;
+/// Opens SQLite and writes it through one task.
+pub mod db;
 pub mod digest;
+pub mod findings;
+pub mod fleet;
+pub mod ledger;
+pub mod queue;
 pub mod recording;

@@ -1,0 +1,13 @@
+-- Things that are wrong or odd and that a person should know of. Each is kept once and counted.
+create table findings (
+    id integer primary key,
+    kind text not null,
+    pbx text,
+    -- What it concerns: a file and line, a day, a recording's name made printable.
+    subject text not null,
+    detail text not null,
+    first_seen_at_ms integer not null,
+    last_seen_at_ms integer not null,
+    count integer not null default 1,
+    unique (kind, pbx, subject)
+) strict;

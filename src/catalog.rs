@@ -1,0 +1,224 @@
+//! The catalog: what the archive holds. All SQL on `archived_files`, `day_files` and `day_folders`.
+//!
+//! Append-only: a row is a promise that the file is on disk under its final name with these bytes.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use crate::digest::Digest;
+
+/// A file as the catalog takes it, durable already.
+#[derive(Debug, Clone)]
+pub struct CatalogEntry {
+    /// The recording that it is the audio of.
+    pub recording_id: i64,
+    /// Relative to the archive's root.
+    pub path: String,
+    /// Size of the audio file.
+    pub size_bytes: u64,
+    /// SHA-256 of the audio file.
+    pub sha256: Digest,
+    /// SHA-256 of its sidecar.
+    pub sidecar_sha256: Digest,
+    /// What the audio is encoded as.
+    pub format: &'static str,
+    /// How long it plays, if its header tells.
+    pub duration_ms: Option<u64>,
+    /// What is odd about it.
+    pub suspect: Vec<&'static str>,
+    /// Whether it is the second file of its recording.
+    pub conflict: bool,
+}
+
+/// Appends a file to the catalog, and marks its day folder's sums as behind.
+pub async fn record(
+    tx: &mut SqliteConnection,
+    file: &CatalogEntry,
+    ledger_number: i64,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let folder = folder_of(&file.path);
+    sqlx::query(
+        "insert into archived_files (recording_id, path, folder, size_bytes, sha256, sidecar_sha256, format,
+             duration_ms, suspect, conflict, archived_at_ms, ledger_number)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(file.recording_id)
+    .bind(&file.path)
+    .bind(folder)
+    .bind(i64::try_from(file.size_bytes)?)
+    .bind(&file.sha256.as_bytes()[..])
+    .bind(&file.sidecar_sha256.as_bytes()[..])
+    .bind(file.format)
+    .bind(file.duration_ms.map(i64::try_from).transpose()?)
+    .bind(file.suspect.join(","))
+    .bind(file.conflict)
+    .bind(now.as_millisecond())
+    .bind(ledger_number)
+    .execute(&mut *tx)
+    .await
+    .with_context(|| format!("recording {} in the catalog", file.path))?;
+    touch_folder(tx, folder).await
+}
+
+/// The folder part of a path relative to the archive's root.
+pub fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// The first content kept of a recording: what a second fetch is compared with.
+pub async fn first_content(
+    db: &mut SqliteConnection,
+    recording_id: i64,
+) -> anyhow::Result<Option<(String, Digest)>> {
+    let row: Option<(String, Vec<u8>)> =
+        sqlx::query_as("select path, sha256 from archived_files where recording_id = ? order by id limit 1")
+            .bind(recording_id)
+            .fetch_optional(db)
+            .await
+            .context("looking up an archived file")?;
+    row.map(|(path, sha256)| Ok((path, Digest::try_from(&sha256[..])?))).transpose()
+}
+
+/// Whether the catalog names `path`: a file there that it does not name is an orphan of a crash.
+pub async fn names(db: &mut SqliteConnection, path: &str) -> anyhow::Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from archived_files where path = ?)")
+        .bind(path)
+        .fetch_one(db)
+        .await
+        .context("looking up a path in the catalog")
+}
+
+/// Whether the catalog holds any file of `pbx`.
+pub async fn has_files(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select 1 from archived_files join recordings on recordings.id = recording_id
+         where pbx = ?)",
+    )
+    .bind(pbx)
+    .fetch_one(db)
+    .await
+    .context("looking for archived files")
+}
+
+/// Records a `calls-<n>.jsonl` that is durable on disk, and marks the folder's sums as behind.
+pub async fn record_day_file(tx: &mut SqliteConnection, path: &str, sha256: &Digest) -> anyhow::Result<()> {
+    let folder = folder_of(path);
+    sqlx::query("insert into day_files (path, folder, sha256) values (?, ?, ?) on conflict do nothing")
+        .bind(path)
+        .bind(folder)
+        .bind(&sha256.as_bytes()[..])
+        .execute(&mut *tx)
+        .await
+        .with_context(|| format!("recording {path} in the catalog"))?;
+    touch_folder(tx, folder).await
+}
+
+async fn touch_folder(tx: &mut SqliteConnection, folder: &str) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into day_folders (folder, changed) values (?, 1)
+         on conflict (folder) do update set changed = changed + 1",
+    )
+    .bind(folder)
+    .execute(tx)
+    .await
+    .context("marking a day folder")?;
+    Ok(())
+}
+
+/// A folder whose `SHA256SUMS` lags behind, and the count of changes to confirm once it is written.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct FolderBehind {
+    /// Relative to the archive's root.
+    pub folder: String,
+    /// The count that [`sums_written`] confirms.
+    pub changed: i64,
+}
+
+/// The folders whose sums lag behind.
+pub async fn folders_behind(db: &mut SqliteConnection) -> anyhow::Result<Vec<FolderBehind>> {
+    sqlx::query_as("select folder, changed from day_folders where changed > written order by folder")
+        .fetch_all(db)
+        .await
+        .context("listing day folders whose sums are behind")
+}
+
+/// Everything that the sums of `folder` list: file name and hash, in no order.
+pub async fn sums_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<Vec<(String, Digest)>> {
+    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+        "select path, sha256 from archived_files where folder = ?1
+         union all select path || '.json', sidecar_sha256 from archived_files where folder = ?1
+         union all select path, sha256 from day_files where folder = ?1",
+    )
+    .bind(folder)
+    .fetch_all(db)
+    .await
+    .with_context(|| format!("listing the files of {folder}"))?;
+    rows.into_iter()
+        .map(|(path, sha256)| {
+            let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).to_owned();
+            Ok((name, Digest::try_from(&sha256[..])?))
+        })
+        .collect()
+}
+
+/// Notes that the sums of a folder hold all the changes that it counted when they were read.
+pub async fn sums_written(tx: &mut SqliteConnection, behind: &FolderBehind) -> anyhow::Result<()> {
+    sqlx::query("update day_folders set written = max(written, ?) where folder = ?")
+        .bind(behind.changed)
+        .bind(&behind.folder)
+        .execute(tx)
+        .await
+        .context("noting that sums were written")?;
+    Ok(())
+}
+
+/// What a range of days holds: files, bytes, and suspects by reason.
+#[derive(Debug, Clone, Default)]
+pub struct Holdings {
+    /// Archived files.
+    pub files: i64,
+    /// Their size together.
+    pub bytes: i64,
+    /// Files with something odd, by what is odd.
+    pub suspects: Vec<(String, i64)>,
+}
+
+/// Sums up what is archived of `pbx` within `days` (both ends included; all if `None`).
+pub async fn holdings(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: Option<&(String, String)>,
+) -> anyhow::Result<Holdings> {
+    let (files, bytes) = of_range("count(*), coalesce(sum(size_bytes), 0)", pbx, days, "")
+        .build_query_as()
+        .fetch_one(&mut *db)
+        .await
+        .context("summing up the catalog")?;
+    let suspects =
+        of_range("suspect, count(*)", pbx, days, " and suspect <> '' group by suspect order by suspect")
+            .build_query_as()
+            .fetch_all(db)
+            .await
+            .context("counting suspects")?;
+    Ok(Holdings { files, bytes, suspects })
+}
+
+fn of_range(
+    columns: &'static str,
+    pbx: &str,
+    days: Option<&(String, String)>,
+    end: &'static str,
+) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("select ");
+    query.push(columns).push(
+        " from archived_files join recordings on recordings.id = archived_files.recording_id where pbx = ",
+    );
+    query.push_bind(pbx.to_owned());
+    if let Some((from, to)) = days {
+        query.push(" and day between ").push_bind(from.clone()).push(" and ").push_bind(to.clone());
+    }
+    query.push(end);
+    query
+}

@@ -1,0 +1,220 @@
+//! The database: opened here, written by one task, read beside it.
+//!
+//! SQLite in WAL mode with `synchronous = FULL`: with NORMAL, a power cut lost a quarter of the work already
+//! acknowledged. One task owns the one writing connection. It runs each unit of work in a savepoint of its own and
+//! commits as soon as nobody else is waiting, so that units that arrive together share one fsync. A unit is answered
+//! after COMMIT, never before.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Units of work that may share one commit, and for how long one is held open for them.
+const UNITS_PER_COMMIT_MAX: usize = 64;
+const COMMIT_DELAY_MAX: Duration = Duration::from_millis(5);
+/// Waiting units beyond which writers are held back.
+const QUEUE_LENGTH: usize = 256;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Older versions of SQLite can corrupt a WAL database that is checkpointed while it is written.
+const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+
+/// The database file of a state directory.
+pub fn database_file(state: &Path) -> PathBuf {
+    state.join("callvault.db")
+}
+
+/// The database cannot go on: a commit or an I/O operation failed. The process must start again.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "database: {0}; nothing that was acknowledged is lost: free space or mend the disk, then start again"
+)]
+pub struct DatabaseFailed(String);
+
+/// The open database.
+#[derive(Debug, Clone)]
+pub struct Db {
+    writer: mpsc::Sender<Unit>,
+    readers: SqlitePool,
+}
+
+type Unit = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Done> + Send>;
+
+/// What a unit left behind: whether its savepoint is kept, and the answer to give once the commit's fate is known.
+struct Done {
+    failure: Option<DatabaseFailed>,
+    keep: bool,
+    answer: Box<dyn FnOnce(Result<(), DatabaseFailed>) + Send>,
+}
+
+impl Db {
+    /// Opens and migrates the database in `state`, and starts the writer.
+    ///
+    /// The caller holds the lock on `state`: a process without it must not migrate.
+    pub async fn open(state: &Path) -> anyhow::Result<Self> {
+        let file = database_file(state);
+        // Switching to WAL needs the file to itself; readers come after.
+        let mut writer = options(&file)
+            .create_if_missing(true)
+            .connect()
+            .await
+            .with_context(|| format!("opening the database {}", file.display()))?;
+        check_settings(&mut writer).await?;
+        sqlx::migrate!().run(&mut writer).await.with_context(|| {
+            format!("{} was written by another version of callvault; use that or a newer one", file.display())
+        })?;
+        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+        tokio::spawn(write_units(writer, receiver));
+        Ok(Self { writer: sender, readers: readers(&file).await? })
+    }
+
+    /// Runs `work` as one unit: all of it is durable when this returns `Ok`, none of it after an error.
+    pub async fn write<T, F>(&self, work: F) -> anyhow::Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, anyhow::Result<T>> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let unit: Unit = Box::new(move |connection| Box::pin(run_unit(work(connection), answer)));
+        if self.writer.send(unit).await.is_err() {
+            bail!(DatabaseFailed("the writer has stopped".into()));
+        }
+        answered.await.unwrap_or_else(|_| Err(DatabaseFailed("the writer has stopped".into()).into()))
+    }
+
+    /// A connection to read with. What it reads may be older than the last write by a moment.
+    pub async fn read(&self) -> anyhow::Result<sqlx::pool::PoolConnection<sqlx::Sqlite>> {
+        self.readers.acquire().await.context("waiting for a database connection")
+    }
+}
+
+/// Opens the database for reading only, beside whoever holds the lock. `None` if there is no database yet.
+pub async fn open_read_only(state: &Path) -> anyhow::Result<Option<SqlitePool>> {
+    let file = database_file(state);
+    if !file.exists() {
+        return Ok(None);
+    }
+    readers(&file).await.map(Some)
+}
+
+fn options(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .pragma("journal_size_limit", "67108864")
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+}
+
+async fn readers(file: &Path) -> anyhow::Result<SqlitePool> {
+    SqlitePoolOptions::new()
+        .max_connections(3)
+        .connect_with(options(file).pragma("query_only", "ON"))
+        .await
+        .with_context(|| format!("opening the database {} for reading", file.display()))
+}
+
+/// Asserts what the promises rest on, rather than trusting that a setting was applied.
+async fn check_settings(connection: &mut SqliteConnection) -> anyhow::Result<()> {
+    let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&mut *connection).await?;
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    if (next(), next(), next()) < SQLITE_VERSION_MIN {
+        bail!("SQLite {version} can corrupt its write-ahead log; callvault needs 3.51.3 or newer");
+    }
+    let journal: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&mut *connection).await?;
+    let synchronous: i64 = sqlx::query_scalar("pragma synchronous").fetch_one(&mut *connection).await?;
+    if journal != "wal" || synchronous != 2 {
+        bail!(
+            "SQLite runs with journal_mode {journal} and synchronous {synchronous} instead of wal and 2 (FULL)"
+        );
+    }
+    Ok(())
+}
+
+async fn run_unit<T: Send + 'static>(
+    work: BoxFuture<'_, anyhow::Result<T>>,
+    answer: oneshot::Sender<anyhow::Result<T>>,
+) -> Done {
+    match work.await {
+        Ok(value) => Done {
+            failure: None,
+            keep: true,
+            // The asker may be gone; the work stands all the same.
+            answer: Box::new(|commit| drop(answer.send(commit.map(|()| value).map_err(Into::into)))),
+        },
+        Err(error) => {
+            Done { failure: broken(&error), keep: false, answer: Box::new(|_| drop(answer.send(Err(error)))) }
+        }
+    }
+}
+
+/// Whether an error means that the database itself is broken, not just this unit.
+fn broken(error: &anyhow::Error) -> Option<DatabaseFailed> {
+    let Some(sqlx::Error::Database(database)) = error.downcast_ref::<sqlx::Error>() else { return None };
+    let primary = database.code()?.parse::<u32>().ok()? & 0xff;
+    // SQLITE_READONLY, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB: https://sqlite.org/rescode.html
+    matches!(primary, 8 | 10 | 11 | 13 | 26).then(|| DatabaseFailed(database.message().to_owned()))
+}
+
+/// The writer: the only task that changes the database. Ends when all senders are gone, or with the first failure.
+async fn write_units(mut connection: SqliteConnection, mut units: mpsc::Receiver<Unit>) {
+    while let Some(first) = units.recv().await {
+        let mut answers = Vec::new();
+        let outcome = write_together(&mut connection, first, &mut units, &mut answers).await;
+        let failed = outcome.is_err();
+        for answer in answers {
+            answer(outcome.clone());
+        }
+        if failed {
+            return;
+        }
+    }
+    // Closing folds the write-ahead log into the database; a failure leaves the log, which is as good.
+    drop(connection.close().await);
+}
+
+type Answer = Box<dyn FnOnce(Result<(), DatabaseFailed>) + Send>;
+
+async fn write_together(
+    connection: &mut SqliteConnection,
+    first: Unit,
+    units: &mut mpsc::Receiver<Unit>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), DatabaseFailed> {
+    let opened = Instant::now();
+    execute(connection, "begin immediate").await?;
+    let mut next = Some(first);
+    while let Some(unit) = next {
+        execute(connection, "savepoint unit").await?;
+        let done = unit(connection).await;
+        answers.push(done.answer);
+        if let Some(failure) = done.failure {
+            return Err(failure);
+        }
+        if !done.keep {
+            execute(connection, "rollback to unit").await?;
+        }
+        execute(connection, "release unit").await?;
+        let full = answers.len() >= UNITS_PER_COMMIT_MAX || opened.elapsed() >= COMMIT_DELAY_MAX;
+        next = if full { None } else { units.try_recv().ok() };
+    }
+    execute(connection, "commit").await
+}
+
+async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), DatabaseFailed> {
+    match sqlx::query(statement).execute(connection).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(DatabaseFailed(format!("{statement}: {error}"))),
+    }
+}

@@ -1,0 +1,116 @@
+//! Findings: things that are wrong or odd and that a person should know of, each kept once and counted.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+/// The kinds of finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// A CDR row that could not be read.
+    BadRow,
+    /// A reading of a day held fewer rows than are known of it.
+    CdrShrank,
+    /// The PBX's own offset from UTC and the configured time zone disagree.
+    OffsetDisagrees,
+    /// The CDR names another serial number than the PBX had.
+    SerialNumberChanged,
+    /// The PBX says of one recording after another that it has none: its store is most likely offline.
+    StoreOffline,
+    /// One recording, two contents: both are kept.
+    Conflict,
+    /// A file lay where a recording belongs, and was no recording: it was moved to quarantine.
+    Quarantined,
+    /// An archived recording was named by a call far from the first, and could not be fetched again.
+    RefetchFailed,
+}
+
+impl FindingKind {
+    /// The word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRow => "bad_row",
+            Self::CdrShrank => "cdr_shrank",
+            Self::OffsetDisagrees => "offset_disagrees",
+            Self::SerialNumberChanged => "serial_number_changed",
+            Self::StoreOffline => "store_offline",
+            Self::Conflict => "conflict",
+            Self::Quarantined => "quarantined",
+            Self::RefetchFailed => "refetch_failed",
+        }
+    }
+}
+
+/// One finding as it is told. Subject and detail are already safe to print.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What sort of thing it is.
+    pub kind: FindingKind,
+    /// What it concerns: a file and line, a day, a recording.
+    pub subject: String,
+    /// One sentence.
+    pub detail: String,
+}
+
+/// A finding as it is kept.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct FindingRow {
+    /// The kind's word.
+    pub kind: String,
+    /// The PBX concerned.
+    pub pbx: Option<String>,
+    /// What it concerns.
+    pub subject: String,
+    /// One sentence.
+    pub detail: String,
+    /// How often it was seen.
+    pub count: i64,
+}
+
+/// Keeps a finding; one that is known already is counted and its detail renewed.
+pub async fn record(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    finding: &Finding,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into findings (kind, pbx, subject, detail, first_seen_at_ms, last_seen_at_ms)
+         values (?1, ?2, ?3, ?4, ?5, ?5)
+         on conflict (kind, pbx, subject) do update
+         set detail = excluded.detail, last_seen_at_ms = excluded.last_seen_at_ms, count = count + 1",
+    )
+    .bind(finding.kind.as_str())
+    .bind(pbx)
+    .bind(&finding.subject)
+    .bind(&finding.detail)
+    .bind(now.as_millisecond())
+    .execute(tx)
+    .await
+    .with_context(|| format!("recording the finding {} of {}", finding.kind.as_str(), finding.subject))?;
+    Ok(())
+}
+
+/// Counts findings by kind.
+pub async fn counts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<(String, i64)>> {
+    sqlx::query_as("select kind, count(*) from findings where pbx = ? group by kind order by kind")
+        .bind(pbx)
+        .fetch_all(db)
+        .await
+        .context("counting findings")
+}
+
+/// The latest findings, newest first.
+pub async fn latest(db: &mut SqliteConnection, pbx: &str, limit: i64) -> anyhow::Result<Vec<FindingRow>> {
+    sqlx::query_as(
+        "select kind, pbx, subject, detail, count from findings where pbx = ?
+         order by last_seen_at_ms desc, id desc limit ?",
+    )
+    .bind(pbx)
+    .bind(limit)
+    .fetch_all(db)
+    .await
+    .context("reading findings")
+}

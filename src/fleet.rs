@@ -1,0 +1,221 @@
+//! What is remembered of each PBX from one run to the next. All SQL on `pbx` and `meta`.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::digest::Digest;
+
+/// Answers "I do not have it" in a row after which they say more of the PBX than of the recordings.
+pub const MISSING_STREAK_MAX: u32 = 20;
+
+/// What is remembered of one PBX.
+#[derive(Debug, Clone, Default, sqlx::FromRow)]
+pub struct Remembered {
+    /// The device's serial number.
+    pub sn: Option<String>,
+    /// Its offset from UTC when its CDR last showed it.
+    pub utc_offset_s: Option<i32>,
+    /// HMAC of the credentials that it refused.
+    pub refused_credentials: Option<Vec<u8>>,
+    /// The class of its trouble, if it is in any.
+    pub problem_reason: Option<String>,
+    /// The trouble in a sentence, with its remedy.
+    pub problem_message: Option<String>,
+    /// Since when.
+    pub problem_since_ms: Option<i64>,
+    /// Until when it is left alone.
+    pub paused_until_ms: Option<i64>,
+    /// The last recording it delivered.
+    pub last_delivery_at_ms: Option<i64>,
+    /// The last complete reading of its CDR.
+    pub last_sweep_at_ms: Option<i64>,
+    /// Hash of the settings that decide whether a download can work.
+    pub settings_hash: Option<Vec<u8>>,
+    /// "Missing" answers in a row.
+    pub missing_streak: u32,
+}
+
+/// Reads what is remembered; nothing yet of a PBX never seen before.
+pub async fn remembered(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Remembered> {
+    let row = sqlx::query_as("select * from pbx where id = ?")
+        .bind(pbx)
+        .fetch_optional(db)
+        .await
+        .with_context(|| format!("reading what is known of pbx `{pbx}`"))?;
+    Ok(row.unwrap_or_default())
+}
+
+/// Makes sure that there is a row for `pbx`.
+pub async fn register(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<()> {
+    sqlx::query("insert into pbx (id) values (?) on conflict do nothing")
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .with_context(|| format!("registering pbx `{pbx}`"))?;
+    Ok(())
+}
+
+/// Notes why a PBX is in trouble. The time at which it began stays while the reason does.
+pub async fn set_problem(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    reason: &str,
+    message: &str,
+    paused_until: Option<Timestamp>,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "update pbx set
+             problem_since_ms = case when problem_reason is ?1 then problem_since_ms else ?2 end,
+             problem_reason = ?1, problem_message = ?3, paused_until_ms = ?4
+         where id = ?5",
+    )
+    .bind(reason)
+    .bind(now.as_millisecond())
+    .bind(message)
+    .bind(paused_until.map(Timestamp::as_millisecond))
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .with_context(|| format!("noting the trouble of pbx `{pbx}`"))?;
+    Ok(())
+}
+
+/// Notes that a PBX works: it answered a request that needs a session.
+pub async fn clear_problem(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<()> {
+    sqlx::query(
+        "update pbx set problem_reason = null, problem_message = null, problem_since_ms = null,
+             paused_until_ms = null, refused_credentials = null
+         where id = ?",
+    )
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .with_context(|| format!("noting that pbx `{pbx}` works"))?;
+    Ok(())
+}
+
+/// Remembers credentials that the PBX refused, as an HMAC: no login uses them again.
+pub async fn refuse_credentials(tx: &mut SqliteConnection, pbx: &str, hmac: &[u8]) -> anyhow::Result<()> {
+    sqlx::query("update pbx set refused_credentials = ? where id = ?")
+        .bind(hmac)
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("remembering refused credentials")?;
+    Ok(())
+}
+
+/// The other PBX that has this serial number, if there is one: two sessions on one device are one too many.
+pub async fn other_with_serial_number(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    sn: &str,
+) -> anyhow::Result<Option<String>> {
+    sqlx::query_scalar("select id from pbx where sn = ? and id <> ? limit 1")
+        .bind(sn)
+        .bind(pbx)
+        .fetch_optional(db)
+        .await
+        .context("looking up a serial number")
+}
+
+/// Learns the serial number of a PBX and returns the one before, if it was another.
+pub async fn learn_serial_number(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    sn: &str,
+) -> anyhow::Result<Option<String>> {
+    let before: Option<String> =
+        sqlx::query_scalar("select sn from pbx where id = ?").bind(pbx).fetch_one(&mut *tx).await?;
+    if before.as_deref() == Some(sn) {
+        return Ok(None);
+    }
+    sqlx::query("update pbx set sn = ? where id = ?").bind(sn).bind(pbx).execute(&mut *tx).await?;
+    if before.is_none() {
+        crate::queue::assign_serial_number(tx, pbx, sn).await?;
+    }
+    Ok(before)
+}
+
+/// Learns the offset from UTC that a PBX's CDR shows.
+pub async fn learn_offset(tx: &mut SqliteConnection, pbx: &str, utc_offset_s: i32) -> anyhow::Result<()> {
+    sqlx::query("update pbx set utc_offset_s = ? where id = ? and utc_offset_s is not ?1")
+        .bind(utc_offset_s)
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("learning the offset from UTC")?;
+    Ok(())
+}
+
+/// Notes a complete reading of a PBX's CDR.
+pub async fn note_sweep(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query("update pbx set last_sweep_at_ms = ? where id = ?")
+        .bind(now.as_millisecond())
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("noting a sweep")?;
+    Ok(())
+}
+
+/// Notes that a PBX delivered a recording: its word that another is missing counts again.
+pub async fn note_delivery(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query("update pbx set last_delivery_at_ms = ?, missing_streak = 0 where id = ?")
+        .bind(now.as_millisecond())
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("noting a delivery")?;
+    Ok(())
+}
+
+/// Notes that a PBX said "I do not have it", and returns how often it has in a row.
+pub async fn note_missing(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<u32> {
+    sqlx::query_scalar(
+        "update pbx set missing_streak = missing_streak + 1 where id = ? returning missing_streak",
+    )
+    .bind(pbx)
+    .fetch_one(tx)
+    .await
+    .context("noting a missing recording")
+}
+
+/// Remembers the settings that decide whether a download can work, and tells whether they differ from the last ones.
+pub async fn settings_changed(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    settings: &Digest,
+) -> anyhow::Result<bool> {
+    let done = sqlx::query("update pbx set settings_hash = ?1 where id = ?2 and settings_hash is not ?1")
+        .bind(&settings.as_bytes()[..])
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("remembering settings")?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Reads a value of the installation.
+pub async fn meta(db: &mut SqliteConnection, key: &str) -> anyhow::Result<Option<String>> {
+    sqlx::query_scalar("select value from meta where key = ?")
+        .bind(key)
+        .fetch_optional(db)
+        .await
+        .with_context(|| format!("reading `{key}`"))
+}
+
+/// Keeps a value of the installation.
+pub async fn set_meta(tx: &mut SqliteConnection, key: &str, value: &str) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value",
+    )
+    .bind(key)
+    .bind(value)
+    .execute(tx)
+    .await
+    .with_context(|| format!("keeping `{key}`"))?;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The ledger: an append-only, numbered list of all that happened to the archive, and the leaves of its Merkle tree.
+//!
+//! An entry is canonical JSON (RFC 8785) of at most 4 KiB. It never holds a name or a number of a person: a recording
+//! is named by a [`commitment`] under the salt that only its sidecar holds, so that an entry proves without telling,
+//! and forgetting a sidecar makes its entry meaningless while the tree stays provable.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::SqliteConnection;
+
+use crate::digest::{Digest, hex};
+use crate::recording::{RecordingKind, RecordingName, Text};
+
+/// Largest entry, in bytes of JSON.
+pub const ENTRY_BYTES_MAX: usize = 4096;
+
+/// A random value that hides what is hashed together with it: 256 bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Salt([u8; 32]);
+
+impl Salt {
+    /// Draws a salt from the operating system.
+    pub fn random() -> anyhow::Result<Self> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
+        Ok(Self(bytes))
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// 64 lowercase hex digits, as sidecars hold it.
+    pub fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+}
+
+impl TryFrom<&[u8]> for Salt {
+    type Error = std::array::TryFromSliceError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
+        bytes.try_into().map(Self)
+    }
+}
+
+impl std::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Salt(…)")
+    }
+}
+
+/// What happened, as the entry's `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryType {
+    /// A recording became durable in the archive.
+    Archived,
+    /// The PBX does not have a recording that its CDR names, and that is final.
+    Gap,
+    /// Something about an archived recording's audio is odd.
+    Suspect,
+    /// A second, different file of one recording was kept beside the first.
+    Conflict,
+}
+
+impl EntryType {
+    /// The word in the entry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Archived => "archived",
+            Self::Gap => "gap",
+            Self::Suspect => "suspect",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+/// An entry before it has a number. Members come out sorted by name, as RFC 8785 wants them.
+#[derive(Debug)]
+pub struct Entry(BTreeMap<&'static str, Value>);
+
+impl Entry {
+    /// Starts an entry about something that happened at `at`.
+    pub fn new(kind: EntryType, at: Timestamp) -> Self {
+        let at = at.round(jiff::Unit::Millisecond).unwrap_or(at);
+        Self(BTreeMap::from([("type", kind.as_str().into()), ("at", at.to_string().into())]))
+    }
+
+    /// Adds a member. Only text, whole numbers, and lists of text: their canonical form is their plain one.
+    pub fn with(mut self, member: &'static str, value: impl Into<Value>) -> Self {
+        self.0.insert(member, value.into());
+        self
+    }
+
+    /// The entry's bytes, which are hashed and published.
+    pub fn to_canonical_json(&self) -> String {
+        serde_json::to_string(&self.0).expect("a map with text keys always serialises")
+    }
+}
+
+/// The hash of a leaf: SHA-256(0x00 ‖ entry), RFC 6962 section 2.1.
+pub fn leaf_hash(entry: &[u8]) -> Digest {
+    Digest::of([&[0u8], entry].concat())
+}
+
+/// What an entry names a recording by: SHA-256 over its salt and the canonical JSON of its identity.
+pub fn commitment(salt: &Salt, kind: RecordingKind, pbx: &str, sn: &str, name: &RecordingName) -> Digest {
+    let name = serde_json::to_value(Text::from_bytes(name.as_bytes())).expect("text always serialises");
+    let identity: BTreeMap<&str, Value> = BTreeMap::from([
+        ("kind", kind.as_str().into()),
+        ("name", name),
+        ("pbx", pbx.into()),
+        ("sn", sn.into()),
+    ]);
+    let json = serde_json::to_string(&identity).expect("a map with text keys always serialises");
+    Digest::of([&salt.as_bytes()[..], json.as_bytes()].concat())
+}
+
+/// Appends an entry and returns its number. The caller's transaction makes it durable together with its cause.
+pub async fn append(tx: &mut SqliteConnection, entry: &Entry) -> anyhow::Result<i64> {
+    let json = entry.to_canonical_json();
+    anyhow::ensure!(
+        json.len() <= ENTRY_BYTES_MAX,
+        "a ledger entry of {} bytes is longer than 4 KiB",
+        json.len()
+    );
+    let leaf = leaf_hash(json.as_bytes());
+    sqlx::query_scalar(
+        "insert into ledger (number, entry, leaf_hash)
+         values ((select coalesce(max(number) + 1, 0) from ledger), ?, ?) returning number",
+    )
+    .bind(json)
+    .bind(&leaf.as_bytes()[..])
+    .fetch_one(tx)
+    .await
+    .context("appending to the ledger")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_canonical_json() {
+        let entry = Entry::new(EntryType::Archived, Timestamp::UNIX_EPOCH)
+            .with("size_bytes", 44)
+            .with("pbx", "hq")
+            .with("suspect", vec!["short"]);
+        insta::assert_snapshot!(
+            entry.to_canonical_json(),
+            @r#"{"at":"1970-01-01T00:00:00Z","pbx":"hq","size_bytes":44,"suspect":["short"],"type":"archived"}"#
+        );
+    }
+
+    #[test]
+    fn the_leaf_of_nothing_is_the_one_in_the_rfc_test_vectors() {
+        let expected = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+        assert_eq!(leaf_hash(b"").to_string(), expected);
+    }
+
+    #[test]
+    fn a_commitment_hides_behind_its_salt() {
+        let name = RecordingName::new("a.wav").unwrap();
+        let [one, two] = [Salt::random().unwrap(), Salt::random().unwrap()]
+            .map(|salt| commitment(&salt, RecordingKind::Call, "hq", "1", &name));
+        assert_ne!(one, two);
+    }
+}

@@ -1,0 +1,170 @@
+//! How recordings come into the queue, and how an operator's rules keep them out.
+
+use anyhow::Context as _;
+use jiff::{Timestamp, civil::Date};
+use sqlx::SqliteConnection;
+
+use super::RecordingState;
+use crate::ledger::Salt;
+use crate::recording::{RecordingKind, RecordingName};
+
+/// A recording that a CDR row names.
+#[derive(Debug, Clone)]
+pub struct NewRecording<'a> {
+    /// The PBX.
+    pub pbx: &'a str,
+    /// Call or voicemail.
+    pub kind: RecordingKind,
+    /// The device's serial number; empty while nobody knows it.
+    pub sn: &'a str,
+    /// What the PBX calls it.
+    pub name: &'a RecordingName,
+    /// The local day of the row.
+    pub day: Date,
+    /// Start of the call.
+    pub started_at: Timestamp,
+    /// Paths to choose from, the best first: the first that nobody holds is taken, for ever.
+    pub paths: &'a [String],
+}
+
+/// What became of a recording that was offered to the queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Enqueued {
+    /// Its row.
+    pub id: i64,
+    /// Whether it was unknown until now.
+    pub new: bool,
+    /// Where it stands.
+    pub state: RecordingState,
+    /// Start of the first call that named it.
+    pub started_at: Timestamp,
+}
+
+/// Puts a recording into the queue, ready at once, unless it is there already.
+pub async fn enqueue(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow::Result<Enqueued> {
+    if let Some(known) = find(tx, recording).await? {
+        return Ok(known);
+    }
+    let path = free_path(tx, recording.paths).await?;
+    let id = sqlx::query_scalar(
+        "insert into recordings (pbx, kind, sn, name, day, started_at_ms, path, salt, ready)
+         values (?, ?, ?, ?, ?, ?, ?, ?, 1) returning id",
+    )
+    .bind(recording.pbx)
+    .bind(recording.kind.as_str())
+    .bind(recording.sn)
+    .bind(recording.name.as_bytes())
+    .bind(recording.day.to_string())
+    .bind(recording.started_at.as_millisecond())
+    .bind(path)
+    .bind(&Salt::random()?.as_bytes()[..])
+    .fetch_one(tx)
+    .await
+    .with_context(|| format!("putting {} into the queue", recording.name))?;
+    Ok(Enqueued { id, new: true, state: RecordingState::Pending, started_at: recording.started_at })
+}
+
+async fn find(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow::Result<Option<Enqueued>> {
+    let row: Option<(i64, String, i64)> = sqlx::query_as(
+        "select id, state, started_at_ms from recordings where pbx = ? and kind = ? and sn = ? and name = ?",
+    )
+    .bind(recording.pbx)
+    .bind(recording.kind.as_str())
+    .bind(recording.sn)
+    .bind(recording.name.as_bytes())
+    .fetch_optional(tx)
+    .await
+    .context("looking up a recording")?;
+    row.map(|(id, state, started_at_ms)| {
+        let state = RecordingState::from_sql(&state)?;
+        Ok(Enqueued { id, new: false, state, started_at: Timestamp::from_millisecond(started_at_ms)? })
+    })
+    .transpose()
+}
+
+async fn free_path<'a>(tx: &mut SqliteConnection, paths: &'a [String]) -> anyhow::Result<&'a str> {
+    for path in paths {
+        let taken: bool = sqlx::query_scalar(
+            "select exists (select 1 from recordings where path = ?1)
+                 or exists (select 1 from archived_files where path = ?1)",
+        )
+        .bind(path)
+        .fetch_one(&mut *tx)
+        .await
+        .context("looking for a free path")?;
+        if !taken {
+            return Ok(path);
+        }
+    }
+    anyhow::bail!("every path for this recording is taken: {}", paths.join(", "))
+}
+
+/// Gives the learnt serial number to recordings that were heard of before it was known.
+pub async fn assign_serial_number(tx: &mut SqliteConnection, pbx: &str, sn: &str) -> anyhow::Result<()> {
+    sqlx::query("update or ignore recordings set sn = ? where pbx = ? and sn = ''")
+        .bind(sn)
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("assigning the serial number")?;
+    Ok(())
+}
+
+/// Keeps a recording out because of `rule`. Archived, claimed, missing and stuck ones stay what they are.
+pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set state = 'excluded', reason = ?, ready = 0, due_at_ms = null, listed = 0
+         where id = ? and run_id is null and (state = 'pending' or state = 'excluded' and reason <> ?1)",
+    )
+    .bind(rule)
+    .bind(id)
+    .execute(tx)
+    .await
+    .context("excluding a recording")?;
+    Ok(())
+}
+
+/// Lets a recording back in that no rule keeps out any more.
+pub async fn include(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set state = 'pending', reason = null, ready = 1, listed = 0
+         where id = ? and state = 'excluded'",
+    )
+    .bind(id)
+    .execute(tx)
+    .await
+    .context("letting a recording back in")?;
+    Ok(())
+}
+
+/// Asks once more for an archived recording: a later call names it too, and may mean other audio.
+pub async fn schedule_refetch(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set refetch = 1, ready = 1, reason_attempts = 0
+         where id = ? and state = 'archived' and refetch = 0 and run_id is null",
+    )
+    .bind(id)
+    .execute(tx)
+    .await
+    .context("asking for a recording once more")?;
+    Ok(())
+}
+
+/// The next `limit` recordings of `pbx` after row `after` that a change of rules can concern.
+pub async fn with_state(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    after: i64,
+    limit: i64,
+) -> anyhow::Result<Vec<(i64, String)>> {
+    sqlx::query_as(
+        "select id, state from recordings
+         where pbx = ? and id > ? and state in ('pending', 'excluded') order by id limit ?",
+    )
+    .bind(pbx)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(db)
+    .await
+    .context("listing recordings")
+}

@@ -1,0 +1,294 @@
+//! The queue: one row per recording that a PBX was heard to hold. All SQL on `recordings`.
+//!
+//! A recording is in exactly one state, and nothing is ever dropped. A claim does not change the state: it notes the
+//! run that holds it. The next run releases what an older one still holds; no clock is asked, for a clock that steps
+//! must neither repeat nor lose work. Claiming costs the same with a thousand rows and with a million: those that
+//! are ready lie in an index of their own, in the order in which they are served.
+
+mod intake;
+mod settle;
+mod tally;
+
+pub use intake::{
+    Enqueued, NewRecording, assign_serial_number, enqueue, exclude, include, schedule_refetch, with_state,
+};
+pub use settle::{PutBack, put_back, settle};
+pub use tally::{Counts, Reason, counts, next_due, oldest_pending, reasons};
+
+use anyhow::Context as _;
+use jiff::{Timestamp, civil::Date};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+
+use crate::config::QueueOrder;
+use crate::digest::Digest;
+use crate::ledger::Salt;
+use crate::recording::{RecordingKind, RecordingName};
+
+/// Waits beyond this were set under another clock.
+const DUE_MAX_MS: i64 = 48 * 3_600_000;
+/// Recordings whose wait is over that one claim makes ready.
+const PROMOTED_PER_CLAIM: i64 = 64;
+
+/// Days, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayRange {
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
+}
+
+impl DayRange {
+    /// Every day there is.
+    pub const ALL: Self = Self { from: Date::MIN, to: Date::MAX };
+
+    /// Both ends as SQL compares them. (Years of four digits sort as text; the extremes are written so that they do.)
+    pub fn bounds(&self) -> (String, String) {
+        let text = |day: Date, extreme: &str| {
+            if (1..=9999).contains(&day.year()) && day != Date::MAX {
+                day.to_string()
+            } else {
+                extreme.to_owned()
+            }
+        };
+        (text(self.from, "0000"), text(self.to, "9999-99-99"))
+    }
+}
+
+/// Where a recording stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordingState {
+    /// Owed.
+    Pending,
+    /// In the archive.
+    Archived,
+    /// The PBX says that it does not have it.
+    Missing,
+    /// Kept out by a rule.
+    Excluded,
+    /// Failed too often for one reason; still owed.
+    Stuck,
+}
+
+impl RecordingState {
+    /// The word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Archived => "archived",
+            Self::Missing => "missing",
+            Self::Excluded => "excluded",
+            Self::Stuck => "stuck",
+        }
+    }
+
+    fn from_sql(word: &str) -> anyhow::Result<Self> {
+        [Self::Pending, Self::Archived, Self::Missing, Self::Excluded, Self::Stuck]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .with_context(|| format!("the database holds an unknown state {word:?}"))
+    }
+}
+
+/// A recording that this run has claimed.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its row.
+    pub id: i64,
+    /// The PBX that holds it.
+    pub pbx: String,
+    /// Call or voicemail.
+    pub kind: RecordingKind,
+    /// The serial number that is part of its identity.
+    pub sn: String,
+    /// What the PBX calls it.
+    pub name: RecordingName,
+    /// The PBX-local day it is filed under.
+    pub day: Date,
+    /// Start of its first call.
+    pub started_at: Timestamp,
+    /// Where it goes, relative to the archive's root.
+    pub path: String,
+    /// Hides what the ledger says of it.
+    pub salt: Salt,
+    /// The state it is in while claimed.
+    pub state: RecordingState,
+    /// Attempts so far, this one not counted.
+    pub attempts: u32,
+    /// Why it is not archived.
+    pub reason: Option<String>,
+    /// Failures in a row for that reason.
+    pub reason_attempts: u32,
+    /// Since when the PBX has not had it.
+    pub absent: Option<Absence>,
+    /// A download whose declared size did not fit, and when.
+    pub misfit: Option<(Digest, Timestamp)>,
+    /// The ledger's entry of its absence.
+    pub gap_number: Option<i64>,
+}
+
+/// How long and how often a PBX has said that it has no audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absence {
+    /// The first such answer.
+    pub since: Timestamp,
+    /// The latest one.
+    pub asked_at: Timestamp,
+    /// Answers that counted.
+    pub answers: u32,
+}
+
+/// Claims the next recording of `pbx` within `days`, oldest or newest first. `None` if none is ready.
+pub async fn claim(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+    order: QueueOrder,
+    run_id: &str,
+    now: Timestamp,
+) -> anyhow::Result<Option<Job>> {
+    make_ready(tx, pbx, now).await?;
+    let (from, to) = days.bounds();
+    let claim = match order {
+        QueueOrder::OldestFirst => {
+            "update recordings set ready = 0, run_id = ?1 where id =
+                 (select id from recordings where pbx = ?2 and ready = 1 and day between ?3 and ?4
+                  order by day, started_at_ms, id limit 1) returning *"
+        }
+        QueueOrder::NewestFirst => {
+            "update recordings set ready = 0, run_id = ?1 where id =
+                 (select id from recordings where pbx = ?2 and ready = 1 and day between ?3 and ?4
+                  order by day desc, started_at_ms desc, id desc limit 1) returning *"
+        }
+    };
+    let rows = sqlx::query(claim).bind(run_id).bind(pbx).bind(from).bind(to).fetch_all(tx).await?;
+    rows.first().map(job_from).transpose().context("claiming a recording")
+}
+
+/// Makes those ready whose wait is over.
+async fn make_ready(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set ready = 1, due_at_ms = null where id in
+             (select id from recordings where pbx = ? and due_at_ms <= ? order by due_at_ms limit ?)",
+    )
+    .bind(pbx)
+    .bind(now.as_millisecond())
+    .bind(PROMOTED_PER_CLAIM)
+    .execute(tx)
+    .await
+    .context("making due recordings ready")?;
+    Ok(())
+}
+
+/// Releases what older runs still hold, which costs no attempt, and returns the paths that they were working on.
+///
+/// Waits that a clock set back made absurd are ended.
+pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<Vec<String>> {
+    let paths = sqlx::query_scalar(
+        "update recordings set ready = 1, run_id = null where run_id is not null returning path",
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .context("releasing the claims of the last run")?;
+    sqlx::query("update recordings set ready = 1, due_at_ms = null where due_at_ms > ?")
+        .bind(now.as_millisecond() + DUE_MAX_MS)
+        .execute(tx)
+        .await
+        .context("ending waits from another clock")?;
+    Ok(paths)
+}
+
+/// Makes everything in `days` due now that is owed and waits: pending, not ready, missing but not final.
+pub async fn make_due(tx: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<u64> {
+    let (from, to) = days.bounds();
+    let done = sqlx::query(
+        "update recordings set ready = 1, due_at_ms = null
+         where pbx = ? and due_at_ms is not null and day between ? and ?",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .execute(tx)
+    .await
+    .context("making waiting recordings due")?;
+    Ok(done.rows_affected())
+}
+
+/// Which recordings an operator wants asked for again.
+#[derive(Debug, Clone, Default)]
+pub struct Redrive {
+    /// Only this PBX.
+    pub pbx: Option<String>,
+    /// Only stuck ones.
+    pub stuck_only: bool,
+    /// Only these names; all if empty.
+    pub names: Vec<RecordingName>,
+}
+
+/// Puts stuck recordings, and missing ones that were final, back to be asked for at once. Returns how many.
+///
+/// Their history stays: attempts go on counting, and an entry of their absence stays in the ledger.
+pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Result<u64> {
+    let mut query = sqlx::QueryBuilder::<sqlx::Sqlite>::new(
+        "update recordings set ready = 1, due_at_ms = null, final = 0, reason_attempts = 0, listed = 0,
+             absent_answers = 0, absent_since_ms = null, absent_asked_at_ms = null,
+             state = case state when 'stuck' then 'pending' else state end
+         where run_id is null and (state = 'stuck'",
+    );
+    if !what.stuck_only {
+        query.push(" or state in ('missing', 'pending')");
+    }
+    query.push(")");
+    if let Some(pbx) = &what.pbx {
+        query.push(" and pbx = ").push_bind(pbx.clone());
+    }
+    if !what.names.is_empty() {
+        query.push(" and name in (");
+        let mut names = query.separated(", ");
+        for name in &what.names {
+            names.push_bind(name.as_bytes().to_vec());
+        }
+        query.push(")");
+    }
+    let done = query.build().execute(tx).await.context("putting recordings back into the queue")?;
+    Ok(done.rows_affected())
+}
+
+fn job_from(row: &SqliteRow) -> anyhow::Result<Job> {
+    let time = |column: &str| -> anyhow::Result<Option<Timestamp>> {
+        row.try_get::<Option<i64>, _>(column)?.map(|ms| Ok(Timestamp::from_millisecond(ms)?)).transpose()
+    };
+    let count = |column: &str| -> anyhow::Result<u32> { Ok(u32::try_from(row.try_get::<i64, _>(column)?)?) };
+    let kind = match row.try_get("kind")? {
+        "voicemail" => RecordingKind::Voicemail,
+        _ => RecordingKind::Call,
+    };
+    let absent = match (time("absent_since_ms")?, time("absent_asked_at_ms")?) {
+        (Some(since), Some(asked_at)) => Some(Absence { since, asked_at, answers: count("absent_answers")? }),
+        _ => None,
+    };
+    let misfit = match (row.try_get::<Option<&[u8]>, _>("misfit_sha256")?, time("misfit_at_ms")?) {
+        (Some(sha256), Some(at)) => Some((Digest::try_from(sha256)?, at)),
+        _ => None,
+    };
+    Ok(Job {
+        id: row.try_get("id")?,
+        pbx: row.try_get("pbx")?,
+        kind,
+        sn: row.try_get("sn")?,
+        name: RecordingName::new(row.try_get::<&[u8], _>("name")?)
+            .context("a recording has an empty name")?,
+        day: row.try_get::<&str, _>("day")?.parse()?,
+        started_at: time("started_at_ms")?.context("a recording has no start")?,
+        path: row.try_get("path")?,
+        salt: Salt::try_from(row.try_get::<&[u8], _>("salt")?)?,
+        state: RecordingState::from_sql(row.try_get("state")?)?,
+        attempts: count("attempts")?,
+        reason: row.try_get("reason")?,
+        reason_attempts: count("reason_attempts")?,
+        absent,
+        misfit,
+        gap_number: row.try_get("gap_number")?,
+    })
+}

@@ -1,0 +1,139 @@
+//! What the queue holds, counted.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use super::DayRange;
+use crate::recording::{RecordingName, printable};
+
+/// Recordings by state. They sum to what the PBX listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// In the archive.
+    pub archived: i64,
+    /// The PBX says that it does not have them.
+    pub missing: i64,
+    /// Of these, not asked for any more by itself.
+    #[serde(skip)]
+    pub missing_final: i64,
+    /// Kept out by a rule.
+    pub excluded: i64,
+    /// Owed.
+    pub pending: i64,
+    /// Failed too often for one reason.
+    pub stuck: i64,
+}
+
+impl Counts {
+    /// All recordings that the PBX listed.
+    pub fn listed(&self) -> i64 {
+        self.archived + self.missing + self.excluded + self.pending + self.stuck
+    }
+}
+
+/// Counts the call recordings of `pbx` within `days`.
+pub async fn counts(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<Counts> {
+    let (from, to) = days.bounds();
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "select state, count(*), sum(final) from recordings
+         where pbx = ? and day between ? and ? and kind = 'call' group by state",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
+    .await
+    .context("counting recordings")?;
+    let mut counts = Counts::default();
+    for (state, count, finals) in rows {
+        match state.as_str() {
+            "archived" => counts.archived = count,
+            "missing" => (counts.missing, counts.missing_final) = (count, finals),
+            "excluded" => counts.excluded = count,
+            "stuck" => counts.stuck = count,
+            _ => counts.pending = count,
+        }
+    }
+    Ok(counts)
+}
+
+/// Recordings that are not archived, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// Their state.
+    pub state: String,
+    /// The class of the last error or the name of the rule; `waiting` if none was tried yet.
+    pub reason: String,
+    /// How many.
+    pub count: i64,
+    /// The name of one of them, safe to print.
+    pub example: String,
+}
+
+/// What is not archived, grouped by state and reason, the largest group first.
+pub async fn reasons(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<Vec<Reason>> {
+    let (from, to) = days.bounds();
+    let rows: Vec<(String, String, i64, Vec<u8>)> = sqlx::query_as(
+        "select state, coalesce(reason, 'waiting'), count(*) as n, min(name) from recordings
+         where pbx = ? and day between ? and ? and kind = 'call' and state <> 'archived'
+         group by state, reason order by n desc, state, reason",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
+    .await
+    .context("grouping what is not archived")?;
+    let told = |(state, reason, count, name): (String, String, i64, Vec<u8>)| {
+        let example = RecordingName::new(name).map(|name| name.to_string()).unwrap_or_default();
+        Reason { state, reason: printable(reason.as_bytes()), count, example }
+    };
+    Ok(rows.into_iter().map(told).collect())
+}
+
+/// When the next recording of `pbx` within `days` can be claimed: `now` if one is ready, `None` if none ever will.
+pub async fn next_due(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+    now: Timestamp,
+) -> anyhow::Result<Option<Timestamp>> {
+    let (from, to) = days.bounds();
+    let ready: bool = sqlx::query_scalar(
+        "select exists (select 1 from recordings where pbx = ? and ready = 1 and day between ? and ?)",
+    )
+    .bind(pbx)
+    .bind(&from)
+    .bind(&to)
+    .fetch_one(&mut *db)
+    .await
+    .context("looking for ready recordings")?;
+    if ready {
+        return Ok(Some(now));
+    }
+    let due: Option<i64> = sqlx::query_scalar(
+        "select due_at_ms from recordings where pbx = ? and due_at_ms is not null and day between ? and ?
+         order by due_at_ms limit 1",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_optional(db)
+    .await
+    .context("looking for the next due recording")?;
+    Ok(due.map(Timestamp::from_millisecond).transpose()?)
+}
+
+/// The start of the oldest recording of `pbx` that is owed.
+pub async fn oldest_pending(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
+    let oldest: Option<i64> = sqlx::query_scalar(
+        "select min(started_at_ms) from recordings where pbx = ? and state in ('pending', 'stuck')",
+    )
+    .bind(pbx)
+    .fetch_one(db)
+    .await
+    .context("looking for the oldest pending recording")?;
+    Ok(oldest.map(Timestamp::from_millisecond).transpose()?)
+}

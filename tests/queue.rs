@@ -1,0 +1,240 @@
+//! The queue on a real database: claims, waits, and that nothing is ever lost or doubled in it.
+
+use callvault::config::QueueOrder;
+use callvault::db::Db;
+use callvault::queue::{self, Absence, DayRange, Job, NewRecording, PutBack, RecordingState, Redrive};
+use callvault::recording::{RecordingKind, RecordingName};
+use callvault::{fleet, ledger};
+use jiff::{Timestamp, ToSpan as _, civil::date};
+use sqlx::{Row as _, SqliteConnection};
+
+struct Desk {
+    db: Db,
+    _folder: tempfile::TempDir,
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+fn name(number: i64) -> RecordingName {
+    RecordingName::new(format!("{number}.wav")).unwrap()
+}
+
+async fn enqueue(tx: &mut SqliteConnection, number: i64) -> anyhow::Result<queue::Enqueued> {
+    let name = name(number);
+    let paths = [format!("hq/2026/01/01/{number}.wav")];
+    let recording = NewRecording {
+        pbx: "hq",
+        kind: RecordingKind::Call,
+        sn: "1",
+        name: &name,
+        day: date(2026, 1, 1).checked_add((number / 1000).days())?,
+        started_at: at(number),
+        paths: &paths,
+    };
+    queue::enqueue(tx, &recording).await
+}
+
+impl Desk {
+    async fn with(recordings: i64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(folder.path()).await.unwrap();
+        db.write(move |tx| {
+            Box::pin(async move {
+                fleet::register(tx, "hq").await?;
+                for number in 0..recordings {
+                    assert!(enqueue(tx, number).await?.new);
+                }
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+        Self { db, _folder: folder }
+    }
+
+    async fn claim(&self, run: &'static str, now: Timestamp) -> Option<Job> {
+        self.claim_in(run, DayRange::ALL, QueueOrder::OldestFirst, now).await
+    }
+
+    async fn claim_in(
+        &self,
+        run: &'static str,
+        days: DayRange,
+        order: QueueOrder,
+        now: Timestamp,
+    ) -> Option<Job> {
+        self.db
+            .write(move |tx| Box::pin(async move { queue::claim(tx, "hq", days, order, run, now).await }))
+            .await
+            .unwrap()
+    }
+
+    async fn put_back(&self, job: &Job, how: PutBack) -> anyhow::Result<()> {
+        let job = job.clone();
+        self.db.write(move |tx| Box::pin(async move { queue::put_back(tx, &job, "run", &how).await })).await
+    }
+
+    async fn counts(&self) -> queue::Counts {
+        queue::counts(&mut self.db.read().await.unwrap(), "hq", DayRange::ALL).await.unwrap()
+    }
+}
+
+fn retry(reason: &str, due_at: Timestamp) -> PutBack {
+    PutBack::Retry { reason: reason.into(), due_at, misfit: None }
+}
+
+#[tokio::test]
+async fn the_oldest_is_served_first_and_each_only_once() {
+    let desk = Desk::with(50).await;
+    for number in 0..50 {
+        assert_eq!(desk.claim("run", at(100)).await.unwrap().name, name(number));
+    }
+    assert!(desk.claim("run", at(100)).await.is_none());
+}
+
+#[tokio::test]
+async fn the_newest_is_served_first_if_the_operator_says_so() {
+    let desk = Desk::with(5).await;
+    let job = desk.claim_in("run", DayRange::ALL, QueueOrder::NewestFirst, at(100)).await.unwrap();
+    assert_eq!(job.name, name(4));
+}
+
+#[tokio::test]
+async fn only_the_days_asked_for_are_claimed() {
+    let desk = Desk::with(3000).await;
+    let second = DayRange { from: date(2026, 1, 2), to: date(2026, 1, 2) };
+    let job = desk.claim_in("run", second, QueueOrder::OldestFirst, at(0)).await.unwrap();
+    assert_eq!(job.name, name(1000));
+}
+
+#[tokio::test]
+async fn a_recording_that_is_known_is_not_queued_again() {
+    let desk = Desk::with(1).await;
+    let again = desk.db.write(|tx| Box::pin(async move { enqueue(tx, 0).await })).await.unwrap();
+    assert!(!again.new);
+    assert_eq!(desk.counts().await.listed(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_waits_and_counts_and_comes_back() {
+    let desk = Desk::with(1).await;
+    let job = desk.claim("run", at(0)).await.unwrap();
+    desk.put_back(&job, retry("reset", at(30))).await.unwrap();
+    assert!(desk.claim("run", at(29)).await.is_none());
+    let job = desk.claim("run", at(30)).await.unwrap();
+    assert_eq!((job.attempts, job.reason.as_deref(), job.reason_attempts), (1, Some("reset"), 1));
+    desk.put_back(&job, retry("stall", at(40))).await.unwrap();
+    let job = desk.claim("run", at(40)).await.unwrap();
+    assert_eq!((job.attempts, job.reason.as_deref(), job.reason_attempts), (2, Some("stall"), 1));
+}
+
+#[tokio::test]
+async fn what_costs_no_attempt_leaves_no_trace() {
+    let desk = Desk::with(1).await;
+    let job = desk.claim("run", at(0)).await.unwrap();
+    desk.put_back(&job, PutBack::Unclaimed).await.unwrap();
+    let again = desk.claim("run", at(0)).await.unwrap();
+    assert_eq!((again.attempts, again.reason), (0, None));
+}
+
+#[tokio::test]
+async fn a_claim_of_a_dead_run_is_released_and_cannot_be_settled_by_it() {
+    let desk = Desk::with(1).await;
+    let job = desk.claim("run", at(0)).await.unwrap();
+    let paths = desk.db.write(|tx| Box::pin(async move { queue::recover(tx, at(1)).await })).await.unwrap();
+    assert_eq!(paths, ["hq/2026/01/01/0.wav"]);
+    desk.put_back(&job, retry("reset", at(30))).await.unwrap_err();
+    assert_eq!(desk.claim("next run", at(1)).await.unwrap().attempts, 0);
+}
+
+#[tokio::test]
+async fn a_wait_that_a_wrong_clock_set_ends_at_the_next_start() {
+    let desk = Desk::with(1).await;
+    let job = desk.claim("run", at(0)).await.unwrap();
+    desk.put_back(&job, retry("reset", at(365 * 86_400))).await.unwrap();
+    desk.db.write(|tx| Box::pin(async move { queue::recover(tx, at(1)).await })).await.unwrap();
+    assert!(desk.claim("run", at(1)).await.is_some());
+}
+
+#[tokio::test]
+async fn stuck_and_missing_are_shown_never_dropped_and_come_back_by_hand() {
+    let desk = Desk::with(3).await;
+    let [stuck, gone] = [desk.claim("run", at(0)).await.unwrap(), desk.claim("run", at(0)).await.unwrap()];
+    desk.put_back(&stuck, PutBack::Stuck { reason: "html_body".into() }).await.unwrap();
+    let absence = Absence { since: at(0), asked_at: at(0), answers: 6 };
+    let missing = PutBack::Absent {
+        state: RecordingState::Missing,
+        reason: "missing",
+        absence,
+        due_at: None,
+        gap_number: None,
+    };
+    desk.put_back(&gone, missing).await.unwrap();
+    let counts = desk.counts().await;
+    assert_eq!((counts.stuck, counts.missing, counts.missing_final, counts.pending), (1, 1, 1, 1));
+    assert_eq!(counts.listed(), 3);
+
+    let all = Redrive::default();
+    desk.db.write(move |tx| Box::pin(async move { queue::redrive(tx, &all).await })).await.unwrap();
+    assert_eq!(desk.claim("run", at(9)).await.unwrap().name, name(0));
+    assert_eq!(desk.claim("run", at(9)).await.unwrap().state, RecordingState::Missing);
+}
+
+#[tokio::test]
+async fn a_unit_that_fails_leaves_nothing_and_harms_no_other() {
+    let desk = Desk::with(1).await;
+    let failing = desk.db.write::<(), _>(|tx| {
+        Box::pin(async move {
+            enqueue(tx, 7).await?;
+            anyhow::bail!("changed my mind")
+        })
+    });
+    let working = desk.db.write(|tx| Box::pin(async move { enqueue(tx, 8).await }));
+    let (failed, worked) = tokio::join!(failing, working);
+    assert_eq!(failed.unwrap_err().to_string(), "changed my mind");
+    assert!(worked.unwrap().new);
+    assert_eq!(desk.counts().await.listed(), 2);
+}
+
+#[tokio::test]
+async fn ledger_entries_are_numbered_from_zero_without_gaps_and_stay() {
+    let desk = Desk::with(0).await;
+    for expected in 0..3 {
+        let number = desk.db.write(|tx| {
+            Box::pin(async move {
+                ledger::append(tx, &ledger::Entry::new(ledger::EntryType::Gap, at(0)).with("pbx", "hq")).await
+            })
+        });
+        assert_eq!(number.await.unwrap(), expected);
+    }
+    let change = desk.db.write(|tx| {
+        Box::pin(async move { Ok(sqlx::query("delete from ledger").execute(tx).await?.rows_affected()) })
+    });
+    assert!(change.await.unwrap_err().to_string().contains("append-only"));
+}
+
+/// A claim must cost the same with a thousand rows and with a million: it walks down an index and never sorts.
+#[tokio::test]
+async fn claims_use_an_index_in_the_order_of_service() {
+    let desk = Desk::with(10).await;
+    let mut db = desk.db.read().await.unwrap();
+    for (plan, index) in [
+        (
+            "explain query plan select id from recordings where pbx = 'hq' and ready = 1
+             and day between '0' and '9' order by day, started_at_ms, id limit 1",
+            "recordings_ready",
+        ),
+        (
+            "explain query plan select id from recordings where pbx = 'hq' and due_at_ms <= 5
+             order by due_at_ms limit 64",
+            "recordings_due",
+        ),
+        ("explain query plan select path from recordings where run_id is not null", "recordings_claimed"),
+    ] {
+        let steps = sqlx::query(plan).fetch_all(&mut *db).await.unwrap();
+        let steps: Vec<String> = steps.iter().map(|row| row.get("detail")).collect();
+        assert!(steps.iter().all(|step| step.contains(index) && !step.contains("TEMP")), "{steps:?}");
+    }
+}
