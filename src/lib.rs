@@ -2,6 +2,9 @@
 
 pub mod calls;
 pub mod catalog;
+/// Call rows out of a CDR export, in bounded memory.
+pub mod cdr;
+
 pub mod clock;
 pub mod config;
 /// Opens SQLite and writes it through one task.

@@ -113,12 +113,26 @@ impl Text {
         }
     }
 
+    /// The text, if it is UTF-8.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Utf8(text) => Some(text),
+            Self::Bytes { .. } => None,
+        }
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Utf8(text) => text.is_empty(),
             Self::Bytes { hex } => hex.is_empty(),
         }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::Utf8(String::new())
     }
 }
 

@@ -1,0 +1,294 @@
+//! Where the records of a CSV stream begin and end, in bounded memory.
+//!
+//! The `csv` crate alone would read on through the whole file after one unbalanced quote. Here a record has a
+//! bound; one that exceeds it is given up as far as its first line, and the next line begins a new record.
+
+/// The most bytes of one record.
+pub(super) const RECORD_BYTES_MAX: usize = 64 << 10;
+
+/// The most lines of one record.
+pub(super) const RECORD_LINES_MAX: u64 = 32;
+
+/// How much of a broken line is kept for its excerpt.
+const HEAD_BYTES: usize = 1024;
+
+/// What some programs write before UTF-8 text.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// A piece of the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// A whole record, as far as quotes and line ends say.
+    Record(Record),
+    /// A line given up.
+    Broken(Broken),
+}
+
+/// A record, without its line end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// The line where it begins, from 1.
+    pub(super) line: u64,
+    /// How many lines it spans.
+    pub(super) lines: u64,
+    /// Its bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Whether a closing quote was followed by more of the field: no CSV writer does that.
+    pub(super) stray_quote: bool,
+    /// Whether the input ended without a line end.
+    pub(super) unterminated: bool,
+}
+
+/// A line that is part of no record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// The line, from 1.
+    pub(super) line: u64,
+    /// Why.
+    pub(super) problem: &'static str,
+    /// Its first bytes.
+    pub(super) head: Vec<u8>,
+    /// Whether the input ended without a line end.
+    pub(super) unterminated: bool,
+}
+
+/// Cuts a pushed stream into records.
+pub(super) struct RecordSplitter {
+    buffer: Vec<u8>,
+    start: usize,
+    scan: Scan,
+    line: u64,
+    /// The piece handed out last, still in the buffer so that it can be [taken back](Self::resync).
+    handed_out: (usize, u64),
+    overlong: Option<Broken>,
+    finished: bool,
+}
+
+impl RecordSplitter {
+    pub(super) fn new() -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            scan: Scan::default(),
+            line: 1,
+            handed_out: (0, 0),
+            overlong: None,
+            finished: false,
+        }
+    }
+
+    /// Takes more of the stream. Memory stays bounded if [`next`](Self::next) is drained between two pushes.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.consume_handed_out();
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Says that nothing more will come.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// The next piece; `None` if more must be pushed first, or at the end.
+    pub(super) fn next(&mut self) -> Option<Piece> {
+        self.consume_handed_out();
+        if self.overlong.is_some() {
+            return self.skip_line().map(Piece::Broken);
+        }
+        self.skip_bom()?;
+        match self.scan.run(&self.buffer[self.start..], self.finished) {
+            Verdict::More => None,
+            Verdict::Record { content, len } => Some(Piece::Record(self.record(content, len))),
+            Verdict::Overflow(problem) => self.give_up(problem),
+        }
+    }
+
+    /// Takes back all but the first line of the record handed out last: the next piece begins on its second line.
+    pub(super) fn resync(&mut self) {
+        if let Some((_, len)) = first_line(&self.buffer[self.start..], self.finished) {
+            self.handed_out = (len, 1);
+        }
+    }
+
+    fn record(&mut self, content: usize, len: usize) -> Record {
+        let bytes = self.buffer[self.start..self.start + content].to_vec();
+        let lines = self.scan.lines + 1;
+        self.handed_out = (len, lines);
+        Record {
+            line: self.line,
+            lines,
+            bytes,
+            stray_quote: self.scan.stray_quote,
+            unterminated: content == len,
+        }
+    }
+
+    /// Gives up the first line of what was scanned: at once if it is whole, else when its end has come by.
+    fn give_up(&mut self, problem: &'static str) -> Option<Piece> {
+        let rest = &self.buffer[self.start..];
+        let head = |content: usize| rest[..content.min(HEAD_BYTES)].to_vec();
+        if let Some((content, len)) = first_line(rest, self.finished) {
+            self.handed_out = (len, 1);
+            let unterminated = content == len;
+            return Some(Piece::Broken(Broken {
+                line: self.line,
+                problem,
+                head: head(content),
+                unterminated,
+            }));
+        }
+        self.overlong =
+            Some(Broken { line: self.line, problem, head: head(rest.len()), unterminated: false });
+        self.skip_line().map(Piece::Broken)
+    }
+
+    /// Drops bytes up to the end of an overlong line; returns the line when that is reached.
+    fn skip_line(&mut self) -> Option<Broken> {
+        let rest = &self.buffer[self.start..];
+        match first_line(rest, self.finished) {
+            Some((content, len)) => {
+                self.handed_out = (len, 1);
+                self.overlong.take().map(|line| Broken { unterminated: content == len, ..line })
+            }
+            None => {
+                // A carriage return at the end stays: the line feed after it belongs to the same line end.
+                let kept = usize::from(rest.ends_with(b"\r"));
+                self.start = self.buffer.len() - kept;
+                None
+            }
+        }
+    }
+
+    /// Skips a byte order mark at the start of a record, for exports are also concatenated; `None` if it cannot be
+    /// told yet.
+    fn skip_bom(&mut self) -> Option<()> {
+        if !self.scan.is_fresh() {
+            return Some(());
+        }
+        let rest = &self.buffer[self.start..];
+        if rest.starts_with(BOM) {
+            self.start += BOM.len();
+        } else if BOM.starts_with(rest) && !self.finished {
+            return None;
+        }
+        Some(())
+    }
+
+    fn consume_handed_out(&mut self) {
+        let (len, lines) = std::mem::take(&mut self.handed_out);
+        if len > 0 {
+            self.start += len;
+            self.line += lines;
+            self.scan = Scan::default();
+        }
+    }
+}
+
+/// How far the record at the start of the buffer has been looked at.
+#[derive(Default)]
+struct Scan {
+    at: usize,
+    lines: u64,
+    place: Place,
+    stray_quote: bool,
+}
+
+/// Where in a record a byte stands; the same states as in `csv-core`, so that both see the same record ends.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    #[default]
+    FieldStart,
+    Unquoted,
+    Quoted,
+    QuoteInQuoted,
+}
+
+enum Verdict {
+    More,
+    /// `content` bytes, and `len` with the line end; equal if the input ended first.
+    Record {
+        content: usize,
+        len: usize,
+    },
+    Overflow(&'static str),
+}
+
+impl Scan {
+    fn is_fresh(&self) -> bool {
+        self.at == 0
+    }
+
+    /// Looks on from where it stopped; `rest` begins with the record and has only grown.
+    fn run(&mut self, rest: &[u8], finished: bool) -> Verdict {
+        while self.at < rest.len() {
+            if self.at >= RECORD_BYTES_MAX {
+                return Verdict::Overflow("a record of more than 64 KiB");
+            }
+            let byte = rest[self.at];
+            let line_end = match line_end(rest, self.at, finished) {
+                Some(len) => len,
+                None => return Verdict::More,
+            };
+            if line_end > 0 && self.place != Place::Quoted {
+                return Verdict::Record { content: self.at, len: self.at + line_end };
+            }
+            if line_end > 0 {
+                self.lines += 1;
+                if self.lines >= RECORD_LINES_MAX {
+                    return Verdict::Overflow("a quote that is not closed within 32 lines");
+                }
+            }
+            let place = self.place.after(byte);
+            self.stray_quote |= self.place == Place::QuoteInQuoted && place == Place::Unquoted;
+            self.place = place;
+            self.at += line_end.max(1);
+        }
+        self.at_end(rest.len(), finished)
+    }
+
+    fn at_end(&self, len: usize, finished: bool) -> Verdict {
+        match (finished, self.place) {
+            (true, _) if len == 0 => Verdict::More,
+            (true, Place::Quoted) => Verdict::Overflow("a quote that is never closed"),
+            (true, _) => Verdict::Record { content: len, len },
+            (false, _) => Verdict::More,
+        }
+    }
+}
+
+impl Place {
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Quoted, b'"') => Self::QuoteInQuoted,
+            (Self::Quoted, _) | (Self::FieldStart | Self::QuoteInQuoted, b'"') => Self::Quoted,
+            (_, b',') => Self::FieldStart,
+            (_, _) => Self::Unquoted,
+        }
+    }
+}
+
+/// The length of the line end at `at`, 0 if there is none; `None` if a line feed may still follow a carriage return.
+///
+/// A carriage return alone ends a line too, as it does for the `csv` crate.
+fn line_end(bytes: &[u8], at: usize, finished: bool) -> Option<usize> {
+    match (bytes[at], bytes.get(at + 1)) {
+        (b'\n', _) => Some(1),
+        (b'\r', Some(b'\n')) => Some(2),
+        (b'\r', None) if !finished => None,
+        (b'\r', _) => Some(1),
+        _ => Some(0),
+    }
+}
+
+/// The first line: its length without and with its end; `None` if its end has not come.
+fn first_line(bytes: &[u8], finished: bool) -> Option<(usize, usize)> {
+    match bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        Some(at) => line_end(bytes, at, finished).map(|len| (at, at + len)),
+        None => finished.then_some((bytes.len(), bytes.len())),
+    }
+}

@@ -1,0 +1,178 @@
+//! One call, as a row of the CDR tells it.
+
+use std::collections::BTreeMap;
+
+use csv::ByteRecord;
+
+use super::header::{Column, Header};
+use crate::digest::Digest;
+use crate::recording::{RecordingName, Text};
+
+/// Calls before 2000 and after 2100 are no calls: such a number in a call's id is not the time.
+const EPOCHS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
+
+/// One row of the CDR. Fields are trimmed of ASCII whitespace; a column that the file lacks is empty.
+///
+/// The columns are those of `yeastar-api.md` §6.2. There is no PIN code: it is blank in [`raw`](Self::raw) too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CdrRow {
+    /// The line of the file where it begins, from 1.
+    pub line: u64,
+    /// The call's id, `<epoch>.<seq>`; several rows may share it.
+    pub callid: Text,
+    /// When it started, by the PBX's clock on the wall.
+    pub timestart: Text,
+    /// Who called.
+    pub callfrom: Text,
+    /// Who was called, such as `6200(1003)`.
+    pub callto: Text,
+    /// Ringing and talking, in seconds; `None` if that is no number.
+    pub callduraction: Option<u64>,
+    /// Talking, in seconds; `None` if that is no number.
+    pub talkduraction: Option<u64>,
+    /// The trunk it came in by.
+    pub srctrunkname: Text,
+    /// The trunk it went out by.
+    pub dsttrunkname: Text,
+    /// How it ended: an open set of words, compared by [`normal`].
+    pub status: Text,
+    /// `Inbound` and so on: an open set of words, compared by [`normal`].
+    pub call_type: Text,
+    /// The recording, if the row names one.
+    pub recording: Option<RecordingName>,
+    /// The number that was dialled from outside.
+    pub didnumber: Text,
+    /// The serial number of the device.
+    pub sn: Text,
+    /// Every field as the file has it, untrimmed, under the file's heading, in its order; the PIN code is blank.
+    pub raw: Vec<(Text, Text)>,
+    /// Whether the input ended within this line: its last field may have been cut off.
+    pub ended_without_newline: bool,
+}
+
+impl CdrRow {
+    /// Reads a record that has as many fields as the header.
+    pub(super) fn read(header: &Header, record: &ByteRecord, line: u64, ended_without_newline: bool) -> Self {
+        let mut row = Self { line, ended_without_newline, ..Self::default() };
+        for ((heading, column), field) in header.fields().zip(record) {
+            let value = if column == Some(Column::PinCode) { &[][..] } else { field };
+            row.raw.push((heading.clone(), Text::from_bytes(value)));
+            if let Some(column) = column {
+                row.set(column, value.trim_ascii());
+            }
+        }
+        row
+    }
+
+    fn set(&mut self, column: Column, value: &[u8]) {
+        let text = Text::from_bytes(value);
+        match column {
+            Column::CallId => self.callid = text,
+            Column::TimeStart => self.timestart = text,
+            Column::CallFrom => self.callfrom = text,
+            Column::CallTo => self.callto = text,
+            Column::CallDuration => self.callduraction = seconds(value),
+            Column::TalkDuration => self.talkduraction = seconds(value),
+            Column::SrcTrunk => self.srctrunkname = text,
+            Column::DstTrunk => self.dsttrunkname = text,
+            Column::Status => self.status = text,
+            Column::Type => self.call_type = text,
+            Column::PinCode => {}
+            Column::Recording => self.recording = RecordingName::new(value),
+            Column::DidNumber => self.didnumber = text,
+            Column::Sn => self.sn = text,
+        }
+    }
+
+    /// The call's identity: SHA-256 over canonical JSON (sorted keys, no spaces) of what never changes about it.
+    ///
+    /// A field that is not UTF-8 stands as `{"hex":"…"}`; a missing one as `""`.
+    pub fn identity(&self) -> Digest {
+        let recording =
+            self.recording.as_ref().map(|name| Text::from_bytes(name.as_bytes())).unwrap_or_default();
+        let fields = BTreeMap::from([
+            ("callfrom", &self.callfrom),
+            ("callid", &self.callid),
+            ("callto", &self.callto),
+            ("didnumber", &self.didnumber),
+            ("dsttrunkname", &self.dsttrunkname),
+            ("recording", &recording),
+            ("sn", &self.sn),
+            ("srctrunkname", &self.srctrunkname),
+            ("timestart", &self.timestart),
+            ("type", &self.call_type),
+        ]);
+        Digest::of(json(&fields))
+    }
+
+    /// The version of the call: SHA-256 over canonical JSON of its identity, its durations and its status.
+    pub fn version(&self) -> Digest {
+        let fields = BTreeMap::from([
+            ("callduraction", serde_json::json!(self.callduraction)),
+            ("identity", serde_json::json!(self.identity())),
+            ("status", serde_json::json!(self.status)),
+            ("talkduraction", serde_json::json!(self.talkduraction)),
+        ]);
+        Digest::of(json(&fields))
+    }
+
+    /// The raw row as a JSON object, in the order of the file's columns, the PIN code blank.
+    ///
+    /// A heading that is not UTF-8 stands as `hex:…`.
+    pub fn raw_json(&self) -> String {
+        let members = self.raw.iter().map(|(heading, value)| {
+            let heading = match heading {
+                Text::Utf8(text) => json(text),
+                Text::Bytes { hex } => json(&format!("hex:{hex}")),
+            };
+            format!("{heading}:{}", json(value))
+        });
+        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    }
+
+    /// When the call started, in seconds since 1970 UTC, out of its id (`yeastar-api.md` §6.3); `None` if the id does
+    /// not begin with a plausible time.
+    pub fn epoch(&self) -> Option<i64> {
+        let text = self.callid.as_str()?;
+        let end = text.find(['.', '_']).unwrap_or(text.len());
+        let digits = text[..end].bytes().all(|byte| byte.is_ascii_digit()).then_some(&text[..end])?;
+        digits.parse().ok().filter(|epoch| EPOCHS.contains(epoch))
+    }
+
+    /// Whether somebody talked.
+    pub fn answered(&self) -> bool {
+        let status = self.status.as_str().map(normal).unwrap_or_default();
+        status == "answered" || self.talkduraction.is_some_and(|seconds| seconds > 0)
+    }
+}
+
+/// A word of an open set as it is compared: `No Answer`, `NO ANSWER` and `NOANSWER` are one (`yeastar-api.md` §6.4).
+pub fn normal(text: &str) -> String {
+    text.chars().filter(|character| !character.is_whitespace()).flat_map(char::to_lowercase).collect()
+}
+
+/// The numbers in one side of a call: `6200(1003)` is a queue and its agent, `Reception <1001>` a name and a number.
+pub fn parties(side: &str) -> Vec<&str> {
+    side.split(['(', ')', '<', '>']).map(str::trim).filter(|party| !party.is_empty()).collect()
+}
+
+/// Whole seconds, or `H:MM:SS` as web exports print them.
+fn seconds(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number { digits.parse::<u64>().ok() } else { None }
+    };
+    let parts: Option<Vec<u64>> = text.split(':').map(number).collect();
+    match *parts? {
+        [seconds] => Some(seconds),
+        [hours, minutes, seconds] if minutes < 60 && seconds < 60 => {
+            hours.checked_mul(3600)?.checked_add(minutes * 60 + seconds)
+        }
+        _ => None,
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("text, numbers and maps of them always have a JSON form")
+}
