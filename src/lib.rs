@@ -15,3 +15,6 @@ pub mod fleet;
 pub mod ledger;
 pub mod queue;
 pub mod recording;
+
+/// What a recording's file is called: readable, injective, never a way out of its directory.
+pub mod safe_name;
