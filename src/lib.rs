@@ -18,3 +18,6 @@ pub mod recording;
 
 /// What a recording's file is called: readable, injective, never a way out of its directory.
 pub mod safe_name;
+
+/// What the PBX's clock on the wall says, and which instant that was.
+pub mod times;

@@ -7,6 +7,7 @@ use csv::ByteRecord;
 use super::header::{Column, Header};
 use crate::digest::Digest;
 use crate::recording::{RecordingName, Text};
+use crate::times::parse_local;
 
 /// Calls before 2000 and after 2100 are no calls: such a number in a call's id is not the time.
 const EPOCHS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
@@ -137,6 +138,11 @@ impl CdrRow {
         let end = text.find(['.', '_']).unwrap_or(text.len());
         let digits = text[..end].bytes().all(|byte| byte.is_ascii_digit()).then_some(&text[..end])?;
         digits.parse().ok().filter(|epoch| EPOCHS.contains(epoch))
+    }
+
+    /// When it started, by the PBX's clock; `None` if that cannot be read.
+    pub fn local_start(&self) -> Option<jiff::civil::DateTime> {
+        self.timestart.as_str().and_then(parse_local)
     }
 
     /// Whether somebody talked.
