@@ -108,7 +108,8 @@ impl NoHeader {
 pub(super) struct Header {
     headings: Vec<Text>,
     columns: Vec<Option<Column>>,
-    keys: Vec<String>,
+    /// The headings of the call's id and the recording, as the file has them.
+    marks: Vec<Vec<u8>>,
 }
 
 impl Header {
@@ -116,8 +117,10 @@ impl Header {
     pub(super) fn read(record: &ByteRecord, map: &BTreeMap<String, String>) -> Option<Self> {
         let keys: Vec<String> = record.iter().map(key).collect();
         let columns = assign(&keys, map);
-        let known = columns.iter().any(|column| matches!(column, Some(Column::CallId | Column::Recording)));
-        known.then(|| Self { headings: unique_headings(record), columns, keys })
+        let is_mark = |column: &Option<Column>| matches!(column, Some(Column::CallId | Column::Recording));
+        let naming = record.iter().zip(&columns).filter(|(_, column)| is_mark(column));
+        let marks: Vec<_> = naming.map(|(heading, _)| heading.trim_ascii().to_vec()).collect();
+        (!marks.is_empty()).then(|| Self { headings: unique_headings(record), columns, marks })
     }
 
     /// How many fields a row has.
@@ -137,11 +140,9 @@ impl Header {
 
     /// Whether a record repeats a heading that makes a header: no call has such a value.
     pub(super) fn is_repeated_in(&self, record: &ByteRecord) -> bool {
-        let mut naming = self.keys.iter().zip(&self.columns);
-        naming.any(|(heading, column)| {
-            matches!(column, Some(Column::CallId | Column::Recording))
-                && record.iter().any(|field| field.len() >= heading.len() && key(field) == *heading)
-        })
+        let is_mark =
+            |field: &[u8]| self.marks.iter().any(|mark| field.trim_ascii().eq_ignore_ascii_case(mark));
+        record.iter().any(is_mark)
     }
 }
 
