@@ -2,6 +2,9 @@
 
 pub mod calls;
 pub mod catalog;
+/// What a download is: WAV judged from its bytes as they pass.
+pub mod audio;
+
 /// Call rows out of a CDR export, in bounded memory.
 pub mod cdr;
 

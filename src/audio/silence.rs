@@ -1,0 +1,88 @@
+//! Whether anything is to be heard.
+
+use super::format::{AudioFormat, Fmt};
+
+/// A 16-bit sample this close to the centre is silence: A-law has no quieter code, so this is what its silence decodes to.
+const QUIET_16: i32 = 8;
+
+/// The test of samples as they pass: it ends at the first one that is loud.
+#[derive(Debug, Clone)]
+pub(super) struct Silence {
+    sample: Sample,
+    /// The start of a sample whose rest has not come.
+    carry: Vec<u8>,
+    heard: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Sample {
+    Pcm8,
+    Pcm16,
+    Pcm24,
+    ALaw,
+    MuLaw,
+}
+
+impl Silence {
+    /// A test for a codec whose silence we can tell.
+    pub(super) fn of(fmt: &Fmt) -> Option<Self> {
+        let sample = match (fmt.format(), fmt.bits) {
+            (AudioFormat::Pcm, 8) => Sample::Pcm8,
+            (AudioFormat::Pcm, 16) => Sample::Pcm16,
+            (AudioFormat::Pcm, 24) => Sample::Pcm24,
+            (AudioFormat::ALaw, _) => Sample::ALaw,
+            (AudioFormat::MuLaw, _) => Sample::MuLaw,
+            _ => return None,
+        };
+        Some(Self { sample, carry: Vec::new(), heard: false })
+    }
+
+    /// Whether no sample so far was loud.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.heard
+    }
+
+    /// Looks at more audio.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        let width = self.sample.bytes();
+        while !self.heard && !self.carry.is_empty() && !bytes.is_empty() {
+            self.carry.push(bytes[0]);
+            bytes = &bytes[1..];
+            if self.carry.len() == width {
+                self.heard = !self.sample.is_quiet(&self.carry);
+                self.carry.clear();
+            }
+        }
+        if self.heard {
+            return;
+        }
+        let samples = bytes.chunks_exact(width);
+        self.carry.extend_from_slice(samples.remainder());
+        self.heard = !samples.clone().all(|sample| self.sample.is_quiet(sample));
+    }
+}
+
+impl Sample {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Pcm8 | Self::ALaw | Self::MuLaw => 1,
+            Self::Pcm16 => 2,
+            Self::Pcm24 => 3,
+        }
+    }
+
+    /// Whether one sample is at the centre: within 1 of 128 at 8 bits, within 8 of 0 at 16 bits and accordingly at 24,
+    /// the quietest code of A-law, the two quietest of µ-law.
+    fn is_quiet(self, sample: &[u8]) -> bool {
+        match (self, sample) {
+            (Self::Pcm8, &[byte]) => (127..=129).contains(&byte),
+            (Self::Pcm16, &[low, high]) => i32::from(i16::from_le_bytes([low, high])).abs() <= QUIET_16,
+            (Self::Pcm24, &[low, middle, high]) => {
+                (i32::from_le_bytes([0, low, middle, high]) >> 8).abs() <= QUIET_16 << 8
+            }
+            (Self::ALaw, &[byte]) => matches!(byte, 0xd5 | 0x55),
+            (Self::MuLaw, &[byte]) => matches!(byte, 0xff | 0x7f | 0xfe | 0x7e),
+            _ => false,
+        }
+    }
+}
