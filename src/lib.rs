@@ -24,3 +24,6 @@ pub mod safe_name;
 
 /// What the PBX's clock on the wall says, and which instant that was.
 pub mod times;
+
+/// Which recordings the operator's rules keep out of the archive.
+pub mod exclusion;
