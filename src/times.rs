@@ -1,6 +1,6 @@
 //! What the PBX's clock on the wall says, and which instant that was: pure, the time of day is never read here.
 //!
-//! The PBX writes local times without a zone (`yeastar-api.md` §6.3). [`OffsetResolver`] finds their distance to UTC
+//! The PBX writes local times without a zone (`yeastar-api.md` §6.3). `OffsetResolver` finds their distance to UTC
 //! in the call rows themselves.
 
 mod offset;

@@ -1,7 +1,7 @@
 //! Call rows out of a CDR export, whatever state the file is in: pure parsing, streaming, in bounded memory.
 //!
-//! Bytes go in by [`CdrReader::push`] (or come from a file with [`read_csv`]); [`CdrItem`]s come out. Good rows are
-//! always taken: a broken one becomes a [`BadRow`], and reading goes on at the next line. The PIN code, a secret,
+//! Bytes go in by `CdrReader::push` (or come from a file with `read_csv`); `CdrItem`s come out. Good rows are
+//! always taken: a broken one becomes a `BadRow`, and reading goes on at the next line. The PIN code, a secret,
 //! never gets past this module: neither in a row, nor in an excerpt, nor in an error.
 
 mod header;
