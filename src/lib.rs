@@ -27,3 +27,5 @@ pub mod times;
 
 /// Which recordings the operator's rules keep out of the archive.
 pub mod exclusion;
+/// The only code that speaks HTTP to a PBX.
+pub mod pbx;

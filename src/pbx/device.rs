@@ -1,0 +1,57 @@
+//! What a PBX says about itself (`yeastar-api.md` §6.3).
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::pbx::PbxClient;
+use crate::pbx::envelope::text;
+use crate::pbx::error::{PbxError, Reason};
+use crate::pbx::policy::{Family, Stage};
+
+/// The PBX's own description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// The serial number, trimmed; never empty.
+    pub sn: String,
+    /// The firmware's version.
+    pub firmware: Option<String>,
+    /// The device's name, such as its model.
+    pub name: Option<String>,
+    /// Its clock as it prints it, such as `2024-03-01 12:00:00 UTC+1`.
+    pub system_time: Option<String>,
+}
+
+impl PbxClient {
+    /// Asks the PBX who it is; `None` if it has no such call, or gives no serial number.
+    ///
+    /// # Errors
+    ///
+    /// As for every call: the way to the PBX, the login, the reply.
+    pub async fn device_info(&self) -> Result<Option<DeviceInfo>, PbxError> {
+        let doing = "asking for the serial number".to_owned();
+        let action = self.shared.action(Family::Device, Stage::Query, doing);
+        let mut slot = self.slot().await;
+        // The call has no parameters, but an empty body is answered with errno 20009.
+        match slot.call(&action, "deviceinfo/query", Bytes::from_static(b"{}")).await {
+            Ok(answer) => Ok(device_info(answer.members)),
+            Err(error) if matches!(error.reason(), Reason::Unsupported | Reason::Http(404)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Devices nest the members in `deviceinfo`; some may not.
+fn device_info(mut reply: serde_json::Map<String, Value>) -> Option<DeviceInfo> {
+    let members = match reply.remove("deviceinfo") {
+        Some(Value::Object(members)) => members,
+        _ => reply,
+    };
+    let member =
+        |name| text(&members, name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    Some(DeviceInfo {
+        sn: member("sn")?,
+        firmware: member("firmwarever"),
+        name: member("devicename"),
+        system_time: member("systemtime"),
+    })
+}

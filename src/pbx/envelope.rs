@@ -1,0 +1,75 @@
+//! The JSON around every reply of the API (`yeastar-api.md` §4).
+
+use serde_json::{Map, Value};
+
+/// Why a reply is not a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The PBX gave an error number.
+    Errno(u32),
+    /// JSON of another shape.
+    Foreign,
+    /// JSON that breaks off.
+    Cut,
+    /// No JSON.
+    NotJson,
+}
+
+/// The members of a successful reply.
+///
+/// The content type is ignored, for devices send JSON as text. Bytes that are not UTF-8 (an echoed name) are
+/// replaced, for nothing that we use holds any. Anything but the status `Success` is a failure.
+pub(super) fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    match serde_json::from_str(text) {
+        Ok(Value::Object(members)) if is_success(&members) => Ok(members),
+        Ok(Value::Object(members)) => Err(errno(&members).map_or(Refusal::Foreign, Refusal::Errno)),
+        Ok(_) => Err(Refusal::Foreign),
+        Err(error) if error.is_eof() && !text.is_empty() => Err(Refusal::Cut),
+        Err(_) => Err(Refusal::NotJson),
+    }
+}
+
+/// A member as text: devices print numbers with and without quotes.
+pub(super) fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
+    match members.get(name)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn is_success(members: &Map<String, Value>) -> bool {
+    text(members, "status").is_some_and(|status| status.trim().eq_ignore_ascii_case("success"))
+}
+
+/// Only digits: whatever else a device puts there does not reach an error text or the database.
+fn errno(members: &Map<String, Value>) -> Option<u32> {
+    text(members, "errno")?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anything_but_success_is_a_refusal() {
+        let table: [(&[u8], Result<(), Refusal>); 11] = [
+            (br#"{"status":"Success"}"#, Ok(())),
+            (b"\xef\xbb\xbf {\"status\":\"Success\",\"recording\":\"\xd6\xd0\"}\r\n", Ok(())),
+            (br#"{"status":"Failed","errno":"20003"}"#, Err(Refusal::Errno(20003))),
+            (br#"{"status":"Failure","errno":20003}"#, Err(Refusal::Errno(20003))),
+            (br#"{"errno":" 20010 "}"#, Err(Refusal::Errno(20010))),
+            (br#"{"status":"Failed","errno":"x; drop"}"#, Err(Refusal::Foreign)),
+            (br#"{"status":"Failed"}"#, Err(Refusal::Foreign)),
+            (b"[1]", Err(Refusal::Foreign)),
+            (br#"{"status":"Suc"#, Err(Refusal::Cut)),
+            (b"<html>", Err(Refusal::NotJson)),
+            (b"", Err(Refusal::NotJson)),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(parse(bytes).map(drop), expected, "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The only code that speaks HTTP to a PBX.
+//!
+//! One `PbxClient` per PBX: it logs in once, shares the session among all requests, never has more than
+//! `concurrency` connections, and turns every failure into one `PbxError` with one `Policy`.
+//! The facts about the API come from `yeastar-api.md`.
+//!
+//! ```text
+//! let mut slot = client.slot().await;             // a connection is ours …
+//! let ticket = slot.ticket(&name).await?;         // … so the ticket will not wait
+//! let mut download = slot.download(ticket).await?; // audio, or an error
+//! while let Some(bytes) = download.next().await? { … }
+//! ```
+
+mod body;
+mod budget;
+mod cdr;
+#[cfg(test)]
+mod cdr_tests;
+mod device;
+mod download;
+mod envelope;
+mod error;
+#[cfg(test)]
+mod fake;
+mod http;
+pub mod policy;
+mod session;
+#[cfg(test)]
+mod session_tests;
+mod slot;
+#[cfg(test)]
+mod tests;
+mod ticket;
+mod tls;
+mod transport;
+#[cfg(test)]
+mod way_tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use cdr::CdrBody;
+pub use device::DeviceInfo;
+pub use download::Download;
+pub use error::{PbxError, Reason};
+pub use policy::Policy;
+pub use slot::Slot;
+pub use ticket::Ticket;
+
+use crate::config::PbxConfig;
+use budget::Budget;
+use error::{Action, Failure};
+use http::Http;
+use policy::{Family, Place, Stage};
+use session::{Session, Token};
+
+/// A PBX as its API shows it. Clones share the session and the connection budget.
+#[derive(Clone)]
+pub struct PbxClient {
+    shared: Arc<Shared>,
+}
+
+impl PbxClient {
+    /// Prepares a client; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Only if the HTTP library cannot be set up.
+    pub fn new(config: &PbxConfig) -> Result<Self, PbxError> {
+        let place = place(config, Family::Device, Stage::Query);
+        let action = Action { place, doing: "preparing the connection".to_owned() };
+        let http = Http::new(config).map_err(|failure| PbxError::new(&config.id, &action, failure))?;
+        let budget = Budget::new(config.concurrency);
+        let shared = Shared { config: config.clone(), http, session: Session::default(), budget };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The PBX's name in the configuration.
+    pub fn id(&self) -> &str {
+        &self.shared.config.id
+    }
+
+    /// Waits for one of the PBX's `concurrency` connections; served in order.
+    pub async fn slot(&self) -> Slot {
+        let lease = self.shared.budget.lease().await;
+        Slot { shared: Arc::clone(&self.shared), lease: Some(lease) }
+    }
+}
+
+impl fmt::Debug for PbxClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PbxClient").field("pbx", &self.shared.config.id).finish_non_exhaustive()
+    }
+}
+
+/// What all requests to one PBX have in common.
+struct Shared {
+    config: PbxConfig,
+    http: Http,
+    session: Session,
+    budget: Budget,
+}
+
+impl Shared {
+    /// Names a JSON call, for the error table and the error's sentence.
+    fn action(&self, family: Family, stage: Stage, doing: String) -> Action {
+        Action { place: place(&self.config, family, stage), doing }
+    }
+
+    /// Names a download. Its error numbers are those of the version in its path.
+    fn download_action(&self, family: Family, doing: String) -> Action {
+        let generation = self.config.download_api_version.generation;
+        Action { place: Place { generation, family, stage: Stage::Download }, doing }
+    }
+
+    fn path(&self, endpoint: &str) -> String {
+        format!("/api/{}/{endpoint}", self.config.api_version.segment)
+    }
+
+    fn download_path(&self, endpoint: &str) -> String {
+        format!("/api/{}/{endpoint}", self.config.download_api_version.segment)
+    }
+
+    /// A failure as callers see it.
+    fn error(&self, action: &Action, failure: Failure) -> PbxError {
+        let (id, wait) = (&self.config.id, self.config.limits.lockout_wait.as_secs_f64());
+        let failure = match failure.reason {
+            Reason::LockedOut => failure.saying(format!(
+                "this address is locked out after wrong passwords; nothing is asked for {wait} s, or delete its \
+                 entry `API-IP` from the PBX's blocked addresses and use `callvault retry --pbx {id}`"
+            )),
+            _ => failure,
+        };
+        PbxError::new(id, action, failure)
+    }
+
+    /// A failure of a request that carried `token`, its consequences for the session drawn.
+    async fn refused(&self, action: &Action, failure: Failure, token: &Token) -> PbxError {
+        let error = self.error(action, failure);
+        self.session.heed(&error, token, self.config.limits.lockout_wait).await;
+        error
+    }
+}
+
+fn place(config: &PbxConfig, family: Family, stage: Stage) -> Place {
+    Place { generation: config.api_version.generation, family, stage }
+}

@@ -1,0 +1,186 @@
+//! The one session that all requests to a PBX share, renewed behind one gate.
+//!
+//! Whoever finds the token refused asks the gate for another one than that. The first to come logs in, the others
+//! wait and take what it got: a revoked token costs one login, however many requests met it. There is no logout:
+//! nobody knows whether a device shares one session among all clients of a user, and it forgets an idle token in
+//! 30 minutes anyway.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use md5::{Digest as _, Md5};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use crate::digest::hex;
+use crate::pbx::error::{Action, Failure, PbxError, Reason};
+use crate::pbx::http::{Request, parameter};
+use crate::pbx::policy::{Family, Policy, Stage};
+use crate::pbx::slot::Slot;
+use crate::pbx::{Shared, envelope};
+
+/// What a login gave; goes into the query of every request.
+pub(super) struct Token {
+    secret: SecretString,
+    /// Counts the logins, to tell tokens apart.
+    number: u64,
+}
+
+impl Token {
+    /// The parameter of the query.
+    pub(super) fn parameter(&self) -> String {
+        parameter("token", self.secret.expose_secret().as_bytes())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// The gate.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    logins: u64,
+    standing: Standing,
+    /// Until when nothing is asked, and what the PBX said. The token outlives it.
+    locked_out: Option<(Instant, PbxError)>,
+}
+
+#[derive(Debug, Default)]
+enum Standing {
+    #[default]
+    LoggedOut,
+    LoggedIn(Arc<Token>),
+    /// The password was refused: not tried again by this client, lest the PBX locks us out.
+    Refused(PbxError),
+}
+
+impl Session {
+    /// Draws the consequences of a failed request that carried `token`: a refused session is forgotten, so that the
+    /// next request logs in; a lock-out is waited out by all.
+    pub(super) async fn heed(&self, error: &PbxError, token: &Token, lockout_wait: Duration) {
+        match error.policy() {
+            Policy::LogIn => self.state.lock().await.forget(token),
+            Policy::WaitOutLockout => self.state.lock().await.lock_out(error, lockout_wait),
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    fn forget(&mut self, token: &Token) {
+        if matches!(&self.standing, Standing::LoggedIn(current) if current.number == token.number) {
+            self.standing = Standing::LoggedOut;
+        }
+    }
+
+    fn lock_out(&mut self, error: &PbxError, wait: Duration) {
+        self.locked_out = Some((Instant::now() + wait, error.clone()));
+    }
+}
+
+impl Slot {
+    /// The shared token, but not `refused`; logs in if there is none.
+    pub(super) async fn session(&mut self, refused: Option<&Token>) -> Result<Arc<Token>, PbxError> {
+        // The permission to connect comes before the gate: who waited for one inside would wait for those outside.
+        self.hold_lease().await;
+        let shared = Arc::clone(&self.shared);
+        // The only lock held across a request: that is what makes it a gate. The request is bounded.
+        let state = shared.session.state.lock().await;
+        if let Some((until, error)) = &state.locked_out
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        match &state.standing {
+            Standing::LoggedIn(token) if refused.is_none_or(|refused| refused.number != token.number) => {
+                Ok(Arc::clone(token))
+            }
+            Standing::Refused(error) => Err(error.clone()),
+            _ => self.log_in(&shared, state).await,
+        }
+    }
+
+    async fn log_in(
+        &mut self,
+        shared: &Shared,
+        mut state: MutexGuard<'_, State>,
+    ) -> Result<Arc<Token>, PbxError> {
+        state.standing = Standing::LoggedOut;
+        let action = shared.action(Family::Login, Stage::Query, "logging in".to_owned());
+        match self.ask_for_token(shared, &action).await {
+            Ok(secret) => {
+                state.logins += 1;
+                let token = Arc::new(Token { secret, number: state.logins });
+                state.standing = Standing::LoggedIn(Arc::clone(&token));
+                tracing::debug!(pbx = shared.config.id, "Logged in to `{}`", shared.config.id);
+                Ok(token)
+            }
+            Err(failure) => {
+                let error = shared.error(&action, explained(shared, failure));
+                match error.policy() {
+                    Policy::WaitOutLockout => state.lock_out(&error, shared.config.limits.lockout_wait),
+                    _ if error.reason() == Reason::PasswordRefused => {
+                        state.standing = Standing::Refused(error.clone())
+                    }
+                    _ => {}
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask_for_token(&mut self, shared: &Shared, action: &Action) -> Result<SecretString, Failure> {
+        let request = Request {
+            place: action.place,
+            path: shared.path("login"),
+            query: String::new(),
+            json: Some(credentials(shared)),
+            timeout: shared.config.limits.reply_timeout,
+        };
+        let reply = self.post(request).await?;
+        let token = envelope::text(&reply, "token");
+        token
+            .map(SecretString::from)
+            .ok_or_else(|| Failure::new(Reason::Protocol, "the reply holds no token"))
+    }
+}
+
+/// The body of the login: the PBX wants the password as unsalted MD5 in lowercase hex (`yeastar-api.md` §3.1).
+fn credentials(shared: &Shared) -> Bytes {
+    let password = hex(&Md5::digest(shared.config.password.expose_secret().as_bytes()));
+    let mut members = json!({ "username": shared.config.username, "password": password });
+    // Sent only on demand: it moves the PBX's event reports here, away from whoever receives them now.
+    if let Some(port) = shared.config.login_port {
+        members["port"] = port.to_string().into();
+    }
+    members.to_string().into()
+}
+
+/// A failed login in the words that the operator needs.
+fn explained(shared: &Shared, failure: Failure) -> Failure {
+    let config = &shared.config;
+    match (failure.reason, failure.number()) {
+        (Reason::PasswordRefused, _) => failure.saying(format!(
+            "user or password refused; correct `username` or the password in {}, then `callvault retry --pbx {}`",
+            config.password_source.display(),
+            config.id
+        )),
+        (_, Some(10004 | 20008)) if config.login_port.is_none() => failure
+            .with_remedy("this PBX wants a port at login: set `login_port` (it moves its event reports to that port)"),
+        (_, Some(20008)) => failure.with_remedy("correct `login_port`"),
+        (Reason::Unsupported, _) => failure.with_remedy("correct `api_version`"),
+        _ => failure,
+    }
+}

@@ -1,0 +1,126 @@
+//! A place in the connection budget, and the calls that answer with JSON, made over it one after the other.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use crate::pbx::Shared;
+use crate::pbx::body::Kind;
+use crate::pbx::budget::Lease;
+use crate::pbx::envelope::{self, Refusal};
+use crate::pbx::error::{Action, Failure, PbxError, Reason};
+use crate::pbx::http::Request;
+use crate::pbx::policy::{Place, Policy};
+use crate::pbx::session::Token;
+
+/// How often one call logs in again before it gives up.
+const RENEWALS_MAX: u32 = 3;
+
+/// Permission to have one connection to the PBX at a time. Take it before the ticket, so that the download can begin
+/// at once.
+///
+/// It serves any number of requests in sequence. A download that has begun takes the permission with it; a further
+/// request then waits for a new one.
+pub struct Slot {
+    pub(super) shared: Arc<Shared>,
+    pub(super) lease: Option<Lease>,
+}
+
+/// What a JSON call gave.
+pub(super) struct Answer {
+    pub(super) members: Map<String, Value>,
+    /// The token that was accepted.
+    pub(super) token: Arc<Token>,
+    /// Just before the request that succeeded.
+    pub(super) asked_at: Instant,
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("pbx", &self.shared.config.id).finish_non_exhaustive()
+    }
+}
+
+impl Slot {
+    /// Waits for a permission if this slot has none.
+    pub(super) async fn hold_lease(&mut self) -> &mut Lease {
+        let lease = match self.lease.take() {
+            Some(lease) => lease,
+            None => self.shared.budget.lease().await,
+        };
+        self.lease.insert(lease)
+    }
+
+    /// Makes a JSON call with the shared session. A refused token is renewed and the call repeated; `body` is sent
+    /// unchanged.
+    pub(super) async fn call(
+        &mut self,
+        action: &Action,
+        endpoint: &str,
+        body: Bytes,
+    ) -> Result<Answer, PbxError> {
+        let mut token = self.session(None).await?;
+        for _ in 0..RENEWALS_MAX {
+            match self.call_once(action, endpoint, &token, body.clone()).await {
+                Err(error) if error.policy() == Policy::LogIn => token = self.session(Some(&token)).await?,
+                outcome => return outcome,
+            }
+        }
+        self.call_once(action, endpoint, &token, body).await
+    }
+
+    /// Posts JSON and reads the JSON that answers.
+    pub(super) async fn post(&mut self, request: Request) -> Result<Map<String, Value>, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let place = request.place;
+        let lease = self.hold_lease().await;
+        lease.open().await;
+        let (bytes, body) = shared.http.exchange(request).await?;
+        if let Some(ending) = body.ending() {
+            lease.ended(ending);
+        }
+        envelope::parse(&bytes).map_err(|refusal| refusal_failure(place, refusal, &bytes))
+    }
+
+    async fn call_once(
+        &mut self,
+        action: &Action,
+        endpoint: &str,
+        token: &Arc<Token>,
+        body: Bytes,
+    ) -> Result<Answer, PbxError> {
+        let request = Request {
+            place: action.place,
+            path: self.shared.path(endpoint),
+            query: token.parameter(),
+            json: Some(body),
+            timeout: self.shared.config.limits.reply_timeout,
+        };
+        // The clock starts before the request: what the PBX issues is no older than that.
+        let asked_at = Instant::now();
+        match self.post(request).await {
+            Ok(members) => Ok(Answer { members, token: Arc::clone(token), asked_at }),
+            Err(failure) => Err(self.shared.refused(action, failure, token).await),
+        }
+    }
+}
+
+/// A reply to a JSON call that is no success.
+fn refusal_failure(place: Place, refusal: Refusal, bytes: &[u8]) -> Failure {
+    match (refusal, Kind::of(bytes)) {
+        (Refusal::Errno(errno), _) => Failure::errno(place, errno),
+        (Refusal::Cut, _) => Failure::new(Reason::Truncated, "the reply breaks off within its JSON"),
+        (_, Kind::Empty) => Failure::new(Reason::EmptyBody, "the reply is empty"),
+        (_, Kind::Html) => Failure::new(
+            Reason::HtmlBody,
+            "a web page answered instead of the API; should it persist, check `url`, `api_version` and that the API is enabled",
+        ),
+        (Refusal::Foreign, _) => {
+            Failure::new(Reason::Protocol, "the reply says neither success nor an error number")
+        }
+        (Refusal::NotJson, _) => Failure::new(Reason::Protocol, "the reply is not JSON"),
+    }
+}

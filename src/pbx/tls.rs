@@ -1,0 +1,140 @@
+//! Whom we take for the PBX: a certificate that the system's roots vouch for, or the one key that is pinned.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+
+use crate::digest::Digest;
+
+/// Why a certificate was not accepted, with what the operator needs in order to decide about it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Untrusted {
+    #[error("the certificate is not known ({why}); its key has the SHA-256 {seen}")]
+    Unknown { seen: Digest, why: String },
+    #[error("the key has the SHA-256 {seen}, pinned is {pin}")]
+    PinMismatch { seen: Digest, pin: Digest },
+    #[error("the certificate cannot be read: {why}")]
+    Unreadable { why: String },
+}
+
+/// How rustls is to be set up for a PBX.
+///
+/// The provider is given explicitly: nothing depends on a default that some `main` installed. The system's roots are
+/// loaded only if `verified` and nothing is pinned; if this machine has none, every certificate is unknown.
+pub(super) fn client_config(verified: bool, pin: Option<Digest>) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let trust = match pin {
+        Some(pin) => Trust::Pin(pin),
+        None if verified => match rustls_platform_verifier::Verifier::new(Arc::clone(&provider)) {
+            Ok(verifier) => Trust::Roots(Box::new(verifier)),
+            Err(error) => Trust::Nobody(error.to_string()),
+        },
+        None => Trust::Nobody("no TLS is configured".to_owned()),
+    };
+    let verifier = KeyVerifier { trust, provider: Arc::clone(&provider) };
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has suites for TLS 1.2 and 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth()
+}
+
+/// SHA-256 of the `SubjectPublicKeyInfo` of a certificate in DER.
+fn key_sha256(certificate: &CertificateDer<'_>) -> Result<Digest, webpki::Error> {
+    let parsed = webpki::EndEntityCert::try_from(certificate)?;
+    Ok(Digest::of(parsed.subject_public_key_info().as_ref()))
+}
+
+#[derive(Debug)]
+enum Trust {
+    /// The roots of this machine.
+    Roots(Box<rustls_platform_verifier::Verifier>),
+    /// One key, whatever the certificate around it says.
+    Pin(Digest),
+    /// No one, and why.
+    Nobody(String),
+}
+
+#[derive(Debug)]
+struct KeyVerifier {
+    trust: Trust,
+    provider: Arc<CryptoProvider>,
+}
+
+impl KeyVerifier {
+    fn judge(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Untrusted> {
+        let seen =
+            key_sha256(end_entity).map_err(|error| Untrusted::Unreadable { why: error.to_string() })?;
+        match &self.trust {
+            Trust::Pin(pin) if *pin == seen => Ok(()),
+            Trust::Pin(pin) => Err(Untrusted::PinMismatch { seen, pin: *pin }),
+            Trust::Nobody(why) => Err(Untrusted::Unknown { seen, why: why.clone() }),
+            Trust::Roots(roots) => match roots.verify_server_cert(end_entity, intermediates, name, ocsp, now)
+            {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Untrusted::Unknown { seen, why: error.to_string() }),
+            },
+        }
+    }
+}
+
+impl ServerCertVerifier for KeyVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.judge(end_entity, intermediates, name, ocsp, now) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(untrusted) => Err(CertificateError::Other(OtherError(Arc::new(untrusted))).into()),
+        }
+    }
+
+    // A pin alone proves nothing: anyone can send a copy of a certificate. The signatures over the handshake prove
+    // that the other side has the key.
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
