@@ -14,7 +14,9 @@ fn day() -> (DateTime, DateTime) {
 
 async fn read(config: &PbxConfig) -> Result<Option<String>, PbxError> {
     let (from, to) = day();
-    let Some(mut body) = PbxClient::new(config).unwrap().cdr(from, to).await? else { return Ok(None) };
+    let client = PbxClient::new(config).unwrap();
+    let reading = tokio::spawn(async move { client.cdr(from, to).await });
+    let Some(mut body) = reading.await.unwrap()? else { return Ok(None) };
     let mut csv = Vec::new();
     while let Some(bytes) = body.next().await? {
         csv.extend_from_slice(&bytes);
