@@ -29,3 +29,5 @@ pub mod times;
 pub mod exclusion;
 /// The only code that speaks HTTP to a PBX.
 pub mod pbx;
+/// A PBX that keeps the rules of the API, and can be told to break each of them.
+pub mod simulator;

@@ -1,0 +1,172 @@
+//! The call report as CSV (`yeastar-api.md` §6).
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::call::SimCall;
+use super::chance::{Luck, mix};
+use super::faults::Faults;
+use super::profile::SimulatorOptions;
+
+/// The header, to the letter: two columns are misspelt on every device.
+const HEADER: &str = "callid,timestart,callfrom,callto,callduraction,talkduraction,srctrunkname,dsttrunkname,status,type,pincode,recording,didnumber,sn";
+
+/// Reads `YYYY-MM-DD HH:MM:SS`; `None` if it is anything else.
+pub(super) fn parse_time(text: &str) -> Option<DateTime> {
+    let time = DateTime::strptime("%Y-%m-%d %H:%M:%S", text).ok()?;
+    (text.len() == 19).then_some(time)
+}
+
+/// Whether a row is asked for by an extension list: `all`, or numbers between commas.
+pub(super) fn is_asked(call: &SimCall, extensions: &str) -> bool {
+    let mut list = extensions.split(',').map(str::trim);
+    list.any(|extension| extension == "all" || call.concerns(extension))
+}
+
+/// How rows are written.
+#[derive(Debug)]
+pub(super) struct Report<'a> {
+    /// Byte order mark, line ends, quotes.
+    pub(super) options: &'a SimulatorOptions,
+    /// Faults that touch rows.
+    pub(super) faults: &'a Faults,
+    /// The zone in which `timestart` is written.
+    pub(super) zone: &'a TimeZone,
+    /// The serial number in each row.
+    pub(super) serial_number: &'a str,
+    /// The draws of this request.
+    pub(super) luck: Luck,
+}
+
+impl Report<'_> {
+    /// Writes the whole file.
+    pub(super) fn write(&self, mut rows: Vec<SimCall>) -> Vec<u8> {
+        if self.luck.hits("cdr_reordered", self.faults.cdr_reordered) {
+            let seed = self.luck.draw("cdr_order");
+            let mut place = 0;
+            rows.sort_by_cached_key(|_| {
+                place += 1;
+                mix(seed, 1, place)
+            });
+        }
+        let mut out = Vec::with_capacity(200 * (rows.len() + 1));
+        if self.options.cdr_bom {
+            out.extend_from_slice("\u{feff}".as_bytes());
+        }
+        out.extend_from_slice(HEADER.as_bytes());
+        self.end_line(&mut out);
+        let cap = if self.faults.cdr_row_cap == 0 { u64::MAX } else { self.faults.cdr_row_cap };
+        for (at, row) in (0..cap).zip(&rows) {
+            self.write_row(&mut out, at, row);
+        }
+        out
+    }
+
+    fn write_row(&self, out: &mut Vec<u8>, at: u64, row: &SimCall) {
+        let faults = self.faults;
+        // Drawn by the row's place, so that one faulty reading is not the same as the next.
+        let luck = Luck::new(self.luck.draw("cdr_rows"), at);
+        if luck.hits("cdr_missing", faults.cdr_missing) {
+            return;
+        }
+        let start = out.len();
+        self.write_fields(out, row);
+        if luck.hits("cdr_broken", faults.cdr_broken) {
+            out.truncate(start + (out.len() - start) / 2);
+        }
+        self.end_line(out);
+        if luck.hits("cdr_duplicate", faults.cdr_duplicate) {
+            let row = out[start..].to_vec();
+            out.extend_from_slice(&row);
+        }
+    }
+
+    fn write_fields(&self, out: &mut Vec<u8>, row: &SimCall) {
+        let start = row.start.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let (call_duration, talk_duration) =
+            (row.call_duration_s.to_string(), row.talk_duration_s.to_string());
+        let fields: [&[u8]; 14] = [
+            row.callid.as_bytes(),
+            start.as_bytes(),
+            row.callfrom.as_bytes(),
+            row.callto.as_bytes(),
+            call_duration.as_bytes(),
+            talk_duration.as_bytes(),
+            row.source_trunk.as_bytes(),
+            row.destination_trunk.as_bytes(),
+            row.status.as_bytes(),
+            row.call_type.as_bytes(),
+            row.pincode.as_bytes(),
+            &row.recording,
+            row.did.as_bytes(),
+            self.serial_number.as_bytes(),
+        ];
+        for (at, field) in fields.into_iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            self.write_field(out, field);
+        }
+    }
+
+    fn write_field(&self, out: &mut Vec<u8>, field: &[u8]) {
+        if !self.options.cdr_quotes && !field.iter().any(|byte| b",\"\r\n".contains(byte)) {
+            out.extend_from_slice(field);
+            return;
+        }
+        out.push(b'"');
+        for byte in field {
+            if *byte == b'"' {
+                out.push(b'"');
+            }
+            out.push(*byte);
+        }
+        out.push(b'"');
+    }
+
+    fn end_line(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.options.cdr_crlf { b"\r\n" } else { b"\n" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::simulator::SimAudio;
+
+    #[test]
+    fn a_report_has_the_exact_header_and_the_devices_local_time() {
+        let options = SimulatorOptions::default();
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let report = Report {
+            options: &options,
+            faults: &Faults::default(),
+            zone: &zone,
+            serial_number: "7",
+            luck: Luck::new(1, 1),
+        };
+        let start = Timestamp::from_second(1_709_287_502).unwrap();
+        let row = SimCall::recorded(start, 118, *b"a,\"b\".wav", SimAudio::pcm(16_044, 1));
+        let csv = String::from_utf8(report.write(vec![row])).unwrap();
+        let expected = "callid,timestart,callfrom,callto,callduraction,talkduraction,srctrunkname,dsttrunkname,status,type,pincode,recording,didnumber,sn\n\
+            1709287502.118,2024-03-01 11:05:02,5550142,1003,6,1,siptrunk1,,ANSWERED,Inbound,,\"a,\"\"b\"\".wav\",5550100,7\n";
+        assert_eq!(csv, expected);
+    }
+
+    #[test]
+    fn a_time_is_read_only_in_its_one_form() {
+        assert!(parse_time("2024-03-01 00:00:00").is_some());
+        for text in [
+            "2024-03-01",
+            "2024-3-1 00:00:00",
+            "01/03/2024 00:00:00",
+            "2024-03-01T00:00:00",
+            "2024-13-01 00:00:00",
+            "",
+        ] {
+            assert!(parse_time(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The device as one thing: its parts, each behind its own lock, none held while something is sent.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use anyhow::Context as _;
+use jiff::tz::TimeZone;
+
+use super::chance::Luck;
+use super::clock::DeviceClock;
+use super::connections::Connections;
+use super::counters::Counters;
+use super::faults::{Asks, Faults};
+use super::lock;
+use super::profile::SimulatorOptions;
+use super::session::Sessions;
+use super::tickets::Tickets;
+use super::tls::Certificates;
+use super::world::World;
+use crate::clock;
+
+/// A simulated device.
+#[derive(Debug)]
+pub(super) struct Device {
+    /// What it was started with.
+    pub(super) options: SimulatorOptions,
+    /// Its clock.
+    pub(super) clock: DeviceClock,
+    /// Who is connected.
+    pub(super) connections: Arc<Connections>,
+    /// Who is logged in.
+    pub(super) sessions: Mutex<Sessions>,
+    /// What was promised.
+    pub(super) tickets: Mutex<Tickets>,
+    /// How often names were asked for.
+    pub(super) asks: Mutex<Asks>,
+    /// Its certificates.
+    pub(super) certificates: Certificates,
+    world: RwLock<World>,
+    faults: RwLock<Arc<Faults>>,
+    counters: Mutex<Counters>,
+    drawn: AtomicU64,
+}
+
+impl Device {
+    /// A device that listens on `address`.
+    ///
+    /// # Errors
+    /// If the zone is unknown, or a certificate cannot be made.
+    pub(super) fn new(options: SimulatorOptions, address: IpAddr) -> anyhow::Result<Self> {
+        let zone = TimeZone::get(&options.timezone)
+            .with_context(|| format!("reading the zone `{}`", options.timezone))?;
+        let now = options.now.unwrap_or_else(clock::now);
+        let certificates = Certificates::new(address);
+        if options.tls {
+            certificates.der(0).context("making a certificate")?;
+        }
+        Ok(Self {
+            clock: DeviceClock::starting_at(now),
+            connections: Arc::default(),
+            sessions: Mutex::new(Sessions::new(&options, now)),
+            tickets: Mutex::new(Tickets::new(&options)),
+            asks: Mutex::default(),
+            certificates,
+            world: RwLock::new(World::new(&options, &zone, now).context("planning the days")?),
+            faults: RwLock::default(),
+            counters: Mutex::default(),
+            drawn: AtomicU64::new(0),
+            options,
+        })
+    }
+
+    /// What it holds.
+    pub(super) fn world(&self) -> RwLockReadGuard<'_, World> {
+        self.world.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it holds, to change.
+    pub(super) fn world_mut(&self) -> RwLockWriteGuard<'_, World> {
+        self.world.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The faults at work.
+    pub(super) fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&self.faults.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the faults.
+    pub(super) fn set_faults(&self, faults: Faults) {
+        *self.faults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
+        lock(&self.asks).clear();
+    }
+
+    /// The luck of the next connection.
+    pub(super) fn luck(&self) -> Luck {
+        Luck::new(self.options.seed, self.drawn.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether a fault happens; counts it if so.
+    pub(super) fn strikes(&self, luck: Luck, name: &str, probability: f64) -> bool {
+        let strikes = luck.hits(name, probability);
+        if strikes {
+            self.count_fault(name);
+        }
+        strikes
+    }
+
+    /// Counts a fault that happened for another reason than chance.
+    pub(super) fn count_fault(&self, name: &str) {
+        self.count(|counters| *counters.faults.entry(name.to_owned()).or_default() += 1);
+    }
+
+    /// Counts something.
+    pub(super) fn count(&self, change: impl FnOnce(&mut Counters)) {
+        change(&mut lock(&self.counters));
+    }
+
+    /// What was counted.
+    pub(super) fn counters(&self) -> Counters {
+        let (now, peak, total) = self.connections.count();
+        let counters = lock(&self.counters).clone();
+        Counters { connections_now: now, connections_peak: peak, connections: total, ..counters }
+    }
+
+    /// The serial number that it shows now.
+    pub(super) fn serial_number(&self, faults: &Faults) -> String {
+        faults.serial_number.clone().unwrap_or_else(|| self.options.serial_number.clone())
+    }
+
+    /// The certificate that it shows now; `None` without TLS.
+    pub(super) fn certificate(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        if !self.options.tls {
+            return Ok(None);
+        }
+        self.certificates.der(self.faults().certificate).map(Some)
+    }
+
+    /// Revokes all tokens; how many there were.
+    pub(super) fn revoke_tokens(&self) -> u64 {
+        let count = lock(&self.sessions).forget_all();
+        self.count(|counters| counters.revocations += count);
+        count
+    }
+
+    /// Forgets all tokens and tickets.
+    pub(super) fn reboot(&self) {
+        self.revoke_tokens();
+        lock(&self.tickets).forget_all();
+    }
+}

@@ -1,0 +1,172 @@
+//! The ways in which the device can be told to misbehave. All compose; all are off by default.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::chance::number_of;
+
+/// Each number is a probability from 0 to 1 per request, drawn from the seed and the request's number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Faults {
+    /// The connection is reset before any reply.
+    pub refuse: f64,
+    /// A request is read and never answered (for `stall_s`, then closed).
+    pub hang: f64,
+    /// A request is answered 20010: no `apisrv`.
+    pub errno_20010: f64,
+    /// A request is answered 30001: out of memory.
+    pub errno_30001: f64,
+    /// A request is answered 30003: `apisrv` not started.
+    pub errno_30003: f64,
+    /// A request is answered by an HTML page with status 504.
+    pub gateway_timeout: f64,
+    /// A request is answered by a redirect to `redirect_to`.
+    pub redirect: f64,
+    /// The status of a redirect.
+    pub redirect_status: u16,
+    /// Where a redirect leads.
+    pub redirect_to: String,
+    /// A request for CDR is answered by an HTML page with status 504.
+    pub cdr_504: f64,
+
+    /// A download is refused as if its ticket had expired.
+    pub ticket_expired: f64,
+    /// A token is revoked just after it got a ticket.
+    pub token_revoked: f64,
+
+    /// A download is reset in the middle of the body.
+    pub reset: f64,
+    /// A download ends cleanly in the middle of the body.
+    pub truncate: f64,
+    /// A download ends cleanly within the WAV header.
+    pub truncate_wav_header: f64,
+    /// A download ends cleanly within the HTTP head.
+    pub truncate_head: f64,
+    /// A download stops in the middle of the body for `stall_s`, then goes on.
+    pub stall: f64,
+    /// How long a stall lasts, in seconds; 0 is until the client closes.
+    pub stall_s: f64,
+    /// A download is sent slowly, at `drip_bytes_per_s`.
+    pub drip: f64,
+    /// The rate of a drip.
+    pub drip_bytes_per_s: u32,
+    /// A download is answered by a JSON error (30001) as if it were audio.
+    pub json_body: f64,
+    /// A download is answered by an HTML page with status 200.
+    pub html_200: f64,
+    /// A download is answered by an HTML page with status 503.
+    pub html_503: f64,
+    /// A download is answered by an HTML page with status 504.
+    pub html_504: f64,
+    /// A download's body is empty.
+    pub empty_body: f64,
+    /// A download declares a Content-Length that is not its length.
+    pub wrong_length: f64,
+    /// A download goes on after the file's end until the client closes.
+    pub endless: f64,
+    /// One bit of a download is flipped.
+    pub bit_flip: f64,
+
+    /// The first so many downloads of each name find the file still growing.
+    pub growing_asks: u32,
+    /// Whether a growing file has 0 bytes; otherwise it is a WAV of 44 bytes without audio.
+    pub growing_is_empty: bool,
+    /// The first so many times that a name is asked for, it does not exist.
+    pub missing_asks: u32,
+    /// The storage is offline: no recording exists.
+    pub store_offline: bool,
+    /// These recordings do not exist.
+    pub deleted: Vec<String>,
+
+    /// A CDR row is listed twice.
+    pub cdr_duplicate: f64,
+    /// A CDR row is left out.
+    pub cdr_missing: f64,
+    /// A CDR row is broken: cut in the middle.
+    pub cdr_broken: f64,
+    /// A CDR's rows come in a shuffled order.
+    pub cdr_reordered: f64,
+    /// A CDR ends after so many rows; 0 is no cap.
+    pub cdr_row_cap: u64,
+
+    /// How far the clock in `deviceinfo` is off, in seconds.
+    pub clock_offset_s: i64,
+    /// Another serial number than the device had, as after a swap.
+    pub serial_number: Option<String>,
+    /// Every login is answered 20002.
+    pub locked_out: bool,
+    /// Which self-signed certificate is shown; another number is another key.
+    pub certificate: u32,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            refuse: 0.0,
+            hang: 0.0,
+            errno_20010: 0.0,
+            errno_30001: 0.0,
+            errno_30003: 0.0,
+            gateway_timeout: 0.0,
+            redirect: 0.0,
+            redirect_status: 302,
+            redirect_to: "/login.html".to_owned(),
+            cdr_504: 0.0,
+            ticket_expired: 0.0,
+            token_revoked: 0.0,
+            reset: 0.0,
+            truncate: 0.0,
+            truncate_wav_header: 0.0,
+            truncate_head: 0.0,
+            stall: 0.0,
+            stall_s: 0.0,
+            drip: 0.0,
+            drip_bytes_per_s: 4096,
+            json_body: 0.0,
+            html_200: 0.0,
+            html_503: 0.0,
+            html_504: 0.0,
+            empty_body: 0.0,
+            wrong_length: 0.0,
+            endless: 0.0,
+            bit_flip: 0.0,
+            growing_asks: 0,
+            growing_is_empty: false,
+            missing_asks: 0,
+            store_offline: false,
+            deleted: Vec::new(),
+            cdr_duplicate: 0.0,
+            cdr_missing: 0.0,
+            cdr_broken: 0.0,
+            cdr_reordered: 0.0,
+            cdr_row_cap: 0,
+            clock_offset_s: 0,
+            serial_number: None,
+            locked_out: false,
+            certificate: 0,
+        }
+    }
+}
+
+/// How often each name was asked for: faults that pass need to know.
+#[derive(Debug, Default)]
+pub(super) struct Asks(HashMap<(&'static str, u64), u32>);
+
+impl Asks {
+    /// Counts an ask of `name`; whether it is among the first `most`.
+    pub(super) fn is_early(&mut self, what: &'static str, name: &[u8], most: u32) -> bool {
+        if most == 0 {
+            return false;
+        }
+        let asks = self.0.entry((what, number_of(name))).or_default();
+        *asks = asks.saturating_add(1);
+        *asks <= most
+    }
+
+    /// Starts to count anew.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}

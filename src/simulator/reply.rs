@@ -1,0 +1,163 @@
+//! Replies: what is said, and in which way it is broken on the way out.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::audio::Source;
+use super::json::Value;
+use super::profile::Profile;
+
+/// A reply.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: u16,
+    content_type: &'static str,
+    location: Option<String>,
+    /// The body.
+    pub(super) body: Source,
+    /// How it is sent.
+    pub(super) delivery: Delivery,
+    /// The ticket that pays for it, if it is a recording or a message.
+    pub(super) ticket: Option<String>,
+}
+
+/// How a reply is sent; by default whole and at once.
+#[derive(Debug, Default)]
+pub(super) struct Delivery {
+    /// The Content-Length, where there is one.
+    pub(super) declared_bytes: Option<u64>,
+    /// Whether the HTTP head is cut in the middle.
+    pub(super) is_head_cut: bool,
+    /// After how many bytes of the body it ends, and whether by a reset.
+    pub(super) cut: Option<(u64, Cut)>,
+    /// After how many bytes it stops, and for how long; `None` is until the client closes.
+    pub(super) stall: Option<(u64, Option<Duration>)>,
+    /// The most bytes per second.
+    pub(super) bytes_per_s: Option<u32>,
+    /// Which bit of the body is flipped.
+    pub(super) flipped_bit: Option<u64>,
+    /// Whether it goes on after the end.
+    pub(super) is_endless: bool,
+    /// When it is cut off.
+    pub(super) deadline: Option<Timestamp>,
+    /// Whether the body is not the file at all.
+    pub(super) is_replaced: bool,
+}
+
+/// How a body ends too early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// As if it were complete.
+    Clean,
+    /// By a reset.
+    Reset,
+}
+
+impl Delivery {
+    /// Whether the client gets the file as it is.
+    pub(super) fn is_faithful(&self) -> bool {
+        let is_altered = self.is_replaced || self.is_endless || self.is_head_cut;
+        !is_altered && self.cut.is_none() && self.flipped_bit.is_none()
+    }
+}
+
+impl Reply {
+    fn new(status: u16, content_type: &'static str, body: Source) -> Self {
+        let delivery = Delivery::default();
+        Self { status, content_type, location: None, body, delivery, ticket: None }
+    }
+
+    /// JSON with status 200, whatever it says.
+    pub(super) fn json(value: &Value, profile: Profile) -> Self {
+        Self::new(200, "application/json", Source::bytes(value.to_bytes(profile == Profile::Compatible)))
+    }
+
+    /// `Failed`, with an error number.
+    pub(super) fn failure(errno: u32, profile: Profile) -> Self {
+        let members = vec![("status", Value::text("Failed")), ("errno", Value::text(errno.to_string()))];
+        Self::json(&Value::Object(members), profile)
+    }
+
+    /// `Success`, with these members behind it.
+    pub(super) fn success(mut members: Vec<(&'static str, Value)>, profile: Profile) -> Self {
+        members.insert(0, ("status", Value::text("Success")));
+        Self::json(&Value::Object(members), profile)
+    }
+
+    /// A recording or a message, paid for by a ticket.
+    pub(super) fn audio(body: Source, ticket: String) -> Self {
+        Self { ticket: Some(ticket), ..Self::new(200, "audio/x-wav", body) }
+    }
+
+    /// A CDR file.
+    pub(super) fn csv(bytes: Vec<u8>) -> Self {
+        Self::new(200, "text/csv", Source::bytes(bytes))
+    }
+
+    /// A page of the web server.
+    pub(super) fn html(status: u16) -> Self {
+        let title = format!("{status} {}", reason(status));
+        let page =
+            format!("<html><head><title>{title}</title></head>\n<body><h1>{title}</h1></body></html>\n");
+        Self::new(status, "text/html", Source::bytes(page))
+    }
+
+    /// A redirect.
+    pub(super) fn redirect(status: u16, location: &str) -> Self {
+        Self { location: Some(location.to_owned()), ..Self::html(status) }
+    }
+
+    /// Lines of JSON, for whoever observes the simulator.
+    pub(super) fn observation(status: u16, text: String) -> Self {
+        Self::new(status, "application/x-ndjson", Source::bytes(text))
+    }
+
+    /// The status line and the headers, in the order in which such a device sends them.
+    pub(super) fn head(&self, profile: Profile, content_length: bool) -> Vec<u8> {
+        use std::fmt::Write as _;
+        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
+        let mut line = |line: std::fmt::Arguments<'_>| {
+            write!(head, "{line}\r\n").expect("writing to a String cannot fail");
+        };
+        if profile != Profile::Compatible {
+            line(format_args!("Server: Boa/0.94.14rc21"));
+            line(format_args!("Accept-Ranges: bytes"));
+            line(format_args!("Connection: close"));
+        }
+        // The compatible device's printed JSON replies have no Content-Type.
+        if profile != Profile::Compatible || self.content_type != "application/json" {
+            line(format_args!("Content-Type: {}", self.content_type));
+        }
+        line(format_args!("Access-control-allow-origin: *"));
+        line(format_args!("Access-control-allow-methods: GET, POST, OPTIONS, PUT, DELETE"));
+        if let Some(location) = &self.location {
+            line(format_args!("Location: {location}"));
+        }
+        if let Some(length) = self.declared(content_length) {
+            line(format_args!("Content-Length: {length}"));
+        }
+        line(format_args!(""));
+        head.into_bytes()
+    }
+
+    /// The Content-Length that is sent, if one is.
+    pub(super) fn declared(&self, content_length: bool) -> Option<u64> {
+        self.delivery.declared_bytes.or(content_length.then(|| self.body.len()))
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        404 => "Not Found",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "Unknown",
+    }
+}

@@ -1,0 +1,301 @@
+//! What the device holds: calls, recordings, voicemail. Tests change it while it is served.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Mutex;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+
+use super::audio::SimAudio;
+use super::call::SimCall;
+use super::chance::mix;
+use super::lock;
+use super::names::odd_names;
+use super::plan::{CallPlan, add_s};
+use super::profile::{Profile, SimulatorOptions};
+use super::voicemail::SimVoicemail;
+use crate::digest::Digest;
+
+/// One recording as the device serves it when no fault is at work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truth {
+    /// The name in the CDR, any bytes.
+    pub name: Vec<u8>,
+    /// The SHA-256 of the file.
+    pub sha256: Digest,
+    /// The size of the file.
+    pub size_bytes: u64,
+}
+
+/// What the device has under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// This file.
+    Audio(SimAudio),
+    /// It had a file, which was deleted.
+    Deleted,
+    /// It never had one.
+    Unknown,
+}
+
+/// Everything that the device holds.
+#[derive(Debug)]
+pub struct World {
+    plan: CallPlan,
+    zone: TimeZone,
+    today: Date,
+    /// Planned recordings whose rows are now among the given ones, or gone.
+    replaced: HashSet<u64>,
+    given: BTreeMap<Date, Vec<SimCall>>,
+    files: BTreeMap<Vec<u8>, SimAudio>,
+    deleted: HashSet<Vec<u8>>,
+    voicemails: Vec<SimVoicemail>,
+    hashes: Mutex<HashMap<Vec<u8>, Digest>>,
+}
+
+impl World {
+    /// The world of `options` as of `now` on the device.
+    ///
+    /// # Errors
+    /// If the days lie outside the range of dates.
+    pub(super) fn new(
+        options: &SimulatorOptions,
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Result<Self, jiff::Error> {
+        let today = match options.today {
+            Some(today) => today,
+            None => now.to_zoned(zone.clone()).date().yesterday()?,
+        };
+        let mut world = Self {
+            plan: CallPlan::new(options, zone, today)?,
+            zone: zone.clone(),
+            today,
+            replaced: HashSet::new(),
+            given: BTreeMap::new(),
+            files: BTreeMap::new(),
+            deleted: HashSet::new(),
+            voicemails: Vec::new(),
+            hashes: Mutex::default(),
+        };
+        world.add_odd_names(options);
+        world.add_voicemails(options);
+        if options.profile == Profile::Compatible {
+            world.add_documented();
+        }
+        Ok(world)
+    }
+
+    /// The last day with generated calls.
+    pub fn today(&self) -> Date {
+        self.today
+    }
+
+    /// Adds a call, and its audio under its recording's name.
+    pub fn add_call(&mut self, call: SimCall) {
+        if !call.recording.is_empty()
+            && let Some(audio) = &call.audio
+        {
+            self.replace_audio(&call.recording, audio.clone());
+        }
+        self.given.entry(self.date(call.start)).or_default().push(call);
+    }
+
+    /// Deletes the audio and leaves the rows that name it, as an administrator can.
+    pub fn delete_audio(&mut self, name: &[u8]) {
+        self.deleted.insert(name.to_vec());
+    }
+
+    /// Undoes [`World::delete_audio`].
+    pub fn restore_audio(&mut self, name: &[u8]) {
+        self.deleted.remove(name);
+    }
+
+    /// Puts other audio under a name, new or known.
+    pub fn replace_audio(&mut self, name: &[u8], audio: SimAudio) {
+        lock(&self.hashes).remove(name);
+        self.deleted.remove(name);
+        self.files.insert(name.to_vec(), audio);
+    }
+
+    /// Removes the rows that name a recording; the audio stays, as after a clean-up of the CDR.
+    pub fn remove_rows(&mut self, name: &[u8]) {
+        self.rewrite(name, |_| false);
+    }
+
+    /// Changes the rows that name a recording; the closure keeps a row by returning `true`.
+    pub fn rewrite(&mut self, name: &[u8], mut change: impl FnMut(&mut SimCall) -> bool) {
+        let planned = self.plan.find(name).filter(|index| self.replaced.insert(*index));
+        let mut rows = planned.map_or_else(Vec::new, |index| self.plan.rows(index));
+        for day in self.given.values_mut() {
+            rows.extend(day.extract_if(.., |row| row.recording == name));
+        }
+        for mut row in rows {
+            if let Some(audio) = row.audio.take() {
+                self.files.entry(row.recording.clone()).or_insert(audio);
+            }
+            if row.recording != name || change(&mut row) {
+                self.given.entry(self.date(row.start)).or_default().push(row);
+            }
+        }
+    }
+
+    /// Gives a recording another name, in its rows and on the device.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) {
+        let Found::Audio(audio) = self.find(from) else { return };
+        self.rewrite(from, |row| {
+            row.recording = to.to_vec();
+            true
+        });
+        self.files.remove(from);
+        self.replace_audio(to, audio);
+    }
+
+    /// The voicemail messages; adding, removing and marking them renames those behind them.
+    pub fn voicemails(&mut self) -> &mut Vec<SimVoicemail> {
+        &mut self.voicemails
+    }
+
+    /// All rows of the dates from `first` to `last`, in the order of their start.
+    pub fn rows(&self, first: Date, last: Date) -> Vec<SimCall> {
+        let mut rows: Vec<SimCall> = Vec::new();
+        // A leg can start on the day after its call.
+        let before = first.yesterday().unwrap_or(first);
+        for (_, indexes) in self.plan.days().filter(|(date, _)| (before..=last).contains(date)) {
+            for index in indexes.filter(|index| !self.replaced.contains(index)) {
+                rows.extend(self.plan.rows(index));
+            }
+        }
+        if first <= last {
+            rows.extend(self.given.range(first..=last).flat_map(|(_, day)| day.iter().cloned()));
+        }
+        rows.retain(|row| (first..=last).contains(&self.date(row.start)));
+        rows.sort_by_cached_key(|row| (row.start, row.callid.clone()));
+        rows
+    }
+
+    /// Whether any row of the dates from `first` to `last` is `wanted`.
+    pub(super) fn has_row(&self, first: Date, last: Date, wanted: impl Fn(&SimCall) -> bool) -> bool {
+        let days = first.yesterday().unwrap_or(first)..=last;
+        let planned =
+            self.plan.days().filter(|(date, _)| days.contains(date)).flat_map(|(_, indexes)| indexes);
+        let mut planned = planned.filter(|index| !self.replaced.contains(index));
+        let mut given = self.given.range(first..=last.max(first)).flat_map(|(_, rows)| rows);
+        given.any(&wanted) || planned.any(|index| self.plan.rows(index).iter().any(&wanted))
+    }
+
+    /// Every row there is.
+    pub fn all_rows(&self) -> Vec<SimCall> {
+        self.rows(Date::MIN, Date::MAX)
+    }
+
+    /// Whether the names that rows give lead to audio: each name once, with the audio's hash and size.
+    ///
+    /// Hashing takes a while for a large world; hashes are remembered.
+    pub fn truth(&self) -> Vec<Truth> {
+        let names = self.files.keys().cloned().chain(self.planned_names());
+        let names: BTreeSet<Vec<u8>> = names.collect();
+        names.into_iter().filter_map(|name| self.truth_of(name)).collect()
+    }
+
+    fn planned_names(&self) -> impl Iterator<Item = Vec<u8>> {
+        let indexes = (0..self.plan.recordings()).filter(|index| !self.replaced.contains(index));
+        indexes.map(|index| self.plan.recorded(index).recording)
+    }
+
+    fn truth_of(&self, name: Vec<u8>) -> Option<Truth> {
+        let Found::Audio(audio) = self.find(&name) else { return None };
+        let known = lock(&self.hashes).get(&name).copied();
+        let sha256 = known.unwrap_or_else(|| audio.sha256());
+        lock(&self.hashes).insert(name.clone(), sha256);
+        Some(Truth { name, sha256, size_bytes: audio.len() })
+    }
+
+    /// What the device has under `name`.
+    pub(super) fn find(&self, name: &[u8]) -> Found {
+        if self.deleted.contains(name) {
+            return Found::Deleted;
+        }
+        if let Some(audio) = self.files.get(name) {
+            return Found::Audio(audio.clone());
+        }
+        let planned = self.plan.find(name).filter(|index| !self.replaced.contains(index));
+        match planned.and_then(|index| self.plan.recorded(index).audio) {
+            Some(audio) => Found::Audio(audio),
+            None => Found::Unknown,
+        }
+    }
+
+    /// The messages, to read.
+    pub(super) fn messages(&self) -> &[SimVoicemail] {
+        &self.voicemails
+    }
+
+    /// The device's zone.
+    pub(super) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    fn date(&self, time: Timestamp) -> Date {
+        time.to_zoned(self.zone.clone()).date()
+    }
+
+    /// Noon of the last day, from which given calls are counted.
+    fn noon(&self) -> Timestamp {
+        let noon = self.zone.to_ambiguous_zoned(self.today.at(12, 0, 0, 0)).compatible();
+        noon.map_or(Timestamp::UNIX_EPOCH, |noon| noon.timestamp())
+    }
+
+    fn add_odd_names(&mut self, options: &SimulatorOptions) {
+        for (at, name) in (0_u64..).zip(odd_names().into_iter().take(options.odd_names)) {
+            let start = add_s(self.noon(), at * 60);
+            let audio = SimAudio::pcm(options.size_bytes.0, mix(options.seed, 30, at));
+            self.add_call(SimCall::recorded(start, at, name, audio));
+        }
+    }
+
+    fn add_voicemails(&mut self, options: &SimulatorOptions) {
+        for at in 0..options.voicemails as u64 {
+            let draw = |what| mix(options.seed, what, at);
+            let audio = SimAudio::pcm(options.size_bytes.0, draw(40));
+            self.voicemails.push(SimVoicemail {
+                extension: (1000 + draw(41) % 10).to_string(),
+                from: format!("0{:010}", draw(42) % 10_000_000_000),
+                date: add_s(self.noon(), at * 61),
+                length_s: audio.seconds(),
+                read: draw(43).is_multiple_of(3),
+                audio,
+            });
+        }
+    }
+
+    /// What the compatible device's documents name: one recording, and messages of 1004 and 102.
+    fn add_documented(&mut self) {
+        let start = Timestamp::from_second(1_588_641_695).expect("a moment in 2020");
+        self.add_call(SimCall {
+            callfrom: "106".to_owned(),
+            callto: "101".to_owned(),
+            call_type: "Internal".to_owned(),
+            source_trunk: String::new(),
+            did: String::new(),
+            ..SimCall::recorded(
+                start,
+                1772,
+                *b"exten-101-106-20200505-042135-1588641695.1772.wav",
+                SimAudio::pcm(64_044, 1772),
+            )
+        });
+        for (extension, key) in [("1004", 1), ("102", 2), ("102", 3)] {
+            let audio = SimAudio::pcm(48_044, key);
+            self.voicemails.push(SimVoicemail {
+                extension: extension.to_owned(),
+                from: "101".to_owned(),
+                date: start.checked_add(i64::try_from(key).unwrap_or(0).minutes()).unwrap_or(start),
+                length_s: audio.seconds(),
+                read: false,
+                audio,
+            });
+        }
+    }
+}
