@@ -139,7 +139,7 @@ fn first_name(simulator: &Simulator) -> Vec<u8> {
     simulator.truth()[0].name.clone()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_request_printed_in_the_documents_gives_the_reply_printed_there() {
     let simulator = start(|options| {
         options.profile = Profile::Compatible;
@@ -174,9 +174,12 @@ async fn every_request_printed_in_the_documents_gives_the_reply_printed_there() 
             reply.text(),
             "{\n    \"status\": \"Success\",\n    \"recording\": \"exten-101-106-20200505-042135-1588641695.1772.wav\",\n    \"random\": \"fc19203cddc1d7846c2236f9eafe826b\"\n}"
         );
-        let printed = "POST /api/v1.1.0/voicemail/get_random?token=1e3b3ebb6a974cb42ed31de5413df52d HTTP/1.1\r\n\
-            Content-Type:application/json; charset=utf-8\r\nHost: 192.168.5.150\r\nContent-Length: 63\r\n\r\n\
-            {\n    \"extid\": \"1004\",\n    \"voicemailfile\": \"msg0000.wav\",\n}";
+        let body = "{\n    \"extid\": \"1004\",\n    \"voicemailfile\": \"msg0000.wav\",\n}";
+        let printed = format!(
+            "POST /api/v1.1.0/voicemail/get_random?token=1e3b3ebb6a974cb42ed31de5413df52d HTTP/1.1\r\n\
+            Content-Type:application/json; charset=utf-8\r\nHost: 192.168.5.150\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         let reply = exchange(address, printed.as_bytes()).unwrap();
         assert_eq!(reply.head, head);
         assert_eq!(
@@ -209,7 +212,7 @@ async fn every_request_printed_in_the_documents_gives_the_reply_printed_there() 
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reply_has_the_servers_headers_and_no_length_unless_asked() {
     for content_length in [false, true] {
         let simulator = start(|options| options.content_length = content_length).await;
@@ -228,7 +231,7 @@ async fn a_reply_has_the_servers_headers_and_no_length_unless_asked() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_request_has_its_number() {
     let simulator = start(|_| {}).await;
     let client = Client::new(&simulator, "v1.1.0");
@@ -274,7 +277,7 @@ async fn what_is_wrong_with_a_request_has_its_number() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn version_1_0_has_the_old_numbers() {
     let simulator = start(|options| options.profile = Profile::V1_0).await;
     let client = Client::new(&simulator, "v1.0.1");
@@ -288,7 +291,7 @@ async fn version_1_0_has_the_old_numbers() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn five_wrong_passwords_lock_the_address_out_for_ten_minutes() {
     let simulator = start(|_| {}).await;
     let address = simulator.address();
@@ -306,7 +309,7 @@ async fn five_wrong_passwords_lock_the_address_out_for_ten_minutes() {
     assert_eq!(counters.logins_after_refusal, 6);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_extended_by_use_and_then_expires() {
     let simulator = start(|_| {}).await;
     let client = Client::new(&simulator, "v1.10");
@@ -328,7 +331,7 @@ async fn a_token_is_extended_by_use_and_then_expires() {
     assert_eq!(use_it(client).await.1.errno(), "20006");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_is_good_once_for_30_s_for_its_file_and_address() {
     let simulator = start(|_| {}).await;
     let client = Client::new(&simulator, "v1.1.0");
@@ -370,7 +373,7 @@ fn from_elsewhere(address: SocketAddr, target: &str) -> Reply {
     Reply { body: bytes.split_off(end), head: String::new() }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_may_be_for_one_more_address() {
     let simulator = start(|_| {}).await;
     let client = Client::new(&simulator, "v1.1.0");
@@ -385,7 +388,7 @@ async fn a_ticket_may_be_for_one_more_address() {
     assert_eq!(IpAddr::from([127, 0, 0, 1]), simulator.address().ip());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_device_tells_its_clock_and_its_serial_number() {
     let simulator = start(|_| {}).await;
     let client = Client::new(&simulator, "v1.1.0");
@@ -402,7 +405,7 @@ async fn the_device_tells_its_clock_and_its_serial_number() {
     assert!(time.starts_with("2024-03-31 18:46:") && time.ends_with(" UTC+2"), "{time}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_destination_is_noted_only_when_it_is_given() {
     let simulator = start(|_| {}).await;
     let client = Client::new(&simulator, "v1.1.0");
@@ -411,7 +414,7 @@ async fn an_event_destination_is_noted_only_when_it_is_given() {
     assert_eq!(simulator.counters().event_destination.as_deref(), Some("10.0.0.1:8260/x"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn equal_options_make_equal_worlds_and_another_seed_another() {
     let one = start(|_| {}).await;
     let same = start(|_| {}).await;
@@ -422,7 +425,7 @@ async fn equal_options_make_equal_worlds_and_another_seed_another() {
     assert_eq!(one.truth().len(), 20);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_cdr_lists_every_recording_in_the_exact_columns() {
     for (profile, version) in
         [(Profile::V1_1, "v1.1.0"), (Profile::V2, "v2.0.0"), (Profile::Compatible, "v0.0.1")]
@@ -454,7 +457,7 @@ async fn the_cdr_lists_every_recording_in_the_exact_columns() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn local_time_minus_the_callids_epoch_is_the_zones_offset_on_both_sides_of_a_clock_change() {
     let simulator = start(|options| {
         options.recordings = 600;
@@ -520,7 +523,7 @@ fn read_wav(bytes: &[u8]) -> Wav {
     wav
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_recording_is_a_valid_wav_as_long_as_its_call() {
     let simulator = start(|options| {
         options.recordings = 60;
@@ -551,7 +554,7 @@ async fn every_recording_is_a_valid_wav_as_long_as_its_call() {
     assert_eq!((counters.downloads_ok, counters.tickets_used, counters.connections_peak), (60, 60, 1));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn tests_change_the_world_while_it_is_served() {
     let simulator = start(|_| {}).await;
     let client = Client::new(&simulator, "v1.1.0");
@@ -587,7 +590,7 @@ async fn tests_change_the_world_while_it_is_served() {
     assert_eq!(simulator.truth().len(), 20);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn names_of_any_bytes_can_be_fetched() {
     let simulator = start(|options| {
         options.recordings = 0;
@@ -618,7 +621,7 @@ async fn names_of_any_bytes_can_be_fetched() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn voicemail_is_listed_by_box_and_fetched_by_place() {
     let simulator = start(|options| options.voicemails = 12).await;
     let client = Client::new(&simulator, "v1.1.0");
@@ -664,7 +667,7 @@ async fn download_under(simulator: &Simulator, faults: Faults) -> std::io::Resul
     beside(move || exchange(client.address, format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes())).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_a_download_does_what_it_says() {
     let simulator = start(|options| options.size_bytes = (300_000, 300_000)).await;
     let truth = simulator.truth()[0].clone();
@@ -722,7 +725,7 @@ async fn each_fault_of_a_download_does_what_it_says() {
     assert_eq!((counters.tickets_refused, counters.tickets_expired, counters.tickets_reused), (0, 0, 0));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stall_a_hang_and_an_endless_body_end_when_the_client_leaves() {
     let simulator = start(|_| {}).await;
     for faults in [
@@ -747,9 +750,10 @@ async fn a_stall_a_hang_and_an_endless_body_end_when_the_client_leaves() {
             stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
             stream.write_all(format!("GET {client} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
             let (mut got, mut buffer) = (0, [0; 4096]);
+            let begun = Instant::now();
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 got += count;
-                if got > 100_000 {
+                if got > 100_000 || begun.elapsed() > Duration::from_millis(300) {
                     break;
                 }
             }
@@ -772,7 +776,7 @@ async fn wait_until(is_so: impl Fn() -> bool) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stall_with_a_limit_goes_on() {
     let simulator = start(|_| {}).await;
     let sha256 = simulator.truth()[0].sha256;
@@ -781,7 +785,7 @@ async fn a_stall_with_a_limit_goes_on() {
     assert_eq!(Digest::of(reply.body), sha256);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_aborted_download_spends_its_ticket_or_not_as_told() {
     for consumes in [true, false] {
         let simulator = start(|options| options.abort_consumes_ticket = consumes).await;
@@ -802,7 +806,7 @@ async fn an_aborted_download_spends_its_ticket_or_not_as_told() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_token_is_counted_and_unknown_afterwards() {
     let simulator = start(|_| {}).await;
     simulator.set_faults(Faults { token_revoked: 1.0, ..Faults::default() });
@@ -814,7 +818,7 @@ async fn a_revoked_token_is_counted_and_unknown_afterwards() {
     assert_eq!((counters.revocations, counters.logins_ok, counters.tickets_issued), (1, 1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn faults_of_the_cdr_touch_rows() {
     let simulator = start(|_| {}).await;
     let all = |simulator: &Simulator, faults: Faults| {
@@ -847,7 +851,7 @@ async fn faults_of_the_cdr_touch_rows() {
     assert!(reply.head.starts_with("HTTP/1.1 504"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_observer_reads_the_counters_and_the_truth_and_sets_faults() {
     let simulator = start(|_| {}).await;
     let address = simulator.address();
@@ -870,7 +874,7 @@ async fn an_observer_reads_the_counters_and_the_truth_and_sets_faults() {
     assert!(wrong.head.starts_with("HTTP/1.1 400") && wrong.text().contains("reste"), "{}", wrong.text());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn parallel_downloads_are_in_the_peak() {
     let simulator = start(|_| {}).await;
     let address = simulator.address();
@@ -881,7 +885,7 @@ async fn parallel_downloads_are_in_the_peak() {
     simulator.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn one_connection_after_another_is_a_peak_of_one() {
     for content_length in [false, true] {
         let simulator = start(|options| options.content_length = content_length).await;
@@ -896,7 +900,7 @@ async fn one_connection_after_another_is_a_peak_of_one() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_million_calls_are_planned_at_once_and_read_by_day() {
     let begun = Instant::now();
     let simulator = start(|options| {
@@ -912,4 +916,42 @@ async fn a_million_calls_are_planned_at_once_and_read_by_day() {
     let name = day.into_iter().rev().find(|row| row.audio.is_some()).unwrap().recording;
     let client = Client::new(&simulator, "v1.1.0");
     assert_eq!(beside(move || client.download(&name).body.len()).await, 1_000_000);
+}
+
+/// Logs in over TLS, trusting exactly one certificate.
+async fn login_over_tls(address: SocketAddr, trusted: Vec<u8>) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.into()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await?;
+    let body = format!("{{\"username\":\"api\",\"password\":\"{PASSWORD_MD5}\"}}");
+    let request = format!("POST /api/v1.1.0/login HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await?;
+    Ok(reply)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_it_shows_its_own_certificate_until_a_fault_changes_it() {
+    let simulator = start(|options| options.tls = true).await;
+    assert!(simulator.url().starts_with("https://127.0.0.1:"));
+    let first = simulator.certificate().unwrap().unwrap();
+    let reply = login_over_tls(simulator.address(), first.clone()).await.unwrap();
+    assert!(reply.contains("\"status\":\"Success\""), "{reply}");
+    simulator.set_faults(Faults { certificate: 1, ..Faults::default() });
+    assert_ne!(simulator.certificate().unwrap().unwrap(), first);
+    login_over_tls(simulator.address(), first.clone()).await.unwrap_err();
+    simulator.set_faults(Faults::default());
+    login_over_tls(simulator.address(), first).await.unwrap();
+    wait_until(|| simulator.counters().connections_now == 0).await;
+    assert_eq!(simulator.counters().connections_peak, 1);
 }
