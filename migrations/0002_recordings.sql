@@ -48,3 +48,4 @@ create index recordings_ready on recordings (pbx, day, started_at_ms, id) where 
 create index recordings_due on recordings (pbx, due_at_ms) where due_at_ms is not null;
 create index recordings_claimed on recordings (run_id) where run_id is not null;
 create index recordings_state on recordings (pbx, day, state);
+create index recordings_unlisted on recordings (pbx, day) where listed = 0 and state <> 'archived';

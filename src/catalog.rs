@@ -22,11 +22,11 @@ pub struct CatalogEntry {
     /// SHA-256 of its sidecar.
     pub sidecar_sha256: Digest,
     /// What the audio is encoded as.
-    pub format: &'static str,
+    pub format: String,
     /// How long it plays, if its header tells.
     pub duration_ms: Option<u64>,
     /// What is odd about it.
-    pub suspect: Vec<&'static str>,
+    pub suspect: Vec<String>,
     /// Whether it is the second file of its recording.
     pub conflict: bool,
 }
@@ -50,7 +50,7 @@ pub async fn record(
     .bind(i64::try_from(file.size_bytes)?)
     .bind(&file.sha256.as_bytes()[..])
     .bind(&file.sidecar_sha256.as_bytes()[..])
-    .bind(file.format)
+    .bind(&file.format)
     .bind(file.duration_ms.map(i64::try_from).transpose()?)
     .bind(file.suspect.join(","))
     .bind(file.conflict)

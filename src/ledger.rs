@@ -11,49 +11,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::SqliteConnection;
 
-use crate::digest::{Digest, hex};
+use crate::digest::Digest;
 use crate::recording::{RecordingKind, RecordingName, Text};
+use crate::salt::Salt;
 
 /// Largest entry, in bytes of JSON.
 pub const ENTRY_BYTES_MAX: usize = 4096;
-
-/// A random value that hides what is hashed together with it: 256 bits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Salt([u8; 32]);
-
-impl Salt {
-    /// Draws a salt from the operating system.
-    pub fn random() -> anyhow::Result<Self> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes)
-            .map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
-        Ok(Self(bytes))
-    }
-
-    /// The 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// 64 lowercase hex digits, as sidecars hold it.
-    pub fn to_hex(&self) -> String {
-        hex(&self.0)
-    }
-}
-
-impl TryFrom<&[u8]> for Salt {
-    type Error = std::array::TryFromSliceError;
-
-    fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
-        bytes.try_into().map(Self)
-    }
-}
-
-impl std::fmt::Debug for Salt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Salt(…)")
-    }
-}
 
 /// What happened, as the entry's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +129,7 @@ mod tests {
     #[test]
     fn a_commitment_hides_behind_its_salt() {
         let name = RecordingName::new("a.wav").unwrap();
-        let [one, two] = [Salt::random().unwrap(), Salt::random().unwrap()]
+        let [one, two] = [Salt::random(), Salt::random()]
             .map(|salt| commitment(&salt, RecordingKind::Call, "hq", "1", &name));
         assert_ne!(one, two);
     }

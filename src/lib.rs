@@ -1,33 +1,93 @@
-//! callvault archives every call recording of a PBX, and can prove it.
+//! callvault archives every call recording of a Yeastar S-Series (or compatible) PBX, and can prove it.
+//!
+//! Every recording that a PBX made is archived and proven, or stands on a list that says why not.
+//!
+//! ```text
+//!  CDR: PBX API by day | CSV files
+//!         │ sweep
+//!         ▼
+//!       calls ───────────────► recordings (the queue: state, due_at)
+//!                                    │ claim
+//!                                    ▼
+//!                                  worker ── ticket ──► download ──► judge the audio
+//!                                    │                                   │
+//!               retry / missing / stuck ◄── classify error               ▼
+//!                                    │            temporary → sha256 → fsync → no-replace link → fsync(dir) + sidecar
+//!                                    └──── one transaction ◄─────── archived file
+//!                                           catalog + queue + ledger entry
+//!                                                  │
+//!                                            seal: SHA256SUMS and calls-<n>.jsonl per day
+//! ```
+//!
+//! The modules stand in the order in which data meets them. `pbx`, `queue` and `archive` never see each other: `sweep`
+//! joins `pbx` to `queue`, `worker` joins all three. One owner per outside thing: the PBX's HTTP is `pbx`, writing files
+//! is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`, `queue`, `catalog`, `ledger`, `findings`, `seal`).
 
-pub mod calls;
-pub mod catalog;
-/// What a download is: WAV judged from its bytes as they pass.
-pub mod audio;
+#![warn(clippy::unwrap_used)]
+
+// What everything is made of.
+
+/// What the operator chose, validated before anything is opened.
+pub mod config;
+
+/// SHA-256 values.
+pub mod digest;
+
+/// Random bits that hide what is hashed with them.
+pub mod salt;
+
+/// What a recording is called: any bytes at all, never a path.
+pub mod recording;
+
+/// The wall clock, read in one place.
+pub mod clock;
+
+// Hearing of recordings.
 
 /// Call rows out of a CDR export, in bounded memory.
 pub mod cdr;
 
-pub mod clock;
-pub mod config;
-/// Opens SQLite and writes it through one task.
-pub mod db;
-pub mod digest;
-pub mod findings;
-pub mod fleet;
-pub mod ledger;
-pub mod queue;
-pub mod recording;
-
-/// What a recording's file is called: readable, injective, never a way out of its directory.
-pub mod safe_name;
-
 /// What the PBX's clock on the wall says, and which instant that was.
 pub mod times;
 
+/// What a recording's file is called: readable, injective, never a way out of its folder.
+pub mod safe_name;
+
 /// Which recordings the operator's rules keep out of the archive.
 pub mod exclusion;
+
+/// A CDR row as it is kept for good: without loss, without secrets.
+pub mod raw_row;
+
 /// The only code that speaks HTTP to a PBX.
 pub mod pbx;
-/// A PBX that keeps the rules of the API, and can be told to break each of them.
-pub mod simulator;
+// Remembering.
+
+/// The database: one task writes it, others read beside it.
+pub mod db;
+
+/// What is remembered of each PBX.
+pub mod fleet;
+
+/// Calls and days: every row that a PBX told.
+pub mod calls;
+
+/// The queue: one row per recording, claimed by one run at a time.
+pub mod queue;
+
+/// The ledger: an append-only list of all that happened to the archive.
+pub mod ledger;
+
+/// The catalog: what the archive holds.
+pub mod catalog;
+
+/// Things that are wrong or odd and that a person should know of.
+pub mod findings;
+
+// Keeping recordings.
+
+/// What a download is: WAV, judged from its bytes as they pass.
+pub mod audio;
+
+/// The only code that writes recordings to disk.
+pub mod archive;

@@ -61,6 +61,18 @@ pub(super) enum Column {
     Sn,
 }
 
+impl Column {
+    /// Our name of it.
+    pub(super) fn name(self) -> &'static str {
+        COLUMNS[self as usize]
+    }
+
+    /// The column of this name.
+    pub(super) fn named(ours: &str) -> Option<Self> {
+        COLUMNS.iter().position(|name| *name == ours).map(|at| ALL[at])
+    }
+}
+
 /// All columns, in the order of [`COLUMNS`].
 const ALL: [Column; 14] = [
     Column::CallId,
@@ -148,7 +160,8 @@ impl Header {
 
 /// The columns of headings: the operator's map, then the PBX's own names, then other spellings; the first one wins.
 fn assign(keys: &[String], map: &BTreeMap<String, String>) -> Vec<Option<Column>> {
-    let mapped = map.iter().filter_map(|(ours, heading)| Some((key(heading.as_bytes()), named(ours)?)));
+    let mapped =
+        map.iter().filter_map(|(ours, heading)| Some((key(heading.as_bytes()), Column::named(ours)?)));
     let own = COLUMNS.iter().zip(ALL).map(|(name, column)| ((*name).to_owned(), column));
     let aliases = ALIASES.iter().map(|(name, column)| ((*name).to_owned(), *column));
 
@@ -180,10 +193,6 @@ fn key(heading: &[u8]) -> String {
 fn is_pincode(heading: &str) -> bool {
     let letters: String = heading.chars().filter(|character| character.is_alphanumeric()).collect();
     matches!(letters.as_str(), "pin" | "pincode" | "pinnumber")
-}
-
-fn named(ours: &str) -> Option<Column> {
-    COLUMNS.iter().position(|name| *name == ours).map(|at| ALL[at])
 }
 
 /// The headings as the file has them, trimmed; an empty or repeated one gets its position, so that all differ.

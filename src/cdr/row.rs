@@ -6,6 +6,7 @@ use csv::ByteRecord;
 
 use super::header::{Column, Header};
 use crate::digest::Digest;
+use crate::raw_row::RawRow;
 use crate::recording::{RecordingName, Text};
 use crate::times::parse_local;
 
@@ -45,7 +46,8 @@ pub struct CdrRow {
     pub didnumber: Text,
     /// The serial number of the device.
     pub sn: Text,
-    /// Every field as the file has it, untrimmed, under the file's heading, in its order; the PIN code is blank.
+    /// Every field as the file has it, untrimmed, in its order, under our name of its column or, for a column that we
+    /// do not know, under the file's heading; the PIN code is blank.
     pub raw: Vec<(Text, Text)>,
     /// Whether the input ended within this line: its last field may have been cut off.
     pub ended_without_newline: bool,
@@ -57,7 +59,9 @@ impl CdrRow {
         let mut row = Self { line, ended_without_newline, ..Self::default() };
         for ((heading, column), field) in header.fields().zip(record) {
             let value = if column == Some(Column::PinCode) { &[][..] } else { field };
-            row.raw.push((heading.clone(), Text::from_bytes(value)));
+            let heading =
+                column.map_or_else(|| heading.clone(), |column| Text::Utf8(column.name().to_owned()));
+            row.raw.push((heading, Text::from_bytes(value)));
             if let Some(column) = column {
                 row.set(column, value.trim_ascii());
             }
@@ -115,6 +119,18 @@ impl CdrRow {
             ("talkduraction", serde_json::json!(self.talkduraction)),
         ]);
         Digest::of(json(&fields))
+    }
+
+    /// Reads what [`raw_json`](Self::raw_json) wrote; `None` if it was damaged.
+    pub fn from_raw_json(json: &str) -> Option<Self> {
+        let cells: RawRow = serde_json::from_str(json).ok()?;
+        let mut row = Self::default();
+        for (heading, value) in cells.cells() {
+            if let Some(column) = Column::named(heading) {
+                row.set(column, value.to_bytes()?.trim_ascii());
+            }
+        }
+        Some(row)
     }
 
     /// The raw row as a JSON object, in the order of the file's columns, the PIN code blank.

@@ -130,6 +130,11 @@ impl PbxError {
         matches!(self.reason, Reason::Timeout | Reason::Http(504) | Reason::Oversize)
     }
 
+    /// A CDR reply that arrived but cannot be what the PBX meant to send: worth another try.
+    pub fn broken_cdr(pbx: &str, reason: Reason, what: String) -> Self {
+        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, what }
+    }
+
     /// The failure of `action` on the PBX named `pbx`.
     pub(super) fn new(pbx: &str, action: &Action, failure: Failure) -> Self {
         let policy = match failure.errno {

@@ -5,8 +5,8 @@ use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 use super::RecordingState;
-use crate::ledger::Salt;
 use crate::recording::{RecordingKind, RecordingName};
+use crate::salt::Salt;
 
 /// A recording that a CDR row names.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ pub async fn enqueue(tx: &mut SqliteConnection, recording: &NewRecording<'_>) ->
     .bind(recording.day.to_string())
     .bind(recording.started_at.as_millisecond())
     .bind(path)
-    .bind(&Salt::random()?.as_bytes()[..])
+    .bind(&Salt::random().as_bytes()[..])
     .fetch_one(tx)
     .await
     .with_context(|| format!("putting {} into the queue", recording.name))?;

@@ -21,8 +21,8 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use crate::config::QueueOrder;
 use crate::digest::Digest;
-use crate::ledger::Salt;
 use crate::recording::{RecordingKind, RecordingName};
+use crate::salt::Salt;
 
 /// Waits beyond this were set under another clock.
 const DUE_MAX_MS: i64 = 48 * 3_600_000;

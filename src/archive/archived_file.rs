@@ -1,0 +1,127 @@
+//! Proof that a recording is durable, and how a file left by an earlier run becomes one.
+
+use std::io::Read;
+
+use super::directory::{Directory, Entry, hash, settle_on_disk};
+use super::sidecar::Sidecar;
+use super::{Archive, ArchiveError, Destination};
+use crate::digest::Digest;
+
+/// A sidecar is some kilobytes; what is longer was not written by us.
+const SIDECAR_BYTES_MAX: u64 = 16 << 20;
+
+/// A recording that is in the archive: audio, sidecar and their names are on disk. Only this module makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedFile {
+    path: String,
+    size_bytes: u64,
+    sha256: Digest,
+    sidecar_sha256: Digest,
+    sidecar: Sidecar,
+}
+
+impl ArchivedFile {
+    /// Where the audio is, relative to the root, with `/`; the sidecar has `.json` after it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The size of the audio.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The hash of the audio.
+    pub fn sha256(&self) -> Digest {
+        self.sha256
+    }
+
+    /// The hash of the sidecar's bytes.
+    pub fn sidecar_sha256(&self) -> Digest {
+        self.sidecar_sha256
+    }
+
+    /// The sidecar as it is on disk: of an adopted file, the one that was there.
+    pub fn sidecar(&self) -> &Sidecar {
+        &self.sidecar
+    }
+
+    /// States that audio of this size and hash is durable at `place`, with this sidecar. The caller has seen to it.
+    pub(super) fn new(place: &Destination, size_bytes: u64, sha256: Digest, sidecar: StoredSidecar) -> Self {
+        Self {
+            path: place.path(),
+            size_bytes,
+            sha256,
+            sidecar_sha256: sidecar.sha256,
+            sidecar: sidecar.sidecar,
+        }
+    }
+}
+
+/// A sidecar and the hash of its bytes on disk, which a later version may have written otherwise than we would.
+#[derive(Debug)]
+pub(super) struct StoredSidecar {
+    pub(super) sidecar: Sidecar,
+    pub(super) sha256: Digest,
+}
+
+/// What stands under the name of a sidecar.
+#[derive(Debug)]
+pub(super) enum SidecarEntry {
+    /// Nothing.
+    Vacant,
+    /// One that we can read, and it is on disk.
+    Valid(Box<StoredSidecar>),
+    /// Something else.
+    Invalid,
+}
+
+impl SidecarEntry {
+    /// Looks at the sidecar `name`, and makes a valid one durable: an earlier run may have died before it could.
+    pub(super) fn examine(directory: &Directory, name: &str) -> Result<Self, ArchiveError> {
+        let path = directory.file_path(name);
+        let file = match directory.entry(name)? {
+            Entry::Vacant => return Ok(Self::Vacant),
+            Entry::Other => return Ok(Self::Invalid),
+            Entry::File(file) => file,
+        };
+        settle_on_disk(&file, &path)?;
+        let mut bytes = Vec::new();
+        file.take(SIDECAR_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(|error| ArchiveError::io("read", &path, error))?;
+        Ok(match Sidecar::from_bytes(&bytes) {
+            Ok(sidecar) => Self::Valid(Box::new(StoredSidecar { sidecar, sha256: Digest::of(&bytes) })),
+            Err(_) => Self::Invalid,
+        })
+    }
+}
+
+impl Archive {
+    /// Takes what an earlier run left at `place` for this recording, so that the PBX need not be asked again.
+    ///
+    /// There is something to take if audio and sidecar are there, the audio, read again from the disk, hashes to
+    /// what the sidecar says, and `is_ours` accepts the sidecar. On return both and their names are on disk.
+    pub fn adopt(
+        &self,
+        place: &Destination,
+        is_ours: impl Fn(&Sidecar) -> bool,
+    ) -> Result<Option<ArchivedFile>, ArchiveError> {
+        let Some(directory) = self.folder(place.folder())? else { return Ok(None) };
+        let Entry::File(audio) = directory.entry(place.file_name())? else { return Ok(None) };
+        let SidecarEntry::Valid(stored) = SidecarEntry::examine(&directory, &place.sidecar_name())? else {
+            return Ok(None);
+        };
+        if !is_ours(&stored.sidecar) {
+            return Ok(None);
+        }
+        let path = directory.file_path(place.file_name());
+        settle_on_disk(&audio, &path)?;
+        let (size_bytes, sha256) = hash(&audio, &path)?;
+        if sha256 != stored.sidecar.file.sha256 {
+            return Ok(None);
+        }
+        directory.sync()?;
+        Ok(Some(ArchivedFile::new(place, size_bytes, sha256, *stored)))
+    }
+}

@@ -1,0 +1,223 @@
+//! An open folder of the archive. Every name is resolved in it, one component at a time, and never through a
+//! symbolic link, so that nothing planted in the archive leads outside; and the open descriptors keep the
+//! filesystem mounted, so that nothing is ever written into a bare mount point.
+//!
+//! Component by component and not `openat2(RESOLVE_BENEATH)`: it gives the same guarantee for plain names,
+//! works on every kernel, and goes through libc, where fault injection sees it.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use sha2::{Digest as _, Sha256};
+
+use super::ArchiveError;
+use crate::digest::Digest;
+
+/// Folders are for the owner and the group of auditors.
+const FOLDER_MODE: u32 = 0o750;
+
+/// How much of a file is read at a time.
+const READ_BYTES: usize = 128 << 10;
+
+/// An open folder, and its path for error texts.
+#[derive(Debug, Clone)]
+pub(super) struct Directory {
+    fd: Arc<OwnedFd>,
+    path: Arc<Path>,
+}
+
+/// What stands under a name.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// Nothing.
+    Vacant,
+    /// A regular file, open for reading.
+    File(File),
+    /// A symbolic link, a folder, a pipe: nothing that callvault writes.
+    Other,
+}
+
+impl Directory {
+    /// Opens the folder at `path`, which may lead through symbolic links: the operator chose it.
+    pub(super) fn open(path: &Path) -> Result<Self, ArchiveError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))
+            .map_err(|errno| ArchiveError::io("open", path, errno))?;
+        Ok(Self { fd: Arc::new(fd), path: path.into() })
+    }
+
+    /// Opens the folder `name`, if there is one; a symbolic link is an error.
+    pub(super) fn enter(&self, name: &str) -> Result<Option<Self>, ArchiveError> {
+        let path = self.path.join(name);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty())) {
+            Ok(fd) => Ok(Some(Self { fd: Arc::new(fd), path: path.into() })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(ArchiveError::io("open", &path, errno)),
+        }
+    }
+
+    /// Opens the folder `name`, making it if need be. On return its entry is on disk, whoever made it.
+    pub(super) fn enter_durably(&self, name: &str) -> Result<Self, ArchiveError> {
+        let path = self.path.join(name);
+        let made = match retry_on_intr(|| rustix::fs::mkdirat(&self.fd, name, Mode::from(FOLDER_MODE))) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(errno) => return Err(ArchiveError::io("make folder", &path, errno)),
+        };
+        // Also when it was there: an earlier run may have made it and died before it could sync this entry.
+        if let Err(error) = self.sync() {
+            if made {
+                // A sync is not repeated on what it failed for: the next try makes the folder anew.
+                let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR);
+            }
+            return Err(error);
+        }
+        self.enter(name)?.ok_or_else(|| ArchiveError::io("open", &path, Errno::NOENT))
+    }
+
+    /// Makes the names in this folder durable, or fails.
+    pub(super) fn sync(&self) -> Result<(), ArchiveError> {
+        match retry_on_intr(|| rustix::fs::fsync(&self.fd)) {
+            // Filesystems that have no such call for folders answer EINVAL; there is nothing more to be done.
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(errno) => Err(ArchiveError::io("sync folder", &self.path, errno)),
+        }
+    }
+
+    /// Looks at what stands under `name`, without following or waiting for anything.
+    pub(super) fn entry(&self, name: &str) -> Result<Entry, ArchiveError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = match retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty())) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(Entry::Vacant),
+            // A symbolic link, or a socket or device without anything behind it.
+            Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Ok(Entry::Other),
+            Err(errno) => return Err(ArchiveError::io("open", &self.file_path(name), errno)),
+        };
+        let stat =
+            rustix::fs::fstat(&fd).map_err(|errno| ArchiveError::io("read", &self.file_path(name), errno))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Entry::File(File::from(fd))),
+            _ => Ok(Entry::Other),
+        }
+    }
+
+    /// Whether `file` is what stands under `name`.
+    pub(super) fn holds(&self, name: &str, file: &File) -> bool {
+        let there = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        match (there, rustix::fs::fstat(file)) {
+            (Ok(there), Ok(ours)) => (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino),
+            _ => false,
+        }
+    }
+
+    /// Removes the name of a file.
+    pub(super) fn unlink(&self, name: &str) -> Result<(), ArchiveError> {
+        retry_on_intr(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()))
+            .map_err(|errno| ArchiveError::io("remove", &self.file_path(name), errno))
+    }
+
+    /// All names but `.` and `..`, in no order. Names that are not UTF-8 are none of ours: they come with U+FFFD.
+    pub(super) fn names(&self) -> Result<Vec<String>, ArchiveError> {
+        let failed = |errno| ArchiveError::io("list", &self.path, errno);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Its path, for error texts.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a name in it, for error texts.
+    pub(super) fn file_path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Makes a file's bytes durable, then forgets the cached pages, so that what is read next comes from the disk.
+///
+/// After a failed fsync Linux marks the pages clean: a later fsync succeeds and a read from the cache shows bytes
+/// that the disk never got (Rebello et al., USENIX ATC 2020). A file left by an earlier run is trusted only so.
+pub(super) fn settle_on_disk(file: &File, path: &Path) -> Result<(), ArchiveError> {
+    retry_on_intr(|| rustix::fs::fsync(file)).map_err(|errno| ArchiveError::io("sync", path, errno))?;
+    // Advice only: where it is not taken, the re-read is from the cache.
+    let _ = rustix::fs::fadvise(file, 0, None::<NonZeroU64>, rustix::fs::Advice::DontNeed);
+    Ok(())
+}
+
+/// Reads a file from its start to its end: its size and its hash.
+pub(super) fn hash(file: &File, path: &Path) -> Result<(u64, Digest), ArchiveError> {
+    let failed = |error: io::Error| ArchiveError::io("read", path, error);
+    let mut file = file;
+    let mut hasher = Sha256::new();
+    let mut size_bytes = 0;
+    let mut buffer = vec![0; READ_BYTES];
+    file.rewind().map_err(failed)?;
+    loop {
+        let count = match file.read(&mut buffer) {
+            Ok(0) => return Ok((size_bytes, hasher.into())),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        hasher.update(&buffer[..count]);
+        size_bytes += count as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_once_and_entered_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Directory::open(dir.path()).unwrap();
+        assert!(root.enter("a").unwrap().is_none());
+        root.enter_durably("a").unwrap().enter_durably("b").unwrap();
+        root.enter_durably("a").unwrap();
+        assert!(dir.path().join("a/b").is_dir());
+        assert_eq!(root.names().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_symbolic_link_is_neither_entered_nor_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::write(elsewhere.path().join("f"), "x").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("a")).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("f"), dir.path().join("f")).unwrap();
+        let root = Directory::open(dir.path()).unwrap();
+        assert!(matches!(root.enter("a").unwrap_err(), ArchiveError::Planted { .. }));
+        assert!(matches!(root.enter_durably("a").unwrap_err(), ArchiveError::Planted { .. }));
+        assert!(matches!(root.entry("f").unwrap(), Entry::Other));
+    }
+
+    #[test]
+    fn a_pipe_does_not_stop_the_reader() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Directory::open(dir.path()).unwrap();
+        rustix::fs::mkfifoat(&root, "pipe", Mode::from(0o600)).unwrap();
+        assert!(matches!(root.entry("pipe").unwrap(), Entry::Other));
+    }
+}

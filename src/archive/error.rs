@@ -1,0 +1,190 @@
+//! What can go wrong with the archive, each with one sentence that says what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+/// Why the archive could not do what was asked. Nothing that was archived before is lost by any of them.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// There is no room: blocks, a quota, inodes, or less than the operator's minimum.
+    #[error("`{path}` is full ({shortage}): make room there; nothing is lost, what is owed is fetched later")]
+    Full {
+        /// The file or folder that did not fit.
+        path: PathBuf,
+        /// What there is too little of.
+        shortage: String,
+    },
+    /// The filesystem is mounted read-only, or the kernel made it so after an error.
+    #[error(
+        "`{path}` is on a read-only filesystem: look for disk errors in the kernel log, then remount it writable"
+    )]
+    ReadOnly {
+        /// What was to be written.
+        path: PathBuf,
+    },
+    /// The service's user may not do this.
+    #[error(
+        "no permission to {action} `{path}`: give the user that runs callvault write access to the archive"
+    )]
+    Permission {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+    },
+    /// The archive that the state speaks of is not there, or went away while it was open.
+    #[error(
+        "`{path}` is not the mounted archive ({reason}): mount it or correct `[archive] path`, then start again"
+    )]
+    NotMounted {
+        /// The folder that should hold the archive.
+        path: PathBuf,
+        /// How that shows.
+        reason: &'static str,
+    },
+    /// The marker names another state: another callvault owns this folder.
+    #[error(
+        "`{path}` belongs to another callvault (state {theirs}, ours is {ours}): set `[state] path` to the state \
+         that wrote it, or give this PBX another archive path"
+    )]
+    Foreign {
+        /// The marker.
+        path: PathBuf,
+        /// The state id in the marker.
+        theirs: String,
+        /// Our state id.
+        ours: String,
+    },
+    /// Files without a marker in the folder of a PBX that the state knows nothing of.
+    #[error("`{path}` holds files but no `.callvault` marker: choose an empty folder as `[archive] path`")]
+    Unmarked {
+        /// The folder of the PBX.
+        path: PathBuf,
+    },
+    /// The marker cannot be read as one.
+    #[error("marker `{path}` is damaged ({reason}): restore it from a backup, it is never rewritten")]
+    DamagedMarker {
+        /// The marker.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The archive's root lies in the state folder, which is local and private.
+    #[error(
+        "archive `{path}` lies inside the state folder `{state}`: set `[archive] path` to a folder outside it"
+    )]
+    InsideState {
+        /// The root of the archive.
+        path: PathBuf,
+        /// The state folder.
+        state: PathBuf,
+    },
+    /// A symbolic link or a file where the archive needs a folder or a file of its own.
+    #[error(
+        "`{path}` is not a real {expected}: remove what stands there, the archive follows no symbolic links"
+    )]
+    Planted {
+        /// What stands in the way.
+        path: PathBuf,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// A name or path that the archive does not write, whoever asks.
+    #[error("`{path}` is not an archive path ({reason})")]
+    UnsafePath {
+        /// The path, escaped for printing.
+        path: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// Somebody else made a file of this name while we were publishing ours.
+    #[error(
+        "`{path}` appeared while it was being written: find out which other program writes to the archive"
+    )]
+    Occupied {
+        /// The name that is taken.
+        path: PathBuf,
+    },
+    /// Anything else that the operating system reports.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+}
+
+/// What a caller should do about an [`ArchiveError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// It concerns one file: count it as a failed attempt and try again later, from a new download.
+    Retry,
+    /// It concerns the whole archive and passes when mended: take no ticket until then. Costs no attempt.
+    Pause,
+    /// Only the operator can decide: say it and exit.
+    Stop,
+}
+
+impl ArchiveError {
+    /// Classifies an answer of the operating system. `action` completes "cannot …".
+    pub(super) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
+        let path = path.to_owned();
+        match source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOSPC) => Self::Full { path, shortage: "no space or no inodes left".to_owned() },
+            Some(Errno::DQUOT) => Self::Full { path, shortage: "the disk quota is used up".to_owned() },
+            Some(Errno::ROFS) => Self::ReadOnly { path },
+            Some(Errno::ACCESS | Errno::PERM) => Self::Permission { action, path },
+            Some(Errno::LOOP | Errno::NOTDIR) => Self::Planted { path, expected: "folder" },
+            Some(Errno::STALE | Errno::NOTCONN | Errno::NODEV | Errno::HOSTDOWN) => {
+                Self::NotMounted { path, reason: "the filesystem went away" }
+            }
+            _ => Self::Io { action, path, source },
+        }
+    }
+
+    /// Whether to retry this recording, to pause all downloads, or to stop.
+    pub fn reaction(&self) -> Reaction {
+        match self {
+            Self::Full { .. } | Self::ReadOnly { .. } | Self::Permission { .. } => Reaction::Pause,
+            Self::NotMounted { .. }
+            | Self::Foreign { .. }
+            | Self::Unmarked { .. }
+            | Self::DamagedMarker { .. }
+            | Self::InsideState { .. } => Reaction::Stop,
+            Self::Planted { .. } | Self::UnsafePath { .. } | Self::Occupied { .. } | Self::Io { .. } => {
+                Reaction::Retry
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_of_the_system_has_its_sentence_and_its_reaction() {
+        let cases = [
+            (Errno::NOSPC, "`/a/x` is full", Reaction::Pause),
+            (Errno::DQUOT, "quota", Reaction::Pause),
+            (Errno::ROFS, "read-only filesystem", Reaction::Pause),
+            (Errno::ACCESS, "no permission to write `/a/x`", Reaction::Pause),
+            (Errno::PERM, "no permission to write `/a/x`", Reaction::Pause),
+            (Errno::LOOP, "follows no symbolic links", Reaction::Retry),
+            (Errno::STALE, "the filesystem went away", Reaction::Stop),
+            (Errno::IO, "cannot write `/a/x`", Reaction::Retry),
+        ];
+        for (errno, words, reaction) in cases {
+            let error = ArchiveError::io("write", Path::new("/a/x"), errno);
+            assert!(error.to_string().contains(words), "{error}");
+            assert!(!error.to_string().contains('\n'));
+            assert_eq!(error.reaction(), reaction, "{error}");
+        }
+    }
+}

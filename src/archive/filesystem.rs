@@ -1,0 +1,116 @@
+//! What the filesystem is like: how much room it has, and whether it is a network's.
+
+use std::path::Path;
+
+use rustix::fs::StatVfs;
+
+use super::{Archive, ArchiveError};
+
+/// Network filesystems by the magic number of `statfs(2)` (linux/magic.h and the filesystems' own headers).
+const NETWORK_FILESYSTEMS: [(u32, &str); 13] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x5346_414F, "AFS"),
+    (0x6B41_4653, "AFS"),
+    (0x00C3_6400, "Ceph"),
+    (0x0102_1997, "9P"),
+    (0x7375_7245, "Coda"),
+    (0x564C, "NCP"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x786F_4256, "vboxsf"),
+];
+
+/// The kind of network filesystem that `path` is on; `None` if it is a local one, or one behind FUSE.
+///
+/// A path that does not exist yet counts as its nearest existing parent.
+pub fn network_filesystem(path: &Path) -> Result<Option<&'static str>, ArchiveError> {
+    let existing = nearest_existing(path);
+    let stat = rustix::fs::statfs(existing).map_err(|errno| ArchiveError::io("examine", existing, errno))?;
+    // The field is signed or not and 32 or 64 bits wide, by platform; the magic numbers have 32 bits.
+    Ok(network_name(stat.f_type as u32))
+}
+
+/// Bytes that an unprivileged user can still write at `path`, or at its nearest existing parent.
+pub fn free_bytes(path: &Path) -> Result<u64, ArchiveError> {
+    let existing = nearest_existing(path);
+    let stat = rustix::fs::statvfs(existing).map_err(|errno| ArchiveError::io("examine", existing, errno))?;
+    Ok(available(&stat))
+}
+
+impl Archive {
+    /// Bytes that can still be written for this PBX.
+    pub fn free_bytes(&self, pbx: &str) -> Result<u64, ArchiveError> {
+        Ok(available(&self.stat(pbx)?))
+    }
+
+    /// Fails with [`ArchiveError::Full`] while less than `free_bytes_min` or no inode is free.
+    pub fn check_space(&self, pbx: &str, free_bytes_min: u64) -> Result<(), ArchiveError> {
+        let stat = self.stat(pbx)?;
+        match shortage(&stat, free_bytes_min) {
+            None => Ok(()),
+            Some(shortage) => {
+                Err(ArchiveError::Full { path: self.pbx_directory(pbx)?.path().to_owned(), shortage })
+            }
+        }
+    }
+
+    fn stat(&self, pbx: &str) -> Result<StatVfs, ArchiveError> {
+        let directory = self.pbx_directory(pbx)?;
+        rustix::fs::fstatvfs(directory).map_err(|errno| ArchiveError::io("examine", directory.path(), errno))
+    }
+}
+
+fn network_name(magic: u32) -> Option<&'static str> {
+    NETWORK_FILESYSTEMS.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
+}
+
+fn available(stat: &StatVfs) -> u64 {
+    stat.f_bavail.saturating_mul(stat.f_frsize)
+}
+
+fn shortage(stat: &StatVfs, free_bytes_min: u64) -> Option<String> {
+    let free_bytes = available(stat);
+    if free_bytes < free_bytes_min {
+        let mib = |bytes: u64| bytes >> 20;
+        let (free, min) = (mib(free_bytes), mib(free_bytes_min));
+        return Some(format!("{free} MiB free, `free_bytes_min` asks for {min} MiB"));
+    }
+    // Filesystems that make inodes as needed report none at all.
+    let has_inodes = stat.f_files > 0;
+    (has_inodes && stat.f_favail == 0).then(|| "no inodes left".to_owned())
+}
+
+fn nearest_existing(path: &Path) -> &Path {
+    path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_filesystems_are_known_by_their_magic() {
+        assert_eq!(network_name(0x6969), Some("NFS"));
+        assert_eq!(network_name(0xFF53_4D42), Some("CIFS"));
+        assert_eq!(network_name(0xEF53), None);
+    }
+
+    #[test]
+    fn a_path_to_be_made_has_the_room_of_its_parent() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(free_bytes(&dir.path().join("not/yet")).unwrap() > 0);
+        assert_eq!(network_filesystem(&dir.path().join("not/yet")).unwrap(), None);
+    }
+
+    #[test]
+    fn too_little_room_is_told_with_both_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let stat = rustix::fs::statvfs(dir.path()).unwrap();
+        assert_eq!(shortage(&stat, 0), None);
+        assert!(shortage(&stat, u64::MAX).unwrap().contains("`free_bytes_min` asks for"));
+        assert_eq!(shortage(&StatVfs { f_favail: 0, f_files: 9, ..stat }, 0).unwrap(), "no inodes left");
+    }
+}

@@ -1,0 +1,208 @@
+//! Where things lie in the archive: paths that are safe by construction.
+//!
+//! ```text
+//! <root>/<pbx>/.callvault                                       marker
+//! <root>/<pbx>/<yyyy>/<mm>/<dd>/<safe name>.wav                 audio
+//! <root>/<pbx>/<yyyy>/<mm>/<dd>/<safe name>.wav.json            sidecar
+//! <root>/<pbx>/<yyyy>/<mm>/<dd>/<safe name>~conflict-<16 hex>.wav   other audio of the same name
+//! <root>/<pbx>/<yyyy>/<mm>/<dd>/SHA256SUMS, calls-<n>.jsonl
+//! <root>/<pbx>/voicemail/<yyyy>/<mm>/<dd>/…
+//! <root>/<pbx>/.quarantine/<path below the PBX>
+//! ```
+//! These paths are a format that outlives the program; see `docs/archive-format.md`.
+
+use std::fmt;
+
+use jiff::civil::Date;
+
+use super::ArchiveError;
+use crate::digest::Digest;
+use crate::recording::printable;
+
+/// The longest file name accepted: room for `.json` below the 255 bytes of every filesystem.
+const FILE_NAME_BYTES_MAX: usize = 250;
+
+/// A folder of one PBX in the archive, such as `hq/2026/11/21`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Folder {
+    /// Relative to the root, `/` between components, the first of which is the PBX.
+    path: String,
+}
+
+impl Folder {
+    /// The folder of one local day's call recordings. Fails only if `pbx` is not a safe name.
+    pub fn day(pbx: &str, day: Date) -> Result<Self, ArchiveError> {
+        Self::parse(&format!("{pbx}/{:04}/{:02}/{:02}", day.year(), day.month(), day.day()))
+    }
+
+    /// The folder of one local day's voicemail. Fails only if `pbx` is not a safe name.
+    pub fn voicemail_day(pbx: &str, day: Date) -> Result<Self, ArchiveError> {
+        Self::parse(&format!("{pbx}/voicemail/{:04}/{:02}/{:02}", day.year(), day.month(), day.day()))
+    }
+
+    /// Reads a stored path again; refuses whatever could lead outside or into a hidden folder.
+    pub fn parse(path: &str) -> Result<Self, ArchiveError> {
+        for component in path.split('/') {
+            check_component(path, component)?;
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// The path relative to the root, with `/`.
+    pub fn as_str(&self) -> &str {
+        &self.path
+    }
+
+    /// The PBX that it belongs to.
+    pub fn pbx(&self) -> &str {
+        self.path.split('/').next().expect("a split has a first part")
+    }
+
+    /// The components below the PBX.
+    pub(super) fn below_pbx(&self) -> impl Iterator<Item = &str> {
+        self.path.split('/').skip(1)
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)
+    }
+}
+
+/// Where one recording belongs: a folder and a safe file name that ends in `.wav`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Destination {
+    folder: Folder,
+    file_name: String,
+}
+
+impl Destination {
+    /// Puts `file_name` into `folder`. The name must be safe already; this refuses rather than encodes.
+    pub fn new(folder: Folder, file_name: &str) -> Result<Self, ArchiveError> {
+        check_component(file_name, file_name)?;
+        if file_name.len() > FILE_NAME_BYTES_MAX {
+            return Err(unsafe_path(file_name, "it is too long"));
+        }
+        if !file_name.ends_with(".wav") {
+            return Err(unsafe_path(file_name, "it does not end in .wav"));
+        }
+        Ok(Self { folder, file_name: file_name.to_owned() })
+    }
+
+    /// The place of a call recording of this local day.
+    pub fn call(pbx: &str, day: Date, file_name: &str) -> Result<Self, ArchiveError> {
+        Self::new(Folder::day(pbx, day)?, file_name)
+    }
+
+    /// The place of a voicemail message of this local day.
+    pub fn voicemail(pbx: &str, day: Date, file_name: &str) -> Result<Self, ArchiveError> {
+        Self::new(Folder::voicemail_day(pbx, day)?, file_name)
+    }
+
+    /// Reads a stored path again, as [`Destination::path`] wrote it.
+    pub fn parse(path: &str) -> Result<Self, ArchiveError> {
+        let (folder, file_name) =
+            path.rsplit_once('/').ok_or_else(|| unsafe_path(path, "it has no folder"))?;
+        Self::new(Folder::parse(folder)?, file_name)
+    }
+
+    /// The path relative to the root, with `/`: what the catalog stores.
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.folder, self.file_name)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The name of the audio in its folder.
+    pub fn file_name(&self) -> &str {
+        &self.file_name
+    }
+
+    /// The name of the sidecar in the same folder.
+    pub fn sidecar_name(&self) -> String {
+        format!("{}.json", self.file_name)
+    }
+
+    /// Where audio of this hash goes if other audio holds the place: the same name on every retry.
+    pub(super) fn conflict(&self, sha256: &Digest) -> Self {
+        let stem = self.file_name.strip_suffix(".wav").expect("every destination ends in .wav");
+        Self { folder: self.folder.clone(), file_name: format!("{stem}~conflict-{}.wav", sha256.short()) }
+    }
+}
+
+/// Whether `name` is one visible path component of the characters that design decision 7 allows.
+pub(super) fn is_component(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+=@()%~-".contains(&byte);
+    !name.is_empty() && !name.starts_with('.') && name.len() <= 255 && name.bytes().all(is_allowed)
+}
+
+/// Refuses a path for a component that is not [`is_component`].
+pub(super) fn check_component(path: &str, component: &str) -> Result<(), ArchiveError> {
+    match is_component(component) {
+        true => Ok(()),
+        false => Err(unsafe_path(path, "a part of it is empty, hidden, too long or has other characters")),
+    }
+}
+
+fn unsafe_path(path: &str, reason: &'static str) -> ArchiveError {
+    ArchiveError::UnsafePath { path: printable(path.as_bytes()), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_destination_reads_the_path_that_it_wrote() {
+        let place = Destination::call("hq", date(2026, 1, 9), "a%20b~0123456789abcdef.wav").unwrap();
+        assert_eq!(place.path(), "hq/2026/01/09/a%20b~0123456789abcdef.wav");
+        assert_eq!(place.sidecar_name(), "a%20b~0123456789abcdef.wav.json");
+        assert_eq!(place.folder().pbx(), "hq");
+        assert_eq!(Destination::parse(&place.path()).unwrap(), place);
+        let voicemail = Destination::voicemail("hq", date(2026, 1, 9), "x.wav").unwrap();
+        assert_eq!(voicemail.path(), "hq/voicemail/2026/01/09/x.wav");
+        assert_eq!(Destination::parse(&voicemail.path()).unwrap(), voicemail);
+    }
+
+    #[test]
+    fn a_conflict_lies_beside_under_a_name_that_parses() {
+        let place = Destination::call("hq", date(2026, 1, 9), "a.wav").unwrap();
+        let beside = place.conflict(&Digest::of("other"));
+        assert_eq!(beside.file_name(), format!("a~conflict-{}.wav", Digest::of("other").short()));
+        assert_eq!(Destination::parse(&beside.path()).unwrap(), beside);
+    }
+
+    #[test]
+    fn a_path_that_could_lead_elsewhere_is_refused() {
+        let paths = [
+            "",
+            "a.wav",
+            "/a.wav",
+            "../a.wav",
+            "hq/../a.wav",
+            "hq//a.wav",
+            "hq/./a.wav",
+            "hq/.quarantine/a.wav",
+            "hq/a b.wav",
+            "hq/a\0.wav",
+            "hq/a\\b.wav",
+            "hq/\u{202e}a.wav",
+            "hq/.wav",
+            "hq/a.mp3",
+            "hq/SHA256SUMS",
+            "hq/a.wav/",
+        ];
+        for path in paths {
+            let error = Destination::parse(path).expect_err(path);
+            assert!(matches!(error, ArchiveError::UnsafePath { .. }));
+            assert!(!error.to_string().contains(['\0', '\u{202e}']));
+        }
+        assert!(Destination::parse(&format!("hq/{}.wav", "a".repeat(250))).is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! The marker `<root>/<pbx>/.callvault`: whose archive this is, and that it is mounted.
+
+use std::io::Read;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ArchiveError;
+use super::abilities::Ways;
+use super::directory::{Directory, Entry};
+use super::durable::{Published, publish};
+use super::temporary::{Temporary, is_temporary};
+use crate::digest::hex;
+
+/// The marker's name in the folder of a PBX.
+const NAME: &str = ".callvault";
+
+/// The layout that this version writes and reads.
+const FORMAT: &str = "callvault-archive/1";
+
+/// A marker is a few lines; what is longer is none.
+const BYTES_MAX: u64 = 64 << 10;
+
+/// The content of a marker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Marker {
+    format: String,
+    /// 128 random bits in hex, the same for all PBXs of one root.
+    pub(super) archive_id: String,
+    /// The state directory that owns this folder.
+    pub(super) state_id: String,
+    created_at: Timestamp,
+}
+
+impl Marker {
+    /// A marker for a new folder.
+    pub(super) fn new(archive_id: &str, state_id: &str, now: Timestamp) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            archive_id: archive_id.to_owned(),
+            state_id: state_id.to_owned(),
+            created_at: now,
+        }
+    }
+
+    /// Reads the marker in the folder of a PBX, if there is one.
+    pub(super) fn read(folder: &Directory) -> Result<Option<Self>, ArchiveError> {
+        let damaged = |reason: String| ArchiveError::DamagedMarker { path: folder.file_path(NAME), reason };
+        let file = match folder.entry(NAME)? {
+            Entry::Vacant => return Ok(None),
+            Entry::Other => return Err(damaged("not a regular file".to_owned())),
+            Entry::File(file) => file,
+        };
+        let mut bytes = Vec::new();
+        file.take(BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(|error| ArchiveError::io("read", &folder.file_path(NAME), error))?;
+        let marker: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        match marker.format == FORMAT {
+            true => Ok(Some(marker)),
+            false => Err(damaged(format!("format {:?}, this version reads {FORMAT:?}", marker.format))),
+        }
+    }
+
+    /// Refuses a folder that another state owns.
+    pub(super) fn check(&self, folder: &Directory, state_id: &str) -> Result<(), ArchiveError> {
+        match self.state_id == state_id {
+            true => Ok(()),
+            false => Err(ArchiveError::Foreign {
+                path: folder.file_path(NAME),
+                theirs: self.state_id.clone(),
+                ours: state_id.to_owned(),
+            }),
+        }
+    }
+
+    /// Writes the marker durably. A marker that is there already is never replaced.
+    pub(super) fn write(&self, folder: &Directory, ways: &Ways) -> Result<(), ArchiveError> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("all keys of a marker are strings");
+        bytes.push(b'\n');
+        let mut temporary = Temporary::create(folder, ways)?;
+        temporary.write(&bytes)?;
+        match publish(folder, ways, &mut [(&mut temporary.sync()?, NAME)])? {
+            Published::New => Ok(()),
+            Published::Exists(_) => Err(ArchiveError::Occupied { path: folder.file_path(NAME) }),
+        }
+    }
+}
+
+/// A new archive id.
+pub(super) fn random_id() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+    hex(&bytes)
+}
+
+/// Refuses a folder that has no marker but has files: they are not ours to write beside.
+pub(super) fn refuse_files(folder: &Directory) -> Result<(), ArchiveError> {
+    let is_harmless = |name: &String| name == "lost+found" || is_temporary(name);
+    match folder.names()?.iter().all(is_harmless) {
+        true => Ok(()),
+        false => Err(ArchiveError::Unmarked { path: folder.path().to_owned() }),
+    }
+}

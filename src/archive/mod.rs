@@ -1,0 +1,264 @@
+//! The archive: recordings as plain files that are whole, durable and never overwritten.
+//!
+//! The only code that writes recordings to disk. The main path, as a worker speaks it:
+//! ```text
+//! adopt(place)?  →  check_space  →  begin(place) → write … → finish → (judge the audio) → keep(received, sidecar)
+//! ```
+//! `ArchivedFile` is the proof that all of it is on disk. Calls block: run them on blocking threads.
+//!
+//! One process owns a PBX: whoever opens an archive for writing holds the lock of its state directory.
+
+mod abilities;
+mod archived_file;
+mod day_file;
+mod directory;
+mod durable;
+mod error;
+mod filesystem;
+mod incoming;
+mod kept;
+mod layout;
+mod marker;
+mod quarantine;
+pub mod sidecar;
+mod sums;
+mod temporary;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+pub use abilities::Abilities;
+pub use archived_file::ArchivedFile;
+pub use day_file::{DayFile, day_file_name};
+pub use error::{ArchiveError, Reaction};
+pub use filesystem::{free_bytes, network_filesystem};
+pub use incoming::{Incoming, Received};
+pub use kept::{Kept, Outcome};
+pub use layout::{Destination, Folder};
+pub use quarantine::Quarantined;
+pub use sidecar::Sidecar;
+pub use sums::{SUMS_NAME, Sums};
+pub use temporary::is_temporary;
+
+use abilities::Ways;
+use directory::Directory;
+use durable::{Published, publish};
+use marker::Marker;
+use temporary::{Temporary, temporary_name};
+
+/// The archive of one or more PBXs, open for writing. Threads may share it.
+#[derive(Debug)]
+pub struct Archive {
+    archive_id: String,
+    /// The folder of each PBX: each may be a mount of its own, and an open folder keeps it mounted.
+    pbxs: BTreeMap<String, Directory>,
+    ways: Ways,
+    /// Folders whose entries are known to be on disk.
+    durable_folders: Mutex<HashSet<Folder>>,
+}
+
+/// What is needed to open an archive.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// `[archive] path`.
+    pub root: &'a Path,
+    /// `[state] path`, which the archive must not lie in.
+    pub state_path: &'a Path,
+    /// The id of the state directory, which the markers must name.
+    pub state_id: &'a str,
+    /// The configured PBXs.
+    pub pbxs: &'a [PbxPresence<'a>],
+    /// The present time, for new markers.
+    pub now: Timestamp,
+}
+
+/// Whether the state knows of a PBX's recordings.
+#[derive(Debug, Clone, Copy)]
+pub struct PbxPresence<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Whether the state has rows for it; then its archive must be there.
+    pub has_rows: bool,
+}
+
+impl Archive {
+    /// Opens the archive, or makes it if both it and the state are empty.
+    ///
+    /// On return the marker of each PBX is on disk and names this state, each folder was written to once as a test,
+    /// and temporaries directly in it are gone. On error nothing was made where anything was refused.
+    pub fn open(opening: &Opening<'_>) -> Result<Self, ArchiveError> {
+        Self::open_with(opening, Abilities::all())
+    }
+
+    /// As [`Archive::open`], for a filesystem that is known to lack some abilities.
+    pub fn open_with(opening: &Opening<'_>, abilities: Abilities) -> Result<Self, ArchiveError> {
+        let root_path = resolve(opening.root)?;
+        refuse_inside_state(&root_path, opening.state_path)?;
+        let archive_id = inspect(&root_path, opening)?.unwrap_or_else(marker::random_id);
+        let root = open_durably(&root_path)?;
+        let ways = Ways::new(abilities);
+        let mut pbxs = BTreeMap::new();
+        for pbx in opening.pbxs {
+            let folder = root.enter_durably(pbx.id)?;
+            remove_temporaries(&folder)?;
+            probe(&folder, &ways)?;
+            if Marker::read(&folder)?.is_none() {
+                Marker::new(&archive_id, opening.state_id, opening.now).write(&folder, &ways)?;
+            }
+            pbxs.insert(pbx.id.to_owned(), folder);
+        }
+        Ok(Self { archive_id, pbxs, ways, durable_folders: Mutex::default() })
+    }
+
+    /// The random id of this archive, the same in the markers of all its PBXs.
+    pub fn id(&self) -> &str {
+        &self.archive_id
+    }
+
+    /// What this filesystem turned out to be able to do, so far.
+    pub fn abilities(&self) -> Abilities {
+        self.ways.get()
+    }
+
+    /// Removes the temporaries that a crash left in `folder`, and tells how many. No download may be under way there.
+    ///
+    /// Nothing else is touched: temporaries have names that no recording can have.
+    pub fn remove_temporaries(&self, folder: &Folder) -> Result<usize, ArchiveError> {
+        match self.folder(folder)? {
+            Some(directory) => remove_temporaries(&directory),
+            None => Ok(0),
+        }
+    }
+
+    fn ways(&self) -> &Ways {
+        &self.ways
+    }
+
+    fn pbx_directory(&self, pbx: &str) -> Result<&Directory, ArchiveError> {
+        self.pbxs.get(pbx).ok_or_else(|| ArchiveError::UnsafePath {
+            path: crate::recording::printable(pbx.as_bytes()),
+            reason: "the archive was not opened for this PBX",
+        })
+    }
+
+    /// Opens a folder, if it is there.
+    fn folder(&self, folder: &Folder) -> Result<Option<Directory>, ArchiveError> {
+        let mut directory = self.pbx_directory(folder.pbx())?.clone();
+        for component in folder.below_pbx() {
+            match directory.enter(component)? {
+                Some(inner) => directory = inner,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(directory))
+    }
+
+    /// Opens a folder, making it if need be. On return all entries that lead to it are on disk.
+    fn folder_durably(&self, folder: &Folder) -> Result<Directory, ArchiveError> {
+        // A panic elsewhere cannot leave a set of folders half inserted.
+        let is_known = self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner).contains(folder);
+        if is_known && let Some(directory) = self.folder(folder)? {
+            return Ok(directory);
+        }
+        let mut directory = self.pbx_directory(folder.pbx())?.clone();
+        for component in folder.below_pbx() {
+            directory = directory.enter_durably(component)?;
+        }
+        self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone());
+        Ok(directory)
+    }
+}
+
+/// Refuses whatever must not be written to, before anything is; the archive id of the markers found.
+fn inspect(root_path: &Path, opening: &Opening<'_>) -> Result<Option<String>, ArchiveError> {
+    let root = if exists(root_path)? { Some(Directory::open(root_path)?) } else { None };
+    let mut archive_id = None;
+    for pbx in opening.pbxs {
+        layout::check_component(pbx.id, pbx.id)?;
+        let folder = root.as_ref().map(|root| root.enter(pbx.id)).transpose()?.flatten();
+        let found = folder.as_ref().map(Marker::read).transpose()?.flatten();
+        match (found, folder) {
+            (Some(found), Some(folder)) => {
+                found.check(&folder, opening.state_id)?;
+                archive_id.get_or_insert(found.archive_id);
+            }
+            _ if pbx.has_rows => {
+                let reason = "the state lists recordings, but there is no `.callvault` marker";
+                return Err(ArchiveError::NotMounted { path: root_path.join(pbx.id), reason });
+            }
+            (_, Some(folder)) => marker::refuse_files(&folder)?,
+            (_, None) => {}
+        }
+    }
+    Ok(archive_id)
+}
+
+/// Writes a file, gives it a name and removes it: finds out now what the filesystem and our user can do.
+fn probe(folder: &Directory, ways: &Ways) -> Result<(), ArchiveError> {
+    match try_out(folder, ways) {
+        Ok(()) => Ok(()),
+        // The failure may have taught us another way; if not, it is the same again.
+        Err(_) => try_out(folder, ways),
+    }
+}
+
+fn try_out(folder: &Directory, ways: &Ways) -> Result<(), ArchiveError> {
+    let mut temporary = Temporary::create(folder, ways)?;
+    temporary.write(b"callvault was here\n")?;
+    let name = temporary_name();
+    match publish(folder, ways, &mut [(&mut temporary.sync()?, &*name)])? {
+        Published::New => folder.unlink(&name),
+        Published::Exists(_) => Err(ArchiveError::Occupied { path: folder.file_path(&name) }),
+    }
+}
+
+fn remove_temporaries(directory: &Directory) -> Result<usize, ArchiveError> {
+    let names = directory.names()?;
+    let mut removed = 0;
+    for name in names.iter().filter(|name| is_temporary(name)) {
+        directory.unlink(name)?;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+fn refuse_inside_state(root_path: &Path, state_path: &Path) -> Result<(), ArchiveError> {
+    let state = resolve(state_path)?;
+    match root_path.starts_with(&state) {
+        true => Err(ArchiveError::InsideState { path: root_path.to_owned(), state }),
+        false => Ok(()),
+    }
+}
+
+/// The absolute path without symbolic links, as far as it exists.
+fn resolve(path: &Path) -> Result<PathBuf, ArchiveError> {
+    let failed = |error: std::io::Error| ArchiveError::io("find", path, error);
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    for ancestor in absolute.ancestors() {
+        if exists(ancestor)? {
+            let rest = absolute.strip_prefix(ancestor).expect("an ancestor is a prefix");
+            return Ok(ancestor.canonicalize().map_err(failed)?.join(rest));
+        }
+    }
+    Ok(absolute)
+}
+
+fn exists(path: &Path) -> Result<bool, ArchiveError> {
+    path.try_exists().map_err(|error| ArchiveError::io("find", path, error))
+}
+
+/// Opens the folder at `path`, making it and its parents if need be, each durably.
+fn open_durably(path: &Path) -> Result<Directory, ArchiveError> {
+    if exists(path)? {
+        return Directory::open(path);
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Directory::open(path) };
+    let name = name.to_str().ok_or_else(|| ArchiveError::UnsafePath {
+        path: crate::recording::printable(name.as_encoded_bytes()),
+        reason: "a folder to be made must have a name in UTF-8",
+    })?;
+    open_durably(parent)?.enter_durably(name)
+}
