@@ -91,3 +91,35 @@ pub mod audio;
 
 /// The only code that writes recordings to disk.
 pub mod archive;
+
+/// The state directory: lock, database, key.
+pub mod state;
+
+/// Whether a PBX may be asked anything at present.
+pub mod access;
+
+/// Joins `pbx` to `queue`: reads what a PBX says of its calls.
+pub mod sweep;
+
+/// Joins `pbx`, `queue` and `archive`: claims, fetches, commits.
+pub mod worker;
+
+/// `SHA256SUMS` and the call lists of each day folder.
+pub mod seal;
+
+/// State and archive, opened and recovered together.
+pub mod vault;
+
+// What operators do with it.
+
+/// A range of days, swept and archived once.
+pub mod backfill;
+
+/// What failures mean to an operator.
+pub mod remedy;
+
+/// The commands of the program.
+pub mod commands;
+
+/// A PBX to rehearse and test with: it keeps the API's rules and breaks each of them when told to.
+pub mod simulator;

@@ -1,2 +1,141 @@
-//! The command line.
-fn main() {}
+//! The command line: every command is a line here and a file in `commands`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use callvault::backfill::Request;
+use callvault::commands;
+use clap::{Parser, Subcommand};
+use jiff::civil::Date;
+use tracing_subscriber::EnvFilter;
+
+/// Archives every call recording of a Yeastar S-Series (or compatible) PBX, and can prove it.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+struct Cli {
+    /// The configuration
+    #[arg(long, global = true, default_value = "/etc/callvault/callvault.toml", env = "CALLVAULT_CONFIG")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 complete; 1 internal error; 2 usage or configuration, also disk full, archive \
+unusable and lock held; 3 ran, but something listed is not archived; 4 a PBX was unreachable or refused us; \
+130 interrupted.\n\nSet CALLVAULT_LOG=debug to see each request on stderr.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Archive from a simulated PBX: nothing to configure
+    Demo {
+        /// Where to put the demo's archive and state
+        #[arg(long, default_value = "callvault-demo")]
+        dir: PathBuf,
+        /// Go on with what an earlier demo left there, instead of starting anew
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Archive a range of days, once
+    Backfill {
+        /// Only this PBX; may be given more than once
+        #[arg(long, value_name = "ID")]
+        pbx: Vec<String>,
+        /// The first day, by the PBX's calendar; 180 days ago if not given
+        #[arg(long, value_name = "DATE")]
+        from: Option<Date>,
+        /// The last day, included
+        #[arg(long, value_name = "DATE")]
+        to: Option<Date>,
+        /// Read the calls from this CSV file instead of the PBX's API; may be given more than once
+        #[arg(long, value_name = "FILE")]
+        cdr: Vec<PathBuf>,
+        /// Read the calls and say what would be fetched; fetch nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell what is owed, what is wrong, and what to do
+    Status {
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask again for what was given up, and lift a PBX's pause
+    Retry {
+        /// Only this PBX; also lifts its pause after a refused password or a lock-out
+        #[arg(long, value_name = "ID")]
+        pbx: Option<String>,
+        /// Only recordings that are stuck
+        #[arg(long)]
+        stuck: bool,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+        /// Only recordings of these names
+        names: Vec<String>,
+    },
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Play a PBX, to rehearse and to test
+    Simulate(Box<commands::simulate::Options>),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Tell everything that is wrong with the configuration, at once
+    Check {
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    match cli.command {
+        Command::Demo { dir, keep } => commands::demo::run(&dir, keep).await,
+        Command::Backfill { pbx, from, to, cdr, dry_run, json } => {
+            let request = Request { pbx, from, to, cdr, dry_run, queue_only: false };
+            commands::backfill::run(&cli.config, request, json).await
+        }
+        Command::Status { json } => commands::status::run(&cli.config, json).await,
+        Command::Retry { pbx, stuck, json, names } => {
+            let choice = commands::retry::Choice { pbx, stuck, names };
+            commands::retry::run(&cli.config, choice, json).await
+        }
+        Command::Config { command: ConfigCommand::Check { json } } => {
+            commands::config_check::run(&cli.config, json)
+        }
+        Command::Simulate(options) => commands::simulate::run(*options).await,
+    }
+}
+
+/// Our own messages from `warn` on, others' never below: libraries may print addresses with their queries.
+fn log_to_stderr() {
+    let filter = match std::env::var("CALLVAULT_LOG") {
+        Ok(level) if !level.contains([',', '=']) => format!("warn,callvault={level}"),
+        _ => "warn".to_owned(),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn")))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,172 @@
+//! Whether a PBX may be asked anything at present. Sweeps and workers of one PBX share one of these.
+//!
+//! An error that concerns the PBX (down, locked out, password refused) pauses the PBX, not each recording: everybody
+//! waits, with growing patience, and gives up together. What was learnt is kept in the database, so that the next
+//! command does not have to learn it by locking itself out.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::config::PbxConfig;
+use crate::db::Db;
+use crate::fleet::{self, Remembered};
+use crate::pbx::{PbxError, Policy};
+
+/// The first wait after a PBX was found down; doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Why a PBX was given up for this command.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Trouble {
+    /// The class of the error.
+    pub reason: String,
+    /// One sentence: what happened and what to do.
+    pub message: String,
+}
+
+/// The access to one PBX.
+#[derive(Debug)]
+pub struct Access {
+    pbx: String,
+    db: Db,
+    fingerprint: Vec<u8>,
+    patience: Duration,
+    lockout_wait: Duration,
+    outage: Mutex<Outage>,
+    given_up: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Instant>,
+    failures: u32,
+    trouble: Option<Trouble>,
+    /// Whether the database says that the PBX works.
+    noted_working: bool,
+}
+
+impl Access {
+    /// Begins a command's access. `fingerprint` stands for the credentials in use.
+    pub fn new(pbx: &PbxConfig, db: Db, fingerprint: Vec<u8>) -> Self {
+        Self {
+            pbx: pbx.id.clone(),
+            db,
+            fingerprint,
+            patience: pbx.limits.outage_patience,
+            lockout_wait: pbx.limits.lockout_wait,
+            outage: Mutex::default(),
+            given_up: CancellationToken::new(),
+        }
+    }
+
+    /// Refuses access that earlier runs learnt to be pointless or harmful, without asking the PBX.
+    pub async fn check_remembered(&self, remembered: &Remembered, password_source: &str, now: Timestamp) {
+        if remembered.refused_credentials.as_deref() == Some(&self.fingerprint[..]) {
+            let message = format!(
+                "pbx `{0}` refused this user and password before, so no login is tried again: correct the password in \
+                 {password_source}, or, if it is right now, run `callvault retry --pbx {0}`",
+                self.pbx
+            );
+            return self.give_up(Trouble { reason: "password_refused".into(), message }).await;
+        }
+        let until = remembered.paused_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        // A wait longer than any lock-out was set by a clock that has since been put back.
+        let longest = jiff::SignedDuration::try_from(self.lockout_wait).unwrap_or(jiff::SignedDuration::MAX);
+        if let Some(until) = until.filter(|until| *until > now && until.duration_since(now) <= longest) {
+            let message = format!(
+                "pbx `{0}` locked out this address; nothing is asked of it before {until} (in {1} s), or until \
+                 `callvault retry --pbx {0}`",
+                self.pbx,
+                until.duration_since(now).as_secs(),
+            );
+            self.give_up(Trouble { reason: "locked_out".into(), message }).await;
+        }
+    }
+
+    /// Ends when the PBX is given up.
+    pub fn given_up(&self) -> &CancellationToken {
+        &self.given_up
+    }
+
+    /// Why the PBX was given up, if it was.
+    pub async fn trouble(&self) -> Option<Trouble> {
+        self.outage.lock().await.trouble.clone()
+    }
+
+    /// Gives the PBX up for a reason that it did not tell itself.
+    pub async fn refuse(&self, trouble: Trouble) {
+        self.give_up(trouble).await;
+    }
+
+    /// Notes that the PBX answered as it should.
+    pub async fn worked(&self) -> anyhow::Result<()> {
+        let mut outage = self.outage.lock().await;
+        if outage.since.take().is_some() {
+            info!(pbx = %self.pbx, "Pbx `{}` answers again", self.pbx);
+        }
+        outage.failures = 0;
+        if !std::mem::replace(&mut outage.noted_working, true) {
+            let pbx = self.pbx.clone();
+            self.db.write(move |tx| Box::pin(async move { fleet::clear_problem(tx, &pbx).await })).await?;
+        }
+        Ok(())
+    }
+
+    /// Reacts to an error that concerns the PBX: waits and returns for another try, or gives the PBX up.
+    pub async fn failed(&self, error: &PbxError) -> anyhow::Result<()> {
+        let wait = {
+            let mut outage = self.outage.lock().await;
+            outage.noted_working = false;
+            let since = *outage.since.get_or_insert_with(Instant::now);
+            outage.failures += 1;
+            let wait = FIRST_WAIT.saturating_mul(1 << outage.failures.min(6)).min(WAIT_MAX);
+            (error.policy() == Policy::PausePbx && since.elapsed() + wait <= self.patience).then_some(wait)
+        };
+        match wait {
+            Some(wait) => {
+                warn!(pbx = %self.pbx, "{error}; trying again in {:.1} s", wait.as_secs_f64());
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = self.given_up.cancelled() => {}
+                }
+            }
+            None => self.remember(error).await?,
+        }
+        Ok(())
+    }
+
+    /// Gives the PBX up and remembers why.
+    async fn remember(&self, error: &PbxError) -> anyhow::Result<()> {
+        let trouble = Trouble { reason: error.reason().to_string(), message: error.to_string() };
+        let now = clock::now();
+        let refused = (error.policy() == Policy::Operator && trouble.reason == "password_refused")
+            .then(|| self.fingerprint.clone());
+        let until = (error.policy() == Policy::WaitOutLockout)
+            .then(|| now.checked_add(self.lockout_wait).unwrap_or(now));
+        let (pbx, noted) = (self.pbx.clone(), trouble.clone());
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    if let Some(hmac) = refused {
+                        fleet::refuse_credentials(tx, &pbx, &hmac).await?;
+                    }
+                    fleet::set_problem(tx, &pbx, &noted.reason, &noted.message, until, now).await
+                })
+            })
+            .await?;
+        self.give_up(trouble).await;
+        Ok(())
+    }
+
+    async fn give_up(&self, trouble: Trouble) {
+        self.outage.lock().await.trouble.get_or_insert(trouble);
+        self.given_up.cancel();
+    }
+}

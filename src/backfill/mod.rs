@@ -1,0 +1,142 @@
+//! A backfill: sweep a range of days and archive what it names, until nothing more can be done now.
+//!
+//! All PBXs work at the same time and none waits for another. `retry` is the same without the sweep.
+
+mod range;
+mod report;
+mod site;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::civil::Date;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use range::RangeError;
+pub use report::{BackfillReport, PbxReport};
+pub use site::{Phase, Site};
+
+use crate::config::PbxConfig;
+use crate::seal;
+use crate::vault::Vault;
+
+/// How often `SHA256SUMS` are brought up to date meanwhile; they must never lag by a minute.
+const SUMS_EVERY: Duration = Duration::from_secs(30);
+
+/// What a backfill is asked to do.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The PBXs; all if empty.
+    pub pbx: Vec<String>,
+    /// The first PBX-local day.
+    pub from: Option<Date>,
+    /// The last PBX-local day, included.
+    pub to: Option<Date>,
+    /// CSV files to read the CDR from, instead of the API.
+    pub cdr: Vec<PathBuf>,
+    /// Sweep and say what would be fetched; fetch nothing.
+    pub dry_run: bool,
+    /// Do not sweep: work on what the queue holds already.
+    pub queue_only: bool,
+}
+
+/// A backfill that is ready to run: its sites can be watched.
+#[derive(Debug)]
+pub struct Backfill<'a> {
+    vault: &'a Vault,
+    request: Request,
+    sites: Vec<Arc<Site>>,
+    stop: CancellationToken,
+}
+
+impl<'a> Backfill<'a> {
+    /// Prepares a backfill; nothing is asked of a PBX yet. `stop` ends it in good order.
+    ///
+    /// # Errors
+    /// [`RangeError`] for a request that makes no sense.
+    pub fn new(vault: &'a Vault, request: Request, stop: CancellationToken) -> anyhow::Result<Self> {
+        let chosen = chosen(vault, &request)?;
+        range::check(&request, &chosen)?;
+        let downloads = Arc::new(Semaphore::new(vault.config.queue.concurrency_total));
+        let sites = chosen
+            .into_iter()
+            .map(|pbx| Site::new(vault, pbx, downloads.clone(), stop.child_token()).map(Arc::new))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { vault, request, sites, stop })
+    }
+
+    /// The PBXs at work, for whoever shows their progress.
+    pub fn sites(&self) -> &[Arc<Site>] {
+        &self.sites
+    }
+
+    /// Runs to the end. Whatever happens to one PBX is in its report; only this machine's own trouble is an error.
+    ///
+    /// On return no claim is left, and the sums and call lists of all days worked on are complete.
+    pub async fn run(&self) -> anyhow::Result<BackfillReport> {
+        let began = Instant::now();
+        let sealing = CancellationToken::new();
+        let runs = async {
+            let runs = self.sites.iter().map(|site| self.run_site(site));
+            let outcomes = futures_util::future::join_all(runs).await;
+            sealing.cancel();
+            outcomes
+        };
+        let (outcomes, sealed) = tokio::join!(runs, self.seal_meanwhile(&sealing));
+        let mut report = BackfillReport::default();
+        for outcome in outcomes {
+            let (id, of_pbx) = outcome?;
+            report.add(id, of_pbx);
+        }
+        sealed?;
+        if !self.request.dry_run {
+            self.seal().await?;
+        }
+        report.elapsed_s = began.elapsed().as_secs_f64();
+        report.interrupted = self.stop.is_cancelled() && report.trouble.is_none();
+        Ok(report)
+    }
+
+    async fn run_site(&self, site: &Arc<Site>) -> anyhow::Result<(String, PbxReport)> {
+        let report = site.run(self.vault, &self.request).await;
+        if report.is_err() {
+            // The database is broken: no other site can work either.
+            self.stop.cancel();
+        }
+        Ok((site.id().to_owned(), report?))
+    }
+
+    async fn seal_meanwhile(&self, end: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = end.cancelled() => return Ok(()),
+                () = tokio::time::sleep(SUMS_EVERY) => {}
+            }
+            seal::write_sums(&self.vault.state.db, &self.vault.archive).await?;
+        }
+    }
+
+    async fn seal(&self) -> anyhow::Result<()> {
+        let (db, archive) = (&self.vault.state.db, &self.vault.archive);
+        for site in &self.sites {
+            if let Some(days) = site.days() {
+                seal::write_calls(db, archive, site.id(), days).await?;
+            }
+        }
+        seal::write_sums(db, archive).await?;
+        Ok(())
+    }
+}
+
+fn chosen<'a>(vault: &'a Vault, request: &Request) -> Result<Vec<&'a PbxConfig>, RangeError> {
+    let configured = &vault.config.pbx;
+    if request.pbx.is_empty() {
+        return Ok(configured.iter().collect());
+    }
+    let find = |id: &String| {
+        configured.iter().find(|pbx| pbx.id == *id).ok_or_else(|| RangeError::unknown_pbx(id, configured))
+    };
+    request.pbx.iter().map(find).collect()
+}

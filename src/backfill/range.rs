@@ -1,0 +1,142 @@
+//! Which days a backfill covers.
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+
+use super::Request;
+use crate::config::{PbxConfig, nearest};
+use crate::queue::DayRange;
+
+/// The device's own default retention: what a backfill without dates covers (`yeastar-api.md` §10).
+const DAYS_BACK: i64 = 180;
+
+/// A request that makes no sense. Each says how to ask instead.
+#[derive(Debug, thiserror::Error)]
+pub enum RangeError {
+    /// The days run backwards.
+    #[error("--from {0} lies after --to {1}: exchange them")]
+    Backwards(Date, Date),
+    /// It begins in the future.
+    #[error("--from {0} lies in the future: there is nothing to archive yet")]
+    Future(Date),
+    /// A PBX that is not configured.
+    #[error("no pbx `{id}` is configured; {hint}")]
+    UnknownPbx {
+        /// What was asked for.
+        id: String,
+        /// What there is.
+        hint: String,
+    },
+    /// CSV files for nobody in particular.
+    #[error(
+        "--cdr needs --pbx with exactly one id, for {0} PBXs are configured and a CSV file does not say whose it is"
+    )]
+    WhoseCdr(usize),
+    /// A PBX that cannot tell its calls.
+    #[error(
+        "pbx `{0}` speaks API {1}, which cannot list its calls: export the CDR in its web interface and give the file \
+         with --cdr, or set `cdr_folder`"
+    )]
+    NoCdr(String, String),
+}
+
+impl RangeError {
+    pub(super) fn unknown_pbx(id: &str, configured: &[PbxConfig]) -> Self {
+        let ids: Vec<&str> = configured.iter().map(|pbx| &*pbx.id).collect();
+        let hint = match nearest(id, ids.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there is {}", ids.join(", ")),
+        };
+        Self::UnknownPbx { id: crate::recording::printable(id.as_bytes()), hint }
+    }
+}
+
+/// Refuses what makes no sense, before anything is asked of a PBX.
+pub(super) fn check(request: &Request, chosen: &[&PbxConfig]) -> Result<(), RangeError> {
+    if let (Some(from), Some(to)) = (request.from, request.to)
+        && from > to
+    {
+        return Err(RangeError::Backwards(from, to));
+    }
+    if !request.cdr.is_empty() && chosen.len() != 1 {
+        return Err(RangeError::WhoseCdr(chosen.len()));
+    }
+    if request.cdr.is_empty() && !request.queue_only {
+        let mute = chosen.iter().find(|pbx| !pbx.cdr_api && pbx.cdr_folder.is_none());
+        if let Some(pbx) = mute {
+            return Err(RangeError::NoCdr(pbx.id.clone(), pbx.api_version.segment.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// The days that a request covers on one PBX. `device` is the PBX's own clock, if it tells.
+///
+/// The range ends a day after the later of our date and the device's, for either clock may be behind.
+pub(super) fn days(
+    request: &Request,
+    pbx: &PbxConfig,
+    device: Option<DateTime>,
+    now: Timestamp,
+) -> Result<DayRange, RangeError> {
+    if request.queue_only || (!request.cdr.is_empty() && request.from.is_none() && request.to.is_none()) {
+        return Ok(DayRange::ALL);
+    }
+    let zone = pbx.timezone.clone().unwrap_or(TimeZone::UTC);
+    let ours = now.to_zoned(zone).date();
+    let today = device.map_or(ours, |device| device.date().max(ours));
+    let last = today.checked_add(1.day()).unwrap_or(today);
+    let to = request.to.unwrap_or(last).min(last);
+    let from = request.from.unwrap_or_else(|| today.checked_sub(DAYS_BACK.days()).unwrap_or(today).min(to));
+    if from > last {
+        return Err(RangeError::Future(from));
+    }
+    Ok(DayRange { from, to: to.max(from) })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::config::ApiVersion;
+
+    fn pbx(id: &str) -> PbxConfig {
+        let version: ApiVersion = "v1.1.0".parse().unwrap();
+        PbxConfig::for_url(id, "http://127.0.0.1".parse().unwrap(), version, "api", "x".to_owned())
+    }
+
+    fn noon() -> Timestamp {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn without_dates_it_covers_the_devices_retention_up_to_tomorrow() {
+        let days = days(&Request::default(), &pbx("hq"), None, noon()).unwrap();
+        assert_eq!(days, DayRange { from: date(2025, 9, 2), to: date(2026, 3, 2) });
+    }
+
+    #[test]
+    fn a_device_whose_clock_is_ahead_is_swept_to_its_own_tomorrow() {
+        let ahead = date(2026, 5, 1).at(8, 0, 0, 0);
+        assert_eq!(days(&Request::default(), &pbx("hq"), Some(ahead), noon()).unwrap().to, date(2026, 5, 2));
+    }
+
+    #[test]
+    fn a_future_end_is_accepted_and_a_future_begin_refused() {
+        let to = Request { to: Some(date(2030, 1, 1)), ..Request::default() };
+        assert_eq!(days(&to, &pbx("hq"), None, noon()).unwrap().to, date(2026, 3, 2));
+        let from = Request { from: Some(date(2030, 1, 1)), ..Request::default() };
+        assert!(matches!(days(&from, &pbx("hq"), None, noon()), Err(RangeError::Future(_))));
+    }
+
+    #[test]
+    fn requests_that_make_no_sense_say_how_to_ask() {
+        let backwards =
+            Request { from: Some(date(2026, 2, 1)), to: Some(date(2026, 1, 1)), ..Request::default() };
+        insta::assert_snapshot!(check(&backwards, &[]).unwrap_err(), @"--from 2026-02-01 lies after --to 2026-01-01: exchange them");
+        let unknown = RangeError::unknown_pbx("hg", &[pbx("hq"), pbx("branch")]);
+        insta::assert_snapshot!(unknown, @"no pbx `hg` is configured; did you mean `hq`?");
+    }
+}

@@ -1,0 +1,292 @@
+//! One PBX at work: who it is, what it lists, what it delivers.
+
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use jiff::civil::Date;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::range::{self, RangeError};
+use super::{PbxReport, Request};
+use crate::access::{Access, Trouble};
+use crate::archive::ArchiveError;
+use crate::clock;
+use crate::config::PbxConfig;
+use crate::db::DatabaseFailed;
+use crate::findings::{self, Finding, FindingKind};
+use crate::fleet;
+use crate::pbx::{DeviceInfo, PbxClient};
+use crate::queue::{self, DayRange};
+use crate::sweep::{SweepReport, Sweeper, sweep_range};
+use crate::times::parse_systemtime;
+use crate::vault::Vault;
+use crate::worker::{Progress, Snapshot, Worker};
+
+/// One PBX of a backfill. Its progress may be read at any time.
+#[derive(Debug)]
+pub struct Site {
+    pbx: PbxConfig,
+    client: PbxClient,
+    access: Arc<Access>,
+    downloads: Arc<Semaphore>,
+    progress: Arc<Progress>,
+    stop: CancellationToken,
+    /// Recordings that this run set out to archive, as far as the sweep has told.
+    owed: AtomicI64,
+    phase: Mutex<Phase>,
+    days: Mutex<Option<DayRange>>,
+}
+
+/// What a site is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Asking the PBX who it is.
+    Connecting,
+    /// Reading the CDR of this day, and downloading meanwhile.
+    Sweeping(Date),
+    /// Downloading.
+    Downloading,
+    /// Finished, or given up.
+    Done,
+}
+
+impl Site {
+    pub(super) fn new(
+        vault: &Vault,
+        pbx: &PbxConfig,
+        downloads: Arc<Semaphore>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let fingerprint = vault.state.fingerprint(pbx);
+        Ok(Self {
+            client: PbxClient::new(pbx)?,
+            access: Arc::new(Access::new(pbx, vault.state.db.clone(), fingerprint)),
+            pbx: pbx.clone(),
+            downloads,
+            progress: Arc::default(),
+            stop,
+            owed: AtomicI64::new(0),
+            phase: Mutex::new(Phase::Connecting),
+            days: Mutex::new(None),
+        })
+    }
+
+    /// Its id in the configuration.
+    pub fn id(&self) -> &str {
+        &self.pbx.id
+    }
+
+    /// What its workers have done.
+    pub fn snapshot(&self) -> Snapshot {
+        self.progress.snapshot()
+    }
+
+    /// Recordings to archive, as far as is known.
+    pub fn owed(&self) -> i64 {
+        self.owed.load(Relaxed)
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> Phase {
+        self.phase.lock().map(|phase| phase.clone()).unwrap_or(Phase::Done)
+    }
+
+    /// The days that it covers, once that is known.
+    pub fn days(&self) -> Option<DayRange> {
+        self.days.lock().ok().and_then(|days| *days)
+    }
+
+    fn enter(&self, phase: Phase) {
+        if let Ok(mut current) = self.phase.lock() {
+            *current = phase;
+        }
+    }
+
+    /// Works to the end. An error means that the database is broken; all else is in the report.
+    pub(super) async fn run(&self, vault: &Vault, request: &Request) -> anyhow::Result<PbxReport> {
+        let began = Instant::now();
+        let mut report = PbxReport::default();
+        let db = &vault.state.db;
+        let remembered = fleet::remembered(&mut *db.read().await?, self.id()).await?;
+        let source = self.pbx.password_source.display().to_string();
+        self.access.check_remembered(&remembered, &source, clock::now()).await;
+        let device = self.meet(vault).await?;
+        let system_time = device.and_then(|device| parse_systemtime(device.system_time.as_deref()?));
+        let days = range::days(request, &self.pbx, system_time.map(|(local, _)| local), clock::now());
+        match days {
+            Ok(days) => self.work(vault, request, days, &mut report).await?,
+            Err(error) => report.own_trouble = Some(own_trouble(&error.into())),
+        }
+        self.enter(Phase::Done);
+        report.error = self.access.trouble().await;
+        report.bytes = self.progress.snapshot().bytes;
+        report.elapsed_s = began.elapsed().as_secs_f64();
+        Ok(report)
+    }
+
+    /// Asks the PBX who it is, and learns its serial number. A PBX that cannot be reached is given up here.
+    async fn meet(&self, vault: &Vault) -> anyhow::Result<Option<DeviceInfo>> {
+        while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
+            match self.client.device_info().await {
+                Ok(device) => {
+                    self.access.worked().await?;
+                    if let Some(device) = &device {
+                        self.learn(vault, &device.sn).await?;
+                    }
+                    return Ok(device);
+                }
+                Err(error) if crate::worker::concerns_pbx(&error) => self.access.failed(&error).await?,
+                // Who it is helps, but is not needed: a passing failure must not stop the work.
+                Err(error) => {
+                    warn!(pbx = self.id(), "Pbx `{}` does not say who it is: {error}", self.id());
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn learn(&self, vault: &Vault, sn: &str) -> anyhow::Result<()> {
+        let db = &vault.state.db;
+        if let Some(other) = fleet::other_with_serial_number(&mut *db.read().await?, self.id(), sn).await? {
+            let message = format!(
+                "pbx `{}` has serial number {sn}, which pbx `{other}` has too: they are one device; remove one of the two, \
+                 or give this one its former id",
+                self.id()
+            );
+            self.access.refuse(Trouble { reason: "same_device".into(), message }).await;
+            return Ok(());
+        }
+        let (id, sn, now) = (self.id().to_owned(), sn.to_owned(), clock::now());
+        db.write(move |tx| {
+            Box::pin(async move {
+                if let Some(before) = fleet::learn_serial_number(tx, &id, &sn).await? {
+                    let detail =
+                        format!("the device says serial number {sn}, it was {before}: was it replaced?");
+                    let finding = Finding { kind: FindingKind::SerialNumberChanged, subject: sn, detail };
+                    findings::record(tx, &id, &finding, now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn work(
+        &self,
+        vault: &Vault,
+        request: &Request,
+        days: DayRange,
+        report: &mut PbxReport,
+    ) -> anyhow::Result<()> {
+        let db = &vault.state.db;
+        if let Ok(mut known) = self.days.lock() {
+            *known = Some(days);
+        }
+        let before = queue::counts(&mut *db.read().await?, self.id(), days).await?;
+        let id = self.id().to_owned();
+        db.write(move |tx| Box::pin(async move { queue::make_due(tx, &id, days).await })).await?;
+        let owed_before = before.pending + before.missing - before.missing_final;
+        self.owed.store(owed_before, Relaxed);
+
+        let swept = CancellationToken::new();
+        let sweep = async {
+            let outcome = self.sweep(vault, request, days, owed_before).await;
+            swept.cancel();
+            self.enter(Phase::Downloading);
+            outcome
+        };
+        let download = async {
+            if request.dry_run || self.access.given_up().is_cancelled() {
+                return Ok(());
+            }
+            Arc::new(self.worker(vault, days, swept.clone())).run().await
+        };
+        let (sweep, download) = tokio::join!(sweep, download);
+        let after = queue::counts(&mut *db.read().await?, self.id(), days).await?;
+        report.set_counts(after, before.archived);
+        report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days).await?;
+        report.days = (days != DayRange::ALL).then(|| days.bounds());
+        match sweep {
+            Ok(found) => report.sweep = found,
+            Err(error) => report.own_trouble = Some(own_trouble(&passable(error)?)),
+        }
+        if let Err(error) = download {
+            report.own_trouble = Some(own_trouble(&passable(error)?));
+        }
+        Ok(())
+    }
+
+    async fn sweep(
+        &self,
+        vault: &Vault,
+        request: &Request,
+        days: DayRange,
+        owed_before: i64,
+    ) -> anyhow::Result<SweepReport> {
+        let mut report = SweepReport::default();
+        if request.queue_only || self.access.given_up().is_cancelled() {
+            return Ok(report);
+        }
+        let db = &vault.state.db;
+        let sweeper =
+            Sweeper::new(&vault.config, &self.pbx, &self.client, &self.access, db, self.stop.clone());
+        let owe = |new: u64| self.owed.store(owed_before + i64::try_from(new).unwrap_or(i64::MAX), Relaxed);
+        if request.cdr.is_empty() {
+            report = sweep_range(&sweeper, days, |day, so_far| {
+                self.enter(Phase::Sweeping(day));
+                owe(so_far.recordings_new);
+            })
+            .await?;
+        }
+        for file in &request.cdr {
+            report += sweeper.read_file(file).await?;
+            owe(report.recordings_new);
+        }
+        if report.days_unread == 0 && !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
+            let (id, now) = (self.id().to_owned(), clock::now());
+            db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &id, now).await })).await?;
+        }
+        Ok(report)
+    }
+
+    fn worker(&self, vault: &Vault, days: DayRange, swept: CancellationToken) -> Worker {
+        Worker {
+            pbx: self.pbx.clone(),
+            queue: vault.config.queue.clone(),
+            days,
+            run_id: vault.state.run_id.clone(),
+            db: vault.state.db.clone(),
+            archive: vault.archive.clone(),
+            free_bytes_min: vault.config.archive.free_bytes_min,
+            client: self.client.clone(),
+            access: self.access.clone(),
+            downloads: self.downloads.clone(),
+            progress: self.progress.clone(),
+            swept,
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+/// Errors of the database end the command; others end this PBX's part of it.
+fn passable(error: anyhow::Error) -> anyhow::Result<anyhow::Error> {
+    match error.downcast_ref::<DatabaseFailed>() {
+        Some(_) => Err(error),
+        None => Ok(error),
+    }
+}
+
+fn own_trouble(error: &anyhow::Error) -> Trouble {
+    let reason = if error.downcast_ref::<ArchiveError>().is_some() {
+        "archive"
+    } else if error.downcast_ref::<RangeError>().is_some() {
+        "usage"
+    } else {
+        "cdr_file"
+    };
+    Trouble { reason: reason.into(), message: format!("{error:#}") }
+}

@@ -1,0 +1,85 @@
+//! Exit codes: a contract, scripts depend on it.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::archive::ArchiveError;
+use crate::backfill::RangeError;
+use crate::config::ConfigErrors;
+use crate::state::StateError;
+
+/// All done, nothing owed.
+pub const COMPLETE: u8 = 0;
+/// A fault of callvault or of the database.
+pub const INTERNAL: u8 = 1;
+/// Usage or configuration; also disk full, archive unusable and lock held.
+pub const USAGE: u8 = 2;
+/// Ran, but something listed is not archived.
+pub const OWED: u8 = 3;
+/// A PBX was unreachable or refused us.
+pub const UNREACHABLE: u8 = 4;
+/// Verification found damage.
+pub const DAMAGED: u8 = 5;
+/// Interrupted.
+pub const INTERRUPTED: u8 = 130;
+
+/// The exit code for an error that ended a command.
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    let operator_can_mend = error.chain().any(|cause| {
+        cause.is::<StateError>()
+            || cause.is::<ArchiveError>()
+            || cause.is::<RangeError>()
+            || cause.is::<ConfigErrors>()
+            || cause.is::<UsageError>()
+    });
+    if operator_can_mend { USAGE } else { INTERNAL }
+}
+
+/// A command line that makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// What `--json` prints when a command could not do its work at all.
+#[derive(Debug, Serialize)]
+struct Failed<'a> {
+    error: Told<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    reason: &'a str,
+    message: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    problems: &'a [crate::config::Problem],
+}
+
+/// Tells an error, as one sentence on stderr or as one object on stdout, and returns its exit code.
+pub fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
+    let code = code_of(error);
+    let configuration = error.downcast_ref::<ConfigErrors>();
+    if json {
+        let reason = match code {
+            USAGE if configuration.is_some() => "configuration",
+            USAGE => "usage",
+            _ => "internal",
+        };
+        let problems = configuration.map_or(&[][..], ConfigErrors::problems);
+        print_json(&Failed { error: Told { reason, message: format!("{error:#}"), problems } });
+    } else if let Some(errors) = configuration {
+        eprintln!("{errors}");
+    } else {
+        eprintln!("callvault: {error:#}");
+    }
+    ExitCode::from(code)
+}
+
+/// Prints one object on stdout.
+pub fn print_json(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        // A reader that has gone away needs no answer.
+        Ok(text) => drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes())),
+        Err(error) => eprintln!("callvault: the result cannot be written as JSON: {error}"),
+    }
+}

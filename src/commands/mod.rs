@@ -1,0 +1,12 @@
+//! The commands: each loads what it needs, does its work through the library, and speaks to the operator.
+
+pub mod backfill;
+pub mod config_check;
+pub mod demo;
+pub mod exit;
+pub mod progress;
+pub mod retry;
+pub mod signals;
+pub mod simulate;
+pub mod status;
+pub mod summary;

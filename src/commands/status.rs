@@ -1,0 +1,251 @@
+//! `callvault status`: what is owed, what is wrong, what to do. Reads only; works beside whoever holds the lock.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use indicatif::HumanBytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use super::exit;
+use crate::access::Trouble;
+use crate::archive::free_bytes;
+use crate::catalog;
+use crate::config::Config;
+use crate::db;
+use crate::findings::{self, FindingRow};
+use crate::fleet::{self, Remembered};
+use crate::queue::{self, Counts, DayRange, Reason};
+use crate::{calls, clock, remedy};
+
+/// Findings told per PBX; the rest is counted.
+const FINDINGS_TOLD: i64 = 5;
+
+/// The state of everything, as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    archive: ArchiveStatus,
+    pbx: std::collections::BTreeMap<String, PbxStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct ArchiveStatus {
+    path: String,
+    free_bytes: Option<u64>,
+    free_bytes_min: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Trouble>,
+}
+
+#[derive(Debug, Serialize)]
+struct PbxStatus {
+    listed: i64,
+    #[serde(flatten)]
+    counts: Counts,
+    bytes: i64,
+    calls: i64,
+    answered_without_recording: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suspect: Vec<(String, i64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_pending: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_sweep: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<Reason>,
+    findings: Vec<(String, i64)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    latest_findings: Vec<FindingRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Trouble>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_since: Option<Timestamp>,
+}
+
+/// Tells the state of everything. Exits 4 if a PBX is in trouble, 3 if something is owed, else 0.
+pub async fn run(config: &Path, json: bool) -> ExitCode {
+    match status(config, json).await {
+        Ok(code) => code,
+        Err(error) => exit::fail(&error, json),
+    }
+}
+
+async fn status(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let config = Config::load(config)?;
+    let status = read(&config).await?;
+    if json {
+        exit::print_json(&status);
+    } else {
+        print!("{}", tell(&status));
+    }
+    let code = if status.archive.error.is_some() {
+        exit::USAGE
+    } else if status.pbx.values().any(|pbx| pbx.error.is_some()) {
+        exit::UNREACHABLE
+    } else if status.pbx.values().any(|pbx| pbx.counts.listed() != pbx.counts.archived + pbx.counts.excluded)
+    {
+        exit::OWED
+    } else {
+        exit::COMPLETE
+    };
+    Ok(ExitCode::from(code))
+}
+
+async fn read(config: &Config) -> anyhow::Result<Status> {
+    let mut status = Status { archive: archive(config), pbx: std::collections::BTreeMap::new() };
+    let Some(pool) = db::open_read_only(&config.state.path).await? else { return Ok(status) };
+    let mut connection = pool.acquire().await.context("opening the database")?;
+    for pbx in &config.pbx {
+        status.pbx.insert(pbx.id.clone(), read_pbx(&mut connection, &pbx.id).await?);
+    }
+    Ok(status)
+}
+
+fn archive(config: &Config) -> ArchiveStatus {
+    let path = &config.archive.path;
+    let min = config.archive.free_bytes_min;
+    let (free, error) = match free_bytes(path) {
+        Ok(free) if free < min => {
+            let message = format!(
+                "{} has {} free, less than `free_bytes_min` ({}): make room; no recording is asked for before",
+                path.display(),
+                HumanBytes(free),
+                HumanBytes(min)
+            );
+            (Some(free), Some(Trouble { reason: "disk_full".into(), message }))
+        }
+        Ok(free) => (Some(free), None),
+        Err(_) if !path.exists() => (None, None),
+        Err(error) => (None, Some(Trouble { reason: "archive".into(), message: error.to_string() })),
+    };
+    ArchiveStatus { path: path.display().to_string(), free_bytes: free, free_bytes_min: min, error }
+}
+
+async fn read_pbx(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<PbxStatus> {
+    let remembered = fleet::remembered(db, pbx).await?;
+    let counts = queue::counts(db, pbx, DayRange::ALL).await?;
+    let holdings = catalog::holdings(db, pbx, None).await?;
+    let (calls, answered_without_recording) = calls::counts(db, pbx, DayRange::ALL).await?;
+    Ok(PbxStatus {
+        listed: counts.listed(),
+        counts,
+        bytes: holdings.bytes,
+        calls,
+        answered_without_recording,
+        suspect: holdings.suspects,
+        oldest_pending: queue::oldest_pending(db, pbx).await?,
+        last_sweep: time(remembered.last_sweep_at_ms),
+        reasons: queue::reasons(db, pbx, DayRange::ALL).await?,
+        findings: findings::counts(db, pbx).await?,
+        latest_findings: findings::latest(db, pbx, FINDINGS_TOLD).await?,
+        error_since: time(remembered.problem_since_ms),
+        error: trouble(remembered),
+    })
+}
+
+fn trouble(remembered: Remembered) -> Option<Trouble> {
+    Some(Trouble { reason: remembered.problem_reason?, message: remembered.problem_message? })
+}
+
+fn time(ms: Option<i64>) -> Option<Timestamp> {
+    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
+}
+
+fn tell(status: &Status) -> String {
+    let mut text = String::new();
+    tell_all(&mut text, status).expect("writing to a String cannot fail");
+    text
+}
+
+fn tell_all(text: &mut String, status: &Status) -> std::fmt::Result {
+    let archive = &status.archive;
+    match archive.free_bytes {
+        Some(free) => writeln!(text, "archive {}, {} free", archive.path, HumanBytes(free))?,
+        None => writeln!(text, "archive {}, not there yet", archive.path)?,
+    }
+    if let Some(error) = &archive.error {
+        writeln!(text, "  WRONG: {}", error.message)?;
+    }
+    if status.pbx.is_empty() {
+        writeln!(text, "Nothing was archived yet: run `callvault backfill`.")?;
+    }
+    for (id, pbx) in &status.pbx {
+        tell_pbx(text, id, pbx)?;
+    }
+    Ok(())
+}
+
+fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
+    writeln!(text, "\n{id}")?;
+    if let Some(error) = &pbx.error {
+        let since = pbx.error_since.map(|since| format!(" (since {})", ago(since))).unwrap_or_default();
+        writeln!(text, "  WRONG: {}{since}", error.message)?;
+    }
+    match pbx.last_sweep {
+        Some(at) => writeln!(text, "  last complete reading of its calls {}", ago(at))?,
+        None => writeln!(text, "  its calls were never read completely")?,
+    }
+    let counts = &pbx.counts;
+    let bytes = u64::try_from(pbx.bytes).unwrap_or(0);
+    writeln!(
+        text,
+        "  {} recordings listed: {} archived ({}), {} pending, {} missing ({} of them final), {} stuck, {} excluded",
+        pbx.listed,
+        counts.archived,
+        HumanBytes(bytes),
+        counts.pending,
+        counts.missing,
+        counts.missing_final,
+        counts.stuck,
+        counts.excluded
+    )?;
+    if let Some(oldest) = pbx.oldest_pending {
+        writeln!(text, "  the oldest one owed was recorded {}", ago(oldest))?;
+    }
+    writeln!(
+        text,
+        "  {} calls, {} of them answered without a recording",
+        pbx.calls, pbx.answered_without_recording
+    )?;
+    for (odd, count) in &pbx.suspect {
+        writeln!(text, "  {count} archived but suspect: {odd}")?;
+    }
+    for reason in &pbx.reasons {
+        let words = remedy::of(&reason.state, &reason.reason);
+        writeln!(
+            text,
+            "  {} {} ({}): {}, such as {}",
+            reason.count, reason.state, reason.reason, words.meaning, reason.example
+        )?;
+        writeln!(text, "    What to do: {}.", words.remedy)?;
+    }
+    tell_findings(text, pbx)
+}
+
+fn tell_findings(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {
+    let all: i64 = pbx.findings.iter().map(|(_, count)| count).sum();
+    if all == 0 {
+        return Ok(());
+    }
+    let kinds: Vec<String> = pbx.findings.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    writeln!(text, "  findings: {}; the latest:", kinds.join(", "))?;
+    for finding in &pbx.latest_findings {
+        writeln!(text, "    {} {}: {}", finding.kind, finding.subject, finding.detail)?;
+    }
+    Ok(())
+}
+
+/// A time as a person reads it: how long ago, and when.
+fn ago(at: Timestamp) -> String {
+    let seconds = clock::now().duration_since(at).as_secs();
+    let (count, unit) = match seconds.unsigned_abs() {
+        0..120 => (seconds, "s"),
+        120..7200 => (seconds / 60, "min"),
+        7200..172_800 => (seconds / 3600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{count} {unit} ago ({})", at.strftime("%F %R UTC"))
+}

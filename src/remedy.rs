@@ -1,0 +1,55 @@
+//! What the class of a failure means to an operator, and what to do about it.
+
+/// A reason in an operator's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remedy {
+    /// What happened.
+    pub meaning: &'static str,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+const AGAIN: &str = "run the backfill again; what is stuck comes back with `callvault retry --stuck`";
+
+/// The words for a recording that is not archived because of `reason` in `state`.
+pub fn of(state: &str, reason: &str) -> Remedy {
+    let (meaning, remedy) = match (state, reason) {
+        ("excluded", _) => {
+            ("kept out by your rule", "nothing; remove the rule from [[exclude]] to archive them")
+        }
+        (_, "waiting") => ("not asked for yet", "run the backfill again"),
+        (_, "missing") => (
+            "the PBX lists them but says that it has no such file",
+            "check whether they were deleted on the PBX or its storage is offline; they are asked for again by \
+             themselves, final ones with `callvault retry NAME`",
+        ),
+        (_, "not_ready") => (
+            "the PBX gave an empty file for a call with talk time",
+            "nothing yet: they are asked for again over days, then archived as they are and marked suspect",
+        ),
+        (_, "ticket") => (
+            "the PBX refused its own download tickets",
+            "check that nothing between here and the PBX changes our address (NAT with several addresses: set \
+             `allowed_ip`)",
+        ),
+        (_, "truncated" | "reset" | "stall" | "slow" | "timeout" | "empty_body") => (
+            "the transfer broke off",
+            "check the network to the PBX and its load, then run the backfill again",
+        ),
+        (_, "oversize") => (
+            "larger than `recording_bytes_max`, or a body without an end",
+            "raise `recording_bytes_max` if such recordings exist",
+        ),
+        (_, "json_body" | "html_body" | "not_audio" | "protocol") => {
+            ("the PBX sent something else instead of audio", AGAIN)
+        }
+        (_, "archive") => {
+            ("the archive could not be written", "see the archive's disk, then run the backfill again")
+        }
+        (_, reason) if reason.starts_with("http_") || reason.starts_with("errno_") => {
+            ("the PBX reported an error of its own", AGAIN)
+        }
+        _ => ("failed", AGAIN),
+    };
+    Remedy { meaning, remedy }
+}

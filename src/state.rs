@@ -1,0 +1,156 @@
+//! The state directory: the lock that makes one process the owner, the database, and a key of its own.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use secrecy::ExposeSecret as _;
+use sha2::Sha256;
+
+use crate::archive::network_filesystem;
+use crate::config::PbxConfig;
+use crate::db::Db;
+use crate::digest::hex;
+use crate::fleet;
+
+/// Why a state directory cannot be used. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another process owns it.
+    #[error(
+        "{0} is in use by another callvault; wait until it has finished, or stop it, then run this command again"
+    )]
+    Locked(PathBuf),
+    /// Locks and write-ahead logs do not work there.
+    #[error(
+        "[state] path {path} lies on {filesystem}: keep the state on a local disk (only the archive may be remote)"
+    )]
+    Network {
+        /// The directory.
+        path: PathBuf,
+        /// The kind of filesystem.
+        filesystem: &'static str,
+    },
+    /// It cannot be created, read or written.
+    #[error(
+        "[state] path {path} cannot be used: {problem}; make it a directory that this user may write, with free space"
+    )]
+    Unusable {
+        /// The directory or the file in it.
+        path: PathBuf,
+        /// What the system says.
+        problem: String,
+    },
+}
+
+/// The opened state directory. The lock is held for as long as this lives.
+#[derive(Debug)]
+pub struct State {
+    /// The database.
+    pub db: Db,
+    /// Names this state in the archive's markers.
+    pub id: String,
+    /// Names this run in claims.
+    pub run_id: String,
+    key: [u8; 32],
+    _lock: File,
+}
+
+impl State {
+    /// Takes the lock, opens the database and reads the key; creates what is not there yet.
+    ///
+    /// # Errors
+    /// [`StateError`] for what an operator can mend.
+    pub async fn open(directory: &Path) -> anyhow::Result<Self> {
+        create_private(directory)?;
+        if let Some(filesystem) = network_filesystem(directory)? {
+            return Err(StateError::Network { path: directory.into(), filesystem }.into());
+        }
+        let lock = lock(directory)?;
+        let key = key(&directory.join("credentials.key"))?;
+        let db = Db::open(directory).await?;
+        let id = state_id(&db).await?;
+        Ok(Self { db, id, run_id: random_hex::<8>()?, key, _lock: lock })
+    }
+
+    /// What is remembered of credentials that a PBX refused: nothing can be read from it, but a change is noticed.
+    pub fn fingerprint(&self, pbx: &PbxConfig) -> Vec<u8> {
+        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.key).expect("an HMAC takes a key of any length");
+        for part in [pbx.url.as_str(), &pbx.username, pbx.password.expose_secret()] {
+            hmac.update(&(part.len() as u64).to_be_bytes());
+            hmac.update(part.as_bytes());
+        }
+        hmac.finalize().into_bytes().to_vec()
+    }
+}
+
+fn create_private(directory: &Path) -> Result<(), StateError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable(directory))
+}
+
+fn unusable(path: &Path) -> impl Fn(std::io::Error) -> StateError {
+    let path = path.to_path_buf();
+    move |error| StateError::Unusable { path: path.clone(), problem: error.to_string() }
+}
+
+/// The lock is advisory and the kernel's: it ends with the process, however that ends.
+fn lock(directory: &Path) -> Result<File, StateError> {
+    let path = directory.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(unusable(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StateError::Locked(directory.into())),
+        Err(TryLockError::Error(error)) => Err(unusable(&path)(error)),
+    }
+}
+
+/// Reads the key, or makes one. A torn one (a crash while it was first written) is made anew: nothing depended on it.
+fn key(path: &Path) -> anyhow::Result<[u8; 32]> {
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = File::open(path) {
+        file.read_to_end(&mut bytes).map_err(unusable(path))?;
+    }
+    if let Ok(key) = bytes.try_into() {
+        return Ok(key);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).context("the system gives no random bytes")?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(unusable(path))?;
+    file.write_all(&key).and_then(|()| file.sync_all()).map_err(unusable(path))?;
+    Ok(key)
+}
+
+async fn state_id(db: &Db) -> anyhow::Result<String> {
+    let fresh = random_hex::<16>()?;
+    db.write(move |tx| {
+        Box::pin(async move {
+            if let Some(id) = fleet::meta(tx, "state_id").await? {
+                return Ok(id);
+            }
+            fleet::set_meta(tx, "state_id", &fresh).await?;
+            Ok(fresh)
+        })
+    })
+    .await
+}
+
+fn random_hex<const N: usize>() -> anyhow::Result<String> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    Ok(hex(&bytes))
+}

@@ -1,0 +1,247 @@
+//! A page of CDR rows on its way into the database: placed in time, stored, and their recordings put into the queue.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::{Timestamp, ToSpan as _, civil::Date};
+use sqlx::SqliteConnection;
+
+use crate::archive::Folder;
+use crate::calls::{self, NewCall, Stored};
+use crate::cdr::CdrRow;
+use crate::config::ExclusionRule;
+use crate::findings::{self, Finding, FindingKind};
+use crate::queue::{self, Enqueued, NewRecording, RecordingState};
+use crate::recording::{RecordingKind, RecordingName};
+use crate::safe_name::{safe_name, with_hash, with_identity};
+use crate::times::{OffsetResolver, OffsetSource, Resolved};
+use crate::{exclusion, fleet};
+
+/// Rows that are stored in one transaction at most.
+pub(super) const ROWS_PER_PAGE: usize = 500;
+
+/// A row whose place in time is known.
+#[derive(Debug)]
+pub(super) struct PlacedRow {
+    row: CdrRow,
+    day: Date,
+    resolved: Resolved,
+}
+
+/// Finds the day and the offset of every row. `fallback` is the day of rows that tell no time at all.
+pub(super) fn place(rows: Vec<CdrRow>, resolver: &mut OffsetResolver, fallback: Date) -> Vec<PlacedRow> {
+    let times: Vec<_> = rows.iter().map(|row| (row.epoch(), row.local_start())).collect();
+    let resolved = resolver.resolve(&times);
+    let placed = rows.into_iter().zip(times).zip(resolved);
+    placed
+        .map(|((row, (_, local)), resolved)| {
+            let day = local.map(|local| local.date()).or_else(|| local_day(&resolved)).unwrap_or(fallback);
+            PlacedRow { row, day, resolved }
+        })
+        .collect()
+}
+
+/// The local day of a row whose clock time cannot be read but whose callid tells the time.
+fn local_day(resolved: &Resolved) -> Option<Date> {
+    let offset = jiff::tz::Offset::from_seconds(resolved.utc_offset_s).ok()?;
+    Some(offset.to_datetime(resolved.at?).date())
+}
+
+/// What every page of one reading is stored with.
+#[derive(Debug, Clone)]
+pub(super) struct ReadingFacts {
+    pub(super) pbx: String,
+    /// The reading's row in the database.
+    pub(super) reading: i64,
+    pub(super) rules: Arc<Vec<ExclusionRule>>,
+    pub(super) now: Timestamp,
+}
+
+/// What a page changed.
+#[derive(Debug, Default)]
+pub(super) struct PageStored {
+    /// Rows that were new or newly changed, by day.
+    pub(super) added: BTreeMap<Date, u64>,
+    /// Recordings that nobody had heard of.
+    pub(super) new_recordings: u64,
+    zone_checked: BTreeSet<Date>,
+}
+
+/// Stores a page: the unit of work of a sweep.
+pub(super) async fn store(
+    tx: &mut SqliteConnection,
+    facts: &ReadingFacts,
+    rows: Vec<PlacedRow>,
+) -> anyhow::Result<PageStored> {
+    let mut stored = PageStored::default();
+    let mut to_judge = Vec::new();
+    let mut sn = fleet::remembered(tx, &facts.pbx).await?.sn;
+    for placed in &rows {
+        stored.added.entry(placed.day).or_default();
+        sn = learn_serial_number(tx, facts, placed, sn).await?;
+        let enqueued = match &placed.row.recording {
+            Some(name) => Some(enqueue(tx, facts, placed, name, sn.as_deref().unwrap_or_default()).await?),
+            None => None,
+        };
+        let call = new_call(placed, enqueued.map(|enqueued| enqueued.id));
+        let change = calls::store(tx, &facts.pbx, facts.reading, &call, facts.now).await?;
+        if change != Stored::Known {
+            *stored.added.entry(placed.day).or_default() += 1;
+        }
+        if let Some(enqueued) = enqueued {
+            stored.new_recordings += u64::from(enqueued.new);
+            if change == Stored::New && names_another_call(&enqueued, placed) {
+                queue::schedule_refetch(tx, enqueued.id).await?;
+            }
+            if change != Stored::Known && may_be_excluded(&enqueued, &facts.rules) {
+                to_judge.push(enqueued.id);
+            }
+        }
+        if stored.zone_checked.insert(placed.day) {
+            note_zone(tx, facts, placed).await?;
+        }
+    }
+    for id in to_judge {
+        judge_exclusion(tx, &facts.rules, &facts.pbx, id).await?;
+    }
+    if let Some(last) = rows.last() {
+        fleet::learn_offset(tx, &facts.pbx, last.resolved.utc_offset_s).await?;
+    }
+    Ok(stored)
+}
+
+/// The serial number is the row's own, else the one learnt. The first row that tells one teaches it.
+async fn learn_serial_number(
+    tx: &mut SqliteConnection,
+    facts: &ReadingFacts,
+    placed: &PlacedRow,
+    known: Option<String>,
+) -> anyhow::Result<Option<String>> {
+    let Some(told) = placed.row.sn.as_str().filter(|sn| !sn.is_empty()) else { return Ok(known) };
+    match known {
+        None => {
+            fleet::learn_serial_number(tx, &facts.pbx, told).await?;
+            Ok(Some(told.to_owned()))
+        }
+        Some(known) if known != told => {
+            let detail =
+                format!("the CDR names serial number {told}, the PBX had {known}: was the device replaced?");
+            let finding =
+                Finding { kind: FindingKind::SerialNumberChanged, subject: told.to_owned(), detail };
+            findings::record(tx, &facts.pbx, &finding, facts.now).await?;
+            Ok(Some(known))
+        }
+        known => Ok(known),
+    }
+}
+
+async fn enqueue(
+    tx: &mut SqliteConnection,
+    facts: &ReadingFacts,
+    placed: &PlacedRow,
+    name: &RecordingName,
+    learnt_sn: &str,
+) -> anyhow::Result<Enqueued> {
+    let sn = placed.row.sn.as_str().filter(|sn| !sn.is_empty()).unwrap_or(learnt_sn);
+    let folder = Folder::day(&facts.pbx, placed.day)?;
+    let paths = [safe_name(name), with_hash(name), with_identity(name, sn.as_bytes())]
+        .map(|file_name| format!("{folder}/{}", file_name.as_str()));
+    let recording = NewRecording {
+        pbx: &facts.pbx,
+        kind: RecordingKind::Call,
+        sn,
+        name,
+        day: placed.day,
+        started_at: placed.started_at(),
+        paths: &paths,
+    };
+    queue::enqueue(tx, &recording).await
+}
+
+impl PlacedRow {
+    /// The start of the call; the start of its day if its row tells no time.
+    fn started_at(&self) -> Timestamp {
+        let midnight = || {
+            let offset =
+                jiff::tz::Offset::from_seconds(self.resolved.utc_offset_s).unwrap_or(jiff::tz::Offset::UTC);
+            offset.to_timestamp(self.day.at(0, 0, 0, 0)).unwrap_or(Timestamp::UNIX_EPOCH)
+        };
+        self.resolved.at.unwrap_or_else(midnight)
+    }
+}
+
+fn new_call(placed: &PlacedRow, recording_id: Option<i64>) -> NewCall {
+    let row = &placed.row;
+    NewCall {
+        identity: row.identity(),
+        version: row.version(),
+        day: placed.day,
+        started_at: placed.resolved.at,
+        utc_offset_s: placed.resolved.utc_offset_s,
+        offset_source: placed.resolved.source.as_str(),
+        zone_offset_s: placed.resolved.zone_offset_s,
+        talk_s: row.talkduraction,
+        answered: row.answered(),
+        row: row.raw_json(),
+        recording_id,
+    }
+}
+
+/// A name that comes back more than a day later may mean other audio.
+fn names_another_call(enqueued: &Enqueued, placed: &PlacedRow) -> bool {
+    let apart = placed.started_at().duration_since(enqueued.started_at).unsigned_abs();
+    !enqueued.new && enqueued.state == RecordingState::Archived && apart.as_secs() > 24 * 3600
+}
+
+fn may_be_excluded(enqueued: &Enqueued, rules: &[ExclusionRule]) -> bool {
+    !rules.is_empty() || enqueued.state == RecordingState::Excluded
+}
+
+/// Applies the operator's rules to a recording: every row that names it must match.
+pub(super) async fn judge_exclusion(
+    tx: &mut SqliteConnection,
+    rules: &[ExclusionRule],
+    pbx: &str,
+    id: i64,
+) -> anyhow::Result<()> {
+    let calls = calls::of_recording(tx, id).await?;
+    let rows = calls
+        .iter()
+        .map(|call| CdrRow::from_raw_json(&call.row).context("a stored call is damaged"))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    match exclusion::verdict(rules, pbx, rows.iter().map(exclusion::CallFacts::of)) {
+        Some(rule) => queue::exclude(tx, id, &rule).await,
+        None => queue::include(tx, id).await,
+    }
+}
+
+/// The PBX's own offset and the configured zone should agree; one finding a day where they do not.
+async fn note_zone(
+    tx: &mut SqliteConnection,
+    facts: &ReadingFacts,
+    placed: &PlacedRow,
+) -> anyhow::Result<()> {
+    let (shown, source) = (placed.resolved.utc_offset_s, placed.resolved.source);
+    let Some(configured) =
+        placed.resolved.zone_offset_s.filter(|zone| *zone != shown && source == OffsetSource::Callid)
+    else {
+        return Ok(());
+    };
+    let finding = Finding {
+        kind: FindingKind::OffsetDisagrees,
+        subject: placed.day.to_string(),
+        detail: format!(
+            "the CDR shows an offset of {} s from UTC, the configured timezone has {configured} s: correct `timezone` \
+             or the PBX's clock",
+            shown
+        ),
+    };
+    findings::record(tx, &facts.pbx, &finding, facts.now).await
+}
+
+/// The end of a local day in UTC, by the offset that the PBX last showed.
+pub(super) fn day_end(day: Date, utc_offset_s: i32) -> Option<Timestamp> {
+    let offset = jiff::tz::Offset::from_seconds(utc_offset_s).ok()?;
+    offset.to_timestamp(day.checked_add(1.day()).ok()?.at(0, 0, 0, 0)).ok()
+}

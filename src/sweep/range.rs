@@ -1,0 +1,198 @@
+//! CDR over the API: day by day, and by ever smaller parts of a day where the PBX cannot answer for the whole.
+
+use std::time::Duration;
+
+use jiff::civil::{Date, DateTime};
+use jiff::{Timestamp, ToSpan as _};
+use tracing::{debug, warn};
+
+use super::{Reading, SweepReport, Sweeper, files};
+use crate::cdr::{CdrItem, CdrReader};
+use crate::pbx::{CdrBody, PbxError, Policy, Reason};
+use crate::queue::DayRange;
+
+/// Tries of one part of a day, for reasons that pass.
+const TRIES: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// A range is not halved below this many seconds.
+const PART_S_MIN: i64 = 60;
+
+/// Sweeps the days of `range`: over the API if the PBX has that, and from the files of its CDR folder.
+///
+/// `progress` is told each day. Days that could not be read are counted and left open; a PBX that is given up ends
+/// the sweep.
+pub async fn sweep_range(
+    sweeper: &Sweeper<'_>,
+    range: DayRange,
+    mut progress: impl FnMut(Date, &SweepReport),
+) -> anyhow::Result<SweepReport> {
+    let mut report = SweepReport::default();
+    if let Some(folder) = &sweeper.pbx.cdr_folder {
+        for file in files::csv_files(folder)? {
+            report += sweeper.read_file(&file).await?;
+        }
+    }
+    if !sweeper.pbx.cdr_api {
+        return Ok(report);
+    }
+    let mut day = range.from;
+    while day <= range.to && !sweeper.stopped() {
+        report += sweeper.read_day(day).await?;
+        progress(day, &report);
+        let Ok(next) = day.checked_add(1.day()) else { break };
+        day = next;
+    }
+    Ok(report)
+}
+
+impl Sweeper<'_> {
+    fn stopped(&self) -> bool {
+        self.stop.is_cancelled() || self.access.given_up().is_cancelled()
+    }
+
+    async fn read_day(&self, day: Date) -> anyhow::Result<SweepReport> {
+        let mut reading = self.begin(format!("the CDR of {day}"), day).await?;
+        let read_at = reading.facts.now;
+        let (from, to) = (day.at(0, 0, 0, 0), day.at(23, 59, 59, 0));
+        if self.read_part(&mut reading, from, to).await? {
+            let mut report = self.close(reading, DayRange { from: day, to: day }, read_at).await?;
+            report.days_read = 1;
+            return Ok(report);
+        }
+        // What was read of it is kept; the day was not read whole and stays open.
+        let mut report =
+            self.close(reading, DayRange { from: Date::MAX, to: Date::MIN }, Timestamp::MIN).await?;
+        report.days_unread = 1;
+        Ok(report)
+    }
+
+    /// Reads one part of a day, halving it where the PBX takes too long. `false` if the PBX could not be made to answer.
+    async fn read_part(&self, reading: &mut Reading, from: DateTime, to: DateTime) -> anyhow::Result<bool> {
+        let mut tries = 0;
+        while !self.stopped() {
+            let error = match self.read_once(reading, from, to).await? {
+                Ok(()) => {
+                    self.access.worked().await?;
+                    return Ok(true);
+                }
+                Err(error) => error,
+            };
+            if matches!(error.policy(), Policy::PausePbx | Policy::WaitOutLockout | Policy::Operator) {
+                self.access.failed(&error).await?;
+                continue;
+            }
+            let middle = middle(from, to);
+            if let (true, Some(middle)) = (error.is_too_much_at_once(), middle) {
+                debug!(pbx = %self.pbx.id, "Halving the CDR range {from} to {to}: {error}");
+                let (end, begin) = middle;
+                return Ok(Box::pin(self.read_part(reading, from, end)).await?
+                    && Box::pin(self.read_part(reading, begin, to)).await?);
+            }
+            tries += 1;
+            if tries == TRIES {
+                warn!(pbx = %self.pbx.id, "The CDR of pbx `{}` from {from} to {to} could not be read: {error}", self.pbx.id);
+                return Ok(false);
+            }
+            tokio::time::sleep(FIRST_WAIT * 2u32.pow(tries - 1)).await;
+        }
+        Ok(false)
+    }
+
+    async fn read_once(
+        &self,
+        reading: &mut Reading,
+        from: DateTime,
+        to: DateTime,
+    ) -> anyhow::Result<Result<(), PbxError>> {
+        match self.client.cdr(from, to).await {
+            Ok(Some(body)) => self.take_body(reading, body).await,
+            Ok(None) => Ok(Ok(())),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Takes the rows as they arrive. Rows of a body that breaks off are kept: the next try stores them again.
+    async fn take_body(
+        &self,
+        reading: &mut Reading,
+        mut body: CdrBody,
+    ) -> anyhow::Result<Result<(), PbxError>> {
+        let mut reader = CdrReader::new(&self.pbx.cdr_columns);
+        let mut last = None;
+        loop {
+            match body.next().await {
+                Ok(Some(bytes)) => reader.push(&bytes),
+                Ok(None) => reader.finish(),
+                Err(error) => return Ok(Err(error)),
+            }
+            loop {
+                match reader.next_item() {
+                    Ok(Some(item)) => {
+                        if let Some(item) = last.replace(item) {
+                            self.take(reading, item).await?;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(problem) => {
+                        return Ok(Err(PbxError::broken_cdr(
+                            &self.pbx.id,
+                            Reason::Protocol,
+                            problem.to_string(),
+                        )));
+                    }
+                }
+            }
+            if reader.is_finished() {
+                break;
+            }
+        }
+        match last {
+            Some(last) if cut_off(&last, reading) => Ok(Err(PbxError::broken_cdr(
+                &self.pbx.id,
+                Reason::Truncated,
+                "the CDR ended within a row".into(),
+            ))),
+            Some(last) => self.take(reading, last).await.map(Ok),
+            None => Ok(Ok(())),
+        }
+    }
+}
+
+/// Whether the transfer ended within the last row: the end of the connection is all that ends a CDR reply.
+///
+/// A device that never ends its last line is told from that by its serial number, the last column, being whole.
+fn cut_off(last: &CdrItem, reading: &Reading) -> bool {
+    match last {
+        CdrItem::Row(row) => {
+            let whole = reading.last_sn.as_ref().is_none_or(|known| *known == row.sn);
+            row.ended_without_newline && !whole
+        }
+        CdrItem::BadRow(bad) => bad.ended_without_newline,
+    }
+}
+
+/// The end of the first half of a range and the beginning of the second; `None` if it is too short to halve.
+fn middle(from: DateTime, to: DateTime) -> Option<(DateTime, DateTime)> {
+    let seconds = from.duration_until(to).as_secs();
+    if seconds < 2 * PART_S_MIN {
+        return None;
+    }
+    let end = from.checked_add((seconds / 2).seconds()).ok()?;
+    Some((end, end.checked_add(1.second()).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_day_is_halved_without_a_gap_and_not_for_ever() {
+        let day = date(2024, 3, 1);
+        let (end, begin) = middle(day.at(0, 0, 0, 0), day.at(23, 59, 59, 0)).unwrap();
+        assert_eq!(end.to_string(), "2024-03-01T11:59:59");
+        assert_eq!(begin.to_string(), "2024-03-01T12:00:00");
+        assert!(middle(day.at(0, 0, 0, 0), day.at(0, 1, 59, 0)).is_none());
+    }
+}

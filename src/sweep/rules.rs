@@ -1,0 +1,48 @@
+//! The operator's exclusion rules, applied again to what is already in the queue.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::db::Db;
+use crate::digest::Digest;
+use crate::{fleet, queue};
+
+/// Recordings that are judged in one transaction.
+const RECORDINGS_PER_UNIT: i64 = 500;
+
+/// Applies the rules to every pending and excluded recording, if they are not those that were applied last.
+pub async fn apply_rules(config: &Config, db: &Db) -> anyhow::Result<()> {
+    let rules = Arc::new(config.exclude.clone());
+    let hash = Digest::of(format!("{rules:?}")).to_string();
+    if fleet::meta(&mut *db.read().await?, "exclusions").await?.as_ref() == Some(&hash) {
+        return Ok(());
+    }
+    for pbx in &config.pbx {
+        let mut after = 0;
+        while let Some(last) = judge_some(db, &pbx.id, rules.clone(), after).await? {
+            after = last;
+        }
+    }
+    db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, "exclusions", &hash).await })).await
+}
+
+async fn judge_some(
+    db: &Db,
+    pbx: &str,
+    rules: Arc<Vec<crate::config::ExclusionRule>>,
+    after: i64,
+) -> anyhow::Result<Option<i64>> {
+    let pbx = pbx.to_owned();
+    db.write(move |tx| {
+        Box::pin(async move {
+            let some = queue::with_state(tx, &pbx, after, RECORDINGS_PER_UNIT).await?;
+            for (id, state) in &some {
+                if !rules.is_empty() || state == "excluded" {
+                    super::page::judge_exclusion(tx, &rules, &pbx, *id).await?;
+                }
+            }
+            Ok(some.last().map(|(id, _)| *id))
+        })
+    })
+    .await
+}

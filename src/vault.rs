@@ -1,0 +1,114 @@
+//! The vault: state and archive, opened together and recovered from whatever ended the last run.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tracing::info;
+
+use crate::archive::{Archive, ArchiveError, Folder, Opening, PbxPresence};
+use crate::catalog;
+use crate::clock;
+use crate::config::{Config, PbxConfig};
+use crate::digest::Digest;
+use crate::fleet;
+use crate::queue::{self, Redrive};
+use crate::state::State;
+use crate::{seal, sweep};
+
+/// State and archive, ready to work with. The state's lock is held for as long as this lives.
+#[derive(Debug)]
+pub struct Vault {
+    /// The configuration that it was opened with.
+    pub config: Config,
+    /// The state directory.
+    pub state: State,
+    /// The archive.
+    pub archive: Arc<Archive>,
+}
+
+impl Vault {
+    /// Opens state and archive and recovers: on return no claim of an earlier run is left, no temporary lies about,
+    /// the rules in force are those of the configuration, and every `SHA256SUMS` is complete.
+    ///
+    /// # Errors
+    /// [`StateError`](crate::state::StateError) and [`ArchiveError`] for what an operator can mend.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        let state = State::open(&config.state.path).await?;
+        let archive = open_archive(&config, &state).await?;
+        let vault = Self { config, state, archive: Arc::new(archive) };
+        vault.recover().await?;
+        Ok(vault)
+    }
+
+    async fn recover(&self) -> anyhow::Result<()> {
+        let now = clock::now();
+        let db = &self.state.db;
+        let paths = db.write(move |tx| Box::pin(async move { queue::recover(tx, now).await })).await?;
+        if !paths.is_empty() {
+            info!("The last run ended while it worked on {} recordings; they are queued again", paths.len());
+        }
+        self.remove_temporaries(&paths).await?;
+        sweep::apply_rules(&self.config, db).await?;
+        for pbx in &self.config.pbx {
+            self.redrive_after_change(pbx).await?;
+        }
+        seal::write_sums(db, &self.archive).await?;
+        Ok(())
+    }
+
+    /// Only folders that somebody was writing to can hold temporaries: those of claims, and those whose sums lag.
+    async fn remove_temporaries(&self, claimed: &[String]) -> anyhow::Result<()> {
+        let behind = catalog::folders_behind(&mut *self.state.db.read().await?).await?;
+        let folders: BTreeSet<&str> = claimed
+            .iter()
+            .map(|path| catalog::folder_of(path))
+            .chain(behind.iter().map(|behind| &*behind.folder))
+            .collect();
+        for folder in folders {
+            self.archive.remove_temporaries(&Folder::parse(folder)?)?;
+        }
+        Ok(())
+    }
+
+    /// What is stuck may work under other settings: its reason changed.
+    async fn redrive_after_change(&self, pbx: &PbxConfig) -> anyhow::Result<()> {
+        let settings = Digest::of(format!(
+            "{} {:?} {:?} {:?} {:?}",
+            pbx.url, pbx.api_version, pbx.download_api_version, pbx.allowed_ip, pbx.limits
+        ));
+        let stuck = Redrive { pbx: Some(pbx.id.clone()), stuck_only: true, names: Vec::new() };
+        let id = pbx.id.clone();
+        self.state
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    fleet::register(tx, &id).await?;
+                    if fleet::settings_changed(tx, &id, &settings).await? {
+                        queue::redrive(tx, &stuck).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+async fn open_archive(config: &Config, state: &State) -> anyhow::Result<Archive> {
+    let mut presence = Vec::new();
+    for pbx in &config.pbx {
+        let has_rows = catalog::has_files(&mut *state.db.read().await?, &pbx.id).await?;
+        presence.push(PbxPresence { id: &pbx.id, has_rows });
+    }
+    let opening = Opening {
+        root: &config.archive.path,
+        state_path: &config.state.path,
+        state_id: &state.id,
+        pbxs: &presence,
+        now: clock::now(),
+    };
+    // Opening touches a handful of files; nothing else runs yet that it could hold up.
+    Archive::open(&opening)
+        .map_err(|error: ArchiveError| anyhow::Error::new(error))
+        .context("opening the archive")
+}

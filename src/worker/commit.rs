@@ -1,0 +1,289 @@
+//! How an attempt ends in the database: catalog, queue and ledger in one transaction, after the file is durable.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+use tracing::{debug, warn};
+
+use super::Worker;
+use super::fetch::{Failure, Fetched};
+use super::judge::{Facts, judge};
+use crate::archive::sidecar::{self, Program, SidecarAudio, SidecarCall, SidecarCallRow, SidecarPbx};
+use crate::archive::sidecar::{FileFacts, SidecarRecording, SidecarTimes};
+use crate::archive::{ArchivedFile, Sidecar};
+use crate::audio::Audio;
+use crate::calls::{self, CallOfRecording};
+use crate::catalog::{self, CatalogEntry};
+use crate::clock;
+use crate::digest::Digest;
+use crate::findings::{self, Finding, FindingKind};
+use crate::fleet::{self, MISSING_STREAK_MAX};
+use crate::ledger::{self, Entry, EntryType, commitment};
+use crate::queue::{self, Job, PutBack, RecordingState};
+use crate::raw_row::RawRow;
+use crate::recording::Text;
+
+impl Worker {
+    /// Records a durable file: when this returns, its recording is archived for good.
+    pub(super) async fn commit(&self, job: &Job, fetched: Fetched) -> anyhow::Result<()> {
+        let (unit_job, run_id, now) = (job.clone(), self.run_id.clone(), clock::now());
+        let size_bytes = fetched.file.size_bytes();
+        debug!(pbx = %job.pbx, size_bytes, "Archived `{}` as {}", job.name, fetched.file.path());
+        for moved in &fetched.quarantined {
+            warn!(pbx = %job.pbx, "{} was no recording: it was moved to {}", moved.from, moved.to);
+        }
+        self.db
+            .write(move |tx| {
+                Box::pin(async move { commit_file(tx, &unit_job, &run_id, &fetched, now).await })
+            })
+            .await
+            .with_context(|| format!("recording `{}` as archived", job.name))?;
+        if job.state != RecordingState::Archived {
+            self.progress.note_archived(size_bytes);
+        }
+        Ok(())
+    }
+
+    /// Ends a claim without a file, as the judgement says.
+    pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> anyhow::Result<()> {
+        let not_there =
+            matches!(failure, Failure::Pbx(error) if error.policy() == crate::pbx::Policy::NotThere);
+        let now = clock::now();
+        let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
+        remembered.missing_streak += u32::from(not_there);
+        let facts = Facts { job, queue: &self.queue, pbx: &remembered, now, jitter: random_fraction() };
+        let how = judge(failure, &facts);
+        if !matches!(how, PutBack::Unclaimed) {
+            self.progress.note_failed_attempt();
+        }
+        let (job, run_id) = (job.clone(), self.run_id.clone());
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    if not_there {
+                        note_missing(tx, &job, now).await?;
+                    }
+                    commit_put_back(tx, &job, &run_id, how, now).await
+                })
+            })
+            .await
+    }
+}
+
+async fn commit_file(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    fetched: &Fetched,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    // A second fetch of an archived recording that brought the same bytes finds them in the catalog.
+    if !catalog::names(tx, fetched.file.path()).await? {
+        record_file(tx, job, fetched, now).await?;
+    }
+    for moved in &fetched.quarantined {
+        let detail = format!("it was no recording; it is now {}", moved.to);
+        note(tx, job, FindingKind::Quarantined, moved.from.clone(), detail, now).await?;
+    }
+    queue::settle(tx, job, run_id).await?;
+    calls::reopen(tx, &job.pbx, job.day).await?;
+    fleet::note_delivery(tx, &job.pbx, now).await
+}
+
+async fn record_file(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    fetched: &Fetched,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let file = &fetched.file;
+    let audio = &file.sidecar().audio;
+    let conflict = fetched.conflict.is_some() || job.state == RecordingState::Archived;
+    let number = ledger::append(tx, &archived_entry(job, file, conflict, now)).await?;
+    if !audio.suspect.is_empty() {
+        let entry = Entry::new(EntryType::Suspect, now)
+            .with("archived", number)
+            .with("pbx", job.pbx.as_str())
+            .with("suspect", audio.suspect.clone());
+        ledger::append(tx, &entry).await?;
+    }
+    let entry = CatalogEntry {
+        recording_id: job.id,
+        path: file.path().to_owned(),
+        size_bytes: file.size_bytes(),
+        sha256: file.sha256(),
+        sidecar_sha256: file.sidecar_sha256(),
+        format: audio.format.clone(),
+        duration_ms: audio.duration_ms,
+        suspect: audio.suspect.clone(),
+        conflict,
+    };
+    catalog::record(tx, &entry, number, now).await?;
+    if let Some(occupied) = &fetched.conflict {
+        let detail = format!("{occupied} holds other audio; this was kept beside it as {}", file.path());
+        note(tx, job, FindingKind::Conflict, file.path().to_owned(), detail, now).await?;
+    }
+    Ok(())
+}
+
+fn archived_entry(job: &Job, file: &ArchivedFile, conflict: bool, now: Timestamp) -> Entry {
+    let kind = if conflict { EntryType::Conflict } else { EntryType::Archived };
+    let entry = Entry::new(kind, now)
+        .with("pbx", job.pbx.as_str())
+        .with("day", job.day.to_string())
+        .with(
+            "recording",
+            commitment(&file.sidecar().salt, job.kind, &job.pbx, &job.sn, &job.name).to_string(),
+        )
+        .with("sha256", file.sha256().to_string())
+        .with("sidecar_sha256", file.sidecar_sha256().to_string())
+        .with("size_bytes", file.size_bytes());
+    match job.gap_number {
+        Some(gap) => entry.with("gap", gap),
+        None => entry,
+    }
+}
+
+/// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings.
+async fn note_missing(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> anyhow::Result<()> {
+    let streak = fleet::note_missing(tx, &job.pbx).await?;
+    if streak < MISSING_STREAK_MAX {
+        return Ok(());
+    }
+    let detail = format!(
+        "{streak} answers in a row that a recording does not exist, and no delivery: check the PBX's recording storage \
+         (card, disk or network share); none of these is given up before it delivers again"
+    );
+    note(tx, job, FindingKind::StoreOffline, job.pbx.clone(), detail, now).await
+}
+
+async fn commit_put_back(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    how: PutBack,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let how = match how {
+        PutBack::Absent { state, reason, absence, due_at: None, .. } => {
+            let gap_number = Some(gap(tx, job, absence.answers, now).await?);
+            PutBack::Absent { state, reason, absence, due_at: None, gap_number }
+        }
+        how => how,
+    };
+    if how == PutBack::RefetchOver {
+        let detail =
+            "a later call names it too, but the PBX did not deliver it again; the archived audio stays"
+                .into();
+        note(tx, job, FindingKind::RefetchFailed, job.name.to_string(), detail, now).await?;
+    }
+    if changes_the_day(job, &how) {
+        calls::reopen(tx, &job.pbx, job.day).await?;
+    }
+    queue::put_back(tx, job, run_id, &how).await
+}
+
+/// The ledger's entry of an absence: the one that it has, or a new one.
+async fn gap(tx: &mut SqliteConnection, job: &Job, answers: u32, now: Timestamp) -> anyhow::Result<i64> {
+    if let Some(number) = job.gap_number {
+        return Ok(number);
+    }
+    let entry = Entry::new(EntryType::Gap, now)
+        .with("pbx", job.pbx.as_str())
+        .with("day", job.day.to_string())
+        .with("recording", commitment(&job.salt, job.kind, &job.pbx, &job.sn, &job.name).to_string())
+        .with("reason", "missing")
+        .with("answers", answers)
+        .with("attempts", job.attempts + 1);
+    ledger::append(tx, &entry).await
+}
+
+/// Whether a recording's state on its day is another than before.
+fn changes_the_day(job: &Job, how: &PutBack) -> bool {
+    match how {
+        PutBack::Stuck { .. } => job.state != RecordingState::Stuck,
+        PutBack::Absent { state, due_at, .. } => *state != job.state || due_at.is_none(),
+        PutBack::Unclaimed | PutBack::Retry { .. } | PutBack::RefetchOver => false,
+    }
+}
+
+async fn note(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    kind: FindingKind,
+    subject: String,
+    detail: String,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    findings::record(tx, &job.pbx, &Finding { kind, subject, detail }, now).await
+}
+
+/// The sidecar of a recording, as complete as it will ever be: it is never rewritten.
+pub(super) fn sidecar(job: &Job, calls: &[CallOfRecording], audio: &Audio, suspect: &[&str]) -> Sidecar {
+    let first = calls.first();
+    Sidecar {
+        schema: sidecar::SCHEMA.to_owned(),
+        pbx: SidecarPbx { id: job.pbx.clone(), sn: job.sn.clone() },
+        recording: SidecarRecording { kind: job.kind, name: Text::from_bytes(job.name.as_bytes()) },
+        call: first.map(|first| SidecarCall {
+            identity: identity(first),
+            raw: raw(first),
+            other_rows: calls[1..]
+                .iter()
+                .map(|call| SidecarCallRow { identity: identity(call), raw: raw(call) })
+                .collect(),
+        }),
+        times: times(job, first),
+        // The archive fills in where and what it really wrote.
+        file: FileFacts { path: String::new(), size_bytes: 0, sha256: Digest::of([]) },
+        audio: SidecarAudio {
+            format: audio.format.as_str().to_owned(),
+            tag: audio.tag,
+            channels: audio.channels,
+            sample_rate_hz: audio.sample_rate,
+            bits: audio.bits,
+            duration_ms: audio.duration_ms,
+            suspect: suspect.iter().map(|odd| (*odd).to_owned()).collect(),
+        },
+        attempts: job.attempts + 1,
+        archived_at: clock::now(),
+        salt: job.salt,
+        program: Program::this(),
+    }
+}
+
+fn times(job: &Job, call: Option<&CallOfRecording>) -> SidecarTimes {
+    let local = call.map(raw).and_then(|row| row.cell("timestart").cloned());
+    SidecarTimes {
+        started_at: job.started_at,
+        utc_offset_s: call.map_or(0, |call| call.utc_offset_s),
+        offset_source: call.map_or("assumed".to_owned(), |call| call.offset_source.clone()),
+        zone_offset_s: call.and_then(|call| call.zone_offset_s),
+        local: local.unwrap_or_else(|| Text::Utf8(String::new())),
+    }
+}
+
+fn identity(call: &CallOfRecording) -> Digest {
+    Digest::try_from(&call.identity[..]).unwrap_or_else(|_| Digest::of(&call.identity))
+}
+
+fn raw(call: &CallOfRecording) -> RawRow {
+    serde_json::from_str(&call.row).unwrap_or_else(|_| RawRow::new([]))
+}
+
+/// Whether a sidecar found on disk is of this recording: what a run left that died before it could say so.
+pub(super) fn is_of(sidecar: &Sidecar, job: &Job) -> bool {
+    sidecar.pbx.id == job.pbx
+        && sidecar.pbx.sn == job.sn
+        && sidecar.recording.kind == job.kind
+        && sidecar.recording.name == Text::from_bytes(job.name.as_bytes())
+}
+
+/// A random number from 0 to 1. Jitter may be poor, but must not fail.
+fn random_fraction() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}

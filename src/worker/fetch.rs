@@ -1,0 +1,246 @@
+//! Fetching one recording: the ticket dance, the download, and the judgement of the audio.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Worker, judge};
+use crate::archive::{
+    ArchiveError, ArchivedFile, Destination, Incoming, Kept, Outcome, Quarantined, Received,
+};
+use crate::audio::{Audio, AudioError, AudioProbe, Suspicion, suspicions};
+use crate::calls::CallOfRecording;
+use crate::clock;
+use crate::digest::Digest;
+use crate::pbx::{Download, PbxError, Policy};
+use crate::queue::Job;
+
+/// Tickets that one attempt may spend: an expired one costs another ticket, not an attempt.
+const TICKETS_PER_ATTEMPT: u32 = 3;
+/// Chunks on their way from the network to the disk.
+const CHUNKS_AHEAD: usize = 8;
+/// A body may exceed twice what its header declares by this much before it is cut off: enough to see that a header is
+/// wrong, too little for an endless body to hurt.
+const UNDECLARED_BYTES_MAX: u64 = 1 << 20;
+
+/// Why an attempt did not end in the archive.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The PBX, or the way to it.
+    #[error(transparent)]
+    Pbx(#[from] PbxError),
+    /// The audio is empty though somebody talked: the PBX may not have written it yet.
+    #[error("the PBX gave an empty file for a call with talk time")]
+    NotReady,
+    /// The size that the header declares and the bytes received differ.
+    #[error("the header declares another size than was received")]
+    Misfit(Digest),
+    /// It begins like audio, and is none.
+    #[error("the reply is no audio: {0}")]
+    NotAudio(AudioError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// This machine: a thread could not be run to its end.
+    #[error("writing was interrupted")]
+    Interrupted,
+}
+
+impl Failure {
+    /// The class, as the queue keeps it.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Pbx(error) if matches!(error.policy(), Policy::NewTicket | Policy::LogIn) => {
+                "ticket".into()
+            }
+            Self::Pbx(error) => error.reason().to_string(),
+            Self::NotReady => "not_ready".into(),
+            Self::Misfit(_) => "truncated".into(),
+            Self::NotAudio(_) => "not_audio".into(),
+            Self::Archive(_) => "archive".into(),
+            Self::Interrupted => "interrupted".into(),
+        }
+    }
+}
+
+/// A recording that is durable in the archive, not yet in the catalog.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) file: ArchivedFile,
+    pub(super) conflict: Option<String>,
+    pub(super) quarantined: Vec<Quarantined>,
+}
+
+/// Audio that arrived whole and may be kept.
+struct Arrived {
+    received: Received,
+    audio: Audio,
+    suspect: Vec<&'static str>,
+}
+
+impl Worker {
+    /// Fetches a claimed recording. When this returns `Ok`, audio and sidecar are on disk under their final names.
+    pub(super) async fn fetch(&self, job: &Job, calls: &[CallOfRecording]) -> Result<Fetched, Failure> {
+        let place = Destination::parse(&job.path)?;
+        if let Some(file) = self.adopt(job, &place).await? {
+            return Ok(Fetched { file, conflict: None, quarantined: Vec::new() });
+        }
+        let arrived = self.download(job, &place, talk_s(calls)).await?;
+        let sidecar = super::commit::sidecar(job, calls, &arrived.audio, &arrived.suspect);
+        let kept = self.keep(arrived.received, sidecar).await?;
+        let conflict = match kept.outcome {
+            Outcome::Conflict { occupied } => Some(occupied),
+            Outcome::New | Outcome::AlreadyThere => None,
+        };
+        Ok(Fetched { file: kept.file, conflict, quarantined: kept.quarantined })
+    }
+
+    /// Takes what a run left that died between the file and the row. One that was archived is never asked for twice.
+    async fn adopt(&self, job: &Job, place: &Destination) -> Result<Option<ArchivedFile>, Failure> {
+        if job.state == crate::queue::RecordingState::Archived {
+            return Ok(None);
+        }
+        let (archive, place, job) = (self.archive.clone(), place.clone(), job.clone());
+        blocking(move || archive.adopt(&place, |sidecar| super::commit::is_of(sidecar, &job))).await
+    }
+
+    async fn keep(&self, received: Received, sidecar: crate::archive::Sidecar) -> Result<Kept, Failure> {
+        let archive = self.archive.clone();
+        blocking(move || archive.keep(received, sidecar, is_audio)).await
+    }
+
+    /// One attempt: up to three tickets, each spent at once.
+    async fn download(
+        &self,
+        job: &Job,
+        place: &Destination,
+        talk_s: Option<u64>,
+    ) -> Result<Arrived, Failure> {
+        let mut tickets = 1;
+        loop {
+            match self.download_once(job, place, talk_s).await {
+                Err(Failure::Pbx(error))
+                    if matches!(error.policy(), Policy::NewTicket | Policy::LogIn)
+                        && tickets < TICKETS_PER_ATTEMPT =>
+                {
+                    tickets += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Slot, space and folder first, then the ticket, then the download: a ticket is taken only to be spent at once.
+    async fn download_once(
+        &self,
+        job: &Job,
+        place: &Destination,
+        talk_s: Option<u64>,
+    ) -> Result<Arrived, Failure> {
+        let _turn = self.downloads.acquire().await.map_err(|_| Failure::Interrupted)?;
+        let mut slot = self.client.slot().await;
+        let incoming = self.prepare(place).await?;
+        self.progress.note_ticket();
+        let ticket = slot.ticket(&job.name).await?;
+        let download = slot.download(ticket).await?;
+        drop(slot);
+        let (received, probe) = receive(download, incoming).await?;
+        self.access.worked().await.map_err(|_| Failure::Interrupted)?;
+        self.judge_audio(job, received, probe, talk_s)
+    }
+
+    async fn prepare(&self, place: &Destination) -> Result<Incoming, Failure> {
+        let (archive, place, min) = (self.archive.clone(), place.clone(), self.free_bytes_min);
+        blocking(move || {
+            archive.check_space(place.folder().pbx(), min)?;
+            archive.begin(&place)
+        })
+        .await
+    }
+
+    fn judge_audio(
+        &self,
+        job: &Job,
+        received: Received,
+        probe: AudioProbe,
+        talk_s: Option<u64>,
+    ) -> Result<Arrived, Failure> {
+        let now = clock::now();
+        let (audio, sizes_fit) = match probe.finish() {
+            Ok(audio) => (audio, true),
+            Err(AudioError::Size(misfit)) if judge::is_all_there_is(job, received.sha256(), now) => {
+                (*misfit.audio, false)
+            }
+            Err(AudioError::Size(_)) => return Err(Failure::Misfit(received.sha256())),
+            Err(error) => return Err(Failure::NotAudio(error)),
+        };
+        let talked = talk_s.is_some_and(|seconds| seconds > 0);
+        if audio.empty && talked && !judge::empty_is_final(job, &self.queue, now) {
+            return Err(Failure::NotReady);
+        }
+        let mut suspect: Vec<_> = suspicions(&audio, talk_s).into_iter().map(|odd| odd.as_str()).collect();
+        if !sizes_fit {
+            suspect.push(Suspicion::HeaderSize.as_str());
+        }
+        Ok(Arrived { received, audio, suspect })
+    }
+}
+
+/// Receives a body into a file. The bytes are looked at on their way; hashing and writing happen on a thread.
+async fn receive(mut download: Download, incoming: Incoming) -> Result<(Received, AudioProbe), Failure> {
+    let (chunks, writer) = write_on_a_thread(incoming);
+    let mut probe = AudioProbe::new();
+    while let Some(bytes) = download.next().await? {
+        probe.push(&bytes);
+        if let Some(declared) = probe.bound() {
+            download.limit(declared.saturating_mul(2).saturating_add(UNDECLARED_BYTES_MAX));
+        }
+        if chunks.send(bytes).await.is_err() {
+            break; // The writer failed; its own error says why.
+        }
+    }
+    drop(chunks);
+    let received = writer.await.map_err(|_| Failure::Interrupted)??;
+    Ok((received, probe))
+}
+
+type Writing = tokio::task::JoinHandle<Result<Received, ArchiveError>>;
+
+fn write_on_a_thread(mut incoming: Incoming) -> (mpsc::Sender<Bytes>, Writing) {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
+    let writer = tokio::task::spawn_blocking(move || {
+        while let Some(bytes) = receiver.blocking_recv() {
+            incoming.write(&bytes)?;
+        }
+        Ok(incoming.finish())
+    });
+    (sender, writer)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
+) -> Result<T, Failure> {
+    Ok(tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Interrupted)??)
+}
+
+/// The longest talk time of the rows that name the recording.
+fn talk_s(calls: &[CallOfRecording]) -> Option<u64> {
+    calls.iter().filter_map(|call| call.talk_s).max().and_then(|seconds| u64::try_from(seconds).ok())
+}
+
+/// Whether a file that stands in the way is a recording, to be kept, or something else, to be moved aside.
+fn is_audio(mut file: &File) -> bool {
+    let mut probe = AudioProbe::new();
+    let mut chunk = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return probe.finish().is_ok(),
+            Ok(count) => probe.push(&chunk[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            // What cannot be read is kept where it is: moving it would lose it.
+            Err(_) => return true,
+        }
+    }
+}

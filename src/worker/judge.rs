@@ -1,0 +1,146 @@
+//! What a failure means for its recording: pure decisions, tested as a table.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::fetch::Failure;
+use crate::archive::{ArchiveError, Reaction};
+use crate::config::QueueConfig;
+use crate::digest::Digest;
+use crate::fleet::{MISSING_STREAK_MAX, Remembered};
+use crate::pbx::{PbxError, Policy};
+use crate::queue::{Absence, Job, PutBack, RecordingState};
+
+/// When a PBX that lacks a recording is asked again, after each answer; the last wait repeats.
+const ASK_AGAIN_AFTER: [Duration; 4] = [
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(3600),
+    Duration::from_secs(6 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+/// Answers that must count before an absence is final.
+const ANSWERS_MIN: u32 = 6;
+/// Two equal downloads at least this far apart are all that the PBX has, whatever their header declares.
+const MISFIT_APART: Duration = Duration::from_secs(3600);
+
+/// What a judgement rests on besides the failure itself.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) job: &'a Job,
+    pub(super) queue: &'a QueueConfig,
+    /// What is remembered of the PBX, this answer included.
+    pub(super) pbx: &'a Remembered,
+    pub(super) now: Timestamp,
+    /// A random number from 0 to 1.
+    pub(super) jitter: f64,
+}
+
+/// Whether an error concerns the PBX rather than the recording: it pauses the PBX and costs no attempt.
+pub fn concerns_pbx(error: &PbxError) -> bool {
+    matches!(error.policy(), Policy::PausePbx | Policy::WaitOutLockout | Policy::Operator)
+}
+
+/// Whether an error concerns the whole archive: nothing else can be archived either until it is mended.
+pub(super) fn concerns_archive(error: &ArchiveError) -> bool {
+    error.reaction() != Reaction::Retry
+}
+
+/// Decides what becomes of a recording whose attempt failed.
+pub(super) fn judge(failure: &Failure, facts: &Facts<'_>) -> PutBack {
+    match failure {
+        Failure::Pbx(error) if concerns_pbx(error) => PutBack::Unclaimed,
+        Failure::Archive(error) if concerns_archive(error) => PutBack::Unclaimed,
+        Failure::Pbx(error) if error.policy() == Policy::NotThere => absent(facts, false),
+        Failure::NotReady => absent(facts, true),
+        Failure::Misfit(sha256) => misfit(facts, *sha256),
+        other => retry(facts, &other.reason(), facts.job.misfit, Duration::ZERO),
+    }
+}
+
+/// Whether a download whose size does not fit equals one of at least an hour ago.
+pub(super) fn is_all_there_is(job: &Job, sha256: Digest, now: Timestamp) -> bool {
+    job.misfit.is_some_and(|(earlier, at)| earlier == sha256 && elapsed(at, now) >= MISFIT_APART)
+}
+
+/// Whether the PBX has given an empty file for so long that it is all it has.
+pub(super) fn empty_is_final(job: &Job, queue: &QueueConfig, now: Timestamp) -> bool {
+    job.absent.is_some_and(|absence| is_final(&absence, queue, now))
+}
+
+fn misfit(facts: &Facts<'_>, sha256: Digest) -> PutBack {
+    match facts.job.misfit {
+        // The same bytes again: asking earlier than an hour after the first time would prove nothing.
+        Some((earlier, at)) if earlier == sha256 => {
+            let wait = MISFIT_APART.saturating_sub(elapsed(at, facts.now));
+            retry(facts, "truncated", Some((sha256, at)), wait)
+        }
+        _ => retry(facts, "truncated", Some((sha256, facts.now)), Duration::ZERO),
+    }
+}
+
+/// Waits with exponential backoff and full jitter, at least `wait_min`; stuck after too many failures for one reason.
+fn retry(
+    facts: &Facts<'_>,
+    reason: &str,
+    misfit: Option<(Digest, Timestamp)>,
+    wait_min: Duration,
+) -> PutBack {
+    let job = facts.job;
+    let in_a_row = if job.reason.as_deref() == Some(reason) { job.reason_attempts } else { 0 };
+    if in_a_row + 1 >= facts.queue.attempts_max {
+        return match job.state {
+            RecordingState::Archived => PutBack::RefetchOver,
+            _ => PutBack::Stuck { reason: reason.to_owned() },
+        };
+    }
+    let wait = backoff(facts.queue, in_a_row, facts.jitter).max(wait_min);
+    PutBack::Retry { reason: reason.to_owned(), due_at: later(facts.now, wait), misfit }
+}
+
+/// The wait after the `failures`-th repeated failure: anything up to an exponentially growing bound.
+fn backoff(queue: &QueueConfig, failures: u32, jitter: f64) -> Duration {
+    let bound = queue.retry_base.saturating_mul(2u32.saturating_pow(failures.min(20))).min(queue.retry_max);
+    bound.mul_f64(jitter.clamp(0.0, 1.0))
+}
+
+/// The PBX has no audio: asked again on a schedule, final only after several days of it.
+fn absent(facts: &Facts<'_>, not_ready: bool) -> PutBack {
+    if facts.job.state == RecordingState::Archived {
+        return PutBack::RefetchOver;
+    }
+    let absence = count_answer(facts, not_ready);
+    let wait = ASK_AGAIN_AFTER[(absence.answers as usize).clamp(1, ASK_AGAIN_AFTER.len()) - 1];
+    // An empty file is never given up: when its time is over, the next one is archived as all there is.
+    let over = !not_ready && is_final(&absence, facts.queue, facts.now);
+    PutBack::Absent {
+        state: if not_ready { RecordingState::Pending } else { RecordingState::Missing },
+        reason: if not_ready { "not_ready" } else { "missing" },
+        absence,
+        due_at: (!over).then(|| later(facts.now, wait)),
+        gap_number: None,
+    }
+}
+
+/// Counts an answer if the same PBX delivered another recording since the last one: a PBX whose store is offline says
+/// "missing" of everything.
+fn count_answer(facts: &Facts<'_>, not_ready: bool) -> Absence {
+    let now = facts.now;
+    let Some(before) = facts.job.absent else { return Absence { since: now, asked_at: now, answers: 1 } };
+    let delivered = facts.pbx.last_delivery_at_ms.is_some_and(|at| at >= before.asked_at.as_millisecond());
+    let believed = not_ready || (delivered && facts.pbx.missing_streak < MISSING_STREAK_MAX);
+    Absence { since: before.since, asked_at: now, answers: before.answers + u32::from(believed) }
+}
+
+/// Both the calendar and the count must agree, for a clock that jumps ahead proves nothing.
+fn is_final(absence: &Absence, queue: &QueueConfig, now: Timestamp) -> bool {
+    absence.answers >= ANSWERS_MIN && elapsed(absence.since, now) >= queue.missing_final_after
+}
+
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO)
+}
+
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,164 @@
+//! The worker joins queue, PBX and archive: it claims a recording, fetches it, and commits what came of it.
+//!
+//! ```text
+//! claim → adopt what a crash left │ ticket → download → judge the audio → keep (durable) → commit
+//!       └─────────────── on failure: judge, put back ───────────────────────────────────────┘
+//! ```
+
+mod commit;
+mod fetch;
+mod judge;
+mod progress;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+pub use judge::concerns_pbx;
+pub use progress::{Progress, Snapshot};
+
+use crate::access::Access;
+use crate::archive::Archive;
+use crate::calls;
+use crate::clock;
+use crate::config::{PbxConfig, QueueConfig};
+use crate::db::Db;
+use crate::pbx::PbxClient;
+use crate::queue::{self, DayRange, Job};
+use fetch::Failure;
+
+/// Workers beyond the connections of a PBX: they make files durable while others download.
+const WORKERS_BESIDES: usize = 2;
+/// A command does not wait for recordings that are due later than this.
+const DUE_SOON: Duration = Duration::from_secs(60);
+const IDLE_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// Everything that the workers of one PBX share.
+#[derive(Debug)]
+pub struct Worker {
+    /// The PBX's configuration.
+    pub pbx: PbxConfig,
+    /// How failures are repeated.
+    pub queue: QueueConfig,
+    /// Which days are worked on.
+    pub days: DayRange,
+    /// Names this run in claims.
+    pub run_id: String,
+    /// The database.
+    pub db: Db,
+    /// The archive.
+    pub archive: Arc<Archive>,
+    /// No ticket is taken while less than this is free.
+    pub free_bytes_min: u64,
+    /// The PBX.
+    pub client: PbxClient,
+    /// Whether the PBX may be asked.
+    pub access: Arc<Access>,
+    /// Downloads at one time over all PBXs.
+    pub downloads: Arc<Semaphore>,
+    /// What was done so far.
+    pub progress: Arc<Progress>,
+    /// Cancelled when the sweep has told all it knows: only then can there be nothing left to do.
+    pub swept: CancellationToken,
+    /// Cancelled to finish what is in flight and take no more.
+    pub stop: CancellationToken,
+}
+
+/// What a worker's turn came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// A recording was worked on.
+    Worked,
+    /// None is ready; one may be at this time.
+    Wait(Timestamp),
+    /// None will be due soon.
+    Done,
+}
+
+impl Worker {
+    /// Works with as many workers as the PBX allows, until nothing is due soon or `stop` is cancelled.
+    ///
+    /// On return this run holds no claim. An error is one that concerns the archive or the database.
+    pub async fn run(self: Arc<Self>) -> anyhow::Result<()> {
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..self.pbx.concurrency + WORKERS_BESIDES {
+            workers.spawn(self.clone().work());
+        }
+        let mut outcome = Ok(());
+        while let Some(ended) = workers.join_next().await {
+            if let Err(error) = ended? {
+                // The others would meet the same disk: let them finish what they have.
+                self.stop.cancel();
+                outcome = outcome.and(Err(error));
+            }
+        }
+        outcome
+    }
+
+    async fn work(self: Arc<Self>) -> anyhow::Result<()> {
+        while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
+            match self.take_turn(clock::now()).await? {
+                Turn::Worked => {}
+                Turn::Wait(until) => self.wait(until).await,
+                Turn::Done => break,
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_turn(&self, now: Timestamp) -> anyhow::Result<Turn> {
+        let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days, now).await?;
+        match due {
+            Some(due) if due <= now => {}
+            Some(due) if due.duration_since(now).unsigned_abs() <= DUE_SOON => return Ok(Turn::Wait(due)),
+            _ if self.swept.is_cancelled() => return Ok(Turn::Done),
+            _ => return Ok(Turn::Wait(Timestamp::MAX)),
+        }
+        let Some(job) = self.claim(now).await? else { return Ok(Turn::Wait(Timestamp::MAX)) };
+        self.run_one(job).await?;
+        Ok(Turn::Worked)
+    }
+
+    async fn claim(&self, now: Timestamp) -> anyhow::Result<Option<Job>> {
+        let (pbx, run_id) = (self.pbx.id.clone(), self.run_id.clone());
+        let (days, order) = (self.days, self.queue.order);
+        self.db
+            .write(move |tx| Box::pin(async move { queue::claim(tx, &pbx, days, order, &run_id, now).await }))
+            .await
+    }
+
+    /// Works on one claimed recording. When this returns, the claim has ended, one way or the other.
+    async fn run_one(&self, job: Job) -> anyhow::Result<()> {
+        let calls = calls::of_recording(&mut *self.db.read().await?, job.id).await?;
+        match self.fetch(&job, &calls).await {
+            Ok(fetched) => self.commit(&job, fetched).await,
+            Err(failure) => {
+                debug!(pbx = %job.pbx, "`{}` is not archived yet: {failure}", job.name);
+                self.put_back(&job, &failure).await?;
+                self.react(failure).await
+            }
+        }
+    }
+
+    /// What a failure means beyond the one recording.
+    async fn react(&self, failure: Failure) -> anyhow::Result<()> {
+        match failure {
+            Failure::Pbx(error) if judge::concerns_pbx(&error) => self.access.failed(&error).await,
+            Failure::Archive(error) if judge::concerns_archive(&error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn wait(&self, until: Timestamp) {
+        let wait = until.duration_since(clock::now()).unsigned_abs().min(IDLE_WAIT_MAX);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.stop.cancelled() => {}
+            () = self.access.given_up().cancelled() => {}
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What the workers of one PBX have done so far, for whoever shows it.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counters that workers add to and a display reads.
+#[derive(Debug, Default)]
+pub struct Progress {
+    archived: AtomicU64,
+    failed_attempts: AtomicU64,
+    bytes: AtomicU64,
+    tickets: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Snapshot {
+    /// Recordings archived.
+    pub archived: u64,
+    /// Attempts that failed.
+    pub failed_attempts: u64,
+    /// Bytes of audio archived.
+    pub bytes: u64,
+    /// Tickets taken from the PBX.
+    pub tickets: u64,
+}
+
+impl Progress {
+    /// Reads the counters.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            archived: self.archived.load(Relaxed),
+            failed_attempts: self.failed_attempts.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            tickets: self.tickets.load(Relaxed),
+        }
+    }
+
+    pub(super) fn note_archived(&self, size_bytes: u64) {
+        self.archived.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(size_bytes, Relaxed);
+    }
+
+    pub(super) fn note_failed_attempt(&self) {
+        self.failed_attempts.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn note_ticket(&self) {
+        self.tickets.fetch_add(1, Relaxed);
+    }
+}
