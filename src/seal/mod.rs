@@ -1,0 +1,93 @@
+//! Sealing a day folder: `SHA256SUMS`, and the `calls-<n>.jsonl` that a rebuild of the database needs.
+
+mod lines;
+mod unlisted;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::archive::{Archive, ArchiveError, DayFile, Folder};
+use crate::catalog::{self, FolderBehind};
+use crate::db::Db;
+use crate::queue::DayRange;
+
+/// Brings every `SHA256SUMS` up to date with the catalog, and returns how many were written.
+pub async fn write_sums(db: &Db, archive: &Arc<Archive>) -> anyhow::Result<usize> {
+    let behind = catalog::folders_behind(&mut *db.read().await?).await?;
+    let count = behind.len();
+    for folder in behind {
+        write_sums_of(db, archive, folder).await?;
+    }
+    Ok(count)
+}
+
+async fn write_sums_of(db: &Db, archive: &Arc<Archive>, behind: FolderBehind) -> anyhow::Result<()> {
+    let files = catalog::sums_of(&mut *db.read().await?, &behind.folder).await?;
+    let folder = Folder::parse(&behind.folder)?;
+    let archive = archive.clone();
+    blocking(move || archive.write_sums(&folder, &files)).await?;
+    db.write(move |tx| Box::pin(async move { catalog::sums_written(tx, &behind).await })).await
+}
+
+/// Writes what the day folders of `pbx` do not tell yet: calls first seen, and recordings that are not archived.
+pub async fn write_calls(db: &Db, archive: &Arc<Archive>, pbx: &str, days: DayRange) -> anyhow::Result<()> {
+    for day in unlisted::days(&mut *db.read().await?, pbx, days).await? {
+        while write_day(db, archive, pbx, &day).await? {}
+    }
+    Ok(())
+}
+
+/// Writes one file of a day; `false` if there was nothing to write.
+async fn write_day(db: &Db, archive: &Arc<Archive>, pbx: &str, day: &str) -> anyhow::Result<bool> {
+    let mut connection = db.read().await?;
+    let calls = unlisted::calls(&mut connection, pbx, day).await?;
+    let recordings = unlisted::recordings(&mut connection, pbx, day).await?;
+    let written: Option<u32> = unlisted::calls_files(&mut connection, pbx, day).await?;
+    drop(connection);
+    if calls.is_empty() && recordings.is_empty() {
+        return Ok(false);
+    }
+    let folder = Folder::day(pbx, day.parse()?)?;
+    let lines = lines::of(pbx, day, &calls, &recordings);
+    let hint = written.unwrap_or(0) + 1;
+    let files = publish(archive, &folder, hint, lines).await?;
+    let (pbx, day, last) = (pbx.to_owned(), day.to_owned(), files.last().map_or(hint, |file| file.number));
+    db.write(move |tx| {
+        Box::pin(async move {
+            for file in &files {
+                catalog::record_day_file(tx, &format!("{folder}/{}", file.file_name), &file.sha256).await?;
+            }
+            unlisted::note_calls_files(tx, &pbx, &day, last).await
+        })
+    })
+    .await?;
+    unlisted::mark_calls(db, &calls).await?;
+    unlisted::mark_recordings(db, &recordings).await?;
+    Ok(true)
+}
+
+/// Writes the file. Numbers that it had to skip hold files of a run that died before it could record them.
+async fn publish(
+    archive: &Arc<Archive>,
+    folder: &Folder,
+    hint: u32,
+    lines: Vec<String>,
+) -> anyhow::Result<Vec<DayFile>> {
+    let (archive, folder) = (archive.clone(), folder.clone());
+    blocking(move || {
+        let file = archive.write_day_file(&folder, hint, lines)?;
+        let mut files = (hint..file.number)
+            .map(|number| archive.day_file(&folder, number))
+            .collect::<Result<Vec<_>, _>>()?;
+        files.push(file);
+        Ok(files)
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
+) -> anyhow::Result<T> {
+    Ok(tokio::task::spawn_blocking(work).await.context("writing to the archive")??)
+}

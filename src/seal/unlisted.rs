@@ -1,0 +1,178 @@
+//! What the day folders do not tell yet. The SQL of sealing.
+
+use anyhow::Context as _;
+use sqlx::{FromRow, SqliteConnection};
+
+use crate::db::Db;
+use crate::queue::DayRange;
+
+/// Lines of one file: a longer day gets several.
+const LINES_MAX: i64 = 20_000;
+const MARKS_PER_UNIT: usize = 500;
+
+/// A call, or a new version of one, that no file tells yet.
+#[derive(Debug, FromRow)]
+pub(super) struct UnlistedCall {
+    pub(super) id: i64,
+    pub(super) identity: Vec<u8>,
+    pub(super) version: Vec<u8>,
+    pub(super) started_at_ms: Option<i64>,
+    pub(super) utc_offset_s: i64,
+    pub(super) offset_source: String,
+    pub(super) zone_offset_s: Option<i64>,
+    pub(super) first_seen_at_ms: i64,
+    pub(super) row: String,
+    pub(super) path: Option<String>,
+}
+
+/// A recording that is not archived, in a state that no file tells yet.
+#[derive(Debug, FromRow)]
+pub(super) struct UnlistedRecording {
+    pub(super) id: i64,
+    pub(super) kind: String,
+    pub(super) sn: String,
+    pub(super) name: Vec<u8>,
+    pub(super) started_at_ms: i64,
+    pub(super) path: String,
+    pub(super) salt: Vec<u8>,
+    pub(super) state: String,
+    pub(super) reason: Option<String>,
+    #[sqlx(rename = "final")]
+    pub(super) is_final: bool,
+    pub(super) attempts: i64,
+}
+
+pub(super) async fn days(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+) -> anyhow::Result<Vec<String>> {
+    let (from, to) = days.bounds();
+    sqlx::query_scalar(
+        "select day from calls where pbx = ?1 and listed = 0 and day between ?2 and ?3
+         union select day from recordings
+         where pbx = ?1 and listed = 0 and state <> 'archived' and day between ?2 and ?3 order by day",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
+    .await
+    .context("listing days with unwritten calls")
+}
+
+pub(super) async fn calls(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    day: &str,
+) -> anyhow::Result<Vec<UnlistedCall>> {
+    sqlx::query_as(
+        "select calls.id, identity, version, calls.started_at_ms, utc_offset_s, offset_source, zone_offset_s,
+             first_seen_at_ms, row, path
+         from calls left join recordings on recordings.id = recording_id
+         where calls.pbx = ? and calls.day = ? and calls.listed = 0 order by calls.id limit ?",
+    )
+    .bind(pbx)
+    .bind(day)
+    .bind(LINES_MAX)
+    .fetch_all(db)
+    .await
+    .context("reading unwritten calls")
+}
+
+pub(super) async fn recordings(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    day: &str,
+) -> anyhow::Result<Vec<UnlistedRecording>> {
+    sqlx::query_as(
+        "select id, kind, sn, name, started_at_ms, path, salt, state, reason, final, attempts from recordings
+         where pbx = ? and day = ? and listed = 0 and state <> 'archived' order by id limit ?",
+    )
+    .bind(pbx)
+    .bind(day)
+    .bind(LINES_MAX)
+    .fetch_all(db)
+    .await
+    .context("reading recordings that are not archived")
+}
+
+pub(super) async fn calls_files(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    day: &str,
+) -> anyhow::Result<Option<u32>> {
+    sqlx::query_scalar("select calls_files from days where pbx = ? and day = ?")
+        .bind(pbx)
+        .bind(day)
+        .fetch_optional(db)
+        .await
+        .context("counting a day's files")
+}
+
+pub(super) async fn note_calls_files(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    day: &str,
+    last: u32,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into days (pbx, day, last_read_at_ms, calls_files) values (?1, ?2, 0, ?3)
+         on conflict (pbx, day) do update set calls_files = max(calls_files, ?3)",
+    )
+    .bind(pbx)
+    .bind(day)
+    .bind(last)
+    .execute(tx)
+    .await
+    .context("noting a day's file")?;
+    Ok(())
+}
+
+/// Marks calls as written, unless they changed meanwhile.
+pub(super) async fn mark_calls(db: &Db, calls: &[UnlistedCall]) -> anyhow::Result<()> {
+    for some in calls.chunks(MARKS_PER_UNIT) {
+        let some: Vec<_> = some.iter().map(|call| (call.id, call.version.clone())).collect();
+        db.write(move |tx| {
+            Box::pin(async move {
+                for (id, version) in some {
+                    sqlx::query("update calls set listed = 1 where id = ? and version = ?")
+                        .bind(id)
+                        .bind(version)
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Marks recordings as written, unless they changed meanwhile.
+pub(super) async fn mark_recordings(db: &Db, recordings: &[UnlistedRecording]) -> anyhow::Result<()> {
+    for some in recordings.chunks(MARKS_PER_UNIT) {
+        let some: Vec<_> = some
+            .iter()
+            .map(|recording| (recording.id, recording.state.clone(), recording.attempts))
+            .collect();
+        db.write(move |tx| {
+            Box::pin(async move {
+                for (id, state, attempts) in some {
+                    sqlx::query(
+                        "update recordings set listed = 1 where id = ? and state = ? and attempts = ?",
+                    )
+                    .bind(id)
+                    .bind(state)
+                    .bind(attempts)
+                    .execute(&mut *tx)
+                    .await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    }
+    Ok(())
+}
