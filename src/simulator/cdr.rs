@@ -156,6 +156,28 @@ mod tests {
     }
 
     #[test]
+    fn a_report_may_have_a_mark_crlf_and_quotes() {
+        let options = SimulatorOptions {
+            cdr_bom: true,
+            cdr_crlf: true,
+            cdr_quotes: true,
+            ..SimulatorOptions::default()
+        };
+        let report = Report {
+            options: &options,
+            faults: &Faults::default(),
+            zone: &TimeZone::UTC,
+            serial_number: "7",
+            luck: Luck::new(1, 1),
+        };
+        let row = SimCall::recorded(Timestamp::UNIX_EPOCH, 1, *b"a.wav", SimAudio::pcm(16_044, 1));
+        let csv = String::from_utf8(report.write(vec![row])).unwrap();
+        assert!(csv.starts_with("\u{feff}callid,timestart,"), "{csv}");
+        assert!(csv.contains("sn\r\n\"0.1\",\"1970-01-01 00:00:00\","), "{csv}");
+        assert!(csv.ends_with(",\"a.wav\",\"5550100\",\"7\"\r\n"), "{csv}");
+    }
+
+    #[test]
     fn a_time_is_read_only_in_its_one_form() {
         assert!(parse_time("2024-03-01 00:00:00").is_some());
         for text in [

@@ -114,7 +114,7 @@ impl Connection {
     }
 
     /// Takes the connection out of the count, and out of any peak, as if it had never been.
-    pub(super) fn is_observer(&self) {
+    pub(super) fn disregard(&self) {
         lock(&self.all.0).forget_observer(self.id);
     }
 
@@ -167,7 +167,7 @@ mod tests {
         let observer = all.open(server);
         assert_eq!(all.count().1, 2);
         client.asked();
-        observer.is_observer();
+        observer.disregard();
         assert_eq!((all.count().0, all.count().1), (1, 1));
     }
 }

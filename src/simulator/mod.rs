@@ -22,12 +22,14 @@ mod issue;
 mod json;
 mod names;
 mod plan;
+mod population;
 mod profile;
 mod reply;
 mod serve;
 mod session;
 mod tickets;
 mod tls;
+mod turn;
 mod voicemail;
 mod world;
 

@@ -81,7 +81,7 @@ pub struct SimulatorOptions {
     pub seed: u64,
     /// The API user.
     pub username: String,
-    /// The API user's password, in plain; clients send its MD5.
+    /// The API user's password, in plain; clients send its MD5. It guards nothing and is no secret.
     pub password: String,
     /// The device's serial number, in `deviceinfo` and in each CDR row.
     pub serial_number: String,

@@ -58,7 +58,7 @@ impl Delivery {
     /// Whether the client gets the file as it is.
     pub(super) fn is_faithful(&self) -> bool {
         let is_altered = self.is_replaced || self.is_endless || self.is_head_cut;
-        !is_altered && self.cut.is_none() && self.flipped_bit.is_none()
+        !is_altered && self.cut.is_none() && self.flipped_bit.is_none() && self.declared_bytes.is_none()
     }
 }
 
@@ -135,6 +135,10 @@ impl Reply {
             line(format_args!("Location: {location}"));
         }
         if let Some(length) = self.declared(content_length) {
+            // Without this, a client that knows the length would keep the connection for its next request.
+            if profile == Profile::Compatible {
+                line(format_args!("Connection: close"));
+            }
             line(format_args!("Content-Length: {length}"));
         }
         line(format_args!(""));

@@ -13,18 +13,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::api::{self, Answer};
 use super::chance::Luck;
 use super::connections::Connection;
-use super::control;
 use super::device::Device;
 use super::http::{self, Request};
-use super::lock;
 use super::profile::Profile;
-use super::reply::{Cut, Reply};
+use super::turn::{Farewell, Turn};
 
-/// The most bytes per write; also how much of a file goes out together with the head.
-const WRITE_BYTES: usize = 128 * 1024;
 /// How long a closing connection may take to send its farewell.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long to wait after an accept failed, for instance because files ran out.
@@ -45,13 +40,6 @@ impl Wire for TlsStream<TcpStream> {
     fn tcp(&self) -> &TcpStream {
         self.get_ref().0
     }
-}
-
-/// How the server leaves a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Farewell {
-    Close,
-    Reset,
 }
 
 /// Accepts connections until told to stop.
@@ -90,7 +78,7 @@ fn second_handle(stream: &TcpStream) -> io::Result<StdTcpStream> {
 async fn greet(device: &Arc<Device>, stream: TcpStream, from: IpAddr, connection: &Connection) {
     let luck = device.luck();
     let faults = device.faults();
-    if luck.hits("refuse", faults.refuse) && !is_observer(device, &stream).await {
+    if luck.hits("refuse", faults.refuse) && !is_from_observer(device, &stream).await {
         device.count_fault("refuse");
         connection.release();
         let _ = stream.set_zero_linger();
@@ -107,7 +95,7 @@ async fn greet(device: &Arc<Device>, stream: TcpStream, from: IpAddr, connection
 }
 
 /// Whether a plain connection is for the simulator and not for the device.
-async fn is_observer(device: &Device, stream: &TcpStream) -> bool {
+async fn is_from_observer(device: &Device, stream: &TcpStream) -> bool {
     let mut start = [0; 32];
     let count = if device.options.tls { 0 } else { stream.peek(&mut start).await.unwrap_or(0) };
     start[..count].windows(11).any(|window| window == b"/simulator/")
@@ -128,7 +116,7 @@ async fn talk<S: Wire>(
         Err(_) => Request::default(),
     };
     if request.path.starts_with("/simulator/") {
-        connection.is_observer();
+        connection.disregard();
     } else {
         connection.asked();
     }
@@ -160,143 +148,4 @@ async fn talk<S: Wire>(
 async fn watch<S: Wire>(reader: &mut ReadHalf<S>) {
     let mut scrap = [0; 256];
     while reader.read(&mut scrap).await.is_ok_and(|count| count > 0) {}
-}
-
-/// One request's turn.
-struct Turn<'a, W> {
-    device: &'a Arc<Device>,
-    from: IpAddr,
-    connection: &'a Connection,
-    gone: &'a CancellationToken,
-    writer: &'a mut W,
-}
-
-impl<W: AsyncWrite + Unpin> Turn<'_, W> {
-    async fn answer(&mut self, request: &Request, luck: Luck) -> Farewell {
-        if request.path.starts_with("/simulator/") {
-            let reply = control::answer(self.device, request).await;
-            let _ = self.send(&reply, luck).await;
-            return Farewell::Close;
-        }
-        if !self.device.options.latency.is_zero() {
-            self.wait(Some(self.device.options.latency)).await;
-        }
-        match api::answer(self.device, request, self.from, luck) {
-            Answer::Reply(reply) => self.deliver(&reply, luck).await,
-            Answer::Silence(limit) => {
-                self.wait(limit).await;
-                Farewell::Close
-            }
-        }
-    }
-
-    /// Waits until the client leaves, at most for `limit`.
-    async fn wait(&self, limit: Option<Duration>) {
-        match limit {
-            Some(limit) => {
-                let _ = timeout(limit, self.gone.cancelled()).await;
-            }
-            None => self.gone.cancelled().await,
-        }
-    }
-
-    /// Sends a reply and settles its ticket.
-    async fn deliver(&mut self, reply: &Reply, luck: Luck) -> Farewell {
-        let sent = self.send(reply, luck).await;
-        if let Some(ticket) = &reply.ticket {
-            let is_whole = sent.is_ok_and(|bytes| bytes >= reply.body.len()) && !self.gone.is_cancelled();
-            if is_whole && reply.delivery.is_faithful() {
-                self.device.count(|counters| counters.downloads_ok += 1);
-            }
-            if !is_whole && !self.device.options.abort_consumes_ticket {
-                lock(&self.device.tickets).unspend(ticket);
-            }
-        }
-        match reply.delivery.cut {
-            Some((_, Cut::Reset)) => Farewell::Reset,
-            _ => Farewell::Close,
-        }
-    }
-
-    /// Sends a reply; returns how many bytes of the body went out.
-    async fn send(&mut self, reply: &Reply, luck: Luck) -> io::Result<u64> {
-        let options = &self.device.options;
-        let declared = reply.declared(options.content_length);
-        let mut pending = reply.head(options.profile, options.content_length);
-        if reply.delivery.is_head_cut {
-            pending.truncate(pending.len() / 2);
-            self.writer.write_all(&pending).await?;
-            self.writer.flush().await?;
-            return Ok(0);
-        }
-        let end = reply.delivery.cut.map_or(reply.body.len(), |(at, _)| at);
-        let mut stall = reply.delivery.stall;
-        // A client that was told the length knows the end before the server closes.
-        let known_end = declared.map(|declared| declared.min(end));
-        let mut at = 0;
-        while at < end && !self.is_late(reply) {
-            let stop = stall.map_or(end, |(stall_at, _)| stall_at.min(end));
-            let count = self.gather(reply, at, stop, &mut pending);
-            at += count;
-            if known_end.is_some_and(|known_end| at >= known_end) && stall.is_none() {
-                self.connection.release();
-            }
-            self.write(reply, &mut pending).await?;
-            if reply.ticket.is_some() {
-                self.device.count(|counters| counters.bytes_served += count);
-            }
-            if let Some((_, limit)) = stall.take_if(|(stall_at, _)| at >= *stall_at) {
-                self.writer.flush().await?;
-                self.wait(limit).await;
-            }
-        }
-        // What has no body still has a head.
-        if known_end == Some(0) {
-            self.connection.release();
-        }
-        self.write(reply, &mut pending).await?;
-        if reply.delivery.is_endless {
-            loop {
-                self.writer.write_all(&[(luck.draw("endless") & 0xff) as u8; 4096]).await?;
-            }
-        }
-        self.writer.flush().await?;
-        Ok(at)
-    }
-
-    fn is_late(&self, reply: &Reply) -> bool {
-        reply.delivery.deadline.is_some_and(|deadline| self.device.clock.now() >= deadline)
-    }
-
-    /// Moves bytes of the body from `at` up to `stop` into `pending`; returns how many.
-    fn gather(&self, reply: &Reply, at: u64, stop: u64, pending: &mut Vec<u8>) -> u64 {
-        let most = match reply.delivery.bytes_per_s {
-            Some(rate) => (rate / 10).max(1) as usize,
-            None => WRITE_BYTES,
-        };
-        let start = pending.len();
-        let mut next = at;
-        while next < stop && pending.len() - start < most {
-            let room = (stop - next).min((most - (pending.len() - start)) as u64) as usize;
-            let chunk = reply.body.chunk(next, room);
-            pending.extend_from_slice(chunk);
-            next += chunk.len() as u64;
-        }
-        if let Some(bit) = reply.delivery.flipped_bit
-            && (at..next).contains(&(bit / 8))
-        {
-            pending[start + (bit / 8 - at) as usize] ^= 1 << (bit % 8);
-        }
-        next - at
-    }
-
-    async fn write(&mut self, reply: &Reply, pending: &mut Vec<u8>) -> io::Result<()> {
-        self.writer.write_all(pending).await?;
-        pending.clear();
-        if reply.delivery.bytes_per_s.is_some() {
-            self.writer.flush().await?;
-            self.wait(Some(Duration::from_millis(100))).await;
-        }
-        Ok(())
-    }
 }
