@@ -2,7 +2,8 @@
 //!
 //! A connection counts from its acceptance until the server is about to close it, or until the client closes it.
 //! A client that closes one connection and opens the next is never counted twice, though the two events may be
-//! handled by different threads: before a new peak is believed, the sockets themselves are asked.
+//! handled by different threads: before a new peak is believed, the sockets themselves are asked. Only a client that
+//! breaks off a TLS handshake can hide its leaving for a moment, behind the alert that it sends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;

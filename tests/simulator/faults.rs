@@ -231,6 +231,7 @@ async fn over_tls_it_shows_its_own_certificate_until_a_fault_changes_it() {
     simulator.set_faults(Faults { certificate: 1, ..Faults::default() });
     assert_ne!(simulator.certificate().unwrap().unwrap(), first);
     login_over_tls(simulator.address(), first.clone()).await.unwrap_err();
+    wait_until(|| simulator.counters().connections_now == 0).await;
     simulator.set_faults(Faults::default());
     login_over_tls(simulator.address(), first).await.unwrap();
     wait_until(|| simulator.counters().connections_now == 0).await;
