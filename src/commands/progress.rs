@@ -38,10 +38,9 @@ impl Display {
             let began = Instant::now();
             return Self::Lines { sites: sites.to_vec(), began, next: began + LINE_EVERY };
         }
-        let style = ProgressStyle::with_template(
-            "{prefix:12} {bar:24} {pos}/{len} {msg}  elapsed {elapsed}, about {eta} left",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{prefix:12} {bar:20} {pos}/{len}  {msg}  {elapsed}, {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
         let all = MultiProgress::new();
         let bar = |site: &Arc<Site>| {
             let bar =
@@ -95,14 +94,14 @@ fn message(site: &Site, elapsed: Duration) -> String {
     let (files_s, bytes_s) = (snapshot.archived as f64 / seconds, (snapshot.bytes as f64 / seconds) as u64);
     let failed = match snapshot.failed_attempts {
         0 => String::new(),
-        failed => format!(", {failed} failed attempts"),
+        failed => format!(", {failed} failed"),
     };
     let phase = match site.phase() {
         Phase::Connecting => ", connecting".to_owned(),
-        Phase::Sweeping(day) => format!(", reading the calls of {day}"),
+        Phase::Sweeping(day) => format!(", calls of {day}"),
         Phase::Downloading | Phase::Done => String::new(),
     };
-    format!("{} ({files_s:.1} files/s, {}/s){failed}{phase}", HumanBytes(snapshot.bytes), HumanBytes(bytes_s))
+    format!("{}, {files_s:.0} files/s, {}/s{failed}{phase}", HumanBytes(snapshot.bytes), HumanBytes(bytes_s))
 }
 
 fn line(site: &Site, elapsed: Duration) -> String {

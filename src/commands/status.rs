@@ -189,19 +189,8 @@ fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
         None => writeln!(text, "  its calls were never read completely")?,
     }
     let counts = &pbx.counts;
-    let bytes = u64::try_from(pbx.bytes).unwrap_or(0);
-    writeln!(
-        text,
-        "  {} recordings listed: {} archived ({}), {} pending, {} missing ({} of them final), {} stuck, {} excluded",
-        pbx.listed,
-        counts.archived,
-        HumanBytes(bytes),
-        counts.pending,
-        counts.missing,
-        counts.missing_final,
-        counts.stuck,
-        counts.excluded
-    )?;
+    let bytes = HumanBytes(u64::try_from(pbx.bytes).unwrap_or(0));
+    writeln!(text, "  {} recordings listed: {}", pbx.listed, states(counts, bytes))?;
     if let Some(oldest) = pbx.oldest_pending {
         writeln!(text, "  the oldest one owed was recorded {}", ago(oldest))?;
     }
@@ -223,6 +212,23 @@ fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
         writeln!(text, "    What to do: {}.", words.remedy)?;
     }
     tell_findings(text, pbx)
+}
+
+/// The states that there are any of.
+fn states(counts: &Counts, bytes: HumanBytes) -> String {
+    let missing = match counts.missing_final {
+        0 => format!("{} missing", counts.missing),
+        finally => format!("{} missing ({finally} of them for good)", counts.missing),
+    };
+    let all = [
+        (counts.archived, format!("{} archived ({bytes})", counts.archived)),
+        (counts.pending, format!("{} pending", counts.pending)),
+        (counts.missing, missing),
+        (counts.stuck, format!("{} stuck", counts.stuck)),
+        (counts.excluded, format!("{} excluded", counts.excluded)),
+    ];
+    let told: Vec<String> = all.into_iter().filter(|(count, _)| *count > 0).map(|(_, told)| told).collect();
+    if told.is_empty() { "none yet".to_owned() } else { told.join(", ") }
 }
 
 fn tell_findings(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {

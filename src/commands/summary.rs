@@ -17,21 +17,43 @@ pub fn of(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
     for (id, of_pbx) in &report.pbx {
         tell_pbx(&mut text, id, of_pbx, dry_run).expect("writing to a String cannot fail");
     }
+    writeln!(text, "\n{}", end(report, vault, dry_run)).expect("writing to a String cannot fail");
+    text
+}
+
+/// The last sentence: whether this is over.
+fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
     let total = &report.total;
     let owed = total.missing + total.pending + total.stuck;
-    let end = if dry_run {
+    let left =
+        if owed == 0 { "nothing known is left".to_owned() } else { format!("{owed} recordings are left") };
+    let given_up: Vec<&str> =
+        report.pbx.iter().filter(|(_, pbx)| pbx.error.is_some()).map(|(id, _)| &**id).collect();
+    let unread = report.pbx.values().any(|pbx| pbx.sweep.days_unread > 0);
+    if report.interrupted {
+        format!("Interrupted: {left}; run the same command to go on.")
+    } else if report.trouble.is_some() {
+        format!("Not finished: {left}; mend the following, then run the same command.")
+    } else if !given_up.is_empty() {
+        let whose = given_up.join(", ");
+        format!(
+            "Not finished: {whose} could not be worked on; elsewhere {left}. Mend it, then run the same command."
+        )
+    } else if unread {
+        format!(
+            "Not finished: some days could not be read; of the others {left}. Run the same command again."
+        )
+    } else if dry_run {
         format!("Nothing was fetched: this was a dry run. {} recordings would be asked for.", total.pending)
-    } else if report.interrupted {
-        format!("Interrupted: {owed} recordings are left; run the same command to go on.")
-    } else if report.pbx.values().any(|pbx| pbx.error.is_some()) || report.trouble.is_some() {
-        format!("Not finished: {owed} known recordings are left; mend the above, then run the same command.")
     } else if owed == 0 {
-        format!("Complete: every recording listed is in {}.", vault.config.archive.path.display())
+        format!(
+            "Complete: every recording listed is in {}{}.",
+            vault.config.archive.path.display(),
+            if total.excluded > 0 { ", but for those that your rules exclude" } else { "" }
+        )
     } else {
         format!("{owed} of {} recordings listed are not archived; the reasons are above.", total.listed)
-    };
-    writeln!(text, "\n{end}").expect("writing to a String cannot fail");
-    text
+    }
 }
 
 fn tell_pbx(text: &mut String, id: &str, report: &PbxReport, dry_run: bool) -> std::fmt::Result {

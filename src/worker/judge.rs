@@ -144,3 +144,7 @@ fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
 fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

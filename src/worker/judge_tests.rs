@@ -1,0 +1,127 @@
+//! The judgements as a table.
+
+use jiff::civil::date;
+
+use super::*;
+use crate::config::QueueConfig;
+use crate::recording::{RecordingKind, RecordingName};
+use crate::salt::Salt;
+
+fn at(hours: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap()
+}
+
+fn job() -> Job {
+    Job {
+        id: 1,
+        pbx: "hq".into(),
+        kind: RecordingKind::Call,
+        sn: "1".into(),
+        name: RecordingName::new("a.wav").unwrap(),
+        day: date(2026, 1, 1),
+        started_at: at(0),
+        path: "hq/2026/01/01/a.wav".into(),
+        salt: Salt::from([0; 32]),
+        state: RecordingState::Pending,
+        attempts: 0,
+        reason: None,
+        reason_attempts: 0,
+        absent: None,
+        misfit: None,
+        gap_number: None,
+    }
+}
+
+fn judged(failure: &Failure, job: &Job, pbx: &Remembered, now: Timestamp) -> PutBack {
+    judge(failure, &Facts { job, queue: &QueueConfig::default(), pbx, now, jitter: 1.0 })
+}
+
+fn failed_before(reason: &str, times: u32) -> Job {
+    Job { reason: Some(reason.into()), reason_attempts: times, ..job() }
+}
+
+fn absent(answers: u32, since: Timestamp, asked_at: Timestamp) -> Job {
+    Job { absent: Some(Absence { since, asked_at, answers }), ..job() }
+}
+
+#[test]
+fn waits_grow_twofold_up_to_the_longest() {
+    let broken = Failure::NotAudio(crate::audio::AudioError::NoData);
+    for (failures, expected_s) in [(0, 2), (1, 4), (5, 64), (10, 2048), (11, 0)] {
+        let job = failed_before("not_audio", failures);
+        match judged(&broken, &job, &Remembered::default(), at(0)) {
+            PutBack::Retry { due_at, .. } => assert_eq!(due_at.duration_since(at(0)).as_secs(), expected_s),
+            other => assert_eq!((other, expected_s), (PutBack::Stuck { reason: "not_audio".into() }, 0)),
+        }
+    }
+}
+
+#[test]
+fn another_reason_starts_to_count_anew() {
+    let job = failed_before("reset", 11);
+    let broken = Failure::NotAudio(crate::audio::AudioError::NoData);
+    assert!(matches!(judged(&broken, &job, &Remembered::default(), at(0)), PutBack::Retry { .. }));
+}
+
+#[test]
+fn an_archived_recording_never_becomes_stuck_or_missing() {
+    let again = Job { state: RecordingState::Archived, ..failed_before("not_audio", 11) };
+    let broken = Failure::NotAudio(crate::audio::AudioError::NoData);
+    assert_eq!(judged(&broken, &again, &Remembered::default(), at(0)), PutBack::RefetchOver);
+    assert_eq!(judged(&Failure::NotReady, &again, &Remembered::default(), at(0)), PutBack::RefetchOver);
+}
+
+#[test]
+fn an_empty_file_is_asked_for_again_for_days_and_stays_pending() {
+    let first = judged(&Failure::NotReady, &job(), &Remembered::default(), at(0));
+    let PutBack::Absent { state, reason, absence, due_at, .. } = first else { panic!("{first:?}") };
+    assert_eq!((state, reason, absence.answers), (RecordingState::Pending, "not_ready", 1));
+    assert_eq!(due_at.unwrap().duration_since(at(0)).as_secs(), 600);
+    let queue = QueueConfig::default();
+    assert!(!empty_is_final(&absent(5, at(0), at(99)), &queue, at(100)));
+    assert!(!empty_is_final(&absent(9, at(60), at(99)), &queue, at(100)));
+    assert!(empty_is_final(&absent(6, at(0), at(99)), &queue, at(100)));
+}
+
+#[test]
+fn missing_counts_only_while_the_pbx_delivers_others() {
+    let delivering = Remembered {
+        last_delivery_at_ms: Some(at(98).as_millisecond()),
+        missing_streak: 1,
+        ..Remembered::default()
+    };
+    let offline = Remembered { missing_streak: 20, ..delivering.clone() };
+    let silent = Remembered { last_delivery_at_ms: Some(at(1).as_millisecond()), ..delivering.clone() };
+    for (pbx, answers) in [(&delivering, 6), (&offline, 5), (&silent, 5)] {
+        let job = absent(5, at(0), at(97));
+        let facts = Facts { job: &job, queue: &QueueConfig::default(), pbx, now: at(100), jitter: 1.0 };
+        assert_eq!(count_answer(&facts, false).answers, answers, "{pbx:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_makes_nothing_final() {
+    let queue = QueueConfig::default();
+    let year = at(365 * 24);
+    assert!(!is_final(&Absence { since: at(0), asked_at: at(0), answers: 1 }, &queue, year));
+    assert!(is_final(&Absence { since: at(0), asked_at: at(0), answers: 6 }, &queue, at(72)));
+    assert!(!is_final(&Absence { since: at(0), asked_at: at(0), answers: 6 }, &queue, at(71)));
+}
+
+#[test]
+fn equal_bytes_an_hour_apart_are_all_there_is() {
+    let (same, other) = (Digest::of("same"), Digest::of("other"));
+    let job = Job { misfit: Some((same, at(0))), ..job() };
+    assert!(!is_all_there_is(&job, same, "2023-11-14T22:13:21Z".parse().unwrap()));
+    assert!(!is_all_there_is(&job, other, at(2)));
+    assert!(is_all_there_is(&job, same, at(1)));
+    // The second equal one is not asked for before the hour is over.
+    match judged(&Failure::Misfit(same), &job, &Remembered::default(), at(0)) {
+        PutBack::Retry { due_at, misfit, .. } => assert_eq!((due_at, misfit), (at(1), Some((same, at(0))))),
+        other => panic!("{other:?}"),
+    }
+    match judged(&Failure::Misfit(other), &job, &Remembered::default(), at(2)) {
+        PutBack::Retry { misfit, .. } => assert_eq!(misfit, Some((other, at(2)))),
+        other => panic!("{other:?}"),
+    }
+}
