@@ -1,0 +1,197 @@
+//! The architecture as a test: who may know whom, and who owns which outside thing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The modules, each with the modules of ours that it may use. An arrow that is not here is a decision to be made.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("digest", &[]),
+    ("clock", &[]),
+    ("salt", &["digest"]),
+    ("recording", &["digest"]),
+    ("raw_row", &["recording"]),
+    ("config", &["digest", "recording"]),
+    ("cdr", &["digest", "recording", "raw_row", "times"]),
+    ("times", &[]),
+    ("safe_name", &["digest", "recording"]),
+    ("exclusion", &["cdr", "config", "recording"]),
+    ("pbx", &["config", "digest", "recording"]),
+    ("db", &[]),
+    ("fleet", &["digest", "queue"]),
+    ("calls", &["digest", "queue"]),
+    ("queue", &["config", "digest", "recording", "salt"]),
+    ("ledger", &["digest", "recording", "salt"]),
+    ("catalog", &["digest"]),
+    ("findings", &[]),
+    ("audio", &[]),
+    ("archive", &["digest", "raw_row", "recording", "salt"]),
+    ("state", &["archive", "config", "db", "digest", "fleet"]),
+    ("access", &["clock", "config", "db", "fleet", "pbx"]),
+    (
+        "sweep",
+        &[
+            "access",
+            "archive",
+            "calls",
+            "cdr",
+            "clock",
+            "config",
+            "db",
+            "digest",
+            "exclusion",
+            "findings",
+            "fleet",
+            "pbx",
+            "queue",
+            "recording",
+            "safe_name",
+            "times",
+        ],
+    ),
+    (
+        "worker",
+        &[
+            "access",
+            "archive",
+            "audio",
+            "calls",
+            "catalog",
+            "clock",
+            "config",
+            "db",
+            "digest",
+            "findings",
+            "fleet",
+            "ledger",
+            "pbx",
+            "queue",
+            "raw_row",
+            "recording",
+            "salt",
+        ],
+    ),
+    ("seal", &["archive", "catalog", "db", "digest", "queue", "recording"]),
+    (
+        "vault",
+        &["archive", "catalog", "clock", "config", "digest", "fleet", "queue", "seal", "state", "sweep"],
+    ),
+    // The simulator shares no code with the client beyond plain data types, so that a misreading cannot hide in both.
+    ("simulator", &["clock", "digest", "recording"]),
+];
+
+/// Who may mention which outside thing.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("reqwest::", &["pbx"]),
+    ("sqlx::query", &["db", "fleet", "calls", "queue", "ledger", "catalog", "findings", "seal"]),
+    ("rustix::", &["archive"]),
+    ("OpenOptions", &["archive", "state", "config"]),
+];
+
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let mut found = Vec::new();
+    collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), None, &mut found);
+    assert!(found.len() > 50, "the sources were not found");
+    found
+}
+
+fn collect(folder: &Path, module: Option<&str>, found: &mut Vec<(String, PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let module = module.unwrap_or(&name);
+        if path.is_dir() {
+            collect(&path, Some(module), found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((module.to_owned(), path, production(&text)));
+        }
+    }
+}
+
+/// The text without its comments and its unit tests.
+fn production(text: &str) -> String {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn is_test(path: &Path) -> bool {
+    let name = path.file_stem().unwrap().to_string_lossy();
+    name == "tests"
+        || name.ends_with("_tests")
+        || name == "fake"
+        || path.components().any(|part| part.as_os_str() == "tests")
+}
+
+/// The modules of ours that a text names, as `crate::name` or within `use crate::{name, …}`.
+fn used(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => {
+                let list = list.split("};").next().unwrap_or_default();
+                let mut depth = 0;
+                let mut word = String::new();
+                for character in list.chars() {
+                    match character {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => names.extend(first_segment(&std::mem::take(&mut word))),
+                        other if depth == 0 => word.push(other),
+                        _ => {}
+                    }
+                }
+                names.extend(first_segment(&word));
+            }
+            None => names.extend(first_segment(rest)),
+        }
+    }
+    names
+}
+
+fn first_segment(path: &str) -> Option<String> {
+    let name: String = path
+        .trim_start()
+        .chars()
+        .take_while(|character| character.is_alphanumeric() || *character == '_')
+        .collect();
+    (!name.is_empty() && name.chars().next().is_some_and(char::is_lowercase)).then_some(name)
+}
+
+#[test]
+fn modules_know_only_whom_they_may() {
+    let mut wrong = Vec::new();
+    for (module, path, text) in sources() {
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else { continue };
+        for name in used(&text) {
+            if name != module && !allowed.contains(&&*name) && !is_test(&path) {
+                wrong.push(format!("{} uses {name}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows that are not in the table:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_outside_thing_has_one_owner() {
+    let mut wrong = Vec::new();
+    for (module, path, text) in sources() {
+        for (thing, owners) in OWNERS {
+            if text.contains(thing) && !owners.contains(&&*module) && !is_test(&path) {
+                wrong.push(format!("{} mentions {thing}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "outside things in the wrong place:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_is_in_the_table_or_above_it() {
+    let above = ["backfill", "commands", "remedy", "main", "lib"];
+    let unknown: BTreeSet<String> = sources()
+        .into_iter()
+        .map(|(module, ..)| module)
+        .filter(|module| !above.contains(&&**module) && !MAY_USE.iter().any(|(name, _)| name == module))
+        .collect();
+    assert!(unknown.is_empty(), "modules that the table does not know: {unknown:?}");
+}
