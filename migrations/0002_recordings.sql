@@ -47,5 +47,6 @@ create table recordings (
 create index recordings_ready on recordings (pbx, day, started_at_ms, id) where ready = 1;
 create index recordings_due on recordings (pbx, due_at_ms) where due_at_ms is not null;
 create index recordings_claimed on recordings (run_id) where run_id is not null;
-create index recordings_state on recordings (pbx, day, state);
+-- Covers the counts by state, so that a start with a million rows does not read each of them.
+create index recordings_state on recordings (pbx, day, state, kind, final);
 create index recordings_unlisted on recordings (pbx, day) where listed = 0 and state <> 'archived';

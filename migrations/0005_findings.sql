@@ -9,5 +9,7 @@ create table findings (
     first_seen_at_ms integer not null,
     last_seen_at_ms integer not null,
     count integer not null default 1,
+    -- When it was seen to be mended; null for what still holds, or can never be undone.
+    closed_at_ms integer,
     unique (kind, pbx, subject)
 ) strict;

@@ -41,6 +41,7 @@ pub struct Access {
     lockout_wait: Duration,
     outage: Mutex<Outage>,
     given_up: CancellationToken,
+    stop: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -53,8 +54,8 @@ struct Outage {
 }
 
 impl Access {
-    /// Begins a command's access. `fingerprint` stands for the credentials in use.
-    pub fn new(pbx: &PbxConfig, db: Db, fingerprint: Vec<u8>) -> Self {
+    /// Begins a command's access. `fingerprint` stands for the credentials in use; `stop` ends waits early.
+    pub fn new(pbx: &PbxConfig, db: Db, fingerprint: Vec<u8>, stop: CancellationToken) -> Self {
         Self {
             pbx: pbx.id.clone(),
             db,
@@ -63,6 +64,7 @@ impl Access {
             lockout_wait: pbx.limits.lockout_wait,
             outage: Mutex::default(),
             given_up: CancellationToken::new(),
+            stop,
         }
     }
 
@@ -135,6 +137,7 @@ impl Access {
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = self.given_up.cancelled() => {}
+                    () = self.stop.cancelled() => {}
                 }
             }
             None => self.remember(error).await?,

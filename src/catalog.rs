@@ -90,18 +90,6 @@ pub async fn names(db: &mut SqliteConnection, path: &str) -> anyhow::Result<bool
         .context("looking up a path in the catalog")
 }
 
-/// Whether the catalog holds any file of `pbx`.
-pub async fn has_files(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<bool> {
-    sqlx::query_scalar(
-        "select exists (select 1 from archived_files join recordings on recordings.id = recording_id
-         where pbx = ?)",
-    )
-    .bind(pbx)
-    .fetch_one(db)
-    .await
-    .context("looking for archived files")
-}
-
 /// Records a `calls-<n>.jsonl` that is durable on disk, and marks the folder's sums as behind.
 pub async fn record_day_file(tx: &mut SqliteConnection, path: &str, sha256: &Digest) -> anyhow::Result<()> {
     let folder = folder_of(path);

@@ -80,7 +80,8 @@ pub async fn record(
         "insert into findings (kind, pbx, subject, detail, first_seen_at_ms, last_seen_at_ms)
          values (?1, ?2, ?3, ?4, ?5, ?5)
          on conflict (kind, pbx, subject) do update
-         set detail = excluded.detail, last_seen_at_ms = excluded.last_seen_at_ms, count = count + 1",
+         set detail = excluded.detail, last_seen_at_ms = excluded.last_seen_at_ms, count = count + 1,
+             closed_at_ms = null",
     )
     .bind(finding.kind.as_str())
     .bind(pbx)
@@ -93,19 +94,36 @@ pub async fn record(
     Ok(())
 }
 
-/// Counts findings by kind.
+/// Closes the findings of a kind: what they say has been seen to be mended.
+pub async fn close(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    kind: FindingKind,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query("update findings set closed_at_ms = ? where kind = ? and pbx = ? and closed_at_ms is null")
+        .bind(now.as_millisecond())
+        .bind(kind.as_str())
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("closing findings")?;
+    Ok(())
+}
+
+/// Counts findings by kind, those that were mended left out.
 pub async fn counts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<(String, i64)>> {
-    sqlx::query_as("select kind, count(*) from findings where pbx = ? group by kind order by kind")
+    sqlx::query_as("select kind, count(*) from findings where pbx = ? and closed_at_ms is null group by kind order by kind")
         .bind(pbx)
         .fetch_all(db)
         .await
         .context("counting findings")
 }
 
-/// The latest findings, newest first.
+/// The latest findings that are not mended, newest first.
 pub async fn latest(db: &mut SqliteConnection, pbx: &str, limit: i64) -> anyhow::Result<Vec<FindingRow>> {
     sqlx::query_as(
-        "select kind, pbx, subject, detail, count from findings where pbx = ?
+        "select kind, pbx, subject, detail, count from findings where pbx = ? and closed_at_ms is null
          order by last_seen_at_ms desc, id desc limit ?",
     )
     .bind(pbx)

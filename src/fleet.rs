@@ -46,6 +46,15 @@ pub async fn remembered(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<
     Ok(row.unwrap_or_default())
 }
 
+/// Whether this state has worked with `pbx` before: then its archive must be there.
+pub async fn is_known(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from pbx where id = ?)")
+        .bind(pbx)
+        .fetch_one(db)
+        .await
+        .with_context(|| format!("looking up pbx `{pbx}`"))
+}
+
 /// Makes sure that there is a row for `pbx`.
 pub async fn register(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<()> {
     sqlx::query("insert into pbx (id) values (?) on conflict do nothing")
@@ -107,8 +116,8 @@ pub async fn refuse_credentials(tx: &mut SqliteConnection, pbx: &str, hmac: &[u8
     Ok(())
 }
 
-/// The other PBX that has this serial number, if there is one: two sessions on one device are one too many.
-pub async fn other_with_serial_number(
+/// The other PBX that has this serial number, if there is one.
+async fn other_with_serial_number(
     db: &mut SqliteConnection,
     pbx: &str,
     sn: &str,
@@ -121,7 +130,25 @@ pub async fn other_with_serial_number(
         .context("looking up a serial number")
 }
 
+/// One device configured, or formerly known, as two PBXs: two sessions on it would be one too many.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "pbx `{pbx}` has serial number {sn}, which pbx `{other}` has too: they are one device; remove one of the two, or give \
+     this one its former id"
+)]
+pub struct SameDevice {
+    /// The PBX at work.
+    pub pbx: String,
+    /// The one that has the number already.
+    pub other: String,
+    /// The serial number.
+    pub sn: String,
+}
+
 /// Learns the serial number of a PBX and returns the one before, if it was another.
+///
+/// # Errors
+/// [`SameDevice`] if another PBX has it.
 pub async fn learn_serial_number(
     tx: &mut SqliteConnection,
     pbx: &str,
@@ -131,6 +158,9 @@ pub async fn learn_serial_number(
         sqlx::query_scalar("select sn from pbx where id = ?").bind(pbx).fetch_one(&mut *tx).await?;
     if before.as_deref() == Some(sn) {
         return Ok(None);
+    }
+    if let Some(other) = other_with_serial_number(tx, pbx, sn).await? {
+        return Err(SameDevice { pbx: pbx.to_owned(), other, sn: sn.to_owned() }.into());
     }
     sqlx::query("update pbx set sn = ? where id = ?").bind(sn).bind(pbx).execute(&mut *tx).await?;
     if before.is_none() {

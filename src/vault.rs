@@ -97,7 +97,7 @@ impl Vault {
 async fn open_archive(config: &Config, state: &State) -> anyhow::Result<Archive> {
     let mut presence = Vec::new();
     for pbx in &config.pbx {
-        let has_rows = catalog::has_files(&mut *state.db.read().await?, &pbx.id).await?;
+        let has_rows = fleet::is_known(&mut *state.db.read().await?, &pbx.id).await?;
         presence.push(PbxPresence { id: &pbx.id, has_rows });
     }
     let opening = Opening {

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::PbxConfig;
 use crate::db::DatabaseFailed;
 use crate::findings::{self, Finding, FindingKind};
-use crate::fleet;
+use crate::fleet::{self, SameDevice};
 use crate::pbx::{DeviceInfo, PbxClient};
 use crate::queue::{self, DayRange};
 use crate::sweep::{SweepReport, Sweeper, sweep_range};
@@ -63,7 +63,7 @@ impl Site {
         let fingerprint = vault.state.fingerprint(pbx);
         Ok(Self {
             client: PbxClient::new(pbx)?,
-            access: Arc::new(Access::new(pbx, vault.state.db.clone(), fingerprint)),
+            access: Arc::new(Access::new(pbx, vault.state.db.clone(), fingerprint, stop.clone())),
             pbx: pbx.clone(),
             downloads,
             progress: Arc::default(),
@@ -150,29 +150,31 @@ impl Site {
     }
 
     async fn learn(&self, vault: &Vault, sn: &str) -> anyhow::Result<()> {
-        let db = &vault.state.db;
-        if let Some(other) = fleet::other_with_serial_number(&mut *db.read().await?, self.id(), sn).await? {
-            let message = format!(
-                "pbx `{}` has serial number {sn}, which pbx `{other}` has too: they are one device; remove one of the two, \
-                 or give this one its former id",
-                self.id()
-            );
-            self.access.refuse(Trouble { reason: "same_device".into(), message }).await;
-            return Ok(());
-        }
-        let (id, sn, now) = (self.id().to_owned(), sn.to_owned(), clock::now());
-        db.write(move |tx| {
-            Box::pin(async move {
-                if let Some(before) = fleet::learn_serial_number(tx, &id, &sn).await? {
-                    let detail =
-                        format!("the device says serial number {sn}, it was {before}: was it replaced?");
-                    let finding = Finding { kind: FindingKind::SerialNumberChanged, subject: sn, detail };
-                    findings::record(tx, &id, &finding, now).await?;
-                }
-                Ok(())
+        let (id, learnt, now) = (self.id().to_owned(), sn.to_owned(), clock::now());
+        let outcome = vault
+            .state
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    if let Some(before) = fleet::learn_serial_number(tx, &id, &learnt).await? {
+                        let detail = format!(
+                            "the device says serial number {learnt}, it was {before}: was it replaced?"
+                        );
+                        let kind = FindingKind::SerialNumberChanged;
+                        findings::record(tx, &id, &Finding { kind, subject: learnt, detail }, now).await?;
+                    }
+                    Ok(())
+                })
             })
-        })
-        .await
+            .await;
+        match outcome {
+            Err(error) if error.is::<SameDevice>() => {
+                let trouble = Trouble { reason: "same_device".into(), message: error.to_string() };
+                self.access.refuse(trouble).await;
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     async fn work(
@@ -285,6 +287,8 @@ fn own_trouble(error: &anyhow::Error) -> Trouble {
         "archive"
     } else if error.downcast_ref::<RangeError>().is_some() {
         "usage"
+    } else if error.downcast_ref::<SameDevice>().is_some() {
+        "same_device"
     } else {
         "cdr_file"
     };

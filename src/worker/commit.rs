@@ -87,6 +87,7 @@ async fn commit_file(
     }
     queue::settle(tx, job, run_id).await?;
     calls::reopen(tx, &job.pbx, job.day).await?;
+    findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
     fleet::note_delivery(tx, &job.pbx, now).await
 }
 

@@ -139,8 +139,9 @@ impl Worker {
         place: &Destination,
         talk_s: Option<u64>,
     ) -> Result<Arrived, Failure> {
-        let _turn = self.downloads.acquire().await.map_err(|_| Failure::Interrupted)?;
+        // The PBX's own slot first: one that waits for a slow PBX must not take a turn from the others.
         let mut slot = self.client.slot().await;
+        let _turn = self.downloads.acquire().await.map_err(|_| Failure::Interrupted)?;
         let incoming = self.prepare(place).await?;
         self.progress.note_ticket();
         let ticket = slot.ticket(&job.name).await?;
