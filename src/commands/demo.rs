@@ -121,13 +121,15 @@ fn tell_faults(simulator: &Simulator) {
     let counters = simulator.counters();
     let faults: Vec<String> =
         counters.faults.iter().map(|(fault, count)| format!("{count} {fault}")).collect();
+    let faults = if faults.is_empty() { "nothing".to_owned() } else { faults.join(", ") };
+    println!("\nThe PBX's own account:");
+    println!("  {:>5} connections at most at one time (it allows 2)", counters.connections_peak);
+    println!("  {:>5} logins", counters.logins_ok);
     println!(
-        "\nThe PBX's own account: {} connections at most at one time, {} tickets issued, none used twice: {}.",
-        counters.connections_peak,
-        counters.tickets_issued,
-        counters.tickets_reused == 0
+        "  {:>5} downloads begun, {} tickets used twice",
+        counters.downloads_started, counters.tickets_reused
     );
-    println!("What it did to us: {}.", if faults.is_empty() { "nothing".into() } else { faults.join(", ") });
+    println!("  what it did to us: {faults}");
 }
 
 /// Hashes every archived file again and compares with what the PBX holds; returns one file to listen to.
