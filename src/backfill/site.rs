@@ -189,8 +189,11 @@ impl Site {
             *known = Some(days);
         }
         let before = queue::counts(&mut *db.read().await?, self.id(), days).await?;
-        let id = self.id().to_owned();
-        db.write(move |tx| Box::pin(async move { queue::make_due(tx, &id, days).await })).await?;
+        // A retry has chosen already; a backfill asks for all of its range at once.
+        if !request.queue_only {
+            let id = self.id().to_owned();
+            db.write(move |tx| Box::pin(async move { queue::make_due(tx, &id, days).await })).await?;
+        }
         let owed_before = before.pending + before.missing - before.missing_final;
         self.owed.store(owed_before, Relaxed);
 
