@@ -51,9 +51,14 @@ create table days (
     primary key (pbx, day)
 ) strict, without rowid;
 
+-- One look at a PBX's CDR: a day over the API, or a file.
 create table readings (
     id integer primary key,
     pbx text not null references pbx (id),
     source text not null,
-    read_at_ms integer not null
+    read_at_ms integer not null,
+    -- Whether it came to its end.
+    whole integer not null default 0 check (whole in (0, 1))
 ) strict;
+
+create index readings_by_source on readings (pbx, source) where whole = 1;

@@ -16,11 +16,17 @@ use crate::clock;
 use crate::config::PbxConfig;
 use crate::db::Db;
 use crate::fleet::{self, Remembered};
-use crate::pbx::{PbxError, Policy};
+use crate::pbx::{PbxError, Policy, Reason};
 
 /// The first wait after a PBX was found down; doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(15);
+/// Requests in a row without an answer, over whatever recordings, that are the PBX's failure and not theirs.
+const SILENCES_MAX: u32 = 8;
+/// Logins that are tried while the PBX answers them with an error number that may mean a refusal.
+const REFUSALS_MAX: u32 = 2;
+/// How long a device's lock-out lasts (`yeastar-api.md` §3.2).
+const LOCKOUT: Duration = Duration::from_secs(600);
 
 /// Why a PBX was given up for this command.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -48,6 +54,8 @@ pub struct Access {
 struct Outage {
     since: Option<Instant>,
     failures: u32,
+    /// Requests in a row that were not answered at all.
+    silences: u32,
     trouble: Option<Trouble>,
     /// Whether the database says that the PBX works.
     noted_working: bool,
@@ -80,7 +88,8 @@ impl Access {
         }
         let until = remembered.paused_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         // A wait longer than any lock-out was set by a clock that has since been put back.
-        let longest = jiff::SignedDuration::try_from(self.lockout_wait).unwrap_or(jiff::SignedDuration::MAX);
+        let longest = jiff::SignedDuration::try_from(self.lockout_wait.max(LOCKOUT))
+            .unwrap_or(jiff::SignedDuration::MAX);
         if let Some(until) = until.filter(|until| *until > now && until.duration_since(now) <= longest) {
             let message = format!(
                 "pbx `{0}` locked out this address; nothing is asked of it before {until} (in {1} s), or until \
@@ -107,9 +116,13 @@ impl Access {
         self.give_up(trouble).await;
     }
 
-    /// Notes that the PBX answered as it should.
+    /// Notes that the PBX answered as it should. A download that was in flight when the PBX was given up changes nothing.
     pub async fn worked(&self) -> anyhow::Result<()> {
         let mut outage = self.outage.lock().await;
+        if outage.trouble.is_some() {
+            return Ok(());
+        }
+        outage.silences = 0;
         if outage.since.take().is_some() {
             info!(pbx = %self.pbx, "Pbx `{}` answers again", self.pbx);
         }
@@ -121,15 +134,41 @@ impl Access {
         Ok(())
     }
 
+    /// Reacts to an error of one recording or one part of the CDR: a PBX that answers nothing at all is down.
+    pub async fn troubled(&self, error: &PbxError) -> anyhow::Result<()> {
+        match (error.policy(), error.reason()) {
+            (Policy::NotThere | Policy::NewTicket | Policy::LogIn | Policy::Empty, _) => self.worked().await,
+            (_, Reason::Timeout) => {
+                let mut outage = self.outage.lock().await;
+                outage.silences += 1;
+                let is_down = outage.silences >= SILENCES_MAX;
+                drop(outage);
+                if is_down { self.wait_or_give_up(error, true).await } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reacts to an error that concerns the PBX: waits and returns for another try, or gives the PBX up.
     pub async fn failed(&self, error: &PbxError) -> anyhow::Result<()> {
+        self.wait_or_give_up(error, error.policy() == Policy::PausePbx).await
+    }
+
+    async fn wait_or_give_up(&self, error: &PbxError, may_pass: bool) -> anyhow::Result<()> {
         let wait = {
             let mut outage = self.outage.lock().await;
             outage.noted_working = false;
             let since = *outage.since.get_or_insert_with(Instant::now);
             outage.failures += 1;
             let wait = FIRST_WAIT.saturating_mul(1 << outage.failures.min(6)).min(WAIT_MAX);
-            (error.policy() == Policy::PausePbx && since.elapsed() + wait <= self.patience).then_some(wait)
+            // An unknown answer to a login may be a refusal: five of those would lock us out.
+            let refusals = matches!(error.reason(), Reason::Errno(_)) && outage.failures >= REFUSALS_MAX;
+            let waits = may_pass && !refusals && since.elapsed() + wait <= self.patience;
+            if !waits {
+                let trouble = Trouble { reason: error.reason().to_string(), message: error.to_string() };
+                outage.trouble.get_or_insert(trouble);
+            }
+            waits.then_some(wait)
         };
         match wait {
             Some(wait) => {
@@ -164,7 +203,7 @@ impl Access {
                 })
             })
             .await?;
-        self.give_up(trouble).await;
+        self.given_up.cancel();
         Ok(())
     }
 

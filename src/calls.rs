@@ -25,7 +25,7 @@ pub struct NewCall {
     /// The offset that the configured zone has at that time.
     pub zone_offset_s: Option<i32>,
     /// Talk time.
-    pub talk_s: Option<u64>,
+    pub talk_s: Option<i64>,
     /// Whether somebody talked.
     pub answered: bool,
     /// The row as JSON, pincode blanked.
@@ -105,7 +105,7 @@ async fn insert(
     .bind(call.utc_offset_s)
     .bind(call.offset_source)
     .bind(call.zone_offset_s)
-    .bind(call.talk_s.map(i64::try_from).transpose()?)
+    .bind(call.talk_s)
     .bind(call.answered)
     .bind(&call.row)
     .bind(call.recording_id)
@@ -156,7 +156,7 @@ async fn replace_version(
          where id = ?",
     )
     .bind(&call.version.as_bytes()[..])
-    .bind(call.talk_s.map(i64::try_from).transpose()?)
+    .bind(call.talk_s)
     .bind(call.answered)
     .bind(&call.row)
     .bind(reading)
@@ -177,45 +177,78 @@ pub struct DayRead {
     pub settled: bool,
 }
 
-/// Ends the reading of a whole day.
+/// What a reading did to one day.
+#[derive(Debug, Clone, Copy)]
+pub struct DayReading {
+    /// Its row in `readings`.
+    pub reading: i64,
+    /// Rows that were new or changed.
+    pub added: u64,
+    /// Whether it was a reading of all of the day, and not one of a file that counted before.
+    pub whole: bool,
+    /// Whether it was late enough after the day's end to settle it.
+    pub late: bool,
+}
+
+/// Ends a reading of one day.
 ///
-/// The day settles when this reading added nothing to an earlier one and was late enough (`late`): calls are filed
-/// under their start but appear at their end. A day that gained rows is open again.
+/// The day settles when a whole reading that was late enough added nothing to an earlier whole one: calls are filed under
+/// their start but appear at their end. A day that gained rows is open again.
 pub async fn close_reading(
     tx: &mut SqliteConnection,
     pbx: &str,
     day: Date,
-    reading: i64,
-    added: u64,
-    late: bool,
+    of_day: DayReading,
     now: Timestamp,
 ) -> anyhow::Result<DayRead> {
     let absent_rows =
         sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ? and reading <> ?")
             .bind(pbx)
             .bind(day.to_string())
-            .bind(reading)
+            .bind(of_day.reading)
             .fetch_one(&mut *tx)
             .await
             .context("counting the rows of a day")?;
     let state: String = sqlx::query_scalar(
-        "insert into days (pbx, day, readings, last_read_at_ms) values (?1, ?2, 1, ?3)
+        "insert into days (pbx, day, readings, last_read_at_ms) values (?1, ?2, ?6, ?3)
          on conflict (pbx, day) do update set
-             readings = readings + 1, last_read_at_ms = excluded.last_read_at_ms,
-             revision = revision + (state = 'open' and ?4),
-             settled_at_ms = case when ?5 then null when state = 'open' and ?4 then ?3 else settled_at_ms end,
-             state = case when ?5 then 'open' when ?4 then 'settled' else state end
+             readings = readings + ?6, last_read_at_ms = excluded.last_read_at_ms,
+             revision = revision + (state = 'open' and ?4 and readings > 0),
+             settled_at_ms = case when ?5 then null when state = 'open' and ?4 and readings > 0 then ?3
+                                  else settled_at_ms end,
+             state = case when ?5 then 'open' when ?4 and readings > 0 then 'settled' else state end
          returning state",
     )
     .bind(pbx)
     .bind(day.to_string())
     .bind(now.as_millisecond())
-    .bind(late && added == 0)
-    .bind(added > 0)
+    .bind(of_day.whole && of_day.late && of_day.added == 0)
+    .bind(of_day.added > 0)
+    .bind(i64::from(of_day.whole))
     .fetch_one(tx)
     .await
     .context("closing the reading of a day")?;
     Ok(DayRead { absent_rows, settled: state == "settled" })
+}
+
+/// Whether an earlier reading had this very source: a file that has not changed since.
+pub async fn was_read(db: &mut SqliteConnection, pbx: &str, source: &str) -> anyhow::Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from readings where pbx = ? and source = ? and whole = 1)")
+        .bind(pbx)
+        .bind(source)
+        .fetch_one(db)
+        .await
+        .context("looking for an earlier reading")
+}
+
+/// Notes that a reading came to its end.
+pub async fn end_reading(tx: &mut SqliteConnection, reading: i64) -> anyhow::Result<()> {
+    sqlx::query("update readings set whole = 1 where id = ?")
+        .bind(reading)
+        .execute(tx)
+        .await
+        .context("ending a reading")?;
+    Ok(())
 }
 
 /// Opens a settled day again: something in it changed.

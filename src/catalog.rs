@@ -67,27 +67,14 @@ pub fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The first content kept of a recording: what a second fetch is compared with.
-pub async fn first_content(
-    db: &mut SqliteConnection,
-    recording_id: i64,
-) -> anyhow::Result<Option<(String, Digest)>> {
-    let row: Option<(String, Vec<u8>)> =
-        sqlx::query_as("select path, sha256 from archived_files where recording_id = ? order by id limit 1")
-            .bind(recording_id)
-            .fetch_optional(db)
-            .await
-            .context("looking up an archived file")?;
-    row.map(|(path, sha256)| Ok((path, Digest::try_from(&sha256[..])?))).transpose()
-}
-
-/// Whether the catalog names `path`: a file there that it does not name is an orphan of a crash.
-pub async fn names(db: &mut SqliteConnection, path: &str) -> anyhow::Result<bool> {
-    sqlx::query_scalar("select exists (select 1 from archived_files where path = ?)")
+/// The hash that the catalog has of `path`; `None` if it does not name it: a file there is an orphan of a crash.
+pub async fn sha256_of(db: &mut SqliteConnection, path: &str) -> anyhow::Result<Option<Digest>> {
+    let sha256: Option<Vec<u8>> = sqlx::query_scalar("select sha256 from archived_files where path = ?")
         .bind(path)
-        .fetch_one(db)
+        .fetch_optional(db)
         .await
-        .context("looking up a path in the catalog")
+        .context("looking up a path in the catalog")?;
+    Ok(sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?)
 }
 
 /// Records a `calls-<n>.jsonl` that is durable on disk, and marks the folder's sums as behind.

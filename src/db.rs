@@ -6,6 +6,7 @@
 //! after COMMIT, never before.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -34,15 +35,22 @@ pub fn database_file(state: &Path) -> PathBuf {
 /// The database cannot go on: a commit or an I/O operation failed. The process must start again.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
-    "database: {0}; nothing that was acknowledged is lost: free space or mend the disk, then start again"
+    "the database of [state] cannot be written ({cause}): free space or mend the disk, then start again; nothing that was \
+     archived is lost"
 )]
-pub struct DatabaseFailed(String);
+pub struct DatabaseFailed {
+    cause: String,
+    /// Whether it is for lack of space: the operator can mend that.
+    pub disk_full: bool,
+}
 
 /// The open database.
 #[derive(Debug, Clone)]
 pub struct Db {
     writer: mpsc::Sender<Unit>,
     readers: SqlitePool,
+    /// Why the writer stopped: everybody who comes later is told the cause, not the consequence.
+    failure: Arc<OnceLock<DatabaseFailed>>,
 }
 
 type Unit = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Done> + Send>;
@@ -67,12 +75,11 @@ impl Db {
             .await
             .with_context(|| format!("opening the database {}", file.display()))?;
         check_settings(&mut writer).await?;
-        sqlx::migrate!().run(&mut writer).await.with_context(|| {
-            format!("{} was written by another version of callvault; use that or a newer one", file.display())
-        })?;
+        migrate(&mut writer, &file).await?;
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
-        tokio::spawn(write_units(writer, receiver));
-        Ok(Self { writer: sender, readers: readers(&file).await? })
+        let failure = Arc::new(OnceLock::new());
+        tokio::spawn(write_units(writer, receiver, failure.clone()));
+        Ok(Self { writer: sender, readers: readers(&file).await?, failure })
     }
 
     /// Runs `work` as one unit: all of it is durable when this returns `Ok`, none of it after an error.
@@ -84,9 +91,18 @@ impl Db {
         let (answer, answered) = oneshot::channel();
         let unit: Unit = Box::new(move |connection| Box::pin(run_unit(work(connection), answer)));
         if self.writer.send(unit).await.is_err() {
-            bail!(DatabaseFailed("the writer has stopped".into()));
+            bail!(self.cause());
         }
-        answered.await.unwrap_or_else(|_| Err(DatabaseFailed("the writer has stopped".into()).into()))
+        match answered.await {
+            Ok(Err(_)) if self.failure.get().is_some() => Err(self.cause().into()),
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.cause().into()),
+        }
+    }
+
+    fn cause(&self) -> DatabaseFailed {
+        let unknown = || DatabaseFailed { cause: "its writer has stopped".into(), disk_full: false };
+        self.failure.get().cloned().unwrap_or_else(unknown)
     }
 
     /// A connection to read with. What it reads may be older than the last write by a moment.
@@ -102,6 +118,18 @@ pub async fn open_read_only(state: &Path) -> anyhow::Result<Option<SqlitePool>> 
         return Ok(None);
     }
     readers(&file).await.map(Some)
+}
+
+async fn migrate(writer: &mut SqliteConnection, file: &Path) -> anyhow::Result<()> {
+    use sqlx::migrate::MigrateError;
+    match sqlx::migrate!().run(writer).await {
+        Ok(()) => Ok(()),
+        Err(error @ (MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_))) => Err(error)
+            .with_context(|| {
+                format!("{} was written by another version of callvault; use that", file.display())
+            }),
+        Err(error) => Err(error).with_context(|| format!("preparing the database {}", file.display())),
+    }
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {
@@ -164,19 +192,26 @@ fn broken(error: &anyhow::Error) -> Option<DatabaseFailed> {
     let Some(sqlx::Error::Database(database)) = error.downcast_ref::<sqlx::Error>() else { return None };
     let primary = database.code()?.parse::<u32>().ok()? & 0xff;
     // SQLITE_READONLY, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB: https://sqlite.org/rescode.html
-    matches!(primary, 8 | 10 | 11 | 13 | 26).then(|| DatabaseFailed(database.message().to_owned()))
+    matches!(primary, 8 | 10 | 11 | 13 | 26)
+        .then(|| DatabaseFailed { cause: database.message().to_owned(), disk_full: primary == 13 })
 }
 
 /// The writer: the only task that changes the database. Ends when all senders are gone, or with the first failure.
-async fn write_units(mut connection: SqliteConnection, mut units: mpsc::Receiver<Unit>) {
+async fn write_units(
+    mut connection: SqliteConnection,
+    mut units: mpsc::Receiver<Unit>,
+    failure: Arc<OnceLock<DatabaseFailed>>,
+) {
     while let Some(first) = units.recv().await {
         let mut answers = Vec::new();
         let outcome = write_together(&mut connection, first, &mut units, &mut answers).await;
-        let failed = outcome.is_err();
+        if let Err(error) = &outcome {
+            failure.get_or_init(|| error.clone());
+        }
         for answer in answers {
             answer(outcome.clone());
         }
-        if failed {
+        if outcome.is_err() {
             return;
         }
     }
@@ -215,6 +250,10 @@ async fn write_together(
 async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), DatabaseFailed> {
     match sqlx::query(statement).execute(connection).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(DatabaseFailed(format!("{statement}: {error}"))),
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            let unknown = || DatabaseFailed { cause: format!("{statement}: {error}"), disk_full: false };
+            Err(broken(&error).unwrap_or_else(unknown))
+        }
     }
 }

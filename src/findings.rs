@@ -11,6 +11,8 @@ use sqlx::SqliteConnection;
 pub enum FindingKind {
     /// A CDR row that could not be read.
     BadRow,
+    /// A CDR file that could not be read at all.
+    BadFile,
     /// A reading of a day held fewer rows than are known of it.
     CdrShrank,
     /// The PBX's own offset from UTC and the configured time zone disagree.
@@ -32,6 +34,7 @@ impl FindingKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadRow => "bad_row",
+            Self::BadFile => "bad_file",
             Self::CdrShrank => "cdr_shrank",
             Self::OffsetDisagrees => "offset_disagrees",
             Self::SerialNumberChanged => "serial_number_changed",

@@ -160,7 +160,8 @@ pub async fn learn_serial_number(
         return Ok(None);
     }
     if let Some(other) = other_with_serial_number(tx, pbx, sn).await? {
-        return Err(SameDevice { pbx: pbx.to_owned(), other, sn: sn.to_owned() }.into());
+        let sn = crate::recording::printable(sn.as_bytes());
+        return Err(SameDevice { pbx: pbx.to_owned(), other, sn }.into());
     }
     sqlx::query("update pbx set sn = ? where id = ?").bind(sn).bind(pbx).execute(&mut *tx).await?;
     if before.is_none() {

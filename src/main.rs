@@ -102,7 +102,7 @@ async fn main() -> ExitCode {
     match cli.command {
         Command::Demo { dir, keep } => commands::demo::run(&dir, keep).await,
         Command::Backfill { pbx, from, to, cdr, dry_run, json } => {
-            let request = Request { pbx, from, to, cdr, dry_run, queue_only: false };
+            let request = Request { pbx, from, to, cdr, dry_run, queue_only: None };
             commands::backfill::run(&cli.config, request, json).await
         }
         Command::Status { json } => commands::status::run(&cli.config, json).await,

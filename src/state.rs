@@ -116,8 +116,10 @@ fn lock(directory: &Path) -> Result<File, StateError> {
 /// Reads the key, or makes one. A torn one (a crash while it was first written) is made anew: nothing depended on it.
 fn key(path: &Path) -> anyhow::Result<[u8; 32]> {
     let mut bytes = Vec::new();
-    if let Ok(mut file) = File::open(path) {
-        file.read_to_end(&mut bytes).map_err(unusable(path))?;
+    match File::open(path) {
+        Ok(mut file) => file.read_to_end(&mut bytes).map(drop).map_err(unusable(path))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(unusable(path)(error).into()),
     }
     if let Ok(key) = bytes.try_into() {
         return Ok(key);

@@ -41,14 +41,19 @@ impl Vault {
         Ok(vault)
     }
 
+    /// Cleans up before it lets go of the claims, for they tell where to clean.
     async fn recover(&self) -> anyhow::Result<()> {
         let now = clock::now();
         let db = &self.state.db;
-        let paths = db.write(move |tx| Box::pin(async move { queue::recover(tx, now).await })).await?;
-        if !paths.is_empty() {
-            info!("The last run ended while it worked on {} recordings; they are queued again", paths.len());
+        let claimed = queue::claimed_paths(&mut *db.read().await?).await?;
+        if !claimed.is_empty() {
+            info!(
+                "The last run ended while it worked on {} recordings; they are queued again",
+                claimed.len()
+            );
         }
-        self.remove_temporaries(&paths).await?;
+        self.remove_temporaries(&claimed).await?;
+        db.write(move |tx| Box::pin(async move { queue::recover(tx, now).await })).await?;
         sweep::apply_rules(&self.config, db).await?;
         for pbx in &self.config.pbx {
             self.redrive_after_change(pbx).await?;
@@ -57,16 +62,27 @@ impl Vault {
         Ok(())
     }
 
-    /// Only folders that somebody was writing to can hold temporaries: those of claims, and those whose sums lag.
+    /// Only folders that somebody was writing to can hold temporaries: those of claims, those whose sums lag, and those
+    /// whose call lists lag. On a filesystem with unnamed temporaries only `SHA256SUMS` ever has a named one.
     async fn remove_temporaries(&self, claimed: &[String]) -> anyhow::Result<()> {
-        let behind = catalog::folders_behind(&mut *self.state.db.read().await?).await?;
-        let folders: BTreeSet<&str> = claimed
+        let mut connection = self.state.db.read().await?;
+        let behind = catalog::folders_behind(&mut connection).await?;
+        let mut folders: BTreeSet<String> = claimed
             .iter()
-            .map(|path| catalog::folder_of(path))
-            .chain(behind.iter().map(|behind| &*behind.folder))
+            .map(|path| catalog::folder_of(path).to_owned())
+            .chain(behind.into_iter().map(|behind| behind.folder))
             .collect();
+        if !self.archive.abilities().unnamed_temporaries {
+            for pbx in &self.config.pbx {
+                folders.extend(seal::folders_with_unwritten_calls(&mut connection, &pbx.id).await?);
+            }
+        }
         for folder in folders {
-            self.archive.remove_temporaries(&Folder::parse(folder)?)?;
+            let folder = Folder::parse(&folder)?;
+            // What was removed from the configuration is left alone.
+            if self.archive.serves(&folder) {
+                self.archive.remove_temporaries(&folder)?;
+            }
         }
         Ok(())
     }

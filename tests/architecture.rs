@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("exclusion", &["cdr", "config", "recording"]),
     ("pbx", &["config", "digest", "recording"]),
     ("db", &[]),
-    ("fleet", &["digest", "queue"]),
+    ("fleet", &["digest", "queue", "recording"]),
     ("calls", &["digest", "queue"]),
     ("queue", &["config", "digest", "recording", "salt"]),
     ("ledger", &["digest", "recording", "salt"]),

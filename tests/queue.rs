@@ -143,8 +143,9 @@ async fn what_costs_no_attempt_leaves_no_trace() {
 async fn a_claim_of_a_dead_run_is_released_and_cannot_be_settled_by_it() {
     let desk = Desk::with(1).await;
     let job = desk.claim("run", at(0)).await.unwrap();
-    let paths = desk.db.write(|tx| Box::pin(async move { queue::recover(tx, at(1)).await })).await.unwrap();
+    let paths = queue::claimed_paths(&mut desk.db.read().await.unwrap()).await.unwrap();
     assert_eq!(paths, ["hq/2026/01/01/0.wav"]);
+    desk.db.write(|tx| Box::pin(async move { queue::recover(tx, at(1)).await })).await.unwrap();
     desk.put_back(&job, retry("reset", at(30))).await.unwrap_err();
     assert_eq!(desk.claim("next run", at(1)).await.unwrap().attempts, 0);
 }
@@ -162,7 +163,7 @@ async fn a_wait_that_a_wrong_clock_set_ends_at_the_next_start() {
 async fn stuck_and_missing_are_shown_never_dropped_and_come_back_by_hand() {
     let desk = Desk::with(3).await;
     let [stuck, gone] = [desk.claim("run", at(0)).await.unwrap(), desk.claim("run", at(0)).await.unwrap()];
-    desk.put_back(&stuck, PutBack::Stuck { reason: "html_body".into() }).await.unwrap();
+    desk.put_back(&stuck, PutBack::Stuck { reason: "html_body".into(), misfit: None }).await.unwrap();
     let absence = Absence { since: at(0), asked_at: at(0), answers: 6 };
     let missing = PutBack::Absent {
         state: RecordingState::Missing,

@@ -1,5 +1,6 @@
 //! Proof that a recording is durable, and how a file left by an earlier run becomes one.
 
+use std::fs::File;
 use std::io::Read;
 
 use super::directory::{Directory, Entry, hash, settle_on_disk};
@@ -98,6 +99,20 @@ impl SidecarEntry {
 }
 
 impl Archive {
+    /// The audio at `place` if it has no sidecar, opened at its start: the caller judges it, then adds one.
+    pub fn audio_without_sidecar(&self, place: &Destination) -> Result<Option<File>, ArchiveError> {
+        Ok(self.orphan(place)?.map(|(_, audio)| audio))
+    }
+
+    pub(super) fn orphan(&self, place: &Destination) -> Result<Option<(Directory, File)>, ArchiveError> {
+        let Some(directory) = self.folder(place.folder())? else { return Ok(None) };
+        let Entry::File(audio) = directory.entry(place.file_name())? else { return Ok(None) };
+        match SidecarEntry::examine(&directory, &place.sidecar_name())? {
+            SidecarEntry::Vacant => Ok(Some((directory, audio))),
+            SidecarEntry::Valid(_) | SidecarEntry::Invalid => Ok(None),
+        }
+    }
+
     /// Takes what an earlier run left at `place` for this recording, so that the PBX need not be asked again.
     ///
     /// There is something to take if audio and sidecar are there, the audio, read again from the disk, hashes to

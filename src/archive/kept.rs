@@ -8,7 +8,7 @@ use super::directory::{Directory, Entry, hash, settle_on_disk};
 use super::durable::{Published, publish};
 use super::incoming::Received;
 use super::quarantine::Quarantined;
-use super::sidecar::Sidecar;
+use super::sidecar::{FileFacts, Sidecar};
 use super::temporary::{Synced, Temporary};
 use super::{Archive, ArchiveError, ArchivedFile, Destination};
 use crate::digest::Digest;
@@ -164,7 +164,9 @@ impl Archive {
         let stored = match adopted {
             Some(stored) => stored,
             None => {
-                let (file, stored) = self.write_sidecar(place, directory, arrival)?;
+                let sidecar = arrival.sidecar.clone();
+                let content = (arrival.size_bytes, arrival.sha256);
+                let (file, stored) = self.write_sidecar(place, directory, sidecar, content)?;
                 written = Some(file);
                 stored
             }
@@ -181,17 +183,34 @@ impl Archive {
         }
     }
 
+    /// Gives audio that stands at `place` without a sidecar the one that it lacks: a run died between the two.
+    ///
+    /// On return both and their names are on disk. `None` if there is no such audio, or a sidecar after all.
+    pub fn add_sidecar(
+        &self,
+        place: &Destination,
+        sidecar: Sidecar,
+    ) -> Result<Option<ArchivedFile>, ArchiveError> {
+        let Some((directory, audio)) = self.orphan(place)? else { return Ok(None) };
+        let path = directory.file_path(place.file_name());
+        settle_on_disk(&audio, &path)?;
+        let (size_bytes, sha256) = hash(&audio, &path)?;
+        let (mut file, stored) = self.write_sidecar(place, &directory, sidecar, (size_bytes, sha256))?;
+        match publish(&directory, self.ways(), &mut [(&mut file, &*place.sidecar_name())])? {
+            Published::New => Ok(Some(ArchivedFile::new(place, size_bytes, sha256, stored))),
+            Published::Exists(name) => Err(ArchiveError::Occupied { path: directory.file_path(&name) }),
+        }
+    }
+
     /// Writes the sidecar for this place to a temporary, durably.
     fn write_sidecar(
         &self,
         place: &Destination,
         directory: &Directory,
-        arrival: &Arrival,
+        mut sidecar: Sidecar,
+        (size_bytes, sha256): (u64, Digest),
     ) -> Result<(Synced, StoredSidecar), ArchiveError> {
-        let mut sidecar = arrival.sidecar.clone();
-        sidecar.file.path = place.path();
-        sidecar.file.size_bytes = arrival.size_bytes;
-        sidecar.file.sha256 = arrival.sha256;
+        sidecar.file = FileFacts { path: place.path(), size_bytes, sha256 };
         let bytes = sidecar.to_bytes();
         let mut temporary = Temporary::create(directory, self.ways())?;
         temporary.write(&bytes)?;

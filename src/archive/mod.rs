@@ -118,6 +118,11 @@ impl Archive {
         &self.archive_id
     }
 
+    /// Whether the folder belongs to a PBX that this archive was opened for.
+    pub fn serves(&self, folder: &Folder) -> bool {
+        self.pbxs.contains_key(folder.pbx())
+    }
+
     /// What this filesystem turned out to be able to do, so far.
     pub fn abilities(&self) -> Abilities {
         self.ways.get()

@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use jiff::civil::Date;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 pub use range::RangeError;
 pub use report::{BackfillReport, PbxReport};
 pub use site::{Phase, Site};
 
 use crate::config::PbxConfig;
+use crate::queue::DayRange;
 use crate::seal;
 use crate::vault::Vault;
 
@@ -38,8 +40,8 @@ pub struct Request {
     pub cdr: Vec<PathBuf>,
     /// Sweep and say what would be fetched; fetch nothing.
     pub dry_run: bool,
-    /// Do not sweep: work on what the queue holds already.
-    pub queue_only: bool,
+    /// Do not sweep: work on what the queue holds already for these days.
+    pub queue_only: Option<DayRange>,
 }
 
 /// A backfill that is ready to run: its sites can be watched.
@@ -48,7 +50,10 @@ pub struct Backfill<'a> {
     vault: &'a Vault,
     request: Request,
     sites: Vec<Arc<Site>>,
+    /// Cancelled by whoever asked for the backfill.
     stop: CancellationToken,
+    /// Cancelled with `stop`, and when nobody can go on.
+    halt: CancellationToken,
 }
 
 impl<'a> Backfill<'a> {
@@ -59,12 +64,13 @@ impl<'a> Backfill<'a> {
     pub fn new(vault: &'a Vault, request: Request, stop: CancellationToken) -> anyhow::Result<Self> {
         let chosen = chosen(vault, &request)?;
         range::check(&request, &chosen)?;
+        let halt = stop.child_token();
         let downloads = Arc::new(Semaphore::new(vault.config.queue.concurrency_total));
         let sites = chosen
             .into_iter()
-            .map(|pbx| Site::new(vault, pbx, downloads.clone(), stop.child_token()).map(Arc::new))
+            .map(|pbx| Site::new(vault, pbx, downloads.clone(), halt.child_token()).map(Arc::new))
             .collect::<anyhow::Result<_>>()?;
-        Ok(Self { vault, request, sites, stop })
+        Ok(Self { vault, request, sites, stop, halt })
     }
 
     /// The PBXs at work, for whoever shows their progress.
@@ -84,18 +90,19 @@ impl<'a> Backfill<'a> {
             sealing.cancel();
             outcomes
         };
-        let (outcomes, sealed) = tokio::join!(runs, self.seal_meanwhile(&sealing));
+        let (outcomes, ()) = tokio::join!(runs, self.seal_meanwhile(&sealing));
         let mut report = BackfillReport::default();
         for outcome in outcomes {
             let (id, of_pbx) = outcome?;
             report.add(id, of_pbx);
         }
-        sealed?;
-        if !self.request.dry_run {
-            self.seal().await?;
+        if !self.request.dry_run
+            && let Err(error) = self.seal().await
+        {
+            report.trouble.get_or_insert(site::own_trouble(error)?);
         }
         report.elapsed_s = began.elapsed().as_secs_f64();
-        report.interrupted = self.stop.is_cancelled() && report.trouble.is_none();
+        report.interrupted = self.stop.is_cancelled();
         Ok(report)
     }
 
@@ -103,18 +110,21 @@ impl<'a> Backfill<'a> {
         let report = site.run(self.vault, &self.request).await;
         if report.is_err() {
             // The database is broken: no other site can work either.
-            self.stop.cancel();
+            self.halt.cancel();
         }
         Ok((site.id().to_owned(), report?))
     }
 
-    async fn seal_meanwhile(&self, end: &CancellationToken) -> anyhow::Result<()> {
+    /// A failure is told now and tried again: the last sealing decides.
+    async fn seal_meanwhile(&self, end: &CancellationToken) {
         loop {
             tokio::select! {
-                () = end.cancelled() => return Ok(()),
+                () = end.cancelled() => return,
                 () = tokio::time::sleep(SUMS_EVERY) => {}
             }
-            seal::write_sums(&self.vault.state.db, &self.vault.archive).await?;
+            if let Err(error) = seal::write_sums(&self.vault.state.db, &self.vault.archive).await {
+                warn!("SHA256SUMS cannot be brought up to date: {error:#}");
+            }
         }
     }
 
@@ -130,13 +140,11 @@ impl<'a> Backfill<'a> {
     }
 }
 
+/// The PBXs asked for, each once however often it was named: two sessions on one PBX are one too many.
 fn chosen<'a>(vault: &'a Vault, request: &Request) -> Result<Vec<&'a PbxConfig>, RangeError> {
     let configured = &vault.config.pbx;
-    if request.pbx.is_empty() {
-        return Ok(configured.iter().collect());
+    if let Some(unknown) = request.pbx.iter().find(|id| !configured.iter().any(|pbx| pbx.id == **id)) {
+        return Err(RangeError::unknown_pbx(unknown, configured));
     }
-    let find = |id: &String| {
-        configured.iter().find(|pbx| pbx.id == *id).ok_or_else(|| RangeError::unknown_pbx(id, configured))
-    };
-    request.pbx.iter().map(find).collect()
+    Ok(configured.iter().filter(|pbx| request.pbx.is_empty() || request.pbx.contains(&pbx.id)).collect())
 }

@@ -33,6 +33,9 @@ pub enum RangeError {
         "--cdr needs --pbx with exactly one id, for {0} PBXs are configured and a CSV file does not say whose it is"
     )]
     WhoseCdr(usize),
+    /// A file that is not there.
+    #[error("--cdr {} is not a file: correct the path", .0.display())]
+    NoFile(std::path::PathBuf),
     /// A PBX that cannot tell its calls.
     #[error(
         "pbx `{0}` speaks API {1}, which cannot list its calls: export the CDR in its web interface and give the file \
@@ -62,7 +65,10 @@ pub(super) fn check(request: &Request, chosen: &[&PbxConfig]) -> Result<(), Rang
     if !request.cdr.is_empty() && chosen.len() != 1 {
         return Err(RangeError::WhoseCdr(chosen.len()));
     }
-    if request.cdr.is_empty() && !request.queue_only {
+    if let Some(file) = request.cdr.iter().find(|file| !file.is_file()) {
+        return Err(RangeError::NoFile(file.clone()));
+    }
+    if request.cdr.is_empty() && request.queue_only.is_none() {
         let mute = chosen.iter().find(|pbx| !pbx.cdr_api && pbx.cdr_folder.is_none());
         if let Some(pbx) = mute {
             return Err(RangeError::NoCdr(pbx.id.clone(), pbx.api_version.segment.clone()));
@@ -80,7 +86,10 @@ pub(super) fn days(
     device: Option<DateTime>,
     now: Timestamp,
 ) -> Result<DayRange, RangeError> {
-    if request.queue_only || (!request.cdr.is_empty() && request.from.is_none() && request.to.is_none()) {
+    if let Some(days) = request.queue_only {
+        return Ok(days);
+    }
+    if !request.cdr.is_empty() && request.from.is_none() && request.to.is_none() {
         return Ok(DayRange::ALL);
     }
     let zone = pbx.timezone.clone().unwrap_or(TimeZone::UTC);
@@ -136,7 +145,7 @@ mod tests {
         let backwards =
             Request { from: Some(date(2026, 2, 1)), to: Some(date(2026, 1, 1)), ..Request::default() };
         insta::assert_snapshot!(check(&backwards, &[]).unwrap_err(), @"--from 2026-02-01 lies after --to 2026-01-01: exchange them");
-        let unknown = RangeError::unknown_pbx("hg", &[pbx("hq"), pbx("branch")]);
-        insta::assert_snapshot!(unknown, @"no pbx `hg` is configured; did you mean `hq`?");
+        let unknown = RangeError::unknown_pbx("brnach", &[pbx("hq"), pbx("branch")]);
+        insta::assert_snapshot!(unknown, @"no pbx `brnach` is configured; did you mean `branch`?");
     }
 }

@@ -119,7 +119,7 @@ impl BackfillReport {
 
     /// The exit code, by the contract in `docs/` and `--help`: 130, 2, 4, 3 in that order, else 0.
     pub fn exit_code(&self, dry_run: bool) -> u8 {
-        let unread = |report: &PbxReport| report.error.is_some() || report.sweep.days_unread > 0;
+        let unread = |report: &PbxReport| report.error.is_some() || !report.sweep.is_complete();
         let owed = self.pbx.values().any(|report| report.owed() > 0);
         if self.interrupted {
             130

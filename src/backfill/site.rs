@@ -1,10 +1,12 @@
 //! One PBX at work: who it is, what it lists, what it delivers.
 
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use jiff::civil::Date;
+use jiff::SignedDuration;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::Offset;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -15,12 +17,12 @@ use crate::access::{Access, Trouble};
 use crate::archive::ArchiveError;
 use crate::clock;
 use crate::config::PbxConfig;
-use crate::db::DatabaseFailed;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
 use crate::pbx::{DeviceInfo, PbxClient};
 use crate::queue::{self, DayRange};
-use crate::sweep::{SweepReport, Sweeper, sweep_range};
+use crate::recording::printable;
+use crate::sweep::{CdrFileError, SweepReport, Sweeper, sweep_range};
 use crate::times::parse_systemtime;
 use crate::vault::Vault;
 use crate::worker::{Progress, Snapshot, Worker};
@@ -115,16 +117,32 @@ impl Site {
         self.access.check_remembered(&remembered, &source, clock::now()).await;
         let device = self.meet(vault).await?;
         let system_time = device.and_then(|device| parse_systemtime(device.system_time.as_deref()?));
+        let device_behind = self.device_behind(system_time, remembered.utc_offset_s);
         let days = range::days(request, &self.pbx, system_time.map(|(local, _)| local), clock::now());
         match days {
-            Ok(days) => self.work(vault, request, days, &mut report).await?,
-            Err(error) => report.own_trouble = Some(own_trouble(&error.into())),
+            Ok(days) => self.work(vault, request, days, device_behind, &mut report).await?,
+            Err(error) => report.own_trouble = Some(own_trouble(error.into())?),
         }
         self.enter(Phase::Done);
         report.error = self.access.trouble().await;
         report.bytes = self.progress.snapshot().bytes;
         report.elapsed_s = began.elapsed().as_secs_f64();
         Ok(report)
+    }
+
+    /// How far the device's clock is behind ours: a day settles by the earlier clock.
+    fn device_behind(
+        &self,
+        system_time: Option<(DateTime, Option<i32>)>,
+        learnt_offset_s: Option<i32>,
+    ) -> SignedDuration {
+        let now = clock::now();
+        let behind = system_time.and_then(|(local, told_s)| {
+            let configured_s = self.pbx.timezone.as_ref().map(|zone| zone.to_offset(now).seconds());
+            let offset = Offset::from_seconds(told_s.or(learnt_offset_s).or(configured_s)?).ok()?;
+            Some(now.duration_since(offset.to_timestamp(local).ok()?))
+        });
+        behind.unwrap_or_default().max(SignedDuration::ZERO)
     }
 
     /// Asks the PBX who it is, and learns its serial number. A PBX that cannot be reached is given up here.
@@ -157,11 +175,12 @@ impl Site {
             .write(move |tx| {
                 Box::pin(async move {
                     if let Some(before) = fleet::learn_serial_number(tx, &id, &learnt).await? {
+                        let shown = printable(learnt.as_bytes());
                         let detail = format!(
-                            "the device says serial number {learnt}, it was {before}: was it replaced?"
+                            "the device says serial number {shown}, it was {before}: was it replaced?"
                         );
                         let kind = FindingKind::SerialNumberChanged;
-                        findings::record(tx, &id, &Finding { kind, subject: learnt, detail }, now).await?;
+                        findings::record(tx, &id, &Finding { kind, subject: shown, detail }, now).await?;
                     }
                     Ok(())
                 })
@@ -182,6 +201,7 @@ impl Site {
         vault: &Vault,
         request: &Request,
         days: DayRange,
+        device_behind: SignedDuration,
         report: &mut PbxReport,
     ) -> anyhow::Result<()> {
         let db = &vault.state.db;
@@ -190,7 +210,7 @@ impl Site {
         }
         let before = queue::counts(&mut *db.read().await?, self.id(), days).await?;
         // A retry has chosen already; a backfill asks for all of its range at once.
-        if !request.queue_only {
+        if request.queue_only.is_none() && !request.dry_run && !self.access.given_up().is_cancelled() {
             let id = self.id().to_owned();
             db.write(move |tx| Box::pin(async move { queue::make_due(tx, &id, days).await })).await?;
         }
@@ -199,7 +219,7 @@ impl Site {
 
         let swept = CancellationToken::new();
         let sweep = async {
-            let outcome = self.sweep(vault, request, days, owed_before).await;
+            let outcome = self.sweep(vault, request, days, device_behind, owed_before).await;
             swept.cancel();
             self.enter(Phase::Downloading);
             outcome
@@ -217,10 +237,10 @@ impl Site {
         report.days = (days != DayRange::ALL).then(|| days.bounds());
         match sweep {
             Ok(found) => report.sweep = found,
-            Err(error) => report.own_trouble = Some(own_trouble(&passable(error)?)),
+            Err(error) => report.own_trouble = Some(own_trouble(error)?),
         }
         if let Err(error) = download {
-            report.own_trouble = Some(own_trouble(&passable(error)?));
+            report.own_trouble = Some(own_trouble(error)?);
         }
         Ok(())
     }
@@ -230,15 +250,17 @@ impl Site {
         vault: &Vault,
         request: &Request,
         days: DayRange,
+        device_behind: SignedDuration,
         owed_before: i64,
     ) -> anyhow::Result<SweepReport> {
         let mut report = SweepReport::default();
-        if request.queue_only || self.access.given_up().is_cancelled() {
+        if request.queue_only.is_some() {
             return Ok(report);
         }
         let db = &vault.state.db;
         let sweeper =
-            Sweeper::new(&vault.config, &self.pbx, &self.client, &self.access, db, self.stop.clone());
+            Sweeper::new(&vault.config, &self.pbx, &self.client, &self.access, db, self.stop.clone())
+                .with_device_behind(device_behind);
         let owe = |new: u64| self.owed.store(owed_before + i64::try_from(new).unwrap_or(i64::MAX), Relaxed);
         if request.cdr.is_empty() {
             report = sweep_range(&sweeper, days, |day, so_far| {
@@ -251,7 +273,12 @@ impl Site {
             report += sweeper.read_file(file).await?;
             owe(report.recordings_new);
         }
-        if report.days_unread == 0 && !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
+        let whole = request.cdr.is_empty() && request.from.is_none() && request.to.is_none();
+        if whole
+            && report.is_complete()
+            && !self.stop.is_cancelled()
+            && !self.access.given_up().is_cancelled()
+        {
             let (id, now) = (self.id().to_owned(), clock::now());
             db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &id, now).await })).await?;
         }
@@ -271,29 +298,25 @@ impl Site {
             access: self.access.clone(),
             downloads: self.downloads.clone(),
             progress: self.progress.clone(),
+            archive_failures: AtomicU32::new(0),
             swept,
             stop: self.stop.clone(),
         }
     }
 }
 
-/// Errors of the database end the command; others end this PBX's part of it.
-fn passable(error: anyhow::Error) -> anyhow::Result<anyhow::Error> {
-    match error.downcast_ref::<DatabaseFailed>() {
-        Some(_) => Err(error),
-        None => Ok(error),
-    }
-}
-
-fn own_trouble(error: &anyhow::Error) -> Trouble {
-    let reason = if error.downcast_ref::<ArchiveError>().is_some() {
+/// What an operator can mend of this machine's own trouble; all else is an internal error and ends the command.
+pub(super) fn own_trouble(error: anyhow::Error) -> anyhow::Result<Trouble> {
+    let reason = if error.is::<ArchiveError>() {
         "archive"
-    } else if error.downcast_ref::<RangeError>().is_some() {
+    } else if error.is::<RangeError>() {
         "usage"
-    } else if error.downcast_ref::<SameDevice>().is_some() {
+    } else if error.is::<SameDevice>() {
         "same_device"
-    } else {
+    } else if error.is::<CdrFileError>() {
         "cdr_file"
+    } else {
+        return Err(error);
     };
-    Trouble { reason: reason.into(), message: format!("{error:#}") }
+    Ok(Trouble { reason: reason.into(), message: format!("{error:#}") })
 }

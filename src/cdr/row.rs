@@ -59,9 +59,7 @@ impl CdrRow {
         let mut row = Self { line, ended_without_newline, ..Self::default() };
         for ((heading, column), field) in header.fields().zip(record) {
             let value = if column == Some(Column::PinCode) { &[][..] } else { field };
-            let heading =
-                column.map_or_else(|| heading.clone(), |column| Text::Utf8(column.name().to_owned()));
-            row.raw.push((heading, Text::from_bytes(value)));
+            row.raw.push((kept_heading(heading, column, row.raw.len()), Text::from_bytes(value)));
             if let Some(column) = column {
                 row.set(column, value.trim_ascii());
             }
@@ -165,6 +163,17 @@ impl CdrRow {
     pub fn answered(&self) -> bool {
         let status = self.status.as_str().map(normal).unwrap_or_default();
         status == "answered" || self.talkduraction.is_some_and(|seconds| seconds > 0)
+    }
+}
+
+/// Our name of a column that we know. A heading that we do not know must not pass for one of ours.
+fn kept_heading(heading: &Text, column: Option<Column>, at: usize) -> Text {
+    match (column, heading) {
+        (Some(column), _) => Text::Utf8(column.name().to_owned()),
+        (None, Text::Utf8(text)) if Column::named(&text.to_lowercase()).is_some() => {
+            Text::Utf8(format!("{text}#{}", at + 1))
+        }
+        (None, heading) => heading.clone(),
     }
 }
 

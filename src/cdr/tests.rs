@@ -118,7 +118,7 @@ fn headings_may_be_mapped_missing_moved_repeated_or_unknown() {
     assert!(row.callto.is_empty() && row.sn.is_empty() && row.talkduraction.is_none());
     assert_eq!(
         row.raw_json(),
-        r##"{"Start":"x","Call ID":"1709287502.1","extra":"a","extra#4":"b","#5":"c","PIN Code":"","Recording File":"r.wav","recording":"other"}"##
+        r##"{"timestart":"x","callid":"1709287502.1","extra":"a","extra#4":"b","#5":"c","pincode":"","recording":"r.wav","recording#8":"other"}"##
     );
 }
 

@@ -28,8 +28,5 @@ async fn backfill(config: &Path, request: Request, json: bool) -> anyhow::Result
     } else {
         print!("{}", summary::of(&report, &vault, dry_run));
     }
-    if let Some(trouble) = &report.trouble {
-        eprintln!("callvault: {}", trouble.message);
-    }
     Ok(ExitCode::from(report.exit_code(dry_run)))
 }

@@ -64,11 +64,21 @@ fn prepare(dir: &Path, keep: bool) -> anyhow::Result<PathBuf> {
     }
     let cannot = || format!("the demo's folder {} cannot be used; choose another with --dir", dir.display());
     if marked && !keep {
+        if in_use(dir) {
+            let message = format!("another demo is running in {}: wait for it, or use --dir", dir.display());
+            return Err(UsageError(message).into());
+        }
         fs::remove_dir_all(dir).with_context(cannot)?;
     }
     fs::create_dir_all(dir).with_context(cannot)?;
     fs::write(dir.join(MARKER), "made by `callvault demo`\n").with_context(cannot)?;
     dir.canonicalize().with_context(cannot)
+}
+
+/// Whether somebody holds the lock of the demo's state.
+fn in_use(dir: &Path) -> bool {
+    let lock = fs::File::open(dir.join("state/lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
 fn options() -> SimulatorOptions {

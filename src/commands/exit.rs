@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::archive::ArchiveError;
 use crate::backfill::RangeError;
 use crate::config::ConfigErrors;
+use crate::db::DatabaseFailed;
 use crate::state::StateError;
 
 /// All done, nothing owed.
@@ -32,6 +33,7 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
             || cause.is::<RangeError>()
             || cause.is::<ConfigErrors>()
             || cause.is::<UsageError>()
+            || cause.downcast_ref::<DatabaseFailed>().is_some_and(|failed| failed.disk_full)
     });
     if operator_can_mend { USAGE } else { INTERNAL }
 }
@@ -60,19 +62,34 @@ pub fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
     let code = code_of(error);
     let configuration = error.downcast_ref::<ConfigErrors>();
     if json {
-        let reason = match code {
-            USAGE if configuration.is_some() => "configuration",
-            USAGE => "usage",
-            _ => "internal",
-        };
         let problems = configuration.map_or(&[][..], ConfigErrors::problems);
-        print_json(&Failed { error: Told { reason, message: format!("{error:#}"), problems } });
+        print_json(&Failed {
+            error: Told { reason: reason_of(error), message: format!("{error:#}"), problems },
+        });
     } else if let Some(errors) = configuration {
         eprintln!("{errors}");
     } else {
         eprintln!("callvault: {error:#}");
     }
     ExitCode::from(code)
+}
+
+/// The class of an error that ended a command.
+fn reason_of(error: &anyhow::Error) -> &'static str {
+    let is = |test: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(test);
+    if is(|cause| cause.is::<ConfigErrors>()) {
+        "configuration"
+    } else if is(|cause| cause.is::<StateError>()) {
+        "state"
+    } else if is(|cause| cause.is::<ArchiveError>()) {
+        "archive"
+    } else if is(|cause| cause.is::<DatabaseFailed>()) {
+        "database"
+    } else if code_of(error) == USAGE {
+        "usage"
+    } else {
+        "internal"
+    }
 }
 
 /// Prints one object on stdout.

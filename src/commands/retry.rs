@@ -8,7 +8,7 @@ use super::{exit, progress, signals, summary};
 use crate::backfill::{Backfill, Request};
 use crate::config::Config;
 use crate::fleet;
-use crate::queue::{self, Redrive};
+use crate::queue::{self, DayRange, Redrive, Redriven};
 use crate::recording::RecordingName;
 use crate::vault::Vault;
 
@@ -33,13 +33,19 @@ pub async fn run(config: &Path, choice: Choice, json: bool) -> ExitCode {
 
 async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<ExitCode> {
     let config = Config::load(config)?;
+    if choice.names.iter().any(String::is_empty) {
+        return Err(UsageError("an empty name names no recording: leave it out to retry all".into()).into());
+    }
     let stop = signals::stop_on_signals()?;
     let vault = Vault::open(config).await?;
-    let request =
-        Request { pbx: choice.pbx.clone().into_iter().collect(), queue_only: true, ..Request::default() };
-    let backfill = Backfill::new(&vault, request, stop)?;
-    let found = redrive(&vault, &choice).await?;
-    if !choice.names.is_empty() && found == 0 {
+    let unknown = choice.pbx.as_ref().filter(|id| !vault.config.pbx.iter().any(|pbx| pbx.id == **id));
+    if let Some(unknown) = unknown {
+        return Err(
+            UsageError(format!("no pbx `{unknown}` is configured: see `callvault config check`")).into()
+        );
+    }
+    let redriven = redrive(&vault, &choice).await?;
+    if !choice.names.is_empty() && redriven.count == 0 {
         let message = format!(
             "no recording that is not archived has the name {}: see `callvault status --json` for those that are owed",
             choice.names.join(", ")
@@ -47,8 +53,16 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
         return Err(UsageError(message).into());
     }
     if !json {
-        eprintln!("{found} recordings are asked for again.");
+        eprintln!("{} recordings are asked for again.", redriven.count);
     }
+    let chosen = choice.pbx.map_or(redriven.pbx, |pbx| vec![pbx]);
+    let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
+    let request = Request {
+        pbx: chosen.into_iter().filter(configured).collect(),
+        queue_only: Some(redriven.days.unwrap_or(DayRange::ALL)),
+        ..Request::default()
+    };
+    let backfill = Backfill::new(&vault, request, stop)?;
     let report = progress::watch(&backfill).await?;
     if json {
         exit::print_json(&report);
@@ -58,7 +72,7 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
     Ok(ExitCode::from(report.exit_code(false)))
 }
 
-async fn redrive(vault: &Vault, choice: &Choice) -> anyhow::Result<u64> {
+async fn redrive(vault: &Vault, choice: &Choice) -> anyhow::Result<Redriven> {
     let lifted = choice.pbx.clone();
     let what = Redrive {
         pbx: choice.pbx.clone(),

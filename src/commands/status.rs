@@ -65,6 +65,13 @@ struct PbxStatus {
     error_since: Option<Timestamp>,
 }
 
+impl PbxStatus {
+    /// Whether something listed is not archived, or nobody knows what is listed.
+    fn owes(&self) -> bool {
+        self.last_sweep.is_none() || self.counts.pending + self.counts.missing + self.counts.stuck > 0
+    }
+}
+
 /// Tells the state of everything. Exits 4 if a PBX is in trouble, 3 if something is owed, else 0.
 pub async fn run(config: &Path, json: bool) -> ExitCode {
     match status(config, json).await {
@@ -85,8 +92,7 @@ async fn status(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
         exit::USAGE
     } else if status.pbx.values().any(|pbx| pbx.error.is_some()) {
         exit::UNREACHABLE
-    } else if status.pbx.values().any(|pbx| pbx.counts.listed() != pbx.counts.archived + pbx.counts.excluded)
-    {
+    } else if status.pbx.is_empty() || status.pbx.values().any(PbxStatus::owes) {
         exit::OWED
     } else {
         exit::COMPLETE

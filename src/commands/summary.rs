@@ -29,11 +29,12 @@ fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
         if owed == 0 { "nothing known is left".to_owned() } else { format!("{owed} recordings are left") };
     let given_up: Vec<&str> =
         report.pbx.iter().filter(|(_, pbx)| pbx.error.is_some()).map(|(id, _)| &**id).collect();
-    let unread = report.pbx.values().any(|pbx| pbx.sweep.days_unread > 0);
+    let unread = report.pbx.values().any(|pbx| !pbx.sweep.is_complete());
     if report.interrupted {
         format!("Interrupted: {left}; run the same command to go on.")
     } else if report.trouble.is_some() {
-        format!("Not finished: {left}; mend the following, then run the same command.")
+        let trouble = report.trouble.as_ref().map_or("", |trouble| &*trouble.message);
+        format!("Not finished: {left}. {trouble}; then run the same command.")
     } else if !given_up.is_empty() {
         let whose = given_up.join(", ");
         format!(
@@ -41,10 +42,11 @@ fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
         )
     } else if unread {
         format!(
-            "Not finished: some days could not be read; of the others {left}. Run the same command again."
+            "Not finished: some of the CDR could not be read; of the rest {left}. Run the same command again."
         )
     } else if dry_run {
-        format!("Nothing was fetched: this was a dry run. {} recordings would be asked for.", total.pending)
+        let asked = total.pending + total.missing;
+        format!("Nothing was fetched: this was a dry run. {asked} recordings would be asked for.")
     } else if owed == 0 {
         format!(
             "Complete: every recording listed is in {}{}.",
@@ -79,6 +81,13 @@ fn tell_pbx(text: &mut String, id: &str, report: &PbxReport, dry_run: bool) -> s
             text,
             "  {} CDR rows could not be read; `callvault status` names them.",
             report.sweep.bad_rows
+        )?;
+    }
+    if report.sweep.files_unread > 0 {
+        writeln!(
+            text,
+            "  {} CDR files could not be read; `callvault status` names them.",
+            report.sweep.files_unread
         )?;
     }
     if report.sweep.days_unread > 0 {

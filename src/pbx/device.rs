@@ -34,7 +34,12 @@ impl PbxClient {
         // The call has no parameters, but an empty body is answered with errno 20009.
         match slot.call(&action, "deviceinfo/query", Bytes::from_static(b"{}")).await {
             Ok(answer) => Ok(device_info(answer.members)),
-            Err(error) if matches!(error.reason(), Reason::Unsupported | Reason::Http(404)) => Ok(None),
+            Err(error)
+                if error.is_of(Family::Device)
+                    && matches!(error.reason(), Reason::Unsupported | Reason::Http(404)) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

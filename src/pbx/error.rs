@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::pbx::policy::{self, Place, Policy};
+use crate::pbx::policy::{self, Family, Place, Policy};
 
 /// The class of a failure, as it stands in SQL and JSON (its `Display`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,6 +111,8 @@ pub struct PbxError {
     pbx: String,
     reason: Reason,
     policy: Policy,
+    /// The group of calls that it happened in; none for what was found out later.
+    family: Option<Family>,
     what: String,
 }
 
@@ -132,7 +134,12 @@ impl PbxError {
 
     /// A CDR reply that arrived but cannot be what the PBX meant to send: worth another try.
     pub fn broken_cdr(pbx: &str, reason: Reason, what: String) -> Self {
-        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, what }
+        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, family: None, what }
+    }
+
+    /// Whether it is the answer of a call of this group, and not of the login before it.
+    pub(super) fn is_of(&self, family: Family) -> bool {
+        self.family == Some(family)
     }
 
     /// The failure of `action` on the PBX named `pbx`.
@@ -145,7 +152,7 @@ impl PbxError {
             true => failure.what,
             false => format!("{}: {}", action.doing, failure.what),
         };
-        Self { pbx: pbx.to_owned(), reason: failure.reason, policy, what }
+        Self { pbx: pbx.to_owned(), reason: failure.reason, policy, family: Some(action.place.family), what }
     }
 }
 

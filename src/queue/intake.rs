@@ -110,11 +110,12 @@ pub async fn assign_serial_number(tx: &mut SqliteConnection, pbx: &str, sn: &str
     Ok(())
 }
 
-/// Keeps a recording out because of `rule`. Archived, claimed, missing and stuck ones stay what they are.
+/// Keeps a recording out because of `rule`. An archived one stays archived; one that is claimed is excluded once its claim
+/// has ended in anything else.
 pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::Result<()> {
     sqlx::query(
         "update recordings set state = 'excluded', reason = ?, ready = 0, due_at_ms = null, listed = 0
-         where id = ? and run_id is null and (state = 'pending' or state = 'excluded' and reason <> ?1)",
+         where id = ? and (state in ('pending', 'missing', 'stuck') or state = 'excluded' and reason <> ?1)",
     )
     .bind(rule)
     .bind(id)
@@ -127,7 +128,7 @@ pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::
 /// Lets a recording back in that no rule keeps out any more.
 pub async fn include(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     sqlx::query(
-        "update recordings set state = 'pending', reason = null, ready = 1, listed = 0
+        "update recordings set state = 'pending', reason = null, ready = (run_id is null), listed = 0
          where id = ? and state = 'excluded'",
     )
     .bind(id)
@@ -159,7 +160,7 @@ pub async fn with_state(
 ) -> anyhow::Result<Vec<(i64, String)>> {
     sqlx::query_as(
         "select id, state from recordings
-         where pbx = ? and id > ? and state in ('pending', 'excluded') order by id limit ?",
+         where pbx = ? and id > ? and state <> 'archived' order by id limit ?",
     )
     .bind(pbx)
     .bind(after)

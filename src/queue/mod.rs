@@ -6,14 +6,16 @@
 //! are ready lie in an index of their own, in the order in which they are served.
 
 mod intake;
+mod redrive;
 mod settle;
 mod tally;
 
 pub use intake::{
     Enqueued, NewRecording, assign_serial_number, enqueue, exclude, include, schedule_refetch, with_state,
 };
+pub use redrive::{Redrive, Redriven, redrive};
 pub use settle::{PutBack, put_back, settle};
-pub use tally::{Counts, Reason, counts, next_due, oldest_pending, reasons};
+pub use tally::{Counts, Reason, counts, may_claim, next_due, oldest_pending, reasons};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
@@ -181,14 +183,20 @@ async fn make_ready(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> any
     Ok(())
 }
 
-/// Releases what older runs still hold, which costs no attempt, and returns the paths that they were working on.
-///
-/// Waits that a clock set back made absurd are ended.
-pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<Vec<String>> {
-    let paths = sqlx::query_scalar(
-        "update recordings set ready = 1, run_id = null where run_id is not null returning path",
+/// The paths that older runs were working on when they ended.
+pub async fn claimed_paths(db: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
+    sqlx::query_scalar("select path from recordings where run_id is not null")
+        .fetch_all(db)
+        .await
+        .context("listing the claims of the last run")
+}
+
+/// Releases what older runs still hold, which costs no attempt. Waits that a clock set back made absurd are ended.
+pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set ready = (state <> 'excluded'), run_id = null where run_id is not null",
     )
-    .fetch_all(&mut *tx)
+    .execute(&mut *tx)
     .await
     .context("releasing the claims of the last run")?;
     sqlx::query("update recordings set ready = 1, due_at_ms = null where due_at_ms > ?")
@@ -196,7 +204,7 @@ pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Resul
         .execute(tx)
         .await
         .context("ending waits from another clock")?;
-    Ok(paths)
+    Ok(())
 }
 
 /// Makes everything in `days` due now that is owed and waits: pending, not ready, missing but not final.
@@ -212,46 +220,6 @@ pub async fn make_due(tx: &mut SqliteConnection, pbx: &str, days: DayRange) -> a
     .execute(tx)
     .await
     .context("making waiting recordings due")?;
-    Ok(done.rows_affected())
-}
-
-/// Which recordings an operator wants asked for again.
-#[derive(Debug, Clone, Default)]
-pub struct Redrive {
-    /// Only this PBX.
-    pub pbx: Option<String>,
-    /// Only stuck ones.
-    pub stuck_only: bool,
-    /// Only these names; all if empty.
-    pub names: Vec<RecordingName>,
-}
-
-/// Puts stuck recordings, and missing ones that were final, back to be asked for at once. Returns how many.
-///
-/// Their history stays: attempts go on counting, and an entry of their absence stays in the ledger.
-pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Result<u64> {
-    let mut query = sqlx::QueryBuilder::<sqlx::Sqlite>::new(
-        "update recordings set ready = 1, due_at_ms = null, final = 0, reason_attempts = 0, listed = 0,
-             absent_answers = 0, absent_since_ms = null, absent_asked_at_ms = null,
-             state = case state when 'stuck' then 'pending' else state end
-         where run_id is null and (state = 'stuck'",
-    );
-    if !what.stuck_only {
-        query.push(" or state in ('missing', 'pending')");
-    }
-    query.push(")");
-    if let Some(pbx) = &what.pbx {
-        query.push(" and pbx = ").push_bind(pbx.clone());
-    }
-    if !what.names.is_empty() {
-        query.push(" and name in (");
-        let mut names = query.separated(", ");
-        for name in &what.names {
-            names.push_bind(name.as_bytes().to_vec());
-        }
-        query.push(")");
-    }
-    let done = query.build().execute(tx).await.context("putting recordings back into the queue")?;
     Ok(done.rows_affected())
 }
 

@@ -25,6 +25,8 @@ pub enum PutBack {
     Stuck {
         /// The class of the failure.
         reason: String,
+        /// As for a retry.
+        misfit: Option<(Digest, Timestamp)>,
     },
     /// The PBX has no audio (yet): asked again at `due_at`; never, if that is `None`.
     Absent {
@@ -72,7 +74,7 @@ pub async fn put_back(
         PutBack::Retry { reason, due_at, misfit } => {
             fail(tx, job, run_id, reason, Some(*due_at), *misfit).await
         }
-        PutBack::Stuck { reason } => fail(tx, job, run_id, reason, None, job.misfit).await,
+        PutBack::Stuck { reason, misfit } => fail(tx, job, run_id, reason, None, *misfit).await,
         PutBack::Absent { state, reason, absence, due_at, gap_number } => {
             let absent =
                 AbsentRow { state: *state, reason, absence, due_at: *due_at, gap_number: *gap_number };
@@ -90,15 +92,18 @@ fn ensure_held(job: &Job, rows: u64) -> anyhow::Result<()> {
 }
 
 async fn release(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> sqlx::Result<u64> {
-    sqlx::query("update recordings set ready = 1, run_id = null where id = ? and run_id = ?")
-        .bind(job.id)
-        .bind(run_id)
-        .execute(tx)
-        .await
-        .map(|done| done.rows_affected())
+    sqlx::query(
+        "update recordings set ready = (state <> 'excluded'), run_id = null where id = ? and run_id = ?",
+    )
+    .bind(job.id)
+    .bind(run_id)
+    .execute(tx)
+    .await
+    .map(|done| done.rows_affected())
 }
 
-/// Failed: waits until `due_at`, or is stuck. A recording that is archived already stays archived.
+/// Failed: waits until `due_at`, or is stuck. What is archived already stays archived, and what a rule excluded while it
+/// was claimed stays excluded.
 async fn fail(
     tx: &mut SqliteConnection,
     job: &Job,
@@ -110,10 +115,12 @@ async fn fail(
     let state = if due_at.is_some() { RecordingState::Pending } else { RecordingState::Stuck };
     sqlx::query(
         "update recordings set
-             state = case state when 'archived' then state when 'missing' then
-                 case ?1 when 'stuck' then ?1 else state end else ?1 end,
              reason_attempts = case when reason is ?2 then reason_attempts + 1 else 1 end,
-             reason = ?2, attempts = attempts + 1, due_at_ms = ?3, misfit_sha256 = ?4, misfit_at_ms = ?5,
+             reason = case state when 'excluded' then reason else ?2 end,
+             due_at_ms = case state when 'excluded' then null else ?3 end,
+             state = case when state in ('archived', 'excluded') then state
+                          when state = 'missing' and ?1 = 'pending' then state else ?1 end,
+             attempts = attempts + 1, misfit_sha256 = ?4, misfit_at_ms = ?5,
              listed = 0, ready = 0, run_id = null
          where id = ?6 and run_id = ?7",
     )
@@ -144,8 +151,12 @@ async fn put_back_absent(
     absent: &AbsentRow<'_>,
 ) -> sqlx::Result<u64> {
     sqlx::query(
-        "update recordings set state = ?1, reason = ?2, final = ?3, attempts = attempts + 1, reason_attempts = 0,
-             absent_since_ms = ?4, absent_asked_at_ms = ?5, absent_answers = ?6, due_at_ms = ?7,
+        "update recordings set
+             reason = case state when 'excluded' then reason else ?2 end,
+             final = case state when 'excluded' then 0 else ?3 end,
+             due_at_ms = case state when 'excluded' then null else ?7 end,
+             state = case state when 'excluded' then state else ?1 end, attempts = attempts + 1, reason_attempts = 0,
+             absent_since_ms = ?4, absent_asked_at_ms = ?5, absent_answers = ?6,
              gap_number = coalesce(?8, gap_number), listed = 0, ready = 0, run_id = null
          where id = ?9 and run_id = ?10",
     )

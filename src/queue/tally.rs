@@ -93,26 +93,34 @@ pub async fn reasons(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> an
     Ok(rows.into_iter().map(told).collect())
 }
 
-/// When the next recording of `pbx` within `days` can be claimed: `now` if one is ready, `None` if none ever will.
-pub async fn next_due(
+/// Whether a claim may find something: a recording within `days` is ready, or any wait is over.
+pub async fn may_claim(
     db: &mut SqliteConnection,
     pbx: &str,
     days: DayRange,
     now: Timestamp,
-) -> anyhow::Result<Option<Timestamp>> {
+) -> anyhow::Result<bool> {
     let (from, to) = days.bounds();
-    let ready: bool = sqlx::query_scalar(
-        "select exists (select 1 from recordings where pbx = ? and ready = 1 and day between ? and ?)",
+    sqlx::query_scalar(
+        "select exists (select 1 from recordings where pbx = ?1 and ready = 1 and day between ?2 and ?3)
+             or exists (select 1 from recordings where pbx = ?1 and due_at_ms <= ?4)",
     )
     .bind(pbx)
-    .bind(&from)
-    .bind(&to)
-    .fetch_one(&mut *db)
+    .bind(from)
+    .bind(to)
+    .bind(now.as_millisecond())
+    .fetch_one(db)
     .await
-    .context("looking for ready recordings")?;
-    if ready {
-        return Ok(Some(now));
-    }
+    .context("looking for ready recordings")
+}
+
+/// When the next waiting recording of `pbx` within `days` is due; `None` if none waits.
+pub async fn next_due(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+) -> anyhow::Result<Option<Timestamp>> {
+    let (from, to) = days.bounds();
     let due: Option<i64> = sqlx::query_scalar(
         "select due_at_ms from recordings where pbx = ? and due_at_ms is not null and day between ? and ?
          order by due_at_ms limit 1",

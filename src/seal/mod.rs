@@ -6,6 +6,7 @@ mod unlisted;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use sqlx::SqliteConnection;
 
 use crate::archive::{Archive, ArchiveError, DayFile, Folder};
 use crate::catalog::{self, FolderBehind};
@@ -15,16 +16,25 @@ use crate::queue::DayRange;
 /// Brings every `SHA256SUMS` up to date with the catalog, and returns how many were written.
 pub async fn write_sums(db: &Db, archive: &Arc<Archive>) -> anyhow::Result<usize> {
     let behind = catalog::folders_behind(&mut *db.read().await?).await?;
-    let count = behind.len();
-    for folder in behind {
-        write_sums_of(db, archive, folder).await?;
+    let mut count = 0;
+    for behind in behind {
+        let folder = Folder::parse(&behind.folder)?;
+        // A PBX that was removed from the configuration comes up to date when it is back.
+        if archive.serves(&folder) {
+            write_sums_of(db, archive, folder, behind).await?;
+            count += 1;
+        }
     }
     Ok(count)
 }
 
-async fn write_sums_of(db: &Db, archive: &Arc<Archive>, behind: FolderBehind) -> anyhow::Result<()> {
+async fn write_sums_of(
+    db: &Db,
+    archive: &Arc<Archive>,
+    folder: Folder,
+    behind: FolderBehind,
+) -> anyhow::Result<()> {
     let files = catalog::sums_of(&mut *db.read().await?, &behind.folder).await?;
-    let folder = Folder::parse(&behind.folder)?;
     let archive = archive.clone();
     blocking(move || archive.write_sums(&folder, &files)).await?;
     db.write(move |tx| Box::pin(async move { catalog::sums_written(tx, &behind).await })).await
@@ -36,6 +46,15 @@ pub async fn write_calls(db: &Db, archive: &Arc<Archive>, pbx: &str, days: DayRa
         while write_day(db, archive, pbx, &day).await? {}
     }
     Ok(())
+}
+
+/// The folders of days whose call lists lag behind: a run may have died while it wrote one.
+pub async fn folders_with_unwritten_calls(
+    db: &mut SqliteConnection,
+    pbx: &str,
+) -> anyhow::Result<Vec<String>> {
+    let days = unlisted::days(db, pbx, DayRange::ALL).await?;
+    days.iter().map(|day| Ok(Folder::day(pbx, day.parse()?)?.as_str().to_owned())).collect()
 }
 
 /// Writes one file of a day; `false` if there was nothing to write.

@@ -7,7 +7,7 @@ use crate::db::Db;
 use crate::queue::DayRange;
 
 /// Lines of one file: a longer day gets several.
-const LINES_MAX: i64 = 20_000;
+const LINES_MAX: i64 = 2_000;
 const MARKS_PER_UNIT: usize = 500;
 
 /// A call, or a new version of one, that no file tells yet.

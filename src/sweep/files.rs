@@ -3,24 +3,58 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{SweepReport, Sweeper};
+use super::{Covered, Reading, SweepReport, Sweeper};
+use crate::calls;
 use crate::cdr::{CdrError, CdrItem, read_csv};
-use crate::queue::DayRange;
+use crate::clock;
+use crate::findings::{Finding, FindingKind};
+use crate::recording::printable;
 
 /// Parsed items that may wait for the database.
 const ITEMS_AHEAD: usize = 256;
 
+/// A CDR file or folder that cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum CdrFileError {
+    /// The system does not let us.
+    #[error(
+        "the CDR {path} cannot be read: {problem}; give callvault's user access to it, or correct the path"
+    )]
+    Unreadable {
+        /// The file or folder.
+        path: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// It is no CDR.
+    #[error("{path} is no CDR: {problem}")]
+    NoCdr {
+        /// The file.
+        path: String,
+        /// What was found instead.
+        problem: String,
+    },
+}
+
+impl CdrFileError {
+    fn unreadable(path: &Path, problem: impl ToString) -> Self {
+        Self::Unreadable { path: shown(path), problem: problem.to_string() }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    printable(path.as_os_str().as_encoded_bytes())
+}
+
 /// The CSV files of a folder, by name.
-pub(super) fn csv_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let listing =
-        folder.read_dir().with_context(|| format!("reading the CDR folder {}", folder.display()))?;
+fn csv_files(folder: &Path) -> Result<Vec<PathBuf>, CdrFileError> {
+    let unreadable = |error: std::io::Error| CdrFileError::unreadable(folder, error);
     let mut files = Vec::new();
-    for entry in listing {
-        let path = entry.with_context(|| format!("reading the CDR folder {}", folder.display()))?.path();
+    for entry in folder.read_dir().map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
         let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         if is_csv && path.is_file() {
             files.push(path);
@@ -31,30 +65,66 @@ pub(super) fn csv_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 impl Sweeper<'_> {
+    /// Reads every CSV file of a folder. One that is no CDR is a finding and keeps none of the others from being read.
+    pub(super) async fn read_folder(&self, folder: &Path) -> anyhow::Result<SweepReport> {
+        let mut report = SweepReport::default();
+        for file in csv_files(folder)? {
+            match self.read_file(&file).await {
+                Ok(of_file) => report += of_file,
+                Err(error) if error.is::<CdrFileError>() => {
+                    report.files_unread += 1;
+                    let detail = error.to_string();
+                    let finding = Finding { kind: FindingKind::BadFile, subject: shown(&file), detail };
+                    self.note(finding, clock::now()).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(report)
+    }
+
     /// Reads a CSV file to its end in bounded memory.
     ///
     /// # Errors
-    /// If it cannot be read at all; bad rows are findings.
+    /// [`CdrFileError`] if it cannot be read; bad rows are findings. Rows before an error are kept.
     pub async fn read_file(&self, path: &Path) -> anyhow::Result<SweepReport> {
-        let file = File::open(path).with_context(|| format!("opening the CDR file {}", path.display()))?;
-        let metadata = file.metadata().with_context(|| format!("reading the CDR file {}", path.display()))?;
+        let file = File::open(path).map_err(|error| CdrFileError::unreadable(path, error))?;
+        let metadata = file.metadata().map_err(|error| CdrFileError::unreadable(path, error))?;
         if !metadata.is_file() {
-            bail!("the CDR file {} is not a file", path.display());
+            return Err(CdrFileError::unreadable(path, "it is not a file").into());
         }
-        let name = path.file_name().unwrap_or(path.as_os_str());
-        let source = crate::recording::printable(name.as_encoded_bytes());
+        let written_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        let written_at = written_at.unwrap_or(Timestamp::UNIX_EPOCH);
+        let name = printable(path.file_name().unwrap_or(path.as_os_str()).as_encoded_bytes());
+        let source = format!("{name} ({} bytes of {})", metadata.len(), written_at.strftime("%F %T UTC"));
+        // The same file again proves nothing that it did not prove the first time.
+        let counted = calls::was_read(&mut *self.db.read().await?, &self.pbx.id, &source).await?;
         let mut reading = self.begin(source, jiff::civil::date(1970, 1, 1)).await?;
+        let outcome = self.take_file(&mut reading, file).await;
+        let whole = matches!(outcome, Ok(Ok(()))) && !self.stop.is_cancelled() && !counted;
+        let written_at = written_at.min(reading.facts.now);
+        let report = self.close(reading, Covered::File { whole, written_at }).await?;
+        match outcome? {
+            Ok(()) => Ok(report),
+            Err(CdrError::Io(error)) => Err(CdrFileError::unreadable(path, error).into()),
+            Err(CdrError::NoHeader(error)) => {
+                Err(CdrFileError::NoCdr { path: shown(path), problem: error.to_string() }.into())
+            }
+        }
+    }
+
+    async fn take_file(&self, reading: &mut Reading, file: File) -> anyhow::Result<Result<(), CdrError>> {
         let mut items = self.parse(file);
         while let Some(item) = items.recv().await {
-            self.take(&mut reading, item.with_context(|| format!("in {}", path.display()))?).await?;
+            match item {
+                Ok(item) => self.take(reading, item).await?,
+                Err(error) => return Ok(Err(error)),
+            }
             if self.stop.is_cancelled() {
                 break;
             }
         }
-        // The file says nothing of what happened after it was written: its own time decides what it can settle.
-        let written_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
-        let read_at = written_at.map_or(reading.facts.now, |written| written.min(reading.facts.now));
-        self.close(reading, DayRange::ALL, read_at).await
+        Ok(Ok(()))
     }
 
     /// Parses on a thread of its own: reading a large file must not hold up downloads.

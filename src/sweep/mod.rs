@@ -9,25 +9,25 @@ mod range;
 mod rules;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use tokio_util::sync::CancellationToken;
 
+pub use files::CdrFileError;
 pub use range::sweep_range;
 pub use rules::apply_rules;
 
 use crate::access::Access;
-use crate::calls;
+use crate::calls::{self, DayReading};
 use crate::cdr::{BadRow, CdrItem, CdrRow};
 use crate::clock;
 use crate::config::{Config, ExclusionRule, PbxConfig};
-use crate::db::Db;
+use crate::db::{DatabaseFailed, Db};
 use crate::findings::{self, Finding, FindingKind};
-use crate::fleet;
+use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
-use crate::queue::DayRange;
 use crate::recording::Text;
 use crate::times::OffsetResolver;
 use page::{ROWS_PER_PAGE, ReadingFacts};
@@ -44,6 +44,8 @@ pub struct SweepReport {
     pub days_read: u64,
     /// Days that could not be read.
     pub days_unread: u64,
+    /// Files of the CDR folder that could not be read.
+    pub files_unread: u64,
     /// CDR rows seen.
     pub rows: u64,
     /// Rows that were new or changed.
@@ -63,6 +65,7 @@ pub struct Sweeper<'a> {
     db: &'a Db,
     rules: Arc<Vec<ExclusionRule>>,
     stop: CancellationToken,
+    device_behind: SignedDuration,
 }
 
 /// One reading under way.
@@ -93,7 +96,15 @@ impl<'a> Sweeper<'a> {
         stop: CancellationToken,
     ) -> Self {
         let rules = config.exclude.iter().filter(|rule| rule.pbx.is_empty() || rule.pbx.contains(&pbx.id));
-        Self { pbx, client, access, db, rules: Arc::new(rules.cloned().collect()), stop }
+        let rules = Arc::new(rules.cloned().collect());
+        Self { pbx, client, access, db, rules, stop, device_behind: SignedDuration::ZERO }
+    }
+
+    /// Takes the device's clock into account, which is behind ours by so much: a day settles by the earlier one.
+    #[must_use]
+    pub fn with_device_behind(mut self, device_behind: SignedDuration) -> Self {
+        self.device_behind = device_behind;
+        self
     }
 
     async fn begin(&self, source: String, fallback: Date) -> anyhow::Result<Reading> {
@@ -142,12 +153,42 @@ impl<'a> Sweeper<'a> {
         if rows.is_empty() {
             return Ok(());
         }
-        let facts = reading.facts.clone();
+        let rows = Arc::new(rows);
+        match self.store_rows(reading, rows.clone(), 0..rows.len()).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is::<DatabaseFailed>() || error.is::<SameDevice>() => return Err(error),
+            Err(_) => {}
+        }
+        // One row that cannot be stored must not keep out the others: each on its own tells which it is.
+        for at in 0..rows.len() {
+            if let Err(error) = self.store_rows(reading, rows.clone(), at..at + 1).await {
+                if error.is::<DatabaseFailed>() {
+                    return Err(error);
+                }
+                let problem = format!("it cannot be stored: {error:#}");
+                let bad = BadRow {
+                    line: rows[at].line(),
+                    problem,
+                    excerpt: String::new(),
+                    ended_without_newline: false,
+                };
+                self.note_bad_row(reading, &bad).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_rows(
+        &self,
+        reading: &mut Reading,
+        rows: Arc<Vec<page::PlacedRow>>,
+        which: Range<usize>,
+    ) -> anyhow::Result<()> {
+        let (facts, learnt) = (reading.facts.clone(), reading.resolver.learnt());
         let stored = self
             .db
-            .write(move |tx| Box::pin(async move { page::store(tx, &facts, rows).await }))
-            .await
-            .context("storing CDR rows")?;
+            .write(move |tx| Box::pin(async move { page::store(tx, &facts, &rows[which], learnt).await }))
+            .await?;
         for (day, added) in stored.added {
             *reading.added.entry(day).or_default() += added;
         }
@@ -180,42 +221,42 @@ impl<'a> Sweeper<'a> {
             .await
     }
 
-    /// Ends a reading: the days that it covered are settled or stay open. `covered` are days that it read whole.
-    async fn close(
-        &self,
-        mut reading: Reading,
-        covered: DayRange,
-        read_at: Timestamp,
-    ) -> anyhow::Result<SweepReport> {
+    /// Ends a reading: the days that it read are settled or stay open.
+    async fn close(&self, mut reading: Reading, covered: Covered) -> anyhow::Result<SweepReport> {
         self.store_page(&mut reading).await?;
-        let offset = self.utc_offset_s().await?;
+        let offset_s = self.utc_offset_s().await?;
         let mut days = reading.added.clone();
-        if covered.from == covered.to {
-            days.entry(covered.from).or_default();
+        if let Covered::Day { day, .. } = covered {
+            days.entry(day).or_default();
         }
-        for (day, added) in days {
-            let whole = (covered.from..=covered.to).contains(&day);
-            let late = whole
-                && page::day_end(day, offset).is_some_and(|end| read_at.duration_since(end) >= SETTLES_AFTER);
-            let (pbx, id, now) = (self.pbx.id.clone(), reading.facts.reading, reading.facts.now);
+        for (day, added) in &days {
+            let whole = covered.all_of(*day, &reading.added);
+            let late = page::day_end(*day, offset_s).is_some_and(|end| {
+                covered.read_at().duration_since(end) >= SETTLES_AFTER + self.device_behind
+            });
+            let of_day = DayReading { reading: reading.facts.reading, added: *added, whole, late };
+            let (pbx, day, now) = (self.pbx.id.clone(), *day, reading.facts.now);
             let read = self
                 .db
                 .write(move |tx| {
-                    Box::pin(async move { calls::close_reading(tx, &pbx, day, id, added, late, now).await })
+                    Box::pin(async move { calls::close_reading(tx, &pbx, day, of_day, now).await })
                 })
                 .await?;
             // A file may be an export of a part of the day; only the PBX's own answer can shrink.
-            if covered.from == covered.to && read.absent_rows > 0 {
+            if whole && matches!(covered, Covered::Day { .. }) && read.absent_rows > 0 {
                 self.note_shrunk(&reading, day, read.absent_rows).await?;
             }
         }
+        if covered.whole() {
+            let id = reading.facts.reading;
+            self.db.write(move |tx| Box::pin(async move { calls::end_reading(tx, id).await })).await?;
+        }
         Ok(SweepReport {
-            days_read: 0,
-            days_unread: 0,
             rows: reading.rows,
             rows_new: reading.added.values().sum(),
             bad_rows: reading.bad_rows,
             recordings_new: reading.recordings_new,
+            ..SweepReport::default()
         })
     }
 
@@ -236,10 +277,54 @@ impl<'a> Sweeper<'a> {
     }
 }
 
+/// What a reading covered, and when what it says was true.
+#[derive(Debug, Clone, Copy)]
+enum Covered {
+    /// A day over the API; not all of it if the PBX could not be made to answer.
+    Day { day: Date, whole: bool, read_at: Timestamp },
+    /// A file, to its end, for the first time since it was written.
+    File { whole: bool, written_at: Timestamp },
+}
+
+impl Covered {
+    fn whole(self) -> bool {
+        match self {
+            Self::Day { whole, .. } | Self::File { whole, .. } => whole,
+        }
+    }
+
+    /// A file says nothing of what happened after it was written.
+    fn read_at(self) -> Timestamp {
+        match self {
+            Self::Day { read_at, .. } => read_at,
+            Self::File { written_at, .. } => written_at,
+        }
+    }
+
+    /// Whether all of `day` was read. Of the first and the last day in a file nobody knows: an export may begin at noon.
+    fn all_of(self, day: Date, found: &BTreeMap<Date, u64>) -> bool {
+        match self {
+            Self::Day { day: read, whole, .. } => whole && day == read,
+            Self::File { whole, .. } => {
+                let edge = |edge: Option<(&Date, &u64)>| edge.is_some_and(|(edge, _)| *edge == day);
+                whole && !edge(found.first_key_value()) && !edge(found.last_key_value())
+            }
+        }
+    }
+}
+
+impl SweepReport {
+    /// Whether everything that there was to read was read.
+    pub fn is_complete(&self) -> bool {
+        self.days_unread == 0 && self.files_unread == 0
+    }
+}
+
 impl std::ops::AddAssign for SweepReport {
     fn add_assign(&mut self, other: Self) {
         self.days_read += other.days_read;
         self.days_unread += other.days_unread;
+        self.files_unread += other.files_unread;
         self.rows += other.rows;
         self.rows_new += other.rows_new;
         self.bad_rows += other.bad_rows;

@@ -13,7 +13,7 @@ use crate::cdr::CdrRow;
 use crate::config::ExclusionRule;
 use crate::findings::{self, Finding, FindingKind};
 use crate::queue::{self, Enqueued, NewRecording, RecordingState};
-use crate::recording::{RecordingKind, RecordingName};
+use crate::recording::{RecordingKind, RecordingName, printable};
 use crate::safe_name::{safe_name, with_hash, with_identity};
 use crate::times::{OffsetResolver, OffsetSource, Resolved};
 use crate::{exclusion, fleet};
@@ -22,7 +22,7 @@ use crate::{exclusion, fleet};
 pub(super) const ROWS_PER_PAGE: usize = 500;
 
 /// A row whose place in time is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PlacedRow {
     row: CdrRow,
     day: Date,
@@ -72,12 +72,13 @@ pub(super) struct PageStored {
 pub(super) async fn store(
     tx: &mut SqliteConnection,
     facts: &ReadingFacts,
-    rows: Vec<PlacedRow>,
+    rows: &[PlacedRow],
+    learnt_offset_s: Option<i32>,
 ) -> anyhow::Result<PageStored> {
     let mut stored = PageStored::default();
-    let mut to_judge = Vec::new();
+    let mut to_judge = BTreeSet::new();
     let mut sn = fleet::remembered(tx, &facts.pbx).await?.sn;
-    for placed in &rows {
+    for placed in rows {
         stored.added.entry(placed.day).or_default();
         sn = learn_serial_number(tx, facts, placed, sn).await?;
         let enqueued = match &placed.row.recording {
@@ -95,18 +96,18 @@ pub(super) async fn store(
                 queue::schedule_refetch(tx, enqueued.id).await?;
             }
             if change != Stored::Known && may_be_excluded(&enqueued, &facts.rules) {
-                to_judge.push(enqueued.id);
+                to_judge.insert(enqueued.id);
             }
         }
-        if stored.zone_checked.insert(placed.day) {
+        if placed.resolved.source == OffsetSource::Callid && stored.zone_checked.insert(placed.day) {
             note_zone(tx, facts, placed).await?;
         }
     }
     for id in to_judge {
         judge_exclusion(tx, &facts.rules, &facts.pbx, id).await?;
     }
-    if let Some(last) = rows.last() {
-        fleet::learn_offset(tx, &facts.pbx, last.resolved.utc_offset_s).await?;
+    if let Some(offset_s) = learnt_offset_s {
+        fleet::learn_offset(tx, &facts.pbx, offset_s).await?;
     }
     Ok(stored)
 }
@@ -125,10 +126,11 @@ async fn learn_serial_number(
             Ok(Some(told.to_owned()))
         }
         Some(known) if known != told => {
-            let detail =
-                format!("the CDR names serial number {told}, the PBX had {known}: was the device replaced?");
-            let finding =
-                Finding { kind: FindingKind::SerialNumberChanged, subject: told.to_owned(), detail };
+            let (told, known_sn) = (printable(told.as_bytes()), printable(known.as_bytes()));
+            let detail = format!(
+                "the CDR names serial number {told}, the PBX had {known_sn}: was the device replaced?"
+            );
+            let finding = Finding { kind: FindingKind::SerialNumberChanged, subject: told, detail };
             findings::record(tx, &facts.pbx, &finding, facts.now).await?;
             Ok(Some(known))
         }
@@ -160,6 +162,11 @@ async fn enqueue(
 }
 
 impl PlacedRow {
+    /// The line of the input where the row begins.
+    pub(super) fn line(&self) -> u64 {
+        self.row.line
+    }
+
     /// The start of the call; the start of its day if its row tells no time.
     fn started_at(&self) -> Timestamp {
         let midnight = || {
@@ -181,7 +188,8 @@ fn new_call(placed: &PlacedRow, recording_id: Option<i64>) -> NewCall {
         utc_offset_s: placed.resolved.utc_offset_s,
         offset_source: placed.resolved.source.as_str(),
         zone_offset_s: placed.resolved.zone_offset_s,
-        talk_s: row.talkduraction,
+        // More seconds than there are is no talk time.
+        talk_s: row.talkduraction.and_then(|seconds| i64::try_from(seconds).ok()),
         answered: row.answered(),
         row: row.raw_json(),
         recording_id,
@@ -222,10 +230,8 @@ async fn note_zone(
     facts: &ReadingFacts,
     placed: &PlacedRow,
 ) -> anyhow::Result<()> {
-    let (shown, source) = (placed.resolved.utc_offset_s, placed.resolved.source);
-    let Some(configured) =
-        placed.resolved.zone_offset_s.filter(|zone| *zone != shown && source == OffsetSource::Callid)
-    else {
+    let shown = placed.resolved.utc_offset_s;
+    let Some(configured) = placed.resolved.zone_offset_s.filter(|zone| *zone != shown) else {
         return Ok(());
     };
     let finding = Finding {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::ToSpan as _;
 use jiff::civil::{Date, DateTime};
-use jiff::{Timestamp, ToSpan as _};
 use tracing::{debug, warn};
 
-use super::{Reading, SweepReport, Sweeper, files};
+use super::{Covered, Reading, SweepReport, Sweeper};
 use crate::cdr::{CdrItem, CdrReader};
 use crate::pbx::{CdrBody, PbxError, Policy, Reason};
 use crate::queue::DayRange;
@@ -28,9 +28,7 @@ pub async fn sweep_range(
 ) -> anyhow::Result<SweepReport> {
     let mut report = SweepReport::default();
     if let Some(folder) = &sweeper.pbx.cdr_folder {
-        for file in files::csv_files(folder)? {
-            report += sweeper.read_file(&file).await?;
-        }
+        report += sweeper.read_folder(folder).await?;
     }
     if !sweeper.pbx.cdr_api {
         return Ok(report);
@@ -54,16 +52,10 @@ impl Sweeper<'_> {
         let mut reading = self.begin(format!("the CDR of {day}"), day).await?;
         let read_at = reading.facts.now;
         let (from, to) = (day.at(0, 0, 0, 0), day.at(23, 59, 59, 0));
-        if self.read_part(&mut reading, from, to).await? {
-            let mut report = self.close(reading, DayRange { from: day, to: day }, read_at).await?;
-            report.days_read = 1;
-            return Ok(report);
-        }
-        // What was read of it is kept; the day was not read whole and stays open.
-        let mut report =
-            self.close(reading, DayRange { from: Date::MAX, to: Date::MIN }, Timestamp::MIN).await?;
-        report.days_unread = 1;
-        Ok(report)
+        let whole = self.read_part(&mut reading, from, to).await?;
+        // What was read of a day is kept, also where the day was not read whole and stays open.
+        let report = self.close(reading, Covered::Day { day, whole, read_at }).await?;
+        Ok(SweepReport { days_read: whole.into(), days_unread: (!whole).into(), ..report })
     }
 
     /// Reads one part of a day, halving it where the PBX takes too long. `false` if the PBX could not be made to answer.
@@ -81,6 +73,7 @@ impl Sweeper<'_> {
                 self.access.failed(&error).await?;
                 continue;
             }
+            self.access.troubled(&error).await?;
             let middle = middle(from, to);
             if let (true, Some(middle)) = (error.is_too_much_at_once(), middle) {
                 debug!(pbx = %self.pbx.id, "Halving the CDR range {from} to {to}: {error}");
@@ -165,7 +158,7 @@ fn cut_off(last: &CdrItem, reading: &Reading) -> bool {
     match last {
         CdrItem::Row(row) => {
             let whole = reading.last_sn.as_ref().is_none_or(|known| *known == row.sn);
-            row.ended_without_newline && !whole
+            row.ended_without_newline && !whole && !row.sn.is_empty()
         }
         CdrItem::BadRow(bad) => bad.ended_without_newline,
     }

@@ -77,9 +77,16 @@ async fn commit_file(
     fetched: &Fetched,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    // A second fetch of an archived recording that brought the same bytes finds them in the catalog.
-    if !catalog::names(tx, fetched.file.path()).await? {
-        record_file(tx, job, fetched, now).await?;
+    match catalog::sha256_of(tx, fetched.file.path()).await? {
+        None => record_file(tx, job, fetched, now).await?,
+        // A second fetch of an archived recording brought the same bytes.
+        Some(sha256) if sha256 == fetched.file.sha256() => {}
+        Some(_) => {
+            let detail =
+                "the archived file was gone, and the PBX gave other audio for it: restore it from a backup";
+            let subject = fetched.file.path().to_owned();
+            note(tx, job, FindingKind::Conflict, subject, detail.to_owned(), now).await?;
+        }
     }
     for moved in &fetched.quarantined {
         let detail = format!("it was no recording; it is now {}", moved.to);

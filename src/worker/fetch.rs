@@ -84,7 +84,7 @@ impl Worker {
     /// Fetches a claimed recording. When this returns `Ok`, audio and sidecar are on disk under their final names.
     pub(super) async fn fetch(&self, job: &Job, calls: &[CallOfRecording]) -> Result<Fetched, Failure> {
         let place = Destination::parse(&job.path)?;
-        if let Some(file) = self.adopt(job, &place).await? {
+        if let Some(file) = self.adopt(job, &place, calls).await? {
             return Ok(Fetched { file, conflict: None, quarantined: Vec::new() });
         }
         let arrived = self.download(job, &place, talk_s(calls)).await?;
@@ -98,12 +98,28 @@ impl Worker {
     }
 
     /// Takes what a run left that died between the file and the row. One that was archived is never asked for twice.
-    async fn adopt(&self, job: &Job, place: &Destination) -> Result<Option<ArchivedFile>, Failure> {
+    async fn adopt(
+        &self,
+        job: &Job,
+        place: &Destination,
+        calls: &[CallOfRecording],
+    ) -> Result<Option<ArchivedFile>, Failure> {
         if job.state == crate::queue::RecordingState::Archived {
             return Ok(None);
         }
-        let (archive, place, job) = (self.archive.clone(), place.clone(), job.clone());
-        blocking(move || archive.adopt(&place, |sidecar| super::commit::is_of(sidecar, &job))).await
+        let (archive, place, job, calls) = (self.archive.clone(), place.clone(), job.clone(), calls.to_vec());
+        blocking(move || {
+            if let Some(file) = archive.adopt(&place, |sidecar| super::commit::is_of(sidecar, &job))? {
+                return Ok(Some(file));
+            }
+            // Audio gets its name before its sidecar does: a run may have died between the two.
+            let Some(orphan) = archive.audio_without_sidecar(&place)? else { return Ok(None) };
+            let Some(audio) = whole_audio(&orphan).filter(|audio| !audio.empty) else { return Ok(None) };
+            let suspect: Vec<_> =
+                suspicions(&audio, talk_s(&calls)).into_iter().map(|odd| odd.as_str()).collect();
+            archive.add_sidecar(&place, super::commit::sidecar(&job, &calls, &audio, &suspect))
+        })
+        .await
     }
 
     async fn keep(&self, received: Received, sidecar: crate::archive::Sidecar) -> Result<Kept, Failure> {
@@ -195,6 +211,9 @@ async fn receive(mut download: Download, incoming: Incoming) -> Result<(Received
     let mut probe = AudioProbe::new();
     while let Some(bytes) = download.next().await? {
         probe.push(&bytes);
+        if let Some(rejection) = probe.rejection() {
+            return Err(Failure::NotAudio(rejection.clone()));
+        }
         if let Some(declared) = probe.bound() {
             download.limit(declared.saturating_mul(2).saturating_add(UNDECLARED_BYTES_MAX));
         }
@@ -232,16 +251,26 @@ fn talk_s(calls: &[CallOfRecording]) -> Option<u64> {
 }
 
 /// Whether a file that stands in the way is a recording, to be kept, or something else, to be moved aside.
-fn is_audio(mut file: &File) -> bool {
+fn is_audio(file: &File) -> bool {
+    // What cannot be read is kept where it is: moving it would lose it.
+    judged(file).is_none_or(|audio| audio.is_ok())
+}
+
+/// The audio of a file whose size fits its header.
+fn whole_audio(file: &File) -> Option<Audio> {
+    judged(file)?.ok()
+}
+
+/// Judges a file from its start; `None` if it cannot be read.
+fn judged(mut file: &File) -> Option<Result<Audio, AudioError>> {
     let mut probe = AudioProbe::new();
     let mut chunk = vec![0; 256 << 10];
     loop {
         match file.read(&mut chunk) {
-            Ok(0) => return probe.finish().is_ok(),
+            Ok(0) => return Some(probe.finish()),
             Ok(count) => probe.push(&chunk[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // What cannot be read is kept where it is: moving it would lose it.
-            Err(_) => return true,
+            Err(_) => return None,
         }
     }
 }

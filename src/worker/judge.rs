@@ -65,7 +65,7 @@ pub(super) fn is_all_there_is(job: &Job, sha256: Digest, now: Timestamp) -> bool
 
 /// Whether the PBX has given an empty file for so long that it is all it has.
 pub(super) fn empty_is_final(job: &Job, queue: &QueueConfig, now: Timestamp) -> bool {
-    job.absent.is_some_and(|absence| is_final(&absence, queue, now))
+    job.state != RecordingState::Missing && job.absent.is_some_and(|absence| is_final(&absence, queue, now))
 }
 
 fn misfit(facts: &Facts<'_>, sha256: Digest) -> PutBack {
@@ -91,7 +91,7 @@ fn retry(
     if in_a_row + 1 >= facts.queue.attempts_max {
         return match job.state {
             RecordingState::Archived => PutBack::RefetchOver,
-            _ => PutBack::Stuck { reason: reason.to_owned() },
+            _ => PutBack::Stuck { reason: reason.to_owned(), misfit },
         };
     }
     let wait = backoff(facts.queue, in_a_row, facts.jitter).max(wait_min);
@@ -109,10 +109,10 @@ fn absent(facts: &Facts<'_>, not_ready: bool) -> PutBack {
     if facts.job.state == RecordingState::Archived {
         return PutBack::RefetchOver;
     }
-    let absence = count_answer(facts, not_ready);
+    let (absence, believed) = count_answer(facts, not_ready);
     let wait = ASK_AGAIN_AFTER[(absence.answers as usize).clamp(1, ASK_AGAIN_AFTER.len()) - 1];
     // An empty file is never given up: when its time is over, the next one is archived as all there is.
-    let over = !not_ready && is_final(&absence, facts.queue, facts.now);
+    let over = !not_ready && believed && is_final(&absence, facts.queue, facts.now);
     PutBack::Absent {
         state: if not_ready { RecordingState::Pending } else { RecordingState::Missing },
         reason: if not_ready { "not_ready" } else { "missing" },
@@ -122,14 +122,17 @@ fn absent(facts: &Facts<'_>, not_ready: bool) -> PutBack {
     }
 }
 
-/// Counts an answer if the same PBX delivered another recording since the last one: a PBX whose store is offline says
-/// "missing" of everything.
-fn count_answer(facts: &Facts<'_>, not_ready: bool) -> Absence {
+/// Counts an answer, and tells whether it is believed: only if the same PBX delivered another recording since the last
+/// one, for a PBX whose store is offline says "missing" of everything. Answers of the other kind do not count.
+fn count_answer(facts: &Facts<'_>, not_ready: bool) -> (Absence, bool) {
     let now = facts.now;
-    let Some(before) = facts.job.absent else { return Absence { since: now, asked_at: now, answers: 1 } };
+    let same_kind = (facts.job.state == RecordingState::Missing) != not_ready;
+    let Some(before) = facts.job.absent.filter(|_| same_kind) else {
+        return (Absence { since: now, asked_at: now, answers: 1 }, true);
+    };
     let delivered = facts.pbx.last_delivery_at_ms.is_some_and(|at| at >= before.asked_at.as_millisecond());
     let believed = not_ready || (delivered && facts.pbx.missing_streak < MISSING_STREAK_MAX);
-    Absence { since: before.since, asked_at: now, answers: before.answers + u32::from(believed) }
+    (Absence { since: before.since, asked_at: now, answers: before.answers + u32::from(believed) }, believed)
 }
 
 /// Both the calendar and the count must agree, for a clock that jumps ahead proves nothing.

@@ -51,7 +51,10 @@ fn waits_grow_twofold_up_to_the_longest() {
         let job = failed_before("not_audio", failures);
         match judged(&broken, &job, &Remembered::default(), at(0)) {
             PutBack::Retry { due_at, .. } => assert_eq!(due_at.duration_since(at(0)).as_secs(), expected_s),
-            other => assert_eq!((other, expected_s), (PutBack::Stuck { reason: "not_audio".into() }, 0)),
+            other => {
+                let stuck = PutBack::Stuck { reason: "not_audio".into(), misfit: None };
+                assert_eq!((other, expected_s), (stuck, 0));
+            }
         }
     }
 }
@@ -93,9 +96,30 @@ fn missing_counts_only_while_the_pbx_delivers_others() {
     let offline = Remembered { missing_streak: 20, ..delivering.clone() };
     let silent = Remembered { last_delivery_at_ms: Some(at(1).as_millisecond()), ..delivering.clone() };
     for (pbx, answers) in [(&delivering, 6), (&offline, 5), (&silent, 5)] {
-        let job = absent(5, at(0), at(97));
+        let job = Job { state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
         let facts = Facts { job: &job, queue: &QueueConfig::default(), pbx, now: at(100), jitter: 1.0 };
-        assert_eq!(count_answer(&facts, false).answers, answers, "{pbx:?}");
+        assert_eq!(count_answer(&facts, false).0.answers, answers, "{pbx:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_believed_never_makes_an_absence_final() {
+    let job = Job { state: RecordingState::Missing, ..absent(6, at(0), at(97)) };
+    let offline = Remembered { missing_streak: 20, ..Remembered::default() };
+    let facts = Facts { job: &job, queue: &QueueConfig::default(), pbx: &offline, now: at(100), jitter: 1.0 };
+    assert!(matches!(super::absent(&facts, false), PutBack::Absent { due_at: Some(_), .. }));
+}
+
+#[test]
+fn days_of_empty_files_do_not_count_as_days_of_missing() {
+    let job = absent(6, at(0), at(97));
+    let delivering =
+        Remembered { last_delivery_at_ms: Some(at(99).as_millisecond()), ..Remembered::default() };
+    let facts =
+        Facts { job: &job, queue: &QueueConfig::default(), pbx: &delivering, now: at(100), jitter: 1.0 };
+    match super::absent(&facts, false) {
+        PutBack::Absent { absence, due_at, .. } => assert_eq!((absence.answers, due_at.is_some()), (1, true)),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -11,6 +11,7 @@ mod judge;
 mod progress;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -35,7 +36,10 @@ use fetch::Failure;
 const WORKERS_BESIDES: usize = 2;
 /// A command does not wait for recordings that are due later than this.
 const DUE_SOON: Duration = Duration::from_secs(60);
-const IDLE_WAIT_MAX: Duration = Duration::from_millis(250);
+/// How often the queue is looked at while the sweep may still add to it.
+const POLL_EVERY: Duration = Duration::from_millis(100);
+/// Failures of the archive in a row, over whatever recordings, that are the archive's and not theirs.
+const ARCHIVE_FAILURES_MAX: u32 = 8;
 
 /// Everything that the workers of one PBX share.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Worker {
     pub downloads: Arc<Semaphore>,
     /// What was done so far.
     pub progress: Arc<Progress>,
+    /// Failures of the archive in a row.
+    pub archive_failures: AtomicU32,
     /// Cancelled when the sweep has told all it knows: only then can there be nothing left to do.
     pub swept: CancellationToken,
     /// Cancelled to finish what is in flight and take no more.
@@ -82,7 +88,8 @@ enum Turn {
 impl Worker {
     /// Works with as many workers as the PBX allows, until nothing is due soon or `stop` is cancelled.
     ///
-    /// On return this run holds no claim. An error is one that concerns the archive or the database.
+    /// On return this run holds no claim. An error is one that concerns the archive, the database or callvault itself; a
+    /// claim that it left is released at the next start.
     pub async fn run(self: Arc<Self>) -> anyhow::Result<()> {
         let mut workers = tokio::task::JoinSet::new();
         for _ in 0..self.pbx.concurrency + WORKERS_BESIDES {
@@ -90,7 +97,8 @@ impl Worker {
         }
         let mut outcome = Ok(());
         while let Some(ended) = workers.join_next().await {
-            if let Err(error) = ended? {
+            let ended = ended.unwrap_or_else(|panic| Err(anyhow::anyhow!("a worker ended at once: {panic}")));
+            if let Err(error) = ended {
                 // The others would meet the same disk: let them finish what they have.
                 self.stop.cancel();
                 outcome = outcome.and(Err(error));
@@ -111,16 +119,22 @@ impl Worker {
     }
 
     async fn take_turn(&self, now: Timestamp) -> anyhow::Result<Turn> {
-        let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days, now).await?;
-        match due {
-            Some(due) if due <= now => {}
-            Some(due) if due.duration_since(now).unsigned_abs() <= DUE_SOON => return Ok(Turn::Wait(due)),
-            _ if self.swept.is_cancelled() => return Ok(Turn::Done),
-            _ => return Ok(Turn::Wait(Timestamp::MAX)),
+        // Asked before: what it has told is in the database when we look.
+        let swept = self.swept.is_cancelled();
+        if queue::may_claim(&mut *self.db.read().await?, &self.pbx.id, self.days, now).await?
+            && let Some(job) = self.claim(now).await?
+        {
+            self.run_one(job).await?;
+            return Ok(Turn::Worked);
         }
-        let Some(job) = self.claim(now).await? else { return Ok(Turn::Wait(Timestamp::MAX)) };
-        self.run_one(job).await?;
-        Ok(Turn::Worked)
+        if !swept {
+            return Ok(Turn::Wait(now.checked_add(POLL_EVERY).unwrap_or(now)));
+        }
+        let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days).await?;
+        Ok(match due {
+            Some(due) if due <= now.checked_add(DUE_SOON).unwrap_or(now) => Turn::Wait(due),
+            _ => Turn::Done,
+        })
     }
 
     async fn claim(&self, now: Timestamp) -> anyhow::Result<Option<Job>> {
@@ -135,7 +149,10 @@ impl Worker {
     async fn run_one(&self, job: Job) -> anyhow::Result<()> {
         let calls = calls::of_recording(&mut *self.db.read().await?, job.id).await?;
         match self.fetch(&job, &calls).await {
-            Ok(fetched) => self.commit(&job, fetched).await,
+            Ok(fetched) => {
+                self.archive_failures.store(0, Relaxed);
+                self.commit(&job, fetched).await
+            }
             Err(failure) => {
                 debug!(pbx = %job.pbx, "`{}` is not archived yet: {failure}", job.name);
                 self.put_back(&job, &failure).await?;
@@ -148,13 +165,18 @@ impl Worker {
     async fn react(&self, failure: Failure) -> anyhow::Result<()> {
         match failure {
             Failure::Pbx(error) if judge::concerns_pbx(&error) => self.access.failed(&error).await,
-            Failure::Archive(error) if judge::concerns_archive(&error) => Err(error.into()),
+            Failure::Pbx(error) => self.access.troubled(&error).await,
+            Failure::Archive(error) => {
+                let in_a_row = self.archive_failures.fetch_add(1, Relaxed) + 1;
+                let is_its_own = judge::concerns_archive(&error) || in_a_row >= ARCHIVE_FAILURES_MAX;
+                if is_its_own { Err(error.into()) } else { Ok(()) }
+            }
             _ => Ok(()),
         }
     }
 
     async fn wait(&self, until: Timestamp) {
-        let wait = until.duration_since(clock::now()).unsigned_abs().min(IDLE_WAIT_MAX);
+        let wait = Duration::try_from(until.duration_since(clock::now())).unwrap_or_default().min(DUE_SOON);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = self.stop.cancelled() => {}

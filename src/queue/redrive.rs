@@ -1,0 +1,77 @@
+//! How an operator puts recordings back into the queue.
+
+use anyhow::Context as _;
+use jiff::civil::Date;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+
+use super::DayRange;
+use crate::recording::RecordingName;
+
+/// Which recordings an operator wants asked for again.
+#[derive(Debug, Clone, Default)]
+pub struct Redrive {
+    /// Only this PBX.
+    pub pbx: Option<String>,
+    /// Only stuck ones.
+    pub stuck_only: bool,
+    /// Only these names; all if empty.
+    pub names: Vec<RecordingName>,
+}
+
+/// What was put back.
+#[derive(Debug, Clone, Default)]
+pub struct Redriven {
+    /// How many recordings.
+    pub count: u64,
+    /// Of which PBXs.
+    pub pbx: Vec<String>,
+    /// The days that they are filed under.
+    pub days: Option<DayRange>,
+}
+
+/// Puts stuck recordings, missing ones and those that wait back to be asked for at once.
+///
+/// Attempts go on counting, and an entry of their absence stays in the ledger. The clock of an absence starts anew only
+/// where it had come to its end.
+pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Result<Redriven> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "update recordings set ready = 1, due_at_ms = null, reason_attempts = 0, listed = 0,
+             absent_answers = case final when 1 then 0 else absent_answers end,
+             absent_since_ms = case final when 1 then null else absent_since_ms end,
+             absent_asked_at_ms = case final when 1 then null else absent_asked_at_ms end,
+             final = 0, state = case state when 'stuck' then 'pending' else state end
+         where run_id is null and (state = 'stuck'",
+    );
+    if !what.stuck_only {
+        query.push(" or state in ('missing', 'pending')");
+    }
+    query.push(")");
+    if let Some(pbx) = &what.pbx {
+        query.push(" and pbx = ").push_bind(pbx.clone());
+    }
+    if !what.names.is_empty() {
+        query.push(" and name in (");
+        let mut names = query.separated(", ");
+        for name in &what.names {
+            names.push_bind(name.as_bytes().to_vec());
+        }
+        query.push(")");
+    }
+    query.push(" returning pbx, day");
+    let rows: Vec<(String, String)> =
+        query.build_query_as().fetch_all(tx).await.context("putting recordings back into the queue")?;
+    summed_up(&rows)
+}
+
+fn summed_up(rows: &[(String, String)]) -> anyhow::Result<Redriven> {
+    let mut redriven = Redriven { count: rows.len() as u64, ..Redriven::default() };
+    for (pbx, day) in rows {
+        if !redriven.pbx.contains(pbx) {
+            redriven.pbx.push(pbx.clone());
+        }
+        let day: Date = day.parse().context("a recording has a damaged day")?;
+        let days = redriven.days.get_or_insert(DayRange { from: day, to: day });
+        (days.from, days.to) = (days.from.min(day), days.to.max(day));
+    }
+    Ok(redriven)
+}
