@@ -127,6 +127,13 @@ impl Simulator {
         self.device.revoke_tokens()
     }
 
+    /// Every token and ticket that it ever handed out: what a client must keep to itself.
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets: Vec<String> = lock(&self.device.sessions).issued().collect();
+        secrets.extend(lock(&self.device.tickets).issued());
+        secrets
+    }
+
     /// Forgets all tokens and tickets, as a restart of the device does.
     pub fn reboot(&self) {
         self.device.reboot();

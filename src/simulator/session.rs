@@ -120,6 +120,12 @@ impl Sessions {
         count
     }
 
+    /// Every token that was ever valid.
+    pub(super) fn issued(&self) -> impl Iterator<Item = String> {
+        let drawn = (1..=self.issued).map(|number| hex32(self.options.seed, "token", number));
+        self.options.preset_tokens.iter().cloned().chain(drawn)
+    }
+
     fn remember(&mut self, token: String, now: Timestamp) {
         self.tokens.insert(token.clone(), now);
         self.order.push_back(token);

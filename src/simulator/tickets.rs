@@ -75,9 +75,8 @@ impl Tickets {
         allowed: Option<IpAddr>,
         now: Timestamp,
     ) -> String {
-        let preset = usize::try_from(self.issued).ok().and_then(|at| self.options.preset_randoms.get(at));
+        let random = self.random(self.issued);
         self.issued += 1;
-        let random = preset.cloned().unwrap_or_else(|| hex32(self.options.seed, "ticket", self.issued));
         let ticket = Ticket { target, holder, allowed, issued: now, spent: false };
         self.tickets.insert(random.clone(), ticket);
         self.order.push_back(random.clone());
@@ -121,6 +120,17 @@ impl Tickets {
         if let Some(ticket) = self.tickets.get_mut(random) {
             ticket.spent = false;
         }
+    }
+
+    /// Every ticket that was ever issued.
+    pub(super) fn issued(&self) -> impl Iterator<Item = String> {
+        (0..self.issued).map(|at| self.random(at))
+    }
+
+    /// The ticket that is issued after `at` others.
+    fn random(&self, at: u64) -> String {
+        let preset = usize::try_from(at).ok().and_then(|at| self.options.preset_randoms.get(at));
+        preset.cloned().unwrap_or_else(|| hex32(self.options.seed, "ticket", at + 1))
     }
 
     /// Forgets all, as a restart does.

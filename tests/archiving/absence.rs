@@ -1,0 +1,152 @@
+//! Recordings that the PBX lists and does not have, or not yet.
+
+use std::time::Duration;
+
+use callvault::backfill::BackfillReport;
+use callvault::simulator::{Faults, SimAudio};
+use serde_json::Value;
+
+use crate::common::{Station, numbers};
+
+/// Asks that make an absence final, once the calendar agrees too.
+const ANSWERS: u32 = 6;
+
+fn reasons(report: &BackfillReport) -> Vec<(&str, &str, i64)> {
+    let reasons = report.pbx["hq"].reasons.iter();
+    reasons.map(|reason| (&*reason.state, &*reason.reason, reason.count)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_recordings_are_told_and_asked_again_at_once_by_the_next_backfill() {
+    let mut station = Station::new(6).await;
+    station.set_faults(Faults { missing_asks: 1, ..Faults::default() });
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [0, 0, 6, 0, 0, 0]);
+    assert_eq!(report.exit_code(false), 3);
+    assert_eq!(reasons(&report), [("missing", "missing", 6)]);
+    station.check().await;
+
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [6, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_recording_is_counted_with_its_reason_and_the_rest_is_archived() {
+    let mut station = Station::new(8).await;
+    let gone = String::from_utf8(station.pbx.truth()[3].name.clone()).unwrap();
+    station.set_faults(Faults { deleted: vec![gone.clone()], ..Faults::default() });
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [7, 0, 1, 0, 0, 0]);
+    assert_eq!(report.exit_code(false), 3);
+    assert_eq!(reasons(&report), [("missing", "missing", 1)]);
+    assert_eq!(report.pbx["hq"].reasons[0].example, gone);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_offline_is_a_finding_and_nothing_is_given_up() {
+    let mut station = Station::new(25).await;
+    station.config.queue.missing_final_after = Duration::from_millis(1);
+    station.set_faults(Faults { store_offline: true, ..Faults::default() });
+    for _ in 0..ANSWERS + 2 {
+        let report = station.backfill().await;
+        assert_eq!(numbers(&report), [0, 0, 25, 0, 0, 0]);
+    }
+    assert_eq!(station.findings("store_offline").await.len(), 1);
+    assert_eq!(station.value::<i64>("select sum(final) from recordings").await, 0);
+    station.check().await;
+
+    station.set_faults(Faults::default());
+    assert_eq!(numbers(&station.backfill().await), [25, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absence_is_final_only_beside_deliveries_and_is_then_a_gap_that_a_later_entry_names() {
+    let mut station = Station::with_call("gone.wav").await;
+    station.config.queue.missing_final_after = Duration::from_millis(1);
+    station.pbx.world(|world| world.delete_audio(b"gone.wav"));
+    // Nothing else is delivered: the PBX's word counts once, however often it is given.
+    for _ in 0..ANSWERS + 2 {
+        station.backfill().await;
+    }
+    assert_eq!(station.value::<i64>("select absent_answers from recordings").await, 1);
+    for minute in 1..ANSWERS {
+        assert_eq!(station.value::<i64>("select count(*) from ledger where entry like '%gap%'").await, 0);
+        station.add_call(&format!("other-{minute}.wav"), minute);
+        station.backfill().await;
+        station.backfill().await;
+    }
+    assert_eq!(
+        station.value::<i64>("select final from recordings where name = x'676f6e652e776176'").await,
+        1
+    );
+    let gap: String = station.value("select entry from ledger where entry like '%\"type\":\"gap\"%'").await;
+    let gap: Value = serde_json::from_str(&gap).unwrap();
+    assert_eq!((gap["reason"].as_str(), gap["answers"].as_u64()), (Some("missing"), Some(6)));
+    station.check().await;
+
+    // Final: not asked any more, not even by a backfill over its day.
+    let asked = station.pbx.counters().errnos[&20014];
+    assert_eq!(station.backfill().await.total.missing, 1);
+    assert_eq!(station.pbx.counters().errnos[&20014], asked);
+
+    station.pbx.world(|world| world.restore_audio(b"gone.wav"));
+    assert_eq!(station.retry().await.total.archived, 1);
+    let number: i64 = station.value("select gap_number from recordings where gap_number is not null").await;
+    let named: i64 =
+        station.value("select json_extract(entry, '$.gap') from ledger order by number desc limit 1").await;
+    assert_eq!(named, number);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_audio_yet_is_not_ready_and_asked_again_by_the_next_backfill() {
+    let mut station = Station::new(5).await;
+    station.set_faults(Faults { growing_asks: 1, ..Faults::default() });
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [0, 0, 0, 0, 5, 0]);
+    assert_eq!(report.exit_code(false), 3);
+    assert_eq!(reasons(&report), [("pending", "not_ready", 5)]);
+    station.check().await;
+
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [5, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_no_bytes_at_all_is_a_failure_that_passes() {
+    let mut station = Station::new(5).await;
+    station.set_faults(Faults { growing_asks: 2, growing_is_empty: true, ..Faults::default() });
+    assert_eq!(numbers(&station.backfill().await), [5, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_wav_is_archived_as_suspect_when_it_is_all_that_the_pbx_has() {
+    let mut station = Station::new(0).await;
+    station.config.queue.missing_final_after = Duration::from_millis(1);
+    let mut call = station.call("empty.wav", 0);
+    (call.audio, call.talk_duration_s) = (Some(SimAudio::empty_wav()), 30);
+    station.pbx.world(|world| world.add_call(call));
+    for _ in 0..ANSWERS {
+        assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 0, 1, 0]);
+    }
+    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    let suspect: String = station.value("select suspect from archived_files").await;
+    assert!(suspect.contains("empty"), "{suspect}");
+    assert_eq!(station.value::<i64>("select count(*) from ledger where entry like '%suspect%'").await, 1);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_wav_of_a_call_without_talk_is_archived_as_it_is() {
+    let mut station = Station::new(0).await;
+    let mut call = station.call("silence.wav", 0);
+    (call.audio, call.talk_duration_s) = (Some(SimAudio::empty_wav()), 0);
+    station.pbx.world(|world| world.add_call(call));
+    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    station.check().await;
+}

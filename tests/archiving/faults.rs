@@ -1,0 +1,149 @@
+//! A PBX that misbehaves while it delivers.
+
+use std::time::Duration;
+
+use callvault::simulator::Faults;
+
+use crate::common::{Station, numbers, small};
+
+/// How many recordings a mixed run has: 20,000 with `CALLVAULT_FULL=1`.
+fn mixed_recordings() -> u64 {
+    if std::env::var_os("CALLVAULT_FULL").is_some() { 20_000 } else { 600 }
+}
+
+/// Runs under one fault, and expects that it happened and that nothing is owed in the end.
+async fn survives(fault: &str, faults: Faults) {
+    let mut station = Station::new(24).await;
+    station.set_faults(faults);
+    let report = station.backfill().await;
+    let counters = station.pbx.counters();
+    assert!(
+        counters.faults.get(fault).is_some_and(|count| *count > 0),
+        "{fault} never happened: {counters:?}"
+    );
+    assert_eq!(numbers(&report), [24, 0, 0, 0, 0, 0], "{fault}: {report:?}");
+    assert_eq!(report.exit_code(false), 0, "{fault}");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_archived_as_the_pbx_has_it() {
+    let mut station = Station::new(40).await;
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [40, 0, 0, 0, 0, 0]);
+    assert_eq!(report.exit_code(false), 0);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_fetches_no_ticket() {
+    let mut station = Station::new(20).await;
+    station.backfill().await;
+    // The tickets of the CDR are the only ones that a second run takes: one a day.
+    let before = station.pbx.counters();
+    let report = station.backfill().await;
+    let after = station.pbx.counters();
+    assert_eq!(numbers(&report), [0, 20, 0, 0, 0, 0]);
+    assert_eq!(after.tickets_issued - before.tickets_issued, after.cdr_downloads - before.cdr_downloads);
+    assert_eq!(after.downloads_started, before.downloads_started);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_that_break_off_are_repeated() {
+    survives("reset", Faults { reset: 0.3, ..Faults::default() }).await;
+    survives("truncate", Faults { truncate: 0.3, ..Faults::default() }).await;
+    survives("truncate_wav_header", Faults { truncate_wav_header: 0.3, ..Faults::default() }).await;
+    survives("truncate_head", Faults { truncate_head: 0.3, ..Faults::default() }).await;
+    survives("empty_body", Faults { empty_body: 0.3, ..Faults::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_no_audio_are_never_archived() {
+    survives("json_body", Faults { json_body: 0.3, ..Faults::default() }).await;
+    survives("html_200", Faults { html_200: 0.3, ..Faults::default() }).await;
+    survives("html_503", Faults { html_503: 0.3, ..Faults::default() }).await;
+    survives("html_504", Faults { html_504: 0.3, ..Faults::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_end_is_cut_off_and_repeated() {
+    survives("endless", Faults { endless: 0.2, ..Faults::default() }).await;
+}
+
+/// Two equal halves in a row look like a header that lies, and wait for an hour or for the next backfill.
+#[tokio::test(flavor = "multi_thread")]
+async fn lengths_that_lie_are_failures_until_a_whole_file_comes() {
+    let mut station = Station::new(24).await;
+    station.set_faults(Faults { wrong_length: 0.3, ..Faults::default() });
+    let first = station.backfill().await;
+    assert!(station.pbx.counters().faults["wrong_length"] > 0);
+    assert_eq!(first.total.archived + first.total.pending, 24);
+    station.check().await;
+    station.set_faults(Faults::default());
+    let second = station.backfill().await;
+    assert_eq!((second.total.already_archived + second.total.archived, second.exit_code(false)), (24, 0));
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_and_a_pbx_that_never_answers_are_left_and_asked_again() {
+    survives("stall", Faults { stall: 0.2, ..Faults::default() }).await;
+    let mut station = Station::new(10).await;
+    station.section().limits.reply_timeout = Duration::from_millis(300);
+    station.section().limits.cdr_timeout = Duration::from_millis(300);
+    station.set_faults(Faults { hang: 0.1, ..Faults::default() });
+    let report = station.backfill().await;
+    assert!(station.pbx.counters().faults.contains_key("hang"));
+    assert_eq!(numbers(&report), [10, 0, 0, 0, 0, 0], "{report:?}");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_transfer_that_goes_on_is_waited_for() {
+    survives("drip", Faults { drip: 0.1, drip_bytes_per_s: 40_000, ..Faults::default() }).await;
+    survives("stall", Faults { stall: 0.5, stall_s: 0.05, ..Faults::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_tickets_and_revoked_sessions_are_renewed() {
+    survives("ticket_expired", Faults { ticket_expired: 0.3, ..Faults::default() }).await;
+    survives("token_revoked", Faults { token_revoked: 0.3, ..Faults::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_short_of_breath_is_asked_again() {
+    survives("errno_20010", Faults { errno_20010: 0.15, ..Faults::default() }).await;
+    survives("errno_30001", Faults { errno_30001: 0.15, ..Faults::default() }).await;
+    survives("errno_30003", Faults { errno_30003: 0.15, ..Faults::default() }).await;
+    survives("gateway_timeout", Faults { gateway_timeout: 0.1, ..Faults::default() }).await;
+    survives("refuse", Faults { refuse: 0.1, ..Faults::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_flips_on_the_way_is_nothing_that_we_can_see_and_breaks_no_promise() {
+    survives("bit_flip", Faults { bit_flip: 0.3, ..Faults::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_under_mixed_faults_ends_complete() {
+    let recordings = mixed_recordings();
+    let mut station = Station::of(small(recordings)).await;
+    station.set_faults(Faults {
+        reset: 0.03,
+        truncate: 0.03,
+        json_body: 0.03,
+        html_200: 0.03,
+        ticket_expired: 0.03,
+        token_revoked: 0.03,
+        html_504: 0.03,
+        errno_20010: 0.03,
+        stall: 0.03,
+        ..Faults::default()
+    });
+    let report = station.backfill().await;
+    assert_eq!(station.pbx.counters().faults.len(), 9);
+    assert_eq!(report.total.archived, i64::try_from(recordings).unwrap(), "{report:?}");
+    assert_eq!(report.exit_code(false), 0);
+    station.check().await;
+}

@@ -1,0 +1,8 @@
+//! Scenarios from a PBX to the archive. Each ends with every promise checked.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod absence;
+mod faults;
+mod names;

@@ -1,0 +1,186 @@
+//! What must hold on the disk, whatever happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use callvault::archive::is_temporary;
+use callvault::digest::{Digest, hex};
+use callvault::recording::Text;
+use serde_json::Value;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::{PBX, Station};
+
+impl Station {
+    /// The files of the archive, by their path relative to its root.
+    pub(crate) fn files(&self) -> BTreeMap<String, PathBuf> {
+        let mut files = BTreeMap::new();
+        walk(self.archive(), &mut |path| {
+            let relative = path.strip_prefix(self.archive()).unwrap();
+            files.insert(relative.to_str().expect("safe names are text").to_owned(), path.to_owned());
+        });
+        files
+    }
+
+    pub(super) async fn check_disk(&self) {
+        self.check_top();
+        let db = self.database().await;
+        let files = self.files();
+        let mut explained: BTreeSet<String> = BTreeSet::from([format!("{PBX}/.callvault")]);
+        let rows = sqlx::query(
+            "select archived_files.*, name, salt from archived_files
+             join recordings on recordings.id = recording_id",
+        );
+        for row in rows.fetch_all(&db).await.unwrap() {
+            self.check_archived(&row);
+            let path: String = row.get("path");
+            explained.insert(format!("{path}.json"));
+            explained.insert(path);
+        }
+        for row in sqlx::query("select path, sha256 from day_files").fetch_all(&db).await.unwrap() {
+            let path: String = row.get("path");
+            assert_eq!(sealed_hash(&self.archive().join(&path)), hex(row.get("sha256")));
+            explained.insert(path);
+        }
+        self.check_all_explained(&files, &explained).await;
+        if self.sealed {
+            self.check_call_lists(&files).await;
+        }
+        db.close().await;
+    }
+
+    /// Nothing outside the archive, the state and what a scenario made itself.
+    fn check_top(&self) {
+        for entry in fs::read_dir(self.folder.path()).unwrap() {
+            let name = entry.unwrap().file_name();
+            assert!(
+                ["archive", "state", "input"].contains(&name.to_str().unwrap()),
+                "{name:?} lies outside the archive"
+            );
+        }
+    }
+
+    /// Promise 2: audio and sidecar are there, read-only, and hash to what the catalog says; the bytes are the PBX's.
+    fn check_archived(&self, row: &SqliteRow) {
+        let path: &str = row.get("path");
+        let audio = self.archive().join(path);
+        let sha256: &[u8] = row.get("sha256");
+        assert_eq!(sealed_hash(&audio), hex(sha256), "{path}");
+        let sidecar = self.archive().join(format!("{path}.json"));
+        assert_eq!(sealed_hash(&sidecar), hex(row.get("sidecar_sha256")), "{path}");
+        let told: Value = serde_json::from_slice(&fs::read(&sidecar).unwrap()).unwrap();
+        assert_eq!(told["schema"], "callvault-sidecar/1");
+        assert_eq!(told["file"]["path"], path);
+        assert_eq!(told["file"]["sha256"], hex(sha256), "{path}");
+        assert_eq!(told["file"]["size_bytes"], fs::metadata(&audio).unwrap().len());
+        assert_eq!(told["salt"], hex(row.get("salt")));
+        let name: &[u8] = row.get("name");
+        assert_eq!(told["recording"]["name"], serde_json::to_value(Text::from_bytes(name)).unwrap());
+        assert_eq!(told["call"]["raw"]["pincode"], "");
+        if !self.pbx.counters().faults.contains_key("bit_flip") {
+            let truths = &self.contents[name];
+            assert!(truths.contains(&Digest::try_from(sha256).unwrap()), "{path} is not what the PBX has");
+        }
+    }
+
+    /// Every file is in the catalog, is a call list, is a folder's sums, or was quarantined with a finding.
+    async fn check_all_explained(&self, files: &BTreeMap<String, PathBuf>, explained: &BTreeSet<String>) {
+        let quarantined = self.findings("quarantined").await;
+        let mut folders: BTreeSet<&Path> = BTreeSet::new();
+        for (path, file) in files {
+            let name = path.rsplit('/').next().unwrap();
+            assert!(!is_temporary(name), "the temporary {path} was left");
+            let told = quarantined.iter().any(|(_, detail)| detail.contains(path));
+            if explained.contains(path) && name != ".callvault" {
+                folders.insert(file.parent().unwrap());
+            }
+            assert!(name == "SHA256SUMS" || told || explained.contains(path), "nothing explains {path}");
+        }
+        for path in explained {
+            assert!(files.contains_key(path), "{path} is not on the disk");
+        }
+        for folder in folders {
+            check_sums(folder);
+        }
+    }
+
+    /// The call lists of the days tell every call, and every recording that is not archived.
+    async fn check_call_lists(&self, files: &BTreeMap<String, PathBuf>) {
+        let mut calls = BTreeSet::new();
+        let mut states = BTreeMap::new();
+        let numbered = |path: &str| -> Option<u32> {
+            path.rsplit_once("/calls-")?.1.strip_suffix(".jsonl")?.parse().ok()
+        };
+        let mut lists: Vec<_> =
+            files.iter().filter_map(|(path, file)| Some((numbered(path)?, path, file))).collect();
+        lists.sort();
+        for (_, path, file) in lists {
+            for line in fs::read_to_string(file).unwrap().lines() {
+                let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{path}: {line}"));
+                match line["type"].as_str() {
+                    Some("call") => drop(calls.insert(line["version"].as_str().unwrap().to_owned())),
+                    Some("recording") => {
+                        states.insert(line["path"].to_string(), line["state"].clone());
+                    }
+                    _ => assert_eq!(line["schema"], "callvault-calls/1"),
+                }
+            }
+        }
+        let (first, last) = (self.days.0.to_string(), self.days.1.to_string());
+        let db = self.database().await;
+        let known = sqlx::query("select version from calls where day between ? and ?");
+        for row in known.bind(&first).bind(&last).fetch_all(&db).await.unwrap() {
+            assert!(calls.contains(&hex(row.get("version"))), "a call is in no list");
+        }
+        let owed = sqlx::query(
+            "select path, state from recordings where state <> 'archived' and day between ? and ?",
+        );
+        for row in owed.bind(first).bind(last).fetch_all(&db).await.unwrap() {
+            let path = Value::from(row.get::<&str, _>("path")).to_string();
+            assert_eq!(states.get(&path), Some(&Value::from(row.get::<&str, _>("state"))), "{path}");
+        }
+        db.close().await;
+    }
+}
+
+/// The hash of a file that nobody may change.
+fn sealed_hash(path: &Path) -> String {
+    let metadata = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(metadata.is_file(), "{}", path.display());
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o440, "{}", path.display());
+    Digest::of(fs::read(path).unwrap()).to_string()
+}
+
+/// Promise 10: `sha256sum` itself accepts the folder, and its list names every file.
+fn check_sums(folder: &Path) {
+    let checked = Command::new("sha256sum")
+        .args(["-c", "--strict", "--quiet", "SHA256SUMS"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}: {checked:?}", folder.display());
+    let sums = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    let listed: BTreeSet<&str> = sums.lines().map(|line| line.split_once("  ").unwrap().1).collect();
+    let there: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "SHA256SUMS")
+        .collect();
+    assert_eq!(there.iter().map(String::as_str).collect::<BTreeSet<_>>(), listed, "{}", folder.display());
+}
+
+fn walk(folder: &Path, see: &mut impl FnMut(&Path)) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if fs::symlink_metadata(&path).unwrap().is_dir() {
+            walk(&path, see);
+        } else {
+            see(&path);
+        }
+    }
+}

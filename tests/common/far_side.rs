@@ -1,0 +1,64 @@
+//! What the PBX says of us, and what we must never say of it.
+
+use std::collections::HashSet;
+use std::fs;
+
+use callvault::digest::hex;
+use md5::{Digest as _, Md5};
+use secrecy::ExposeSecret as _;
+
+use super::Station;
+
+/// Tokens, tickets and MD5 hashes have so many hex digits.
+const SECRET_DIGITS: usize = 32;
+
+impl Station {
+    pub(super) async fn check_far_side(&self) {
+        let counters = self.pbx.counters();
+        let concurrency = self.config.pbx[0].concurrency as u64;
+        assert!(counters.connections_peak <= concurrency, "{counters:?}");
+        assert_eq!(counters.tickets_reused, 0, "{counters:?}");
+        assert_eq!(counters.tickets_expired, 0, "{counters:?}");
+        assert!(counters.logins_ok <= self.runs + counters.revocations, "{} runs: {counters:?}", self.runs);
+        assert_eq!(counters.event_destination, None, "{counters:?}");
+        self.check_no_secret();
+    }
+
+    /// Promise 9: neither the database nor the archive holds anything that opens the PBX.
+    fn check_no_secret(&self) {
+        let secrets = self.secrets();
+        let state = fs::read_dir(&self.config.state.path).unwrap().map(|entry| entry.unwrap().path());
+        let files = self.files().into_values().filter(|path| path.extension() != Some("wav".as_ref()));
+        for path in state.chain(files) {
+            let found = secrets.find_in(&fs::read(&path).unwrap());
+            assert_eq!(found, None, "{} holds a secret", path.display());
+        }
+    }
+
+    /// What must stay secret.
+    pub(crate) fn secrets(&self) -> Secrets {
+        let password = self.config.pbx[0].password.expose_secret().to_owned();
+        let mut tokens: HashSet<String> = self.pbx.secrets().into_iter().collect();
+        tokens.insert(hex(&Md5::digest(&password)));
+        Secrets { password, tokens }
+    }
+}
+
+/// What opens the PBX.
+pub(crate) struct Secrets {
+    password: String,
+    tokens: HashSet<String>,
+}
+
+impl Secrets {
+    /// The first secret in `bytes`.
+    pub(crate) fn find_in(&self, bytes: &[u8]) -> Option<String> {
+        let password = self.password.as_bytes();
+        if bytes.windows(password.len()).any(|window| window == password) {
+            return Some(self.password.clone());
+        }
+        let runs = bytes.split(|byte| !byte.is_ascii_hexdigit()).filter(|run| run.len() >= SECRET_DIGITS);
+        let mut windows = runs.flat_map(|run| run.windows(SECRET_DIGITS));
+        windows.find_map(|window| self.tokens.get(std::str::from_utf8(window).ok()?).cloned())
+    }
+}
