@@ -4,5 +4,7 @@
 mod common;
 
 mod absence;
+mod cdr;
 mod faults;
+mod files;
 mod names;

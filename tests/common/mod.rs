@@ -2,6 +2,7 @@
 //!
 //! Every scenario ends with [`Station::check`]: what a scenario is not about is checked too.
 
+mod csv;
 mod database;
 mod disk;
 mod far_side;

@@ -1,0 +1,173 @@
+//! What the PBX's CDR says, and how it goes wrong.
+
+use callvault::simulator::{Faults, SimulatorOptions};
+use jiff::civil::date;
+
+use crate::common::{Station, numbers, small};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_listed_twice_and_in_any_order_are_one_row_each() {
+    let mut station = Station::new(20).await;
+    station.backfill().await;
+    let calls: i64 = station.value("select count(*) from calls").await;
+    station.set_faults(Faults { cdr_duplicate: 0.5, cdr_reordered: 1.0, ..Faults::default() });
+    assert_eq!(numbers(&station.backfill().await), [0, 20, 0, 0, 0, 0]);
+    assert_eq!(station.value::<i64>("select count(*) from calls").await, calls);
+    assert!(station.findings("cdr_shrank").await.is_empty());
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_with_fewer_rows_is_a_finding_and_removes_nothing() {
+    let mut station = Station::new(20).await;
+    station.backfill().await;
+    let calls: i64 = station.value("select count(*) from calls").await;
+    station.set_faults(Faults { cdr_missing: 0.5, ..Faults::default() });
+    assert_eq!(numbers(&station.backfill().await), [0, 20, 0, 0, 0, 0]);
+    assert_eq!(station.value::<i64>("select count(*) from calls").await, calls);
+    assert_eq!(station.findings("cdr_shrank").await.len(), 3);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_one_reading_lacks_come_with_another() {
+    let mut station = Station::new(30).await;
+    station.set_faults(Faults { cdr_missing: 0.5, ..Faults::default() });
+    station.cdr_is_whole = false;
+    let first = station.backfill().await.total.archived;
+    assert!(first < 30);
+    station.check().await;
+    station.set_faults(Faults::default());
+    station.cdr_is_whole = true;
+    assert_eq!(numbers(&station.backfill().await), [30 - first, first, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cdr_that_ends_after_so_many_rows_gives_those() {
+    let mut station = Station::new(30).await;
+    station.set_faults(Faults { cdr_row_cap: 4, ..Faults::default() });
+    station.cdr_is_whole = false;
+    let report = station.backfill().await;
+    assert_eq!(report.pbx["hq"].sweep.rows, 12);
+    assert_eq!(report.exit_code(false), 0);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_rows_are_findings_with_their_line_and_the_others_are_taken() {
+    let mut station = Station::new(40).await;
+    station.set_faults(Faults { cdr_broken: 0.2, ..Faults::default() });
+    station.cdr_is_whole = false;
+    let report = station.backfill().await;
+    let bad = report.pbx["hq"].sweep.bad_rows;
+    assert!(bad > 0, "{report:?}");
+    let findings = station.findings("bad_row").await;
+    assert_eq!(u64::try_from(findings.len()).unwrap(), bad);
+    for (subject, _) in &findings {
+        let (of, line) = subject.rsplit_once(" line ").unwrap();
+        assert!(of.starts_with("the CDR of 2024-03-1"), "{subject}");
+        assert!(line.parse::<u64>().unwrap() > 1, "{subject}");
+    }
+    station.check().await;
+    station.set_faults(Faults::default());
+    station.cdr_is_whole = true;
+    assert_eq!(station.backfill().await.exit_code(false), 0);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_takes_the_pbx_too_long_is_read_in_parts() {
+    let mut station = Station::new(20).await;
+    station.set_faults(Faults { cdr_504: 0.3, ..Faults::default() });
+    let report = station.backfill().await;
+    assert!(station.pbx.counters().faults["cdr_504"] > 0);
+    assert!(station.pbx.counters().cdr_downloads > 3, "a day was read in parts");
+    assert_eq!(report.pbx["hq"].sweep.days_unread, 0);
+    assert_eq!(numbers(&report), [20, 0, 0, 0, 0, 0], "{report:?}");
+    assert!(station.findings("cdr_shrank").await.is_empty());
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cdr_that_cannot_be_read_is_told_and_read_by_the_next_backfill() {
+    let mut station = Station::new(3).await;
+    station.days.0 = station.days.1;
+    station.set_faults(Faults { errno_30001: 1.0, ..Faults::default() });
+    station.section().limits.outage_patience = std::time::Duration::ZERO;
+    assert_eq!(station.backfill().await.exit_code(false), 4);
+    station.set_faults(Faults::default());
+    let report = station.backfill().await;
+    assert_eq!((report.total.archived, report.exit_code(false)), (1, 0));
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_other_line_ends_and_quotes_change_nothing() {
+    let options =
+        SimulatorOptions { cdr_bom: true, cdr_crlf: true, cdr_quotes: true, odd_names: 27, ..small(20) };
+    let mut station = Station::of(options).await;
+    let report = station.backfill().await;
+    assert_eq!(report.pbx["hq"].sweep.bad_rows, 0);
+    assert_eq!(report.total.archived, i64::try_from(station.pbx.truth().len()).unwrap());
+    station.check().await;
+}
+
+/// At 03:00 the clock goes back to 02:00: local times come twice, and the callid tells which is which.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_on_the_day_of_the_fold_are_placed_at_their_true_times() {
+    let today = Some(date(2023, 10, 29));
+    let mut station = Station::of(SimulatorOptions { today, days: 1, ..small(200) }).await;
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [200, 0, 0, 0, 0, 0]);
+    let offsets: i64 = station.value("select count(distinct utc_offset_s) from calls").await;
+    assert_eq!(offsets, 2, "both sides of the fold");
+    for row in station.pbx.world(|world| world.all_rows()) {
+        let epoch: i64 = row.callid.split_once('.').unwrap().0.parse().unwrap();
+        if row.call_type != "Transfer" {
+            assert_eq!(epoch, row.start.as_second());
+        }
+    }
+    let misplaced: i64 = station
+        .value(
+            "select count(*) from calls where json_extract(row, '$.type') <> 'Transfer'
+             and started_at_ms <> 1000 * cast(json_extract(row, '$.callid') as integer)",
+        )
+        .await;
+    assert_eq!(misplaced, 0);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_appears_late_is_archived_and_reopens_its_day() {
+    let settled = "select count(*) from days where state = 'settled'";
+    let mut station = Station::new(6).await;
+    station.backfill().await;
+    station.backfill().await;
+    assert_eq!(station.value::<i64>(settled).await, 3);
+    station.add_call("late.wav", 0);
+    assert_eq!(numbers(&station.backfill().await), [1, 6, 0, 0, 0, 0]);
+    assert_eq!(station.value::<i64>(settled).await, 2);
+    station.check().await;
+    station.backfill().await;
+    station.backfill().await;
+    assert_eq!(station.value::<i64>(settled).await, 3);
+    assert_eq!(station.value::<i64>("select revision from days where day = '2024-03-14'").await, 2);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duration_that_is_rewritten_is_a_version_of_its_call() {
+    let mut station = Station::with_call("grows.wav").await;
+    station.backfill().await;
+    station.pbx.world(|world| {
+        world.rewrite(b"grows.wav", |row| {
+            row.call_duration_s += 60;
+            true
+        });
+    });
+    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(station.value::<i64>("select count(*) from calls").await, 1);
+    assert_eq!(station.value::<i64>("select count(*) from call_versions").await, 1);
+    station.check().await;
+}

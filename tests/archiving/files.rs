@@ -1,0 +1,130 @@
+//! CDR out of files: for PBXs whose API has none, and for exports of every kind.
+
+use callvault::backfill::Request;
+use callvault::simulator::{Profile, SimulatorOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::common::{Station, numbers, small};
+
+/// A PBX whose API lists no calls.
+async fn old_pbx(recordings: u64) -> Station {
+    Station::of(SimulatorOptions { profile: Profile::V1_0, ..small(recordings) }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_without_cdr_is_archived_from_a_file() {
+    let mut station = old_pbx(12).await;
+    let file = station.export("cdr.csv", |_| {});
+    let report = station.backfill_files(&[file.clone()]).await;
+    assert_eq!(numbers(&report), [12, 0, 0, 0, 0, 0], "{report:?}");
+    station.check().await;
+    assert_eq!(numbers(&station.backfill_files(&[file]).await), [0, 12, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_file_such_a_pbx_is_refused_with_the_way_out() {
+    let mut station = old_pbx(1).await;
+    let error = station.run(station.request(), CancellationToken::new()).await.unwrap_err();
+    assert!(error.to_string().contains("--cdr"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_csv_files_of_a_folder_are_read_by_every_backfill() {
+    let mut station = old_pbx(8).await;
+    station.section().cdr_folder = Some(station.input());
+    station.export("first.CSV", |table| table.truncate(5));
+    station.write("notes.txt", b"no CDR");
+    station.cdr_is_whole = false;
+    let first = station.backfill().await;
+    assert!((1..8).contains(&first.total.archived), "{first:?}");
+    station.check().await;
+    station.export("second.csv", |_| {});
+    station.cdr_is_whole = true;
+    let second = station.backfill().await;
+    assert_eq!(first.total.archived + second.total.archived, 8);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headings_are_mapped_and_columns_that_nobody_knows_are_kept() {
+    let mut station = old_pbx(8).await;
+    let columns = &mut station.section().cdr_columns;
+    columns.insert("recording".into(), "Recording File".into());
+    columns.insert("timestart".into(), "Time".into());
+    let file = station.export("web.csv", |table| {
+        table[0][11] = b"Recording File".to_vec();
+        table[0][1] = b"Time".to_vec();
+        for (at, row) in table.iter_mut().enumerate() {
+            row.insert(0, if at == 0 { b"Comment".to_vec() } else { b"by hand".to_vec() });
+        }
+    });
+    let report = station.backfill_files(&[file]).await;
+    assert_eq!(numbers(&report), [8, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(report.pbx["hq"].sweep.bad_rows, 0);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_and_other_line_ends_in_a_file_change_nothing() {
+    let mut station = old_pbx(8).await;
+    let plain = std::fs::read(station.export("plain.csv", |_| {})).unwrap();
+    let text = String::from_utf8(plain).unwrap().replace('\n', "\r\n");
+    let file = station.write("windows.csv", format!("\u{feff}{text}").as_bytes());
+    assert_eq!(numbers(&station.backfill_files(&[file]).await), [8, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_row_in_a_file_is_a_finding_with_file_and_line() {
+    let mut station = old_pbx(8).await;
+    let file = station.export("cdr.csv", |table| table.insert(3, vec![b"only".to_vec(), b"two".to_vec()]));
+    let report = station.backfill_files(&[file]).await;
+    assert_eq!((report.total.archived, report.pbx["hq"].sweep.bad_rows), (8, 1));
+    assert_eq!(station.findings("bad_row").await[0].0, "cdr.csv line 4");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_cdr_is_told_in_one_sentence_and_exit_code_2() {
+    let mut station = old_pbx(2).await;
+    station.cdr_is_whole = false;
+    let garbage: Vec<u8> = (0..200_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let bad = [
+        station.write("garbage.csv", &garbage),
+        station.write("empty.csv", b""),
+        station.write("prose.csv", b"dear PBX,\nplease send the calls\n"),
+        station.input(),
+        station.input().join("nowhere.csv"),
+    ];
+    for file in bad {
+        let report = station.backfill_files(&[file.clone()]).await;
+        assert_eq!(report.exit_code(false), 2, "{}: {report:?}", file.display());
+        let message = report.trouble.unwrap().message;
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(message.contains(name), "{message}");
+        station.check().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_may_name_what_the_api_lists_too() {
+    let mut station = Station::new(6).await;
+    let file = station.export("cdr.csv", |_| {});
+    assert_eq!(station.backfill_files(&[file]).await.total.archived, 6);
+    let calls: i64 = station.value("select count(*) from calls").await;
+    assert_eq!(numbers(&station.backfill().await), [0, 6, 0, 0, 0, 0]);
+    assert_eq!(station.value::<i64>("select count(*) from calls").await, calls, "the rows are the same");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_for_nobody_in_particular_is_refused() {
+    let mut station = Station::new(1).await;
+    let mut other = station.config.pbx[0].clone();
+    other.id = "branch".into();
+    station.config.pbx.push(other);
+    let request = Request { cdr: vec![station.export("cdr.csv", |_| {})], ..Request::default() };
+    let error = station.run(request, CancellationToken::new()).await.unwrap_err();
+    assert!(error.to_string().contains("--pbx"), "{error}");
+}
