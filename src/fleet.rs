@@ -172,7 +172,7 @@ pub async fn learn_serial_number(
 
 /// Learns the offset from UTC that a PBX's CDR shows.
 pub async fn learn_offset(tx: &mut SqliteConnection, pbx: &str, utc_offset_s: i32) -> anyhow::Result<()> {
-    sqlx::query("update pbx set utc_offset_s = ? where id = ? and utc_offset_s is not ?1")
+    sqlx::query("update pbx set utc_offset_s = ?1 where id = ?2 and utc_offset_s is not ?1")
         .bind(utc_offset_s)
         .bind(pbx)
         .execute(tx)

@@ -114,8 +114,8 @@ pub async fn assign_serial_number(tx: &mut SqliteConnection, pbx: &str, sn: &str
 /// has ended in anything else.
 pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::Result<()> {
     sqlx::query(
-        "update recordings set state = 'excluded', reason = ?, ready = 0, due_at_ms = null, listed = 0
-         where id = ? and (state in ('pending', 'missing', 'stuck') or state = 'excluded' and reason <> ?1)",
+        "update recordings set state = 'excluded', reason = ?1, ready = 0, due_at_ms = null, listed = 0
+         where id = ?2 and (state in ('pending', 'missing', 'stuck') or state = 'excluded' and reason <> ?1)",
     )
     .bind(rule)
     .bind(id)

@@ -113,6 +113,14 @@ async fn a_byte_order_mark_other_line_ends_and_quotes_change_nothing() {
     station.check().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_offset_that_the_cdr_shows_is_remembered() {
+    let mut station = Station::new(3).await;
+    station.backfill().await;
+    assert_eq!(station.value::<i64>("select utc_offset_s from pbx").await, 3600);
+    station.check().await;
+}
+
 /// At 03:00 the clock goes back to 02:00: local times come twice, and the callid tells which is which.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_on_the_day_of_the_fold_are_placed_at_their_true_times() {

@@ -1,0 +1,100 @@
+//! Rules of the operator that keep recordings out, and what happens when they change.
+
+use callvault::config::ExclusionRule;
+
+use crate::common::{Station, numbers};
+
+fn internal() -> ExclusionRule {
+    ExclusionRule { name: "internal".into(), direction: vec!["internal".into()], ..ExclusionRule::default() }
+}
+
+/// Three inbound calls and two internal ones.
+async fn station() -> Station {
+    let station = Station::new(0).await;
+    for minute in 0..5 {
+        let mut call = station.call(&format!("{minute}.wav"), minute);
+        if minute >= 3 {
+            (call.call_type, call.callfrom) = ("Internal".into(), "1009".into());
+        }
+        station.pbx.world(|world| world.add_call(call));
+    }
+    station
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rule_keeps_out_is_listed_with_its_name_and_never_asked_for() {
+    let mut station = station().await;
+    station.config.exclude = vec![internal()];
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [3, 0, 0, 2, 0, 0]);
+    assert_eq!(report.exit_code(false), 0, "what the operator keeps out is not owed");
+    assert_eq!(report.pbx["hq"].reasons[0].reason, "internal");
+    assert_eq!(station.pbx.counters().downloads_started, 3);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_goes_lets_its_recordings_in() {
+    let mut station = station().await;
+    station.config.exclude = vec![internal()];
+    station.backfill().await;
+    station.config.exclude.clear();
+    assert_eq!(numbers(&station.backfill().await), [2, 3, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_changes_is_applied_anew_and_renamed() {
+    let mut station = station().await;
+    station.config.exclude = vec![internal()];
+    station.backfill().await;
+    let only = ExclusionRule { name: "agent".into(), extension: vec!["1009".into()], ..internal() };
+    station.config.exclude = vec![only];
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [0, 3, 0, 2, 0, 0]);
+    assert_eq!(report.pbx["hq"].reasons[0].reason, "agent");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_comes_too_late_leaves_the_archived_archived() {
+    let mut station = station().await;
+    station.backfill().await;
+    station.config.exclude = vec![internal()];
+    assert_eq!(numbers(&station.backfill().await), [0, 5, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_takes_pending_recordings_out_of_the_queue() {
+    let mut station = station().await;
+    let dry = callvault::backfill::Request { dry_run: true, ..station.request() };
+    station.run(dry, Default::default()).await.unwrap();
+    station.config.exclude = vec![internal()];
+    assert_eq!(numbers(&station.backfill().await), [3, 0, 0, 2, 0, 0]);
+    station.check().await;
+}
+
+/// Both legs name the file; only one matches the rule.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_is_kept_out_only_if_all_its_rows_match() {
+    let mut station = station().await;
+    station.config.exclude = vec![internal()];
+    let mut leg = station.call("4.wav", 9);
+    (leg.audio, leg.call_type) = (None, "Transfer".into());
+    station.pbx.world(|world| world.add_call(leg));
+    assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 1, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_comes_later_and_does_not_match_brings_its_recording_in() {
+    let mut station = station().await;
+    station.config.exclude = vec![internal()];
+    station.backfill().await;
+    let mut leg = station.call("4.wav", 9);
+    (leg.audio, leg.call_type) = (None, "Transfer".into());
+    station.pbx.world(|world| world.add_call(leg));
+    assert_eq!(numbers(&station.backfill().await), [1, 3, 0, 1, 0, 0]);
+    station.check().await;
+}
