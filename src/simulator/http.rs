@@ -63,6 +63,10 @@ pub(super) async fn read(
         if !read_more(stream, &mut bytes).await? {
             return Ok(None);
         }
+        // A TLS client's greeting has no end that HTTP knows: nobody would answer it.
+        if !bytes[0].is_ascii_graphic() && !bytes[0].is_ascii_whitespace() {
+            return Err(invalid());
+        }
     };
     let mut request = parse_head(&bytes[..head_end]).ok_or_else(invalid)?;
     let length = content_length(&bytes[..head_end])?;
