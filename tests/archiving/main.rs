@@ -4,7 +4,11 @@
 mod common;
 
 mod absence;
+mod access;
 mod cdr;
+mod exclusion;
 mod faults;
 mod files;
+mod limits;
 mod names;
+mod remnants;

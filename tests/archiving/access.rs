@@ -1,0 +1,170 @@
+//! A PBX that refuses us, locks us out, or is not there.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use callvault::simulator::Faults;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::common::{Station, numbers};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_tried_once_and_not_again_until_it_changes() {
+    let mut station = Station::new(4).await;
+    station.cdr_is_whole = false;
+    let right = station.section().password.clone();
+    station.section().password = "Guessed1".to_owned().into();
+    station.section().password_source = "/etc/callvault/hq-password".into();
+    for _ in 0..3 {
+        let report = station.backfill().await;
+        assert_eq!(report.exit_code(false), 4);
+        let error = report.pbx["hq"].error.clone().unwrap();
+        assert_eq!(error.reason, "password_refused");
+        assert!(error.message.contains("/etc/callvault/hq-password"), "{}", error.message);
+        assert_eq!(station.pbx.counters().logins_refused, 1);
+        station.check().await;
+    }
+    station.section().password = right;
+    station.cdr_is_whole = true;
+    assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_lifts_the_pause_after_a_refused_password() {
+    let mut station = Station::new(0).await;
+    station.section().password = "Guessed1".to_owned().into();
+    station.backfill().await;
+    assert_eq!(station.retry().await.exit_code(false), 4);
+    assert_eq!(station.pbx.counters().logins_refused, 2);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_out_is_waited_out_by_later_runs_too() {
+    let mut station = Station::new(4).await;
+    station.cdr_is_whole = false;
+    station.set_faults(Faults { locked_out: true, ..Faults::default() });
+    for _ in 0..3 {
+        let report = station.backfill().await;
+        assert_eq!(report.exit_code(false), 4);
+        assert_eq!(report.pbx["hq"].error.clone().unwrap().reason, "locked_out");
+        assert_eq!(station.pbx.counters().logins_locked, 1);
+        station.check().await;
+    }
+    station.set_faults(Faults::default());
+    station.section().limits.lockout_wait = Duration::from_millis(1);
+    station.cdr_is_whole = true;
+    assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_that_is_not_there_is_exit_code_4_and_nothing_is_lost() {
+    let mut station = Station::new(4).await;
+    let here = station.section().url.clone();
+    station.backfill().await;
+    station.add_call("later.wav", 0);
+    station.section().limits.outage_patience = Duration::ZERO;
+    // Port 9 of this machine is nobody's.
+    station.section().url = "http://127.0.0.1:9".parse().unwrap();
+    let report = station.backfill().await;
+    assert_eq!(report.exit_code(false), 4);
+    assert_eq!(numbers(&report), [0, 4, 0, 0, 0, 0]);
+    let error = report.pbx["hq"].error.clone().unwrap();
+    assert!(error.message.contains("127.0.0.1:9"), "{}", error.message);
+    station.section().url = here;
+    assert_eq!(numbers(&station.backfill().await), [1, 4, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_told_and_not_followed() {
+    let mut station = Station::new(2).await;
+    station.cdr_is_whole = false;
+    station.set_faults(Faults { redirect: 1.0, ..Faults::default() });
+    let report = station.backfill().await;
+    assert_eq!((report.exit_code(false), report.total.listed), (4, 0));
+    assert_eq!(station.pbx.counters().requests, 1);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_where_https_is_configured_is_told_in_a_sentence() {
+    let mut station = Station::new(2).await;
+    station.cdr_is_whole = false;
+    station.section().limits.outage_patience = Duration::ZERO;
+    let plain = station.section().url.as_str().replace("http://", "https://");
+    station.section().url = plain.parse().unwrap();
+    let report = station.backfill().await;
+    assert_eq!(report.exit_code(false), 4);
+    assert_eq!(report.pbx["hq"].error.clone().unwrap().reason, "not_https", "{report:?}");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reboot_between_two_runs_costs_one_login() {
+    let mut station = Station::new(4).await;
+    station.backfill().await;
+    station.pbx.reboot();
+    station.add_call("new.wav", 0);
+    assert_eq!(numbers(&station.backfill().await), [1, 4, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_is_enough_if_the_operator_says_so() {
+    let mut station = Station::new(12).await;
+    station.section().concurrency = 1;
+    assert_eq!(station.backfill().await.total.archived, 12);
+    assert_eq!(station.pbx.counters().connections_peak, 1);
+    station.check().await;
+}
+
+/// What is logged, all of it, of every test in this process.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_reaches_the_log_even_at_its_most_talkative() {
+    let log = Log::default();
+    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).init();
+    let mut station = Station::new(30).await;
+    station.set_faults(Faults {
+        reset: 0.1,
+        truncate_head: 0.1,
+        html_504: 0.1,
+        ticket_expired: 0.1,
+        token_revoked: 0.1,
+        errno_20010: 0.05,
+        ..Faults::default()
+    });
+    let report = station.backfill().await;
+    assert_eq!(report.total.archived, 30);
+    let logged = log.0.lock().unwrap().clone();
+    assert!(!logged.is_empty());
+    assert_eq!(station.secrets().find_in(&logged), None);
+    let told = format!("{:?} {}", station.config, serde_json::to_string(&report).unwrap());
+    assert_eq!(station.secrets().find_in(told.as_bytes()), None);
+    station.check().await;
+}
