@@ -15,7 +15,7 @@ async fn old_pbx(recordings: u64) -> Station {
 async fn a_pbx_without_cdr_is_archived_from_a_file() {
     let mut station = old_pbx(12).await;
     let file = station.export("cdr.csv", |_| {});
-    let report = station.backfill_files(&[file.clone()]).await;
+    let report = station.backfill_files(std::slice::from_ref(&file)).await;
     assert_eq!(numbers(&report), [12, 0, 0, 0, 0, 0], "{report:?}");
     station.check().await;
     assert_eq!(numbers(&station.backfill_files(&[file]).await), [0, 12, 0, 0, 0, 0]);
@@ -98,7 +98,7 @@ async fn a_file_that_is_no_cdr_is_told_in_one_sentence_and_exit_code_2() {
         station.input().join("nowhere.csv"),
     ];
     for file in bad {
-        let report = station.backfill_files(&[file.clone()]).await;
+        let report = station.backfill_files(std::slice::from_ref(&file)).await;
         assert_eq!(report.exit_code(false), 2, "{}: {report:?}", file.display());
         let message = report.trouble.unwrap().message;
         let name = file.file_name().unwrap().to_str().unwrap();

@@ -56,7 +56,7 @@ async fn legs_of_a_queue_with_one_callid_have_a_recording_each() {
 async fn a_name_on_two_days_is_one_recording_on_the_day_of_the_first() {
     let mut station = Station::new(0).await;
     let mut early = station.call("twice.wav", 0);
-    early.start = early.start - 48.hours();
+    early.start -= 48.hours();
     station.pbx.world(|world| world.add_call(early));
     station.add_call("twice.wav", 0);
     assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
@@ -70,7 +70,7 @@ async fn a_name_on_two_days_is_one_recording_on_the_day_of_the_first() {
 async fn a_later_call_with_an_archived_name_and_the_same_audio_changes_nothing() {
     let mut station = Station::new(0).await;
     let mut early = station.call("again.wav", 0);
-    early.start = early.start - 48.hours();
+    early.start -= 48.hours();
     station.pbx.world(|world| world.add_call(early.clone()));
     station.backfill().await;
     let mut late = station.call("again.wav", 0);
@@ -90,7 +90,7 @@ async fn a_later_call_with_an_archived_name_and_the_same_audio_changes_nothing()
 async fn a_later_call_with_an_archived_name_and_other_audio_is_a_conflict_kept_beside() {
     let mut station = Station::new(0).await;
     let mut early = station.call("reused.wav", 0);
-    early.start = early.start - 48.hours();
+    early.start -= 48.hours();
     station.pbx.world(|world| world.add_call(early));
     station.backfill().await;
     let mut late = station.call("reused.wav", 5);
@@ -108,7 +108,7 @@ async fn a_later_call_with_an_archived_name_and_other_audio_is_a_conflict_kept_b
 async fn a_later_call_whose_audio_cannot_be_had_again_is_a_finding() {
     let mut station = Station::new(0).await;
     let mut early = station.call("lost.wav", 0);
-    early.start = early.start - 48.hours();
+    early.start -= 48.hours();
     station.pbx.world(|world| world.add_call(early));
     station.backfill().await;
     station.add_call("lost.wav", 0);
