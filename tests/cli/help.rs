@@ -1,0 +1,162 @@
+//! What `--help` says is part of the contract.
+
+use crate::program::Folder;
+
+fn help(of: &[&str]) -> String {
+    let folder = Folder::for_pbx("https://192.0.2.1");
+    // The environment's own path stands in the help.
+    let mut command = folder.command([of, &["--help"]].concat());
+    command.env_remove("CALLVAULT_CONFIG");
+    folder.start(command).wait().exits(0).out()
+}
+
+#[test]
+fn help_of_the_program() {
+    insta::assert_snapshot!(help(&[]), @r"
+    Archives every call recording of a Yeastar S-Series (or compatible) PBX, and can prove it
+
+    Usage: callvault [OPTIONS] <COMMAND>
+
+    Commands:
+      demo      Archive from a simulated PBX: nothing to configure
+      backfill  Archive a range of days, once
+      status    Tell what is owed, what is wrong, and what to do
+      retry     Ask again for what was given up, and lift a PBX's pause
+      config    Look at the configuration
+      simulate  Play a PBX, to rehearse and to test
+      help      Print this message or the help of the given subcommand(s)
+
+    Options:
+          --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
+                             /etc/callvault/callvault.toml]
+      -h, --help             Print help
+      -V, --version          Print version
+
+    Exit codes: 0 complete; 1 internal error; 2 usage or configuration, also disk full, archive unusable
+    and lock held; 3 ran, but something listed is not archived; 4 a PBX was unreachable or refused us;
+    130 interrupted.
+
+    Set CALLVAULT_LOG=debug to see each request on stderr.
+    ");
+}
+
+#[test]
+fn help_of_demo() {
+    insta::assert_snapshot!(help(&["demo"]), @r"
+    Archive from a simulated PBX: nothing to configure
+
+    Usage: callvault demo [OPTIONS]
+
+    Options:
+          --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
+                             /etc/callvault/callvault.toml]
+          --dir <DIR>        Where to put the demo's archive and state [default: callvault-demo]
+          --keep             Go on with what an earlier demo left there, instead of starting anew
+      -h, --help             Print help
+    ");
+}
+
+#[test]
+fn help_of_backfill() {
+    insta::assert_snapshot!(help(&["backfill"]), @r"
+    Archive a range of days, once
+
+    Usage: callvault backfill [OPTIONS]
+
+    Options:
+          --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
+                             /etc/callvault/callvault.toml]
+          --pbx <ID>         Only this PBX; may be given more than once
+          --from <DATE>      The first day, by the PBX's calendar; 180 days ago if not given
+          --to <DATE>        The last day, included
+          --cdr <FILE>       Read the calls from this CSV file instead of the PBX's API; may be given
+                             more than once
+          --dry-run          Read the calls and say what would be fetched; fetch nothing
+          --json             Print one JSON object on stdout
+      -h, --help             Print help
+    ");
+}
+
+#[test]
+fn help_of_status() {
+    insta::assert_snapshot!(help(&["status"]), @r"
+    Tell what is owed, what is wrong, and what to do
+
+    Usage: callvault status [OPTIONS]
+
+    Options:
+          --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
+                             /etc/callvault/callvault.toml]
+          --json             Print one JSON object on stdout
+      -h, --help             Print help
+    ");
+}
+
+#[test]
+fn help_of_retry() {
+    insta::assert_snapshot!(help(&["retry"]), @r"
+    Ask again for what was given up, and lift a PBX's pause
+
+    Usage: callvault retry [OPTIONS] [NAMES]...
+
+    Arguments:
+      [NAMES]...  Only recordings of these names
+
+    Options:
+          --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
+                             /etc/callvault/callvault.toml]
+          --pbx <ID>         Only this PBX; also lifts its pause after a refused password or a lock-out
+          --stuck            Only recordings that are stuck
+          --json             Print one JSON object on stdout
+      -h, --help             Print help
+    ");
+}
+
+#[test]
+fn help_of_config_check() {
+    insta::assert_snapshot!(help(&["config", "check"]), @r"
+    Tell everything that is wrong with the configuration, at once
+
+    Usage: callvault config check [OPTIONS]
+
+    Options:
+          --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
+                             /etc/callvault/callvault.toml]
+          --json             Print one JSON object on stdout
+      -h, --help             Print help
+    ");
+}
+
+#[test]
+fn help_of_simulate() {
+    insta::assert_snapshot!(help(&["simulate"]), @r#"
+    Play a PBX, to rehearse and to test
+
+    Usage: callvault simulate [OPTIONS]
+
+    Options:
+          --config <CONFIG>                The configuration [env: CALLVAULT_CONFIG=] [default:
+                                           /etc/callvault/callvault.toml]
+          --listen <ADDR>                  Where to listen; port 0 takes a free one. The compatible
+                                           device listens on port 9011, others on 8088
+          --version <VERSION>              The kind of device: v1.0.x, v1.1.0, v2.0.0 or compatible
+                                           [default: v1.1.0]
+          --tls                            HTTPS with a self-signed certificate instead of plain HTTP
+          --seed <SEED>                    What every draw depends on [default: 1]
+          --recordings <RECORDINGS>        How many recordings there are [default: 200]
+          --days <DAYS>                    Over how many days they are spread [default: 3]
+          --today <DATE>                   The last day with calls; the day before today if not given
+          --size <BYTES>                   Size of every file, in bytes; drawn if not given
+          --odd-names <ODD_NAMES>          How many recordings have odd names: `../`, control
+                                           characters, 300 bytes [default: 0]
+          --voicemails <VOICEMAILS>        How many voicemail messages there are [default: 20]
+          --username <USERNAME>            The API user [default: api]
+          --password <PASSWORD>            The API user's password [default: Simulated1]
+          --serial-number <SERIAL_NUMBER>  The device's serial number
+          --timezone <TIMEZONE>            The zone of the device's clock [default: Europe/Berlin]
+          --content-length                 Send a Content-Length with every reply
+          --faults <JSON>                  Faults, as a JSON file or as JSON itself, such as
+                                           '{"reset":0.03,"seed":7}'
+      -h, --help                           Print help
+    "#);
+}
