@@ -1,5 +1,8 @@
 //! The command line: every command is a line here and a file in `commands`.
 
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -74,7 +77,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Only recordings of these names
-        names: Vec<String>,
+        names: Vec<OsString>,
     },
     /// Look at the configuration
     Config {
@@ -97,7 +100,10 @@ enum ConfigCommand {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     log_to_stderr();
     match cli.command {
         Command::Demo { dir, keep } => commands::demo::run(&dir, keep).await,
@@ -107,6 +113,7 @@ async fn main() -> ExitCode {
         }
         Command::Status { json } => commands::status::run(&cli.config, json).await,
         Command::Retry { pbx, stuck, json, names } => {
+            let names = names.into_iter().map(OsString::into_vec).collect();
             let choice = commands::retry::Choice { pbx, stuck, names };
             commands::retry::run(&cli.config, choice, json).await
         }
@@ -115,6 +122,18 @@ async fn main() -> ExitCode {
         }
         Command::Simulate(options) => commands::simulate::run(*options).await,
     }
+}
+
+/// Prints the help that was asked for, or what is wrong with the command line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if !wants_json || !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.to_string();
+    let told = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
+    let sentence = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    commands::exit::fail(&commands::exit::UsageError(sentence).into(), true)
 }
 
 /// Our own messages from `warn` on, others' never below: libraries may print addresses with their queries.
@@ -126,6 +145,9 @@ fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn")))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // Messages that nobody can read must not end the work, as a panic about them would.
+        .log_internal_errors(false)
         .with_target(false)
         .init();
 }

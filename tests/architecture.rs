@@ -195,3 +195,23 @@ fn every_module_is_in_the_table_or_above_it() {
         .collect();
     assert!(unknown.is_empty(), "modules that the table does not know: {unknown:?}");
 }
+
+/// Of `?` and `?1` in one statement, both are bound to the first argument: an error that no compiler sees.
+#[test]
+fn no_statement_mixes_numbered_and_plain_parameters() {
+    let mut wrong = Vec::new();
+    for (_, path, text) in sources() {
+        for statement in text.split('"').skip(1).step_by(2).filter(|literal| is_sql(literal)) {
+            let follows = |at: usize| statement[at + 1..].starts_with(|next: char| next.is_ascii_digit());
+            let numbered = statement.match_indices('?').filter(|(at, _)| follows(*at)).count();
+            if numbered > 0 && numbered < statement.matches('?').count() {
+                wrong.push(format!("{}: {statement}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn is_sql(literal: &str) -> bool {
+    ["select ", "insert ", "update ", "delete "].iter().any(|verb| literal.trim_start().starts_with(verb))
+}

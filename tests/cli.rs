@@ -2,15 +2,23 @@
 
 mod program;
 
+#[path = "cli/arguments.rs"]
+mod arguments;
 #[path = "cli/backfill.rs"]
 mod backfill;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/demo.rs"]
+mod demo;
 #[path = "cli/environment.rs"]
 mod environment;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/password.rs"]
 mod password;
+#[path = "cli/pipe.rs"]
+mod pipe;
+#[path = "cli/simulate.rs"]
+mod simulate;
 #[path = "cli/way.rs"]
 mod way;

@@ -47,7 +47,10 @@ pub enum RangeError {
 impl RangeError {
     pub(super) fn unknown_pbx(id: &str, configured: &[PbxConfig]) -> Self {
         let ids: Vec<&str> = configured.iter().map(|pbx| &*pbx.id).collect();
-        let hint = match nearest(id, ids.iter().copied()) {
+        // An id may be as short as `hq`: one wrong letter makes half of it.
+        let is_slip = |candidate: &&str| strsim::osa_distance(id, candidate) <= 1;
+        let near = nearest(id, ids.iter().copied()).or_else(|| ids.iter().copied().find(is_slip));
+        let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("there is {}", ids.join(", ")),
         };

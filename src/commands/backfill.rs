@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{exit, progress, signals, summary};
+use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, Request};
 use crate::config::Config;
 use crate::vault::Vault;
@@ -26,7 +26,7 @@ async fn backfill(config: &Path, request: Request, json: bool) -> anyhow::Result
     if json {
         exit::print_json(&report);
     } else {
-        print!("{}", summary::of(&report, &vault, dry_run));
+        output::text(&summary::of(&report, &vault, dry_run));
     }
     Ok(ExitCode::from(report.exit_code(dry_run)))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::exit;
+use super::{exit, output};
 use crate::config::Config;
 
 #[derive(Serialize)]
@@ -30,11 +30,11 @@ fn tell(path: &Path, config: &Config, json: bool) {
     if json {
         return exit::print_json(&Checked { file: path.display().to_string(), pbx });
     }
-    println!("{}: nothing is wrong with it.", path.display());
-    println!("  archive  {}", config.archive.path.display());
-    println!("  state    {}", config.state.path.display());
+    output::line(format_args!("{}: nothing is wrong with it.", path.display()));
+    output::line(format_args!("  archive  {}", config.archive.path.display()));
+    output::line(format_args!("  state    {}", config.state.path.display()));
     for pbx in &config.pbx {
-        println!(
+        output::line(format_args!(
             "  pbx      {}: {} as {}, API {}, {} connections, password from {}",
             pbx.id,
             pbx.url,
@@ -42,9 +42,9 @@ fn tell(path: &Path, config: &Config, json: bool) {
             pbx.api_version.segment,
             pbx.concurrency,
             pbx.password_source.display()
-        );
+        ));
     }
     for rule in &config.exclude {
-        println!("  exclude  {}", rule.name);
+        output::line(format_args!("  exclude  {}", rule.name));
     }
 }

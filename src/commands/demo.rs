@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use jiff::tz::TimeZone;
 
 use super::exit::UsageError;
-use super::{exit, progress, signals, summary};
+use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, Request};
 use crate::config::{ArchiveConfig, Config, PbxConfig, QueueConfig, StateConfig};
 use crate::digest::Digest;
@@ -37,12 +37,15 @@ async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let stop = signals::stop_on_signals()?;
     let simulator = Simulator::start(options()).await?;
     simulator.set_faults(bad_day());
-    println!("A simulated PBX answers at {}: {RECORDINGS} recordings over {DAYS} days.", simulator.url());
-    println!("It is having a bad day: connections break, tickets expire, errors come as HTTP 200.\n");
+    output::line(format_args!(
+        "A simulated PBX answers at {}: {RECORDINGS} recordings over {DAYS} days.",
+        simulator.url()
+    ));
+    output::line("It is having a bad day: connections break, tickets expire, errors come as HTTP 200.\n");
     let vault = Vault::open(config(&dir, &simulator.url())?).await?;
     let backfill = Backfill::new(&vault, Request::default(), stop)?;
     let report = progress::watch(&backfill).await?;
-    print!("{}", summary::of(&report, &vault, false));
+    output::text(&summary::of(&report, &vault, false));
     tell_faults(&simulator);
     if report.exit_code(false) != exit::COMPLETE {
         return Ok(ExitCode::from(report.exit_code(false)));
@@ -62,17 +65,24 @@ fn prepare(dir: &Path, keep: bool) -> anyhow::Result<PathBuf> {
             format!("{} holds files that no demo made: choose another folder with --dir", dir.display());
         return Err(UsageError(message).into());
     }
-    let cannot = || format!("the demo's folder {} cannot be used; choose another with --dir", dir.display());
+    let cannot = |error: std::io::Error| {
+        let error = error.to_string();
+        let why = error.split(" (os error").next().unwrap_or(&error);
+        UsageError(format!(
+            "{} cannot be the demo's folder ({why}): choose another with --dir",
+            dir.display()
+        ))
+    };
     if marked && !keep {
         if in_use(dir) {
             let message = format!("another demo is running in {}: wait for it, or use --dir", dir.display());
             return Err(UsageError(message).into());
         }
-        fs::remove_dir_all(dir).with_context(cannot)?;
+        fs::remove_dir_all(dir).map_err(cannot)?;
     }
-    fs::create_dir_all(dir).with_context(cannot)?;
-    fs::write(dir.join(MARKER), "made by `callvault demo`\n").with_context(cannot)?;
-    dir.canonicalize().with_context(cannot)
+    fs::create_dir_all(dir).map_err(cannot)?;
+    fs::write(dir.join(MARKER), "made by `callvault demo`\n").map_err(cannot)?;
+    Ok(dir.canonicalize().map_err(cannot)?)
 }
 
 /// Whether somebody holds the lock of the demo's state.
@@ -132,14 +142,17 @@ fn tell_faults(simulator: &Simulator) {
     let faults: Vec<String> =
         counters.faults.iter().map(|(fault, count)| format!("{count} {fault}")).collect();
     let faults = if faults.is_empty() { "nothing".to_owned() } else { faults.join(", ") };
-    println!("\nThe PBX's own account:");
-    println!("  {:>5} connections at most at one time (it allows 2)", counters.connections_peak);
-    println!("  {:>5} logins", counters.logins_ok);
-    println!(
+    output::line(format_args!("\nThe PBX's own account:"));
+    output::line(format_args!(
+        "  {:>5} connections at most at one time (it allows 2)",
+        counters.connections_peak
+    ));
+    output::line(format_args!("  {:>5} logins", counters.logins_ok));
+    output::line(format_args!(
         "  {:>5} downloads begun, {} tickets used twice",
         counters.downloads_started, counters.tickets_reused
-    );
-    println!("  what it did to us: {faults}");
+    ));
+    output::line(format_args!("  what it did to us: {faults}"));
 }
 
 /// Hashes every archived file again and compares with what the PBX holds; returns one file to listen to.
@@ -154,11 +167,11 @@ fn check(simulator: &Simulator, archive: &Path) -> anyhow::Result<PathBuf> {
             crate::recording::printable(&recording.name)
         );
     }
-    println!(
+    output::line(format_args!(
         "\nChecked: {} files were read again from the disk; every recording that the PBX holds is among them,",
         found.len()
-    );
-    println!("byte for byte ({} recordings).", truth.len());
+    ));
+    output::line(format_args!("byte for byte ({} recordings).", truth.len()));
     found.into_values().next().context("the archive is empty: this demo has failed")
 }
 
@@ -177,12 +190,15 @@ fn collect(folder: &Path, found: &mut BTreeMap<Digest, PathBuf>) -> anyhow::Resu
 
 fn tell_how_to_check(archive: &Path, example: &Path) {
     let folder = example.parent().unwrap_or(archive);
-    println!("\nIs it real? Look for yourself:");
-    println!("  find {} -name '*.wav' | head", shown(archive));
-    println!("  (cd {} && sha256sum -c --quiet --strict SHA256SUMS && echo intact)", shown(folder));
-    println!("  cat {}.json", shown(example));
-    println!("  ffplay -autoexit {}", shown(example));
-    println!("Run `callvault demo --keep` to see that a second run fetches nothing.");
+    output::line("\nIs it real? Look for yourself:");
+    output::line(format_args!("  find {} -name '*.wav' | head", shown(archive)));
+    output::line(format_args!(
+        "  (cd {} && sha256sum -c --quiet --strict SHA256SUMS && echo intact)",
+        shown(folder)
+    ));
+    output::line(format_args!("  cat {}.json", shown(example)));
+    output::line(format_args!("  ffplay -autoexit {}", shown(example)));
+    output::line("Run `callvault demo --keep` to see that a second run fetches nothing.");
 }
 
 /// A path as a shell takes it.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::output;
 use crate::archive::ArchiveError;
 use crate::backfill::RangeError;
 use crate::config::ConfigErrors;
@@ -67,9 +68,9 @@ pub fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
             error: Told { reason: reason_of(error), message: format!("{error:#}"), problems },
         });
     } else if let Some(errors) = configuration {
-        eprintln!("{errors}");
+        output::error_line(errors);
     } else {
-        eprintln!("callvault: {error:#}");
+        output::error_line(format_args!("callvault: {error:#}"));
     }
     ExitCode::from(code)
 }
@@ -95,8 +96,9 @@ fn reason_of(error: &anyhow::Error) -> &'static str {
 /// Prints one object on stdout.
 pub fn print_json(value: &impl Serialize) {
     match serde_json::to_string(value) {
-        // A reader that has gone away needs no answer.
-        Ok(text) => drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes())),
-        Err(error) => eprintln!("callvault: the result cannot be written as JSON: {error}"),
+        Ok(text) => output::line(text),
+        Err(error) => {
+            output::error_line(format_args!("callvault: the result cannot be written as JSON: {error}"))
+        }
     }
 }

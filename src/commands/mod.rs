@@ -4,6 +4,7 @@ pub mod backfill;
 pub mod config_check;
 pub mod demo;
 pub mod exit;
+pub mod output;
 pub mod progress;
 pub mod retry;
 pub mod signals;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
+use super::output;
 use crate::backfill::{Backfill, BackfillReport, Phase, Site};
 
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
@@ -66,7 +67,7 @@ impl Display {
                 }
                 *next += LINE_EVERY;
                 for site in sites.iter().filter(|site| site.phase() != Phase::Done) {
-                    eprintln!("{}", line(site, began.elapsed()));
+                    output::error_line(line(site, began.elapsed()));
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::exit::UsageError;
-use super::{exit, progress, signals, summary};
+use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, Request};
 use crate::config::Config;
 use crate::fleet;
@@ -19,8 +19,16 @@ pub struct Choice {
     pub pbx: Option<String>,
     /// Only stuck recordings.
     pub stuck: bool,
-    /// Only these.
-    pub names: Vec<String>,
+    /// Only these; a recording's name may hold any bytes.
+    pub names: Vec<Vec<u8>>,
+}
+
+impl Choice {
+    fn parse(self) -> Result<Redrive, UsageError> {
+        let empty = || UsageError("a NAME is empty: leave it out to retry all recordings".to_owned());
+        let names = self.names.into_iter().map(|name| RecordingName::new(name).ok_or_else(empty));
+        Ok(Redrive { pbx: self.pbx, stuck_only: self.stuck, names: names.collect::<Result<_, _>>()? })
+    }
 }
 
 /// Puts recordings back into the queue and works on it.
@@ -32,30 +40,28 @@ pub async fn run(config: &Path, choice: Choice, json: bool) -> ExitCode {
 }
 
 async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<ExitCode> {
+    let what = choice.parse()?;
     let config = Config::load(config)?;
-    if choice.names.iter().any(String::is_empty) {
-        return Err(UsageError("an empty name names no recording: leave it out to retry all".into()).into());
-    }
     let stop = signals::stop_on_signals()?;
     let vault = Vault::open(config).await?;
-    let unknown = choice.pbx.as_ref().filter(|id| !vault.config.pbx.iter().any(|pbx| pbx.id == **id));
+    let unknown = what.pbx.as_ref().filter(|id| !vault.config.pbx.iter().any(|pbx| pbx.id == **id));
     if let Some(unknown) = unknown {
         return Err(
             UsageError(format!("no pbx `{unknown}` is configured: see `callvault config check`")).into()
         );
     }
-    let redriven = redrive(&vault, &choice).await?;
-    if !choice.names.is_empty() && redriven.count == 0 {
+    let redriven = redrive(&vault, what.clone()).await?;
+    if !what.names.is_empty() && redriven.count == 0 {
         let message = format!(
             "no recording that is not archived has the name {}: see `callvault status --json` for those that are owed",
-            choice.names.join(", ")
+            what.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         );
         return Err(UsageError(message).into());
     }
     if !json {
-        eprintln!("{} recordings are asked for again.", redriven.count);
+        output::error_line(format_args!("{} recordings are asked for again.", redriven.count));
     }
-    let chosen = choice.pbx.map_or(redriven.pbx, |pbx| vec![pbx]);
+    let chosen = what.pbx.map_or(redriven.pbx, |pbx| vec![pbx]);
     let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
     let request = Request {
         pbx: chosen.into_iter().filter(configured).collect(),
@@ -67,18 +73,16 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
     if json {
         exit::print_json(&report);
     } else {
-        print!("{}", summary::of(&report, &vault, false));
+        output::text(&summary::of(&report, &vault, false));
+    }
+    if let Some(trouble) = &report.trouble {
+        output::error_line(format_args!("callvault: {}", trouble.message));
     }
     Ok(ExitCode::from(report.exit_code(false)))
 }
 
-async fn redrive(vault: &Vault, choice: &Choice) -> anyhow::Result<Redriven> {
-    let lifted = choice.pbx.clone();
-    let what = Redrive {
-        pbx: choice.pbx.clone(),
-        stuck_only: choice.stuck,
-        names: choice.names.iter().filter_map(|name| RecordingName::new(name.as_bytes())).collect(),
-    };
+async fn redrive(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
+    let lifted = what.pbx.clone();
     vault
         .state
         .db

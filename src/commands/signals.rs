@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::exit;
+use super::{exit, output};
 
 /// A token that the first signal cancels. The second ends the process; nothing durable is lost by that.
 pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
@@ -17,10 +17,12 @@ pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
                 _ = terminate.recv() => {}
             }
             if number > 1 {
-                eprintln!("callvault: stopped at once; what was in flight is fetched again by the next run");
+                output::error_line(
+                    "callvault: stopped at once; what was in flight is fetched again by the next run",
+                );
                 std::process::exit(exit::INTERRUPTED.into());
             }
-            eprintln!("callvault: finishing what is in flight; press Ctrl-C again to stop at once");
+            output::error_line("callvault: finishing what is in flight; press Ctrl-C again to stop at once");
             first.cancel();
         }
     });

@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use jiff::civil::Date;
 
+use rustls::pki_types::CertificateDer;
+
 use super::exit::UsageError;
-use super::{exit, signals};
+use super::{exit, output, signals};
+use crate::digest::Digest;
 use crate::simulator::{Faults, Profile, Simulator, SimulatorOptions};
 
 /// How the simulated PBX should be.
@@ -78,29 +81,44 @@ async fn simulate(options: Options) -> anyhow::Result<()> {
     let asked = options.simulator_options()?;
     let (username, password, version) =
         (asked.username.clone(), asked.password.clone(), options.version.clone());
-    let simulator = Simulator::start(asked).await.context("starting the simulator")?;
+    // Each reason is an option: an address that is not ours or not free, or an unknown zone.
+    let started = Simulator::start(asked).await;
+    let simulator = started.map_err(|error| UsageError(format!("the simulator cannot start: {error:#}")))?;
     if let Some(faults) = faults {
         simulator.set_faults(faults);
     }
     let url = simulator.url();
-    println!("A simulated PBX ({version}) answers at {url}.");
-    println!();
-    println!("  [[pbx]]");
-    println!("  id = \"simulated\"");
-    println!("  url = \"{url}\"");
-    println!("  api_version = \"{}\"", if version == "compatible" { "v0.0.1" } else { &version });
-    println!("  username = \"{username}\"");
-    println!("  password = \"{password}\"          # in a file that only you can read");
-    if url.starts_with("http:") {
-        println!("  allow_plain_http = true");
+    output::line(format_args!("A simulated PBX ({version}) answers at {url}."));
+    output::line("");
+    output::line("  [[pbx]]");
+    output::line("  id = \"simulated\"");
+    output::line(format_args!("  url = \"{url}\""));
+    output::line(format_args!(
+        "  api_version = \"{}\"",
+        if version == "compatible" { "v0.0.1" } else { &version }
+    ));
+    output::line(format_args!("  username = \"{username}\""));
+    output::line(format_args!("  password = \"{password}\"          # in a file that only you can read"));
+    match simulator.certificate()? {
+        Some(certificate) => {
+            output::line(format_args!("  tls_pin_sha256 = \"{}\"", key_sha256(certificate)?))
+        }
+        None => output::line("  allow_plain_http = true"),
     }
-    println!();
-    println!("What it counts:  {url}/simulator/counters");
-    println!("What it holds:   {url}/simulator/truth");
-    println!("Ctrl-C ends it.");
+    output::line("");
+    output::line(format_args!("What it counts:  {url}/simulator/counters"));
+    output::line(format_args!("What it holds:   {url}/simulator/truth"));
+    output::line("Ctrl-C ends it.");
     stop.cancelled().await;
     simulator.shutdown().await;
     Ok(())
+}
+
+/// What the client pins: the SHA-256 of the certificate's key.
+fn key_sha256(certificate: Vec<u8>) -> anyhow::Result<Digest> {
+    let certificate = CertificateDer::from(certificate);
+    let parsed = webpki::EndEntityCert::try_from(&certificate).context("reading our own certificate")?;
+    Ok(Digest::of(parsed.subject_public_key_info()))
 }
 
 impl Options {
@@ -147,7 +165,7 @@ fn read_faults(text: &str) -> anyhow::Result<Faults> {
         false => {
             let file = PathBuf::from(text);
             std::fs::read_to_string(&file)
-                .with_context(|| format!("reading the faults in {}", file.display()))?
+                .map_err(|error| UsageError(format!("--faults {}: {error}", file.display())))?
         }
     };
     serde_json::from_str(&json).map_err(|error| UsageError(format!("--faults: {error}")).into())

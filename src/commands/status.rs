@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::exit;
+use super::{exit, output};
 use crate::access::Trouble;
 use crate::archive::free_bytes;
 use crate::catalog;
@@ -86,7 +86,7 @@ async fn status(config: &Path, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         exit::print_json(&status);
     } else {
-        print!("{}", tell(&status));
+        output::text(&tell(&status));
     }
     let code = if status.archive.error.is_some() {
         exit::USAGE

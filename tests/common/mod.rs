@@ -171,7 +171,7 @@ impl Station {
             .await
             .unwrap();
         drop(vault);
-        let request = Request { queue_only: true, ..Request::default() };
+        let request = Request { queue_only: Some(callvault::queue::DayRange::ALL), ..Request::default() };
         self.run(request, CancellationToken::new()).await.unwrap()
     }
 

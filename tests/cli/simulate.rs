@@ -1,0 +1,85 @@
+//! `simulate` prints a configuration that works as it stands.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use rustix::process::Signal;
+
+use crate::program::{Folder, PASSWORD};
+
+/// Starts the simulator, takes the configuration that it prints, and archives with it.
+fn rehearse(kind: &[&str]) {
+    let folder = Folder::for_pbx("https://192.0.2.1");
+    let fixed = [
+        "simulate",
+        "--listen",
+        "127.0.0.1:0",
+        "--recordings",
+        "5",
+        "--size",
+        "2000",
+        "--password",
+        PASSWORD,
+    ];
+    let mut command = folder.command([&fixed, kind].concat());
+    command.stdout(fs::File::create(folder.path("printed")).unwrap());
+    let simulator = folder.start(command);
+    let printed = || fs::read_to_string(folder.path("printed")).unwrap();
+    crate::program::eventually("the simulator is ready", || printed().contains("Ctrl-C ends it"));
+
+    let printed = printed();
+    let section: String =
+        printed.lines().filter(|line| line.starts_with("  ")).collect::<Vec<_>>().join("\n");
+    folder.edit(|text| text.split("[[pbx]]").next().unwrap().to_owned() + &section);
+    let owner_only = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
+    fs::set_permissions(folder.config(), owner_only).unwrap();
+    let said = folder.run(&["backfill", "--json"]);
+    assert_eq!((said.code, said.count("archived") >= 5), (0, true), "{section}\n{said:?}");
+
+    if !kind.contains(&"--tls") {
+        let (_, counters) = printed.split_once("What it counts:  http://").unwrap();
+        let (address, path) = counters.lines().next().unwrap().split_once('/').unwrap();
+        assert!(get(address, &format!("/{path}")).contains("\"downloads_ok\":"));
+    }
+    simulator.signal(Signal::INT);
+    simulator.wait().exits(0);
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+#[test]
+fn what_it_prints_is_a_configuration_that_works() {
+    rehearse(&[]);
+}
+
+#[test]
+fn so_does_that_of_a_newer_one() {
+    rehearse(&["--version", "v2.0.0"]);
+}
+
+#[test]
+fn so_does_that_of_a_compatible_device() {
+    rehearse(&["--version", "compatible", "--days", "1"]);
+}
+
+#[test]
+fn so_does_that_of_one_with_https() {
+    rehearse(&["--tls"]);
+}
+
+#[test]
+fn options_that_make_no_sense_exit_2() {
+    let folder = Folder::for_pbx("https://192.0.2.1");
+    insta::assert_snapshot!(folder.run(&["simulate", "--version", "v9"]).exits(2).err(), @"callvault: --version v9 is not one that the simulator plays: use v1.0.x, v1.1.0, v2.0.0 or compatible");
+    insta::assert_snapshot!(folder.run(&["simulate", "--faults", "{\"rest\":1}"]).exits(2).err(), @"callvault: --faults: unknown field `rest`, expected one of `refuse`, `hang`, `errno_20010`, `errno_30001`, `errno_30003`, `gateway_timeout`, `redirect`, `redirect_status`, `redirect_to`, `cdr_504`, `ticket_expired`, `token_revoked`, `reset`, `truncate`, `truncate_wav_header`, `truncate_head`, `stall`, `stall_s`, `drip`, `drip_bytes_per_s`, `json_body`, `html_200`, `html_503`, `html_504`, `empty_body`, `wrong_length`, `endless`, `bit_flip`, `growing_asks`, `growing_is_empty`, `missing_asks`, `store_offline`, `deleted`, `cdr_duplicate`, `cdr_missing`, `cdr_broken`, `cdr_reordered`, `cdr_row_cap`, `clock_offset_s`, `serial_number`, `locked_out`, `certificate` at line 1 column 7");
+    folder.run(&["simulate", "--faults", "nosuch.json"]).exits(2);
+    folder.run(&["simulate", "--timezone", "Nowhere/Never", "--listen", "127.0.0.1:0"]).exits(2);
+    folder.run(&["simulate", "--listen", "192.0.2.1:80"]).exits(2);
+}
