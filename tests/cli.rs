@@ -18,6 +18,8 @@ mod help;
 mod password;
 #[path = "cli/pipe.rs"]
 mod pipe;
+#[path = "cli/signals.rs"]
+mod signals;
 #[path = "cli/simulate.rs"]
 mod simulate;
 #[path = "cli/way.rs"]
