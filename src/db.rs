@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures_util::future::BoxFuture;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -24,6 +25,8 @@ const COMMIT_DELAY_MAX: Duration = Duration::from_millis(5);
 /// Waiting units beyond which writers are held back.
 const QUEUE_LENGTH: usize = 256;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// `SQLITE_FULL`.
+const FULL: u32 = 13;
 /// Older versions of SQLite can corrupt a WAL database that is checkpointed while it is written.
 const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 
@@ -35,22 +38,31 @@ pub fn database_file(state: &Path) -> PathBuf {
 /// The database cannot go on: a commit or an I/O operation failed. The process must start again.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
-    "the database of [state] cannot be written ({cause}): free space or mend the disk, then start again; nothing that was \
-     archived is lost"
+    "database: {problem}; nothing that was acknowledged is lost: free space or mend the disk, then start again"
 )]
 pub struct DatabaseFailed {
-    cause: String,
-    /// Whether it is for lack of space: the operator can mend that.
-    pub disk_full: bool,
+    problem: String,
+    disk_full: bool,
+}
+
+impl DatabaseFailed {
+    /// Whether it is the disk that has no room, which an operator can mend.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full
+    }
+
+    fn new(problem: String, error: &sqlx::Error) -> Self {
+        Self { problem, disk_full: primary_code(error) == Some(FULL) }
+    }
 }
 
 /// The open database.
 #[derive(Debug, Clone)]
 pub struct Db {
     writer: mpsc::Sender<Unit>,
+    /// Why the writer has stopped, if it has.
+    failed: Arc<OnceLock<DatabaseFailed>>,
     readers: SqlitePool,
-    /// Why the writer stopped: everybody who comes later is told the cause, not the consequence.
-    failure: Arc<OnceLock<DatabaseFailed>>,
 }
 
 type Unit = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Done> + Send>;
@@ -75,11 +87,11 @@ impl Db {
             .await
             .with_context(|| format!("opening the database {}", file.display()))?;
         check_settings(&mut writer).await?;
-        migrate(&mut writer, &file).await?;
+        sqlx::migrate!().run(&mut writer).await.map_err(|error| not_migrated(&file, error))?;
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
-        let failure = Arc::new(OnceLock::new());
-        tokio::spawn(write_units(writer, receiver, failure.clone()));
-        Ok(Self { writer: sender, readers: readers(&file).await?, failure })
+        let failed = Arc::default();
+        tokio::spawn(write_units(writer, receiver, Arc::clone(&failed)));
+        Ok(Self { writer: sender, failed, readers: readers(&file).await? })
     }
 
     /// Runs `work` as one unit: all of it is durable when this returns `Ok`, none of it after an error.
@@ -91,18 +103,15 @@ impl Db {
         let (answer, answered) = oneshot::channel();
         let unit: Unit = Box::new(move |connection| Box::pin(run_unit(work(connection), answer)));
         if self.writer.send(unit).await.is_err() {
-            bail!(self.cause());
+            return Err(self.stopped().into());
         }
-        match answered.await {
-            Ok(Err(_)) if self.failure.get().is_some() => Err(self.cause().into()),
-            Ok(outcome) => outcome,
-            Err(_) => Err(self.cause().into()),
-        }
+        answered.await.unwrap_or_else(|_| Err(self.stopped().into()))
     }
 
-    fn cause(&self) -> DatabaseFailed {
-        let unknown = || DatabaseFailed { cause: "its writer has stopped".into(), disk_full: false };
-        self.failure.get().cloned().unwrap_or_else(unknown)
+    /// Everybody is told the first failure, not what followed from it.
+    fn stopped(&self) -> DatabaseFailed {
+        let unknown = || DatabaseFailed { problem: "the writer has stopped".into(), disk_full: false };
+        self.failed.get().cloned().unwrap_or_else(unknown)
     }
 
     /// A connection to read with. What it reads may be older than the last write by a moment.
@@ -118,18 +127,6 @@ pub async fn open_read_only(state: &Path) -> anyhow::Result<Option<SqlitePool>> 
         return Ok(None);
     }
     readers(&file).await.map(Some)
-}
-
-async fn migrate(writer: &mut SqliteConnection, file: &Path) -> anyhow::Result<()> {
-    use sqlx::migrate::MigrateError;
-    match sqlx::migrate!().run(writer).await {
-        Ok(()) => Ok(()),
-        Err(error @ (MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_))) => Err(error)
-            .with_context(|| {
-                format!("{} was written by another version of callvault; use that", file.display())
-            }),
-        Err(error) => Err(error).with_context(|| format!("preparing the database {}", file.display())),
-    }
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {
@@ -182,31 +179,54 @@ async fn run_unit<T: Send + 'static>(
             answer: Box::new(|commit| drop(answer.send(commit.map(|()| value).map_err(Into::into)))),
         },
         Err(error) => {
-            Done { failure: broken(&error), keep: false, answer: Box::new(|_| drop(answer.send(Err(error)))) }
+            let failure = broken(&error);
+            let error = failure.clone().map_or(error, Into::into);
+            Done { failure, keep: false, answer: Box::new(|_| drop(answer.send(Err(error)))) }
         }
+    }
+}
+
+/// Why the tables could not be brought up to date.
+fn not_migrated(file: &Path, error: MigrateError) -> anyhow::Error {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_broken(&error) => {
+            DatabaseFailed::new(error.to_string(), &error).into()
+        }
+        error => anyhow::Error::new(error).context(format!(
+            "{} was written by another version of callvault; use that or a newer one",
+            file.display()
+        )),
     }
 }
 
 /// Whether an error means that the database itself is broken, not just this unit.
 fn broken(error: &anyhow::Error) -> Option<DatabaseFailed> {
-    let Some(sqlx::Error::Database(database)) = error.downcast_ref::<sqlx::Error>() else { return None };
-    let primary = database.code()?.parse::<u32>().ok()? & 0xff;
+    let cause = error.downcast_ref::<sqlx::Error>().filter(|cause| is_broken(cause))?;
+    Some(DatabaseFailed::new(format!("{error:#}"), cause))
+}
+
+fn is_broken(error: &sqlx::Error) -> bool {
     // SQLITE_READONLY, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB: https://sqlite.org/rescode.html
-    matches!(primary, 8 | 10 | 11 | 13 | 26)
-        .then(|| DatabaseFailed { cause: database.message().to_owned(), disk_full: primary == 13 })
+    matches!(primary_code(error), Some(8 | 10 | 11 | FULL | 26))
+}
+
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some(code & 0xff)
 }
 
 /// The writer: the only task that changes the database. Ends when all senders are gone, or with the first failure.
 async fn write_units(
     mut connection: SqliteConnection,
     mut units: mpsc::Receiver<Unit>,
-    failure: Arc<OnceLock<DatabaseFailed>>,
+    failed: Arc<OnceLock<DatabaseFailed>>,
 ) {
     while let Some(first) = units.recv().await {
         let mut answers = Vec::new();
         let outcome = write_together(&mut connection, first, &mut units, &mut answers).await;
-        if let Err(error) = &outcome {
-            failure.get_or_init(|| error.clone());
+        if let Err(failure) = &outcome {
+            // Before anybody hears of it and asks again. The cell is empty: only this task fills it, once.
+            drop(failed.set(failure.clone()));
         }
         for answer in answers {
             answer(outcome.clone());
@@ -250,10 +270,6 @@ async fn write_together(
 async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), DatabaseFailed> {
     match sqlx::query(statement).execute(connection).await {
         Ok(_) => Ok(()),
-        Err(error) => {
-            let error = anyhow::Error::new(error);
-            let unknown = || DatabaseFailed { cause: format!("{statement}: {error}"), disk_full: false };
-            Err(broken(&error).unwrap_or_else(unknown))
-        }
+        Err(error) => Err(DatabaseFailed::new(format!("{statement}: {error}"), &error)),
     }
 }

@@ -10,6 +10,8 @@ mod backfill;
 mod check;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/disk.rs"]
+mod disk;
 #[path = "cli/environment.rs"]
 mod environment;
 #[path = "cli/help.rs"]

@@ -80,7 +80,8 @@ impl<'a> Backfill<'a> {
 
     /// Runs to the end. Whatever happens to one PBX is in its report; only this machine's own trouble is an error.
     ///
-    /// On return no claim is left, and the sums and call lists of all days worked on are complete.
+    /// On return no claim is left, and the sums and call lists of all days worked on are complete, unless the archive
+    /// is in trouble.
     pub async fn run(&self) -> anyhow::Result<BackfillReport> {
         let began = Instant::now();
         let sealing = CancellationToken::new();

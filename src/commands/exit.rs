@@ -34,9 +34,9 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
             || cause.is::<RangeError>()
             || cause.is::<ConfigErrors>()
             || cause.is::<UsageError>()
-            || cause.downcast_ref::<DatabaseFailed>().is_some_and(|failed| failed.disk_full)
     });
-    if operator_can_mend { USAGE } else { INTERNAL }
+    let disk_full = error.downcast_ref::<DatabaseFailed>().is_some_and(DatabaseFailed::is_disk_full);
+    if operator_can_mend || disk_full { USAGE } else { INTERNAL }
 }
 
 /// A command line that makes no sense.
