@@ -5,7 +5,7 @@ use std::fs;
 use callvault::simulator::Faults;
 use serde_json::Value;
 
-use crate::program::{Folder, Pbx};
+use crate::program::{Folder, Pbx, Said};
 
 const PARTS: [&str; 6] = ["archived", "already_archived", "missing", "excluded", "pending", "stuck"];
 
@@ -136,7 +136,7 @@ fn faults_do_not_reach_the_archive_and_no_output_tells_a_secret_at_any_log_level
     assert_eq!(folder.recordings().len(), 40);
     for file in folder.files("state").into_iter().chain(folder.files("archive")) {
         let bytes = fs::read(&file).unwrap();
-        for secret in crate::program::secrets() {
+        for secret in Said::secrets() {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "a secret in {}", file.display());
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::folder::Folder;
 pub(crate) use self::pbx::Pbx;
-pub(crate) use self::said::{Said, secrets};
+pub(crate) use self::said::Said;
 
 /// What the simulated PBX and the configuration agree on. No output may ever hold it.
 pub(crate) const PASSWORD: &str = "Correct-Horse-9";

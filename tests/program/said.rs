@@ -76,6 +76,11 @@ impl Said {
         self.redact(&self.stderr)
     }
 
+    /// What no output and no file but the password's own may hold.
+    pub(crate) fn secrets() -> [String; 2] {
+        [PASSWORD.to_owned(), hex(&Md5::digest(PASSWORD))]
+    }
+
     fn redact(&self, text: &str) -> String {
         let text = text.replace(&self.dir, "DIR");
         let words = text.split_inclusive([' ', '\n', '"', '`', ';', ',']).map(redact_word);
@@ -101,15 +106,10 @@ fn redact_word(word: &str) -> String {
 
 /// The password, its MD5, or what may be a token or a random: 32 hex digits.
 fn secret_in(text: &str) -> Option<&str> {
-    let known = secrets().iter().find_map(|secret| text.find(secret).map(|at| &text[at..]));
+    let known = Said::secrets().iter().find_map(|secret| text.find(secret).map(|at| &text[at..]));
     // An archive and a state have ids of that length, which are told where the two do not belong together.
     let is_id =
         |word: &str| ["state ", "ours is "].iter().any(|before| text.contains(&format!("{before}{word}")));
     let mut words = text.split(|c: char| !c.is_ascii_hexdigit());
     known.or_else(|| words.find(|word| word.len() == 32 && !is_id(word)))
-}
-
-/// What no output and no file but the password's own may hold.
-pub(crate) fn secrets() -> [String; 2] {
-    [PASSWORD.to_owned(), hex(&Md5::digest(PASSWORD))]
 }
