@@ -56,7 +56,7 @@ pub struct State {
     /// Names this run in claims.
     pub run_id: String,
     key: [u8; 32],
-    _lock: File,
+    lock: File,
 }
 
 impl State {
@@ -73,7 +73,7 @@ impl State {
         let key = key(&directory.join("credentials.key"))?;
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;
-        Ok(Self { db, id, run_id: random_hex::<8>()?, key, _lock: lock })
+        Ok(Self { db, id, run_id: random_hex::<8>()?, key, lock })
     }
 
     /// What is remembered of credentials that a PBX refused: nothing can be read from it, but a change is noticed.
@@ -84,6 +84,15 @@ impl State {
             hmac.update(part.as_bytes());
         }
         hmac.finalize().into_bytes().to_vec()
+    }
+}
+
+/// Releases the lock in so many words: a child process that is just being started holds a copy of its descriptor until
+/// it becomes another program, and closing ours would leave the state locked for that moment.
+impl Drop for State {
+    fn drop(&mut self) {
+        // If this fails, closing the file releases it.
+        let _ = self.lock.unlock();
     }
 }
 

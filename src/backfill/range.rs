@@ -45,7 +45,8 @@ pub enum RangeError {
 }
 
 impl RangeError {
-    pub(super) fn unknown_pbx(id: &str, configured: &[PbxConfig]) -> Self {
+    /// A PBX that is not configured, with the nearest that is.
+    pub fn unknown_pbx(id: &str, configured: &[PbxConfig]) -> Self {
         let ids: Vec<&str> = configured.iter().map(|pbx| &*pbx.id).collect();
         // An id may be as short as `hq`: one wrong letter makes half of it.
         let is_slip = |candidate: &&str| strsim::osa_distance(id, candidate) <= 1;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{exit, output, progress, signals, summary};
+use super::{exit, progress, signals, summary};
 use crate::backfill::{Backfill, Request};
 use crate::config::Config;
 use crate::vault::Vault;
@@ -23,10 +23,6 @@ async fn backfill(config: &Path, request: Request, json: bool) -> anyhow::Result
     let dry_run = request.dry_run;
     let backfill = Backfill::new(&vault, request, stop)?;
     let report = progress::watch(&backfill).await?;
-    if json {
-        exit::print_json(&report);
-    } else {
-        output::text(&summary::of(&report, &vault, dry_run));
-    }
+    summary::tell(&report, &vault, dry_run, json);
     Ok(ExitCode::from(report.exit_code(dry_run)))
 }

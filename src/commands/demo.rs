@@ -45,7 +45,7 @@ async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let vault = Vault::open(config(&dir, &simulator.url())?).await?;
     let backfill = Backfill::new(&vault, Request::default(), stop)?;
     let report = progress::watch(&backfill).await?;
-    output::text(&summary::of(&report, &vault, false));
+    summary::tell(&report, &vault, false, false);
     tell_faults(&simulator);
     if report.exit_code(false) != exit::COMPLETE {
         return Ok(ExitCode::from(report.exit_code(false)));

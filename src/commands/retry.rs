@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::exit::UsageError;
 use super::{exit, output, progress, signals, summary};
-use crate::backfill::{Backfill, Request};
+use crate::backfill::{Backfill, RangeError, Request};
 use crate::config::Config;
 use crate::fleet;
 use crate::queue::{self, DayRange, Redrive, Redriven};
@@ -44,11 +44,9 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
     let config = Config::load(config)?;
     let stop = signals::stop_on_signals()?;
     let vault = Vault::open(config).await?;
-    let unknown = what.pbx.as_ref().filter(|id| !vault.config.pbx.iter().any(|pbx| pbx.id == **id));
-    if let Some(unknown) = unknown {
-        return Err(
-            UsageError(format!("no pbx `{unknown}` is configured: see `callvault config check`")).into()
-        );
+    let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
+    if let Some(unknown) = what.pbx.as_ref().filter(|id| !configured(id)) {
+        return Err(RangeError::unknown_pbx(unknown, &vault.config.pbx).into());
     }
     let redriven = redrive(&vault, what.clone()).await?;
     if !what.names.is_empty() && redriven.count == 0 {
@@ -62,7 +60,6 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
         output::error_line(format_args!("{} recordings are asked for again.", redriven.count));
     }
     let chosen = what.pbx.map_or(redriven.pbx, |pbx| vec![pbx]);
-    let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
     let request = Request {
         pbx: chosen.into_iter().filter(configured).collect(),
         queue_only: Some(redriven.days.unwrap_or(DayRange::ALL)),
@@ -70,14 +67,7 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
     };
     let backfill = Backfill::new(&vault, request, stop)?;
     let report = progress::watch(&backfill).await?;
-    if json {
-        exit::print_json(&report);
-    } else {
-        output::text(&summary::of(&report, &vault, false));
-    }
-    if let Some(trouble) = &report.trouble {
-        output::error_line(format_args!("callvault: {}", trouble.message));
-    }
+    summary::tell(&report, &vault, false, json);
     Ok(ExitCode::from(report.exit_code(false)))
 }
 

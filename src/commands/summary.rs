@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use indicatif::HumanBytes;
 
+use super::{exit, output};
 use crate::backfill::{BackfillReport, PbxReport};
 use crate::remedy;
 use crate::vault::Vault;
@@ -11,8 +12,19 @@ use crate::vault::Vault;
 /// Groups of reasons that are told; the rest is summed up.
 const REASONS_TOLD: usize = 12;
 
+/// Tells how a backfill went: one object, or a text and, on stderr, what is wrong with this machine.
+pub fn tell(report: &BackfillReport, vault: &Vault, dry_run: bool, json: bool) {
+    if json {
+        return exit::print_json(report);
+    }
+    output::text(&of(report, vault, dry_run));
+    if let Some(trouble) = &report.trouble {
+        output::error_line(format_args!("callvault: {}", trouble.message));
+    }
+}
+
 /// The text that a backfill ends with.
-pub fn of(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
+fn of(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
     let mut text = String::new();
     for (id, of_pbx) in &report.pbx {
         tell_pbx(&mut text, id, of_pbx, dry_run).expect("writing to a String cannot fail");
@@ -33,8 +45,7 @@ fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
     if report.interrupted {
         format!("Interrupted: {left}; run the same command to go on.")
     } else if report.trouble.is_some() {
-        let trouble = report.trouble.as_ref().map_or("", |trouble| &*trouble.message);
-        format!("Not finished: {left}. {trouble}; then run the same command.")
+        format!("Not finished: {left}; mend the following, then run the same command.")
     } else if !given_up.is_empty() {
         let whose = given_up.join(", ");
         format!(

@@ -80,7 +80,7 @@ struct Reading {
     rows: u64,
     recordings_new: u64,
     /// Names the input in findings.
-    source: String,
+    input: String,
     /// The serial number of the last row, or the one learnt before.
     last_sn: Option<Text>,
 }
@@ -107,13 +107,14 @@ impl<'a> Sweeper<'a> {
         self
     }
 
-    async fn begin(&self, source: String, fallback: Date) -> anyhow::Result<Reading> {
-        let (pbx, now, noted) = (self.pbx.id.clone(), clock::now(), source.clone());
+    /// `input` names it in findings, `source` tells it from every other input.
+    async fn begin(&self, input: String, source: String, fallback: Date) -> anyhow::Result<Reading> {
+        let (pbx, now) = (self.pbx.id.clone(), clock::now());
         let (reading, remembered) = self
             .db
             .write(move |tx| {
                 Box::pin(async move {
-                    let reading = calls::begin_reading(tx, &pbx, &noted, now).await?;
+                    let reading = calls::begin_reading(tx, &pbx, &source, now).await?;
                     Ok((reading, fleet::remembered(tx, &pbx).await?))
                 })
             })
@@ -127,7 +128,7 @@ impl<'a> Sweeper<'a> {
             bad_rows: 0,
             rows: 0,
             recordings_new: 0,
-            source,
+            input,
             last_sn: remembered.sn.map(Text::Utf8),
         })
     }
@@ -204,7 +205,7 @@ impl<'a> Sweeper<'a> {
         }
         let finding = Finding {
             kind: FindingKind::BadRow,
-            subject: format!("{} line {}", reading.source, bad.line),
+            subject: format!("{} line {}", reading.input, bad.line),
             detail: if bad.excerpt.is_empty() {
                 bad.problem.clone()
             } else {
@@ -263,7 +264,7 @@ impl<'a> Sweeper<'a> {
     async fn note_shrunk(&self, reading: &Reading, day: Date, rows: i64) -> anyhow::Result<()> {
         let detail = format!(
             "{rows} rows known of this day were not in the reading of {}; they are kept",
-            reading.source
+            reading.input
         );
         let finding = Finding { kind: FindingKind::CdrShrank, subject: day.to_string(), detail };
         self.note(finding, reading.facts.now).await

@@ -49,7 +49,7 @@ impl Sweeper<'_> {
     }
 
     async fn read_day(&self, day: Date) -> anyhow::Result<SweepReport> {
-        let mut reading = self.begin(format!("the CDR of {day}"), day).await?;
+        let mut reading = self.begin(format!("the CDR of {day}"), day.to_string(), day).await?;
         let read_at = reading.facts.now;
         let (from, to) = (day.at(0, 0, 0, 0), day.at(23, 59, 59, 0));
         let whole = self.read_part(&mut reading, from, to).await?;

@@ -15,7 +15,7 @@ use crate::calls::CallOfRecording;
 use crate::clock;
 use crate::digest::Digest;
 use crate::pbx::{Download, PbxError, Policy};
-use crate::queue::Job;
+use crate::queue::{Job, RecordingState};
 
 /// Tickets that one attempt may spend: an expired one costs another ticket, not an attempt.
 const TICKETS_PER_ATTEMPT: u32 = 3;
@@ -49,6 +49,11 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether the PBX says that it does not have the recording.
+    pub(super) fn is_not_there(&self) -> bool {
+        matches!(self, Self::Pbx(error) if error.policy() == Policy::NotThere)
+    }
+
     /// The class, as the queue keeps it.
     pub(super) fn reason(&self) -> String {
         match self {
@@ -73,6 +78,12 @@ pub(super) struct Fetched {
     pub(super) quarantined: Vec<Quarantined>,
 }
 
+impl Fetched {
+    fn adopted(file: ArchivedFile) -> Self {
+        Self { file, conflict: None, quarantined: Vec::new() }
+    }
+}
+
 /// Audio that arrived whole and may be kept.
 struct Arrived {
     received: Received,
@@ -84,10 +95,15 @@ impl Worker {
     /// Fetches a claimed recording. When this returns `Ok`, audio and sidecar are on disk under their final names.
     pub(super) async fn fetch(&self, job: &Job, calls: &[CallOfRecording]) -> Result<Fetched, Failure> {
         let place = Destination::parse(&job.path)?;
-        if let Some(file) = self.adopt(job, &place, calls).await? {
-            return Ok(Fetched { file, conflict: None, quarantined: Vec::new() });
+        if let Some(file) = self.adopt(job, &place).await? {
+            return Ok(Fetched::adopted(file));
         }
-        let arrived = self.download(job, &place, talk_s(calls)).await?;
+        let arrived = match self.download(job, &place, talk_s(calls)).await {
+            Err(failure) if failure.is_not_there() => {
+                return self.adopt_orphan(job, &place, calls).await?.map(Fetched::adopted).ok_or(failure);
+            }
+            arrived => arrived?,
+        };
         let sidecar = super::commit::sidecar(job, calls, &arrived.audio, &arrived.suspect);
         let kept = self.keep(arrived.received, sidecar).await?;
         let conflict = match kept.outcome {
@@ -98,21 +114,27 @@ impl Worker {
     }
 
     /// Takes what a run left that died between the file and the row. One that was archived is never asked for twice.
-    async fn adopt(
+    async fn adopt(&self, job: &Job, place: &Destination) -> Result<Option<ArchivedFile>, Failure> {
+        if job.state == RecordingState::Archived {
+            return Ok(None);
+        }
+        let (archive, place, job) = (self.archive.clone(), place.clone(), job.clone());
+        blocking(move || archive.adopt(&place, |sidecar| super::commit::is_of(sidecar, &job))).await
+    }
+
+    /// Takes audio that a run left which died before its sidecar had a name, now that the PBX does not have it any more.
+    /// While the PBX has it, it is compared with that: nothing else tells whose it is.
+    async fn adopt_orphan(
         &self,
         job: &Job,
         place: &Destination,
         calls: &[CallOfRecording],
     ) -> Result<Option<ArchivedFile>, Failure> {
-        if job.state == crate::queue::RecordingState::Archived {
+        if job.state == RecordingState::Archived {
             return Ok(None);
         }
         let (archive, place, job, calls) = (self.archive.clone(), place.clone(), job.clone(), calls.to_vec());
         blocking(move || {
-            if let Some(file) = archive.adopt(&place, |sidecar| super::commit::is_of(sidecar, &job))? {
-                return Ok(Some(file));
-            }
-            // Audio gets its name before its sidecar does: a run may have died between the two.
             let Some(orphan) = archive.audio_without_sidecar(&place)? else { return Ok(None) };
             let Some(audio) = whole_audio(&orphan).filter(|audio| !audio.empty) else { return Ok(None) };
             let suspect: Vec<_> =

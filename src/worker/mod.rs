@@ -179,6 +179,8 @@ impl Worker {
         let wait = Duration::try_from(until.duration_since(clock::now())).unwrap_or_default().min(DUE_SOON);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            // The last of the sweep may be that there is nothing more to wait for.
+            () = self.swept.cancelled(), if !self.swept.is_cancelled() => {}
             () = self.stop.cancelled() => {}
             () = self.access.given_up().cancelled() => {}
         }

@@ -44,6 +44,14 @@ impl Site {
         Self { base: dir.path().to_owned(), abilities, _dir: Some(dir) }
     }
 
+    /// As new, in memory where there is a folder for that: for tests of many runs, each with many syncs.
+    pub(crate) fn in_memory(abilities: Abilities) -> Self {
+        match tempfile::tempdir_in("/dev/shm") {
+            Ok(dir) => Self { base: dir.path().to_owned(), abilities, _dir: Some(dir) },
+            Err(_) => Self::new(abilities),
+        }
+    }
+
     /// The site of another process.
     pub(crate) fn at_path(base: &Path, abilities: Abilities) -> Self {
         Self { base: base.to_owned(), abilities, _dir: None }

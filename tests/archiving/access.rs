@@ -4,10 +4,12 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use callvault::simulator::Faults;
+use callvault::backfill::BackfillReport;
+use callvault::digest::Digest;
+use callvault::simulator::{Faults, SimulatorOptions};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::common::{Station, numbers};
+use crate::common::{Station, numbers, small};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_tried_once_and_not_again_until_it_changes() {
@@ -54,7 +56,7 @@ async fn a_lock_out_is_waited_out_by_later_runs_too() {
         station.check().await;
     }
     station.set_faults(Faults::default());
-    station.section().limits.lockout_wait = Duration::from_millis(1);
+    station.retry().await;
     station.cdr_is_whole = true;
     assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 0, 0, 0]);
     station.check().await;
@@ -101,6 +103,48 @@ async fn http_where_https_is_configured_is_told_in_a_sentence() {
     assert_eq!(report.exit_code(false), 4);
     assert_eq!(report.pbx["hq"].error.clone().unwrap().reason, "not_https", "{report:?}");
     station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_that_is_down_does_not_hold_up_another() {
+    let mut station = Station::new(5).await;
+    let mut down = station.section().clone();
+    (down.id, down.url) = ("branch".into(), "http://127.0.0.1:9".parse().unwrap());
+    down.limits.outage_patience = Duration::ZERO;
+    station.config.pbx.insert(0, down);
+    let report = station.backfill().await;
+    assert_eq!(report.exit_code(false), 4);
+    assert_eq!((report.pbx["branch"].listed, report.pbx["hq"].archived), (0, 5));
+    assert!(report.pbx["branch"].error.is_some() && report.pbx["hq"].error.is_none());
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_only_the_pinned_key_is_trusted() {
+    let mut station = Station::of(SimulatorOptions { tls: true, ..small(4) }).await;
+    station.cdr_is_whole = false;
+    assert_eq!(reason(&station.backfill().await), "tls_unknown_certificate");
+    station.check().await;
+
+    let certificate = station.pbx.certificate().unwrap().unwrap().into();
+    let key = rustls::pki_types::CertificateDer::clone(&certificate);
+    let key = webpki::EndEntityCert::try_from(&key).unwrap().subject_public_key_info();
+    station.section().tls_pin_sha256 = Some(Digest::of(key));
+    station.cdr_is_whole = true;
+    assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 0, 0, 0]);
+    station.check().await;
+
+    station.set_faults(Faults { certificate: 1, ..Faults::default() });
+    let (logins, report) = (station.pbx.counters().logins_ok, station.backfill().await);
+    assert_eq!(reason(&report), "tls_pin_mismatch");
+    assert_eq!(station.pbx.counters().logins_ok, logins, "nothing is told to a stranger");
+    station.check().await;
+}
+
+/// Why the PBX was given up.
+fn reason(report: &BackfillReport) -> &str {
+    assert_eq!(report.exit_code(false), 4);
+    &report.pbx["hq"].error.as_ref().unwrap().reason
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,11 @@
 //! What the PBX's CDR says, and how it goes wrong.
 
+use callvault::backfill::Request;
 use callvault::simulator::{Faults, SimulatorOptions};
+use jiff::ToSpan as _;
 use jiff::civil::date;
 
-use crate::common::{Station, numbers, small};
+use crate::common::{Station, noon, numbers, small};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_listed_twice_and_in_any_order_are_one_row_each() {
@@ -177,5 +179,43 @@ async fn a_duration_that_is_rewritten_is_a_version_of_its_call() {
     assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
     assert_eq!(station.value::<i64>("select count(*) from calls").await, 1);
     assert_eq!(station.value::<i64>("select count(*) from call_versions").await, 1);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_days_asked_for_are_swept_counted_and_archived() {
+    let mut station = Station::new(30).await;
+    let (first, last) = station.days;
+    station.days = (last, last);
+    let report = station.backfill().await;
+    assert_eq!((report.total.listed, report.exit_code(false)), (10, 0));
+    station.check().await;
+    station.days = (first, last);
+    assert_eq!(numbers(&station.backfill().await), [20, 10, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_without_a_call_is_complete() {
+    let mut station = Station::new(0).await;
+    let report = station.backfill().await;
+    assert_eq!((report.total.listed, report.exit_code(false)), (0, 0));
+    station.check().await;
+}
+
+/// 180 days is the device's own default retention.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_without_dates_covers_the_last_180_days() {
+    let today = callvault::clock::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let mut station = Station::of(SimulatorOptions { now: None, ..small(0) }).await;
+    station.days = (today.checked_sub(179.days()).unwrap(), today);
+    for (name, days_ago) in [("yesterday.wav", 1), ("oldest.wav", 179), ("too-old.wav", 190)] {
+        let mut call = station.call(name, 0);
+        call.start = noon(today.checked_sub(days_ago.days()).unwrap());
+        call.callid = format!("{}.1", call.start.as_second());
+        station.pbx.world(|world| world.add_call(call));
+    }
+    let report = station.run(Request::default(), Default::default()).await.unwrap();
+    assert_eq!(numbers(&report), [2, 0, 0, 0, 0, 0], "{report:?}");
     station.check().await;
 }

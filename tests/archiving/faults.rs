@@ -13,7 +13,7 @@ fn mixed_recordings() -> u64 {
 
 /// Runs under one fault, and expects that it happened and that nothing is owed in the end.
 async fn survives(fault: &str, faults: Faults) {
-    let mut station = Station::new(24).await;
+    let mut station = Station::new(16).await;
     station.set_faults(faults);
     let report = station.backfill().await;
     let counters = station.pbx.counters();
@@ -21,7 +21,7 @@ async fn survives(fault: &str, faults: Faults) {
         counters.faults.get(fault).is_some_and(|count| *count > 0),
         "{fault} never happened: {counters:?}"
     );
-    assert_eq!(numbers(&report), [24, 0, 0, 0, 0, 0], "{fault}: {report:?}");
+    assert_eq!(numbers(&report), [16, 0, 0, 0, 0, 0], "{fault}: {report:?}");
     assert_eq!(report.exit_code(false), 0, "{fault}");
     station.check().await;
 }

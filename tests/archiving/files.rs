@@ -66,6 +66,16 @@ async fn headings_are_mapped_and_columns_that_nobody_knows_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_serial_numbers_names_the_same_recordings() {
+    let mut station = old_pbx(8).await;
+    let bare = station.export("bare.csv", |table| table.iter_mut().for_each(|row| drop(row.pop())));
+    assert_eq!(numbers(&station.backfill_files(&[bare]).await), [8, 0, 0, 0, 0, 0]);
+    let whole = station.export("whole.csv", |_| {});
+    assert_eq!(numbers(&station.backfill_files(&[whole]).await), [0, 8, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_byte_order_mark_and_other_line_ends_in_a_file_change_nothing() {
     let mut station = old_pbx(8).await;
     let plain = std::fs::read(station.export("plain.csv", |_| {})).unwrap();
@@ -94,8 +104,6 @@ async fn a_file_that_is_no_cdr_is_told_in_one_sentence_and_exit_code_2() {
         station.write("garbage.csv", &garbage),
         station.write("empty.csv", b""),
         station.write("prose.csv", b"dear PBX,\nplease send the calls\n"),
-        station.input(),
-        station.input().join("nowhere.csv"),
     ];
     for file in bad {
         let report = station.backfill_files(std::slice::from_ref(&file)).await;
@@ -105,6 +113,17 @@ async fn a_file_that_is_no_cdr_is_told_in_one_sentence_and_exit_code_2() {
         assert!(message.contains(name), "{message}");
         station.check().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_is_no_file_is_refused_before_anything_is_asked() {
+    let mut station = old_pbx(2).await;
+    for path in [station.input(), station.input().join("nowhere.csv")] {
+        let request = Request { cdr: vec![path.clone()], ..Request::default() };
+        let error = station.run(request, CancellationToken::new()).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("--cdr {} is not a file: correct the path", path.display()));
+    }
+    assert_eq!(station.pbx.counters().requests, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! What must hold in the database, whatever happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use callvault::digest::{Digest, hex};
 use callvault::ledger::{commitment, leaf_hash};
@@ -33,6 +33,7 @@ impl Station {
     async fn check_accounted_for(&self, db: &SqlitePool) {
         let known: Vec<Vec<u8>> =
             sqlx::query_scalar("select name from recordings").fetch_all(db).await.unwrap();
+        let known: HashSet<Vec<u8>> = known.into_iter().collect();
         let (first, last) = self.days;
         for row in self.pbx.world(|world| world.rows(first, last)) {
             let name = row.recording;

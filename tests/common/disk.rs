@@ -13,7 +13,7 @@ use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{PBX, Station};
+use super::Station;
 
 impl Station {
     /// The files of the archive, by their path relative to its root.
@@ -30,7 +30,8 @@ impl Station {
         self.check_top();
         let db = self.database().await;
         let files = self.files();
-        let mut explained: BTreeSet<String> = BTreeSet::from([format!("{PBX}/.callvault")]);
+        let markers = self.config.pbx.iter().map(|pbx| format!("{}/.callvault", pbx.id));
+        let mut explained: BTreeSet<String> = markers.collect();
         let rows = sqlx::query(
             "select archived_files.*, name, salt from archived_files
              join recordings on recordings.id = recording_id",

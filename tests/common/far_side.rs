@@ -30,7 +30,9 @@ impl Station {
         let state = fs::read_dir(&self.config.state.path).unwrap().map(|entry| entry.unwrap().path());
         let files = self.files().into_values().filter(|path| path.extension() != Some("wav".as_ref()));
         for path in state.chain(files) {
-            let found = secrets.find_in(&fs::read(&path).unwrap());
+            // The database's helper files go when its last reader does.
+            let Ok(bytes) = fs::read(&path) else { continue };
+            let found = secrets.find_in(&bytes);
             assert_eq!(found, None, "{} holds a secret", path.display());
         }
     }
