@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use callvault::simulator::Faults;
+use callvault::simulator::{Faults, SimulatorOptions};
 
 use crate::common::{Station, numbers, small};
 
-/// How many recordings a mixed run has: 20,000 with `CALLVAULT_FULL=1`.
-fn mixed_recordings() -> u64 {
-    if std::env::var_os("CALLVAULT_FULL").is_some() { 20_000 } else { 600 }
+/// Whether the long runs are wanted: `CALLVAULT_FULL=1`.
+fn is_full() -> bool {
+    std::env::var_os("CALLVAULT_FULL").is_some()
 }
 
 /// Runs under one fault, and expects that it happened and that nothing is owed in the end.
@@ -127,7 +127,7 @@ async fn a_bit_that_flips_on_the_way_is_nothing_that_we_can_see_and_breaks_no_pr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_under_mixed_faults_ends_complete() {
-    let recordings = mixed_recordings();
+    let recordings = if is_full() { 20_000 } else { 600 };
     let mut station = Station::of(small(recordings)).await;
     station.set_faults(Faults {
         reset: 0.03,
@@ -146,4 +146,61 @@ async fn a_run_under_mixed_faults_ends_complete() {
     assert_eq!(report.total.archived, i64::try_from(recordings).unwrap(), "{report:?}");
     assert_eq!(report.exit_code(false), 0);
     station.check().await;
+}
+
+/// Everything at once, and other things for each seed. What one run leaves owed, a later one finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_together_some_run_is_complete_and_each_keeps_the_promises() {
+    let seeds = if is_full() { 40 } else { 1 };
+    for seed in 1..=seeds {
+        let mut station = Station::of(SimulatorOptions { seed, odd_names: 6, ..small(30) }).await;
+        station.section().limits.reply_timeout = Duration::from_millis(500);
+        station.set_faults(everything(0.02));
+        station.cdr_is_whole = false;
+        let mut runs = 1;
+        while station.backfill().await.exit_code(false) != 0 {
+            station.check().await;
+            runs += 1;
+            assert!(runs < 10, "seed {seed} is never complete");
+        }
+        station.check().await;
+        station.set_faults(Faults::default());
+        station.cdr_is_whole = true;
+        let report = station.backfill().await;
+        assert_eq!(report.total.archived + report.total.already_archived, 36, "seed {seed}: {report:?}");
+        station.check().await;
+    }
+}
+
+fn everything(probability: f64) -> Faults {
+    Faults {
+        refuse: probability,
+        hang: probability,
+        errno_20010: probability,
+        errno_30001: probability,
+        errno_30003: probability,
+        gateway_timeout: probability,
+        cdr_504: probability,
+        ticket_expired: probability,
+        token_revoked: probability,
+        reset: probability,
+        truncate: probability,
+        truncate_wav_header: probability,
+        truncate_head: probability,
+        stall: probability,
+        json_body: probability,
+        html_200: probability,
+        html_503: probability,
+        html_504: probability,
+        empty_body: probability,
+        wrong_length: probability,
+        endless: probability,
+        growing_asks: 1,
+        missing_asks: 1,
+        cdr_duplicate: probability,
+        cdr_missing: probability,
+        cdr_broken: probability,
+        cdr_reordered: probability,
+        ..Faults::default()
+    }
 }
