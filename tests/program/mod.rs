@@ -14,7 +14,7 @@ pub(crate) use self::said::Said;
 pub(crate) const PASSWORD: &str = "Correct-Horse-9";
 
 /// Nothing that a test waits for takes longer, also on a slow machine.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// Waits until something holds; panics where it never does.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
