@@ -18,14 +18,14 @@ create table calls (
     first_seen_at_ms integer not null,
     -- The latest reading that held it: tells a reading with fewer rows.
     reading integer not null,
-    -- Whether this version is in one of the day's calls-<n>.jsonl.
-    listed integer not null default 0,
+    -- The version that the latest of the day's calls-<n>.jsonl tells.
+    listed_version blob,
     unique (pbx, identity)
 ) strict;
 
 create index calls_of_day on calls (pbx, day, reading);
 create index calls_of_recording on calls (recording_id) where recording_id is not null;
-create index calls_unlisted on calls (pbx, day) where listed = 0;
+create index calls_unlisted on calls (pbx, day) where listed_version is not version;
 
 -- Versions of a call that were current before.
 create table call_versions (

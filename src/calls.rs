@@ -150,21 +150,16 @@ async fn replace_version(
     .execute(&mut *tx)
     .await
     .context("keeping the earlier version of a call")?;
-    sqlx::query(
-        "update calls set version = ?, talk_s = ?, answered = ?, row = ?, reading = ?,
-             listed = case when ? then listed else 0 end
-         where id = ?",
-    )
-    .bind(&call.version.as_bytes()[..])
-    .bind(call.talk_s)
-    .bind(call.answered)
-    .bind(&call.row)
-    .bind(reading)
-    .bind(seen_before)
-    .bind(id)
-    .execute(tx)
-    .await
-    .context("storing the new version of a call")?;
+    sqlx::query("update calls set version = ?, talk_s = ?, answered = ?, row = ?, reading = ? where id = ?")
+        .bind(&call.version.as_bytes()[..])
+        .bind(call.talk_s)
+        .bind(call.answered)
+        .bind(&call.row)
+        .bind(reading)
+        .bind(id)
+        .execute(tx)
+        .await
+        .context("storing the new version of a call")?;
     Ok(if seen_before { Stored::Known } else { Stored::Changed })
 }
 

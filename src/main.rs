@@ -139,7 +139,9 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// Our own messages from `warn` on, others' never below: libraries may print addresses with their queries.
 fn log_to_stderr() {
     let filter = match std::env::var("CALLVAULT_LOG") {
-        Ok(level) if !level.contains([',', '=']) => format!("warn,callvault={level}"),
+        Ok(level) if !level.contains([',', '=']) => {
+            format!("warn,rustls_platform_verifier=off,callvault={level}")
+        }
         _ => "warn".to_owned(),
     };
     tracing_subscriber::fmt()

@@ -20,8 +20,8 @@ pub fn of(state: &str, reason: &str) -> Remedy {
         (_, "waiting") => ("not asked for yet", "run the backfill again"),
         (_, "missing") => (
             "the PBX lists them but says that it has no such file",
-            "check whether they were deleted on the PBX or its storage is offline; they are asked for again by \
-             themselves, final ones with `callvault retry NAME`",
+            "check whether they were deleted on the PBX or its storage is offline; later runs ask for \
+             them again, for final ones use `callvault retry NAME`",
         ),
         (_, "not_ready") => (
             "the PBX gave an empty file for a call with talk time",

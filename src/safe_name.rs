@@ -74,14 +74,6 @@ pub fn with_identity(name: &RecordingName, sn: &[u8]) -> SafeName {
     hash_form(name, hasher.into())
 }
 
-/// Where other audio of the same name is kept beside the file `file_name`: `<stem>~c<16 hex digits of its hash>.wav`.
-///
-/// At most 18 bytes longer, so a side file's extension still fits within 255 bytes.
-pub fn conflict(file_name: &str, content: &Digest) -> String {
-    let stem = file_name.strip_suffix(EXTENSION).unwrap_or(file_name);
-    format!("{stem}~c{}{EXTENSION}", content.short())
-}
-
 /// Stem, `~`, the first 16 digits of `hash`. A stem that is too long is cut after the last whole byte that fits, so
 /// never within a `%XX`.
 fn hash_form(name: &RecordingName, hash: Digest) -> SafeName {
@@ -152,7 +144,6 @@ mod tests {
         assert!(!is_reserved(text), "{text}");
         let escapes = text.split('%').skip(1);
         assert!(escapes.clone().all(|rest| rest.len() >= 2 && unhex(&rest[..2]).is_some()), "{text}");
-        assert!(conflict(text, &Digest::of("")).len() + ".json".len() <= 255);
     }
 
     #[test]
@@ -206,11 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_and_devices_have_forms_of_their_own() {
+    fn devices_and_cases_have_forms_of_their_own() {
         let plain = safe_name(&name("a.wav"));
-        let content = Digest::of("audio");
-        let beside = conflict(plain.as_str(), &content);
-        assert_eq!(beside, format!("a~c{}.wav", content.short()));
         assert_ne!(with_identity(&name("a.wav"), b"1"), with_identity(&name("a.wav"), b"2"));
         assert_eq!(
             with_identity(&name("a.wav"), b"1").as_str(),

@@ -66,7 +66,7 @@ pub struct SidecarCall {
     pub identity: Digest,
     /// The row, as the PBX gave it.
     pub raw: RawRow,
-    /// Earlier versions of this row, and rows of other calls that name the same recording, such as transfer legs.
+    /// Rows of other calls that name the same recording, such as transfer legs.
     #[serde(default)]
     pub other_rows: Vec<SidecarCallRow>,
 }

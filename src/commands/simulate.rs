@@ -62,7 +62,7 @@ pub struct Options {
     /// Send a Content-Length with every reply
     #[arg(long)]
     content_length: bool,
-    /// Faults, as a JSON file or as JSON itself, such as '{"reset":0.03,"seed":7}'
+    /// Faults, as a JSON file or as JSON itself, such as '{"reset":0.03,"truncate":0.03}'
     #[arg(long, value_name = "JSON")]
     faults: Option<String>,
 }

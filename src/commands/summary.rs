@@ -48,9 +48,8 @@ fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
         format!("Not finished: {left}; mend the following, then run the same command.")
     } else if !given_up.is_empty() {
         let whose = given_up.join(", ");
-        format!(
-            "Not finished: {whose} could not be worked on; elsewhere {left}. Mend it, then run the same command."
-        )
+        let left = if report.pbx.len() > 1 { format!("; elsewhere {left}") } else { String::new() };
+        format!("Not finished: {whose} could not be worked on{left}. Mend it, then run the same command.")
     } else if unread {
         format!(
             "Not finished: some of the CDR could not be read; of the rest {left}. Run the same command again."

@@ -151,19 +151,22 @@ pub async fn schedule_refetch(tx: &mut SqliteConnection, id: i64) -> anyhow::Res
     Ok(())
 }
 
-/// The next `limit` recordings of `pbx` after row `after` that a change of rules can concern.
-pub async fn with_state(
+/// The next `limit` recordings of `pbx` after row `after` that a change of rules can concern: all that are not archived,
+/// or, where there are no rules any more, those that one excluded.
+pub async fn concerned_by_rules(
     db: &mut SqliteConnection,
     pbx: &str,
     after: i64,
     limit: i64,
-) -> anyhow::Result<Vec<(i64, String)>> {
-    sqlx::query_as(
-        "select id, state from recordings
-         where pbx = ? and id > ? and state <> 'archived' order by id limit ?",
+    any_rules: bool,
+) -> anyhow::Result<Vec<i64>> {
+    sqlx::query_scalar(
+        "select id from recordings
+         where pbx = ? and id > ? and (state = 'excluded' or ? and state <> 'archived') order by id limit ?",
     )
     .bind(pbx)
     .bind(after)
+    .bind(any_rules)
     .bind(limit)
     .fetch_all(db)
     .await

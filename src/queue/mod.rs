@@ -11,7 +11,8 @@ mod settle;
 mod tally;
 
 pub use intake::{
-    Enqueued, NewRecording, assign_serial_number, enqueue, exclude, include, schedule_refetch, with_state,
+    Enqueued, NewRecording, assign_serial_number, concerned_by_rules, enqueue, exclude, include,
+    schedule_refetch,
 };
 pub use redrive::{Redrive, Redriven, redrive};
 pub use settle::{PutBack, put_back, settle};

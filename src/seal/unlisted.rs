@@ -49,7 +49,7 @@ pub(super) async fn days(
 ) -> anyhow::Result<Vec<String>> {
     let (from, to) = days.bounds();
     sqlx::query_scalar(
-        "select day from calls where pbx = ?1 and listed = 0 and day between ?2 and ?3
+        "select day from calls where pbx = ?1 and listed_version is not version and day between ?2 and ?3
          union select day from recordings
          where pbx = ?1 and listed = 0 and state <> 'archived' and day between ?2 and ?3 order by day",
     )
@@ -70,7 +70,7 @@ pub(super) async fn calls(
         "select calls.id, identity, version, calls.started_at_ms, utc_offset_s, offset_source, zone_offset_s,
              first_seen_at_ms, row, path
          from calls left join recordings on recordings.id = recording_id
-         where calls.pbx = ? and calls.day = ? and calls.listed = 0 order by calls.id limit ?",
+         where calls.pbx = ? and calls.day = ? and listed_version is not version order by calls.id limit ?",
     )
     .bind(pbx)
     .bind(day)
@@ -136,7 +136,7 @@ pub(super) async fn mark_calls(db: &Db, calls: &[UnlistedCall]) -> anyhow::Resul
         db.write(move |tx| {
             Box::pin(async move {
                 for (id, version) in some {
-                    sqlx::query("update calls set listed = 1 where id = ? and version = ?")
+                    sqlx::query("update calls set listed_version = version where id = ? and version = ?")
                         .bind(id)
                         .bind(version)
                         .execute(&mut *tx)

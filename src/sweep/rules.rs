@@ -35,13 +35,12 @@ async fn judge_some(
     let pbx = pbx.to_owned();
     db.write(move |tx| {
         Box::pin(async move {
-            let some = queue::with_state(tx, &pbx, after, RECORDINGS_PER_UNIT).await?;
-            for (id, state) in &some {
-                if !rules.is_empty() || state == "excluded" {
-                    super::page::judge_exclusion(tx, &rules, &pbx, *id).await?;
-                }
+            let some =
+                queue::concerned_by_rules(tx, &pbx, after, RECORDINGS_PER_UNIT, !rules.is_empty()).await?;
+            for id in &some {
+                super::page::judge_exclusion(tx, &rules, &pbx, *id).await?;
             }
-            Ok(some.last().map(|(id, _)| *id))
+            Ok(some.last().copied())
         })
     })
     .await

@@ -136,13 +136,13 @@ async fn record_file(
 
 fn archived_entry(job: &Job, file: &ArchivedFile, conflict: bool, now: Timestamp) -> Entry {
     let kind = if conflict { EntryType::Conflict } else { EntryType::Archived };
+    // An adopted sidecar keeps its own salt and serial number: whoever has it must find its entry.
+    let Sidecar { salt, pbx, .. } = file.sidecar();
+    let recording = commitment(salt, job.kind, &pbx.id, &pbx.sn, &job.name);
     let entry = Entry::new(kind, now)
         .with("pbx", job.pbx.as_str())
         .with("day", job.day.to_string())
-        .with(
-            "recording",
-            commitment(&file.sidecar().salt, job.kind, &job.pbx, &job.sn, &job.name).to_string(),
-        )
+        .with("recording", recording.to_string())
         .with("sha256", file.sha256().to_string())
         .with("sidecar_sha256", file.sidecar_sha256().to_string())
         .with("size_bytes", file.size_bytes());

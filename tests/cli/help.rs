@@ -156,7 +156,7 @@ fn help_of_simulate() {
           --timezone <TIMEZONE>            The zone of the device's clock [default: Europe/Berlin]
           --content-length                 Send a Content-Length with every reply
           --faults <JSON>                  Faults, as a JSON file or as JSON itself, such as
-                                           '{"reset":0.03,"seed":7}'
+                                           '{"reset":0.03,"truncate":0.03}'
       -h, --help                           Print help
     "#);
 }

@@ -151,7 +151,7 @@ impl Station {
         let total = report.total;
         let sum = total.archived + total.already_archived + total.missing + total.excluded;
         assert_eq!(total.listed, sum + total.pending + total.stuck, "{report:?}");
-        self.sealed = !dry_run && report.pbx.values().all(|pbx| pbx.days.is_some());
+        self.sealed = !dry_run && !report.interrupted && report.pbx.values().all(|pbx| pbx.days.is_some());
         Ok(report)
     }
 
