@@ -1,7 +1,7 @@
 //! The ledger: an append-only, numbered list of all that happened to the archive, and the leaves of its Merkle tree.
 //!
 //! An entry is canonical JSON (RFC 8785) of at most 4 KiB. It never holds a name or a number of a person: a recording
-//! is named by a [`commitment`] under the salt that only its sidecar holds, so that an entry proves without telling,
+//! is named by a commitment under the salt that only its sidecar holds, so that an entry proves without telling,
 //! and forgetting a sidecar makes its entry meaningless while the tree stays provable.
 
 use std::collections::BTreeMap;

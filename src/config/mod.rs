@@ -1,6 +1,6 @@
 //! What the operator chose, already validated: nothing past this module asks whether a value makes sense.
 //!
-//! Durations are seconds in the file (`…_s`, fractions allowed) and [`Duration`] here. Every key is explained,
+//! Durations are seconds in the file (`…_s`, fractions allowed) and `Duration` here. Every key is explained,
 //! with its unit, its default and the mistake that it prevents, in `config.example.toml`.
 
 mod cdr;
