@@ -184,6 +184,7 @@ fn a_second_process_is_refused_while_status_works_beside_the_first() {
     let folder = Folder::for_pbx(&pbx.url());
     let first = folder.start(folder.command(["backfill"]));
     eventually("some are downloaded", || pbx.counters().downloads_ok >= 2);
+    eventually("one is archived", || folder.number("select count(*) from archived_files") >= 1);
     insta::assert_snapshot!(trouble(&folder), @"DIR/state is in use by another callvault; wait until it has finished, or stop it, then run this command again");
     folder.run(&["retry"]).exits(2);
     let beside: Said = folder.run(&["status", "--json"]).exits(3);
