@@ -40,7 +40,7 @@ create table recordings (
     -- The ledger's entry of its absence.
     gap_number integer,
     -- Whether its present state is in one of the day's calls-<n>.jsonl.
-    listed integer not null default 0,
+    told integer not null default 0,
     unique (pbx, kind, sn, name)
 ) strict;
 
@@ -49,4 +49,4 @@ create index recordings_due on recordings (pbx, due_at_ms) where due_at_ms is no
 create index recordings_claimed on recordings (run_id) where run_id is not null;
 -- Covers the counts by state, so that a start with a million rows does not read each of them.
 create index recordings_state on recordings (pbx, day, state, kind, final);
-create index recordings_unlisted on recordings (pbx, day) where listed = 0 and state <> 'archived';
+create index recordings_untold on recordings (pbx, day) where told = 0 and state <> 'archived';

@@ -19,13 +19,13 @@ create table calls (
     -- The latest reading that held it: tells a reading with fewer rows.
     reading integer not null,
     -- The version that the latest of the day's calls-<n>.jsonl tells.
-    listed_version blob,
+    told_version blob,
     unique (pbx, identity)
 ) strict;
 
 create index calls_of_day on calls (pbx, day, reading);
 create index calls_of_recording on calls (recording_id) where recording_id is not null;
-create index calls_unlisted on calls (pbx, day) where listed_version is not version;
+create index calls_untold on calls (pbx, day) where told_version is not version;
 
 -- Versions of a call that were current before.
 create table call_versions (

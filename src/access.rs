@@ -23,8 +23,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(15);
 /// Requests in a row without an answer, over whatever recordings, that are the PBX's failure and not theirs.
 const SILENCES_MAX: u32 = 8;
-/// Logins that are tried while the PBX answers them with an error number that may mean a refusal.
-const REFUSALS_MAX: u32 = 2;
 /// How long a device's lock-out lasts (`yeastar-api.md` §3.2).
 const LOCKOUT: Duration = Duration::from_secs(600);
 
@@ -84,7 +82,7 @@ impl Access {
                  {password_source}, or, if it is right now, run `callvault retry --pbx {0}`",
                 self.pbx
             );
-            return self.give_up(Trouble { reason: "password_refused".into(), message }).await;
+            return self.refuse(Trouble { reason: "password_refused".into(), message }).await;
         }
         let until = remembered.paused_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         // A wait longer than any lock-out was set by a clock that has since been put back.
@@ -97,7 +95,7 @@ impl Access {
                 self.pbx,
                 until.duration_since(now).as_secs(),
             );
-            self.give_up(Trouble { reason: "locked_out".into(), message }).await;
+            self.refuse(Trouble { reason: "locked_out".into(), message }).await;
         }
     }
 
@@ -109,11 +107,6 @@ impl Access {
     /// Why the PBX was given up, if it was.
     pub async fn trouble(&self) -> Option<Trouble> {
         self.outage.lock().await.trouble.clone()
-    }
-
-    /// Gives the PBX up for a reason that it did not tell itself.
-    pub async fn refuse(&self, trouble: Trouble) {
-        self.give_up(trouble).await;
     }
 
     /// Notes that the PBX answered as it should. A download that was in flight when the PBX was given up changes nothing.
@@ -136,17 +129,15 @@ impl Access {
 
     /// Reacts to an error of one recording or one part of the CDR: a PBX that answers nothing at all is down.
     pub async fn troubled(&self, error: &PbxError) -> anyhow::Result<()> {
-        match (error.policy(), error.reason()) {
-            (Policy::NotThere | Policy::NewTicket | Policy::LogIn | Policy::Empty, _) => self.worked().await,
-            (_, Reason::Timeout) => {
-                let mut outage = self.outage.lock().await;
-                outage.silences += 1;
-                let is_down = outage.silences >= SILENCES_MAX;
-                drop(outage);
-                if is_down { self.wait_or_give_up(error, true).await } else { Ok(()) }
-            }
-            _ => Ok(()),
+        if matches!(error.policy(), Policy::NotThere | Policy::NewTicket | Policy::LogIn | Policy::Empty) {
+            return self.worked().await;
         }
+        let silences = {
+            let mut outage = self.outage.lock().await;
+            outage.silences = if error.reason() == Reason::Timeout { outage.silences + 1 } else { 0 };
+            outage.silences
+        };
+        if silences >= SILENCES_MAX { self.wait_or_give_up(error, true).await } else { Ok(()) }
     }
 
     /// Reacts to an error that concerns the PBX: waits and returns for another try, or gives the PBX up.
@@ -155,60 +146,62 @@ impl Access {
     }
 
     async fn wait_or_give_up(&self, error: &PbxError, may_pass: bool) -> anyhow::Result<()> {
-        let wait = {
-            let mut outage = self.outage.lock().await;
-            outage.noted_working = false;
-            let since = *outage.since.get_or_insert_with(Instant::now);
-            outage.failures += 1;
-            let wait = FIRST_WAIT.saturating_mul(1 << outage.failures.min(6)).min(WAIT_MAX);
-            // An unknown answer to a login may be a refusal: five of those would lock us out.
-            let refusals = matches!(error.reason(), Reason::Errno(_)) && outage.failures >= REFUSALS_MAX;
-            let waits = may_pass && !refusals && since.elapsed() + wait <= self.patience;
-            if !waits {
-                let trouble = Trouble { reason: error.reason().to_string(), message: error.to_string() };
-                outage.trouble.get_or_insert(trouble);
+        let mut outage = self.outage.lock().await;
+        outage.noted_working = false;
+        if let Some(wait) = outage.next_wait(self.patience).filter(|_| may_pass) {
+            drop(outage);
+            warn!(pbx = %self.pbx, "{error}; trying again in {:.1} s", wait.as_secs_f64());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.given_up.cancelled() => {}
+                () = self.stop.cancelled() => {}
             }
-            waits.then_some(wait)
-        };
-        match wait {
-            Some(wait) => {
-                warn!(pbx = %self.pbx, "{error}; trying again in {:.1} s", wait.as_secs_f64());
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = self.given_up.cancelled() => {}
-                    () = self.stop.cancelled() => {}
-                }
-            }
-            None => self.remember(error).await?,
+            return Ok(());
         }
+        // Whoever gives up first says why; the others only met what followed.
+        if outage.trouble.is_some() {
+            return Ok(());
+        }
+        let trouble = Trouble { reason: error.reason().to_string(), message: error.to_string() };
+        outage.trouble = Some(trouble.clone());
+        drop(outage);
+        self.remember(error, trouble).await?;
+        self.given_up.cancel();
         Ok(())
     }
 
-    /// Gives the PBX up and remembers why.
-    async fn remember(&self, error: &PbxError) -> anyhow::Result<()> {
-        let trouble = Trouble { reason: error.reason().to_string(), message: error.to_string() };
+    /// Keeps the trouble in the database, and what must not be tried again.
+    async fn remember(&self, error: &PbxError, trouble: Trouble) -> anyhow::Result<()> {
         let now = clock::now();
-        let refused = (error.policy() == Policy::Operator && trouble.reason == "password_refused")
-            .then(|| self.fingerprint.clone());
+        let refused = (error.reason() == Reason::PasswordRefused).then(|| self.fingerprint.clone());
         let until = (error.policy() == Policy::WaitOutLockout)
             .then(|| now.checked_add(self.lockout_wait).unwrap_or(now));
-        let (pbx, noted) = (self.pbx.clone(), trouble.clone());
+        let pbx = self.pbx.clone();
         self.db
             .write(move |tx| {
                 Box::pin(async move {
                     if let Some(hmac) = refused {
                         fleet::refuse_credentials(tx, &pbx, &hmac).await?;
                     }
-                    fleet::set_problem(tx, &pbx, &noted.reason, &noted.message, until, now).await
+                    fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, until, now).await
                 })
             })
-            .await?;
-        self.given_up.cancel();
-        Ok(())
+            .await
     }
 
-    async fn give_up(&self, trouble: Trouble) {
+    /// Gives the PBX up for a reason that it did not tell itself.
+    pub async fn refuse(&self, trouble: Trouble) {
         self.outage.lock().await.trouble.get_or_insert(trouble);
         self.given_up.cancel();
+    }
+}
+
+impl Outage {
+    /// How long to wait after one more failure; `None` when patience is at its end.
+    fn next_wait(&mut self, patience: Duration) -> Option<Duration> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.failures += 1;
+        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(6)).min(WAIT_MAX);
+        (since.elapsed() + wait <= patience).then_some(wait)
     }
 }

@@ -4,7 +4,7 @@
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use crate::digest::Digest;
 
@@ -149,7 +149,7 @@ pub async fn sums_written(tx: &mut SqliteConnection, behind: &FolderBehind) -> a
     Ok(())
 }
 
-/// What a range of days holds: files, bytes, and suspects by reason.
+/// What the archive holds of one PBX.
 #[derive(Debug, Clone, Default)]
 pub struct Holdings {
     /// Archived files.
@@ -160,40 +160,23 @@ pub struct Holdings {
     pub suspects: Vec<(String, i64)>,
 }
 
-/// Sums up what is archived of `pbx` within `days` (both ends included; all if `None`).
-pub async fn holdings(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    days: Option<&(String, String)>,
-) -> anyhow::Result<Holdings> {
-    let (files, bytes) = of_range("count(*), coalesce(sum(size_bytes), 0)", pbx, days, "")
-        .build_query_as()
-        .fetch_one(&mut *db)
-        .await
-        .context("summing up the catalog")?;
-    let suspects =
-        of_range("suspect, count(*)", pbx, days, " and suspect <> '' group by suspect order by suspect")
-            .build_query_as()
-            .fetch_all(db)
-            .await
-            .context("counting suspects")?;
+/// Sums up what is archived of `pbx`.
+pub async fn holdings(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Holdings> {
+    let (files, bytes) = sqlx::query_as(
+        "select count(*), coalesce(sum(size_bytes), 0)
+         from archived_files join recordings on recordings.id = recording_id where pbx = ?",
+    )
+    .bind(pbx)
+    .fetch_one(&mut *db)
+    .await
+    .context("summing up the catalog")?;
+    let suspects = sqlx::query_as(
+        "select suspect, count(*) from archived_files join recordings on recordings.id = recording_id
+         where pbx = ? and suspect <> '' group by suspect order by suspect",
+    )
+    .bind(pbx)
+    .fetch_all(db)
+    .await
+    .context("counting suspects")?;
     Ok(Holdings { files, bytes, suspects })
-}
-
-fn of_range(
-    columns: &'static str,
-    pbx: &str,
-    days: Option<&(String, String)>,
-    end: &'static str,
-) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new("select ");
-    query.push(columns).push(
-        " from archived_files join recordings on recordings.id = archived_files.recording_id where pbx = ",
-    );
-    query.push_bind(pbx.to_owned());
-    if let Some((from, to)) = days {
-        query.push(" and day between ").push_bind(from.clone()).push(" and ").push_bind(to.clone());
-    }
-    query.push(end);
-    query
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tracing::info;
+use tracing::{info, warn};
 
-use crate::archive::{Archive, ArchiveError, Folder, Opening, PbxPresence};
+use crate::archive::{Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction};
 use crate::catalog;
 use crate::clock;
 use crate::config::{Config, PbxConfig};
@@ -58,8 +58,7 @@ impl Vault {
         for pbx in &self.config.pbx {
             self.redrive_after_change(pbx).await?;
         }
-        seal::write_sums(db, &self.archive).await?;
-        Ok(())
+        pass_over(seal::write_sums(db, &self.archive).await.map(drop))
     }
 
     /// Only folders that somebody was writing to can hold temporaries: those of claims, those whose sums lag, and those
@@ -81,7 +80,7 @@ impl Vault {
             let folder = Folder::parse(&folder)?;
             // What was removed from the configuration is left alone.
             if self.archive.serves(&folder) {
-                self.archive.remove_temporaries(&folder)?;
+                pass_over(self.archive.remove_temporaries(&folder).map(drop).map_err(Into::into))?;
             }
         }
         Ok(())
@@ -107,6 +106,21 @@ impl Vault {
                 })
             })
             .await
+    }
+}
+
+/// One folder that cannot be read or written must not keep every command from starting: it is told, and tried again.
+fn pass_over(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
+    match outcome {
+        Err(error)
+            if error
+                .downcast_ref::<ArchiveError>()
+                .is_some_and(|error| error.reaction() == Reaction::Retry) =>
+        {
+            warn!("{error:#}");
+            Ok(())
+        }
+        outcome => outcome,
     }
 }
 

@@ -129,16 +129,17 @@ impl<'a> Backfill<'a> {
         }
     }
 
+    /// Call lists of all days, for an interrupted run may have left some; then the sums, whatever became of the lists.
     async fn seal(&self) -> anyhow::Result<()> {
         let (db, archive) = (&self.vault.state.db, &self.vault.archive);
+        let mut outcome = Ok(());
         // Interrupted, a list of all that is owed would take longer than anybody waits: the next run writes it.
         for site in self.sites.iter().filter(|_| !self.stop.is_cancelled()) {
-            if let Some(days) = site.days() {
-                seal::write_calls(db, archive, site.id(), days).await?;
-            }
+            let listed = seal::write_calls(db, archive, site.id(), DayRange::ALL).await;
+            outcome = outcome.and(listed);
         }
-        seal::write_sums(db, archive).await?;
-        Ok(())
+        let sums = seal::write_sums(db, archive).await.map(drop);
+        outcome.and(sums)
     }
 }
 

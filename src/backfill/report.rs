@@ -19,6 +19,9 @@ pub struct PbxReport {
     pub already_archived: i64,
     /// The PBX says that it does not have them.
     pub missing: i64,
+    /// Of these, not asked for any more by itself.
+    #[serde(skip)]
+    pub missing_final: i64,
     /// Kept out by a rule.
     pub excluded: i64,
     /// Still owed.
@@ -36,7 +39,7 @@ pub struct PbxReport {
     /// Days of the range: first and last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub days: Option<(String, String)>,
-    /// Why the PBX was given up, if it was.
+    /// Why it is not finished: the PBX was given up, or this machine has trouble of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Trouble>,
     /// Trouble of this machine's own: the archive, a CDR file.
@@ -50,6 +53,7 @@ impl PbxReport {
         self.archived = counts.archived - already_archived;
         self.already_archived = already_archived;
         self.missing = counts.missing;
+        self.missing_final = counts.missing_final;
         self.excluded = counts.excluded;
         self.pending = counts.pending;
         self.stuck = counts.stuck;
@@ -90,6 +94,9 @@ pub struct Totals {
     pub already_archived: i64,
     /// The PBXs say that they do not have them.
     pub missing: i64,
+    /// Of these, not asked for any more by itself.
+    #[serde(skip)]
+    pub missing_final: i64,
     /// Kept out by a rule.
     pub excluded: i64,
     /// Still owed.
@@ -107,6 +114,7 @@ impl BackfillReport {
         total.archived += report.archived;
         total.already_archived += report.already_archived;
         total.missing += report.missing;
+        total.missing_final += report.missing_final;
         total.excluded += report.excluded;
         total.pending += report.pending;
         total.stuck += report.stuck;
@@ -119,7 +127,7 @@ impl BackfillReport {
 
     /// The exit code, by the contract in `docs/` and `--help`: 130, 2, 4, 3 in that order, else 0.
     pub fn exit_code(&self, dry_run: bool) -> u8 {
-        let unread = |report: &PbxReport| report.error.is_some() || !report.sweep.is_complete();
+        let unread = |report: &PbxReport| report.error.is_some() || report.sweep.days_unread > 0;
         let owed = self.pbx.values().any(|report| report.owed() > 0);
         if self.interrupted {
             130

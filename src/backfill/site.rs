@@ -125,6 +125,12 @@ impl Site {
         }
         self.enter(Phase::Done);
         report.error = self.access.trouble().await;
+        if let Some(trouble) = report.error.as_ref().filter(|trouble| trouble.reason == SAME_DEVICE) {
+            report.own_trouble.get_or_insert_with(|| trouble.clone());
+        }
+        if report.error.is_none() {
+            report.error.clone_from(&report.own_trouble);
+        }
         report.bytes = self.progress.snapshot().bytes;
         report.elapsed_s = began.elapsed().as_secs_f64();
         Ok(report)
@@ -156,7 +162,7 @@ impl Site {
                     }
                     return Ok(device);
                 }
-                Err(error) if crate::worker::concerns_pbx(&error) => self.access.failed(&error).await?,
+                Err(error) if error.policy().concerns_pbx() => self.access.failed(&error).await?,
                 // Who it is helps, but is not needed: a passing failure must not stop the work.
                 Err(error) => {
                     warn!(pbx = self.id(), "Pbx `{}` does not say who it is: {error}", self.id());
@@ -188,7 +194,7 @@ impl Site {
             .await;
         match outcome {
             Err(error) if error.is::<SameDevice>() => {
-                let trouble = Trouble { reason: "same_device".into(), message: error.to_string() };
+                let trouble = Trouble { reason: SAME_DEVICE.into(), message: error.to_string() };
                 self.access.refuse(trouble).await;
                 Ok(())
             }
@@ -220,6 +226,12 @@ impl Site {
         let swept = CancellationToken::new();
         let sweep = async {
             let outcome = self.sweep(vault, request, days, device_behind, owed_before).await;
+            if let Err(error) = &outcome
+                && error.is::<SameDevice>()
+            {
+                // Nothing more may be asked of it under this name.
+                self.access.refuse(Trouble { reason: SAME_DEVICE.into(), message: error.to_string() }).await;
+            }
             swept.cancel();
             self.enter(Phase::Downloading);
             outcome
@@ -236,11 +248,15 @@ impl Site {
         report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days).await?;
         report.days = (days != DayRange::ALL).then(|| days.bounds());
         match sweep {
-            Ok(found) => report.sweep = found,
+            Ok(found) => {
+                report.sweep = found;
+                report.own_trouble = unread_files(&self.pbx, &found);
+            }
             Err(error) => report.own_trouble = Some(own_trouble(error)?),
         }
         if let Err(error) = download {
-            report.own_trouble = Some(own_trouble(error)?);
+            let trouble = own_trouble(error)?;
+            report.own_trouble.get_or_insert(trouble);
         }
         Ok(())
     }
@@ -273,7 +289,8 @@ impl Site {
             report += sweeper.read_file(file).await?;
             owe(report.recordings_new);
         }
-        let whole = request.cdr.is_empty() && request.from.is_none() && request.to.is_none();
+        let all_days = request.from.is_none() && request.to.is_none();
+        let whole = all_days && (request.cdr.is_empty() || !self.pbx.cdr_api);
         if whole
             && report.is_complete()
             && !self.stop.is_cancelled()
@@ -305,6 +322,20 @@ impl Site {
     }
 }
 
+/// The class of [`SameDevice`].
+const SAME_DEVICE: &str = "same_device";
+
+/// Files of the CDR folder that are no CDR: asking again would not help, so it is not a PBX's trouble.
+fn unread_files(pbx: &PbxConfig, found: &SweepReport) -> Option<Trouble> {
+    let folder = pbx.cdr_folder.as_ref().filter(|_| found.files_unread > 0)?;
+    let message = format!(
+        "{} of the CDR folder {} could not be read; `callvault status` names them: correct or remove them",
+        if found.files_unread == 1 { "one file".to_owned() } else { format!("{} files", found.files_unread) },
+        folder.display()
+    );
+    Some(Trouble { reason: "cdr_file".into(), message })
+}
+
 /// What an operator can mend of this machine's own trouble; all else is an internal error and ends the command.
 pub(super) fn own_trouble(error: anyhow::Error) -> anyhow::Result<Trouble> {
     let reason = if error.is::<ArchiveError>() {
@@ -312,7 +343,7 @@ pub(super) fn own_trouble(error: anyhow::Error) -> anyhow::Result<Trouble> {
     } else if error.is::<RangeError>() {
         "usage"
     } else if error.is::<SameDevice>() {
-        "same_device"
+        SAME_DEVICE
     } else if error.is::<CdrFileError>() {
         "cdr_file"
     } else {

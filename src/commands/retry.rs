@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::exit::UsageError;
+use super::summary::count;
 use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, RangeError, Request};
 use crate::config::Config;
@@ -51,17 +52,27 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
     let redriven = redrive(&vault, what.clone()).await?;
     if !what.names.is_empty() && redriven.count == 0 {
         let message = format!(
-            "no recording that is not archived has the name {}: see `callvault status --json` for those that are owed",
+            "nothing to retry under {}: it is archived, excluded by a rule, or unknown (with --stuck: not stuck)",
             what.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         );
         return Err(UsageError(message).into());
     }
     if !json {
-        output::error_line(format_args!("{} recordings are asked for again.", redriven.count));
+        output::error_line(format_args!("Asking again for {}.", count(redriven.count, "recording")));
     }
-    let chosen = what.pbx.map_or(redriven.pbx, |pbx| vec![pbx]);
+    // What was put back chooses where to work, unless the operator chose: an empty choice would mean every PBX.
+    let chosen: Vec<String> = what.pbx.map_or(redriven.pbx, |pbx| vec![pbx]);
+    let chosen: Vec<String> = chosen.into_iter().filter(configured).collect();
+    if chosen.is_empty() && (what.stuck_only || redriven.count > 0) {
+        let message = match redriven.count {
+            0 => "nothing is stuck".to_owned(),
+            _ => "what was put back belongs to PBXs that are not configured any more".to_owned(),
+        };
+        output::error_line(format_args!("There is nothing to do: {message}."));
+        return Ok(ExitCode::from(exit::COMPLETE));
+    }
     let request = Request {
-        pbx: chosen.into_iter().filter(configured).collect(),
+        pbx: chosen,
         queue_only: Some(redriven.days.unwrap_or(DayRange::ALL)),
         ..Request::default()
     };

@@ -22,7 +22,9 @@ use crate::queue::{self, Counts, DayRange, Reason};
 use crate::{calls, clock, remedy};
 
 /// Findings told per PBX; the rest is counted.
-const FINDINGS_TOLD: i64 = 5;
+const FINDINGS_TOLD: usize = 5;
+/// Findings in the JSON.
+const FINDINGS_READ: i64 = 1000;
 
 /// The state of everything, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -105,9 +107,24 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
     let Some(pool) = db::open_read_only(&config.state.path).await? else { return Ok(status) };
     let mut connection = pool.acquire().await.context("opening the database")?;
     for pbx in &config.pbx {
+        if fleet::is_known(&mut connection, &pbx.id).await? && !has_marker(&config.archive.path, &pbx.id) {
+            status.archive.error.get_or_insert_with(|| not_mounted(config, &pbx.id));
+        }
         status.pbx.insert(pbx.id.clone(), read_pbx(&mut connection, &pbx.id).await?);
     }
     Ok(status)
+}
+
+fn has_marker(archive: &Path, pbx: &str) -> bool {
+    archive.join(pbx).join(".callvault").exists()
+}
+
+fn not_mounted(config: &Config, pbx: &str) -> Trouble {
+    let message = format!(
+        "{} does not hold the archive of pbx `{pbx}`: mount it or correct `[archive] path`; nothing is archived before",
+        config.archive.path.display()
+    );
+    Trouble { reason: "not_mounted".into(), message }
 }
 
 fn archive(config: &Config) -> ArchiveStatus {
@@ -133,7 +150,7 @@ fn archive(config: &Config) -> ArchiveStatus {
 async fn read_pbx(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<PbxStatus> {
     let remembered = fleet::remembered(db, pbx).await?;
     let counts = queue::counts(db, pbx, DayRange::ALL).await?;
-    let holdings = catalog::holdings(db, pbx, None).await?;
+    let holdings = catalog::holdings(db, pbx).await?;
     let (calls, answered_without_recording) = calls::counts(db, pbx, DayRange::ALL).await?;
     Ok(PbxStatus {
         listed: counts.listed(),
@@ -146,7 +163,7 @@ async fn read_pbx(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<PbxSta
         last_sweep: time(remembered.last_sweep_at_ms),
         reasons: queue::reasons(db, pbx, DayRange::ALL).await?,
         findings: findings::counts(db, pbx).await?,
-        latest_findings: findings::latest(db, pbx, FINDINGS_TOLD).await?,
+        latest_findings: findings::latest(db, pbx, FINDINGS_READ).await?,
         error_since: time(remembered.problem_since_ms),
         error: trouble(remembered),
     })
@@ -192,7 +209,9 @@ fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
     }
     match pbx.last_sweep {
         Some(at) => writeln!(text, "  last complete reading of its calls {}", ago(at))?,
-        None => writeln!(text, "  its calls were never read completely")?,
+        None => {
+            writeln!(text, "  its calls were never read completely: run `callvault backfill` without dates")?
+        }
     }
     let counts = &pbx.counts;
     let bytes = HumanBytes(u64::try_from(pbx.bytes).unwrap_or(0));
@@ -244,7 +263,7 @@ fn tell_findings(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {
     }
     let kinds: Vec<String> = pbx.findings.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     writeln!(text, "  findings: {}; the latest:", kinds.join(", "))?;
-    for finding in &pbx.latest_findings {
+    for finding in pbx.latest_findings.iter().take(FINDINGS_TOLD) {
         writeln!(text, "    {} {}: {}", finding.kind, finding.subject, finding.detail)?;
     }
     Ok(())

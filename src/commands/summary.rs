@@ -27,7 +27,7 @@ pub fn tell(report: &BackfillReport, vault: &Vault, dry_run: bool, json: bool) {
 fn of(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
     let mut text = String::new();
     for (id, of_pbx) in &report.pbx {
-        tell_pbx(&mut text, id, of_pbx, dry_run).expect("writing to a String cannot fail");
+        tell_pbx(&mut text, id, of_pbx, report, dry_run).expect("writing to a String cannot fail");
     }
     writeln!(text, "\n{}", end(report, vault, dry_run)).expect("writing to a String cannot fail");
     text
@@ -37,11 +37,14 @@ fn of(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
 fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
     let total = &report.total;
     let owed = total.missing + total.pending + total.stuck;
-    let left =
-        if owed == 0 { "nothing known is left".to_owned() } else { format!("{owed} recordings are left") };
+    let left = match owed {
+        0 => "nothing known is left".to_owned(),
+        1 => "1 recording is left".to_owned(),
+        _ => format!("{owed} recordings are left"),
+    };
     let given_up: Vec<&str> =
         report.pbx.iter().filter(|(_, pbx)| pbx.error.is_some()).map(|(id, _)| &**id).collect();
-    let unread = report.pbx.values().any(|pbx| !pbx.sweep.is_complete());
+    let unread = report.pbx.values().any(|pbx| pbx.sweep.days_unread > 0);
     if report.interrupted {
         format!("Interrupted: {left}; run the same command to go on.")
     } else if report.trouble.is_some() {
@@ -55,8 +58,8 @@ fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
             "Not finished: some of the CDR could not be read; of the rest {left}. Run the same command again."
         )
     } else if dry_run {
-        let asked = total.pending + total.missing;
-        format!("Nothing was fetched: this was a dry run. {asked} recordings would be asked for.")
+        let asked = u64::try_from(total.pending + total.missing - total.missing_final).unwrap_or(0);
+        format!("Nothing was fetched: this was a dry run. {} would be asked for.", count(asked, "recording"))
     } else if owed == 0 {
         format!(
             "Complete: every recording listed is in {}{}.",
@@ -68,7 +71,18 @@ fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
     }
 }
 
-fn tell_pbx(text: &mut String, id: &str, report: &PbxReport, dry_run: bool) -> std::fmt::Result {
+/// So many of something, in the right number.
+pub fn count(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn tell_pbx(
+    text: &mut String,
+    id: &str,
+    report: &PbxReport,
+    all: &BackfillReport,
+    dry_run: bool,
+) -> std::fmt::Result {
     match &report.days {
         Some((from, to)) => writeln!(text, "\n{id}: {from} to {to}, {:.1} s", report.elapsed_s)?,
         None => writeln!(text, "\n{id}: {:.1} s", report.elapsed_s)?,
@@ -86,30 +100,24 @@ fn tell_pbx(text: &mut String, id: &str, report: &PbxReport, dry_run: bool) -> s
     for (count, what) in rows.iter().filter(|(count, _)| *count != 0) {
         writeln!(text, "  {count:>8} {what}")?;
     }
-    if report.sweep.bad_rows > 0 {
-        writeln!(
-            text,
-            "  {} CDR rows could not be read; `callvault status` names them.",
-            report.sweep.bad_rows
-        )?;
+    let unread = &report.sweep;
+    if unread.bad_rows > 0 {
+        let rows = count(unread.bad_rows, "CDR row");
+        writeln!(text, "  {rows} could not be read; `callvault status --json` names them.")?;
     }
-    if report.sweep.files_unread > 0 {
-        writeln!(
-            text,
-            "  {} CDR files could not be read; `callvault status` names them.",
-            report.sweep.files_unread
-        )?;
-    }
-    if report.sweep.days_unread > 0 {
-        writeln!(text, "  {} days could not be read; run the same command again.", report.sweep.days_unread)?;
+    if unread.days_unread > 0 && !all.interrupted {
+        let days = count(unread.days_unread, "day");
+        writeln!(text, "  {days} could not be read; run the same command again.")?;
     }
     if !dry_run {
         tell_reasons(text, report)?;
     }
-    if let Some(error) = &report.error {
-        writeln!(text, "  Given up: {}.", error.message.trim_end_matches('.'))?;
+    match (&report.error, &report.own_trouble) {
+        // The first trouble of this machine's own is told at the very end.
+        (_, Some(own)) if all.trouble.as_ref().is_some_and(|first| first.message == own.message) => Ok(()),
+        (Some(error), _) => writeln!(text, "  Given up: {}.", error.message.trim_end_matches('.')),
+        (None, _) => Ok(()),
     }
-    Ok(())
 }
 
 fn tell_reasons(text: &mut String, report: &PbxReport) -> std::fmt::Result {

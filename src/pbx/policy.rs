@@ -27,6 +27,14 @@ pub enum Policy {
     Operator,
 }
 
+impl Policy {
+    /// Whether it concerns the PBX rather than one recording or one part of the CDR: it pauses the PBX and costs no
+    /// attempt.
+    pub fn concerns_pbx(self) -> bool {
+        matches!(self, Self::PausePbx | Self::WaitOutLockout | Self::Operator)
+    }
+}
+
 /// A group of calls with one meaning per error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {

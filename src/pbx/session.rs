@@ -23,6 +23,9 @@ use crate::pbx::policy::{Family, Policy, Stage};
 use crate::pbx::slot::Slot;
 use crate::pbx::{Shared, envelope};
 
+/// Logins that are tried while the PBX answers them with an error number that may mean a refusal.
+const REFUSALS_MAX: u32 = 2;
+
 /// What a login gave; goes into the query of every request.
 pub(super) struct Token {
     secret: SecretString,
@@ -51,6 +54,8 @@ pub(super) struct Session {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Logins in a row that were answered with an error number that may mean a refusal.
+    refusals: u32,
     logins: u64,
     standing: Standing,
     /// Until when nothing is asked, and what the PBX said. The token outlives it.
@@ -79,6 +84,21 @@ impl Session {
 }
 
 impl State {
+    /// Whether a failed login must not be repeated: the password was refused, or the PBX answered twice in a row with an
+    /// error number that may mean so. Five refused logins would lock us out (`yeastar-api.md` §3.2).
+    fn is_refused(&mut self, reason: Reason) -> bool {
+        match reason {
+            Reason::PasswordRefused => true,
+            // These say only that the PBX is busy (§4).
+            Reason::Errno(10025 | 20010 | 30001) => false,
+            Reason::Errno(_) => {
+                self.refusals += 1;
+                self.refusals >= REFUSALS_MAX
+            }
+            _ => false,
+        }
+    }
+
     fn forget(&mut self, token: &Token) {
         if matches!(&self.standing, Standing::LoggedIn(current) if current.number == token.number) {
             self.standing = Standing::LoggedOut;
@@ -122,6 +142,7 @@ impl Slot {
         match self.ask_for_token(shared, &action).await {
             Ok(secret) => {
                 state.logins += 1;
+                state.refusals = 0;
                 let token = Arc::new(Token { secret, number: state.logins });
                 state.standing = Standing::LoggedIn(Arc::clone(&token));
                 tracing::debug!(pbx = shared.config.id, "Logged in to `{}`", shared.config.id);
@@ -131,7 +152,7 @@ impl Slot {
                 let error = shared.error(&action, explained(shared, failure));
                 match error.policy() {
                     Policy::WaitOutLockout => state.lock_out(&error, shared.config.limits.lockout_wait),
-                    _ if error.reason() == Reason::PasswordRefused => {
+                    _ if state.is_refused(error.reason()) => {
                         state.standing = Standing::Refused(error.clone())
                     }
                     _ => {}

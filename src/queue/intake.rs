@@ -114,7 +114,7 @@ pub async fn assign_serial_number(tx: &mut SqliteConnection, pbx: &str, sn: &str
 /// has ended in anything else.
 pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::Result<()> {
     sqlx::query(
-        "update recordings set state = 'excluded', reason = ?1, ready = 0, due_at_ms = null, listed = 0
+        "update recordings set state = 'excluded', reason = ?1, ready = 0, due_at_ms = null, told = 0
          where id = ?2 and (state in ('pending', 'missing', 'stuck') or state = 'excluded' and reason <> ?1)",
     )
     .bind(rule)
@@ -128,7 +128,7 @@ pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::
 /// Lets a recording back in that no rule keeps out any more.
 pub async fn include(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     sqlx::query(
-        "update recordings set state = 'pending', reason = null, ready = (run_id is null), listed = 0
+        "update recordings set state = 'pending', reason = null, ready = (run_id is null), told = 0
          where id = ? and state = 'excluded'",
     )
     .bind(id)

@@ -34,44 +34,53 @@ pub struct Redriven {
 /// Attempts go on counting, and an entry of their absence stays in the ledger. The clock of an absence starts anew only
 /// where it had come to its end.
 pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Result<Redriven> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "update recordings set ready = 1, due_at_ms = null, reason_attempts = 0, listed = 0,
+    let mut count = QueryBuilder::new("select pbx, count(*), min(day), max(day) from recordings where ");
+    what.push_condition(&mut count);
+    count.push(" group by pbx order by pbx");
+    let groups: Vec<(String, i64, String, String)> =
+        count.build_query_as().fetch_all(&mut *tx).await.context("looking for recordings to retry")?;
+    let mut update = QueryBuilder::new(
+        "update recordings set ready = 1, due_at_ms = null, reason_attempts = 0, told = 0,
              absent_answers = case final when 1 then 0 else absent_answers end,
              absent_since_ms = case final when 1 then null else absent_since_ms end,
              absent_asked_at_ms = case final when 1 then null else absent_asked_at_ms end,
              final = 0, state = case state when 'stuck' then 'pending' else state end
-         where run_id is null and (state = 'stuck'",
+         where ",
     );
-    if !what.stuck_only {
-        query.push(" or state in ('missing', 'pending')");
-    }
-    query.push(")");
-    if let Some(pbx) = &what.pbx {
-        query.push(" and pbx = ").push_bind(pbx.clone());
-    }
-    if !what.names.is_empty() {
-        query.push(" and name in (");
-        let mut names = query.separated(", ");
-        for name in &what.names {
-            names.push_bind(name.as_bytes().to_vec());
-        }
-        query.push(")");
-    }
-    query.push(" returning pbx, day");
-    let rows: Vec<(String, String)> =
-        query.build_query_as().fetch_all(tx).await.context("putting recordings back into the queue")?;
-    summed_up(&rows)
+    what.push_condition(&mut update);
+    update.build().execute(tx).await.context("putting recordings back into the queue")?;
+    summed_up(&groups)
 }
 
-fn summed_up(rows: &[(String, String)]) -> anyhow::Result<Redriven> {
-    let mut redriven = Redriven { count: rows.len() as u64, ..Redriven::default() };
-    for (pbx, day) in rows {
-        if !redriven.pbx.contains(pbx) {
-            redriven.pbx.push(pbx.clone());
+impl Redrive {
+    fn push_condition(&self, query: &mut QueryBuilder<Sqlite>) {
+        query.push("run_id is null and (state = 'stuck'");
+        if !self.stuck_only {
+            query.push(" or state in ('missing', 'pending')");
         }
-        let day: Date = day.parse().context("a recording has a damaged day")?;
-        let days = redriven.days.get_or_insert(DayRange { from: day, to: day });
-        (days.from, days.to) = (days.from.min(day), days.to.max(day));
+        query.push(")");
+        if let Some(pbx) = &self.pbx {
+            query.push(" and pbx = ").push_bind(pbx.clone());
+        }
+        if !self.names.is_empty() {
+            query.push(" and name in (");
+            let mut names = query.separated(", ");
+            for name in &self.names {
+                names.push_bind(name.as_bytes().to_vec());
+            }
+            query.push(")");
+        }
+    }
+}
+
+fn summed_up(groups: &[(String, i64, String, String)]) -> anyhow::Result<Redriven> {
+    let mut redriven = Redriven::default();
+    for (pbx, count, first, last) in groups {
+        let (from, to): (Date, Date) = (first.parse()?, last.parse()?);
+        redriven.count += u64::try_from(*count)?;
+        redriven.pbx.push(pbx.clone());
+        let days = redriven.days.get_or_insert(DayRange { from, to });
+        (days.from, days.to) = (days.from.min(from), days.to.max(to));
     }
     Ok(redriven)
 }

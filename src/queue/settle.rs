@@ -121,7 +121,7 @@ async fn fail(
              state = case when state in ('archived', 'excluded') then state
                           when state = 'missing' and ?1 = 'pending' then state else ?1 end,
              attempts = attempts + 1, misfit_sha256 = ?4, misfit_at_ms = ?5,
-             listed = 0, ready = 0, run_id = null
+             told = 0, ready = 0, run_id = null
          where id = ?6 and run_id = ?7",
     )
     .bind(state.as_str())
@@ -157,7 +157,7 @@ async fn put_back_absent(
              due_at_ms = case state when 'excluded' then null else ?7 end,
              state = case state when 'excluded' then state else ?1 end, attempts = attempts + 1, reason_attempts = 0,
              absent_since_ms = ?4, absent_asked_at_ms = ?5, absent_answers = ?6,
-             gap_number = coalesce(?8, gap_number), listed = 0, ready = 0, run_id = null
+             gap_number = coalesce(?8, gap_number), told = 0, ready = 0, run_id = null
          where id = ?9 and run_id = ?10",
     )
     .bind(absent.state.as_str())

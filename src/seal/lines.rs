@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::unlisted::{UnlistedCall, UnlistedRecording};
+use super::untold::{UntoldCall, UntoldRecording};
 use crate::digest::hex;
 use crate::recording::Text;
 
@@ -49,12 +49,7 @@ struct RecordingLine<'a> {
 }
 
 /// The lines of one file of a day.
-pub(super) fn of(
-    pbx: &str,
-    day: &str,
-    calls: &[UnlistedCall],
-    recordings: &[UnlistedRecording],
-) -> Vec<String> {
+pub(super) fn of(pbx: &str, day: &str, calls: &[UntoldCall], recordings: &[UntoldRecording]) -> Vec<String> {
     let mut lines = vec![json(&Head { schema: SCHEMA, pbx, day })];
     lines.extend(calls.iter().map(|call| {
         json(&CallLine {

@@ -1,7 +1,7 @@
 //! Sealing a day folder: `SHA256SUMS`, and the `calls-<n>.jsonl` that a rebuild of the database needs.
 
 mod lines;
-mod unlisted;
+mod untold;
 
 use std::sync::Arc;
 
@@ -14,18 +14,20 @@ use crate::db::Db;
 use crate::queue::DayRange;
 
 /// Brings every `SHA256SUMS` up to date with the catalog, and returns how many were written.
+///
+/// One folder that cannot be written keeps none of the others from it; the first such error is returned in the end.
 pub async fn write_sums(db: &Db, archive: &Arc<Archive>) -> anyhow::Result<usize> {
     let behind = catalog::folders_behind(&mut *db.read().await?).await?;
-    let mut count = 0;
+    let mut outcome = Ok(0);
     for behind in behind {
         let folder = Folder::parse(&behind.folder)?;
         // A PBX that was removed from the configuration comes up to date when it is back.
         if archive.serves(&folder) {
-            write_sums_of(db, archive, folder, behind).await?;
-            count += 1;
+            let written = write_sums_of(db, archive, folder, behind).await;
+            outcome = outcome.and_then(|count| written.map(|()| count + 1));
         }
     }
-    Ok(count)
+    outcome
 }
 
 async fn write_sums_of(
@@ -42,7 +44,7 @@ async fn write_sums_of(
 
 /// Writes what the day folders of `pbx` do not tell yet: calls first seen, and recordings that are not archived.
 pub async fn write_calls(db: &Db, archive: &Arc<Archive>, pbx: &str, days: DayRange) -> anyhow::Result<()> {
-    for day in unlisted::days(&mut *db.read().await?, pbx, days).await? {
+    for day in untold::days(&mut *db.read().await?, pbx, days).await? {
         while write_day(db, archive, pbx, &day).await? {}
     }
     Ok(())
@@ -53,16 +55,16 @@ pub async fn folders_with_unwritten_calls(
     db: &mut SqliteConnection,
     pbx: &str,
 ) -> anyhow::Result<Vec<String>> {
-    let days = unlisted::days(db, pbx, DayRange::ALL).await?;
+    let days = untold::days(db, pbx, DayRange::ALL).await?;
     days.iter().map(|day| Ok(Folder::day(pbx, day.parse()?)?.as_str().to_owned())).collect()
 }
 
 /// Writes one file of a day; `false` if there was nothing to write.
 async fn write_day(db: &Db, archive: &Arc<Archive>, pbx: &str, day: &str) -> anyhow::Result<bool> {
     let mut connection = db.read().await?;
-    let calls = unlisted::calls(&mut connection, pbx, day).await?;
-    let recordings = unlisted::recordings(&mut connection, pbx, day).await?;
-    let written: Option<u32> = unlisted::calls_files(&mut connection, pbx, day).await?;
+    let calls = untold::calls(&mut connection, pbx, day).await?;
+    let recordings = untold::recordings(&mut connection, pbx, day).await?;
+    let written: Option<u32> = untold::calls_files(&mut connection, pbx, day).await?;
     drop(connection);
     if calls.is_empty() && recordings.is_empty() {
         return Ok(false);
@@ -77,12 +79,12 @@ async fn write_day(db: &Db, archive: &Arc<Archive>, pbx: &str, day: &str) -> any
             for file in &files {
                 catalog::record_day_file(tx, &format!("{folder}/{}", file.file_name), &file.sha256).await?;
             }
-            unlisted::note_calls_files(tx, &pbx, &day, last).await
+            untold::note_calls_files(tx, &pbx, &day, last).await
         })
     })
     .await?;
-    unlisted::mark_calls(db, &calls).await?;
-    unlisted::mark_recordings(db, &recordings).await?;
+    untold::mark_calls(db, &calls).await?;
+    untold::mark_recordings(db, &recordings).await?;
     Ok(true)
 }
 

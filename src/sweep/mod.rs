@@ -163,7 +163,7 @@ impl<'a> Sweeper<'a> {
         // One row that cannot be stored must not keep out the others: each on its own tells which it is.
         for at in 0..rows.len() {
             if let Err(error) = self.store_rows(reading, rows.clone(), at..at + 1).await {
-                if error.is::<DatabaseFailed>() {
+                if error.is::<DatabaseFailed>() || error.is::<SameDevice>() {
                     return Err(error);
                 }
                 let problem = format!("it cannot be stored: {error:#}");

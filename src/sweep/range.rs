@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use super::{Covered, Reading, SweepReport, Sweeper};
 use crate::cdr::{CdrItem, CdrReader};
-use crate::pbx::{CdrBody, PbxError, Policy, Reason};
+use crate::pbx::{CdrBody, PbxError, Reason};
 use crate::queue::DayRange;
 
 /// Tries of one part of a day, for reasons that pass.
@@ -69,15 +69,15 @@ impl Sweeper<'_> {
                 }
                 Err(error) => error,
             };
-            if matches!(error.policy(), Policy::PausePbx | Policy::WaitOutLockout | Policy::Operator) {
+            if error.policy().concerns_pbx() {
                 self.access.failed(&error).await?;
                 continue;
             }
             self.access.troubled(&error).await?;
-            let middle = middle(from, to);
-            if let (true, Some(middle)) = (error.is_too_much_at_once(), middle) {
+            if error.is_too_much_at_once()
+                && let Some((end, begin)) = middle(from, to)
+            {
                 debug!(pbx = %self.pbx.id, "Halving the CDR range {from} to {to}: {error}");
-                let (end, begin) = middle;
                 return Ok(Box::pin(self.read_part(reading, from, end)).await?
                     && Box::pin(self.read_part(reading, begin, to)).await?);
             }

@@ -10,20 +10,24 @@ use crate::{fleet, queue};
 /// Recordings that are judged in one transaction.
 const RECORDINGS_PER_UNIT: i64 = 500;
 
-/// Applies the rules to every pending and excluded recording, if they are not those that were applied last.
+/// Applies the rules to every recording that is not archived, if they are not those that were applied last.
 pub async fn apply_rules(config: &Config, db: &Db) -> anyhow::Result<()> {
     let rules = Arc::new(config.exclude.clone());
     let hash = Digest::of(format!("{rules:?}")).to_string();
-    if fleet::meta(&mut *db.read().await?, "exclusions").await?.as_ref() == Some(&hash) {
-        return Ok(());
-    }
     for pbx in &config.pbx {
+        // Kept for each PBX: one that was out of the configuration meanwhile is judged when it is back.
+        let key = format!("exclusions/{}", pbx.id);
+        if fleet::meta(&mut *db.read().await?, &key).await?.as_ref() == Some(&hash) {
+            continue;
+        }
         let mut after = 0;
         while let Some(last) = judge_some(db, &pbx.id, rules.clone(), after).await? {
             after = last;
         }
+        let hash = hash.clone();
+        db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, &key, &hash).await })).await?;
     }
-    db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, "exclusions", &hash).await })).await
+    Ok(())
 }
 
 async fn judge_some(

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use tracing::{debug, warn};
 
 use super::Worker;
-use super::fetch::{Failure, Fetched};
+use super::fetch::{Failure, Fetched, Origin};
 use super::judge::{Facts, judge};
 use crate::archive::sidecar::{self, Program, SidecarAudio, SidecarCall, SidecarCallRow, SidecarPbx};
 use crate::archive::sidecar::{FileFacts, SidecarRecording, SidecarTimes};
@@ -46,8 +46,7 @@ impl Worker {
 
     /// Ends a claim without a file, as the judgement says.
     pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> anyhow::Result<()> {
-        let not_there =
-            matches!(failure, Failure::Pbx(error) if error.policy() == crate::pbx::Policy::NotThere);
+        let not_there = failure.is_not_there();
         let now = clock::now();
         let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
         remembered.missing_streak += u32::from(not_there);
@@ -94,8 +93,14 @@ async fn commit_file(
     }
     queue::settle(tx, job, run_id).await?;
     calls::reopen(tx, &job.pbx, job.day).await?;
-    findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
-    fleet::note_delivery(tx, &job.pbx, now).await
+    match fetched.origin {
+        Origin::Delivered => {
+            findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
+            fleet::note_delivery(tx, &job.pbx, now).await
+        }
+        Origin::Adopted => Ok(()),
+        Origin::Orphan => note_missing(tx, job, now).await,
+    }
 }
 
 async fn record_file(

@@ -43,6 +43,9 @@ pub(super) enum Failure {
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Nothing was begun, for this run is ending.
+    #[error("the run ends")]
+    Stopped,
     /// This machine: a thread could not be run to its end.
     #[error("writing was interrupted")]
     Interrupted,
@@ -65,7 +68,7 @@ impl Failure {
             Self::Misfit(_) => "truncated".into(),
             Self::NotAudio(_) => "not_audio".into(),
             Self::Archive(_) => "archive".into(),
-            Self::Interrupted => "interrupted".into(),
+            Self::Stopped | Self::Interrupted => "interrupted".into(),
         }
     }
 }
@@ -74,13 +77,25 @@ impl Failure {
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) file: ArchivedFile,
+    pub(super) origin: Origin,
     pub(super) conflict: Option<String>,
     pub(super) quarantined: Vec<Quarantined>,
 }
 
+/// Where an archived file came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The PBX delivered it.
+    Delivered,
+    /// A run left it that died before it could say so; the PBX was not asked.
+    Adopted,
+    /// The same, after the PBX said that it does not have it.
+    Orphan,
+}
+
 impl Fetched {
-    fn adopted(file: ArchivedFile) -> Self {
-        Self { file, conflict: None, quarantined: Vec::new() }
+    fn left(file: ArchivedFile, origin: Origin) -> Self {
+        Self { file, origin, conflict: None, quarantined: Vec::new() }
     }
 }
 
@@ -96,11 +111,12 @@ impl Worker {
     pub(super) async fn fetch(&self, job: &Job, calls: &[CallOfRecording]) -> Result<Fetched, Failure> {
         let place = Destination::parse(&job.path)?;
         if let Some(file) = self.adopt(job, &place).await? {
-            return Ok(Fetched::adopted(file));
+            return Ok(Fetched::left(file, Origin::Adopted));
         }
         let arrived = match self.download(job, &place, talk_s(calls)).await {
             Err(failure) if failure.is_not_there() => {
-                return self.adopt_orphan(job, &place, calls).await?.map(Fetched::adopted).ok_or(failure);
+                let orphan = self.adopt_orphan(job, &place, calls).await?;
+                return orphan.map(|file| Fetched::left(file, Origin::Orphan)).ok_or(failure);
             }
             arrived => arrived?,
         };
@@ -110,7 +126,7 @@ impl Worker {
             Outcome::Conflict { occupied } => Some(occupied),
             Outcome::New | Outcome::AlreadyThere => None,
         };
-        Ok(Fetched { file: kept.file, conflict, quarantined: kept.quarantined })
+        Ok(Fetched { file: kept.file, origin: Origin::Delivered, conflict, quarantined: kept.quarantined })
     }
 
     /// Takes what a run left that died between the file and the row. One that was archived is never asked for twice.
@@ -179,6 +195,9 @@ impl Worker {
     ) -> Result<Arrived, Failure> {
         // The PBX's own slot first: one that waits for a slow PBX must not take a turn from the others.
         let mut slot = self.client.slot().await;
+        if self.stop.is_cancelled() || self.access.given_up().is_cancelled() {
+            return Err(Failure::Stopped);
+        }
         let _turn = self.downloads.acquire().await.map_err(|_| Failure::Interrupted)?;
         let incoming = self.prepare(place).await?;
         self.progress.note_ticket();

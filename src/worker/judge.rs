@@ -9,7 +9,6 @@ use crate::archive::{ArchiveError, Reaction};
 use crate::config::QueueConfig;
 use crate::digest::Digest;
 use crate::fleet::{MISSING_STREAK_MAX, Remembered};
-use crate::pbx::{PbxError, Policy};
 use crate::queue::{Absence, Job, PutBack, RecordingState};
 
 /// When a PBX that lacks a recording is asked again, after each answer; the last wait repeats.
@@ -36,11 +35,6 @@ pub(super) struct Facts<'a> {
     pub(super) jitter: f64,
 }
 
-/// Whether an error concerns the PBX rather than the recording: it pauses the PBX and costs no attempt.
-pub fn concerns_pbx(error: &PbxError) -> bool {
-    matches!(error.policy(), Policy::PausePbx | Policy::WaitOutLockout | Policy::Operator)
-}
-
 /// Whether an error concerns the whole archive: nothing else can be archived either until it is mended.
 pub(super) fn concerns_archive(error: &ArchiveError) -> bool {
     error.reaction() != Reaction::Retry
@@ -49,9 +43,10 @@ pub(super) fn concerns_archive(error: &ArchiveError) -> bool {
 /// Decides what becomes of a recording whose attempt failed.
 pub(super) fn judge(failure: &Failure, facts: &Facts<'_>) -> PutBack {
     match failure {
-        Failure::Pbx(error) if concerns_pbx(error) => PutBack::Unclaimed,
+        Failure::Stopped => PutBack::Unclaimed,
+        Failure::Pbx(error) if error.policy().concerns_pbx() => PutBack::Unclaimed,
         Failure::Archive(error) if concerns_archive(error) => PutBack::Unclaimed,
-        Failure::Pbx(error) if error.policy() == Policy::NotThere => absent(facts, false),
+        failure if failure.is_not_there() => absent(facts, false),
         Failure::NotReady => absent(facts, true),
         Failure::Misfit(sha256) => misfit(facts, *sha256),
         other => retry(facts, &other.reason(), facts.job.misfit, Duration::ZERO),

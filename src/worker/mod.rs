@@ -19,7 +19,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub use judge::concerns_pbx;
 pub use progress::{Progress, Snapshot};
 
 use crate::access::Access;
@@ -164,7 +163,7 @@ impl Worker {
     /// What a failure means beyond the one recording.
     async fn react(&self, failure: Failure) -> anyhow::Result<()> {
         match failure {
-            Failure::Pbx(error) if judge::concerns_pbx(&error) => self.access.failed(&error).await,
+            Failure::Pbx(error) if error.policy().concerns_pbx() => self.access.failed(&error).await,
             Failure::Pbx(error) => self.access.troubled(&error).await,
             Failure::Archive(error) => {
                 let in_a_row = self.archive_failures.fetch_add(1, Relaxed) + 1;

@@ -64,7 +64,7 @@ fn an_old_pbx_without_cdr_needs_a_csv_file() {
 fn a_retry_of_a_name_that_nobody_owes() {
     let pbx = Pbx::with(1);
     let folder = Folder::for_pbx(&pbx.url());
-    insta::assert_snapshot!(refused(&folder, &["retry", "nosuch.wav"]), @"callvault: no recording that is not archived has the name nosuch.wav: see `callvault status --json` for those that are owed");
+    insta::assert_snapshot!(refused(&folder, &["retry", "nosuch.wav"]), @"callvault: nothing to retry under nosuch.wav: it is archived, excluded by a rule, or unknown (with --stuck: not stuck)");
 }
 
 #[test]

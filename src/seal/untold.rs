@@ -12,7 +12,7 @@ const MARKS_PER_UNIT: usize = 500;
 
 /// A call, or a new version of one, that no file tells yet.
 #[derive(Debug, FromRow)]
-pub(super) struct UnlistedCall {
+pub(super) struct UntoldCall {
     pub(super) id: i64,
     pub(super) identity: Vec<u8>,
     pub(super) version: Vec<u8>,
@@ -27,7 +27,7 @@ pub(super) struct UnlistedCall {
 
 /// A recording that is not archived, in a state that no file tells yet.
 #[derive(Debug, FromRow)]
-pub(super) struct UnlistedRecording {
+pub(super) struct UntoldRecording {
     pub(super) id: i64,
     pub(super) kind: String,
     pub(super) sn: String,
@@ -49,9 +49,9 @@ pub(super) async fn days(
 ) -> anyhow::Result<Vec<String>> {
     let (from, to) = days.bounds();
     sqlx::query_scalar(
-        "select day from calls where pbx = ?1 and listed_version is not version and day between ?2 and ?3
+        "select day from calls where pbx = ?1 and told_version is not version and day between ?2 and ?3
          union select day from recordings
-         where pbx = ?1 and listed = 0 and state <> 'archived' and day between ?2 and ?3 order by day",
+         where pbx = ?1 and told = 0 and state <> 'archived' and day between ?2 and ?3 order by day",
     )
     .bind(pbx)
     .bind(from)
@@ -65,12 +65,12 @@ pub(super) async fn calls(
     db: &mut SqliteConnection,
     pbx: &str,
     day: &str,
-) -> anyhow::Result<Vec<UnlistedCall>> {
+) -> anyhow::Result<Vec<UntoldCall>> {
     sqlx::query_as(
         "select calls.id, identity, version, calls.started_at_ms, utc_offset_s, offset_source, zone_offset_s,
              first_seen_at_ms, row, path
          from calls left join recordings on recordings.id = recording_id
-         where calls.pbx = ? and calls.day = ? and listed_version is not version order by calls.id limit ?",
+         where calls.pbx = ? and calls.day = ? and told_version is not version order by calls.id limit ?",
     )
     .bind(pbx)
     .bind(day)
@@ -84,10 +84,10 @@ pub(super) async fn recordings(
     db: &mut SqliteConnection,
     pbx: &str,
     day: &str,
-) -> anyhow::Result<Vec<UnlistedRecording>> {
+) -> anyhow::Result<Vec<UntoldRecording>> {
     sqlx::query_as(
         "select id, kind, sn, name, started_at_ms, path, salt, state, reason, final, attempts from recordings
-         where pbx = ? and day = ? and listed = 0 and state <> 'archived' order by id limit ?",
+         where pbx = ? and day = ? and told = 0 and state <> 'archived' order by id limit ?",
     )
     .bind(pbx)
     .bind(day)
@@ -130,13 +130,13 @@ pub(super) async fn note_calls_files(
 }
 
 /// Marks calls as written, unless they changed meanwhile.
-pub(super) async fn mark_calls(db: &Db, calls: &[UnlistedCall]) -> anyhow::Result<()> {
+pub(super) async fn mark_calls(db: &Db, calls: &[UntoldCall]) -> anyhow::Result<()> {
     for some in calls.chunks(MARKS_PER_UNIT) {
         let some: Vec<_> = some.iter().map(|call| (call.id, call.version.clone())).collect();
         db.write(move |tx| {
             Box::pin(async move {
                 for (id, version) in some {
-                    sqlx::query("update calls set listed_version = version where id = ? and version = ?")
+                    sqlx::query("update calls set told_version = version where id = ? and version = ?")
                         .bind(id)
                         .bind(version)
                         .execute(&mut *tx)
@@ -151,7 +151,7 @@ pub(super) async fn mark_calls(db: &Db, calls: &[UnlistedCall]) -> anyhow::Resul
 }
 
 /// Marks recordings as written, unless they changed meanwhile.
-pub(super) async fn mark_recordings(db: &Db, recordings: &[UnlistedRecording]) -> anyhow::Result<()> {
+pub(super) async fn mark_recordings(db: &Db, recordings: &[UntoldRecording]) -> anyhow::Result<()> {
     for some in recordings.chunks(MARKS_PER_UNIT) {
         let some: Vec<_> = some
             .iter()
@@ -160,14 +160,12 @@ pub(super) async fn mark_recordings(db: &Db, recordings: &[UnlistedRecording]) -
         db.write(move |tx| {
             Box::pin(async move {
                 for (id, state, attempts) in some {
-                    sqlx::query(
-                        "update recordings set listed = 1 where id = ? and state = ? and attempts = ?",
-                    )
-                    .bind(id)
-                    .bind(state)
-                    .bind(attempts)
-                    .execute(&mut *tx)
-                    .await?;
+                    sqlx::query("update recordings set told = 1 where id = ? and state = ? and attempts = ?")
+                        .bind(id)
+                        .bind(state)
+                        .bind(attempts)
+                        .execute(&mut *tx)
+                        .await?;
                 }
                 Ok(())
             })
