@@ -30,8 +30,6 @@ pub struct Remembered {
     pub last_delivery_at_ms: Option<i64>,
     /// The last complete reading of its CDR.
     pub last_sweep_at_ms: Option<i64>,
-    /// Hash of the settings that decide whether a download can work.
-    pub settings_hash: Option<Vec<u8>>,
     /// "Missing" answers in a row.
     pub missing_streak: u32,
 }

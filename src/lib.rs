@@ -61,6 +61,7 @@ pub mod raw_row;
 
 /// The only code that speaks HTTP to a PBX.
 pub mod pbx;
+
 // Remembering.
 
 /// The database: one task writes it, others read beside it.

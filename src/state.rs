@@ -122,7 +122,8 @@ fn lock(directory: &Path) -> Result<File, StateError> {
     }
 }
 
-/// Reads the key, or makes one. A torn one (a crash while it was first written) is made anew: nothing depended on it.
+/// Reads the key, or makes one. A torn one (a crash while it was first written) is made anew: at most, a password that was
+/// refused is tried once more.
 fn key(path: &Path) -> anyhow::Result<[u8; 32]> {
     let mut bytes = Vec::new();
     match File::open(path) {

@@ -2,6 +2,7 @@
 //!
 //! All PBXs work at the same time and none waits for another. `retry` is the same without the sweep.
 
+mod meeting;
 mod range;
 mod report;
 mod site;

@@ -5,11 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use jiff::SignedDuration;
-use jiff::civil::{Date, DateTime};
-use jiff::tz::Offset;
+use jiff::civil::Date;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::range::{self, RangeError};
 use super::{PbxReport, Request};
@@ -17,11 +15,9 @@ use crate::access::{Access, Trouble};
 use crate::archive::ArchiveError;
 use crate::clock;
 use crate::config::PbxConfig;
-use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
-use crate::pbx::{DeviceInfo, PbxClient};
+use crate::pbx::PbxClient;
 use crate::queue::{self, DayRange};
-use crate::recording::printable;
 use crate::sweep::{CdrFileError, SweepReport, Sweeper, sweep_range};
 use crate::times::parse_systemtime;
 use crate::vault::Vault;
@@ -30,12 +26,12 @@ use crate::worker::{Progress, Snapshot, Worker};
 /// One PBX of a backfill. Its progress may be read at any time.
 #[derive(Debug)]
 pub struct Site {
-    pbx: PbxConfig,
-    client: PbxClient,
-    access: Arc<Access>,
+    pub(super) pbx: PbxConfig,
+    pub(super) client: PbxClient,
+    pub(super) access: Arc<Access>,
     downloads: Arc<Semaphore>,
     progress: Arc<Progress>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     /// Recordings that this run set out to archive, as far as the sweep has told.
     owed: AtomicI64,
     phase: Mutex<Phase>,
@@ -134,72 +130,6 @@ impl Site {
         report.bytes = self.progress.snapshot().bytes;
         report.elapsed_s = began.elapsed().as_secs_f64();
         Ok(report)
-    }
-
-    /// How far the device's clock is behind ours: a day settles by the earlier clock.
-    fn device_behind(
-        &self,
-        system_time: Option<(DateTime, Option<i32>)>,
-        learnt_offset_s: Option<i32>,
-    ) -> SignedDuration {
-        let now = clock::now();
-        let behind = system_time.and_then(|(local, told_s)| {
-            let configured_s = self.pbx.timezone.as_ref().map(|zone| zone.to_offset(now).seconds());
-            let offset = Offset::from_seconds(told_s.or(learnt_offset_s).or(configured_s)?).ok()?;
-            Some(now.duration_since(offset.to_timestamp(local).ok()?))
-        });
-        behind.unwrap_or_default().max(SignedDuration::ZERO)
-    }
-
-    /// Asks the PBX who it is, and learns its serial number. A PBX that cannot be reached is given up here.
-    async fn meet(&self, vault: &Vault) -> anyhow::Result<Option<DeviceInfo>> {
-        while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
-            match self.client.device_info().await {
-                Ok(device) => {
-                    self.access.worked().await?;
-                    if let Some(device) = &device {
-                        self.learn(vault, &device.sn).await?;
-                    }
-                    return Ok(device);
-                }
-                Err(error) if error.policy().concerns_pbx() => self.access.failed(&error).await?,
-                // Who it is helps, but is not needed: a passing failure must not stop the work.
-                Err(error) => {
-                    warn!(pbx = self.id(), "Pbx `{}` does not say who it is: {error}", self.id());
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    async fn learn(&self, vault: &Vault, sn: &str) -> anyhow::Result<()> {
-        let (id, learnt, now) = (self.id().to_owned(), sn.to_owned(), clock::now());
-        let outcome = vault
-            .state
-            .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    if let Some(before) = fleet::learn_serial_number(tx, &id, &learnt).await? {
-                        let shown = printable(learnt.as_bytes());
-                        let detail = format!(
-                            "the device says serial number {shown}, it was {before}: was it replaced?"
-                        );
-                        let kind = FindingKind::SerialNumberChanged;
-                        findings::record(tx, &id, &Finding { kind, subject: shown, detail }, now).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await;
-        match outcome {
-            Err(error) if error.is::<SameDevice>() => {
-                let trouble = Trouble { reason: SAME_DEVICE.into(), message: error.to_string() };
-                self.access.refuse(trouble).await;
-                Ok(())
-            }
-            outcome => outcome,
-        }
     }
 
     async fn work(
@@ -323,7 +253,7 @@ impl Site {
 }
 
 /// The class of [`SameDevice`].
-const SAME_DEVICE: &str = "same_device";
+pub(super) const SAME_DEVICE: &str = "same_device";
 
 /// Files of the CDR folder that are no CDR: asking again would not help, so it is not a PBX's trouble.
 fn unread_files(pbx: &PbxConfig, found: &SweepReport) -> Option<Trouble> {

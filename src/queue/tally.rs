@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::DayRange;
 use crate::recording::{RecordingName, printable};
 
-/// Recordings by state. They sum to what the PBX listed.
+/// Recordings by state; the states sum to what the PBX listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// In the archive.

@@ -6,6 +6,7 @@
 mod files;
 mod page;
 mod range;
+mod reading;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ pub use rules::apply_rules;
 
 use crate::access::Access;
 use crate::calls::{self, DayReading};
-use crate::cdr::{BadRow, CdrItem, CdrRow};
+use crate::cdr::{BadRow, CdrItem};
 use crate::clock;
 use crate::config::{Config, ExclusionRule, PbxConfig};
 use crate::db::{DatabaseFailed, Db};
@@ -31,6 +32,7 @@ use crate::pbx::PbxClient;
 use crate::recording::Text;
 use crate::times::OffsetResolver;
 use page::{ROWS_PER_PAGE, ReadingFacts};
+use reading::{Covered, Reading};
 
 /// How long after the end of a day its second reading must lie: calls appear in the CDR when they end.
 const SETTLES_AFTER: SignedDuration = SignedDuration::from_hours(12);
@@ -66,23 +68,6 @@ pub struct Sweeper<'a> {
     rules: Arc<Vec<ExclusionRule>>,
     stop: CancellationToken,
     device_behind: SignedDuration,
-}
-
-/// One reading under way.
-struct Reading {
-    facts: ReadingFacts,
-    /// The day of rows that tell no time.
-    fallback: Date,
-    resolver: OffsetResolver,
-    page: Vec<CdrRow>,
-    added: BTreeMap<Date, u64>,
-    bad_rows: u64,
-    rows: u64,
-    recordings_new: u64,
-    /// Names the input in findings.
-    input: String,
-    /// The serial number of the last row, or the one learnt before.
-    last_sn: Option<Text>,
 }
 
 impl<'a> Sweeper<'a> {
@@ -237,15 +222,15 @@ impl<'a> Sweeper<'a> {
             });
             let of_day = DayReading { reading: reading.facts.reading, added: *added, whole, late };
             let (pbx, day, now) = (self.pbx.id.clone(), *day, reading.facts.now);
-            let read = self
+            let absent_rows = self
                 .db
                 .write(move |tx| {
                     Box::pin(async move { calls::close_reading(tx, &pbx, day, of_day, now).await })
                 })
                 .await?;
             // A file may be an export of a part of the day; only the PBX's own answer can shrink.
-            if whole && matches!(covered, Covered::Day { .. }) && read.absent_rows > 0 {
-                self.note_shrunk(&reading, day, read.absent_rows).await?;
+            if whole && matches!(covered, Covered::Day { .. }) && absent_rows > 0 {
+                self.note_shrunk(&reading, day, absent_rows).await?;
             }
         }
         if covered.whole() {
@@ -275,42 +260,6 @@ impl<'a> Sweeper<'a> {
         let remembered = fleet::remembered(&mut *self.db.read().await?, &self.pbx.id).await?;
         let configured = || self.pbx.timezone.as_ref().map(|zone| zone.to_offset(clock::now()).seconds());
         Ok(remembered.utc_offset_s.or_else(configured).unwrap_or(0))
-    }
-}
-
-/// What a reading covered, and when what it says was true.
-#[derive(Debug, Clone, Copy)]
-enum Covered {
-    /// A day over the API; not all of it if the PBX could not be made to answer.
-    Day { day: Date, whole: bool, read_at: Timestamp },
-    /// A file, to its end, for the first time since it was written.
-    File { whole: bool, written_at: Timestamp },
-}
-
-impl Covered {
-    fn whole(self) -> bool {
-        match self {
-            Self::Day { whole, .. } | Self::File { whole, .. } => whole,
-        }
-    }
-
-    /// A file says nothing of what happened after it was written.
-    fn read_at(self) -> Timestamp {
-        match self {
-            Self::Day { read_at, .. } => read_at,
-            Self::File { written_at, .. } => written_at,
-        }
-    }
-
-    /// Whether all of `day` was read. Of the first and the last day in a file nobody knows: an export may begin at noon.
-    fn all_of(self, day: Date, found: &BTreeMap<Date, u64>) -> bool {
-        match self {
-            Self::Day { day: read, whole, .. } => whole && day == read,
-            Self::File { whole, .. } => {
-                let edge = |edge: Option<(&Date, &u64)>| edge.is_some_and(|(edge, _)| *edge == day);
-                whole && !edge(found.first_key_value()) && !edge(found.last_key_value())
-            }
-        }
     }
 }
 

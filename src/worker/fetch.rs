@@ -200,7 +200,6 @@ impl Worker {
         }
         let _turn = self.downloads.acquire().await.map_err(|_| Failure::Interrupted)?;
         let incoming = self.prepare(place).await?;
-        self.progress.note_ticket();
         let ticket = slot.ticket(&job.name).await?;
         let download = slot.download(ticket).await?;
         drop(slot);

@@ -8,7 +8,6 @@ pub struct Progress {
     archived: AtomicU64,
     failed_attempts: AtomicU64,
     bytes: AtomicU64,
-    tickets: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -20,8 +19,6 @@ pub struct Snapshot {
     pub failed_attempts: u64,
     /// Bytes of audio archived.
     pub bytes: u64,
-    /// Tickets taken from the PBX.
-    pub tickets: u64,
 }
 
 impl Progress {
@@ -31,7 +28,6 @@ impl Progress {
             archived: self.archived.load(Relaxed),
             failed_attempts: self.failed_attempts.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
-            tickets: self.tickets.load(Relaxed),
         }
     }
 
@@ -42,9 +38,5 @@ impl Progress {
 
     pub(super) fn note_failed_attempt(&self) {
         self.failed_attempts.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn note_ticket(&self) {
-        self.tickets.fetch_add(1, Relaxed);
     }
 }

@@ -1,8 +1,12 @@
-//! Calls and days: what the PBX said of its calls, every row of it. All SQL on `calls`, `days` and `readings`.
+//! Calls: what the PBX said of them, every row of it. All SQL on `calls`; days and readings are in `days`.
+
+mod days;
 
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
+
+pub use days::{DayReading, begin_reading, close_reading, end_reading, reopen, was_read};
 
 use crate::digest::Digest;
 use crate::queue::DayRange;
@@ -43,22 +47,6 @@ pub enum Stored {
     Changed,
     /// It was known as it is.
     Known,
-}
-
-/// Begins a reading: one look at the CDR of `pbx`.
-pub async fn begin_reading(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    source: &str,
-    now: Timestamp,
-) -> anyhow::Result<i64> {
-    sqlx::query_scalar("insert into readings (pbx, source, read_at_ms) values (?, ?, ?) returning id")
-        .bind(pbx)
-        .bind(source)
-        .bind(now.as_millisecond())
-        .fetch_one(tx)
-        .await
-        .context("beginning a reading")
 }
 
 /// Stores a row: the latest version is current, earlier ones are kept.
@@ -163,103 +151,7 @@ async fn replace_version(
     Ok(if seen_before { Stored::Known } else { Stored::Changed })
 }
 
-/// How one reading left one day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DayRead {
-    /// Rows known of the day that this reading did not hold.
-    pub absent_rows: i64,
-    /// Whether the day is settled now.
-    pub settled: bool,
-}
-
-/// What a reading did to one day.
-#[derive(Debug, Clone, Copy)]
-pub struct DayReading {
-    /// Its row in `readings`.
-    pub reading: i64,
-    /// Rows that were new or changed.
-    pub added: u64,
-    /// Whether it was a reading of all of the day, and not one of a file that counted before.
-    pub whole: bool,
-    /// Whether it was late enough after the day's end to settle it.
-    pub late: bool,
-}
-
-/// Ends a reading of one day.
-///
-/// The day settles when a whole reading that was late enough added nothing to an earlier whole one: calls are filed under
-/// their start but appear at their end. A day that gained rows is open again.
-pub async fn close_reading(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    day: Date,
-    of_day: DayReading,
-    now: Timestamp,
-) -> anyhow::Result<DayRead> {
-    let absent_rows =
-        sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ? and reading <> ?")
-            .bind(pbx)
-            .bind(day.to_string())
-            .bind(of_day.reading)
-            .fetch_one(&mut *tx)
-            .await
-            .context("counting the rows of a day")?;
-    let state: String = sqlx::query_scalar(
-        "insert into days (pbx, day, readings, last_read_at_ms) values (?1, ?2, ?6, ?3)
-         on conflict (pbx, day) do update set
-             readings = readings + ?6, last_read_at_ms = excluded.last_read_at_ms,
-             revision = revision + (state = 'open' and ?4 and readings > 0),
-             settled_at_ms = case when ?5 then null when state = 'open' and ?4 and readings > 0 then ?3
-                                  else settled_at_ms end,
-             state = case when ?5 then 'open' when ?4 and readings > 0 then 'settled' else state end
-         returning state",
-    )
-    .bind(pbx)
-    .bind(day.to_string())
-    .bind(now.as_millisecond())
-    .bind(of_day.whole && of_day.late && of_day.added == 0)
-    .bind(of_day.added > 0)
-    .bind(i64::from(of_day.whole))
-    .fetch_one(tx)
-    .await
-    .context("closing the reading of a day")?;
-    Ok(DayRead { absent_rows, settled: state == "settled" })
-}
-
-/// Whether an earlier reading had this very source: a file that has not changed since.
-pub async fn was_read(db: &mut SqliteConnection, pbx: &str, source: &str) -> anyhow::Result<bool> {
-    sqlx::query_scalar("select exists (select 1 from readings where pbx = ? and source = ? and whole = 1)")
-        .bind(pbx)
-        .bind(source)
-        .fetch_one(db)
-        .await
-        .context("looking for an earlier reading")
-}
-
-/// Notes that a reading came to its end.
-pub async fn end_reading(tx: &mut SqliteConnection, reading: i64) -> anyhow::Result<()> {
-    sqlx::query("update readings set whole = 1 where id = ?")
-        .bind(reading)
-        .execute(tx)
-        .await
-        .context("ending a reading")?;
-    Ok(())
-}
-
-/// Opens a settled day again: something in it changed.
-pub async fn reopen(tx: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<()> {
-    sqlx::query(
-        "update days set state = 'open', settled_at_ms = null where pbx = ? and day = ? and state = 'settled'",
-    )
-    .bind(pbx)
-    .bind(day.to_string())
-    .execute(tx)
-    .await
-    .context("reopening a day")?;
-    Ok(())
-}
-
-/// The rows that name a recording, the first seen first, and the time that each tells.
+/// A row that names a recording, and the time that it tells.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct CallOfRecording {
     /// Hash of the columns that do not change.

@@ -1,0 +1,108 @@
+//! Days and readings: when each local day of a PBX was read, and whether it is settled. All SQL on `days`, `readings`.
+
+use anyhow::Context as _;
+use jiff::{Timestamp, civil::Date};
+use sqlx::SqliteConnection;
+
+/// Begins a reading: one look at the CDR of `pbx`.
+pub async fn begin_reading(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    source: &str,
+    now: Timestamp,
+) -> anyhow::Result<i64> {
+    sqlx::query_scalar("insert into readings (pbx, source, read_at_ms) values (?, ?, ?) returning id")
+        .bind(pbx)
+        .bind(source)
+        .bind(now.as_millisecond())
+        .fetch_one(tx)
+        .await
+        .context("beginning a reading")
+}
+
+/// What a reading did to one day.
+#[derive(Debug, Clone, Copy)]
+pub struct DayReading {
+    /// Its row in `readings`.
+    pub reading: i64,
+    /// Rows that were new or changed.
+    pub added: u64,
+    /// Whether it was a reading of all of the day, and not one of a file that counted before.
+    pub whole: bool,
+    /// Whether it was late enough after the day's end to settle it.
+    pub late: bool,
+}
+
+/// Ends a reading of one day.
+///
+/// The day settles when a whole reading that was late enough added nothing to an earlier whole one: calls are filed under
+/// their start but appear at their end. A day that gained rows is open again. Returns the rows known of the day that this
+/// reading did not hold.
+pub async fn close_reading(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    day: Date,
+    of_day: DayReading,
+    now: Timestamp,
+) -> anyhow::Result<i64> {
+    let absent_rows =
+        sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ? and reading <> ?")
+            .bind(pbx)
+            .bind(day.to_string())
+            .bind(of_day.reading)
+            .fetch_one(&mut *tx)
+            .await
+            .context("counting the rows of a day")?;
+    sqlx::query(
+        "insert into days (pbx, day, readings, last_read_at_ms) values (?1, ?2, ?6, ?3)
+         on conflict (pbx, day) do update set
+             readings = readings + ?6, last_read_at_ms = excluded.last_read_at_ms,
+             revision = revision + (state = 'open' and ?4 and readings > 0),
+             settled_at_ms = case when ?5 then null when state = 'open' and ?4 and readings > 0 then ?3
+                                  else settled_at_ms end,
+             state = case when ?5 then 'open' when ?4 and readings > 0 then 'settled' else state end",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .bind(now.as_millisecond())
+    .bind(of_day.whole && of_day.late && of_day.added == 0)
+    .bind(of_day.added > 0)
+    .bind(i64::from(of_day.whole))
+    .execute(tx)
+    .await
+    .context("closing the reading of a day")?;
+    Ok(absent_rows)
+}
+
+/// Whether an earlier reading had this very source: a file that has not changed since.
+pub async fn was_read(db: &mut SqliteConnection, pbx: &str, source: &str) -> anyhow::Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from readings where pbx = ? and source = ? and whole = 1)")
+        .bind(pbx)
+        .bind(source)
+        .fetch_one(db)
+        .await
+        .context("looking for an earlier reading")
+}
+
+/// Notes that a reading came to its end.
+pub async fn end_reading(tx: &mut SqliteConnection, reading: i64) -> anyhow::Result<()> {
+    sqlx::query("update readings set whole = 1 where id = ?")
+        .bind(reading)
+        .execute(tx)
+        .await
+        .context("ending a reading")?;
+    Ok(())
+}
+
+/// Opens a settled day again: something in it changed.
+pub async fn reopen(tx: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<()> {
+    sqlx::query(
+        "update days set state = 'open', settled_at_ms = null where pbx = ? and day = ? and state = 'settled'",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .execute(tx)
+    .await
+    .context("reopening a day")?;
+    Ok(())
+}
