@@ -1,8 +1,13 @@
 //! Rules of the operator that keep recordings out, and what happens when they change.
 
-use callvault::config::ExclusionRule;
+use std::time::Duration;
 
-use crate::common::{Station, numbers};
+use callvault::backfill::Request;
+use callvault::config::ExclusionRule;
+use callvault::queue::DayRange;
+use callvault::simulator::Faults;
+
+use crate::common::{PBX, Station, numbers};
 
 fn internal() -> ExclusionRule {
     ExclusionRule { name: "internal".into(), direction: vec!["internal".into()], ..ExclusionRule::default() }
@@ -96,5 +101,59 @@ async fn a_row_that_comes_later_and_does_not_match_brings_its_recording_in() {
     (leg.audio, leg.call_type) = (None, "Transfer".into());
     station.pbx.world(|world| world.add_call(leg));
     assert_eq!(numbers(&station.backfill().await), [1, 3, 0, 1, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_excludes_what_is_missing_also_when_the_pbx_has_it_again() {
+    let mut station = station().await;
+    let deleted = vec!["1.wav".to_owned(), "4.wav".to_owned()];
+    station.set_faults(Faults { deleted, ..Faults::default() });
+    assert_eq!(numbers(&station.backfill().await), [3, 0, 2, 0, 0, 0]);
+    station.check().await;
+    station.config.exclude = vec![internal()];
+    station.set_faults(Faults::default());
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [1, 3, 0, 1, 0, 0], "{report:?}");
+    assert_eq!(station.pbx.counters().downloads_started, 4);
+    assert!(!station.path_of("4.wav").exists());
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_excludes_what_is_stuck_also_from_a_retry() {
+    let mut station = station().await;
+    station.config.queue.attempts_max = 2;
+    station.set_faults(Faults { html_200: 1.0, ..Faults::default() });
+    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 0, 0, 5]);
+    station.check().await;
+    station.config.exclude = vec![internal()];
+    station.set_faults(Faults::default());
+    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 2, 0, 3]);
+    assert_eq!(numbers(&station.retry().await), [3, 0, 0, 2, 0, 0]);
+    station.check().await;
+}
+
+/// No sweep helps: only the change of rules itself can judge what was heard of before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_that_was_not_configured_while_the_rules_changed_is_judged_when_it_is_back() {
+    let mut station = station().await;
+    let dry = Request { dry_run: true, ..station.request() };
+    station.run(dry, Default::default()).await.unwrap();
+    let hq = station.section().clone();
+    let mut branch = hq.clone();
+    (branch.id, branch.url) = ("branch".into(), "http://127.0.0.1:9".parse().unwrap());
+    branch.limits.outage_patience = Duration::ZERO;
+
+    station.config.pbx = vec![branch.clone()];
+    station.config.exclude = vec![internal()];
+    assert_eq!(station.backfill().await.exit_code(false), 4);
+
+    station.config.pbx = vec![hq, branch];
+    let request =
+        Request { pbx: vec![PBX.to_owned()], queue_only: Some(DayRange::ALL), ..Request::default() };
+    let report = station.run(request, Default::default()).await.unwrap();
+    assert_eq!(numbers(&report), [3, 0, 0, 2, 0, 0], "{report:?}");
+    assert_eq!(station.pbx.counters().downloads_started, 3);
     station.check().await;
 }
