@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use callvault::backfill::Request;
 use callvault::digest::hex;
-use callvault::simulator::{SimAudio, SimulatorOptions};
+use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::common::{Station, numbers, small};
@@ -62,6 +62,27 @@ async fn audio_without_a_sidecar_gets_one() {
     leave(&station.path_of(NAME), &audio(&station));
     assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
     assert!(station.findings("quarantined").await.is_empty());
+    assert_eq!(station.pbx.counters().downloads_started, 1, "it is compared with what the PBX has");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audio_without_a_sidecar_that_the_pbx_has_lost_is_adopted() {
+    let mut station = heard_of_one().await;
+    // A day without calls is an absence too.
+    station.days.0 = station.days.1;
+    let absences = station.pbx.counters().absences_told;
+    leave(&station.path_of(NAME), &audio(&station));
+    station.set_faults(Faults { deleted: vec![NAME.to_owned()], ..Faults::default() });
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [1, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(report.exit_code(false), 0);
+    let counters = station.pbx.counters();
+    assert_eq!((counters.absences_told, counters.downloads_started), (absences + 1, 0), "the PBX was asked");
+    assert!(station.path_of("call.wav.json").exists());
+    station.check().await;
+    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(station.pbx.counters().absences_told, absences + 1, "and is not asked again");
     station.check().await;
 }
 
