@@ -219,3 +219,21 @@ async fn a_backfill_without_dates_covers_the_last_180_days() {
     assert_eq!(numbers(&report), [2, 0, 0, 0, 0, 0], "{report:?}");
     station.check().await;
 }
+
+/// More seconds than the database can hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_talk_time_beyond_all_bounds_stops_neither_its_day_nor_the_sweep() {
+    let mut station = Station::new(9).await;
+    let file = station.export("cdr.csv", |table| {
+        let first = table.iter().skip(1).position(|row| !row[11].is_empty()).unwrap() + 1;
+        table[first][5] = u64::MAX.to_string().into_bytes();
+    });
+    let report = station.backfill_files(&[file]).await;
+    assert_eq!(numbers(&report), [9, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!((report.exit_code(false), report.pbx["hq"].sweep.bad_rows), (0, 0));
+    let told: i64 = station
+        .value("select count(*) from calls where talk_s is null and row like '%18446744073709551615%'")
+        .await;
+    assert_eq!(told, 1, "what the PBX said is kept, and is no talk time");
+    station.check().await;
+}

@@ -147,3 +147,21 @@ async fn a_file_for_nobody_in_particular_is_refused() {
     let error = station.run(request, CancellationToken::new()).await.unwrap_err();
     assert!(error.to_string().contains("--pbx"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn junk_in_the_cdr_folder_is_told_and_keeps_no_good_file_from_being_read() {
+    let mut station = old_pbx(8).await;
+    station.section().cdr_folder = Some(station.input());
+    station.write("a-empty.csv", b"");
+    station.write("b-binary.csv", &[0, 0xff, 0x80, b'\n'].repeat(5000));
+    station.export("c-good.csv", |_| {});
+    for already in [0, 8] {
+        let report = station.backfill().await;
+        assert_eq!(numbers(&report), [8 - already, already, 0, 0, 0, 0], "{report:?}");
+        assert_eq!((report.exit_code(false), report.pbx["hq"].sweep.files_unread), (2, 2), "{report:?}");
+        let findings = station.findings("bad_file").await;
+        let names: Vec<_> = findings.iter().filter_map(|(file, _)| file.rsplit('/').next()).collect();
+        assert_eq!(names, ["a-empty.csv", "b-binary.csv"]);
+        station.check().await;
+    }
+}
