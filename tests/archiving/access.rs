@@ -2,14 +2,16 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use callvault::backfill::BackfillReport;
+use callvault::backfill::{Backfill, BackfillReport};
 use callvault::digest::Digest;
-use callvault::simulator::{Faults, SimulatorOptions};
+use callvault::pbx::PbxClient;
+use callvault::simulator::{Faults, Profile, SimAudio, SimulatorOptions};
+use callvault::vault::Vault;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::common::{Station, numbers, small};
+use crate::common::{Station, noon, numbers, small};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_tried_once_and_not_again_until_it_changes() {
@@ -30,6 +32,75 @@ async fn a_wrong_password_is_tried_once_and_not_again_until_it_changes() {
     station.section().password = right;
     station.cdr_is_whole = true;
     assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+/// One compatible device says 30003 (its service is down) where it means a wrong password.
+async fn ambiguous() -> Station {
+    let options = SimulatorOptions { profile: Profile::V1_1, bad_login_errno: 30003, ..small(4) };
+    let mut station = Station::of(options).await;
+    station.cdr_is_whole = false;
+    station.section().password = "Guessed1".to_owned().into();
+    station
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_may_mean_a_refusal_costs_two_logins_a_run_at_most() {
+    let mut station = ambiguous().await;
+    station.section().limits.outage_patience = Duration::from_secs(2);
+    for run in 1..=2 {
+        assert_eq!(station.backfill().await.exit_code(false), 4);
+        let logins = station.pbx.counters().logins_refused;
+        assert!((run..=2 * run).contains(&logins), "{logins} logins in {run} runs");
+        station.check().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_may_mean_a_refusal_costs_two_logins_whoever_waits() {
+    let mut station = ambiguous().await;
+    let client = PbxClient::new(station.section()).unwrap();
+    let asked = (0..6).map(|_| client.device_info());
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().all(Result::is_err));
+    let counters = station.pbx.counters();
+    assert_eq!((counters.logins_refused, counters.logins_locked), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_out_is_remembered_also_when_a_download_in_flight_still_succeeds() {
+    // The days after the call keep the sweep asking while the recording drips.
+    let options = SimulatorOptions { days: 30, latency: Duration::from_millis(20), ..small(0) };
+    let mut station = Station::of(options).await;
+    station.cdr_is_whole = false;
+    station.section().limits.idle_timeout = Duration::from_secs(5);
+    let mut call = station.call("slow.wav", 0);
+    call.start = noon(station.days.0);
+    call.callid = format!("{}.1", call.start.as_second());
+    call.audio = Some(SimAudio::pcm(40_000, 1));
+    station.pbx.world(|world| world.add_call(call));
+    station.set_faults(Faults { drip: 1.0, drip_bytes_per_s: 20_000, ..Faults::default() });
+
+    let vault = Vault::open(station.config.clone()).await.unwrap();
+    let backfill = Backfill::new(&vault, station.request(), Default::default()).unwrap();
+    let lock_out = async {
+        let began = Instant::now();
+        while station.pbx.counters().downloads_started == 0 && began.elapsed() < Duration::from_secs(20) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        station.set_faults(Faults { locked_out: true, ..Faults::default() });
+        station.pbx.revoke_tokens();
+    };
+    let (report, ()) = tokio::join!(backfill.run(), lock_out);
+    let report = report.unwrap();
+    drop(backfill);
+    drop(vault);
+    assert_eq!(reason(&report), "locked_out");
+    assert_eq!(report.total.archived, 1, "what was in flight is kept: {report:?}");
+    station.check().await;
+
+    assert_eq!(reason(&station.backfill().await), "locked_out");
+    assert_eq!(station.pbx.counters().logins_locked, 1, "nothing is asked before the lock-out ends");
     station.check().await;
 }
 
