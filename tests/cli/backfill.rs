@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use callvault::simulator::Faults;
+use callvault::simulator::{Faults, SimulatorOptions};
 use serde_json::Value;
 
 use crate::program::{Folder, Pbx, Said};
@@ -141,4 +141,45 @@ fn faults_do_not_reach_the_archive_and_no_output_tells_a_secret_at_any_log_level
             assert!(!found, "a secret in {}", file.display());
         }
     }
+}
+
+#[test]
+fn a_pbx_that_is_named_twice_is_logged_in_to_once() {
+    let pbx = Pbx::with(3);
+    let folder = Folder::for_pbx(&pbx.url());
+    let said = folder.run(&["backfill", "--json", "--pbx", "hq", "--pbx", "hq"]).exits(0);
+    assert_sums(&said.json());
+    assert_eq!((said.count("archived"), pbx.logins()), (3, 1));
+}
+
+#[test]
+fn a_retry_of_what_is_stuck_asks_for_nothing_where_nothing_is() {
+    let pbx = Pbx::with(3);
+    let folder = Folder::for_pbx(&pbx.url());
+    folder.run(&["backfill"]).exits(0);
+    let requests = pbx.counters().requests;
+    folder.run(&["retry", "--stuck"]).exits(0);
+    assert_eq!(pbx.counters().requests, requests);
+}
+
+/// A run may die before it brings the sums up to date, and its PBX may be gone from the configuration after that.
+#[test]
+fn a_removed_pbx_whose_sums_lag_does_not_keep_the_other_from_working() {
+    let other = SimulatorOptions { serial_number: "369392500002".into(), ..Pbx::options(3) };
+    let (pbx, branch) = (Pbx::with(4), Pbx::start(other));
+    let folder = Folder::for_pbx(&pbx.url());
+    folder.run(&["backfill"]).exits(0);
+    folder.write("update day_folders set written = 0");
+    let hq = fs::read_to_string(folder.config()).unwrap();
+    folder.edit(|text| text.split("[[pbx]]").next().unwrap().to_owned());
+    folder.add_pbx("branch", &branch.url(), "");
+    let alone = folder.run(&["backfill", "--json"]).exits(0);
+    assert_eq!((alone.count("listed"), alone.count("archived")), (3, 3));
+    folder.run(&["status"]).exits(0);
+    let lagging = "select count(*) from day_folders where changed > written";
+    assert_eq!(folder.number(lagging), 1, "what is not configured is left alone");
+
+    folder.edit(|_| hq);
+    folder.run(&["backfill", "--json"]).exits(0);
+    assert_eq!(folder.number(lagging), 0, "it comes up to date when it is back");
 }

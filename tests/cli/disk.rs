@@ -193,3 +193,21 @@ fn a_second_process_is_refused_while_status_works_beside_the_first() {
     first.signal(Signal::INT);
     first.wait().exits(130);
 }
+
+#[test]
+fn status_says_that_the_archive_is_not_mounted() {
+    let pbx = Pbx::with(2);
+    let folder = Folder::for_pbx(&pbx.url());
+    folder.run(&["backfill"]).exits(0);
+    fs::rename(folder.path("archive"), folder.path("away")).unwrap();
+    fs::create_dir(folder.path("archive")).unwrap();
+    let json = folder.run(&["status", "--json"]).exits(2).json();
+    assert_eq!(json["archive"]["error"]["reason"], "not_mounted", "{json}");
+    assert_eq!(json["pbx"]["hq"]["archived"], 2);
+    let told = folder.run(&["status"]).exits(2);
+    assert!(told.stdout.contains("does not hold the archive of pbx `hq`"), "{}", told.stdout);
+    assert!(folder.files("archive").is_empty(), "status writes nothing");
+    fs::remove_dir(folder.path("archive")).unwrap();
+    fs::rename(folder.path("away"), folder.path("archive")).unwrap();
+    folder.run(&["status"]).exits(0);
+}
