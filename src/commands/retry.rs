@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::exit::UsageError;
 use super::summary::count;
 use super::{exit, output, progress, signals, summary};
-use crate::backfill::{Backfill, RangeError, Request};
+use crate::backfill::{Backfill, BackfillReport, RangeError, Request};
 use crate::config::Config;
 use crate::fleet;
 use crate::queue::{self, DayRange, Redrive, Redriven};
@@ -69,6 +69,9 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
             _ => "what was put back belongs to PBXs that are not configured any more".to_owned(),
         };
         output::error_line(format_args!("There is nothing to do: {message}."));
+        if json {
+            exit::print_json(&BackfillReport::default());
+        }
         return Ok(ExitCode::from(exit::COMPLETE));
     }
     let request = Request {

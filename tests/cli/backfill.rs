@@ -159,6 +159,7 @@ fn a_retry_of_what_is_stuck_asks_for_nothing_where_nothing_is() {
     folder.run(&["backfill"]).exits(0);
     let requests = pbx.counters().requests;
     folder.run(&["retry", "--stuck"]).exits(0);
+    assert_eq!(folder.run(&["retry", "--stuck", "--json"]).exits(0).count("listed"), 0);
     assert_eq!(pbx.counters().requests, requests);
 }
 
