@@ -198,7 +198,11 @@ fn tell_how_to_check(archive: &Path, example: &Path) {
     ));
     output::line(format_args!("  cat {}.json", shown(example)));
     output::line(format_args!("  ffplay -autoexit {}", shown(example)));
-    output::line("Run `callvault demo --keep` to see that a second run fetches nothing.");
+    let dir = archive.parent().unwrap_or(archive);
+    output::line(format_args!(
+        "Run `callvault demo --keep --dir {}` to see that a second run fetches nothing.",
+        shown(dir)
+    ));
 }
 
 /// A path as a shell takes it.
