@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("salt", &["digest"]),
     ("recording", &["digest"]),
     ("raw_row", &["recording"]),
-    ("config", &["digest", "recording"]),
+    ("config", &["cdr", "digest", "recording"]),
     ("cdr", &["digest", "recording", "raw_row", "times"]),
     ("times", &[]),
     ("safe_name", &["digest", "recording"]),

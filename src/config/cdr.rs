@@ -5,24 +5,7 @@ use std::collections::BTreeMap;
 use super::keys::nearest;
 use super::section::{Section, quotable, wrong};
 use super::{ApiVersion, Generation, value};
-
-/// The columns of the PBX's CDR (`yeastar-api.md` §6.2), which `cdr_columns` maps to an export's headings.
-const CDR_COLUMNS: [&str; 14] = [
-    "callid",
-    "timestart",
-    "callfrom",
-    "callto",
-    "callduraction",
-    "talkduraction",
-    "srctrunkname",
-    "dsttrunkname",
-    "status",
-    "type",
-    "pincode",
-    "recording",
-    "didnumber",
-    "sn",
-];
+use crate::cdr::COLUMNS;
 
 /// Reads `cdr_api`.
 pub(super) fn over_api(section: &Section<'_>, version: &ApiVersion) -> bool {
@@ -51,7 +34,7 @@ pub(super) fn columns(section: &Section<'_>) -> BTreeMap<String, String> {
     };
     for (column, heading) in table {
         let key = format!("cdr_columns.{}", quotable(column.get_ref()));
-        if !CDR_COLUMNS.contains(&column.get_ref().as_ref()) {
+        if !COLUMNS.contains(&column.get_ref().as_ref()) {
             section.reject_part(&key, heading, wrong("is not a CDR column", column_remedy(column.get_ref())));
             continue;
         }
@@ -70,8 +53,8 @@ pub(super) fn columns(section: &Section<'_>) -> BTreeMap<String, String> {
 }
 
 fn column_remedy(column: &str) -> String {
-    match nearest(column, CDR_COLUMNS) {
+    match nearest(column, COLUMNS) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the columns are {}", CDR_COLUMNS.join(", ")),
+        None => format!("the columns are {}", COLUMNS.join(", ")),
     }
 }
