@@ -154,35 +154,3 @@ fn is_short(duration_ms: u64, talk_s: u64) -> bool {
     let talk_ms = talk_s.saturating_mul(1000);
     duration_ms < talk_ms.saturating_sub(SHORT_MS.max(talk_ms / 10))
 }
-
-/// What a body looks like from its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sniff {
-    /// As a WAV file begins; [`AudioProbe`] judges the rest.
-    Wav,
-    /// JSON: an error of the PBX.
-    Json,
-    /// HTML or XML: an error of a web server.
-    Html,
-    /// Nothing, or only blanks.
-    Empty,
-    /// Something else.
-    Other,
-}
-
-/// Looks at the first bytes of a body: 12 suffice, fewer are judged as far as they go.
-///
-/// A byte order mark and blanks may stand before text, never before audio.
-pub fn sniff(first: &[u8]) -> Sniff {
-    let start = &first[..first.len().min(4)];
-    let form = first.get(8..12.min(first.len())).unwrap_or_default();
-    if !start.is_empty() && b"RIFF".starts_with(start) && b"WAVE".starts_with(form) {
-        return Sniff::Wav;
-    }
-    match first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first).trim_ascii_start().first() {
-        None => Sniff::Empty,
-        Some(b'{' | b'[') => Sniff::Json,
-        Some(b'<') => Sniff::Html,
-        Some(_) => Sniff::Other,
-    }
-}

@@ -1,5 +1,7 @@
 //! What the class of a failure means to an operator, and what to do about it.
 
+use crate::queue::Reason;
+
 /// A reason in an operator's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remedy {
@@ -52,4 +54,13 @@ pub fn of(state: &str, reason: &str) -> Remedy {
         _ => ("failed", AGAIN),
     };
     Remedy { meaning, remedy }
+}
+
+/// A group of recordings that are not archived, in two indented lines: how many and why, and what to do.
+pub fn told(reason: &Reason) -> String {
+    let Remedy { meaning, remedy } = of(&reason.state, &reason.reason);
+    format!(
+        "  {} {} ({}): {meaning}, such as {}\n    What to do: {remedy}.",
+        reason.count, reason.state, reason.reason, reason.example
+    )
 }

@@ -268,25 +268,6 @@ fn audio_is_suspect_if_it_is_short_silent_or_of_an_unknown_codec() {
     );
 }
 
-#[test]
-fn the_first_bytes_tell_what_a_body_is() {
-    for (bytes, wanted) in [
-        (&b"RIFF\x24\0\0\0WAVEfmt "[..], Sniff::Wav),
-        (b"RI", Sniff::Wav),
-        (b"RIFF\x24\0\0\0AVI ", Sniff::Other),
-        (b"\xef\xbb\xbf \r\n{\"status\":", Sniff::Json),
-        (b"[", Sniff::Json),
-        (b"\n<!DOCTYPE html>", Sniff::Html),
-        (b"", Sniff::Empty),
-        (b"\xef\xbb\xbf\r\n ", Sniff::Empty),
-        (b"callid,timestart", Sniff::Other),
-        (b" RIFF", Sniff::Other),
-        (b"\0\0", Sniff::Other),
-    ] {
-        assert_eq!(sniff(bytes), wanted, "{bytes:?}");
-    }
-}
-
 proptest! {
     #[test]
     fn any_bytes_are_judged_alike_however_they_come(

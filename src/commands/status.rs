@@ -228,13 +228,7 @@ fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
         writeln!(text, "  {count} archived but suspect: {odd}")?;
     }
     for reason in &pbx.reasons {
-        let words = remedy::of(&reason.state, &reason.reason);
-        writeln!(
-            text,
-            "  {} {} ({}): {}, such as {}",
-            reason.count, reason.state, reason.reason, words.meaning, reason.example
-        )?;
-        writeln!(text, "    What to do: {}.", words.remedy)?;
+        writeln!(text, "{}", remedy::told(reason))?;
     }
     tell_findings(text, pbx)
 }

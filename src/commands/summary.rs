@@ -122,13 +122,7 @@ fn tell_pbx(
 
 fn tell_reasons(text: &mut String, report: &PbxReport) -> std::fmt::Result {
     for reason in report.reasons.iter().take(REASONS_TOLD) {
-        let words = remedy::of(&reason.state, &reason.reason);
-        writeln!(
-            text,
-            "\n  {} {} ({}): {}, such as {}",
-            reason.count, reason.state, reason.reason, words.meaning, reason.example
-        )?;
-        writeln!(text, "    What to do: {}.", words.remedy)?;
+        writeln!(text, "\n{}", remedy::told(reason))?;
     }
     if report.reasons.len() > REASONS_TOLD {
         writeln!(

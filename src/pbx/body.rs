@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_what_a_body_is() {
-        let table: [(&[u8], Kind); 12] = [
+        let table: [(&[u8], Kind); 15] = [
             (b"RIFF\0\0\0\0WAVEfmt ", Kind::Wave),
             (b"RIFF\0\0\0\0AVI fmt ", Kind::Other),
             (b"RIFX\0\0\0\0WAVEfmt ", Kind::Other),
@@ -231,6 +231,9 @@ mod tests {
             (b"\n\n<html>", Kind::Html),
             (b"   ", Kind::Other),
             (b"callid,timestart", Kind::Other),
+            (b"[", Kind::Json),
+            (b" RIFF", Kind::Other),
+            (b"\0\0", Kind::Other),
         ];
         for (bytes, kind) in table {
             assert_eq!(Kind::of(bytes), kind, "{bytes:?}");
