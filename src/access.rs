@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::PbxConfig;
 use crate::db::Db;
 use crate::fleet::{self, Remembered};
@@ -40,6 +40,7 @@ pub struct Trouble {
 pub struct Access {
     pbx: String,
     db: Db,
+    clock: Clock,
     fingerprint: Vec<u8>,
     patience: Duration,
     lockout_wait: Duration,
@@ -61,10 +62,11 @@ struct Outage {
 
 impl Access {
     /// Begins a command's access. `fingerprint` stands for the credentials in use; `stop` ends waits early.
-    pub fn new(pbx: &PbxConfig, db: Db, fingerprint: Vec<u8>, stop: CancellationToken) -> Self {
+    pub fn new(pbx: &PbxConfig, db: Db, clock: Clock, fingerprint: Vec<u8>, stop: CancellationToken) -> Self {
         Self {
             pbx: pbx.id.clone(),
             db,
+            clock,
             fingerprint,
             patience: pbx.limits.outage_patience,
             lockout_wait: pbx.limits.lockout_wait,
@@ -172,7 +174,7 @@ impl Access {
 
     /// Keeps the trouble in the database, and what must not be tried again.
     async fn remember(&self, error: &PbxError, trouble: Trouble) -> anyhow::Result<()> {
-        let now = clock::now();
+        let now = self.clock.now();
         let refused = (error.reason() == Reason::PasswordRefused).then(|| self.fingerprint.clone());
         let until = (error.policy() == Policy::WaitOutLockout)
             .then(|| now.checked_add(self.lockout_wait).unwrap_or(now));

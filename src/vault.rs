@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::archive::{Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction};
 use crate::catalog;
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{Config, PbxConfig};
 use crate::digest::Digest;
 use crate::fleet;
@@ -16,15 +17,17 @@ use crate::queue::{self, Redrive};
 use crate::state::State;
 use crate::{seal, sweep};
 
-/// State and archive, ready to work with. The state's lock is held for as long as this lives.
-#[derive(Debug)]
+/// State and archive, ready to work with. The state's lock is held for as long as one of the clones lives.
+#[derive(Debug, Clone)]
 pub struct Vault {
     /// The configuration that it was opened with.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// The state directory.
-    pub state: State,
+    pub state: Arc<State>,
     /// The archive.
     pub archive: Arc<Archive>,
+    /// The wall clock that everybody who works with it goes by.
+    pub clock: Clock,
 }
 
 impl Vault {
@@ -33,17 +36,18 @@ impl Vault {
     ///
     /// # Errors
     /// [`StateError`](crate::state::StateError) and [`ArchiveError`] for what an operator can mend.
-    pub async fn open(config: Config) -> anyhow::Result<Self> {
+    pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let state = State::open(&config.state.path).await?;
-        let archive = open_archive(&config, &state).await?;
-        let vault = Self { config, state, archive: Arc::new(archive) };
+        let archive = open_archive(&config, &state, clock.now()).await?;
+        let vault =
+            Self { config: Arc::new(config), state: Arc::new(state), archive: Arc::new(archive), clock };
         vault.recover().await?;
         Ok(vault)
     }
 
     /// Cleans up before it lets go of the claims, for they tell where to clean.
     async fn recover(&self) -> anyhow::Result<()> {
-        let now = clock::now();
+        let now = self.clock.now();
         let db = &self.state.db;
         let claimed = queue::claimed_paths(&mut *db.read().await?).await?;
         if !claimed.is_empty() {
@@ -124,7 +128,7 @@ fn pass_over(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-async fn open_archive(config: &Config, state: &State) -> anyhow::Result<Archive> {
+async fn open_archive(config: &Config, state: &State, now: Timestamp) -> anyhow::Result<Archive> {
     let mut presence = Vec::new();
     for pbx in &config.pbx {
         let has_rows = fleet::is_known(&mut *state.db.read().await?, &pbx.id).await?;
@@ -135,7 +139,7 @@ async fn open_archive(config: &Config, state: &State) -> anyhow::Result<Archive>
         state_path: &config.state.path,
         state_id: &state.id,
         pbxs: &presence,
-        now: clock::now(),
+        now,
     };
     // Opening touches a handful of files; nothing else runs yet that it could hold up.
     Archive::open(&opening)

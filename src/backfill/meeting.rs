@@ -1,13 +1,12 @@
 //! Meeting a PBX: who it is, and what its clock says.
 
-use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
 use super::site::{SAME_DEVICE, Site};
 use crate::access::Trouble;
-use crate::clock;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
 use crate::pbx::DeviceInfo;
@@ -20,8 +19,8 @@ impl Site {
         &self,
         system_time: Option<(DateTime, Option<i32>)>,
         learnt_offset_s: Option<i32>,
+        now: Timestamp,
     ) -> SignedDuration {
-        let now = clock::now();
         let behind = system_time.and_then(|(local, told_s)| {
             let configured_s = self.pbx.timezone.as_ref().map(|zone| zone.to_offset(now).seconds());
             let offset = Offset::from_seconds(told_s.or(learnt_offset_s).or(configured_s)?).ok()?;
@@ -53,7 +52,7 @@ impl Site {
     }
 
     async fn learn(&self, vault: &Vault, sn: &str) -> anyhow::Result<()> {
-        let (id, learnt, now) = (self.id().to_owned(), sn.to_owned(), clock::now());
+        let (id, learnt, now) = (self.id().to_owned(), sn.to_owned(), vault.clock.now());
         let outcome = vault
             .state
             .db

@@ -13,7 +13,6 @@ use super::range::{self, RangeError};
 use super::{PbxReport, Request};
 use crate::access::{Access, Trouble};
 use crate::archive::ArchiveError;
-use crate::clock;
 use crate::config::PbxConfig;
 use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
@@ -61,7 +60,13 @@ impl Site {
         let fingerprint = vault.state.fingerprint(pbx);
         Ok(Self {
             client: PbxClient::new(pbx)?,
-            access: Arc::new(Access::new(pbx, vault.state.db.clone(), fingerprint, stop.clone())),
+            access: Arc::new(Access::new(
+                pbx,
+                vault.state.db.clone(),
+                vault.clock.clone(),
+                fingerprint,
+                stop.clone(),
+            )),
             pbx: pbx.clone(),
             downloads,
             progress: Arc::default(),
@@ -110,11 +115,11 @@ impl Site {
         let db = &vault.state.db;
         let remembered = fleet::remembered(&mut *db.read().await?, self.id()).await?;
         let source = self.pbx.password_source.display().to_string();
-        self.access.check_remembered(&remembered, &source, clock::now()).await;
+        self.access.check_remembered(&remembered, &source, vault.clock.now()).await;
         let device = self.meet(vault).await?;
         let system_time = device.and_then(|device| parse_systemtime(device.system_time.as_deref()?));
-        let device_behind = self.device_behind(system_time, remembered.utc_offset_s);
-        let days = range::days(request, &self.pbx, system_time.map(|(local, _)| local), clock::now());
+        let device_behind = self.device_behind(system_time, remembered.utc_offset_s, vault.clock.now());
+        let days = range::days(request, &self.pbx, system_time.map(|(local, _)| local), vault.clock.now());
         match days {
             Ok(days) => self.work(vault, request, days, device_behind, &mut report).await?,
             Err(error) => report.own_trouble = Some(own_trouble(error.into())?),
@@ -204,9 +209,16 @@ impl Site {
             return Ok(report);
         }
         let db = &vault.state.db;
-        let sweeper =
-            Sweeper::new(&vault.config, &self.pbx, &self.client, &self.access, db, self.stop.clone())
-                .with_device_behind(device_behind);
+        let sweeper = Sweeper::new(
+            &vault.config,
+            &self.pbx,
+            &self.client,
+            &self.access,
+            db,
+            vault.clock.clone(),
+            self.stop.clone(),
+        )
+        .with_device_behind(device_behind);
         let owe = |new: u64| self.owed.store(owed_before + i64::try_from(new).unwrap_or(i64::MAX), Relaxed);
         if request.cdr.is_empty() {
             report = sweep_range(&sweeper, days, |day, so_far| {
@@ -226,7 +238,7 @@ impl Site {
             && !self.stop.is_cancelled()
             && !self.access.given_up().is_cancelled()
         {
-            let (id, now) = (self.id().to_owned(), clock::now());
+            let (id, now) = (self.id().to_owned(), vault.clock.now());
             db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &id, now).await })).await?;
         }
         Ok(report)
@@ -242,6 +254,7 @@ impl Site {
             archive: vault.archive.clone(),
             free_bytes_min: vault.config.archive.free_bytes_min,
             client: self.client.clone(),
+            clock: vault.clock.clone(),
             access: self.access.clone(),
             downloads: self.downloads.clone(),
             progress: self.progress.clone(),

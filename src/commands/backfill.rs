@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{exit, progress, signals, summary};
 use crate::backfill::{Backfill, Request};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::vault::Vault;
 
@@ -19,7 +20,7 @@ pub async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
 async fn backfill(config: &Path, request: Request, json: bool) -> anyhow::Result<ExitCode> {
     let config = Config::load(config)?;
     let stop = signals::stop_on_signals()?;
-    let vault = Vault::open(config).await?;
+    let vault = Vault::open(config, Clock::system()).await?;
     let dry_run = request.dry_run;
     let backfill = Backfill::new(&vault, request, stop)?;
     let report = progress::watch(&backfill).await?;

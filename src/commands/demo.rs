@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use super::exit::UsageError;
 use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, Request};
+use crate::clock::Clock;
 use crate::config::{ArchiveConfig, Config, PbxConfig, QueueConfig, StateConfig};
 use crate::digest::Digest;
 use crate::simulator::{Faults, Simulator, SimulatorOptions};
@@ -42,7 +43,7 @@ async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
         simulator.url()
     ));
     output::line("It is having a bad day: connections break, tickets expire, errors come as HTTP 200.\n");
-    let vault = Vault::open(config(&dir, &simulator.url())?).await?;
+    let vault = Vault::open(config(&dir, &simulator.url())?, Clock::system()).await?;
     let backfill = Backfill::new(&vault, Request::default(), stop)?;
     let report = progress::watch(&backfill).await?;
     summary::tell(&report, &vault, false, false);

@@ -7,6 +7,7 @@ use super::exit::UsageError;
 use super::summary::count;
 use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, BackfillReport, RangeError, Request};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::fleet;
 use crate::queue::{self, DayRange, Redrive, Redriven};
@@ -44,7 +45,7 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
     let what = choice.parse()?;
     let config = Config::load(config)?;
     let stop = signals::stop_on_signals()?;
-    let vault = Vault::open(config).await?;
+    let vault = Vault::open(config, Clock::system()).await?;
     let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
     if let Some(unknown) = what.pbx.as_ref().filter(|id| !configured(id)) {
         return Err(RangeError::unknown_pbx(unknown, &vault.config.pbx).into());

@@ -9,7 +9,6 @@ use tokio::sync::mpsc;
 use super::{Covered, Reading, SweepReport, Sweeper};
 use crate::calls;
 use crate::cdr::{CdrError, CdrItem, read_csv};
-use crate::clock;
 use crate::findings::{Finding, FindingKind};
 use crate::recording::printable;
 
@@ -75,7 +74,7 @@ impl Sweeper<'_> {
                     report.files_unread += 1;
                     let detail = error.to_string();
                     let finding = Finding { kind: FindingKind::BadFile, subject: shown(&file), detail };
-                    self.note(finding, clock::now()).await?;
+                    self.note(finding, self.clock.now()).await?;
                 }
                 Err(error) => return Err(error),
             }

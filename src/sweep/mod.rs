@@ -23,7 +23,7 @@ pub use rules::apply_rules;
 use crate::access::Access;
 use crate::calls::{self, DayReading};
 use crate::cdr::{BadRow, CdrItem};
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{Config, ExclusionRule, PbxConfig};
 use crate::db::{DatabaseFailed, Db};
 use crate::findings::{self, Finding, FindingKind};
@@ -65,6 +65,7 @@ pub struct Sweeper<'a> {
     client: &'a PbxClient,
     access: &'a Access,
     db: &'a Db,
+    clock: Clock,
     rules: Arc<Vec<ExclusionRule>>,
     stop: CancellationToken,
     device_behind: SignedDuration,
@@ -78,11 +79,12 @@ impl<'a> Sweeper<'a> {
         client: &'a PbxClient,
         access: &'a Access,
         db: &'a Db,
+        clock: Clock,
         stop: CancellationToken,
     ) -> Self {
         let rules = config.exclude.iter().filter(|rule| rule.pbx.is_empty() || rule.pbx.contains(&pbx.id));
         let rules = Arc::new(rules.cloned().collect());
-        Self { pbx, client, access, db, rules, stop, device_behind: SignedDuration::ZERO }
+        Self { pbx, client, access, db, clock, rules, stop, device_behind: SignedDuration::ZERO }
     }
 
     /// Takes the device's clock into account, which is behind ours by so much: a day settles by the earlier one.
@@ -94,7 +96,7 @@ impl<'a> Sweeper<'a> {
 
     /// `input` names it in findings, `source` tells it from every other input.
     async fn begin(&self, input: String, source: String, fallback: Date) -> anyhow::Result<Reading> {
-        let (pbx, now) = (self.pbx.id.clone(), clock::now());
+        let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
         let (reading, remembered) = self
             .db
             .write(move |tx| {
@@ -258,7 +260,7 @@ impl<'a> Sweeper<'a> {
     /// The PBX's offset as far as it is known: learnt from its CDR, else the configured zone's, else UTC.
     async fn utc_offset_s(&self) -> anyhow::Result<i32> {
         let remembered = fleet::remembered(&mut *self.db.read().await?, &self.pbx.id).await?;
-        let configured = || self.pbx.timezone.as_ref().map(|zone| zone.to_offset(clock::now()).seconds());
+        let configured = || self.pbx.timezone.as_ref().map(|zone| zone.to_offset(self.clock.now()).seconds());
         Ok(remembered.utc_offset_s.or_else(configured).unwrap_or(0))
     }
 }

@@ -14,7 +14,6 @@ use crate::archive::{ArchivedFile, Sidecar};
 use crate::audio::Audio;
 use crate::calls::{self, CallOfRecording};
 use crate::catalog::{self, CatalogEntry};
-use crate::clock;
 use crate::digest::Digest;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, MISSING_STREAK_MAX};
@@ -26,7 +25,7 @@ use crate::recording::Text;
 impl Worker {
     /// Records a durable file: when this returns, its recording is archived for good.
     pub(super) async fn commit(&self, job: &Job, fetched: Fetched) -> anyhow::Result<()> {
-        let (unit_job, run_id, now) = (job.clone(), self.run_id.clone(), clock::now());
+        let (unit_job, run_id, now) = (job.clone(), self.run_id.clone(), self.clock.now());
         let size_bytes = fetched.file.size_bytes();
         debug!(pbx = %job.pbx, size_bytes, "Archived `{}` as {}", job.name, fetched.file.path());
         for moved in &fetched.quarantined {
@@ -47,7 +46,7 @@ impl Worker {
     /// Ends a claim without a file, as the judgement says.
     pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> anyhow::Result<()> {
         let not_there = failure.is_not_there();
-        let now = clock::now();
+        let now = self.clock.now();
         let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
         remembered.missing_streak += u32::from(not_there);
         let facts = Facts { job, queue: &self.queue, pbx: &remembered, now, jitter: random_fraction() };
@@ -232,7 +231,13 @@ async fn note(
 }
 
 /// The sidecar of a recording, as complete as it will ever be: it is never rewritten.
-pub(super) fn sidecar(job: &Job, calls: &[CallOfRecording], audio: &Audio, suspect: &[&str]) -> Sidecar {
+pub(super) fn sidecar(
+    job: &Job,
+    calls: &[CallOfRecording],
+    audio: &Audio,
+    suspect: &[&str],
+    now: Timestamp,
+) -> Sidecar {
     let first = calls.first();
     Sidecar {
         schema: sidecar::SCHEMA.to_owned(),
@@ -259,7 +264,7 @@ pub(super) fn sidecar(job: &Job, calls: &[CallOfRecording], audio: &Audio, suspe
             suspect: suspect.iter().map(|odd| (*odd).to_owned()).collect(),
         },
         attempts: job.attempts + 1,
-        archived_at: clock::now(),
+        archived_at: now,
         salt: job.salt,
         program: Program::this(),
     }

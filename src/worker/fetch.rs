@@ -12,7 +12,6 @@ use crate::archive::{
 };
 use crate::audio::{Audio, AudioError, AudioProbe, Suspicion, suspicions};
 use crate::calls::CallOfRecording;
-use crate::clock;
 use crate::digest::Digest;
 use crate::pbx::{Download, PbxError, Policy};
 use crate::queue::{Job, RecordingState};
@@ -120,7 +119,7 @@ impl Worker {
             }
             arrived => arrived?,
         };
-        let sidecar = super::commit::sidecar(job, calls, &arrived.audio, &arrived.suspect);
+        let sidecar = super::commit::sidecar(job, calls, &arrived.audio, &arrived.suspect, self.clock.now());
         let kept = self.keep(arrived.received, sidecar).await?;
         let conflict = match kept.outcome {
             Outcome::Conflict { occupied } => Some(occupied),
@@ -150,12 +149,13 @@ impl Worker {
             return Ok(None);
         }
         let (archive, place, job, calls) = (self.archive.clone(), place.clone(), job.clone(), calls.to_vec());
+        let now = self.clock.now();
         blocking(move || {
             let Some(orphan) = archive.audio_without_sidecar(&place)? else { return Ok(None) };
             let Some(audio) = whole_audio(&orphan).filter(|audio| !audio.empty) else { return Ok(None) };
             let suspect: Vec<_> =
                 suspicions(&audio, talk_s(&calls)).into_iter().map(|odd| odd.as_str()).collect();
-            archive.add_sidecar(&place, super::commit::sidecar(&job, &calls, &audio, &suspect))
+            archive.add_sidecar(&place, super::commit::sidecar(&job, &calls, &audio, &suspect, now))
         })
         .await
     }
@@ -224,7 +224,7 @@ impl Worker {
         probe: AudioProbe,
         talk_s: Option<u64>,
     ) -> Result<Arrived, Failure> {
-        let now = clock::now();
+        let now = self.clock.now();
         let (audio, sizes_fit) = match probe.finish() {
             Ok(audio) => (audio, true),
             Err(AudioError::Size(misfit)) if judge::is_all_there_is(job, received.sha256(), now) => {

@@ -24,7 +24,7 @@ pub use progress::{Progress, Snapshot};
 use crate::access::Access;
 use crate::archive::Archive;
 use crate::calls;
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{PbxConfig, QueueConfig};
 use crate::db::Db;
 use crate::pbx::PbxClient;
@@ -59,6 +59,8 @@ pub struct Worker {
     pub free_bytes_min: u64,
     /// The PBX.
     pub client: PbxClient,
+    /// The wall clock.
+    pub clock: Clock,
     /// Whether the PBX may be asked.
     pub access: Arc<Access>,
     /// Downloads at one time over all PBXs.
@@ -108,7 +110,7 @@ impl Worker {
 
     async fn work(self: Arc<Self>) -> anyhow::Result<()> {
         while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
-            match self.take_turn(clock::now()).await? {
+            match self.take_turn(self.clock.now()).await? {
                 Turn::Worked => {}
                 Turn::Wait(until) => self.wait(until).await,
                 Turn::Done => break,
@@ -175,7 +177,8 @@ impl Worker {
     }
 
     async fn wait(&self, until: Timestamp) {
-        let wait = Duration::try_from(until.duration_since(clock::now())).unwrap_or_default().min(DUE_SOON);
+        let wait =
+            Duration::try_from(until.duration_since(self.clock.now())).unwrap_or_default().min(DUE_SOON);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             // The last of the sweep may be that there is nothing more to wait for.

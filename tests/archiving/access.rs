@@ -80,7 +80,7 @@ async fn a_lock_out_is_remembered_also_when_a_download_in_flight_still_succeeds(
     station.pbx.world(|world| world.add_call(call));
     station.set_faults(Faults { drip: 1.0, drip_bytes_per_s: 20_000, ..Faults::default() });
 
-    let vault = Vault::open(station.config.clone()).await.unwrap();
+    let vault = Vault::open(station.config.clone(), callvault::clock::Clock::system()).await.unwrap();
     let backfill = Backfill::new(&vault, station.request(), Default::default()).unwrap();
     let lock_out = async {
         let began = Instant::now();

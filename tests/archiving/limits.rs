@@ -86,7 +86,7 @@ async fn an_archive_that_is_not_mounted_is_refused_and_nothing_is_written_in_its
 #[tokio::test(flavor = "multi_thread")]
 async fn another_process_at_work_is_told() {
     let mut station = Station::new(1).await;
-    let other = Vault::open(station.config.clone()).await.unwrap();
+    let other = Vault::open(station.config.clone(), callvault::clock::Clock::system()).await.unwrap();
     let error = station.run(station.request(), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(StateError::Locked(_))), "{error:#}");
     drop(other);

@@ -146,7 +146,7 @@ impl Station {
         self.runs += 1;
         self.sealed = false;
         let dry_run = request.dry_run;
-        let vault = Vault::open(self.config.clone()).await?;
+        let vault = Vault::open(self.config.clone(), callvault::clock::Clock::system()).await?;
         let report = Backfill::new(&vault, request, stop)?.run().await?;
         let total = report.total;
         let sum = total.archived + total.already_archived + total.missing + total.excluded;
@@ -157,7 +157,7 @@ impl Station {
 
     /// Asks again for what was given up, as `retry` does, and works on it.
     pub(crate) async fn retry(&mut self) -> BackfillReport {
-        let vault = Vault::open(self.config.clone()).await.unwrap();
+        let vault = Vault::open(self.config.clone(), callvault::clock::Clock::system()).await.unwrap();
         let all = Redrive::default();
         vault
             .state
