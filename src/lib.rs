@@ -42,6 +42,12 @@ pub mod recording;
 /// The wall clock, read in one place.
 pub mod clock;
 
+/// A bell: rung when there may be something to do.
+pub mod bell;
+
+/// When something runs: a cron line in a time zone.
+pub mod schedule;
+
 // Hearing of recordings.
 
 /// Call rows out of a CDR export, in bounded memory.

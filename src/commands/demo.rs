@@ -12,7 +12,9 @@ use super::exit::UsageError;
 use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, Request};
 use crate::clock::Clock;
-use crate::config::{ArchiveConfig, Config, PbxConfig, QueueConfig, StateConfig};
+use crate::config::{
+    ArchiveConfig, Config, PbxConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
+};
 use crate::digest::Digest;
 use crate::simulator::{Faults, Simulator, SimulatorOptions};
 use crate::vault::Vault;
@@ -133,6 +135,8 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         state: StateConfig { path: dir.join("state") },
         // The bad day of a simulator passes quickly: no need to wait for minutes.
         queue: QueueConfig { retry_base: std::time::Duration::from_millis(100), ..QueueConfig::default() },
+        service: ServiceConfig::default(),
+        schedule: ScheduleConfig::default(),
         pbx: vec![pbx],
         exclude: Vec::new(),
     })

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::section::{Reading, Section, Wrong, quotable, wrong};
 use super::{ArchiveConfig, Config, ExclusionRule, PbxConfig, QueueConfig, QueueOrder, StateConfig};
-use super::{exclude, keys, pbx, value};
+use super::{exclude, keys, pbx, schedule, value};
 
 /// Free space below which no ticket is taken: the largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -52,6 +52,8 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         refuse_overlap(&archive.path, &state.path, section);
     }
     let queue = single("queue", root, reading).map(|section| queue(&section));
+    let service = single("service", root, reading).map(|section| schedule::service(&section));
+    let schedule = single("schedule", root, reading).map(|section| schedule::schedule(&section));
     let (pbx, ids) = pbxs(root, reading);
     let exclude = exclusions(root, &ids, reading);
     Some(Config {
@@ -59,6 +61,8 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         archive: archive?,
         state: state?,
         queue: queue.unwrap_or_default(),
+        service: service.unwrap_or_default(),
+        schedule: schedule.unwrap_or_default(),
         pbx,
         exclude,
     })

@@ -1,7 +1,7 @@
 //! The keys that a configuration may hold, and the search for the one that a wrong key meant.
 
 /// Every section with its keys, in the order of `config.example.toml`.
-pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
+pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("archive", &["path", "free_bytes_min"]),
     ("state", &["path"]),
     (
@@ -15,6 +15,8 @@ pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
             "missing_final_after_days",
         ],
     ),
+    ("service", &["stop_timeout_s", "history_days"]),
+    ("schedule", &["timezone", "sweep", "deep_sweep", "voicemail", "seal", "verify", "history"]),
     (
         "pbx",
         &[
@@ -146,7 +148,7 @@ mod tests {
             assert!(of(section).contains(key), "{section}.{key} is not known");
         }
         for (section, known) in SECTIONS {
-            for key in known {
+            for key in *known {
                 assert!(found.contains(&(section, key)), "{section}.{key} is not in the example");
             }
         }

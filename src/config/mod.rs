@@ -11,6 +11,7 @@ mod keys;
 mod password;
 mod pbx;
 mod problem;
+mod schedule;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use url::Url;
+
+use crate::schedule::CronLine;
 
 pub use file::Origin;
 pub use keys::nearest;
@@ -41,6 +44,10 @@ pub struct Config {
     pub state: StateConfig,
     /// `[queue]`.
     pub queue: QueueConfig,
+    /// `[service]`.
+    pub service: ServiceConfig,
+    /// `[schedule]`.
+    pub schedule: ScheduleConfig,
     /// `[[pbx]]`, in the order of the file; ids are unique.
     pub pbx: Vec<PbxConfig>,
     /// `[[exclude]]`, in the order of the file; names are unique.
@@ -87,6 +94,32 @@ pub enum QueueOrder {
     OldestFirst,
     /// The newest.
     NewestFirst,
+}
+
+/// How the service itself behaves.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// How long it waits at its end for downloads in flight.
+    pub stop_timeout: Duration,
+    /// For how long the database keeps the history of callvault's own work.
+    pub history: Duration,
+}
+
+/// When the service does what by itself.
+#[derive(Debug, Clone)]
+pub struct ScheduleConfig {
+    /// Reading the days that may still change.
+    pub sweep: CronLine,
+    /// Reading the settled days of the device's retention again.
+    pub deep_sweep: CronLine,
+    /// Looking into the voicemail boxes.
+    pub voicemail: CronLine,
+    /// Bringing `SHA256SUMS` up to date.
+    pub seal: CronLine,
+    /// Looking whether the archive still holds what it should.
+    pub verify: CronLine,
+    /// Forgetting the history of callvault's own work.
+    pub history: CronLine,
 }
 
 /// One PBX.

@@ -223,7 +223,7 @@ fn api_version(value: &DeValue<'_>) -> Result<ApiVersion, Wrong> {
     })
 }
 
-fn timezone(value: &DeValue<'_>) -> Result<TimeZone, Wrong> {
+pub(super) fn timezone(value: &DeValue<'_>) -> Result<TimeZone, Wrong> {
     let name = value::text(value)?;
     let zone = TimeZone::get(name).ok().filter(|zone| !zone.is_unknown());
     zone.ok_or_else(|| wrong("is not a known time zone", timezone_remedy(name)))

@@ -248,6 +248,32 @@ fn a_pbx_without_cdr_download_takes_its_calls_from_files() {
 }
 
 #[test]
+fn cron_lines_that_can_never_serve_are_refused() {
+    let schedule = |line: &str| said("", &format!("[schedule]\n{line}\n"));
+    insta::assert_snapshot!(schedule("sweep = \"0 0 30 2 *\""), @r#"
+    callvault.toml:12:9: schedule.sweep = "0 0 30 2 *": never fires; choose a date that exists
+    1 problem
+    "#);
+    insta::assert_snapshot!(schedule("sweep = \"* * *\""), @r#"
+    callvault.toml:12:9: schedule.sweep = "* * *": has 3 fields; write minute, hour, day, month and weekday, such as "*/5 * * * *"
+    1 problem
+    "#);
+    insta::assert_snapshot!(schedule("timezone = \"Europe/Berln\""), @r#"
+    callvault.toml:12:12: schedule.timezone = "Europe/Berln": is not a known time zone; did you mean "Europe/Berlin"?
+    1 problem
+    "#);
+    insta::assert_snapshot!(schedule("seal = \"*/20 * 8-17 * * *\""), @r#"
+    callvault.toml:12:8: schedule.seal = "*/20 * 8-17 * * *": leaves minutes out, and SHA256SUMS may not lag by one; write seconds and five stars, such as "*/20 * * * * *", or remove the line
+    1 problem
+    "#);
+    insta::assert_snapshot!(schedule("verify = { cron = \"0 3 * * *\", zone = \"UTC\" }"), @r#"
+    callvault.toml:12:10: schedule.verify: has the unknown key zone; write such as { cron = "0 3 * * *", timezone = "Europe/Berlin" }
+    1 problem
+    "#);
+    insta::assert_snapshot!(schedule("verify = { cron = \"0 3 * * *\", timezone = \"Asia/Shanghai\" }"), @"fine");
+}
+
+#[test]
 fn rules_that_match_everything_or_nothing_are_refused() {
     for (conditions, expected) in [
         ("", "exclude every recording"),

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use callvault::backfill::{Backfill, BackfillReport, Request};
-use callvault::config::{ArchiveConfig, Config, PbxConfig, QueueConfig, StateConfig};
+use callvault::config::{
+    ArchiveConfig, Config, PbxConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
+};
 use callvault::digest::Digest;
 use callvault::queue::{self, Redrive};
 use callvault::simulator::{Faults, Profile, SimAudio, SimCall, Simulator, SimulatorOptions};
@@ -100,6 +102,8 @@ impl Station {
                 retry_max: Duration::from_millis(200),
                 ..QueueConfig::default()
             },
+            service: ServiceConfig::default(),
+            schedule: ScheduleConfig::default(),
             pbx: vec![section],
             exclude: Vec::new(),
         };
