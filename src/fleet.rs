@@ -30,6 +30,8 @@ pub struct Remembered {
     pub last_delivery_at_ms: Option<i64>,
     /// The last complete reading of its CDR.
     pub last_sweep_at_ms: Option<i64>,
+    /// Since when the operator wants it left alone.
+    pub paused_at_ms: Option<i64>,
     /// "Missing" answers in a row.
     pub missing_streak: u32,
 }
@@ -112,6 +114,19 @@ pub async fn refuse_credentials(tx: &mut SqliteConnection, pbx: &str, hmac: &[u8
         .await
         .context("remembering refused credentials")?;
     Ok(())
+}
+
+/// Leaves a PBX alone from now on, or lets it be followed again. Tells whether that changed anything.
+pub async fn pause(tx: &mut SqliteConnection, pbx: &str, since: Option<Timestamp>) -> anyhow::Result<bool> {
+    let done = sqlx::query(
+        "update pbx set paused_at_ms = ?1 where id = ?2 and (paused_at_ms is null) <> (?1 is null)",
+    )
+    .bind(since.map(Timestamp::as_millisecond))
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .with_context(|| format!("pausing or resuming pbx `{pbx}`"))?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// The other PBX that has this serial number, if there is one.

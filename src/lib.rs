@@ -79,6 +79,9 @@ pub mod fleet;
 /// Calls and days: every row that a PBX told.
 pub mod calls;
 
+/// The process that owns the state, and what others ask of it.
+pub mod owner;
+
 /// The queue: one row per recording, claimed by one run at a time.
 pub mod queue;
 

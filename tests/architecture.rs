@@ -25,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ledger", &["digest", "recording", "salt"]),
     ("catalog", &["digest"]),
     ("findings", &[]),
+    ("owner", &[]),
     ("audio", &[]),
     ("archive", &["digest", "raw_row", "recording", "salt"]),
     ("state", &["archive", "config", "db", "digest", "fleet"]),
@@ -34,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "access",
             "archive",
+            "bell",
             "calls",
             "cdr",
             "clock",
@@ -56,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "access",
             "archive",
             "audio",
+            "bell",
             "calls",
             "catalog",
             "clock",
@@ -84,7 +87,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Who may mention which outside thing.
 const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest::", &["pbx"]),
-    ("sqlx::query", &["db", "fleet", "calls", "queue", "ledger", "catalog", "findings", "seal"]),
+    ("sqlx::query", &["db", "fleet", "owner", "calls", "queue", "ledger", "catalog", "findings", "seal"]),
     ("rustix::", &["archive"]),
     ("OpenOptions", &["archive", "state", "config"]),
 ];

@@ -18,6 +18,7 @@ use tracing::warn;
 
 pub use range::RangeError;
 pub use report::{BackfillReport, PbxReport};
+pub(crate) use site::Line;
 pub use site::{Phase, Site};
 
 use crate::config::PbxConfig;
@@ -69,7 +70,10 @@ impl<'a> Backfill<'a> {
         let downloads = Arc::new(Semaphore::new(vault.config.queue.concurrency_total));
         let sites = chosen
             .into_iter()
-            .map(|pbx| Site::new(vault, pbx, downloads.clone(), halt.child_token()).map(Arc::new))
+            .map(|pbx| {
+                let line = Line::new(pbx)?;
+                Ok(Arc::new(Site::new(vault, pbx, line, downloads.clone(), halt.child_token())))
+            })
             .collect::<anyhow::Result<_>>()?;
         Ok(Self { vault, request, sites, stop, halt })
     }

@@ -13,6 +13,7 @@ use super::range::{self, RangeError};
 use super::{PbxReport, Request};
 use crate::access::{Access, Trouble};
 use crate::archive::ArchiveError;
+use crate::bell::Bell;
 use crate::config::PbxConfig;
 use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
@@ -28,6 +29,7 @@ pub struct Site {
     pub(super) pbx: PbxConfig,
     pub(super) client: PbxClient,
     pub(super) access: Arc<Access>,
+    bell: Bell,
     downloads: Arc<Semaphore>,
     progress: Arc<Progress>,
     pub(super) stop: CancellationToken,
@@ -35,6 +37,23 @@ pub struct Site {
     owed: AtomicI64,
     phase: Mutex<Phase>,
     days: Mutex<Option<DayRange>>,
+}
+
+/// What all that work on one PBX share: its session and connections, and the bell of its queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) client: PbxClient,
+    pub(crate) bell: Bell,
+}
+
+impl Line {
+    /// A line of its own to `pbx`; nothing is sent yet.
+    ///
+    /// # Errors
+    /// Only if the HTTP library cannot be set up.
+    pub(crate) fn new(pbx: &PbxConfig) -> anyhow::Result<Self> {
+        Ok(Self { client: PbxClient::new(pbx)?, bell: Bell::default() })
+    }
 }
 
 /// What a site is doing.
@@ -51,15 +70,18 @@ pub enum Phase {
 }
 
 impl Site {
-    pub(super) fn new(
+    /// Prepares the work on a PBX; nothing is asked of it yet. `line` is shared by all that work on the same PBX.
+    pub(crate) fn new(
         vault: &Vault,
         pbx: &PbxConfig,
+        line: Line,
         downloads: Arc<Semaphore>,
         stop: CancellationToken,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let fingerprint = vault.state.fingerprint(pbx);
-        Ok(Self {
-            client: PbxClient::new(pbx)?,
+        Self {
+            client: line.client,
+            bell: line.bell,
             access: Arc::new(Access::new(
                 pbx,
                 vault.state.db.clone(),
@@ -74,7 +96,7 @@ impl Site {
             owed: AtomicI64::new(0),
             phase: Mutex::new(Phase::Connecting),
             days: Mutex::new(None),
-        })
+        }
     }
 
     /// Its id in the configuration.
@@ -216,6 +238,7 @@ impl Site {
             &self.access,
             db,
             vault.clock.clone(),
+            self.bell.clone(),
             self.stop.clone(),
         )
         .with_device_behind(device_behind);
@@ -259,6 +282,7 @@ impl Site {
             downloads: self.downloads.clone(),
             progress: self.progress.clone(),
             archive_failures: AtomicU32::new(0),
+            bell: self.bell.clone(),
             swept,
             stop: self.stop.clone(),
         }

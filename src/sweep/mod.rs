@@ -21,6 +21,7 @@ pub use range::sweep_range;
 pub use rules::apply_rules;
 
 use crate::access::Access;
+use crate::bell::Bell;
 use crate::calls::{self, DayReading};
 use crate::cdr::{BadRow, CdrItem};
 use crate::clock::Clock;
@@ -66,6 +67,7 @@ pub struct Sweeper<'a> {
     access: &'a Access,
     db: &'a Db,
     clock: Clock,
+    bell: Bell,
     rules: Arc<Vec<ExclusionRule>>,
     stop: CancellationToken,
     device_behind: SignedDuration,
@@ -80,11 +82,12 @@ impl<'a> Sweeper<'a> {
         access: &'a Access,
         db: &'a Db,
         clock: Clock,
+        bell: Bell,
         stop: CancellationToken,
     ) -> Self {
         let rules = config.exclude.iter().filter(|rule| rule.pbx.is_empty() || rule.pbx.contains(&pbx.id));
         let rules = Arc::new(rules.cloned().collect());
-        Self { pbx, client, access, db, clock, rules, stop, device_behind: SignedDuration::ZERO }
+        Self { pbx, client, access, db, clock, bell, rules, stop, device_behind: SignedDuration::ZERO }
     }
 
     /// Takes the device's clock into account, which is behind ours by so much: a day settles by the earlier one.
@@ -181,6 +184,8 @@ impl<'a> Sweeper<'a> {
             *reading.added.entry(day).or_default() += added;
         }
         reading.recordings_new += stored.new_recordings;
+        // Not only for new ones: a row can let an excluded recording back in, or ask for one again.
+        self.bell.ring();
         Ok(())
     }
 

@@ -23,6 +23,7 @@ pub use progress::{Progress, Snapshot};
 
 use crate::access::Access;
 use crate::archive::Archive;
+use crate::bell::{Bell, Listener};
 use crate::calls;
 use crate::clock::Clock;
 use crate::config::{PbxConfig, QueueConfig};
@@ -35,8 +36,8 @@ use fetch::Failure;
 const WORKERS_BESIDES: usize = 2;
 /// A command does not wait for recordings that are due later than this.
 const DUE_SOON: Duration = Duration::from_secs(60);
-/// How often the queue is looked at while the sweep may still add to it.
-const POLL_EVERY: Duration = Duration::from_millis(100);
+/// How often the queue is looked at though no bell rang: a safety net, for whoever adds to it rings.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Failures of the archive in a row, over whatever recordings, that are the archive's and not theirs.
 const ARCHIVE_FAILURES_MAX: u32 = 8;
 
@@ -69,6 +70,8 @@ pub struct Worker {
     pub progress: Arc<Progress>,
     /// Failures of the archive in a row.
     pub archive_failures: AtomicU32,
+    /// Rung when the queue may hold something new.
+    pub bell: Bell,
     /// Cancelled when the sweep has told all it knows: only then can there be nothing left to do.
     pub swept: CancellationToken,
     /// Cancelled to finish what is in flight and take no more.
@@ -109,30 +112,31 @@ impl Worker {
     }
 
     async fn work(self: Arc<Self>) -> anyhow::Result<()> {
+        let mut bell = self.bell.listen();
         while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
-            match self.take_turn(self.clock.now()).await? {
+            bell.forget();
+            // Asked before we look: what the sweep has told until now is in the database when we do.
+            let swept = self.swept.is_cancelled();
+            match self.take_turn(swept, self.clock.now()).await? {
                 Turn::Worked => {}
-                Turn::Wait(until) => self.wait(until).await,
+                Turn::Wait(until) => self.wait(until, swept, &mut bell).await,
                 Turn::Done => break,
             }
         }
         Ok(())
     }
 
-    async fn take_turn(&self, now: Timestamp) -> anyhow::Result<Turn> {
-        // Asked before: what it has told is in the database when we look.
-        let swept = self.swept.is_cancelled();
+    async fn take_turn(&self, swept: bool, now: Timestamp) -> anyhow::Result<Turn> {
         if queue::may_claim(&mut *self.db.read().await?, &self.pbx.id, self.days, now).await?
             && let Some(job) = self.claim(now).await?
         {
             self.run_one(job).await?;
             return Ok(Turn::Worked);
         }
-        if !swept {
-            return Ok(Turn::Wait(now.checked_add(POLL_EVERY).unwrap_or(now)));
-        }
         let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days).await?;
+        let look_at = now.checked_add(LOOK_EVERY).unwrap_or(now);
         Ok(match due {
+            _ if !swept => Turn::Wait(due.unwrap_or(look_at).min(look_at)),
             Some(due) if due <= now.checked_add(DUE_SOON).unwrap_or(now) => Turn::Wait(due),
             _ => Turn::Done,
         })
@@ -176,13 +180,12 @@ impl Worker {
         }
     }
 
-    async fn wait(&self, until: Timestamp) {
-        let wait =
-            Duration::try_from(until.duration_since(self.clock.now())).unwrap_or_default().min(DUE_SOON);
+    async fn wait(&self, until: Timestamp, swept: bool, bell: &mut Listener) {
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = self.clock.sleep_until(until) => {}
+            () = bell.rung() => {}
             // The last of the sweep may be that there is nothing more to wait for.
-            () = self.swept.cancelled(), if !self.swept.is_cancelled() => {}
+            () = self.swept.cancelled(), if !swept => {}
             () = self.stop.cancelled() => {}
             () = self.access.given_up().cancelled() => {}
         }
