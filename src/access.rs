@@ -78,6 +78,10 @@ impl Access {
 
     /// Refuses access that earlier runs learnt to be pointless or harmful, without asking the PBX.
     pub async fn check_remembered(&self, remembered: &Remembered, password_source: &str, now: Timestamp) {
+        if remembered.paused_at_ms.is_some() {
+            let message = format!("pbx `{0}` is paused; `callvault resume {0}` ends that", self.pbx);
+            return self.refuse(Trouble { reason: "paused".into(), message }).await;
+        }
         if remembered.refused_credentials.as_deref() == Some(&self.fingerprint[..]) {
             let message = format!(
                 "pbx `{0}` refused this user and password before, so no login is tried again: correct the password in \

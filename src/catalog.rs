@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::digest::Digest;
+use crate::queue::DayRange;
 
 /// A file as the catalog takes it, durable already.
 #[derive(Debug, Clone)]
@@ -147,6 +148,37 @@ pub async fn sums_written(tx: &mut SqliteConnection, behind: &FolderBehind) -> a
         .await
         .context("noting that sums were written")?;
     Ok(())
+}
+
+/// The number of the latest file: what comes later was archived after this.
+pub async fn last_file(db: &mut SqliteConnection) -> anyhow::Result<i64> {
+    sqlx::query_scalar("select coalesce(max(id), 0) from archived_files")
+        .fetch_one(db)
+        .await
+        .context("looking up the latest file")
+}
+
+/// The bytes of `pbx` within `days` that were archived after the file `last_file`.
+pub async fn bytes_since(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+    last_file: i64,
+) -> anyhow::Result<u64> {
+    let (from, to) = days.bounds();
+    let bytes: i64 = sqlx::query_scalar(
+        "select coalesce(sum(size_bytes), 0)
+         from archived_files join recordings on recordings.id = recording_id
+         where archived_files.id > ? and pbx = ? and day between ? and ?",
+    )
+    .bind(last_file)
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_one(db)
+    .await
+    .context("summing up what was archived")?;
+    Ok(u64::try_from(bytes)?)
 }
 
 /// What the archive holds of one PBX.

@@ -129,6 +129,12 @@ pub async fn open_read_only(state: &Path) -> anyhow::Result<Option<SqlitePool>> 
     readers(&file).await.map(Some)
 }
 
+/// Opens the database to make a request, beside whoever holds the lock: nothing is migrated, and nothing else written.
+pub async fn open_for_requests(state: &Path) -> anyhow::Result<SqliteConnection> {
+    let file = database_file(state);
+    options(&file).connect().await.with_context(|| format!("opening the database {}", file.display()))
+}
+
 fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)

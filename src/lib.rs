@@ -125,6 +125,15 @@ pub mod vault;
 /// A range of days, swept and archived once.
 pub mod backfill;
 
+/// What the service does by itself, when each thing last ran and is next due.
+pub mod agenda;
+
+/// The ticker that wakes whoever owns the agenda.
+pub mod scheduler;
+
+/// The service: it follows every PBX by itself.
+pub mod service;
+
 /// What failures mean to an operator.
 pub mod remedy;
 

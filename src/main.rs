@@ -65,6 +65,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Follow every PBX until stopped: the service
+    Run,
+    /// Leave a PBX alone, until it is resumed
+    Pause {
+        /// The PBX
+        pbx: String,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Follow a PBX again that was paused
+    Resume {
+        /// The PBX
+        pbx: String,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask again for what was given up, and lift a PBX's pause
     Retry {
         /// Only this PBX; also lifts its pause after a refused password or a lock-out
@@ -104,13 +122,16 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    log_to_stderr();
+    log_to_stderr(matches!(cli.command, Command::Run));
     match cli.command {
         Command::Demo { dir, keep } => commands::demo::run(&dir, keep).await,
         Command::Backfill { pbx, from, to, cdr, dry_run, json } => {
             let request = Request { pbx, from, to, cdr, dry_run, queue_only: None };
             commands::backfill::run(&cli.config, request, json).await
         }
+        Command::Run => commands::run::run(&cli.config).await,
+        Command::Pause { pbx, json } => commands::pause::pause(&cli.config, pbx, json).await,
+        Command::Resume { pbx, json } => commands::pause::resume(&cli.config, pbx, json).await,
         Command::Status { json } => commands::status::run(&cli.config, json).await,
         Command::Retry { pbx, stuck, json, names } => {
             let names = names.into_iter().map(OsString::into_vec).collect();
@@ -136,12 +157,14 @@ fn refuse(error: &clap::Error) -> ExitCode {
     commands::exit::fail(&commands::exit::UsageError(sentence).into(), true)
 }
 
-/// Our own messages from `warn` on, others' never below: libraries may print addresses with their queries.
-fn log_to_stderr() {
+/// Our own messages from `warn` on, those of the service from `info` on, others' never below: libraries may print
+/// addresses with their queries.
+fn log_to_stderr(service: bool) {
     let filter = match std::env::var("CALLVAULT_LOG") {
         Ok(level) if !level.contains([',', '=']) => {
             format!("warn,rustls_platform_verifier=off,callvault={level}")
         }
+        _ if service => "warn,rustls_platform_verifier=off,callvault=info".to_owned(),
         _ => "warn".to_owned(),
     };
     tracing_subscriber::fmt()

@@ -46,6 +46,18 @@ pub enum StateError {
     },
 }
 
+/// What the lock file of a service says.
+const SERVICE: &[u8] = b"service\n";
+
+/// Whether a service owns `directory` at present: one that executes what commands hand over.
+pub fn is_owned_by_service(directory: &Path) -> bool {
+    let path = directory.join("lock");
+    let Ok(file) = File::open(&path) else { return false };
+    // Whoever has the lock wrote the file. A lock that we could share is nobody's.
+    let is_locked = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    is_locked && fs::read(&path).is_ok_and(|text| text == SERVICE)
+}
+
 /// The opened state directory. The lock is held for as long as this lives.
 #[derive(Debug)]
 pub struct State {
@@ -74,6 +86,16 @@ impl State {
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;
         Ok(Self { db, id, run_id: random_hex::<8>()?, key, lock })
+    }
+
+    /// Lets commands know that they may hand their work over.
+    ///
+    /// # Errors
+    /// [`StateError`] if the lock file cannot be written.
+    pub fn announce_service(&self) -> Result<(), StateError> {
+        let mut file = &self.lock;
+        let written = file.set_len(0).and_then(|()| file.write_all(SERVICE));
+        written.map_err(unusable(Path::new("lock")))
     }
 
     /// What is remembered of credentials that a PBX refused: nothing can be read from it, but a change is noticed.
@@ -116,7 +138,11 @@ fn lock(directory: &Path) -> Result<File, StateError> {
         .open(&path)
         .map_err(unusable(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            // What the last owner wrote is not true of this one.
+            file.set_len(0).map_err(unusable(&path))?;
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(StateError::Locked(directory.into())),
         Err(TryLockError::Error(error)) => Err(unusable(&path)(error)),
     }

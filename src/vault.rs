@@ -1,6 +1,7 @@
 //! The vault: state and archive, opened together and recovered from whatever ended the last run.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -45,6 +46,30 @@ impl Vault {
         Ok(vault)
     }
 
+    /// The same state and archive under another configuration: its rules are in force on return.
+    ///
+    /// # Errors
+    /// If state or archive would be others, for which the process has to start again; else those of [`Vault::open`].
+    pub async fn with_config(&self, config: Config) -> anyhow::Result<Self> {
+        let moved = |what: &str, from: &Path, to: &Path| {
+            anyhow::anyhow!(
+                "[{what}] path is {} now, was {}: restart the service for that",
+                to.display(),
+                from.display()
+            )
+        };
+        if config.archive.path != self.config.archive.path {
+            return Err(moved("archive", &self.config.archive.path, &config.archive.path));
+        }
+        if config.state.path != self.config.state.path {
+            return Err(moved("state", &self.config.state.path, &config.state.path));
+        }
+        let archive = open_archive(&config, &self.state, self.clock.now()).await?;
+        let vault = Self { config: Arc::new(config), archive: Arc::new(archive), ..self.clone() };
+        vault.apply_config().await?;
+        Ok(vault)
+    }
+
     /// Cleans up before it lets go of the claims, for they tell where to clean.
     async fn recover(&self) -> anyhow::Result<()> {
         let now = self.clock.now();
@@ -58,11 +83,16 @@ impl Vault {
         }
         self.remove_temporaries(&claimed).await?;
         db.write(move |tx| Box::pin(async move { queue::recover(tx, now).await })).await?;
-        sweep::apply_rules(&self.config, db).await?;
+        self.apply_config().await?;
+        pass_over(seal::write_sums(db, &self.archive).await.map(drop))
+    }
+
+    async fn apply_config(&self) -> anyhow::Result<()> {
+        sweep::apply_rules(&self.config, &self.state.db).await?;
         for pbx in &self.config.pbx {
             self.redrive_after_change(pbx).await?;
         }
-        pass_over(seal::write_sums(db, &self.archive).await.map(drop))
+        Ok(())
     }
 
     /// Only folders that somebody was writing to can hold temporaries: those of claims, those whose sums lag, and those

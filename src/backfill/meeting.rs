@@ -5,33 +5,53 @@ use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
-use super::site::{SAME_DEVICE, Site};
-use crate::access::Trouble;
+use super::Request;
+use super::range::{self, RangeError};
+use super::site::Site;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
 use crate::pbx::DeviceInfo;
+use crate::queue::DayRange;
 use crate::recording::printable;
+use crate::times::parse_systemtime;
 use crate::vault::Vault;
 
+/// What a PBX said of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Met {
+    /// What its clock on the wall shows, if it tells.
+    pub(crate) local_time: Option<DateTime>,
+    /// How far its clock is behind ours: a day settles by the earlier clock.
+    pub(crate) behind: SignedDuration,
+}
+
+impl Met {
+    /// The days that `site` keeps, up to its tomorrow.
+    pub(crate) fn retained_days(&self, site: &Site, now: Timestamp) -> Result<DayRange, RangeError> {
+        range::days(&Request::default(), &site.pbx, self.local_time, now)
+    }
+}
+
 impl Site {
-    /// How far the device's clock is behind ours: a day settles by the earlier clock.
-    pub(super) fn device_behind(
-        &self,
-        system_time: Option<(DateTime, Option<i32>)>,
-        learnt_offset_s: Option<i32>,
-        now: Timestamp,
-    ) -> SignedDuration {
-        let behind = system_time.and_then(|(local, told_s)| {
-            let configured_s = self.pbx.timezone.as_ref().map(|zone| zone.to_offset(now).seconds());
-            let offset = Offset::from_seconds(told_s.or(learnt_offset_s).or(configured_s)?).ok()?;
-            Some(now.duration_since(offset.to_timestamp(local).ok()?))
-        });
-        behind.unwrap_or_default().max(SignedDuration::ZERO)
+    /// Asks the PBX who it is, and learns its serial number. A PBX that cannot be reached is given up here.
+    pub(crate) async fn meet(&self, vault: &Vault) -> anyhow::Result<Met> {
+        let device = self.ask_who_it_is(vault).await?;
+        let Some((local, told_s)) =
+            device.and_then(|device| parse_systemtime(device.system_time.as_deref()?))
+        else {
+            return Ok(Met::default());
+        };
+        let learnt_s = fleet::remembered(&mut *vault.state.db.read().await?, self.id()).await?.utc_offset_s;
+        let now = vault.clock.now();
+        let configured_s = self.pbx.timezone.as_ref().map(|zone| zone.to_offset(now).seconds());
+        let offset = told_s.or(learnt_s).or(configured_s).and_then(|s| Offset::from_seconds(s).ok());
+        let shown = offset.and_then(|offset| offset.to_timestamp(local).ok());
+        let behind = shown.map(|shown| now.duration_since(shown)).unwrap_or_default();
+        Ok(Met { local_time: Some(local), behind: behind.max(SignedDuration::ZERO) })
     }
 
-    /// Asks the PBX who it is, and learns its serial number. A PBX that cannot be reached is given up here.
-    pub(super) async fn meet(&self, vault: &Vault) -> anyhow::Result<Option<DeviceInfo>> {
-        while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
+    async fn ask_who_it_is(&self, vault: &Vault) -> anyhow::Result<Option<DeviceInfo>> {
+        while !self.is_over() {
             match self.client.device_info().await {
                 Ok(device) => {
                     self.access.worked().await?;
@@ -72,8 +92,7 @@ impl Site {
             .await;
         match outcome {
             Err(error) if error.is::<SameDevice>() => {
-                let trouble = Trouble { reason: SAME_DEVICE.into(), message: error.to_string() };
-                self.access.refuse(trouble).await;
+                self.refuse_same_device(error.to_string()).await;
                 Ok(())
             }
             outcome => outcome,

@@ -2,24 +2,31 @@
 //!
 //! All PBXs work at the same time and none waits for another. `retry` is the same without the sweep.
 
+mod line;
 mod meeting;
 mod range;
 mod report;
 mod site;
+mod trouble;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub(crate) use line::Line;
+pub use line::{Phase, SiteProgress};
+pub(crate) use meeting::Met;
 pub use range::RangeError;
 pub use report::{BackfillReport, PbxReport};
-pub(crate) use site::Line;
-pub use site::{Phase, Site};
+pub use site::Site;
+pub(crate) use trouble::{SAME_DEVICE, own_trouble};
 
 use crate::config::PbxConfig;
 use crate::queue::DayRange;
@@ -30,7 +37,7 @@ use crate::vault::Vault;
 const SUMS_EVERY: Duration = Duration::from_secs(30);
 
 /// What a backfill is asked to do.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Request {
     /// The PBXs; all if empty.
     pub pbx: Vec<String>,
@@ -44,6 +51,15 @@ pub struct Request {
     pub dry_run: bool,
     /// Do not sweep: work on what the queue holds already for these days.
     pub queue_only: Option<DayRange>,
+}
+
+/// The lines to work over: those of a service that follows the PBXs already, or lines of one's own.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// By PBX; one that is not here gets a line of its own.
+    pub(crate) by_pbx: BTreeMap<String, Line>,
+    /// Downloads at one time over all PBXs; counted anew if not given.
+    pub(crate) downloads: Option<Arc<Semaphore>>,
 }
 
 /// A backfill that is ready to run: its sites can be watched.
@@ -63,15 +79,21 @@ impl<'a> Backfill<'a> {
     ///
     /// # Errors
     /// [`RangeError`] for a request that makes no sense.
-    pub fn new(vault: &'a Vault, request: Request, stop: CancellationToken) -> anyhow::Result<Self> {
+    pub fn new(
+        vault: &'a Vault,
+        request: Request,
+        mut lines: Lines,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
         let chosen = chosen(vault, &request)?;
         range::check(&request, &chosen)?;
         let halt = stop.child_token();
-        let downloads = Arc::new(Semaphore::new(vault.config.queue.concurrency_total));
+        let total = vault.config.queue.concurrency_total;
+        let downloads = lines.downloads.unwrap_or_else(|| Arc::new(Semaphore::new(total)));
         let sites = chosen
             .into_iter()
             .map(|pbx| {
-                let line = Line::new(pbx)?;
+                let line = lines.by_pbx.remove(&pbx.id).map_or_else(|| Line::new(pbx), Ok)?;
                 Ok(Arc::new(Site::new(vault, pbx, line, downloads.clone(), halt.child_token())))
             })
             .collect::<anyhow::Result<_>>()?;
@@ -105,7 +127,7 @@ impl<'a> Backfill<'a> {
         if !self.request.dry_run
             && let Err(error) = self.seal().await
         {
-            report.trouble.get_or_insert(site::own_trouble(error)?);
+            report.trouble.get_or_insert(own_trouble(error)?);
         }
         report.elapsed_s = began.elapsed().as_secs_f64();
         report.interrupted = self.stop.is_cancelled();

@@ -2,26 +2,29 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
-use jiff::civil::Date;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::range::{self, RangeError};
+use super::line::{Line, Phase, SiteProgress};
+use super::meeting::Met;
+use super::range;
+use super::trouble::{SAME_DEVICE, own_trouble, unread_files};
 use super::{PbxReport, Request};
 use crate::access::{Access, Trouble};
-use crate::archive::ArchiveError;
 use crate::bell::Bell;
+use crate::catalog;
 use crate::config::PbxConfig;
 use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
 use crate::queue::{self, DayRange};
-use crate::sweep::{CdrFileError, SweepReport, Sweeper, sweep_range};
-use crate::times::parse_systemtime;
+use crate::sweep::{SweepReport, Sweeper, rules_of, sweep_ranges};
 use crate::vault::Vault;
 use crate::worker::{Progress, Snapshot, Worker};
+
+/// How often it is looked whether other workers are done.
+const LOOK_AT_CLAIMS_EVERY: Duration = Duration::from_millis(100);
 
 /// One PBX of a backfill. Its progress may be read at any time.
 #[derive(Debug)]
@@ -37,36 +40,6 @@ pub struct Site {
     owed: AtomicI64,
     phase: Mutex<Phase>,
     days: Mutex<Option<DayRange>>,
-}
-
-/// What all that work on one PBX share: its session and connections, and the bell of its queue.
-#[derive(Debug, Clone)]
-pub(crate) struct Line {
-    pub(crate) client: PbxClient,
-    pub(crate) bell: Bell,
-}
-
-impl Line {
-    /// A line of its own to `pbx`; nothing is sent yet.
-    ///
-    /// # Errors
-    /// Only if the HTTP library cannot be set up.
-    pub(crate) fn new(pbx: &PbxConfig) -> anyhow::Result<Self> {
-        Ok(Self { client: PbxClient::new(pbx)?, bell: Bell::default() })
-    }
-}
-
-/// What a site is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
-    /// Asking the PBX who it is.
-    Connecting,
-    /// Reading the CDR of this day, and downloading meanwhile.
-    Sweeping(Date),
-    /// Downloading.
-    Downloading,
-    /// Finished, or given up.
-    Done,
 }
 
 impl Site {
@@ -114,6 +87,19 @@ impl Site {
         self.owed.load(Relaxed)
     }
 
+    /// How far it is.
+    pub fn progress(&self) -> SiteProgress {
+        let Snapshot { archived, failed_attempts, bytes } = self.snapshot();
+        SiteProgress {
+            pbx: self.id().to_owned(),
+            phase: self.phase(),
+            owed: u64::try_from(self.owed()).unwrap_or(0),
+            archived,
+            failed_attempts,
+            bytes,
+        }
+    }
+
     /// What it is doing.
     pub fn phase(&self) -> Phase {
         self.phase.lock().map(|phase| phase.clone()).unwrap_or(Phase::Done)
@@ -122,6 +108,30 @@ impl Site {
     /// The days that it covers, once that is known.
     pub fn days(&self) -> Option<DayRange> {
         self.days.lock().ok().and_then(|days| *days)
+    }
+
+    /// Counts what its workers do in `progress`, which outlives it.
+    pub(crate) fn counting(mut self, progress: Arc<Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Why the PBX was given up, if it was.
+    pub(crate) async fn trouble(&self) -> Option<Trouble> {
+        self.access.trouble().await
+    }
+
+    /// Whether nothing more may be begun: the PBX was given up, or the work is to end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.is_cancelled() || self.access.given_up().is_cancelled()
+    }
+
+    /// Ends when nothing more may be begun.
+    pub(crate) async fn over(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.access.given_up().cancelled() => {}
+        }
     }
 
     fn enter(&self, phase: Phase) {
@@ -138,12 +148,9 @@ impl Site {
         let remembered = fleet::remembered(&mut *db.read().await?, self.id()).await?;
         let source = self.pbx.password_source.display().to_string();
         self.access.check_remembered(&remembered, &source, vault.clock.now()).await;
-        let device = self.meet(vault).await?;
-        let system_time = device.and_then(|device| parse_systemtime(device.system_time.as_deref()?));
-        let device_behind = self.device_behind(system_time, remembered.utc_offset_s, vault.clock.now());
-        let days = range::days(request, &self.pbx, system_time.map(|(local, _)| local), vault.clock.now());
-        match days {
-            Ok(days) => self.work(vault, request, days, device_behind, &mut report).await?,
+        let met = self.meet(vault).await?;
+        match range::days(request, &self.pbx, met.local_time, vault.clock.now()) {
+            Ok(days) => self.work(vault, request, days, &met, &mut report).await?,
             Err(error) => report.own_trouble = Some(own_trouble(error.into())?),
         }
         self.enter(Phase::Done);
@@ -154,7 +161,6 @@ impl Site {
         if report.error.is_none() {
             report.error.clone_from(&report.own_trouble);
         }
-        report.bytes = self.progress.snapshot().bytes;
         report.elapsed_s = began.elapsed().as_secs_f64();
         Ok(report)
     }
@@ -164,7 +170,7 @@ impl Site {
         vault: &Vault,
         request: &Request,
         days: DayRange,
-        device_behind: SignedDuration,
+        met: &Met,
         report: &mut PbxReport,
     ) -> anyhow::Result<()> {
         let db = &vault.state.db;
@@ -172,6 +178,7 @@ impl Site {
             *known = Some(days);
         }
         let before = queue::counts(&mut *db.read().await?, self.id(), days).await?;
+        let last_file = catalog::last_file(&mut *db.read().await?).await?;
         // A retry has chosen already; a backfill asks for all of its range at once.
         if request.queue_only.is_none() && !request.dry_run && !self.access.given_up().is_cancelled() {
             let id = self.id().to_owned();
@@ -182,12 +189,11 @@ impl Site {
 
         let swept = CancellationToken::new();
         let sweep = async {
-            let outcome = self.sweep(vault, request, days, device_behind, owed_before).await;
+            let outcome = self.sweep(vault, request, days, met, owed_before).await;
             if let Err(error) = &outcome
                 && error.is::<SameDevice>()
             {
-                // Nothing more may be asked of it under this name.
-                self.access.refuse(Trouble { reason: SAME_DEVICE.into(), message: error.to_string() }).await;
+                self.refuse_same_device(error.to_string()).await;
             }
             swept.cancel();
             self.enter(Phase::Downloading);
@@ -200,7 +206,9 @@ impl Site {
             Arc::new(self.worker(vault, days, swept.clone())).run().await
         };
         let (sweep, download) = tokio::join!(sweep, download);
+        self.wait_for_others(vault, days).await?;
         let after = queue::counts(&mut *db.read().await?, self.id(), days).await?;
+        report.bytes = catalog::bytes_since(&mut *db.read().await?, self.id(), days, last_file).await?;
         report.set_counts(after, before.archived);
         report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days).await?;
         report.days = (days != DayRange::ALL).then(|| days.bounds());
@@ -218,33 +226,32 @@ impl Site {
         Ok(())
     }
 
+    /// Waits for what the service's own workers hold of these days: they work on the same queue.
+    async fn wait_for_others(&self, vault: &Vault, days: DayRange) -> anyhow::Result<()> {
+        while !self.is_over()
+            && queue::any_claimed(&mut *vault.state.db.read().await?, self.id(), days).await?
+        {
+            tokio::time::sleep(LOOK_AT_CLAIMS_EVERY).await;
+        }
+        Ok(())
+    }
+
     async fn sweep(
         &self,
         vault: &Vault,
         request: &Request,
         days: DayRange,
-        device_behind: SignedDuration,
+        met: &Met,
         owed_before: i64,
     ) -> anyhow::Result<SweepReport> {
         let mut report = SweepReport::default();
         if request.queue_only.is_some() {
             return Ok(report);
         }
-        let db = &vault.state.db;
-        let sweeper = Sweeper::new(
-            &vault.config,
-            &self.pbx,
-            &self.client,
-            &self.access,
-            db,
-            vault.clock.clone(),
-            self.bell.clone(),
-            self.stop.clone(),
-        )
-        .with_device_behind(device_behind);
+        let sweeper = self.sweeper(vault, met, true);
         let owe = |new: u64| self.owed.store(owed_before + i64::try_from(new).unwrap_or(i64::MAX), Relaxed);
         if request.cdr.is_empty() {
-            report = sweep_range(&sweeper, days, |day, so_far| {
+            report = sweep_ranges(&sweeper, &[days], |day, so_far| {
                 self.enter(Phase::Sweeping(day));
                 owe(so_far.recordings_new);
             })
@@ -256,18 +263,52 @@ impl Site {
         }
         let all_days = request.from.is_none() && request.to.is_none();
         let whole = all_days && (request.cdr.is_empty() || !self.pbx.cdr_api);
-        if whole
-            && report.is_complete()
-            && !self.stop.is_cancelled()
-            && !self.access.given_up().is_cancelled()
-        {
+        if whole && report.is_complete() && !self.is_over() {
+            let db = &vault.state.db;
             let (id, now) = (self.id().to_owned(), vault.clock.now());
             db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &id, now).await })).await?;
         }
         Ok(report)
     }
 
-    fn worker(&self, vault: &Vault, days: DayRange, swept: CancellationToken) -> Worker {
+    /// Reads the CDR of these days. `deep` also reads files that have not changed since they were read; `beat` is told each
+    /// day.
+    ///
+    /// # Errors
+    /// [`SameDevice`] and [`CdrFileError`] for what an operator can mend.
+    pub(crate) async fn sweep_ranges(
+        &self,
+        vault: &Vault,
+        met: &Met,
+        ranges: &[DayRange],
+        deep: bool,
+        beat: impl Fn(),
+    ) -> anyhow::Result<SweepReport> {
+        sweep_ranges(&self.sweeper(vault, met, deep), ranges, |_, _| beat()).await
+    }
+
+    fn sweeper<'a>(&'a self, vault: &'a Vault, met: &Met, known_files_too: bool) -> Sweeper<'a> {
+        Sweeper {
+            pbx: &self.pbx,
+            client: &self.client,
+            access: &self.access,
+            db: &vault.state.db,
+            clock: vault.clock.clone(),
+            bell: self.bell.clone(),
+            rules: rules_of(&vault.config, self.id()),
+            device_behind: met.behind,
+            known_files_too,
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// One device under two names: nothing more may be asked of it under this one.
+    pub(crate) async fn refuse_same_device(&self, message: String) {
+        self.access.refuse(Trouble { reason: SAME_DEVICE.into(), message }).await;
+    }
+
+    /// Workers for what the queue holds of these days. They end with `swept` when nothing is due soon.
+    pub(crate) fn worker(&self, vault: &Vault, days: DayRange, swept: CancellationToken) -> Worker {
         Worker {
             pbx: self.pbx.clone(),
             queue: vault.config.queue.clone(),
@@ -284,37 +325,8 @@ impl Site {
             archive_failures: AtomicU32::new(0),
             bell: self.bell.clone(),
             swept,
-            stop: self.stop.clone(),
+            // Of its own: workers whose archive fails end, and what else is done here goes on.
+            stop: self.stop.child_token(),
         }
     }
-}
-
-/// The class of [`SameDevice`].
-pub(super) const SAME_DEVICE: &str = "same_device";
-
-/// Files of the CDR folder that are no CDR: asking again would not help, so it is not a PBX's trouble.
-fn unread_files(pbx: &PbxConfig, found: &SweepReport) -> Option<Trouble> {
-    let folder = pbx.cdr_folder.as_ref().filter(|_| found.files_unread > 0)?;
-    let message = format!(
-        "{} of the CDR folder {} could not be read; `callvault status` names them: correct or remove them",
-        if found.files_unread == 1 { "one file".to_owned() } else { format!("{} files", found.files_unread) },
-        folder.display()
-    );
-    Some(Trouble { reason: "cdr_file".into(), message })
-}
-
-/// What an operator can mend of this machine's own trouble; all else is an internal error and ends the command.
-pub(super) fn own_trouble(error: anyhow::Error) -> anyhow::Result<Trouble> {
-    let reason = if error.is::<ArchiveError>() {
-        "archive"
-    } else if error.is::<RangeError>() {
-        "usage"
-    } else if error.is::<SameDevice>() {
-        SAME_DEVICE
-    } else if error.is::<CdrFileError>() {
-        "cdr_file"
-    } else {
-        return Err(error);
-    };
-    Ok(Trouble { reason: reason.into(), message: format!("{error:#}") })
 }

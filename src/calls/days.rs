@@ -1,8 +1,12 @@
 //! Days and readings: when each local day of a PBX was read, and whether it is settled. All SQL on `days`, `readings`.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
+
+use crate::queue::DayRange;
 
 /// Begins a reading: one look at the CDR of `pbx`.
 pub async fn begin_reading(
@@ -91,6 +95,44 @@ pub async fn end_reading(tx: &mut SqliteConnection, reading: i64) -> anyhow::Res
         .execute(tx)
         .await
         .context("ending a reading")?;
+    Ok(())
+}
+
+/// The days within `all` that are not settled, as ranges in order: those that were never read too.
+pub async fn unsettled(db: &mut SqliteConnection, pbx: &str, all: DayRange) -> anyhow::Result<Vec<DayRange>> {
+    let (from, to) = all.bounds();
+    let settled: Vec<String> = sqlx::query_scalar(
+        "select day from days where pbx = ? and state = 'settled' and day between ? and ? order by day",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
+    .await
+    .context("listing settled days")?;
+    let settled: BTreeSet<Date> = settled.iter().map(|day| day.parse()).collect::<Result<_, _>>()?;
+    let mut ranges: Vec<DayRange> = Vec::new();
+    let days = std::iter::successors(Some(all.from), |day| day.tomorrow().ok());
+    for day in days.take_while(|day| *day <= all.to).filter(|day| !settled.contains(day)) {
+        match ranges.last_mut() {
+            Some(range) if range.to.tomorrow().is_ok_and(|next| next == day) => range.to = day,
+            _ => ranges.push(DayRange { from: day, to: day }),
+        }
+    }
+    Ok(ranges)
+}
+
+/// Forgets readings from before `cutoff` that a later one of the same source follows.
+pub async fn forget_readings(tx: &mut SqliteConnection, cutoff: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "delete from readings where read_at_ms < ? and exists
+             (select 1 from readings later where later.pbx = readings.pbx and later.source = readings.source
+                  and later.id > readings.id and later.whole >= readings.whole)",
+    )
+    .bind(cutoff.as_millisecond())
+    .execute(tx)
+    .await
+    .context("forgetting old readings")?;
     Ok(())
 }
 

@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
-pub use days::{DayReading, begin_reading, close_reading, end_reading, reopen, was_read};
+pub use days::{
+    DayReading, begin_reading, close_reading, end_reading, forget_readings, reopen, unsettled, was_read,
+};
 
 use crate::digest::Digest;
 use crate::queue::DayRange;

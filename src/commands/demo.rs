@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use jiff::tz::TimeZone;
 
+use super::errand::Audience;
 use super::exit::UsageError;
 use super::{exit, output, progress, signals, summary};
-use crate::backfill::{Backfill, Request};
+use crate::backfill::{Backfill, Lines, Request};
 use crate::clock::Clock;
 use crate::config::{
     ArchiveConfig, Config, PbxConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
@@ -46,9 +47,12 @@ async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     ));
     output::line("It is having a bad day: connections break, tickets expire, errors come as HTTP 200.\n");
     let vault = Vault::open(config(&dir, &simulator.url())?, Clock::system()).await?;
-    let backfill = Backfill::new(&vault, Request::default(), stop)?;
-    let report = progress::watch(&backfill).await?;
-    summary::tell(&report, &vault, false, false);
+    let backfill = Backfill::new(&vault, Request::default(), Lines::default(), stop)?;
+    let report = progress::watch(&backfill, &Audience::Terminal).await?;
+    output::text(&summary::of(&report, &vault.config.archive.path, false));
+    if let Some(trouble) = &report.trouble {
+        output::error_line(format_args!("callvault: {}", trouble.message));
+    }
     tell_faults(&simulator);
     if report.exit_code(false) != exit::COMPLETE {
         return Ok(ExitCode::from(report.exit_code(false)));

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::output;
 use crate::archive::ArchiveError;
@@ -58,16 +59,20 @@ struct Told<'a> {
     problems: &'a [crate::config::Problem],
 }
 
+/// What `--json` prints for an error that ended a command, and its exit code.
+pub fn failure(error: &anyhow::Error) -> (Box<RawValue>, u8) {
+    let problems = error.downcast_ref::<ConfigErrors>().map_or(&[][..], ConfigErrors::problems);
+    let told = Told { reason: reason_of(error), message: format!("{error:#}"), problems };
+    let object = to_raw_value(&Failed { error: told }).expect("the object has only string keys");
+    (object, code_of(error))
+}
+
 /// Tells an error, as one sentence on stderr or as one object on stdout, and returns its exit code.
 pub fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
-    let code = code_of(error);
-    let configuration = error.downcast_ref::<ConfigErrors>();
+    let (object, code) = failure(error);
     if json {
-        let problems = configuration.map_or(&[][..], ConfigErrors::problems);
-        print_json(&Failed {
-            error: Told { reason: reason_of(error), message: format!("{error:#}"), problems },
-        });
-    } else if let Some(errors) = configuration {
+        output::line(object);
+    } else if let Some(errors) = error.downcast_ref::<ConfigErrors>() {
         output::error_line(errors);
     } else {
         output::error_line(format_args!("callvault: {error:#}"));

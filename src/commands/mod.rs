@@ -3,10 +3,14 @@
 pub mod backfill;
 pub mod config_check;
 pub mod demo;
+pub mod errand;
 pub mod exit;
+pub mod handover;
 pub mod output;
+pub mod pause;
 pub mod progress;
 pub mod retry;
+pub mod run;
 pub mod signals;
 pub mod simulate;
 pub mod status;

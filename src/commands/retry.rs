@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::exit::UsageError;
-use super::summary::count;
-use super::{exit, output, progress, signals, summary};
-use crate::backfill::{Backfill, BackfillReport, RangeError, Request};
-use crate::clock::Clock;
-use crate::config::Config;
+use serde::{Deserialize, Serialize};
+
+use super::errand::{Errand, Outcome};
+use super::exit::{self, UsageError};
+use super::handover;
+use crate::backfill::{BackfillReport, Lines, RangeError, Request};
 use crate::fleet;
 use crate::queue::{self, DayRange, Redrive, Redriven};
 use crate::recording::RecordingName;
 use crate::vault::Vault;
 
 /// What to retry.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Choice {
     /// Only this PBX; its pause is lifted.
     pub pbx: Option<String>,
@@ -26,31 +26,48 @@ pub struct Choice {
 }
 
 impl Choice {
-    fn parse(self) -> Result<Redrive, UsageError> {
-        let empty = || UsageError("a NAME is empty: leave it out to retry all recordings".to_owned());
-        let names = self.names.into_iter().map(|name| RecordingName::new(name).ok_or_else(empty));
-        Ok(Redrive { pbx: self.pbx, stuck_only: self.stuck, names: names.collect::<Result<_, _>>()? })
+    fn parse(&self) -> Result<Redrive, UsageError> {
+        let names = self
+            .names
+            .iter()
+            .map(|name| RecordingName::new(name.clone()).ok_or_else(super::errand::empty_name));
+        Ok(Redrive { pbx: self.pbx.clone(), stuck_only: self.stuck, names: names.collect::<Result<_, _>>()? })
     }
+}
+
+/// What there is to retry.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Nothing, and why.
+    Nothing(Outcome),
+    /// This.
+    Work {
+        /// Where it is.
+        request: Request,
+        /// How many recordings were put back.
+        count: u64,
+    },
 }
 
 /// Puts recordings back into the queue and works on it.
 pub async fn run(config: &Path, choice: Choice, json: bool) -> ExitCode {
-    match retry(config, choice, json).await {
-        Ok(code) => code,
-        Err(error) => exit::fail(&error, json),
+    // Before anything is opened or asked.
+    if let Err(error) = choice.parse() {
+        return exit::fail(&error.into(), json);
     }
+    handover::run(config, Errand::Retry(choice), json).await
 }
-
-async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<ExitCode> {
+/// Puts back what was chosen, and tells where there is work now.
+pub(super) async fn redrive(vault: &Vault, choice: &Choice, lines: &Lines) -> anyhow::Result<Found> {
     let what = choice.parse()?;
-    let config = Config::load(config)?;
-    let stop = signals::stop_on_signals()?;
-    let vault = Vault::open(config, Clock::system()).await?;
     let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
     if let Some(unknown) = what.pbx.as_ref().filter(|id| !configured(id)) {
         return Err(RangeError::unknown_pbx(unknown, &vault.config.pbx).into());
     }
-    let redriven = redrive(&vault, what.clone()).await?;
+    let redriven = put_back(vault, what.clone()).await?;
+    if let Some(line) = what.pbx.as_ref().and_then(|pbx| lines.by_pbx.get(pbx)) {
+        line.client.lift_refusal().await;
+    }
     if !what.names.is_empty() && redriven.count == 0 {
         let message = format!(
             "nothing to retry under {}: it is archived, excluded by a rule, or unknown (with --stuck: not stuck)",
@@ -58,35 +75,29 @@ async fn retry(config: &Path, choice: Choice, json: bool) -> anyhow::Result<Exit
         );
         return Err(UsageError(message).into());
     }
-    if !json {
-        output::error_line(format_args!("Asking again for {}.", count(redriven.count, "recording")));
-    }
     // What was put back chooses where to work, unless the operator chose: an empty choice would mean every PBX.
     let chosen: Vec<String> = what.pbx.map_or(redriven.pbx, |pbx| vec![pbx]);
     let chosen: Vec<String> = chosen.into_iter().filter(configured).collect();
     if chosen.is_empty() && (what.stuck_only || redriven.count > 0) {
-        let message = match redriven.count {
-            0 => "nothing is stuck".to_owned(),
-            _ => "what was put back belongs to PBXs that are not configured any more".to_owned(),
-        };
-        output::error_line(format_args!("There is nothing to do: {message}."));
-        if json {
-            exit::print_json(&BackfillReport::default());
-        }
-        return Ok(ExitCode::from(exit::COMPLETE));
+        return nothing_to_do(redriven.count);
     }
-    let request = Request {
-        pbx: chosen,
-        queue_only: Some(redriven.days.unwrap_or(DayRange::ALL)),
-        ..Request::default()
-    };
-    let backfill = Backfill::new(&vault, request, stop)?;
-    let report = progress::watch(&backfill).await?;
-    summary::tell(&report, &vault, false, json);
-    Ok(ExitCode::from(report.exit_code(false)))
+    let queue_only = Some(redriven.days.unwrap_or(DayRange::ALL));
+    Ok(Found::Work {
+        request: Request { pbx: chosen, queue_only, ..Request::default() },
+        count: redriven.count,
+    })
 }
 
-async fn redrive(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
+fn nothing_to_do(count: u64) -> anyhow::Result<Found> {
+    let why = match count {
+        0 => "nothing is stuck",
+        _ => "what was put back belongs to PBXs that are not configured any more",
+    };
+    let text = format!("There is nothing to do: {why}.");
+    Ok(Found::Nothing(Outcome::told(&text, &BackfillReport::default())?))
+}
+
+async fn put_back(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
     let lifted = what.pbx.clone();
     vault
         .state

@@ -1,40 +1,28 @@
 //! The end of a backfill in words: what is archived, what is not, why, and what to do.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use indicatif::HumanBytes;
 
-use super::{exit, output};
 use crate::backfill::{BackfillReport, PbxReport};
 use crate::remedy;
-use crate::vault::Vault;
 
 /// Groups of reasons that are told; the rest is summed up.
 const REASONS_TOLD: usize = 12;
 
-/// Tells how a backfill went: one object, or a text and, on stderr, what is wrong with this machine.
-pub fn tell(report: &BackfillReport, vault: &Vault, dry_run: bool, json: bool) {
-    if json {
-        return exit::print_json(report);
-    }
-    output::text(&of(report, vault, dry_run));
-    if let Some(trouble) = &report.trouble {
-        output::error_line(format_args!("callvault: {}", trouble.message));
-    }
-}
-
-/// The text that a backfill ends with.
-fn of(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
+/// The text that a backfill into `archive` ends with.
+pub fn of(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
     let mut text = String::new();
     for (id, of_pbx) in &report.pbx {
         tell_pbx(&mut text, id, of_pbx, report, dry_run).expect("writing to a String cannot fail");
     }
-    writeln!(text, "\n{}", end(report, vault, dry_run)).expect("writing to a String cannot fail");
+    writeln!(text, "\n{}", end(report, archive, dry_run)).expect("writing to a String cannot fail");
     text
 }
 
 /// The last sentence: whether this is over.
-fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
+fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
     let total = &report.total;
     let owed = total.missing + total.pending + total.stuck;
     let left = match owed {
@@ -63,7 +51,7 @@ fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
     } else if owed == 0 {
         format!(
             "Complete: every recording listed is in {}{}.",
-            vault.config.archive.path.display(),
+            archive.display(),
             if total.excluded > 0 { ", but for those that your rules exclude" } else { "" }
         )
     } else {

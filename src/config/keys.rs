@@ -41,6 +41,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "ticket_age_max_s",
             "lockout_wait_s",
             "outage_patience_s",
+            "outage_retry_s_max",
             "recording_bytes_max",
             "cdr_bytes_max",
             "cdr_api",

@@ -178,6 +178,8 @@ pub struct PbxLimits {
     pub lockout_wait: Duration,
     /// How long a command waits for a PBX that is down before it gives up.
     pub outage_patience: Duration,
+    /// The longest wait before the service tries a PBX again that is down.
+    pub outage_retry_max: Duration,
     /// The largest recording accepted.
     pub recording_bytes_max: u64,
     /// The largest CDR reply accepted, per reading.
@@ -195,6 +197,7 @@ impl Default for PbxLimits {
             ticket_age_max: Duration::from_secs(25),
             lockout_wait: Duration::from_secs(600),
             outage_patience: Duration::from_secs(30),
+            outage_retry_max: Duration::from_secs(300),
             recording_bytes_max: 2 << 30,
             cdr_bytes_max: 256 << 20,
         }

@@ -151,6 +151,11 @@ fn limits(section: &Section<'_>) -> PbxLimits {
         ),
         lockout_wait: section.seconds("lockout_wait_s", default.lockout_wait, positive),
         outage_patience: section.seconds("outage_patience_s", default.outage_patience, 0.0..=SECONDS_MAX),
+        outage_retry_max: section.seconds(
+            "outage_retry_s_max",
+            default.outage_retry_max,
+            SECONDS_MIN..=SECONDS_MAX,
+        ),
         recording_bytes_max: section.size("recording_bytes_max", default.recording_bytes_max, 1024),
         cdr_bytes_max: section.size("cdr_bytes_max", default.cdr_bytes_max, 1024),
     }

@@ -80,6 +80,11 @@ impl PbxClient {
         &self.shared.config.id
     }
 
+    /// Lets a login be tried again that was refused or locked out: an operator says that its reason is gone.
+    pub async fn lift_refusal(&self) {
+        self.shared.session.lift_refusal().await;
+    }
+
     /// Waits for one of the PBX's `concurrency` connections; served in order.
     pub async fn slot(&self) -> Slot {
         let lease = self.shared.budget.lease().await;

@@ -83,6 +83,17 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Lets a refused password or a lock-out be tried again: an operator says that its reason is gone.
+    pub(super) async fn lift_refusal(&self) {
+        let mut state = self.state.lock().await;
+        (state.refusals, state.locked_out) = (0, None);
+        if matches!(state.standing, Standing::Refused(_)) {
+            state.standing = Standing::LoggedOut;
+        }
+    }
+}
+
 impl State {
     /// Whether a failed login must not be repeated: the password was refused, or the PBX answered twice in a row with an
     /// error number that may mean so. Five refused logins would lock us out (`yeastar-api.md` §3.2).

@@ -16,7 +16,7 @@ pub use intake::{
 };
 pub use redrive::{Redrive, Redriven, redrive};
 pub use settle::{PutBack, put_back, settle};
-pub use tally::{Counts, Reason, counts, may_claim, next_due, oldest_pending, reasons};
+pub use tally::{Counts, Reason, any_claimed, counts, may_claim, next_due, oldest_pending, reasons};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
@@ -33,7 +33,7 @@ const DUE_MAX_MS: i64 = 48 * 3_600_000;
 const PROMOTED_PER_CLAIM: i64 = 64;
 
 /// Days, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DayRange {
     /// The first day.
     pub from: Date,

@@ -114,6 +114,20 @@ pub async fn may_claim(
     .context("looking for ready recordings")
 }
 
+/// Whether any recording of `pbx` within `days` is claimed.
+pub async fn any_claimed(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<bool> {
+    let (from, to) = days.bounds();
+    sqlx::query_scalar(
+        "select exists (select 1 from recordings where run_id is not null and pbx = ? and day between ? and ?)",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_one(db)
+    .await
+    .context("looking for claimed recordings")
+}
+
 /// When the next waiting recording of `pbx` within `days` is due; `None` if none waits.
 pub async fn next_due(
     db: &mut SqliteConnection,

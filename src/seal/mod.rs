@@ -50,6 +50,14 @@ pub async fn write_calls(db: &Db, archive: &Arc<Archive>, pbx: &str, days: DayRa
     Ok(())
 }
 
+/// The same for the days that have settled, and for no others: the list of a day is written when nothing more is expected.
+pub async fn write_settled_calls(db: &Db, archive: &Arc<Archive>, pbx: &str) -> anyhow::Result<()> {
+    for day in untold::settled_days(&mut *db.read().await?, pbx).await? {
+        while write_day(db, archive, pbx, &day).await? {}
+    }
+    Ok(())
+}
+
 /// The folders of days whose call lists lag behind: a run may have died while it wrote one.
 pub async fn folders_with_unwritten_calls(
     db: &mut SqliteConnection,

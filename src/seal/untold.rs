@@ -61,6 +61,21 @@ pub(super) async fn days(
     .context("listing days with unwritten calls")
 }
 
+pub(super) async fn settled_days(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select day from days where pbx = ?1 and state = 'settled' and (
+             exists (select 1 from calls
+                 where calls.pbx = ?1 and calls.day = days.day and told_version is not version)
+             or exists (select 1 from recordings
+                 where recordings.pbx = ?1 and recordings.day = days.day and told = 0 and state <> 'archived'))
+         order by day",
+    )
+    .bind(pbx)
+    .fetch_all(db)
+    .await
+    .context("listing settled days with unwritten calls")
+}
+
 pub(super) async fn calls(
     db: &mut SqliteConnection,
     pbx: &str,

@@ -17,15 +17,15 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use tokio_util::sync::CancellationToken;
 
 pub use files::CdrFileError;
-pub use range::sweep_range;
-pub use rules::apply_rules;
+pub use range::sweep_ranges;
+pub use rules::{apply_rules, rules_of};
 
 use crate::access::Access;
 use crate::bell::Bell;
 use crate::calls::{self, DayReading};
 use crate::cdr::{BadRow, CdrItem};
 use crate::clock::Clock;
-use crate::config::{Config, ExclusionRule, PbxConfig};
+use crate::config::{ExclusionRule, PbxConfig};
 use crate::db::{DatabaseFailed, Db};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
@@ -62,41 +62,29 @@ pub struct SweepReport {
 /// Sweeps one PBX.
 #[derive(Debug)]
 pub struct Sweeper<'a> {
-    pbx: &'a PbxConfig,
-    client: &'a PbxClient,
-    access: &'a Access,
-    db: &'a Db,
-    clock: Clock,
-    bell: Bell,
-    rules: Arc<Vec<ExclusionRule>>,
-    stop: CancellationToken,
-    device_behind: SignedDuration,
+    /// The PBX's configuration.
+    pub pbx: &'a PbxConfig,
+    /// The PBX.
+    pub client: &'a PbxClient,
+    /// Whether the PBX may be asked.
+    pub access: &'a Access,
+    /// The database.
+    pub db: &'a Db,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Rung when the queue may hold something new.
+    pub bell: Bell,
+    /// The rules that keep recordings of this PBX out.
+    pub rules: Arc<Vec<ExclusionRule>>,
+    /// How far the device's clock is behind ours: a day settles by the earlier one.
+    pub device_behind: SignedDuration,
+    /// Whether files are read again that have not changed since they were read: they can tell nothing new.
+    pub known_files_too: bool,
+    /// Cancelled to end early.
+    pub stop: CancellationToken,
 }
 
-impl<'a> Sweeper<'a> {
-    /// A sweeper for `pbx`, which ends early when `stop` is cancelled.
-    pub fn new(
-        config: &Config,
-        pbx: &'a PbxConfig,
-        client: &'a PbxClient,
-        access: &'a Access,
-        db: &'a Db,
-        clock: Clock,
-        bell: Bell,
-        stop: CancellationToken,
-    ) -> Self {
-        let rules = config.exclude.iter().filter(|rule| rule.pbx.is_empty() || rule.pbx.contains(&pbx.id));
-        let rules = Arc::new(rules.cloned().collect());
-        Self { pbx, client, access, db, clock, bell, rules, stop, device_behind: SignedDuration::ZERO }
-    }
-
-    /// Takes the device's clock into account, which is behind ours by so much: a day settles by the earlier one.
-    #[must_use]
-    pub fn with_device_behind(mut self, device_behind: SignedDuration) -> Self {
-        self.device_behind = device_behind;
-        self
-    }
-
+impl Sweeper<'_> {
     /// `input` names it in findings, `source` tells it from every other input.
     async fn begin(&self, input: String, source: String, fallback: Date) -> anyhow::Result<Reading> {
         let (pbx, now) = (self.pbx.id.clone(), self.clock.now());

@@ -17,13 +17,13 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// A range is not halved below this many seconds.
 const PART_S_MIN: i64 = 60;
 
-/// Sweeps the days of `range`: over the API if the PBX has that, and from the files of its CDR folder.
+/// Sweeps the days of `ranges`: over the API if the PBX has that, and from the files of its CDR folder.
 ///
 /// `progress` is told each day. Days that could not be read are counted and left open; a PBX that is given up ends
 /// the sweep.
-pub async fn sweep_range(
+pub async fn sweep_ranges(
     sweeper: &Sweeper<'_>,
-    range: DayRange,
+    ranges: &[DayRange],
     mut progress: impl FnMut(Date, &SweepReport),
 ) -> anyhow::Result<SweepReport> {
     let mut report = SweepReport::default();
@@ -33,12 +33,14 @@ pub async fn sweep_range(
     if !sweeper.pbx.cdr_api {
         return Ok(report);
     }
-    let mut day = range.from;
-    while day <= range.to && !sweeper.stopped() {
-        report += sweeper.read_day(day).await?;
-        progress(day, &report);
-        let Ok(next) = day.checked_add(1.day()) else { break };
-        day = next;
+    for range in ranges {
+        let mut day = range.from;
+        while day <= range.to && !sweeper.stopped() {
+            report += sweeper.read_day(day).await?;
+            progress(day, &report);
+            let Ok(next) = day.checked_add(1.day()) else { break };
+            day = next;
+        }
     }
     Ok(report)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, ExclusionRule};
 use crate::db::Db;
 use crate::digest::Digest;
 use crate::{fleet, queue};
@@ -48,4 +48,10 @@ async fn judge_some(
         })
     })
     .await
+}
+
+/// The rules that concern `pbx`.
+pub fn rules_of(config: &Config, pbx: &str) -> Arc<Vec<ExclusionRule>> {
+    let concerns = |rule: &&ExclusionRule| rule.pbx.is_empty() || rule.pbx.iter().any(|id| id == pbx);
+    Arc::new(config.exclude.iter().filter(concerns).cloned().collect())
 }

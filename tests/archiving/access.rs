@@ -81,7 +81,7 @@ async fn a_lock_out_is_remembered_also_when_a_download_in_flight_still_succeeds(
     station.set_faults(Faults { drip: 1.0, drip_bytes_per_s: 20_000, ..Faults::default() });
 
     let vault = Vault::open(station.config.clone(), callvault::clock::Clock::system()).await.unwrap();
-    let backfill = Backfill::new(&vault, station.request(), Default::default()).unwrap();
+    let backfill = Backfill::new(&vault, station.request(), Default::default(), Default::default()).unwrap();
     let lock_out = async {
         let began = Instant::now();
         while station.pbx.counters().downloads_started == 0 && began.elapsed() < Duration::from_secs(20) {

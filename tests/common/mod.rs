@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use callvault::backfill::{Backfill, BackfillReport, Request};
+use callvault::backfill::{Backfill, BackfillReport, Lines, Request};
 use callvault::config::{
     ArchiveConfig, Config, PbxConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
 };
@@ -151,7 +151,7 @@ impl Station {
         self.sealed = false;
         let dry_run = request.dry_run;
         let vault = Vault::open(self.config.clone(), callvault::clock::Clock::system()).await?;
-        let report = Backfill::new(&vault, request, stop)?.run().await?;
+        let report = Backfill::new(&vault, request, Lines::default(), stop)?.run().await?;
         let total = report.total;
         let sum = total.archived + total.already_archived + total.missing + total.excluded;
         assert_eq!(total.listed, sum + total.pending + total.stuck, "{report:?}");

@@ -1,0 +1,55 @@
+//! The line to a PBX: what all that work on one PBX share, and how far one of them is.
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::bell::Bell;
+use crate::config::PbxConfig;
+use crate::pbx::PbxClient;
+
+/// What all that work on one PBX share: its session and connections, and the bell of its queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) client: PbxClient,
+    pub(crate) bell: Bell,
+}
+
+impl Line {
+    /// A line of its own to `pbx`; nothing is sent yet.
+    ///
+    /// # Errors
+    /// Only if the HTTP library cannot be set up.
+    pub(crate) fn new(pbx: &PbxConfig) -> anyhow::Result<Self> {
+        Ok(Self { client: PbxClient::new(pbx)?, bell: Bell::default() })
+    }
+}
+
+/// How far a site is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteProgress {
+    /// The PBX.
+    pub pbx: String,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Recordings to archive, as far as is known.
+    pub owed: u64,
+    /// Recordings archived.
+    pub archived: u64,
+    /// Attempts that failed.
+    pub failed_attempts: u64,
+    /// Bytes of audio archived.
+    pub bytes: u64,
+}
+
+/// What a site is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Asking the PBX who it is.
+    Connecting,
+    /// Reading the CDR of this day, and downloading meanwhile.
+    Sweeping(Date),
+    /// Downloading.
+    Downloading,
+    /// Finished, or given up.
+    Done,
+}

@@ -1,0 +1,57 @@
+//! `callvault run`: the service.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{exit, signals};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::service::{Orders, Service};
+
+/// Follows every configured PBX until SIGTERM or SIGINT; SIGHUP reads the configuration again. Exits 0 at its end.
+pub async fn run(config: &Path) -> ExitCode {
+    match follow(config).await {
+        Ok(()) => ExitCode::from(exit::COMPLETE),
+        Err(error) => exit::fail(&error, false),
+    }
+}
+
+async fn follow(file: &Path) -> anyhow::Result<()> {
+    // Nothing is opened before the configuration is known to be right.
+    let config = Config::load(file)?;
+    let stop = signals::stop_on_signals()?;
+    let reload = reload_on_hangup(file.to_owned(), stop.clone())?;
+    let count = config.pbx.len();
+    let service = Service::open(config, Clock::system()).await?;
+    info!("callvault {} follows {count} PBXs", env!("CARGO_PKG_VERSION"));
+    service.run(Orders { stop, reload }).await?;
+    info!("callvault has ended in good order");
+    Ok(())
+}
+
+/// Reads the configuration again on each SIGHUP.
+fn reload_on_hangup(
+    file: PathBuf,
+    stop: CancellationToken,
+) -> anyhow::Result<mpsc::Receiver<Result<Config, String>>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {}
+                () = stop.cancelled() => return,
+            }
+            let loaded = Config::load(&file).map_err(|errors| errors.to_string());
+            if sender.send(loaded).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}

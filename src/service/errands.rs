@@ -1,0 +1,108 @@
+//! Errands: what commands beside the service hand over to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::shared::Shared;
+use crate::backfill::Lines;
+use crate::commands::errand::{Audience, Errand, Outcome};
+use crate::owner;
+
+/// How often requests are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Executes what is handed over, until it is stopped. What is under way then is done again by the next service.
+pub(super) async fn run_errands(
+    shared: &Arc<Shared>,
+    downloads: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut under_way: BTreeMap<i64, CancellationToken> = BTreeMap::new();
+    let mut tasks: JoinSet<anyhow::Result<i64>> = JoinSet::new();
+    while !stop.is_cancelled() {
+        let db = shared.vault().state.db.clone();
+        let (waiting, given_up) = owner::open_requests(&mut *db.read().await?).await?;
+        for id in given_up {
+            if let Some(end) = under_way.get(&id) {
+                end.cancel();
+            }
+        }
+        for (id, request) in waiting {
+            db.write(move |tx| Box::pin(async move { owner::take_up(tx, id).await })).await?;
+            let end = stop.child_token();
+            under_way.insert(id, end.clone());
+            tasks.spawn(execute(shared.clone(), downloads.clone(), id, request, end, stop.clone()));
+        }
+        tokio::select! {
+            Some(ended) = tasks.join_next() => drop(under_way.remove(&ended??)),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+async fn execute(
+    shared: Arc<Shared>,
+    downloads: Arc<Semaphore>,
+    id: i64,
+    request: String,
+    end: CancellationToken,
+    stop: CancellationToken,
+) -> anyhow::Result<i64> {
+    let db = shared.vault().state.db.clone();
+    let outcome = match serde_json::from_str(&request) {
+        Ok(errand) => {
+            let audience = Audience::Request { db: db.clone(), id };
+            do_errand(&shared, downloads, &errand, end, &audience).await?
+        }
+        Err(error) => {
+            warn!("A request could not be understood: {error}");
+            let advice = "the service is of another version than this command: restart it, then try again";
+            Outcome::failed(&anyhow::anyhow!(advice))
+        }
+    };
+    if stop.is_cancelled() && outcome.is_interrupted() {
+        // Cut off by our own end, not by who asked: it is still to be done.
+        return Ok(id);
+    }
+    let text = serde_json::to_string(&outcome)?;
+    db.write(move |tx| Box::pin(async move { owner::finish(tx, id, &text).await })).await?;
+    Ok(id)
+}
+
+/// Does one errand over the lines of the followers. An error means that the database is broken.
+async fn do_errand(
+    shared: &Shared,
+    downloads: Arc<Semaphore>,
+    errand: &Errand,
+    end: CancellationToken,
+    audience: &Audience,
+) -> anyhow::Result<Outcome> {
+    info!("A command asks for: {errand}");
+    let vault = shared.vault();
+    let seats = shared.seats();
+    let by_pbx = seats.iter().map(|(id, seat)| (id.clone(), seat.line.clone())).collect();
+    let lines = Lines { by_pbx, downloads: Some(downloads) };
+    let outcome = match errand.execute(&vault, lines, end, audience).await {
+        Err(error) if error.is::<crate::db::DatabaseFailed>() => return Err(error),
+        outcome => outcome.unwrap_or_else(|error| Outcome::failed(&error)),
+    };
+    if let Some(pbx) = errand.renews() {
+        shared.renew(pbx);
+    }
+    for seat in seats.values() {
+        seat.line.bell.ring();
+        seat.todo.wake();
+    }
+    Ok(outcome)
+}

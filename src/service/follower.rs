@@ -1,0 +1,239 @@
+//! Following one PBX: for as long as it may be asked, its calls are read and its recordings fetched.
+//!
+//! A time during which it may be asked is an *episode*. It ends when the PBX is given up, paused or taken from the
+//! configuration; then the follower waits for what ends that, and begins another. No PBX's trouble reaches another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::pulse::Pulse;
+use super::shared::Shared;
+use crate::access::Trouble;
+use crate::agenda::Todo;
+use crate::backfill::{Line, SAME_DEVICE, Site, own_trouble};
+use crate::config::{Config, PbxConfig};
+use crate::fleet;
+use crate::queue::DayRange;
+use crate::vault::Vault;
+use crate::worker::Progress;
+
+/// How often a waiting loop turns though nothing woke it.
+const TURN_EVERY: Duration = Duration::from_secs(30);
+/// How often a corrected password file is looked for.
+const LOOK_FOR_PASSWORD_EVERY: Duration = Duration::from_secs(60);
+/// How long the archive is left alone after it could not be written.
+const ARCHIVE_WAIT: Duration = Duration::from_secs(20);
+/// The first wait after a PBX was given up, as a part of the longest.
+const FIRST_WAIT_PART: u32 = 20;
+
+/// Follows one PBX until it is stopped.
+#[derive(Debug)]
+pub(super) struct Follower {
+    pub(super) vault: Vault,
+    pub(super) pbx: PbxConfig,
+    pub(super) line: Line,
+    pub(super) downloads: Arc<Semaphore>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) todo: Todo,
+    pub(super) pulse: Pulse,
+    /// Set when a new session is wanted: an operator has lifted a pause, or the password was corrected.
+    pub(super) renew: Arc<AtomicBool>,
+    pub(super) stop: CancellationToken,
+    /// Episodes in a row that ended because the PBX was given up, and when the next may begin.
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Instant>,
+}
+
+/// Whether a PBX may be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Open,
+    /// An operator wants it left alone.
+    Paused,
+    /// It refused this password: only another one, or an operator, helps.
+    Refused,
+    /// Not before this time: a lock-out.
+    Until(Timestamp),
+    /// It was given up a moment ago.
+    After(Instant),
+}
+
+impl Follower {
+    pub(super) fn id(&self) -> &str {
+        &self.pbx.id
+    }
+
+    /// Follows until it is stopped. An error means that the database is broken.
+    pub(super) async fn follow(mut self) -> anyhow::Result<()> {
+        while !self.stop.is_cancelled() {
+            self.pulse.beat();
+            if self.renew.swap(false, SeqCst) {
+                self.line.client = Line::new(&self.pbx)?.client;
+                self.shared.seat(self.id(), |seat| seat.line = self.line.clone());
+                (self.failures, self.retry_at) = (0, None);
+            }
+            match self.standing().await? {
+                Standing::Open => self.episode().await?,
+                closed => self.wait(closed).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn standing(&self) -> anyhow::Result<Standing> {
+        let now = self.vault.clock.now();
+        let remembered = fleet::remembered(&mut *self.vault.state.db.read().await?, self.id()).await?;
+        if remembered.paused_at_ms.is_some() {
+            return Ok(Standing::Paused);
+        }
+        if remembered.refused_credentials.is_some_and(|hmac| hmac == self.vault.state.fingerprint(&self.pbx))
+        {
+            return Ok(Standing::Refused);
+        }
+        let longest = SignedDuration::try_from(self.pbx.limits.lockout_wait).unwrap_or(SignedDuration::MAX);
+        let until = remembered.paused_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        // A longer one was set by a clock that was put back since.
+        if let Some(until) = until.filter(|until| *until > now && until.duration_since(now) <= longest) {
+            return Ok(Standing::Until(until));
+        }
+        Ok(match self.retry_at {
+            Some(at) if at > Instant::now() => Standing::After(at),
+            _ => Standing::Open,
+        })
+    }
+
+    /// Waits for what may end `closed`; comes back in between, for the loop has to turn.
+    async fn wait(&mut self, closed: Standing) {
+        let mut todo = self.todo.listen();
+        let over = async {
+            match closed {
+                Standing::Until(until) => self.vault.clock.sleep_until(until).await,
+                Standing::After(at) => tokio::time::sleep_until(at).await,
+                Standing::Refused => tokio::time::sleep(LOOK_FOR_PASSWORD_EVERY).await,
+                Standing::Open | Standing::Paused => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = over => {}
+            () = todo.rung() => {}
+            () = tokio::time::sleep(TURN_EVERY), if closed != Standing::Refused => {}
+            () = self.stop.cancelled() => return,
+        }
+        if closed == Standing::Refused {
+            self.look_for_another_password();
+        }
+    }
+
+    /// Takes a corrected password from its file, so that nobody has to restart anything.
+    fn look_for_another_password(&mut self) {
+        // What is wrong with the configuration meanwhile is told when it is to be taken.
+        let Ok(config) = Config::load(&self.vault.config.file) else { return };
+        let Some(found) = config.pbx.into_iter().find(|pbx| pbx.id == self.pbx.id) else { return };
+        let mut corrected = self.pbx.clone();
+        corrected.password = found.password;
+        if self.vault.state.fingerprint(&corrected) != self.vault.state.fingerprint(&self.pbx) {
+            info!(pbx = self.id(), "Pbx `{}` has another password now: trying it", self.id());
+            self.pbx = corrected;
+            self.renew.store(true, SeqCst);
+        }
+    }
+
+    /// Works on the PBX until it is given up, or may not be asked any more.
+    async fn episode(&mut self) -> anyhow::Result<()> {
+        let end = self.stop.child_token();
+        let site = Site::new(&self.vault, &self.pbx, self.line.clone(), self.downloads.clone(), end.clone())
+            .counting(self.progress.clone());
+        let began = Instant::now();
+        let (looked, fetched, watched) = tokio::join!(
+            ended(&end, self.look(&site)),
+            ended(&end, self.fetch(&site)),
+            ended(&end, self.watch(&site)),
+        );
+        looked.and(fetched).and(watched)?;
+        let trouble = site.trouble().await;
+        self.shared.note_trouble(self.id(), trouble.clone());
+        match trouble {
+            Some(trouble) => self.give_up(&trouble, began),
+            None => (self.failures, self.retry_at) = (0, None),
+        }
+        Ok(())
+    }
+
+    /// Puts the next episode off, the longer the more in a row came to nothing.
+    fn give_up(&mut self, trouble: &Trouble, began: Instant) {
+        let longest = self.pbx.limits.outage_retry_max;
+        // One that lasted was no failure: the PBX worked in between.
+        self.failures = if began.elapsed() > longest { 1 } else { self.failures + 1 };
+        let doubled =
+            (longest / FIRST_WAIT_PART).saturating_mul(2u32.saturating_pow(self.failures.min(20) - 1));
+        let wait = if trouble.reason == SAME_DEVICE { longest } else { doubled.min(longest) };
+        warn!(pbx = self.id(), "{}; trying again in {:.0} s", trouble.message, wait.as_secs_f64());
+        self.retry_at = Some(Instant::now() + wait);
+    }
+
+    /// Ends the episode when the PBX may not be asked any more.
+    async fn watch(&self, site: &Site) -> anyhow::Result<()> {
+        let mut todo = self.todo.listen();
+        loop {
+            tokio::select! {
+                () = todo.rung() => {}
+                () = tokio::time::sleep(TURN_EVERY) => {}
+                () = site.over() => return Ok(()),
+            }
+            if self.renew.load(SeqCst) || self.standing().await? != Standing::Open {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Fetches what the queue holds, for as long as the episode lasts.
+    async fn fetch(&self, site: &Site) -> anyhow::Result<()> {
+        while !site.is_over() {
+            // A token that nobody cancels: there may always be more.
+            let worker = site.worker(&self.vault, DayRange::ALL, CancellationToken::new());
+            let Err(error) = Arc::new(worker).run().await else { break };
+            let trouble = own_trouble(error)?;
+            warn!(pbx = self.id(), "Nothing can be archived at present: {}", trouble.message);
+            self.shared.note_archive_trouble(Some(trouble));
+            tokio::select! {
+                () = tokio::time::sleep(ARCHIVE_WAIT) => {}
+                () = site.over() => {}
+            }
+            self.shared.note_archive_trouble(None);
+        }
+        Ok(())
+    }
+
+    /// Does what the agenda asks for, for as long as the episode lasts.
+    async fn look(&self, site: &Site) -> anyhow::Result<()> {
+        let mut todo = self.todo.listen();
+        while !site.is_over() {
+            self.pulse.beat();
+            todo.forget();
+            match self.todo.next() {
+                Some(job) => self.do_job(site, job).await?,
+                None => tokio::select! {
+                    () = todo.rung() => {}
+                    () = tokio::time::sleep(TURN_EVERY) => {}
+                    () = site.over() => {}
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a part of an episode and ends the others with it.
+async fn ended<T>(end: &CancellationToken, part: impl Future<Output = T>) -> T {
+    let outcome = part.await;
+    end.cancel();
+    outcome
+}

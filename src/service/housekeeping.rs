@@ -1,0 +1,122 @@
+//! What concerns all PBXs: the agenda, the sums, the history, and the proof of progress.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::shared::Shared;
+use super::supervisor;
+use crate::agenda::{self, Job};
+use crate::backfill::own_trouble;
+use crate::db::Db;
+use crate::{calls, owner, seal};
+
+/// How long a loop may go without turning: every wait in it is shorter, all tries of one part of the CDR together.
+const STALE_AFTER: Duration = Duration::from_secs(20 * 60);
+/// How long a commit may take before it is no progress any more.
+const COMMIT_WITHIN: Duration = Duration::from_secs(30);
+/// How often a waiting loop turns though nothing woke it.
+const TURN_EVERY: Duration = Duration::from_secs(30);
+
+/// Hands out what is due, until it is stopped.
+pub(super) async fn keep_agenda(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
+    let clock = shared.vault().clock;
+    let mut tick = shared.tick.listen();
+    while !stop.is_cancelled() {
+        tick.forget();
+        let next_due = shared.look_at_agenda(clock.now());
+        tokio::select! {
+            () = tick.rung() => {}
+            () = clock.sleep_until(next_due) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Does what concerns all PBXs, until it is stopped.
+pub(super) async fn keep_house(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut todo = shared.todo.listen();
+    while !stop.is_cancelled() {
+        todo.forget();
+        match shared.todo.next() {
+            Some(job) => do_job(shared, job).await?,
+            None => tokio::select! {
+                () = todo.rung() => {}
+                () = tokio::time::sleep(TURN_EVERY) => {}
+                () = stop.cancelled() => {}
+            },
+        }
+    }
+    Ok(())
+}
+
+async fn do_job(shared: &Shared, job: Job) -> anyhow::Result<()> {
+    let vault = shared.vault();
+    let db = &vault.state.db;
+    match job {
+        Job::Seal => {
+            if let Err(error) = seal::write_sums(db, &vault.archive).await {
+                warn!("SHA256SUMS cannot be brought up to date: {}", own_trouble(error)?.message);
+            }
+            // It runs every few seconds, and what is behind is remembered anyway.
+            return Ok(());
+        }
+        Job::History => forget_history(shared, db).await?,
+        Job::Verify | Job::Sweep | Job::DeepSweep | Job::Nudge | Job::Voicemail => {}
+    }
+    let now = vault.clock.now();
+    let Some(next_due) = shared.due(job, "") else { return Ok(()) };
+    db.write(move |tx| Box::pin(async move { agenda::note_run(tx, job, "", now, next_due).await })).await
+}
+
+/// Forgets what callvault noted of its own work long ago. Nothing of calls and recordings is ever forgotten.
+async fn forget_history(shared: &Shared, db: &Db) -> anyhow::Result<()> {
+    let vault = shared.vault();
+    let now = vault.clock.now();
+    let cutoff = now.checked_sub(vault.config.service.history).unwrap_or(jiff::Timestamp::MIN);
+    db.write(move |tx| {
+        Box::pin(async move {
+            owner::forget_requests(tx, cutoff).await?;
+            calls::forget_readings(tx, cutoff).await
+        })
+    })
+    .await
+}
+
+/// Proves progress as often as systemd wants it, until it is stopped: the database commits, and every loop has turned.
+pub(super) async fn prove_progress(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
+    let every = supervisor::beat_every();
+    while !stop.is_cancelled() {
+        let status = shared.glance().to_string();
+        match what_hangs(shared).await? {
+            None => supervisor::alive(&status),
+            Some(hanging) => {
+                warn!("No progress: {hanging}");
+                supervisor::hangs(&format!("no progress: {hanging}"));
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    Ok(())
+}
+
+async fn what_hangs(shared: &Shared) -> anyhow::Result<Option<String>> {
+    let vault = shared.vault();
+    let now = vault.clock.now();
+    let beat = vault.state.db.write(move |tx| Box::pin(async move { owner::note_beat(tx, now).await }));
+    match tokio::time::timeout(COMMIT_WITHIN, beat).await {
+        Ok(committed) => committed?,
+        Err(_) => {
+            return Ok(Some(format!("the database did not commit within {} s", COMMIT_WITHIN.as_secs())));
+        }
+    }
+    let stale = shared.seats().into_iter().find(|(_, seat)| seat.pulse.since() > STALE_AFTER);
+    Ok(stale.map(|(id, seat)| {
+        format!("nothing moves at pbx `{id}` since {} min", seat.pulse.since().as_secs() / 60)
+    }))
+}

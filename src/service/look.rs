@@ -1,0 +1,131 @@
+//! Looking at a PBX's calls: what each job of the agenda does.
+
+use std::time::Duration;
+
+use jiff::ToSpan as _;
+use tracing::{debug, info, warn};
+
+use super::follower::Follower;
+use crate::agenda::{self, Job};
+use crate::backfill::{Met, SAME_DEVICE, Site, own_trouble};
+use crate::calls;
+use crate::fleet;
+use crate::queue::DayRange;
+use crate::seal;
+use crate::sweep::SweepReport;
+
+/// A row may show up a while after its event: when the latest calls are looked at again.
+const LOOK_AGAIN_AFTER: [Duration; 4] =
+    [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
+
+impl Follower {
+    /// Does one job. Trouble with the PBX ends the episode by itself; an error means that the database is broken.
+    pub(super) async fn do_job(&self, site: &Site, job: Job) -> anyhow::Result<()> {
+        let done = match job {
+            Job::Sweep => self.sweep(site, false).await?,
+            Job::DeepSweep => self.sweep(site, true).await?,
+            Job::Nudge => self.look_at_latest(site).await?,
+            Job::Voicemail => true,
+            Job::Seal | Job::Verify | Job::History => true,
+        };
+        if done {
+            self.note_done(job).await
+        } else {
+            // What was not done is still to do when the PBX may be asked again.
+            self.todo.put_back(job);
+            Ok(())
+        }
+    }
+
+    async fn note_done(&self, job: Job) -> anyhow::Result<()> {
+        let now = self.vault.clock.now();
+        let Some(next_due) = self.shared.due(job, self.id()) else { return Ok(()) };
+        let pbx = self.id().to_owned();
+        let db = &self.vault.state.db;
+        db.write(move |tx| Box::pin(async move { agenda::note_run(tx, job, &pbx, now, next_due).await }))
+            .await
+    }
+
+    /// Reads the days that may still change, or all that the device keeps. `false` if not all of it could be read.
+    async fn sweep(&self, site: &Site, deep: bool) -> anyhow::Result<bool> {
+        if !self.pbx.cdr_api && self.pbx.cdr_folder.is_none() {
+            // Its calls come only by `backfill --cdr`.
+            return Ok(true);
+        }
+        let met = site.meet(&self.vault).await?;
+        let Ok(all) = met.retained_days(site, self.vault.clock.now()) else { return Ok(true) };
+        let ranges = if deep {
+            vec![all]
+        } else {
+            calls::unsettled(&mut *self.vault.state.db.read().await?, self.id(), all).await?
+        };
+        let report = self.read(site, &met, &ranges, deep).await?;
+        let complete = report.is_complete() && !site.is_over();
+        if complete {
+            let (pbx, now) = (self.id().to_owned(), self.vault.clock.now());
+            let db = &self.vault.state.db;
+            db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &pbx, now).await })).await?;
+        }
+        self.tell(&report);
+        self.write_settled_calls().await?;
+        // Days that a working PBX could not tell stay open, and are read again with the next sweep.
+        Ok(complete || !site.is_over())
+    }
+
+    /// After an event: the latest days, again until something new is heard.
+    async fn look_at_latest(&self, site: &Site) -> anyhow::Result<bool> {
+        for wait in LOOK_AGAIN_AFTER {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = site.over() => return Ok(false),
+            }
+            let met = Met::default();
+            let Ok(all) = met.retained_days(site, self.vault.clock.now()) else { return Ok(true) };
+            let from = all.to.checked_sub(2.days()).unwrap_or(all.from).max(all.from);
+            let report = self.read(site, &met, &[DayRange { from, to: all.to }], false).await?;
+            self.tell(&report);
+            if report.rows_new > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(!site.is_over())
+    }
+
+    async fn read(
+        &self,
+        site: &Site,
+        met: &Met,
+        ranges: &[DayRange],
+        deep: bool,
+    ) -> anyhow::Result<SweepReport> {
+        match site.sweep_ranges(&self.vault, met, ranges, deep, || self.pulse.beat()).await {
+            Ok(report) => Ok(report),
+            Err(error) => {
+                let trouble = own_trouble(error)?;
+                warn!(pbx = self.id(), "{}", trouble.message);
+                if trouble.reason == SAME_DEVICE {
+                    site.refuse_same_device(trouble.message).await;
+                }
+                Ok(SweepReport { days_unread: 1, ..SweepReport::default() })
+            }
+        }
+    }
+
+    fn tell(&self, report: &SweepReport) {
+        let SweepReport { days_read, rows, recordings_new, .. } = *report;
+        if recordings_new > 0 {
+            info!(pbx = self.id(), "Pbx `{}` lists {recordings_new} new recordings", self.id());
+        }
+        debug!(pbx = self.id(), days_read, rows, "Swept pbx `{}`", self.id());
+    }
+
+    /// The call lists of days that have settled.
+    async fn write_settled_calls(&self) -> anyhow::Result<()> {
+        let (db, archive) = (&self.vault.state.db, &self.vault.archive);
+        if let Err(error) = seal::write_settled_calls(db, archive, self.id()).await {
+            let trouble = own_trouble(error)?;
+            warn!(pbx = self.id(), "The call lists cannot be written now: {}", trouble.message);
+        }
+        Ok(())
+    }
+}

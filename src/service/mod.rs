@@ -1,0 +1,272 @@
+//! The service: it follows every PBX by itself, until it is stopped.
+//!
+//! ```text
+//!            ticker ──► agenda ──► todo of each follower ──► look (sweeps) ──► queue
+//!                          │                                                     │ bell
+//!                          └─────► house keeping (sums, history)       fetch (workers) ──► archive
+//! ```
+//!
+//! One follower for each PBX; none waits for another. What concerns all is done beside them. An error that reaches this
+//! file means that the database is broken: the service ends, and its supervisor starts it anew.
+
+mod errands;
+mod follower;
+mod housekeeping;
+mod look;
+mod pulse;
+mod shared;
+mod supervisor;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+pub use shared::Glance;
+
+use crate::agenda::{Agenda, Job, Todo};
+use crate::backfill::Line;
+use crate::clock::Clock;
+use crate::config::{Config, PbxConfig};
+use crate::scheduler::Ticker;
+use crate::vault::Vault;
+use crate::{owner, seal};
+use follower::Follower;
+use pulse::Pulse;
+use shared::{Seat, Shared};
+
+/// What each follower is to do by itself.
+const JOBS_OF_A_PBX: [Job; 3] = [Job::Sweep, Job::DeepSweep, Job::Voicemail];
+/// What is to be done for all.
+const JOBS_OF_ALL: [Job; 3] = [Job::Seal, Job::Verify, Job::History];
+
+/// What is asked of a running service from outside.
+#[derive(Debug)]
+pub struct Orders {
+    /// Cancelled to end it in good order.
+    pub stop: CancellationToken,
+    /// Another configuration to go by; what is wrong with one that was refused.
+    pub reload: mpsc::Receiver<Result<Config, String>>,
+}
+
+/// A service that has recovered and is ready to run.
+#[derive(Debug)]
+pub struct Service {
+    shared: Arc<Shared>,
+    downloads: Arc<Semaphore>,
+    tasks: JoinSet<anyhow::Result<()>>,
+    /// Ends everything; followers have tokens of their own below it.
+    end: CancellationToken,
+}
+
+impl Service {
+    /// Opens state and archive and recovers from whatever ended the last run. Nothing is asked of a PBX yet.
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`].
+    pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let downloads = Arc::new(Semaphore::new(config.queue.concurrency_total));
+        let vault = Vault::open(config, clock).await?;
+        let now = vault.clock.now();
+        vault
+            .state
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    owner::recover_requests(tx).await?;
+                    owner::note_start(tx, std::process::id(), now).await
+                })
+            })
+            .await?;
+        vault.state.announce_service()?;
+        let shared = Arc::new(Shared::new(vault));
+        Ok(Self { shared, downloads, tasks: JoinSet::new(), end: CancellationToken::new() })
+    }
+
+    /// The service at a glance, at any time.
+    pub fn glance(&self) -> impl Fn() -> Glance + Send + 'static {
+        let shared = self.shared.clone();
+        move || shared.glance()
+    }
+
+    /// Runs until it is told to stop, then finishes what is in flight. An error means that it cannot go on.
+    ///
+    /// On return every `SHA256SUMS` is complete and no claim is left, but those of downloads that took longer than
+    /// `stop_timeout_s`: the next start releases them.
+    pub async fn run(mut self, mut orders: Orders) -> anyhow::Result<()> {
+        let ticker = Ticker::start(self.shared.tick.clone()).await?;
+        self.begin().await?;
+        supervisor::ready(&self.shared.glance().to_string());
+        let outcome = loop {
+            tokio::select! {
+                () = orders.stop.cancelled() => break Ok(()),
+                Some(reload) = orders.reload.recv() => self.reload(reload).await?,
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => break Err(error),
+                    Err(panic) => break Err(anyhow::anyhow!("a part of the service ended at once: {panic}")),
+                },
+            }
+        };
+        ticker.stop().await;
+        outcome.and(self.finish().await)
+    }
+
+    /// Starts everything that runs side by side.
+    async fn begin(&mut self) -> anyhow::Result<()> {
+        let vault = self.shared.vault();
+        self.plan(&vault, &BTreeSet::new()).await?;
+        for pbx in &vault.config.pbx {
+            self.follow(&vault, pbx, None);
+        }
+        let (shared, end) = (self.shared.clone(), self.end.clone());
+        self.tasks.spawn(async move { housekeeping::keep_agenda(&shared, &end).await });
+        let (shared, end) = (self.shared.clone(), self.end.clone());
+        self.tasks.spawn(async move { housekeeping::keep_house(&shared, &end).await });
+        let (shared, end) = (self.shared.clone(), self.end.clone());
+        self.tasks.spawn(async move { housekeeping::prove_progress(&shared, &end).await });
+        let (shared, downloads, end) = (self.shared.clone(), self.downloads.clone(), self.end.clone());
+        self.tasks.spawn(async move { errands::run_errands(&shared, &downloads, &end).await });
+        Ok(())
+    }
+
+    /// Draws up the agenda of `vault`'s configuration. Who is followed already keeps what waits for it.
+    async fn plan(&self, vault: &Vault, followed: &BTreeSet<String>) -> anyhow::Result<()> {
+        let mut agenda = Agenda::new(vault.clock.now());
+        let mut db = vault.state.db.read().await?;
+        let schedule = &vault.config.schedule;
+        for job in JOBS_OF_ALL {
+            agenda.plan(&mut db, job, "", schedule, &self.shared.todo).await?;
+        }
+        for pbx in &vault.config.pbx {
+            let todo = self.shared.seat(&pbx.id, |seat| seat.todo.clone()).unwrap_or_default();
+            for job in JOBS_OF_A_PBX {
+                agenda.plan(&mut db, job, &pbx.id, schedule, &todo).await?;
+            }
+            if !followed.contains(&pbx.id) {
+                self.shared.take_seat(&pbx.id, self.seat(pbx, todo)?);
+            }
+        }
+        self.shared.replace_vault(vault.clone(), agenda);
+        self.shared.tick.ring();
+        Ok(())
+    }
+
+    fn seat(&self, pbx: &PbxConfig, todo: Todo) -> anyhow::Result<Seat> {
+        Ok(Seat {
+            line: Line::new(pbx)?,
+            todo,
+            pulse: Pulse::new(),
+            progress: Arc::default(),
+            renew: Arc::new(AtomicBool::new(false)),
+            trouble: None,
+            stop: self.end.child_token(),
+            ended: CancellationToken::new(),
+        })
+    }
+
+    /// Begins to follow a PBX, once `predecessor` has ended: two sessions on one PBX are one too many.
+    fn follow(&mut self, vault: &Vault, pbx: &PbxConfig, predecessor: Option<CancellationToken>) {
+        let Some(seat) = self.shared.seat(&pbx.id, |seat| seat.clone()) else { return };
+        let follower = Follower {
+            vault: vault.clone(),
+            pbx: pbx.clone(),
+            line: seat.line,
+            downloads: self.downloads.clone(),
+            progress: seat.progress,
+            shared: self.shared.clone(),
+            todo: seat.todo,
+            pulse: seat.pulse.clone(),
+            renew: seat.renew,
+            stop: seat.stop,
+            failures: 0,
+            retry_at: None,
+        };
+        self.tasks.spawn(async move {
+            if let Some(predecessor) = predecessor {
+                wait_for(&predecessor, &seat.pulse).await;
+            }
+            let ended = seat.ended.drop_guard();
+            let outcome = follower.follow().await;
+            drop(ended);
+            outcome
+        });
+    }
+
+    /// Goes by another configuration from now on, or keeps the one in force and says why.
+    async fn reload(&mut self, reload: Result<Config, String>) -> anyhow::Result<()> {
+        supervisor::reloading();
+        let taken = match reload {
+            Ok(config) => self.take(config).await,
+            Err(problems) => Err(anyhow::anyhow!(problems)),
+        };
+        match taken {
+            Ok(()) => info!("The new configuration is in force"),
+            Err(error) if error.is::<crate::db::DatabaseFailed>() => return Err(error),
+            Err(error) => {
+                error!("The new configuration is refused, the former one stays in force: {error:#}");
+                self.shared.note_refused_configuration();
+            }
+        }
+        supervisor::ready(&self.shared.glance().to_string());
+        Ok(())
+    }
+
+    async fn take(&mut self, config: Config) -> anyhow::Result<()> {
+        let former = self.shared.vault();
+        let vault = former.with_config(config).await?;
+        let mut predecessors = Vec::new();
+        for pbx in &former.config.pbx {
+            if let Some(seat) = self.shared.leave_seat(&pbx.id) {
+                // What is in flight there is finished first; the other PBXs do not wait for it.
+                seat.stop.cancel();
+                predecessors.push((pbx.id.clone(), seat));
+            }
+        }
+        self.plan(&vault, &BTreeSet::new()).await?;
+        for pbx in &vault.config.pbx {
+            let predecessor = predecessors.iter().find(|(id, _)| *id == pbx.id).map(|(_, seat)| seat);
+            if let Some(before) = predecessor {
+                self.shared.seat(&pbx.id, |seat| seat.progress = before.progress.clone());
+            }
+            self.follow(&vault, pbx, predecessor.map(|seat| seat.ended.clone()));
+        }
+        Ok(())
+    }
+
+    /// Ends everything: what is in flight is finished, as long as that takes less than `stop_timeout_s`.
+    async fn finish(mut self) -> anyhow::Result<()> {
+        supervisor::stopping("finishing what is in flight");
+        self.end.cancel();
+        let vault = self.shared.vault();
+        let within = vault.config.service.stop_timeout;
+        let mut outcome = Ok(());
+        let ended = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                outcome = std::mem::replace(&mut outcome, Ok(())).and(ended.unwrap_or(Ok(())));
+            }
+        };
+        if tokio::time::timeout(within, ended).await.is_err() {
+            let seconds = within.as_secs_f64();
+            warn!("Some downloads took longer than {seconds} s: they are fetched again at the next start");
+            self.tasks.abort_all();
+        }
+        let (db, now) = (&vault.state.db, vault.clock.now());
+        outcome?;
+        if let Err(error) = seal::write_sums(db, &vault.archive).await {
+            warn!("SHA256SUMS are written at the next start: {error:#}");
+        }
+        db.write(move |tx| Box::pin(async move { owner::note_stop(tx, now).await })).await
+    }
+}
+
+/// Waits for the follower before this one, and beats for it meanwhile: a long download is progress.
+async fn wait_for(predecessor: &CancellationToken, pulse: &Pulse) {
+    while tokio::time::timeout(std::time::Duration::from_secs(30), predecessor.cancelled()).await.is_err() {
+        pulse.beat();
+    }
+}

@@ -1,0 +1,182 @@
+//! What the loops of the service know of each other.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::pulse::Pulse;
+use crate::access::Trouble;
+use crate::agenda::{Agenda, Job, Todo};
+use crate::backfill::Line;
+use crate::bell::Bell;
+use crate::vault::Vault;
+use crate::worker::{Progress, Snapshot};
+
+/// The place of one follower.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
+    pub(super) line: Line,
+    pub(super) todo: Todo,
+    pub(super) pulse: Pulse,
+    pub(super) progress: Arc<Progress>,
+    pub(super) renew: Arc<AtomicBool>,
+    pub(super) trouble: Option<Trouble>,
+    /// Cancelled to end the follower.
+    pub(super) stop: CancellationToken,
+    /// Cancelled when it has ended.
+    pub(super) ended: CancellationToken,
+}
+
+/// What all loops share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    /// Wakes the loop that looks at the agenda.
+    pub(super) tick: Bell,
+    /// What concerns all PBXs.
+    pub(super) todo: Todo,
+}
+
+#[derive(Debug)]
+struct Inner {
+    vault: Vault,
+    agenda: Agenda,
+    seats: BTreeMap<String, Seat>,
+    archive_trouble: Option<Trouble>,
+    /// What is wrong with the configuration on disk, if it was refused.
+    refused_configuration: bool,
+}
+
+/// The service at a glance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// PBXs that are followed.
+    pub followed: usize,
+    /// Of these, the ones in trouble.
+    pub in_trouble: Vec<String>,
+    /// Recordings archived since the start.
+    pub archived: u64,
+    /// What is wrong with the archive.
+    pub archive_trouble: Option<String>,
+    /// Whether the configuration on disk was refused and an older one is in force.
+    pub refused_configuration: bool,
+}
+
+impl Shared {
+    pub(super) fn new(vault: Vault) -> Self {
+        let agenda = Agenda::new(vault.clock.now());
+        let inner = Inner {
+            vault,
+            agenda,
+            seats: BTreeMap::new(),
+            archive_trouble: None,
+            refused_configuration: false,
+        };
+        Self { inner: Mutex::new(inner), tick: Bell::default(), todo: Todo::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The vault under the configuration in force.
+    pub(super) fn vault(&self) -> Vault {
+        self.lock().vault.clone()
+    }
+
+    pub(super) fn replace_vault(&self, vault: Vault, agenda: Agenda) {
+        let mut inner = self.lock();
+        (inner.vault, inner.agenda) = (vault, agenda);
+        inner.refused_configuration = false;
+    }
+
+    pub(super) fn note_refused_configuration(&self) {
+        self.lock().refused_configuration = true;
+    }
+
+    /// Hands out what is due, and tells when the next thing is.
+    pub(super) fn look_at_agenda(&self, now: Timestamp) -> Timestamp {
+        let mut inner = self.lock();
+        inner.agenda.look(now);
+        inner.agenda.next_due()
+    }
+
+    /// When a job is next due.
+    pub(super) fn due(&self, job: Job, pbx: &str) -> Option<Timestamp> {
+        self.lock().agenda.due(job, pbx)
+    }
+
+    pub(super) fn take_seat(&self, pbx: &str, seat: Seat) {
+        self.lock().seats.insert(pbx.to_owned(), seat);
+    }
+
+    pub(super) fn leave_seat(&self, pbx: &str) -> Option<Seat> {
+        self.lock().seats.remove(pbx)
+    }
+
+    /// Changes or reads a seat; `None` if nobody follows this PBX.
+    pub(super) fn seat<T>(&self, pbx: &str, change: impl FnOnce(&mut Seat) -> T) -> Option<T> {
+        self.lock().seats.get_mut(pbx).map(change)
+    }
+
+    pub(super) fn seats(&self) -> BTreeMap<String, Seat> {
+        self.lock().seats.clone()
+    }
+
+    pub(super) fn note_trouble(&self, pbx: &str, trouble: Option<Trouble>) {
+        self.seat(pbx, |seat| seat.trouble = trouble);
+    }
+
+    pub(super) fn note_archive_trouble(&self, trouble: Option<Trouble>) {
+        self.lock().archive_trouble = trouble;
+    }
+
+    /// Lets a follower begin anew: with a new session, and without waiting.
+    pub(super) fn renew(&self, pbx: &str) {
+        self.seat(pbx, |seat| {
+            seat.renew.store(true, SeqCst);
+            seat.todo.add(Job::Sweep);
+        });
+    }
+
+    /// The service at a glance.
+    pub(super) fn glance(&self) -> Glance {
+        let inner = self.lock();
+        let snapshots = inner.seats.values().map(|seat| seat.progress.snapshot());
+        let in_trouble = inner.seats.iter().filter(|(_, seat)| seat.trouble.is_some());
+        Glance {
+            followed: inner.seats.len(),
+            in_trouble: in_trouble.map(|(id, _)| id.clone()).collect(),
+            archived: snapshots.map(|Snapshot { archived, .. }| archived).sum(),
+            archive_trouble: inner.archive_trouble.as_ref().map(|trouble| trouble.message.clone()),
+            refused_configuration: inner.refused_configuration,
+        }
+    }
+}
+
+impl std::fmt::Display for Glance {
+    /// One line that a person can read: systemd shows it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pbxs = if self.followed == 1 { "PBX" } else { "PBXs" };
+        write!(f, "following {} {pbxs}", self.followed)?;
+        match &self.in_trouble[..] {
+            [] => write!(f, ", all well")?,
+            [one] => write!(f, ", `{one}` in trouble")?,
+            some => write!(f, ", {} in trouble: {}", some.len(), some.join(", "))?,
+        }
+        write!(f, "; {} archived since the start", self.archived)?;
+        if self.archive_trouble.is_some() {
+            write!(f, "; THE ARCHIVE CANNOT BE WRITTEN")?;
+        }
+        if self.refused_configuration {
+            write!(f, "; the new configuration was refused, the former one is in force")?;
+        }
+        if !self.in_trouble.is_empty() || self.archive_trouble.is_some() {
+            write!(f, "; see `callvault status`")?;
+        }
+        Ok(())
+    }
+}
