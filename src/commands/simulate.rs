@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use rustls::pki_types::CertificateDer;
@@ -12,10 +14,29 @@ use rustls::pki_types::CertificateDer;
 use super::exit::UsageError;
 use super::{exit, output, signals};
 use crate::digest::Digest;
-use crate::simulator::{Faults, Profile, Simulator, SimulatorOptions};
+use crate::simulator::{Faults, Profile, Retention, Simulator, SimulatorOptions};
+
+/// What an observer can do while it runs.
+const CONTROLS: &str = "\
+While it runs, its controls are under URL/simulator/:
+  GET counters                  what it has counted
+  GET truth, voicemail          what it holds
+  GET listed, served            what it ever listed in a CDR, what it sent
+  GET overwritten               what its retention took before anyone had it
+  GET faults                    the faults at work
+  POST faults                   replaces all faults by those in the body
+  POST alter                    changes only the faults in the body
+  POST retention                changes what it keeps, such as {\"recording_days\":30}
+  POST advance?s=3600           lets time pass on it
+  POST clock?at=TIME            sets its clock, such as 2024-10-27T00:30:00Z; no time passes by that
+  POST outage?s=60              takes it down for so long; &how=reset accepts and resets instead
+  POST lockout                  locks out the address that asks
+  POST revoke                   ends all sessions
+  POST reboot                   forgets all sessions and tickets";
 
 /// How the simulated PBX should be.
 #[derive(Debug, clap::Args)]
+#[command(after_help = CONTROLS)]
 pub struct Options {
     /// Where to listen; port 0 takes a free one. The compatible device listens on port 9011, others on 8088
     #[arg(long, value_name = "ADDR")]
@@ -35,9 +56,36 @@ pub struct Options {
     /// Over how many days they are spread
     #[arg(long, default_value_t = 3)]
     days: u32,
-    /// The last day with calls; the day before today if not given
+    /// The last day with calls; the day before today if not given, or today with --live
     #[arg(long, value_name = "DATE")]
     today: Option<Date>,
+    /// Calls are being made: each appears when it ends, those of the future too
+    #[arg(long)]
+    live: bool,
+    /// With --live, for how many seconds after its call a recording is still being written
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    ready_after: u64,
+    /// Calls come at all hours, not in business hours only
+    #[arg(long)]
+    round_the_clock: bool,
+    /// What its clock shows at the start, such as 2024-10-01T00:00:00Z; the present time if not given
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+    /// How many CDR rows it keeps; it overwrites the oldest
+    #[arg(long, value_name = "ROWS")]
+    keep_cdr_rows: Option<u64>,
+    /// For how many days it keeps CDR rows
+    #[arg(long, value_name = "DAYS")]
+    keep_cdr_days: Option<u32>,
+    /// For how many days it keeps recordings
+    #[arg(long, value_name = "DAYS")]
+    keep_recording_days: Option<u32>,
+    /// How many bytes of recordings it keeps; it overwrites the oldest
+    #[arg(long, value_name = "BYTES")]
+    keep_recording_bytes: Option<u64>,
+    /// Where else to listen, to redirect all plain HTTP to the device, as its port 80 does
+    #[arg(long, value_name = "ADDR")]
+    redirect_from: Option<SocketAddr>,
     /// Size of every file, in bytes; drawn if not given
     #[arg(long, value_name = "BYTES")]
     size: Option<u64>,
@@ -106,6 +154,9 @@ async fn simulate(options: Options) -> anyhow::Result<()> {
         None => output::line("  allow_plain_http = true"),
     }
     output::line("");
+    if let Some(address) = simulator.redirect_address() {
+        output::line(format_args!("What comes to http://{address} is redirected there."));
+    }
     output::line(format_args!("What it counts:  {url}/simulator/counters"));
     output::line(format_args!("What it holds:   {url}/simulator/truth"));
     output::line("Ctrl-C ends it.");
@@ -135,7 +186,18 @@ impl Options {
             password: self.password.clone(),
             serial_number: self.serial_number.clone().unwrap_or(defaults.serial_number),
             timezone: self.timezone.clone(),
+            now: self.now,
             today: self.today,
+            live: self.live,
+            ready_after: Duration::from_secs(self.ready_after),
+            round_the_clock: self.round_the_clock,
+            retention: Retention {
+                cdr_rows: self.keep_cdr_rows,
+                cdr_days: self.keep_cdr_days,
+                recording_days: self.keep_recording_days,
+                recording_bytes: self.keep_recording_bytes,
+            },
+            redirect_from: self.redirect_from,
             days: self.days,
             recordings: self.recordings,
             size_bytes: self.size.map_or(defaults.size_bytes, |size| (size, size)),

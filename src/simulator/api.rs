@@ -34,6 +34,7 @@ pub(super) struct Call<'a> {
     pub(super) luck: Luck,
     pub(super) faults: Arc<Faults>,
     pub(super) version: ApiVersion,
+    /// What timers run by.
     pub(super) now: Timestamp,
 }
 
@@ -43,6 +44,9 @@ pub(super) type Said = Result<Vec<(&'static str, Value)>, u32>;
 /// Answers a request of a client.
 pub(super) fn answer(device: &Device, request: &Request, from: IpAddr, luck: Luck) -> Answer {
     device.count(|counters| counters.requests += 1);
+    if lock(&device.sessions).is_refused(from) {
+        device.count(|counters| counters.requests_after_refusal += 1);
+    }
     let faults = device.faults();
     if device.strikes(luck, "hang", faults.hang) {
         return Answer::Silence(seconds(faults.stall_s));
@@ -55,7 +59,7 @@ pub(super) fn answer(device: &Device, request: &Request, from: IpAddr, luck: Luc
         return reply(fault);
     }
     let (version, endpoint) = path.split_once('/').unwrap_or((path, ""));
-    let now = device.clock.now();
+    let now = device.timers();
     let said = match profile.version(version) {
         None => Err(errno::UNSUPPORTED),
         Some(version) => Call { device, request, from, luck, faults, version, now }.route(endpoint),
@@ -97,13 +101,15 @@ fn whole_request_fault(device: &Device, faults: &Faults, luck: Luck) -> Option<R
 
 impl Call<'_> {
     fn route(&self, endpoint: &str) -> Result<Reply, u32> {
+        if is_known(endpoint) || is_get(endpoint) {
+            self.device.count(|counters| *counters.endpoints.entry(endpoint.to_owned()).or_default() += 1);
+        }
         let is_report = endpoint.starts_with("cdr/") || endpoint.starts_with("voicemail/");
         if is_report && !self.version.has_reports() {
             return Err(errno::UNSUPPORTED);
         }
         // Clients send heartbeats and downloads by either method, and real devices accept it.
-        let is_free = endpoint == "heartbeat" || endpoint.ends_with("/download");
-        if !is_free && self.request.method != "POST" && is_known(endpoint) {
+        if !is_get(endpoint) && self.request.method != "POST" && is_known(endpoint) {
             return Err(errno::POST_ONLY);
         }
         if endpoint.starts_with("cdr/") && self.device.strikes(self.luck, "cdr_504", self.faults.cdr_504) {
@@ -174,7 +180,9 @@ impl Call<'_> {
                 (was_refused, sessions.login(&user, &password, self.from, self.now))
             }
         };
+        let hour = self.device.clock.now().steady.strftime("%Y-%m-%dT%HZ").to_string();
         self.device.count(|counters| {
+            *counters.logins_by_hour.entry(hour).or_default() += 1;
             counters.logins_after_refusal += u64::from(was_refused);
             match login {
                 Ok(_) => counters.logins_ok += 1,
@@ -216,7 +224,8 @@ impl Call<'_> {
     fn device_info(&self) -> Said {
         self.check_token()?;
         let offset = SignedDuration::from_secs(self.faults.clock_offset_s);
-        let shown = self.now.saturating_add(offset).unwrap_or(self.now);
+        let now = self.device.clock.now().shown;
+        let shown = now.saturating_add(offset).unwrap_or(now);
         let zone = self.device.world().zone().clone();
         let firmware = match self.device.options.profile {
             Profile::V1_0 => "30.7.0.11",
@@ -233,6 +242,10 @@ impl Call<'_> {
         ];
         Ok(vec![("deviceinfo", Value::Object(info))])
     }
+}
+
+fn is_get(endpoint: &str) -> bool {
+    matches!(endpoint, "heartbeat" | "recording/download" | "voicemail/download" | "cdr/download")
 }
 
 fn is_known(endpoint: &str) -> bool {

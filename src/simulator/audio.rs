@@ -217,11 +217,11 @@ fn header(format: WavFormat, data_bytes: u64, samples: u64) -> Vec<u8> {
 /// Bytes that can be read from any place without being held: a head of its own, then a shared block again and again.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
-    head: Bytes,
+    pub(super) head: Bytes,
     block: &'static [u8],
     rotation: usize,
-    repeated_bytes: u64,
-    pad: bool,
+    pub(super) repeated_bytes: u64,
+    pub(super) pad: bool,
 }
 
 impl Source {

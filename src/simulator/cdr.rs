@@ -1,5 +1,7 @@
 //! The call report as CSV (`yeastar-api.md` §6).
 
+use std::collections::BTreeSet;
+
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -39,8 +41,8 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Writes the whole file.
-    pub(super) fn write(&self, mut rows: Vec<SimCall>) -> Vec<u8> {
+    /// Writes the whole file; returns it, and the names of the recordings that it tells.
+    pub(super) fn write(&self, mut rows: Vec<SimCall>) -> (Vec<u8>, BTreeSet<Vec<u8>>) {
         if self.luck.hits("cdr_reordered", self.faults.cdr_reordered) {
             let seed = self.luck.draw("cdr_order");
             let mut place = 0;
@@ -56,22 +58,27 @@ impl Report<'_> {
         out.extend_from_slice(HEADER.as_bytes());
         self.end_line(&mut out);
         let cap = if self.faults.cdr_row_cap == 0 { u64::MAX } else { self.faults.cdr_row_cap };
+        let mut told = BTreeSet::new();
         for (at, row) in (0..cap).zip(&rows) {
-            self.write_row(&mut out, at, row);
+            if self.write_row(&mut out, at, row) && !row.recording.is_empty() {
+                told.insert(row.recording.clone());
+            }
         }
-        out
+        (out, told)
     }
 
-    fn write_row(&self, out: &mut Vec<u8>, at: u64, row: &SimCall) {
+    /// Writes a row, or what a fault leaves of it; whether it can be read.
+    fn write_row(&self, out: &mut Vec<u8>, at: u64, row: &SimCall) -> bool {
         let faults = self.faults;
         // Drawn by the row's place, so that one faulty reading is not the same as the next.
         let luck = Luck::new(self.luck.draw("cdr_rows"), at);
         if luck.hits("cdr_missing", faults.cdr_missing) {
-            return;
+            return false;
         }
         let start = out.len();
         self.write_fields(out, row);
-        if luck.hits("cdr_broken", faults.cdr_broken) {
+        let is_broken = luck.hits("cdr_broken", faults.cdr_broken);
+        if is_broken {
             out.truncate(start + (out.len() - start) / 2);
         }
         self.end_line(out);
@@ -79,6 +86,7 @@ impl Report<'_> {
             let row = out[start..].to_vec();
             out.extend_from_slice(&row);
         }
+        !is_broken
     }
 
     fn write_fields(&self, out: &mut Vec<u8>, row: &SimCall) {
@@ -149,7 +157,7 @@ mod tests {
         };
         let start = Timestamp::from_second(1_709_287_502).unwrap();
         let row = SimCall::recorded(start, 118, *b"a,\"b\".wav", SimAudio::pcm(16_044, 1));
-        let csv = String::from_utf8(report.write(vec![row])).unwrap();
+        let csv = String::from_utf8(report.write(vec![row]).0).unwrap();
         let expected = "callid,timestart,callfrom,callto,callduraction,talkduraction,srctrunkname,dsttrunkname,status,type,pincode,recording,didnumber,sn\n\
             1709287502.118,2024-03-01 11:05:02,5550142,1003,6,1,siptrunk1,,ANSWERED,Inbound,,\"a,\"\"b\"\".wav\",5550100,7\n";
         assert_eq!(csv, expected);
@@ -171,7 +179,7 @@ mod tests {
             luck: Luck::new(1, 1),
         };
         let row = SimCall::recorded(Timestamp::UNIX_EPOCH, 1, *b"a.wav", SimAudio::pcm(16_044, 1));
-        let csv = String::from_utf8(report.write(vec![row])).unwrap();
+        let csv = String::from_utf8(report.write(vec![row]).0).unwrap();
         assert!(csv.starts_with("\u{feff}callid,timestart,"), "{csv}");
         assert!(csv.contains("sn\r\n\"0.1\",\"1970-01-01 00:00:00\","), "{csv}");
         assert!(csv.ends_with(",\"a.wav\",\"5550100\",\"7\"\r\n"), "{csv}");

@@ -119,6 +119,13 @@ impl Connection {
         lock(&self.all.0).forget_observer(self.id);
     }
 
+    /// Sees to it that the connection ends by a reset once it is dropped; `false` if it is no client's or has ended.
+    pub(super) fn doom(&self) -> bool {
+        let live = lock(&self.all.0).live.remove(&self.id);
+        let socket = live.and_then(|live| tokio::net::TcpStream::from_std(live.socket).ok());
+        socket.is_some_and(|socket| socket.set_zero_linger().is_ok())
+    }
+
     /// Stops counting. Call it before the client can learn that the connection ends.
     pub(super) fn release(&self) {
         lock(&self.all.0).live.remove(&self.id);

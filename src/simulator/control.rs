@@ -1,112 +1,141 @@
 //! `/simulator/…`: what an observer may ask and tell, outside the device's own rules.
 
-use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::sleep;
 
 use super::device::Device;
 use super::faults::Faults;
 use super::http::Request;
+use super::lock;
+use super::observation as seen;
+use super::outage::Outage;
 use super::reply::Reply;
-use super::voicemail::{placed, status_of};
-use crate::digest::Digest;
-use crate::recording::Text;
-
-#[derive(Debug, Serialize)]
-struct TruthLine {
-    name: Text,
-    sha256: Digest,
-    size_bytes: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct MessageLine<'a> {
-    extension: &'a str,
-    file: String,
-    status: &'static str,
-    date: String,
-    from: &'a str,
-    length_s: u32,
-    sha256: Digest,
-    size_bytes: u64,
-}
+use super::retention::Retention;
 
 /// Answers an observer.
 ///
-/// `GET counters`, `truth`, `voicemail`, `faults`; `POST faults` (replaces all), `advance?s=31`, `revoke`, `reboot`.
-pub(super) async fn answer(device: &Arc<Device>, request: &Request) -> Reply {
+/// `GET counters`, `truth`, `listed`, `served`, `overwritten`, `voicemail`, `faults`; `POST faults` (replaces all),
+/// `alter` (some of them), `retention`, `advance?s=31`, `clock?at=2024-10-27T00:00:00Z`, `outage?s=60` (`&how=reset`),
+/// `lockout`, `revoke`, `reboot`.
+pub(super) async fn answer(device: &Arc<Device>, request: &Request, from: IpAddr) -> Reply {
     let name = request.path.trim_start_matches("/simulator/");
-    match (request.method.as_str(), name) {
-        ("GET", "counters") => line(&device.counters()),
-        ("GET", "truth") => Reply::observation(200, truth(device).await),
-        ("GET", "voicemail") => Reply::observation(200, messages(device)),
-        ("GET", "faults") => line(&*device.faults()),
-        ("POST", "faults") => match serde_json::from_slice::<Faults>(&request.body) {
-            Ok(faults) => {
-                device.set_faults(faults);
-                line(&*device.faults())
-            }
-            Err(error) => Reply::observation(400, format!("the faults do not parse: {error}\n")),
-        },
-        ("POST", "advance") => advance(device, &request.text("s")),
-        ("POST", "revoke") => Reply::observation(200, format!("{}\n", device.revoke_tokens())),
-        ("POST", "reboot") => {
-            device.reboot();
-            Reply::observation(200, "rebooted\n".to_owned())
-        }
-        _ => Reply::html(404),
+    let said = match request.method.as_str() {
+        "GET" => look(device, name).await.map(Ok),
+        "POST" => tell(device, name, request, from),
+        _ => None,
+    };
+    match said {
+        Some(Ok(said)) => Reply::observation(200, said),
+        Some(Err(wrong)) => Reply::observation(400, wrong + "\n"),
+        None => Reply::html(404),
     }
 }
 
-fn advance(device: &Device, seconds: &str) -> Reply {
-    let by = seconds.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let Some(by) = by else {
-        return Reply::observation(400, format!("{seconds:?} is not a number of seconds\n"));
+/// What is seen; `None` if there is no such thing to see.
+async fn look(device: &Arc<Device>, name: &str) -> Option<String> {
+    match name {
+        "counters" => return Some(seen::line(&device.counters())),
+        "faults" => return Some(seen::line(&*device.faults())),
+        "voicemail" => return Some(seen::messages(device)),
+        "served" => return Some(seen::served(device)),
+        _ => {}
+    }
+    let hashed: fn(&Device) -> String = match name {
+        "truth" => seen::truth,
+        "listed" => seen::listed,
+        "overwritten" => seen::overwritten,
+        _ => return None,
     };
-    device.clock.advance(by);
-    Reply::observation(200, format!("{}\n", device.clock.now()))
-}
-
-async fn truth(device: &Arc<Device>) -> String {
     let device = Arc::clone(device);
     // Hashing all audio takes its time, which the other connections are not to feel.
-    let truth = tokio::task::spawn_blocking(move || device.world().truth()).await.unwrap_or_default();
-    let lines = truth.into_iter().map(|truth| {
-        to_line(&TruthLine {
-            name: Text::from_bytes(&truth.name),
-            sha256: truth.sha256,
-            size_bytes: truth.size_bytes,
-        })
+    Some(tokio::task::spawn_blocking(move || hashed(&device)).await.unwrap_or_default())
+}
+
+/// Does what is told, and says what holds now, or what is wrong; `None` if there is no such thing to tell.
+fn tell(device: &Arc<Device>, name: &str, request: &Request, from: IpAddr) -> Option<Result<String, String>> {
+    Some(match name {
+        "faults" => parse("faults", &request.body).map(|faults: Faults| {
+            device.set_faults(faults);
+            seen::line(&*device.faults())
+        }),
+        "alter" => alter(device, &request.body),
+        "retention" => parse("limits", &request.body).map(|retention: Retention| {
+            device.change_world(|world| world.set_retention(retention));
+            seen::line(&retention)
+        }),
+        "advance" => seconds(&request.text("s")).map(|by| {
+            device.clock.advance(by);
+            shown(device)
+        }),
+        "clock" => moment(&request.text("at")).map(|at| {
+            device.set_clock(at);
+            shown(device)
+        }),
+        "outage" => outage(device, request),
+        "lockout" => {
+            lock(&device.sessions).lock_out(from, device.timers());
+            Ok(format!("{from} is locked out\n"))
+        }
+        "revoke" => Ok(format!("{}\n", device.revoke_tokens())),
+        "reboot" => {
+            device.reboot();
+            Ok("rebooted\n".to_owned())
+        }
+        _ => return None,
+    })
+}
+
+fn parse<'a, T: Deserialize<'a>>(what: &str, body: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| format!("the {what} do not parse: {error}"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("{text:?} is not a number of seconds"))
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a moment such as 2024-10-27T00:30:00Z"))
+}
+
+fn shown(device: &Device) -> String {
+    format!("{}\n", device.clock.now().shown)
+}
+
+/// Changes the faults that are given and leaves the others.
+fn alter(device: &Device, body: &[u8]) -> Result<String, String> {
+    let given: serde_json::Map<String, Value> = parse("faults", body)?;
+    let Ok(Value::Object(mut all)) = serde_json::to_value(&*device.faults()) else {
+        return Err("the faults are no object".to_owned());
+    };
+    all.extend(given);
+    let altered = serde_json::from_value(Value::Object(all));
+    let altered: Faults = altered.map_err(|error| format!("the faults do not parse: {error}"))?;
+    device.alter(|faults| *faults = altered);
+    Ok(seen::line(&*device.faults()))
+}
+
+/// Takes the device down for a while; whoever told it could not tell it to come back.
+fn outage(device: &Arc<Device>, request: &Request) -> Result<String, String> {
+    let lasts = seconds(&request.text("s"))?;
+    let outage = match request.text("how").as_str() {
+        "" | "refused" => Outage::Refused,
+        "reset" => Outage::Reset,
+        other => return Err(format!("{other:?} is not a kind of outage: use refused or reset")),
+    };
+    let device = Arc::clone(device);
+    tokio::spawn(async move {
+        // An error means that the simulator has ended meanwhile.
+        if device.outages.order(outage).await.is_ok() {
+            sleep(lasts).await;
+            let _ = device.outages.order(Outage::None).await;
+        }
     });
-    lines.collect()
-}
-
-fn messages(device: &Device) -> String {
-    let world = device.world();
-    let messages = world.messages();
-    let extensions: BTreeSet<&str> = messages.iter().map(|message| message.extension.as_str()).collect();
-    let placed = extensions.into_iter().flat_map(|extension| placed(messages, extension));
-    let lines = placed.map(|placed| {
-        to_line(&MessageLine {
-            extension: &placed.message.extension,
-            file: placed.file,
-            status: status_of(placed.message),
-            date: placed.message.date.to_string(),
-            from: &placed.message.from,
-            length_s: placed.message.length_s,
-            sha256: placed.message.audio.sha256(),
-            size_bytes: placed.message.audio.len(),
-        })
-    });
-    lines.collect()
-}
-
-fn line(value: &impl Serialize) -> Reply {
-    Reply::observation(200, to_line(value))
-}
-
-fn to_line(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("these types have only string keys") + "\n"
+    Ok(format!("down for {} s\n", lasts.as_secs_f64()))
 }

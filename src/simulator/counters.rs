@@ -23,6 +23,12 @@ pub struct Counters {
     pub logins_locked: u64,
     /// Logins tried from an address whose last one was refused.
     pub logins_after_refusal: u64,
+    /// Requests from an address whose last login was refused, logins too.
+    pub requests_after_refusal: u64,
+    /// Logins of any outcome by hour, such as `2024-03-15T12Z`, of the time that passed: setting the clock changes none.
+    pub logins_by_hour: BTreeMap<String, u64>,
+    /// Requests by endpoint, such as `cdr/get_random`.
+    pub endpoints: BTreeMap<String, u64>,
     /// Heartbeats.
     pub heartbeats: u64,
     /// Requests refused because of their token.
@@ -47,6 +53,8 @@ pub struct Counters {
     pub absences_told: u64,
     /// Bytes of bodies of recordings and messages.
     pub bytes_served: u64,
+    /// Requests on the port that redirects.
+    pub redirected: u64,
     /// Live tokens that were revoked by a fault or a test.
     pub revocations: u64,
     /// Where events were asked to be sent, from a login or a heartbeat with `port` or `url`.

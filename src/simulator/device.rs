@@ -5,15 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::account::Account;
 use super::chance::Luck;
-use super::clock::DeviceClock;
+use super::clock::{DeviceClock, Moment};
 use super::connections::Connections;
 use super::counters::Counters;
 use super::faults::{Asks, Faults};
 use super::lock;
+use super::outage::Outages;
 use super::profile::SimulatorOptions;
+use super::retention::Overwritten;
 use super::session::Sessions;
 use super::tickets::Tickets;
 use super::tls::Certificates;
@@ -35,6 +39,10 @@ pub(super) struct Device {
     pub(super) tickets: Mutex<Tickets>,
     /// How often names were asked for.
     pub(super) asks: Mutex<Asks>,
+    /// What has left it.
+    pub(super) account: Mutex<Account>,
+    /// Whether it is there at all.
+    pub(super) outages: Outages,
     /// Its certificates.
     pub(super) certificates: Certificates,
     world: RwLock<World>,
@@ -44,11 +52,11 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// A device that listens on `address`.
+    /// A device that listens on `address` until an outage.
     ///
     /// # Errors
     /// If the zone is unknown, or a certificate cannot be made.
-    pub(super) fn new(options: SimulatorOptions, address: IpAddr) -> anyhow::Result<Self> {
+    pub(super) fn new(options: SimulatorOptions, outages: Outages, address: IpAddr) -> anyhow::Result<Self> {
         let zone = TimeZone::get(&options.timezone)
             .with_context(|| format!("reading the zone `{}`", options.timezone))?;
         let now = options.now.unwrap_or_else(clock::now);
@@ -56,14 +64,18 @@ impl Device {
         if options.tls {
             certificates.der(0).context("making a certificate")?;
         }
+        let clock = DeviceClock::starting_at(now);
+        let world = World::new(&options, &zone, clock.now()).context("planning the days")?;
         Ok(Self {
-            clock: DeviceClock::starting_at(now),
+            clock,
             connections: Arc::default(),
             sessions: Mutex::new(Sessions::new(&options, now)),
             tickets: Mutex::new(Tickets::new(&options)),
             asks: Mutex::default(),
+            account: Mutex::default(),
+            outages,
             certificates,
-            world: RwLock::new(World::new(&options, &zone, now).context("planning the days")?),
+            world: RwLock::new(world),
             faults: RwLock::default(),
             counters: Mutex::default(),
             drawn: AtomicU64::new(0),
@@ -71,14 +83,46 @@ impl Device {
         })
     }
 
-    /// What it holds.
+    /// What it holds now. Nothing runs between two looks: what has happened since the last one happens here.
     pub(super) fn world(&self) -> RwLockReadGuard<'_, World> {
+        let now = self.clock.now();
+        let world = self.world.read().unwrap_or_else(PoisonError::into_inner);
+        if !world.is_unsettled(now) {
+            return world;
+        }
+        drop(world);
+        self.change_world(|_| ());
         self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it holds, to change.
-    pub(super) fn world_mut(&self) -> RwLockWriteGuard<'_, World> {
-        self.world.write().unwrap_or_else(PoisonError::into_inner)
+    /// Changes what it holds now.
+    pub(super) fn change_world<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        let mut world: RwLockWriteGuard<'_, World> =
+            self.world.write().unwrap_or_else(PoisonError::into_inner);
+        world.settle(self.clock.now());
+        let changed = change(&mut world);
+        world.settle(self.clock.now());
+        changed
+    }
+
+    /// Sets the clock, forward or back.
+    pub(super) fn set_clock(&self, to: Timestamp) {
+        self.change_world(|world| world.set_clock(self.clock.set(to)));
+    }
+
+    /// What tokens, tickets and lock-outs age by.
+    pub(super) fn timers(&self) -> Timestamp {
+        let Moment { steady, shown } = self.clock.now();
+        if self.options.timers_follow_clock { shown } else { steady }
+    }
+
+    /// What was overwritten while nobody had it yet.
+    pub(super) fn overwritten(&self) -> Vec<Overwritten> {
+        let losses = self.world().losses.clone();
+        let account = lock(&self.account);
+        let untold: Vec<_> = losses.into_iter().filter(|loss| account.is_untold(loss)).collect();
+        drop(account);
+        untold.into_iter().map(Overwritten::of).collect()
     }
 
     /// The faults at work.
@@ -88,8 +132,15 @@ impl Device {
 
     /// Replaces the faults.
     pub(super) fn set_faults(&self, faults: Faults) {
-        *self.faults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(faults);
+        self.alter(|old| *old = faults);
         lock(&self.asks).clear();
+    }
+
+    /// Changes some faults and leaves the others as they are.
+    pub(super) fn alter(&self, change: impl FnOnce(&mut Faults)) {
+        let mut faults = self.faults.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut faults));
+        lock(&self.sessions).set_password(faults.password.as_deref());
     }
 
     /// The luck of the next connection.

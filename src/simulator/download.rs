@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::api::{Call, seconds};
-use super::audio::{SimAudio, Source};
+use super::audio::Source;
 use super::cdr::{Report, is_asked, parse_time};
 use super::errno;
 use super::lock;
@@ -24,15 +24,17 @@ impl Call<'_> {
         let Target::Recording(name) = target else { return Err(errno::RECORDING_RANDOM) };
         let audio = self.recording(&name, self.device.options.absence_told_at_download)?;
         let most = self.faults.growing_asks;
-        let is_growing = lock(&self.device.asks).is_early("growing", &name, most);
-        if !is_growing {
-            return Ok(self.deliver(&audio, issued));
+        let is_early = lock(&self.device.asks).is_early("growing", &name, most);
+        let is_growing = is_early || self.is_growing(&name);
+        let mut whole = audio.source();
+        if is_growing {
+            self.device.count_fault("growing");
+            let part = self.faults.growing_as.part_of(whole);
+            whole = part.ok_or_else(|| self.absent(errno::NO_RECORDING))?;
         }
-        self.device.count_fault("growing");
-        let none_yet =
-            if self.faults.growing_is_empty { SimAudio::Given(Bytes::new()) } else { SimAudio::empty_wav() };
-        let mut reply = self.deliver(&none_yet, issued);
-        reply.delivery.is_replaced = true;
+        let mut reply = self.deliver(whole, issued);
+        reply.delivery.is_replaced |= is_growing;
+        reply.recording = Some(name);
         Ok(reply)
     }
 
@@ -54,7 +56,7 @@ impl Call<'_> {
         };
         // The place is looked up now: what has moved since the ticket was issued is another message.
         let audio = self.message(&extension, &file, status.or(asked_status).as_deref())?;
-        Ok(self.deliver(&audio, issued))
+        Ok(self.deliver(audio.source(), issued))
     }
 
     /// `cdr/download`.
@@ -69,10 +71,10 @@ impl Call<'_> {
         let (Some(first), Some(last)) = (parse_time(&asked[1]), parse_time(&asked[2])) else {
             return Err(errno::CDR_TIME);
         };
-        let world = self.device.world();
-        let zone = world.zone().clone();
-        let mut rows = world.rows(first.date(), last.date());
-        drop(world);
+        let (zone, mut rows) = {
+            let world = self.device.world();
+            (world.zone().clone(), world.rows(first.date(), last.date()))
+        };
         rows.retain(|row| {
             (first..=last).contains(&row.start.to_zoned(zone.clone()).datetime()) && is_asked(row, &asked[0])
         });
@@ -87,7 +89,13 @@ impl Call<'_> {
             serial_number: &self.device.serial_number(&self.faults),
             luck: self.luck,
         };
-        Ok(Reply::csv(report.write(rows)))
+        let (csv, told) = report.write(rows);
+        let world = self.device.world();
+        let listed = told.into_iter().map(|name| {
+            let audio = world.audio(&name);
+            (name, audio)
+        });
+        Ok(Reply::csv(csv, listed.collect()))
     }
 
     /// Checks the token and spends the ticket.
@@ -112,7 +120,7 @@ impl Call<'_> {
     }
 
     /// Sends a file, or what a fault puts in its place.
-    fn deliver(&self, audio: &SimAudio, issued: Timestamp) -> Reply {
+    fn deliver(&self, audio: Source, issued: Timestamp) -> Reply {
         self.device.count(|counters| counters.downloads_started += 1);
         let ticket = self.request.text("random");
         if let Some(mut reply) = self.replacement() {
@@ -120,7 +128,7 @@ impl Call<'_> {
             reply.delivery.is_replaced = true;
             return reply;
         }
-        let mut reply = Reply::audio(audio.source(), ticket);
+        let mut reply = Reply::audio(audio, ticket);
         reply.delivery = self.spoil(reply.body.len());
         if self.device.options.ticket_covers_transfer {
             reply.delivery.deadline = Some(add_s(issued, self.device.options.ticket_ttl.as_secs()));

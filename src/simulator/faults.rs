@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::chance::number_of;
+use super::growing::Growing;
 
 /// Each number is a probability from 0 to 1 per request, drawn from the seed and the request's number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,8 +72,8 @@ pub struct Faults {
 
     /// The first so many downloads of each name find the file still growing.
     pub growing_asks: u32,
-    /// Whether a growing file has 0 bytes; otherwise it is a WAV of 44 bytes without audio.
-    pub growing_is_empty: bool,
+    /// What a growing file looks like, also one of a call that has only just ended.
+    pub growing_as: Growing,
     /// The first so many times that a name is asked for, it does not exist.
     pub missing_asks: u32,
     /// The storage is offline: no recording exists.
@@ -97,6 +98,12 @@ pub struct Faults {
     pub serial_number: Option<String>,
     /// Every login is answered 20002.
     pub locked_out: bool,
+    /// Another password than the device had.
+    pub password: Option<String>,
+    /// How long each reply waits, in milliseconds.
+    pub reply_delay_ms: u64,
+    /// The most bytes per second of each reply; 0 is no limit.
+    pub reply_bytes_per_s: u32,
     /// Which self-signed certificate is shown; another number is another key.
     pub certificate: u32,
 }
@@ -133,7 +140,7 @@ impl Default for Faults {
             endless: 0.0,
             bit_flip: 0.0,
             growing_asks: 0,
-            growing_is_empty: false,
+            growing_as: Growing::Header,
             missing_asks: 0,
             store_offline: false,
             deleted: Vec::new(),
@@ -145,6 +152,9 @@ impl Default for Faults {
             clock_offset_s: 0,
             serial_number: None,
             locked_out: false,
+            password: None,
+            reply_delay_ms: 0,
+            reply_bytes_per_s: 0,
             certificate: 0,
         }
     }

@@ -9,6 +9,7 @@ use super::api::{Call, Said};
 use super::audio::SimAudio;
 use super::cdr::{is_asked, parse_time};
 use super::errno;
+use super::growing::Growing;
 use super::json::{Members, Value};
 use super::lock;
 use super::profile::ApiVersion;
@@ -168,12 +169,21 @@ impl Call<'_> {
         if self.faults.store_offline || is_early {
             return Err(self.absent(self.no_such_recording()));
         }
+        if self.is_growing(name) && self.faults.growing_as == Growing::Absent {
+            return Err(self.absent(self.no_such_recording()));
+        }
         let found = self.device.world().find(name);
         match found {
             Found::Audio(audio) if !deleted => Ok(audio),
             Found::Audio(_) | Found::Deleted => Err(self.absent(errno::NO_RECORDING)),
             Found::Unknown => Err(self.absent(self.no_such_recording())),
         }
+    }
+
+    /// Whether the recording's call has only just ended.
+    pub(super) fn is_growing(&self, name: &[u8]) -> bool {
+        let steady = self.device.clock.now().steady;
+        self.device.world().storage.is_growing(name, steady)
     }
 
     /// The audio of a message; without a status the unread folder is looked at first.

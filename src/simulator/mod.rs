@@ -3,6 +3,7 @@
 //! It shares no code with the client beyond plain data types, so that a misreading of the API cannot hide in both.
 //! Rules and their sources are in `yeastar-api.md` §15; what no source says can be switched by an option.
 
+mod account;
 mod api;
 mod audio;
 mod call;
@@ -17,37 +18,51 @@ mod device;
 mod download;
 mod errno;
 mod faults;
+mod growing;
 mod http;
 mod issue;
 mod json;
+mod living;
 mod names;
+mod observation;
+mod outage;
 mod plan;
 mod population;
 mod profile;
+mod redirect;
 mod reply;
+mod retention;
 mod serve;
 mod session;
+mod storage;
 mod tickets;
 mod tls;
 mod turn;
 mod voicemail;
 mod world;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use self::account::{Listed, Served};
 pub use self::audio::{SimAudio, WavFormat};
 pub use self::call::SimCall;
 pub use self::counters::Counters;
 use self::device::Device;
 pub use self::faults::Faults;
+pub use self::growing::Growing;
+pub use self::outage::Outage;
+use self::outage::Outages;
 pub use self::profile::{Profile, SimulatorOptions};
+pub use self::retention::{Overwritten, Retention, Store};
 pub use self::voicemail::SimVoicemail;
 pub use self::world::{Truth, World};
 
@@ -56,6 +71,7 @@ pub use self::world::{Truth, World};
 pub struct Simulator {
     device: Arc<Device>,
     address: SocketAddr,
+    redirect: Option<SocketAddr>,
     stop: DropGuard,
     tasks: TaskTracker,
 }
@@ -67,13 +83,23 @@ impl Simulator {
     /// If the zone is unknown, a certificate cannot be made, or the address cannot be listened on.
     pub async fn start(options: SimulatorOptions) -> anyhow::Result<Self> {
         let listen = options.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
-        let address = listener.local_addr().context("learning the address")?;
-        let device = Arc::new(Device::new(options, address.ip())?);
+        let (listener, address) = bind(listen).await?;
+        let redirecting = match options.redirect_from {
+            Some(listen) => Some(bind(listen).await?),
+            None => None,
+        };
+        let (outages, door) = Outages::new(listener, address);
+        let device = Arc::new(Device::new(options, outages, address.ip())?);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        tasks.spawn(serve::accept(listener, Arc::clone(&device), stop.clone(), tasks.clone()));
-        Ok(Self { device, address, stop: stop.drop_guard(), tasks })
+        tasks.spawn(serve::accept(door, Arc::clone(&device), stop.clone(), tasks.clone()));
+        let redirect = redirecting.as_ref().map(|(_, address)| *address);
+        let simulator = Self { device, address, redirect, stop: stop.clone().drop_guard(), tasks };
+        if let Some((listener, _)) = redirecting {
+            let (device, tasks) = (Arc::clone(&simulator.device), simulator.tasks.clone());
+            simulator.tasks.spawn(redirect::serve(listener, simulator.url(), device, stop, tasks));
+        }
+        Ok(simulator)
     }
 
     /// Where it listens, as the `url` of a `[[pbx]]` section.
@@ -85,6 +111,11 @@ impl Simulator {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens to redirect, if it does.
+    pub fn redirect_address(&self) -> Option<SocketAddr> {
+        self.redirect
     }
 
     /// The certificate that it shows now, in DER; `None` without TLS.
@@ -102,6 +133,25 @@ impl Simulator {
         self.device.world().truth()
     }
 
+    /// Every recording that was in a CDR reply since the start, sorted by name; a reply counts when its last byte is
+    /// sent, and a row that a fault broke or left out does not.
+    ///
+    /// Hashes their audio, as [`Simulator::truth`] does.
+    pub fn ever_listed(&self) -> Vec<Listed> {
+        let listed = lock(&self.device.account).listed();
+        listed.into_iter().map(Listed::of).collect()
+    }
+
+    /// What was sent of each recording.
+    pub fn served(&self) -> BTreeMap<Vec<u8>, Served> {
+        lock(&self.device.account).served()
+    }
+
+    /// What the device has overwritten by itself while nobody had it yet, in the order in which it went.
+    pub fn overwritten(&self) -> Vec<Overwritten> {
+        self.device.overwritten()
+    }
+
     /// What has happened so far.
     pub fn counters(&self) -> Counters {
         self.device.counters()
@@ -112,14 +162,62 @@ impl Simulator {
         self.device.set_faults(faults);
     }
 
-    /// Looks at or changes what the device holds, between two requests.
-    pub fn world<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
-        change(&mut self.device.world_mut())
+    /// Changes some faults; the others stay, and names are counted on.
+    pub fn alter_faults(&self, change: impl FnOnce(&mut Faults)) {
+        self.device.alter(change);
     }
 
-    /// Moves the device's clock forward.
+    /// Locks an address out from now on, for as long as a lock-out lasts.
+    pub fn lock_out(&self, address: IpAddr) {
+        lock(&self.device.sessions).lock_out(address, self.device.timers());
+    }
+
+    /// Begins or ends an outage, and returns when it is so. What is in flight when it begins is reset.
+    ///
+    /// # Errors
+    /// If the port cannot be listened on any more.
+    pub async fn set_outage(&self, outage: Outage) -> anyhow::Result<()> {
+        self.device.outages.order(outage).await
+    }
+
+    /// Takes the device down, so that connections are refused, or up again.
+    ///
+    /// # Errors
+    /// If the port cannot be listened on any more.
+    pub async fn set_down(&self, is_down: bool) -> anyhow::Result<()> {
+        self.set_outage(if is_down { Outage::Refused } else { Outage::None }).await
+    }
+
+    /// Looks at or changes what the device holds, between two requests.
+    pub fn world<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        self.device.change_world(change)
+    }
+
+    /// What the device's clock shows.
+    pub fn clock(&self) -> Timestamp {
+        self.device.clock.now().shown
+    }
+
+    /// Lets time pass on the device: its clock moves forward, calls are made, tokens and tickets age.
     pub fn advance(&self, by: Duration) {
         self.device.clock.advance(by);
+    }
+
+    /// Lets time pass until the device's clock shows `at`; nothing happens if it is later than that.
+    pub fn advance_to(&self, at: Timestamp) {
+        self.advance(clock::between(self.clock(), at));
+    }
+
+    /// Sets the device's clock, forward or back, as an administrator or a time server does. No time passes by that:
+    /// no call ends and no token ages. Calls that start from now on are stamped by the new clock, and what is too old
+    /// to keep is judged by it.
+    pub fn set_clock(&self, at: Timestamp) {
+        self.device.set_clock(at);
+    }
+
+    /// Changes what the device keeps; at once it overwrites what is beyond that.
+    pub fn set_retention(&self, retention: Retention) {
+        self.device.change_world(|world| world.set_retention(retention));
     }
 
     /// Revokes all tokens; how many there were.
@@ -145,6 +243,12 @@ impl Simulator {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let address = listener.local_addr().context("learning the address")?;
+    Ok((listener, address))
 }
 
 /// Locks, also after a panic of another holder: a test's closure may panic while it changes the world.

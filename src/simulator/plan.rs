@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
@@ -32,13 +32,19 @@ pub(super) struct CallPlan {
     size_bytes: (u64, u64),
     formats: Vec<WavFormat>,
     days: Vec<DayPlan>,
+    is_round_the_clock: bool,
+    /// How far the device's clock was ahead from each moment on, in the order of the moments.
+    clock_errors: Vec<(Timestamp, SignedDuration)>,
 }
 
 #[derive(Debug)]
 struct DayPlan {
     date: Date,
+    midnight: i64,
     night: i64,
     morning: i64,
+    /// Not always 24 hours.
+    length_s: u64,
     indexes: Range<u64>,
 }
 
@@ -58,13 +64,14 @@ impl CallPlan {
         let count = u64::from(options.days.max(1));
         let days = (0..count).map(|day| {
             let date = today.checked_sub(i64::try_from(count - 1 - day).unwrap_or(i64::MAX).days())?;
-            let epoch = |hour| {
-                zone.to_ambiguous_zoned(date.at(hour, 0, 0, 0))
-                    .compatible()
-                    .map(|time| time.timestamp().as_second())
+            let epoch_of = |time: DateTime| {
+                zone.to_ambiguous_zoned(time).compatible().map(|time| time.timestamp().as_second())
             };
+            let epoch = |hour| epoch_of(date.at(hour, 0, 0, 0));
+            let midnight = epoch(0)?;
+            let length_s = epoch_of(date.tomorrow()?.at(0, 0, 0, 0))?.abs_diff(midnight);
             let indexes = options.recordings * day / count..options.recordings * (day + 1) / count;
-            Ok(DayPlan { date, night: epoch(1)?, morning: epoch(8)?, indexes })
+            Ok(DayPlan { date, midnight, night: epoch(1)?, morning: epoch(8)?, length_s, indexes })
         });
         let days = days.collect::<Result<_, jiff::Error>>()?;
         Ok(Self {
@@ -75,7 +82,14 @@ impl CallPlan {
             size_bytes: options.size_bytes,
             formats: options.formats.clone(),
             days,
+            is_round_the_clock: options.round_the_clock,
+            clock_errors: Vec::new(),
         })
+    }
+
+    /// Notes how far the clock is ahead from a moment on that is later than all before it.
+    pub(super) fn set_clock_error(&mut self, from: Timestamp, error: SignedDuration) {
+        self.clock_errors.push((from, error));
     }
 
     /// How many recordings are planned; their indexes are `0..recordings`.
@@ -150,13 +164,23 @@ impl CallPlan {
         &self.days[at.min(self.days.len() - 1)]
     }
 
-    /// When the call around recording `index` starts, unless it is a transfer.
+    /// When the call around recording `index` starts by the device's clock, unless it is a transfer.
     fn start(&self, index: u64) -> Timestamp {
+        let start = self.true_start(index);
+        let set = self.clock_errors.partition_point(|(from, _)| *from <= start);
+        let error = set.checked_sub(1).map_or(SignedDuration::ZERO, |at| self.clock_errors[at].1);
+        let shown = Timestamp::from_second(start.saturating_add(error).unwrap_or(start).as_second());
+        shown.unwrap_or(start)
+    }
+
+    fn true_start(&self, index: u64) -> Timestamp {
         let day = self.day_of(index);
         let count = day.indexes.end - day.indexes.start;
         let at = index - day.indexes.start;
         let nightly = count / NIGHT_SHARE;
-        let (from, at, count, length_s) = if at < nightly {
+        let (from, at, count, length_s) = if self.is_round_the_clock {
+            (day.midnight, at, count, day.length_s)
+        } else if at < nightly {
             (day.night, at, nightly, NIGHT_S)
         } else {
             (day.morning, at - nightly, count - nightly, BUSINESS_S)

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::audio::WavFormat;
+use super::retention::Retention;
 
 /// A generation of the API, or a device that resembles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,8 +90,19 @@ pub struct SimulatorOptions {
     pub timezone: String,
     /// What the device's clock shows at the start; `None` is this machine's time.
     pub now: Option<Timestamp>,
-    /// The last day with calls; `None` is the day before the device's date, whose calls have all ended.
+    /// The last day with calls; `None` is the day before the device's date, whose calls have all ended, or the
+    /// device's date if the device lives.
     pub today: Option<Date>,
+    /// Whether the device lives: a planned row appears when its call ends, filed under its start. Otherwise all rows
+    /// are there from the start.
+    pub live: bool,
+    /// On a device that lives, how long after its call a recording is still being written out;
+    /// [`Faults::growing_as`](super::Faults::growing_as) is what it looks like until then.
+    pub ready_after: Duration,
+    /// Whether calls are spread over the whole day instead of business hours and a few at night.
+    pub round_the_clock: bool,
+    /// What the device keeps.
+    pub retention: Retention,
     /// How many days with calls there are, the last one included.
     pub days: u32,
     /// How many recordings are generated; odd names and the compatible device's own one come on top.
@@ -117,6 +129,10 @@ pub struct SimulatorOptions {
     pub absence_told_at_download: bool,
     /// How long a token lives after its last use.
     pub token_ttl: Duration,
+    /// Whether tokens, tickets and lock-outs age by what the clock shows, so that setting it ends or prolongs them.
+    pub timers_follow_clock: bool,
+    /// Where else plain HTTP is listened for, to redirect whatever comes to the device's address, as port 80 does.
+    pub redirect_from: Option<SocketAddr>,
     /// Whether a login ends the sessions before it.
     pub one_token_only: bool,
     /// What an expired token is answered with: 20006 or 20004.
@@ -152,6 +168,10 @@ impl Default for SimulatorOptions {
             timezone: "Europe/Berlin".to_owned(),
             now: None,
             today: None,
+            live: false,
+            ready_after: Duration::from_secs(5),
+            round_the_clock: false,
+            retention: Retention::default(),
             days: 3,
             recordings: 200,
             size_bytes: (16_000, 160_000),
@@ -171,6 +191,8 @@ impl Default for SimulatorOptions {
             abort_consumes_ticket: true,
             absence_told_at_download: false,
             token_ttl: Duration::from_secs(1800),
+            timers_follow_clock: false,
+            redirect_from: None,
             one_token_only: false,
             expired_token_errno: super::errno::TOKEN_EXPIRED,
             bad_login_errno: super::errno::BAD_PASSWORD,

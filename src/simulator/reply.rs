@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::account::Naming;
 use super::audio::Source;
 use super::json::Value;
 use super::profile::Profile;
@@ -20,6 +21,10 @@ pub(super) struct Reply {
     pub(super) delivery: Delivery,
     /// The ticket that pays for it, if it is a recording or a message.
     pub(super) ticket: Option<String>,
+    /// The name of the recording that it sends.
+    pub(super) recording: Option<Vec<u8>>,
+    /// The recordings that it names, if it is a CDR.
+    pub(super) listed: Vec<Naming>,
 }
 
 /// How a reply is sent; by default whole and at once.
@@ -55,6 +60,13 @@ pub(super) enum Cut {
 }
 
 impl Delivery {
+    /// Sends no faster than that; 0 is no limit.
+    pub(super) fn slow_down(&mut self, bytes_per_s: u32) {
+        if bytes_per_s > 0 {
+            self.bytes_per_s = Some(self.bytes_per_s.unwrap_or(u32::MAX).min(bytes_per_s));
+        }
+    }
+
     /// Whether the client gets the file as it is.
     pub(super) fn is_faithful(&self) -> bool {
         let is_altered = self.is_replaced || self.is_endless || self.is_head_cut;
@@ -65,7 +77,8 @@ impl Delivery {
 impl Reply {
     fn new(status: u16, content_type: &'static str, body: Source) -> Self {
         let delivery = Delivery::default();
-        Self { status, content_type, location: None, body, delivery, ticket: None }
+        let (location, ticket, recording, listed) = (None, None, None, Vec::new());
+        Self { status, content_type, location, body, delivery, ticket, recording, listed }
     }
 
     /// JSON with status 200, whatever it says.
@@ -91,8 +104,8 @@ impl Reply {
     }
 
     /// A CDR file.
-    pub(super) fn csv(bytes: Vec<u8>) -> Self {
-        Self::new(200, "text/csv", Source::bytes(bytes))
+    pub(super) fn csv(bytes: Vec<u8>, listed: Vec<Naming>) -> Self {
+        Self { listed, ..Self::new(200, "text/csv", Source::bytes(bytes)) }
     }
 
     /// A page of the web server.

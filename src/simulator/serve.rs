@@ -1,5 +1,6 @@
 //! Connections: accepted, counted, answered once, closed.
 
+use std::future::pending;
 use std::net::{IpAddr, TcpStream as StdTcpStream};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use std::{io, pin};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, split};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -17,13 +18,14 @@ use super::chance::Luck;
 use super::connections::Connection;
 use super::device::Device;
 use super::http::{self, Request};
+use super::outage::{Door, Outage};
 use super::profile::Profile;
 use super::turn::{Farewell, Turn};
 
 /// How long a closing connection may take to send its farewell.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long to wait after an accept failed, for instance because files ran out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connection that can be reset.
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
@@ -43,15 +45,10 @@ impl Wire for TlsStream<TcpStream> {
 }
 
 /// Accepts connections until told to stop.
-pub(super) async fn accept(
-    listener: TcpListener,
-    device: Arc<Device>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-) {
+pub(super) async fn accept(mut door: Door, device: Arc<Device>, stop: CancellationToken, tasks: TaskTracker) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = door.accept() => accepted,
             () = stop.cancelled() => return,
         };
         let Ok((stream, peer)) = accepted else {
@@ -60,10 +57,11 @@ pub(super) async fn accept(
         };
         let Ok(socket) = second_handle(&stream) else { continue };
         let connection = device.connections.open(socket);
-        let (device, stop) = (Arc::clone(&device), stop.clone());
+        let (device, stop, power) = (Arc::clone(&device), stop.clone(), device.outages.power());
         tasks.spawn(async move {
             tokio::select! {
                 () = greet(&device, stream, peer.ip(), &connection) => {}
+                () = power_cut(&power, &connection) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -75,11 +73,20 @@ fn second_handle(stream: &TcpStream) -> io::Result<StdTcpStream> {
     Ok(StdTcpStream::from(stream.as_fd().try_clone_to_owned()?))
 }
 
+/// Returns when an outage begins and the connection is to end by it; an observer's is not.
+async fn power_cut(power: &CancellationToken, connection: &Connection) {
+    power.cancelled().await;
+    if !connection.doom() {
+        pending::<()>().await;
+    }
+}
+
 async fn greet(device: &Arc<Device>, stream: TcpStream, from: IpAddr, connection: &Connection) {
     let luck = device.luck();
     let faults = device.faults();
-    if luck.hits("refuse", faults.refuse) && !is_from_observer(device, &stream).await {
-        device.count_fault("refuse");
+    let is_outage = device.outages.now() == Outage::Reset;
+    if (is_outage || luck.hits("refuse", faults.refuse)) && !is_from_observer(device, &stream).await {
+        device.count_fault(if is_outage { "outage" } else { "refuse" });
         connection.release();
         let _ = stream.set_zero_linger();
         return;

@@ -20,6 +20,7 @@ const TOKENS_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Sessions {
     options: SimulatorOptions,
+    password: String,
     /// The moment of each token's last use.
     tokens: HashMap<String, Timestamp>,
     order: VecDeque<String>,
@@ -38,6 +39,7 @@ impl Sessions {
     pub(super) fn new(options: &SimulatorOptions, now: Timestamp) -> Self {
         let mut sessions = Self {
             options: options.clone(),
+            password: options.password.clone(),
             tokens: HashMap::new(),
             order: VecDeque::new(),
             failures: HashMap::new(),
@@ -68,7 +70,7 @@ impl Sessions {
             }
             *failures = Failures::default();
         }
-        let right = user == self.options.username && md5 == hex(&Md5::digest(&self.options.password));
+        let right = user == self.options.username && md5 == hex(&Md5::digest(&self.password));
         if !right {
             failures.in_a_row += 1;
             if failures.in_a_row >= self.options.lockout_after {
@@ -84,6 +86,17 @@ impl Sessions {
         let token = hex32(self.options.seed, "token", self.issued);
         self.remember(token.clone(), now);
         Ok(token)
+    }
+
+    /// Changes the password; `None` is the one from the start. Tokens live on.
+    pub(super) fn set_password(&mut self, password: Option<&str>) {
+        password.unwrap_or(&self.options.password).clone_into(&mut self.password);
+    }
+
+    /// Locks an address out from now on.
+    pub(super) fn lock_out(&mut self, address: IpAddr, now: Timestamp) {
+        let until = add_s(now, self.options.lockout.as_secs());
+        self.failures.entry(address).or_default().locked_until = Some(until);
     }
 
     /// Whether the last login from this address was refused.

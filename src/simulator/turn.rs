@@ -53,15 +53,20 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
     /// Answers a request; returns how to leave.
     pub(super) async fn answer(&mut self, request: &Request, luck: Luck) -> Farewell {
         if request.path.starts_with("/simulator/") {
-            let reply = control::answer(self.device, request).await;
+            let reply = control::answer(self.device, request, self.from).await;
             let _ = self.send(&reply, luck).await;
             return Farewell::Close;
         }
-        if !self.device.options.latency.is_zero() {
-            self.wait(Some(self.device.options.latency)).await;
+        let faults = self.device.faults();
+        let latency = self.device.options.latency + Duration::from_millis(faults.reply_delay_ms);
+        if !latency.is_zero() {
+            self.wait(Some(latency)).await;
         }
         match api::answer(self.device, request, self.from, luck) {
-            Answer::Reply(reply) => self.deliver(&reply, luck).await,
+            Answer::Reply(mut reply) => {
+                reply.delivery.slow_down(faults.reply_bytes_per_s);
+                self.deliver(&reply, luck).await
+            }
             Answer::Silence(limit) => {
                 self.wait(limit).await;
                 Farewell::Close
@@ -82,10 +87,14 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
     /// Sends a reply and settles its ticket.
     async fn deliver(&mut self, reply: &Reply, luck: Luck) -> Farewell {
         let sent = self.send(reply, luck).await;
+        if sent.as_ref().is_ok_and(|sent| sent.bytes >= reply.body.len() && sent.was_awaited) {
+            lock(&self.device.account).list(&reply.listed, self.device.clock.now().shown);
+        }
         if let Some(ticket) = &reply.ticket {
             let is_whole = sent.is_ok_and(|sent| sent.bytes >= reply.body.len() && sent.was_awaited);
             if is_whole && reply.delivery.is_faithful() {
                 self.device.count(|counters| counters.downloads_ok += 1);
+                self.serve(reply, 0, true);
             }
             if !is_whole && !self.device.options.abort_consumes_ticket {
                 lock(&self.device.tickets).unspend(ticket);
@@ -124,6 +133,7 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
             self.write(reply, &mut pending).await?;
             if reply.ticket.is_some() {
                 self.device.count(|counters| counters.bytes_served += count);
+                self.serve(reply, count, false);
             }
             if let Some((_, limit)) = stall.take_if(|(stall_at, _)| at >= *stall_at) {
                 self.writer.flush().await?;
@@ -144,8 +154,14 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
         Ok(Sent { bytes: at, was_awaited })
     }
 
+    fn serve(&self, reply: &Reply, bytes: u64, is_whole: bool) {
+        if let Some(name) = &reply.recording {
+            lock(&self.device.account).serve(name, bytes, is_whole);
+        }
+    }
+
     fn is_late(&self, reply: &Reply) -> bool {
-        reply.delivery.deadline.is_some_and(|deadline| self.device.clock.now() >= deadline)
+        reply.delivery.deadline.is_some_and(|deadline| self.device.timers() >= deadline)
     }
 
     /// Moves bytes of the body from `at` up to `stop` into `pending`; returns how many.

@@ -9,9 +9,13 @@ use jiff::tz::TimeZone;
 
 use super::audio::SimAudio;
 use super::call::SimCall;
+use super::clock::Moment;
+use super::living::Upcoming;
 use super::lock;
 use super::plan::CallPlan;
 use super::profile::SimulatorOptions;
+use super::retention::{Loss, Retention};
+use super::storage::Storage;
 use super::voicemail::SimVoicemail;
 use crate::digest::Digest;
 
@@ -40,16 +44,23 @@ pub(super) enum Found {
 /// Everything that the device holds.
 #[derive(Debug)]
 pub struct World {
-    plan: CallPlan,
+    pub(super) plan: CallPlan,
     zone: TimeZone,
     today: Date,
     /// Planned recordings whose rows are now among the given ones, or gone.
-    replaced: HashSet<u64>,
-    given: BTreeMap<Date, Vec<SimCall>>,
-    files: BTreeMap<Vec<u8>, SimAudio>,
-    deleted: HashSet<Vec<u8>>,
+    pub(super) replaced: HashSet<u64>,
+    pub(super) given: BTreeMap<Date, Vec<SimCall>>,
+    pub(super) storage: Storage,
     voicemails: Vec<SimVoicemail>,
     hashes: Mutex<HashMap<Vec<u8>, Digest>>,
+    /// Rows that are still to appear; `None` if all is as planned, and nothing appears or goes by itself.
+    pub(super) upcoming: Option<Upcoming>,
+    pub(super) is_live: bool,
+    pub(super) ready_after_s: u64,
+    pub(super) retention: Retention,
+    pub(super) losses: Vec<Loss>,
+    /// The moment up to which all this is settled.
+    pub(super) now: Moment,
 }
 
 impl World {
@@ -57,27 +68,32 @@ impl World {
     ///
     /// # Errors
     /// If the days lie outside the range of dates.
-    pub(super) fn new(
-        options: &SimulatorOptions,
-        zone: &TimeZone,
-        now: Timestamp,
-    ) -> Result<Self, jiff::Error> {
+    pub(super) fn new(options: &SimulatorOptions, zone: &TimeZone, now: Moment) -> Result<Self, jiff::Error> {
+        let date = now.shown.to_zoned(zone.clone()).date();
         let today = match options.today {
             Some(today) => today,
-            None => now.to_zoned(zone.clone()).date().yesterday()?,
+            None if options.live => date,
+            None => date.yesterday()?,
         };
+        let plan = CallPlan::new(options, zone, today)?;
         let mut world = Self {
-            plan: CallPlan::new(options, zone, today)?,
+            upcoming: options.live.then(|| Upcoming::of(&plan)),
+            plan,
             zone: zone.clone(),
             today,
             replaced: HashSet::new(),
             given: BTreeMap::new(),
-            files: BTreeMap::new(),
-            deleted: HashSet::new(),
+            storage: Storage::default(),
             voicemails: Vec::new(),
             hashes: Mutex::default(),
+            is_live: options.live,
+            ready_after_s: options.ready_after.as_secs(),
+            retention: Retention::default(),
+            losses: Vec::new(),
+            now,
         };
         world.populate(options);
+        world.set_retention(options.retention);
         Ok(world)
     }
 
@@ -86,31 +102,48 @@ impl World {
         self.today
     }
 
-    /// Adds a call, and its audio under its recording's name.
+    /// Adds a call, and its audio under its recording's name; on a device that lives, when the call ends.
     pub fn add_call(&mut self, call: SimCall) {
+        if let Some(call) = self.hold_back(call) {
+            self.file(call, Timestamp::MIN);
+        }
+    }
+
+    /// Files a call whose audio is whole at a moment of steady time.
+    pub(super) fn file(&mut self, call: SimCall, whole: Timestamp) {
         if !call.recording.is_empty()
             && let Some(audio) = &call.audio
         {
-            self.replace_audio(&call.recording, audio.clone());
+            lock(&self.hashes).remove(&call.recording);
+            self.storage.put(&call.recording, audio.clone(), call.start, whole);
         }
         self.given.entry(self.date(call.start)).or_default().push(call);
     }
 
+    /// Changes what the device keeps; at once it overwrites what is beyond that.
+    pub fn set_retention(&mut self, retention: Retention) {
+        self.retention = retention;
+        if retention.is_limited() {
+            self.come_alive();
+        }
+        self.settle(self.now);
+    }
+
     /// Deletes the audio and leaves the rows that name it, as an administrator can.
     pub fn delete_audio(&mut self, name: &[u8]) {
-        self.deleted.insert(name.to_vec());
+        self.storage.delete(name);
     }
 
     /// Undoes [`World::delete_audio`].
     pub fn restore_audio(&mut self, name: &[u8]) {
-        self.deleted.remove(name);
+        self.storage.restore(name);
     }
 
     /// Puts other audio under a name, new or known.
     pub fn replace_audio(&mut self, name: &[u8], audio: SimAudio) {
         lock(&self.hashes).remove(name);
-        self.deleted.remove(name);
-        self.files.insert(name.to_vec(), audio);
+        let recorded = self.storage.recorded(name).unwrap_or(self.now.shown);
+        self.storage.put(name, audio, recorded, Timestamp::MIN);
     }
 
     /// Removes the rows that name a recording; the audio stays, as after a clean-up of the CDR.
@@ -120,14 +153,16 @@ impl World {
 
     /// Changes the rows that name a recording; the closure keeps a row by returning `true`.
     pub fn rewrite(&mut self, name: &[u8], mut change: impl FnMut(&mut SimCall) -> bool) {
-        let planned = self.plan.find(name).filter(|index| self.replaced.insert(*index));
+        let planned = self.plan.find(name).filter(|index| self.is_planned(*index));
         let mut rows = planned.map_or_else(Vec::new, |index| self.plan.rows(index));
+        self.replaced.extend(planned);
         for day in self.given.values_mut() {
             rows.extend(day.extract_if(.., |row| row.recording == name));
         }
         for mut row in rows {
-            if let Some(audio) = row.audio.take() {
-                self.files.entry(row.recording.clone()).or_insert(audio);
+            // On a device that lives, the audio may have gone before the row.
+            if let Some(audio) = row.audio.take().filter(|_| self.upcoming.is_none()) {
+                self.storage.put_new(&row.recording, audio, row.start);
             }
             if row.recording != name || change(&mut row) {
                 self.given.entry(self.date(row.start)).or_default().push(row);
@@ -142,7 +177,7 @@ impl World {
             row.recording = to.to_vec();
             true
         });
-        self.files.remove(from);
+        self.storage.take(from);
         self.replace_audio(to, audio);
     }
 
@@ -157,7 +192,7 @@ impl World {
         // A leg can start on the day after its call.
         let before = first.yesterday().unwrap_or(first);
         for (_, indexes) in self.plan.days().filter(|(date, _)| (before..=last).contains(date)) {
-            for index in indexes.filter(|index| !self.replaced.contains(index)) {
+            for index in indexes.filter(|index| self.is_planned(*index)) {
                 rows.extend(self.plan.rows(index));
             }
         }
@@ -174,7 +209,7 @@ impl World {
         let days = first.yesterday().unwrap_or(first)..=last;
         let planned =
             self.plan.days().filter(|(date, _)| days.contains(date)).flat_map(|(_, indexes)| indexes);
-        let mut planned = planned.filter(|index| !self.replaced.contains(index));
+        let mut planned = planned.filter(|index| self.is_planned(*index));
         let mut given = self.given.range(first..=last.max(first)).flat_map(|(_, rows)| rows);
         given.any(&wanted) || planned.any(|index| self.plan.rows(index).iter().any(&wanted))
     }
@@ -188,13 +223,13 @@ impl World {
     ///
     /// Hashing takes a while for a large world; hashes are remembered.
     pub fn truth(&self) -> Vec<Truth> {
-        let names = self.files.keys().cloned().chain(self.planned_names());
+        let names = self.storage.names().cloned().chain(self.planned_names());
         let names: BTreeSet<Vec<u8>> = names.collect();
         names.into_iter().filter_map(|name| self.truth_of(name)).collect()
     }
 
     fn planned_names(&self) -> impl Iterator<Item = Vec<u8>> {
-        let indexes = (0..self.plan.recordings()).filter(|index| !self.replaced.contains(index));
+        let indexes = (0..self.plan.recordings()).filter(|index| self.is_planned(*index));
         indexes.map(|index| self.plan.recorded(index).recording)
     }
 
@@ -208,17 +243,30 @@ impl World {
 
     /// What the device has under `name`.
     pub(super) fn find(&self, name: &[u8]) -> Found {
-        if self.deleted.contains(name) {
+        if self.storage.is_deleted(name) {
             return Found::Deleted;
         }
-        if let Some(audio) = self.files.get(name) {
+        if let Some(audio) = self.storage.get(name) {
             return Found::Audio(audio.clone());
         }
-        let planned = self.plan.find(name).filter(|index| !self.replaced.contains(index));
+        let planned = self.plan.find(name).filter(|index| self.is_planned(*index));
         match planned.and_then(|index| self.plan.recorded(index).audio) {
             Some(audio) => Found::Audio(audio),
             None => Found::Unknown,
         }
+    }
+
+    /// The file under `name`, if there is one.
+    pub(super) fn audio(&self, name: &[u8]) -> Option<SimAudio> {
+        match self.find(name) {
+            Found::Audio(audio) => Some(audio),
+            Found::Deleted | Found::Unknown => None,
+        }
+    }
+
+    /// Whether the rows of a recording follow from the plan and are stored nowhere.
+    fn is_planned(&self, index: u64) -> bool {
+        self.upcoming.is_none() && !self.replaced.contains(&index)
     }
 
     /// The messages, to read.
@@ -231,7 +279,8 @@ impl World {
         &self.zone
     }
 
-    fn date(&self, time: Timestamp) -> Date {
+    /// The date of a moment where the device stands.
+    pub(super) fn date(&self, time: Timestamp) -> Date {
         time.to_zoned(self.zone.clone()).date()
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use callvault::backfill::BackfillReport;
-use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
+use callvault::simulator::{Faults, Growing, SimAudio, SimulatorOptions};
 use serde_json::Value;
 
 use crate::common::{Station, numbers, small};
@@ -130,7 +130,7 @@ async fn a_file_without_audio_yet_is_not_ready_and_asked_again_by_the_next_backf
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_no_bytes_at_all_is_a_failure_that_passes() {
     let mut station = Station::new(5).await;
-    station.set_faults(Faults { growing_asks: 2, growing_is_empty: true, ..Faults::default() });
+    station.set_faults(Faults { growing_asks: 2, growing_as: Growing::Nothing, ..Faults::default() });
     assert_eq!(numbers(&station.backfill().await), [5, 0, 0, 0, 0, 0]);
     station.check().await;
 }
