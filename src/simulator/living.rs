@@ -73,7 +73,10 @@ impl World {
         while let Some((at, row)) = self.upcoming.as_mut().and_then(|upcoming| upcoming.next(now.steady)) {
             let row = match row {
                 Row::Planned { index, place } => self.plan.rows(index).swap_remove(place),
-                Row::Given(row) => *row,
+                Row::Given(row) => {
+                    self.make_room(&row);
+                    *row
+                }
             };
             self.file(row, add_s(at, self.ready_after_s));
         }

@@ -27,17 +27,18 @@ struct File {
 }
 
 impl Storage {
-    /// Puts a file under a name, in the place of any other.
-    pub(super) fn put(&mut self, name: &[u8], audio: SimAudio, recorded: Timestamp, whole: Timestamp) {
+    /// Puts a whole file under a name, in the place of any other.
+    pub(super) fn put(&mut self, name: &[u8], audio: SimAudio, recorded: Timestamp) {
         self.take(name);
         self.deleted.remove(name);
-        self.insert(name, audio, recorded, whole);
+        self.insert(name, audio, recorded, Timestamp::MIN);
     }
 
-    /// Puts a file under a name that has none yet; one that counts as deleted goes on to do so.
-    pub(super) fn put_new(&mut self, name: &[u8], audio: SimAudio, recorded: Timestamp) {
+    /// Puts a file under a name that has none yet, whole at a moment of steady time; what counts as deleted goes on
+    /// to do so.
+    pub(super) fn put_new(&mut self, name: &[u8], audio: SimAudio, recorded: Timestamp, whole: Timestamp) {
         if !self.files.contains_key(name) {
-            self.insert(name, audio, recorded, Timestamp::MIN);
+            self.insert(name, audio, recorded, whole);
         }
     }
 
@@ -132,7 +133,7 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let mut storage = Storage::default();
         for (name, second) in [(b"b", 2), (b"a", 3), (b"c", 1)] {
-            storage.put(name, SimAudio::Given(vec![0; 10].into()), at(second), at(second + 5));
+            storage.put_new(name, SimAudio::Given(vec![0; 10].into()), at(second), at(second + 5));
         }
         assert_eq!((storage.bytes(), storage.oldest()), (30, Some(at(1))));
         storage.delete(b"c");

@@ -105,17 +105,26 @@ impl World {
     /// Adds a call, and its audio under its recording's name; on a device that lives, when the call ends.
     pub fn add_call(&mut self, call: SimCall) {
         if let Some(call) = self.hold_back(call) {
+            self.make_room(&call);
             self.file(call, Timestamp::MIN);
         }
     }
 
-    /// Files a call whose audio is whole at a moment of steady time.
+    /// Takes away what is stored under the name of a call's recording, if the call brings its own audio.
+    pub(super) fn make_room(&mut self, call: &SimCall) {
+        if call.audio.is_some() {
+            lock(&self.hashes).remove(&call.recording);
+            self.storage.take(&call.recording);
+            self.storage.restore(&call.recording);
+        }
+    }
+
+    /// Files a call whose audio is whole at a moment of steady time. What is stored under its name already stays.
     pub(super) fn file(&mut self, call: SimCall, whole: Timestamp) {
         if !call.recording.is_empty()
             && let Some(audio) = &call.audio
         {
-            lock(&self.hashes).remove(&call.recording);
-            self.storage.put(&call.recording, audio.clone(), call.start, whole);
+            self.storage.put_new(&call.recording, audio.clone(), call.start, whole);
         }
         self.given.entry(self.date(call.start)).or_default().push(call);
     }
@@ -143,7 +152,7 @@ impl World {
     pub fn replace_audio(&mut self, name: &[u8], audio: SimAudio) {
         lock(&self.hashes).remove(name);
         let recorded = self.storage.recorded(name).unwrap_or(self.now.shown);
-        self.storage.put(name, audio, recorded, Timestamp::MIN);
+        self.storage.put(name, audio, recorded);
     }
 
     /// Removes the rows that name a recording; the audio stays, as after a clean-up of the CDR.
@@ -162,7 +171,7 @@ impl World {
         for mut row in rows {
             // On a device that lives, the audio may have gone before the row.
             if let Some(audio) = row.audio.take().filter(|_| self.upcoming.is_none()) {
-                self.storage.put_new(&row.recording, audio, row.start);
+                self.storage.put_new(&row.recording, audio, row.start, Timestamp::MIN);
             }
             if row.recording != name || change(&mut row) {
                 self.given.entry(self.date(row.start)).or_default().push(row);

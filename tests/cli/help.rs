@@ -145,7 +145,22 @@ fn help_of_simulate() {
           --seed <SEED>                    What every draw depends on [default: 1]
           --recordings <RECORDINGS>        How many recordings there are [default: 200]
           --days <DAYS>                    Over how many days they are spread [default: 3]
-          --today <DATE>                   The last day with calls; the day before today if not given
+          --today <DATE>                   The last day with calls; the day before today if not given,
+                                           or today with --live
+          --live                           Calls are being made: each appears when it ends, those of the
+                                           future too
+          --ready-after <SECONDS>          With --live, for how many seconds after its call a recording
+                                           is still being written [default: 5]
+          --round-the-clock                Calls come at all hours, not in business hours only
+          --now <TIME>                     What its clock shows at the start, such as
+                                           TIME; the present time if not given
+          --keep-cdr-rows <ROWS>           How many CDR rows it keeps; it overwrites the oldest
+          --keep-cdr-days <DAYS>           For how many days it keeps CDR rows
+          --keep-recording-days <DAYS>     For how many days it keeps recordings
+          --keep-recording-bytes <BYTES>   How many bytes of recordings it keeps; it overwrites the
+                                           oldest
+          --redirect-from <ADDR>           Where else to listen, to redirect all plain HTTP to the
+                                           device, as its port 80 does
           --size <BYTES>                   Size of every file, in bytes; drawn if not given
           --odd-names <ODD_NAMES>          How many recordings have odd names: `../`, control
                                            characters, 300 bytes [default: 0]
@@ -158,5 +173,21 @@ fn help_of_simulate() {
           --faults <JSON>                  Faults, as a JSON file or as JSON itself, such as
                                            '{"reset":0.03,"truncate":0.03}'
       -h, --help                           Print help
+
+    While it runs, its controls are under URL/simulator/:
+      GET counters                  what it has counted
+      GET truth, voicemail          what it holds
+      GET listed, served            what it ever listed in a CDR, what it sent
+      GET overwritten               what its retention took before anyone had it
+      GET faults                    the faults at work
+      POST faults                   replaces all faults by those in the body
+      POST alter                    changes only the faults in the body
+      POST retention                changes what it keeps, such as {"recording_days":30}
+      POST advance?s=3600           lets time pass on it
+      POST clock?at=TIME            sets its clock, such as TIME; no time passes by that
+      POST outage?s=60              takes it down for so long; &how=reset accepts and resets instead
+      POST lockout                  locks out the address that asks
+      POST revoke                   ends all sessions
+      POST reboot                   forgets all sessions and tickets
     "#);
 }

@@ -2,6 +2,9 @@
 
 mod connections;
 mod faults;
+mod living;
+mod outage;
+mod retention;
 mod rules;
 mod wire;
 mod world;
