@@ -1,4 +1,4 @@
-//! What fifty simulators in one process cost: alone in its program, for a process is what is measured.
+//! What a hundred simulators in one process cost: alone in its program, for a process is what is measured.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn resident_kib() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_simulators_are_small_and_do_nothing_by_themselves() {
+async fn a_hundred_simulators_are_small_and_do_nothing_by_themselves() {
     let fleet = |live: bool| async move {
         let mut fleet = Vec::new();
         for seed in 0..50 {

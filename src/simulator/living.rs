@@ -85,9 +85,12 @@ impl World {
         }
     }
 
-    /// Notes that the clock was set: calls that start from now on are stamped by it.
+    /// Notes that the clock was set: calls that start from now on are stamped by it. Where nothing lives, all calls
+    /// are past, and none is renamed by that.
     pub(super) fn set_clock(&mut self, now: Moment) {
-        self.plan.set_clock_error(now.steady, now.error());
+        if self.is_live {
+            self.plan.set_clock_error(now.steady, now.error());
+        }
         self.settle(now);
     }
 

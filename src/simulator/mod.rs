@@ -14,6 +14,7 @@ mod codec;
 mod connections;
 mod control;
 mod counters;
+mod days;
 mod device;
 mod download;
 mod errno;

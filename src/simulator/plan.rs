@@ -2,25 +2,20 @@
 
 use std::ops::Range;
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp};
 
 use super::audio::{SimAudio, WavFormat};
 use super::call::SimCall;
 use super::chance::mix;
+use super::days::Days;
 use super::profile::{Profile, SimulatorOptions};
 
 /// Each generated recording owns this many call numbers, for the calls around it.
 const SEQ_PER_RECORDING: u64 = 4;
 /// The first call number.
 const SEQ_FIRST: u64 = 100;
-/// Business hours: from 08:00, ten hours long.
-const BUSINESS_S: u64 = 36_000;
-/// Night calls: from 01:00, three hours long, so that a change of the clock falls among them.
-const NIGHT_S: u64 = 10_800;
-/// One in so many calls is at night.
-const NIGHT_SHARE: u64 = 32;
 
 /// How the generated calls follow from the seed.
 #[derive(Debug)]
@@ -31,21 +26,7 @@ pub(super) struct CallPlan {
     recordings: u64,
     size_bytes: (u64, u64),
     formats: Vec<WavFormat>,
-    days: Vec<DayPlan>,
-    is_round_the_clock: bool,
-    /// How far the device's clock was ahead from each moment on, in the order of the moments.
-    clock_errors: Vec<(Timestamp, SignedDuration)>,
-}
-
-#[derive(Debug)]
-struct DayPlan {
-    date: Date,
-    midnight: i64,
-    night: i64,
-    morning: i64,
-    /// Not always 24 hours.
-    length_s: u64,
-    indexes: Range<u64>,
+    days: Days,
 }
 
 /// What happens to the call around one recording.
@@ -61,19 +42,6 @@ enum Shape {
 impl CallPlan {
     /// Plans the calls of the days that end with `today`.
     pub(super) fn new(options: &SimulatorOptions, zone: &TimeZone, today: Date) -> Result<Self, jiff::Error> {
-        let count = u64::from(options.days.max(1));
-        let days = (0..count).map(|day| {
-            let date = today.checked_sub(i64::try_from(count - 1 - day).unwrap_or(i64::MAX).days())?;
-            let epoch_of = |time: DateTime| {
-                zone.to_ambiguous_zoned(time).compatible().map(|time| time.timestamp().as_second())
-            };
-            let epoch = |hour| epoch_of(date.at(hour, 0, 0, 0));
-            let midnight = epoch(0)?;
-            let length_s = epoch_of(date.tomorrow()?.at(0, 0, 0, 0))?.abs_diff(midnight);
-            let indexes = options.recordings * day / count..options.recordings * (day + 1) / count;
-            Ok(DayPlan { date, midnight, night: epoch(1)?, morning: epoch(8)?, length_s, indexes })
-        });
-        let days = days.collect::<Result<_, jiff::Error>>()?;
         Ok(Self {
             seed: options.seed,
             profile: options.profile,
@@ -81,15 +49,13 @@ impl CallPlan {
             recordings: options.recordings,
             size_bytes: options.size_bytes,
             formats: options.formats.clone(),
-            days,
-            is_round_the_clock: options.round_the_clock,
-            clock_errors: Vec::new(),
+            days: Days::new(options, zone, today)?,
         })
     }
 
     /// Notes how far the clock is ahead from a moment on that is later than all before it.
     pub(super) fn set_clock_error(&mut self, from: Timestamp, error: SignedDuration) {
-        self.clock_errors.push((from, error));
+        self.days.set_clock_error(from, error);
     }
 
     /// How many recordings are planned; their indexes are `0..recordings`.
@@ -99,7 +65,7 @@ impl CallPlan {
 
     /// The dates that have calls, and the indexes of their recordings.
     pub(super) fn days(&self) -> impl Iterator<Item = (Date, Range<u64>)> + '_ {
-        self.days.iter().map(|day| (day.date, day.indexes.clone()))
+        self.days.dates()
     }
 
     /// The index whose recording is called `name`: read from the call number in it, then checked.
@@ -159,41 +125,14 @@ impl CallPlan {
         mix(self.seed, what, index)
     }
 
-    fn day_of(&self, index: u64) -> &DayPlan {
-        let at = self.days.partition_point(|day| day.indexes.end <= index);
-        &self.days[at.min(self.days.len() - 1)]
-    }
-
     /// When the call around recording `index` starts by the device's clock, unless it is a transfer.
     fn start(&self, index: u64) -> Timestamp {
-        let start = self.true_start(index);
-        let set = self.clock_errors.partition_point(|(from, _)| *from <= start);
-        let error = set.checked_sub(1).map_or(SignedDuration::ZERO, |at| self.clock_errors[at].1);
-        let shown = Timestamp::from_second(start.saturating_add(error).unwrap_or(start).as_second());
-        shown.unwrap_or(start)
-    }
-
-    fn true_start(&self, index: u64) -> Timestamp {
-        let day = self.day_of(index);
-        let count = day.indexes.end - day.indexes.start;
-        let at = index - day.indexes.start;
-        let nightly = count / NIGHT_SHARE;
-        let (from, at, count, length_s) = if self.is_round_the_clock {
-            (day.midnight, at, count, day.length_s)
-        } else if at < nightly {
-            (day.night, at, nightly, NIGHT_S)
-        } else {
-            (day.morning, at - nightly, count - nightly, BUSINESS_S)
-        };
-        let slot_s = (length_s / count.max(1)).max(1);
-        let second = at * length_s / count.max(1) + self.draw(index, 1) % slot_s;
-        let epoch = from + i64::try_from(second).expect("a day has fewer seconds");
-        Timestamp::from_second(epoch).expect("days lie within the range of timestamps")
+        self.days.start(index, self.draw(index, 1))
     }
 
     /// Whether recording `index` is of a leg that the call before it was transferred to.
     fn is_transfer(&self, index: u64) -> bool {
-        index % 2 == 1 && self.draw(index, 2) % 100 < 8 && self.day_of(index).indexes.contains(&(index - 1))
+        index % 2 == 1 && self.draw(index, 2) % 100 < 8 && self.days.are_together(index, index - 1)
     }
 
     fn transferred(&self, index: u64) -> SimCall {

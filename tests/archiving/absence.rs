@@ -135,6 +135,22 @@ async fn a_file_of_no_bytes_at_all_is_a_failure_that_passes() {
     station.check().await;
 }
 
+/// Right after its call: both are archived whole once they are, and never by halves.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_file_is_never_taken_for_the_whole() {
+    for growing_as in [Growing::Half, Growing::HalfUnsized] {
+        let mut station = Station::new(5).await;
+        station.set_faults(Faults { growing_asks: 1, growing_as, ..Faults::default() });
+        for _ in 0..2 {
+            station.backfill().await;
+            station.check().await;
+        }
+        assert_eq!(numbers(&station.backfill().await), [0, 5, 0, 0, 0, 0], "{growing_as:?}");
+        let truth = station.pbx.served();
+        assert!(truth.values().all(|served| served.whole == 1), "{truth:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_wav_is_archived_as_suspect_when_it_is_all_that_the_pbx_has() {
     let mut station = Station::new(0).await;

@@ -269,3 +269,11 @@ async fn what_was_listed_is_remembered_after_it_is_gone_and_what_no_reply_told_i
     });
     assert_eq!(simulator.ever_listed(), listed);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_lives_setting_the_clock_renames_no_call() {
+    let simulator = start(|options| options.today = Some(date(2024, 4, 9))).await;
+    let before = simulator.truth();
+    simulator.set_clock(simulator.clock() - jiff::SignedDuration::from_hours(9000));
+    assert_eq!(simulator.truth(), before);
+}
