@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// A snapshot of the counters. Requests to `/simulator/…` are not in them.
@@ -45,6 +46,8 @@ pub struct Counters {
     pub tickets_reused: u64,
     /// Recordings and messages sent whole and without a fault.
     pub downloads_ok: u64,
+    /// When the last of them was sent, in time that passed since the start: setting the clock changes none.
+    pub last_download: Option<Timestamp>,
     /// Recordings and messages whose sending began, faulty ones too.
     pub downloads_started: u64,
     /// CDR files sent.

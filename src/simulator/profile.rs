@@ -101,7 +101,7 @@ pub struct SimulatorOptions {
     pub ready_after: Duration,
     /// Whether calls are spread over the whole day instead of business hours and a few at night.
     pub round_the_clock: bool,
-    /// What the device keeps.
+    /// What the device keeps. A limit, as life does, takes the calls out of the plan and into memory.
     pub retention: Retention,
     /// How many days with calls there are, the last one included.
     pub days: u32,

@@ -93,7 +93,11 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
         if let Some(ticket) = &reply.ticket {
             let is_whole = sent.is_ok_and(|sent| sent.bytes >= reply.body.len() && sent.was_awaited);
             if is_whole && reply.delivery.is_faithful() {
-                self.device.count(|counters| counters.downloads_ok += 1);
+                let now = self.device.clock.now().steady;
+                self.device.count(|counters| {
+                    counters.downloads_ok += 1;
+                    counters.last_download = Some(now);
+                });
                 self.serve(reply, 0, true);
             }
             if !is_whole && !self.device.options.abort_consumes_ticket {

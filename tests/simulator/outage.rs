@@ -190,6 +190,8 @@ async fn it_counts_what_a_careless_client_does() {
     assert_eq!((counters.requests_after_refusal, counters.logins_after_refusal), (3, 2));
     assert_eq!(counters.logins_by_hour.values().copied().collect::<Vec<_>>(), [4, 2]);
     assert_eq!((counters.endpoints["login"], counters.endpoints["recording/download"]), (6, 2));
+    let since = simulator.clock().duration_since(counters.last_download.unwrap());
+    assert!(since.abs() < jiff::SignedDuration::from_secs(60), "{since}");
     let served = simulator.served()[&truth.name];
     assert_eq!(served.whole, 1);
     assert!(served.bytes > truth.size_bytes && served.bytes < 2 * truth.size_bytes, "{served:?}");
