@@ -1,6 +1,6 @@
 //! The built binary as its users meet it: a folder to work in, a PBX to talk to, and what it said.
 
-mod folder;
+pub(crate) mod folder;
 mod pbx;
 mod said;
 
