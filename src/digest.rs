@@ -21,6 +21,12 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// Reads a fingerprint as people copy it: of either case, with or without `sha256:` and colons.
+    pub fn from_fingerprint(text: &str) -> Option<Self> {
+        let text = text.trim().to_ascii_lowercase();
+        text.strip_prefix("sha256:").unwrap_or(&text).replace(':', "").parse().ok()
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -118,5 +124,16 @@ mod tests {
         assert!("00".parse::<Digest>().is_err());
         assert!("zz".repeat(32).parse::<Digest>().is_err());
         assert!("+1".repeat(32).parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_is_read_however_it_was_copied() {
+        let digest = Digest::of("callvault");
+        let pairs: Vec<String> = digest.as_bytes().iter().map(|byte| format!("{byte:02X}")).collect();
+        for text in [digest.to_string(), format!("SHA256:{digest}"), format!(" sha256:{}\n", pairs.join(":"))]
+        {
+            assert_eq!(Digest::from_fingerprint(&text), Some(digest), "{text}");
+        }
+        assert_eq!(Digest::from_fingerprint(&digest.short()), None);
     }
 }

@@ -96,6 +96,11 @@ const OWNERS: &[(&str, &[&str])] = &[
         "sqlx::query",
         &["db", "fleet", "owner", "agenda", "calls", "queue", "ledger", "catalog", "findings", "seal"],
     ),
+    ("openssl::", &["pbx"]),
+    ("rustls::", &["pbx", "simulator"]),
+    ("x509_parser::", &["pbx"]),
+    ("toml_edit::", &["config"]),
+    ("sqlx::query", &["db", "fleet", "calls", "queue", "ledger", "catalog", "findings", "seal"]),
     ("rustix::", &["archive"]),
     ("OpenOptions", &["archive", "state", "config"]),
 ];

@@ -9,11 +9,8 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use rustls::pki_types::CertificateDer;
-
 use super::exit::UsageError;
 use super::{exit, output, signals};
-use crate::digest::Digest;
 use crate::simulator::{Faults, Profile, Retention, Simulator, SimulatorOptions};
 
 /// What an observer can do while it runs.
@@ -33,6 +30,8 @@ While it runs, its controls are under URL/simulator/:
   POST lockout                  locks out the address that asks
   POST revoke                   ends all sessions
   POST reboot                   forgets all sessions and tickets";
+use crate::config::pin_line;
+use crate::pbx::Certificate;
 
 /// How the simulated PBX should be.
 #[derive(Debug, clap::Args)]
@@ -148,8 +147,9 @@ async fn simulate(options: Options) -> anyhow::Result<()> {
     output::line(format_args!("  username = \"{username}\""));
     output::line(format_args!("  password = \"{password}\"          # in a file that only you can read"));
     match simulator.certificate()? {
-        Some(certificate) => {
-            output::line(format_args!("  tls_pin_sha256 = \"{}\"", key_sha256(certificate)?))
+        Some(der) => {
+            let certificate = Certificate::read(&der).map_err(anyhow::Error::msg)?;
+            output::line(format_args!("  {}", pin_line(certificate.key_sha256)));
         }
         None => output::line("  allow_plain_http = true"),
     }
@@ -163,13 +163,6 @@ async fn simulate(options: Options) -> anyhow::Result<()> {
     stop.cancelled().await;
     simulator.shutdown().await;
     Ok(())
-}
-
-/// What the client pins: the SHA-256 of the certificate's key.
-fn key_sha256(certificate: Vec<u8>) -> anyhow::Result<Digest> {
-    let certificate = CertificateDer::from(certificate);
-    let parsed = webpki::EndEntityCert::try_from(&certificate).context("reading our own certificate")?;
-    Ok(Digest::of(parsed.subject_public_key_info()))
 }
 
 impl Options {

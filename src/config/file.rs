@@ -28,6 +28,16 @@ pub struct Origin<'a> {
     pub credentials_directory: Option<&'a Path>,
 }
 
+/// What a configuration is read for, as it decides what it may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To work with it: everything must be there.
+    Work,
+    /// To look at certificates and pin them: nobody logs in, so passwords are not read (systemd may keep them from all
+    /// but the service), and a pin may still be missing.
+    Trust,
+}
+
 impl Origin<'_> {
     /// The folder of the file.
     pub(super) fn folder(&self) -> &Path {
@@ -42,11 +52,16 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once; with one sentence if the file as a whole cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let (text, mode) = read_file(path)?;
-        let credentials_directory = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty());
-        let credentials_directory = credentials_directory.map(PathBuf::from);
-        let origin = Origin { file: path, mode, credentials_directory: credentials_directory.as_deref() };
-        Self::parse(&text, &origin)
+        load(path, Purpose::Work)
+    }
+
+    /// Reads the configuration file at `path` as far as `callvault trust` needs it: no passwords, and pins that must
+    /// be there may be missing. Nobody can be logged in to with it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_to_trust(path: &Path) -> Result<Self, ConfigErrors> {
+        load(path, Purpose::Trust)
     }
 
     /// Reads a configuration from its text; nothing but password files is read besides.
@@ -54,20 +69,32 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once, in the order of the text.
     pub fn parse(text: &str, origin: &Origin<'_>) -> Result<Self, ConfigErrors> {
-        // Editors on Windows put a byte order mark first.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let reading = Reading::new(text, origin);
-        let (root, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            note_syntax(&reading, &errors);
-            return Err(ConfigErrors::of_syntax(reading.into_problems()));
-        }
-        let config = document::read(root.get_ref(), &reading);
-        let problems = reading.into_problems();
-        match config {
-            Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(ConfigErrors::of(problems)),
-        }
+        parse(text, origin, Purpose::Work)
+    }
+}
+
+fn load(path: &Path, purpose: Purpose) -> Result<Config, ConfigErrors> {
+    let (text, mode) = read_file(path)?;
+    let credentials_directory = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty());
+    let credentials_directory = credentials_directory.map(PathBuf::from);
+    let origin = Origin { file: path, mode, credentials_directory: credentials_directory.as_deref() };
+    parse(&text, &origin, purpose)
+}
+
+fn parse(text: &str, origin: &Origin<'_>, purpose: Purpose) -> Result<Config, ConfigErrors> {
+    // Editors on Windows put a byte order mark first.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let reading = Reading::new(text, origin, purpose);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        note_syntax(&reading, &errors);
+        return Err(ConfigErrors::of_syntax(reading.into_problems()));
+    }
+    let config = document::read(root.get_ref(), &reading);
+    let problems = reading.into_problems();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(ConfigErrors::of(problems)),
     }
 }
 
@@ -101,7 +128,7 @@ fn syntax_remedy(error: &toml::de::Error) -> &'static str {
 }
 
 /// Reads the text of the file and its permission bits.
-fn read_file(path: &Path) -> Result<(String, u32), ConfigErrors> {
+pub(super) fn read_file(path: &Path) -> Result<(String, u32), ConfigErrors> {
     let unreadable = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => {
             let remedy = "copy config.example.toml there and edit it, or name another file with --config";

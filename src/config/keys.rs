@@ -31,6 +31,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "concurrency",
             "allow_plain_http",
             "tls_pin_sha256",
+            "tls_backend",
+            "tls_version_min",
             "login_port",
             "allowed_ip",
             "connect_timeout_s",

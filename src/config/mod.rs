@@ -10,11 +10,13 @@ mod file;
 mod keys;
 mod password;
 mod pbx;
+mod pin;
 mod problem;
 mod schedule;
 mod section;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod value;
 mod version;
 
@@ -30,7 +32,9 @@ use crate::schedule::CronLine;
 
 pub use file::Origin;
 pub use keys::nearest;
+pub use pin::{PinError, pin_line, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
+pub use tls::{TlsBackend, TlsVersion};
 pub use version::NotAVersion;
 
 /// The whole configuration.
@@ -145,6 +149,10 @@ pub struct PbxConfig {
     pub concurrency: usize,
     /// SHA-256 of the `SubjectPublicKeyInfo` of the PBX's certificate: replaces verification by the system's roots.
     pub tls_pin_sha256: Option<crate::digest::Digest>,
+    /// Which library speaks TLS to it.
+    pub tls_backend: TlsBackend,
+    /// The oldest version of TLS spoken to it.
+    pub tls_version_min: TlsVersion,
     /// Sent as `port` at login, only if given: it moves the PBX's event reports to this machine.
     pub login_port: Option<u16>,
     /// Sent as `allowedip` with every ticket request, if given.

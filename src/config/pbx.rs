@@ -11,9 +11,9 @@ use url::Url;
 
 use super::keys::nearest;
 use super::section::{Section, Wrong, wrong};
+use super::tls::{self, TlsOptions};
 use super::value;
-use super::{ApiVersion, Generation, PbxConfig, PbxLimits, cdr, password};
-use crate::digest::Digest;
+use super::{ApiVersion, Generation, PbxConfig, PbxLimits, TlsBackend, TlsVersion, cdr, password};
 
 /// Connections to one PBX at a time, unless the operator says otherwise: its first job is calls.
 const CONCURRENCY: u64 = 2;
@@ -57,6 +57,8 @@ impl PbxConfig {
             timezone: None,
             concurrency: to_usize(CONCURRENCY),
             tls_pin_sha256: None,
+            tls_backend: TlsBackend::Rustls,
+            tls_version_min: TlsVersion::V1_2,
             login_port: None,
             allowed_ip: None,
             limits: PbxLimits::default(),
@@ -90,7 +92,7 @@ struct Options {
     download_api_version: Option<ApiVersion>,
     timezone: Option<TimeZone>,
     concurrency: usize,
-    tls_pin_sha256: Option<Digest>,
+    tls: TlsOptions,
     login_port: Option<u16>,
     allowed_ip: Option<IpAddr>,
     limits: PbxLimits,
@@ -105,7 +107,7 @@ impl Options {
             download_api_version: section.read("download_api_version", api_version),
             timezone: section.read("timezone", timezone),
             concurrency: to_usize(section.count("concurrency", CONCURRENCY, 1..=CONCURRENCY_MAX)),
-            tls_pin_sha256: section.read("tls_pin_sha256", pin),
+            tls: tls::read(section),
             login_port: section.read("login_port", port),
             allowed_ip: section.read("allowed_ip", address),
             limits: limits(section),
@@ -121,7 +123,7 @@ impl Options {
         }
         pbx.timezone = self.timezone;
         pbx.concurrency = self.concurrency;
-        pbx.tls_pin_sha256 = self.tls_pin_sha256;
+        self.tls.apply(pbx);
         pbx.login_port = self.login_port;
         pbx.allowed_ip = self.allowed_ip;
         pbx.limits = self.limits;
@@ -192,9 +194,8 @@ fn read_url(section: &Section<'_>) -> Option<Url> {
         let message = "would send the password and all audio unencrypted";
         section.reject("url", wrong(message, "use https, or add allow_plain_http = true"));
     }
-    if is_plain && section.has("tls_pin_sha256") {
-        let message = "pins a certificate, but an http address has none";
-        section.reject("tls_pin_sha256", wrong(message, "use https, or remove the line"));
+    if is_plain {
+        tls::refuse_without_tls(section);
     }
     url
 }
@@ -241,13 +242,6 @@ fn timezone_remedy(name: &str) -> String {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => "write a name such as \"Asia/Shanghai\", or remove the line: the CDR tells it".to_owned(),
     }
-}
-
-fn pin(value: &DeValue<'_>) -> Result<Digest, Wrong> {
-    let text = value::text(value)?;
-    let hex = text.strip_prefix("sha256:").unwrap_or(text).replace(':', "");
-    let remedy = "write the 64 hex digits that `callvault trust` shows";
-    hex.to_ascii_lowercase().parse().map_err(|_| wrong("is not a SHA-256 in hex", remedy))
 }
 
 fn port(value: &DeValue<'_>) -> Result<u16, Wrong> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::file::Origin;
+use super::file::{Origin, Purpose};
 use super::problem::{Position, Problem};
 use super::{keys, value};
 
@@ -31,13 +31,14 @@ pub(super) fn wrong(message: impl Into<String>, remedy: impl Into<String>) -> Wr
 pub(super) struct Reading<'a> {
     pub(super) text: &'a str,
     pub(super) origin: &'a Origin<'a>,
+    pub(super) purpose: Purpose,
     problems: RefCell<Vec<Problem>>,
 }
 
 impl<'a> Reading<'a> {
     /// Begins to read `text`.
-    pub(super) fn new(text: &'a str, origin: &'a Origin<'a>) -> Self {
-        Self { text, origin, problems: RefCell::default() }
+    pub(super) fn new(text: &'a str, origin: &'a Origin<'a>, purpose: Purpose) -> Self {
+        Self { text, origin, purpose, problems: RefCell::default() }
     }
 
     /// Notes a problem at a byte of the text.

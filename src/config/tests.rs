@@ -76,6 +76,33 @@ fn urls_are_scheme_host_and_port() {
     assert!(parse(&format!("{plain}allow_plain_http = true\n")).is_ok());
     let pinned = format!("{plain}allow_plain_http = true\ntls_pin_sha256 = '{}'\n", "ab".repeat(32));
     assert!(parse(&pinned).unwrap_err().to_string().contains("an http address has none"));
+    let backend = format!("{plain}allow_plain_http = true\ntls_backend = 'rustls'\n");
+    assert!(
+        parse(&backend).unwrap_err().to_string().contains("pbx.tls_backend = 'rustls': is about TLS, but")
+    );
+}
+
+#[test]
+fn old_tls_needs_openssl_and_openssl_a_pin() {
+    let pin = format!("tls_pin_sha256 = '{}'", "ab".repeat(32));
+    let table = [
+        ("tls_backend = 'rustls'\ntls_version_min = '1.2'".to_owned(), "fine", "fine"),
+        (
+            "tls_version_min = '1.0'".to_owned(),
+            "add tls_backend = \"openssl\"",
+            "add tls_backend = \"openssl\"",
+        ),
+        ("tls_version_min = '1.3'".to_owned(), "must be \"1.0\", \"1.1\" or \"1.2\"", "must be \"1.0\""),
+        ("tls_backend = 'boring'".to_owned(), "must be \"rustls\" or \"openssl\"", "must be \"rustls\""),
+        ("tls_backend = 'openssl'".to_owned(), "run `callvault trust hq`", "built without OpenSSL"),
+        (format!("tls_backend = 'openssl'\n{pin}"), "fine", "install its package, or build it with"),
+        (format!("tls_backend = 'openssl'\ntls_version_min = '1.0'\n{pin}"), "fine", "built without OpenSSL"),
+    ];
+    for (keys, with, without) in table {
+        let expected = if cfg!(feature = "legacy-tls") { with } else { without };
+        let said = said(&keys, "");
+        assert!(said.contains(expected), "{keys}: {said}");
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::pbx::budget::Ending;
 use crate::pbx::error::{Failure, Reason};
-use crate::pbx::transport::within_the_body;
+use crate::pbx::legacy::Line;
+use crate::pbx::transport::{broken_within_the_body, within_the_body};
 
 /// How many bytes suffice to tell WAV, JSON and HTML apart.
 const OPENING_BYTES: usize = 12;
@@ -31,6 +32,8 @@ pub(super) struct Bounds {
 /// A body that is being received.
 pub(super) struct Body {
     response: Response,
+    /// What knows why TLS ended, if the HTTP library does not. Dropped, it closes the connection.
+    line: Option<Line>,
     bounds: Bounds,
     /// The declared length in bytes.
     declared: Option<u64>,
@@ -79,13 +82,14 @@ impl Kind {
 }
 
 impl Body {
-    pub(super) fn new(response: Response, bounds: Bounds) -> Self {
+    pub(super) fn new(response: Response, line: Option<Line>, bounds: Bounds) -> Self {
         let declared = response.content_length();
         let chunked = response.headers().contains_key(TRANSFER_ENCODING);
         Self {
             declared,
             ends_with_connection: declared.is_none() && !chunked,
             response,
+            line,
             bounds,
             opening: Bytes::new(),
             received: 0,
@@ -168,7 +172,11 @@ impl Body {
         self.waited += begun.elapsed();
         let chunk = match chunk {
             Err(_) => return Err(self.stalled()),
-            Ok(Ok(chunk)) => chunk,
+            Ok(Ok(Some(chunk))) => Some(chunk),
+            Ok(_) if self.line.as_ref().is_some_and(|line| line.broken().is_some()) => {
+                return Err(broken_within_the_body());
+            }
+            Ok(Ok(None)) => None,
             Ok(Err(error)) => match within_the_body(error, self.ends_with_connection) {
                 Some(failure) => return Err(failure),
                 None => None,

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{ApiVersion, Generation, PbxConfig, PbxLimits};
+use crate::config::{ApiVersion, Generation, PbxConfig, PbxLimits, TlsBackend, TlsVersion};
 use crate::digest::Digest;
 use crate::recording::RecordingName;
 
@@ -136,7 +136,9 @@ async fn serve(
         return talk(socket, script, seen, |socket| socket.set_zero_linger().unwrap()).await;
     };
     match tls.accept(socket).await {
-        Ok(stream) => talk(stream, script, seen, |_| {}).await,
+        Ok(stream) => {
+            talk(stream, script, seen, |stream| stream.get_ref().0.set_zero_linger().unwrap()).await
+        }
         Err(_) => Box::new(()),
     }
 }
@@ -247,6 +249,8 @@ pub(super) fn config(url: &str) -> PbxConfig {
         timezone: None,
         concurrency: 2,
         tls_pin_sha256: None,
+        tls_backend: TlsBackend::Rustls,
+        tls_version_min: TlsVersion::V1_2,
         login_port: None,
         allowed_ip: None,
         limits: PbxLimits {

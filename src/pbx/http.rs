@@ -6,15 +6,17 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONNECTION, CONTENT_TYPE, LOCATION};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{ClientBuilder, Method, Response, StatusCode};
 use tokio::time::Instant;
 use tracing::debug;
+use url::Url;
 
-use crate::config::PbxConfig;
+use crate::config::{PbxConfig, TlsBackend};
 use crate::pbx::body::{Body, Bounds};
 use crate::pbx::envelope;
 use crate::pbx::error::{Failure, Reason};
-use crate::pbx::policy::Place;
+use crate::pbx::legacy::{Legacy, Line};
+use crate::pbx::policy::{Family, Place};
 use crate::pbx::tls;
 use crate::pbx::transport::{Origin, UnknownHost, before_the_reply};
 
@@ -26,11 +28,24 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove
 
 /// HTTP to one PBX.
 pub(super) struct Http {
-    client: reqwest::Client,
+    way: Way,
     origin: Origin,
-    pbx: String,
     bounds: Bounds,
     reply_timeout: Duration,
+}
+
+/// How connections are made.
+enum Way {
+    /// By the HTTP library, in HTTP or with TLS by rustls.
+    Direct(reqwest::Client),
+    /// By OpenSSL; the HTTP library speaks plain HTTP into each of them.
+    Legacy(Legacy),
+}
+
+/// A reply that has begun, and the line over which it comes if the HTTP library did not connect by itself.
+struct Reply {
+    response: Response,
+    line: Option<Line>,
 }
 
 /// A request. Its query holds secrets: never print it.
@@ -49,38 +64,21 @@ pub(super) struct Request {
 impl Http {
     /// Prepares the client. No connection is made; only the system's root certificates are read if they are needed.
     pub(super) fn new(config: &PbxConfig) -> Result<Self, Failure> {
-        let limits = &config.limits;
-        let is_https = config.url.scheme() == "https";
-        // A reply that must begin sooner than a connection is given up bounds the connection too.
-        let connect_timeout = limits.connect_timeout.min(limits.reply_timeout);
-        // `Connection: close` and no pool: the PBX's server (Boa) serves one request per connection, and its
-        // admission of idle ones is not known. Redirects, proxies and Referer would carry the token elsewhere.
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client_config(is_https, config.tls_pin_sha256))
-            .dns_resolver(SystemNames)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .http1_only()
-            .http1_ignore_invalid_headers_in_responses(true)
-            .pool_max_idle_per_host(0)
-            .connect_timeout(connect_timeout)
-            .user_agent(concat!("callvault/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|_| Failure::new(Reason::Protocol, "the HTTP client cannot be set up"))?;
-        let origin = Origin {
-            text: config.url.origin().ascii_serialization(),
-            host: config.url.host_str().unwrap_or_default().to_owned(),
-            is_https,
-            connect_timeout,
+        let origin = Origin::of(config);
+        let way = match config.tls_backend {
+            TlsBackend::OpenSsl if origin.is_https => Way::Legacy(Legacy::new(config, &origin)?),
+            TlsBackend::OpenSsl | TlsBackend::Rustls => Way::Direct(build(
+                client(&origin)
+                    .tls_backend_preconfigured(tls::client_config(origin.is_https, config.tls_pin_sha256)),
+            )?),
         };
+        let limits = &config.limits;
         let bounds = Bounds {
             idle_timeout: limits.idle_timeout,
             throughput_bytes_s_min: limits.throughput_bytes_s_min,
             bytes_max: JSON_BYTES_MAX,
         };
-        Ok(Self { client, origin, pbx: config.id.clone(), bounds, reply_timeout: limits.reply_timeout })
+        Ok(Self { way, origin, bounds, reply_timeout: limits.reply_timeout })
     }
 
     /// Sends a request and returns the body of its reply if the HTTP status is 200.
@@ -91,10 +89,10 @@ impl Http {
             Err(Failure::new(Reason::Timeout, format!("no reply within {} s", timeout.as_secs_f64())))
         });
         self.log(&path, begun.elapsed(), &outcome);
-        let response = outcome?;
+        let Reply { response, line } = outcome?;
         let status = response.status();
-        let location = location(&response);
-        let body = Body::new(response, Bounds { bytes_max, ..self.bounds });
+        let location = self.location(&response);
+        let body = Body::new(response, line, Bounds { bytes_max, ..self.bounds });
         match status {
             StatusCode::OK => Ok(body),
             _ if status.is_redirection() => Err(redirect_failure(location)),
@@ -114,23 +112,30 @@ impl Http {
         })
     }
 
-    async fn reply(&self, request: Request) -> Result<Response, Failure> {
-        let separator = if request.query.is_empty() { "" } else { "?" };
-        let family = request.place.family;
-        let url = format!("{}{}{separator}{}", self.origin.text, request.path, request.query);
-        let builder = match request.json {
-            Some(json) => self
-                .client
-                .request(Method::POST, url)
-                .header(CONTENT_TYPE, "application/json; charset=utf-8")
-                .body(json),
-            None => self.client.request(Method::GET, url),
-        };
-        builder
-            .header(CONNECTION, "close")
-            .send()
-            .await
-            .map_err(|error| before_the_reply(error, &self.origin, family))
+    async fn reply(&self, request: Request) -> Result<Reply, Failure> {
+        match &self.way {
+            Way::Direct(client) => {
+                let sent = post_or_get(client, &self.origin.text, request).await;
+                let response =
+                    sent.map_err(|(error, family)| before_the_reply(error, &self.origin, family))?;
+                Ok(Reply { response, line: None })
+            }
+            Way::Legacy(legacy) => {
+                let (socket, line) = legacy.open(&self.origin).await?;
+                let client = build(
+                    client(&self.origin)
+                        .tls_backend_preconfigured(tls::client_config(false, None))
+                        .unix_socket(socket),
+                )?;
+                let origin = self.origin.text.replacen("https:", "http:", 1);
+                let sent = post_or_get(&client, &origin, request).await;
+                let response = sent.map_err(|(error, family)| match line.broken() {
+                    Some(why) => Failure::new(Reason::Reset, format!("TLS broke off ({why})")),
+                    None => before_the_reply(error, &self.origin, family),
+                })?;
+                Ok(Reply { response, line: Some(line) })
+            }
+        }
     }
 
     /// A status other than 200: the error number in the body if there is one, for it says more.
@@ -150,11 +155,18 @@ impl Http {
         }
     }
 
-    fn log(&self, path: &str, elapsed: Duration, outcome: &Result<Response, Failure>) {
-        let (pbx, elapsed_ms) = (self.pbx.as_str(), elapsed.as_millis() as u64);
+    /// Where a redirect points, without path and query: they may repeat ours.
+    fn location(&self, response: &Response) -> Option<String> {
+        let text = response.headers().get(LOCATION)?.to_str().ok()?;
+        let url = Url::parse(&self.origin.text).ok()?.join(text).ok()?;
+        url.host_str().is_some().then(|| url.origin().ascii_serialization())
+    }
+
+    fn log(&self, path: &str, elapsed: Duration, outcome: &Result<Reply, Failure>) {
+        let (pbx, elapsed_ms) = (self.origin.pbx.as_str(), elapsed.as_millis() as u64);
         match outcome {
-            Ok(response) => {
-                let status = response.status().as_u16();
+            Ok(reply) => {
+                let status = reply.response.status().as_u16();
                 debug!(pbx, path, status, elapsed_ms, "`{pbx}` answered {path} with {status}");
             }
             Err(failure) => {
@@ -165,16 +177,49 @@ impl Http {
     }
 }
 
+/// A client for one origin, but for its TLS.
+fn client(to: &Origin) -> ClientBuilder {
+    // `Connection: close` and no pool: the PBX's server (Boa) serves one request per connection, and its
+    // admission of idle ones is not known. Redirects, proxies and Referer would carry the token elsewhere.
+    reqwest::Client::builder()
+        .dns_resolver(SystemNames)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .http1_only()
+        .http1_ignore_invalid_headers_in_responses(true)
+        .pool_max_idle_per_host(0)
+        .connect_timeout(to.connect_timeout)
+        .user_agent(concat!("callvault/", env!("CARGO_PKG_VERSION")))
+}
+
+fn build(client: ClientBuilder) -> Result<reqwest::Client, Failure> {
+    client.build().map_err(|_| Failure::new(Reason::Protocol, "the HTTP client cannot be set up"))
+}
+
+/// Sends a request to `origin`. A failure comes with the group of calls that it happened in.
+async fn post_or_get(
+    client: &reqwest::Client,
+    origin: &str,
+    request: Request,
+) -> Result<Response, (reqwest::Error, Family)> {
+    let separator = if request.query.is_empty() { "" } else { "?" };
+    let url = format!("{origin}{}{separator}{}", request.path, request.query);
+    let builder = match request.json {
+        Some(json) => client
+            .request(Method::POST, url)
+            .header(CONTENT_TYPE, "application/json; charset=utf-8")
+            .body(json),
+        None => client.request(Method::GET, url),
+    };
+    let sent = builder.header(CONNECTION, "close").send().await;
+    sent.map_err(|error| (error, request.place.family))
+}
+
 /// One `key=value` of a query.
 pub(super) fn parameter(key: &str, value: &[u8]) -> String {
     format!("{key}={}", percent_encode(value, UNRESERVED))
-}
-
-/// Where a redirect points, without path and query: they may repeat ours.
-fn location(response: &Response) -> Option<String> {
-    let text = response.headers().get(LOCATION)?.to_str().ok()?;
-    let url = response.url().join(text).ok()?;
-    url.host_str().is_some().then(|| url.origin().ascii_serialization())
 }
 
 fn redirect_failure(location: Option<String>) -> Failure {

@@ -17,16 +17,22 @@ mod cdr;
 #[cfg(test)]
 mod cdr_tests;
 mod device;
+mod dial;
 mod download;
 mod envelope;
 mod error;
 #[cfg(test)]
 mod fake;
 mod http;
+#[cfg_attr(not(feature = "legacy-tls"), path = "legacy/absent.rs")]
+mod legacy;
+#[cfg(all(test, feature = "legacy-tls"))]
+mod legacy_tests;
 pub mod policy;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod shown;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -44,8 +50,10 @@ pub use device::DeviceInfo;
 pub use download::Download;
 pub use error::{PbxError, Reason};
 pub use policy::Policy;
+pub use shown::{Shown, look_at_certificate};
 pub use slot::Slot;
 pub use ticket::Ticket;
+pub use tls::Certificate;
 
 use crate::config::PbxConfig;
 use budget::Budget;

@@ -3,9 +3,10 @@
 //! Texts are made here, from the innermost cause; the library's own would carry the URL and with it the token.
 
 use std::error::Error;
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
+use crate::config::{PbxConfig, TlsBackend, TlsVersion};
 use crate::pbx::error::{Failure, Reason};
 use crate::pbx::policy::Family;
 use crate::pbx::tls::Untrusted;
@@ -20,26 +21,48 @@ pub(super) struct UnknownHost {
 /// Where a request went, for the sentences.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
+    /// The PBX's id.
+    pub(super) pbx: String,
     /// Scheme, host and port.
     pub(super) text: String,
     pub(super) host: String,
+    pub(super) port: u16,
     pub(super) is_https: bool,
+    pub(super) backend: TlsBackend,
+    pub(super) version_min: TlsVersion,
     pub(super) connect_timeout: Duration,
+}
+
+impl Origin {
+    pub(super) fn of(config: &PbxConfig) -> Self {
+        let limits = &config.limits;
+        Self {
+            pbx: config.id.clone(),
+            text: config.url.origin().ascii_serialization(),
+            host: config.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
+            port: config.url.port_or_known_default().unwrap_or_default(),
+            is_https: config.url.scheme() == "https",
+            backend: config.tls_backend,
+            version_min: config.tls_version_min,
+            // A reply that must begin sooner than a connection is given up bounds the connection too.
+            connect_timeout: limits.connect_timeout.min(limits.reply_timeout),
+        }
+    }
 }
 
 /// Why no reply to `family` began.
 pub(super) fn before_the_reply(error: reqwest::Error, to: &Origin, family: Family) -> Failure {
     let error = error.without_url();
     let connecting = error.is_connect();
-    if let Some(UnknownHost { why }) = find(&error) {
-        let what = format!("the host `{}` is not known ({why}); correct `url`", to.host);
-        return Failure::new(Reason::Dns, what);
+    if let Some(unknown) = find::<UnknownHost>(&error) {
+        return unknown_host(unknown, to);
     }
-    if let Some(tls) = find::<rustls::Error>(&error) {
-        return tls_failure(tls, connecting, to);
-    }
-    if connecting {
-        return no_connection(&error, to);
+    match find::<rustls::Error>(&error) {
+        Some(tls) if connecting => return tls_failure(tls, to),
+        Some(tls) => return Failure::new(Reason::Reset, format!("TLS broke off ({tls})")),
+        None if connecting && error.is_timeout() => return no_answer(to),
+        None if connecting => return no_connection(find(&error), to),
+        None => {}
     }
     match find::<hyper::Error>(&error) {
         // After a login in HTTP it can only be a broken reply.
@@ -74,28 +97,53 @@ pub(super) fn within_the_body(error: reqwest::Error, ends_with_connection: bool)
     }
     Some(match early_end {
         true => Failure::new(Reason::Truncated, "the connection ended before the declared length"),
-        false => Failure::new(Reason::Reset, "the connection broke within the body"),
+        false => broken_within_the_body(),
     })
 }
 
-fn no_connection(error: &reqwest::Error, to: &Origin) -> Failure {
-    let refused = find::<io::Error>(error).filter(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if refused.is_some() {
-        let what = format!("nothing listens at {}; check `url` and that the PBX's API is enabled", to.text);
-        return Failure::new(Reason::Refused, what);
+/// A body that broke off, and did not just end too soon.
+pub(super) fn broken_within_the_body() -> Failure {
+    Failure::new(Reason::Reset, "the connection broke within the body")
+}
+
+/// Why no TLS could be agreed upon, or no connection was made for it.
+pub(super) fn before_tls(error: &io::Error, to: &Origin) -> Failure {
+    match find::<rustls::Error>(error) {
+        Some(tls) => tls_failure(tls, to),
+        None => no_connection(Some(error), to),
     }
-    let seconds = to.connect_timeout.as_secs_f64();
-    let why = match find::<io::Error>(error) {
-        _ if error.is_timeout() => format!("no answer within {seconds} s"),
-        Some(error) => error.to_string(),
-        None => "no connection".to_owned(),
-    };
+}
+
+/// The host has no address.
+pub(super) fn unknown_host(unknown: &UnknownHost, to: &Origin) -> Failure {
+    let what = format!("the host `{}` is not known ({unknown}); correct `url`", to.host);
+    Failure::new(Reason::Dns, what)
+}
+
+/// Nothing came before `connect_timeout` was over.
+pub(super) fn no_answer(to: &Origin) -> Failure {
+    unreachable(&format!("no answer within {} s", to.connect_timeout.as_secs_f64()), to)
+}
+
+/// There is no connection, or it broke before TLS was agreed upon.
+pub(super) fn no_connection(error: Option<&io::Error>, to: &Origin) -> Failure {
+    match error {
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => Failure::new(
+            Reason::Refused,
+            format!("nothing listens at {}; check `url` and that the PBX's API is enabled", to.text),
+        ),
+        Some(error) => unreachable(&error.to_string(), to),
+        None => unreachable("no connection", to),
+    }
+}
+
+fn unreachable(why: &str, to: &Origin) -> Failure {
     let hint = if to.is_https { ", and that this port speaks HTTPS" } else { "" };
     let what = format!("{} cannot be reached ({why}); check the network and `url`{hint}", to.text);
     Failure::new(Reason::Unreachable, what)
 }
 
-fn tls_failure(error: &rustls::Error, connecting: bool, to: &Origin) -> Failure {
+fn tls_failure(error: &rustls::Error, to: &Origin) -> Failure {
     use rustls::{CertificateError, Error};
     if let Error::InvalidCertificate(CertificateError::Other(other)) = error
         && let Some(untrusted) = other.0.downcast_ref::<Untrusted>()
@@ -103,46 +151,62 @@ fn tls_failure(error: &rustls::Error, connecting: bool, to: &Origin) -> Failure 
         return untrusted_failure(untrusted, to);
     }
     match error {
-        _ if !connecting => Failure::new(Reason::Reset, format!("TLS broke off ({error})")),
-        Error::InvalidMessage(_) => Failure::new(
-            Reason::NotHttps,
-            format!(
-                "{} does not speak HTTPS; give its HTTPS port in `url`, or write `http://` with `allow_plain_http = true`",
-                to.text
-            ),
-        ),
-        _ => Failure::new(
-            Reason::TlsHandshake,
-            format!(
-                "no TLS with {} ({error}); firmware that knows only TLS 1.0 or static RSA needs an update, \
-                 or `http://` with `allow_plain_http = true`",
-                to.text
-            ),
-        ),
+        Error::InvalidMessage(_) => not_https(to),
+        _ => no_tls(error, to),
     }
 }
 
-fn untrusted_failure(untrusted: &Untrusted, to: &Origin) -> Failure {
+/// The other side does not speak TLS at all.
+pub(super) fn not_https(to: &Origin) -> Failure {
+    let what = format!(
+        "{} does not speak HTTPS; give its HTTPS port in `url`, or write `http://` with `allow_plain_http = true`",
+        to.text
+    );
+    Failure::new(Reason::NotHttps, what)
+}
+
+/// The two sides have no TLS in common, with what may give them one.
+pub(super) fn no_tls(why: impl fmt::Display, to: &Origin) -> Failure {
+    const OPENSSL: &str = "if its firmware knows only static RSA, TLS 1.0 or certificates of old, set `tls_backend = \"openssl\"`";
+    let remedy = match to.backend {
+        TlsBackend::Rustls if TlsBackend::OpenSsl.is_built_in() => {
+            format!("{OPENSSL}, which this callvault has")
+        }
+        TlsBackend::Rustls => {
+            let (missing, remedy) = TlsBackend::MISSING;
+            format!("{OPENSSL}, but {missing}: {remedy}")
+        }
+        TlsBackend::OpenSsl if to.version_min == TlsVersion::V1_2 => {
+            "if its firmware knows only TLS 1.0 or 1.1, set `tls_version_min = \"1.0\"`".to_owned()
+        }
+        TlsBackend::OpenSsl => {
+            "update its firmware, or write `http://` with `allow_plain_http = true`".to_owned()
+        }
+    };
+    Failure::new(Reason::TlsHandshake, format!("no TLS with {} ({why}); {remedy}", to.text))
+}
+
+/// The certificate was not accepted.
+pub(super) fn untrusted_failure(untrusted: &Untrusted, to: &Origin) -> Failure {
     match untrusted {
-        Untrusted::Unknown { seen, .. } => Failure::new(
+        Untrusted::Unknown { .. } => Failure::new(
             Reason::TlsUnknownCertificate,
             format!(
-                "{}: {untrusted}; compare it with the PBX's, then set `tls_pin_sha256 = \"{seen}\"`",
-                to.text
+                "{}: {untrusted}; compare it with the PBX's, then run `callvault trust {}`",
+                to.text, to.pbx
             ),
         ),
         Untrusted::PinMismatch { .. } => Failure::new(
             Reason::TlsPinMismatch,
             format!(
-                "{}: {untrusted}; if the PBX got a new certificate, compare and correct `tls_pin_sha256`, \
+                "{}: {untrusted}; if the PBX got a new certificate, compare it and run `callvault trust {}`, \
                  else someone stands in between",
-                to.text
+                to.text, to.pbx
             ),
         ),
-        Untrusted::Unreadable { .. } => Failure::new(
-            Reason::TlsHandshake,
-            format!("{}: {untrusted}; give the PBX an X.509 v3 certificate", to.text),
-        ),
+        Untrusted::Unreadable { .. } => {
+            Failure::new(Reason::TlsHandshake, format!("{}: {untrusted}; give the PBX another one", to.text))
+        }
     }
 }
 

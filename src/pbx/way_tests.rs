@@ -38,7 +38,8 @@ async fn an_unknown_certificate_shows_its_key_and_a_pin_accepts_it() {
     let key = fake.key.unwrap();
     let error = failure(&tls_config(&fake, None)).await;
     assert_eq!((error.reason(), error.policy()), (Reason::TlsUnknownCertificate, Policy::Operator));
-    assert!(error.to_string().contains(&format!("set `tls_pin_sha256 = \"{key}\"`")), "{error}");
+    assert!(error.to_string().contains(&format!("its key has the SHA-256 {key};")), "{error}");
+    assert!(error.to_string().contains("run `callvault trust hq`"), "{error}");
     assert_eq!(fake.count("login"), 0);
     let client = PbxClient::new(&tls_config(&fake, Some(key))).unwrap();
     assert_eq!(client.device_info().await.unwrap().unwrap().sn, "3693");

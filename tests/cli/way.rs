@@ -95,7 +95,7 @@ fn an_api_version_that_the_pbx_does_not_speak() {
 fn an_unknown_certificate_is_shown_pinned_and_then_no_other_is_accepted() {
     let pbx = https();
     let folder = Folder::for_pbx(&pbx.url());
-    insta::assert_snapshot!(unreachable(&folder), @r#"pbx `hq`: https://ADDRESS: the certificate is not known (invalid peer certificate: UnknownIssuer); its key has the SHA-256 SHA256; compare it with the PBX's, then set `tls_pin_sha256 = "SHA256"`"#);
+    insta::assert_snapshot!(unreachable(&folder), @r#"pbx `hq`: https://ADDRESS: the certificate is not known (signed by itself, or by nobody that this machine knows); its key has the SHA-256 SHA256; compare it with the PBX's, then run `callvault trust hq`"#);
 
     let pin = key_in(&folder.run(&["backfill", "--json"]));
     folder.edit(|text| format!("{text}tls_pin_sha256 = \"{pin}\"\n"));
@@ -104,7 +104,7 @@ fn an_unknown_certificate_is_shown_pinned_and_then_no_other_is_accepted() {
 
     pbx.set_faults(Faults { certificate: 1, ..Faults::default() });
     let changed = folder.run(&["backfill", "--json"]).exits(4);
-    insta::assert_snapshot!(changed.error_of_hq(), @"pbx `hq`: https://ADDRESS: the key has the SHA-256 SHA256, pinned is SHA256; if the PBX got a new certificate, compare and correct `tls_pin_sha256`, else someone stands in between");
+    insta::assert_snapshot!(changed.error_of_hq(), @"pbx `hq`: https://ADDRESS: the key has the SHA-256 SHA256, pinned is SHA256; if the PBX got a new certificate, compare it and run `callvault trust hq`, else someone stands in between");
     assert!(changed.stdout.contains(&pin));
     let requests = pbx.counters().requests;
     folder.run(&["backfill"]).exits(4);
@@ -115,8 +115,8 @@ fn an_unknown_certificate_is_shown_pinned_and_then_no_other_is_accepted() {
 fn key_in(said: &Said) -> String {
     let json = said.json();
     let message = json["pbx"]["hq"]["error"]["message"].as_str().unwrap();
-    let (_, rest) = message.split_once("tls_pin_sha256 = \"").unwrap();
-    let (pin, _) = rest.split_once('"').unwrap();
+    let (_, rest) = message.split_once("the SHA-256 ").unwrap();
+    let (pin, _) = rest.split_once(';').unwrap();
     assert_eq!(pin.len(), hex(&[0; 32]).len());
     pin.to_owned()
 }

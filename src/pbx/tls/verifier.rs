@@ -1,4 +1,4 @@
-//! Whom we take for the PBX: a certificate that the system's roots vouch for, or the one key that is pinned.
+//! How rustls decides whom it takes for the PBX.
 
 use std::sync::Arc;
 
@@ -7,33 +7,32 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 
+use super::{Untrusted, key_sha256, roots};
 use crate::digest::Digest;
-
-/// Why a certificate was not accepted, with what the operator needs in order to decide about it.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum Untrusted {
-    #[error("the certificate is not known ({why}); its key has the SHA-256 {seen}")]
-    Unknown { seen: Digest, why: String },
-    #[error("the key has the SHA-256 {seen}, pinned is {pin}")]
-    PinMismatch { seen: Digest, pin: Digest },
-    #[error("the certificate cannot be read: {why}")]
-    Unreadable { why: String },
-}
 
 /// How rustls is to be set up for a PBX.
 ///
-/// The provider is given explicitly: nothing depends on a default that some `main` installed. The system's roots are
-/// loaded only if `verified` and nothing is pinned; if this machine has none, every certificate is unknown.
-pub(super) fn client_config(verified: bool, pin: Option<Digest>) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let trust = match pin {
+/// The system's roots are loaded only if `verified` and nothing is pinned; if this machine has none, every certificate
+/// is unknown.
+pub(in crate::pbx) fn client_config(verified: bool, pin: Option<Digest>) -> ClientConfig {
+    config(match pin {
         Some(pin) => Trust::Pin(pin),
-        None if verified => match rustls_platform_verifier::Verifier::new(Arc::clone(&provider)) {
-            Ok(verifier) => Trust::Roots(Box::new(verifier)),
-            Err(error) => Trust::Nobody(error.to_string()),
+        None if verified => match roots::shared() {
+            Ok(verifier) => Trust::Roots(verifier),
+            Err(why) => Trust::Nobody(why),
         },
         None => Trust::Nobody("no TLS is configured".to_owned()),
-    };
+    })
+}
+
+/// How rustls is to be set up to look at a certificate, whosever it is. Nothing must be said over such a connection.
+pub(in crate::pbx) fn config_to_look() -> ClientConfig {
+    config(Trust::Anyone)
+}
+
+/// The provider is given explicitly: nothing depends on a default that some `main` installed.
+fn config(trust: Trust) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = KeyVerifier { trust, provider: Arc::clone(&provider) };
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -43,18 +42,14 @@ pub(super) fn client_config(verified: bool, pin: Option<Digest>) -> ClientConfig
         .with_no_client_auth()
 }
 
-/// SHA-256 of the `SubjectPublicKeyInfo` of a certificate in DER.
-fn key_sha256(certificate: &CertificateDer<'_>) -> Result<Digest, webpki::Error> {
-    let parsed = webpki::EndEntityCert::try_from(certificate)?;
-    Ok(Digest::of(parsed.subject_public_key_info().as_ref()))
-}
-
 #[derive(Debug)]
 enum Trust {
     /// The roots of this machine.
-    Roots(Box<rustls_platform_verifier::Verifier>),
+    Roots(Arc<rustls_platform_verifier::Verifier>),
     /// One key, whatever the certificate around it says.
     Pin(Digest),
+    /// Whoever it is, to be looked at.
+    Anyone,
     /// No one, and why.
     Nobody(String),
 }
@@ -74,16 +69,16 @@ impl KeyVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<(), Untrusted> {
-        let seen =
-            key_sha256(end_entity).map_err(|error| Untrusted::Unreadable { why: error.to_string() })?;
+        let seen = key_sha256(end_entity)?;
         match &self.trust {
+            Trust::Anyone => Ok(()),
             Trust::Pin(pin) if *pin == seen => Ok(()),
             Trust::Pin(pin) => Err(Untrusted::PinMismatch { seen, pin: *pin }),
             Trust::Nobody(why) => Err(Untrusted::Unknown { seen, why: why.clone() }),
             Trust::Roots(roots) => match roots.verify_server_cert(end_entity, intermediates, name, ocsp, now)
             {
                 Ok(_) => Ok(()),
-                Err(error) => Err(Untrusted::Unknown { seen, why: error.to_string() }),
+                Err(error) => Err(Untrusted::Unknown { seen, why: roots::objection(&error) }),
             },
         }
     }

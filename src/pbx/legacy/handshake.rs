@@ -1,0 +1,122 @@
+//! The handshake by OpenSSL: what may be spoken, and with whose key.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{self, Ssl, SslContext, SslMethod, SslOptions, SslVerifyMode, SslVersion};
+use openssl::x509::X509StoreContextRef;
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+use crate::config::TlsVersion;
+use crate::digest::Digest;
+use crate::pbx::error::{Failure, Reason};
+use crate::pbx::tls::{Untrusted, key_sha256};
+use crate::pbx::transport::{Origin, no_connection, no_tls, not_https, untrusted_failure};
+
+/// OpenSSL's number for bytes that are no TLS record (`SSL_R_WRONG_VERSION_NUMBER`).
+const WRONG_VERSION_NUMBER: i32 = 267;
+
+/// Whose key is accepted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    /// This one.
+    Key(Digest),
+    /// Any, to be looked at. Nothing must be said over such a connection.
+    Anyone,
+}
+
+/// How to agree upon TLS with one PBX.
+pub(super) struct Handshake {
+    context: SslContext,
+    wanted: Wanted,
+}
+
+/// What became of the server's certificate; empty until it has been seen.
+type Verdict = Arc<OnceLock<Result<(), Untrusted>>>;
+
+impl Handshake {
+    pub(super) fn new(wanted: Wanted, to: &Origin) -> Result<Self, Failure> {
+        let context = context(to.version_min).map_err(|error| {
+            Failure::new(Reason::TlsHandshake, format!("OpenSSL cannot be set up ({error})"))
+                .with_remedy("see the system's OpenSSL and its openssl.cnf")
+        })?;
+        Ok(Self { context, wanted })
+    }
+
+    /// Agrees upon TLS over a connection.
+    pub(super) async fn over(&self, tcp: TcpStream, to: &Origin) -> Result<SslStream<TcpStream>, Failure> {
+        let verdict = Verdict::default();
+        let ssl = self.ssl(&to.host, Arc::clone(&verdict)).and_then(|ssl| SslStream::new(ssl, tcp));
+        let mut tls = ssl.map_err(|error| no_tls(error, to))?;
+        let agreed = Pin::new(&mut tls).connect().await;
+        match (agreed, verdict.get()) {
+            (Ok(()), Some(Ok(()))) => Ok(tls),
+            (_, Some(Err(untrusted))) => Err(untrusted_failure(untrusted, to)),
+            (Err(error), _) => Err(failure(&error, to)),
+            // Whoever was not asked about the certificate has not accepted it.
+            (Ok(()), None) => Err(no_tls("it shows no certificate", to)),
+        }
+    }
+
+    fn ssl(&self, host: &str, verdict: Verdict) -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&self.context)?;
+        if host.parse::<IpAddr>().is_err() {
+            ssl.set_hostname(host)?;
+        }
+        let wanted = self.wanted;
+        ssl.set_verify_callback(SslVerifyMode::PEER, move |_, chain| {
+            // OpenSSL's own opinion does not matter, nor do those who signed: the pin stands for all of it. That the
+            // server has the key, not just the certificate, is for the rest of the handshake to show.
+            chain.error_depth() > 0 || verdict.get_or_init(|| judge(chain, wanted)).is_ok()
+        });
+        Ok(ssl)
+    }
+}
+
+/// What may be spoken. Below TLS 1.2 nothing works at a security level above 0 (SHA-1 and MD5 in the handshake); from
+/// 1.2 on, level 1 still allows the 1024-bit keys of old appliances.
+fn context(version_min: TlsVersion) -> Result<SslContext, ErrorStack> {
+    let (version, ciphers) = match version_min {
+        TlsVersion::V1_0 => (SslVersion::TLS1, "DEFAULT:@SECLEVEL=0"),
+        TlsVersion::V1_1 => (SslVersion::TLS1_1, "DEFAULT:@SECLEVEL=0"),
+        TlsVersion::V1_2 => (SslVersion::TLS1_2, "DEFAULT:@SECLEVEL=1"),
+    };
+    let mut context = SslContext::builder(SslMethod::tls_client())?;
+    context.set_min_proto_version(Some(version))?;
+    context.set_cipher_list(ciphers)?;
+    // Appliances close without a farewell. Whether all came is judged from what came, as with rustls.
+    let mut options = SslOptions::IGNORE_UNEXPECTED_EOF | SslOptions::NO_RENEGOTIATION;
+    if version_min < TlsVersion::V1_2 {
+        // Servers from before RFC 5746 cannot say that they renegotiate safely; nobody renegotiates here.
+        options |= SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION;
+    }
+    context.set_options(options);
+    Ok(context.build())
+}
+
+fn judge(chain: &X509StoreContextRef, wanted: Wanted) -> Result<(), Untrusted> {
+    let Wanted::Key(pin) = wanted else { return Ok(()) };
+    let unreadable = |why: String| Untrusted::Unreadable { why };
+    let certificate = chain.current_cert().ok_or_else(|| unreadable("there is none".to_owned()))?;
+    let der = certificate.to_der().map_err(|error| unreadable(error.to_string()))?;
+    match key_sha256(&der)? {
+        seen if seen == pin => Ok(()),
+        seen => Err(Untrusted::PinMismatch { seen, pin }),
+    }
+}
+
+/// Why no TLS was agreed upon, where the certificate is not to blame.
+fn failure(error: &ssl::Error, to: &Origin) -> Failure {
+    if let Some(error) = error.io_error() {
+        return no_connection(Some(error), to);
+    }
+    match error.ssl_error().and_then(|stack| stack.errors().first()) {
+        Some(first) if first.reason_code() == WRONG_VERSION_NUMBER => not_https(to),
+        Some(first) => no_tls(first.reason().unwrap_or("unknown reason"), to),
+        None => no_connection(Some(&io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof")), to),
+    }
+}

@@ -1,0 +1,73 @@
+//! What a PBX shows of itself before anything is said to it: its certificate.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::TlsConnector;
+
+use crate::config::{PbxConfig, TlsBackend};
+use crate::pbx::dial::dial;
+use crate::pbx::error::{Action, Failure, PbxError, Reason};
+use crate::pbx::policy::{Family, Stage};
+use crate::pbx::tls::{Certificate, config_to_look, roots};
+use crate::pbx::transport::{Origin, before_tls, no_answer, no_tls};
+use crate::pbx::{legacy, place};
+
+/// The certificate that a PBX shows.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// What it says, and its fingerprints.
+    pub certificate: Certificate,
+    /// Whether the system's roots vouch for it; else why not.
+    pub roots: Result<(), String>,
+}
+
+/// Looks at the certificate of a PBX over TLS as it is configured, whatever is pinned. Nothing is said over the
+/// connection: no HTTP, no login.
+///
+/// # Errors
+/// If there is no connection or no TLS, or the certificate cannot be read.
+pub async fn look_at_certificate(config: &PbxConfig, now: Timestamp) -> Result<Shown, PbxError> {
+    let place = place(config, Family::Device, Stage::Query);
+    let action = Action { place, doing: "looking at its certificate".to_owned() };
+    look(config, now).await.map_err(|failure| PbxError::new(&config.id, &action, failure))
+}
+
+async fn look(config: &PbxConfig, now: Timestamp) -> Result<Shown, Failure> {
+    let to = Origin::of(config);
+    let name = ServerName::try_from(to.host.clone()).map_err(|error| no_tls(error, &to))?;
+    let chain = async {
+        match to.backend {
+            TlsBackend::Rustls => over_rustls(&to, name.clone()).await,
+            TlsBackend::OpenSsl => legacy::look(&to).await,
+        }
+    };
+    let chain =
+        tokio::time::timeout(to.connect_timeout, chain).await.unwrap_or_else(|_| Err(no_answer(&to)))?;
+    let own = chain.first().ok_or_else(|| no_tls("it shows no certificate", &to))?;
+    let certificate = Certificate::read(own).map_err(|why| {
+        Failure::new(Reason::TlsHandshake, format!("{}: the certificate cannot be read: {why}", to.text))
+            .with_remedy("give the PBX another one")
+    })?;
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    Ok(Shown { certificate, roots: roots::judge(&chain, &name, now) })
+}
+
+async fn over_rustls(
+    to: &Origin,
+    name: ServerName<'static>,
+) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let tcp = dial(to).await?;
+    let connector = TlsConnector::from(Arc::new(config_to_look()));
+    let tls = connector.connect(name, tcp).await.map_err(|error| before_tls(&error, to))?;
+    Ok(tls
+        .get_ref()
+        .1
+        .peer_certificates()
+        .unwrap_or_default()
+        .iter()
+        .map(|der| der.clone().into_owned())
+        .collect())
+}

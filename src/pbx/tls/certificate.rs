@@ -1,0 +1,57 @@
+//! What a certificate says, and what it is pinned by.
+
+use jiff::Timestamp;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::Untrusted;
+use crate::digest::Digest;
+use crate::recording::printable;
+
+/// A certificate as people compare it. What it says of itself is not proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Whose it says it is.
+    pub subject: String,
+    /// Who says so.
+    pub issuer: String,
+    /// When it begins to hold.
+    pub not_before: Timestamp,
+    /// When it ends.
+    pub not_after: Timestamp,
+    /// SHA-256 of the whole certificate: what browsers show as its fingerprint.
+    pub sha256: Digest,
+    /// SHA-256 of its `SubjectPublicKeyInfo`: what is pinned. It outlives a certificate that is renewed with the same
+    /// key.
+    pub key_sha256: Digest,
+}
+
+impl Certificate {
+    /// Reads a certificate in DER.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub fn read(der: &[u8]) -> Result<Self, String> {
+        let parsed = parse(der)?;
+        let time = |seconds: i64| Timestamp::from_second(seconds).map_err(|error| error.to_string());
+        Ok(Self {
+            // A stranger wrote these: they go to terminals.
+            subject: printable(parsed.subject().to_string().as_bytes()),
+            issuer: printable(parsed.issuer().to_string().as_bytes()),
+            not_before: time(parsed.validity().not_before.timestamp())?,
+            not_after: time(parsed.validity().not_after.timestamp())?,
+            sha256: Digest::of(der),
+            key_sha256: Digest::of(parsed.public_key().raw),
+        })
+    }
+}
+
+/// SHA-256 of the `SubjectPublicKeyInfo` of a certificate in DER.
+pub(in crate::pbx) fn key_sha256(der: &[u8]) -> Result<Digest, Untrusted> {
+    let parsed = parse(der).map_err(|why| Untrusted::Unreadable { why })?;
+    Ok(Digest::of(parsed.public_key().raw))
+}
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
+    let (_, parsed) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+    Ok(parsed)
+}
