@@ -97,6 +97,18 @@ enum Command {
         /// Only recordings of these names
         names: Vec<OsString>,
     },
+    /// Show the certificate of a PBX, and pin its key
+    Trust {
+        /// The PBX
+        #[arg(value_name = "PBX")]
+        pbx: String,
+        /// Pin without asking, if the certificate or its key has this SHA-256
+        #[arg(long, value_name = "SHA256")]
+        fingerprint: Option<String>,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at the configuration
     Config {
         #[command(subcommand)]
@@ -138,6 +150,9 @@ async fn main() -> ExitCode {
             let choice = commands::retry::Choice { pbx, stuck, names };
             commands::retry::run(&cli.config, choice, json).await
         }
+        Command::Trust { pbx, fingerprint, json } => {
+            commands::trust::run(&cli.config, commands::trust::Choice { pbx, fingerprint }, json).await
+        }
         Command::Config { command: ConfigCommand::Check { json } } => {
             commands::config_check::run(&cli.config, json)
         }
@@ -165,7 +180,7 @@ fn log_to_stderr(service: bool) {
             format!("warn,rustls_platform_verifier=off,callvault={level}")
         }
         _ if service => "warn,rustls_platform_verifier=off,callvault=info".to_owned(),
-        _ => "warn".to_owned(),
+        _ => "warn,rustls_platform_verifier=off".to_owned(),
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn")))

@@ -1,5 +1,6 @@
 //! Exit codes: a contract, scripts depend on it.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -10,6 +11,7 @@ use crate::archive::ArchiveError;
 use crate::backfill::RangeError;
 use crate::config::ConfigErrors;
 use crate::db::DatabaseFailed;
+use crate::pbx::PbxError;
 use crate::state::StateError;
 
 /// All done, nothing owed.
@@ -37,7 +39,12 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
             || cause.is::<UsageError>()
     });
     let disk_full = error.downcast_ref::<DatabaseFailed>().is_some_and(DatabaseFailed::is_disk_full);
-    if operator_can_mend || disk_full { USAGE } else { INTERNAL }
+    let refused_by_pbx = error.chain().any(|cause| cause.is::<PbxError>());
+    match () {
+        () if operator_can_mend || disk_full => USAGE,
+        () if refused_by_pbx => UNREACHABLE,
+        () => INTERNAL,
+    }
 }
 
 /// A command line that makes no sense.
@@ -62,7 +69,7 @@ struct Told<'a> {
 /// What `--json` prints for an error that ended a command, and its exit code.
 pub fn failure(error: &anyhow::Error) -> (Box<RawValue>, u8) {
     let problems = error.downcast_ref::<ConfigErrors>().map_or(&[][..], ConfigErrors::problems);
-    let told = Told { reason: reason_of(error), message: format!("{error:#}"), problems };
+    let told = Told { reason: &reason_of(error), message: format!("{error:#}"), problems };
     let object = to_raw_value(&Failed { error: told }).expect("the object has only string keys");
     (object, code_of(error))
 }
@@ -81,9 +88,12 @@ pub fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
 }
 
 /// The class of an error that ended a command.
-fn reason_of(error: &anyhow::Error) -> &'static str {
+fn reason_of(error: &anyhow::Error) -> Cow<'static, str> {
     let is = |test: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(test);
-    if is(|cause| cause.is::<ConfigErrors>()) {
+    if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<PbxError>()) {
+        return refused.reason().to_string().into();
+    }
+    let word = if is(|cause| cause.is::<ConfigErrors>()) {
         "configuration"
     } else if is(|cause| cause.is::<StateError>()) {
         "state"
@@ -95,7 +105,8 @@ fn reason_of(error: &anyhow::Error) -> &'static str {
         "usage"
     } else {
         "internal"
-    }
+    };
+    word.into()
 }
 
 /// Prints one object on stdout.

@@ -15,3 +15,4 @@ pub mod signals;
 pub mod simulate;
 pub mod status;
 pub mod summary;
+pub mod trust;

@@ -11,6 +11,8 @@ use jiff::civil::Date;
 
 use super::exit::UsageError;
 use super::{exit, output, signals};
+use crate::config::pin_line;
+use crate::pbx::Certificate;
 use crate::simulator::{Faults, Profile, Retention, Simulator, SimulatorOptions};
 
 /// What an observer can do while it runs.
@@ -30,8 +32,6 @@ While it runs, its controls are under URL/simulator/:
   POST lockout                  locks out the address that asks
   POST revoke                   ends all sessions
   POST reboot                   forgets all sessions and tickets";
-use crate::config::pin_line;
-use crate::pbx::Certificate;
 
 /// How the simulated PBX should be.
 #[derive(Debug, clap::Args)]

@@ -22,6 +22,7 @@ fn help_of_the_program() {
       backfill  Archive a range of days, once
       status    Tell what is owed, what is wrong, and what to do
       retry     Ask again for what was given up, and lift a PBX's pause
+      trust     Show the certificate of a PBX, and pin its key
       config    Look at the configuration
       simulate  Play a PBX, to rehearse and to test
       help      Print this message or the help of the given subcommand(s)
