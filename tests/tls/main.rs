@@ -1,0 +1,19 @@
+//! TLS against real servers: stunnel in front of the simulated PBX, with each language and certificate that is met.
+
+#[expect(dead_code, reason = "the other scenarios use the rest")]
+#[path = "../common/mod.rs"]
+mod common;
+#[expect(dead_code, reason = "the other tests of the program use the rest")]
+#[path = "../program/mod.rs"]
+mod program;
+
+mod languages;
+mod roots;
+mod server;
+mod trusting;
+
+/// A `backfill` of the few days in which a PBX of the program's tests has calls: each day costs handshakes.
+fn backfill() -> [String; 3] {
+    let from = callvault::clock::now() - jiff::ToSpan::hours(72);
+    ["backfill".to_owned(), "--from".to_owned(), from.strftime("%F").to_string()]
+}
