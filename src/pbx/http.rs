@@ -16,7 +16,7 @@ use crate::pbx::body::{Body, Bounds};
 use crate::pbx::envelope;
 use crate::pbx::error::{Failure, Reason};
 use crate::pbx::legacy::{Legacy, Line};
-use crate::pbx::policy::{Family, Place};
+use crate::pbx::policy::Place;
 use crate::pbx::tls;
 use crate::pbx::transport::{Origin, UnknownHost, before_the_reply};
 
@@ -67,10 +67,10 @@ impl Http {
         let origin = Origin::of(config);
         let way = match config.tls_backend {
             TlsBackend::OpenSsl if origin.is_https => Way::Legacy(Legacy::new(config, &origin)?),
-            TlsBackend::OpenSsl | TlsBackend::Rustls => Way::Direct(build(
-                client(&origin)
-                    .tls_backend_preconfigured(tls::client_config(origin.is_https, config.tls_pin_sha256)),
-            )?),
+            TlsBackend::OpenSsl | TlsBackend::Rustls => {
+                let tls = tls::client_config(origin.is_https, config.tls_pin_sha256);
+                Way::Direct(build(client(&origin).tls_backend_preconfigured(tls))?)
+            }
         };
         let limits = &config.limits;
         let bounds = Bounds {
@@ -113,28 +113,27 @@ impl Http {
     }
 
     async fn reply(&self, request: Request) -> Result<Reply, Failure> {
+        let family = request.place.family;
         match &self.way {
-            Way::Direct(client) => {
-                let sent = post_or_get(client, &self.origin.text, request).await;
-                let response =
-                    sent.map_err(|(error, family)| before_the_reply(error, &self.origin, family))?;
-                Ok(Reply { response, line: None })
-            }
-            Way::Legacy(legacy) => {
-                let (socket, line) = legacy.open(&self.origin).await?;
-                let client = build(
-                    client(&self.origin)
-                        .tls_backend_preconfigured(tls::client_config(false, None))
-                        .unix_socket(socket),
-                )?;
-                let origin = self.origin.text.replacen("https:", "http:", 1);
-                let sent = post_or_get(&client, &origin, request).await;
-                let response = sent.map_err(|(error, family)| match line.broken() {
-                    Some(why) => Failure::new(Reason::Reset, format!("TLS broke off ({why})")),
-                    None => before_the_reply(error, &self.origin, family),
-                })?;
-                Ok(Reply { response, line: Some(line) })
-            }
+            Way::Direct(client) => match post_or_get(client, &self.origin.text, request).await {
+                Ok(response) => Ok(Reply { response, line: None }),
+                Err(error) => Err(before_the_reply(error, &self.origin, family)),
+            },
+            Way::Legacy(legacy) => self.reply_by_line(legacy, request).await,
+        }
+    }
+
+    /// Has TLS agreed upon first, and then speaks plain HTTP into it.
+    async fn reply_by_line(&self, legacy: &Legacy, request: Request) -> Result<Reply, Failure> {
+        let family = request.place.family;
+        let (socket, line) = legacy.open(&self.origin).await?;
+        let no_tls = tls::client_config(false, None);
+        let client = build(client(&self.origin).tls_backend_preconfigured(no_tls).unix_socket(socket))?;
+        let origin = self.origin.text.replacen("https:", "http:", 1);
+        match (post_or_get(&client, &origin, request).await, line.broken()) {
+            (Ok(response), _) => Ok(Reply { response, line: Some(line) }),
+            (Err(_), Some(why)) => Err(Failure::new(Reason::Reset, format!("TLS broke off ({why})"))),
+            (Err(error), None) => Err(before_the_reply(error, &self.origin, family)),
         }
     }
 
@@ -198,12 +197,8 @@ fn build(client: ClientBuilder) -> Result<reqwest::Client, Failure> {
     client.build().map_err(|_| Failure::new(Reason::Protocol, "the HTTP client cannot be set up"))
 }
 
-/// Sends a request to `origin`. A failure comes with the group of calls that it happened in.
-async fn post_or_get(
-    client: &reqwest::Client,
-    origin: &str,
-    request: Request,
-) -> Result<Response, (reqwest::Error, Family)> {
+/// Sends a request to `origin`.
+async fn post_or_get(client: &reqwest::Client, origin: &str, request: Request) -> reqwest::Result<Response> {
     let separator = if request.query.is_empty() { "" } else { "?" };
     let url = format!("{origin}{}{separator}{}", request.path, request.query);
     let builder = match request.json {
@@ -213,8 +208,7 @@ async fn post_or_get(
             .body(json),
         None => client.request(Method::GET, url),
     };
-    let sent = builder.header(CONNECTION, "close").send().await;
-    sent.map_err(|error| (error, request.place.family))
+    builder.header(CONNECTION, "close").send().await
 }
 
 /// One `key=value` of a query.

@@ -50,8 +50,7 @@ async fn look(config: &PbxConfig, now: Timestamp) -> Result<Shown, Failure> {
         Failure::new(Reason::TlsHandshake, format!("{}: the certificate cannot be read: {why}", to.text))
             .with_remedy("give the PBX another one")
     })?;
-    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
-    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    let now = UnixTime::since_unix_epoch(now.as_duration().try_into().unwrap_or_default());
     Ok(Shown { certificate, roots: roots::judge(&chain, &name, now) })
 }
 
@@ -62,12 +61,6 @@ async fn over_rustls(
     let tcp = dial(to).await?;
     let connector = TlsConnector::from(Arc::new(config_to_look()));
     let tls = connector.connect(name, tcp).await.map_err(|error| before_tls(&error, to))?;
-    Ok(tls
-        .get_ref()
-        .1
-        .peer_certificates()
-        .unwrap_or_default()
-        .iter()
-        .map(|der| der.clone().into_owned())
-        .collect())
+    let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
+    Ok(chain.iter().map(|der| der.clone().into_owned()).collect())
 }
