@@ -184,15 +184,20 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_its_mode_and_a_link_stays_one() {
+    fn a_file_keeps_its_owner_and_mode_and_a_link_stays_one() {
         let folder = tempfile::tempdir().unwrap();
         let [file, link] = ["real.toml", "link.toml"].map(|name| folder.path().join(name));
         fs::write(&file, "[[pbx]]\nid = 'a'\nurl = 'https://a'\n").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        // Only root can give files away; for others it stays theirs.
+        drop(std::os::unix::fs::chown(&file, Some(1), Some(1)));
+        let before = fs::metadata(&file).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         write_pin(&link, "a", pin()).unwrap();
         assert!(fs::read_to_string(&file).unwrap().ends_with(&format!("{}\n", pin_line(pin()))));
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o640);
+        let after = fs::metadata(&file).unwrap();
+        assert_ne!(after.ino(), before.ino(), "it was replaced");
+        assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()));
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary stays");
         let error = write_pin(&link, "b", pin()).unwrap_err().to_string();
