@@ -141,6 +141,7 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         queue: QueueConfig { retry_base: std::time::Duration::from_millis(100), ..QueueConfig::default() },
         service: ServiceConfig::default(),
         schedule: ScheduleConfig::default(),
+        push: None,
         pbx: vec![pbx],
         exclude: Vec::new(),
     })

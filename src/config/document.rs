@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::section::{Reading, Section, Wrong, quotable, wrong};
 use super::{ArchiveConfig, Config, ExclusionRule, PbxConfig, QueueConfig, QueueOrder, StateConfig};
 use super::{exclude, keys, pbx, schedule, value};
+use super::{exclude, keys, pbx, push, value};
 
 /// Free space below which no ticket is taken: the largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -54,7 +55,9 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let queue = single("queue", root, reading).map(|section| queue(&section));
     let service = single("service", root, reading).map(|section| schedule::service(&section));
     let schedule = single("schedule", root, reading).map(|section| schedule::schedule(&section));
+    let push = single("push", root, reading).and_then(|section| push::read(&section));
     let (pbx, ids) = pbxs(root, reading);
+    let pbx = push::joined(pbx, push.as_ref(), reading);
     let exclude = exclusions(root, &ids, reading);
     Some(Config {
         file: reading.origin.file.to_owned(),
@@ -63,6 +66,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         queue: queue.unwrap_or_default(),
         service: service.unwrap_or_default(),
         schedule: schedule.unwrap_or_default(),
+        push,
         pbx,
         exclude,
     })

@@ -2,6 +2,7 @@
 
 /// Every section with its keys, in the order of `config.example.toml`.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
     ("archive", &["path", "free_bytes_min"]),
     ("state", &["path"]),
     (
@@ -17,6 +18,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ),
     ("service", &["stop_timeout_s", "history_days"]),
     ("schedule", &["timezone", "sweep", "deep_sweep", "voicemail", "seal", "verify", "history"]),
+    ("push", &["listen"]),
     (
         "pbx",
         &[
@@ -34,6 +36,10 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "tls_backend",
             "tls_version_min",
             "login_port",
+            "push",
+            "push_url",
+            "push_tcp_port",
+            "push_from",
             "allowed_ip",
             "connect_timeout_s",
             "reply_timeout_s",
@@ -96,7 +102,9 @@ pub(super) fn remedy_for_unknown(key: &str, section: &str) -> String {
     if section.is_empty() {
         return match nearest(key, names) {
             Some(name) => format!("did you mean {}?", heading(name)),
-            None => "the sections are [archive], [state], [queue], [[pbx]] and [[exclude]]".to_owned(),
+            None => {
+                "the sections are [archive], [state], [queue], [push], [[pbx]] and [[exclude]]".to_owned()
+            }
         };
     }
     match nearest(key, known.iter().copied()) {

@@ -13,6 +13,9 @@ mod pbx;
 mod pin;
 mod problem;
 mod schedule;
+mod push;
+#[cfg(test)]
+mod push_tests;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -21,12 +24,13 @@ mod value;
 mod version;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
-use url::Url;
+use url::{Host, Url};
 
 use crate::schedule::CronLine;
 
@@ -52,6 +56,8 @@ pub struct Config {
     pub service: ServiceConfig,
     /// `[schedule]`.
     pub schedule: ScheduleConfig,
+    /// `[push]`, if it is there.
+    pub push: Option<PushConfig>,
     /// `[[pbx]]`, in the order of the file; ids are unique.
     pub pbx: Vec<PbxConfig>,
     /// `[[exclude]]`, in the order of the file; names are unique.
@@ -124,6 +130,37 @@ pub struct ScheduleConfig {
     pub verify: CronLine,
     /// Forgetting the history of callvault's own work.
     pub history: CronLine,
+/// Where the PBXs' reports of events arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PushConfig {
+    /// The listener's address and port.
+    pub listen: SocketAddr,
+}
+
+/// Whether and how a PBX reports its events to us.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PushMode {
+    /// Not at all: its event destination is not touched.
+    #[default]
+    Off,
+    /// It posts them to our listener, of which login and heartbeat tell it.
+    Http(PushAddress),
+    /// We keep a connection to this port of it, over which they come.
+    Tcp {
+        /// The PBX's port for event streams.
+        port: u16,
+    },
+}
+
+/// Our listener as a PBX sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushAddress {
+    /// The host, if the operator named one; else wherever our requests come from.
+    pub host: Option<Host>,
+    /// The port.
+    pub port: u16,
+    /// The path, without a slash at its beginning; unless the operator chose another, the PBX's id.
+    pub path: String,
 }
 
 /// One PBX.
@@ -155,8 +192,12 @@ pub struct PbxConfig {
     pub tls_version_min: TlsVersion,
     /// Sent as `port` at login, only if given: it moves the PBX's event reports to this machine.
     pub login_port: Option<u16>,
+    /// Whether and how it reports its events to us.
+    pub push: PushMode,
+    /// Where its reports come from, besides the host of `url`.
+    pub push_from: Vec<IpAddr>,
     /// Sent as `allowedip` with every ticket request, if given.
-    pub allowed_ip: Option<std::net::IpAddr>,
+    pub allowed_ip: Option<IpAddr>,
     /// Every wait and bound towards this PBX.
     pub limits: PbxLimits,
     /// A folder whose `*.csv` files are read as CDR besides or instead of the API.

@@ -14,6 +14,8 @@ use super::section::{Section, Wrong, wrong};
 use super::tls::{self, TlsOptions};
 use super::value;
 use super::{ApiVersion, Generation, PbxConfig, PbxLimits, TlsBackend, TlsVersion, cdr, password};
+use super::{ApiVersion, Generation, PbxConfig, PbxLimits, PushMode, cdr, password, push};
+use crate::digest::Digest;
 
 /// Connections to one PBX at a time, unless the operator says otherwise: its first job is calls.
 const CONCURRENCY: u64 = 2;
@@ -60,6 +62,8 @@ impl PbxConfig {
             tls_backend: TlsBackend::Rustls,
             tls_version_min: TlsVersion::V1_2,
             login_port: None,
+            push: PushMode::Off,
+            push_from: Vec::new(),
             allowed_ip: None,
             limits: PbxLimits::default(),
             cdr_folder: None,
@@ -94,6 +98,7 @@ struct Options {
     concurrency: usize,
     tls: TlsOptions,
     login_port: Option<u16>,
+    push: push::PbxPush,
     allowed_ip: Option<IpAddr>,
     limits: PbxLimits,
     cdr_api: bool,
@@ -109,6 +114,7 @@ impl Options {
             concurrency: to_usize(section.count("concurrency", CONCURRENCY, 1..=CONCURRENCY_MAX)),
             tls: tls::read(section),
             login_port: section.read("login_port", port),
+            push: push::of_pbx(section, version),
             allowed_ip: section.read("allowed_ip", address),
             limits: limits(section),
             cdr_api: cdr::over_api(section, version),
@@ -125,6 +131,8 @@ impl Options {
         pbx.concurrency = self.concurrency;
         self.tls.apply(pbx);
         pbx.login_port = self.login_port;
+        pbx.push = self.push.mode;
+        pbx.push_from = self.push.from;
         pbx.allowed_ip = self.allowed_ip;
         pbx.limits = self.limits;
         pbx.cdr_api = self.cdr_api;

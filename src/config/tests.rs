@@ -7,18 +7,18 @@ use proptest::prelude::*;
 
 use super::{Config, ConfigErrors, Generation, Origin, QueueOrder};
 
-fn parse(text: &str) -> Result<Config, ConfigErrors> {
+pub(super) fn parse(text: &str) -> Result<Config, ConfigErrors> {
     let origin = Origin { file: Path::new("callvault.toml"), mode: 0o600, credentials_directory: None };
     Config::parse(text, &origin)
 }
 
 /// What is said about a configuration that is right but for what `pbx` and `rest` add.
-fn said(pbx: &str, rest: &str) -> String {
+pub(super) fn said(pbx: &str, rest: &str) -> String {
     let text = format!("{MINIMAL}{pbx}\n{rest}");
     parse(&text).map_or_else(|error| error.to_string(), |_| "fine".to_owned())
 }
 
-const MINIMAL: &str = "\
+pub(super) const MINIMAL: &str = "\
 [archive]
 path = '/srv/archive'
 [state]
@@ -137,7 +137,7 @@ fn everything_wrong_is_reported_at_once() {
         assert!(!said.contains(secret), "{said}");
     }
     insta::assert_snapshot!(said, @r#"
-    callvault.toml:2:1: verbose: unknown section or key; the sections are [archive], [state], [queue], [[pbx]] and [[exclude]]
+    callvault.toml:2:1: verbose: unknown section or key; the sections are [archive], [state], [queue], [push], [[pbx]] and [[exclude]]
     callvault.toml:5:8: archive.path = "recordings": is not a path from the root; write the whole path, beginning with /
     callvault.toml:6:18: archive.free_bytes_min = "2 GB": must be a number of bytes; write such as 2147483648 or "2 GiB", or remove the line for the default, 2147483648
     callvault.toml:9:8: state.path = "/srv/callvault/../state": holds `..`; write the path that it leads to

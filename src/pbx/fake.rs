@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{ApiVersion, Generation, PbxConfig, PbxLimits, TlsBackend, TlsVersion};
+use crate::config::{ApiVersion, Generation, PbxConfig, PbxLimits, PushMode, TlsBackend, TlsVersion};
 use crate::digest::Digest;
 use crate::recording::RecordingName;
 
@@ -252,6 +252,8 @@ pub(super) fn config(url: &str) -> PbxConfig {
         tls_backend: TlsBackend::Rustls,
         tls_version_min: TlsVersion::V1_2,
         login_port: None,
+        push: PushMode::Off,
+        push_from: Vec::new(),
         allowed_ip: None,
         limits: PbxLimits {
             reply_timeout: Duration::from_secs(5),

@@ -104,6 +104,7 @@ impl Station {
             },
             service: ServiceConfig::default(),
             schedule: ScheduleConfig::default(),
+            push: None,
             pbx: vec![section],
             exclude: Vec::new(),
         };

@@ -1,0 +1,197 @@
+//! `[push]`, and what a `[[pbx]]` says about its reports.
+
+use std::net::{IpAddr, SocketAddr};
+
+use toml::Spanned;
+use toml::de::DeValue;
+use url::Url;
+
+use super::section::{Reading, Section, Wrong, wrong};
+use super::value;
+use super::{ApiVersion, Generation, PbxConfig, PushAddress, PushConfig, PushMode};
+
+/// The port on which a PBX offers its event stream, unless it was changed there (`yeastar-api.md` §7).
+const TCP_PORT: u64 = 8333;
+
+/// The port at which reports arrive in the vendor's samples; `[push] listen` decides.
+const HTTP_PORT: u16 = 8260;
+
+/// What a `[[pbx]]` section says about its reports.
+pub(super) struct PbxPush {
+    pub(super) mode: PushMode,
+    pub(super) from: Vec<IpAddr>,
+}
+
+/// The value of `push`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Off,
+    Http,
+    Tcp,
+}
+
+/// Reads `[push]`.
+pub(super) fn read(section: &Section<'_>) -> Option<PushConfig> {
+    let listen = section.require("listen", "\"0.0.0.0:8260\"", listen)?;
+    Some(PushConfig { listen })
+}
+
+/// Reads the keys of a `[[pbx]]` section.
+pub(super) fn of_pbx(section: &Section<'_>, version: &ApiVersion) -> PbxPush {
+    let word = section.read("push", word).unwrap_or(Word::Off);
+    let url = section.read("push_url", address);
+    let port = section.count("push_tcp_port", TCP_PORT, 1..=u64::from(u16::MAX));
+    let from = sources(section);
+    refuse_needless_keys(section, word);
+    if word == Word::Tcp {
+        refuse_tcp(section, version);
+    }
+    let mode = match word {
+        Word::Off => PushMode::Off,
+        Word::Http => PushMode::Http(url.unwrap_or_else(PushAddress::ours)),
+        Word::Tcp => PushMode::Tcp { port: u16::try_from(port).expect("the range is that of ports") },
+    };
+    PbxPush { mode, from }
+}
+
+impl PushAddress {
+    /// Wherever our requests come from; port and path are known once the whole file is read.
+    fn ours() -> Self {
+        Self { host: None, port: HTTP_PORT, path: String::new() }
+    }
+}
+
+/// Tells each PBX that reports over HTTP where our listener is. The path names the PBX, for several may share an
+/// address.
+pub(super) fn joined(
+    mut pbx: Vec<PbxConfig>,
+    push: Option<&PushConfig>,
+    reading: &Reading<'_>,
+) -> Vec<PbxConfig> {
+    for PbxConfig { id, push: mode, .. } in &mut pbx {
+        let PushMode::Http(address) = mode else { continue };
+        match push {
+            Some(push) if address.host.is_none() => address.port = push.listen.port(),
+            Some(_) => {}
+            None if reading.has_problem_with("push") => {}
+            None => reading.note(
+                0,
+                Some("push".to_owned()),
+                None,
+                wrong(
+                    format!("missing, and pbx `{id}` is to report over HTTP"),
+                    "add [push] with listen = \"0.0.0.0:8260\"",
+                ),
+            ),
+        }
+        if address.path.is_empty() {
+            address.path.clone_from(id);
+        }
+    }
+    pbx
+}
+
+fn refuse_needless_keys(section: &Section<'_>, word: Word) {
+    let needs = [
+        ("push_url", Word::Http, "http"),
+        ("push_from", Word::Http, "http"),
+        ("push_tcp_port", Word::Tcp, "tcp"),
+    ];
+    for (key, needed, name) in needs {
+        if word != needed && section.has(key) {
+            let remedy = format!("remove the line, or set push = \"{name}\"");
+            section.reject(key, wrong(format!("is for push = \"{name}\" only"), remedy));
+        }
+    }
+    if word != Word::Off && section.has("login_port") {
+        let remedy = match word {
+            Word::Http => "remove the line: the port of [push] listen, or of push_url, is sent",
+            _ => "remove the line: over TCP the PBX is told no port",
+        };
+        section.reject(
+            "login_port",
+            wrong("stands beside push, which decides where the PBX's reports go", remedy),
+        );
+    }
+}
+
+fn refuse_tcp(section: &Section<'_>, version: &ApiVersion) {
+    if version.generation != Generation::V2 {
+        let message = format!("needs API v2.0.0, and api_version is {}", version.segment);
+        section.reject(
+            "push",
+            wrong(message, "use push = \"http\", or set api_version = \"v2.0.0\" if the PBX has it"),
+        );
+    }
+    let allows_plain =
+        section.get("allow_plain_http").is_some_and(|value| value.get_ref().as_bool() == Some(true));
+    if !allows_plain {
+        let message = "would send the password's MD5 unencrypted: the PBX's event stream knows no TLS";
+        section.reject("push", wrong(message, "use push = \"http\", or add allow_plain_http = true"));
+    }
+}
+
+fn word(value: &DeValue<'_>) -> Result<Word, Wrong> {
+    match value::text(value)? {
+        "off" => Ok(Word::Off),
+        "http" => Ok(Word::Http),
+        "tcp" => Ok(Word::Tcp),
+        _ => Err(wrong("must be \"off\", \"http\" or \"tcp\"", "write one of them")),
+    }
+}
+
+fn listen(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
+    const EXAMPLE: &str = "write an address of this machine and a port, such as \"0.0.0.0:8260\"";
+    let address: SocketAddr =
+        value::text(value)?.parse().map_err(|_| wrong("is not an address with a port", EXAMPLE))?;
+    if address.port() == 0 {
+        return Err(wrong("has the port 0, which is another one at each start", EXAMPLE));
+    }
+    Ok(address)
+}
+
+fn address(value: &DeValue<'_>) -> Result<PushAddress, Wrong> {
+    const EXAMPLE: &str =
+        "write the listener's address as the PBX sees it, such as \"http://192.0.2.20:8260\"";
+    let text = value::text(value)?;
+    let url = Url::parse(text).map_err(|error| wrong(format!("is not a URL ({error})"), EXAMPLE))?;
+    if url.scheme() != "http" {
+        return Err(wrong("must begin with http://: the PBX reports in plain HTTP only", EXAMPLE));
+    }
+    let is_more = !url.username().is_empty() || url.password().is_some() || text.contains(['@', '?', '#']);
+    let host = url.host().filter(|_| !is_more && url.port() != Some(0));
+    let host = host.ok_or_else(|| wrong("holds more than scheme, host, port and path", EXAMPLE))?;
+    Ok(PushAddress {
+        host: Some(host.to_owned()),
+        port: url.port_or_known_default().unwrap_or(HTTP_PORT),
+        path: url.path().trim_start_matches('/').to_owned(),
+    })
+}
+
+fn sources(section: &Section<'_>) -> Vec<IpAddr> {
+    let Some(list) = section.get("push_from") else { return Vec::new() };
+    let texts = value::texts(list).unwrap_or_else(|wrong| {
+        section.reject("push_from", wrong);
+        Vec::new()
+    });
+    texts.into_iter().filter_map(|(text, part)| source(section, text, part)).collect()
+}
+
+fn source<'a>(section: &Section<'a>, text: &str, part: &Spanned<DeValue<'a>>) -> Option<IpAddr> {
+    let address = text.parse().ok();
+    if address.is_none() {
+        let remedy = "write the address from which the PBX's reports arrive here, such as \"192.0.2.10\"";
+        section.reject_part("push_from", part, wrong("is not an IP address", remedy));
+    }
+    address
+}
+
+impl std::fmt::Display for PushAddress {
+    /// As an absolute `url` of the API wants it: without a scheme (`yeastar-api.md` §3.1).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{host}:{}/{}", self.port, self.path),
+            None => f.write_str(&self.path),
+        }
+    }
+}
