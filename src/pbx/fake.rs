@@ -216,6 +216,7 @@ pub(super) fn healthy(request: &Received) -> Vec<Step> {
         }
         "recording/download" => http(wav(100)),
         "cdr/download" => http("callid,timestart\n1.1,2024-03-01 12:05:02\n"),
+        "heartbeat" => http(r#"{"status":"Success"}"#),
         "deviceinfo/query" => http(
             r#"{"status":"Success","deviceinfo":{"devicename":"S100","sn":"3693","firmwarever":"30","systemtime":"2017-05-24 23:25:20 UTC-8"}}"#,
         ),

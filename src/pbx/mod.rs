@@ -21,6 +21,7 @@ mod dial;
 mod download;
 mod envelope;
 mod error;
+mod event_stream;
 #[cfg(test)]
 mod fake;
 mod http;
@@ -29,6 +30,9 @@ mod legacy;
 #[cfg(all(test, feature = "legacy-tls"))]
 mod legacy_tests;
 pub mod policy;
+mod registration;
+#[cfg(test)]
+mod registration_tests;
 mod session;
 #[cfg(test)]
 mod session_tests;
@@ -49,6 +53,7 @@ pub use cdr::CdrBody;
 pub use device::DeviceInfo;
 pub use download::Download;
 pub use error::{PbxError, Reason};
+pub use event_stream::EventStream;
 pub use policy::Policy;
 pub use shown::{Shown, look_at_certificate};
 pub use slot::Slot;
@@ -91,6 +96,12 @@ impl PbxClient {
     /// Lets a login be tried again that was refused or locked out: an operator says that its reason is gone.
     pub async fn lift_refusal(&self) {
         self.shared.session.lift_refusal().await;
+    }
+
+    /// Forgets the session, so that the next request logs in: for a PBX that says it has restarted. One that is merely
+    /// said to have costs a login.
+    pub async fn forget_session(&self) {
+        self.shared.session.forget().await;
     }
 
     /// Waits for one of the PBX's `concurrency` connections; served in order.

@@ -12,16 +12,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use crate::config::{PbxConfig, PushMode};
 use crate::digest::hex;
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::http::{Request, parameter};
 use crate::pbx::policy::{Family, Policy, Stage};
 use crate::pbx::slot::Slot;
-use crate::pbx::{Shared, envelope};
+use crate::pbx::{Shared, envelope, registration};
 
 /// Logins that are tried while the PBX answers them with an error number that may mean a refusal.
 const REFUSALS_MAX: u32 = 2;
@@ -79,6 +80,14 @@ impl Session {
             Policy::LogIn => self.state.lock().await.forget(token),
             Policy::WaitOutLockout => self.state.lock().await.lock_out(error, lockout_wait),
             _ => {}
+        }
+    }
+
+    /// Forgets the token. A refused password stays refused, and a lock-out lasts.
+    pub(super) async fn forget(&self) {
+        let mut state = self.state.lock().await;
+        if matches!(state.standing, Standing::LoggedIn(_)) {
+            state.standing = Standing::LoggedOut;
         }
     }
 }
@@ -189,10 +198,16 @@ impl Slot {
     }
 }
 
-/// The body of the login: the PBX wants the password as unsalted MD5 in lowercase hex (`yeastar-api.md` §3.1).
+/// The password as the PBX wants it: unsalted MD5 in lowercase hex (`yeastar-api.md` §3.1). As secret as the password.
+pub(super) fn password_md5(config: &PbxConfig) -> String {
+    hex(&Md5::digest(config.password.expose_secret().as_bytes()))
+}
+
+/// The body of the login.
 fn credentials(shared: &Shared) -> Bytes {
-    let password = hex(&Md5::digest(shared.config.password.expose_secret().as_bytes()));
-    let mut members = json!({ "username": shared.config.username, "password": password });
+    let mut members = Value::Object(registration::members(&shared.config));
+    members["username"] = shared.config.username.as_str().into();
+    members["password"] = password_md5(&shared.config).into();
     // Sent only on demand: it moves the PBX's event reports here, away from whoever receives them now.
     if let Some(port) = shared.config.login_port {
         members["port"] = port.to_string().into();
@@ -209,7 +224,10 @@ fn explained(shared: &Shared, failure: Failure) -> Failure {
             config.password_source.display(),
             config.id
         )),
-        (_, Some(10004 | 20008)) if config.login_port.is_none() => failure
+        (_, Some(20008)) if config.push != PushMode::Off => {
+            failure.with_remedy("correct the port of [push] `listen`, or that of `push_url`")
+        }
+        (_, Some(10004 | 20008)) if config.push == PushMode::Off && config.login_port.is_none() => failure
             .with_remedy("this PBX wants a port at login: set `login_port` (it moves its event reports to that port)"),
         (_, Some(20008)) => failure.with_remedy("correct `login_port`"),
         (Reason::Unsupported, _) => failure.with_remedy("correct `api_version`"),
