@@ -68,6 +68,9 @@ pub mod raw_row;
 /// The only code that speaks HTTP to a PBX.
 pub mod pbx;
 
+/// Reports of a PBX, which wake a sweep early.
+pub mod push;
+
 // Remembering.
 
 /// The database: one task writes it, others read beside it.

@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("safe_name", &["digest", "recording"]),
     ("exclusion", &["cdr", "config", "recording"]),
     ("pbx", &["config", "digest", "recording"]),
+    ("push", &["config", "pbx"]),
     ("db", &[]),
     ("fleet", &["digest", "queue", "recording"]),
     ("calls", &["digest", "queue"]),

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -85,8 +86,17 @@ impl EventStream {
                 return Ok(chunk);
             }
         };
-        let shared = &self.client.shared;
-        Err(shared.error(&action(shared), failure))
+        Err(self.error(failure))
+    }
+
+    /// The failure of a stream that has been silent for `time`.
+    pub fn silent(&self, time: Duration) -> PbxError {
+        let what = format!("the event stream has been silent for {} s", time.as_secs_f64());
+        self.error(Failure::new(Reason::Stall, what))
+    }
+
+    fn error(&self, failure: Failure) -> PbxError {
+        self.client.shared.error(&action(&self.client.shared), failure)
     }
 }
 

@@ -1,0 +1,156 @@
+//! Reports that PBXs post to us. Strangers are not listened to; a PBX is answered at once, and bounded in all it does.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+pub use super::admission::Limits;
+use super::admission::{Admission, Visit};
+use super::counters::{Fate, Tally};
+use super::report::Report;
+use super::request::{self, Unread};
+use super::sources::Sources;
+use super::wakes::{PushEvent, Wakes};
+
+/// How long to wait after a connection could not be accepted, for instance because files ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the listener works with.
+#[derive(Debug, Clone, Default)]
+pub struct Receiver {
+    /// Whose reports are heard.
+    pub sources: Sources,
+    /// Where events go.
+    pub wakes: Wakes,
+    /// Where they are counted.
+    pub tally: Tally,
+    /// What bounds them.
+    pub limits: Limits,
+}
+
+/// Listens at `address`, as `[push] listen` has it.
+///
+/// # Errors
+///
+/// If the address is not ours or taken.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| {
+        format!(
+            "the reports of PBXs cannot be received at {address}: choose another address in [push] `listen`, or end \
+             what listens there"
+        )
+    })
+}
+
+/// Receives reports until told to stop.
+pub async fn serve(listener: TcpListener, receiver: Receiver, stop: CancellationToken) {
+    let tasks = TaskTracker::new();
+    let admission = Admission::new(receiver.limits);
+    let receiver = Arc::new(receiver);
+    tasks.spawn({
+        let (receiver, stop) = (Arc::clone(&receiver), stop.clone());
+        async move { receiver.sources.keep_resolved(&stop).await }
+    });
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, from) = match accepted {
+            Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
+            Err(error) => {
+                warn!("A report's connection could not be accepted: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some((stream, visit)) = receiver.let_in(stream, from, &admission) else { continue };
+        let (receiver, stop) = (Arc::clone(&receiver), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = receiver.attend(stream, from) => {}
+                () = stop.cancelled() => {}
+            }
+            drop(visit);
+        });
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+impl Receiver {
+    /// Turns away strangers and floods without reading a byte, and without a task.
+    fn let_in(
+        &self,
+        stream: TcpStream,
+        from: IpAddr,
+        admission: &Arc<Admission>,
+    ) -> Option<(TcpStream, Visit)> {
+        if !self.sources.has(from) {
+            self.tally.count(Fate::Stranger);
+            debug!(%from, "A report from {from}, which is no PBX's address, was refused; if it is one, set `push_from`");
+            turn_away(stream, "403 Forbidden");
+            return None;
+        }
+        match admission.enter(from, Instant::now()) {
+            Some(visit) => Some((stream, visit)),
+            None => {
+                self.tally.count(Fate::Flood);
+                turn_away(stream, "503 Service Unavailable");
+                None
+            }
+        }
+    }
+
+    /// Reads a message, acts on it, and answers.
+    async fn attend(&self, mut stream: TcpStream, from: IpAddr) {
+        let read = timeout(self.limits.patience, request::read(&mut stream)).await;
+        let (fate, status) = match read {
+            Ok(Ok(request)) => (self.hear(&request, from), "200 OK"),
+            Ok(Err(Unread::Gone)) => return,
+            Ok(Err(Unread::Malformed)) => (Fate::Malformed, "400 Bad Request"),
+            Ok(Err(Unread::TooLarge)) => (Fate::TooLarge, "413 Content Too Large"),
+            Err(_) => (Fate::TooSlow, "408 Request Timeout"),
+        };
+        self.tally.count(fate);
+        let answer = async {
+            stream.write_all(answer(status).as_bytes()).await?;
+            stream.shutdown().await
+        };
+        // What could not be answered is sent again.
+        let _ = timeout(self.limits.patience, answer).await;
+    }
+
+    /// Wakes whom a report concerns. What cannot be read is answered like the rest: a PBX repeats what was not accepted.
+    fn hear(&self, request: &request::Request, from: IpAddr) -> Fate {
+        let Some(report) = Report::read(&request.body) else { return Fate::Malformed };
+        if let Some(kind) = report.kind {
+            for pbx in self.sources.meant(from, &request.path, report.sn.as_deref()) {
+                debug!(pbx, ?kind, "`{pbx}` reports {kind:?}");
+                self.wakes.wake(PushEvent { pbx, kind });
+            }
+        }
+        Fate::Accepted
+    }
+}
+
+fn answer(status: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+}
+
+/// Says no if that takes no waiting, and closes.
+fn turn_away(stream: TcpStream, status: &str) {
+    if let Ok(mut socket) = stream.into_std() {
+        let _ = socket.write(answer(status).as_bytes());
+    }
+}

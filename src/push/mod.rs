@@ -1,0 +1,26 @@
+//! Reports of a PBX: a nudge to look sooner, and nothing more.
+//!
+//! Nothing in a report is believed but that something happened at the PBX from whose address it came. It wakes a sweep,
+//! which reads what the CDR says: a report that is forged, lost or late changes no more than when that happens.
+//!
+//! ```text
+//! PBX ── posts ──► http::serve ──┐
+//!                                ├──► Wakes ──► the service: a sweep, or a heartbeat after a restart
+//! PBX ◄── dials ── tcp::follow ──┘
+//!     ◄── heartbeat ── renewal::keep
+//! ```
+
+mod admission;
+mod backoff;
+mod counters;
+pub mod http;
+pub mod renewal;
+mod report;
+mod request;
+mod sources;
+pub mod tcp;
+mod wakes;
+
+pub use counters::{Counters, Tally};
+pub use sources::Sources;
+pub use wakes::{PushEvent, PushKind, Wakes};

@@ -1,0 +1,145 @@
+//! What a report says, as far as it is asked: the name of the event, and who sends it.
+//!
+//! Reports of v1 are no JSON: members stand twice, objects lack keys (`yeastar-api.md` §7). So nothing is parsed; the
+//! few members that matter are looked for in the bytes, whatever stands around them. Everything else, the callers'
+//! numbers and PIN codes among it, is never looked at.
+
+use crate::push::PushKind;
+
+/// The longest name of an event or a device that is looked at, in bytes.
+const VALUE_BYTES_MAX: usize = 64;
+
+/// What is read of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Report {
+    /// What happened; nothing if it concerns nobody here.
+    pub(super) kind: Option<PushKind>,
+    /// The serial number of the PBX, as the report has it.
+    pub(super) sn: Option<String>,
+}
+
+impl Report {
+    /// Reads a report; nothing if no event is named.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let (event, _) = next_event(bytes)?;
+        let sn = member(bytes, "sn").map(|(value, _)| String::from_utf8_lossy(value).into_owned());
+        Some(Self { kind: kind_of(event), sn })
+    }
+}
+
+/// Takes the events named in `stream` out of it, and leaves what may be the beginning of another.
+pub(super) fn take_events(stream: &mut Vec<u8>) -> Vec<Option<PushKind>> {
+    let mut events = Vec::new();
+    let mut at = 0;
+    while let Some((event, end)) = next_event(&stream[at..]) {
+        events.push(kind_of(event));
+        at += end;
+    }
+    // Longer than any member that names an event.
+    const TAIL: usize = 4 * VALUE_BYTES_MAX;
+    stream.drain(..at.max(stream.len().saturating_sub(TAIL)));
+    events
+}
+
+/// The first event's name, and where it ends. v1 calls it an action.
+fn next_event(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let found = ["event", "action"].into_iter().filter_map(|key| member(bytes, key));
+    found.min_by_key(|(_, end)| *end)
+}
+
+fn kind_of(event: &[u8]) -> Option<PushKind> {
+    match event {
+        _ if event.eq_ignore_ascii_case(b"NewCdr") => Some(PushKind::NewCdr),
+        _ if event.eq_ignore_ascii_case(b"BootUp") => Some(PushKind::BootUp),
+        _ => None,
+    }
+}
+
+/// The first short text under `key`, and where it ends.
+fn member<'a>(bytes: &'a [u8], key: &str) -> Option<(&'a [u8], usize)> {
+    let quoted = format!("\"{key}\"");
+    let mut at = 0;
+    loop {
+        let found = bytes[at..].windows(quoted.len()).position(|window| window == quoted.as_bytes())?;
+        at += found + quoted.len();
+        if let Some((start, end)) = text(bytes, at) {
+            return Some((&bytes[start..end], end + 1));
+        }
+    }
+}
+
+/// Where the text behind a colon at `at` begins and ends.
+fn text(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let colon = skip_space(bytes, at);
+    let quote = skip_space(bytes, colon + 1);
+    if bytes.get(colon) != Some(&b':') || bytes.get(quote) != Some(&b'"') {
+        return None;
+    }
+    let rest = &bytes[quote + 1..];
+    let length = rest.iter().take(VALUE_BYTES_MAX + 1).position(|byte| *byte == b'"')?;
+    Some((quote + 1, quote + 1 + length))
+}
+
+fn skip_space(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    from + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Option<Report> {
+        Report::read(text.as_bytes())
+    }
+
+    fn report(kind: Option<PushKind>, sn: Option<&str>) -> Option<Report> {
+        Some(Report { kind, sn: sn.map(str::to_owned) })
+    }
+
+    #[test]
+    fn every_form_of_a_report_is_heard() {
+        let call = || report(Some(PushKind::NewCdr), Some("369"));
+        assert_eq!(read(r#"{"action":"NewCdr","callid":"1.1","pincode":"77","sn":"369"}"#), call());
+        assert_eq!(read("{\n    \"event\" : \"NewCdr\",\n    \"sn\": \"369\"\n}"), call());
+        assert_eq!(read(r#"{"action":"NewCdr",{"ext":"1"},"ext":"2","ext":"3","sn":"369",}"#), call());
+        assert_eq!(read(r#"{"event":"BootUp"}"#), report(Some(PushKind::BootUp), None));
+        assert_eq!(read(r#"{"action":"ExtensionStatus","sn":"369"}"#), report(None, Some("369")));
+    }
+
+    #[test]
+    fn what_names_no_event_is_no_report() {
+        for text in
+            ["", "{}", "NewCdr", r#"{"action":7}"#, r#"{"action":"#, r#"{"x":"\"action\":\"NewCdr\""}"#]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(read(&format!(r#"{{"action":"{}"}}"#, "N".repeat(65))), None);
+    }
+
+    #[test]
+    fn events_of_a_stream_are_heard_however_it_is_cut() {
+        let stream = br#"Response: Success {"event":"NewCdr","a":"b"}{"event":"RING"} {"event":"BootUp"}"#;
+        for size in 1..stream.len() {
+            let (mut pending, mut events) = (Vec::new(), Vec::new());
+            for chunk in stream.chunks(size) {
+                pending.extend_from_slice(chunk);
+                events.extend(take_events(&mut pending));
+                assert!(pending.len() <= 256);
+            }
+            assert_eq!(events, [Some(PushKind::NewCdr), None, Some(PushKind::BootUp)], "in pieces of {size}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Report::read(&bytes);
+            let mut stream = bytes.clone();
+            take_events(&mut stream);
+            prop_assert!(stream.len() <= bytes.len());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Reports over a connection that we keep to a PBX (API v2.0.0).
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::backoff::Backoff;
+use super::counters::{Fate, Tally};
+use super::report::take_events;
+use super::wakes::{PushEvent, PushKind, Wakes};
+use crate::pbx::{EventStream, PbxClient, PbxError, Reason};
+
+/// The first and the longest wait before another try.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// A stream that lived so long worked: the next wait is a short one again.
+const WORKED_FOR: Duration = Duration::from_secs(60);
+
+/// A stream that is silent so long is opened anew: a connection can die without a word.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
+
+/// Follows the event stream on `port` of a PBX until told to stop, opening it again whenever it ends. Each opening is a
+/// wake, for what was missed before it.
+///
+/// # Errors
+///
+/// If the PBX refuses the login. It is not tried again, lest the PBX locks us out.
+pub async fn follow(
+    client: &PbxClient,
+    port: u16,
+    wakes: &Wakes,
+    tally: &Tally,
+    stop: &CancellationToken,
+) -> Result<(), PbxError> {
+    let follower = Follower { client, port, wakes, tally };
+    tokio::select! {
+        error = follower.follow() => Err(error),
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+struct Follower<'a> {
+    client: &'a PbxClient,
+    port: u16,
+    wakes: &'a Wakes,
+    tally: &'a Tally,
+}
+
+impl Follower<'_> {
+    /// Goes on until the PBX refuses the login.
+    async fn follow(&self) -> PbxError {
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
+        let mut is_told = false;
+        loop {
+            let begun = Instant::now();
+            let error = match self.client.event_stream(self.port).await {
+                Ok(stream) => self.listen(stream).await,
+                Err(error) => error,
+            };
+            if error.reason() == Reason::PasswordRefused {
+                return error;
+            }
+            if begun.elapsed() >= WORKED_FOR {
+                backoff.reset();
+                is_told = false;
+            }
+            let wait = backoff.next();
+            let in_s = wait.as_secs_f64();
+            match std::mem::replace(&mut is_told, true) {
+                false => warn!(pbx = self.client.id(), "{error}; trying again in {in_s:.1} s, sweeps go on"),
+                true => debug!(pbx = self.client.id(), "{error}; trying again in {in_s:.1} s"),
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// Hears a stream to its end.
+    async fn listen(&self, mut stream: EventStream) -> PbxError {
+        info!(pbx = self.client.id(), "Following the event stream of `{}`", self.client.id());
+        self.wake(PushKind::NewCdr);
+        let mut pending = Vec::new();
+        loop {
+            match timeout(SILENCE_MAX, stream.next()).await {
+                Ok(Ok(bytes)) => pending.extend_from_slice(&bytes),
+                Ok(Err(error)) => return error,
+                Err(_) => return stream.silent(SILENCE_MAX),
+            }
+            for kind in take_events(&mut pending) {
+                self.tally.count(Fate::Accepted);
+                if let Some(kind) = kind {
+                    self.wake(kind);
+                }
+            }
+        }
+    }
+
+    fn wake(&self, kind: PushKind) {
+        self.wakes.wake(PushEvent { pbx: self.client.id().to_owned(), kind });
+    }
+}

@@ -1,0 +1,160 @@
+//! What was reported and not yet acted on: at most one entry for each PBX and kind, however many reports came.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// The least time between two wakes of one PBX and kind: a burst of reports is one sweep, and one more for its end.
+const APART: Duration = Duration::from_secs(1);
+
+/// Something happened at a PBX.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PushEvent {
+    /// The PBX's id.
+    pub pbx: String,
+    /// What happened.
+    pub kind: PushKind,
+}
+
+/// What happened at a PBX.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PushKind {
+    /// A call ended: time for a sweep.
+    NewCdr,
+    /// The PBX has started: its sessions are gone, and with them where reports go.
+    BootUp,
+}
+
+/// Events on their way to whoever acts on them. Clones share them.
+///
+/// To wake never waits, needs no room for more than one event per PBX and kind, and loses none: an event that comes
+/// after another one was taken is taken again.
+#[derive(Debug, Clone, Default)]
+pub struct Wakes(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    pending: Mutex<Pending>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// From when on each may be taken.
+    due: BTreeMap<PushEvent, Instant>,
+    /// When each was last taken.
+    taken: BTreeMap<PushEvent, Instant>,
+}
+
+impl Wakes {
+    /// No events.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes an event.
+    pub fn wake(&self, event: PushEvent) {
+        self.pending().note(event, Instant::now());
+        self.0.changed.notify_one();
+    }
+
+    /// Waits for an event and takes it. For one taker at a time; may be given up and called again.
+    pub async fn next(&self) -> PushEvent {
+        loop {
+            let due = match self.pending().take(Instant::now()) {
+                Ok(event) => return event,
+                Err(due) => due,
+            };
+            let due = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = self.0.changed.notified() => {}
+            }
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    fn note(&mut self, event: PushEvent, now: Instant) {
+        let due = self.taken.get(&event).map_or(now, |taken| now.max(*taken + APART));
+        self.due.entry(event).or_insert(due);
+    }
+
+    /// Takes the event that is due first, or says when the next one will be.
+    fn take(&mut self, now: Instant) -> Result<PushEvent, Option<Instant>> {
+        let first = self.due.iter().min_by_key(|(_, due)| **due).map(|(event, due)| (event.clone(), *due));
+        let Some((event, due)) = first else { return Err(None) };
+        if due > now {
+            return Err(Some(due));
+        }
+        self.due.remove(&event);
+        self.taken.insert(event.clone(), now);
+        Ok(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(pbx: &str, kind: PushKind) -> PushEvent {
+        PushEvent { pbx: pbx.to_owned(), kind }
+    }
+
+    #[test]
+    fn a_burst_is_one_event_and_one_more_for_what_came_after() {
+        let (mut pending, start) = (Pending::default(), Instant::now());
+        let call = || event("hq", PushKind::NewCdr);
+        for _ in 0..1000 {
+            pending.note(call(), start);
+        }
+        assert_eq!(pending.take(start), Ok(call()));
+        assert_eq!(pending.take(start), Err(None));
+        for _ in 0..1000 {
+            pending.note(call(), start);
+        }
+        assert_eq!(pending.take(start), Err(Some(start + APART)));
+        assert_eq!(pending.take(start + APART), Ok(call()));
+        assert_eq!(pending.take(start + APART * 9), Err(None));
+    }
+
+    #[test]
+    fn one_pbx_does_not_hold_up_another() {
+        let (mut pending, start) = (Pending::default(), Instant::now());
+        pending.note(event("hq", PushKind::NewCdr), start);
+        pending.take(start).unwrap();
+        pending.note(event("hq", PushKind::NewCdr), start);
+        pending.note(event("hq", PushKind::BootUp), start);
+        pending.note(event("branch", PushKind::NewCdr), start);
+        assert_eq!(pending.take(start), Ok(event("branch", PushKind::NewCdr)));
+        assert_eq!(pending.take(start), Ok(event("hq", PushKind::BootUp)));
+        assert_eq!(pending.take(start), Err(Some(start + APART)));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken() {
+        let wakes = Wakes::new();
+        for kind in [PushKind::NewCdr, PushKind::BootUp] {
+            let waiter = tokio::spawn({
+                let wakes = wakes.clone();
+                async move { wakes.next().await }
+            });
+            tokio::task::yield_now().await;
+            assert!(!waiter.is_finished());
+            wakes.wake(event("hq", kind));
+            assert_eq!(waiter.await.unwrap(), event("hq", kind));
+        }
+    }
+}
