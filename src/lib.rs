@@ -59,6 +59,9 @@ pub mod times;
 /// What a recording's file is called: readable, injective, never a way out of its folder.
 pub mod safe_name;
 
+/// The hours of a PBX's own week in which it may be asked.
+pub mod hours;
+
 /// Which recordings the operator's rules keep out of the archive.
 pub mod exclusion;
 

@@ -13,6 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bell", &[]),
     ("schedule", &[]),
     ("config", &["cdr", "digest", "recording", "schedule"]),
+    ("hours", &[]),
+    ("config", &["cdr", "digest", "hours", "recording"]),
     ("cdr", &["digest", "recording", "raw_row", "times"]),
     ("times", &[]),
     ("safe_name", &["digest", "recording"]),

@@ -15,7 +15,7 @@ use super::{exclude, keys, pbx, push, value};
 const FREE_BYTES_MIN: u64 = 2 << 30;
 
 /// Downloads at one time over all PBXs.
-const CONCURRENCY_TOTAL: u64 = 16;
+const CONCURRENCY_TOTAL: u64 = 128;
 
 /// The longest first wait after a failure.
 const RETRY_BASE: Duration = Duration::from_secs(2);

@@ -8,6 +8,7 @@ mod document;
 mod exclude;
 mod file;
 mod keys;
+mod manners;
 mod password;
 mod pbx;
 mod pin;
@@ -37,6 +38,7 @@ use crate::schedule::CronLine;
 pub use file::Origin;
 pub use keys::nearest;
 pub use pin::{PinError, pin_line, write_pin};
+pub use manners::{Manners, RetentionHints};
 pub use problem::{ConfigErrors, Position, Problem};
 pub use tls::{TlsBackend, TlsVersion};
 pub use version::NotAVersion;
@@ -200,6 +202,10 @@ pub struct PbxConfig {
     pub allowed_ip: Option<IpAddr>,
     /// Every wait and bound towards this PBX.
     pub limits: PbxLimits,
+    /// Bounds on what is asked of it.
+    pub manners: Manners,
+    /// What it keeps before it overwrites the oldest.
+    pub retention: RetentionHints,
     /// A folder whose `*.csv` files are read as CDR besides or instead of the API.
     pub cdr_folder: Option<PathBuf>,
     /// Whether the CDR is read over the API.

@@ -15,6 +15,7 @@ use super::tls::{self, TlsOptions};
 use super::value;
 use super::{ApiVersion, Generation, PbxConfig, PbxLimits, TlsBackend, TlsVersion, cdr, password};
 use super::{ApiVersion, Generation, PbxConfig, PbxLimits, PushMode, cdr, password, push};
+use super::{ApiVersion, Generation, Manners, PbxConfig, PbxLimits, RetentionHints, cdr, manners, password};
 use crate::digest::Digest;
 
 /// Connections to one PBX at a time, unless the operator says otherwise: its first job is calls.
@@ -66,6 +67,8 @@ impl PbxConfig {
             push_from: Vec::new(),
             allowed_ip: None,
             limits: PbxLimits::default(),
+            manners: Manners::default(),
+            retention: RetentionHints::default(),
             cdr_folder: None,
             cdr_columns: BTreeMap::new(),
         }
@@ -101,6 +104,8 @@ struct Options {
     push: push::PbxPush,
     allowed_ip: Option<IpAddr>,
     limits: PbxLimits,
+    manners: Manners,
+    retention: RetentionHints,
     cdr_api: bool,
     cdr_folder: Option<PathBuf>,
     cdr_columns: BTreeMap<String, String>,
@@ -117,6 +122,8 @@ impl Options {
             push: push::of_pbx(section, version),
             allowed_ip: section.read("allowed_ip", address),
             limits: limits(section),
+            manners: manners::manners(section),
+            retention: manners::retention(section),
             cdr_api: cdr::over_api(section, version),
             cdr_folder: section.read("cdr_folder", value::folder),
             cdr_columns: cdr::columns(section),
@@ -135,6 +142,8 @@ impl Options {
         pbx.push_from = self.push.from;
         pbx.allowed_ip = self.allowed_ip;
         pbx.limits = self.limits;
+        pbx.manners = self.manners;
+        pbx.retention = self.retention;
         pbx.cdr_api = self.cdr_api;
         pbx.cdr_folder = self.cdr_folder;
         pbx.cdr_columns = self.cdr_columns;

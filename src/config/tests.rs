@@ -36,7 +36,7 @@ fn ten_lines_are_enough() {
     let pbx = &config.pbx[0];
     assert_eq!((pbx.api_version.segment.as_str(), pbx.api_version.generation), ("v1.1.0", Generation::V1_1));
     assert_eq!((pbx.download_api_version.segment.as_str(), pbx.concurrency), ("v1.1.0", 2));
-    assert_eq!((pbx.cdr_api, config.queue.concurrency_total), (true, 16));
+    assert_eq!((pbx.cdr_api, config.queue.concurrency_total), (true, 128));
     assert!(!format!("{config:?}").contains("s3cret"));
 }
 
@@ -143,7 +143,7 @@ fn everything_wrong_is_reported_at_once() {
     callvault.toml:9:8: state.path = "/srv/callvault/../state": holds `..`; write the path that it leads to
     callvault.toml:10:1: state.sync: unknown key; remove it; [state] knows path
     callvault.toml:13:9: queue.order = "random": must be "oldest_first" or "newest_first"; write one of them
-    callvault.toml:14:21: queue.concurrency_total = 0: must be 1 to 256; write a number in that range, or remove the line for the default, 16
+    callvault.toml:14:21: queue.concurrency_total = 0: must be 1 to 256; write a number in that range, or remove the line for the default, 128
     callvault.toml:16:15: queue.retry_max_s = 5: is less than retry_base_s, 10; make it the longer of the two
     callvault.toml:17:16: queue.attempts_max = 2.5: must be a whole number; write it without quotes or unit, or remove the line for the default, 12
     callvault.toml:18:28: queue.missing_final_after_days = nan: must be 0.000001 to 365 days; write a number in that range, or remove the line for the default, 3

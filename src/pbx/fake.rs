@@ -261,6 +261,8 @@ pub(super) fn config(url: &str) -> PbxConfig {
             idle_timeout: Duration::from_secs(5),
             ..PbxLimits::default()
         },
+        manners: Default::default(),
+        retention: Default::default(),
         cdr_folder: None,
         cdr_api: true,
         cdr_columns: Default::default(),
