@@ -103,6 +103,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls::", &["pbx", "simulator"]),
     ("x509_parser::", &["pbx"]),
     ("toml_edit::", &["config"]),
+    ("governor::", &["pbx"]),
     ("sqlx::query", &["db", "fleet", "calls", "queue", "ledger", "catalog", "findings", "seal"]),
     ("rustix::", &["archive"]),
     ("OpenOptions", &["archive", "state", "config"]),

@@ -16,18 +16,31 @@ const LINGER_ENDED: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct Budget {
     connections: Arc<Semaphore>,
+    /// Held beside a connection where one is enough.
+    only: Arc<Semaphore>,
 }
 
 impl Budget {
     pub(super) fn new(concurrency: usize) -> Self {
-        Self { connections: Arc::new(Semaphore::new(concurrency.max(1))) }
+        Self { connections: Arc::new(Semaphore::new(concurrency.max(1))), only: Arc::new(Semaphore::new(1)) }
     }
 
     /// Waits for a free connection. Served in order.
     pub(super) async fn lease(&self) -> Lease {
-        let permit = Arc::clone(&self.connections).acquire_owned().await;
-        Lease { permit: Some(permit.expect("the semaphore is never closed")), state: LeaseState::Closed }
+        Lease { permit: permit_of(&self.connections).await, only: None, state: LeaseState::Closed }
     }
+
+    /// Waits until nobody else has a lease that was given out alone.
+    ///
+    /// Those given out before end by themselves: it takes as long as their requests until one connection is left.
+    pub(super) async fn alone(&self, mut lease: Lease) -> Lease {
+        lease.only = permit_of(&self.only).await;
+        lease
+    }
+}
+
+async fn permit_of(permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Some(Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed"))
 }
 
 /// How the body of a reply ended, which says when its connection is gone.
@@ -43,6 +56,7 @@ pub(super) enum Ending {
 #[derive(Debug)]
 pub(super) struct Lease {
     permit: Option<OwnedSemaphorePermit>,
+    only: Option<OwnedSemaphorePermit>,
     state: LeaseState,
 }
 
@@ -82,12 +96,12 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (permit, free_at) = (self.permit.take(), self.free_at());
+        let (permits, free_at) = ((self.permit.take(), self.only.take()), self.free_at());
         // Without a runtime nothing can connect either.
         if let (Some(free_at), Ok(runtime)) = (free_at, tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move {
                 tokio::time::sleep_until(free_at).await;
-                drop(permit);
+                drop(permits);
             });
         }
     }

@@ -131,6 +131,7 @@ impl Slot {
     }
 
     async fn open_cdr(&mut self, action: &Action, query: String) -> Result<Body, Failure> {
+        self.spend_admission(Stage::Download).await;
         self.hold_lease().await.open().await;
         let shared = Arc::clone(&self.shared);
         let request = Request {

@@ -11,7 +11,7 @@ use crate::pbx::budget::Lease;
 use crate::pbx::envelope::{self, Refusal};
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::http::{JSON_BYTES_MAX, Request};
-use crate::pbx::policy::{Family, Place};
+use crate::pbx::policy::{Family, Place, Stage};
 use crate::pbx::slot::Slot;
 use crate::pbx::ticket::Ticket;
 
@@ -69,6 +69,9 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, PbxError> {
         let chunk = self.body.next().await.map_err(|failure| self.shared.error(&self.action, failure))?;
+        if let Some(chunk) = &chunk {
+            self.shared.throttle.received(chunk.len()).await;
+        }
         if let (None, Some(ending)) = (&chunk, self.body.ending()) {
             self.lease.ended(ending);
         }
@@ -88,6 +91,7 @@ impl Slot {
     pub async fn download(&mut self, ticket: Ticket) -> Result<Download, PbxError> {
         let shared = Arc::clone(&self.shared);
         let action = shared.download_action(Family::Recording, format!("downloading `{}`", ticket.name));
+        self.spend_admission(Stage::Download).await;
         self.hold_lease().await.open().await;
         if ticket.age() > shared.config.limits.ticket_age_max {
             let what = format!("the ticket was {:.1} s old and is not spent", ticket.age().as_secs_f64());

@@ -29,6 +29,7 @@ mod http;
 mod legacy;
 #[cfg(all(test, feature = "legacy-tls"))]
 mod legacy_tests;
+mod pace;
 pub mod policy;
 mod registration;
 #[cfg(test)]
@@ -40,6 +41,7 @@ mod shown;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod ticket;
 mod tls;
 mod transport;
@@ -54,6 +56,7 @@ pub use device::DeviceInfo;
 pub use download::Download;
 pub use error::{PbxError, Reason};
 pub use event_stream::EventStream;
+pub use pace::Pace;
 pub use policy::Policy;
 pub use shown::{Shown, look_at_certificate};
 pub use slot::Slot;
@@ -61,11 +64,12 @@ pub use ticket::Ticket;
 pub use tls::Certificate;
 
 use crate::config::PbxConfig;
-use budget::Budget;
+use budget::{Budget, Lease};
 use error::{Action, Failure};
 use http::Http;
 use policy::{Family, Place, Stage};
 use session::{Session, Token};
+use throttle::Throttle;
 
 /// A PBX as its API shows it. Clones share the session and the connection budget.
 #[derive(Clone)]
@@ -84,7 +88,8 @@ impl PbxClient {
         let action = Action { place, doing: "preparing the connection".to_owned() };
         let http = Http::new(config).map_err(|failure| PbxError::new(&config.id, &action, failure))?;
         let budget = Budget::new(config.concurrency);
-        let shared = Shared { config: config.clone(), http, session: Session::default(), budget };
+        let throttle = Throttle::new(&config.id, &config.manners);
+        let shared = Shared { config: config.clone(), http, session: Session::default(), budget, throttle };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -106,8 +111,13 @@ impl PbxClient {
 
     /// Waits for one of the PBX's `concurrency` connections; served in order.
     pub async fn slot(&self) -> Slot {
-        let lease = self.shared.budget.lease().await;
-        Slot { shared: Arc::clone(&self.shared), lease: Some(lease) }
+        let lease = self.shared.lease().await;
+        Slot { shared: Arc::clone(&self.shared), lease: Some(lease), admitted: 0 }
+    }
+
+    /// How fast the PBX answers at present.
+    pub fn pace(&self) -> Pace {
+        self.shared.throttle.pace()
     }
 }
 
@@ -123,9 +133,16 @@ struct Shared {
     http: Http,
     session: Session,
     budget: Budget,
+    throttle: Throttle,
 }
 
 impl Shared {
+    /// Waits for a connection; for the only one while the PBX answers slowly.
+    async fn lease(&self) -> Lease {
+        let lease = self.budget.lease().await;
+        if self.throttle.is_slow() { self.budget.alone(lease).await } else { lease }
+    }
+
     /// Names a JSON call, for the error table and the error's sentence.
     fn action(&self, family: Family, stage: Stage, doing: String) -> Action {
         Action { place: place(&self.config, family, stage), doing }

@@ -1,6 +1,7 @@
 //! A place in the connection budget, and the calls that answer with JSON, made over it one after the other.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use crate::pbx::budget::Lease;
 use crate::pbx::envelope::{self, Refusal};
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::http::Request;
-use crate::pbx::policy::{Place, Policy};
+use crate::pbx::policy::{Place, Policy, Stage};
 use crate::pbx::session::Token;
 
 /// How often one call logs in again before it gives up.
@@ -27,6 +28,8 @@ const RENEWALS_MAX: u32 = 3;
 pub struct Slot {
     pub(super) shared: Arc<Shared>,
     pub(super) lease: Option<Lease>,
+    /// Requests that may be sent without waiting.
+    pub(super) admitted: u32,
 }
 
 /// What a JSON call gave.
@@ -49,9 +52,26 @@ impl Slot {
     pub(super) async fn hold_lease(&mut self) -> &mut Lease {
         let lease = match self.lease.take() {
             Some(lease) => lease,
-            None => self.shared.budget.lease().await,
+            None => self.shared.lease().await,
         };
         self.lease.insert(lease)
+    }
+
+    /// Waits until a request may be sent; with one for a ticket, until its download may follow at once.
+    ///
+    /// A slot that is admitted already does not wait: nothing stands between a ticket and its download.
+    pub(super) async fn admit(&mut self, stage: Stage) {
+        let due = if stage == Stage::GetRandom { 2 } else { 1 };
+        if let Some(more) = NonZeroU32::new(u32::saturating_sub(due, self.admitted)) {
+            self.shared.throttle.admit(more).await;
+            self.admitted = due;
+        }
+    }
+
+    /// Counts a request as sent.
+    pub(super) async fn spend_admission(&mut self, stage: Stage) {
+        self.admit(stage).await;
+        self.admitted -= 1;
     }
 
     /// Makes a JSON call with the shared session. A refused token is renewed and the call repeated; `body` is sent
@@ -76,9 +96,14 @@ impl Slot {
     pub(super) async fn post(&mut self, request: Request) -> Result<Map<String, Value>, Failure> {
         let shared = Arc::clone(&self.shared);
         let place = request.place;
+        self.spend_admission(place.stage).await;
         let lease = self.hold_lease().await;
         lease.open().await;
+        let asked_at = Instant::now();
         let (bytes, body) = shared.http.exchange(request).await?;
+        if place.stage == Stage::GetRandom {
+            shared.throttle.answered(asked_at.elapsed());
+        }
         if let Some(ending) = body.ending() {
             lease.ended(ending);
         }
@@ -99,6 +124,7 @@ impl Slot {
             json: Some(body),
             timeout: self.shared.config.limits.reply_timeout,
         };
+        self.admit(action.place.stage).await;
         // The clock starts before the request: what the PBX issues is no older than that.
         let asked_at = Instant::now();
         match self.post(request).await {

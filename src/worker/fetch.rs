@@ -6,6 +6,7 @@ use std::io::Read as _;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::turn::Turn;
 use super::{Worker, judge};
 use crate::archive::{
     ArchiveError, ArchivedFile, Destination, Incoming, Kept, Outcome, Quarantined, Received,
@@ -198,12 +199,15 @@ impl Worker {
         if self.stop.is_cancelled() || self.access.given_up().is_cancelled() {
             return Err(Failure::Stopped);
         }
-        let _turn = self.downloads.acquire().await.map_err(|_| Failure::Interrupted)?;
+        let mut turn = Turn::take(&self.downloads).await;
         let incoming = self.prepare(place).await?;
-        let ticket = slot.ticket(&job.name).await?;
-        let download = slot.download(ticket).await?;
+        let request = async {
+            let ticket = slot.ticket(&job.name).await?;
+            slot.download(ticket).await
+        };
+        let download = turn.lend_if_slow(request).await?;
         drop(slot);
-        let (received, probe) = receive(download, incoming).await?;
+        let (received, probe) = receive(download, incoming, &mut turn).await?;
         self.access.worked().await.map_err(|_| Failure::Interrupted)?;
         self.judge_audio(job, received, probe, talk_s)
     }
@@ -246,10 +250,15 @@ impl Worker {
 }
 
 /// Receives a body into a file. The bytes are looked at on their way; hashing and writing happen on a thread.
-async fn receive(mut download: Download, incoming: Incoming) -> Result<(Received, AudioProbe), Failure> {
+async fn receive(
+    mut download: Download,
+    incoming: Incoming,
+    turn: &mut Turn,
+) -> Result<(Received, AudioProbe), Failure> {
     let (chunks, writer) = write_on_a_thread(incoming);
     let mut probe = AudioProbe::new();
-    while let Some(bytes) = download.next().await? {
+    while let Some(bytes) = turn.lend_if_slow(download.next()).await? {
+        turn.moved(bytes.len()).await;
         probe.push(&bytes);
         if let Some(rejection) = probe.rejection() {
             return Err(Failure::NotAudio(rejection.clone()));

@@ -9,6 +9,7 @@ mod commit;
 mod fetch;
 mod judge;
 mod progress;
+mod turn;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

@@ -10,5 +10,6 @@ mod exclusion;
 mod faults;
 mod files;
 mod limits;
+mod manners;
 mod names;
 mod remnants;
