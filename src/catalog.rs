@@ -9,6 +9,9 @@ use sqlx::SqliteConnection;
 use crate::digest::Digest;
 use crate::queue::DayRange;
 
+/// Recordings that an average size is taken of.
+const SIZE_SAMPLE: i64 = 500;
+
 /// A file as the catalog takes it, durable already.
 #[derive(Debug, Clone)]
 pub struct CatalogEntry {
@@ -211,4 +214,25 @@ pub async fn holdings(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Ho
     .await
     .context("counting suspects")?;
     Ok(Holdings { files, bytes, suspects })
+}
+
+/// The mean size of the latest archived recordings within `days`, in bytes; of a sample, so that a million cost no more.
+pub async fn mean_size_bytes(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+) -> anyhow::Result<Option<f64>> {
+    let (from, to) = days.bounds();
+    sqlx::query_scalar(
+        "select avg(size_bytes) from archived_files where recording_id in
+             (select id from recordings where pbx = ? and day between ? and ? and state = 'archived' and kind = 'call'
+              order by day desc limit ?)",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .bind(SIZE_SAMPLE)
+    .fetch_one(db)
+    .await
+    .context("averaging sizes")
 }

@@ -25,6 +25,8 @@ pub enum FindingKind {
     Conflict,
     /// A file lay where a recording belongs, and was no recording: it was moved to quarantine.
     Quarantined,
+    /// Something that is not archived yet is overwritten soon.
+    OverwriteNear,
     /// An archived recording was named by a call far from the first, and could not be fetched again.
     RefetchFailed,
 }
@@ -41,6 +43,7 @@ impl FindingKind {
             Self::StoreOffline => "store_offline",
             Self::Conflict => "conflict",
             Self::Quarantined => "quarantined",
+            Self::OverwriteNear => "overwrite_near",
             Self::RefetchFailed => "refetch_failed",
         }
     }
@@ -111,6 +114,27 @@ pub async fn close(
         .execute(tx)
         .await
         .context("closing findings")?;
+    Ok(())
+}
+
+/// Closes the finding of a kind about one thing.
+pub async fn close_about(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    kind: FindingKind,
+    subject: &str,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "update findings set closed_at_ms = ? where kind = ? and pbx = ? and subject = ? and closed_at_ms is null",
+    )
+    .bind(now.as_millisecond())
+    .bind(kind.as_str())
+    .bind(pbx)
+    .bind(subject)
+    .execute(tx)
+    .await
+    .context("closing a finding")?;
     Ok(())
 }
 

@@ -21,7 +21,8 @@
 //!
 //! The modules stand in the order in which data meets them. `pbx`, `queue` and `archive` never see each other: `sweep`
 //! joins `pbx` to `queue`, `worker` joins all three. One owner per outside thing: the PBX's HTTP is `pbx`, writing files
-//! is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`, `queue`, `catalog`, `ledger`, `findings`, `seal`).
+//! is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`, `queue`, `catalog`, `ledger`, `retention`, `findings`,
+//! `seal`).
 
 #![warn(clippy::unwrap_used)]
 
@@ -97,8 +98,14 @@ pub mod ledger;
 /// The catalog: what the archive holds.
 pub mod catalog;
 
+/// How long each PBX keeps its recordings, as far as it showed.
+pub mod retention;
+
 /// Things that are wrong or odd and that a person should know of.
 pub mod findings;
+
+/// When a PBX overwrites what is not archived yet.
+pub mod forecast;
 
 // Keeping recordings.
 

@@ -8,8 +8,15 @@ mod offset;
 mod tests;
 
 use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{Offset, TimeZone};
 
 pub use offset::{OFFSET_S_MAX, OffsetResolver, OffsetSource, Resolved};
+
+/// The zone that a PBX stands in: as configured, else as its CDR showed last, and UTC while nobody knows.
+pub fn zone_of(configured: Option<&TimeZone>, learnt_offset_s: Option<i32>) -> TimeZone {
+    let learnt = || Some(TimeZone::fixed(Offset::from_seconds(learnt_offset_s?).ok()?));
+    configured.cloned().or_else(learnt).unwrap_or(TimeZone::UTC)
+}
 
 /// Reads a local time, `YYYY-MM-DD HH:MM:SS`, as a CDR has it; `None` if it is none, such as on 30 February.
 ///

@@ -198,3 +198,25 @@ pub async fn counts(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> any
     .await
     .context("counting calls")
 }
+
+/// Counts the calls of a range.
+pub async fn count(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<i64> {
+    let (from, to) = days.bounds();
+    sqlx::query_scalar("select count(*) from calls where pbx = ? and day between ? and ?")
+        .bind(pbx)
+        .bind(from)
+        .bind(to)
+        .fetch_one(db)
+        .await
+        .context("counting calls")
+}
+
+/// The first day with a call.
+pub async fn first_day(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Date>> {
+    let day: Option<String> = sqlx::query_scalar("select min(day) from calls where pbx = ?")
+        .bind(pbx)
+        .fetch_one(db)
+        .await
+        .context("looking for the first call")?;
+    Ok(day.map(|day| day.parse()).transpose()?)
+}

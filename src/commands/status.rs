@@ -14,10 +14,11 @@ use super::{exit, output};
 use crate::access::Trouble;
 use crate::archive::free_bytes;
 use crate::catalog;
-use crate::config::Config;
+use crate::config::{Config, PbxConfig};
 use crate::db;
 use crate::findings::{self, FindingRow};
 use crate::fleet::{self, Remembered};
+use crate::forecast::{self, Forecast};
 use crate::queue::{self, Counts, DayRange, Reason};
 use crate::{calls, clock, remedy};
 
@@ -54,6 +55,7 @@ struct PbxStatus {
     suspect: Vec<(String, i64)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_pending: Option<Timestamp>,
+    forecast: Forecast,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_sweep: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -110,7 +112,7 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         if fleet::is_known(&mut connection, &pbx.id).await? && !has_marker(&config.archive.path, &pbx.id) {
             status.archive.error.get_or_insert_with(|| not_mounted(config, &pbx.id));
         }
-        status.pbx.insert(pbx.id.clone(), read_pbx(&mut connection, &pbx.id).await?);
+        status.pbx.insert(pbx.id.clone(), read_pbx(&mut connection, pbx).await?);
     }
     Ok(status)
 }
@@ -147,7 +149,8 @@ fn archive(config: &Config) -> ArchiveStatus {
     ArchiveStatus { path: path.display().to_string(), free_bytes: free, free_bytes_min: min, error }
 }
 
-async fn read_pbx(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<PbxStatus> {
+async fn read_pbx(db: &mut SqliteConnection, config: &PbxConfig) -> anyhow::Result<PbxStatus> {
+    let pbx = config.id.as_str();
     let remembered = fleet::remembered(db, pbx).await?;
     let counts = queue::counts(db, pbx, DayRange::ALL).await?;
     let holdings = catalog::holdings(db, pbx).await?;
@@ -160,6 +163,7 @@ async fn read_pbx(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<PbxSta
         answered_without_recording,
         suspect: holdings.suspects,
         oldest_pending: queue::oldest_pending(db, pbx).await?,
+        forecast: forecast::read(db, config, clock::now()).await?,
         last_sweep: time(remembered.last_sweep_at_ms),
         reasons: queue::reasons(db, pbx, DayRange::ALL).await?,
         findings: findings::counts(db, pbx).await?,
@@ -219,6 +223,9 @@ fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
     if let Some(oldest) = pbx.oldest_pending {
         writeln!(text, "  the oldest one owed was recorded {}", ago(oldest))?;
     }
+    if let Some(told) = pbx.forecast.told() {
+        writeln!(text, "  {told}{}", at_risk(pbx.forecast.at_risk))?;
+    }
     writeln!(
         text,
         "  {} calls, {} of them answered without a recording",
@@ -231,6 +238,11 @@ fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
         writeln!(text, "{}", remedy::told(reason))?;
     }
     tell_findings(text, pbx)
+}
+
+/// How many share the fate of the oldest soon.
+fn at_risk(count: i64) -> String {
+    if count > 0 { format!(" (AT RISK: {count})") } else { String::new() }
 }
 
 /// The states that there are any of.

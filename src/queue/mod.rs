@@ -16,7 +16,9 @@ pub use intake::{
 };
 pub use redrive::{Redrive, Redriven, redrive};
 pub use settle::{PutBack, put_back, settle};
-pub use tally::{Counts, Reason, any_claimed, counts, may_claim, next_due, oldest_pending, reasons};
+pub use tally::{
+    Counts, Reason, any_claimed, counts, may_claim, next_due, oldest_owed, oldest_pending, owed_before, reasons,
+};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};

@@ -159,3 +159,29 @@ pub async fn oldest_pending(db: &mut SqliteConnection, pbx: &str) -> anyhow::Res
     .context("looking for the oldest pending recording")?;
     Ok(oldest.map(Timestamp::from_millisecond).transpose()?)
 }
+
+/// The start of the oldest call recording of `pbx` that is owed.
+pub async fn oldest_owed(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
+    let oldest: Option<i64> = sqlx::query_scalar(
+        "select min(started_at_ms) from recordings
+         where pbx = ? and kind = 'call' and state in ('pending', 'stuck')",
+    )
+    .bind(pbx)
+    .fetch_one(db)
+    .await
+    .context("looking for the oldest owed recording")?;
+    Ok(oldest.map(Timestamp::from_millisecond).transpose()?)
+}
+
+/// Counts the call recordings of `pbx` that are owed and began before `before`.
+pub async fn owed_before(db: &mut SqliteConnection, pbx: &str, before: Timestamp) -> anyhow::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from recordings
+         where pbx = ? and kind = 'call' and started_at_ms < ? and state in ('pending', 'stuck')",
+    )
+    .bind(pbx)
+    .bind(before.as_millisecond())
+    .fetch_one(db)
+    .await
+    .context("counting what is owed and old")
+}

@@ -20,7 +20,8 @@ use crate::fleet::{self, MISSING_STREAK_MAX};
 use crate::ledger::{self, Entry, EntryType, commitment};
 use crate::queue::{self, Job, PutBack, RecordingState};
 use crate::raw_row::RawRow;
-use crate::recording::Text;
+use crate::recording::{RecordingKind, Text};
+use crate::retention;
 
 impl Worker {
     /// Records a durable file: when this returns, its recording is archived for good.
@@ -58,6 +59,9 @@ impl Worker {
         self.db
             .write(move |tx| {
                 Box::pin(async move {
+                    if not_there && job.absent.is_none() && job.kind == RecordingKind::Call {
+                        retention::note_missing(tx, &job.pbx, job.started_at, now).await?;
+                    }
                     if not_there {
                         note_missing(tx, &job, now).await?;
                     }
@@ -95,6 +99,9 @@ async fn commit_file(
     match fetched.origin {
         Origin::Delivered => {
             findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
+            if job.kind == RecordingKind::Call {
+                retention::note_delivered(tx, &job.pbx, job.started_at, now).await?;
+            }
             fleet::note_delivery(tx, &job.pbx, now).await
         }
         Origin::Adopted => Ok(()),

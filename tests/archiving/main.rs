@@ -13,3 +13,4 @@ mod limits;
 mod manners;
 mod names;
 mod remnants;
+mod retention;

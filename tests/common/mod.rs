@@ -147,11 +147,21 @@ impl Station {
         request: Request,
         stop: CancellationToken,
     ) -> anyhow::Result<BackfillReport> {
+        self.run_by(callvault::clock::Clock::system(), request, stop).await
+    }
+
+    /// The same, by another clock.
+    pub(crate) async fn run_by(
+        &mut self,
+        clock: callvault::clock::Clock,
+        request: Request,
+        stop: CancellationToken,
+    ) -> anyhow::Result<BackfillReport> {
         self.note_contents();
         self.runs += 1;
         self.sealed = false;
         let dry_run = request.dry_run;
-        let vault = Vault::open(self.config.clone(), callvault::clock::Clock::system()).await?;
+        let vault = Vault::open(self.config.clone(), clock).await?;
         let report = Backfill::new(&vault, request, Lines::default(), stop)?.run().await?;
         let total = report.total;
         let sum = total.archived + total.already_archived + total.missing + total.excluded;
