@@ -11,4 +11,4 @@ create table retention_evidence (
 ) strict, without rowid;
 
 -- The oldest that is owed, and how many are older than a time, without a look at each of a million.
-create index recordings_owed on recordings (pbx, kind, started_at_ms) where state in ('pending', 'stuck');
+create index recordings_owed on recordings (pbx, kind, started_at_ms, state) where state in ('pending', 'stuck');

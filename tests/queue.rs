@@ -216,9 +216,10 @@ async fn ledger_entries_are_numbered_from_zero_without_gaps_and_stay() {
     assert!(change.await.unwrap_err().to_string().contains("append-only"));
 }
 
-/// A claim must cost the same with a thousand rows and with a million: it walks down an index and never sorts.
+/// Claims and forecasts must cost the same with a thousand rows and with a million: they walk down an index and never
+/// sort.
 #[tokio::test]
-async fn claims_use_an_index_in_the_order_of_service() {
+async fn claims_and_forecasts_use_an_index_in_its_order() {
     let desk = Desk::with(10).await;
     let mut db = desk.db.read().await.unwrap();
     for (plan, index) in [
@@ -233,6 +234,26 @@ async fn claims_use_an_index_in_the_order_of_service() {
             "recordings_due",
         ),
         ("explain query plan select path from recordings where run_id is not null", "recordings_claimed"),
+        (
+            "explain query plan select min(started_at_ms) from recordings
+             where pbx = 'hq' and kind = 'call' and state in ('pending', 'stuck')",
+            "COVERING INDEX recordings_owed",
+        ),
+        (
+            "explain query plan select count(*) from recordings
+             where pbx = 'hq' and kind = 'call' and started_at_ms < 5 and state in ('pending', 'stuck')",
+            "COVERING INDEX recordings_owed",
+        ),
+        (
+            "explain query plan select id from recordings where pbx = 'hq' and day between '0' and '9'
+             and state = 'archived' and kind = 'call' order by day desc limit 500",
+            "COVERING INDEX recordings_state",
+        ),
+        ("explain query plan select min(day) from calls where pbx = 'hq'", "COVERING INDEX calls_of_day"),
+        (
+            "explain query plan select count(*) from calls where pbx = 'hq' and day between '0' and '9'",
+            "COVERING INDEX calls_of_day",
+        ),
     ] {
         let steps = sqlx::query(plan).fetch_all(&mut *db).await.unwrap();
         let steps: Vec<String> = steps.iter().map(|row| row.get("detail")).collect();

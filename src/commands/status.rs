@@ -56,6 +56,8 @@ struct PbxStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_pending: Option<Timestamp>,
     forecast: Forecast,
+    #[serde(skip)]
+    cdr_near: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_sweep: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -155,6 +157,7 @@ async fn read_pbx(db: &mut SqliteConnection, config: &PbxConfig) -> anyhow::Resu
     let counts = queue::counts(db, pbx, DayRange::ALL).await?;
     let holdings = catalog::holdings(db, pbx).await?;
     let (calls, answered_without_recording) = calls::counts(db, pbx, DayRange::ALL).await?;
+    let forecast = forecast::read(db, config, clock::now()).await?;
     Ok(PbxStatus {
         listed: counts.listed(),
         counts,
@@ -163,7 +166,8 @@ async fn read_pbx(db: &mut SqliteConnection, config: &PbxConfig) -> anyhow::Resu
         answered_without_recording,
         suspect: holdings.suspects,
         oldest_pending: queue::oldest_pending(db, pbx).await?,
-        forecast: forecast::read(db, config, clock::now()).await?,
+        cdr_near: forecast.cdr_told(config.retention.warn_margin),
+        forecast,
         last_sweep: time(remembered.last_sweep_at_ms),
         reasons: queue::reasons(db, pbx, DayRange::ALL).await?,
         findings: findings::counts(db, pbx).await?,
@@ -225,6 +229,9 @@ fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
     }
     if let Some(told) = pbx.forecast.told() {
         writeln!(text, "  {told}{}", at_risk(pbx.forecast.at_risk))?;
+    }
+    if let Some(near) = &pbx.cdr_near {
+        writeln!(text, "  AT RISK: {near}")?;
     }
     writeln!(
         text,

@@ -102,9 +102,11 @@ impl Forecast {
         now.saturating_sub(kept).and_then(|at| at.saturating_add(warn)).unwrap_or(now)
     }
 
-    /// Whether CDR rows that were never read are overwritten within the warning time.
-    pub fn is_cdr_at_risk(&self, warn_margin: Duration) -> bool {
-        self.cdr_margin_s.is_some_and(|margin_s| (margin_s as f64) < warn_margin.as_secs_f64())
+    /// How long CDR rows that were never read have, in words; `None` while that is longer than `warn_margin`.
+    pub fn cdr_told(&self, warn_margin: Duration) -> Option<String> {
+        let margin_s = self.cdr_margin_s.filter(|margin_s| (*margin_s as f64) < warn_margin.as_secs_f64())?;
+        let when = if margin_s < 0 { "since about" } else { "in about" };
+        Some(format!("CDR rows that were never read are overwritten {when} {}", about(margin_s)))
     }
 
     /// How long the oldest that is owed has, in words; `None` if nothing is owed.
@@ -214,7 +216,7 @@ mod tests {
             let forecast = Forecast::of(&facts, &RetentionHints::default(), now());
             assert_eq!(forecast.cdr_margin_s, margin_s, "{facts:?}");
             let is_near = margin_s.is_some_and(|margin_s| margin_s < 72 * 3600);
-            assert_eq!(forecast.is_cdr_at_risk(RetentionHints::default().warn_margin), is_near);
+            assert_eq!(forecast.cdr_told(RetentionHints::default().warn_margin).is_some(), is_near);
         }
     }
 

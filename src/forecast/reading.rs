@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use sqlx::SqliteConnection;
 
-use super::{Facts, Forecast, about};
+use super::{Facts, Forecast};
 use crate::config::PbxConfig;
 use crate::db::Db;
 use crate::findings::{self, Finding, FindingKind};
@@ -72,13 +72,9 @@ fn recordings_near(forecast: &Forecast, pbx: &PbxConfig) -> Option<String> {
 }
 
 fn cdr_near(forecast: &Forecast, pbx: &PbxConfig) -> Option<String> {
-    let margin_s = forecast.cdr_margin_s.filter(|_| forecast.is_cdr_at_risk(pbx.retention.warn_margin))?;
-    let when = if margin_s < 0 { "since about" } else { "in about" };
+    let told = forecast.cdr_told(pbx.retention.warn_margin)?;
     Some(format!(
-        "CDR rows that were never read are overwritten {when} {}: `callvault status` tells why the CDR is not read; \
-         mend that, or raise the limit \
-         of the PBX's auto cleanup",
-        about(margin_s)
+        "{told}: `callvault status` tells why the CDR is not read; mend that, or raise the limit of the PBX's auto cleanup"
     ))
 }
 

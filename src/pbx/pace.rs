@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn slow_is_several_times_the_usual_for_a_while() {
         // (answers: how many, ms each), whether that is slow, and the pause in ms, to 10.
-        let table: [(&[(usize, u64)], bool, u128); 13] = [
+        type Row = (&'static [(usize, u64)], bool, u128);
+        let table: [Row; 13] = [
             (&[], false, 0),
             (&[(4, 5000)], false, 0),
             // Slow from the first is what is usual of it.

@@ -57,6 +57,12 @@ impl Slot {
         self.lease.insert(lease)
     }
 
+    /// Waits until a ticket may be asked for and spent at once. A ticket waits by itself; this is for who may have to give
+    /// up waiting.
+    pub async fn ready(&mut self) {
+        self.admit(Stage::GetRandom).await;
+    }
+
     /// Waits until a request may be sent; with one for a ticket, until its download may follow at once.
     ///
     /// A slot that is admitted already does not wait: nothing stands between a ticket and its download.
@@ -68,7 +74,7 @@ impl Slot {
         }
     }
 
-    /// Counts a request as sent.
+    /// Counts a request as sent; waits if it was not admitted.
     pub(super) async fn spend_admission(&mut self, stage: Stage) {
         self.admit(stage).await;
         self.admitted -= 1;

@@ -196,6 +196,11 @@ impl Worker {
     ) -> Result<Arrived, Failure> {
         // The PBX's own slot first: one that waits for a slow PBX must not take a turn from the others.
         let mut slot = self.client.slot().await;
+        tokio::select! {
+            () = slot.ready() => {}
+            () = self.stop.cancelled() => {}
+            () = self.access.given_up().cancelled() => {}
+        }
         if self.stop.is_cancelled() || self.access.given_up().is_cancelled() {
             return Err(Failure::Stopped);
         }

@@ -184,3 +184,26 @@ fn a_removed_pbx_whose_sums_lag_does_not_keep_the_other_from_working() {
     folder.run(&["backfill", "--json"]).exits(0);
     assert_eq!(folder.number(lagging), 0, "it comes up to date when it is back");
 }
+
+#[test]
+fn the_status_tells_how_long_the_oldest_that_is_owed_has_left() {
+    let pbx = Pbx::with(5);
+    let folder = Folder::for_pbx(&pbx.url());
+    folder.run(&["backfill", "--dry-run"]).exits(0);
+    let json = folder.run(&["status", "--json"]).exits(3).json();
+    let forecast = &json["pbx"]["hq"]["forecast"];
+    assert_eq!((&forecast["horizon_source"], &forecast["horizon_days"]), (&"hint".into(), &180.0.into()));
+    assert!(forecast["margin_s"].as_i64().unwrap() > 170 * 86_400, "{forecast}");
+    assert!(folder.run(&["status"]).exits(3).stdout.contains("the oldest owed is overwritten in about 17"));
+
+    folder.edit(|text| format!("{text}recording_days = 3\n"));
+    let told = folder.run(&["status"]).exits(3).stdout;
+    assert!(
+        told.contains("the oldest owed is overwritten in about") && told.contains("(AT RISK: "),
+        "{told}"
+    );
+    folder.run(&["backfill"]).exits(0);
+    let json = folder.run(&["status", "--json"]).exits(0).json();
+    assert_eq!(json["pbx"]["hq"]["forecast"].get("margin_s"), None);
+    assert!(json["pbx"]["hq"]["forecast"]["bytes_per_day"].as_f64().unwrap() > 0.0, "{json}");
+}
