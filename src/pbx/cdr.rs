@@ -53,19 +53,29 @@ impl PbxClient {
     /// `unsupported` without a request for v1.0.x, which has no such call. If [`PbxError::is_too_much_at_once`],
     /// a shorter range may succeed.
     pub async fn cdr(&self, from: DateTime, to: DateTime) -> Result<Option<CdrBody>, PbxError> {
+        self.slot().await.cdr(from, to).await
+    }
+}
+
+impl Slot {
+    /// The same, over a connection that is had already.
+    ///
+    /// # Errors
+    ///
+    /// As [`PbxClient::cdr`].
+    pub async fn cdr(mut self, from: DateTime, to: DateTime) -> Result<Option<CdrBody>, PbxError> {
         let range = Range::new(from, to, self.shared.config.api_version.generation);
         let doing = format!("reading the CDR from {} to {}", range.from, range.to);
-        let mut slot = self.slot().await;
         if self.shared.config.api_version.generation == Generation::V1_0 {
             let action = self.shared.action(Family::Cdr, Stage::GetRandom, doing);
             let what = "API v1.0 has no CDR download; give its CSV export with `cdr_folder` or `--cdr`";
             return Err(self.shared.error(&action, Failure::new(Reason::Unsupported, what)));
         }
-        let mut outcome = slot.read_cdr(&range, &doing).await;
+        let mut outcome = self.read_cdr(&range, &doing).await;
         for _ in 1..TICKETS_MAX {
             match &outcome {
                 Err(error) if matches!(error.policy(), Policy::NewTicket | Policy::LogIn) => {
-                    outcome = slot.read_cdr(&range, &doing).await;
+                    outcome = self.read_cdr(&range, &doing).await;
                 }
                 _ => break,
             }

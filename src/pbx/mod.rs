@@ -115,6 +115,13 @@ impl PbxClient {
         Slot { shared: Arc::clone(&self.shared), lease: Some(lease), admitted: 0 }
     }
 
+    /// Waits for a connection, and until a ticket may be asked for and spent over it at once. May be given up.
+    pub async fn ready_slot(&self) -> Slot {
+        let mut slot = self.slot().await;
+        slot.admit(Stage::GetRandom).await;
+        slot
+    }
+
     /// How fast the PBX answers at present.
     pub fn pace(&self) -> Pace {
         self.shared.throttle.pace()

@@ -57,12 +57,6 @@ impl Slot {
         self.lease.insert(lease)
     }
 
-    /// Waits until a ticket may be asked for and spent at once. A ticket waits by itself; this is for who may have to give
-    /// up waiting.
-    pub async fn ready(&mut self) {
-        self.admit(Stage::GetRandom).await;
-    }
-
     /// Waits until a request may be sent; with one for a ticket, until its download may follow at once.
     ///
     /// A slot that is admitted already does not wait: nothing stands between a ticket and its download.

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use super::{Covered, Reading, SweepReport, Sweeper};
 use crate::cdr::{CdrItem, CdrReader};
-use crate::pbx::{CdrBody, PbxError, Reason};
+use crate::pbx::{CdrBody, PbxError, Reason, Slot};
 use crate::queue::DayRange;
 
 /// Tries of one part of a day, for reasons that pass.
@@ -63,8 +63,8 @@ impl Sweeper<'_> {
     /// Reads one part of a day, halving it where the PBX takes too long. `false` if the PBX could not be made to answer.
     async fn read_part(&self, reading: &mut Reading, from: DateTime, to: DateTime) -> anyhow::Result<bool> {
         let mut tries = 0;
-        while !self.stopped() {
-            let error = match self.read_once(reading, from, to).await? {
+        while let Some(slot) = self.slot().await {
+            let error = match self.read_once(slot, reading, from, to).await? {
                 Ok(()) => {
                     self.access.worked().await?;
                     return Ok(true);
@@ -93,13 +93,24 @@ impl Sweeper<'_> {
         Ok(false)
     }
 
+    /// A connection, as soon as the PBX may be asked; `None` if nothing is to be asked of it any more.
+    async fn slot(&self) -> Option<Slot> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            () = self.access.given_up().cancelled() => None,
+            slot = self.client.ready_slot() => Some(slot),
+        }
+    }
+
     async fn read_once(
         &self,
+        slot: Slot,
         reading: &mut Reading,
         from: DateTime,
         to: DateTime,
     ) -> anyhow::Result<Result<(), PbxError>> {
-        match self.client.cdr(from, to).await {
+        match slot.cdr(from, to).await {
             Ok(Some(body)) => self.take_body(reading, body).await,
             Ok(None) => Ok(Ok(())),
             Err(error) => Ok(Err(error)),

@@ -195,15 +195,12 @@ impl Worker {
         talk_s: Option<u64>,
     ) -> Result<Arrived, Failure> {
         // The PBX's own slot first: one that waits for a slow PBX must not take a turn from the others.
-        let mut slot = self.client.slot().await;
-        tokio::select! {
-            () = slot.ready() => {}
-            () = self.stop.cancelled() => {}
-            () = self.access.given_up().cancelled() => {}
-        }
-        if self.stop.is_cancelled() || self.access.given_up().is_cancelled() {
-            return Err(Failure::Stopped);
-        }
+        let mut slot = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(Failure::Stopped),
+            () = self.access.given_up().cancelled() => return Err(Failure::Stopped),
+            slot = self.client.ready_slot() => slot,
+        };
         let mut turn = Turn::take(&self.downloads).await;
         let incoming = self.prepare(place).await?;
         let request = async {

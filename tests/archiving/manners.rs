@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use callvault::backfill::Backfill;
+use callvault::clock::Clock;
 use callvault::pbx::{PbxClient, PbxError, Reason};
 use callvault::recording::RecordingName;
 use callvault::simulator::{Faults, SimAudio, Simulator, SimulatorOptions};
+use callvault::vault::Vault;
 use callvault::worker::Snapshot;
 use jiff::civil::date;
+use tokio_util::sync::CancellationToken;
 
 use crate::common::{Station, numbers, small};
 
@@ -23,6 +27,27 @@ async fn requests_come_no_faster_than_the_operator_allows() {
     let counters = station.pbx.counters();
     assert_eq!((counters.tickets_expired, counters.tickets_issued), (0, counters.tickets_used));
     station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_to_be_admitted_can_be_stopped() {
+    let mut station = Station::new(6).await;
+    station.section().manners.requests_per_min_max = std::num::NonZeroU32::new(2);
+    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let stop = CancellationToken::new();
+    let backfill = Backfill::new(&vault, station.request(), stop.clone()).unwrap();
+    let began = Instant::now();
+    let stopper = async {
+        // The login and the question who it is may come at once; the third request would take a minute.
+        while station.pbx.counters().requests < 2 {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        stop.cancel();
+    };
+    let (report, ()) = tokio::join!(backfill.run(), stopper);
+    assert!(report.unwrap().interrupted && began.elapsed() < Duration::from_secs(20));
+    assert_eq!(station.pbx.counters().requests, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,10 +175,8 @@ async fn a_pbx_that_drips_holds_no_turn_that_another_needs() {
     section.limits.idle_timeout = Duration::from_secs(5);
     station.config.pbx.push(section);
 
-    let vault = callvault::vault::Vault::open(station.config.clone(), callvault::clock::Clock::system())
-        .await
-        .unwrap();
-    let backfill = callvault::backfill::Backfill::new(&vault, station.request(), Default::default()).unwrap();
+    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let backfill = Backfill::new(&vault, station.request(), Default::default()).unwrap();
     let archived = |id: &str| {
         let site = backfill.sites().iter().find(|site| site.id() == id).unwrap();
         let Snapshot { archived, .. } = site.snapshot();
