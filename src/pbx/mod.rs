@@ -118,7 +118,7 @@ impl PbxClient {
     /// Waits for a connection, and until a ticket may be asked for and spent over it at once. May be given up.
     pub async fn ready_slot(&self) -> Slot {
         let mut slot = self.slot().await;
-        slot.admit(Stage::GetRandom).await;
+        slot.ready().await;
         slot
     }
 

@@ -57,6 +57,11 @@ impl Slot {
         self.lease.insert(lease)
     }
 
+    /// Waits until a ticket may be asked for and spent at once. To be used at once; may be given up.
+    pub async fn ready(&mut self) {
+        self.admit(Stage::GetRandom).await;
+    }
+
     /// Waits until a request may be sent; with one for a ticket, until its download may follow at once.
     ///
     /// A slot that is admitted already does not wait: nothing stands between a ticket and its download.

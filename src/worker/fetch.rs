@@ -195,13 +195,9 @@ impl Worker {
         talk_s: Option<u64>,
     ) -> Result<Arrived, Failure> {
         // The PBX's own slot first: one that waits for a slow PBX must not take a turn from the others.
-        let mut slot = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return Err(Failure::Stopped),
-            () = self.access.given_up().cancelled() => return Err(Failure::Stopped),
-            slot = self.client.ready_slot() => slot,
-        };
-        let mut turn = Turn::take(&self.downloads).await;
+        let mut slot = self.unless_ending(self.client.slot()).await?;
+        let mut turn = self.unless_ending(Turn::take(&self.downloads)).await?;
+        self.unless_ending(turn.lend_if_slow(slot.ready())).await?;
         let incoming = self.prepare(place).await?;
         let request = async {
             let ticket = slot.ticket(&job.name).await?;
@@ -212,6 +208,16 @@ impl Worker {
         let (received, probe) = receive(download, incoming, &mut turn).await?;
         self.access.worked().await.map_err(|_| Failure::Interrupted)?;
         self.judge_audio(job, received, probe, talk_s)
+    }
+
+    /// Waits for something that may take long, but not when this run ends or gives the PBX up.
+    async fn unless_ending<T>(&self, wait: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Failure::Stopped),
+            () = self.access.given_up().cancelled() => Err(Failure::Stopped),
+            done = wait => Ok(done),
+        }
     }
 
     async fn prepare(&self, place: &Destination) -> Result<Incoming, Failure> {
