@@ -12,9 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("raw_row", &["recording"]),
     ("bell", &[]),
     ("schedule", &[]),
-    ("config", &["cdr", "digest", "recording", "schedule"]),
     ("hours", &[]),
-    ("config", &["cdr", "digest", "hours", "recording"]),
+    ("config", &["cdr", "digest", "hours", "recording", "schedule"]),
     ("cdr", &["digest", "recording", "raw_row", "times"]),
     ("times", &[]),
     ("safe_name", &["digest", "recording"]),
@@ -92,22 +91,33 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("simulator", &["clock", "digest", "recording"]),
 ];
 
+/// The modules that hold SQL, each the owner of its tables.
+const STORES: &[&str] = &[
+    "db",
+    "fleet",
+    "owner",
+    "agenda",
+    "calls",
+    "queue",
+    "ledger",
+    "catalog",
+    "retention",
+    "findings",
+    "seal",
+];
+
 /// Who may mention which outside thing.
 const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest::", &["pbx"]),
     ("tokio_cron_scheduler::", &["scheduler"]),
     ("chrono::", &["schedule"]),
     ("sd_notify::", &["service"]),
-    (
-        "sqlx::query",
-        &["db", "fleet", "owner", "agenda", "calls", "queue", "ledger", "catalog", "findings", "seal"],
-    ),
+    ("sqlx::query", STORES),
     ("openssl::", &["pbx"]),
     ("rustls::", &["pbx", "simulator"]),
     ("x509_parser::", &["pbx"]),
     ("toml_edit::", &["config"]),
     ("governor::", &["pbx"]),
-    ("sqlx::query", &["db", "fleet", "calls", "queue", "ledger", "catalog", "retention", "findings", "seal"]),
     ("rustix::", &["archive"]),
     ("OpenOptions", &["archive", "state", "config"]),
 ];

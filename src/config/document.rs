@@ -8,8 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::section::{Reading, Section, Wrong, quotable, wrong};
 use super::{ArchiveConfig, Config, ExclusionRule, PbxConfig, QueueConfig, QueueOrder, StateConfig};
-use super::{exclude, keys, pbx, schedule, value};
-use super::{exclude, keys, pbx, push, value};
+use super::{exclude, keys, pbx, push, schedule, value};
 
 /// Free space below which no ticket is taken: the largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;

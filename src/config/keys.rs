@@ -2,7 +2,6 @@
 
 /// Every section with its keys, in the order of `config.example.toml`.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
-pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
     ("archive", &["path", "free_bytes_min"]),
     ("state", &["path"]),
     (

@@ -13,10 +13,10 @@ mod password;
 mod pbx;
 mod pin;
 mod problem;
-mod schedule;
 mod push;
 #[cfg(test)]
 mod push_tests;
+mod schedule;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -37,8 +37,8 @@ use crate::schedule::CronLine;
 
 pub use file::Origin;
 pub use keys::nearest;
-pub use pin::{PinError, pin_line, write_pin};
 pub use manners::{Manners, RetentionHints};
+pub use pin::{PinError, pin_line, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
 pub use tls::{TlsBackend, TlsVersion};
 pub use version::NotAVersion;
@@ -132,6 +132,8 @@ pub struct ScheduleConfig {
     pub verify: CronLine,
     /// Forgetting the history of callvault's own work.
     pub history: CronLine,
+}
+
 /// Where the PBXs' reports of events arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PushConfig {

@@ -13,10 +13,10 @@ use super::keys::nearest;
 use super::section::{Section, Wrong, wrong};
 use super::tls::{self, TlsOptions};
 use super::value;
-use super::{ApiVersion, Generation, PbxConfig, PbxLimits, TlsBackend, TlsVersion, cdr, password};
-use super::{ApiVersion, Generation, PbxConfig, PbxLimits, PushMode, cdr, password, push};
-use super::{ApiVersion, Generation, Manners, PbxConfig, PbxLimits, RetentionHints, cdr, manners, password};
-use crate::digest::Digest;
+use super::{
+    ApiVersion, Generation, Manners, PbxConfig, PbxLimits, PushMode, RetentionHints, TlsBackend, TlsVersion,
+    cdr, manners, password, push,
+};
 
 /// Connections to one PBX at a time, unless the operator says otherwise: its first job is calls.
 const CONCURRENCY: u64 = 2;

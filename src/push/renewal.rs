@@ -21,6 +21,7 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 const APART: Duration = Duration::from_secs(2);
 
 /// Sends a heartbeat now, again and again, and whenever `started` says that the PBX has restarted, until told to stop.
+///
 /// The heartbeat itself finds out whether the session is gone, and logs in: a report that is forged costs a heartbeat.
 ///
 /// To be ended while the PBX must not be asked anything. With push off nothing is sent.

@@ -17,7 +17,8 @@ pub use intake::{
 pub use redrive::{Redrive, Redriven, redrive};
 pub use settle::{PutBack, put_back, settle};
 pub use tally::{
-    Counts, Reason, any_claimed, counts, may_claim, next_due, oldest_owed, oldest_pending, owed_before, reasons,
+    Counts, Reason, any_claimed, counts, may_claim, next_due, oldest_owed, oldest_pending, owed_before,
+    reasons,
 };
 
 use anyhow::Context as _;

@@ -15,8 +15,6 @@ pub struct Faults {
     pub refuse: f64,
     /// A request is read and never answered (for `stall_s`, then closed).
     pub hang: f64,
-    /// Every request is answered so much later, in seconds.
-    pub delay_s: f64,
     /// A request is answered 20010: no `apisrv`.
     pub errno_20010: f64,
     /// A request is answered 30001: out of memory.
@@ -115,7 +113,6 @@ impl Default for Faults {
         Self {
             refuse: 0.0,
             hang: 0.0,
-            delay_s: 0.0,
             errno_20010: 0.0,
             errno_30001: 0.0,
             errno_30003: 0.0,

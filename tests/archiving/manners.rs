@@ -35,7 +35,7 @@ async fn who_waits_to_be_admitted_can_be_stopped() {
     station.section().manners.requests_per_min_max = std::num::NonZeroU32::new(2);
     let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
     let stop = CancellationToken::new();
-    let backfill = Backfill::new(&vault, station.request(), stop.clone()).unwrap();
+    let backfill = Backfill::new(&vault, station.request(), Default::default(), stop.clone()).unwrap();
     let began = Instant::now();
     let stopper = async {
         // The login and the question who it is may come at once; the third request would take a minute.
@@ -90,7 +90,7 @@ async fn a_pbx_that_answers_slower_than_usual_is_asked_less_over_one_connection(
         ask().await;
     }
     assert!(!client.pace().is_slow());
-    station.set_faults(Faults { delay_s: 0.45, ..Faults::default() });
+    station.set_faults(Faults { reply_delay_ms: 450, ..Faults::default() });
     let began = Instant::now();
     while !client.pace().is_slow() {
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", client.pace());
@@ -176,7 +176,7 @@ async fn a_pbx_that_drips_holds_no_turn_that_another_needs() {
     station.config.pbx.push(section);
 
     let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
-    let backfill = Backfill::new(&vault, station.request(), Default::default()).unwrap();
+    let backfill = Backfill::new(&vault, station.request(), Default::default(), Default::default()).unwrap();
     let archived = |id: &str| {
         let site = backfill.sites().iter().find(|site| site.id() == id).unwrap();
         let Snapshot { archived, .. } = site.snapshot();
