@@ -44,6 +44,9 @@ pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
             "cdr_api",
             "cdr_folder",
             "cdr_columns",
+            "voicemail",
+            "voicemail_status",
+            "voicemail_per_extension",
         ],
     ),
     (

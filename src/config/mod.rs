@@ -16,6 +16,7 @@ mod section;
 mod tests;
 mod value;
 mod version;
+mod voicemail;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use file::Origin;
 pub use keys::nearest;
 pub use problem::{ConfigErrors, Position, Problem};
 pub use version::NotAVersion;
+pub use voicemail::VoicemailConfig;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -124,6 +126,8 @@ pub struct PbxConfig {
     pub cdr_api: bool,
     /// How an export heads its columns: our column → the file's heading.
     pub cdr_columns: BTreeMap<String, String>,
+    /// How its voicemail is dealt with.
+    pub voicemail: VoicemailConfig,
 }
 
 /// Every wait and bound towards one PBX.

@@ -12,7 +12,7 @@ use url::Url;
 use super::keys::nearest;
 use super::section::{Section, Wrong, wrong};
 use super::value;
-use super::{ApiVersion, Generation, PbxConfig, PbxLimits, cdr, password};
+use super::{ApiVersion, Generation, PbxConfig, PbxLimits, VoicemailConfig, cdr, password, voicemail};
 use crate::digest::Digest;
 
 /// Connections to one PBX at a time, unless the operator says otherwise: its first job is calls.
@@ -62,6 +62,7 @@ impl PbxConfig {
             limits: PbxLimits::default(),
             cdr_folder: None,
             cdr_columns: BTreeMap::new(),
+            voicemail: VoicemailConfig::default(),
         }
     }
 }
@@ -97,6 +98,7 @@ struct Options {
     cdr_api: bool,
     cdr_folder: Option<PathBuf>,
     cdr_columns: BTreeMap<String, String>,
+    voicemail: VoicemailConfig,
 }
 
 impl Options {
@@ -112,6 +114,7 @@ impl Options {
             cdr_api: cdr::over_api(section, version),
             cdr_folder: section.read("cdr_folder", value::folder),
             cdr_columns: cdr::columns(section),
+            voicemail: voicemail::read(section),
         }
     }
 
@@ -128,6 +131,7 @@ impl Options {
         pbx.cdr_api = self.cdr_api;
         pbx.cdr_folder = self.cdr_folder;
         pbx.cdr_columns = self.cdr_columns;
+        pbx.voicemail = self.voicemail;
     }
 }
 

@@ -33,6 +33,9 @@ mod tests;
 mod ticket;
 mod tls;
 mod transport;
+mod voicemail;
+#[cfg(test)]
+mod voicemail_tests;
 #[cfg(test)]
 mod way_tests;
 
@@ -46,6 +49,7 @@ pub use error::{PbxError, Reason};
 pub use policy::Policy;
 pub use slot::Slot;
 pub use ticket::Ticket;
+pub use voicemail::{VoicemailList, VoicemailMessage};
 
 use crate::config::PbxConfig;
 use budget::Budget;
