@@ -25,6 +25,10 @@ pub enum FindingKind {
     Conflict,
     /// A file lay where a recording belongs, and was no recording: it was moved to quarantine.
     Quarantined,
+    /// An entry of a list of voicemail from which no message could be read.
+    BadMessage,
+    /// A voicemail box holds nearly as many messages as the device keeps: it deletes the oldest.
+    VoicemailNearlyFull,
     /// An archived recording was named by a call far from the first, and could not be fetched again.
     RefetchFailed,
 }
@@ -41,6 +45,8 @@ impl FindingKind {
             Self::StoreOffline => "store_offline",
             Self::Conflict => "conflict",
             Self::Quarantined => "quarantined",
+            Self::BadMessage => "bad_message",
+            Self::VoicemailNearlyFull => "voicemail_nearly_full",
             Self::RefetchFailed => "refetch_failed",
         }
     }
@@ -111,6 +117,29 @@ pub async fn close(
         .execute(tx)
         .await
         .context("closing findings")?;
+    Ok(())
+}
+
+/// Closes the findings of a kind but for those about `subjects`, which still hold.
+pub async fn close_others(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    kind: FindingKind,
+    subjects: &[&str],
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let still = serde_json::to_string(subjects).context("listing subjects")?;
+    sqlx::query(
+        "update findings set closed_at_ms = ? where kind = ? and pbx = ? and closed_at_ms is null
+             and subject not in (select value from json_each(?))",
+    )
+    .bind(now.as_millisecond())
+    .bind(kind.as_str())
+    .bind(pbx)
+    .bind(still)
+    .execute(tx)
+    .await
+    .context("closing findings")?;
     Ok(())
 }
 

@@ -70,8 +70,16 @@ pub fn with_hash(name: &RecordingName) -> SafeName {
 
 /// The hash form over serial number, a zero byte and name, for two devices that use one name.
 pub fn with_identity(name: &RecordingName, sn: &[u8]) -> SafeName {
-    let hasher = Sha256::new().chain_update(sn).chain_update([0]).chain_update(name.as_bytes());
-    hash_form(name, hasher.into())
+    hash_form(name, identity_hash(name, sn))
+}
+
+/// The same hash after a `stem` that reads better than the name: for voicemail, whose names are made for lists.
+pub fn with_stem(stem: &RecordingName, name: &RecordingName, sn: &[u8]) -> SafeName {
+    hash_form(stem, identity_hash(name, sn))
+}
+
+fn identity_hash(name: &RecordingName, sn: &[u8]) -> Digest {
+    Sha256::new().chain_update(sn).chain_update([0]).chain_update(name.as_bytes()).into()
 }
 
 /// Stem, `~`, the first 16 digits of `hash`. A stem that is too long is cut after the last whole byte that fits, so

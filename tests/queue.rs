@@ -2,7 +2,7 @@
 
 use callvault::config::QueueOrder;
 use callvault::db::Db;
-use callvault::queue::{self, Absence, DayRange, Job, NewRecording, PutBack, RecordingState, Redrive};
+use callvault::queue::{self, Absence, DayRange, Job, Kinds, NewRecording, PutBack, RecordingState, Redrive};
 use callvault::recording::{RecordingKind, RecordingName};
 use callvault::{fleet, ledger};
 use jiff::{Timestamp, ToSpan as _, civil::date};
@@ -66,7 +66,9 @@ impl Desk {
         now: Timestamp,
     ) -> Option<Job> {
         self.db
-            .write(move |tx| Box::pin(async move { queue::claim(tx, "hq", days, order, run, now).await }))
+            .write(move |tx| {
+                Box::pin(async move { queue::claim(tx, "hq", days, Kinds::All, order, run, now).await })
+            })
             .await
             .unwrap()
     }
@@ -77,7 +79,7 @@ impl Desk {
     }
 
     async fn counts(&self) -> queue::Counts {
-        queue::counts(&mut self.db.read().await.unwrap(), "hq", DayRange::ALL).await.unwrap()
+        queue::counts(&mut self.db.read().await.unwrap(), "hq", DayRange::ALL, Kinds::All).await.unwrap()
     }
 }
 

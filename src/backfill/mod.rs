@@ -6,6 +6,8 @@ mod meeting;
 mod range;
 mod report;
 mod site;
+mod task;
+mod voicemail;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use tracing::warn;
 pub use range::RangeError;
 pub use report::{BackfillReport, PbxReport};
 pub use site::{Phase, Site};
+pub use voicemail::VoicemailReport;
 
 use crate::config::PbxConfig;
 use crate::queue::DayRange;
@@ -39,6 +42,8 @@ pub struct Request {
     pub to: Option<Date>,
     /// CSV files to read the CDR from, instead of the API.
     pub cdr: Vec<PathBuf>,
+    /// Poll the voicemail boxes too, and archive what they hold.
+    pub voicemail: bool,
     /// Sweep and say what would be fetched; fetch nothing.
     pub dry_run: bool,
     /// Do not sweep: work on what the queue holds already for these days.

@@ -1,6 +1,6 @@
 //! One PBX at work: who it is, what it lists, what it delivers.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -10,17 +10,18 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::range::{self, RangeError};
+use super::task::Task;
 use super::{PbxReport, Request};
 use crate::access::{Access, Trouble};
 use crate::archive::ArchiveError;
 use crate::config::PbxConfig;
 use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
-use crate::queue::{self, DayRange};
+use crate::queue::{self, DayRange, Kinds};
 use crate::sweep::{CdrFileError, SweepReport, Sweeper, sweep_range};
 use crate::times::parse_systemtime;
 use crate::vault::Vault;
-use crate::worker::{Progress, Snapshot, Worker};
+use crate::worker::{Progress, Snapshot};
 
 /// One PBX of a backfill. Its progress may be read at any time.
 #[derive(Debug)]
@@ -28,11 +29,14 @@ pub struct Site {
     pub(super) pbx: PbxConfig,
     pub(super) client: PbxClient,
     pub(super) access: Arc<Access>,
-    downloads: Arc<Semaphore>,
+    pub(super) downloads: Arc<Semaphore>,
     progress: Arc<Progress>,
+    pub(super) message_progress: Arc<Progress>,
     pub(super) stop: CancellationToken,
     /// Recordings that this run set out to archive, as far as the sweep has told.
     owed: AtomicI64,
+    /// The same of voicemail messages, as far as the poll has told.
+    pub(super) owed_messages: AtomicI64,
     phase: Mutex<Phase>,
     days: Mutex<Option<DayRange>>,
 }
@@ -70,8 +74,10 @@ impl Site {
             pbx: pbx.clone(),
             downloads,
             progress: Arc::default(),
+            message_progress: Arc::default(),
             stop,
             owed: AtomicI64::new(0),
+            owed_messages: AtomicI64::new(0),
             phase: Mutex::new(Phase::Connecting),
             days: Mutex::new(None),
         })
@@ -84,12 +90,12 @@ impl Site {
 
     /// What its workers have done.
     pub fn snapshot(&self) -> Snapshot {
-        self.progress.snapshot()
+        self.progress.snapshot() + self.message_progress.snapshot()
     }
 
     /// Recordings to archive, as far as is known.
     pub fn owed(&self) -> i64 {
-        self.owed.load(Relaxed)
+        self.owed.load(Relaxed) + self.owed_messages.load(Relaxed)
     }
 
     /// What it is doing.
@@ -121,7 +127,14 @@ impl Site {
         let device_behind = self.device_behind(system_time, remembered.utc_offset_s, vault.clock.now());
         let days = range::days(request, &self.pbx, system_time.map(|(local, _)| local), vault.clock.now());
         match days {
-            Ok(days) => self.work(vault, request, days, device_behind, &mut report).await?,
+            Ok(days) => {
+                let (calls, voicemail) = tokio::join!(
+                    self.work(vault, request, days, device_behind, &mut report),
+                    self.work_on_voicemail(vault, request)
+                );
+                calls?;
+                report.set_voicemail(voicemail?);
+            }
             Err(error) => report.own_trouble = Some(own_trouble(error.into())?),
         }
         self.enter(Phase::Done);
@@ -149,11 +162,12 @@ impl Site {
         if let Ok(mut known) = self.days.lock() {
             *known = Some(days);
         }
-        let before = queue::counts(&mut *db.read().await?, self.id(), days).await?;
+        let before = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         // A retry has chosen already; a backfill asks for all of its range at once.
         if request.queue_only.is_none() && !request.dry_run && !self.access.given_up().is_cancelled() {
             let id = self.id().to_owned();
-            db.write(move |tx| Box::pin(async move { queue::make_due(tx, &id, days).await })).await?;
+            db.write(move |tx| Box::pin(async move { queue::make_due(tx, &id, days, Kinds::Calls).await }))
+                .await?;
         }
         let owed_before = before.pending + before.missing - before.missing_final;
         self.owed.store(owed_before, Relaxed);
@@ -175,12 +189,13 @@ impl Site {
             if request.dry_run || self.access.given_up().is_cancelled() {
                 return Ok(());
             }
-            Arc::new(self.worker(vault, days, swept.clone())).run().await
+            let (kinds, progress, swept) = (Kinds::Calls, self.progress.clone(), swept.clone());
+            Arc::new(self.worker(vault, Task { days, kinds, progress, swept })).run().await
         };
         let (sweep, download) = tokio::join!(sweep, download);
-        let after = queue::counts(&mut *db.read().await?, self.id(), days).await?;
+        let after = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         report.set_counts(after, before.archived);
-        report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days).await?;
+        report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         report.days = (days != DayRange::ALL).then(|| days.bounds());
         match sweep {
             Ok(found) => {
@@ -242,26 +257,6 @@ impl Site {
             db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &id, now).await })).await?;
         }
         Ok(report)
-    }
-
-    fn worker(&self, vault: &Vault, days: DayRange, swept: CancellationToken) -> Worker {
-        Worker {
-            pbx: self.pbx.clone(),
-            queue: vault.config.queue.clone(),
-            days,
-            run_id: vault.state.run_id.clone(),
-            db: vault.state.db.clone(),
-            archive: vault.archive.clone(),
-            free_bytes_min: vault.config.archive.free_bytes_min,
-            client: self.client.clone(),
-            clock: vault.clock.clone(),
-            access: self.access.clone(),
-            downloads: self.downloads.clone(),
-            progress: self.progress.clone(),
-            archive_failures: AtomicU32::new(0),
-            swept,
-            stop: self.stop.clone(),
-        }
     }
 }
 

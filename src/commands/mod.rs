@@ -11,3 +11,4 @@ pub mod signals;
 pub mod simulate;
 pub mod status;
 pub mod summary;
+pub mod voicemail;

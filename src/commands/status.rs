@@ -10,15 +10,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
+use super::voicemail::VoicemailStatus;
 use super::{exit, output};
 use crate::access::Trouble;
 use crate::archive::free_bytes;
 use crate::catalog;
-use crate::config::Config;
+use crate::config::{Config, PbxConfig};
 use crate::db;
 use crate::findings::{self, FindingRow};
 use crate::fleet::{self, Remembered};
-use crate::queue::{self, Counts, DayRange, Reason};
+use crate::queue::{self, Counts, DayRange, Kinds, Reason};
+use crate::recording::RecordingKind;
 use crate::{calls, clock, remedy};
 
 /// Findings told per PBX; the rest is counted.
@@ -58,6 +60,8 @@ struct PbxStatus {
     last_sweep: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voicemail: Option<VoicemailStatus>,
     findings: Vec<(String, i64)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     latest_findings: Vec<FindingRow>,
@@ -70,7 +74,9 @@ struct PbxStatus {
 impl PbxStatus {
     /// Whether something listed is not archived, or nobody knows what is listed.
     fn owes(&self) -> bool {
-        self.last_sweep.is_none() || self.counts.pending + self.counts.missing + self.counts.stuck > 0
+        self.last_sweep.is_none()
+            || self.counts.pending + self.counts.missing + self.counts.stuck > 0
+            || self.voicemail.as_ref().is_some_and(VoicemailStatus::owes)
     }
 }
 
@@ -110,7 +116,7 @@ async fn read(config: &Config) -> anyhow::Result<Status> {
         if fleet::is_known(&mut connection, &pbx.id).await? && !has_marker(&config.archive.path, &pbx.id) {
             status.archive.error.get_or_insert_with(|| not_mounted(config, &pbx.id));
         }
-        status.pbx.insert(pbx.id.clone(), read_pbx(&mut connection, &pbx.id).await?);
+        status.pbx.insert(pbx.id.clone(), read_pbx(&mut connection, pbx).await?);
     }
     Ok(status)
 }
@@ -147,10 +153,11 @@ fn archive(config: &Config) -> ArchiveStatus {
     ArchiveStatus { path: path.display().to_string(), free_bytes: free, free_bytes_min: min, error }
 }
 
-async fn read_pbx(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<PbxStatus> {
+async fn read_pbx(db: &mut SqliteConnection, configured: &PbxConfig) -> anyhow::Result<PbxStatus> {
+    let pbx = &*configured.id;
     let remembered = fleet::remembered(db, pbx).await?;
-    let counts = queue::counts(db, pbx, DayRange::ALL).await?;
-    let holdings = catalog::holdings(db, pbx).await?;
+    let counts = queue::counts(db, pbx, DayRange::ALL, Kinds::Calls).await?;
+    let holdings = catalog::holdings(db, pbx, RecordingKind::Call).await?;
     let (calls, answered_without_recording) = calls::counts(db, pbx, DayRange::ALL).await?;
     Ok(PbxStatus {
         listed: counts.listed(),
@@ -159,9 +166,10 @@ async fn read_pbx(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<PbxSta
         calls,
         answered_without_recording,
         suspect: holdings.suspects,
-        oldest_pending: queue::oldest_pending(db, pbx).await?,
+        oldest_pending: queue::oldest_pending(db, pbx, Kinds::Calls).await?,
         last_sweep: time(remembered.last_sweep_at_ms),
-        reasons: queue::reasons(db, pbx, DayRange::ALL).await?,
+        reasons: queue::reasons(db, pbx, DayRange::ALL, Kinds::Calls).await?,
+        voicemail: VoicemailStatus::read(db, configured).await?,
         findings: findings::counts(db, pbx).await?,
         latest_findings: findings::latest(db, pbx, FINDINGS_READ).await?,
         error_since: time(remembered.problem_since_ms),
@@ -230,11 +238,14 @@ fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
     for reason in &pbx.reasons {
         writeln!(text, "{}", remedy::told(reason))?;
     }
+    if let Some(voicemail) = &pbx.voicemail {
+        voicemail.tell(text)?;
+    }
     tell_findings(text, pbx)
 }
 
 /// The states that there are any of.
-fn states(counts: &Counts, bytes: HumanBytes) -> String {
+pub(super) fn states(counts: &Counts, bytes: HumanBytes) -> String {
     let missing = match counts.missing_final {
         0 => format!("{} missing", counts.missing),
         finally => format!("{} missing ({finally} of them for good)", counts.missing),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::config::Generation;
+use crate::message::Message;
 use crate::pbx::PbxClient;
 use crate::pbx::envelope;
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
@@ -17,27 +18,21 @@ use crate::pbx::slot::Slot;
 use crate::pbx::ticket::{Target, Ticket};
 use crate::recording::printable;
 
-/// A message as a list names it; all members as the PBX wrote them, trimmed.
+/// A message and the place where a list shows it; all members as the PBX wrote them, trimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoicemailMessage {
-    /// Whose box it is in.
-    pub extension: String,
     /// Its place at present, such as `msg0000.wav`.
     pub file: String,
     /// The folder, `read` or `unread`; none if the device does not tell.
     pub status: Option<String>,
-    /// Who left it; empty for an anonymous caller.
-    pub caller: String,
-    /// When, by the device's clock.
-    pub date: String,
-    /// How long it is, in seconds.
-    pub length: String,
+    /// What it is known by, wherever it is.
+    pub message: Message,
 }
 
 impl fmt::Display for VoicemailMessage {
     /// Its place in words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [file, extension] = [&self.file, &self.extension].map(|text| printable(text.as_bytes()));
+        let [file, extension] = [&self.file, &self.message.extension].map(|text| printable(text.as_bytes()));
         write!(f, "`{file}` of extension {extension}")
     }
 }
@@ -73,7 +68,7 @@ impl Slot {
             self.shared.error(&action, Failure::new(Reason::Unsupported, "this device has no voicemail API"))
         })?;
         // A device that does not know the parameter lists all boxes.
-        list.messages.retain(|message| message.extension == extension);
+        list.messages.retain(|message| message.message.extension == extension);
         Ok(list)
     }
 
@@ -89,7 +84,7 @@ impl Slot {
         );
         let key = self.extension_key();
         let status = place.status.clone().filter(|_| self.shared.config.voicemail.sends_status);
-        let mut body = json!({ key: place.extension, "voicemailfile": place.file });
+        let mut body = json!({ key: place.message.extension, "voicemailfile": place.file });
         if let Some(status) = &status {
             body["voicemailstatus"] = status.as_str().into();
         }
@@ -100,7 +95,7 @@ impl Slot {
         let random = envelope::text(&answer.members, "random").ok_or_else(|| {
             self.shared.error(&action, Failure::new(Reason::Protocol, "the reply holds no ticket"))
         })?;
-        let (extension, file) = (place.extension.clone(), place.file.clone());
+        let (extension, file) = (place.message.extension.clone(), place.file.clone());
         let target = Target::Message { key, extension, file, status };
         Ok(Ticket::new(target, random, answer))
     }
@@ -175,13 +170,16 @@ fn extension_of(members: &Map<String, Value>) -> Option<String> {
 /// A message; `None` without the place by which it is asked for.
 fn read(extension: &str, value: &Value) -> Option<VoicemailMessage> {
     let members = value.as_object()?;
+    let part = |name| trimmed(members, name).unwrap_or_default();
     Some(VoicemailMessage {
-        extension: extension.to_owned(),
         file: trimmed(members, "voicemailfile")?,
         status: trimmed(members, "voicemailstatus"),
-        caller: trimmed(members, "messagefrom").unwrap_or_default(),
-        date: trimmed(members, "voicemaildate").unwrap_or_default(),
-        length: trimmed(members, "voicemaillength").unwrap_or_default(),
+        message: Message {
+            extension: extension.to_owned(),
+            date: part("voicemaildate"),
+            caller: part("messagefrom"),
+            length: part("voicemaillength"),
+        },
     })
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::fake::*;
 use super::*;
 use crate::config::{ApiVersion, Generation};
+use crate::message::Message;
 
 /// A list with a number where others have text, and without what may be missing.
 const LIST: &str = r#"{"status":"Success","voicemails":[{"extid":1003,"voicemail":[
@@ -13,15 +14,10 @@ const LIST: &str = r#"{"status":"Success","voicemails":[{"extid":1003,"voicemail
     {"number":"1004","voicemail":{"voicemailfile":"msg0000.wav","messagefrom":" 1003 "}},
     {"extid":"1005"}]}"#;
 
-fn message(extension: &str, file: &str) -> VoicemailMessage {
-    VoicemailMessage {
-        extension: extension.to_owned(),
-        file: file.to_owned(),
-        status: None,
-        caller: String::new(),
-        date: String::new(),
-        length: String::new(),
-    }
+fn at(file: &str, status: Option<&str>, parts: [&str; 4]) -> VoicemailMessage {
+    let [extension, date, caller, length] = parts.map(str::to_owned);
+    let message = Message { extension, date, caller, length };
+    VoicemailMessage { file: file.to_owned(), status: status.map(str::to_owned), message }
 }
 
 async fn with_list(reply: impl Fn() -> Vec<Step> + Send + Sync + 'static) -> FakePbx {
@@ -42,21 +38,13 @@ async fn listed(
 #[tokio::test]
 async fn a_list_is_read_whatever_is_quoted_nested_or_left_out() {
     let list = listed(|| http(LIST)).await.unwrap().unwrap();
-    let text = str::to_owned;
-    let first = VoicemailMessage {
-        status: Some(text("unread")),
-        caller: text("5550142"),
-        date: text("2024-03-01 12:11:40"),
-        length: text("17"),
-        ..message("1003", "msg0000.wav")
-    };
-    let second = VoicemailMessage {
-        date: text("2024-03-01 12:40:02"),
-        length: text("9"),
-        ..message("1003", "msg0001.wav")
-    };
-    let third = VoicemailMessage { caller: text("1003"), ..message("1004", "msg0000.wav") };
-    assert_eq!(list, VoicemailList { messages: vec![first, second, third], unreadable: 0 });
+    let first = ["1003", "2024-03-01 12:11:40", "5550142", "17"];
+    let messages = vec![
+        at("msg0000.wav", Some("unread"), first),
+        at("msg0001.wav", None, ["1003", "2024-03-01 12:40:02", "", "9"]),
+        at("msg0000.wav", None, ["1004", "", "1003", ""]),
+    ];
+    assert_eq!(list, VoicemailList { messages, unreadable: 0 });
 }
 
 #[tokio::test]
@@ -125,7 +113,7 @@ async fn one_box_is_asked_for_and_others_are_left_out() {
 
 #[tokio::test]
 async fn a_message_is_fetched_in_the_words_of_each_version() {
-    let place = VoicemailMessage { status: Some("read".to_owned()), ..message("1004", "msg 1.wav") };
+    let place = at("msg 1.wav", Some("read"), ["1004", "", "", ""]);
     let table = [
         (Generation::V1_1, true, "extid=1004&voicemailfile=msg%201.wav&voicemailstatus=read"),
         (Generation::V2, true, "number=1004&voicemailfile=msg%201.wav&voicemailstatus=read"),
@@ -155,7 +143,12 @@ async fn what_a_place_does_not_hold_is_missing_and_says_where() {
     })
     .await;
     let client = PbxClient::new(&fake.config()).unwrap();
-    let error = client.slot().await.voicemail_ticket(&message("1004", "msg0000.wav")).await.unwrap_err();
+    let error = client
+        .slot()
+        .await
+        .voicemail_ticket(&at("msg0000.wav", None, ["1004", "", "", ""]))
+        .await
+        .unwrap_err();
     assert_eq!(error.policy(), Policy::NotThere);
     assert!(error.to_string().contains("`msg0000.wav` of extension 1004"), "{error}");
 }

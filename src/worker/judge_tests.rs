@@ -33,7 +33,8 @@ fn job() -> Job {
 }
 
 fn judged(failure: &Failure, job: &Job, pbx: &Remembered, now: Timestamp) -> PutBack {
-    judge(failure, &Facts { job, queue: &QueueConfig::default(), pbx, now, jitter: 1.0 })
+    let boxes = voicemail::Remembered::default();
+    judge(failure, &Facts { job, queue: &QueueConfig::default(), pbx, boxes: &boxes, now, jitter: 1.0 })
 }
 
 fn failed_before(reason: &str, times: u32) -> Job {
@@ -86,6 +87,14 @@ fn an_empty_file_is_asked_for_again_for_days_and_stays_pending() {
     assert!(empty_is_final(&absent(6, at(0), at(99)), &queue, at(100)));
 }
 
+/// The answers of a recording after one more at 100 h.
+fn answers_of(job: &Job, pbx: &Remembered, listed_at: Option<Timestamp>, lack: Lack) -> u32 {
+    let listed_at_ms = listed_at.map(Timestamp::as_millisecond);
+    let boxes = voicemail::Remembered { listed_at_ms, ..voicemail::Remembered::default() };
+    let facts = Facts { job, queue: &QueueConfig::default(), pbx, boxes: &boxes, now: at(100), jitter: 1.0 };
+    count_answer(&facts, lack).0.answers
+}
+
 #[test]
 fn missing_counts_only_while_the_pbx_delivers_others() {
     let delivering = Remembered {
@@ -97,17 +106,47 @@ fn missing_counts_only_while_the_pbx_delivers_others() {
     let silent = Remembered { last_delivery_at_ms: Some(at(1).as_millisecond()), ..delivering.clone() };
     for (pbx, answers) in [(&delivering, 6), (&offline, 5), (&silent, 5)] {
         let job = Job { state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
-        let facts = Facts { job: &job, queue: &QueueConfig::default(), pbx, now: at(100), jitter: 1.0 };
-        assert_eq!(count_answer(&facts, false).0.answers, answers, "{pbx:?}");
+        assert_eq!(answers_of(&job, pbx, None, Lack::Missing), answers, "{pbx:?}");
     }
+}
+
+#[test]
+fn a_deleted_message_counts_while_the_boxes_show_any_other() {
+    let job = Job { state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
+    let nothing = Remembered { missing_streak: 20, ..Remembered::default() };
+    let delivering = Remembered { last_delivery_at_ms: Some(at(98).as_millisecond()), ..nothing.clone() };
+    let table = [
+        (&nothing, None, false, 5),
+        (&nothing, Some(at(96)), false, 5),
+        (&nothing, Some(at(97)), false, 6),
+        (&nothing, None, true, 6),
+        (&delivering, None, false, 6),
+    ];
+    for (pbx, listed_at, beside_others, answers) in table {
+        let lack = Lack::Deleted { beside_others };
+        assert_eq!(answers_of(&job, pbx, listed_at, lack), answers, "{listed_at:?} {beside_others}");
+    }
+}
+
+#[test]
+fn a_deleted_message_is_missing_for_that_reason_and_final_in_the_end() {
+    let deleted = Failure::Deleted { beside_others: true };
+    let first = judged(&deleted, &job(), &Remembered::default(), at(0));
+    let PutBack::Absent { state, reason, due_at, .. } = first else { panic!("{first:?}") };
+    assert_eq!((state, reason), (RecordingState::Missing, "deleted"));
+    assert_eq!(due_at.unwrap().duration_since(at(0)).as_secs(), 600);
+    let asked_often = Job { state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
+    let last = judged(&deleted, &asked_often, &Remembered::default(), at(100));
+    assert!(matches!(last, PutBack::Absent { due_at: None, .. }), "{last:?}");
 }
 
 #[test]
 fn an_answer_that_is_not_believed_never_makes_an_absence_final() {
     let job = Job { state: RecordingState::Missing, ..absent(6, at(0), at(97)) };
     let offline = Remembered { missing_streak: 20, ..Remembered::default() };
-    let facts = Facts { job: &job, queue: &QueueConfig::default(), pbx: &offline, now: at(100), jitter: 1.0 };
-    assert!(matches!(super::absent(&facts, false), PutBack::Absent { due_at: Some(_), .. }));
+    let gone = Failure::Deleted { beside_others: false };
+    assert!(matches!(judged(&gone, &job, &offline, at(100)), PutBack::Absent { due_at: Some(_), .. }));
+    assert_eq!(answers_of(&job, &offline, None, Lack::Missing), 6);
 }
 
 #[test]
@@ -115,12 +154,7 @@ fn days_of_empty_files_do_not_count_as_days_of_missing() {
     let job = absent(6, at(0), at(97));
     let delivering =
         Remembered { last_delivery_at_ms: Some(at(99).as_millisecond()), ..Remembered::default() };
-    let facts =
-        Facts { job: &job, queue: &QueueConfig::default(), pbx: &delivering, now: at(100), jitter: 1.0 };
-    match super::absent(&facts, false) {
-        PutBack::Absent { absence, due_at, .. } => assert_eq!((absence.answers, due_at.is_some()), (1, true)),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(answers_of(&job, &delivering, None, Lack::Missing), 1);
 }
 
 #[test]

@@ -9,6 +9,10 @@ mod commit;
 mod fetch;
 mod judge;
 mod progress;
+mod receive;
+mod sidecar;
+mod told;
+mod voicemail;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -20,16 +24,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub use progress::{Progress, Snapshot};
+pub use voicemail::TwinLocks;
 
 use crate::access::Access;
 use crate::archive::Archive;
-use crate::calls;
 use crate::clock::Clock;
 use crate::config::{PbxConfig, QueueConfig};
 use crate::db::Db;
 use crate::pbx::PbxClient;
-use crate::queue::{self, DayRange, Job};
+use crate::queue::{self, DayRange, Job, Kinds};
+use crate::recording::RecordingKind;
 use fetch::Failure;
+use told::Told;
 
 /// Workers beyond the connections of a PBX: they make files durable while others download.
 const WORKERS_BESIDES: usize = 2;
@@ -49,6 +55,8 @@ pub struct Worker {
     pub queue: QueueConfig,
     /// Which days are worked on.
     pub days: DayRange,
+    /// Calls, voicemail, or both.
+    pub kinds: Kinds,
     /// Names this run in claims.
     pub run_id: String,
     /// The database.
@@ -69,6 +77,8 @@ pub struct Worker {
     pub progress: Arc<Progress>,
     /// Failures of the archive in a row.
     pub archive_failures: AtomicU32,
+    /// Voicemail messages that are alike are fetched one after the other.
+    pub twins: TwinLocks,
     /// Cancelled when the sweep has told all it knows: only then can there be nothing left to do.
     pub swept: CancellationToken,
     /// Cancelled to finish what is in flight and take no more.
@@ -122,7 +132,7 @@ impl Worker {
     async fn take_turn(&self, now: Timestamp) -> anyhow::Result<Turn> {
         // Asked before: what it has told is in the database when we look.
         let swept = self.swept.is_cancelled();
-        if queue::may_claim(&mut *self.db.read().await?, &self.pbx.id, self.days, now).await?
+        if queue::may_claim(&mut *self.db.read().await?, &self.pbx.id, self.days, self.kinds, now).await?
             && let Some(job) = self.claim(now).await?
         {
             self.run_one(job).await?;
@@ -131,7 +141,7 @@ impl Worker {
         if !swept {
             return Ok(Turn::Wait(now.checked_add(POLL_EVERY).unwrap_or(now)));
         }
-        let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days).await?;
+        let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days, self.kinds).await?;
         Ok(match due {
             Some(due) if due <= now.checked_add(DUE_SOON).unwrap_or(now) => Turn::Wait(due),
             _ => Turn::Done,
@@ -140,16 +150,22 @@ impl Worker {
 
     async fn claim(&self, now: Timestamp) -> anyhow::Result<Option<Job>> {
         let (pbx, run_id) = (self.pbx.id.clone(), self.run_id.clone());
-        let (days, order) = (self.days, self.queue.order);
+        let (days, kinds, order) = (self.days, self.kinds, self.queue.order);
         self.db
-            .write(move |tx| Box::pin(async move { queue::claim(tx, &pbx, days, order, &run_id, now).await }))
+            .write(move |tx| {
+                Box::pin(async move { queue::claim(tx, &pbx, days, kinds, order, &run_id, now).await })
+            })
             .await
     }
 
     /// Works on one claimed recording. When this returns, the claim has ended, one way or the other.
     async fn run_one(&self, job: Job) -> anyhow::Result<()> {
-        let calls = calls::of_recording(&mut *self.db.read().await?, job.id).await?;
-        match self.fetch(&job, &calls).await {
+        let _alone = match job.kind {
+            RecordingKind::Voicemail => Some(self.twins.lock(&job).await),
+            RecordingKind::Call => None,
+        };
+        let told = Told::read(&mut *self.db.read().await?, &job).await?;
+        match self.fetch(&job, &told).await {
             Ok(fetched) => {
                 self.archive_failures.store(0, Relaxed);
                 self.commit(&job, fetched).await
