@@ -93,8 +93,13 @@ impl Vault {
     /// What is stuck may work under other settings: its reason changed.
     async fn redrive_after_change(&self, pbx: &PbxConfig) -> anyhow::Result<()> {
         let settings = Digest::of(format!(
-            "{} {:?} {:?} {:?} {:?}",
-            pbx.url, pbx.api_version, pbx.download_api_version, pbx.allowed_ip, pbx.limits
+            "{} {:?} {:?} {:?} {:?} {:?}",
+            pbx.url,
+            pbx.api_version,
+            pbx.download_api_version,
+            pbx.allowed_ip,
+            pbx.limits,
+            pbx.voicemail.sends_status
         ));
         let stuck = Redrive { pbx: Some(pbx.id.clone()), stuck_only: true, names: Vec::new() };
         let id = pbx.id.clone();

@@ -98,7 +98,8 @@ fn whole_request_fault(device: &Device, faults: &Faults, luck: Luck) -> Option<R
 impl Call<'_> {
     fn route(&self, endpoint: &str) -> Result<Reply, u32> {
         let is_report = endpoint.starts_with("cdr/") || endpoint.starts_with("voicemail/");
-        if is_report && !self.version.has_reports() {
+        let lacks_voicemail = endpoint.starts_with("voicemail/") && !self.device.options.has_voicemail;
+        if lacks_voicemail || is_report && !self.version.has_reports() {
             return Err(errno::UNSUPPORTED);
         }
         // Clients send heartbeats and downloads by either method, and real devices accept it.

@@ -48,7 +48,7 @@ pub use self::counters::Counters;
 use self::device::Device;
 pub use self::faults::Faults;
 pub use self::profile::{Profile, SimulatorOptions};
-pub use self::voicemail::SimVoicemail;
+pub use self::voicemail::{SimVoicemail, VoicemailCap};
 pub use self::world::{Truth, World};
 
 /// A running simulator. Dropping it stops it; [`Simulator::shutdown`] also waits for its end.

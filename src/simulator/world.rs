@@ -12,7 +12,7 @@ use super::call::SimCall;
 use super::lock;
 use super::plan::CallPlan;
 use super::profile::SimulatorOptions;
-use super::voicemail::SimVoicemail;
+use super::voicemail::{SimVoicemail, VoicemailCap};
 use crate::digest::Digest;
 
 /// One recording as the device serves it when no fault is at work.
@@ -49,6 +49,7 @@ pub struct World {
     files: BTreeMap<Vec<u8>, SimAudio>,
     deleted: HashSet<Vec<u8>>,
     voicemails: Vec<SimVoicemail>,
+    voicemail_cap: Option<VoicemailCap>,
     hashes: Mutex<HashMap<Vec<u8>, Digest>>,
 }
 
@@ -75,6 +76,7 @@ impl World {
             files: BTreeMap::new(),
             deleted: HashSet::new(),
             voicemails: Vec::new(),
+            voicemail_cap: options.voicemail_cap,
             hashes: Mutex::default(),
         };
         world.populate(options);
@@ -144,6 +146,15 @@ impl World {
         });
         self.files.remove(from);
         self.replace_audio(to, audio);
+    }
+
+    /// Leaves a message. A box that is full then loses its oldest ones, if the device cleans up.
+    pub fn leave_message(&mut self, message: SimVoicemail) {
+        let extension = message.extension.clone();
+        self.voicemails.push(message);
+        if let Some(cap) = self.voicemail_cap {
+            cap.clean_up(&mut self.voicemails, &extension);
+        }
     }
 
     /// The voicemail messages; adding, removing and marking them renames those behind them.

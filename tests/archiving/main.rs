@@ -12,3 +12,4 @@ mod files;
 mod limits;
 mod names;
 mod remnants;
+mod voicemail;

@@ -119,7 +119,11 @@ async fn check_catalog(db: &SqlitePool, entries: &BTreeMap<i64, Value>) {
         let entry = &entries[&row.get::<i64, _>("ledger_number")];
         let name = RecordingName::new(row.get::<&[u8], _>("name")).unwrap();
         let salt = Salt::try_from(row.get::<&[u8], _>("salt")).unwrap();
-        let named = commitment(&salt, RecordingKind::Call, PBX, row.get("sn"), &name);
+        let kind = match row.get("kind") {
+            "voicemail" => RecordingKind::Voicemail,
+            _ => RecordingKind::Call,
+        };
+        let named = commitment(&salt, kind, PBX, row.get("sn"), &name);
         let expected = if row.get("conflict") { "conflict" } else { "archived" };
         assert_eq!(entry["type"], expected);
         assert_eq!(entry["pbx"], PBX);

@@ -6,6 +6,7 @@ mod csv;
 mod database;
 mod disk;
 mod far_side;
+mod voicemail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ use jiff::civil::{Date, date};
 use jiff::{Timestamp, ToSpan as _};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use voicemail::message_numbers;
 
 /// The id of the station's PBX.
 pub(crate) const PBX: &str = "hq";
@@ -39,6 +42,8 @@ pub(crate) struct Station {
     pub(crate) cdr_is_whole: bool,
     /// Every content that a name has had on the PBX.
     contents: BTreeMap<Vec<u8>, BTreeSet<Digest>>,
+    /// Every content that voicemail messages alike have had on the PBX.
+    messages: BTreeMap<voicemail::Alike, BTreeSet<Digest>>,
     /// Commands that ran: each logs in once.
     runs: u64,
     /// Whether the last command came to its end, and so must have written all call lists.
@@ -109,6 +114,7 @@ impl Station {
             days: (first, last),
             cdr_is_whole: true,
             contents: BTreeMap::new(),
+            messages: BTreeMap::new(),
             runs: 0,
             sealed: true,
             folder,
@@ -142,12 +148,28 @@ impl Station {
         request: Request,
         stop: CancellationToken,
     ) -> anyhow::Result<BackfillReport> {
+        self.run_while(request, stop, async |_| {}).await
+    }
+
+    /// The same, while something happens on the PBX. What does not come to an end is broken off with the run.
+    pub(crate) async fn run_while(
+        &mut self,
+        request: Request,
+        stop: CancellationToken,
+        meanwhile: impl AsyncFnOnce(&Simulator),
+    ) -> anyhow::Result<BackfillReport> {
         self.note_contents();
         self.runs += 1;
         self.sealed = false;
         let dry_run = request.dry_run;
         let vault = Vault::open(self.config.clone(), callvault::clock::Clock::system()).await?;
-        let report = Backfill::new(&vault, request, stop)?.run().await?;
+        let backfill = Backfill::new(&vault, request, stop)?;
+        let run = backfill.run();
+        tokio::pin!(run);
+        let report = tokio::select! {
+            report = &mut run => report?,
+            () = meanwhile(&self.pbx) => run.await?,
+        };
         let total = report.total;
         let sum = total.archived + total.already_archived + total.missing + total.excluded;
         assert_eq!(total.listed, sum + total.pending + total.stuck, "{report:?}");
@@ -216,6 +238,7 @@ impl Station {
         self.note_contents();
         self.check_database().await;
         self.check_disk().await;
+        self.check_voicemail().await;
         self.check_far_side().await;
     }
 
@@ -223,6 +246,7 @@ impl Station {
         for truth in self.pbx.truth() {
             self.contents.entry(truth.name).or_default().insert(truth.sha256);
         }
+        self.note_messages();
     }
 
     /// One value out of the database.
