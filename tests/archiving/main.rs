@@ -10,6 +10,7 @@ mod exclusion;
 mod faults;
 mod files;
 mod limits;
+mod mailboxes;
 mod names;
 mod remnants;
 mod voicemail;

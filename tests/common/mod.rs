@@ -23,7 +23,7 @@ use jiff::{Timestamp, ToSpan as _};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use voicemail::message_numbers;
+pub(crate) use voicemail::{Alike, alike, message_numbers};
 
 /// The id of the station's PBX.
 pub(crate) const PBX: &str = "hq";

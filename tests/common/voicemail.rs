@@ -1,6 +1,6 @@
 //! What must hold of voicemail, told from the PBX's own messages: no code of the client is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use callvault::backfill::{BackfillReport, Request, VoicemailReport};
@@ -8,6 +8,7 @@ use callvault::digest::Digest;
 use callvault::simulator::{SimAudio, SimVoicemail, SimulatorOptions};
 use serde_json::Value;
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 use tokio_util::sync::CancellationToken;
 
 use super::{Station, noon, small};
@@ -82,6 +83,26 @@ impl Station {
         self.messages.entry(alike(message)).or_default().insert(message.audio.sha256());
     }
 
+    /// What is told of each archived message, and its audio.
+    pub(crate) async fn archived_messages(&self) -> BTreeSet<(Alike, Digest)> {
+        let rows = sqlx::query(
+            "select extension, date, caller, length, sha256 from voicemails
+             join archived_files on archived_files.recording_id = voicemails.recording_id",
+        );
+        let rows = rows.fetch_all(&self.database().await).await.unwrap();
+        let digest = |row: &SqliteRow| Digest::try_from(row.get::<&[u8], _>("sha256")).unwrap();
+        rows.iter().map(|row| (told(row), digest(row))).collect()
+    }
+
+    /// What is told of each missing message.
+    pub(crate) async fn missing_messages(&self) -> Vec<Alike> {
+        let rows = sqlx::query(
+            "select extension, date, caller, length from voicemails join recordings on recordings.id = recording_id
+             where state = 'missing'",
+        );
+        rows.fetch_all(&self.database().await).await.unwrap().iter().map(told).collect()
+    }
+
     /// Each archived message has the bytes of a message that was on the PBX, once, and its sidecar tells what its box
     /// told.
     pub(super) async fn check_voicemail(&self) {
@@ -134,6 +155,10 @@ impl Station {
         let apart: i64 = sqlx::query_scalar(apart).fetch_one(db).await.unwrap();
         assert_eq!(apart, 0, "a message and what is known of it are not the same");
     }
+}
+
+fn told(row: &SqliteRow) -> Alike {
+    ["extension", "date", "caller", "length"].map(|column| row.get(column))
 }
 
 /// `hq/voicemail/2024/03/14/120000-1003-5550142-17~0123456789abcdef.wav`
