@@ -216,6 +216,16 @@ mod tests {
         assert_eq!(plain.folded(), safe_name(&name("A.wav")).folded());
     }
 
+    #[test]
+    fn a_stem_has_the_hash_of_the_name_that_it_stands_for() {
+        let stem = name("121140-1003-5550142-17");
+        let message = name("1003/2024-03-01 12:11:40/5550142/17");
+        let safe = with_stem(&stem, &message, b"369392500001");
+        assert_eq!(safe.as_str(), "121140-1003-5550142-17~578341fc41e747ae.wav");
+        assert!(with_stem(&name("a/../b ".repeat(60)), &message, b"").as_str().starts_with("a%2F..%2Fb%20"));
+        check(&with_stem(&name("a/../b ".repeat(60)), &message, b""));
+    }
+
     proptest! {
         #[test]
         fn any_name_gives_a_safe_one_and_a_plain_one_can_be_read_back(bytes in prop::collection::vec(any::<u8>(), 1..300), wav: bool) {

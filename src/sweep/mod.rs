@@ -1,5 +1,4 @@
-//! Sweeps: one reading of what a PBX says of its calls, from its API or from CSV files, into calls and the queue; and
-//! one look into its voicemail boxes.
+//! Sweeps: one reading of what a PBX says of its calls, from its API or from CSV files, or of its voicemail.
 //!
 //! A sweep is level-triggered: it reads again what exists and stores what is new, so that an outage of any length
 //! heals itself. Readings are unioned; one with fewer rows is a finding and removes nothing.

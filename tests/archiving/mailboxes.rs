@@ -7,7 +7,8 @@ use callvault::simulator::{SimAudio, SimVoicemail, Simulator, SimulatorOptions};
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
-use crate::common::{Alike, Station, alike, message_numbers, noon, small};
+use crate::common::voicemail::{Alike, alike, message_numbers};
+use crate::common::{Station, noon, small};
 
 const BOXES: u64 = 40;
 const MESSAGES: u64 = 1000;
@@ -36,7 +37,7 @@ fn message(station: &Station, number: u64) -> SimVoicemail {
         from: format!("55501{:02}", like % 7),
         date: noon(station.days.1) + SignedDuration::from_secs(i64::try_from(like).unwrap()),
         length_s: audio.seconds(),
-        read: number % 4 == 0,
+        read: number.is_multiple_of(4),
         audio,
     }
 }

@@ -9,7 +9,8 @@ use callvault::simulator::{Profile, SimAudio, SimVoicemail, Simulator, Simulator
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::common::{Station, message_numbers, numbers, small};
+use crate::common::voicemail::message_numbers;
+use crate::common::{Station, numbers, small};
 
 /// Asks that make an absence final, once the calendar agrees too.
 const ANSWERS: u32 = 6;

@@ -6,7 +6,7 @@ mod csv;
 mod database;
 mod disk;
 mod far_side;
-mod voicemail;
+pub(crate) mod voicemail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,8 +22,6 @@ use jiff::civil::{Date, date};
 use jiff::{Timestamp, ToSpan as _};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-
-pub(crate) use voicemail::{Alike, alike, message_numbers};
 
 /// The id of the station's PBX.
 pub(crate) const PBX: &str = "hq";
