@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::fleet;
 use crate::queue::{self, Redrive};
 use crate::state::State;
-use crate::{seal, sweep};
+use crate::{seal, sweep, voicemail};
 
 /// State and archive, ready to work with. The state's lock is held for as long as one of the clones lives.
 #[derive(Debug, Clone)]
@@ -110,6 +110,7 @@ impl Vault {
                     fleet::register(tx, &id).await?;
                     if fleet::settings_changed(tx, &id, &settings).await? {
                         queue::redrive(tx, &stuck).await?;
+                        voicemail::probe_again(tx, &id).await?;
                     }
                     Ok(())
                 })

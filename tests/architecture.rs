@@ -79,7 +79,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("seal", &["archive", "catalog", "db", "digest", "queue", "recording"]),
     (
         "vault",
-        &["archive", "catalog", "clock", "config", "digest", "fleet", "queue", "seal", "state", "sweep"],
+        &[
+            "archive",
+            "catalog",
+            "clock",
+            "config",
+            "digest",
+            "fleet",
+            "queue",
+            "seal",
+            "state",
+            "sweep",
+            "voicemail",
+        ],
     ),
     // The simulator shares no code with the client beyond plain data types, so that a misreading cannot hide in both.
     ("simulator", &["clock", "digest", "recording"]),

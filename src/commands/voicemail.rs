@@ -28,6 +28,8 @@ pub struct VoicemailStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_poll: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_pending: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fullest: Option<FullestBox>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     suspect: Vec<(String, i64)>,
@@ -51,6 +53,7 @@ impl VoicemailStatus {
             bytes: holdings.bytes,
             unsupported: remembered.unsupported_at_ms.is_some(),
             last_poll: time(remembered.polled_at_ms),
+            oldest_pending: queue::oldest_pending(db, &pbx.id, Kinds::Voicemail).await?,
             fullest: remembered.fullest_extension.map(|extension| FullestBox {
                 extension,
                 messages: u64::try_from(remembered.fullest_messages).unwrap_or(0),

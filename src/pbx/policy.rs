@@ -179,7 +179,8 @@ fn for_cdr(errno: u32) -> Policy {
     }
 }
 
-/// A device without voicemail (10003) must not be paused for it: its calls are archived all the same.
+/// A device that has no voicemail, or another one than we know, must not be paused for it: its calls are archived all the
+/// same.
 fn for_voicemail(stage: Stage, errno: u32) -> Policy {
     match errno {
         20017 => Policy::NewTicket,
@@ -187,7 +188,7 @@ fn for_voicemail(stage: Stage, errno: u32) -> Policy {
         // The extension is gone, and its box with it.
         10006 if stage == Stage::Query => Policy::Empty,
         10006 => Policy::NotThere,
-        10003 => Policy::Retry,
+        10002 | 10003 | 20001 => Policy::Retry,
         _ => for_any(errno),
     }
 }
@@ -244,6 +245,8 @@ mod tests {
             (V1_1, Voicemail, Query, 10006, Policy::Empty, "errno_10006"),
             (V1_1, Voicemail, GetRandom, 10006, Policy::NotThere, "missing"),
             (V1_1, Voicemail, Query, 10003, Policy::Retry, "unsupported"),
+            (V1_1, Voicemail, Query, 20001, Policy::Retry, "errno_20001"),
+            (V1_1, Voicemail, GetRandom, 20015, Policy::Operator, "errno_20015"),
             (V1_1, Voicemail, Query, 20006, Policy::LogIn, "errno_20006"),
             (V1_1, Device, Query, 10003, Policy::Operator, "unsupported"),
         ];

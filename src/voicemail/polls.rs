@@ -85,3 +85,13 @@ pub async fn note_unsupported(tx: &mut SqliteConnection, pbx: &str, now: Timesta
     .context("noting that a PBX has no voicemail API")?;
     Ok(())
 }
+
+/// Forgets that the device has no voicemail API: it is asked another way now.
+pub async fn probe_again(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<()> {
+    sqlx::query("update voicemail_polls set unsupported_at_ms = null where pbx = ?")
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("forgetting that a PBX has no voicemail API")?;
+    Ok(())
+}

@@ -9,6 +9,7 @@ mod page;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -150,7 +151,7 @@ impl Sweeper<'_> {
             .write(move |tx| {
                 Box::pin(async move {
                     let remembered = fleet::remembered(tx, &pbx).await?;
-                    let mut resolver = OffsetResolver::new(zone, remembered.utc_offset_s);
+                    let mut resolver = resolver(zone, remembered.utc_offset_s, now);
                     let sn = remembered.sn.unwrap_or_default();
                     let mut unit = Page { pbx: &pbx, sn: &sn, rules: &rules, now, stored: Stored::default() };
                     for alike in &page {
@@ -180,6 +181,13 @@ impl Sweeper<'_> {
     }
 }
 
+/// Messages may be older than the last change of the clock. A zone that agrees with what the CDR shows now knows of that
+/// change; the offset learnt from the CDR does not.
+fn resolver(zone: Option<TimeZone>, learnt: Option<i32>, now: Timestamp) -> OffsetResolver {
+    let zone_offset_s = zone.as_ref().map(|zone| zone.to_offset(now).seconds());
+    OffsetResolver::new(zone, learnt.filter(|learnt| Some(*learnt) != zone_offset_s))
+}
+
 async fn note_unreadable(
     tx: &mut SqliteConnection,
     pbx: &str,
@@ -194,4 +202,26 @@ async fn note_unreadable(
     );
     let finding = Finding { kind: FindingKind::BadMessage, subject: "the list of voicemail".into(), detail };
     findings::record(tx, pbx, &finding, now).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_from_before_a_change_of_the_clock_has_the_offset_of_then() {
+        let now: Timestamp = "2024-04-02T12:00:00Z".parse().unwrap();
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let in_winter = parse_local("2024-03-30 12:00:00");
+        let table = [
+            (Some(zone.clone()), Some(7200), 3600),
+            (Some(zone.clone()), None, 3600),
+            (Some(zone), Some(28_800), 28_800),
+            (None, Some(7200), 7200),
+        ];
+        for (zone, learnt, offset_s) in table {
+            let resolved = resolver(zone.clone(), learnt, now).resolve(&[(None, in_winter)]).remove(0);
+            assert_eq!(resolved.utc_offset_s, offset_s, "{zone:?} {learnt:?}");
+        }
+    }
 }
