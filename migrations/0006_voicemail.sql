@@ -1,5 +1,5 @@
--- What is known of a voicemail message besides its row in the queue: what its name is made of, when it was left, and how
--- its box showed it last.
+-- What is known of a voicemail message besides its row in the queue: what its name is made of, when it was left, and
+-- how its box showed it last.
 create table voicemails (
     recording_id integer primary key not null references recordings (id),
     pbx text not null references pbx (id),

@@ -112,6 +112,44 @@ async fn only_the_days_asked_for_are_claimed() {
 }
 
 #[tokio::test]
+async fn only_the_kinds_asked_for_are_claimed_counted_and_made_due() {
+    let desk = Desk::with(1).await;
+    let message = RecordingName::new("1003/2026-01-01 12:00:00/1/9").unwrap();
+    let paths = ["hq/voicemail/2026/01/01/120000-1003-1-9~0123456789abcdef.wav".to_owned()];
+    let claimed = desk
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                let kind = RecordingKind::Voicemail;
+                let (day, started_at) = (date(2026, 1, 1), at(0));
+                let recording =
+                    NewRecording { pbx: "hq", kind, sn: "1", name: &message, day, started_at, paths: &paths };
+                queue::enqueue(tx, &recording).await?;
+                let (all, order) = (DayRange::ALL, QueueOrder::OldestFirst);
+                let call = queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.unwrap();
+                assert!(queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.is_none());
+                assert!(!queue::may_claim(tx, "hq", all, Kinds::Calls, at(0)).await?);
+                assert!(queue::may_claim(tx, "hq", all, Kinds::Voicemail, at(0)).await?);
+                let message = queue::claim(tx, "hq", all, Kinds::All, order, "run", at(0)).await?.unwrap();
+                for job in [&call, &message] {
+                    queue::put_back(tx, job, "run", &retry("reset", at(50 + i64::from(job.id == call.id))))
+                        .await?;
+                }
+                assert_eq!(queue::next_due(tx, "hq", all, Kinds::Calls).await?, Some(at(51)));
+                assert_eq!(queue::next_due(tx, "hq", all, Kinds::Voicemail).await?, Some(at(50)));
+                assert_eq!(queue::make_due(tx, "hq", all, Kinds::Voicemail).await?, 1);
+                for (kinds, pending) in [(Kinds::Calls, 1), (Kinds::Voicemail, 1), (Kinds::All, 2)] {
+                    assert_eq!(queue::counts(tx, "hq", all, kinds).await?.pending, pending);
+                }
+                Ok([call.kind, message.kind])
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!(claimed, [RecordingKind::Call, RecordingKind::Voicemail]);
+}
+
+#[tokio::test]
 async fn a_recording_that_is_known_is_not_queued_again() {
     let desk = Desk::with(1).await;
     let again = desk.db.write(|tx| Box::pin(async move { enqueue(tx, 0).await })).await.unwrap();

@@ -57,8 +57,8 @@ pub async fn note_poll(
         "insert into voicemail_polls (pbx, polled_at_ms, listed_at_ms, boxes, messages, fullest_extension,
              fullest_messages)
          values (?1, ?2, case when ?4 > 0 then ?2 end, ?3, ?4, ?5, ?6)
-         on conflict (pbx) do update set polled_at_ms = ?2, listed_at_ms = case when ?4 > 0 then ?2 else listed_at_ms end,
-             boxes = ?3, messages = ?4, fullest_extension = ?5, fullest_messages = ?6, unsupported_at_ms = null",
+         on conflict (pbx) do update set polled_at_ms = ?2,
+             listed_at_ms = case when ?4 > 0 then ?2 else listed_at_ms end, boxes = ?3, messages = ?4, fullest_extension = ?5, fullest_messages = ?6, unsupported_at_ms = null",
     )
     .bind(pbx)
     .bind(now.as_millisecond())

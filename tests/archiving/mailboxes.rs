@@ -1,4 +1,4 @@
-//! Forty voicemail boxes in use while they are archived: messages are left, marked and deleted, and places change hands.
+//! Forty voicemail boxes in use while they are archived: messages are left, marked and deleted, places change hands.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -106,8 +106,8 @@ async fn a_thousand_messages_are_archived_while_their_boxes_are_in_use() {
     let still_there = station.pbx.world(|world| world.voicemails().len());
     let deleted = done.deleted.len();
     println!(
-        "{archived}+{before} archived, {missing} missing; {still_there} still there, {deleted} deleted, {} marked, {} left; \
-         {} downloads",
+        "{archived}+{before} archived, {missing} missing; {still_there} still there, {deleted} deleted, {} marked, \
+         {} left; {} downloads",
         done.marked,
         done.left.len(),
         station.pbx.counters().downloads_ok

@@ -60,8 +60,8 @@ impl Fill {
         for (extension, messages) in self.nearly_full() {
             let subject = printable(extension.as_bytes());
             let detail = format!(
-                "the voicemail box of extension {subject} holds {messages} messages, and the PBX keeps {} before it deletes \
-                 the oldest: delete old ones there, or raise the PBX's limit and `voicemail_per_extension`",
+                "the voicemail box of extension {subject} holds {messages} messages, and the PBX keeps {} before it \
+                 deletes the oldest: delete old ones there, or raise the PBX's limit and `voicemail_per_extension`",
                 self.cap
             );
             subjects.push(subject.clone());

@@ -181,8 +181,8 @@ impl Sweeper<'_> {
     }
 }
 
-/// Messages may be older than the last change of the clock. A zone that agrees with what the CDR shows now knows of that
-/// change; the offset learnt from the CDR does not.
+/// Messages may be older than the last change of the clock. A zone that agrees with what the CDR shows now knows of
+/// that change; the offset learnt from the CDR does not.
 fn resolver(zone: Option<TimeZone>, learnt: Option<i32>, now: Timestamp) -> OffsetResolver {
     let zone_offset_s = zone.as_ref().map(|zone| zone.to_offset(now).seconds());
     OffsetResolver::new(zone, learnt.filter(|learnt| Some(*learnt) != zone_offset_s))
