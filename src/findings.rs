@@ -27,6 +27,8 @@ pub enum FindingKind {
     Quarantined,
     /// An entry of a list of voicemail from which no message could be read.
     BadMessage,
+    /// The voicemail boxes could not be listed.
+    VoicemailUnlisted,
     /// A voicemail box holds nearly as many messages as the device keeps: it deletes the oldest.
     VoicemailNearlyFull,
     /// An archived recording was named by a call far from the first, and could not be fetched again.
@@ -46,6 +48,7 @@ impl FindingKind {
             Self::Conflict => "conflict",
             Self::Quarantined => "quarantined",
             Self::BadMessage => "bad_message",
+            Self::VoicemailUnlisted => "voicemail_unlisted",
             Self::VoicemailNearlyFull => "voicemail_nearly_full",
             Self::RefetchFailed => "refetch_failed",
         }

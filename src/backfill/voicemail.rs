@@ -47,9 +47,10 @@ pub struct VoicemailReport {
 }
 
 impl VoicemailReport {
-    /// Messages that are not archived, and should be.
+    /// Messages that are not archived, and may be yet. One whose deletion is final is told and owed no more: its owner
+    /// may delete it before anybody looks.
     pub fn owed(&self) -> i64 {
-        self.missing + self.pending + self.stuck
+        self.missing - self.missing_final + self.pending + self.stuck
     }
 
     /// Whether the boxes should have been listed and could not be.

@@ -59,8 +59,8 @@ fn end(report: &BackfillReport, vault: &Vault, dry_run: bool) -> String {
             "Not finished: some of the PBX's lists could not be read; of the rest {left}. Run the same command again."
         )
     } else if dry_run {
-        let missing = total.missing - total.missing_final + voicemail.missing - voicemail.missing_final;
-        let asked = u64::try_from(total.pending + voicemail.pending + missing).unwrap_or(0);
+        let of_calls = total.pending + total.missing - total.missing_final;
+        let asked = u64::try_from(of_calls + voicemail.owed() - voicemail.stuck).unwrap_or(0);
         format!("Nothing was fetched: this was a dry run. {} would be asked for.", count(asked, "recording"))
     } else if owed == 0 {
         format!(

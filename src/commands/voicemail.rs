@@ -64,9 +64,10 @@ impl VoicemailStatus {
         }))
     }
 
-    /// Whether a message is not archived, and should be.
+    /// Whether a message is not archived, and may be yet.
     pub fn owes(&self) -> bool {
-        self.counts.pending + self.counts.missing + self.counts.stuck > 0
+        let Counts { pending, stuck, missing, missing_final, .. } = self.counts;
+        pending + stuck + missing - missing_final > 0
     }
 
     /// Tells it in indented lines.

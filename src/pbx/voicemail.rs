@@ -112,7 +112,10 @@ impl Slot {
         };
         match self.call(&action, "voicemail/query", body).await {
             Ok(answer) => Ok(Some(list(&answer.members))),
-            Err(error) if error.policy() == Policy::Empty => Ok(Some(VoicemailList::default())),
+            // Of one extension it says that there is none; of all of them it says nothing.
+            Err(error) if error.policy() == Policy::Empty && extension.is_some() => {
+                Ok(Some(VoicemailList::default()))
+            }
             Err(error) if is_unsupported(&error) => Ok(None),
             Err(error) => Err(error),
         }

@@ -79,6 +79,7 @@ async fn a_device_without_voicemail_is_told_from_one_in_trouble() {
     assert_eq!(listed(|| errno(10003)).await.unwrap(), None);
     assert_eq!(listed(|| status("404 Not Found", "<html>")).await.unwrap(), None);
     assert!(listed(|| errno(20010)).await.is_err());
+    assert!(listed(|| errno(10006)).await.is_err());
     let fake = FakePbx::start(healthy).await;
     let mut config = fake.config();
     config.api_version = ApiVersion { segment: "v1.0.1".to_owned(), generation: Generation::V1_0 };

@@ -224,6 +224,7 @@ async fn a_deletion_is_final_only_while_the_boxes_show_others_and_is_then_a_gap(
         station.backfill_voicemail().await;
     }
     assert_eq!(station.value::<i64>("select sum(final) from recordings").await, 1);
+    assert_eq!(station.backfill_voicemail().await.exit_code(false), 0);
     let gap: String = station.value("select entry from ledger where entry like '%\"type\":\"gap\"%'").await;
     let gap: Value = serde_json::from_str(&gap).unwrap();
     assert_eq!((gap["reason"].as_str(), gap["answers"].as_u64()), (Some("deleted"), Some(6)));
@@ -252,6 +253,27 @@ async fn a_device_without_voicemail_is_asked_once_a_day_and_its_calls_are_archiv
     station.section().limits.reply_timeout += Duration::from_secs(1);
     station.backfill_voicemail().await;
     assert_eq!(station.pbx.counters().errnos[&10003], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boxes_that_cannot_be_listed_are_a_finding_and_keep_nothing_else_from_being_archived() {
+    let mut station = Station::with_voicemail(small(3)).await;
+    station.leave("1003", 1);
+    heard_of(&mut station).await;
+    // The PBX refuses to list a box that no extension has.
+    station.leave("nobody", 2);
+    let report = station.backfill_voicemail().await;
+    assert_eq!((numbers(&report), message_numbers(&report)), ([3, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]));
+    assert!(report.pbx["hq"].voicemail.as_ref().unwrap().is_unlisted());
+    assert_eq!(report.exit_code(false), 4);
+    let open = "select count(*) from findings where kind = 'voicemail_unlisted' and closed_at_ms is null";
+    assert_eq!(station.value::<i64>(open).await, 1);
+    station.check().await;
+
+    station.pbx.world(|world| drop(world.voicemails().pop()));
+    assert_eq!(station.backfill_voicemail().await.exit_code(false), 0);
+    assert_eq!(station.value::<i64>(open).await, 0);
+    station.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ pub use fill::FullestBox;
 use super::Sweeper;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet;
-use crate::pbx::VoicemailList;
+use crate::pbx::{PbxError, VoicemailList};
 use crate::times::{OffsetResolver, parse_local};
 use crate::voicemail::{self, Poll};
 use fill::Fill;
@@ -29,6 +29,8 @@ use page::{Alike, Page, Stored, pages};
 /// Tries of one poll, for reasons that pass.
 const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// What findings about the list concern.
+const SUBJECT: &str = "the list of voicemail";
 /// A device without voicemail may get other firmware: it is asked again after this.
 const PROBE_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -76,7 +78,18 @@ pub async fn poll_voicemail(sweeper: &Sweeper<'_>) -> anyhow::Result<VoicemailPo
     match sweeper.list_voicemail().await? {
         Listed::Whole(list) => sweeper.store_list(list, now).await,
         Listed::Unsupported => sweeper.note_unsupported(before.unsupported_at_ms.is_none(), now).await,
-        Listed::Failed => Ok(VoicemailPoll::default()),
+        Listed::Stopped => Ok(VoicemailPoll::default()),
+        Listed::Failed(error) => {
+            let finding = Finding {
+                kind: FindingKind::VoicemailUnlisted,
+                subject: SUBJECT.to_owned(),
+                detail: format!(
+                    "the voicemail could not be listed, and new messages are not heard of: {error}"
+                ),
+            };
+            sweeper.note(finding, now).await?;
+            Ok(VoicemailPoll::default())
+        }
     }
 }
 
@@ -84,7 +97,9 @@ pub async fn poll_voicemail(sweeper: &Sweeper<'_>) -> anyhow::Result<VoicemailPo
 enum Listed {
     Whole(VoicemailList),
     Unsupported,
-    Failed,
+    Failed(PbxError),
+    /// The PBX was given up, or the run ends.
+    Stopped,
 }
 
 impl Sweeper<'_> {
@@ -106,11 +121,11 @@ impl Sweeper<'_> {
             tries += 1;
             if tries == TRIES {
                 warn!(pbx = %self.pbx.id, "The voicemail of pbx `{}` could not be listed: {error}", self.pbx.id);
-                return Ok(Listed::Failed);
+                return Ok(Listed::Failed(error));
             }
             tokio::time::sleep(FIRST_WAIT * 2u32.pow(tries - 1)).await;
         }
-        Ok(Listed::Failed)
+        Ok(Listed::Stopped)
     }
 
     async fn note_unsupported(&self, is_news: bool, now: Timestamp) -> anyhow::Result<VoicemailPoll> {
@@ -174,6 +189,7 @@ impl Sweeper<'_> {
                     let poll = Poll { boxes: report.boxes, messages: report.messages, fullest };
                     voicemail::note_poll(tx, &pbx, &poll, now).await?;
                     fill.note(tx, &pbx, now).await?;
+                    findings::close(tx, &pbx, FindingKind::VoicemailUnlisted, now).await?;
                     note_unreadable(tx, &pbx, report.unreadable, now).await
                 })
             })
@@ -200,7 +216,7 @@ async fn note_unreadable(
     let detail = format!(
         "{unreadable} entries of the voicemail list name no message that could be asked for: they are not archived"
     );
-    let finding = Finding { kind: FindingKind::BadMessage, subject: "the list of voicemail".into(), detail };
+    let finding = Finding { kind: FindingKind::BadMessage, subject: SUBJECT.to_owned(), detail };
     findings::record(tx, pbx, &finding, now).await
 }
 
