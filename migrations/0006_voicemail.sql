@@ -28,6 +28,8 @@ create table voicemail_polls (
     -- The last whole list, and the last one that held any message: a store that shows nothing at all may be offline.
     polled_at_ms integer,
     listed_at_ms integer,
+    -- The last message that was delivered. Voicemail and calls lie in different stores: one may be offline.
+    delivered_at_ms integer,
     boxes integer not null default 0,
     messages integer not null default 0,
     -- The fullest box.

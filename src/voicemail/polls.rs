@@ -23,7 +23,9 @@ pub struct Remembered {
     pub polled_at_ms: Option<i64>,
     /// The last list that held any message.
     pub listed_at_ms: Option<i64>,
-    /// Boxes that held any message then.
+    /// The last message that was delivered.
+    pub delivered_at_ms: Option<i64>,
+    /// Boxes that held any message at the last poll.
     pub boxes: i64,
     /// Messages in all of them.
     pub messages: i64,
@@ -69,6 +71,20 @@ pub async fn note_poll(
     .execute(tx)
     .await
     .context("noting a poll of voicemail")?;
+    Ok(())
+}
+
+/// Notes that the PBX delivered a message: its word that it lacks another one counts again.
+pub async fn note_delivery(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into voicemail_polls (pbx, delivered_at_ms) values (?1, ?2)
+         on conflict (pbx) do update set delivered_at_ms = ?2",
+    )
+    .bind(pbx)
+    .bind(now.as_millisecond())
+    .execute(tx)
+    .await
+    .context("noting that a message was delivered")?;
     Ok(())
 }
 

@@ -44,7 +44,7 @@ impl Worker {
         let not_there = failure.is_not_there();
         let now = self.clock.now();
         let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
-        remembered.missing_streak += u32::from(not_there);
+        remembered.missing_streak += u32::from(not_there && job.kind == RecordingKind::Call);
         let boxes = voicemail::remembered(&mut *self.db.read().await?, &job.pbx).await?;
         let facts = Facts {
             job,
@@ -97,13 +97,21 @@ async fn commit_file(
     queue::settle(tx, job, run_id).await?;
     reopen_day(tx, job).await?;
     match fetched.origin {
-        Origin::Delivered => {
+        Origin::Delivered => note_delivery(tx, job, now).await,
+        Origin::Adopted => Ok(()),
+        Origin::Orphan => note_missing(tx, job, now).await,
+    }
+}
+
+/// A PBX that delivers is believed again when it says that it lacks another one. Calls and voicemail lie in different
+/// stores: that one of them delivers says nothing of the other.
+async fn note_delivery(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> anyhow::Result<()> {
+    match job.kind {
+        RecordingKind::Call => {
             findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
             fleet::note_delivery(tx, &job.pbx, now).await
         }
-        // That a message was deleted says nothing of the store.
-        Origin::Orphan if job.kind == RecordingKind::Call => note_missing(tx, job, now).await,
-        Origin::Adopted | Origin::Orphan => Ok(()),
+        RecordingKind::Voicemail => voicemail::note_delivery(tx, &job.pbx, now).await,
     }
 }
 
@@ -161,8 +169,12 @@ fn archived_entry(job: &Job, file: &ArchivedFile, conflict: bool, now: Timestamp
     }
 }
 
-/// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings.
+/// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings. Messages
+/// are deleted all the time.
 async fn note_missing(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> anyhow::Result<()> {
+    if job.kind == RecordingKind::Voicemail {
+        return Ok(());
+    }
     let streak = fleet::note_missing(tx, &job.pbx).await?;
     if streak < MISSING_STREAK_MAX {
         return Ok(());

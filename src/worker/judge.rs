@@ -10,6 +10,7 @@ use crate::config::QueueConfig;
 use crate::digest::Digest;
 use crate::fleet::{MISSING_STREAK_MAX, Remembered};
 use crate::queue::{Absence, Job, PutBack, RecordingState};
+use crate::recording::RecordingKind;
 use crate::voicemail;
 
 /// When a PBX that lacks a recording is asked again, after each answer; the last wait repeats.
@@ -147,16 +148,18 @@ fn count_answer(facts: &Facts<'_>, lack: Lack) -> (Absence, bool) {
 }
 
 /// A PBX whose store is offline says "missing" of everything, and shows empty boxes. So it is believed only if it has
-/// delivered some recording since the last answer, or, of a message, if the boxes showed any other one since.
+/// delivered another recording of that store since the last answer; or, of a message, if the boxes showed any other.
 fn is_believed(facts: &Facts<'_>, lack: Lack, since: Timestamp) -> bool {
+    let (pbx, boxes) = (facts.pbx, facts.boxes);
     let after = |at_ms: Option<i64>| at_ms.is_some_and(|at| at >= since.as_millisecond());
-    match lack {
-        Lack::NotReady => true,
-        Lack::Missing => {
-            after(facts.pbx.last_delivery_at_ms) && facts.pbx.missing_streak < MISSING_STREAK_MAX
+    match (lack, facts.job.kind) {
+        (Lack::NotReady, _) => true,
+        (Lack::Missing, RecordingKind::Call) => {
+            after(pbx.last_delivery_at_ms) && pbx.missing_streak < MISSING_STREAK_MAX
         }
-        Lack::Deleted { beside_others } => {
-            beside_others || after(facts.boxes.listed_at_ms) || after(facts.pbx.last_delivery_at_ms)
+        (Lack::Missing, RecordingKind::Voicemail) => after(boxes.delivered_at_ms),
+        (Lack::Deleted { beside_others }, _) => {
+            beside_others || after(boxes.listed_at_ms) || after(boxes.delivered_at_ms)
         }
     }
 }

@@ -88,11 +88,16 @@ fn an_empty_file_is_asked_for_again_for_days_and_stays_pending() {
 }
 
 /// The answers of a recording after one more at 100 h.
-fn answers_of(job: &Job, pbx: &Remembered, listed_at: Option<Timestamp>, lack: Lack) -> u32 {
-    let listed_at_ms = listed_at.map(Timestamp::as_millisecond);
-    let boxes = voicemail::Remembered { listed_at_ms, ..voicemail::Remembered::default() };
-    let facts = Facts { job, queue: &QueueConfig::default(), pbx, boxes: &boxes, now: at(100), jitter: 1.0 };
+fn answers_of(job: &Job, pbx: &Remembered, boxes: &voicemail::Remembered, lack: Lack) -> u32 {
+    let facts = Facts { job, queue: &QueueConfig::default(), pbx, boxes, now: at(100), jitter: 1.0 };
     count_answer(&facts, lack).0.answers
+}
+
+/// Boxes that were seen to hold messages, and to deliver some, last at these hours.
+fn boxes(listed_at: Option<i64>, delivered_at: Option<i64>) -> voicemail::Remembered {
+    let ms = |hours: Option<i64>| hours.map(|hours| at(hours).as_millisecond());
+    let (listed_at_ms, delivered_at_ms) = (ms(listed_at), ms(delivered_at));
+    voicemail::Remembered { listed_at_ms, delivered_at_ms, ..voicemail::Remembered::default() }
 }
 
 #[test]
@@ -106,25 +111,27 @@ fn missing_counts_only_while_the_pbx_delivers_others() {
     let silent = Remembered { last_delivery_at_ms: Some(at(1).as_millisecond()), ..delivering.clone() };
     for (pbx, answers) in [(&delivering, 6), (&offline, 5), (&silent, 5)] {
         let job = Job { state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
-        assert_eq!(answers_of(&job, pbx, None, Lack::Missing), answers, "{pbx:?}");
+        assert_eq!(answers_of(&job, pbx, &boxes(Some(98), Some(98)), Lack::Missing), answers, "{pbx:?}");
     }
 }
 
 #[test]
-fn a_deleted_message_counts_while_the_boxes_show_any_other() {
-    let job = Job { state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
-    let nothing = Remembered { missing_streak: 20, ..Remembered::default() };
-    let delivering = Remembered { last_delivery_at_ms: Some(at(98).as_millisecond()), ..nothing.clone() };
+fn a_message_that_is_gone_counts_while_its_own_store_shows_or_delivers_others() {
+    let job =
+        Job { kind: RecordingKind::Voicemail, state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
+    let of_calls = Remembered { last_delivery_at_ms: Some(at(98).as_millisecond()), ..Remembered::default() };
+    let (alone, beside) = (Lack::Deleted { beside_others: false }, Lack::Deleted { beside_others: true });
     let table = [
-        (&nothing, None, false, 5),
-        (&nothing, Some(at(96)), false, 5),
-        (&nothing, Some(at(97)), false, 6),
-        (&nothing, None, true, 6),
-        (&delivering, None, false, 6),
+        (alone, boxes(None, None), 5),
+        (alone, boxes(Some(96), Some(96)), 5),
+        (alone, boxes(Some(97), None), 6),
+        (alone, boxes(None, Some(98)), 6),
+        (beside, boxes(None, None), 6),
+        (Lack::Missing, boxes(Some(98), None), 5),
+        (Lack::Missing, boxes(None, Some(98)), 6),
     ];
-    for (pbx, listed_at, beside_others, answers) in table {
-        let lack = Lack::Deleted { beside_others };
-        assert_eq!(answers_of(&job, pbx, listed_at, lack), answers, "{listed_at:?} {beside_others}");
+    for (lack, boxes, answers) in table {
+        assert_eq!(answers_of(&job, &of_calls, &boxes, lack), answers, "{lack:?} {boxes:?}");
     }
 }
 
@@ -146,7 +153,7 @@ fn an_answer_that_is_not_believed_never_makes_an_absence_final() {
     let offline = Remembered { missing_streak: 20, ..Remembered::default() };
     let gone = Failure::Deleted { beside_others: false };
     assert!(matches!(judged(&gone, &job, &offline, at(100)), PutBack::Absent { due_at: Some(_), .. }));
-    assert_eq!(answers_of(&job, &offline, None, Lack::Missing), 6);
+    assert_eq!(answers_of(&job, &offline, &boxes(None, None), Lack::Missing), 6);
 }
 
 #[test]
@@ -154,7 +161,7 @@ fn days_of_empty_files_do_not_count_as_days_of_missing() {
     let job = absent(6, at(0), at(97));
     let delivering =
         Remembered { last_delivery_at_ms: Some(at(99).as_millisecond()), ..Remembered::default() };
-    assert_eq!(answers_of(&job, &delivering, None, Lack::Missing), 1);
+    assert_eq!(answers_of(&job, &delivering, &boxes(None, None), Lack::Missing), 1);
 }
 
 #[test]

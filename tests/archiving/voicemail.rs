@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use callvault::backfill::BackfillReport;
 use callvault::config::ExclusionRule;
-use callvault::simulator::{Profile, SimAudio, SimVoicemail, Simulator, SimulatorOptions, VoicemailCap};
+use callvault::simulator::{
+    Faults, Profile, SimAudio, SimVoicemail, Simulator, SimulatorOptions, VoicemailCap,
+};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -235,6 +237,21 @@ async fn a_deletion_is_final_only_while_the_boxes_show_others_and_is_then_a_gap(
     let named: i64 =
         station.value("select json_extract(entry, '$.gap') from ledger order by number desc limit 1").await;
     assert_eq!(named, station.value::<i64>("select max(gap_number) from recordings").await);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn voicemail_that_is_delivered_does_not_say_that_the_store_of_calls_works() {
+    let mut station = Station::with_voicemail(small(21)).await;
+    station.config.queue.missing_final_after = Duration::from_millis(1);
+    station.set_faults(Faults { store_offline: true, ..Faults::default() });
+    for minute in 0..=ANSWERS {
+        station.leave("1003", minute);
+        assert_eq!(station.backfill_voicemail().await.total.missing, 21);
+    }
+    assert_eq!(station.value::<i64>("select sum(final) from recordings").await, 0);
+    let open = "select count(*) from findings where kind = 'store_offline' and closed_at_ms is null";
+    assert_eq!(station.value::<i64>(open).await, 1);
     station.check().await;
 }
 
