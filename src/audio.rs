@@ -14,8 +14,8 @@ mod tests;
 pub use format::AudioFormat;
 pub use probe::AudioProbe;
 
-/// Audio may be so much shorter than the talk time, in milliseconds, without being suspect; a tenth in any case.
-const SHORT_MS: u64 = 5000;
+/// Audio may differ so much from the time told, in milliseconds, without being suspect; a tenth in any case.
+const APART_MS: u64 = 5000;
 
 /// What is known of a recording's audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +106,8 @@ impl std::fmt::Display for SizeMismatchKind {
 pub enum Suspicion {
     /// Clearly shorter than the call's talk time.
     Short,
+    /// Clearly longer than the voicemail message. Only the caller can say so.
+    Long,
     /// Nothing is to be heard.
     Silent,
     /// A codec that we do not know, so that nobody has checked that it plays.
@@ -121,6 +123,7 @@ impl Suspicion {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Short => "short",
+            Self::Long => "long",
             Self::Silent => "silent",
             Self::UnknownCodec => "unknown_codec",
             Self::Empty => "empty",
@@ -150,7 +153,14 @@ pub fn suspicions(audio: &Audio, talk_s: Option<u64>) -> Vec<Suspicion> {
     found
 }
 
+/// Whether audio is clearly longer than `length_s`, as far as its header tells.
+pub fn is_long(audio: &Audio, length_s: u64) -> bool {
+    let length_ms = length_s.saturating_mul(1000);
+    let most_ms = length_ms.saturating_add(APART_MS.max(length_ms / 10));
+    audio.duration_ms.is_some_and(|duration_ms| duration_ms > most_ms)
+}
+
 fn is_short(duration_ms: u64, talk_s: u64) -> bool {
     let talk_ms = talk_s.saturating_mul(1000);
-    duration_ms < talk_ms.saturating_sub(SHORT_MS.max(talk_ms / 10))
+    duration_ms < talk_ms.saturating_sub(APART_MS.max(talk_ms / 10))
 }

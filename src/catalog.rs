@@ -8,6 +8,7 @@ use sqlx::SqliteConnection;
 
 use crate::digest::Digest;
 use crate::queue::DayRange;
+use crate::recording::RecordingKind;
 
 /// Recordings that an average size is taken of.
 const SIZE_SAMPLE: i64 = 500;
@@ -184,7 +185,7 @@ pub async fn bytes_since(
     Ok(u64::try_from(bytes)?)
 }
 
-/// What the archive holds of one PBX.
+/// What the archive holds of one PBX and kind.
 #[derive(Debug, Clone, Default)]
 pub struct Holdings {
     /// Archived files.
@@ -195,21 +196,24 @@ pub struct Holdings {
     pub suspects: Vec<(String, i64)>,
 }
 
-/// Sums up what is archived of `pbx`.
-pub async fn holdings(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Holdings> {
+/// Sums up what is archived of `pbx` of this `kind`.
+pub async fn holdings(db: &mut SqliteConnection, pbx: &str, kind: RecordingKind) -> anyhow::Result<Holdings> {
     let (files, bytes) = sqlx::query_as(
         "select count(*), coalesce(sum(size_bytes), 0)
-         from archived_files join recordings on recordings.id = recording_id where pbx = ?",
+         from archived_files join recordings on recordings.id = recording_id
+         where pbx = ? and kind = ?",
     )
     .bind(pbx)
+    .bind(kind.as_str())
     .fetch_one(&mut *db)
     .await
     .context("summing up the catalog")?;
     let suspects = sqlx::query_as(
         "select suspect, count(*) from archived_files join recordings on recordings.id = recording_id
-         where pbx = ? and suspect <> '' group by suspect order by suspect",
+         where pbx = ? and kind = ? and suspect <> '' group by suspect order by suspect",
     )
     .bind(pbx)
+    .bind(kind.as_str())
     .fetch_all(db)
     .await
     .context("counting suspects")?;

@@ -2,6 +2,7 @@
 
 use crate::cdr::{CdrRow, normal, parties};
 use crate::config::ExclusionRule;
+use crate::message::Message;
 use crate::recording::Text;
 
 /// What a rule looks at in a call row. A field that is not text is empty here, so that no rule matches it.
@@ -38,6 +39,12 @@ impl<'a> CallFacts<'a> {
             dsttrunk: text(&row.dsttrunkname),
             talk_s: row.talkduraction,
         }
+    }
+
+    /// What a voicemail message has of them.
+    pub fn of_message(message: &'a Message) -> Self {
+        let Message { extension, caller, .. } = message;
+        Self { callfrom: caller, callto: extension, talk_s: message.length_s(), ..Self::default() }
     }
 }
 

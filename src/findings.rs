@@ -27,6 +27,12 @@ pub enum FindingKind {
     Quarantined,
     /// Something that is not archived yet is overwritten soon.
     OverwriteNear,
+    /// An entry of a list of voicemail from which no message could be read.
+    BadMessage,
+    /// The voicemail boxes could not be listed.
+    VoicemailUnlisted,
+    /// A voicemail box holds nearly as many messages as the device keeps: it deletes the oldest.
+    VoicemailNearlyFull,
     /// An archived recording was named by a call far from the first, and could not be fetched again.
     RefetchFailed,
 }
@@ -44,6 +50,9 @@ impl FindingKind {
             Self::Conflict => "conflict",
             Self::Quarantined => "quarantined",
             Self::OverwriteNear => "overwrite_near",
+            Self::BadMessage => "bad_message",
+            Self::VoicemailUnlisted => "voicemail_unlisted",
+            Self::VoicemailNearlyFull => "voicemail_nearly_full",
             Self::RefetchFailed => "refetch_failed",
         }
     }
@@ -135,6 +144,29 @@ pub async fn close_about(
     .execute(tx)
     .await
     .context("closing a finding")?;
+    Ok(())
+}
+
+/// Closes the findings of a kind but for those about `subjects`, which still hold.
+pub async fn close_others(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    kind: FindingKind,
+    subjects: &[&str],
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let still = serde_json::to_string(subjects).context("listing subjects")?;
+    sqlx::query(
+        "update findings set closed_at_ms = ? where kind = ? and pbx = ? and closed_at_ms is null
+             and subject not in (select value from json_each(?))",
+    )
+    .bind(now.as_millisecond())
+    .bind(kind.as_str())
+    .bind(pbx)
+    .bind(still)
+    .execute(tx)
+    .await
+    .context("closing findings")?;
     Ok(())
 }
 

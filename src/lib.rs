@@ -22,6 +22,7 @@
 //! The modules stand in the order in which data meets them. `pbx`, `queue` and `archive` never see each other: `sweep`
 //! joins `pbx` to `queue`, `worker` joins all three. One owner per outside thing: the PBX's HTTP is `pbx`, writing files
 //! is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`, `queue`, `catalog`, `ledger`, `retention`, `findings`,
+//! is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`, `queue`, `voicemail`, `catalog`, `ledger`, `findings`,
 //! `seal`).
 
 #![warn(clippy::unwrap_used)]
@@ -39,6 +40,9 @@ pub mod salt;
 
 /// What a recording is called: any bytes at all, never a path.
 pub mod recording;
+
+/// What a voicemail message is known by: its content, never its place.
+pub mod message;
 
 /// The wall clock, read in one place.
 pub mod clock;
@@ -91,6 +95,9 @@ pub mod owner;
 
 /// The queue: one row per recording, claimed by one run at a time.
 pub mod queue;
+
+/// Voicemail messages, and what their boxes looked like.
+pub mod voicemail;
 
 /// The ledger: an append-only list of all that happened to the archive.
 pub mod ledger;

@@ -52,6 +52,9 @@ enum Command {
         /// Read the calls from this CSV file instead of the PBX's API; may be given more than once
         #[arg(long, value_name = "FILE")]
         cdr: Vec<PathBuf>,
+        /// Archive voicemail too: all that the boxes hold, of whatever day
+        #[arg(long)]
+        voicemail: bool,
         /// Read the calls and say what would be fetched; fetch nothing
         #[arg(long)]
         dry_run: bool,
@@ -137,8 +140,8 @@ async fn main() -> ExitCode {
     log_to_stderr(matches!(cli.command, Command::Run));
     match cli.command {
         Command::Demo { dir, keep } => commands::demo::run(&dir, keep).await,
-        Command::Backfill { pbx, from, to, cdr, dry_run, json } => {
-            let request = Request { pbx, from, to, cdr, dry_run, queue_only: None };
+        Command::Backfill { pbx, from, to, cdr, voicemail, dry_run, json } => {
+            let request = Request { pbx, from, to, cdr, voicemail, dry_run, queue_only: None };
             commands::backfill::run(&cli.config, request, json).await
         }
         Command::Run => commands::run::run(&cli.config).await,

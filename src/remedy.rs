@@ -25,6 +25,16 @@ pub fn of(state: &str, reason: &str) -> Remedy {
             "check whether they were deleted on the PBX or its storage is offline; later runs ask for \
              them again, for final ones use `callvault retry NAME`",
         ),
+        (_, "deleted") => (
+            "deleted from its voicemail box before it was archived",
+            "nothing, if its owner deleted it; if the box was full, poll more often or empty the box: it is looked for \
+             again over days",
+        ),
+        (_, "ambiguous") => (
+            "two messages of a voicemail box have one name, read and unread, and the PBX is not told which is meant",
+            "set `voicemail_status = true`, or mark all messages of that box as read",
+        ),
+        (_, "renumbered") => ("the voicemail box changed during each download", AGAIN),
         (_, "not_ready") => (
             "the PBX gave an empty file for a call with talk time",
             "nothing yet: they are asked for again over days, then archived as they are and marked suspect",

@@ -70,8 +70,16 @@ pub fn with_hash(name: &RecordingName) -> SafeName {
 
 /// The hash form over serial number, a zero byte and name, for two devices that use one name.
 pub fn with_identity(name: &RecordingName, sn: &[u8]) -> SafeName {
-    let hasher = Sha256::new().chain_update(sn).chain_update([0]).chain_update(name.as_bytes());
-    hash_form(name, hasher.into())
+    hash_form(name, identity_hash(name, sn))
+}
+
+/// The same hash after a `stem` that reads better than the name: for voicemail, whose names are made for lists.
+pub fn with_stem(stem: &RecordingName, name: &RecordingName, sn: &[u8]) -> SafeName {
+    hash_form(stem, identity_hash(name, sn))
+}
+
+fn identity_hash(name: &RecordingName, sn: &[u8]) -> Digest {
+    Sha256::new().chain_update(sn).chain_update([0]).chain_update(name.as_bytes()).into()
 }
 
 /// Stem, `~`, the first 16 digits of `hash`. A stem that is too long is cut after the last whole byte that fits, so
@@ -206,6 +214,16 @@ mod tests {
         );
         assert_ne!(with_hash(&name("a.wav")).folded(), with_hash(&name("A.wav")).folded());
         assert_eq!(plain.folded(), safe_name(&name("A.wav")).folded());
+    }
+
+    #[test]
+    fn a_stem_has_the_hash_of_the_name_that_it_stands_for() {
+        let stem = name("121140-1003-5550142-17");
+        let message = name("1003/2024-03-01 12:11:40/5550142/17");
+        let safe = with_stem(&stem, &message, b"369392500001");
+        assert_eq!(safe.as_str(), "121140-1003-5550142-17~578341fc41e747ae.wav");
+        assert!(with_stem(&name("a/../b ".repeat(60)), &message, b"").as_str().starts_with("a%2F..%2Fb%20"));
+        check(&with_stem(&name("a/../b ".repeat(60)), &message, b""));
     }
 
     proptest! {

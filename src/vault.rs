@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::fleet;
 use crate::queue::{self, Redrive};
 use crate::state::State;
-use crate::{seal, sweep};
+use crate::{seal, sweep, voicemail};
 
 /// State and archive, ready to work with. The state's lock is held for as long as one of the clones lives.
 #[derive(Debug, Clone)]
@@ -123,8 +123,13 @@ impl Vault {
     /// What is stuck may work under other settings: its reason changed.
     async fn redrive_after_change(&self, pbx: &PbxConfig) -> anyhow::Result<()> {
         let settings = Digest::of(format!(
-            "{} {:?} {:?} {:?} {:?}",
-            pbx.url, pbx.api_version, pbx.download_api_version, pbx.allowed_ip, pbx.limits
+            "{} {:?} {:?} {:?} {:?} {:?}",
+            pbx.url,
+            pbx.api_version,
+            pbx.download_api_version,
+            pbx.allowed_ip,
+            pbx.limits,
+            pbx.voicemail.sends_status
         ));
         let stuck = Redrive { pbx: Some(pbx.id.clone()), stuck_only: true, names: Vec::new() };
         let id = pbx.id.clone();
@@ -135,6 +140,7 @@ impl Vault {
                     fleet::register(tx, &id).await?;
                     if fleet::settings_changed(tx, &id, &settings).await? {
                         queue::redrive(tx, &stuck).await?;
+                        voicemail::probe_again(tx, &id).await?;
                     }
                     Ok(())
                 })

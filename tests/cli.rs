@@ -24,5 +24,7 @@ mod pipe;
 mod signals;
 #[path = "cli/simulate.rs"]
 mod simulate;
+#[path = "cli/voicemail.rs"]
+mod voicemail;
 #[path = "cli/way.rs"]
 mod way;

@@ -12,14 +12,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use callvault::digest::Digest;
-use callvault::simulator::SimulatorOptions;
+use callvault::simulator::{SimVoicemail, SimulatorOptions};
 use jiff::ToSpan as _;
 use rustix::process::Signal;
 use sqlx::Row as _;
 
 use program::{Folder, Pbx, eventually};
 
-const RECORDINGS: u64 = 400;
+const RECORDINGS: u64 = 300;
+/// Voicemail messages, fetched beside them.
+const MESSAGES: usize = 100;
 /// Kills of one installation; the full run does it with more of them.
 const KILLS: u64 = 25;
 /// Requests that a run may see before it is killed: so many that the last runs have little left to do.
@@ -98,9 +100,9 @@ fn is_in_sums(file: &Path) -> bool {
 }
 
 /// The days that have calls: reading the empty ones before them would take most of the time.
-fn backfill(pbx: &Pbx) -> [String; 4] {
+fn backfill(pbx: &Pbx) -> [String; 5] {
     let from = pbx.world(|world| world.today()).checked_sub(3.days()).unwrap();
-    ["backfill", "--json", "--from", &from.to_string()].map(str::to_owned)
+    ["backfill", "--json", "--voicemail", "--from", &from.to_string()].map(str::to_owned)
 }
 
 /// Starts a backfill, kills it, and tells how far it was.
@@ -123,7 +125,7 @@ fn kill_one(folder: &Folder, pbx: &Pbx, moment: &Moment) -> &'static str {
     let downloads = after.downloads_started - before.downloads_started;
     match (after.requests - before.requests, downloads) {
         (0, _) => "a before the first request",
-        _ if after.downloads_ok >= RECORDINGS => "f when all was downloaded",
+        _ if after.downloads_ok >= RECORDINGS + MESSAGES as u64 => "f when all was downloaded",
         (_, 0) => "b in the sweep",
         (_, 1..=3) => "c in the first downloads",
         (_, 4..=15) => "d after 4 downloads",
@@ -131,12 +133,23 @@ fn kill_one(folder: &Folder, pbx: &Pbx, moment: &Moment) -> &'static str {
     }
 }
 
+/// The voicemail on the PBX, under the names that the archive's format gives it.
+fn messages(pbx: &Pbx) -> Vec<(Vec<u8>, Digest)> {
+    let named = |message: &SimVoicemail| {
+        let date = message.date.in_tz("Europe/Berlin").unwrap().strftime("%Y-%m-%d %H:%M:%S");
+        let name = format!("{}/{date}/{}/{}", message.extension, message.from, message.length_s);
+        (name.into_bytes(), message.audio.sha256())
+    };
+    pbx.world(|world| world.voicemails().iter().map(named).collect())
+}
+
 /// The promises, checked from outside.
 fn check(folder: &Folder, pbx: &Pbx) {
-    let truth: BTreeMap<Vec<u8>, Digest> =
+    let mut truth: BTreeMap<Vec<u8>, Digest> =
         pbx.truth().into_iter().map(|recording| (recording.name, recording.sha256)).collect();
+    truth.extend(messages(pbx));
     // In some worlds two calls were given one name.
-    assert!(truth.len() + 2 > usize::try_from(RECORDINGS).unwrap());
+    assert!(truth.len() + 2 > usize::try_from(RECORDINGS).unwrap() + MESSAGES);
     let rows = catalog(folder);
     assert_eq!(rows.len(), truth.len(), "nothing is doubled");
     let files: BTreeSet<_> = folder.recordings().into_iter().collect();
@@ -217,6 +230,7 @@ fn kills_at_random_moments_lose_nothing_and_double_nothing() {
             seed: seed + round,
             latency: Duration::from_millis(2),
             days: 3,
+            voicemails: MESSAGES,
             ..Pbx::options(RECORDINGS)
         };
         let pbx = Pbx::start(options);

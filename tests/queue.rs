@@ -2,7 +2,7 @@
 
 use callvault::config::QueueOrder;
 use callvault::db::Db;
-use callvault::queue::{self, Absence, DayRange, Job, NewRecording, PutBack, RecordingState, Redrive};
+use callvault::queue::{self, Absence, DayRange, Job, Kinds, NewRecording, PutBack, RecordingState, Redrive};
 use callvault::recording::{RecordingKind, RecordingName};
 use callvault::{fleet, ledger};
 use jiff::{Timestamp, ToSpan as _, civil::date};
@@ -66,7 +66,9 @@ impl Desk {
         now: Timestamp,
     ) -> Option<Job> {
         self.db
-            .write(move |tx| Box::pin(async move { queue::claim(tx, "hq", days, order, run, now).await }))
+            .write(move |tx| {
+                Box::pin(async move { queue::claim(tx, "hq", days, Kinds::All, order, run, now).await })
+            })
             .await
             .unwrap()
     }
@@ -77,7 +79,7 @@ impl Desk {
     }
 
     async fn counts(&self) -> queue::Counts {
-        queue::counts(&mut self.db.read().await.unwrap(), "hq", DayRange::ALL).await.unwrap()
+        queue::counts(&mut self.db.read().await.unwrap(), "hq", DayRange::ALL, Kinds::All).await.unwrap()
     }
 }
 
@@ -107,6 +109,44 @@ async fn only_the_days_asked_for_are_claimed() {
     let second = DayRange { from: date(2026, 1, 2), to: date(2026, 1, 2) };
     let job = desk.claim_in("run", second, QueueOrder::OldestFirst, at(0)).await.unwrap();
     assert_eq!(job.name, name(1000));
+}
+
+#[tokio::test]
+async fn only_the_kinds_asked_for_are_claimed_counted_and_made_due() {
+    let desk = Desk::with(1).await;
+    let message = RecordingName::new("1003/2026-01-01 12:00:00/1/9").unwrap();
+    let paths = ["hq/voicemail/2026/01/01/120000-1003-1-9~0123456789abcdef.wav".to_owned()];
+    let claimed = desk
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                let kind = RecordingKind::Voicemail;
+                let (day, started_at) = (date(2026, 1, 1), at(0));
+                let recording =
+                    NewRecording { pbx: "hq", kind, sn: "1", name: &message, day, started_at, paths: &paths };
+                queue::enqueue(tx, &recording).await?;
+                let (all, order) = (DayRange::ALL, QueueOrder::OldestFirst);
+                let call = queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.unwrap();
+                assert!(queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.is_none());
+                assert!(!queue::may_claim(tx, "hq", all, Kinds::Calls, at(0)).await?);
+                assert!(queue::may_claim(tx, "hq", all, Kinds::Voicemail, at(0)).await?);
+                let message = queue::claim(tx, "hq", all, Kinds::All, order, "run", at(0)).await?.unwrap();
+                for job in [&call, &message] {
+                    queue::put_back(tx, job, "run", &retry("reset", at(50 + i64::from(job.id == call.id))))
+                        .await?;
+                }
+                assert_eq!(queue::next_due(tx, "hq", all, Kinds::Calls).await?, Some(at(51)));
+                assert_eq!(queue::next_due(tx, "hq", all, Kinds::Voicemail).await?, Some(at(50)));
+                assert_eq!(queue::make_due(tx, "hq", all, Kinds::Voicemail).await?, 1);
+                for (kinds, pending) in [(Kinds::Calls, 1), (Kinds::Voicemail, 1), (Kinds::All, 2)] {
+                    assert_eq!(queue::counts(tx, "hq", all, kinds).await?.pending, pending);
+                }
+                Ok([call.kind, message.kind])
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!(claimed, [RecordingKind::Call, RecordingKind::Voicemail]);
 }
 
 #[tokio::test]

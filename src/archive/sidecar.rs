@@ -25,6 +25,9 @@ pub struct Sidecar {
     pub recording: SidecarRecording,
     /// The call it belongs to; a voicemail message has none.
     pub call: Option<SidecarCall>,
+    /// What the box told of it, if it is a voicemail message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voicemail: Option<SidecarVoicemail>,
     /// When it was made.
     pub times: SidecarTimes,
     /// The audio file. [`Archive::keep`](super::Archive::keep) sets it to where and what it really wrote.
@@ -78,6 +81,23 @@ pub struct SidecarCallRow {
     pub identity: Digest,
     /// The row, as the PBX gave it.
     pub raw: RawRow,
+}
+
+/// A voicemail message, as its box showed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SidecarVoicemail {
+    /// Whose box it was left in.
+    pub extension: String,
+    /// Who left it; empty for an anonymous caller.
+    pub caller: String,
+    /// When, as the PBX wrote it.
+    pub date: String,
+    /// How long it is by the PBX's word, if that is a number.
+    pub length_s: Option<u64>,
+    /// The folder that it was in when it was fetched, `read` or `unread`, if the PBX told.
+    pub status: Option<String>,
+    /// Which of the messages it is that are alike in all else, from 1.
+    pub ordinal: u32,
 }
 
 /// When a recording was made, as far as is known.
@@ -191,6 +211,7 @@ mod tests {
                     raw: RawRow::new([cell("z", "1"), cell("a", "2")]),
                 }],
             }),
+            voicemail: None,
             times: SidecarTimes {
                 started_at: "2026-11-21T01:00:00Z".parse().unwrap(),
                 utc_offset_s: 28800,

@@ -7,7 +7,9 @@ mod meeting;
 mod range;
 mod report;
 mod site;
+mod task;
 mod trouble;
+mod voicemail;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +28,9 @@ pub(crate) use meeting::Met;
 pub use range::RangeError;
 pub use report::{BackfillReport, PbxReport};
 pub use site::Site;
+pub(crate) use task::Task;
 pub(crate) use trouble::{SAME_DEVICE, own_trouble};
+pub use voicemail::VoicemailReport;
 
 use crate::config::PbxConfig;
 use crate::queue::DayRange;
@@ -47,6 +51,8 @@ pub struct Request {
     pub to: Option<Date>,
     /// CSV files to read the CDR from, instead of the API.
     pub cdr: Vec<PathBuf>,
+    /// Poll the voicemail boxes too, and archive what they hold.
+    pub voicemail: bool,
     /// Sweep and say what would be fetched; fetch nothing.
     pub dry_run: bool,
     /// Do not sweep: work on what the queue holds already for these days.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::VoicemailReport;
 use crate::access::Trouble;
 use crate::queue::{Counts, Reason};
 use crate::sweep::SweepReport;
@@ -32,6 +33,9 @@ pub struct PbxReport {
     pub bytes: u64,
     /// How long it took.
     pub elapsed_s: f64,
+    /// What became of voicemail, if it was asked for; in none of the other numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voicemail: Option<VoicemailReport>,
     /// What the sweep found.
     pub sweep: SweepReport,
     /// Why recordings are not archived.
@@ -59,9 +63,28 @@ impl PbxReport {
         self.stuck = counts.stuck;
     }
 
+    pub(super) fn set_voicemail(&mut self, voicemail: Option<VoicemailReport>) {
+        self.voicemail = voicemail;
+        let trouble = self.voicemail.as_mut().and_then(|voicemail| voicemail.own_trouble.take());
+        if self.own_trouble.is_none() {
+            self.own_trouble = trouble;
+        }
+    }
+
     /// Recordings that are listed and not archived, and should be.
     pub fn owed(&self) -> i64 {
         self.missing + self.pending + self.stuck
+    }
+
+    /// The same, with voicemail.
+    fn owed_of_all(&self) -> i64 {
+        self.owed() + self.voicemail.as_ref().map_or(0, VoicemailReport::owed)
+    }
+
+    /// Whether something that there was to read could not be read.
+    pub fn is_unread(&self) -> bool {
+        let is_unlisted = self.voicemail.as_ref().is_some_and(VoicemailReport::is_unlisted);
+        self.error.is_some() || self.sweep.days_unread > 0 || is_unlisted
     }
 }
 
@@ -71,6 +94,9 @@ pub struct BackfillReport {
     /// The sum over the PBXs.
     #[serde(flatten)]
     pub total: Totals,
+    /// The sum of what became of voicemail, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voicemail: Option<VoicemailReport>,
     /// How long it took.
     pub elapsed_s: f64,
     /// Whether it was stopped before its end.
@@ -119,6 +145,9 @@ impl BackfillReport {
         total.pending += report.pending;
         total.stuck += report.stuck;
         total.bytes += report.bytes;
+        if let Some(voicemail) = &report.voicemail {
+            *self.voicemail.get_or_insert_default() += voicemail;
+        }
         if let Some(trouble) = &report.own_trouble {
             self.trouble.get_or_insert_with(|| trouble.clone());
         }
@@ -127,13 +156,12 @@ impl BackfillReport {
 
     /// The exit code, by the contract in `docs/` and `--help`: 130, 2, 4, 3 in that order, else 0.
     pub fn exit_code(&self, dry_run: bool) -> u8 {
-        let unread = |report: &PbxReport| report.error.is_some() || report.sweep.days_unread > 0;
-        let owed = self.pbx.values().any(|report| report.owed() > 0);
+        let owed = self.pbx.values().any(|report| report.owed_of_all() > 0);
         if self.interrupted {
             130
         } else if self.trouble.is_some() {
             2
-        } else if self.pbx.values().any(unread) {
+        } else if self.pbx.values().any(PbxReport::is_unread) {
             4
         } else if owed && !dry_run {
             3

@@ -1,6 +1,6 @@
 //! One PBX at work: who it is, what it lists, what it delivers.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::line::{Line, Phase, SiteProgress};
 use super::meeting::Met;
 use super::range;
+use super::task::Task;
 use super::trouble::{SAME_DEVICE, own_trouble, unread_files};
 use super::{PbxReport, Request};
 use crate::access::{Access, Trouble};
@@ -18,10 +19,10 @@ use crate::catalog;
 use crate::config::PbxConfig;
 use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
-use crate::queue::{self, DayRange};
+use crate::queue::{self, DayRange, Kinds};
 use crate::sweep::{SweepReport, Sweeper, rules_of, sweep_ranges};
 use crate::vault::Vault;
-use crate::worker::{Progress, Snapshot, Worker};
+use crate::worker::{Progress, Snapshot};
 
 /// How often it is looked whether other workers are done.
 const LOOK_AT_CLAIMS_EVERY: Duration = Duration::from_millis(100);
@@ -32,12 +33,15 @@ pub struct Site {
     pub(super) pbx: PbxConfig,
     pub(super) client: PbxClient,
     pub(super) access: Arc<Access>,
-    bell: Bell,
-    downloads: Arc<Semaphore>,
+    pub(super) bell: Bell,
+    pub(super) downloads: Arc<Semaphore>,
     progress: Arc<Progress>,
+    pub(super) message_progress: Arc<Progress>,
     pub(super) stop: CancellationToken,
     /// Recordings that this run set out to archive, as far as the sweep has told.
     owed: AtomicI64,
+    /// The same of voicemail messages, as far as the poll has told.
+    pub(super) owed_messages: AtomicI64,
     phase: Mutex<Phase>,
     days: Mutex<Option<DayRange>>,
 }
@@ -65,8 +69,10 @@ impl Site {
             pbx: pbx.clone(),
             downloads,
             progress: Arc::default(),
+            message_progress: Arc::default(),
             stop,
             owed: AtomicI64::new(0),
+            owed_messages: AtomicI64::new(0),
             phase: Mutex::new(Phase::Connecting),
             days: Mutex::new(None),
         }
@@ -79,12 +85,12 @@ impl Site {
 
     /// What its workers have done.
     pub fn snapshot(&self) -> Snapshot {
-        self.progress.snapshot()
+        self.progress.snapshot() + self.message_progress.snapshot()
     }
 
     /// Recordings to archive, as far as is known.
     pub fn owed(&self) -> i64 {
-        self.owed.load(Relaxed)
+        self.owed.load(Relaxed) + self.owed_messages.load(Relaxed)
     }
 
     /// How far it is.
@@ -108,12 +114,6 @@ impl Site {
     /// The days that it covers, once that is known.
     pub fn days(&self) -> Option<DayRange> {
         self.days.lock().ok().and_then(|days| *days)
-    }
-
-    /// Counts what its workers do in `progress`, which outlives it.
-    pub(crate) fn counting(mut self, progress: Arc<Progress>) -> Self {
-        self.progress = progress;
-        self
     }
 
     /// Why the PBX was given up, if it was.
@@ -150,7 +150,14 @@ impl Site {
         self.access.check_remembered(&remembered, &source, vault.clock.now()).await;
         let met = self.meet(vault).await?;
         match range::days(request, &self.pbx, met.local_time, vault.clock.now()) {
-            Ok(days) => self.work(vault, request, days, &met, &mut report).await?,
+            Ok(days) => {
+                let (calls, voicemail) = tokio::join!(
+                    self.work(vault, request, days, &met, &mut report),
+                    self.work_on_voicemail(vault, request)
+                );
+                calls?;
+                report.set_voicemail(voicemail?);
+            }
             Err(error) => report.own_trouble = Some(own_trouble(error.into())?),
         }
         self.enter(Phase::Done);
@@ -177,12 +184,13 @@ impl Site {
         if let Ok(mut known) = self.days.lock() {
             *known = Some(days);
         }
-        let before = queue::counts(&mut *db.read().await?, self.id(), days).await?;
+        let before = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         let last_file = catalog::last_file(&mut *db.read().await?).await?;
         // A retry has chosen already; a backfill asks for all of its range at once.
         if request.queue_only.is_none() && !request.dry_run && !self.access.given_up().is_cancelled() {
             let id = self.id().to_owned();
-            db.write(move |tx| Box::pin(async move { queue::make_due(tx, &id, days).await })).await?;
+            db.write(move |tx| Box::pin(async move { queue::make_due(tx, &id, days, Kinds::Calls).await }))
+                .await?;
         }
         let owed_before = before.pending + before.missing - before.missing_final;
         self.owed.store(owed_before, Relaxed);
@@ -203,14 +211,15 @@ impl Site {
             if request.dry_run || self.access.given_up().is_cancelled() {
                 return Ok(());
             }
-            Arc::new(self.worker(vault, days, swept.clone())).run().await
+            let (kinds, progress, swept) = (Kinds::Calls, self.progress.clone(), swept.clone());
+            Arc::new(self.worker(vault, Task { days, kinds, progress, swept })).run().await
         };
         let (sweep, download) = tokio::join!(sweep, download);
         self.wait_for_others(vault, days).await?;
-        let after = queue::counts(&mut *db.read().await?, self.id(), days).await?;
+        let after = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         report.bytes = catalog::bytes_since(&mut *db.read().await?, self.id(), days, last_file).await?;
         report.set_counts(after, before.archived);
-        report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days).await?;
+        report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         report.days = (days != DayRange::ALL).then(|| days.bounds());
         match sweep {
             Ok(found) => {
@@ -287,7 +296,7 @@ impl Site {
         sweep_ranges(&self.sweeper(vault, met, deep), ranges, |_, _| beat()).await
     }
 
-    fn sweeper<'a>(&'a self, vault: &'a Vault, met: &Met, known_files_too: bool) -> Sweeper<'a> {
+    pub(super) fn sweeper<'a>(&'a self, vault: &'a Vault, met: &Met, known_files_too: bool) -> Sweeper<'a> {
         Sweeper {
             pbx: &self.pbx,
             client: &self.client,
@@ -305,28 +314,5 @@ impl Site {
     /// One device under two names: nothing more may be asked of it under this one.
     pub(crate) async fn refuse_same_device(&self, message: String) {
         self.access.refuse(Trouble { reason: SAME_DEVICE.into(), message }).await;
-    }
-
-    /// Workers for what the queue holds of these days. They end with `swept` when nothing is due soon.
-    pub(crate) fn worker(&self, vault: &Vault, days: DayRange, swept: CancellationToken) -> Worker {
-        Worker {
-            pbx: self.pbx.clone(),
-            queue: vault.config.queue.clone(),
-            days,
-            run_id: vault.state.run_id.clone(),
-            db: vault.state.db.clone(),
-            archive: vault.archive.clone(),
-            free_bytes_min: vault.config.archive.free_bytes_min,
-            client: self.client.clone(),
-            clock: vault.clock.clone(),
-            access: self.access.clone(),
-            downloads: self.downloads.clone(),
-            progress: self.progress.clone(),
-            archive_failures: AtomicU32::new(0),
-            bell: self.bell.clone(),
-            swept,
-            // Of its own: workers whose archive fails end, and what else is done here goes on.
-            stop: self.stop.child_token(),
-        }
     }
 }

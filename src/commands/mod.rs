@@ -16,3 +16,4 @@ pub mod simulate;
 pub mod status;
 pub mod summary;
 pub mod trust;
+pub mod voicemail;

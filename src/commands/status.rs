@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
+use super::voicemail::VoicemailStatus;
 use super::{exit, output};
 use crate::access::Trouble;
 use crate::archive::free_bytes;
@@ -19,7 +20,8 @@ use crate::db;
 use crate::findings::{self, FindingRow};
 use crate::fleet::{self, Remembered};
 use crate::forecast::{self, Forecast};
-use crate::queue::{self, Counts, DayRange, Reason};
+use crate::queue::{self, Counts, DayRange, Kinds, Reason};
+use crate::recording::RecordingKind;
 use crate::{calls, clock, remedy};
 
 /// Findings told per PBX; the rest is counted.
@@ -62,6 +64,8 @@ struct PbxStatus {
     last_sweep: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voicemail: Option<VoicemailStatus>,
     findings: Vec<(String, i64)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     latest_findings: Vec<FindingRow>,
@@ -74,7 +78,9 @@ struct PbxStatus {
 impl PbxStatus {
     /// Whether something listed is not archived, or nobody knows what is listed.
     fn owes(&self) -> bool {
-        self.last_sweep.is_none() || self.counts.pending + self.counts.missing + self.counts.stuck > 0
+        self.last_sweep.is_none()
+            || self.counts.pending + self.counts.missing + self.counts.stuck > 0
+            || self.voicemail.as_ref().is_some_and(VoicemailStatus::owes)
     }
 }
 
@@ -154,8 +160,8 @@ fn archive(config: &Config) -> ArchiveStatus {
 async fn read_pbx(db: &mut SqliteConnection, config: &PbxConfig) -> anyhow::Result<PbxStatus> {
     let pbx = config.id.as_str();
     let remembered = fleet::remembered(db, pbx).await?;
-    let counts = queue::counts(db, pbx, DayRange::ALL).await?;
-    let holdings = catalog::holdings(db, pbx).await?;
+    let counts = queue::counts(db, pbx, DayRange::ALL, Kinds::Calls).await?;
+    let holdings = catalog::holdings(db, pbx, RecordingKind::Call).await?;
     let (calls, answered_without_recording) = calls::counts(db, pbx, DayRange::ALL).await?;
     let forecast = forecast::read(db, config, clock::now()).await?;
     Ok(PbxStatus {
@@ -165,11 +171,12 @@ async fn read_pbx(db: &mut SqliteConnection, config: &PbxConfig) -> anyhow::Resu
         calls,
         answered_without_recording,
         suspect: holdings.suspects,
-        oldest_pending: queue::oldest_pending(db, pbx).await?,
+        oldest_pending: queue::oldest_pending(db, pbx, Kinds::Calls).await?,
         cdr_near: forecast.cdr_told(config.retention.warn_margin),
         forecast,
         last_sweep: time(remembered.last_sweep_at_ms),
-        reasons: queue::reasons(db, pbx, DayRange::ALL).await?,
+        reasons: queue::reasons(db, pbx, DayRange::ALL, Kinds::Calls).await?,
+        voicemail: VoicemailStatus::read(db, config).await?,
         findings: findings::counts(db, pbx).await?,
         latest_findings: findings::latest(db, pbx, FINDINGS_READ).await?,
         error_since: time(remembered.problem_since_ms),
@@ -244,6 +251,9 @@ fn tell_pbx(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
     for reason in &pbx.reasons {
         writeln!(text, "{}", remedy::told(reason))?;
     }
+    if let Some(voicemail) = &pbx.voicemail {
+        voicemail.tell(text)?;
+    }
     tell_findings(text, pbx)
 }
 
@@ -253,7 +263,7 @@ fn at_risk(count: i64) -> String {
 }
 
 /// The states that there are any of.
-fn states(counts: &Counts, bytes: HumanBytes) -> String {
+pub(super) fn states(counts: &Counts, bytes: HumanBytes) -> String {
     let missing = match counts.missing_final {
         0 => format!("{} missing", counts.missing),
         finally => format!("{} missing ({finally} of them for good)", counts.missing),

@@ -24,7 +24,8 @@ pub fn of(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
 /// The last sentence: whether this is over.
 fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
     let total = &report.total;
-    let owed = total.missing + total.pending + total.stuck;
+    let voicemail = report.voicemail.clone().unwrap_or_default();
+    let owed = total.missing + total.pending + total.stuck + voicemail.owed();
     let left = match owed {
         0 => "nothing known is left".to_owned(),
         1 => "1 recording is left".to_owned(),
@@ -32,7 +33,7 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
     };
     let given_up: Vec<&str> =
         report.pbx.iter().filter(|(_, pbx)| pbx.error.is_some()).map(|(id, _)| &**id).collect();
-    let unread = report.pbx.values().any(|pbx| pbx.sweep.days_unread > 0);
+    let unread = report.pbx.values().any(PbxReport::is_unread);
     if report.interrupted {
         format!("Interrupted: {left}; run the same command to go on.")
     } else if report.trouble.is_some() {
@@ -43,19 +44,27 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
         format!("Not finished: {whose} could not be worked on{left}. Mend it, then run the same command.")
     } else if unread {
         format!(
-            "Not finished: some of the CDR could not be read; of the rest {left}. Run the same command again."
+            "Not finished: some of the PBX's lists could not be read; of the rest {left}. Run the same command again."
         )
     } else if dry_run {
-        let asked = u64::try_from(total.pending + total.missing - total.missing_final).unwrap_or(0);
+        let of_calls = total.pending + total.missing - total.missing_final;
+        let asked = u64::try_from(of_calls + voicemail.owed() - voicemail.stuck).unwrap_or(0);
         format!("Nothing was fetched: this was a dry run. {} would be asked for.", count(asked, "recording"))
     } else if owed == 0 {
         format!(
             "Complete: every recording listed is in {}{}.",
             archive.display(),
-            if total.excluded > 0 { ", but for those that your rules exclude" } else { "" }
+            if total.excluded + voicemail.excluded > 0 {
+                ", but for those that your rules exclude"
+            } else {
+                ""
+            }
         )
     } else {
-        format!("{owed} of {} recordings listed are not archived; the reasons are above.", total.listed)
+        format!(
+            "{owed} of {} recordings listed are not archived; the reasons are above.",
+            total.listed + voicemail.known
+        )
     }
 }
 
@@ -87,6 +96,9 @@ fn tell_pbx(
     writeln!(text, "  {:>8} listed", report.listed)?;
     for (count, what) in rows.iter().filter(|(count, _)| *count != 0) {
         writeln!(text, "  {count:>8} {what}")?;
+    }
+    if let Some(voicemail) = &report.voicemail {
+        super::voicemail::tell(text, voicemail, dry_run)?;
     }
     let unread = &report.sweep;
     if unread.bad_rows > 0 {

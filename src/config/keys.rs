@@ -60,6 +60,9 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "cdr_api",
             "cdr_folder",
             "cdr_columns",
+            "voicemail",
+            "voicemail_status",
+            "voicemail_per_extension",
         ],
     ),
     (

@@ -23,6 +23,7 @@ mod tests;
 mod tls;
 mod value;
 mod version;
+mod voicemail;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,7 @@ pub use pin::{PinError, pin_line, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
 pub use tls::{TlsBackend, TlsVersion};
 pub use version::NotAVersion;
+pub use voicemail::VoicemailConfig;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -214,6 +216,8 @@ pub struct PbxConfig {
     pub cdr_api: bool,
     /// How an export heads its columns: our column → the file's heading.
     pub cdr_columns: BTreeMap<String, String>,
+    /// How its voicemail is dealt with.
+    pub voicemail: VoicemailConfig,
 }
 
 /// Every wait and bound towards one PBX.

@@ -15,7 +15,7 @@ use super::tls::{self, TlsOptions};
 use super::value;
 use super::{
     ApiVersion, Generation, Manners, PbxConfig, PbxLimits, PushMode, RetentionHints, TlsBackend, TlsVersion,
-    cdr, manners, password, push,
+    VoicemailConfig, cdr, manners, password, push, voicemail,
 };
 
 /// Connections to one PBX at a time, unless the operator says otherwise: its first job is calls.
@@ -71,6 +71,7 @@ impl PbxConfig {
             retention: RetentionHints::default(),
             cdr_folder: None,
             cdr_columns: BTreeMap::new(),
+            voicemail: VoicemailConfig::default(),
         }
     }
 }
@@ -109,6 +110,7 @@ struct Options {
     cdr_api: bool,
     cdr_folder: Option<PathBuf>,
     cdr_columns: BTreeMap<String, String>,
+    voicemail: VoicemailConfig,
 }
 
 impl Options {
@@ -127,6 +129,7 @@ impl Options {
             cdr_api: cdr::over_api(section, version),
             cdr_folder: section.read("cdr_folder", value::folder),
             cdr_columns: cdr::columns(section),
+            voicemail: voicemail::read(section),
         }
     }
 
@@ -147,6 +150,7 @@ impl Options {
         pbx.cdr_api = self.cdr_api;
         pbx.cdr_folder = self.cdr_folder;
         pbx.cdr_columns = self.cdr_columns;
+        pbx.voicemail = self.voicemail;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Config, ConfigErrors, Generation, Origin, QueueOrder};
+use super::{Config, ConfigErrors, Generation, Origin, QueueOrder, VoicemailConfig};
 
 pub(super) fn parse(text: &str) -> Result<Config, ConfigErrors> {
     let origin = Origin { file: Path::new("callvault.toml"), mode: 0o600, credentials_directory: None };
@@ -37,7 +37,19 @@ fn ten_lines_are_enough() {
     assert_eq!((pbx.api_version.segment.as_str(), pbx.api_version.generation), ("v1.1.0", Generation::V1_1));
     assert_eq!((pbx.download_api_version.segment.as_str(), pbx.concurrency), ("v1.1.0", 2));
     assert_eq!((pbx.cdr_api, config.queue.concurrency_total), (true, 128));
+    assert_eq!(pbx.voicemail, VoicemailConfig { is_polled: true, sends_status: true, per_extension: 50 });
     assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn voicemail_has_its_keys() {
+    let keys = "voicemail = false\nvoicemail_status = false\nvoicemail_per_extension = 300\n";
+    let config = parse(&format!("{MINIMAL}{keys}")).unwrap();
+    let chosen = VoicemailConfig { is_polled: false, sends_status: false, per_extension: 300 };
+    assert_eq!(config.pbx[0].voicemail, chosen);
+    let said = said("voicemail = 1\nvoicemail_per_extension = 0", "");
+    assert!(said.contains("pbx.voicemail = 1: must be true or false"), "{said}");
+    assert!(said.contains("pbx.voicemail_per_extension = 0: must be 1 to 100000"), "{said}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::config::PbxConfig;
 use crate::db::Db;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, Remembered};
-use crate::queue::{self, DayRange};
+use crate::queue::{self, DayRange, Kinds};
 use crate::{calls, catalog, retention, times};
 
 /// Days over which a PBX's rate is learnt: two weeks have two weekends.
@@ -24,7 +24,7 @@ pub async fn read(db: &mut SqliteConnection, pbx: &PbxConfig, now: Timestamp) ->
     let window = window(db, pbx, &remembered, now).await?;
     let facts = Facts {
         days: f64::from(window.from.until(window.to)?.get_days() + 1),
-        recordings: queue::counts(db, &pbx.id, window).await?.listed(),
+        recordings: queue::counts(db, &pbx.id, window, Kinds::Calls).await?.listed(),
         cdr_rows: calls::count(db, &pbx.id, window).await?,
         recording_bytes: catalog::mean_size_bytes(db, &pbx.id, window).await?,
         evidence: retention::evidence(db, &pbx.id, now).await?,

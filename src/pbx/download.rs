@@ -1,4 +1,4 @@
-//! Downloads of recordings. A [`Download`] exists only if the reply is WAV audio.
+//! Downloads of recordings, of calls and of voicemail. A [`Download`] exists only if the reply is WAV audio.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::pbx::budget::Lease;
 use crate::pbx::envelope::{self, Refusal};
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::http::{JSON_BYTES_MAX, Request};
-use crate::pbx::policy::{Family, Place, Stage};
+use crate::pbx::policy::{Place, Stage};
 use crate::pbx::slot::Slot;
 use crate::pbx::ticket::Ticket;
 
@@ -90,7 +90,7 @@ impl Slot {
     /// `ticket`, `missing`, `json_body`, `html_body`, `empty_body`, `not_audio` and all that a transfer can meet.
     pub async fn download(&mut self, ticket: Ticket) -> Result<Download, PbxError> {
         let shared = Arc::clone(&self.shared);
-        let action = shared.download_action(Family::Recording, format!("downloading `{}`", ticket.name));
+        let action = ticket.action(&shared);
         self.spend_admission(Stage::Download).await;
         self.hold_lease().await.open().await;
         if ticket.age() > shared.config.limits.ticket_age_max {
@@ -99,7 +99,7 @@ impl Slot {
         }
         let request = Request {
             place: action.place,
-            path: shared.download_path("recording/download"),
+            path: shared.download_path(ticket.endpoint()),
             query: ticket.query(),
             json: None,
             timeout: shared.config.limits.reply_timeout,

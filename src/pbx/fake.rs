@@ -211,10 +211,10 @@ pub(super) fn errno(errno: u32) -> Vec<Step> {
 pub(super) fn healthy(request: &Received) -> Vec<Step> {
     match request.endpoint() {
         "login" => http(format!("{{\"status\":\"Success\",\"token\":\"{TOKEN}{}\"}}", request.nth)),
-        "recording/get_random" | "cdr/get_random" => {
+        "recording/get_random" | "cdr/get_random" | "voicemail/get_random" => {
             http_with_length_of(&format!("{{\"status\":\"Success\",\"random\":\"{RANDOM}{}\"}}", request.nth))
         }
-        "recording/download" => http(wav(100)),
+        "recording/download" | "voicemail/download" => http(wav(100)),
         "cdr/download" => http("callid,timestart\n1.1,2024-03-01 12:05:02\n"),
         "heartbeat" => http(r#"{"status":"Success"}"#),
         "deviceinfo/query" => http(
@@ -266,5 +266,6 @@ pub(super) fn config(url: &str) -> PbxConfig {
         cdr_folder: None,
         cdr_api: true,
         cdr_columns: Default::default(),
+        voicemail: Default::default(),
     }
 }

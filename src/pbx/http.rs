@@ -16,12 +16,15 @@ use crate::pbx::body::{Body, Bounds};
 use crate::pbx::envelope;
 use crate::pbx::error::{Failure, Reason};
 use crate::pbx::legacy::{Legacy, Line};
-use crate::pbx::policy::Place;
+use crate::pbx::policy::{Family, Place};
 use crate::pbx::tls;
 use crate::pbx::transport::{Origin, UnknownHost, before_the_reply};
 
 /// The largest reply read where JSON is due, in bytes.
 pub(super) const JSON_BYTES_MAX: u64 = 1 << 20;
+
+/// The same for a list of voicemail: hundreds of boxes with hundreds of messages each.
+const VOICEMAIL_LIST_BYTES_MAX: u64 = 32 << 20;
 
 /// What may stand in a query as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -102,9 +105,13 @@ impl Http {
 
     /// Sends a request and reads the whole reply, both within `reply_timeout`. Also says how the reply ended.
     pub(super) async fn exchange(&self, request: Request) -> Result<(Vec<u8>, Body), Failure> {
+        let bytes_max = match request.place.family {
+            Family::Voicemail => VOICEMAIL_LIST_BYTES_MAX,
+            _ => JSON_BYTES_MAX,
+        };
         let exchange = async {
-            let mut body = self.send(request, JSON_BYTES_MAX).await?;
-            Ok((body.rest(JSON_BYTES_MAX).await?, body))
+            let mut body = self.send(request, bytes_max).await?;
+            Ok((body.rest(bytes_max).await?, body))
         };
         let seconds = self.reply_timeout.as_secs_f64();
         tokio::time::timeout(self.reply_timeout, exchange).await.unwrap_or_else(|_| {

@@ -45,6 +45,9 @@ mod throttle;
 mod ticket;
 mod tls;
 mod transport;
+mod voicemail;
+#[cfg(test)]
+mod voicemail_tests;
 #[cfg(test)]
 mod way_tests;
 
@@ -62,6 +65,7 @@ pub use shown::{Shown, look_at_certificate};
 pub use slot::Slot;
 pub use ticket::Ticket;
 pub use tls::Certificate;
+pub use voicemail::{VoicemailList, VoicemailMessage};
 
 use crate::config::PbxConfig;
 use budget::{Budget, Lease};

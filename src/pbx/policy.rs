@@ -78,7 +78,7 @@ pub fn for_errno(place: Place, errno: u32) -> Policy {
         Family::Login => for_login(place.generation, errno),
         Family::Recording => for_recording(place, errno),
         Family::Cdr => for_cdr(errno),
-        Family::Voicemail => for_voicemail(errno),
+        Family::Voicemail => for_voicemail(place.stage, errno),
         Family::Device => for_any(errno),
     }
 }
@@ -111,7 +111,7 @@ pub fn reason_of_errno(place: Place, errno: u32) -> Reason {
         (Policy::NotThere, _) => Reason::Missing,
         (Policy::WaitOutLockout, _) => Reason::LockedOut,
         (Policy::Operator, 20003 | 10032 | 30003) => Reason::PasswordRefused,
-        (Policy::Operator, 10003) => Reason::Unsupported,
+        (_, 10003) => Reason::Unsupported,
         _ => Reason::Errno(errno),
     }
 }
@@ -138,7 +138,7 @@ pub fn meaning(errno: u32) -> Option<&'static str> {
         20010 => "its web server could not reach its API service",
         20013 => "wrong captcha",
         20015 => "wrong allowedip",
-        20016 => "wrong voicemail status",
+        20016 => "wrong voicemail status (a device that does not know it: set `voicemail_status = false`)",
         20019 => "wrong time format",
         20021 => "no CDR in this range",
         30001 => "out of memory, or an API error",
@@ -179,10 +179,16 @@ fn for_cdr(errno: u32) -> Policy {
     }
 }
 
-fn for_voicemail(errno: u32) -> Policy {
+/// A device that has no voicemail, or another one than we know, must not be paused for it: its calls are archived all the
+/// same.
+fn for_voicemail(stage: Stage, errno: u32) -> Policy {
     match errno {
         20017 => Policy::NewTicket,
         20018 => Policy::NotThere,
+        // The extension is gone, and its box with it.
+        10006 if stage == Stage::Query => Policy::Empty,
+        10006 => Policy::NotThere,
+        10002 | 10003 | 20001 => Policy::Retry,
         _ => for_any(errno),
     }
 }
@@ -236,6 +242,12 @@ mod tests {
             (V1_1, Voicemail, Download, 20017, Policy::NewTicket, "ticket"),
             (V1_1, Voicemail, GetRandom, 20018, Policy::NotThere, "missing"),
             (V1_1, Voicemail, GetRandom, 20016, Policy::Retry, "errno_20016"),
+            (V1_1, Voicemail, Query, 10006, Policy::Empty, "errno_10006"),
+            (V1_1, Voicemail, GetRandom, 10006, Policy::NotThere, "missing"),
+            (V1_1, Voicemail, Query, 10003, Policy::Retry, "unsupported"),
+            (V1_1, Voicemail, Query, 20001, Policy::Retry, "errno_20001"),
+            (V1_1, Voicemail, GetRandom, 20015, Policy::Operator, "errno_20015"),
+            (V1_1, Voicemail, Query, 20006, Policy::LogIn, "errno_20006"),
             (V1_1, Device, Query, 10003, Policy::Operator, "unsupported"),
         ];
         for (generation, family, stage, errno, policy, reason) in table {

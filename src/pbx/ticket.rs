@@ -8,26 +8,42 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+use crate::pbx::Shared;
 use crate::pbx::envelope;
-use crate::pbx::error::{Failure, PbxError, Reason};
+use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::http::parameter;
 use crate::pbx::policy::{Family, Stage};
 use crate::pbx::session::Token;
-use crate::pbx::slot::Slot;
-use crate::recording::RecordingName;
+use crate::pbx::slot::{Answer, Slot};
+use crate::recording::{RecordingName, printable};
 
 /// Permission to download one recording, once. A download consumes it; it cannot be copied.
 pub struct Ticket {
-    pub(super) name: RecordingName,
-    pub(super) random: SecretString,
+    target: Target,
+    random: SecretString,
     pub(super) token: Arc<Token>,
     issued_at: Instant,
 }
 
+/// What a ticket is for.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A call recording.
+    Recording(RecordingName),
+    /// The voicemail message at a place.
+    Message {
+        /// What an extension is called.
+        key: &'static str,
+        extension: String,
+        file: String,
+        status: Option<String>,
+    },
+}
+
 impl Ticket {
-    /// The recording that it is for.
-    pub fn name(&self) -> &RecordingName {
-        &self.name
+    /// The ticket that `answer` brought.
+    pub(super) fn new(target: Target, random: String, answer: Answer) -> Self {
+        Self { target, random: random.into(), token: answer.token, issued_at: answer.asked_at }
     }
 
     /// How old it is at most: counted from before it was asked for.
@@ -35,17 +51,52 @@ impl Ticket {
         self.issued_at.elapsed()
     }
 
+    /// What its download is, for the error table and the error's sentence.
+    pub(super) fn action(&self, shared: &Shared) -> Action {
+        match &self.target {
+            Target::Recording(name) => {
+                shared.download_action(Family::Recording, format!("downloading `{name}`"))
+            }
+            Target::Message { extension, file, .. } => {
+                let [file, extension] = [file, extension].map(|text| printable(text.as_bytes()));
+                let doing = format!("downloading the voicemail `{file}` of extension {extension}");
+                shared.download_action(Family::Voicemail, doing)
+            }
+        }
+    }
+
+    /// The endpoint that it is spent at.
+    pub(super) fn endpoint(&self) -> &'static str {
+        match self.target {
+            Target::Recording(_) => "recording/download",
+            Target::Message { .. } => "voicemail/download",
+        }
+    }
+
     /// The query of the download.
     pub(super) fn query(&self) -> String {
-        let name = parameter("recording", self.name.as_bytes());
-        let random = parameter("random", self.random.expose_secret().as_bytes());
-        format!("{name}&{random}&{}", self.token.parameter())
+        let mut parts = match &self.target {
+            Target::Recording(name) => vec![parameter("recording", name.as_bytes())],
+            Target::Message { key, extension, file, status } => {
+                let status = status.as_ref().map(|status| parameter("voicemailstatus", status.as_bytes()));
+                [parameter(key, extension.as_bytes()), parameter("voicemailfile", file.as_bytes())]
+                    .into_iter()
+                    .chain(status)
+                    .collect()
+            }
+        };
+        parts.push(parameter("random", self.random.expose_secret().as_bytes()));
+        parts.push(self.token.parameter());
+        parts.join("&")
     }
 }
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("name", &self.name).field("token", &self.token).finish_non_exhaustive()
+        f.debug_struct("Ticket")
+            .field("target", &self.target)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,8 +114,7 @@ impl Slot {
         let random = envelope::text(&answer.members, "random").ok_or_else(|| {
             self.shared.error(&action, Failure::new(Reason::Protocol, "the reply holds no ticket"))
         })?;
-        let (name, random) = (name.clone(), random.into());
-        Ok(Ticket { name, random, token: answer.token, issued_at: answer.asked_at })
+        Ok(Ticket::new(Target::Recording(name.clone()), random, answer))
     }
 }
 

@@ -8,7 +8,7 @@ use super::RecordingState;
 use crate::recording::{RecordingKind, RecordingName};
 use crate::salt::Salt;
 
-/// A recording that a CDR row names.
+/// A recording that a CDR row names, or a message in a voicemail box.
 #[derive(Debug, Clone)]
 pub struct NewRecording<'a> {
     /// The PBX.
@@ -148,6 +148,20 @@ pub async fn schedule_refetch(tx: &mut SqliteConnection, id: i64) -> anyhow::Res
     .execute(tx)
     .await
     .context("asking for a recording once more")?;
+    Ok(())
+}
+
+/// Makes a missing recording pending and ready: the PBX shows it again. Also where its absence was final.
+pub async fn revive(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set state = 'pending', reason = null, final = 0, told = 0, due_at_ms = null,
+             ready = (run_id is null), absent_since_ms = null, absent_asked_at_ms = null, absent_answers = 0
+         where id = ? and state = 'missing'",
+    )
+    .bind(id)
+    .execute(tx)
+    .await
+    .context("queueing a recording that is there again")?;
     Ok(())
 }
 

@@ -6,14 +6,16 @@
 //! are ready lie in an index of their own, in the order in which they are served.
 
 mod intake;
+mod kinds;
 mod redrive;
 mod settle;
 mod tally;
 
 pub use intake::{
-    Enqueued, NewRecording, assign_serial_number, concerned_by_rules, enqueue, exclude, include,
+    Enqueued, NewRecording, assign_serial_number, concerned_by_rules, enqueue, exclude, include, revive,
     schedule_refetch,
 };
+pub use kinds::Kinds;
 pub use redrive::{Redrive, Redriven, redrive};
 pub use settle::{PutBack, put_back, settle};
 pub use tally::{
@@ -89,7 +91,8 @@ impl RecordingState {
         }
     }
 
-    fn from_sql(word: &str) -> anyhow::Result<Self> {
+    /// Reads the word in SQL.
+    pub(crate) fn from_sql(word: &str) -> anyhow::Result<Self> {
         [Self::Pending, Self::Archived, Self::Missing, Self::Excluded, Self::Stuck]
             .into_iter()
             .find(|state| state.as_str() == word)
@@ -145,30 +148,34 @@ pub struct Absence {
     pub answers: u32,
 }
 
-/// Claims the next recording of `pbx` within `days`, oldest or newest first. `None` if none is ready.
+/// Claims the next recording of `pbx` of these `kinds` within `days`, oldest or newest first. `None` if none is ready.
 pub async fn claim(
     tx: &mut SqliteConnection,
     pbx: &str,
     days: DayRange,
+    kinds: Kinds,
     order: QueueOrder,
     run_id: &str,
     now: Timestamp,
 ) -> anyhow::Result<Option<Job>> {
     make_ready(tx, pbx, now).await?;
-    let (from, to) = days.bounds();
+    let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let claim = match order {
         QueueOrder::OldestFirst => {
             "update recordings set ready = 0, run_id = ?1 where id =
                  (select id from recordings where pbx = ?2 and ready = 1 and day between ?3 and ?4
+                      and kind between ?5 and ?6
                   order by day, started_at_ms, id limit 1) returning *"
         }
         QueueOrder::NewestFirst => {
             "update recordings set ready = 0, run_id = ?1 where id =
                  (select id from recordings where pbx = ?2 and ready = 1 and day between ?3 and ?4
+                      and kind between ?5 and ?6
                   order by day desc, started_at_ms desc, id desc limit 1) returning *"
         }
     };
-    let rows = sqlx::query(claim).bind(run_id).bind(pbx).bind(from).bind(to).fetch_all(tx).await?;
+    let query = sqlx::query(claim).bind(run_id).bind(pbx).bind(from).bind(to).bind(first).bind(last);
+    let rows = query.fetch_all(tx).await?;
     rows.first().map(job_from).transpose().context("claiming a recording")
 }
 
@@ -211,16 +218,23 @@ pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Resul
     Ok(())
 }
 
-/// Makes everything in `days` due now that is owed and waits: pending, not ready, missing but not final.
-pub async fn make_due(tx: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<u64> {
-    let (from, to) = days.bounds();
+/// Makes everything of these `kinds` in `days` due now that is owed and waits: pending, not ready, missing but not final.
+pub async fn make_due(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+    kinds: Kinds,
+) -> anyhow::Result<u64> {
+    let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let done = sqlx::query(
         "update recordings set ready = 1, due_at_ms = null
-         where pbx = ? and due_at_ms is not null and day between ? and ?",
+         where pbx = ? and due_at_ms is not null and day between ? and ? and kind between ? and ?",
     )
     .bind(pbx)
     .bind(from)
     .bind(to)
+    .bind(first)
+    .bind(last)
     .execute(tx)
     .await
     .context("making waiting recordings due")?;

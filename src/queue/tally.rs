@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::DayRange;
+use super::{DayRange, Kinds};
 use crate::recording::{RecordingName, printable};
 
 /// Recordings by state; the states sum to what the PBX listed.
@@ -33,16 +33,23 @@ impl Counts {
     }
 }
 
-/// Counts the call recordings of `pbx` within `days`.
-pub async fn counts(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<Counts> {
-    let (from, to) = days.bounds();
+/// Counts the recordings of `pbx` of these `kinds` within `days`.
+pub async fn counts(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+    kinds: Kinds,
+) -> anyhow::Result<Counts> {
+    let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         "select state, count(*), sum(final) from recordings
-         where pbx = ? and day between ? and ? and kind = 'call' group by state",
+         where pbx = ? and day between ? and ? and kind between ? and ? group by state",
     )
     .bind(pbx)
     .bind(from)
     .bind(to)
+    .bind(first)
+    .bind(last)
     .fetch_all(db)
     .await
     .context("counting recordings")?;
@@ -73,16 +80,23 @@ pub struct Reason {
 }
 
 /// What is not archived, grouped by state and reason, the largest group first.
-pub async fn reasons(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<Vec<Reason>> {
-    let (from, to) = days.bounds();
+pub async fn reasons(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+    kinds: Kinds,
+) -> anyhow::Result<Vec<Reason>> {
+    let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let rows: Vec<(String, String, i64, Vec<u8>)> = sqlx::query_as(
         "select state, coalesce(reason, 'waiting'), count(*) as n, min(name) from recordings
-         where pbx = ? and day between ? and ? and kind = 'call' and state <> 'archived'
+         where pbx = ? and day between ? and ? and kind between ? and ? and state <> 'archived'
          group by state, reason order by n desc, state, reason",
     )
     .bind(pbx)
     .bind(from)
     .bind(to)
+    .bind(first)
+    .bind(last)
     .fetch_all(db)
     .await
     .context("grouping what is not archived")?;
@@ -93,22 +107,26 @@ pub async fn reasons(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> an
     Ok(rows.into_iter().map(told).collect())
 }
 
-/// Whether a claim may find something: a recording within `days` is ready, or any wait is over.
+/// Whether a claim may find something: a recording of these `kinds` within `days` is ready, or any wait is over.
 pub async fn may_claim(
     db: &mut SqliteConnection,
     pbx: &str,
     days: DayRange,
+    kinds: Kinds,
     now: Timestamp,
 ) -> anyhow::Result<bool> {
-    let (from, to) = days.bounds();
+    let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     sqlx::query_scalar(
-        "select exists (select 1 from recordings where pbx = ?1 and ready = 1 and day between ?2 and ?3)
+        "select exists (select 1 from recordings
+                 where pbx = ?1 and ready = 1 and day between ?2 and ?3 and kind between ?5 and ?6)
              or exists (select 1 from recordings where pbx = ?1 and due_at_ms <= ?4)",
     )
     .bind(pbx)
     .bind(from)
     .bind(to)
     .bind(now.as_millisecond())
+    .bind(first)
+    .bind(last)
     .fetch_one(db)
     .await
     .context("looking for ready recordings")
@@ -128,32 +146,43 @@ pub async fn any_claimed(db: &mut SqliteConnection, pbx: &str, days: DayRange) -
     .context("looking for claimed recordings")
 }
 
-/// When the next waiting recording of `pbx` within `days` is due; `None` if none waits.
+/// When the next waiting recording of `pbx` of these `kinds` within `days` is due; `None` if none waits.
 pub async fn next_due(
     db: &mut SqliteConnection,
     pbx: &str,
     days: DayRange,
+    kinds: Kinds,
 ) -> anyhow::Result<Option<Timestamp>> {
-    let (from, to) = days.bounds();
+    let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let due: Option<i64> = sqlx::query_scalar(
         "select due_at_ms from recordings where pbx = ? and due_at_ms is not null and day between ? and ?
-         order by due_at_ms limit 1",
+             and kind between ? and ? order by due_at_ms limit 1",
     )
     .bind(pbx)
     .bind(from)
     .bind(to)
+    .bind(first)
+    .bind(last)
     .fetch_optional(db)
     .await
     .context("looking for the next due recording")?;
     Ok(due.map(Timestamp::from_millisecond).transpose()?)
 }
 
-/// The start of the oldest recording of `pbx` that is owed.
-pub async fn oldest_pending(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
+/// The start of the oldest recording of `pbx` of these `kinds` that is owed.
+pub async fn oldest_pending(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    kinds: Kinds,
+) -> anyhow::Result<Option<Timestamp>> {
+    let (first, last) = kinds.bounds();
     let oldest: Option<i64> = sqlx::query_scalar(
-        "select min(started_at_ms) from recordings where pbx = ? and state in ('pending', 'stuck')",
+        "select min(started_at_ms) from recordings
+         where pbx = ? and state in ('pending', 'stuck') and kind between ? and ?",
     )
     .bind(pbx)
+    .bind(first)
+    .bind(last)
     .fetch_one(db)
     .await
     .context("looking for the oldest pending recording")?;

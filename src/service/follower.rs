@@ -17,10 +17,10 @@ use super::pulse::Pulse;
 use super::shared::Shared;
 use crate::access::Trouble;
 use crate::agenda::Todo;
-use crate::backfill::{Line, SAME_DEVICE, Site, own_trouble};
+use crate::backfill::{Line, SAME_DEVICE, Site, Task, own_trouble};
 use crate::config::{Config, PbxConfig};
 use crate::fleet;
-use crate::queue::DayRange;
+use crate::queue::{DayRange, Kinds};
 use crate::vault::Vault;
 use crate::worker::Progress;
 
@@ -149,8 +149,7 @@ impl Follower {
     /// Works on the PBX until it is given up, or may not be asked any more.
     async fn episode(&mut self) -> anyhow::Result<()> {
         let end = self.stop.child_token();
-        let site = Site::new(&self.vault, &self.pbx, self.line.clone(), self.downloads.clone(), end.clone())
-            .counting(self.progress.clone());
+        let site = Site::new(&self.vault, &self.pbx, self.line.clone(), self.downloads.clone(), end.clone());
         let began = Instant::now();
         let (looked, fetched, watched) = tokio::join!(
             ended(&end, self.look(&site)),
@@ -198,7 +197,9 @@ impl Follower {
     async fn fetch(&self, site: &Site) -> anyhow::Result<()> {
         while !site.is_over() {
             // A token that nobody cancels: there may always be more.
-            let worker = site.worker(&self.vault, DayRange::ALL, CancellationToken::new());
+            let swept = CancellationToken::new();
+            let (kinds, progress) = (Kinds::All, self.progress.clone());
+            let worker = site.worker(&self.vault, Task { days: DayRange::ALL, kinds, progress, swept });
             let Err(error) = Arc::new(worker).run().await else { break };
             let trouble = own_trouble(error)?;
             warn!(pbx = self.id(), "Nothing can be archived at present: {}", trouble.message);

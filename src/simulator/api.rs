@@ -105,7 +105,8 @@ impl Call<'_> {
             self.device.count(|counters| *counters.endpoints.entry(endpoint.to_owned()).or_default() += 1);
         }
         let is_report = endpoint.starts_with("cdr/") || endpoint.starts_with("voicemail/");
-        if is_report && !self.version.has_reports() {
+        let lacks_voicemail = endpoint.starts_with("voicemail/") && !self.device.options.has_voicemail;
+        if lacks_voicemail || is_report && !self.version.has_reports() {
             return Err(errno::UNSUPPORTED);
         }
         // Clients send heartbeats and downloads by either method, and real devices accept it.

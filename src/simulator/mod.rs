@@ -64,7 +64,7 @@ pub use self::outage::Outage;
 use self::outage::Outages;
 pub use self::profile::{Profile, SimulatorOptions};
 pub use self::retention::{Overwritten, Retention, Store};
-pub use self::voicemail::SimVoicemail;
+pub use self::voicemail::{SimVoicemail, VoicemailCap};
 pub use self::world::{Truth, World};
 
 /// A running simulator. Dropping it stops it; [`Simulator::shutdown`] also waits for its end.

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 
 use super::audio::WavFormat;
 use super::retention::Retention;
+use super::voicemail::VoicemailCap;
 
 /// A generation of the API, or a device that resembles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,6 +116,10 @@ pub struct SimulatorOptions {
     pub odd_names: usize,
     /// How many voicemail messages are generated.
     pub voicemails: usize,
+    /// What a voicemail box holds at most; `None` for any number of messages.
+    pub voicemail_cap: Option<VoicemailCap>,
+    /// Whether there is a voicemail API, in versions that know one; else it is answered 10003.
+    pub has_voicemail: bool,
     /// Whether replies carry a Content-Length.
     pub content_length: bool,
     /// How long each request takes at least.
@@ -184,6 +189,8 @@ impl Default for SimulatorOptions {
             ],
             odd_names: 0,
             voicemails: 6,
+            voicemail_cap: None,
+            has_voicemail: true,
             content_length: false,
             latency: Duration::ZERO,
             ticket_ttl: Duration::from_secs(30),

@@ -21,6 +21,40 @@ pub struct SimVoicemail {
     pub audio: SimAudio,
 }
 
+/// What a box holds at most; then the oldest messages go (`yeastar-api.md` §10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoicemailCap {
+    /// So many messages.
+    pub messages: usize,
+    /// So many seconds of audio.
+    pub length_s: u64,
+}
+
+impl Default for VoicemailCap {
+    fn default() -> Self {
+        Self { messages: 50, length_s: 6000 }
+    }
+}
+
+impl VoicemailCap {
+    /// Deletes the oldest messages of a box that holds too much, read or not.
+    pub(super) fn clean_up(self, messages: &mut Vec<SimVoicemail>, extension: &str) {
+        loop {
+            let of_box = || messages.iter().filter(|message| message.extension == extension);
+            let length_s: u64 = of_box().map(|message| u64::from(message.length_s)).sum();
+            if of_box().count() <= self.messages && length_s <= self.length_s {
+                return;
+            }
+            let oldest = of_box().map(|message| message.date).min();
+            let at = messages
+                .iter()
+                .position(|message| message.extension == extension && Some(message.date) == oldest);
+            let Some(at) = at else { return };
+            messages.remove(at);
+        }
+    }
+}
+
 /// A message and the name that its place gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Placed<'a> {
@@ -51,6 +85,26 @@ pub(super) fn status_of(message: &SimVoicemail) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_box_loses_its_oldest_messages_and_no_other_box_does() {
+        let message = |second, extension: &str, length_s| SimVoicemail {
+            extension: extension.to_owned(),
+            from: "1".to_owned(),
+            date: Timestamp::from_second(second).unwrap(),
+            length_s,
+            read: second % 2 == 0,
+            audio: SimAudio::pcm(100, 1),
+        };
+        let all = [(5, "1003", 10), (1, "1003", 10), (9, "1003", 10), (0, "1004", 90)];
+        for (cap, left) in [((3, 30), vec![5, 1, 9, 0]), ((2, 99), vec![5, 9, 0]), ((9, 10), vec![9, 0])] {
+            let mut messages: Vec<_> =
+                all.map(|(second, whose, length)| message(second, whose, length)).into();
+            let cap = VoicemailCap { messages: cap.0, length_s: cap.1 };
+            cap.clean_up(&mut messages, "1003");
+            assert_eq!(messages.iter().map(|message| message.date.as_second()).collect::<Vec<_>>(), left);
+        }
+    }
 
     #[test]
     fn a_message_is_named_by_its_place_in_its_folder() {

@@ -16,7 +16,7 @@ use super::plan::CallPlan;
 use super::profile::SimulatorOptions;
 use super::retention::{Loss, Retention};
 use super::storage::Storage;
-use super::voicemail::SimVoicemail;
+use super::voicemail::{SimVoicemail, VoicemailCap};
 use crate::digest::Digest;
 
 /// One recording as the device serves it when no fault is at work.
@@ -52,6 +52,7 @@ pub struct World {
     pub(super) given: BTreeMap<Date, Vec<SimCall>>,
     pub(super) storage: Storage,
     voicemails: Vec<SimVoicemail>,
+    voicemail_cap: Option<VoicemailCap>,
     hashes: Mutex<HashMap<Vec<u8>, Digest>>,
     /// Rows that are still to appear; `None` if all is as planned, and nothing appears or goes by itself.
     pub(super) upcoming: Option<Upcoming>,
@@ -85,6 +86,7 @@ impl World {
             given: BTreeMap::new(),
             storage: Storage::default(),
             voicemails: Vec::new(),
+            voicemail_cap: options.voicemail_cap,
             hashes: Mutex::default(),
             is_live: options.live,
             ready_after_s: options.ready_after.as_secs(),
@@ -188,6 +190,15 @@ impl World {
         });
         self.storage.take(from);
         self.replace_audio(to, audio);
+    }
+
+    /// Leaves a message. A box that is full then loses its oldest ones, if the device cleans up.
+    pub fn leave_message(&mut self, message: SimVoicemail) {
+        let extension = message.extension.clone();
+        self.voicemails.push(message);
+        if let Some(cap) = self.voicemail_cap {
+            cap.clean_up(&mut self.voicemails, &extension);
+        }
     }
 
     /// The voicemail messages; adding, removing and marking them renames those behind them.

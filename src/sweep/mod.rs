@@ -1,4 +1,4 @@
-//! Sweeps: one reading of what a PBX says of its calls, from its API or from CSV files, into calls and the queue.
+//! Sweeps: one reading of what a PBX says of its calls, from its API or from CSV files, or of its voicemail.
 //!
 //! A sweep is level-triggered: it reads again what exists and stores what is new, so that an outage of any length
 //! heals itself. Readings are unioned; one with fewer rows is a finding and removes nothing.
@@ -8,6 +8,7 @@ mod page;
 mod range;
 mod reading;
 mod rules;
+mod voicemail;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use files::CdrFileError;
 pub use range::sweep_ranges;
 pub use rules::{apply_rules, rules_of};
+pub use voicemail::{FullestBox, VoicemailPoll, poll_voicemail};
 
 use crate::access::Access;
 use crate::bell::Bell;

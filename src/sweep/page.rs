@@ -11,12 +11,13 @@ use crate::archive::Folder;
 use crate::calls::{self, NewCall, Stored};
 use crate::cdr::CdrRow;
 use crate::config::ExclusionRule;
+use crate::exclusion::CallFacts;
 use crate::findings::{self, Finding, FindingKind};
 use crate::queue::{self, Enqueued, NewRecording, RecordingState};
 use crate::recording::{RecordingKind, RecordingName, printable};
 use crate::safe_name::{safe_name, with_hash, with_identity};
 use crate::times::{OffsetResolver, OffsetSource, Resolved};
-use crate::{exclusion, fleet};
+use crate::{exclusion, fleet, voicemail};
 
 /// Rows that are stored in one transaction at most.
 pub(super) const ROWS_PER_PAGE: usize = 500;
@@ -206,19 +207,26 @@ fn may_be_excluded(enqueued: &Enqueued, rules: &[ExclusionRule]) -> bool {
     !rules.is_empty() || enqueued.state == RecordingState::Excluded
 }
 
-/// Applies the operator's rules to a recording: every row that names it must match.
+/// Applies the operator's rules to a recording: every row that names it must match. A voicemail message is like a call
+/// from its caller to its extension, of which nothing else is known.
 pub(super) async fn judge_exclusion(
     tx: &mut SqliteConnection,
     rules: &[ExclusionRule],
     pbx: &str,
     id: i64,
 ) -> anyhow::Result<()> {
-    let calls = calls::of_recording(tx, id).await?;
-    let rows = calls
-        .iter()
-        .map(|call| CdrRow::from_raw_json(&call.row).context("a stored call is damaged"))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    match exclusion::verdict(rules, pbx, rows.iter().map(exclusion::CallFacts::of)) {
+    let rule = match voicemail::of_recording(tx, id).await? {
+        Some(kept) => exclusion::verdict(rules, pbx, [CallFacts::of_message(&kept.message)]),
+        None => {
+            let calls = calls::of_recording(tx, id).await?;
+            let rows = calls
+                .iter()
+                .map(|call| CdrRow::from_raw_json(&call.row).context("a stored call is damaged"))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            exclusion::verdict(rules, pbx, rows.iter().map(CallFacts::of))
+        }
+    };
+    match rule {
         Some(rule) => queue::exclude(tx, id, &rule).await,
         None => queue::include(tx, id).await,
     }

@@ -8,20 +8,16 @@ use tracing::{debug, warn};
 use super::Worker;
 use super::fetch::{Failure, Fetched, Origin};
 use super::judge::{Facts, judge};
-use crate::archive::sidecar::{self, Program, SidecarAudio, SidecarCall, SidecarCallRow, SidecarPbx};
-use crate::archive::sidecar::{FileFacts, SidecarRecording, SidecarTimes};
 use crate::archive::{ArchivedFile, Sidecar};
-use crate::audio::Audio;
-use crate::calls::{self, CallOfRecording};
+use crate::calls;
 use crate::catalog::{self, CatalogEntry};
-use crate::digest::Digest;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, MISSING_STREAK_MAX};
 use crate::ledger::{self, Entry, EntryType, commitment};
 use crate::queue::{self, Job, PutBack, RecordingState};
-use crate::raw_row::RawRow;
-use crate::recording::{RecordingKind, Text};
+use crate::recording::RecordingKind;
 use crate::retention;
+use crate::voicemail;
 
 impl Worker {
     /// Records a durable file: when this returns, its recording is archived for good.
@@ -49,8 +45,16 @@ impl Worker {
         let not_there = failure.is_not_there();
         let now = self.clock.now();
         let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
-        remembered.missing_streak += u32::from(not_there);
-        let facts = Facts { job, queue: &self.queue, pbx: &remembered, now, jitter: random_fraction() };
+        remembered.missing_streak += u32::from(not_there && job.kind == RecordingKind::Call);
+        let boxes = voicemail::remembered(&mut *self.db.read().await?, &job.pbx).await?;
+        let facts = Facts {
+            job,
+            queue: &self.queue,
+            pbx: &remembered,
+            boxes: &boxes,
+            now,
+            jitter: random_fraction(),
+        };
         let how = judge(failure, &facts);
         if !matches!(how, PutBack::Unclaimed) {
             self.progress.note_failed_attempt();
@@ -95,17 +99,26 @@ async fn commit_file(
         note(tx, job, FindingKind::Quarantined, moved.from.clone(), detail, now).await?;
     }
     queue::settle(tx, job, run_id).await?;
-    calls::reopen(tx, &job.pbx, job.day).await?;
+    reopen_day(tx, job).await?;
     match fetched.origin {
-        Origin::Delivered => {
+        Origin::Delivered => note_delivery(tx, job, now).await,
+        Origin::Adopted => Ok(()),
+        Origin::Orphan => note_missing(tx, job, now).await,
+    }
+}
+
+/// A PBX that delivers is believed again when it says that it lacks another one. Calls and voicemail lie in different
+/// stores: that one of them delivers says nothing of the other.
+async fn note_delivery(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> anyhow::Result<()> {
+    match job.kind {
+        RecordingKind::Call => {
             findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
             if job.kind == RecordingKind::Call {
                 retention::note_delivered(tx, &job.pbx, job.started_at, now).await?;
             }
             fleet::note_delivery(tx, &job.pbx, now).await
         }
-        Origin::Adopted => Ok(()),
-        Origin::Orphan => note_missing(tx, job, now).await,
+        RecordingKind::Voicemail => voicemail::note_delivery(tx, &job.pbx, now).await,
     }
 }
 
@@ -163,8 +176,12 @@ fn archived_entry(job: &Job, file: &ArchivedFile, conflict: bool, now: Timestamp
     }
 }
 
-/// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings.
+/// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings. Messages
+/// are deleted all the time.
 async fn note_missing(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> anyhow::Result<()> {
+    if job.kind == RecordingKind::Voicemail {
+        return Ok(());
+    }
     let streak = fleet::note_missing(tx, &job.pbx).await?;
     if streak < MISSING_STREAK_MAX {
         return Ok(());
@@ -185,7 +202,7 @@ async fn commit_put_back(
 ) -> anyhow::Result<()> {
     let how = match how {
         PutBack::Absent { state, reason, absence, due_at: None, .. } => {
-            let gap_number = Some(gap(tx, job, absence.answers, now).await?);
+            let gap_number = Some(gap(tx, job, reason, absence.answers, now).await?);
             PutBack::Absent { state, reason, absence, due_at: None, gap_number }
         }
         how => how,
@@ -197,13 +214,19 @@ async fn commit_put_back(
         note(tx, job, FindingKind::RefetchFailed, job.name.to_string(), detail, now).await?;
     }
     if changes_the_day(job, &how) {
-        calls::reopen(tx, &job.pbx, job.day).await?;
+        reopen_day(tx, job).await?;
     }
     queue::put_back(tx, job, run_id, &how).await
 }
 
 /// The ledger's entry of an absence: the one that it has, or a new one.
-async fn gap(tx: &mut SqliteConnection, job: &Job, answers: u32, now: Timestamp) -> anyhow::Result<i64> {
+async fn gap(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    reason: &str,
+    answers: u32,
+    now: Timestamp,
+) -> anyhow::Result<i64> {
     if let Some(number) = job.gap_number {
         return Ok(number);
     }
@@ -211,10 +234,18 @@ async fn gap(tx: &mut SqliteConnection, job: &Job, answers: u32, now: Timestamp)
         .with("pbx", job.pbx.as_str())
         .with("day", job.day.to_string())
         .with("recording", commitment(&job.salt, job.kind, &job.pbx, &job.sn, &job.name).to_string())
-        .with("reason", "missing")
+        .with("reason", reason)
         .with("answers", answers)
         .with("attempts", job.attempts + 1);
     ledger::append(tx, &entry).await
+}
+
+/// A day is settled by its calls; voicemail does not belong to it.
+async fn reopen_day(tx: &mut SqliteConnection, job: &Job) -> anyhow::Result<()> {
+    match job.kind {
+        RecordingKind::Call => calls::reopen(tx, &job.pbx, job.day).await,
+        RecordingKind::Voicemail => Ok(()),
+    }
 }
 
 /// Whether a recording's state on its day is another than before.
@@ -235,73 +266,6 @@ async fn note(
     now: Timestamp,
 ) -> anyhow::Result<()> {
     findings::record(tx, &job.pbx, &Finding { kind, subject, detail }, now).await
-}
-
-/// The sidecar of a recording, as complete as it will ever be: it is never rewritten.
-pub(super) fn sidecar(
-    job: &Job,
-    calls: &[CallOfRecording],
-    audio: &Audio,
-    suspect: &[&str],
-    now: Timestamp,
-) -> Sidecar {
-    let first = calls.first();
-    Sidecar {
-        schema: sidecar::SCHEMA.to_owned(),
-        pbx: SidecarPbx { id: job.pbx.clone(), sn: job.sn.clone() },
-        recording: SidecarRecording { kind: job.kind, name: Text::from_bytes(job.name.as_bytes()) },
-        call: first.map(|first| SidecarCall {
-            identity: identity(first),
-            raw: raw(first),
-            other_rows: calls[1..]
-                .iter()
-                .map(|call| SidecarCallRow { identity: identity(call), raw: raw(call) })
-                .collect(),
-        }),
-        times: times(job, first),
-        // The archive fills in where and what it really wrote.
-        file: FileFacts { path: String::new(), size_bytes: 0, sha256: Digest::of([]) },
-        audio: SidecarAudio {
-            format: audio.format.as_str().to_owned(),
-            tag: audio.tag,
-            channels: audio.channels,
-            sample_rate_hz: audio.sample_rate,
-            bits: audio.bits,
-            duration_ms: audio.duration_ms,
-            suspect: suspect.iter().map(|odd| (*odd).to_owned()).collect(),
-        },
-        attempts: job.attempts + 1,
-        archived_at: now,
-        salt: job.salt,
-        program: Program::this(),
-    }
-}
-
-fn times(job: &Job, call: Option<&CallOfRecording>) -> SidecarTimes {
-    let local = call.map(raw).and_then(|row| row.cell("timestart").cloned());
-    SidecarTimes {
-        started_at: job.started_at,
-        utc_offset_s: call.map_or(0, |call| call.utc_offset_s),
-        offset_source: call.map_or("assumed".to_owned(), |call| call.offset_source.clone()),
-        zone_offset_s: call.and_then(|call| call.zone_offset_s),
-        local: local.unwrap_or_else(|| Text::Utf8(String::new())),
-    }
-}
-
-fn identity(call: &CallOfRecording) -> Digest {
-    Digest::try_from(&call.identity[..]).unwrap_or_else(|_| Digest::of(&call.identity))
-}
-
-fn raw(call: &CallOfRecording) -> RawRow {
-    serde_json::from_str(&call.row).unwrap_or_else(|_| RawRow::new([]))
-}
-
-/// Whether a sidecar found on disk is of this recording: what a run left that died before it could say so.
-pub(super) fn is_of(sidecar: &Sidecar, job: &Job) -> bool {
-    sidecar.pbx.id == job.pbx
-        && sidecar.pbx.sn == job.sn
-        && sidecar.recording.kind == job.kind
-        && sidecar.recording.name == Text::from_bytes(job.name.as_bytes())
 }
 
 /// A random number from 0 to 1. Jitter may be poor, but must not fail.

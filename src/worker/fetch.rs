@@ -1,29 +1,19 @@
 //! Fetching one recording: the ticket dance, the download, and the judgement of the audio.
 
-use std::fs::File;
-use std::io::Read as _;
-
-use bytes::Bytes;
-use tokio::sync::mpsc;
-
+use super::receive::{is_audio, receive, whole_audio};
+use super::told::Told;
 use super::turn::Turn;
-use super::{Worker, judge};
+use super::{Worker, judge, sidecar};
 use crate::archive::{
     ArchiveError, ArchivedFile, Destination, Incoming, Kept, Outcome, Quarantined, Received,
 };
-use crate::audio::{Audio, AudioError, AudioProbe, Suspicion, suspicions};
-use crate::calls::CallOfRecording;
+use crate::audio::{Audio, AudioError, AudioProbe, Suspicion};
 use crate::digest::Digest;
-use crate::pbx::{Download, PbxError, Policy};
+use crate::pbx::{Download, PbxError, Policy, Slot};
 use crate::queue::{Job, RecordingState};
 
 /// Tickets that one attempt may spend: an expired one costs another ticket, not an attempt.
-const TICKETS_PER_ATTEMPT: u32 = 3;
-/// Chunks on their way from the network to the disk.
-const CHUNKS_AHEAD: usize = 8;
-/// A body may exceed twice what its header declares by this much before it is cut off: enough to see that a header is
-/// wrong, too little for an endless body to hurt.
-const UNDECLARED_BYTES_MAX: u64 = 1 << 20;
+pub(super) const TICKETS_PER_ATTEMPT: u32 = 3;
 
 /// Why an attempt did not end in the archive.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +24,21 @@ pub(super) enum Failure {
     /// The audio is empty though somebody talked: the PBX may not have written it yet.
     #[error("the PBX gave an empty file for a call with talk time")]
     NotReady,
+    /// The voicemail message is not in its box any more.
+    #[error("the message is not in its box any more")]
+    Deleted {
+        /// Whether the box holds others: then it is the message that is gone, and not the store.
+        beside_others: bool,
+    },
+    /// The voicemail box changed under each try.
+    #[error("the voicemail box changed during each download")]
+    Renumbered,
+    /// Two messages of a voicemail box have the name under which this one would be asked for.
+    #[error("two messages of the voicemail box have one name, so neither can be asked for")]
+    Ambiguous,
+    /// The voicemail box holds something that may be this message.
+    #[error("the list of the voicemail box holds entries that cannot be read")]
+    Unreadable,
     /// The size that the header declares and the bytes received differ.
     #[error("the header declares another size than was received")]
     Misfit(Digest),
@@ -57,6 +62,11 @@ impl Failure {
         matches!(self, Self::Pbx(error) if error.policy() == Policy::NotThere)
     }
 
+    /// Whether this is the end of what can be asked for: what an earlier run left behind is all there is.
+    fn is_gone(&self) -> bool {
+        self.is_not_there() || matches!(self, Self::Deleted { .. })
+    }
+
     /// The class, as the queue keeps it.
     pub(super) fn reason(&self) -> String {
         match self {
@@ -65,6 +75,10 @@ impl Failure {
             }
             Self::Pbx(error) => error.reason().to_string(),
             Self::NotReady => "not_ready".into(),
+            Self::Deleted { .. } => "deleted".into(),
+            Self::Renumbered => "renumbered".into(),
+            Self::Ambiguous => "ambiguous".into(),
+            Self::Unreadable => "protocol".into(),
             Self::Misfit(_) => "truncated".into(),
             Self::NotAudio(_) => "not_audio".into(),
             Self::Archive(_) => "archive".into(),
@@ -100,27 +114,36 @@ impl Fetched {
 }
 
 /// Audio that arrived whole and may be kept.
-struct Arrived {
+pub(super) struct Arrived {
     received: Received,
     audio: Audio,
     suspect: Vec<&'static str>,
+    /// The folder that a voicemail message was fetched from.
+    pub(super) status: Option<String>,
+}
+
+impl Arrived {
+    pub(super) fn sha256(&self) -> Digest {
+        self.received.sha256()
+    }
 }
 
 impl Worker {
     /// Fetches a claimed recording. When this returns `Ok`, audio and sidecar are on disk under their final names.
-    pub(super) async fn fetch(&self, job: &Job, calls: &[CallOfRecording]) -> Result<Fetched, Failure> {
+    pub(super) async fn fetch(&self, job: &Job, told: &Told) -> Result<Fetched, Failure> {
         let place = Destination::parse(&job.path)?;
         if let Some(file) = self.adopt(job, &place).await? {
             return Ok(Fetched::left(file, Origin::Adopted));
         }
-        let arrived = match self.download(job, &place, talk_s(calls)).await {
-            Err(failure) if failure.is_not_there() => {
-                let orphan = self.adopt_orphan(job, &place, calls).await?;
+        let arrived = match self.download(job, &place, told).await {
+            Err(failure) if failure.is_gone() => {
+                let orphan = self.adopt_orphan(job, &place, told).await?;
                 return orphan.map(|file| Fetched::left(file, Origin::Orphan)).ok_or(failure);
             }
             arrived => arrived?,
         };
-        let sidecar = super::commit::sidecar(job, calls, &arrived.audio, &arrived.suspect, self.clock.now());
+        let told = told.clone().seen_in(arrived.status);
+        let sidecar = sidecar::of(job, &told, &arrived.audio, &arrived.suspect, self.clock.now());
         let kept = self.keep(arrived.received, sidecar).await?;
         let conflict = match kept.outcome {
             Outcome::Conflict { occupied } => Some(occupied),
@@ -135,7 +158,7 @@ impl Worker {
             return Ok(None);
         }
         let (archive, place, job) = (self.archive.clone(), place.clone(), job.clone());
-        blocking(move || archive.adopt(&place, |sidecar| super::commit::is_of(sidecar, &job))).await
+        blocking(move || archive.adopt(&place, |found| sidecar::is_of(found, &job))).await
     }
 
     /// Takes audio that a run left which died before its sidecar had a name, now that the PBX does not have it any more.
@@ -144,19 +167,18 @@ impl Worker {
         &self,
         job: &Job,
         place: &Destination,
-        calls: &[CallOfRecording],
+        told: &Told,
     ) -> Result<Option<ArchivedFile>, Failure> {
         if job.state == RecordingState::Archived {
             return Ok(None);
         }
-        let (archive, place, job, calls) = (self.archive.clone(), place.clone(), job.clone(), calls.to_vec());
+        let (archive, place, job, told) = (self.archive.clone(), place.clone(), job.clone(), told.clone());
         let now = self.clock.now();
         blocking(move || {
             let Some(orphan) = archive.audio_without_sidecar(&place)? else { return Ok(None) };
             let Some(audio) = whole_audio(&orphan).filter(|audio| !audio.empty) else { return Ok(None) };
-            let suspect: Vec<_> =
-                suspicions(&audio, talk_s(&calls)).into_iter().map(|odd| odd.as_str()).collect();
-            archive.add_sidecar(&place, super::commit::sidecar(&job, &calls, &audio, &suspect, now))
+            let suspect = told.suspicions(&audio);
+            archive.add_sidecar(&place, sidecar::of(&job, &told, &audio, &suspect, now))
         })
         .await
     }
@@ -166,16 +188,20 @@ impl Worker {
         blocking(move || archive.keep(received, sidecar, is_audio)).await
     }
 
+    async fn download(&self, job: &Job, place: &Destination, told: &Told) -> Result<Arrived, Failure> {
+        match told {
+            Told::Calls(_) => self.download_call(job, place, told).await,
+            Told::Message { kept, twins } => {
+                self.download_message(job, place, told, &kept.message, twins).await
+            }
+        }
+    }
+
     /// One attempt: up to three tickets, each spent at once.
-    async fn download(
-        &self,
-        job: &Job,
-        place: &Destination,
-        talk_s: Option<u64>,
-    ) -> Result<Arrived, Failure> {
+    async fn download_call(&self, job: &Job, place: &Destination, told: &Told) -> Result<Arrived, Failure> {
         let mut tickets = 1;
         loop {
-            match self.download_once(job, place, talk_s).await {
+            match self.download_once(job, place, told).await {
                 Err(Failure::Pbx(error))
                     if matches!(error.policy(), Policy::NewTicket | Policy::LogIn)
                         && tickets < TICKETS_PER_ATTEMPT =>
@@ -188,16 +214,8 @@ impl Worker {
     }
 
     /// Slot, space and folder first, then the ticket, then the download: a ticket is taken only to be spent at once.
-    async fn download_once(
-        &self,
-        job: &Job,
-        place: &Destination,
-        talk_s: Option<u64>,
-    ) -> Result<Arrived, Failure> {
-        // The PBX's own slot first: one that waits for a slow PBX must not take a turn from the others.
-        let mut slot = self.unless_ending(self.client.slot()).await?;
-        let mut turn = self.unless_ending(Turn::take(&self.downloads)).await?;
-        self.unless_ending(turn.lend_if_slow(slot.ready())).await?;
+    async fn download_once(&self, job: &Job, place: &Destination, told: &Told) -> Result<Arrived, Failure> {
+        let (mut slot, mut turn) = self.take_slot_and_turn().await?;
         let incoming = self.prepare(place).await?;
         let request = async {
             let ticket = slot.ticket(&job.name).await?;
@@ -205,9 +223,28 @@ impl Worker {
         };
         let download = turn.lend_if_slow(request).await?;
         drop(slot);
-        let (received, probe) = receive(download, incoming, &mut turn).await?;
+        let (received, probe) = self.receive(download, incoming, &mut turn).await?;
+        self.judge_audio(job, received, probe, told)
+    }
+
+    /// The PBX's own slot comes first: one that waits for a slow PBX must not take a turn from the others.
+    pub(super) async fn take_slot_and_turn(&self) -> Result<(Slot, Turn), Failure> {
+        let mut slot = self.unless_ending(self.client.slot()).await?;
+        let mut turn = self.unless_ending(Turn::take(&self.downloads)).await?;
+        self.unless_ending(turn.lend_if_slow(slot.ready())).await?;
+        Ok((slot, turn))
+    }
+
+    /// Receives what a download brings.
+    pub(super) async fn receive(
+        &self,
+        download: Download,
+        incoming: Incoming,
+        turn: &mut Turn,
+    ) -> Result<(Received, AudioProbe), Failure> {
+        let arrived = receive(download, incoming, turn).await?;
         self.access.worked().await.map_err(|_| Failure::Interrupted)?;
-        self.judge_audio(job, received, probe, talk_s)
+        Ok(arrived)
     }
 
     /// Waits for something that may take long, but not when this run ends or gives the PBX up.
@@ -220,7 +257,7 @@ impl Worker {
         }
     }
 
-    async fn prepare(&self, place: &Destination) -> Result<Incoming, Failure> {
+    pub(super) async fn prepare(&self, place: &Destination) -> Result<Incoming, Failure> {
         let (archive, place, min) = (self.archive.clone(), place.clone(), self.free_bytes_min);
         blocking(move || {
             archive.check_space(place.folder().pbx(), min)?;
@@ -229,12 +266,12 @@ impl Worker {
         .await
     }
 
-    fn judge_audio(
+    pub(super) fn judge_audio(
         &self,
         job: &Job,
         received: Received,
         probe: AudioProbe,
-        talk_s: Option<u64>,
+        told: &Told,
     ) -> Result<Arrived, Failure> {
         let now = self.clock.now();
         let (audio, sizes_fit) = match probe.finish() {
@@ -245,89 +282,20 @@ impl Worker {
             Err(AudioError::Size(_)) => return Err(Failure::Misfit(received.sha256())),
             Err(error) => return Err(Failure::NotAudio(error)),
         };
-        let talked = talk_s.is_some_and(|seconds| seconds > 0);
+        let talked = told.talk_s().is_some_and(|seconds| seconds > 0);
         if audio.empty && talked && !judge::empty_is_final(job, &self.queue, now) {
             return Err(Failure::NotReady);
         }
-        let mut suspect: Vec<_> = suspicions(&audio, talk_s).into_iter().map(|odd| odd.as_str()).collect();
+        let mut suspect = told.suspicions(&audio);
         if !sizes_fit {
             suspect.push(Suspicion::HeaderSize.as_str());
         }
-        Ok(Arrived { received, audio, suspect })
+        Ok(Arrived { received, audio, suspect, status: None })
     }
-}
-
-/// Receives a body into a file. The bytes are looked at on their way; hashing and writing happen on a thread.
-async fn receive(
-    mut download: Download,
-    incoming: Incoming,
-    turn: &mut Turn,
-) -> Result<(Received, AudioProbe), Failure> {
-    let (chunks, writer) = write_on_a_thread(incoming);
-    let mut probe = AudioProbe::new();
-    while let Some(bytes) = turn.lend_if_slow(download.next()).await? {
-        turn.moved(bytes.len()).await;
-        probe.push(&bytes);
-        if let Some(rejection) = probe.rejection() {
-            return Err(Failure::NotAudio(rejection.clone()));
-        }
-        if let Some(declared) = probe.bound() {
-            download.limit(declared.saturating_mul(2).saturating_add(UNDECLARED_BYTES_MAX));
-        }
-        if chunks.send(bytes).await.is_err() {
-            break; // The writer failed; its own error says why.
-        }
-    }
-    drop(chunks);
-    let received = writer.await.map_err(|_| Failure::Interrupted)??;
-    Ok((received, probe))
-}
-
-type Writing = tokio::task::JoinHandle<Result<Received, ArchiveError>>;
-
-fn write_on_a_thread(mut incoming: Incoming) -> (mpsc::Sender<Bytes>, Writing) {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
-    let writer = tokio::task::spawn_blocking(move || {
-        while let Some(bytes) = receiver.blocking_recv() {
-            incoming.write(&bytes)?;
-        }
-        Ok(incoming.finish())
-    });
-    (sender, writer)
 }
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
 ) -> Result<T, Failure> {
     Ok(tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Interrupted)??)
-}
-
-/// The longest talk time of the rows that name the recording.
-fn talk_s(calls: &[CallOfRecording]) -> Option<u64> {
-    calls.iter().filter_map(|call| call.talk_s).max().and_then(|seconds| u64::try_from(seconds).ok())
-}
-
-/// Whether a file that stands in the way is a recording, to be kept, or something else, to be moved aside.
-fn is_audio(file: &File) -> bool {
-    // What cannot be read is kept where it is: moving it would lose it.
-    judged(file).is_none_or(|audio| audio.is_ok())
-}
-
-/// The audio of a file whose size fits its header.
-fn whole_audio(file: &File) -> Option<Audio> {
-    judged(file)?.ok()
-}
-
-/// Judges a file from its start; `None` if it cannot be read.
-fn judged(mut file: &File) -> Option<Result<Audio, AudioError>> {
-    let mut probe = AudioProbe::new();
-    let mut chunk = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => return Some(probe.finish()),
-            Ok(count) => probe.push(&chunk[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
-        }
-    }
 }

@@ -10,6 +10,8 @@ use crate::config::QueueConfig;
 use crate::digest::Digest;
 use crate::fleet::{MISSING_STREAK_MAX, Remembered};
 use crate::queue::{Absence, Job, PutBack, RecordingState};
+use crate::recording::RecordingKind;
+use crate::voicemail;
 
 /// When a PBX that lacks a recording is asked again, after each answer; the last wait repeats.
 const ASK_AGAIN_AFTER: [Duration; 4] = [
@@ -30,6 +32,8 @@ pub(super) struct Facts<'a> {
     pub(super) queue: &'a QueueConfig,
     /// What is remembered of the PBX, this answer included.
     pub(super) pbx: &'a Remembered,
+    /// What is remembered of its voicemail boxes.
+    pub(super) boxes: &'a voicemail::Remembered,
     pub(super) now: Timestamp,
     /// A random number from 0 to 1.
     pub(super) jitter: f64,
@@ -46,8 +50,9 @@ pub(super) fn judge(failure: &Failure, facts: &Facts<'_>) -> PutBack {
         Failure::Stopped => PutBack::Unclaimed,
         Failure::Pbx(error) if error.policy().concerns_pbx() => PutBack::Unclaimed,
         Failure::Archive(error) if concerns_archive(error) => PutBack::Unclaimed,
-        failure if failure.is_not_there() => absent(facts, false),
-        Failure::NotReady => absent(facts, true),
+        failure if failure.is_not_there() => absent(facts, Lack::Missing),
+        Failure::Deleted { beside_others } => absent(facts, Lack::Deleted { beside_others: *beside_others }),
+        Failure::NotReady => absent(facts, Lack::NotReady),
         Failure::Misfit(sha256) => misfit(facts, *sha256),
         other => retry(facts, &other.reason(), facts.job.misfit, Duration::ZERO),
     }
@@ -99,35 +104,64 @@ fn backoff(queue: &QueueConfig, failures: u32, jitter: f64) -> Duration {
     bound.mul_f64(jitter.clamp(0.0, 1.0))
 }
 
+/// In which way a PBX has no audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// It lists it and says that it has no such file.
+    Missing,
+    /// A voicemail box does not show the message any more.
+    Deleted {
+        /// Whether it shows others.
+        beside_others: bool,
+    },
+    /// It gives an empty file.
+    NotReady,
+}
+
 /// The PBX has no audio: asked again on a schedule, final only after several days of it.
-fn absent(facts: &Facts<'_>, not_ready: bool) -> PutBack {
+fn absent(facts: &Facts<'_>, lack: Lack) -> PutBack {
     if facts.job.state == RecordingState::Archived {
         return PutBack::RefetchOver;
     }
-    let (absence, believed) = count_answer(facts, not_ready);
+    let (absence, believed) = count_answer(facts, lack);
     let wait = ASK_AGAIN_AFTER[(absence.answers as usize).clamp(1, ASK_AGAIN_AFTER.len()) - 1];
     // An empty file is never given up: when its time is over, the next one is archived as all there is.
-    let over = !not_ready && believed && is_final(&absence, facts.queue, facts.now);
-    PutBack::Absent {
-        state: if not_ready { RecordingState::Pending } else { RecordingState::Missing },
-        reason: if not_ready { "not_ready" } else { "missing" },
-        absence,
-        due_at: (!over).then(|| later(facts.now, wait)),
-        gap_number: None,
-    }
+    let over = lack != Lack::NotReady && believed && is_final(&absence, facts.queue, facts.now);
+    let (state, reason) = match lack {
+        Lack::Missing => (RecordingState::Missing, "missing"),
+        Lack::Deleted { .. } => (RecordingState::Missing, "deleted"),
+        Lack::NotReady => (RecordingState::Pending, "not_ready"),
+    };
+    let due_at = (!over).then(|| later(facts.now, wait));
+    PutBack::Absent { state, reason, absence, due_at, gap_number: None }
 }
 
-/// Counts an answer, and tells whether it is believed: only if the same PBX delivered another recording since the last
-/// one, for a PBX whose store is offline says "missing" of everything. Answers of the other kind do not count.
-fn count_answer(facts: &Facts<'_>, not_ready: bool) -> (Absence, bool) {
+/// Counts an answer, and tells whether it is believed. Answers of the other kind do not count.
+fn count_answer(facts: &Facts<'_>, lack: Lack) -> (Absence, bool) {
     let now = facts.now;
-    let same_kind = (facts.job.state == RecordingState::Missing) != not_ready;
+    let same_kind = (facts.job.state == RecordingState::Missing) == (lack != Lack::NotReady);
     let Some(before) = facts.job.absent.filter(|_| same_kind) else {
         return (Absence { since: now, asked_at: now, answers: 1 }, true);
     };
-    let delivered = facts.pbx.last_delivery_at_ms.is_some_and(|at| at >= before.asked_at.as_millisecond());
-    let believed = not_ready || (delivered && facts.pbx.missing_streak < MISSING_STREAK_MAX);
+    let believed = is_believed(facts, lack, before.asked_at);
     (Absence { since: before.since, asked_at: now, answers: before.answers + u32::from(believed) }, believed)
+}
+
+/// A PBX whose store is offline says "missing" of everything, and shows empty boxes. So it is believed only if it has
+/// delivered another recording of that store since the last answer; or, of a message, if the boxes showed any other.
+fn is_believed(facts: &Facts<'_>, lack: Lack, since: Timestamp) -> bool {
+    let (pbx, boxes) = (facts.pbx, facts.boxes);
+    let after = |at_ms: Option<i64>| at_ms.is_some_and(|at| at >= since.as_millisecond());
+    match (lack, facts.job.kind) {
+        (Lack::NotReady, _) => true,
+        (Lack::Missing, RecordingKind::Call) => {
+            after(pbx.last_delivery_at_ms) && pbx.missing_streak < MISSING_STREAK_MAX
+        }
+        (Lack::Missing, RecordingKind::Voicemail) => after(boxes.delivered_at_ms),
+        (Lack::Deleted { beside_others }, _) => {
+            beside_others || after(boxes.listed_at_ms) || after(boxes.delivered_at_ms)
+        }
+    }
 }
 
 /// Both the calendar and the count must agree, for a clock that jumps ahead proves nothing.

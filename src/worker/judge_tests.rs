@@ -33,7 +33,8 @@ fn job() -> Job {
 }
 
 fn judged(failure: &Failure, job: &Job, pbx: &Remembered, now: Timestamp) -> PutBack {
-    judge(failure, &Facts { job, queue: &QueueConfig::default(), pbx, now, jitter: 1.0 })
+    let boxes = voicemail::Remembered::default();
+    judge(failure, &Facts { job, queue: &QueueConfig::default(), pbx, boxes: &boxes, now, jitter: 1.0 })
 }
 
 fn failed_before(reason: &str, times: u32) -> Job {
@@ -86,6 +87,19 @@ fn an_empty_file_is_asked_for_again_for_days_and_stays_pending() {
     assert!(empty_is_final(&absent(6, at(0), at(99)), &queue, at(100)));
 }
 
+/// The answers of a recording after one more at 100 h.
+fn answers_of(job: &Job, pbx: &Remembered, boxes: &voicemail::Remembered, lack: Lack) -> u32 {
+    let facts = Facts { job, queue: &QueueConfig::default(), pbx, boxes, now: at(100), jitter: 1.0 };
+    count_answer(&facts, lack).0.answers
+}
+
+/// Boxes that were seen to hold messages, and to deliver some, last at these hours.
+fn boxes(listed_at: Option<i64>, delivered_at: Option<i64>) -> voicemail::Remembered {
+    let ms = |hours: Option<i64>| hours.map(|hours| at(hours).as_millisecond());
+    let (listed_at_ms, delivered_at_ms) = (ms(listed_at), ms(delivered_at));
+    voicemail::Remembered { listed_at_ms, delivered_at_ms, ..voicemail::Remembered::default() }
+}
+
 #[test]
 fn missing_counts_only_while_the_pbx_delivers_others() {
     let delivering = Remembered {
@@ -97,17 +111,49 @@ fn missing_counts_only_while_the_pbx_delivers_others() {
     let silent = Remembered { last_delivery_at_ms: Some(at(1).as_millisecond()), ..delivering.clone() };
     for (pbx, answers) in [(&delivering, 6), (&offline, 5), (&silent, 5)] {
         let job = Job { state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
-        let facts = Facts { job: &job, queue: &QueueConfig::default(), pbx, now: at(100), jitter: 1.0 };
-        assert_eq!(count_answer(&facts, false).0.answers, answers, "{pbx:?}");
+        assert_eq!(answers_of(&job, pbx, &boxes(Some(98), Some(98)), Lack::Missing), answers, "{pbx:?}");
     }
+}
+
+#[test]
+fn a_message_that_is_gone_counts_while_its_own_store_shows_or_delivers_others() {
+    let job =
+        Job { kind: RecordingKind::Voicemail, state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
+    let of_calls = Remembered { last_delivery_at_ms: Some(at(98).as_millisecond()), ..Remembered::default() };
+    let (alone, beside) = (Lack::Deleted { beside_others: false }, Lack::Deleted { beside_others: true });
+    let table = [
+        (alone, boxes(None, None), 5),
+        (alone, boxes(Some(96), Some(96)), 5),
+        (alone, boxes(Some(97), None), 6),
+        (alone, boxes(None, Some(98)), 6),
+        (beside, boxes(None, None), 6),
+        (Lack::Missing, boxes(Some(98), None), 5),
+        (Lack::Missing, boxes(None, Some(98)), 6),
+    ];
+    for (lack, boxes, answers) in table {
+        assert_eq!(answers_of(&job, &of_calls, &boxes, lack), answers, "{lack:?} {boxes:?}");
+    }
+}
+
+#[test]
+fn a_deleted_message_is_missing_for_that_reason_and_final_in_the_end() {
+    let deleted = Failure::Deleted { beside_others: true };
+    let first = judged(&deleted, &job(), &Remembered::default(), at(0));
+    let PutBack::Absent { state, reason, due_at, .. } = first else { panic!("{first:?}") };
+    assert_eq!((state, reason), (RecordingState::Missing, "deleted"));
+    assert_eq!(due_at.unwrap().duration_since(at(0)).as_secs(), 600);
+    let asked_often = Job { state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
+    let last = judged(&deleted, &asked_often, &Remembered::default(), at(100));
+    assert!(matches!(last, PutBack::Absent { due_at: None, .. }), "{last:?}");
 }
 
 #[test]
 fn an_answer_that_is_not_believed_never_makes_an_absence_final() {
     let job = Job { state: RecordingState::Missing, ..absent(6, at(0), at(97)) };
     let offline = Remembered { missing_streak: 20, ..Remembered::default() };
-    let facts = Facts { job: &job, queue: &QueueConfig::default(), pbx: &offline, now: at(100), jitter: 1.0 };
-    assert!(matches!(super::absent(&facts, false), PutBack::Absent { due_at: Some(_), .. }));
+    let gone = Failure::Deleted { beside_others: false };
+    assert!(matches!(judged(&gone, &job, &offline, at(100)), PutBack::Absent { due_at: Some(_), .. }));
+    assert_eq!(answers_of(&job, &offline, &boxes(None, None), Lack::Missing), 6);
 }
 
 #[test]
@@ -115,12 +161,7 @@ fn days_of_empty_files_do_not_count_as_days_of_missing() {
     let job = absent(6, at(0), at(97));
     let delivering =
         Remembered { last_delivery_at_ms: Some(at(99).as_millisecond()), ..Remembered::default() };
-    let facts =
-        Facts { job: &job, queue: &QueueConfig::default(), pbx: &delivering, now: at(100), jitter: 1.0 };
-    match super::absent(&facts, false) {
-        PutBack::Absent { absence, due_at, .. } => assert_eq!((absence.answers, due_at.is_some()), (1, true)),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(answers_of(&job, &delivering, &boxes(None, None), Lack::Missing), 1);
 }
 
 #[test]

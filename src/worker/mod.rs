@@ -9,7 +9,11 @@ mod commit;
 mod fetch;
 mod judge;
 mod progress;
+mod receive;
+mod sidecar;
+mod told;
 mod turn;
+mod voicemail;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -21,17 +25,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub use progress::{Progress, Snapshot};
+pub use voicemail::TwinLocks;
 
 use crate::access::Access;
 use crate::archive::Archive;
 use crate::bell::{Bell, Listener};
-use crate::calls;
 use crate::clock::Clock;
 use crate::config::{PbxConfig, QueueConfig};
 use crate::db::Db;
 use crate::pbx::PbxClient;
-use crate::queue::{self, DayRange, Job};
+use crate::queue::{self, DayRange, Job, Kinds};
+use crate::recording::RecordingKind;
 use fetch::Failure;
+use told::Told;
 
 /// Workers beyond the connections of a PBX: they make files durable while others download.
 const WORKERS_BESIDES: usize = 2;
@@ -51,6 +57,8 @@ pub struct Worker {
     pub queue: QueueConfig,
     /// Which days are worked on.
     pub days: DayRange,
+    /// Calls, voicemail, or both.
+    pub kinds: Kinds,
     /// Names this run in claims.
     pub run_id: String,
     /// The database.
@@ -73,6 +81,8 @@ pub struct Worker {
     pub archive_failures: AtomicU32,
     /// Rung when the queue may hold something new.
     pub bell: Bell,
+    /// Voicemail messages that are alike are fetched one after the other.
+    pub twins: TwinLocks,
     /// Cancelled when the sweep has told all it knows: only then can there be nothing left to do.
     pub swept: CancellationToken,
     /// Cancelled to finish what is in flight and take no more.
@@ -128,13 +138,13 @@ impl Worker {
     }
 
     async fn take_turn(&self, swept: bool, now: Timestamp) -> anyhow::Result<Turn> {
-        if queue::may_claim(&mut *self.db.read().await?, &self.pbx.id, self.days, now).await?
+        if queue::may_claim(&mut *self.db.read().await?, &self.pbx.id, self.days, self.kinds, now).await?
             && let Some(job) = self.claim(now).await?
         {
             self.run_one(job).await?;
             return Ok(Turn::Worked);
         }
-        let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days).await?;
+        let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days, self.kinds).await?;
         let look_at = now.checked_add(LOOK_EVERY).unwrap_or(now);
         Ok(match due {
             _ if !swept => Turn::Wait(due.unwrap_or(look_at).min(look_at)),
@@ -145,16 +155,22 @@ impl Worker {
 
     async fn claim(&self, now: Timestamp) -> anyhow::Result<Option<Job>> {
         let (pbx, run_id) = (self.pbx.id.clone(), self.run_id.clone());
-        let (days, order) = (self.days, self.queue.order);
+        let (days, kinds, order) = (self.days, self.kinds, self.queue.order);
         self.db
-            .write(move |tx| Box::pin(async move { queue::claim(tx, &pbx, days, order, &run_id, now).await }))
+            .write(move |tx| {
+                Box::pin(async move { queue::claim(tx, &pbx, days, kinds, order, &run_id, now).await })
+            })
             .await
     }
 
     /// Works on one claimed recording. When this returns, the claim has ended, one way or the other.
     async fn run_one(&self, job: Job) -> anyhow::Result<()> {
-        let calls = calls::of_recording(&mut *self.db.read().await?, job.id).await?;
-        match self.fetch(&job, &calls).await {
+        let _alone = match job.kind {
+            RecordingKind::Voicemail => Some(self.twins.lock(&job).await),
+            RecordingKind::Call => None,
+        };
+        let told = Told::read(&mut *self.db.read().await?, &job).await?;
+        match self.fetch(&job, &told).await {
             Ok(fetched) => {
                 self.archive_failures.store(0, Relaxed);
                 self.commit(&job, fetched).await

@@ -21,6 +21,18 @@ pub struct Snapshot {
     pub bytes: u64,
 }
 
+impl std::ops::Add for Snapshot {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            archived: self.archived + other.archived,
+            failed_attempts: self.failed_attempts + other.failed_attempts,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
 impl Progress {
     /// Reads the counters.
     pub fn snapshot(&self) -> Snapshot {

@@ -136,6 +136,7 @@ pub(crate) fn sidecar(name: &str) -> Sidecar {
         schema: SCHEMA.to_owned(),
         pbx: SidecarPbx { id: "hq".to_owned(), sn: "1".to_owned() },
         recording: SidecarRecording { kind: RecordingKind::Call, name: Text::Utf8(name.to_owned()) },
+        voicemail: None,
         call: Some(SidecarCall {
             identity: Digest::of(name),
             raw: RawRow::new([("recording".to_owned(), Text::Utf8(name.to_owned()))]),

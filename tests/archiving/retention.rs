@@ -16,7 +16,7 @@ fn today() -> Timestamp {
 
 /// Runs a backfill as of today, and notes the forecast as the service does.
 async fn run(station: &mut Station, request: Request) -> Forecast {
-    station.run_by(Clock::showing(today()), request, Default::default()).await.unwrap();
+    station.run_by(Clock::showing(today()), request, Default::default(), async |_| {}).await.unwrap();
     note(station, today()).await
 }
 

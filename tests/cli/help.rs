@@ -72,6 +72,7 @@ fn help_of_backfill() {
           --to <DATE>        The last day, included
           --cdr <FILE>       Read the calls from this CSV file instead of the PBX's API; may be given
                              more than once
+          --voicemail        Archive voicemail too: all that the boxes hold, of whatever day
           --dry-run          Read the calls and say what would be fetched; fetch nothing
           --json             Print one JSON object on stdout
       -h, --help             Print help

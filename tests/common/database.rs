@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use callvault::digest::{Digest, hex};
 use callvault::ledger::{commitment, leaf_hash};
-use callvault::queue::{self, DayRange};
+use callvault::queue::{self, DayRange, Kinds};
 use callvault::recording::{RecordingKind, RecordingName};
 use callvault::salt::Salt;
 use serde_json::Value;
@@ -87,7 +87,8 @@ async fn check_queue(db: &SqlitePool) {
         "select row from calls where recording_id is null and json_extract(row, '$.recording') <> ''",
     )
     .await;
-    let counts = queue::counts(&mut db.acquire().await.unwrap(), PBX, DayRange::ALL).await.unwrap();
+    let counts =
+        queue::counts(&mut db.acquire().await.unwrap(), PBX, DayRange::ALL, Kinds::All).await.unwrap();
     let all: i64 = sqlx::query_scalar("select count(*) from recordings").fetch_one(db).await.unwrap();
     assert_eq!(counts.listed(), all);
 }
@@ -118,7 +119,11 @@ async fn check_catalog(db: &SqlitePool, entries: &BTreeMap<i64, Value>) {
         let entry = &entries[&row.get::<i64, _>("ledger_number")];
         let name = RecordingName::new(row.get::<&[u8], _>("name")).unwrap();
         let salt = Salt::try_from(row.get::<&[u8], _>("salt")).unwrap();
-        let named = commitment(&salt, RecordingKind::Call, PBX, row.get("sn"), &name);
+        let kind = match row.get("kind") {
+            "voicemail" => RecordingKind::Voicemail,
+            _ => RecordingKind::Call,
+        };
+        let named = commitment(&salt, kind, PBX, row.get("sn"), &name);
         let expected = if row.get("conflict") { "conflict" } else { "archived" };
         assert_eq!(entry["type"], expected);
         assert_eq!(entry["pbx"], PBX);

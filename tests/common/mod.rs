@@ -6,6 +6,7 @@ mod csv;
 mod database;
 mod disk;
 mod far_side;
+pub(crate) mod voicemail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ pub(crate) struct Station {
     pub(crate) cdr_is_whole: bool,
     /// Every content that a name has had on the PBX.
     contents: BTreeMap<Vec<u8>, BTreeSet<Digest>>,
+    /// Every content that voicemail messages alike have had on the PBX.
+    messages: BTreeMap<voicemail::Alike, BTreeSet<Digest>>,
     /// Commands that ran: each logs in once.
     runs: u64,
     /// Whether the last command came to its end, and so must have written all call lists.
@@ -114,6 +117,7 @@ impl Station {
             days: (first, last),
             cdr_is_whole: true,
             contents: BTreeMap::new(),
+            messages: BTreeMap::new(),
             runs: 0,
             sealed: true,
             folder,
@@ -147,7 +151,17 @@ impl Station {
         request: Request,
         stop: CancellationToken,
     ) -> anyhow::Result<BackfillReport> {
-        self.run_by(callvault::clock::Clock::system(), request, stop).await
+        self.run_by(callvault::clock::Clock::system(), request, stop, async |_| {}).await
+    }
+
+    /// The same, while something happens on the PBX. What does not come to an end is broken off with the run.
+    pub(crate) async fn run_while(
+        &mut self,
+        request: Request,
+        stop: CancellationToken,
+        meanwhile: impl AsyncFnOnce(&Simulator),
+    ) -> anyhow::Result<BackfillReport> {
+        self.run_by(callvault::clock::Clock::system(), request, stop, meanwhile).await
     }
 
     /// The same, by another clock.
@@ -156,13 +170,20 @@ impl Station {
         clock: callvault::clock::Clock,
         request: Request,
         stop: CancellationToken,
+        meanwhile: impl AsyncFnOnce(&Simulator),
     ) -> anyhow::Result<BackfillReport> {
         self.note_contents();
         self.runs += 1;
         self.sealed = false;
         let dry_run = request.dry_run;
         let vault = Vault::open(self.config.clone(), clock).await?;
-        let report = Backfill::new(&vault, request, Lines::default(), stop)?.run().await?;
+        let backfill = Backfill::new(&vault, request, Lines::default(), stop)?;
+        let run = backfill.run();
+        tokio::pin!(run);
+        let report = tokio::select! {
+            report = &mut run => report?,
+            () = meanwhile(&self.pbx) => run.await?,
+        };
         let total = report.total;
         let sum = total.archived + total.already_archived + total.missing + total.excluded;
         assert_eq!(total.listed, sum + total.pending + total.stuck, "{report:?}");
@@ -231,6 +252,7 @@ impl Station {
         self.note_contents();
         self.check_database().await;
         self.check_disk().await;
+        self.check_voicemail().await;
         self.check_far_side().await;
     }
 
@@ -238,6 +260,7 @@ impl Station {
         for truth in self.pbx.truth() {
             self.contents.entry(truth.name).or_default().insert(truth.sha256);
         }
+        self.note_messages();
     }
 
     /// One value out of the database.

@@ -1,0 +1,191 @@
+//! Voicemail boxes: what messages there are at present, and tickets for them (`yeastar-api.md` §9).
+//!
+//! A message has no name of its own: `voicemailfile` is its place in a folder, and the next deletion moves another one
+//! there. A list is true of the moment it was made, so ask for one right before a ticket and again after the download.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::config::Generation;
+use crate::message::Message;
+use crate::pbx::PbxClient;
+use crate::pbx::envelope;
+use crate::pbx::error::{Action, Failure, PbxError, Reason};
+use crate::pbx::policy::{Family, Policy, Stage};
+use crate::pbx::slot::Slot;
+use crate::pbx::ticket::{Target, Ticket};
+use crate::recording::printable;
+
+/// A message and the place where a list shows it; all members as the PBX wrote them, trimmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoicemailMessage {
+    /// Its place at present, such as `msg0000.wav`.
+    pub file: String,
+    /// The folder, `read` or `unread`; none if the device does not tell.
+    pub status: Option<String>,
+    /// What it is known by, wherever it is.
+    pub message: Message,
+}
+
+impl fmt::Display for VoicemailMessage {
+    /// Its place in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [file, extension] = [&self.file, &self.message.extension].map(|text| printable(text.as_bytes()));
+        write!(f, "`{file}` of extension {extension}")
+    }
+}
+
+/// The messages of one box or of all, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VoicemailList {
+    /// In the order of the device.
+    pub messages: Vec<VoicemailMessage>,
+    /// Entries that no message could be read from: the list does not prove that anything is not there.
+    pub unreadable: u64,
+}
+
+impl PbxClient {
+    /// Lists the messages of all boxes; `None` if this device has no voicemail API.
+    ///
+    /// # Errors
+    /// As for every call. A list that breaks off or is no JSON is an error, not a shorter list.
+    pub async fn voicemail(&self) -> Result<Option<VoicemailList>, PbxError> {
+        self.slot().await.list_voicemail(None).await
+    }
+}
+
+impl Slot {
+    /// Lists the messages of one extension's box, empty if there is no such extension any more.
+    ///
+    /// # Errors
+    /// As [`PbxClient::voicemail`], and `unsupported` if this device has no voicemail API.
+    pub async fn voicemail_of(&mut self, extension: &str) -> Result<VoicemailList, PbxError> {
+        let listed = self.list_voicemail(Some(extension)).await?;
+        let mut list = listed.ok_or_else(|| {
+            let action = self.listing(Some(extension));
+            self.shared.error(&action, Failure::new(Reason::Unsupported, "this device has no voicemail API"))
+        })?;
+        // A device that does not know the parameter lists all boxes.
+        list.messages.retain(|message| message.message.extension == extension);
+        Ok(list)
+    }
+
+    /// Takes a ticket for the message that is at this place now. Ask only when its download can begin at once.
+    ///
+    /// # Errors
+    /// `missing` if nothing is at that place, else as the table in [`crate::pbx::policy`] says.
+    pub async fn voicemail_ticket(&mut self, place: &VoicemailMessage) -> Result<Ticket, PbxError> {
+        let action = self.shared.action(
+            Family::Voicemail,
+            Stage::GetRandom,
+            format!("asking for a ticket for {place}"),
+        );
+        let key = self.extension_key();
+        let status = place.status.clone().filter(|_| self.shared.config.voicemail.sends_status);
+        let mut body = json!({ key: place.message.extension, "voicemailfile": place.file });
+        if let Some(status) = &status {
+            body["voicemailstatus"] = status.as_str().into();
+        }
+        if let Some(address) = self.shared.config.allowed_ip {
+            body["allowedip"] = address.to_string().into();
+        }
+        let answer = self.call(&action, "voicemail/get_random", body.to_string().into()).await?;
+        let random = envelope::text(&answer.members, "random").ok_or_else(|| {
+            self.shared.error(&action, Failure::new(Reason::Protocol, "the reply holds no ticket"))
+        })?;
+        let (extension, file) = (place.message.extension.clone(), place.file.clone());
+        let target = Target::Message { key, extension, file, status };
+        Ok(Ticket::new(target, random, answer))
+    }
+
+    async fn list_voicemail(&mut self, extension: Option<&str>) -> Result<Option<VoicemailList>, PbxError> {
+        if self.shared.config.api_version.generation == Generation::V1_0 {
+            return Ok(None);
+        }
+        let action = self.listing(extension);
+        // Without the member all boxes are listed, but an empty body may be answered with errno 20009.
+        let body: Bytes = match extension {
+            Some(extension) => json!({ self.extension_key(): extension }).to_string().into(),
+            None => Bytes::from_static(b"{}"),
+        };
+        match self.call(&action, "voicemail/query", body).await {
+            Ok(answer) => Ok(Some(list(&answer.members))),
+            // Of one extension it says that there is none; of all of them it says nothing.
+            Err(error) if error.policy() == Policy::Empty && extension.is_some() => {
+                Ok(Some(VoicemailList::default()))
+            }
+            Err(error) if is_unsupported(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn listing(&self, extension: Option<&str>) -> Action {
+        let whose = extension
+            .map_or(String::new(), |extension| format!(" of extension {}", printable(extension.as_bytes())));
+        self.shared.action(Family::Voicemail, Stage::Query, format!("listing the voicemail{whose}"))
+    }
+
+    /// What an extension is called: renamed in v2.0.0.
+    fn extension_key(&self) -> &'static str {
+        if self.shared.config.api_version.generation == Generation::V2 { "number" } else { "extid" }
+    }
+}
+
+fn is_unsupported(error: &PbxError) -> bool {
+    error.is_of(Family::Voicemail) && matches!(error.reason(), Reason::Unsupported | Reason::Http(404))
+}
+
+/// Reads a list leniently: numbers with and without quotes, one object where a list is due, and no member at all where
+/// nothing is stored.
+fn list(reply: &Map<String, Value>) -> VoicemailList {
+    let mut list = VoicemailList::default();
+    for entry in several(reply.get("voicemails")) {
+        match entry.as_object().and_then(|members| Some((extension_of(members)?, members))) {
+            Some((extension, members)) => {
+                for message in several(members.get("voicemail")) {
+                    match read(&extension, message) {
+                        Some(message) => list.messages.push(message),
+                        None => list.unreadable += 1,
+                    }
+                }
+            }
+            None => list.unreadable += 1,
+        }
+    }
+    list
+}
+
+/// The elements of a list; a single element where no list is; none where nothing is.
+fn several(value: Option<&Value>) -> &[Value] {
+    match value {
+        None | Some(Value::Null) => &[],
+        Some(Value::Array(list)) => list,
+        Some(single) => std::slice::from_ref(single),
+    }
+}
+
+fn extension_of(members: &Map<String, Value>) -> Option<String> {
+    trimmed(members, "extid").or_else(|| trimmed(members, "number"))
+}
+
+/// A message; `None` without the place by which it is asked for.
+fn read(extension: &str, value: &Value) -> Option<VoicemailMessage> {
+    let members = value.as_object()?;
+    let part = |name| trimmed(members, name).unwrap_or_default();
+    Some(VoicemailMessage {
+        file: trimmed(members, "voicemailfile")?,
+        status: trimmed(members, "voicemailstatus"),
+        message: Message {
+            extension: extension.to_owned(),
+            date: part("voicemaildate"),
+            caller: part("messagefrom"),
+            length: part("voicemaillength"),
+        },
+    })
+}
+
+fn trimmed(members: &Map<String, Value>, name: &str) -> Option<String> {
+    envelope::text(members, name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
