@@ -1,12 +1,12 @@
 //! Reports that PBXs post to us. Strangers are not listened to; a PBX is answered at once, and bounded in all it does.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,12 @@ use super::sources::Sources;
 use super::wakes::{PushEvent, Wakes};
 
 /// How long to wait after a connection could not be accepted, for instance because files ran out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much of what was left unread is still taken after the answer, and for how long: to close over unread bytes resets
+/// the connection, and a PBX whose report ends so sends it again.
+const REST_BYTES_MAX: u64 = 64 * 1024;
+const REST_WITHIN: Duration = Duration::from_millis(200);
 
 /// What the listener works with.
 #[derive(Debug, Clone, Default)]
@@ -123,12 +128,8 @@ impl Receiver {
             Err(_) => (Fate::TooSlow, "408 Request Timeout"),
         };
         self.tally.count(fate);
-        let answer = async {
-            stream.write_all(answer(status).as_bytes()).await?;
-            stream.shutdown().await
-        };
         // What could not be answered is sent again.
-        let _ = timeout(self.limits.patience, answer).await;
+        let _ = timeout(self.limits.patience, part(stream, status)).await;
     }
 
     /// Wakes whom a report concerns. What cannot be read is answered like the rest: a PBX repeats what was not accepted.
@@ -146,6 +147,15 @@ impl Receiver {
 
 fn answer(status: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+}
+
+/// Answers and leaves.
+async fn part(mut stream: TcpStream, status: &str) -> io::Result<()> {
+    stream.write_all(answer(status).as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut rest = stream.take(REST_BYTES_MAX);
+    let _ = timeout(REST_WITHIN, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    Ok(())
 }
 
 /// Says no if that takes no waiting, and closes.

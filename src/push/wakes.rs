@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// The least time between two wakes of one PBX and kind: a burst of reports is one sweep, and one more for its end.
-const APART: Duration = Duration::from_secs(1);
+const APART: Duration = Duration::from_millis(500);
 
 /// Something happened at a PBX.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
