@@ -6,6 +6,7 @@ mod common;
 mod listening;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use callvault::config::PushMode;
@@ -231,12 +232,12 @@ async fn what_is_no_report_is_counted_and_has_no_effect() {
 #[tokio::test]
 async fn a_flood_is_bounded_and_wakes_no_more_than_a_call() {
     let mut station = station_of(Profile::V1_1).await;
-    let listening = Listening::to(&mut station, Limits { per_second: 50, ..Limits::default() }).await;
+    let listening = Listening::to(&mut station, Limits { per_second: 10, ..Limits::default() }).await;
     let flood = (0..400).map(|_| async { send(listening.connect().await, &post(REPORT)).await });
     futures_util::future::join_all(flood).await;
     let counters = listening.counters();
     assert_eq!(counters.accepted + counters.flood, 400);
-    assert!(counters.flood >= 200 && counters.accepted >= 1, "{counters:?}");
+    assert!(counters.flood >= 100 && counters.accepted >= 1, "{counters:?}");
     listening.hears_of_a_call().await;
     listening.hears_nothing().await;
     listening.end().await;
@@ -245,8 +246,7 @@ async fn a_flood_is_bounded_and_wakes_no_more_than_a_call() {
 #[tokio::test]
 async fn who_sends_slowly_holds_nobody_up_for_long() {
     let mut station = station_of(Profile::V1_1).await;
-    let limits =
-        Limits { connections_per_source: 4, patience: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { connections_per_source: 4, patience: Duration::from_secs(1), ..Limits::default() };
     let listening = Listening::to(&mut station, limits).await;
     let mut slow = Vec::new();
     for _ in 0..10 {
@@ -256,7 +256,32 @@ async fn who_sends_slowly_holds_nobody_up_for_long() {
     }
     eventually("six are too many", || listening.counters().flood == 6).await;
     eventually("four are too slow", || listening.counters().too_slow == 4).await;
-    let (_, answer) = send(listening.connect().await, &post(REPORT)).await;
-    assert_eq!(answer, "HTTP/1.1 200 OK");
+    drop(slow);
+    let report = async {
+        // Until their places are free again.
+        while send(listening.connect().await, &post(REPORT)).await.1 != "HTTP/1.1 200 OK" {}
+    };
+    timeout(Duration::from_secs(5), report).await.unwrap();
     listening.hears_of_a_call().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_closes_without_a_word_is_not_dialled_into_a_lock_out() {
+    let station = station_of(Profile::V2).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dialled = AtomicUsize::new(0);
+    let far_side = async {
+        while listener.accept().await.is_ok() {
+            dialled.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let (client, wakes, tally) = (client(&station), Wakes::new(), Tally::new());
+    let stop = CancellationToken::new();
+    tokio::select! {
+        ended = tcp::follow(&client, port, &wakes, &tally, &stop) => ended.unwrap_err(),
+        () = far_side => unreachable!("it accepts for ever"),
+        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("it goes on"),
+    };
+    assert_eq!(dialled.load(Ordering::SeqCst), 2);
 }

@@ -24,6 +24,9 @@ use super::wakes::{PushEvent, Wakes};
 /// How long to wait after a connection could not be accepted, for instance because files ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// The least time between two words about strangers.
+const NOTICE_APART: Duration = Duration::from_secs(60);
+
 /// How much of what was left unread is still taken after the answer, and for how long: to close over unread bytes resets
 /// the connection, and a PBX whose report ends so sends it again.
 const REST_BYTES_MAX: u64 = 64 * 1024;
@@ -66,6 +69,7 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
         let (receiver, stop) = (Arc::clone(&receiver), stop.clone());
         async move { receiver.sources.keep_resolved(&stop).await }
     });
+    let mut notice = Notice::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -79,7 +83,17 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
                 continue;
             }
         };
-        let Some((stream, visit)) = receiver.let_in(stream, from, &admission) else { continue };
+        let visit = match receiver.let_in(from, &admission) {
+            Ok(visit) => visit,
+            Err(fate) => {
+                receiver.tally.count(fate);
+                turn_away(stream, fate);
+                if fate == Fate::Stranger {
+                    notice.tell(from);
+                }
+                continue;
+            }
+        };
         let (receiver, stop) = (Arc::clone(&receiver), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -94,27 +108,12 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
 }
 
 impl Receiver {
-    /// Turns away strangers and floods without reading a byte, and without a task.
-    fn let_in(
-        &self,
-        stream: TcpStream,
-        from: IpAddr,
-        admission: &Arc<Admission>,
-    ) -> Option<(TcpStream, Visit)> {
+    /// Whether a connection is let in, told before a byte of it is read.
+    fn let_in(&self, from: IpAddr, admission: &Arc<Admission>) -> Result<Visit, Fate> {
         if !self.sources.has(from) {
-            self.tally.count(Fate::Stranger);
-            debug!(%from, "A report from {from}, which is no PBX's address, was refused; if it is one, set `push_from`");
-            turn_away(stream, "403 Forbidden");
-            return None;
+            return Err(Fate::Stranger);
         }
-        match admission.enter(from, Instant::now()) {
-            Some(visit) => Some((stream, visit)),
-            None => {
-                self.tally.count(Fate::Flood);
-                turn_away(stream, "503 Service Unavailable");
-                None
-            }
-        }
+        admission.enter(from, Instant::now()).ok_or(Fate::Flood)
     }
 
     /// Reads a message, acts on it, and answers.
@@ -159,8 +158,25 @@ async fn part(mut stream: TcpStream, status: &str) -> io::Result<()> {
 }
 
 /// Says no if that takes no waiting, and closes.
-fn turn_away(stream: TcpStream, status: &str) {
+fn turn_away(stream: TcpStream, fate: Fate) {
+    let status = if fate == Fate::Stranger { "403 Forbidden" } else { "503 Service Unavailable" };
     if let Ok(mut socket) = stream.into_std() {
         let _ = socket.write(answer(status).as_bytes());
+    }
+}
+
+/// Tells of strangers, for one may be a PBX behind another address; not of each, for they may be many.
+#[derive(Debug, Default)]
+struct Notice {
+    told_at: Option<Instant>,
+}
+
+impl Notice {
+    fn tell(&mut self, from: IpAddr) {
+        let now = Instant::now();
+        if self.told_at.is_none_or(|told_at| now.duration_since(told_at) >= NOTICE_APART) {
+            self.told_at = Some(now);
+            warn!(%from, "Reports from {from} are refused: it is no PBX's address; if it is one, set its `push_from`");
+        }
     }
 }
