@@ -14,7 +14,7 @@ use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, Lines, Request};
 use crate::clock::Clock;
 use crate::config::{
-    ArchiveConfig, Config, PbxConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
+    ArchiveConfig, Config, PbxConfig, PushConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
 };
 use crate::digest::Digest;
 use crate::simulator::{Faults, Simulator, SimulatorOptions};
@@ -141,7 +141,7 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         queue: QueueConfig { retry_base: std::time::Duration::from_millis(100), ..QueueConfig::default() },
         service: ServiceConfig::default(),
         schedule: ScheduleConfig::default(),
-        push: None,
+        push: PushConfig::default(),
         pbx: vec![pbx],
         exclude: Vec::new(),
     })

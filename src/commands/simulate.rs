@@ -12,7 +12,7 @@ use super::exit::UsageError;
 use super::{exit, output, signals};
 use crate::config::pin_line;
 use crate::pbx::Certificate;
-use crate::simulator::{Faults, Profile, Retention, Simulator, SimulatorOptions};
+use crate::simulator::{Faults, Profile, PushOptions, Retention, Simulator, SimulatorOptions};
 
 /// What an observer can do while it runs.
 const CONTROLS: &str = "\
@@ -21,6 +21,7 @@ While it runs, its controls are under URL/simulator/:
   GET truth, voicemail          what it holds
   GET listed, served            what it ever listed in a CDR, what it sent
   GET overwritten               what its retention took before anyone had it
+  GET registrations, push       where its reports are to go, what became of them
   GET faults                    the faults at work
   POST faults                   replaces all faults by those in the body
   POST alter                    changes only the faults in the body
@@ -30,7 +31,8 @@ While it runs, its controls are under URL/simulator/:
   POST outage?s=60              takes it down for so long; &how=reset accepts and resets instead
   POST lockout                  locks out the address that asks
   POST revoke                   ends all sessions
-  POST reboot                   forgets all sessions and tickets";
+  POST reboot                   forgets all sessions and tickets, and reports that
+  POST call                     ends a call now, and reports it";
 
 /// How the simulated PBX should be.
 #[derive(Debug, clap::Args)]
@@ -108,6 +110,9 @@ pub struct Options {
     /// Send a Content-Length with every reply
     #[arg(long)]
     content_length: bool,
+    /// Offer event streams on this port, as v2.0.0 can; port 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    event_port: Option<u16>,
     /// Faults, as a JSON file or as JSON itself, such as '{"reset":0.03,"truncate":0.03}'
     #[arg(long, value_name = "JSON")]
     faults: Option<String>,
@@ -152,12 +157,20 @@ async fn simulate(options: Options) -> anyhow::Result<()> {
         }
         None => output::line("  allow_plain_http = true"),
     }
+    if let Some(port) = simulator.stream_port() {
+        if options.tls {
+            output::line("  allow_plain_http = true             # the event stream knows no TLS");
+        }
+        output::line(format_args!("  push = \"tcp\""));
+        output::line(format_args!("  push_tcp_port = {port}"));
+    }
     output::line("");
     if let Some(address) = simulator.redirect_address() {
         output::line(format_args!("What comes to http://{address} is redirected there."));
     }
     output::line(format_args!("What it counts:  {url}/simulator/counters"));
     output::line(format_args!("What it holds:   {url}/simulator/truth"));
+    output::line(format_args!("A call ends now: curl -X POST {url}/simulator/call"));
     output::line("Ctrl-C ends it.");
     stop.cancelled().await;
     simulator.shutdown().await;
@@ -167,6 +180,9 @@ async fn simulate(options: Options) -> anyhow::Result<()> {
 impl Options {
     fn simulator_options(&self) -> anyhow::Result<SimulatorOptions> {
         let profile = profile(&self.version)?;
+        if self.event_port.is_some() && profile != Profile::V2 {
+            return Err(UsageError("--event-port is for --version v2.0.0 only".to_owned()).into());
+        }
         let port = if profile == Profile::Compatible { 9011 } else { 8088 };
         let defaults = SimulatorOptions::default();
         Ok(SimulatorOptions {
@@ -196,6 +212,7 @@ impl Options {
             odd_names: self.odd_names,
             voicemails: self.voicemails,
             content_length: self.content_length,
+            push: PushOptions { stream_port: self.event_port, ..PushOptions::default() },
             ..SimulatorOptions::default()
         })
     }

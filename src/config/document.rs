@@ -54,9 +54,9 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let queue = single("queue", root, reading).map(|section| queue(&section));
     let service = single("service", root, reading).map(|section| schedule::service(&section));
     let schedule = single("schedule", root, reading).map(|section| schedule::schedule(&section));
-    let push = single("push", root, reading).and_then(|section| push::read(&section));
+    let push = single("push", root, reading).map(|section| push::read(&section)).unwrap_or_default();
     let (pbx, ids) = pbxs(root, reading);
-    let pbx = push::joined(pbx, push.as_ref(), reading);
+    let pbx = push::joined(pbx, push);
     let exclude = exclusions(root, &ids, reading);
     Some(Config {
         file: reading.origin.file.to_owned(),

@@ -60,8 +60,8 @@ pub struct Config {
     pub service: ServiceConfig,
     /// `[schedule]`.
     pub schedule: ScheduleConfig,
-    /// `[push]`, if it is there.
-    pub push: Option<PushConfig>,
+    /// `[push]`.
+    pub push: PushConfig,
     /// `[[pbx]]`, in the order of the file; ids are unique.
     pub pbx: Vec<PbxConfig>,
     /// `[[exclude]]`, in the order of the file; names are unique.

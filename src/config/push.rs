@@ -1,12 +1,12 @@
 //! `[push]`, and what a `[[pbx]]` says about its reports.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use toml::Spanned;
 use toml::de::DeValue;
 use url::Url;
 
-use super::section::{Reading, Section, Wrong, wrong};
+use super::section::{Section, Wrong, wrong};
 use super::value;
 use super::{ApiVersion, Generation, PbxConfig, PushAddress, PushConfig, PushMode};
 
@@ -30,10 +30,16 @@ enum Word {
     Tcp,
 }
 
+impl Default for PushConfig {
+    /// Every address of this machine, at the port of the vendor's samples.
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::UNSPECIFIED, HTTP_PORT).into() }
+    }
+}
+
 /// Reads `[push]`.
-pub(super) fn read(section: &Section<'_>) -> Option<PushConfig> {
-    let listen = section.require("listen", "\"0.0.0.0:8260\"", listen)?;
-    Some(PushConfig { listen })
+pub(super) fn read(section: &Section<'_>) -> PushConfig {
+    section.read("listen", listen).map_or_else(PushConfig::default, |listen| PushConfig { listen })
 }
 
 /// Reads the keys of a `[[pbx]]` section.
@@ -42,7 +48,7 @@ pub(super) fn of_pbx(section: &Section<'_>, version: &ApiVersion) -> PbxPush {
     let url = section.read("push_url", address);
     let port = section.count("push_tcp_port", TCP_PORT, 1..=u64::from(u16::MAX));
     let from = sources(section);
-    refuse_needless_keys(section, word);
+    refuse_odd_keys(section, word);
     if word == Word::Tcp {
         refuse_tcp(section, version);
     }
@@ -63,26 +69,11 @@ impl PushAddress {
 
 /// Tells each PBX that reports over HTTP where our listener is. The path names the PBX, for several may share an
 /// address.
-pub(super) fn joined(
-    mut pbx: Vec<PbxConfig>,
-    push: Option<&PushConfig>,
-    reading: &Reading<'_>,
-) -> Vec<PbxConfig> {
+pub(super) fn joined(mut pbx: Vec<PbxConfig>, push: PushConfig) -> Vec<PbxConfig> {
     for PbxConfig { id, push: mode, .. } in &mut pbx {
         let PushMode::Http(address) = mode else { continue };
-        match push {
-            Some(push) if address.host.is_none() => address.port = push.listen.port(),
-            Some(_) => {}
-            None if reading.has_problem_with("push") => {}
-            None => reading.note(
-                0,
-                Some("push".to_owned()),
-                None,
-                wrong(
-                    format!("missing, and pbx `{id}` is to report over HTTP"),
-                    "add [push] with listen = \"0.0.0.0:8260\"",
-                ),
-            ),
+        if address.host.is_none() {
+            address.port = push.listen.port();
         }
         if address.path.is_empty() {
             address.path.clone_from(id);
@@ -91,16 +82,12 @@ pub(super) fn joined(
     pbx
 }
 
-fn refuse_needless_keys(section: &Section<'_>, word: Word) {
-    let needs = [
-        ("push_url", Word::Http, "http"),
-        ("push_from", Word::Http, "http"),
-        ("push_tcp_port", Word::Tcp, "tcp"),
-    ];
-    for (key, needed, name) in needs {
-        if word != needed && section.has(key) {
-            let remedy = format!("remove the line, or set push = \"{name}\"");
-            section.reject(key, wrong(format!("is for push = \"{name}\" only"), remedy));
+/// With push off the other keys may stay, for whoever switches it on again; without a word about it they are a mistake.
+fn refuse_odd_keys(section: &Section<'_>, word: Word) {
+    for (key, name) in [("push_url", "http"), ("push_from", "http"), ("push_tcp_port", "tcp")] {
+        if section.has(key) && !section.has("push") {
+            let remedy = format!("add push = \"{name}\", or remove the line");
+            section.reject(key, wrong("has no effect without push, which is off", remedy));
         }
     }
     if word != Word::Off && section.has("login_port") {

@@ -12,7 +12,7 @@ fn mode(pbx: &str, rest: &str) -> PushMode {
 #[test]
 fn reports_are_off_unless_asked_for() {
     assert_eq!(mode("", ""), PushMode::Off);
-    assert_eq!(mode("push = 'off'", PUSH), PushMode::Off);
+    assert_eq!(mode("push = 'off'\npush_from = '192.0.2.1'\nlogin_port = 8260", PUSH), PushMode::Off);
 }
 
 #[test]
@@ -48,19 +48,17 @@ fn sources_are_addresses() {
         config.pbx[0].push_from,
         ["192.0.2.1", "2001:db8::1"].map(|text| text.parse::<IpAddr>().unwrap())
     );
-    assert_eq!(config.push.unwrap().listen, "0.0.0.0:8260".parse().unwrap());
+    assert_eq!(config.push.listen, "0.0.0.0:8260".parse().unwrap());
 }
 
 #[test]
 fn what_cannot_work_is_refused_with_the_remedy() {
     let said = [
-        said("push = 'http'", ""),
-        said("push = 'http'", "[push]"),
         said("push = 'http'\nlogin_port = 8260", PUSH),
         said("push = 'tcp'", ""),
         said("push = 'tcp'\napi_version = 'v2.0.0'\nallow_plain_http = true\nlogin_port = 8260", ""),
         said("push = 'yes'", ""),
-        said("push = 'http'\npush_tcp_port = 8333", PUSH),
+        said("push_tcp_port = 8333", ""),
         said("push_url = 'http://192.0.2.20'\npush_from = '192.0.2.1'", PUSH),
         said("push = 'http'\npush_url = 'https://192.0.2.20'", PUSH),
         said("push = 'http'\npush_url = 'http://api:hunter2@192.0.2.20'", PUSH),
@@ -72,16 +70,14 @@ fn what_cannot_work_is_refused_with_the_remedy() {
         text.lines().filter(|line| line.starts_with("callvault.toml")).collect::<Vec<_>>().join("\n")
     });
     insta::assert_snapshot!(said.join("\n"), @r#"
-    callvault.toml:1:1: push: missing, and pbx `hq` is to report over HTTP; add [push] with listen = "0.0.0.0:8260"
-    callvault.toml:11:1: push.listen: missing; add listen = "0.0.0.0:8260"
     callvault.toml:11:14: pbx.login_port = 8260: stands beside push, which decides where the PBX's reports go; remove the line: the port of [push] listen, or of push_url, is sent
     callvault.toml:10:8: pbx.push = 'tcp': needs API v2.0.0, and api_version is v1.1.0; use push = "http", or set api_version = "v2.0.0" if the PBX has it
     callvault.toml:10:8: pbx.push = 'tcp': would send the password's MD5 unencrypted: the PBX's event stream knows no TLS; use push = "http", or add allow_plain_http = true
     callvault.toml:13:14: pbx.login_port = 8260: stands beside push, which decides where the PBX's reports go; remove the line: over TCP the PBX is told no port
     callvault.toml:10:8: pbx.push = 'yes': must be "off", "http" or "tcp"; write one of them
-    callvault.toml:11:17: pbx.push_tcp_port = 8333: is for push = "tcp" only; remove the line, or set push = "tcp"
-    callvault.toml:10:12: pbx.push_url = 'http://192.0.2.20': is for push = "http" only; remove the line, or set push = "http"
-    callvault.toml:11:13: pbx.push_from = '192.0.2.1': is for push = "http" only; remove the line, or set push = "http"
+    callvault.toml:10:17: pbx.push_tcp_port = 8333: has no effect without push, which is off; add push = "tcp", or remove the line
+    callvault.toml:10:12: pbx.push_url = 'http://192.0.2.20': has no effect without push, which is off; add push = "http", or remove the line
+    callvault.toml:11:13: pbx.push_from = '192.0.2.1': has no effect without push, which is off; add push = "http", or remove the line
     callvault.toml:11:12: pbx.push_url = 'https://192.0.2.20': must begin with http://: the PBX reports in plain HTTP only; write the listener's address as the PBX sees it, such as "http://192.0.2.20:8260"
     callvault.toml:11:12: pbx.push_url: holds more than scheme, host, port and path; write the listener's address as the PBX sees it, such as "http://192.0.2.20:8260"
     callvault.toml:11:14: pbx.push_from = 'hq.example': is not an IP address; write the address from which the PBX's reports arrive here, such as "192.0.2.10"

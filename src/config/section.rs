@@ -53,14 +53,6 @@ impl<'a> Reading<'a> {
         });
     }
 
-    /// Whether something was said of `key` or of what stands below it.
-    pub(super) fn has_problem_with(&self, key: &str) -> bool {
-        let is_about = |noted: &str| {
-            noted.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.problems.borrow().iter().any(|problem| problem.key.as_deref().is_some_and(is_about))
-    }
-
     /// Everything noted.
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()

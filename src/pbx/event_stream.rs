@@ -89,6 +89,11 @@ impl EventStream {
         Err(self.error(failure))
     }
 
+    /// Whether the PBX has said anything since the login, which it therefore accepted.
+    pub fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
     /// The failure of a stream that has been silent for `time`.
     pub fn silent(&self, time: Duration) -> PbxError {
         let what = format!("the event stream has been silent for {} s", time.as_secs_f64());

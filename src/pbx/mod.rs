@@ -23,6 +23,8 @@ mod envelope;
 mod error;
 mod event_stream;
 #[cfg(test)]
+mod event_stream_tests;
+#[cfg(test)]
 mod fake;
 mod http;
 #[cfg_attr(not(feature = "legacy-tls"), path = "legacy/absent.rs")]

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde_json::{Map, Value};
 use tokio::net::{UdpSocket, lookup_host};
+use tokio::time::timeout;
 use url::Host;
 
 use crate::config::{Generation, PbxConfig, PushAddress, PushMode};
@@ -33,7 +34,9 @@ impl PbxClient {
 
     async fn register(&self, address: &PushAddress) -> Result<(), PbxError> {
         let mut members = members(&self.shared.config);
-        if let Some(ip) = our_address(&self.shared, address).await {
+        let limit = self.shared.config.limits.connect_timeout;
+        // It goes without: the PBX sees whom the heartbeat comes from.
+        if let Ok(Some(ip)) = timeout(limit, our_address(&self.shared, address)).await {
             members.insert("ipaddr".to_owned(), ip.to_string().into());
         }
         let doing = "renewing where reports go".to_owned();

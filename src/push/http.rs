@@ -1,12 +1,12 @@
 //! Reports that PBXs post to us. Strangers are not listened to; a PBX is answered at once, and bounded in all it does.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,15 @@ use super::sources::Sources;
 use super::wakes::{PushEvent, Wakes};
 
 /// How long to wait after a connection could not be accepted, for instance because files ran out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The least time between two words about strangers.
+const NOTICE_APART: Duration = Duration::from_secs(60);
+
+/// How much of what was left unread is still taken after the answer, and for how long: to close over unread bytes resets
+/// the connection, and a PBX whose report ends so sends it again.
+const REST_BYTES_MAX: u64 = 64 * 1024;
+const REST_WITHIN: Duration = Duration::from_millis(200);
 
 /// What the listener works with.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +69,7 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
         let (receiver, stop) = (Arc::clone(&receiver), stop.clone());
         async move { receiver.sources.keep_resolved(&stop).await }
     });
+    let mut notice = Notice::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -74,7 +83,17 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
                 continue;
             }
         };
-        let Some((stream, visit)) = receiver.let_in(stream, from, &admission) else { continue };
+        let visit = match receiver.let_in(from, &admission) {
+            Ok(visit) => visit,
+            Err(fate) => {
+                receiver.tally.count(fate);
+                turn_away(stream, fate);
+                if fate == Fate::Stranger {
+                    notice.tell(from);
+                }
+                continue;
+            }
+        };
         let (receiver, stop) = (Arc::clone(&receiver), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -89,27 +108,12 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
 }
 
 impl Receiver {
-    /// Turns away strangers and floods without reading a byte, and without a task.
-    fn let_in(
-        &self,
-        stream: TcpStream,
-        from: IpAddr,
-        admission: &Arc<Admission>,
-    ) -> Option<(TcpStream, Visit)> {
+    /// Whether a connection is let in, told before a byte of it is read.
+    fn let_in(&self, from: IpAddr, admission: &Arc<Admission>) -> Result<Visit, Fate> {
         if !self.sources.has(from) {
-            self.tally.count(Fate::Stranger);
-            debug!(%from, "A report from {from}, which is no PBX's address, was refused; if it is one, set `push_from`");
-            turn_away(stream, "403 Forbidden");
-            return None;
+            return Err(Fate::Stranger);
         }
-        match admission.enter(from, Instant::now()) {
-            Some(visit) => Some((stream, visit)),
-            None => {
-                self.tally.count(Fate::Flood);
-                turn_away(stream, "503 Service Unavailable");
-                None
-            }
-        }
+        admission.enter(from, Instant::now()).ok_or(Fate::Flood)
     }
 
     /// Reads a message, acts on it, and answers.
@@ -123,12 +127,8 @@ impl Receiver {
             Err(_) => (Fate::TooSlow, "408 Request Timeout"),
         };
         self.tally.count(fate);
-        let answer = async {
-            stream.write_all(answer(status).as_bytes()).await?;
-            stream.shutdown().await
-        };
         // What could not be answered is sent again.
-        let _ = timeout(self.limits.patience, answer).await;
+        let _ = timeout(self.limits.patience, part(stream, status)).await;
     }
 
     /// Wakes whom a report concerns. What cannot be read is answered like the rest: a PBX repeats what was not accepted.
@@ -148,9 +148,35 @@ fn answer(status: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
+/// Answers and leaves.
+async fn part(mut stream: TcpStream, status: &str) -> io::Result<()> {
+    stream.write_all(answer(status).as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut rest = stream.take(REST_BYTES_MAX);
+    let _ = timeout(REST_WITHIN, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    Ok(())
+}
+
 /// Says no if that takes no waiting, and closes.
-fn turn_away(stream: TcpStream, status: &str) {
+fn turn_away(stream: TcpStream, fate: Fate) {
+    let status = if fate == Fate::Stranger { "403 Forbidden" } else { "503 Service Unavailable" };
     if let Ok(mut socket) = stream.into_std() {
         let _ = socket.write(answer(status).as_bytes());
+    }
+}
+
+/// Tells of strangers, for one may be a PBX behind another address; not of each, for they may be many.
+#[derive(Debug, Default)]
+struct Notice {
+    told_at: Option<Instant>,
+}
+
+impl Notice {
+    fn tell(&mut self, from: IpAddr) {
+        let now = Instant::now();
+        if self.told_at.is_none_or(|told_at| now.duration_since(told_at) >= NOTICE_APART) {
+            self.told_at = Some(now);
+            warn!(%from, "Reports from {from} are refused: it is no PBX's address; if it is one, set its `push_from`");
+        }
     }
 }

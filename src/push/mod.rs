@@ -1,7 +1,8 @@
 //! Reports of a PBX: a nudge to look sooner, and nothing more.
 //!
 //! Nothing in a report is believed but that something happened at the PBX from whose address it came. It wakes a sweep,
-//! which reads what the CDR says: a report that is forged, lost or late changes no more than when that happens.
+//! which reads what the CDR says, and one more a little later. A report that is forged, lost or late changes no more
+//! than when that happens.
 //!
 //! ```text
 //! PBX ── posts ──► http::serve ──┐

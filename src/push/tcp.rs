@@ -19,6 +19,12 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 /// A stream that lived so long worked: the next wait is a short one again.
 const WORKED_FOR: Duration = Duration::from_secs(60);
 
+/// A stream that is closed so soon after the login, without a word, may have refused it.
+const WORDLESS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often in a row that may happen: five wrong passwords lock us out (`yeastar-api.md` §3.2).
+const WORDLESS_MAX: u32 = 2;
+
 /// A stream that is silent so long is opened anew: a connection can die without a word.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 
@@ -27,7 +33,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 ///
-/// If the PBX refuses the login. It is not tried again, lest the PBX locks us out.
+/// If the PBX refuses the login, in words or by closing twice without any. It is not tried again, lest the PBX locks us
+/// out.
 pub async fn follow(
     client: &PbxClient,
     port: u16,
@@ -53,14 +60,19 @@ impl Follower<'_> {
     /// Goes on until the PBX refuses the login.
     async fn follow(&self) -> PbxError {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
-        let mut is_told = false;
+        let (mut is_told, mut wordless) = (false, 0);
         loop {
             let begun = Instant::now();
             let error = match self.client.event_stream(self.port).await {
-                Ok(stream) => self.listen(stream).await,
+                Ok(mut stream) => {
+                    let error = self.listen(&mut stream).await;
+                    let is_wordless = !stream.is_answered() && begun.elapsed() < WORDLESS_WITHIN;
+                    wordless = if is_wordless { wordless + 1 } else { 0 };
+                    error
+                }
                 Err(error) => error,
             };
-            if error.reason() == Reason::PasswordRefused {
+            if error.reason() == Reason::PasswordRefused || wordless >= WORDLESS_MAX {
                 return error;
             }
             if begun.elapsed() >= WORKED_FOR {
@@ -78,7 +90,7 @@ impl Follower<'_> {
     }
 
     /// Hears a stream to its end.
-    async fn listen(&self, mut stream: EventStream) -> PbxError {
+    async fn listen(&self, stream: &mut EventStream) -> PbxError {
         info!(pbx = self.client.id(), "Following the event stream of `{}`", self.client.id());
         self.wake(PushKind::NewCdr);
         let mut pending = Vec::new();

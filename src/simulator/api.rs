@@ -14,6 +14,7 @@ use super::http::Request;
 use super::json::{Members, Value};
 use super::lock;
 use super::profile::{ApiVersion, Profile};
+use super::push::Registration;
 use super::reply::Reply;
 
 /// What the device does about a request.
@@ -192,7 +193,7 @@ impl Call<'_> {
             }
         });
         let token = login?;
-        self.register_events(&members);
+        self.register_events("login", &members);
         Ok(vec![("token", Value::text(token))])
     }
 
@@ -206,20 +207,15 @@ impl Call<'_> {
         self.check_token()?;
         let members = self.optional_members()?;
         self.device.count(|counters| counters.heartbeats += 1);
-        self.register_events(&members);
+        self.register_events("heartbeat", &members);
         Ok(vec![])
     }
 
-    /// Notes where events are to be sent. A port of 0 or none, without a path, asks for nothing.
-    fn register_events(&self, members: &Members) {
-        let port = members.text("port").filter(|port| port != "0");
-        let path = members.text("url");
-        if port.is_none() && path.is_none() {
-            return;
-        }
-        let host = members.text("ipaddr").unwrap_or_else(|| self.from.to_string());
-        let destination = format!("{host}:{}{}", port.unwrap_or_default(), path.unwrap_or_default());
-        self.device.count(|counters| counters.event_destination = Some(destination));
+    /// Notes where reports are to go, if `by` says so.
+    fn register_events(&self, by: &'static str, members: &Members) {
+        let Some(registration) = Registration::read(by, members, self.from) else { return };
+        self.device.count(|counters| counters.event_destination = Some(registration.destination()));
+        self.device.push.register(registration);
     }
 
     fn device_info(&self) -> Said {

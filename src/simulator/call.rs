@@ -38,6 +38,9 @@ pub struct SimCall {
 }
 
 impl SimCall {
+    /// How long a recorded call rings.
+    pub(super) const RINGS_S: u32 = 5;
+
     /// An answered inbound call that was recorded as `recording`.
     pub fn recorded(start: Timestamp, seq: u64, recording: impl Into<Vec<u8>>, audio: SimAudio) -> Self {
         let talk_duration_s = audio.seconds();
@@ -46,7 +49,7 @@ impl SimCall {
             start,
             callfrom: "5550142".to_owned(),
             callto: "1003".to_owned(),
-            call_duration_s: talk_duration_s + 5,
+            call_duration_s: talk_duration_s + Self::RINGS_S,
             talk_duration_s,
             source_trunk: "siptrunk1".to_owned(),
             status: "ANSWERED".to_owned(),

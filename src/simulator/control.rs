@@ -17,12 +17,13 @@ use super::observation as seen;
 use super::outage::Outage;
 use super::reply::Reply;
 use super::retention::Retention;
+use crate::recording::Text;
 
 /// Answers an observer.
 ///
-/// `GET counters`, `truth`, `listed`, `served`, `overwritten`, `voicemail`, `faults`; `POST faults` (replaces all),
-/// `alter` (some of them), `retention`, `advance?s=31`, `clock?at=2024-10-27T00:00:00Z`, `outage?s=60` (`&how=reset`),
-/// `lockout`, `revoke`, `reboot`.
+/// `GET counters`, `truth`, `listed`, `served`, `overwritten`, `voicemail`, `faults`, `registrations`, `push`;
+/// `POST faults` (replaces all), `alter` (some of them), `retention`, `advance?s=31`, `clock?at=2024-10-27T00:00:00Z`,
+/// `outage?s=60` (`&how=reset`), `lockout`, `revoke`, `reboot`, `call` (one ends now).
 pub(super) async fn answer(device: &Arc<Device>, request: &Request, from: IpAddr) -> Reply {
     let name = request.path.trim_start_matches("/simulator/");
     let said = match request.method.as_str() {
@@ -44,6 +45,8 @@ async fn look(device: &Arc<Device>, name: &str) -> Option<String> {
         "faults" => return Some(seen::line(&*device.faults())),
         "voicemail" => return Some(seen::messages(device)),
         "served" => return Some(seen::served(device)),
+        "registrations" => return Some(seen::registrations(device)),
+        "push" => return Some(seen::line(&device.push.counters())),
         _ => {}
     }
     let hashed: fn(&Device) -> String = match name {
@@ -86,6 +89,12 @@ fn tell(device: &Arc<Device>, name: &str, request: &Request, from: IpAddr) -> Op
         "reboot" => {
             device.reboot();
             Ok("rebooted\n".to_owned())
+        }
+        "call" => {
+            let call = device.new_call();
+            let name = Text::from_bytes(&call.recording);
+            device.end_call(call);
+            Ok(seen::line(&name))
         }
         _ => return None,
     })

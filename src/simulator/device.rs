@@ -17,6 +17,7 @@ use super::faults::{Asks, Faults};
 use super::lock;
 use super::outage::Outages;
 use super::profile::SimulatorOptions;
+use super::push::{Job, Push};
 use super::retention::Overwritten;
 use super::session::Sessions;
 use super::tickets::Tickets;
@@ -43,6 +44,8 @@ pub(super) struct Device {
     pub(super) account: Mutex<Account>,
     /// Whether it is there at all.
     pub(super) outages: Outages,
+    /// Its reports.
+    pub(super) push: Push,
     /// Its certificates.
     pub(super) certificates: Certificates,
     world: RwLock<World>,
@@ -74,6 +77,7 @@ impl Device {
             asks: Mutex::default(),
             account: Mutex::default(),
             outages,
+            push: Push::new(),
             certificates,
             world: RwLock::new(world),
             faults: RwLock::default(),
@@ -194,9 +198,10 @@ impl Device {
         count
     }
 
-    /// Forgets all tokens and tickets.
+    /// Forgets all tokens and tickets, and reports that it has started.
     pub(super) fn reboot(&self) {
         self.revoke_tokens();
         lock(&self.tickets).forget_all();
+        self.push.give(Job::BootUp);
     }
 }

@@ -30,6 +30,10 @@ mod outage;
 mod plan;
 mod population;
 mod profile;
+mod push;
+mod push_delivery;
+mod push_report;
+mod push_stream;
 mod redirect;
 mod reply;
 mod retention;
@@ -63,6 +67,7 @@ pub use self::growing::Growing;
 pub use self::outage::Outage;
 use self::outage::Outages;
 pub use self::profile::{Profile, SimulatorOptions};
+pub use self::push::{PushCounters, PushOptions, Registration};
 pub use self::retention::{Overwritten, Retention, Store};
 pub use self::voicemail::{SimVoicemail, VoicemailCap};
 pub use self::world::{Truth, World};
@@ -73,6 +78,7 @@ pub struct Simulator {
     device: Arc<Device>,
     address: SocketAddr,
     redirect: Option<SocketAddr>,
+    stream_port: Option<u16>,
     stop: DropGuard,
     tasks: TaskTracker,
 }
@@ -89,13 +95,24 @@ impl Simulator {
             Some(listen) => Some(bind(listen).await?),
             None => None,
         };
+        let streams = match options.push.stream_port.filter(|_| options.profile == Profile::V2) {
+            Some(port) => Some(bind(SocketAddr::new(address.ip(), port)).await?),
+            None => None,
+        };
         let (outages, door) = Outages::new(listener, address);
         let device = Arc::new(Device::new(options, outages, address.ip())?);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(serve::accept(door, Arc::clone(&device), stop.clone(), tasks.clone()));
+        tasks.spawn(push_delivery::work(Arc::clone(&device), stop.clone(), tasks.clone()));
         let redirect = redirecting.as_ref().map(|(_, address)| *address);
-        let simulator = Self { device, address, redirect, stop: stop.clone().drop_guard(), tasks };
+        let stream_port = streams.as_ref().map(|(_, address)| address.port());
+        let simulator =
+            Self { device, address, redirect, stream_port, stop: stop.clone().drop_guard(), tasks };
+        if let Some((listener, _)) = streams {
+            let (device, tasks) = (Arc::clone(&simulator.device), simulator.tasks.clone());
+            simulator.tasks.spawn(push_stream::accept(listener, device, stop.clone(), tasks));
+        }
         if let Some((listener, _)) = redirecting {
             let (device, tasks) = (Arc::clone(&simulator.device), simulator.tasks.clone());
             simulator.tasks.spawn(redirect::serve(listener, simulator.url(), device, stop, tasks));
@@ -231,6 +248,26 @@ impl Simulator {
         let mut secrets: Vec<String> = lock(&self.device.sessions).issued().collect();
         secrets.extend(lock(&self.device.tickets).issued());
         secrets
+    }
+
+    /// The port for event streams, if it has one.
+    pub fn stream_port(&self) -> Option<u16> {
+        self.stream_port
+    }
+
+    /// Lets a call end: it is reported to whoever asked for that, and listed, as its options have it.
+    pub fn end_call(&self, call: SimCall) {
+        self.device.end_call(call);
+    }
+
+    /// Every login and heartbeat that said where reports are to go.
+    pub fn registrations(&self) -> Vec<Registration> {
+        self.device.push.registrations()
+    }
+
+    /// What became of its reports.
+    pub fn push_counters(&self) -> PushCounters {
+        self.device.push.counters()
     }
 
     /// Forgets all tokens and tickets, as a restart of the device does.

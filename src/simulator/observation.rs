@@ -83,6 +83,11 @@ pub(super) fn served(device: &Device) -> String {
     lines.map(|known| line(&known)).collect()
 }
 
+/// Every login and heartbeat that said where reports are to go.
+pub(super) fn registrations(device: &Device) -> String {
+    device.push.registrations().iter().map(line).collect()
+}
+
 /// What it overwrote while nobody had it.
 pub(super) fn overwritten(device: &Device) -> String {
     let lines = device.overwritten().into_iter().map(|lost| OverwrittenLine {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::audio::WavFormat;
+use super::push::PushOptions;
 use super::retention::Retention;
 use super::voicemail::VoicemailCap;
 
@@ -154,6 +155,8 @@ pub struct SimulatorOptions {
     pub cdr_crlf: bool,
     /// Whether each CDR field is quoted.
     pub cdr_quotes: bool,
+    /// How it reports its events.
+    pub push: PushOptions,
     /// Tokens that are valid from the start.
     pub preset_tokens: Vec<String>,
     /// The first tickets that are issued, in order.
@@ -208,6 +211,7 @@ impl Default for SimulatorOptions {
             cdr_bom: false,
             cdr_crlf: false,
             cdr_quotes: false,
+            push: PushOptions::default(),
             preset_tokens: Vec::new(),
             preset_randoms: Vec::new(),
         }

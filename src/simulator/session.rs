@@ -63,6 +63,7 @@ impl Sessions {
         from: IpAddr,
         now: Timestamp,
     ) -> Result<String, u32> {
+        let right = self.is_right(user, md5);
         let failures = self.failures.entry(from).or_default();
         if let Some(until) = failures.locked_until {
             if now < until {
@@ -70,7 +71,6 @@ impl Sessions {
             }
             *failures = Failures::default();
         }
-        let right = user == self.options.username && md5 == hex(&Md5::digest(&self.password));
         if !right {
             failures.in_a_row += 1;
             if failures.in_a_row >= self.options.lockout_after {
@@ -86,6 +86,11 @@ impl Sessions {
         let token = hex32(self.options.seed, "token", self.issued);
         self.remember(token.clone(), now);
         Ok(token)
+    }
+
+    /// Whether this is the user and the MD5 of the password.
+    pub(super) fn is_right(&self, user: &str, md5: &str) -> bool {
+        user == self.options.username && md5 == hex(&Md5::digest(&self.password))
     }
 
     /// Changes the password; `None` is the one from the start. Tokens live on.
@@ -118,6 +123,13 @@ impl Sessions {
         }
         *used = now;
         Ok(())
+    }
+
+    /// Extends the life of every token that lives, as a report does; whether there is one.
+    pub(super) fn touch_all(&mut self, now: Timestamp) -> bool {
+        let ttl = self.options.token_ttl;
+        let live = self.tokens.values_mut().filter(|used| between(**used, now) < ttl);
+        live.map(|used| *used = now).count() > 0
     }
 
     /// Ends a session; whether there was one.

@@ -12,7 +12,7 @@ use super::call::SimCall;
 use super::clock::Moment;
 use super::living::Upcoming;
 use super::lock;
-use super::plan::CallPlan;
+use super::plan::{CallPlan, add_s};
 use super::profile::SimulatorOptions;
 use super::retention::{Loss, Retention};
 use super::storage::Storage;
@@ -110,6 +110,14 @@ impl World {
             self.make_room(&call);
             self.file(call, Timestamp::MIN);
         }
+    }
+
+    /// Adds a call that ends now, whatever its row says; on a device that lives, its audio is still being written.
+    pub(super) fn end_call(&mut self, call: SimCall) {
+        self.make_room(&call);
+        let ready_after_s = self.is_live.then_some(self.ready_after_s);
+        let whole = ready_after_s.map_or(Timestamp::MIN, |after_s| add_s(self.now.steady, after_s));
+        self.file(call, whole);
     }
 
     /// Takes away what is stored under the name of a call's recording, if the call brings its own audio.

@@ -172,6 +172,8 @@ fn help_of_simulate() {
           --serial-number <SERIAL_NUMBER>  The device's serial number
           --timezone <TIMEZONE>            The zone of the device's clock [default: Europe/Berlin]
           --content-length                 Send a Content-Length with every reply
+          --event-port <PORT>              Offer event streams on this port, as v2.0.0 can; port 0 takes
+                                           a free one
           --faults <JSON>                  Faults, as a JSON file or as JSON itself, such as
                                            '{"reset":0.03,"truncate":0.03}'
       -h, --help                           Print help
@@ -181,6 +183,7 @@ fn help_of_simulate() {
       GET truth, voicemail          what it holds
       GET listed, served            what it ever listed in a CDR, what it sent
       GET overwritten               what its retention took before anyone had it
+      GET registrations, push       where its reports are to go, what became of them
       GET faults                    the faults at work
       POST faults                   replaces all faults by those in the body
       POST alter                    changes only the faults in the body
@@ -190,6 +193,7 @@ fn help_of_simulate() {
       POST outage?s=60              takes it down for so long; &how=reset accepts and resets instead
       POST lockout                  locks out the address that asks
       POST revoke                   ends all sessions
-      POST reboot                   forgets all sessions and tickets
+      POST reboot                   forgets all sessions and tickets, and reports that
+      POST call                     ends a call now, and reports it
     "#);
 }

@@ -65,7 +65,7 @@ fn what_it_prints_is_a_configuration_that_works() {
 
 #[test]
 fn so_does_that_of_a_newer_one() {
-    rehearse(&["--version", "v2.0.0"]);
+    rehearse(&["--version", "v2.0.0", "--event-port", "0"]);
 }
 
 #[test]
@@ -108,10 +108,16 @@ fn one_that_lives_can_be_led_through_a_day_and_redirects_from_another_port() {
 }
 
 #[test]
+fn so_does_that_of_one_with_https_and_an_event_stream_without() {
+    rehearse(&["--tls", "--version", "v2.0.0", "--event-port", "0"]);
+}
+
+#[test]
 fn options_that_make_no_sense_exit_2() {
     let folder = Folder::for_pbx("https://192.0.2.1");
     insta::assert_snapshot!(folder.run(&["simulate", "--version", "v9"]).exits(2).err(), @"callvault: --version v9 is not one that the simulator plays: use v1.0.x, v1.1.0, v2.0.0 or compatible");
     insta::assert_snapshot!(folder.run(&["simulate", "--faults", "{\"rest\":1}"]).exits(2).err(), @"callvault: --faults: unknown field `rest`, expected one of `refuse`, `hang`, `errno_20010`, `errno_30001`, `errno_30003`, `gateway_timeout`, `redirect`, `redirect_status`, `redirect_to`, `cdr_504`, `ticket_expired`, `token_revoked`, `reset`, `truncate`, `truncate_wav_header`, `truncate_head`, `stall`, `stall_s`, `drip`, `drip_bytes_per_s`, `json_body`, `html_200`, `html_503`, `html_504`, `empty_body`, `wrong_length`, `endless`, `bit_flip`, `growing_asks`, `growing_as`, `missing_asks`, `store_offline`, `deleted`, `cdr_duplicate`, `cdr_missing`, `cdr_broken`, `cdr_reordered`, `cdr_row_cap`, `clock_offset_s`, `serial_number`, `locked_out`, `password`, `reply_delay_ms`, `reply_bytes_per_s`, `certificate` at line 1 column 7");
+    insta::assert_snapshot!(folder.run(&["simulate", "--event-port", "0"]).exits(2).err(), @"callvault: --event-port is for --version v2.0.0 only");
     folder.run(&["simulate", "--faults", "nosuch.json"]).exits(2);
     folder.run(&["simulate", "--timezone", "Nowhere/Never", "--listen", "127.0.0.1:0"]).exits(2);
     folder.run(&["simulate", "--listen", "192.0.2.1:80"]).exits(2);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use callvault::backfill::{Backfill, BackfillReport, Lines, Request};
 use callvault::config::{
-    ArchiveConfig, Config, PbxConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
+    ArchiveConfig, Config, PbxConfig, PushConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
 };
 use callvault::digest::Digest;
 use callvault::queue::{self, Redrive};
@@ -107,7 +107,7 @@ impl Station {
             },
             service: ServiceConfig::default(),
             schedule: ScheduleConfig::default(),
-            push: None,
+            push: PushConfig::default(),
             pbx: vec![section],
             exclude: Vec::new(),
         };

@@ -4,6 +4,7 @@ mod connections;
 mod faults;
 mod living;
 mod outage;
+mod push;
 mod retention;
 mod rules;
 mod wire;
