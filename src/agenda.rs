@@ -160,11 +160,6 @@ impl Agenda {
         Ok(())
     }
 
-    /// Takes everything of one PBX off the agenda.
-    pub fn forget(&mut self, pbx: &str) {
-        self.entries.retain(|entry| entry.pbx != pbx);
-    }
-
     /// Hands out what is due.
     pub fn look(&mut self, now: Timestamp) {
         let set_back = now < self.looked_at.saturating_sub(STEP_BACK).unwrap_or(Timestamp::MIN);

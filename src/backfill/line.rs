@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::bell::Bell;
-use crate::config::PbxConfig;
+use crate::config::{PbxConfig, PushMode};
 use crate::pbx::PbxClient;
 
 /// What all that work on one PBX share: its session and connections, and the bell of its queue.
@@ -21,6 +21,11 @@ impl Line {
     /// Only if the HTTP library cannot be set up.
     pub(crate) fn new(pbx: &PbxConfig) -> anyhow::Result<Self> {
         Ok(Self { client: PbxClient::new(pbx)?, bell: Bell::default() })
+    }
+
+    /// The same for a command, which does not listen to what the PBX may report: it leaves that as it is.
+    pub(super) fn of_command(pbx: &PbxConfig) -> anyhow::Result<Self> {
+        Self::new(&PbxConfig { push: PushMode::Off, ..pbx.clone() })
     }
 }
 

@@ -99,7 +99,7 @@ impl<'a> Backfill<'a> {
         let sites = chosen
             .into_iter()
             .map(|pbx| {
-                let line = lines.by_pbx.remove(&pbx.id).map_or_else(|| Line::new(pbx), Ok)?;
+                let line = lines.by_pbx.remove(&pbx.id).map_or_else(|| Line::of_command(pbx), Ok)?;
                 Ok(Arc::new(Site::new(vault, pbx, line, downloads.clone(), halt.child_token())))
             })
             .collect::<anyhow::Result<_>>()?;

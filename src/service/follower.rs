@@ -3,12 +3,12 @@
 //! A time during which it may be asked is an *episode*. It ends when the PBX is given up, paused or taken from the
 //! configuration; then the follower waits for what ends that, and begins another. No PBX's trouble reaches another.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -20,7 +20,10 @@ use crate::agenda::Todo;
 use crate::backfill::{Line, SAME_DEVICE, Site, Task, own_trouble};
 use crate::config::{Config, PbxConfig};
 use crate::fleet;
+use crate::forecast;
+use crate::push::http::Receiver;
 use crate::queue::{DayRange, Kinds};
+use crate::times::zone_of;
 use crate::vault::Vault;
 use crate::worker::Progress;
 
@@ -30,6 +33,8 @@ const TURN_EVERY: Duration = Duration::from_secs(30);
 const LOOK_FOR_PASSWORD_EVERY: Duration = Duration::from_secs(60);
 /// How long the archive is left alone after it could not be written.
 const ARCHIVE_WAIT: Duration = Duration::from_secs(20);
+/// How often it is forecast what the PBX overwrites next.
+const LOOK_AHEAD_EVERY: Duration = Duration::from_secs(300);
 /// The first wait after a PBX was given up, as a part of the longest.
 const FIRST_WAIT_PART: u32 = 20;
 
@@ -46,10 +51,16 @@ pub(super) struct Follower {
     pub(super) pulse: Pulse,
     /// Set when a new session is wanted: an operator has lifted a pause, or the password was corrected.
     pub(super) renew: Arc<AtomicBool>,
+    /// Told when the PBX says that it has restarted.
+    pub(super) restarted: Arc<Notify>,
+    /// Hears the PBXs' reports.
+    pub(super) receiver: Receiver,
     pub(super) stop: CancellationToken,
     /// Episodes in a row that ended because the PBX was given up, and when the next may begin.
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
+    /// When it was last forecast what the PBX overwrites next.
+    pub(super) looked_ahead_at: Mutex<Option<Instant>>,
 }
 
 /// Whether a PBX may be asked now.
@@ -60,7 +71,7 @@ enum Standing {
     Paused,
     /// It refused this password: only another one, or an operator, helps.
     Refused,
-    /// Not before this time: a lock-out.
+    /// Not before this time: a lock-out, or the hours that the operator allows.
     Until(Timestamp),
     /// It was given up a moment ago.
     After(Instant),
@@ -75,6 +86,7 @@ impl Follower {
     pub(super) async fn follow(mut self) -> anyhow::Result<()> {
         while !self.stop.is_cancelled() {
             self.pulse.beat();
+            self.look_ahead().await?;
             if self.renew.swap(false, SeqCst) {
                 self.line.client = Line::new(&self.pbx)?.client;
                 self.shared.seat(self.id(), |seat| seat.line = self.line.clone());
@@ -103,6 +115,10 @@ impl Follower {
         // A longer one was set by a clock that was put back since.
         if let Some(until) = until.filter(|until| *until > now && until.duration_since(now) <= longest) {
             return Ok(Standing::Until(until));
+        }
+        let zone = zone_of(self.pbx.timezone.as_ref(), remembered.utc_offset_s);
+        if let Some(opening) = self.pbx.manners.hours.next_opening(now, &zone) {
+            return Ok(Standing::Until(opening));
         }
         Ok(match self.retry_at {
             Some(at) if at > Instant::now() => Standing::After(at),
@@ -151,12 +167,13 @@ impl Follower {
         let end = self.stop.child_token();
         let site = Site::new(&self.vault, &self.pbx, self.line.clone(), self.downloads.clone(), end.clone());
         let began = Instant::now();
-        let (looked, fetched, watched) = tokio::join!(
+        let (looked, fetched, watched, registered) = tokio::join!(
             ended(&end, self.look(&site)),
             ended(&end, self.fetch(&site)),
             ended(&end, self.watch(&site)),
+            ended(&end, self.stay_registered(&site)),
         );
-        looked.and(fetched).and(watched)?;
+        looked.and(fetched).and(watched).and(registered)?;
         let trouble = site.trouble().await;
         self.shared.note_trouble(self.id(), trouble.clone());
         match trouble {
@@ -218,6 +235,7 @@ impl Follower {
         let mut todo = self.todo.listen();
         while !site.is_over() {
             self.pulse.beat();
+            self.look_ahead().await?;
             todo.forget();
             match self.todo.next() {
                 Some(job) => self.do_job(site, job).await?,
@@ -227,6 +245,24 @@ impl Follower {
                     () = site.over() => {}
                 },
             }
+        }
+        Ok(())
+    }
+}
+
+impl Follower {
+    /// Forecasts now and then what the PBX overwrites next, also while it may not be asked: that is when it matters.
+    async fn look_ahead(&self) -> anyhow::Result<()> {
+        let is_due = {
+            let mut looked_at = self.looked_ahead_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_due = looked_at.is_none_or(|at| at.elapsed() >= LOOK_AHEAD_EVERY);
+            if is_due {
+                *looked_at = Some(Instant::now());
+            }
+            is_due
+        };
+        if is_due {
+            forecast::note(&self.vault.state.db, &self.pbx, self.vault.clock.now()).await?;
         }
         Ok(())
     }

@@ -18,6 +18,9 @@ use crate::sweep::SweepReport;
 const LOOK_AGAIN_AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
 
+/// How often boxes are looked into while one is nearly full.
+const NEARLY_FULL_EVERY: Duration = Duration::from_secs(60);
+
 impl Follower {
     /// Does one job. Trouble with the PBX ends the episode by itself; an error means that the database is broken.
     pub(super) async fn do_job(&self, site: &Site, job: Job) -> anyhow::Result<()> {
@@ -25,7 +28,7 @@ impl Follower {
             Job::Sweep => self.sweep(site, false).await?,
             Job::DeepSweep => self.sweep(site, true).await?,
             Job::Nudge => self.look_at_latest(site).await?,
-            Job::Voicemail => true,
+            Job::Voicemail => self.poll_voicemail(site).await?,
             Job::Seal | Job::Verify | Job::History => true,
         };
         if done {
@@ -66,10 +69,33 @@ impl Follower {
             let db = &self.vault.state.db;
             db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &pbx, now).await })).await?;
         }
+        if let Some(sn) = fleet::remembered(&mut *self.vault.state.db.read().await?, self.id()).await?.sn {
+            self.receiver.sources.know_sn(self.id(), &sn);
+        }
         self.tell(&report);
         self.write_settled_calls().await?;
         // Days that a working PBX could not tell stay open, and are read again with the next sweep.
         Ok(complete || !site.is_over())
+    }
+
+    /// Looks into the voicemail boxes. One that is nearly full is looked into again soon: the PBX deletes its oldest.
+    async fn poll_voicemail(&self, site: &Site) -> anyhow::Result<bool> {
+        if !self.pbx.voicemail.is_polled {
+            return Ok(true);
+        }
+        let poll = site.poll_voicemail(&self.vault).await?;
+        if poll.messages_new + poll.messages_back > 0 {
+            info!(pbx = self.id(), "Pbx `{}` has {} new voicemail messages", self.id(), poll.messages_new);
+            self.line.bell.ring();
+        }
+        if poll.should_come_sooner() {
+            let todo = self.todo.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(NEARLY_FULL_EVERY).await;
+                todo.add(Job::Voicemail);
+            });
+        }
+        Ok(!site.is_over())
     }
 
     /// After an event: the latest days, again until something new is heard.

@@ -14,12 +14,12 @@ mod follower;
 mod housekeeping;
 mod look;
 mod pulse;
+mod reports;
 mod shared;
 mod supervisor;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -37,6 +37,7 @@ use crate::vault::Vault;
 use crate::{owner, seal};
 use follower::Follower;
 use pulse::Pulse;
+use reports::Reports;
 use shared::{Seat, Shared};
 
 /// What each follower is to do by itself.
@@ -58,6 +59,7 @@ pub struct Orders {
 pub struct Service {
     shared: Arc<Shared>,
     downloads: Arc<Semaphore>,
+    reports: Reports,
     tasks: JoinSet<anyhow::Result<()>>,
     /// Ends everything; followers have tokens of their own below it.
     end: CancellationToken,
@@ -84,7 +86,13 @@ impl Service {
             .await?;
         vault.state.announce_service()?;
         let shared = Arc::new(Shared::new(vault));
-        Ok(Self { shared, downloads, tasks: JoinSet::new(), end: CancellationToken::new() })
+        Ok(Self {
+            shared,
+            downloads,
+            reports: Reports::default(),
+            tasks: JoinSet::new(),
+            end: CancellationToken::new(),
+        })
     }
 
     /// The service at a glance, at any time.
@@ -99,8 +107,9 @@ impl Service {
     /// `stop_timeout_s`: the next start releases them.
     pub async fn run(mut self, mut orders: Orders) -> anyhow::Result<()> {
         let ticker = Ticker::start(self.shared.tick.clone()).await?;
-        self.begin().await?;
+        self.prepare().await?;
         supervisor::ready(&self.shared.glance().to_string());
+        self.begin();
         let outcome = loop {
             tokio::select! {
                 () = orders.stop.cancelled() => break Ok(()),
@@ -116,10 +125,16 @@ impl Service {
         outcome.and(self.finish().await)
     }
 
-    /// Starts everything that runs side by side.
-    async fn begin(&mut self) -> anyhow::Result<()> {
+    /// All that can still fail because of the configuration.
+    async fn prepare(&mut self) -> anyhow::Result<()> {
         let vault = self.shared.vault();
-        self.plan(&vault, &BTreeSet::new()).await?;
+        self.reports.listen(&vault.config).await?;
+        self.plan(&vault).await
+    }
+
+    /// Starts everything that runs side by side.
+    fn begin(&mut self) {
+        let vault = self.shared.vault();
         for pbx in &vault.config.pbx {
             self.follow(&vault, pbx, None);
         }
@@ -129,13 +144,15 @@ impl Service {
         self.tasks.spawn(async move { housekeeping::keep_house(&shared, &end).await });
         let (shared, end) = (self.shared.clone(), self.end.clone());
         self.tasks.spawn(async move { housekeeping::prove_progress(&shared, &end).await });
+        let (shared, wakes, end) =
+            (self.shared.clone(), self.reports.receiver().wakes.clone(), self.end.clone());
+        self.tasks.spawn(async move { reports::heed_reports(&shared, &wakes, &end).await });
         let (shared, downloads, end) = (self.shared.clone(), self.downloads.clone(), self.end.clone());
         self.tasks.spawn(async move { errands::run_errands(&shared, &downloads, &end).await });
-        Ok(())
     }
 
-    /// Draws up the agenda of `vault`'s configuration. Who is followed already keeps what waits for it.
-    async fn plan(&self, vault: &Vault, followed: &BTreeSet<String>) -> anyhow::Result<()> {
+    /// Draws up the agenda of `vault`'s configuration, with a seat for each PBX.
+    async fn plan(&self, vault: &Vault) -> anyhow::Result<()> {
         let mut agenda = Agenda::new(vault.clock.now());
         let mut db = vault.state.db.read().await?;
         let schedule = &vault.config.schedule;
@@ -143,13 +160,11 @@ impl Service {
             agenda.plan(&mut db, job, "", schedule, &self.shared.todo).await?;
         }
         for pbx in &vault.config.pbx {
-            let todo = self.shared.seat(&pbx.id, |seat| seat.todo.clone()).unwrap_or_default();
+            let todo = Todo::default();
             for job in JOBS_OF_A_PBX {
                 agenda.plan(&mut db, job, &pbx.id, schedule, &todo).await?;
             }
-            if !followed.contains(&pbx.id) {
-                self.shared.take_seat(&pbx.id, self.seat(pbx, todo)?);
-            }
+            self.shared.take_seat(&pbx.id, self.seat(pbx, todo)?);
         }
         self.shared.replace_vault(vault.clone(), agenda);
         self.shared.tick.ring();
@@ -163,6 +178,7 @@ impl Service {
             pulse: Pulse::new(),
             progress: Arc::default(),
             renew: Arc::new(AtomicBool::new(false)),
+            restarted: Arc::default(),
             trouble: None,
             stop: self.end.child_token(),
             ended: CancellationToken::new(),
@@ -182,9 +198,12 @@ impl Service {
             todo: seat.todo,
             pulse: seat.pulse.clone(),
             renew: seat.renew,
+            restarted: seat.restarted,
+            receiver: self.reports.receiver().clone(),
             stop: seat.stop,
             failures: 0,
             retry_at: None,
+            looked_ahead_at: Mutex::default(),
         };
         self.tasks.spawn(async move {
             if let Some(predecessor) = predecessor {
@@ -218,6 +237,7 @@ impl Service {
 
     async fn take(&mut self, config: Config) -> anyhow::Result<()> {
         let former = self.shared.vault();
+        self.reports.listen(&config).await?;
         let vault = former.with_config(config).await?;
         let mut predecessors = Vec::new();
         for pbx in &former.config.pbx {
@@ -227,7 +247,7 @@ impl Service {
                 predecessors.push((pbx.id.clone(), seat));
             }
         }
-        self.plan(&vault, &BTreeSet::new()).await?;
+        self.plan(&vault).await?;
         for pbx in &vault.config.pbx {
             let predecessor = predecessors.iter().find(|(id, _)| *id == pbx.id).map(|(_, seat)| seat);
             if let Some(before) = predecessor {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::pulse::Pulse;
@@ -23,6 +24,8 @@ pub(super) struct Seat {
     pub(super) pulse: Pulse,
     pub(super) progress: Arc<Progress>,
     pub(super) renew: Arc<AtomicBool>,
+    /// Told when the PBX says that it has restarted.
+    pub(super) restarted: Arc<Notify>,
     pub(super) trouble: Option<Trouble>,
     /// Cancelled to end the follower.
     pub(super) stop: CancellationToken,

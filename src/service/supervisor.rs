@@ -20,7 +20,10 @@ pub(super) fn ready(status: &str) {
 
 /// Progress is proven.
 pub(super) fn alive(status: &str) {
-    tell(&[NotifyState::Watchdog, NotifyState::Status(status)]);
+    match sd_notify::watchdog_enabled() {
+        Some(_) => tell(&[NotifyState::Watchdog, NotifyState::Status(status)]),
+        None => tell(&[NotifyState::Status(status)]),
+    }
 }
 
 /// There was no progress; systemd acts when that lasts.

@@ -12,7 +12,7 @@ fn help(of: &[&str]) -> String {
 
 #[test]
 fn help_of_the_program() {
-    insta::assert_snapshot!(help(&[]), @r"
+    insta::assert_snapshot!(help(&[]), @r#"
     Archives every call recording of a Yeastar S-Series (or compatible) PBX, and can prove it
 
     Usage: callvault [OPTIONS] <COMMAND>
@@ -21,6 +21,9 @@ fn help_of_the_program() {
       demo      Archive from a simulated PBX: nothing to configure
       backfill  Archive a range of days, once
       status    Tell what is owed, what is wrong, and what to do
+      run       Follow every PBX until stopped: the service
+      pause     Leave a PBX alone, until it is resumed
+      resume    Follow a PBX again that was paused
       retry     Ask again for what was given up, and lift a PBX's pause
       trust     Show the certificate of a PBX, and pin its key
       config    Look at the configuration
@@ -38,7 +41,7 @@ fn help_of_the_program() {
     130 interrupted.
 
     Set CALLVAULT_LOG=debug to see each request on stderr.
-    ");
+    "#);
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! The PBXs' own reports of what happens: they wake a follower early, and nothing more.
+
+use std::net::SocketAddr;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::follower::Follower;
+use super::shared::Shared;
+use crate::agenda::Job;
+use crate::backfill::Site;
+use crate::config::{Config, PushMode};
+use crate::push::http::{self, Receiver};
+use crate::push::{PushKind, Wakes, renewal, tcp};
+
+/// Where reports arrive.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    receiver: Receiver,
+    listening: Option<(SocketAddr, DropGuard)>,
+}
+
+impl Reports {
+    /// What all who hear reports share.
+    pub(super) fn receiver(&self) -> &Receiver {
+        &self.receiver
+    }
+
+    /// Listens where `config` says, if any PBX is to report there. What listened elsewhere has ended on return.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on; what listened before goes on.
+    pub(super) async fn listen(&mut self, config: &Config) -> anyhow::Result<()> {
+        self.receiver.sources.replace(&config.pbx);
+        let wanted = config.pbx.iter().any(|pbx| matches!(pbx.push, PushMode::Http(_)));
+        let address = wanted.then_some(config.push.listen);
+        if self.listening.as_ref().map(|(address, _)| *address) == address {
+            self.receiver.sources.resolve().await;
+            return Ok(());
+        }
+        let Some(address) = address else {
+            self.listening = None;
+            return Ok(());
+        };
+        let listener = http::listen(address).await?;
+        self.receiver.sources.resolve().await;
+        let stop = CancellationToken::new();
+        tokio::spawn(http::serve(listener, self.receiver.clone(), stop.clone()));
+        self.listening = Some((address, stop.drop_guard()));
+        Ok(())
+    }
+}
+
+/// Wakes the followers whose PBX has reported something, until it is stopped.
+pub(super) async fn heed_reports(
+    shared: &Shared,
+    wakes: &Wakes,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let event = tokio::select! {
+            event = wakes.next() => event,
+            () = stop.cancelled() => return Ok(()),
+        };
+        shared.seat(&event.pbx, |seat| {
+            if event.kind == PushKind::BootUp {
+                seat.restarted.notify_one();
+            }
+            seat.todo.add(Job::Nudge);
+        });
+    }
+}
+
+impl Follower {
+    /// Sees to it that the PBX reports to us, for as long as the episode lasts. With push off nothing is sent.
+    pub(super) async fn stay_registered(&self, site: &Site) -> anyhow::Result<()> {
+        let stop = CancellationToken::new();
+        let client = &self.line.client;
+        let renewed = async {
+            if self.pbx.push != PushMode::Off {
+                renewal::keep(client, &self.restarted, &stop).await;
+            }
+        };
+        let streamed = async {
+            if let PushMode::Tcp { port } = self.pbx.push
+                && let Err(error) =
+                    tcp::follow(client, port, &self.receiver.wakes, &self.receiver.tally, &stop).await
+            {
+                tracing::warn!(pbx = self.id(), "{error}");
+            }
+        };
+        tokio::select! {
+            ((), ()) = async { tokio::join!(renewed, streamed) } => site.over().await,
+            () = site.over() => {}
+        }
+        Ok(())
+    }
+}
