@@ -190,7 +190,8 @@ impl Simulator {
         lock(&self.device.sessions).lock_out(address, self.device.timers());
     }
 
-    /// Begins or ends an outage, and returns when it is so. What is in flight when it begins is reset.
+    /// Begins or ends an outage, and returns when it is so. What is in flight when it begins is reset, event streams
+    /// too, and until it ends no report arrives.
     ///
     /// # Errors
     /// If the port cannot be listened on any more.

@@ -15,6 +15,7 @@ use super::audio::SimAudio;
 use super::call::SimCall;
 use super::device::Device;
 use super::lock;
+use super::outage::Outage;
 use super::push::{Job, Registration, Streamed};
 use super::push_report::{Form, boot_up, new_cdr};
 
@@ -123,8 +124,9 @@ impl Device {
     async fn deliver(&self, registration: &Registration, report: &[u8], form: Form) {
         let destination = registration.destination();
         for _ in 0..=self.options.push.resends_max {
-            let posted = timeout(ANSWER_WITHIN, post(&destination, report, form)).await;
-            if matches!(posted, Ok(Ok(true))) {
+            let is_there = self.outages.now() == Outage::None;
+            let post = timeout(ANSWER_WITHIN, post(&destination, report, form));
+            if is_there && matches!(post.await, Ok(Ok(true))) {
                 return self.push.count(|counters| counters.accepted += 1);
             }
             self.push.count(|counters| counters.refused += 1);

@@ -7,13 +7,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::device::Device;
 use super::lock;
+use super::outage::Outage;
 use super::push::Streamed;
+use super::serve::ACCEPT_PAUSE;
 
 /// How long a login may take.
 const LOGIN_WITHIN: Duration = Duration::from_secs(5);
@@ -32,19 +34,29 @@ pub(super) async fn accept(
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => return,
         };
-        let Ok((stream, _)) = accepted else { continue };
-        let (device, stop) = (Arc::clone(&device), stop.clone());
+        let Ok((mut stream, _)) = accepted else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (device, stop, power) = (Arc::clone(&device), stop.clone(), device.outages.power());
+        if device.outages.now() != Outage::None {
+            let _ = stream.set_zero_linger();
+            continue;
+        }
         tasks.spawn(async move {
             tokio::select! {
-                _ = talk(&device, stream) => {}
+                _ = talk(&device, &mut stream) => {}
+                () = power.cancelled() => {
+                    let _ = stream.set_zero_linger();
+                }
                 () = stop.cancelled() => {}
             }
         });
     }
 }
 
-async fn talk(device: &Device, mut stream: TcpStream) -> io::Result<()> {
-    let login = timeout(LOGIN_WITHIN, read_login(&mut stream)).await??;
+async fn talk(device: &Device, stream: &mut TcpStream) -> io::Result<()> {
+    let login = timeout(LOGIN_WITHIN, read_login(stream)).await??;
     if !is_right(device, &login) {
         device.push.count(|counters| counters.streams_refused += 1);
         stream.write_all(b"Response: Error\r\nMessage: Authentication failed\r\n\r\n").await?;

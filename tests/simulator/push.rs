@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use callvault::simulator::{PushCounters, PushOptions, SimAudio, SimCall, Simulator};
+use callvault::simulator::{Profile, PushCounters, PushOptions, SimAudio, SimCall, Simulator};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::wire::{Client, get, post, start, wait_until};
 
@@ -116,4 +116,66 @@ async fn an_observer_ends_a_call_and_reads_who_registered() {
     assert!(registrations.starts_with(r#"{"by":"heartbeat","from":"127.0.0.1","ipaddr":null,"port":"#));
     wait_until(|| simulator.push_counters().accepted == 1).await;
     assert!(get(address, "/simulator/push").text().starts_with(r#"{"accepted":1,"refused":0,"#));
+}
+
+/// Logs in for an event stream, and returns the first line of the answer.
+async fn follow(simulator: &Simulator) -> (TcpStream, String) {
+    let port = simulator.stream_port().unwrap();
+    let mut stream = TcpStream::connect((simulator.address().ip(), port)).await.unwrap();
+    let login = b"Action: login\r\nUsername: api\r\nSecret: c126898b13a07ab1dc3015408053a5d2\r\n\r\n";
+    stream.write_all(login).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") && stream.read_buf(&mut answer).await.is_ok_and(|count| count > 0) {}
+    let answer = String::from_utf8(answer).unwrap().lines().next().unwrap_or_default().to_owned();
+    (stream, answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_ends_event_streams_and_holds_reports_back() {
+    let (simulator, _client, listener) = reporting(|push| {
+        push.resends_max = 10_000;
+        push.resend_after = Duration::from_millis(1);
+    })
+    .await;
+    simulator.set_down(true).await.unwrap();
+    simulator.end_call(call("a.wav"));
+    wait_until(|| simulator.push_counters().refused >= 3).await;
+    simulator.set_down(false).await.unwrap();
+    answer(&listener, "200 OK").await;
+    wait_until(|| simulator.push_counters().accepted == 1).await;
+
+    let simulator = start(|options| {
+        options.profile = Profile::V2;
+        options.push.stream_port = Some(0);
+    })
+    .await;
+    let (mut stream, answer) = follow(&simulator).await;
+    assert_eq!(answer, "Response: Success");
+    simulator.set_down(true).await.unwrap();
+    assert!(stream.read_u8().await.is_err(), "it is reset");
+    simulator.set_down(false).await.unwrap();
+    assert_eq!(follow(&simulator).await.1, "Response: Success");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_asks_for_the_password_of_now() {
+    let simulator = start(|options| {
+        options.profile = Profile::V2;
+        options.push.stream_port = Some(0);
+    })
+    .await;
+    simulator.alter_faults(|faults| faults.password = Some("Changed1".to_owned()));
+    assert_eq!(follow(&simulator).await.1, "Response: Error");
+    simulator.alter_faults(|faults| faults.password = None);
+    assert_eq!(follow(&simulator).await.1, "Response: Success");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_ends_now_is_listed_at_once_on_a_device_that_lives() {
+    let simulator = start(|options| options.live = true).await;
+    let name = post(simulator.address(), "/simulator/call", "").text();
+    let name = name.trim().trim_matches('"').to_owned();
+    let is_listed =
+        simulator.world(|world| world.all_rows().iter().any(|row| row.recording == name.as_bytes()));
+    assert!(is_listed, "{name}");
 }
