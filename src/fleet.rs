@@ -1,5 +1,7 @@
 //! What is remembered of each PBX from one run to the next. All SQL on `pbx` and `meta`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -44,6 +46,21 @@ pub async fn remembered(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<
         .await
         .with_context(|| format!("reading what is known of pbx `{pbx}`"))?;
     Ok(row.unwrap_or_default())
+}
+
+/// What is remembered of every PBX, by id.
+pub async fn all(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, Remembered>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        id: String,
+        #[sqlx(flatten)]
+        remembered: Remembered,
+    }
+    let rows: Vec<Row> = sqlx::query_as("select * from pbx")
+        .fetch_all(db)
+        .await
+        .context("reading what is known of the PBXs")?;
+    Ok(rows.into_iter().map(|row| (row.id, row.remembered)).collect())
 }
 
 /// Whether this state has worked with `pbx` before: then its archive must be there.

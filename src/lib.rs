@@ -150,6 +150,9 @@ pub mod service;
 /// What failures mean to an operator.
 pub mod remedy;
 
+/// The state of everything at one moment: what is owed, at risk and wrong.
+pub mod status;
+
 /// The commands of the program.
 pub mod commands;
 

@@ -87,6 +87,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "vault",
         &["archive", "catalog", "clock", "config", "digest", "fleet", "queue", "seal", "state", "sweep"],
     ),
+    (
+        "status",
+        &["access", "archive", "calls", "catalog", "config", "findings", "fleet", "forecast", "queue"],
+    ),
     // The simulator shares no code with the client beyond plain data types, so that a misreading cannot hide in both.
     ("simulator", &["clock", "digest", "recording"]),
 ];

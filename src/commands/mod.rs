@@ -14,5 +14,6 @@ pub mod run;
 pub mod signals;
 pub mod simulate;
 pub mod status;
+pub mod status_page;
 pub mod summary;
 pub mod trust;

@@ -88,6 +88,8 @@ fn help_of_status() {
     Options:
           --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
                              /etc/callvault/callvault.toml]
+          --pbx <ID>         Only this PBX, in full; may be given more than once
+          --watch            Redraw it every 2 s, until Ctrl-C
           --json             Print one JSON object on stdout
       -h, --help             Print help
     ");

@@ -1,0 +1,126 @@
+//! Reads the state, again and again at little cost.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::{PbxStatus, Status, archive};
+use crate::access::Trouble;
+use crate::calls::{self, CallCounts};
+use crate::catalog::Summed;
+use crate::config::{Config, PbxConfig};
+use crate::findings;
+use crate::fleet::{self, Remembered};
+use crate::forecast;
+use crate::queue::{self, Counts, Unarchived};
+
+/// Findings told of each PBX; all are counted.
+const FINDINGS_READ: i64 = 1000;
+
+/// Reads the state of one installation. It keeps what cannot change any more, so that a second reading costs no more
+/// for a million archived recordings than for none.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    config: Config,
+    summed: Summed,
+    findings_max: i64,
+}
+
+/// What is read of all PBXs at once.
+struct Facts {
+    remembered: BTreeMap<String, Remembered>,
+    unarchived: Vec<Unarchived>,
+    calls: BTreeMap<String, CallCounts>,
+    findings: BTreeMap<String, Vec<(String, i64)>>,
+}
+
+impl Reader {
+    /// A reader of the installation that `config` describes.
+    pub fn new(config: &Config) -> Self {
+        Self { config: config.clone(), summed: Summed::default(), findings_max: FINDINGS_READ }
+    }
+
+    /// Tells at most so many findings of each PBX; all are counted.
+    pub fn with_findings_max(self, findings_max: i64) -> Self {
+        Self { findings_max, ..self }
+    }
+
+    /// Reads the state: of one moment, whatever is written meanwhile.
+    pub async fn read(&mut self, db: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<Status> {
+        let mut moment = db.begin().await.context("reading the database")?;
+        self.summed.catch_up(&mut moment).await?;
+        let facts = Facts {
+            remembered: fleet::all(&mut moment).await?,
+            unarchived: queue::unarchived(&mut moment).await?,
+            calls: calls::counts(&mut moment).await?,
+            findings: findings::counts(&mut moment).await?,
+        };
+        let mut pbxs = BTreeMap::new();
+        for pbx in &self.config.pbx {
+            pbxs.insert(pbx.id.clone(), self.read_pbx(&mut moment, &facts, pbx, now).await?);
+        }
+        moment.rollback().await.context("reading the database")?;
+        let known = |id: &&String| facts.remembered.contains_key(*id);
+        let known = pbxs.keys().filter(known).cloned().collect();
+        Ok(Status::of(now, archive::look(&self.config.archive, known).await, pbxs))
+    }
+
+    async fn read_pbx(
+        &self,
+        db: &mut SqliteConnection,
+        facts: &Facts,
+        config: &PbxConfig,
+        now: Timestamp,
+    ) -> anyhow::Result<PbxStatus> {
+        let id = config.id.as_str();
+        let remembered = facts.remembered.get(id).cloned().unwrap_or_default();
+        let holdings = self.summed.of(id);
+        let of_kind =
+            |kind| facts.unarchived.iter().filter(move |group| group.pbx == id && group.kind == kind);
+        let counts = Counts { archived: holdings.calls, ..queue::counted(of_kind("call")) };
+        let voicemail = Counts { archived: holdings.voicemails, ..queue::counted(of_kind("voicemail")) };
+        let calls = facts.calls.get(id).copied().unwrap_or_default();
+        let findings = facts.findings.get(id).cloned().unwrap_or_default();
+        let latest_findings = match findings.is_empty() {
+            true => Vec::new(),
+            false => findings::latest(db, id, self.findings_max).await?,
+        };
+        let forecast = forecast::read(db, config, now).await?;
+        Ok(PbxStatus {
+            listed: counts.listed(),
+            counts,
+            voicemail: (voicemail.listed() > 0).then_some(voicemail),
+            bytes: holdings.bytes,
+            calls: calls.calls,
+            answered_without_recording: calls.answered_without_recording,
+            suspect: holdings.suspects.into_iter().collect(),
+            oldest_pending: oldest_owed(facts.unarchived.iter().filter(|group| group.pbx == id)),
+            safety_margin_s: forecast.margin_s,
+            cdr_near: forecast.cdr_told(config.retention.warn_margin),
+            forecast: Some(forecast),
+            nearly_full_boxes: Vec::new(),
+            last_sweep: time(remembered.last_sweep_at_ms),
+            last_delivery: time(remembered.last_delivery_at_ms),
+            reasons: queue::told(db, of_kind("call")).await?,
+            findings,
+            latest_findings,
+            error_since: time(remembered.problem_since_ms),
+            error: trouble(remembered),
+        })
+    }
+}
+
+fn oldest_owed<'a>(groups: impl Iterator<Item = &'a Unarchived>) -> Option<Timestamp> {
+    let owed = groups.filter(|group| matches!(group.state.as_str(), "pending" | "stuck"));
+    time(owed.map(|group| group.oldest_at_ms).min())
+}
+
+fn trouble(remembered: Remembered) -> Option<Trouble> {
+    Some(Trouble { reason: remembered.problem_reason?, message: remembered.problem_message? })
+}
+
+fn time(ms: Option<i64>) -> Option<Timestamp> {
+    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
+}
