@@ -3,6 +3,7 @@
 //! Durations are seconds in the file (`…_s`, fractions allowed) and `Duration` here. Every key is explained,
 //! with its unit, its default and the mistake that it prevents, in `config.example.toml`.
 
+mod alerts;
 mod cdr;
 mod document;
 mod exclude;
@@ -23,6 +24,7 @@ mod tests;
 mod tls;
 mod value;
 mod version;
+mod web;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +37,7 @@ use url::{Host, Url};
 
 use crate::schedule::CronLine;
 
+pub use alerts::{AlertsConfig, EmailConfig, SecretUrl, SmtpTls, WebhookConfig};
 pub use file::Origin;
 pub use keys::nearest;
 pub use manners::{Manners, RetentionHints};
@@ -42,6 +45,7 @@ pub use pin::{PinError, pin_line, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
 pub use tls::{TlsBackend, TlsVersion};
 pub use version::NotAVersion;
+pub use web::WebConfig;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -64,6 +68,10 @@ pub struct Config {
     pub pbx: Vec<PbxConfig>,
     /// `[[exclude]]`, in the order of the file; names are unique.
     pub exclude: Vec<ExclusionRule>,
+    /// `[web]`.
+    pub web: WebConfig,
+    /// `[alerts]`.
+    pub alerts: AlertsConfig,
 }
 
 /// Where recordings go.

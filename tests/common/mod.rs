@@ -107,6 +107,8 @@ impl Station {
             push: None,
             pbx: vec![section],
             exclude: Vec::new(),
+            web: callvault::config::WebConfig { listen: None },
+            alerts: callvault::config::AlertsConfig::default(),
         };
         Self {
             pbx,
