@@ -11,6 +11,9 @@ use crate::digest::Digest;
 /// Answers "I do not have it" in a row after which they say more of the PBX than of the recordings.
 pub const MISSING_STREAK_MAX: u32 = 20;
 
+/// The key under which [`set_meta`] keeps why the dead man's switch could not be reached; empty while it can.
+pub const PING_ERROR: &str = "ping_error";
+
 /// What is remembered of one PBX.
 #[derive(Debug, Clone, Default, sqlx::FromRow)]
 pub struct Remembered {

@@ -32,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scheduler", &["bell"]),
     ("retention", &[]),
     ("forecast", &["calls", "catalog", "config", "db", "findings", "fleet", "queue", "retention", "times"]),
+    ("outbox", &[]),
     ("audio", &[]),
     ("archive", &["digest", "raw_row", "recording", "salt"]),
     ("state", &["archive", "config", "db", "digest", "fleet"]),
@@ -107,6 +108,7 @@ const STORES: &[&str] = &[
     "catalog",
     "retention",
     "findings",
+    "outbox",
     "seal",
 ];
 
@@ -122,6 +124,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("x509_parser::", &["pbx"]),
     ("toml_edit::", &["config"]),
     ("governor::", &["pbx"]),
+    ("axum::", &["web"]),
+    ("prometheus_client::", &["web"]),
     ("rustix::", &["archive"]),
     ("OpenOptions", &["archive", "state", "config"]),
 ];

@@ -63,6 +63,7 @@ impl Slot {
         let random = envelope::text(&answer.members, "random").ok_or_else(|| {
             self.shared.error(&action, Failure::new(Reason::Protocol, "the reply holds no ticket"))
         })?;
+        self.shared.counters.note_ticket();
         let (name, random) = (name.clone(), random.into());
         Ok(Ticket { name, random, token: answer.token, issued_at: answer.asked_at })
     }

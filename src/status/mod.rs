@@ -18,6 +18,7 @@ pub use pbx::{NearlyFullBox, PbxStatus};
 pub use reader::Reader;
 
 use crate::config::Config;
+use crate::outbox::Standing;
 
 /// The state of everything, as `status --json` prints it.
 #[derive(Debug, Clone, Serialize)]
@@ -30,6 +31,8 @@ pub struct Status {
     pub needs_attention: Vec<String>,
     /// The archive's filesystem.
     pub archive: ArchiveStatus,
+    /// What the operator was told of, and whether the messages reach him.
+    pub alerts: Standing,
     /// The configured PBXs by id; none before the first run.
     pub pbx: BTreeMap<String, PbxStatus>,
 }
@@ -42,15 +45,15 @@ impl Status {
 
     /// The state of an installation that has done nothing yet.
     pub async fn before_the_first_run(config: &Config, now: Timestamp) -> Self {
-        Self::of(now, archive::look(&config.archive, Vec::new()).await, BTreeMap::new())
+        Self::of(now, archive::look(&config.archive, Vec::new()).await, Standing::default(), BTreeMap::new())
     }
 
     /// Sums up what was read.
-    fn of(at: Timestamp, archive: ArchiveStatus, pbx: BTreeMap<String, PbxStatus>) -> Self {
+    fn of(at: Timestamp, archive: ArchiveStatus, alerts: Standing, pbx: BTreeMap<String, PbxStatus>) -> Self {
         let needs_attention: Vec<String> =
             pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
         let summary = summary(&archive, &pbx, &needs_attention);
-        Self { at, summary, needs_attention, archive, pbx }
+        Self { at, summary, needs_attention, archive, alerts, pbx }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::config::{Config, PbxConfig};
 use crate::findings;
 use crate::fleet::{self, Remembered};
 use crate::forecast;
+use crate::outbox::{self, Standing};
 use crate::queue::{self, Counts, Unarchived};
 
 /// Findings told of each PBX; all are counted.
@@ -47,6 +48,11 @@ impl Reader {
         Self { findings_max, ..self }
     }
 
+    /// Goes on with another configuration.
+    pub fn reconfigure(&mut self, config: &Config) {
+        self.config = config.clone();
+    }
+
     /// Reads the state: of one moment, whatever is written meanwhile.
     pub async fn read(&mut self, db: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<Status> {
         let mut moment = db.begin().await.context("reading the database")?;
@@ -61,10 +67,13 @@ impl Reader {
         for pbx in &self.config.pbx {
             pbxs.insert(pbx.id.clone(), self.read_pbx(&mut moment, &facts, pbx, now).await?);
         }
+        let alerts = outbox::standing(&mut moment).await?;
+        let ping_error = fleet::meta(&mut moment, fleet::PING_ERROR).await?.filter(|error| !error.is_empty());
+        let alerts = Standing { ping_error, ..alerts };
         moment.rollback().await.context("reading the database")?;
         let known = |id: &&String| facts.remembered.contains_key(*id);
         let known = pbxs.keys().filter(known).cloned().collect();
-        Ok(Status::of(now, archive::look(&self.config.archive, known).await, pbxs))
+        Ok(Status::of(now, archive::look(&self.config.archive, known).await, alerts, pbxs))
     }
 
     async fn read_pbx(
