@@ -52,9 +52,12 @@ impl FindingKind {
 
     /// Whether a person has to look at a finding of this word.
     ///
-    /// A PBX forgets old calls by itself, and a recording that cannot be fetched again is archived all the same.
+    /// A PBX forgets old calls by itself, a recording that cannot be fetched again is archived all the same, and what is
+    /// overwritten soon is forecast anew at each look.
     pub fn needs_a_person(word: &str) -> bool {
-        ![Self::CdrShrank, Self::RefetchFailed].iter().any(|harmless| harmless.as_str() == word)
+        ![Self::CdrShrank, Self::RefetchFailed, Self::OverwriteNear]
+            .iter()
+            .any(|harmless| harmless.as_str() == word)
     }
 }
 

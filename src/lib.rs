@@ -156,6 +156,9 @@ pub mod remedy;
 /// The state of everything at one moment: what is owed, at risk and wrong.
 pub mod status;
 
+/// Tells the operator what is wrong, and when it is over.
+pub mod alerts;
+
 /// Health and metrics over HTTP.
 pub mod web;
 

@@ -56,6 +56,26 @@ pub fn of(state: &str, reason: &str) -> Remedy {
     Remedy { meaning, remedy }
 }
 
+/// What to do about a finding of this kind.
+pub fn of_finding(kind: &str) -> &'static str {
+    match kind {
+        "serial_number_changed" => {
+            "if the device was replaced, confirm it with `callvault retry --pbx ID`; else correct `url`: another PBX answers"
+        }
+        "store_offline" => "check the PBX's card, disk or network share for recordings",
+        "conflict" => {
+            "both files are kept: compare them, then note that you have with `callvault retry --pbx ID`"
+        }
+        "offset_disagrees" => "correct `timezone`, or the PBX's clock",
+        "bad_file" => "give a CDR file, or remove it from `cdr_folder`",
+        "bad_row" => "see the row on the PBX: a recording that only it names is not known",
+        "quarantined" => {
+            "see the file in quarantine, then note that you have with `callvault retry --pbx ID`"
+        }
+        _ => "see `callvault status --json`",
+    }
+}
+
 /// A group of recordings that are not archived, in two indented lines: how many and why, and what to do.
 pub fn told(reason: &Reason) -> String {
     let Remedy { meaning, remedy } = of(&reason.state, &reason.reason);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
+use crate::outbox::Standing;
 use crate::queue::Counts;
 use crate::remedy;
 use crate::status::{PbxStatus, Status};
@@ -33,6 +34,7 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     if let Some(error) = &archive.error {
         writeln!(text, "  WRONG: {}", error.message)?;
     }
+    tell_alerts(text, &status.alerts, status.at)?;
     let in_full = in_full || status.pbx.len() <= FULL_UP_TO;
     let (troubled, well): (Vec<_>, Vec<_>) = status.pbx.iter().partition(|(_, pbx)| pbx.cause().is_some());
     let reasons_told = if in_full { usize::MAX } else { REASONS_TOLD };
@@ -54,6 +56,20 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
                 read(pbx, status.at)
             )?;
         }
+    }
+    Ok(())
+}
+
+/// Alerts that do not reach anybody: nobody else can say so.
+fn tell_alerts(text: &mut String, alerts: &Standing, now: Timestamp) -> std::fmt::Result {
+    if let (Some(oldest), Some(error)) = (alerts.oldest_undelivered, &alerts.last_error) {
+        let count = u64::try_from(alerts.undelivered).unwrap_or(0);
+        let messages = super::summary::count(count, "alert message");
+        let since = ago(oldest, now);
+        writeln!(text, "  WRONG: {messages} not delivered, the oldest written {since}; {error}")?;
+    }
+    if let Some(error) = &alerts.ping_error {
+        writeln!(text, "  WRONG: the dead man's switch (`ping_url`) is not reached: {error}")?;
     }
     Ok(())
 }

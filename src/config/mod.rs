@@ -37,7 +37,7 @@ use url::{Host, Url};
 
 use crate::schedule::CronLine;
 
-pub use alerts::{AlertsConfig, EmailConfig, SecretUrl, SmtpTls, WebhookConfig};
+pub use alerts::{AlertsConfig, EmailConfig, SecretUrl, SigningKey, SmtpTls, WebhookConfig};
 pub use file::Origin;
 pub use keys::nearest;
 pub use manners::{Manners, RetentionHints};

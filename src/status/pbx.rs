@@ -82,14 +82,14 @@ impl PbxStatus {
         self.last_sweep.is_none() || self.counts.pending + self.counts.missing + self.counts.stuck > 0
     }
 
-    /// Whether what is owed is about to be overwritten.
-    pub fn is_at_risk(&self) -> bool {
-        self.is_overwrite_near() || self.cdr_near.is_some() || !self.nearly_full_boxes.is_empty()
-    }
-
     /// Whether the PBX overwrites a recording that is owed within its `warn_margin_h`.
     pub fn is_overwrite_near(&self) -> bool {
         self.forecast.as_ref().is_some_and(|forecast| forecast.at_risk > 0)
+    }
+
+    /// Whether anything is about to be lost.
+    pub fn is_at_risk(&self) -> bool {
+        self.is_overwrite_near() || self.cdr_near.is_some() || !self.nearly_full_boxes.is_empty()
     }
 
     /// Why it needs a person, in a few words; none if it does not.

@@ -1,0 +1,240 @@
+//! What is worth telling: derived from the state alone, so that it can neither be forgotten nor told twice.
+
+use crate::config::AlertsConfig;
+use crate::remedy;
+use crate::status::{PbxStatus, Status};
+
+/// The things that one is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// A PBX does not answer, or not as it should, for longer than it may.
+    PbxDown,
+    /// A PBX refuses our password: nothing is asked of it until that is mended.
+    PasswordRefused,
+    /// A PBX has locked us out.
+    LockedOut,
+    /// A PBX shows another certificate than the one trusted.
+    CertificateChanged,
+    /// Two ids, one device: one of them does not work.
+    SameDevice,
+    /// The archive is not the one that it should be.
+    ArchiveNotMounted,
+    /// The archive cannot be used for another reason.
+    ArchiveUnusable,
+    /// The archive's disk is so full that nothing is downloaded.
+    DiskFull,
+    /// It will soon be.
+    DiskNearlyFull,
+    /// Recordings failed too often for one reason.
+    Stuck,
+    /// The PBX is about to overwrite audio that is owed.
+    OverwriteNear,
+    /// A voicemail box is about to lose its oldest message.
+    BoxNearlyFull,
+    /// Another device answers, or its CDR names another.
+    SerialNumberChanged,
+    /// The PBX's recording store is most likely offline.
+    StoreOffline,
+    /// One recording has two contents.
+    Conflict,
+    /// The PBX's clock and the configured time zone disagree.
+    OffsetDisagrees,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Recordings are not archived, or about to be lost.
+    Critical,
+    /// Somebody should look at it.
+    Warning,
+}
+
+/// One thing that is wrong at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// What it is.
+    pub condition: Condition,
+    /// Where; none if it is this machine.
+    pub pbx: Option<String>,
+    /// What of it, where there can be several.
+    pub subject: Option<String>,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Condition {
+    /// The word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PbxDown => "pbx_down",
+            Self::PasswordRefused => "password_refused",
+            Self::LockedOut => "locked_out",
+            Self::CertificateChanged => "certificate_changed",
+            Self::SameDevice => "same_device",
+            Self::ArchiveNotMounted => "archive_not_mounted",
+            Self::ArchiveUnusable => "archive_unusable",
+            Self::DiskFull => "disk_full",
+            Self::DiskNearlyFull => "disk_nearly_full",
+            Self::Stuck => "stuck",
+            Self::OverwriteNear => "overwrite_near",
+            Self::BoxNearlyFull => "box_nearly_full",
+            Self::SerialNumberChanged => "serial_number_changed",
+            Self::StoreOffline => "store_offline",
+            Self::Conflict => "conflict",
+            Self::OffsetDisagrees => "offset_disagrees",
+        }
+    }
+
+    /// How bad it is.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::DiskNearlyFull
+            | Self::LockedOut
+            | Self::Stuck
+            | Self::SerialNumberChanged
+            | Self::Conflict
+            | Self::OffsetDisagrees => Severity::Warning,
+            _ => Severity::Critical,
+        }
+    }
+
+    /// The condition that a PBX's trouble of this class is.
+    fn of_trouble(reason: &str) -> Self {
+        match reason {
+            "password_refused" => Self::PasswordRefused,
+            "locked_out" => Self::LockedOut,
+            "tls_pin_mismatch" | "tls_unknown_certificate" => Self::CertificateChanged,
+            "same_device" => Self::SameDevice,
+            _ => Self::PbxDown,
+        }
+    }
+
+    /// The condition that a finding of this kind is, if anybody is told of it.
+    fn of_finding(kind: &str) -> Option<Self> {
+        let told = [Self::SerialNumberChanged, Self::StoreOffline, Self::Conflict, Self::OffsetDisagrees];
+        told.into_iter().find(|condition| condition.as_str() == kind)
+    }
+}
+
+impl Severity {
+    /// The word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl Alert {
+    /// The same trouble has the same key for as long as it lasts.
+    pub fn key(&self) -> String {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        format!("{}/{}/{}", self.condition.as_str(), part(&self.pbx), part(&self.subject))
+    }
+}
+
+/// Everything that is wrong at present, the worst first.
+pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = of_archive(status, config).into_iter().collect();
+    for (id, pbx) in &status.pbx {
+        let of_pbx = of_trouble(status, pbx, config)
+            .into_iter()
+            .chain(of_risk(pbx))
+            .chain(of_stuck(pbx))
+            .chain(of_findings(pbx));
+        alerts.extend(of_pbx.map(|(condition, subject, message)| Alert {
+            condition,
+            pbx: Some(id.clone()),
+            subject,
+            message,
+        }));
+    }
+    alerts.sort_by_key(|alert| alert.condition.severity());
+    alerts
+}
+
+fn of_archive(status: &Status, config: &AlertsConfig) -> Option<Alert> {
+    let archive = &status.archive;
+    let alert = |condition, message| Some(Alert { condition, pbx: None, subject: None, message });
+    match (&archive.error, archive.free_bytes) {
+        (Some(error), _) => {
+            let condition = match error.reason.as_str() {
+                "not_mounted" => Condition::ArchiveNotMounted,
+                "disk_full" => Condition::DiskFull,
+                _ => Condition::ArchiveUnusable,
+            };
+            alert(condition, error.message.clone())
+        }
+        (None, Some(free)) if free < config.free_bytes_warn => alert(
+            Condition::DiskNearlyFull,
+            format!(
+                "{} has {} free: make room before it is less than `free_bytes_min` ({}), when downloads stop",
+                archive.path,
+                indicatif::HumanBytes(free),
+                indicatif::HumanBytes(archive.free_bytes_min)
+            ),
+        ),
+        _ => None,
+    }
+}
+
+/// A condition of a PBX: what, what of it, and the sentence.
+type OfPbx = (Condition, Option<String>, String);
+
+fn of_trouble(status: &Status, pbx: &PbxStatus, config: &AlertsConfig) -> Option<OfPbx> {
+    let error = pbx.error.as_ref()?;
+    let condition = Condition::of_trouble(&error.reason);
+    let lasts = pbx.error_since.map_or(0, |since| status.at.duration_since(since).as_secs());
+    let may_pass =
+        condition == Condition::PbxDown && u64::try_from(lasts).unwrap_or(0) < config.down_after.as_secs();
+    (!may_pass).then(|| (condition, None, error.message.clone()))
+}
+
+fn of_risk(pbx: &PbxStatus) -> Vec<OfPbx> {
+    let mut alerts = Vec::new();
+    if let Some(forecast) = pbx.forecast.as_ref().filter(|_| pbx.is_overwrite_near()) {
+        let message = format!(
+            "{}, and {} recordings are at risk: see why they are not archived faster (`callvault status`), or copy the \
+             oldest from the PBX by hand",
+            forecast.told().unwrap_or_default(),
+            forecast.at_risk
+        );
+        alerts.push((Condition::OverwriteNear, None, message));
+    }
+    if let Some(near) = &pbx.cdr_near {
+        let message = format!("{near}: see why the CDR is not read (`callvault status`)");
+        alerts.push((Condition::OverwriteNear, Some("cdr".to_owned()), message));
+    }
+    for full in &pbx.nearly_full_boxes {
+        let message = format!(
+            "voicemail box {} holds {} of at most {} messages: have some deleted on the PBX, or the next one overwrites \
+             the oldest",
+            full.extension, full.messages, full.messages_max
+        );
+        alerts.push((Condition::BoxNearlyFull, Some(full.extension.clone()), message));
+    }
+    alerts
+}
+
+/// One alert however many are stuck: a thousand of them have one cause.
+fn of_stuck(pbx: &PbxStatus) -> Option<OfPbx> {
+    let stuck = pbx.counts.stuck + pbx.voicemail.map_or(0, |voicemail| voicemail.stuck);
+    let why = pbx.reasons.iter().find(|reason| reason.state == "stuck").map(|reason| {
+        let remedy::Remedy { meaning, remedy } = remedy::of(&reason.state, &reason.reason);
+        format!(" ({meaning}, such as {}): {remedy}", reason.example)
+    });
+    let message = || format!("recordings are stuck{}", why.unwrap_or_default());
+    (stuck > 0).then(|| (Condition::Stuck, None, message()))
+}
+
+fn of_findings(pbx: &PbxStatus) -> Vec<OfPbx> {
+    let told = pbx.findings.iter().filter_map(|(kind, _)| Some((kind, Condition::of_finding(kind)?)));
+    let message = |kind: &str| {
+        let latest = pbx.latest_findings.iter().find(|finding| finding.kind == kind);
+        let detail = latest.map(|finding| format!("{}: {}", finding.subject, finding.detail));
+        format!("{}; {}", detail.unwrap_or_else(|| kind.replace('_', " ")), remedy::of_finding(kind))
+    };
+    told.map(|(kind, condition)| (condition, None, message(kind))).collect()
+}
