@@ -150,6 +150,17 @@ pub async fn close_about(
     Ok(())
 }
 
+/// Closes all findings of a PBX: a person has seen them. What still holds comes back when it is seen again.
+pub async fn acknowledge(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<u64> {
+    let done = sqlx::query("update findings set closed_at_ms = ? where pbx = ? and closed_at_ms is null")
+        .bind(now.as_millisecond())
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("acknowledging findings")?;
+    Ok(done.rows_affected())
+}
+
 /// Counts the findings of every PBX by kind, those that were mended left out.
 pub async fn counts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, Vec<(String, i64)>>> {
     let rows: Vec<(Option<String>, String, i64)> = sqlx::query_as(

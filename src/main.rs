@@ -91,7 +91,8 @@ enum Command {
     },
     /// Ask again for what was given up, and lift a PBX's pause
     Retry {
-        /// Only this PBX; also lifts its pause after a refused password or a lock-out
+        /// Only this PBX; also lifts its pause after a refused password or a lock-out, and notes that you have seen its
+        /// findings
         #[arg(long, value_name = "ID")]
         pbx: Option<String>,
         /// Only recordings that are stuck

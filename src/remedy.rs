@@ -56,23 +56,20 @@ pub fn of(state: &str, reason: &str) -> Remedy {
     Remedy { meaning, remedy }
 }
 
-/// What to do about a finding of this kind.
-pub fn of_finding(kind: &str) -> &'static str {
+/// What to do about a finding of this kind about `pbx`.
+pub fn of_finding(kind: &str, pbx: &str) -> String {
+    let seen = format!("`callvault retry --pbx {pbx}`");
     match kind {
-        "serial_number_changed" => {
-            "if the device was replaced, confirm it with `callvault retry --pbx ID`; else correct `url`: another PBX answers"
-        }
-        "store_offline" => "check the PBX's card, disk or network share for recordings",
-        "conflict" => {
-            "both files are kept: compare them, then note that you have with `callvault retry --pbx ID`"
-        }
-        "offset_disagrees" => "correct `timezone`, or the PBX's clock",
-        "bad_file" => "give a CDR file, or remove it from `cdr_folder`",
-        "bad_row" => "see the row on the PBX: a recording that only it names is not known",
-        "quarantined" => {
-            "see the file in quarantine, then note that you have with `callvault retry --pbx ID`"
-        }
-        _ => "see `callvault status --json`",
+        "serial_number_changed" => format!(
+            "if the device was replaced, confirm it with {seen}; else correct `url`, for another PBX answers there"
+        ),
+        "store_offline" => "check the PBX's card, disk or network share for recordings".to_owned(),
+        "conflict" => format!("both files are kept: compare them, then note with {seen} that you have"),
+        "offset_disagrees" => "correct `timezone`, or the PBX's clock".to_owned(),
+        "bad_file" => "mend the file, or remove it from `cdr_folder`".to_owned(),
+        "bad_row" => "see the row on the PBX: a recording that only it names is not known".to_owned(),
+        "quarantined" => format!("see what was moved, then note with {seen} that you have"),
+        _ => format!("look into it, then note with {seen} that you have"),
     }
 }
 

@@ -1,8 +1,11 @@
 //! What is worth telling: derived from the state alone, so that it can neither be forgotten nor told twice.
 
+use indicatif::HumanBytes;
+use jiff::Timestamp;
+
 use crate::config::AlertsConfig;
 use crate::remedy;
-use crate::status::{PbxStatus, Status};
+use crate::status::{ArchiveStatus, PbxStatus, Status};
 
 /// The things that one is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub struct Alert {
     pub subject: Option<String>,
     /// What is wrong and what to do.
     pub message: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 impl Condition {
@@ -110,6 +115,12 @@ impl Condition {
         }
     }
 
+    /// Whether it is why nothing is asked of a PBX, which is known since when.
+    fn is_trouble(self) -> bool {
+        use Condition::{CertificateChanged, LockedOut, PasswordRefused, PbxDown, SameDevice};
+        matches!(self, PbxDown | PasswordRefused | LockedOut | CertificateChanged | SameDevice)
+    }
+
     /// The condition that a finding of this kind is, if anybody is told of it.
     fn of_finding(kind: &str) -> Option<Self> {
         let told = [Self::SerialNumberChanged, Self::StoreOffline, Self::Conflict, Self::OffsetDisagrees];
@@ -137,27 +148,26 @@ impl Alert {
 
 /// Everything that is wrong at present, the worst first.
 pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
-    let mut alerts: Vec<Alert> = of_archive(status, config).into_iter().collect();
+    let now = status.at;
+    let mut alerts = Vec::new();
+    if let Some((condition, message)) = of_archive(&status.archive, config) {
+        alerts.push(Alert { condition, pbx: None, subject: None, message, since: now });
+    }
     for (id, pbx) in &status.pbx {
-        let of_pbx = of_trouble(status, pbx, config)
-            .into_iter()
-            .chain(of_risk(pbx))
-            .chain(of_stuck(pbx))
-            .chain(of_findings(pbx));
-        alerts.extend(of_pbx.map(|(condition, subject, message)| Alert {
-            condition,
-            pbx: Some(id.clone()),
-            subject,
-            message,
-        }));
+        let alert = |(condition, subject, message)| {
+            let since = if Condition::is_trouble(condition) { pbx.error_since } else { None };
+            let since = since.map_or(now, |since| since.min(now));
+            Alert { condition, pbx: Some(id.clone()), subject, message, since }
+        };
+        let trouble = of_trouble(pbx, config, now);
+        let rest = of_risk(pbx).into_iter().chain(of_stuck(pbx)).chain(of_findings(id, pbx));
+        alerts.extend(trouble.into_iter().chain(rest).map(alert));
     }
     alerts.sort_by_key(|alert| alert.condition.severity());
     alerts
 }
 
-fn of_archive(status: &Status, config: &AlertsConfig) -> Option<Alert> {
-    let archive = &status.archive;
-    let alert = |condition, message| Some(Alert { condition, pbx: None, subject: None, message });
+fn of_archive(archive: &ArchiveStatus, config: &AlertsConfig) -> Option<(Condition, String)> {
     match (&archive.error, archive.free_bytes) {
         (Some(error), _) => {
             let condition = match error.reason.as_str() {
@@ -165,17 +175,17 @@ fn of_archive(status: &Status, config: &AlertsConfig) -> Option<Alert> {
                 "disk_full" => Condition::DiskFull,
                 _ => Condition::ArchiveUnusable,
             };
-            alert(condition, error.message.clone())
+            Some((condition, error.message.clone()))
         }
-        (None, Some(free)) if free < config.free_bytes_warn => alert(
-            Condition::DiskNearlyFull,
-            format!(
+        (None, Some(free)) if free < config.free_bytes_warn => {
+            let message = format!(
                 "{} has {} free: make room before it is less than `free_bytes_min` ({}), when downloads stop",
                 archive.path,
-                indicatif::HumanBytes(free),
-                indicatif::HumanBytes(archive.free_bytes_min)
-            ),
-        ),
+                HumanBytes(free),
+                HumanBytes(archive.free_bytes_min)
+            );
+            Some((Condition::DiskNearlyFull, message))
+        }
         _ => None,
     }
 }
@@ -183,10 +193,10 @@ fn of_archive(status: &Status, config: &AlertsConfig) -> Option<Alert> {
 /// A condition of a PBX: what, what of it, and the sentence.
 type OfPbx = (Condition, Option<String>, String);
 
-fn of_trouble(status: &Status, pbx: &PbxStatus, config: &AlertsConfig) -> Option<OfPbx> {
+fn of_trouble(pbx: &PbxStatus, config: &AlertsConfig, now: Timestamp) -> Option<OfPbx> {
     let error = pbx.error.as_ref()?;
     let condition = Condition::of_trouble(&error.reason);
-    let lasts = pbx.error_since.map_or(0, |since| status.at.duration_since(since).as_secs());
+    let lasts = pbx.error_since.map_or(0, |since| now.duration_since(since).as_secs());
     let may_pass =
         condition == Condition::PbxDown && u64::try_from(lasts).unwrap_or(0) < config.down_after.as_secs();
     (!may_pass).then(|| (condition, None, error.message.clone()))
@@ -223,18 +233,18 @@ fn of_stuck(pbx: &PbxStatus) -> Option<OfPbx> {
     let stuck = pbx.counts.stuck + pbx.voicemail.map_or(0, |voicemail| voicemail.stuck);
     let why = pbx.reasons.iter().find(|reason| reason.state == "stuck").map(|reason| {
         let remedy::Remedy { meaning, remedy } = remedy::of(&reason.state, &reason.reason);
-        format!(" ({meaning}, such as {}): {remedy}", reason.example)
+        format!(": {meaning}, such as {}; {remedy}", reason.example)
     });
-    let message = || format!("recordings are stuck{}", why.unwrap_or_default());
+    let message = || format!("{stuck} stuck{}", why.unwrap_or_default());
     (stuck > 0).then(|| (Condition::Stuck, None, message()))
 }
 
-fn of_findings(pbx: &PbxStatus) -> Vec<OfPbx> {
+fn of_findings(id: &str, pbx: &PbxStatus) -> Vec<OfPbx> {
     let told = pbx.findings.iter().filter_map(|(kind, _)| Some((kind, Condition::of_finding(kind)?)));
     let message = |kind: &str| {
         let latest = pbx.latest_findings.iter().find(|finding| finding.kind == kind);
         let detail = latest.map(|finding| format!("{}: {}", finding.subject, finding.detail));
-        format!("{}; {}", detail.unwrap_or_else(|| kind.replace('_', " ")), remedy::of_finding(kind))
+        format!("{}; {}", detail.unwrap_or_else(|| kind.replace('_', " ")), remedy::of_finding(kind, id))
     };
     told.map(|(kind, condition)| (condition, None, message(kind))).collect()
 }

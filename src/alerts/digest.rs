@@ -6,7 +6,7 @@ use indicatif::HumanBytes;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::message::{Data, Event, Message, Told};
+use super::message::{Data, Event, Message, Told, whole_seconds};
 use crate::config::AlertsConfig;
 use crate::outbox::Firing;
 use crate::status::Status;
@@ -33,7 +33,7 @@ pub(super) fn of(status: &Status, firing: &[Firing], zone: &TimeZone) -> Message
         text: text.trim_end().to_owned(),
         alerts,
     };
-    Message { kind: "callvault.digest".to_owned(), timestamp: status.at, data }
+    Message { kind: "callvault.digest".to_owned(), timestamp: whole_seconds(status.at), data }
 }
 
 fn write(text: &mut String, status: &Status, firing: &[Firing], zone: &TimeZone) -> std::fmt::Result {

@@ -52,7 +52,7 @@ impl Changes {
             pbx: alert.pbx.clone(),
             severity: alert.condition.severity().as_str().to_owned(),
             message: alert.message.clone(),
-            first_seen_at_ms: now_ms,
+            first_seen_at_ms: alert.since.as_millisecond(),
             last_seen_at_ms: now_ms,
             told_at_ms: now_ms,
         };

@@ -60,7 +60,7 @@ impl Told {
             pbx: firing.pbx.clone(),
             severity: firing.severity.clone(),
             message: firing.message.clone(),
-            since: Timestamp::from_millisecond(firing.first_seen_at_ms).unwrap_or(Timestamp::UNIX_EPOCH),
+            since: Timestamp::from_second(firing.first_seen_at_ms / 1000).unwrap_or(Timestamp::UNIX_EPOCH),
         }
     }
 
@@ -87,8 +87,13 @@ impl Message {
             }
         }
         let data = Data { title: title(&told), text: text.trim_end().to_owned(), alerts: told };
-        Self { kind: "callvault.alerts".to_owned(), timestamp: now, data }
+        Self { kind: "callvault.alerts".to_owned(), timestamp: whole_seconds(now), data }
     }
+}
+
+/// Nobody wants to read fractions of a second.
+pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 fn section<'a>(

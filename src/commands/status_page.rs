@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
+use crate::findings::FindingKind;
 use crate::outbox::Standing;
 use crate::queue::Counts;
 use crate::remedy;
@@ -88,8 +89,11 @@ fn tell_pbx(
 ) -> std::fmt::Result {
     writeln!(text, "\n{id}")?;
     if let Some(error) = &pbx.error {
-        let since = pbx.error_since.map(|since| format!(" (since {})", ago(since, now))).unwrap_or_default();
-        writeln!(text, "  WRONG: {}{since}", error.message)?;
+        let message = error.message.trim_end_matches('.');
+        match pbx.error_since {
+            Some(since) => writeln!(text, "  WRONG: {message}; it began {}", ago(since, now))?,
+            None => writeln!(text, "  WRONG: {message}")?,
+        }
     }
     tell_risk(text, pbx)?;
     match pbx.last_sweep {
@@ -127,7 +131,7 @@ fn tell_pbx(
     if let Some(more) = pbx.reasons.len().checked_sub(reasons_told).filter(|more| *more > 0) {
         writeln!(text, "  … and {more} other reasons: see `callvault status --pbx {id}`")?;
     }
-    tell_findings(text, pbx)
+    tell_findings(text, id, pbx)
 }
 
 /// What will be lost soon, before all that can wait.
@@ -179,7 +183,7 @@ fn numbers(counts: &Counts) -> Vec<String> {
     all.into_iter().filter(|(count, _)| *count > 0).map(|(_, told)| told).collect()
 }
 
-fn tell_findings(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {
+fn tell_findings(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
     if pbx.findings.is_empty() {
         return Ok(());
     }
@@ -187,6 +191,10 @@ fn tell_findings(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {
     writeln!(text, "  findings: {}; the latest:", kinds.join(", "))?;
     for finding in pbx.latest_findings.iter().take(FINDINGS_TOLD) {
         writeln!(text, "    {} {}: {}", finding.kind, finding.subject, finding.detail)?;
+    }
+    let to_judge = pbx.findings.iter().filter(|(kind, _)| FindingKind::needs_a_person(kind));
+    for (kind, _) in to_judge {
+        writeln!(text, "    What to do about {kind}: {}.", remedy::of_finding(kind, id))?;
     }
     Ok(())
 }

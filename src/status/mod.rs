@@ -68,7 +68,6 @@ fn summary(archive: &ArchiveStatus, pbx: &BTreeMap<String, PbxStatus>, in_troubl
     };
     let pbxs = match in_trouble.len() {
         _ if pbx.is_empty() => "Nothing was archived yet: run `callvault backfill`.".to_owned(),
-        0 if pbx.len() == 1 => "1 PBX, all well.".to_owned(),
         0 => format!("{all}, all well."),
         count => {
             let need = if count == 1 { "needs" } else { "need" };
@@ -80,8 +79,10 @@ fn summary(archive: &ArchiveStatus, pbx: &BTreeMap<String, PbxStatus>, in_troubl
             format!("{count} of {all} {need} you: {}.", named.join(", "))
         }
     };
-    match &archive.error {
-        None => pbxs,
-        Some(error) => format!("The archive needs you ({}). {pbxs}", error.reason.replace('_', " ")),
+    let Some(error) = &archive.error else { return pbxs };
+    let archive = format!("The archive needs you ({})", error.reason.replace('_', " "));
+    match in_trouble.is_empty() && !pbx.is_empty() {
+        true => format!("{archive}; no PBX does."),
+        false => format!("{archive}. {pbxs}"),
     }
 }

@@ -59,14 +59,20 @@ impl Collector for Facts {
 impl Facts {
     fn tell_archive(&self, page: &mut Page<'_>) -> fmt::Result {
         let archive = &self.status.archive;
-        let free = archive.free_bytes.map(|bytes| (Labels::new(), bytes as f64));
-        page.gauge("archive_free", "Room left on the archive's filesystem", Some(Unit::Bytes), free)?;
+        if let Some(free) = archive.free_bytes {
+            page.one(
+                "archive_free",
+                "Room left on the archive's filesystem",
+                Some(Unit::Bytes),
+                free as f64,
+            )?;
+        }
         let usable = f64::from(u8::from(archive.error.is_none()));
-        page.gauge(
+        page.one(
             "archive_usable",
             "Whether recordings can be written to the archive (1) or not (0)",
             None,
-            [(Labels::new(), usable)],
+            usable,
         )
     }
 
@@ -135,15 +141,14 @@ impl Facts {
 
     fn tell_alerts(&self, page: &mut Page<'_>) -> fmt::Result {
         let alerts = &self.status.alerts;
-        let one = |value: f64| [(Labels::new(), value)];
-        page.gauge("alerts_firing", "Alerts that are not over", None, one(alerts.firing as f64))?;
+        page.one("alerts_firing", "Alerts that are not over", None, alerts.firing as f64)?;
         let help = "Alert messages that were not delivered yet";
-        page.gauge("alert_messages_undelivered", help, None, one(alerts.undelivered as f64))?;
+        page.one("alert_messages_undelivered", help, None, alerts.undelivered as f64)?;
         let age = alerts.oldest_undelivered.map_or(0.0, |at| self.now.duration_since(at).as_secs_f64());
         let help = "Age of the oldest undelivered alert message; 0 if there is none";
-        page.gauge("alert_oldest_undelivered_age", help, Some(Unit::Seconds), one(age))?;
+        page.one("alert_oldest_undelivered_age", help, Some(Unit::Seconds), age)?;
         let failing = f64::from(u8::from(alerts.ping_error.is_some()));
-        page.gauge("ping_failing", "Whether the dead man's switch cannot be reached", None, one(failing))
+        page.one("ping_failing", "Whether the dead man's switch cannot be reached", None, failing)
     }
 
     /// A value for each PBX that has one.
@@ -171,6 +176,16 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// A gauge that there is one of.
+    fn one(&mut self, name: &str, help: &str, unit: Option<Unit>, value: f64) -> fmt::Result {
+        ConstGauge::new(value).encode(self.encoder.encode_descriptor(
+            name,
+            help,
+            unit.as_ref(),
+            MetricType::Gauge,
+        )?)
+    }
+
     fn gauge(
         &mut self,
         name: &str,
