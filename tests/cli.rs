@@ -24,5 +24,7 @@ mod pipe;
 mod signals;
 #[path = "cli/simulate.rs"]
 mod simulate;
+#[path = "cli/status.rs"]
+mod status;
 #[path = "cli/way.rs"]
 mod way;
