@@ -90,8 +90,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "status",
-        &["access", "archive", "calls", "catalog", "config", "findings", "fleet", "forecast", "queue"],
+        &[
+            "access", "archive", "calls", "catalog", "config", "findings", "fleet", "forecast", "outbox",
+            "queue",
+        ],
     ),
+    ("remedy", &["queue"]),
+    ("alerts", &["clock", "config", "db", "digest", "fleet", "outbox", "recording", "remedy", "status"]),
+    ("web", &["clock", "config", "db", "pbx", "queue", "status", "worker"]),
     // The simulator shares no code with the client beyond plain data types, so that a misreading cannot hide in both.
     ("simulator", &["clock", "digest", "recording"]),
 ];

@@ -16,11 +16,10 @@ pub(super) enum Channel {
 
 /// The configured channels.
 pub(super) fn all(config: &AlertsConfig) -> anyhow::Result<Vec<Channel>> {
-    let client = http::client()?;
-    let webhooks = config.webhook.iter().zip(1..);
-    let mut channels: Vec<Channel> = webhooks
-        .map(|(webhook, number)| Channel::Webhook(Webhook::new(number, webhook.clone(), client.clone())))
-        .collect();
+    let mut channels = Vec::new();
+    for (webhook, number) in config.webhook.iter().zip(1..) {
+        channels.push(Channel::Webhook(Webhook::new(number, webhook.clone(), http::client()?)));
+    }
     if let Some(email) = &config.email {
         channels.push(Channel::Email(Box::new(Email::new(email)?)));
     }

@@ -12,6 +12,8 @@ use crate::status::{ArchiveStatus, PbxStatus, Status};
 pub enum Condition {
     /// A PBX does not answer, or not as it should, for longer than it may.
     PbxDown,
+    /// A PBX's calls were not read completely for too long, whatever the reason.
+    SweepOverdue,
     /// A PBX refuses our password: nothing is asked of it until that is mended.
     PasswordRefused,
     /// A PBX has locked us out.
@@ -73,6 +75,7 @@ impl Condition {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PbxDown => "pbx_down",
+            Self::SweepOverdue => "sweep_overdue",
             Self::PasswordRefused => "password_refused",
             Self::LockedOut => "locked_out",
             Self::CertificateChanged => "certificate_changed",
@@ -96,6 +99,7 @@ impl Condition {
         match self {
             Self::DiskNearlyFull
             | Self::LockedOut
+            | Self::SweepOverdue
             | Self::Stuck
             | Self::SerialNumberChanged
             | Self::Conflict
@@ -160,6 +164,7 @@ pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
             Alert { condition, pbx: Some(id.clone()), subject, message, since }
         };
         let trouble = of_trouble(pbx, config, now);
+        let trouble = trouble.or_else(|| of_sweep(id, pbx, config, now));
         let rest = of_risk(pbx).into_iter().chain(of_stuck(pbx)).chain(of_findings(id, pbx));
         alerts.extend(trouble.into_iter().chain(rest).map(alert));
     }
@@ -200,6 +205,20 @@ fn of_trouble(pbx: &PbxStatus, config: &AlertsConfig, now: Timestamp) -> Option<
     let may_pass =
         condition == Condition::PbxDown && u64::try_from(lasts).unwrap_or(0) < config.down_after.as_secs();
     (!may_pass).then(|| (condition, None, error.message.clone()))
+}
+
+/// A PBX that answers, but whose CDR cannot be read, is no less silent than one that is down.
+fn of_sweep(id: &str, pbx: &PbxStatus, config: &AlertsConfig, now: Timestamp) -> Option<OfPbx> {
+    let age_s = u64::try_from(now.duration_since(pbx.last_sweep?).as_secs()).unwrap_or(0);
+    let message = || {
+        format!(
+            "its calls were last read completely {} h ago: see `callvault status --pbx {id}` and the log for what keeps \
+             it from being read",
+            age_s / 3600
+        )
+    };
+    let is_overdue = pbx.error.is_none() && age_s >= config.sweep_overdue_after.as_secs();
+    is_overdue.then(|| (Condition::SweepOverdue, None, message()))
 }
 
 fn of_risk(pbx: &PbxStatus) -> Vec<OfPbx> {

@@ -74,7 +74,7 @@ fn what_is_pending_or_missing_worries_nobody_and_what_is_stuck_does() {
     let counts = Counts { stuck: 1, ..counts };
     let stuck = status(PbxStatus { counts, reasons: vec![reason], ..PbxStatus::default() });
     let alerts = all(&stuck, &AlertsConfig::default());
-    insta::assert_snapshot!(alerts[0].message, @"recordings are stuck (larger than `recording_bytes_max`, or a body without an end, such as a.wav): raise `recording_bytes_max` if such recordings exist");
+    insta::assert_snapshot!(alerts[0].message, @"1 stuck: larger than `recording_bytes_max`, or a body without an end, such as a.wav; raise `recording_bytes_max` if such recordings exist");
     let voicemail = Some(Counts { stuck: 1, ..Counts::default() });
     assert_eq!(told(&status(PbxStatus { voicemail, ..PbxStatus::default() })), [Condition::Stuck]);
 }
@@ -113,7 +113,7 @@ fn findings_that_a_person_has_to_judge_are_told_with_the_latest_of_them() {
     let alerts = all(&status(pbx), &AlertsConfig::default());
     let conditions: Vec<Condition> = alerts.iter().map(|alert| alert.condition).collect();
     assert_eq!(conditions, [Condition::Conflict, Condition::OffsetDisagrees, Condition::SerialNumberChanged]);
-    insta::assert_snapshot!(alerts[2].message, @"36999: the device says 36999, it was 36111; if the device was replaced, confirm it with `callvault retry --pbx ID`; else correct `url`: another PBX answers");
+    insta::assert_snapshot!(alerts[2].message, @"36999: the device says 36999, it was 36111; if the device was replaced, confirm it with `callvault retry --pbx hq`; else correct `url`, for another PBX answers there");
 }
 
 #[test]
@@ -129,4 +129,16 @@ fn the_disk_is_told_before_it_is_full_and_when_it_is() {
         status.archive.error = Some(Trouble { reason: reason.into(), message: "mend it".into() });
         assert_eq!(told(&status), [condition]);
     }
+}
+
+#[test]
+fn a_pbx_whose_calls_are_not_read_for_a_day_is_told_unless_its_trouble_is() {
+    let swept = |hours: i64, pbx: PbxStatus| PbxStatus {
+        last_sweep: Some(NOW.parse::<Timestamp>().unwrap() - jiff::SignedDuration::from_hours(hours)),
+        ..pbx
+    };
+    assert_eq!(told(&status(swept(25, PbxStatus::default()))), []);
+    assert_eq!(told(&status(swept(26, PbxStatus::default()))), [Condition::SweepOverdue]);
+    assert_eq!(told(&status(swept(-26, PbxStatus::default()))), []);
+    assert_eq!(told(&status(swept(26, trouble("unreachable", 60)))), [Condition::PbxDown]);
 }

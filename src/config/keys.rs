@@ -72,6 +72,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         &[
             "timezone",
             "down_after_s",
+            "sweep_overdue_after_s",
             "hold_down_s",
             "remind_every_s",
             "digest",

@@ -6,6 +6,7 @@
 mod alerts;
 mod cdr;
 mod document;
+mod email;
 mod exclude;
 mod file;
 mod keys;
@@ -25,6 +26,7 @@ mod tls;
 mod value;
 mod version;
 mod web;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -37,7 +39,8 @@ use url::{Host, Url};
 
 use crate::schedule::CronLine;
 
-pub use alerts::{AlertsConfig, EmailConfig, SecretUrl, SigningKey, SmtpTls, WebhookConfig};
+pub use alerts::AlertsConfig;
+pub use email::{EmailConfig, SmtpTls};
 pub use file::Origin;
 pub use keys::nearest;
 pub use manners::{Manners, RetentionHints};
@@ -46,6 +49,7 @@ pub use problem::{ConfigErrors, Position, Problem};
 pub use tls::{TlsBackend, TlsVersion};
 pub use version::NotAVersion;
 pub use web::WebConfig;
+pub use webhook::{SecretUrl, SigningKey, WebhookConfig};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! The metrics, in the OpenMetrics text format that Prometheus reads. Names and units by its conventions: seconds and
+//! The metrics, in the `OpenMetrics` text format that Prometheus reads. Names and units by its conventions: seconds and
 //! bytes, `_total` for what only grows.
 
 use std::collections::BTreeMap;

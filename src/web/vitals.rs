@@ -22,7 +22,14 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The PBXs at work, whose counters live in this process. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Workers(Arc<Mutex<BTreeMap<String, (PbxClient, Arc<Progress>)>>>);
+pub struct Workers(Arc<Mutex<BTreeMap<String, Worker>>>);
+
+/// Who works on one PBX.
+#[derive(Debug)]
+struct Worker {
+    client: PbxClient,
+    progress: Arc<Progress>,
+}
 
 /// The counters of one PBX at one moment.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +42,7 @@ impl Workers {
     /// Counts what this client and its workers do from now on, in place of the former ones of this PBX.
     pub fn add(&self, client: PbxClient, progress: Arc<Progress>) {
         let id = client.id().to_owned();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (client, progress));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Worker { client, progress });
     }
 
     /// Forgets a PBX that is not configured any more.
@@ -45,11 +52,9 @@ impl Workers {
 
     fn read(&self) -> BTreeMap<String, Work> {
         let workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let work = |client: &PbxClient, progress: &Progress| Work {
-            asked: client.counters(),
-            done: progress.snapshot(),
-        };
-        workers.iter().map(|(id, (client, progress))| (id.clone(), work(client, progress))).collect()
+        let work =
+            |worker: &Worker| Work { asked: worker.client.counters(), done: worker.progress.snapshot() };
+        workers.iter().map(|(id, worker)| (id.clone(), work(worker))).collect()
     }
 }
 

@@ -27,7 +27,7 @@ fn events(message: &Value) -> Vec<String> {
 #[tokio::test]
 async fn a_pbx_that_goes_down_is_told_once_again_each_day_and_when_it_is_back() {
     let mut receiver = Receiver::start().await;
-    let lines = format!("[alerts]\ndigest = false\n{}", webhook(&receiver));
+    let lines = format!("[alerts]\ndigest = false\nsweep_overdue_after_s = 864000\n{}", webhook(&receiver));
     let watched = Watched::with(&["hq", "lyon"], &lines).await;
     let alerts = watched.alerter();
     watched.breaks("lyon", "unreachable", "pbx `lyon`: no answer; check the network").await;
@@ -176,7 +176,10 @@ async fn a_message_that_nobody_takes_for_days_is_given_up() {
 #[tokio::test]
 async fn the_digest_comes_once_a_day_at_its_hour_and_says_that_all_is_well() {
     let mut receiver = Receiver::start().await;
-    let lines = format!("[alerts]\ntimezone = \"Asia/Tokyo\"\ndigest_hour = 20\n{}", webhook(&receiver));
+    let lines = format!(
+        "[alerts]\ntimezone = \"Asia/Tokyo\"\ndigest_hour = 20\nsweep_overdue_after_s = 31536000\n{}",
+        webhook(&receiver)
+    );
     let watched = Watched::with(&["hq", "lyon"], &lines).await;
     watched.queues("lyon", "pending", "", 3).await;
     let alerts = watched.alerter();

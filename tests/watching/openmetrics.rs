@@ -1,4 +1,4 @@
-//! A strict reader of the OpenMetrics text format: what Prometheus would refuse or warn of is a panic here.
+//! A strict reader of the `OpenMetrics` text format: what Prometheus would refuse or warn of is a panic here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
