@@ -37,15 +37,21 @@ impl Alerter {
                     () = stop.cancelled() => return Ok(()),
                 }
             };
-            tokio::select! {
-                done = self.try_one(channel, message) => done?,
-                () = stop.cancelled() => return Ok(()),
+            if stop.is_cancelled() {
+                return Ok(());
             }
+            self.try_one(channel, message, stop).await?;
         }
     }
 
-    /// Tries to deliver one message, and writes down what became of it.
-    async fn try_one(&self, channel: &Channel, message: Outgoing) -> anyhow::Result<()> {
+    /// Tries to deliver one message, and writes down what became of it. `stop` ends the try, but not the writing: what
+    /// was delivered is not sent again.
+    async fn try_one(
+        &self,
+        channel: &Channel,
+        message: Outgoing,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let now = self.clock.now();
         let (id, name) = (message.id, channel.name());
         if self.is_too_old(&message, now) {
@@ -53,7 +59,12 @@ impl Alerter {
             warn!("An alert message could not be delivered over {name} for days and is given up");
             return self.db.write(move |tx| Box::pin(async move { outbox::remove(tx, id).await })).await;
         }
-        match channel.send(&message.message_id, &message.body, now).await {
+        let outcome = tokio::select! {
+            biased;
+            outcome = channel.send(&message.message_id, &message.body, now) => outcome,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match outcome {
             Ok(()) => {
                 debug!("An alert message was delivered over {name}");
                 self.db.write(move |tx| Box::pin(async move { outbox::remove(tx, id).await })).await

@@ -70,10 +70,6 @@ pub(super) fn read(section: &Section<'_>) -> Option<EmailConfig> {
 }
 
 /// User and password, both or neither; nothing if one is missing or wrong.
-#[expect(
-    clippy::option_option,
-    reason = "whether something is wrong, and whether there are credentials, are two things"
-)]
 fn credentials(section: &Section<'_>) -> Option<Option<(String, SecretString)>> {
     match (section.has("username"), section.has("password_file")) {
         (false, false) => Some(None),

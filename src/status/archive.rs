@@ -1,6 +1,8 @@
 //! The archive's filesystem: there, writable with room, and the right one.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use indicatif::HumanBytes;
@@ -28,23 +30,40 @@ pub struct ArchiveStatus {
     pub error: Option<Trouble>,
 }
 
-/// Looks at the archive, which must hold the folders of the `known` PBXs.
-///
-/// On a thread of its own, which is left behind if the filesystem does not answer: nobody else may wait for it.
-pub(super) async fn look(archive: &ArchiveConfig, known: Vec<String>) -> ArchiveStatus {
-    let (tell, told) = oneshot::channel();
-    let (path, min) = (archive.path.clone(), archive.free_bytes_min);
-    std::thread::spawn(move || drop(tell.send(examine(path, min, &known))));
-    match tokio::time::timeout(PATIENCE, told).await {
-        Ok(Ok(status)) => status,
-        _ => silent(archive),
+/// Looks at the archive's filesystem. Clones share the look that has not come back yet, if there is one.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lookout {
+    is_looking: Arc<AtomicBool>,
+}
+
+impl Lookout {
+    /// Looks at the archive, which must hold the folders of the `known` PBXs.
+    ///
+    /// On a thread of its own, which is left behind if the filesystem does not answer: nobody else may wait for it. While
+    /// it is away there is no second one, or a share that is gone would cost a thread each time.
+    pub(super) async fn look(&self, archive: &ArchiveConfig, known: Vec<String>) -> ArchiveStatus {
+        if self.is_looking.swap(true, SeqCst) {
+            return silent(archive);
+        }
+        let (tell, told) = oneshot::channel();
+        let (path, min) = (archive.path.clone(), archive.free_bytes_min);
+        let is_looking = Arc::clone(&self.is_looking);
+        std::thread::spawn(move || {
+            let status = examine(path, min, &known);
+            is_looking.store(false, SeqCst);
+            drop(tell.send(status));
+        });
+        match tokio::time::timeout(PATIENCE, told).await {
+            Ok(Ok(status)) => status,
+            _ => silent(archive),
+        }
     }
 }
 
 fn silent(archive: &ArchiveConfig) -> ArchiveStatus {
     let path = archive.path.display().to_string();
     let message = format!(
-        "{path} did not answer within {} s: see the disk, or the server that it is mounted from",
+        "{path} has not answered for {} s: see the disk, or the server that it is mounted from",
         PATIENCE.as_secs()
     );
     let error = Some(Trouble { reason: "archive".into(), message });

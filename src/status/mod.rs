@@ -45,7 +45,12 @@ impl Status {
 
     /// The state of an installation that has done nothing yet.
     pub async fn before_the_first_run(config: &Config, now: Timestamp) -> Self {
-        Self::of(now, archive::look(&config.archive, Vec::new()).await, Standing::default(), BTreeMap::new())
+        Self::of(
+            now,
+            archive::Lookout::default().look(&config.archive, Vec::new()).await,
+            Standing::default(),
+            BTreeMap::new(),
+        )
     }
 
     /// Sums up what was read.

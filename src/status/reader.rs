@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{PbxStatus, Status, archive};
+use super::archive::Lookout;
+use super::{PbxStatus, Status};
 use crate::access::Trouble;
 use crate::calls::{self, CallCounts};
 use crate::catalog::Summed;
@@ -26,6 +27,7 @@ const FINDINGS_READ: i64 = 1000;
 pub struct Reader {
     config: Config,
     summed: Summed,
+    lookout: Lookout,
     findings_max: i64,
 }
 
@@ -40,7 +42,12 @@ struct Facts {
 impl Reader {
     /// A reader of the installation that `config` describes.
     pub fn new(config: &Config) -> Self {
-        Self { config: config.clone(), summed: Summed::default(), findings_max: FINDINGS_READ }
+        Self {
+            config: config.clone(),
+            summed: Summed::default(),
+            lookout: Lookout::default(),
+            findings_max: FINDINGS_READ,
+        }
     }
 
     /// Tells at most so many findings of each PBX; all are counted.
@@ -73,7 +80,7 @@ impl Reader {
         moment.rollback().await.context("reading the database")?;
         let known = |id: &&String| facts.remembered.contains_key(*id);
         let known = pbxs.keys().filter(known).cloned().collect();
-        Ok(Status::of(now, archive::look(&self.config.archive, known).await, alerts, pbxs))
+        Ok(Status::of(now, self.lookout.look(&self.config.archive, known).await, alerts, pbxs))
     }
 
     async fn read_pbx(

@@ -240,6 +240,39 @@ async fn good_cycles_ping_at_most_once_a_minute_and_a_failure_is_shown() {
 }
 
 #[tokio::test]
+async fn a_far_side_that_never_answers_holds_up_neither_news_nor_the_end() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut receiver = Receiver::start().await;
+    let lines = format!(
+        "[alerts]\ndigest = false\nping_url = \"http://{address}/hunter2\"\n\
+         [[alerts.webhook]]\nurl = \"http://{address}/hunter2\"\nsecret_file = \"secret\"\n{}",
+        webhook(&receiver)
+    );
+    let watched = Watched::with(&["hq"], &lines).await;
+    let alerts = watched.alerter();
+    alerts.alerter.ping_ok();
+    watched.breaks("hq", "password_refused", "pbx `hq`: refused").await;
+    alerts.consider(&watched).await;
+    receiver.next().await;
+    eventually("one is delivered", || async { watched.standing().await.undelivered == 1 }).await;
+    alerts.ends().await;
+    assert_eq!(watched.standing().await.undelivered, 1, "it is tried again by the next run");
+}
+
+#[tokio::test]
+async fn where_nothing_listens_no_address_is_told() {
+    let lines = "[alerts]\nping_url = \"http://127.0.0.1:1/hunter2?token=hunter2\"\n";
+    let watched = Watched::with(&["hq"], lines).await;
+    let alerts = watched.alerter();
+    alerts.alerter.ping_ok();
+    eventually("it failed", || async { watched.standing().await.ping_error.is_some() }).await;
+    let error = watched.standing().await.ping_error.unwrap();
+    insta::assert_snapshot!(error, @"127.0.0.1 cannot be reached (Connection refused (os error 111))");
+    alerts.ends().await;
+}
+
+#[tokio::test]
 async fn messages_of_channels_that_are_gone_are_dropped() {
     let receiver = Receiver::start().await;
     receiver.set_broken(true);
