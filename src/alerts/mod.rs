@@ -5,7 +5,7 @@
 //!              what is wrong     what is news        on disk    retried for days
 //! ```
 //!
-//! Telling and delivering are apart: [`Alerter::consider`] writes to the database alone, and [`Alerter::deliver`] is the
+//! Telling and delivering are apart: `Alerter::consider` writes to the database alone, and `Alerter::deliver` is the
 //! only one that waits for others. Nothing that archives waits for either.
 
 mod channel;

@@ -9,7 +9,7 @@ use crate::findings::FindingKind;
 use crate::outbox::Standing;
 use crate::queue::Counts;
 use crate::remedy;
-use crate::status::{PbxStatus, Status};
+use crate::status::{ArchiveStatus, PbxStatus, Status};
 
 /// Findings told per PBX; the rest is counted.
 const FINDINGS_TOLD: usize = 5;
@@ -27,36 +27,41 @@ pub fn of(status: &Status, in_full: bool) -> String {
 
 fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     writeln!(text, "{}", status.summary)?;
-    let archive = &status.archive;
-    match archive.free_bytes {
-        Some(free) => writeln!(text, "archive {}, {} free", archive.path, HumanBytes(free))?,
-        None => writeln!(text, "archive {}, not there yet", archive.path)?,
-    }
-    if let Some(error) = &archive.error {
-        writeln!(text, "  WRONG: {}", error.message)?;
-    }
+    tell_archive(text, &status.archive)?;
     tell_alerts(text, &status.alerts, status.at)?;
     let in_full = in_full || status.pbx.len() <= FULL_UP_TO;
-    let (troubled, well): (Vec<_>, Vec<_>) = status.pbx.iter().partition(|(_, pbx)| pbx.cause().is_some());
     let reasons_told = if in_full { usize::MAX } else { REASONS_TOLD };
+    let (troubled, well): (Vec<_>, Vec<_>) = status.pbx.iter().partition(|(_, pbx)| pbx.cause().is_some());
     for (id, pbx) in troubled {
         tell_pbx(text, id, pbx, status.at, reasons_told)?;
     }
-    if in_full {
-        for (id, pbx) in well {
-            tell_pbx(text, id, pbx, status.at, reasons_told)?;
-        }
-    } else if !well.is_empty() {
-        writeln!(text, "\nwell:")?;
-        let width = well.iter().map(|(id, _)| id.len()).max().unwrap_or(0);
-        for (id, pbx) in well {
-            writeln!(
-                text,
-                "  {id:width$}  {}; read {}",
-                states(&pbx.counts, pbx.bytes),
-                read(pbx, status.at)
-            )?;
-        }
+    if !in_full {
+        return tell_well(text, &well, status.at);
+    }
+    well.into_iter().try_for_each(|(id, pbx)| tell_pbx(text, id, pbx, status.at, reasons_told))
+}
+
+fn tell_archive(text: &mut String, archive: &ArchiveStatus) -> std::fmt::Result {
+    match (archive.free_bytes, &archive.error) {
+        (Some(free), _) => writeln!(text, "archive {}, {} free", archive.path, HumanBytes(free))?,
+        (None, Some(_)) => writeln!(text, "archive {}", archive.path)?,
+        (None, None) => writeln!(text, "archive {}, not there yet", archive.path)?,
+    }
+    match &archive.error {
+        Some(error) => writeln!(text, "  WRONG: {}", error.message),
+        None => Ok(()),
+    }
+}
+
+/// A line each.
+fn tell_well(text: &mut String, well: &[(&String, &PbxStatus)], now: Timestamp) -> std::fmt::Result {
+    if well.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "\nwell:")?;
+    let width = well.iter().map(|(id, _)| id.len()).max().unwrap_or(0);
+    for (id, pbx) in well {
+        writeln!(text, "  {id:width$}  {}; read {}", states(&pbx.counts, pbx.bytes), read(pbx, now))?;
     }
     Ok(())
 }

@@ -59,11 +59,12 @@ pub(super) fn read(section: &Section<'_>) -> Option<EmailConfig> {
     }
     let from = section.require("from", "\"callvault@example.org\", the sender", mailbox);
     let to = receivers(section);
+    let credentials = credentials(section);
     Some(EmailConfig {
         host: host?.to_owned(),
         port: u16::try_from(port).expect("the range is that of ports"),
         tls,
-        credentials: credentials(section)?,
+        credentials: credentials?,
         from: from?,
         to: to?,
     })
