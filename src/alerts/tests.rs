@@ -8,6 +8,7 @@ use super::condition::{Condition, all};
 use crate::access::Trouble;
 use crate::config::AlertsConfig;
 use crate::findings::FindingRow;
+use crate::forecast::{Forecast, HorizonSource};
 use crate::outbox::Standing;
 use crate::queue::{Counts, Reason};
 use crate::status::{ArchiveStatus, NearlyFullBox, PbxStatus, Status};
@@ -79,20 +80,35 @@ fn what_is_pending_or_missing_worries_nobody_and_what_is_stuck_does() {
     assert_eq!(told(&status(PbxStatus { voicemail, ..PbxStatus::default() })), [Condition::Stuck]);
 }
 
+fn forecast(margin_s: i64, at_risk: i64) -> Forecast {
+    Forecast {
+        recordings_per_day: 10.0,
+        bytes_per_day: None,
+        cdr_rows_per_day: 10.0,
+        horizon_days: 180.0,
+        horizon_source: HorizonSource::Hint,
+        oldest_owed_at: None,
+        margin_s: Some(margin_s),
+        at_risk,
+        cdr_margin_s: None,
+    }
+}
+
 #[test]
 fn what_will_be_lost_soon_is_told_per_box_and_with_hours_left() {
     let full =
         |extension: &str| NearlyFullBox { extension: extension.into(), messages: 48, messages_max: 50 };
     let pbx = PbxStatus {
-        safety_margin_s: Some(5 * 3600),
+        forecast: Some(forecast(5 * 3600, 7)),
+        cdr_near: Some("CDR rows that were never read are overwritten in about 9 h".into()),
         nearly_full_boxes: vec![full("1001"), full("1002")],
         ..PbxStatus::default()
     };
     let alerts = all(&status(pbx), &AlertsConfig::default());
     let keys: Vec<String> = alerts.iter().map(super::condition::Alert::key).collect();
-    assert_eq!(keys, ["overwrite_near/hq/", "box_nearly_full/hq/1001", "box_nearly_full/hq/1002"]);
+    assert_eq!(keys, ["overwrite_near/hq/", "overwrite_near/hq/cdr", "box_nearly_full/hq/1001", "box_nearly_full/hq/1002"]);
     assert!(alerts[0].message.contains("in about 5 h"), "{}", alerts[0].message);
-    let far = PbxStatus { safety_margin_s: Some(5 * 86_400), ..PbxStatus::default() };
+    let far = PbxStatus { forecast: Some(forecast(5 * 86_400, 0)), ..PbxStatus::default() };
     assert_eq!(told(&status(far)), []);
 }
 
