@@ -2,6 +2,8 @@
 //!
 //! Append-only: a row is a promise that the file is on disk under its final name with these bytes.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -186,38 +188,68 @@ pub async fn bytes_since(
 }
 
 /// What the archive holds of one PBX and kind.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// Archived files.
-    pub files: i64,
-    /// Their size together.
+    /// Archived recordings.
+    pub recordings: i64,
+    /// The size of all files together.
     pub bytes: i64,
     /// Files with something odd, by what is odd.
-    pub suspects: Vec<(String, i64)>,
+    pub suspects: BTreeMap<String, i64>,
 }
 
-/// Sums up what is archived of `pbx` of this `kind`.
-pub async fn holdings(db: &mut SqliteConnection, pbx: &str, kind: RecordingKind) -> anyhow::Result<Holdings> {
-    let (files, bytes) = sqlx::query_as(
-        "select count(*), coalesce(sum(size_bytes), 0)
-         from archived_files join recordings on recordings.id = recording_id
-         where pbx = ? and kind = ?",
-    )
-    .bind(pbx)
-    .bind(kind.as_str())
-    .fetch_one(&mut *db)
-    .await
-    .context("summing up the catalog")?;
-    let suspects = sqlx::query_as(
-        "select suspect, count(*) from archived_files join recordings on recordings.id = recording_id
-         where pbx = ? and kind = ? and suspect <> '' group by suspect order by suspect",
-    )
-    .bind(pbx)
-    .bind(kind.as_str())
-    .fetch_all(db)
-    .await
-    .context("counting suspects")?;
-    Ok(Holdings { files, bytes, suspects })
+/// What the archive holds of every PBX, summed up as far as it was read.
+///
+/// The catalog is append-only: who keeps this reads only what came since, however many files there are.
+#[derive(Debug, Clone, Default)]
+pub struct Summed {
+    read_to_id: i64,
+    /// By PBX and kind.
+    holdings: BTreeMap<(String, String), Holdings>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Added {
+    pbx: String,
+    kind: String,
+    suspect: String,
+    recordings: i64,
+    bytes: i64,
+    files: i64,
+    last_id: i64,
+}
+
+impl Summed {
+    /// Adds what was archived since the last time.
+    pub async fn catch_up(&mut self, db: &mut SqliteConnection) -> anyhow::Result<()> {
+        // A second file of one recording is no second recording.
+        let added: Vec<Added> = sqlx::query_as(
+            "select pbx, kind, suspect, count(*) as files, sum(size_bytes) as bytes, max(file.id) as last_id,
+                 sum(not exists (select 1 from archived_files earlier
+                     where earlier.recording_id = file.recording_id and earlier.id < file.id)) as recordings
+             from archived_files file join recordings on recordings.id = recording_id
+             where file.id > ? group by pbx, kind, suspect",
+        )
+        .bind(self.read_to_id)
+        .fetch_all(db)
+        .await
+        .context("summing up the catalog")?;
+        for added in added {
+            let holdings = self.holdings.entry((added.pbx, added.kind)).or_default();
+            holdings.recordings += added.recordings;
+            holdings.bytes += added.bytes;
+            if !added.suspect.is_empty() {
+                *holdings.suspects.entry(added.suspect).or_default() += added.files;
+            }
+            self.read_to_id = self.read_to_id.max(added.last_id);
+        }
+        Ok(())
+    }
+
+    /// What is archived of `pbx` and this kind.
+    pub fn of(&self, pbx: &str, kind: RecordingKind) -> Holdings {
+        self.holdings.get(&(pbx.to_owned(), kind.as_str().to_owned())).cloned().unwrap_or_default()
+    }
 }
 
 /// The mean size of the latest archived recordings within `days`, in bytes; of a sample, so that a million cost no more.

@@ -1,5 +1,7 @@
 //! Findings: things that are wrong or odd and that a person should know of, each kept once and counted.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -55,6 +57,16 @@ impl FindingKind {
             Self::VoicemailNearlyFull => "voicemail_nearly_full",
             Self::RefetchFailed => "refetch_failed",
         }
+    }
+
+    /// Whether a person has to look at a finding of this word.
+    ///
+    /// A PBX forgets old calls by itself, a recording that cannot be fetched again is archived all the same, and what is
+    /// overwritten soon is forecast anew at each look.
+    pub fn needs_a_person(word: &str) -> bool {
+        ![Self::CdrShrank, Self::RefetchFailed, Self::OverwriteNear]
+            .iter()
+            .any(|harmless| harmless.as_str() == word)
     }
 }
 
@@ -170,13 +182,30 @@ pub async fn close_others(
     Ok(())
 }
 
-/// Counts findings by kind, those that were mended left out.
-pub async fn counts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<(String, i64)>> {
-    sqlx::query_as("select kind, count(*) from findings where pbx = ? and closed_at_ms is null group by kind order by kind")
+/// Closes all findings of a PBX: a person has seen them. What still holds comes back when it is seen again.
+pub async fn acknowledge(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<u64> {
+    let done = sqlx::query("update findings set closed_at_ms = ? where pbx = ? and closed_at_ms is null")
+        .bind(now.as_millisecond())
         .bind(pbx)
-        .fetch_all(db)
+        .execute(tx)
         .await
-        .context("counting findings")
+        .context("acknowledging findings")?;
+    Ok(done.rows_affected())
+}
+
+/// Counts the findings of every PBX by kind, those that were mended left out.
+pub async fn counts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, Vec<(String, i64)>>> {
+    let rows: Vec<(Option<String>, String, i64)> = sqlx::query_as(
+        "select pbx, kind, count(*) from findings where closed_at_ms is null group by pbx, kind order by pbx, kind",
+    )
+    .fetch_all(db)
+    .await
+    .context("counting findings")?;
+    let mut counts: BTreeMap<String, Vec<(String, i64)>> = BTreeMap::new();
+    for (pbx, kind, count) in rows {
+        counts.entry(pbx.unwrap_or_default()).or_default().push((kind, count));
+    }
+    Ok(counts)
 }
 
 /// The latest findings that are not mended, newest first.

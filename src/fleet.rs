@@ -1,5 +1,7 @@
 //! What is remembered of each PBX from one run to the next. All SQL on `pbx` and `meta`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -8,6 +10,9 @@ use crate::digest::Digest;
 
 /// Answers "I do not have it" in a row after which they say more of the PBX than of the recordings.
 pub const MISSING_STREAK_MAX: u32 = 20;
+
+/// The key under which [`set_meta`] keeps why the dead man's switch could not be reached; empty while it can.
+pub const PING_ERROR: &str = "ping_error";
 
 /// What is remembered of one PBX.
 #[derive(Debug, Clone, Default, sqlx::FromRow)]
@@ -44,6 +49,21 @@ pub async fn remembered(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<
         .await
         .with_context(|| format!("reading what is known of pbx `{pbx}`"))?;
     Ok(row.unwrap_or_default())
+}
+
+/// What is remembered of every PBX, by id.
+pub async fn all(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, Remembered>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        id: String,
+        #[sqlx(flatten)]
+        remembered: Remembered,
+    }
+    let rows: Vec<Row> = sqlx::query_as("select * from pbx")
+        .fetch_all(db)
+        .await
+        .context("reading what is known of the PBXs")?;
+    Ok(rows.into_iter().map(|row| (row.id, row.remembered)).collect())
 }
 
 /// Whether this state has worked with `pbx` before: then its archive must be there.

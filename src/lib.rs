@@ -108,6 +108,9 @@ pub mod catalog;
 /// How long each PBX keeps its recordings, as far as it showed.
 pub mod retention;
 
+/// What the operator was told of, and the messages on their way to him.
+pub mod outbox;
+
 /// Things that are wrong or odd and that a person should know of.
 pub mod findings;
 
@@ -156,6 +159,15 @@ pub mod service;
 
 /// What failures mean to an operator.
 pub mod remedy;
+
+/// The state of everything at one moment: what is owed, at risk and wrong.
+pub mod status;
+
+/// Tells the operator what is wrong, and when it is over.
+pub mod alerts;
+
+/// Health and metrics over HTTP.
+pub mod web;
 
 /// The commands of the program.
 pub mod commands;

@@ -64,6 +64,12 @@ enum Command {
     },
     /// Tell what is owed, what is wrong, and what to do
     Status {
+        /// Only this PBX, in full; may be given more than once
+        #[arg(long, value_name = "ID")]
+        pbx: Vec<String>,
+        /// Redraw it every 2 s, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
         /// Print one JSON object on stdout
         #[arg(long)]
         json: bool,
@@ -88,7 +94,8 @@ enum Command {
     },
     /// Ask again for what was given up, and lift a PBX's pause
     Retry {
-        /// Only this PBX; also lifts its pause after a refused password or a lock-out
+        /// Only this PBX; also lifts its pause after a refused password or a lock-out, and notes that you have seen its
+        /// findings
         #[arg(long, value_name = "ID")]
         pbx: Option<String>,
         /// Only recordings that are stuck
@@ -147,7 +154,9 @@ async fn main() -> ExitCode {
         Command::Run => commands::run::run(&cli.config).await,
         Command::Pause { pbx, json } => commands::pause::pause(&cli.config, pbx, json).await,
         Command::Resume { pbx, json } => commands::pause::resume(&cli.config, pbx, json).await,
-        Command::Status { json } => commands::status::run(&cli.config, json).await,
+        Command::Status { pbx, watch, json } => {
+            commands::status::run(&cli.config, commands::status::Options { pbx, watch, json }).await
+        }
         Command::Retry { pbx, stuck, json, names } => {
             let names = names.into_iter().map(OsString::into_vec).collect();
             let choice = commands::retry::Choice { pbx, stuck, names };

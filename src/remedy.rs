@@ -66,6 +66,23 @@ pub fn of(state: &str, reason: &str) -> Remedy {
     Remedy { meaning, remedy }
 }
 
+/// What to do about a finding of this kind about `pbx`.
+pub fn of_finding(kind: &str, pbx: &str) -> String {
+    let seen = format!("`callvault retry --pbx {pbx}`");
+    match kind {
+        "serial_number_changed" => format!(
+            "if the device was replaced, confirm it with {seen}; else correct `url`, for another PBX answers there"
+        ),
+        "store_offline" => "check the PBX's card, disk or network share for recordings".to_owned(),
+        "conflict" => format!("both files are kept: compare them, then note with {seen} that you have"),
+        "offset_disagrees" => "correct `timezone`, or the PBX's clock".to_owned(),
+        "bad_file" => "mend the file, or remove it from `cdr_folder`".to_owned(),
+        "bad_row" => "see the row on the PBX: a recording that only it names is not known".to_owned(),
+        "quarantined" => format!("see what was moved, then note with {seen} that you have"),
+        _ => format!("look into it, then note with {seen} that you have"),
+    }
+}
+
 /// A group of recordings that are not archived, in two indented lines: how many and why, and what to do.
 pub fn told(reason: &Reason) -> String {
     let Remedy { meaning, remedy } = of(&reason.state, &reason.reason);

@@ -24,6 +24,8 @@ mod pipe;
 mod signals;
 #[path = "cli/simulate.rs"]
 mod simulate;
+#[path = "cli/status.rs"]
+mod status;
 #[path = "cli/voicemail.rs"]
 mod voicemail;
 #[path = "cli/way.rs"]

@@ -2,6 +2,8 @@
 
 mod days;
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
@@ -184,19 +186,36 @@ pub async fn of_recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<
     .context("reading the calls of a recording")
 }
 
-/// Counts the calls of a range: all, and the answered ones that name no recording.
-pub async fn counts(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<(i64, i64)> {
-    let (from, to) = days.bounds();
-    sqlx::query_as(
-        "select count(*), coalesce(sum(answered and recording_id is null), 0)
-         from calls where pbx = ? and day between ? and ?",
+/// The calls of one PBX, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CallCounts {
+    /// All that its CDR told.
+    pub calls: i64,
+    /// Those that were answered and name no recording.
+    pub answered_without_recording: i64,
+}
+
+/// Counts the calls of every PBX.
+pub async fn counts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, CallCounts>> {
+    // Apart, for each has an index that answers it alone.
+    let all: Vec<(String, i64)> = sqlx::query_as("select pbx, count(*) from calls group by pbx")
+        .fetch_all(&mut *db)
+        .await
+        .context("counting calls")?;
+    let unrecorded: Vec<(String, i64)> = sqlx::query_as(
+        "select pbx, count(*) from calls where answered = 1 and recording_id is null group by pbx",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_one(db)
+    .fetch_all(db)
     .await
-    .context("counting calls")
+    .context("counting calls without a recording")?;
+    let mut counts: BTreeMap<String, CallCounts> = BTreeMap::new();
+    for (pbx, calls) in all {
+        counts.entry(pbx).or_default().calls = calls;
+    }
+    for (pbx, calls) in unrecorded {
+        counts.entry(pbx).or_default().answered_without_recording = calls;
+    }
+    Ok(counts)
 }
 
 /// Counts the calls of a range.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{exit, output};
-use crate::config::Config;
+use crate::config::{AlertsConfig, Config};
 
 #[derive(Serialize)]
 struct Checked<'a> {
@@ -46,5 +46,20 @@ fn tell(path: &Path, config: &Config, json: bool) {
     }
     for rule in &config.exclude {
         output::line(format_args!("  exclude  {}", rule.name));
+    }
+    tell_alerts(&config.alerts);
+}
+
+/// Who hears of it when something is wrong; of addresses that may hold a token, the host alone.
+fn tell_alerts(alerts: &AlertsConfig) {
+    for webhook in &alerts.webhook {
+        output::line(format_args!("  alerts   webhook at {}", webhook.url.host()));
+    }
+    if let Some(email) = &alerts.email {
+        let to: Vec<String> = email.to.iter().map(ToString::to_string).collect();
+        output::line(format_args!("  alerts   mail to {} over {}:{}", to.join(", "), email.host, email.port));
+    }
+    if let Some(ping) = &alerts.ping_url {
+        output::line(format_args!("  alerts   ping to {}", ping.host()));
     }
 }

@@ -14,7 +14,8 @@ use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, Lines, Request};
 use crate::clock::Clock;
 use crate::config::{
-    ArchiveConfig, Config, PbxConfig, PushConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
+    AlertsConfig, ArchiveConfig, Config, PbxConfig, PushConfig, QueueConfig, ScheduleConfig, ServiceConfig,
+    StateConfig, WebConfig,
 };
 use crate::digest::Digest;
 use crate::simulator::{Faults, Simulator, SimulatorOptions};
@@ -144,6 +145,9 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         push: PushConfig::default(),
         pbx: vec![pbx],
         exclude: Vec::new(),
+        // The demo ends before anybody could look.
+        web: WebConfig { listen: None },
+        alerts: AlertsConfig::default(),
     })
 }
 

@@ -14,6 +14,7 @@ pub mod run;
 pub mod signals;
 pub mod simulate;
 pub mod status;
+pub mod status_page;
 pub mod summary;
 pub mod trust;
 pub mod voicemail;

@@ -9,15 +9,15 @@ use super::errand::{Errand, Outcome};
 use super::exit::{self, UsageError};
 use super::handover;
 use crate::backfill::{BackfillReport, Lines, RangeError, Request};
-use crate::fleet;
 use crate::queue::{self, DayRange, Redrive, Redriven};
 use crate::recording::RecordingName;
 use crate::vault::Vault;
+use crate::{findings, fleet};
 
 /// What to retry.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Choice {
-    /// Only this PBX; its pause is lifted.
+    /// Only this PBX; its pause is lifted, and its findings count as seen.
     pub pbx: Option<String>,
     /// Only stuck recordings.
     pub stuck: bool,
@@ -97,8 +97,9 @@ fn nothing_to_do(count: u64) -> anyhow::Result<Found> {
     Ok(Found::Nothing(Outcome::told(&text, &BackfillReport::default())?))
 }
 
+/// Who names a PBX has looked at it: its pause is lifted and its findings count as seen.
 async fn put_back(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
-    let lifted = what.pbx.clone();
+    let (lifted, now) = (what.pbx.clone(), vault.clock.now());
     vault
         .state
         .db
@@ -106,6 +107,7 @@ async fn put_back(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
             Box::pin(async move {
                 if let Some(pbx) = lifted {
                     fleet::clear_problem(tx, &pbx).await?;
+                    findings::acknowledge(tx, &pbx, now).await?;
                 }
                 queue::redrive(tx, &what).await
             })

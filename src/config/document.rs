@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::section::{Reading, Section, Wrong, quotable, wrong};
 use super::{ArchiveConfig, Config, ExclusionRule, PbxConfig, QueueConfig, QueueOrder, StateConfig};
-use super::{exclude, keys, pbx, push, schedule, value};
+use super::{alerts, exclude, keys, pbx, push, schedule, value, web};
 
 /// Free space below which no ticket is taken: the largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -58,6 +58,8 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let (pbx, ids) = pbxs(root, reading);
     let pbx = push::joined(pbx, push);
     let exclude = exclusions(root, &ids, reading);
+    let web = single("web", root, reading).map(|section| web::read(&section));
+    let alerts = single("alerts", root, reading).map(|section| alerts::read(&section));
     Some(Config {
         file: reading.origin.file.to_owned(),
         archive: archive?,
@@ -68,6 +70,8 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         push,
         pbx,
         exclude,
+        web: web.unwrap_or_default(),
+        alerts: alerts.unwrap_or_default(),
     })
 }
 
@@ -191,9 +195,13 @@ fn required<'a>(name: &'static str, root: &'a DeTable<'a>, reading: &'a Reading<
     single(name, root, reading)
 }
 
-/// A section that stands at most once.
-fn single<'a>(name: &'static str, root: &'a DeTable<'a>, reading: &'a Reading<'a>) -> Option<Section<'a>> {
-    let value = root.get(name)?;
+/// A section that stands at most once. `root` is the table that it stands in: for `alerts.email`, that of `alerts`.
+pub(super) fn single<'a>(
+    name: &'static str,
+    root: &'a DeTable<'a>,
+    reading: &'a Reading<'a>,
+) -> Option<Section<'a>> {
+    let value = root.get(last_part(name))?;
     let at = value.span().start;
     if let Some(table) = value.get_ref().as_table() {
         return Some(Section::open(name, table, at, reading));
@@ -204,8 +212,12 @@ fn single<'a>(name: &'static str, root: &'a DeTable<'a>, reading: &'a Reading<'a
 }
 
 /// A section that stands any number of times, in the order of the file.
-fn several<'a>(name: &'static str, root: &'a DeTable<'a>, reading: &'a Reading<'a>) -> Vec<Section<'a>> {
-    let Some(value) = root.get(name) else { return Vec::new() };
+pub(super) fn several<'a>(
+    name: &'static str,
+    root: &'a DeTable<'a>,
+    reading: &'a Reading<'a>,
+) -> Vec<Section<'a>> {
+    let Some(value) = root.get(last_part(name)) else { return Vec::new() };
     let refuse = |at: usize| {
         let remedy = format!("write {} above each, and its keys below", keys::heading(name));
         reading.note(at, Some(name.to_owned()), None, wrong("must be a list of sections", remedy));
@@ -229,6 +241,11 @@ fn several<'a>(name: &'static str, root: &'a DeTable<'a>, reading: &'a Reading<'
             Vec::new()
         }
     }
+}
+
+/// `email` of `alerts.email`.
+fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 fn days(days: f64) -> Duration {

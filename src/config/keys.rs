@@ -69,6 +69,26 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         "exclude",
         &["name", "pbx", "extension", "direction", "did", "trunk", "shorter_than_s", "longer_than_s"],
     ),
+    ("web", &["listen"]),
+    (
+        "alerts",
+        &[
+            "timezone",
+            "down_after_s",
+            "sweep_overdue_after_s",
+            "hold_down_s",
+            "remind_every_s",
+            "digest",
+            "digest_hour",
+            "free_bytes_warn",
+            "keep_trying_days",
+            "ping_url",
+            "email",
+            "webhook",
+        ],
+    ),
+    ("alerts.email", &["host", "port", "tls", "allow_plain_smtp", "username", "password_file", "from", "to"]),
+    ("alerts.webhook", &["url", "secret_file", "allow_plain_http"]),
 ];
 
 /// How alike two words must be (0 to 1) before one is offered for the other.
@@ -82,7 +102,7 @@ pub(super) fn of(section: &str) -> &'static [&'static str] {
 /// How a section's heading is written: `[queue]`, `[[pbx]]`.
 pub(super) fn heading(section: &str) -> String {
     match section {
-        "pbx" | "exclude" => format!("[[{section}]]"),
+        "pbx" | "exclude" | "alerts.webhook" => format!("[[{section}]]"),
         _ => format!("[{section}]"),
     }
 }
@@ -106,12 +126,13 @@ pub(super) fn remedy_for_unknown(key: &str, section: &str) -> String {
     if let Some((name, _)) = elsewhere {
         return format!("`{key}` belongs below {}", heading(name));
     }
-    let names = SECTIONS.iter().map(|(name, _)| *name);
     if section.is_empty() {
-        return match nearest(key, names) {
+        let names = || SECTIONS.iter().map(|(name, _)| *name);
+        return match nearest(key, names()) {
             Some(name) => format!("did you mean {}?", heading(name)),
             None => {
-                "the sections are [archive], [state], [queue], [push], [[pbx]] and [[exclude]]".to_owned()
+                let whole = names().filter(|name| !name.contains('.'));
+                format!("the sections are {}", whole.map(heading).collect::<Vec<_>>().join(", "))
             }
         };
     }
@@ -166,8 +187,9 @@ mod tests {
         for (section, key) in &found {
             assert!(of(section).contains(key), "{section}.{key} is not known");
         }
+        let is_section = |name: &str| SECTIONS.iter().any(|(section, _)| *section == name);
         for (section, known) in SECTIONS {
-            for key in *known {
+            for key in known.iter().filter(|key| !is_section(&format!("{section}.{key}"))) {
                 assert!(found.contains(&(section, key)), "{section}.{key} is not in the example");
             }
         }

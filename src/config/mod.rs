@@ -3,8 +3,10 @@
 //! Durations are seconds in the file (`…_s`, fractions allowed) and `Duration` here. Every key is explained,
 //! with its unit, its default and the mistake that it prevents, in `config.example.toml`.
 
+mod alerts;
 mod cdr;
 mod document;
+mod email;
 mod exclude;
 mod file;
 mod keys;
@@ -24,6 +26,8 @@ mod tls;
 mod value;
 mod version;
 mod voicemail;
+mod web;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +40,8 @@ use url::{Host, Url};
 
 use crate::schedule::CronLine;
 
+pub use alerts::AlertsConfig;
+pub use email::{EmailConfig, SmtpTls};
 pub use file::Origin;
 pub use keys::nearest;
 pub use manners::{Manners, RetentionHints};
@@ -44,6 +50,8 @@ pub use problem::{ConfigErrors, Position, Problem};
 pub use tls::{TlsBackend, TlsVersion};
 pub use version::NotAVersion;
 pub use voicemail::VoicemailConfig;
+pub use web::WebConfig;
+pub use webhook::{SecretUrl, SigningKey, WebhookConfig};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -66,6 +74,10 @@ pub struct Config {
     pub pbx: Vec<PbxConfig>,
     /// `[[exclude]]`, in the order of the file; names are unique.
     pub exclude: Vec<ExclusionRule>,
+    /// `[web]`.
+    pub web: WebConfig,
+    /// `[alerts]`.
+    pub alerts: AlertsConfig,
 }
 
 /// Where recordings go.

@@ -36,9 +36,17 @@ pub(super) fn read(section: &Section<'_>) -> Option<(SecretString, PathBuf)> {
             section.miss("password_file", wrong("missing", remedy));
             None
         }
-        (true, false) => section.read("password_file", |value| from_file(section, value::text(value)?)),
+        (true, false) => secret_file(section, "password_file"),
         (false, true) => section.read("password", |value| from_configuration(section, value::text(value)?)),
     }
+}
+
+/// Reads a secret from the file that `key` names, and the path of that file; nothing if the key is absent or wrong.
+pub(super) fn secret_file(section: &Section<'_>, key: &'static str) -> Option<(SecretString, PathBuf)> {
+    if section.reading.purpose == Purpose::Trust {
+        return Some((SecretString::default(), PathBuf::from("(not read)")));
+    }
+    section.read(key, |value| from_file(section, value::text(value)?))
 }
 
 /// A password in the configuration itself.

@@ -88,6 +88,11 @@ impl<'a> Section<'a> {
         section
     }
 
+    /// The table itself, to open the sections within it.
+    pub(super) fn table(&self) -> &'a DeTable<'a> {
+        self.table
+    }
+
     /// Whether the key is there.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.get(key).is_some()
@@ -211,8 +216,9 @@ impl<'a> Section<'a> {
     fn shown(&self, key: &str, value: &Spanned<DeValue<'a>>) -> Option<String> {
         let source = &self.reading.text[value.span()];
         let is_secret = match key {
-            "password" => true,
-            // Credentials in a URL, or a token in its query.
+            "password" | "ping_url" => true,
+            // Credentials in a URL, or a token in its query; those of webhooks may hold one anywhere.
+            "url" if self.name.starts_with("alerts") => true,
             "url" | "push_url" => source.contains(['@', '?', '#']),
             // A whole list or table is too long to help, and may hold anything.
             _ => matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_)),

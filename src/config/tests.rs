@@ -149,7 +149,7 @@ fn everything_wrong_is_reported_at_once() {
         assert!(!said.contains(secret), "{said}");
     }
     insta::assert_snapshot!(said, @r#"
-    callvault.toml:2:1: verbose: unknown section or key; the sections are [archive], [state], [queue], [push], [[pbx]] and [[exclude]]
+    callvault.toml:2:1: verbose: unknown section or key; the sections are [archive], [state], [queue], [service], [schedule], [push], [[pbx]], [[exclude]], [web], [alerts]
     callvault.toml:5:8: archive.path = "recordings": is not a path from the root; write the whole path, beginning with /
     callvault.toml:6:18: archive.free_bytes_min = "2 GB": must be a number of bytes; write such as 2147483648 or "2 GiB", or remove the line for the default, 2147483648
     callvault.toml:9:8: state.path = "/srv/callvault/../state": holds `..`; write the path that it leads to
@@ -345,4 +345,49 @@ proptest! {
             prop_assert!(!error.to_string().contains("s3cret"), "{error}");
         }
     }
+}
+
+#[test]
+fn health_and_metrics_stay_on_this_machine_unless_told_otherwise() {
+    let listen = |text: &str| parse(&format!("{MINIMAL}[web]\nlisten = '{text}'\n"));
+    assert_eq!(parse(MINIMAL).unwrap().web.listen.unwrap().to_string(), "127.0.0.1:8377");
+    assert_eq!(listen("off").unwrap().web.listen, None);
+    assert_eq!(listen("[::]:9000").unwrap().web.listen.unwrap().to_string(), "[::]:9000");
+    for wrong in ["localhost:8377", "127.0.0.1", "8377", "on"] {
+        assert!(listen(wrong).unwrap_err().to_string().contains("is not an address with a port"), "{wrong}");
+    }
+}
+
+#[test]
+fn every_mistake_about_alerts_is_told_and_no_address_that_may_hold_a_token() {
+    let alerts = "\
+[alerts]
+timezone = 'Mars/Olympus'
+digest_hour = 24
+ping_url = 'ftp://hunter2.example'
+[alerts.email]
+host = 'mail.example.org'
+tls = 'none'
+from = 'nobody'
+to = ['you@example.org', 'hunter']
+username = 'me'
+[[alerts.webhook]]
+url = 'http://example.org/hunter2'
+";
+    insta::assert_snapshot!(said("", alerts), @r#"
+    callvault.toml:12:12: alerts.timezone = 'Mars/Olympus': is not a known time zone; write a name such as "Europe/Berlin"
+    callvault.toml:13:15: alerts.digest_hour = 24: must be 0 to 23; write a number in that range, or remove the line for the default, 7
+    callvault.toml:14:12: alerts.ping_url: must begin with https:// or http://; write the whole address, such as https://example.org/hooks/…
+    callvault.toml:15:1: alerts.email.password_file: missing; give both username and password_file, or neither
+    callvault.toml:17:7: alerts.email.tls = 'none': would send alerts and password unencrypted; use "starttls" or "implicit", or add allow_plain_smtp = true
+    callvault.toml:18:8: alerts.email.from = 'nobody': is not a mail address; write such as "you@example.org" or "You <you@example.org>"
+    callvault.toml:19:26: alerts.email.to = 'hunter': is not a mail address; write such as "you@example.org" or "You <you@example.org>"
+    callvault.toml:21:1: alerts.webhook.secret_file: missing; add secret_file = "…", a file that holds the secret that messages are signed with
+    callvault.toml:22:7: alerts.webhook.url: would send the alerts unencrypted; use https, or add allow_plain_http = true
+    9 problems
+    "#);
+    let loopback =
+        "[alerts.email]\nhost = '127.0.0.1'\ntls = 'none'\nfrom = 'a@b.example'\nto = 'c@d.example'\n";
+    let email = parse(&format!("{MINIMAL}{loopback}")).unwrap().alerts.email.unwrap();
+    assert_eq!((email.port, email.to.len(), email.credentials.is_none()), (25, 1, true));
 }

@@ -151,6 +151,7 @@ impl Slot {
             json: None,
             timeout: shared.config.limits.cdr_timeout,
         };
+        shared.counters.note_request();
         let mut body = shared.http.send(request, shared.config.limits.cdr_bytes_max).await?;
         Err(match body.kind().await? {
             Kind::Json => self.refusal(action.place, &mut body).await,

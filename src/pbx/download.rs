@@ -70,6 +70,7 @@ impl Stream {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, PbxError> {
         let chunk = self.body.next().await.map_err(|failure| self.shared.error(&self.action, failure))?;
         if let Some(chunk) = &chunk {
+            self.shared.counters.note_bytes(chunk.len());
             self.shared.throttle.received(chunk.len()).await;
         }
         if let (None, Some(ending)) = (&chunk, self.body.ending()) {
@@ -121,6 +122,7 @@ impl Slot {
     /// Sends the request and looks at the first bytes of the reply.
     async fn open(&mut self, request: Request, bytes_max: u64) -> Result<Body, Failure> {
         let place = request.place;
+        self.shared.counters.note_request();
         let mut body = self.shared.http.send(request, bytes_max).await?;
         let kind = body.kind().await?;
         let failure = match kind {

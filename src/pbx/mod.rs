@@ -16,6 +16,7 @@ mod budget;
 mod cdr;
 #[cfg(test)]
 mod cdr_tests;
+mod counters;
 mod device;
 mod dial;
 mod download;
@@ -57,6 +58,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use cdr::CdrBody;
+pub use counters::Counted;
 pub use device::DeviceInfo;
 pub use download::Download;
 pub use error::{PbxError, Reason};
@@ -71,6 +73,7 @@ pub use voicemail::{VoicemailList, VoicemailMessage};
 
 use crate::config::PbxConfig;
 use budget::{Budget, Lease};
+use counters::Counters;
 use error::{Action, Failure};
 use http::Http;
 use policy::{Family, Place, Stage};
@@ -95,13 +98,25 @@ impl PbxClient {
         let http = Http::new(config).map_err(|failure| PbxError::new(&config.id, &action, failure))?;
         let budget = Budget::new(config.concurrency);
         let throttle = Throttle::new(&config.id, &config.manners);
-        let shared = Shared { config: config.clone(), http, session: Session::default(), budget, throttle };
+        let shared = Shared {
+            config: config.clone(),
+            http,
+            session: Session::default(),
+            budget,
+            throttle,
+            counters: Counters::default(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The PBX's name in the configuration.
     pub fn id(&self) -> &str {
         &self.shared.config.id
+    }
+
+    /// What was asked of it so far.
+    pub fn counters(&self) -> Counted {
+        self.shared.counters.read()
     }
 
     /// Lets a login be tried again that was refused or locked out: an operator says that its reason is gone.
@@ -147,6 +162,7 @@ struct Shared {
     session: Session,
     budget: Budget,
     throttle: Throttle,
+    counters: Counters,
 }
 
 impl Shared {
@@ -185,6 +201,7 @@ impl Shared {
             )),
             _ => failure,
         };
+        self.counters.note_error(failure.reason);
         PbxError::new(id, action, failure)
     }
 

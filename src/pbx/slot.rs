@@ -105,6 +105,7 @@ impl Slot {
         let lease = self.hold_lease().await;
         lease.open().await;
         let asked_at = Instant::now();
+        shared.counters.note_request();
         let (bytes, body) = shared.http.exchange(request).await?;
         if place.stage == Stage::GetRandom {
             shared.throttle.answered(asked_at.elapsed());

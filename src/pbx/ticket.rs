@@ -114,6 +114,7 @@ impl Slot {
         let random = envelope::text(&answer.members, "random").ok_or_else(|| {
             self.shared.error(&action, Failure::new(Reason::Protocol, "the reply holds no ticket"))
         })?;
+        self.shared.counters.note_ticket();
         Ok(Ticket::new(Target::Recording(name.clone()), random, answer))
     }
 }

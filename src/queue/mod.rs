@@ -9,6 +9,7 @@ mod intake;
 mod kinds;
 mod redrive;
 mod settle;
+mod standing;
 mod tally;
 
 pub use intake::{
@@ -18,9 +19,9 @@ pub use intake::{
 pub use kinds::Kinds;
 pub use redrive::{Redrive, Redriven, redrive};
 pub use settle::{PutBack, put_back, settle};
+pub use standing::{Unarchived, counted, told, unarchived};
 pub use tally::{
-    Counts, Reason, any_claimed, counts, may_claim, next_due, oldest_owed, oldest_pending, owed_before,
-    reasons,
+    Counts, Reason, any_claimed, counts, may_claim, next_due, oldest_owed, owed_before, reasons,
 };
 
 use anyhow::Context as _;

@@ -169,26 +169,6 @@ pub async fn next_due(
     Ok(due.map(Timestamp::from_millisecond).transpose()?)
 }
 
-/// The start of the oldest recording of `pbx` of these `kinds` that is owed.
-pub async fn oldest_pending(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    kinds: Kinds,
-) -> anyhow::Result<Option<Timestamp>> {
-    let (first, last) = kinds.bounds();
-    let oldest: Option<i64> = sqlx::query_scalar(
-        "select min(started_at_ms) from recordings
-         where pbx = ? and state in ('pending', 'stuck') and kind between ? and ?",
-    )
-    .bind(pbx)
-    .bind(first)
-    .bind(last)
-    .fetch_one(db)
-    .await
-    .context("looking for the oldest pending recording")?;
-    Ok(oldest.map(Timestamp::from_millisecond).transpose()?)
-}
-
 /// The start of the oldest call recording of `pbx` that is owed.
 pub async fn oldest_owed(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
     let oldest: Option<i64> = sqlx::query_scalar(

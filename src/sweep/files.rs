@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::{Covered, Reading, SweepReport, Sweeper};
 use crate::calls;
 use crate::cdr::{CdrError, CdrItem, read_csv};
-use crate::findings::{Finding, FindingKind};
+use crate::findings::{self, Finding, FindingKind};
 use crate::recording::printable;
 
 /// Parsed items that may wait for the database.
@@ -67,7 +67,9 @@ impl Sweeper<'_> {
     /// Reads every CSV file of a folder. One that is no CDR is a finding and keeps none of the others from being read.
     pub(super) async fn read_folder(&self, folder: &Path) -> anyhow::Result<SweepReport> {
         let mut report = SweepReport::default();
-        for file in csv_files(folder)? {
+        let files = csv_files(folder)?;
+        self.close_bad_files().await?;
+        for file in files {
             match self.read_file(&file).await {
                 Ok(of_file) => report += of_file,
                 Err(error) if error.is::<CdrFileError>() => {
@@ -80,6 +82,16 @@ impl Sweeper<'_> {
             }
         }
         Ok(report)
+    }
+
+    /// A file that is still no CDR comes back; one that was mended or removed does not.
+    async fn close_bad_files(&self) -> anyhow::Result<()> {
+        let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                Box::pin(async move { findings::close(tx, &pbx, FindingKind::BadFile, now).await })
+            })
+            .await
     }
 
     /// Reads a CSV file to its end in bounded memory.

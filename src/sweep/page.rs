@@ -239,12 +239,13 @@ async fn note_zone(
     placed: &PlacedRow,
 ) -> anyhow::Result<()> {
     let shown = placed.resolved.utc_offset_s;
+    let (kind, day) = (FindingKind::OffsetDisagrees, placed.day.to_string());
     let Some(configured) = placed.resolved.zone_offset_s.filter(|zone| *zone != shown) else {
-        return Ok(());
+        return findings::close_about(tx, &facts.pbx, kind, &day, facts.now).await;
     };
     let finding = Finding {
-        kind: FindingKind::OffsetDisagrees,
-        subject: placed.day.to_string(),
+        kind,
+        subject: day,
         detail: format!(
             "the CDR shows an offset of {} s from UTC, the configured timezone has {configured} s: correct `timezone` \
              or the PBX's clock",

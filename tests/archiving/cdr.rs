@@ -237,3 +237,16 @@ async fn a_talk_time_beyond_all_bounds_stops_neither_its_day_nor_the_sweep() {
     assert_eq!(told, 1, "what the PBX said is kept, and is no talk time");
     station.check().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_zone_that_was_corrected_closes_what_it_was_found_with() {
+    let open = "select count(*) from findings where kind = 'offset_disagrees' and closed_at_ms is null";
+    let mut station = Station::new(6).await;
+    station.section().timezone = Some(jiff::tz::TimeZone::get("Asia/Tokyo").unwrap());
+    station.backfill().await;
+    assert_eq!(station.value::<i64>(open).await, 3, "one for each day");
+    station.section().timezone = Some(jiff::tz::TimeZone::get("Europe/Berlin").unwrap());
+    station.backfill().await;
+    assert_eq!(station.value::<i64>(open).await, 0);
+    station.check().await;
+}

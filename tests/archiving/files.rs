@@ -164,4 +164,8 @@ async fn junk_in_the_cdr_folder_is_told_and_keeps_no_good_file_from_being_read()
         assert_eq!(names, ["a-empty.csv", "b-binary.csv"]);
         station.check().await;
     }
+    // One is removed, the other is still no CDR.
+    std::fs::remove_file(station.input().join("a-empty.csv")).unwrap();
+    station.backfill().await;
+    assert_eq!(station.value::<i64>("select count(*) from findings where closed_at_ms is null").await, 1);
 }

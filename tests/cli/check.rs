@@ -51,3 +51,20 @@ fn a_configuration_that_is_not_there_names_the_way_to_one() {
     insta::assert_snapshot!(folder.run(&["status"]).exits(2).err(), @"DIR/callvault.toml: there is no such file; copy config.example.toml there and edit it, or name another file with --config");
     folder.run(&["--config", "nosuch.toml", "config", "check", "--json"]).exits(2).json();
 }
+
+#[test]
+fn who_hears_of_alerts_is_told_without_what_may_be_a_token() {
+    let folder = Folder::for_pbx("http://192.0.2.1");
+    folder.edit(|text| {
+        format!(
+            "{text}[alerts]\nping_url = \"https://ping.example/hunter2\"\n[alerts.email]\nhost = \"mail.example\"\n\
+             from = \"a@b.example\"\nto = \"you@example.org\"\n"
+        )
+    });
+    let said = folder.run(&["config", "check"]).exits(0).out();
+    let alerts: Vec<&str> = said.lines().filter(|line| line.starts_with("  alerts")).collect();
+    assert_eq!(
+        alerts,
+        ["  alerts   mail to you@example.org over mail.example:587", "  alerts   ping to ping.example"]
+    );
+}

@@ -92,6 +92,8 @@ fn help_of_status() {
     Options:
           --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
                              /etc/callvault/callvault.toml]
+          --pbx <ID>         Only this PBX, in full; may be given more than once
+          --watch            Redraw it every 2 s, until Ctrl-C
           --json             Print one JSON object on stdout
       -h, --help             Print help
     ");
@@ -110,7 +112,8 @@ fn help_of_retry() {
     Options:
           --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
                              /etc/callvault/callvault.toml]
-          --pbx <ID>         Only this PBX; also lifts its pause after a refused password or a lock-out
+          --pbx <ID>         Only this PBX; also lifts its pause after a refused password or a lock-out,
+                             and notes that you have seen its findings
           --stuck            Only recordings that are stuck
           --json             Print one JSON object on stdout
       -h, --help             Print help

@@ -110,6 +110,8 @@ impl Station {
             push: PushConfig::default(),
             pbx: vec![section],
             exclude: Vec::new(),
+            web: callvault::config::WebConfig { listen: None },
+            alerts: callvault::config::AlertsConfig::default(),
         };
         Self {
             pbx,

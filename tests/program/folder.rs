@@ -87,7 +87,11 @@ impl Folder {
 
     /// Starts the program.
     pub(crate) fn start(&self, mut command: Command) -> Running {
-        let mut child = command.spawn().unwrap();
+        self.adopt(command.spawn().unwrap())
+    }
+
+    /// Listens to a program that was started otherwise.
+    pub(crate) fn adopt(&self, mut child: Child) -> Running {
         Running {
             stdout: child.stdout.take().map(listen),
             stderr: child.stderr.take().map(listen),

@@ -1,0 +1,269 @@
+//! What is worth telling: derived from the state alone, so that it can neither be forgotten nor told twice.
+
+use indicatif::HumanBytes;
+use jiff::Timestamp;
+
+use crate::config::AlertsConfig;
+use crate::remedy;
+use crate::status::{ArchiveStatus, PbxStatus, Status};
+
+/// The things that one is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// A PBX does not answer, or not as it should, for longer than it may.
+    PbxDown,
+    /// A PBX's calls were not read completely for too long, whatever the reason.
+    SweepOverdue,
+    /// A PBX refuses our password: nothing is asked of it until that is mended.
+    PasswordRefused,
+    /// A PBX has locked us out.
+    LockedOut,
+    /// A PBX shows another certificate than the one trusted.
+    CertificateChanged,
+    /// Two ids, one device: one of them does not work.
+    SameDevice,
+    /// The archive is not the one that it should be.
+    ArchiveNotMounted,
+    /// The archive cannot be used for another reason.
+    ArchiveUnusable,
+    /// The archive's disk is so full that nothing is downloaded.
+    DiskFull,
+    /// It will soon be.
+    DiskNearlyFull,
+    /// Recordings failed too often for one reason.
+    Stuck,
+    /// The PBX is about to overwrite audio that is owed.
+    OverwriteNear,
+    /// A voicemail box is about to lose its oldest message.
+    BoxNearlyFull,
+    /// Another device answers, or its CDR names another.
+    SerialNumberChanged,
+    /// The PBX's recording store is most likely offline.
+    StoreOffline,
+    /// One recording has two contents.
+    Conflict,
+    /// The PBX's clock and the configured time zone disagree.
+    OffsetDisagrees,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Recordings are not archived, or about to be lost.
+    Critical,
+    /// Somebody should look at it.
+    Warning,
+}
+
+/// One thing that is wrong at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// What it is.
+    pub condition: Condition,
+    /// Where; none if it is this machine.
+    pub pbx: Option<String>,
+    /// What of it, where there can be several.
+    pub subject: Option<String>,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Condition {
+    /// The word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PbxDown => "pbx_down",
+            Self::SweepOverdue => "sweep_overdue",
+            Self::PasswordRefused => "password_refused",
+            Self::LockedOut => "locked_out",
+            Self::CertificateChanged => "certificate_changed",
+            Self::SameDevice => "same_device",
+            Self::ArchiveNotMounted => "archive_not_mounted",
+            Self::ArchiveUnusable => "archive_unusable",
+            Self::DiskFull => "disk_full",
+            Self::DiskNearlyFull => "disk_nearly_full",
+            Self::Stuck => "stuck",
+            Self::OverwriteNear => "overwrite_near",
+            Self::BoxNearlyFull => "box_nearly_full",
+            Self::SerialNumberChanged => "serial_number_changed",
+            Self::StoreOffline => "store_offline",
+            Self::Conflict => "conflict",
+            Self::OffsetDisagrees => "offset_disagrees",
+        }
+    }
+
+    /// How bad it is.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::DiskNearlyFull
+            | Self::LockedOut
+            | Self::SweepOverdue
+            | Self::Stuck
+            | Self::SerialNumberChanged
+            | Self::Conflict
+            | Self::OffsetDisagrees => Severity::Warning,
+            _ => Severity::Critical,
+        }
+    }
+
+    /// The condition that a PBX's trouble of this class is.
+    fn of_trouble(reason: &str) -> Self {
+        match reason {
+            "password_refused" => Self::PasswordRefused,
+            "locked_out" => Self::LockedOut,
+            "tls_pin_mismatch" | "tls_unknown_certificate" => Self::CertificateChanged,
+            "same_device" => Self::SameDevice,
+            _ => Self::PbxDown,
+        }
+    }
+
+    /// Whether it is why nothing is asked of a PBX, which is known since when.
+    fn is_trouble(self) -> bool {
+        use Condition::{CertificateChanged, LockedOut, PasswordRefused, PbxDown, SameDevice};
+        matches!(self, PbxDown | PasswordRefused | LockedOut | CertificateChanged | SameDevice)
+    }
+
+    /// The condition that a finding of this kind is, if anybody is told of it.
+    fn of_finding(kind: &str) -> Option<Self> {
+        let told = [Self::SerialNumberChanged, Self::StoreOffline, Self::Conflict, Self::OffsetDisagrees];
+        told.into_iter().find(|condition| condition.as_str() == kind)
+    }
+}
+
+impl Severity {
+    /// The word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl Alert {
+    /// The same trouble has the same key for as long as it lasts.
+    pub fn key(&self) -> String {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        format!("{}/{}/{}", self.condition.as_str(), part(&self.pbx), part(&self.subject))
+    }
+}
+
+/// Everything that is wrong at present, the worst first.
+pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
+    let now = status.at;
+    let mut alerts = Vec::new();
+    if let Some((condition, message)) = of_archive(&status.archive, config) {
+        alerts.push(Alert { condition, pbx: None, subject: None, message, since: now });
+    }
+    for (id, pbx) in &status.pbx {
+        let alert = |(condition, subject, message)| {
+            let since = if Condition::is_trouble(condition) { pbx.error_since } else { None };
+            let since = since.map_or(now, |since| since.min(now));
+            Alert { condition, pbx: Some(id.clone()), subject, message, since }
+        };
+        let trouble = of_trouble(pbx, config, now);
+        let trouble = trouble.or_else(|| of_sweep(id, pbx, config, now));
+        let rest = of_risk(pbx).into_iter().chain(of_stuck(pbx)).chain(of_findings(id, pbx));
+        alerts.extend(trouble.into_iter().chain(rest).map(alert));
+    }
+    alerts.sort_by_key(|alert| alert.condition.severity());
+    alerts
+}
+
+fn of_archive(archive: &ArchiveStatus, config: &AlertsConfig) -> Option<(Condition, String)> {
+    match (&archive.error, archive.free_bytes) {
+        (Some(error), _) => {
+            let condition = match error.reason.as_str() {
+                "not_mounted" => Condition::ArchiveNotMounted,
+                "disk_full" => Condition::DiskFull,
+                _ => Condition::ArchiveUnusable,
+            };
+            Some((condition, error.message.clone()))
+        }
+        (None, Some(free)) if free < config.free_bytes_warn => {
+            let message = format!(
+                "{} has {} free: make room before it is less than `free_bytes_min` ({}), when downloads stop",
+                archive.path,
+                HumanBytes(free),
+                HumanBytes(archive.free_bytes_min)
+            );
+            Some((Condition::DiskNearlyFull, message))
+        }
+        _ => None,
+    }
+}
+
+/// A condition of a PBX: what, what of it, and the sentence.
+type OfPbx = (Condition, Option<String>, String);
+
+fn of_trouble(pbx: &PbxStatus, config: &AlertsConfig, now: Timestamp) -> Option<OfPbx> {
+    let error = pbx.error.as_ref()?;
+    let condition = Condition::of_trouble(&error.reason);
+    let lasts = pbx.error_since.map_or(0, |since| now.duration_since(since).as_secs());
+    let may_pass =
+        condition == Condition::PbxDown && u64::try_from(lasts).unwrap_or(0) < config.down_after.as_secs();
+    (!may_pass).then(|| (condition, None, error.message.clone()))
+}
+
+/// A PBX that answers, but whose CDR cannot be read, is no less silent than one that is down.
+fn of_sweep(id: &str, pbx: &PbxStatus, config: &AlertsConfig, now: Timestamp) -> Option<OfPbx> {
+    let age_s = u64::try_from(now.duration_since(pbx.last_sweep?).as_secs()).unwrap_or(0);
+    let message = || {
+        format!(
+            "its calls were last read completely {} h ago: see `callvault status --pbx {id}` and the log for what keeps \
+             it from being read",
+            age_s / 3600
+        )
+    };
+    let is_overdue = pbx.error.is_none() && age_s >= config.sweep_overdue_after.as_secs();
+    is_overdue.then(|| (Condition::SweepOverdue, None, message()))
+}
+
+fn of_risk(pbx: &PbxStatus) -> Vec<OfPbx> {
+    let mut alerts = Vec::new();
+    if let Some(forecast) = pbx.forecast.as_ref().filter(|_| pbx.is_overwrite_near()) {
+        let message = format!(
+            "{}, and {} recordings are at risk: see why they are not archived faster (`callvault status`), or copy the \
+             oldest from the PBX by hand",
+            forecast.told().unwrap_or_default(),
+            forecast.at_risk
+        );
+        alerts.push((Condition::OverwriteNear, None, message));
+    }
+    if let Some(near) = &pbx.cdr_near {
+        let message = format!("{near}: see why the CDR is not read (`callvault status`)");
+        alerts.push((Condition::OverwriteNear, Some("cdr".to_owned()), message));
+    }
+    for full in &pbx.nearly_full_boxes {
+        let message = format!(
+            "voicemail box {} holds {} of at most {} messages: have some deleted on the PBX, or the next one overwrites \
+             the oldest",
+            full.extension, full.messages, full.messages_max
+        );
+        alerts.push((Condition::BoxNearlyFull, Some(full.extension.clone()), message));
+    }
+    alerts
+}
+
+/// One alert however many are stuck: a thousand of them have one cause.
+fn of_stuck(pbx: &PbxStatus) -> Option<OfPbx> {
+    let stuck = pbx.counts.stuck + pbx.voicemail.as_ref().map_or(0, |voicemail| voicemail.counts.stuck);
+    let why = pbx.reasons.iter().find(|reason| reason.state == "stuck").map(|reason| {
+        let remedy::Remedy { meaning, remedy } = remedy::of(&reason.state, &reason.reason);
+        format!(": {meaning}, such as {}; {remedy}", reason.example)
+    });
+    let message = || format!("{stuck} stuck{}", why.unwrap_or_default());
+    (stuck > 0).then(|| (Condition::Stuck, None, message()))
+}
+
+fn of_findings(id: &str, pbx: &PbxStatus) -> Vec<OfPbx> {
+    let told = pbx.findings.iter().filter_map(|(kind, _)| Some((kind, Condition::of_finding(kind)?)));
+    let message = |kind: &str| {
+        let latest = pbx.latest_findings.iter().find(|finding| finding.kind == kind);
+        let detail = latest.map(|finding| format!("{}: {}", finding.subject, finding.detail));
+        format!("{}; {}", detail.unwrap_or_else(|| kind.replace('_', " ")), remedy::of_finding(kind, id))
+    };
+    told.map(|(kind, condition)| (condition, None, message(kind))).collect()
+}

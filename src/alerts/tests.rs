@@ -1,0 +1,166 @@
+//! Which states are worth telling.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::condition::{Condition, all};
+use crate::access::Trouble;
+use crate::config::AlertsConfig;
+use crate::findings::FindingRow;
+use crate::forecast::{Forecast, HorizonSource};
+use crate::outbox::Standing;
+use crate::queue::{Counts, Reason};
+use crate::status::{ArchiveStatus, NearlyFullBox, PbxStatus, Status, VoicemailStatus};
+
+const NOW: &str = "2026-03-02T09:00:00Z";
+
+fn status(pbx: PbxStatus) -> Status {
+    Status {
+        at: NOW.parse().unwrap(),
+        summary: String::new(),
+        needs_attention: Vec::new(),
+        archive: ArchiveStatus {
+            path: "/archive".into(),
+            free_bytes: Some(100 << 30),
+            free_bytes_min: 2 << 30,
+            error: None,
+        },
+        alerts: Standing::default(),
+        pbx: [("hq".to_owned(), pbx)].into(),
+    }
+}
+
+fn told(status: &Status) -> Vec<Condition> {
+    all(status, &AlertsConfig::default()).into_iter().map(|alert| alert.condition).collect()
+}
+
+fn trouble(reason: &str, minutes: i64) -> PbxStatus {
+    let now: Timestamp = NOW.parse().unwrap();
+    PbxStatus {
+        error: Some(Trouble { reason: reason.into(), message: "it fails; mend it".into() }),
+        error_since: Some(now - jiff::SignedDuration::from_mins(minutes)),
+        ..PbxStatus::default()
+    }
+}
+
+#[test]
+fn a_trouble_is_told_at_once_unless_it_may_pass() {
+    let table = [
+        ("password_refused", 0, Some(Condition::PasswordRefused)),
+        ("locked_out", 0, Some(Condition::LockedOut)),
+        ("tls_pin_mismatch", 0, Some(Condition::CertificateChanged)),
+        ("same_device", 0, Some(Condition::SameDevice)),
+        ("unreachable", 0, None),
+        ("unreachable", 14, None),
+        ("unreachable", 15, Some(Condition::PbxDown)),
+        ("a_class_of_tomorrow", 15, Some(Condition::PbxDown)),
+        // The clock was put back.
+        ("unreachable", -600, None),
+    ];
+    for (reason, minutes, expected) in table {
+        let found = told(&status(trouble(reason, minutes)));
+        assert_eq!(found, Vec::from_iter(expected), "{reason} for {minutes} min");
+    }
+    let config = AlertsConfig { down_after: Duration::ZERO, ..AlertsConfig::default() };
+    assert_eq!(all(&status(trouble("unreachable", 0)), &config).len(), 1);
+}
+
+#[test]
+fn what_is_pending_or_missing_worries_nobody_and_what_is_stuck_does() {
+    let counts = Counts { pending: 9, missing: 9, excluded: 9, archived: 9, ..Counts::default() };
+    assert_eq!(told(&status(PbxStatus { counts, ..PbxStatus::default() })), []);
+    let reason =
+        Reason { state: "stuck".into(), reason: "oversize".into(), count: 1, example: "a.wav".into() };
+    let counts = Counts { stuck: 1, ..counts };
+    let stuck = status(PbxStatus { counts, reasons: vec![reason], ..PbxStatus::default() });
+    let alerts = all(&stuck, &AlertsConfig::default());
+    insta::assert_snapshot!(alerts[0].message, @"1 stuck: larger than `recording_bytes_max`, or a body without an end, such as a.wav; raise `recording_bytes_max` if such recordings exist");
+    let voicemail = Some(VoicemailStatus {
+        counts: Counts { stuck: 1, ..Counts::default() },
+        ..VoicemailStatus::default()
+    });
+    assert_eq!(told(&status(PbxStatus { voicemail, ..PbxStatus::default() })), [Condition::Stuck]);
+}
+
+fn forecast(margin_s: i64, at_risk: i64) -> Forecast {
+    Forecast {
+        recordings_per_day: 10.0,
+        bytes_per_day: None,
+        cdr_rows_per_day: 10.0,
+        horizon_days: 180.0,
+        horizon_source: HorizonSource::Hint,
+        oldest_owed_at: None,
+        margin_s: Some(margin_s),
+        at_risk,
+        cdr_margin_s: None,
+    }
+}
+
+#[test]
+fn what_will_be_lost_soon_is_told_per_box_and_with_hours_left() {
+    let full =
+        |extension: &str| NearlyFullBox { extension: extension.into(), messages: 48, messages_max: 50 };
+    let pbx = PbxStatus {
+        forecast: Some(forecast(5 * 3600, 7)),
+        cdr_near: Some("CDR rows that were never read are overwritten in about 9 h".into()),
+        nearly_full_boxes: vec![full("1001"), full("1002")],
+        ..PbxStatus::default()
+    };
+    let alerts = all(&status(pbx), &AlertsConfig::default());
+    let keys: Vec<String> = alerts.iter().map(super::condition::Alert::key).collect();
+    assert_eq!(
+        keys,
+        ["overwrite_near/hq/", "overwrite_near/hq/cdr", "box_nearly_full/hq/1001", "box_nearly_full/hq/1002"]
+    );
+    assert!(alerts[0].message.contains("in about 5 h"), "{}", alerts[0].message);
+    let far = PbxStatus { forecast: Some(forecast(5 * 86_400, 0)), ..PbxStatus::default() };
+    assert_eq!(told(&status(far)), []);
+}
+
+#[test]
+fn findings_that_a_person_has_to_judge_are_told_with_the_latest_of_them() {
+    let findings = ["bad_row", "cdr_shrank", "conflict", "offset_disagrees", "serial_number_changed"];
+    let pbx = PbxStatus {
+        findings: findings.map(|kind| (kind.to_owned(), 2)).into(),
+        latest_findings: vec![FindingRow {
+            kind: "serial_number_changed".into(),
+            pbx: Some("hq".into()),
+            subject: "36999".into(),
+            detail: "the device says 36999, it was 36111".into(),
+            count: 1,
+        }],
+        ..PbxStatus::default()
+    };
+    let alerts = all(&status(pbx), &AlertsConfig::default());
+    let conditions: Vec<Condition> = alerts.iter().map(|alert| alert.condition).collect();
+    assert_eq!(conditions, [Condition::Conflict, Condition::OffsetDisagrees, Condition::SerialNumberChanged]);
+    insta::assert_snapshot!(alerts[2].message, @"36999: the device says 36999, it was 36111; if the device was replaced, confirm it with `callvault retry --pbx hq`; else correct `url`, for another PBX answers there");
+}
+
+#[test]
+fn the_disk_is_told_before_it_is_full_and_when_it_is() {
+    let mut status = status(PbxStatus::default());
+    status.archive.free_bytes = Some(9 << 30);
+    assert_eq!(told(&status), [Condition::DiskNearlyFull]);
+    for (reason, condition) in [
+        ("disk_full", Condition::DiskFull),
+        ("not_mounted", Condition::ArchiveNotMounted),
+        ("archive", Condition::ArchiveUnusable),
+    ] {
+        status.archive.error = Some(Trouble { reason: reason.into(), message: "mend it".into() });
+        assert_eq!(told(&status), [condition]);
+    }
+}
+
+#[test]
+fn a_pbx_whose_calls_are_not_read_for_a_day_is_told_unless_its_trouble_is() {
+    let swept = |hours: i64, pbx: PbxStatus| PbxStatus {
+        last_sweep: Some(NOW.parse::<Timestamp>().unwrap() - jiff::SignedDuration::from_hours(hours)),
+        ..pbx
+    };
+    assert_eq!(told(&status(swept(25, PbxStatus::default()))), []);
+    assert_eq!(told(&status(swept(26, PbxStatus::default()))), [Condition::SweepOverdue]);
+    assert_eq!(told(&status(swept(-26, PbxStatus::default()))), []);
+    assert_eq!(told(&status(swept(26, trouble("unreachable", 60)))), [Condition::PbxDown]);
+}

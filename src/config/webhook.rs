@@ -1,0 +1,114 @@
+//! `[[alerts.webhook]]`: addresses that alerts are posted to, and what keeps them secret.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret as _;
+use toml::de::DeValue;
+use url::Url;
+
+use super::file::Purpose;
+use super::section::{Section, Wrong, wrong};
+use super::{password, value};
+
+/// An address in whose path or query a token may stand: only its host may be told.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretUrl(Url);
+
+impl SecretUrl {
+    /// The whole address, for the request alone.
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+
+    /// Its host.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretUrl({}://{}/…)", self.0.scheme(), self.host())
+    }
+}
+
+/// A webhook that alerts are posted to.
+#[derive(Debug, Clone)]
+pub struct WebhookConfig {
+    /// Where to.
+    pub url: SecretUrl,
+    /// What messages are signed with.
+    pub key: SigningKey,
+}
+
+/// The key that messages are signed with. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningKey(Vec<u8>);
+
+impl SigningKey {
+    /// Reads `whsec_` and base64, as Standard Webhooks writes keys: 24 to 64 bytes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let key = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
+        (24..=64).contains(&key.len()).then_some(Self(key))
+    }
+
+    /// The bytes, to sign with.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(…)")
+    }
+}
+
+/// Reads the section; nothing if a key without a default is missing or wrong.
+pub(super) fn read(section: &Section<'_>) -> Option<WebhookConfig> {
+    let url = section.require("url", "\"https://…\", where alerts are posted to", url);
+    let allowed = section.switch("allow_plain_http", false);
+    if let Some(url) = &url
+        && url.expose().scheme() == "http"
+        && !is_loopback(url.host())
+        && !allowed
+    {
+        let remedy = "use https, or add allow_plain_http = true";
+        section.reject("url", wrong("would send the alerts unencrypted", remedy));
+    }
+    section.require(
+        "secret_file",
+        "\"…\", a file that holds the secret that messages are signed with",
+        |_| Ok(()),
+    );
+    if section.reading.purpose == Purpose::Trust {
+        return None;
+    }
+    let (secret, file) = password::secret_file(section, "secret_file")?;
+    let key = SigningKey::parse(secret.expose_secret());
+    if key.is_none() {
+        let message = format!("{} holds no signing key", file.display());
+        let remedy = "write whsec_ and 24 to 64 random bytes in base64 into it: \
+                      echo whsec_$(openssl rand -base64 32)";
+        section.reject("secret_file", wrong(message, remedy));
+    }
+    Some(WebhookConfig { url: url?, key: key? })
+}
+
+/// An address with all that follows its host.
+pub(super) fn url(value: &DeValue<'_>) -> Result<SecretUrl, Wrong> {
+    const REMEDY: &str = "write the whole address, such as https://example.org/hooks/…";
+    let url = Url::parse(value::text(value)?).map_err(|_| wrong("is not a URL", REMEDY))?;
+    match url.scheme() {
+        "http" | "https" if url.host_str().is_some() => Ok(SecretUrl(url)),
+        _ => Err(wrong("must begin with https:// or http://", REMEDY)),
+    }
+}
+
+/// Whether nothing leaves this machine on the way to `host`.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address: Result<std::net::IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}

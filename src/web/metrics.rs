@@ -1,0 +1,222 @@
+//! The metrics, in the `OpenMetrics` text format that Prometheus reads. Names and units by its conventions: seconds and
+//! bytes, `_total` for what only grows.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::vitals::Work;
+use crate::queue::Counts;
+use crate::status::{PbxStatus, Status};
+
+/// What `/metrics` is served as.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The page.
+pub(super) fn page(
+    status: Arc<Status>,
+    work: BTreeMap<String, Work>,
+    now: Timestamp,
+) -> anyhow::Result<String> {
+    let mut registry = Registry::with_prefix("callvault");
+    registry.register_collector(Box::new(Facts { status, work, now }));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Facts {
+    status: Arc<Status>,
+    work: BTreeMap<String, Work>,
+    now: Timestamp,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+impl Collector for Facts {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page { encoder };
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        page.gauge("build_info", "The version that runs; always 1", None, [(version, 1.0)])?;
+        self.tell_archive(&mut page)?;
+        self.tell_owed(&mut page)?;
+        self.tell_pbxs(&mut page)?;
+        self.tell_work(&mut page)?;
+        self.tell_alerts(&mut page)
+    }
+}
+
+impl Facts {
+    fn tell_archive(&self, page: &mut Page<'_>) -> fmt::Result {
+        let archive = &self.status.archive;
+        if let Some(free) = archive.free_bytes {
+            page.one(
+                "archive_free",
+                "Room left on the archive's filesystem",
+                Some(Unit::Bytes),
+                free as f64,
+            )?;
+        }
+        let usable = f64::from(u8::from(archive.error.is_none()));
+        page.one(
+            "archive_usable",
+            "Whether recordings can be written to the archive (1) or not (0)",
+            None,
+            usable,
+        )
+    }
+
+    /// What there is, and what is owed.
+    fn tell_owed(&self, page: &mut Page<'_>) -> fmt::Result {
+        let recordings = self.status.pbx.iter().flat_map(|(id, pbx)| {
+            let call = states(id, "call", &pbx.counts);
+            call.into_iter().chain(states(
+                id,
+                "voicemail",
+                &pbx.voicemail.as_ref().map(|voicemail| voicemail.counts).unwrap_or_default(),
+            ))
+        });
+        page.gauge("recordings", "Recordings that the PBX listed, by state", None, recordings)?;
+        let missing = self.each(|pbx| Some(pbx.counts.missing_final as f64));
+        page.gauge("recordings_missing_final", "Call recordings missing for good", None, missing)?;
+        let archived = self.each(|pbx| Some(pbx.bytes as f64));
+        page.gauge("archived", "Audio in the archive", Some(Unit::Bytes), archived)?;
+        let calls = self.each(|pbx| Some(pbx.calls as f64));
+        page.gauge("calls", "Calls that the CDR told", None, calls)?;
+        let unrecorded = self.each(|pbx| Some(pbx.answered_without_recording as f64));
+        page.gauge("calls_without_recording", "Answered calls that name no recording", None, unrecorded)?;
+        let age = self.each(|pbx| Some(self.now.duration_since(pbx.oldest_pending?).as_secs_f64()));
+        page.gauge("oldest_pending_age", "Age of the oldest recording owed", Some(Unit::Seconds), age)?;
+        let margin = self.each(|pbx| Some(pbx.safety_margin_s? as f64));
+        let help = "For how long the PBX will keep all that is owed; negative when it is too late";
+        page.gauge("safety_margin", help, Some(Unit::Seconds), margin)
+    }
+
+    fn tell_pbxs(&self, page: &mut Page<'_>) -> fmt::Result {
+        let up = self.each(|pbx| Some(f64::from(u8::from(pbx.error.is_none()))));
+        page.gauge("pbx_up", "Whether the PBX answers and lets us in (1) or not (0)", None, up)?;
+        let attention = self.each(|pbx| Some(f64::from(u8::from(pbx.cause().is_some()))));
+        page.gauge("pbx_needs_attention", "Whether a person has to look at it", None, attention)?;
+        let swept = self.each(|pbx| Some(pbx.last_sweep?.as_duration().as_secs_f64()));
+        let help = "When the PBX's CDR was last read completely";
+        page.gauge("last_sweep_timestamp", help, Some(Unit::Seconds), swept)?;
+        let delivered = self.each(|pbx| Some(pbx.last_delivery?.as_duration().as_secs_f64()));
+        let help = "When the PBX last delivered a recording";
+        page.gauge("last_delivery_timestamp", help, Some(Unit::Seconds), delivered)?;
+        let findings = self.status.pbx.iter().flat_map(|(id, pbx)| {
+            let kinds = pbx.findings.iter();
+            kinds.map(|(kind, count)| (vec![("pbx", id.clone()), ("kind", kind.clone())], *count as f64))
+        });
+        page.gauge("findings", "Findings that were not mended, by kind", None, findings)
+    }
+
+    /// What was done since the service began.
+    fn tell_work(&self, page: &mut Page<'_>) -> fmt::Result {
+        let of = |count: fn(&Work) -> u64| {
+            self.work.iter().map(move |(id, work)| (vec![("pbx", id.clone())], count(work)))
+        };
+        let downloads = self.work.iter().flat_map(|(id, work)| {
+            let outcomes = [("archived", work.done.archived), ("failed", work.done.failed_attempts)];
+            outcomes
+                .map(|(outcome, count)| (vec![("pbx", id.clone()), ("outcome", outcome.to_owned())], count))
+        });
+        page.counter("downloads", "Downloads by outcome", None, downloads)?;
+        page.counter("download_archived", "Audio archived", Some(Unit::Bytes), of(|work| work.done.bytes))?;
+        let received = of(|work| work.asked.bytes);
+        page.counter("download_received", "Audio received, also in vain", Some(Unit::Bytes), received)?;
+        page.counter("tickets", "Tickets that the PBX gave", None, of(|work| work.asked.tickets))?;
+        page.counter("requests", "Requests to the PBX", None, of(|work| work.asked.requests))?;
+        let errors = self.work.iter().flat_map(|(id, work)| {
+            let classes = work.asked.errors.iter();
+            classes.map(|(class, count)| (vec![("pbx", id.clone()), ("class", class.clone())], *count))
+        });
+        page.counter("errors", "Requests that failed, by class", None, errors)
+    }
+
+    fn tell_alerts(&self, page: &mut Page<'_>) -> fmt::Result {
+        let alerts = &self.status.alerts;
+        page.one("alerts_firing", "Alerts that are not over", None, alerts.firing as f64)?;
+        let help = "Alert messages that were not delivered yet";
+        page.one("alert_messages_undelivered", help, None, alerts.undelivered as f64)?;
+        let age = alerts.oldest_undelivered.map_or(0.0, |at| self.now.duration_since(at).as_secs_f64());
+        let help = "Age of the oldest undelivered alert message; 0 if there is none";
+        page.one("alert_oldest_undelivered_age", help, Some(Unit::Seconds), age)?;
+        let failing = f64::from(u8::from(alerts.ping_error.is_some()));
+        page.one("ping_failing", "Whether the dead man's switch cannot be reached", None, failing)
+    }
+
+    /// A value for each PBX that has one.
+    fn each(&self, value: impl Fn(&PbxStatus) -> Option<f64>) -> impl Iterator<Item = (Labels, f64)> {
+        self.status.pbx.iter().filter_map(move |(id, pbx)| Some((vec![("pbx", id.clone())], value(pbx)?)))
+    }
+}
+
+fn states(id: &str, kind: &'static str, counts: &Counts) -> [(Labels, f64); 5] {
+    [
+        ("archived", counts.archived),
+        ("pending", counts.pending),
+        ("missing", counts.missing),
+        ("stuck", counts.stuck),
+        ("excluded", counts.excluded),
+    ]
+    .map(|(state, count)| {
+        (vec![("pbx", id.to_owned()), ("kind", kind.to_owned()), ("state", state.to_owned())], count as f64)
+    })
+}
+
+/// The page as it is written, one family after the other.
+struct Page<'a> {
+    encoder: DescriptorEncoder<'a>,
+}
+
+impl Page<'_> {
+    /// A gauge that there is one of.
+    fn one(&mut self, name: &str, help: &str, unit: Option<Unit>, value: f64) -> fmt::Result {
+        ConstGauge::new(value).encode(self.encoder.encode_descriptor(
+            name,
+            help,
+            unit.as_ref(),
+            MetricType::Gauge,
+        )?)
+    }
+
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<Unit>,
+        rows: impl IntoIterator<Item = (Labels, f64)>,
+    ) -> fmt::Result {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        rows.try_for_each(|(labels, value)| ConstGauge::new(value).encode(family.encode_family(&labels)?))
+    }
+
+    fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<Unit>,
+        rows: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> fmt::Result {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+        rows.try_for_each(|(labels, value)| ConstCounter::new(value).encode(family.encode_family(&labels)?))
+    }
+}
