@@ -11,7 +11,7 @@ use crate::findings::FindingRow;
 use crate::forecast::{Forecast, HorizonSource};
 use crate::outbox::Standing;
 use crate::queue::{Counts, Reason};
-use crate::status::{ArchiveStatus, NearlyFullBox, PbxStatus, Status};
+use crate::status::{ArchiveStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status};
 
 const NOW: &str = "2026-03-02T09:00:00Z";
 
@@ -26,6 +26,8 @@ fn status(pbx: PbxStatus) -> Status {
             free_bytes_min: 2 << 30,
             error: None,
         },
+        service: ServiceStatus::default(),
+        database_outdated: false,
         alerts: Standing::default(),
         pbx: [("hq".to_owned(), pbx)].into(),
     }
@@ -106,7 +108,10 @@ fn what_will_be_lost_soon_is_told_per_box_and_with_hours_left() {
     };
     let alerts = all(&status(pbx), &AlertsConfig::default());
     let keys: Vec<String> = alerts.iter().map(super::condition::Alert::key).collect();
-    assert_eq!(keys, ["overwrite_near/hq/", "overwrite_near/hq/cdr", "box_nearly_full/hq/1001", "box_nearly_full/hq/1002"]);
+    assert_eq!(
+        keys,
+        ["overwrite_near/hq/", "overwrite_near/hq/cdr", "box_nearly_full/hq/1001", "box_nearly_full/hq/1002"]
+    );
     assert!(alerts[0].message.contains("in about 5 h"), "{}", alerts[0].message);
     let far = PbxStatus { forecast: Some(forecast(5 * 86_400, 0)), ..PbxStatus::default() };
     assert_eq!(told(&status(far)), []);
