@@ -21,6 +21,9 @@ fn help_of_the_program() {
       demo      Archive from a simulated PBX: nothing to configure
       backfill  Archive a range of days, once
       status    Tell what is owed, what is wrong, and what to do
+      run       Follow every PBX until stopped: the service
+      pause     Leave a PBX alone, until it is resumed
+      resume    Follow a PBX again that was paused
       retry     Ask again for what was given up, and lift a PBX's pause
       trust     Show the certificate of a PBX, and pin its key
       config    Look at the configuration
