@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures_util::future::BoxFuture;
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -29,6 +29,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const FULL: u32 = 13;
 /// Older versions of SQLite can corrupt a WAL database that is checkpointed while it is written.
 const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// The database file of a state directory.
 pub fn database_file(state: &Path) -> PathBuf {
@@ -87,7 +89,7 @@ impl Db {
             .await
             .with_context(|| format!("opening the database {}", file.display()))?;
         check_settings(&mut writer).await?;
-        sqlx::migrate!().run(&mut writer).await.map_err(|error| not_migrated(&file, error))?;
+        MIGRATIONS.run(&mut writer).await.map_err(|error| not_migrated(&file, error))?;
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let failed = Arc::default();
         tokio::spawn(write_units(writer, receiver, Arc::clone(&failed)));
@@ -127,6 +129,24 @@ pub async fn open_read_only(state: &Path) -> anyhow::Result<Option<SqlitePool>> 
         return Ok(None);
     }
     readers(&file).await.map(Some)
+}
+
+/// Whether the database lacks what this version adds: an older one wrote it, and who only reads must not migrate it.
+pub async fn is_outdated(db: &mut SqliteConnection) -> anyhow::Result<bool> {
+    let applied: Vec<i64> = sqlx::query_scalar("select version from _sqlx_migrations where success")
+        .fetch_all(db)
+        .await
+        .context("reading the version of the database")?;
+    Ok(MIGRATIONS.iter().any(|migration| !applied.contains(&migration.version)))
+}
+
+/// Whether there is a table of this name: in an outdated database there may be none.
+pub async fn has_table(db: &mut SqliteConnection, name: &str) -> anyhow::Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from sqlite_master where type = 'table' and name = ?)")
+        .bind(name)
+        .fetch_one(db)
+        .await
+        .with_context(|| format!("looking for the table `{name}`"))
 }
 
 /// Opens the database to make a request, beside whoever holds the lock: nothing is migrated, and nothing else written.

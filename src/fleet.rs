@@ -35,7 +35,8 @@ pub struct Remembered {
     pub last_delivery_at_ms: Option<i64>,
     /// The last complete reading of its CDR.
     pub last_sweep_at_ms: Option<i64>,
-    /// Since when the operator wants it left alone.
+    /// Since when the operator wants it left alone. An outdated database does not know of that.
+    #[sqlx(default)]
     pub paused_at_ms: Option<i64>,
     /// "Missing" answers in a row.
     pub missing_streak: u32,

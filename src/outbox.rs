@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
+use crate::db;
+
 /// Something wrong that the operator was told of, and has not been told is over.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Firing {
@@ -173,12 +175,7 @@ pub struct Standing {
 
 /// Reads how the alerts stand. A database that an older version wrote, and that nobody may migrate here, has none.
 pub async fn standing(db: &mut SqliteConnection) -> anyhow::Result<Standing> {
-    let is_there: bool = sqlx::query_scalar(
-        "select exists (select 1 from sqlite_master where type = 'table' and name = 'outbox')",
-    )
-    .fetch_one(&mut *db)
-    .await?;
-    if !is_there {
+    if !db::has_table(db, "outbox").await? {
         return Ok(Standing::default());
     }
     let (undelivered, oldest): (i64, Option<i64>) =

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
+use crate::db;
+
 /// What is known of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct ServiceRow {
@@ -57,6 +59,9 @@ pub async fn note_stop(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Res
 
 /// What is known of the service; `None` if none ever ran here.
 pub async fn service(db: &mut SqliteConnection) -> anyhow::Result<Option<ServiceRow>> {
+    if !db::has_table(db, "service").await? {
+        return Ok(None);
+    }
     sqlx::query_as("select pid, started_at_ms, beat_at_ms, stopped_at_ms from service")
         .fetch_optional(db)
         .await

@@ -5,6 +5,8 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use sqlx::SqliteConnection;
 
+use crate::db;
+
 /// For how long evidence counts, in days. A PBX that is followed closely gives little of it: only what was late is old.
 const COUNTS_DAYS: i64 = 180;
 /// Older than any recording; keeps a wrong clock from filling the table.
@@ -65,6 +67,9 @@ async fn note(
 
 /// The evidence of `pbx` that still counts, the youngest recordings first.
 pub async fn evidence(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<Vec<Evidence>> {
+    if !db::has_table(db, "retention_evidence").await? {
+        return Ok(Vec::new());
+    }
     sqlx::query_as(
         "select age_days, sum(delivered) as delivered, sum(missing) as missing from retention_evidence
          where pbx = ? and seen_on > ? group by age_days order by age_days",

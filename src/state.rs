@@ -52,10 +52,13 @@ const SERVICE: &[u8] = b"service\n";
 /// Whether a service owns `directory` at present: one that executes what commands hand over.
 pub fn is_owned_by_service(directory: &Path) -> bool {
     let path = directory.join("lock");
+    // Looked at first: the lock is not touched where no service was, so that nobody who wants it is in our way.
+    if !fs::read(&path).is_ok_and(|text| text == SERVICE) {
+        return false;
+    }
     let Ok(file) = File::open(&path) else { return false };
     // Whoever has the lock wrote the file. A lock that we could share is nobody's.
-    let is_locked = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-    is_locked && fs::read(&path).is_ok_and(|text| text == SERVICE)
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// The opened state directory. The lock is held for as long as this lives.

@@ -217,7 +217,9 @@ fn of_sweep(id: &str, pbx: &PbxStatus, config: &AlertsConfig, now: Timestamp) ->
             age_s / 3600
         )
     };
-    let is_overdue = pbx.error.is_none() && age_s >= config.sweep_overdue_after.as_secs();
+    // Who paused it knows that it is not read.
+    let is_overdue =
+        pbx.error.is_none() && pbx.paused_since.is_none() && age_s >= config.sweep_overdue_after.as_secs();
     is_overdue.then(|| (Condition::SweepOverdue, None, message()))
 }
 

@@ -11,7 +11,7 @@ use crate::findings::FindingRow;
 use crate::forecast::{Forecast, HorizonSource};
 use crate::outbox::Standing;
 use crate::queue::{Counts, Reason};
-use crate::status::{ArchiveStatus, NearlyFullBox, PbxStatus, Status, VoicemailStatus};
+use crate::status::{ArchiveStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status, VoicemailStatus};
 
 const NOW: &str = "2026-03-02T09:00:00Z";
 
@@ -26,6 +26,8 @@ fn status(pbx: PbxStatus) -> Status {
             free_bytes_min: 2 << 30,
             error: None,
         },
+        service: ServiceStatus::default(),
+        database_outdated: false,
         alerts: Standing::default(),
         pbx: [("hq".to_owned(), pbx)].into(),
     }

@@ -10,7 +10,7 @@ use crate::findings::FindingKind;
 use crate::outbox::Standing;
 use crate::queue::Counts;
 use crate::remedy;
-use crate::status::{ArchiveStatus, PbxStatus, Status};
+use crate::status::{ArchiveStatus, PbxStatus, ServiceStatus, Status};
 
 /// Findings told per PBX; the rest is counted.
 const FINDINGS_TOLD: usize = 5;
@@ -29,6 +29,14 @@ pub fn of(status: &Status, in_full: bool) -> String {
 fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     writeln!(text, "{}", status.summary)?;
     tell_archive(text, &status.archive)?;
+    tell_service(text, &status.service, status.at)?;
+    if status.database_outdated {
+        writeln!(
+            text,
+            "the database is of an older version: the next start of the service, or `callvault backfill`, brings it up to \
+             date"
+        )?;
+    }
     tell_alerts(text, &status.alerts, status.at)?;
     let in_full = in_full || status.pbx.len() <= FULL_UP_TO;
     let reasons_told = if in_full { usize::MAX } else { REASONS_TOLD };
@@ -54,6 +62,29 @@ fn tell_archive(text: &mut String, archive: &ArchiveStatus) -> std::fmt::Result 
     }
 }
 
+/// Nothing where none ever ran: backfills need no service.
+fn tell_service(text: &mut String, service: &ServiceStatus, now: Timestamp) -> std::fmt::Result {
+    let Some(started) = service.started else { return Ok(()) };
+    let beat = service.last_beat.unwrap_or(started);
+    match service.stopped {
+        _ if service.running => {
+            let since = ago(started, now);
+            writeln!(text, "the service runs, begun {since}; its last progress {}", elapsed(beat, now))
+        }
+        Some(stopped) => writeln!(
+            text,
+            "the service is not running: it was stopped {}; `systemctl start callvault` starts it",
+            ago(stopped, now)
+        ),
+        None => writeln!(
+            text,
+            "  WRONG: the service is not running: it ended without being stopped, after {}; see its log \
+             (`journalctl -u callvault`), then `systemctl start callvault`",
+            ago(beat, now)
+        ),
+    }
+}
+
 /// A line each.
 fn tell_well(text: &mut String, well: &[(&String, &PbxStatus)], now: Timestamp) -> std::fmt::Result {
     if well.is_empty() {
@@ -62,7 +93,8 @@ fn tell_well(text: &mut String, well: &[(&String, &PbxStatus)], now: Timestamp) 
     writeln!(text, "\nwell:")?;
     let width = well.iter().map(|(id, _)| id.len()).max().unwrap_or(0);
     for (id, pbx) in well {
-        writeln!(text, "  {id:width$}  {}; read {}", states(&pbx.counts, pbx.bytes), read(pbx, now))?;
+        let paused = if pbx.paused_since.is_some() { "; paused" } else { "" };
+        writeln!(text, "  {id:width$}  {}; read {}{paused}", states(&pbx.counts, pbx.bytes), read(pbx, now))?;
     }
     Ok(())
 }
@@ -102,6 +134,9 @@ fn tell_pbx(
         }
     }
     tell_risk(text, pbx)?;
+    if let Some(since) = pbx.paused_since {
+        writeln!(text, "  paused {}: left alone until `callvault resume {id}`", ago(since, now))?;
+    }
     match pbx.last_sweep {
         Some(at) => writeln!(text, "  last complete reading of its calls {}", ago(at, now))?,
         None => {

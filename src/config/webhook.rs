@@ -112,3 +112,28 @@ pub(super) fn is_loopback(host: &str) -> bool {
     let address: Result<std::net::IpAddr, _> = host.trim_matches(['[', ']']).parse();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    #[test]
+    fn no_secret_is_read_to_look_at_a_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().display();
+        let text = format!(
+            "[archive]\npath = '{dir}/archive'\n[state]\npath = '{dir}/state'\n\
+         [[pbx]]\nid = 'hq'\nurl = 'https://192.0.2.1'\nusername = 'api'\npassword_file = 'absent-1'\n\
+         [alerts.email]\nhost = 'mail.example.org'\nusername = 'me'\npassword_file = 'absent-2'\n\
+         from = 'me@example.org'\nto = ['you@example.org']\n\
+         [[alerts.webhook]]\nurl = 'https://example.org/hook'\nsecret_file = 'absent-3'\n"
+        );
+        let file = folder.path().join("callvault.toml");
+        std::fs::write(&file, text).unwrap();
+        let said = Config::load(&file).unwrap_err().to_string();
+        for name in ["absent-1", "absent-2", "absent-3"] {
+            assert!(said.contains(name), "{said}");
+        }
+        Config::load_to_trust(&file).unwrap();
+    }
+}

@@ -25,6 +25,7 @@ use crate::push::http::Receiver;
 use crate::queue::{DayRange, Kinds};
 use crate::times::zone_of;
 use crate::vault::Vault;
+use crate::web::Workers;
 use crate::worker::Progress;
 
 /// How often a waiting loop turns though nothing woke it.
@@ -55,6 +56,8 @@ pub(super) struct Follower {
     pub(super) restarted: Arc<Notify>,
     /// Hears the PBXs' reports.
     pub(super) receiver: Receiver,
+    /// Whose work is counted for those who watch.
+    pub(super) workers: Workers,
     pub(super) stop: CancellationToken,
     /// Episodes in a row that ended because the PBX was given up, and when the next may begin.
     pub(super) failures: u32,
@@ -90,6 +93,7 @@ impl Follower {
             if self.renew.swap(false, SeqCst) {
                 self.line.client = Line::new(&self.pbx)?.client;
                 self.shared.seat(self.id(), |seat| seat.line = self.line.clone());
+                self.workers.add(self.line.client.clone(), self.progress.clone());
                 (self.failures, self.retry_at) = (0, None);
             }
             match self.standing().await? {

@@ -90,7 +90,9 @@ pub(super) async fn prove_progress(shared: &Shared, stop: &CancellationToken) ->
     let every = supervisor::beat_every();
     while !stop.is_cancelled() {
         let status = shared.glance().to_string();
-        match what_hangs(shared).await? {
+        let hangs = what_hangs(shared).await?;
+        shared.note_progress(hangs.is_none());
+        match hangs {
             None => supervisor::alive(&status),
             Some(hanging) => {
                 warn!("No progress: {hanging}");

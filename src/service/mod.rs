@@ -17,6 +17,7 @@ mod pulse;
 mod reports;
 mod shared;
 mod supervisor;
+mod watching;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -39,6 +40,7 @@ use follower::Follower;
 use pulse::Pulse;
 use reports::Reports;
 use shared::{Seat, Shared};
+use watching::Watching;
 
 /// What each follower is to do by itself.
 const JOBS_OF_A_PBX: [Job; 3] = [Job::Sweep, Job::DeepSweep, Job::Voicemail];
@@ -60,6 +62,9 @@ pub struct Service {
     shared: Arc<Shared>,
     downloads: Arc<Semaphore>,
     reports: Reports,
+    watching: Watching,
+    /// Ends what watches under the configuration in force.
+    watch: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
     /// Ends everything; followers have tokens of their own below it.
     end: CancellationToken,
@@ -73,6 +78,8 @@ impl Service {
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let downloads = Arc::new(Semaphore::new(config.queue.concurrency_total));
         let vault = Vault::open(config, clock).await?;
+        // Before the database says that it runs: nobody is to take it for dead.
+        vault.state.announce_service()?;
         let now = vault.clock.now();
         vault
             .state
@@ -84,14 +91,16 @@ impl Service {
                 })
             })
             .await?;
-        vault.state.announce_service()?;
-        let shared = Arc::new(Shared::new(vault));
+        let watching = Watching::new(&vault);
+        let end = CancellationToken::new();
         Ok(Self {
-            shared,
+            shared: Arc::new(Shared::new(vault)),
             downloads,
             reports: Reports::default(),
+            watching,
+            watch: end.child_token(),
             tasks: JoinSet::new(),
-            end: CancellationToken::new(),
+            end,
         })
     }
 
@@ -109,6 +118,7 @@ impl Service {
         let ticker = Ticker::start(self.shared.tick.clone()).await?;
         self.prepare().await?;
         supervisor::ready(&self.shared.glance().to_string());
+        self.watching.readiness.set_ready();
         self.begin();
         let outcome = loop {
             tokio::select! {
@@ -129,6 +139,7 @@ impl Service {
     async fn prepare(&mut self) -> anyhow::Result<()> {
         let vault = self.shared.vault();
         self.reports.listen(&vault.config).await?;
+        self.watching.begin(&vault, &self.shared, &self.watch, &mut self.tasks).await?;
         self.plan(&vault).await
     }
 
@@ -188,6 +199,7 @@ impl Service {
     /// Begins to follow a PBX, once `predecessor` has ended: two sessions on one PBX are one too many.
     fn follow(&mut self, vault: &Vault, pbx: &PbxConfig, predecessor: Option<CancellationToken>) {
         let Some(seat) = self.shared.seat(&pbx.id, |seat| seat.clone()) else { return };
+        self.watching.workers.add(seat.line.client.clone(), seat.progress.clone());
         let follower = Follower {
             vault: vault.clone(),
             pbx: pbx.clone(),
@@ -200,6 +212,7 @@ impl Service {
             renew: seat.renew,
             restarted: seat.restarted,
             receiver: self.reports.receiver().clone(),
+            workers: self.watching.workers.clone(),
             stop: seat.stop,
             failures: 0,
             retry_at: None,
@@ -244,9 +257,13 @@ impl Service {
             if let Some(seat) = self.shared.leave_seat(&pbx.id) {
                 // What is in flight there is finished first; the other PBXs do not wait for it.
                 seat.stop.cancel();
+                self.watching.workers.remove(&pbx.id);
                 predecessors.push((pbx.id.clone(), seat));
             }
         }
+        self.watch.cancel();
+        self.watch = self.end.child_token();
+        self.watching.begin(&vault, &self.shared, &self.watch, &mut self.tasks).await?;
         self.plan(&vault).await?;
         for pbx in &vault.config.pbx {
             let predecessor = predecessors.iter().find(|(id, _)| *id == pbx.id).map(|(_, seat)| seat);
@@ -261,6 +278,7 @@ impl Service {
     /// Ends everything: what is in flight is finished, as long as that takes less than `stop_timeout_s`.
     async fn finish(mut self) -> anyhow::Result<()> {
         supervisor::stopping("finishing what is in flight");
+        self.watching.readiness.set_not_ready("callvault is stopping");
         self.end.cancel();
         let vault = self.shared.vault();
         let within = vault.config.service.stop_timeout;

@@ -41,6 +41,7 @@ pub(super) struct Shared {
     pub(super) tick: Bell,
     /// What concerns all PBXs.
     pub(super) todo: Todo,
+    makes_progress: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,21 @@ impl Shared {
             archive_trouble: None,
             refused_configuration: false,
         };
-        Self { inner: Mutex::new(inner), tick: Bell::default(), todo: Todo::default() }
+        Self {
+            inner: Mutex::new(inner),
+            tick: Bell::default(),
+            todo: Todo::default(),
+            makes_progress: AtomicBool::new(true),
+        }
+    }
+
+    /// Whether the last proof of progress succeeded.
+    pub(super) fn makes_progress(&self) -> bool {
+        self.makes_progress.load(SeqCst)
+    }
+
+    pub(super) fn note_progress(&self, makes_progress: bool) {
+        self.makes_progress.store(makes_progress, SeqCst);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

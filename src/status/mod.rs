@@ -6,6 +6,7 @@
 mod archive;
 mod pbx;
 mod reader;
+mod service;
 mod voicemail;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use sqlx::SqliteConnection;
 pub use archive::ArchiveStatus;
 pub use pbx::{NearlyFullBox, PbxStatus};
 pub use reader::Reader;
+pub use service::ServiceStatus;
 pub use voicemail::VoicemailStatus;
 
 use crate::config::Config;
@@ -33,6 +35,10 @@ pub struct Status {
     pub needs_attention: Vec<String>,
     /// The archive's filesystem.
     pub archive: ArchiveStatus,
+    /// The service that archives by itself.
+    pub service: ServiceStatus,
+    /// Whether an older version wrote the database, and this one has not been at work yet.
+    pub database_outdated: bool,
     /// What the operator was told of, and whether the messages reach him.
     pub alerts: Standing,
     /// The configured PBXs by id; none before the first run.
@@ -47,33 +53,63 @@ impl Status {
 
     /// The state of an installation that has done nothing yet.
     pub async fn before_the_first_run(config: &Config, now: Timestamp) -> Self {
-        Self::of(
-            now,
-            archive::Lookout::default().look(&config.archive, Vec::new()).await,
-            Standing::default(),
-            BTreeMap::new(),
-        )
+        let archive = archive::Lookout::default().look(&config.archive, Vec::new()).await;
+        Self::of(now, archive, Machine::default(), BTreeMap::new())
     }
 
     /// Sums up what was read.
-    fn of(at: Timestamp, archive: ArchiveStatus, alerts: Standing, pbx: BTreeMap<String, PbxStatus>) -> Self {
+    fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
+        let Machine { service, alerts, database_outdated } = machine;
         let needs_attention: Vec<String> =
             pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
-        let summary = summary(&archive, &pbx, &needs_attention);
-        Self { at, summary, needs_attention, archive, alerts, pbx }
+        let summary = summary(&archive, &service, &pbx, &needs_attention);
+        Self { at, summary, needs_attention, archive, service, database_outdated, alerts, pbx }
     }
+}
+
+/// What is read of this installation besides its PBXs and its archive.
+#[derive(Debug, Default)]
+struct Machine {
+    service: ServiceStatus,
+    alerts: Standing,
+    database_outdated: bool,
 }
 
 /// PBXs named in the summary; the rest is counted.
 const NAMED_IN_SUMMARY: usize = 5;
 
 /// All in one sentence, which must say at a glance whether anybody has to do anything.
-fn summary(archive: &ArchiveStatus, pbx: &BTreeMap<String, PbxStatus>, in_trouble: &[String]) -> String {
-    let all = match pbx.len() {
-        1 => "1 PBX".to_owned(),
-        count => format!("{count} PBXs"),
+fn summary(
+    archive: &ArchiveStatus,
+    service: &ServiceStatus,
+    pbx: &BTreeMap<String, PbxStatus>,
+    in_trouble: &[String],
+) -> String {
+    let pbxs = summary_of_pbxs(pbx, in_trouble);
+    let machine = match (&archive.error, service.has_died()) {
+        (None, false) => return pbxs,
+        (None, true) => "The service needs you (not running)".to_owned(),
+        (Some(error), has_died) => {
+            let service = if has_died { ", and so does the service (not running)" } else { "" };
+            format!("The archive needs you ({}){service}", error.reason.replace('_', " "))
+        }
     };
-    let pbxs = match in_trouble.len() {
+    match in_trouble.is_empty() && !pbx.is_empty() {
+        true => format!("{machine}; no PBX does."),
+        false => format!("{machine}. {pbxs}"),
+    }
+}
+
+fn summary_of_pbxs(pbx: &BTreeMap<String, PbxStatus>, in_trouble: &[String]) -> String {
+    let paused = match pbx.values().filter(|pbx| pbx.paused_since.is_some()).count() {
+        0 => String::new(),
+        count => format!(" ({count} paused)"),
+    };
+    let all = match pbx.len() {
+        1 => format!("1 PBX{paused}"),
+        count => format!("{count} PBXs{paused}"),
+    };
+    match in_trouble.len() {
         _ if pbx.is_empty() => "Nothing was archived yet: run `callvault backfill`.".to_owned(),
         0 => format!("{all}, all well."),
         count => {
@@ -85,11 +121,9 @@ fn summary(archive: &ArchiveStatus, pbx: &BTreeMap<String, PbxStatus>, in_troubl
             }
             format!("{count} of {all} {need} you: {}.", named.join(", "))
         }
-    };
-    let Some(error) = &archive.error else { return pbxs };
-    let archive = format!("The archive needs you ({})", error.reason.replace('_', " "));
-    match in_trouble.is_empty() && !pbx.is_empty() {
-        true => format!("{archive}; no PBX does."),
-        false => format!("{archive}. {pbxs}"),
     }
+}
+
+fn time(ms: Option<i64>) -> Option<Timestamp> {
+    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
 }

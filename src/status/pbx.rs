@@ -50,6 +50,9 @@ pub struct PbxStatus {
     /// The last recording that it delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_delivery: Option<Timestamp>,
+    /// Since when the operator wants it left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_since: Option<Timestamp>,
     /// What is not archived, by state and reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
@@ -106,7 +109,10 @@ impl PbxStatus {
             _ if self.is_at_risk() => Some("about to overwrite".to_owned()),
             _ if stuck > 0 => Some(format!("{stuck} stuck")),
             (_, Some((kind, _))) => Some(words(kind)),
-            _ if self.last_sweep.is_none() => Some("never read completely".to_owned()),
+            // Who paused it knows why it is not read.
+            _ if self.last_sweep.is_none() && self.paused_since.is_none() => {
+                Some("never read completely".to_owned())
+            }
             _ => None,
         }
     }

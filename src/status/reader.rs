@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::archive::Lookout;
-use super::{PbxStatus, Status, VoicemailStatus};
+use super::{Machine, PbxStatus, ServiceStatus, Status, VoicemailStatus, time};
 use crate::access::Trouble;
 use crate::calls::{self, CallCounts};
 use crate::catalog::Summed;
@@ -19,7 +19,7 @@ use crate::outbox::{self, Standing};
 use crate::queue::{self, Counts, Unarchived};
 use crate::recording::RecordingKind;
 use crate::sweep::FullestBox;
-use crate::voicemail;
+use crate::{db, owner, state, voicemail};
 
 /// Findings told of each PBX; all are counted.
 const FINDINGS_READ: i64 = 1000;
@@ -77,13 +77,22 @@ impl Reader {
         for pbx in &self.config.pbx {
             pbxs.insert(pbx.id.clone(), self.read_pbx(&mut moment, &facts, pbx, now).await?);
         }
-        let alerts = outbox::standing(&mut moment).await?;
-        let ping_error = fleet::meta(&mut moment, fleet::PING_ERROR).await?.filter(|error| !error.is_empty());
-        let alerts = Standing { ping_error, ..alerts };
+        let machine = self.read_machine(&mut moment).await?;
         moment.rollback().await.context("reading the database")?;
         let known = |id: &&String| facts.remembered.contains_key(*id);
         let known = pbxs.keys().filter(known).cloned().collect();
-        Ok(Status::of(now, self.lookout.look(&self.config.archive, known).await, alerts, pbxs))
+        Ok(Status::of(now, self.lookout.look(&self.config.archive, known).await, machine, pbxs))
+    }
+
+    async fn read_machine(&self, db: &mut SqliteConnection) -> anyhow::Result<Machine> {
+        let alerts = outbox::standing(db).await?;
+        let ping_error = fleet::meta(db, fleet::PING_ERROR).await?.filter(|error| !error.is_empty());
+        let running = state::is_owned_by_service(&self.config.state.path);
+        Ok(Machine {
+            service: ServiceStatus::of(owner::service(db).await?, running),
+            alerts: Standing { ping_error, ..alerts },
+            database_outdated: db::is_outdated(db).await?,
+        })
     }
 
     async fn read_pbx(
@@ -125,6 +134,7 @@ impl Reader {
                 .collect(),
             voicemail,
             last_sweep: time(remembered.last_sweep_at_ms),
+            paused_since: time(remembered.paused_at_ms),
             last_delivery: time(remembered.last_delivery_at_ms),
             reasons: queue::told(db, of_kind("call")).await?,
             findings,
@@ -176,8 +186,4 @@ fn oldest_owed<'a>(groups: impl Iterator<Item = &'a Unarchived>) -> Option<Times
 
 fn trouble(remembered: Remembered) -> Option<Trouble> {
     Some(Trouble { reason: remembered.problem_reason?, message: remembered.problem_message? })
-}
-
-fn time(ms: Option<i64>) -> Option<Timestamp> {
-    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
 }

@@ -105,6 +105,8 @@ impl Facts {
     fn tell_pbxs(&self, page: &mut Page<'_>) -> fmt::Result {
         let up = self.each(|pbx| Some(f64::from(u8::from(pbx.error.is_none()))));
         page.gauge("pbx_up", "Whether the PBX answers and lets us in (1) or not (0)", None, up)?;
+        let paused = self.each(|pbx| Some(f64::from(u8::from(pbx.paused_since.is_some()))));
+        page.gauge("pbx_paused", "Whether the operator wants the PBX left alone", None, paused)?;
         let attention = self.each(|pbx| Some(f64::from(u8::from(pbx.cause().is_some()))));
         page.gauge("pbx_needs_attention", "Whether a person has to look at it", None, attention)?;
         let swept = self.each(|pbx| Some(pbx.last_sweep?.as_duration().as_secs_f64()));

@@ -73,10 +73,62 @@ fn who_names_a_pbx_in_a_retry_has_seen_its_findings() {
 
 #[test]
 fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
+    const SENTENCE: &str = "the database is of an older version";
     let pbx = Pbx::with(2);
     let folder = Folder::for_pbx(&pbx.url());
     folder.run(&["backfill"]).exits(0);
-    folder.write("drop table outbox");
-    folder.write("drop table alerts");
-    assert_eq!(folder.run(&["status", "--json"]).exits(0).json()["pbx"]["hq"]["archived"], 2);
+    for sql in [
+        "drop table jobs",
+        "drop table service",
+        "drop table requests",
+        "alter table pbx drop column paused_at_ms",
+        "drop table outbox",
+        "drop table alerts",
+        "drop index recordings_unarchived",
+        "drop index calls_unrecorded",
+        "drop index findings_open",
+        "drop table retention_evidence",
+        "drop index recordings_owed",
+        "delete from _sqlx_migrations where version > 5",
+    ] {
+        folder.write(sql);
+    }
+    let said = folder.run(&["status"]).exits(0).out();
+    assert!(said.starts_with("1 PBX, all well.\n") && said.contains(SENTENCE), "{said}");
+    let json = folder.run(&["status", "--json"]).exits(0).json();
+    assert_eq!((&json["database_outdated"], &json["pbx"]["hq"]["archived"]), (&true.into(), &2.into()));
+    folder.run(&["backfill"]).exits(0);
+    assert!(!folder.run(&["status"]).exits(0).out().contains(SENTENCE));
+}
+
+#[test]
+fn who_paused_a_pbx_is_told_how_to_resume_it() {
+    let pbx = Pbx::with(2);
+    let folder = Folder::for_pbx(&pbx.url());
+    folder.run(&["backfill"]).exits(0);
+    folder.run(&["pause", "hq"]).exits(0);
+    let said = folder.run(&["status"]).exits(0).out();
+    assert!(said.starts_with("1 PBX (1 paused), all well.\n"), "{said}");
+    assert!(said.contains("left alone until `callvault resume hq`"), "{said}");
+    folder.run(&["resume", "hq"]).exits(0);
+    assert!(!folder.run(&["status"]).exits(0).out().contains("paused"));
+}
+
+#[test]
+fn a_service_that_ran_and_does_not_is_told() {
+    let pbx = Pbx::with(2);
+    let folder = Folder::for_pbx(&pbx.url());
+    folder.run(&["backfill"]).exits(0);
+    assert!(!folder.run(&["status"]).exits(0).out().contains("service"), "backfills need none");
+    folder
+        .write("insert into service (id, pid, version, started_at_ms, beat_at_ms) values (1, 1, '0', 0, 0)");
+    let said = folder.run(&["status"]).exits(0).out();
+    assert!(said.starts_with("The service needs you (not running); no PBX does.\n"), "{said}");
+    assert!(said.contains("WRONG: the service is not running: it ended without being stopped"), "{said}");
+    folder.write("update service set stopped_at_ms = 1000");
+    let said = folder.run(&["status"]).exits(0).out();
+    assert!(said.starts_with("1 PBX, all well.\n"), "{said}");
+    assert!(said.contains("\nthe service is not running: it was stopped"), "{said}");
+    let service = &folder.run(&["status", "--json"]).exits(0).json()["service"];
+    assert_eq!((&service["running"], &service["stopped"]), (&false.into(), &"1970-01-01T00:00:01Z".into()));
 }
