@@ -90,6 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("seal", &["archive", "catalog", "db", "digest", "queue", "recording"]),
+    ("verify", &["archive", "catalog", "db", "findings", "recording"]),
     (
         "vault",
         &[
