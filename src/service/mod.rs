@@ -122,9 +122,11 @@ impl Service {
     pub async fn run(mut self, mut orders: Orders) -> anyhow::Result<()> {
         let ticker = Ticker::start(self.shared.tick.clone()).await?;
         self.prepare().await?;
+        let vault = self.shared.vault();
+        let alerter = alerter(&vault, &vault.config)?;
         supervisor::ready(&self.shared.glance().to_string());
         self.watching.readiness.set_ready();
-        self.begin();
+        self.begin(alerter).await;
         let outcome = loop {
             tokio::select! {
                 () = orders.stop.cancelled() => break Ok(()),
@@ -144,13 +146,13 @@ impl Service {
     async fn prepare(&mut self) -> anyhow::Result<()> {
         let vault = self.shared.vault();
         self.reports.listen(&vault.config).await?;
-        self.watching.begin(&vault, &self.shared, &self.watch, &mut self.tasks).await?;
         self.plan(&vault).await
     }
 
     /// Starts everything that runs side by side.
-    fn begin(&mut self) {
+    async fn begin(&mut self, alerter: Alerter) {
         let vault = self.shared.vault();
+        self.watching.begin(&vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
         for pbx in &vault.config.pbx {
             self.follow(&vault, pbx);
         }
@@ -251,8 +253,8 @@ impl Service {
             Err(problems) => Err(anyhow::anyhow!(problems)),
         };
         match checked {
-            Ok(vault) => {
-                self.change_to(&vault).await?;
+            Ok((vault, alerter)) => {
+                self.change_to(&vault, alerter).await?;
                 info!("The new configuration is in force");
             }
             Err(error) if error.is::<crate::db::DatabaseFailed>() => return Err(error),
@@ -266,18 +268,15 @@ impl Service {
     }
 
     /// All that can be wrong with a configuration, before anything is changed.
-    async fn check(&mut self, config: Config) -> anyhow::Result<Vault> {
-        Alerter::new(
-            &config.alerts,
-            self.shared.vault().state.db.clone(),
-            self.shared.vault().clock.clone(),
-        )?;
+    async fn check(&mut self, config: Config) -> anyhow::Result<(Vault, Alerter)> {
+        let former = self.shared.vault();
+        let alerter = alerter(&former, &config)?;
         self.reports.listen(&config).await?;
-        self.shared.vault().with_config(config).await
+        Ok((former.with_config(config).await?, alerter))
     }
 
     /// Lets all followers end, and others follow them. An error is one that leaves nobody following: the service ends.
-    async fn change_to(&mut self, vault: &Vault) -> anyhow::Result<()> {
+    async fn change_to(&mut self, vault: &Vault, alerter: Alerter) -> anyhow::Result<()> {
         for (id, seat) in self.shared.leave_seats() {
             // What is in flight there is finished first; the other PBXs do not wait for it.
             seat.stop.cancel();
@@ -286,7 +285,7 @@ impl Service {
         }
         self.watch.cancel();
         self.watch = self.end.child_token();
-        self.watching.begin(vault, &self.shared, &self.watch, &mut self.tasks).await?;
+        self.watching.begin(vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
         self.plan(vault).await?;
         for pbx in &vault.config.pbx {
             self.follow(vault, pbx);
@@ -319,6 +318,11 @@ impl Service {
         }
         db.write(move |tx| Box::pin(async move { owner::note_stop(tx, now).await })).await
     }
+}
+
+/// Tells the operator what `config` wants told.
+fn alerter(vault: &Vault, config: &Config) -> anyhow::Result<Alerter> {
+    Alerter::new(&config.alerts, vault.state.db.clone(), vault.clock.clone())
 }
 
 /// Waits for the follower before this one, and beats for it meanwhile: a long download is progress.
