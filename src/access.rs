@@ -79,8 +79,7 @@ impl Access {
     /// Refuses access that earlier runs learnt to be pointless or harmful, without asking the PBX.
     pub async fn check_remembered(&self, remembered: &Remembered, password_source: &str, now: Timestamp) {
         if remembered.paused_at_ms.is_some() {
-            let message = format!("pbx `{0}` is paused; `callvault resume {0}` ends that", self.pbx);
-            return self.refuse(Trouble { reason: "paused".into(), message }).await;
+            return self.refuse_paused().await;
         }
         if remembered.refused_credentials.as_deref() == Some(&self.fingerprint[..]) {
             let message = format!(
@@ -218,6 +217,12 @@ impl Access {
                 )
             })
             .await
+    }
+
+    /// Gives the PBX up because an operator wants it left alone.
+    pub async fn refuse_paused(&self) {
+        let message = format!("pbx `{0}` is paused; `callvault resume {0}` ends that", self.pbx);
+        self.refuse(Trouble { reason: "paused".into(), message }).await;
     }
 
     /// Gives the PBX up for a reason that it did not tell itself.

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
@@ -77,25 +78,47 @@ impl Job {
 /// What waits for one of the service's loops. What waits already does not wait twice.
 #[derive(Debug, Clone, Default)]
 pub struct Todo {
-    jobs: Arc<Mutex<BTreeSet<Job>>>,
+    waiting: Arc<Mutex<Waiting>>,
     bell: Bell,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: BTreeSet<Job>,
+    /// The one that was taken last.
+    last: Option<Job>,
 }
 
 impl Todo {
     /// Adds a job and wakes the loop.
     pub fn add(&self, job: Job) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).insert(job);
+        self.put_back(job);
         self.bell.ring();
     }
 
     /// Adds a job that could not be done, without waking anybody.
     pub fn put_back(&self, job: Job) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).insert(job);
+        self.lock().jobs.insert(job);
     }
 
-    /// Takes the next job.
+    /// Takes the next job. They take turns: one that comes again and again keeps none of the others waiting.
     pub fn next(&self) -> Option<Job> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_first()
+        let mut waiting = self.lock();
+        let after_last =
+            waiting.last.and_then(|last| waiting.jobs.range((Excluded(last), Unbounded)).next().copied());
+        let job = after_last.or_else(|| waiting.jobs.first().copied())?;
+        waiting.jobs.remove(&job);
+        waiting.last = Some(job);
+        Some(job)
+    }
+
+    /// Whether anything waits.
+    pub fn is_empty(&self) -> bool {
+        self.lock().jobs.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the loop: something beside the jobs has changed.
@@ -275,6 +298,20 @@ mod tests {
         agenda.look(at("2026-03-09T17:01:01Z"));
         assert_eq!((todo.next(), todo.next()), (Some(Job::Sweep), None));
         assert_eq!(agenda.next_due(), at("2026-03-09T17:05:00Z"));
+    }
+
+    #[test]
+    fn what_comes_again_and_again_keeps_nothing_else_waiting() {
+        let todo = Todo::default();
+        todo.add(Job::Nudge);
+        todo.add(Job::Sweep);
+        let mut done = Vec::new();
+        for _ in 0..4 {
+            done.push(todo.next().unwrap());
+            todo.add(Job::Nudge);
+            todo.add(Job::Voicemail);
+        }
+        assert_eq!(done, [Job::Nudge, Job::Voicemail, Job::Sweep, Job::Nudge]);
     }
 
     #[test]

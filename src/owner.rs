@@ -116,7 +116,7 @@ pub async fn open_requests(db: &mut SqliteConnection) -> anyhow::Result<(Vec<(i6
     .context("looking for requests")?;
     let given_up = rows.iter().filter(|(_, _, state, cancelled)| state == "running" && *cancelled);
     let given_up = given_up.map(|(id, ..)| *id).collect();
-    let waiting = rows.into_iter().filter(|(_, _, state, _)| state == "waiting");
+    let waiting = rows.into_iter().filter(|(_, _, state, cancelled)| state == "waiting" && !cancelled);
     Ok((waiting.map(|(id, request, ..)| (id, request)).collect(), given_up))
 }
 
@@ -165,7 +165,7 @@ pub async fn recover_requests(tx: &mut SqliteConnection) -> anyhow::Result<()> {
 
 /// Forgets requests that were done before `cutoff`.
 pub async fn forget_requests(tx: &mut SqliteConnection, cutoff: Timestamp) -> anyhow::Result<()> {
-    sqlx::query("delete from requests where state = 'done' and made_at_ms < ?")
+    sqlx::query("delete from requests where (state = 'done' or cancelled = 1) and made_at_ms < ?")
         .bind(cutoff.as_millisecond())
         .execute(tx)
         .await

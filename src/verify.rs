@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{Archive, ArchiveError, Destination, Folder, Presence};
+use crate::archive::{Archive, ArchiveError, Destination, Folder, Presence, Reaction};
 use crate::catalog::{self, CatalogedFile};
 use crate::db::Db;
 use crate::findings::{self, Finding, FindingKind};
@@ -77,14 +77,18 @@ pub async fn look(
 async fn look_at(
     archive: &Arc<Archive>,
     page: Vec<CatalogedFile>,
-) -> anyhow::Result<Vec<(CatalogedFile, Presence)>> {
+) -> anyhow::Result<Vec<(CatalogedFile, Result<Presence, String>)>> {
     let archive = archive.clone();
     let look = move || {
         let mut looked = Vec::new();
         for file in page {
             let folder = Folder::parse(catalog::folder_of(&file.path))?;
             if archive.serves(&folder) {
-                let presence = archive.presence(&Destination::parse(&file.path)?)?;
+                let presence = match archive.presence(&Destination::parse(&file.path)?) {
+                    // One file that cannot be opened is what we look for; the others are looked at all the same.
+                    Err(error) if error.reaction() == Reaction::Retry => Err(error.to_string()),
+                    presence => Ok(presence?),
+                };
                 looked.push((file, presence));
             }
         }
@@ -94,7 +98,15 @@ async fn look_at(
 }
 
 /// What is wrong with a file, if anything is.
-fn judge(file: &CatalogedFile, presence: Presence) -> Option<Finding> {
+fn judge(file: &CatalogedFile, presence: Result<Presence, String>) -> Option<Finding> {
+    let subject = printable(file.path.as_bytes());
+    let presence = match presence {
+        Ok(presence) => presence,
+        Err(problem) => {
+            let detail = format!("it cannot be read ({problem}): check the disk");
+            return Some(Finding { kind: FindingKind::FileAltered, subject, detail });
+        }
+    };
     let size_bytes = u64::try_from(file.size_bytes).unwrap_or(0);
     let (kind, detail) = match presence.audio_bytes {
         None => {
@@ -110,7 +122,7 @@ fn judge(file: &CatalogedFile, presence: Presence) -> Option<Finding> {
         ),
         Some(_) => return None,
     };
-    Some(Finding { kind, subject: printable(file.path.as_bytes()), detail })
+    Some(Finding { kind, subject, detail })
 }
 
 /// Keeps what was found of one PBX, and closes what is well again.

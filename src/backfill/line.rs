@@ -1,7 +1,10 @@
 //! The line to a PBX: what all that work on one PBX share, and how far one of them is.
 
+use std::sync::Arc;
+
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use tokio::sync::RwLock;
 
 use crate::bell::Bell;
 use crate::config::{PbxConfig, PushMode};
@@ -12,6 +15,8 @@ use crate::pbx::PbxClient;
 pub(crate) struct Line {
     pub(crate) client: PbxClient,
     pub(crate) bell: Bell,
+    /// Read by every command that works over it; who wants to have the PBX alone writes.
+    pub(crate) in_use: Arc<RwLock<()>>,
 }
 
 impl Line {
@@ -20,7 +25,12 @@ impl Line {
     /// # Errors
     /// Only if the HTTP library cannot be set up.
     pub(crate) fn new(pbx: &PbxConfig) -> anyhow::Result<Self> {
-        Ok(Self { client: PbxClient::new(pbx)?, bell: Bell::default() })
+        Ok(Self { client: PbxClient::new(pbx)?, bell: Bell::default(), in_use: Arc::default() })
+    }
+
+    /// Whether both are one line.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.in_use, &other.in_use)
     }
 
     /// The same for a command, which does not listen to what the PBX may report: it leaves that as it is.

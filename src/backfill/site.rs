@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::line::{Line, Phase, SiteProgress};
@@ -24,6 +24,8 @@ use crate::sweep::{SweepReport, Sweeper, rules_of, sweep_ranges};
 use crate::vault::Vault;
 use crate::worker::{Progress, Snapshot};
 
+/// How often it is looked whether the PBX was paused meanwhile.
+const HEED_PAUSE_EVERY: Duration = Duration::from_secs(2);
 /// How often it is looked whether other workers are done.
 const LOOK_AT_CLAIMS_EVERY: Duration = Duration::from_millis(100);
 
@@ -34,6 +36,7 @@ pub struct Site {
     pub(super) client: PbxClient,
     pub(super) access: Arc<Access>,
     pub(super) bell: Bell,
+    in_use: Arc<RwLock<()>>,
     pub(super) downloads: Arc<Semaphore>,
     progress: Arc<Progress>,
     pub(super) message_progress: Arc<Progress>,
@@ -59,6 +62,7 @@ impl Site {
         Self {
             client: line.client,
             bell: line.bell,
+            in_use: line.in_use,
             access: Arc::new(Access::new(
                 pbx,
                 vault.state.db.clone(),
@@ -142,6 +146,7 @@ impl Site {
 
     /// Works to the end. An error means that the database is broken; all else is in the report.
     pub(super) async fn run(&self, vault: &Vault, request: &Request) -> anyhow::Result<PbxReport> {
+        let _in_use = self.in_use.clone().read_owned().await;
         let began = Instant::now();
         let mut report = PbxReport::default();
         let db = &vault.state.db;
@@ -151,10 +156,17 @@ impl Site {
         let met = self.meet(vault).await?;
         match range::days(request, &self.pbx, met.local_time, vault.clock.now()) {
             Ok(days) => {
-                let (calls, voicemail) = tokio::join!(
-                    self.work(vault, request, days, &met, &mut report),
-                    self.work_on_voicemail(vault, request)
-                );
+                let done = CancellationToken::new();
+                let work = async {
+                    let outcomes = tokio::join!(
+                        self.work(vault, request, days, &met, &mut report),
+                        self.work_on_voicemail(vault, request)
+                    );
+                    done.cancel();
+                    outcomes
+                };
+                let ((calls, voicemail), heeded) = tokio::join!(work, self.heed_pause(vault, &done));
+                heeded?;
                 calls?;
                 report.set_voicemail(voicemail?);
             }
@@ -233,6 +245,21 @@ impl Site {
             report.own_trouble.get_or_insert(trouble);
         }
         Ok(())
+    }
+
+    /// Gives the PBX up when an operator wants it left alone meanwhile.
+    async fn heed_pause(&self, vault: &Vault, done: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(HEED_PAUSE_EVERY) => {}
+                () = done.cancelled() => return Ok(()),
+            }
+            let remembered = fleet::remembered(&mut *vault.state.db.read().await?, self.id()).await?;
+            if remembered.paused_at_ms.is_some() {
+                self.access.refuse_paused().await;
+                return Ok(());
+            }
+        }
     }
 
     /// Waits for what the service's own workers hold of these days: they work on the same queue.

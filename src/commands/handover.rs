@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sqlx::SqliteConnection;
@@ -20,6 +20,8 @@ use crate::vault::Vault;
 
 /// How often the service is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// How long a service that was there is waited for while it starts again.
+const SERVICE_STARTS_WITHIN: Duration = Duration::from_secs(120);
 
 /// Does an errand, wherever that is possible, and prints what came of it.
 pub async fn run(config: &Path, errand: Errand, json: bool) -> ExitCode {
@@ -32,16 +34,26 @@ pub async fn run(config: &Path, errand: Errand, json: bool) -> ExitCode {
 async fn do_or_hand_over(config: &Path, errand: &Errand) -> anyhow::Result<Outcome> {
     let config = Config::load(config)?;
     let stop = signals::stop_on_signals()?;
+    let mut handed_over_at: Option<Instant> = None;
     loop {
         match Vault::open(config.clone(), Clock::system()).await {
             Ok(vault) => return errand.execute(&vault, Lines::default(), stop, &Audience::Terminal).await,
             Err(error) if is_locked(&error) && state::is_owned_by_service(&config.state.path) => {}
+            // The service is starting again: it has the state, and takes no work yet.
+            Err(error)
+                if is_locked(&error)
+                    && handed_over_at.is_some_and(|at| at.elapsed() < SERVICE_STARTS_WITHIN) =>
+            {
+                tokio::time::sleep(ASK_EVERY).await;
+                continue;
+            }
             Err(error) => return Err(error),
         }
         // `None`: the service ended meanwhile, and this process may do it.
         if let Some(outcome) = hand_over(&config, errand, &stop).await? {
             return Ok(outcome);
         }
+        handed_over_at = Some(Instant::now());
     }
 }
 

@@ -109,8 +109,8 @@ impl State {
     fn is_refused(&mut self, reason: Reason) -> bool {
         match reason {
             Reason::PasswordRefused => true,
-            // These say only that the PBX is busy (§4).
-            Reason::Errno(10025 | 20010 | 30001) => false,
+            // These say only that the PBX is busy, or is starting (§4).
+            Reason::Errno(10025 | 20010 | 30001 | 30003) => false,
             Reason::Errno(_) => {
                 self.refusals += 1;
                 self.refusals >= REFUSALS_MAX
@@ -172,9 +172,14 @@ impl Slot {
                 let error = shared.error(&action, explained(shared, failure));
                 match error.policy() {
                     Policy::WaitOutLockout => state.lock_out(&error, shared.config.limits.lockout_wait),
-                    _ if state.is_refused(error.reason()) => {
-                        state.standing = Standing::Refused(error.clone())
-                    }
+                    _ if state.is_refused(error.reason()) => match error.reason() {
+                        Reason::PasswordRefused => state.standing = Standing::Refused(error.clone()),
+                        // It may mean a refusal, and it may pass: waited out like a lock-out, which it would become.
+                        _ => {
+                            state.refusals = 0;
+                            state.lock_out(&error, shared.config.limits.lockout_wait);
+                        }
+                    },
                     _ => {}
                 }
                 Err(error)

@@ -91,6 +91,13 @@ async fn do_errand(
     info!("A command asks for: {errand}");
     let vault = shared.vault();
     let seats = shared.seats();
+    for seat in seats.values() {
+        // After a reload the former follower may still be finishing, over a line of its own.
+        tokio::select! {
+            () = seat.begun.cancelled() => {}
+            () = end.cancelled() => {}
+        }
+    }
     let by_pbx = seats.iter().map(|(id, seat)| (id.clone(), seat.line.clone())).collect();
     let lines = Lines { by_pbx, downloads: Some(downloads) };
     let outcome = match errand.execute(&vault, lines, end, audience).await {

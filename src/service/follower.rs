@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -58,10 +59,14 @@ pub(super) struct Follower {
     pub(super) receiver: Receiver,
     /// Whose work is counted for those who watch.
     pub(super) workers: Workers,
+    /// Whether the password was corrected: that takes another client.
+    pub(super) has_new_password: bool,
     pub(super) stop: CancellationToken,
     /// Episodes in a row that ended because the PBX was given up, and when the next may begin.
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
+    /// The poll of nearly full boxes that is ahead.
+    pub(super) poll_ahead: Mutex<Option<AbortHandle>>,
     /// When it was last forecast what the PBX overwrites next.
     pub(super) looked_ahead_at: Mutex<Option<Instant>>,
 }
@@ -91,6 +96,10 @@ impl Follower {
             self.pulse.beat();
             self.look_ahead().await?;
             if self.renew.swap(false, SeqCst) {
+                (self.failures, self.retry_at) = (0, None);
+                self.line.client.lift_refusal().await;
+            }
+            if std::mem::take(&mut self.has_new_password) {
                 self.line.client = Line::new(&self.pbx)?.client;
                 self.shared.seat(self.id(), |seat| seat.line = self.line.clone());
                 self.workers.add(self.line.client.clone(), self.progress.clone());
@@ -164,7 +173,7 @@ impl Follower {
         if self.vault.state.fingerprint(&corrected) != self.vault.state.fingerprint(&self.pbx) {
             info!(pbx = self.id(), "Pbx `{}` has another password now: trying it", self.id());
             self.pbx = corrected;
-            self.renew.store(true, SeqCst);
+            self.has_new_password = true;
         }
     }
 

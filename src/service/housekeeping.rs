@@ -1,13 +1,14 @@
 //! What concerns all PBXs: the agenda, the sums, the history, and the proof of progress.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::shared::Shared;
 use super::supervisor;
-use crate::agenda::{self, Job};
+use crate::agenda::{self, Job, Todo};
 use crate::backfill::own_trouble;
 use crate::db::Db;
 use crate::vault::Vault;
@@ -38,14 +39,14 @@ pub(super) async fn keep_agenda(shared: &Shared, stop: &CancellationToken) -> an
 }
 
 /// Does what concerns all PBXs, until it is stopped.
-pub(super) async fn keep_house(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
-    let mut todo = shared.todo.listen();
+pub(super) async fn keep_house(shared: &Shared, todo: &Todo, stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut bell = todo.listen();
     while !stop.is_cancelled() {
-        todo.forget();
-        match shared.todo.next() {
+        bell.forget();
+        match todo.next() {
             Some(job) => do_job(shared, job, stop).await?,
             None => tokio::select! {
-                () = todo.rung() => {}
+                () = bell.rung() => {}
                 () = tokio::time::sleep(TURN_EVERY) => {}
                 () = stop.cancelled() => {}
             },
@@ -105,9 +106,10 @@ async fn forget_history(shared: &Shared, db: &Db) -> anyhow::Result<()> {
 /// Proves progress as often as systemd wants it, until it is stopped: the database commits, and every loop has turned.
 pub(super) async fn prove_progress(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
     let every = supervisor::beat_every();
+    let mut received = Received::new();
     while !stop.is_cancelled() {
         let status = shared.glance().to_string();
-        let hangs = what_hangs(shared).await?;
+        let hangs = what_hangs(shared, &mut received).await?;
         shared.note_progress(hangs.is_none());
         match hangs {
             None => supervisor::alive(&status),
@@ -124,7 +126,10 @@ pub(super) async fn prove_progress(shared: &Shared, stop: &CancellationToken) ->
     Ok(())
 }
 
-async fn what_hangs(shared: &Shared) -> anyhow::Result<Option<String>> {
+/// The bytes that each PBX had sent when that number last changed, and when that was.
+type Received = BTreeMap<String, (u64, Instant)>;
+
+async fn what_hangs(shared: &Shared, received: &mut Received) -> anyhow::Result<Option<String>> {
     let vault = shared.vault();
     let now = vault.clock.now();
     let beat = vault.state.db.write(move |tx| Box::pin(async move { owner::note_beat(tx, now).await }));
@@ -134,8 +139,17 @@ async fn what_hangs(shared: &Shared) -> anyhow::Result<Option<String>> {
             return Ok(Some(format!("the database did not commit within {} s", COMMIT_WITHIN.as_secs())));
         }
     }
-    let stale = shared.seats().into_iter().find(|(_, seat)| seat.pulse.since() > STALE_AFTER);
-    Ok(stale.map(|(id, seat)| {
-        format!("nothing moves at pbx `{id}` since {} min", seat.pulse.since().as_secs() / 60)
-    }))
+    for (id, seat) in shared.seats() {
+        let bytes = seat.line.client.counters().bytes;
+        let seen = received.entry(id.clone()).or_insert((bytes, Instant::now()));
+        if seen.0 != bytes {
+            *seen = (bytes, Instant::now());
+        }
+        // Who waits for its turn behind a long download moves as long as that does.
+        let since = seat.pulse.since().min(seen.1.elapsed());
+        if since > STALE_AFTER {
+            return Ok(Some(format!("nothing moves at pbx `{id}` since {} min", since.as_secs() / 60)));
+        }
+    }
+    Ok(None)
 }

@@ -1,5 +1,6 @@
 //! Looking at a PBX's calls: what each job of the agenda does.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::ToSpan as _;
@@ -90,13 +91,22 @@ impl Follower {
             self.line.bell.ring();
         }
         if poll.should_come_sooner() {
-            let todo = self.todo.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(NEARLY_FULL_EVERY).await;
-                todo.add(Job::Voicemail);
-            });
+            self.poll_sooner();
         }
         Ok(!site.is_over())
+    }
+
+    /// Polls once more in a while. There is one such poll ahead at most, however many boxes are nearly full.
+    fn poll_sooner(&self) {
+        let todo = self.todo.clone();
+        let poll = tokio::spawn(async move {
+            tokio::time::sleep(NEARLY_FULL_EVERY).await;
+            todo.add(Job::Voicemail);
+        });
+        let mut ahead = self.poll_ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = ahead.replace(poll.abort_handle()) {
+            before.abort();
+        }
     }
 
     /// After an event: the latest days, again until something new is heard.
@@ -111,7 +121,8 @@ impl Follower {
             let from = all.to.checked_sub(2.days()).unwrap_or(all.from).max(all.from);
             let report = self.read(site, &met, &[DayRange { from, to: all.to }], false).await?;
             self.tell(&report);
-            if report.rows_new > 0 {
+            // Other work does not wait for a row that may come late: the next sweep finds it.
+            if report.rows_new > 0 || !self.todo.is_empty() {
                 return Ok(true);
             }
         }

@@ -22,6 +22,7 @@ mod watching;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -48,6 +49,9 @@ use watching::Watching;
 const JOBS_OF_A_PBX: [Job; 3] = [Job::Sweep, Job::DeepSweep, Job::Voicemail];
 /// What is to be done for all.
 const JOBS_OF_ALL: [Job; 3] = [Job::Seal, Job::Verify, Job::History];
+
+/// How often who waits for another to end proves that it does.
+const BEAT_EVERY: Duration = Duration::from_secs(30);
 
 /// What is asked of a running service from outside.
 #[derive(Debug)]
@@ -146,7 +150,7 @@ impl Service {
     async fn prepare(&mut self) -> anyhow::Result<()> {
         let vault = self.shared.vault();
         self.reports.listen(&vault.config).await?;
-        self.plan(&vault).await
+        self.plan(&vault).await.map(drop)
     }
 
     /// Starts everything that runs side by side.
@@ -159,7 +163,9 @@ impl Service {
         let (shared, end) = (self.shared.clone(), self.end.clone());
         self.tasks.spawn(async move { housekeeping::keep_agenda(&shared, &end).await });
         let (shared, end) = (self.shared.clone(), self.end.clone());
-        self.tasks.spawn(async move { housekeeping::keep_house(&shared, &end).await });
+        self.tasks.spawn(async move { housekeeping::keep_house(&shared, &shared.todo, &end).await });
+        let (shared, end) = (self.shared.clone(), self.end.clone());
+        self.tasks.spawn(async move { housekeeping::keep_house(&shared, &shared.slow_todo, &end).await });
         let (shared, end) = (self.shared.clone(), self.end.clone());
         self.tasks.spawn(async move { housekeeping::prove_progress(&shared, &end).await });
         let (shared, wakes, end) =
@@ -169,31 +175,36 @@ impl Service {
         self.tasks.spawn(async move { errands::run_errands(&shared, &downloads, &end).await });
     }
 
-    /// Draws up the agenda of `vault`'s configuration, with a seat for each PBX.
-    async fn plan(&self, vault: &Vault) -> anyhow::Result<()> {
+    /// Draws up the agenda of `vault`'s configuration, with a seat for each PBX, and goes by it from now on. Returns the
+    /// former seats.
+    async fn plan(&self, vault: &Vault) -> anyhow::Result<BTreeMap<String, Seat>> {
         let mut agenda = Agenda::new(vault.clock.now());
+        let mut seats = BTreeMap::new();
         let mut db = vault.state.db.read().await?;
         let schedule = &vault.config.schedule;
         for job in JOBS_OF_ALL {
-            agenda.plan(&mut db, job, "", schedule, &self.shared.todo).await?;
+            let todo = if job == Job::Verify { &self.shared.slow_todo } else { &self.shared.todo };
+            agenda.plan(&mut db, job, "", schedule, todo).await?;
         }
         for pbx in &vault.config.pbx {
             let todo = Todo::default();
             for job in JOBS_OF_A_PBX {
                 agenda.plan(&mut db, job, &pbx.id, schedule, &todo).await?;
             }
-            self.shared.take_seat(&pbx.id, self.seat(pbx, todo)?);
+            seats.insert(pbx.id.clone(), self.seat(vault, pbx, todo)?);
         }
-        self.shared.replace_vault(vault.clone(), agenda);
+        drop(db);
+        let former = self.shared.go_by(vault.clone(), agenda, seats);
         self.shared.tick.ring();
-        Ok(())
+        Ok(former)
     }
 
     /// A seat for `pbx`. A PBX that was followed before keeps its counters, and its session if nothing about it changed.
-    fn seat(&self, pbx: &PbxConfig, todo: Todo) -> anyhow::Result<Seat> {
-        let settings = self.shared.vault().state.settings(pbx);
-        let before = self.retired.get(&pbx.id);
-        let line = match before.filter(|before| before.settings == settings) {
+    fn seat(&self, vault: &Vault, pbx: &PbxConfig, todo: Todo) -> anyhow::Result<Seat> {
+        let settings = vault.state.settings(pbx);
+        let before =
+            self.shared.seat(&pbx.id, |seat| seat.clone()).or_else(|| self.retired.get(&pbx.id).cloned());
+        let line = match before.as_ref().filter(|before| before.settings == settings) {
             Some(before) => before.line.clone(),
             None => Line::new(pbx)?,
         };
@@ -207,38 +218,42 @@ impl Service {
             restarted: Arc::default(),
             trouble: None,
             stop: self.end.child_token(),
+            begun: CancellationToken::new(),
             ended: CancellationToken::new(),
         })
     }
 
     /// Begins to follow a PBX, once who followed it before has ended: two sessions on one PBX are one too many.
     fn follow(&mut self, vault: &Vault, pbx: &PbxConfig) {
-        let predecessor = self.retired.get(&pbx.id).map(|before| before.ended.clone());
+        let predecessor = self.retired.get(&pbx.id).cloned();
         let Some(seat) = self.shared.seat(&pbx.id, |seat| seat.clone()) else { return };
         self.watching.workers.add(seat.line.client.clone(), seat.progress.clone());
         let follower = Follower {
             vault: vault.clone(),
             pbx: pbx.clone(),
-            line: seat.line,
+            line: seat.line.clone(),
             downloads: self.downloads.clone(),
-            progress: seat.progress,
+            progress: seat.progress.clone(),
             shared: self.shared.clone(),
-            todo: seat.todo,
+            todo: seat.todo.clone(),
             pulse: seat.pulse.clone(),
-            renew: seat.renew,
-            restarted: seat.restarted,
+            renew: seat.renew.clone(),
+            restarted: seat.restarted.clone(),
             receiver: self.reports.receiver().clone(),
             workers: self.watching.workers.clone(),
-            stop: seat.stop,
+            stop: seat.stop.clone(),
             failures: 0,
             retry_at: None,
+            has_new_password: false,
+            poll_ahead: Mutex::default(),
             looked_ahead_at: Mutex::default(),
         };
         self.tasks.spawn(async move {
             if let Some(predecessor) = predecessor {
-                wait_for(&predecessor, &seat.pulse).await;
+                wait_for(&predecessor, &seat).await;
             }
-            let ended = seat.ended.drop_guard();
+            seat.begun.cancel();
+            let ended = seat.ended.clone().drop_guard();
             let outcome = follower.follow().await;
             drop(ended);
             outcome
@@ -277,7 +292,7 @@ impl Service {
 
     /// Lets all followers end, and others follow them. An error is one that leaves nobody following: the service ends.
     async fn change_to(&mut self, vault: &Vault, alerter: Alerter) -> anyhow::Result<()> {
-        for (id, seat) in self.shared.leave_seats() {
+        for (id, seat) in self.plan(vault).await? {
             // What is in flight there is finished first; the other PBXs do not wait for it.
             seat.stop.cancel();
             self.watching.workers.remove(&id);
@@ -286,7 +301,6 @@ impl Service {
         self.watch.cancel();
         self.watch = self.end.child_token();
         self.watching.begin(vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
-        self.plan(vault).await?;
         for pbx in &vault.config.pbx {
             self.follow(vault, pbx);
         }
@@ -325,9 +339,17 @@ fn alerter(vault: &Vault, config: &Config) -> anyhow::Result<Alerter> {
     Alerter::new(&config.alerts, vault.state.db.clone(), vault.clock.clone())
 }
 
-/// Waits for the follower before this one, and beats for it meanwhile: a long download is progress.
-async fn wait_for(predecessor: &CancellationToken, pulse: &Pulse) {
-    while tokio::time::timeout(std::time::Duration::from_secs(30), predecessor.cancelled()).await.is_err() {
-        pulse.beat();
+/// Waits until nobody works over the line of `before` any more, unless it is the same line: neither the follower nor a
+/// command. Beats meanwhile: a long download is progress.
+async fn wait_for(before: &Seat, seat: &Seat) {
+    let is_over = async {
+        before.ended.cancelled().await;
+        if !before.line.is(&seat.line) {
+            drop(before.line.in_use.write().await);
+        }
+    };
+    tokio::pin!(is_over);
+    while tokio::time::timeout(BEAT_EVERY, &mut is_over).await.is_err() {
+        seat.pulse.beat();
     }
 }

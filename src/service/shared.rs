@@ -31,6 +31,8 @@ pub(super) struct Seat {
     pub(super) trouble: Option<Trouble>,
     /// Cancelled to end the follower.
     pub(super) stop: CancellationToken,
+    /// Cancelled when it has begun: who followed the PBX before has ended.
+    pub(super) begun: CancellationToken,
     /// Cancelled when it has ended.
     pub(super) ended: CancellationToken,
 }
@@ -43,6 +45,8 @@ pub(super) struct Shared {
     pub(super) tick: Bell,
     /// What concerns all PBXs.
     pub(super) todo: Todo,
+    /// The same, for what takes its time.
+    pub(super) slow_todo: Todo,
     makes_progress: AtomicBool,
 }
 
@@ -85,6 +89,7 @@ impl Shared {
             inner: Mutex::new(inner),
             tick: Bell::default(),
             todo: Todo::default(),
+            slow_todo: Todo::default(),
             makes_progress: AtomicBool::new(true),
         }
     }
@@ -107,10 +112,17 @@ impl Shared {
         self.lock().vault.clone()
     }
 
-    pub(super) fn replace_vault(&self, vault: Vault, agenda: Agenda) {
+    /// Goes by another configuration from now on, all at once. Returns the former seats.
+    pub(super) fn go_by(
+        &self,
+        vault: Vault,
+        agenda: Agenda,
+        seats: BTreeMap<String, Seat>,
+    ) -> BTreeMap<String, Seat> {
         let mut inner = self.lock();
         (inner.vault, inner.agenda) = (vault, agenda);
         inner.refused_configuration = false;
+        std::mem::replace(&mut inner.seats, seats)
     }
 
     pub(super) fn note_refused_configuration(&self) {
@@ -127,15 +139,6 @@ impl Shared {
     /// When a job is next due.
     pub(super) fn due(&self, job: Job, pbx: &str) -> Option<Timestamp> {
         self.lock().agenda.due(job, pbx)
-    }
-
-    pub(super) fn take_seat(&self, pbx: &str, seat: Seat) {
-        self.lock().seats.insert(pbx.to_owned(), seat);
-    }
-
-    /// Takes all seats away.
-    pub(super) fn leave_seats(&self) -> BTreeMap<String, Seat> {
-        std::mem::take(&mut self.lock().seats)
     }
 
     /// Changes or reads a seat; `None` if nobody follows this PBX.

@@ -16,6 +16,8 @@ use crate::web::{self, Readiness, Vitals, Workers};
 
 /// How often it is looked whether the operator has to be told something.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often an address is tried at once before it counts as taken.
+const TRIES_AT_ONCE: u32 = 15;
 /// How long an address that could not be listened on is left alone: something else may have it for a while.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
@@ -83,12 +85,18 @@ async fn serve(address: SocketAddr, vitals: Arc<Vitals>, stop: CancellationToken
             "[web] listen {address} is open to other machines: whoever reaches it reads what is archived and how much"
         );
     }
-    let mut is_told = false;
+    // After a reload, the server before this one may need a moment to let go of the address.
+    let (mut is_told, mut tries) = (false, 0);
     while !stop.is_cancelled() {
+        tries += 1;
         match TcpListener::bind(address).await {
             Ok(listener) => {
                 let Err(error) = web::serve(listener, vitals.clone(), stop.clone()).await else { return };
                 warn!("{error:#}");
+            }
+            Err(_) if tries <= TRIES_AT_ONCE => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
             }
             Err(error) => {
                 if !std::mem::replace(&mut is_told, true) {
