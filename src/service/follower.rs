@@ -239,6 +239,7 @@ impl Follower {
             let Err(error) = Arc::new(worker).run().await else { break };
             let trouble = own_trouble(error)?;
             warn!(pbx = self.id(), "Nothing can be archived at present: {}", trouble.message);
+            self.tell_archive_trouble(&trouble).await?;
             self.shared.note_archive_trouble(Some(trouble));
             tokio::select! {
                 () = tokio::time::sleep(ARCHIVE_WAIT) => {}
@@ -247,6 +248,19 @@ impl Follower {
             self.shared.note_archive_trouble(None);
         }
         Ok(())
+    }
+
+    /// Lets `callvault status` say why nothing of this PBX is archived. The next complete reading of its calls forgets it;
+    /// what lasts is told again by then.
+    async fn tell_archive_trouble(&self, trouble: &Trouble) -> anyhow::Result<()> {
+        let (pbx, told, now) = (self.id().to_owned(), trouble.clone(), self.vault.clock.now());
+        let db = &self.vault.state.db;
+        db.write(move |tx| {
+            Box::pin(
+                async move { fleet::set_problem(tx, &pbx, &told.reason, &told.message, None, now).await },
+            )
+        })
+        .await
     }
 
     /// Does what the agenda asks for, for as long as the episode lasts.

@@ -55,7 +55,7 @@ impl Fleet {
 
     /// An installation that follows all of them, with `keys` for each on top; its sections are in their order.
     pub(crate) fn folder(&self, keys: impl Fn(usize) -> String) -> Folder {
-        let folder = Folder::for_pbx_in_memory("http://127.0.0.1:1");
+        let folder = Folder::for_pbx("http://127.0.0.1:1");
         folder.edit(|text| {
             let (text, _) = text.split_once("[[pbx]]").unwrap();
             format!("{text}[schedule]\nsweep = \"*/20 * * * * *\"\n")

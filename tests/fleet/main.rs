@@ -5,5 +5,6 @@
 #[expect(dead_code, reason = "the other tests of the program use the rest")]
 mod program;
 
+mod archive;
 mod failing;
 mod fifty;
