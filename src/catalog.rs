@@ -156,6 +156,36 @@ pub async fn sums_written(tx: &mut SqliteConnection, behind: &FolderBehind) -> a
     Ok(())
 }
 
+/// A file as it is looked up again.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct CatalogedFile {
+    /// Its row.
+    pub id: i64,
+    /// The PBX it is of.
+    pub pbx: String,
+    /// Where it is, relative to the archive's root.
+    pub path: String,
+    /// What was archived.
+    pub size_bytes: i64,
+}
+
+/// The next `limit` files after row `after`, in the order in which they were archived.
+pub async fn files_after(
+    db: &mut SqliteConnection,
+    after: i64,
+    limit: i64,
+) -> anyhow::Result<Vec<CatalogedFile>> {
+    sqlx::query_as(
+        "select file.id, pbx, file.path, size_bytes from archived_files file
+         join recordings on recordings.id = recording_id where file.id > ? order by file.id limit ?",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(db)
+    .await
+    .context("listing archived files")
+}
+
 /// The number of the latest file: what comes later was archived after this.
 pub async fn last_file(db: &mut SqliteConnection) -> anyhow::Result<i64> {
     sqlx::query_scalar("select coalesce(max(id), 0) from archived_files")

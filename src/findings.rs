@@ -27,6 +27,10 @@ pub enum FindingKind {
     Conflict,
     /// A file lay where a recording belongs, and was no recording: it was moved to quarantine.
     Quarantined,
+    /// An archived file, or its sidecar, is gone.
+    FileMissing,
+    /// An archived file has another size than it had.
+    FileAltered,
     /// Something that is not archived yet is overwritten soon.
     OverwriteNear,
     /// An entry of a list of voicemail from which no message could be read.
@@ -51,6 +55,8 @@ impl FindingKind {
             Self::StoreOffline => "store_offline",
             Self::Conflict => "conflict",
             Self::Quarantined => "quarantined",
+            Self::FileMissing => "file_missing",
+            Self::FileAltered => "file_altered",
             Self::OverwriteNear => "overwrite_near",
             Self::BadMessage => "bad_message",
             Self::VoicemailUnlisted => "voicemail_unlisted",

@@ -144,6 +144,9 @@ pub mod worker;
 /// `SHA256SUMS` and the call lists of each day folder.
 pub mod seal;
 
+/// Whether the archive still holds what it should.
+pub mod verify;
+
 /// State and archive, opened and recovered together.
 pub mod vault;
 

@@ -78,6 +78,9 @@ pub fn of_finding(kind: &str, pbx: &str) -> String {
         "offset_disagrees" => "correct `timezone`, or the PBX's clock".to_owned(),
         "bad_file" => "mend the file, or remove it from `cdr_folder`".to_owned(),
         "bad_row" => "see the row on the PBX: a recording that only it names is not known".to_owned(),
+        "file_missing" | "file_altered" => {
+            "restore it from a backup; the next verification sees that it is well again".to_owned()
+        }
         "quarantined" => format!("see what was moved, then note with {seen} that you have"),
         _ => format!("look into it, then note with {seen} that you have"),
     }

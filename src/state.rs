@@ -121,6 +121,18 @@ impl Drop for State {
     }
 }
 
+impl State {
+    /// Stands for all that is configured of a PBX, its password included: nothing can be read from it, but any change is
+    /// noticed.
+    pub fn settings(&self, pbx: &PbxConfig) -> Vec<u8> {
+        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.key).expect("an HMAC takes a key of any length");
+        hmac.update(&self.fingerprint(pbx));
+        // Its secrets are not in what `Debug` shows.
+        hmac.update(format!("{pbx:?}").as_bytes());
+        hmac.finalize().into_bytes().to_vec()
+    }
+}
+
 fn create_private(directory: &Path) -> Result<(), StateError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable(directory))
 }

@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fleet", &["digest", "queue", "recording"]),
     ("calls", &["digest", "queue"]),
     ("queue", &["config", "digest", "recording", "salt"]),
-    ("voicemail", &["digest", "message", "queue"]),
+    ("voicemail", &["db", "digest", "message", "queue"]),
     ("ledger", &["digest", "recording", "salt"]),
     ("catalog", &["digest", "queue", "recording"]),
     ("findings", &[]),
@@ -90,6 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("seal", &["archive", "catalog", "db", "digest", "queue", "recording"]),
+    ("verify", &["archive", "catalog", "db", "findings", "recording"]),
     (
         "vault",
         &[

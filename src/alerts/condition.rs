@@ -44,6 +44,10 @@ pub enum Condition {
     Conflict,
     /// The PBX's clock and the configured time zone disagree.
     OffsetDisagrees,
+    /// An archived file is gone.
+    FileMissing,
+    /// An archived file has another size.
+    FileAltered,
 }
 
 /// How bad it is.
@@ -91,6 +95,8 @@ impl Condition {
             Self::StoreOffline => "store_offline",
             Self::Conflict => "conflict",
             Self::OffsetDisagrees => "offset_disagrees",
+            Self::FileMissing => "file_missing",
+            Self::FileAltered => "file_altered",
         }
     }
 
@@ -127,7 +133,14 @@ impl Condition {
 
     /// The condition that a finding of this kind is, if anybody is told of it.
     fn of_finding(kind: &str) -> Option<Self> {
-        let told = [Self::SerialNumberChanged, Self::StoreOffline, Self::Conflict, Self::OffsetDisagrees];
+        let told = [
+            Self::SerialNumberChanged,
+            Self::StoreOffline,
+            Self::Conflict,
+            Self::OffsetDisagrees,
+            Self::FileMissing,
+            Self::FileAltered,
+        ];
         told.into_iter().find(|condition| condition.as_str() == kind)
     }
 }

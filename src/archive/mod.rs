@@ -31,7 +31,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 
 pub use abilities::Abilities;
-pub use archived_file::ArchivedFile;
+pub use archived_file::{ArchivedFile, Presence};
 pub use day_file::{DayFile, day_file_name};
 pub use error::{ArchiveError, Reaction};
 pub use filesystem::{free_bytes, network_filesystem};

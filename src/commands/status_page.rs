@@ -42,12 +42,12 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     let reasons_told = if in_full { usize::MAX } else { REASONS_TOLD };
     let (troubled, well): (Vec<_>, Vec<_>) = status.pbx.iter().partition(|(_, pbx)| pbx.cause().is_some());
     for (id, pbx) in troubled {
-        tell_pbx(text, id, pbx, status.at, reasons_told)?;
+        tell_pbx(text, id, pbx, status, reasons_told)?;
     }
     if !in_full {
         return tell_well(text, &well, status.at);
     }
-    well.into_iter().try_for_each(|(id, pbx)| tell_pbx(text, id, pbx, status.at, reasons_told))
+    well.into_iter().try_for_each(|(id, pbx)| tell_pbx(text, id, pbx, status, reasons_told))
 }
 
 fn tell_archive(text: &mut String, archive: &ArchiveStatus) -> std::fmt::Result {
@@ -122,9 +122,10 @@ fn tell_pbx(
     text: &mut String,
     id: &str,
     pbx: &PbxStatus,
-    now: Timestamp,
+    status: &Status,
     reasons_told: usize,
 ) -> std::fmt::Result {
+    let (now, running) = (status.at, status.service.running);
     writeln!(text, "\n{id}")?;
     if let Some(error) = &pbx.error {
         let message = error.message.trim_end_matches('.');
@@ -140,7 +141,11 @@ fn tell_pbx(
     match pbx.last_sweep {
         Some(at) => writeln!(text, "  last complete reading of its calls {}", ago(at, now))?,
         None => {
-            writeln!(text, "  its calls were never read completely: run `callvault backfill` without dates")?
+            let how = match running {
+                true => "the service does so as soon as it can",
+                false => "run `callvault backfill` without dates",
+            };
+            writeln!(text, "  its calls were never read completely: {how}")?;
         }
     }
     writeln!(text, "  {} recordings listed: {}", pbx.listed, states(&pbx.counts, pbx.bytes))?;

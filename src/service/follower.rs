@@ -195,7 +195,11 @@ impl Follower {
         let doubled =
             (longest / FIRST_WAIT_PART).saturating_mul(2u32.saturating_pow(self.failures.min(20) - 1));
         let wait = if trouble.reason == SAME_DEVICE { longest } else { doubled.min(longest) };
-        warn!(pbx = self.id(), "{}; trying again in {:.0} s", trouble.message, wait.as_secs_f64());
+        match trouble.reason.as_str() {
+            // Trying again by itself would lock us out; a lock-out has its own end.
+            "password_refused" | "locked_out" | "paused" => warn!(pbx = self.id(), "{}", trouble.message),
+            _ => warn!(pbx = self.id(), "{}; trying again in {:.0} s", trouble.message, wait.as_secs_f64()),
+        }
         self.retry_at = Some(Instant::now() + wait);
     }
 

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::shared::Shared;
 use super::supervisor;
 use crate::agenda::{self, Job};
 use crate::backfill::own_trouble;
 use crate::db::Db;
+use crate::vault::Vault;
+use crate::verify::{self, Looked};
 use crate::{calls, owner, seal};
 
 /// How long a loop may go without turning: every wait in it is shorter, all tries of one part of the CDR together.
@@ -41,7 +43,7 @@ pub(super) async fn keep_house(shared: &Shared, stop: &CancellationToken) -> any
     while !stop.is_cancelled() {
         todo.forget();
         match shared.todo.next() {
-            Some(job) => do_job(shared, job).await?,
+            Some(job) => do_job(shared, job, stop).await?,
             None => tokio::select! {
                 () = todo.rung() => {}
                 () = tokio::time::sleep(TURN_EVERY) => {}
@@ -52,7 +54,7 @@ pub(super) async fn keep_house(shared: &Shared, stop: &CancellationToken) -> any
     Ok(())
 }
 
-async fn do_job(shared: &Shared, job: Job) -> anyhow::Result<()> {
+async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::Result<()> {
     let vault = shared.vault();
     let db = &vault.state.db;
     match job {
@@ -64,11 +66,26 @@ async fn do_job(shared: &Shared, job: Job) -> anyhow::Result<()> {
             return Ok(());
         }
         Job::History => forget_history(shared, db).await?,
-        Job::Verify | Job::Sweep | Job::DeepSweep | Job::Nudge | Job::Voicemail => {}
+        Job::Verify => verify_archive(&vault, stop).await?,
+        Job::Sweep | Job::DeepSweep | Job::Nudge | Job::Voicemail => {}
     }
     let now = vault.clock.now();
     let Some(next_due) = shared.due(job, "") else { return Ok(()) };
     db.write(move |tx| Box::pin(async move { agenda::note_run(tx, job, "", now, next_due).await })).await
+}
+
+/// Looks whether the archive holds what it should.
+async fn verify_archive(vault: &Vault, stop: &CancellationToken) -> anyhow::Result<()> {
+    match verify::look(&vault.state.db, &vault.archive, vault.clock.now(), stop, || {}).await {
+        Ok(Looked { files, damaged: 0, .. }) => info!("Verified: {files} archived files are there"),
+        Ok(Looked { files, damaged, .. }) => {
+            warn!(
+                "Verified: {damaged} of {files} archived files are gone or altered; see `callvault status`"
+            );
+        }
+        Err(error) => warn!("The archive cannot be verified: {}", own_trouble(error)?.message),
+    }
+    Ok(())
 }
 
 /// Forgets what callvault noted of its own work long ago. Nothing of calls and recordings is ever forgotten.

@@ -19,6 +19,7 @@ mod shared;
 mod supervisor;
 mod watching;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -30,6 +31,7 @@ use tracing::{error, info, warn};
 pub use shared::Glance;
 
 use crate::agenda::{Agenda, Job, Todo};
+use crate::alerts::Alerter;
 use crate::backfill::Line;
 use crate::clock::Clock;
 use crate::config::{Config, PbxConfig};
@@ -63,6 +65,8 @@ pub struct Service {
     downloads: Arc<Semaphore>,
     reports: Reports,
     watching: Watching,
+    /// The seats of followers that were told to end, under the id of their PBX.
+    retired: BTreeMap<String, Seat>,
     /// Ends what watches under the configuration in force.
     watch: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -98,6 +102,7 @@ impl Service {
             downloads,
             reports: Reports::default(),
             watching,
+            retired: BTreeMap::new(),
             watch: end.child_token(),
             tasks: JoinSet::new(),
             end,
@@ -117,9 +122,11 @@ impl Service {
     pub async fn run(mut self, mut orders: Orders) -> anyhow::Result<()> {
         let ticker = Ticker::start(self.shared.tick.clone()).await?;
         self.prepare().await?;
+        let vault = self.shared.vault();
+        let alerter = alerter(&vault, &vault.config)?;
         supervisor::ready(&self.shared.glance().to_string());
         self.watching.readiness.set_ready();
-        self.begin();
+        self.begin(alerter).await;
         let outcome = loop {
             tokio::select! {
                 () = orders.stop.cancelled() => break Ok(()),
@@ -139,15 +146,15 @@ impl Service {
     async fn prepare(&mut self) -> anyhow::Result<()> {
         let vault = self.shared.vault();
         self.reports.listen(&vault.config).await?;
-        self.watching.begin(&vault, &self.shared, &self.watch, &mut self.tasks).await?;
         self.plan(&vault).await
     }
 
     /// Starts everything that runs side by side.
-    fn begin(&mut self) {
+    async fn begin(&mut self, alerter: Alerter) {
         let vault = self.shared.vault();
+        self.watching.begin(&vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
         for pbx in &vault.config.pbx {
-            self.follow(&vault, pbx, None);
+            self.follow(&vault, pbx);
         }
         let (shared, end) = (self.shared.clone(), self.end.clone());
         self.tasks.spawn(async move { housekeeping::keep_agenda(&shared, &end).await });
@@ -182,12 +189,20 @@ impl Service {
         Ok(())
     }
 
+    /// A seat for `pbx`. A PBX that was followed before keeps its counters, and its session if nothing about it changed.
     fn seat(&self, pbx: &PbxConfig, todo: Todo) -> anyhow::Result<Seat> {
+        let settings = self.shared.vault().state.settings(pbx);
+        let before = self.retired.get(&pbx.id);
+        let line = match before.filter(|before| before.settings == settings) {
+            Some(before) => before.line.clone(),
+            None => Line::new(pbx)?,
+        };
         Ok(Seat {
-            line: Line::new(pbx)?,
+            settings,
+            line,
             todo,
             pulse: Pulse::new(),
-            progress: Arc::default(),
+            progress: before.map(|before| before.progress.clone()).unwrap_or_default(),
             renew: Arc::new(AtomicBool::new(false)),
             restarted: Arc::default(),
             trouble: None,
@@ -196,8 +211,9 @@ impl Service {
         })
     }
 
-    /// Begins to follow a PBX, once `predecessor` has ended: two sessions on one PBX are one too many.
-    fn follow(&mut self, vault: &Vault, pbx: &PbxConfig, predecessor: Option<CancellationToken>) {
+    /// Begins to follow a PBX, once who followed it before has ended: two sessions on one PBX are one too many.
+    fn follow(&mut self, vault: &Vault, pbx: &PbxConfig) {
+        let predecessor = self.retired.get(&pbx.id).map(|before| before.ended.clone());
         let Some(seat) = self.shared.seat(&pbx.id, |seat| seat.clone()) else { return };
         self.watching.workers.add(seat.line.client.clone(), seat.progress.clone());
         let follower = Follower {
@@ -232,12 +248,15 @@ impl Service {
     /// Goes by another configuration from now on, or keeps the one in force and says why.
     async fn reload(&mut self, reload: Result<Config, String>) -> anyhow::Result<()> {
         supervisor::reloading();
-        let taken = match reload {
-            Ok(config) => self.take(config).await,
+        let checked = match reload {
+            Ok(config) => self.check(config).await,
             Err(problems) => Err(anyhow::anyhow!(problems)),
         };
-        match taken {
-            Ok(()) => info!("The new configuration is in force"),
+        match checked {
+            Ok((vault, alerter)) => {
+                self.change_to(&vault, alerter).await?;
+                info!("The new configuration is in force");
+            }
             Err(error) if error.is::<crate::db::DatabaseFailed>() => return Err(error),
             Err(error) => {
                 error!("The new configuration is refused, the former one stays in force: {error:#}");
@@ -248,29 +267,28 @@ impl Service {
         Ok(())
     }
 
-    async fn take(&mut self, config: Config) -> anyhow::Result<()> {
+    /// All that can be wrong with a configuration, before anything is changed.
+    async fn check(&mut self, config: Config) -> anyhow::Result<(Vault, Alerter)> {
         let former = self.shared.vault();
+        let alerter = alerter(&former, &config)?;
         self.reports.listen(&config).await?;
-        let vault = former.with_config(config).await?;
-        let mut predecessors = Vec::new();
-        for pbx in &former.config.pbx {
-            if let Some(seat) = self.shared.leave_seat(&pbx.id) {
-                // What is in flight there is finished first; the other PBXs do not wait for it.
-                seat.stop.cancel();
-                self.watching.workers.remove(&pbx.id);
-                predecessors.push((pbx.id.clone(), seat));
-            }
+        Ok((former.with_config(config).await?, alerter))
+    }
+
+    /// Lets all followers end, and others follow them. An error is one that leaves nobody following: the service ends.
+    async fn change_to(&mut self, vault: &Vault, alerter: Alerter) -> anyhow::Result<()> {
+        for (id, seat) in self.shared.leave_seats() {
+            // What is in flight there is finished first; the other PBXs do not wait for it.
+            seat.stop.cancel();
+            self.watching.workers.remove(&id);
+            self.retired.insert(id, seat);
         }
         self.watch.cancel();
         self.watch = self.end.child_token();
-        self.watching.begin(&vault, &self.shared, &self.watch, &mut self.tasks).await?;
-        self.plan(&vault).await?;
+        self.watching.begin(vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
+        self.plan(vault).await?;
         for pbx in &vault.config.pbx {
-            let predecessor = predecessors.iter().find(|(id, _)| *id == pbx.id).map(|(_, seat)| seat);
-            if let Some(before) = predecessor {
-                self.shared.seat(&pbx.id, |seat| seat.progress = before.progress.clone());
-            }
-            self.follow(&vault, pbx, predecessor.map(|seat| seat.ended.clone()));
+            self.follow(vault, pbx);
         }
         Ok(())
     }
@@ -300,6 +318,11 @@ impl Service {
         }
         db.write(move |tx| Box::pin(async move { owner::note_stop(tx, now).await })).await
     }
+}
+
+/// Tells the operator what `config` wants told.
+fn alerter(vault: &Vault, config: &Config) -> anyhow::Result<Alerter> {
+    Alerter::new(&config.alerts, vault.state.db.clone(), vault.clock.clone())
 }
 
 /// Waits for the follower before this one, and beats for it meanwhile: a long download is progress.

@@ -19,6 +19,8 @@ use crate::worker::{Progress, Snapshot};
 /// The place of one follower.
 #[derive(Debug, Clone)]
 pub(super) struct Seat {
+    /// Stands for all that was configured of the PBX, its password included.
+    pub(super) settings: Vec<u8>,
     pub(super) line: Line,
     pub(super) todo: Todo,
     pub(super) pulse: Pulse,
@@ -131,8 +133,9 @@ impl Shared {
         self.lock().seats.insert(pbx.to_owned(), seat);
     }
 
-    pub(super) fn leave_seat(&self, pbx: &str) -> Option<Seat> {
-        self.lock().seats.remove(pbx)
+    /// Takes all seats away.
+    pub(super) fn leave_seats(&self) -> BTreeMap<String, Seat> {
+        std::mem::take(&mut self.lock().seats)
     }
 
     /// Changes or reads a seat; `None` if nobody follows this PBX.

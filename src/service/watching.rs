@@ -39,10 +39,11 @@ impl Watching {
     pub(super) async fn begin(
         &self,
         vault: &Vault,
+        alerter: Alerter,
         shared: &Arc<Shared>,
         stop: &CancellationToken,
         tasks: &mut JoinSet<anyhow::Result<()>>,
-    ) -> anyhow::Result<()> {
+    ) {
         self.vitals.reconfigure(&vault.config).await;
         if let Some(address) = vault.config.web.listen {
             let (vitals, stop) = (self.vitals.clone(), stop.clone());
@@ -51,13 +52,11 @@ impl Watching {
                 Ok(())
             });
         }
-        let alerter =
-            Arc::new(Alerter::new(&vault.config.alerts, vault.state.db.clone(), vault.clock.clone())?);
+        let alerter = Arc::new(alerter);
         let (delivering, end) = (alerter.clone(), stop.clone());
         tasks.spawn(async move { delivering.deliver(end).await });
         let (watching, shared, stop) = (self.clone(), shared.clone(), stop.clone());
         tasks.spawn(async move { watching.tell(&alerter, &shared, &stop).await });
-        Ok(())
     }
 
     /// Tells the operator what is news, and the dead man's switch that we live.

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
+use crate::db;
+
 /// A whole list of all boxes, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Poll {
@@ -39,6 +41,9 @@ pub struct Remembered {
 
 /// Reads what is remembered; nothing yet of a PBX that was never asked.
 pub async fn remembered(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Remembered> {
+    if !db::has_table(db, "voicemail_polls").await? {
+        return Ok(Remembered::default());
+    }
     let row = sqlx::query_as("select * from voicemail_polls where pbx = ?")
         .bind(pbx)
         .fetch_optional(db)

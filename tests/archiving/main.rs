@@ -15,4 +15,5 @@ mod manners;
 mod names;
 mod remnants;
 mod retention;
+mod verification;
 mod voicemail;

@@ -78,6 +78,8 @@ fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
     let folder = Folder::for_pbx(&pbx.url());
     folder.run(&["backfill"]).exits(0);
     for sql in [
+        "drop table voicemails",
+        "drop table voicemail_polls",
         "drop table jobs",
         "drop table service",
         "drop table requests",

@@ -1,0 +1,74 @@
+//! Looking whether the archive still holds what it should.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use callvault::clock::Clock;
+use callvault::findings;
+use callvault::vault::Vault;
+use callvault::verify::{self, Looked};
+use tokio_util::sync::CancellationToken;
+
+use crate::common::{PBX, Station};
+
+/// The audio of the archive.
+fn recordings(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(recordings(&path));
+        } else if path.extension().is_some_and(|extension| extension == "wav") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+async fn look(vault: &Vault) -> (Looked, Vec<String>) {
+    let db = &vault.state.db;
+    let stop = CancellationToken::new();
+    let looked = verify::look(db, &vault.archive, vault.clock.now(), &stop, || {}).await.unwrap();
+    let findings = findings::latest(&mut db.read().await.unwrap(), PBX, 100).await.unwrap();
+    let mut told: Vec<String> =
+        findings.into_iter().map(|finding| format!("{} {}", finding.kind, finding.subject)).collect();
+    told.sort();
+    (looked, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_or_cut_off_is_named_and_forgotten_when_it_is_back() {
+    let mut station = Station::new(12).await;
+    station.backfill().await;
+    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    assert_eq!(look(&vault).await, (Looked { files: 12, damaged: 0, whole: true }, Vec::new()));
+
+    let root = station.config.archive.path.clone();
+    let files = recordings(&root);
+    let name = |file: &PathBuf| file.strip_prefix(&root).unwrap().display().to_string();
+    let aside = root.with_file_name("aside");
+    fs::rename(&files[0], &aside).unwrap();
+    let whole = fs::read(&files[1]).unwrap();
+    fs::set_permissions(&files[1], fs::Permissions::from_mode(0o640)).unwrap();
+    fs::write(&files[1], &whole[..100]).unwrap();
+    let sidecar = PathBuf::from(format!("{}.json", files[2].display()));
+    let aside_too = root.with_file_name("aside too");
+    fs::rename(&sidecar, &aside_too).unwrap();
+    let expected = [
+        format!("file_altered {}", name(&files[1])),
+        format!("file_missing {}", name(&files[0])),
+        format!("file_missing {}", name(&files[2])),
+    ];
+    let (looked, findings) = look(&vault).await;
+    assert_eq!((looked.damaged, findings), (3, expected.to_vec()));
+
+    fs::rename(&aside, &files[0]).unwrap();
+    fs::write(&files[1], whole).unwrap();
+    fs::set_permissions(&files[1], fs::Permissions::from_mode(0o440)).unwrap();
+    fs::rename(&aside_too, &sidecar).unwrap();
+    assert_eq!(look(&vault).await, (Looked { files: 12, damaged: 0, whole: true }, Vec::new()));
+    drop(vault);
+    station.check().await;
+}
