@@ -195,6 +195,31 @@ impl Access {
             .await
     }
 
+    /// Keeps it in mind that a PBX which works otherwise does not tell its calls, until it has told all of them.
+    pub async fn unread(&self, error: &PbxError) -> anyhow::Result<()> {
+        if self.given_up.is_cancelled() {
+            return Ok(());
+        }
+        let message = format!(
+            "{error}; its calls of that time are not known, and are asked for again with each sweep: if that lasts, \
+             restart the PBX"
+        );
+        self.remember(error, Trouble { reason: error.reason().to_string(), message }).await
+    }
+
+    /// Gives the PBX up for a reason that it did not tell itself, and keeps that in mind.
+    pub async fn refuse_and_tell(&self, trouble: Trouble) -> anyhow::Result<()> {
+        let (pbx, now, told) = (self.pbx.clone(), self.clock.now(), trouble.clone());
+        self.refuse(trouble).await;
+        self.db
+            .write(move |tx| {
+                Box::pin(
+                    async move { fleet::set_problem(tx, &pbx, &told.reason, &told.message, None, now).await },
+                )
+            })
+            .await
+    }
+
     /// Gives the PBX up for a reason that it did not tell itself.
     pub async fn refuse(&self, trouble: Trouble) {
         self.outage.lock().await.trouble.get_or_insert(trouble);

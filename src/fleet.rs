@@ -215,14 +215,18 @@ pub async fn learn_offset(tx: &mut SqliteConnection, pbx: &str, utc_offset_s: i3
     Ok(())
 }
 
-/// Notes a complete reading of a PBX's CDR.
+/// Notes a complete reading of a PBX's CDR: what could not be read before is no trouble any more.
 pub async fn note_sweep(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
-    sqlx::query("update pbx set last_sweep_at_ms = ? where id = ?")
-        .bind(now.as_millisecond())
-        .bind(pbx)
-        .execute(tx)
-        .await
-        .context("noting a sweep")?;
+    sqlx::query(
+        "update pbx set last_sweep_at_ms = ?, problem_reason = null, problem_message = null,
+             problem_since_ms = null
+         where id = ?",
+    )
+    .bind(now.as_millisecond())
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .context("noting a sweep")?;
     Ok(())
 }
 

@@ -91,10 +91,7 @@ impl Site {
             })
             .await;
         match outcome {
-            Err(error) if error.is::<SameDevice>() => {
-                self.refuse_same_device(error.to_string()).await;
-                Ok(())
-            }
+            Err(error) if error.is::<SameDevice>() => self.refuse_same_device(error.to_string()).await,
             outcome => outcome,
         }
     }

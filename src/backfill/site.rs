@@ -201,7 +201,7 @@ impl Site {
             if let Err(error) = &outcome
                 && error.is::<SameDevice>()
             {
-                self.refuse_same_device(error.to_string()).await;
+                self.refuse_same_device(error.to_string()).await?;
             }
             swept.cancel();
             self.enter(Phase::Downloading);
@@ -312,7 +312,7 @@ impl Site {
     }
 
     /// One device under two names: nothing more may be asked of it under this one.
-    pub(crate) async fn refuse_same_device(&self, message: String) {
-        self.access.refuse(Trouble { reason: SAME_DEVICE.into(), message }).await;
+    pub(crate) async fn refuse_same_device(&self, message: String) -> anyhow::Result<()> {
+        self.access.refuse_and_tell(Trouble { reason: SAME_DEVICE.into(), message }).await
     }
 }

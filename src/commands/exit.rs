@@ -16,7 +16,7 @@ use crate::state::StateError;
 
 /// All done, nothing owed.
 pub const COMPLETE: u8 = 0;
-/// A fault of callvault or of the database.
+/// A fault of callvault or of the database; of the service also a disk, archive or state that it cannot work with now.
 pub const INTERNAL: u8 = 1;
 /// Usage or configuration; also disk full, archive unusable and lock held.
 pub const USAGE: u8 = 2;

@@ -10,14 +10,21 @@ use tracing::info;
 
 use super::{exit, signals};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors};
 use crate::service::{Orders, Service};
 
 /// Follows every configured PBX until SIGTERM or SIGINT; SIGHUP reads the configuration again. Exits 0 at its end.
+///
+/// Its supervisor starts it again after exit code 1 and not after 2. So 2 is only what no time mends: a configuration
+/// with mistakes. A full disk, an archive that is not mounted yet or a state that another process still holds may pass.
 pub async fn run(config: &Path) -> ExitCode {
     match follow(config).await {
         Ok(()) => ExitCode::from(exit::COMPLETE),
-        Err(error) => exit::fail(&error, false),
+        Err(error) if error.is::<ConfigErrors>() => exit::fail(&error, false),
+        Err(error) => {
+            exit::fail(&error, false);
+            ExitCode::from(exit::INTERNAL)
+        }
     }
 }
 

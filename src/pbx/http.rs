@@ -89,7 +89,10 @@ impl Http {
         let begun = Instant::now();
         let (place, path, timeout) = (request.place, request.path.clone(), request.timeout);
         let outcome = tokio::time::timeout(timeout, self.reply(request)).await.unwrap_or_else(|_| {
-            Err(Failure::new(Reason::Timeout, format!("no reply within {} s", timeout.as_secs_f64())))
+            let seconds = timeout.as_secs_f64();
+            let what =
+                format!("no reply within {seconds} s; check that the PBX is not overloaded, or restart it");
+            Err(Failure::new(Reason::Timeout, what))
         });
         self.log(&path, begun.elapsed(), &outcome);
         let Reply { response, line } = outcome?;

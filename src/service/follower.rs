@@ -30,7 +30,7 @@ use crate::worker::Progress;
 
 /// How often a waiting loop turns though nothing woke it.
 const TURN_EVERY: Duration = Duration::from_secs(30);
-/// How often a corrected password file is looked for.
+/// How often a corrected password file is looked for, at least.
 const LOOK_FOR_PASSWORD_EVERY: Duration = Duration::from_secs(60);
 /// How long the archive is left alone after it could not be written.
 const ARCHIVE_WAIT: Duration = Duration::from_secs(20);
@@ -137,7 +137,9 @@ impl Follower {
             match closed {
                 Standing::Until(until) => self.vault.clock.sleep_until(until).await,
                 Standing::After(at) => tokio::time::sleep_until(at).await,
-                Standing::Refused => tokio::time::sleep(LOOK_FOR_PASSWORD_EVERY).await,
+                Standing::Refused => {
+                    tokio::time::sleep(LOOK_FOR_PASSWORD_EVERY.min(self.pbx.limits.outage_retry_max)).await;
+                }
                 Standing::Open | Standing::Paused => std::future::pending().await,
             }
         };

@@ -68,6 +68,7 @@ impl Follower {
             let (pbx, now) = (self.id().to_owned(), self.vault.clock.now());
             let db = &self.vault.state.db;
             db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &pbx, now).await })).await?;
+            self.shared.note_trouble(self.id(), None);
         }
         if let Some(sn) = fleet::remembered(&mut *self.vault.state.db.read().await?, self.id()).await?.sn {
             self.receiver.sources.know_sn(self.id(), &sn);
@@ -130,7 +131,7 @@ impl Follower {
                 let trouble = own_trouble(error)?;
                 warn!(pbx = self.id(), "{}", trouble.message);
                 if trouble.reason == SAME_DEVICE {
-                    site.refuse_same_device(trouble.message).await;
+                    site.refuse_same_device(trouble.message).await?;
                 }
                 Ok(SweepReport { days_unread: 1, ..SweepReport::default() })
             }

@@ -212,27 +212,21 @@ impl Sweeper<'_> {
         if let Covered::Day { day, .. } = covered {
             days.entry(day).or_default();
         }
-        for (day, added) in &days {
-            let whole = covered.all_of(*day, &reading.added);
-            let late = page::day_end(*day, offset_s).is_some_and(|end| {
-                covered.read_at().duration_since(end) >= SETTLES_AFTER + self.device_behind
-            });
-            let of_day = DayReading { reading: reading.facts.reading, added: *added, whole, late };
-            let (pbx, day, now) = (self.pbx.id.clone(), *day, reading.facts.now);
-            let absent_rows = self
-                .db
-                .write(move |tx| {
-                    Box::pin(async move { calls::close_reading(tx, &pbx, day, of_day, now).await })
-                })
-                .await?;
+        let closing: Vec<(Date, DayReading)> = days
+            .iter()
+            .map(|(day, added)| {
+                let whole = covered.all_of(*day, &reading.added);
+                let late = page::day_end(*day, offset_s).is_some_and(|end| {
+                    covered.read_at().duration_since(end) >= SETTLES_AFTER + self.device_behind
+                });
+                (*day, DayReading { reading: reading.facts.reading, added: *added, whole, late })
+            })
+            .collect();
+        for (day, whole, absent_rows) in self.store_end(&reading, closing, covered.whole()).await? {
             // A file may be an export of a part of the day; only the PBX's own answer can shrink.
             if whole && matches!(covered, Covered::Day { .. }) && absent_rows > 0 {
                 self.note_shrunk(&reading, day, absent_rows).await?;
             }
-        }
-        if covered.whole() {
-            let id = reading.facts.reading;
-            self.db.write(move |tx| Box::pin(async move { calls::end_reading(tx, id).await })).await?;
         }
         Ok(SweepReport {
             rows: reading.rows,
@@ -241,6 +235,32 @@ impl Sweeper<'_> {
             recordings_new: reading.recordings_new,
             ..SweepReport::default()
         })
+    }
+
+    /// Stores the end of a reading, all of it as one unit: most days bring nothing new, and each commit is an fsync. Tells
+    /// of each day whether all of it was read, and how many of its known rows this reading did not hold.
+    async fn store_end(
+        &self,
+        reading: &Reading,
+        closing: Vec<(Date, DayReading)>,
+        whole: bool,
+    ) -> anyhow::Result<Vec<(Date, bool, i64)>> {
+        let (pbx, id, now) = (self.pbx.id.clone(), reading.facts.reading, reading.facts.now);
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let mut closed = Vec::with_capacity(closing.len());
+                    for (day, of_day) in closing {
+                        let absent_rows = calls::close_reading(tx, &pbx, day, of_day, now).await?;
+                        closed.push((day, of_day.whole, absent_rows));
+                    }
+                    if whole {
+                        calls::end_reading(tx, id).await?;
+                    }
+                    Ok(closed)
+                })
+            })
+            .await
     }
 
     async fn note_shrunk(&self, reading: &Reading, day: Date, rows: i64) -> anyhow::Result<()> {

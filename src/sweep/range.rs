@@ -33,10 +33,14 @@ pub async fn sweep_ranges(
     if !sweeper.pbx.cdr_api {
         return Ok(report);
     }
+    // A PBX that cannot tell one day may be able to tell none at present: then it is not pressed for each.
+    let mut doubtful = false;
     for range in ranges {
         let mut day = range.from;
         while day <= range.to && !sweeper.stopped() {
-            report += sweeper.read_day(day).await?;
+            let of_day = sweeper.read_day(day, doubtful).await?;
+            doubtful = of_day.days_unread > 0;
+            report += of_day;
             progress(day, &report);
             let Ok(next) = day.checked_add(1.day()) else { break };
             day = next;
@@ -50,18 +54,26 @@ impl Sweeper<'_> {
         self.stop.is_cancelled() || self.access.given_up().is_cancelled()
     }
 
-    async fn read_day(&self, day: Date) -> anyhow::Result<SweepReport> {
+    /// Reads a day. A `doubtful` PBX is asked once for one minute of it first.
+    async fn read_day(&self, day: Date, doubtful: bool) -> anyhow::Result<SweepReport> {
         let mut reading = self.begin(format!("the CDR of {day}"), day.to_string(), day).await?;
         let read_at = reading.facts.now;
         let (from, to) = (day.at(0, 0, 0, 0), day.at(23, 59, 59, 0));
-        let whole = self.read_part(&mut reading, from, to).await?;
+        let answers = !doubtful || self.read_part(&mut reading, from, day.at(0, 0, 59, 0), 1).await?;
+        let whole = answers && self.read_part(&mut reading, from, to, TRIES).await?;
         // What was read of a day is kept, also where the day was not read whole and stays open.
         let report = self.close(reading, Covered::Day { day, whole, read_at }).await?;
         Ok(SweepReport { days_read: whole.into(), days_unread: (!whole).into(), ..report })
     }
 
     /// Reads one part of a day, halving it where the PBX takes too long. `false` if the PBX could not be made to answer.
-    async fn read_part(&self, reading: &mut Reading, from: DateTime, to: DateTime) -> anyhow::Result<bool> {
+    async fn read_part(
+        &self,
+        reading: &mut Reading,
+        from: DateTime,
+        to: DateTime,
+        tries_max: u32,
+    ) -> anyhow::Result<bool> {
         let mut tries = 0;
         while let Some(slot) = self.slot().await {
             let error = match self.read_once(slot, reading, from, to).await? {
@@ -80,11 +92,12 @@ impl Sweeper<'_> {
                 && let Some((end, begin)) = middle(from, to)
             {
                 debug!(pbx = %self.pbx.id, "Halving the CDR range {from} to {to}: {error}");
-                return Ok(Box::pin(self.read_part(reading, from, end)).await?
-                    && Box::pin(self.read_part(reading, begin, to)).await?);
+                return Ok(Box::pin(self.read_part(reading, from, end, tries_max)).await?
+                    && Box::pin(self.read_part(reading, begin, to, tries_max)).await?);
             }
             tries += 1;
-            if tries == TRIES {
+            if tries == tries_max {
+                self.access.unread(&error).await?;
                 warn!(pbx = %self.pbx.id, "The CDR of pbx `{}` from {from} to {to} could not be read: {error}", self.pbx.id);
                 return Ok(false);
             }

@@ -20,7 +20,17 @@ pub(crate) struct Folder(TempDir);
 impl Folder {
     /// An installation whose only PBX, `hq`, is at `url`. It gives up at once and waits for nothing.
     pub(crate) fn for_pbx(url: &str) -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
+        Self::for_pbx_in(tempfile::tempdir().unwrap(), url)
+    }
+
+    /// The same in memory, where the machine has a place for that: for tests whose time is not to be the disk's.
+    pub(crate) fn for_pbx_in_memory(url: &str) -> Self {
+        let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::for_pbx_in(memory.unwrap(), url)
+    }
+
+    fn for_pbx_in(dir: TempDir, url: &str) -> Self {
+        let folder = Self(dir);
         folder.write_password(PASSWORD);
         let dir = folder.0.path().display();
         let text = format!(

@@ -102,7 +102,7 @@ fn a_second_service_on_the_same_state_is_refused() {
     let folder = Folder::for_pbx(&pbx.url());
     let first = Service::ready(&folder);
     let (said, reports) = Service::start(&folder, &Supervision::default()).wait();
-    let said = said.exits(2);
+    let said = said.exits(1);
     assert!(said.stderr.contains("in use by another callvault"), "{}", said.stderr);
     assert!(reports.iter().all(|report| report.get("READY").is_none()), "{reports:?}");
     eventually("the first goes on", || folder.number(ARCHIVED) == 2);
@@ -117,7 +117,7 @@ fn an_archive_that_is_not_mounted_is_refused_and_stays_empty() {
     fs::rename(folder.path("archive"), folder.path("elsewhere")).unwrap();
     fs::create_dir(folder.path("archive")).unwrap();
     let (said, reports) = Service::start(&folder, &Supervision::default()).wait();
-    let said = said.exits(2);
+    let said = said.exits(1);
     let remedy = "is not the mounted archive (the state lists recordings, but there is no `.callvault` marker): \
                   mount it or correct `[archive] path`, then start again";
     assert!(said.stderr.contains(remedy), "{}", said.stderr);
