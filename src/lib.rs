@@ -3,10 +3,13 @@
 //! Every recording that a PBX made is archived and proven, or stands on a list that says why not.
 //!
 //! ```text
-//!  CDR: PBX API by day | CSV files
+//!  agenda | a PBX's report | a command's request
+//!         │ the service, or a backfill
+//!         ▼
+//!  CDR: PBX API by day | CSV files; voicemail boxes
 //!         │ sweep
 //!         ▼
-//!       calls ───────────────► recordings (the queue: state, due_at)
+//!  calls, messages ──────────► recordings (the queue: state, due_at) ──► forecast
 //!                                    │ claim
 //!                                    ▼
 //!                                  worker ── ticket ──► download ──► judge the audio
@@ -17,13 +20,14 @@
 //!                                           catalog + queue + ledger entry
 //!                                                  │
 //!                                            seal: SHA256SUMS and calls-<n>.jsonl per day
+//!
+//!  the state of everything ──► status | web | alerts
 //! ```
 //!
 //! The modules stand in the order in which data meets them. `pbx`, `queue` and `archive` never see each other: `sweep`
-//! joins `pbx` to `queue`, `worker` joins all three. One owner per outside thing: the PBX's HTTP is `pbx`, writing files
-//! is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`, `queue`, `catalog`, `ledger`, `retention`, `findings`,
-//! is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`, `queue`, `voicemail`, `catalog`, `ledger`, `findings`,
-//! `seal`).
+//! joins `pbx` to `queue`, `worker` joins all three. One owner per outside thing: the PBX's HTTP is `pbx`, other
+//! outgoing HTTP and mail are `alerts`, writing files is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`,
+//! `queue`, `voicemail`, `catalog`, `ledger`, `retention`, `findings`, `outbox`, `owner`, `agenda`, `seal`).
 
 #![warn(clippy::unwrap_used)]
 
@@ -90,9 +94,6 @@ pub mod fleet;
 /// Calls and days: every row that a PBX told.
 pub mod calls;
 
-/// The process that owns the state, and what others ask of it.
-pub mod owner;
-
 /// The queue: one row per recording, claimed by one run at a time.
 pub mod queue;
 
@@ -113,6 +114,9 @@ pub mod outbox;
 
 /// Things that are wrong or odd and that a person should know of.
 pub mod findings;
+
+/// The process that owns the state, and what others ask of it.
+pub mod owner;
 
 /// When a PBX overwrites what is not archived yet.
 pub mod forecast;
@@ -146,7 +150,7 @@ pub mod verify;
 /// State and archive, opened and recovered together.
 pub mod vault;
 
-// What operators do with it.
+// Archiving a range once, or everything by itself.
 
 /// A range of days, swept and archived once.
 pub mod backfill;
@@ -154,11 +158,13 @@ pub mod backfill;
 /// What the service does by itself, when each thing last ran and is next due.
 pub mod agenda;
 
-/// The ticker that wakes whoever owns the agenda.
+/// The ticker: it wakes whoever looks at the agenda.
 pub mod scheduler;
 
 /// The service: it follows every PBX by itself.
 pub mod service;
+
+// Telling how it stands.
 
 /// What failures mean to an operator.
 pub mod remedy;
@@ -171,6 +177,8 @@ pub mod alerts;
 
 /// Health and metrics over HTTP.
 pub mod web;
+
+// What operators do with it.
 
 /// The commands of the program.
 pub mod commands;

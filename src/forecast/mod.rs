@@ -1,6 +1,6 @@
 //! When a PBX overwrites what is not archived yet: forecast from its rate, its retention, and what is owed.
 //!
-//! [`Forecast::of`] is pure; [`read`] gathers its facts, and [`note`] keeps the finding that follows from it.
+//! `Forecast::of` is pure; `read` gathers its facts, and `note` keeps the finding that follows from it.
 
 mod horizon;
 mod reading;
