@@ -184,6 +184,9 @@ impl Service {
             }
             self.shared.take_seat(&pbx.id, self.seat(pbx, todo)?);
         }
+        drop(db);
+        let planned = agenda.clone();
+        vault.state.db.write(move |tx| Box::pin(async move { planned.remember(tx).await })).await?;
         self.shared.replace_vault(vault.clone(), agenda);
         self.shared.tick.ring();
         Ok(())
