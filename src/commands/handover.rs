@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sqlx::SqliteConnection;
@@ -20,6 +20,8 @@ use crate::vault::Vault;
 
 /// How often the service is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// How long a service that is started again may take until it says that it is one.
+const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Does an errand, wherever that is possible, and prints what came of it.
 pub async fn run(config: &Path, errand: Errand, json: bool) -> ExitCode {
@@ -32,16 +34,23 @@ pub async fn run(config: &Path, errand: Errand, json: bool) -> ExitCode {
 async fn do_or_hand_over(config: &Path, errand: &Errand) -> anyhow::Result<Outcome> {
     let config = Config::load(config)?;
     let stop = signals::stop_on_signals()?;
+    let mut ended_at: Option<Instant> = None;
     loop {
         match Vault::open(config.clone(), Clock::system()).await {
             Ok(vault) => return errand.execute(&vault, Lines::default(), stop, &Audience::Terminal).await,
             Err(error) if is_locked(&error) && state::is_owned_by_service(&config.state.path) => {}
+            // Most likely the service is being started again, and has not said yet that it is one.
+            Err(error) if is_locked(&error) && ended_at.is_some_and(|at| at.elapsed() < RESTARTS_WITHIN) => {
+                tokio::time::sleep(ASK_EVERY).await;
+                continue;
+            }
             Err(error) => return Err(error),
         }
         // `None`: the service ended meanwhile, and this process may do it.
         if let Some(outcome) = hand_over(&config, errand, &stop).await? {
             return Ok(outcome);
         }
+        ended_at = Some(Instant::now());
     }
 }
 
