@@ -114,6 +114,12 @@ impl Access {
         self.outage.lock().await.trouble.clone()
     }
 
+    /// Whether the PBX has answered as it should, and nothing was wrong with it since.
+    pub async fn works(&self) -> bool {
+        let outage = self.outage.lock().await;
+        outage.noted_working && outage.trouble.is_none()
+    }
+
     /// Notes that the PBX answered as it should. A download that was in flight when the PBX was given up changes nothing.
     pub async fn worked(&self) -> anyhow::Result<()> {
         let mut outage = self.outage.lock().await;
@@ -139,7 +145,7 @@ impl Access {
         }
         let silences = {
             let mut outage = self.outage.lock().await;
-            outage.silences = if error.reason() == Reason::Timeout { outage.silences + 1 } else { 0 };
+            outage.silences = if error.is_unanswered() { outage.silences + 1 } else { 0 };
             outage.silences
         };
         if silences >= SILENCES_MAX { self.wait_or_give_up(error, true).await } else { Ok(()) }

@@ -23,15 +23,18 @@ const JITTER_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// A clock that went back by more than this was set.
 const STEP_BACK: SignedDuration = SignedDuration::from_secs(2);
 
+/// When a job last ran that never did.
+const NEVER_MS: i64 = 0;
+
 /// What there is to do. In the order in which it is done where several things wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Job {
     /// A PBX's event: look at its latest calls.
     Nudge,
-    /// Look into the voicemail boxes.
-    Voicemail,
     /// Read the days that may still change.
     Sweep,
+    /// Look into the voicemail boxes. After a sweep, which tells the offset from UTC by which messages are dated.
+    Voicemail,
     /// Read the settled days again.
     DeepSweep,
     /// Bring `SHA256SUMS` up to date.
@@ -133,13 +136,13 @@ impl Todo {
 }
 
 /// What is due when.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Agenda {
     entries: Vec<Entry>,
     looked_at: Timestamp,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     job: Job,
     /// Empty for a job that concerns all.
@@ -183,8 +186,8 @@ impl Agenda {
         Ok(())
     }
 
-    /// Hands out what is due.
-    pub fn look(&mut self, now: Timestamp) {
+    /// Hands out what is due. `true` if the clock was set back since the last look.
+    pub fn look(&mut self, now: Timestamp) -> bool {
         let set_back = now < self.looked_at.saturating_sub(STEP_BACK).unwrap_or(Timestamp::MIN);
         self.looked_at = now;
         for entry in &mut self.entries {
@@ -197,6 +200,25 @@ impl Agenda {
                 entry.todo.add(entry.job);
             }
         }
+        set_back
+    }
+
+    /// Remembers when jobs that never ran are due: one that is missed because nothing runs then is made up for, too.
+    pub async fn remember(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+        for entry in self.entries.iter().filter(|entry| !entry.job.begins_at_once()) {
+            sqlx::query(
+                "insert into jobs (job, pbx, last_run_at_ms, next_due_at_ms) values (?, ?, ?, ?)
+                 on conflict do nothing",
+            )
+            .bind(entry.job.as_str())
+            .bind(&entry.pbx)
+            .bind(NEVER_MS)
+            .bind(entry.next_due.as_millisecond())
+            .execute(&mut *tx)
+            .await
+            .with_context(|| format!("planning `{}`", entry.job.as_str()))?;
+        }
+        Ok(())
     }
 
     /// When the next thing is due.
@@ -272,7 +294,7 @@ pub async fn last_run(db: &mut SqliteConnection, job: Job, pbx: &str) -> anyhow:
         .fetch_optional(db)
         .await
         .context("reading the agenda")?;
-    Ok(ran_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    Ok(ran_ms.filter(|ms| *ms != NEVER_MS).and_then(|ms| Timestamp::from_millisecond(ms).ok()))
 }
 
 #[cfg(test)]

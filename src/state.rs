@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -48,6 +49,9 @@ pub enum StateError {
 
 /// What the lock file of a service says.
 const SERVICE: &[u8] = b"service\n";
+/// How often the lock is tried again before it is somebody's, and after what time.
+const LOOKS: u32 = 3;
+const LOOK_LASTS: Duration = Duration::from_millis(10);
 
 /// Whether a service owns `directory` at present: one that executes what commands hand over.
 pub fn is_owned_by_service(directory: &Path) -> bool {
@@ -84,7 +88,7 @@ impl State {
         if let Some(filesystem) = network_filesystem(directory)? {
             return Err(StateError::Network { path: directory.into(), filesystem }.into());
         }
-        let lock = lock(directory)?;
+        let lock = lock_soon(directory).await?;
         let key = key(&directory.join("credentials.key"))?;
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;
@@ -140,6 +144,17 @@ fn create_private(directory: &Path) -> Result<(), StateError> {
 fn unusable(path: &Path) -> impl Fn(std::io::Error) -> StateError {
     let path = path.to_path_buf();
     move |error| StateError::Unusable { path: path.clone(), problem: error.to_string() }
+}
+
+/// Takes the lock. Whoever looks whether a service owns it holds it for a moment: that is no owner.
+async fn lock_soon(directory: &Path) -> Result<File, StateError> {
+    for _ in 0..LOOKS {
+        match lock(directory) {
+            Err(StateError::Locked(_)) => tokio::time::sleep(LOOK_LASTS).await,
+            other => return other,
+        }
+    }
+    lock(directory)
 }
 
 /// The lock is advisory and the kernel's: it ends with the process, however that ends.

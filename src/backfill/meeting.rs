@@ -5,8 +5,7 @@ use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use tracing::warn;
 
-use super::Request;
-use super::range::{self, RangeError};
+use super::range;
 use super::site::Site;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
@@ -27,8 +26,8 @@ pub(crate) struct Met {
 
 impl Met {
     /// The days that `site` keeps, up to its tomorrow.
-    pub(crate) fn retained_days(&self, site: &Site, now: Timestamp) -> Result<DayRange, RangeError> {
-        range::days(&Request::default(), &site.pbx, self.local_time, now)
+    pub(crate) fn kept_days(&self, site: &Site, now: Timestamp) -> Vec<DayRange> {
+        range::kept(&site.pbx, self.local_time, now)
     }
 }
 
@@ -63,6 +62,7 @@ impl Site {
                 Err(error) if error.policy().concerns_pbx() => self.access.failed(&error).await?,
                 // Who it is helps, but is not needed: a passing failure must not stop the work.
                 Err(error) => {
+                    self.access.troubled(&error).await?;
                     warn!(pbx = self.id(), "Pbx `{}` does not say who it is: {error}", self.id());
                     return Ok(None);
                 }

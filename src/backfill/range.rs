@@ -96,8 +96,7 @@ pub(super) fn days(
     if !request.cdr.is_empty() && request.from.is_none() && request.to.is_none() {
         return Ok(DayRange::ALL);
     }
-    let zone = pbx.timezone.clone().unwrap_or(TimeZone::UTC);
-    let ours = now.to_zoned(zone).date();
+    let ours = our_date(pbx, now);
     let today = device.map_or(ours, |device| device.date().max(ours));
     let last = today.checked_add(1.day()).unwrap_or(today);
     let to = request.to.unwrap_or(last).min(last);
@@ -106,6 +105,21 @@ pub(super) fn days(
         return Err(RangeError::Future(from));
     }
     Ok(DayRange { from, to: to.max(from) })
+}
+
+/// The days that a PBX keeps, up to its tomorrow: by its own clock and by ours, for either may be a year off.
+pub(super) fn kept(pbx: &PbxConfig, device: Option<DateTime>, now: Timestamp) -> Vec<DayRange> {
+    let ours = our_date(pbx, now);
+    let theirs = device.map_or(ours, DateTime::date);
+    let [early, late] = [ours.min(theirs), ours.max(theirs)].map(|today| DayRange {
+        from: today.checked_sub(DAYS_BACK.days()).unwrap_or(today),
+        to: today.checked_add(1.day()).unwrap_or(today),
+    });
+    if early.to < late.from { vec![early, late] } else { vec![DayRange { from: early.from, to: late.to }] }
+}
+
+fn our_date(pbx: &PbxConfig, now: Timestamp) -> Date {
+    now.to_zoned(pbx.timezone.clone().unwrap_or(TimeZone::UTC)).date()
 }
 
 #[cfg(test)]
@@ -134,6 +148,16 @@ mod tests {
     fn a_device_whose_clock_is_ahead_is_swept_to_its_own_tomorrow() {
         let ahead = date(2026, 5, 1).at(8, 0, 0, 0);
         assert_eq!(days(&Request::default(), &pbx("hq"), Some(ahead), noon()).unwrap().to, date(2026, 5, 2));
+    }
+
+    #[test]
+    fn a_pbx_keeps_what_either_clock_says() {
+        let range = |from, to| DayRange { from, to };
+        let ahead = date(2027, 3, 1).at(8, 0, 0, 0);
+        let both = [range(date(2025, 9, 2), date(2026, 3, 2)), range(date(2026, 9, 2), date(2027, 3, 2))];
+        assert_eq!(kept(&pbx("hq"), Some(ahead), noon()), both);
+        let near = date(2026, 2, 27).at(8, 0, 0, 0);
+        assert_eq!(kept(&pbx("hq"), Some(near), noon()), [range(date(2025, 8, 31), date(2026, 3, 2))]);
     }
 
     #[test]

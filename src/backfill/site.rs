@@ -125,6 +125,11 @@ impl Site {
         self.access.trouble().await
     }
 
+    /// Whether the PBX has answered as it should, and was not given up since.
+    pub(crate) async fn works(&self) -> bool {
+        self.access.works().await
+    }
+
     /// Whether nothing more may be begun: the PBX was given up, or the work is to end.
     pub(crate) fn is_over(&self) -> bool {
         self.stop.is_cancelled() || self.access.given_up().is_cancelled()

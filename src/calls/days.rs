@@ -122,6 +122,26 @@ pub async fn unsettled(db: &mut SqliteConnection, pbx: &str, all: DayRange) -> a
     Ok(ranges)
 }
 
+/// The open days with calls outside of all that is `kept`, as far as they were read over the API.
+pub async fn open_outside(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    kept: &[DayRange],
+) -> anyhow::Result<Vec<DayRange>> {
+    let open: Vec<String> = sqlx::query_scalar(
+        "select day from days where pbx = ?1 and state = 'open'
+             and exists (select 1 from calls where calls.pbx = ?1 and calls.day = days.day)
+             and exists (select 1 from readings where readings.pbx = ?1 and source = days.day) order by day",
+    )
+    .bind(pbx)
+    .fetch_all(db)
+    .await
+    .context("listing open days")?;
+    let days: Vec<Date> = open.iter().map(|day| day.parse()).collect::<Result<_, _>>()?;
+    let is_outside = |day: &Date| !kept.iter().any(|range| (range.from..=range.to).contains(day));
+    Ok(days.into_iter().filter(is_outside).map(|day| DayRange { from: day, to: day }).collect())
+}
+
 /// Forgets readings from before `cutoff` that a later one of the same source follows.
 pub async fn forget_readings(tx: &mut SqliteConnection, cutoff: Timestamp) -> anyhow::Result<()> {
     sqlx::query(

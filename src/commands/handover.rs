@@ -20,8 +20,8 @@ use crate::vault::Vault;
 
 /// How often the service is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-/// How long a service that was there is waited for while it starts again.
-const SERVICE_STARTS_WITHIN: Duration = Duration::from_secs(120);
+/// How long a service that is started again may take until it says that it is one.
+const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Does an errand, wherever that is possible, and prints what came of it.
 pub async fn run(config: &Path, errand: Errand, json: bool) -> ExitCode {
@@ -34,16 +34,13 @@ pub async fn run(config: &Path, errand: Errand, json: bool) -> ExitCode {
 async fn do_or_hand_over(config: &Path, errand: &Errand) -> anyhow::Result<Outcome> {
     let config = Config::load(config)?;
     let stop = signals::stop_on_signals()?;
-    let mut handed_over_at: Option<Instant> = None;
+    let mut ended_at: Option<Instant> = None;
     loop {
         match Vault::open(config.clone(), Clock::system()).await {
             Ok(vault) => return errand.execute(&vault, Lines::default(), stop, &Audience::Terminal).await,
             Err(error) if is_locked(&error) && state::is_owned_by_service(&config.state.path) => {}
-            // The service is starting again: it has the state, and takes no work yet.
-            Err(error)
-                if is_locked(&error)
-                    && handed_over_at.is_some_and(|at| at.elapsed() < SERVICE_STARTS_WITHIN) =>
-            {
+            // Most likely the service is being started again, and has not said yet that it is one.
+            Err(error) if is_locked(&error) && ended_at.is_some_and(|at| at.elapsed() < RESTARTS_WITHIN) => {
                 tokio::time::sleep(ASK_EVERY).await;
                 continue;
             }
@@ -53,7 +50,7 @@ async fn do_or_hand_over(config: &Path, errand: &Errand) -> anyhow::Result<Outco
         if let Some(outcome) = hand_over(&config, errand, &stop).await? {
             return Ok(outcome);
         }
-        handed_over_at = Some(Instant::now());
+        ended_at = Some(Instant::now());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::pbx::policy::{self, Family, Place, Policy};
+use crate::pbx::policy::{self, Family, Place, Policy, Stage};
 
 /// The class of a failure, as it stands in SQL and JSON (its `Display`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,7 +112,7 @@ pub struct PbxError {
     reason: Reason,
     policy: Policy,
     /// The group of calls that it happened in; none for what was found out later.
-    family: Option<Family>,
+    place: Option<Place>,
     what: String,
 }
 
@@ -132,14 +132,23 @@ impl PbxError {
         matches!(self.reason, Reason::Timeout | Reason::Http(504) | Reason::Oversize)
     }
 
+    /// Whether the PBX said nothing at all. A download that breaks off had begun.
+    pub fn is_unanswered(&self) -> bool {
+        match self.reason {
+            Reason::Timeout => true,
+            Reason::Reset => self.place.is_some_and(|place| place.stage != Stage::Download),
+            _ => false,
+        }
+    }
+
     /// A CDR reply that arrived but cannot be what the PBX meant to send: worth another try.
     pub fn broken_cdr(pbx: &str, reason: Reason, what: String) -> Self {
-        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, family: None, what }
+        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, place: None, what }
     }
 
     /// Whether it is the answer of a call of this group, and not of the login before it.
     pub(super) fn is_of(&self, family: Family) -> bool {
-        self.family == Some(family)
+        self.place.is_some_and(|place| place.family == family)
     }
 
     /// The failure of `action` on the PBX named `pbx`.
@@ -152,7 +161,7 @@ impl PbxError {
             true => failure.what,
             false => format!("{}: {}", action.doing, failure.what),
         };
-        Self { pbx: pbx.to_owned(), reason: failure.reason, policy, family: Some(action.place.family), what }
+        Self { pbx: pbx.to_owned(), reason: failure.reason, policy, place: Some(action.place), what }
     }
 }
 

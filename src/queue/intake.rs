@@ -66,7 +66,9 @@ pub async fn enqueue(tx: &mut SqliteConnection, recording: &NewRecording<'_>) ->
 
 async fn find(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow::Result<Option<Enqueued>> {
     let row: Option<(i64, String, i64)> = sqlx::query_as(
-        "select id, state, started_at_ms from recordings where pbx = ? and kind = ? and sn = ? and name = ?",
+        // One that was archived before the serial number was known is the same one.
+        "select id, state, started_at_ms from recordings
+         where pbx = ? and kind = ? and sn in (?, '') and name = ? order by sn desc limit 1",
     )
     .bind(recording.pbx)
     .bind(recording.kind.as_str())
@@ -99,14 +101,18 @@ async fn free_path<'a>(tx: &mut SqliteConnection, paths: &'a [String]) -> anyhow
     anyhow::bail!("every path for this recording is taken: {}", paths.join(", "))
 }
 
-/// Gives the learnt serial number to recordings that were heard of before it was known.
+/// Gives the learnt serial number to recordings that were heard of before it was known. What the ledger tells of, or is
+/// about to, keeps the name by which it was told.
 pub async fn assign_serial_number(tx: &mut SqliteConnection, pbx: &str, sn: &str) -> anyhow::Result<()> {
-    sqlx::query("update or ignore recordings set sn = ? where pbx = ? and sn = ''")
-        .bind(sn)
-        .bind(pbx)
-        .execute(tx)
-        .await
-        .context("assigning the serial number")?;
+    sqlx::query(
+        "update or ignore recordings set sn = ? where pbx = ? and sn = '' and run_id is null and gap_number is null
+             and not exists (select 1 from archived_files where recording_id = recordings.id)",
+    )
+    .bind(sn)
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .context("assigning the serial number")?;
     Ok(())
 }
 

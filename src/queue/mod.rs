@@ -214,6 +214,11 @@ pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Resul
     .execute(&mut *tx)
     .await
     .context("releasing the claims of the last run")?;
+    end_waits_by_another_clock(tx, now).await
+}
+
+/// Ends waits that are longer than any: they were set by a clock that has since been put back.
+pub async fn end_waits_by_another_clock(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query("update recordings set ready = 1, due_at_ms = null where due_at_ms > ?")
         .bind(now.as_millisecond() + DUE_MAX_MS)
         .execute(tx)

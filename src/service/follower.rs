@@ -51,7 +51,7 @@ pub(super) struct Follower {
     pub(super) shared: Arc<Shared>,
     pub(super) todo: Todo,
     pub(super) pulse: Pulse,
-    /// Set when a new session is wanted: an operator has lifted a pause, or the password was corrected.
+    /// Set when a refusal is to be tried again: an operator has lifted a pause, or the password was corrected.
     pub(super) renew: Arc<AtomicBool>,
     /// Told when the PBX says that it has restarted.
     pub(super) restarted: Arc<Notify>,
@@ -59,8 +59,6 @@ pub(super) struct Follower {
     pub(super) receiver: Receiver,
     /// Whose work is counted for those who watch.
     pub(super) workers: Workers,
-    /// Whether the password was corrected: that takes another client.
-    pub(super) has_new_password: bool,
     pub(super) stop: CancellationToken,
     /// Episodes in a row that ended because the PBX was given up, and when the next may begin.
     pub(super) failures: u32,
@@ -96,18 +94,12 @@ impl Follower {
             self.pulse.beat();
             self.look_ahead().await?;
             if self.renew.swap(false, SeqCst) {
-                (self.failures, self.retry_at) = (0, None);
                 self.line.client.lift_refusal().await;
-            }
-            if std::mem::take(&mut self.has_new_password) {
-                self.line.client = Line::new(&self.pbx)?.client;
-                self.shared.seat(self.id(), |seat| seat.line = self.line.clone());
-                self.workers.add(self.line.client.clone(), self.progress.clone());
                 (self.failures, self.retry_at) = (0, None);
             }
             match self.standing().await? {
                 Standing::Open => self.episode().await?,
-                closed => self.wait(closed).await,
+                closed => self.wait(closed).await?,
             }
         }
         Ok(())
@@ -140,7 +132,7 @@ impl Follower {
     }
 
     /// Waits for what may end `closed`; comes back in between, for the loop has to turn.
-    async fn wait(&mut self, closed: Standing) {
+    async fn wait(&mut self, closed: Standing) -> anyhow::Result<()> {
         let mut todo = self.todo.listen();
         let over = async {
             match closed {
@@ -156,25 +148,31 @@ impl Follower {
             () = over => {}
             () = todo.rung() => {}
             () = tokio::time::sleep(TURN_EVERY), if closed != Standing::Refused => {}
-            () = self.stop.cancelled() => return,
+            () = self.stop.cancelled() => return Ok(()),
         }
         if closed == Standing::Refused {
-            self.look_for_another_password();
+            self.look_for_another_password()?;
         }
+        Ok(())
     }
 
     /// Takes a corrected password from its file, so that nobody has to restart anything.
-    fn look_for_another_password(&mut self) {
+    fn look_for_another_password(&mut self) -> anyhow::Result<()> {
         // What is wrong with the configuration meanwhile is told when it is to be taken.
-        let Ok(config) = Config::load(&self.vault.config.file) else { return };
-        let Some(found) = config.pbx.into_iter().find(|pbx| pbx.id == self.pbx.id) else { return };
+        let Ok(config) = Config::load(&self.vault.config.file) else { return Ok(()) };
+        let Some(found) = config.pbx.into_iter().find(|pbx| pbx.id == self.pbx.id) else { return Ok(()) };
         let mut corrected = self.pbx.clone();
         corrected.password = found.password;
         if self.vault.state.fingerprint(&corrected) != self.vault.state.fingerprint(&self.pbx) {
             info!(pbx = self.id(), "Pbx `{}` has another password now: trying it", self.id());
             self.pbx = corrected;
-            self.has_new_password = true;
+            // Of its own, for this client knows the other password. That one had no session.
+            self.line.client = Line::new(&self.pbx)?.client;
+            self.shared.seat(self.id(), |seat| seat.line = self.line.clone());
+            self.workers.add(self.line.client.clone(), self.progress.clone());
+            self.renew.store(true, SeqCst);
         }
+        Ok(())
     }
 
     /// Works on the PBX until it is given up, or may not be asked any more.
@@ -269,6 +267,9 @@ impl Follower {
         while !site.is_over() {
             self.pulse.beat();
             self.look_ahead().await?;
+            if site.works().await {
+                self.shared.note_trouble(self.id(), None);
+            }
             todo.forget();
             match self.todo.next() {
                 Some(job) => self.do_job(site, job).await?,

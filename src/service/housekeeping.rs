@@ -13,7 +13,7 @@ use crate::backfill::own_trouble;
 use crate::db::Db;
 use crate::vault::Vault;
 use crate::verify::{self, Looked};
-use crate::{calls, owner, seal};
+use crate::{calls, owner, queue, seal};
 
 /// How long a loop may go without turning: every wait in it is shorter, all tries of one part of the CDR together.
 const STALE_AFTER: Duration = Duration::from_secs(20 * 60);
@@ -28,12 +28,26 @@ pub(super) async fn keep_agenda(shared: &Shared, stop: &CancellationToken) -> an
     let mut tick = shared.tick.listen();
     while !stop.is_cancelled() {
         tick.forget();
-        let next_due = shared.look_at_agenda(clock.now());
+        let (next_due, set_back) = shared.look_at_agenda(clock.now());
+        if set_back {
+            end_waits(shared).await?;
+        }
         tokio::select! {
             () = tick.rung() => {}
             () = clock.sleep_until(next_due) => {}
             () = stop.cancelled() => {}
         }
+    }
+    Ok(())
+}
+
+/// After the clock was set back: nothing waits until it is there again.
+async fn end_waits(shared: &Shared) -> anyhow::Result<()> {
+    let vault = shared.vault();
+    let (db, now) = (&vault.state.db, vault.clock.now());
+    db.write(move |tx| Box::pin(async move { queue::end_waits_by_another_clock(tx, now).await })).await?;
+    for seat in shared.seats().values() {
+        seat.line.bell.ring();
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::ToSpan as _;
+use jiff::civil::Date;
 use tracing::{debug, info, warn};
 
 use super::follower::Follower;
@@ -57,12 +58,7 @@ impl Follower {
             return Ok(true);
         }
         let met = site.meet(&self.vault).await?;
-        let Ok(all) = met.retained_days(site, self.vault.clock.now()) else { return Ok(true) };
-        let ranges = if deep {
-            vec![all]
-        } else {
-            calls::unsettled(&mut *self.vault.state.db.read().await?, self.id(), all).await?
-        };
+        let ranges = self.days_to_read(met.kept_days(site, self.vault.clock.now()), deep).await?;
         let report = self.read(site, &met, &ranges, deep).await?;
         let complete = report.is_complete() && !site.is_over();
         if complete {
@@ -71,7 +67,7 @@ impl Follower {
             db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &pbx, now).await })).await?;
             self.shared.note_trouble(self.id(), None);
         }
-        if let Some(sn) = fleet::remembered(&mut *self.vault.state.db.read().await?, self.id()).await?.sn {
+        if let Some(sn) = self.serial_number().await? {
             self.receiver.sources.know_sn(self.id(), &sn);
         }
         self.tell(&report);
@@ -80,10 +76,33 @@ impl Follower {
         Ok(complete || !site.is_over())
     }
 
+    /// Of the days that the PBX keeps, those that may still change, or all. A day with calls that is open is read again
+    /// wherever it lies: the PBX's clock was wrong then, and may have been set right before the last call was listed.
+    async fn days_to_read(&self, kept: Vec<DayRange>, all: bool) -> anyhow::Result<Vec<DayRange>> {
+        let mut db = self.vault.state.db.read().await?;
+        let mut days = calls::open_outside(&mut db, self.id(), &kept).await?;
+        for range in kept {
+            if all {
+                days.push(range);
+            } else {
+                days.extend(calls::unsettled(&mut db, self.id(), range).await?);
+            }
+        }
+        Ok(days)
+    }
+
+    async fn serial_number(&self) -> anyhow::Result<Option<String>> {
+        Ok(fleet::remembered(&mut *self.vault.state.db.read().await?, self.id()).await?.sn)
+    }
+
     /// Looks into the voicemail boxes. One that is nearly full is looked into again soon: the PBX deletes its oldest.
     async fn poll_voicemail(&self, site: &Site) -> anyhow::Result<bool> {
         if !self.pbx.voicemail.is_polled {
             return Ok(true);
+        }
+        if self.serial_number().await?.is_none() {
+            // It is part of a message's identity.
+            site.meet(&self.vault).await?;
         }
         let poll = site.poll_voicemail(&self.vault).await?;
         if poll.messages_new + poll.messages_back > 0 {
@@ -117,9 +136,9 @@ impl Follower {
                 () = site.over() => return Ok(false),
             }
             let met = Met::default();
-            let Ok(all) = met.retained_days(site, self.vault.clock.now()) else { return Ok(true) };
-            let from = all.to.checked_sub(2.days()).unwrap_or(all.from).max(all.from);
-            let report = self.read(site, &met, &[DayRange { from, to: all.to }], false).await?;
+            let kept = met.kept_days(site, self.vault.clock.now());
+            let latest = kept.into_iter().map(|DayRange { to, .. }| DayRange { from: two_before(to), to });
+            let report = self.read(site, &met, &latest.collect::<Vec<_>>(), false).await?;
             self.tell(&report);
             // Other work does not wait for a row that may come late: the next sweep finds it.
             if report.rows_new > 0 || !self.todo.is_empty() {
@@ -166,4 +185,8 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+fn two_before(day: Date) -> Date {
+    day.checked_sub(2.days()).unwrap_or(day)
 }

@@ -194,6 +194,8 @@ impl Service {
             seats.insert(pbx.id.clone(), self.seat(vault, pbx, todo)?);
         }
         drop(db);
+        let planned = agenda.clone();
+        vault.state.db.write(move |tx| Box::pin(async move { planned.remember(tx).await })).await?;
         let former = self.shared.go_by(vault.clone(), agenda, seats);
         self.shared.tick.ring();
         Ok(former)
@@ -244,7 +246,6 @@ impl Service {
             stop: seat.stop.clone(),
             failures: 0,
             retry_at: None,
-            has_new_password: false,
             poll_ahead: Mutex::default(),
             looked_ahead_at: Mutex::default(),
         };

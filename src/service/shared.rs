@@ -129,11 +129,11 @@ impl Shared {
         self.lock().refused_configuration = true;
     }
 
-    /// Hands out what is due, and tells when the next thing is.
-    pub(super) fn look_at_agenda(&self, now: Timestamp) -> Timestamp {
+    /// Hands out what is due, and tells when the next thing is, and whether the clock was set back.
+    pub(super) fn look_at_agenda(&self, now: Timestamp) -> (Timestamp, bool) {
         let mut inner = self.lock();
-        inner.agenda.look(now);
-        inner.agenda.next_due()
+        let set_back = inner.agenda.look(now);
+        (inner.agenda.next_due(), set_back)
     }
 
     /// When a job is next due.

@@ -1,6 +1,7 @@
 //! Scenarios from a PBX to the archive. Each ends with every promise checked.
 
 #[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "the tests of the service need more of a station")]
 mod common;
 
 mod absence;

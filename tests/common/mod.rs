@@ -213,6 +213,18 @@ impl Station {
         self.run(request, CancellationToken::new()).await.unwrap()
     }
 
+    /// Allows for one more login: a service was started, or its token expired. A service lists the calls of a day when
+    /// that settles, so from now on there may be some in no list.
+    pub(crate) fn expect_login(&mut self) {
+        self.runs += 1;
+        self.sealed = false;
+    }
+
+    /// Demands from now on that every call is in a list of its day.
+    pub(crate) fn expect_call_lists(&mut self) {
+        self.sealed = true;
+    }
+
     /// Adds an answered call on the last day, `minute` minutes after noon, recorded as `name`.
     pub(crate) fn add_call(&self, name: &str, minute: u32) -> SimCall {
         let call = self.call(name, minute);
@@ -282,7 +294,8 @@ impl Station {
             .unwrap()
     }
 
-    async fn database(&self) -> sqlx::SqlitePool {
+    /// The database, to look into.
+    pub(crate) async fn database(&self) -> sqlx::SqlitePool {
         callvault::db::open_read_only(&self.config.state.path).await.unwrap().expect("there is a database")
     }
 }
