@@ -26,6 +26,8 @@ use crate::pbx::{Shared, envelope, registration};
 
 /// Logins that are tried while the PBX answers them with an error number that may mean a refusal.
 const REFUSALS_MAX: u32 = 2;
+/// How often the wait after such an answer doubles, from `lockout_wait_s` on.
+const DOUBLINGS_MAX: u32 = 5;
 
 /// What a login gave; goes into the query of every request.
 pub(super) struct Token {
@@ -109,8 +111,8 @@ impl State {
     fn is_refused(&mut self, reason: Reason) -> bool {
         match reason {
             Reason::PasswordRefused => true,
-            // These say only that the PBX is busy, or is starting (§4).
-            Reason::Errno(10025 | 20010 | 30001 | 30003) => false,
+            // These say only that the PBX is busy (§4).
+            Reason::Errno(10025 | 20010 | 30001) => false,
             Reason::Errno(_) => {
                 self.refusals += 1;
                 self.refusals >= REFUSALS_MAX
@@ -174,10 +176,11 @@ impl Slot {
                     Policy::WaitOutLockout => state.lock_out(&error, shared.config.limits.lockout_wait),
                     _ if state.is_refused(error.reason()) => match error.reason() {
                         Reason::PasswordRefused => state.standing = Standing::Refused(error.clone()),
-                        // It may mean a refusal, and it may pass: waited out like a lock-out, which it would become.
+                        // A refusal, or a PBX that is starting: asked again, after waits that grow, by one login each.
                         _ => {
-                            state.refusals = 0;
-                            state.lock_out(&error, shared.config.limits.lockout_wait);
+                            let doublings = (state.refusals - REFUSALS_MAX).min(DOUBLINGS_MAX);
+                            let wait = shared.config.limits.lockout_wait.saturating_mul(1 << doublings);
+                            state.lock_out(&error, wait);
                         }
                     },
                     _ => {}

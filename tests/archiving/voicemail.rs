@@ -161,7 +161,7 @@ async fn renumbered(station: &mut Station, change: impl Fn(&mut Vec<SimVoicemail
 }
 
 async fn slow_with_messages(messages: u32) -> Station {
-    let latency = Duration::from_millis(40);
+    let latency = Duration::from_millis(120);
     let mut station = Station::with_voicemail(SimulatorOptions { latency, ..small(0) }).await;
     station.section().concurrency = 1;
     (0..messages).for_each(|minute| drop(station.leave("1003", minute)));

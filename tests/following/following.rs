@@ -83,11 +83,24 @@ impl Following {
 
     /// Waits until all that is due by its clock is done.
     pub(crate) async fn until_quiet(&self) {
+        let began = Instant::now();
         self.until("nothing is due", async || {
             let now = self.clock.now().as_millisecond();
-            sqlx::query_scalar(IS_QUIET).bind(now).fetch_one(&self.db).await.unwrap()
+            let is_quiet: bool = sqlx::query_scalar(IS_QUIET).bind(now).fetch_one(&self.db).await.unwrap();
+            if !is_quiet && began.elapsed() + Duration::from_secs(1) > PATIENCE {
+                eprintln!("by now, {now}: {:?}", self.owed().await);
+            }
+            is_quiet
         })
         .await;
+    }
+
+    /// What is planned, and what waits.
+    async fn owed(&self) -> Vec<(String, Option<i64>)> {
+        let planned = "select job || ' ' || pbx, next_due_at_ms from jobs
+             union all select path, due_at_ms from recordings
+                 where run_id is not null or ready = 1 or due_at_ms is not null";
+        sqlx::query_as(planned).fetch_all(&self.db).await.unwrap()
     }
 
     /// Waits until it says that its PBX is in trouble, or is not any more.
