@@ -44,7 +44,9 @@ async fn write_sums_of(
 
 /// Writes what the day folders of `pbx` do not tell yet: calls first seen, and recordings that are not archived.
 pub async fn write_calls(db: &Db, archive: &Arc<Archive>, pbx: &str, days: DayRange) -> anyhow::Result<()> {
-    for day in untold::days(&mut *db.read().await?, pbx, days).await? {
+    // Not within the loop's head: the connection would be held for as long as the loop runs, which takes others.
+    let days = untold::days(&mut *db.read().await?, pbx, days).await?;
+    for day in days {
         while write_day(db, archive, pbx, &day).await? {}
     }
     Ok(())
@@ -52,7 +54,8 @@ pub async fn write_calls(db: &Db, archive: &Arc<Archive>, pbx: &str, days: DayRa
 
 /// The same for the days that have settled, and for no others: the list of a day is written when nothing more is expected.
 pub async fn write_settled_calls(db: &Db, archive: &Arc<Archive>, pbx: &str) -> anyhow::Result<()> {
-    for day in untold::settled_days(&mut *db.read().await?, pbx).await? {
+    let days = untold::settled_days(&mut *db.read().await?, pbx).await?;
+    for day in days {
         while write_day(db, archive, pbx, &day).await? {}
     }
     Ok(())

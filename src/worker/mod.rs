@@ -138,9 +138,9 @@ impl Worker {
     }
 
     async fn take_turn(&self, swept: bool, now: Timestamp) -> anyhow::Result<Turn> {
-        if queue::may_claim(&mut *self.db.read().await?, &self.pbx.id, self.days, self.kinds, now).await?
-            && let Some(job) = self.claim(now).await?
-        {
+        let may_claim =
+            queue::may_claim(&mut *self.db.read().await?, &self.pbx.id, self.days, self.kinds, now).await?;
+        if may_claim && let Some(job) = self.claim(now).await? {
             self.run_one(job).await?;
             return Ok(Turn::Worked);
         }

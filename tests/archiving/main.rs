@@ -16,5 +16,6 @@ mod manners;
 mod names;
 mod remnants;
 mod retention;
+mod sealing;
 mod verification;
 mod voicemail;
