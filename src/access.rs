@@ -35,6 +35,20 @@ pub struct Trouble {
     pub message: String,
 }
 
+/// Until when a PBX that locked us out is left alone, if that is not over.
+///
+/// A wait longer than any lock-out was set by a clock that has since been put back.
+pub fn locked_out_until(
+    remembered: &Remembered,
+    lockout_wait: Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let longest =
+        jiff::SignedDuration::try_from(lockout_wait.max(LOCKOUT)).unwrap_or(jiff::SignedDuration::MAX);
+    let until = Timestamp::from_millisecond(remembered.paused_until_ms?).ok()?;
+    (until > now && until.duration_since(now) <= longest).then_some(until)
+}
+
 /// The access to one PBX.
 #[derive(Debug)]
 pub struct Access {
@@ -89,11 +103,7 @@ impl Access {
             );
             return self.refuse(Trouble { reason: "password_refused".into(), message }).await;
         }
-        let until = remembered.paused_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        // A wait longer than any lock-out was set by a clock that has since been put back.
-        let longest = jiff::SignedDuration::try_from(self.lockout_wait.max(LOCKOUT))
-            .unwrap_or(jiff::SignedDuration::MAX);
-        if let Some(until) = until.filter(|until| *until > now && until.duration_since(now) <= longest) {
+        if let Some(until) = locked_out_until(remembered, self.lockout_wait, now) {
             let message = format!(
                 "pbx `{0}` locked out this address; nothing is asked of it before {until} (in {1} s), or until \
                  `callvault retry --pbx {0}`",
@@ -214,13 +224,18 @@ impl Access {
 
     /// Gives the PBX up for a reason that it did not tell itself, and keeps that in mind.
     pub async fn refuse_and_tell(&self, trouble: Trouble) -> anyhow::Result<()> {
-        let (pbx, now, told) = (self.pbx.clone(), self.clock.now(), trouble.clone());
-        self.refuse(trouble).await;
+        self.refuse(trouble.clone()).await;
+        self.tell(trouble).await
+    }
+
+    /// Keeps a trouble in mind that the PBX did not tell itself, for `callvault status`.
+    pub async fn tell(&self, trouble: Trouble) -> anyhow::Result<()> {
+        let (pbx, now) = (self.pbx.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                Box::pin(
-                    async move { fleet::set_problem(tx, &pbx, &told.reason, &told.message, None, now).await },
-                )
+                Box::pin(async move {
+                    fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, None, now).await
+                })
             })
             .await
     }

@@ -130,6 +130,11 @@ impl Site {
         self.access.works().await
     }
 
+    /// Lets `callvault status` say what is wrong.
+    pub(crate) async fn tell(&self, trouble: Trouble) -> anyhow::Result<()> {
+        self.access.tell(trouble).await
+    }
+
     /// Whether nothing more may be begun: the PBX was given up, or the work is to end.
     pub(crate) fn is_over(&self) -> bool {
         self.stop.is_cancelled() || self.access.given_up().is_cancelled()

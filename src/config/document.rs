@@ -36,7 +36,7 @@ impl Default for QueueConfig {
             retry_base: RETRY_BASE,
             retry_max: RETRY_MAX,
             attempts_max: u32::try_from(ATTEMPTS_MAX).expect("it is small"),
-            missing_final_after: days(MISSING_FINAL_AFTER_DAYS),
+            missing_final_after: value::days(MISSING_FINAL_AFTER_DAYS),
         }
     }
 }
@@ -102,7 +102,7 @@ fn queue(section: &Section<'_>) -> QueueConfig {
         retry_base,
         retry_max,
         attempts_max: u32::try_from(attempts).expect("it is at most 1000"),
-        missing_final_after: days(section.fraction(
+        missing_final_after: value::days(section.fraction(
             "missing_final_after_days",
             MISSING_FINAL_AFTER_DAYS,
             0.000_001..=365.0,
@@ -246,8 +246,4 @@ pub(super) fn several<'a>(
 /// `email` of `alerts.email`.
 fn last_part(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
-}
-
-fn days(days: f64) -> Duration {
-    Duration::from_secs_f64(days * 86_400.0)
 }

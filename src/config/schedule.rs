@@ -17,7 +17,7 @@ const HISTORY_DAYS: f64 = 90.0;
 
 impl Default for ServiceConfig {
     fn default() -> Self {
-        Self { stop_timeout: STOP_TIMEOUT, history: days(HISTORY_DAYS) }
+        Self { stop_timeout: STOP_TIMEOUT, history: value::days(HISTORY_DAYS) }
     }
 }
 
@@ -39,7 +39,7 @@ impl Default for ScheduleConfig {
 pub(super) fn service(section: &Section<'_>) -> ServiceConfig {
     ServiceConfig {
         stop_timeout: section.seconds("stop_timeout_s", STOP_TIMEOUT, 1.0..=3600.0),
-        history: days(section.fraction("history_days", HISTORY_DAYS, 1.0..=3650.0, "days")),
+        history: value::days(section.fraction("history_days", HISTORY_DAYS, 1.0..=3650.0, "days")),
     }
 }
 
@@ -90,8 +90,4 @@ fn parse(text: &str, zone: TimeZone) -> Result<CronLine, Wrong> {
         };
         wrong(bad.to_string(), remedy)
     })
-}
-
-fn days(days: f64) -> Duration {
-    Duration::from_secs_f64(days * 86_400.0)
 }

@@ -184,13 +184,10 @@ pub async fn claim(
 async fn make_ready(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query(
         "update recordings set ready = 1, due_at_ms = null where id in
-             (select id from recordings where pbx = ?1 and due_at_ms <= ?2
-              union all select id from recordings where pbx = ?1 and due_at_ms > ?3 limit ?4)",
+             (select id from recordings where pbx = ? and due_at_ms <= ? order by due_at_ms limit ?)",
     )
     .bind(pbx)
     .bind(now.as_millisecond())
-    // A wait that was set under a clock which was ahead, and has been put right since.
-    .bind(now.as_millisecond().saturating_add(DUE_MAX_MS))
     .bind(PROMOTED_PER_CLAIM)
     .execute(tx)
     .await

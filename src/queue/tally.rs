@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use super::{DUE_MAX_MS, DayRange, Kinds};
+use super::{DayRange, Kinds};
 use crate::recording::{RecordingName, printable};
 
 /// Recordings by state; the states sum to what the PBX listed.
@@ -119,8 +119,7 @@ pub async fn may_claim(
     sqlx::query_scalar(
         "select exists (select 1 from recordings
                  where pbx = ?1 and ready = 1 and day between ?2 and ?3 and kind between ?5 and ?6)
-             or exists (select 1 from recordings where pbx = ?1 and due_at_ms <= ?4)
-             or exists (select 1 from recordings where pbx = ?1 and due_at_ms > ?7)",
+             or exists (select 1 from recordings where pbx = ?1 and due_at_ms <= ?4)",
     )
     .bind(pbx)
     .bind(from)
@@ -128,7 +127,6 @@ pub async fn may_claim(
     .bind(now.as_millisecond())
     .bind(first)
     .bind(last)
-    .bind(now.as_millisecond().saturating_add(DUE_MAX_MS))
     .fetch_one(db)
     .await
     .context("looking for ready recordings")

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::pulse::Pulse;
 use super::shared::Shared;
-use crate::access::Trouble;
+use crate::access::{Trouble, locked_out_until};
 use crate::agenda::Todo;
 use crate::backfill::{Line, SAME_DEVICE, Site, Task, own_trouble};
 use crate::config::{Config, PbxConfig};
@@ -111,14 +111,10 @@ impl Follower {
         if remembered.paused_at_ms.is_some() {
             return Ok(Standing::Paused);
         }
-        if remembered.refused_credentials.is_some_and(|hmac| hmac == self.vault.state.fingerprint(&self.pbx))
-        {
+        if remembered.refused_credentials.as_deref() == Some(&self.vault.state.fingerprint(&self.pbx)[..]) {
             return Ok(Standing::Refused);
         }
-        let longest = SignedDuration::try_from(self.pbx.limits.lockout_wait).unwrap_or(SignedDuration::MAX);
-        let until = remembered.paused_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        // A longer one was set by a clock that was put back since.
-        if let Some(until) = until.filter(|until| *until > now && until.duration_since(now) <= longest) {
+        if let Some(until) = locked_out_until(&remembered, self.pbx.limits.lockout_wait, now) {
             return Ok(Standing::Until(until));
         }
         let zone = zone_of(self.pbx.timezone.as_ref(), remembered.utc_offset_s);
@@ -237,7 +233,8 @@ impl Follower {
             let Err(error) = Arc::new(worker).run().await else { break };
             let trouble = own_trouble(error)?;
             warn!(pbx = self.id(), "Nothing can be archived at present: {}", trouble.message);
-            self.tell_archive_trouble(&trouble).await?;
+            // The next complete reading of its calls forgets it; what lasts is told again by then.
+            site.tell(trouble.clone()).await?;
             self.shared.note_archive_trouble(Some(trouble));
             tokio::select! {
                 () = tokio::time::sleep(ARCHIVE_WAIT) => {}
@@ -246,19 +243,6 @@ impl Follower {
             self.shared.note_archive_trouble(None);
         }
         Ok(())
-    }
-
-    /// Lets `callvault status` say why nothing of this PBX is archived. The next complete reading of its calls forgets it;
-    /// what lasts is told again by then.
-    async fn tell_archive_trouble(&self, trouble: &Trouble) -> anyhow::Result<()> {
-        let (pbx, told, now) = (self.id().to_owned(), trouble.clone(), self.vault.clock.now());
-        let db = &self.vault.state.db;
-        db.write(move |tx| {
-            Box::pin(
-                async move { fleet::set_problem(tx, &pbx, &told.reason, &told.message, None, now).await },
-            )
-        })
-        .await
     }
 
     /// Does what the agenda asks for, for as long as the episode lasts.

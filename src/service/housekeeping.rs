@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::shared::Shared;
 use super::supervisor;
-use crate::agenda::{self, Job, Todo};
+use crate::agenda::{Job, Todo};
 use crate::backfill::own_trouble;
 use crate::db::Db;
 use crate::vault::Vault;
@@ -84,9 +84,7 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
         Job::Verify => verify_archive(&vault, stop).await?,
         Job::Sweep | Job::DeepSweep | Job::Nudge | Job::Voicemail => {}
     }
-    let now = vault.clock.now();
-    let Some(next_due) = shared.due(job, "") else { return Ok(()) };
-    db.write(move |tx| Box::pin(async move { agenda::note_run(tx, job, "", now, next_due).await })).await
+    shared.note_done(job, "").await
 }
 
 /// Looks whether the archive holds what it should.

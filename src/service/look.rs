@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use tracing::{debug, info, warn};
 
 use super::follower::Follower;
-use crate::agenda::{self, Job};
+use crate::agenda::Job;
 use crate::backfill::{Met, SAME_DEVICE, Site, own_trouble};
 use crate::calls;
 use crate::fleet;
@@ -34,21 +34,12 @@ impl Follower {
             Job::Seal | Job::Verify | Job::History => true,
         };
         if done {
-            self.note_done(job).await
+            self.shared.note_done(job, self.id()).await
         } else {
             // What was not done is still to do when the PBX may be asked again.
             self.todo.put_back(job);
             Ok(())
         }
-    }
-
-    async fn note_done(&self, job: Job) -> anyhow::Result<()> {
-        let now = self.vault.clock.now();
-        let Some(next_due) = self.shared.due(job, self.id()) else { return Ok(()) };
-        let pbx = self.id().to_owned();
-        let db = &self.vault.state.db;
-        db.write(move |tx| Box::pin(async move { agenda::note_run(tx, job, &pbx, now, next_due).await }))
-            .await
     }
 
     /// Reads the days that may still change, or all that the device keeps. `false` if not all of it could be read.

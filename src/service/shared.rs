@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pulse::Pulse;
 use crate::access::Trouble;
-use crate::agenda::{Agenda, Job, Todo};
+use crate::agenda::{self, Agenda, Job, Todo};
 use crate::backfill::Line;
 use crate::bell::Bell;
 use crate::vault::Vault;
@@ -136,9 +136,17 @@ impl Shared {
         (inner.agenda.next_due(), set_back)
     }
 
-    /// When a job is next due.
-    pub(super) fn due(&self, job: Job, pbx: &str) -> Option<Timestamp> {
-        self.lock().agenda.due(job, pbx)
+    /// Notes that a job ran to its end; one that only an event brings about is not on the agenda.
+    pub(super) async fn note_done(&self, job: Job, pbx: &str) -> anyhow::Result<()> {
+        let (vault, next_due) = {
+            let inner = self.lock();
+            (inner.vault.clone(), inner.agenda.due(job, pbx))
+        };
+        let Some(next_due) = next_due else { return Ok(()) };
+        let (pbx, now) = (pbx.to_owned(), vault.clock.now());
+        let db = &vault.state.db;
+        db.write(move |tx| Box::pin(async move { agenda::note_run(tx, job, &pbx, now, next_due).await }))
+            .await
     }
 
     /// Changes or reads a seat; `None` if nobody follows this PBX.
