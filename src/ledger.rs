@@ -29,6 +29,24 @@ pub enum EntryType {
     Suspect,
     /// A second, different file of one recording was kept beside the first.
     Conflict,
+    /// A verification came to an end: how much was looked at, and how much of it was not as it should be.
+    Fixity,
+    /// A day settled, and what became of its recordings sums up.
+    DayClosed,
+    /// What the operator chose is other than before.
+    Config,
+    /// A key that signs the ledger came or went.
+    Key,
+    /// The clock was set.
+    Clock,
+    /// The service began.
+    Start,
+    /// The service ended in good order.
+    Stop,
+    /// A part of the archive was handed out.
+    Export,
+    /// A reader of the feed was given audio or a sidecar.
+    Access,
 }
 
 impl EntryType {
@@ -39,6 +57,15 @@ impl EntryType {
             Self::Gap => "gap",
             Self::Suspect => "suspect",
             Self::Conflict => "conflict",
+            Self::Fixity => "fixity",
+            Self::DayClosed => "day_closed",
+            Self::Config => "config",
+            Self::Key => "key",
+            Self::Clock => "clock",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Export => "export",
+            Self::Access => "access",
         }
     }
 }
