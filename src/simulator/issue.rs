@@ -51,6 +51,7 @@ impl Call<'_> {
         }
         let target = Target::Voicemail { extension: extension.clone(), file: file.clone(), status };
         let random = self.issue(token, target, allowed);
+        self.device.change_world(|world| world.message_ticket_was_issued(&file));
         Ok(vec![
             (key, Value::text(extension)),
             ("voicemailfile", Value::text(file)),

@@ -1,8 +1,38 @@
 //! Voicemail boxes: messages are numbered by their place in a folder, so a name is only a position.
 
+use std::fmt;
+
 use jiff::Timestamp;
 
 use super::audio::SimAudio;
+
+/// What happens to the boxes when a ticket for a certain place is issued: between ticket and download, by no clock.
+#[derive(Default)]
+pub(super) struct Surprise(Option<(String, Change)>);
+
+type Change = Box<dyn FnOnce(&mut Vec<SimVoicemail>) + Send + Sync>;
+
+impl Surprise {
+    pub(super) fn prepare(
+        &mut self,
+        file: &str,
+        change: impl FnOnce(&mut Vec<SimVoicemail>) + Send + Sync + 'static,
+    ) {
+        self.0 = Some((file.to_owned(), Box::new(change)));
+    }
+
+    pub(super) fn happen(&mut self, file: &str, messages: &mut Vec<SimVoicemail>) {
+        if let Some((_, change)) = self.0.take_if(|(awaited, _)| awaited == file) {
+            change(messages);
+        }
+    }
+}
+
+impl fmt::Debug for Surprise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Surprise").field(&self.0.is_some()).finish()
+    }
+}
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use super::plan::{CallPlan, add_s};
 use super::profile::SimulatorOptions;
 use super::retention::{Loss, Retention};
 use super::storage::Storage;
-use super::voicemail::{SimVoicemail, VoicemailCap};
+use super::voicemail::{SimVoicemail, Surprise, VoicemailCap};
 use crate::digest::Digest;
 
 /// One recording as the device serves it when no fault is at work.
@@ -53,6 +53,7 @@ pub struct World {
     pub(super) storage: Storage,
     voicemails: Vec<SimVoicemail>,
     voicemail_cap: Option<VoicemailCap>,
+    surprise: Surprise,
     hashes: Mutex<HashMap<Vec<u8>, Digest>>,
     /// Rows that are still to appear; `None` if all is as planned, and nothing appears or goes by itself.
     pub(super) upcoming: Option<Upcoming>,
@@ -87,6 +88,7 @@ impl World {
             storage: Storage::default(),
             voicemails: Vec::new(),
             voicemail_cap: options.voicemail_cap,
+            surprise: Surprise::default(),
             hashes: Mutex::default(),
             is_live: options.live,
             ready_after_s: options.ready_after.as_secs(),
@@ -207,6 +209,20 @@ impl World {
         if let Some(cap) = self.voicemail_cap {
             cap.clean_up(&mut self.voicemails, &extension);
         }
+    }
+
+    /// Changes the boxes once, when the next ticket for `file` in any box is issued: before its download.
+    pub fn surprise_message(
+        &mut self,
+        file: &str,
+        change: impl FnOnce(&mut Vec<SimVoicemail>) + Send + Sync + 'static,
+    ) {
+        self.surprise.prepare(file, change);
+    }
+
+    /// Lets happen what was prepared for this moment.
+    pub(super) fn message_ticket_was_issued(&mut self, file: &str) {
+        self.surprise.happen(file, &mut self.voicemails);
     }
 
     /// The voicemail messages; adding, removing and marking them renames those behind them.

@@ -1,13 +1,11 @@
 //! Voicemail from the boxes to the archive.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callvault::backfill::BackfillReport;
 use callvault::config::ExclusionRule;
-use callvault::simulator::{
-    Faults, Profile, SimAudio, SimVoicemail, Simulator, SimulatorOptions, VoicemailCap,
-};
+use callvault::simulator::{Faults, Profile, SimAudio, SimVoicemail, SimulatorOptions, VoicemailCap};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -16,15 +14,6 @@ use crate::common::{Station, numbers, small};
 
 /// Asks that make an absence final, once the calendar agrees too.
 const ANSWERS: u32 = 6;
-
-/// Waits until something has happened on the PBX.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
-        tokio::time::sleep(Duration::from_micros(500)).await;
-    }
-}
 
 fn reasons(report: &BackfillReport) -> Vec<(String, String, i64)> {
     let voicemail = report.voicemail.clone().unwrap();
@@ -150,27 +139,23 @@ async fn of_two_alike_the_one_that_is_left_is_archived_once() {
 }
 
 /// Changes the box as soon as the first ticket is out, before it is spent: the PBX takes its time for each request.
-async fn renumbered(station: &mut Station, change: impl Fn(&mut Vec<SimVoicemail>)) -> BackfillReport {
-    let request = station.voicemail_request();
-    let meanwhile = async |pbx: &Simulator| {
-        until("a ticket is issued", || pbx.counters().tickets_issued > 0).await;
-        pbx.world(|world| change(world.voicemails()));
-        std::future::pending().await
-    };
-    station.run_while(request, CancellationToken::new(), meanwhile).await.unwrap()
+async fn renumbered(
+    station: &mut Station,
+    change: impl FnOnce(&mut Vec<SimVoicemail>) + Send + Sync + 'static,
+) -> BackfillReport {
+    station.pbx.world(|world| world.surprise_message("msg0000.wav", change));
+    station.backfill_voicemail().await
 }
 
-async fn slow_with_messages(messages: u32) -> Station {
-    let latency = Duration::from_millis(120);
-    let mut station = Station::with_voicemail(SimulatorOptions { latency, ..small(0) }).await;
+async fn one_by_one_with_messages(messages: u32) -> Station {
+    let mut station = Station::with_messages(messages).await;
     station.section().concurrency = 1;
-    (0..messages).for_each(|minute| drop(station.leave("1003", minute)));
     station
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renumbering_after_the_ticket_mixes_nothing_up_and_costs_no_attempt() {
-    let mut station = slow_with_messages(3).await;
+    let mut station = one_by_one_with_messages(3).await;
     // The message in front is marked as read: the place asked for holds the next one.
     let report = renumbered(&mut station, |messages| messages[0].read = true).await;
     assert_eq!(message_numbers(&report), [3, 0, 0, 0, 0, 0]);
@@ -181,7 +166,7 @@ async fn a_renumbering_after_the_ticket_mixes_nothing_up_and_costs_no_attempt() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_deleted_after_the_ticket_is_missing_and_the_others_are_themselves() {
-    let mut station = slow_with_messages(2).await;
+    let mut station = one_by_one_with_messages(2).await;
     let report = renumbered(&mut station, |messages| drop(messages.remove(0))).await;
     assert_eq!(message_numbers(&report), [1, 0, 1, 0, 0, 0]);
     assert_eq!(reasons(&report), [("missing".to_owned(), "deleted".to_owned(), 1)]);
