@@ -14,6 +14,7 @@ use sqlx::SqliteConnection;
 use crate::digest::Digest;
 use crate::recording::{RecordingKind, RecordingName, Text};
 use crate::salt::Salt;
+use crate::tlog::leaf_hash;
 
 /// Largest entry, in bytes of JSON.
 pub const ENTRY_BYTES_MAX: usize = 4096;
@@ -93,11 +94,6 @@ impl Entry {
     }
 }
 
-/// The hash of a leaf: SHA-256(0x00 ‖ entry), RFC 6962 section 2.1.
-pub fn leaf_hash(entry: &[u8]) -> Digest {
-    Digest::of([&[0u8], entry].concat())
-}
-
 /// What an entry names a recording by: SHA-256 over its salt and the canonical JSON of its identity.
 pub fn commitment(salt: &Salt, kind: RecordingKind, pbx: &str, sn: &str, name: &RecordingName) -> Digest {
     let name = serde_json::to_value(Text::from_bytes(name.as_bytes())).expect("text always serialises");
@@ -145,12 +141,6 @@ mod tests {
             entry.to_canonical_json(),
             @r#"{"at":"1970-01-01T00:00:00Z","pbx":"hq","size_bytes":44,"suspect":["short"],"type":"archived"}"#
         );
-    }
-
-    #[test]
-    fn the_leaf_of_nothing_is_the_one_in_the_rfc_test_vectors() {
-        let expected = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
-        assert_eq!(leaf_hash(b"").to_string(), expected);
     }
 
     #[test]

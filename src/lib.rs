@@ -42,6 +42,9 @@ pub mod digest;
 /// Random bits that hide what is hashed with them.
 pub mod salt;
 
+/// The formats in which the ledger is published: tree, tiles, signed notes, proofs.
+pub mod tlog;
+
 /// What a recording is called: any bytes at all, never a path.
 pub mod recording;
 
