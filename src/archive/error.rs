@@ -107,6 +107,14 @@ pub enum ArchiveError {
         /// The name that is taken.
         path: PathBuf,
     },
+    /// A file that is written once holds other bytes than belong there.
+    #[error(
+        "`{path}` holds other bytes than were to be written there: it was altered, or belongs to another history"
+    )]
+    OtherBytes {
+        /// The file.
+        path: PathBuf,
+    },
     /// Anything else that the operating system reports.
     #[error("cannot {action} `{path}`: {source}")]
     Io {
@@ -157,9 +165,11 @@ impl ArchiveError {
             | Self::Unmarked { .. }
             | Self::DamagedMarker { .. }
             | Self::InsideState { .. } => Reaction::Stop,
-            Self::Planted { .. } | Self::UnsafePath { .. } | Self::Occupied { .. } | Self::Io { .. } => {
-                Reaction::Retry
-            }
+            Self::Planted { .. }
+            | Self::UnsafePath { .. }
+            | Self::Occupied { .. }
+            | Self::OtherBytes { .. }
+            | Self::Io { .. } => Reaction::Retry,
         }
     }
 }

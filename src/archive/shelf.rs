@@ -1,0 +1,268 @@
+//! A folder of the archive that belongs to no PBX: for files that are derived from the state and written once.
+//!
+//! Its files are made like recordings ([`publish`]): whole, durable, never replaced, but for the one that is meant to be
+//! ([`Shelf::replace`]). It has a marker like the folder of a PBX, so that two states never write to one.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use super::abilities::{Abilities, Ways};
+use super::directory::{Directory, Entry, settle_on_disk};
+use super::durable::{Published, publish, replace};
+use super::layout::check_component;
+use super::marker::Marker;
+use super::temporary::Temporary;
+use super::{ArchiveError, open_durably, remove_temporaries};
+
+/// The folder, open. Threads may share it. Calls block.
+#[derive(Debug)]
+pub struct Shelf {
+    directory: Directory,
+    ways: Ways,
+    /// Folders whose entries are known to be on disk.
+    durable_folders: Mutex<HashSet<String>>,
+}
+
+/// Whose shelf it is.
+#[derive(Debug, Clone, Copy)]
+pub struct ShelfOwner<'a> {
+    /// The id of the archive.
+    pub archive_id: &'a str,
+    /// The id of the state directory that writes there.
+    pub state_id: &'a str,
+    /// The present time, for a new marker.
+    pub now: Timestamp,
+}
+
+impl Shelf {
+    /// Opens the folder `name` in the root of the archive, making it if need be.
+    ///
+    /// On return its marker is on disk and names this state, and temporaries directly in it are gone.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Foreign`] if another state writes there; whatever the filesystem says.
+    pub fn open(root: &Path, name: &str, owner: ShelfOwner<'_>) -> Result<Self, ArchiveError> {
+        check_component(name, name)?;
+        let directory = open_durably(root)?.enter_durably(name)?;
+        let ways = Ways::new(Abilities::all());
+        match Marker::read(&directory)? {
+            Some(marker) => marker.check(&directory, owner.state_id)?,
+            None => Marker::new(owner.archive_id, owner.state_id, owner.now).write(&directory, &ways)?,
+        }
+        remove_temporaries(&directory)?;
+        Ok(Self::of(directory, ways))
+    }
+
+    /// Opens the folder `name` to read in it, whoever writes there. `None` if it is not there.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn open_to_read(root: &Path, name: &str) -> Result<Option<Self>, ArchiveError> {
+        check_component(name, name)?;
+        if !super::exists(root)? {
+            return Ok(None);
+        }
+        let directory = Directory::open(root)?.enter(name)?;
+        Ok(directory.map(|directory| Self::of(directory, Ways::new(Abilities::all()))))
+    }
+
+    fn of(directory: Directory, ways: Ways) -> Self {
+        Self { directory, ways, durable_folders: Mutex::default() }
+    }
+
+    /// Its path, to name it to people.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a file that never changes. One that is there with these bytes is this one: a crash came after it.
+    ///
+    /// On return file and name are on disk.
+    ///
+    /// # Errors
+    /// [`ArchiveError::OtherBytes`] if the name has other bytes; it is left as it is.
+    pub fn put(&self, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+        let (folder, name) = self.folder_durably(path)?;
+        if let Some(there) = read(&folder, name, true)? {
+            folder.sync()?;
+            return if there == bytes { Ok(()) } else { Err(other_bytes(&folder, name)) };
+        }
+        let mut temporary = Temporary::create(&folder, &self.ways)?;
+        temporary.write(bytes)?;
+        match publish(&folder, &self.ways, &mut [(&mut temporary.sync()?, name)])? {
+            Published::New => Ok(()),
+            Published::Exists(_) => Err(ArchiveError::Occupied { path: folder.file_path(name) }),
+        }
+    }
+
+    /// Writes a file whole in place of the one that is there.
+    ///
+    /// On return the new content is on disk; after a crash there is the old one or the new one.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+        let (folder, name) = self.folder_durably(path)?;
+        replace(&folder, name, bytes)
+    }
+
+    /// The content of a file; `None` if it is not there, or is no file.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+        let Some((folder, name)) = self.folder(path)? else { return Ok(None) };
+        read(&folder, name, false)
+    }
+
+    /// The names in a folder of it, sorted; none if it is not there.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn names(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
+        let Some((folder, _)) = self.folder(&format!("{folder}/x"))? else { return Ok(Vec::new()) };
+        let mut names = folder.names()?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes a file that another one has made needless. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn remove(&self, path: &str) -> Result<(), ArchiveError> {
+        let Some((folder, name)) = self.folder(path)? else { return Ok(()) };
+        match folder.entry(name)? {
+            Entry::Vacant => Ok(()),
+            Entry::File(_) | Entry::Other => folder.unlink(name),
+        }
+    }
+
+    /// Moves a file that is not what it should be out of the way, to its name with `~` and a number; nothing is deleted.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn move_aside(&self, path: &str) -> Result<Option<String>, ArchiveError> {
+        let Some((folder, name)) = self.folder(path)? else { return Ok(None) };
+        if matches!(folder.entry(name)?, Entry::Vacant) {
+            return Ok(None);
+        }
+        for copy in 1..1000 {
+            let aside = format!("{name}~{copy}");
+            match super::durable::move_no_replace(&folder, name, &folder, &aside, &self.ways) {
+                Ok(()) => {
+                    folder.sync()?;
+                    return Ok(Some(aside));
+                }
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(errno) => return Err(ArchiveError::io("move aside", &folder.file_path(name), errno)),
+            }
+        }
+        Err(ArchiveError::Occupied { path: folder.file_path(name) })
+    }
+
+    /// The folder and the name of a path, if the folder is there.
+    fn folder<'a>(&self, path: &'a str) -> Result<Option<(Directory, &'a str)>, ArchiveError> {
+        let (components, name) = split(path)?;
+        let mut folder = self.directory.clone();
+        for component in components {
+            match folder.enter(component)? {
+                Some(inner) => folder = inner,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some((folder, name)))
+    }
+
+    fn folder_durably<'a>(&self, path: &'a str) -> Result<(Directory, &'a str), ArchiveError> {
+        let (components, name) = split(path)?;
+        let mut folder = self.directory.clone();
+        let known = path.strip_suffix(name).expect("a path ends in its name");
+        let is_known = self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner).contains(known);
+        for component in components {
+            folder = match is_known.then(|| folder.enter(component)).transpose()?.flatten() {
+                Some(inner) => inner,
+                None => folder.enter_durably(component)?,
+            };
+        }
+        self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner).insert(known.to_owned());
+        Ok((folder, name))
+    }
+}
+
+fn split(path: &str) -> Result<(Vec<&str>, &str), ArchiveError> {
+    let mut components: Vec<&str> = path.split('/').collect();
+    components.iter().try_for_each(|component| check_component(path, component))?;
+    let name = components.pop().expect("a split has a last part");
+    Ok((components, name))
+}
+
+/// Reads a file whole; settled on the disk before, if who reads relies on its being there after a power cut.
+fn read(folder: &Directory, name: &str, durably: bool) -> Result<Option<Vec<u8>>, ArchiveError> {
+    let Entry::File(mut file) = folder.entry(name)? else { return Ok(None) };
+    let path = folder.file_path(name);
+    if durably {
+        settle_on_disk(&file, &path)?;
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| ArchiveError::io("read", &path, error))?;
+    Ok(Some(bytes))
+}
+
+fn other_bytes(folder: &Directory, name: &str) -> ArchiveError {
+    ArchiveError::OtherBytes { path: folder.file_path(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: ShelfOwner<'_> =
+        ShelfOwner { archive_id: "archive", state_id: "ours", now: Timestamp::UNIX_EPOCH };
+
+    #[test]
+    fn a_file_is_put_once_and_never_changed() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(root.path(), "_ledger", OWNER).unwrap();
+        shelf.put("tile/0/000.p/1", b"one").unwrap();
+        shelf.put("tile/0/000.p/1", b"one").unwrap();
+        assert!(matches!(shelf.put("tile/0/000.p/1", b"two"), Err(ArchiveError::OtherBytes { .. })));
+        assert_eq!(shelf.read("tile/0/000.p/1").unwrap().unwrap(), b"one");
+        assert_eq!(shelf.read("tile/1/000").unwrap(), None);
+        shelf.replace("checkpoint", b"a").unwrap();
+        shelf.replace("checkpoint", b"b").unwrap();
+        assert_eq!(shelf.read("checkpoint").unwrap().unwrap(), b"b");
+        assert_eq!(shelf.names("tile/0").unwrap(), ["000.p"]);
+        assert_eq!(shelf.names("nothing").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_needless_goes_and_what_is_wrong_is_moved_aside() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(root.path(), "_ledger", OWNER).unwrap();
+        shelf.put("a", b"1").unwrap();
+        assert_eq!(shelf.move_aside("a").unwrap().as_deref(), Some("a~1"));
+        assert_eq!(shelf.move_aside("a").unwrap(), None);
+        shelf.put("a", b"2").unwrap();
+        shelf.remove("a").unwrap();
+        shelf.remove("a").unwrap();
+        assert_eq!((shelf.read("a").unwrap(), shelf.read("a~1").unwrap().unwrap()), (None, b"1".to_vec()));
+    }
+
+    #[test]
+    fn the_shelf_of_another_state_is_read_and_not_written() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(Shelf::open_to_read(&root.path().join("not there"), "_ledger").unwrap().is_none());
+        assert!(Shelf::open_to_read(root.path(), "_ledger").unwrap().is_none());
+        Shelf::open(root.path(), "_ledger", OWNER).unwrap().put("a", b"1").unwrap();
+        let theirs = Shelf::open(root.path(), "_ledger", ShelfOwner { state_id: "theirs", ..OWNER });
+        assert!(matches!(theirs, Err(ArchiveError::Foreign { .. })));
+        let reader = Shelf::open_to_read(root.path(), "_ledger").unwrap().unwrap();
+        assert_eq!(reader.read("a").unwrap().unwrap(), b"1");
+        assert!(reader.read("../a").is_err());
+    }
+}
