@@ -19,7 +19,7 @@
 //!                                    └──── one transaction ◄─────── archived file
 //!                                           catalog + queue + ledger entry
 //!                                                  │
-//!                                            seal: SHA256SUMS and calls-<n>.jsonl per day
+//!                       seal: SHA256SUMS and calls-<n>.jsonl per day; notary: tiles and a signed checkpoint
 //!
 //!  the state of everything ──► status | web | alerts
 //! ```
@@ -146,6 +146,9 @@ pub mod worker;
 
 /// `SHA256SUMS` and the call lists of each day folder.
 pub mod seal;
+
+/// Publishes the ledger, and signs what it was.
+pub mod notary;
 
 /// Whether the archive still holds what it should.
 pub mod verify;

@@ -1,5 +1,7 @@
 //! The state directory: the lock that makes one process the owner, the database, and a key of its own.
 
+mod seed;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -10,6 +12,8 @@ use anyhow::Context as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
+
+pub use seed::{Seed, parse as parse_seed};
 
 use crate::archive::network_filesystem;
 use crate::config::PbxConfig;
@@ -34,6 +38,15 @@ pub enum StateError {
         path: PathBuf,
         /// The kind of filesystem.
         filesystem: &'static str,
+    },
+    /// The file of a key of the ledger holds something else.
+    #[error(
+        "{path} does not hold a key of the ledger (64 hex digits): restore it from a backup, or move it away, and the \
+         ledger goes on under a new key"
+    )]
+    NoSeed {
+        /// The file.
+        path: PathBuf,
     },
     /// It cannot be created, read or written.
     #[error(
@@ -74,6 +87,7 @@ pub struct State {
     pub id: String,
     /// Names this run in claims.
     pub run_id: String,
+    directory: PathBuf,
     key: [u8; 32],
     lock: File,
 }
@@ -92,7 +106,7 @@ impl State {
         let key = key(&directory.join("credentials.key"))?;
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;
-        Ok(Self { db, id, run_id: random_hex::<8>()?, key, lock })
+        Ok(Self { db, id, run_id: random_hex::<8>()?, directory: directory.into(), key, lock })
     }
 
     /// Lets commands know that they may hand their work over.
@@ -103,6 +117,34 @@ impl State {
         let mut file = &self.lock;
         let written = file.set_len(0).and_then(|()| file.write_all(SERVICE));
         written.map_err(unusable(Path::new("lock")))
+    }
+
+    /// The secret of the key that signs the ledger; a new one if there is none yet.
+    ///
+    /// # Errors
+    /// [`StateError`] if its file cannot be read or made.
+    pub fn ledger_seed(&self) -> Result<Seed, StateError> {
+        match seed::read(&seed::file(&self.directory))? {
+            Some(seed) => Ok(seed),
+            None => seed::make(&self.directory),
+        }
+    }
+
+    /// The secret of a former key, by its id, if it is still there.
+    ///
+    /// # Errors
+    /// [`StateError`] if its file cannot be read.
+    pub fn former_ledger_seed(&self, id: &str) -> Result<Option<Seed>, StateError> {
+        seed::read(&seed::former_file(&self.directory, id))
+    }
+
+    /// Lets the key with this id become a former one, and makes another that signs from now on.
+    ///
+    /// # Errors
+    /// [`StateError`] if the files cannot be written.
+    pub fn rotate_ledger_seed(&self, id: &str) -> Result<Seed, StateError> {
+        seed::retire(&self.directory, id)?;
+        seed::make(&self.directory)
     }
 
     /// What is remembered of credentials that a PBX refused: nothing can be read from it, but a change is noticed.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::archive::{Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction};
 use crate::catalog;
@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, PbxConfig};
 use crate::digest::Digest;
 use crate::fleet;
+use crate::notary::{Notary, NotaryError, Sealed};
 use crate::queue::{self, Redrive};
 use crate::state::State;
 use crate::{seal, sweep, voicemail};
@@ -27,6 +28,8 @@ pub struct Vault {
     pub state: Arc<State>,
     /// The archive.
     pub archive: Arc<Archive>,
+    /// Who signs the ledger.
+    pub notary: Arc<Notary>,
     /// The wall clock that everybody who works with it goes by.
     pub clock: Clock,
 }
@@ -40,8 +43,15 @@ impl Vault {
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let state = State::open(&config.state.path).await?;
         let archive = open_archive(&config, &state, clock.now()).await?;
-        let vault =
-            Self { config: Arc::new(config), state: Arc::new(state), archive: Arc::new(archive), clock };
+        let root = &config.archive.path;
+        let notary = Notary::open(root, &archive, &state, &config.ledger, clock.now()).await?;
+        let vault = Self {
+            config: Arc::new(config),
+            state: Arc::new(state),
+            archive: Arc::new(archive),
+            notary: Arc::new(notary),
+            clock,
+        };
         vault.recover().await?;
         Ok(vault)
     }
@@ -84,7 +94,25 @@ impl Vault {
         self.remove_temporaries(&claimed).await?;
         db.write(move |tx| Box::pin(async move { queue::recover(tx, now).await })).await?;
         self.apply_config().await?;
-        pass_over(seal::write_sums(db, &self.archive).await.map(drop))
+        pass_over(self.seal().await.map(drop))
+    }
+
+    /// Brings up to date what others read: `SHA256SUMS`, and the signed ledger. The checkpoint that was published, if one
+    /// was.
+    ///
+    /// # Errors
+    /// The first of both, after the other was tried all the same. That the ledger must not be signed is told, and no error:
+    /// nothing that is archived depends on it.
+    pub async fn seal(&self) -> anyhow::Result<Option<Sealed>> {
+        let sums = seal::write_sums(&self.state.db, &self.archive).await;
+        let sealed = match self.notary.seal(self.clock.now()).await {
+            Err(error) if error.is::<NotaryError>() => {
+                error!("{error}");
+                Ok(None)
+            }
+            sealed => sealed,
+        };
+        sums.and(sealed)
     }
 
     async fn apply_config(&self) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bell", &[]),
     ("schedule", &[]),
     ("hours", &[]),
-    ("config", &["cdr", "digest", "hours", "recording", "schedule"]),
+    ("config", &["cdr", "digest", "hours", "recording", "schedule", "tlog"]),
     ("cdr", &["digest", "raw_row", "recording", "times"]),
     ("times", &[]),
     ("safe_name", &["digest", "recording"]),
@@ -91,6 +91,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("seal", &["archive", "catalog", "db", "digest", "queue", "recording"]),
+    ("notary", &["archive", "config", "db", "digest", "fleet", "ledger", "state", "tlog"]),
     ("verify", &["archive", "catalog", "db", "findings", "recording"]),
     (
         "vault",

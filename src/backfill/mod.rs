@@ -156,8 +156,8 @@ impl<'a> Backfill<'a> {
                 () = end.cancelled() => return,
                 () = tokio::time::sleep(SUMS_EVERY) => {}
             }
-            if let Err(error) = seal::write_sums(&self.vault.state.db, &self.vault.archive).await {
-                warn!("SHA256SUMS cannot be brought up to date: {error:#}");
+            if let Err(error) = self.vault.seal().await {
+                warn!("SHA256SUMS and ledger cannot be brought up to date: {error:#}");
             }
         }
     }
@@ -171,8 +171,8 @@ impl<'a> Backfill<'a> {
             let listed = seal::write_calls(db, archive, site.id(), DayRange::ALL).await;
             outcome = outcome.and(listed);
         }
-        let sums = seal::write_sums(db, archive).await.map(drop);
-        outcome.and(sums)
+        let sealed = self.vault.seal().await.map(drop);
+        outcome.and(sealed)
     }
 }
 

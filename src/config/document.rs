@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::section::{Reading, Section, Wrong, quotable, wrong};
 use super::{ArchiveConfig, Config, ExclusionRule, PbxConfig, QueueConfig, QueueOrder, StateConfig};
-use super::{alerts, exclude, keys, pbx, push, schedule, value, web};
+use super::{alerts, exclude, keys, ledger, pbx, push, schedule, value, web};
 
 /// Free space below which no ticket is taken: the largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -58,6 +58,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let (pbx, ids) = pbxs(root, reading);
     let pbx = push::joined(pbx, push);
     let exclude = exclusions(root, &ids, reading);
+    let ledger = single("ledger", root, reading).map(|section| ledger::read(&section));
     let web = single("web", root, reading).map(|section| web::read(&section));
     let alerts = single("alerts", root, reading).map(|section| alerts::read(&section));
     Some(Config {
@@ -70,6 +71,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         push,
         pbx,
         exclude,
+        ledger: ledger.unwrap_or_default(),
         web: web.unwrap_or_default(),
         alerts: alerts.unwrap_or_default(),
     })

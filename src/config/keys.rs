@@ -69,6 +69,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         "exclude",
         &["name", "pbx", "extension", "direction", "did", "trunk", "shorter_than_s", "longer_than_s"],
     ),
+    ("ledger", &["origin", "key_file"]),
     ("web", &["listen"]),
     (
         "alerts",

@@ -10,6 +10,7 @@ mod email;
 mod exclude;
 mod file;
 mod keys;
+mod ledger;
 mod manners;
 mod password;
 mod pbx;
@@ -44,6 +45,7 @@ pub use alerts::AlertsConfig;
 pub use email::{EmailConfig, SmtpTls};
 pub use file::Origin;
 pub use keys::nearest;
+pub use ledger::LedgerConfig;
 pub use manners::{Manners, RetentionHints};
 pub use pin::{PinError, pin_line, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
@@ -74,6 +76,8 @@ pub struct Config {
     pub pbx: Vec<PbxConfig>,
     /// `[[exclude]]`, in the order of the file; names are unique.
     pub exclude: Vec<ExclusionRule>,
+    /// `[ledger]`.
+    pub ledger: LedgerConfig,
     /// `[web]`.
     pub web: WebConfig,
     /// `[alerts]`.

@@ -13,7 +13,7 @@ use crate::backfill::own_trouble;
 use crate::db::Db;
 use crate::vault::Vault;
 use crate::verify::{self, Looked};
-use crate::{calls, owner, queue, seal};
+use crate::{calls, ledger, owner, queue};
 
 /// How long a loop may go without turning: every wait in it is shorter, all tries of one part of the CDR together.
 const STALE_AFTER: Duration = Duration::from_secs(20 * 60);
@@ -74,8 +74,8 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
     let db = &vault.state.db;
     match job {
         Job::Seal => {
-            if let Err(error) = seal::write_sums(db, &vault.archive).await {
-                warn!("SHA256SUMS cannot be brought up to date: {}", own_trouble(error)?.message);
+            if let Err(error) = vault.seal().await {
+                warn!("SHA256SUMS and ledger cannot be brought up to date: {}", own_trouble(error)?.message);
             }
             // It runs every few seconds, and what is behind is remembered anyway.
             return Ok(());
@@ -109,6 +109,7 @@ async fn forget_history(shared: &Shared, db: &Db) -> anyhow::Result<()> {
     db.write(move |tx| {
         Box::pin(async move {
             owner::forget_requests(tx, cutoff).await?;
+            ledger::forget_checkpoints(tx, cutoff).await?;
             calls::forget_readings(tx, cutoff).await
         })
     })

@@ -36,9 +36,9 @@ use crate::alerts::Alerter;
 use crate::backfill::Line;
 use crate::clock::Clock;
 use crate::config::{Config, PbxConfig};
+use crate::owner;
 use crate::scheduler::Ticker;
 use crate::vault::Vault;
-use crate::{owner, seal};
 use follower::Follower;
 use pulse::Pulse;
 use reports::Reports;
@@ -328,10 +328,11 @@ impl Service {
         }
         let (db, now) = (&vault.state.db, vault.clock.now());
         outcome?;
-        if let Err(error) = seal::write_sums(db, &vault.archive).await {
-            warn!("SHA256SUMS are written at the next start: {error:#}");
+        db.write(move |tx| Box::pin(async move { owner::note_stop(tx, now).await })).await?;
+        if let Err(error) = vault.seal().await {
+            warn!("SHA256SUMS and ledger are brought up to date at the next start: {error:#}");
         }
-        db.write(move |tx| Box::pin(async move { owner::note_stop(tx, now).await })).await
+        Ok(())
     }
 }
 

@@ -112,6 +112,7 @@ impl Station {
             exclude: Vec::new(),
             web: callvault::config::WebConfig { listen: None },
             alerts: callvault::config::AlertsConfig::default(),
+            ledger: callvault::config::LedgerConfig::default(),
         };
         Self {
             pbx,

@@ -4,12 +4,19 @@
 //! is named by a commitment under the salt that only its sidecar holds, so that an entry proves without telling,
 //! and forgetting a sidecar makes its entry meaningless while the tree stays provable.
 
+mod checkpoints;
+
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::SqliteConnection;
+
+pub use checkpoints::{
+    KeyRow, Signed, add_key, checkpoint_of, forget_checkpoints, frontier, keys, latest_checkpoint,
+    note_checkpoint, retire_key,
+};
 
 use crate::digest::Digest;
 use crate::recording::{RecordingKind, RecordingName, Text};
@@ -125,6 +132,55 @@ pub async fn append(tx: &mut SqliteConnection, entry: &Entry) -> anyhow::Result<
     .fetch_one(tx)
     .await
     .context("appending to the ledger")
+}
+
+/// An entry as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbered {
+    /// Its number.
+    pub number: u64,
+    /// Its bytes: canonical JSON.
+    pub entry: String,
+    /// The hash of its leaf.
+    pub leaf_hash: Digest,
+}
+
+/// How many entries there are: the number of the next one.
+pub async fn size(db: &mut SqliteConnection) -> anyhow::Result<u64> {
+    let size: i64 = sqlx::query_scalar("select coalesce(max(number) + 1, 0) from ledger")
+        .fetch_one(db)
+        .await
+        .context("counting the entries of the ledger")?;
+    Ok(u64::try_from(size)?)
+}
+
+/// The next `limit` entries from `from` on, in their order.
+pub async fn entries(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::Result<Vec<Numbered>> {
+    let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
+        "select number, entry, leaf_hash from ledger where number >= ? order by number limit ?",
+    )
+    .bind(i64::try_from(from)?)
+    .bind(i64::try_from(limit)?)
+    .fetch_all(db)
+    .await
+    .context("reading the ledger")?;
+    rows.into_iter()
+        .map(|(number, entry, leaf)| {
+            Ok(Numbered { number: u64::try_from(number)?, entry, leaf_hash: Digest::try_from(&leaf[..])? })
+        })
+        .collect()
+}
+
+/// Takes over an entry of a ledger that was published: byte for byte, under its own number.
+pub async fn restore(tx: &mut SqliteConnection, number: u64, entry: &str) -> anyhow::Result<()> {
+    sqlx::query("insert into ledger (number, entry, leaf_hash) values (?, ?, ?)")
+        .bind(i64::try_from(number)?)
+        .bind(entry)
+        .bind(&leaf_hash(entry.as_bytes()).as_bytes()[..])
+        .execute(tx)
+        .await
+        .context("restoring the ledger")?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,171 @@
+//! Whether the published ledger is what was signed, file by file.
+
+use std::collections::BTreeSet;
+
+use super::published::{Published, PublishedError};
+use crate::archive::ArchiveError;
+use crate::digest::Digest;
+use crate::tlog::{Checkpoint, Frontier, TILE_WIDTH, Tile, VerifyingKey, leaf_hash, path_of_bundle};
+
+/// One file of the published ledger that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Damage {
+    /// The file, relative to the ledger's folder.
+    pub path: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// What a check compares the published files with, a page of 256 leaves at a time.
+pub trait Leaves {
+    /// The hashes of the leaves from `index * 256` on, as many as a ledger of `size` has there; `None` if this is not known
+    /// here, and the bundle itself is to be believed.
+    fn page(&mut self, index: u64, size: u64) -> Option<Vec<Digest>>;
+}
+
+/// Nothing but the published files: what an auditor has.
+#[derive(Debug, Clone, Copy)]
+pub struct NoLeaves;
+
+impl Leaves for NoLeaves {
+    fn page(&mut self, _: u64, _: u64) -> Option<Vec<Digest>> {
+        None
+    }
+}
+
+impl Published {
+    /// Reads every file that the checkpoint needs, and names each that is missing or altered. Who knows what the leaves
+    /// should be names exactly those; who does not may find a bundle and its tile to disagree.
+    ///
+    /// `expected`: the size and root that were signed last, if that is known. An older checkpoint is one that was put back.
+    ///
+    /// # Errors
+    /// If the folder cannot be read at all.
+    pub fn check(
+        &self,
+        keys: &[VerifyingKey],
+        expected: Option<(u64, Digest)>,
+        leaves: &mut impl Leaves,
+    ) -> Result<Vec<Damage>, ArchiveError> {
+        let mut damages = BTreeSet::new();
+        let checkpoint = match self.checkpoint(keys) {
+            Ok(checkpoint) => checkpoint.map(|(checkpoint, _)| checkpoint),
+            Err(PublishedError::Archive(error)) => return Err(error),
+            Err(error) => {
+                damages.insert(damage("checkpoint", describe(&error)));
+                None
+            }
+        };
+        if damages.is_empty() {
+            damages.extend(compare(checkpoint.as_ref(), expected));
+        }
+        if damages.is_empty() && checkpoint.is_none() && self.has_tiles()? {
+            damages.insert(damage("checkpoint", "is gone".to_owned()));
+        }
+        let signed = expected.or(checkpoint.map(|Checkpoint { size, root, .. }| (size, root)));
+        if let Some((size, root)) = signed {
+            let computed = self.check_files(size, leaves, &mut damages)?;
+            if damages.is_empty() && computed != root {
+                damages.insert(damage("checkpoint", "its root is not that of the entries".to_owned()));
+            }
+        }
+        Ok(damages.into_iter().collect())
+    }
+
+    /// Checks bundles and tiles of a ledger of `size`; the root that they come to.
+    fn check_files(
+        &self,
+        size: u64,
+        leaves: &mut impl Leaves,
+        damages: &mut BTreeSet<Damage>,
+    ) -> Result<Digest, ArchiveError> {
+        let (mut frontier, mut full) = (Frontier::default(), Vec::new());
+        for index in 0..size.div_ceil(TILE_WIDTH) {
+            let known = leaves.page(index, size);
+            let bundle = self.leaves_of_bundle(index, size, damages)?;
+            if let (Some(known), Some(bundle)) = (&known, &bundle)
+                && known != bundle
+            {
+                damages.insert(damage(&self.path_of(index, size), "holds other entries".to_owned()));
+            }
+            let Some(page) = known.or(bundle) else { return Ok(Digest::of([])) };
+            page.into_iter().for_each(|leaf| frontier.push(leaf, &mut full));
+            for (tile, hashes) in full.drain(..) {
+                self.check_tile(tile, &hashes, damages)?;
+            }
+        }
+        for (tile, hashes) in frontier.partial_tiles() {
+            self.check_tile(tile, hashes, damages)?;
+        }
+        Ok(frontier.root())
+    }
+
+    fn leaves_of_bundle(
+        &self,
+        index: u64,
+        size: u64,
+        damages: &mut BTreeSet<Damage>,
+    ) -> Result<Option<Vec<Digest>>, ArchiveError> {
+        match self.bundle(index, size) {
+            Ok(entries) => Ok(Some(entries.iter().map(|entry| leaf_hash(entry)).collect())),
+            Err(error) => note(error, damages).map(|()| None),
+        }
+    }
+
+    fn check_tile(
+        &self,
+        tile: Tile,
+        hashes: &[Digest],
+        damages: &mut BTreeSet<Damage>,
+    ) -> Result<(), ArchiveError> {
+        match self.tile(tile) {
+            Ok(there) if there == hashes => {}
+            Ok(_) => {
+                damages.insert(damage(&tile.path(), "holds other hashes than its entries have".to_owned()));
+            }
+            Err(error) => note(error, damages)?,
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, index: u64, size: u64) -> String {
+        path_of_bundle(index, TILE_WIDTH.min(size - index * TILE_WIDTH))
+    }
+}
+
+fn compare(checkpoint: Option<&Checkpoint>, expected: Option<(u64, Digest)>) -> Option<Damage> {
+    let (size, root) = expected?;
+    let what = match checkpoint {
+        None => "is gone".to_owned(),
+        Some(there) if there.size < size => {
+            format!("is older than the last one that was signed: {} entries of {size}", there.size)
+        }
+        Some(there) if there.size > size => {
+            format!("is of {} entries; the database knows of {size} only", there.size)
+        }
+        Some(there) if there.root != root => "is of another history".to_owned(),
+        Some(_) => return None,
+    };
+    Some(damage("checkpoint", what))
+}
+
+fn damage(path: &str, what: String) -> Damage {
+    Damage { path: path.to_owned(), what }
+}
+
+fn note(error: PublishedError, damages: &mut BTreeSet<Damage>) -> Result<(), ArchiveError> {
+    match error {
+        PublishedError::Archive(error) => return Err(error),
+        PublishedError::Missing(path) => damages.insert(damage(&path, "is gone".to_owned())),
+        PublishedError::Damaged { path, error } => damages.insert(damage(&path, error.to_string())),
+        PublishedError::NotYet { .. } => true,
+    };
+    Ok(())
+}
+
+fn describe(error: &PublishedError) -> String {
+    match error {
+        PublishedError::Damaged { error, .. } => error.to_string(),
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,156 @@
+//! The keys of the ledger: which one signs, which ones signed before, and how one follows the other.
+
+use anyhow::Context as _;
+use jiff::{Timestamp, ToSpan as _};
+use secrecy::ExposeSecret as _;
+
+use crate::archive::{ArchiveError, Shelf};
+use crate::config::LedgerConfig;
+use crate::db::Db;
+use crate::ledger::{self, Entry, EntryType};
+use crate::state::{Seed, State, parse_seed};
+use crate::tlog::{SigningKey, VerifyingKey};
+
+/// For how many hours a former key signs beside its successor: 30 days.
+const OVERLAP_H: i64 = 30 * 24;
+
+/// The keys of one ledger.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// Those that sign, the latest first.
+    signing: Vec<SigningKey>,
+    /// Until when each former one of these signs, beside the latest.
+    signs_until: Vec<(String, Timestamp)>,
+    /// All that ever signed.
+    known: Vec<VerifyingKey>,
+    /// Whether the operator keeps the secret.
+    is_given: bool,
+}
+
+impl Keys {
+    /// Reads the keys; makes the first one, or takes over another one that the operator gave.
+    pub(super) async fn open(
+        db: &Db,
+        state: &State,
+        origin: &str,
+        config: &LedgerConfig,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let seed = match &config.key {
+            Some(key) => parse_seed(key.expose_secret()).context("the configuration checked the key")?,
+            None => state.ledger_seed()?,
+        };
+        let current = key_of(origin, &seed)?;
+        let rows = ledger::keys(&mut *db.read().await?).await?;
+        if rows.first().is_none_or(|row| row.vkey != current.verifying_key().to_vkey()) {
+            note_key(db, &current, rows.is_empty(), now).await?;
+        }
+        let mut keys = Self {
+            signing: vec![current],
+            signs_until: Vec::new(),
+            known: Vec::new(),
+            is_given: config.key.is_some(),
+        };
+        for row in ledger::keys(&mut *db.read().await?).await? {
+            let key = VerifyingKey::from_vkey(&row.vkey)?;
+            let signs_until = row.signs_until_ms.filter(|_| row.retired_at_ms.is_none());
+            if let Some(until) = signs_until.map(Timestamp::from_millisecond).transpose()?
+                && let Some(seed) = state.former_ledger_seed(&key.id().to_string())?
+            {
+                keys.signing.push(key_of(origin, &seed)?);
+                keys.signs_until.push((row.vkey, until));
+            }
+            keys.known.push(key);
+        }
+        Ok(keys)
+    }
+
+    /// The key that signs.
+    pub(super) fn current(&self) -> &SigningKey {
+        self.signing.first().expect("there is always one")
+    }
+
+    /// All keys that sign at present.
+    pub(super) fn signing(&self) -> &[SigningKey] {
+        &self.signing
+    }
+
+    /// All keys that ever signed.
+    pub(super) fn known(&self) -> &[VerifyingKey] {
+        &self.known
+    }
+
+    /// Puts the public halves where others find them, as both of their programs read them.
+    pub(super) fn publish(&self, shelf: &Shelf) -> Result<(), ArchiveError> {
+        for key in &self.known {
+            shelf.put(&format!("keys/{}.vkey", key.id()), format!("{}\n", key.to_vkey()).as_bytes())?;
+            shelf.put(&format!("keys/{}.pem", key.id()), key.to_pem().as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Makes a key that follows the present one.
+    pub(super) async fn rotate(
+        &mut self,
+        db: &Db,
+        state: &State,
+        origin: &str,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !self.is_given,
+            "the key is the one of [ledger] key_file: put another into that file and restart; callvault announces it"
+        );
+        let former = self.current().verifying_key();
+        let seed = state.rotate_ledger_seed(&former.id().to_string())?;
+        let key = key_of(origin, &seed)?;
+        note_key(db, &key, false, now).await?;
+        self.known.insert(0, key.verifying_key());
+        self.signing.insert(0, key);
+        self.signs_until.push((former.to_vkey(), overlap_ends(now)));
+        Ok(())
+    }
+
+    /// Lets former keys rest whose time is over.
+    pub(super) async fn retire_overdue(&mut self, db: &Db, now: Timestamp) -> anyhow::Result<()> {
+        let (over, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.signs_until).into_iter().partition(|(_, until)| *until <= now);
+        self.signs_until = rest;
+        for (vkey, _) in over {
+            self.signing.retain(|key| key.verifying_key().to_vkey() != vkey);
+            db.write(move |tx| {
+                Box::pin(async move {
+                    ledger::retire_key(tx, &vkey, now).await?;
+                    ledger::append(tx, &entry("retired", &vkey, now)).await.map(drop)
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+fn key_of(origin: &str, seed: &Seed) -> anyhow::Result<SigningKey> {
+    SigningKey::from_seed(origin, seed).context("the name of the ledger cannot be that of a key")
+}
+
+fn overlap_ends(now: Timestamp) -> Timestamp {
+    now.checked_add(OVERLAP_H.hours()).unwrap_or(Timestamp::MAX)
+}
+
+/// Notes a key and tells of it in the ledger.
+async fn note_key(db: &Db, key: &SigningKey, is_first: bool, now: Timestamp) -> anyhow::Result<()> {
+    let vkey = key.verifying_key().to_vkey();
+    db.write(move |tx| {
+        Box::pin(async move {
+            ledger::add_key(tx, &vkey, overlap_ends(now), now).await?;
+            let action = if is_first { "created" } else { "announced" };
+            ledger::append(tx, &entry(action, &vkey, now)).await.map(drop)
+        })
+    })
+    .await
+}
+
+fn entry(action: &str, vkey: &str, now: Timestamp) -> Entry {
+    Entry::new(EntryType::Key, now).with("action", action).with("vkey", vkey)
+}

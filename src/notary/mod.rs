@@ -1,0 +1,344 @@
+//! The notary: publishes the ledger as a transparency log in the archive, and signs what it was.
+//!
+//! ```text
+//! entries in the database ──► tiles and bundles, written once ──► (size, root) stored ──► signed ──► checkpoint published
+//! ```
+//! Each step is durable before the next. A crash between any two is followed by the same bytes again. What was signed can
+//! never be contradicted: before anything is published, the checkpoint that others can see is compared with our own
+//! history, and a ledger that is older than it, or other, is refused ([`NotaryError::Refused`]) until `callvault rebuild`.
+
+mod check;
+mod keys;
+mod published;
+mod tiles;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+pub use check::{Damage, Leaves, NoLeaves};
+pub use published::{FOLDER, Published, PublishedError};
+
+use crate::archive::{Archive, Shelf, ShelfOwner};
+use crate::config::LedgerConfig;
+use crate::db::Db;
+use crate::digest::Digest;
+use crate::fleet;
+use crate::ledger::{self, Signed};
+use crate::state::State;
+use crate::tlog::{Checkpoint, Frontier, Note, VerifyingKey, sign};
+use keys::Keys;
+
+/// Where the published checkpoint is, below [`FOLDER`].
+const CHECKPOINT: &str = "checkpoint";
+/// The key under which the database keeps what the ledger is called: it can never change.
+const ORIGIN: &str = "ledger_origin";
+/// The key under which the database keeps why nothing is signed; empty while all is well.
+pub const PROBLEM: &str = "ledger_problem";
+
+/// Why the ledger is not signed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotaryError {
+    /// Others can see a signed ledger that ours does not continue.
+    #[error(
+        "the published ledger has {published} entries and ours {ours} that {relation}: the database was restored from an \
+         older copy, or belongs to another archive. Nothing is signed before `callvault rebuild` mends it; recordings \
+         are archived all the same"
+    )]
+    Refused {
+        /// Entries of the published one.
+        published: u64,
+        /// Entries of ours.
+        ours: u64,
+        /// How they stand to each other.
+        relation: &'static str,
+    },
+    /// The database contradicts itself.
+    #[error(
+        "the ledger in the database does not have the root that was signed: the database was altered. Nothing is signed \
+         before `callvault rebuild` mends it; recordings are archived all the same"
+    )]
+    Altered,
+    /// The operator gave the ledger another name.
+    #[error(
+        "[ledger] origin is {configured}, but what was signed is called {signed}, for ever: set it back, or remove the line"
+    )]
+    Renamed {
+        /// In the configuration.
+        configured: String,
+        /// In what was signed.
+        signed: String,
+    },
+}
+
+/// A checkpoint that was just published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Entries that it covers.
+    pub size: u64,
+    /// The root over them.
+    pub root: Digest,
+    /// The signed note, as it is in the file.
+    pub note: String,
+}
+
+/// Signs the ledger of one state.
+#[derive(Debug)]
+pub struct Notary {
+    db: Db,
+    shelf: Arc<Shelf>,
+    origin: String,
+    keys: Mutex<Keys>,
+    /// One seals at a time.
+    sealer: Mutex<Sealer>,
+}
+
+/// What the next seal goes on from.
+#[derive(Debug)]
+struct Sealer {
+    frontier: Frontier,
+    /// What stands in the checkpoint's file by our own doing.
+    published: Option<String>,
+}
+
+impl Notary {
+    /// Opens the ledger's folder and keys. Whether the ledger can be signed shows at the first [`Notary::seal`].
+    ///
+    /// On return the public halves of all keys that sign are in the folder.
+    ///
+    /// # Errors
+    /// [`crate::archive::ArchiveError`] and [`crate::state::StateError`] for what an operator can mend, [`NotaryError::Renamed`].
+    pub async fn open(
+        root: &Path,
+        archive: &Archive,
+        state: &State,
+        config: &LedgerConfig,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let db = state.db.clone();
+        let owner = ShelfOwner { archive_id: archive.id(), state_id: &state.id, now };
+        let shelf = Arc::new(Shelf::open(root, FOLDER, owner).context("opening the ledger's folder")?);
+        let origin = origin(&db, state, config).await?;
+        let keys = Keys::open(&db, state, &origin, config, now).await?;
+        keys.publish(&shelf)?;
+        let frontier = ledger::frontier(&mut *db.read().await?).await?;
+        let sealer = Mutex::new(Sealer { frontier, published: None });
+        Ok(Self { db, shelf, origin, keys: Mutex::new(keys), sealer })
+    }
+
+    /// What the ledger is called.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The key that signs, its public half.
+    pub async fn key(&self) -> VerifyingKey {
+        self.keys.lock().await.current().verifying_key()
+    }
+
+    /// Signs bytes with the ledger's key: what `openssl pkeyutl -verify -rawin` checks.
+    pub async fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.keys.lock().await.current().sign(bytes)
+    }
+
+    /// The folder of the published ledger: tokens over its checkpoints lie beside them.
+    pub fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
+    }
+
+    /// Publishes and signs all that the ledger holds now; `None` if that was signed already.
+    ///
+    /// On return tiles, bundles and checkpoint are on disk. After a crash the next call comes to the same bytes.
+    ///
+    /// # Errors
+    /// [`NotaryError`] if it must not be signed, which is also kept for `callvault status`;
+    /// [`crate::archive::ArchiveError`] if the folder cannot be written.
+    pub async fn seal(&self, now: Timestamp) -> anyhow::Result<Option<Sealed>> {
+        let mut sealer = self.sealer.lock().await;
+        let outcome = self.seal_as(&mut sealer, now).await;
+        self.note_problem(outcome.as_ref().err().and_then(|error| error.downcast_ref())).await?;
+        outcome
+    }
+
+    async fn seal_as(&self, sealer: &mut Sealer, now: Timestamp) -> anyhow::Result<Option<Sealed>> {
+        self.keys.lock().await.retire_overdue(&self.db, now).await?;
+        let is_published = self.compare_with_published(sealer).await?;
+        let size = ledger::size(&mut *self.db.read().await?).await?;
+        if is_published && size == sealer.frontier.size() {
+            return Ok(None);
+        }
+        let frontier = self.publish_tiles(&sealer.frontier, size).await?;
+        let stored = frontier.clone();
+        self.db
+            .write(move |tx| Box::pin(async move { ledger::note_checkpoint(tx, &stored, now).await }))
+            .await?;
+        let sealed = self.publish_checkpoint(&frontier).await?;
+        self.remove_superseded(sealer.frontier.size(), frontier.size()).await;
+        *sealer = Sealer { frontier, published: Some(sealed.note.clone()) };
+        Ok(Some(sealed))
+    }
+
+    /// Signs the tree of this edge, which is stored already, and replaces the checkpoint that others see.
+    async fn publish_checkpoint(&self, frontier: &Frontier) -> anyhow::Result<Sealed> {
+        let (size, root) = (frontier.size(), frontier.root());
+        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
+        let note = sign(&checkpoint.to_text(), self.keys.lock().await.signing());
+        let (shelf, bytes) = (self.shelf.clone(), note.clone());
+        tokio::task::spawn_blocking(move || shelf.replace(CHECKPOINT, bytes.as_bytes()))
+            .await
+            .context("publishing a checkpoint")??;
+        Ok(Sealed { size, root, note })
+    }
+
+    /// Puts a note with more signatures on it in place of the checkpoint that it is of: the word of a witness.
+    ///
+    /// # Errors
+    /// If the folder cannot be written. Nothing happens if another checkpoint was published since.
+    pub async fn add_signatures(&self, sealed: &Sealed, note: String) -> anyhow::Result<()> {
+        let mut sealer = self.sealer.lock().await;
+        if sealer.published.as_deref() == Some(&*sealed.note) {
+            let (shelf, bytes) = (self.shelf.clone(), note.clone());
+            tokio::task::spawn_blocking(move || shelf.replace(CHECKPOINT, bytes.as_bytes())).await??;
+            sealer.published = Some(note);
+        }
+        Ok(())
+    }
+
+    /// Whether what others can see is the latest that we signed. What is missing or damaged there is published again; what
+    /// we would contradict is refused.
+    async fn compare_with_published(&self, sealer: &mut Sealer) -> anyhow::Result<bool> {
+        let shelf = self.shelf.clone();
+        let there = tokio::task::spawn_blocking(move || shelf.read(CHECKPOINT)).await??;
+        if let (Some(there), Some(ours)) = (&there, &sealer.published)
+            && there == ours.as_bytes()
+        {
+            return Ok(true);
+        }
+        let latest = ledger::latest_checkpoint(&mut *self.db.read().await?).await?;
+        let (size, root) =
+            latest.map_or((0, Frontier::default().root()), |latest| (latest.size, latest.root));
+        // An edge beyond what was stored is that of a checkpoint that was found published, and is ours.
+        if size > sealer.frontier.size() || (size == sealer.frontier.size() && root != sealer.frontier.root())
+        {
+            return Err(NotaryError::Altered.into());
+        }
+        let (published, note) = match self.believe(there).await {
+            Some(believed) => believed,
+            None => {
+                if latest.is_some() {
+                    warn!("The published checkpoint was gone or damaged; it is published again");
+                }
+                return Ok(false);
+            }
+        };
+        let ours = latest.map(|Signed { size, root, .. }| (size, root));
+        if ours == Some((published.size, published.root)) {
+            sealer.published = Some(note);
+            return Ok(true);
+        }
+        self.refuse_contradiction(sealer, &published).await?;
+        if ours.is_some_and(|(size, _)| published.size < size) {
+            info!(
+                "The published checkpoint was older than the last one that was signed; it is published again"
+            );
+        }
+        Ok(false)
+    }
+
+    /// The checkpoint in a note, if one of our keys has signed it under our name.
+    async fn believe(&self, note: Option<Vec<u8>>) -> Option<(Checkpoint, String)> {
+        let note = String::from_utf8(note?).ok()?;
+        let keys = self.keys.lock().await.known().to_vec();
+        let checkpoint = Checkpoint::parse(Note::parse(&note).ok()?.verify(&keys).ok()?).ok()?;
+        (checkpoint.origin == self.origin).then_some((checkpoint, note))
+    }
+
+    /// What was signed must be what our entries come to. A larger one that is ours all the same becomes the latest.
+    async fn refuse_contradiction(&self, sealer: &mut Sealer, published: &Checkpoint) -> anyhow::Result<()> {
+        let ours = ledger::size(&mut *self.db.read().await?).await?;
+        let refused = |relation| NotaryError::Refused { published: published.size, ours, relation };
+        if published.size > ours {
+            return Err(refused("lack some of them").into());
+        }
+        let known = ledger::checkpoint_of(&mut *self.db.read().await?, published.size).await?;
+        let frontier = match known {
+            Some(known) if known.root == published.root => return Ok(()),
+            Some(_) => return Err(refused("are others").into()),
+            None => frontier_at(&self.db, published.size).await?,
+        };
+        if frontier.root() != published.root {
+            return Err(refused("are others").into());
+        }
+        if published.size > sealer.frontier.size() {
+            sealer.frontier = frontier;
+        }
+        Ok(())
+    }
+
+    /// Keeps why nothing is signed, or that it is.
+    async fn note_problem(&self, problem: Option<&NotaryError>) -> anyhow::Result<()> {
+        let text = problem.map(ToString::to_string).unwrap_or_default();
+        let kept = fleet::meta(&mut *self.db.read().await?, PROBLEM).await?.unwrap_or_default();
+        if kept == text {
+            return Ok(());
+        }
+        self.db
+            .write(move |tx| Box::pin(async move { fleet::set_meta(tx, PROBLEM, &text).await }))
+            .await
+            .context("noting how the ledger stands")
+    }
+
+    /// Makes a new key, which signs from now on; the former one signs beside it for a month, so that readers can learn it.
+    ///
+    /// On return the entry that announces it is in the ledger, signed by both.
+    ///
+    /// # Errors
+    /// If the operator keeps the key himself; if the state or the ledger's folder cannot be written.
+    pub async fn rotate_key(&self, state: &State, now: Timestamp) -> anyhow::Result<VerifyingKey> {
+        let mut keys = self.keys.lock().await;
+        keys.rotate(&self.db, state, &self.origin, now).await?;
+        keys.publish(&self.shelf)?;
+        let key = keys.current().verifying_key();
+        drop(keys);
+        self.seal(now).await?;
+        Ok(key)
+    }
+}
+
+/// The edge of the tree over the first `size` entries, from the leaves themselves.
+///
+/// # Errors
+/// Whatever the database says, and if it has not as many.
+pub async fn frontier_at(db: &Db, size: u64) -> anyhow::Result<Frontier> {
+    const LEAVES_PER_PAGE: u64 = 4096;
+    let (mut frontier, mut full) = (Frontier::default(), Vec::new());
+    while frontier.size() < size {
+        let wanted = LEAVES_PER_PAGE.min(size - frontier.size());
+        let page = ledger::entries(&mut *db.read().await?, frontier.size(), wanted).await?;
+        anyhow::ensure!(page.len() as u64 == wanted, "the ledger has fewer than {size} entries");
+        page.iter().for_each(|entry| frontier.push(entry.leaf_hash, &mut full));
+        full.clear();
+    }
+    Ok(frontier)
+}
+
+/// What the ledger is called: as it was first, whatever the configuration says now.
+async fn origin(db: &Db, state: &State, config: &LedgerConfig) -> anyhow::Result<String> {
+    let kept = fleet::meta(&mut *db.read().await?, ORIGIN).await?;
+    match (kept, &config.origin) {
+        (Some(signed), Some(configured)) if signed != *configured => {
+            Err(NotaryError::Renamed { configured: configured.clone(), signed }.into())
+        }
+        (Some(signed), _) => Ok(signed),
+        (None, configured) => {
+            let origin = configured.clone().unwrap_or_else(|| format!("callvault/{}", state.id));
+            let kept = origin.clone();
+            db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, ORIGIN, &kept).await })).await?;
+            Ok(origin)
+        }
+    }
+}

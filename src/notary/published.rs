@@ -1,0 +1,178 @@
+//! The published ledger, read back: by whoever has the files, without the state and without a lock.
+
+use std::path::Path;
+
+use crate::archive::{ArchiveError, Shelf};
+use crate::digest::Digest;
+use crate::tlog::{
+    Checkpoint, Note, Subtree, TILE_WIDTH, Tile, TlogError, TlogProof, VerifyingKey, entries_of_bundle,
+    inclusion_proof, path_of_bundle, tree_hash,
+};
+
+/// The folder in the archive's root. No PBX can have this id.
+pub const FOLDER: &str = "_ledger";
+
+/// Why something cannot be read out of a published ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishedError {
+    /// The filesystem.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file is not there.
+    #[error("{FOLDER}/{0} is not there: `callvault ledger check` says what else is wrong")]
+    Missing(String),
+    /// A file is not what it claims to be.
+    #[error("{FOLDER}/{path}: {error}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: TlogError,
+    },
+    /// The entry is not covered yet.
+    #[error(
+        "entry {number} is not published yet; {size} are: it will be within a minute while callvault runs"
+    )]
+    NotYet {
+        /// The entry asked for.
+        number: u64,
+        /// What is published.
+        size: u64,
+    },
+}
+
+/// The published ledger of one archive.
+#[derive(Debug)]
+pub struct Published {
+    shelf: Shelf,
+}
+
+impl Published {
+    /// Opens the ledger in the archive at `root`; `None` if there is none.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn open(root: &Path) -> Result<Option<Self>, ArchiveError> {
+        Ok(Shelf::open_to_read(root, FOLDER)?.map(|shelf| Self { shelf }))
+    }
+
+    /// The public keys that lie beside the ledger. Who does not trust the archive has them from elsewhere.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says; keys that cannot be read are passed over.
+    pub fn keys(&self) -> Result<Vec<VerifyingKey>, ArchiveError> {
+        let names = self.shelf.names("keys")?;
+        let mut keys = Vec::new();
+        for name in names.iter().filter(|name| name.ends_with(".vkey")) {
+            let text = self.shelf.read(&format!("keys/{name}"))?.unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            keys.extend(VerifyingKey::from_vkey(text.trim_end()).ok());
+        }
+        Ok(keys)
+    }
+
+    /// The checkpoint, if a key of `keys` has signed it, and the note that it stands in. `None` if nothing was published.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not signed by any of them.
+    pub fn checkpoint(&self, keys: &[VerifyingKey]) -> Result<Option<(Checkpoint, String)>, PublishedError> {
+        let damaged = |error| PublishedError::Damaged { path: "checkpoint".to_owned(), error };
+        let Some(bytes) = self.shelf.read("checkpoint")? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let note = Note::parse(&text).map_err(damaged)?;
+        let checkpoint = Checkpoint::parse(note.verify(keys).map_err(damaged)?).map_err(damaged)?;
+        Ok(Some((checkpoint, text)))
+    }
+
+    /// The entries of one bundle of a ledger of `size`: up to 256, from `index * 256` on.
+    ///
+    /// # Errors
+    /// If the bundle is not there, or damaged.
+    pub fn bundle(&self, index: u64, size: u64) -> Result<Vec<Vec<u8>>, PublishedError> {
+        let wanted = TILE_WIDTH.min(size.saturating_sub(index * TILE_WIDTH));
+        let (width, path, bytes) = self.read_widest(wanted, |width| path_of_bundle(index, width))?;
+        let entries =
+            entries_of_bundle(&bytes, width).map_err(|error| PublishedError::Damaged { path, error })?;
+        let wanted = usize::try_from(wanted).expect("it is at most 256");
+        Ok(entries.into_iter().take(wanted).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The entry of this number in a ledger of `size`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn entry(&self, number: u64, size: u64) -> Result<Vec<u8>, PublishedError> {
+        if number >= size {
+            return Err(PublishedError::NotYet { number, size });
+        }
+        let mut entries = self.bundle(number / TILE_WIDTH, size)?;
+        let at = usize::try_from(number % TILE_WIDTH).expect("it is below 256");
+        Ok(entries.swap_remove(at))
+    }
+
+    /// The proof that the entry of this number is in the ledger that was published.
+    ///
+    /// # Errors
+    /// If it is not covered yet, or a file that is needed is missing or damaged. The proof is checked before it is given.
+    pub fn prove(&self, number: u64, keys: &[VerifyingKey]) -> Result<TlogProof, PublishedError> {
+        let missing = || PublishedError::Missing("checkpoint".to_owned());
+        let (checkpoint, note) = self.checkpoint(keys)?.ok_or_else(missing)?;
+        let entry = self.entry(number, checkpoint.size)?;
+        let hashes =
+            inclusion_proof(number, checkpoint.size, &mut |subtree| self.subtree(subtree, checkpoint.size))?;
+        let proof = TlogProof { entry, index: number, hashes, checkpoint: note };
+        match proof.verify(keys) {
+            Ok(_) => Ok(proof),
+            Err(error) => Err(PublishedError::Damaged { path: "tile".to_owned(), error }),
+        }
+    }
+
+    /// The hash of a complete subtree of a ledger of `size`.
+    ///
+    /// # Errors
+    /// If the tile that holds it is missing or damaged.
+    pub fn subtree(&self, subtree: Subtree, size: u64) -> Result<Digest, PublishedError> {
+        let (tile, places) = Tile::of_subtree(subtree.height, subtree.index, size);
+        Ok(tree_hash(&self.tile(tile)?[places]))
+    }
+
+    /// The hashes of a tile; of the full one, if only that is left.
+    ///
+    /// # Errors
+    /// If it is missing or damaged.
+    pub fn tile(&self, tile: Tile) -> Result<Vec<Digest>, PublishedError> {
+        let (width, path, bytes) = self.read_widest(tile.width, |width| Tile { width, ..tile }.path())?;
+        let mut hashes =
+            Tile { width, ..tile }.read(&bytes).map_err(|error| PublishedError::Damaged { path, error })?;
+        hashes.truncate(usize::try_from(tile.width).expect("it is at most 256"));
+        Ok(hashes)
+    }
+
+    /// Reads a partial file, or the full one that has replaced it: its width, its path, its bytes.
+    fn read_widest(
+        &self,
+        width: u64,
+        path: impl Fn(u64) -> String,
+    ) -> Result<(u64, String, Vec<u8>), PublishedError> {
+        for width in [width, TILE_WIDTH] {
+            let path = path(width);
+            if let Some(bytes) = self.shelf.read(&path)? {
+                return Ok((width, path, bytes));
+            }
+        }
+        Err(PublishedError::Missing(path(width)))
+    }
+
+    /// Whether anything was ever published.
+    pub(super) fn has_tiles(&self) -> Result<bool, ArchiveError> {
+        Ok(!self.shelf.names("tile")?.is_empty())
+    }
+
+    /// The bytes of a file below the ledger's folder; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says; a path that leads elsewhere is refused.
+    pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+        self.shelf.read(path)
+    }
+}
