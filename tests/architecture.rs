@@ -102,6 +102,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "digest",
             "fleet",
+            "notary",
             "queue",
             "seal",
             "state",

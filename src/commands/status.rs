@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::SqlitePool;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::UsageError;
 use super::{exit, output, status_page};
@@ -65,14 +66,13 @@ async fn status(config: &Path, options: Options) -> anyhow::Result<u8> {
 async fn watch(source: &mut Source, pbx: &[String]) -> anyhow::Result<u8> {
     /// Cursor home, and all below it cleared.
     const FROM_THE_TOP: &str = "\x1b[H\x1b[2J";
+    // One listener from the start: it remembers a Ctrl-C that comes while the page is being read and drawn.
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
     loop {
         let status = chosen(source.read().await?, pbx);
         output::text(&format!("{FROM_THE_TOP}{}", status_page::of(&status, !pbx.is_empty())));
         tokio::select! {
-            pressed = tokio::signal::ctrl_c() => {
-                pressed.context("listening for Ctrl-C")?;
-                return Ok(exit::COMPLETE);
-            }
+            _ = interrupt.recv() => return Ok(exit::COMPLETE),
             () = tokio::time::sleep(REDRAW_EVERY) => {}
         }
     }

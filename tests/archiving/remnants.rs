@@ -50,7 +50,8 @@ async fn a_dry_run_fetches_nothing_and_writes_nothing() {
     assert_eq!(numbers(&report), [0, 0, 0, 0, 9, 0]);
     assert_eq!(report.exit_code(true), 0);
     assert_eq!(tickets_of_recordings(&station), 0);
-    assert_eq!(station.files().into_keys().collect::<Vec<_>>(), ["hq/.callvault"]);
+    let of_pbxs = station.files().into_keys().filter(|path| !path.starts_with("_ledger/"));
+    assert_eq!(of_pbxs.collect::<Vec<_>>(), ["hq/.callvault"]);
     station.check().await;
     assert_eq!(numbers(&station.backfill().await), [9, 0, 0, 0, 0, 0]);
     station.check().await;

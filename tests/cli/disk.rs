@@ -87,7 +87,11 @@ fn an_archive_with_less_room_than_the_minimum_asks_for_no_ticket() {
     folder.edit(|text| text.replace("free_bytes_min = 0", "free_bytes_min = \"16 MiB\""));
     insta::assert_snapshot!(trouble(&folder), @"`DIR/archive/hq` is full (7 MiB free, `free_bytes_min` asks for 16 MiB): make room there; nothing is lost, what is owed is fetched later");
     assert_eq!(pbx.counters().downloads_started, 0);
-    insta::assert_snapshot!(folder.run(&["status"]).exits(2).out().lines().nth(2).unwrap(), @"  WRONG: DIR/archive has 7.98 MiB free, less than `free_bytes_min` (16.00 MiB): make room; no recording is asked for before");
+    let said = folder.run(&["status"]).exits(2).out();
+    let (before, after) = said.lines().nth(2).unwrap().split_once(" MiB free").unwrap();
+    // How much exactly depends on what lies there besides.
+    assert!(before.starts_with("  WRONG: DIR/archive has 7."), "{said}");
+    insta::assert_snapshot!(after, @", less than `free_bytes_min` (16.00 MiB): make room; no recording is asked for before");
     disk.remount("size=64m");
     folder.run(&["backfill"]).exits(0);
 }

@@ -91,6 +91,9 @@ fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
         "drop index findings_open",
         "drop table retention_evidence",
         "drop index recordings_owed",
+        "drop table checkpoints",
+        "drop table ledger_frontier",
+        "drop table ledger_keys",
         "delete from _sqlx_migrations where version > 5",
     ] {
         folder.write(sql);

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use callvault::digest::{Digest, hex};
-use callvault::ledger::{commitment, leaf_hash};
+use callvault::ledger::commitment;
 use callvault::queue::{self, DayRange, Kinds};
 use callvault::recording::{RecordingKind, RecordingName};
 use callvault::salt::Salt;
+use callvault::tlog::leaf_hash;
 use serde_json::Value;
 use sqlx::{Row as _, SqlitePool};
 
