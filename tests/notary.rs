@@ -325,13 +325,13 @@ async fn a_new_key_signs_beside_the_former_one_until_its_time_is_over() {
     let former = open.notary.key().await;
     let key = open.notary.rotate_key(&open.state, NOW).await.unwrap();
     let signed_by = |keys: &[VerifyingKey]| house.published().checkpoint(keys).is_ok();
-    assert!(signed_by(&[former.clone()]) && signed_by(&[key.clone()]));
+    assert!(signed_by(std::slice::from_ref(&former)) && signed_by(std::slice::from_ref(&key)));
     drop(open);
     let open = house.open().await;
     assert_eq!(open.notary.key().await, key);
     open.append(1).await;
     open.seal().await.unwrap();
-    assert!(signed_by(&[former.clone()]) && signed_by(&[key.clone()]));
+    assert!(signed_by(std::slice::from_ref(&former)) && signed_by(std::slice::from_ref(&key)));
     let later = NOW + jiff::SignedDuration::from_hours(31 * 24);
     open.append(1).await;
     open.notary.seal(later).await.unwrap().unwrap();

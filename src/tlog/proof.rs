@@ -81,7 +81,7 @@ mod tests {
             entry: b"a".to_vec(),
             index: 0,
             hashes: vec![b],
-            checkpoint: sign(&checkpoint.to_text(), &[key.clone()]),
+            checkpoint: sign(&checkpoint.to_text(), std::slice::from_ref(&key)),
         };
         let read = TlogProof::parse(&proof.to_text()).unwrap();
         assert_eq!(read, proof);
