@@ -5,7 +5,8 @@
 //! ```
 //! Each step is durable before the next. A crash between any two is followed by the same bytes again. What was signed can
 //! never be contradicted: before anything is published, the checkpoint that others can see is compared with our own
-//! history, and a ledger that is older than it, or other, is refused ([`NotaryError::Refused`]) until `callvault rebuild`.
+//! history, and a ledger that is older than it, or other, is refused ([`NotaryError::Refused`]) until the
+//! newest copy of the state folder is back.
 
 mod check;
 mod keys;
@@ -46,8 +47,8 @@ pub enum NotaryError {
     /// Others can see a signed ledger that ours does not continue.
     #[error(
         "the published ledger has {published} entries and ours {ours} that {relation}: the database was restored from an \
-         older copy, or belongs to another archive. Nothing is signed before `callvault rebuild` mends it; recordings \
-         are archived all the same"
+         older copy, or belongs to another archive. Nothing is signed before the newest copy of the state folder is \
+         restored; recordings are archived all the same"
     )]
     Refused {
         /// Entries of the published one.
@@ -60,7 +61,7 @@ pub enum NotaryError {
     /// The database contradicts itself.
     #[error(
         "the ledger in the database does not have the root that was signed: the database was altered. Nothing is signed \
-         before `callvault rebuild` mends it; recordings are archived all the same"
+         before a copy of the state folder is restored that was not; recordings are archived all the same"
     )]
     Altered,
     /// The operator gave the ledger another name.
