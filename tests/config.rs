@@ -33,6 +33,7 @@ impl Folder {
         self.write("hq-password", "s3cret", 0o600);
         self.write("mail-password", "s3cret", 0o600);
         self.write("webhook-secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", 0o600);
+        self.write("ledger-key", format!("{}\n", "07".repeat(32)), 0o600);
     }
 
     /// Loads a configuration whose one PBX has `line` for its password.
