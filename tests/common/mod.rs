@@ -10,6 +10,7 @@ pub(crate) mod voicemail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use callvault::backfill::{Backfill, BackfillReport, Lines, Request};
@@ -48,6 +49,8 @@ pub(crate) struct Station {
     runs: u64,
     /// Whether the last command came to its end, and so must have written all call lists.
     sealed: bool,
+    /// How often a scenario let much time pass at once.
+    leaps: AtomicU64,
     folder: TempDir,
 }
 
@@ -123,6 +126,7 @@ impl Station {
             messages: BTreeMap::new(),
             runs: 0,
             sealed: true,
+            leaps: AtomicU64::new(0),
             folder,
         }
     }
@@ -219,6 +223,13 @@ impl Station {
     pub(crate) fn expect_login(&mut self) {
         self.runs += 1;
         self.sealed = false;
+    }
+
+    /// Lets time pass on the PBX, all at once. What is on its way at that moment ages by it: a ticket that nobody has spent
+    /// yet may be too old when it is.
+    pub(crate) fn leap(&self, by: Duration) {
+        self.leaps.fetch_add(1, Relaxed);
+        self.pbx.advance(by);
     }
 
     /// Demands from now on that every call is in a list of its day.

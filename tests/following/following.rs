@@ -149,7 +149,7 @@ impl Time {
 
     /// Lets time pass everywhere.
     pub(crate) fn pass(&mut self, station: &Station, by: SignedDuration) {
-        station.pbx.advance(by.unsigned_abs());
+        station.leap(by.unsigned_abs());
         self.now += by;
         self.show();
     }
