@@ -84,6 +84,24 @@ pub async fn sha256_of(db: &mut SqliteConnection, path: &str) -> anyhow::Result<
     Ok(sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?)
 }
 
+/// The ledger's entries of what was archived under this path, or of all recordings with this name.
+pub async fn ledger_numbers(
+    db: &mut SqliteConnection,
+    path: &str,
+    name: &[u8],
+) -> anyhow::Result<Vec<(String, i64)>> {
+    sqlx::query_as(
+        "select archived_files.path, ledger_number from archived_files
+         where archived_files.path = ?1 or recording_id in (select id from recordings where name = ?2)
+         order by ledger_number",
+    )
+    .bind(path)
+    .bind(name)
+    .fetch_all(db)
+    .await
+    .context("looking up entries of the ledger")
+}
+
 /// Records a `calls-<n>.jsonl` that is durable on disk, and marks the folder's sums as behind.
 pub async fn record_day_file(tx: &mut SqliteConnection, path: &str, sha256: &Digest) -> anyhow::Result<()> {
     let folder = folder_of(path);

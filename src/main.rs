@@ -25,7 +25,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 complete; 1 internal error; 2 usage or configuration, also disk full, archive \
 unusable and lock held; 3 ran, but something listed is not archived; 4 a PBX was unreachable or refused us; \
-130 interrupted.\n\nSet CALLVAULT_LOG=debug to see each request on stderr.";
+5 what is archived or signed was damaged; 130 interrupted.\n\nSet CALLVAULT_LOG=debug to see each request on stderr.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -119,6 +119,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show, prove and check the ledger of all that happened to the archive
+    Ledger {
+        #[command(subcommand)]
+        command: Option<LedgerCommand>,
+        /// Print one JSON object on stdout
+        #[arg(long, global = true)]
+        json: bool,
+    },
     /// Look at the configuration
     Config {
         #[command(subcommand)]
@@ -136,6 +144,21 @@ enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Tell what it is called, what of it is signed, and by which keys
+    Show,
+    /// Print the proof that something is in it, for any verifier of C2SP tlog-proofs
+    Prove {
+        /// A recording's name, the path of its audio in the archive, or the number of an entry
+        what: OsString,
+    },
+    /// Check every published file of it against its entries and its signature
+    Check,
+    /// Let a new key sign it; the former one signs beside it for 30 days
+    RotateKey,
 }
 
 #[tokio::main]
@@ -165,6 +188,14 @@ async fn main() -> ExitCode {
         Command::Trust { pbx, fingerprint, json } => {
             commands::trust::run(&cli.config, commands::trust::Choice { pbx, fingerprint }, json).await
         }
+        Command::Ledger { command, json } => match command.unwrap_or(LedgerCommand::Show) {
+            LedgerCommand::Show => commands::ledger::show(&cli.config, json).await,
+            LedgerCommand::Prove { what } => {
+                commands::ledger::prove(&cli.config, &what.into_vec(), json).await
+            }
+            LedgerCommand::Check => commands::ledger::check(&cli.config, json).await,
+            LedgerCommand::RotateKey => commands::ledger::rotate(&cli.config, json).await,
+        },
         Command::Config { command: ConfigCommand::Check { json } } => {
             commands::config_check::run(&cli.config, json)
         }

@@ -16,7 +16,7 @@ use sha2::Sha256;
 pub use seed::{Seed, parse as parse_seed};
 
 use crate::archive::network_filesystem;
-use crate::config::PbxConfig;
+use crate::config::{Config, PbxConfig};
 use crate::db::Db;
 use crate::digest::hex;
 use crate::fleet;
@@ -175,6 +175,16 @@ impl State {
         hmac.update(&self.fingerprint(pbx));
         // Its secrets are not in what `Debug` shows.
         hmac.update(format!("{pbx:?}").as_bytes());
+        hmac.finalize().into_bytes().to_vec()
+    }
+}
+
+impl State {
+    /// The same for a whole configuration.
+    pub fn settings_of_all(&self, config: &Config) -> Vec<u8> {
+        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.key).expect("an HMAC takes a key of any length");
+        config.pbx.iter().for_each(|pbx| hmac.update(&self.fingerprint(pbx)));
+        hmac.update(format!("{config:?}").as_bytes());
         hmac.finalize().into_bytes().to_vec()
     }
 }

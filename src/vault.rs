@@ -74,6 +74,9 @@ impl Vault {
         if config.state.path != self.config.state.path {
             return Err(moved("state", &self.config.state.path, &config.state.path));
         }
+        if format!("{:?}", config.ledger) != format!("{:?}", self.config.ledger) {
+            anyhow::bail!("[ledger] is another now: restart the service for that");
+        }
         let archive = open_archive(&config, &self.state, self.clock.now()).await?;
         let vault = Self { config: Arc::new(config), archive: Arc::new(archive), ..self.clone() };
         vault.apply_config().await?;

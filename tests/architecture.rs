@@ -122,6 +122,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "findings",
             "fleet",
             "forecast",
+            "ledger",
+            "notary",
             "outbox",
             "owner",
             "queue",

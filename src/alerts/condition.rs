@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::config::AlertsConfig;
 use crate::remedy;
-use crate::status::{ArchiveStatus, PbxStatus, Status};
+use crate::status::{ArchiveStatus, LedgerStatus, PbxStatus, Status};
 
 /// The things that one is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,10 @@ pub enum Condition {
     FileMissing,
     /// An archived file has another size.
     FileAltered,
+    /// The ledger is not signed, for it would contradict what was.
+    LedgerRefused,
+    /// Entries of the ledger wait too long to be signed.
+    LedgerUnsigned,
 }
 
 /// How bad it is.
@@ -97,6 +101,8 @@ impl Condition {
             Self::OffsetDisagrees => "offset_disagrees",
             Self::FileMissing => "file_missing",
             Self::FileAltered => "file_altered",
+            Self::LedgerRefused => "ledger_refused",
+            Self::LedgerUnsigned => "ledger_unsigned",
         }
     }
 
@@ -104,6 +110,7 @@ impl Condition {
     pub fn severity(self) -> Severity {
         match self {
             Self::DiskNearlyFull
+            | Self::LedgerUnsigned
             | Self::LockedOut
             | Self::SweepOverdue
             | Self::Stuck
@@ -170,6 +177,9 @@ pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
     if let Some((condition, message)) = of_archive(&status.archive, config) {
         alerts.push(Alert { condition, pbx: None, subject: None, message, since: now });
     }
+    if let Some((condition, message, since)) = of_ledger(&status.ledger, now) {
+        alerts.push(Alert { condition, pbx: None, subject: None, message, since });
+    }
     for (id, pbx) in &status.pbx {
         let alert = |(condition, subject, message)| {
             let since = if Condition::is_trouble(condition) { pbx.error_since } else { None };
@@ -206,6 +216,18 @@ fn of_archive(archive: &ArchiveStatus, config: &AlertsConfig) -> Option<(Conditi
         }
         _ => None,
     }
+}
+
+fn of_ledger(ledger: &LedgerStatus, now: Timestamp) -> Option<(Condition, String, Timestamp)> {
+    if let Some(problem) = &ledger.problem {
+        let since = ledger.unsigned_since.unwrap_or(now).min(now);
+        return Some((Condition::LedgerRefused, problem.clone(), since));
+    }
+    let (count, since) = ledger.overdue(now)?;
+    let message = format!(
+        "{count} entries of the ledger are not signed: see the log for why `_ledger` in the archive cannot be written"
+    );
+    Some((Condition::LedgerUnsigned, message, since))
 }
 
 /// A condition of a PBX: what, what of it, and the sentence.

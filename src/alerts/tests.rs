@@ -11,7 +11,9 @@ use crate::findings::FindingRow;
 use crate::forecast::{Forecast, HorizonSource};
 use crate::outbox::Standing;
 use crate::queue::{Counts, Reason};
-use crate::status::{ArchiveStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status, VoicemailStatus};
+use crate::status::{
+    ArchiveStatus, LedgerStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status, VoicemailStatus,
+};
 
 const NOW: &str = "2026-03-02T09:00:00Z";
 
@@ -27,6 +29,7 @@ fn status(pbx: PbxStatus) -> Status {
             error: None,
         },
         service: ServiceStatus::default(),
+        ledger: LedgerStatus::default(),
         database_outdated: false,
         alerts: Standing::default(),
         pbx: [("hq".to_owned(), pbx)].into(),
@@ -165,4 +168,18 @@ fn a_pbx_whose_calls_are_not_read_for_a_day_is_told_unless_its_trouble_is() {
     assert_eq!(told(&status(swept(26, PbxStatus::default()))), [Condition::SweepOverdue]);
     assert_eq!(told(&status(swept(-26, PbxStatus::default()))), []);
     assert_eq!(told(&status(swept(26, trouble("unreachable", 60)))), [Condition::PbxDown]);
+}
+
+#[test]
+fn a_ledger_that_is_refused_or_waits_too_long_is_told() {
+    let mut status = status(PbxStatus::default());
+    assert_eq!(told(&status), []);
+    let now: Timestamp = NOW.parse().unwrap();
+    status.ledger = LedgerStatus { entries: 9, signed_entries: 7, ..LedgerStatus::default() };
+    status.ledger.unsigned_since = Some(now - jiff::SignedDuration::from_mins(1));
+    assert_eq!(told(&status), []);
+    status.ledger.unsigned_since = Some(now - jiff::SignedDuration::from_mins(16));
+    assert_eq!(told(&status), [Condition::LedgerUnsigned]);
+    status.ledger.problem = Some("it would contradict what was signed".to_owned());
+    assert_eq!(told(&status), [Condition::LedgerRefused]);
 }

@@ -27,6 +27,8 @@ pub enum Errand {
     Pause(String),
     /// Follow a PBX again that was left alone.
     Resume(String),
+    /// Let the ledger be signed by a new key.
+    RotateKey,
 }
 
 /// Whom to show how far an errand is.
@@ -85,6 +87,7 @@ impl Errand {
             },
             Self::Pause(pbx) => pause(vault, pbx, true).await,
             Self::Resume(pbx) => pause(vault, pbx, false).await,
+            Self::RotateKey => super::ledger::rotate_key(vault).await,
         }
     }
 
@@ -98,7 +101,7 @@ impl Errand {
         match self {
             Self::Retry(choice) => choice.pbx.as_deref(),
             Self::Resume(pbx) => Some(pbx),
-            Self::Backfill(_) | Self::Pause(_) => None,
+            Self::Backfill(_) | Self::Pause(_) | Self::RotateKey => None,
         }
     }
 }
@@ -110,6 +113,7 @@ impl fmt::Display for Errand {
             Self::Retry(_) => f.write_str("retry"),
             Self::Pause(pbx) => write!(f, "pause {pbx}"),
             Self::Resume(pbx) => write!(f, "resume {pbx}"),
+            Self::RotateKey => f.write_str("ledger rotate-key"),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::archive::ArchiveError;
 use crate::backfill::RangeError;
 use crate::config::ConfigErrors;
 use crate::db::DatabaseFailed;
+use crate::notary::PublishedError;
 use crate::pbx::PbxError;
 use crate::state::StateError;
 
@@ -40,8 +41,10 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
     });
     let disk_full = error.downcast_ref::<DatabaseFailed>().is_some_and(DatabaseFailed::is_disk_full);
     let refused_by_pbx = error.chain().any(|cause| cause.is::<PbxError>());
+    let damaged = error.chain().any(|cause| cause.is::<PublishedError>());
     match () {
         () if operator_can_mend || disk_full => USAGE,
+        () if damaged => DAMAGED,
         () if refused_by_pbx => UNREACHABLE,
         () => INTERNAL,
     }

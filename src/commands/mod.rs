@@ -6,6 +6,7 @@ pub mod demo;
 pub mod errand;
 pub mod exit;
 pub mod handover;
+pub mod ledger;
 pub mod output;
 pub mod pause;
 pub mod progress;

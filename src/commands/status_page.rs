@@ -10,7 +10,7 @@ use crate::findings::FindingKind;
 use crate::outbox::Standing;
 use crate::queue::Counts;
 use crate::remedy;
-use crate::status::{ArchiveStatus, PbxStatus, ServiceStatus, Status};
+use crate::status::{ArchiveStatus, LedgerStatus, PbxStatus, ServiceStatus, Status};
 
 /// Findings told per PBX; the rest is counted.
 const FINDINGS_TOLD: usize = 5;
@@ -30,6 +30,7 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     writeln!(text, "{}", status.summary)?;
     tell_archive(text, &status.archive)?;
     tell_service(text, &status.service, status.at)?;
+    tell_ledger(text, &status.ledger, status.at)?;
     if status.database_outdated {
         writeln!(
             text,
@@ -82,6 +83,20 @@ fn tell_service(text: &mut String, service: &ServiceStatus, now: Timestamp) -> s
              (`journalctl -u callvault`), then `systemctl start callvault`",
             ago(beat, now)
         ),
+    }
+}
+
+/// Nothing as long as all is signed within minutes, which is as it should be.
+fn tell_ledger(text: &mut String, ledger: &LedgerStatus, now: Timestamp) -> std::fmt::Result {
+    match (&ledger.problem, ledger.overdue(now)) {
+        (Some(problem), _) => writeln!(text, "  WRONG: {problem}"),
+        (None, Some((count, since))) => writeln!(
+            text,
+            "  WRONG: {count} entries of the ledger are not signed, the oldest written {}: start the service, or see its \
+             log for why it cannot write to `_ledger` in the archive",
+            ago(since, now)
+        ),
+        (None, None) => Ok(()),
     }
 }
 

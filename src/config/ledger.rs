@@ -14,7 +14,7 @@ const ORIGIN_BYTES_MAX: usize = 200;
 /// How the ledger is published.
 #[derive(Debug, Clone, Default)]
 pub struct LedgerConfig {
-    /// What it is called in checkpoints, and its keys with it; unless the operator chose, `callvault/` and the state's id.
+    /// What it is called in checkpoints, and its keys with it; unless the operator chose, `callvault/` and half of the state's id.
     pub origin: Option<String>,
     /// The secret of its key in hex, if the operator keeps it; else callvault makes one in the state folder.
     pub key: Option<SecretString>,

@@ -145,6 +145,14 @@ pub struct Numbered {
     pub leaf_hash: Digest,
 }
 
+impl Numbered {
+    /// When what it tells happened.
+    pub fn at(&self) -> Option<Timestamp> {
+        let entry: Value = serde_json::from_str(&self.entry).ok()?;
+        entry.get("at")?.as_str()?.parse().ok()
+    }
+}
+
 /// How many entries there are: the number of the next one.
 pub async fn size(db: &mut SqliteConnection) -> anyhow::Result<u64> {
     let size: i64 = sqlx::query_scalar("select coalesce(max(number) + 1, 0) from ledger")
@@ -169,6 +177,17 @@ pub async fn entries(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow
             Ok(Numbered { number: u64::try_from(number)?, entry, leaf_hash: Digest::try_from(&leaf[..])? })
         })
         .collect()
+}
+
+/// The hashes of the first `size` leaves: 32 bytes each.
+pub async fn leaf_hashes(db: &mut SqliteConnection, size: u64) -> anyhow::Result<Vec<Digest>> {
+    let rows: Vec<Vec<u8>> =
+        sqlx::query_scalar("select leaf_hash from ledger where number < ? order by number")
+            .bind(i64::try_from(size)?)
+            .fetch_all(db)
+            .await
+            .context("reading the leaves of the ledger")?;
+    rows.iter().map(|leaf| Ok(Digest::try_from(&leaf[..])?)).collect()
 }
 
 /// Takes over an entry of a ledger that was published: byte for byte, under its own number.

@@ -15,13 +15,14 @@ mod tiles;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-pub use check::{Damage, Leaves, NoLeaves};
+pub use check::{Damage, KnownLeaves, Leaves, NoLeaves};
 pub use published::{FOLDER, Published, PublishedError};
 
 use crate::archive::{Archive, Shelf, ShelfOwner};
@@ -96,6 +97,8 @@ pub struct Notary {
     keys: Mutex<Keys>,
     /// One seals at a time.
     sealer: Mutex<Sealer>,
+    /// Entries covered by the latest checkpoint.
+    sealed_size: AtomicU64,
 }
 
 /// What the next seal goes on from.
@@ -127,8 +130,14 @@ impl Notary {
         let keys = Keys::open(&db, state, &origin, config, now).await?;
         keys.publish(&shelf)?;
         let frontier = ledger::frontier(&mut *db.read().await?).await?;
+        let sealed_size = AtomicU64::new(frontier.size());
         let sealer = Mutex::new(Sealer { frontier, published: None });
-        Ok(Self { db, shelf, origin, keys: Mutex::new(keys), sealer })
+        Ok(Self { db, shelf, origin, keys: Mutex::new(keys), sealer, sealed_size })
+    }
+
+    /// How many entries the latest checkpoint covers.
+    pub fn sealed_size(&self) -> u64 {
+        self.sealed_size.load(SeqCst)
     }
 
     /// What the ledger is called.
@@ -179,6 +188,7 @@ impl Notary {
             .await?;
         let sealed = self.publish_checkpoint(&frontier).await?;
         self.remove_superseded(sealer.frontier.size(), frontier.size()).await;
+        self.sealed_size.store(sealed.size, SeqCst);
         *sealer = Sealer { frontier, published: Some(sealed.note.clone()) };
         Ok(Some(sealed))
     }
@@ -336,7 +346,9 @@ async fn origin(db: &Db, state: &State, config: &LedgerConfig) -> anyhow::Result
         }
         (Some(signed), _) => Ok(signed),
         (None, configured) => {
-            let origin = configured.clone().unwrap_or_else(|| format!("callvault/{}", state.id));
+            // Half of the id is random enough to be nobody else's, and short enough to be compared by eye.
+            let own = || format!("callvault/{}", state.id.get(..16).unwrap_or(&state.id));
+            let origin = configured.clone().unwrap_or_else(own);
             let kept = origin.clone();
             db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, ORIGIN, &kept).await })).await?;
             Ok(origin)

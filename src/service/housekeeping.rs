@@ -19,6 +19,10 @@ use crate::{calls, ledger, owner, queue};
 const STALE_AFTER: Duration = Duration::from_secs(20 * 60);
 /// How long a commit may take before it is no progress any more.
 const COMMIT_WITHIN: Duration = Duration::from_secs(30);
+/// Entries of the ledger after which a checkpoint is due, whatever the time.
+const ENTRIES_PER_CHECKPOINT: u64 = 256;
+/// How often it is looked how many there are.
+const LOOK_AT_LEDGER_EVERY: Duration = Duration::from_secs(2);
 /// How often a waiting loop turns though nothing woke it.
 const TURN_EVERY: Duration = Duration::from_secs(30);
 
@@ -133,6 +137,23 @@ pub(super) async fn prove_progress(shared: &Shared, stop: &CancellationToken) ->
         }
         tokio::select! {
             () = tokio::time::sleep(every) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Has the ledger sealed before its time when much has happened: an entry waits for 256 others at most.
+pub(super) async fn keep_sealing(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
+    let db = shared.vault().state.db.clone();
+    while !stop.is_cancelled() {
+        let entries = ledger::size(&mut *db.read().await?).await?;
+        let signed = shared.vault().notary.sealed_size();
+        if entries.saturating_sub(signed) >= ENTRIES_PER_CHECKPOINT {
+            shared.todo.add(Job::Seal);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AT_LEDGER_EVERY) => {}
             () = stop.cancelled() => {}
         }
     }

@@ -9,6 +9,7 @@
 //! One follower for each PBX; none waits for another. What concerns all is done beside them. An error that reaches this
 //! file means that the database is broken: the service ends, and its supervisor starts it anew.
 
+mod chronicle;
 mod errands;
 mod follower;
 mod housekeeping;
@@ -128,6 +129,7 @@ impl Service {
         self.prepare().await?;
         let vault = self.shared.vault();
         let alerter = alerter(&vault, &vault.config)?;
+        chronicle::note_start(&vault).await?;
         supervisor::ready(&self.shared.glance().to_string());
         self.watching.readiness.set_ready();
         self.begin(alerter).await;
@@ -168,6 +170,10 @@ impl Service {
         self.tasks.spawn(async move { housekeeping::keep_house(&shared, &shared.slow_todo, &end).await });
         let (shared, end) = (self.shared.clone(), self.end.clone());
         self.tasks.spawn(async move { housekeeping::prove_progress(&shared, &end).await });
+        let (shared, end) = (self.shared.clone(), self.end.clone());
+        self.tasks.spawn(async move { housekeeping::keep_sealing(&shared, &end).await });
+        let (shared, end) = (self.shared.clone(), self.end.clone());
+        self.tasks.spawn(async move { chronicle::watch_clock(&shared, &end).await });
         let (shared, wakes, end) =
             (self.shared.clone(), self.reports.receiver().wakes.clone(), self.end.clone());
         self.tasks.spawn(async move { reports::heed_reports(&shared, &wakes, &end).await });
@@ -293,6 +299,7 @@ impl Service {
 
     /// Lets all followers end, and others follow them. An error is one that leaves nobody following: the service ends.
     async fn change_to(&mut self, vault: &Vault, alerter: Alerter) -> anyhow::Result<()> {
+        chronicle::note_choices(vault).await?;
         for (id, seat) in self.plan(vault).await? {
             // What is in flight there is finished first; the other PBXs do not wait for it.
             seat.stop.cancel();
@@ -328,6 +335,7 @@ impl Service {
         }
         let (db, now) = (&vault.state.db, vault.clock.now());
         outcome?;
+        chronicle::note_stop(&vault).await?;
         db.write(move |tx| Box::pin(async move { owner::note_stop(tx, now).await })).await?;
         if let Err(error) = vault.seal().await {
             warn!("SHA256SUMS and ledger are brought up to date at the next start: {error:#}");

@@ -4,6 +4,7 @@
 //! read from the database alone (and the archive's filesystem), so it may be read beside whoever does the work.
 
 mod archive;
+mod ledger;
 mod pbx;
 mod reader;
 mod service;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 pub use archive::ArchiveStatus;
+pub use ledger::LedgerStatus;
 pub use pbx::{NearlyFullBox, PbxStatus};
 pub use reader::Reader;
 pub use service::ServiceStatus;
@@ -37,6 +39,8 @@ pub struct Status {
     pub archive: ArchiveStatus,
     /// The service that archives by itself.
     pub service: ServiceStatus,
+    /// The ledger of all that happened to the archive.
+    pub ledger: LedgerStatus,
     /// Whether an older version wrote the database, and this one has not been at work yet.
     pub database_outdated: bool,
     /// What the operator was told of, and whether the messages reach him.
@@ -59,11 +63,11 @@ impl Status {
 
     /// Sums up what was read.
     fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
-        let Machine { service, alerts, database_outdated } = machine;
+        let Machine { service, ledger, alerts, database_outdated } = machine;
         let needs_attention: Vec<String> =
             pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
-        let summary = summary(&archive, &service, &pbx, &needs_attention);
-        Self { at, summary, needs_attention, archive, service, database_outdated, alerts, pbx }
+        let summary = summary(&archive, &service, &ledger, &pbx, &needs_attention);
+        Self { at, summary, needs_attention, archive, service, ledger, database_outdated, alerts, pbx }
     }
 }
 
@@ -71,6 +75,7 @@ impl Status {
 #[derive(Debug, Default)]
 struct Machine {
     service: ServiceStatus,
+    ledger: LedgerStatus,
     alerts: Standing,
     database_outdated: bool,
 }
@@ -82,18 +87,20 @@ const NAMED_IN_SUMMARY: usize = 5;
 fn summary(
     archive: &ArchiveStatus,
     service: &ServiceStatus,
+    ledger: &LedgerStatus,
     pbx: &BTreeMap<String, PbxStatus>,
     in_trouble: &[String],
 ) -> String {
     let pbxs = summary_of_pbxs(pbx, in_trouble);
-    let machine = match (&archive.error, service.has_died()) {
-        (None, false) => return pbxs,
-        (None, true) => "The service needs you (not running)".to_owned(),
-        (Some(error), has_died) => {
-            let service = if has_died { ", and so does the service (not running)" } else { "" };
-            format!("The archive needs you ({}){service}", error.reason.replace('_', " "))
-        }
-    };
+    let archive = archive.error.as_ref().map(|error| ("archive", error.reason.replace('_', " ")));
+    let service = service.has_died().then(|| ("service", "not running".to_owned()));
+    let ledger = ledger.problem.as_ref().map(|_| ("ledger", "not signed".to_owned()));
+    let mut parts = [archive, service, ledger].into_iter().flatten();
+    let Some((first, why)) = parts.next() else { return pbxs };
+    let mut machine = format!("The {first} needs you ({why})");
+    for (part, why) in parts {
+        machine += &format!(", and so does the {part} ({why})");
+    }
     match in_trouble.is_empty() && !pbx.is_empty() {
         true => format!("{machine}; no PBX does."),
         false => format!("{machine}. {pbxs}"),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::archive::Lookout;
-use super::{Machine, PbxStatus, ServiceStatus, Status, VoicemailStatus, time};
+use super::{LedgerStatus, Machine, PbxStatus, ServiceStatus, Status, VoicemailStatus, time};
 use crate::access::Trouble;
 use crate::calls::{self, CallCounts};
 use crate::catalog::Summed;
@@ -90,6 +90,7 @@ impl Reader {
         let running = state::is_owned_by_service(&self.config.state.path);
         Ok(Machine {
             service: ServiceStatus::of(owner::service(db).await?, running),
+            ledger: LedgerStatus::read(db).await?,
             alerts: Standing { ping_error, ..alerts },
             database_outdated: db::is_outdated(db).await?,
         })

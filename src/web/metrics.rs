@@ -49,6 +49,7 @@ impl Collector for Facts {
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         page.gauge("build_info", "The version that runs; always 1", None, [(version, 1.0)])?;
         self.tell_archive(&mut page)?;
+        self.tell_ledger(&mut page)?;
         self.tell_owed(&mut page)?;
         self.tell_pbxs(&mut page)?;
         self.tell_work(&mut page)?;
@@ -74,6 +75,18 @@ impl Facts {
             None,
             usable,
         )
+    }
+
+    fn tell_ledger(&self, page: &mut Page<'_>) -> fmt::Result {
+        let ledger = &self.status.ledger;
+        page.one("ledger_entries", "Entries of the ledger", None, ledger.entries as f64)?;
+        let help = "Entries that the published checkpoint covers";
+        page.one("ledger_signed_entries", help, None, ledger.signed_entries as f64)?;
+        let age = |at: Timestamp| self.now.duration_since(at).as_secs_f64().max(0.0);
+        let help = "How long the oldest entry waits to be signed; 0 if none does";
+        page.one("ledger_unsigned_age", help, Some(Unit::Seconds), ledger.unsigned_since.map_or(0.0, age))?;
+        let refused = f64::from(u8::from(ledger.problem.is_some()));
+        page.one("ledger_refused", "Whether the ledger must not be signed (1) or is (0)", None, refused)
     }
 
     /// What there is, and what is owed.

@@ -26,6 +26,7 @@ fn help_of_the_program() {
       resume    Follow a PBX again that was paused
       retry     Ask again for what was given up, and lift a PBX's pause
       trust     Show the certificate of a PBX, and pin its key
+      ledger    Show, prove and check the ledger of all that happened to the archive
       config    Look at the configuration
       simulate  Play a PBX, to rehearse and to test
       help      Print this message or the help of the given subcommand(s)
@@ -37,8 +38,8 @@ fn help_of_the_program() {
       -V, --version          Print version
 
     Exit codes: 0 complete; 1 internal error; 2 usage or configuration, also disk full, archive unusable
-    and lock held; 3 ran, but something listed is not archived; 4 a PBX was unreachable or refused us;
-    130 interrupted.
+    and lock held; 3 ran, but something listed is not archived; 4 a PBX was unreachable or refused us; 5
+    what is archived or signed was damaged; 130 interrupted.
 
     Set CALLVAULT_LOG=debug to see each request on stderr.
     "#);

@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "the other tests of the program use the rest")]
 mod program;
 
+mod chronicle;
 mod handing_over;
 mod reloading;
 mod starting;

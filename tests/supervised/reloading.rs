@@ -7,7 +7,7 @@ use crate::supervisor::{Report, Service};
 use crate::{ARCHIVED, other_pbx};
 
 /// Sends SIGHUP and waits until the reload is over; its two reports.
-fn reload(service: &mut Service) -> (Report, Report) {
+pub(crate) fn reload(service: &mut Service) -> (Report, Report) {
     let before = service.reports().len();
     service.signal(Signal::HUP);
     let reloading = service.until_after(before, "RELOADING", |value| value == "1");

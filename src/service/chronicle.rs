@@ -1,0 +1,86 @@
+//! What the service tells the ledger of itself: that it began and ended, under which choices, and that the clock was set.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::shared::Shared;
+use crate::digest::hex;
+use crate::fleet;
+use crate::ledger::{self, Entry, EntryType};
+use crate::vault::Vault;
+
+/// The key under which the database keeps for which choices there is an entry.
+const SETTINGS: &str = "ledger_settings";
+/// How often the clock is compared with one that nobody can set.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
+/// Clocks drift apart by less than this between two looks; a larger step was made.
+const STEP_MS: i64 = 2000;
+
+/// Notes that the service begins, and its choices if they are others than before.
+pub(super) async fn note_start(vault: &Vault) -> anyhow::Result<()> {
+    let entry = Entry::new(EntryType::Start, vault.clock.now()).with("version", env!("CARGO_PKG_VERSION"));
+    append(vault, entry).await?;
+    note_choices(vault).await
+}
+
+/// Notes that the service has ended in good order.
+pub(super) async fn note_stop(vault: &Vault) -> anyhow::Result<()> {
+    let entry = Entry::new(EntryType::Stop, vault.clock.now()).with("version", env!("CARGO_PKG_VERSION"));
+    append(vault, entry).await
+}
+
+/// Notes the configuration in force, if it is another than the one noted last. The entry shows that it changed, which PBXs
+/// are followed, and which rules keep recordings out; not what else it says.
+pub(super) async fn note_choices(vault: &Vault) -> anyhow::Result<()> {
+    let settings = hex(&vault.state.settings_of_all(&vault.config));
+    let ids: Vec<&str> = vault.config.pbx.iter().map(|pbx| pbx.id.as_str()).collect();
+    let rules: Vec<&str> = vault.config.exclude.iter().map(|rule| rule.name.as_str()).collect();
+    let mut entry = Entry::new(EntryType::Config, vault.clock.now()).with("settings", settings.as_str());
+    // A fleet of hundreds would not fit into an entry; then their number must do.
+    let fits = |names: &[&str]| names.iter().map(|name| name.len() + 3).sum::<usize>() < 1500;
+    entry = if fits(&ids) { entry.with("pbx", ids) } else { entry.with("pbx_count", ids.len()) };
+    entry =
+        if fits(&rules) { entry.with("exclude", rules) } else { entry.with("exclude_count", rules.len()) };
+    vault
+        .state
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                if fleet::meta(tx, SETTINGS).await?.as_deref() == Some(&*settings) {
+                    return Ok(());
+                }
+                ledger::append(tx, &entry).await?;
+                fleet::set_meta(tx, SETTINGS, &settings).await
+            })
+        })
+        .await
+}
+
+/// Notes each step of the clock, until it is stopped.
+pub(super) async fn watch_clock(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
+    let clock = shared.vault().clock;
+    let (mut wall, mut steady): (Timestamp, Instant) = (clock.now(), Instant::now());
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = tokio::time::sleep(COMPARE_EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let (now, passed) = (clock.now(), steady.elapsed());
+        let passed_ms = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+        let step_ms = now.as_millisecond().saturating_sub(wall.as_millisecond()).saturating_sub(passed_ms);
+        (wall, steady) = (now, Instant::now());
+        if step_ms.abs() > STEP_MS {
+            warn!("The clock was set by {:+.1} s", step_ms as f64 / 1000.0);
+            append(&shared.vault(), Entry::new(EntryType::Clock, now).with("step_ms", step_ms)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn append(vault: &Vault, entry: Entry) -> anyhow::Result<()> {
+    let append = vault.state.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await }));
+    append.await.map(drop)
+}

@@ -1,0 +1,97 @@
+//! `callvault ledger`, as an auditor and an operator use it.
+
+use std::fs;
+
+use callvault::tlog::{TlogProof, VerifyingKey};
+use serde_json::Value;
+
+use crate::program::{Folder, Pbx};
+
+fn archived(recordings: u64) -> (Pbx, Folder) {
+    let pbx = Pbx::with(recordings);
+    let folder = Folder::for_pbx(&pbx.url());
+    folder.run(&["backfill"]).exits(0);
+    (pbx, folder)
+}
+
+fn shown(folder: &Folder) -> Value {
+    folder.run(&["ledger", "--json"]).exits(0).json()
+}
+
+#[test]
+fn it_tells_its_name_its_keys_and_how_much_of_it_is_signed() {
+    let (_pbx, folder) = archived(3);
+    let shown = shown(&folder);
+    // One entry for the key, one for each recording.
+    assert_eq!((&shown["entries"], &shown["signed_entries"]), (&4.into(), &4.into()));
+    let vkey = shown["keys"][0]["vkey"].as_str().unwrap();
+    assert_eq!(VerifyingKey::from_vkey(vkey).unwrap().name(), shown["origin"].as_str().unwrap());
+    let text = folder.run(&["ledger", "show"]).exits(0).out();
+    assert!(text.contains("4 entries, 4 of them signed") && text.contains(vkey), "{text}");
+    assert!(folder.run(&["ledger", "check"]).exits(0).out().starts_with("All 4 signed entries"));
+}
+
+#[test]
+fn a_recording_is_proven_by_its_name_its_path_and_the_number_of_its_entry() {
+    let (_pbx, folder) = archived(3);
+    let key = VerifyingKey::from_vkey(shown(&folder)["keys"][0]["vkey"].as_str().unwrap()).unwrap();
+    let path = folder.recordings()[0].clone();
+    let archive = folder.path("archive");
+    let path = path.strip_prefix(&archive).unwrap_or(&path).to_str().unwrap().to_owned();
+    let name = path.rsplit('/').next().unwrap();
+    let by_path = folder.run(&["ledger", "prove", &path]).exits(0).stdout;
+    let by_name = folder.run(&["ledger", "prove", name]).exits(0).stdout;
+    assert_eq!(by_path, by_name);
+    let proof = TlogProof::parse(&by_path).unwrap();
+    assert_eq!(proof.verify(std::slice::from_ref(&key)).unwrap().size, 4);
+    let number = proof.index.to_string();
+    assert_eq!(folder.run(&["ledger", "prove", &number]).exits(0).stdout, by_path);
+    let entry: Value = serde_json::from_slice(&proof.entry).unwrap();
+    let sha256 = callvault::digest::Digest::of(fs::read(archive.join(&path)).unwrap());
+    assert_eq!(entry["sha256"], sha256.to_string());
+    let json = folder.run(&["ledger", "prove", &path, "--json"]).exits(0).json();
+    assert_eq!((&json["proofs"][0]["path"], &json["proofs"][0]["proof"]), (&path.into(), &by_path.into()));
+}
+
+#[test]
+fn what_is_not_in_it_is_told_in_a_sentence() {
+    let (_pbx, folder) = archived(1);
+    let unknown = folder.run(&["ledger", "prove", "no such.wav"]).exits(2);
+    assert!(unknown.stderr.contains("nothing archived has the name or path `no such.wav`"), "{unknown:?}");
+    let later = folder.run(&["ledger", "prove", "4711"]).exits(2);
+    assert!(later.stderr.contains("entry 4711 is not published yet; 2 are"), "{later:?}");
+    let empty = Folder::for_pbx("http://127.0.0.1:9");
+    for command in [&["ledger"][..], &["ledger", "check"], &["ledger", "prove", "x"]] {
+        assert!(empty.run(command).exits(2).stderr.contains("nothing was archived yet"));
+    }
+}
+
+#[test]
+fn a_file_of_it_that_was_altered_is_named_with_exit_code_5() {
+    let (_pbx, folder) = archived(2);
+    let tile = folder.path("archive/_ledger/tile/0/000.p/3");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[40] ^= 1;
+    fs::remove_file(&tile).unwrap();
+    fs::write(&tile, bytes).unwrap();
+    let said = folder.run(&["ledger", "check"]).exits(5);
+    assert!(said.stdout.starts_with("_ledger/tile/0/000.p/3 holds other hashes"), "{said:?}");
+    let json = folder.run(&["ledger", "check", "--json"]).exits(5).json();
+    assert_eq!(json["damaged"][0]["path"], "_ledger/tile/0/000.p/3");
+    // The tile's second hash is what the first entry is proven with.
+    let proof = folder.run(&["ledger", "prove", "0"]).exits(5);
+    assert!(proof.stderr.contains("_ledger/tile"), "{proof:?}");
+}
+
+#[test]
+fn a_new_key_is_told_and_signs_at_once() {
+    let (_pbx, folder) = archived(1);
+    let former = shown(&folder)["keys"][0]["vkey"].clone();
+    let told = folder.run(&["ledger", "rotate-key", "--json"]).exits(0).json();
+    let keys = &shown(&folder)["keys"];
+    assert_eq!((&keys[0]["vkey"], &keys[1]["vkey"]), (&told["vkey"], &former));
+    assert!(keys[0].get("signs_until").is_none() && keys[1].get("signs_until").is_some());
+    folder.run(&["ledger", "check"]).exits(0);
+    folder.run(&["backfill"]).exits(0);
+    folder.run(&["ledger", "check"]).exits(0);
+}
