@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::shared::Shared;
+use crate::clock::Clock;
 use crate::digest::hex;
 use crate::fleet;
 use crate::ledger::{self, Entry, EntryType};
@@ -62,22 +63,49 @@ pub(super) async fn note_choices(vault: &Vault) -> anyhow::Result<()> {
 /// Notes each step of the clock, until it is stopped.
 pub(super) async fn watch_clock(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
     let clock = shared.vault().clock;
-    let (mut wall, mut steady): (Timestamp, Instant) = (clock.now(), Instant::now());
+    let mut before = Moment::of(&clock);
     while !stop.is_cancelled() {
         tokio::select! {
             () = tokio::time::sleep(COMPARE_EVERY) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        let (now, passed) = (clock.now(), steady.elapsed());
-        let passed_ms = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
-        let step_ms = now.as_millisecond().saturating_sub(wall.as_millisecond()).saturating_sub(passed_ms);
-        (wall, steady) = (now, Instant::now());
+        let now = Moment::of(&clock);
+        let step_ms = now.step_ms_since(&before);
+        before = now;
         if step_ms.abs() > STEP_MS {
             warn!("The clock was set by {:+.1} s", step_ms as f64 / 1000.0);
-            append(&shared.vault(), Entry::new(EntryType::Clock, now).with("step_ms", step_ms)).await?;
+            let entry = Entry::new(EntryType::Clock, clock.now()).with("step_ms", step_ms);
+            append(&shared.vault(), entry).await?;
         }
     }
     Ok(())
+}
+
+/// What both clocks showed at one moment.
+struct Moment {
+    wall: Timestamp,
+    steady: Instant,
+}
+
+impl Moment {
+    /// Reads the one between two looks at the other. A machine that was busy in between is looked at again: the step would
+    /// be its own.
+    fn of(clock: &Clock) -> Self {
+        loop {
+            let steady = Instant::now();
+            let wall = clock.now();
+            if steady.elapsed() < Duration::from_millis(100) {
+                return Self { wall, steady };
+            }
+        }
+    }
+
+    /// By how much the wall's clock was set in between.
+    fn step_ms_since(&self, before: &Self) -> i64 {
+        let passed = self.steady.duration_since(before.steady).as_millis();
+        let shown = self.wall.as_millisecond().saturating_sub(before.wall.as_millisecond());
+        shown.saturating_sub(i64::try_from(passed).unwrap_or(i64::MAX))
+    }
 }
 
 async fn append(vault: &Vault, entry: Entry) -> anyhow::Result<()> {

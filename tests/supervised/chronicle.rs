@@ -36,11 +36,12 @@ fn that_it_began_and_ended_and_under_which_choices_and_all_of_it_is_signed() {
     Service::ready(&folder).stop().0.exits(0);
     let shown = folder.run(&["ledger", "--json"]).exits(0).json();
     assert_eq!(shown["entries"], shown["signed_entries"]);
-    let entries = entries(&folder);
-    let told = words(&entries);
-    let expected = ["key", "start", "config", "archived", "archived", "config", "stop", "start", "stop"];
-    assert_eq!(told, expected);
+    // What was archived meanwhile is not the point: voicemail comes when it comes.
+    let entries = entries(&folder).into_iter().filter(|entry| entry["type"] != "archived");
+    let entries: Vec<Value> = entries.collect();
+    let expected = ["key", "start", "config", "config", "stop", "start", "stop"];
+    assert_eq!(words(&entries), expected);
     assert_eq!(entries[2]["pbx"], serde_json::json!(["hq"]));
-    assert_eq!(entries[5]["exclude"], serde_json::json!(["private"]));
-    assert_ne!(entries[2]["settings"], entries[5]["settings"]);
+    assert_eq!(entries[3]["exclude"], serde_json::json!(["private"]));
+    assert_ne!(entries[2]["settings"], entries[3]["settings"]);
 }

@@ -1,110 +1,15 @@
 //! The published ledger: sealed, read back, proven, and never contradicted.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use callvault::archive::{Abilities, Archive, Opening};
 use callvault::config::LedgerConfig;
 use callvault::ledger::{self, Entry, EntryType};
-use callvault::notary::{FOLDER, NoLeaves, Notary, NotaryError, PROBLEM, Published, Sealed};
-use callvault::state::State;
+use callvault::notary::NotaryError;
 use callvault::tlog::{SigningKey, TlogProof, VerifyingKey};
-use jiff::Timestamp;
-use tempfile::TempDir;
 
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-/// A state and a ledger's folder.
-struct House {
-    folder: TempDir,
-}
-
-/// A house that is open.
-struct Open {
-    state: State,
-    notary: Notary,
-}
-
-impl House {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.folder.path().join("archive")
-    }
-
-    fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
-    }
-
-    async fn open_with(&self, config: &LedgerConfig) -> anyhow::Result<Open> {
-        let state = State::open(&self.state()).await?;
-        let opening = Opening {
-            root: &self.root(),
-            state_path: &self.state(),
-            state_id: &state.id,
-            pbxs: &[],
-            now: NOW,
-        };
-        let archive = Archive::open_with(&opening, Abilities::all())?;
-        let notary = Notary::open(&self.root(), &archive, &state, config, NOW).await?;
-        Ok(Open { state, notary })
-    }
-
-    async fn open(&self) -> Open {
-        self.open_with(&LedgerConfig::default()).await.unwrap()
-    }
-
-    fn published(&self) -> Published {
-        Published::open(&self.root()).unwrap().unwrap()
-    }
-
-    /// What an auditor finds wrong who has nothing but the files.
-    fn damages(&self) -> Vec<String> {
-        let published = self.published();
-        let keys = published.keys().unwrap();
-        let damages = published.check(&keys, None, &mut NoLeaves).unwrap();
-        damages.into_iter().map(|damage| format!("{}: {}", damage.path, damage.what)).collect()
-    }
-
-    fn file(&self, path: &str) -> PathBuf {
-        self.root().join(FOLDER).join(path)
-    }
-}
-
-impl Open {
-    async fn append(&self, count: u64) {
-        self.append_after("", count).await;
-    }
-
-    /// Appends entries that say where they belong: of another history.
-    async fn append_after(&self, what: &'static str, count: u64) {
-        self.state
-            .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    for number in 0..count {
-                        let entry = Entry::new(EntryType::Gap, NOW).with("n", number).with("after", what);
-                        ledger::append(tx, &entry).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .await
-            .unwrap();
-    }
-
-    async fn seal(&self) -> Option<Sealed> {
-        self.notary.seal(NOW).await.unwrap()
-    }
-
-    async fn problem(&self) -> String {
-        let mut db = self.state.db.read().await.unwrap();
-        callvault::fleet::meta(&mut db, PROBLEM).await.unwrap().unwrap_or_default()
-    }
-}
+use crate::house::{House, NOW, Open, copy_folder};
 
 fn rewrite(path: &Path, bytes: &[u8]) {
     fs::remove_file(path).unwrap();
@@ -386,14 +291,4 @@ async fn those_who_seal_at_one_time_seal_one_after_the_other() {
     assert_eq!(house.damages(), Vec::<String>::new());
     let (checkpoint, _) = house.published().checkpoint(&[notary.key().await]).unwrap().unwrap();
     assert_eq!(checkpoint.size, 41);
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
-        }
-    }
 }

@@ -1,0 +1,6 @@
+//! The published ledger: how it is sealed, and what programs of others say of it.
+
+mod house;
+mod oracles;
+mod sealing;
+mod verifiers;
