@@ -165,6 +165,28 @@ pub async fn close_about(
     Ok(())
 }
 
+/// Closes the findings of a kind whose subject begins with `place`.
+pub async fn close_within(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    kind: FindingKind,
+    place: &str,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "update findings set closed_at_ms = ?1 where kind = ?2 and pbx = ?3 and closed_at_ms is null
+             and substr(subject, 1, length(?4)) = ?4",
+    )
+    .bind(now.as_millisecond())
+    .bind(kind.as_str())
+    .bind(pbx)
+    .bind(place)
+    .execute(tx)
+    .await
+    .context("closing findings")?;
+    Ok(())
+}
+
 /// Closes the findings of a kind but for those about `subjects`, which still hold.
 pub async fn close_others(
     tx: &mut SqliteConnection,

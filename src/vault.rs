@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use crate::archive::{Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction};
+use crate::calls;
 use crate::catalog;
 use crate::clock::Clock;
 use crate::config::{Config, PbxConfig};
@@ -170,7 +171,8 @@ impl Vault {
                 Box::pin(async move {
                     fleet::register(tx, &id).await?;
                     if fleet::settings_changed(tx, &id, &settings).await? {
-                        queue::redrive(tx, &stuck).await?;
+                        let redriven = queue::redrive(tx, &stuck).await?;
+                        calls::reopen_all(tx, &redriven.changed).await?;
                         voicemail::probe_again(tx, &id).await?;
                     }
                     Ok(())

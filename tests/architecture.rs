@@ -97,6 +97,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "vault",
         &[
             "archive",
+            "calls",
             "catalog",
             "clock",
             "config",

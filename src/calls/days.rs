@@ -168,3 +168,24 @@ pub async fn reopen(tx: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::
     .context("reopening a day")?;
     Ok(())
 }
+
+/// Opens settled days of several PBXs again.
+pub async fn reopen_all(tx: &mut SqliteConnection, days: &[(String, Date)]) -> anyhow::Result<()> {
+    for (pbx, day) in days {
+        reopen(tx, pbx, *day).await?;
+    }
+    Ok(())
+}
+
+/// Opens the settled day of a call's recording again: its state is another one.
+pub async fn reopen_for(tx: &mut SqliteConnection, recording_id: i64) -> anyhow::Result<()> {
+    sqlx::query(
+        "update days set state = 'open', settled_at_ms = null where state = 'settled' and (pbx, day) in
+             (select pbx, day from recordings where id = ? and kind = 'call')",
+    )
+    .bind(recording_id)
+    .execute(tx)
+    .await
+    .context("reopening the day of a recording")?;
+    Ok(())
+}

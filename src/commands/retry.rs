@@ -12,7 +12,7 @@ use crate::backfill::{BackfillReport, Lines, RangeError, Request};
 use crate::queue::{self, DayRange, Redrive, Redriven};
 use crate::recording::RecordingName;
 use crate::vault::Vault;
-use crate::{findings, fleet};
+use crate::{calls, findings, fleet};
 
 /// What to retry.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -109,7 +109,9 @@ async fn put_back(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
                     fleet::clear_problem(tx, &pbx).await?;
                     findings::acknowledge(tx, &pbx, now).await?;
                 }
-                queue::redrive(tx, &what).await
+                let redriven = queue::redrive(tx, &what).await?;
+                calls::reopen_all(tx, &redriven.changed).await?;
+                Ok(redriven)
             })
         })
         .await

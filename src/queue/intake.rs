@@ -116,10 +116,10 @@ pub async fn assign_serial_number(tx: &mut SqliteConnection, pbx: &str, sn: &str
     Ok(())
 }
 
-/// Keeps a recording out because of `rule`. An archived one stays archived; one that is claimed is excluded once its claim
-/// has ended in anything else.
-pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::Result<()> {
-    sqlx::query(
+/// Keeps a recording out because of `rule`, and tells whether that changed anything. An archived one stays archived; one
+/// that is claimed is excluded once its claim has ended in anything else.
+pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::Result<bool> {
+    let done = sqlx::query(
         "update recordings set state = 'excluded', reason = ?1, ready = 0, due_at_ms = null, told = 0
          where id = ?2 and (state in ('pending', 'missing', 'stuck') or state = 'excluded' and reason <> ?1)",
     )
@@ -128,12 +128,12 @@ pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::
     .execute(tx)
     .await
     .context("excluding a recording")?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
-/// Lets a recording back in that no rule keeps out any more.
-pub async fn include(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
-    sqlx::query(
+/// Lets a recording back in that no rule keeps out any more, and tells whether that changed anything.
+pub async fn include(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
+    let done = sqlx::query(
         "update recordings set state = 'pending', reason = null, ready = (run_id is null), told = 0
          where id = ? and state = 'excluded'",
     )
@@ -141,7 +141,7 @@ pub async fn include(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     .execute(tx)
     .await
     .context("letting a recording back in")?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// Asks once more for an archived recording: a later call names it too, and may mean other audio.

@@ -27,6 +27,8 @@ pub struct Redriven {
     pub pbx: Vec<String>,
     /// The days that they are filed under.
     pub days: Option<DayRange>,
+    /// The days of calls on which a state is another one than before: they are to be opened again.
+    pub changed: Vec<(String, Date)>,
 }
 
 /// Puts stuck recordings, missing ones and those that wait back to be asked for at once.
@@ -39,6 +41,12 @@ pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Resul
     count.push(" group by pbx order by pbx");
     let groups: Vec<(String, i64, String, String)> =
         count.build_query_as().fetch_all(&mut *tx).await.context("looking for recordings to retry")?;
+    let mut given_up = QueryBuilder::new(
+        "select distinct pbx, day from recordings where kind = 'call' and (state = 'stuck' or final = 1) and ",
+    );
+    what.push_condition(&mut given_up);
+    let changed: Vec<(String, String)> =
+        given_up.build_query_as().fetch_all(&mut *tx).await.context("looking for days to open again")?;
     let mut update = QueryBuilder::new(
         "update recordings set ready = 1, due_at_ms = null, reason_attempts = 0, told = 0,
              absent_answers = case final when 1 then 0 else absent_answers end,
@@ -49,7 +57,9 @@ pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Resul
     );
     what.push_condition(&mut update);
     update.build().execute(tx).await.context("putting recordings back into the queue")?;
-    summed_up(&groups)
+    let changed =
+        changed.into_iter().map(|(pbx, day)| Ok((pbx, day.parse()?))).collect::<anyhow::Result<_>>()?;
+    Ok(Redriven { changed, ..summed_up(&groups)? })
 }
 
 impl Redrive {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{Covered, Reading, SweepReport, Sweeper};
+use super::reading::{Covered, Reading};
+use super::{SweepReport, Sweeper};
 use crate::calls;
 use crate::cdr::{CdrError, CdrItem, read_csv};
 use crate::findings::{self, Finding, FindingKind};

@@ -3,6 +3,7 @@
 //! A sweep is level-triggered: it reads again what exists and stores what is new, so that an outage of any length
 //! heals itself. Readings are unioned; one with fewer rows is a finding and removes nothing.
 
+mod closing;
 mod files;
 mod page;
 mod range;
@@ -24,7 +25,7 @@ pub use voicemail::{FullestBox, VoicemailPoll, poll_voicemail};
 
 use crate::access::Access;
 use crate::bell::Bell;
-use crate::calls::{self, DayReading};
+use crate::calls;
 use crate::cdr::{BadRow, CdrItem};
 use crate::clock::Clock;
 use crate::config::{ExclusionRule, PbxConfig};
@@ -35,10 +36,8 @@ use crate::pbx::PbxClient;
 use crate::recording::Text;
 use crate::times::OffsetResolver;
 use page::{ROWS_PER_PAGE, ReadingFacts};
-use reading::{Covered, Reading};
+use reading::Reading;
 
-/// How long after the end of a day its second reading must lie: calls appear in the CDR when they end.
-const SETTLES_AFTER: SignedDuration = SignedDuration::from_hours(12);
 /// Bad rows of one reading that are kept as findings; the rest is only counted.
 const BAD_ROWS_KEPT: u64 = 1000;
 
@@ -187,7 +186,7 @@ impl Sweeper<'_> {
         }
         let finding = Finding {
             kind: FindingKind::BadRow,
-            subject: format!("{} line {}", reading.input, bad.line),
+            subject: line_of(&reading.input, bad.line),
             detail: if bad.excerpt.is_empty() {
                 bad.problem.clone()
             } else {
@@ -203,81 +202,11 @@ impl Sweeper<'_> {
             .write(move |tx| Box::pin(async move { findings::record(tx, &pbx, &finding, now).await }))
             .await
     }
+}
 
-    /// Ends a reading: the days that it read are settled or stay open.
-    async fn close(&self, mut reading: Reading, covered: Covered) -> anyhow::Result<SweepReport> {
-        self.store_page(&mut reading).await?;
-        let offset_s = self.utc_offset_s().await?;
-        let mut days = reading.added.clone();
-        if let Covered::Day { day, .. } = covered {
-            days.entry(day).or_default();
-        }
-        let closing: Vec<(Date, DayReading)> = days
-            .iter()
-            .map(|(day, added)| {
-                let whole = covered.all_of(*day, &reading.added);
-                let late = page::day_end(*day, offset_s).is_some_and(|end| {
-                    covered.read_at().duration_since(end) >= SETTLES_AFTER + self.device_behind
-                });
-                (*day, DayReading { reading: reading.facts.reading, added: *added, whole, late })
-            })
-            .collect();
-        for (day, whole, absent_rows) in self.store_end(&reading, closing, covered.whole()).await? {
-            // A file may be an export of a part of the day; only the PBX's own answer can shrink.
-            if whole && matches!(covered, Covered::Day { .. }) && absent_rows > 0 {
-                self.note_shrunk(&reading, day, absent_rows).await?;
-            }
-        }
-        Ok(SweepReport {
-            rows: reading.rows,
-            rows_new: reading.added.values().sum(),
-            bad_rows: reading.bad_rows,
-            recordings_new: reading.recordings_new,
-            ..SweepReport::default()
-        })
-    }
-
-    /// Stores the end of a reading, all of it as one unit: most days bring nothing new, and each commit is an fsync. Tells
-    /// of each day whether all of it was read, and how many of its known rows this reading did not hold.
-    async fn store_end(
-        &self,
-        reading: &Reading,
-        closing: Vec<(Date, DayReading)>,
-        whole: bool,
-    ) -> anyhow::Result<Vec<(Date, bool, i64)>> {
-        let (pbx, id, now) = (self.pbx.id.clone(), reading.facts.reading, reading.facts.now);
-        self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let mut closed = Vec::with_capacity(closing.len());
-                    for (day, of_day) in closing {
-                        let absent_rows = calls::close_reading(tx, &pbx, day, of_day, now).await?;
-                        closed.push((day, of_day.whole, absent_rows));
-                    }
-                    if whole {
-                        calls::end_reading(tx, id).await?;
-                    }
-                    Ok(closed)
-                })
-            })
-            .await
-    }
-
-    async fn note_shrunk(&self, reading: &Reading, day: Date, rows: i64) -> anyhow::Result<()> {
-        let detail = format!(
-            "{rows} rows known of this day were not in the reading of {}; they are kept",
-            reading.input
-        );
-        let finding = Finding { kind: FindingKind::CdrShrank, subject: day.to_string(), detail };
-        self.note(finding, reading.facts.now).await
-    }
-
-    /// The PBX's offset as far as it is known: learnt from its CDR, else the configured zone's, else UTC.
-    async fn utc_offset_s(&self) -> anyhow::Result<i32> {
-        let remembered = fleet::remembered(&mut *self.db.read().await?, &self.pbx.id).await?;
-        let configured = || self.pbx.timezone.as_ref().map(|zone| zone.to_offset(self.clock.now()).seconds());
-        Ok(remembered.utc_offset_s.or_else(configured).unwrap_or(0))
-    }
+/// What a finding about a line of an input is about.
+fn line_of(input: &str, line: impl std::fmt::Display) -> String {
+    format!("{input} line {line}")
 }
 
 impl SweepReport {

@@ -107,6 +107,10 @@ pub(super) async fn store(
     for id in to_judge {
         judge_exclusion(tx, &facts.rules, &facts.pbx, id).await?;
     }
+    // With the rows, not with the reading's end: it may never come to that.
+    for (day, _) in stored.added.iter().filter(|(_, added)| **added > 0) {
+        calls::reopen(tx, &facts.pbx, *day).await?;
+    }
     if let Some(offset_s) = learnt_offset_s {
         fleet::learn_offset(tx, &facts.pbx, offset_s).await?;
     }
@@ -226,10 +230,11 @@ pub(super) async fn judge_exclusion(
             exclusion::verdict(rules, pbx, rows.iter().map(CallFacts::of))
         }
     };
-    match rule {
-        Some(rule) => queue::exclude(tx, id, &rule).await,
-        None => queue::include(tx, id).await,
-    }
+    let changed = match rule {
+        Some(rule) => queue::exclude(tx, id, &rule).await?,
+        None => queue::include(tx, id).await?,
+    };
+    if changed { calls::reopen_for(tx, id).await } else { Ok(()) }
 }
 
 /// The PBX's own offset and the configured zone should agree; one finding a day where they do not.

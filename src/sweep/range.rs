@@ -6,7 +6,8 @@ use jiff::ToSpan as _;
 use jiff::civil::{Date, DateTime};
 use tracing::{debug, warn};
 
-use super::{Covered, Reading, SweepReport, Sweeper};
+use super::reading::{Covered, Reading};
+use super::{SweepReport, Sweeper};
 use crate::cdr::{CdrItem, CdrReader};
 use crate::pbx::{CdrBody, PbxError, Reason, Slot};
 use crate::queue::DayRange;

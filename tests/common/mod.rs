@@ -208,7 +208,8 @@ impl Station {
             .write(move |tx| {
                 Box::pin(async move {
                     callvault::fleet::clear_problem(tx, PBX).await?;
-                    queue::redrive(tx, &all).await
+                    let redriven = queue::redrive(tx, &all).await?;
+                    callvault::calls::reopen_all(tx, &redriven.changed).await
                 })
             })
             .await
