@@ -91,3 +91,28 @@ fn a_day_file_of_many_lines_has_them_all() {
     assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 20_000);
     assert!(archive.write_day_file(&day(), 1, lines(&["a\nb"])).is_err());
 }
+
+#[test]
+fn a_file_of_a_name_of_its_own_is_written_once_and_found_again() {
+    for abilities in EVERY_WAY {
+        let site = Site::new(abilities);
+        let archive = site.open();
+        let names = ["certificate-1.json".to_owned(), "certificate-1.html".to_owned()];
+        assert!(archive.are_free(&day(), &names).unwrap());
+        assert!(site.paths().is_empty(), "looking makes no folder");
+        for _ in 0..2 {
+            archive.put_day_file(&day(), &names[0], b"{}").unwrap();
+        }
+        assert!(!archive.are_free(&day(), &names).unwrap());
+        let error = archive.put_day_file(&day(), &names[0], b"{ }").unwrap_err();
+        assert!(matches!(error, ArchiveError::Occupied { .. }), "{error}");
+        let path = "hq/2026/11/21/certificate-1.json";
+        assert_eq!(std::fs::read(site.at(path)).unwrap(), b"{}");
+        assert_eq!(std::fs::metadata(site.at(path)).unwrap().permissions().mode() & 0o7777, 0o440);
+        assert_eq!(site.paths(), [path], "{abilities:?}: no temporary is left");
+        for name in ["../a.json", ".a", "a b", ""] {
+            let error = archive.put_day_file(&day(), name, b"{}").unwrap_err();
+            assert!(matches!(error, ArchiveError::UnsafePath { .. }), "{error}");
+        }
+    }
+}
