@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
@@ -219,6 +219,64 @@ pub async fn acknowledge(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -
         .await
         .context("acknowledging findings")?;
     Ok(done.rows_affected())
+}
+
+/// How findings name the CDR of a day.
+pub fn cdr_of(day: Date) -> String {
+    format!("the CDR of {day}")
+}
+
+/// Where the findings of a day are about: the day itself, its CDR, and the files of its folder.
+#[derive(Debug, Clone)]
+pub struct OfDay {
+    pbx: String,
+    day: String,
+    cdr: String,
+    files: String,
+}
+
+impl OfDay {
+    /// The findings of `day`, whose files lie in `folder`.
+    pub fn new(pbx: &str, day: Date, folder: &str) -> Self {
+        let (cdr, files) = (format!("{} ", cdr_of(day)), format!("{folder}/"));
+        Self { pbx: pbx.to_owned(), day: day.to_string(), cdr, files }
+    }
+
+    /// Counts those that were not mended, by kind.
+    pub async fn counts(&self, db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, i64>> {
+        let counts: Vec<(String, i64)> = sqlx::query_as(
+            "select kind, count(*) from findings
+             where pbx = ?1 and closed_at_ms is null and
+                 (subject = ?2 or substr(subject, 1, length(?3)) = ?3 or substr(subject, 1, length(?4)) = ?4)
+             group by kind",
+        )
+        .bind(&self.pbx)
+        .bind(&self.day)
+        .bind(&self.cdr)
+        .bind(&self.files)
+        .fetch_all(db)
+        .await
+        .context("counting the findings of a day")?;
+        Ok(counts.into_iter().collect())
+    }
+
+    /// Reads the first `limit` of those that were not mended.
+    pub async fn first(&self, db: &mut SqliteConnection, limit: i64) -> anyhow::Result<Vec<FindingRow>> {
+        sqlx::query_as(
+            "select kind, pbx, subject, detail, count from findings
+             where pbx = ?1 and closed_at_ms is null and
+                 (subject = ?2 or substr(subject, 1, length(?3)) = ?3 or substr(subject, 1, length(?4)) = ?4)
+             order by id limit ?5",
+        )
+        .bind(&self.pbx)
+        .bind(&self.day)
+        .bind(&self.cdr)
+        .bind(&self.files)
+        .bind(limit)
+        .fetch_all(db)
+        .await
+        .context("reading the findings of a day")
+    }
 }
 
 /// Counts the findings of every PBX by kind, those that were mended left out.

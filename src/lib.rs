@@ -153,6 +153,9 @@ pub mod notary;
 /// Whether the archive still holds what it should.
 pub mod verify;
 
+/// What a PBX listed of a day against what became of it.
+pub mod reconcile;
+
 /// State and archive, opened and recovered together.
 pub mod vault;
 

@@ -93,6 +93,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("seal", &["archive", "catalog", "db", "digest", "queue", "recording"]),
     ("notary", &["archive", "config", "db", "digest", "fleet", "ledger", "state", "tlog"]),
     ("verify", &["archive", "catalog", "db", "findings", "recording"]),
+    ("reconcile", &["archive", "calls", "digest", "findings", "queue", "recording"]),
     (
         "vault",
         &[
@@ -155,6 +156,7 @@ const STORES: &[&str] = &[
     "findings",
     "outbox",
     "seal",
+    "reconcile",
     "voicemail",
 ];
 

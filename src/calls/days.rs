@@ -58,9 +58,11 @@ pub async fn close_reading(
             .await
             .context("counting the rows of a day")?;
     sqlx::query(
-        "insert into days (pbx, day, readings, last_read_at_ms) values (?1, ?2, ?6, ?3)
+        "insert into days (pbx, day, readings, last_read_at_ms, first_read_at_ms)
+         values (?1, ?2, ?6, ?3, iif(?6, ?3, null))
          on conflict (pbx, day) do update set
              readings = readings + ?6, last_read_at_ms = excluded.last_read_at_ms,
+             first_read_at_ms = coalesce(first_read_at_ms, excluded.first_read_at_ms),
              revision = revision + (state = 'open' and ?4 and readings > 0),
              settled_at_ms = case when ?5 then null when state = 'open' and ?4 and readings > 0 then ?3
                                   else settled_at_ms end,
@@ -76,6 +78,35 @@ pub async fn close_reading(
     .await
     .context("closing the reading of a day")?;
     Ok(absent_rows)
+}
+
+/// How a day stands.
+#[derive(Debug, Clone, Copy, Default, sqlx::FromRow)]
+pub struct DayRow {
+    /// How often all of it was read.
+    pub readings: i64,
+    /// When that was the first time.
+    pub first_read_at_ms: Option<i64>,
+    /// When it was read last, also in part.
+    pub last_read_at_ms: i64,
+    /// When it settled; `None` while it is open.
+    pub settled_at_ms: Option<i64>,
+    /// How often it settled.
+    pub revision: i64,
+}
+
+/// Reads how a day stands; as if it was never read, if it is not known.
+pub async fn day_row(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<DayRow> {
+    let row = sqlx::query_as(
+        "select readings, first_read_at_ms, last_read_at_ms, settled_at_ms, revision from days
+         where pbx = ? and day = ?",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .fetch_optional(db)
+    .await
+    .context("reading how a day stands")?;
+    Ok(row.unwrap_or_default())
 }
 
 /// Whether an earlier reading had this very source: a file that has not changed since.

@@ -9,8 +9,8 @@ use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 pub use days::{
-    DayReading, begin_reading, close_reading, end_reading, forget_readings, open_outside, reopen, reopen_all,
-    reopen_for, unsettled, was_read,
+    DayReading, DayRow, begin_reading, close_reading, day_row, end_reading, forget_readings, open_outside,
+    reopen, reopen_all, reopen_for, unsettled, was_read,
 };
 
 use crate::digest::Digest;

@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::cdr::{CdrItem, CdrReader};
+use crate::findings;
 use crate::pbx::{CdrBody, PbxError, Reason, Slot};
 use crate::queue::DayRange;
 
@@ -57,7 +58,7 @@ impl Sweeper<'_> {
 
     /// Reads a day. A `doubtful` PBX is asked once for one minute of it first.
     async fn read_day(&self, day: Date, doubtful: bool) -> anyhow::Result<SweepReport> {
-        let mut reading = self.begin(format!("the CDR of {day}"), day.to_string(), day).await?;
+        let mut reading = self.begin(findings::cdr_of(day), day.to_string(), day).await?;
         let read_at = reading.facts.now;
         let (from, to) = (day.at(0, 0, 0, 0), day.at(23, 59, 59, 0));
         let answers = !doubtful || self.read_part(&mut reading, from, day.at(0, 0, 59, 0), 1).await?;

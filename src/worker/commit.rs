@@ -211,7 +211,7 @@ async fn commit_put_back(
         let detail =
             "a later call names it too, but the PBX did not deliver it again; the archived audio stays"
                 .into();
-        note(tx, job, FindingKind::RefetchFailed, job.name.to_string(), detail, now).await?;
+        note(tx, job, FindingKind::RefetchFailed, job.path.clone(), detail, now).await?;
     }
     if changes_the_day(job, &how) {
         reopen_day(tx, job).await?;
