@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 use crate::digest::Digest;
@@ -102,7 +102,7 @@ pub async fn ledger_numbers(
     .context("looking up entries of the ledger")
 }
 
-/// Records a `calls-<n>.jsonl` that is durable on disk, and marks the folder's sums as behind.
+/// Records a call list or a certificate that is durable on disk, and marks the folder's sums as behind.
 pub async fn record_day_file(tx: &mut SqliteConnection, path: &str, sha256: &Digest) -> anyhow::Result<()> {
     let folder = folder_of(path);
     sqlx::query("insert into day_files (path, folder, sha256) values (?, ?, ?) on conflict do nothing")
@@ -155,12 +155,36 @@ pub async fn sums_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<
     .fetch_all(db)
     .await
     .with_context(|| format!("listing the files of {folder}"))?;
-    rows.into_iter()
-        .map(|(path, sha256)| {
-            let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).to_owned();
-            Ok((name, Digest::try_from(&sha256[..])?))
-        })
-        .collect()
+    rows.into_iter().map(named).collect()
+}
+
+/// Everything that a certificate of `day` counts, file name and hash, in no order: the audio of its calls with sidecars, and
+/// the lists of its calls in `folder`.
+pub async fn files_of_day(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    day: Date,
+    folder: &str,
+) -> anyhow::Result<Vec<(String, Digest)>> {
+    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+        "with files (path, sha256, sidecar_sha256) as
+             (select file.path, sha256, sidecar_sha256 from archived_files file
+              join recordings on recordings.id = recording_id where pbx = ?1 and day = ?2 and kind = 'call')
+         select path, sha256 from files union all select path || '.json', sidecar_sha256 from files
+         union all select path, sha256 from day_files where folder = ?3 and path glob ?3 || '/calls-*.jsonl'",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .bind(folder)
+    .fetch_all(db)
+    .await
+    .with_context(|| format!("listing the files of {folder}"))?;
+    rows.into_iter().map(named).collect()
+}
+
+fn named((path, sha256): (String, Vec<u8>)) -> anyhow::Result<(String, Digest)> {
+    let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).to_owned();
+    Ok((name, Digest::try_from(&sha256[..])?))
 }
 
 /// Notes that the sums of a folder hold all the changes that it counted when they were read.

@@ -41,6 +41,10 @@ pub enum FindingKind {
     VoicemailNearlyFull,
     /// An archived recording was named by a call far from the first, and could not be fetched again.
     RefetchFailed,
+    /// A day has closed, and recordings that were listed are missing.
+    DayIncomplete,
+    /// A day has closed, and what became of its recordings does not add up.
+    DayDoesNotSum,
 }
 
 impl FindingKind {
@@ -62,6 +66,8 @@ impl FindingKind {
             Self::VoicemailUnlisted => "voicemail_unlisted",
             Self::VoicemailNearlyFull => "voicemail_nearly_full",
             Self::RefetchFailed => "refetch_failed",
+            Self::DayIncomplete => "day_incomplete",
+            Self::DayDoesNotSum => "day_does_not_sum",
         }
     }
 
@@ -226,7 +232,8 @@ pub fn cdr_of(day: Date) -> String {
     format!("the CDR of {day}")
 }
 
-/// Where the findings of a day are about: the day itself, its CDR, and the files of its folder.
+/// What the findings of a day are about: the day itself, its CDR, and the files of its folder. What its certificate said
+/// is no finding of the day.
 #[derive(Debug, Clone)]
 pub struct OfDay {
     pbx: String,
@@ -246,7 +253,7 @@ impl OfDay {
     pub async fn counts(&self, db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, i64>> {
         let counts: Vec<(String, i64)> = sqlx::query_as(
             "select kind, count(*) from findings
-             where pbx = ?1 and closed_at_ms is null and
+             where pbx = ?1 and closed_at_ms is null and kind not in ('day_incomplete', 'day_does_not_sum') and
                  (subject = ?2 or substr(subject, 1, length(?3)) = ?3 or substr(subject, 1, length(?4)) = ?4)
              group by kind",
         )
@@ -264,7 +271,7 @@ impl OfDay {
     pub async fn first(&self, db: &mut SqliteConnection, limit: i64) -> anyhow::Result<Vec<FindingRow>> {
         sqlx::query_as(
             "select kind, pbx, subject, detail, count from findings
-             where pbx = ?1 and closed_at_ms is null and
+             where pbx = ?1 and closed_at_ms is null and kind not in ('day_incomplete', 'day_does_not_sum') and
                  (subject = ?2 or substr(subject, 1, length(?3)) = ?3 or substr(subject, 1, length(?4)) = ?4)
              order by id limit ?5",
         )

@@ -156,6 +156,9 @@ pub mod verify;
 /// What a PBX listed of a day against what became of it.
 pub mod reconcile;
 
+/// Certificates of completeness: what a settled day came to, signed.
+pub mod certificate;
+
 /// State and archive, opened and recovered together.
 pub mod vault;
 

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use crate::archive::{Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction};
 use crate::calls;
 use crate::catalog;
+use crate::certificate::{self, Issuer};
 use crate::clock::Clock;
 use crate::config::{Config, PbxConfig};
 use crate::digest::Digest;
@@ -84,6 +85,17 @@ impl Vault {
         Ok(vault)
     }
 
+    /// Issues certificates of days that have settled.
+    pub fn issuer(&self) -> Issuer<'_> {
+        Issuer {
+            db: &self.state.db,
+            archive: &self.archive,
+            notary: &self.notary,
+            clock: &self.clock,
+            free_bytes_min: self.config.archive.free_bytes_min,
+        }
+    }
+
     /// Cleans up before it lets go of the claims, for they tell where to clean.
     async fn recover(&self) -> anyhow::Result<()> {
         let now = self.clock.now();
@@ -127,8 +139,9 @@ impl Vault {
         Ok(())
     }
 
-    /// Only folders that somebody was writing to can hold temporaries: those of claims, those whose sums lag, and those
-    /// whose call lists lag. On a filesystem with unnamed temporaries only `SHA256SUMS` ever has a named one.
+    /// Only folders that somebody was writing to can hold temporaries: those of claims, those whose sums lag, those whose
+    /// certificate was on its way, and those whose call lists lag. On a filesystem with unnamed temporaries only
+    /// `SHA256SUMS` ever has a named one.
     async fn remove_temporaries(&self, claimed: &[String]) -> anyhow::Result<()> {
         let mut connection = self.state.db.read().await?;
         let behind = catalog::folders_behind(&mut connection).await?;
@@ -136,6 +149,7 @@ impl Vault {
             .iter()
             .map(|path| catalog::folder_of(path).to_owned())
             .chain(behind.into_iter().map(|behind| behind.folder))
+            .chain(certificate::drafted_folders(&mut connection).await?)
             .collect();
         if !self.archive.abilities().unnamed_temporaries {
             for pbx in &self.config.pbx {

@@ -95,11 +95,32 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("verify", &["archive", "catalog", "db", "findings", "recording"]),
     ("reconcile", &["archive", "calls", "digest", "findings", "queue", "recording"]),
     (
+        "certificate",
+        &[
+            "archive",
+            "calls",
+            "catalog",
+            "clock",
+            "config",
+            "db",
+            "digest",
+            "findings",
+            "fleet",
+            "ledger",
+            "notary",
+            "reconcile",
+            "recording",
+            "remedy",
+            "tlog",
+        ],
+    ),
+    (
         "vault",
         &[
             "archive",
             "calls",
             "catalog",
+            "certificate",
             "clock",
             "config",
             "digest",
@@ -157,6 +178,7 @@ const STORES: &[&str] = &[
     "outbox",
     "seal",
     "reconcile",
+    "certificate",
     "voicemail",
 ];
 

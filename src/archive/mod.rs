@@ -42,7 +42,7 @@ pub use layout::{Destination, Folder};
 pub use quarantine::Quarantined;
 pub use shelf::{Shelf, ShelfOwner};
 pub use sidecar::Sidecar;
-pub use sums::{SUMS_NAME, Sums};
+pub use sums::{SUMS_NAME, Sums, sums_lines};
 pub use temporary::is_temporary;
 
 use abilities::Ways;

@@ -36,8 +36,11 @@ impl Archive {
     }
 }
 
-/// The content: `<hash>  <name>` per line, sorted by name, each name once.
-fn sums_lines(files: &[(String, Digest)]) -> Result<String, ArchiveError> {
+/// The lines of such a file, `<hash>  <name>` each, sorted by name, each name once.
+///
+/// # Errors
+/// [`ArchiveError::UnsafePath`] for a name that it cannot list.
+pub fn sums_lines(files: &[(String, Digest)]) -> Result<String, ArchiveError> {
     let mut files: Vec<&(String, Digest)> = files.iter().collect();
     files.sort();
     files.dedup();

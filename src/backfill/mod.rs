@@ -131,7 +131,7 @@ impl<'a> Backfill<'a> {
             report.add(id, of_pbx);
         }
         if !self.request.dry_run
-            && let Err(error) = self.seal().await
+            && let Err(error) = self.seal(report.trouble.is_none()).await
         {
             report.trouble.get_or_insert(own_trouble(error)?);
         }
@@ -162,14 +162,20 @@ impl<'a> Backfill<'a> {
         }
     }
 
-    /// Call lists of all days, for an interrupted run may have left some; then the sums, whatever became of the lists.
-    async fn seal(&self) -> anyhow::Result<()> {
+    /// Call lists of all days, for an interrupted run may have left some, and certificates of those that settled; then the
+    /// sums, whatever became of the others. While this machine is in trouble certificates wait: room that is left on a full
+    /// disk is for recordings.
+    async fn seal(&self, certify: bool) -> anyhow::Result<()> {
         let (db, archive) = (&self.vault.state.db, &self.vault.archive);
         let mut outcome = Ok(());
         // Interrupted, a list of all that is owed would take longer than anybody waits: the next run writes it.
         for site in self.sites.iter().filter(|_| !self.stop.is_cancelled()) {
             let listed = seal::write_calls(db, archive, site.id(), DayRange::ALL).await;
             outcome = outcome.and(listed);
+            if certify {
+                let certified = self.vault.issuer().issue_due(&site.pbx).await;
+                outcome = outcome.and(certified.map(drop));
+            }
         }
         let sealed = self.vault.seal().await.map(drop);
         outcome.and(sealed)

@@ -187,6 +187,38 @@ pub async fn forget_readings(tx: &mut SqliteConnection, cutoff: Timestamp) -> an
     Ok(())
 }
 
+/// Counts the days of every PBX: those that are open, and those that have settled.
+pub async fn days_by_state(db: &mut SqliteConnection) -> anyhow::Result<Vec<(String, i64, i64)>> {
+    sqlx::query_as("select pbx, sum(state = 'open'), sum(state = 'settled') from days group by pbx")
+        .fetch_all(db)
+        .await
+        .context("counting days")
+}
+
+/// Gives a settled day its certificate's revision, which may be a later one than it has: `(revision, certificate's)`.
+/// `false` if it has changed since it was read.
+pub async fn hold_settled(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    day: Date,
+    settled_at_ms: i64,
+    (revision, certified): (i64, i64),
+) -> anyhow::Result<bool> {
+    let done = sqlx::query(
+        "update days set revision = ?1
+         where pbx = ?2 and day = ?3 and state = 'settled' and settled_at_ms = ?4 and revision = ?5",
+    )
+    .bind(certified)
+    .bind(pbx)
+    .bind(day.to_string())
+    .bind(settled_at_ms)
+    .bind(revision)
+    .execute(tx)
+    .await
+    .context("holding a settled day")?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// Opens a settled day again: something in it changed.
 pub async fn reopen(tx: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<()> {
     sqlx::query(

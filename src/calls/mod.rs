@@ -9,8 +9,8 @@ use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 pub use days::{
-    DayReading, DayRow, begin_reading, close_reading, day_row, end_reading, forget_readings, open_outside,
-    reopen, reopen_all, reopen_for, unsettled, was_read,
+    DayReading, DayRow, begin_reading, close_reading, day_row, days_by_state, end_reading, forget_readings,
+    hold_settled, open_outside, reopen, reopen_all, reopen_for, unsettled, was_read,
 };
 
 use crate::digest::Digest;

@@ -62,7 +62,7 @@ impl Follower {
             self.receiver.sources.know_sn(self.id(), &sn);
         }
         self.tell(&report);
-        self.write_settled_calls().await?;
+        self.close_settled_days().await?;
         // Days that a working PBX could not tell stay open, and are read again with the next sweep.
         Ok(complete || !site.is_over())
     }
@@ -167,12 +167,16 @@ impl Follower {
         debug!(pbx = self.id(), days_read, rows, "Swept pbx `{}`", self.id());
     }
 
-    /// The call lists of days that have settled.
-    async fn write_settled_calls(&self) -> anyhow::Result<()> {
+    /// The call lists of days that have settled, then their certificates, which name the lists.
+    async fn close_settled_days(&self) -> anyhow::Result<()> {
         let (db, archive) = (&self.vault.state.db, &self.vault.archive);
         if let Err(error) = seal::write_settled_calls(db, archive, self.id()).await {
             let trouble = own_trouble(error)?;
             warn!(pbx = self.id(), "The call lists cannot be written now: {}", trouble.message);
+        }
+        if let Err(error) = self.vault.issuer().issue_due(&self.pbx).await {
+            let trouble = own_trouble(error)?;
+            warn!(pbx = self.id(), "Certificates cannot be issued now: {}", trouble.message);
         }
         Ok(())
     }

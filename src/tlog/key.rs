@@ -122,9 +122,14 @@ impl VerifyingKey {
         }
     }
 
+    /// A `SubjectPublicKeyInfo` in DER, over which fingerprints are taken.
+    pub fn to_der(&self) -> Vec<u8> {
+        [&SPKI_HEAD[..], self.key.as_bytes()].concat()
+    }
+
     /// As `openssl` reads it: PEM over a `SubjectPublicKeyInfo`.
     pub fn to_pem(&self) -> String {
-        let key = BASE64.encode([&SPKI_HEAD[..], self.key.as_bytes()].concat());
+        let key = BASE64.encode(self.to_der());
         format!("-----BEGIN PUBLIC KEY-----\n{key}\n-----END PUBLIC KEY-----\n")
     }
 

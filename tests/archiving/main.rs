@@ -14,6 +14,7 @@ mod limits;
 mod mailboxes;
 mod manners;
 mod names;
+mod reconciling;
 mod remnants;
 mod retention;
 mod sealing;

@@ -1,0 +1,57 @@
+//! The certificate as a page that a person can read and print: one file, no script, nothing from elsewhere.
+
+mod checking;
+mod html;
+mod parts;
+mod verdict;
+
+use std::fmt::Write as _;
+
+use super::document::Document;
+use super::names::Names;
+use crate::tlog::VerifyingKey;
+use html::escape;
+
+const STYLE: &str = include_str!("style.css");
+
+/// Writes the page of `document`, whose bytes are `text`.
+pub(super) fn of(document: &Document<'_>, text: &str, names: Names, key: &VerifyingKey) -> String {
+    let mut page = String::with_capacity(STYLE.len() + 8192);
+    write(&mut page, document, text, names, key).expect("writing to a String cannot fail");
+    page
+}
+
+fn write(
+    page: &mut String,
+    document: &Document<'_>,
+    text: &str,
+    names: Names,
+    key: &VerifyingKey,
+) -> std::fmt::Result {
+    let account = document.account;
+    let (pbx, day) = (escape(document.pbx.id), account.day);
+    write!(
+        page,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>{pbx}, {day}: certificate of completeness</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+    )?;
+    parts::head(page, document)?;
+    verdict::verdict(page, account)?;
+    verdict::sum(page, account)?;
+    parts::unarchived(page, account)?;
+    parts::differences(page, account)?;
+    parts::calls(page, account)?;
+    parts::oddities(page, account)?;
+    parts::counting(page, document)?;
+    checking::how(page, document, text, names, key)?;
+    write!(
+        page,
+        "<div class=\"sign\"><div>Read by</div><div>Signature</div><div>Date</div></div>\n\
+         <footer>Written by {} {} at {}.</footer>\n</main>\n</body>\n</html>\n",
+        document.program.name,
+        document.program.version,
+        html::time(Some(document.counted_at))
+    )
+}
