@@ -74,6 +74,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Compare what each PBX listed, day by day, with what became of it
+    Reconcile {
+        /// Only this PBX; may be given more than once
+        #[arg(long, value_name = "ID")]
+        pbx: Vec<String>,
+        /// The first day, by the PBX's calendar; without it, the last 180 days that are known
+        #[arg(long, value_name = "DATE")]
+        from: Option<Date>,
+        /// The last day, included
+        #[arg(long, value_name = "DATE")]
+        to: Option<Date>,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Follow every PBX until stopped: the service
     Run,
     /// Leave a PBX alone, until it is resumed
@@ -179,6 +194,10 @@ async fn main() -> ExitCode {
         Command::Resume { pbx, json } => commands::pause::resume(&cli.config, pbx, json).await,
         Command::Status { pbx, watch, json } => {
             commands::status::run(&cli.config, commands::status::Options { pbx, watch, json }).await
+        }
+        Command::Reconcile { pbx, from, to, json } => {
+            let options = commands::reconcile::Options { pbx, from, to, json };
+            commands::reconcile::run(&cli.config, options).await
         }
         Command::Retry { pbx, stuck, json, names } => {
             let names = names.into_iter().map(OsString::into_vec).collect();

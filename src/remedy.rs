@@ -81,6 +81,13 @@ pub fn of_finding(kind: &str, pbx: &str) -> String {
         "file_missing" | "file_altered" => {
             "restore it from a backup; the next verification sees that it is well again".to_owned()
         }
+        "day_incomplete" => format!(
+            "see its page; if they were deleted on the PBX, or its store was offline, nobody can bring them back: note with \
+             {seen} that you have seen it"
+        ),
+        "day_does_not_sum" => {
+            "the database contradicts itself: see the page, and restore the state from a backup".to_owned()
+        }
         "quarantined" => format!("see what was moved, then note with {seen} that you have"),
         _ => format!("look into it, then note with {seen} that you have"),
     }

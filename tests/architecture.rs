@@ -140,6 +140,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "archive",
             "calls",
             "catalog",
+            "certificate",
             "config",
             "db",
             "findings",

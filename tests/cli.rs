@@ -22,6 +22,8 @@ mod ledger;
 mod password;
 #[path = "cli/pipe.rs"]
 mod pipe;
+#[path = "cli/reconcile.rs"]
+mod reconcile;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/simulate.rs"]

@@ -52,6 +52,10 @@ pub enum Condition {
     LedgerRefused,
     /// Entries of the ledger wait too long to be signed.
     LedgerUnsigned,
+    /// A day has closed, and recordings that were listed are missing.
+    DayIncomplete,
+    /// A day has closed, and what became of its recordings does not add up.
+    DayDoesNotSum,
 }
 
 /// How bad it is.
@@ -103,6 +107,8 @@ impl Condition {
             Self::FileAltered => "file_altered",
             Self::LedgerRefused => "ledger_refused",
             Self::LedgerUnsigned => "ledger_unsigned",
+            Self::DayIncomplete => "day_incomplete",
+            Self::DayDoesNotSum => "day_does_not_sum",
         }
     }
 
@@ -116,7 +122,8 @@ impl Condition {
             | Self::Stuck
             | Self::SerialNumberChanged
             | Self::Conflict
-            | Self::OffsetDisagrees => Severity::Warning,
+            | Self::OffsetDisagrees
+            | Self::DayIncomplete => Severity::Warning,
             _ => Severity::Critical,
         }
     }
@@ -147,6 +154,8 @@ impl Condition {
             Self::OffsetDisagrees,
             Self::FileMissing,
             Self::FileAltered,
+            Self::DayIncomplete,
+            Self::DayDoesNotSum,
         ];
         told.into_iter().find(|condition| condition.as_str() == kind)
     }

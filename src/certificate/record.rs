@@ -66,6 +66,11 @@ pub(super) async fn due(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<
     days.iter().map(|day| Ok(day.parse()?)).collect()
 }
 
+/// Whether any day of `pbx` has settled without a certificate.
+pub async fn is_any_due(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<bool> {
+    Ok(!due(db, pbx).await?.is_empty())
+}
+
 /// Whether the certificate of a day that settled `revision` times is still to be drafted.
 pub(super) async fn is_due(
     tx: &mut SqliteConnection,

@@ -29,6 +29,8 @@ pub enum Errand {
     Resume(String),
     /// Let the ledger be signed by a new key.
     RotateKey,
+    /// Issue the certificates that are due of these PBXs; of all if empty.
+    Certify(Vec<String>),
 }
 
 /// Whom to show how far an errand is.
@@ -88,6 +90,7 @@ impl Errand {
             Self::Pause(pbx) => pause(vault, pbx, true).await,
             Self::Resume(pbx) => pause(vault, pbx, false).await,
             Self::RotateKey => super::ledger::rotate_key(vault).await,
+            Self::Certify(pbx) => certify(vault, pbx).await,
         }
     }
 
@@ -101,7 +104,7 @@ impl Errand {
         match self {
             Self::Retry(choice) => choice.pbx.as_deref(),
             Self::Resume(pbx) => Some(pbx),
-            Self::Backfill(_) | Self::Pause(_) | Self::RotateKey => None,
+            Self::Backfill(_) | Self::Pause(_) | Self::RotateKey | Self::Certify(_) => None,
         }
     }
 }
@@ -114,6 +117,7 @@ impl fmt::Display for Errand {
             Self::Pause(pbx) => write!(f, "pause {pbx}"),
             Self::Resume(pbx) => write!(f, "resume {pbx}"),
             Self::RotateKey => f.write_str("ledger rotate-key"),
+            Self::Certify(_) => f.write_str("certificates"),
         }
     }
 }
@@ -129,6 +133,11 @@ impl Outcome {
     pub fn failed(error: &anyhow::Error) -> Self {
         let (json, exit_code) = exit::failure(error);
         Self { text: String::new(), error: Some(format!("callvault: {error:#}")), json, exit_code }
+    }
+
+    /// What went wrong, for people; none if nothing did.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     /// Whether it was stopped before its end.
@@ -186,6 +195,19 @@ async fn pause(vault: &Vault, pbx: &str, pause: bool) -> anyhow::Result<Outcome>
         (false, false) => format!("Pbx `{pbx}` was not paused."),
     };
     Outcome::told(&text, &serde_json::json!({ "pbx": pbx, "paused": pause, "changed": changed }))
+}
+
+/// Issues what is due of these PBXs, of all if none is named.
+async fn certify(vault: &Vault, chosen: &[String]) -> anyhow::Result<Outcome> {
+    // Nothing is issued under a ledger that is not signed: who asks for certificates is told why.
+    vault.notary.seal(vault.clock.now()).await?;
+    let mut certified = 0;
+    for pbx in vault.config.pbx.iter().filter(|pbx| chosen.is_empty() || chosen.contains(&pbx.id)) {
+        certified += vault.issuer().issue_due(pbx).await?;
+    }
+    vault.seal().await?;
+    let text = format!("{} issued.", summary::count(certified, "certificate"));
+    Outcome::told(&text, &serde_json::json!({ "certified": certified }))
 }
 
 /// A name on the command line that is empty names nothing.

@@ -31,7 +31,8 @@ pub async fn run(config: &Path, errand: Errand, json: bool) -> ExitCode {
     }
 }
 
-async fn do_or_hand_over(config: &Path, errand: &Errand) -> anyhow::Result<Outcome> {
+/// The same without printing.
+pub(super) async fn do_or_hand_over(config: &Path, errand: &Errand) -> anyhow::Result<Outcome> {
     let config = Config::load(config)?;
     let stop = signals::stop_on_signals()?;
     let mut ended_at: Option<Instant> = None;

@@ -10,6 +10,8 @@ pub mod ledger;
 pub mod output;
 pub mod pause;
 pub mod progress;
+pub mod reconcile;
+mod reconcile_page;
 pub mod retry;
 pub mod run;
 pub mod signals;

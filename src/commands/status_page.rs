@@ -6,6 +6,7 @@ use indicatif::HumanBytes;
 use jiff::Timestamp;
 
 use super::voicemail;
+use crate::certificate::DaysStanding;
 use crate::findings::FindingKind;
 use crate::outbox::Standing;
 use crate::queue::Counts;
@@ -178,6 +179,7 @@ fn tell_pbx(
         "  {} calls, {} of them answered without a recording",
         pbx.calls, pbx.answered_without_recording
     )?;
+    tell_days(text, &pbx.days)?;
     for (odd, count) in &pbx.suspect {
         writeln!(text, "  {count} archived but suspect: {odd}")?;
     }
@@ -205,6 +207,39 @@ fn tell_risk(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {
             "  AT RISK: voicemail box {} holds {} of at most {} messages: the next overwrite its oldest",
             full.extension, full.messages, full.messages_max
         )?;
+    }
+    Ok(())
+}
+
+/// Nothing before the first day was read.
+fn tell_days(text: &mut String, days: &DaysStanding) -> std::fmt::Result {
+    if days.open + days.settled == 0 {
+        return Ok(());
+    }
+    write!(
+        text,
+        "  {} settled, {} open",
+        super::summary::count(days.settled.unsigned_abs(), "day"),
+        days.open
+    )?;
+    match &days.latest {
+        None => writeln!(text, "; none is certified yet")?,
+        Some(latest) => {
+            let complete = if latest.complete { "complete" } else { "not complete" };
+            let incomplete = match days.incomplete {
+                0 => String::new(),
+                some => format!(" ({some} as not complete)"),
+            };
+            writeln!(
+                text,
+                "; {} certified{incomplete}, the latest of {}, revision {}: {complete}",
+                days.certified, latest.day, latest.revision
+            )?;
+        }
+    }
+    if let Some(day) = days.not_summing.first() {
+        let count = days.not_summing.len();
+        writeln!(text, "  WRONG: the numbers of {count} certified days do not add up, the latest of {day}")?;
     }
     Ok(())
 }

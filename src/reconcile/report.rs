@@ -10,7 +10,7 @@ use crate::queue::DayRange;
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PbxAccount {
     /// The first and the last day; none if nothing is known of any.
-    pub days: Option<DayRange>,
+    pub range: Option<DayRange>,
     /// Recordings that were listed.
     pub listed: i64,
     /// The same by what became of them.
@@ -29,11 +29,15 @@ pub struct PbxAccount {
 }
 
 impl PbxAccount {
-    /// Sums up the accounts of `days`, in their order. Where each day should have been read, none that was not goes
+    /// Sums up the accounts of the days of `range`, in their order. Where each day should have been read, none that was not goes
     /// unnoticed.
-    pub fn of(accounts: &[DayAccount], days: Option<DayRange>, each_is_read: bool) -> Self {
-        let mut sum = Self { days, sums: true, complete: true, ..Self::default() };
-        for account in accounts {
+    pub fn of<'a>(
+        accounts: impl Iterator<Item = &'a DayAccount> + Clone,
+        range: Option<DayRange>,
+        each_is_read: bool,
+    ) -> Self {
+        let mut sum = Self { range, sums: true, complete: true, ..Self::default() };
+        for account in accounts.clone() {
             sum.listed += account.listed;
             sum.tally += account.tally;
             sum.voicemail += account.voicemail;
@@ -41,8 +45,8 @@ impl PbxAccount {
             sum.complete &= account.complete;
             sum.days_open += i64::from(account.settled_at.is_none());
         }
-        if let Some(asked) = days.filter(|_| each_is_read) {
-            let read = accounts.iter().filter(|account| !account.is_unread()).map(|account| account.day);
+        if let Some(asked) = range.filter(|_| each_is_read) {
+            let read = accounts.filter(|account| !account.is_unread()).map(|account| account.day);
             sum.unread = unread(asked, read);
         }
         sum.complete &= sum.unread.is_empty();

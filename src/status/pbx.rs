@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::VoicemailStatus;
 use crate::access::Trouble;
+use crate::certificate::DaysStanding;
 use crate::findings::{FindingKind, FindingRow};
 use crate::forecast::Forecast;
 use crate::queue::{Counts, Reason};
@@ -26,6 +27,8 @@ pub struct PbxStatus {
     pub calls: i64,
     /// Of these, answered and without a recording.
     pub answered_without_recording: i64,
+    /// Its days: settled, certified, complete.
+    pub days: DaysStanding,
     /// Archived files with something odd, by what is odd.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub suspect: Vec<(String, i64)>,

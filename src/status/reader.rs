@@ -11,6 +11,7 @@ use super::{LedgerStatus, Machine, PbxStatus, ServiceStatus, Status, VoicemailSt
 use crate::access::Trouble;
 use crate::calls::{self, CallCounts};
 use crate::catalog::Summed;
+use crate::certificate::{self, DaysStanding};
 use crate::config::{Config, PbxConfig};
 use crate::findings;
 use crate::fleet::{self, Remembered};
@@ -40,6 +41,7 @@ struct Facts {
     unarchived: Vec<Unarchived>,
     calls: BTreeMap<String, CallCounts>,
     findings: BTreeMap<String, Vec<(String, i64)>>,
+    days: BTreeMap<String, DaysStanding>,
 }
 
 impl Reader {
@@ -72,6 +74,7 @@ impl Reader {
             unarchived: queue::unarchived(&mut moment).await?,
             calls: calls::counts(&mut moment).await?,
             findings: findings::counts(&mut moment).await?,
+            days: certificate::standing(&mut moment).await?,
         };
         let mut pbxs = BTreeMap::new();
         for pbx in &self.config.pbx {
@@ -123,6 +126,7 @@ impl Reader {
             bytes: holdings.bytes,
             calls: calls.calls,
             answered_without_recording: calls.answered_without_recording,
+            days: facts.days.get(id).cloned().unwrap_or_default(),
             suspect: holdings.suspects.into_iter().collect(),
             oldest_pending: oldest_owed(of_kind("call")),
             safety_margin_s: forecast.margin_s,

@@ -51,6 +51,7 @@ impl Collector for Facts {
         self.tell_archive(&mut page)?;
         self.tell_ledger(&mut page)?;
         self.tell_owed(&mut page)?;
+        self.tell_days(&mut page)?;
         self.tell_pbxs(&mut page)?;
         self.tell_work(&mut page)?;
         self.tell_alerts(&mut page)
@@ -113,6 +114,27 @@ impl Facts {
         let margin = self.each(|pbx| Some(pbx.safety_margin_s? as f64));
         let help = "For how long the PBX will keep all that is owed; negative when it is too late";
         page.gauge("safety_margin", help, Some(Unit::Seconds), margin)
+    }
+
+    /// How far it is proven.
+    fn tell_days(&self, page: &mut Page<'_>) -> fmt::Result {
+        let days = self.status.pbx.iter().flat_map(|(id, pbx)| {
+            let states = [("open", pbx.days.open), ("settled", pbx.days.settled)];
+            states
+                .map(|(state, count)| (vec![("pbx", id.clone()), ("state", state.to_owned())], count as f64))
+        });
+        page.gauge("days", "Days by whether they may still change", None, days)?;
+        let certified = self.each(|pbx| Some(pbx.days.certified as f64));
+        page.gauge("days_certified", "Days with a certificate", None, certified)?;
+        let incomplete = self.each(|pbx| Some(pbx.days.incomplete as f64));
+        let help = "Days whose latest certificate says that something was not archived, or in doubt";
+        page.gauge("days_incomplete", help, None, incomplete)?;
+        let not_summing = self.each(|pbx| Some(pbx.days.not_summing.len() as f64));
+        let help = "Days whose latest certificate says that its numbers do not add up";
+        page.gauge("days_not_summing", help, None, not_summing)?;
+        let issued = self.each(|pbx| Some(pbx.days.latest.as_ref()?.issued_at.as_duration().as_secs_f64()));
+        let help = "When the certificate of the latest day was issued";
+        page.gauge("last_certificate_timestamp", help, Some(Unit::Seconds), issued)
     }
 
     fn tell_pbxs(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -18,18 +18,19 @@ fn help_of_the_program() {
     Usage: callvault [OPTIONS] <COMMAND>
 
     Commands:
-      demo      Archive from a simulated PBX: nothing to configure
-      backfill  Archive a range of days, once
-      status    Tell what is owed, what is wrong, and what to do
-      run       Follow every PBX until stopped: the service
-      pause     Leave a PBX alone, until it is resumed
-      resume    Follow a PBX again that was paused
-      retry     Ask again for what was given up, and lift a PBX's pause
-      trust     Show the certificate of a PBX, and pin its key
-      ledger    Show, prove and check the ledger of all that happened to the archive
-      config    Look at the configuration
-      simulate  Play a PBX, to rehearse and to test
-      help      Print this message or the help of the given subcommand(s)
+      demo       Archive from a simulated PBX: nothing to configure
+      backfill   Archive a range of days, once
+      status     Tell what is owed, what is wrong, and what to do
+      reconcile  Compare what each PBX listed, day by day, with what became of it
+      run        Follow every PBX until stopped: the service
+      pause      Leave a PBX alone, until it is resumed
+      resume     Follow a PBX again that was paused
+      retry      Ask again for what was given up, and lift a PBX's pause
+      trust      Show the certificate of a PBX, and pin its key
+      ledger     Show, prove and check the ledger of all that happened to the archive
+      config     Look at the configuration
+      simulate   Play a PBX, to rehearse and to test
+      help       Print this message or the help of the given subcommand(s)
 
     Options:
           --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
