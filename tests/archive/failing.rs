@@ -6,8 +6,7 @@ use std::process::{Command, Stdio};
 use callvault::archive::{Abilities, Archive, ArchiveError, Destination, Reaction, is_temporary};
 use callvault::digest::Digest;
 
-use tempfile::TempDir;
-
+use crate::shim::Shim;
 use crate::{EVERY_WAY, Site, day, is_audio, sidecar, try_keep};
 
 /// What one run of the scenario leaves, in the end, whatever happened.
@@ -137,31 +136,11 @@ fn adopt_or_keep(
     Ok(archive.keep(incoming.finish(), sidecar(name), is_audio)?.file)
 }
 
-/// The library that is loaded before libc and makes its calls fail.
-struct Shim(TempDir);
-
-impl Shim {
-    fn build() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/archive/fault.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-o"]).arg(dir.path().join("fault.so")).arg(source);
-        if cc.status().is_ok_and(|status| status.success()) {
-            return Some(Self(dir));
-        }
-        eprintln!("SKIPPED: no C compiler (`cc`); failing system calls are not tested");
-        None
-    }
-
-    /// The scenario in a process of its own, its calls counted.
-    fn run(&self, site: &Site, way: usize) -> Command {
-        let mut run = Command::new(std::env::current_exe().unwrap());
-        run.args(["--exact", "failing::the_run_with_a_fault", "--nocapture", "--test-threads=1"])
-            .env("LD_PRELOAD", self.0.path().join("fault.so"))
-            .env("FAULT_SITE", site.root().parent().unwrap())
-            .env("FAULT_WAY", way.to_string());
-        run
-    }
+/// The scenario in a process of its own, its calls counted.
+fn run(shim: &Shim, site: &Site, way: usize) -> Command {
+    let mut run = shim.run("failing::the_run_with_a_fault");
+    run.env("FAULT_SITE", site.root().parent().unwrap()).env("FAULT_WAY", way.to_string());
+    run
 }
 
 /// Not a test: what the next ones run in a process of its own, with a fault.
@@ -192,7 +171,7 @@ fn the_system_calls_come_in_the_order_that_makes_them_durable() {
     for (way, name) in ["linkat", "renameat2", "linkat unlinkat"].into_iter().enumerate() {
         let site = Site::new(EVERY_WAY[way]);
         let log = site.state().with_file_name("log");
-        assert!(shim.run(&site, way).env("FAULT_LOG", &log).output().unwrap().status.success());
+        assert!(run(&shim, &site, way).env("FAULT_LOG", &log).output().unwrap().status.success());
         let calls = std::fs::read_to_string(log).unwrap().replace('\n', " ");
         let one_file = format!("openat write fsync {name} fsync");
         let recording = format!("openat write write fsync openat write fsync {name} {name} fsync");
@@ -214,8 +193,7 @@ fn the_system_calls_come_in_the_order_that_makes_them_durable() {
 fn break_once(shim: &Shim, abilities: Abilities, way: usize, how: &str, at: u32) -> bool {
     let site = Site::in_memory(abilities);
     let fired = site.state().with_file_name("fired");
-    let output = shim
-        .run(&site, way)
+    let output = run(shim, &site, way)
         .envs([("FAULT_AT", at.to_string()), ("FAULT_HOW", how.to_owned())])
         .env("FAULT_FIRED", &fired)
         .output()

@@ -4,6 +4,7 @@ mod derived;
 mod failing;
 mod keeping;
 mod opening;
+mod shim;
 
 use std::fs::File;
 use std::io::Read;

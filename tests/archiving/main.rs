@@ -7,6 +7,7 @@ mod common;
 mod absence;
 mod access;
 mod cdr;
+mod certifying;
 mod exclusion;
 mod faults;
 mod files;

@@ -23,6 +23,7 @@ impl Station {
         check_queue(&db).await;
         let entries = check_ledger(&db).await;
         check_catalog(&db, &entries).await;
+        self.check_certificates(&entries).await;
         check_no_pincode(&db).await;
         if self.cdr_is_whole {
             self.check_accounted_for(&db).await;

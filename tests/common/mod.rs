@@ -2,6 +2,7 @@
 //!
 //! Every scenario ends with [`Station::check`]: what a scenario is not about is checked too.
 
+mod certificates;
 mod csv;
 mod database;
 mod disk;
@@ -99,24 +100,7 @@ impl Station {
         if version == "v0.0.1" {
             section.download_api_version = "v1.1.0".parse().unwrap();
         }
-        let config = Config {
-            file: folder.path().join("callvault.toml"),
-            archive: ArchiveConfig { path: folder.path().join("archive"), free_bytes_min: 0 },
-            state: StateConfig { path: folder.path().join("state") },
-            queue: QueueConfig {
-                retry_base: Duration::from_millis(20),
-                retry_max: Duration::from_millis(200),
-                ..QueueConfig::default()
-            },
-            service: ServiceConfig::default(),
-            schedule: ScheduleConfig::default(),
-            push: PushConfig::default(),
-            pbx: vec![section],
-            exclude: Vec::new(),
-            web: callvault::config::WebConfig { listen: None },
-            alerts: callvault::config::AlertsConfig::default(),
-            ledger: callvault::config::LedgerConfig::default(),
-        };
+        let config = config_at(folder.path(), section);
         Self {
             pbx,
             config,
@@ -310,6 +294,28 @@ impl Station {
     /// The database, to look into.
     pub(crate) async fn database(&self) -> sqlx::SqlitePool {
         callvault::db::open_read_only(&self.config.state.path).await.unwrap().expect("there is a database")
+    }
+}
+
+/// The configuration of an installation in `folder` with one PBX.
+pub(crate) fn config_at(folder: &Path, section: PbxConfig) -> Config {
+    Config {
+        file: folder.join("callvault.toml"),
+        archive: ArchiveConfig { path: folder.join("archive"), free_bytes_min: 0 },
+        state: StateConfig { path: folder.join("state") },
+        queue: QueueConfig {
+            retry_base: Duration::from_millis(20),
+            retry_max: Duration::from_millis(200),
+            ..QueueConfig::default()
+        },
+        service: ServiceConfig::default(),
+        schedule: ScheduleConfig::default(),
+        push: PushConfig::default(),
+        pbx: vec![section],
+        exclude: Vec::new(),
+        web: callvault::config::WebConfig { listen: None },
+        alerts: callvault::config::AlertsConfig::default(),
+        ledger: callvault::config::LedgerConfig::default(),
     }
 }
 
