@@ -4,6 +4,9 @@
 #[expect(dead_code, reason = "the tests of the service need more of a station")]
 mod common;
 
+#[path = "../archive/shim.rs"]
+mod shim;
+
 mod absence;
 mod access;
 mod cdr;
@@ -11,6 +14,7 @@ mod certifying;
 mod exclusion;
 mod faults;
 mod files;
+mod interrupted;
 mod limits;
 mod mailboxes;
 mod manners;

@@ -1,0 +1,110 @@
+//! The process is killed before each call that makes a certificate durable: the next run ends with one certificate.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::process::Command;
+
+use callvault::clock::Clock;
+use callvault::config::PbxConfig;
+use callvault::digest::Digest;
+use callvault::vault::Vault;
+use tempfile::TempDir;
+
+use super::reconciling::tamper;
+use super::shim::Shim;
+use crate::common::{PBX, Station, config_at};
+
+/// A day that has settled, with its call lists, and without a certificate.
+async fn settled() -> Station {
+    let mut station = Station::new(0).await;
+    station.add_call("a.wav", 0);
+    station.days.0 = station.days.1;
+    station.backfill().await;
+    tamper(&station, "update days set state = 'settled', settled_at_ms = last_read_at_ms, revision = 1")
+        .await;
+    station
+}
+
+/// Opens the installation in `folder` as a command does, and issues what is due.
+async fn issue(folder: &Path, begun: impl FnOnce()) {
+    let url = "http://127.0.0.1:9".parse().unwrap();
+    let section = PbxConfig::for_url(PBX, url, "v1.1.0".parse().unwrap(), "api", "x".to_owned());
+    let vault = Vault::open(config_at(folder, section), Clock::system()).await.unwrap();
+    begun();
+    vault.issuer().issue_due(&vault.config.pbx[0]).await.unwrap();
+    vault.seal().await.unwrap();
+}
+
+/// Not a test: what the next one runs in a process of its own, to be killed. Tells how many calls came before.
+#[tokio::test]
+async fn the_issuing_that_is_killed() {
+    let Some(folder) = std::env::var_os("FAULT_SITE") else { return };
+    let begun = || {
+        let log = std::env::var_os("FAULT_LOG").map(std::fs::read_to_string);
+        println!("BEGUN {}", log.map_or(0, |log| log.unwrap().lines().count()));
+    };
+    issue(Path::new(&folder), begun).await;
+}
+
+/// A copy of the installation, in memory where there is a folder for that.
+fn copy_of(station: &Station) -> TempDir {
+    let copy = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
+    for part in [&station.config.archive.path, &station.config.state.path] {
+        assert!(Command::new("cp").arg("-a").arg(part).arg(copy.path()).status().unwrap().success());
+    }
+    copy
+}
+
+/// The certificates' files and what they hold.
+fn certificates(station: &Station) -> BTreeMap<String, Digest> {
+    let files = station.files().into_iter().filter(|(path, _)| path.contains("/certificate-"));
+    files.map(|(path, file)| (path, Digest::of(std::fs::read(file).unwrap()))).collect()
+}
+
+/// The calls of the issuing alone, counted from the start of the process.
+fn calls(shim: &Shim, station: &Station) -> RangeInclusive<usize> {
+    let copy = copy_of(station);
+    let log = copy.path().join("log");
+    let ended = run(shim, copy.path()).env("FAULT_LOG", &log).output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    let told = String::from_utf8(ended.stdout).unwrap();
+    let begun = told.split_once("BEGUN ").unwrap().1.lines().next().unwrap().parse::<usize>().unwrap();
+    let all = std::fs::read_to_string(log).unwrap().lines().count();
+    begun + 1..=all
+}
+
+fn run(shim: &Shim, folder: &Path) -> Command {
+    let mut run = shim.run("interrupted::the_issuing_that_is_killed");
+    run.env("FAULT_SITE", folder);
+    run
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_it_is_killed_the_next_run_ends_with_one_certificate() {
+    let Some(shim) = Shim::build() else { return };
+    let mut station = settled().await;
+    let config = station.config.clone();
+    let calls = calls(&shim, &station);
+    assert!(calls.clone().count() > 30, "the shim sees the calls: {calls:?}");
+    let mut halfway = 0;
+    for at in calls {
+        let copy = copy_of(&station);
+        // The last calls come or do not: the database is closed beside the end of the process.
+        run(&shim, copy.path()).env("FAULT_AT", at.to_string()).env("FAULT_HOW", "kill").output().unwrap();
+        station.config = config_at(copy.path(), config.pbx[0].clone());
+        let before = certificates(&station);
+        halfway += u32::from((1..4).contains(&before.len()));
+        issue(copy.path(), || {}).await;
+        let after = certificates(&station);
+        assert_eq!(after.len(), 4, "call {at}: {after:?}");
+        for (path, sha256) in &before {
+            assert_eq!(after.get(path), Some(sha256), "call {at}: {path}");
+        }
+        assert_eq!(station.value::<i64>("select count(*) from certificates").await, 1, "call {at}");
+        assert_eq!(station.value::<i64>("select count(*) from certificate_drafts").await, 0, "call {at}");
+        station.check().await;
+        station.config = config.clone();
+    }
+    assert!(halfway > 10, "it was killed among the files too: {halfway}");
+}
