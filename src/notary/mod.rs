@@ -5,7 +5,7 @@
 //! ```
 //! Each step is durable before the next. A crash between any two is followed by the same bytes again. What was signed can
 //! never be contradicted: before anything is published, the checkpoint that others can see is compared with our own
-//! history, and a ledger that is older than it, or other, is refused ([`NotaryError::Refused`]) until the
+//! history, and a ledger that is older than it, or other, is refused (`NotaryError::Refused`) until the
 //! newest copy of the state folder is back.
 
 mod check;
