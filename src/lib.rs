@@ -19,15 +19,16 @@
 //!                                    └──── one transaction ◄─────── archived file
 //!                                           catalog + queue + ledger entry
 //!                                                  │
-//!                       seal: SHA256SUMS and calls-<n>.jsonl per day; notary: tiles and a signed checkpoint
+//!                       seal: SHA256SUMS and calls-<n>.jsonl per day; notary: tiles and a signed checkpoint;
+//!                       anchor: time stamps and witnesses of it
 //!
 //!  the state of everything ──► status | web | alerts
 //! ```
 //!
 //! The modules stand in the order in which data meets them. `pbx`, `queue` and `archive` never see each other: `sweep`
 //! joins `pbx` to `queue`, `worker` joins all three. One owner per outside thing: the PBX's HTTP is `pbx`, other
-//! outgoing HTTP and mail are `alerts`, writing files is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`,
-//! `queue`, `voicemail`, `catalog`, `ledger`, `retention`, `findings`, `outbox`, `owner`, `agenda`, `seal`).
+//! outgoing HTTP is `courier`'s and mail is `alerts`', writing files is `archive`, SQL is in the store modules (`db`, `fleet`, `calls`,
+//! `queue`, `voicemail`, `catalog`, `ledger`, `retention`, `findings`, `outbox`, `owner`, `agenda`, `seal`, `anchor`).
 
 #![warn(clippy::unwrap_used)]
 
@@ -149,6 +150,12 @@ pub mod seal;
 
 /// Publishes the ledger, and signs what it was.
 pub mod notary;
+
+/// Carries bytes to addresses that the operator gave, and bounded replies back.
+pub mod courier;
+
+/// What others say of the ledger's checkpoints: time stamps and witnesses.
+pub mod anchor;
 
 /// Whether the archive still holds what it should.
 pub mod verify;

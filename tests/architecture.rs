@@ -92,6 +92,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("seal", &["archive", "catalog", "db", "digest", "queue", "recording"]),
     ("notary", &["archive", "config", "db", "digest", "fleet", "ledger", "state", "tlog"]),
+    ("courier", &["config"]),
+    ("anchor", &["archive", "bell", "clock", "config", "courier", "db", "digest", "notary", "tlog"]),
     ("verify", &["archive", "catalog", "db", "findings", "recording"]),
     ("reconcile", &["archive", "calls", "digest", "findings", "queue", "recording"]),
     (
@@ -137,6 +139,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "status",
         &[
             "access",
+            "anchor",
             "archive",
             "calls",
             "catalog",
@@ -158,7 +161,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("remedy", &["queue"]),
-    ("alerts", &["clock", "config", "db", "digest", "fleet", "outbox", "recording", "remedy", "status"]),
+    (
+        "alerts",
+        &["clock", "config", "courier", "db", "digest", "fleet", "outbox", "recording", "remedy", "status"],
+    ),
     ("web", &["clock", "config", "db", "pbx", "queue", "status", "worker"]),
     // The simulator shares no code with the client beyond plain data types, so that a misreading cannot hide in both.
     ("simulator", &["clock", "digest", "recording"]),
@@ -181,18 +187,19 @@ const STORES: &[&str] = &[
     "reconcile",
     "certificate",
     "voicemail",
+    "anchor",
 ];
 
 /// Who may mention which outside thing.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("reqwest::", &["pbx", "alerts"]),
+    ("reqwest::", &["pbx", "alerts", "courier"]),
     ("lettre::", &["alerts", "config"]),
     ("tokio_cron_scheduler::", &["scheduler"]),
     ("chrono::", &["schedule"]),
     ("sd_notify::", &["service"]),
     ("sqlx::query", STORES),
     ("openssl::", &["pbx"]),
-    ("rustls::", &["alerts", "pbx", "simulator"]),
+    ("rustls::", &["courier", "pbx", "simulator"]),
     ("x509_parser::", &["pbx"]),
     ("toml_edit::", &["config"]),
     ("governor::", &["pbx"]),

@@ -33,6 +33,8 @@ impl Folder {
         self.write("hq-password", "s3cret", 0o600);
         self.write("mail-password", "s3cret", 0o600);
         self.write("webhook-secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", 0o600);
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        self.write("freetsa.pem", certificate, 0o644);
         self.write("ledger-key", format!("{}\n", "07".repeat(32)), 0o600);
     }
 

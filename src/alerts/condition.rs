@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::config::AlertsConfig;
 use crate::remedy;
-use crate::status::{ArchiveStatus, LedgerStatus, PbxStatus, Status};
+use crate::status::{AnchorStatus, ArchiveStatus, LedgerStatus, PbxStatus, Status};
 
 /// The things that one is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub enum Condition {
     DayIncomplete,
     /// A day has closed, and what became of its recordings does not add up.
     DayDoesNotSum,
+    /// A time-stamp authority or a witness has not vouched for the ledger for too long.
+    AnchorOverdue,
 }
 
 /// How bad it is.
@@ -109,6 +111,7 @@ impl Condition {
             Self::LedgerUnsigned => "ledger_unsigned",
             Self::DayIncomplete => "day_incomplete",
             Self::DayDoesNotSum => "day_does_not_sum",
+            Self::AnchorOverdue => "anchor_overdue",
         }
     }
 
@@ -117,6 +120,7 @@ impl Condition {
         match self {
             Self::DiskNearlyFull
             | Self::LedgerUnsigned
+            | Self::AnchorOverdue
             | Self::LockedOut
             | Self::SweepOverdue
             | Self::Stuck
@@ -189,6 +193,7 @@ pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
     if let Some((condition, message, since)) = of_ledger(&status.ledger, now) {
         alerts.push(Alert { condition, pbx: None, subject: None, message, since });
     }
+    alerts.extend(status.anchors.iter().filter_map(|anchor| of_anchor(anchor, now)));
     for (id, pbx) in &status.pbx {
         let alert = |(condition, subject, message)| {
             let since = if Condition::is_trouble(condition) { pbx.error_since } else { None };
@@ -237,6 +242,13 @@ fn of_ledger(ledger: &LedgerStatus, now: Timestamp) -> Option<(Condition, String
         "{count} entries of the ledger are not signed: see the log for why `_ledger` in the archive cannot be written"
     );
     Some((Condition::LedgerUnsigned, message, since))
+}
+
+fn of_anchor(anchor: &AnchorStatus, now: Timestamp) -> Option<Alert> {
+    let (since, error) = (anchor.overdue(now)?, anchor.error.clone()?);
+    let subject = Some(format!("{} {}", anchor.kind, anchor.name));
+    let message = format!("the ledger was not anchored for more than a day: {error}");
+    Some(Alert { condition: Condition::AnchorOverdue, pbx: None, subject, message, since })
 }
 
 /// A condition of a PBX: what, what of it, and the sentence.

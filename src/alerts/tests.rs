@@ -30,6 +30,7 @@ fn status(pbx: PbxStatus) -> Status {
         },
         service: ServiceStatus::default(),
         ledger: LedgerStatus::default(),
+        anchors: Vec::new(),
         database_outdated: false,
         alerts: Standing::default(),
         pbx: [("hq".to_owned(), pbx)].into(),

@@ -14,8 +14,8 @@ use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, Lines, Request};
 use crate::clock::Clock;
 use crate::config::{
-    AlertsConfig, ArchiveConfig, Config, LedgerConfig, PbxConfig, PushConfig, QueueConfig, ScheduleConfig,
-    ServiceConfig, StateConfig, WebConfig,
+    AlertsConfig, AnchorsConfig, ArchiveConfig, Config, LedgerConfig, PbxConfig, PushConfig, QueueConfig,
+    ScheduleConfig, ServiceConfig, StateConfig, WebConfig,
 };
 use crate::digest::Digest;
 use crate::simulator::{Faults, Simulator, SimulatorOptions};
@@ -149,6 +149,7 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         web: WebConfig { listen: None },
         alerts: AlertsConfig::default(),
         ledger: LedgerConfig::default(),
+        anchors: AnchorsConfig::default(),
     })
 }
 

@@ -11,7 +11,7 @@ use crate::findings::FindingKind;
 use crate::outbox::Standing;
 use crate::queue::Counts;
 use crate::remedy;
-use crate::status::{ArchiveStatus, LedgerStatus, PbxStatus, ServiceStatus, Status};
+use crate::status::{AnchorStatus, ArchiveStatus, LedgerStatus, PbxStatus, ServiceStatus, Status};
 
 /// Findings told per PBX; the rest is counted.
 const FINDINGS_TOLD: usize = 5;
@@ -32,6 +32,7 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     tell_archive(text, &status.archive)?;
     tell_service(text, &status.service, status.at)?;
     tell_ledger(text, &status.ledger, status.at)?;
+    status.anchors.iter().try_for_each(|anchor| tell_anchor(text, anchor, status.at))?;
     if status.database_outdated {
         writeln!(
             text,
@@ -98,6 +99,21 @@ fn tell_ledger(text: &mut String, ledger: &LedgerStatus, now: Timestamp) -> std:
             ago(since, now)
         ),
         (None, None) => Ok(()),
+    }
+}
+
+/// Who anchors the ledger: how far, and what keeps it from more.
+fn tell_anchor(text: &mut String, anchor: &AnchorStatus, now: Timestamp) -> std::fmt::Result {
+    let AnchorStatus { kind, name, entries, .. } = anchor;
+    match anchor.last {
+        Some(at) => {
+            writeln!(text, "{kind} `{name}` vouches for {entries} entries of the ledger, {}", ago(at, now))?
+        }
+        None => writeln!(text, "{kind} `{name}` has not vouched for the ledger yet: the service asks it")?,
+    }
+    match (&anchor.error, anchor.error_since) {
+        (Some(error), Some(since)) => writeln!(text, "  WRONG: {error}; it began {}", ago(since, now)),
+        _ => Ok(()),
     }
 }
 

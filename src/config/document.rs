@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::section::{Reading, Section, Wrong, quotable, wrong};
 use super::{ArchiveConfig, Config, ExclusionRule, PbxConfig, QueueConfig, QueueOrder, StateConfig};
-use super::{alerts, exclude, keys, ledger, pbx, push, schedule, value, web};
+use super::{alerts, anchor, exclude, keys, ledger, pbx, push, schedule, value, web};
 
 /// Free space below which no ticket is taken: the largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -59,6 +59,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let pbx = push::joined(pbx, push);
     let exclude = exclusions(root, &ids, reading);
     let ledger = single("ledger", root, reading).map(|section| ledger::read(&section));
+    let anchors = anchor::read(root, reading);
     let web = single("web", root, reading).map(|section| web::read(&section));
     let alerts = single("alerts", root, reading).map(|section| alerts::read(&section));
     Some(Config {
@@ -72,6 +73,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         pbx,
         exclude,
         ledger: ledger.unwrap_or_default(),
+        anchors,
         web: web.unwrap_or_default(),
         alerts: alerts.unwrap_or_default(),
     })
@@ -143,7 +145,7 @@ fn exclusions(root: &DeTable<'_>, ids: &[String], reading: &Reading<'_>) -> Vec<
 }
 
 /// The values of `key` over the sections, each of which must have its own.
-fn unique(sections: &[Section<'_>], key: &'static str) -> Vec<String> {
+pub(super) fn unique(sections: &[Section<'_>], key: &'static str) -> Vec<String> {
     let mut seen: Vec<(String, usize)> = Vec::new();
     for section in sections {
         let Some(text) = section.get(key).and_then(|value| value.get_ref().as_str()) else { continue };

@@ -70,6 +70,9 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         &["name", "pbx", "extension", "direction", "did", "trunk", "shorter_than_s", "longer_than_s"],
     ),
     ("ledger", &["origin", "key_file"]),
+    ("anchors", &["every_s", "timeout_s"]),
+    ("anchor", &["name", "url", "ca_file", "allow_plain_http"]),
+    ("witness", &["url", "vkey"]),
     ("web", &["listen"]),
     (
         "alerts",
@@ -103,7 +106,7 @@ pub(super) fn of(section: &str) -> &'static [&'static str] {
 /// How a section's heading is written: `[queue]`, `[[pbx]]`.
 pub(super) fn heading(section: &str) -> String {
     match section {
-        "pbx" | "exclude" | "alerts.webhook" => format!("[[{section}]]"),
+        "pbx" | "exclude" | "anchor" | "witness" | "alerts.webhook" => format!("[[{section}]]"),
         _ => format!("[{section}]"),
     }
 }

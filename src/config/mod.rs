@@ -4,6 +4,7 @@
 //! with its unit, its default and the mistake that it prevents, in `config.example.toml`.
 
 mod alerts;
+mod anchor;
 mod cdr;
 mod document;
 mod email;
@@ -42,6 +43,7 @@ use url::{Host, Url};
 use crate::schedule::CronLine;
 
 pub use alerts::AlertsConfig;
+pub use anchor::{AnchorsConfig, AuthorityConfig, WitnessConfig};
 pub use email::{EmailConfig, SmtpTls};
 pub use file::Origin;
 pub use keys::nearest;
@@ -78,6 +80,8 @@ pub struct Config {
     pub exclude: Vec<ExclusionRule>,
     /// `[ledger]`.
     pub ledger: LedgerConfig,
+    /// `[anchors]`, `[[anchor]]` and `[[witness]]`.
+    pub anchors: AnchorsConfig,
     /// `[web]`.
     pub web: WebConfig,
     /// `[alerts]`.

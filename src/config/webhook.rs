@@ -22,6 +22,12 @@ impl SecretUrl {
         &self.0
     }
 
+    /// The same address with another path.
+    pub(super) fn with_path(mut self, path: &str) -> Self {
+        self.0.set_path(path);
+        self
+    }
+
     /// Its host.
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()

@@ -48,6 +48,17 @@ pub async fn checkpoint_of(db: &mut SqliteConnection, size: u64) -> anyhow::Resu
     row.map(signed).transpose()
 }
 
+/// When the first checkpoint was signed that covers more than `size` entries; of those long ago, one of each day is known.
+pub async fn first_signed_beyond(db: &mut SqliteConnection, size: i64) -> anyhow::Result<Option<Timestamp>> {
+    let signed_at_ms: Option<i64> =
+        sqlx::query_scalar("select signed_at_ms from checkpoints where size > ? order by size limit 1")
+            .bind(size)
+            .fetch_optional(db)
+            .await
+            .context("looking up the checkpoint after another")?;
+    Ok(signed_at_ms.map(Timestamp::from_millisecond).transpose()?)
+}
+
 /// Notes what is about to be signed, and the edge of its tree.
 pub async fn note_checkpoint(
     tx: &mut SqliteConnection,

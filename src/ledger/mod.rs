@@ -14,8 +14,8 @@ use serde_json::Value;
 use sqlx::SqliteConnection;
 
 pub use checkpoints::{
-    KeyRow, Signed, add_key, checkpoint_of, forget_checkpoints, frontier, keys, latest_checkpoint,
-    note_checkpoint, retire_key,
+    KeyRow, Signed, add_key, checkpoint_of, first_signed_beyond, forget_checkpoints, frontier, keys,
+    latest_checkpoint, note_checkpoint, retire_key,
 };
 
 use crate::digest::Digest;

@@ -78,8 +78,13 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
     let db = &vault.state.db;
     match job {
         Job::Seal => {
-            if let Err(error) = vault.seal().await {
-                warn!("SHA256SUMS and ledger cannot be brought up to date: {}", own_trouble(error)?.message);
+            match vault.seal().await {
+                Ok(Some(_)) => shared.sealed.ring(),
+                Ok(None) => {}
+                Err(error) => {
+                    let message = own_trouble(error)?.message;
+                    warn!("SHA256SUMS and ledger cannot be brought up to date: {message}");
+                }
             }
             // It runs every few seconds, and what is behind is remembered anyway.
             return Ok(());

@@ -9,6 +9,7 @@
 //! One follower for each PBX; none waits for another. What concerns all is done beside them. An error that reaches this
 //! file means that the database is broken: the service ends, and its supervisor starts it anew.
 
+mod anchoring;
 mod chronicle;
 mod errands;
 mod follower;
@@ -159,6 +160,7 @@ impl Service {
     async fn begin(&mut self, alerter: Alerter) {
         let vault = self.shared.vault();
         self.watching.begin(&vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
+        anchoring::begin(&vault, &self.shared, &self.watch, &mut self.tasks);
         for pbx in &vault.config.pbx {
             self.follow(&vault, pbx);
         }
@@ -309,6 +311,7 @@ impl Service {
         self.watch.cancel();
         self.watch = self.end.child_token();
         self.watching.begin(vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
+        anchoring::begin(vault, &self.shared, &self.watch, &mut self.tasks);
         for pbx in &vault.config.pbx {
             self.follow(vault, pbx);
         }

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) todo: Todo,
     /// The same, for what takes its time.
     pub(super) slow_todo: Todo,
+    /// Rung when a checkpoint was published.
+    pub(super) sealed: Bell,
     makes_progress: AtomicBool,
 }
 
@@ -90,6 +92,7 @@ impl Shared {
             tick: Bell::default(),
             todo: Todo::default(),
             slow_todo: Todo::default(),
+            sealed: Bell::default(),
             makes_progress: AtomicBool::new(true),
         }
     }

@@ -3,6 +3,7 @@
 //! One reading serves the command, the metrics and the alerts, so that they cannot tell three different things. It is
 //! read from the database alone (and the archive's filesystem), so it may be read beside whoever does the work.
 
+mod anchors;
 mod archive;
 mod ledger;
 mod pbx;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
+pub use anchors::AnchorStatus;
 pub use archive::ArchiveStatus;
 pub use ledger::LedgerStatus;
 pub use pbx::{NearlyFullBox, PbxStatus};
@@ -41,6 +43,9 @@ pub struct Status {
     pub service: ServiceStatus,
     /// The ledger of all that happened to the archive.
     pub ledger: LedgerStatus,
+    /// Those who anchor it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub anchors: Vec<AnchorStatus>,
     /// Whether an older version wrote the database, and this one has not been at work yet.
     pub database_outdated: bool,
     /// What the operator was told of, and whether the messages reach him.
@@ -63,11 +68,22 @@ impl Status {
 
     /// Sums up what was read.
     fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
-        let Machine { service, ledger, alerts, database_outdated } = machine;
+        let Machine { service, ledger, anchors, alerts, database_outdated } = machine;
         let needs_attention: Vec<String> =
             pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
         let summary = summary(&archive, &service, &ledger, &pbx, &needs_attention);
-        Self { at, summary, needs_attention, archive, service, ledger, database_outdated, alerts, pbx }
+        Self {
+            at,
+            summary,
+            needs_attention,
+            archive,
+            service,
+            ledger,
+            anchors,
+            database_outdated,
+            alerts,
+            pbx,
+        }
     }
 }
 
@@ -76,6 +92,7 @@ impl Status {
 struct Machine {
     service: ServiceStatus,
     ledger: LedgerStatus,
+    anchors: Vec<AnchorStatus>,
     alerts: Standing,
     database_outdated: bool,
 }

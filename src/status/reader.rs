@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::archive::Lookout;
-use super::{LedgerStatus, Machine, PbxStatus, ServiceStatus, Status, VoicemailStatus, time};
+use super::{AnchorStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus, Status, VoicemailStatus, time};
 use crate::access::Trouble;
 use crate::calls::{self, CallCounts};
 use crate::catalog::Summed;
@@ -94,6 +94,7 @@ impl Reader {
         Ok(Machine {
             service: ServiceStatus::of(owner::service(db).await?, running),
             ledger: LedgerStatus::read(db).await?,
+            anchors: AnchorStatus::all(db, &self.config.anchors).await?,
             alerts: Standing { ping_error, ..alerts },
             database_outdated: db::is_outdated(db).await?,
         })

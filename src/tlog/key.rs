@@ -87,12 +87,7 @@ impl VerifyingKey {
 
     /// The first bytes of its hash: SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key).
     pub fn id(&self) -> KeyId {
-        let hash = Sha256::new()
-            .chain_update(self.name.as_bytes())
-            .chain_update([b'\n', ED25519])
-            .chain_update(self.key.as_bytes())
-            .finalize();
-        KeyId([hash[0], hash[1], hash[2], hash[3]])
+        key_id(&self.name, ED25519, &self.key)
     }
 
     /// As verifiers of notes take it: `<name>+<id>+<base64>`.
@@ -106,20 +101,8 @@ impl VerifyingKey {
     /// # Errors
     /// If it is not of that form, or its id is not the key's.
     pub fn from_vkey(text: &str) -> Result<Self, TlogError> {
-        let failed = |why| malformed("public key of a note", why);
-        let (name, rest) = text.split_once('+').ok_or(failed("it has no plus signs"))?;
-        let (id, key) = rest.split_once('+').ok_or(failed("it has one plus sign only"))?;
-        let key = BASE64.decode(key).map_err(|_| failed("its key is not base64"))?;
-        let key: &[u8; 32] = match key.split_first() {
-            Some((&ED25519, key)) => key.try_into().map_err(|_| failed("its key is not 32 bytes long"))?,
-            _ => return Err(failed("it is not an Ed25519 key")),
-        };
-        let key = ed25519_dalek::VerifyingKey::from_bytes(key).map_err(|_| failed("it is no point"))?;
-        let read = Self { name: name.to_owned(), key };
-        match is_key_name(name) && read.id().to_string() == id {
-            true => Ok(read),
-            false => Err(failed("its name and key do not have this id")),
-        }
+        let (name, key) = parse_vkey(text, ED25519)?;
+        Ok(Self { name, key })
     }
 
     /// A `SubjectPublicKeyInfo` in DER, over which fingerprints are taken.
@@ -135,9 +118,42 @@ impl VerifyingKey {
 
     /// Whether this key has signed these bytes.
     pub fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
-        Signature::from_slice(signature)
-            .is_ok_and(|signature| self.key.verify_strict(bytes, &signature).is_ok())
+        verifies(&self.key, bytes, signature)
     }
+}
+
+/// The id of a key of some kind: SHA-256(name ‖ 0x0A ‖ kind ‖ key), its first bytes.
+pub(super) fn key_id(name: &str, kind: u8, key: &ed25519_dalek::VerifyingKey) -> KeyId {
+    let hash = Sha256::new()
+        .chain_update(name.as_bytes())
+        .chain_update([b'\n', kind])
+        .chain_update(key.as_bytes())
+        .finalize();
+    KeyId([hash[0], hash[1], hash[2], hash[3]])
+}
+
+/// Reads `<name>+<id>+<base64>`: the name, and the key, which must be an Ed25519 key for signatures of this kind.
+pub(super) fn parse_vkey(text: &str, kind: u8) -> Result<(String, ed25519_dalek::VerifyingKey), TlogError> {
+    let failed = |why| malformed("public key of a note", why);
+    let (name, rest) = text.split_once('+').ok_or(failed("it has no plus signs"))?;
+    let (id, key) = rest.split_once('+').ok_or(failed("it has one plus sign only"))?;
+    let key = BASE64.decode(key).map_err(|_| failed("its key is not base64"))?;
+    let key: &[u8; 32] = match key.split_first() {
+        Some((first, key)) if *first == kind => {
+            key.try_into().map_err(|_| failed("its key is not 32 bytes long"))?
+        }
+        _ => return Err(failed("it is a key for another kind of signature")),
+    };
+    let key = ed25519_dalek::VerifyingKey::from_bytes(key).map_err(|_| failed("it is no point"))?;
+    match is_key_name(name) && key_id(name, kind, &key).to_string() == id {
+        true => Ok((name.to_owned(), key)),
+        false => Err(failed("its name and key do not have this id")),
+    }
+}
+
+/// Whether the key has signed these bytes.
+pub(super) fn verifies(key: &ed25519_dalek::VerifyingKey, bytes: &[u8], signature: &[u8]) -> bool {
+    Signature::from_slice(signature).is_ok_and(|signature| key.verify_strict(bytes, &signature).is_ok())
 }
 
 impl fmt::Debug for VerifyingKey {

@@ -1,10 +1,11 @@
 //! The formats in which the ledger is published: what outlives this program, and what programs of others read.
 //!
 //! A Merkle tree after RFC 6962, cut into tiles (C2SP tlog-tiles v0.1.0), its size and root signed with Ed25519 as a note
-//! (C2SP tlog-checkpoint and signed-note v1.0.0), and proofs as text (C2SP tlog-proof@v1). Pure functions: no file is
-//! touched here, no clock read and no database asked.
+//! (C2SP tlog-checkpoint and signed-note v1.0.0), the word of witnesses (tlog-cosignature), and proofs as text (C2SP
+//! tlog-proof@v1). Pure functions: no file is touched here, no clock read and no database asked.
 
 mod checkpoint;
+mod cosignature;
 mod frontier;
 mod key;
 mod merkle;
@@ -13,6 +14,7 @@ mod proof;
 mod tile;
 
 pub use checkpoint::Checkpoint;
+pub use cosignature::WitnessKey;
 pub use frontier::{Frontier, FrontierError};
 pub use key::{KeyId, SigningKey, VerifyingKey, is_key_name};
 pub use merkle::{

@@ -17,10 +17,10 @@ pub struct Note {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Signed {
-    name: String,
-    id: KeyId,
-    signature: Vec<u8>,
+pub(super) struct Signed {
+    pub(super) name: String,
+    pub(super) id: KeyId,
+    pub(super) signature: Vec<u8>,
 }
 
 /// Signs a text, which ends in a newline, with each of the keys.
@@ -80,7 +80,8 @@ impl Note {
 }
 
 impl Signed {
-    fn parse(line: &str) -> Option<Self> {
+    /// Reads a line without its end.
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let (name, signature) = line.strip_prefix("\u{2014} ")?.split_once(' ')?;
         let signature = BASE64.decode(signature).ok()?;
         let (id, signature) = signature.split_first_chunk::<4>()?;

@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::vitals::Work;
 use crate::queue::Counts;
-use crate::status::{PbxStatus, Status};
+use crate::status::{AnchorStatus, PbxStatus, Status};
 
 /// What `/metrics` is served as.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -50,6 +50,7 @@ impl Collector for Facts {
         page.gauge("build_info", "The version that runs; always 1", None, [(version, 1.0)])?;
         self.tell_archive(&mut page)?;
         self.tell_ledger(&mut page)?;
+        self.tell_anchors(&mut page)?;
         self.tell_owed(&mut page)?;
         self.tell_days(&mut page)?;
         self.tell_pbxs(&mut page)?;
@@ -88,6 +89,20 @@ impl Facts {
         page.one("ledger_unsigned_age", help, Some(Unit::Seconds), ledger.unsigned_since.map_or(0.0, age))?;
         let refused = f64::from(u8::from(ledger.problem.is_some()));
         page.one("ledger_refused", "Whether the ledger must not be signed (1) or is (0)", None, refused)
+    }
+
+    /// Those who anchor the ledger, authorities and witnesses alike.
+    fn tell_anchors(&self, page: &mut Page<'_>) -> fmt::Result {
+        let each = |value: fn(&AnchorStatus, Timestamp) -> Option<f64>| {
+            let label = |anchor: &AnchorStatus| vec![("authority", anchor.name.clone())];
+            let anchors = self.status.anchors.iter();
+            anchors.filter_map(move |anchor| Some((label(anchor), value(anchor, self.now)?)))
+        };
+        let age = each(|anchor, now| Some(now.duration_since(anchor.last?).as_secs_f64().max(0.0)));
+        let help = "How long ago somebody vouched for a checkpoint of the ledger";
+        page.gauge("anchor_age", help, Some(Unit::Seconds), age)?;
+        let help = "Entries covered by the largest checkpoint that somebody vouched for";
+        page.gauge("anchored_entries", help, None, each(|anchor, _| Some(anchor.entries as f64)))
     }
 
     /// What there is, and what is owed.

@@ -97,6 +97,8 @@ fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
         "drop table checkpoints",
         "drop table ledger_frontier",
         "drop table ledger_keys",
+        "drop table anchors",
+        "drop table anchor_standings",
         "delete from _sqlx_migrations where version > 5",
     ] {
         folder.write(sql);

@@ -316,6 +316,7 @@ pub(crate) fn config_at(folder: &Path, section: PbxConfig) -> Config {
         web: callvault::config::WebConfig { listen: None },
         alerts: callvault::config::AlertsConfig::default(),
         ledger: callvault::config::LedgerConfig::default(),
+        anchors: callvault::config::AnchorsConfig::default(),
     }
 }
 

@@ -104,6 +104,25 @@ impl Watched {
         self.write(move |tx| Box::pin(async move { fleet::clear_problem(tx, &id).await })).await;
     }
 
+    /// An authority vouches for so many entries of the ledger from now on.
+    pub(crate) async fn is_anchored(&self, authority: &'static str, entries: i64) {
+        let now_ms = self.clock.now().as_millisecond();
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "insert into anchor_standings (kind, name, size, reached_at_ms) values ('authority', ?, ?, ?)",
+                )
+                .bind(authority)
+                .bind(entries)
+                .bind(now_ms)
+                .execute(tx)
+                .await?;
+                Ok(())
+            })
+        })
+        .await;
+    }
+
     /// Something is found.
     pub(crate) async fn finds(&self, id: &str, kind: FindingKind, subject: &str, detail: &str) {
         let (id, now) = (id.to_owned(), self.clock.now());

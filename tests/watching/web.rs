@@ -86,8 +86,10 @@ async fn health_tells_why_the_service_is_not_ready() {
 
 #[tokio::test]
 async fn the_metrics_keep_the_rules_and_tell_what_the_status_tells() {
-    let watched = Watched::with(&["hq", "lyon"], "").await;
+    let anchor = "[[anchor]]\nname = \"tsa\"\nurl = \"https://192.0.2.9/tsr\"\n";
+    let watched = Watched::with(&["hq", "lyon"], anchor).await;
     watched.breaks("lyon", "timeout", "pbx `lyon`: no reply").await;
+    watched.is_anchored("tsa", 7).await;
     watched.queues("hq", "pending", "", 3).await;
     watched.queues("hq", "stuck", "json_body", 2).await;
     watched.finds("hq", FindingKind::Conflict, "a.wav", "two contents").await;
@@ -101,6 +103,7 @@ async fn the_metrics_keep_the_rules_and_tell_what_the_status_tells() {
         ("callvault_pbx_up{pbx=\"lyon\"}", 0.0),
         ("callvault_findings{pbx=\"hq\",kind=\"conflict\"}", 1.0),
         ("callvault_archive_usable", 1.0),
+        ("callvault_anchored_entries{authority=\"tsa\"}", 7.0),
         ("callvault_alert_messages_undelivered", 0.0),
         ("callvault_last_sweep_timestamp_seconds{pbx=\"hq\"}", 1_772_442_000.0),
         (&format!("callvault_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0),
@@ -108,6 +111,7 @@ async fn the_metrics_keep_the_rules_and_tell_what_the_status_tells() {
         assert!((page.value(series) - value).abs() < 1.0, "{series} is {}", page.value(series));
     }
     assert!(page.value("callvault_archive_free_bytes") > 0.0);
+    assert!(page.value("callvault_anchor_age_seconds{authority=\"tsa\"}") >= 0.0);
     assert!(page.value("callvault_oldest_pending_age_seconds{pbx=\"hq\"}") > 86_400.0);
     assert!(page.value("callvault_safety_margin_seconds{pbx=\"hq\"}") > 170.0 * 86_400.0);
     let document = include_str!("../../docs/watching.md");

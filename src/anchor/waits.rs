@@ -1,0 +1,67 @@
+//! Growing waits after failures.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// The wait after the first failure; each further one doubles it.
+const FIRST: SignedDuration = SignedDuration::from_mins(1);
+/// The longest wait.
+const LONGEST: SignedDuration = SignedDuration::from_hours(1);
+
+/// Who is left alone, and until when. A restart forgets it: one more request does no harm.
+#[derive(Debug, Default)]
+pub(super) struct Waits(Mutex<BTreeMap<String, Wait>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    failures: u32,
+    until: Timestamp,
+}
+
+impl Waits {
+    /// Whether `name` may be asked.
+    pub(super) fn is_over(&self, name: &str, now: Timestamp) -> bool {
+        let waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A longer wait than any was set by a clock that was put back since.
+        waits.get(name).is_none_or(|wait| wait.until <= now || wait.until.duration_since(now) > LONGEST)
+    }
+
+    /// Lets `name` wait, longer than the last time. Whether it is the first failure in a row.
+    pub(super) fn lengthen(&self, name: &str, now: Timestamp) -> bool {
+        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = waits.get(name).map_or(0, |wait| wait.failures);
+        let wait = FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST);
+        let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        waits.insert(name.to_owned(), Wait { failures: failures.saturating_add(1), until });
+        failures == 0
+    }
+
+    /// Ends the wait of `name`. Whether there was one.
+    pub(super) fn end(&self, name: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_an_hour_and_do_not_outlive_a_clock_that_was_put_back() {
+        let waits = Waits::default();
+        let mut now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
+        for (number, minutes) in [1, 2, 4, 8, 16, 32, 60, 60, 60].into_iter().enumerate() {
+            assert!(waits.is_over("tsa", now));
+            assert_eq!(waits.lengthen("tsa", now), number == 0);
+            now += SignedDuration::from_mins(minutes) - SignedDuration::from_secs(1);
+            assert!(!waits.is_over("tsa", now), "{minutes}");
+            now += SignedDuration::from_secs(1);
+        }
+        waits.lengthen("tsa", now);
+        assert!(!waits.is_over("tsa", now));
+        assert!(waits.is_over("tsa", now - SignedDuration::from_hours(2)));
+        assert!(waits.end("tsa") && !waits.end("tsa") && waits.is_over("tsa", now));
+    }
+}
