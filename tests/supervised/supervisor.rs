@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::folder::Running;
-use crate::program::{Folder, Said, eventually};
+use crate::program::{Folder, LIMIT, Said, eventually};
 
 /// How often the listener looks whether it is still wanted.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -63,6 +63,25 @@ impl Service {
     /// Starts the service and waits until it is ready.
     pub(crate) fn ready(folder: &Folder) -> Self {
         Self::start(folder, &Supervision::default()).until_ready()
+    }
+
+    /// Starts the service again and again until it is ready, as systemd does: a command may have the state for a while.
+    pub(crate) fn ready_at_last(folder: &Folder) -> Self {
+        let began = Instant::now();
+        loop {
+            let mut service = Self::start(folder, &Supervision::default());
+            eventually("it is ready or has ended", || service.is_ready() || service.has_ended());
+            if service.is_ready() {
+                return service;
+            }
+            let said = service.wait().0.exits(1);
+            assert!(said.stderr.contains("in use by another callvault"), "{said:?}");
+            assert!(began.elapsed() < LIMIT, "the state is never free");
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.reports().iter().any(|report| report.get("READY") == Some("1"))
     }
 
     /// Starts the service.
