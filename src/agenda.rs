@@ -41,6 +41,8 @@ pub enum Job {
     Seal,
     /// Look whether the archive holds what it should.
     Verify,
+    /// Read a part of the archive again.
+    Scrub,
     /// Forget the history of callvault's own work.
     History,
 }
@@ -55,6 +57,7 @@ impl Job {
             Self::DeepSweep => "deep_sweep",
             Self::Seal => "seal",
             Self::Verify => "verify",
+            Self::Scrub => "scrub",
             Self::History => "history",
         }
     }
@@ -68,6 +71,7 @@ impl Job {
             Self::DeepSweep => Some(&schedule.deep_sweep),
             Self::Seal => Some(&schedule.seal),
             Self::Verify => Some(&schedule.verify),
+            Self::Scrub => Some(&schedule.scrub),
             Self::History => Some(&schedule.history),
         }
     }

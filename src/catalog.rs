@@ -115,7 +115,8 @@ pub async fn record_day_file(tx: &mut SqliteConnection, path: &str, sha256: &Dig
     touch_folder(tx, folder).await
 }
 
-async fn touch_folder(tx: &mut SqliteConnection, folder: &str) -> anyhow::Result<()> {
+/// Marks a day folder's sums as behind: they are written anew.
+pub async fn touch_folder(tx: &mut SqliteConnection, folder: &str) -> anyhow::Result<()> {
     sqlx::query(
         "insert into day_folders (folder, changed) values (?, 1)
          on conflict (folder) do update set changed = changed + 1",
@@ -182,6 +183,18 @@ pub async fn files_of_day(
     rows.into_iter().map(named).collect()
 }
 
+/// The call lists of `folder`: file name and hash.
+pub async fn lists_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<Vec<(String, Digest)>> {
+    let rows: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("select path, sha256 from day_files where folder = ? order by path")
+            .bind(folder)
+            .fetch_all(db)
+            .await
+            .with_context(|| format!("listing the call lists of {folder}"))?;
+    rows.into_iter().map(named).collect()
+}
+
+/// A file by its name in its folder.
 fn named((path, sha256): (String, Vec<u8>)) -> anyhow::Result<(String, Digest)> {
     let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).to_owned();
     Ok((name, Digest::try_from(&sha256[..])?))
@@ -196,36 +209,6 @@ pub async fn sums_written(tx: &mut SqliteConnection, behind: &FolderBehind) -> a
         .await
         .context("noting that sums were written")?;
     Ok(())
-}
-
-/// A file as it is looked up again.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct CatalogedFile {
-    /// Its row.
-    pub id: i64,
-    /// The PBX it is of.
-    pub pbx: String,
-    /// Where it is, relative to the archive's root.
-    pub path: String,
-    /// What was archived.
-    pub size_bytes: i64,
-}
-
-/// The next `limit` files after row `after`, in the order in which they were archived.
-pub async fn files_after(
-    db: &mut SqliteConnection,
-    after: i64,
-    limit: i64,
-) -> anyhow::Result<Vec<CatalogedFile>> {
-    sqlx::query_as(
-        "select file.id, pbx, file.path, size_bytes from archived_files file
-         join recordings on recordings.id = recording_id where file.id > ? order by file.id limit ?",
-    )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(db)
-    .await
-    .context("listing archived files")
 }
 
 /// The number of the latest file: what comes later was archived after this.

@@ -29,8 +29,14 @@ pub enum FindingKind {
     Quarantined,
     /// An archived file, or its sidecar, is gone.
     FileMissing,
-    /// An archived file has another size than it had.
+    /// An archived file has other bytes than it had.
     FileAltered,
+    /// A file in the archive that callvault did not put there.
+    FileUnlisted,
+    /// An archived file, or a folder of the archive, that cannot be read.
+    FileUnreadable,
+    /// The ledger is not what it was, or the catalog says otherwise than it does.
+    LedgerMismatch,
     /// Something that is not archived yet is overwritten soon.
     OverwriteNear,
     /// An entry of a list of voicemail from which no message could be read.
@@ -61,6 +67,9 @@ impl FindingKind {
             Self::Quarantined => "quarantined",
             Self::FileMissing => "file_missing",
             Self::FileAltered => "file_altered",
+            Self::FileUnlisted => "file_unlisted",
+            Self::FileUnreadable => "file_unreadable",
+            Self::LedgerMismatch => "ledger_mismatch",
             Self::OverwriteNear => "overwrite_near",
             Self::BadMessage => "bad_message",
             Self::VoicemailUnlisted => "voicemail_unlisted",
@@ -187,6 +196,29 @@ pub async fn close_within(
     .bind(kind.as_str())
     .bind(pbx)
     .bind(place)
+    .execute(tx)
+    .await
+    .context("closing findings")?;
+    Ok(())
+}
+
+/// Closes the findings of these kinds about these things.
+pub async fn close_these(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    kinds: &[FindingKind],
+    subjects: &[String],
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    sqlx::query(
+        "update findings set closed_at_ms = ? where pbx = ? and closed_at_ms is null
+             and kind in (select value from json_each(?)) and subject in (select value from json_each(?))",
+    )
+    .bind(now.as_millisecond())
+    .bind(pbx)
+    .bind(serde_json::to_string(&kinds).context("listing kinds")?)
+    .bind(serde_json::to_string(subjects).context("listing subjects")?)
     .execute(tx)
     .await
     .context("closing findings")?;

@@ -110,6 +110,9 @@ pub mod ledger;
 /// The catalog: what the archive holds.
 pub mod catalog;
 
+/// When the bytes of what was archived were last read and found right.
+pub mod fixity;
+
 /// How long each PBX keeps its recordings, as far as it showed.
 pub mod retention;
 
@@ -157,9 +160,6 @@ pub mod courier;
 /// What others say of the ledger's checkpoints: time stamps and witnesses.
 pub mod anchor;
 
-/// Whether the archive still holds what it should.
-pub mod verify;
-
 /// What a PBX listed of a day against what became of it.
 pub mod reconcile;
 
@@ -168,6 +168,9 @@ pub mod certificate;
 
 /// State and archive, opened and recovered together.
 pub mod vault;
+
+/// Whether the archive is still what it was when it was archived, and nothing else.
+pub mod verify;
 
 // Archiving a range once, or everything by itself.
 

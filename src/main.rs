@@ -5,9 +5,11 @@ use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use callvault::backfill::Request;
 use callvault::commands;
+use callvault::verify::Scope;
 use clap::{Parser, Subcommand};
 use jiff::civil::Date;
 use tracing_subscriber::EnvFilter;
@@ -134,6 +136,27 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look whether the archive is still what it was, and name what is not
+    Verify {
+        /// Read every byte: not only whether everything is there, with its size
+        #[arg(long)]
+        full: bool,
+        /// Whether everything is there, with its size, and nothing else; this is the default
+        #[arg(long, conflicts_with = "full")]
+        quick: bool,
+        /// Only this PBX; may be given more than once
+        #[arg(long, value_name = "ID")]
+        pbx: Vec<String>,
+        /// Begin nothing more after this time, such as 8h; the next full verification goes on with the longest unread
+        #[arg(long, value_name = "TIME", value_parser = commands::verify::parse_time_limit)]
+        time_limit: Option<Duration>,
+        /// Move what is altered or unlisted to quarantine; nothing is deleted
+        #[arg(long)]
+        quarantine: bool,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Show, prove and check the ledger of all that happened to the archive
     Ledger {
         #[command(subcommand)]
@@ -206,6 +229,11 @@ async fn main() -> ExitCode {
         }
         Command::Trust { pbx, fingerprint, json } => {
             commands::trust::run(&cli.config, commands::trust::Choice { pbx, fingerprint }, json).await
+        }
+        Command::Verify { full, quick: _, pbx, time_limit, quarantine, json } => {
+            let scope = if full { Scope::Full } else { Scope::Quick };
+            let request = callvault::verify::Request { scope, pbx, time_limit, quarantine };
+            commands::verify::run(&cli.config, request, json).await
         }
         Command::Ledger { command, json } => match command.unwrap_or(LedgerCommand::Show) {
             LedgerCommand::Show => commands::ledger::show(&cli.config, json).await,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::config::AlertsConfig;
 use crate::remedy;
-use crate::status::{AnchorStatus, ArchiveStatus, LedgerStatus, PbxStatus, Status};
+use crate::status::{AnchorStatus, ArchiveStatus, LedgerStatus, PbxStatus, Status, VerificationStatus};
 
 /// The things that one is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +46,18 @@ pub enum Condition {
     OffsetDisagrees,
     /// An archived file is gone.
     FileMissing,
-    /// An archived file has another size.
+    /// An archived file is not what it was.
     FileAltered,
+    /// An archived file cannot be read.
+    FileUnreadable,
+    /// Something lies in the archive that nobody archived.
+    FileUnlisted,
+    /// What the catalog says of a file is not what the ledger says.
+    LedgerMismatch,
+    /// The ledger, or what is published of it, is not what was signed.
+    LedgerDamaged,
+    /// A part of the archive was not read again for too long.
+    VerificationOverdue,
     /// The ledger is not signed, for it would contradict what was.
     LedgerRefused,
     /// Entries of the ledger wait too long to be signed.
@@ -107,6 +117,11 @@ impl Condition {
             Self::OffsetDisagrees => "offset_disagrees",
             Self::FileMissing => "file_missing",
             Self::FileAltered => "file_altered",
+            Self::FileUnreadable => "file_unreadable",
+            Self::FileUnlisted => "file_unlisted",
+            Self::LedgerMismatch => "ledger_mismatch",
+            Self::LedgerDamaged => "ledger_damaged",
+            Self::VerificationOverdue => "verification_overdue",
             Self::LedgerRefused => "ledger_refused",
             Self::LedgerUnsigned => "ledger_unsigned",
             Self::DayIncomplete => "day_incomplete",
@@ -119,6 +134,8 @@ impl Condition {
     pub fn severity(self) -> Severity {
         match self {
             Self::DiskNearlyFull
+            | Self::FileUnlisted
+            | Self::VerificationOverdue
             | Self::LedgerUnsigned
             | Self::AnchorOverdue
             | Self::LockedOut
@@ -158,6 +175,9 @@ impl Condition {
             Self::OffsetDisagrees,
             Self::FileMissing,
             Self::FileAltered,
+            Self::FileUnreadable,
+            Self::FileUnlisted,
+            Self::LedgerMismatch,
             Self::DayIncomplete,
             Self::DayDoesNotSum,
         ];
@@ -194,6 +214,14 @@ pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
         alerts.push(Alert { condition, pbx: None, subject: None, message, since });
     }
     alerts.extend(status.anchors.iter().filter_map(|anchor| of_anchor(anchor, now)));
+    let verified = of_verification(&status.verification, now).into_iter();
+    alerts.extend(verified.map(|(condition, message, since)| Alert {
+        condition,
+        pbx: None,
+        subject: None,
+        message,
+        since,
+    }));
     for (id, pbx) in &status.pbx {
         let alert = |(condition, subject, message)| {
             let since = if Condition::is_trouble(condition) { pbx.error_since } else { None };
@@ -230,6 +258,27 @@ fn of_archive(archive: &ArchiveStatus, config: &AlertsConfig) -> Option<(Conditi
         }
         _ => None,
     }
+}
+
+fn of_verification(status: &VerificationStatus, now: Timestamp) -> Vec<(Condition, String, Timestamp)> {
+    let mut alerts = Vec::new();
+    if status.ledger_damaged > 0 {
+        let message = format!(
+            "{} things of the ledger are not what was signed: `callvault verify` names them; restore them from a backup",
+            status.ledger_damaged
+        );
+        alerts.push((Condition::LedgerDamaged, message, now));
+    }
+    if let Some(read) = status.overdue(now) {
+        let days = now.duration_since(read).as_hours() / 24;
+        let message = format!(
+            "a part of the archive was last read {days} days ago, and should be every {} days: see the service's log, or \
+             run `callvault verify --full`",
+            status.full_days
+        );
+        alerts.push((Condition::VerificationOverdue, message, now));
+    }
+    alerts
 }
 
 fn of_ledger(ledger: &LedgerStatus, now: Timestamp) -> Option<(Condition, String, Timestamp)> {

@@ -12,7 +12,8 @@ use crate::forecast::{Forecast, HorizonSource};
 use crate::outbox::Standing;
 use crate::queue::{Counts, Reason};
 use crate::status::{
-    ArchiveStatus, LedgerStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status, VoicemailStatus,
+    ArchiveStatus, LedgerStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status, VerificationStatus,
+    VoicemailStatus,
 };
 
 const NOW: &str = "2026-03-02T09:00:00Z";
@@ -30,6 +31,7 @@ fn status(pbx: PbxStatus) -> Status {
         },
         service: ServiceStatus::default(),
         ledger: LedgerStatus::default(),
+        verification: VerificationStatus::default(),
         anchors: Vec::new(),
         database_outdated: false,
         alerts: Standing::default(),

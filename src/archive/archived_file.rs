@@ -98,32 +98,7 @@ impl SidecarEntry {
     }
 }
 
-/// What is on the disk of an archived file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Presence {
-    /// The size of the audio; none if it is not there, or is no file.
-    pub audio_bytes: Option<u64>,
-    /// Whether its sidecar is there.
-    pub has_sidecar: bool,
-}
-
 impl Archive {
-    /// Looks at what is on the disk at `place`, without reading it.
-    pub fn presence(&self, place: &Destination) -> Result<Presence, ArchiveError> {
-        let Some(directory) = self.folder(place.folder())? else {
-            return Ok(Presence { audio_bytes: None, has_sidecar: false });
-        };
-        let audio_bytes = match directory.entry(place.file_name())? {
-            Entry::File(audio) => {
-                let path = directory.file_path(place.file_name());
-                Some(audio.metadata().map_err(|error| ArchiveError::io("read", &path, error))?.len())
-            }
-            Entry::Vacant | Entry::Other => None,
-        };
-        let has_sidecar = matches!(directory.entry(&place.sidecar_name())?, Entry::File(_));
-        Ok(Presence { audio_bytes, has_sidecar })
-    }
-
     /// The audio at `place` if it has no sidecar, opened at its start: the caller judges it, then adds one.
     pub fn audio_without_sidecar(&self, place: &Destination) -> Result<Option<File>, ArchiveError> {
         Ok(self.orphan(place)?.map(|(_, audio)| audio))

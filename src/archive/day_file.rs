@@ -58,7 +58,7 @@ impl Archive {
                 return Ok(DayFile { number, file_name, size_bytes, sha256 });
             }
         }
-        Err(ArchiveError::Occupied { path: directory.file_path(&day_file_name(hint)) })
+        Err(ArchiveError::Occupied { path: directory.file_path(day_file_name(hint)) })
     }
 
     /// The day file of this number, read again: of a run that died before it could record it.

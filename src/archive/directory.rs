@@ -5,10 +5,12 @@
 //! Component by component and not `openat2(RESOLVE_BENEATH)`: it gives the same guarantee for plain names,
 //! works on every kernel, and goes through libc, where fault injection sees it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest as _, Sha256};
 
 use super::ArchiveError;
+use super::inspection::{Listing, Standing};
 use crate::digest::Digest;
 
 /// Folders are for the owner and the group of auditors.
@@ -53,7 +56,8 @@ impl Directory {
     }
 
     /// Opens the folder `name`, if there is one; a symbolic link is an error.
-    pub(super) fn enter(&self, name: &str) -> Result<Option<Self>, ArchiveError> {
+    pub(super) fn enter(&self, name: impl AsRef<Path>) -> Result<Option<Self>, ArchiveError> {
+        let name = name.as_ref();
         let path = self.path.join(name);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty())) {
@@ -64,7 +68,8 @@ impl Directory {
     }
 
     /// Opens the folder `name`, making it if need be. On return its entry is on disk, whoever made it.
-    pub(super) fn enter_durably(&self, name: &str) -> Result<Self, ArchiveError> {
+    pub(super) fn enter_durably(&self, name: impl AsRef<Path>) -> Result<Self, ArchiveError> {
+        let name = name.as_ref();
         let path = self.path.join(name);
         let made = match retry_on_intr(|| rustix::fs::mkdirat(&self.fd, name, Mode::from(FOLDER_MODE))) {
             Ok(()) => true,
@@ -92,7 +97,8 @@ impl Directory {
     }
 
     /// Looks at what stands under `name`, without following or waiting for anything.
-    pub(super) fn entry(&self, name: &str) -> Result<Entry, ArchiveError> {
+    pub(super) fn entry(&self, name: impl AsRef<Path>) -> Result<Entry, ArchiveError> {
+        let name = name.as_ref();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = match retry_on_intr(|| rustix::fs::openat(&self.fd, name, flags, Mode::empty())) {
             Ok(fd) => fd,
@@ -118,8 +124,17 @@ impl Directory {
         }
     }
 
+    /// Whether both are one folder.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (rustix::fs::fstat(&self.fd), rustix::fs::fstat(&other.fd)) {
+            (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+            _ => false,
+        }
+    }
+
     /// Removes the name of a file.
-    pub(super) fn unlink(&self, name: &str) -> Result<(), ArchiveError> {
+    pub(super) fn unlink(&self, name: impl AsRef<Path>) -> Result<(), ArchiveError> {
+        let name = name.as_ref();
         retry_on_intr(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()))
             .map_err(|errno| ArchiveError::io("remove", &self.file_path(name), errno))
     }
@@ -137,13 +152,42 @@ impl Directory {
         Ok(names)
     }
 
+    /// What stands under each name, whatever the name.
+    pub(super) fn listing(&self) -> Result<Listing, ArchiveError> {
+        let failed = |errno| ArchiveError::io("list", &self.path, errno);
+        let mut listing = Listing::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if [b".".as_slice(), b".."].contains(&name.to_bytes()) {
+                continue;
+            }
+            match retry_on_intr(|| rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)) {
+                Ok(stat) => {
+                    let standing = match FileType::from_raw_mode(stat.st_mode) {
+                        FileType::RegularFile => {
+                            Standing::File { size_bytes: u64::try_from(stat.st_size).unwrap_or(0) }
+                        }
+                        FileType::Directory => Standing::Folder,
+                        _ => Standing::Other,
+                    };
+                    listing.insert(OsStr::from_bytes(name.to_bytes()).to_owned(), standing);
+                }
+                // It went away while we were reading.
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        Ok(listing)
+    }
+
     /// Its path, for error texts.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The path of a name in it, for error texts.
-    pub(super) fn file_path(&self, name: &str) -> PathBuf {
+    pub(super) fn file_path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
 }
@@ -167,21 +211,35 @@ pub(super) fn settle_on_disk(file: &File, path: &Path) -> Result<(), ArchiveErro
 
 /// Reads a file from its start to its end: its size and its hash.
 pub(super) fn hash(file: &File, path: &Path) -> Result<(u64, Digest), ArchiveError> {
+    let mut buffer = vec![0; READ_BYTES];
+    let hashed = hash_while(file, path, &mut buffer, |_| true)?;
+    Ok(hashed.expect("nobody stops it"))
+}
+
+/// The same through a buffer of the caller's, for as long as `go_on` agrees, which is told the bytes of each read;
+/// `None` if it did not.
+pub(super) fn hash_while(
+    mut file: &File,
+    path: &Path,
+    buffer: &mut [u8],
+    mut go_on: impl FnMut(usize) -> bool,
+) -> Result<Option<(u64, Digest)>, ArchiveError> {
     let failed = |error: io::Error| ArchiveError::io("read", path, error);
-    let mut file = file;
     let mut hasher = Sha256::new();
     let mut size_bytes = 0;
-    let mut buffer = vec![0; READ_BYTES];
     file.rewind().map_err(failed)?;
     loop {
-        let count = match file.read(&mut buffer) {
-            Ok(0) => return Ok((size_bytes, hasher.into())),
+        let count = match file.read(buffer) {
+            Ok(0) => return Ok(Some((size_bytes, hasher.into()))),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(failed(error)),
         };
         hasher.update(&buffer[..count]);
         size_bytes += count as u64;
+        if !go_on(count) {
+            return Ok(None);
+        }
     }
 }
 

@@ -19,6 +19,7 @@
 //! not be repeated on the same file), and Pillai et al., OSDI 2014 (names need their own fsync).
 
 use std::os::fd::AsRawFd;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -123,11 +124,12 @@ fn rename_or_link(
 /// Moves a name, never replacing anything: `EEXIST` if the new one is taken.
 pub(super) fn move_no_replace(
     from: &Directory,
-    old: &str,
+    old: impl AsRef<Path>,
     to: &Directory,
-    new: &str,
+    new: impl AsRef<Path>,
     ways: &Ways,
 ) -> rustix::io::Result<()> {
+    let (old, new) = (old.as_ref(), new.as_ref());
     if ways.get().rename_no_replace {
         let rename = || rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE);
         match retry_on_intr(rename) {

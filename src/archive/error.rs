@@ -174,6 +174,21 @@ impl ArchiveError {
     }
 }
 
+impl ArchiveError {
+    /// Whether it says something of what was read, and not of the archive as a whole or of this process.
+    pub fn concerns_what_was_read(&self) -> bool {
+        match self {
+            Self::Permission { .. } | Self::Planted { .. } | Self::UnsafePath { .. } => true,
+            // Who has no descriptors or no memory left knows nothing of the file.
+            Self::Io { source, .. } => !matches!(
+                source.raw_os_error().map(Errno::from_raw_os_error),
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+            ),
+            _ => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

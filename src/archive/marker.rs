@@ -13,7 +13,7 @@ use super::temporary::{Temporary, is_temporary};
 use crate::digest::hex;
 
 /// The marker's name in the folder of a PBX.
-const NAME: &str = ".callvault";
+pub(super) const NAME: &str = ".callvault";
 
 /// The layout that this version writes and reads.
 const FORMAT: &str = "callvault-archive/1";

@@ -1,13 +1,19 @@
-//! Where files go that stand in the way and are no recordings: moved aside, never deleted.
+//! Where files go that stand in the way or are not what they were: moved aside, never deleted.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use rustix::io::Errno;
 
 use super::directory::Directory;
 use super::durable::move_no_replace;
+use super::inspection::split;
 use super::{Archive, ArchiveError, Folder};
+use crate::recording::printable;
 
 /// The folder in that of the PBX. No safe name begins with a dot.
-const NAME: &str = ".quarantine";
+pub(super) const NAME: &str = ".quarantine";
 
 /// More files of one name than this were never quarantined by us.
 const COPIES_MAX: u32 = 10_000;
@@ -22,6 +28,18 @@ pub struct Quarantined {
 }
 
 impl Archive {
+    /// Moves what stands at `path`, relative to the root, to the same path below `.quarantine`; `None` if it is gone.
+    ///
+    /// Nothing is read, replaced or deleted. On return both folders are on disk.
+    pub fn set_aside(&self, path: &Path) -> Result<Option<Quarantined>, ArchiveError> {
+        let (folder, name) = split(path)?;
+        let Some(directory) = self.descend(folder)? else { return Ok(None) };
+        match self.quarantine_from(folder, &directory, name) {
+            Err(ArchiveError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            moved => moved.map(Some),
+        }
+    }
+
     /// Moves `name` of `folder` to the same path below `.quarantine`, numbered if that is taken.
     ///
     /// On return both folders are on disk. A crash leaves the file in one of them, or under both names.
@@ -31,23 +49,38 @@ impl Archive {
         directory: &Directory,
         name: &str,
     ) -> Result<Quarantined, ArchiveError> {
-        let mut aside = self.pbx_directory(folder.pbx())?.enter_durably(NAME)?;
-        for component in folder.below_pbx() {
+        self.quarantine_from(Path::new(folder.as_str()), directory, OsStr::new(name))
+    }
+
+    fn quarantine_from(
+        &self,
+        folder: &Path,
+        directory: &Directory,
+        name: &OsStr,
+    ) -> Result<Quarantined, ArchiveError> {
+        let mut components = folder.components();
+        let pbx = components.next().map(|pbx| pbx.as_os_str().to_string_lossy()).unwrap_or_default();
+        let below = components.as_path();
+        let mut aside = self.pbx_directory(&pbx)?.enter_durably(NAME)?;
+        for component in below.components() {
             aside = aside.enter_durably(component)?;
         }
         let new_name = self.move_aside(directory, name, &aside)?;
         aside.sync()?;
         directory.sync()?;
-        let below: Vec<&str> = folder.below_pbx().collect();
-        let to = format!("{}/{NAME}/{}/{new_name}", folder.pbx(), below.join("/"));
-        let moved = Quarantined { from: format!("{folder}/{name}"), to };
+        let to = Path::new(&*pbx).join(NAME).join(below).join(new_name);
+        let shown = |path: &Path| printable(path.as_os_str().as_bytes());
+        let moved = Quarantined { from: shown(&folder.join(name)), to: shown(&to) };
         tracing::warn!(file.from = moved.from, file.to = moved.to, "Moved `{}` to quarantine", moved.from);
         Ok(moved)
     }
 
-    fn move_aside(&self, from: &Directory, name: &str, to: &Directory) -> Result<String, ArchiveError> {
+    fn move_aside(&self, from: &Directory, name: &OsStr, to: &Directory) -> Result<OsString, ArchiveError> {
         for copy in 0..COPIES_MAX {
-            let new_name = if copy == 0 { name.to_owned() } else { format!("{name}.{copy}") };
+            let mut new_name = name.to_owned();
+            if copy > 0 {
+                new_name.push(format!(".{copy}"));
+            }
             match move_no_replace(from, name, to, &new_name, self.ways()) {
                 Ok(()) => return Ok(new_name),
                 Err(Errno::EXIST) => {}

@@ -13,10 +13,12 @@ use jiff::Timestamp;
 use super::abilities::{Abilities, Ways};
 use super::directory::{Directory, Entry, settle_on_disk};
 use super::durable::{Published, publish, replace};
+use super::inspection::Standing;
 use super::layout::check_component;
-use super::marker::Marker;
-use super::temporary::Temporary;
+use super::marker::{self, Marker};
+use super::temporary::{Temporary, is_temporary};
 use super::{ArchiveError, open_durably, remove_temporaries};
+use crate::recording::printable;
 
 /// The folder, open. Threads may share it. Calls block.
 #[derive(Debug)]
@@ -128,6 +130,38 @@ impl Shelf {
         let mut names = folder.names()?;
         names.sort();
         Ok(names)
+    }
+
+    /// The paths of all that is no folder, in it and below, sorted; without the marker and temporaries. Names that are not
+    /// UTF-8 are made printable.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn files(&self) -> Result<Vec<String>, ArchiveError> {
+        let mut files = Vec::new();
+        let mut waiting = vec![(String::new(), self.directory.clone())];
+        while let Some((prefix, folder)) = waiting.pop() {
+            for (name, standing) in folder.listing()? {
+                let path = format!("{prefix}{}", printable(name.as_encoded_bytes()));
+                match standing {
+                    Standing::Folder => {
+                        waiting.extend(folder.enter(&name)?.map(|inner| (format!("{path}/"), inner)));
+                    }
+                    _ if path == marker::NAME || is_temporary(&name.to_string_lossy()) => {}
+                    _ => files.push(path),
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// The bytes of its marker; `None` if it is gone.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn marker(&self) -> Result<Option<Vec<u8>>, ArchiveError> {
+        read(&self.directory, marker::NAME, false)
     }
 
     /// Removes a file that another one has made needless. One that is gone already is no error.

@@ -15,7 +15,7 @@ use crate::backfill::{Backfill, Lines, Request};
 use crate::clock::Clock;
 use crate::config::{
     AlertsConfig, AnchorsConfig, ArchiveConfig, Config, LedgerConfig, PbxConfig, PushConfig, QueueConfig,
-    ScheduleConfig, ServiceConfig, StateConfig, WebConfig,
+    ScheduleConfig, ServiceConfig, StateConfig, VerifyConfig, WebConfig,
 };
 use crate::digest::Digest;
 use crate::simulator::{Faults, Simulator, SimulatorOptions};
@@ -150,6 +150,7 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         alerts: AlertsConfig::default(),
         ledger: LedgerConfig::default(),
         anchors: AnchorsConfig::default(),
+        verify: VerifyConfig::default(),
     })
 }
 

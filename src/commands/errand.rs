@@ -14,6 +14,7 @@ use crate::backfill::{Backfill, Lines, RangeError, Request};
 use crate::db::Db;
 use crate::fleet;
 use crate::vault::Vault;
+use crate::verify;
 
 /// What a command wants done. It holds no secrets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub enum Errand {
     RotateKey,
     /// Issue the certificates that are due of these PBXs; of all if empty.
     Certify(Vec<String>),
+    /// Look whether the archive is what it was.
+    Verify(verify::Request),
 }
 
 /// Whom to show how far an errand is.
@@ -91,12 +94,13 @@ impl Errand {
             Self::Resume(pbx) => pause(vault, pbx, false).await,
             Self::RotateKey => super::ledger::rotate_key(vault).await,
             Self::Certify(pbx) => certify(vault, pbx).await,
+            Self::Verify(request) => super::verify::verify(vault, request, stop).await,
         }
     }
 
     /// Whether it takes its time, and shows how far it is.
     pub fn is_long(&self) -> bool {
-        matches!(self, Self::Backfill(_) | Self::Retry(_))
+        matches!(self, Self::Backfill(_) | Self::Retry(_) | Self::Verify(_))
     }
 
     /// The PBX that is to be tried anew because of it.
@@ -104,7 +108,7 @@ impl Errand {
         match self {
             Self::Retry(choice) => choice.pbx.as_deref(),
             Self::Resume(pbx) => Some(pbx),
-            Self::Backfill(_) | Self::Pause(_) | Self::RotateKey | Self::Certify(_) => None,
+            Self::Backfill(_) | Self::Pause(_) | Self::RotateKey | Self::Certify(_) | Self::Verify(_) => None,
         }
     }
 }
@@ -118,6 +122,7 @@ impl fmt::Display for Errand {
             Self::Resume(pbx) => write!(f, "resume {pbx}"),
             Self::RotateKey => f.write_str("ledger rotate-key"),
             Self::Certify(_) => f.write_str("certificates"),
+            Self::Verify(request) => write!(f, "verify --{}", request.scope.as_str()),
         }
     }
 }
@@ -127,6 +132,11 @@ impl Outcome {
     pub fn told(text: &str, json: &impl Serialize) -> anyhow::Result<Self> {
         let text = format!("{text}\n");
         Ok(Self { text, error: None, json: to_raw_value(json)?, exit_code: exit::COMPLETE })
+    }
+
+    /// What a command has to tell, on stdout.
+    pub(super) fn new(text: String, json: Box<RawValue>, exit_code: u8) -> Self {
+        Self { text, error: None, json, exit_code }
     }
 
     /// An error that ended the errand.

@@ -236,7 +236,7 @@ async fn checked(config: &Path) -> anyhow::Result<Checked> {
     let damages = tokio::task::spawn_blocking(check).await.context("checking the ledger")??;
     let damaged = damages
         .into_iter()
-        .map(|Damage { path, what }| DamagedFile { path: format!("{FOLDER}/{path}"), what });
+        .map(|Damage { path, what, .. }| DamagedFile { path: format!("{FOLDER}/{path}"), what });
     Ok(Checked { signed_entries: size, damaged: damaged.collect() })
 }
 

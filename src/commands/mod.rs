@@ -20,4 +20,5 @@ pub mod status;
 pub mod status_page;
 pub mod summary;
 pub mod trust;
+pub mod verify;
 pub mod voicemail;

@@ -11,7 +11,9 @@ use crate::findings::FindingKind;
 use crate::outbox::Standing;
 use crate::queue::Counts;
 use crate::remedy;
-use crate::status::{AnchorStatus, ArchiveStatus, LedgerStatus, PbxStatus, ServiceStatus, Status};
+use crate::status::{
+    AnchorStatus, ArchiveStatus, LedgerStatus, PbxStatus, ServiceStatus, Status, VerificationStatus,
+};
 
 /// Findings told per PBX; the rest is counted.
 const FINDINGS_TOLD: usize = 5;
@@ -33,6 +35,7 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     tell_service(text, &status.service, status.at)?;
     tell_ledger(text, &status.ledger, status.at)?;
     status.anchors.iter().try_for_each(|anchor| tell_anchor(text, anchor, status.at))?;
+    tell_verification(text, &status.verification, status.at)?;
     if status.database_outdated {
         writeln!(
             text,
@@ -114,6 +117,24 @@ fn tell_anchor(text: &mut String, anchor: &AnchorStatus, now: Timestamp) -> std:
     match (&anchor.error, anchor.error_since) {
         (Some(error), Some(since)) => writeln!(text, "  WRONG: {error}; it began {}", ago(since, now)),
         _ => Ok(()),
+    }
+}
+
+/// Nothing as long as the ledger is whole and every byte was read in time.
+fn tell_verification(text: &mut String, status: &VerificationStatus, now: Timestamp) -> std::fmt::Result {
+    if status.ledger_damaged > 0 {
+        let damaged = status.ledger_damaged;
+        writeln!(text, "  WRONG: {damaged} things of the ledger are damaged: `callvault verify` names them")?;
+    }
+    match status.overdue(now) {
+        Some(read) => writeln!(
+            text,
+            "  WRONG: a part of the archive was last read {}, and should be every {} days: let the service run, or \
+             `callvault verify --full`",
+            ago(read, now),
+            status.full_days
+        ),
+        None => Ok(()),
     }
 }
 

@@ -58,6 +58,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let (pbx, ids) = pbxs(root, reading);
     let pbx = push::joined(pbx, push);
     let exclude = exclusions(root, &ids, reading);
+    let verify = single("verify", root, reading).map(|section| schedule::verify(&section));
     let ledger = single("ledger", root, reading).map(|section| ledger::read(&section));
     let anchors = anchor::read(root, reading);
     let web = single("web", root, reading).map(|section| web::read(&section));
@@ -74,6 +75,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         exclude,
         ledger: ledger.unwrap_or_default(),
         anchors,
+        verify: verify.unwrap_or_default(),
         web: web.unwrap_or_default(),
         alerts: alerts.unwrap_or_default(),
     })

@@ -16,7 +16,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("service", &["stop_timeout_s", "history_days"]),
-    ("schedule", &["timezone", "sweep", "deep_sweep", "voicemail", "seal", "verify", "history"]),
+    ("schedule", &["timezone", "sweep", "deep_sweep", "voicemail", "seal", "verify", "scrub", "history"]),
+    ("verify", &["full_days"]),
     ("push", &["listen"]),
     (
         "pbx",

@@ -82,6 +82,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// `[anchors]`, `[[anchor]]` and `[[witness]]`.
     pub anchors: AnchorsConfig,
+    /// `[verify]`.
+    pub verify: VerifyConfig,
     /// `[web]`.
     pub web: WebConfig,
     /// `[alerts]`.
@@ -152,8 +154,17 @@ pub struct ScheduleConfig {
     pub seal: CronLine,
     /// Looking whether the archive still holds what it should.
     pub verify: CronLine,
+    /// Reading a part of the archive again.
+    pub scrub: CronLine,
     /// Forgetting the history of callvault's own work.
     pub history: CronLine,
+}
+
+/// How the archive is read again, a part at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifyConfig {
+    /// Days within which every byte is read once.
+    pub full_days: u32,
 }
 
 /// Where the PBXs' reports of events arrive.

@@ -7,17 +7,25 @@ use toml::de::DeValue;
 
 use super::pbx::timezone;
 use super::section::{Section, Wrong, wrong};
-use super::{ScheduleConfig, ServiceConfig, value};
+use super::{ScheduleConfig, ServiceConfig, VerifyConfig, value};
 use crate::schedule::{BadCronLine, CronLine};
 
 /// How long the service waits at its end for what is in flight.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Days for which the database keeps the history of its own work.
 const HISTORY_DAYS: f64 = 90.0;
+/// Days within which every byte of the archive is read once.
+const FULL_DAYS: u32 = 30;
 
 impl Default for ServiceConfig {
     fn default() -> Self {
         Self { stop_timeout: STOP_TIMEOUT, history: value::days(HISTORY_DAYS) }
+    }
+}
+
+impl Default for VerifyConfig {
+    fn default() -> Self {
+        Self { full_days: FULL_DAYS }
     }
 }
 
@@ -30,6 +38,7 @@ impl Default for ScheduleConfig {
             voicemail: line("*/5 * * * *"),
             seal: line("*/20 * * * * *"),
             verify: line("0 3 * * *"),
+            scrub: line("30 3 * * *"),
             history: line("15 4 * * *"),
         }
     }
@@ -41,6 +50,12 @@ pub(super) fn service(section: &Section<'_>) -> ServiceConfig {
         stop_timeout: section.seconds("stop_timeout_s", STOP_TIMEOUT, 1.0..=3600.0),
         history: value::days(section.fraction("history_days", HISTORY_DAYS, 1.0..=3650.0, "days")),
     }
+}
+
+/// Reads `[verify]`.
+pub(super) fn verify(section: &Section<'_>) -> VerifyConfig {
+    let full_days = section.count("full_days", u64::from(FULL_DAYS), 1..=3650);
+    VerifyConfig { full_days: u32::try_from(full_days).unwrap_or(FULL_DAYS) }
 }
 
 /// Reads `[schedule]`.
@@ -58,6 +73,7 @@ pub(super) fn schedule(section: &Section<'_>) -> ScheduleConfig {
         voicemail: line("voicemail", default.voicemail),
         seal: line("seal", default.seal),
         verify: line("verify", default.verify),
+        scrub: line("scrub", default.scrub),
         history: line("history", default.history),
     };
     if !schedule.seal.is_every_minute() {

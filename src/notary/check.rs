@@ -12,8 +12,23 @@ use crate::tlog::{Checkpoint, Frontier, TILE_WIDTH, Tile, VerifyingKey, leaf_has
 pub struct Damage {
     /// The file, relative to the ledger's folder.
     pub path: String,
+    /// In which way it is wrong.
+    pub wrong: Wrong,
     /// What is wrong with it.
     pub what: String,
+}
+
+/// In which way a file of the published ledger is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wrong {
+    /// It is not there.
+    Missing,
+    /// It has other bytes than it should have.
+    Altered,
+    /// Nobody put it there.
+    Unlisted,
+    /// It is whole, and of another time or history; or the database is.
+    History,
 }
 
 /// What a check compares the published files with, a page of 256 leaves at a time.
@@ -72,7 +87,7 @@ impl Published {
             damages.extend(compare(checkpoint.as_ref(), expected));
         }
         if damages.is_empty() && checkpoint.is_none() && self.has_tiles()? {
-            damages.insert(damage("checkpoint", "is gone".to_owned()));
+            damages.insert(gone("checkpoint"));
         }
         let signed = expected.or(checkpoint.map(|Checkpoint { size, root, .. }| (size, root)));
         if let Some((size, root)) = signed {
@@ -148,7 +163,7 @@ impl Published {
 fn compare(checkpoint: Option<&Checkpoint>, expected: Option<(u64, Digest)>) -> Option<Damage> {
     let (size, root) = expected?;
     let what = match checkpoint {
-        None => "is gone".to_owned(),
+        None => return Some(gone("checkpoint")),
         Some(there) if there.size < size => {
             format!("is older than the last one that was signed: {} entries of {size}", there.size)
         }
@@ -158,17 +173,22 @@ fn compare(checkpoint: Option<&Checkpoint>, expected: Option<(u64, Digest)>) -> 
         Some(there) if there.root != root => "is of another history".to_owned(),
         Some(_) => return None,
     };
-    Some(damage("checkpoint", what))
+    Some(Damage { path: "checkpoint".to_owned(), wrong: Wrong::History, what })
 }
 
+/// A file that has other bytes.
 fn damage(path: &str, what: String) -> Damage {
-    Damage { path: path.to_owned(), what }
+    Damage { path: path.to_owned(), wrong: Wrong::Altered, what }
+}
+
+fn gone(path: &str) -> Damage {
+    Damage { path: path.to_owned(), wrong: Wrong::Missing, what: "is gone".to_owned() }
 }
 
 fn note(error: PublishedError, damages: &mut BTreeSet<Damage>) -> Result<(), ArchiveError> {
     match error {
         PublishedError::Archive(error) => return Err(error),
-        PublishedError::Missing(path) => damages.insert(damage(&path, "is gone".to_owned())),
+        PublishedError::Missing(path) => damages.insert(gone(&path)),
         PublishedError::Damaged { path, error } => damages.insert(damage(&path, error.to_string())),
         PublishedError::NotYet { .. } => true,
     };

@@ -9,6 +9,7 @@
 //! newest copy of the state folder is back.
 
 mod check;
+mod inspect;
 mod keys;
 mod published;
 mod tiles;
@@ -22,7 +23,8 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-pub use check::{Damage, KnownLeaves, Leaves, NoLeaves};
+pub use check::{Damage, KnownLeaves, Leaves, NoLeaves, Wrong};
+pub use inspect::Checked;
 pub use published::{FOLDER, Published, PublishedError};
 
 use crate::archive::{Archive, Shelf, ShelfOwner};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -12,7 +13,7 @@ use crate::agenda::{Job, Todo};
 use crate::backfill::own_trouble;
 use crate::db::Db;
 use crate::vault::Vault;
-use crate::verify::{self, Looked};
+use crate::verify::{self, Request, Scope, Verification};
 use crate::{calls, ledger, owner, queue};
 
 /// How long a loop may go without turning: every wait in it is shorter, all tries of one part of the CDR together.
@@ -91,6 +92,7 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
         }
         Job::History => forget_history(shared, db).await?,
         Job::Verify => verify_archive(&vault, stop).await?,
+        Job::Scrub => read_again(&vault, stop).await?,
         Job::Sweep | Job::DeepSweep | Job::Nudge | Job::Voicemail => {}
     }
     shared.note_done(job, "").await
@@ -98,16 +100,45 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
 
 /// Looks whether the archive holds what it should.
 async fn verify_archive(vault: &Vault, stop: &CancellationToken) -> anyhow::Result<()> {
-    match verify::look(&vault.state.db, &vault.archive, vault.clock.now(), stop, || {}).await {
-        Ok(Looked { files, damaged: 0, .. }) => info!("Verified: {files} archived files are there"),
-        Ok(Looked { files, damaged, .. }) => {
+    let request = Request::of(Scope::Quick);
+    match Verification::new(vault, request, stop.clone()).run().await {
+        Ok(report) if report.is_clean() => info!("Verified: {} files of the archive are there", report.files),
+        Ok(report) => {
+            let damaged = report.counts.all();
             warn!(
-                "Verified: {damaged} of {files} archived files are gone or altered; see `callvault status`"
+                "Verified: {damaged} things in the archive are not as they should be; see `callvault status`"
             );
         }
         Err(error) => warn!("The archive cannot be verified: {}", own_trouble(error)?.message),
     }
     Ok(())
+}
+
+/// Reads a part of the archive again: its share, so that all is read in time.
+async fn read_again(vault: &Vault, stop: &CancellationToken) -> anyhow::Result<()> {
+    let (line, now) = (&vault.config.schedule.scrub, vault.clock.now());
+    let next = line.next_after(now);
+    let period = line.next_after(next).duration_since(next);
+    let parts = parts(vault.config.verify.full_days, period);
+    // It ends before the next one is due.
+    let time_limit = Some(period.unsigned_abs());
+    match verify::scrub(vault, verify::Part { parts, time_limit }, stop).await {
+        Ok(report) if report.is_clean() => {
+            info!("Read {} files of the archive again: all are right", report.files)
+        }
+        Ok(report) => {
+            let damaged = report.counts.all();
+            warn!("Read the archive again: {damaged} files are not what they were; see `callvault status`");
+        }
+        Err(error) => warn!("The archive cannot be read again: {}", own_trouble(error)?.message),
+    }
+    Ok(())
+}
+
+/// In how many parts all is read in time; a tenth fewer than there are runs, for some are missed.
+fn parts(full_days: u32, period: SignedDuration) -> u32 {
+    let runs = i64::from(full_days) * 86_400 / period.as_secs().max(1);
+    u32::try_from(runs * 9 / 10).unwrap_or(u32::MAX).max(1)
 }
 
 /// Forgets what callvault noted of its own work long ago. Nothing of calls and recordings is ever forgotten.

@@ -50,7 +50,7 @@ use watching::Watching;
 /// What each follower is to do by itself.
 const JOBS_OF_A_PBX: [Job; 3] = [Job::Sweep, Job::DeepSweep, Job::Voicemail];
 /// What is to be done for all.
-const JOBS_OF_ALL: [Job; 3] = [Job::Seal, Job::Verify, Job::History];
+const JOBS_OF_ALL: [Job; 4] = [Job::Seal, Job::Verify, Job::Scrub, Job::History];
 
 /// How often who waits for another to end proves that it does.
 const BEAT_EVERY: Duration = Duration::from_secs(30);
@@ -191,7 +191,11 @@ impl Service {
         let mut db = vault.state.db.read().await?;
         let schedule = &vault.config.schedule;
         for job in JOBS_OF_ALL {
-            let todo = if job == Job::Verify { &self.shared.slow_todo } else { &self.shared.todo };
+            let todo = if matches!(job, Job::Verify | Job::Scrub) {
+                &self.shared.slow_todo
+            } else {
+                &self.shared.todo
+            };
             agenda.plan(&mut db, job, "", schedule, todo).await?;
         }
         for pbx in &vault.config.pbx {

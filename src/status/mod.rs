@@ -9,6 +9,7 @@ mod ledger;
 mod pbx;
 mod reader;
 mod service;
+mod verification;
 mod voicemail;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use ledger::LedgerStatus;
 pub use pbx::{NearlyFullBox, PbxStatus};
 pub use reader::Reader;
 pub use service::ServiceStatus;
+pub use verification::VerificationStatus;
 pub use voicemail::VoicemailStatus;
 
 use crate::config::Config;
@@ -46,6 +48,8 @@ pub struct Status {
     /// Those who anchor it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub anchors: Vec<AnchorStatus>,
+    /// When the archive was last looked at and read.
+    pub verification: VerificationStatus,
     /// Whether an older version wrote the database, and this one has not been at work yet.
     pub database_outdated: bool,
     /// What the operator was told of, and whether the messages reach him.
@@ -68,10 +72,11 @@ impl Status {
 
     /// Sums up what was read.
     fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
-        let Machine { service, ledger, anchors, alerts, database_outdated } = machine;
+        let Machine { service, ledger, anchors, verification, alerts, database_outdated } = machine;
         let needs_attention: Vec<String> =
             pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
-        let summary = summary(&archive, &service, &ledger, &pbx, &needs_attention);
+        let summary =
+            summary(&archive, &service, ledger_word(&ledger, &verification), &pbx, &needs_attention);
         Self {
             at,
             summary,
@@ -80,6 +85,7 @@ impl Status {
             service,
             ledger,
             anchors,
+            verification,
             database_outdated,
             alerts,
             pbx,
@@ -93,8 +99,18 @@ struct Machine {
     service: ServiceStatus,
     ledger: LedgerStatus,
     anchors: Vec<AnchorStatus>,
+    verification: VerificationStatus,
     alerts: Standing,
     database_outdated: bool,
+}
+
+/// Why the ledger needs somebody.
+fn ledger_word(ledger: &LedgerStatus, verification: &VerificationStatus) -> Option<&'static str> {
+    match (&ledger.problem, verification.ledger_damaged) {
+        (Some(_), _) => Some("not signed"),
+        (None, 1..) => Some("damaged"),
+        (None, _) => None,
+    }
 }
 
 /// PBXs named in the summary; the rest is counted.
@@ -104,14 +120,14 @@ const NAMED_IN_SUMMARY: usize = 5;
 fn summary(
     archive: &ArchiveStatus,
     service: &ServiceStatus,
-    ledger: &LedgerStatus,
+    ledger: Option<&str>,
     pbx: &BTreeMap<String, PbxStatus>,
     in_trouble: &[String],
 ) -> String {
     let pbxs = summary_of_pbxs(pbx, in_trouble);
     let archive = archive.error.as_ref().map(|error| ("archive", error.reason.replace('_', " ")));
     let service = service.has_died().then(|| ("service", "not running".to_owned()));
-    let ledger = ledger.problem.as_ref().map(|_| ("ledger", "not signed".to_owned()));
+    let ledger = ledger.map(|why| ("ledger", why.to_owned()));
     let mut parts = [archive, service, ledger].into_iter().flatten();
     let Some((first, why)) = parts.next() else { return pbxs };
     let mut machine = format!("The {first} needs you ({why})");

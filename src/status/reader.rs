@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::archive::Lookout;
-use super::{AnchorStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus, Status, VoicemailStatus, time};
+use super::{
+    AnchorStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus, Status, VerificationStatus,
+    VoicemailStatus, time,
+};
 use crate::access::Trouble;
 use crate::calls::{self, CallCounts};
 use crate::catalog::Summed;
@@ -80,14 +83,16 @@ impl Reader {
         for pbx in &self.config.pbx {
             pbxs.insert(pbx.id.clone(), self.read_pbx(&mut moment, &facts, pbx, now).await?);
         }
-        let machine = self.read_machine(&mut moment).await?;
+        let of_no_pbx =
+            facts.findings.get("").map_or(0, |counts| counts.iter().map(|(_, count)| count).sum());
+        let machine = self.read_machine(&mut moment, of_no_pbx).await?;
         moment.rollback().await.context("reading the database")?;
         let known = |id: &&String| facts.remembered.contains_key(*id);
         let known = pbxs.keys().filter(known).cloned().collect();
         Ok(Status::of(now, self.lookout.look(&self.config.archive, known).await, machine, pbxs))
     }
 
-    async fn read_machine(&self, db: &mut SqliteConnection) -> anyhow::Result<Machine> {
+    async fn read_machine(&self, db: &mut SqliteConnection, of_no_pbx: i64) -> anyhow::Result<Machine> {
         let alerts = outbox::standing(db).await?;
         let ping_error = fleet::meta(db, fleet::PING_ERROR).await?.filter(|error| !error.is_empty());
         let running = state::is_owned_by_service(&self.config.state.path);
@@ -95,6 +100,7 @@ impl Reader {
             service: ServiceStatus::of(owner::service(db).await?, running),
             ledger: LedgerStatus::read(db).await?,
             anchors: AnchorStatus::all(db, &self.config.anchors).await?,
+            verification: VerificationStatus::read(db, &self.config, of_no_pbx).await?,
             alerts: Standing { ping_error, ..alerts },
             database_outdated: db::is_outdated(db).await?,
         })

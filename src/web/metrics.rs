@@ -51,6 +51,7 @@ impl Collector for Facts {
         self.tell_archive(&mut page)?;
         self.tell_ledger(&mut page)?;
         self.tell_anchors(&mut page)?;
+        self.tell_verification(&mut page)?;
         self.tell_owed(&mut page)?;
         self.tell_days(&mut page)?;
         self.tell_pbxs(&mut page)?;
@@ -103,6 +104,23 @@ impl Facts {
         page.gauge("anchor_age", help, Some(Unit::Seconds), age)?;
         let help = "Entries covered by the largest checkpoint that somebody vouched for";
         page.gauge("anchored_entries", help, None, each(|anchor, _| Some(anchor.entries as f64)))
+    }
+
+    /// An age that nobody knows is left out.
+    fn tell_verification(&self, page: &mut Page<'_>) -> fmt::Result {
+        let status = &self.status.verification;
+        let ages = [
+            ("verified_quick_age", "Since everything in the archive was last looked at", status.last_quick),
+            ("verified_full_age", "Since every byte of the archive had been read", status.last_full),
+            ("oldest_read_age", "Since the longest unread file was read, or archived", status.oldest_read),
+        ];
+        for (name, help, at) in ages {
+            let Some(at) = at else { continue };
+            let age = self.now.duration_since(at).as_secs_f64().max(0.0);
+            page.one(name, help, Some(Unit::Seconds), age)?;
+        }
+        let help = "Things of the ledger that are not as they should be";
+        page.one("ledger_damaged", help, None, status.ledger_damaged as f64)
     }
 
     /// What there is, and what is owed.

@@ -317,6 +317,7 @@ pub(crate) fn config_at(folder: &Path, section: PbxConfig) -> Config {
         alerts: callvault::config::AlertsConfig::default(),
         ledger: callvault::config::LedgerConfig::default(),
         anchors: callvault::config::AnchorsConfig::default(),
+        verify: callvault::config::VerifyConfig::default(),
     }
 }
 

@@ -101,6 +101,22 @@ fn where_the_service_ends_meanwhile_the_client_finishes_the_work() {
 }
 
 #[test]
+fn verification_is_handed_over_too() {
+    let pbx = Pbx::with(5);
+    let folder = Folder::for_pbx(&pbx.url());
+    let service = Service::ready(&folder);
+    eventually("all are archived", || folder.number(ARCHIVED) == 5);
+    let json = folder.run(&["verify", "--full", "--json"]).exits(0).json();
+    assert_eq!(json["damaged"], serde_json::json!([]));
+    let audio = folder.recordings()[0].clone();
+    std::fs::rename(&audio, folder.path("aside")).unwrap();
+    assert_eq!(folder.run(&["verify", "--json"]).exits(5).json()["damaged"][0]["class"], "missing");
+    std::fs::rename(folder.path("aside"), &audio).unwrap();
+    folder.run(&["verify"]).exits(0);
+    service.stop().0.exits(0);
+}
+
+#[test]
 fn where_the_service_is_started_again_at_once_the_client_goes_on_with_it() {
     let pbx = slow(40);
     let folder = Folder::for_pbx(&pbx.url());

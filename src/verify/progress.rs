@@ -1,0 +1,57 @@
+//! How far a verification is, for whoever watches.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use serde::{Deserialize, Serialize};
+
+/// How far a verification is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Things looked at, or read.
+    pub units: u64,
+    /// How many there are.
+    pub units_total: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// How many there are to be read.
+    pub bytes_total: u64,
+    /// What was found damaged.
+    pub damaged: u64,
+}
+
+/// What a verification is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It looks at what is there.
+    #[default]
+    Looking,
+    /// It compares ledger and catalog.
+    Ledger,
+    /// It reads every byte.
+    Reading,
+}
+
+/// Where a verification tells how far it is.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<Snapshot>);
+
+impl Progress {
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins a phase in which there is so much to do.
+    pub(super) fn begin(&self, phase: Phase, units_total: u64, bytes_total: u64) {
+        self.change(|now| {
+            *now = Snapshot { phase, units_total, bytes_total, damaged: now.damaged, ..Snapshot::default() };
+        });
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
