@@ -102,6 +102,39 @@ pub async fn ledger_numbers(
     .context("looking up entries of the ledger")
 }
 
+/// The file that an entry of the ledger vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// Relative to the archive's root.
+    pub path: String,
+    /// Size of the audio file.
+    pub size_bytes: u64,
+    /// SHA-256 of the audio file.
+    pub sha256: Digest,
+    /// SHA-256 of its sidecar.
+    pub sidecar_sha256: Digest,
+}
+
+/// The file that entry `number` of the ledger is about; `None` if it is about something else.
+pub async fn proven_by(db: &mut SqliteConnection, number: i64) -> anyhow::Result<Option<Proven>> {
+    let row: Option<(String, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        "select path, size_bytes, sha256, sidecar_sha256 from archived_files where ledger_number = ?",
+    )
+    .bind(number)
+    .fetch_optional(db)
+    .await
+    .context("looking up an entry in the catalog")?;
+    row.map(|(path, size_bytes, sha256, sidecar_sha256)| {
+        Ok(Proven {
+            path,
+            size_bytes: u64::try_from(size_bytes)?,
+            sha256: Digest::try_from(&sha256[..])?,
+            sidecar_sha256: Digest::try_from(&sidecar_sha256[..])?,
+        })
+    })
+    .transpose()
+}
+
 /// Records a call list or a certificate that is durable on disk, and marks the folder's sums as behind.
 pub async fn record_day_file(tx: &mut SqliteConnection, path: &str, sha256: &Digest) -> anyhow::Result<()> {
     let folder = folder_of(path);

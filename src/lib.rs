@@ -22,7 +22,7 @@
 //!                       seal: SHA256SUMS and calls-<n>.jsonl per day; notary: tiles and a signed checkpoint;
 //!                       anchor: time stamps and witnesses of it
 //!
-//!  the state of everything ──► status | web | alerts
+//!  the state of everything ──► status | web | alerts; the ledger ──► feed
 //! ```
 //!
 //! The modules stand in the order in which data meets them. `pbx`, `queue` and `archive` never see each other: `sweep`
@@ -197,7 +197,10 @@ pub mod status;
 /// Tells the operator what is wrong, and when it is over.
 pub mod alerts;
 
-/// Health and metrics over HTTP.
+/// The feed: the ledger for readers who follow it, and what its entries are about.
+pub mod feed;
+
+/// Health, metrics and the feed over HTTP.
 pub mod web;
 
 // What operators do with it.

@@ -93,6 +93,15 @@ enum Command {
     },
     /// Follow every PBX until stopped: the service
     Run,
+    /// Print the ledger as lines of JSON, in order
+    Feed {
+        /// Only what comes after the entry of this number
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+        /// Go on with what is new, until Ctrl-C
+        #[arg(long)]
+        follow: bool,
+    },
     /// Leave a PBX alone, until it is resumed
     Pause {
         /// The PBX
@@ -213,6 +222,9 @@ async fn main() -> ExitCode {
             commands::backfill::run(&cli.config, request, json).await
         }
         Command::Run => commands::run::run(&cli.config).await,
+        Command::Feed { after, follow } => {
+            commands::feed::run(&cli.config, commands::feed::Options { after, follow }).await
+        }
         Command::Pause { pbx, json } => commands::pause::pause(&cli.config, pbx, json).await,
         Command::Resume { pbx, json } => commands::pause::resume(&cli.config, pbx, json).await,
         Command::Status { pbx, watch, json } => {

@@ -182,7 +182,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "alerts",
         &["clock", "config", "courier", "db", "digest", "fleet", "outbox", "recording", "remedy", "status"],
     ),
-    ("web", &["clock", "config", "db", "pbx", "queue", "status", "worker"]),
+    ("feed", &["archive", "catalog", "clock", "config", "db", "digest", "ledger", "notary"]),
+    ("web", &["clock", "config", "db", "feed", "pbx", "queue", "status", "worker"]),
     // The simulator shares no code with the client beyond plain data types, so that a misreading cannot hide in both.
     ("simulator", &["clock", "digest", "recording"]),
 ];

@@ -35,6 +35,7 @@ impl Folder {
         self.write("webhook-secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", 0o600);
         let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         self.write("freetsa.pem", certificate, 0o644);
+        self.write("surveillance-token", "5f0c2e6d1b7a49c8930e4f6b2a1d8c7e\n", 0o600);
         self.write("ledger-key", format!("{}\n", "07".repeat(32)), 0o600);
     }
 

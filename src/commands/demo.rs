@@ -14,8 +14,8 @@ use super::{exit, output, progress, signals, summary};
 use crate::backfill::{Backfill, Lines, Request};
 use crate::clock::Clock;
 use crate::config::{
-    AlertsConfig, AnchorsConfig, ArchiveConfig, Config, LedgerConfig, PbxConfig, PushConfig, QueueConfig,
-    ScheduleConfig, ServiceConfig, StateConfig, VerifyConfig, WebConfig,
+    AlertsConfig, AnchorsConfig, ArchiveConfig, Config, FeedConfig, LedgerConfig, PbxConfig, PushConfig,
+    QueueConfig, ScheduleConfig, ServiceConfig, StateConfig, VerifyConfig, WebConfig,
 };
 use crate::digest::Digest;
 use crate::simulator::{Faults, Simulator, SimulatorOptions};
@@ -151,6 +151,7 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         ledger: LedgerConfig::default(),
         anchors: AnchorsConfig::default(),
         verify: VerifyConfig::default(),
+        feed: FeedConfig::default(),
     })
 }
 

@@ -11,6 +11,7 @@ use crate::archive::ArchiveError;
 use crate::backfill::RangeError;
 use crate::config::ConfigErrors;
 use crate::db::DatabaseFailed;
+use crate::feed::Ahead;
 use crate::notary::PublishedError;
 use crate::pbx::PbxError;
 use crate::state::StateError;
@@ -38,6 +39,7 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
             || cause.is::<RangeError>()
             || cause.is::<ConfigErrors>()
             || cause.is::<UsageError>()
+            || cause.is::<Ahead>()
     });
     let disk_full = error.downcast_ref::<DatabaseFailed>().is_some_and(DatabaseFailed::is_disk_full);
     let refused_by_pbx = error.chain().any(|cause| cause.is::<PbxError>());

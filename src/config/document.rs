@@ -7,8 +7,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::section::{Reading, Section, Wrong, quotable, wrong};
-use super::{ArchiveConfig, Config, ExclusionRule, PbxConfig, QueueConfig, QueueOrder, StateConfig};
-use super::{alerts, anchor, exclude, keys, ledger, pbx, push, schedule, value, web};
+use super::{
+    ArchiveConfig, Config, ExclusionRule, FeedConfig, PbxConfig, QueueConfig, QueueOrder, StateConfig,
+};
+use super::{alerts, anchor, exclude, feed, keys, ledger, pbx, push, schedule, value, web};
 
 /// Free space below which no ticket is taken: the largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -62,6 +64,9 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let ledger = single("ledger", root, reading).map(|section| ledger::read(&section));
     let anchors = anchor::read(root, reading);
     let web = single("web", root, reading).map(|section| web::read(&section));
+    let feed = single("feed", root, reading);
+    let served = web.as_ref().is_none_or(|web| web.listen.is_some());
+    let feed = feed.map(|section| read_feed(&section, served));
     let alerts = single("alerts", root, reading).map(|section| alerts::read(&section));
     Some(Config {
         file: reading.origin.file.to_owned(),
@@ -77,6 +82,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         anchors,
         verify: verify.unwrap_or_default(),
         web: web.unwrap_or_default(),
+        feed: feed.unwrap_or_default(),
         alerts: alerts.unwrap_or_default(),
     })
 }
@@ -115,6 +121,15 @@ fn queue(section: &Section<'_>) -> QueueConfig {
             "days",
         )),
     }
+}
+
+fn read_feed(section: &Section<'_>, served: bool) -> FeedConfig {
+    let feed = feed::read(section);
+    if feed.enabled && !served {
+        let remedy = "give [web] listen an address, or remove the line";
+        section.reject("enabled", wrong("needs a listener, and [web] listen is \"off\"", remedy));
+    }
+    feed
 }
 
 fn order(value: &DeValue<'_>) -> Result<QueueOrder, Wrong> {

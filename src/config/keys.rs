@@ -75,6 +75,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("anchor", &["name", "url", "ca_file", "allow_plain_http"]),
     ("witness", &["url", "vkey"]),
     ("web", &["listen"]),
+    ("feed", &["enabled", "reader"]),
+    ("feed.reader", &["name", "token_file"]),
     (
         "alerts",
         &[
@@ -107,7 +109,9 @@ pub(super) fn of(section: &str) -> &'static [&'static str] {
 /// How a section's heading is written: `[queue]`, `[[pbx]]`.
 pub(super) fn heading(section: &str) -> String {
     match section {
-        "pbx" | "exclude" | "anchor" | "witness" | "alerts.webhook" => format!("[[{section}]]"),
+        "pbx" | "exclude" | "anchor" | "witness" | "feed.reader" | "alerts.webhook" => {
+            format!("[[{section}]]")
+        }
         _ => format!("[{section}]"),
     }
 }

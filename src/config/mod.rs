@@ -9,6 +9,7 @@ mod cdr;
 mod document;
 mod email;
 mod exclude;
+mod feed;
 mod file;
 mod keys;
 mod ledger;
@@ -45,6 +46,7 @@ use crate::schedule::CronLine;
 pub use alerts::AlertsConfig;
 pub use anchor::{AnchorsConfig, AuthorityConfig, WitnessConfig};
 pub use email::{EmailConfig, SmtpTls};
+pub use feed::{FeedConfig, FeedReaderConfig};
 pub use file::Origin;
 pub use keys::nearest;
 pub use ledger::LedgerConfig;
@@ -86,6 +88,8 @@ pub struct Config {
     pub verify: VerifyConfig,
     /// `[web]`.
     pub web: WebConfig,
+    /// `[feed]`.
+    pub feed: FeedConfig,
     /// `[alerts]`.
     pub alerts: AlertsConfig,
 }

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::shared::Shared;
 use crate::alerts::Alerter;
+use crate::feed::Feed;
 use crate::vault::Vault;
 use crate::web::{self, Readiness, Vitals, Workers};
 
@@ -48,9 +49,9 @@ impl Watching {
     ) {
         self.vitals.reconfigure(&vault.config).await;
         if let Some(address) = vault.config.web.listen {
-            let (vitals, stop) = (self.vitals.clone(), stop.clone());
+            let (vitals, vault, stop) = (self.vitals.clone(), vault.clone(), stop.clone());
             tasks.spawn(async move {
-                serve(address, vitals, stop).await;
+                serve(address, vitals, &vault, stop).await;
                 Ok(())
             });
         }
@@ -78,8 +79,14 @@ impl Watching {
     }
 }
 
-/// Serves health and metrics. An address that is taken does not stop the archive: it is tried again.
-async fn serve(address: SocketAddr, vitals: Arc<Vitals>, stop: CancellationToken) {
+/// The feed, if the operator wants it served.
+fn feed_of(vault: &Vault) -> Option<Feed> {
+    let Vault { config, state, clock, .. } = vault;
+    config.feed.enabled.then(|| Feed::new(config, state.db.clone(), clock.clone()))
+}
+
+/// Serves health, metrics and the feed. An address that is taken does not stop the archive: it is tried again.
+async fn serve(address: SocketAddr, vitals: Arc<Vitals>, vault: &Vault, stop: CancellationToken) {
     if !address.ip().is_loopback() {
         warn!(
             "[web] listen {address} is open to other machines: whoever reaches it reads what is archived and how much"
@@ -91,7 +98,8 @@ async fn serve(address: SocketAddr, vitals: Arc<Vitals>, stop: CancellationToken
         tries += 1;
         match TcpListener::bind(address).await {
             Ok(listener) => {
-                let Err(error) = web::serve(listener, vitals.clone(), stop.clone()).await else { return };
+                let serving = web::serve(listener, vitals.clone(), feed_of(vault), stop.clone());
+                let Err(error) = serving.await else { return };
                 warn!("{error:#}");
             }
             Err(_) if tries <= TRIES_AT_ONCE => {

@@ -14,9 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
+use super::lease::Lease;
+
 /// Connections at one time; more wait.
 const CONNECTIONS_MAX: usize = 32;
-/// A connection ends after so long, whatever is going on: who scrapes opens another.
+/// A connection ends after so long, unless what it was asked for takes longer by its nature ([`Lease::extend`]): who
+/// scrapes opens another.
 const LIFETIME: Duration = Duration::from_secs(30);
 /// Bytes that a connection may send: some hundred requests, and no flood.
 const SENT_BYTES_MAX: usize = 64 << 10;
@@ -25,11 +28,16 @@ const SENT_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Bounded {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    lifetime: Duration,
 }
 
 impl Bounded {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Self::with_lifetime(listener, LIFETIME)
+    }
+
+    fn with_lifetime(listener: TcpListener, lifetime: Duration) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), lifetime }
     }
 }
 
@@ -41,8 +49,9 @@ impl Listener for Bounded {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.expect("the semaphore is never closed");
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        let end = Box::pin(tokio::time::sleep(LIFETIME));
-        (Connection { stream, end, may_send_bytes: SENT_BYTES_MAX, _place: place }, address)
+        let lease = Lease::of(self.lifetime);
+        let end = Box::pin(tokio::time::sleep_until(lease.end()));
+        (Connection { stream, lease, end, may_send_bytes: SENT_BYTES_MAX, _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -53,6 +62,7 @@ impl Listener for Bounded {
 /// A connection that ends in time.
 pub(super) struct Connection {
     stream: TcpStream,
+    lease: Lease,
     end: Pin<Box<Sleep>>,
     may_send_bytes: usize,
     _place: OwnedSemaphorePermit,
@@ -61,10 +71,20 @@ pub(super) struct Connection {
 impl Connection {
     /// Fails when the connection's time is over. Polled with every wait, so that the end wakes whoever waits.
     fn check_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.end.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
+        while self.end.as_mut().poll(context).is_ready() {
+            // The end may have been moved while nobody looked.
+            let end = self.lease.end();
+            if end <= self.end.deadline() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.end.as_mut().reset(end);
         }
+        Ok(())
+    }
+
+    /// Until when it lives.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
     }
 }
 
@@ -101,5 +121,33 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_ends_in_time_unless_its_time_is_extended() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut bounded = Bounded::with_lifetime(listener, Duration::from_millis(20));
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        let (mut extended, _) = bounded.accept().await;
+        extended.lease().extend(Duration::from_secs(3600));
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let (mut short, _) = bounded.accept().await;
+        let error = short.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(short);
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "nothing was sent, and it is closed");
+        // The other one began before it and still carries bytes both ways.
+        reader.write_all(b"?").await.unwrap();
+        assert_eq!(extended.read_u8().await.unwrap(), b'?');
+        extended.write_all(b"!").await.unwrap();
+        assert_eq!(reader.read_u8().await.unwrap(), b'!');
     }
 }

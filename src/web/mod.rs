@@ -1,9 +1,12 @@
-//! Health and metrics over HTTP. The only code that serves it.
+//! Health, metrics and the feed over HTTP. The only code that serves it.
 //!
 //! `/health/live`: the process answers. `/health/ready`: it does its work, or 503 and why not. `/metrics`: Prometheus.
-//! All of it reads only, and no reader can load the database: what a scrape sees is up to a few seconds old.
+//! These read only, and no reader can load the database: what a scrape sees is up to a few seconds old. `/feed/…` is in
+//! [`feed`]; its readers are few enough to leave places for those who watch.
 
 mod bounded;
+mod feed;
+mod lease;
 mod metrics;
 mod readiness;
 mod vitals;
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
@@ -23,26 +26,30 @@ use tokio_util::sync::CancellationToken;
 pub use readiness::Readiness;
 pub use vitals::{Vitals, Workers};
 
+use crate::feed::Feed;
 use bounded::Bounded;
+use lease::Lease;
 
 /// For how long those who were being served at the end are waited for.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// The longest work on one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// Serves on `listener` until `stop`.
+/// Serves on `listener` until `stop`; the feed too, if there is one.
 ///
 /// # Errors
 /// Only if the listener breaks.
 pub async fn serve(
     listener: TcpListener,
     vitals: Arc<Vitals>,
+    feed: Option<Feed>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let listener = Bounded::new(listener);
     let ended = stop.clone();
+    let service = router(vitals, feed, &stop).into_make_service_with_connect_info::<Lease>();
     let serving =
-        axum::serve(listener, router(vitals)).with_graceful_shutdown(async move { stop.cancelled().await });
+        axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await });
     tokio::select! {
         outcome = serving => outcome.context("serving health and metrics"),
         // Who reads slowly or not at all does not keep the service from ending.
@@ -50,15 +57,17 @@ pub async fn serve(
     }
 }
 
-fn router(vitals: Arc<Vitals>) -> Router {
+fn router(vitals: Arc<Vitals>, feed: Option<Feed>, stop: &CancellationToken) -> Router {
+    let feed = feed.map(|feed| feed::router(feed, stop.clone()));
     Router::new()
         .route("/", get(front_page))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
-        .fallback(not_found)
         .layer(middleware::from_fn(in_time))
         .with_state(vitals)
+        .merge(feed.unwrap_or_default())
+        .fallback(not_found)
 }
 
 async fn in_time(request: axum::extract::Request, next: middleware::Next) -> Response {
@@ -72,7 +81,7 @@ async fn front_page() -> Html<String> {
     Html(format!(
         "<!doctype html><meta charset=utf-8><title>callvault</title><h1>callvault {}</h1>\
          <p>For people: <code>callvault status</code>. For machines: <a href=/health/live>/health/live</a> (it runs), \
-         <a href=/health/ready>/health/ready</a> (it works), <a href=/metrics>/metrics</a> (Prometheus).",
+         <a href=/health/ready>/health/ready</a> (it works), <a href=/metrics>/metrics</a> (Prometheus), /feed/ (the ledger, where <code>[feed] enabled</code>).",
         env!("CARGO_PKG_VERSION")
     ))
 }
@@ -100,6 +109,14 @@ async fn metrics(State(vitals): State<Arc<Vitals>>) -> Response {
 
 async fn not_found() -> Response {
     told(StatusCode::NOT_FOUND, "There is nothing here; / says what there is.")
+}
+
+/// Asks a reader to come again soon: all places of his kind are taken. His connection makes place for others.
+fn come_again(sentence: &str) -> Response {
+    let mut answer = told(StatusCode::SERVICE_UNAVAILABLE, sentence);
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 fn told(status: StatusCode, sentence: &str) -> Response {

@@ -23,6 +23,7 @@ fn help_of_the_program() {
       status     Tell what is owed, what is wrong, and what to do
       reconcile  Compare what each PBX listed, day by day, with what became of it
       run        Follow every PBX until stopped: the service
+      feed       Print the ledger as lines of JSON, in order
       pause      Leave a PBX alone, until it is resumed
       resume     Follow a PBX again that was paused
       retry      Ask again for what was given up, and lift a PBX's pause
@@ -98,6 +99,22 @@ fn help_of_status() {
           --pbx <ID>         Only this PBX, in full; may be given more than once
           --watch            Redraw it every 2 s, until Ctrl-C
           --json             Print one JSON object on stdout
+      -h, --help             Print help
+    ");
+}
+
+#[test]
+fn help_of_feed() {
+    insta::assert_snapshot!(help(&["feed"]), @r"
+    Print the ledger as lines of JSON, in order
+
+    Usage: callvault feed [OPTIONS]
+
+    Options:
+          --after <NUMBER>   Only what comes after the entry of this number
+          --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
+                             /etc/callvault/callvault.toml]
+          --follow           Go on with what is new, until Ctrl-C
       -h, --help             Print help
     ");
 }

@@ -318,6 +318,7 @@ pub(crate) fn config_at(folder: &Path, section: PbxConfig) -> Config {
         ledger: callvault::config::LedgerConfig::default(),
         anchors: callvault::config::AnchorsConfig::default(),
         verify: callvault::config::VerifyConfig::default(),
+        feed: callvault::config::FeedConfig::default(),
     }
 }
 

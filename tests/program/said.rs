@@ -107,9 +107,11 @@ fn redact_word(word: &str) -> String {
 /// The password, its MD5, or what may be a token or a random: 32 hex digits.
 fn secret_in(text: &str) -> Option<&str> {
     let known = Said::secrets().iter().find_map(|secret| text.find(secret).map(|at| &text[at..]));
-    // An archive and a state have ids of that length, which are told where the two do not belong together.
-    let is_id =
-        |word: &str| ["state ", "ours is "].iter().any(|before| text.contains(&format!("{before}{word}")));
+    // An archive and a state have ids of that length, which are told where the two do not belong together, and by which
+    // the ledger is called.
+    let is_id = |word: &str| {
+        ["state ", "ours is ", "callvault/"].iter().any(|before| text.contains(&format!("{before}{word}")))
+    };
     let mut words = text.split(|c: char| !c.is_ascii_hexdigit());
     known.or_else(|| words.find(|word| word.len() == 32 && !is_id(word)))
 }

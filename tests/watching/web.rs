@@ -36,7 +36,7 @@ impl Served {
         let (workers, readiness, stop) =
             (Workers::default(), Readiness::not_yet("recovery is not finished"), CancellationToken::new());
         let vitals = Arc::new(Vitals::new(config, db, clock, workers.clone(), readiness.clone()));
-        let serving = tokio::spawn(web::serve(listener, vitals, stop.clone()));
+        let serving = tokio::spawn(web::serve(listener, vitals, None, stop.clone()));
         Self { address, stop, serving, workers, readiness }
     }
 

@@ -1,0 +1,134 @@
+//! `[feed]`: who is told what enters the ledger, and who may read what its entries are about.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use toml::de::DeValue;
+
+use super::file::Purpose;
+use super::section::{Section, Wrong, wrong};
+use super::{document, password, value};
+
+/// The shortest token: what `openssl rand -hex 12` makes.
+const TOKEN_BYTES_MIN: usize = 24;
+/// The longest name of a reader.
+const NAME_BYTES_MAX: usize = 32;
+
+/// The feed.
+#[derive(Debug, Clone, Default)]
+pub struct FeedConfig {
+    /// Whether it is served over HTTP.
+    pub enabled: bool,
+    /// `[[feed.reader]]`, in the order of the file; names and tokens are unique.
+    pub reader: Vec<FeedReaderConfig>,
+}
+
+/// Who may read audio and sidecars.
+#[derive(Debug, Clone)]
+pub struct FeedReaderConfig {
+    /// What the ledger calls him.
+    pub name: String,
+    /// What he proves himself by.
+    pub token: SecretString,
+}
+
+/// Reads the section.
+pub(super) fn read(section: &Section<'_>) -> FeedConfig {
+    let readers = document::several("feed.reader", section.table(), section.reading);
+    document::unique(&readers, "name");
+    let mut reader: Vec<FeedReaderConfig> = Vec::new();
+    for section in &readers {
+        let Some(read) = read_reader(section) else { continue };
+        let is_his = |other: &FeedReaderConfig| other.token.expose_secret() == read.token.expose_secret();
+        if section.reading.purpose != Purpose::Trust && reader.iter().any(is_his) {
+            let remedy = "give each reader a token of his own, so that the ledger tells who has read";
+            section.reject("token_file", wrong("holds the token of another reader", remedy));
+        }
+        reader.push(read);
+    }
+    FeedConfig { enabled: section.switch("enabled", false), reader }
+}
+
+fn read_reader(section: &Section<'_>) -> Option<FeedReaderConfig> {
+    let name = section.require("name", "\"…\", what the ledger calls the reader", name);
+    let example = "\"…\", a file that holds the token that the reader sends";
+    section.require("token_file", example, |_| Ok(()));
+    let (token, file) = password::secret_file(section, "token_file")?;
+    let bytes = token.expose_secret().as_bytes();
+    let is_token = bytes.len() >= TOKEN_BYTES_MIN && bytes.iter().all(u8::is_ascii_graphic);
+    if !is_token && section.reading.purpose != Purpose::Trust {
+        let message = format!("{} holds no token", file.display());
+        let remedy = "write at least 24 random letters and digits into it: openssl rand -hex 32";
+        section.reject("token_file", wrong(message, remedy));
+        return None;
+    }
+    Some(FeedReaderConfig { name: name?, token })
+}
+
+/// A name that the ledger may hold: it is that of a program or an office, never of a person.
+fn name(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let text = value::text(value)?;
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    let fits = (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain);
+    let remedy = "write 1 to 32 of a-z, 0-9, - and _, such as \"surveillance\"";
+    fits.then(|| text.to_owned()).ok_or_else(|| wrong("is no name for the ledger", remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use crate::config::Config;
+
+    /// What is said of a configuration with these lines, where there are files with these tokens.
+    fn said(lines: &str, tokens: &[(&str, &str)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        for (name, token) in tokens {
+            fs::write(dir.join(name), token).unwrap();
+            fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let text = format!(
+            "[archive]\npath = '{0}/archive'\n[state]\npath = '{0}/state'\n\
+             [[pbx]]\nid = 'hq'\nurl = 'https://192.0.2.1'\nusername = 'api'\npassword_file = 'password'\n{lines}",
+            dir.display()
+        );
+        let file = dir.join("callvault.toml");
+        fs::write(&file, text).unwrap();
+        let loaded = Config::load(&file);
+        let said = loaded.map_or_else(|errors| errors.to_string(), |config| format!("{:?}", config.feed));
+        said.replace(&dir.display().to_string(), "DIR")
+    }
+
+    const TOKEN: &str = "0123456789abcdef01234567";
+    const PASSWORD: (&str, &str) = ("password", "secret");
+
+    #[test]
+    fn readers_have_names_and_tokens_of_their_own() {
+        let reader = "[feed]\nenabled = true\n[[feed.reader]]\nname = 'one'\ntoken_file = 'one'\n";
+        let fine = said(reader, &[PASSWORD, ("one", TOKEN)]);
+        assert!(fine.contains("enabled: true") && fine.contains("one") && !fine.contains(TOKEN), "{fine}");
+        let second = |name: &str, file: &str| {
+            let lines = format!("{reader}[[feed.reader]]\nname = '{name}'\ntoken_file = '{file}'\n");
+            said(&lines, &[PASSWORD, ("one", TOKEN), ("same", TOKEN), ("short", "0123456789abcdef0123456")])
+        };
+        for (name, file, words) in [
+            ("one", "two", "feed.reader.name = 'one': is taken by line"),
+            ("two", "same", "feed.reader.token_file = 'same': holds the token of another reader"),
+            ("two", "short", "short holds no token; write at least 24 random letters and digits"),
+            ("two", "absent", "there is no DIR/absent"),
+            ("Jane Doe", "same", "feed.reader.name = 'Jane Doe': is no name for the ledger"),
+        ] {
+            let said = second(name, file);
+            assert!(said.contains(words) && !said.contains(TOKEN), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_feed_needs_a_listener() {
+        let said = said("[web]\nlisten = 'off'\n[feed]\nenabled = true\n", &[PASSWORD]);
+        assert!(
+            said.contains("feed.enabled = true: needs a listener, and [web] listen is \"off\""),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! The feed: the ledger as lines of JSON, in order, from wherever a reader stopped; and what its entries are about.
+//!
+//! The number of an entry is the cursor. Entries are numbered by the one writer of the database and seen by nobody
+//! before they are on disk, so that below a number that was seen nothing can appear: who resumes after it misses
+//! nothing and sees nothing twice, whatever ended him or us.
+
+mod holding;
+mod readers;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::SqliteConnection;
+
+pub use holding::{Holding, What};
+pub use readers::Readers;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Db;
+use crate::digest::Digest;
+use crate::ledger::{self, Entry, EntryType, Numbered};
+use crate::notary::Published;
+
+/// Entries of one page at most: of the longest ones, 4 MiB.
+pub const PAGE_ENTRIES_MAX: u64 = 1000;
+
+/// A reader claims to have seen an entry that the ledger does not have.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "entry {after} is not in this ledger, which has {size} entries: the cursor belongs to another ledger, or the state was \
+     restored from an older copy"
+)]
+pub struct Ahead {
+    /// The last entry that he has seen.
+    pub after: u64,
+    /// How many entries there are.
+    pub size: u64,
+}
+
+/// Some entries in their order, a line of JSON for each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The lines, each with its line end.
+    pub lines: String,
+    /// The number of the entry that comes next.
+    pub next: u64,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    number: u64,
+    leaf_hash: Digest,
+    entry: &'a RawValue,
+}
+
+/// The number after the last one that a reader has seen; the first one for who has seen none.
+pub fn next_after(after: Option<u64>) -> u64 {
+    after.map_or(0, |after| after.saturating_add(1))
+}
+
+/// Reads up to `limit` entries from number `from` on; none if there is nothing new.
+///
+/// # Errors
+/// [`Ahead`] if the ledger is shorter than that; whatever the database says.
+pub async fn page(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::Result<Page> {
+    let size = ledger::size(db).await?;
+    if from > size {
+        return Err(Ahead { after: from - 1, size }.into());
+    }
+    let mut page = Page { lines: String::new(), next: from };
+    if from == size {
+        return Ok(page);
+    }
+    for entry in ledger::entries(db, from, limit.min(PAGE_ENTRIES_MAX)).await? {
+        anyhow::ensure!(
+            entry.number == page.next,
+            "the ledger in the database lacks entry {}: restore the state from a backup",
+            page.next
+        );
+        page.lines += &line(&entry)?;
+        page.lines.push('\n');
+        page.next += 1;
+    }
+    Ok(page)
+}
+
+/// An entry as a line without its end. The entry's own bytes are not touched: the leaf is their hash.
+pub fn line(entry: &Numbered) -> anyhow::Result<String> {
+    let Numbered { number, leaf_hash, .. } = *entry;
+    let bytes: &RawValue = serde_json::from_str(&entry.entry)
+        .with_context(|| format!("entry {number} of the ledger in the database is damaged"))?;
+    Ok(serde_json::to_string(&Line { number, leaf_hash, entry: bytes })?)
+}
+
+/// What is served to readers over HTTP.
+pub struct Feed {
+    db: Db,
+    clock: Clock,
+    archive: PathBuf,
+    readers: Readers,
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("archive", &self.archive).finish_non_exhaustive()
+    }
+}
+
+impl Feed {
+    /// The feed of the installation that `config` describes.
+    pub fn new(config: &Config, db: Db, clock: Clock) -> Self {
+        let readers = Readers::new(&config.feed.reader);
+        Self { db, clock, archive: config.archive.path.clone(), readers }
+    }
+
+    /// Who may read audio and sidecars.
+    pub fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// As [`page`]; no connection is held afterwards.
+    ///
+    /// # Errors
+    /// Those of [`page`].
+    pub async fn page(&self, from: u64, limit: u64) -> anyhow::Result<Page> {
+        page(&mut *self.db.read().await?, from, limit).await
+    }
+
+    /// A file of the published ledger; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub async fn published(&self, path: String) -> anyhow::Result<Option<Vec<u8>>> {
+        let archive = self.archive.clone();
+        let read = move || match Published::open(&archive)? {
+            Some(published) => published.file(&path),
+            None => Ok(None),
+        };
+        Ok(tokio::task::spawn_blocking(read).await.context("reading the published ledger")??)
+    }
+
+    /// Opens what entry `number` is about.
+    ///
+    /// # Errors
+    /// If it should be there and is not, or is damaged already by its size; whatever database and filesystem say.
+    pub async fn open(&self, number: u64, what: What) -> anyhow::Result<Option<Holding>> {
+        holding::open(&self.db, &self.archive, number, what).await
+    }
+
+    /// Writes down that `reader` is given something. When this returns that is durable: only then the first byte may go.
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    pub async fn note_access(&self, reader: &str, number: u64, what: What) -> anyhow::Result<()> {
+        let entry = Entry::new(EntryType::Access, self.clock.now())
+            .with("reader", reader)
+            .with("entry", number)
+            .with("what", what.as_str());
+        self.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await.map(drop) })).await
+    }
+}

@@ -1,0 +1,97 @@
+//! The published ledger as it lies in the archive: the addresses are those of C2SP tlog-tiles below `/feed`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+use super::super::told;
+use super::Door;
+
+/// What never changes is asked for once.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// What may be another one the next time.
+const ASK_AGAIN: &str = "no-cache";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+pub(super) async fn checkpoint(State(door): State<Arc<Door>>) -> Response {
+    serve(&door, "checkpoint".to_owned(), TEXT, ASK_AGAIN).await
+}
+
+pub(super) async fn tile(State(door): State<Arc<Door>>, Path(path): Path<String>) -> Response {
+    serve(&door, format!("tile/{path}"), "application/octet-stream", FOR_EVER).await
+}
+
+pub(super) async fn key(State(door): State<Arc<Door>>, Path(path): Path<String>) -> Response {
+    let content_type = if path.ends_with(".pem") { "application/x-pem-file" } else { TEXT };
+    serve(&door, format!("keys/{path}"), content_type, ASK_AGAIN).await
+}
+
+pub(super) async fn anchor(State(door): State<Arc<Door>>, Path(path): Path<String>) -> Response {
+    let content_type = if path.ends_with(".tsr") { "application/timestamp-reply" } else { TEXT };
+    serve(&door, format!("anchor/{path}"), content_type, FOR_EVER).await
+}
+
+async fn serve(door: &Door, path: String, content_type: &'static str, caching: &'static str) -> Response {
+    if !is_published(&path) {
+        return not_there();
+    }
+    match door.feed.published(path).await {
+        Ok(Some(bytes)) => {
+            ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, caching)], bytes).into_response()
+        }
+        Ok(None) => not_there(),
+        // Whoever asks decides how often: it is not for the log of the service.
+        Err(error) => {
+            tracing::debug!("A file of the published ledger cannot be read: {error:#}");
+            told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It cannot be read now: the archive or its disk is in trouble.",
+            )
+        }
+    }
+}
+
+/// Whether the ledger publishes names like these: nothing hidden, nothing that was moved aside, no way out.
+fn is_published(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain))
+}
+
+fn not_there() -> Response {
+    told(
+        StatusCode::NOT_FOUND,
+        "The published ledger has no such file, or not yet; /feed/checkpoint says how far it is.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_published;
+
+    #[test]
+    fn only_names_that_the_ledger_publishes_are_looked_for() {
+        for path in [
+            "checkpoint",
+            "tile/0/x001/067",
+            "tile/entries/000.p/17",
+            "keys/01234567.vkey",
+            "anchor/5.tsa-1.tsr",
+        ] {
+            assert!(is_published(path), "{path}");
+        }
+        for path in [
+            "",
+            "tile/",
+            "tile//0",
+            "tile/../checkpoint",
+            "tile/.callvault",
+            "tile/0/000~1",
+            "tile/\0",
+            "keys/ä",
+        ] {
+            assert!(!is_published(path), "{path}");
+        }
+    }
+}
