@@ -45,6 +45,8 @@ pub enum Job {
     Scrub,
     /// Forget the history of callvault's own work.
     History,
+    /// Make a snapshot of the database.
+    Snapshot,
 }
 
 impl Job {
@@ -59,6 +61,7 @@ impl Job {
             Self::Verify => "verify",
             Self::Scrub => "scrub",
             Self::History => "history",
+            Self::Snapshot => "snapshot",
         }
     }
 
@@ -73,6 +76,7 @@ impl Job {
             Self::Verify => Some(&schedule.verify),
             Self::Scrub => Some(&schedule.scrub),
             Self::History => Some(&schedule.history),
+            Self::Snapshot => Some(&schedule.snapshot),
         }
     }
 

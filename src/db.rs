@@ -5,6 +5,9 @@
 //! commits as soon as nobody else is waiting, so that units that arrive together share one fsync. A unit is answered
 //! after COMMIT, never before.
 
+mod building;
+mod copy;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,6 +22,9 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+pub use building::Building;
+pub use copy::{copy, size_bytes};
+
 /// Units of work that may share one commit, and for how long one is held open for them.
 const UNITS_PER_COMMIT_MAX: usize = 64;
 const COMMIT_DELAY_MAX: Duration = Duration::from_millis(5);
@@ -27,6 +33,8 @@ const QUEUE_LENGTH: usize = 256;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// `SQLITE_FULL`.
 const FULL: u32 = 13;
+/// `SQLITE_CONSTRAINT`.
+const CONSTRAINT: u32 = 19;
 /// Older versions of SQLite can corrupt a WAL database that is checkpointed while it is written.
 const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 
@@ -153,6 +161,26 @@ pub async fn has_table(db: &mut SqliteConnection, name: &str) -> anyhow::Result<
 pub async fn open_for_requests(state: &Path) -> anyhow::Result<SqliteConnection> {
     let file = database_file(state);
     options(&file).connect().await.with_context(|| format!("opening the database {}", file.display()))
+}
+
+/// Folds the write-ahead log of the database in `state` into it, so that it is one file. `false` if there is none, or if
+/// it cannot be opened.
+///
+/// The caller holds the lock on `state`.
+pub async fn fold_log(state: &Path) -> bool {
+    let Ok(mut connection) = options(&database_file(state)).connect().await else { return false };
+    let folded = sqlx::query("pragma wal_checkpoint(truncate)").execute(&mut connection).await;
+    folded.is_ok() && connection.close().await.is_ok()
+}
+
+/// The error of a unit, told as what it is if it means that the database itself is broken.
+pub fn told(error: anyhow::Error) -> anyhow::Error {
+    broken(&error).map_or(error, Into::into)
+}
+
+/// Whether an error is that of a row which the tables do not take: nothing of it was written.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<sqlx::Error>().is_some_and(|cause| primary_code(cause) == Some(CONSTRAINT))
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {

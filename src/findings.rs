@@ -51,6 +51,8 @@ pub enum FindingKind {
     DayIncomplete,
     /// A day has closed, and what became of its recordings does not add up.
     DayDoesNotSum,
+    /// Something in the archive that could not be used when the database was made anew.
+    NotRebuilt,
 }
 
 impl FindingKind {
@@ -77,6 +79,7 @@ impl FindingKind {
             Self::RefetchFailed => "refetch_failed",
             Self::DayIncomplete => "day_incomplete",
             Self::DayDoesNotSum => "day_does_not_sum",
+            Self::NotRebuilt => "not_rebuilt",
         }
     }
 

@@ -169,8 +169,13 @@ pub mod certificate;
 /// State and archive, opened and recovered together.
 pub mod vault;
 
+/// The database, made anew from archive and ledger alone.
+pub mod rebuild;
 /// Whether the archive is still what it was when it was archived, and nothing else.
 pub mod verify;
+
+/// Copies of the database, made while everything goes on.
+pub mod snapshot;
 
 // Archiving a range once, or everything by itself.
 

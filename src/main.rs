@@ -133,6 +133,15 @@ enum Command {
         /// Only recordings of these names
         names: Vec<OsString>,
     },
+    /// Make the database anew from the archive and the ledger; the former one is kept
+    Rebuild {
+        /// Whose database it is to be, where the folders of the archive name several states
+        #[arg(long, value_name = "ID")]
+        state_id: Option<String>,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the certificate of a PBX, and pin its key
     Trust {
         /// The PBX
@@ -238,6 +247,9 @@ async fn main() -> ExitCode {
             let names = names.into_iter().map(OsString::into_vec).collect();
             let choice = commands::retry::Choice { pbx, stuck, names };
             commands::retry::run(&cli.config, choice, json).await
+        }
+        Command::Rebuild { state_id, json } => {
+            commands::rebuild::run(&cli.config, callvault::rebuild::Request { state_id }, json).await
         }
         Command::Trust { pbx, fingerprint, json } => {
             commands::trust::run(&cli.config, commands::trust::Choice { pbx, fingerprint }, json).await

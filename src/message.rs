@@ -32,6 +32,21 @@ impl Message {
         RecordingName::new(name).expect("it holds slashes at least")
     }
 
+    /// The message that a recording of this name is, and which of those alike, from 1; `None` if the name is no message's.
+    pub fn from_name(name: &RecordingName) -> Option<(Self, u32)> {
+        let text = std::str::from_utf8(name.as_bytes()).ok()?;
+        let parts: Vec<&str> = text.split('/').collect();
+        let (parts, ordinal) = match parts[..] {
+            [extension, date, caller, length] => ([extension, date, caller, length], 1),
+            [extension, date, caller, length, more] => {
+                ([extension, date, caller, length], more.parse().ok().filter(|more| *more > 1)?)
+            }
+            _ => return None,
+        };
+        let [extension, date, caller, length] = parts.map(decoded);
+        Some((Self { extension: extension?, date: date?, caller: caller?, length: length? }, ordinal))
+    }
+
     /// What its file is called before it is made safe: readable, and not unique.
     pub fn stem(&self, hhmmss: &str) -> RecordingName {
         let stem = format!("{hhmmss}-{}-{}-{}", self.extension, self.caller, self.length);
@@ -64,6 +79,22 @@ fn encoded(part: &str) -> String {
     text
 }
 
+/// The part that was written so; `None` if none was.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+            }
+            plain => bytes.push(plain),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -86,7 +117,20 @@ mod tests {
         assert_eq!(odd.name(1).to_string(), "1003//Büro%2F7%25%1B/");
     }
 
+    #[test]
+    fn what_is_no_message_is_not_taken_for_one() {
+        for name in ["a.wav", "1/2/3", "1/2/3/4/1", "1/2/3/4/x", "1/2/3/4/2/2", "1/%2/3/4", "1/%zz/3/4"] {
+            assert_eq!(Message::from_name(&RecordingName::new(name).unwrap()), None, "{name}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_name_tells_its_message_again(parts in prop::array::uniform4("\\PC{0,6}|[/%\n]{0,3}"), ordinal in 1..9_u32) {
+            let message = message(parts.each_ref().map(|part| &**part));
+            prop_assert_eq!(Message::from_name(&message.name(ordinal)), Some((message, ordinal)));
+        }
+
         #[test]
         fn different_messages_never_share_a_name(
             all in prop::collection::hash_set((prop::array::uniform4("[0/%]{0,3}"), 1..4_u32), 2..40)

@@ -88,6 +88,10 @@ pub fn of_finding(kind: &str, pbx: &str) -> String {
         "day_does_not_sum" => {
             "the database contradicts itself: see the page, and restore the state from a backup".to_owned()
         }
+        "not_rebuilt" => format!(
+            "restore it from a backup and run `callvault rebuild` again; where there is none, note with {seen} that you \
+             know"
+        ),
         "quarantined" => format!("see what was moved, then note with {seen} that you have"),
         _ => format!("look into it, then note with {seen} that you have"),
     }

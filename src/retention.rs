@@ -81,6 +81,29 @@ pub async fn evidence(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> a
     .context("reading how long recordings are kept")
 }
 
+/// Gathers again what can be told from the recordings and calls of every PBX: each file was delivered when it was
+/// archived, and what is missing was most likely asked for when a call first named it.
+pub async fn restore(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into retention_evidence (pbx, seen_on, age_days, delivered, missing)
+         select pbx, date(seen_at_ms / 1000, 'unixepoch') as seen_on,
+             max(0, min(?2, (seen_at_ms - started_at_ms) / 3600000 / 24)) as age_days, sum(delivered), sum(missing)
+         from (select pbx, archived_at_ms as seen_at_ms, started_at_ms, 1 as delivered, 0 as missing
+                   from archived_files join recordings on recordings.id = recording_id where kind = 'call'
+               union all
+               select recordings.pbx, min(first_seen_at_ms), recordings.started_at_ms, 0, 1
+                   from recordings join calls on recording_id = recordings.id
+                   where state = 'missing' and kind = 'call' group by recordings.id)
+         group by pbx, seen_on, age_days having seen_on > ?1",
+    )
+    .bind(oldest_day(now))
+    .bind(AGE_DAYS_MAX)
+    .execute(tx)
+    .await
+    .context("gathering how long recordings are kept")?;
+    Ok(())
+}
+
 /// Forgets evidence that does not count any more.
 pub async fn forget_old(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query("delete from retention_evidence where pbx = ? and seen_on <= ?")

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::{Digest, hex};
+use crate::digest::{Digest, hex, unhex};
 use crate::recording::RecordingName;
 
 /// What every recording's file ends in.
@@ -61,6 +61,20 @@ pub fn safe_name(name: &RecordingName) -> SafeName {
     let plain: String = name.as_bytes().iter().map(|&byte| encoded(byte)).collect();
     let fits = plain.ends_with(EXTENSION) && plain.len() <= NAME_BYTES_MAX;
     if fits && !plain.starts_with('.') && !is_reserved(&plain) { SafeName(plain) } else { with_hash(name) }
+}
+
+/// The name that a file of the plain form tells; `None` of any other file, whose name only its sidecar has.
+pub fn plain_name(file_name: &str) -> Option<RecordingName> {
+    let mut bytes = Vec::with_capacity(file_name.len());
+    let mut rest = file_name.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'~' => return None,
+            b'%' => bytes.extend(unhex(std::str::from_utf8(&[rest.next()?, rest.next()?]).ok()?)?),
+            plain => bytes.push(plain),
+        }
+    }
+    RecordingName::new(bytes).filter(|name| safe_name(name).as_str() == file_name)
 }
 
 /// The hash form over the name, for one that equals another but for case.

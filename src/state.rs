@@ -1,21 +1,22 @@
 //! The state directory: the lock that makes one process the owner, the database, and a key of its own.
 
+mod lock;
+mod replace;
 mod seed;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
 
+pub use lock::{StateLock, is_owned_by_service};
 pub use seed::{Seed, parse as parse_seed};
 
-use crate::archive::network_filesystem;
 use crate::config::{Config, PbxConfig};
 use crate::db::Db;
 use crate::digest::hex;
@@ -29,6 +30,9 @@ pub enum StateError {
         "{0} is in use by another callvault; wait until it has finished, or stop it, then run this command again"
     )]
     Locked(PathBuf),
+    /// The service owns it, and what is to be done cannot be handed to it.
+    #[error("the service works on {0}: stop it (`systemctl stop callvault`), then run this command again")]
+    Served(PathBuf),
     /// Locks and write-ahead logs do not work there.
     #[error(
         "[state] path {path} lies on {filesystem}: keep the state on a local disk (only the archive may be remote)"
@@ -60,24 +64,6 @@ pub enum StateError {
     },
 }
 
-/// What the lock file of a service says.
-const SERVICE: &[u8] = b"service\n";
-/// How often the lock is tried again before it is somebody's, and after what time.
-const LOOKS: u32 = 3;
-const LOOK_LASTS: Duration = Duration::from_millis(10);
-
-/// Whether a service owns `directory` at present: one that executes what commands hand over.
-pub fn is_owned_by_service(directory: &Path) -> bool {
-    let path = directory.join("lock");
-    // Looked at first: the lock is not touched where no service was, so that nobody who wants it is in our way.
-    if !fs::read(&path).is_ok_and(|text| text == SERVICE) {
-        return false;
-    }
-    let Ok(file) = File::open(&path) else { return false };
-    // Whoever has the lock wrote the file. A lock that we could share is nobody's.
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
-}
-
 /// The opened state directory. The lock is held for as long as this lives.
 #[derive(Debug)]
 pub struct State {
@@ -89,7 +75,7 @@ pub struct State {
     pub run_id: String,
     directory: PathBuf,
     key: [u8; 32],
-    lock: File,
+    lock: StateLock,
 }
 
 impl State {
@@ -98,11 +84,7 @@ impl State {
     /// # Errors
     /// [`StateError`] for what an operator can mend.
     pub async fn open(directory: &Path) -> anyhow::Result<Self> {
-        create_private(directory)?;
-        if let Some(filesystem) = network_filesystem(directory)? {
-            return Err(StateError::Network { path: directory.into(), filesystem }.into());
-        }
-        let lock = lock_soon(directory).await?;
+        let lock = StateLock::take(directory).await?;
         let key = key(&directory.join("credentials.key"))?;
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;
@@ -114,9 +96,7 @@ impl State {
     /// # Errors
     /// [`StateError`] if the lock file cannot be written.
     pub fn announce_service(&self) -> Result<(), StateError> {
-        let mut file = &self.lock;
-        let written = file.set_len(0).and_then(|()| file.write_all(SERVICE));
-        written.map_err(unusable(Path::new("lock")))
+        self.lock.announce_service()
     }
 
     /// The secret of the key that signs the ledger; a new one if there is none yet.
@@ -156,18 +136,7 @@ impl State {
         }
         hmac.finalize().into_bytes().to_vec()
     }
-}
 
-/// Releases the lock in so many words: a child process that is just being started holds a copy of its descriptor until
-/// it becomes another program, and closing ours would leave the state locked for that moment.
-impl Drop for State {
-    fn drop(&mut self) {
-        // If this fails, closing the file releases it.
-        let _ = self.lock.unlock();
-    }
-}
-
-impl State {
     /// Stands for all that is configured of a PBX, its password included: nothing can be read from it, but any change is
     /// noticed.
     pub fn settings(&self, pbx: &PbxConfig) -> Vec<u8> {
@@ -189,45 +158,9 @@ impl State {
     }
 }
 
-fn create_private(directory: &Path) -> Result<(), StateError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable(directory))
-}
-
 fn unusable(path: &Path) -> impl Fn(std::io::Error) -> StateError {
     let path = path.to_path_buf();
     move |error| StateError::Unusable { path: path.clone(), problem: error.to_string() }
-}
-
-/// Takes the lock. Whoever looks whether a service owns it holds it for a moment: that is no owner.
-async fn lock_soon(directory: &Path) -> Result<File, StateError> {
-    for _ in 0..LOOKS {
-        match lock(directory) {
-            Err(StateError::Locked(_)) => tokio::time::sleep(LOOK_LASTS).await,
-            other => return other,
-        }
-    }
-    lock(directory)
-}
-
-/// The lock is advisory and the kernel's: it ends with the process, however that ends.
-fn lock(directory: &Path) -> Result<File, StateError> {
-    let path = directory.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(unusable(&path))?;
-    match file.try_lock() {
-        Ok(()) => {
-            // What the last owner wrote is not true of this one.
-            file.set_len(0).map_err(unusable(&path))?;
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => Err(StateError::Locked(directory.into())),
-        Err(TryLockError::Error(error)) => Err(unusable(&path)(error)),
-    }
 }
 
 /// Reads the key, or makes one. A torn one (a crash while it was first written) is made anew: at most, a password that was

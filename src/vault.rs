@@ -168,15 +168,7 @@ impl Vault {
 
     /// What is stuck may work under other settings: its reason changed.
     async fn redrive_after_change(&self, pbx: &PbxConfig) -> anyhow::Result<()> {
-        let settings = Digest::of(format!(
-            "{} {:?} {:?} {:?} {:?} {:?}",
-            pbx.url,
-            pbx.api_version,
-            pbx.download_api_version,
-            pbx.allowed_ip,
-            pbx.limits,
-            pbx.voicemail.sends_status
-        ));
+        let settings = download_settings(pbx);
         let stuck = Redrive { pbx: Some(pbx.id.clone()), stuck_only: true, names: Vec::new() };
         let id = pbx.id.clone();
         self.state
@@ -194,6 +186,19 @@ impl Vault {
             })
             .await
     }
+}
+
+/// Stands for all settings of a PBX that decide whether a download can work.
+pub fn download_settings(pbx: &PbxConfig) -> Digest {
+    Digest::of(format!(
+        "{} {:?} {:?} {:?} {:?} {:?}",
+        pbx.url,
+        pbx.api_version,
+        pbx.download_api_version,
+        pbx.allowed_ip,
+        pbx.limits,
+        pbx.voicemail.sends_status
+    ))
 }
 
 /// One folder that cannot be read or written must not keep every command from starting: it is told, and tried again.

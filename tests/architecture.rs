@@ -117,6 +117,36 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "rebuild",
+        &[
+            "archive",
+            "calls",
+            "catalog",
+            "cdr",
+            "certificate",
+            "config",
+            "db",
+            "digest",
+            "findings",
+            "fleet",
+            "ledger",
+            "message",
+            "notary",
+            "queue",
+            "raw_row",
+            "recording",
+            "retention",
+            "safe_name",
+            "salt",
+            "state",
+            "times",
+            "tlog",
+            "vault",
+            "voicemail",
+        ],
+    ),
+    ("snapshot", &["archive", "config", "db"]),
+    (
         "vault",
         &[
             "archive",
@@ -172,6 +202,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "owner",
             "queue",
             "recording",
+            "snapshot",
             "state",
             "sweep",
             "voicemail",
@@ -207,6 +238,7 @@ const STORES: &[&str] = &[
     "certificate",
     "voicemail",
     "anchor",
+    "rebuild",
 ];
 
 /// Who may mention which outside thing.

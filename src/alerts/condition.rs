@@ -30,6 +30,8 @@ pub enum Condition {
     DiskFull,
     /// It will soon be.
     DiskNearlyFull,
+    /// No copy of the database was made for more than a day.
+    SnapshotOverdue,
     /// Recordings failed too often for one reason.
     Stuck,
     /// The PBX is about to overwrite audio that is owed.
@@ -108,6 +110,7 @@ impl Condition {
             Self::ArchiveUnusable => "archive_unusable",
             Self::DiskFull => "disk_full",
             Self::DiskNearlyFull => "disk_nearly_full",
+            Self::SnapshotOverdue => "snapshot_overdue",
             Self::Stuck => "stuck",
             Self::OverwriteNear => "overwrite_near",
             Self::BoxNearlyFull => "box_nearly_full",
@@ -140,6 +143,7 @@ impl Condition {
             | Self::AnchorOverdue
             | Self::LockedOut
             | Self::SweepOverdue
+            | Self::SnapshotOverdue
             | Self::Stuck
             | Self::SerialNumberChanged
             | Self::Conflict
@@ -222,6 +226,10 @@ pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
         message,
         since,
     }));
+    if let Some((message, since)) = of_snapshot(status) {
+        let condition = Condition::SnapshotOverdue;
+        alerts.push(Alert { condition, pbx: None, subject: None, message, since });
+    }
     for (id, pbx) in &status.pbx {
         let alert = |(condition, subject, message)| {
             let since = if Condition::is_trouble(condition) { pbx.error_since } else { None };
@@ -298,6 +306,14 @@ fn of_anchor(anchor: &AnchorStatus, now: Timestamp) -> Option<Alert> {
     let subject = Some(format!("{} {}", anchor.kind, anchor.name));
     let message = format!("the ledger was not anchored for more than a day: {error}");
     Some(Alert { condition: Condition::AnchorOverdue, pbx: None, subject, message, since })
+}
+
+fn of_snapshot(status: &Status) -> Option<(String, Timestamp)> {
+    let snapshot = status.snapshot.as_ref()?;
+    let since = snapshot.overdue_since(&status.service, status.at)?;
+    let hours = status.at.duration_since(since).as_hours();
+    let why = snapshot.error.as_deref().unwrap_or("see the service's log");
+    Some((format!("no snapshot of the database was made for {hours} h: {why}"), since))
 }
 
 /// A condition of a PBX: what, what of it, and the sentence.

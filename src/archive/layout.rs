@@ -58,6 +58,13 @@ impl Folder {
         self.path.split('/').next().expect("a split has a first part")
     }
 
+    /// The local day that it is of; `None` if its last parts are no day.
+    pub fn date(&self) -> Option<Date> {
+        let mut parts = self.path.rsplit('/');
+        let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+        Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()
+    }
+
     /// The components below the PBX.
     pub(super) fn below_pbx(&self) -> impl Iterator<Item = &str> {
         self.path.split('/').skip(1)
@@ -165,8 +172,11 @@ mod tests {
         assert_eq!(place.sidecar_name(), "a%20b~0123456789abcdef.wav.json");
         assert_eq!(place.folder().pbx(), "hq");
         assert_eq!(Destination::parse(&place.path()).unwrap(), place);
+        assert_eq!(place.folder().date(), Some(date(2026, 1, 9)));
+        assert_eq!(Folder::parse("hq/2026/13/09").unwrap().date(), None);
         let voicemail = Destination::voicemail("hq", date(2026, 1, 9), "x.wav").unwrap();
         assert_eq!(voicemail.path(), "hq/voicemail/2026/01/09/x.wav");
+        assert_eq!(voicemail.folder().date(), Some(date(2026, 1, 9)));
         assert_eq!(Destination::parse(&voicemail.path()).unwrap(), voicemail);
     }
 

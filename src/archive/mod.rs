@@ -25,6 +25,7 @@ mod reading;
 mod shelf;
 pub mod sidecar;
 mod sums;
+mod survey;
 mod temporary;
 
 use std::collections::{BTreeMap, HashSet};
@@ -47,6 +48,7 @@ pub use reading::open_to_read;
 pub use shelf::{Shelf, ShelfOwner};
 pub use sidecar::Sidecar;
 pub use sums::{SUMS_NAME, Sums, sums_lines};
+pub use survey::{Folders, Owner, Survey, SurveyedFolder};
 pub use temporary::is_temporary;
 
 use abilities::Ways;

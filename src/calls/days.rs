@@ -252,3 +252,43 @@ pub async fn reopen_for(tx: &mut SqliteConnection, recording_id: i64) -> anyhow:
     .context("reopening the day of a recording")?;
     Ok(())
 }
+
+/// A day as the archive tells of it.
+#[derive(Debug, Clone)]
+pub struct RestoredDay<'a> {
+    /// The PBX.
+    pub pbx: &'a str,
+    /// The PBX-local day.
+    pub day: Date,
+    /// How many `calls-<n>.jsonl` it has.
+    pub calls_files: u32,
+    /// How often it settled, and when it did so last; none if no certificate tells.
+    pub closed: Option<(u32, Timestamp)>,
+    /// Whether something in it changed after it settled.
+    pub reopened: bool,
+}
+
+/// Readings that a day has had at least when it settles: two, of one result.
+const READINGS_OF_SETTLED: i64 = 2;
+
+/// Puts a day back. One that no certificate tells of is open: it settles when it has been read again, twice.
+pub async fn restore_day(tx: &mut SqliteConnection, restored: &RestoredDay<'_>) -> anyhow::Result<()> {
+    let settled_at = restored.closed.filter(|_| !restored.reopened).map(|(_, at)| at.as_millisecond());
+    let readings = if restored.closed.is_some() { READINGS_OF_SETTLED } else { 0 };
+    sqlx::query(
+        "insert into days (pbx, day, state, readings, last_read_at_ms, settled_at_ms, revision, calls_files)
+         values (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(restored.pbx)
+    .bind(restored.day.to_string())
+    .bind(if settled_at.is_some() { "settled" } else { "open" })
+    .bind(readings)
+    .bind(settled_at.unwrap_or(0))
+    .bind(settled_at)
+    .bind(restored.closed.map_or(0, |(revision, _)| revision))
+    .bind(restored.calls_files)
+    .execute(tx)
+    .await
+    .context("putting a day back")?;
+    Ok(())
+}

@@ -1,7 +1,9 @@
 //! Calls: what the PBX said of them, every row of it. All SQL on `calls`; days and readings are in `days`.
 
 mod days;
+mod restore;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
@@ -9,9 +11,11 @@ use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 pub use days::{
-    DayReading, DayRow, begin_reading, close_reading, day_row, days_by_state, end_reading, forget_readings,
-    hold_settled, open_outside, reopen, reopen_all, reopen_for, unsettled, was_read,
+    DayReading, DayRow, RestoredDay, begin_reading, close_reading, day_row, days_by_state, end_reading,
+    forget_readings, hold_settled, open_outside, reopen, reopen_all, reopen_for, restore_day, unsettled,
+    was_read,
 };
+pub use restore::{restore_link, restore_told, restore_untold};
 
 use crate::digest::Digest;
 use crate::queue::DayRange;
@@ -30,7 +34,7 @@ pub struct NewCall {
     /// The PBX's offset from UTC at that time.
     pub utc_offset_s: i32,
     /// How the offset was found.
-    pub offset_source: &'static str,
+    pub offset_source: Cow<'static, str>,
     /// The offset that the configured zone has at that time.
     pub zone_offset_s: Option<i32>,
     /// Talk time.
@@ -96,7 +100,7 @@ async fn insert(
     .bind(call.day.to_string())
     .bind(call.started_at.map(Timestamp::as_millisecond))
     .bind(call.utc_offset_s)
-    .bind(call.offset_source)
+    .bind(&*call.offset_source)
     .bind(call.zone_offset_s)
     .bind(call.talk_s)
     .bind(call.answered)

@@ -121,7 +121,11 @@ impl CdrRow {
 
     /// Reads what [`raw_json`](Self::raw_json) wrote; `None` if it was damaged.
     pub fn from_raw_json(json: &str) -> Option<Self> {
-        let cells: RawRow = serde_json::from_str(json).ok()?;
+        Self::from_raw(&serde_json::from_str(json).ok()?)
+    }
+
+    /// The same of a row that was read already.
+    pub fn from_raw(cells: &RawRow) -> Option<Self> {
         let mut row = Self::default();
         for (heading, value) in cells.cells() {
             if let Some(column) = Column::named(heading) {

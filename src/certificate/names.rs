@@ -28,6 +28,12 @@ impl Names {
         format!("certificate-{}.sha256", self.revision)
     }
 
+    /// Those of the certificate whose document is called `name`.
+    pub fn of_document(name: &str) -> Option<Self> {
+        let revision = name.strip_prefix("certificate-")?.strip_suffix(".json")?.parse().ok()?;
+        Some(Self { revision }).filter(|names| names.document() == name)
+    }
+
     /// All of them.
     pub fn all(self) -> [String; 4] {
         [self.document(), self.signature(), self.page(), self.files()]

@@ -5,6 +5,7 @@ use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 use super::draft::{Draft, Numbers};
+use super::names::Names;
 use crate::archive::Folder;
 use crate::catalog;
 use crate::digest::Digest;
@@ -27,6 +28,29 @@ pub struct Issued {
     /// Recordings that were missing.
     #[serde(skip)]
     missing: i64,
+}
+
+/// A certificate as it goes into the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certified<'a> {
+    /// The PBX.
+    pub pbx: &'a str,
+    /// The day.
+    pub day: Date,
+    /// Its revision, from 1.
+    pub revision: i64,
+    /// The SHA-256 of its JSON.
+    pub sha256: Digest,
+    /// Its entry in the ledger.
+    pub ledger_number: i64,
+    /// When it was issued.
+    pub at: Timestamp,
+    /// Whether its numbers add up.
+    pub sums: bool,
+    /// Whether nothing is left to be archived or doubted.
+    pub complete: bool,
+    /// Recordings that were missing.
+    pub missing: i64,
 }
 
 /// The latest certificate of a day.
@@ -145,26 +169,41 @@ pub(super) async fn issue(
     let (numbers, former) = (draft.numbers()?, latest(tx, &draft.pbx, draft.day.parse()?).await?);
     let sha256 = Digest::of(&draft.document);
     let entry = day_closed(draft, &numbers, &sha256, former.as_ref(), now);
-    let number = ledger::append(tx, &entry).await?;
+    let ledger_number = ledger::append(tx, &entry).await?;
+    let (pbx, day) = (draft.pbx.as_str(), draft.day.parse()?);
+    let Numbers { sums, complete, missing, .. } = numbers;
+    let revision = draft.revision;
+    let issued = Certified { pbx, day, revision, sha256, ledger_number, at: now, sums, complete, missing };
+    record(tx, &issued).await?;
+    note_news(tx, draft, &numbers, former.map_or(0, |former| former.missing), now).await?;
+    Ok(true)
+}
+
+/// Records a certificate that the ledger tells of.
+///
+/// # Errors
+/// The database refuses a second one of the same day and revision.
+pub async fn record(tx: &mut SqliteConnection, certified: &Certified<'_>) -> anyhow::Result<()> {
+    let folder = Folder::day(certified.pbx, certified.day)?;
+    let names = Names { revision: certified.revision };
     sqlx::query(
         "insert into certificates (pbx, day, revision, path, sha256, ledger_number, issued_at_ms, sums, complete,
              missing) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(&draft.pbx)
-    .bind(&draft.day)
-    .bind(draft.revision)
-    .bind(format!("{}/{}", draft.folder()?, draft.names().document()))
-    .bind(&sha256.as_bytes()[..])
-    .bind(number)
-    .bind(now.as_millisecond())
-    .bind(numbers.sums)
-    .bind(numbers.complete)
-    .bind(numbers.missing)
-    .execute(&mut *tx)
+    .bind(certified.pbx)
+    .bind(certified.day.to_string())
+    .bind(certified.revision)
+    .bind(format!("{folder}/{}", names.document()))
+    .bind(&certified.sha256.as_bytes()[..])
+    .bind(certified.ledger_number)
+    .bind(certified.at.as_millisecond())
+    .bind(certified.sums)
+    .bind(certified.complete)
+    .bind(certified.missing)
+    .execute(tx)
     .await
     .context("recording a certificate")?;
-    note_news(tx, draft, &numbers, former.map_or(0, |former| former.missing), now).await?;
-    Ok(true)
+    Ok(())
 }
 
 async fn forget_draft(tx: &mut SqliteConnection, draft: &Draft) -> anyhow::Result<bool> {

@@ -15,7 +15,7 @@ use crate::backfill::{Backfill, Lines, Request};
 use crate::clock::Clock;
 use crate::config::{
     AlertsConfig, AnchorsConfig, ArchiveConfig, Config, FeedConfig, LedgerConfig, PbxConfig, PushConfig,
-    QueueConfig, ScheduleConfig, ServiceConfig, StateConfig, VerifyConfig, WebConfig,
+    QueueConfig, ScheduleConfig, ServiceConfig, SnapshotsConfig, StateConfig, VerifyConfig, WebConfig,
 };
 use crate::digest::Digest;
 use crate::simulator::{Faults, Simulator, SimulatorOptions};
@@ -142,6 +142,7 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         queue: QueueConfig { retry_base: std::time::Duration::from_millis(100), ..QueueConfig::default() },
         service: ServiceConfig::default(),
         schedule: ScheduleConfig::default(),
+        snapshots: SnapshotsConfig::default(),
         push: PushConfig::default(),
         pbx: vec![pbx],
         exclude: Vec::new(),

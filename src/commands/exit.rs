@@ -14,6 +14,7 @@ use crate::db::DatabaseFailed;
 use crate::feed::Ahead;
 use crate::notary::PublishedError;
 use crate::pbx::PbxError;
+use crate::rebuild::CannotRebuild;
 use crate::state::StateError;
 
 /// All done, nothing owed.
@@ -40,11 +41,13 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
             || cause.is::<ConfigErrors>()
             || cause.is::<UsageError>()
             || cause.is::<Ahead>()
+            || cause.is::<CannotRebuild>()
     });
     let disk_full = error.downcast_ref::<DatabaseFailed>().is_some_and(DatabaseFailed::is_disk_full);
     let refused_by_pbx = error.chain().any(|cause| cause.is::<PbxError>());
     let damaged = error.chain().any(|cause| cause.is::<PublishedError>());
     match () {
+        () if error.is::<Interrupted>() => INTERRUPTED,
         () if operator_can_mend || disk_full => USAGE,
         () if damaged => DAMAGED,
         () if refused_by_pbx => UNREACHABLE,
@@ -56,6 +59,11 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
+
+/// A command that was stopped before it came to anything.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted: nothing was changed; run the same command again")]
+pub struct Interrupted;
 
 /// What `--json` prints when a command could not do its work at all.
 #[derive(Debug, Serialize)]
@@ -106,6 +114,8 @@ fn reason_of(error: &anyhow::Error) -> Cow<'static, str> {
         "archive"
     } else if is(|cause| cause.is::<DatabaseFailed>()) {
         "database"
+    } else if is(|cause| cause.is::<Interrupted>()) {
+        "interrupted"
     } else if code_of(error) == USAGE {
         "usage"
     } else {

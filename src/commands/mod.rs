@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod output;
 pub mod pause;
 pub mod progress;
+pub mod rebuild;
 pub mod reconcile;
 mod reconcile_page;
 pub mod retry;

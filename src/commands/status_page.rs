@@ -12,7 +12,8 @@ use crate::outbox::Standing;
 use crate::queue::Counts;
 use crate::remedy;
 use crate::status::{
-    AnchorStatus, ArchiveStatus, LedgerStatus, PbxStatus, ServiceStatus, Status, VerificationStatus,
+    AnchorStatus, ArchiveStatus, LedgerStatus, PbxStatus, ServiceStatus, SnapshotStatus, Status,
+    VerificationStatus,
 };
 
 /// Findings told per PBX; the rest is counted.
@@ -36,6 +37,7 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     tell_ledger(text, &status.ledger, status.at)?;
     status.anchors.iter().try_for_each(|anchor| tell_anchor(text, anchor, status.at))?;
     tell_verification(text, &status.verification, status.at)?;
+    tell_snapshot(text, status.snapshot.as_ref(), status.at)?;
     if status.database_outdated {
         writeln!(
             text,
@@ -134,6 +136,19 @@ fn tell_verification(text: &mut String, status: &VerificationStatus, now: Timest
             ago(read, now),
             status.full_days
         ),
+        None => Ok(()),
+    }
+}
+
+/// How old the latest copy of the database is.
+fn tell_snapshot(text: &mut String, snapshot: Option<&SnapshotStatus>, now: Timestamp) -> std::fmt::Result {
+    let Some(snapshot) = snapshot else { return Ok(()) };
+    match snapshot.at {
+        Some(at) => writeln!(text, "the latest snapshot of the database was made {}", ago(at, now))?,
+        None => writeln!(text, "no snapshot of the database was made yet")?,
+    }
+    match &snapshot.error {
+        Some(error) => writeln!(text, "  WRONG: {error}"),
         None => Ok(()),
     }
 }
@@ -296,7 +311,7 @@ pub(super) fn states(counts: &Counts, bytes: i64) -> String {
 }
 
 /// The states that there are any of.
-fn numbers(counts: &Counts) -> Vec<String> {
+pub(super) fn numbers(counts: &Counts) -> Vec<String> {
     let missing = match counts.missing_final {
         0 => format!("{} missing", counts.missing),
         finally => format!("{} missing ({finally} of them for good)", counts.missing),

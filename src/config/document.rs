@@ -10,7 +10,7 @@ use super::section::{Reading, Section, Wrong, quotable, wrong};
 use super::{
     ArchiveConfig, Config, ExclusionRule, FeedConfig, PbxConfig, QueueConfig, QueueOrder, StateConfig,
 };
-use super::{alerts, anchor, exclude, feed, keys, ledger, pbx, push, schedule, value, web};
+use super::{alerts, anchor, exclude, feed, keys, ledger, pbx, push, schedule, snapshots, value, web};
 
 /// Free space below which no ticket is taken: the largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -56,6 +56,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let queue = single("queue", root, reading).map(|section| queue(&section));
     let service = single("service", root, reading).map(|section| schedule::service(&section));
     let schedule = single("schedule", root, reading).map(|section| schedule::schedule(&section));
+    let snapshots = single("snapshots", root, reading).map(|section| snapshots::read(&section));
     let push = single("push", root, reading).map(|section| push::read(&section)).unwrap_or_default();
     let (pbx, ids) = pbxs(root, reading);
     let pbx = push::joined(pbx, push);
@@ -75,6 +76,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         queue: queue.unwrap_or_default(),
         service: service.unwrap_or_default(),
         schedule: schedule.unwrap_or_default(),
+        snapshots: snapshots.unwrap_or_default(),
         push,
         pbx,
         exclude,

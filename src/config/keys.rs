@@ -16,8 +16,12 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("service", &["stop_timeout_s", "history_days"]),
-    ("schedule", &["timezone", "sweep", "deep_sweep", "voicemail", "seal", "verify", "scrub", "history"]),
+    (
+        "schedule",
+        &["timezone", "sweep", "deep_sweep", "voicemail", "seal", "verify", "scrub", "history", "snapshot"],
+    ),
     ("verify", &["full_days"]),
+    ("snapshots", &["hourly", "daily"]),
     ("push", &["listen"]),
     (
         "pbx",

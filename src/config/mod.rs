@@ -23,6 +23,7 @@ mod push;
 mod push_tests;
 mod schedule;
 mod section;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -53,6 +54,7 @@ pub use ledger::LedgerConfig;
 pub use manners::{Manners, RetentionHints};
 pub use pin::{PinError, pin_line, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
+pub use snapshots::SnapshotsConfig;
 pub use tls::{TlsBackend, TlsVersion};
 pub use version::NotAVersion;
 pub use voicemail::VoicemailConfig;
@@ -74,6 +76,8 @@ pub struct Config {
     pub service: ServiceConfig,
     /// `[schedule]`.
     pub schedule: ScheduleConfig,
+    /// `[snapshots]`.
+    pub snapshots: SnapshotsConfig,
     /// `[push]`.
     pub push: PushConfig,
     /// `[[pbx]]`, in the order of the file; ids are unique.
@@ -162,6 +166,8 @@ pub struct ScheduleConfig {
     pub scrub: CronLine,
     /// Forgetting the history of callvault's own work.
     pub history: CronLine,
+    /// Making a snapshot of the database.
+    pub snapshot: CronLine,
 }
 
 /// How the archive is read again, a part at a time.

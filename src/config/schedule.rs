@@ -40,6 +40,7 @@ impl Default for ScheduleConfig {
             verify: line("0 3 * * *"),
             scrub: line("30 3 * * *"),
             history: line("15 4 * * *"),
+            snapshot: line("0 * * * *"),
         }
     }
 }
@@ -75,6 +76,7 @@ pub(super) fn schedule(section: &Section<'_>) -> ScheduleConfig {
         verify: line("verify", default.verify),
         scrub: line("scrub", default.scrub),
         history: line("history", default.history),
+        snapshot: line("snapshot", default.snapshot),
     };
     if !schedule.seal.is_every_minute() {
         let remedy = "write seconds and five stars, such as \"*/20 * * * * *\", or remove the line";

@@ -9,7 +9,7 @@ mod checkpoints;
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde_json::Value;
 use sqlx::SqliteConnection;
 
@@ -25,6 +25,9 @@ use crate::tlog::leaf_hash;
 
 /// Largest entry, in bytes of JSON.
 pub const ENTRY_BYTES_MAX: usize = 4096;
+
+/// The key under which the database keeps for which of the operator's choices there is an entry.
+pub const SETTINGS: &str = "ledger_settings";
 
 /// What happened, as the entry's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +88,8 @@ pub struct Entry(BTreeMap<&'static str, Value>);
 impl Entry {
     /// Starts an entry about something that happened at `at`.
     pub fn new(kind: EntryType, at: Timestamp) -> Self {
-        let at = at.round(jiff::Unit::Millisecond).unwrap_or(at);
+        // Cut off like the times in the database, so that a rebuild finds the same.
+        let at = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);
         Self(BTreeMap::from([("type", kind.as_str().into()), ("at", at.to_string().into())]))
     }
 
@@ -112,6 +116,51 @@ pub fn commitment(salt: &Salt, kind: RecordingKind, pbx: &str, sn: &str, name: &
     ]);
     let json = serde_json::to_string(&identity).expect("a map with text keys always serialises");
     Digest::of([&salt.as_bytes()[..], json.as_bytes()].concat())
+}
+
+/// A file that became durable in the archive, as its entry tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct ArchivedFacts<'a> {
+    /// Whether it is the second, other file of its recording.
+    pub conflict: bool,
+    /// The PBX.
+    pub pbx: &'a str,
+    /// The PBX-local day that it is filed under.
+    pub day: Date,
+    /// What names the recording without telling: its [`commitment`].
+    pub recording: Digest,
+    /// SHA-256 of the audio.
+    pub sha256: Digest,
+    /// SHA-256 of the sidecar.
+    pub sidecar_sha256: Digest,
+    /// Size of the audio.
+    pub size_bytes: u64,
+    /// The entry of its absence, if one came before.
+    pub gap: Option<i64>,
+}
+
+/// The entry of a file, without its number yet.
+pub fn archived(facts: &ArchivedFacts<'_>, at: Timestamp) -> Entry {
+    let kind = if facts.conflict { EntryType::Conflict } else { EntryType::Archived };
+    let entry = Entry::new(kind, at)
+        .with("pbx", facts.pbx)
+        .with("day", facts.day.to_string())
+        .with("recording", facts.recording.to_string())
+        .with("sha256", facts.sha256.to_string())
+        .with("sidecar_sha256", facts.sidecar_sha256.to_string())
+        .with("size_bytes", facts.size_bytes);
+    match facts.gap {
+        Some(gap) => entry.with("gap", gap),
+        None => entry,
+    }
+}
+
+/// The entry that follows that of a file whose audio is odd.
+pub fn suspect(archived: i64, pbx: &str, suspect: &[String], at: Timestamp) -> Entry {
+    Entry::new(EntryType::Suspect, at)
+        .with("archived", archived)
+        .with("pbx", pbx)
+        .with("suspect", suspect.to_vec())
 }
 
 /// Appends an entry and returns its number. The caller's transaction makes it durable together with its cause.
@@ -198,7 +247,7 @@ pub async fn restore(tx: &mut SqliteConnection, number: u64, entry: &str) -> any
         .bind(&leaf_hash(entry.as_bytes()).as_bytes()[..])
         .execute(tx)
         .await
-        .context("restoring the ledger")?;
+        .with_context(|| format!("putting entry {number} of the ledger back"))?;
     Ok(())
 }
 

@@ -134,7 +134,8 @@ fn key_of(origin: &str, seed: &Seed) -> anyhow::Result<SigningKey> {
     SigningKey::from_seed(origin, seed).context("the name of the ledger cannot be that of a key")
 }
 
-fn overlap_ends(now: Timestamp) -> Timestamp {
+/// Until when a key signs beside one that comes at `now`.
+pub fn overlap_ends(now: Timestamp) -> Timestamp {
     now.checked_add(OVERLAP_H.hours()).unwrap_or(Timestamp::MAX)
 }
 

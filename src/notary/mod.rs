@@ -5,8 +5,7 @@
 //! ```
 //! Each step is durable before the next. A crash between any two is followed by the same bytes again. What was signed can
 //! never be contradicted: before anything is published, the checkpoint that others can see is compared with our own
-//! history, and a ledger that is older than it, or other, is refused (`NotaryError::Refused`) until the
-//! newest copy of the state folder is back.
+//! history, and a ledger that is older than it, or other, is refused (`NotaryError::Refused`) until `callvault rebuild`.
 
 mod check;
 mod inspect;
@@ -25,6 +24,7 @@ use tracing::{info, warn};
 
 pub use check::{Damage, KnownLeaves, Leaves, NoLeaves, Wrong};
 pub use inspect::Checked;
+pub use keys::overlap_ends;
 pub use published::{FOLDER, Published, PublishedError};
 
 use crate::archive::{Archive, Shelf, ShelfOwner};
@@ -40,7 +40,7 @@ use keys::Keys;
 /// Where the published checkpoint is, below [`FOLDER`].
 const CHECKPOINT: &str = "checkpoint";
 /// The key under which the database keeps what the ledger is called: it can never change.
-const ORIGIN: &str = "ledger_origin";
+pub const ORIGIN: &str = "ledger_origin";
 /// The key under which the database keeps why nothing is signed; empty while all is well.
 pub const PROBLEM: &str = "ledger_problem";
 
@@ -50,8 +50,8 @@ pub enum NotaryError {
     /// Others can see a signed ledger that ours does not continue.
     #[error(
         "the published ledger has {published} entries and ours {ours} that {relation}: the database was restored from an \
-         older copy, or belongs to another archive. Nothing is signed before the newest copy of the state folder is \
-         restored; recordings are archived all the same"
+         older copy, or belongs to another archive. Nothing is signed before `callvault rebuild` mends it; \
+         recordings are archived all the same"
     )]
     Refused {
         /// Entries of the published one.
@@ -64,7 +64,7 @@ pub enum NotaryError {
     /// The database contradicts itself.
     #[error(
         "the ledger in the database does not have the root that was signed: the database was altered. Nothing is signed \
-         before a copy of the state folder is restored that was not; recordings are archived all the same"
+         before `callvault rebuild` mends it; recordings are archived all the same"
     )]
     Altered,
     /// The operator gave the ledger another name.

@@ -163,6 +163,34 @@ impl Published {
         Err(PublishedError::Missing(path(width)))
     }
 
+    /// How many entries lie there in bundles without a gap, at least `signed`: a crash may have come between them and
+    /// their checkpoint.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn bundled_size(&self, signed: u64) -> Result<u64, ArchiveError> {
+        let mut index = signed / TILE_WIDTH;
+        loop {
+            let width = self.widest_bundle(index)?;
+            if width < TILE_WIDTH {
+                return Ok(signed.max(index * TILE_WIDTH + width));
+            }
+            index += 1;
+        }
+    }
+
+    /// The width of the fullest bundle of this index; 0 if there is none.
+    fn widest_bundle(&self, index: u64) -> Result<u64, ArchiveError> {
+        let full = path_of_bundle(index, TILE_WIDTH);
+        let (folder, name) = full.rsplit_once('/').unwrap_or(("", &full));
+        if self.shelf.names(folder)?.iter().any(|there| there == name) {
+            return Ok(TILE_WIDTH);
+        }
+        let partial = self.shelf.names(&format!("{full}.p"))?;
+        let widths = partial.iter().filter_map(|width| width.parse::<u64>().ok());
+        Ok(widths.filter(|width| *width < TILE_WIDTH).max().unwrap_or(0))
+    }
+
     /// Whether anything was ever published.
     pub(super) fn has_tiles(&self) -> Result<bool, ArchiveError> {
         Ok(!self.shelf.names("tile")?.is_empty())

@@ -8,6 +8,7 @@
 mod intake;
 mod kinds;
 mod redrive;
+mod restore;
 mod settle;
 mod standing;
 mod tally;
@@ -18,10 +19,15 @@ pub use intake::{
 };
 pub use kinds::Kinds;
 pub use redrive::{Redrive, Redriven, redrive};
+pub use restore::{
+    Absent, Gap, Restored, absent_after, id_of_path, note_gap, owe_unfiled, reopen_unproven, restore,
+    restore_archived, restore_gap, restore_refetches,
+};
 pub use settle::{PutBack, put_back, settle};
 pub use standing::{Unarchived, counted, told, unarchived};
 pub use tally::{
-    Counts, Reason, any_claimed, counts, may_claim, next_due, oldest_owed, owed_before, reasons,
+    Counts, Reason, any_claimed, counts, counts_of_all, may_claim, next_due, oldest_owed, owed_before,
+    reasons,
 };
 
 use anyhow::Context as _;

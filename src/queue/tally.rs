@@ -66,6 +66,35 @@ pub async fn counts(
     Ok(counts)
 }
 
+/// Counts the recordings of every PBX and kind.
+pub async fn counts_of_all(db: &mut SqliteConnection) -> anyhow::Result<Vec<(String, String, Counts)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        pbx: String,
+        kind: String,
+        archived: i64,
+        missing: i64,
+        missing_final: i64,
+        excluded: i64,
+        pending: i64,
+        stuck: i64,
+    }
+    let rows: Vec<Row> = sqlx::query_as(
+        "select pbx, kind, sum(state = 'archived') as archived, sum(state = 'missing') as missing,
+             sum(final) as missing_final, sum(state = 'excluded') as excluded, sum(state = 'pending') as pending,
+             sum(state = 'stuck') as stuck
+         from recordings group by pbx, kind",
+    )
+    .fetch_all(db)
+    .await
+    .context("counting recordings")?;
+    let counted = |row: Row| {
+        let Row { pbx, kind, archived, missing, missing_final, excluded, pending, stuck } = row;
+        (pbx, kind, Counts { archived, missing, missing_final, excluded, pending, stuck })
+    };
+    Ok(rows.into_iter().map(counted).collect())
+}
+
 /// Recordings that are not archived, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {

@@ -13,8 +13,6 @@ use crate::fleet;
 use crate::ledger::{self, Entry, EntryType};
 use crate::vault::Vault;
 
-/// The key under which the database keeps for which choices there is an entry.
-const SETTINGS: &str = "ledger_settings";
 /// How often the clock is compared with one that nobody can set.
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 /// Clocks drift apart by less than this between two looks; a larger step was made.
@@ -50,11 +48,11 @@ pub(super) async fn note_choices(vault: &Vault) -> anyhow::Result<()> {
         .db
         .write(move |tx| {
             Box::pin(async move {
-                if fleet::meta(tx, SETTINGS).await?.as_deref() == Some(&*settings) {
+                if fleet::meta(tx, ledger::SETTINGS).await?.as_deref() == Some(&*settings) {
                     return Ok(());
                 }
                 ledger::append(tx, &entry).await?;
-                fleet::set_meta(tx, SETTINGS, &settings).await
+                fleet::set_meta(tx, ledger::SETTINGS, &settings).await
             })
         })
         .await

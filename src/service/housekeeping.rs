@@ -12,9 +12,10 @@ use super::supervisor;
 use crate::agenda::{Job, Todo};
 use crate::backfill::own_trouble;
 use crate::db::Db;
+use crate::snapshot::{self, Snapshot};
 use crate::vault::Vault;
 use crate::verify::{self, Request, Scope, Verification};
-use crate::{calls, ledger, owner, queue};
+use crate::{calls, fleet, ledger, owner, queue};
 
 /// How long a loop may go without turning: every wait in it is shorter, all tries of one part of the CDR together.
 const STALE_AFTER: Duration = Duration::from_secs(20 * 60);
@@ -93,6 +94,7 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
         Job::History => forget_history(shared, db).await?,
         Job::Verify => verify_archive(&vault, stop).await?,
         Job::Scrub => read_again(&vault, stop).await?,
+        Job::Snapshot => take_snapshot(&vault, stop).await?,
         Job::Sweep | Job::DeepSweep | Job::Nudge | Job::Voicemail => {}
     }
     shared.note_done(job, "").await
@@ -139,6 +141,31 @@ async fn read_again(vault: &Vault, stop: &CancellationToken) -> anyhow::Result<(
 fn parts(full_days: u32, period: SignedDuration) -> u32 {
     let runs = i64::from(full_days) * 86_400 / period.as_secs().max(1);
     u32::try_from(runs * 9 / 10).unwrap_or(u32::MAX).max(1)
+}
+
+/// Makes a snapshot of the database. That it cannot be made holds nothing up: it is told, and tried again.
+async fn take_snapshot(vault: &Vault, stop: &CancellationToken) -> anyhow::Result<()> {
+    let keep = &vault.config.snapshots;
+    if !keep.is_on() {
+        return Ok(());
+    }
+    let (state, free_bytes_min) = (&vault.config.state.path, vault.config.archive.free_bytes_min);
+    let taken = tokio::select! {
+        taken = snapshot::take(state, keep, free_bytes_min, vault.clock.now()) => taken,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let error = match taken {
+        Ok(Snapshot { file, .. }) => {
+            info!("Kept the database as {}", file.display());
+            String::new()
+        }
+        Err(error) => {
+            warn!("{error:#}");
+            format!("{error:#}")
+        }
+    };
+    let db = &vault.state.db;
+    db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, snapshot::LAST_ERROR, &error).await })).await
 }
 
 /// Forgets what callvault noted of its own work long ago. Nothing of calls and recordings is ever forgotten.

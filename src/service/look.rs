@@ -31,7 +31,7 @@ impl Follower {
             Job::DeepSweep => self.sweep(site, true).await?,
             Job::Nudge => self.look_at_latest(site).await?,
             Job::Voicemail => self.poll_voicemail(site).await?,
-            Job::Seal | Job::Verify | Job::Scrub | Job::History => true,
+            Job::Seal | Job::Verify | Job::Scrub | Job::History | Job::Snapshot => true,
         };
         if done {
             self.shared.note_done(job, self.id()).await

@@ -50,7 +50,7 @@ use watching::Watching;
 /// What each follower is to do by itself.
 const JOBS_OF_A_PBX: [Job; 3] = [Job::Sweep, Job::DeepSweep, Job::Voicemail];
 /// What is to be done for all.
-const JOBS_OF_ALL: [Job; 4] = [Job::Seal, Job::Verify, Job::Scrub, Job::History];
+const JOBS_OF_ALL: [Job; 5] = [Job::Seal, Job::Verify, Job::Scrub, Job::History, Job::Snapshot];
 
 /// How often who waits for another to end proves that it does.
 const BEAT_EVERY: Duration = Duration::from_secs(30);
@@ -171,6 +171,8 @@ impl Service {
         let (shared, end) = (self.shared.clone(), self.end.clone());
         self.tasks.spawn(async move { housekeeping::keep_house(&shared, &shared.slow_todo, &end).await });
         let (shared, end) = (self.shared.clone(), self.end.clone());
+        self.tasks.spawn(async move { housekeeping::keep_house(&shared, &shared.snapshot_todo, &end).await });
+        let (shared, end) = (self.shared.clone(), self.end.clone());
         self.tasks.spawn(async move { housekeeping::prove_progress(&shared, &end).await });
         let (shared, end) = (self.shared.clone(), self.end.clone());
         self.tasks.spawn(async move { housekeeping::keep_sealing(&shared, &end).await });
@@ -191,10 +193,10 @@ impl Service {
         let mut db = vault.state.db.read().await?;
         let schedule = &vault.config.schedule;
         for job in JOBS_OF_ALL {
-            let todo = if matches!(job, Job::Verify | Job::Scrub) {
-                &self.shared.slow_todo
-            } else {
-                &self.shared.todo
+            let todo = match job {
+                Job::Verify | Job::Scrub => &self.shared.slow_todo,
+                Job::Snapshot => &self.shared.snapshot_todo,
+                _ => &self.shared.todo,
             };
             agenda.plan(&mut db, job, "", schedule, todo).await?;
         }

@@ -49,6 +49,8 @@ pub(super) struct Shared {
     pub(super) slow_todo: Todo,
     /// Rung when a checkpoint was published.
     pub(super) sealed: Bell,
+    /// Snapshots of the database, which take their time too and wait for nothing else.
+    pub(super) snapshot_todo: Todo,
     makes_progress: AtomicBool,
 }
 
@@ -93,6 +95,7 @@ impl Shared {
             todo: Todo::default(),
             slow_todo: Todo::default(),
             sealed: Bell::default(),
+            snapshot_todo: Todo::default(),
             makes_progress: AtomicBool::new(true),
         }
     }

@@ -9,6 +9,7 @@ mod ledger;
 mod pbx;
 mod reader;
 mod service;
+mod snapshot;
 mod verification;
 mod voicemail;
 
@@ -24,6 +25,7 @@ pub use ledger::LedgerStatus;
 pub use pbx::{NearlyFullBox, PbxStatus};
 pub use reader::Reader;
 pub use service::ServiceStatus;
+pub use snapshot::SnapshotStatus;
 pub use verification::VerificationStatus;
 pub use voicemail::VoicemailStatus;
 
@@ -50,6 +52,9 @@ pub struct Status {
     pub anchors: Vec<AnchorStatus>,
     /// When the archive was last looked at and read.
     pub verification: VerificationStatus,
+    /// The copies of the database that are kept; none if they are off, or no service ever ran here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotStatus>,
     /// Whether an older version wrote the database, and this one has not been at work yet.
     pub database_outdated: bool,
     /// What the operator was told of, and whether the messages reach him.
@@ -72,7 +77,7 @@ impl Status {
 
     /// Sums up what was read.
     fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
-        let Machine { service, ledger, anchors, verification, alerts, database_outdated } = machine;
+        let Machine { service, ledger, anchors, verification, snapshot, alerts, database_outdated } = machine;
         let needs_attention: Vec<String> =
             pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
         let summary =
@@ -86,6 +91,7 @@ impl Status {
             ledger,
             anchors,
             verification,
+            snapshot,
             database_outdated,
             alerts,
             pbx,
@@ -100,6 +106,7 @@ struct Machine {
     ledger: LedgerStatus,
     anchors: Vec<AnchorStatus>,
     verification: VerificationStatus,
+    snapshot: Option<SnapshotStatus>,
     alerts: Standing,
     database_outdated: bool,
 }

@@ -8,8 +8,8 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::archive::Lookout;
 use super::{
-    AnchorStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus, Status, VerificationStatus,
-    VoicemailStatus, time,
+    AnchorStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus, SnapshotStatus, Status,
+    VerificationStatus, VoicemailStatus, time,
 };
 use crate::access::Trouble;
 use crate::calls::{self, CallCounts};
@@ -23,7 +23,7 @@ use crate::outbox::{self, Standing};
 use crate::queue::{self, Counts, Unarchived};
 use crate::recording::RecordingKind;
 use crate::sweep::FullestBox;
-use crate::{db, owner, state, voicemail};
+use crate::{db, owner, snapshot, state, voicemail};
 
 /// Findings told of each PBX; all are counted.
 const FINDINGS_READ: i64 = 1000;
@@ -85,22 +85,32 @@ impl Reader {
         }
         let of_no_pbx =
             facts.findings.get("").map_or(0, |counts| counts.iter().map(|(_, count)| count).sum());
-        let machine = self.read_machine(&mut moment, of_no_pbx).await?;
+        let machine = self.read_machine(&mut moment, of_no_pbx, now).await?;
         moment.rollback().await.context("reading the database")?;
         let known = |id: &&String| facts.remembered.contains_key(*id);
         let known = pbxs.keys().filter(known).cloned().collect();
         Ok(Status::of(now, self.lookout.look(&self.config.archive, known).await, machine, pbxs))
     }
 
-    async fn read_machine(&self, db: &mut SqliteConnection, of_no_pbx: i64) -> anyhow::Result<Machine> {
+    async fn read_machine(
+        &self,
+        db: &mut SqliteConnection,
+        of_no_pbx: i64,
+        now: Timestamp,
+    ) -> anyhow::Result<Machine> {
         let alerts = outbox::standing(db).await?;
         let ping_error = fleet::meta(db, fleet::PING_ERROR).await?.filter(|error| !error.is_empty());
         let running = state::is_owned_by_service(&self.config.state.path);
+        let service = ServiceStatus::of(owner::service(db).await?, running);
+        let snapshot_error = fleet::meta(db, snapshot::LAST_ERROR).await?.filter(|error| !error.is_empty());
+        let snapshot = SnapshotStatus::look(&self.config.state.path, snapshot_error, now);
+        let are_made = self.config.snapshots.is_on() && (service.started.is_some() || snapshot.at.is_some());
         Ok(Machine {
-            service: ServiceStatus::of(owner::service(db).await?, running),
+            service,
             ledger: LedgerStatus::read(db).await?,
             anchors: AnchorStatus::all(db, &self.config.anchors).await?,
             verification: VerificationStatus::read(db, &self.config, of_no_pbx).await?,
+            snapshot: are_made.then_some(snapshot),
             alerts: Standing { ping_error, ..alerts },
             database_outdated: db::is_outdated(db).await?,
         })

@@ -191,7 +191,7 @@ fn new_call(placed: &PlacedRow, recording_id: Option<i64>) -> NewCall {
         day: placed.day,
         started_at: placed.resolved.at,
         utc_offset_s: placed.resolved.utc_offset_s,
-        offset_source: placed.resolved.source.as_str(),
+        offset_source: placed.resolved.source.as_str().into(),
         zone_offset_s: placed.resolved.zone_offset_s,
         // More seconds than there are is no talk time.
         talk_s: row.talkduraction.and_then(|seconds| i64::try_from(seconds).ok()),

@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-pub use polls::{Poll, Remembered, note_delivery, note_poll, note_unsupported, probe_again, remembered};
+pub use polls::{
+    Poll, Remembered, note_delivery, note_poll, note_unsupported, probe_again, remembered, restore,
+};
 
 use crate::digest::Digest;
 use crate::message::Message;

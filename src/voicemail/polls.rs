@@ -116,3 +116,17 @@ pub async fn probe_again(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result
         .context("forgetting that a PBX has no voicemail API")?;
     Ok(())
 }
+
+/// Notes what the messages themselves tell of the boxes of every PBX: they were shown when the latest was left or later,
+/// and the last that was archived was delivered.
+pub async fn restore(tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into voicemail_polls (pbx, listed_at_ms, delivered_at_ms)
+         select pbx, max(started_at_ms), max(archived_at_ms) from recordings
+         left join archived_files on recording_id = recordings.id where kind = 'voicemail' group by pbx",
+    )
+    .execute(tx)
+    .await
+    .context("noting what the messages tell of their boxes")?;
+    Ok(())
+}

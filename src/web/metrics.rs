@@ -52,6 +52,7 @@ impl Collector for Facts {
         self.tell_ledger(&mut page)?;
         self.tell_anchors(&mut page)?;
         self.tell_verification(&mut page)?;
+        self.tell_snapshot(&mut page)?;
         self.tell_owed(&mut page)?;
         self.tell_days(&mut page)?;
         self.tell_pbxs(&mut page)?;
@@ -121,6 +122,13 @@ impl Facts {
         }
         let help = "Things of the ledger that are not as they should be";
         page.one("ledger_damaged", help, None, status.ledger_damaged as f64)
+    }
+
+    fn tell_snapshot(&self, page: &mut Page<'_>) -> fmt::Result {
+        let made_at = self.status.snapshot.as_ref().and_then(|snapshot| snapshot.at);
+        let Some(made_at) = made_at else { return Ok(()) };
+        let age_s = self.now.duration_since(made_at).as_secs_f64();
+        page.one("snapshot_age", "Age of the latest snapshot of the database", Some(Unit::Seconds), age_s)
     }
 
     /// What there is, and what is owed.

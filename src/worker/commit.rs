@@ -13,7 +13,7 @@ use crate::calls;
 use crate::catalog::{self, CatalogEntry};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, MISSING_STREAK_MAX};
-use crate::ledger::{self, Entry, EntryType, commitment};
+use crate::ledger::{self, ArchivedFacts, Entry, EntryType, commitment};
 use crate::queue::{self, Job, PutBack, RecordingState};
 use crate::recording::RecordingKind;
 use crate::retention;
@@ -133,11 +133,7 @@ async fn record_file(
     let conflict = fetched.conflict.is_some() || job.state == RecordingState::Archived;
     let number = ledger::append(tx, &archived_entry(job, file, conflict, now)).await?;
     if !audio.suspect.is_empty() {
-        let entry = Entry::new(EntryType::Suspect, now)
-            .with("archived", number)
-            .with("pbx", job.pbx.as_str())
-            .with("suspect", audio.suspect.clone());
-        ledger::append(tx, &entry).await?;
+        ledger::append(tx, &ledger::suspect(number, &job.pbx, &audio.suspect, now)).await?;
     }
     let entry = CatalogEntry {
         recording_id: job.id,
@@ -159,21 +155,19 @@ async fn record_file(
 }
 
 fn archived_entry(job: &Job, file: &ArchivedFile, conflict: bool, now: Timestamp) -> Entry {
-    let kind = if conflict { EntryType::Conflict } else { EntryType::Archived };
     // An adopted sidecar keeps its own salt and serial number: whoever has it must find its entry.
     let Sidecar { salt, pbx, .. } = file.sidecar();
-    let recording = commitment(salt, job.kind, &pbx.id, &pbx.sn, &job.name);
-    let entry = Entry::new(kind, now)
-        .with("pbx", job.pbx.as_str())
-        .with("day", job.day.to_string())
-        .with("recording", recording.to_string())
-        .with("sha256", file.sha256().to_string())
-        .with("sidecar_sha256", file.sidecar_sha256().to_string())
-        .with("size_bytes", file.size_bytes());
-    match job.gap_number {
-        Some(gap) => entry.with("gap", gap),
-        None => entry,
-    }
+    let facts = ArchivedFacts {
+        conflict,
+        pbx: &job.pbx,
+        day: job.day,
+        recording: commitment(salt, job.kind, &pbx.id, &pbx.sn, &job.name),
+        sha256: file.sha256(),
+        sidecar_sha256: file.sidecar_sha256(),
+        size_bytes: file.size_bytes(),
+        gap: job.gap_number,
+    };
+    ledger::archived(&facts, now)
 }
 
 /// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings. Messages

@@ -27,6 +27,7 @@ fn help_of_the_program() {
       pause      Leave a PBX alone, until it is resumed
       resume     Follow a PBX again that was paused
       retry      Ask again for what was given up, and lift a PBX's pause
+      rebuild    Make the database anew from the archive and the ledger; the former one is kept
       trust      Show the certificate of a PBX, and pin its key
       verify     Look whether the archive is still what it was, and name what is not
       ledger     Show, prove and check the ledger of all that happened to the archive

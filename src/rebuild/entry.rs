@@ -1,0 +1,123 @@
+//! What an entry of the ledger tells, as far as the database is made of it.
+
+use jiff::{Timestamp, civil::Date};
+use serde::Deserialize;
+
+use crate::digest::Digest;
+
+/// An entry, as far as it matters here.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// A file became durable in the archive.
+    File(FileEntry),
+    /// An absence became final.
+    Gap(GapEntry),
+    /// The audio of an earlier entry's file is odd.
+    Suspect { archived: i64, suspect: Vec<String> },
+    /// A day settled.
+    DayClosed(DayEntry),
+    /// A key of the ledger came or went.
+    Key(KeyEntry),
+    /// What stands for the operator's choices.
+    Config { settings: String },
+    /// Anything else.
+    Other,
+}
+
+/// `archived` and `conflict`.
+#[derive(Debug, Deserialize)]
+pub(super) struct FileEntry {
+    #[serde(skip)]
+    pub(super) number: i64,
+    #[serde(skip)]
+    pub(super) conflict: bool,
+    pub(super) pbx: String,
+    pub(super) day: Date,
+    pub(super) recording: Digest,
+    pub(super) sha256: Digest,
+    pub(super) sidecar_sha256: Digest,
+    pub(super) size_bytes: u64,
+    pub(super) gap: Option<i64>,
+    pub(super) at: Timestamp,
+}
+
+/// `gap`.
+#[derive(Debug, Deserialize)]
+pub(super) struct GapEntry {
+    pub(super) pbx: String,
+    pub(super) day: Date,
+    pub(super) recording: Digest,
+    pub(super) reason: String,
+    pub(super) attempts: u32,
+}
+
+/// `day_closed`.
+#[derive(Debug, Deserialize)]
+pub(super) struct DayEntry {
+    pub(super) pbx: String,
+    pub(super) day: Date,
+    pub(super) revision: u32,
+    pub(super) certificate_sha256: Digest,
+    pub(super) listed: i64,
+    pub(super) archived: i64,
+    pub(super) missing: i64,
+    pub(super) excluded: i64,
+    pub(super) pending: i64,
+    pub(super) stuck: i64,
+    pub(super) at: Timestamp,
+}
+
+impl DayEntry {
+    /// Whether what became of the recordings adds up to those that were listed.
+    pub(super) fn sums(&self) -> bool {
+        let told = [self.archived, self.missing, self.excluded, self.pending, self.stuck];
+        told.iter().fold(0_i64, |sum, count| sum.saturating_add(*count)) == self.listed
+    }
+}
+
+/// `key`.
+#[derive(Debug, Deserialize)]
+pub(super) struct KeyEntry {
+    pub(super) action: String,
+    pub(super) vkey: String,
+    pub(super) at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct ConfigEntry {
+    settings: String,
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+struct SuspectEntry {
+    archived: i64,
+    suspect: Vec<String>,
+}
+
+/// Reads entry `number`.
+pub(super) fn read(number: i64, entry: &str) -> serde_json::Result<Told> {
+    let Typed { r#type } = serde_json::from_str(entry)?;
+    Ok(match r#type.as_str() {
+        "archived" | "conflict" => {
+            let conflict = r#type == "conflict";
+            Told::File(FileEntry { number, conflict, ..serde_json::from_str(entry)? })
+        }
+        "gap" => Told::Gap(serde_json::from_str(entry)?),
+        "suspect" => {
+            let SuspectEntry { archived, suspect } = serde_json::from_str(entry)?;
+            Told::Suspect { archived, suspect }
+        }
+        "day_closed" => Told::DayClosed(serde_json::from_str(entry)?),
+        "key" => Told::Key(serde_json::from_str(entry)?),
+        "config" => {
+            let ConfigEntry { settings } = serde_json::from_str(entry)?;
+            Told::Config { settings }
+        }
+        _ => Told::Other,
+    })
+}

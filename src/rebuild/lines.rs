@@ -1,0 +1,205 @@
+//! The lines of `calls-<n>.jsonl`, read: the other side of `seal::lines`. See `docs/archive-format.md`.
+
+use std::borrow::Cow;
+
+use jiff::{Timestamp, civil::Date};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::calls::NewCall;
+use crate::cdr::CdrRow;
+use crate::digest::Digest;
+use crate::queue::RecordingState;
+use crate::recording::{RecordingKind, RecordingName, Text};
+use crate::salt::Salt;
+
+/// The format that this version reads.
+const SCHEMA: &str = "callvault-calls/1";
+
+/// What one line tells.
+#[derive(Debug)]
+pub(super) enum Line {
+    Call(Box<ToldCall>),
+    Recording(Box<ToldRecording>),
+    /// A type of a later version.
+    Unknown,
+}
+
+/// A call as a line tells it.
+#[derive(Debug)]
+pub(super) struct ToldCall {
+    /// Its recording is not known yet.
+    pub(super) call: NewCall,
+    pub(super) first_seen_at: Timestamp,
+    /// The path of the recording that it names.
+    pub(super) recording: Option<String>,
+    /// The serial number in its row.
+    pub(super) sn: Option<String>,
+}
+
+/// A recording that was not archived when the line was written.
+#[derive(Debug)]
+pub(super) struct ToldRecording {
+    pub(super) path: String,
+    pub(super) kind: RecordingKind,
+    pub(super) sn: String,
+    pub(super) name: RecordingName,
+    pub(super) started_at: Timestamp,
+    pub(super) state: RecordingState,
+    pub(super) reason: Option<String>,
+    pub(super) is_final: bool,
+    pub(super) attempts: u32,
+    pub(super) salt: Salt,
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    schema: Cow<'a, str>,
+    #[serde(borrow)]
+    pbx: Cow<'a, str>,
+    day: Date,
+}
+
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+}
+
+/// What tells one version of a call from another.
+#[derive(Debug, Deserialize)]
+pub(super) struct Version {
+    pub(super) identity: Digest,
+    pub(super) version: Digest,
+}
+
+#[derive(Deserialize)]
+struct CallLine<'a> {
+    identity: Digest,
+    version: Digest,
+    started_at: Option<Timestamp>,
+    utc_offset_s: i32,
+    offset_source: String,
+    zone_offset_s: Option<i32>,
+    first_seen_at: Timestamp,
+    recording: Option<String>,
+    #[serde(borrow)]
+    row: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct RecordingLine {
+    path: String,
+    kind: RecordingKind,
+    sn: String,
+    name: Text,
+    started_at: Timestamp,
+    state: String,
+    reason: Option<String>,
+    r#final: bool,
+    attempts: u32,
+    salt: Salt,
+}
+
+/// Whether the first line of a file is the one of this day's list; else what is wrong with it.
+pub(super) fn check_head(line: &str, pbx: &str, day: Date) -> Result<(), String> {
+    let head: Head<'_> =
+        serde_json::from_str(line).map_err(|error| format!("it does not begin as a list: {error}"))?;
+    match head {
+        Head { schema, .. } if schema != SCHEMA => {
+            Err(format!("it has the schema {schema:?}, this version reads {SCHEMA:?}"))
+        }
+        Head { pbx: its, day: of, .. } if its != pbx || of != day => {
+            Err(format!("it is the list of {of} of pbx `{}`", its.escape_debug()))
+        }
+        Head { .. } => Ok(()),
+    }
+}
+
+/// The version of a call that a line tells; none if it tells no call, or is damaged.
+pub(super) fn version(line: &str) -> Option<Version> {
+    let is_call = serde_json::from_str::<Typed<'_>>(line).is_ok_and(|typed| typed.r#type == "call");
+    is_call.then(|| serde_json::from_str(line).ok()).flatten()
+}
+
+/// Reads a line of the list of `day`; what is wrong with it if it is damaged.
+pub(super) fn read(line: &str, day: Date) -> Result<Line, String> {
+    let typed: Typed<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    match &*typed.r#type {
+        "call" => Ok(Line::Call(Box::new(call(line, day)?))),
+        "recording" => Ok(Line::Recording(Box::new(recording(line)?))),
+        _ => Ok(Line::Unknown),
+    }
+}
+
+fn call(line: &str, day: Date) -> Result<ToldCall, String> {
+    let told: CallLine<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let row = CdrRow::from_raw_json(told.row.get()).ok_or("its row cannot be read")?;
+    let call = NewCall {
+        identity: told.identity,
+        version: told.version,
+        day,
+        started_at: told.started_at,
+        utc_offset_s: told.utc_offset_s,
+        offset_source: told.offset_source.into(),
+        zone_offset_s: told.zone_offset_s,
+        talk_s: row.talkduraction.and_then(|seconds| i64::try_from(seconds).ok()),
+        answered: row.answered(),
+        row: told.row.get().to_owned(),
+        recording_id: None,
+    };
+    let sn = row.sn.as_str().filter(|sn| !sn.is_empty()).map(str::to_owned);
+    Ok(ToldCall { call, first_seen_at: told.first_seen_at, recording: told.recording, sn })
+}
+
+fn recording(line: &str) -> Result<ToldRecording, String> {
+    let told: RecordingLine = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let name = told.name.to_bytes().and_then(RecordingName::new).ok_or("its name cannot be read")?;
+    let state = RecordingState::from_sql(&told.state).map_err(|_| format!("{:?} is no state", told.state))?;
+    Ok(ToldRecording {
+        path: told.path,
+        kind: told.kind,
+        sn: told.sn,
+        name,
+        started_at: told.started_at,
+        state,
+        reason: told.reason,
+        is_final: told.r#final,
+        attempts: told.attempts,
+        salt: told.salt,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_later_version_is_passed_over_and_a_damaged_one_told() {
+        let day = date(2026, 11, 16);
+        assert!(matches!(read(r#"{"type":"transcript"}"#, day), Ok(Line::Unknown)));
+        for damaged in ["", "{", r#"{"type":"call"}"#, r#"{"type":"recording","path":"a"}"#, "7"] {
+            assert!(read(damaged, day).is_err(), "{damaged}");
+            assert!(version(damaged).is_none());
+        }
+    }
+
+    #[test]
+    fn the_head_must_be_that_of_the_day() {
+        let day = date(2026, 11, 16);
+        let table = [
+            (r#"{"schema":"callvault-calls/1","pbx":"hq","day":"2026-11-16","more":1}"#, ""),
+            (r#"{"schema":"callvault-calls/2","pbx":"hq","day":"2026-11-16"}"#, "it has the schema"),
+            (r#"{"schema":"callvault-calls/1","pbx":"lyon","day":"2026-11-16"}"#, "of pbx `lyon`"),
+            (r#"{"schema":"callvault-calls/1","pbx":"hq","day":"2026-11-17"}"#, "of 2026-11-17"),
+            ("", "it does not begin"),
+        ];
+        for (line, expected) in table {
+            let said = check_head(line, "hq", day).err().unwrap_or_default();
+            assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{line}: {said}");
+        }
+    }
+}

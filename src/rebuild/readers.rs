@@ -1,0 +1,67 @@
+//! Reading folders by several threads at a time, and handing on what they hold in the order of the folders.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::folder;
+use super::found::Piece;
+use crate::archive::{Folder, Survey};
+
+/// Folders that are read at the same time: the writer is one, and half as fast as a reader.
+const FOLDERS_AT_ONCE: usize = 3;
+
+/// Pieces of one folder that wait to be taken: memory stays bounded, however large a folder is.
+const PIECES_WAITING: usize = 4;
+
+/// Folders on their way into the database.
+#[derive(Debug)]
+pub(super) struct Readers {
+    survey: Arc<Survey>,
+    folders: VecDeque<Folder>,
+    under_way: VecDeque<UnderWay>,
+}
+
+/// A folder that is being read. Dropped, it is given up.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    pub(super) folder: Folder,
+    pieces: mpsc::Receiver<Piece>,
+    thread: JoinHandle<()>,
+}
+
+impl Readers {
+    /// Prepares to read `folders`, in their order.
+    pub(super) fn new(survey: Arc<Survey>, folders: Vec<Folder>) -> Self {
+        Self { survey, folders: folders.into(), under_way: VecDeque::new() }
+    }
+
+    /// The next folder; `None` after the last.
+    pub(super) fn next(&mut self) -> Option<UnderWay> {
+        while self.under_way.len() < FOLDERS_AT_ONCE
+            && let Some(folder) = self.folders.pop_front()
+        {
+            let (sender, pieces) = mpsc::channel(PIECES_WAITING);
+            let (survey, read) = (self.survey.clone(), folder.clone());
+            let thread = tokio::task::spawn_blocking(move || {
+                folder::read(&survey, &read, |piece| sender.blocking_send(piece).is_ok());
+            });
+            self.under_way.push_back(UnderWay { folder, pieces, thread });
+        }
+        self.under_way.pop_front()
+    }
+}
+
+impl UnderWay {
+    /// The next piece of the folder; `None` at its end.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Option<Piece>> {
+        if let Some(piece) = self.pieces.recv().await {
+            return Ok(Some(piece));
+        }
+        (&mut self.thread).await.with_context(|| format!("reading {}", self.folder))?;
+        Ok(None)
+    }
+}

@@ -1,0 +1,265 @@
+//! The published ledger as a source: it is believed as far as it was signed, and what is damaged of it is named.
+
+use std::fs;
+use std::path::PathBuf;
+
+use callvault::clock::Clock;
+use callvault::notary::{FOLDER, NoLeaves, Published};
+use callvault::rebuild::Report;
+use callvault::vault::Vault;
+
+use crate::common::{Station, numbers};
+use crate::compare::{assert_equal, dump};
+
+/// Recordings of a station whose ledger fills a bundle and begins another.
+const RECORDINGS: u32 = 270;
+
+/// A station, and its published ledger of 271 entries, the first of which tells of the key.
+async fn station() -> Station {
+    let mut station = Station::new(0).await;
+    for number in 0..RECORDINGS {
+        station.add_call(&format!("{number:03}.wav"), number);
+    }
+    assert_eq!(station.backfill().await.total.archived, i64::from(RECORDINGS));
+    station
+}
+
+impl Station {
+    fn ledger_file(&self, path: &str) -> PathBuf {
+        self.archive().join(FOLDER).join(path)
+    }
+
+    fn bend(&self, path: &str) {
+        let file = self.ledger_file(path);
+        let mut bytes = fs::read(&file).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, bytes).unwrap();
+    }
+
+    async fn published_size(&self) -> u64 {
+        let published = Published::open(self.archive()).unwrap().unwrap();
+        let keys = published.keys().unwrap();
+        assert_eq!(published.check(&keys, None, &mut NoLeaves).unwrap(), Vec::new());
+        published.checkpoint(&keys).unwrap().unwrap().0.size
+    }
+
+    async fn ledger_problem(&self) -> String {
+        self.value("select coalesce(max(value), '') from meta where key = 'ledger_problem'").await
+    }
+}
+
+fn named(report: &Report) -> Vec<&str> {
+    report.damage.iter().map(|damage| damage.subject.as_str()).collect()
+}
+
+/// The whole of the state is lost, its keys too: another key goes on where the former one ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_was_rebuilt_is_signed_on_by_a_new_key() {
+    let mut station = station().await;
+    let lost = dump(&station.database().await).await;
+    station.lose_state().await;
+    let report = station.rebuild().await;
+    assert_eq!((report.damaged, report.ledger.published), (0, 271), "{:?}", report.damage);
+    assert_equal(&lost, &dump(&station.database().await).await);
+    station.add_call("later.wav", 300);
+    station.backfill().await;
+    // The new key and the recording.
+    assert_eq!(station.published_size().await, 273);
+    assert_eq!(station.ledger_problem().await, "");
+    station.check().await;
+}
+
+/// A database of yesterday is refused by its own signed ledger, and goes on once it is rebuilt.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_older_database_refuses_to_sign_until_it_is_rebuilt() {
+    let mut station = Station::new(4).await;
+    station.backfill().await;
+    let yesterday = station.snapshot().await;
+    station.add_call("today.wav", 0);
+    station.backfill().await;
+    // The key, five recordings, and the two days that settled when they were read again.
+    assert_eq!(station.published_size().await, 8);
+    station.restore(&yesterday).await;
+    station.add_call("after.wav", 1);
+    assert_eq!(numbers(&station.backfill().await), [2, 4, 0, 0, 0, 0]);
+    let problem = station.ledger_problem().await;
+    assert!(problem.contains("`callvault rebuild` mends it"), "{problem}");
+    assert_eq!(station.published_size().await, 8, "nothing is signed");
+
+    let report = station.rebuild().await;
+    assert_eq!((report.damaged, report.ledger.published, report.ledger.appended), (0, 8, 1));
+    station.backfill().await;
+    assert_eq!(station.ledger_problem().await, "");
+    assert_eq!(station.published_size().await, 9);
+    station.check().await;
+}
+
+/// A run died after the tiles and before the checkpoint: what it had published is not published otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_were_published_and_not_signed_yet_are_taken_over() {
+    let mut station = Station::new(3).await;
+    station.backfill().await;
+    let older = fs::read(station.ledger_file("checkpoint")).unwrap();
+    station.add_call("later.wav", 0);
+    station.backfill().await;
+    let lost = dump(&station.database().await).await;
+    fs::remove_file(station.ledger_file("checkpoint")).unwrap();
+    fs::write(station.ledger_file("checkpoint"), older).unwrap();
+    station.lose_state().await;
+    let report = station.rebuild().await;
+    assert_eq!(named(&report), Vec::<&str>::new());
+    assert_eq!((report.ledger.published, report.ledger.unsigned, report.ledger.appended), (7, 3, 0));
+    let rebuilt = dump(&station.database().await).await;
+    assert_eq!((&lost["ledger"], &lost["archived_files"]), (&rebuilt["ledger"], &rebuilt["archived_files"]));
+    station.backfill().await;
+    assert_eq!(station.published_size().await, 8, "with the new key");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_changed_is_known_with_its_successor() {
+    let mut station = Station::new(2).await;
+    station.backfill().await;
+    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    vault.notary.rotate_key(&vault.state, vault.clock.now()).await.unwrap();
+    drop(vault);
+    station.backfill().await;
+    let lost = dump(&station.database().await).await;
+    assert_eq!(lost["ledger_keys"].len(), 2);
+    station.lose_state().await;
+    assert_eq!(station.rebuild().await.damaged, 0);
+    assert_equal(&lost, &dump(&station.database().await).await);
+}
+
+/// Each file alone is named; what the others still tell is not lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_of_the_ledger_is_named_exactly() {
+    let mut station = station().await;
+    let lost = dump(&station.database().await).await;
+    let copy = station.archive().with_file_name("ledger");
+    copy_folder(&station.ledger_file(""), &copy);
+    // The file, and whether the ledger in the database is whole all the same.
+    let files = [
+        ("checkpoint", true),
+        ("tile/0/000", true),
+        ("tile/0/001.p/15", true),
+        ("tile/entries/000", false),
+        ("tile/entries/001.p/15", false),
+    ];
+    for (path, is_whole) in files {
+        for is_gone in [false, true] {
+            match is_gone {
+                true => fs::remove_file(station.ledger_file(path)).unwrap(),
+                false => station.bend(path),
+            }
+            station.lose_state().await;
+            let report = station.rebuild().await;
+            assert_eq!(named(&report)[0], format!("_ledger/{path}"), "{report:?}");
+            let rebuilt = dump(&station.database().await).await;
+            assert_eq!(lost["ledger"] == rebuilt["ledger"], is_whole, "{path}");
+            let entries = report.ledger;
+            assert_eq!(
+                (entries.lost == 0, entries.appended == 0),
+                (is_whole || path == "checkpoint", is_whole)
+            );
+            // Restored, it is as it was.
+            fs::remove_dir_all(station.ledger_file("")).unwrap();
+            copy_folder(&copy, &station.ledger_file(""));
+        }
+    }
+    station.lose_state().await;
+    assert_eq!(station.rebuild().await.damaged, 0);
+    assert_equal(&lost, &dump(&station.database().await).await);
+    fs::remove_dir_all(&copy).unwrap();
+    station.check().await;
+}
+
+/// Entries that were signed and are gone are never replaced by others: nothing is signed until they are back.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_signed_in_place_of_entries_that_are_gone() {
+    let mut station = station().await;
+    let bundle = fs::read(station.ledger_file("tile/entries/001.p/15")).unwrap();
+    let checkpoint = fs::read(station.ledger_file("checkpoint")).unwrap();
+    fs::remove_file(station.ledger_file("tile/entries/001.p/15")).unwrap();
+    station.lose_state().await;
+    let report = station.rebuild().await;
+    assert_eq!((report.ledger.lost, report.ledger.appended), (15, 15), "their files are told anew");
+    station.add_call("later.wav", 300);
+    station.backfill().await;
+    assert!(station.ledger_problem().await.contains("`callvault rebuild` mends it"));
+    assert_eq!(fs::read(station.ledger_file("checkpoint")).unwrap(), checkpoint);
+    // It is found in a backup.
+    fs::write(station.ledger_file("tile/entries/001.p/15"), bundle).unwrap();
+    let report = station.rebuild().await;
+    assert_eq!((report.damaged, report.ledger.lost, report.ledger.appended), (0, 0, 1));
+    station.backfill().await;
+    assert_eq!(station.ledger_problem().await, "");
+    station.published_size().await;
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_gone_is_named_and_begun_anew() {
+    let mut station = Station::new(3).await;
+    station.backfill().await;
+    fs::remove_dir_all(station.ledger_file("")).unwrap();
+    station.lose_state().await;
+    let report = station.rebuild().await;
+    assert_eq!(named(&report), ["_ledger"]);
+    assert_eq!((report.ledger.published, report.ledger.appended), (0, 3));
+    assert_eq!(numbers(&station.backfill().await), [0, 3, 0, 0, 0, 0]);
+    assert_eq!(station.published_size().await, 4);
+    station.check().await;
+}
+
+/// Whatever moment it is killed in: the former database is in its place, and the next rebuild comes to the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_cut_off_anywhere_has_changed_nothing() {
+    let mut station = Station::new(6).await;
+    station.backfill().await;
+    let before = dump(&station.database().await).await;
+    station.rebuild().await;
+    let mut polls = 1_u32;
+    loop {
+        let is_done = {
+            let mut rebuild = std::pin::pin!(station.rebuild());
+            let mut left = polls;
+            std::future::poll_fn(|context| {
+                left -= 1;
+                match rebuild.as_mut().poll(context) {
+                    std::task::Poll::Ready(_) => std::task::Poll::Ready(true),
+                    std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(false),
+                    std::task::Poll::Pending => std::task::Poll::Pending,
+                }
+            })
+            .await
+        };
+        assert_equal(&before, &dump(&station.database().await).await);
+        if is_done {
+            break;
+        }
+        polls += polls.div_ceil(8);
+    }
+    assert!(polls > 20, "{polls}");
+    tokio::time::timeout(std::time::Duration::from_secs(60), station.rebuild()).await.unwrap();
+    assert_equal(&before, &dump(&station.database().await).await);
+    let left: Vec<String> = fs::read_dir(&station.config.state.path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("rebuilding"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+    station.check().await;
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to.join(entry.file_name())),
+            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
