@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::reconciling::tamper;
 use super::shim::Shim;
+use crate::closing::until_closed;
 use crate::common::{PBX, Station, config_at};
 
 /// A day that has settled, with its call lists, and without a certificate.
@@ -23,6 +24,7 @@ async fn settled() -> Station {
     station.backfill().await;
     tamper(&station, "update days set state = 'settled', settled_at_ms = last_read_at_ms, revision = 1")
         .await;
+    until_closed(&station.config.state.path).await;
     station
 }
 

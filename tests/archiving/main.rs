@@ -4,6 +4,9 @@
 #[expect(dead_code, reason = "the tests of the service need more of a station")]
 mod common;
 
+#[path = "../common/closing.rs"]
+mod closing;
+
 #[path = "../archive/shim.rs"]
 mod shim;
 

@@ -1,5 +1,8 @@
 //! The published ledger: how it is sealed, and what programs of others say of it.
 
+#[path = "../common/closing.rs"]
+mod closing;
+
 mod house;
 mod oracles;
 mod sealing;

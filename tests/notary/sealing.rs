@@ -9,6 +9,7 @@ use callvault::ledger::{self, Entry, EntryType};
 use callvault::notary::NotaryError;
 use callvault::tlog::{SigningKey, TlogProof, VerifyingKey};
 
+use crate::closing::until_closed;
 use crate::house::{House, NOW, Open, copy_folder};
 
 fn rewrite(path: &Path, bytes: &[u8]) {
@@ -74,8 +75,10 @@ async fn a_run_that_died_anywhere_in_a_seal_is_followed_by_the_same_bytes() {
     open.append(400).await;
     drop(open);
     let copy = house.folder.path().join("copy");
+    until_closed(&house.state()).await;
     copy_folder(&house.state(), &copy);
     let sealed = house.open().await.seal().await.unwrap();
+    until_closed(&house.state()).await;
     fs::remove_dir_all(house.state()).unwrap();
     copy_folder(&copy, &house.state());
     fs::remove_file(house.file("checkpoint")).unwrap();
@@ -92,11 +95,13 @@ async fn an_older_database_refuses_to_sign_and_says_what_to_do() {
     open.seal().await.unwrap();
     drop(open);
     let copy = house.folder.path().join("copy");
+    until_closed(&house.state()).await;
     copy_folder(&house.state(), &copy);
     let open = house.open().await;
     open.append(5).await;
     let newest = open.seal().await.unwrap();
     drop(open);
+    until_closed(&house.state()).await;
     fs::remove_dir_all(house.state()).unwrap();
     copy_folder(&copy, &house.state());
     let restored = house.open().await;
@@ -123,8 +128,10 @@ async fn an_older_database_that_continues_the_published_ledger_all_the_same_goes
     open.append(5).await;
     drop(open);
     let copy = house.folder.path().join("copy");
+    until_closed(&house.state()).await;
     copy_folder(&house.state(), &copy);
     let signed = house.open().await.seal().await.unwrap();
+    until_closed(&house.state()).await;
     fs::remove_dir_all(house.state()).unwrap();
     copy_folder(&copy, &house.state());
     let open = house.open().await;

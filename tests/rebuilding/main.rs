@@ -4,6 +4,9 @@
 #[expect(dead_code, reason = "scenarios have more tools than rebuilding needs")]
 mod common;
 
+#[path = "../common/closing.rs"]
+mod closing;
+
 mod compare;
 mod damaged;
 mod equal;

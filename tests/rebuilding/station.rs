@@ -1,8 +1,7 @@
 //! A station to which everything happens, and the loss of its database.
 
 use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callvault::backfill::BackfillReport;
 use callvault::config::ExclusionRule;
@@ -14,10 +13,9 @@ use callvault::status::Status;
 use jiff::ToSpan as _;
 use serde_json::{Value, json};
 
+use crate::closing::until_closed;
 use crate::common::{Station, small};
 
-/// Nothing that is waited for takes longer, also on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Rounds after which an absence is final, each with a delivery between.
 const ROUNDS: u32 = 8;
 
@@ -126,18 +124,9 @@ impl Station {
         count.bind(state).fetch_one(&db).await.unwrap()
     }
 
-    /// Waits until nobody has the database open any more: what worked with it a moment ago closes it by itself.
-    async fn until_closed(&self) {
-        let began = Instant::now();
-        while is_open(&database_file(&self.config.state.path)) {
-            assert!(began.elapsed() < PATIENCE, "somebody keeps the database open");
-            tokio::time::sleep(Duration::from_millis(3)).await;
-        }
-    }
-
     /// Loses the state folder, all of it.
     pub(crate) async fn lose_state(&self) {
-        self.until_closed().await;
+        until_closed(&self.config.state.path).await;
         fs::remove_dir_all(&self.config.state.path).unwrap();
     }
 
@@ -150,7 +139,7 @@ impl Station {
 
     /// Puts a snapshot into the place of the database.
     pub(crate) async fn restore(&self, snapshot: &Snapshot) {
-        self.until_closed().await;
+        until_closed(&self.config.state.path).await;
         for suffix in ["-wal", "-shm"] {
             drop(fs::remove_file(self.config.state.path.join(format!("callvault.db{suffix}"))));
         }
@@ -164,7 +153,7 @@ impl Station {
 
     /// The same, where it may be refused.
     pub(crate) async fn try_rebuild(&mut self, request: Request) -> anyhow::Result<Report> {
-        self.until_closed().await;
+        until_closed(&self.config.state.path).await;
         // What is appended is signed by the next run.
         self.expect_unsealed();
         let now = callvault::clock::now();
@@ -229,13 +218,6 @@ impl Station {
         }
         status
     }
-}
-
-/// Whether this process has `file` open.
-fn is_open(file: &Path) -> bool {
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap();
-    let mut opened = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    opened.any(|opened| opened == file)
 }
 
 /// What `backfill --json` prints, but for how long it took.
