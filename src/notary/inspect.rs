@@ -74,7 +74,7 @@ fn check(shelf: &Arc<Shelf>, known: Known) -> Result<Checked, ArchiveError> {
     damages.extend(alone.map(|path| wrong(path, Wrong::Unlisted, "is no file of the ledger")));
     for path in files.iter().filter(|path| is_ours && path.starts_with("tile/") && !is_aside(path)) {
         if damages.iter().all(|damage| damage.path != *path) {
-            damages.extend(tree.judge(path, &shelf.read(path)?.unwrap_or_default()));
+            damages.extend(tree.judge(path, || shelf.read(path))?);
         }
     }
     let mut checked = Checked { files: files.len() as u64, database_is_other: !is_ours, damages: Vec::new() };
@@ -162,22 +162,26 @@ impl Tree {
         }
     }
 
-    /// What is wrong with a file among the tiles.
-    fn judge(&self, path: &str, bytes: &[u8]) -> Option<Damage> {
-        let unlisted = || Some(wrong(path, Wrong::Unlisted, "is no tile of this ledger"));
-        let Some((level, index, width)) = parse(path) else { return unlisted() };
-        let is_right = match level {
-            Some(level) => {
-                let Some(hashes) = self.hashes(level, index, width) else { return unlisted() };
-                bytes == Tile::to_bytes(hashes)
-            }
-            None => {
-                let Some(leaves) = self.hashes(0, index, width) else { return unlisted() };
-                entries_of_bundle(bytes, width)
-                    .is_ok_and(|entries| entries.into_iter().map(leaf_hash).eq(leaves.iter().copied()))
-            }
+    /// What is wrong with a file among the tiles. Only one that has the name of a tile is read.
+    fn judge(
+        &self,
+        path: &str,
+        read: impl FnOnce() -> Result<Option<Vec<u8>>, ArchiveError>,
+    ) -> Result<Option<Damage>, ArchiveError> {
+        let expected = parse(path).and_then(|(level, index, width)| {
+            let hashes = self.hashes(level.unwrap_or(0), index, width)?;
+            Some((level, width, hashes))
+        });
+        let Some((level, width, hashes)) = expected else {
+            return Ok(Some(wrong(path, Wrong::Unlisted, "is no tile of this ledger")));
         };
-        (!is_right).then(|| wrong(path, Wrong::Altered, "is not what it was"))
+        let bytes = read()?.unwrap_or_default();
+        let is_right = match level {
+            Some(_) => bytes == Tile::to_bytes(hashes),
+            None => entries_of_bundle(&bytes, width)
+                .is_ok_and(|entries| entries.into_iter().map(leaf_hash).eq(hashes.iter().copied())),
+        };
+        Ok((!is_right).then(|| wrong(path, Wrong::Altered, "is not what it was")))
     }
 }
 

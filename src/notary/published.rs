@@ -63,7 +63,7 @@ impl Published {
     pub fn keys(&self) -> Result<Vec<VerifyingKey>, ArchiveError> {
         let names = self.shelf.names("keys")?;
         let mut keys = Vec::new();
-        for name in names.iter().filter(|name| name.ends_with(".vkey")) {
+        for name in names.iter().filter(|name| is_key_file(name)) {
             let text = self.shelf.read(&format!("keys/{name}"))?.unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             keys.extend(VerifyingKey::from_vkey(text.trim_end()).ok());
@@ -203,4 +203,10 @@ impl Published {
     pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
         self.shelf.read(path)
     }
+}
+
+/// Whether a file among the keys has a name as we give them: the key's id in hex.
+fn is_key_file(name: &str) -> bool {
+    let id = name.strip_suffix(".vkey");
+    id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

@@ -129,3 +129,26 @@ fn what_makes_no_sense_is_refused() {
     assert!(unknown.stderr.contains("lion"), "{unknown:?}");
     folder.run(&["verify", "--quick", "--full"]).exits(2);
 }
+
+/// Copies that a file manager made, beside the files of the ledger.
+#[test]
+fn names_that_the_ledger_never_has_are_named_and_hide_nothing_else() {
+    let (_pbx, folder) = archived(2);
+    let ledger = folder.path("archive").join("_ledger");
+    let planted = ["tile/0/000 (2)", "keys/copy of a key.vkey", "note to self"];
+    for path in planted {
+        fs::write(ledger.join(path), "theirs").unwrap();
+    }
+    let audio = folder.recordings()[0].clone();
+    fs::remove_file(&audio).unwrap();
+    let json = folder.run(&["verify", "--json"]).exits(5).json();
+    let mut named: Vec<&str> =
+        json["damaged"].as_array().unwrap().iter().map(|damage| damage["path"].as_str().unwrap()).collect();
+    named.sort_unstable();
+    let mut expected: Vec<String> = planted.iter().map(|path| format!("_ledger/{path}")).collect();
+    expected.push(relative(&folder, &audio));
+    expected.sort_unstable();
+    assert_eq!(named, expected);
+    folder.run(&["ledger", "check"]).exits(0);
+    folder.run(&["rebuild"]).exits(0);
+}
