@@ -22,7 +22,7 @@
 //!                       seal: SHA256SUMS and calls-<n>.jsonl per day; notary: tiles and a signed checkpoint;
 //!                       anchor: time stamps and witnesses of it
 //!
-//!  the state of everything ──► status | web | alerts; the ledger ──► feed
+//!  the state of everything ──► status | web | alerts; the ledger ──► feed | export
 //! ```
 //!
 //! The modules stand in the order in which data meets them. `pbx`, `queue` and `archive` never see each other: `sweep`
@@ -80,6 +80,9 @@ pub mod exclusion;
 
 /// A CDR row as it is kept for good: without loss, without secrets.
 pub mod raw_row;
+
+/// Small pieces of HTML.
+pub mod html;
 
 /// The only code that speaks HTTP to a PBX.
 pub mod pbx;
@@ -171,8 +174,12 @@ pub mod vault;
 
 /// The database, made anew from archive and ledger alone.
 pub mod rebuild;
+
 /// Whether the archive is still what it was when it was archived, and nothing else.
 pub mod verify;
+
+/// What is given away of the archive, with all that proves it.
+pub mod export;
 
 /// Copies of the database, made while everything goes on.
 pub mod snapshot;

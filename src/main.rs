@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use callvault::backfill::Request;
 use callvault::commands;
+use callvault::export::Choice;
 use callvault::verify::Scope;
 use clap::{Parser, Subcommand};
 use jiff::civil::Date;
@@ -175,6 +176,39 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Give recordings away, with all that proves them: a folder or ZIP that others check without callvault
+    Export {
+        /// Where to put it: a folder that is not there yet or empty; with --zip, the name without `.zip`
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// The first day, by the PBX's calendar; from the beginning if not given
+        #[arg(long, value_name = "DATE")]
+        from: Option<Date>,
+        /// The last day, included
+        #[arg(long, value_name = "DATE")]
+        to: Option<Date>,
+        /// Only of this PBX; may be given more than once
+        #[arg(long, value_name = "ID")]
+        pbx: Vec<String>,
+        /// Only calls with this extension on either side; may be given more than once
+        #[arg(long, value_name = "EXTENSION")]
+        extension: Vec<String>,
+        /// Only calls with this number on either side, or dialled from outside; may be given more than once
+        #[arg(long, value_name = "NUMBER")]
+        number: Vec<String>,
+        /// Exactly the recordings that this file names, one name or path a line; `-` reads stdin
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "extension", "number"])]
+        list: Option<PathBuf>,
+        /// Voicemail messages too
+        #[arg(long)]
+        voicemail: bool,
+        /// One ZIP file instead of a folder
+        #[arg(long)]
+        zip: bool,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Show, prove and check the ledger of all that happened to the archive
     Ledger {
         #[command(subcommand)]
@@ -258,6 +292,11 @@ async fn main() -> ExitCode {
             let scope = if full { Scope::Full } else { Scope::Quick };
             let request = callvault::verify::Request { scope, pbx, time_limit, quarantine };
             commands::verify::run(&cli.config, request, json).await
+        }
+        Command::Export { out, from, to, pbx, extension, number, list, voicemail, zip, json } => {
+            let choice = Choice { pbx, from, to, extension, number, list: None, voicemail };
+            let request = callvault::export::Request { choice, out, zip };
+            commands::export::run(&cli.config, commands::export::Options { request, list, json }).await
         }
         Command::Ledger { command, json } => match command.unwrap_or(LedgerCommand::Show) {
             LedgerCommand::Show => commands::ledger::show(&cli.config, json).await,

@@ -108,9 +108,27 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "digest",
             "findings",
             "fleet",
+            "html",
             "ledger",
             "notary",
             "reconcile",
+            "recording",
+            "remedy",
+            "tlog",
+        ],
+    ),
+    ("html", &["recording"]),
+    (
+        "export",
+        &[
+            "anchor",
+            "archive",
+            "cdr",
+            "digest",
+            "html",
+            "notary",
+            "queue",
+            "raw_row",
             "recording",
             "remedy",
             "tlog",
@@ -239,6 +257,7 @@ const STORES: &[&str] = &[
     "voicemail",
     "anchor",
     "rebuild",
+    "export",
 ];
 
 /// Who may mention which outside thing.

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::authority::{checkpoint_path, token_path};
 use super::standing::{self, Anchor};
+use super::token_name::TokenName;
 use super::{Anchorer, FOLDER, blocking, timestamp};
 use crate::archive::Shelf;
 use crate::digest::Digest;
@@ -50,11 +51,11 @@ fn unknown_tokens(
     let keys = Published::open(root)?.map(|published| published.keys()).transpose()?.unwrap_or_default();
     let mut found = Vec::new();
     for name in shelf.names(FOLDER)? {
-        let Some((size, authority)) = parse(&name) else { continue };
-        if known.contains(&(authority.to_owned(), size)) {
+        let Some(TokenName { size, authority }) = TokenName::parse(&name) else { continue };
+        if known.contains(&(authority.clone(), size)) {
             continue;
         }
-        match read(shelf, &keys, size, authority, now)? {
+        match read(shelf, &keys, size, &authority, now)? {
             Some(anchor) => found.push(anchor),
             None => warn!(
                 "{FOLDER}/{name} in the ledger's folder is no token over a checkpoint of ours: move it away"
@@ -62,13 +63,6 @@ fn unknown_tokens(
         }
     }
     Ok(found)
-}
-
-/// Size and authority in the name of a token's file.
-fn parse(name: &str) -> Option<(u64, &str)> {
-    let (size, authority) = name.strip_suffix(".tsr")?.split_once('.')?;
-    let read: u64 = size.parse().ok()?;
-    (read.to_string() == size && !authority.contains('.')).then_some((read, authority))
 }
 
 /// The token, if it is one over the checkpoint of that size beside it, which one of these keys has signed.
@@ -97,19 +91,4 @@ fn read(
 fn checkpoint(bytes: &[u8], keys: &[VerifyingKey]) -> Option<Checkpoint> {
     let note = Note::parse(std::str::from_utf8(bytes).ok()?).ok()?;
     Checkpoint::parse(note.verify(keys).ok()?).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_names_of_tokens_tell_size_and_authority() {
-        assert_eq!(parse("12.free-tsa.tsr"), Some((12, "free-tsa")));
-        for name in
-            ["12.checkpoint", "free-tsa.ca.pem", "012.a.tsr", "a.12.tsr", "12.tsr", "12.a.b.tsr", "-1.a.tsr"]
-        {
-            assert_eq!(parse(name), None, "{name}");
-        }
-    }
 }

@@ -14,6 +14,7 @@ mod authority;
 mod der;
 mod standing;
 mod timestamp;
+mod token_name;
 mod waits;
 mod witness;
 
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 pub use standing::{Kind, Standing, standing};
+pub use token_name::{TokenName, tokens};
 
 use crate::archive::ArchiveError;
 use crate::bell::Bell;
@@ -38,7 +40,7 @@ use crate::notary::{Notary, Published, PublishedError, Sealed};
 use waits::Waits;
 
 /// The folder of tokens, below the ledger's.
-const FOLDER: &str = "anchor";
+pub const FOLDER: &str = "anchor";
 /// How often it is looked whether somebody is to be asked, though no bell rang.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(30);
 

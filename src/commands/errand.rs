@@ -8,6 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{self, UsageError};
+use super::export::Receipt;
 use super::summary;
 use super::{output, progress, retry};
 use crate::backfill::{Backfill, Lines, RangeError, Request};
@@ -34,6 +35,10 @@ pub enum Errand {
     Certify(Vec<String>),
     /// Look whether the archive is what it was.
     Verify(verify::Request),
+    /// Sign the ledger as far as it goes.
+    Seal,
+    /// Tell the ledger of an export that is ready to be handed out.
+    Export(Receipt),
 }
 
 /// Whom to show how far an errand is.
@@ -95,6 +100,8 @@ impl Errand {
             Self::RotateKey => super::ledger::rotate_key(vault).await,
             Self::Certify(pbx) => certify(vault, pbx).await,
             Self::Verify(request) => super::verify::verify(vault, request, stop).await,
+            Self::Seal => super::export::seal(vault).await,
+            Self::Export(receipt) => super::export::enter(vault, receipt).await,
         }
     }
 
@@ -108,7 +115,13 @@ impl Errand {
         match self {
             Self::Retry(choice) => choice.pbx.as_deref(),
             Self::Resume(pbx) => Some(pbx),
-            Self::Backfill(_) | Self::Pause(_) | Self::RotateKey | Self::Certify(_) | Self::Verify(_) => None,
+            Self::Backfill(_)
+            | Self::Pause(_)
+            | Self::RotateKey
+            | Self::Certify(_)
+            | Self::Verify(_)
+            | Self::Seal
+            | Self::Export(_) => None,
         }
     }
 }
@@ -123,6 +136,8 @@ impl fmt::Display for Errand {
             Self::RotateKey => f.write_str("ledger rotate-key"),
             Self::Certify(_) => f.write_str("certificates"),
             Self::Verify(request) => write!(f, "verify --{}", request.scope.as_str()),
+            Self::Seal => f.write_str("sealing for an export"),
+            Self::Export(_) => f.write_str("export"),
         }
     }
 }
@@ -132,6 +147,20 @@ impl Outcome {
     pub fn told(text: &str, json: &impl Serialize) -> anyhow::Result<Self> {
         let text = format!("{text}\n");
         Ok(Self { text, error: None, json: to_raw_value(json)?, exit_code: exit::COMPLETE })
+    }
+
+    /// What it prints as JSON, if it was done: for a command that does more afterwards.
+    ///
+    /// # Errors
+    /// What ended it, as whoever did it has told it.
+    pub(super) fn into_result(self) -> anyhow::Result<Box<RawValue>> {
+        match self.error {
+            None => Ok(self.json),
+            Some(told) => {
+                let message = told.trim_start_matches("callvault: ").to_owned();
+                Err(exit::Relayed { message, code: self.exit_code }.into())
+            }
+        }
     }
 
     /// What a command has to tell, on stdout.

@@ -11,6 +11,7 @@ use crate::archive::ArchiveError;
 use crate::backfill::RangeError;
 use crate::config::ConfigErrors;
 use crate::db::DatabaseFailed;
+use crate::export::ExportError;
 use crate::feed::Ahead;
 use crate::notary::PublishedError;
 use crate::pbx::PbxError;
@@ -34,6 +35,9 @@ pub const INTERRUPTED: u8 = 130;
 
 /// The exit code for an error that ended a command.
 pub fn code_of(error: &anyhow::Error) -> u8 {
+    if let Some(relayed) = error.downcast_ref::<Relayed>() {
+        return relayed.code;
+    }
     let operator_can_mend = error.chain().any(|cause| {
         cause.is::<StateError>()
             || cause.is::<ArchiveError>()
@@ -45,10 +49,12 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
     });
     let disk_full = error.downcast_ref::<DatabaseFailed>().is_some_and(DatabaseFailed::is_disk_full);
     let refused_by_pbx = error.chain().any(|cause| cause.is::<PbxError>());
-    let damaged = error.chain().any(|cause| cause.is::<PublishedError>());
+    let export = error.chain().find_map(|cause| cause.downcast_ref::<ExportError>());
+    let damaged =
+        error.chain().any(|cause| cause.is::<PublishedError>()) || export.is_some_and(ExportError::is_damage);
     match () {
-        () if error.is::<Interrupted>() => INTERRUPTED,
-        () if operator_can_mend || disk_full => USAGE,
+        () if error.is::<Interrupted>() || matches!(export, Some(ExportError::Interrupted)) => INTERRUPTED,
+        () if operator_can_mend || disk_full || export.is_some_and(ExportError::is_usage) => USAGE,
         () if damaged => DAMAGED,
         () if refused_by_pbx => UNREACHABLE,
         () => INTERNAL,
@@ -64,6 +70,16 @@ pub struct UsageError(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted: nothing was changed; run the same command again")]
 pub struct Interrupted;
+
+/// What ended an errand that somebody else did, as he has told it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Relayed {
+    /// His sentence.
+    pub message: String,
+    /// His exit code.
+    pub code: u8,
+}
 
 /// What `--json` prints when a command could not do its work at all.
 #[derive(Debug, Serialize)]
@@ -114,7 +130,7 @@ fn reason_of(error: &anyhow::Error) -> Cow<'static, str> {
         "archive"
     } else if is(|cause| cause.is::<DatabaseFailed>()) {
         "database"
-    } else if is(|cause| cause.is::<Interrupted>()) {
+    } else if code_of(error) == INTERRUPTED {
         "interrupted"
     } else if code_of(error) == USAGE {
         "usage"

@@ -25,16 +25,23 @@ const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Does an errand, wherever that is possible, and prints what came of it.
 pub async fn run(config: &Path, errand: Errand, json: bool) -> ExitCode {
-    match do_or_hand_over(config, &errand).await {
+    let done = match signals::stop_on_signals() {
+        Ok(stop) => do_or_hand_over(config, &errand, stop).await,
+        Err(error) => Err(error),
+    };
+    match done {
         Ok(outcome) => outcome.print(json),
         Err(error) => exit::fail(&error, json),
     }
 }
 
-/// The same without printing.
-pub(super) async fn do_or_hand_over(config: &Path, errand: &Errand) -> anyhow::Result<Outcome> {
+/// The same without printing, until `stop`.
+pub(super) async fn do_or_hand_over(
+    config: &Path,
+    errand: &Errand,
+    stop: CancellationToken,
+) -> anyhow::Result<Outcome> {
     let config = Config::load(config)?;
-    let stop = signals::stop_on_signals()?;
     let mut ended_at: Option<Instant> = None;
     loop {
         match Vault::open(config.clone(), Clock::system()).await {

@@ -72,14 +72,14 @@ fn finish<T: Serialize>(
 }
 
 /// What there is to read of a ledger.
-struct Sources {
-    pool: SqlitePool,
-    published: Published,
-    keys: Vec<VerifyingKey>,
+pub(super) struct Sources {
+    pub(super) pool: SqlitePool,
+    pub(super) published: Published,
+    pub(super) keys: Vec<VerifyingKey>,
 }
 
 impl Sources {
-    async fn open(config: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn open(config: &Path) -> anyhow::Result<Self> {
         let config = Config::load(config)?;
         let nothing = || UsageError("nothing was archived yet: run `callvault backfill` first".to_owned());
         let pool = db::open_read_only(&config.state.path).await?.ok_or_else(nothing)?;

@@ -5,6 +5,7 @@ pub mod config_check;
 pub mod demo;
 pub mod errand;
 pub mod exit;
+pub mod export;
 pub mod feed;
 pub mod handover;
 pub mod ledger;

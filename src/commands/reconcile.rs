@@ -13,7 +13,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::errand::Errand;
 use super::exit::UsageError;
-use super::{exit, handover, output, reconcile_page};
+use super::{exit, handover, output, reconcile_page, signals};
 use crate::backfill::RangeError;
 use crate::certificate::{self, Issued};
 use crate::config::{Config, PbxConfig};
@@ -145,7 +145,8 @@ async fn issue_due(
     if due.is_empty() {
         return Ok(None);
     }
-    let error = match handover::do_or_hand_over(file, &Errand::Certify(due)).await {
+    let stop = signals::stop_on_signals()?;
+    let error = match handover::do_or_hand_over(file, &Errand::Certify(due), stop).await {
         Ok(outcome) => outcome.error().map(|error| error.trim_start_matches("callvault: ").to_owned()),
         Err(error) => Some(format!("{error:#}")),
     };

@@ -196,6 +196,14 @@ impl Published {
         Ok(!self.shelf.names("tile")?.is_empty())
     }
 
+    /// The names in a folder below the ledger's, sorted; none if it is not there.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn names(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
+        self.shelf.names(folder)
+    }
+
     /// The bytes of a file below the ledger's folder; `None` if it is not there.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ fn help_of_the_program() {
       rebuild    Make the database anew from the archive and the ledger; the former one is kept
       trust      Show the certificate of a PBX, and pin its key
       verify     Look whether the archive is still what it was, and name what is not
+      export     Give recordings away, with all that proves them: a folder or ZIP that others check
+                 without callvault
       ledger     Show, prove and check the ledger of all that happened to the archive
       config     Look at the configuration
       simulate   Play a PBX, to rehearse and to test
@@ -84,6 +86,34 @@ fn help_of_backfill() {
           --dry-run          Read the calls and say what would be fetched; fetch nothing
           --json             Print one JSON object on stdout
       -h, --help             Print help
+    ");
+}
+
+#[test]
+fn help_of_export() {
+    insta::assert_snapshot!(help(&["export"]), @r"
+    Give recordings away, with all that proves them: a folder or ZIP that others check without callvault
+
+    Usage: callvault export [OPTIONS] --out <DIR>
+
+    Options:
+          --config <CONFIG>        The configuration [env: CALLVAULT_CONFIG=] [default:
+                                   /etc/callvault/callvault.toml]
+          --out <DIR>              Where to put it: a folder that is not there yet or empty; with --zip,
+                                   the name without `.zip`
+          --from <DATE>            The first day, by the PBX's calendar; from the beginning if not given
+          --to <DATE>              The last day, included
+          --pbx <ID>               Only of this PBX; may be given more than once
+          --extension <EXTENSION>  Only calls with this extension on either side; may be given more than
+                                   once
+          --number <NUMBER>        Only calls with this number on either side, or dialled from outside;
+                                   may be given more than once
+          --list <FILE>            Exactly the recordings that this file names, one name or path a line;
+                                   `-` reads stdin
+          --voicemail              Voicemail messages too
+          --zip                    One ZIP file instead of a folder
+          --json                   Print one JSON object on stdout
+      -h, --help                   Print help
     ");
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::html::{escape, grouped};
 use crate::certificate::document::Document;
 use crate::certificate::names::Names;
 use crate::digest::Digest;
+use crate::html::{escape, grouped};
 use crate::tlog::VerifyingKey;
 
 pub(super) fn how(

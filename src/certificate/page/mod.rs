@@ -1,7 +1,6 @@
 //! The certificate as a page that a person can read and print: one file, no script, nothing from elsewhere.
 
 mod checking;
-mod html;
 mod parts;
 mod verdict;
 
@@ -9,8 +8,8 @@ use std::fmt::Write as _;
 
 use super::document::Document;
 use super::names::Names;
+use crate::html::{self, escape};
 use crate::tlog::VerifyingKey;
-use html::escape;
 
 const STYLE: &str = include_str!("style.css");
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::html::{count, escape, facts, left_out, number, time};
 use crate::certificate::document::Document;
+use crate::html::{count, escape, facts, left_out, number, time};
 use crate::reconcile::{DayAccount, Filed, Listing, Unarchived};
 use crate::recording::{RecordingName, printable};
 use crate::remedy;

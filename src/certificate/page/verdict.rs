@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::html::{count, number};
+use crate::html::{count, number};
 use crate::reconcile::{DayAccount, Tally};
 
 /// The answer, before everything else.

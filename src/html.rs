@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::recording::printable;
 
 /// Text from anywhere, safe within HTML.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let text = printable(text.as_bytes());
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -24,12 +24,12 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// A time as people read it; a dash for none.
-pub(super) fn time(at: Option<Timestamp>) -> String {
+pub fn time(at: Option<Timestamp>) -> String {
     at.map_or("\u{2013}".to_owned(), |at| at.strftime("%F %H:%M:%S UTC").to_string())
 }
 
 /// A number with its thousands apart.
-pub(super) fn number(value: i64) -> String {
+pub fn number(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = if value < 0 { "-".to_owned() } else { String::new() };
     for (at, digit) in digits.chars().enumerate() {
@@ -42,19 +42,19 @@ pub(super) fn number(value: i64) -> String {
 }
 
 /// So many of something, in the right number.
-pub(super) fn count(value: i64, noun: &str) -> String {
+pub fn count(value: i64, noun: &str) -> String {
     format!("{} {noun}{}", number(value), if value == 1 { "" } else { "s" })
 }
 
 /// Hex in groups that an eye can compare.
-pub(super) fn grouped(hex: &str) -> String {
+pub fn grouped(hex: &str) -> String {
     let groups: Vec<&str> =
         hex.as_bytes().chunks(4).filter_map(|group| std::str::from_utf8(group).ok()).collect();
     groups.join(" ")
 }
 
 /// A table of facts: what, and how it is. The values are HTML already.
-pub(super) fn facts(page: &mut String, rows: &[(&str, String)]) -> std::fmt::Result {
+pub fn facts(page: &mut String, rows: &[(&str, String)]) -> std::fmt::Result {
     page.push_str("<table class=\"facts\">\n");
     for (what, value) in rows {
         writeln!(page, "<tr><td>{what}</td><td>{value}</td></tr>")?;
@@ -64,7 +64,7 @@ pub(super) fn facts(page: &mut String, rows: &[(&str, String)]) -> std::fmt::Res
 }
 
 /// What a list does not tell: how many more there are.
-pub(super) fn left_out(page: &mut String, count: i64, told: usize, where_else: &str) -> std::fmt::Result {
+pub fn left_out(page: &mut String, count: i64, told: usize, where_else: &str) -> std::fmt::Result {
     match count - i64::try_from(told).unwrap_or(count) {
         ..=0 => Ok(()),
         more => writeln!(page, "<p class=\"note\">… and {} more: see {where_else}.</p>", number(more)),

@@ -1,0 +1,142 @@
+//! The SQL of exporting: it only reads.
+
+use anyhow::Context as _;
+use sqlx::{FromRow, SqliteConnection};
+
+use crate::queue::DayRange;
+
+/// A call.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct CallRow {
+    pub(super) id: i64,
+    pub(super) pbx: String,
+    pub(super) day: String,
+    pub(super) identity: Vec<u8>,
+    pub(super) version: Vec<u8>,
+    pub(super) started_at_ms: Option<i64>,
+    pub(super) utc_offset_s: i64,
+    pub(super) offset_source: String,
+    pub(super) zone_offset_s: Option<i64>,
+    pub(super) talk_s: Option<i64>,
+    pub(super) first_seen_at_ms: i64,
+    pub(super) row: String,
+    pub(super) recording_id: Option<i64>,
+    /// Of the recording that it names.
+    pub(super) path: Option<String>,
+    /// Of the same.
+    pub(super) state: Option<String>,
+}
+
+/// A recording, archived or not.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct RecordingRow {
+    pub(super) id: i64,
+    pub(super) pbx: String,
+    pub(super) kind: String,
+    pub(super) name: Vec<u8>,
+    pub(super) day: String,
+    pub(super) started_at_ms: i64,
+    pub(super) path: String,
+    pub(super) state: String,
+    pub(super) reason: Option<String>,
+    #[sqlx(rename = "final")]
+    pub(super) is_final: bool,
+    pub(super) attempts: i64,
+    /// Of a voicemail message.
+    pub(super) extension: Option<String>,
+    /// Of a voicemail message.
+    pub(super) caller: Option<String>,
+    /// By the PBX's clock.
+    pub(super) utc_offset_s: Option<i64>,
+}
+
+/// A file of a recording.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct FileRow {
+    pub(super) path: String,
+    pub(super) size_bytes: i64,
+    pub(super) sha256: Vec<u8>,
+    pub(super) sidecar_sha256: Vec<u8>,
+    pub(super) format: String,
+    pub(super) duration_ms: Option<i64>,
+    pub(super) suspect: String,
+    pub(super) archived_at_ms: i64,
+    pub(super) ledger_number: i64,
+}
+
+/// Every PBX that was ever heard of.
+pub async fn pbxs(db: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
+    sqlx::query_scalar("select id from pbx order by id").fetch_all(db).await.context("listing the PBXs")
+}
+
+/// The calls of a PBX within `days`, in their order.
+pub(super) async fn calls(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+) -> anyhow::Result<Vec<CallRow>> {
+    let (from, to) = days.bounds();
+    sqlx::query_as(
+        "select calls.*, path, state from calls left join recordings on recordings.id = recording_id
+         where calls.pbx = ? and calls.day between ? and ? order by calls.day, calls.started_at_ms, calls.id",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
+    .await
+    .context("reading calls")
+}
+
+/// All calls that name a recording.
+pub(super) async fn calls_of_recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<CallRow>> {
+    sqlx::query_as(
+        "select calls.*, path, state from calls join recordings on recordings.id = recording_id
+         where recording_id = ?",
+    )
+    .bind(id)
+    .fetch_all(db)
+    .await
+    .context("reading the calls of a recording")
+}
+
+/// The recordings of a PBX within `days`.
+pub(super) async fn recordings(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+) -> anyhow::Result<Vec<RecordingRow>> {
+    let (from, to) = days.bounds();
+    sqlx::query_as(
+        "select recordings.*, extension, caller, utc_offset_s from recordings
+         left join voicemails on recording_id = recordings.id
+         where recordings.pbx = ? and day between ? and ? order by recordings.id",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
+    .await
+    .context("reading recordings")
+}
+
+/// One recording.
+pub(super) async fn recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<RecordingRow> {
+    sqlx::query_as(
+        "select recordings.*, extension, caller, utc_offset_s from recordings
+         left join voicemails on recording_id = recordings.id where recordings.id = ?",
+    )
+    .bind(id)
+    .fetch_one(db)
+    .await
+    .context("reading a recording")
+}
+
+/// The files of a recording, in the order in which they were archived.
+pub(super) async fn files(db: &mut SqliteConnection, recording: i64) -> anyhow::Result<Vec<FileRow>> {
+    sqlx::query_as("select * from archived_files where recording_id = ? order by id")
+        .bind(recording)
+        .fetch_all(db)
+        .await
+        .context("reading the files of a recording")
+}

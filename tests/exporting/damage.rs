@@ -1,0 +1,80 @@
+//! Originals that are not what was archived.
+
+use std::fs;
+
+use callvault::digest::Digest;
+
+use crate::bag::House;
+
+#[test]
+fn an_original_with_other_bytes_lies_apart_and_one_that_is_gone_is_told() {
+    let house = House::with(4);
+    let audio = house.folder.recordings();
+    let relative = |at: usize| {
+        audio[at].strip_prefix(house.folder.path("archive")).unwrap().to_str().unwrap().to_owned()
+    };
+    let of_calls: Vec<usize> = (0..audio.len()).filter(|at| !relative(*at).contains("voicemail")).collect();
+    let (altered, gone) = (of_calls[0], of_calls[1]);
+    let mut bytes = fs::read(&audio[altered]).unwrap();
+    let whole = Digest::of(&bytes).to_string();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::remove_file(&audio[altered]).unwrap();
+    fs::write(&audio[altered], &bytes).unwrap();
+    fs::remove_file(&audio[gone]).unwrap();
+
+    let bag = house.export(&["--voicemail"], 5);
+    let mut paths = [relative(altered), relative(gone)];
+    paths.sort();
+    assert_eq!(bag.report["damaged_paths"], serde_json::json!(paths), "{}", bag.report);
+    let aside = format!("data/_damaged/{}", relative(altered));
+    assert!(bag.files().contains(&aside) && !bag.files().contains(&format!("data/{}", relative(altered))));
+    let absent = bag.lines("data/not-exported.jsonl");
+    let line = absent.iter().find(|line| line["path"] == relative(altered).as_str()).unwrap();
+    assert_eq!((&line["state"], &line["file"]), (&"damaged".into(), &aside.as_str().into()));
+    assert_eq!(line["archived_sha256"], whole.as_str());
+    assert_eq!(line["found_sha256"], Digest::of(&bytes).to_string().as_str());
+    let line = absent.iter().find(|line| line["path"] == relative(gone).as_str()).unwrap();
+    assert_eq!(line["state"], "gone");
+    let events = bag.lines("premis/events.jsonl");
+    let failed = events.iter().filter(|event| event["eventOutcome"] == "fail").count();
+    assert_eq!(failed, 2, "the fixity checks of the two");
+    let text = house.folder.run(&["export", "--out", "again"]).exits(5).out();
+    assert!(text.contains(&format!("damaged: {}", paths[0])) && text.contains("2 damaged or gone"), "{text}");
+}
+
+#[test]
+fn a_ledger_that_is_not_what_was_signed_is_not_handed_out() {
+    let house = House::with(2);
+    let size = house.folder.number("select max(size) from checkpoints");
+    let bundle = house.folder.path("archive").join(format!("_ledger/tile/entries/000.p/{size}"));
+    let mut bytes = fs::read(&bundle).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::remove_file(&bundle).unwrap();
+    fs::write(&bundle, bytes).unwrap();
+    let said = house.folder.run(&["export", "--out", "bag"]).exits(5);
+    assert!(said.stderr.contains("`callvault ledger check` says which file is damaged"), "{}", said.stderr);
+    assert!(!house.folder.path("bag").exists());
+}
+
+#[test]
+fn an_older_database_exports_nothing_that_it_could_not_prove() {
+    let house = House::with(2);
+    let (state, copy) = (house.folder.path("state"), house.folder.path("copy"));
+    let duplicate = |from: &std::path::Path, to: &std::path::Path| {
+        let said = std::process::Command::new("cp").arg("-a").args([from, to]).output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+    };
+    duplicate(&state, &copy);
+    house.add_call(|call| {
+        call.recording = "later.wav".into();
+        call.callid = "1700000000.9002".to_owned();
+    });
+    fs::remove_dir_all(&state).unwrap();
+    duplicate(&copy, &state);
+    let said = house.folder.run(&["export", "--out", "bag"]);
+    assert_ne!(said.code, 0);
+    assert!(said.stderr.contains("callvault rebuild"), "{}", said.stderr);
+    house.folder.run(&["rebuild"]).exits(0);
+    assert_eq!(house.export(&[], 0).count("files"), 3);
+}

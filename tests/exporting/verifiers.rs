@@ -1,0 +1,160 @@
+//! Programs of others check an export, and see what was changed in it. They are told nothing but what is in the bag.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rustix::process::Signal;
+use tokio::runtime::Runtime;
+
+use crate::authority::{Authority, Manner};
+use crate::bag::{Bag, House};
+use crate::program::eventually;
+
+/// Python with `aics-tlog` and `bagit`, and the folder of its programs.
+fn python() -> Option<PathBuf> {
+    let python = PathBuf::from(std::env::var_os("CALLVAULT_PYTHON")?);
+    let there = Command::new(&python).args(["-c", "import aics_tlog, bagit"]).output();
+    there.is_ok_and(|said| said.status.success()).then_some(python)
+}
+
+impl Bag {
+    /// Runs the commands of `VERIFY.txt` as its reader does, and gives what they say.
+    fn verified(&self, python: &Path) -> Output {
+        let text = self.text("VERIFY.txt");
+        let commands: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        assert!(commands.len() > 12, "{text}");
+        let path = format!("{}:{}", python.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let script = format!("set -e\n{}\n", commands.join("\n"));
+        Command::new("sh").args(["-c", &script]).current_dir(&self.path).env("PATH", path).output().unwrap()
+    }
+
+    /// What they say when all is well.
+    fn is_accepted(&self, python: &Path) -> String {
+        let said = self.verified(python);
+        let [out, err] =
+            [&said.stdout, &said.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        assert!(said.status.success() && !out.contains("NOT "), "{out}\n{err}");
+        assert_eq!(out.matches("Signature Verified Successfully").count(), 1 + self.certificates(), "{out}");
+        assert_eq!(
+            out.lines().filter(|line| is_hash(line)).count(),
+            0,
+            "audio that no proof tells of: {out}"
+        );
+        out
+    }
+
+    /// Documents of certificates.
+    fn certificates(&self) -> usize {
+        self.files().iter().filter(|file| file.contains("/certificate-") && file.ends_with(".json")).count()
+    }
+
+    /// Changes a file of it, and all lists so that they agree again: what anybody can do.
+    fn rewrite(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let file = self.path.join(path);
+        let mut bytes = fs::read(&file).unwrap();
+        change(&mut bytes);
+        fs::write(&file, bytes).unwrap();
+        let script = "find data -type f | sort | xargs -d '\\n' sha256sum > manifest-sha256.txt; \
+                      find . -type f -not -path './data/*' -not -name tagmanifest-sha256.txt -printf '%P\\n' \
+                      | sort | xargs -d '\\n' sha256sum > tagmanifest-sha256.txt";
+        let said = Command::new("sh").args(["-c", script]).current_dir(&self.path).output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+    }
+}
+
+fn is_hash(line: &str) -> bool {
+    line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[test]
+fn whoever_is_given_it_checks_it_with_the_commands_that_it_names() {
+    let Some(python) = python() else {
+        return println!("skipped: there is no Python with aics-tlog and bagit here (CALLVAULT_PYTHON)");
+    };
+    let house = House::with(5);
+    house.certify();
+    let runtime = Runtime::new().unwrap();
+    let authority = runtime.block_on(Authority::start(Manner::Honest));
+    house.folder.edit(|text| text + &authority.section("local"));
+    let service = house.folder.start(house.folder.command(["run"]));
+    let is_token = |file: &PathBuf| file.to_string_lossy().ends_with(".local.tsr");
+    let is_stamped = || house.folder.files("archive").iter().any(is_token);
+    eventually("the ledger is stamped", is_stamped);
+    service.signal(Signal::TERM);
+    service.wait().exits(0);
+
+    let bag = house.export(&["--voicemail"], 0);
+    let said = bag.is_accepted(&python);
+    assert!(said.contains("Verification: OK"), "openssl ts: {said}");
+    assert!(bag.count("anchors") >= 1 && bag.certificates() >= 1);
+    assert_eq!(bag.count("files"), 11);
+    // The third command prints what the ledger tells of it.
+    let number = house.folder.number("select max(number) from ledger").to_string();
+    let told = house.folder.run(&["ledger", "prove", &number]).exits(0);
+    let proof = callvault::tlog::TlogProof::parse(&told.stdout).unwrap();
+    let entry: serde_json::Value = serde_json::from_slice(&proof.entry).unwrap();
+    assert_eq!((&entry["type"], &entry["files"]), (&"export".into(), &11.into()));
+    assert!(
+        said.contains(&format!("{}  tagmanifest-sha256.txt", entry["bag_sha256"].as_str().unwrap())),
+        "{said}"
+    );
+    is_accepted_by_go(&bag);
+}
+
+#[test]
+fn what_was_changed_and_listed_again_is_seen_by_them_all_the_same() {
+    let Some(python) = python() else {
+        return println!("skipped: there is no Python with aics-tlog and bagit here (CALLVAULT_PYTHON)");
+    };
+    let house = House::with(4);
+    let flip = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    for (path, what) in [(".wav", "audio"), (".wav.json", "a sidecar")] {
+        let bag = house.export(&[], 0);
+        bag.is_accepted(&python);
+        let changed = bag.files().into_iter().find(|file| file.ends_with(path)).unwrap();
+        bag.rewrite(&changed, flip);
+        let said = bag.verified(&python);
+        let out = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.status.success(), "the bag is a bag: {out}{said:?}");
+        let hashes = out.lines().filter(|line| is_hash(line)).count();
+        assert_eq!(hashes, 1, "{what}: {out}");
+    }
+    for path in ["log/checkpoint", "log/tile/0/000.p/"] {
+        let bag = house.export(&[], 0);
+        let changed = bag.files().into_iter().find(|file| file.starts_with(path)).unwrap();
+        bag.rewrite(&changed, |bytes| bytes[40] ^= 1);
+        let said = bag.verified(&python);
+        let out = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(!said.status.success() || out.contains("NOT PROVEN"), "{path}: {out}");
+    }
+    // Without its lists rewritten, a bag is none any more.
+    let bag = house.export(&[], 0);
+    let audio = bag.path.join(&bag.audio()[0]);
+    let mut bytes = fs::read(&audio).unwrap();
+    flip(&mut bytes);
+    fs::write(&audio, bytes).unwrap();
+    assert!(!bag.verified(&python).status.success());
+}
+
+/// With the Go project's packages: ledger, and proofs.
+fn is_accepted_by_go(bag: &Bag) {
+    let environment = [("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode"), ("GOFLAGS", "")];
+    let built = tempfile::tempdir().unwrap();
+    let program = built.path().join("check");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/notary/check.go");
+    let mut build = Command::new("go");
+    build.envs(environment).env("GOCACHE", built.path().join("cache"));
+    match build.args(["build", "-o"]).arg(&program).arg(source).output() {
+        Ok(said) if said.status.success() => {}
+        _ => return println!("skipped: there is no Go with x/mod here"),
+    }
+    let vkey = bag.files().into_iter().find(|file| file.ends_with(".vkey")).unwrap();
+    let (vkey, none) = (bag.text(&vkey), built.path().join("none"));
+    fs::create_dir(&none).unwrap();
+    let folders = [bag.path.join("log"), none, bag.path.join("proofs")];
+    let said = Command::new(&program).arg(vkey.trim_end()).args(folders).output().unwrap();
+    let out = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.status.success(), "{said:?}");
+    assert!(out.contains("11 proofs: all as signed"), "{out}");
+}
