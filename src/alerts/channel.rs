@@ -1,16 +1,17 @@
 //! The channels that messages go over.
 
-use super::email::Email;
-use super::http;
-use super::message::Message;
-use super::webhook::Webhook;
-use crate::config::AlertsConfig;
 use jiff::Timestamp;
+
+use super::TIMEOUT;
+use super::email::Email;
+use super::message::Message;
+use crate::config::AlertsConfig;
+use crate::courier::Webhook;
 
 /// One way to the operator.
 #[derive(Debug)]
 pub(super) enum Channel {
-    Webhook(Webhook),
+    Webhook { name: String, webhook: Webhook },
     Email(Box<Email>),
 }
 
@@ -18,7 +19,8 @@ pub(super) enum Channel {
 pub(super) fn all(config: &AlertsConfig) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::new();
     for (webhook, number) in config.webhook.iter().zip(1..) {
-        channels.push(Channel::Webhook(Webhook::new(number, webhook.clone(), http::client()?)));
+        let webhook = Webhook::new(webhook.clone(), TIMEOUT)?;
+        channels.push(Channel::Webhook { name: format!("webhook {number} ({})", webhook.host()), webhook });
     }
     if let Some(email) = &config.email {
         channels.push(Channel::Email(Box::new(Email::new(email)?)));
@@ -30,7 +32,7 @@ impl Channel {
     /// Names it without its secrets; also in the outbox.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Webhook(webhook) => webhook.name(),
+            Self::Webhook { name, .. } => name,
             Self::Email(_) => "email",
         }
     }
@@ -38,7 +40,7 @@ impl Channel {
     /// Delivers a message once. The error is a clause that says why not, free of secrets.
     pub(super) async fn send(&self, id: &str, body: &str, now: Timestamp) -> Result<(), String> {
         match self {
-            Self::Webhook(webhook) => webhook.send(id, body, now).await,
+            Self::Webhook { webhook, .. } => webhook.post(id, "application/json", body.to_owned(), now).await,
             Self::Email(email) => {
                 let message: Message = serde_json::from_str(body)
                     .map_err(|error| format!("the message is damaged ({error})"))?;

@@ -13,14 +13,15 @@ pub mod condition;
 mod delivery;
 mod digest;
 mod email;
-mod http;
 mod lifecycle;
 mod message;
 mod ping;
 #[cfg(test)]
 mod tests;
-mod webhook;
 
+use std::time::Duration;
+
+use anyhow::Context as _;
 use jiff::civil::Date;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,9 @@ use channel::Channel;
 use lifecycle::Changes;
 use message::Message;
 use ping::Ping;
+
+/// The longest wait for the reply of a webhook or a ping.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Tells the operator what is wrong.
 #[derive(Debug)]
@@ -56,7 +60,7 @@ impl Alerter {
     pub fn new(config: &AlertsConfig, db: Db, clock: Clock) -> anyhow::Result<Self> {
         Ok(Self {
             config: config.clone(),
-            channels: channel::all(config)?,
+            channels: channel::all(config).context("preparing to send alerts")?,
             ping: config.ping_url.clone().map(Ping::new).transpose()?,
             db,
             clock,

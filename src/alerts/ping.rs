@@ -6,8 +6,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Alerter, http};
+use super::{Alerter, TIMEOUT};
 use crate::config::SecretUrl;
+use crate::courier;
 use crate::fleet;
 
 /// At most one ping in this time.
@@ -23,7 +24,7 @@ pub(super) struct Ping {
 
 impl Ping {
     pub(super) fn new(url: SecretUrl) -> anyhow::Result<Self> {
-        Ok(Self { url, client: http::client()?, good_cycle: Notify::new() })
+        Ok(Self { url, client: courier::client(TIMEOUT)?, good_cycle: Notify::new() })
     }
 
     /// A ping is owed; several that are owed are one.
@@ -32,7 +33,7 @@ impl Ping {
     }
 
     async fn send(&self) -> Result<(), String> {
-        http::send(self.client.get(self.url.expose().clone()), &self.url).await
+        courier::send(self.client.get(self.url.expose().clone()), &self.url, TIMEOUT).await
     }
 }
 

@@ -1,11 +1,15 @@
 //! Carries bytes to addresses that the operator gave, and bounded replies back. It goes nowhere but where it was told.
 
+mod webhook;
+
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rustls_platform_verifier::BuilderVerifierExt as _;
+
+pub use webhook::Webhook;
 
 use crate::config::SecretUrl;
 
@@ -87,6 +91,22 @@ pub fn client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
         .user_agent(concat!("callvault/", env!("CARGO_PKG_VERSION")))
         .build()
         .context("setting up HTTP")
+}
+
+/// Sends a request; only the status of its reply matters, and the body is not read.
+///
+/// # Errors
+/// Why there was no success, in words that name the host alone.
+pub async fn send(request: reqwest::RequestBuilder, to: &SecretUrl, timeout: Duration) -> Result<(), String> {
+    let host = to.host();
+    match request.send().await {
+        Ok(response) if response.status().is_success() => Ok(()),
+        Ok(response) if response.status().is_redirection() => {
+            Err(format!("{host} redirects elsewhere ({}); write the final address", response.status()))
+        }
+        Ok(response) => Err(format!("{host} answered with HTTP status {}", response.status())),
+        Err(error) => Err(why(error, host, timeout)),
+    }
 }
 
 /// Why there was no reply; of the address, only the host is told.
