@@ -14,6 +14,7 @@ mod delivery;
 mod digest;
 mod email;
 mod lifecycle;
+mod machine;
 mod message;
 mod ping;
 #[cfg(test)]
