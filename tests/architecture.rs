@@ -210,6 +210,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "certificate",
             "config",
             "db",
+            "feed",
             "findings",
             "fixity",
             "fleet",
@@ -231,7 +232,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "alerts",
         &["clock", "config", "courier", "db", "digest", "fleet", "outbox", "recording", "remedy", "status"],
     ),
-    ("feed", &["archive", "catalog", "clock", "config", "db", "digest", "ledger", "notary"]),
+    (
+        "feed",
+        &["archive", "bell", "catalog", "clock", "config", "courier", "db", "digest", "ledger", "notary"],
+    ),
     ("web", &["clock", "config", "db", "feed", "pbx", "queue", "status", "worker"]),
     // The simulator shares no code with the client beyond plain data types, so that a misreading cannot hide in both.
     ("simulator", &["clock", "digest", "recording"]),
@@ -256,6 +260,7 @@ const STORES: &[&str] = &[
     "certificate",
     "voicemail",
     "anchor",
+    "feed",
     "rebuild",
     "export",
 ];

@@ -36,6 +36,7 @@ impl Folder {
         let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         self.write("freetsa.pem", certificate, 0o644);
         self.write("surveillance-token", "5f0c2e6d1b7a49c8930e4f6b2a1d8c7e\n", 0o600);
+        self.write("siem-secret", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n", 0o600);
         self.write("ledger-key", format!("{}\n", "07".repeat(32)), 0o600);
     }
 
@@ -172,6 +173,8 @@ fn the_example_is_valid_as_it_is_and_with_every_key_uncommented() {
     let full =
         Config::load(&folder.write("callvault.toml", full, 0o600)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((full.pbx.len(), full.exclude.len()), (2, 1));
+    let webhook = &full.feed.webhook[0];
+    assert_eq!((&*webhook.name, webhook.after, webhook.entries_max), ("siem", Some(4711), 200));
 }
 
 /// The example with each `# key = value` and `# [[section]]` line made a line of its own.

@@ -70,6 +70,8 @@ pub enum Condition {
     DayDoesNotSum,
     /// A time-stamp authority or a witness has not vouched for the ledger for too long.
     AnchorOverdue,
+    /// A webhook of the feed has taken nothing for too long.
+    FeedWebhookFailing,
 }
 
 /// How bad it is.
@@ -130,6 +132,7 @@ impl Condition {
             Self::DayIncomplete => "day_incomplete",
             Self::DayDoesNotSum => "day_does_not_sum",
             Self::AnchorOverdue => "anchor_overdue",
+            Self::FeedWebhookFailing => "feed_webhook_failing",
         }
     }
 
@@ -141,6 +144,7 @@ impl Condition {
             | Self::VerificationOverdue
             | Self::LedgerUnsigned
             | Self::AnchorOverdue
+            | Self::FeedWebhookFailing
             | Self::LockedOut
             | Self::SweepOverdue
             | Self::SnapshotOverdue

@@ -3,19 +3,20 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Alerter;
 use super::channel::Channel;
+use crate::courier;
 use crate::outbox::{self, Outgoing};
 
 /// The first wait after a failure; it doubles up to the longest.
-const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(30);
-const WAIT_MAX: SignedDuration = SignedDuration::from_hours(1);
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// How often the outbox is looked at without news.
-const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 impl Alerter {
     pub(super) async fn deliver_over(
@@ -71,7 +72,7 @@ impl Alerter {
             }
             Err(error) => {
                 warn!("An alert message was not delivered over {name} and is tried again: {error}");
-                let due = later(self.clock.now(), wait(message.attempts));
+                let due = later(self.clock.now(), courier::wait(message.attempts, FIRST_WAIT, WAIT_MAX));
                 self.db
                     .write(move |tx| Box::pin(async move { outbox::put_off(tx, id, due, &error).await }))
                     .await
@@ -87,16 +88,6 @@ impl Alerter {
     }
 }
 
-/// Half of the full wait at least, so that messages that failed together do not come back together.
-fn wait(attempts: i64) -> SignedDuration {
-    let doublings = u32::try_from(attempts).unwrap_or(u32::MAX).min(10);
-    let full = FIRST_WAIT.saturating_mul(1 << doublings).min(WAIT_MAX);
-    let mut random = [0_u8; 4];
-    getrandom::fill(&mut random).expect("the system has random bytes");
-    let share = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
-    SignedDuration::from_secs_f64(full.as_secs_f64() * (0.5 + share / 2.0))
-}
-
-fn later(now: Timestamp, wait: SignedDuration) -> Timestamp {
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 
 use super::condition::{Alert, Condition};
 use crate::config::AlertsConfig;
-use crate::status::{AnchorStatus, ArchiveStatus, LedgerStatus, Status, VerificationStatus};
+use crate::status::{
+    AnchorStatus, ArchiveStatus, FeedWebhookStatus, LedgerStatus, Status, VerificationStatus,
+};
 
 /// Everything that is wrong with it at present.
 pub(super) fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
@@ -18,6 +20,7 @@ pub(super) fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
         alerts.push(Alert { condition, pbx: None, subject: None, message, since });
     }
     alerts.extend(status.anchors.iter().filter_map(|anchor| of_anchor(anchor, now)));
+    alerts.extend(status.feed_webhooks.iter().filter_map(|webhook| of_feed_webhook(webhook, now)));
     let verified = of_verification(&status.verification, now).into_iter();
     alerts.extend(verified.map(|(condition, message, since)| Alert {
         condition,
@@ -94,6 +97,16 @@ fn of_anchor(anchor: &AnchorStatus, now: Timestamp) -> Option<Alert> {
     let subject = Some(format!("{} {}", anchor.kind, anchor.name));
     let message = format!("the ledger was not anchored for more than a day: {error}");
     Some(Alert { condition: Condition::AnchorOverdue, pbx: None, subject, message, since })
+}
+
+fn of_feed_webhook(webhook: &FeedWebhookStatus, now: Timestamp) -> Option<Alert> {
+    let (since, error) = (webhook.overdue(now)?, webhook.error.clone()?);
+    let subject = Some(webhook.name.clone());
+    let message = format!(
+        "the webhook `{}` has taken nothing of the feed for more than an hour: {error}",
+        webhook.name
+    );
+    Some(Alert { condition: Condition::FeedWebhookFailing, pbx: None, subject, message, since })
 }
 
 fn of_snapshot(status: &Status) -> Option<(String, Timestamp)> {

@@ -33,6 +33,7 @@ fn status(pbx: PbxStatus) -> Status {
         ledger: LedgerStatus::default(),
         verification: VerificationStatus::default(),
         anchors: Vec::new(),
+        feed_webhooks: Vec::new(),
         snapshot: None,
         database_outdated: false,
         alerts: Standing::default(),

@@ -47,6 +47,10 @@ fn tell(path: &Path, config: &Config, json: bool) {
     for rule in &config.exclude {
         output::line(format_args!("  exclude  {}", rule.name));
     }
+    for webhook in &config.feed.webhook {
+        let host = webhook.webhook.url.host();
+        output::line(format_args!("  feed     webhook `{}` at {host}", webhook.name));
+    }
     tell_alerts(&config.alerts);
 }
 

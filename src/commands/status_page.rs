@@ -12,8 +12,8 @@ use crate::outbox::Standing;
 use crate::queue::Counts;
 use crate::remedy;
 use crate::status::{
-    AnchorStatus, ArchiveStatus, LedgerStatus, PbxStatus, ServiceStatus, SnapshotStatus, Status,
-    VerificationStatus,
+    AnchorStatus, ArchiveStatus, FeedWebhookStatus, LedgerStatus, PbxStatus, ServiceStatus, SnapshotStatus,
+    Status, VerificationStatus,
 };
 
 /// Findings told per PBX; the rest is counted.
@@ -36,6 +36,7 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     tell_service(text, &status.service, status.at)?;
     tell_ledger(text, &status.ledger, status.at)?;
     status.anchors.iter().try_for_each(|anchor| tell_anchor(text, anchor, status.at))?;
+    status.feed_webhooks.iter().try_for_each(|webhook| tell_feed_webhook(text, webhook, status.at))?;
     tell_verification(text, &status.verification, status.at)?;
     tell_snapshot(text, status.snapshot.as_ref(), status.at)?;
     if status.database_outdated {
@@ -117,6 +118,27 @@ fn tell_anchor(text: &mut String, anchor: &AnchorStatus, now: Timestamp) -> std:
         None => writeln!(text, "{kind} `{name}` has not vouched for the ledger yet: the service asks it")?,
     }
     match (&anchor.error, anchor.error_since) {
+        (Some(error), Some(since)) => writeln!(text, "  WRONG: {error}; it began {}", ago(since, now)),
+        _ => Ok(()),
+    }
+}
+
+/// How far the ledger was delivered, and what keeps it from more.
+fn tell_feed_webhook(text: &mut String, webhook: &FeedWebhookStatus, now: Timestamp) -> std::fmt::Result {
+    let FeedWebhookStatus { name, delivered_entries, behind_entries, .. } = webhook;
+    let behind = match behind_entries {
+        0 => String::new(),
+        count => format!(", and lacks {count}"),
+    };
+    match webhook.last_delivery {
+        Some(at) => writeln!(
+            text,
+            "webhook `{name}` has {delivered_entries} entries of the ledger{behind}; it last took some {}",
+            ago(at, now)
+        )?,
+        None => writeln!(text, "webhook `{name}` has taken nothing of the ledger yet{behind}")?,
+    }
+    match (&webhook.error, webhook.error_since) {
         (Some(error), Some(since)) => writeln!(text, "  WRONG: {error}; it began {}", ago(since, now)),
         _ => Ok(()),
     }

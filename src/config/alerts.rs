@@ -95,7 +95,7 @@ pub(super) fn read(section: &Section<'_>) -> AlertsConfig {
             .and_then(|section| email::read(&section)),
         webhook: document::several("alerts.webhook", section.table(), section.reading)
             .iter()
-            .filter_map(webhook::read)
+            .filter_map(|section| webhook::read(section, "alerts"))
             .collect(),
     }
 }

@@ -1,16 +1,24 @@
 //! `[feed]`: who is told what enters the ledger, and who may read what its entries are about.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use toml::de::DeValue;
 
 use super::file::Purpose;
 use super::section::{Section, Wrong, wrong};
-use super::{document, password, value};
+use super::{WebhookConfig, document, password, value, webhook};
 
 /// The shortest token: what `openssl rand -hex 12` makes.
 const TOKEN_BYTES_MIN: usize = 24;
-/// The longest name of a reader.
+/// The longest name of a reader or a webhook.
 const NAME_BYTES_MAX: usize = 32;
+/// Lines of one delivery: less than 1 MiB, which is what many servers take.
+const ENTRIES_MAX: u64 = 200;
+/// The largest number of an entry that may be written.
+const ENTRY_MAX: u64 = 1 << 53;
+/// The longest wait for a receipt.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The feed.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +27,8 @@ pub struct FeedConfig {
     pub enabled: bool,
     /// `[[feed.reader]]`, in the order of the file; names and tokens are unique.
     pub reader: Vec<FeedReaderConfig>,
+    /// `[[feed.webhook]]`, in the order of the file; names are unique.
+    pub webhook: Vec<FeedWebhookConfig>,
 }
 
 /// Who may read audio and sidecars.
@@ -28,6 +38,21 @@ pub struct FeedReaderConfig {
     pub name: String,
     /// What he proves himself by.
     pub token: SecretString,
+}
+
+/// An address that the ledger is delivered to.
+#[derive(Debug, Clone)]
+pub struct FeedWebhookConfig {
+    /// What status, metrics and alerts call it. How far it was delivered to is kept under this name.
+    pub name: String,
+    /// Where to, and what signs.
+    pub webhook: WebhookConfig,
+    /// The last entry that it has already; none if it is to have all.
+    pub after: Option<u64>,
+    /// Lines of one delivery at most.
+    pub entries_max: u64,
+    /// The longest wait for a receipt.
+    pub timeout: Duration,
 }
 
 /// Reads the section.
@@ -44,11 +69,25 @@ pub(super) fn read(section: &Section<'_>) -> FeedConfig {
         }
         reader.push(read);
     }
-    FeedConfig { enabled: section.switch("enabled", false), reader }
+    let webhooks = document::several("feed.webhook", section.table(), section.reading);
+    document::unique(&webhooks, "name");
+    let webhook = webhooks.iter().filter_map(read_webhook).collect();
+    FeedConfig { enabled: section.switch("enabled", false), reader, webhook }
+}
+
+fn read_webhook(section: &Section<'_>) -> Option<FeedWebhookConfig> {
+    let named = |value| name(value, "is no short name");
+    let name = section.require("name", "\"…\", what status and alerts call it", named);
+    let after = section.read("after", |value| value::whole(value, &(0..=ENTRY_MAX)));
+    let entries_max = section.count("entries_max", ENTRIES_MAX, 1..=1000);
+    let timeout = section.seconds("timeout_s", TIMEOUT, 0.1..=300.0);
+    let webhook = webhook::read(section, "entries");
+    Some(FeedWebhookConfig { name: name?, webhook: webhook?, after, entries_max, timeout })
 }
 
 fn read_reader(section: &Section<'_>) -> Option<FeedReaderConfig> {
-    let name = section.require("name", "\"…\", what the ledger calls the reader", name);
+    let named = |value| name(value, "is no name for the ledger");
+    let name = section.require("name", "\"…\", what the ledger calls the reader", named);
     let example = "\"…\", a file that holds the token that the reader sends";
     section.require("token_file", example, |_| Ok(()));
     let (token, file) = password::secret_file(section, "token_file")?;
@@ -64,12 +103,12 @@ fn read_reader(section: &Section<'_>) -> Option<FeedReaderConfig> {
 }
 
 /// A name that the ledger may hold: it is that of a program or an office, never of a person.
-fn name(value: &DeValue<'_>) -> Result<String, Wrong> {
+fn name(value: &DeValue<'_>, message: &str) -> Result<String, Wrong> {
     let text = value::text(value)?;
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
     let fits = (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain);
     let remedy = "write 1 to 32 of a-z, 0-9, - and _, such as \"surveillance\"";
-    fits.then(|| text.to_owned()).ok_or_else(|| wrong("is no name for the ledger", remedy))
+    fits.then(|| text.to_owned()).ok_or_else(|| wrong(message, remedy))
 }
 
 #[cfg(test)]
@@ -120,6 +159,50 @@ mod tests {
         ] {
             let said = second(name, file);
             assert!(said.contains(words) && !said.contains(TOKEN), "{said}");
+        }
+    }
+
+    #[test]
+    fn webhooks_have_names_and_addresses_and_tell_neither_tokens_nor_keys() {
+        const KEY: (&str, &str) = ("key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let webhook = |name: &str, rest: &str| {
+            format!("[[feed.webhook]]\nname = '{name}'\nsecret_file = 'key'\n{rest}\n")
+        };
+        let fine = webhook("siem", "url = 'https://siem.example.org/in/hunter2'\nafter = 17");
+        let said_of =
+            |lines: &str| said(&format!("[feed]\n{fine}{lines}"), &[PASSWORD, KEY, ("no-key", "whsec_x")]);
+        let read = said_of("");
+        assert!(read.contains("after: Some(17), entries_max: 200, timeout: 20s"), "{read}");
+        assert!(read.contains("siem.example.org") && !read.contains("hunter2"), "{read}");
+        let url = "url = 'https://hunter2.example.org'";
+        for (lines, words) in [
+            (webhook("siem", url), "feed.webhook.name = 'siem': is taken by line"),
+            (webhook("Si em", url), "feed.webhook.name = 'Si em': is no short name; write 1 to 32 of a-z"),
+            (
+                webhook("two", ""),
+                "feed.webhook.url: missing; add url = \"https://…\", where entries are posted",
+            ),
+            (
+                webhook("two", "url = 'http://example.org/hunter2'"),
+                "feed.webhook.url: would send the entries unencrypted; use https",
+            ),
+            (
+                webhook("two", "url = 'ftp://hunter2'"),
+                "feed.webhook.url: must begin with https:// or http://",
+            ),
+            (webhook("two", &format!("{url}\nafter = -1")), "feed.webhook.after = -1: must be 0 to"),
+            (webhook("two", &format!("{url}\nentries_max = 0")), "entries_max = 0: must be 1 to 1000"),
+            (webhook("two", &format!("{url}\ntimeout_s = 0")), "timeout_s = 0: must be"),
+            (
+                webhook("two", url).replace("'key'", "'no-key'"),
+                "feed.webhook.secret_file = 'no-key': DIR/no-key holds no signing key; write whsec_",
+            ),
+            (webhook("two", url).replace("'key'", "'absent'"), "there is no DIR/absent"),
+            (webhook("two", url).replace("secret_file = 'key'", ""), "feed.webhook.secret_file: missing"),
+            (webhook("two", &format!("{url}\nfilter = 1")), "feed.webhook.filter: unknown key"),
+        ] {
+            let said = said_of(&lines);
+            assert!(said.contains(words) && !said.contains("hunter2"), "{said}");
         }
     }
 

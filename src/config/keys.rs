@@ -79,8 +79,12 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("anchor", &["name", "url", "ca_file", "allow_plain_http"]),
     ("witness", &["url", "vkey"]),
     ("web", &["listen"]),
-    ("feed", &["enabled", "reader"]),
+    ("feed", &["enabled", "reader", "webhook"]),
     ("feed.reader", &["name", "token_file"]),
+    (
+        "feed.webhook",
+        &["name", "url", "secret_file", "allow_plain_http", "after", "entries_max", "timeout_s"],
+    ),
     (
         "alerts",
         &[
@@ -113,7 +117,7 @@ pub(super) fn of(section: &str) -> &'static [&'static str] {
 /// How a section's heading is written: `[queue]`, `[[pbx]]`.
 pub(super) fn heading(section: &str) -> String {
     match section {
-        "pbx" | "exclude" | "anchor" | "witness" | "feed.reader" | "alerts.webhook" => {
+        "pbx" | "exclude" | "anchor" | "witness" | "feed.reader" | "feed.webhook" | "alerts.webhook" => {
             format!("[[{section}]]")
         }
         _ => format!("[{section}]"),

@@ -47,7 +47,7 @@ use crate::schedule::CronLine;
 pub use alerts::AlertsConfig;
 pub use anchor::{AnchorsConfig, AuthorityConfig, WitnessConfig};
 pub use email::{EmailConfig, SmtpTls};
-pub use feed::{FeedConfig, FeedReaderConfig};
+pub use feed::{FeedConfig, FeedReaderConfig, FeedWebhookConfig};
 pub use file::Origin;
 pub use keys::nearest;
 pub use ledger::LedgerConfig;

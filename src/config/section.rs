@@ -218,7 +218,7 @@ impl<'a> Section<'a> {
         let is_secret = match key {
             "password" | "ping_url" => true,
             // Credentials in a URL, or a token in its query; those of webhooks may hold one anywhere.
-            "url" if self.name.starts_with("alerts") => true,
+            "url" if self.name.ends_with(".webhook") => true,
             "url" | "push_url" => source.contains(['@', '?', '#']),
             // A whole list or table is too long to help, and may hold anything.
             _ => matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_)),

@@ -1,4 +1,5 @@
-//! `[[alerts.webhook]]`: addresses that alerts are posted to, and what keeps them secret.
+//! `[[alerts.webhook]]`, and what `[[feed.webhook]]` has in common with it: addresses that are posted to, and what keeps
+//! them secret.
 
 use std::fmt;
 
@@ -40,7 +41,7 @@ impl fmt::Debug for SecretUrl {
     }
 }
 
-/// A webhook that alerts are posted to.
+/// An address that signed messages are posted to.
 #[derive(Debug, Clone)]
 pub struct WebhookConfig {
     /// Where to.
@@ -72,9 +73,10 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Reads the section; nothing if a key without a default is missing or wrong.
-pub(super) fn read(section: &Section<'_>) -> Option<WebhookConfig> {
-    let url = section.require("url", "\"https://…\", where alerts are posted to", url);
+/// Reads the address and the key of a section whose messages carry `what`; nothing if one of them is missing or wrong.
+pub(super) fn read(section: &Section<'_>, what: &str) -> Option<WebhookConfig> {
+    let example = format!("\"https://…\", where {what} are posted to");
+    let url = section.require("url", &example, url);
     let allowed = section.switch("allow_plain_http", false);
     if let Some(url) = &url
         && url.expose().scheme() == "http"
@@ -82,7 +84,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<WebhookConfig> {
         && !allowed
     {
         let remedy = "use https, or add allow_plain_http = true";
-        section.reject("url", wrong("would send the alerts unencrypted", remedy));
+        section.reject("url", wrong(format!("would send the {what} unencrypted"), remedy));
     }
     section.require(
         "secret_file",

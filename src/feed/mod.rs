@@ -4,6 +4,8 @@
 //! before they are on disk, so that below a number that was seen nothing can appear: who resumes after it misses
 //! nothing and sees nothing twice, whatever ended him or us.
 
+mod cursors;
+mod delivery;
 mod holding;
 mod readers;
 
@@ -15,6 +17,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::SqliteConnection;
 
+pub use cursors::{Standing, standing};
+pub use delivery::Delivery;
 pub use holding::{Holding, What};
 pub use readers::Readers;
 
@@ -25,6 +29,8 @@ use crate::digest::Digest;
 use crate::ledger::{self, Entry, EntryType, Numbered};
 use crate::notary::Published;
 
+/// What lines of JSON are sent as.
+pub const NDJSON: &str = "application/x-ndjson";
 /// Entries of one page at most: of the longest ones, 4 MiB.
 pub const PAGE_ENTRIES_MAX: u64 = 1000;
 
@@ -71,21 +77,26 @@ pub async fn page(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::R
     if from > size {
         return Err(Ahead { after: from - 1, size }.into());
     }
-    let mut page = Page { lines: String::new(), next: from };
     if from == size {
-        return Ok(page);
+        return Ok(Page { lines: String::new(), next: from });
     }
-    for entry in ledger::entries(db, from, limit.min(PAGE_ENTRIES_MAX)).await? {
-        anyhow::ensure!(
-            entry.number == page.next,
-            "the ledger in the database lacks entry {}: restore the state from a backup",
-            page.next
-        );
-        page.lines += &line(&entry)?;
+    lines(&ledger::entries(db, from, limit.min(PAGE_ENTRIES_MAX)).await?, from)
+}
+
+/// The lines of entries that begin at number `from`.
+fn lines(entries: &[Numbered], from: u64) -> anyhow::Result<Page> {
+    let mut page = Page { lines: String::new(), next: from };
+    for entry in entries {
+        anyhow::ensure!(entry.number == page.next, lacks(page.next));
+        page.lines += &line(entry)?;
         page.lines.push('\n');
         page.next += 1;
     }
     Ok(page)
+}
+
+fn lacks(number: u64) -> String {
+    format!("the ledger in the database lacks entry {number}: restore the state from a backup")
 }
 
 /// An entry as a line without its end. The entry's own bytes are not touched: the leaf is their hash.

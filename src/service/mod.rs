@@ -11,6 +11,7 @@
 
 mod anchoring;
 mod chronicle;
+mod delivering;
 mod errands;
 mod follower;
 mod housekeeping;
@@ -161,6 +162,7 @@ impl Service {
         let vault = self.shared.vault();
         self.watching.begin(&vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
         anchoring::begin(&vault, &self.shared, &self.watch, &mut self.tasks);
+        delivering::begin(&vault, &self.shared, &self.watch, &mut self.tasks);
         for pbx in &vault.config.pbx {
             self.follow(&vault, pbx);
         }
@@ -318,6 +320,7 @@ impl Service {
         self.watch = self.end.child_token();
         self.watching.begin(vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
         anchoring::begin(vault, &self.shared, &self.watch, &mut self.tasks);
+        delivering::begin(vault, &self.shared, &self.watch, &mut self.tasks);
         for pbx in &vault.config.pbx {
             self.follow(vault, pbx);
         }

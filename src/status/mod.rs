@@ -5,6 +5,7 @@
 
 mod anchors;
 mod archive;
+mod feed;
 mod ledger;
 mod pbx;
 mod reader;
@@ -21,6 +22,7 @@ use sqlx::SqliteConnection;
 
 pub use anchors::AnchorStatus;
 pub use archive::ArchiveStatus;
+pub use feed::FeedWebhookStatus;
 pub use ledger::LedgerStatus;
 pub use pbx::{NearlyFullBox, PbxStatus};
 pub use reader::Reader;
@@ -50,6 +52,9 @@ pub struct Status {
     /// Those who anchor it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub anchors: Vec<AnchorStatus>,
+    /// Those whom it is delivered to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub feed_webhooks: Vec<FeedWebhookStatus>,
     /// When the archive was last looked at and read.
     pub verification: VerificationStatus,
     /// The copies of the database that are kept; none if they are off, or no service ever ran here.
@@ -77,7 +82,16 @@ impl Status {
 
     /// Sums up what was read.
     fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
-        let Machine { service, ledger, anchors, verification, snapshot, alerts, database_outdated } = machine;
+        let Machine {
+            service,
+            ledger,
+            anchors,
+            feed_webhooks,
+            verification,
+            snapshot,
+            alerts,
+            database_outdated,
+        } = machine;
         let needs_attention: Vec<String> =
             pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
         let summary =
@@ -90,6 +104,7 @@ impl Status {
             service,
             ledger,
             anchors,
+            feed_webhooks,
             verification,
             snapshot,
             database_outdated,
@@ -105,6 +120,7 @@ struct Machine {
     service: ServiceStatus,
     ledger: LedgerStatus,
     anchors: Vec<AnchorStatus>,
+    feed_webhooks: Vec<FeedWebhookStatus>,
     verification: VerificationStatus,
     snapshot: Option<SnapshotStatus>,
     alerts: Standing,

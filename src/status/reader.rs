@@ -8,7 +8,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::archive::Lookout;
 use super::{
-    AnchorStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus, SnapshotStatus, Status,
+    AnchorStatus, FeedWebhookStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus, SnapshotStatus, Status,
     VerificationStatus, VoicemailStatus, time,
 };
 use crate::access::Trouble;
@@ -105,9 +105,11 @@ impl Reader {
         let snapshot_error = fleet::meta(db, snapshot::LAST_ERROR).await?.filter(|error| !error.is_empty());
         let snapshot = SnapshotStatus::look(&self.config.state.path, snapshot_error, now);
         let are_made = self.config.snapshots.is_on() && (service.started.is_some() || snapshot.at.is_some());
+        let ledger = LedgerStatus::read(db).await?;
         Ok(Machine {
             service,
-            ledger: LedgerStatus::read(db).await?,
+            feed_webhooks: FeedWebhookStatus::all(db, &self.config.feed, ledger.signed_entries).await?,
+            ledger,
             anchors: AnchorStatus::all(db, &self.config.anchors).await?,
             verification: VerificationStatus::read(db, &self.config, of_no_pbx).await?,
             snapshot: are_made.then_some(snapshot),

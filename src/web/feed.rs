@@ -21,11 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::Lease;
 use super::{ANSWER_MAX, come_again, in_time, told};
-use crate::feed::{Ahead, Feed, Holding, What, next_after};
+use crate::feed::{Ahead, Feed, Holding, NDJSON, What, next_after};
 use question::Question;
 
-/// What lines of JSON are served as.
-const NDJSON: &str = "application/x-ndjson";
 /// Questions for entries that are answered at one time: fewer than there are connections.
 const QUESTIONS_MAX: usize = 16;
 /// Files that are sent at one time.

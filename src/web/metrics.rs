@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::vitals::Work;
 use crate::queue::Counts;
-use crate::status::{AnchorStatus, PbxStatus, Status};
+use crate::status::{AnchorStatus, FeedWebhookStatus, PbxStatus, Status};
 
 /// What `/metrics` is served as.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -51,6 +51,7 @@ impl Collector for Facts {
         self.tell_archive(&mut page)?;
         self.tell_ledger(&mut page)?;
         self.tell_anchors(&mut page)?;
+        self.tell_feed(&mut page)?;
         self.tell_verification(&mut page)?;
         self.tell_snapshot(&mut page)?;
         self.tell_owed(&mut page)?;
@@ -105,6 +106,26 @@ impl Facts {
         page.gauge("anchor_age", help, Some(Unit::Seconds), age)?;
         let help = "Entries covered by the largest checkpoint that somebody vouched for";
         page.gauge("anchored_entries", help, None, each(|anchor, _| Some(anchor.entries as f64)))
+    }
+
+    /// Those whom the ledger is delivered to.
+    fn tell_feed(&self, page: &mut Page<'_>) -> fmt::Result {
+        let each = |value: fn(&FeedWebhookStatus) -> Option<f64>| {
+            let label = |webhook: &FeedWebhookStatus| vec![("webhook", webhook.name.clone())];
+            let webhooks = self.status.feed_webhooks.iter();
+            webhooks.filter_map(move |webhook| Some((label(webhook), value(webhook)?)))
+        };
+        let help = "Entries of the ledger up to the last one that the webhook took";
+        let delivered = each(|webhook| Some(webhook.delivered_entries as f64));
+        page.gauge("feed_webhook_delivered_entries", help, None, delivered)?;
+        let help = "Signed entries of the ledger that the webhook was not given yet";
+        let behind = each(|webhook| Some(webhook.behind_entries as f64));
+        page.gauge("feed_webhook_behind_entries", help, None, behind)?;
+        let failing = each(|webhook| Some(f64::from(u8::from(webhook.error.is_some()))));
+        page.gauge("feed_webhook_failing", "Whether the last try to deliver failed", None, failing)?;
+        let taken = each(|webhook| Some(webhook.last_delivery?.as_duration().as_secs_f64()));
+        let help = "When the webhook last took entries of the ledger";
+        page.gauge("feed_webhook_last_delivery_timestamp", help, Some(Unit::Seconds), taken)
     }
 
     /// An age that nobody knows is left out.

@@ -107,6 +107,7 @@ fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
         "drop table ledger_keys",
         "drop table anchors",
         "drop table anchor_standings",
+        "drop table feed_webhooks",
         "delete from _sqlx_migrations where version > 5",
     ] {
         folder.write(sql);

@@ -16,6 +16,7 @@ use sqlx::SqlitePool;
 /// - of the device: refused passwords, troubles, pauses, when it was last asked and answered;
 /// - earlier checkpoints, and when the last one was signed: none tells its time;
 /// - anchors, which the service finds in the ledger's folder at its start; what verification has read, which it reads again;
+/// - how far webhooks were delivered to: they are given all again, from `after` on, under the same numbers;
 /// - `findings`, `readings`, `jobs`, `service`, `requests`, `alerts`, `outbox`: the history of callvault's own work.
 const TABLES: [(&str, &str); 16] = [
     (
