@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "other scenarios use the rest")]
 mod common;
+mod delivering;
 mod door;
 mod following;
 mod given;
@@ -11,4 +12,6 @@ mod polling;
 #[path = "../program/mod.rs"]
 #[expect(dead_code, reason = "the other tests of the program use the rest")]
 mod program;
+mod receiver;
+mod serving;
 mod statics;

@@ -1,0 +1,86 @@
+//! The service and its webhooks: killed, restarted, left alone.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
+use callvault::db::Db;
+use rustix::process::Signal;
+
+use crate::ledger::{append, lives};
+use crate::program::{Folder, Pbx, eventually};
+use crate::receiver::{Manner, Receiver, SECRET, TOKEN};
+
+/// An installation that signs every second, and delivers.
+fn folder(pbx: &Pbx, webhooks: &str) -> Folder {
+    let folder = Folder::for_pbx(&pbx.url());
+    fs::write(folder.path("secret"), SECRET).unwrap();
+    fs::set_permissions(folder.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    folder.edit(|text| {
+        format!("{text}[web]\nlisten = \"off\"\n[schedule]\nseal = \"* * * * * *\"\n[feed]\n{webhooks}")
+    });
+    folder
+}
+
+fn wait_for(future: impl Future) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
+}
+
+#[test]
+fn a_fickle_receiver_of_a_service_that_is_killed_again_and_again_ends_with_exactly_the_ledger() {
+    let pbx = Pbx::slow(60);
+    let receiver = Receiver::start(Manner::Fickle);
+    let folder = folder(&pbx, &receiver.section("siem", "entries_max = 5\ntimeout_s = 0.2"));
+    for life in 0..lives() {
+        let tries = receiver.tries().len();
+        let service = folder.start(folder.command(["run"]));
+        eventually("something is delivered", || receiver.tries().len() > tries + life % 2);
+        service.signal(Signal::KILL);
+        drop(service);
+        // Nobody has it open: the ledger grows as in hours of work.
+        wait_for(async { append(&Db::open(&folder.path("state")).await.unwrap(), 12).await });
+    }
+    receiver.behave(Manner::Takes);
+    let size = folder.number("select count(*) from ledger") as usize;
+    let service = folder.start(folder.command(["run"]));
+    eventually("all is delivered", || receiver.read().len() > size);
+    service.signal(Signal::TERM);
+    let said = service.wait().exits(0);
+    assert!(!format!("{said:?}").contains(TOKEN), "{said:?}");
+    let read = receiver.read();
+    assert!(receiver.tries().len() > receiver.taken().len(), "it was fickle");
+    let left = folder.number("select count(*) from ledger") as usize - read.len();
+    wait_for(async { read.is_all_but(left, &folder.path("state")).await });
+    assert_eq!(folder.number("select next from feed_webhooks") as usize, read.len());
+    // What came in the end is delivered by the next start.
+    let service = folder.start(folder.command(["run"]));
+    eventually("the end is delivered", || receiver.read().len() > read.len() + left);
+    drop(service);
+    let database = fs::read(folder.path("state").join("callvault.db")).unwrap();
+    for secret in [TOKEN, SECRET] {
+        assert!(!database.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret}");
+    }
+}
+
+#[test]
+fn a_receiver_that_never_answers_holds_up_neither_the_archive_nor_the_end() {
+    let pbx = Pbx::with(12);
+    let (silent, well) = (Receiver::start(Manner::Silent), Receiver::start(Manner::Takes));
+    let webhooks = silent.section("silent", "timeout_s = 300") + &well.section("well", "");
+    let folder = folder(&pbx, &webhooks);
+    let service = folder.start(folder.command(["run"]));
+    eventually("the silent one is asked", || !silent.tries().is_empty());
+    let archived =
+        || folder.number("select count(*) from recordings where state = 'archived' and kind = 'call'");
+    eventually("all is archived", || archived() == 12);
+    eventually("the other one is given it", || well.read().len() > 12);
+    let said = folder.run(&["status"]).exits(0).out();
+    assert!(said.contains("webhook `silent` has taken nothing of the ledger yet, and lacks "), "{said}");
+    assert!(said.contains("webhook `well` has "), "{said}");
+    let json = folder.run(&["status", "--json"]).exits(0).json();
+    assert_eq!((&json["feed_webhooks"][0]["delivered_entries"], silent.tries().len()), (&0.into(), 1));
+    let asked = Instant::now();
+    service.signal(Signal::TERM);
+    service.wait().exits(0);
+    assert!(asked.elapsed() < Duration::from_secs(30), "it took {:?}", asked.elapsed());
+}
