@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use callvault::alerts::condition::{self, Condition};
 use callvault::bell::Bell;
@@ -169,6 +170,28 @@ async fn what_was_not_taken_comes_again_under_its_id_and_within_its_bounds() {
         assert_eq!((bounds(&tries[0]), bounds(tries.last().unwrap())), ("feed_0_2", "feed_3_7"));
         delivering.ends().await;
     }
+}
+
+#[tokio::test]
+async fn the_shell_lines_of_the_document_come_to_the_signature() {
+    let document = include_str!("../../docs/feed.md");
+    let (_, lines) = document.split_once("In a shell, of a body that lies in a file:\n\n```sh\n").unwrap();
+    let (lines, _) = lines.split_once("```").unwrap();
+    let (house, receiver) = (House::new().await, Receiver::start(Manner::Takes));
+    house.grows(3).await;
+    house.signs(3).await;
+    let delivering = house.delivers_to(&receiver.section("siem", ""));
+    eventually("it is taken", || !receiver.taken().is_empty()).await;
+    delivering.ends().await;
+    let (taken, (timestamp, signature)) = (receiver.taken().remove(0), receiver.signed());
+    fs::write(house.folder.path("body"), taken.body).unwrap();
+    let output = Command::new("sh")
+        .args(["-c", lines])
+        .envs([("SECRET", SECRET), ("ID", &taken.id), ("TIMESTAMP", &timestamp)])
+        .current_dir(house.folder.path(""))
+        .output()
+        .unwrap();
+    assert_eq!(format!("v1,{}", String::from_utf8(output.stdout).unwrap().trim()), signature);
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ struct Inside {
     /// Every try that came, taken or not.
     tries: Vec<Taken>,
     taken: Vec<Taken>,
+    /// When the last try was made, and how it was signed.
+    signed: (String, String),
     /// What came that should not.
     wrong: Vec<String>,
 }
@@ -67,7 +69,14 @@ impl Receiver {
         let std_listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         std_listener.set_nonblocking(true).unwrap();
         let address = std_listener.local_addr().unwrap();
-        let inside = Inside { manner, chance: 4711, tries: Vec::new(), taken: Vec::new(), wrong: Vec::new() };
+        let inside = Inside {
+            manner,
+            chance: 4711,
+            tries: Vec::new(),
+            taken: Vec::new(),
+            signed: Default::default(),
+            wrong: Vec::new(),
+        };
         let far_side = Arc::new(Mutex::new(inside));
         let router = Router::new().fallback(receive).with_state(Arc::clone(&far_side));
         runtime.spawn(async move {
@@ -94,6 +103,11 @@ impl Receiver {
 
     pub(crate) fn taken(&self) -> Vec<Taken> {
         self.far_side.lock().unwrap().taken.clone()
+    }
+
+    /// Timestamp and signature of the last try.
+    pub(crate) fn signed(&self) -> (String, String) {
+        self.far_side.lock().unwrap().signed.clone()
     }
 
     /// What it has who throws away what comes again under the same id; asserts that it is in order, and that nothing but
@@ -151,6 +165,7 @@ async fn receive(
     let delivery = Taken { id: id.to_owned(), body };
     let (manner, is_taken) = {
         let mut inside = far_side.lock().unwrap();
+        inside.signed = (timestamp.to_owned(), header("webhook-signature").to_owned());
         inside.tries.push(delivery.clone());
         let (manner, is_taken) = match inside.manner {
             Manner::Takes => (Manner::Takes, true),

@@ -1,10 +1,13 @@
 //! Alerts from the first sign of trouble to its end, over channels that fail.
 
+use callvault::bell::Bell;
+use callvault::feed::Delivery;
 use callvault::findings::FindingKind;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::far_sides::{MailServer, Receiver};
-use super::fixture::{Watched, eventually};
+use super::fixture::{Watched, eventually, within};
 
 fn webhook(receiver: &Receiver) -> String {
     format!("[[alerts.webhook]]\nurl = \"{}\"\nsecret_file = \"secret\"\n", receiver.url())
@@ -289,5 +292,52 @@ async fn messages_of_channels_that_are_gone_are_dropped() {
     watched.config.alerts.webhook.clear();
     let alerts = watched.alerter();
     eventually("it is dropped", || async { watched.standing().await.undelivered == 0 }).await;
+    alerts.ends().await;
+}
+
+#[tokio::test]
+async fn a_webhook_of_the_feed_that_fails_is_told_after_an_hour_and_when_it_takes_again() {
+    let (mut receiver, mut reader) = (Receiver::start().await, Receiver::start().await);
+    reader.set_broken(true);
+    let lines = format!(
+        "[alerts]\ndigest = false\n{}[feed]\n[[feed.webhook]]\nname = \"siem\"\nurl = \"{}\"\nsecret_file = \"secret\"\n",
+        webhook(&receiver),
+        reader.url()
+    );
+    let watched = Watched::with(&["hq"], &lines).await;
+    watched.signs_an_entry().await;
+    let delivery =
+        Delivery::new(&watched.config.feed.webhook[0], watched.db.clone(), watched.clock.clone()).unwrap();
+    let stop = CancellationToken::new();
+    let delivering = tokio::spawn({
+        let stop = stop.clone();
+        async move { delivery.run(&Bell::default(), &stop).await }
+    });
+    let alerts = watched.alerter();
+    let fails = || async { watched.status().await.feed_webhooks[0].error.is_some() };
+    eventually("it fails", fails).await;
+    watched.pass(59);
+    alerts.consider(&watched).await;
+    receiver.has_no_more();
+    watched.pass(2);
+    alerts.consider(&watched).await;
+    let message = receiver.next().await;
+    assert_eq!(events(&message), ["\"firing\" \"feed_webhook_failing\" null"]);
+    insta::assert_snapshot!(message["data"]["text"].as_str().unwrap(), @r"
+    Began:
+    - feed webhook failing (since 2026-03-02 09:00 UTC)
+      the webhook `siem` has taken nothing of the feed for more than an hour: 127.0.0.1 answered with HTTP status 500 Internal Server Error; see to the receiver or to `url`: it is tried again, and nothing is left out
+    ");
+    assert!(!message.to_string().contains("hunter2"), "{message}");
+
+    reader.set_broken(false);
+    assert_eq!(reader.next().await, 1);
+    eventually("it does not fail", || async { !fails().await }).await;
+    alerts.consider(&watched).await;
+    watched.pass(6);
+    alerts.consider(&watched).await;
+    assert_eq!(events(&receiver.next().await), ["\"recovered\" \"feed_webhook_failing\" null"]);
+    stop.cancel();
+    within("the delivery ends", delivering).await.unwrap().unwrap();
     alerts.ends().await;
 }

@@ -10,9 +10,10 @@ use callvault::clock::Clock;
 use callvault::config::Config;
 use callvault::db::Db;
 use callvault::findings::{self, Finding, FindingKind};
-use callvault::fleet;
+use callvault::ledger::{self, Entry, EntryType};
 use callvault::outbox::Standing;
 use callvault::status::Status;
+use callvault::{fleet, notary};
 use jiff::{Timestamp, ToSpan as _};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -117,6 +118,36 @@ impl Watched {
                 .bind(now_ms)
                 .execute(tx)
                 .await?;
+                Ok(())
+            })
+        })
+        .await;
+    }
+
+    /// The ledger grows by one entry, which is signed.
+    pub(crate) async fn signs_an_entry(&self) {
+        let now = self.clock.now();
+        let entry = Entry::new(EntryType::Start, now);
+        let append =
+            self.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await.map(drop) }));
+        append.await.unwrap();
+        let size = ledger::size(&mut *self.db.read().await.unwrap()).await.unwrap();
+        let frontier = notary::frontier_at(&self.db, size).await.unwrap();
+        self.write(move |tx| Box::pin(async move { ledger::note_checkpoint(tx, &frontier, now).await }))
+            .await;
+    }
+
+    /// A webhook of the feed has taken so many entries of the ledger just now.
+    pub(crate) async fn has_taken(&self, webhook: &'static str, entries: i64) {
+        let now_ms = self.clock.now().as_millisecond();
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("insert into feed_webhooks (name, next, delivered_at_ms) values (?, ?, ?)")
+                    .bind(webhook)
+                    .bind(entries)
+                    .bind(now_ms)
+                    .execute(tx)
+                    .await?;
                 Ok(())
             })
         })

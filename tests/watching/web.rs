@@ -86,8 +86,12 @@ async fn health_tells_why_the_service_is_not_ready() {
 
 #[tokio::test]
 async fn the_metrics_keep_the_rules_and_tell_what_the_status_tells() {
-    let anchor = "[[anchor]]\nname = \"tsa\"\nurl = \"https://192.0.2.9/tsr\"\n";
-    let watched = Watched::with(&["hq", "lyon"], anchor).await;
+    let lines = "[[anchor]]\nname = \"tsa\"\nurl = \"https://192.0.2.9/tsr\"\n[feed]\n[[feed.webhook]]\nname = \"siem\"\n\
+                 url = \"https://192.0.2.9/feed\"\nsecret_file = \"secret\"\n";
+    let watched = Watched::with(&["hq", "lyon"], lines).await;
+    watched.signs_an_entry().await;
+    watched.signs_an_entry().await;
+    watched.has_taken("siem", 1).await;
     watched.breaks("lyon", "timeout", "pbx `lyon`: no reply").await;
     watched.is_anchored("tsa", 7).await;
     watched.queues("hq", "pending", "", 3).await;
@@ -104,6 +108,10 @@ async fn the_metrics_keep_the_rules_and_tell_what_the_status_tells() {
         ("callvault_findings{pbx=\"hq\",kind=\"conflict\"}", 1.0),
         ("callvault_archive_usable", 1.0),
         ("callvault_anchored_entries{authority=\"tsa\"}", 7.0),
+        ("callvault_feed_webhook_delivered_entries{webhook=\"siem\"}", 1.0),
+        ("callvault_feed_webhook_behind_entries{webhook=\"siem\"}", 1.0),
+        ("callvault_feed_webhook_failing{webhook=\"siem\"}", 0.0),
+        ("callvault_feed_webhook_last_delivery_timestamp_seconds{webhook=\"siem\"}", 1_772_442_000.0),
         ("callvault_alert_messages_undelivered", 0.0),
         ("callvault_last_sweep_timestamp_seconds{pbx=\"hq\"}", 1_772_442_000.0),
         (&format!("callvault_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0),
