@@ -131,7 +131,7 @@ impl Watched {
         let append =
             self.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await.map(drop) }));
         append.await.unwrap();
-        let size = ledger::size(&mut *self.db.read().await.unwrap()).await.unwrap();
+        let size = ledger::size(&mut self.db.read().await.unwrap()).await.unwrap();
         let frontier = notary::frontier_at(&self.db, size).await.unwrap();
         self.write(move |tx| Box::pin(async move { ledger::note_checkpoint(tx, &frontier, now).await }))
             .await;
