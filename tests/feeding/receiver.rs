@@ -30,8 +30,8 @@ pub(crate) enum Manner {
     Answers(u16),
     /// It takes none, and never answers.
     Silent,
-    /// One of these, by chance; and sometimes it takes one and does not say so.
-    Fickle,
+    /// One of these, by chance that begins with this number; and sometimes it takes one and does not say so.
+    Fickle(u64),
 }
 
 /// A delivery that it took.
@@ -69,9 +69,10 @@ impl Receiver {
         let std_listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         std_listener.set_nonblocking(true).unwrap();
         let address = std_listener.local_addr().unwrap();
+        let seed = if let Manner::Fickle(seed) = manner { seed } else { 0 };
         let inside = Inside {
             manner,
-            chance: 4711,
+            chance: seed,
             tries: Vec::new(),
             taken: Vec::new(),
             signed: Default::default(),
@@ -169,7 +170,7 @@ async fn receive(
         inside.tries.push(delivery.clone());
         let (manner, is_taken) = match inside.manner {
             Manner::Takes => (Manner::Takes, true),
-            Manner::Fickle => match inside.by_chance(14) {
+            Manner::Fickle(_) => match inside.by_chance(14) {
                 0 => (Manner::Answers(500), false),
                 1 => (Manner::Answers(410), false),
                 2 => (Manner::Answers(302), false),
