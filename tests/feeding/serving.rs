@@ -90,3 +90,21 @@ fn a_receiver_that_never_answers_holds_up_neither_the_archive_nor_the_end() {
     service.wait().exits(0);
     assert!(asked.elapsed() < Duration::from_secs(30), "it took {:?}", asked.elapsed());
 }
+
+#[test]
+fn a_receiver_that_moves_goes_on_where_it_was_after_a_reload() {
+    let pbx = Pbx::with(2);
+    let [former, new] = [(); 2].map(|()| Receiver::start(Manner::Takes));
+    let folder = folder(&pbx, &former.section("siem", ""));
+    let service = folder.start(folder.command(["run"]));
+    eventually("it takes something", || !former.taken().is_empty());
+    folder.edit(|text| text.replace(&former.section("siem", ""), &new.section("siem", "")));
+    service.signal(Signal::HUP);
+    service.until_it_says("The new configuration is in force");
+    // The reload is an entry of its own.
+    eventually("it takes something there", || !new.taken().is_empty());
+    let first: usize = new.taken()[0].id.split('_').nth(1).unwrap().parse().unwrap();
+    assert!((1..=former.read().len()).contains(&first), "{first}");
+    service.signal(Signal::TERM);
+    service.wait().exits(0);
+}
