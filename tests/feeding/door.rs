@@ -50,7 +50,10 @@ impl Answer {
     }
 
     fn read(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+            // It broke before its head was sent: no status, and not whole.
+            return Self { status: 0, headers: BTreeMap::new(), body: Vec::new() };
+        };
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let (first, lines) = head.split_once("\r\n").unwrap();
         let headers = lines.lines().map(|line| {
