@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use callvault::alerts::condition::{self, Condition};
 use callvault::bell::Bell;
@@ -11,7 +12,7 @@ use callvault::commands::status_page;
 use callvault::config::Config;
 use callvault::db::Db;
 use callvault::feed::Delivery;
-use callvault::status::Status;
+use callvault::status::{FeedWebhookStatus, Status};
 use callvault::{ledger, notary};
 use jiff::SignedDuration;
 use tokio::task::JoinHandle;
@@ -87,6 +88,16 @@ impl House {
         Status::read(&mut db, &self.config(webhooks), self.clock.now()).await.unwrap()
     }
 
+    /// Waits until something is shown of the first webhook.
+    async fn until(&self, what: &str, webhooks: &str, holds: impl Fn(&FeedWebhookStatus) -> bool) {
+        within(what, async {
+            while !holds(&self.status(webhooks).await.feed_webhooks[0]) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
     /// What the status page says of webhooks, without when that was.
     async fn says(&self, webhooks: &str) -> String {
         let page = status_page::of(&self.status(webhooks).await, false);
@@ -112,7 +123,7 @@ impl Delivering {
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     within(what, async {
         while !holds() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
     .await;
@@ -131,8 +142,7 @@ async fn what_is_signed_is_delivered_in_order_and_what_is_not_waits() {
     house.grows(10).await;
     house.signs(6).await;
     eventually("what is signed is taken", || receiver.read().len() == 6).await;
-    let lacks = house.status(&webhook).await.feed_webhooks.remove(0);
-    assert_eq!((lacks.behind_entries, lacks.error), (0, None));
+    house.until("it lacks nothing", &webhook, |shown| shown.behind_entries == 0).await;
     house.grows(1).await;
     house.signs(11).await;
     eventually("the rest is taken", || receiver.read().len() == 11).await;
@@ -157,7 +167,7 @@ async fn what_was_not_taken_comes_again_under_its_id_and_within_its_bounds() {
         house.grows(3).await;
         house.signs(3).await;
         let delivering = house.delivers_to(&webhook);
-        eventually("it is tried twice", || receiver.tries().len() == 2).await;
+        eventually("it is tried twice", || receiver.tries().len() >= 2).await;
         delivering.ends().await;
         // More comes while nothing is delivered; the delivery under way stays what it is.
         house.grows(5).await;
@@ -218,6 +228,7 @@ async fn the_name_keeps_the_cursor_wherever_the_receiver_moves() {
     house.signs(4).await;
     let delivering = house.delivers_to(&first.section("siem", ""));
     eventually("all is taken", || first.read().len() == 4).await;
+    house.until("that is noted", &first.section("siem", ""), |shown| shown.behind_entries == 0).await;
     delivering.ends().await;
     // It was not configured for a while.
     house.delivers_to("").ends().await;
@@ -237,12 +248,7 @@ async fn an_entry_to_begin_after_may_be_corrected_until_something_was_delivered(
     house.signs(5).await;
     let ahead = receiver.section("siem", "after = 7000");
     let delivering = house.delivers_to(&ahead);
-    within("it is told", async {
-        while house.status(&ahead).await.feed_webhooks[0].error.is_none() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    house.until("it is told", &ahead, |shown| shown.error.is_some()).await;
     insta::assert_snapshot!(house.says(&ahead).await, @r"
     webhook `siem` has taken nothing of the ledger yet
       WRONG: it is to get what comes after entry 7000, and of the ledger only 5 entries are signed: correct `after`; if the state was restored from an older copy, stop the service and run `callvault rebuild`
@@ -254,12 +260,7 @@ async fn an_entry_to_begin_after_may_be_corrected_until_something_was_delivered(
     let delivering = house.delivers_to(&all_but_one);
     eventually("what comes after it is taken", || receiver.taken().len() == 1).await;
     assert_eq!(bounds(&receiver.tries()[0]), "feed_4_4");
-    within("the trouble is over", async {
-        while house.status(&all_but_one).await.feed_webhooks[0].error.is_some() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    house.until("the trouble is over", &all_but_one, |shown| shown.error.is_none()).await;
     delivering.ends().await;
 }
 
@@ -271,7 +272,7 @@ async fn a_receiver_that_fails_is_shown_and_told_after_an_hour_until_it_takes_ag
     house.grows(3).await;
     house.signs(3).await;
     let delivering = house.delivers_to(&webhook);
-    eventually("it is tried twice", || receiver.tries().len() == 2).await;
+    eventually("it is tried twice", || receiver.tries().len() >= 2).await;
     house.clock.set(house.clock.now() + SignedDuration::from_mins(61));
     let status = house.status(&webhook).await;
     let shown = &status.feed_webhooks[0];
@@ -288,12 +289,7 @@ async fn a_receiver_that_fails_is_shown_and_told_after_an_hour_until_it_takes_ag
 
     receiver.behave(Manner::Takes);
     eventually("it takes again", || receiver.read().len() == 3).await;
-    within("it is shown", async {
-        while house.status(&webhook).await.feed_webhooks[0].error.is_some() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    house.until("it is shown", &webhook, |shown| shown.error.is_none()).await;
     insta::assert_snapshot!(house.says(&webhook).await, @"webhook `siem` has 3 entries of the ledger");
     let told = condition::all(&house.status(&webhook).await, &house.config(&webhook).alerts);
     assert!(told.iter().all(|alert| alert.condition != Condition::FeedWebhookFailing), "{told:?}");
