@@ -3,137 +3,166 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::{as_number, url};
-use crate::export::Contents;
+use super::as_number;
+use super::recording::{damaged, state_in_words};
 use crate::export::cdr::Absence;
-use crate::html::{count, escape};
+use crate::html::{count, escape, number};
 use crate::remedy;
 
-/// Things that are named; `data/not-exported.jsonl` names all.
+/// Things of one group that are named; `data/not-exported.jsonl` names all.
 const NAMED_MAX: usize = 200;
+/// A longer group is folded.
+const OPEN_MAX: usize = 10;
 
-pub(super) fn write(contents: &Contents<'_>, to: &mut dyn Write) -> io::Result<()> {
-    let absent = &contents.copied.absent;
-    damaged(absent, to)?;
-    not_archived(absent, to)?;
-    unknown(&contents.selection.unknown, to)?;
-    if absent.is_empty() && contents.selection.unknown.is_empty() {
-        writeln!(to, "<p>Nothing that was chosen is missing.</p>")?;
-    }
-    Ok(())
-}
-
-fn damaged(absent: &[Absence], to: &mut dyn Write) -> io::Result<()> {
-    let damaged: Vec<&Absence> = absent.iter().filter(|absence| absence.is_damage()).collect();
-    if damaged.is_empty() {
+/// Writes what is not here, by reason; `unknown` are the lines of the list that name nothing.
+pub(super) fn write(absent: &[Absence], unknown: &[String], to: &mut dyn Write) -> io::Result<()> {
+    if absent.is_empty() && unknown.is_empty() {
         return Ok(());
     }
-    let number = count(as_number(damaged.len() as u64), "file");
-    writeln!(
-        to,
-        "<div class=\"absent damaged\">\n<p><strong>Damaged since it was archived: {number}.</strong></p>\n<ul>"
-    )?;
-    for absence in damaged.iter().take(NAMED_MAX) {
-        let reason = absence.reason.as_deref().unwrap_or_default();
-        write!(to, "<li>{}: {}", escape(&absence.path), escape(reason))?;
-        if let Some(file) = &absence.file {
-            write!(to, " (<a href=\"{}\">what is there now</a>, which is not the original)", url(file))?;
-        }
-        writeln!(to, "</li>")?;
+    writeln!(to, "<h2 id=\"not-here\">Not here</h2>")?;
+    altered(absent.iter().filter(|absence| absence.is_damage()).collect(), to)?;
+    let is_owed = |absence: &&Absence| !absence.is_damage() && !absence.is_excluded();
+    let owed: Vec<&Absence> = absent.iter().filter(is_owed).collect();
+    groups("never archived", "fair", &owed, to)?;
+    let excluded: Vec<&Absence> = absent.iter().filter(|absence| absence.is_excluded()).collect();
+    groups("kept out of the archive by a rule", "plain", &excluded, to)?;
+    if !absent.is_empty() {
+        let path = "data/not-exported.jsonl";
+        writeln!(to, "<p class=\"note\">Each of these has a line in <a href=\"{path}\">{path}</a>.</p>")?;
     }
-    end(damaged.len(), to)
+    unfound(unknown, to)
 }
 
-fn not_archived(absent: &[Absence], to: &mut dyn Write) -> io::Result<()> {
-    let absent: Vec<&Absence> = absent.iter().filter(|absence| !absence.is_damage()).collect();
+fn altered(absent: Vec<&Absence>, to: &mut dyn Write) -> io::Result<()> {
     if absent.is_empty() {
         return Ok(());
     }
-    let number = count(as_number(absent.len() as u64), "recording");
-    writeln!(
-        to,
-        "<div class=\"absent\">\n<p><strong>Not here, because never archived: {number}.</strong></p>\n<ul>"
-    )?;
-    let mut groups: BTreeMap<(&str, &str), Vec<&Absence>> = BTreeMap::new();
-    for absence in &absent {
-        let reason = absence.reason.as_deref().unwrap_or_default();
-        groups.entry((&absence.state, reason)).or_default().push(absence);
-    }
-    for ((state, reason), group) in groups {
-        let meaning = remedy::of(state, reason).meaning;
-        writeln!(to, "<li>{} {}: {}", group.len(), escape(state), escape(meaning))?;
-        let names = group.iter().take(NAMED_MAX).map(|absence| escape(&absence.path));
-        writeln!(to, "<br><span class=\"note\">{}</span></li>", names.collect::<Vec<_>>().join("<br>"))?;
-    }
-    end(absent.len(), to)
+    let files = count(as_number(absent.len()), "file");
+    writeln!(to, "<div class=\"absent bad\">\n<h3>{files} damaged or gone since archived</h3>")?;
+    let items = absent.iter().map(|absence| {
+        format!("<span class=\"path\">{}</span><br>{}", escape(&absence.path), damaged(absence))
+    });
+    list(items, to)?;
+    writeln!(to, "</div>")
 }
 
-fn unknown(lines: &[String], to: &mut dyn Write) -> io::Result<()> {
+/// Recordings that are not archived, by state and reason.
+fn groups(what: &str, class: &str, absent: &[&Absence], to: &mut dyn Write) -> io::Result<()> {
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let recordings = count(as_number(absent.len()), "recording");
+    writeln!(to, "<div class=\"absent {class}\">\n<h3>{recordings} {what}</h3>")?;
+    let mut groups: BTreeMap<(&str, bool, &str), Vec<&Absence>> = BTreeMap::new();
+    for absence in absent {
+        let reason = absence.reason.as_deref().unwrap_or("waiting");
+        groups.entry((&absence.state, absence.r#final, reason)).or_default().push(absence);
+    }
+    for ((state, is_final, reason), group) in groups {
+        let open = if group.len() <= OPEN_MAX { " open" } else { "" };
+        let (number, why) = (number(as_number(group.len())), why(state, is_final, reason));
+        writeln!(to, "<details{open}><summary>{number} {why}</summary>")?;
+        list(
+            group.iter().map(|absence| format!("<span class=\"path\">{}</span>", escape(&absence.path))),
+            to,
+        )?;
+        writeln!(to, "</details>")?;
+    }
+    writeln!(to, "</div>")
+}
+
+fn why(state: &str, is_final: bool, reason: &str) -> String {
+    match (state, remedy::of(state, reason).meaning) {
+        ("excluded", _) => format!("by the rule \u{201c}{}\u{201d}", escape(reason)),
+        (_, meaning) if is_final => format!("{} for good: {meaning}", state_in_words(state)),
+        (_, meaning) => format!("{}: {meaning}", state_in_words(state)),
+    }
+}
+
+fn unfound(lines: &[String], to: &mut dyn Write) -> io::Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
-    let number = count(as_number(lines.len() as u64), "line");
+    let (number, verb) =
+        (count(as_number(lines.len()), "line"), if lines.len() == 1 { "names" } else { "name" });
     writeln!(
         to,
-        "<div class=\"absent\">\n<p><strong>Named in the list, and known to nobody: {number}.</strong></p>\n<ul>"
+        "<div class=\"absent fair\">\n<h3>{number} of the list of wanted recordings {verb} nothing that is known</h3>"
     )?;
-    for line in lines.iter().take(NAMED_MAX) {
-        writeln!(to, "<li>{}</li>", escape(line))?;
-    }
-    end(lines.len(), to)
+    list(lines.iter().map(|line| format!("<span class=\"path\">{}</span>", escape(line))), to)?;
+    writeln!(to, "</div>")
 }
 
-fn end(count: usize, to: &mut dyn Write) -> io::Result<()> {
-    writeln!(to, "</ul>")?;
-    if count > NAMED_MAX {
-        writeln!(to, "<p>Not all are named here: <a href=\"data/not-exported.jsonl\">all of them</a>.</p>")?;
+/// The first of `items`, and how many more there are.
+fn list(items: impl ExactSizeIterator<Item = String>, to: &mut dyn Write) -> io::Result<()> {
+    let more = items.len().saturating_sub(NAMED_MAX);
+    writeln!(to, "<ul>")?;
+    for item in items.take(NAMED_MAX) {
+        writeln!(to, "<li>{item}</li>")?;
     }
-    writeln!(to, "</div>")
+    if more > 0 {
+        writeln!(to, "<li>\u{2026} and {} more.</li>", number(as_number(more)))?;
+    }
+    writeln!(to, "</ul>")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::Text;
+    use crate::export::page::samples::absence;
 
-    fn absence(state: &str, reason: &str, file: Option<&str>) -> Absence {
-        Absence {
-            path: "hq/2026/01/09/<a>.wav".to_owned(),
-            pbx: "hq".to_owned(),
-            kind: "call".to_owned(),
-            name: Text::Utf8("<a>.wav".to_owned()),
-            day: "2026-01-09".to_owned(),
-            started_at: None,
-            state: state.to_owned(),
-            reason: Some(reason.to_owned()),
-            r#final: false,
-            attempts: None,
-            archived_sha256: None,
-            found_sha256: None,
-            file: file.map(str::to_owned),
-        }
+    fn page(absent: &[Absence], unknown: &[&str]) -> String {
+        let unknown: Vec<String> = unknown.iter().map(|line| (*line).to_owned()).collect();
+        let mut page = Vec::new();
+        write(absent, &unknown, &mut page).unwrap();
+        String::from_utf8(page).unwrap()
     }
 
     #[test]
     fn each_absence_is_told_with_its_reason_in_words() {
+        let mut final_one = absence("missing", "deleted", None);
+        final_one.r#final = true;
         let absent = [
             absence("missing", "missing", None),
-            absence("excluded", "house", None),
-            absence("damaged", "it has other bytes than were archived", Some("data/_damaged/hq/a.wav")),
+            final_one,
+            absence("pending", "waiting", None),
+            absence("stuck", "timeout", None),
+            absence("excluded", "house <line>", None),
+            absence("damaged", "it has other bytes than were archived", Some("data/_damaged/hq/a,.wav")),
+            absence("gone", "it was archived and is gone", None),
         ];
-        let mut page = Vec::new();
-        damaged(&absent, &mut page).unwrap();
-        not_archived(&absent, &mut page).unwrap();
-        let page = String::from_utf8(page).unwrap();
+        let page = page(&absent, &["<nobody>.wav"]);
         for words in [
-            "Damaged since it was archived: 1 file.",
-            "<a href=\"data/_damaged/hq/a.wav\">what is there now</a>",
-            "never archived: 2 recordings.",
-            "1 missing: the PBX lists them but says that it has no such file",
-            "1 excluded: kept out by your rule",
-            "hq/2026/01/09/&lt;a&gt;.wav",
+            "<h3>2 files damaged or gone since archived</h3>",
+            "damaged: it has other bytes than were archived (<a href=\"data/_damaged/hq/a%2C.wav\">what there is now</a>",
+            "not here: it was archived and is gone",
+            "<h3>4 recordings never archived</h3>",
+            "<summary>1 missing on the PBX: the PBX lists them but says that it has no such file</summary>",
+            "1 missing on the PBX for good: deleted from its voicemail box",
+            "1 still to be fetched: not asked for yet",
+            "1 stuck after repeated failures: the transfer broke off",
+            "<h3>1 recording kept out of the archive by a rule</h3>",
+            "1 by the rule \u{201c}house &lt;line&gt;\u{201d}",
+            "<h3>1 line of the list of wanted recordings names nothing that is known</h3>",
+            "&lt;nobody&gt;.wav",
         ] {
             assert!(page.contains(words), "{words}: {page}");
         }
+    }
+
+    #[test]
+    fn of_very_many_the_first_are_named_and_the_others_counted() {
+        let absent = vec![absence("missing", "missing", None); NAMED_MAX + 1234];
+        let page = page(&absent, &[]);
+        assert_eq!(page.matches("hq/2026/01/09/a.wav").count(), NAMED_MAX);
+        assert!(
+            page.contains("\u{2026} and 1,234 more.") && page.contains("<details><summary>1,434 "),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_if_all_is_here() {
+        assert_eq!(page(&[], &[]), "");
     }
 }
