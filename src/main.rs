@@ -178,7 +178,7 @@ enum Command {
     },
     /// Give recordings away, with all that proves them: a folder or ZIP that others check without callvault
     Export {
-        /// Where to put it: a folder that is not there yet or empty; with --zip, the name without `.zip`
+        /// Where to put it: a folder that is not there yet or empty; with --zip, the name of the file
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
         /// The first day, by the PBX's calendar; from the beginning if not given

@@ -124,6 +124,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "anchor",
             "archive",
             "cdr",
+            "certificate",
             "digest",
             "html",
             "notary",

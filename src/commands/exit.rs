@@ -132,6 +132,8 @@ fn reason_of(error: &anyhow::Error) -> Cow<'static, str> {
         "database"
     } else if code_of(error) == INTERRUPTED {
         "interrupted"
+    } else if code_of(error) == DAMAGED {
+        "damaged"
     } else if code_of(error) == USAGE {
         "usage"
     } else {

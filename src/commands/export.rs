@@ -22,7 +22,7 @@ use crate::export::{self, Packed, Report, Request, Selection, Stop};
 use crate::ledger::{self, Entry, EntryType};
 use crate::vault::Vault;
 
-/// Damaged files and unknown lines that the text names; `--json` names more.
+/// Damaged files and unknown lines that the text names.
 const SHOWN_MAX: usize = 20;
 /// A list of this size names more than any archive has.
 const LIST_BYTES_MAX: u64 = 256 << 20;
@@ -49,6 +49,12 @@ pub struct Receipt {
     to: String,
     /// Audio files in it.
     files: u64,
+}
+
+/// What whoever owns the state answers.
+#[derive(Serialize, Deserialize)]
+struct Entered {
+    ledger_number: i64,
 }
 
 /// Exports, and tells what is in it. Exits 5 if something that was archived is damaged, 3 if something that was chosen is
@@ -78,8 +84,11 @@ async fn export(file: &Path, options: Options) -> anyhow::Result<Report> {
     handover::do_or_hand_over(file, &Errand::Seal, stop.clone()).await?.into_result()?;
     let packed = pack(file, config, request, selection, stop.clone()).await?;
     let receipt = Receipt::of(&packed.report);
-    handover::do_or_hand_over(file, &Errand::Export(receipt), stop).await?.into_result()?;
-    Ok(packed.hand_out()?)
+    let entered = handover::do_or_hand_over(file, &Errand::Export(receipt), stop).await?.into_result()?;
+    let Entered { ledger_number } =
+        serde_json::from_str(entered.get()).context("reading what was entered")?;
+    let report = tokio::task::spawn_blocking(move || packed.hand_out()).await.context("handing out")??;
+    Ok(Report { ledger_number: Some(ledger_number), ..report })
 }
 
 async fn select(file: &Path, request: &Request) -> anyhow::Result<Selection> {
@@ -147,6 +156,10 @@ fn read_list(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
         false => std::fs::File::open(file).and_then(|list| list.take(LIST_BYTES_MAX).read_to_end(&mut bytes)),
     };
     read.map_err(told)?;
+    if bytes.len() as u64 == LIST_BYTES_MAX {
+        return Err(UsageError(format!("the list `{}` is too large: cut it in parts", file.display())).into());
+    }
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let lines: Vec<Vec<u8>> = lines.map(<[u8]>::to_vec).collect();
     if lines.is_empty() {
@@ -176,16 +189,19 @@ pub(super) async fn seal(vault: &Vault) -> anyhow::Result<Outcome> {
 }
 
 /// Enters an export into the ledger, and signs that.
+///
+/// # Errors
+/// [`NotaryError`](crate::notary::NotaryError) if it must not be signed: then nothing is handed out.
 pub(super) async fn enter(vault: &Vault, receipt: &Receipt) -> anyhow::Result<Outcome> {
     let entry = Entry::new(EntryType::Export, vault.clock.now())
         .with("bag_sha256", receipt.bag_sha256.as_str())
         .with("from", receipt.from.as_str())
         .with("to", receipt.to.as_str())
         .with("files", receipt.files);
-    let number =
+    let ledger_number =
         vault.state.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await })).await?;
-    vault.seal().await?;
-    Outcome::told("The ledger tells of the export.", &serde_json::json!({ "ledger_number": number }))
+    vault.notary.seal(vault.clock.now()).await?;
+    Outcome::told("The ledger tells of the export.", &Entered { ledger_number })
 }
 
 fn code_of(report: &Report) -> u8 {
@@ -222,8 +238,10 @@ fn text_of(report: &Report) -> String {
     }
     text += &named("damaged", &report.damaged_paths, report.damaged);
     text += &named("names nothing", &report.unknown_lines, report.unknown);
+    let number = report.ledger_number.unwrap_or_default();
     text += &format!(
-        "The ledger tells of it: bag {}.\n`index.html` is to read and listen; `VERIFY.txt` says how anybody checks it.\n",
+        "The ledger tells of it in entry {number}, with the hash {}: `callvault ledger prove {number}`.\n\
+         `index.html` is to read and listen; `VERIFY.txt` says how anybody checks it.\n",
         report.bag_sha256
     );
     text
@@ -233,7 +251,7 @@ fn named(what: &str, names: &[String], count: u64) -> String {
     let shown = names.len().min(SHOWN_MAX);
     let mut text: String = names[..shown].iter().map(|name| format!("  {what}: {name}\n")).collect();
     if count > shown as u64 {
-        text += &format!("  … and {} more; --json names them\n", count - shown as u64);
+        text += &format!("  … and {} more: `data/not-exported.jsonl` names them\n", count - shown as u64);
     }
     text
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ExportError;
 use super::bag::Bag;
+use super::log::Log;
 use crate::anchor::{self, TokenName};
 use crate::notary::Published;
 
@@ -38,26 +39,29 @@ impl Token {
     }
 }
 
-/// Copies those tokens that say something of the `wanted` entries of a ledger of `size`.
+/// Copies those tokens that say something of the `wanted` entries of the ledger.
 ///
 /// # Errors
-/// If the ledger's folder cannot be read or the bag not be written. A token whose checkpoint is gone is left out: it stamps
-/// nothing that anybody has.
+/// If the ledger's folder cannot be read or the bag not be written. A token whose checkpoint is gone, or is none of this
+/// ledger, is left out: it says nothing.
 pub(super) fn copy(
     published: &Published,
     wanted: &BTreeSet<u64>,
-    size: u64,
+    log: &Log,
     bag: &mut Bag,
 ) -> Result<Vec<Token>, ExportError> {
     let mut tokens = Vec::new();
     let mut checkpoints = BTreeSet::new();
     let mut authorities = BTreeMap::new();
-    for TokenName { size, authority } in chosen(anchor::tokens(published)?, wanted, size) {
+    for TokenName { size, authority } in chosen(anchor::tokens(published)?, wanted, log.checkpoint.size) {
         let name = |suffix: &str| format!("{}/{size}.{suffix}", anchor::FOLDER);
         let [checkpoint, token] = [name("checkpoint"), name(&format!("{authority}.tsr"))];
         let (Some(checkpoint), Some(token)) = (published.file(&checkpoint)?, published.file(&token)?) else {
             continue;
         };
+        if !log.continues(&checkpoint, size) {
+            continue;
+        }
         let has_certificates = match authorities.get(&authority) {
             Some(has) => *has,
             None => {

@@ -1,5 +1,6 @@
 //! The lists of a bag: every call that was chosen, and every recording that is not in it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -56,7 +57,7 @@ pub(super) struct Absence {
     pub(super) name: Text,
     pub(super) day: String,
     pub(super) started_at: Option<String>,
-    /// `pending`, `missing`, `excluded`, `stuck`, `gone` or `damaged`.
+    /// `pending`, `missing`, `excluded`, `stuck`, `gone`, `damaged` or `unreadable`.
     pub(super) state: String,
     /// Of what is not archived, why.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,8 +105,21 @@ impl Absence {
 
     /// Whether it was archived, and is not as it was.
     pub(super) fn is_damage(&self) -> bool {
-        matches!(&*self.state, "gone" | "damaged")
+        matches!(&*self.state, "gone" | "damaged" | "unreadable")
     }
+}
+
+/// A line of the operator's list that names nothing, as a line of `not-exported.jsonl`.
+#[derive(Serialize)]
+struct UnknownLine<'a> {
+    state: &'a str,
+    line: &'a str,
+}
+
+/// Writes what was chosen and is not in the bag.
+pub(super) fn write_absent(absent: &[Absence], unknown: &[String], to: &mut dyn Write) -> io::Result<()> {
+    absent.iter().try_for_each(|absence| json_line(to, absence))?;
+    unknown.iter().try_for_each(|line| json_line(to, &UnknownLine { state: "unknown", line }))
 }
 
 /// Writes every call in full.
@@ -137,20 +151,23 @@ pub(super) fn json_line(to: &mut dyn Write, line: &impl Serialize) -> io::Result
 }
 
 /// Writes every call for spreadsheets: RFC 4180, and nothing in it is taken for a formula.
-pub(super) fn write_csv(selection: &Selection, to: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_csv(selection: &Selection, absent: &[Absence], to: &mut dyn Write) -> io::Result<()> {
+    let damaged: BTreeSet<&str> =
+        absent.iter().filter(|absence| absence.is_damage()).map(|absence| &*absence.path).collect();
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(to);
     let ours = ["pbx", "day", "started_at", "recording_state", "file"];
     csv.write_record(ours.iter().chain(&COLUMNS))?;
     for call in &selection.calls {
-        csv.write_record(cells(call).iter().map(|cell| harmless(cell)))?;
+        csv.write_record(cells(call, &damaged).iter().map(|cell| harmless(cell)))?;
     }
     csv.flush()
 }
 
-fn cells(call: &CallRow) -> Vec<String> {
+fn cells(call: &CallRow, damaged: &BTreeSet<&str>) -> Vec<String> {
     let row: RawRow = serde_json::from_str(&call.row).unwrap_or_default();
     let is_archived = call.state.as_deref() == Some("archived");
-    let file = call.path.as_deref().filter(|_| is_archived).map(bag_path).unwrap_or_default();
+    let is_there = |path: &&str| is_archived && !damaged.contains(path);
+    let file = call.path.as_deref().filter(is_there).map(bag_path).unwrap_or_default();
     let started_at = call.started_at_ms.and_then(time).unwrap_or_default();
     let state = call.state.clone().unwrap_or_default();
     let ours = [call.pbx.clone(), call.day.clone(), started_at, state, file];
@@ -166,12 +183,24 @@ pub(super) fn shown(cell: Option<&Text>) -> String {
     }
 }
 
-/// A cell that no spreadsheet runs: whatever could begin a formula gets an apostrophe before it (OWASP, CSV injection).
+/// A cell that no spreadsheet runs: whatever could begin a formula gets an apostrophe before it (OWASP, CSV injection); also
+/// behind what some countries' spreadsheets take for the end of a cell.
 fn harmless(cell: &str) -> String {
-    let is_risky =
-        |first: char| matches!(first, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠');
-    let begins_risky = [cell, cell.trim_start()].iter().any(|cell| cell.starts_with(is_risky));
-    if begins_risky { format!("'{cell}") } else { cell.to_owned() }
+    let is_risky = |character| matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
+    let is_blank = |character| matches!(character, '\t' | '\r' | '\n');
+    let mut safe = String::with_capacity(cell.len() + 1);
+    if cell.starts_with(is_blank) {
+        safe.push('\'');
+    }
+    let mut begins = true;
+    for character in cell.chars() {
+        if begins && is_risky(character) {
+            safe.push('\'');
+        }
+        safe.push(character);
+        begins = matches!(character, ';' | '\t' | '\r' | '\n') || (begins && character == ' ');
+    }
+    safe
 }
 
 /// A time of the database as documents have it.
@@ -185,9 +214,13 @@ mod tests {
 
     #[test]
     fn no_cell_begins_a_formula() {
-        let risky = ["=1+1", "+49", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "＝1"];
-        for cell in risky {
+        for cell in ["=1+1", "+49", "-1", "@SUM(A1)", "＝1"] {
             assert_eq!(harmless(cell), format!("'{cell}"));
+        }
+        for (cell, safe) in
+            [("  =1", "  '=1"), ("\t=1", "'\t'=1"), ("\nx", "'\nx"), ("x;=H(1);\t @", "x;'=H(1);\t '@")]
+        {
+            assert_eq!(harmless(cell), safe);
         }
         for cell in ["", "5550142", "a=b", "6200(1003)", "'x"] {
             assert_eq!(harmless(cell), cell);
@@ -216,7 +249,7 @@ mod tests {
         };
         let selection = Selection { calls: vec![call], ..Selection::default() };
         let mut csv = Vec::new();
-        write_csv(&selection, &mut csv).unwrap();
+        write_csv(&selection, &[], &mut csv).unwrap();
         let text = String::from_utf8(csv).unwrap();
         let (head, record) = text.split_once("\r\n").unwrap();
         assert!(head.starts_with("pbx,day,started_at,recording_state,file,callid,timestart,"), "{head}");

@@ -22,11 +22,22 @@ pub struct Request {
 impl Request {
     /// Where the export is in the end.
     pub(super) fn place(&self) -> PathBuf {
-        let mut name = self.out.as_os_str().to_owned();
-        if self.zip {
-            name.push(".zip");
+        let name = self.name();
+        match self.zip {
+            true => self.out.with_file_name(format!("{name}.zip")),
+            false => self.out.clone(),
         }
-        name.into()
+    }
+}
+
+impl Request {
+    /// What the folder is called, also within a ZIP.
+    pub(super) fn name(&self) -> String {
+        let name = self.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match name.strip_suffix(".zip").filter(|_| self.zip) {
+            Some(stem) => stem.to_owned(),
+            None => name,
+        }
     }
 }
 
@@ -61,6 +72,16 @@ impl Choice {
         !self.extension.is_empty() || !self.number.is_empty()
     }
 
+    /// Whether it takes whole days of a PBX, so that what is certified of a day is what was asked for.
+    pub(super) fn is_of_whole_days(&self) -> bool {
+        self.list.is_none() && !self.is_of_people()
+    }
+
+    /// Whether it takes all PBXs. Who is given less need not learn which others there are, and how much is called there.
+    pub(super) fn is_of_everybody(&self) -> bool {
+        self.is_of_whole_days() && self.pbx.is_empty()
+    }
+
     /// Whether a call is in it, as far as who talked decides.
     pub(super) fn takes_call(&self, row: &CdrRow) -> bool {
         let text = |field: &Text| field.as_str().unwrap_or_default().to_owned();
@@ -91,7 +112,7 @@ impl Choice {
         let is_all = Self { voicemail: false, ..self.clone() } == Self::default();
         let all = if is_all { "all " } else { "" };
         let mut words = vec![match (&self.list, self.voicemail) {
-            (Some(list), _) => format!("{} named recordings", list.len()),
+            (Some(list), _) => format!("what {} lines of a list name", list.len()),
             (None, true) => format!("{all}calls and voicemail"),
             (None, false) => format!("{all}calls"),
         }];

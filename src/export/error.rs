@@ -24,6 +24,12 @@ pub enum ExportError {
     /// There is something at the place of the export.
     #[error("`{0}` is there already, and nothing is overwritten: name another folder with --out")]
     Taken(PathBuf),
+    /// The place of the export has no name.
+    #[error("`{0}` is no name for a new folder: name one with --out")]
+    NoName(PathBuf),
+    /// The place of the export is a link, or where a filesystem is mounted: no folder can get that name.
+    #[error("`{0}` is a link, or where a filesystem is mounted: name a new folder in it with --out")]
+    Elsewhere(PathBuf),
     /// The place of the export is in the archive or in the state.
     #[error("`{0}` is in the archive or in the state folder: name a folder elsewhere with --out")]
     Inside(PathBuf),
@@ -71,6 +77,8 @@ impl ExportError {
         matches!(
             self,
             Self::Io { .. }
+                | Self::NoName(_)
+                | Self::Elsewhere(_)
                 | Self::Taken(_)
                 | Self::Inside(_)
                 | Self::NoParent(_)

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::bag::Bag;
 use super::{ExportError, Stop};
+use crate::anchor;
 use crate::digest::Digest;
 use crate::notary::Published;
 use crate::tlog::{
@@ -18,16 +19,28 @@ use crate::tlog::{
     leaf_hash, path_of_bundle, tree_hash,
 };
 
+/// How much of the ledger comes into the bag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Every entry.
+    Whole,
+    /// The tree over the entries, which tells nothing of them.
+    Tree,
+}
+
 /// The ledger as the bag holds it.
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) checkpoint: Checkpoint,
     note: String,
+    pub(super) scope: Scope,
     keys: Vec<VerifyingKey>,
     tiles: HashMap<Tile, Vec<Digest>>,
     /// The entries that are to be proven, by number.
     entries: BTreeMap<u64, Vec<u8>>,
-    /// What the ledger tells of verifications of the whole archive.
+    /// The root of every size up to that of the checkpoint at which somebody has stamped it.
+    roots: BTreeMap<u64, Option<Digest>>,
+    /// What the ledger tells of verifications.
     pub(super) fixity: Vec<(u64, Value)>,
 }
 
@@ -41,6 +54,7 @@ impl Log {
         published: &Published,
         keys: Vec<VerifyingKey>,
         wanted: &BTreeSet<u64>,
+        scope: Scope,
         bag: &mut Bag,
         stop: &Stop,
     ) -> Result<Self, ExportError> {
@@ -48,8 +62,10 @@ impl Log {
         if wanted.last().is_some_and(|last| *last >= checkpoint.size) {
             return Err(ExportError::Unsealed);
         }
-        let (tiles, entries, fixity) = Default::default();
-        let mut log = Self { checkpoint, note, keys, tiles, entries, fixity };
+        let stamped = anchor::tokens(published)?.into_iter().map(|token| (token.size, None));
+        let (roots, tiles, entries, fixity) =
+            (stamped.collect(), HashMap::new(), BTreeMap::new(), Vec::new());
+        let mut log = Self { checkpoint, note, scope, keys, roots, tiles, entries, fixity };
         log.copy_entries(published, wanted, bag, stop)?;
         for (tile, hashes) in &log.tiles {
             bag.put(&format!("log/{}", tile.path()), Tile::to_bytes(hashes))?;
@@ -74,10 +90,15 @@ impl Log {
         for index in 0..size.div_ceil(TILE_WIDTH) {
             stop.check()?;
             let entries = published.bundle(index, size)?;
-            let path = path_of_bundle(index, entries.len() as u64);
-            bag.put(&format!("log/{path}"), bundle(entries.iter().map(Vec::as_slice)))?;
+            if self.scope == Scope::Whole {
+                let path = path_of_bundle(index, entries.len() as u64);
+                bag.put(&format!("log/{path}"), bundle(entries.iter().map(Vec::as_slice)))?;
+            }
             for (number, entry) in (index * TILE_WIDTH..).zip(entries) {
                 frontier.push(leaf_hash(&entry), &mut full);
+                if let Some(root) = self.roots.get_mut(&frontier.size()) {
+                    *root = Some(frontier.root());
+                }
                 self.note_entry(number, entry, wanted);
             }
         }
@@ -99,6 +120,20 @@ impl Log {
         if wanted.contains(&number) {
             self.entries.insert(number, entry);
         }
+    }
+
+    /// Whether a stamped checkpoint is one of this ledger: signed by a key of it, and of this tree.
+    pub(super) fn continues(&self, note: &[u8], size: u64) -> bool {
+        let read = || {
+            let note = Note::parse(std::str::from_utf8(note).ok()?).ok()?;
+            Checkpoint::parse(note.verify(&self.keys).ok()?).ok()
+        };
+        let is_ours = |stamped: Checkpoint| {
+            (stamped.size, &stamped.origin) == (size, &self.checkpoint.origin)
+                && size <= self.checkpoint.size
+                && self.roots.get(&size) == Some(&Some(stamped.root))
+        };
+        read().is_some_and(is_ours)
     }
 
     /// The proof of a wanted entry, checked.

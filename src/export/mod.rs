@@ -26,6 +26,7 @@ mod zip;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -42,11 +43,14 @@ use crate::notary::Published;
 use crate::tlog::VerifyingKey;
 use anchors::Token;
 use bag::Bag;
-use log::Log;
+use log::{Log, Scope};
 use originals::Copied;
 
 /// Who made the bag.
 const AGENT: &str = concat!("callvault ", env!("CARGO_PKG_VERSION"));
+
+/// What is given away is read by its owner and his group, until he decides otherwise.
+const ZIP_MODE: u32 = 0o640;
 
 /// What ends an export early.
 #[derive(Debug, Clone)]
@@ -84,7 +88,7 @@ pub struct Sources<'a> {
 #[derive(Debug)]
 pub struct Packed {
     bag: Bag,
-    request: Request,
+    zip: Option<Zipped>,
     /// What is in it.
     pub report: Report,
 }
@@ -116,8 +120,9 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
     let originals = Originals::open(sources.archive)?;
     let copied = originals::copy(selection, &originals, &mut bag, stop)?;
     let wanted = selection.entries();
-    let log = Log::copy(sources.published, sources.keys.clone(), &wanted, &mut bag, stop)?;
-    let tokens = anchors::copy(sources.published, &wanted, log.checkpoint.size, &mut bag)?;
+    let scope = if request.choice.is_of_everybody() { Scope::Whole } else { Scope::Tree };
+    let log = Log::copy(sources.published, sources.keys.clone(), &wanted, scope, &mut bag, stop)?;
+    let tokens = anchors::copy(sources.published, &wanted, &log, &mut bag)?;
     originals::write_proofs(selection, &log, &mut bag, stop)?;
     let contents =
         Contents { request: &request, selection, copied: &copied, log: &log, tokens: &tokens, now };
@@ -125,36 +130,55 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
     stop.check()?;
     let bag_sha256 = bag.close(&info(&contents, bag.payload()))?;
     let report = report(&contents, out, bag_sha256);
-    Ok(Packed { bag, request, report })
+    let zip = request.zip.then(|| Zipped::of(&bag, &request, &report.path, stop)).transpose()?;
+    Ok(Packed { bag, zip, report })
 }
 
 impl Packed {
-    /// Gives the bag its final name, or makes one ZIP of it. On return that is on disk.
+    /// Gives the bag, or its ZIP, its final name. On return that is on disk.
     ///
     /// # Errors
-    /// [`ExportError`]; then nothing is left behind.
+    /// [`ExportError`]; then nothing is left behind, but for a name that may not outlive a power cut.
     pub fn hand_out(self) -> Result<Report, ExportError> {
-        let Self { bag, request, report } = self;
-        if request.zip {
-            zip_of(&bag, &request, &report.path)?;
-        } else {
-            bag.keep(&report.path)?;
+        let Self { bag, zip, report } = self;
+        match zip {
+            Some(zip) => zip.keep(&report.path)?,
+            None => bag.keep(&report.path)?,
         }
         Ok(report)
     }
 }
 
-fn zip_of(bag: &Bag, request: &Request, out: &Path) -> Result<(), ExportError> {
-    let temporary = bag::temporary_sibling(out);
-    let top = request.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let written = fs::File::create_new(&temporary)
-        .and_then(|file| zip::write(file, &top, bag.folder(), bag.paths()))
-        .and_then(|file| file.sync_all())
-        .map_err(|error| ExportError::io("write", &temporary, error));
-    let placed = written.and_then(|()| place(&temporary, out));
-    // What cannot be removed has a name that says what it is.
-    drop(fs::remove_file(&temporary));
-    placed.and_then(|()| bag::sync(bag::parent(out)))
+/// The ZIP of a bag, beside its place. Dropped, it is gone.
+#[derive(Debug)]
+struct Zipped(PathBuf);
+
+impl Zipped {
+    /// Writes it. On return it is on disk.
+    fn of(bag: &Bag, request: &Request, out: &Path, stop: &Stop) -> Result<Self, ExportError> {
+        let zipped = Self(bag::temporary_sibling(out));
+        let failed = |error| ExportError::io("write", &zipped.0, error);
+        let file = fs::File::create_new(&zipped.0).map_err(failed)?;
+        file.set_permissions(fs::Permissions::from_mode(ZIP_MODE)).map_err(failed)?;
+        let paths = bag.paths().take_while(|_| stop.check().is_ok());
+        let written = zip::write(file, &request.name(), bag.folder(), paths);
+        written.and_then(|file| file.sync_all()).map_err(failed)?;
+        stop.check()?;
+        Ok(zipped)
+    }
+
+    fn keep(self, out: &Path) -> Result<(), ExportError> {
+        place(&self.0, out)?;
+        drop(self);
+        bag::sync(bag::parent(out))
+    }
+}
+
+impl Drop for Zipped {
+    fn drop(&mut self) {
+        // What cannot be removed has a name that says what it is.
+        drop(fs::remove_file(&self.0));
+    }
 }
 
 /// Gives a file its final name, and overwrites nothing.
@@ -169,13 +193,22 @@ fn place(temporary: &Path, out: &Path) -> Result<(), ExportError> {
     }
 }
 
-/// Whether a bag may be there: nothing is, and it is not in a folder of ours.
+/// Whether a bag may be there: nothing is, it is not in a folder of ours, and a folder can get that name.
 fn check_place(out: &Path, sources: &Sources<'_>) -> Result<(), ExportError> {
-    let is_empty_folder = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
-    if out.file_name().is_none() || (fs::symlink_metadata(out).is_ok() && !is_empty_folder()) {
-        return Err(ExportError::Taken(out.to_owned()));
+    if out.file_name().is_none() {
+        return Err(ExportError::NoName(out.to_owned()));
     }
     let parent = bag::parent(out);
+    let in_parent = fs::metadata(parent).map_err(|_| ExportError::NoParent(parent.to_owned()))?;
+    if let Ok(there) = fs::symlink_metadata(out) {
+        let is_empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
+        if there.is_symlink() || (there.is_dir() && there.dev() != in_parent.dev()) {
+            return Err(ExportError::Elsewhere(out.to_owned()));
+        }
+        if !there.is_dir() || !is_empty() {
+            return Err(ExportError::Taken(out.to_owned()));
+        }
+    }
     let parent = parent.canonicalize().map_err(|_| ExportError::NoParent(parent.to_owned()))?;
     let is_ours = |ours: &PathBuf| ours.canonicalize().is_ok_and(|ours| parent.starts_with(ours));
     if sources.ours.iter().any(is_ours) {
@@ -195,10 +228,10 @@ fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), ExportError> {
 /// Writes all that tells what is in the bag.
 fn describe(contents: &Contents<'_>, bag: &mut Bag) -> Result<(), ExportError> {
     let Contents { selection, copied, log, now, .. } = contents;
-    bag.write_with("data/cdr.csv", |to| cdr::write_csv(selection, to))?;
+    bag.write_with("data/cdr.csv", |to| cdr::write_csv(selection, &copied.absent, to))?;
     bag.write_with("data/cdr.jsonl", |to| cdr::write_jsonl(selection, to))?;
     bag.write_with("data/not-exported.jsonl", |to| {
-        copied.absent.iter().try_for_each(|absence| cdr::json_line(to, absence))
+        cdr::write_absent(&copied.absent, &selection.unknown, to)
     })?;
     bag.write_with("premis/events.jsonl", |to| premis::write(selection, copied, log, *now, to))?;
     bag.write_with("index.html", |to| page::write(contents, to))?;
@@ -226,6 +259,7 @@ fn report(contents: &Contents<'_>, path: PathBuf, bag_sha256: crate::digest::Dig
     let mut report = Report {
         path,
         bag_sha256,
+        ledger_number: None,
         from: days.map(|(from, _)| from.to_owned()),
         to: days.map(|(_, to)| to.to_owned()),
         calls: selection.calls.len() as u64,

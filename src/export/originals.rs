@@ -1,24 +1,23 @@
 //! Copying originals into the bag, each compared with what was archived.
 
-use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::Read as _;
 
 use serde::Serialize;
 
 use super::bag::{Bag, PAYLOAD, Written};
 use super::cdr::{Absence, json_line};
 use super::log::Log;
-use super::rows::FileRow;
+use super::rows::{CertificateRow, FileRow};
 use super::selection::{Recording, Selection};
 use super::{ExportError, Stop};
 use crate::archive::{Destination, Folder, Originals};
+use crate::certificate::Names;
 use crate::digest::Digest;
 use crate::recording::printable;
 
 /// Where damaged files are: no PBX's id begins so.
 const DAMAGED: &str = "data/_damaged/";
-/// What certificates of a day begin with.
-const CERTIFICATE: &str = "certificate-";
 
 /// What became of the originals.
 #[derive(Debug, Default)]
@@ -71,8 +70,8 @@ pub(super) fn copy(
             copy_pair(recording, file, originals, bag, &mut copied)?;
         }
     }
-    for folder in day_folders(selection)? {
-        copy_certificates(&folder, originals, bag, &mut copied)?;
+    for certificate in &selection.certificates {
+        copy_certificate(certificate, originals, bag, &mut copied)?;
     }
     Ok(copied)
 }
@@ -107,14 +106,14 @@ struct Damage {
     found: Option<Digest>,
     problem: String,
     file: Option<String>,
+    state: &'static str,
 }
 
 impl Damage {
     fn of(self, recording: &Recording, path: &str) -> Absence {
-        let state = if self.file.is_some() { "damaged" } else { "gone" };
         Absence {
             path: path.to_owned(),
-            state: state.to_owned(),
+            state: self.state.to_owned(),
             reason: Some(self.problem),
             archived_sha256: Some(self.expected),
             found_sha256: self.found.map(|found| found.to_string()),
@@ -134,54 +133,50 @@ fn copy_one(
     bag: &mut Bag,
 ) -> Result<Result<Written, Damage>, ExportError> {
     let expected = crate::digest::hex(sha256);
-    let gone = |problem: String| Damage { expected: expected.clone(), found: None, problem, file: None };
+    let lacking =
+        |state, problem| Damage { expected: expected.clone(), found: None, problem, file: None, state };
     let mut original = match original {
         Ok(Some(original)) => original,
-        Ok(None) => return Ok(Err(gone("it was archived and is gone".to_owned()))),
-        Err(problem) => return Ok(Err(gone(problem))),
+        Ok(None) => return Ok(Err(lacking("gone", "it was archived and is gone".to_owned()))),
+        Err(problem) => return Ok(Err(lacking("unreadable", problem))),
     };
     let to = bag_path(path);
-    let (found, problem) = match bag.copy(&to, &mut original)? {
+    let (state, found, problem) = match bag.copy(&to, &mut original)? {
         Ok(written) if written.sha256.as_bytes() == sha256 => return Ok(Ok(written)),
-        Ok(written) => (Some(written.sha256), "it has other bytes than were archived".to_owned()),
-        Err(error) => (None, format!("it could be read in part only: {error}")),
+        Ok(written) => ("damaged", Some(written.sha256), "it has other bytes than were archived".to_owned()),
+        Err(error) => ("unreadable", None, format!("it could be read in part only: {error}")),
     };
     let aside = to.replacen(PAYLOAD, DAMAGED, 1);
     bag.rename(&to, &aside)?;
-    Ok(Err(Damage { expected, found, problem, file: Some(aside) }))
+    Ok(Err(Damage { expected, found, problem, file: Some(aside), state }))
 }
 
-/// The day folders of all that was chosen.
-fn day_folders(selection: &Selection) -> Result<BTreeSet<Folder>, ExportError> {
-    let of_calls = selection.calls.iter().map(|call| (&*call.pbx, &*call.day));
-    let of_recordings =
-        selection.recordings.iter().map(|recording| (&*recording.row.pbx, &*recording.row.day));
-    let days: BTreeSet<(&str, &str)> = of_calls.chain(of_recordings).collect();
-    let folders = days.into_iter().filter_map(|(pbx, day)| Some(Folder::day(pbx, day.parse().ok()?)));
-    Ok(folders.collect::<Result<_, _>>()?)
-}
-
-fn copy_certificates(
-    folder: &Folder,
+/// Copies the files of a certificate, if its document is the one that the ledger tells of: any other is no certificate.
+fn copy_certificate(
+    certificate: &CertificateRow,
     originals: &Originals,
     bag: &mut Bag,
     copied: &mut Copied,
 ) -> Result<(), ExportError> {
-    for name in originals.names(folder)?.iter().filter(|name| is_certificate(name)) {
-        if let Some(mut file) = originals.file(folder, name)? {
-            let path = bag_path(&format!("{folder}/{name}"));
-            let read = bag.copy(&path, &mut file)?;
-            read.map_err(|error| ExportError::io("read", std::path::Path::new(name), error))?;
-            copied.certificates.push(path);
+    let Some((folder, document)) = certificate.path.rsplit_once('/') else { return Ok(()) };
+    let (folder, names) = (Folder::parse(folder)?, Names { revision: certificate.revision });
+    let mut files = Vec::new();
+    for name in names.all() {
+        let Ok(Some(mut file)) = originals.file(&folder, &name) else { return Ok(()) };
+        let mut bytes = Vec::new();
+        if file.read_to_end(&mut bytes).is_err() {
+            return Ok(());
         }
+        if name == document && Digest::of(&bytes).as_bytes()[..] != certificate.sha256[..] {
+            return Ok(());
+        }
+        files.push((bag_path(&format!("{folder}/{name}")), bytes));
+    }
+    for (path, bytes) in files {
+        bag.put(&path, bytes)?;
+        copied.certificates.push(path);
     }
     Ok(())
-}
-
-/// Names are not ours alone: whoever may write to the archive chose them.
-fn is_certificate(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    name.starts_with(CERTIFICATE) && name.bytes().all(is_plain)
 }
 
 /// Writes the proof of each file, and a list of the files with their proofs.

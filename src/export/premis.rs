@@ -1,22 +1,24 @@
 //! What happened to the exported objects, in the words of PREMIS 3 (<https://id.loc.gov/vocabulary/preservation/eventType>).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cdr::{json_line, time};
-use super::log::Log;
+use super::AGENT;
+use super::cdr::{Absence, json_line, time};
+use super::log::{Log, Scope};
 use super::originals::{Copied, bag_path, entry_number};
 use super::rows::FileRow;
 use super::selection::{Recording, Selection};
 
-/// Who did it.
-const AGENT: &str = concat!("callvault ", env!("CARGO_PKG_VERSION"));
+/// Who did what was done before: of whatever version.
+const ARCHIVER: &str = "callvault";
 
-/// An event. The names of the members are those of PREMIS.
+/// An event: one object a line, whose members are semantic units of PREMIS, without the containers that XML puts around
+/// them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
@@ -39,35 +41,31 @@ pub(super) fn write(
     now: Timestamp,
     to: &mut dyn Write,
 ) -> io::Result<()> {
-    let damaged: BTreeSet<&str> = copied.absent.iter().map(|absence| &*absence.path).collect();
+    let damaged = copied.absent.iter().filter(|absence| absence.is_damage());
+    let damaged: BTreeMap<&str, &Absence> = damaged.map(|absence| (&*absence.path, absence)).collect();
     for recording in &selection.recordings {
         for file in &recording.files {
-            let is_damaged = damaged.contains(&*file.path);
-            write_events_of(recording, file, is_damaged, log, now, to)?;
+            write_events_of(recording, file, &damaged, log, now, to)?;
         }
     }
-    for (number, entry) in &log.fixity {
+    // Of others than were chosen nobody need learn anything.
+    let chosen: BTreeSet<&str> = selection.recordings.iter().map(|recording| &*recording.row.pbx).collect();
+    let is_told = |entry: &Value| match entry["pbx"].as_str() {
+        Some(pbx) => chosen.contains(pbx),
+        None => log.scope == Scope::Whole,
+    };
+    for (number, entry) in log.fixity.iter().filter(|(_, entry)| is_told(entry)) {
         json_line(to, &verification(*number, entry))?;
     }
-    for (word, detail) in [
-        ("information package creation", "put into a BagIt 1.0 bag"),
-        ("dissemination", "handed out, as an entry of type export in the ledger tells"),
-    ] {
-        json_line(
-            to,
-            &Event {
-                event_identifier: format!("bag/{}", slug(word)),
-                ..event(word, &now.to_string(), detail, ".")
-            },
-        )?;
-    }
-    Ok(())
+    let packed = event("information package creation", &now.to_string(), "put into a BagIt 1.0 bag", ".");
+    let event_identifier = "bag/information-package-creation".to_owned();
+    json_line(to, &Event { event_identifier, linking_agent_identifier: AGENT, ..packed })
 }
 
 fn write_events_of(
     recording: &Recording,
     file: &FileRow,
-    is_damaged: bool,
+    damaged: &BTreeMap<&str, &Absence>,
     log: &Log,
     now: Timestamp,
     to: &mut dyn Write,
@@ -75,27 +73,49 @@ fn write_events_of(
     let (number, object) = (entry_number(file), bag_path(&file.path));
     let sha256 = crate::digest::hex(&file.sha256);
     let archived_at = time(file.archived_at_ms).unwrap_or_default();
-    let captured_at = time(recording.row.started_at_ms).unwrap_or_default();
+    let created_at = time(recording.row.started_at_ms).unwrap_or_default();
     let suspect = (!file.suspect.is_empty()).then(|| file.suspect.clone());
     let entry = format!("entry {number} of the ledger {}", log.checkpoint.origin);
-    let events = [
-        event("capture", &captured_at, "recorded by the PBX (start of the call)", &object),
-        event("ingestion", &archived_at, &entry, &object),
+    let pbx = format!("PBX {} ({})", recording.row.pbx, recording.row.sn);
+    let past = [
+        Event {
+            linking_agent_identifier: &pbx,
+            ..event(
+                "creation",
+                &created_at,
+                "recorded by the PBX; the time is the start of the call",
+                &object,
+            )
+        },
+        event("capture", &archived_at, "fetched from the PBX", &object),
         event("message digest calculation", &archived_at, &format!("SHA-256 {sha256}"), &object),
         Event {
             event_outcome: if suspect.is_some() { "warning" } else { "success" },
             event_outcome_detail: suspect,
             ..event("validation", &archived_at, &format!("read as WAV, {}", file.format), &object)
         },
-        event("replication", &now.to_string(), &format!("copied from {}", file.path), &object),
-        Event {
-            event_outcome: if is_damaged { "fail" } else { "success" },
-            ..event("fixity check", &now.to_string(), &format!("SHA-256 compared with {sha256}"), &object)
-        },
+        event("ingestion", &archived_at, &entry, &object),
     ];
-    for event in events {
+    for event in past {
         let event_identifier = format!("{number}/{}", slug(event.event_type));
         json_line(to, &Event { event_identifier, ..event })?;
+    }
+    let pair = [
+        (file.path.clone(), &file.sha256, ""),
+        (format!("{}.json", file.path), &file.sidecar_sha256, "sidecar-"),
+    ];
+    for (path, sha256, which) in pair {
+        let (object, damage) = (bag_path(&path), damaged.get(&*path));
+        let sha256 = crate::digest::hex(sha256);
+        let copied = event("replication", &now.to_string(), &format!("copied from {path}"), &object);
+        let compared = format!("SHA-256 compared with {sha256}");
+        for event in [copied, event("fixity check", &now.to_string(), &compared, &object)] {
+            let event_identifier = format!("{number}/{which}{}", slug(event.event_type));
+            let event_outcome = if damage.is_some() { "fail" } else { "success" };
+            let event_outcome_detail = damage.and_then(|damage| damage.reason.clone());
+            let ours = Event { event_identifier, event_outcome, event_outcome_detail, ..event };
+            json_line(to, &Event { linking_agent_identifier: AGENT, ..ours })?;
+        }
     }
     Ok(())
 }
@@ -122,7 +142,7 @@ fn event<'a>(event_type: &'a str, at: &str, detail: &str, object: &'a str) -> Ev
         event_detail: detail.to_owned(),
         event_outcome: "success",
         event_outcome_detail: None,
-        linking_agent_identifier: AGENT,
+        linking_agent_identifier: ARCHIVER,
         linking_object_identifier: object,
     }
 }

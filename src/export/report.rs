@@ -17,6 +17,9 @@ pub struct Report {
     pub path: PathBuf,
     /// The SHA-256 of `tagmanifest-sha256.txt`, which stands for the whole bag.
     pub bag_sha256: Digest,
+    /// The entry of the ledger that tells of it; none before it is handed out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger_number: Option<i64>,
     /// The first day of what is in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,

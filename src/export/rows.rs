@@ -33,6 +33,7 @@ pub(super) struct RecordingRow {
     pub(super) id: i64,
     pub(super) pbx: String,
     pub(super) kind: String,
+    pub(super) sn: String,
     pub(super) name: Vec<u8>,
     pub(super) day: String,
     pub(super) started_at_ms: i64,
@@ -62,6 +63,34 @@ pub(super) struct FileRow {
     pub(super) suspect: String,
     pub(super) archived_at_ms: i64,
     pub(super) ledger_number: i64,
+}
+
+/// A certificate of a day.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct CertificateRow {
+    pub(super) revision: i64,
+    /// Of its document.
+    pub(super) path: String,
+    pub(super) sha256: Vec<u8>,
+}
+
+/// The certificates of a PBX's days, all revisions.
+pub(super) async fn certificates(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+) -> anyhow::Result<Vec<CertificateRow>> {
+    let (from, to) = days.bounds();
+    sqlx::query_as(
+        "select revision, path, sha256 from certificates where pbx = ? and day between ? and ?
+         order by day, revision",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
+    .await
+    .context("reading certificates")
 }
 
 /// Every PBX that was ever heard of.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::choice::Choice;
-use super::rows::{self, CallRow, FileRow, RecordingRow};
+use super::rows::{self, CallRow, CertificateRow, FileRow, RecordingRow};
 use crate::cdr::CdrRow;
 use crate::recording::printable;
 
@@ -20,6 +20,8 @@ pub struct Selection {
     pub(super) recordings: Vec<Recording>,
     /// Lines of the operator's list that name nothing.
     pub(super) unknown: Vec<String>,
+    /// Of the days, if whole days were chosen.
+    pub(super) certificates: Vec<CertificateRow>,
 }
 
 /// A recording, what is archived of it, and the first call that names it.
@@ -50,7 +52,12 @@ impl Selection {
             }
         }
         let unknown = list.map(Wanted::unfound).unwrap_or_default();
-        let selection = chosen.complete(&mut moment, unknown).await?;
+        let mut selection = chosen.complete(&mut moment, unknown).await?;
+        if choice.is_of_whole_days() {
+            for pbx in pbxs {
+                selection.certificates.extend(rows::certificates(&mut moment, pbx, choice.days()).await?);
+            }
+        }
         moment.rollback().await.context("reading the database")?;
         Ok(selection)
     }
@@ -163,7 +170,7 @@ impl Chosen {
             recordings.push(Recording { row, files, call });
         }
         recordings.sort_by(|one, other| one.row.path.cmp(&other.row.path));
-        Ok(Selection { calls, recordings, unknown })
+        Ok(Selection { calls, recordings, unknown, certificates: Vec::new() })
     }
 }
 
@@ -222,7 +229,9 @@ impl Wanted {
 
 /// What the paths of all files of one recording have in common.
 fn stem_of_recording(path: &str) -> Option<String> {
-    let stem = path.strip_suffix(".json").unwrap_or(path).strip_suffix(".wav")?;
+    // In a bag too, where a comma stands for a percent sign.
+    let path = path.strip_prefix("data/").map_or_else(|| path.to_owned(), |path| path.replace(',', "%"));
+    let stem = path.strip_suffix(".json").unwrap_or(&path).strip_suffix(".wav")?;
     let stem = stem.split_once("~conflict-").map_or(stem, |(stem, _)| stem);
     Some(stem.to_lowercase())
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::log::Scope;
 use super::{AGENT, Contents};
 use crate::digest::Digest;
 
@@ -18,34 +19,37 @@ fn write(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     writeln!(text, "HOW TO CHECK THIS EXPORT\n")?;
     writeln!(text, "What: {}.", request.choice.in_words())?;
     writeln!(text, "Made by {AGENT} at {}.\n", now.strftime("%F %T UTC"))?;
-    text.push_str(
-        "Nothing of callvault is needed: the commands below are those of coreutils, OpenSSL and, where it says so, of\n\
-         packages of others. Run them in this folder, in this order. callvault's source holds a program that does the\n\
-         same with the packages of the Go project (tests/notary/check.go).\n",
-    );
-    whole(text)?;
+    text.push_str(BEGIN);
     signed(text, contents)?;
-    proven(text);
+    match contents.selection.entries().is_empty() {
+        true => text.push_str("\n3. THE RECORDINGS\n\nThere are none.\n"),
+        false => proven(text, contents.log.scope),
+    }
     stamped(text, contents)?;
     certified(text, contents)?;
     text.push_str(LIMITS);
     Ok(())
 }
 
-fn whole(text: &mut String) -> std::fmt::Result {
-    text.push_str(
-        "\n1. NOTHING CHANGED SINCE IT WAS PACKED\n\n\
-         \x20   sha256sum -c --quiet --strict manifest-sha256.txt\n\
-         \x20   sha256sum -c --quiet --strict tagmanifest-sha256.txt\n\
-         \x20   sha256sum tagmanifest-sha256.txt\n\n\
-         Silence of the first two means that every file is as it was. The third hash stands for all of them: an entry of\n\
-         type \"export\" in the ledger of the sender has it as bag_sha256. The same by the Library of Congress's program\n\
-         (pip install bagit):\n\n\
-         \x20   bagit.py --validate .\n\n\
-         Whoever changes a file can rewrite these lists too. What follows holds all the same.\n",
-    );
-    Ok(())
-}
+const BEGIN: &str = "\
+Nothing of callvault is needed: the commands below are those of coreutils, OpenSSL and, where it says so, of packages of
+others. Run them in this folder, in this order.
+
+1. NOTHING CHANGED SINCE IT WAS PACKED
+
+    sha256sum -c --quiet --strict manifest-sha256.txt
+    sha256sum -c --quiet --strict tagmanifest-sha256.txt
+    sha256sum tagmanifest-sha256.txt
+
+Silence of the first two means that every file is as it was. The third hash stands for all of them: ask the sender for the
+proof of his ledger's entry of type \"export\", which has it as bag_sha256. The same by the Library of Congress's program
+(pip install bagit), which ends with \"is valid\":
+
+    bagit.py --validate .
+
+Whoever changes a file can rewrite these lists too. Against that stand the hash, if you have it from the sender's ledger, and
+for the recordings all that follows.
+";
 
 fn signed(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     let log = contents.log;
@@ -57,15 +61,16 @@ fn signed(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
          with what you were told by another way than this export.",
         log.checkpoint.size, log.checkpoint.origin
     )?;
+    writeln!(text, "\n    check=$(mktemp -d)")?;
     for key in log.signers() {
         let id = key.id();
-        writeln!(text, "\n    openssl pkey -pubin -in log/{id}.pem -outform der | sha256sum\n")?;
+        writeln!(text, "    openssl pkey -pubin -in log/{id}.pem -outform der | sha256sum\n")?;
         writeln!(text, "When this was packed, it was {}.\n", Digest::of(key.to_der()))?;
         let Some(line) = log.signature_line(key) else { continue };
         writeln!(
             text,
-            "The signature, which is in line {line} of the checkpoint, over the lines before the empty one:\n\n\
-             \x20   check=$(mktemp -d)\n\
+            "The signature, which is in line {line} of the checkpoint, over the lines before the empty one; the last command says\n\
+             \"Signature Verified Successfully\":\n\n\
              \x20   sed '/^$/,$d' log/checkpoint > $check/body\n\
              \x20   sed -n '{line}p' log/checkpoint | cut -d ' ' -f 3 | base64 -d | tail -c 64 > $check/signature\n\
              \x20   openssl pkeyutl -verify -rawin -pubin -inkey log/{id}.pem -in $check/body -sigfile $check/signature\n"
@@ -75,7 +80,7 @@ fn signed(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
         writeln!(
             text,
             "The same, and that the tiles of the tree are there (pip install aics-tlog), with the key as such programs take it;\n\
-             put in its place what you were told, if you were:\n\n\
+             put in its place what you were told, if you were. It says \"ok\": true.\n\n\
              \x20   key='{}'\n\
              \x20   aics-tlog verify-checkpoint --log-key \"$key\" --tiles log",
             key.to_vkey()
@@ -84,32 +89,55 @@ fn signed(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     Ok(())
 }
 
-fn proven(text: &mut String) {
-    text.push_str(
-        "\n3. THE RECORDINGS ARE THOSE OF THE LEDGER\n\n\
-         Each file in proofs is a C2SP tlog-proof of the entry of one recording: its line \"extra\" is the entry, in base64,\n\
-         which tells the SHA-256 of the audio and of its sidecar. data/files.jsonl says which proof is whose. This prints\n\
-         the hash of each audio file that no proof tells of, and should print nothing:\n\n\
-         \x20   for proof in proofs/*.tlog-proof; do sed -n 's/^extra //p' \"$proof\" | base64 -d; echo; done > $check/entries\n\
-         \x20   grep -o '\"sha256\":\"[0-9a-f]*\"' $check/entries | cut -d '\"' -f 4 | sort > $check/proven\n\
-         \x20   grep '\\.wav$' manifest-sha256.txt | grep -v ' data/_damaged/' | cut -c 1-64 | sort > $check/here\n\
-         \x20   comm -13 $check/proven $check/here\n\n\
-         The same for the sidecars, which say of which call a recording is:\n\n\
-         \x20   grep -o '\"sidecar_sha256\":\"[0-9a-f]*\"' $check/entries | cut -d '\"' -f 4 | sort > $check/proven\n\
-         \x20   grep '\\.wav\\.json$' manifest-sha256.txt | grep -v ' data/_damaged/' | cut -c 1-64 | sort > $check/here\n\
-         \x20   comm -13 $check/proven $check/here\n",
-    );
-    text.push_str(
-        "\nThat each entry is in the signed ledger (pip install aics-tlog):\n\n\
-         \x20   for proof in proofs/*.tlog-proof; do sed -n 's/^extra //p' \"$proof\" | base64 -d > $check/entry; \
-         aics-tlog verify-inclusion --log-key \"$key\" --tiles log --leaf $check/entry \
-         --index \"$(basename \"$proof\" .tlog-proof)\" || echo \"NOT PROVEN: $proof\"; done\n",
-    );
-    text.push_str(
-        "\nlog holds the whole ledger up to the checkpoint (C2SP tlog-tiles), so that you can also see whether an entry of\n\
-         the days in question was left out of this export. Entries name no caller and no number.\n",
-    );
+fn proven(text: &mut String, scope: Scope) {
+    text.push_str(PROVEN);
+    text.push_str(match scope {
+        Scope::Whole => {
+            "\nlog holds the whole ledger up to the checkpoint (C2SP tlog-tiles), so that you can also see whether an entry of\n\
+             the days in question was left out of this export. Entries name no caller and no number.\n"
+        }
+        Scope::Tree => {
+            "\nlog holds the tree of the ledger (C2SP tlog-tiles) without its other entries, for they tell of other things than\n\
+             were asked for.\n"
+        }
+    });
 }
+
+const PROVEN: &str = r#"
+3. EACH RECORDING IS THE ONE THAT THE LEDGER TELLS OF
+
+Each file in proofs is a C2SP tlog-proof of one entry: its line "extra" is the entry, in base64, which tells the SHA-256 of
+the audio and of its sidecar, and the sidecar tells its place. data/files.jsonl says which proof is whose. Silence means that
+each audio file and each sidecar is the one of its own proof, and that there is no audio without a proof:
+
+    hash() { sha256sum < "$1" | cut -d ' ' -f 1; }
+    of() { printf '%s' "$line" | grep -o "\"$1\":\"[^\"]*\"" | head -n 1 | cut -d '"' -f 4; }
+    isnt() { if test -e "$1" && ! grep -qF "$2" "$3"; then echo "NOT THE ARCHIVED FILE: $1"; fi; }
+    while read -r line; do
+      file=$(of file); path=$(of path)
+      sed -n 's/^extra //p' "$(of proof)" | base64 -d > $check/entry
+      if test -e "$file"; then isnt "$file" "\"sha256\":\"$(hash "$file")\"" $check/entry; fi
+      if test -e "$file.json"; then
+        isnt "$file.json" "\"sidecar_sha256\":\"$(hash "$file.json")\"" $check/entry
+        isnt "$file.json" "\"path\": \"$path\"" "$file.json"
+      fi
+      if test "data/$(printf '%s' "$path" | tr % ,)" != "$file"; then echo "NOT ITS PLACE: $file"; fi
+      echo "$file" >> $check/listed
+    done < data/files.jsonl
+    find data -name '*.wav' -not -path 'data/_damaged/*' | sort > $check/here
+    sort $check/listed | comm -13 - $check/here | sed 's/^/NO PROOF: /'
+
+That each of these entries is in the signed ledger (pip install aics-tlog). Silence means that all are; it takes about a tenth
+of a second for each. For many use the Go project's packages: callvault's source has a program, tests/notary/check.go.
+
+    for proof in proofs/*.tlog-proof; do
+      sed -n 's/^extra //p' "$proof" | base64 -d > $check/entry
+      number=$(basename "$proof" .tlog-proof)
+      if ! aics-tlog verify-inclusion --log-key "$key" --tiles log --leaf $check/entry --index "$number" > $check/said; then
+        echo "NOT PROVEN: $proof"
+      fi
+    done
+"#;
 
 fn stamped(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     writeln!(text, "\n4. WHEN IT EXISTED AT THE LATEST\n")?;
@@ -122,7 +150,7 @@ fn stamped(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     text.push_str(
         "Time-stamp authorities (RFC 3161) have stamped checkpoints of the ledger: each token proves that the entries below\n\
          the number in its name existed at its time. Take the certificates of an authority from the authority itself;\n\
-         those in anchor are what the sender was given.\n\n",
+         those in anchor are what the sender was given. Each says \"Verification: OK\".\n\n",
     );
     for token in contents.tokens {
         let (data, reply, ca) = (token.checkpoint(), token.path(), token.certificates());
@@ -132,31 +160,46 @@ fn stamped(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
         }
     }
     text.push_str(
-        "\nThe ledger in log continues each of these checkpoints: its first entries come to the root that stands in the\n\
-         checkpoint's third line.\n",
+        "\nThat the ledger in log continues each of these checkpoints (pip install aics-tlog). Silence means that it does; one that\n\
+         an earlier key has signed wants that key.\n\n\
+         \x20   for old in anchor/*.checkpoint; do\n\
+         \x20     if ! aics-tlog verify-consistency --log-key \"$key\" --tiles log --old-checkpoint $old > $check/said; then\n\
+         \x20       echo \"NOT CONTINUED: $old\"\n\
+         \x20     fi\n\
+         \x20   done\n",
     );
     Ok(())
 }
 
 fn certified(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
-    let certificates = &contents.copied.certificates;
-    let documents: Vec<&String> = certificates.iter().filter(|path| path.ends_with(".json")).collect();
     writeln!(text, "\n5. THAT NOTHING OF A DAY IS MISSING\n")?;
-    if documents.is_empty() {
+    if !contents.request.choice.is_of_whole_days() {
+        text.push_str("Certificates of completeness are of whole days; this export is of less.\n");
+        return Ok(());
+    }
+    if contents.copied.certificates.is_empty() {
         text.push_str("There is no certificate of completeness: none of these days has settled yet.\n");
         return Ok(());
     }
     text.push_str(
         "Certificates of completeness say what each PBX listed of a day and what became of it, signed. The page (.html) is to\n\
-         be read and printed; the document (.json) is what was signed, by the key that it names:\n\n\
-         \x20   for certificate in $(find data -name 'certificate-*.json'); do id=$(grep -o '\"key\":\"[^\"]*\"' $certificate | \
-         cut -d '\"' -f 4 | sed 's/.*+//'); openssl pkeyutl -verify -rawin -pubin -inkey log/$id.pem -in $certificate \
-         -sigfile $certificate.sig || echo \"NOT SIGNED: $certificate\"; done\n",
+         be read and printed; the document (.json) is what was signed, by the key that it names. Each says \"Signature Verified\n\
+         Successfully\":\n\n\
+         \x20   for certificate in $(find data -name 'certificate-*.json'); do\n\
+         \x20     id=$(grep -o '\"key\":\"[^\"]*\"' $certificate | cut -d '\"' -f 4 | sed 's/.*+//')\n\
+         \x20     openssl pkeyutl -verify -rawin -pubin -inkey log/$id.pem -in $certificate -sigfile $certificate.sig\n\
+         \x20   done\n",
     );
     Ok(())
 }
 
-const LIMITS: &str = "\nWHAT NONE OF THIS PROVES\n\n\
-That the PBX recorded every call, or that what it recorded is what was said. That times before the first time stamp are\n\
-true. That the key was always in good hands: only comparison with checkpoints that others have kept shows a second\n\
-history. data/not-exported.jsonl names what was asked for and is not here, with the reason.\n";
+const LIMITS: &str = "
+WHAT NONE OF THIS PROVES
+
+That the PBX recorded every call, or that what it recorded is what was said. That times before the first time stamp are true.
+That the key was always in good hands: only comparison with checkpoints that others have kept shows a second history.
+
+The lists (data/cdr.csv, data/cdr.jsonl, data/not-exported.jsonl), the page and the events are the sender's word: nothing but
+the hash of section 1 speaks for them, and for that nothing was taken out. What the PBX said of a call stands in the sidecar
+of its recording too, which is proven. data/not-exported.jsonl names what was asked for and is not here, with the reason.
+";

@@ -100,7 +100,7 @@ fn help_of_export() {
           --config <CONFIG>        The configuration [env: CALLVAULT_CONFIG=] [default:
                                    /etc/callvault/callvault.toml]
           --out <DIR>              Where to put it: a folder that is not there yet or empty; with --zip,
-                                   the name without `.zip`
+                                   the name of the file
           --from <DATE>            The first day, by the PBX's calendar; from the beginning if not given
           --to <DATE>              The last day, included
           --pbx <ID>               Only of this PBX; may be given more than once

@@ -27,6 +27,39 @@ fn all_calls_are_chosen_and_voicemail_if_that_is_asked_for() {
     assert_eq!(bag.text("data/not-exported.jsonl"), "");
 }
 
+/// Who is given calls of one person, or of one of many PBXs, learns nothing of the others.
+#[test]
+fn of_less_than_everything_nothing_else_is_told() {
+    let house = House::with(3);
+    house.add_call(|call| {
+        call.recording = "20240101-5550142-1077.wav".into();
+        call.callid = "1700000000.9001".to_owned();
+        (call.callfrom, call.callto) = ("5550142".to_owned(), "1077".to_owned());
+    });
+    house.certify();
+    let others: Vec<String> = house
+        .pbx
+        .truth()
+        .iter()
+        .map(|truth| String::from_utf8_lossy(&truth.name).into_owned())
+        .filter(|name| !name.contains("1077"))
+        .collect();
+    let whole = house.export(&[], 0);
+    assert!(whole.files().iter().any(|file| file.ends_with("certificate-1.json")));
+    assert!(whole.files().iter().any(|file| file.starts_with("log/tile/entries/")));
+    let of_one = house.export(&["--extension", "1077"], 0);
+    for file in of_one.files() {
+        let bytes = fs::read(of_one.path.join(&file)).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(others.iter().all(|name| !text.contains(name) && !file.contains(name)), "{file}");
+        assert!(!file.starts_with("log/tile/entries/") && !file.contains("/certificate-"), "{file}");
+    }
+    assert!(of_one.text("VERIFY.txt").contains("of whole days; this export is of less"));
+    let of_pbx = house.export(&["--pbx", "hq"], 0);
+    assert!(of_pbx.files().iter().any(|file| file.ends_with("certificate-1.json")));
+    assert!(!of_pbx.files().iter().any(|file| file.starts_with("log/tile/entries/")));
+}
+
 /// Percent signs, blanks and brackets in a name; a name that would be markup.
 #[test]
 fn every_address_on_the_page_is_of_a_file_in_the_bag() {
@@ -98,6 +131,12 @@ fn a_list_chooses_what_it_names_and_what_it_names_in_vain_is_told() {
     let bag = house.export(&["--list", "list"], 3);
     assert_eq!((bag.count("files"), bag.count("unknown")), (2, 1));
     assert_eq!(bag.report["unknown_lines"], serde_json::json!(["nobody.wav"]));
+    let unknown = serde_json::json!({"state": "unknown", "line": "nobody.wav"});
+    assert_eq!(bag.lines("data/not-exported.jsonl"), [unknown]);
+    // What a bag calls its files names them too, and Windows begins a list with a mark.
+    let files: Vec<String> = bag.audio();
+    fs::write(house.folder.path("list"), format!("\u{feff}{}\n{}\n", files[0], files[1])).unwrap();
+    assert_eq!(house.export(&["--list", "list"], 0).audio(), files);
     for (text, sentence) in [("", "names nothing"), ("nobody.wav\n", "no call and no recording")] {
         fs::write(house.folder.path("list"), text).unwrap();
         let said = house.folder.run(&["export", "--out", "none", "--list", "list"]).exits(2);
@@ -126,7 +165,10 @@ fn what_makes_no_sense_is_refused_in_one_sentence() {
     let house = House::with(1);
     fs::create_dir(house.folder.path("taken")).unwrap();
     fs::write(house.folder.path("taken/theirs"), "").unwrap();
-    let cases: [(&[&str], &str); 8] = [
+    std::os::unix::fs::symlink(house.folder.path(""), house.folder.path("link")).unwrap();
+    let cases: [(&[&str], &str); 10] = [
+        (&["--out", "link"], "`link` is a link, or where a filesystem is mounted"),
+        (&["--out", ".."], "`..` is no name for a new folder"),
         (&["--out", "taken"], "`taken` is there already, and nothing is overwritten"),
         (&["--out", "archive/bag"], "is in the archive or in the state folder"),
         (&["--out", "state/bag"], "is in the archive or in the state folder"),

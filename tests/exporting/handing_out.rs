@@ -1,6 +1,7 @@
 //! From the bag beside its place to the one that is handed out: beside a service, interrupted, as one ZIP.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -42,7 +43,10 @@ fn a_zip_holds_what_the_folder_holds() {
     let mut sums = Command::new("sha256sum");
     sums.args(["-c", "--quiet", "--strict", "manifest-sha256.txt"]).current_dir(&bag.path);
     assert!(sums.status().unwrap().success());
-    let said = house.folder.run(&["export", "--out", "case-7", "--zip"]).exits(2);
+    assert_eq!(zip.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    house.folder.run(&["export", "--out", "case-8.zip", "--zip"]).exits(0);
+    assert!(house.folder.path("case-8.zip").exists());
+    let said = house.folder.run(&["export", "--out", "case-7/", "--zip"]).exits(2);
     assert!(said.stderr.contains("`case-7.zip` is there already"), "{}", said.stderr);
 }
 

@@ -65,7 +65,7 @@ impl<'a> Days<'a> {
         writeln!(
             to,
             "</tbody>\n</table></div>\n<p class=\"note\">A certificate says what the PBX listed of a day, and what became of \
-             each recording: of the whole day, whatever was chosen here. The highest revision is the latest. A day has none \
+             each recording: of the whole day, and so only where whole days were chosen. The highest revision is the latest. A day has none \
              before it has settled.</p>"
         )
     }

@@ -176,7 +176,8 @@ mod tests {
         excluded.row.reason = Some(hostile.to_owned());
         let calls = vec![call(1, Some(1), &row.to_string()), call(2, Some(2), "{}"), call(3, None, "{}")];
         let recordings = vec![recording(1, "a.wav"), message, excluded];
-        let selection = Selection { calls, recordings, unknown: vec![hostile.to_owned()] };
+        let selection =
+            Selection { calls, recordings, unknown: vec![hostile.to_owned()], ..Selection::default() };
         let states = ["gone", "damaged", "missing", "excluded"];
         let absent = states.map(|state| absence(state, hostile, Some(hostile)));
         let shelf = Shelf::new(&selection, &absent);

@@ -32,6 +32,7 @@ pub(super) fn recording(id: i64, file_name: &str) -> Recording {
     let row = RecordingRow {
         id,
         pbx: "hq".to_owned(),
+        sn: "369".to_owned(),
         kind: "call".to_owned(),
         name: file_name.replace("%20", " ").into_bytes(),
         day: "2026-01-09".to_owned(),
