@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 pub use standing::{Kind, Standing, standing};
+pub use timestamp::{Token, read as read_token};
 pub use token_name::{TokenName, tokens};
 
 use crate::archive::ArchiveError;

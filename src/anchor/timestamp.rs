@@ -41,11 +41,11 @@ impl Nonce {
 
 /// What a token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Token {
+pub struct Token {
     /// The SHA-256 of the bytes that it is over.
-    pub(super) imprint: Digest,
+    pub imprint: Digest,
     /// When the authority saw them, by its clock, in whole seconds.
-    pub(super) at: Timestamp,
+    pub at: Timestamp,
     nonce: Option<Vec<u8>>,
 }
 
@@ -80,8 +80,8 @@ pub(super) fn answer(reply: &[u8], imprint: &Digest, nonce: Nonce) -> Result<Tok
 /// The token in a reply, whatever it is over.
 ///
 /// # Errors
-/// As [`answer`].
-pub(super) fn read(reply: &[u8]) -> Result<Token, String> {
+/// What is wrong with it, in words that go on after "the reply".
+pub fn read(reply: &[u8]) -> Result<Token, String> {
     let no_reply = || "is no time-stamp reply in DER".to_owned();
     let mut der = Der::new(reply);
     let mut body = der.enter(SEQUENCE).filter(|_| der.is_empty()).ok_or_else(no_reply)?;

@@ -52,7 +52,7 @@ pub use file::Origin;
 pub use keys::nearest;
 pub use ledger::LedgerConfig;
 pub use manners::{Manners, RetentionHints};
-pub use pin::{PinError, pin_line, write_pin};
+pub use pin::{PinError, pin_line, pinned, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
 pub use snapshots::SnapshotsConfig;
 pub use tls::{TlsBackend, TlsVersion};

@@ -58,7 +58,7 @@ pub fn write_pin(file: &Path, id: &str, pin: Digest) -> Result<(), PinError> {
 }
 
 /// The text with the pin in it; `None` if there is no such section, or it is written in a way that defeats us.
-fn pinned(text: &str, id: &str, pin: Digest) -> Option<String> {
+pub fn pinned(text: &str, id: &str, pin: Digest) -> Option<String> {
     let edited = edited(text, id, pin)?;
     let document = Document::parse(without_mark(&edited)).ok()?;
     let written = section(document.as_item().get("pbx")?, id)?.table.get(KEY)?.as_str()?;

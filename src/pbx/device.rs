@@ -33,7 +33,7 @@ impl PbxClient {
         let mut slot = self.slot().await;
         // The call has no parameters, but an empty body is answered with errno 20009.
         match slot.call(&action, "deviceinfo/query", Bytes::from_static(b"{}")).await {
-            Ok(answer) => Ok(device_info(answer.members)),
+            Ok(answer) => Ok(DeviceInfo::of_reply(answer.members)),
             Err(error)
                 if error.is_of(Family::Device)
                     && matches!(error.reason(), Reason::Unsupported | Reason::Http(404)) =>
@@ -45,18 +45,20 @@ impl PbxClient {
     }
 }
 
-/// Devices nest the members in `deviceinfo`; some may not.
-fn device_info(mut reply: serde_json::Map<String, Value>) -> Option<DeviceInfo> {
-    let members = match reply.remove("deviceinfo") {
-        Some(Value::Object(members)) => members,
-        _ => reply,
-    };
-    let member =
-        |name| text(&members, name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    Some(DeviceInfo {
-        sn: member("sn")?,
-        firmware: member("firmwarever"),
-        name: member("devicename"),
-        system_time: member("systemtime"),
-    })
+impl DeviceInfo {
+    /// Reads a reply; `None` without a serial number. Devices nest the members in `deviceinfo`; some may not.
+    pub fn of_reply(mut reply: serde_json::Map<String, Value>) -> Option<Self> {
+        let members = match reply.remove("deviceinfo") {
+            Some(Value::Object(members)) => members,
+            _ => reply,
+        };
+        let member =
+            |name| text(&members, name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        Some(Self {
+            sn: member("sn")?,
+            firmware: member("firmwarever"),
+            name: member("devicename"),
+            system_time: member("systemtime"),
+        })
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// Why a reply is not a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// The PBX gave an error number.
     Errno(u32),
     /// JSON of another shape.
@@ -19,7 +19,10 @@ pub(super) enum Refusal {
 ///
 /// The content type is ignored, for devices send JSON as text. Bytes that are not UTF-8 (an echoed name) are
 /// replaced, for nothing that we use holds any. Anything but the status `Success` is a failure.
-pub(super) fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+///
+/// # Errors
+/// Why it is none.
+pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}').trim();
     match serde_json::from_str(text) {

@@ -61,6 +61,7 @@ pub use cdr::CdrBody;
 pub use counters::Counted;
 pub use device::DeviceInfo;
 pub use download::Download;
+pub use envelope::{Refusal, parse as parse_reply};
 pub use error::{PbxError, Reason};
 pub use event_stream::EventStream;
 pub use pace::Pace;

@@ -111,7 +111,7 @@ impl Slot {
             None => Bytes::from_static(b"{}"),
         };
         match self.call(&action, "voicemail/query", body).await {
-            Ok(answer) => Ok(Some(list(&answer.members))),
+            Ok(answer) => Ok(Some(VoicemailList::of_reply(&answer.members))),
             // Of one extension it says that there is none; of all of them it says nothing.
             Err(error) if error.policy() == Policy::Empty && extension.is_some() => {
                 Ok(Some(VoicemailList::default()))
@@ -137,24 +137,26 @@ fn is_unsupported(error: &PbxError) -> bool {
     error.is_of(Family::Voicemail) && matches!(error.reason(), Reason::Unsupported | Reason::Http(404))
 }
 
-/// Reads a list leniently: numbers with and without quotes, one object where a list is due, and no member at all where
-/// nothing is stored.
-fn list(reply: &Map<String, Value>) -> VoicemailList {
-    let mut list = VoicemailList::default();
-    for entry in several(reply.get("voicemails")) {
-        match entry.as_object().and_then(|members| Some((extension_of(members)?, members))) {
-            Some((extension, members)) => {
-                for message in several(members.get("voicemail")) {
-                    match read(&extension, message) {
-                        Some(message) => list.messages.push(message),
-                        None => list.unreadable += 1,
+impl VoicemailList {
+    /// Reads a reply leniently: numbers with and without quotes, one object where a list is due, and no member at all
+    /// where nothing is stored.
+    pub fn of_reply(reply: &Map<String, Value>) -> Self {
+        let mut list = Self::default();
+        for entry in several(reply.get("voicemails")) {
+            match entry.as_object().and_then(|members| Some((extension_of(members)?, members))) {
+                Some((extension, members)) => {
+                    for message in several(members.get("voicemail")) {
+                        match read(&extension, message) {
+                            Some(message) => list.messages.push(message),
+                            None => list.unreadable += 1,
+                        }
                     }
                 }
+                None => list.unreadable += 1,
             }
-            None => list.unreadable += 1,
         }
+        list
     }
-    list
 }
 
 /// The elements of a list; a single element where no list is; none where nothing is.

@@ -23,5 +23,7 @@ pub mod tcp;
 mod wakes;
 
 pub use counters::{Counters, Tally};
+pub use report::{Report, take_events};
+pub use request::{Request, Unread, read as read_request};
 pub use sources::Sources;
 pub use wakes::{PushEvent, PushKind, Wakes};

@@ -11,16 +11,16 @@ const VALUE_BYTES_MAX: usize = 64;
 
 /// What is read of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Report {
+pub struct Report {
     /// What happened; nothing if it concerns nobody here.
-    pub(super) kind: Option<PushKind>,
+    pub kind: Option<PushKind>,
     /// The serial number of the PBX, as the report has it.
-    pub(super) sn: Option<String>,
+    pub sn: Option<String>,
 }
 
 impl Report {
     /// Reads a report; nothing if no event is named.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         let (event, _) = next_event(bytes)?;
         let sn = member(bytes, "sn").map(|(value, _)| String::from_utf8_lossy(value).into_owned());
         Some(Self { kind: kind_of(event), sn })
@@ -28,7 +28,7 @@ impl Report {
 }
 
 /// Takes the events named in `stream` out of it, and leaves what may be the beginning of another.
-pub(super) fn take_events(stream: &mut Vec<u8>) -> Vec<Option<PushKind>> {
+pub fn take_events(stream: &mut Vec<u8>) -> Vec<Option<PushKind>> {
     let mut events = Vec::new();
     let mut at = 0;
     while let Some((event, end)) = next_event(&stream[at..]) {

@@ -15,14 +15,16 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// A message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) path: String,
-    pub(super) body: Vec<u8>,
+pub struct Request {
+    /// The path, without a query.
+    pub path: String,
+    /// The body, as far as it was read.
+    pub body: Vec<u8>,
 }
 
 /// Why a message was not read, or not to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unread {
+pub enum Unread {
     /// The other side left without a word.
     Gone,
     /// It is not a message of HTTP that posts something, or it breaks off.
@@ -39,7 +41,10 @@ struct Head {
 
 /// Reads a message. The body is not begun if it is declared too large. Without a declared length it ends where the
 /// sender closes, or where it has named an event.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Request, Unread> {
+///
+/// # Errors
+/// Why it was not read, or not to its end.
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Request, Unread> {
     let mut bytes = Vec::with_capacity(1024);
     let body_at = read_head(stream, &mut bytes).await?;
     let head = parse_head(&bytes[..body_at]).ok_or(Unread::Malformed)?;

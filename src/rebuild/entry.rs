@@ -7,7 +7,7 @@ use crate::digest::Digest;
 
 /// An entry, as far as it matters here.
 #[derive(Debug)]
-pub(super) enum Told {
+pub enum Told {
     /// A file became durable in the archive.
     File(FileEntry),
     /// An absence became final.
@@ -26,50 +26,50 @@ pub(super) enum Told {
 
 /// `archived` and `conflict`.
 #[derive(Debug, Deserialize)]
-pub(super) struct FileEntry {
+pub struct FileEntry {
     #[serde(skip)]
-    pub(super) number: i64,
+    pub number: i64,
     #[serde(skip)]
-    pub(super) conflict: bool,
-    pub(super) pbx: String,
-    pub(super) day: Date,
-    pub(super) recording: Digest,
-    pub(super) sha256: Digest,
-    pub(super) sidecar_sha256: Digest,
-    pub(super) size_bytes: u64,
-    pub(super) gap: Option<i64>,
-    pub(super) at: Timestamp,
+    pub conflict: bool,
+    pub pbx: String,
+    pub day: Date,
+    pub recording: Digest,
+    pub sha256: Digest,
+    pub sidecar_sha256: Digest,
+    pub size_bytes: u64,
+    pub gap: Option<i64>,
+    pub at: Timestamp,
 }
 
 /// `gap`.
 #[derive(Debug, Deserialize)]
-pub(super) struct GapEntry {
-    pub(super) pbx: String,
-    pub(super) day: Date,
-    pub(super) recording: Digest,
-    pub(super) reason: String,
-    pub(super) attempts: u32,
+pub struct GapEntry {
+    pub pbx: String,
+    pub day: Date,
+    pub recording: Digest,
+    pub reason: String,
+    pub attempts: u32,
 }
 
 /// `day_closed`.
 #[derive(Debug, Deserialize)]
-pub(super) struct DayEntry {
-    pub(super) pbx: String,
-    pub(super) day: Date,
-    pub(super) revision: u32,
-    pub(super) certificate_sha256: Digest,
-    pub(super) listed: i64,
-    pub(super) archived: i64,
-    pub(super) missing: i64,
-    pub(super) excluded: i64,
-    pub(super) pending: i64,
-    pub(super) stuck: i64,
-    pub(super) at: Timestamp,
+pub struct DayEntry {
+    pub pbx: String,
+    pub day: Date,
+    pub revision: u32,
+    pub certificate_sha256: Digest,
+    pub listed: i64,
+    pub archived: i64,
+    pub missing: i64,
+    pub excluded: i64,
+    pub pending: i64,
+    pub stuck: i64,
+    pub at: Timestamp,
 }
 
 impl DayEntry {
     /// Whether what became of the recordings adds up to those that were listed.
-    pub(super) fn sums(&self) -> bool {
+    pub fn sums(&self) -> bool {
         let told = [self.archived, self.missing, self.excluded, self.pending, self.stuck];
         told.iter().fold(0_i64, |sum, count| sum.saturating_add(*count)) == self.listed
     }
@@ -77,10 +77,10 @@ impl DayEntry {
 
 /// `key`.
 #[derive(Debug, Deserialize)]
-pub(super) struct KeyEntry {
-    pub(super) action: String,
-    pub(super) vkey: String,
-    pub(super) at: Timestamp,
+pub struct KeyEntry {
+    pub action: String,
+    pub vkey: String,
+    pub at: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -100,7 +100,7 @@ struct SuspectEntry {
 }
 
 /// Reads entry `number`.
-pub(super) fn read(number: i64, entry: &str) -> serde_json::Result<Told> {
+pub fn read(number: i64, entry: &str) -> serde_json::Result<Told> {
     let Typed { r#type } = serde_json::from_str(entry)?;
     Ok(match r#type.as_str() {
         "archived" | "conflict" => {

@@ -26,23 +26,23 @@ pub(super) enum Piece {
 
 /// An archived file, by its sidecar.
 #[derive(Debug)]
-pub(super) struct FoundFile {
+pub struct FoundFile {
     /// Its sidecar, without its calls.
-    pub(super) sidecar: Sidecar,
-    pub(super) sidecar_sha256: Digest,
+    pub sidecar: Sidecar,
+    pub sidecar_sha256: Digest,
     /// Whether the sidecar lies elsewhere than it says.
-    pub(super) is_displaced: bool,
+    pub is_displaced: bool,
     /// What the ledger names its recording by.
-    pub(super) commitment: Digest,
-    pub(super) name: RecordingName,
+    pub commitment: Digest,
+    pub name: RecordingName,
     /// The day that it is filed under.
-    pub(super) day: Date,
+    pub day: Date,
     /// The path of its recording: another one if this is other audio of the same name.
-    pub(super) recording_path: String,
+    pub recording_path: String,
     /// What is known of it if it is a voicemail message, and which of those alike it is.
-    pub(super) message: Option<(Message, u32)>,
+    pub message: Option<(Message, u32)>,
     /// Its calls, as far as no list of its folder tells them.
-    pub(super) untold: Vec<NewCall>,
+    pub untold: Vec<NewCall>,
 }
 
 /// One `calls-<n>.jsonl`.

@@ -18,7 +18,7 @@ const SCHEMA: &str = "callvault-calls/1";
 
 /// What one line tells.
 #[derive(Debug)]
-pub(super) enum Line {
+pub enum Line {
     Call(Box<ToldCall>),
     Recording(Box<ToldRecording>),
     /// A type of a later version.
@@ -27,29 +27,29 @@ pub(super) enum Line {
 
 /// A call as a line tells it.
 #[derive(Debug)]
-pub(super) struct ToldCall {
+pub struct ToldCall {
     /// Its recording is not known yet.
-    pub(super) call: NewCall,
-    pub(super) first_seen_at: Timestamp,
+    pub call: NewCall,
+    pub first_seen_at: Timestamp,
     /// The path of the recording that it names.
-    pub(super) recording: Option<String>,
+    pub recording: Option<String>,
     /// The serial number in its row.
-    pub(super) sn: Option<String>,
+    pub sn: Option<String>,
 }
 
 /// A recording that was not archived when the line was written.
 #[derive(Debug)]
-pub(super) struct ToldRecording {
-    pub(super) path: String,
-    pub(super) kind: RecordingKind,
-    pub(super) sn: String,
-    pub(super) name: RecordingName,
-    pub(super) started_at: Timestamp,
-    pub(super) state: RecordingState,
-    pub(super) reason: Option<String>,
-    pub(super) is_final: bool,
-    pub(super) attempts: u32,
-    pub(super) salt: Salt,
+pub struct ToldRecording {
+    pub path: String,
+    pub kind: RecordingKind,
+    pub sn: String,
+    pub name: RecordingName,
+    pub started_at: Timestamp,
+    pub state: RecordingState,
+    pub reason: Option<String>,
+    pub is_final: bool,
+    pub attempts: u32,
+    pub salt: Salt,
 }
 
 #[derive(Deserialize)]
@@ -69,9 +69,9 @@ struct Typed<'a> {
 
 /// What tells one version of a call from another.
 #[derive(Debug, Deserialize)]
-pub(super) struct Version {
-    pub(super) identity: Digest,
-    pub(super) version: Digest,
+pub struct Version {
+    pub identity: Digest,
+    pub version: Digest,
 }
 
 #[derive(Deserialize)]
@@ -103,7 +103,7 @@ struct RecordingLine {
 }
 
 /// Whether the first line of a file is the one of this day's list; else what is wrong with it.
-pub(super) fn check_head(line: &str, pbx: &str, day: Date) -> Result<(), String> {
+pub fn check_head(line: &str, pbx: &str, day: Date) -> Result<(), String> {
     let head: Head<'_> =
         serde_json::from_str(line).map_err(|error| format!("it does not begin as a list: {error}"))?;
     match head {
@@ -118,13 +118,13 @@ pub(super) fn check_head(line: &str, pbx: &str, day: Date) -> Result<(), String>
 }
 
 /// The version of a call that a line tells; none if it tells no call, or is damaged.
-pub(super) fn version(line: &str) -> Option<Version> {
+pub fn version(line: &str) -> Option<Version> {
     let is_call = serde_json::from_str::<Typed<'_>>(line).is_ok_and(|typed| typed.r#type == "call");
     is_call.then(|| serde_json::from_str(line).ok()).flatten()
 }
 
 /// Reads a line of the list of `day`; what is wrong with it if it is damaged.
-pub(super) fn read(line: &str, day: Date) -> Result<Line, String> {
+pub fn read(line: &str, day: Date) -> Result<Line, String> {
     let typed: Typed<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
     match &*typed.r#type {
         "call" => Ok(Line::Call(Box::new(call(line, day)?))),

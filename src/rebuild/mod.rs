@@ -12,14 +12,18 @@
 //! ```
 //!
 //! It is built in a file beside the database in use, which it replaces in the end in one step; the former one is kept.
-//! Nothing that is damaged stops it: it is named, and the rest is rebuilt.
+//! Nothing that is damaged stops it: it is named, and the rest is rebuilt. The modules that read single documents are
+//! public for those who try them with damaged ones; nobody else has a use for them.
 
 mod certificates;
-mod entry;
+#[doc(hidden)]
+pub mod entry;
 mod finish;
 mod folder;
-mod found;
-mod lines;
+#[doc(hidden)]
+pub mod found;
+#[doc(hidden)]
+pub mod lines;
 mod plan;
 mod progress;
 mod published;
@@ -27,9 +31,11 @@ mod readers;
 mod replay;
 mod report;
 mod scratch;
-mod sidecar;
+#[doc(hidden)]
+pub mod sidecar;
 mod signed;
-mod sums;
+#[doc(hidden)]
+pub mod sums;
 mod unnamed;
 mod walk;
 mod without_file;

@@ -17,7 +17,7 @@ use crate::raw_row::RawRow;
 use crate::recording::{RecordingKind, RecordingName};
 
 /// Reads the sidecar of the audio at `place`. Its calls that are among `told` are left out.
-pub(super) fn read(
+pub fn read(
     bytes: &[u8],
     sidecar_sha256: Digest,
     place: &str,

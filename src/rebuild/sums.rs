@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 
 /// What `SHA256SUMS` lists, by name.
-pub(super) type Sums = BTreeMap<String, Digest>;
+pub type Sums = BTreeMap<String, Digest>;
 
 /// Reads the lines that can be read. The file is derived: what is wrong with it is no damage to the archive.
-pub(super) fn read(bytes: &[u8]) -> Sums {
+pub fn read(bytes: &[u8]) -> Sums {
     let text = String::from_utf8_lossy(bytes);
     let entry = |line: &str| {
         let (hash, name) = line.split_once("  ")?;

@@ -19,10 +19,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use question::Question;
+pub use statics::is_published;
+
 use super::lease::Lease;
 use super::{ANSWER_MAX, come_again, in_time, told};
 use crate::feed::{Ahead, Feed, Holding, NDJSON, What, next_after};
-use question::Question;
 
 /// Questions for entries that are answered at one time: fewer than there are connections.
 const QUESTIONS_MAX: usize = 16;

@@ -23,6 +23,7 @@ use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use feed::{Question, is_published};
 pub use readiness::Readiness;
 pub use vitals::{Vitals, Workers};
 

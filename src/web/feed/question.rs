@@ -13,18 +13,21 @@ const WAIT_S_MAX: u64 = 25;
 
 /// What a reader asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Question {
+pub struct Question {
     /// The number of the last entry that he has.
-    pub(super) after: Option<u64>,
+    pub after: Option<u64>,
     /// Entries that he wants at most.
-    pub(super) limit: u64,
+    pub limit: u64,
     /// How long he waits if there is nothing new.
-    pub(super) wait: Duration,
+    pub wait: Duration,
 }
 
 impl Question {
-    /// Reads a query; the error is a sentence that says what is wrong with it.
-    pub(super) fn parse(query: &str) -> Result<Self, String> {
+    /// Reads a query.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn parse(query: &str) -> Result<Self, String> {
         let (mut after, mut limit, mut wait_s) = (None, None, None);
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             let (place, range) = match &*key {

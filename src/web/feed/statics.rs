@@ -54,7 +54,7 @@ async fn serve(door: &Door, path: String, content_type: &'static str, caching: &
 }
 
 /// Whether the ledger publishes names like these: nothing hidden, nothing that was moved aside, no way out.
-fn is_published(path: &str) -> bool {
+pub fn is_published(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain))
 }
