@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use jiff::{Timestamp, civil::Date};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::calls::NewCall;
 use crate::cdr::CdrRow;
 use crate::digest::Digest;
 use crate::queue::RecordingState;
+use crate::raw_row::RawRow;
 use crate::recording::{RecordingKind, RecordingName, Text};
 use crate::salt::Salt;
 
@@ -75,7 +75,7 @@ pub struct Version {
 }
 
 #[derive(Deserialize)]
-struct CallLine<'a> {
+struct CallLine {
     identity: Digest,
     version: Digest,
     started_at: Option<Timestamp>,
@@ -84,8 +84,7 @@ struct CallLine<'a> {
     zone_offset_s: Option<i32>,
     first_seen_at: Timestamp,
     recording: Option<String>,
-    #[serde(borrow)]
-    row: &'a RawValue,
+    row: RawRow,
 }
 
 #[derive(Deserialize)]
@@ -134,8 +133,8 @@ pub fn read(line: &str, day: Date) -> Result<Line, String> {
 }
 
 fn call(line: &str, day: Date) -> Result<ToldCall, String> {
-    let told: CallLine<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let row = CdrRow::from_raw_json(told.row.get()).ok_or("its row cannot be read")?;
+    let told: CallLine = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let row = CdrRow::from_raw(&told.row).ok_or("its row cannot be read")?;
     let call = NewCall {
         identity: told.identity,
         version: told.version,
@@ -146,7 +145,8 @@ fn call(line: &str, day: Date) -> Result<ToldCall, String> {
         zone_offset_s: told.zone_offset_s,
         talk_s: row.talkduraction.and_then(|seconds| i64::try_from(seconds).ok()),
         answered: row.answered(),
-        row: told.row.get().to_owned(),
+        // Written anew: a PIN code is blanked, whoever put one into the list.
+        row: serde_json::to_string(&told.row).map_err(|error| error.to_string())?,
         recording_id: None,
     };
     let sn = row.sn.as_str().filter(|sn| !sn.is_empty()).map(str::to_owned);
@@ -185,6 +185,23 @@ mod tests {
             assert!(read(damaged, day).is_err(), "{damaged}");
             assert!(version(damaged).is_none());
         }
+    }
+
+    #[test]
+    fn a_row_comes_out_as_it_was_written_but_for_a_pin_code() {
+        let hash = Digest::of("a");
+        let read_row = |row: &str| {
+            let line = format!(
+                r#"{{"type":"call","identity":"{hash}","version":"{hash}","started_at":null,"utc_offset_s":0,"offset_source":"zone","zone_offset_s":null,"first_seen_at":"2026-11-16T08:00:00Z","recording":null,"row":{row}}}"#
+            );
+            match read(&line, date(2026, 11, 16)) {
+                Ok(Line::Call(told)) => told.call.row,
+                other => panic!("{other:?}"),
+            }
+        };
+        let row = r#"{"callid":"1709287502.118","pincode":"","x":"ü\u0007\"","callto":{"hex":"d6d0"}}"#;
+        assert_eq!(read_row(row), row);
+        assert_eq!(read_row(r#"{"callid":"1","PinCode":"4711"}"#), r#"{"callid":"1","PinCode":""}"#);
     }
 
     #[test]
