@@ -44,7 +44,9 @@ impl Message {
             _ => return None,
         };
         let [extension, date, caller, length] = parts.map(decoded);
-        Some((Self { extension: extension?, date: date?, caller: caller?, length: length? }, ordinal))
+        let message = Self { extension: extension?, date: date?, caller: caller?, length: length? };
+        // A name that is written otherwise is none of ours: two names must not tell one message.
+        (message.name(ordinal) == *name).then_some((message, ordinal))
     }
 
     /// What its file is called before it is made safe: readable, and not unique.
@@ -119,7 +121,10 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_not_taken_for_one() {
-        for name in ["a.wav", "1/2/3", "1/2/3/4/1", "1/2/3/4/x", "1/2/3/4/2/2", "1/%2/3/4", "1/%zz/3/4"] {
+        for name in ["a.wav", "1/2/3", "1/2/3/4/1", "1/2/3/4/x", "1/2/3/4/2/2", "1/%2/3/4", "1/%zz/3/4"]
+            .into_iter()
+            .chain(["1/2/3/4/02", "1/2/3/4/+2", "1/%2f/3/4", "1/%41/3/4", "1/%+1/3/4"])
+        {
             assert_eq!(Message::from_name(&RecordingName::new(name).unwrap()), None, "{name}");
         }
     }
