@@ -32,12 +32,12 @@ pub struct Folder {
 impl Folder {
     /// The folder of one local day's call recordings. Fails only if `pbx` is not a safe name.
     pub fn day(pbx: &str, day: Date) -> Result<Self, ArchiveError> {
-        Self::parse(&format!("{pbx}/{:04}/{:02}/{:02}", day.year(), day.month(), day.day()))
+        Self::parse(&format!("{pbx}/{}", day_path(day)))
     }
 
     /// The folder of one local day's voicemail. Fails only if `pbx` is not a safe name.
     pub fn voicemail_day(pbx: &str, day: Date) -> Result<Self, ArchiveError> {
-        Self::parse(&format!("{pbx}/voicemail/{:04}/{:02}/{:02}", day.year(), day.month(), day.day()))
+        Self::parse(&format!("{pbx}/voicemail/{}", day_path(day)))
     }
 
     /// Reads a stored path again; refuses whatever could lead outside or into a hidden folder.
@@ -62,7 +62,10 @@ impl Folder {
     pub fn date(&self) -> Option<Date> {
         let mut parts = self.path.rsplit('/');
         let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
-        Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()
+        let date = Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()?;
+        // `2026/1/+9` is another folder than that of the day.
+        let is_written_so = self.path.ends_with(&format!("/{}", day_path(date)));
+        is_written_so.then_some(date)
     }
 
     /// The components below the PBX.
@@ -141,6 +144,11 @@ impl Destination {
     }
 }
 
+/// `2026/01/09`.
+fn day_path(day: Date) -> String {
+    format!("{:04}/{:02}/{:02}", day.year(), day.month(), day.day())
+}
+
 /// Whether `name` is one visible path component of the characters that design decision 7 allows.
 pub(super) fn is_component(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+=@()%~-".contains(&byte);
@@ -173,7 +181,9 @@ mod tests {
         assert_eq!(place.folder().pbx(), "hq");
         assert_eq!(Destination::parse(&place.path()).unwrap(), place);
         assert_eq!(place.folder().date(), Some(date(2026, 1, 9)));
-        assert_eq!(Folder::parse("hq/2026/13/09").unwrap().date(), None);
+        for no_day in ["hq/2026/13/09", "hq/2026/1/9", "hq/2026/01/+9", "hq/02026/01/09", "2026/01/09"] {
+            assert_eq!(Folder::parse(no_day).unwrap().date(), None, "{no_day}");
+        }
         let voicemail = Destination::voicemail("hq", date(2026, 1, 9), "x.wav").unwrap();
         assert_eq!(voicemail.path(), "hq/voicemail/2026/01/09/x.wav");
         assert_eq!(voicemail.folder().date(), Some(date(2026, 1, 9)));
