@@ -45,10 +45,14 @@ impl TlogProof {
             lines.next().and_then(|line| line.strip_prefix("extra ")).ok_or(failed("it lacks the entry"))?;
         let index =
             lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(failed("it has no index"))?;
+        let number: u64 = index.parse().map_err(|_| failed("its index is no number"))?;
+        if number.to_string() != index {
+            return Err(failed("its index is not written as such"));
+        }
         let hash = |line: &str| BASE64.decode(line).ok().and_then(|hash| Digest::try_from(&hash[..]).ok());
         Ok(Self {
             entry: BASE64.decode(entry).map_err(|_| failed("its entry is not base64"))?,
-            index: index.parse().map_err(|_| failed("its index is no number"))?,
+            index: number,
             hashes: lines.map(hash).collect::<Option<_>>().ok_or(failed("a line of it is no hash"))?,
             checkpoint: checkpoint.to_owned(),
         })
@@ -89,6 +93,8 @@ mod tests {
         let of_another = TlogProof { entry: b"c".to_vec(), ..read.clone() };
         assert_eq!(of_another.verify(&[key.verifying_key()]), Err(TlogError::WrongProof));
         assert!(TlogProof::parse("").is_err());
-        assert!(TlogProof::parse(&proof.to_text().replace("index 0", "index x")).is_err());
+        for index in ["index x", "index +0", "index 00", "index "] {
+            assert!(TlogProof::parse(&proof.to_text().replace("index 0", index)).is_err(), "{index}");
+        }
     }
 }
