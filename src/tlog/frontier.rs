@@ -46,7 +46,8 @@ impl Frontier {
     /// The unfinished tiles, one for each level that has one.
     pub fn partial_tiles(&self) -> impl Iterator<Item = (Tile, &[Digest])> {
         (0u32..).zip(&self.rows).filter(|(_, row)| !row.is_empty()).map(|(level, row)| {
-            let index = self.size >> (super::TILE_HEIGHT * (level + 1));
+            // Above the highest level there is nothing.
+            let index = self.size.checked_shr(super::TILE_HEIGHT * (level + 1)).unwrap_or(0);
             (Tile { level, index, width: row.len() as u64 }, &row[..])
         })
     }
@@ -119,6 +120,15 @@ mod tests {
             assert_eq!(Frontier::from_bytes(frontier.size(), &frontier.to_bytes()), Ok(frontier.clone()));
         }
         assert!(Frontier::from_bytes(1099, &frontier.to_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_edge_of_the_largest_trees_can_be_told() {
+        let hash = leaf_hash(b"a");
+        let edge = Frontier::from_bytes(1 << 56, hash.as_bytes()).unwrap();
+        let tiles: Vec<_> = edge.partial_tiles().collect();
+        assert_eq!(tiles, [(Tile { level: 7, index: 0, width: 1 }, &[hash][..])]);
+        assert_eq!(edge.root(), hash);
     }
 
     #[test]
