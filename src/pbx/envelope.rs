@@ -1,6 +1,6 @@
 //! The JSON around every reply of the API (`yeastar-api.md` §4).
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// Why a reply is not a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +34,21 @@ pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
     }
 }
 
-/// A member as text: devices print numbers with and without quotes.
+/// Beyond this, numbers are not kept digit by digit: 2^53.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// A member as text: devices print numbers with and without quotes. A number with more digits than can be kept would
+/// become another one, such as somebody else's serial number: it counts as absent.
 pub(super) fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
     match members.get(name)? {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => is_exact(number).then(|| number.to_string()),
         _ => None,
     }
+}
+
+fn is_exact(number: &Number) -> bool {
+    !number.is_f64() || number.as_f64().is_some_and(|number| number.abs() < EXACT_MAX)
 }
 
 fn is_success(members: &Map<String, Value>) -> bool {
@@ -55,6 +63,22 @@ fn errno(members: &Map<String, Value>) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_told_digit_by_digit_or_not_at_all() {
+        for (number, told) in [
+            ("369392500001", Some("369392500001")),
+            ("18446744073709551615", Some("18446744073709551615")),
+            ("18446744073709551616", None),
+            ("3632939995000092500002", None),
+            ("-17", Some("-17")),
+            ("17.5", Some("17.5")),
+            ("1e300", None),
+        ] {
+            let reply = format!(r#"{{"status":"Success","sn":{number}}}"#);
+            assert_eq!(text(&parse(reply.as_bytes()).unwrap(), "sn").as_deref(), told, "{number}");
+        }
+    }
 
     #[test]
     fn anything_but_success_is_a_refusal() {
