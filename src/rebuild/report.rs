@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::queue::Counts;
+use crate::recording::printable;
 
 /// Damaged things that are named; the rest is counted.
 const NAMED_MAX: usize = 1000;
@@ -79,9 +80,11 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Damage to a file or folder of `pbx`. `subject` is safe to print.
-    pub(super) fn of(pbx: &str, subject: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { pbx: pbx.to_owned(), subject: subject.into(), problem: problem.into() }
+    /// Damage to a file or folder of `pbx`. `subject` is safe to print; `problem` becomes so, for it may quote a damaged
+    /// document.
+    pub fn of(pbx: &str, subject: impl Into<String>, problem: impl Into<String>) -> Self {
+        let problem = printable(problem.into().as_bytes());
+        Self { pbx: pbx.to_owned(), subject: subject.into(), problem }
     }
 }
 
@@ -92,5 +95,16 @@ impl Report {
         if self.damage.len() < NAMED_MAX {
             self.damage.push(damage);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_damaged_document_holds_is_quoted_harmlessly() {
+        let damage = Damage::of("hq", "calls-1.jsonl line 2", "unknown variant `\u{202e}call\u{7f}`");
+        assert_eq!(damage.problem, "unknown variant `\\u{202e}call\\u{7f}`");
     }
 }
