@@ -94,7 +94,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("seal", &["archive", "catalog", "db", "digest", "queue", "recording"]),
     ("notary", &["archive", "config", "db", "digest", "fleet", "ledger", "state", "tlog"]),
     ("courier", &["config"]),
-    ("anchor", &["archive", "bell", "clock", "config", "courier", "db", "digest", "notary", "tlog"]),
+    (
+        "anchor",
+        &["archive", "bell", "clock", "config", "courier", "db", "digest", "notary", "recording", "tlog"],
+    ),
     ("reconcile", &["archive", "calls", "digest", "findings", "queue", "recording"]),
     (
         "certificate",

@@ -13,9 +13,13 @@ use super::der::{
     BIT_STRING, CONTEXT_0, Der, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, UTF8_STRING,
 };
 use crate::digest::Digest;
+use crate::recording::printable;
 
 /// The longest part of an authority's words that is quoted, in characters.
 const WORDS_MAX: usize = 200;
+
+/// The most bytes of a status that are told: those of the standard have one.
+const STATUS_BYTES_MAX: usize = 4;
 
 /// 2.16.840.1.101.3.4.2.1, SHA-256.
 const SHA_256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
@@ -105,8 +109,8 @@ fn refusal(mut status: Der<'_>) -> Option<Option<String>> {
     }
     words.extend(status.take(BIT_STRING).and_then(failure).map(str::to_owned));
     let words: String = words.join(", ").chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect();
-    let number: Vec<String> = number.iter().map(u8::to_string).collect();
-    Some(Some(format!("is a refusal (status {}; {words})", number.join("."))))
+    let number: Vec<String> = number.iter().take(STATUS_BYTES_MAX).map(u8::to_string).collect();
+    Some(Some(format!("is a refusal (status {}; {})", number.join("."), printable(words.as_bytes()))))
 }
 
 /// The name of the first bit that is set (`PKIFailureInfo`).
@@ -192,6 +196,16 @@ mod tests {
         for reply in [&[&reply[..], &[0]].concat()[..], &reply[..17], &[], b"{\"status\":0}"] {
             assert_eq!(read(reply).unwrap_err(), "is no time-stamp reply in DER", "{reply:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_no_longer_and_no_more_deceptive_than_a_sentence() {
+        let words = [&[INTEGER, 1, 2, SEQUENCE, 7, UTF8_STRING, 5][..], "\u{202e}no".as_bytes()].concat();
+        let reply = [&[SEQUENCE, 0x0e, SEQUENCE, 0x0c][..], &words].concat();
+        assert_eq!(read(&reply).unwrap_err(), "is a refusal (status 2; \\u{202e}no)");
+        let number = [&[INTEGER, 0x81, 0x90][..], &[9; 0x90]].concat();
+        let reply = [&[SEQUENCE, 0x81, 0x96, SEQUENCE, 0x81, 0x93][..], &number].concat();
+        assert_eq!(read(&reply).unwrap_err(), "is a refusal (status 9.9.9.9; )");
     }
 
     #[test]
