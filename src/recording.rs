@@ -78,7 +78,7 @@ pub fn printable(bytes: &[u8]) -> String {
 }
 
 /// Characters that move the cursor, reverse the text or cannot be seen.
-fn is_deceptive(character: char) -> bool {
+pub fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::file::{Origin, Purpose};
 use super::problem::{Position, Problem};
 use super::{keys, value};
+use crate::recording::is_deceptive;
 
 /// The longest part of a value that an error quotes, in characters.
 const VALUE_CHARS_MAX: usize = 80;
@@ -245,10 +246,8 @@ pub(super) fn quotable(text: &str) -> String {
 }
 
 fn quotable_char(character: char) -> Box<dyn Iterator<Item = char>> {
-    // Marks that change the direction of text could make a key look like another one.
-    let is_direction =
-        matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if character.is_control() || is_direction {
+    // What changes the direction of text or cannot be seen could make a key look like another one.
+    if is_deceptive(character) {
         Box::new(character.escape_default())
     } else {
         Box::new(std::iter::once(character))

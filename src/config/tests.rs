@@ -119,9 +119,9 @@ fn old_tls_needs_openssl_and_openssl_a_pin() {
 
 #[test]
 fn what_is_quoted_cannot_play_tricks_on_a_terminal() {
-    let said = said("\"\\u001B[2Jx\" = 1\ntimezone = '\u{202e}UTC'", "");
+    let said = said("\"\\u001B[2Jx\" = 1\n\"\u{200b}id\" = 2\ntimezone = '\u{202e}UTC'", "");
     assert!(said.contains("pbx.\\u{1b}[2Jx: unknown key"), "{said}");
-    assert!(said.contains("'\\u{202e}UTC'"), "{said}");
+    assert!(said.contains("'\\u{202e}UTC'") && said.contains("\\u{200b}id"), "{said}");
 }
 
 #[test]
