@@ -164,19 +164,17 @@ impl RecordSplitter {
         }
     }
 
-    /// Skips a byte order mark at the start of a record, for exports are also concatenated; `None` if it cannot be
-    /// told yet.
+    /// Skips byte order marks at the start of a record, for exports are also concatenated; `None` if it cannot be told
+    /// yet. All of them: after one that came alone, the next one would be taken for the first.
     fn skip_bom(&mut self) -> Option<()> {
         if !self.scan.is_fresh() {
             return Some(());
         }
-        let rest = &self.buffer[self.start..];
-        if rest.starts_with(BOM) {
+        while self.buffer[self.start..].starts_with(BOM) {
             self.start += BOM.len();
-        } else if BOM.starts_with(rest) && !self.finished {
-            return None;
         }
-        Some(())
+        let is_told = self.finished || !BOM.starts_with(&self.buffer[self.start..]);
+        is_told.then_some(())
     }
 
     fn consume_handed_out(&mut self) {

@@ -84,7 +84,7 @@ fn line_ends_marks_quotes_and_blanks_of_every_kind_give_the_same_rows() {
 #[test]
 fn how_the_bytes_are_pushed_makes_no_difference() {
     let file = format!(
-        "\u{feff}{HEADER}\r\n{}\r\n\"a\r\nb\",x\r\n{}\r{}\nstray,\"\r\n{}",
+        "\u{feff}{HEADER}\r\n{}\r\n\"a\r\nb\",x\r\n\u{feff}\u{feff}{}\r{}\nstray,\"\r\n{}",
         call(1),
         call(2),
         call(3),
