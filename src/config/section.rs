@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::file::{Origin, Purpose};
 use super::problem::{Position, Problem};
 use super::{keys, value};
-use crate::recording::is_deceptive;
+use crate::recording::{is_deceptive, printable};
 
 /// The longest part of a value that an error quotes, in characters.
 const VALUE_CHARS_MAX: usize = 80;
@@ -42,15 +42,15 @@ impl<'a> Reading<'a> {
         Self { text, origin, purpose, problems: RefCell::default() }
     }
 
-    /// Notes a problem at a byte of the text.
+    /// Notes a problem at a byte of the text. What is said of it may hold a path or an expression of the text.
     pub(super) fn note(&self, offset: usize, key: Option<String>, value: Option<String>, wrong: Wrong) {
         self.problems.borrow_mut().push(Problem {
             file: self.origin.file.display().to_string(),
             position: Some(Position::of(offset, self.text)),
             key,
             value,
-            message: wrong.message,
-            remedy: wrong.remedy,
+            message: printable(wrong.message.as_bytes()),
+            remedy: printable(wrong.remedy.as_bytes()),
         });
     }
 
