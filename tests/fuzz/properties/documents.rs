@@ -1,0 +1,109 @@
+//! The documents of an archive, as a rebuild reads them: whatever became of one, it says what it said, or is damaged.
+
+use std::collections::HashSet;
+
+use callvault::archive::sidecar::Sidecar;
+use callvault::archive::{Destination, sums_lines};
+use callvault::calls::NewCall;
+use callvault::cdr::CdrRow;
+use callvault::digest::Digest;
+use callvault::rebuild::{Damage, entry, lines, sidecar, sums};
+use callvault::recording::RecordingKind;
+use jiff::civil::{Date, date};
+
+use super::assert_words;
+
+/// The day of the lists.
+const DAY: Date = date(2024, 3, 14);
+/// A PIN code that somebody put into a document.
+const PIN: &str = "#PIN4711#";
+
+pub(crate) fn hold(input: &[u8]) {
+    read_sidecar(input);
+    read_sums(input);
+    let text = String::from_utf8_lossy(input);
+    if let Err(problem) = lines::check_head(text.lines().next().unwrap_or_default(), "hq", DAY) {
+        assert_told(&problem);
+    }
+    text.lines().for_each(read_line);
+    read_entry(&text);
+}
+
+fn read_sidecar(input: &[u8]) {
+    let written = Sidecar::from_bytes(input).ok();
+    if let Some(written) = &written {
+        assert_eq!(Sidecar::from_bytes(&written.to_bytes()).as_ref().ok(), Some(written), "written again");
+    }
+    let place = written.map_or_else(|| "hq/2024/03/14/a.wav".to_owned(), |written| written.file.path);
+    match sidecar::read(input, Digest::of(input), &place, &HashSet::new()) {
+        Ok(file) => {
+            assert!(!file.is_displaced);
+            let [own, recording] = [&place, &file.recording_path].map(|path| Destination::parse(path));
+            let (own, recording) = (own.expect("it was checked"), recording.expect("it can be a file's"));
+            assert_eq!(own.folder(), recording.folder(), "its recording lies in the same folder");
+            assert_eq!(own.folder().date(), Some(file.day));
+            assert_eq!(file.message.is_some(), file.sidecar.recording.kind == RecordingKind::Voicemail);
+            file.untold.iter().for_each(check_call);
+        }
+        Err(problem) => assert_told(&problem),
+    }
+}
+
+/// What is wrong can be told to people.
+fn assert_told(problem: &str) {
+    assert_words(&Damage::of("hq", "a document", problem).problem);
+}
+
+/// A call is the one that its row tells, and its row holds no secret.
+fn check_call(call: &NewCall) {
+    let row = CdrRow::from_raw_json(&call.row).expect("its row can be read again");
+    assert_eq!((row.identity(), row.version()), (call.identity, call.version), "{}", call.row);
+    assert_eq!(row.answered(), call.answered);
+    check_no_pin(call);
+}
+
+/// Under its heading, a PIN code is blank whoever wrote the document.
+fn check_no_pin(call: &NewCall) {
+    let members: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&call.row).expect("a row is an object");
+    let pin = members.iter().filter(|(heading, _)| heading.trim().eq_ignore_ascii_case("pincode"));
+    for (_, cell) in pin {
+        assert!(!cell.to_string().contains(PIN), "a PIN code is kept: {}", call.row);
+    }
+}
+
+fn read_line(line: &str) {
+    let version = lines::version(line);
+    match lines::read(line, DAY) {
+        Ok(lines::Line::Call(told)) => {
+            let version = version.expect("a call has a version");
+            assert_eq!((version.identity, version.version), (told.call.identity, told.call.version));
+            assert!(CdrRow::from_raw_json(&told.call.row).is_some(), "its row can be read again");
+            assert_eq!(told.call.day, DAY);
+            check_no_pin(&told.call);
+        }
+        Ok(lines::Line::Recording(told)) => {
+            assert!(version.is_none() && !told.name.as_bytes().is_empty());
+        }
+        Ok(lines::Line::Unknown) => assert!(version.is_none()),
+        Err(problem) => assert_told(&problem),
+    }
+}
+
+fn read_entry(text: &str) {
+    match entry::read(7, text) {
+        Ok(entry::Told::File(file)) => assert_eq!(file.number, 7),
+        Ok(entry::Told::DayClosed(day)) => drop(day.sums()),
+        Ok(_) => {}
+        Err(error) => assert_told(&error.to_string()),
+    }
+}
+
+/// What can be listed and was read is listed the same way again.
+fn read_sums(input: &[u8]) {
+    let read = sums::read(input);
+    let files: Vec<(String, Digest)> = read.iter().map(|(name, hash)| (name.clone(), *hash)).collect();
+    if let Ok(lines) = sums_lines(&files) {
+        assert_eq!(sums::read(lines.as_bytes()), read);
+    }
+}
