@@ -9,6 +9,9 @@ use crate::push::PushKind;
 /// The longest name of an event or a device that is looked at, in bytes.
 const VALUE_BYTES_MAX: usize = 64;
 
+/// Longer than any member that names an event, with as many blanks in it as anybody writes.
+const MEMBER_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX;
+
 /// What is read of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -27,6 +30,12 @@ impl Report {
     }
 }
 
+/// Whether bytes name an event, of which the first `searched` named none before. Of those only the last are looked at
+/// again, in which one may have begun: a report that comes byte by byte costs no more than any other.
+pub(super) fn names_event(bytes: &[u8], searched: usize) -> bool {
+    next_event(&bytes[searched.saturating_sub(MEMBER_BYTES_MAX)..]).is_some()
+}
+
 /// Takes the events named in `stream` out of it, and leaves what may be the beginning of another.
 pub fn take_events(stream: &mut Vec<u8>) -> Vec<Option<PushKind>> {
     let mut events = Vec::new();
@@ -35,9 +44,7 @@ pub fn take_events(stream: &mut Vec<u8>) -> Vec<Option<PushKind>> {
         events.push(kind_of(event));
         at += end;
     }
-    // Longer than any member that names an event.
-    const TAIL: usize = 4 * VALUE_BYTES_MAX;
-    stream.drain(..at.max(stream.len().saturating_sub(TAIL)));
+    stream.drain(..at.max(stream.len().saturating_sub(MEMBER_BYTES_MAX)));
     events
 }
 
@@ -117,6 +124,18 @@ mod tests {
             assert_eq!(read(text), None, "{text}");
         }
         assert_eq!(read(&format!(r#"{{"action":"{}"}}"#, "N".repeat(65))), None);
+    }
+
+    #[test]
+    fn what_was_looked_at_is_looked_at_again_only_as_far_as_an_event_may_have_begun_there() {
+        let report = br#"{"x":"y","event" : "NewCdr"}"#;
+        let named_at = report.len() - 1;
+        for searched in 0..report.len() {
+            assert!(names_event(&report[..named_at], searched.min(named_at)), "{searched}");
+            assert!(!names_event(&report[..named_at - 1], searched.min(named_at - 1)), "{searched}");
+        }
+        let long_ago = [&report[..], &[b' '; MEMBER_BYTES_MAX]].concat();
+        assert!(names_event(&long_ago, 0) && !names_event(&long_ago, long_ago.len()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::push::report::Report;
+use crate::push::report::names_event;
 
 /// The largest head, in bytes: a PBX's has about 150.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -51,11 +51,13 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Request, Unre
     if head.length.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(Unread::TooLarge);
     }
+    let mut searched = 0;
     loop {
         let body = &bytes[body_at..];
-        if head.length.map_or_else(|| Report::read(body).is_some(), |length| body.len() >= length) {
+        if head.length.map_or_else(|| names_event(body, searched), |length| body.len() >= length) {
             break;
         }
+        searched = body.len();
         if body.len() >= BODY_BYTES_MAX {
             return Err(Unread::TooLarge);
         }
