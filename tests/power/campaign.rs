@@ -65,8 +65,10 @@ impl<'a> Campaign<'a> {
     }
 
     async fn cut(&mut self, disk: &Disk<'a>, acknowledged: &Acknowledged, generation: u64) -> Vec<Cut<'a>> {
-        let work = match self.chance.below(4) {
-            0 if generation < 2 => Work::Service,
+        let work = match (generation, self.chance.below(4)) {
+            (0 | 1, 0) => Work::Service,
+            (2, 0) => Work::Rebuild,
+            (2, 1) => Work::RotateKey,
             _ => Work::Backfill,
         };
         let (installation, cuts) = (&mut self.installation, self.size.cuts_per_run);
@@ -84,13 +86,24 @@ impl<'a> Campaign<'a> {
                 println!("{}: {losses:?}", self.told(cut));
             }
             if self.figures.images().is_multiple_of(self.size.restart_every) {
-                println!("starting again: {}", self.told(cut));
-                let disk = cut.disk.cut();
-                let _mounted = disk.mount();
-                self.installation.finish(&cut.acknowledged).await;
-                self.figures.restarted += 1;
+                self.start_again(cut).await;
             }
         }
+    }
+
+    /// Starts the program on a copy that nobody has looked at, every other time without the database.
+    async fn start_again(&mut self, cut: &Cut<'a>) {
+        self.figures.restarted += 1;
+        let is_without = self.figures.restarted.is_multiple_of(2) && !cut.acknowledged.recordings.is_empty();
+        let how = if is_without { " without its database" } else { "" };
+        println!("starting again{how}: {}", self.told(cut));
+        let disk = cut.disk.cut();
+        let _mounted = disk.mount();
+        let must_hold = match is_without {
+            true => &self.installation.rebuild(&cut.acknowledged),
+            false => &cut.acknowledged,
+        };
+        self.installation.finish(must_hold).await;
     }
 
     fn told(&self, cut: &Cut<'_>) -> String {

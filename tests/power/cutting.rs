@@ -40,8 +40,7 @@ impl<'a> Run<'_, 'a> {
         let mut running = self.installation.start(self.work, self.lie);
         let mut acknowledged = before.clone();
         let mut cuts = Vec::new();
-        let left = self.installation.names().saturating_sub(before.recordings.len());
-        for moment in Moment::draw(self.cuts, 2 * left as u64 + 8, chance) {
+        for moment in self.moments(before, chance) {
             let due = begun + moment.requests;
             eventually("the run has come so far", || {
                 running.has_ended() || self.installation.requests() >= due
@@ -69,6 +68,14 @@ impl<'a> Run<'_, 'a> {
         }
         drop(mounted);
         cuts
+    }
+
+    fn moments(&self, before: &Acknowledged, chance: &mut Chance) -> Vec<Moment> {
+        let left = self.installation.names().saturating_sub(before.recordings.len());
+        match self.work.asks() {
+            true => Moment::draw(self.cuts, 2 * left as u64 + 8, chance),
+            false => Moment::draw_at_once(self.cuts, chance),
+        }
     }
 
     /// Waits for the end, cuts the power at once, and then looks what had been acknowledged until then.

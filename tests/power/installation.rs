@@ -29,6 +29,15 @@ const DAYS: u32 = 3;
 pub(crate) enum Work {
     Backfill,
     Service,
+    Rebuild,
+    RotateKey,
+}
+
+impl Work {
+    /// Whether it asks the PBX for anything.
+    pub(crate) fn asks(self) -> bool {
+        matches!(self, Self::Backfill | Self::Service)
+    }
 }
 
 /// One installation.
@@ -117,15 +126,32 @@ impl<'a> Installation<'a> {
     pub(crate) fn start(&mut self, work: Work, lie: Option<&Lie>) -> Running {
         self.station.expect_login();
         let (from, to) = (self.station.days.0.to_string(), self.station.days.1.to_string());
-        let backfill = ["backfill", "--json", "--voicemail", "--from", &from, "--to", &to];
-        let mut command = match work {
-            Work::Backfill => self.folder.command(backfill),
-            Work::Service => self.folder.command(["run"]),
+        let args: &[&str] = match work {
+            Work::Backfill => &["backfill", "--json", "--voicemail", "--from", &from, "--to", &to],
+            Work::Service => &["run"],
+            Work::Rebuild => &["rebuild"],
+            Work::RotateKey => &["ledger", "rotate-key"],
         };
+        let mut command = self.folder.command(args);
         if let Some(lie) = lie {
             lie.tell(&mut command, &self.station.config.state.path);
         }
         self.folder.start(command)
+    }
+
+    /// Loses the database, and has it made anew from what the cut has left of the archive. Returns what must still hold: entries
+    /// of the ledger that were not published yet may come again as others.
+    pub(crate) fn rebuild(&mut self, acknowledged: &Acknowledged) -> Acknowledged {
+        let size = |checkpoint: Option<(u64, Digest)>| checkpoint.map_or(0, |(size, _)| size);
+        let published = size(published(self).unwrap()).max(size(acknowledged.checkpoint));
+        let mut must_hold = acknowledged.clone();
+        must_hold.leaves.truncate(usize::try_from(published).unwrap());
+        for name in ["callvault.db", "callvault.db-wal", "callvault.db-shm"] {
+            // Where the log was folded in, there is none.
+            let _ = std::fs::remove_file(self.station.config.state.path.join(name));
+        }
+        self.start(Work::Rebuild, None).wait().exits(0);
+        must_hold
     }
 
     /// Lets the program do what is left to be done, as after a start of the machine, and checks every promise, and that all

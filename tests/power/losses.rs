@@ -1,12 +1,12 @@
 //! What a power cut has lost of what was acknowledged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use callvault::archive::{SUMS_NAME, Sidecar};
 use callvault::digest::Digest;
+use callvault::notary::{NoLeaves, Published, PublishedError};
 use callvault::tlog::tree_hash;
 use sqlx::{Row as _, SqlitePool};
 
@@ -30,9 +30,12 @@ impl Losses {
     /// Compares what is mounted with what was acknowledged before the cut.
     pub(crate) async fn of(installation: &Installation<'_>, acknowledged: &Acknowledged) -> Self {
         let mut losses = Self::default();
-        losses.compare_files(installation, acknowledged);
-        losses.compare_sums(installation, acknowledged);
-        losses.look_for_parts(installation, acknowledged);
+        let archive = installation.archive();
+        let there = files_below(&archive);
+        losses.compare_files(&there, acknowledged);
+        losses.compare_sums(&archive, &there, acknowledged);
+        losses.look_for_parts(installation, &there, acknowledged);
+        losses.check_published(&archive);
         // A database of which nothing was seen may not be one yet, and is left as it is.
         if !acknowledged.leaves.is_empty()
             && let Err(error) = losses.compare_database(installation, acknowledged).await
@@ -48,49 +51,69 @@ impl Losses {
         self.rows + self.missing + self.wrong == 0 && self.other.is_empty()
     }
 
-    fn compare_files(&mut self, installation: &Installation<'_>, acknowledged: &Acknowledged) {
+    fn compare_files(&mut self, there: &Files, acknowledged: &Acknowledged) {
         for (path, sha256) in &acknowledged.files {
-            match fs::read(installation.archive().join(path)) {
-                Ok(bytes) if Digest::of(&bytes) == *sha256 => {}
-                Ok(_) => self.wrong += 1,
-                Err(error) if error.kind() == ErrorKind::NotFound => self.missing += 1,
-                Err(error) => self.other.push(format!("{path}: {error}")),
+            match there.get(path) {
+                Some(found) if found == sha256 => {}
+                Some(_) => self.wrong += 1,
+                None => self.missing += 1,
             }
         }
     }
 
-    /// Folders whose sums were complete list all that they listed.
-    fn compare_sums(&mut self, installation: &Installation<'_>, acknowledged: &Acknowledged) {
-        let mut sums: BTreeMap<&str, String> = BTreeMap::new();
-        for path in &acknowledged.listed {
-            let (folder, name) = path.rsplit_once('/').expect("files lie in folders");
-            let read = || fs::read_to_string(installation.archive().join(folder).join(SUMS_NAME));
-            let sums = sums.entry(folder).or_insert_with(|| read().unwrap_or_default());
-            let expected = format!("{}  {name}", acknowledged.files[path]);
-            if !sums.lines().any(|line| line == expected) {
-                self.other.push(format!("{folder}/{SUMS_NAME} does not list {name}"));
+    /// Whatever a folder's sums list is there, as `sha256sum -c` sees it; and those that were complete list all that they
+    /// listed.
+    fn compare_sums(&mut self, archive: &Path, there: &Files, acknowledged: &Acknowledged) {
+        let mut listed: Files = Files::new();
+        for path in there.keys().filter(|path| path.ends_with(SUMS_NAME)) {
+            let folder = path.strip_suffix(SUMS_NAME).unwrap();
+            for line in fs::read_to_string(archive.join(path)).unwrap_or_default().lines() {
+                match line.split_once("  ").map(|(sha256, name)| (sha256.parse(), name)) {
+                    Some((Ok(sha256), name)) => drop(listed.insert(format!("{folder}{name}"), sha256)),
+                    _ => self.other.push(format!("{path} has the line {line:?}")),
+                }
             }
         }
+        let altered = listed.iter().filter(|(path, sha256)| there.get(*path) != Some(sha256));
+        self.other.extend(altered.map(|(path, _)| format!("{path} is not what {SUMS_NAME} says")));
+        let gone = acknowledged.listed.iter().filter(|path| !listed.contains_key(*path));
+        self.other.extend(gone.map(|path| format!("{path} is not in {SUMS_NAME} any more")));
     }
 
     /// What has its final name is whole, also where it was not acknowledged.
-    fn look_for_parts(&mut self, installation: &Installation<'_>, acknowledged: &Acknowledged) {
-        let truths = installation.truths();
-        let archive = installation.archive();
-        for file in files_below(&archive) {
-            let path = file.strip_prefix(&archive).unwrap().to_str().expect("safe names are text").to_owned();
-            if acknowledged.files.contains_key(&path) {
-                continue;
+    fn look_for_parts(
+        &mut self,
+        installation: &Installation<'_>,
+        there: &Files,
+        acknowledged: &Acknowledged,
+    ) {
+        let is_sidecar = |path: &str| {
+            let bytes = fs::read(installation.archive().join(path)).unwrap();
+            Sidecar::from_bytes(&bytes).is_ok()
+        };
+        let others = there.iter().filter(|(path, _)| !acknowledged.files.contains_key(*path));
+        let parts = others.filter(|(path, sha256)| match () {
+            () if path.ends_with(".wav") => !installation.truths().contains(sha256),
+            () if path.ends_with(".wav.json") => !is_sidecar(path),
+            () => false,
+        });
+        self.wrong += parts.count();
+    }
+
+    /// Whatever checkpoint others find, all that it covers is there.
+    fn check_published(&mut self, archive: &Path) {
+        let damaged = || {
+            let Some(published) = Published::open(archive)? else { return Ok(Vec::new()) };
+            let keys = published.keys()?;
+            match published.checkpoint(&keys)? {
+                Some(_) => Ok::<_, PublishedError>(published.check(&keys, None, &mut NoLeaves)?),
+                // The first is still on its way.
+                None => Ok(Vec::new()),
             }
-            let bytes = fs::read(&file).unwrap();
-            let is_whole = match () {
-                () if path.ends_with(".wav") => truths.contains(&Digest::of(&bytes)),
-                () if path.ends_with(".wav.json") => Sidecar::from_bytes(&bytes).is_ok(),
-                () => true,
-            };
-            if !is_whole {
-                self.wrong += 1;
-            }
+        };
+        match damaged() {
+            Ok(damaged) => self.other.extend(damaged.iter().map(|damage| format!("{damage:?}"))),
+            Err(error) => self.other.push(format!("the published ledger: {error}")),
         }
     }
 
@@ -147,10 +170,7 @@ impl Losses {
         installation: &Installation<'_>,
         acknowledged: &Acknowledged,
     ) {
-        let left = published(installation).unwrap_or_else(|error| {
-            self.other.push(format!("the published ledger: {error}"));
-            None
-        });
+        let left = published(installation).unwrap_or_default();
         for (size, root) in acknowledged.checkpoint.into_iter().chain(left) {
             let is_noted = signed.is_some_and(|signed| signed.unsigned_abs() >= size);
             let covered = leaves.get(..usize::try_from(size).unwrap());
@@ -161,17 +181,22 @@ impl Losses {
     }
 }
 
-fn files_below(folder: &Path) -> BTreeSet<std::path::PathBuf> {
-    let mut files = BTreeSet::new();
-    let mut waiting = vec![folder.to_owned()];
+/// Files by their path in the archive, and what they hash to.
+type Files = BTreeMap<String, Digest>;
+
+fn files_below(archive: &Path) -> Files {
+    let mut files = Files::new();
+    let mut waiting = vec![archive.to_owned()];
     while let Some(folder) = waiting.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten() {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_dir() {
                 waiting.push(entry.path());
-            } else {
-                files.insert(entry.path());
+                continue;
             }
+            let path = entry.path().strip_prefix(archive).unwrap().to_owned();
+            let path = path.into_os_string().into_string().expect("safe names are text");
+            files.insert(path, Digest::of(fs::read(entry.path()).unwrap()));
         }
     }
     files

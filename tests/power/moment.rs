@@ -22,6 +22,9 @@ impl Chance {
     }
 }
 
+/// How long a run lasts that asks nobody, divided by the cuts that it gets.
+const AT_ONCE_MICROS: u64 = 30_000;
+
 /// A moment in a run: after so many of its requests, and then a little later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment {
@@ -45,6 +48,12 @@ impl Moment {
         let mut moments: Vec<Self> = (0..count).map(|_| Self::draw_one(requests, chance)).collect();
         moments.sort();
         moments
+    }
+
+    /// `count` moments of a run that makes none, all counted from its start.
+    pub(crate) fn draw_at_once(count: usize, chance: &mut Chance) -> Vec<Self> {
+        let later = |chance: &mut Chance| Later::After(Duration::from_micros(chance.below(AT_ONCE_MICROS)));
+        (0..count).map(|_| Self { requests: 0, later: later(chance) }).collect()
     }
 
     fn draw_one(requests: u64, chance: &mut Chance) -> Self {
