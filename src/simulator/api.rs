@@ -91,6 +91,12 @@ fn whole_request_fault(device: &Device, faults: &Faults, luck: Luck) -> Option<R
     if device.strikes(luck, "redirect", faults.redirect) {
         return Some(Reply::redirect(faults.redirect_status, &faults.redirect_to));
     }
+    if device.strikes(luck, "endless_head", faults.endless_head) {
+        return Some(Reply::endless_head());
+    }
+    if device.strikes(luck, "endless_json", faults.endless_json) {
+        return Some(Reply::endless_json());
+    }
     let errors = [
         ("errno_20010", faults.errno_20010, errno::NO_APISRV),
         ("errno_30001", faults.errno_30001, errno::JSON_MEMORY),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -23,6 +24,12 @@ pub(super) fn parse_time(text: &str) -> Option<DateTime> {
 pub(super) fn is_asked(call: &SimCall, extensions: &str) -> bool {
     let mut list = extensions.split(',').map(str::trim);
     list.any(|extension| extension == "all" || call.concerns(extension))
+}
+
+/// A CDR file without its header.
+pub(super) fn rows_of(csv: &[u8]) -> &[u8] {
+    let header = csv.iter().position(|byte| *byte == b'\n').map_or(csv.len(), |at| at + 1);
+    &csv[header..]
 }
 
 /// How rows are written.
@@ -76,7 +83,10 @@ impl Report<'_> {
             return false;
         }
         let start = out.len();
-        self.write_fields(out, row);
+        match luck.hits("cdr_altered", faults.cdr_altered) {
+            true => self.write_fields(out, &altered(row, luck)),
+            false => self.write_fields(out, row),
+        }
         let is_broken = luck.hits("cdr_broken", faults.cdr_broken);
         if is_broken {
             out.truncate(start + (out.len() - start) / 2);
@@ -135,6 +145,29 @@ impl Report<'_> {
     fn end_line(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(if self.options.cdr_crlf { b"\r\n" } else { b"\n" });
     }
+}
+
+/// The longest step of a start that is told wrongly, in quarters of an hour: some twelve days.
+const QUARTERS_MAX: u64 = 1200;
+
+/// A row as a device tells it that has mixed something up. It names the same recording.
+fn altered(row: &SimCall, luck: Luck) -> SimCall {
+    let mut altered = row.clone();
+    match luck.draw("altered") % 4 {
+        0 => altered.callto = format!("6200({})", row.callto),
+        1 => {
+            altered.talk_duration_s = luck.between("talk", 0, 100_000) as u32;
+            altered.call_duration_s = altered.talk_duration_s.saturating_add(SimCall::RINGS_S);
+        }
+        what => {
+            // Whole quarters look like another offset from UTC.
+            let unit_s = if what == 2 { 900 } else { 61 };
+            let by_s = luck.between("start", 1, QUARTERS_MAX) as i64 * unit_s;
+            let by_s = if luck.draw("earlier").is_multiple_of(2) { -by_s } else { by_s };
+            altered.start = row.start.saturating_add(SignedDuration::from_secs(by_s)).unwrap_or(row.start);
+        }
+    }
+    altered
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub struct Counters {
     pub connections_peak: u64,
     /// All connections.
     pub connections: u64,
+    /// TLS connections whose client accepted the certificate, by that certificate's number.
+    pub certificates_accepted: BTreeMap<u32, u64>,
     /// All requests that could be read.
     pub requests: u64,
     /// Logins that gave a token.

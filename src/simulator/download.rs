@@ -5,11 +5,11 @@ use jiff::Timestamp;
 
 use super::api::{Call, seconds};
 use super::audio::Source;
-use super::cdr::{Report, is_asked, parse_time};
+use super::cdr::{Report, is_asked, parse_time, rows_of};
 use super::errno;
 use super::lock;
 use super::plan::add_s;
-use super::reply::{Cut, Delivery, Reply};
+use super::reply::{Cut, Delivery, ENDLESS_BYTES, Reply};
 use super::tickets::{Holder, Refusal, Target};
 
 /// No WAV header of the simulator is longer.
@@ -95,7 +95,12 @@ impl Call<'_> {
             let audio = world.audio(&name);
             (name, audio)
         });
-        Ok(Reply::csv(csv, listed.collect()))
+        let rows = Bytes::copy_from_slice(rows_of(&csv));
+        let mut reply = Reply::csv(csv, listed.collect());
+        if self.device.strikes(self.luck, "cdr_endless", self.faults.cdr_endless) {
+            reply.delivery.endless = Some(rows).filter(|rows| !rows.is_empty());
+        }
+        Ok(reply)
     }
 
     /// Checks the token and spends the ticket.
@@ -185,7 +190,10 @@ impl Call<'_> {
         }
         delivery.bytes_per_s = strikes("drip", faults.drip).then_some(faults.drip_bytes_per_s);
         delivery.is_head_cut = strikes("truncate_head", faults.truncate_head);
-        delivery.is_endless = strikes("endless", faults.endless);
+        if strikes("endless", faults.endless) {
+            let byte = (luck.draw("endless") & 0xff) as u8;
+            delivery.endless = Some(vec![byte; ENDLESS_BYTES].into());
+        }
         delivery
     }
 }

@@ -29,6 +29,16 @@ pub struct Faults {
     pub redirect_status: u16,
     /// Where a redirect leads.
     pub redirect_to: String,
+    /// A request is answered by a head whose lines never end.
+    pub endless_head: f64,
+    /// A request is answered by JSON that never ends.
+    pub endless_json: f64,
+    /// A reply's head comes byte by byte, `slow_head_ms` apart.
+    pub slow_head: f64,
+    /// How far apart the bytes of a slow head come, in milliseconds.
+    pub slow_head_ms: u64,
+    /// A reply's body comes in chunks; one without end in chunks of which none is the last.
+    pub chunked: f64,
     /// A request for CDR is answered by an HTML page with status 504.
     pub cdr_504: f64,
 
@@ -87,8 +97,12 @@ pub struct Faults {
     pub cdr_missing: f64,
     /// A CDR row is broken: cut in the middle.
     pub cdr_broken: f64,
+    /// A CDR row tells another callee, other durations or another start than it has.
+    pub cdr_altered: f64,
     /// A CDR's rows come in a shuffled order.
     pub cdr_reordered: f64,
+    /// A CDR goes on after its last row: all of them come again and again until the client closes.
+    pub cdr_endless: f64,
     /// A CDR ends after so many rows; 0 is no cap.
     pub cdr_row_cap: u64,
 
@@ -120,6 +134,11 @@ impl Default for Faults {
             redirect: 0.0,
             redirect_status: 302,
             redirect_to: "/login.html".to_owned(),
+            endless_head: 0.0,
+            endless_json: 0.0,
+            slow_head: 0.0,
+            slow_head_ms: 20,
+            chunked: 0.0,
             cdr_504: 0.0,
             ticket_expired: 0.0,
             token_revoked: 0.0,
@@ -147,7 +166,9 @@ impl Default for Faults {
             cdr_duplicate: 0.0,
             cdr_missing: 0.0,
             cdr_broken: 0.0,
+            cdr_altered: 0.0,
             cdr_reordered: 0.0,
+            cdr_endless: 0.0,
             cdr_row_cap: 0,
             clock_offset_s: 0,
             serial_number: None,

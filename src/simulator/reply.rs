@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::account::Naming;
 use super::audio::Source;
 use super::json::Value;
 use super::profile::Profile;
+
+/// How much of what never ends is sent at a time.
+pub(super) const ENDLESS_BYTES: usize = 4096;
 
 /// A reply.
 #[derive(Debug)]
@@ -42,8 +46,14 @@ pub(super) struct Delivery {
     pub(super) bytes_per_s: Option<u32>,
     /// Which bit of the body is flipped.
     pub(super) flipped_bit: Option<u64>,
-    /// Whether it goes on after the end.
-    pub(super) is_endless: bool,
+    /// What comes after the end, again and again.
+    pub(super) endless: Option<Bytes>,
+    /// Whether the lines of the HTTP head never end.
+    pub(super) is_head_endless: bool,
+    /// How far apart the bytes of the HTTP head come.
+    pub(super) head_pause: Option<Duration>,
+    /// Whether the body comes in chunks instead of ending with the connection or a length.
+    pub(super) is_chunked: bool,
     /// When it is cut off.
     pub(super) deadline: Option<Timestamp>,
     /// Whether the body is not the file at all.
@@ -69,7 +79,8 @@ impl Delivery {
 
     /// Whether the client gets the file as it is.
     pub(super) fn is_faithful(&self) -> bool {
-        let is_altered = self.is_replaced || self.is_endless || self.is_head_cut;
+        let is_altered =
+            self.is_replaced || self.endless.is_some() || self.is_head_cut || self.is_head_endless;
         !is_altered && self.cut.is_none() && self.flipped_bit.is_none() && self.declared_bytes.is_none()
     }
 }
@@ -101,6 +112,21 @@ impl Reply {
     /// A recording or a message, paid for by a ticket.
     pub(super) fn audio(body: Source, ticket: String) -> Self {
         Self { ticket: Some(ticket), ..Self::new(200, "audio/x-wav", body) }
+    }
+
+    /// JSON that says `Success` and never ends.
+    pub(super) fn endless_json() -> Self {
+        let mut reply =
+            Self::new(200, "application/json", Source::bytes("{\"status\":\"Success\",\"notes\":\""));
+        reply.delivery.endless = Some(Bytes::from_static(&[b'a'; ENDLESS_BYTES]));
+        reply
+    }
+
+    /// A head without end.
+    pub(super) fn endless_head() -> Self {
+        let mut reply = Self::html(200);
+        reply.delivery.is_head_endless = true;
+        reply
     }
 
     /// A CDR file.
@@ -147,19 +173,31 @@ impl Reply {
         if let Some(location) = &self.location {
             line(format_args!("Location: {location}"));
         }
-        if let Some(length) = self.declared(content_length) {
-            // Without this, a client that knows the length would keep the connection for its next request.
-            if profile == Profile::Compatible {
-                line(format_args!("Connection: close"));
-            }
+        let declared = self.declared(content_length);
+        // Without this, a client that knows where the reply ends would keep the connection for its next request.
+        if profile == Profile::Compatible && (declared.is_some() || self.delivery.is_chunked) {
+            line(format_args!("Connection: close"));
+        }
+        if self.delivery.is_chunked {
+            line(format_args!("Transfer-Encoding: chunked"));
+        }
+        if let Some(length) = declared {
             line(format_args!("Content-Length: {length}"));
         }
         line(format_args!(""));
         head.into_bytes()
     }
 
-    /// The Content-Length that is sent, if one is.
+    /// Whether its last chunk tells a client where it ends.
+    pub(super) fn ends_by_a_chunk(&self) -> bool {
+        self.delivery.is_chunked && self.delivery.endless.is_none() && self.delivery.cut.is_none()
+    }
+
+    /// The Content-Length that is sent, if one is: chunks are instead of it.
     pub(super) fn declared(&self, content_length: bool) -> Option<u64> {
+        if self.delivery.is_chunked {
+            return None;
+        }
         self.delivery.declared_bytes.or(content_length.then(|| self.body.len()))
     }
 }

@@ -97,6 +97,7 @@ async fn greet(device: &Arc<Device>, stream: TcpStream, from: IpAddr, connection
     let Ok(acceptor) = device.certificates.acceptor(faults.certificate) else { return };
     // A client that does not trust the certificate leaves here.
     if let Ok(stream) = acceptor.accept(stream).await {
+        device.count(|counters| *counters.certificates_accepted.entry(faults.certificate).or_default() += 1);
         talk(device, stream, from, connection, luck).await;
     }
 }

@@ -21,6 +21,9 @@ use super::reply::{Cut, Reply};
 /// The most bytes per write; also how much of a file goes out together with the head.
 const WRITE_BYTES: usize = 128 * 1024;
 
+/// What ends a body that comes in chunks.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// How the server leaves a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Farewell {
@@ -65,6 +68,11 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
         match api::answer(self.device, request, self.from, luck) {
             Answer::Reply(mut reply) => {
                 reply.delivery.slow_down(faults.reply_bytes_per_s);
+                reply.delivery.is_chunked = self.device.strikes(luck, "chunked", faults.chunked);
+                reply.delivery.head_pause = self
+                    .device
+                    .strikes(luck, "slow_head", faults.slow_head)
+                    .then(|| Duration::from_millis(faults.slow_head_ms));
                 self.deliver(&reply, luck).await
             }
             Answer::Silence(limit) => {
@@ -121,11 +129,17 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
             self.writer.flush().await?;
             return Ok(Sent { bytes: 0, was_awaited: true });
         }
+        if reply.delivery.is_head_endless {
+            return self.send_head_without_end(pending, luck).await;
+        }
+        if let Some(pause) = reply.delivery.head_pause {
+            self.drip(&std::mem::take(&mut pending), pause).await?;
+        }
         let end = reply.delivery.cut.map_or(reply.body.len(), |(at, _)| at);
         let mut stall = reply.delivery.stall;
         // A client that was told the length knows the end before the server closes.
         let known_end = declared.map(|declared| declared.min(end));
-        let (mut at, mut was_awaited) = (0, true);
+        let (mut at, mut was_awaited) = (0, !self.gone.is_cancelled());
         while at < end && !self.is_late(reply) {
             let stop = stall.map_or(end, |(stall_at, _)| stall_at.min(end));
             let count = self.gather(reply, at, stop, &mut pending);
@@ -144,18 +158,52 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
                 self.wait(limit).await;
             }
         }
+        if reply.ends_by_a_chunk() && at >= reply.body.len() {
+            pending.extend_from_slice(LAST_CHUNK);
+            self.connection.release();
+        }
         // What has no body still has a head.
         if known_end == Some(0) {
             self.connection.release();
         }
         self.write(reply, &mut pending).await?;
-        if reply.delivery.is_endless {
-            loop {
-                self.writer.write_all(&[(luck.draw("endless") & 0xff) as u8; 4096]).await?;
-            }
+        if let Some(more) = &reply.delivery.endless {
+            return self.send_without_end(more, reply.delivery.is_chunked).await;
         }
         self.writer.flush().await?;
         Ok(Sent { bytes: at, was_awaited })
+    }
+
+    /// Sends one header line after another until the client leaves.
+    async fn send_head_without_end(&mut self, head: Vec<u8>, luck: Luck) -> io::Result<Sent> {
+        let lines = head.strip_suffix(b"\r\n").unwrap_or(&head);
+        self.writer.write_all(lines).await?;
+        let value = format!("{:016x}", luck.draw("endless_head")).repeat(16);
+        for number in 0_u64.. {
+            self.writer.write_all(format!("X-Note-{number}: {value}\r\n").as_bytes()).await?;
+        }
+        Ok(Sent { bytes: 0, was_awaited: false })
+    }
+
+    /// Sends the same bytes again and again until the client leaves.
+    async fn send_without_end(&mut self, more: &[u8], is_chunked: bool) -> io::Result<Sent> {
+        let more = if is_chunked { chunk_of(more) } else { more.to_vec() };
+        loop {
+            self.writer.write_all(&more).await?;
+        }
+    }
+
+    /// Sends bytes one by one, as long as the client waits for them.
+    async fn drip(&mut self, bytes: &[u8], pause: Duration) -> io::Result<()> {
+        for byte in bytes {
+            self.writer.write_all(&[*byte]).await?;
+            self.writer.flush().await?;
+            self.wait(Some(pause)).await;
+            if self.gone.is_cancelled() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+        }
+        Ok(())
     }
 
     fn serve(&self, reply: &Reply, bytes: u64, is_whole: bool) {
@@ -187,6 +235,11 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
         {
             pending[start + (bit / 8 - at) as usize] ^= 1 << (bit % 8);
         }
+        if reply.delivery.is_chunked {
+            let chunk = chunk_of(&pending[start..]);
+            pending.truncate(start);
+            pending.extend_from_slice(&chunk);
+        }
         next - at
     }
 
@@ -199,4 +252,9 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Bytes as a chunk of a body. There must be some: an empty one would be the last.
+fn chunk_of(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }

@@ -1,8 +1,7 @@
 //! Each fault does what it says.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 use callvault::digest::Digest;
 use callvault::simulator::{Faults, Simulator};
@@ -12,7 +11,7 @@ use crate::wire::{
 };
 
 /// What a client meets when it downloads under a fault: the reply, or the error of the connection.
-fn download_under(simulator: &Simulator, faults: Faults) -> std::io::Result<Reply> {
+pub(crate) fn download_under(simulator: &Simulator, faults: Faults) -> std::io::Result<Reply> {
     simulator.set_faults(Faults::default());
     let client = Client::new(simulator, "v1.1.0");
     let name = first_name(simulator);
@@ -78,47 +77,6 @@ async fn each_fault_of_a_download_does_what_it_says() {
     let counters = simulator.counters();
     assert_eq!(counters.downloads_ok, 1, "only the faultless one: {counters:?}");
     assert_eq!((counters.tickets_refused, counters.tickets_expired, counters.tickets_reused), (0, 0, 0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stall_a_hang_a_drip_and_an_endless_body_end_when_the_client_leaves() {
-    let simulator = start(|_| {}).await;
-    let none = Faults::default;
-    for faults in [
-        Faults { stall: 1.0, ..none() },
-        Faults { hang: 1.0, ..none() },
-        Faults { endless: 1.0, ..none() },
-        Faults { drip: 1.0, drip_bytes_per_s: 100, ..none() },
-    ] {
-        simulator.set_faults(none());
-        let client = Client::new(&simulator, "v1.1.0");
-        let name = first_name(&simulator);
-        let random = client.ticket(&name).member("random");
-        simulator.set_faults(faults.clone());
-        let got = taste(client.address, &client.target(&name, &random));
-        assert_eq!(got > 100_000, faults.endless > 0.0, "{got} bytes");
-        wait_until(|| simulator.counters().connections_now == 0).await;
-    }
-    let counters = simulator.counters();
-    assert_eq!((counters.connections_peak, counters.downloads_ok), (1, 0));
-    assert_eq!(counters.faults.len(), 4);
-}
-
-/// Reads a little of a reply, for 0.3 s or until 100 kB have come, then leaves; returns how much came.
-fn taste(address: SocketAddr, target: &str) -> usize {
-    let begun = Instant::now();
-    let limit = Duration::from_millis(300);
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(limit)).unwrap();
-    stream.write_all(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
-    let (mut got, mut buffer) = (0, [0; 4096]);
-    while got <= 100_000 && begun.elapsed() < limit {
-        match stream.read(&mut buffer) {
-            Ok(count @ 1..) => got += count,
-            _ => break,
-        }
-    }
-    got
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,6 +152,12 @@ async fn faults_of_the_cdr_touch_rows() {
     let broken = under(Faults { cdr_broken: 1.0, ..none() }).text();
     assert_eq!(broken.lines().count(), count);
     assert!(broken.lines().skip(1).all(|line| line.split(',').count() < 14));
+    let altered = under(Faults { cdr_altered: 1.0, ..none() }).text();
+    let recordings = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.rsplit(',').nth(2).unwrap().to_owned()).collect()
+    };
+    assert_eq!(recordings(&altered), recordings(&plain), "the names stay");
+    assert!(altered.lines().zip(plain.lines()).skip(1).all(|(altered, plain)| altered != plain));
     simulator.set_faults(Faults { cdr_504: 1.0, ..none() });
     let reply = Client::new(&simulator, "v1.1.0").post("cdr/get_random", "{}");
     assert!(reply.head.starts_with("HTTP/1.1 504"));
@@ -232,6 +196,7 @@ async fn over_tls_it_shows_its_own_certificate_until_a_fault_changes_it() {
     assert_ne!(simulator.certificate().unwrap().unwrap(), first);
     login_over_tls(simulator.address(), first.clone()).await.unwrap_err();
     wait_until(|| simulator.counters().connections_now == 0).await;
+    assert_eq!(simulator.counters().certificates_accepted, [(0, 1)].into());
     simulator.set_faults(Faults::default());
     login_over_tls(simulator.address(), first).await.unwrap();
     wait_until(|| simulator.counters().connections_now == 0).await;
