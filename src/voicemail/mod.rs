@@ -138,6 +138,8 @@ pub struct Twin {
 }
 
 /// All messages known of the device `sn` that are alike in everything, in the order in which they were heard of.
+///
+/// Those that were archived before the serial number was known are among them: they keep none.
 pub async fn twins(
     db: &mut SqliteConnection,
     pbx: &str,
@@ -148,8 +150,9 @@ pub async fn twins(
         "select recording_id, ordinal, state,
              (select sha256 from archived_files where archived_files.recording_id = recordings.id and conflict = 0)
          from voicemails join recordings on recordings.id = recording_id
-         where voicemails.pbx = ? and extension = ? and date = ? and caller = ? and length = ? and sn = ?
-         order by ordinal",
+         where voicemails.pbx = ?1 and extension = ?2 and date = ?3 and caller = ?4 and length = ?5
+             and (sn in (?6, '') or ?6 = '')
+         order by ordinal, recording_id",
     )
     .bind(pbx)
     .bind(&message.extension)

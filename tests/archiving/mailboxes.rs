@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use callvault::simulator::{SimAudio, SimVoicemail, Simulator, SimulatorOptions};
+use callvault::simulator::{Faults, SimAudio, SimVoicemail, Simulator, SimulatorOptions};
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
@@ -128,4 +128,26 @@ async fn a_thousand_messages_are_archived_while_their_boxes_are_in_use() {
     }
     assert_eq!(station.findings("conflict").await, []);
     assert_eq!(station.findings("store_offline").await, []);
+}
+
+/// A device may not say who it is when it is asked first; its messages are those of the device that it then turns out to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_were_archived_before_the_serial_number_was_known_are_still_the_same() {
+    let mut station = Station::with_messages(2).await;
+    station.set_faults(Faults { serial_number: Some(String::new()), ..Faults::default() });
+    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(station.value::<i64>("select count(*) from pbx where sn is not null").await, 0);
+    station.check().await;
+
+    station.set_faults(Faults::default());
+    station.leave("1003", 7);
+    // One alike in all but its audio.
+    let audio = SimAudio::pcm(2007, 7000);
+    station.pbx.world(|world| {
+        let twin = world.voicemails()[0].clone();
+        world.leave_message(SimVoicemail { length_s: audio.seconds(), audio, ..twin });
+    });
+    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 2, 0, 0, 0, 0]);
+    assert_eq!(station.value::<i64>("select count(*) from pbx where sn = '369392500001'").await, 1);
+    station.check().await;
 }
