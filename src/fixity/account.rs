@@ -105,13 +105,15 @@ pub struct Stray {
     pub place: String,
     /// The day whose call list it would be.
     pub day: Option<String>,
+    /// The day whose certificate it would be a part of, and the revision.
+    pub certificate: Option<(String, i64)>,
 }
 
 /// Those of `strays` that nothing accounts for at this moment.
 ///
 /// What was archived meanwhile is accounted for, and what a recording that is owed or being fetched will be: a run that
 /// died may have left it, and the next attempt takes it, or finds out that it is something else. So it is with a call
-/// list of a day of which not everything is told.
+/// list of a day of which not everything is told, and with the files of a certificate that is on its way.
 pub async fn unaccounted(db: &mut SqliteConnection, strays: &[Stray]) -> anyhow::Result<Vec<String>> {
     // The columns compare without regard to case, which finds the rows; a file that differs in case is another file.
     sqlx::query_scalar(
@@ -127,7 +129,10 @@ pub async fn unaccounted(db: &mut SqliteConnection, strays: &[Stray]) -> anyhow:
                  and told_version is not version)
              and not exists (select 1 from recordings
                  where recordings.pbx = value ->> 'pbx' and recordings.day = value ->> 'day' and told = 0
-                 and state <> 'archived')",
+                 and state <> 'archived')
+             and not exists (select 1 from certificate_drafts draft
+                 where draft.pbx = value ->> 'pbx' and draft.day = value ->> '$.certificate[0]'
+                 and draft.revision = value ->> '$.certificate[1]')",
     )
     .bind(serde_json::to_string(strays)?)
     .fetch_all(db)

@@ -80,11 +80,22 @@ fn stray(pbx: &str, place: &Path) -> Option<Stray> {
         _ => audio.to_owned(),
     };
     let (folder, name) = path.rsplit_once('/')?;
-    let number = name.strip_prefix("calls-").and_then(|rest| rest.strip_suffix(".jsonl"));
-    // The day of a call list: it may be one that a run wrote, which died before it could note that.
-    let day =
-        number.and_then(|_| folder.strip_prefix(pbx)).map(|day| day.trim_matches('/').replace('/', "-"));
-    Some(Stray { pbx: pbx.to_owned(), path: path.to_owned(), audio: audio.to_owned(), place: original, day })
+    // Call lists and certificates: they may be ones that are being written, or that a run wrote which died before it
+    // could note that.
+    let day_of_folder = || folder.strip_prefix(pbx).map(|day| day.trim_matches('/').replace('/', "-"));
+    let list = name.strip_prefix("calls-").and_then(|rest| rest.strip_suffix(".jsonl"));
+    let day = list.and_then(|_| day_of_folder());
+    let certificate = revision(name).and_then(|revision| Some((day_of_folder()?, revision)));
+    let (pbx, path, audio) = (pbx.to_owned(), path.to_owned(), audio.to_owned());
+    Some(Stray { pbx, path, audio, place: original, day, certificate })
+}
+
+/// The revision of the certificate that a file would belong to, by its name.
+fn revision(name: &str) -> Option<i64> {
+    let (number, ending) = name.strip_prefix("certificate-")?.split_once('.')?;
+    let revision: i64 = number.parse().ok()?;
+    let is_one = ["json", "json.sig", "html", "sha256"].contains(&ending) && number == revision.to_string();
+    is_one.then_some(revision)
 }
 
 fn shown(standing: Standing) -> String {
@@ -107,5 +118,8 @@ mod tests {
         assert_eq!((sidecar.place.as_str(), sidecar.day), ("hq/2026/11/21/a.wav", None));
         assert_eq!(of("hq/2026/11/21/calls-3.jsonl").day.as_deref(), Some("2026-11-21"));
         assert_eq!(of("hq/note").place, "hq/note");
+        let signature = of("hq/2026/11/21/certificate-2.json.sig");
+        assert_eq!(signature.certificate, Some(("2026-11-21".to_owned(), 2)));
+        assert_eq!(of("hq/2026/11/21/certificate-02.json").certificate, None);
     }
 }

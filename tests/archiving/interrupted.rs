@@ -6,10 +6,12 @@ use std::path::Path;
 use std::process::Command;
 
 use callvault::clock::Clock;
-use callvault::config::PbxConfig;
+use callvault::config::{Config, PbxConfig};
 use callvault::digest::Digest;
 use callvault::vault::Vault;
+use callvault::verify::{Request, Scope, Verification};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::reconciling::tamper;
 use super::shim::Shim;
@@ -28,14 +30,28 @@ async fn settled() -> Station {
     station
 }
 
+/// The installation in `folder`.
+fn config_in(folder: &Path) -> Config {
+    let url = "http://127.0.0.1:9".parse().unwrap();
+    config_at(folder, PbxConfig::for_url(PBX, url, "v1.1.0".parse().unwrap(), "api", "x".to_owned()))
+}
+
 /// Opens the installation in `folder` as a command does, and issues what is due.
 async fn issue(folder: &Path, begun: impl FnOnce()) {
-    let url = "http://127.0.0.1:9".parse().unwrap();
-    let section = PbxConfig::for_url(PBX, url, "v1.1.0".parse().unwrap(), "api", "x".to_owned());
-    let vault = Vault::open(config_at(folder, section), Clock::system()).await.unwrap();
+    let vault = Vault::open(config_in(folder), Clock::system()).await.unwrap();
     begun();
     vault.issuer().issue_due(&vault.config.pbx[0]).await.unwrap();
     vault.seal().await.unwrap();
+}
+
+/// Looks at the archive before anybody goes on: what a run that died has written is no damage.
+async fn look(folder: &Path) {
+    let vault = Vault::open(config_in(folder), Clock::system()).await.unwrap();
+    let request = Request::of(Scope::Quick);
+    let report = Verification::new(&vault, request, CancellationToken::new()).run().await.unwrap();
+    assert!(report.damaged.is_empty(), "{:?}", report.damaged);
+    drop(vault);
+    until_closed(&folder.join("state")).await;
 }
 
 /// Not a test: what the next one runs in a process of its own, to be killed. Tells how many calls came before.
@@ -97,6 +113,7 @@ async fn wherever_it_is_killed_the_next_run_ends_with_one_certificate() {
         station.config = config_at(copy.path(), config.pbx[0].clone());
         let before = certificates(&station);
         halfway += u32::from((1..4).contains(&before.len()));
+        look(copy.path()).await;
         issue(copy.path(), || {}).await;
         let after = certificates(&station);
         assert_eq!(after.len(), 4, "call {at}: {after:?}");
