@@ -1,8 +1,11 @@
 //! `callvault ledger`, as an auditor and an operator use it.
 
 use std::fs;
+use std::mem::MaybeUninit;
 
+use callvault::simulator::{SimAudio, SimCall};
 use callvault::tlog::{TlogProof, VerifyingKey};
+use rustix::fs::inotify;
 use serde_json::Value;
 
 use crate::program::{Folder, Pbx};
@@ -81,6 +84,32 @@ fn a_file_of_it_that_was_altered_is_named_with_exit_code_5() {
     // The tile's second hash is what the first entry is proven with.
     let proof = folder.run(&["ledger", "prove", "0"]).exits(5);
     assert!(proof.stderr.contains("_ledger/tile"), "{proof:?}");
+}
+
+#[test]
+fn a_checkpoint_that_is_on_its_way_meanwhile_is_no_damage() {
+    let (pbx, folder) = archived(2);
+    let checkpoint = folder.path("archive/_ledger/checkpoint");
+    let put = |bytes: &[u8]| {
+        fs::write(folder.path("put"), bytes).unwrap();
+        fs::rename(folder.path("put"), &checkpoint).unwrap();
+    };
+    let older = fs::read(&checkpoint).unwrap();
+    pbx.end_call(SimCall::recorded(pbx.clock(), 9_000_001, "later.wav".to_owned(), SimAudio::pcm(1000, 1)));
+    folder.run(&["backfill"]).exits(0);
+    let newest = fs::read(&checkpoint).unwrap();
+    assert_ne!(older, newest);
+    put(&older);
+    let looks = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&looks, &checkpoint, inotify::WatchFlags::CLOSE_NOWRITE).unwrap();
+    let check = folder.start(folder.command(["ledger", "check"]));
+    // It has seen the older one when the newest comes, as when a service is just signing.
+    inotify::Reader::new(&looks, &mut [MaybeUninit::uninit(); 4096]).next().unwrap();
+    put(&newest);
+    check.wait().exits(0);
+    put(&older);
+    let said = folder.run(&["ledger", "check"]).exits(5);
+    assert!(said.stdout.contains("is older than the last one that was signed"), "{said:?}");
 }
 
 #[test]
