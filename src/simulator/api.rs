@@ -56,7 +56,7 @@ pub(super) fn answer(device: &Device, request: &Request, from: IpAddr, luck: Luc
     let Some(path) = request.path.strip_prefix("/api/") else {
         return reply(Reply::html(if request.method.is_empty() { 400 } else { 404 }));
     };
-    if let Some(fault) = whole_request_fault(device, &faults, luck) {
+    if let Some(fault) = whole_request_fault(device, request, &faults, luck) {
         return reply(fault);
     }
     let (version, endpoint) = path.split_once('/').unwrap_or((path, ""));
@@ -84,7 +84,7 @@ pub(super) fn seconds(seconds: f64) -> Option<Duration> {
 }
 
 /// Faults that strike whatever is asked.
-fn whole_request_fault(device: &Device, faults: &Faults, luck: Luck) -> Option<Reply> {
+fn whole_request_fault(device: &Device, request: &Request, faults: &Faults, luck: Luck) -> Option<Reply> {
     if device.strikes(luck, "gateway_timeout", faults.gateway_timeout) {
         return Some(Reply::html(504));
     }
@@ -103,7 +103,11 @@ fn whole_request_fault(device: &Device, faults: &Faults, luck: Luck) -> Option<R
         ("errno_30003", faults.errno_30003, errno::APISRV_DOWN),
     ];
     let struck = errors.into_iter().find(|(name, probability, _)| device.strikes(luck, name, *probability));
-    struck.map(|(_, _, errno)| refuse(device, errno))
+    if let Some((_, _, errno)) = struck {
+        return Some(refuse(device, errno));
+    }
+    let is_echoed = device.strikes(luck, "echo", faults.echo);
+    is_echoed.then(|| Reply::echo(request, luck.draw("echo_as"), device.options.profile))
 }
 
 impl Call<'_> {

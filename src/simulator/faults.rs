@@ -41,6 +41,8 @@ pub struct Faults {
     pub chunked: f64,
     /// A request for CDR is answered by an HTML page with status 504.
     pub cdr_504: f64,
+    /// A request is answered by itself: as a page, in a redirect, as an error number, as JSON that breaks off.
+    pub echo: f64,
 
     /// A download is refused as if its ticket had expired.
     pub ticket_expired: f64,
@@ -140,6 +142,7 @@ impl Default for Faults {
             slow_head_ms: 20,
             chunked: 0.0,
             cdr_504: 0.0,
+            echo: 0.0,
             ticket_expired: 0.0,
             token_revoked: 0.0,
             reset: 0.0,

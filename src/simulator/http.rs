@@ -18,6 +18,8 @@ pub(super) struct Request {
     /// The target up to the question mark.
     pub(super) path: String,
     query: Vec<(String, Vec<u8>)>,
+    /// All of the target, as it came.
+    pub(super) target: String,
     /// The body.
     pub(super) body: Vec<u8>,
 }
@@ -125,6 +127,7 @@ fn parse_head(head: &[u8]) -> Option<Request> {
         method: method.to_owned(),
         path: path.to_owned(),
         query: query.collect(),
+        target: target.to_owned(),
         body: Vec::new(),
     })
 }

@@ -244,10 +244,12 @@ impl Simulator {
         self.device.revoke_tokens()
     }
 
-    /// Every token and ticket that it ever handed out: what a client must keep to itself.
+    /// What a client must keep to itself: every token and ticket that it ever handed out, every password that it ever had
+    /// and its MD5, every PIN that a caller dialled.
     pub fn secrets(&self) -> Vec<String> {
-        let mut secrets: Vec<String> = lock(&self.device.sessions).issued().collect();
+        let mut secrets: Vec<String> = lock(&self.device.sessions).secrets().collect();
         secrets.extend(lock(&self.device.tickets).issued());
+        secrets.extend(self.device.world().pins());
         secrets
     }
 

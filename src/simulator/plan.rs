@@ -14,6 +14,8 @@ use super::profile::{Profile, SimulatorOptions};
 
 /// Each generated recording owns this many call numbers, for the calls around it.
 const SEQ_PER_RECORDING: u64 = 4;
+/// The PIN that some callers dial: no other number looks like it.
+pub(super) const PIN: &str = "9047117703";
 /// The first call number.
 const SEQ_FIRST: u64 = 100;
 
@@ -188,7 +190,7 @@ impl CallPlan {
             destination_trunk: only(shape == Shape::Outbound, trunk),
             status: "ANSWERED".to_owned(),
             call_type: call_type.to_owned(),
-            pincode: only(shape == Shape::Outbound && self.draw(index, 10).is_multiple_of(10), "4711"),
+            pincode: only(shape == Shape::Outbound && self.draw(index, 10).is_multiple_of(10), PIN),
             did: only(call_type == "Inbound", "5550100"),
             callfrom,
             callto,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::account::Naming;
 use super::audio::Source;
+use super::http::Request;
 use super::json::Value;
 use super::profile::Profile;
 
@@ -147,6 +148,23 @@ impl Reply {
         Self { location: Some(location.to_owned()), ..Self::html(status) }
     }
 
+    /// The request itself, in one of four forms, as a proxy or a device with a fault may show it.
+    pub(super) fn echo(request: &Request, form: u64, profile: Profile) -> Self {
+        let told =
+            format!("{} {}\n{}", request.method, request.target, String::from_utf8_lossy(&request.body));
+        match form % 4 {
+            0 => Self { body: Source::bytes(format!("<html><body>{told}</body></html>")), ..Self::html(502) },
+            1 => Self::redirect(302, &request.target),
+            2 => {
+                let members = vec![("status", Value::text("Failed")), ("errno", Value::text(told))];
+                Self::json(&Value::Object(members), profile)
+            }
+            _ => {
+                Self::new(200, "application/json", Source::bytes(format!("{{\"status\":\"Success\",{told}")))
+            }
+        }
+    }
+
     /// Lines of JSON, for whoever observes the simulator.
     pub(super) fn observation(status: u16, text: String) -> Self {
         Self::new(status, "application/x-ndjson", Source::bytes(text))
@@ -211,6 +229,7 @@ fn reason(status: u16) -> &'static str {
         308 => "Permanent Redirect",
         400 => "Bad Request",
         404 => "Not Found",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         _ => "Unknown",

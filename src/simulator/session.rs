@@ -1,6 +1,6 @@
 //! Logins, lock-outs and tokens (`yeastar-api.md` §3).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -21,6 +21,8 @@ const TOKENS_MAX: usize = 10_000;
 pub(super) struct Sessions {
     options: SimulatorOptions,
     password: String,
+    /// Every one that it ever was.
+    passwords: BTreeSet<String>,
     /// The moment of each token's last use.
     tokens: HashMap<String, Timestamp>,
     order: VecDeque<String>,
@@ -40,6 +42,7 @@ impl Sessions {
         let mut sessions = Self {
             options: options.clone(),
             password: options.password.clone(),
+            passwords: BTreeSet::from([options.password.clone()]),
             tokens: HashMap::new(),
             order: VecDeque::new(),
             failures: HashMap::new(),
@@ -96,6 +99,7 @@ impl Sessions {
     /// Changes the password; `None` is the one from the start. Tokens live on.
     pub(super) fn set_password(&mut self, password: Option<&str>) {
         password.unwrap_or(&self.options.password).clone_into(&mut self.password);
+        self.passwords.insert(self.password.clone());
     }
 
     /// Locks an address out from now on.
@@ -145,10 +149,12 @@ impl Sessions {
         count
     }
 
-    /// Every token that was ever valid.
-    pub(super) fn issued(&self) -> impl Iterator<Item = String> {
+    /// Every token that was ever valid, and every password that was, with its MD5.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = String> {
         let drawn = (1..=self.issued).map(|number| hex32(self.options.seed, "token", number));
-        self.options.preset_tokens.iter().cloned().chain(drawn)
+        let tokens = self.options.preset_tokens.iter().cloned().chain(drawn);
+        let passwords = self.passwords.iter();
+        tokens.chain(passwords.flat_map(|password| [password.clone(), hex(&Md5::digest(password))]))
     }
 
     fn remember(&mut self, token: String, now: Timestamp) {

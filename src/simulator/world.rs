@@ -12,7 +12,7 @@ use super::call::SimCall;
 use super::clock::Moment;
 use super::living::Upcoming;
 use super::lock;
-use super::plan::{CallPlan, add_s};
+use super::plan::{CallPlan, PIN, add_s};
 use super::profile::SimulatorOptions;
 use super::retention::{Loss, Retention};
 use super::storage::Storage;
@@ -55,6 +55,8 @@ pub struct World {
     voicemail_cap: Option<VoicemailCap>,
     surprise: Surprise,
     hashes: Mutex<HashMap<Vec<u8>, Digest>>,
+    /// Every PIN in a row that was ever filed.
+    pins: BTreeSet<String>,
     /// Rows that are still to appear; `None` if all is as planned, and nothing appears or goes by itself.
     pub(super) upcoming: Option<Upcoming>,
     pub(super) is_live: bool,
@@ -90,6 +92,7 @@ impl World {
             voicemail_cap: options.voicemail_cap,
             surprise: Surprise::default(),
             hashes: Mutex::default(),
+            pins: BTreeSet::new(),
             is_live: options.live,
             ready_after_s: options.ready_after.as_secs(),
             retention: Retention::default(),
@@ -138,7 +141,15 @@ impl World {
         {
             self.storage.put_new(&call.recording, audio.clone(), call.start, whole);
         }
+        if !call.pincode.is_empty() {
+            self.pins.insert(call.pincode.clone());
+        }
         self.given.entry(self.date(call.start)).or_default().push(call);
+    }
+
+    /// Every PIN that a caller ever dialled.
+    pub(super) fn pins(&self) -> BTreeSet<String> {
+        self.pins.iter().cloned().chain([PIN.to_owned()]).collect()
     }
 
     /// Changes what the device keeps; at once it overwrites what is beyond that.

@@ -10,6 +10,7 @@ use md5::{Digest as _, Md5};
 use secrecy::ExposeSecret as _;
 
 use super::Station;
+use super::search::Search;
 
 /// Tokens, tickets and MD5 hashes have so many hex digits.
 const SECRET_DIGITS: usize = 32;
@@ -45,25 +46,28 @@ impl Station {
 
     /// What must stay secret.
     pub(crate) fn secrets(&self) -> Secrets {
-        let password = self.config.pbx[0].password.expose_secret().to_owned();
-        let mut tokens: HashSet<String> = self.pbx.secrets().into_iter().collect();
-        tokens.insert(hex(&Md5::digest(&password)));
-        Secrets { password, tokens }
+        let password = self.config.pbx[0].password.expose_secret();
+        let of_ours = [password.to_owned(), hex(&Md5::digest(password))];
+        let known = self.pbx.secrets().into_iter().chain(of_ours);
+        let (tokens, others) = known.partition::<HashSet<String>, _>(|secret| secret.len() == SECRET_DIGITS);
+        let others = Search::new(others.iter().map(|secret| (secret.as_str(), secret.as_bytes())));
+        Secrets { others, tokens }
     }
 }
 
 /// What opens the PBX.
 pub(crate) struct Secrets {
-    password: String,
+    /// Passwords and PINs, in all their forms.
+    others: Search,
+    /// Tokens, tickets and hashes: so many that they are looked for as they are only.
     tokens: HashSet<String>,
 }
 
 impl Secrets {
     /// The first secret in `bytes`.
     pub(crate) fn find_in(&self, bytes: &[u8]) -> Option<String> {
-        let password = self.password.as_bytes();
-        if bytes.windows(password.len()).any(|window| window == password) {
-            return Some(self.password.clone());
+        if let Some(found) = self.others.find_in(bytes).pop() {
+            return Some(found);
         }
         let runs = bytes.split(|byte| !byte.is_ascii_hexdigit()).filter(|run| run.len() >= SECRET_DIGITS);
         let mut windows = runs.flat_map(|run| run.windows(SECRET_DIGITS));

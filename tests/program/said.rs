@@ -110,7 +110,9 @@ fn secret_in(text: &str) -> Option<&str> {
     // An archive and a state have ids of that length, which are told where the two do not belong together, and by which
     // the ledger is called.
     let is_id = |word: &str| {
-        ["state ", "ours is ", "callvault/"].iter().any(|before| text.contains(&format!("{before}{word}")))
+        ["state ", "\"state_id\":\"", "ours is ", "callvault/"]
+            .iter()
+            .any(|before| text.contains(&format!("{before}{word}")))
     };
     let mut words = text.split(|c: char| !c.is_ascii_hexdigit());
     known.or_else(|| words.find(|word| word.len() == 32 && !is_id(word)))

@@ -50,6 +50,8 @@ pub(crate) struct Supervision {
     pub(crate) watchdog: Option<Duration>,
     /// Whether the service is stopped when it says that it is ready, so that a test sees what holds at that moment.
     pub(crate) freezes_when_ready: bool,
+    /// What else is in its environment.
+    pub(crate) environment: &'static [(&'static str, &'static str)],
 }
 
 /// A supervised service. Dropped, it is killed.
@@ -99,6 +101,7 @@ impl Service {
         });
         let mut command: Command = folder.command(["run"]);
         command.env("NOTIFY_SOCKET", &socket);
+        command.envs(supervision.environment.iter().copied());
         if let Some(watchdog) = supervision.watchdog {
             command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
         }
@@ -152,9 +155,14 @@ impl Service {
         self.running().so_far()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.running().pid()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        self.running().signal(signal);
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Whether it has ended.
