@@ -13,6 +13,7 @@ use callvault::export::Choice;
 use callvault::verify::Scope;
 use clap::{Parser, Subcommand};
 use jiff::civil::Date;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tracing_subscriber::EnvFilter;
 
 /// Archives every call recording of a Yeastar S-Series (or compatible) PBX, and can prove it.
@@ -253,6 +254,7 @@ enum LedgerCommand {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    keep_memory_private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -311,6 +313,13 @@ async fn main() -> ExitCode {
         }
         Command::Simulate(options) => commands::simulate::run(*options).await,
     }
+}
+
+/// Passwords and tokens in use are in memory. So the kernel writes no core of it, neither to a file nor to a program that
+/// collects cores, whatever the limits are; and no other process of the same user may look into it.
+fn keep_memory_private() {
+    // Where the kernel will not, the unit's `LimitCORE=0` is left, and the work is more important.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
 }
 
 /// Prints the help that was asked for, or what is wrong with the command line.

@@ -284,7 +284,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("governor::", &["pbx"]),
     ("axum::", &["web"]),
     ("prometheus_client::", &["web"]),
-    ("rustix::", &["archive"]),
+    ("rustix::fs", &["archive"]),
+    ("rustix::io", &["archive"]),
+    ("rustix::process", &["main"]),
     ("OpenOptions", &["archive", "state", "config"]),
 ];
 

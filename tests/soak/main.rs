@@ -27,6 +27,7 @@ mod mail;
 mod operator;
 mod places;
 mod planting;
+mod privacy;
 #[path = "../program/mod.rs"]
 #[expect(dead_code, reason = "the other tests of the program use the rest")]
 mod program;
