@@ -212,18 +212,25 @@ impl Shelf {
         Ok(Some((folder, name)))
     }
 
+    /// Enters the folder of a path, made durable. Temporaries that a crash left in it are gone when it is first entered:
+    /// the next run comes to the same files, so it enters the same folders.
     fn folder_durably<'a>(&self, path: &'a str) -> Result<(Directory, &'a str), ArchiveError> {
         let (components, name) = split(path)?;
+        let key = path.strip_suffix(name).expect("a path ends in its name");
+        // Held until it is clean: nobody else may write there before.
+        let mut known = self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = known.contains(key);
         let mut folder = self.directory.clone();
-        let known = path.strip_suffix(name).expect("a path ends in its name");
-        let is_known = self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner).contains(known);
         for component in components {
             folder = match is_known.then(|| folder.enter(component)).transpose()?.flatten() {
                 Some(inner) => inner,
                 None => folder.enter_durably(component)?,
             };
         }
-        self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner).insert(known.to_owned());
+        if !is_known {
+            remove_temporaries(&folder)?;
+            known.insert(key.to_owned());
+        }
         Ok((folder, name))
     }
 }
@@ -253,6 +260,7 @@ fn other_bytes(folder: &Directory, name: &str) -> ArchiveError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::temporary::temporary_name;
     use super::*;
 
     const OWNER: ShelfOwner<'_> =
@@ -272,6 +280,18 @@ mod tests {
         assert_eq!(shelf.read("checkpoint").unwrap().unwrap(), b"b");
         assert_eq!(shelf.names("tile/0").unwrap(), ["000.p"]);
         assert_eq!(shelf.names("nothing").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_crash_left_in_a_folder_goes_with_the_next_file_there() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(root.path(), "_ledger", OWNER).unwrap();
+        shelf.put("tile/0/000.p/1", b"one").unwrap();
+        let left = root.path().join("_ledger/tile/0/000.p").join(temporary_name());
+        std::fs::write(&left, b"half").unwrap();
+        let next = Shelf::open(root.path(), "_ledger", OWNER).unwrap();
+        next.put("tile/0/000.p/1", b"one").unwrap();
+        assert!(!left.exists());
     }
 
     #[test]
