@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 pub use document::SCHEMA;
 pub use names::Names;
-pub use record::{Certified, Issued, drafted_folders, is_any_due, latest, record};
+pub use record::{Certified, Issued, drafted_folders, is_any_due, is_any_untold, latest, record};
 pub use standing::{DaysStanding, standing};
 
 use crate::archive::{Archive, ArchiveError, Reaction};

@@ -95,6 +95,25 @@ pub async fn is_any_due(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<
     Ok(!due(db, pbx).await?.is_empty())
 }
 
+/// Whether a certificate of `pbx` is not all that it should be yet.
+///
+/// The sums of its folder leave it out, or the ledger of `published` entries that others can see does not tell of it. The
+/// run that issued it died before.
+pub async fn is_any_untold(db: &mut SqliteConnection, pbx: &str, published: u64) -> anyhow::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select 1 from certificates where pbx = ?1 and ledger_number >= ?2)
+             or exists (select 1 from day_folders
+                 join day_files on day_files.folder = day_folders.folder
+                 join certificates on certificates.path = day_files.path
+                 where changed > written and pbx = ?1)",
+    )
+    .bind(pbx)
+    .bind(i64::try_from(published)?)
+    .fetch_one(db)
+    .await
+    .context("looking for certificates that are not told of")
+}
+
 /// Whether the certificate of a day that settled `revision` times is still to be drafted.
 pub(super) async fn is_due(
     tx: &mut SqliteConnection,

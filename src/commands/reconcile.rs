@@ -18,6 +18,8 @@ use crate::backfill::RangeError;
 use crate::certificate::{self, Issued};
 use crate::config::{Config, PbxConfig};
 use crate::fleet;
+use crate::ledger;
+use crate::notary::Published;
 use crate::queue::{self, DayRange, Kinds, Reason};
 use crate::reconcile::{self, DayAccount, PbxAccount, Tally};
 use crate::times::zone_of;
@@ -99,7 +101,8 @@ async fn reconcile(file: &Path, options: &Options) -> anyhow::Result<Report> {
     let chosen = chosen(&config, options)?;
     let Some(pool) = db::open_read_only(&config.state.path).await? else { return Ok(Report::default()) };
     let mut db = pool.acquire().await.context("opening the database")?;
-    let certificates_error = issue_due(file, &mut db, &chosen).await?;
+    let published = published_size(&config, &mut db).await?;
+    let certificates_error = issue_due(file, &mut db, &chosen, published).await?;
     let mut report = Report { complete: true, sums: true, certificates_error, ..Report::default() };
     for pbx in chosen {
         let of_pbx = read(&mut db, pbx, options).await?;
@@ -128,17 +131,33 @@ fn chosen<'a>(config: &'a Config, options: &Options) -> Result<Vec<&'a PbxConfig
     Ok(config.pbx.iter().filter(is_chosen).collect())
 }
 
-/// Lets the owner of the state issue the certificates that are due: this process, if nobody else is. Why it could not is
-/// told, and no reason not to reconcile.
+/// How many entries of the ledger others can see. Of an archive that cannot be read nothing is asked: it need not be there
+/// to be reconciled with.
+async fn published_size(config: &Config, db: &mut SqliteConnection) -> anyhow::Result<u64> {
+    if !db::has_table(db, "checkpoints").await? {
+        return Ok(0);
+    }
+    let published = Published::open(&config.archive.path).ok().flatten();
+    let checkpoint = published.and_then(|published| published.checkpoint(&published.keys().ok()?).ok()?);
+    let signed = ledger::latest_checkpoint(db).await?.map_or(0, |signed| signed.size);
+    Ok(checkpoint.map_or(signed, |(checkpoint, _)| checkpoint.size.min(signed)))
+}
+
+/// Lets the owner of the state issue the certificates that are due, and finish those that a run which died has left:
+/// this process, if nobody else is. Why it could not is told, and no reason not to reconcile.
 async fn issue_due(
     file: &Path,
     db: &mut SqliteConnection,
     chosen: &[&PbxConfig],
+    published: u64,
 ) -> anyhow::Result<Option<String>> {
     let is_outdated = db::is_outdated(db).await?;
     let mut due = Vec::new();
     for pbx in chosen {
-        if is_outdated || certificate::is_any_due(db, &pbx.id).await? {
+        if is_outdated
+            || certificate::is_any_due(db, &pbx.id).await?
+            || certificate::is_any_untold(db, &pbx.id, published).await?
+        {
             due.push(pbx.id.clone());
         }
     }

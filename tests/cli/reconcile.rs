@@ -1,5 +1,7 @@
 //! `reconcile`: what was listed against what became of it, and the certificates that are due.
 
+use std::fs;
+
 use crate::program::{Folder, Pbx};
 
 /// The days settle, as if they had been read again half a day after their end.
@@ -51,6 +53,35 @@ fn it_issues_the_certificates_that_are_due() {
     assert_eq!(certificates(&folder) as i64, folder.number("select count(*) from days"));
     let said = folder.run(&["status"]).exits(0).out();
     assert!(said.contains(" certified, the latest of ") && said.contains("revision 1: complete"), "{said}");
+}
+
+#[test]
+fn a_certificate_whose_run_died_before_the_ledger_was_published_is_told_of_by_the_next_one() {
+    let pbx = Pbx::with(2);
+    let folder = Folder::for_pbx(&pbx.url());
+    folder.run(&["backfill"]).exits(0);
+    let checkpoint = folder.path("archive/_ledger/checkpoint");
+    let before = fs::read(&checkpoint).unwrap();
+    folder.write(SETTLE);
+    folder.run(&["reconcile"]).exits(0);
+    let after = fs::read(&checkpoint).unwrap();
+    assert_ne!(before, after);
+    fs::rename(&checkpoint, folder.path("archive/_ledger/checkpoint~1")).unwrap();
+    fs::write(&checkpoint, before).unwrap();
+    folder.run(&["reconcile"]).exits(0);
+    assert_eq!(fs::read(&checkpoint).unwrap(), after);
+}
+
+#[test]
+fn a_certificate_whose_run_died_before_the_sums_were_written_is_listed_by_the_next_one() {
+    let pbx = Pbx::with(2);
+    let folder = Folder::for_pbx(&pbx.url());
+    folder.run(&["backfill"]).exits(0);
+    folder.write(SETTLE);
+    folder.run(&["reconcile"]).exits(0);
+    folder.write("update day_folders set written = 0");
+    folder.run(&["reconcile"]).exits(0);
+    assert_eq!(folder.number("select count(*) from day_folders where written < changed"), 0);
 }
 
 #[test]
