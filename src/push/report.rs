@@ -68,10 +68,12 @@ fn member<'a>(bytes: &'a [u8], key: &str) -> Option<(&'a [u8], usize)> {
     let mut at = 0;
     loop {
         let found = bytes[at..].windows(quoted.len()).position(|window| window == quoted.as_bytes())?;
-        at += found + quoted.len();
-        if let Some((start, end)) = text(bytes, at) {
+        let key_end = at + found + quoted.len();
+        if let Some((start, end)) = text(bytes, key_end) {
             return Some((&bytes[start..end], end + 1));
         }
+        // What closes this one may open the next.
+        at = key_end - 1;
     }
 }
 
@@ -114,6 +116,7 @@ mod tests {
         assert_eq!(read(r#"{"action":"NewCdr",{"ext":"1"},"ext":"2","ext":"3","sn":"369",}"#), call());
         assert_eq!(read(r#"{"event":"BootUp"}"#), report(Some(PushKind::BootUp), None));
         assert_eq!(read(r#"{"action":"ExtensionStatus","sn":"369"}"#), report(None, Some("369")));
+        assert_eq!(read(r#"{"x":"event"event":"NewCdr"}"#), report(Some(PushKind::NewCdr), None));
     }
 
     #[test]

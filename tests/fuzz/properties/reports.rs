@@ -12,8 +12,8 @@ use super::pieces;
 const PENDING_BYTES_MAX: usize = 256;
 /// The largest serial number that is looked at.
 const VALUE_BYTES_MAX: usize = 64;
-/// Blanks within a member, beyond which its parts may be too far from each other for a stream.
-const BLANKS_MAX: usize = 100;
+/// Blanks in each of the two places within a member, beyond which its parts may be too far from each other for a stream.
+const BLANKS_MAX: usize = (PENDING_BYTES_MAX - VALUE_BYTES_MAX - br#""action":"""#.len()) / 2;
 
 pub(crate) fn hold(input: &[u8]) {
     if let Some(report) = Report::read(input) {
