@@ -1,7 +1,7 @@
 //! One file instead of a folder: a ZIP that only stores, for audio does not get smaller.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use zip::write::SimpleFileOptions;
@@ -13,24 +13,78 @@ const MODE: u32 = 0o440;
 /// Writes the files at `paths` below `folder` into `to`, under `top`.
 ///
 /// The same files always make the same bytes: in the order given, without times or owners.
-pub(super) fn write<'a>(
-    to: File,
+pub(super) fn write<'a, W: Write + Seek>(
+    to: W,
     top: &str,
     folder: &Path,
     paths: impl Iterator<Item = &'a str>,
-) -> io::Result<File> {
+) -> io::Result<W> {
     // Sizes in ZIP64 fields throughout, so that no recording is too large.
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(zip::DateTime::default())
         .unix_permissions(MODE)
         .large_file(true);
-    let mut zip = ZipWriter::new(to);
+    let mut failed = None;
+    let mut zip = ZipWriter::new(Place { to, at: 0, end: 0, failed: &mut failed });
     for path in paths {
         zip.start_file(format!("{top}/{path}"), options)?;
         io::copy(&mut File::open(folder.join(path))?, &mut zip)?;
     }
-    Ok(zip.finish()?)
+    let to = zip.finish()?.to;
+    failed.map_or(Ok(to), Err)
+}
+
+/// Where the ZIP goes. From its first failure on it takes everything and writes nothing: a `ZipWriter` that meets an error
+/// tries to finish all the same when it is dropped, and panics over where it is then.
+struct Place<'a, W> {
+    to: W,
+    at: u64,
+    end: u64,
+    failed: &'a mut Option<io::Error>,
+}
+
+impl<W> Place<'_, W> {
+    /// `meant` is what it would have come to without the failure.
+    fn or_note<T>(&mut self, outcome: io::Result<T>, meant: T) -> io::Result<T> {
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                *self.failed = Some(error);
+                Ok(meant)
+            }
+            done => done,
+        }
+    }
+}
+
+impl<W: Write> Write for Place<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let outcome = if self.failed.is_some() { Ok(bytes.len()) } else { self.to.write(bytes) };
+        let count = self.or_note(outcome, bytes.len())?;
+        self.at += count as u64;
+        self.end = self.end.max(self.at);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let outcome = if self.failed.is_some() { Ok(()) } else { self.to.flush() };
+        self.or_note(outcome, ())
+    }
+}
+
+impl<W: Seek> Seek for Place<'_, W> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.end.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        let place = place.ok_or(ErrorKind::InvalidInput)?;
+        let outcome = if self.failed.is_some() { Ok(place) } else { self.to.seek(SeekFrom::Start(place)) };
+        self.at = self.or_note(outcome, place)?;
+        Ok(self.at)
+    }
 }
 
 #[cfg(test)]
@@ -53,5 +107,49 @@ mod tests {
             one.windows(9).any(|bytes| bytes == b"bag/a.wav")
                 && one.windows(5).any(|bytes| bytes == b"audio")
         );
+    }
+
+    /// A file on a disk that refuses a write: this one, and all after it if `for_ever`.
+    struct Disk {
+        file: io::Cursor<Vec<u8>>,
+        writes: usize,
+        fails_at: usize,
+        for_ever: bool,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.writes += 1;
+            if self.writes == self.fails_at || (self.for_ever && self.writes > self.fails_at) {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.file.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Disk {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.file.seek(to)
+        }
+    }
+
+    #[test]
+    fn whichever_write_fails_that_is_said_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.wav"), "audio").unwrap();
+        std::fs::write(folder.path().join("b.wav"), "more audio").unwrap();
+        let pack = |fails_at, for_ever| {
+            let to = Disk { file: io::Cursor::default(), writes: 0, fails_at, for_ever };
+            write(to, "bag", folder.path(), ["a.wav", "b.wav"].into_iter())
+        };
+        let writes = pack(usize::MAX, false).unwrap().writes;
+        assert!(writes > 10, "{writes}");
+        for (at, for_ever) in (1..=writes).flat_map(|at| [(at, false), (at, true)]) {
+            assert_eq!(pack(at, for_ever).map(drop).unwrap_err().kind(), ErrorKind::StorageFull, "{at}");
+        }
     }
 }
