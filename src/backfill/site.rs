@@ -169,8 +169,8 @@ impl Site {
                 let done = CancellationToken::new();
                 let work = async {
                     let outcomes = tokio::join!(
-                        self.work(vault, request, days, &met, &mut report),
-                        self.work_on_voicemail(vault, request)
+                        self.or_stop(self.work(vault, request, days, &met, &mut report)),
+                        self.or_stop(self.work_on_voicemail(vault, request))
                     );
                     done.cancel();
                     outcomes
@@ -237,6 +237,9 @@ impl Site {
             Arc::new(self.worker(vault, Task { days, kinds, progress, swept })).run().await
         };
         let (sweep, download) = tokio::join!(sweep, download);
+        // If the database is broken, our own claims stay, and nobody is to wait for them.
+        let sweep = sweep.map_or_else(|error| own_trouble(error).map(Err), |found| Ok(Ok(found)))?;
+        let download_trouble = download.err().map(own_trouble).transpose()?;
         self.wait_for_others(vault, days).await?;
         let after = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         report.bytes = catalog::bytes_since(&mut *db.read().await?, self.id(), days, last_file).await?;
@@ -248,13 +251,19 @@ impl Site {
                 report.sweep = found;
                 report.own_trouble = unread_files(&self.pbx, &found);
             }
-            Err(error) => report.own_trouble = Some(own_trouble(error)?),
+            Err(trouble) => report.own_trouble = Some(trouble),
         }
-        if let Err(error) = download {
-            let trouble = own_trouble(error)?;
-            report.own_trouble.get_or_insert(trouble);
-        }
+        report.own_trouble = report.own_trouble.take().or(download_trouble);
         Ok(())
+    }
+
+    /// Does a part of the work; an error ends the other parts, for the database is broken.
+    async fn or_stop<T>(&self, part: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let outcome = part.await;
+        if outcome.is_err() {
+            self.stop.cancel();
+        }
+        outcome
     }
 
     /// Gives the PBX up when an operator wants it left alone meanwhile.

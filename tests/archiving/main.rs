@@ -12,6 +12,7 @@ mod shim;
 
 mod absence;
 mod access;
+mod broken;
 mod cdr;
 mod certifying;
 mod exclusion;
