@@ -85,6 +85,7 @@ impl State {
     /// [`StateError`] for what an operator can mend.
     pub async fn open(directory: &Path) -> anyhow::Result<Self> {
         let lock = StateLock::take(directory).await?;
+        seed::clear(directory)?;
         let key = key(&directory.join("credentials.key"))?;
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;

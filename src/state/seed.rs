@@ -12,6 +12,8 @@ use crate::digest::{hex, unhex};
 
 /// The file of the key that signs.
 const NAME: &str = "ledger.key";
+/// What it is called until it is whole.
+const PART: &str = "ledger.key.part";
 
 /// A secret of 32 bytes, wiped when it is dropped.
 pub type Seed = Zeroizing<[u8; 32]>;
@@ -50,10 +52,9 @@ pub fn parse(text: &str) -> Option<Seed> {
 pub(super) fn make(state: &Path) -> Result<Seed, StateError> {
     let mut seed: Seed = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *seed).expect("the kernel gives random bytes");
-    let (path, part) = (file(state), state.join("ledger.key.part"));
+    let (path, part) = (file(state), state.join(PART));
     let text = Zeroizing::new(hex(&*seed) + "\n");
-    // One that a crash left was never signed with.
-    drop(fs::remove_file(&part));
+    clear(state)?;
     let mut written =
         OpenOptions::new().create_new(true).write(true).mode(0o600).open(&part).map_err(unusable(&part))?;
     written.write_all(text.as_bytes()).and_then(|()| written.sync_all()).map_err(unusable(&part))?;
@@ -61,6 +62,16 @@ pub(super) fn make(state: &Path) -> Result<Seed, StateError> {
     fs::remove_file(&part).map_err(unusable(&part))?;
     sync(state)?;
     Ok(seed)
+}
+
+/// Removes what a crash left of the making of a seed. That may be the very one that signs since: no copy of a secret stays
+/// where nobody looks for one.
+pub(super) fn clear(state: &Path) -> Result<(), StateError> {
+    let part = state.join(PART);
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(unusable(&part)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Lets the key that signs become a former one. On return that is so on disk.
@@ -76,6 +87,7 @@ fn sync(state: &Path) -> Result<(), StateError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::State;
     use super::*;
 
     #[test]
@@ -88,6 +100,17 @@ mod tests {
         retire(state.path(), "00112233").unwrap();
         assert_eq!(read(&former_file(state.path(), "00112233")).unwrap().unwrap(), seed);
         assert_ne!(make(state.path()).unwrap(), seed);
+    }
+
+    #[tokio::test]
+    async fn no_copy_of_a_seed_stays_that_a_crash_left() {
+        let state = tempfile::tempdir().unwrap();
+        let seed = make(state.path()).unwrap();
+        let part = state.path().join("ledger.key.part");
+        fs::hard_link(file(state.path()), &part).unwrap();
+        let opened = State::open(state.path()).await.unwrap();
+        assert!(!part.exists());
+        assert_eq!(opened.ledger_seed().unwrap(), seed);
     }
 
     #[test]
