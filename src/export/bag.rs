@@ -42,12 +42,12 @@ impl Bag {
     /// # Errors
     /// If its folder cannot be made.
     pub(super) fn begin(out: &Path) -> Result<Self, ExportError> {
-        let folder = temporary_sibling(out);
+        let bag = Self { folder: temporary_sibling(out), files: BTreeMap::new(), is_kept: false };
         fs::DirBuilder::new()
             .mode(FOLDER_MODE)
-            .create(&folder)
-            .map_err(|error| ExportError::io("make folder", &folder, error))?;
-        Ok(Self { folder, files: BTreeMap::new(), is_kept: false })
+            .create(&bag.folder)
+            .map_err(|error| ExportError::io("make folder", &bag.folder, error))?;
+        Ok(bag)
     }
 
     /// Where it is at present.
@@ -179,8 +179,7 @@ impl Bag {
 impl Drop for Bag {
     fn drop(&mut self) {
         if !self.is_kept {
-            // What cannot be removed has a name that says what it is.
-            drop(fs::remove_dir_all(&self.folder));
+            tell_if_left(&self.folder, fs::remove_dir_all(&self.folder));
         }
     }
 }
@@ -210,6 +209,21 @@ pub(super) fn temporary_sibling(out: &Path) -> PathBuf {
     getrandom::fill(&mut random).expect("the kernel gives random bytes");
     let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
     parent(out).join(format!(".{name}.callvault-{}.part", hex(&random)))
+}
+
+/// Says what could not be removed: its name is a hidden one, and recordings are in it.
+pub(super) fn tell_if_left(path: &Path, removed: io::Result<()>) {
+    if let Some(sentence) = left(path, removed) {
+        tracing::warn!("{sentence}");
+    }
+}
+
+fn left(path: &Path, removed: io::Result<()>) -> Option<String> {
+    let error = removed.err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    let path = path.display();
+    Some(format!(
+        "`{path}` could not be removed ({error}): copies of recordings may be in it; remove it by hand"
+    ))
 }
 
 /// The folder that something is in.
@@ -253,6 +267,16 @@ mod tests {
         assert_eq!(Digest::of(read(TAG_MANIFEST)), whole);
         let names: Vec<String> = read(TAG_MANIFEST).lines().map(|line| line[66..].to_owned()).collect();
         assert_eq!(names, ["bag-info.txt", "bagit.txt", "log/checkpoint", MANIFEST]);
+    }
+
+    #[test]
+    fn what_stays_of_a_bag_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join(".bag.part");
+        assert_eq!(left(&place, fs::remove_dir_all(&place)), None);
+        fs::write(&place, "no folder").unwrap();
+        let told = left(&place, fs::remove_dir_all(&place)).unwrap();
+        assert!(told.contains(".bag.part` could not be removed (Not a directory"), "{told}");
     }
 
     #[test]

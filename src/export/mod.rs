@@ -176,8 +176,7 @@ impl Zipped {
 
 impl Drop for Zipped {
     fn drop(&mut self) {
-        // What cannot be removed has a name that says what it is.
-        drop(fs::remove_file(&self.0));
+        bag::tell_if_left(&self.0, fs::remove_file(&self.0));
     }
 }
 
