@@ -238,7 +238,10 @@ impl Site {
         };
         let (sweep, download) = tokio::join!(sweep, download);
         // If the database is broken, our own claims stay, and nobody is to wait for them.
-        let sweep = sweep.map_or_else(|error| own_trouble(error).map(Err), |found| Ok(Ok(found)))?;
+        let sweep = match sweep {
+            Ok(found) => Ok(found),
+            Err(error) => Err(own_trouble(error)?),
+        };
         let download_trouble = download.err().map(own_trouble).transpose()?;
         self.wait_for_others(vault, days).await?;
         let after = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;

@@ -1,5 +1,6 @@
 //! One file instead of a folder: a ZIP that only stores, for audio does not get smaller.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -25,14 +26,17 @@ pub(super) fn write<'a, W: Write + Seek>(
         .last_modified_time(zip::DateTime::default())
         .unix_permissions(MODE)
         .large_file(true);
-    let mut failed = None;
-    let mut zip = ZipWriter::new(Place { to, at: 0, end: 0, failed: &mut failed });
+    let failed = RefCell::new(None);
+    let mut zip = ZipWriter::new(Place { to, at: 0, end: 0, failed: &failed });
     for path in paths {
+        if failed.borrow().is_some() {
+            break;
+        }
         zip.start_file(format!("{top}/{path}"), options)?;
         io::copy(&mut File::open(folder.join(path))?, &mut zip)?;
     }
     let to = zip.finish()?.to;
-    failed.map_or(Ok(to), Err)
+    failed.into_inner().map_or(Ok(to), Err)
 }
 
 /// Where the ZIP goes. From its first failure on it takes everything and writes nothing: a `ZipWriter` that meets an error
@@ -41,35 +45,35 @@ struct Place<'a, W> {
     to: W,
     at: u64,
     end: u64,
-    failed: &'a mut Option<io::Error>,
+    failed: &'a RefCell<Option<io::Error>>,
 }
 
 impl<W> Place<'_, W> {
-    /// `meant` is what it would have come to without the failure.
-    fn or_note<T>(&mut self, outcome: io::Result<T>, meant: T) -> io::Result<T> {
-        match outcome {
-            Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
-            Err(error) => {
-                *self.failed = Some(error);
+    /// Does it, unless something failed before; notes what fails. `meant` is what it would have come to.
+    fn attempt<T>(&mut self, meant: T, to_do: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {
+        if self.failed.borrow().is_some() {
+            return Ok(meant);
+        }
+        match to_do(&mut self.to) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                self.failed.replace(Some(error));
                 Ok(meant)
             }
-            done => done,
+            outcome => outcome,
         }
     }
 }
 
 impl<W: Write> Write for Place<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let outcome = if self.failed.is_some() { Ok(bytes.len()) } else { self.to.write(bytes) };
-        let count = self.or_note(outcome, bytes.len())?;
+        let count = self.attempt(bytes.len(), |to| to.write(bytes))?;
         self.at += count as u64;
         self.end = self.end.max(self.at);
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let outcome = if self.failed.is_some() { Ok(()) } else { self.to.flush() };
-        self.or_note(outcome, ())
+        self.attempt((), W::flush)
     }
 }
 
@@ -81,8 +85,7 @@ impl<W: Seek> Seek for Place<'_, W> {
             SeekFrom::Current(by) => self.at.checked_add_signed(by),
         };
         let place = place.ok_or(ErrorKind::InvalidInput)?;
-        let outcome = if self.failed.is_some() { Ok(place) } else { self.to.seek(SeekFrom::Start(place)) };
-        self.at = self.or_note(outcome, place)?;
+        self.at = self.attempt(place, |to| to.seek(SeekFrom::Start(place)))?;
         Ok(self.at)
     }
 }
@@ -151,5 +154,14 @@ mod tests {
         for (at, for_ever) in (1..=writes).flat_map(|at| [(at, false), (at, true)]) {
             assert_eq!(pack(at, for_ever).map(drop).unwrap_err().kind(), ErrorKind::StorageFull, "{at}");
         }
+    }
+
+    #[test]
+    fn after_a_write_that_failed_no_further_file_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.wav"), "audio").unwrap();
+        let to = Disk { file: io::Cursor::default(), writes: 0, fails_at: 1, for_ever: false };
+        let packed = write(to, "bag", folder.path(), ["a.wav", "is not there.wav"].into_iter());
+        assert_eq!(packed.map(drop).unwrap_err().kind(), ErrorKind::StorageFull);
     }
 }
