@@ -60,8 +60,11 @@ fn a_crash_leaves_no_core_however_large_one_may_be() {
 }
 
 fn service(folder: &Folder, program: &Path) -> Command {
-    let mut service = Command::new(program);
+    // A shell that starts tests in the background has them, and all that they start, ignore SIGQUIT.
+    let mut service = Command::new("env");
     service
+        .arg("--default-signal=QUIT")
+        .arg(program)
         .env_clear()
         .env("CALLVAULT_CONFIG", folder.config())
         .current_dir(folder.path(""))
