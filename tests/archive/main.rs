@@ -4,6 +4,8 @@ mod derived;
 mod failing;
 mod keeping;
 mod opening;
+
+#[path = "../shim/mod.rs"]
 mod shim;
 
 use std::fs::File;

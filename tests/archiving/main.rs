@@ -7,7 +7,7 @@ mod common;
 #[path = "../common/closing.rs"]
 mod closing;
 
-#[path = "../archive/shim.rs"]
+#[path = "../shim/mod.rs"]
 mod shim;
 
 mod absence;

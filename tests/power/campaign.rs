@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use crate::acknowledged::Acknowledged;
+use crate::acknowledged::{Acknowledged, Losses};
 use crate::cutting::{Cut, Run};
 use crate::disk::Disk;
 use crate::figures::Figures;
 use crate::filesystem::{Filesystem, Layout};
 use crate::installation::{Installation, Work};
-use crate::losses::Losses;
 use crate::moment::Chance;
 use crate::workshop::Workshop;
 use crate::{is_full, seed};
@@ -80,7 +79,7 @@ impl<'a> Campaign<'a> {
     async fn examine(&mut self, cuts: &[Cut<'a>]) {
         for cut in cuts {
             let mounted = cut.disk.mount();
-            let losses = Losses::of(&self.installation, &cut.acknowledged).await;
+            let losses = Losses::of(self.installation.place(), &cut.acknowledged).await;
             drop(mounted);
             self.figures.note(&cut.acknowledged, &losses);
             if !losses.are_none() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::acknowledged::Acknowledged;
+use crate::acknowledged::{Acknowledged, Losses};
 use crate::cutting::Run;
 use crate::disk::Disk;
 use crate::figures::Figures;
@@ -10,7 +10,6 @@ use crate::filesystem::{Filesystem, Layout};
 use crate::installation::{Installation, Work};
 use crate::is_full;
 use crate::lie::{Kind, Library, Lie};
-use crate::losses::Losses;
 use crate::moment::Chance;
 use crate::seed;
 use crate::workshop::Workshop;
@@ -39,7 +38,7 @@ async fn is_found_out(workshop: &Workshop, lie: &Lie<'_>, filesystem: Filesystem
         let run = Run { installation, disk: &disk, work: Work::Backfill, cuts: CUTS_PER_RUN, lie: Some(lie) };
         for cut in run.cut(&Acknowledged::default(), &mut chance).await {
             let mounted = cut.disk.mount();
-            let losses = Losses::of(installation, &cut.acknowledged).await;
+            let losses = Losses::of(installation.place(), &cut.acknowledged).await;
             drop(mounted);
             figures.note(&cut.acknowledged, &losses);
             if figures.with_loss() > 0 && !is_full() {

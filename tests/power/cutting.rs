@@ -50,12 +50,12 @@ impl<'a> Run<'_, 'a> {
             }
             // Before its first request it may still be making the database, and wants that to itself.
             let db = match self.installation.requests() > begun {
-                true => self.installation.database().await.unwrap(),
+                true => self.installation.place().database().await.unwrap(),
                 false => None,
             };
             wait_for(moment.later, db.as_ref(), acknowledged.recordings.len()).await;
             if let Some(db) = &db {
-                acknowledged.look(self.installation, db).await;
+                acknowledged.look(self.installation.place(), db).await;
             }
             let when = format!("{:?}, {moment:?}", self.work);
             cuts.push(Cut { disk: self.disk.cut(), acknowledged: acknowledged.clone(), when });
@@ -86,8 +86,8 @@ impl<'a> Run<'_, 'a> {
         }
         let said = running.wait().exits(0);
         let disk = self.disk.cut();
-        let db = self.installation.database().await.unwrap().expect("a run has made it");
-        acknowledged.look(self.installation, &db).await;
+        let db = self.installation.place().database().await.unwrap().expect("a run has made it");
+        acknowledged.look(self.installation.place(), &db).await;
         db.close().await;
         if self.work == Work::Backfill {
             let voicemail = &said.json()["voicemail"];
@@ -103,7 +103,7 @@ impl<'a> Run<'_, 'a> {
         loop {
             assert!(!running.has_ended(), "{}", running.so_far());
             assert!(began.elapsed() < LIMIT, "it never archives all: {}", running.so_far());
-            if let Some(db) = self.installation.database().await.unwrap() {
+            if let Some(db) = self.installation.place().database().await.unwrap() {
                 let archived = "select count(*) from recordings where state = 'archived'";
                 let archived: i64 = sqlx::query_scalar(archived).fetch_one(&db).await.unwrap_or(0);
                 db.close().await;

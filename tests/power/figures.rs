@@ -1,8 +1,8 @@
 //! What a campaign came to, as a table.
 
 use crate::acknowledged::Acknowledged;
+use crate::acknowledged::Losses;
 use crate::filesystem::{Filesystem, Layout};
-use crate::losses::Losses;
 
 /// The head of the table.
 const HEAD: &str = "| variant | filesystem | archive on | images | acknowledged | lost rows | missing files | \

@@ -1,20 +1,16 @@
 //! An installation whose state and archive lie on a disk that is cut off, and the PBX that it archives.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use callvault::clock::Clock;
-use callvault::digest::Digest;
 use callvault::simulator::SimulatorOptions;
 use jiff::ToSpan as _;
-use sqlx::SqlitePool;
 
-use crate::acknowledged::{Acknowledged, published};
+use crate::acknowledged::{Acknowledged, Losses, Place};
 use crate::common::{Station, small};
 use crate::filesystem::Layout;
 use crate::lie::Lie;
-use crate::losses::Losses;
 use crate::program::folder::Running;
 use crate::program::{Folder, PASSWORD};
 use crate::workshop::Workshop;
@@ -46,8 +42,7 @@ pub(crate) struct Installation<'a> {
     layout: Layout,
     folder: Folder,
     station: Station,
-    /// What all audio on the PBX hashes to.
-    truths: BTreeSet<Digest>,
+    place: Place,
     /// Recordings and messages that there are, each name once.
     names: usize,
 }
@@ -84,17 +79,17 @@ impl<'a> Installation<'a> {
             folder.edit(|text| text.replace(&old, &new));
         }
         folder.edit(|text| format!("{text}timezone = \"Europe/Berlin\"\n[web]\nlisten = \"off\"\n"));
-        Self { workshop, layout, folder, station, truths, names }
+        let place = Place {
+            archive: station.config.archive.path.clone(),
+            state: station.config.state.path.clone(),
+            truths,
+        };
+        Self { workshop, layout, folder, station, place, names }
     }
 
-    /// The archive's root.
-    pub(crate) fn archive(&self) -> PathBuf {
-        self.station.config.archive.path.clone()
-    }
-
-    /// What all audio on the PBX hashes to.
-    pub(crate) fn truths(&self) -> &BTreeSet<Digest> {
-        &self.truths
+    /// Where it keeps what must not be lost.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// How many recordings and messages there are to be archived.
@@ -117,11 +112,6 @@ impl<'a> Installation<'a> {
         self.layout
     }
 
-    /// The database, to look into.
-    pub(crate) async fn database(&self) -> anyhow::Result<Option<SqlitePool>> {
-        callvault::db::open_read_only(&self.station.config.state.path).await
-    }
-
     /// Starts the program on what is mounted.
     pub(crate) fn start(&mut self, work: Work, lie: Option<&Lie>) -> Running {
         self.station.expect_login();
@@ -139,13 +129,9 @@ impl<'a> Installation<'a> {
         self.folder.start(command)
     }
 
-    /// Loses the database, and has it made anew from what the cut has left of the archive. Returns what must still hold: entries
-    /// of the ledger that were not published yet may come again as others.
+    /// Loses the database, and has it made anew from what the cut has left of the archive. Returns what must still hold.
     pub(crate) fn rebuild(&mut self, acknowledged: &Acknowledged) -> Acknowledged {
-        let size = |checkpoint: Option<(u64, Digest)>| checkpoint.map_or(0, |(size, _)| size);
-        let published = size(published(self).unwrap()).max(size(acknowledged.checkpoint));
-        let mut must_hold = acknowledged.clone();
-        must_hold.leaves.truncate(usize::try_from(published).unwrap());
+        let must_hold = acknowledged.without_database(&self.place);
         for name in ["callvault.db", "callvault.db-wal", "callvault.db-shm"] {
             // Where the log was folded in, there is none.
             let _ = std::fs::remove_file(self.station.config.state.path.join(name));
@@ -160,9 +146,9 @@ impl<'a> Installation<'a> {
         self.start(Work::Backfill, None).wait().exits(0);
         self.station.expect_call_lists();
         self.station.check().await;
-        let losses = Losses::of(self, acknowledged).await;
+        let losses = Losses::of(&self.place, acknowledged).await;
         assert!(losses.are_none(), "after the next run: {losses:?}");
-        let size = |checkpoint: Option<(u64, Digest)>| checkpoint.map_or(0, |(size, _)| size);
-        assert!(size(published(self).unwrap()) >= size(acknowledged.checkpoint), "the ledger has shrunk");
+        let published = self.place.published().unwrap().map_or(0, |(size, _)| size);
+        assert!(published >= acknowledged.size(), "the ledger has shrunk");
     }
 }

@@ -14,7 +14,9 @@ mod common;
 #[expect(dead_code, unused_imports, reason = "the other tests of the program use the rest")]
 mod program;
 
+#[path = "../acknowledged/mod.rs"]
 mod acknowledged;
+
 mod campaign;
 mod controls;
 mod cutting;
@@ -24,7 +26,6 @@ mod figures;
 mod filesystem;
 mod installation;
 mod lie;
-mod losses;
 mod moment;
 mod tool;
 mod workshop;

@@ -1,12 +1,40 @@
 //! What another process has seen acknowledged, and so must never be lost.
 
+mod losses;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use callvault::digest::Digest;
 use callvault::notary::{Published, PublishedError};
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
-use crate::installation::Installation;
+pub(crate) use self::losses::Losses;
+
+/// Where an installation keeps what must not be lost, and what its PBX has.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The archive's root.
+    pub(crate) archive: PathBuf,
+    /// The folder of the database.
+    pub(crate) state: PathBuf,
+    /// What all audio on the PBX hashes to.
+    pub(crate) truths: BTreeSet<Digest>,
+}
+
+impl Place {
+    /// The database, to look into.
+    pub(crate) async fn database(&self) -> anyhow::Result<Option<SqlitePool>> {
+        callvault::db::open_read_only(&self.state).await
+    }
+
+    /// Size and root of the checkpoint that is published, if one is.
+    pub(crate) fn published(&self) -> Result<Option<(u64, Digest)>, PublishedError> {
+        let Some(published) = Published::open(&self.archive)? else { return Ok(None) };
+        let checkpoint = published.checkpoint(&published.keys()?)?;
+        Ok(checkpoint.map(|(checkpoint, _)| (checkpoint.size, checkpoint.root)))
+    }
+}
 
 /// All that was seen, up to some moment.
 #[derive(Debug, Clone, Default)]
@@ -25,8 +53,8 @@ pub(crate) struct Acknowledged {
 
 impl Acknowledged {
     /// Adds all that is to be seen now.
-    pub(crate) async fn look(&mut self, installation: &Installation<'_>, db: &SqlitePool) {
-        self.look_at_checkpoint(installation);
+    pub(crate) async fn look(&mut self, place: &Place, db: &SqlitePool) {
+        self.look_at_checkpoint(place);
         // One transaction: rows of one moment. Whoever reads sees only what was committed.
         let mut tx = db.begin().await.unwrap();
         self.look_at_catalog(&mut tx).await;
@@ -64,19 +92,26 @@ impl Acknowledged {
         }
     }
 
-    fn look_at_checkpoint(&mut self, installation: &Installation<'_>) {
-        self.checkpoint = published(installation).unwrap().or(self.checkpoint);
+    fn look_at_checkpoint(&mut self, place: &Place) {
+        self.checkpoint = place.published().unwrap().or(self.checkpoint);
+    }
+
+    /// How many entries of the ledger the checkpoint covers.
+    pub(crate) fn size(&self) -> u64 {
+        self.checkpoint.map_or(0, |(size, _)| size)
+    }
+
+    /// What still holds when the database is lost and made anew from what `place` has: entries of the ledger that were not
+    /// published may come again as others.
+    pub(crate) fn without_database(&self, place: &Place) -> Self {
+        let published = place.published().unwrap().map_or(0, |(size, _)| size).max(self.size());
+        let mut holds = self.clone();
+        holds.leaves.truncate(usize::try_from(published).unwrap());
+        holds
     }
 }
 
-/// Size and root of the checkpoint that is published, if one is.
-pub(crate) fn published(installation: &Installation<'_>) -> Result<Option<(u64, Digest)>, PublishedError> {
-    let Some(published) = Published::open(&installation.archive())? else { return Ok(None) };
-    let checkpoint = published.checkpoint(&published.keys()?)?;
-    Ok(checkpoint.map(|(checkpoint, _)| (checkpoint.size, checkpoint.root)))
-}
-
 /// A hash as the database keeps it.
-pub(crate) fn digest(bytes: &[u8]) -> Digest {
+fn digest(bytes: &[u8]) -> Digest {
     Digest::try_from(bytes).unwrap()
 }

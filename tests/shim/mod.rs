@@ -1,5 +1,6 @@
 //! A library that is loaded before libc, and makes the calls fail that make files durable.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ impl Shim {
     /// Builds it; without a compiler that is said, and there is none.
     pub(crate) fn build() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/archive/fault.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shim/fault.c");
         let mut cc = Command::new("cc");
         cc.args(["-shared", "-fPIC", "-o"]).arg(dir.path().join("fault.so")).arg(source);
         if cc.status().is_ok_and(|status| status.success()) {
@@ -21,11 +22,15 @@ impl Shim {
         None
     }
 
+    /// The library's file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.0.path().join("fault.so")
+    }
+
     /// The test of this name alone, in a process of its own under the library.
     pub(crate) fn run(&self, test: &str) -> Command {
         let mut run = Command::new(std::env::current_exe().unwrap());
-        run.args(["--exact", test, "--nocapture", "--test-threads=1"])
-            .env("LD_PRELOAD", self.0.path().join("fault.so"));
+        run.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("LD_PRELOAD", self.file());
         run
     }
 }

@@ -1,4 +1,4 @@
-//! What a power cut has lost of what was acknowledged.
+//! What a crash has lost of what was acknowledged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,8 +10,7 @@ use callvault::notary::{NoLeaves, Published, PublishedError};
 use callvault::tlog::tree_hash;
 use sqlx::{Row as _, SqlitePool};
 
-use crate::acknowledged::{Acknowledged, digest, published};
-use crate::installation::Installation;
+use super::{Acknowledged, Place, digest};
 
 /// What is not there any more.
 #[derive(Debug, Default)]
@@ -28,17 +27,17 @@ pub(crate) struct Losses {
 
 impl Losses {
     /// Compares what is mounted with what was acknowledged before the cut.
-    pub(crate) async fn of(installation: &Installation<'_>, acknowledged: &Acknowledged) -> Self {
+    pub(crate) async fn of(place: &Place, acknowledged: &Acknowledged) -> Self {
         let mut losses = Self::default();
-        let archive = installation.archive();
+        let archive = &place.archive;
         let there = files_below(&archive);
         losses.compare_files(&there, acknowledged);
-        losses.compare_sums(&archive, &there, acknowledged);
-        losses.look_for_parts(installation, &there, acknowledged);
-        losses.check_published(&archive);
+        losses.compare_sums(archive, &there, acknowledged);
+        losses.look_for_parts(place, &there, acknowledged);
+        losses.check_published(archive);
         // A database of which nothing was seen may not be one yet, and is left as it is.
         if !acknowledged.leaves.is_empty()
-            && let Err(error) = losses.compare_database(installation, acknowledged).await
+            && let Err(error) = losses.compare_database(place, acknowledged).await
         {
             losses.rows = acknowledged.recordings.len();
             losses.other.push(format!("the database: {error}"));
@@ -81,19 +80,14 @@ impl Losses {
     }
 
     /// What has its final name is whole, also where it was not acknowledged.
-    fn look_for_parts(
-        &mut self,
-        installation: &Installation<'_>,
-        there: &Files,
-        acknowledged: &Acknowledged,
-    ) {
+    fn look_for_parts(&mut self, place: &Place, there: &Files, acknowledged: &Acknowledged) {
         let is_sidecar = |path: &str| {
-            let bytes = fs::read(installation.archive().join(path)).unwrap();
+            let bytes = fs::read(place.archive.join(path)).unwrap();
             Sidecar::from_bytes(&bytes).is_ok()
         };
         let others = there.iter().filter(|(path, _)| !acknowledged.files.contains_key(*path));
         let parts = others.filter(|(path, sha256)| match () {
-            () if path.ends_with(".wav") => !installation.truths().contains(sha256),
+            () if path.ends_with(".wav") => !place.truths.contains(sha256),
             () if path.ends_with(".wav.json") => !is_sidecar(path),
             () => false,
         });
@@ -117,13 +111,9 @@ impl Losses {
         }
     }
 
-    async fn compare_database(
-        &mut self,
-        installation: &Installation<'_>,
-        acknowledged: &Acknowledged,
-    ) -> anyhow::Result<()> {
-        let Some(db) = installation.database().await? else { anyhow::bail!("it is not there") };
-        let compared = self.compare_rows(&db, installation, acknowledged).await;
+    async fn compare_database(&mut self, place: &Place, acknowledged: &Acknowledged) -> anyhow::Result<()> {
+        let Some(db) = place.database().await? else { anyhow::bail!("it is not there") };
+        let compared = self.compare_rows(&db, place, acknowledged).await;
         db.close().await;
         compared
     }
@@ -131,7 +121,7 @@ impl Losses {
     async fn compare_rows(
         &mut self,
         db: &SqlitePool,
-        installation: &Installation<'_>,
+        place: &Place,
         acknowledged: &Acknowledged,
     ) -> anyhow::Result<()> {
         let intact: String = sqlx::query_scalar("pragma integrity_check").fetch_one(db).await?;
@@ -151,7 +141,7 @@ impl Losses {
         self.compare_ledger(&leaves, acknowledged);
         let signed: Option<i64> =
             sqlx::query_scalar("select max(size) from checkpoints").fetch_one(db).await?;
-        self.compare_checkpoints(&leaves, signed, installation, acknowledged);
+        self.compare_checkpoints(&leaves, signed, place, acknowledged);
         Ok(())
     }
 
@@ -167,10 +157,10 @@ impl Losses {
         &mut self,
         leaves: &[Digest],
         signed: Option<i64>,
-        installation: &Installation<'_>,
+        place: &Place,
         acknowledged: &Acknowledged,
     ) {
-        let left = published(installation).unwrap_or_default();
+        let left = place.published().unwrap_or_default();
         for (size, root) in acknowledged.checkpoint.into_iter().chain(left) {
             let is_noted = signed.is_some_and(|signed| signed.unsigned_abs() >= size);
             let covered = leaves.get(..usize::try_from(size).unwrap());
