@@ -30,7 +30,7 @@ impl Losses {
     pub(crate) async fn of(place: &Place, acknowledged: &Acknowledged) -> Self {
         let mut losses = Self::default();
         let archive = &place.archive;
-        let there = files_below(&archive);
+        let there = files_below(archive);
         losses.compare_files(&there, acknowledged);
         losses.compare_sums(archive, &there, acknowledged);
         losses.look_for_parts(place, &there, acknowledged);

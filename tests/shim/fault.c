@@ -170,14 +170,14 @@ WRITE(wide_fault, pwrite, (int fd, const void *bytes, size_t count, off_t at), (
 WRITE(wide_fault, pwrite64, (int fd, const void *bytes, size_t count, off64_t at), (fd, bytes, count, at), (fd, bytes, half(count), at))
 
 /* Only what may make a file counts. */
-#define OPEN(judge, name, parameters, arguments)                                                 \
+#define OPEN(judge, called, name, parameters, arguments)                                         \
     int name parameters {                                                                        \
         va_list rest;                                                                            \
         va_start(rest, flags);                                                                   \
         mode_t mode = va_arg(rest, mode_t);                                                      \
         va_end(rest);                                                                            \
         int makes = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;                       \
-        const char *how = makes ? judge(#name) : "";                                             \
+        const char *how = makes ? judge(called) : "";                                            \
         if (IS(how, "before")) return fails(EIO);                                                \
         if (IS(how, "again")) return interrupted();                                              \
         int fd = NEXT_##name arguments;                                                          \
@@ -191,7 +191,7 @@ WRITE(wide_fault, pwrite64, (int fd, const void *bytes, size_t count, off64_t at
 #define NEXT_open NEXT(open, const char *, int)
 #define NEXT_open64 NEXT(open64, const char *, int)
 
-OPEN(fault, openat, (int dir, const char *path, int flags, ...), (dir, path, flags, mode))
-OPEN(fault, openat64, (int dir, const char *path, int flags, ...), (dir, path, flags, mode))
-OPEN(wide_fault, open, (const char *path, int flags, ...), (path, flags, mode))
-OPEN(wide_fault, open64, (const char *path, int flags, ...), (path, flags, mode))
+OPEN(fault, "openat", openat, (int dir, const char *path, int flags, ...), (dir, path, flags, mode))
+OPEN(fault, "openat", openat64, (int dir, const char *path, int flags, ...), (dir, path, flags, mode))
+OPEN(wide_fault, "open", open, (const char *path, int flags, ...), (path, flags, mode))
+OPEN(wide_fault, "open", open64, (const char *path, int flags, ...), (path, flags, mode))
