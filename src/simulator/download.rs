@@ -165,8 +165,8 @@ impl Call<'_> {
     fn spoil(&self, length: u64) -> Delivery {
         let (faults, luck) = (&self.faults, self.luck);
         let strikes = |name, probability| self.device.strikes(luck, name, probability);
-        // The last byte may be padding, which nobody would miss.
-        let middle = |what| luck.between(what, 1, length.saturating_sub(1));
+        // The last byte may be padding, which nobody would miss. A file without a byte has no middle.
+        let middle = |what| luck.between(what, 1, length.saturating_sub(1)).min(length);
         let mut delivery = Delivery::default();
         if strikes("stall", faults.stall) {
             delivery.stall = Some((middle("stall_at"), seconds(faults.stall_s)));

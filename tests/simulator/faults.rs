@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use callvault::digest::Digest;
-use callvault::simulator::{Faults, Simulator};
+use callvault::simulator::{Faults, Growing, Simulator};
 
 use crate::wire::{
     Client, PASSWORD_MD5, Reply, exchange, first_name, get, login, read_wav, start, wait_until,
@@ -19,6 +19,24 @@ pub(crate) fn download_under(simulator: &Simulator, faults: Faults) -> std::io::
     simulator.set_faults(faults);
     let target = client.target(&name, &random);
     exchange(client.address, format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes())
+}
+
+/// Of a file without a byte there is no middle: it is sent as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_that_strike_an_empty_file_end_all_the_same() {
+    let simulator = start(|_| ()).await;
+    let nothing = Faults { growing_asks: 1_000, growing_as: Growing::Nothing, ..Faults::default() };
+    for fault in [
+        Faults { truncate: 1.0, ..nothing.clone() },
+        Faults { truncate_wav_header: 1.0, ..nothing.clone() },
+        Faults { reset: 1.0, ..nothing.clone() },
+        Faults { stall: 1.0, stall_s: 0.01, ..nothing.clone() },
+        Faults { bit_flip: 1.0, wrong_length: 1.0, ..nothing },
+    ] {
+        // What is reset may not arrive.
+        let body = download_under(&simulator, fault.clone()).map_or(Vec::new(), |reply| reply.body);
+        assert!(body.is_empty(), "{fault:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
