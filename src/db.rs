@@ -90,6 +90,7 @@ impl Db {
     /// The caller holds the lock on `state`: a process without it must not migrate.
     pub async fn open(state: &Path) -> anyhow::Result<Self> {
         let file = database_file(state);
+        Building::clear(state);
         // Switching to WAL needs the file to itself; readers come after.
         let mut writer = options(&file)
             .create_if_missing(true)

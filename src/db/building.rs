@@ -59,6 +59,13 @@ impl Building {
         Ok(Self { connection, files, indexes, rows: 0 })
     }
 
+    /// Removes what a try has left in `state` that ended without a chance to do so, or could not.
+    ///
+    /// The caller holds the lock on `state`: no other try is under way.
+    pub(super) fn clear(state: &Path) {
+        Files::beside(&database_file(state)).remove();
+    }
+
     /// The connection, within a transaction.
     pub fn tx(&mut self) -> &mut SqliteConnection {
         &mut self.connection
@@ -190,5 +197,16 @@ mod tests {
         building.wrote().await.unwrap();
         drop(building);
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_one_left_that_died_goes_when_the_database_is_opened() {
+        let state = tempfile::tempdir().unwrap();
+        for name in ["callvault.db.rebuilding", "callvault.db.rebuilding-scratch"] {
+            fs::write(state.path().join(name), "half").unwrap();
+        }
+        drop(Db::open(state.path()).await.unwrap());
+        let names = fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("rebuilding")));
     }
 }
