@@ -82,7 +82,11 @@ impl Station {
 
     /// A station of these options.
     pub(crate) async fn of(options: SimulatorOptions) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::in_folder(options, tempfile::tempdir().unwrap()).await
+    }
+
+    /// A station of these options whose archive and state lie in `folder`.
+    pub(crate) async fn in_folder(options: SimulatorOptions, folder: TempDir) -> Self {
         let last = options.today.unwrap_or(TODAY);
         let first = last.checked_sub(i64::from(options.days - 1).days()).unwrap();
         let version = match options.profile {
@@ -211,6 +215,11 @@ impl Station {
         self.expect_unsealed();
     }
 
+    /// Allows for one more login, of which the answer was lost on the way.
+    pub(crate) fn expect_lost_login(&mut self) {
+        self.runs += 1;
+    }
+
     /// Allows for lists, sums and signatures that the next run brings up to date.
     pub(crate) fn expect_unsealed(&mut self) {
         self.sealed = false;
@@ -273,7 +282,7 @@ impl Station {
         self.check_far_side().await;
     }
 
-    fn note_contents(&mut self) {
+    pub(crate) fn note_contents(&mut self) {
         for truth in self.pbx.truth() {
             self.contents.entry(truth.name).or_default().insert(truth.sha256);
         }
