@@ -1,0 +1,19 @@
+//! Sequences that failed once, or that are to be tried whatever chance draws.
+
+use crate::campaign::{play, runtime};
+use crate::step::Step::{self, *};
+
+/// Each with what it was about.
+const SEQUENCES: [(&str, &[Step]); 1] = [(
+    "a database of before is put back after more was archived",
+    &[Call { internal: false }, Backfill, Snapshot, Call { internal: true }, Backfill, Restore { run: true }],
+)];
+
+#[test]
+fn sequences_that_failed_once_do_not_again() {
+    let runtime = runtime();
+    for (about, steps) in SEQUENCES {
+        println!("{about}");
+        play(&runtime, steps);
+    }
+}
