@@ -1,7 +1,7 @@
 //! What the workers of a site are set to do.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicI64, AtomicU32};
 
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,7 @@ impl Site {
             free_bytes_min: vault.config.archive.free_bytes_min,
             client: self.client.clone(),
             clock: vault.clock.clone(),
+            latest_ms: AtomicI64::new(i64::MIN),
             access: self.access.clone(),
             downloads: self.downloads.clone(),
             progress,

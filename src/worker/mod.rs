@@ -16,7 +16,7 @@ mod turn;
 mod voicemail;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -71,6 +71,8 @@ pub struct Worker {
     pub client: PbxClient,
     /// The wall clock.
     pub clock: Clock,
+    /// The latest that it has shown to these workers: if that is ahead of it, it was set back.
+    pub latest_ms: AtomicI64,
     /// Whether the PBX may be asked.
     pub access: Arc<Access>,
     /// Downloads at one time over all PBXs.
@@ -94,8 +96,8 @@ pub struct Worker {
 enum Turn {
     /// A recording was worked on.
     Worked,
-    /// None is ready; one may be at this time.
-    Wait(Timestamp),
+    /// None is ready; one may be at this time, or after so long if the clock does not get there.
+    Wait(Timestamp, Duration),
     /// None will be due soon.
     Done,
 }
@@ -124,13 +126,16 @@ impl Worker {
 
     async fn work(self: Arc<Self>) -> anyhow::Result<()> {
         let mut bell = self.bell.listen();
+        let mut reached = Timestamp::MIN;
         while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
             bell.forget();
             // Asked before we look: what the sweep has told until now is in the database when we do.
             let swept = self.swept.is_cancelled();
-            match self.take_turn(swept, self.clock.now()).await? {
+            // What was waited for is reached, also if the clock was set back meanwhile.
+            let now = self.clock.now().max(std::mem::replace(&mut reached, Timestamp::MIN));
+            match self.take_turn(swept, now).await? {
                 Turn::Worked => {}
-                Turn::Wait(until) => self.wait(until, swept, &mut bell).await,
+                Turn::Wait(until, left) => reached = self.wait(until, left, swept, &mut bell).await,
                 Turn::Done => break,
             }
         }
@@ -145,12 +150,28 @@ impl Worker {
             return Ok(Turn::Worked);
         }
         let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days, self.kinds).await?;
+        let latest = self.latest(now);
+        let left = |from: Timestamp, until: Timestamp| {
+            Duration::try_from(until.duration_since(from)).unwrap_or_default()
+        };
         let look_at = now.checked_add(LOOK_EVERY).unwrap_or(now);
         Ok(match due {
-            _ if !swept => Turn::Wait(due.unwrap_or(look_at).min(look_at)),
-            Some(due) if due <= now.checked_add(DUE_SOON).unwrap_or(now) => Turn::Wait(due),
+            _ if !swept => {
+                let until = due.unwrap_or(look_at).min(look_at);
+                Turn::Wait(until, left(now, until))
+            }
+            Some(due) if left(now, due) <= DUE_SOON => Turn::Wait(due, left(now, due)),
+            // It was put back before the clock was set back, and waits no longer for that.
+            Some(due) if left(latest, due) <= DUE_SOON => Turn::Wait(due, left(latest, due)),
             _ => Turn::Done,
         })
+    }
+
+    /// The latest that the clock has shown to these workers, `now` included.
+    fn latest(&self, now: Timestamp) -> Timestamp {
+        let now_ms = now.as_millisecond();
+        let latest_ms = self.latest_ms.fetch_max(now_ms, Relaxed).max(now_ms);
+        Timestamp::from_millisecond(latest_ms).unwrap_or(now)
     }
 
     async fn claim(&self, now: Timestamp) -> anyhow::Result<Option<Job>> {
@@ -197,14 +218,17 @@ impl Worker {
         }
     }
 
-    async fn wait(&self, until: Timestamp, swept: bool, bell: &mut Listener) {
+    /// Waits until there may be something to do. `until`, if it was waited for to the end.
+    async fn wait(&self, until: Timestamp, left: Duration, swept: bool, bell: &mut Listener) -> Timestamp {
         tokio::select! {
-            () = self.clock.sleep_until(until) => {}
+            () = self.clock.sleep_until(until) => return until,
+            () = tokio::time::sleep(left) => return until,
             () = bell.rung() => {}
             // The last of the sweep may be that there is nothing more to wait for.
             () = self.swept.cancelled(), if !swept => {}
             () = self.stop.cancelled() => {}
             () = self.access.given_up().cancelled() => {}
         }
+        Timestamp::MIN
     }
 }

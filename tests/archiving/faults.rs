@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use callvault::clock::{self, Clock};
+use callvault::db;
 use callvault::simulator::{Faults, SimulatorOptions};
+use jiff::ToSpan as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::common::{Station, numbers, small};
 
@@ -53,6 +57,35 @@ async fn a_second_run_fetches_no_ticket() {
     assert_eq!(numbers(&report), [0, 20, 0, 0, 0, 0]);
     assert_eq!(after.tickets_issued - before.tickets_issued, after.cdr_downloads - before.cdr_downloads);
     assert_eq!(after.downloads_started, before.downloads_started);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_while_recordings_wait_holds_nothing_up() {
+    let mut station = Station::new(8).await;
+    station.set_faults(Faults { json_body: 1.0, ..Faults::default() });
+    (station.config.queue.retry_base, station.config.queue.retry_max) =
+        (Duration::from_secs(2), Duration::from_secs(2));
+    let (clock, state, request) =
+        (Clock::showing(clock::now()), station.config.state.path.clone(), station.request());
+    let set_back = async |pbx: &callvault::simulator::Simulator| {
+        let waiting = "select count(*) from recordings where due_at_ms is not null";
+        let db = loop {
+            if let Ok(Some(db)) = db::open_read_only(&state).await
+                && sqlx::query_scalar::<_, i64>(waiting).fetch_one(&db).await.is_ok_and(|count| count >= 6)
+            {
+                break db;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        clock.set(clock.now() - 1.hour());
+        pbx.set_faults(Faults::default());
+        db.close().await;
+    };
+    let run = station.run_by(clock.clone(), request, CancellationToken::new(), set_back);
+    let report =
+        tokio::time::timeout(Duration::from_secs(60), run).await.expect("it waits for the hour").unwrap();
+    assert_eq!(numbers(&report), [8, 0, 0, 0, 0, 0]);
     station.check().await;
 }
 
