@@ -33,6 +33,9 @@ pub(crate) const PBX: &str = "hq";
 /// The last day with calls, unless a scenario says otherwise.
 pub(crate) const TODAY: Date = date(2024, 3, 14);
 
+/// A run ends long before this on whatever machine. One that never would holds up all tests.
+const RUN_LASTS_MAX: Duration = Duration::from_secs(900);
+
 /// A simulated PBX, and a callvault that archives it.
 pub(crate) struct Station {
     /// The PBX.
@@ -176,10 +179,15 @@ impl Station {
         let backfill = Backfill::new(&vault, request, Lines::default(), stop)?;
         let run = backfill.run();
         tokio::pin!(run);
-        let report = tokio::select! {
-            report = &mut run => report?,
-            () = meanwhile(&self.pbx) => run.await?,
+        let run = async {
+            tokio::select! {
+                report = &mut run => report,
+                () = meanwhile(&self.pbx) => run.await,
+            }
         };
+        let progress = || backfill.sites().iter().map(|site| site.progress()).collect::<Vec<_>>();
+        let report = tokio::time::timeout(RUN_LASTS_MAX, run).await;
+        let report = report.unwrap_or_else(|_| panic!("the run does not end: {:?}", progress()))?;
         let total = report.total;
         let sum = total.archived + total.already_archived + total.missing + total.excluded;
         assert_eq!(total.listed, sum + total.pending + total.stuck, "{report:?}");
