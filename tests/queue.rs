@@ -224,6 +224,56 @@ async fn stuck_and_missing_are_shown_never_dropped_and_come_back_by_hand() {
 }
 
 #[tokio::test]
+async fn what_is_not_archived_is_told_by_why_the_most_first() {
+    let desk = Desk::with(8).await;
+    let stuck = || PutBack::Stuck { reason: "html_body".into(), misfit: None };
+    let missing = |due_at: Option<Timestamp>| PutBack::Absent {
+        state: RecordingState::Missing,
+        reason: "missing",
+        absence: Absence { since: at(0), asked_at: at(0), answers: 6 },
+        due_at,
+        gap_number: None,
+    };
+    let waits = || retry("reset", at(1000));
+    let ends = [stuck(), stuck(), missing(None), missing(Some(at(1000))), missing(None), waits(), waits()];
+    for how in ends {
+        let job = desk.claim("run", at(0)).await.unwrap();
+        desk.put_back(&job, how).await.unwrap();
+    }
+    let mut db = desk.db.read().await.unwrap();
+    let groups = queue::unarchived(&mut db).await.unwrap();
+    let counts = queue::counted(groups.iter());
+    assert_eq!((counts.stuck, counts.missing, counts.missing_final, counts.pending), (2, 3, 2, 3));
+    let told = queue::told(&mut db, groups.iter()).await.unwrap();
+    let told: Vec<_> = told.iter().map(|it| (&*it.state, &*it.reason, it.count, &*it.example)).collect();
+    let expected = [
+        ("missing", "missing", 3, "3.wav"),
+        ("pending", "reset", 2, "5.wav"),
+        ("stuck", "html_body", 2, "0.wav"),
+        ("pending", "waiting", 1, "7.wav"),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_rule_tells_whether_it_changed_anything() {
+    let desk = Desk::with(1).await;
+    let id = desk.claim("run", at(0)).await.unwrap().id;
+    let changed = desk.db.write(move |tx| {
+        Box::pin(async move {
+            Ok([
+                queue::exclude(tx, id, "internal").await?,
+                queue::exclude(tx, id, "internal").await?,
+                queue::exclude(tx, id, "agents").await?,
+                queue::include(tx, id).await?,
+                queue::include(tx, id).await?,
+            ])
+        })
+    });
+    assert_eq!(changed.await.unwrap(), [true, false, true, true, false]);
+}
+
+#[tokio::test]
 async fn a_unit_that_fails_leaves_nothing_and_harms_no_other() {
     let desk = Desk::with(1).await;
     let failing = desk.db.write::<(), _>(|tx| {

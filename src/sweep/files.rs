@@ -156,3 +156,19 @@ impl Sweeper<'_> {
         receiver
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_csv_files_of_a_folder_are_its_files_whose_name_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["b.csv", "a.CSV", "notes.txt", "csv"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        std::fs::create_dir(path("folder.csv")).unwrap();
+        assert_eq!(csv_files(folder.path()).unwrap(), [path("a.CSV"), path("b.csv")]);
+    }
+}

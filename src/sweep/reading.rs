@@ -61,3 +61,28 @@ impl Covered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_day_is_covered_by_its_own_whole_reading_alone() {
+        let (day, other) = (date(2026, 1, 2), date(2026, 1, 3));
+        let covered = |whole| Covered::Day { day, whole, read_at: Timestamp::UNIX_EPOCH };
+        let found = BTreeMap::from([(day, 1), (other, 1)]);
+        assert!(covered(true).all_of(day, &found));
+        assert!(!covered(true).all_of(other, &found) && !covered(false).all_of(day, &found));
+    }
+
+    #[test]
+    fn a_file_covers_the_days_between_its_first_and_its_last() {
+        let days = [date(2026, 1, 2), date(2026, 1, 3), date(2026, 1, 4)];
+        let found = BTreeMap::from(days.map(|day| (day, 1)));
+        let file = |whole| Covered::File { whole, written_at: Timestamp::UNIX_EPOCH };
+        assert_eq!(days.map(|day| file(true).all_of(day, &found)), [false, true, false]);
+        assert!(days.iter().all(|day| !file(false).all_of(*day, &found)));
+    }
+}

@@ -60,6 +60,16 @@ fn waits_grow_twofold_up_to_the_longest() {
     }
 }
 
+/// What all recordings meet alike says nothing against the one that met it first.
+#[test]
+fn trouble_of_the_whole_archive_costs_no_attempt_and_trouble_of_one_file_does() {
+    let path = std::path::PathBuf::from("a.wav");
+    let judged = |error| judged(&Failure::Archive(error), &job(), &Remembered::default(), at(0));
+    assert_eq!(judged(ArchiveError::ReadOnly { path: path.clone() }), PutBack::Unclaimed);
+    assert_eq!(judged(ArchiveError::NotMounted { path: path.clone(), reason: "gone" }), PutBack::Unclaimed);
+    assert!(matches!(judged(ArchiveError::Occupied { path }), PutBack::Retry { .. }));
+}
+
 #[test]
 fn another_reason_starts_to_count_anew() {
     let job = failed_before("reset", 11);

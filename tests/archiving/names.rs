@@ -118,10 +118,32 @@ async fn a_later_call_with_an_archived_name_and_the_same_audio_changes_nothing()
     assert_eq!(numbers(&report), [0, 1, 0, 0, 0, 0], "{report:?}");
     assert_eq!(station.pbx.counters().downloads_started, 2, "it is looked at once more");
     assert_eq!(station.value::<i64>("select count(*) from archived_files").await, 1);
+    assert!(station.findings("conflict").await.is_empty());
     station.check().await;
     station.backfill().await;
     assert_eq!(station.pbx.counters().downloads_started, 2, "but only once");
     station.check().await;
+}
+
+/// Nothing is left to compare with but its hash, and the other audio lies where it lay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_call_whose_name_lost_its_file_is_a_conflict_if_the_audio_is_another() {
+    let mut station = Station::new(0).await;
+    let mut early = station.call("gone.wav", 0);
+    early.start -= 48.hours();
+    station.pbx.world(|world| world.add_call(early));
+    station.backfill().await;
+    for (_, file) in station.files().into_iter().filter(|(path, _)| path.contains("/gone.wav")) {
+        std::fs::remove_file(file).unwrap();
+    }
+    let mut late = station.call("gone.wav", 5);
+    late.audio = Some(SimAudio::pcm(6000, 99));
+    station.pbx.world(|world| world.add_call(late));
+    station.backfill().await;
+    let findings = station.findings("conflict").await;
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].1.contains("was gone, and the PBX gave other audio"), "{findings:?}");
+    assert_eq!(station.value::<i64>("select count(*) from archived_files").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

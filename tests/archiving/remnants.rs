@@ -104,6 +104,32 @@ async fn audio_with_its_sidecar_is_adopted_without_a_ticket() {
     station.check().await;
 }
 
+/// It may be copied from another archive, or belong to another device: then it is no proof of this recording.
+#[tokio::test(flavor = "multi_thread")]
+async fn audio_with_the_sidecar_of_another_recording_is_not_adopted() {
+    let mut killed = Station::with_call(NAME).await;
+    killed.backfill().await;
+    let salt: Vec<u8> = killed.value("select salt from recordings").await;
+    let sn: String = killed.value("select sn from recordings").await;
+    let sidecar = fs::read_to_string(killed.path_of("call.wav.json")).unwrap();
+    for (of, other) in [
+        ("\"id\": \"hq\"".to_owned(), "\"id\": \"branch\""),
+        (format!("\"sn\": \"{sn}\""), "\"sn\": \"1\""),
+        ("\"kind\": \"call\"".to_owned(), "\"kind\": \"voicemail\""),
+        ("\"name\": \"call.wav\"".to_owned(), "\"name\": \"cull.wav\""),
+    ] {
+        let mut station = heard_of_one().await;
+        let own_salt: Vec<u8> = station.value("select salt from recordings").await;
+        let sidecar = sidecar.replace(&hex(&salt), &hex(&own_salt));
+        assert!(sidecar.contains(&of), "{of} is not in {sidecar}");
+        leave(&station.path_of(NAME), &audio(&station));
+        leave(&station.path_of("call.wav.json"), sidecar.replace(&of, other).as_bytes());
+        station.backfill().await;
+        assert_eq!(tickets_of_recordings(&station), 1, "{other}: the PBX is asked for it");
+        assert_eq!(station.value::<i64>("select count(*) from archived_files").await, 1, "{other}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn other_audio_in_the_way_stays_and_ours_is_kept_beside_it() {
     let mut station = heard_of_one().await;
