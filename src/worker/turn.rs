@@ -81,4 +81,15 @@ mod tests {
         turn.moved(1000).await;
         assert_eq!(turns.available_permits(), 1);
     }
+
+    #[tokio::test]
+    async fn slow_is_less_than_32_kib_in_each_second() {
+        let turns = Arc::new(Semaphore::new(1));
+        for (kib, lent) in [(31 * 4, 1), (64 * 4, 0)] {
+            let mut turn = Turn::take(&turns).await;
+            turn.since -= PATIENCE * 4;
+            turn.moved(kib << 10).await;
+            assert_eq!(turns.available_permits(), lent, "{kib} KiB in 4 s");
+        }
+    }
 }

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use callvault::backfill::BackfillReport;
+use callvault::clock::{self, Clock};
 use callvault::simulator::{Faults, Growing, SimAudio, SimulatorOptions};
+use jiff::SignedDuration;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::common::{Station, numbers, small};
 
@@ -96,6 +99,8 @@ async fn an_absence_is_final_only_beside_deliveries_and_is_then_a_gap_that_a_lat
     let gap: String = station.value("select entry from ledger where entry like '%\"type\":\"gap\"%'").await;
     let gap: Value = serde_json::from_str(&gap).unwrap();
     assert_eq!((gap["reason"].as_str(), gap["answers"].as_u64()), (Some("missing"), Some(6)));
+    let attempts: i64 = station.value("select attempts from recordings where final = 1").await;
+    assert_eq!(gap["attempts"], attempts);
     station.check().await;
 
     // Final: not asked any more, not even by a backfill over its day.
@@ -149,6 +154,21 @@ async fn half_a_file_is_never_taken_for_the_whole() {
         let truth = station.pbx.served();
         assert!(truth.values().all(|served| served.whole == 1), "{truth:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_file_that_is_the_same_an_hour_later_is_archived_as_suspect() {
+    let mut station = Station::new(1).await;
+    station.set_faults(Faults { growing_asks: 1000, growing_as: Growing::Half, ..Faults::default() });
+    let now = clock::now();
+    for (minutes, archived) in [(0, 0), (58, 0), (61, 1)] {
+        let clock = Clock::showing(now + SignedDuration::from_mins(minutes));
+        let request = station.request();
+        let report = station.run_by(clock, request, CancellationToken::new(), async |_| {}).await.unwrap();
+        assert_eq!(numbers(&report), [archived, 0, 0, 0, 1 - archived, 0], "after {minutes} minutes");
+    }
+    let suspect: String = station.value("select suspect from archived_files").await;
+    assert!(suspect.contains("header_size"), "{suspect}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

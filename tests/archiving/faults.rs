@@ -90,6 +90,18 @@ async fn a_clock_that_is_set_back_while_recordings_wait_holds_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_spends_three_tickets_at_most() {
+    let mut station = Station::new(1).await;
+    station.config.queue.attempts_max = 1;
+    station.set_faults(Faults { json_body: 1.0, ..Faults::default() });
+    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 0, 0, 1]);
+    station.set_faults(Faults { ticket_expired: 1.0, ..Faults::default() });
+    let before = station.pbx.counters().tickets_issued;
+    assert_eq!(numbers(&station.retry().await), [0, 0, 0, 0, 0, 1]);
+    assert_eq!(station.pbx.counters().tickets_issued - before, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn transfers_that_break_off_are_repeated() {
     survives("reset", Faults { reset: 0.3, ..Faults::default() }).await;
     survives("truncate", Faults { truncate: 0.3, ..Faults::default() }).await;

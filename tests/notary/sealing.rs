@@ -255,6 +255,10 @@ async fn a_new_key_signs_beside_the_former_one_until_its_time_is_over() {
         .collect();
     let actions: Vec<&str> = actions.iter().filter_map(|entry| entry["action"].as_str()).collect();
     assert_eq!(actions, ["created", "announced", "retired"]);
+    let standing = "select retired_at_ms from ledger_keys order by ordinal";
+    let retired: Vec<Option<i64>> =
+        sqlx::query_scalar(standing).fetch_all(&mut *open.state.db.read().await.unwrap()).await.unwrap();
+    assert_eq!(retired, [Some(later.as_millisecond()), None]);
 }
 
 #[tokio::test]
