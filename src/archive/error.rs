@@ -212,4 +212,24 @@ mod tests {
             assert_eq!(error.reaction(), reaction, "{error}");
         }
     }
+
+    #[test]
+    fn a_process_without_descriptors_or_memory_knows_nothing_of_what_it_read() {
+        let failed = |errno: Errno| {
+            ArchiveError::io(
+                "read",
+                Path::new("hq/a.wav"),
+                io::Error::from_raw_os_error(errno.raw_os_error()),
+            )
+        };
+        for (errno, concerns) in [
+            (Errno::IO, true),
+            (Errno::NOENT, true),
+            (Errno::MFILE, false),
+            (Errno::NFILE, false),
+            (Errno::NOMEM, false),
+        ] {
+            assert_eq!(failed(errno).concerns_what_was_read(), concerns, "{errno:?}");
+        }
+    }
 }

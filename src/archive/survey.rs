@@ -224,6 +224,28 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_a_pbx_if_the_configuration_takes_its_name() {
+        for (name, is_id) in
+            [("hq", true), ("a_b-2", true), ("2", true), ("_a", false), ("A", false), ("a.b", false)]
+        {
+            assert_eq!(is_pbx_id(name), is_id, "{name}");
+        }
+        assert!(is_pbx_id(&"a".repeat(ID_BYTES_MAX)) && !is_pbx_id(&"a".repeat(ID_BYTES_MAX + 1)));
+    }
+
+    #[test]
+    fn nothing_found_is_empty_only_if_nothing_was_unreadable() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("hq/2026/11")).unwrap();
+        assert!(Survey::open(root.path()).unwrap().folders("hq").is_empty());
+        std::os::unix::fs::symlink("/", root.path().join("hq/2026/11/17")).unwrap();
+        assert!(!Survey::open(root.path()).unwrap().folders("hq").is_empty());
+        fs::remove_file(root.path().join("hq/2026/11/17")).unwrap();
+        fs::create_dir(root.path().join("hq/2026/11/17")).unwrap();
+        assert!(!Survey::open(root.path()).unwrap().folders("hq").is_empty());
+    }
+
+    #[test]
     fn a_folder_that_leads_elsewhere_is_told_and_the_others_are_found() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("hq/2026/11/16")).unwrap();

@@ -1,11 +1,12 @@
-//! A database that cannot be written any more ends a run.
+//! A database or an archive that does not take what it is given.
 
 use std::time::Duration;
 
+use jiff::ToSpan as _;
 use tokio_util::sync::CancellationToken;
 
 use super::reconciling::tamper;
-use crate::common::{Station, small};
+use crate::common::{Station, numbers, small};
 
 /// No run of a few recordings takes as long, but one that waits for itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -36,4 +37,48 @@ async fn a_run_ends_whose_recordings_cannot_be_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_ends_whose_messages_cannot_be_recorded() {
     ends_without("voicemail").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_database_does_not_take_is_told_and_the_others_are_stored() {
+    let mut station = Station::new(6).await;
+    station.add_call("refused.wav", 3);
+    station.add_call("taken.wav", 4);
+    std::fs::create_dir(&station.config.state.path).unwrap();
+    tamper(
+        &station,
+        "create trigger broken before insert on recordings when new.name = cast('refused.wav' as blob)
+         begin select raise(abort, 'out of order'); end",
+    )
+    .await;
+    station.cdr_is_whole = false;
+    assert_eq!(numbers(&station.backfill().await), [7, 0, 0, 0, 0, 0]);
+    let findings = station.findings("bad_row").await;
+    let [(subject, detail)] = &findings[..] else { panic!("{findings:?}") };
+    let line = subject.strip_prefix("the CDR of 2024-03-14 line ").unwrap_or_else(|| panic!("{subject}"));
+    assert!(line.parse::<u64>().unwrap() > 1, "the first line names the columns: {subject}");
+    assert!(detail.contains("cannot be stored") && detail.contains("out of order"), "{detail}");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_fails_for_one_recording_after_another_ends_the_run_with_its_error() {
+    let mut station = Station::new(0).await;
+    let mut early = station.call("early.wav", 0);
+    early.start -= 48.hours();
+    station.pbx.world(|world| world.add_call(early));
+    station.backfill().await;
+    (0..20).for_each(|minute| drop(station.add_call(&format!("{minute}.wav"), minute)));
+    let folder = station.path_of("a.wav").parent().unwrap().to_owned();
+    std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    drop(std::fs::remove_dir_all(&folder));
+    std::fs::write(&folder, "in the way").unwrap();
+    let report = station.backfill().await;
+    let trouble = report.trouble.expect("it is the archive's");
+    assert!(trouble.message.contains("2024/03/14` is not a real folder"), "{trouble:?}");
+    let attempts: i64 = station.value("select sum(attempts) from recordings where state = 'pending'").await;
+    assert!((8..16).contains(&attempts), "{attempts} attempts at 20 recordings");
+    std::fs::remove_file(&folder).unwrap();
+    assert_eq!(numbers(&station.backfill().await), [20, 1, 0, 0, 0, 0]);
+    station.check().await;
 }

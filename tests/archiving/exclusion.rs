@@ -39,6 +39,22 @@ async fn what_a_rule_keeps_out_is_listed_with_its_name_and_never_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_another_pbx_keeps_nothing_out() {
+    let mut station = station().await;
+    station.config.exclude = vec![ExclusionRule { pbx: vec!["lyon".into()], ..internal() }];
+    assert_eq!(numbers(&station.backfill().await), [5, 0, 0, 0, 0, 0]);
+    station.config.exclude = vec![ExclusionRule { pbx: vec![PBX.into()], ..internal() }];
+    station.backfill().await;
+    assert_eq!(station.value::<i64>("select count(*) from recordings where state = 'archived'").await, 5);
+    let call = station.call("late.wav", 9);
+    let call =
+        callvault::simulator::SimCall { call_type: "Internal".into(), callfrom: "1009".into(), ..call };
+    station.pbx.world(|world| world.add_call(call));
+    assert_eq!(numbers(&station.backfill().await), [0, 5, 0, 1, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_goes_lets_its_recordings_in() {
     let mut station = station().await;
     station.config.exclude = vec![internal()];

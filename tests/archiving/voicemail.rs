@@ -51,6 +51,23 @@ async fn voicemail_is_archived_beside_calls_and_counted_apart_from_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_at_a_message_spends_three_tickets_at_most() {
+    let mut station = Station::with_voicemail(small(0)).await;
+    station.leave("1003", 200);
+    station.config.queue.attempts_max = 1;
+    station.set_faults(Faults { json_body: 1.0, ..Faults::default() });
+    assert_eq!(message_numbers(&station.backfill_voicemail().await), [0, 0, 0, 0, 0, 1]);
+    station.set_faults(Faults { ticket_expired: 1.0, ..Faults::default() });
+    let before = station.pbx.counters().tickets_issued;
+    station.retry().await;
+    assert_eq!(station.pbx.counters().tickets_issued - before, 3);
+    station.set_faults(Faults::default());
+    station.retry().await;
+    assert_eq!(message_numbers(&station.backfill_voicemail().await), [0, 1, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_generation_delivers_its_voicemail() {
     for (profile, sends_status) in
         [(Profile::V2, true), (Profile::Compatible, true), (Profile::Compatible, false)]

@@ -17,6 +17,8 @@ use crate::{is_full, seed};
 
 /// Points after which a worker moves into a new house: the simulator remembers every secret that it ever gave out.
 const POINTS_PER_HOUSE: usize = 250;
+/// Workers for each processor: a point waits for the program for most of its time.
+const WORKERS_PER_PROCESSOR: usize = 2;
 /// Failures after which a campaign tells what it has.
 const FAILURES_MAX: usize = 40;
 
@@ -124,9 +126,9 @@ impl Campaign {
                 }
             }
         };
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
         std::thread::scope(|scope| {
-            for _ in 0..workers {
+            for _ in 0..processors * WORKERS_PER_PROCESSOR {
                 scope.spawn(worker);
             }
         });
