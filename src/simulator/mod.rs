@@ -90,7 +90,8 @@ impl Simulator {
     /// If the zone is unknown, a certificate cannot be made, or the address cannot be listened on.
     pub async fn start(options: SimulatorOptions) -> anyhow::Result<Self> {
         let listen = options.listen;
-        let (listener, address) = bind(listen).await?;
+        let (outages, door) = Outages::new(listen).with_context(|| format!("listening on {listen}"))?;
+        let address = door.address();
         let redirecting = match options.redirect_from {
             Some(listen) => Some(bind(listen).await?),
             None => None,
@@ -99,7 +100,6 @@ impl Simulator {
             Some(port) => Some(bind(SocketAddr::new(address.ip(), port)).await?),
             None => None,
         };
-        let (outages, door) = Outages::new(listener, address);
         let device = Arc::new(Device::new(options, outages, address.ip())?);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();

@@ -52,19 +52,28 @@ struct Obeyed {
 pub(super) struct Door {
     address: SocketAddr,
     open: Option<TcpListener>,
-    /// Bound but not listening: keeps the port while the door is closed.
-    closed: Option<TcpSocket>,
+    /// Bound, and never listening: keeps the port, also while the door opens and closes.
+    _port: TcpSocket,
     orders: watch::Receiver<Order>,
     obeyed: watch::Sender<Obeyed>,
 }
 
 impl Outages {
-    /// No outage, and the door of `listener`.
-    pub(super) fn new(listener: TcpListener, address: SocketAddr) -> (Self, Door) {
+    /// No outage, and a door at `listen` that is open.
+    ///
+    /// # Errors
+    /// If somebody has the port, or it is not ours to take.
+    pub(super) fn new(listen: SocketAddr) -> io::Result<(Self, Door)> {
+        let port = socket(listen)?;
+        port.bind(listen)?;
+        // From now on others are refused, also those who would share an address with us; our own listeners are not.
+        port.set_reuseaddr(false)?;
+        port.set_reuseport(true)?;
         let (orders, to_obey) = watch::channel(Order::default());
         let (obeyed, to_await) = watch::channel(Obeyed::default());
-        let door = Door { address, open: Some(listener), closed: None, orders: to_obey, obeyed };
-        (Self { orders, obeyed: to_await, power: Mutex::default() }, door)
+        let mut door = Door { address: port.local_addr()?, open: None, _port: port, orders: to_obey, obeyed };
+        door.open()?;
+        Ok((Self { orders, obeyed: to_await, power: Mutex::default() }, door))
     }
 
     /// The outage at work.
@@ -98,6 +107,11 @@ impl Outages {
 }
 
 impl Door {
+    /// Where it is.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Waits for the next connection, for as long as the door is closed.
     ///
     /// # Errors
@@ -121,30 +135,30 @@ impl Door {
 
     fn obey(&mut self) {
         let Order { number, outage } = *self.orders.borrow_and_update();
-        let done = if outage == Outage::Refused { self.close() } else { self.open() };
+        let done = match outage {
+            Outage::Refused => {
+                self.open = None;
+                Ok(())
+            }
+            Outage::None | Outage::Reset => self.open(),
+        };
         self.obeyed.send_replace(Obeyed { number, error: done.err().map(|error| error.to_string()) });
-    }
-
-    fn close(&mut self) -> io::Result<()> {
-        if self.open.take().is_some() {
-            self.closed = Some(reserve(self.address)?);
-        }
-        Ok(())
     }
 
     fn open(&mut self) -> io::Result<()> {
         if self.open.is_none() {
-            let socket = self.closed.take().map_or_else(|| reserve(self.address), Ok)?;
+            let socket = socket(self.address)?;
+            socket.set_reuseport(true)?;
+            socket.bind(self.address)?;
             self.open = Some(socket.listen(BACKLOG)?);
         }
         Ok(())
     }
 }
 
-/// A socket that holds the port and does not listen: whoever connects is refused.
-fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of a simulator that has just ended must not keep the next one from its port.
     socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
     Ok(socket)
 }

@@ -1,12 +1,15 @@
 //! A device that is down, hangs, is slow, was swapped, or has locked us out: and comes back.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use callvault::digest::Digest;
 use callvault::simulator::{Faults, Outage};
 use md5::{Digest as _, Md5};
+use tokio::task::spawn_blocking;
 
 use crate::wire::{Client, PASSWORD_MD5, exchange, first_name, get, login, post, start, wait_until};
 
@@ -22,6 +25,28 @@ async fn a_device_that_is_down_refuses_and_comes_back_on_its_port() {
         simulator.set_down(false).await.unwrap();
         assert_eq!(client.post("deviceinfo/query", "").member("status"), "Success", "its tokens live on");
     }
+    simulator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_gets_its_port_at_any_moment_of_an_outage() {
+    let simulator = start(|_| {}).await;
+    let (address, over) = (simulator.address(), Arc::new(AtomicBool::new(false)));
+    let seen = Arc::clone(&over);
+    let thief = spawn_blocking(move || {
+        while !seen.load(Relaxed) {
+            if TcpListener::bind(address).is_ok() {
+                return true;
+            }
+        }
+        false
+    });
+    for _ in 0..1000 {
+        simulator.set_outage(Outage::Refused).await.unwrap();
+        simulator.set_outage(Outage::None).await.unwrap();
+    }
+    over.store(true, Relaxed);
+    assert!(!thief.await.unwrap(), "the port was free for a moment");
     simulator.shutdown().await;
 }
 
