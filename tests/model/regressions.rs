@@ -2,12 +2,26 @@
 
 use crate::campaign::{play, runtime};
 use crate::step::Step::{self, *};
+use crate::step::Trouble::LyingLists;
 
 /// Each with what it was about.
-const SEQUENCES: [(&str, &[Step]); 1] = [(
-    "a database of before is put back after more was archived",
-    &[Call { internal: false }, Backfill, Snapshot, Call { internal: true }, Backfill, Restore { run: true }],
-)];
+const SEQUENCES: [(&str, &[Step]); 2] = [
+    (
+        "a database of before is put back after more was archived",
+        &[
+            Call { internal: false },
+            Backfill,
+            Snapshot,
+            Call { internal: true },
+            Backfill,
+            Restore { run: true },
+        ],
+    ),
+    (
+        "the first row that names a recording lies about its day",
+        &[Backfill, Trouble(LyingLists), Call { internal: false }, Backfill],
+    ),
+];
 
 #[test]
 fn sequences_that_failed_once_do_not_again() {
