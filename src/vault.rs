@@ -19,7 +19,7 @@ use crate::fleet;
 use crate::notary::{Notary, NotaryError, Sealed};
 use crate::queue::{self, Redrive};
 use crate::state::State;
-use crate::{seal, sweep, voicemail};
+use crate::{seal, sweep, voicemail, worker};
 
 /// State and archive, ready to work with. The state's lock is held for as long as one of the clones lives.
 #[derive(Debug, Clone)]
@@ -110,6 +110,9 @@ impl Vault {
         self.remove_temporaries(&claimed).await?;
         db.write(move |tx| Box::pin(async move { queue::recover(tx, now).await })).await?;
         self.apply_config().await?;
+        for path in claimed {
+            pass_over(self.settle_what_was_left(path).await)?;
+        }
         pass_over(self.seal().await.map(drop))
     }
 
@@ -129,6 +132,15 @@ impl Vault {
             sealed => sealed,
         };
         sums.and(sealed)
+    }
+
+    /// Of recordings that the rules keep out now; what is left of the others is found when they are asked for.
+    async fn settle_what_was_left(&self, path: String) -> anyhow::Result<()> {
+        if !self.archive.serves(&Folder::parse(catalog::folder_of(&path))?) {
+            return Ok(());
+        }
+        let (state, now) = (&self.state, self.clock.now());
+        worker::settle_what_was_left(&state.db, &self.archive, &state.run_id, path, now).await
     }
 
     async fn apply_config(&self) -> anyhow::Result<()> {

@@ -185,6 +185,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "state",
             "sweep",
             "voicemail",
+            "worker",
         ],
     ),
     (

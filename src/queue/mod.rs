@@ -186,6 +186,17 @@ pub async fn claim(
     rows.first().map(job_from).transpose().context("claiming a recording")
 }
 
+/// Claims the recording at `path`, if a rule keeps it out: for what a run left of it, not to ask for it.
+pub async fn claim_excluded(
+    tx: &mut SqliteConnection,
+    path: &str,
+    run_id: &str,
+) -> anyhow::Result<Option<Job>> {
+    let claim = "update recordings set run_id = ? where path = ? and state = 'excluded' returning *";
+    let rows = sqlx::query(claim).bind(run_id).bind(path).fetch_all(tx).await?;
+    rows.first().map(job_from).transpose().context("claiming a recording that is kept out")
+}
+
 /// Makes those ready whose wait is over.
 async fn make_ready(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query(

@@ -76,7 +76,7 @@ impl Worker {
     }
 }
 
-async fn commit_file(
+pub(super) async fn commit_file(
     tx: &mut SqliteConnection,
     job: &Job,
     run_id: &str,
@@ -251,7 +251,7 @@ fn changes_the_day(job: &Job, how: &PutBack) -> bool {
     }
 }
 
-async fn note(
+pub(super) async fn note(
     tx: &mut SqliteConnection,
     job: &Job,
     kind: FindingKind,

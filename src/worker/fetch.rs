@@ -108,7 +108,7 @@ pub(super) enum Origin {
 }
 
 impl Fetched {
-    fn left(file: ArchivedFile, origin: Origin) -> Self {
+    pub(super) fn left(file: ArchivedFile, origin: Origin) -> Self {
         Self { file, origin, conflict: None, quarantined: Vec::new() }
     }
 }

@@ -8,6 +8,7 @@
 mod commit;
 mod fetch;
 mod judge;
+mod left;
 mod progress;
 mod receive;
 mod sidecar;
@@ -24,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+pub use left::settle_what_was_left;
 pub use progress::{Progress, Snapshot};
 pub use voicemail::TwinLocks;
 

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use callvault::backfill::Request;
+use callvault::config::ExclusionRule;
 use callvault::digest::hex;
 use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
 use tokio_util::sync::CancellationToken;
 
+use super::reconciling::tamper;
 use crate::common::{Station, numbers, small};
 
 const NAME: &str = "call.wav";
@@ -36,6 +38,29 @@ fn leave(path: &Path, bytes: &[u8]) {
 
 fn audio(station: &Station) -> Vec<u8> {
     station.call(NAME, 0).audio.unwrap().to_vec()
+}
+
+/// Leaves audio and sidecar. What another station archived of the same call is what a killed run of this one would have left.
+async fn leave_both(station: &Station) {
+    let mut killed = Station::with_call(NAME).await;
+    killed.backfill().await;
+    let salt: Vec<u8> = killed.value("select salt from recordings").await;
+    let sidecar = fs::read_to_string(killed.path_of("call.wav.json")).unwrap();
+    let own_salt: Vec<u8> = station.value("select salt from recordings").await;
+    leave(&station.path_of(NAME), &audio(station));
+    leave(&station.path_of("call.wav.json"), sidecar.replace(&hex(&salt), &hex(&own_salt)).as_bytes());
+}
+
+/// Has a run claim the recording that died.
+async fn claim(station: &Station) {
+    tamper(station, "update recordings set run_id = 'dead', ready = 0").await;
+}
+
+/// A rule that keeps it out, which came after it was claimed.
+fn keep_out(station: &mut Station) {
+    let rule =
+        ExclusionRule { name: "all".into(), direction: vec!["inbound".into()], ..ExclusionRule::default() };
+    station.config.exclude = vec![rule];
 }
 
 fn tickets_of_recordings(station: &Station) -> u64 {
@@ -89,16 +114,8 @@ async fn audio_without_a_sidecar_that_the_pbx_has_lost_is_adopted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn audio_with_its_sidecar_is_adopted_without_a_ticket() {
-    // What another station archived of the same call is what a killed run of this one would have left.
-    let mut killed = Station::with_call(NAME).await;
-    killed.backfill().await;
-    let salt: Vec<u8> = killed.value("select salt from recordings").await;
-    let sidecar = fs::read_to_string(killed.path_of("call.wav.json")).unwrap();
     let mut station = heard_of_one().await;
-    let own_salt: Vec<u8> = station.value("select salt from recordings").await;
-    leave(&station.path_of(NAME), &audio(&station));
-    let sidecar = sidecar.replace(&hex(&salt), &hex(&own_salt));
-    leave(&station.path_of("call.wav.json"), sidecar.as_bytes());
+    leave_both(&station).await;
     assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
     assert_eq!(tickets_of_recordings(&station), 0);
     station.check().await;
@@ -158,14 +175,49 @@ async fn what_is_no_recording_is_moved_to_quarantine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_and_temporaries_of_a_killed_run_are_cleared_at_the_next_start() {
     let mut station = heard_of_one().await;
-    let state = &station.config.state.path;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(state.join("callvault.db"));
-    let db = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    sqlx::query("update recordings set run_id = 'dead', ready = 0").execute(&db).await.unwrap();
-    db.close().await;
+    claim(&station).await;
     leave(&station.path_of(".callvault-0123456789abcdef.part"), b"RIFF");
     assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
     assert_eq!(station.value::<i64>("select attempts from recordings").await, 1);
+    station.check().await;
+}
+
+/// Nobody asks for it any more: without a row it would lie in the archive for ever, and nothing would tell of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_run_left_is_archived_though_a_rule_keeps_it_out_now() {
+    let mut station = heard_of_one().await;
+    leave_both(&station).await;
+    claim(&station).await;
+    keep_out(&mut station);
+    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(tickets_of_recordings(&station), 0);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_of_what_a_killed_run_left_is_set_aside_if_a_rule_keeps_it_out_now() {
+    let mut station = heard_of_one().await;
+    leave(&station.path_of(NAME), &audio(&station));
+    claim(&station).await;
+    keep_out(&mut station);
+    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 1, 0, 0]);
+    let findings = station.findings("quarantined").await;
+    let [(subject, detail)] = &findings[..] else { panic!("{findings:?}") };
+    assert!(subject.ends_with("2024/03/14/call.wav"), "{subject}");
+    assert!(detail.contains("a rule keeps it out now; it is now hq/.quarantine/"), "{detail}");
+    assert!(!station.path_of(NAME).exists());
+    station.check().await;
+    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 1, 0, 0]);
+    assert_eq!(tickets_of_recordings(&station), 0);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_a_rule_keeps_out_now_and_of_which_nothing_is_left_just_ends() {
+    let mut station = heard_of_one().await;
+    claim(&station).await;
+    keep_out(&mut station);
+    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 1, 0, 0]);
     station.check().await;
 }
 

@@ -5,7 +5,7 @@ use crate::step::Step::{self, *};
 use crate::step::Trouble::LyingLists;
 
 /// Each with what it was about.
-const SEQUENCES: [(&str, &[Step]); 2] = [
+const SEQUENCES: [(&str, &[Step]); 3] = [
     (
         "a database of before is put back after more was archived",
         &[
@@ -20,6 +20,10 @@ const SEQUENCES: [(&str, &[Step]); 2] = [
     (
         "the first row that names a recording lies about its day",
         &[Backfill, Trouble(LyingLists), Call { internal: false }, Backfill],
+    ),
+    (
+        "a rule keeps out what a run that died has fetched",
+        &[Call { internal: true }, Kill { requests: 6 }, KeepOut],
     ),
 ];
 
