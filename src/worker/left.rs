@@ -29,8 +29,9 @@ enum Left {
 /// Settles what a run that died has left at `path`, if a rule keeps its recording out by now.
 ///
 /// What was archived stays archived, for the rule came too late; audio of which that is not certain is set aside. On
-/// return nothing of the recording lies in the archive that is not told somewhere, and it is claimed by nobody. After a
-/// crash in between it is still claimed, and the next start settles it.
+/// return nothing of the recording lies at its place that is not told somewhere, and it is claimed by nobody. After a
+/// crash in between it is still claimed, and the next start settles it; what was set aside just before is in the
+/// quarantine then, without a finding.
 ///
 /// # Errors
 /// [`ArchiveError`] for what an operator can mend; the rest is the database's.

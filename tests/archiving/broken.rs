@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::ToSpan as _;
 use tokio_util::sync::CancellationToken;
 
 use super::reconciling::tamper;
@@ -64,9 +63,7 @@ async fn a_row_that_the_database_does_not_take_is_told_and_the_others_are_stored
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_fails_for_one_recording_after_another_ends_the_run_with_its_error() {
     let mut station = Station::new(0).await;
-    let mut early = station.call("early.wav", 0);
-    early.start -= 48.hours();
-    station.pbx.world(|world| world.add_call(early));
+    station.add_earlier_call("early.wav");
     station.backfill().await;
     (0..20).for_each(|minute| drop(station.add_call(&format!("{minute}.wav"), minute)));
     let folder = station.path_of("a.wav").parent().unwrap().to_owned();

@@ -93,9 +93,7 @@ async fn legs_of_a_queue_with_one_callid_have_a_recording_each() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_on_two_days_is_one_recording_on_the_day_of_the_first() {
     let mut station = Station::new(0).await;
-    let mut early = station.call("twice.wav", 0);
-    early.start -= 48.hours();
-    station.pbx.world(|world| world.add_call(early));
+    station.add_earlier_call("twice.wav");
     station.add_call("twice.wav", 0);
     assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
     assert_eq!(station.value::<String>("select day from recordings").await, "2024-03-12");
@@ -107,9 +105,7 @@ async fn a_name_on_two_days_is_one_recording_on_the_day_of_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_call_with_an_archived_name_and_the_same_audio_changes_nothing() {
     let mut station = Station::new(0).await;
-    let mut early = station.call("again.wav", 0);
-    early.start -= 48.hours();
-    station.pbx.world(|world| world.add_call(early.clone()));
+    let early = station.add_earlier_call("again.wav");
     station.backfill().await;
     let mut late = station.call("again.wav", 0);
     late.audio = early.audio;
@@ -129,9 +125,7 @@ async fn a_later_call_with_an_archived_name_and_the_same_audio_changes_nothing()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_call_whose_name_lost_its_file_is_a_conflict_if_the_audio_is_another() {
     let mut station = Station::new(0).await;
-    let mut early = station.call("gone.wav", 0);
-    early.start -= 48.hours();
-    station.pbx.world(|world| world.add_call(early));
+    station.add_earlier_call("gone.wav");
     station.backfill().await;
     for (_, file) in station.files().into_iter().filter(|(path, _)| path.contains("/gone.wav")) {
         std::fs::remove_file(file).unwrap();
@@ -149,9 +143,7 @@ async fn a_later_call_whose_name_lost_its_file_is_a_conflict_if_the_audio_is_ano
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_call_with_an_archived_name_and_other_audio_is_a_conflict_kept_beside() {
     let mut station = Station::new(0).await;
-    let mut early = station.call("reused.wav", 0);
-    early.start -= 48.hours();
-    station.pbx.world(|world| world.add_call(early));
+    station.add_earlier_call("reused.wav");
     station.backfill().await;
     let mut late = station.call("reused.wav", 5);
     late.audio = Some(SimAudio::pcm(6000, 99));
@@ -167,9 +159,7 @@ async fn a_later_call_with_an_archived_name_and_other_audio_is_a_conflict_kept_b
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_call_whose_audio_cannot_be_had_again_is_a_finding() {
     let mut station = Station::new(0).await;
-    let mut early = station.call("lost.wav", 0);
-    early.start -= 48.hours();
-    station.pbx.world(|world| world.add_call(early));
+    station.add_earlier_call("lost.wav");
     station.backfill().await;
     station.add_call("lost.wav", 0);
     station.pbx.world(|world| world.delete_audio(b"lost.wav"));

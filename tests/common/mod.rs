@@ -252,6 +252,14 @@ impl Station {
         call
     }
 
+    /// Adds one two days earlier, at noon.
+    pub(crate) fn add_earlier_call(&self, name: &str) -> SimCall {
+        let mut call = self.call(name, 0);
+        call.start -= 48.hours();
+        self.pbx.world(|world| world.add_call(call.clone()));
+        call
+    }
+
     /// A call as [`Station::add_call`] adds.
     pub(crate) fn call(&self, name: &str, minute: u32) -> SimCall {
         let start = noon(self.days.1) + i64::from(minute).minutes();
