@@ -48,11 +48,6 @@ impl Incoming {
         Ok(())
     }
 
-    /// How much was written so far.
-    pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
     /// Closes the hash. The caller judges the audio next, then keeps it or drops it.
     pub fn finish(self) -> Received {
         Received {

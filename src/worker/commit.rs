@@ -113,9 +113,7 @@ async fn note_delivery(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> 
     match job.kind {
         RecordingKind::Call => {
             findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
-            if job.kind == RecordingKind::Call {
-                retention::note_delivered(tx, &job.pbx, job.started_at, now).await?;
-            }
+            retention::note_delivered(tx, &job.pbx, job.started_at, now).await?;
             fleet::note_delivery(tx, &job.pbx, now).await
         }
         RecordingKind::Voicemail => voicemail::note_delivery(tx, &job.pbx, now).await,
