@@ -60,22 +60,44 @@ async fn a_row_that_the_database_does_not_take_is_told_and_the_others_are_stored
     station.check().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_fails_for_one_recording_after_another_ends_the_run_with_its_error() {
-    let mut station = Station::new(0).await;
+/// So many calls on a day whose folder cannot be made, for a file has its name: that file.
+async fn with_a_file_in_the_way(station: &mut Station, calls: u32) -> std::path::PathBuf {
     station.add_earlier_call("early.wav");
     station.backfill().await;
-    (0..20).for_each(|minute| drop(station.add_call(&format!("{minute}.wav"), minute)));
+    (0..calls).for_each(|minute| drop(station.add_call(&format!("{minute}.wav"), minute)));
     let folder = station.path_of("a.wav").parent().unwrap().to_owned();
     std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
     drop(std::fs::remove_dir_all(&folder));
     std::fs::write(&folder, "in the way").unwrap();
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_fails_for_one_recording_after_another_ends_the_run_with_its_error() {
+    let mut station = Station::new(0).await;
+    let in_the_way = with_a_file_in_the_way(&mut station, 20).await;
     let report = station.backfill().await;
     let trouble = report.trouble.expect("it is the archive's");
     assert!(trouble.message.contains("2024/03/14` is not a real folder"), "{trouble:?}");
     let attempts: i64 = station.value("select sum(attempts) from recordings where state = 'pending'").await;
     assert!((8..16).contains(&attempts), "{attempts} attempts at 20 recordings");
-    std::fs::remove_file(&folder).unwrap();
+    std::fs::remove_file(&in_the_way).unwrap();
     assert_eq!(numbers(&station.backfill().await), [20, 1, 0, 0, 0, 0]);
     station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seven_failures_of_the_archive_in_a_row_are_those_of_seven_recordings_and_eight_are_its_own() {
+    for (calls, stuck) in [(7, 7), (8, 8)] {
+        let mut station = Station::new(0).await;
+        station.config.queue.attempts_max = 1;
+        let in_the_way = with_a_file_in_the_way(&mut station, calls).await;
+        let report = station.backfill().await;
+        let own = &report.pbx["hq"].own_trouble;
+        assert_eq!(own.is_some(), calls == 8, "{calls} calls: {own:?}");
+        assert_eq!(numbers(&report), [0, 1, 0, 0, 0, stuck], "{calls} calls");
+        std::fs::remove_file(&in_the_way).unwrap();
+        assert_eq!(numbers(&station.retry().await), [stuck, 1, 0, 0, 0, 0], "{calls} calls");
+        station.check().await;
+    }
 }

@@ -110,6 +110,21 @@ async fn a_broken_row_in_a_file_is_a_finding_with_file_and_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_file_full_of_broken_rows_a_thousand_are_told_and_all_are_counted() {
+    let mut station = old_pbx(2).await;
+    let broken = |table: &mut Vec<Vec<Vec<u8>>>| {
+        table.splice(1..1, std::iter::repeat_n(vec![b"only".to_vec(), b"two".to_vec()], 1002));
+    };
+    let file = station.export("cdr.csv", broken);
+    let report = station.backfill_files(&[file]).await;
+    assert_eq!((report.total.archived, report.pbx["hq"].sweep.bad_rows), (2, 1002));
+    let findings = station.findings("bad_row").await;
+    assert_eq!(findings.len(), 1000);
+    assert!(findings.iter().any(|(subject, _)| subject == "cdr.csv line 1001"), "the first thousand");
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_no_cdr_is_told_in_one_sentence_and_exit_code_2() {
     let mut station = old_pbx(2).await;
     station.cdr_is_whole = false;

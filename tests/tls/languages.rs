@@ -121,9 +121,16 @@ mod with_openssl {
         station.section().tls_pin_sha256 = Some(identity.key());
         station.section().tls_backend = TlsBackend::OpenSsl;
         station.set_faults(Faults { reset: 0.2, truncate: 0.2, ..Faults::default() });
-        let report = station.backfill().await;
-        assert_eq!((report.total.listed, report.total.archived), (16, 16), "{report:?}");
+        let first = station.backfill().await.total;
         assert!(station.pbx.counters().faults.values().sum::<u64>() > 0);
+        // stunnel sends whole records: two transfers that break off may be equal, which looks like a header that lies,
+        // and waits for the next backfill.
+        assert_eq!((first.listed, first.archived + first.pending), (16, 16), "{first:?}");
+        station.check().await;
+        station.set_faults(Faults::default());
+        let second = station.backfill().await;
+        assert_eq!(second.total.already_archived + second.total.archived, 16, "{second:?}");
+        assert_eq!(second.exit_code(false), 0, "{second:?}");
         station.check().await;
     }
 }
