@@ -93,7 +93,7 @@ pub(super) async fn store(
         }
         if let Some(enqueued) = enqueued {
             stored.new_recordings += u64::from(enqueued.new);
-            if change == Stored::New && names_another_call(&enqueued, placed) {
+            if change == Stored::New && names_another_call(&enqueued, placed.started_at()) {
                 queue::schedule_refetch(tx, enqueued.id).await?;
             }
             if change != Stored::Known && may_be_excluded(&enqueued, &facts.rules) {
@@ -202,8 +202,8 @@ fn new_call(placed: &PlacedRow, recording_id: Option<i64>) -> NewCall {
 }
 
 /// A name that comes back more than a day later may mean other audio.
-fn names_another_call(enqueued: &Enqueued, placed: &PlacedRow) -> bool {
-    let apart = placed.started_at().duration_since(enqueued.started_at).unsigned_abs();
+fn names_another_call(enqueued: &Enqueued, started_at: Timestamp) -> bool {
+    let apart = started_at.duration_since(enqueued.started_at).unsigned_abs();
     !enqueued.new && enqueued.state == RecordingState::Archived && apart.as_secs() > 24 * 3600
 }
 
@@ -264,4 +264,31 @@ async fn note_zone(
 pub(super) fn day_end(day: Date, utc_offset_s: i32) -> Option<Timestamp> {
     let offset = jiff::tz::Offset::from_seconds(utc_offset_s).ok()?;
     offset.to_timestamp(day.checked_add(1.day()).ok()?.at(0, 0, 0, 0)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_comes_again_more_than_a_day_apart_is_that_of_another_call() {
+        let known = Enqueued {
+            id: 1,
+            new: false,
+            state: RecordingState::Archived,
+            started_at: Timestamp::UNIX_EPOCH,
+        };
+        let another = |enqueued: &Enqueued, after_s: i64| {
+            names_another_call(enqueued, Timestamp::UNIX_EPOCH + after_s.seconds())
+        };
+        let table = [(0, false), (86_400, false), (86_401, true), (-86_400, false), (-86_401, true)];
+        for (after_s, is_another) in table {
+            assert_eq!(another(&known, after_s), is_another, "{after_s} s apart");
+        }
+        assert!(!another(&Enqueued { new: true, ..known }, 86_401));
+        assert!(
+            !another(&Enqueued { state: RecordingState::Missing, ..known }, 86_401),
+            "it is asked for anyway"
+        );
+    }
 }

@@ -215,5 +215,10 @@ mod tests {
         assert_eq!(end.to_string(), "2024-03-01T11:59:59");
         assert_eq!(begin.to_string(), "2024-03-01T12:00:00");
         assert!(middle(day.at(0, 0, 0, 0), day.at(0, 1, 59, 0)).is_none());
+        let (end, begin) = middle(day.at(0, 0, 0, 0), day.at(0, 2, 0, 0)).unwrap();
+        assert_eq!(
+            (end.to_string(), begin.to_string()),
+            ("2024-03-01T00:01:00".into(), "2024-03-01T00:01:01".into())
+        );
     }
 }
