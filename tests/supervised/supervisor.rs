@@ -18,6 +18,12 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// No report is longer.
 const REPORT_BYTES_MAX: usize = 4096;
 
+/// What the unit sets.
+fn environment_of_the_unit() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let unit = include_str!("../../systemd/callvault.service");
+    unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='))
+}
+
 /// One datagram of the service.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
@@ -101,6 +107,7 @@ impl Service {
         });
         let mut command: Command = folder.command(["run"]);
         command.env("NOTIFY_SOCKET", &socket);
+        command.envs(environment_of_the_unit());
         command.envs(supervision.environment.iter().copied());
         if let Some(watchdog) = supervision.watchdog {
             command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
