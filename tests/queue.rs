@@ -200,6 +200,86 @@ async fn a_wait_that_a_wrong_clock_set_ends_at_the_next_start() {
 }
 
 #[tokio::test]
+async fn only_a_wait_that_is_longer_than_any_can_be_ends() {
+    let desk = Desk::with(2).await;
+    for hours in [47, 49] {
+        let job = desk.claim("run", at(0)).await.unwrap();
+        desk.put_back(&job, retry("reset", at(hours * 3600))).await.unwrap();
+    }
+    desk.db.write(|tx| Box::pin(async move { queue::recover(tx, at(0)).await })).await.unwrap();
+    assert_eq!(desk.claim("run", at(0)).await.unwrap().name, name(1));
+    assert!(desk.claim("run", at(0)).await.is_none());
+}
+
+#[test]
+fn days_that_sort_as_text_bound_a_range_and_the_rest_is_written_so_that_it_does() {
+    assert_eq!(DayRange::ALL.bounds(), ("0000".into(), "9999-99-99".into()));
+    let some = DayRange { from: date(2026, 2, 3), to: date(2026, 11, 30) };
+    assert_eq!(some.bounds(), ("2026-02-03".into(), "2026-11-30".into()));
+    assert_eq!(DayRange { from: date(-1, 1, 1), to: date(0, 1, 1) }.bounds().0, "0000");
+}
+
+#[tokio::test]
+async fn a_serial_number_goes_to_all_that_nobody_was_told_of() {
+    let desk = Desk::with(0).await;
+    let named = desk.db.write(|tx| {
+        Box::pin(async move {
+            for (number, sn) in [(0, ""), (1, ""), (2, "other")] {
+                let (name, paths) = (name(number), [format!("hq/2026/01/01/{number}.wav")]);
+                let recording = NewRecording {
+                    pbx: "hq",
+                    kind: RecordingKind::Call,
+                    sn,
+                    name: &name,
+                    day: date(2026, 1, 1),
+                    started_at: at(number),
+                    paths: &paths,
+                };
+                queue::enqueue(tx, &recording).await?;
+            }
+            // The first is on its way into the archive.
+            queue::claim(tx, "hq", DayRange::ALL, Kinds::All, QueueOrder::OldestFirst, "run", at(0)).await?;
+            queue::assign_serial_number(tx, "hq", "3631A").await?;
+            Ok(sqlx::query_scalar::<_, String>("select sn from recordings order by id").fetch_all(tx).await?)
+        })
+    });
+    assert_eq!(named.await.unwrap(), ["", "3631A", "other"]);
+}
+
+#[tokio::test]
+async fn what_is_claimed_and_what_is_owed_and_old_is_known() {
+    let desk = Desk::with(1002).await;
+    let [first, second] = [date(2026, 1, 1), date(2026, 1, 2)].map(|day| DayRange { from: day, to: day });
+    desk.claim_in("run", second, QueueOrder::OldestFirst, at(0)).await.unwrap();
+    let mut db = desk.db.read().await.unwrap();
+    let mut claimed = Vec::new();
+    for (pbx, days) in [("hq", first), ("hq", second), ("hq", DayRange::ALL), ("other", second)] {
+        claimed.push(queue::any_claimed(&mut db, pbx, days).await.unwrap());
+    }
+    assert_eq!(claimed, [false, true, true, false]);
+    let mut owed = Vec::new();
+    for (pbx, before) in [("hq", at(0)), ("hq", at(2)), ("hq", at(5000)), ("other", at(5000))] {
+        owed.push(queue::owed_before(&mut db, pbx, before).await.unwrap());
+    }
+    assert_eq!(owed, [0, 2, 1002, 0]);
+}
+
+#[tokio::test]
+async fn a_recording_that_is_told_as_archived_is_owed_no_more() {
+    let desk = Desk::with(2).await;
+    let path = desk.db.write(|tx| {
+        Box::pin(async move {
+            let id = sqlx::query_scalar("select max(id) from recordings").fetch_one(&mut *tx).await?;
+            queue::restore_archived(tx, id).await
+        })
+    });
+    assert_eq!(path.await.unwrap(), "hq/2026/01/01/1.wav");
+    assert_eq!(desk.claim("run", at(0)).await.unwrap().name, name(0));
+    assert!(desk.claim("run", at(0)).await.is_none());
+    assert_eq!(desk.counts().await.archived, 1);
+}
+
+#[tokio::test]
 async fn stuck_and_missing_are_shown_never_dropped_and_come_back_by_hand() {
     let desk = Desk::with(3).await;
     let [stuck, gone] = [desk.claim("run", at(0)).await.unwrap(), desk.claim("run", at(0)).await.unwrap()];
@@ -218,7 +298,12 @@ async fn stuck_and_missing_are_shown_never_dropped_and_come_back_by_hand() {
     assert_eq!(counts.listed(), 3);
 
     let all = Redrive::default();
-    desk.db.write(move |tx| Box::pin(async move { queue::redrive(tx, &all).await })).await.unwrap();
+    let redriven = desk.db.write(move |tx| Box::pin(async move { queue::redrive(tx, &all).await })).await;
+    let redriven = redriven.unwrap();
+    let day = date(2026, 1, 1);
+    assert_eq!((redriven.count, redriven.pbx), (3, vec!["hq".to_owned()]));
+    assert_eq!(redriven.days, Some(DayRange { from: day, to: day }));
+    assert_eq!(redriven.changed, [("hq".to_owned(), day)]);
     assert_eq!(desk.claim("run", at(9)).await.unwrap().name, name(0));
     assert_eq!(desk.claim("run", at(9)).await.unwrap().state, RecordingState::Missing);
 }
@@ -240,16 +325,29 @@ async fn what_is_not_archived_is_told_by_why_the_most_first() {
         let job = desk.claim("run", at(0)).await.unwrap();
         desk.put_back(&job, how).await.unwrap();
     }
+    let excluded = desk.db.write(|tx| {
+        Box::pin(async move {
+            for number in [8, 9, 10, 11] {
+                let id = enqueue(tx, number).await?.id;
+                queue::exclude(tx, id, if number == 8 { "agents" } else { "internal" }).await?;
+            }
+            Ok(())
+        })
+    });
+    excluded.await.unwrap();
     let mut db = desk.db.read().await.unwrap();
     let groups = queue::unarchived(&mut db).await.unwrap();
     let counts = queue::counted(groups.iter());
     assert_eq!((counts.stuck, counts.missing, counts.missing_final, counts.pending), (2, 3, 2, 3));
+    assert_eq!((counts.excluded, counts.archived), (4, 0));
     let told = queue::told(&mut db, groups.iter()).await.unwrap();
     let told: Vec<_> = told.iter().map(|it| (&*it.state, &*it.reason, it.count, &*it.example)).collect();
     let expected = [
+        ("excluded", "internal", 3, "9.wav"),
         ("missing", "missing", 3, "3.wav"),
         ("pending", "reset", 2, "5.wav"),
         ("stuck", "html_body", 2, "0.wav"),
+        ("excluded", "agents", 1, "8.wav"),
         ("pending", "waiting", 1, "7.wav"),
     ];
     assert_eq!(told, expected);

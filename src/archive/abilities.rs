@@ -48,3 +48,17 @@ impl Ways {
         self.rename_no_replace.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_turned_out_to_be_impossible_is_not_believed_any_more() {
+        let ways = Ways::new(Abilities::all());
+        ways.forget_unnamed_temporaries();
+        assert_eq!(ways.get(), Abilities { unnamed_temporaries: false, rename_no_replace: true });
+        ways.forget_rename_no_replace();
+        assert_eq!(ways.get(), Abilities { unnamed_temporaries: false, rename_no_replace: false });
+    }
+}

@@ -225,6 +225,10 @@ mod tests {
         for (errno, concerns) in [
             (Errno::IO, true),
             (Errno::NOENT, true),
+            (Errno::ACCESS, true),
+            (Errno::LOOP, true),
+            (Errno::NOSPC, false),
+            (Errno::STALE, false),
             (Errno::MFILE, false),
             (Errno::NFILE, false),
             (Errno::NOMEM, false),

@@ -111,6 +111,8 @@ mod tests {
         let stat = rustix::fs::statvfs(dir.path()).unwrap();
         assert_eq!(shortage(&stat, 0), None);
         assert!(shortage(&stat, u64::MAX).unwrap().contains("`free_bytes_min` asks for"));
+        assert_eq!(shortage(&stat, available(&stat)), None);
         assert_eq!(shortage(&StatVfs { f_favail: 0, f_files: 9, ..stat }, 0).unwrap(), "no inodes left");
+        assert_eq!(shortage(&StatVfs { f_favail: 0, f_files: 0, ..stat }, 0), None);
     }
 }

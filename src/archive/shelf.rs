@@ -283,6 +283,17 @@ mod tests {
     }
 
     #[test]
+    fn its_marker_says_whose_it_is_until_somebody_takes_it_away() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(root.path(), "_ledger", OWNER).unwrap();
+        let marker = std::fs::read(root.path().join("_ledger").join(marker::NAME)).unwrap();
+        assert_eq!(shelf.marker().unwrap().unwrap(), marker);
+        assert!(String::from_utf8(marker).unwrap().contains("ours"));
+        std::fs::remove_file(root.path().join("_ledger").join(marker::NAME)).unwrap();
+        assert_eq!(shelf.marker().unwrap(), None);
+    }
+
+    #[test]
     fn what_a_crash_left_in_a_folder_goes_with_the_next_file_there() {
         let root = tempfile::tempdir().unwrap();
         let shelf = Shelf::open(root.path(), "_ledger", OWNER).unwrap();

@@ -1,8 +1,9 @@
 //! Whose archive it is, and whether it is there at all.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
-use callvault::archive::{Abilities, Archive, ArchiveError, Opening, PbxPresence, Reaction};
+use callvault::archive::{Abilities, Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction, Reader};
 use jiff::Timestamp;
 
 use crate::{EVERY_WAY, Site, keep};
@@ -110,6 +111,55 @@ fn a_root_that_is_a_file_is_refused() {
     std::fs::write(site.root(), "x").unwrap();
     let error = site.try_open("s1", false).unwrap_err();
     assert!(error.to_string().contains("is not a real folder"), "{error}");
+    assert!(matches!(error, ArchiveError::Planted { path, .. } if path == site.root()));
+}
+
+#[test]
+fn an_archive_serves_the_pbxs_that_it_was_opened_for() {
+    let archive = Site::new(Abilities::all()).open();
+    assert!(archive.serves(&crate::day()));
+    assert!(!archive.serves(&Folder::parse("branch/2026/11/21").unwrap()));
+}
+
+#[test]
+fn a_folder_that_another_one_took_the_place_of_is_noticed() {
+    let site = Site::new(Abilities::all());
+    let archive = site.open();
+    archive.check_place("hq").unwrap();
+    std::fs::rename(site.at("hq"), site.at("away")).unwrap();
+    for taken in [false, true] {
+        if taken {
+            std::fs::create_dir(site.at("hq")).unwrap();
+        }
+        let error = archive.check_place("hq").unwrap_err();
+        assert!(matches!(error, ArchiveError::NotMounted { .. }), "{error}");
+    }
+    std::fs::remove_dir(site.at("hq")).unwrap();
+    std::fs::rename(site.at("away"), site.at("hq")).unwrap();
+    archive.check_place("hq").unwrap();
+}
+
+#[test]
+fn a_marker_counts_only_if_it_is_of_this_archive() {
+    let (site, other) = (Site::new(Abilities::all()), Site::new(Abilities::all()));
+    let archive = site.open();
+    other.open();
+    assert!(archive.has_marker("hq").unwrap());
+    for bytes in [std::fs::read(other.at("hq/.callvault")).unwrap(), b"{".to_vec()] {
+        std::fs::write(site.at("hq/.callvault"), bytes).unwrap();
+        assert!(!archive.has_marker("hq").unwrap());
+    }
+    std::fs::remove_file(site.at("hq/.callvault")).unwrap();
+    assert!(!archive.has_marker("hq").unwrap());
+}
+
+#[test]
+fn a_reader_names_a_path_that_is_in_no_folder() {
+    let archive = Site::new(Abilities::all()).open();
+    for path in ["a.wav", "hq", "..", "/"] {
+        let error = Reader::new(&archive).read(Path::new(path), |_| true).unwrap_err();
+        assert!(error.to_string().contains(&format!("`{path}`")), "{error}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #[path = "../common/closing.rs"]
 mod closing;
 
+mod checkpoints;
 mod house;
 mod oracles;
 mod sealing;
