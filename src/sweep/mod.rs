@@ -227,3 +227,40 @@ impl std::ops::AddAssign for SweepReport {
         self.recordings_new += other.recordings_new;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_add_up_and_are_complete_if_nothing_was_left_unread() {
+        let mut sum = SweepReport {
+            days_read: 1,
+            days_unread: 0,
+            files_unread: 0,
+            rows: 2,
+            rows_new: 3,
+            bad_rows: 4,
+            recordings_new: 5,
+        };
+        assert!(sum.is_complete());
+        sum += SweepReport {
+            days_read: 10,
+            days_unread: 20,
+            files_unread: 30,
+            rows: 40,
+            rows_new: 50,
+            bad_rows: 60,
+            recordings_new: 70,
+        };
+        let numbers = serde_json::to_value(sum).unwrap();
+        let expected = serde_json::json!({
+            "days_read": 11, "days_unread": 20, "files_unread": 30, "rows": 42, "rows_new": 53, "bad_rows": 64,
+            "recordings_new": 75,
+        });
+        assert_eq!(numbers, expected);
+        assert!(!sum.is_complete());
+        assert!(!SweepReport { days_unread: 1, ..SweepReport::default() }.is_complete());
+        assert!(!SweepReport { files_unread: 1, ..SweepReport::default() }.is_complete());
+    }
+}

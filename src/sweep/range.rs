@@ -12,6 +12,7 @@ use crate::cdr::{CdrItem, CdrReader};
 use crate::findings;
 use crate::pbx::{CdrBody, PbxError, Reason, Slot};
 use crate::queue::DayRange;
+use crate::recording::Text;
 
 /// Tries of one part of a day, for reasons that pass.
 const TRIES: u32 = 5;
@@ -168,7 +169,7 @@ impl Sweeper<'_> {
             }
         }
         match last {
-            Some(last) if cut_off(&last, reading) => Ok(Err(PbxError::broken_cdr(
+            Some(last) if cut_off(&last, reading.last_sn.as_ref()) => Ok(Err(PbxError::broken_cdr(
                 &self.pbx.id,
                 Reason::Truncated,
                 "the CDR ended within a row".into(),
@@ -181,11 +182,12 @@ impl Sweeper<'_> {
 
 /// Whether the transfer ended within the last row: the end of the connection is all that ends a CDR reply.
 ///
-/// A device that never ends its last line is told from that by its serial number, the last column, being whole.
-fn cut_off(last: &CdrItem, reading: &Reading) -> bool {
+/// A device that never ends its last line is told from that by its serial number, the last column, being whole: the one
+/// of the row before, or else the one that the PBX is known by.
+fn cut_off(last: &CdrItem, known_sn: Option<&Text>) -> bool {
     match last {
         CdrItem::Row(row) => {
-            let whole = reading.last_sn.as_ref().is_none_or(|known| *known == row.sn);
+            let whole = known_sn.is_none_or(|known| *known == row.sn);
             row.ended_without_newline && !whole && !row.sn.is_empty()
         }
         CdrItem::BadRow(bad) => bad.ended_without_newline,
@@ -207,6 +209,33 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
+
+    /// The last item of a CDR of one call and no more.
+    fn last_item(last_line: &str) -> CdrItem {
+        let mut reader = CdrReader::new(&std::collections::BTreeMap::new());
+        reader.push(format!("callid,timestart,recording,sn\n{last_line}").as_bytes());
+        reader.finish();
+        let items = std::iter::from_fn(|| reader.next_item().unwrap());
+        items.last().unwrap()
+    }
+
+    #[test]
+    fn a_row_that_the_connection_broke_off_is_told_by_its_serial_number() {
+        let known = Text::Utf8("3631A".to_owned());
+        let table = [
+            ("17.1,2024-03-01 12:00:00,a.wav,3631A\n", Some(&known), false),
+            ("17.1,2024-03-01 12:00:00,a.wav,3631A", Some(&known), false),
+            ("17.1,2024-03-01 12:00:00,a.wav,36", Some(&known), true),
+            ("17.1,2024-03-01 12:00:00,a.wav,36\n", Some(&known), false),
+            ("17.1,2024-03-01 12:00:00,a.wav,36", None, false),
+            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&known), false),
+            ("17.1,2024-03-01 12", Some(&known), true),
+            ("17.1,2024-03-01 12\n", Some(&known), false),
+        ];
+        for (line, known, is_cut) in table {
+            assert_eq!(cut_off(&last_item(line), known), is_cut, "{line:?} {known:?}");
+        }
+    }
 
     #[test]
     fn a_day_is_halved_without_a_gap_and_not_for_ever() {

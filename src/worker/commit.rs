@@ -268,3 +268,47 @@ fn random_fraction() -> f64 {
         Err(_) => 0.5,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Absence;
+    use crate::worker::example::job;
+
+    #[test]
+    fn jitter_is_somewhere_between_nothing_and_all() {
+        let drawn: Vec<f64> = (0..100).map(|_| random_fraction()).collect();
+        assert!(drawn.iter().all(|fraction| (0.0..=1.0).contains(fraction)), "{drawn:?}");
+        // One in 2^100 runs fails without a reason.
+        assert!(drawn.iter().any(|fraction| *fraction < 0.5), "{drawn:?}");
+        assert!(drawn.iter().any(|fraction| *fraction > 0.5), "{drawn:?}");
+    }
+
+    #[test]
+    fn a_day_changes_with_the_state_of_a_recording_or_the_end_of_asking_for_it() {
+        let (pending, missing, stuck) =
+            (RecordingState::Pending, RecordingState::Missing, RecordingState::Stuck);
+        let now = Timestamp::UNIX_EPOCH;
+        let stuck_now = || PutBack::Stuck { reason: "html_body".into(), misfit: None };
+        let absent = |state, due_at| PutBack::Absent {
+            state,
+            reason: "missing",
+            absence: Absence { since: now, asked_at: now, answers: 1 },
+            due_at,
+            gap_number: None,
+        };
+        let table = [
+            (pending, stuck_now(), true),
+            (stuck, stuck_now(), false),
+            (pending, absent(missing, Some(now)), true),
+            (missing, absent(missing, Some(now)), false),
+            (missing, absent(missing, None), true),
+            (pending, absent(pending, Some(now)), false),
+            (pending, PutBack::Unclaimed, false),
+            (pending, PutBack::RefetchOver, false),
+        ];
+        for (state, how, changes) in table {
+            assert_eq!(changes_the_day(&Job { state, ..job() }, &how), changes, "{state:?} {how:?}");
+        }
+    }
+}

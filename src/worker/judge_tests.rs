@@ -1,35 +1,11 @@
 //! The judgements as a table.
 
-use jiff::civil::date;
-
 use super::*;
 use crate::config::QueueConfig;
-use crate::recording::{RecordingKind, RecordingName};
-use crate::salt::Salt;
+use crate::worker::example::job;
 
 fn at(hours: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap()
-}
-
-fn job() -> Job {
-    Job {
-        id: 1,
-        pbx: "hq".into(),
-        kind: RecordingKind::Call,
-        sn: "1".into(),
-        name: RecordingName::new("a.wav").unwrap(),
-        day: date(2026, 1, 1),
-        started_at: at(0),
-        path: "hq/2026/01/01/a.wav".into(),
-        salt: Salt::from([0; 32]),
-        state: RecordingState::Pending,
-        attempts: 0,
-        reason: None,
-        reason_attempts: 0,
-        absent: None,
-        misfit: None,
-        gap_number: None,
-    }
 }
 
 fn judged(failure: &Failure, job: &Job, pbx: &Remembered, now: Timestamp) -> PutBack {

@@ -6,6 +6,8 @@
 //! ```
 
 mod commit;
+#[cfg(test)]
+mod example;
 mod fetch;
 mod judge;
 mod left;

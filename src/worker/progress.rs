@@ -52,3 +52,20 @@ impl Progress {
         self.failed_attempts.fetch_add(1, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_pbxs_have_done_adds_up() {
+        let progress = Progress::default();
+        progress.note_archived(500);
+        progress.note_archived(20);
+        (0..3).for_each(|_| progress.note_failed_attempt());
+        let one = progress.snapshot();
+        assert_eq!(one, Snapshot { archived: 2, failed_attempts: 3, bytes: 520 });
+        let other = Snapshot { archived: 10, failed_attempts: 4, bytes: 1000 };
+        assert_eq!(one + other, Snapshot { archived: 12, failed_attempts: 7, bytes: 1520 });
+    }
+}

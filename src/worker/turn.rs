@@ -83,6 +83,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_said_of_the_speed_of_a_moment() {
+        let turns = Arc::new(Semaphore::new(1));
+        let mut turn = Turn::take(&turns).await;
+        turn.moved(1).await;
+        assert_eq!(turns.available_permits(), 0);
+    }
+
+    #[tokio::test]
     async fn slow_is_less_than_32_kib_in_each_second() {
         let turns = Arc::new(Semaphore::new(1));
         for (kib, lent) in [(31 * 4, 1), (64 * 4, 0)] {

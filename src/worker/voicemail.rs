@@ -160,6 +160,22 @@ fn up_to<'a>(found: &VoicemailMessage, list: &'a VoicemailList) -> Vec<(usize, &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::RecordingName;
+    use crate::worker::example::job;
+
+    #[tokio::test]
+    async fn only_messages_alike_wait_for_each_other() {
+        let named = |name: &str| Job { name: RecordingName::new(name).unwrap(), ..job() };
+        let (locks, of_lock) = (TwinLocks::default(), |lock: &TwinLocks| {
+            lock.0.iter().filter(|lock| lock.try_lock().is_err()).count()
+        });
+        let _first = locks.lock(&named("1003/2024-03-01 12:11:40/A/9")).await;
+        let _other = locks.lock(&named("1003/2024-03-01 12:11:40/B/9")).await;
+        assert_eq!(of_lock(&locks), 2);
+        let alike = named("1003/2024-03-01 12:11:40/A/9/2");
+        let waiting = tokio::time::timeout(std::time::Duration::from_millis(1), locks.lock(&alike)).await;
+        assert!(waiting.is_err());
+    }
 
     fn message(caller: &str) -> Message {
         let [extension, date, length] = ["1003", "2024-03-01 12:11:40", "9"].map(str::to_owned);
