@@ -27,5 +27,6 @@ mod reconciling;
 mod remnants;
 mod retention;
 mod sealing;
+mod sweeping;
 mod verification;
 mod voicemail;
