@@ -1,14 +1,16 @@
 //! Voicemail boxes: messages are numbered by their place in a folder, so a name is only a position.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use jiff::Timestamp;
 
 use super::audio::SimAudio;
 
-/// What happens to the boxes when a ticket for a certain place is issued: between ticket and download, by no clock.
+/// What happens to the boxes when a ticket for a certain place is issued: between ticket and download, by no clock. Each of
+/// what was prepared happens once, in that order.
 #[derive(Default)]
-pub(super) struct Surprise(Option<(String, Change)>);
+pub(super) struct Surprise(VecDeque<(String, Change)>);
 
 type Change = Box<dyn FnOnce(&mut Vec<SimVoicemail>) + Send + Sync>;
 
@@ -18,11 +20,11 @@ impl Surprise {
         file: &str,
         change: impl FnOnce(&mut Vec<SimVoicemail>) + Send + Sync + 'static,
     ) {
-        self.0 = Some((file.to_owned(), Box::new(change)));
+        self.0.push_back((file.to_owned(), Box::new(change)));
     }
 
     pub(super) fn happen(&mut self, file: &str, messages: &mut Vec<SimVoicemail>) {
-        if let Some((_, change)) = self.0.take_if(|(awaited, _)| awaited == file) {
+        if let Some((_, change)) = self.0.pop_front_if(|(awaited, _)| awaited == file) {
             change(messages);
         }
     }
@@ -30,7 +32,7 @@ impl Surprise {
 
 impl fmt::Debug for Surprise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Surprise").field(&self.0.is_some()).finish()
+        f.debug_tuple("Surprise").field(&self.0.len()).finish()
     }
 }
 

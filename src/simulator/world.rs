@@ -222,7 +222,8 @@ impl World {
         }
     }
 
-    /// Changes the boxes once, when the next ticket for `file` in any box is issued: before its download.
+    /// Changes the boxes once, when the next ticket for `file` in any box is issued: before its download. What was prepared
+    /// earlier happens first, with a ticket of its own.
     pub fn surprise_message(
         &mut self,
         file: &str,

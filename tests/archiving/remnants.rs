@@ -113,6 +113,19 @@ async fn audio_without_a_sidecar_that_the_pbx_has_lost_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn audio_without_a_sidecar_is_no_recording_while_the_pbx_fails_to_deliver_it() {
+    let mut station = heard_of_one().await;
+    leave(&station.path_of(NAME), &audio(&station));
+    station.set_faults(Faults { json_body: 1.0, ..Faults::default() });
+    let report = station.backfill().await;
+    assert_eq!(report.total.archived, 0, "{report:?}");
+    assert_eq!(station.value::<i64>("select count(*) from archived_files").await, 0);
+    station.set_faults(Faults::default());
+    assert_eq!(numbers(&station.retry().await), [1, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn audio_with_its_sidecar_is_adopted_without_a_ticket() {
     let mut station = heard_of_one().await;
     leave_both(&station).await;

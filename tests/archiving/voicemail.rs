@@ -181,6 +181,25 @@ async fn a_renumbering_after_the_ticket_mixes_nothing_up_and_costs_no_attempt() 
     station.check().await;
 }
 
+/// A box that is in use costs no attempt, up to a number of times.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_that_changes_under_every_ticket_costs_an_attempt_at_the_ninth() {
+    for (changes, attempts) in [(8, 1), (9, 2)] {
+        let mut station = one_by_one_with_messages(1).await;
+        station.config.queue.retry_base = Duration::from_millis(1);
+        for _ in 1..changes {
+            let change = |messages: &mut Vec<SimVoicemail>| messages[0].read ^= true;
+            station.pbx.world(|world| world.surprise_message("msg0000.wav", change));
+        }
+        let report = renumbered(&mut station, |messages| messages[0].read ^= true).await;
+        assert_eq!(message_numbers(&report), [1, 0, 0, 0, 0, 0]);
+        assert_eq!(station.pbx.counters().tickets_issued, changes + 1);
+        let made: i64 = station.value("select sum(attempts) from recordings").await;
+        assert_eq!(made, attempts, "{changes} changes");
+        station.check().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_deleted_after_the_ticket_is_missing_and_the_others_are_themselves() {
     let mut station = one_by_one_with_messages(2).await;
