@@ -257,5 +257,7 @@ fn what_is_set_aside_goes_to_the_same_path_in_quarantine_and_what_is_gone_is_gon
         let error = archive.set_aside(Path::new("hq/2026/11/22/b.wav")).unwrap_err();
         assert!(error.to_string().contains(".quarantine/2026/11/22"), "{error}");
         assert_eq!(std::fs::read(site.at("hq/2026/11/22/b.wav")).unwrap(), b"stays too");
+        let impossible = format!("hq/2026/11/21/{}", "n".repeat(300));
+        archive.set_aside(Path::new(&impossible)).expect_err("no filesystem has such a name");
     }
 }

@@ -151,6 +151,33 @@ async fn a_pbx_that_is_not_there_is_exit_code_4_and_nothing_is_lost() {
     station.check().await;
 }
 
+/// One silence is that of one recording, and costs it an attempt; eight in a row are those of the PBX.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_that_falls_silent_is_taken_for_down_at_the_eighth_question() {
+    let mut station = Station::new(40).await;
+    (station.section().limits.outage_patience, station.section().limits.reply_timeout) =
+        (Duration::ZERO, Duration::from_millis(300));
+    let request = callvault::backfill::Request { dry_run: true, ..station.request() };
+    station.run(request, Default::default()).await.unwrap();
+    let fall_silent = async |pbx: &callvault::simulator::Simulator| {
+        while pbx.counters().downloads_ok < 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        pbx.set_faults(Faults { hang: 1.0, ..Faults::default() });
+    };
+    let days = callvault::queue::DayRange { from: station.days.0, to: station.days.1 };
+    let request = callvault::backfill::Request { queue_only: Some(days), ..Default::default() };
+    let report = station.run_while(request, Default::default(), fall_silent).await.unwrap();
+    assert_eq!((report.exit_code(false), reason(&report)), (4, "timeout"), "{report:?}");
+    let failed: i64 = station.value("select sum(attempts) from recordings where state = 'pending'").await;
+    assert!((8..16).contains(&failed), "{failed} attempts failed");
+    station.check().await;
+    station.set_faults(Faults::default());
+    station.section().limits.reply_timeout = Duration::from_secs(5);
+    assert_eq!(station.retry().await.total.pending, 0);
+    station.check().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_told_and_not_followed() {
     let mut station = Station::new(2).await;
