@@ -250,3 +250,18 @@ async fn a_time_zone_that_was_corrected_closes_what_it_was_found_with() {
     assert_eq!(station.value::<i64>(open).await, 0);
     station.check().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_does_not_show_the_offset_says_nothing_about_the_time_zone() {
+    let open = "select count(*) from findings where kind = 'offset_disagrees' and closed_at_ms is null";
+    let mut station = Station::with_call("telling.wav").await;
+    station.section().timezone = Some(jiff::tz::TimeZone::get("Asia/Tokyo").unwrap());
+    station.backfill().await;
+    assert_eq!(station.value::<i64>(open).await, 1);
+    station.pbx.world(|world| world.remove_rows(b"telling.wav"));
+    let mut call = station.call("silent.wav", 3);
+    call.callid = "no time".into();
+    station.pbx.world(|world| world.add_call(call));
+    station.backfill().await;
+    assert_eq!(station.value::<i64>(open).await, 1);
+}

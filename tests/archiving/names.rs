@@ -80,6 +80,20 @@ async fn both_legs_of_a_transfer_lead_to_their_one_recording() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leg_that_is_listed_when_the_recording_is_archived_asks_for_it_no_more() {
+    let mut station = Station::new(0).await;
+    let first = station.add_call("shared.wav", 0);
+    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    let mut leg = first.clone();
+    (leg.start, leg.callto, leg.call_type) = (first.start + 9.seconds(), "1007".into(), "Transfer".into());
+    station.pbx.world(|world| world.add_call(leg));
+    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(station.value::<i64>("select count(*) from calls").await, 2);
+    assert_eq!(station.pbx.counters().downloads_started, 1);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn legs_of_a_queue_with_one_callid_have_a_recording_each() {
     let mut station = Station::new(0).await;
     let first = station.add_call("agent-1.wav", 0);
