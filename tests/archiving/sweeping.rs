@@ -8,6 +8,7 @@ use callvault::sweep::SweepReport;
 use jiff::{Timestamp, ToSpan as _};
 use tokio_util::sync::CancellationToken;
 
+use super::reconciling::tamper;
 use crate::common::{PBX, Station, numbers, small};
 
 /// The sweep of one backfill.
@@ -147,4 +148,64 @@ async fn a_file_that_ends_in_an_error_was_not_read_to_its_end() {
     let bad = station.write("prose.csv", b"dear PBX,\nplease send the calls\n");
     assert_eq!(station.backfill_files(&[bad]).await.exit_code(false), 2);
     assert_eq!(station.value::<i64>("select count(*) from readings where whole = 1").await, 0);
+}
+
+/// A device that does not say who it is when it is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_a_file_tell_the_serial_number_where_the_device_does_not() {
+    let mut station = Station::of(SimulatorOptions { profile: Profile::V1_0, ..small(0) }).await;
+    station.set_faults(Faults { serial_number: Some(String::new()), ..Faults::default() });
+    for (name, minute) in [("named.wav", 0), ("unnamed.wav", 1), ("of-another.wav", 2)] {
+        station.add_call(name, minute);
+    }
+    let export = |table: &mut Vec<Vec<Vec<u8>>>, which: [(&str, &str); 2]| {
+        table.retain(|row| {
+            row[11] == b"recording" || which.iter().any(|(name, _)| row[11] == name.as_bytes())
+        });
+        for row in table {
+            if let Some((_, sn)) = which.iter().find(|(name, _)| row[11] == name.as_bytes()) {
+                *row.last_mut().unwrap() = sn.as_bytes().to_vec();
+            }
+        }
+    };
+    let first =
+        station.export("first.csv", |table| export(table, [("named.wav", "3631A"), ("unnamed.wav", "")]));
+    let second = station
+        .export("second.csv", |table| export(table, [("unnamed.wav", ""), ("of-another.wav", "3631B")]));
+    station.cdr_is_whole = false;
+    assert_eq!(numbers(&station.backfill_files(&[first]).await), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(station.value::<String>("select sn from pbx").await, "3631A");
+    assert!(station.findings("serial_number_changed").await.is_empty());
+    assert_eq!(numbers(&station.backfill_files(&[second]).await), [1, 2, 0, 0, 0, 0]);
+    let each = "select group_concat(sn) from (select sn from recordings order by started_at_ms)";
+    assert_eq!(station.value::<String>(each).await, "3631A,3631A,3631B");
+    assert_eq!(station.value::<String>("select sn from pbx").await, "3631A");
+    let findings = station.findings("serial_number_changed").await;
+    assert_eq!(findings.iter().map(|(sn, _)| &**sn).collect::<Vec<_>>(), ["3631B"]);
+    station.check().await;
+}
+
+/// What is read is stored page by page, and a run may end before a reading does: its day is not settled any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_is_open_as_soon_as_a_call_came_late_whatever_becomes_of_the_reading() {
+    let settled = "select count(*) from days where state = 'settled'";
+    let mut station = Station::new(6).await;
+    station.backfill().await;
+    station.backfill().await;
+    assert_eq!(station.value::<i64>(settled).await, 3);
+    station.add_call("late.wav", 0);
+    tamper(
+        &station,
+        "create trigger broken before update on readings begin select raise(abort, 'out of order'); end",
+    )
+    .await;
+    let first = std::mem::replace(&mut station.days.0, station.days.1);
+    let run = station.run(station.request(), CancellationToken::new()).await;
+    station.days.0 = first;
+    assert!(format!("{:#}", run.unwrap_err()).contains("out of order"));
+    assert_eq!(station.value::<i64>("select count(*) from recordings").await, 7);
+    assert_eq!(station.value::<i64>(settled).await, 2);
+    tamper(&station, "drop trigger broken").await;
+    station.backfill().await;
+    station.check().await;
 }
