@@ -32,6 +32,12 @@ pub(super) fn rows_of(csv: &[u8]) -> &[u8] {
     &csv[header..]
 }
 
+/// How many bytes the last line has.
+pub(super) fn last_line_bytes(csv: &[u8]) -> usize {
+    let before = csv.len().saturating_sub(1);
+    csv.len() - csv[..before].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+}
+
 /// How rows are written.
 #[derive(Debug)]
 pub(super) struct Report<'a> {

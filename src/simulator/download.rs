@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::api::{Call, seconds};
 use super::audio::Source;
-use super::cdr::{Report, is_asked, parse_time, rows_of};
+use super::cdr::{Report, is_asked, last_line_bytes, parse_time, rows_of};
 use super::errno;
 use super::lock;
 use super::plan::add_s;
@@ -89,13 +89,17 @@ impl Call<'_> {
             serial_number: &self.device.serial_number(&self.faults),
             luck: self.luck,
         };
-        let (csv, told) = report.write(rows);
+        let (mut csv, told) = report.write(rows);
         let world = self.device.world();
         let listed = told.into_iter().map(|name| {
             let audio = world.audio(&name);
             (name, audio)
         });
         let rows = Bytes::copy_from_slice(rows_of(&csv));
+        if self.device.strikes(self.luck, "cdr_cut", self.faults.cdr_cut) {
+            let cut = self.luck.between("cdr_cut_at", 1, last_line_bytes(&csv) as u64);
+            csv.truncate(csv.len() - cut as usize);
+        }
         let mut reply = Reply::csv(csv, listed.collect());
         if self.device.strikes(self.luck, "cdr_endless", self.faults.cdr_endless) {
             reply.delivery.endless = Some(rows).filter(|rows| !rows.is_empty());

@@ -103,6 +103,8 @@ pub struct Faults {
     pub cdr_altered: f64,
     /// A CDR's rows come in a shuffled order.
     pub cdr_reordered: f64,
+    /// A CDR ends within its last row, as if the connection had been lost there: nothing else tells of it.
+    pub cdr_cut: f64,
     /// A CDR goes on after its last row: all of them come again and again until the client closes.
     pub cdr_endless: f64,
     /// A CDR ends after so many rows; 0 is no cap.
@@ -171,6 +173,7 @@ impl Default for Faults {
             cdr_broken: 0.0,
             cdr_altered: 0.0,
             cdr_reordered: 0.0,
+            cdr_cut: 0.0,
             cdr_endless: 0.0,
             cdr_row_cap: 0,
             clock_offset_s: 0,

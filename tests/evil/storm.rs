@@ -56,6 +56,7 @@ pub(crate) fn faults(chance: &mut Chance, elsewhere: &str) -> Faults {
         &mut faults.cdr_broken,
         &mut faults.cdr_altered,
         &mut faults.cdr_reordered,
+        &mut faults.cdr_cut,
         &mut faults.cdr_endless,
     ] {
         *list = rate(200);
