@@ -109,6 +109,7 @@ impl Sweeper<'_> {
             recordings_new: 0,
             input,
             last_sn: remembered.sn.map(Text::Utf8),
+            unsure: None,
         })
     }
 

@@ -168,29 +168,45 @@ impl Sweeper<'_> {
                 break;
             }
         }
-        match last {
-            Some(last) if cut_off(&last, reading.last_sn.as_ref()) => Ok(Err(PbxError::broken_cdr(
-                &self.pbx.id,
-                Reason::Truncated,
-                "the CDR ended within a row".into(),
-            ))),
-            Some(last) => self.take(reading, last).await.map(Ok),
-            None => Ok(Ok(())),
+        let Some(last) = last else { return Ok(Ok(())) };
+        let whole = match ending(&last, reading.last_sn.as_ref()) {
+            Ending::Whole => true,
+            Ending::CutOff => false,
+            // A connection that is lost is not lost at the same place again.
+            Ending::Unknown => reading.unsure.replace(last.clone()).is_some_and(|before| before == last),
+        };
+        if !whole {
+            let ended = "the CDR ended within a row".to_owned();
+            return Ok(Err(PbxError::broken_cdr(&self.pbx.id, Reason::Truncated, ended)));
         }
+        self.take(reading, last).await.map(Ok)
     }
 }
 
-/// Whether the transfer ended within the last row: the end of the connection is all that ends a CDR reply.
-///
-/// A device that never ends its last line is told from that by its serial number, the last column, being whole: the one
-/// of the row before, or else the one that the PBX is known by.
-fn cut_off(last: &CdrItem, known_sn: Option<&Text>) -> bool {
-    match last {
-        CdrItem::Row(row) => {
-            let whole = known_sn.is_none_or(|known| *known == row.sn);
-            row.ended_without_newline && !whole && !row.sn.is_empty()
-        }
-        CdrItem::BadRow(bad) => bad.ended_without_newline,
+/// How a CDR ended: the end of the connection is all that ends the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// With its last row.
+    Whole,
+    /// Within it.
+    CutOff,
+    /// One way or the other.
+    Unknown,
+}
+
+/// Whether the last row is whole. Some devices never end their last line: where the serial number is the last column, it
+/// tells; it is the one of the row before, or else the one that the PBX is known by.
+fn ending(last: &CdrItem, known_sn: Option<&Text>) -> Ending {
+    let row = match last {
+        CdrItem::Row(row) if row.ended_without_newline => row,
+        CdrItem::BadRow(bad) if bad.ended_without_newline => return Ending::CutOff,
+        CdrItem::Row(_) | CdrItem::BadRow(_) => return Ending::Whole,
+    };
+    let ends_in_sn = row.raw.last().is_some_and(|(heading, _)| heading.as_str() == Some("sn"));
+    match known_sn {
+        Some(known) if ends_in_sn && *known == row.sn => Ending::Whole,
+        Some(_) if ends_in_sn && !row.sn.is_empty() => Ending::CutOff,
+        _ => Ending::Unknown,
     }
 }
 
@@ -211,9 +227,9 @@ mod tests {
     use super::*;
 
     /// The last item of a CDR of one call and no more.
-    fn last_item(last_line: &str) -> CdrItem {
+    fn last_item(header: &str, last_line: &str) -> CdrItem {
         let mut reader = CdrReader::new(&std::collections::BTreeMap::new());
-        reader.push(format!("callid,timestart,recording,sn\n{last_line}").as_bytes());
+        reader.push(format!("{header}\n{last_line}").as_bytes());
         reader.finish();
         let items = std::iter::from_fn(|| reader.next_item().unwrap());
         items.last().unwrap()
@@ -221,20 +237,26 @@ mod tests {
 
     #[test]
     fn a_row_that_the_connection_broke_off_is_told_by_its_serial_number() {
-        let known = Text::Utf8("3631A".to_owned());
+        let (known, none) = (Text::Utf8("3631A".to_owned()), Text::default());
         let table = [
-            ("17.1,2024-03-01 12:00:00,a.wav,3631A\n", Some(&known), false),
-            ("17.1,2024-03-01 12:00:00,a.wav,3631A", Some(&known), false),
-            ("17.1,2024-03-01 12:00:00,a.wav,36", Some(&known), true),
-            ("17.1,2024-03-01 12:00:00,a.wav,36\n", Some(&known), false),
-            ("17.1,2024-03-01 12:00:00,a.wav,36", None, false),
-            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&known), false),
-            ("17.1,2024-03-01 12", Some(&known), true),
-            ("17.1,2024-03-01 12\n", Some(&known), false),
+            ("17.1,2024-03-01 12:00:00,a.wav,3631A\n", Some(&known), Ending::Whole),
+            ("17.1,2024-03-01 12:00:00,a.wav,3631A", Some(&known), Ending::Whole),
+            ("17.1,2024-03-01 12:00:00,a.wav,36", Some(&known), Ending::CutOff),
+            ("17.1,2024-03-01 12:00:00,a.wav,36\n", Some(&known), Ending::Whole),
+            ("17.1,2024-03-01 12:00:00,a.wav,36", None, Ending::Unknown),
+            // A device that names itself in no row, or one whose connection was lost before it did.
+            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&known), Ending::Unknown),
+            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&none), Ending::Whole),
+            ("17.1,2024-03-01 12", Some(&known), Ending::CutOff),
+            ("17.1,2024-03-01 12\n", Some(&known), Ending::Whole),
         ];
-        for (line, known, is_cut) in table {
-            assert_eq!(cut_off(&last_item(line), known), is_cut, "{line:?} {known:?}");
+        for (line, known, expected) in table {
+            let last = last_item("callid,timestart,recording,sn", line);
+            assert_eq!(ending(&last, known), expected, "{line:?} {known:?}");
         }
+        // What the last cell was to be, nothing tells.
+        let last = last_item("callid,timestart,recording", "17.1,2024-03-01 12:00:00,a.w");
+        assert_eq!(ending(&last, Some(&none)), Ending::Unknown);
     }
 
     #[test]

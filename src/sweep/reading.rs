@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, civil::Date};
 
 use super::page::ReadingFacts;
-use crate::cdr::CdrRow;
+use crate::cdr::{CdrItem, CdrRow};
 use crate::recording::Text;
 use crate::times::OffsetResolver;
 
@@ -24,6 +24,8 @@ pub(super) struct Reading {
     pub(super) input: String,
     /// The serial number of the last row, or the one learnt before.
     pub(super) last_sn: Option<Text>,
+    /// The last item of an answer that may have ended within it.
+    pub(super) unsure: Option<CdrItem>,
 }
 
 /// What a reading covered, and when what it says was true.

@@ -107,16 +107,18 @@ async fn a_cdr_that_cannot_be_read_is_told_and_read_by_the_next_backfill() {
 /// The end of the connection is all that ends a CDR: one that was lost within the last row must not make another row of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cdr_that_is_cut_off_anywhere_in_its_last_row_tells_nothing_that_is_not_so() {
-    let mut station = Station::new(12).await;
-    station.set_faults(Faults { cdr_cut: 0.5, ..Faults::default() });
-    while station.backfill().await.pbx["hq"].sweep.days_unread > 0 {}
-    assert!(station.pbx.counters().faults["cdr_cut"] > 0);
-    let rows = station.pbx.world(|world| world.all_rows()).len();
-    assert_eq!(station.value::<i64>("select count(*) from calls").await, i64::try_from(rows).unwrap());
-    assert!(station.findings("cdr_shrank").await.is_empty());
-    let recordings = numbers(&station.backfill().await);
-    assert_eq!(recordings[0] + recordings[1], 12);
-    station.check().await;
+    for serial_number in [None, Some(String::new())] {
+        let mut station = Station::new(12).await;
+        station.set_faults(Faults { cdr_cut: 0.5, serial_number, ..Faults::default() });
+        while station.backfill().await.pbx["hq"].sweep.days_unread > 0 {}
+        assert!(station.pbx.counters().faults["cdr_cut"] > 0);
+        let rows = i64::try_from(station.pbx.world(|world| world.all_rows()).len()).unwrap();
+        assert_eq!(station.value::<i64>("select count(*) from calls").await, rows);
+        assert!(station.findings("cdr_shrank").await.is_empty());
+        let recordings = numbers(&station.backfill().await);
+        assert_eq!(recordings[0] + recordings[1], 12);
+        station.check().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
