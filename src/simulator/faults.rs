@@ -107,6 +107,8 @@ pub struct Faults {
     pub cdr_cut: f64,
     /// A CDR goes on after its last row: all of them come again and again until the client closes.
     pub cdr_endless: f64,
+    /// A box of voicemail lists an entry besides that names no file.
+    pub voicemail_odd: f64,
     /// A CDR ends after so many rows; 0 is no cap.
     pub cdr_row_cap: u64,
 
@@ -175,6 +177,7 @@ impl Default for Faults {
             cdr_reordered: 0.0,
             cdr_cut: 0.0,
             cdr_endless: 0.0,
+            voicemail_odd: 0.0,
             cdr_row_cap: 0,
             clock_offset_s: 0,
             serial_number: None,

@@ -134,7 +134,11 @@ impl Call<'_> {
                 ("voicemaillength", Value::text(message.length_s.to_string())),
             ])
         });
-        list.collect()
+        let mut list: Vec<Value> = list.collect();
+        if !list.is_empty() && self.device.strikes(self.luck, "voicemail_odd", self.faults.voicemail_odd) {
+            list.push(Value::Object(vec![("messagefrom", Value::text("nobody"))]));
+        }
+        list
     }
 
     /// The one more address that may use the ticket. v1.0.x does not know the member.

@@ -300,7 +300,11 @@ async fn boxes_that_cannot_be_listed_are_a_finding_and_keep_nothing_else_from_be
     heard_of(&mut station).await;
     // The PBX refuses to list a box that no extension has.
     station.leave("nobody", 2);
+    let lists = |station: &Station| station.pbx.counters().endpoints["voicemail/query"];
+    let before = lists(&station);
     let report = station.backfill_voicemail().await;
+    // Five tries, and a look into the box before and after the message that is known.
+    assert_eq!(lists(&station) - before, 5 + 2);
     assert_eq!((numbers(&report), message_numbers(&report)), ([3, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]));
     assert!(report.pbx["hq"].voicemail.as_ref().unwrap().is_unlisted());
     assert_eq!(report.exit_code(false), 4);
@@ -311,6 +315,45 @@ async fn boxes_that_cannot_be_listed_are_a_finding_and_keep_nothing_else_from_be
     station.pbx.world(|world| drop(world.voicemails().pop()));
     assert_eq!(station.backfill_voicemail().await.exit_code(false), 0);
     assert_eq!(station.value::<i64>(open).await, 0);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_names_no_message_is_a_finding_until_there_is_none() {
+    let mut station = Station::with_messages(2).await;
+    station.leave("1004", 7);
+    station.set_faults(Faults { voicemail_odd: 1.0, ..Faults::default() });
+    let report = station.backfill_voicemail().await;
+    assert_eq!(message_numbers(&report), [3, 0, 0, 0, 0, 0]);
+    let poll = report.pbx["hq"].voicemail.clone().unwrap().poll.unwrap();
+    assert_eq!((poll.boxes, poll.messages, poll.messages_new, poll.unreadable), (2, 3, 3, 2));
+    let open = "select count(*) from findings where kind = 'bad_message' and closed_at_ms is null";
+    assert_eq!(station.value::<i64>(open).await, 1);
+    station.check().await;
+    station.set_faults(Faults::default());
+    station.backfill_voicemail().await;
+    assert_eq!(station.value::<i64>(open).await, 0);
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boxes_are_not_listed_of_a_pbx_that_is_given_up() {
+    let mut station = Station::with_messages(2).await;
+    station.set_faults(Faults { reply_delay_ms: 100, ..Faults::default() });
+    let change_password = async |pbx: &callvault::simulator::Simulator| {
+        while pbx.counters().logins_ok == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        pbx.alter_faults(|faults| faults.password = Some("another one".into()));
+        pbx.revoke_tokens();
+    };
+    let request = station.voicemail_request();
+    let run = station.run_while(request, CancellationToken::new(), change_password);
+    let report = tokio::time::timeout(Duration::from_secs(60), run).await.expect("it ends").unwrap();
+    assert_eq!(report.exit_code(false), 4, "{report:?}");
+    station.set_faults(Faults::default());
+    station.retry().await;
+    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 0, 0, 0, 0, 0]);
     station.check().await;
 }
 

@@ -58,6 +58,7 @@ pub(crate) fn faults(chance: &mut Chance, elsewhere: &str) -> Faults {
         &mut faults.cdr_reordered,
         &mut faults.cdr_cut,
         &mut faults.cdr_endless,
+        &mut faults.voicemail_odd,
     ] {
         *list = rate(200);
     }
