@@ -86,7 +86,7 @@ mod tests {
     async fn nothing_is_said_of_the_speed_of_a_moment() {
         let turns = Arc::new(Semaphore::new(1));
         let mut turn = Turn::take(&turns).await;
-        turn.moved(1).await;
+        turn.moved(0).await;
         assert_eq!(turns.available_permits(), 0);
     }
 

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::reconciling::tamper;
 use crate::common::{Station, numbers, small};
 
 /// Asks that make an absence final, once the calendar agrees too.
@@ -74,6 +75,45 @@ async fn a_store_that_is_offline_is_a_finding_and_nothing_is_given_up() {
 
     station.set_faults(Faults::default());
     assert_eq!(numbers(&station.backfill().await), [21, 0, 0, 0, 0, 0]);
+    station.check().await;
+}
+
+/// Twenty answers in a row without a delivery are those of a store that is gone: the twentieth is not believed any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nineteenth_missing_in_a_row_is_believed_and_the_twentieth_tells_of_the_store() {
+    let mut station = Station::with_call("gone.wav").await;
+    station.pbx.world(|world| world.delete_audio(b"gone.wav"));
+    station.backfill().await;
+    tamper(&station, "update pbx set missing_streak = 18, last_delivery_at_ms = 9000000000000").await;
+    for (answers, findings) in [(2, 0), (2, 1)] {
+        station.backfill().await;
+        assert_eq!(station.value::<i64>("select absent_answers from recordings").await, answers);
+        assert_eq!(station.findings("store_offline").await.len(), findings);
+    }
+    assert_eq!(station.value::<i64>("select missing_streak from pbx").await, 20);
+    station.check().await;
+}
+
+/// What is asked for again and again says no more about how long the PBX keeps recordings than the first time.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absence_tells_once_how_long_recordings_are_kept_and_a_failure_never_does() {
+    let missing = "select coalesce(sum(missing), 0) from retention_evidence";
+    let mut station = Station::with_call("odd.wav").await;
+    station.config.queue.attempts_max = 1;
+    station.set_faults(Faults { json_body: 1.0, ..Faults::default() });
+    station.backfill().await;
+    assert_eq!(station.value::<i64>(missing).await, 0);
+    station.set_faults(Faults::default());
+    station.pbx.world(|world| world.delete_audio(b"odd.wav"));
+    station.retry().await;
+    assert_eq!(station.value::<i64>(missing).await, 1);
+    station.backfill().await;
+    assert_eq!(
+        station.value::<i64>("select absent_answers from recordings").await,
+        1,
+        "it was asked for again"
+    );
+    assert_eq!(station.value::<i64>(missing).await, 1);
     station.check().await;
 }
 

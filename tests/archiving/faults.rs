@@ -99,6 +99,7 @@ async fn an_attempt_spends_three_tickets_at_most() {
     let before = station.pbx.counters().tickets_issued;
     assert_eq!(numbers(&station.retry().await), [0, 0, 0, 0, 0, 1]);
     assert_eq!(station.pbx.counters().tickets_issued - before, 3);
+    assert_eq!(station.value::<String>("select reason from recordings").await, "ticket");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,11 @@
 //! Bounds of the operator and of this machine: sizes, space, owners.
 
 use std::fs;
+use std::time::Duration;
 
 use callvault::archive::ArchiveError;
+use callvault::backfill::Backfill;
+use callvault::simulator::Faults;
 use callvault::state::StateError;
 use callvault::vault::Vault;
 use tokio_util::sync::CancellationToken;
@@ -92,4 +95,20 @@ async fn another_process_at_work_is_told() {
     drop(other);
     assert_eq!(station.backfill().await.total.archived, 1);
     station.check().await;
+}
+
+/// What is shown while it works is what it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_counts_recordings_archived_their_bytes_and_attempts_that_failed() {
+    let mut station = Station::new(5).await;
+    station.config.queue.retry_base = Duration::from_millis(1);
+    station.set_faults(Faults { json_body: 0.3, ..Faults::default() });
+    let vault = Vault::open(station.config.clone(), callvault::clock::Clock::system()).await.unwrap();
+    let backfill = Backfill::new(&vault, station.request(), Default::default(), Default::default()).unwrap();
+    let total = backfill.run().await.unwrap().total;
+    let progress = backfill.sites()[0].progress();
+    assert_eq!((total.archived, progress.archived, progress.bytes), (5, 5, total.bytes));
+    let attempts: i64 = station.value("select sum(attempts) from recordings").await;
+    assert_eq!(progress.failed_attempts, u64::try_from(attempts - 5).unwrap());
+    assert!(station.pbx.counters().faults["json_body"] > 0);
 }

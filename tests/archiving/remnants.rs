@@ -167,6 +167,7 @@ async fn other_audio_in_the_way_stays_and_ours_is_kept_beside_it() {
     leave(&station.path_of(NAME), &other);
     assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
     assert_eq!(station.findings("conflict").await.len(), 1);
+    assert_eq!(station.value::<i64>("select conflict from archived_files").await, 1);
     assert_eq!(fs::read(station.path_of(NAME)).unwrap(), other);
     // Nobody of ours wrote it, and nothing explains it: with it gone, all promises hold.
     fs::remove_file(station.path_of(NAME)).unwrap();
