@@ -77,6 +77,9 @@ impl Report<'_> {
                 told.insert(row.recording.clone());
             }
         }
+        if self.options.cdr_unended {
+            out.truncate(out.trim_ascii_end().len());
+        }
         (out, told)
     }
 

@@ -151,6 +151,8 @@ pub struct SimulatorOptions {
     pub lockout: Duration,
     /// Whether the CDR starts with a byte order mark.
     pub cdr_bom: bool,
+    /// Whether the CDR's last line is left without an end.
+    pub cdr_unended: bool,
     /// Whether CDR lines end in CR LF.
     pub cdr_crlf: bool,
     /// Whether each CDR field is quoted.
@@ -209,6 +211,7 @@ impl Default for SimulatorOptions {
             lockout_after: 5,
             lockout: Duration::from_secs(600),
             cdr_bom: false,
+            cdr_unended: false,
             cdr_crlf: false,
             cdr_quotes: false,
             push: PushOptions::default(),
