@@ -100,6 +100,9 @@ async fn an_attempt_spends_three_tickets_at_most() {
     assert_eq!(numbers(&station.retry().await), [0, 0, 0, 0, 0, 1]);
     assert_eq!(station.pbx.counters().tickets_issued - before, 3);
     assert_eq!(station.value::<String>("select reason from recordings").await, "ticket");
+    station.set_faults(Faults { token_revoked: 1.0, ..Faults::default() });
+    assert_eq!(numbers(&station.retry().await), [0, 0, 0, 0, 0, 1]);
+    assert_eq!(station.value::<String>("select reason from recordings").await, "ticket", "of a lost session");
 }
 
 #[tokio::test(flavor = "multi_thread")]

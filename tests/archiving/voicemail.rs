@@ -351,6 +351,7 @@ async fn boxes_are_not_listed_of_a_pbx_that_is_given_up() {
     let run = station.run_while(request, CancellationToken::new(), change_password);
     let report = tokio::time::timeout(Duration::from_secs(60), run).await.expect("it ends").unwrap();
     assert_eq!(report.exit_code(false), 4, "{report:?}");
+    assert_eq!(station.findings("voicemail_unlisted").await, [], "it was not asked for");
     station.set_faults(Faults::default());
     station.retry().await;
     assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 0, 0, 0, 0, 0]);
