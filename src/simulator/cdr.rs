@@ -32,12 +32,6 @@ pub(super) fn rows_of(csv: &[u8]) -> &[u8] {
     &csv[header..]
 }
 
-/// How many bytes the last line has.
-pub(super) fn last_line_bytes(csv: &[u8]) -> usize {
-    let before = csv.len().saturating_sub(1);
-    csv.len() - csv[..before].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
-}
-
 /// How rows are written.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
@@ -51,6 +45,8 @@ pub(super) struct Report<'a> {
     pub(super) serial_number: &'a str,
     /// The draws of this request.
     pub(super) luck: Luck,
+    /// Whether the connection is lost within the last row.
+    pub(super) is_cut: bool,
 }
 
 impl Report<'_> {
@@ -71,16 +67,25 @@ impl Report<'_> {
         out.extend_from_slice(HEADER.as_bytes());
         self.end_line(&mut out);
         let cap = if self.faults.cdr_row_cap == 0 { u64::MAX } else { self.faults.cdr_row_cap };
-        let mut told = BTreeSet::new();
+        let (mut told, mut last_row) = (Vec::new(), None);
         for (at, row) in (0..cap).zip(&rows) {
+            let start = out.len();
             if self.write_row(&mut out, at, row) && !row.recording.is_empty() {
-                told.insert(row.recording.clone());
+                told.push((start, row.recording.clone()));
+            }
+            if out.len() > start {
+                last_row = Some(start);
             }
         }
         if self.options.cdr_unended {
             out.truncate(out.trim_ascii_end().len());
         }
-        (out, told)
+        if let Some(last_row) = last_row.filter(|_| self.is_cut) {
+            let end = self.luck.between("cdr_cut_at", last_row as u64 + 1, out.len() as u64);
+            out.truncate(end as usize);
+            told.retain(|(start, _)| *start != last_row);
+        }
+        (out, told.into_iter().map(|(_, name)| name).collect())
     }
 
     /// Writes a row, or what a fault leaves of it; whether it can be read.
@@ -196,6 +201,7 @@ mod tests {
             zone: &zone,
             serial_number: "7",
             luck: Luck::new(1, 1),
+            is_cut: false,
         };
         let start = Timestamp::from_second(1_709_287_502).unwrap();
         let row = SimCall::recorded(start, 118, *b"a,\"b\".wav", SimAudio::pcm(16_044, 1));
@@ -219,6 +225,7 @@ mod tests {
             zone: &TimeZone::UTC,
             serial_number: "7",
             luck: Luck::new(1, 1),
+            is_cut: false,
         };
         let row = SimCall::recorded(Timestamp::UNIX_EPOCH, 1, *b"a.wav", SimAudio::pcm(16_044, 1));
         let csv = String::from_utf8(report.write(vec![row]).0).unwrap();

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::api::{Call, seconds};
 use super::audio::Source;
-use super::cdr::{Report, is_asked, last_line_bytes, parse_time, rows_of};
+use super::cdr::{Report, is_asked, parse_time, rows_of};
 use super::errno;
 use super::lock;
 use super::plan::add_s;
@@ -82,28 +82,26 @@ impl Call<'_> {
             return Err(self.absent(errno::NO_CDR));
         }
         self.device.count(|counters| counters.cdr_downloads += 1);
+        // What goes on without end has no last row.
+        let is_endless = self.device.strikes(self.luck, "cdr_endless", self.faults.cdr_endless);
+        let is_cut = !is_endless && self.device.strikes(self.luck, "cdr_cut", self.faults.cdr_cut);
         let report = Report {
             options: &self.device.options,
             faults: &self.faults,
             zone: &zone,
             serial_number: &self.device.serial_number(&self.faults),
             luck: self.luck,
+            is_cut,
         };
-        let (mut csv, told) = report.write(rows);
+        let (csv, told) = report.write(rows);
         let world = self.device.world();
         let listed = told.into_iter().map(|name| {
             let audio = world.audio(&name);
             (name, audio)
         });
-        let rows = Bytes::copy_from_slice(rows_of(&csv));
-        if self.device.strikes(self.luck, "cdr_cut", self.faults.cdr_cut) {
-            let cut = self.luck.between("cdr_cut_at", 1, last_line_bytes(&csv) as u64);
-            csv.truncate(csv.len() - cut as usize);
-        }
+        let rows = is_endless.then(|| Bytes::copy_from_slice(rows_of(&csv)));
         let mut reply = Reply::csv(csv, listed.collect());
-        if self.device.strikes(self.luck, "cdr_endless", self.faults.cdr_endless) {
-            reply.delivery.endless = Some(rows).filter(|rows| !rows.is_empty());
-        }
+        reply.delivery.endless = rows.filter(|rows| !rows.is_empty());
         Ok(reply)
     }
 

@@ -181,6 +181,22 @@ async fn faults_of_the_cdr_touch_rows() {
     assert!(reply.head.starts_with("HTTP/1.1 504"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_cut_off_does_not_count_as_listed() {
+    let simulator = start(|_| {}).await;
+    for rows in [1, 2] {
+        simulator.set_faults(Faults { cdr_cut: 1.0, cdr_row_cap: rows, ..Faults::default() });
+        let client = Client::new(&simulator, "v1.1.0");
+        let text = client.cdr("2000-01-01 00:00:00", "2030-01-01 00:00:00").text();
+        assert_eq!((text.ends_with('\n'), text.lines().count() as u64), (false, 1 + rows), "{text}");
+        for listed in simulator.ever_listed() {
+            let name = String::from_utf8(listed.name).unwrap();
+            let whole = text.lines().rev().skip(1).any(|line| line.contains(&name));
+            assert!(whole, "{name} counts as listed, and its row was cut off: {text}");
+        }
+    }
+}
+
 /// Logs in over TLS, trusting exactly one certificate.
 async fn login_over_tls(address: SocketAddr, trusted: Vec<u8>) -> std::io::Result<String> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
