@@ -4,10 +4,11 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use callvault::backfill::{Backfill, BackfillReport};
+use callvault::backfill::{Backfill, BackfillReport, Request};
 use callvault::digest::Digest;
 use callvault::pbx::PbxClient;
-use callvault::simulator::{Faults, Profile, SimAudio, SimulatorOptions};
+use callvault::queue::DayRange;
+use callvault::simulator::{Faults, Profile, SimAudio, Simulator, SimulatorOptions};
 use callvault::vault::Vault;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -157,16 +158,14 @@ async fn a_pbx_that_falls_silent_is_taken_for_down_at_the_eighth_question() {
     let mut station = Station::new(40).await;
     (station.section().limits.outage_patience, station.section().limits.reply_timeout) =
         (Duration::ZERO, Duration::from_millis(300));
-    let request = callvault::backfill::Request { dry_run: true, ..station.request() };
-    station.run(request, Default::default()).await.unwrap();
-    let fall_silent = async |pbx: &callvault::simulator::Simulator| {
+    station.dry_run().await;
+    let fall_silent = async |pbx: &Simulator| {
         while pbx.counters().downloads_ok < 4 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         pbx.set_faults(Faults { hang: 1.0, ..Faults::default() });
     };
-    let days = callvault::queue::DayRange { from: station.days.0, to: station.days.1 };
-    let request = callvault::backfill::Request { queue_only: Some(days), ..Default::default() };
+    let request = Request { queue_only: Some(DayRange::ALL), ..Request::default() };
     let report = station.run_while(request, Default::default(), fall_silent).await.unwrap();
     assert_eq!((report.exit_code(false), reason(&report)), (4, "timeout"), "{report:?}");
     let failed: i64 = station.value("select sum(attempts) from recordings where state = 'pending'").await;

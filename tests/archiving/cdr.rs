@@ -180,20 +180,28 @@ async fn calls_on_the_day_of_the_fold_are_placed_at_their_true_times() {
     station.check().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_appears_late_is_archived_and_reopens_its_day() {
-    let settled = "select count(*) from days where state = 'settled'";
+/// How many days have settled.
+pub(super) const SETTLED: &str = "select count(*) from days where state = 'settled'";
+
+/// Three days that have settled, and a call that appears on the last of them.
+pub(super) async fn settled_before_a_late_call() -> Station {
     let mut station = Station::new(6).await;
     station.backfill().await;
     station.backfill().await;
-    assert_eq!(station.value::<i64>(settled).await, 3);
+    assert_eq!(station.value::<i64>(SETTLED).await, 3);
     station.add_call("late.wav", 0);
+    station
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_appears_late_is_archived_and_reopens_its_day() {
+    let mut station = settled_before_a_late_call().await;
     assert_eq!(numbers(&station.backfill().await), [1, 6, 0, 0, 0, 0]);
-    assert_eq!(station.value::<i64>(settled).await, 2);
+    assert_eq!(station.value::<i64>(SETTLED).await, 2);
     station.check().await;
     station.backfill().await;
     station.backfill().await;
-    assert_eq!(station.value::<i64>(settled).await, 3);
+    assert_eq!(station.value::<i64>(SETTLED).await, 3);
     assert_eq!(station.value::<i64>("select revision from days where day = '2024-03-14'").await, 2);
     station.check().await;
 }

@@ -89,8 +89,7 @@ async fn a_rule_that_comes_too_late_leaves_the_archived_archived() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_takes_pending_recordings_out_of_the_queue() {
     let mut station = station().await;
-    let dry = callvault::backfill::Request { dry_run: true, ..station.request() };
-    station.run(dry, Default::default()).await.unwrap();
+    station.dry_run().await;
     station.config.exclude = vec![internal()];
     assert_eq!(numbers(&station.backfill().await), [3, 0, 0, 2, 0, 0]);
     station.check().await;
@@ -154,8 +153,7 @@ async fn a_rule_excludes_what_is_stuck_also_from_a_retry() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pbx_that_was_not_configured_while_the_rules_changed_is_judged_when_it_is_back() {
     let mut station = station().await;
-    let dry = Request { dry_run: true, ..station.request() };
-    station.run(dry, Default::default()).await.unwrap();
+    station.dry_run().await;
     let hq = station.section().clone();
     let mut branch = hq.clone();
     (branch.id, branch.url) = ("branch".into(), "http://127.0.0.1:9".parse().unwrap());

@@ -4,6 +4,7 @@ use callvault::backfill::Request;
 use callvault::simulator::{Profile, SimulatorOptions};
 use tokio_util::sync::CancellationToken;
 
+use super::cdr::SETTLED;
 use crate::common::{Station, numbers, small};
 
 /// A PBX whose API lists no calls.
@@ -32,7 +33,7 @@ async fn a_file_that_is_given_again_is_read_again_and_counts_once() {
         assert_eq!(station.value::<i64>("select count(*) from readings").await, readings);
         assert_eq!(station.value::<i64>("select count(*) from readings where whole = 1").await, 1);
     }
-    assert_eq!(station.value::<i64>("select count(*) from days where state = 'settled'").await, 0);
+    assert_eq!(station.value::<i64>(SETTLED).await, 0);
     station.check().await;
 }
 

@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use callvault::backfill::Request;
 use callvault::config::ExclusionRule;
 use callvault::digest::hex;
 use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
@@ -19,14 +18,9 @@ const NAME: &str = "call.wav";
 /// A station that has heard of one recording and fetched nothing.
 async fn heard_of_one() -> Station {
     let mut station = Station::with_call(NAME).await;
-    let report = dry_run(&mut station).await;
+    let report = station.dry_run().await;
     assert_eq!(numbers(&report), [0, 0, 0, 0, 1, 0]);
     station
-}
-
-async fn dry_run(station: &mut Station) -> callvault::backfill::BackfillReport {
-    let request = Request { dry_run: true, ..station.request() };
-    station.run(request, CancellationToken::new()).await.unwrap()
 }
 
 /// Leaves a file as a run would have.
@@ -71,7 +65,7 @@ fn tickets_of_recordings(station: &Station) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_fetches_nothing_and_writes_nothing() {
     let mut station = Station::new(9).await;
-    let report = dry_run(&mut station).await;
+    let report = station.dry_run().await;
     assert_eq!(numbers(&report), [0, 0, 0, 0, 9, 0]);
     assert_eq!(report.exit_code(true), 0);
     assert_eq!(tickets_of_recordings(&station), 0);

@@ -8,6 +8,7 @@ use callvault::sweep::SweepReport;
 use jiff::{Timestamp, ToSpan as _};
 use tokio_util::sync::CancellationToken;
 
+use super::cdr::{SETTLED, settled_before_a_late_call};
 use super::reconciling::tamper;
 use crate::common::{PBX, Station, numbers, small};
 
@@ -95,8 +96,7 @@ async fn a_day_settles_twelve_hours_after_its_end_by_the_clock_of_the_pbx() {
         for _ in 0..3 {
             station.backfill().await;
         }
-        let days: i64 = station.value("select count(*) from days where state = 'settled'").await;
-        assert_eq!(days, settled, "{now}");
+        assert_eq!(station.value::<i64>(SETTLED).await, settled, "{now}");
         station.check().await;
     }
 }
@@ -188,12 +188,7 @@ async fn the_rows_of_a_file_tell_the_serial_number_where_the_device_does_not() {
 /// What is read is stored page by page, and a run may end before a reading does: its day is not settled any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_is_open_as_soon_as_a_call_came_late_whatever_becomes_of_the_reading() {
-    let settled = "select count(*) from days where state = 'settled'";
-    let mut station = Station::new(6).await;
-    station.backfill().await;
-    station.backfill().await;
-    assert_eq!(station.value::<i64>(settled).await, 3);
-    station.add_call("late.wav", 0);
+    let mut station = settled_before_a_late_call().await;
     tamper(
         &station,
         "create trigger broken before update on readings begin select raise(abort, 'out of order'); end",
@@ -204,7 +199,7 @@ async fn a_day_is_open_as_soon_as_a_call_came_late_whatever_becomes_of_the_readi
     let run = station.run(request, CancellationToken::new()).await;
     assert!(format!("{:#}", run.unwrap_err()).contains("out of order"));
     assert_eq!(station.value::<i64>("select count(*) from recordings").await, 7);
-    assert_eq!(station.value::<i64>(settled).await, 2);
+    assert_eq!(station.value::<i64>(SETTLED).await, 2);
     tamper(&station, "drop trigger broken").await;
     station.backfill().await;
     station.check().await;

@@ -138,6 +138,12 @@ impl Station {
         self.run(self.request(), CancellationToken::new()).await.unwrap()
     }
 
+    /// Hears of the calls of the station's days and fetches nothing.
+    pub(crate) async fn dry_run(&mut self) -> BackfillReport {
+        let request = Request { dry_run: true, ..self.request() };
+        self.run(request, CancellationToken::new()).await.unwrap()
+    }
+
     /// Runs a backfill with CDR files.
     pub(crate) async fn backfill_files(&mut self, files: &[PathBuf]) -> BackfillReport {
         let request = Request { cdr: files.to_vec(), ..Request::default() };
