@@ -37,7 +37,7 @@ impl<'a> CallFacts<'a> {
             did: text(&row.didnumber),
             srctrunk: text(&row.srctrunkname),
             dsttrunk: text(&row.dsttrunkname),
-            talk_s: row.talkduraction,
+            talk_s: row.talkduraction.known(),
         }
     }
 
@@ -92,6 +92,7 @@ fn has_condition(rule: &ExclusionRule) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cdr::Told;
 
     const CALL: CallFacts<'_> = CallFacts {
         callfrom: "5550142",
@@ -165,7 +166,8 @@ mod tests {
     #[test]
     fn the_facts_of_a_row_leave_out_what_is_no_text() {
         let row = CdrRow { callto: Text::Bytes { hex: "ff".to_owned() }, ..CdrRow::default() };
-        let row = CdrRow { didnumber: Text::Utf8("5550100".to_owned()), talkduraction: Some(3), ..row };
+        let row =
+            CdrRow { didnumber: Text::Utf8("5550100".to_owned()), talkduraction: Told::Known(3), ..row };
         assert_eq!(
             CallFacts::of(&row),
             CallFacts { did: "5550100", talk_s: Some(3), ..CallFacts::default() }

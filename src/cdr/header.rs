@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use csv::ByteRecord;
 
+use super::understood::UnderstoodColumn;
 use crate::recording::{Text, printable};
 
 /// Our names of the columns, which are the headings of the PBX's own CDR (`yeastar-api.md` §6.2, misspelling included).
@@ -133,6 +134,16 @@ impl Header {
         let naming = record.iter().zip(&columns).filter(|(_, column)| is_mark(column));
         let marks: Vec<_> = naming.map(|(heading, _)| heading.trim_ascii().to_vec()).collect();
         (!marks.is_empty()).then(|| Self { headings: unique_headings(record), columns, marks })
+    }
+
+    /// The headings, printable, with our names of their columns.
+    pub(super) fn understood(&self) -> Vec<UnderstoodColumn> {
+        let shown = |heading: &Text| printable(&heading.to_bytes().unwrap_or_default());
+        let column = |(heading, column): (&Text, Option<Column>)| UnderstoodColumn {
+            heading: shown(heading),
+            column: column.map(Column::name),
+        };
+        self.fields().map(column).collect()
     }
 
     /// How many fields a row has.

@@ -4,19 +4,27 @@
 //! always taken: a broken one becomes a `BadRow`, and reading goes on at the next line. The PIN code, a secret,
 //! never gets past this module: neither in a row, nor in an excerpt, nor in an error.
 
+mod doubt;
 mod header;
 mod reader;
 mod record;
 mod row;
 #[cfg(test)]
 mod tests;
+mod told;
+mod understood;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
+pub use doubt::DoubtCause;
 pub use header::{COLUMNS, NoHeader};
 pub use reader::CdrReader;
 pub use row::{CdrRow, normal, parties};
+pub use told::Told;
+pub use understood::{Understood, UnderstoodColumn};
+
+use crate::digest::Digest;
 
 /// Bytes read from a file at one time.
 const READ_BYTES: usize = 64 << 10;
@@ -35,6 +43,13 @@ pub enum CdrItem {
 pub struct BadRow {
     /// The line of the file where it begins, from 1.
     pub line: u64,
+    /// SHA-256 of the bytes of the line, or of its lines, without the line end: it tells the line when it comes again.
+    ///
+    /// A PIN code could be guessed from the hash of a short line. So the hash stays in the state: it is never written
+    /// into the archive or the ledger, and never printed.
+    pub line_sha256: Digest,
+    /// Why it cannot be believed.
+    pub cause: DoubtCause,
     /// What is wrong with it, as a lowercase fragment.
     pub problem: String,
     /// Its beginning: printable, at most 120 characters, without the PIN code; empty if that cannot be told apart.

@@ -9,7 +9,8 @@ use csv::ByteRecord;
 use super::header::{Header, NoHeader, no_header};
 use super::record::{Broken, Piece, Record, RecordSplitter};
 use super::row::CdrRow;
-use super::{BadRow, CdrItem};
+use super::{BadRow, CdrItem, DoubtCause, Understood};
+use crate::digest::Digest;
 use crate::recording::printable;
 
 /// Most characters of an excerpt.
@@ -27,6 +28,7 @@ pub struct CdrReader {
     splitter: RecordSplitter,
     fields: FieldParser,
     header: Option<Header>,
+    understood: Option<Understood>,
     failed: Option<NoHeader>,
     ended_without_newline: bool,
 }
@@ -46,6 +48,7 @@ impl CdrReader {
             splitter: RecordSplitter::new(),
             fields: FieldParser::new(),
             header: None,
+            understood: None,
             failed: None,
             ended_without_newline: false,
         }
@@ -69,6 +72,11 @@ impl CdrReader {
     /// Whether the last line had no line end: a transfer may have been cut off. Known when all items are taken.
     pub fn ended_without_newline(&self) -> bool {
         self.ended_without_newline
+    }
+
+    /// How the list was understood so far; `None` before its header. Known to the end when all items are taken.
+    pub fn understood(&self) -> Option<&Understood> {
+        self.understood.as_ref()
     }
 
     /// The next item; `None` if more must be pushed first, or after the last.
@@ -99,39 +107,49 @@ impl CdrReader {
             return None;
         }
         let Some(fields) = self.fields.parse(&record.bytes).then_some(&self.fields.record) else {
-            return Some(self.bad_row(record.line, "not CSV".to_owned(), &record.bytes, record.unterminated));
+            return Some(self.bad_record(&record, DoubtCause::NotCsv, "not CSV".to_owned()));
         };
         let Some(header) = &self.header else {
-            self.header = Header::read(fields, &self.map);
-            if self.header.is_none() {
-                self.failed = Some(no_header(record.line, fields));
+            match Header::read(fields, &self.map) {
+                Some(header) => self.begin(header),
+                None => self.failed = Some(no_header(record.line, fields)),
             }
             return None;
         };
         if header.is_repeated_in(fields) {
             // Of concatenated exports each may have its own columns.
-            self.header = Header::read(fields, &self.map).or(self.header.take());
+            if let Some(header) = Header::read(fields, &self.map) {
+                self.begin(header);
+            }
             return None;
         }
         if fields.len() != header.len() {
             let problem = format!("{} fields instead of {}", fields.len(), header.len());
-            return Some(self.give_up(&record, problem));
+            return Some(self.give_up(&record, DoubtCause::FieldCount, problem));
         }
         if record.lines > 1 && record.stray_quote {
-            return Some(self.give_up(&record, "a quote that is not closed where its field ends".to_owned()));
+            let problem = "a quote that is not closed where its field ends".to_owned();
+            return Some(self.give_up(&record, DoubtCause::BrokenQuotes, problem));
         }
         if fields.iter().all(|field| field.trim_ascii().is_empty()) {
             return None;
         }
-        Some(CdrItem::Row(Box::new(CdrRow::read(header, fields, record.line, record.unterminated))))
+        Some(CdrItem::Row(Box::new(CdrRow::read(header, fields, &record))))
     }
 
     /// Gives up a record, of several lines only the first: a stray quote may have swallowed good rows.
-    fn give_up(&mut self, record: &Record, problem: String) -> CdrItem {
+    fn give_up(&mut self, record: &Record, cause: DoubtCause, problem: String) -> CdrItem {
         if record.lines > 1 {
             self.splitter.resync();
         }
-        self.bad_row(record.line, problem, &record.bytes, record.unterminated && record.lines == 1)
+        self.bad_record(record, cause, problem)
+    }
+
+    /// Goes by this header from here on.
+    fn begin(&mut self, header: Header) {
+        let columns = header.understood();
+        self.understood = Some(Understood { columns, delimiter: ',', encoding: "UTF-8", spreadsheet: false });
+        self.header = Some(header);
     }
 
     fn read_broken(&mut self, broken: Broken) -> Option<CdrItem> {
@@ -140,12 +158,32 @@ impl CdrReader {
             self.failed = Some(NoHeader { line: broken.line, found: Vec::new() });
             return None;
         }
-        Some(self.bad_row(broken.line, broken.problem.to_owned(), &broken.head, broken.unterminated))
+        let (cause, problem) = broken.problem;
+        Some(CdrItem::BadRow(BadRow {
+            line: broken.line,
+            line_sha256: broken.sha256,
+            cause,
+            problem: problem.to_owned(),
+            excerpt: self.excerpt(&broken.head),
+            ended_without_newline: broken.unterminated,
+        }))
     }
 
-    fn bad_row(&self, line: u64, problem: String, bytes: &[u8], ended_without_newline: bool) -> CdrItem {
-        let excerpt = self.header.as_ref().map_or_else(String::new, |header| excerpt(header, bytes));
-        CdrItem::BadRow(BadRow { line, problem, excerpt, ended_without_newline })
+    /// The first line of a record that is given up.
+    fn bad_record(&self, record: &Record, cause: DoubtCause, problem: String) -> CdrItem {
+        let line = record.bytes.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+        CdrItem::BadRow(BadRow {
+            line: record.line,
+            line_sha256: Digest::of(line),
+            cause,
+            problem,
+            excerpt: self.excerpt(line),
+            ended_without_newline: record.unterminated && record.lines == 1,
+        })
+    }
+
+    fn excerpt(&self, bytes: &[u8]) -> String {
+        self.header.as_ref().map_or_else(String::new, |header| excerpt(header, bytes))
     }
 }
 

@@ -3,6 +3,11 @@
 //! The `csv` crate alone would read on through the whole file after one unbalanced quote. Here a record has a
 //! bound; one that exceeds it is given up as far as its first line, and the next line begins a new record.
 
+use sha2::{Digest as _, Sha256};
+
+use super::DoubtCause;
+use crate::digest::Digest;
+
 /// The most bytes of one record.
 pub(super) const RECORD_BYTES_MAX: usize = 64 << 10;
 
@@ -11,6 +16,9 @@ pub(super) const RECORD_LINES_MAX: u64 = 32;
 
 /// How much of a broken line is kept for its excerpt.
 const HEAD_BYTES: usize = 1024;
+
+/// Why a line is given up: as a word, and for people.
+pub(super) type Problem = (DoubtCause, &'static str);
 
 /// What some programs write before UTF-8 text.
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -44,12 +52,21 @@ pub(super) struct Record {
 pub(super) struct Broken {
     /// The line, from 1.
     pub(super) line: u64,
-    /// Why.
-    pub(super) problem: &'static str,
+    /// Why, as a word and for people.
+    pub(super) problem: Problem,
+    /// The hash of all of it, without its end.
+    pub(super) sha256: Digest,
     /// Its first bytes.
     pub(super) head: Vec<u8>,
     /// Whether the input ended without a line end.
     pub(super) unterminated: bool,
+}
+
+/// A line given up whose end has not come by: its hash grows with it.
+struct Overlong {
+    problem: Problem,
+    head: Vec<u8>,
+    hash: Sha256,
 }
 
 /// Cuts a pushed stream into records.
@@ -60,7 +77,7 @@ pub(super) struct RecordSplitter {
     line: u64,
     /// The piece handed out last, still in the buffer so that it can be [taken back](Self::resync).
     handed_out: (usize, u64),
-    overlong: Option<Broken>,
+    overlong: Option<Overlong>,
     finished: bool,
 }
 
@@ -129,7 +146,7 @@ impl RecordSplitter {
     }
 
     /// Gives up the first line of what was scanned: at once if it is whole, else when its end has come by.
-    fn give_up(&mut self, problem: &'static str) -> Option<Piece> {
+    fn give_up(&mut self, problem: Problem) -> Option<Piece> {
         let rest = &self.buffer[self.start..];
         let head = |content: usize| rest[..content.min(HEAD_BYTES)].to_vec();
         if let Some((content, len)) = first_line(rest, self.finished) {
@@ -138,12 +155,12 @@ impl RecordSplitter {
             return Some(Piece::Broken(Broken {
                 line: self.line,
                 problem,
+                sha256: Digest::of(&rest[..content]),
                 head: head(content),
                 unterminated,
             }));
         }
-        self.overlong =
-            Some(Broken { line: self.line, problem, head: head(rest.len()), unterminated: false });
+        self.overlong = Some(Overlong { problem, head: head(rest.len()), hash: Sha256::new() });
         self.skip_line().map(Piece::Broken)
     }
 
@@ -153,12 +170,24 @@ impl RecordSplitter {
         match first_line(rest, self.finished) {
             Some((content, len)) => {
                 self.handed_out = (len, 1);
-                self.overlong.take().map(|line| Broken { unterminated: content == len, ..line })
+                let mut line = self.overlong.take()?;
+                line.hash.update(&rest[..content]);
+                Some(Broken {
+                    line: self.line,
+                    problem: line.problem,
+                    sha256: line.hash.into(),
+                    head: line.head,
+                    unterminated: content == len,
+                })
             }
             None => {
                 // A carriage return at the end stays: the line feed after it belongs to the same line end.
                 let kept = usize::from(rest.ends_with(b"\r"));
-                self.start = self.buffer.len() - kept;
+                let skipped = self.start..self.buffer.len() - kept;
+                self.start = skipped.end;
+                if let Some(line) = &mut self.overlong {
+                    line.hash.update(&self.buffer[skipped]);
+                }
                 None
             }
         }
@@ -213,7 +242,7 @@ enum Verdict {
         content: usize,
         len: usize,
     },
-    Overflow(&'static str),
+    Overflow(Problem),
 }
 
 impl Scan {
@@ -225,7 +254,7 @@ impl Scan {
     fn run(&mut self, rest: &[u8], finished: bool) -> Verdict {
         while self.at < rest.len() {
             if self.at >= RECORD_BYTES_MAX {
-                return Verdict::Overflow("a record of more than 64 KiB");
+                return Verdict::Overflow((DoubtCause::TooLong, "a record of more than 64 KiB"));
             }
             let byte = rest[self.at];
             let line_end = match line_end(rest, self.at, finished) {
@@ -238,7 +267,10 @@ impl Scan {
             if line_end > 0 {
                 self.lines += 1;
                 if self.lines >= RECORD_LINES_MAX {
-                    return Verdict::Overflow("a quote that is not closed within 32 lines");
+                    return Verdict::Overflow((
+                        DoubtCause::BrokenQuotes,
+                        "a quote that is not closed within 32 lines",
+                    ));
                 }
             }
             let place = self.place.after(byte);
@@ -252,7 +284,9 @@ impl Scan {
     fn at_end(&self, len: usize, finished: bool) -> Verdict {
         match (finished, self.place) {
             (true, _) if len == 0 => Verdict::More,
-            (true, Place::Quoted) => Verdict::Overflow("a quote that is never closed"),
+            (true, Place::Quoted) => {
+                Verdict::Overflow((DoubtCause::BrokenQuotes, "a quote that is never closed"))
+            }
             (true, _) => Verdict::Record { content: len, len },
             (false, _) => Verdict::More,
         }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use csv::ByteRecord;
 
 use super::header::{Column, Header};
+use super::record::Record;
+use super::{DoubtCause, Told};
 use crate::digest::Digest;
 use crate::raw_row::RawRow;
 use crate::recording::{RecordingName, Text};
@@ -16,10 +18,17 @@ const EPOCHS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
 /// One row of the CDR. Fields are trimmed of ASCII whitespace; a column that the file lacks is empty.
 ///
 /// The columns are those of `yeastar-api.md` §6.2. There is no PIN code: it is blank in [`raw`](Self::raw) too.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CdrRow {
     /// The line of the file where it begins, from 1.
     pub line: u64,
+    /// SHA-256 of the bytes of its line, or lines, without the line end: it tells the line when it comes again.
+    ///
+    /// A PIN code could be guessed from it. So it stays in the state: it is never written into the archive or the ledger,
+    /// and never printed. Of a row that was [kept](Self::from_raw) it is not known, and all zeros.
+    pub line_sha256: Digest,
+    /// Why the row cannot be believed as it is; `None` if nothing in it contradicts itself.
+    pub doubt: Option<DoubtCause>,
     /// The call's id, `<epoch>.<seq>`; several rows may share it.
     pub callid: Text,
     /// When it started, by the PBX's clock on the wall.
@@ -28,10 +37,12 @@ pub struct CdrRow {
     pub callfrom: Text,
     /// Who was called, such as `6200(1003)`.
     pub callto: Text,
-    /// Ringing and talking, in seconds; `None` if that is no number.
-    pub callduraction: Option<u64>,
-    /// Talking, in seconds; `None` if that is no number.
-    pub talkduraction: Option<u64>,
+    /// Ringing and talking, in seconds.
+    pub callduraction: Told<u64>,
+    /// Talking, in seconds.
+    pub talkduraction: Told<u64>,
+    /// The two durations as version 0.1 read them. They make the [version](Self::version), and nothing else goes by them.
+    pub hashed_durations: [Option<u64>; 2],
     /// The trunk it came in by.
     pub srctrunkname: Text,
     /// The trunk it went out by.
@@ -53,11 +64,42 @@ pub struct CdrRow {
     pub ended_without_newline: bool,
 }
 
+impl Default for CdrRow {
+    fn default() -> Self {
+        Self {
+            line: 0,
+            line_sha256: Digest::from([0; 32]),
+            doubt: None,
+            callid: Text::default(),
+            timestart: Text::default(),
+            callfrom: Text::default(),
+            callto: Text::default(),
+            callduraction: Told::Absent,
+            talkduraction: Told::Absent,
+            hashed_durations: [None; 2],
+            srctrunkname: Text::default(),
+            dsttrunkname: Text::default(),
+            status: Text::default(),
+            call_type: Text::default(),
+            recording: None,
+            didnumber: Text::default(),
+            sn: Text::default(),
+            raw: Vec::new(),
+            ended_without_newline: false,
+        }
+    }
+}
+
 impl CdrRow {
     /// Reads a record that has as many fields as the header.
-    pub(super) fn read(header: &Header, record: &ByteRecord, line: u64, ended_without_newline: bool) -> Self {
-        let mut row = Self { line, ended_without_newline, ..Self::default() };
-        for ((heading, column), field) in header.fields().zip(record) {
+    pub(super) fn read(header: &Header, fields: &ByteRecord, record: &Record) -> Self {
+        let mut row = Self {
+            line: record.line,
+            line_sha256: Digest::of(&record.bytes),
+            ended_without_newline: record.unterminated,
+            ..Self::default()
+        };
+        for ((heading, column), field) in header.fields().zip(fields) {
             let value = if column == Some(Column::PinCode) { &[][..] } else { field };
             row.raw.push((kept_heading(heading, column, row.raw.len()), Text::from_bytes(value)));
             if let Some(column) = column {
@@ -74,8 +116,14 @@ impl CdrRow {
             Column::TimeStart => self.timestart = text,
             Column::CallFrom => self.callfrom = text,
             Column::CallTo => self.callto = text,
-            Column::CallDuration => self.callduraction = seconds(value),
-            Column::TalkDuration => self.talkduraction = seconds(value),
+            Column::CallDuration => {
+                self.callduraction = told_seconds(value);
+                self.hashed_durations[0] = seconds_as_hashed(value);
+            }
+            Column::TalkDuration => {
+                self.talkduraction = told_seconds(value);
+                self.hashed_durations[1] = seconds_as_hashed(value);
+            }
             Column::SrcTrunk => self.srctrunkname = text,
             Column::DstTrunk => self.dsttrunkname = text,
             Column::Status => self.status = text,
@@ -110,11 +158,12 @@ impl CdrRow {
 
     /// The version of the call: SHA-256 over canonical JSON of its identity, its durations and its status.
     pub fn version(&self) -> Digest {
+        let [call_s, talk_s] = self.hashed_durations;
         let fields = BTreeMap::from([
-            ("callduraction", serde_json::json!(self.callduraction)),
+            ("callduraction", serde_json::json!(call_s)),
             ("identity", serde_json::json!(self.identity())),
             ("status", serde_json::json!(self.status)),
-            ("talkduraction", serde_json::json!(self.talkduraction)),
+            ("talkduraction", serde_json::json!(talk_s)),
         ]);
         Digest::of(json(&fields))
     }
@@ -166,7 +215,7 @@ impl CdrRow {
     /// Whether somebody talked.
     pub fn answered(&self) -> bool {
         let status = self.status.as_str().map(normal).unwrap_or_default();
-        status == "answered" || self.talkduraction.is_some_and(|seconds| seconds > 0)
+        status == "answered" || self.talkduraction.known().is_some_and(|seconds| seconds > 0)
     }
 }
 
@@ -191,8 +240,19 @@ pub fn parties(side: &str) -> Vec<&str> {
     side.split(['(', ')', '<', '>']).map(str::trim).filter(|party| !party.is_empty()).collect()
 }
 
-/// Whole seconds, or `H:MM:SS` as web exports print them.
-fn seconds(value: &[u8]) -> Option<u64> {
+/// What a duration tells.
+fn told_seconds(value: &[u8]) -> Told<u64> {
+    match seconds_as_hashed(value) {
+        Some(seconds) => Told::Known(seconds),
+        None if value.trim_ascii().is_empty() => Told::Absent,
+        None => Told::Unreadable,
+    }
+}
+
+/// A duration exactly as version 0.1 read it: whole seconds, or `H:MM:SS`.
+///
+/// The version of a call is a hash over this. It must never read more or less, or the history of every call is opened.
+fn seconds_as_hashed(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     let number = |digits: &str| {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -43,7 +43,7 @@ fn a_row_of_the_pbx_is_read_whole() {
     assert_eq!(row.line, 2);
     assert_eq!(row.callid.as_str(), Some("1709287502.118"));
     assert_eq!(row.callto.as_str(), Some("6200(1003)"));
-    assert_eq!((row.callduraction, row.talkduraction), (Some(71), Some(58)));
+    assert_eq!((row.callduraction, row.talkduraction), (Told::Known(71), Told::Known(58)));
     assert_eq!(row.call_type.as_str(), Some("Inbound"));
     let name = row.recording.as_ref().unwrap();
     assert_eq!(name.as_bytes(), b"20240301120515-1709287502.118-5550142-1003-Inbound.wav");
@@ -115,7 +115,7 @@ fn headings_may_be_mapped_missing_moved_repeated_or_unknown() {
     let row = rows(&items)[0];
     assert_eq!(row.timestart.as_str(), Some("x"));
     assert_eq!(row.recording.as_ref().unwrap().as_bytes(), b"r.wav");
-    assert!(row.callto.is_empty() && row.sn.is_empty() && row.talkduraction.is_none());
+    assert!(row.callto.is_empty() && row.sn.is_empty() && row.talkduraction == Told::Absent);
     assert_eq!(
         row.raw_json(),
         r##"{"timestart":"x","callid":"1709287502.1","extra":"a","extra#4":"b","#5":"c","pincode":"","recording":"r.wav","recording#8":"other"}"##
@@ -240,7 +240,7 @@ fn odd_values_are_none_rather_than_wrong() {
         ("99999999999999999999", None),
     ] {
         let items = read(format!("callid,talkduraction\n1,{text}\n"));
-        assert_eq!(rows(&items)[0].talkduraction, wanted, "{text}");
+        assert_eq!(rows(&items)[0].talkduraction.known(), wanted, "{text}");
     }
     for (text, wanted) in [
         ("1709287502.118", Some(1_709_287_502)),

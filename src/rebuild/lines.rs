@@ -143,7 +143,7 @@ fn call(line: &str, day: Date) -> Result<ToldCall, String> {
         utc_offset_s: told.utc_offset_s,
         offset_source: told.offset_source.into(),
         zone_offset_s: told.zone_offset_s,
-        talk_s: row.talkduraction.and_then(|seconds| i64::try_from(seconds).ok()),
+        talk_s: row.talkduraction.known().and_then(|seconds| i64::try_from(seconds).ok()),
         answered: row.answered(),
         // Written anew: a PIN code is blanked, whoever put one into the list.
         row: serde_json::to_string(&told.row).map_err(|error| error.to_string())?,

@@ -89,7 +89,7 @@ fn call(raw: &RawRow, times: &SidecarTimes, told: &ToldVersions) -> Option<NewCa
         utc_offset_s: times.utc_offset_s,
         offset_source: times.offset_source.clone().into(),
         zone_offset_s: times.zone_offset_s,
-        talk_s: row.talkduraction.and_then(|seconds| i64::try_from(seconds).ok()),
+        talk_s: row.talkduraction.known().and_then(|seconds| i64::try_from(seconds).ok()),
         answered: row.answered(),
         row: serde_json::to_string(raw).ok()?,
         recording_id: None,

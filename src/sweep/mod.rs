@@ -26,7 +26,7 @@ pub use voicemail::{FullestBox, VoicemailPoll, poll_voicemail};
 use crate::access::Access;
 use crate::bell::Bell;
 use crate::calls;
-use crate::cdr::{BadRow, CdrItem};
+use crate::cdr::{BadRow, CdrItem, DoubtCause};
 use crate::clock::Clock;
 use crate::config::{ExclusionRule, PbxConfig};
 use crate::db::{DatabaseFailed, Db};
@@ -149,6 +149,8 @@ impl Sweeper<'_> {
                 let problem = format!("it cannot be stored: {error:#}");
                 let bad = BadRow {
                     line: rows[at].line(),
+                    line_sha256: rows[at].line_sha256(),
+                    cause: DoubtCause::Unstorable,
                     problem,
                     excerpt: String::new(),
                     ended_without_newline: false,

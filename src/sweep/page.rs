@@ -11,6 +11,7 @@ use crate::archive::Folder;
 use crate::calls::{self, NewCall, Stored};
 use crate::cdr::CdrRow;
 use crate::config::ExclusionRule;
+use crate::digest::Digest;
 use crate::exclusion::CallFacts;
 use crate::findings::{self, Finding, FindingKind};
 use crate::queue::{self, Enqueued, NewRecording, RecordingState};
@@ -172,6 +173,11 @@ impl PlacedRow {
         self.row.line
     }
 
+    /// The hash of that line.
+    pub(super) fn line_sha256(&self) -> Digest {
+        self.row.line_sha256
+    }
+
     /// The start of the call; the start of its day if its row tells no time.
     fn started_at(&self) -> Timestamp {
         let midnight = || {
@@ -194,7 +200,7 @@ fn new_call(placed: &PlacedRow, recording_id: Option<i64>) -> NewCall {
         offset_source: placed.resolved.source.as_str().into(),
         zone_offset_s: placed.resolved.zone_offset_s,
         // More seconds than there are is no talk time.
-        talk_s: row.talkduraction.and_then(|seconds| i64::try_from(seconds).ok()),
+        talk_s: row.talkduraction.known().and_then(|seconds| i64::try_from(seconds).ok()),
         answered: row.answered(),
         row: row.raw_json(),
         recording_id,

@@ -74,7 +74,8 @@ fn check_item(item: &CdrItem) {
 fn check_row(row: &CdrRow) {
     let again = CdrRow::from_raw_json(&row.raw_json()).expect("what was kept can be read");
     assert_eq!((again.identity(), again.version()), (row.identity(), row.version()), "{}", row.raw_json());
-    let again = CdrRow { line: row.line, ended_without_newline: row.ended_without_newline, ..again };
+    let CdrRow { line, line_sha256, ended_without_newline, .. } = *row;
+    let again = CdrRow { line, line_sha256, ended_without_newline, ..again };
     assert_eq!(CdrRow { raw: row.raw.clone(), ..again }, *row);
     let pincodes = row.raw.iter().filter(|(heading, _)| heading.as_str() == Some("pincode"));
     pincodes.for_each(|(_, cell)| assert!(cell.is_empty(), "a PIN code is kept"));
