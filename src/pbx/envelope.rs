@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::pbx::json::{self, JsonError, UnreadableEntry};
+
 /// Why a reply is not a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -11,11 +13,26 @@ pub enum Refusal {
     Foreign,
     /// JSON that breaks off.
     Cut,
+    /// JSON that is broken at this byte, so that it is not certain what it says.
+    Damaged(usize),
+    /// JSON with more in it than any reply has.
+    TooLarge,
     /// No JSON.
     NotJson,
 }
 
-/// The members of a successful reply.
+impl From<JsonError> for Refusal {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::NotJson => Self::NotJson,
+            JsonError::Cut => Self::Cut,
+            JsonError::Damaged(at_byte) => Self::Damaged(at_byte),
+            JsonError::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+/// The members of a successful reply, read leniently (see [`json`]).
 ///
 /// The content type is ignored, for devices send JSON as text. Bytes that are not UTF-8 (an echoed name) are
 /// replaced, for nothing that we use holds any. Anything but the status `Success` is a failure.
@@ -23,14 +40,20 @@ pub enum Refusal {
 /// # Errors
 /// Why it is none.
 pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.trim_start_matches('\u{feff}').trim();
-    match serde_json::from_str(text) {
-        Ok(Value::Object(members)) if is_success(&members) => Ok(members),
-        Ok(Value::Object(members)) => Err(errno(&members).map_or(Refusal::Foreign, Refusal::Errno)),
-        Ok(_) => Err(Refusal::Foreign),
-        Err(error) if error.is_eof() && !text.is_empty() => Err(Refusal::Cut),
-        Err(_) => Err(Refusal::NotJson),
+    members(json::decode(bytes)?)
+}
+
+/// The same of a reply with lists in it. An entry that cannot be read is `null`, and told.
+pub(super) fn parse_list(bytes: &[u8]) -> Result<(Map<String, Value>, Vec<UnreadableEntry>), Refusal> {
+    let decoded = json::decode_list(bytes)?;
+    Ok((members(decoded.value)?, decoded.unreadable))
+}
+
+fn members(reply: Value) -> Result<Map<String, Value>, Refusal> {
+    match reply {
+        Value::Object(members) if is_success(&members) => Ok(members),
+        Value::Object(members) => Err(errno(&members).map_or(Refusal::Foreign, Refusal::Errno)),
+        _ => Err(Refusal::Foreign),
     }
 }
 
@@ -57,7 +80,10 @@ fn is_success(members: &Map<String, Value>) -> bool {
 
 /// Only digits: whatever else a device puts there does not reach an error text or the database.
 fn errno(members: &Map<String, Value>) -> Option<u32> {
-    text(members, "errno")?.trim().parse().ok()
+    let text = text(members, "errno")?;
+    // A device that has no whole numbers prints one of them so.
+    let digits = text.trim();
+    digits.strip_suffix(".0").unwrap_or(digits).parse().ok()
 }
 
 #[cfg(test)]

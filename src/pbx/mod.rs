@@ -28,6 +28,7 @@ mod event_stream_tests;
 #[cfg(test)]
 mod fake;
 mod http;
+mod json;
 #[cfg_attr(not(feature = "legacy-tls"), path = "legacy/absent.rs")]
 mod legacy;
 #[cfg(all(test, feature = "legacy-tls"))]

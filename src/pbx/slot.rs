@@ -14,7 +14,8 @@ use crate::pbx::budget::Lease;
 use crate::pbx::envelope::{self, Refusal};
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::http::Request;
-use crate::pbx::policy::{Place, Policy, Stage};
+use crate::pbx::json::UnreadableEntry;
+use crate::pbx::policy::{Family, Place, Policy, Stage};
 use crate::pbx::session::Token;
 
 /// How often one call logs in again before it gives up.
@@ -113,7 +114,22 @@ impl Slot {
         if let Some(ending) = body.ending() {
             lease.ended(ending);
         }
-        envelope::parse(&bytes).map_err(|refusal| refusal_failure(place, refusal, &bytes))
+        let members = match (place.family, place.stage) {
+            (Family::Voicemail, Stage::Query) => envelope::parse_list(&bytes).map(|(members, unreadable)| {
+                self.note_unreadable(&unreadable);
+                members
+            }),
+            _ => envelope::parse(&bytes),
+        };
+        members.map_err(|refusal| refusal_failure(place, refusal, &bytes))
+    }
+
+    /// Entries of a list that could not be read: `null` stands for each of them. Says where they are, not what they hold.
+    fn note_unreadable(&self, entries: &[UnreadableEntry]) {
+        let pbx = &self.shared.config.id;
+        for UnreadableEntry { path, at_byte, bytes, .. } in entries {
+            tracing::debug!(pbx, path, at_byte, bytes, "`{pbx}` lists an entry that cannot be read: {path}");
+        }
     }
 
     async fn call_once(
@@ -152,6 +168,13 @@ fn refusal_failure(place: Place, refusal: Refusal, bytes: &[u8]) -> Failure {
         ),
         (Refusal::Foreign, _) => {
             Failure::new(Reason::Protocol, "the reply says neither success nor an error number")
+        }
+        (Refusal::Damaged(at_byte), _) => Failure::new(
+            Reason::Protocol,
+            format!("the reply is JSON that is broken at byte {at_byte}, so it is not certain what it says"),
+        ),
+        (Refusal::TooLarge, _) => {
+            Failure::new(Reason::Oversize, "the reply holds more values than a PBX can have to tell")
         }
         (Refusal::NotJson, _) => Failure::new(Reason::Protocol, "the reply is not JSON"),
     }

@@ -64,10 +64,24 @@ async fn nothing_stored_is_an_empty_list_and_an_odd_entry_is_counted() {
 }
 
 #[tokio::test]
+async fn a_list_without_commas_as_the_vendor_prints_it_is_the_same_list() {
+    let printed = listed(|| http(LIST.replace("},", "}"))).await.unwrap();
+    assert_eq!(printed, listed(|| http(LIST)).await.unwrap());
+}
+
+#[tokio::test]
+async fn one_message_that_cannot_be_read_is_counted_and_leaves_the_others() {
+    let whole = listed(|| http(LIST)).await.unwrap().unwrap();
+    let list =
+        listed(|| http(LIST.replacen("\"msg0000.wav\"", "\"msg\"0000.wav\"", 1))).await.unwrap().unwrap();
+    assert_eq!((list.unreadable, list.messages.len() + 1), (1, whole.messages.len()));
+    assert!(list.messages.iter().all(|message| whole.messages.contains(message)));
+}
+
+#[tokio::test]
 async fn a_list_that_is_no_json_is_an_error_and_not_a_shorter_list() {
-    // The vendor's printed sample has no commas between its messages.
-    let sample = LIST.replace("},", "}");
-    let table = [(sample, "protocol"), (LIST[..90].to_owned(), "truncated"), (String::new(), "empty_body")];
+    let broken = LIST.replacen("Success", "Succ\"ess", 1);
+    let table = [(broken, "protocol"), (LIST[..90].to_owned(), "truncated"), (String::new(), "empty_body")];
     for (reply, reason) in table {
         let error = listed(move || http(&reply)).await.unwrap_err();
         assert_eq!((error.reason().to_string().as_str(), error.policy()), (reason, Policy::Retry));

@@ -1,0 +1,354 @@
+//! Writes a device's JSON anew, as strict JSON, and stops where its meaning is not certain.
+
+use super::UnreadableEntry;
+
+/// How deep values may lie in each other: replies lie five deep.
+const DEPTH_MAX: usize = 32;
+/// The most unreadable entries that are told one by one.
+const UNREADABLE_MAX: usize = 10_000;
+
+/// A backslash that is a character, in strict JSON.
+const LONE_BACKSLASH: &[u8] = br"\\";
+
+/// Why it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It does not begin as JSON does.
+    NotJson,
+    /// The text ends within a value.
+    Cut,
+    /// Something at this byte that fits no reading, or more than one.
+    At(usize),
+    /// More than is read.
+    TooLarge,
+}
+
+/// What was read.
+pub(super) struct Mended {
+    pub(super) json: Vec<u8>,
+    pub(super) unreadable: Vec<UnreadableEntry>,
+}
+
+/// Where a value stands in the one around it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    /// The member whose name begins and ends at these bytes, quotes included.
+    Member(usize, usize),
+    Entry(usize),
+}
+
+/// Reads a text once, from its beginning.
+pub(super) struct Mender<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) at: usize,
+    pub(super) json: Vec<u8>,
+    /// Whether an entry of a list may be left out.
+    pub(super) by_entries: bool,
+    pub(super) path: Vec<Step>,
+    pub(super) unreadable: Vec<UnreadableEntry>,
+    /// Bytes that may still be looked at a second time.
+    pub(super) patience: usize,
+    /// Whether names and texts stand in single quotes, as Python prints them: the first quote decides.
+    is_single_quoted: bool,
+}
+
+impl<'a> Mender<'a> {
+    pub(super) fn new(text: &'a str, by_entries: bool) -> Self {
+        let text = text.trim_start_matches('\0').as_bytes();
+        let first_quote = text.iter().find(|byte| matches!(byte, b'"' | b'\''));
+        Self {
+            text,
+            at: 0,
+            json: Vec::with_capacity(text.len() + 16),
+            by_entries,
+            path: Vec::new(),
+            unreadable: Vec::new(),
+            patience: 4 * text.len() + (64 << 10),
+            is_single_quoted: first_quote == Some(&b'\''),
+        }
+    }
+
+    pub(super) fn mend(mut self) -> Result<Mended, Fault> {
+        if self.skip_blanks().is_err() || !matches!(self.peek(), Some(b'{' | b'[')) {
+            return Err(Fault::NotJson);
+        }
+        self.value()?;
+        self.expect_end()?;
+        Ok(Mended { json: self.json, unreadable: self.unreadable })
+    }
+
+    /// What follows the value does not belong to it if it holds neither quote nor bracket: if the value had ended too
+    /// soon, its real end would be there. After a NUL comes what was left in a buffer.
+    fn expect_end(&self) -> Result<(), Fault> {
+        let rest = self.text[self.at..].split(|byte| *byte == 0).next().unwrap_or_default();
+        match rest.iter().position(|byte| b"{}[]".contains(byte) || self.is_quote(*byte)) {
+            Some(at) => Err(Fault::At(self.at + at)),
+            None => Ok(()),
+        }
+    }
+
+    fn is_quote(&self, byte: u8) -> bool {
+        byte == b'"' || self.is_single_quoted && byte == b'\''
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn take(&mut self, wanted: u8) -> bool {
+        let is_there = self.peek() == Some(wanted);
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    /// Something else than is due here; nothing, if the text ends.
+    fn unexpected(&self) -> Fault {
+        if self.at < self.text.len() { Fault::At(self.at) } else { Fault::Cut }
+    }
+
+    /// Skips blanks and comments. A comment with a quote in it may as well be the rest of a string.
+    fn skip_blanks(&mut self) -> Result<(), Fault> {
+        loop {
+            let rest = &self.text[self.at..];
+            self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == 0x0b).count();
+            let rest = &self.text[self.at..];
+            let closing: &[u8] = match rest {
+                [b'/', b'*', ..] => b"*/",
+                [b'/', b'/', ..] => b"\n",
+                [b'<', b'!', b'-', b'-', ..] => b"-->",
+                _ => return Ok(()),
+            };
+            let end = rest.windows(closing.len()).position(|window| window == closing).ok_or(Fault::Cut)?;
+            if rest[..end].iter().any(|byte| self.is_quote(*byte)) {
+                return Err(Fault::At(self.at));
+            }
+            self.at += end + closing.len();
+        }
+    }
+
+    pub(super) fn value(&mut self) -> Result<(), Fault> {
+        if self.path.len() > DEPTH_MAX {
+            return Err(Fault::TooLarge);
+        }
+        match self.peek() {
+            Some(b'{') => self.object(),
+            Some(b'[') => self.list(),
+            Some(b'"' | b'\'') => self.string(),
+            Some(b'-' | b'+' | b'.' | b'0'..=b'9') => self.number(),
+            _ => self.word(),
+        }
+    }
+
+    fn object(&mut self) -> Result<(), Fault> {
+        self.at += 1;
+        self.json.push(b'{');
+        let mut may_follow = true;
+        loop {
+            self.skip_blanks()?;
+            if self.take(b'}') {
+                self.json.push(b'}');
+                return Ok(());
+            }
+            if !may_follow {
+                return Err(self.unexpected());
+            }
+            self.separate();
+            let name_from = self.at;
+            self.string()?;
+            let step = Step::Member(name_from, self.at);
+            self.skip_blanks()?;
+            if !self.take(b':') {
+                return Err(self.unexpected());
+            }
+            self.json.push(b':');
+            self.skip_blanks()?;
+            self.path.push(step);
+            self.value()?;
+            self.path.pop();
+            self.skip_blanks()?;
+            may_follow = self.take(b',');
+        }
+    }
+
+    fn list(&mut self) -> Result<(), Fault> {
+        self.at += 1;
+        self.json.push(b'[');
+        self.skip_blanks()?;
+        let opening = self.opening();
+        let (mut may_follow, mut number) = (true, 0);
+        loop {
+            self.skip_blanks()?;
+            if self.take(b']') {
+                self.json.push(b']');
+                return Ok(());
+            }
+            // Between two objects, or lists, a comma says nothing that is not clear without it.
+            let is_container = matches!(self.peek(), Some(b'{' | b'['));
+            if !may_follow && !(is_container && matches!(self.json.last(), Some(b'}' | b']'))) {
+                return Err(self.unexpected());
+            }
+            self.separate();
+            self.path.push(Step::Entry(number));
+            self.entry(opening)?;
+            self.path.pop();
+            number += 1;
+            self.skip_blanks()?;
+            may_follow = self.take(b',') || self.is_after_unreadable();
+        }
+    }
+
+    fn entry(&mut self, opening: Option<&'a [u8]>) -> Result<(), Fault> {
+        let (start, written, depth) = (self.at, self.json.len(), self.path.len());
+        let told = self.unreadable.len();
+        match (self.value(), opening) {
+            (Err(fault @ (Fault::At(_) | Fault::Cut)), Some(opening)) if self.by_entries => {
+                self.json.truncate(written);
+                self.path.truncate(depth);
+                self.unreadable.truncate(told);
+                if told == UNREADABLE_MAX {
+                    return Err(Fault::TooLarge);
+                }
+                self.leave_out(start, opening, fault)
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Writes a comma where one is due before the next member or entry.
+    fn separate(&mut self) {
+        if !matches!(self.json.last(), Some(b'{' | b'[')) {
+            self.json.push(b',');
+        }
+    }
+
+    fn is_after_unreadable(&self) -> bool {
+        self.json.ends_with(b"null") && self.text[..self.at].trim_ascii_end().ends_with(b"}")
+    }
+
+    fn string(&mut self) -> Result<(), Fault> {
+        let quote = match self.peek() {
+            Some(b'"') => b'"',
+            Some(b'\'') if self.is_single_quoted => b'\'',
+            _ => return Err(self.unexpected()),
+        };
+        self.at += 1;
+        self.json.push(b'"');
+        loop {
+            let rest = &self.text[self.at..];
+            let is_plain = |byte: &&u8| !matches!(byte, 0..=0x1f | b'"' | b'\'' | b'\\');
+            let plain = rest.iter().take_while(is_plain).count();
+            self.json.extend_from_slice(&rest[..plain]);
+            self.at += plain;
+            match self.peek().ok_or(Fault::Cut)? {
+                byte if byte == quote => break,
+                b'\\' => self.escape(quote)?,
+                0 => self.padding(quote)?,
+                byte => {
+                    self.at += 1;
+                    self.write_character(byte);
+                }
+            }
+        }
+        self.at += 1;
+        self.json.push(b'"');
+        Ok(())
+    }
+
+    /// A quote of the other kind, or a control character.
+    fn write_character(&mut self, byte: u8) {
+        match byte {
+            b'"' => self.json.extend_from_slice(b"\\\""),
+            0..=0x1f => self.json.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => self.json.push(byte),
+        }
+    }
+
+    /// NUL bytes that fill a field up to its end. Between other characters nobody knows where the text ends.
+    fn padding(&mut self, quote: u8) -> Result<(), Fault> {
+        let from = self.at;
+        while self.take(0) {}
+        match self.peek() {
+            Some(byte) if byte == quote => Ok(()),
+            Some(_) => Err(Fault::At(from)),
+            None => Err(Fault::Cut),
+        }
+    }
+
+    /// A backslash. Where it escapes nothing, as in a path of Windows, it is a character like any other.
+    fn escape(&mut self, quote: u8) -> Result<(), Fault> {
+        let rest = &self.text[self.at..];
+        let (read, written): (usize, &[u8]) = match rest.get(1).ok_or(Fault::Cut)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => (2, &rest[..2]),
+            b'\'' if quote == b'\'' => (2, b"'"),
+            b'u' => unicode_escape(rest)?,
+            _ => (1, LONE_BACKSLASH),
+        };
+        self.json.extend_from_slice(written);
+        self.at += read;
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Fault> {
+        let rest = &self.text[self.at..];
+        let length = rest.iter().take_while(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)).count();
+        let token = &rest[..length];
+        if length == rest.len() {
+            return Err(Fault::Cut);
+        }
+        if serde_json::from_slice::<serde::de::IgnoredAny>(token).is_ok() {
+            self.json.extend_from_slice(token);
+        } else if is_number_of_people(token) {
+            self.json.push(b'"');
+            self.json.extend_from_slice(token);
+            self.json.push(b'"');
+        } else {
+            return Err(Fault::At(self.at));
+        }
+        self.at += length;
+        Ok(())
+    }
+
+    fn word(&mut self) -> Result<(), Fault> {
+        let rest = &self.text[self.at..];
+        let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let word: &[u8] = match &rest[..length] {
+            b"true" | b"True" | b"TRUE" => b"true",
+            b"false" | b"False" | b"FALSE" => b"false",
+            b"null" | b"None" | b"NULL" | b"Null" => b"null",
+            _ if length == rest.len() => return Err(Fault::Cut),
+            _ => return Err(Fault::At(self.at)),
+        };
+        self.json.extend_from_slice(word);
+        self.at += length;
+        Ok(())
+    }
+}
+
+/// How long the escape is with which `rest` begins, and what is written for it. Half of a pair without its other half
+/// is replaced, as bytes are that are no text.
+fn unicode_escape(rest: &[u8]) -> Result<(usize, &[u8]), Fault> {
+    let unit = |from: usize| hex4(rest.get(from..from + 6)?);
+    match (unit(0), unit(6)) {
+        (None, _) if rest.len() < 6 && rest[2..].iter().all(u8::is_ascii_hexdigit) => Err(Fault::Cut),
+        (None, _) => Ok((1, LONE_BACKSLASH)),
+        (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => Ok((12, &rest[..12])),
+        (Some(0xd800..0xe000), _) => Ok((6, "\u{fffd}".as_bytes())),
+        (Some(_), _) => Ok((6, &rest[..6])),
+    }
+}
+
+fn hex4(escape: &[u8]) -> Option<u32> {
+    let digits = escape.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |sum, digit| Some(sum * 16 + char::from(*digit).to_digit(16)?))
+}
+
+/// Digits that JSON does not take for a number, such as `0017`, `+4930` or `.5`.
+fn is_number_of_people(token: &[u8]) -> bool {
+    let digits = token.strip_prefix(b"-").or_else(|| token.strip_prefix(b"+")).unwrap_or(token);
+    let mut parts = digits.split(|byte| *byte == b'.');
+    let is_digits = |part: Option<&[u8]>| part.is_none_or(|part| part.iter().all(u8::is_ascii_digit));
+    is_digits(parts.next())
+        && is_digits(parts.next())
+        && parts.next().is_none()
+        && digits.iter().any(u8::is_ascii_digit)
+}
