@@ -1,13 +1,20 @@
 //! The wall clock, read in one place: everywhere else `now` is an argument.
 
-use std::sync::Arc;
+mod sync;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
+pub use sync::Sync;
+
 /// The longest sleep before this machine's clock is looked at again: it may have been set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// No machine that runs this version shows an earlier time, unless its clock is wrong: when the first version was made.
+pub const RELEASED: Timestamp = Timestamp::constant(1_795_219_200, 0);
 
 /// The present time by this machine's clock.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
@@ -18,8 +25,17 @@ pub fn now() -> Timestamp {
 /// A wall clock: it can be wrong, and it can be set while we sleep.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// Milliseconds that are added to this machine's clock; `None` is the machine's clock itself.
-    shift_ms: Option<Arc<watch::Sender<i64>>>,
+    /// `None` is this machine's clock itself.
+    own: Option<Arc<Own>>,
+}
+
+/// What makes a clock another one than this machine's.
+#[derive(Debug)]
+struct Own {
+    /// Milliseconds that are added to this machine's clock.
+    shift_ms: watch::Sender<i64>,
+    /// Whether it is kept right by others.
+    sync: Mutex<Sync>,
 }
 
 impl Clock {
@@ -28,23 +44,39 @@ impl Clock {
         Self::default()
     }
 
-    /// A clock that shows `at` now, runs at the normal pace, and can be set.
+    /// A clock that shows `at` now, runs at the normal pace, and can be set. It counts as synchronised.
     pub fn showing(at: Timestamp) -> Self {
-        let clock = Self { shift_ms: Some(Arc::new(watch::Sender::new(0))) };
+        let own = Own { shift_ms: watch::Sender::new(0), sync: Mutex::new(Sync::Synchronised) };
+        let clock = Self { own: Some(Arc::new(own)) };
         clock.set(at);
         clock
     }
 
+    /// Whether others keep it right: what the system says of this machine's clock.
+    pub async fn sync(&self) -> Sync {
+        match &self.own {
+            Some(own) => *own.sync.lock().unwrap_or_else(PoisonError::into_inner),
+            None => sync::of_this_machine().await,
+        }
+    }
+
+    /// Lets it count as synchronised or not. What the system says of its own clock is not ours to change: nothing happens.
+    pub fn set_sync(&self, sync: Sync) {
+        if let Some(own) = &self.own {
+            *own.sync.lock().unwrap_or_else(PoisonError::into_inner) = sync;
+        }
+    }
+
     /// What it shows.
     pub fn now(&self) -> Timestamp {
-        let shift_ms = self.shift_ms.as_ref().map_or(0, |shift| *shift.borrow());
+        let shift_ms = self.own.as_ref().map_or(0, |own| *own.shift_ms.borrow());
         now().saturating_add(SignedDuration::from_millis(shift_ms)).unwrap_or(Timestamp::MAX)
     }
 
     /// Sets it, forward or back, and wakes who sleeps by it. This machine's own clock is not ours to set: nothing happens.
     pub fn set(&self, to: Timestamp) {
-        if let Some(shift) = &self.shift_ms {
-            shift.send_replace(to.as_millisecond().saturating_sub(now().as_millisecond()));
+        if let Some(own) = &self.own {
+            own.shift_ms.send_replace(to.as_millisecond().saturating_sub(now().as_millisecond()));
         }
     }
 
@@ -52,7 +84,7 @@ impl Clock {
     ///
     /// That this machine's clock was set is noticed within 15 s.
     pub async fn sleep_until(&self, until: Timestamp) {
-        let mut steps = self.shift_ms.as_ref().map(|shift| shift.subscribe());
+        let mut steps = self.own.as_ref().map(|own| own.shift_ms.subscribe());
         loop {
             let left = Duration::try_from(until.duration_since(self.now())).unwrap_or_default();
             if left.is_zero() {

@@ -19,6 +19,8 @@ pub enum FindingKind {
     CdrShrank,
     /// The PBX's own offset from UTC and the configured time zone disagree.
     OffsetDisagrees,
+    /// The PBX's clock is far from ours.
+    ClockSkewed,
     /// The CDR names another serial number than the PBX had.
     SerialNumberChanged,
     /// The PBX says of one recording after another that it has none: its store is most likely offline.
@@ -63,6 +65,7 @@ impl FindingKind {
             Self::BadFile => "bad_file",
             Self::CdrShrank => "cdr_shrank",
             Self::OffsetDisagrees => "offset_disagrees",
+            Self::ClockSkewed => "clock_skewed",
             Self::SerialNumberChanged => "serial_number_changed",
             Self::StoreOffline => "store_offline",
             Self::Conflict => "conflict",

@@ -98,6 +98,9 @@ pub mod db;
 /// What is remembered of each PBX.
 pub mod fleet;
 
+/// What is known of the PBXs' clocks, and of ours.
+pub mod clocks;
+
 /// Calls and days: every row that a PBX told.
 pub mod calls;
 

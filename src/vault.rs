@@ -13,6 +13,7 @@ use crate::calls;
 use crate::catalog;
 use crate::certificate::{self, Issuer};
 use crate::clock::Clock;
+use crate::clocks;
 use crate::config::{Config, PbxConfig};
 use crate::digest::Digest;
 use crate::fleet;
@@ -44,6 +45,8 @@ impl Vault {
     /// [`StateError`](crate::state::StateError) and [`ArchiveError`] for what an operator can mend.
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let state = State::open(&config.state.path).await?;
+        let (now, sync) = (clock.now(), clock.sync().await);
+        state.db.write(move |tx| Box::pin(async move { clocks::note_own(tx, now, sync).await })).await?;
         let archive = open_archive(&config, &state, clock.now()).await?;
         let root = &config.archive.path;
         let notary = Notary::open(root, &archive, &state, &config.ledger, clock.now()).await?;

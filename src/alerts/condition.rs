@@ -46,6 +46,8 @@ pub enum Condition {
     Conflict,
     /// The PBX's clock and the configured time zone disagree.
     OffsetDisagrees,
+    /// The PBX's clock is far from ours.
+    ClockSkewed,
     /// An archived file is gone.
     FileMissing,
     /// An archived file is not what it was.
@@ -120,6 +122,7 @@ impl Condition {
             Self::StoreOffline => "store_offline",
             Self::Conflict => "conflict",
             Self::OffsetDisagrees => "offset_disagrees",
+            Self::ClockSkewed => "clock_skewed",
             Self::FileMissing => "file_missing",
             Self::FileAltered => "file_altered",
             Self::FileUnreadable => "file_unreadable",
@@ -152,6 +155,7 @@ impl Condition {
             | Self::SerialNumberChanged
             | Self::Conflict
             | Self::OffsetDisagrees
+            | Self::ClockSkewed
             | Self::DayIncomplete => Severity::Warning,
             _ => Severity::Critical,
         }
@@ -181,6 +185,7 @@ impl Condition {
             Self::StoreOffline,
             Self::Conflict,
             Self::OffsetDisagrees,
+            Self::ClockSkewed,
             Self::FileMissing,
             Self::FileAltered,
             Self::FileUnreadable,

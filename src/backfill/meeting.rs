@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::range;
 use super::site::Site;
+use crate::clocks::{self, Look};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
 use crate::pbx::DeviceInfo;
@@ -31,33 +32,74 @@ impl Met {
     }
 }
 
+/// What a PBX answered, and when, by our clock.
+struct Answer {
+    device: DeviceInfo,
+    asked_at: Timestamp,
+    answered_at: Timestamp,
+}
+
 impl Site {
-    /// Asks the PBX who it is, and learns its serial number. A PBX that cannot be reached is given up here.
+    /// Asks the PBX who it is, learns its serial number, and compares its clock with ours. A PBX that cannot be reached is
+    /// given up here.
     pub(crate) async fn meet(&self, vault: &Vault) -> anyhow::Result<Met> {
-        let device = self.ask_who_it_is(vault).await?;
-        let Some((local, told_s)) =
-            device.and_then(|device| parse_systemtime(device.system_time.as_deref()?))
-        else {
+        let Some(Answer { device, asked_at, answered_at }) = self.ask_who_it_is(vault).await? else {
+            return Ok(Met::default());
+        };
+        let Some((local, told_s)) = device.system_time.as_deref().and_then(parse_systemtime) else {
             return Ok(Met::default());
         };
         let learnt_s = fleet::remembered(&mut *vault.state.db.read().await?, self.id()).await?.utc_offset_s;
         let now = vault.clock.now();
         let configured_s = self.pbx.timezone.as_ref().map(|zone| zone.to_offset(now).seconds());
-        let offset = told_s.or(learnt_s).or(configured_s).and_then(|s| Offset::from_seconds(s).ok());
-        let shown = offset.and_then(|offset| offset.to_timestamp(local).ok());
-        let behind = shown.map(|shown| now.duration_since(shown)).unwrap_or_default();
+        let offsets_s = [told_s, learnt_s, configured_s];
+        let shown = |offset_s: i32| Offset::from_seconds(offset_s).ok()?.to_timestamp(local).ok();
+        // Whichever distance to UTC brings it closest to ours: a wrong zone is no wrong clock, and is told elsewhere.
+        let nearest = offsets_s
+            .into_iter()
+            .flatten()
+            .filter_map(shown)
+            .min_by_key(|shown| shown.duration_since(answered_at).abs());
+        if let Some(shown) = nearest {
+            self.compare_clocks(vault, Look { asked_at, answered_at, shown }).await?;
+        }
+        let first = offsets_s.into_iter().flatten().next().and_then(shown);
+        let behind = first.map(|shown| now.duration_since(shown)).unwrap_or_default();
         Ok(Met { local_time: Some(local), behind: behind.max(SignedDuration::ZERO) })
     }
 
-    async fn ask_who_it_is(&self, vault: &Vault) -> anyhow::Result<Option<DeviceInfo>> {
+    /// Notes how far the PBX's clock is from ours. A clock that is far off is a finding until it is right.
+    async fn compare_clocks(&self, vault: &Vault, look: Look) -> anyhow::Result<()> {
+        let (id, now, sync) = (self.id().to_owned(), vault.clock.now(), vault.clock.sync().await);
+        vault
+            .state
+            .db
+            .write(move |tx| {
+                Box::pin(async move {
+                    clocks::note_own(tx, now, sync).await?;
+                    let Some(clock) = clocks::record(tx, &id, &look).await? else { return Ok(()) };
+                    let kind = FindingKind::ClockSkewed;
+                    if !clock.is_skewed() {
+                        return findings::close(tx, &id, kind, now).await;
+                    }
+                    let detail = clocks::describe_skew(&look, &clock, sync);
+                    let finding = Finding { kind, subject: "its clock".to_owned(), detail };
+                    findings::record(tx, &id, &finding, now).await
+                })
+            })
+            .await
+    }
+
+    async fn ask_who_it_is(&self, vault: &Vault) -> anyhow::Result<Option<Answer>> {
         while !self.is_over() {
+            let asked_at = vault.clock.now();
             match self.client.device_info().await {
                 Ok(device) => {
+                    let answered_at = vault.clock.now();
                     self.access.worked().await?;
-                    if let Some(device) = &device {
-                        self.learn(vault, &device.sn).await?;
-                    }
-                    return Ok(device);
+                    let Some(device) = device else { return Ok(None) };
+                    self.learn(vault, &device.sn).await?;
+                    return Ok(Some(Answer { device, asked_at, answered_at }));
                 }
                 Err(error) if error.policy().concerns_pbx() => self.access.failed(&error).await?,
                 // Who it is helps, but is not needed: a passing failure must not stop the work.

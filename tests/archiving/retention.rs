@@ -33,7 +33,8 @@ async fn open_findings(station: &Station) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_horizon_is_learnt_from_what_the_pbx_does_not_have_any_more() {
-    let options = SimulatorOptions { days: 30, recordings: 90, size_bytes: (500, 900), ..small(0) };
+    let options =
+        SimulatorOptions { days: 30, recordings: 90, size_bytes: (500, 900), now: Some(today()), ..small(0) };
     let mut station = Station::of(options).await;
     let (first, last) = station.days;
     let kept_from = today() - (20 * 24).hours();
@@ -72,7 +73,7 @@ async fn the_horizon_is_learnt_from_what_the_pbx_does_not_have_any_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cdr_that_is_not_read_for_long_is_told_before_its_rows_are_overwritten() {
-    let mut station = Station::of(SimulatorOptions { days: 10, ..small(60) }).await;
+    let mut station = Station::of(SimulatorOptions { days: 10, now: Some(today()), ..small(60) }).await;
     station.section().retention.cdr_rows = 200;
     let swept = run(&mut station, Request::default()).await;
     let lasts_s = swept.cdr_margin_s.unwrap();

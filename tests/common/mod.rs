@@ -64,7 +64,7 @@ pub(crate) fn small(recordings: u64) -> SimulatorOptions {
     SimulatorOptions {
         recordings,
         size_bytes: (2000, 9000),
-        now: Some("2024-03-15T12:00:00Z".parse().unwrap()),
+        today: Some(TODAY),
         voicemails: 0,
         ..SimulatorOptions::default()
     }
