@@ -46,6 +46,9 @@ pub mod salt;
 /// The formats in which the ledger is published: tree, tiles, signed notes, proofs.
 pub mod tlog;
 
+/// Lines that can be erased one by one, and the root that they come to.
+pub mod salted;
+
 /// What a recording is called: any bytes at all, never a path.
 pub mod recording;
 

@@ -170,7 +170,8 @@ impl<'a> Backfill<'a> {
         let mut outcome = Ok(());
         // Interrupted, a list of all that is owed would take longer than anybody waits: the next run writes it.
         for site in self.sites.iter().filter(|_| !self.stop.is_cancelled()) {
-            let listed = seal::write_calls(db, archive, site.id(), DayRange::ALL).await;
+            let listed =
+                seal::write_calls(db, archive, site.id(), DayRange::ALL, self.vault.clock.now()).await;
             outcome = outcome.and(listed);
             if certify {
                 let certified = self.vault.issuer().issue_due(&site.pbx).await;

@@ -130,6 +130,8 @@ pub async fn unaccounted(db: &mut SqliteConnection, strays: &[Stray]) -> anyhow:
              and not exists (select 1 from recordings
                  where recordings.pbx = value ->> 'pbx' and recordings.day = value ->> 'day' and told = 0
                  and state <> 'archived')
+             and not exists (select 1 from list_drafts draft
+                 where draft.pbx = value ->> 'pbx' and draft.day = value ->> 'day')
              and not exists (select 1 from certificate_drafts draft
                  where draft.pbx = value ->> 'pbx' and draft.day = value ->> '$.certificate[0]'
                  and draft.revision = value ->> '$.certificate[1]')",

@@ -21,6 +21,7 @@ pub use checkpoints::{
 use crate::digest::Digest;
 use crate::recording::{RecordingKind, RecordingName, Text};
 use crate::salt::Salt;
+use crate::salted::Lines;
 use crate::tlog::leaf_hash;
 
 /// Largest entry, in bytes of JSON.
@@ -42,6 +43,8 @@ pub enum EntryType {
     Conflict,
     /// A verification came to an end: how much was looked at, and how much of it was not as it should be.
     Fixity,
+    /// A call list is in the archive, and what its lines come to.
+    Lists,
     /// A day settled, and what became of its recordings sums up.
     DayClosed,
     /// What the operator chose is other than before.
@@ -69,6 +72,7 @@ impl EntryType {
             Self::Suspect => "suspect",
             Self::Conflict => "conflict",
             Self::Fixity => "fixity",
+            Self::Lists => "lists",
             Self::DayClosed => "day_closed",
             Self::Config => "config",
             Self::Key => "key",
@@ -161,6 +165,32 @@ pub fn suspect(archived: i64, pbx: &str, suspect: &[String], at: Timestamp) -> E
         .with("archived", archived)
         .with("pbx", pbx)
         .with("suspect", suspect.to_vec())
+}
+
+/// A call list that became durable in the archive, as its entry tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct ListFacts<'a> {
+    /// The PBX.
+    pub pbx: &'a str,
+    /// The PBX-local day that it is of.
+    pub day: Date,
+    /// The number in its name.
+    pub number: u32,
+    /// SHA-256 of the file, whose lines are salted.
+    pub sha256: Digest,
+    /// What its lines come to.
+    pub lines: Lines,
+}
+
+/// The entry of a call list, without its number yet.
+pub fn list(facts: &ListFacts<'_>, at: Timestamp) -> Entry {
+    Entry::new(EntryType::Lists, at)
+        .with("pbx", facts.pbx)
+        .with("day", facts.day.to_string())
+        .with("n", facts.number)
+        .with("sha256", facts.sha256.to_string())
+        .with("lines", facts.lines.count)
+        .with("root", facts.lines.root.to_string())
 }
 
 /// Appends an entry and returns its number. The caller's transaction makes it durable together with its cause.

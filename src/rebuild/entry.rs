@@ -14,6 +14,8 @@ pub enum Told {
     Gap(GapEntry),
     /// The audio of an earlier entry's file is odd.
     Suspect { archived: i64, suspect: Vec<String> },
+    /// A call list became durable in the archive.
+    Lists(ListEntry),
     /// A day settled.
     DayClosed(DayEntry),
     /// A key of the ledger came or went.
@@ -49,6 +51,16 @@ pub struct GapEntry {
     pub recording: Digest,
     pub reason: String,
     pub attempts: u32,
+}
+
+/// `lists`.
+#[derive(Debug, Deserialize)]
+pub struct ListEntry {
+    pub pbx: String,
+    pub day: Date,
+    pub n: u32,
+    pub lines: u64,
+    pub root: Digest,
 }
 
 /// `day_closed`.
@@ -112,6 +124,7 @@ pub fn read(number: i64, entry: &str) -> serde_json::Result<Told> {
             let SuspectEntry { archived, suspect } = serde_json::from_str(entry)?;
             Told::Suspect { archived, suspect }
         }
+        "lists" => Told::Lists(serde_json::from_str(entry)?),
         "day_closed" => Told::DayClosed(serde_json::from_str(entry)?),
         "key" => Told::Key(serde_json::from_str(entry)?),
         "config" => {

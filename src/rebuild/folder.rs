@@ -13,6 +13,7 @@ use super::sums::{self, Sums};
 use crate::archive::{Folder, SUMS_NAME, Survey, SurveyedFolder};
 use crate::digest::Digest;
 use crate::recording::printable;
+use crate::salted::Lines;
 
 /// Larger files of these kinds were not written by us.
 const SIDECAR_BYTES_MAX: u64 = 16 << 20;
@@ -146,14 +147,17 @@ impl<'a> FolderReader<'a> {
     fn read_list(&mut self, number: u32, hand_on: HandOn<'_>) -> Result<(), Unwanted> {
         let name = list_name(number);
         let Some(bytes) = self.file(&name, LIST_BYTES_MAX, hand_on)? else { return Ok(()) };
-        self.there.insert(name.clone(), Digest::of(&bytes));
+        let sha256 = Digest::of(&bytes);
+        self.there.insert(name.clone(), sha256);
         let text = String::from_utf8_lossy(&bytes);
         let mut rest = text.lines().zip(1..);
         let head = rest.next().map_or("", |(head, _)| head);
-        if let Err(problem) = lines::check_head(head, self.folder.pbx(), self.day) {
-            return self.damaged(&name, format!("{problem}; nothing in it is used"), hand_on);
-        }
-        let mut found = FoundList { number, lines: Vec::new() };
+        let format = match lines::check_head(head, self.folder.pbx(), self.day) {
+            Ok(format) => format,
+            Err(problem) => return self.damaged(&name, format!("{problem}; nothing in it is used"), hand_on),
+        };
+        let salted = (format == lines::Format::Salted).then(|| (sha256, Lines::after_head(&text)));
+        let mut found = FoundList { number, lines: Vec::new(), salted };
         for (line, at) in rest {
             match lines::read(line, self.day) {
                 Ok(line) => found.lines.push(line),
@@ -256,7 +260,7 @@ fn list_number(name: &str) -> Option<u32> {
 }
 
 /// What the names of a certificate's files end in, after `certificate-<revision>`.
-const CERTIFICATE_SUFFIXES: [&str; 4] = [".json", ".json.sig", ".html", ".sha256"];
+const CERTIFICATE_SUFFIXES: [&str; 5] = [".json", ".json.sig", ".names.jsonl", ".html", ".sha256"];
 
 /// Whether `SHA256SUMS` lists a file of this name that is no recording.
 fn is_day_file(name: &str) -> bool {

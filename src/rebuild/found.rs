@@ -10,6 +10,7 @@ use crate::calls::NewCall;
 use crate::digest::Digest;
 use crate::message::Message;
 use crate::recording::RecordingName;
+use crate::salted::Lines;
 
 /// A part of what a folder holds. Files come before the lists, whose calls name them.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct FoundFile {
 pub(super) struct FoundList {
     pub(super) number: u32,
     pub(super) lines: Vec<Line>,
+    /// Its hash, and what its lines come to, if they are salted.
+    pub(super) salted: Option<(Digest, Lines)>,
 }
 
 /// What is known once all of a folder was read.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use jiff::{Timestamp, civil::Date};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::calls::NewCall;
 use crate::cdr::CdrRow;
@@ -12,15 +13,29 @@ use crate::queue::RecordingState;
 use crate::raw_row::RawRow;
 use crate::recording::{RecordingKind, RecordingName, Text};
 use crate::salt::Salt;
+use crate::salted;
 
-/// The format that this version reads.
-const SCHEMA: &str = "callvault-calls/1";
+/// The format up to 0.1: lines without salts, calls with identity and version.
+const SCHEMA_1: &str = "callvault-calls/1";
+/// The format since: salted lines.
+const SCHEMA_2: &str = "callvault-calls/2";
+
+/// Which format a list has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// No entry of the ledger tells of it.
+    Unsalted,
+    /// An entry `lists` tells what its lines come to.
+    Salted,
+}
 
 /// What one line tells.
 #[derive(Debug)]
 pub enum Line {
     Call(Box<ToldCall>),
     Recording(Box<ToldRecording>),
+    /// One that was erased.
+    Erased,
     /// A type of a later version.
     Unknown,
 }
@@ -68,16 +83,27 @@ struct Typed<'a> {
 }
 
 /// What tells one version of a call from another.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Version {
     pub identity: Digest,
     pub version: Digest,
 }
 
+/// How a line of 0.1 tells the version of its call. Of a salted line both follow from the row alone.
+#[derive(Deserialize)]
+struct ToldVersion {
+    identity: Option<Digest>,
+    version: Option<Digest>,
+    line_salt: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct RowOfCall {
+    row: RawRow,
+}
+
 #[derive(Deserialize)]
 struct CallLine {
-    identity: Digest,
-    version: Digest,
     started_at: Option<Timestamp>,
     utc_offset_s: i32,
     offset_source: String,
@@ -101,25 +127,42 @@ struct RecordingLine {
     salt: Salt,
 }
 
-/// Whether the first line of a file is the one of this day's list; else what is wrong with it.
-pub fn check_head(line: &str, pbx: &str, day: Date) -> Result<(), String> {
+/// The format of this day's list, by the first line of the file; else what is wrong with it.
+pub fn check_head(line: &str, pbx: &str, day: Date) -> Result<Format, String> {
     let head: Head<'_> =
         serde_json::from_str(line).map_err(|error| format!("it does not begin as a list: {error}"))?;
-    match head {
-        Head { schema, .. } if schema != SCHEMA => {
-            Err(format!("it has the schema {schema:?}, this version reads {SCHEMA:?}"))
+    if head.pbx != pbx || head.day != day {
+        return Err(format!("it is the list of {} of pbx `{}`", head.day, head.pbx.escape_debug()));
+    }
+    match &*head.schema {
+        SCHEMA_1 => Ok(Format::Unsalted),
+        SCHEMA_2 => Ok(Format::Salted),
+        other => {
+            Err(format!("it has the schema {other:?}, this version reads {SCHEMA_1:?} and {SCHEMA_2:?}"))
         }
-        Head { pbx: its, day: of, .. } if its != pbx || of != day => {
-            Err(format!("it is the list of {of} of pbx `{}`", its.escape_debug()))
-        }
-        Head { .. } => Ok(()),
     }
 }
 
 /// The version of a call that a line tells; none if it tells no call, or is damaged.
 pub fn version(line: &str) -> Option<Version> {
     let is_call = serde_json::from_str::<Typed<'_>>(line).is_ok_and(|typed| typed.r#type == "call");
-    is_call.then(|| serde_json::from_str(line).ok()).flatten()
+    if !is_call {
+        return None;
+    }
+    let RowOfCall { row } = serde_json::from_str(line).ok()?;
+    Version::of(line, &CdrRow::from_raw(&row)?).ok()
+}
+
+impl Version {
+    /// That of the call with this row in this line.
+    fn of(line: &str, row: &CdrRow) -> Result<Self, String> {
+        let told: ToldVersion = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        match (told.line_salt, told.identity, told.version) {
+            (Some(_), ..) => Ok(Self { identity: row.identity(), version: row.version() }),
+            (None, Some(identity), Some(version)) => Ok(Self { identity, version }),
+            (None, ..) => Err("it tells neither a salt nor an identity and a version".to_owned()),
+        }
+    }
 }
 
 /// Reads a line of the list of `day`; what is wrong with it if it is damaged.
@@ -128,6 +171,8 @@ pub fn read(line: &str, day: Date) -> Result<Line, String> {
     match &*typed.r#type {
         "call" => Ok(Line::Call(Box::new(call(line, day)?))),
         "recording" => Ok(Line::Recording(Box::new(recording(line)?))),
+        "erased" if salted::erased_leaf(line).is_some() => Ok(Line::Erased),
+        "erased" => Err("it is no line that was erased".to_owned()),
         _ => Ok(Line::Unknown),
     }
 }
@@ -135,9 +180,10 @@ pub fn read(line: &str, day: Date) -> Result<Line, String> {
 fn call(line: &str, day: Date) -> Result<ToldCall, String> {
     let told: CallLine = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let row = CdrRow::from_raw(&told.row).ok_or("its row cannot be read")?;
+    let Version { identity, version } = Version::of(line, &row)?;
     let call = NewCall {
-        identity: told.identity,
-        version: told.version,
+        identity,
+        version,
         day,
         started_at: told.started_at,
         utc_offset_s: told.utc_offset_s,
@@ -209,7 +255,8 @@ mod tests {
         let day = date(2026, 11, 16);
         let table = [
             (r#"{"schema":"callvault-calls/1","pbx":"hq","day":"2026-11-16","more":1}"#, ""),
-            (r#"{"schema":"callvault-calls/2","pbx":"hq","day":"2026-11-16"}"#, "it has the schema"),
+            (r#"{"schema":"callvault-calls/2","pbx":"hq","day":"2026-11-16"}"#, ""),
+            (r#"{"schema":"callvault-calls/3","pbx":"hq","day":"2026-11-16"}"#, "it has the schema"),
             (r#"{"schema":"callvault-calls/1","pbx":"lyon","day":"2026-11-16"}"#, "of pbx `lyon`"),
             (r#"{"schema":"callvault-calls/1","pbx":"hq","day":"2026-11-17"}"#, "of 2026-11-17"),
             ("", "it does not begin"),

@@ -24,6 +24,7 @@ mod folder;
 pub mod found;
 #[doc(hidden)]
 pub mod lines;
+mod listed;
 mod plan;
 mod progress;
 mod published;
@@ -175,6 +176,7 @@ impl<'a> Rebuild<'a> {
         self.replay(ledger).await?;
         self.settle_entries_without_a_file().await?;
         self.name_files_without_an_entry().await?;
+        self.name_lists_without_an_entry().await?;
         self.note_open_gaps();
         self.link_calls().await?;
         self.fill_catalog().await?;

@@ -79,6 +79,7 @@ impl Rebuild<'_> {
             Ok(Told::Suspect { archived, suspect }) => {
                 scratch::keep_suspicion(self.building.tx(), archived, &suspect).await
             }
+            Ok(Told::Lists(list)) => self.take_list_entry(number, &list).await,
             Ok(Told::DayClosed(closed)) => self.take_day_closed(number, closed).await,
             Ok(Told::Key(key)) => self.take_key(number, key).await,
             Ok(Told::Config { settings }) => {

@@ -13,6 +13,7 @@ use crate::archive::Destination;
 use crate::calls::{self, NewCall};
 use crate::catalog;
 use crate::db;
+use crate::ledger::ListFacts;
 use crate::message::Message;
 use crate::queue::{self, RecordingState, Restored};
 use crate::recording::{RecordingKind, printable};
@@ -128,11 +129,15 @@ impl Rebuild<'_> {
         self.progress.add_lines(list.lines.len());
         let told = self.days.entry((pbx.clone(), day)).or_default();
         told.calls_files = told.calls_files.max(list.number);
+        if let Some((sha256, lines)) = list.salted {
+            let found = ListFacts { pbx: &pbx, day, number: list.number, sha256, lines };
+            scratch::keep_list(self.building.tx(), &found).await?;
+        }
         for line in list.lines {
             match line {
                 Line::Recording(told) => self.take_recording(&pbx, *told, rows).await?,
                 Line::Call(told) => self.take_call(&pbx, *told, rows).await?,
-                Line::Unknown => {}
+                Line::Erased | Line::Unknown => {}
             }
             self.building.wrote().await?;
         }

@@ -5,9 +5,10 @@ use serde::Serialize;
 use super::untold::{UntoldCall, UntoldRecording};
 use crate::digest::hex;
 use crate::recording::Text;
+use crate::salted;
 
 /// The format, in the first line of each file.
-const SCHEMA: &str = "callvault-calls/1";
+const SCHEMA: &str = "callvault-calls/2";
 
 /// The first line of a file.
 #[derive(Serialize)]
@@ -17,12 +18,10 @@ struct Head<'a> {
     day: &'a str,
 }
 
-/// A line about a call.
+/// A line about a call. It has no identity and no version: both are unsalted hashes of numbers, and follow from the row.
 #[derive(Serialize)]
 struct CallLine<'a> {
     r#type: &'a str,
-    identity: String,
-    version: String,
     started_at: Option<String>,
     utc_offset_s: i64,
     offset_source: &'a str,
@@ -48,14 +47,13 @@ struct RecordingLine<'a> {
     salt: String,
 }
 
-/// The lines of one file of a day.
+/// The lines of one file of a day. Each but the first has a new salt.
 pub(super) fn of(pbx: &str, day: &str, calls: &[UntoldCall], recordings: &[UntoldRecording]) -> Vec<String> {
-    let mut lines = vec![json(&Head { schema: SCHEMA, pbx, day })];
+    let head = serde_json::to_string(&Head { schema: SCHEMA, pbx, day }).expect("text always serialises");
+    let mut lines = vec![head];
     lines.extend(calls.iter().map(|call| {
-        json(&CallLine {
+        salted::line(&CallLine {
             r#type: "call",
-            identity: hex(&call.identity),
-            version: hex(&call.version),
             started_at: call.started_at_ms.and_then(time),
             utc_offset_s: call.utc_offset_s,
             offset_source: &call.offset_source,
@@ -66,7 +64,7 @@ pub(super) fn of(pbx: &str, day: &str, calls: &[UntoldCall], recordings: &[Untol
         })
     }));
     lines.extend(recordings.iter().map(|recording| {
-        json(&RecordingLine {
+        salted::line(&RecordingLine {
             r#type: "recording",
             path: &recording.path,
             kind: &recording.kind,
@@ -81,10 +79,6 @@ pub(super) fn of(pbx: &str, day: &str, calls: &[UntoldCall], recordings: &[Untol
         })
     }));
     lines
-}
-
-fn json(line: &impl Serialize) -> String {
-    serde_json::to_string(line).expect("text, numbers and parsed JSON always serialise")
 }
 
 fn time(ms: i64) -> Option<String> {

@@ -3,18 +3,15 @@
 use anyhow::Context as _;
 use sqlx::{FromRow, SqliteConnection};
 
-use crate::db::Db;
 use crate::queue::DayRange;
 
 /// Lines of one file: a longer day gets several.
 const LINES_MAX: i64 = 2_000;
-const MARKS_PER_UNIT: usize = 500;
 
 /// A call, or a new version of one, that no file tells yet.
 #[derive(Debug, FromRow)]
 pub(super) struct UntoldCall {
     pub(super) id: i64,
-    pub(super) identity: Vec<u8>,
     pub(super) version: Vec<u8>,
     pub(super) started_at_ms: Option<i64>,
     pub(super) utc_offset_s: i64,
@@ -51,7 +48,8 @@ pub(super) async fn days(
     sqlx::query_scalar(
         "select day from calls where pbx = ?1 and told_version is not version and day between ?2 and ?3
          union select day from recordings
-         where pbx = ?1 and told = 0 and state <> 'archived' and day between ?2 and ?3 order by day",
+         where pbx = ?1 and told = 0 and state <> 'archived' and day between ?2 and ?3
+         union select day from list_drafts where pbx = ?1 and day between ?2 and ?3 order by day",
     )
     .bind(pbx)
     .bind(from)
@@ -61,6 +59,7 @@ pub(super) async fn days(
     .context("listing days with unwritten calls")
 }
 
+/// Days that have settled and have something that no file tells, and days whose file a run has begun that died.
 pub(super) async fn settled_days(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<String>> {
     sqlx::query_scalar(
         "select day from days where pbx = ?1 and state = 'settled' and (
@@ -68,7 +67,7 @@ pub(super) async fn settled_days(db: &mut SqliteConnection, pbx: &str) -> anyhow
                  where calls.pbx = ?1 and calls.day = days.day and told_version is not version)
              or exists (select 1 from recordings
                  where recordings.pbx = ?1 and recordings.day = days.day and told = 0 and state <> 'archived'))
-         order by day",
+         union select day from list_drafts where pbx = ?1 order by day",
     )
     .bind(pbx)
     .fetch_all(db)
@@ -82,7 +81,7 @@ pub(super) async fn calls(
     day: &str,
 ) -> anyhow::Result<Vec<UntoldCall>> {
     sqlx::query_as(
-        "select calls.id, identity, version, calls.started_at_ms, utc_offset_s, offset_source, zone_offset_s,
+        "select calls.id, version, calls.started_at_ms, utc_offset_s, offset_source, zone_offset_s,
              first_seen_at_ms, row, path
          from calls left join recordings on recordings.id = recording_id
          where calls.pbx = ? and calls.day = ? and told_version is not version order by calls.id limit ?",
@@ -141,51 +140,5 @@ pub(super) async fn note_calls_files(
     .execute(tx)
     .await
     .context("noting a day's file")?;
-    Ok(())
-}
-
-/// Marks calls as written, unless they changed meanwhile.
-pub(super) async fn mark_calls(db: &Db, calls: &[UntoldCall]) -> anyhow::Result<()> {
-    for some in calls.chunks(MARKS_PER_UNIT) {
-        let some: Vec<_> = some.iter().map(|call| (call.id, call.version.clone())).collect();
-        db.write(move |tx| {
-            Box::pin(async move {
-                for (id, version) in some {
-                    sqlx::query("update calls set told_version = version where id = ? and version = ?")
-                        .bind(id)
-                        .bind(version)
-                        .execute(&mut *tx)
-                        .await?;
-                }
-                Ok(())
-            })
-        })
-        .await?;
-    }
-    Ok(())
-}
-
-/// Marks recordings as written, unless they changed meanwhile.
-pub(super) async fn mark_recordings(db: &Db, recordings: &[UntoldRecording]) -> anyhow::Result<()> {
-    for some in recordings.chunks(MARKS_PER_UNIT) {
-        let some: Vec<_> = some
-            .iter()
-            .map(|recording| (recording.id, recording.state.clone(), recording.attempts))
-            .collect();
-        db.write(move |tx| {
-            Box::pin(async move {
-                for (id, state, attempts) in some {
-                    sqlx::query("update recordings set told = 1 where id = ? and state = ? and attempts = ?")
-                        .bind(id)
-                        .bind(state)
-                        .bind(attempts)
-                        .execute(&mut *tx)
-                        .await?;
-                }
-                Ok(())
-            })
-        })
-        .await?;
-    }
     Ok(())
 }

@@ -170,7 +170,7 @@ impl Follower {
     /// The call lists of days that have settled, then their certificates, which name the lists.
     async fn close_settled_days(&self) -> anyhow::Result<()> {
         let (db, archive) = (&self.vault.state.db, &self.vault.archive);
-        if let Err(error) = seal::write_settled_calls(db, archive, self.id()).await {
+        if let Err(error) = seal::write_settled_calls(db, archive, self.id(), self.vault.clock.now()).await {
             let trouble = own_trouble(error)?;
             warn!(pbx = self.id(), "The call lists cannot be written now: {}", trouble.message);
         }

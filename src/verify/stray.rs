@@ -94,7 +94,8 @@ fn stray(pbx: &str, place: &Path) -> Option<Stray> {
 fn revision(name: &str) -> Option<i64> {
     let (number, ending) = name.strip_prefix("certificate-")?.split_once('.')?;
     let revision: i64 = number.parse().ok()?;
-    let is_one = ["json", "json.sig", "html", "sha256"].contains(&ending) && number == revision.to_string();
+    let endings = ["json", "json.sig", "names.jsonl", "html", "sha256"];
+    let is_one = endings.contains(&ending) && number == revision.to_string();
     is_one.then_some(revision)
 }
 
@@ -120,6 +121,7 @@ mod tests {
         assert_eq!(of("hq/note").place, "hq/note");
         let signature = of("hq/2026/11/21/certificate-2.json.sig");
         assert_eq!(signature.certificate, Some(("2026-11-21".to_owned(), 2)));
+        assert!(of("hq/2026/11/21/certificate-2.names.jsonl").certificate.is_some());
         assert_eq!(of("hq/2026/11/21/certificate-02.json").certificate, None);
     }
 }

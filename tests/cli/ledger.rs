@@ -25,13 +25,13 @@ fn shown(folder: &Folder) -> Value {
 fn it_tells_its_name_its_keys_and_how_much_of_it_is_signed() {
     let (_pbx, folder) = archived(3);
     let shown = shown(&folder);
-    // One entry for the key, one for each recording.
-    assert_eq!((&shown["entries"], &shown["signed_entries"]), (&4.into(), &4.into()));
+    // One entry for the key, one for each recording, one for the call list.
+    assert_eq!((&shown["entries"], &shown["signed_entries"]), (&5.into(), &5.into()));
     let vkey = shown["keys"][0]["vkey"].as_str().unwrap();
     assert_eq!(VerifyingKey::from_vkey(vkey).unwrap().name(), shown["origin"].as_str().unwrap());
     let text = folder.run(&["ledger", "show"]).exits(0).out();
-    assert!(text.contains("4 entries, 4 of them signed") && text.contains(vkey), "{text}");
-    assert!(folder.run(&["ledger", "check"]).exits(0).out().starts_with("All 4 signed entries"));
+    assert!(text.contains("5 entries, 5 of them signed") && text.contains(vkey), "{text}");
+    assert!(folder.run(&["ledger", "check"]).exits(0).out().starts_with("All 5 signed entries"));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_recording_is_proven_by_its_name_its_path_and_the_number_of_its_entry() {
     let by_name = folder.run(&["ledger", "prove", name]).exits(0).stdout;
     assert_eq!(by_path, by_name);
     let proof = TlogProof::parse(&by_path).unwrap();
-    assert_eq!(proof.verify(std::slice::from_ref(&key)).unwrap().size, 4);
+    assert_eq!(proof.verify(std::slice::from_ref(&key)).unwrap().size, 5);
     let number = proof.index.to_string();
     assert_eq!(folder.run(&["ledger", "prove", &number]).exits(0).stdout, by_path);
     let entry: Value = serde_json::from_slice(&proof.entry).unwrap();
@@ -62,7 +62,7 @@ fn what_is_not_in_it_is_told_in_a_sentence() {
     let unknown = folder.run(&["ledger", "prove", "no such.wav"]).exits(2);
     assert!(unknown.stderr.contains("nothing archived has the name or path `no such.wav`"), "{unknown:?}");
     let later = folder.run(&["ledger", "prove", "4711"]).exits(2);
-    assert!(later.stderr.contains("entry 4711 is not published yet; 2 are"), "{later:?}");
+    assert!(later.stderr.contains("entry 4711 is not published yet; 3 are"), "{later:?}");
     let empty = Folder::for_pbx("http://127.0.0.1:9");
     for command in [&["ledger"][..], &["ledger", "check"], &["ledger", "prove", "x"]] {
         assert!(empty.run(command).exits(2).stderr.contains("nothing was archived yet"));
@@ -72,15 +72,15 @@ fn what_is_not_in_it_is_told_in_a_sentence() {
 #[test]
 fn a_file_of_it_that_was_altered_is_named_with_exit_code_5() {
     let (_pbx, folder) = archived(2);
-    let tile = folder.path("archive/_ledger/tile/0/000.p/3");
+    let tile = folder.path("archive/_ledger/tile/0/000.p/4");
     let mut bytes = fs::read(&tile).unwrap();
     bytes[40] ^= 1;
     fs::remove_file(&tile).unwrap();
     fs::write(&tile, bytes).unwrap();
     let said = folder.run(&["ledger", "check"]).exits(5);
-    assert!(said.stdout.starts_with("_ledger/tile/0/000.p/3 holds other hashes"), "{said:?}");
+    assert!(said.stdout.starts_with("_ledger/tile/0/000.p/4 holds other hashes"), "{said:?}");
     let json = folder.run(&["ledger", "check", "--json"]).exits(5).json();
-    assert_eq!(json["damaged"][0]["path"], "_ledger/tile/0/000.p/3");
+    assert_eq!(json["damaged"][0]["path"], "_ledger/tile/0/000.p/4");
     // The tile's second hash is what the first entry is proven with.
     let proof = folder.run(&["ledger", "prove", "0"]).exits(5);
     assert!(proof.stderr.contains("_ledger/tile"), "{proof:?}");

@@ -24,6 +24,7 @@ impl Station {
         let entries = check_ledger(&db).await;
         check_catalog(&db, &entries).await;
         self.check_certificates(&entries).await;
+        self.check_list_entries(&entries).await;
         check_no_pincode(&db).await;
         if self.cdr_is_whole {
             self.check_accounted_for(&db).await;

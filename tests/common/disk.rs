@@ -135,47 +135,6 @@ impl Station {
             assert_eq!(checkpoint.size, all, "entries were left unsigned");
         }
     }
-
-    /// The call lists of the days tell every call, and every recording that is not archived.
-    async fn check_call_lists(&self, files: &BTreeMap<String, PathBuf>) {
-        let mut calls = BTreeSet::new();
-        let mut states = BTreeMap::new();
-        let numbered = |path: &str| -> Option<u32> {
-            path.rsplit_once("/calls-")?.1.strip_suffix(".jsonl")?.parse().ok()
-        };
-        let mut lists: Vec<_> =
-            files.iter().filter_map(|(path, file)| Some((numbered(path)?, path, file))).collect();
-        lists.sort();
-        for (_, path, file) in lists {
-            for line in fs::read_to_string(file).unwrap().lines() {
-                let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{path}: {line}"));
-                match line["type"].as_str() {
-                    Some("call") => {
-                        assert_eq!(line["row"]["pincode"], "", "{path}");
-                        calls.insert(line["version"].as_str().unwrap().to_owned());
-                    }
-                    Some("recording") => {
-                        states.insert(line["path"].to_string(), line["state"].clone());
-                    }
-                    _ => assert_eq!(line["schema"], "callvault-calls/1"),
-                }
-            }
-        }
-        let (first, last) = (self.days.0.to_string(), self.days.1.to_string());
-        let db = self.database().await;
-        let known = sqlx::query("select version from calls where day between ? and ?");
-        for row in known.bind(&first).bind(&last).fetch_all(&db).await.unwrap() {
-            assert!(calls.contains(&hex(row.get("version"))), "a call is in no list");
-        }
-        let owed = sqlx::query(
-            "select path, state from recordings where state <> 'archived' and day between ? and ?",
-        );
-        for row in owed.bind(first).bind(last).fetch_all(&db).await.unwrap() {
-            let path = Value::from(row.get::<&str, _>("path")).to_string();
-            assert_eq!(states.get(&path), Some(&Value::from(row.get::<&str, _>("state"))), "{path}");
-        }
-        db.close().await;
-    }
 }
 
 /// The hash of a file that nobody may change.

@@ -7,6 +7,7 @@ mod csv;
 mod database;
 mod disk;
 mod far_side;
+mod lists;
 pub(crate) mod search;
 pub(crate) mod voicemail;
 

@@ -61,12 +61,12 @@ async fn a_ledger_that_was_rebuilt_is_signed_on_by_a_new_key() {
     let lost = dump(&station.database().await).await;
     station.lose_state().await;
     let report = station.rebuild().await;
-    assert_eq!((report.damaged, report.ledger.published), (0, 271), "{:?}", report.damage);
+    assert_eq!((report.damaged, report.ledger.published), (0, 272), "{:?}", report.damage);
     assert_equal(&lost, &dump(&station.database().await).await);
     station.add_call("later.wav", 300);
     station.backfill().await;
-    // The new key and the recording.
-    assert_eq!(station.published_size().await, 273);
+    // The new key, the recording, and the list of its call.
+    assert_eq!(station.published_size().await, 275);
     assert_eq!(station.ledger_problem().await, "");
     station.check().await;
 }
@@ -79,20 +79,20 @@ async fn a_restored_older_database_refuses_to_sign_until_it_is_rebuilt() {
     let yesterday = station.snapshot().await;
     station.add_call("today.wav", 0);
     station.backfill().await;
-    // The key, five recordings, and the two days that settled when they were read again.
-    assert_eq!(station.published_size().await, 8);
+    // The key, five recordings, four call lists, and the two days that settled when they were read again.
+    assert_eq!(station.published_size().await, 12);
     station.restore(&yesterday).await;
     station.add_call("after.wav", 1);
     assert_eq!(numbers(&station.backfill().await), [2, 4, 0, 0, 0, 0]);
     let problem = station.ledger_problem().await;
     assert!(problem.contains("`callvault rebuild` mends it"), "{problem}");
-    assert_eq!(station.published_size().await, 8, "nothing is signed");
+    assert_eq!(station.published_size().await, 12, "nothing is signed");
 
     let report = station.rebuild().await;
-    assert_eq!((report.damaged, report.ledger.published, report.ledger.appended), (0, 8, 1));
+    assert_eq!((report.damaged, report.ledger.published, report.ledger.appended), (0, 12, 2));
     station.backfill().await;
     assert_eq!(station.ledger_problem().await, "");
-    assert_eq!(station.published_size().await, 9);
+    assert_eq!(station.published_size().await, 14);
     station.check().await;
 }
 
@@ -110,11 +110,11 @@ async fn entries_that_were_published_and_not_signed_yet_are_taken_over() {
     station.lose_state().await;
     let report = station.rebuild().await;
     assert_eq!(named(&report), Vec::<&str>::new());
-    assert_eq!((report.ledger.published, report.ledger.unsigned, report.ledger.appended), (7, 3, 0));
+    assert_eq!((report.ledger.published, report.ledger.unsigned, report.ledger.appended), (11, 4, 0));
     let rebuilt = dump(&station.database().await).await;
     assert_eq!((&lost["ledger"], &lost["archived_files"]), (&rebuilt["ledger"], &rebuilt["archived_files"]));
     station.backfill().await;
-    assert_eq!(station.published_size().await, 8, "with the new key");
+    assert_eq!(station.published_size().await, 12, "with the new key");
     station.check().await;
 }
 
@@ -144,9 +144,9 @@ async fn a_damaged_file_of_the_ledger_is_named_exactly() {
     let files = [
         ("checkpoint", true),
         ("tile/0/000", true),
-        ("tile/0/001.p/15", true),
+        ("tile/0/001.p/16", true),
         ("tile/entries/000", false),
-        ("tile/entries/001.p/15", false),
+        ("tile/entries/001.p/16", false),
     ];
     for (path, is_whole) in files {
         for is_gone in [false, true] {
@@ -180,20 +180,20 @@ async fn a_damaged_file_of_the_ledger_is_named_exactly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_signed_in_place_of_entries_that_are_gone() {
     let mut station = station().await;
-    let bundle = fs::read(station.ledger_file("tile/entries/001.p/15")).unwrap();
+    let bundle = fs::read(station.ledger_file("tile/entries/001.p/16")).unwrap();
     let checkpoint = fs::read(station.ledger_file("checkpoint")).unwrap();
-    fs::remove_file(station.ledger_file("tile/entries/001.p/15")).unwrap();
+    fs::remove_file(station.ledger_file("tile/entries/001.p/16")).unwrap();
     station.lose_state().await;
     let report = station.rebuild().await;
-    assert_eq!((report.ledger.lost, report.ledger.appended), (15, 15), "their files are told anew");
+    assert_eq!((report.ledger.lost, report.ledger.appended), (16, 16), "their files are told anew");
     station.add_call("later.wav", 300);
     station.backfill().await;
     assert!(station.ledger_problem().await.contains("`callvault rebuild` mends it"));
     assert_eq!(fs::read(station.ledger_file("checkpoint")).unwrap(), checkpoint);
     // It is found in a backup.
-    fs::write(station.ledger_file("tile/entries/001.p/15"), bundle).unwrap();
+    fs::write(station.ledger_file("tile/entries/001.p/16"), bundle).unwrap();
     let report = station.rebuild().await;
-    assert_eq!((report.damaged, report.ledger.lost, report.ledger.appended), (0, 0, 1));
+    assert_eq!((report.damaged, report.ledger.lost, report.ledger.appended), (0, 0, 2));
     station.backfill().await;
     assert_eq!(station.ledger_problem().await, "");
     station.published_size().await;
@@ -208,9 +208,9 @@ async fn a_ledger_that_is_gone_is_named_and_begun_anew() {
     station.lose_state().await;
     let report = station.rebuild().await;
     assert_eq!(named(&report), ["_ledger"]);
-    assert_eq!((report.ledger.published, report.ledger.appended), (0, 3));
+    assert_eq!((report.ledger.published, report.ledger.appended), (0, 6));
     assert_eq!(numbers(&station.backfill().await), [0, 3, 0, 0, 0, 0]);
-    assert_eq!(station.published_size().await, 4);
+    assert_eq!(station.published_size().await, 7);
     station.check().await;
 }
 

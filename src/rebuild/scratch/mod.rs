@@ -1,11 +1,13 @@
 //! What is noted meanwhile: the files found, until the ledger has told in which order they were archived. All SQL on the
 //! tables of `scratch`, which are thrown away in the end.
 
+mod lists;
 mod lost;
 
 use anyhow::Context as _;
 use sqlx::{FromRow, SqliteConnection};
 
+pub(super) use lists::{UnnamedList, keep_list, match_list, unnamed_lists};
 pub(super) use lost::{
     OpenEntry, altered_file, index_unnamed, keep_entry, keep_gone, keep_listed, keep_suspicion, listed_path,
     open_entry_after, take_file,
@@ -16,7 +18,7 @@ use super::found::FoundFile;
 use crate::digest::Digest;
 use crate::recording::RecordingKind;
 
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     // The files by their sidecars; `number` is that of the entry that tells of it, once that is known.
     "create table scratch.files (
          id integer primary key, recording_id integer not null, pbx text not null, kind text not null, day text not null,
@@ -35,6 +37,7 @@ const TABLES: [&str; 5] = [
      without rowid",
     // Calls whose recording was not known yet when they were read.
     "create table scratch.links (call_id integer primary key, path text not null)",
+    lists::TABLE,
 ];
 
 /// Makes the tables.

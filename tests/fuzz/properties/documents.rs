@@ -85,7 +85,7 @@ fn read_line(line: &str) {
         Ok(lines::Line::Recording(told)) => {
             assert!(version.is_none() && !told.name.as_bytes().is_empty());
         }
-        Ok(lines::Line::Unknown) => assert!(version.is_none()),
+        Ok(lines::Line::Erased | lines::Line::Unknown) => assert!(version.is_none()),
         Err(problem) => assert_told(&problem),
     }
 }
