@@ -1,101 +1,15 @@
 //! Findings: things that are wrong or odd and that a person should know of, each kept once and counted.
 
+mod kind;
+
 use std::collections::BTreeMap;
+
+pub use kind::FindingKind;
 
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 use sqlx::SqliteConnection;
-
-/// The kinds of finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FindingKind {
-    /// A CDR row that could not be read.
-    BadRow,
-    /// A CDR file that could not be read at all.
-    BadFile,
-    /// A reading of a day held fewer rows than are known of it.
-    CdrShrank,
-    /// The PBX's own offset from UTC and the configured time zone disagree.
-    OffsetDisagrees,
-    /// The PBX's clock is far from ours.
-    ClockSkewed,
-    /// The CDR names another serial number than the PBX had.
-    SerialNumberChanged,
-    /// The PBX says of one recording after another that it has none: its store is most likely offline.
-    StoreOffline,
-    /// One recording, two contents: both are kept.
-    Conflict,
-    /// A file lay where a recording belongs, and was no recording: it was moved to quarantine.
-    Quarantined,
-    /// An archived file, or its sidecar, is gone.
-    FileMissing,
-    /// An archived file has other bytes than it had.
-    FileAltered,
-    /// A file in the archive that callvault did not put there.
-    FileUnlisted,
-    /// An archived file, or a folder of the archive, that cannot be read.
-    FileUnreadable,
-    /// The ledger is not what it was, or the catalog says otherwise than it does.
-    LedgerMismatch,
-    /// Something that is not archived yet is overwritten soon.
-    OverwriteNear,
-    /// An entry of a list of voicemail from which no message could be read.
-    BadMessage,
-    /// The voicemail boxes could not be listed.
-    VoicemailUnlisted,
-    /// A voicemail box holds nearly as many messages as the device keeps: it deletes the oldest.
-    VoicemailNearlyFull,
-    /// An archived recording was named by a call far from the first, and could not be fetched again.
-    RefetchFailed,
-    /// A day has closed, and recordings that were listed are missing.
-    DayIncomplete,
-    /// A day has closed, and what became of its recordings does not add up.
-    DayDoesNotSum,
-    /// Something in the archive that could not be used when the database was made anew.
-    NotRebuilt,
-}
-
-impl FindingKind {
-    /// The word in SQL and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BadRow => "bad_row",
-            Self::BadFile => "bad_file",
-            Self::CdrShrank => "cdr_shrank",
-            Self::OffsetDisagrees => "offset_disagrees",
-            Self::ClockSkewed => "clock_skewed",
-            Self::SerialNumberChanged => "serial_number_changed",
-            Self::StoreOffline => "store_offline",
-            Self::Conflict => "conflict",
-            Self::Quarantined => "quarantined",
-            Self::FileMissing => "file_missing",
-            Self::FileAltered => "file_altered",
-            Self::FileUnlisted => "file_unlisted",
-            Self::FileUnreadable => "file_unreadable",
-            Self::LedgerMismatch => "ledger_mismatch",
-            Self::OverwriteNear => "overwrite_near",
-            Self::BadMessage => "bad_message",
-            Self::VoicemailUnlisted => "voicemail_unlisted",
-            Self::VoicemailNearlyFull => "voicemail_nearly_full",
-            Self::RefetchFailed => "refetch_failed",
-            Self::DayIncomplete => "day_incomplete",
-            Self::DayDoesNotSum => "day_does_not_sum",
-            Self::NotRebuilt => "not_rebuilt",
-        }
-    }
-
-    /// Whether a person has to look at a finding of this word.
-    ///
-    /// A PBX forgets old calls by itself, a recording that cannot be fetched again is archived all the same, and what is
-    /// overwritten soon is forecast anew at each look.
-    pub fn needs_a_person(word: &str) -> bool {
-        ![Self::CdrShrank, Self::RefetchFailed, Self::OverwriteNear]
-            .iter()
-            .any(|harmless| harmless.as_str() == word)
-    }
-}
 
 /// One finding as it is told. Subject and detail are already safe to print.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +35,9 @@ pub struct FindingRow {
     pub detail: String,
     /// How often it was seen.
     pub count: i64,
+    /// When it was seen first.
+    #[serde(skip)]
+    pub first_seen_at_ms: i64,
 }
 
 /// Keeps a finding; one that is known already is counted and its detail renewed.
@@ -146,6 +63,27 @@ pub async fn record(
     .await
     .with_context(|| format!("recording the finding {} of {}", finding.kind.as_str(), finding.subject))?;
     Ok(())
+}
+
+/// Keeps a finding of something that is over, such as a day: unlike with [`record`], one that is known already is counted,
+/// and one that was closed comes back, only if there is more to say than before.
+pub async fn record_news(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    finding: &Finding,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let is_known: bool = sqlx::query_scalar(
+        "select exists (select 1 from findings where kind = ? and pbx = ? and subject = ? and detail = ?)",
+    )
+    .bind(finding.kind.as_str())
+    .bind(pbx)
+    .bind(&finding.subject)
+    .bind(&finding.detail)
+    .fetch_one(&mut *tx)
+    .await
+    .with_context(|| format!("looking up the finding {} of {}", finding.kind.as_str(), finding.subject))?;
+    if is_known { Ok(()) } else { record(tx, pbx, finding, now).await }
 }
 
 /// Closes the findings of a kind: what they say has been seen to be mended.
@@ -308,7 +246,7 @@ impl OfDay {
     /// Reads the first `limit` of those that were not mended.
     pub async fn first(&self, db: &mut SqliteConnection, limit: i64) -> anyhow::Result<Vec<FindingRow>> {
         sqlx::query_as(
-            "select kind, pbx, subject, detail, count from findings
+            "select kind, pbx, subject, detail, count, first_seen_at_ms from findings
              where pbx = ?1 and closed_at_ms is null and kind not in ('day_incomplete', 'day_does_not_sum') and
                  (subject = ?2 or substr(subject, 1, length(?3)) = ?3 or substr(subject, 1, length(?4)) = ?4)
              order by id limit ?5",
@@ -342,7 +280,7 @@ pub async fn counts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String
 /// The latest findings that are not mended, newest first.
 pub async fn latest(db: &mut SqliteConnection, pbx: &str, limit: i64) -> anyhow::Result<Vec<FindingRow>> {
     sqlx::query_as(
-        "select kind, pbx, subject, detail, count from findings where pbx = ? and closed_at_ms is null
+        "select kind, pbx, subject, detail, count, first_seen_at_ms from findings where pbx = ? and closed_at_ms is null
          order by last_seen_at_ms desc, id desc limit ?",
     )
     .bind(pbx)

@@ -1,5 +1,9 @@
 //! What the class of a failure means to an operator, and what to do about it.
 
+mod finding;
+
+pub use finding::of_finding;
+
 use crate::queue::Reason;
 
 /// A reason in an operator's words.
@@ -55,6 +59,10 @@ pub fn of(state: &str, reason: &str) -> Remedy {
         (_, "json_body" | "html_body" | "not_audio" | "protocol") => {
             ("the PBX sent something else instead of audio", AGAIN)
         }
+        (_, "doubtful_row") => (
+            "their row of the CDR, or a field of it that a rule of [[exclude]] asks for, cannot be read for certain",
+            "see those calls on the PBX; correct the row there, or the rule, and the next reading decides",
+        ),
         (_, "archive") => {
             ("the archive could not be written", "see the archive's disk, then run the backfill again")
         }
@@ -64,37 +72,6 @@ pub fn of(state: &str, reason: &str) -> Remedy {
         _ => ("failed", AGAIN),
     };
     Remedy { meaning, remedy }
-}
-
-/// What to do about a finding of this kind about `pbx`.
-pub fn of_finding(kind: &str, pbx: &str) -> String {
-    let seen = format!("`callvault retry --pbx {pbx}`");
-    match kind {
-        "serial_number_changed" => format!(
-            "if the device was replaced, confirm it with {seen}; else correct `url`, for another PBX answers there"
-        ),
-        "store_offline" => "check the PBX's card, disk or network share for recordings".to_owned(),
-        "conflict" => format!("both files are kept: compare them, then note with {seen} that you have"),
-        "offset_disagrees" => "correct `timezone`, or the PBX's clock".to_owned(),
-        "bad_file" => "mend the file, or remove it from `cdr_folder`".to_owned(),
-        "bad_row" => "see the row on the PBX: a recording that only it names is not known".to_owned(),
-        "file_missing" | "file_altered" => {
-            "restore it from a backup; the next verification sees that it is well again".to_owned()
-        }
-        "day_incomplete" => format!(
-            "see its page; if they were deleted on the PBX, or its store was offline, nobody can bring them back: note with \
-             {seen} that you have seen it"
-        ),
-        "day_does_not_sum" => {
-            "the database contradicts itself: see the page, and restore the state from a backup".to_owned()
-        }
-        "not_rebuilt" => format!(
-            "restore it from a backup and run `callvault rebuild` again; where there is none, note with {seen} that you \
-             know"
-        ),
-        "quarantined" => format!("see what was moved, then note with {seen} that you have"),
-        _ => format!("look into it, then note with {seen} that you have"),
-    }
 }
 
 /// A group of recordings that are not archived, in two indented lines: how many and why, and what to do.

@@ -1,11 +1,15 @@
 //! What is worth telling: derived from the state alone, so that it can neither be forgotten nor told twice.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::machine;
 use crate::config::AlertsConfig;
+use crate::findings::FindingRow;
 use crate::remedy;
 use crate::status::{PbxStatus, Status};
+
+/// How long an alert lasts that is told once: its finding stays until somebody notes that he has seen it.
+const TOLD_ONCE_LASTS: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The things that one is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +50,6 @@ pub enum Condition {
     Conflict,
     /// The PBX's clock and the configured time zone disagree.
     OffsetDisagrees,
-    /// The PBX's clock is far from ours.
-    ClockSkewed,
     /// An archived file is gone.
     FileMissing,
     /// An archived file is not what it was.
@@ -74,6 +76,32 @@ pub enum Condition {
     AnchorOverdue,
     /// A webhook of the feed has taken nothing for too long.
     FeedWebhookFailing,
+    /// Recordings are held: their row, or a field of it that a rule asks for, cannot be read for certain.
+    Held,
+    /// The PBX seems to give at most so many rows of its CDR in one reply, and does not say so.
+    LimitSuspected,
+    /// A day whose CDR had rows that could not be read for certain, for more than a day now.
+    DoubtsOpen,
+    /// A day whose calls the PBX has not told for long, while it told others.
+    DayUnread,
+    /// The PBX's clock is far from ours, by a steady difference.
+    ClockSkewed,
+    /// The PBX's clock jumped between two readings.
+    ClockJumped,
+    /// The clock of this machine is not known to be right.
+    OwnClock,
+    /// Answered calls of a day that `[[must_record]]` names, and that name no recording.
+    MustRecord,
+    /// Calls of a group that used to be recorded are not recorded any more.
+    RecordingStopped,
+    /// A day that usually has calls had none.
+    SilentDay,
+    /// The PBX has listed no call for much longer than is usual there.
+    CallsStopped,
+    /// An event told of a call that the PBX's CDR does not list.
+    EventWithoutRow,
+    /// An archived recording of two sides, of which one is silent.
+    OneSided,
 }
 
 /// How bad it is.
@@ -122,7 +150,6 @@ impl Condition {
             Self::StoreOffline => "store_offline",
             Self::Conflict => "conflict",
             Self::OffsetDisagrees => "offset_disagrees",
-            Self::ClockSkewed => "clock_skewed",
             Self::FileMissing => "file_missing",
             Self::FileAltered => "file_altered",
             Self::FileUnreadable => "file_unreadable",
@@ -136,6 +163,19 @@ impl Condition {
             Self::DayDoesNotSum => "day_does_not_sum",
             Self::AnchorOverdue => "anchor_overdue",
             Self::FeedWebhookFailing => "feed_webhook_failing",
+            Self::Held => "held",
+            Self::LimitSuspected => "limit_suspected",
+            Self::DoubtsOpen => "doubts_open",
+            Self::DayUnread => "day_unread",
+            Self::ClockSkewed => "clock_skewed",
+            Self::ClockJumped => "clock_jumped",
+            Self::OwnClock => "own_clock",
+            Self::MustRecord => "must_record",
+            Self::RecordingStopped => "recording_stopped",
+            Self::SilentDay => "silent_day",
+            Self::CallsStopped => "calls_stopped",
+            Self::EventWithoutRow => "event_without_row",
+            Self::OneSided => "one_sided",
         }
     }
 
@@ -155,8 +195,17 @@ impl Condition {
             | Self::SerialNumberChanged
             | Self::Conflict
             | Self::OffsetDisagrees
+            | Self::DayIncomplete
+            | Self::Held
+            | Self::LimitSuspected
+            | Self::DoubtsOpen
             | Self::ClockSkewed
-            | Self::DayIncomplete => Severity::Warning,
+            | Self::ClockJumped
+            | Self::OwnClock
+            | Self::SilentDay
+            | Self::CallsStopped
+            | Self::EventWithoutRow
+            | Self::OneSided => Severity::Warning,
             _ => Severity::Critical,
         }
     }
@@ -178,6 +227,11 @@ impl Condition {
         matches!(self, PbxDown | PasswordRefused | LockedOut | CertificateChanged | SameDevice)
     }
 
+    /// Whether nobody is reminded of it: it tells of a day that is over, and that cannot change any more.
+    pub(super) fn is_told_once(self) -> bool {
+        self == Self::SilentDay
+    }
+
     /// The condition that a finding of this kind is, if anybody is told of it.
     fn of_finding(kind: &str) -> Option<Self> {
         let told = [
@@ -185,7 +239,6 @@ impl Condition {
             Self::StoreOffline,
             Self::Conflict,
             Self::OffsetDisagrees,
-            Self::ClockSkewed,
             Self::FileMissing,
             Self::FileAltered,
             Self::FileUnreadable,
@@ -193,6 +246,18 @@ impl Condition {
             Self::LedgerMismatch,
             Self::DayIncomplete,
             Self::DayDoesNotSum,
+            Self::LimitSuspected,
+            Self::DoubtsOpen,
+            Self::DayUnread,
+            Self::ClockSkewed,
+            Self::ClockJumped,
+            Self::OwnClock,
+            Self::MustRecord,
+            Self::RecordingStopped,
+            Self::SilentDay,
+            Self::CallsStopped,
+            Self::EventWithoutRow,
+            Self::OneSided,
         ];
         told.into_iter().find(|condition| condition.as_str() == kind)
     }
@@ -228,7 +293,11 @@ pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
         };
         let trouble = of_trouble(pbx, config, now);
         let trouble = trouble.or_else(|| of_sweep(id, pbx, config, now));
-        let rest = of_risk(pbx).into_iter().chain(of_stuck(pbx)).chain(of_findings(id, pbx));
+        let rest = of_risk(pbx)
+            .into_iter()
+            .chain(of_stuck(pbx))
+            .chain(of_held(pbx))
+            .chain(of_findings(id, pbx, now));
         alerts.extend(trouble.into_iter().chain(rest).map(alert));
     }
     alerts.sort_by_key(|alert| alert.condition.severity());
@@ -300,12 +369,37 @@ fn of_stuck(pbx: &PbxStatus) -> Option<OfPbx> {
     (stuck > 0).then(|| (Condition::Stuck, None, message()))
 }
 
-fn of_findings(id: &str, pbx: &PbxStatus) -> Vec<OfPbx> {
-    let told = pbx.findings.iter().filter_map(|(kind, _)| Some((kind, Condition::of_finding(kind)?)));
-    let message = |kind: &str| {
-        let latest = pbx.latest_findings.iter().find(|finding| finding.kind == kind);
-        let detail = latest.map(|finding| format!("{}: {}", finding.subject, finding.detail));
+/// What is held is neither archived nor dropped until its row can be read: a person has to see to it.
+fn of_held(pbx: &PbxStatus) -> Option<OfPbx> {
+    let held =
+        pbx.reasons.iter().find(|reason| reason.state == "pending" && reason.reason == "doubtful_row")?;
+    let remedy::Remedy { meaning, remedy } = remedy::of(&held.state, &held.reason);
+    let message = format!("{} held: {meaning}, such as {}; {remedy}", held.count, held.example);
+    Some((Condition::Held, None, message))
+}
+
+fn of_findings(id: &str, pbx: &PbxStatus, now: Timestamp) -> Vec<OfPbx> {
+    let kinds = pbx.findings.iter().filter_map(|(kind, _)| Some((kind, Condition::of_finding(kind)?)));
+    let message = |kind: &str, finding: Option<&FindingRow>| {
+        let detail = finding.map(|finding| format!("{}: {}", finding.subject, finding.detail));
         format!("{}; {}", detail.unwrap_or_else(|| kind.replace('_', " ")), remedy::of_finding(kind, id))
     };
-    told.map(|(kind, condition)| (condition, None, message(kind))).collect()
+    let mut alerts = Vec::new();
+    for (kind, condition) in kinds {
+        let mut latest = pbx.latest_findings.iter().filter(|finding| finding.kind == *kind);
+        if condition.is_told_once() {
+            let lasts = |finding: &&FindingRow| {
+                let seen = Timestamp::from_millisecond(finding.first_seen_at_ms);
+                seen.is_ok_and(|seen| now.duration_since(seen) < TOLD_ONCE_LASTS)
+            };
+            alerts.extend(
+                latest
+                    .filter(lasts)
+                    .map(|finding| (condition, Some(finding.subject.clone()), message(kind, Some(finding)))),
+            );
+        } else {
+            alerts.push((condition, None, message(kind, latest.next())));
+        }
+    }
+    alerts
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::condition::{Condition, all};
 use crate::access::Trouble;
 use crate::config::AlertsConfig;
-use crate::findings::FindingRow;
+use crate::findings::{FindingKind, FindingRow};
 use crate::forecast::{Forecast, HorizonSource};
 use crate::outbox::Standing;
 use crate::queue::{Counts, Reason};
@@ -139,6 +139,7 @@ fn findings_that_a_person_has_to_judge_are_told_with_the_latest_of_them() {
             subject: "36999".into(),
             detail: "the device says 36999, it was 36111".into(),
             count: 1,
+            first_seen_at_ms: 0,
         }],
         ..PbxStatus::default()
     };
@@ -146,6 +147,62 @@ fn findings_that_a_person_has_to_judge_are_told_with_the_latest_of_them() {
     let conditions: Vec<Condition> = alerts.iter().map(|alert| alert.condition).collect();
     assert_eq!(conditions, [Condition::Conflict, Condition::OffsetDisagrees, Condition::SerialNumberChanged]);
     insta::assert_snapshot!(alerts[2].message, @"36999: the device says 36999, it was 36111; if the device was replaced, confirm it with `callvault retry --pbx hq`; else correct `url`, for another PBX answers there");
+}
+
+#[test]
+fn every_finding_has_a_word_of_its_own_and_the_document_explains_it_and_every_alert() {
+    let document = include_str!("../../docs/watching.md");
+    let mut words = std::collections::BTreeSet::new();
+    for kind in FindingKind::ALL {
+        let word = kind.as_str();
+        assert!(words.insert(word), "{word} twice");
+        assert_eq!(serde_json::to_value(kind).unwrap(), word);
+        assert!(document.contains(&format!("`{word}`")), "docs/watching.md does not explain {word}");
+        let found = told(&status(PbxStatus { findings: vec![(word.to_owned(), 1)], ..PbxStatus::default() }));
+        assert!(found.len() <= 1 && found.iter().all(|condition| condition.as_str() == word), "{found:?}");
+    }
+}
+
+#[test]
+fn a_silent_day_is_told_by_itself_and_not_for_ever() {
+    let finding = |subject: &str, days_ago: i64| {
+        let seen = NOW.parse::<Timestamp>().unwrap() - jiff::SignedDuration::from_hours(24 * days_ago);
+        FindingRow {
+            kind: "silent_day".into(),
+            pbx: Some("hq".into()),
+            subject: subject.into(),
+            detail: "no call, where a Monday has 40".into(),
+            count: 1,
+            first_seen_at_ms: seen.as_millisecond(),
+        }
+    };
+    let pbx = PbxStatus {
+        findings: vec![("silent_day".into(), 3)],
+        latest_findings: vec![finding("2026-03-01", 0), finding("2026-02-24", 6), finding("2026-02-23", 7)],
+        ..PbxStatus::default()
+    };
+    let alerts = all(&status(pbx), &AlertsConfig::default());
+    let keys: Vec<String> = alerts.iter().map(super::condition::Alert::key).collect();
+    assert_eq!(keys, ["silent_day/hq/2026-03-01", "silent_day/hq/2026-02-24"]);
+    insta::assert_snapshot!(alerts[0].message, @"2026-03-01: no call, where a Monday has 40; if it was a holiday, or nobody called, note that with `callvault retry --pbx hq`; else see on the PBX why it listed no call");
+}
+
+#[test]
+fn what_is_held_is_told_with_what_holds_it() {
+    let held = |reason: &str| PbxStatus {
+        counts: Counts { pending: 2, ..Counts::default() },
+        reasons: vec![Reason {
+            state: "pending".into(),
+            reason: reason.into(),
+            count: 2,
+            example: "a.wav".into(),
+        }],
+        ..PbxStatus::default()
+    };
+    assert_eq!(told(&status(held("waiting"))), []);
+    let alerts = all(&status(held("doubtful_row")), &AlertsConfig::default());
+    assert_eq!(alerts[0].key(), "held/hq/");
+    insta::assert_snapshot!(alerts[0].message, @"2 held: their row of the CDR, or a field of it that a rule of [[exclude]] asks for, cannot be read for certain, such as a.wav; see those calls on the PBX; correct the row there, or the rule, and the next reading decides");
 }
 
 #[test]
