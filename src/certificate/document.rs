@@ -1,17 +1,22 @@
 //! The certificate's JSON, a format that others rely on: see `docs/archive-format.md`.
+//!
+//! It is signed, and its hash is in the ledger for good. So it names nobody: recordings by entries of the ledger and by
+//! commitments, all else by counts. The names stand in the companion, of which it has the root.
 
-use jiff::{Timestamp, Unit};
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, Unit, civil::Date};
 use serde::Serialize;
 
-use super::names::Names;
+use super::counted::{Counted, ranges};
 use super::record::Issued;
-use crate::archive::Folder;
 use crate::digest::Digest;
-use crate::reconcile::DayAccount;
+use crate::reconcile::{Calls, DayAccount, Filed, Listing, Readings, Tally};
+use crate::salted::Lines;
 use crate::tlog::VerifyingKey;
 
 /// The format.
-pub const SCHEMA: &str = "callvault-certificate/1";
+pub const SCHEMA: &str = "callvault-certificate/2";
 
 /// What a certificate says.
 #[derive(Debug, Serialize)]
@@ -21,16 +26,96 @@ pub(super) struct Document<'a> {
     /// The configured time zone.
     pub(super) timezone: Option<String>,
     #[serde(flatten)]
-    pub(super) account: &'a DayAccount,
+    pub(super) numbers: Numbers<'a>,
     /// The moment that all numbers are of.
     pub(super) counted_at: Timestamp,
     /// Entries that the ledger had then: what is archived is told by those below.
     pub(super) ledger_size: u64,
+    /// The names that belong to the numbers.
+    pub(super) names: Companion,
     pub(super) files: Files,
     pub(super) former: Option<Former>,
     /// Name and id of the key that signs.
     pub(super) key: String,
     pub(super) program: Program,
+    /// What the page shows besides.
+    #[serde(skip)]
+    pub(super) account: &'a DayAccount,
+}
+
+/// The account of the day without names.
+#[derive(Debug, Serialize)]
+pub(super) struct Numbers<'a> {
+    day: Date,
+    revision: i64,
+    settled_at: Option<Timestamp>,
+    readings: Readings,
+    /// What it rests on; none of a day that only version 0.1 has read.
+    evidence: serde_json::Value,
+    utc_offsets_s: &'a [i64],
+    #[serde(flatten)]
+    tally: Tally,
+    listed: i64,
+    sums: bool,
+    complete: bool,
+    bytes: i64,
+    calls: Calls,
+    voicemail: Tally,
+    /// The entries of all audio that it counts.
+    entries: Vec<String>,
+    unarchived: Unarchived,
+    unrecorded: Count,
+    unnamed: Committed,
+    vanished: OfEntries,
+    suspect: OfEntries,
+    conflicts: OfEntries,
+    differences: ByKind,
+    findings: ByKind,
+}
+
+#[derive(Debug, Serialize)]
+struct Count {
+    count: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct ByKind {
+    count: i64,
+    by: BTreeMap<String, i64>,
+}
+
+/// Archived files, by their entries.
+#[derive(Debug, Serialize)]
+struct OfEntries {
+    count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<BTreeMap<String, i64>>,
+    entries: Vec<String>,
+}
+
+/// Recordings, by their commitments.
+#[derive(Debug, Serialize)]
+struct Committed {
+    count: i64,
+    recordings: Vec<Digest>,
+}
+
+#[derive(Debug, Serialize)]
+struct Unarchived {
+    count: i64,
+    items: Vec<UnarchivedItem>,
+}
+
+#[derive(Debug, Serialize)]
+struct UnarchivedItem {
+    /// Its commitment.
+    recording: Option<Digest>,
+    state: String,
+    /// The class of the last error. The name of an excluding rule stands in the companion.
+    reason: Option<String>,
+    r#final: bool,
+    /// The entry of its absence.
+    gap: Option<i64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,15 +124,24 @@ pub(super) struct Pbx<'a> {
     pub(super) sn: &'a str,
 }
 
-/// The files that are counted: their list, which lies beside.
+/// The file of names, which lies beside.
+#[derive(Debug, Serialize)]
+pub(super) struct Companion {
+    /// Its path.
+    pub(super) file: String,
+    /// How many lines it has after the first.
+    pub(super) lines: u64,
+    /// The root over their hashes.
+    pub(super) root: Digest,
+}
+
+/// The files that are counted: their list, which lies beside. Each stands in the companion too.
 #[derive(Debug, Serialize)]
 pub(super) struct Files {
     /// Files in the list.
     pub(super) count: usize,
     /// The list's path.
     pub(super) list: String,
-    /// The SHA-256 of the list.
-    pub(super) sha256: Digest,
 }
 
 /// The day's certificate before this one.
@@ -68,14 +162,10 @@ impl Program {
     pub(super) const OURS: Self = Self { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
 }
 
-impl Files {
-    /// The list of these files of `folder`, one line each as `sha256sum` has them, and what is said of it.
-    pub(super) fn list(folder: &Folder, names: Names, text: &str) -> Self {
-        Self {
-            count: text.lines().count(),
-            list: format!("{folder}/{}", names.files()),
-            sha256: Digest::of(text),
-        }
+impl Companion {
+    pub(super) fn new(file: String, text: &str) -> Self {
+        let Lines { count, root, .. } = Lines::after_head(text);
+        Self { file, lines: count, root }
     }
 }
 
@@ -83,6 +173,75 @@ impl From<Issued> for Former {
     fn from(issued: Issued) -> Self {
         Self { revision: issued.revision, sha256: issued.sha256, ledger_number: issued.ledger_number }
     }
+}
+
+impl<'a> Numbers<'a> {
+    /// What `account` comes to, with what the ledger names its recordings by.
+    pub(super) fn of(account: &'a DayAccount, counted: &Counted) -> Self {
+        let of_files = |listing: &Listing<Filed>| OfEntries {
+            count: listing.count,
+            by: None,
+            entries: counted.entries_of(listing.items.iter().map(|filed| filed.path.as_str())),
+        };
+        let suspects = account.suspect.files.items.iter().map(|suspect| suspect.path.as_str());
+        Self {
+            day: account.day,
+            revision: account.revision,
+            settled_at: account.settled_at,
+            readings: account.readings,
+            evidence: serde_json::Value::Null,
+            utc_offsets_s: &account.utc_offsets_s,
+            tally: account.tally,
+            listed: account.listed,
+            sums: account.sums,
+            complete: account.complete,
+            bytes: account.bytes,
+            calls: account.calls,
+            voicemail: account.voicemail,
+            entries: ranges(counted.files.values().copied()),
+            unarchived: unarchived(account, counted),
+            unrecorded: Count { count: account.unrecorded.count },
+            unnamed: Committed {
+                count: account.unnamed.count,
+                recordings: account
+                    .unnamed
+                    .items
+                    .iter()
+                    .filter_map(|one| counted.commitment(&one.path))
+                    .collect(),
+            },
+            vanished: of_files(&account.vanished),
+            suspect: OfEntries {
+                count: account.suspect.files.count,
+                by: Some(account.suspect.by.clone()),
+                entries: counted.entries_of(suspects),
+            },
+            conflicts: of_files(&account.conflicts),
+            differences: ByKind {
+                count: account.differences.count,
+                by: by(account.differences.items.iter().map(|difference| difference.kind.as_str())),
+            },
+            findings: ByKind { count: account.findings.told.count, by: account.findings.by.clone() },
+        }
+    }
+}
+
+fn unarchived(account: &DayAccount, counted: &Counted) -> Unarchived {
+    let items = account.unarchived.items.iter().map(|one| UnarchivedItem {
+        recording: counted.commitment(&one.path),
+        state: one.state.clone(),
+        reason: one.reason.clone().filter(|_| one.state != "excluded"),
+        r#final: one.is_final,
+        gap: counted.gap(&one.path),
+    });
+    Unarchived { count: account.unarchived.count, items: items.collect() }
+}
+
+fn by<'w>(words: impl Iterator<Item = &'w str>) -> BTreeMap<String, i64> {
+    words.fold(BTreeMap::new(), |mut by, word| {
+        *by.entry(word.to_owned()).or_default() += 1;
+        by
+    })
 }
 
 impl Document<'_> {

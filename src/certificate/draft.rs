@@ -5,12 +5,16 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use sqlx::Connection as _;
 
-use super::document::{Document, Files, Former, Pbx, Program, SCHEMA, key_name, whole_ms};
+use super::counted::Counted;
+use super::document::{
+    Companion, Document, Files, Former, Numbers, Pbx, Program, SCHEMA, key_name, whole_ms,
+};
 use super::names::Names;
-use super::{Issuer, TOLD_MAX, page, record};
+use super::{Issuer, TOLD_MAX, companion, page, record};
 use crate::archive::{ArchiveError, Folder, sums_lines};
 use crate::calls::DayRow;
 use crate::config::PbxConfig;
+use crate::digest::Digest;
 use crate::reconcile::{self, DayAccount};
 use crate::{calls, catalog, fleet, ledger};
 
@@ -27,11 +31,13 @@ pub(super) struct Draft {
     pub(super) signature: Vec<u8>,
     pub(super) page: String,
     pub(super) files: String,
+    /// The companion; none of one that version 0.1 has drafted.
+    pub(super) names: Option<String>,
 }
 
-/// The numbers of a document: what the ledger and the database keep of it.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Numbers {
+/// What the ledger and the database keep of a document.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Judged {
     pub(super) listed: i64,
     pub(super) archived: i64,
     pub(super) missing: i64,
@@ -40,6 +46,15 @@ pub(super) struct Numbers {
     pub(super) stuck: i64,
     pub(super) sums: bool,
     pub(super) complete: bool,
+    /// What it rests on; none in a document of version 0.1, and of a day that only that has read.
+    #[serde(default)]
+    pub(super) evidence: Option<Evidence>,
+}
+
+/// Of what a day rests on, the judgement.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Evidence {
+    pub(super) verdict: String,
 }
 
 impl Draft {
@@ -51,7 +66,7 @@ impl Draft {
         Folder::parse(&format!("{}/{}", self.pbx, self.day.replace('-', "/")))
     }
 
-    pub(super) fn numbers(&self) -> anyhow::Result<Numbers> {
+    pub(super) fn judged(&self) -> anyhow::Result<Judged> {
         serde_json::from_str(&self.document).context("reading a drafted certificate again")
     }
 }
@@ -63,8 +78,10 @@ struct Facts {
     ledger_size: u64,
     sn: String,
     former: Option<Former>,
-    /// The lines of all files that are counted.
-    files: String,
+    /// What the ledger calls what the account names.
+    counted: Counted,
+    /// All files that are counted, by name.
+    files: Vec<(String, Digest)>,
 }
 
 impl Issuer<'_> {
@@ -95,13 +112,18 @@ impl Issuer<'_> {
     async fn read(&self, pbx: &PbxConfig, day: Date, folder: &Folder) -> anyhow::Result<Facts> {
         let mut connection = self.db.read().await?;
         let mut moment = connection.begin().await.context("reading a day")?;
+        let account = reconcile::account(&mut moment, &pbx.id, day, TOLD_MAX).await?;
+        let mut files = catalog::files_of_day(&mut moment, &pbx.id, day, folder.as_str()).await?;
+        files.sort_unstable();
+        files.dedup();
         let facts = Facts {
             row: calls::day_row(&mut moment, &pbx.id, day).await?,
-            account: reconcile::account(&mut moment, &pbx.id, day, TOLD_MAX).await?,
+            counted: Counted::read(&mut moment, &pbx.id, &account).await?,
+            account,
             ledger_size: ledger::size(&mut moment).await?,
             sn: fleet::remembered(&mut moment, &pbx.id).await?.sn.unwrap_or_default(),
             former: record::latest(&mut moment, &pbx.id, day).await?.map(Former::from),
-            files: sums_lines(&catalog::files_of_day(&mut moment, &pbx.id, day, folder.as_str()).await?)?,
+            files,
         };
         moment.rollback().await.context("reading a day")?;
         Ok(facts)
@@ -132,17 +154,21 @@ impl Issuer<'_> {
     ) -> anyhow::Result<Option<Draft>> {
         let key = self.notary.key().await;
         let account = DayAccount { revision: names.revision, ..facts.account.clone() };
+        let files = sums_lines(&facts.files)?;
+        let named = companion::of(&pbx.id, &facts.files, &account, &facts.counted);
         let document = Document {
             schema: SCHEMA,
             pbx: Pbx { id: &pbx.id, sn: &facts.sn },
             timezone: pbx.timezone.as_ref().and_then(|zone| zone.iana_name()).map(str::to_owned),
-            account: &account,
+            numbers: Numbers::of(&account, &facts.counted),
             counted_at: whole_ms(self.clock.now()),
             ledger_size: facts.ledger_size,
-            files: Files::list(folder, names, &facts.files),
+            names: Companion::new(format!("{folder}/{}", names.companion()), &named),
+            files: Files { count: facts.files.len(), list: format!("{folder}/{}", names.files()) },
             former: facts.former.clone(),
             key: key_name(&key),
             program: Program::OURS,
+            account: &facts.counted.shown(&account),
         };
         let text = document.to_canonical_json();
         let signature = self.notary.sign(text.as_bytes()).await;
@@ -150,10 +176,11 @@ impl Issuer<'_> {
             pbx: pbx.id.clone(),
             day: account.day.to_string(),
             revision: names.revision,
-            page: page::of(&document, &text, names, &key),
+            page: page::of(&document, &text, names, &key, &named),
             document: text,
             signature: signature.to_vec(),
-            files: facts.files.clone(),
+            files,
+            names: Some(named),
         }))
     }
 }

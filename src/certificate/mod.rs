@@ -6,9 +6,14 @@
 //!                                                             ▼
 //!                    one transaction: day files, certificate, `day_closed` in the ledger; the draft goes
 //! ```
+//! What is signed names nobody: recordings by entries and commitments, all else by counts. What names people stands in two
+//! companions, the salted lines of names, whose root is signed, and the page, whose hash is in the ledger.
+//!
 //! A draft holds the exact bytes of all files, so whoever finds one after a crash comes to the same files. A day that
 //! changes is opened again and gets another certificate, of the next revision, which names the former one.
 
+mod companion;
+mod counted;
 mod document;
 mod draft;
 mod names;
@@ -22,6 +27,7 @@ use anyhow::Context as _;
 use jiff::civil::Date;
 use tracing::{info, warn};
 
+pub use companion::SCHEMA as NAMES_SCHEMA;
 pub use document::SCHEMA;
 pub use names::Names;
 pub use record::{Certified, Issued, drafted_folders, is_any_due, is_any_untold, latest, record};
@@ -132,7 +138,7 @@ impl Issuer<'_> {
             .await?;
         if is_news {
             let Draft { pbx, day, revision, .. } = &*draft;
-            match draft.numbers()?.complete {
+            match draft.judged()?.complete {
                 true => info!(pbx, "Pbx `{pbx}`: {day} is complete and certified (revision {revision})"),
                 false => warn!(
                     pbx,
@@ -153,12 +159,12 @@ fn concerns_all(error: &anyhow::Error) -> bool {
 /// Each file is whole and durable on return; one that is there already is left as it is.
 fn put_files(archive: &Archive, draft: &Draft) -> Result<Vec<(String, Digest)>, ArchiveError> {
     let (folder, names) = (draft.folder()?, draft.names());
-    let files: [(String, &[u8]); 4] = [
-        (names.files(), draft.files.as_bytes()),
-        (names.document(), draft.document.as_bytes()),
-        (names.signature(), &draft.signature),
-        (names.page(), draft.page.as_bytes()),
-    ];
+    let mut files: Vec<(String, &[u8])> = vec![(names.files(), draft.files.as_bytes())];
+    // One that version 0.1 has drafted has none.
+    files.extend(draft.names.as_ref().map(|text| (names.companion(), text.as_bytes())));
+    files.push((names.document(), draft.document.as_bytes()));
+    files.push((names.signature(), &draft.signature));
+    files.push((names.page(), draft.page.as_bytes()));
     let mut put = Vec::with_capacity(files.len());
     for (name, bytes) in files {
         archive.put_day_file(&folder, &name, bytes)?;

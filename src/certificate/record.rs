@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
-use super::draft::{Draft, Numbers};
+use super::draft::{Draft, Judged};
 use super::names::Names;
 use crate::archive::Folder;
 use crate::catalog;
@@ -136,8 +136,8 @@ pub(super) async fn is_due(
 /// Keeps a draft until it is issued.
 pub(super) async fn keep_draft(tx: &mut SqliteConnection, draft: &Draft) -> anyhow::Result<()> {
     sqlx::query(
-        "insert into certificate_drafts (pbx, day, revision, document, signature, page, files)
-         values (?, ?, ?, ?, ?, ?, ?)",
+        "insert into certificate_drafts (pbx, day, revision, document, signature, page, files, names)
+         values (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&draft.pbx)
     .bind(&draft.day)
@@ -146,6 +146,7 @@ pub(super) async fn keep_draft(tx: &mut SqliteConnection, draft: &Draft) -> anyh
     .bind(&draft.signature)
     .bind(&draft.page)
     .bind(&draft.files)
+    .bind(&draft.names)
     .execute(tx)
     .await
     .context("drafting a certificate")?;
@@ -185,16 +186,16 @@ pub(super) async fn issue(
     for (path, sha256) in files {
         catalog::record_day_file(tx, path, sha256).await?;
     }
-    let (numbers, former) = (draft.numbers()?, latest(tx, &draft.pbx, draft.day.parse()?).await?);
+    let (judged, former) = (draft.judged()?, latest(tx, &draft.pbx, draft.day.parse()?).await?);
     let sha256 = Digest::of(&draft.document);
-    let entry = day_closed(draft, &numbers, &sha256, former.as_ref(), now);
+    let entry = day_closed(draft, &judged, &sha256, former.as_ref(), now);
     let ledger_number = ledger::append(tx, &entry).await?;
     let (pbx, day) = (draft.pbx.as_str(), draft.day.parse()?);
-    let Numbers { sums, complete, missing, .. } = numbers;
+    let Judged { sums, complete, missing, .. } = judged;
     let revision = draft.revision;
     let issued = Certified { pbx, day, revision, sha256, ledger_number, at: now, sums, complete, missing };
     record(tx, &issued).await?;
-    note_news(tx, draft, &numbers, former.map_or(0, |former| former.missing), now).await?;
+    note_news(tx, draft, &judged, former.map_or(0, |former| former.missing), now).await?;
     Ok(true)
 }
 
@@ -238,12 +239,12 @@ async fn forget_draft(tx: &mut SqliteConnection, draft: &Draft) -> anyhow::Resul
 
 fn day_closed(
     draft: &Draft,
-    numbers: &Numbers,
+    numbers: &Judged,
     sha256: &Digest,
     former: Option<&Issued>,
     now: Timestamp,
 ) -> Entry {
-    let entry = Entry::new(EntryType::DayClosed, now)
+    let mut entry = Entry::new(EntryType::DayClosed, now)
         .with("pbx", draft.pbx.as_str())
         .with("day", draft.day.as_str())
         .with("revision", draft.revision)
@@ -254,6 +255,13 @@ fn day_closed(
         .with("excluded", numbers.excluded)
         .with("pending", numbers.pending)
         .with("stuck", numbers.stuck);
+    // The page of a draft of version 0.1 has no salt: its hash would tell who guesses the names on it.
+    if draft.names.is_some() {
+        entry = entry.with("page_sha256", Digest::of(&draft.page).to_string());
+    }
+    if let Some(evidence) = &numbers.evidence {
+        entry = entry.with("verdict", evidence.verdict.as_str());
+    }
     match former {
         Some(former) => entry.with("former", former.ledger_number),
         None => entry,
@@ -264,11 +272,11 @@ fn day_closed(
 async fn note_news(
     tx: &mut SqliteConnection,
     draft: &Draft,
-    numbers: &Numbers,
+    numbers: &Judged,
     missing_before: i64,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let Numbers { listed, missing, sums, .. } = numbers;
+    let Judged { listed, missing, sums, .. } = numbers;
     let page = format!("{}/{}", draft.folder()?, draft.names().page());
     let news = [
         (FindingKind::DayDoesNotSum, !sums, !sums, {

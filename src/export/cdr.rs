@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 use super::originals::bag_path;
 use super::rows::CallRow;
 use super::selection::{Recording, Selection};
-use crate::digest::hex;
 use crate::raw_row::RawRow;
 use crate::recording::Text;
 
@@ -35,8 +34,6 @@ const COLUMNS: [&str; 13] = [
 struct CallLine<'a> {
     pbx: &'a str,
     day: &'a str,
-    identity: String,
-    version: String,
     started_at: Option<String>,
     utc_offset_s: i64,
     offset_source: &'a str,
@@ -128,8 +125,6 @@ pub(super) fn write_jsonl(selection: &Selection, to: &mut dyn Write) -> io::Resu
         let line = CallLine {
             pbx: &call.pbx,
             day: &call.day,
-            identity: hex(&call.identity),
-            version: hex(&call.version),
             started_at: call.started_at_ms.and_then(time),
             utc_offset_s: call.utc_offset_s,
             offset_source: &call.offset_source,
@@ -234,8 +229,6 @@ mod tests {
             id: 1,
             pbx: "hq".to_owned(),
             day: "2026-01-09".to_owned(),
-            identity: vec![1],
-            version: vec![2],
             started_at_ms: Some(0),
             utc_offset_s: 0,
             offset_source: "callid".to_owned(),

@@ -1,7 +1,6 @@
 //! Copying originals into the bag, each compared with what was archived.
 
 use std::fs::File;
-use std::io::Read as _;
 
 use serde::Serialize;
 
@@ -14,7 +13,7 @@ use super::{ExportError, Stop};
 use crate::archive::{Destination, Folder, Originals};
 use crate::certificate::Names;
 use crate::digest::Digest;
-use crate::recording::printable;
+use crate::recording::{Text, printable};
 
 /// Where damaged files are: no PBX's id begins so.
 const DAMAGED: &str = "data/_damaged/";
@@ -122,6 +121,24 @@ impl Damage {
             ..Absence::of(recording)
         }
     }
+
+    fn of_certificate(self, certificate: &CertificateRow, path: &str) -> Absence {
+        Absence {
+            path: path.to_owned(),
+            pbx: certificate.pbx.clone(),
+            kind: "certificate".to_owned(),
+            name: Text::from_bytes(path.rsplit('/').next().unwrap_or_default().as_bytes()),
+            day: certificate.day.clone(),
+            started_at: None,
+            state: self.state.to_owned(),
+            reason: Some(self.problem),
+            r#final: false,
+            attempts: None,
+            archived_sha256: Some(self.expected),
+            found_sha256: self.found.map(|found| found.to_string()),
+            file: self.file,
+        }
+    }
 }
 
 /// Copies one file. One that is not what was archived comes into a folder of its own, so that nobody takes it for the
@@ -151,30 +168,31 @@ fn copy_one(
     Ok(Err(Damage { expected, found, problem, file: Some(aside), state }))
 }
 
-/// Copies the files of a certificate, if its document is the one that the ledger tells of: any other is no certificate.
+/// Copies the files of a certificate, each compared with what it was when it was issued. If its document or its signature is
+/// not, the certificate is none.
 fn copy_certificate(
     certificate: &CertificateRow,
     originals: &Originals,
     bag: &mut Bag,
     copied: &mut Copied,
 ) -> Result<(), ExportError> {
-    let Some((folder, document)) = certificate.path.rsplit_once('/') else { return Ok(()) };
+    let Some((folder, _)) = certificate.path.rsplit_once('/') else { return Ok(()) };
     let (folder, names) = (Folder::parse(folder)?, Names { revision: certificate.revision });
-    let mut files = Vec::new();
-    for name in names.all() {
-        let Ok(Some(mut file)) = originals.file(&folder, &name) else { return Ok(()) };
-        let mut bytes = Vec::new();
-        if file.read_to_end(&mut bytes).is_err() {
-            return Ok(());
+    let essential = [names.document(), names.signature()];
+    let (mut whole, mut is_one) = (Vec::new(), true);
+    for (path, sha256) in &certificate.files {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let original = originals.file(&folder, name).map_err(|error| error.to_string());
+        match copy_one(original, path, sha256, bag)? {
+            Ok(_) => whole.push(bag_path(path)),
+            Err(damage) => {
+                copied.absent.push(damage.of_certificate(certificate, path));
+                is_one &= !essential.iter().any(|file| file == name);
+            }
         }
-        if name == document && Digest::of(&bytes).as_bytes()[..] != certificate.sha256[..] {
-            return Ok(());
-        }
-        files.push((bag_path(&format!("{folder}/{name}")), bytes));
     }
-    for (path, bytes) in files {
-        bag.put(&path, bytes)?;
-        copied.certificates.push(path);
+    if is_one {
+        copied.certificates.extend(whole);
     }
     Ok(())
 }

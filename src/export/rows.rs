@@ -11,8 +11,6 @@ pub(super) struct CallRow {
     pub(super) id: i64,
     pub(super) pbx: String,
     pub(super) day: String,
-    pub(super) identity: Vec<u8>,
-    pub(super) version: Vec<u8>,
     pub(super) started_at_ms: Option<i64>,
     pub(super) utc_offset_s: i64,
     pub(super) offset_source: String,
@@ -71,7 +69,11 @@ pub(super) struct CertificateRow {
     pub(super) revision: i64,
     /// Of its document.
     pub(super) path: String,
-    pub(super) sha256: Vec<u8>,
+    pub(super) pbx: String,
+    pub(super) day: String,
+    /// All its files, and their hashes.
+    #[sqlx(skip)]
+    pub(super) files: Vec<(String, Vec<u8>)>,
 }
 
 /// The certificates of a PBX's days, all revisions.
@@ -81,16 +83,26 @@ pub(super) async fn certificates(
     days: DayRange,
 ) -> anyhow::Result<Vec<CertificateRow>> {
     let (from, to) = days.bounds();
-    sqlx::query_as(
-        "select revision, path, sha256 from certificates where pbx = ? and day between ? and ?
+    let mut certificates: Vec<CertificateRow> = sqlx::query_as(
+        "select revision, path, pbx, day from certificates where pbx = ? and day between ? and ?
          order by day, revision",
     )
     .bind(pbx)
     .bind(from)
     .bind(to)
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await
-    .context("reading certificates")
+    .context("reading certificates")?;
+    for certificate in &mut certificates {
+        let stem = certificate.path.strip_suffix(".json").unwrap_or(&certificate.path);
+        certificate.files =
+            sqlx::query_as("select path, sha256 from day_files where path glob ? order by path")
+                .bind(format!("{stem}.*"))
+                .fetch_all(&mut *db)
+                .await
+                .context("reading the files of a certificate")?;
+    }
+    Ok(certificates)
 }
 
 /// Every PBX that was ever heard of.

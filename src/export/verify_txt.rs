@@ -183,9 +183,10 @@ fn certified(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     }
     text.push_str(
         "Certificates of completeness say what each PBX listed of a day and what became of it, signed. The page (.html) is to\n\
-         be read and printed; the document (.json) is what was signed, by the key that it names. Each says \"Signature Verified\n\
-         Successfully\":\n\n\
-         \x20   for certificate in $(find data -name 'certificate-*.json'); do\n\
+         be read and printed, and says how the file of names (.names.jsonl) is tied to what was signed; its own SHA-256 is in\n\
+         the ledger's entry day_closed, as page_sha256. The document (.json) is what was signed, by the key that it names. Each\n\
+         says \"Signature Verified Successfully\":\n\n\
+         \x20   for certificate in $(find data -name 'certificate-*.json' -not -path 'data/_damaged/*'); do\n\
          \x20     id=$(grep -o '\"key\":\"[^\"]*\"' $certificate | cut -d '\"' -f 4 | sed 's/.*+//')\n\
          \x20     openssl pkeyutl -verify -rawin -pubin -inkey log/$id.pem -in $certificate -sigfile $certificate.sig\n\
          \x20   done\n",

@@ -70,6 +70,8 @@ pub struct DayEntry {
     pub day: Date,
     pub revision: u32,
     pub certificate_sha256: Digest,
+    /// None in entries of version 0.1.
+    pub page_sha256: Option<Digest>,
     pub listed: i64,
     pub archived: i64,
     pub missing: i64,

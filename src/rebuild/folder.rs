@@ -189,9 +189,45 @@ impl<'a> FolderReader<'a> {
                 end.day_files.push((format!("{}/{name}", self.folder), sha256));
             }
         }
+        for found in &mut end.certificates {
+            found.page_sha256 = self.there.get(&found.names.page()).copied();
+            self.check_companion(found, hand_on)?;
+        }
         end.is_in_step = self.there == self.sums;
         end.listed = self.listed_otherwise();
         Ok(end)
+    }
+
+    /// Whether the names of a certificate come to the root that was signed, and the list for `sha256sum` to the names.
+    fn check_companion(&self, found: &FoundCertificate, hand_on: HandOn<'_>) -> Result<(), Unwanted> {
+        let Some(told) = found.companion else { return Ok(()) };
+        let (companion, list) = (found.names.companion(), found.names.files());
+        let Some(sha256) = self.there.get(&companion) else {
+            // If the sums list it, that was told.
+            if self.sums.contains_key(&companion) {
+                return Ok(());
+            }
+            let problem = format!("it is gone, and {} has its root", found.names.document());
+            return self.damaged(&companion, format!("{problem}: restore it from a backup"), hand_on);
+        };
+        let Some(bytes) = self.file(&companion, LIST_BYTES_MAX, hand_on)? else { return Ok(()) };
+        let text = String::from_utf8_lossy(&bytes);
+        if !told.is(&text) {
+            let is_told = self.sums.get(&companion).is_some_and(|listed| listed != sha256);
+            let problem = format!("it does not come to the root in {}", found.names.document());
+            return match is_told {
+                true => Ok(()),
+                false => self.damaged(&companion, format!("{problem}: restore it from a backup"), hand_on),
+            };
+        }
+        let listed = self.there.get(&list);
+        if listed.is_some_and(|listed| *listed != Digest::of(certificates::list_of(&text)))
+            && self.sums.get(&list) == listed
+        {
+            let problem = format!("it lists other files than {companion}: restore it from a backup");
+            return self.damaged(&list, problem, hand_on);
+        }
+        Ok(())
     }
 
     fn day_file(

@@ -56,6 +56,7 @@ use crate::db::{self, Building};
 use crate::digest::Digest;
 use crate::fleet;
 use crate::state::StateLock;
+use certificates::FoundCertificate;
 use plan::Plan;
 
 /// What a rebuild is asked to do.
@@ -103,8 +104,8 @@ struct Rebuild<'a> {
     /// What is learnt of each PBX on the way.
     learnt: BTreeMap<String, Learnt>,
     days: BTreeMap<(String, Date), DayTold>,
-    /// Certificates that were found, by the hash of their documents, and whether they say that their day is complete.
-    certificates: HashMap<Digest, bool>,
+    /// Certificates that were found, by the hash of their documents.
+    certificates: HashMap<Digest, FoundCertificate>,
     /// Folders whose `SHA256SUMS` lists exactly what is there.
     in_step: HashSet<String>,
     /// Absences in the ledger whose recording is not known yet.

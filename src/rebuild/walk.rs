@@ -242,7 +242,7 @@ impl Rebuild<'_> {
         for (path, sha256) in &end.day_files {
             catalog::record_day_file(self.building.tx(), path, sha256).await?;
         }
-        let certificates = end.certificates.iter().map(|found| (found.sha256, found.is_complete));
+        let certificates = end.certificates.into_iter().map(|found| (found.sha256, found));
         self.certificates.extend(certificates);
         for listed in &end.listed {
             scratch::keep_listed(self.building.tx(), listed).await?;

@@ -13,6 +13,20 @@ use crate::fixity::{ArchivedAs, Documents, Unit, What};
 pub(super) struct Subject {
     pub(super) unit: Unit,
     pub(super) documents: Option<Documents>,
+    /// Whether only some of its documents are judged: then it is not read yet, however right these are.
+    pub(super) is_partial: bool,
+}
+
+impl Subject {
+    /// Of the documents of a folder only the files of certificates; `None` if there is none.
+    pub(super) fn certificates_of(unit: &Unit, documents: &Documents) -> Option<Self> {
+        let lists: Vec<_> =
+            documents.lists.iter().filter(|(name, _)| name.starts_with("certificate-")).cloned().collect();
+        // Sums that are behind are not judged.
+        let certificates = Documents { lists, sums: Vec::new(), changed: documents.changed, is_behind: true };
+        let is_any = !certificates.lists.is_empty();
+        is_any.then(|| Self { unit: unit.clone(), documents: Some(certificates), is_partial: true })
+    }
 }
 
 /// What a judgement came to.

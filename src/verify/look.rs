@@ -1,4 +1,5 @@
-//! The look: every folder is listed and compared with what it should hold. Only what looks wrong is read.
+//! The look: every folder is listed and compared with what it should hold. Only what looks wrong is read, and certificates:
+//! they are what people are given, and small.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -101,10 +102,17 @@ async fn look_into(
     }
     let units = account.files.len() + usize::from(account.documents.is_some());
     tools.progress.change(|now| now.units += units as u64);
+    // A full verification reads them anyway, and what is suspect is read whole.
+    if let Some((unit, documents)) = &account.documents
+        && tools.scope == Scope::Quick
+        && suspects.iter().all(|suspect| suspect.id != unit.id)
+    {
+        rounds.suspects.extend(Subject::certificates_of(unit, documents));
+    }
     let documents = account.documents.map(|(_, documents)| documents);
     rounds.suspects.extend(suspects.into_iter().map(|unit| {
         let documents = documents.clone().filter(|_| matches!(unit.what, What::Documents(_)));
-        Subject { unit, documents }
+        Subject { unit, documents, is_partial: false }
     }));
     rounds.strays.extend(strays);
     rounds.waiting.extend(folders);

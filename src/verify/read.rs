@@ -121,7 +121,7 @@ impl Pages {
                 What::Documents(folder) => Some(fixity::documents(&mut *db.read().await?, folder).await?),
                 What::File(_) => None,
             };
-            page.push(Subject { unit, documents });
+            page.push(Subject { unit, documents, is_partial: false });
         }
         Ok((!page.is_empty()).then_some(page))
     }

@@ -105,6 +105,10 @@ impl Tally {
             Verdict::Damaged(read, damages) => (read, damages),
         };
         let unit = &subject.unit;
+        if subject.is_partial && damages.is_empty() {
+            self.report.bytes += bytes;
+            return;
+        }
         self.judged.insert(unit.id);
         // A quick look counts what it sees.
         if self.report.scope == Scope::Full {

@@ -8,6 +8,7 @@ use callvault::clock::Clock;
 use callvault::config::ExclusionRule;
 use callvault::status::Status;
 use callvault::vault::Vault;
+use callvault::verify::{Class, Report, Request, Scope, Verification};
 use serde_json::Value;
 
 use super::reconciling::{account, numbers, one_of_each, tamper};
@@ -20,6 +21,13 @@ fn file(station: &Station, revision: u32, extension: &str) -> PathBuf {
 
 fn certificate(station: &Station, revision: u32) -> Value {
     serde_json::from_slice(&fs::read(file(station, revision, "json")).unwrap()).unwrap()
+}
+
+/// What the companion of a certificate of the last day names, one line of this type each.
+fn names(station: &Station, revision: u32, kind: &str) -> Vec<Value> {
+    let text = fs::read_to_string(file(station, revision, "names.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["type"] == kind).collect()
 }
 
 /// The station's days settle: nothing new comes with another reading.
@@ -104,6 +112,89 @@ async fn programs_of_others_check_it() {
     station.check().await;
 }
 
+/// By the format's document alone, in Python.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_shares_no_code_with_us_checks_all_of_it() {
+    let mut station = one_of_each().await;
+    let mut short = station.call("short.wav", 21);
+    (short.talk_duration_s, short.call_duration_s) = (600, 605);
+    let mut unrecorded = station.call("", 22);
+    unrecorded.audio = None;
+    station.pbx.world(|world| [short, unrecorded].into_iter().for_each(|call| world.add_call(call)));
+    settle(&mut station).await;
+    station.add_call("late.wav", 23);
+    settle(&mut station).await;
+    assert_eq!(certificate(&station, 2)["former"]["revision"], 1);
+    let check = || {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/notary/documents.py");
+        Command::new("python3").arg(script).arg(station.archive()).output()
+    };
+    let (Ok(said), true) = (check(), Command::new("openssl").arg("version").output().is_ok()) else {
+        eprintln!("SKIPPED: no `python3` or no `openssl`; certificates and lists are not checked by them");
+        return;
+    };
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+    // One byte in each kind of file is enough.
+    for name in [
+        "calls-1.jsonl",
+        "certificate-1.names.jsonl",
+        "certificate-1.sha256",
+        "certificate-1.html",
+        "certificate-2.json",
+    ] {
+        let place = station.path_of(name);
+        let whole = fs::read(&place).unwrap();
+        let mut bytes = whole.clone();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        fs::remove_file(&place).unwrap();
+        fs::write(&place, bytes).unwrap();
+        let said = check().unwrap();
+        assert!(!said.status.success(), "{name}: {}", String::from_utf8_lossy(&said.stdout));
+        fs::remove_file(&place).unwrap();
+        fs::write(&place, whole).unwrap();
+        fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o440)).unwrap();
+    }
+    station.check().await;
+}
+
+/// Nothing that a certificate consists of can be changed unseen, also where nobody asks for a full verification.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quick_verification_reads_every_file_of_a_certificate() {
+    let mut station = Station::new(0).await;
+    station.add_call("a.wav", 0);
+    settle(&mut station).await;
+    for extension in ["json", "json.sig", "names.jsonl", "html", "sha256"] {
+        let place = file(&station, 1, extension);
+        let whole = fs::read(&place).unwrap();
+        let mut bytes = whole.clone();
+        // As long as before: its size tells nothing.
+        bytes[10] ^= 1;
+        fs::remove_file(&place).unwrap();
+        fs::write(&place, bytes).unwrap();
+        let report = verify(&station).await;
+        let damaged: Vec<_> =
+            report.damaged.iter().map(|damage| (damage.class, damage.path.as_str())).collect();
+        let path = format!("hq/2024/03/14/certificate-1.{extension}");
+        assert_eq!(damaged, [(Class::Altered, path.as_str())], "{extension}");
+        assert_eq!(open_findings(&station, "file_altered").await, 1);
+        fs::remove_file(&place).unwrap();
+        fs::write(&place, whole).unwrap();
+        fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o440)).unwrap();
+        let report = verify(&station).await;
+        assert!(report.damaged.is_empty() && report.whole, "{extension}: {:?}", report.damaged);
+        assert_eq!(open_findings(&station, "file_altered").await, 0);
+    }
+    station.expect_unsealed();
+    station.check().await;
+}
+
+async fn verify(station: &Station) -> Report {
+    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let request = Request::of(Scope::Quick);
+    Verification::new(&vault, request, Default::default()).run().await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_archived_is_named_with_its_reason_and_shown_on_the_page() {
     let mut station = one_of_each().await;
@@ -111,9 +202,7 @@ async fn what_is_not_archived_is_named_with_its_reason_and_shown_on_the_page() {
     settle(&mut station).await;
     let told = certificate(&station, 1);
     assert_eq!((&told["complete"], &told["sums"]), (&false.into(), &true.into()));
-    let named: Vec<String> = told["unarchived"]["items"]
-        .as_array()
-        .unwrap()
+    let named: Vec<String> = names(&station, 1, "unarchived")
         .iter()
         .map(|one| {
             format!(
@@ -130,6 +219,15 @@ async fn what_is_not_archived_is_named_with_its_reason_and_shown_on_the_page() {
     pending.wav pending not_ready
     excluded.wav excluded agents
     ");
+    // What is signed has their commitments, and the names of rules stand with the names.
+    let signed: Vec<(&Value, &Value)> = told["unarchived"]["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (&one["state"], &one["reason"]))
+        .collect();
+    assert_eq!(signed[3], (&"excluded".into(), &Value::Null));
+    assert_eq!(signed[1], (&"missing".into(), &"missing".into()));
     let page = fs::read_to_string(file(&station, 1, "html")).unwrap();
     for part in [
         "Not complete",
@@ -235,7 +333,8 @@ async fn a_day_that_does_not_add_up_is_certified_as_that() {
     let told = certificate(&station, 1);
     assert_eq!((&told["sums"], &told["complete"]), (&false.into(), &false.into()), "{told}");
     assert_eq!((&told["listed"], &told["archived"], &told["excluded"]), (&2.into(), &1.into(), &0.into()));
-    assert_eq!(told["differences"]["items"][0]["kind"], "file_without_archived");
+    assert_eq!(told["differences"], serde_json::json!({"count": 1, "by": {"file_without_archived": 1}}));
+    assert_eq!(names(&station, 1, "difference")[0]["kind"], "file_without_archived");
     let page = fs::read_to_string(file(&station, 1, "html")).unwrap();
     assert!(page.contains("The numbers do not add up") && page.contains("\u{2260}"), "{page}");
     assert_eq!(open_findings(&station, "day_does_not_sum").await, 1);
@@ -332,7 +431,9 @@ async fn a_suspect_and_a_conflict_are_told_beside_the_numbers() {
     settle(&mut station).await;
     let told = certificate(&station, 1);
     assert_eq!(told["suspect"]["by"], serde_json::json!({"short": 1}));
-    assert_eq!(told["suspect"]["items"][0]["talk_s"], 600);
+    assert_eq!(names(&station, 1, "suspect")[0]["talk_s"], 600);
+    let entry = names(&station, 1, "suspect")[0]["entry"].as_i64().unwrap();
+    assert_eq!(told["suspect"]["entries"], serde_json::json!([entry.to_string()]));
     assert!(account(&station, TODAY).await.needs_attention());
     assert_eq!(numbers(&account(&station, TODAY).await), [1, 1, 0, 0, 0, 0]);
     station.check().await;

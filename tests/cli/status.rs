@@ -93,6 +93,7 @@ fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
         "drop table retention_evidence",
         "drop index recordings_owed",
         "drop table certificate_drafts",
+        "drop table list_drafts",
         "drop table certificates",
         "alter table days drop column first_read_at_ms",
         "drop trigger archived_files_are_checked",

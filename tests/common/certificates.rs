@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use callvault::digest::{Digest, hex};
+use callvault::salted::Lines;
 use callvault::tlog::VerifyingKey;
 use serde_json::Value;
 use sqlx::{Row as _, SqlitePool};
@@ -37,6 +38,7 @@ impl Station {
                 assert_eq!(entry[member], told[member], "{path}: {member}");
             }
             assert_eq!(entry["certificate_sha256"], hex(row.get("sha256")), "{path}");
+            self.check_page(entry, &told, &path);
             assert_eq!(told["revision"], row.get::<i64, _>("revision"));
             assert_eq!(told["sums"], row.get::<bool, _>("sums"));
             assert_eq!(told["complete"], row.get::<bool, _>("complete"));
@@ -64,12 +66,16 @@ impl Station {
         assert_eq!(Digest::of(&bytes).to_string(), hex(sha256), "{path}");
         let told: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(told.to_string().as_bytes(), bytes, "{path} is not canonical");
-        assert_eq!(told["schema"], "callvault-certificate/1");
+        let is_old = told["schema"] == "callvault-certificate/1";
+        assert!(is_old || told["schema"] == "callvault-certificate/2", "{path}");
         let states = ["archived", "missing", "excluded", "pending", "stuck"];
         let sum: i64 = states.iter().map(|state| told[state].as_i64().unwrap()).sum();
         assert_eq!(told["sums"], sum == told["listed"].as_i64().unwrap(), "{path}");
         let list = fs::read_to_string(self.archive().join(told["files"]["list"].as_str().unwrap())).unwrap();
-        assert_eq!(told["files"]["sha256"], Digest::of(&list).to_string(), "{path}");
+        match is_old {
+            true => assert_eq!(told["files"]["sha256"], Digest::of(&list).to_string(), "{path}"),
+            false => self.check_companion(&told, &list, path),
+        }
         assert_eq!(told["files"]["count"], list.lines().count(), "{path}");
         let folder = self.archive().join(path.rsplit_once('/').unwrap().0);
         let sums = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
@@ -85,9 +91,41 @@ impl Station {
         let vkey = fs::read_to_string(self.archive().join(format!("_ledger/keys/{id}.vkey"))).unwrap();
         let key = VerifyingKey::from_vkey(vkey.trim_end()).unwrap();
         assert!(key.verifies(&bytes, &signature), "{path}: the signature");
+        told
+    }
+
+    /// The names of a certificate come to the root that was signed, and the list tells the same files.
+    fn check_companion(&self, told: &Value, list: &str, path: &str) {
+        let text = fs::read_to_string(self.archive().join(told["names"]["file"].as_str().unwrap())).unwrap();
+        let lines = Lines::after_head(&text);
+        assert_eq!(told["names"]["root"], lines.root.to_string(), "{path}");
+        assert_eq!((told["names"]["lines"].as_u64(), lines.erased), (Some(lines.count), 0), "{path}");
+        let named: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let files = named.iter().filter(|line| line["type"] == "file");
+        let files = files.map(|line| {
+            format!("{}  {}\n", line["sha256"].as_str().unwrap(), line["name"].as_str().unwrap())
+        });
+        assert_eq!(files.collect::<String>(), list, "{path}");
+        for line in &named[1..] {
+            assert_eq!(line["line_salt"].as_str().unwrap().len(), 64, "{path}: {line}");
+            assert_eq!(line.get("identity"), None, "{path}: {line}");
+            // What is signed names nobody.
+            let names = ["path", "name"].map(|member| line[member].as_str().unwrap_or_default());
+            let is_told = |name: &&str| !name.is_empty() && told.to_string().contains(*name);
+            assert!(!names.iter().any(|name| is_told(&name)), "{path} names {line}");
+        }
+    }
+
+    /// The page is one, and since certificates name nobody, its hash is in the entry.
+    fn check_page(&self, entry: &Value, told: &Value, path: &str) {
+        let stem = path.strip_suffix(".json").unwrap();
         let page = fs::read_to_string(self.archive().join(format!("{stem}.html"))).unwrap();
         assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"), "{path}");
-        told
+        match told["schema"] == "callvault-certificate/1" {
+            true => assert_eq!(entry.get("page_sha256"), None, "{path}"),
+            false => assert_eq!(entry["page_sha256"], Digest::of(&page).to_string(), "{path}"),
+        }
+        assert_eq!(entry["verdict"], told["evidence"]["verdict"], "{path}");
     }
 }
 

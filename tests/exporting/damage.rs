@@ -83,3 +83,34 @@ fn an_older_database_exports_nothing_that_it_could_not_prove() {
     house.folder.run(&["rebuild"]).exits(0);
     assert_eq!(house.export(&[], 0).count("files"), 3);
 }
+
+/// A page is what people are given: one with a script in it lies apart, also if nobody ever verified the archive.
+#[test]
+fn a_file_of_a_certificate_with_other_bytes_lies_apart() {
+    let house = House::with(2);
+    house.certify();
+    let files = house.folder.files("archive");
+    let page = files.into_iter().find(|file| file.ends_with("certificate-1.html")).unwrap();
+    let relative = |file: &std::path::Path| {
+        file.strip_prefix(house.folder.path("archive")).unwrap().to_str().unwrap().to_owned()
+    };
+    let whole = fs::read_to_string(&page).unwrap();
+    fs::remove_file(&page).unwrap();
+    fs::write(&page, whole.replace("</body>", "<script>alert(1)</script></body>")).unwrap();
+    let bag = house.export(&[], 5);
+    assert_eq!(bag.report["damaged_paths"], serde_json::json!([relative(&page)]), "{}", bag.report);
+    let files = bag.files();
+    let aside = format!("data/_damaged/{}", relative(&page));
+    assert!(files.contains(&aside) && !files.contains(&format!("data/{}", relative(&page))), "{files:?}");
+    assert!(files.iter().any(|file| file.ends_with("certificate-1.json")), "{files:?}");
+    let absent = bag.lines("data/not-exported.jsonl");
+    let told = absent.iter().find(|line| line["path"] == relative(&page).as_str()).unwrap();
+    assert_eq!((&told["kind"], &told["state"]), (&"certificate".into(), &"damaged".into()));
+
+    // Without its document it is no certificate.
+    let document = page.with_extension("json");
+    fs::remove_file(&document).unwrap();
+    let bag = house.export(&[], 5);
+    assert_eq!(bag.report["damaged"], 2);
+    assert!(!bag.text("index.html").contains(">revision 1</a>"));
+}

@@ -275,3 +275,58 @@ async fn an_archive_without_any_marker_is_not_mounted() {
     assert!(matches!(refused.downcast_ref(), Some(CannotRebuild::NoArchive { .. })), "{refused:#}");
     assert_eq!(fs::read_dir(&damaged.station.config.state.path).unwrap().count(), 1, "nothing but the lock");
 }
+
+/// Rewrites a file of the last day, and `SHA256SUMS` to match.
+fn rewrite(damaged: &Damaged, name: &str, change: impl FnOnce(String) -> String) {
+    let (path, sums) = (damaged.day().join(name), damaged.day().join("SHA256SUMS"));
+    let before = fs::read_to_string(&path).unwrap();
+    let after = change(before.clone());
+    assert_ne!(before, after);
+    let hash = |text: &str| Digest::of(text).to_string();
+    let listed = fs::read_to_string(&sums).unwrap().replace(&hash(&before), &hash(&after));
+    overwrite(&path, after);
+    overwrite(&sums, listed);
+}
+
+/// Whoever changes a companion, or a list, and the sums beside it is found out by what was signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_names_and_pages_that_were_rewritten_with_the_manifest_deceive_nobody() {
+    let changes: [(&str, fn(String) -> String); 4] = [
+        ("calls-1.jsonl", |text| text.replacen("ANSWERED", "NO ANSWER", 1)),
+        ("certificate-1.names.jsonl", |text| text.replacen("a.wav", "e.wav", 1)),
+        ("certificate-1.html", |text| text.replace("</body>", "<script></script></body>")),
+        ("certificate-1.sha256", |text| text.replacen("a.wav", "e.wav", 1)),
+    ];
+    for (name, change) in changes {
+        let mut damaged = Damaged::new().await;
+        damaged.station.backfill().await;
+        rewrite(&damaged, name, change);
+        let path = format!("hq/2024/03/14/{name}");
+        damaged.rebuild_names(&[&path]).await;
+    }
+}
+
+/// The edition of a list without one line is that list: it comes to the same root.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_a_line_that_was_erased_is_the_one_that_the_ledger_tells_of() {
+    let mut damaged = Damaged::new().await;
+    damaged.station.backfill().await;
+    let list = damaged.day().join("calls-1.jsonl");
+    let text = fs::read_to_string(&list).unwrap();
+    let line = text.lines().nth(2).unwrap();
+    let leaf = callvault::tlog::leaf_hash(line.as_bytes());
+    let edition = text.replace(line, &format!(r#"{{"type":"erased","leaf":"{leaf}"}}"#));
+    fs::remove_file(&list).unwrap();
+    fs::write(damaged.day().join("calls-2.jsonl"), &edition).unwrap();
+    fs::remove_file(damaged.day().join("SHA256SUMS")).unwrap();
+    let report = damaged.rebuild_names(&[]).await;
+    assert_eq!(report.ledger.appended, 0);
+    // What a sidecar tells is known all the same.
+    assert_eq!(
+        damaged.station.value::<i64>("select count(*) from calls where told_version is null").await,
+        1
+    );
+    let changed = edition.replacen("ANSWERED", "NO ANSWER", 1);
+    overwrite(&damaged.day().join("calls-2.jsonl"), changed);
+    damaged.rebuild_names(&["hq/2024/03/14/calls-1.jsonl"]).await;
+}

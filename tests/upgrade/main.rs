@@ -6,6 +6,7 @@ mod closing;
 #[expect(dead_code, reason = "scenarios have more tools than upgrading needs")]
 mod common;
 
+mod going_on;
 mod house;
 mod making;
 mod opening;

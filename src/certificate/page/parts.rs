@@ -8,10 +8,10 @@ use crate::reconcile::{DayAccount, Filed, Listing, Unarchived};
 use crate::recording::{RecordingName, printable};
 use crate::remedy;
 
-/// Rows of a table on the page; the JSON has more.
+/// Rows of a table on the page; the companion has more.
 const ROWS_MAX: usize = 200;
-const IN_THE_JSON: &str = "the JSON beside this page";
-const IN_THE_LISTS: &str = "the JSON beside this page, and the day's call lists";
+const IN_THE_NAMES: &str = "the file of names beside this page";
+const IN_THE_LISTS: &str = "the file of names beside this page, and the day's call lists";
 
 pub(super) fn head(page: &mut String, document: &Document<'_>) -> std::fmt::Result {
     let account = document.account;
@@ -77,7 +77,7 @@ pub(super) fn differences(page: &mut String, account: &DayAccount) -> std::fmt::
         let what = match one.kind.as_str() {
             "archived_without_file" => "noted as archived, but no file of it is known",
             "file_without_archived" => "a file of it is known, but it is not noted as archived",
-            _ => "a row names a recording that is not known: the row with this identity",
+            _ => "a row names a recording that is not known: the row with this call id",
         };
         writeln!(
             page,
@@ -86,7 +86,7 @@ pub(super) fn differences(page: &mut String, account: &DayAccount) -> std::fmt::
         )?;
     }
     page.push_str("</table>\n");
-    left_out(page, *count, items.len().min(ROWS_MAX), IN_THE_JSON)
+    left_out(page, *count, items.len().min(ROWS_MAX), IN_THE_NAMES)
 }
 
 pub(super) fn calls(page: &mut String, account: &DayAccount) -> std::fmt::Result {
@@ -178,7 +178,7 @@ fn findings(page: &mut String, account: &DayAccount) -> std::fmt::Result {
         )?;
     }
     page.push_str("</table>\n");
-    left_out(page, *count, items.len().min(ROWS_MAX), IN_THE_JSON)
+    left_out(page, *count, items.len().min(ROWS_MAX), IN_THE_NAMES)
 }
 
 /// How the numbers came about.

@@ -12,8 +12,6 @@ pub(super) fn call(id: i64, recording: Option<i64>, row: &str) -> CallRow {
         id,
         pbx: "hq".to_owned(),
         day: "2026-01-09".to_owned(),
-        identity: vec![1],
-        version: vec![2],
         started_at_ms: Some(1_767_945_600_000),
         utc_offset_s: 3600,
         offset_source: "zone".to_owned(),
