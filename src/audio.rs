@@ -1,32 +1,48 @@
 //! What a download is: judged from its bytes alone, as they pass, without keeping them.
 //!
-//! The PBX reports errors as HTTP 200 with JSON, and its replies may have no length: only the sizes within the WAV
-//! tell a whole recording from a cut one (`yeastar-api.md` §8). `AudioProbe` reads RIFF itself, for it must see
-//! sizes that contradict each other, which decoders forgive.
+//! The PBX reports errors as HTTP 200 with JSON, and its replies may have no length: only the sizes within the file
+//! tell a whole recording from a cut one (`yeastar-api.md` §8). `AudioProbe` reads containers itself, for it must see
+//! sizes that contradict each other, which decoders forgive. Names say nothing: what is called `.wav` may be an MP3.
 
+mod amr;
+mod boxes;
+mod chunks;
+mod container;
+mod flac;
 mod format;
+mod length;
+mod mpeg;
+mod ogg;
 mod probe;
 mod silence;
 mod sizes;
+mod sun;
 #[cfg(test)]
 mod tests;
+mod walk;
 
+pub use container::Container;
 pub use format::AudioFormat;
 pub use probe::AudioProbe;
 
 /// Audio may differ so much from the time told, in milliseconds, without being suspect; a tenth in any case.
 const APART_MS: u64 = 5000;
+/// In a call shorter than this, in seconds, one side may well have said nothing.
+const ONE_SIDED_S_MIN: u64 = 6;
 
 /// What is known of a recording's audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audio {
+    /// What it is packed in.
+    pub container: Container,
     /// The codec.
     pub format: AudioFormat,
-    /// The codec's number in the file; of an extensible format that of its subformat.
+    /// The codec's number in a WAV file; of an extensible format that of its subformat. 0 in containers that do not
+    /// number their codecs.
     pub tag: u16,
-    /// Channels.
+    /// Channels; 0 if that is not told.
     pub channels: u16,
-    /// Samples a second and channel.
+    /// Samples a second and channel; 0 if that is not told.
     pub sample_rate: u32,
     /// Bits a sample; 0 for codecs that have no such thing.
     pub bits: u16,
@@ -40,35 +56,46 @@ pub struct Audio {
     pub received_bytes: u64,
     /// Whether nothing is to be heard; `None` if that cannot be told, or if there is no audio at all.
     pub silent: Option<bool>,
+    /// Whether one channel of two is silent, and the other is not.
+    pub one_sided: bool,
     /// Whether it is a header without audio: the PBX has not written the recording yet.
     pub empty: bool,
     /// A remark: the size in the RIFF header is not that of the file, although the audio is complete.
     pub riff_size_wrong: bool,
+    /// Whether the fields of the header contradict each other so much that the length is not certain.
+    pub header_disputed: bool,
+}
+
+impl Audio {
+    /// Whether the file says of itself that exactly these bytes are all of it.
+    pub fn is_whole_by_its_own_account(&self) -> bool {
+        !self.empty && !self.riff_size_wrong && self.declared_bytes == self.received_bytes
+    }
 }
 
 /// Why a body is not a whole recording.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AudioError {
     /// It is something else.
-    #[error("not a WAV file")]
-    NotWav,
+    #[error("it begins like no audio that callvault knows")]
+    NotAudio,
     /// A WAV file whose codec is not described before the audio.
-    #[error("a WAV file without a format")]
+    #[error("an audio file that does not name its format")]
     NoFormat,
-    /// A WAV file that ends before its audio begins.
-    #[error("a WAV file that ends within its header")]
+    /// A file that ends before its audio begins.
+    #[error("an audio file that ends within its header")]
     NoData,
     /// Audio, but not as long as it says.
     #[error(transparent)]
     Size(#[from] SizeMismatch),
 }
 
-/// Audio whose length is not the one declared: cut off on the way, or written by a device that never fills it in.
+/// Audio that is not proven whole: cut off on the way, written by a device that never fills its sizes in, or in a
+/// container that does not tell where it ends.
 ///
-/// Two downloads with equal bytes tell the second case from the first; then it is archived as
-/// [`Suspicion::HeaderSize`].
+/// Two downloads with equal bytes tell what the PBX has from what was cut off; then it is archived.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a WAV file that is {kind}: {declared} bytes declared, {received} received")]
+#[error("an audio file that {kind}: {declared} bytes declared, {received} received")]
 pub struct SizeMismatch {
     /// In which way they differ.
     pub kind: SizeMismatchKind,
@@ -87,16 +114,22 @@ pub enum SizeMismatchKind {
     Truncated,
     /// More was received.
     Longer,
-    /// The header was never finalised: its sizes are 0 or the largest number.
+    /// The header was never finalised: its sizes are 0, or as large as can be.
     Placeholder,
+    /// The header declares what cannot be: twice the audio, or the size of the file for that of the audio.
+    Impossible,
+    /// The container does not tell its length.
+    Untold,
 }
 
 impl std::fmt::Display for SizeMismatchKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Truncated => "cut off",
-            Self::Longer => "longer than it says",
-            Self::Placeholder => "not finalised",
+            Self::Truncated => "is cut off",
+            Self::Longer => "is longer than it says",
+            Self::Placeholder => "was not finalised",
+            Self::Impossible => "counts itself wrongly",
+            Self::Untold => "does not tell its length",
         })
     }
 }
@@ -116,6 +149,12 @@ pub enum Suspicion {
     Empty,
     /// The sizes in the header never fit, in two downloads with equal bytes. Only the caller can say so.
     HeaderSize,
+    /// The fields of the header contradict each other, so that the length is not certain.
+    HeaderFormat,
+    /// One channel of two is silent: half a conversation.
+    OneSided,
+    /// It is no WAV file, whatever its name says.
+    Container,
 }
 
 impl Suspicion {
@@ -128,6 +167,9 @@ impl Suspicion {
             Self::UnknownCodec => "unknown_codec",
             Self::Empty => "empty",
             Self::HeaderSize => "header_size",
+            Self::HeaderFormat => "header_format",
+            Self::OneSided => "one_sided",
+            Self::Container => "container",
         }
     }
 }
@@ -140,6 +182,9 @@ pub fn suspicions(audio: &Audio, talk_s: Option<u64>) -> Vec<Suspicion> {
     if matches!(audio.format, AudioFormat::Other(_)) {
         found.push(Suspicion::UnknownCodec);
     }
+    if audio.container != Container::Riff {
+        found.push(Suspicion::Container);
+    }
     if audio.empty {
         found.push(Suspicion::Empty);
         return found;
@@ -149,6 +194,12 @@ pub fn suspicions(audio: &Audio, talk_s: Option<u64>) -> Vec<Suspicion> {
     }
     if audio.silent == Some(true) {
         found.push(Suspicion::Silent);
+    }
+    if audio.one_sided && talk_s.is_some_and(|talk_s| talk_s >= ONE_SIDED_S_MIN) {
+        found.push(Suspicion::OneSided);
+    }
+    if audio.header_disputed {
+        found.push(Suspicion::HeaderFormat);
     }
     found
 }

@@ -64,6 +64,9 @@ pub mod bell;
 /// When something runs: a cron line in a time zone.
 pub mod schedule;
 
+/// What a download is: audio or not, and all of it or not, judged from its bytes as they pass.
+pub mod audio;
+
 // Hearing of recordings.
 
 /// Call rows out of a CDR export, in bounded memory.
@@ -138,9 +141,6 @@ pub mod owner;
 pub mod forecast;
 
 // Keeping recordings.
-
-/// What a download is: WAV, judged from its bytes as they pass.
-pub mod audio;
 
 /// The only code that writes recordings to disk.
 pub mod archive;

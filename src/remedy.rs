@@ -43,6 +43,17 @@ pub fn of(state: &str, reason: &str) -> Remedy {
             "the PBX gave an empty file for a call with talk time",
             "nothing yet: they are asked for again over days, then archived as they are and marked suspect",
         ),
+        (_, "header_size") => (
+            "the sizes in the header of the audio do not fit the audio, though all that the PBX sends has come",
+            "nothing but a later run: callvault compares a second download after an hour, and archives equal ones, marked \
+             suspect `header_size`; the service does it by itself, else run the backfill again after an hour",
+        ),
+        (_, "unknown_length") => (
+            "the PBX gave audio that is no WAV file and does not tell where it ends, so that one download does not show \
+             whether it is whole",
+            "nothing but a later run: callvault compares a second download after an hour, and archives equal ones, marked \
+             suspect `container`; the service does it by itself, else run the backfill again after an hour",
+        ),
         (_, "ticket") => (
             "the PBX refused its own download tickets",
             "check that nothing between here and the PBX changes our address (NAT with several addresses: set \

@@ -129,6 +129,9 @@ pub struct FileFacts {
 /// What the audio is, by its own header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarAudio {
+    /// A word for the file format, such as `mp3` or `rf64`; none if it is a WAV file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// A word for the coding, such as `pcm`, `alaw`, `ulaw`, `gsm610`.
     pub format: String,
     /// The format tag in the WAV header.
@@ -225,6 +228,7 @@ mod tests {
                 sha256: Digest::of("audio"),
             },
             audio: SidecarAudio {
+                container: None,
                 format: "gsm610".to_owned(),
                 tag: 49,
                 channels: 1,

@@ -1,48 +1,29 @@
-//! Follows a WAV file as it passes: its chunks, its declared sizes, the bytes received.
+//! Judges a body as it passes: by its container's own walk.
 
-use super::format::{Fmt, u32_at};
+use super::chunks::Chunks;
+use super::container::{Container, OPENING_BYTES};
+use super::format::Fmt;
 use super::silence::Silence;
-use super::sizes::{DataChunk, Fit, Sizes};
+use super::sizes::{Fit, Sizes};
+use super::walk::{Found, Walk};
 use super::{Audio, AudioError, SizeMismatch};
-
-/// A header longer than this before the audio is none.
-const HEADER_BYTES_MAX: u64 = 64 << 10;
-
-/// `RIFF`, a size, `WAVE`.
-const RIFF_BYTES: u64 = 12;
-
-/// A name and a size.
-const CHUNK_HEADER_BYTES: u64 = 8;
 
 /// Judges a body that is pushed to it, in memory that does not depend on its size.
 #[derive(Debug)]
 pub struct AudioProbe {
     received: u64,
-    state: State,
-    /// The first bytes of the present piece; never more than [`Fmt::BYTES_MAX`].
-    piece: Vec<u8>,
-    riff_size: u32,
-    fmt: Option<Fmt>,
-    samples: Option<u32>,
-    data: Option<DataChunk>,
-    silence: Option<Silence>,
+    body: Body,
 }
 
 #[derive(Debug)]
-enum State {
-    /// Within the first 12 bytes.
-    Riff,
-    /// Within the 8 bytes before a chunk.
-    ChunkHeader,
-    /// Within a chunk, of which so much is left.
-    Chunk { id: [u8; 4], left: u64 },
-    /// Within the audio, of which so much is left.
-    Audio { left: u64 },
-    /// Within audio whose size was never filled in.
-    OpenAudio,
-    /// After the audio: the sizes alone matter.
-    Trailing,
-    /// It is no WAV file.
+enum Body {
+    /// The first bytes: too few to tell.
+    Opening(Vec<u8>),
+    /// A file of chunks.
+    Chunks(Container, Box<Chunks>),
+    /// A file of frames, pages or boxes.
+    Walk(Container, Box<Walk>),
+    /// It is no audio.
     Failed(AudioError),
 }
 
@@ -55,36 +36,40 @@ impl Default for AudioProbe {
 impl AudioProbe {
     /// A probe at the start of a body.
     pub fn new() -> Self {
-        Self {
-            received: 0,
-            state: State::Riff,
-            piece: Vec::with_capacity(Fmt::BYTES_MAX),
-            riff_size: 0,
-            fmt: None,
-            samples: None,
-            data: None,
-            silence: None,
-        }
+        Self { received: 0, body: Body::Opening(Vec::with_capacity(OPENING_BYTES)) }
     }
 
     /// Takes more of the body.
-    pub fn push(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let taken = self.take(bytes);
-            self.received += taken as u64;
-            bytes = &bytes[taken..];
-            self.advance();
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.received += bytes.len() as u64;
+        let Body::Opening(opening) = &mut self.body else { return self.body.push(bytes) };
+        let (first, rest) = bytes.split_at(bytes.len().min(OPENING_BYTES - opening.len()));
+        opening.extend_from_slice(first);
+        if opening.len() == OPENING_BYTES {
+            let opening = std::mem::take(opening);
+            self.body = Body::of(&opening);
+            self.body.push(&opening);
+            self.body.push(rest);
         }
     }
 
     /// Why the body can no longer become a recording, whatever else comes.
     pub fn rejection(&self) -> Option<&AudioError> {
-        if let State::Failed(error) = &self.state { Some(error) } else { None }
+        match &self.body {
+            Body::Opening(_) => None,
+            Body::Chunks(_, chunks) => chunks.rejection(),
+            Body::Walk(_, walk) => walk.rejection(),
+            Body::Failed(error) => Some(error),
+        }
     }
 
     /// How many bytes the body may have by its own header; `None` while unknown or if the header was never finalised.
     pub fn bound(&self) -> Option<u64> {
-        self.data.and_then(|data| self.sizes(data).bound())
+        match &self.body {
+            Body::Chunks(_, chunks) => chunks.sizes().and_then(Sizes::bound),
+            Body::Walk(_, walk) => walk.bound(),
+            Body::Opening(_) | Body::Failed(_) => None,
+        }
     }
 
     /// Judges the body when its last byte has been pushed.
@@ -92,15 +77,12 @@ impl AudioProbe {
     /// # Errors
     /// It is not audio, or not as long as it says ([`AudioError::Size`], which tells what the audio is all the same).
     pub fn finish(self) -> Result<Audio, AudioError> {
-        if let State::Failed(error) = self.state {
-            return Err(error);
-        }
-        let (Some(fmt), Some(data)) = (self.fmt, self.data) else {
-            let is_riff = self.received >= RIFF_BYTES;
-            return Err(if is_riff { AudioError::NoData } else { AudioError::NotWav });
+        let (fit, audio) = match self.body {
+            Body::Opening(_) => return Err(AudioError::NotAudio),
+            Body::Failed(error) => return Err(error),
+            Body::Chunks(container, chunks) => of_chunks(container, &chunks, self.received)?,
+            Body::Walk(container, walk) => of_walk(container, *walk, self.received)?,
         };
-        let fit = self.sizes(data).fit();
-        let audio = self.audio(&fmt, &fit);
         match fit.mismatch {
             None => Ok(audio),
             Some(kind) => {
@@ -109,123 +91,81 @@ impl AudioProbe {
             }
         }
     }
+}
 
-    /// Takes what belongs to the present state; returns how many bytes that were.
-    fn take(&mut self, bytes: &[u8]) -> usize {
-        let wanted = match self.state {
-            State::Riff => RIFF_BYTES - self.piece.len() as u64,
-            State::ChunkHeader => CHUNK_HEADER_BYTES - self.piece.len() as u64,
-            State::Chunk { left, .. } | State::Audio { left } => left,
-            State::OpenAudio | State::Trailing | State::Failed(_) => u64::MAX,
-        };
-        let taken = bytes.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
-        let bytes = &bytes[..taken];
-        match &mut self.state {
-            State::Riff | State::ChunkHeader => self.remember(bytes),
-            State::Chunk { left, .. } => {
-                *left -= taken as u64;
-                self.remember(bytes);
+impl Body {
+    fn of(opening: &[u8]) -> Self {
+        match Container::of(opening) {
+            None => Self::Failed(AudioError::NotAudio),
+            Some(container) if container.has_chunks() => {
+                Self::Chunks(container, Box::new(Chunks::new(container)))
             }
-            State::Audio { left } => {
-                *left -= taken as u64;
-                self.listen(bytes);
-            }
-            State::OpenAudio => {
-                self.remember(bytes);
-                self.listen(bytes);
-            }
-            State::Trailing | State::Failed(_) => {}
-        }
-        taken
-    }
-
-    /// Goes on to the next state if the present one has all it wants.
-    fn advance(&mut self) {
-        let len = self.piece.len() as u64;
-        self.state = match self.state {
-            State::Riff if len == RIFF_BYTES => self.read_riff(),
-            State::ChunkHeader if len == CHUNK_HEADER_BYTES => self.read_chunk_header(),
-            State::Chunk { id, left: 0 } => self.read_chunk(&id),
-            State::Audio { left: 0 } => State::Trailing,
-            _ => return,
-        };
-        self.piece.clear();
-    }
-
-    fn read_riff(&mut self) -> State {
-        self.riff_size = u32_at(&self.piece, 4);
-        let is_wav = self.piece.starts_with(b"RIFF") && self.piece.ends_with(b"WAVE");
-        if is_wav { State::ChunkHeader } else { State::Failed(AudioError::NotWav) }
-    }
-
-    fn read_chunk_header(&mut self) -> State {
-        let size = u32_at(&self.piece, 4);
-        let id = [self.piece[0], self.piece[1], self.piece[2], self.piece[3]];
-        if &id == b"data" {
-            return self.begin_audio(DataChunk { start: self.received, size });
-        }
-        let left = u64::from(size).next_multiple_of(2);
-        let fits = self.received + left <= HEADER_BYTES_MAX;
-        if fits { State::Chunk { id, left } } else { State::Failed(AudioError::NotWav) }
-    }
-
-    fn read_chunk(&mut self, id: &[u8; 4]) -> State {
-        match id {
-            b"fmt " => self.fmt = Fmt::read(&self.piece),
-            b"fact" if self.piece.len() >= 4 => self.samples = Some(u32_at(&self.piece, 0)),
-            _ => {}
-        }
-        State::ChunkHeader
-    }
-
-    fn begin_audio(&mut self, data: DataChunk) -> State {
-        let Some(fmt) = &self.fmt else {
-            return State::Failed(AudioError::NoFormat);
-        };
-        self.silence = Silence::of(fmt);
-        self.data = Some(data);
-        if data.is_open() { State::OpenAudio } else { State::Audio { left: u64::from(data.size) } }
-    }
-
-    /// Keeps the first bytes of a piece.
-    fn remember(&mut self, bytes: &[u8]) {
-        let room = Fmt::BYTES_MAX - self.piece.len();
-        self.piece.extend_from_slice(&bytes[..room.min(bytes.len())]);
-    }
-
-    /// Looks for sound, until there is some.
-    fn listen(&mut self, bytes: &[u8]) {
-        if let Some(silence) = self.silence.as_mut().filter(|silence| silence.is_silent()) {
-            silence.push(bytes);
+            Some(container) => Self::Walk(container, Box::new(Walk::new(container))),
         }
     }
 
-    fn sizes(&self, data: DataChunk) -> Sizes {
-        let after_header = match self.state {
-            State::OpenAudio => {
-                self.piece.get(..CHUNK_HEADER_BYTES as usize).and_then(|header| header.try_into().ok())
-            }
-            _ => None,
-        };
-        Sizes { riff_size: self.riff_size, data, received: self.received, after_header }
-    }
-
-    fn audio(&self, fmt: &Fmt, fit: &Fit) -> Audio {
-        let empty = fit.data_bytes == 0 && fit.mismatch.is_none();
-        let silence = self.silence.as_ref().filter(|_| fit.data_bytes > 0);
-        Audio {
-            format: fmt.format(),
-            tag: fmt.tag,
-            channels: fmt.channels,
-            sample_rate: fmt.sample_rate,
-            bits: fmt.bits,
-            duration_ms: fmt.duration_ms(fit.data_bytes, self.samples.filter(|_| !empty)),
-            data_bytes: fit.data_bytes,
-            declared_bytes: fit.declared,
-            received_bytes: self.received,
-            silent: silence.map(Silence::is_silent),
-            empty,
-            riff_size_wrong: fit.riff_size_wrong,
+    fn push(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Chunks(_, chunks) => chunks.push(bytes),
+            Self::Walk(_, walk) => walk.push(bytes),
+            Self::Opening(_) | Self::Failed(_) => {}
         }
     }
+}
+
+fn of_chunks(container: Container, chunks: &Chunks, received: u64) -> Result<(Fit, Audio), AudioError> {
+    if let Some(error) = chunks.rejection() {
+        return Err(error.clone());
+    }
+    let (Some(fmt), Some(sizes)) = (chunks.fmt, chunks.sizes()) else { return Err(AudioError::NoData) };
+    let fit = sizes.fit();
+    let empty = fit.data_bytes == 0 && fit.mismatch.is_none();
+    let silence = chunks.silence.as_ref().filter(|_| fit.data_bytes > 0);
+    let length =
+        fmt.length(fit.data_bytes, chunks.samples.or(fmt.samples).filter(|_| fit.mismatch.is_none()));
+    let Fmt { tag, channels, sample_rate, bits, .. } = fmt;
+    let audio = Audio {
+        container,
+        format: fmt.format(),
+        tag,
+        channels,
+        sample_rate,
+        bits,
+        duration_ms: if empty { Some(0).filter(|_| length.ms.is_some()) } else { length.ms },
+        data_bytes: fit.data_bytes,
+        declared_bytes: fit.declared,
+        received_bytes: received,
+        silent: silence.map(Silence::is_silent),
+        one_sided: silence.is_some_and(Silence::is_one_sided),
+        empty,
+        riff_size_wrong: fit.riff_size_wrong,
+        header_disputed: length.is_disputed && !empty,
+    };
+    Ok((fit, audio))
+}
+
+fn of_walk(container: Container, walk: Walk, received: u64) -> Result<(Fit, Audio), AudioError> {
+    let heard = walk.heard();
+    let (fit, found) = walk.finish()?;
+    let empty = fit.data_bytes == 0 && fit.mismatch.is_none();
+    let heard = heard.filter(|_| fit.data_bytes > 0);
+    let Found { format, channels, sample_rate, bits, duration_ms } = found;
+    let audio = Audio {
+        container,
+        format: format.unwrap_or(super::AudioFormat::Other(0)),
+        tag: 0,
+        channels,
+        sample_rate,
+        bits,
+        duration_ms,
+        data_bytes: fit.data_bytes,
+        declared_bytes: fit.declared,
+        received_bytes: received,
+        silent: heard.map(|(is_silent, _)| is_silent),
+        one_sided: heard.is_some_and(|(_, is_one_sided)| is_one_sided),
+        empty,
+        riff_size_wrong: fit.riff_size_wrong,
+        header_disputed: false,
+    };
+    Ok((fit, audio))
 }

@@ -1,25 +1,37 @@
-//! Whether the sizes within a WAV file fit the bytes received.
+//! Whether the sizes that a file declares fit the bytes received.
 
 use super::SizeMismatchKind;
-use super::format::u32_at;
+
+/// Sizes of 32 bits from here on are what writers fill in until they know better (0x7ffff000, 0x7fffffff, 0x80000000,
+/// 0xffffffff), unless that much is there.
+const ENDLESS_BYTES_MIN: u64 = 0x7fff_0000;
+/// A header that declares at most so much more than there is counted itself wrongly. A transfer seldom loses so little.
+const SLIP_BYTES_MAX: u64 = 8;
 
 /// The sizes of a body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
-    /// As the RIFF header has it.
-    pub(super) riff_size: u32,
+    /// Where the file ends by its first header; `None` if that was never filled in, or there is no such field.
+    pub(super) form_end: Option<u64>,
+    /// Whether there is such a field.
+    pub(super) has_form_size: bool,
     pub(super) data: DataChunk,
     /// Bytes received in all.
     pub(super) received: u64,
-    /// What follows the header of a `data` chunk whose size is a placeholder.
-    pub(super) after_header: Option<[u8; 8]>,
+    /// Whether what follows the header of a `data` chunk without a size is another chunk, rather than audio.
+    pub(super) is_chunk_after: bool,
+    /// Where the last chunk ends, if chunks after the audio were followed.
+    pub(super) chain_end: Option<u64>,
+    /// What chunks are filled up to.
+    pub(super) unit: u64,
 }
 
-/// The `data` chunk: where its content begins, and the size declared.
+/// The audio within a file: where it begins, and the size declared.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DataChunk {
     pub(super) start: u64,
-    pub(super) size: u32,
+    /// `None` if it was never filled in.
+    pub(super) size: Option<u64>,
 }
 
 /// What the sizes say of a body.
@@ -31,91 +43,95 @@ pub(super) struct Fit {
     pub(super) mismatch: Option<SizeMismatchKind>,
 }
 
+impl Fit {
+    /// All of it is there.
+    pub(super) fn whole(declared: u64, data_bytes: u64) -> Self {
+        Self { declared, data_bytes, riff_size_wrong: false, mismatch: None }
+    }
+
+    pub(super) fn mismatch(kind: SizeMismatchKind, declared: u64, data_bytes: u64) -> Self {
+        Self { declared, data_bytes, riff_size_wrong: false, mismatch: Some(kind) }
+    }
+}
+
 impl DataChunk {
-    /// Whether the size is a placeholder.
-    pub(super) fn is_open(self) -> bool {
-        is_placeholder(self.size)
-    }
-
     fn end(self) -> u64 {
-        self.start + u64::from(self.size)
-    }
-
-    /// The end with the byte that makes chunks of odd size even.
-    fn padded_end(self) -> u64 {
-        self.end().next_multiple_of(2)
+        self.start.saturating_add(self.size.unwrap_or(0))
     }
 }
 
 impl Sizes {
-    /// How many bytes there may be; `None` if the header was never finalised.
+    /// How many bytes there may be; `None` if the header does not say.
     pub(super) fn bound(self) -> Option<u64> {
-        (!self.data.is_open()).then(|| self.declared().next_multiple_of(2))
+        (self.data.size.is_some() && self.has_form_size).then(|| self.padded(self.declared()))
     }
 
     /// Judges a body that has ended.
     pub(super) fn fit(self) -> Fit {
-        let rest = self.received - self.data.start;
-        if self.data.is_open() {
-            return self.fit_open(rest);
-        }
-        let data_bytes = rest.min(u64::from(self.data.size));
+        let rest = self.received.saturating_sub(self.data.start);
+        let Some(size) = self.data.size else { return self.fit_open(rest) };
+        let data_bytes = rest.min(size);
         if self.received < self.data.end() {
-            return mismatch(SizeMismatchKind::Truncated, self.data.end(), data_bytes);
+            return Fit::mismatch(self.too_few(rest, size), self.data.end(), data_bytes);
         }
-        if self.received <= self.data.padded_end() {
+        if self.received <= self.padded_end() {
             // All of the audio and nothing else: then a RIFF size that says otherwise harms nobody.
-            let riff_fits =
-                self.riff_end().is_some_and(|end| end == self.data.end() || end == self.data.padded_end());
-            return Fit { declared: self.received, data_bytes, riff_size_wrong: !riff_fits, mismatch: None };
+            let fits = self.form_end.is_some_and(|end| end == self.data.end() || end == self.padded_end());
+            let riff_size_wrong = self.has_form_size && !fits;
+            return Fit { riff_size_wrong, ..Fit::whole(self.received, data_bytes) };
         }
-        if self.ends_with_riff() {
-            return Fit { declared: self.received, data_bytes, riff_size_wrong: false, mismatch: None };
+        if self.ends_with_form() || self.ends_with_chain() {
+            return Fit::whole(self.received, data_bytes);
         }
         let is_cut = self.declared() > self.received;
         let kind = if is_cut { SizeMismatchKind::Truncated } else { SizeMismatchKind::Longer };
-        mismatch(kind, self.declared(), data_bytes)
+        Fit::mismatch(kind, self.declared(), data_bytes)
+    }
+
+    /// Whether fewer bytes than declared were cut off, or never existed.
+    fn too_few(self, rest: u64, size: u64) -> SizeMismatchKind {
+        let excess = size - rest;
+        let counted_itself = [self.data.start, self.data.start.saturating_sub(8)];
+        match () {
+            () if size >= ENDLESS_BYTES_MIN && rest < size / 2 => SizeMismatchKind::Placeholder,
+            () if rest == 0 => SizeMismatchKind::Truncated,
+            () if excess <= SLIP_BYTES_MAX || counted_itself.contains(&excess) => {
+                SizeMismatchKind::Impossible
+            }
+            () if rest.checked_mul(2) == Some(size) => SizeMismatchKind::Impossible,
+            () => SizeMismatchKind::Truncated,
+        }
     }
 
     /// Without a size for the audio: a mere header, or one that was not finalised.
     fn fit_open(self, rest: u64) -> Fit {
-        let is_empty =
-            rest == 0 || (self.data.size == 0 && self.ends_with_riff() && self.is_chunk_after(rest));
+        let is_empty = rest == 0 || (self.ends_with_form() && self.is_chunk_after);
         if is_empty {
-            let riff_size_wrong = !self.ends_with_riff();
-            return Fit { declared: self.received, data_bytes: 0, riff_size_wrong, mismatch: None };
+            let riff_size_wrong = self.has_form_size && !self.ends_with_form();
+            return Fit { riff_size_wrong, ..Fit::whole(self.received, 0) };
         }
-        mismatch(SizeMismatchKind::Placeholder, self.data.end(), rest)
+        Fit::mismatch(SizeMismatchKind::Placeholder, self.data.end(), rest)
     }
 
     fn declared(self) -> u64 {
-        self.riff_end().unwrap_or_default().max(self.data.padded_end())
+        self.form_end.unwrap_or_default().max(self.padded_end())
     }
 
-    /// The end of the file by the RIFF header; `None` if that was never finalised.
-    fn riff_end(self) -> Option<u64> {
-        (!is_placeholder(self.riff_size)).then(|| u64::from(self.riff_size) + 8)
+    /// The end of the audio with the bytes that fill a chunk up.
+    fn padded_end(self) -> u64 {
+        self.padded(self.data.end())
     }
 
-    /// Whether the body ends where the RIFF header says; that may leave out the byte that makes a chunk even.
-    fn ends_with_riff(self) -> bool {
-        self.riff_end().is_some_and(|end| self.received == end || self.received == end.next_multiple_of(2))
+    fn padded(self, end: u64) -> u64 {
+        end.checked_next_multiple_of(self.unit).unwrap_or(u64::MAX)
     }
 
-    /// Whether what follows an empty `data` chunk is another chunk, rather than audio.
-    fn is_chunk_after(self, rest: u64) -> bool {
-        self.after_header.is_some_and(|header| {
-            let is_named = header[..4].iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
-            is_named && 8 + u64::from(u32_at(&header, 4)) <= rest
-        })
+    /// Whether the body ends where the first header says; that may leave out what fills a chunk up.
+    fn ends_with_form(self) -> bool {
+        self.form_end.is_some_and(|end| self.received == end || self.received == self.padded(end))
     }
-}
 
-fn mismatch(kind: SizeMismatchKind, declared: u64, data_bytes: u64) -> Fit {
-    Fit { declared, data_bytes, riff_size_wrong: false, mismatch: Some(kind) }
-}
-
-/// Sizes that a writer puts into a header until it knows better.
-fn is_placeholder(size: u32) -> bool {
-    matches!(size, 0 | u32::MAX)
+    fn ends_with_chain(self) -> bool {
+        self.chain_end.is_some_and(|end| self.received == end || self.received == self.padded(end))
+    }
 }

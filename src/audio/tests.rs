@@ -76,7 +76,10 @@ fn every_codec_of_a_pbx_is_named_and_timed() {
             Some(1000),
         ),
         (fmt(0x31, 1, 8000, 1650, 33, 0), 1650, AudioFormat::Gsm610, "gsm610", Some(1000)),
-        (fmt(0x11, 1, 8000, 4055, 256, 4), 4055, AudioFormat::Adpcm, "adpcm", Some(1000)),
+        // 15 blocks of 505 samples, and one of 423.
+        (fmt(0x11, 1, 8000, 4055, 256, 4), 4055, AudioFormat::Adpcm, "adpcm", Some(999)),
+        (fmt(2, 1, 8000, 4096, 256, 4), 4096, AudioFormat::Adpcm, "adpcm", Some(1000)),
+        (fmt(0x45, 1, 8000, 4000, 1, 4), 4000, AudioFormat::G726, "g726", Some(1000)),
         (fmt(0x65, 1, 16_000, 8000, 1, 8), 8000, AudioFormat::G722, "g722", Some(1000)),
         (fmt(0x55, 1, 8000, 2000, 1, 0), 2000, AudioFormat::Other(0x55), "other", Some(1000)),
         (fmt(1, 0, 0, 0, 0, 0), 2000, AudioFormat::Pcm, "pcm", None),
@@ -120,33 +123,29 @@ fn chunks_before_and_after_the_audio_are_passed_over() {
 #[test]
 fn what_is_not_audio_is_told_apart() {
     for (bytes, wanted) in [
-        (&b""[..], AudioError::NotWav),
-        (br#"{"status":"Failed","errno":"20010"}"#, AudioError::NotWav),
-        (b"RIFF", AudioError::NotWav),
-        (b"RIFF\x24\0\0\0AVI fmt ", AudioError::NotWav),
+        (&b""[..], AudioError::NotAudio),
+        (br#"{"status":"Failed","errno":"20010"}"#, AudioError::NotAudio),
+        (b"RIFF", AudioError::NotAudio),
+        (b"RIFF\x24\0\0\0AVI fmt ", AudioError::NotAudio),
         (b"RIFF\x24\0\0\0WAVEfmt ", AudioError::NoData),
         (&wav(&[chunk(b"data", &[0; 4])]), AudioError::NoFormat),
         (&simple(b"short", &[0; 4]), AudioError::NoFormat),
         (&wav(&[chunk(b"fmt ", &pcm16())]), AudioError::NoData),
-        (
-            &wav(&[chunk(b"JUNK", &vec![0; 70_000]), chunk(b"fmt ", &pcm16()), chunk(b"data", &[0; 4])]),
-            AudioError::NotWav,
-        ),
     ] {
         assert_eq!(probe(bytes), Err(wanted), "{:?}", &bytes[..bytes.len().min(40)]);
     }
     let mut endless = AudioProbe::new();
     endless.push(b"<html><body>");
-    assert_eq!(endless.rejection(), Some(&AudioError::NotWav));
+    assert_eq!(endless.rejection(), Some(&AudioError::NotAudio));
 }
 
 #[test]
 fn a_size_that_does_not_fit_is_named_with_the_audio_that_is_there() {
     let whole = simple(&pcm16(), &[7; 1000]);
-    let cut = mismatch(&whole[..544]);
-    assert_eq!((cut.kind, cut.declared, cut.received), (SizeMismatchKind::Truncated, 1044, 544));
-    assert_eq!((cut.audio.data_bytes, cut.audio.duration_ms), (500, Some(31)));
-    assert_eq!(cut.to_string(), "a WAV file that is cut off: 1044 bytes declared, 544 received");
+    let cut = mismatch(&whole[..444]);
+    assert_eq!((cut.kind, cut.declared, cut.received), (SizeMismatchKind::Truncated, 1044, 444));
+    assert_eq!((cut.audio.data_bytes, cut.audio.duration_ms), (400, Some(25)));
+    assert_eq!(cut.to_string(), "an audio file that is cut off: 1044 bytes declared, 444 received");
 
     let longer = mismatch(&[&whole[..], b"xx"].concat());
     assert_eq!((longer.kind, longer.declared, longer.received), (SizeMismatchKind::Longer, 1044, 1046));
@@ -154,7 +153,17 @@ fn a_size_that_does_not_fit_is_named_with_the_audio_that_is_there() {
     let cut_after_audio = mismatch(&with_sizes([&whole[..], b"LIST"].concat(), 1100, 1000));
     assert_eq!((cut_after_audio.kind, cut_after_audio.declared), (SizeMismatchKind::Truncated, 1108));
 
-    for (riff, data) in [(0, 0), (36, 0), (u32::MAX, u32::MAX), (36, u32::MAX), (1036, 0)] {
+    for (riff, data) in [
+        (0, 0),
+        (36, 0),
+        (u32::MAX, u32::MAX),
+        (36, u32::MAX),
+        (1036, 0),
+        (0x7fff_f024, 0x7fff_f000),
+        (0x7fff_ffff, 0x7fff_ffff),
+        (0x8000_0000, 0x8000_0000),
+        (u32::MAX - 8, u32::MAX - 44),
+    ] {
         let open = mismatch(&with_sizes(whole.clone(), riff, data));
         assert_eq!(open.kind, SizeMismatchKind::Placeholder, "{riff} {data}");
         assert_eq!(
@@ -266,6 +275,89 @@ fn audio_is_suspect_if_it_is_short_silent_or_of_an_unknown_codec() {
         suspicions(&odd, None).iter().map(|found| found.as_str()).collect::<Vec<_>>(),
         ["unknown_codec", "silent"]
     );
+}
+
+#[test]
+fn a_header_that_counts_itself_wrongly_is_told_from_a_transfer_that_broke_off() {
+    let whole = simple(&pcm16(), &[7; 1000]);
+    // Four bytes too many, the file's size, the RIFF size, twice the audio.
+    for size in [1004, 1008, 1044, 1036, 2000] {
+        let wrong = mismatch(&with_sizes(whole.clone(), size + 36, size));
+        assert_eq!((wrong.kind, wrong.received), (SizeMismatchKind::Impossible, 1044), "{size}");
+        assert_eq!(wrong.audio.duration_ms, Some(62));
+    }
+    for size in [1009, 1500, 1999, 100_000] {
+        let cut = mismatch(&with_sizes(whole.clone(), size + 36, size));
+        assert_eq!(cut.kind, SizeMismatchKind::Truncated, "{size}");
+    }
+}
+
+#[test]
+fn a_redundant_field_that_is_wrong_changes_no_duration() {
+    let minute = vec![9; 960_000];
+    for (align, byte_rate, is_disputed) in [
+        (2, 16_000, false),
+        (4, 16_000, false),
+        (1, 16_000, false),
+        (2, 32_000, false),
+        (0, 0, false),
+        (u16::MAX, u32::MAX, true),
+        (4, 32_000, true),
+        (1, 8000, true),
+    ] {
+        let audio = probe(&simple(&fmt(1, 1, 8000, byte_rate, align, 16), &minute)).unwrap();
+        assert_eq!(
+            (audio.duration_ms, audio.header_disputed),
+            (Some(60_000), is_disputed),
+            "{align} {byte_rate}"
+        );
+        let found = suspicions(&audio, Some(60));
+        assert_eq!(
+            found,
+            if is_disputed { vec![Suspicion::HeaderFormat] } else { vec![] },
+            "{align} {byte_rate}"
+        );
+        let half = probe(&simple(&fmt(1, 1, 8000, byte_rate, align, 16), &minute[..480_000])).unwrap();
+        assert!(suspicions(&half, Some(60)).contains(&Suspicion::Short), "{align} {byte_rate}");
+    }
+}
+
+#[test]
+fn one_silent_side_of_a_longer_call_is_half_a_conversation() {
+    for (fmt, quiet, loud) in [
+        (fmt(1, 2, 8000, 32_000, 4, 16), &[0, 0][..], &[9, 9][..]),
+        (fmt(1, 2, 8000, 16_000, 2, 8), &[128], &[9]),
+        (fmt(6, 2, 8000, 16_000, 2, 8), &[0xd5], &[9]),
+        (fmt(7, 2, 8000, 16_000, 2, 8), &[0xff], &[9]),
+    ] {
+        let frames = |left: &[u8], right: &[u8]| [left, right].concat().repeat(500);
+        for (left, right, is_one_sided, is_silent) in [
+            (loud, quiet, true, false),
+            (quiet, loud, true, false),
+            (loud, loud, false, false),
+            (quiet, quiet, false, true),
+        ] {
+            let file = simple(&fmt, &frames(left, right));
+            for step in [1, 3, 5, 4096] {
+                let mut probe = AudioProbe::new();
+                file.chunks(step).for_each(|chunk| probe.push(chunk));
+                let audio = probe.finish().unwrap();
+                assert_eq!(
+                    (audio.one_sided, audio.silent),
+                    (is_one_sided, Some(is_silent)),
+                    "{fmt:?} {step}"
+                );
+                let found = |talk_s| suspicions(&Audio { duration_ms: None, ..audio.clone() }, talk_s);
+                assert_eq!(found(Some(6)).contains(&Suspicion::OneSided), is_one_sided);
+                assert!(
+                    !found(Some(5)).contains(&Suspicion::OneSided)
+                        && !found(None).contains(&Suspicion::OneSided)
+                );
+            }
+        }
+    }
+    let mono = probe(&simple(&pcm16(), &[9, 9, 0, 0].repeat(500))).unwrap();
+    assert!(!mono.one_sided);
 }
 
 proptest! {

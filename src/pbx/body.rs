@@ -7,12 +7,13 @@ use reqwest::Response;
 use reqwest::header::TRANSFER_ENCODING;
 use tokio::time::Instant;
 
+use crate::audio::Container;
 use crate::pbx::budget::Ending;
 use crate::pbx::error::{Failure, Reason};
 use crate::pbx::legacy::Line;
 use crate::pbx::transport::{broken_within_the_body, within_the_body};
 
-/// How many bytes suffice to tell WAV, JSON and HTML apart.
+/// How many bytes suffice to tell audio, JSON and HTML apart.
 const OPENING_BYTES: usize = 12;
 
 /// Blanks before JSON or HTML are skipped up to here.
@@ -49,10 +50,10 @@ pub(super) struct Body {
 /// What a body begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// `RIFF????WAVE`.
-    Wave,
+    /// Audio, in whatever container.
+    Audio,
     /// The beginning of that, cut off.
-    WaveCut,
+    AudioCut,
     /// `{` or `[`.
     Json,
     /// `<`.
@@ -67,11 +68,9 @@ impl Kind {
     /// Judges a body by its first bytes.
     pub(super) fn of(bytes: &[u8]) -> Self {
         match bytes {
-            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Kind::Wave,
+            _ if Container::of(bytes).is_some() => Kind::Audio,
             _ if bytes.is_empty() => Kind::Empty,
-            _ if bytes.len() < OPENING_BYTES && b"RIFF".starts_with(&bytes[..bytes.len().min(4)]) => {
-                Kind::WaveCut
-            }
+            _ if Container::may_begin(bytes) => Kind::AudioCut,
             _ => match meat(bytes).first() {
                 Some(b'{' | b'[') => Kind::Json,
                 Some(b'<') => Kind::Html,
@@ -226,12 +225,25 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_what_a_body_is() {
-        let table: [(&[u8], Kind); 15] = [
-            (b"RIFF\0\0\0\0WAVEfmt ", Kind::Wave),
+        let table: [(&[u8], Kind); 28] = [
+            (b"RIFF\0\0\0\0WAVEfmt ", Kind::Audio),
+            (b"RF64\xff\xff\xff\xffWAVEds64", Kind::Audio),
+            (b"BW64\xff\xff\xff\xffWAVEds64", Kind::Audio),
+            (b".snd\0\0\0\x18\0\0\0\0", Kind::Audio),
+            (b"OggS\0\x02\0\0\0\0\0\0", Kind::Audio),
+            (b"ID3\x04\0\0\0\0\0\0\xff\xfb", Kind::Audio),
+            (b"\xff\xf3\x40\xc4\0\0\0\0\0\0\0\0", Kind::Audio),
+            (b"\0\0\0\x20ftypM4A ", Kind::Audio),
+            (b"\0\0\0\x20ftypheic", Kind::Other),
+            (b"%PDF-1.7\n%\xe2\xe3\xcf", Kind::Other),
+            (b"PK\x03\x04\x14\0\0\0\x08\0\0\0", Kind::Other),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\r", Kind::Other),
+            (b"\xff\xfeh\0e\0l\0l\0o\0", Kind::Other),
+            (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01", Kind::Other),
             (b"RIFF\0\0\0\0AVI fmt ", Kind::Other),
-            (b"RIFX\0\0\0\0WAVEfmt ", Kind::Other),
-            (b"RIFF\0\0", Kind::WaveCut),
-            (b"RI", Kind::WaveCut),
+            (b"RIFX\0\0\0\0WAVEfmt ", Kind::Audio),
+            (b"RIFF\0\0", Kind::AudioCut),
+            (b"RI", Kind::AudioCut),
             (b"", Kind::Empty),
             (b"{\"status\":", Kind::Json),
             (b"\xef\xbb\xbf\r\n {", Kind::Json),

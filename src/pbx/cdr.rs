@@ -157,7 +157,7 @@ impl Slot {
             Kind::Json => self.refusal(action.place, &mut body).await,
             Kind::Html => Failure::new(Reason::HtmlBody, "a web page came instead of the CSV"),
             Kind::Empty => Failure::new(Reason::EmptyBody, "nothing came instead of the CSV"),
-            Kind::Wave | Kind::WaveCut | Kind::Other => return Ok(body),
+            Kind::Audio | Kind::AudioCut | Kind::Other => return Ok(body),
         })
     }
 }

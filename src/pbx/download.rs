@@ -1,4 +1,4 @@
-//! Downloads of recordings, of calls and of voicemail. A [`Download`] exists only if the reply is WAV audio.
+//! Downloads of recordings, of calls and of voicemail. A [`Download`] exists only if the reply begins like audio.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ pub struct Download {
 }
 
 impl Download {
-    /// The next bytes, from the first `RIFF` on; `None` at the end of the transfer.
+    /// The next bytes, from the first one on; `None` at the end of the transfer.
     ///
-    /// Without a declared length that end proves nothing: compare with what the RIFF header declares.
+    /// Without a declared length that end proves nothing: compare with what the audio's own header declares.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl Slot {
         let mut body = self.shared.http.send(request, bytes_max).await?;
         let kind = body.kind().await?;
         let failure = match kind {
-            Kind::Wave => return Ok(body),
+            Kind::Audio => return Ok(body),
             Kind::Json => self.refusal(place, &mut body).await,
             other => not_audio(other),
         };
@@ -151,7 +151,7 @@ fn not_audio(kind: Kind) -> Failure {
     match kind {
         Kind::Html => Failure::new(Reason::HtmlBody, "a web page came instead of the audio"),
         Kind::Empty => Failure::new(Reason::EmptyBody, "nothing came instead of the audio"),
-        Kind::WaveCut => Failure::new(Reason::Truncated, "the transfer ended within the first bytes"),
-        _ => Failure::new(Reason::NotAudio, "what came is no WAV file"),
+        Kind::AudioCut => Failure::new(Reason::Truncated, "the transfer ended within the first bytes"),
+        _ => Failure::new(Reason::NotAudio, "what came is no audio"),
     }
 }

@@ -23,7 +23,7 @@ pub enum Reason {
     HtmlBody,
     /// `empty_body`: nothing.
     EmptyBody,
-    /// `not_audio`: something else that is no WAV.
+    /// `not_audio`: something else that is no audio.
     NotAudio,
     /// `ticket`: the ticket was refused, or too old to be spent.
     Ticket,

@@ -242,6 +242,8 @@ pub async fn end_waits_by_another_clock(tx: &mut SqliteConnection, now: Timestam
 }
 
 /// Makes everything of these `kinds` in `days` due now that is owed and waits: pending, not ready, missing but not final.
+///
+/// What waits to be compared with a second download is left out until its hour is over: earlier, that proves nothing.
 pub async fn make_due(
     tx: &mut SqliteConnection,
     pbx: &str,
@@ -251,7 +253,9 @@ pub async fn make_due(
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let done = sqlx::query(
         "update recordings set ready = 1, due_at_ms = null
-         where pbx = ? and due_at_ms is not null and day between ? and ? and kind between ? and ?",
+         where pbx = ? and due_at_ms is not null and day between ? and ? and kind between ? and ?
+             and not (coalesce(reason, '') in ('header_size', 'unknown_length')
+                      and due_at_ms - coalesce(misfit_at_ms, 0) <= 3600000)",
     )
     .bind(pbx)
     .bind(from)

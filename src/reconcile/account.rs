@@ -10,7 +10,7 @@ use crate::findings::FindingKind;
 /// recording, and a file that is gone is archived no more.
 const DOUBTS: [FindingKind; 3] = [FindingKind::BadRow, FindingKind::FileMissing, FindingKind::FileAltered];
 /// What is odd about audio so that somebody should listen to it.
-const WORTH_A_LOOK: [&str; 3] = ["short", "silent", "empty"];
+const WORTH_A_LOOK: [&str; 4] = ["short", "silent", "empty", "one_sided"];
 
 /// What one PBX listed on one of its local days, and what became of it.
 ///

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 /// Bytes of a shared block: whole samples and whole GSM frames (65 bytes) both fit.
 const BLOCK_BYTES: usize = 65 * 4032;
 /// Samples per second of all that the device records.
-const SAMPLE_RATE: u32 = 8000;
+pub(super) const SAMPLE_RATE: u32 = 8000;
 /// Bytes at the start of the audio that no two files share.
 const MARK_BYTES: usize = 8;
 
@@ -82,7 +82,7 @@ impl WavFormat {
 }
 
 /// A 400 Hz tone that swells and fades, with noise; its period fits the block.
-fn tone(at: u64) -> i16 {
+pub(super) fn tone(at: u64) -> i16 {
     let phase = at % 20;
     // A parabola per half wave is near enough to a sine.
     let half = i64::try_from(phase % 10).expect("less than ten");

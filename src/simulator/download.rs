@@ -190,6 +190,7 @@ impl Call<'_> {
             let is_more = luck.draw("more").is_multiple_of(2);
             delivery.declared_bytes = Some(if is_more { length + 1000 } else { length / 2 });
         }
+        delivery.resets_after = strikes("reset_after", faults.reset_after);
         delivery.bytes_per_s = strikes("drip", faults.drip).then_some(faults.drip_bytes_per_s);
         delivery.is_head_cut = strikes("truncate_head", faults.truncate_head);
         if strikes("endless", faults.endless) {

@@ -51,6 +51,8 @@ pub struct Faults {
 
     /// A download is reset in the middle of the body.
     pub reset: f64,
+    /// A download is reset right after the last byte of its body.
+    pub reset_after: f64,
     /// A download ends cleanly in the middle of the body.
     pub truncate: f64,
     /// A download ends cleanly within the WAV header.
@@ -150,6 +152,7 @@ impl Default for Faults {
             ticket_expired: 0.0,
             token_revoked: 0.0,
             reset: 0.0,
+            reset_after: 0.0,
             truncate: 0.0,
             truncate_wav_header: 0.0,
             truncate_head: 0.0,

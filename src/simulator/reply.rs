@@ -41,6 +41,8 @@ pub(super) struct Delivery {
     pub(super) is_head_cut: bool,
     /// After how many bytes of the body it ends, and whether by a reset.
     pub(super) cut: Option<(u64, Cut)>,
+    /// Whether it is reset after its last byte.
+    pub(super) resets_after: bool,
     /// After how many bytes it stops, and for how long; `None` is until the client closes.
     pub(super) stall: Option<(u64, Option<Duration>)>,
     /// The most bytes per second.

@@ -114,6 +114,7 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
         }
         match reply.delivery.cut {
             Some((_, Cut::Reset)) => Farewell::Reset,
+            None if reply.delivery.resets_after => Farewell::Reset,
             _ => Farewell::Close,
         }
     }

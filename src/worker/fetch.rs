@@ -1,13 +1,13 @@
 //! Fetching one recording: the ticket dance, the download, and the judgement of the audio.
 
-use super::receive::{is_audio, receive, whole_audio};
+use super::receive::{Doubt, Transfer, is_audio, receive, whole_audio};
 use super::told::Told;
 use super::turn::Turn;
 use super::{Worker, judge, sidecar};
 use crate::archive::{
     ArchiveError, ArchivedFile, Destination, Incoming, Kept, Outcome, Quarantined, Received,
 };
-use crate::audio::{Audio, AudioError, AudioProbe, Suspicion};
+use crate::audio::{Audio, AudioError, Suspicion};
 use crate::digest::Digest;
 use crate::pbx::{Download, PbxError, Policy, Slot};
 use crate::queue::{Job, RecordingState};
@@ -39,9 +39,14 @@ pub(super) enum Failure {
     /// The voicemail box holds something that may be this message.
     #[error("the list of the voicemail box holds entries that cannot be read")]
     Unreadable,
-    /// The size that the header declares and the bytes received differ.
-    #[error("the header declares another size than was received")]
-    Misfit(Digest),
+    /// Audio that one download does not prove to be whole.
+    #[error("{}", doubted(*doubt))]
+    Misfit {
+        /// The hash of what came.
+        sha256: Digest,
+        /// Why it is not proven.
+        doubt: Doubt,
+    },
     /// It begins like audio, and is none.
     #[error("the reply is no audio: {0}")]
     NotAudio(AudioError),
@@ -79,11 +84,21 @@ impl Failure {
             Self::Renumbered => "renumbered".into(),
             Self::Ambiguous => "ambiguous".into(),
             Self::Unreadable => "protocol".into(),
-            Self::Misfit(_) => "truncated".into(),
+            Self::Misfit { doubt: Doubt::Cut, .. } => "truncated".into(),
+            Self::Misfit { doubt: Doubt::Header, .. } => "header_size".into(),
+            Self::Misfit { doubt: Doubt::Untold, .. } => "unknown_length".into(),
             Self::NotAudio(_) => "not_audio".into(),
             Self::Archive(_) => "archive".into(),
             Self::Stopped | Self::Interrupted => "interrupted".into(),
         }
+    }
+}
+
+fn doubted(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::Cut => "less was received than was declared",
+        Doubt::Header => "the header declares another size than was received",
+        Doubt::Untold => "nothing in the audio tells where it ends",
     }
 }
 
@@ -176,8 +191,10 @@ impl Worker {
         let now = self.clock.now();
         blocking(move || {
             let Some(orphan) = archive.audio_without_sidecar(&place)? else { return Ok(None) };
-            let Some(audio) = whole_audio(&orphan).filter(|audio| !audio.empty) else { return Ok(None) };
-            let suspect = told.suspicions(&audio);
+            let whole = whole_audio(&orphan).filter(|(audio, _)| !audio.empty);
+            let Some((audio, sizes_fit)) = whole else { return Ok(None) };
+            let mut suspect = told.suspicions(&audio);
+            suspect.extend((!sizes_fit).then_some(Suspicion::HeaderSize.as_str()));
             archive.add_sidecar(&place, sidecar::of(&job, &told, &audio, &suspect, now))
         })
         .await
@@ -223,8 +240,8 @@ impl Worker {
         };
         let download = turn.lend_if_slow(request).await?;
         drop(slot);
-        let (received, probe) = self.receive(download, incoming, &mut turn).await?;
-        self.judge_audio(job, received, probe, told)
+        let transfer = self.receive(download, incoming, &mut turn).await?;
+        self.judge_audio(job, transfer, told)
     }
 
     /// The PBX's own slot comes first: one that waits for a slow PBX must not take a turn from the others.
@@ -241,7 +258,7 @@ impl Worker {
         download: Download,
         incoming: Incoming,
         turn: &mut Turn,
-    ) -> Result<(Received, AudioProbe), Failure> {
+    ) -> Result<Transfer, Failure> {
         let arrived = receive(download, incoming, turn).await?;
         self.access.worked().await.map_err(|_| Failure::Interrupted)?;
         Ok(arrived)
@@ -266,28 +283,24 @@ impl Worker {
         .await
     }
 
-    pub(super) fn judge_audio(
-        &self,
-        job: &Job,
-        received: Received,
-        probe: AudioProbe,
-        told: &Told,
-    ) -> Result<Arrived, Failure> {
-        let now = self.clock.now();
-        let (audio, sizes_fit) = match probe.finish() {
-            Ok(audio) => (audio, true),
-            Err(AudioError::Size(misfit)) if judge::is_all_there_is(job, received.sha256(), now) => {
-                (*misfit.audio, false)
-            }
-            Err(AudioError::Size(_)) => return Err(Failure::Misfit(received.sha256())),
+    pub(super) fn judge_audio(&self, job: &Job, transfer: Transfer, told: &Told) -> Result<Arrived, Failure> {
+        let (now, doubt) = (self.clock.now(), transfer.doubt());
+        let Transfer { received, verdict, .. } = transfer;
+        if let Some(doubt) = doubt
+            && !judge::is_all_there_is(job, received.sha256(), now)
+        {
+            return Err(Failure::Misfit { sha256: received.sha256(), doubt });
+        }
+        let audio = match verdict {
+            Ok(audio) => audio,
+            Err(AudioError::Size(misfit)) => *misfit.audio,
             Err(error) => return Err(Failure::NotAudio(error)),
         };
-        let talked = told.talk_s().is_some_and(|seconds| seconds > 0);
-        if audio.empty && talked && !judge::empty_is_final(job, &self.queue, now) {
+        if audio.empty && !told.proves_no_talk() && !judge::empty_is_final(job, &self.queue, now) {
             return Err(Failure::NotReady);
         }
         let mut suspect = told.suspicions(&audio);
-        if !sizes_fit {
+        if matches!(doubt, Some(Doubt::Cut | Doubt::Header)) {
             suspect.push(Suspicion::HeaderSize.as_str());
         }
         Ok(Arrived { received, audio, suspect, status: None })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::fetch::Failure;
+use super::receive::Doubt;
 use crate::archive::{ArchiveError, Reaction};
 use crate::config::QueueConfig;
 use crate::digest::Digest;
@@ -24,6 +25,9 @@ const ASK_AGAIN_AFTER: [Duration; 4] = [
 const ANSWERS_MIN: u32 = 6;
 /// Two equal downloads at least this far apart are all that the PBX has, whatever their header declares.
 const MISFIT_APART: Duration = Duration::from_secs(3600);
+
+/// How far apart downloads are that differed again and again.
+const MISFIT_RARELY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a judgement rests on besides the failure itself.
 #[derive(Debug)]
@@ -53,12 +57,12 @@ pub(super) fn judge(failure: &Failure, facts: &Facts<'_>) -> PutBack {
         failure if failure.is_not_there() => absent(facts, Lack::Missing),
         Failure::Deleted { beside_others } => absent(facts, Lack::Deleted { beside_others: *beside_others }),
         Failure::NotReady => absent(facts, Lack::NotReady),
-        Failure::Misfit(sha256) => misfit(facts, *sha256),
+        Failure::Misfit { sha256, doubt } => misfit(facts, &failure.reason(), *sha256, *doubt),
         other => retry(facts, &other.reason(), facts.job.misfit, Duration::ZERO),
     }
 }
 
-/// Whether a download whose size does not fit equals one of at least an hour ago.
+/// Whether a download that does not prove itself whole equals one of at least an hour ago.
 pub(super) fn is_all_there_is(job: &Job, sha256: Digest, now: Timestamp) -> bool {
     job.misfit.is_some_and(|(earlier, at)| earlier == sha256 && elapsed(at, now) >= MISFIT_APART)
 }
@@ -68,15 +72,29 @@ pub(super) fn empty_is_final(job: &Job, queue: &QueueConfig, now: Timestamp) -> 
     job.state != RecordingState::Missing && job.absent.is_some_and(|absence| is_final(&absence, queue, now))
 }
 
-fn misfit(facts: &Facts<'_>, sha256: Digest) -> PutBack {
-    match facts.job.misfit {
+/// What is certainly audio is never given up: it waits for a download that equals it. Only a transfer that breaks off
+/// elsewhere each time is a failure like others.
+fn misfit(facts: &Facts<'_>, reason: &str, sha256: Digest, doubt: Doubt) -> PutBack {
+    let (job, now) = (facts.job, facts.now);
+    let is_over = in_a_row(job, reason) + 1 >= facts.queue.attempts_max;
+    let (first_at, wait) = match (job.misfit, doubt) {
         // The same bytes again: asking earlier than an hour after the first time would prove nothing.
-        Some((earlier, at)) if earlier == sha256 => {
-            let wait = MISFIT_APART.saturating_sub(elapsed(at, facts.now));
-            retry(facts, "truncated", Some((sha256, at)), wait)
-        }
-        _ => retry(facts, "truncated", Some((sha256, facts.now)), Duration::ZERO),
+        (Some((earlier, at)), _) if earlier == sha256 => (at, MISFIT_APART.saturating_sub(elapsed(at, now))),
+        (_, Doubt::Cut) => return retry(facts, reason, Some((sha256, now)), Duration::ZERO),
+        (_, Doubt::Header | Doubt::Untold) if is_over => (now, MISFIT_RARELY),
+        // It came to its end: the next download will not differ, and only an hour makes two of them a proof.
+        (_, Doubt::Header | Doubt::Untold) => (now, MISFIT_APART),
+    };
+    if is_over && job.state == RecordingState::Archived {
+        return PutBack::RefetchOver;
     }
+    let misfit = Some((sha256, first_at));
+    PutBack::Retry { reason: reason.to_owned(), due_at: later(now, wait), misfit }
+}
+
+/// How often a recording has failed for this reason without another one between.
+fn in_a_row(job: &Job, reason: &str) -> u32 {
+    if job.reason.as_deref() == Some(reason) { job.reason_attempts } else { 0 }
 }
 
 /// Waits with exponential backoff and full jitter, at least `wait_min`; stuck after too many failures for one reason.
@@ -87,7 +105,7 @@ fn retry(
     wait_min: Duration,
 ) -> PutBack {
     let job = facts.job;
-    let in_a_row = if job.reason.as_deref() == Some(reason) { job.reason_attempts } else { 0 };
+    let in_a_row = in_a_row(job, reason);
     if in_a_row + 1 >= facts.queue.attempts_max {
         return match job.state {
             RecordingState::Archived => PutBack::RefetchOver,

@@ -167,12 +167,63 @@ fn equal_bytes_an_hour_apart_are_all_there_is() {
     assert!(!is_all_there_is(&job, other, at(2)));
     assert!(is_all_there_is(&job, same, at(1)));
     // The second equal one is not asked for before the hour is over.
-    match judged(&Failure::Misfit(same), &job, &Remembered::default(), at(0)) {
+    match judged(&Failure::Misfit { sha256: same, doubt: Doubt::Cut }, &job, &Remembered::default(), at(0)) {
         PutBack::Retry { due_at, misfit, .. } => assert_eq!((due_at, misfit), (at(1), Some((same, at(0))))),
         other => panic!("{other:?}"),
     }
-    match judged(&Failure::Misfit(other), &job, &Remembered::default(), at(2)) {
+    match judged(&Failure::Misfit { sha256: other, doubt: Doubt::Cut }, &job, &Remembered::default(), at(2)) {
         PutBack::Retry { misfit, .. } => assert_eq!(misfit, Some((other, at(2)))),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_header_that_does_not_fit_costs_two_downloads_an_hour_apart() {
+    for (doubt, word) in [(Doubt::Header, "header_size"), (Doubt::Untold, "unknown_length")] {
+        let first = judged(
+            &Failure::Misfit { sha256: Digest::of("a"), doubt },
+            &job(),
+            &Remembered::default(),
+            at(0),
+        );
+        let wanted = Some((Digest::of("a"), at(0)));
+        let retry = PutBack::Retry { reason: word.into(), due_at: at(1), misfit: wanted };
+        assert_eq!(first, retry);
+        assert!(is_all_there_is(&Job { misfit: wanted, ..job() }, Digest::of("a"), at(1)));
+    }
+}
+
+/// A state of 0.1 has the hash of such a download under the reason of one that was cut off.
+#[test]
+fn a_misfit_that_was_remembered_as_cut_off_is_compared_all_the_same() {
+    let before = Job { misfit: Some((Digest::of("a"), at(0))), ..failed_before("truncated", 2) };
+    assert!(is_all_there_is(&before, Digest::of("a"), at(1)));
+    let again = Failure::Misfit { sha256: Digest::of("a"), doubt: Doubt::Header };
+    match judged(&again, &before, &Remembered::default(), "2023-11-14T22:43:20Z".parse().unwrap()) {
+        PutBack::Retry { due_at, misfit, .. } => assert_eq!((due_at, misfit), (at(1), before.misfit)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_certainly_audio_is_never_stuck() {
+    let (same, other) = (Digest::of("same"), Digest::of("other"));
+    for (doubt, sha256, hours) in [
+        (Doubt::Header, other, 24),
+        (Doubt::Untold, other, 24),
+        (Doubt::Header, same, 1),
+        (Doubt::Cut, same, 1),
+    ] {
+        let failure = Failure::Misfit { sha256, doubt };
+        let job = Job { misfit: Some((same, at(0))), ..failed_before(&failure.reason(), 50) };
+        match judged(&failure, &job, &Remembered::default(), at(0)) {
+            PutBack::Retry { due_at, .. } => assert_eq!(due_at, at(hours), "{doubt:?}"),
+            other => panic!("{doubt:?}: {other:?}"),
+        }
+        let again = Job { state: RecordingState::Archived, ..job };
+        assert_eq!(judged(&failure, &again, &Remembered::default(), at(0)), PutBack::RefetchOver);
+    }
+    let cut_elsewhere = Failure::Misfit { sha256: other, doubt: Doubt::Cut };
+    let job = Job { misfit: Some((same, at(0))), ..failed_before("truncated", 11) };
+    assert!(matches!(judged(&cut_elsewhere, &job, &Remembered::default(), at(0)), PutBack::Stuck { .. }));
 }

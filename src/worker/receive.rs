@@ -1,4 +1,9 @@
 //! Receiving a body into a file, and reading one back.
+//!
+//! What the file declares and what the transport announced are two accounts of one length. A file that declares exactly
+//! what came is whole though its connection was reset afterwards: the reset is no news of the audio. But where the reply
+//! announced more bytes than the file declares, one of the two is wrong, and nobody can tell which: a file may have
+//! grown while it was sent. Then a second download is compared, as for every other length that does not fit.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,8 +14,8 @@ use tokio::sync::mpsc;
 use super::fetch::Failure;
 use super::turn::Turn;
 use crate::archive::{ArchiveError, Incoming, Received};
-use crate::audio::{Audio, AudioError, AudioProbe};
-use crate::pbx::Download;
+use crate::audio::{Audio, AudioError, AudioProbe, SizeMismatchKind};
+use crate::pbx::{Download, PbxError, Reason};
 
 /// Chunks on their way from the network to the disk.
 const CHUNKS_AHEAD: usize = 8;
@@ -18,15 +23,64 @@ const CHUNKS_AHEAD: usize = 8;
 /// wrong, too little for an endless body to hurt.
 const UNDECLARED_BYTES_MAX: u64 = 1 << 20;
 
+/// What a transfer brought.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) received: Received,
+    /// What it is by its own account.
+    pub(super) verdict: Result<Audio, AudioError>,
+    /// Whether the reply announced more bytes than came.
+    pub(super) was_longer: bool,
+}
+
+/// Why a transfer does not prove that its audio is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Less came than was declared: it may have been cut off.
+    Cut,
+    /// Its header declares what cannot be, or never was filled in.
+    Header,
+    /// Nothing in it tells where it ends.
+    Untold,
+}
+
+impl Transfer {
+    /// What is to be doubted of audio; nothing of what is none.
+    pub(super) fn doubt(&self) -> Option<Doubt> {
+        match &self.verdict {
+            Ok(_) => self.was_longer.then_some(Doubt::Cut),
+            Err(AudioError::Size(misfit)) => Some(match misfit.kind {
+                SizeMismatchKind::Untold => Doubt::Untold,
+                // Whatever the transport says: a file that is still being written looks the same.
+                SizeMismatchKind::Truncated => Doubt::Cut,
+                SizeMismatchKind::Longer | SizeMismatchKind::Placeholder | SizeMismatchKind::Impossible => {
+                    Doubt::Header
+                }
+            }),
+            Err(_) => None,
+        }
+    }
+}
+
 /// Receives a body into a file. The bytes are looked at on their way; hashing and writing happen on a thread.
 pub(super) async fn receive(
     mut download: Download,
     incoming: Incoming,
     turn: &mut Turn,
-) -> Result<(Received, AudioProbe), Failure> {
+) -> Result<Transfer, Failure> {
     let (chunks, writer) = write_on_a_thread(incoming);
     let mut probe = AudioProbe::new();
-    while let Some(bytes) = turn.lend_if_slow(download.next()).await? {
+    let mut broken = None;
+    loop {
+        let bytes = match turn.lend_if_slow(download.next()).await {
+            Ok(None) => break,
+            Ok(Some(bytes)) => bytes,
+            Err(error) if may_be_over(&error) => {
+                broken = Some(error);
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        };
         turn.moved(bytes.len()).await;
         probe.push(&bytes);
         if let Some(rejection) = probe.rejection() {
@@ -41,7 +95,19 @@ pub(super) async fn receive(
     }
     drop(chunks);
     let received = writer.await.map_err(|_| Failure::Interrupted)??;
-    Ok((received, probe))
+    let verdict = probe.finish();
+    if let Some(error) = broken
+        && !verdict.as_ref().is_ok_and(Audio::is_whole_by_its_own_account)
+    {
+        return Err(error.into());
+    }
+    let was_longer = download.content_length().is_some_and(|announced| announced > received.size_bytes());
+    Ok(Transfer { received, verdict, was_longer })
+}
+
+/// Whether a transfer that failed in this way may have brought all there is before.
+fn may_be_over(error: &PbxError) -> bool {
+    matches!(error.reason(), Reason::Reset | Reason::Truncated | Reason::Stall)
 }
 
 type Writing = tokio::task::JoinHandle<Result<Received, ArchiveError>>;
@@ -60,12 +126,26 @@ fn write_on_a_thread(mut incoming: Incoming) -> (mpsc::Sender<Bytes>, Writing) {
 /// Whether a file that stands in the way is a recording, to be kept, or something else, to be moved aside.
 pub(super) fn is_audio(file: &File) -> bool {
     // What cannot be read is kept where it is: moving it would lose it.
-    judged(file).is_none_or(|audio| audio.is_ok())
+    judged(file).is_none_or(|verdict| without_loss(verdict).is_some())
 }
 
-/// The audio of a file whose size fits its header.
-pub(super) fn whole_audio(file: &File) -> Option<Audio> {
-    judged(file)?.ok()
+/// The audio of a file of which nothing is missing, as far as the file itself tells, and whether its sizes fit.
+pub(super) fn whole_audio(file: &File) -> Option<(Audio, bool)> {
+    without_loss(judged(file)?)
+}
+
+/// What a file holds, unless it shows that something is missing at its end. Files in the archive were whole when they got
+/// their names: a header that never fits, or a container that does not tell its length, is what the PBX gave.
+fn without_loss(verdict: Result<Audio, AudioError>) -> Option<(Audio, bool)> {
+    match verdict {
+        Ok(audio) => Some((audio, true)),
+        Err(AudioError::Size(misfit)) => match misfit.kind {
+            SizeMismatchKind::Truncated => None,
+            SizeMismatchKind::Untold => Some((*misfit.audio, true)),
+            _ => Some((*misfit.audio, false)),
+        },
+        Err(_) => None,
+    }
 }
 
 /// Judges a file from its start; `None` if it cannot be read.

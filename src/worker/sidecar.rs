@@ -6,7 +6,7 @@ use super::told::Told;
 use crate::archive::Sidecar;
 use crate::archive::sidecar::{FileFacts, Program, SCHEMA, SidecarAudio, SidecarCall, SidecarCallRow};
 use crate::archive::sidecar::{SidecarPbx, SidecarRecording, SidecarTimes, SidecarVoicemail};
-use crate::audio::Audio;
+use crate::audio::{Audio, Container};
 use crate::calls::CallOfRecording;
 use crate::digest::Digest;
 use crate::message::Message;
@@ -31,6 +31,7 @@ pub(super) fn of(job: &Job, told: &Told, audio: &Audio, suspect: &[&str], now: T
         // The archive fills in where and what it really wrote.
         file: FileFacts { path: String::new(), size_bytes: 0, sha256: Digest::of([]) },
         audio: SidecarAudio {
+            container: (audio.container != Container::Riff).then(|| audio.container.as_str().to_owned()),
             format: audio.format.as_str().to_owned(),
             tag: audio.tag,
             channels: audio.channels,

@@ -6,7 +6,8 @@ use crate::audio::{Audio, Suspicion, is_long, suspicions};
 use crate::calls::{self, CallOfRecording};
 use crate::digest::Digest;
 use crate::queue::Job;
-use crate::recording::RecordingKind;
+use crate::raw_row::RawRow;
+use crate::recording::{RecordingKind, Text};
 use crate::voicemail::{self, KeptMessage};
 
 /// Who told of a recording.
@@ -46,6 +47,18 @@ impl Told {
         }
     }
 
+    /// Whether it is certain that nobody talked, so that a header without audio is all there can be: every row says so,
+    /// or tells of a call that was not answered. A talk time that cannot be read, or that nobody tells, proves nothing.
+    pub(super) fn proves_no_talk(&self) -> bool {
+        match self {
+            Self::Calls(calls) => {
+                let is_silent = |call: &CallOfRecording| call.talk_s == Some(0) || is_unanswered(&call.row);
+                !calls.is_empty() && calls.iter().all(is_silent)
+            }
+            Self::Message { kept, .. } => kept.message.length_s() == Some(0),
+        }
+    }
+
     /// The same, of a message that was just seen in this folder.
     pub(super) fn seen_in(mut self, status: Option<String>) -> Self {
         if let Self::Message { kept, .. } = &mut self
@@ -66,5 +79,56 @@ impl Told {
             found.push(Suspicion::Long);
         }
         found.into_iter().map(Suspicion::as_str).collect()
+    }
+}
+
+/// What a PBX calls the end of a call that nobody took.
+const UNANSWERED: [&str; 3] = ["NO ANSWER", "BUSY", "FAILED"];
+
+/// Whether a row says for certain that its call was not answered, and does not tell a talk time that says otherwise.
+fn is_unanswered(row: &str) -> bool {
+    let row: RawRow = serde_json::from_str(row).unwrap_or_else(|_| RawRow::new([]));
+    let text = |name: &str| match row.cell(name) {
+        Some(Text::Utf8(text)) => text.trim().to_owned(),
+        Some(Text::Bytes { .. }) | None => "?".to_owned(),
+    };
+    let is_unanswered = UNANSWERED.iter().any(|word| text("status").eq_ignore_ascii_case(word));
+    is_unanswered && matches!(&*text("talkduraction"), "" | "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(status: &str, talk: &str, talk_s: Option<i64>) -> CallOfRecording {
+        CallOfRecording {
+            identity: Vec::new(),
+            row: format!(r#"{{"talkduraction":"{talk}","status":"{status}"}}"#),
+            talk_s,
+            started_at_ms: None,
+            utc_offset_s: 0,
+            offset_source: "assumed".to_owned(),
+            zone_offset_s: None,
+        }
+    }
+
+    #[test]
+    fn only_what_every_row_says_proves_that_nobody_talked() {
+        let silent = || call("ANSWERED", "0", Some(0));
+        for (calls, is_proven) in [
+            (vec![], false),
+            (vec![silent()], true),
+            (vec![call("ANSWERED", "58", Some(58))], false),
+            (vec![call("ANSWERED", "", None)], false),
+            (vec![call("ANSWERED", "fifty", None)], false),
+            (vec![call("NO ANSWER", "", None)], true),
+            (vec![call("Busy ", "0", Some(0))], true),
+            (vec![call("NO ANSWER", "0:58", None)], false),
+            (vec![call("SOMETHING", "", None)], false),
+            (vec![silent(), call("ANSWERED", "", None)], false),
+            (vec![silent(), call("FAILED", "", None)], true),
+        ] {
+            assert_eq!(Told::Calls(calls.clone()).proves_no_talk(), is_proven, "{calls:?}");
+        }
     }
 }

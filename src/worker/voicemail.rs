@@ -111,8 +111,7 @@ impl Worker {
         if !held_still(found, &before, &after) {
             return Err(Failure::Renumbered);
         }
-        let (received, probe) = outcome?;
-        let mut arrived = self.judge_audio(job, received, probe, told)?;
+        let mut arrived = self.judge_audio(job, outcome?, told)?;
         arrived.status.clone_from(&found.status);
         Ok(arrived)
     }

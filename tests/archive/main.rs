@@ -154,6 +154,7 @@ pub(crate) fn sidecar(name: &str) -> Sidecar {
         },
         file: FileFacts { path: String::new(), size_bytes: 0, sha256: Digest::of("") },
         audio: SidecarAudio {
+            container: None,
             format: "pcm".to_owned(),
             tag: 1,
             channels: 1,

@@ -15,7 +15,7 @@ use crate::common::{Station, numbers, small};
 /// Asks that make an absence final, once the calendar agrees too.
 const ANSWERS: u32 = 6;
 
-fn reasons(report: &BackfillReport) -> Vec<(&str, &str, i64)> {
+pub(super) fn reasons(report: &BackfillReport) -> Vec<(&str, &str, i64)> {
     let reasons = report.pbx["hq"].reasons.iter();
     reasons.map(|reason| (&*reason.state, &*reason.reason, reason.count)).collect()
 }
@@ -186,8 +186,11 @@ async fn half_a_file_is_never_taken_for_the_whole() {
     for growing_as in [Growing::Half, Growing::HalfUnsized] {
         let mut station = Station::new(5).await;
         station.set_faults(Faults { growing_asks: 1, growing_as, ..Faults::default() });
-        for _ in 0..2 {
-            station.backfill().await;
+        let now = clock::now();
+        for hours in [0, 2] {
+            let clock = Clock::showing(now + SignedDuration::from_hours(hours));
+            let request = station.request();
+            station.run_by(clock, request, CancellationToken::new(), async |_| {}).await.unwrap();
             station.check().await;
         }
         assert_eq!(numbers(&station.backfill().await), [0, 5, 0, 0, 0, 0], "{growing_as:?}");

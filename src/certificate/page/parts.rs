@@ -150,6 +150,9 @@ fn suspicion(word: &str) -> &'static str {
         "silent" => "Silent",
         "empty" => "A header without audio",
         "header_size" => "Sizes in the header that do not fit",
+        "header_format" => "A header that contradicts itself",
+        "one_sided" => "One side of a stereo call is silent",
+        "container" => "Not a WAV file, whatever the name says",
         "unknown_codec" => "Of a codec that is not known here",
         _ => "Odd in another way",
     }

@@ -156,6 +156,14 @@ fn codec(format: &str) -> &'static str {
         "gsm610" => "GSM 6.10",
         "adpcm" => "ADPCM",
         "g722" => "G.722",
+        "g726" => "G.726",
+        "mp3" => "MPEG audio",
+        "aac" => "AAC",
+        "amr" | "amr_wb" => "AMR",
+        "flac" => "FLAC",
+        "opus" => "Opus",
+        "vorbis" => "Vorbis",
+        "speex" => "Speex",
         _ => "An unknown codec",
     }
 }
@@ -168,6 +176,9 @@ fn suspicions(words: &str) -> String {
         "silent" => "silent",
         "empty" => "a header without audio",
         "header_size" => "sizes in the header that do not fit",
+        "header_format" => "a header that contradicts itself",
+        "one_sided" => "one side of a stereo call is silent",
+        "container" => "not a WAV file, whatever the name says",
         "unknown_codec" => "of a codec that is not known here",
         _ => "odd in another way",
     };

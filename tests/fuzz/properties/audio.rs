@@ -1,6 +1,6 @@
 //! The audio probe: one verdict, however the bytes come, and no recording that lacks some of its audio.
 
-use callvault::audio::{Audio, AudioError, AudioProbe, SizeMismatchKind, is_long, suspicions};
+use callvault::audio::{Audio, AudioError, AudioProbe, Container, SizeMismatchKind, is_long, suspicions};
 
 use super::pieces;
 
@@ -14,7 +14,9 @@ pub(crate) fn hold(input: &[u8]) {
                 (audio.declared_bytes, audio.received_bytes),
                 (input.len() as u64, input.len() as u64)
             );
-            assert_eq!(audio.data_bytes, data_bytes(input), "less or more audio than its chunk declares");
+            if audio.container == Container::Riff {
+                assert_eq!(audio.data_bytes, data_bytes(input), "less or more audio than its chunk declares");
+            }
             tell(audio);
         }
         Err(AudioError::Size(mismatch)) => {
@@ -67,7 +69,7 @@ fn data_bytes(file: &[u8]) -> u64 {
 fn tell(audio: &Audio) {
     for seconds in [0, 60, u64::MAX] {
         let found = suspicions(audio, Some(seconds));
-        assert!(found.len() <= 3, "{found:?}");
+        assert!(found.len() <= 5, "{found:?}");
         let _ = is_long(audio, seconds);
     }
 }

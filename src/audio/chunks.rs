@@ -1,0 +1,301 @@
+//! Follows a file of chunks as it passes: WAV and its kin, AIFF and CAF.
+
+use super::AudioError;
+use super::container::{Container, OPENING_BYTES};
+use super::format::{Fmt, be32, be64, le32, le64};
+use super::silence::Silence;
+use super::sizes::{DataChunk, Sizes};
+
+/// Chunks before the audio that are longer in all, such as pictures in tags, are none.
+const HEADER_BYTES_MAX: u64 = 512 << 20;
+
+/// A walk through the chunks of a file, in memory that does not depend on their sizes.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    container: Container,
+    received: u64,
+    state: State,
+    /// The first bytes of the present piece; never more than [`Fmt::BYTES_MAX`].
+    piece: Vec<u8>,
+    form_end: Option<u64>,
+    /// Sizes of the audio and samples in a `ds64` chunk.
+    long_sizes: Option<(u64, u64)>,
+    pub(super) fmt: Option<Fmt>,
+    pub(super) samples: Option<u64>,
+    data: Option<DataChunk>,
+    chain_end: Option<u64>,
+    pub(super) silence: Option<Silence>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Within the first header.
+    Form,
+    /// Within the header of a chunk.
+    ChunkHeader,
+    /// Within a chunk, of which so much is left.
+    Chunk { id: [u8; 4], left: u64 },
+    /// Within what stands before the audio in its own chunk.
+    Prefix { left: u64 },
+    /// Within the audio, of which so much is left.
+    Audio { left: u64 },
+    /// Within audio whose size was never filled in.
+    OpenAudio,
+    /// After the audio: the sizes alone matter.
+    Trailing,
+    /// It cannot become a recording.
+    Failed(AudioError),
+}
+
+impl Chunks {
+    /// A walk from the first byte of a file of this kind.
+    pub(super) fn new(container: Container) -> Self {
+        Self {
+            container,
+            received: 0,
+            state: State::Form,
+            piece: Vec::with_capacity(Fmt::BYTES_MAX),
+            form_end: None,
+            long_sizes: None,
+            fmt: None,
+            samples: None,
+            data: None,
+            chain_end: None,
+            silence: None,
+        }
+    }
+
+    /// Takes more of the body.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let taken = self.take(bytes);
+            self.received += taken as u64;
+            bytes = &bytes[taken..];
+            self.advance();
+        }
+    }
+
+    /// Why the body can no longer become a recording.
+    pub(super) fn rejection(&self) -> Option<&AudioError> {
+        if let State::Failed(error) = &self.state { Some(error) } else { None }
+    }
+
+    /// The sizes, once the audio was reached.
+    pub(super) fn sizes(&self) -> Option<Sizes> {
+        let data = self.data?;
+        Some(Sizes {
+            form_end: self.form_end,
+            has_form_size: self.container != Container::Caf,
+            data,
+            received: self.received,
+            is_chunk_after: self.is_chunk_after(data),
+            chain_end: self.chain_end,
+            unit: self.unit(),
+        })
+    }
+
+    fn form_bytes(&self) -> u64 {
+        match self.container {
+            Container::W64 => 40,
+            Container::Caf => 8,
+            _ => OPENING_BYTES as u64,
+        }
+    }
+
+    fn chunk_header_bytes(&self) -> u64 {
+        match self.container {
+            Container::W64 => 24,
+            Container::Caf => 12,
+            _ => 8,
+        }
+    }
+
+    /// What chunks are filled up to.
+    fn unit(&self) -> u64 {
+        match self.container {
+            Container::W64 => 8,
+            Container::Caf => 1,
+            _ => 2,
+        }
+    }
+
+    fn big_endian(&self) -> bool {
+        matches!(self.container, Container::Rifx | Container::Aiff | Container::Caf)
+    }
+
+    /// Takes what belongs to the present state; returns how many bytes that were.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let wanted = match self.state {
+            State::Form => self.form_bytes() - self.piece.len() as u64,
+            State::ChunkHeader => self.chunk_header_bytes() - self.piece.len() as u64,
+            State::Chunk { left, .. } | State::Audio { left } | State::Prefix { left } => left,
+            State::OpenAudio | State::Trailing | State::Failed(_) => u64::MAX,
+        };
+        let taken = bytes.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let bytes = &bytes[..taken];
+        match &mut self.state {
+            State::Form | State::ChunkHeader => self.remember(bytes),
+            State::Chunk { left, .. } => {
+                *left -= taken as u64;
+                self.remember(bytes);
+            }
+            State::Prefix { left } => *left -= taken as u64,
+            State::Audio { left } => {
+                *left -= taken as u64;
+                self.listen(bytes);
+            }
+            State::OpenAudio => {
+                self.remember(bytes);
+                self.listen(bytes);
+            }
+            State::Trailing | State::Failed(_) => {}
+        }
+        taken
+    }
+
+    /// Goes on to the next state if the present one has all it wants. Chunks without content are passed at once.
+    fn advance(&mut self) {
+        loop {
+            let len = self.piece.len() as u64;
+            self.state = match self.state {
+                State::Form if len == self.form_bytes() => self.read_form(),
+                State::ChunkHeader if len == self.chunk_header_bytes() => self.read_chunk_header(),
+                State::Chunk { id, left: 0 } => self.read_chunk(&id),
+                State::Prefix { left: 0 } => self.begin_audio(),
+                State::Audio { left: 0 } => self.end_audio(),
+                _ => return,
+            };
+            self.piece.clear();
+        }
+    }
+
+    fn read_form(&mut self) -> State {
+        self.form_end = match self.container {
+            Container::Caf | Container::Rf64 | Container::Bw64 => None,
+            Container::W64 => Some(le64(&self.piece, 16)).filter(|size| *size > self.form_bytes()),
+            Container::Rifx | Container::Aiff => sized(be32(&self.piece, 4)).map(|size| size + 8),
+            _ => sized(le32(&self.piece, 4)).map(|size| size + 8),
+        };
+        let is_wave = self.container != Container::W64 || &self.piece[24..28] == b"wave";
+        if is_wave { State::ChunkHeader } else { State::Failed(AudioError::NotAudio) }
+    }
+
+    fn read_chunk_header(&mut self) -> State {
+        let id = [self.piece[0], self.piece[1], self.piece[2], self.piece[3]];
+        let size = self.chunk_size();
+        if self.data.is_some() {
+            // After the audio of a file that does not tell where it ends.
+            let end = size.and_then(|size| self.received.checked_add(size));
+            self.chain_end = end;
+            return end
+                .map_or(State::Trailing, |end| State::Chunk { id: *b"free", left: end - self.received });
+        }
+        if &id == b"data" || (self.container == Container::Aiff && &id == b"SSND") {
+            return self.begin_data(size);
+        }
+        let left = size.unwrap_or(u64::from(u32::MAX)).checked_next_multiple_of(self.unit());
+        match left.filter(|left| self.received.saturating_add(*left) <= HEADER_BYTES_MAX) {
+            Some(left) => State::Chunk { id, left },
+            None => State::Failed(AudioError::NotAudio),
+        }
+    }
+
+    /// The size of a chunk's content by its header; `None` if it was never filled in.
+    fn chunk_size(&self) -> Option<u64> {
+        match self.container {
+            Container::W64 => {
+                le64(&self.piece, 16).checked_sub(24).filter(|size| i64::try_from(*size).is_ok())
+            }
+            Container::Caf => Some(be64(&self.piece, 4)).filter(|size| *size != u64::MAX),
+            _ if self.big_endian() => Some(u64::from(be32(&self.piece, 4))),
+            _ => Some(u64::from(le32(&self.piece, 4))),
+        }
+    }
+
+    fn read_chunk(&mut self, id: &[u8; 4]) -> State {
+        match (self.container, id) {
+            (Container::Aiff, b"COMM") => self.fmt = Fmt::of_aiff(&self.piece),
+            (Container::Caf, b"desc") => self.fmt = Fmt::of_caf(&self.piece),
+            (Container::Aiff | Container::Caf, _) => {}
+            (_, b"fmt ") => self.fmt = Fmt::of_wave(&self.piece, self.big_endian()),
+            (_, b"fact") if self.piece.len() >= 4 => self.samples = Some(self.fact()),
+            (Container::Rf64 | Container::Bw64, b"ds64") if self.piece.len() >= 24 => {
+                let told =
+                    |at| Some(le64(&self.piece, at)).filter(|size| *size > 0 && i64::try_from(*size).is_ok());
+                self.form_end = told(0).map(|size| size + 8);
+                self.long_sizes = Some((told(8).unwrap_or(0), told(16).unwrap_or(0)));
+            }
+            _ => {}
+        }
+        State::ChunkHeader
+    }
+
+    fn fact(&self) -> u64 {
+        match self.container {
+            Container::W64 if self.piece.len() >= 8 => le64(&self.piece, 0),
+            _ if self.big_endian() => u64::from(be32(&self.piece, 0)),
+            _ => u64::from(le32(&self.piece, 0)),
+        }
+    }
+
+    fn begin_data(&mut self, size: Option<u64>) -> State {
+        if self.fmt.is_none() {
+            return State::Failed(AudioError::NoFormat);
+        }
+        let mut size = size.filter(|size| ![0, u64::from(u32::MAX)].contains(size));
+        if let (None, Some((bytes, samples))) = (size, self.long_sizes) {
+            size = Some(bytes).filter(|bytes| *bytes > 0);
+            self.samples = self.samples.or(Some(samples).filter(|samples| *samples > 0));
+        }
+        let prefix = match self.container {
+            Container::Aiff => 8,
+            Container::Caf => 4,
+            _ => 0,
+        };
+        self.silence = self.fmt.as_ref().and_then(Silence::of);
+        let size = size.map(|size| size.saturating_sub(prefix));
+        self.data = Some(DataChunk { start: self.received + prefix, size });
+        if prefix > 0 { State::Prefix { left: prefix } } else { self.begin_audio() }
+    }
+
+    fn begin_audio(&self) -> State {
+        match self.data.and_then(|data| data.size) {
+            Some(left) => State::Audio { left },
+            None => State::OpenAudio,
+        }
+    }
+
+    fn end_audio(&self) -> State {
+        match self.container {
+            Container::Caf => State::ChunkHeader,
+            _ => State::Trailing,
+        }
+    }
+
+    /// Keeps the first bytes of a piece.
+    fn remember(&mut self, bytes: &[u8]) {
+        let room = Fmt::BYTES_MAX - self.piece.len();
+        self.piece.extend_from_slice(&bytes[..room.min(bytes.len())]);
+    }
+
+    /// Looks for sound, until there is some.
+    fn listen(&mut self, bytes: &[u8]) {
+        if let Some(silence) = &mut self.silence {
+            silence.push(bytes);
+        }
+    }
+
+    /// Whether what follows an empty `data` chunk is another chunk, rather than audio.
+    fn is_chunk_after(&self, data: DataChunk) -> bool {
+        let is_open = matches!(self.state, State::OpenAudio) && data.size.is_none();
+        let Some(header) = self.piece.get(..8).filter(|_| is_open) else { return false };
+        let is_named = header[..4].iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        let size = if self.big_endian() { be32(header, 4) } else { le32(header, 4) };
+        is_named && 8 + u64::from(size) <= self.received - data.start
+    }
+}
+
+/// A size of 32 bits; `None` for what a writer puts there until it knows better.
+fn sized(size: u32) -> Option<u64> {
+    Some(u64::from(size)).filter(|size| ![0, u64::from(u32::MAX)].contains(size))
+}

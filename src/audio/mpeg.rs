@@ -1,0 +1,164 @@
+//! Frames of MPEG audio (ISO 11172-3, 13818-3; layers II and III) and of AAC in ADTS (13818-7), and the tags around them.
+
+use super::AudioError;
+use super::format::AudioFormat;
+use super::sizes::Fit;
+use super::walk::{End, Found, Next, Walker, ms, synchsafe, untold};
+
+/// Bytes of a frame that tell its length; 7 for ADTS, of which 6 matter.
+pub(super) const FRAME_BYTES: usize = 6;
+/// So many frames in a row are no coincidence.
+const FRAMES_MIN: u64 = 3;
+/// Filling after a tag that is longer than this is none.
+const FILLING_BYTES_MAX: u64 = 1 << 20;
+/// A tag at the start: `ID3`, version, flags, size.
+const TAG_BYTES: u64 = 10;
+
+/// kbit/s by index: MPEG 1 layers II and III, MPEG 2 both.
+const BITRATES: [[u32; 15]; 3] = [
+    [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
+    [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+    [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+];
+/// Samples a second of MPEG 1; half of that in version 2, a quarter in 2.5.
+const RATES: [u32; 3] = [44_100, 48_000, 32_000];
+/// Samples a second of ADTS by index.
+const ADTS_RATES: [u32; 13] =
+    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350];
+
+/// The header of a frame.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    bytes: u64,
+    samples: u64,
+    rate: u32,
+    channels: u16,
+}
+
+/// Whether these bytes may begin a frame of MPEG audio.
+pub(super) fn is_frame(bytes: &[u8]) -> bool {
+    mpeg_frame(bytes).is_some()
+}
+
+fn mpeg_frame(head: &[u8]) -> Option<Frame> {
+    let &[0xff, second, third, fourth, ..] = head else { return None };
+    let (version, layer) = (second >> 3 & 3, second >> 1 & 3);
+    // Version 1 is reserved. Layer I never was in use for speech, and looks like the start of a text in UTF-16.
+    if second & 0xe0 != 0xe0 || version == 1 || !matches!(layer, 1 | 2) {
+        return None;
+    }
+    let is_first = version == 3;
+    let table = if is_first { usize::from(layer == 1) } else { 2 };
+    // The index 0 leaves the rate open: then no frame tells where the next one begins.
+    let kbits = *BITRATES[table].get(usize::from(third >> 4)).filter(|kbits| **kbits > 0)?;
+    let rate = RATES.get(usize::from(third >> 2 & 3))? >> [2, 1, 1, 0][usize::from(version)];
+    let samples = if layer == 1 && !is_first { 576 } else { 1152 };
+    let padding = u32::from(third >> 1 & 1);
+    let bytes = samples / 8 * kbits * 1000 / rate + padding;
+    let channels = if fourth >> 6 == 3 { 1 } else { 2 };
+    Some(Frame { bytes: u64::from(bytes), samples: u64::from(samples), rate, channels })
+}
+
+fn adts_frame(head: &[u8]) -> Option<Frame> {
+    let &[0xff, second, third, fourth, fifth, sixth, ..] = head else { return None };
+    if second & 0xf6 != 0xf0 {
+        return None;
+    }
+    let rate = *ADTS_RATES.get(usize::from(third >> 2 & 15))?;
+    let bytes = u64::from(fourth & 3) << 11 | u64::from(fifth) << 3 | u64::from(sixth >> 5);
+    let channels = u16::from((third & 1) << 2 | fourth >> 6);
+    Some(Frame { bytes, samples: 1024, rate, channels }).filter(|frame| frame.bytes > 7)
+}
+
+/// A walk from frame to frame.
+#[derive(Debug)]
+pub(super) struct Frames {
+    read: fn(&[u8]) -> Option<Frame>,
+    format: AudioFormat,
+    first: Option<Frame>,
+    frames: u64,
+    samples: u64,
+    data_bytes: u64,
+    /// Whether a tag said that audio follows.
+    is_tagged: bool,
+    /// Bytes between the tag and the first frame.
+    filling: u64,
+    /// Within the head of a tag: the bytes of the footer that repeats it.
+    footer: Option<u64>,
+}
+
+impl Frames {
+    /// MPEG audio.
+    pub(super) fn mpeg() -> Self {
+        Self::of(mpeg_frame, AudioFormat::Mp3)
+    }
+
+    /// AAC.
+    pub(super) fn adts() -> Self {
+        Self::of(adts_frame, AudioFormat::Aac)
+    }
+
+    fn of(read: fn(&[u8]) -> Option<Frame>, format: AudioFormat) -> Self {
+        Self {
+            read,
+            format,
+            first: None,
+            frames: 0,
+            samples: 0,
+            data_bytes: 0,
+            is_tagged: false,
+            filling: 0,
+            footer: None,
+        }
+    }
+
+    /// What is no frame: what fills a tag up, a tag at the end, or the end of what can be followed.
+    fn pass(&mut self) -> Next {
+        if self.frames >= FRAMES_MIN {
+            return Next::Rest;
+        }
+        let is_filling = self.is_tagged && self.frames == 0 && self.filling < FILLING_BYTES_MAX;
+        if !is_filling {
+            return Next::Fail;
+        }
+        self.filling += 1;
+        Next::Shift(1)
+    }
+}
+
+impl Walker for Frames {
+    fn step(&mut self, piece: &[u8], _at: u64) -> Next {
+        if let Some(footer) = self.footer.take() {
+            return Next::Read { skip: synchsafe(piece) + footer, want: FRAME_BYTES };
+        }
+        if self.frames == 0 && piece.starts_with(b"ID3") {
+            self.is_tagged = true;
+            self.footer = Some(if piece[5] & 0x10 > 0 { TAG_BYTES } else { 0 });
+            return Next::Read { skip: 0, want: 4 };
+        }
+        match (self.read)(piece) {
+            Some(frame) => {
+                self.first = self.first.or(Some(frame));
+                self.frames += 1;
+                self.samples += frame.samples;
+                self.data_bytes += frame.bytes;
+                Next::Read { skip: frame.bytes.saturating_sub(FRAME_BYTES as u64), want: FRAME_BYTES }
+            }
+            None => self.pass(),
+        }
+    }
+
+    fn finish(&self, end: End) -> Result<(Fit, Found), AudioError> {
+        let Some(first) = self.first.filter(|_| self.is_tagged || self.frames >= FRAMES_MIN) else {
+            return Err(AudioError::NotAudio);
+        };
+        let found = Found {
+            format: Some(self.format),
+            channels: first.channels,
+            sample_rate: first.rate,
+            bits: 0,
+            duration_ms: ms(self.samples, first.rate),
+        };
+        Ok((untold(end.received, self.data_bytes.min(end.received)), found))
+    }
+}
