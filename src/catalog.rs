@@ -148,6 +148,20 @@ pub async fn record_day_file(tx: &mut SqliteConnection, path: &str, sha256: &Dig
     touch_folder(tx, folder).await
 }
 
+/// The hashes of those of `paths` that are call lists or files of certificates.
+pub async fn day_files(
+    db: &mut SqliteConnection,
+    paths: &[&str],
+) -> anyhow::Result<BTreeMap<String, Digest>> {
+    let rows: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("select path, sha256 from day_files where path in (select value from json_each(?))")
+            .bind(serde_json::to_string(paths)?)
+            .fetch_all(db)
+            .await
+            .context("looking up the documents of days")?;
+    rows.into_iter().map(|(path, sha256)| Ok((path, Digest::try_from(&sha256[..])?))).collect()
+}
+
 /// Marks a day folder's sums as behind: they are written anew.
 pub async fn touch_folder(tx: &mut SqliteConnection, folder: &str) -> anyhow::Result<()> {
     sqlx::query(

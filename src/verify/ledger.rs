@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Tools;
 use super::damage::{Class, Damage, Thing};
+use super::documents;
 use super::progress::Phase;
 use super::settle::Tally;
 use crate::digest::{Digest, hex};
@@ -46,6 +47,7 @@ pub(super) async fn check(tools: &Tools<'_>, tally: &mut Tally) -> anyhow::Resul
             break;
         }
         damages.extend(judge_page(&page, &mut number));
+        damages.extend(documents::compare(tools, &page).await?);
         tools.progress.change(|now| now.units = u64::try_from(number).unwrap_or(0));
     }
     let alone =

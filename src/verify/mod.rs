@@ -7,14 +7,15 @@
 //!  ledger │ catalog ─► leaf hashes, numbers, what an entry says of its file ─────────────► quarantine, when read
 //! ```
 //!
-//! A look compares what is there with what should be, and reads only what looks wrong or was wrong before. A full
-//! verification then reads every byte of audio, sidecars, call lists and sums, the longest unread first: what was read is
+//! A look compares what is there with what should be, and reads only what looks wrong or was wrong before, and every file
+//! of a certificate, for these are what people are given. A full verification then reads every byte of audio, sidecars, call lists and sums, the longest unread first: what was read is
 //! remembered as it goes, so it may end at any time and go on later. Nothing is reported that was not looked at twice,
 //! for the archive is written meanwhile.
 
 mod budget;
 mod compare;
 mod damage;
+mod documents;
 mod judge;
 mod ledger;
 mod look;

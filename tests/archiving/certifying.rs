@@ -8,7 +8,7 @@ use callvault::clock::Clock;
 use callvault::config::ExclusionRule;
 use callvault::status::Status;
 use callvault::vault::Vault;
-use callvault::verify::{Class, Report, Request, Scope, Verification};
+use callvault::verify::{Class, Damage, Report, Request, Scope, Verification};
 use serde_json::Value;
 
 use super::reconciling::{account, numbers, one_of_each, tamper};
@@ -185,6 +185,22 @@ async fn a_quick_verification_reads_every_file_of_a_certificate() {
         assert!(report.damaged.is_empty() && report.whole, "{extension}: {:?}", report.damaged);
         assert_eq!(open_findings(&station, "file_altered").await, 0);
     }
+    // Whoever changes the database to match is contradicted by the ledger.
+    tamper(&station, "update day_files set sha256 = zeroblob(32) where path like '%14/certificate-1.html'")
+        .await;
+    let report = verify(&station).await;
+    let contradicted = |damage: &&Damage| damage.class == Class::LedgerMismatch;
+    let contradicted: Vec<&str> =
+        report.damaged.iter().filter(contradicted).map(|damage| damage.path.as_str()).collect();
+    assert_eq!(contradicted, ["hq/2024/03/14/certificate-1.html"], "{:?}", report.damaged);
+    tamper(
+        &station,
+        "update day_files set sha256 = (select unhex(entry ->> 'page_sha256') from ledger
+             where entry ->> 'day' = '2024-03-14' and entry ->> 'page_sha256' is not null)
+         where path like '%14/certificate-1.html'",
+    )
+    .await;
+    assert!(verify(&station).await.damaged.is_empty());
     station.expect_unsealed();
     station.check().await;
 }
