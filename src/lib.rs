@@ -122,6 +122,9 @@ pub mod ledger;
 /// The catalog: what the archive holds.
 pub mod catalog;
 
+/// What it rests on that a day's list is whole: verdicts, doubts, limits.
+pub mod evidence;
+
 /// When the bytes of what was archived were last read and found right.
 pub mod fixity;
 

@@ -135,6 +135,19 @@ enum Command {
         /// Only recordings of these names
         names: Vec<OsString>,
     },
+    /// Take the call list of a day as it is, though it may lack calls; the ledger keeps that and the reason
+    Accept {
+        /// The PBX
+        pbx: String,
+        /// The day, by the PBX's calendar
+        day: Date,
+        /// Why, in a sentence that names nobody: it is published with the ledger
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Make the database anew from the archive and the ledger; the former one is kept
     Rebuild {
         /// Whose database it is to be, where the folders of the archive name several states
@@ -283,6 +296,9 @@ async fn main() -> ExitCode {
             let names = names.into_iter().map(OsString::into_vec).collect();
             let choice = commands::retry::Choice { pbx, stuck, names };
             commands::retry::run(&cli.config, choice, json).await
+        }
+        Command::Accept { pbx, day, reason, json } => {
+            commands::accept::run(&cli.config, commands::accept::Choice { pbx, day, reason }, json).await
         }
         Command::Rebuild { state_id, json } => {
             commands::rebuild::run(&cli.config, callvault::rebuild::Request { state_id }, json).await

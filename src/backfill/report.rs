@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::VoicemailReport;
 use crate::access::Trouble;
+use crate::evidence::Verdicts;
 use crate::queue::{Counts, Reason};
 use crate::sweep::SweepReport;
 
@@ -38,6 +39,8 @@ pub struct PbxReport {
     pub voicemail: Option<VoicemailReport>,
     /// What the sweep found.
     pub sweep: SweepReport,
+    /// How far the lists of its days can be believed.
+    pub verdicts: Verdicts,
     /// Why recordings are not archived.
     pub reasons: Vec<Reason>,
     /// Days of the range: first and last.
@@ -85,6 +88,11 @@ impl PbxReport {
     pub fn is_unread(&self) -> bool {
         let is_unlisted = self.voicemail.as_ref().is_some_and(VoicemailReport::is_unlisted);
         self.error.is_some() || self.sweep.days_unread > 0 || is_unlisted
+    }
+
+    /// Whether a list may lack calls, so that recordings may be owed that nobody knows of.
+    pub fn may_lack_calls(&self) -> bool {
+        self.verdicts.not_whole() > 0
     }
 }
 
@@ -154,6 +162,13 @@ impl BackfillReport {
         self.pbx.insert(id, report);
     }
 
+    /// How far the lists of all PBXs can be believed.
+    pub fn verdicts(&self) -> Verdicts {
+        let mut sum = Verdicts::default();
+        self.pbx.values().for_each(|report| sum += &report.verdicts);
+        sum
+    }
+
     /// The exit code, by the contract in `docs/` and `--help`: 130, 2, 4, 3 in that order, else 0.
     pub fn exit_code(&self, dry_run: bool) -> u8 {
         let owed = self.pbx.values().any(|report| report.owed_of_all() > 0);
@@ -161,7 +176,7 @@ impl BackfillReport {
             130
         } else if self.trouble.is_some() {
             2
-        } else if self.pbx.values().any(PbxReport::is_unread) {
+        } else if self.pbx.values().any(|report| report.is_unread() || report.may_lack_calls()) {
             4
         } else if owed && !dry_run {
             3

@@ -17,6 +17,7 @@ use crate::access::{Access, Trouble};
 use crate::bell::Bell;
 use crate::catalog;
 use crate::config::PbxConfig;
+use crate::evidence;
 use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
 use crate::queue::{self, DayRange, Kinds};
@@ -249,6 +250,7 @@ impl Site {
         report.set_counts(after, before.archived);
         report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         report.days = (days != DayRange::ALL).then(|| days.bounds());
+        report.verdicts = evidence::standing(&mut *db.read().await?, self.id(), days).await?;
         match sweep {
             Ok(found) => {
                 report.sweep = found;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::counted::{Counted, ranges};
 use super::record::Issued;
 use crate::digest::Digest;
+use crate::evidence::Evidence;
 use crate::reconcile::{Calls, DayAccount, Filed, Listing, Readings, Tally};
 use crate::salted::Lines;
 use crate::tlog::VerifyingKey;
@@ -51,7 +52,7 @@ pub(super) struct Numbers<'a> {
     settled_at: Option<Timestamp>,
     readings: Readings,
     /// What it rests on; none of a day that only version 0.1 has read.
-    evidence: serde_json::Value,
+    evidence: Option<&'a Evidence>,
     utc_offsets_s: &'a [i64],
     #[serde(flatten)]
     tally: Tally,
@@ -189,7 +190,7 @@ impl<'a> Numbers<'a> {
             revision: account.revision,
             settled_at: account.settled_at,
             readings: account.readings,
-            evidence: serde_json::Value::Null,
+            evidence: account.evidence.as_ref(),
             utc_offsets_s: &account.utc_offsets_s,
             tally: account.tally,
             listed: account.listed,

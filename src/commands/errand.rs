@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::exit::{self, UsageError};
 use super::export::Receipt;
 use super::summary;
-use super::{output, progress, retry};
+use super::{accept, output, progress, retry};
 use crate::backfill::{Backfill, Lines, RangeError, Request};
 use crate::db::Db;
 use crate::fleet;
@@ -25,6 +25,8 @@ pub enum Errand {
     Backfill(Request),
     /// Ask again for what was given up.
     Retry(retry::Choice),
+    /// Take the list of a day as it is.
+    Accept(accept::Choice),
     /// Leave a PBX alone.
     Pause(String),
     /// Follow a PBX again that was left alone.
@@ -95,6 +97,7 @@ impl Errand {
                     backfill(vault, request, lines, stop, audience).await
                 }
             },
+            Self::Accept(choice) => accept::accept(vault, choice).await,
             Self::Pause(pbx) => pause(vault, pbx, true).await,
             Self::Resume(pbx) => pause(vault, pbx, false).await,
             Self::RotateKey => super::ledger::rotate_key(vault).await,
@@ -116,6 +119,7 @@ impl Errand {
             Self::Retry(choice) => choice.pbx.as_deref(),
             Self::Resume(pbx) => Some(pbx),
             Self::Backfill(_)
+            | Self::Accept(_)
             | Self::Pause(_)
             | Self::RotateKey
             | Self::Certify(_)
@@ -131,6 +135,7 @@ impl fmt::Display for Errand {
         match self {
             Self::Backfill(_) => f.write_str("backfill"),
             Self::Retry(_) => f.write_str("retry"),
+            Self::Accept(choice) => write!(f, "accept {} {}", choice.pbx, choice.day),
             Self::Pause(pbx) => write!(f, "pause {pbx}"),
             Self::Resume(pbx) => write!(f, "resume {pbx}"),
             Self::RotateKey => f.write_str("ledger rotate-key"),

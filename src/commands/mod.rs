@@ -1,5 +1,6 @@
 //! The commands: each loads what it needs, does its work through the library, and speaks to the operator.
 
+pub mod accept;
 pub mod backfill;
 pub mod config_check;
 pub mod demo;

@@ -17,6 +17,7 @@ use super::{exit, handover, output, reconcile_page, signals};
 use crate::backfill::RangeError;
 use crate::certificate::{self, Issued};
 use crate::config::{Config, PbxConfig};
+use crate::evidence::{self, Verdicts};
 use crate::fleet;
 use crate::ledger;
 use crate::notary::Published;
@@ -67,6 +68,8 @@ pub(super) struct Report {
 pub(super) struct OfPbx {
     #[serde(flatten)]
     pub(super) sum: PbxAccount,
+    /// How far the lists of its days can be believed.
+    pub(super) verdicts: Verdicts,
     /// Why recordings are not archived.
     pub(super) reasons: Vec<Reason>,
     /// Its days.
@@ -90,9 +93,19 @@ pub async fn run(config: &Path, options: Options) -> ExitCode {
                 true => exit::print_json(&report),
                 false => output::text(&reconcile_page::of(&report)),
             }
-            ExitCode::from(if report.complete { exit::COMPLETE } else { exit::OWED })
+            ExitCode::from(if report.is_settled() { exit::COMPLETE } else { exit::OWED })
         }
         Err(error) => exit::fail(&error, options.json),
+    }
+}
+
+impl Report {
+    /// Whether all is complete but for lists that the operator took as they were.
+    pub(super) fn is_settled(&self) -> bool {
+        let days = || self.pbx.values().flat_map(|of_pbx| &of_pbx.days).map(|day| &day.account);
+        let are_read = self.pbx.values().all(|of_pbx| of_pbx.sum.unread.is_empty());
+        let is_settled = |account: &DayAccount| account.complete || account.is_accepted();
+        self.complete || (are_read && days().next().is_some() && days().all(is_settled))
     }
 }
 
@@ -196,7 +209,11 @@ async fn read(db: &mut SqliteConnection, pbx: &PbxConfig, options: &Options) -> 
         Some(range) => queue::reasons(db, &pbx.id, range, Kinds::Calls).await?,
         None => Vec::new(),
     };
-    Ok(OfPbx { sum, reasons, days })
+    let verdicts = match range {
+        Some(range) => evidence::standing(db, &pbx.id, range).await?,
+        None => Verdicts::default(),
+    };
+    Ok(OfPbx { sum, verdicts, reasons, days })
 }
 
 /// The days that are asked for. None after tomorrow: a clock that was ahead may have left some.

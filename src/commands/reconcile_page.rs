@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use super::reconcile::{Day, OfPbx, Report};
 use super::summary::count;
 use crate::certificate::Issued;
+use crate::evidence::{Evidence, Standing, Verdict, Verdicts};
 use crate::queue::DayRange;
 use crate::reconcile::Tally;
+use crate::recording::printable;
 use crate::remedy;
 
 /// Reasons told of each PBX; the rest is counted.
@@ -51,6 +53,7 @@ fn tell_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
     if !sum.unread.is_empty() {
         writeln!(text, "  never read whole: {}; run `callvault backfill` over them", ranges(&sum.unread))?;
     }
+    tell_lists(text, id, &of_pbx.verdicts)?;
     for reason in of_pbx.reasons.iter().take(REASONS_TOLD) {
         writeln!(text, "{}", remedy::told(reason))?;
     }
@@ -81,6 +84,9 @@ fn remarks(day: &Day) -> Vec<String> {
     if account.is_unread() {
         remarks.push("never read whole".to_owned());
     }
+    if let Some(evidence) = &account.evidence {
+        remarks.extend(list_told(evidence));
+    }
     for (what, value) in [
         ("for good", account.tally.missing_final),
         ("named by no row", account.unnamed.count),
@@ -96,6 +102,65 @@ fn remarks(day: &Day) -> Vec<String> {
     );
     remarks.push(standing(account.settled_at.is_some(), day.certificate.as_ref()));
     remarks
+}
+
+/// What speaks against the list of a day.
+fn list_told(evidence: &Evidence) -> Vec<String> {
+    let mut told = Vec::new();
+    let word = match evidence.verdict {
+        Verdict::Unread => Some("list not read"),
+        Verdict::Short => Some("list cut short"),
+        Verdict::Doubtful => Some("list doubtful"),
+        Verdict::Whole => None,
+    };
+    let causes =
+        evidence.doubts.by.iter().map(|(cause, count)| format!("{count} {}", cause.replace('_', " ")));
+    let causes: Vec<String> = evidence.cause.iter().cloned().chain(causes).collect();
+    match word {
+        Some(word) if causes.is_empty() => told.push(word.to_owned()),
+        Some(word) => told.push(format!("{word} ({})", causes.join(", "))),
+        None => {}
+    }
+    told.extend(evidence.accepted.iter().map(|accepted| {
+        format!(
+            "accepted by you in entry {}: {}",
+            accepted.ledger_number,
+            printable(accepted.reason.as_bytes())
+        )
+    }));
+    told
+}
+
+/// What to do about lists that are not whole.
+fn tell_lists(text: &mut String, id: &str, verdicts: &Verdicts) -> std::fmt::Result {
+    let Some(Standing { day, .. }) = verdicts.first.as_ref().filter(|_| verdicts.not_whole() > 0) else {
+        return Ok(());
+    };
+    writeln!(text, "  What to do about lists that may lack calls:")?;
+    if verdicts.unread > 0 {
+        writeln!(
+            text,
+            "    not read: every sweep asks for them again; if that lasts, restart the PBX, or export these days there and \
+             run `callvault backfill --pbx {id} --cdr FILE`"
+        )?;
+    }
+    if verdicts.short > 0 {
+        writeln!(
+            text,
+            "    cut short: callvault asks for shorter times by itself; what it cannot divide further, export on the PBX and \
+             give with `callvault backfill --pbx {id} --cdr FILE`"
+        )?;
+    }
+    if verdicts.doubtful > 0 {
+        writeln!(
+            text,
+            "    doubtful: `callvault status --pbx {id}` names the lines; correct them on the PBX"
+        )?;
+    }
+    writeln!(
+        text,
+        "    if nothing more can be done about a day: `callvault accept {id} {day} --reason \"…\"` takes its list as it is"
+    )
 }
 
 fn standing(is_settled: bool, certificate: Option<&Issued>) -> String {
@@ -137,6 +202,12 @@ fn verdict(report: &Report) -> String {
             format!("Not complete: of {listed} listed, {owed} not archived ({}).", lacking(&report.tally))
         }
     }];
+    let mut verdicts = Verdicts::default();
+    report.pbx.values().for_each(|of_pbx| verdicts += &of_pbx.verdicts);
+    sentences.extend(verdicts.told().map(|told| format!("{told}.")));
+    if verdicts.accepted > 0 {
+        sentences.push(format!("{} accepted as they were.", count(verdicts.accepted.unsigned_abs(), "list")));
+    }
     let mut tell = |value: usize, what: &str| {
         if value > 0 {
             sentences.push(format!("{} {what}.", count(value as u64, "day")));

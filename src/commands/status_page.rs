@@ -254,6 +254,9 @@ fn tell_pbx(
         pbx.calls, pbx.answered_without_recording
     )?;
     tell_days(text, &pbx.days)?;
+    if let Some(told) = pbx.verdicts.told() {
+        writeln!(text, "  {told}. `callvault reconcile --pbx {id}` names every such day, and what to do.")?;
+    }
     for (odd, count) in &pbx.suspect {
         writeln!(text, "  {count} archived but suspect: {odd}")?;
     }

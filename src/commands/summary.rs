@@ -46,13 +46,23 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
         format!(
             "Not finished: some of the PBX's lists could not be read; of the rest {left}. Run the same command again."
         )
+    } else if let Some(told) = report.verdicts().told() {
+        let remedy = "`callvault reconcile` names every such day, and what to do";
+        match dry_run {
+            true => format!("Not complete. {told}. {remedy}."),
+            false => format!("Not complete: of what is listed {left}. {told}. {remedy}."),
+        }
     } else if dry_run {
         let of_calls = total.pending + total.missing - total.missing_final;
         let asked = u64::try_from(of_calls + voicemail.owed() - voicemail.stuck).unwrap_or(0);
         format!("Nothing was fetched: this was a dry run. {} would be asked for.", count(asked, "recording"))
     } else if owed == 0 {
+        let accepted = match report.verdicts().accepted {
+            0 => String::new(),
+            days => format!(" {} accepted as they were.", count(days.unsigned_abs(), "list")),
+        };
         format!(
-            "Complete: every recording listed is in {}{}.",
+            "Complete: every recording listed is in {}{}.{accepted}",
             archive.display(),
             if total.excluded + voicemail.excluded > 0 {
                 ", but for those that your rules exclude"

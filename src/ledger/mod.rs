@@ -61,6 +61,8 @@ pub enum EntryType {
     Export,
     /// A reader of the feed was given audio or a sidecar.
     Access,
+    /// The operator took the list of a day as it was, though it may lack calls.
+    Accepted,
 }
 
 impl EntryType {
@@ -81,6 +83,7 @@ impl EntryType {
             Self::Stop => "stop",
             Self::Export => "export",
             Self::Access => "access",
+            Self::Accepted => "accepted",
         }
     }
 }

@@ -4,6 +4,7 @@ use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
 use super::entries::{DayFindings, Difference, Filed, Listing, Suspects, Unarchived};
+use crate::evidence::{Evidence, Verdict};
 use crate::findings::FindingKind;
 
 /// Findings that leave in doubt whether all that was listed is archived: a row that nobody could read may name a
@@ -58,6 +59,8 @@ pub struct DayAccount {
     pub findings: DayFindings,
     /// The voicemail of the day; in no other number.
     pub voicemail: Tally,
+    /// What it rests on that its list is whole; none if version 0.1 alone has read it.
+    pub evidence: Option<Evidence>,
 }
 
 /// How a day was read.
@@ -142,7 +145,23 @@ impl DayAccount {
     /// Judges the numbers: whether they add up, and whether the day is complete.
     pub(super) fn judge(&mut self) {
         self.sums = self.tally.total() == self.listed && self.differences.count == 0;
-        self.complete = self.sums && self.tally.owed() == 0 && !self.is_unread() && !self.is_doubtful();
+        self.complete = self.sums
+            && self.tally.owed() == 0
+            && !self.is_unread()
+            && !self.is_doubtful()
+            && self.is_proven();
+    }
+
+    /// Whether it lacks nothing but a list that speaks for itself, and the operator took that as it was.
+    pub fn is_accepted(&self) -> bool {
+        let is_accepted = self.evidence.as_ref().is_some_and(Evidence::is_accepted);
+        is_accepted && self.sums && self.tally.owed() == 0 && !self.has_doubtful_findings()
+    }
+
+    /// Whether nothing speaks against its list, and nobody had to accept it as it was.
+    pub fn is_proven(&self) -> bool {
+        let whole = |evidence: &Evidence| evidence.verdict == Verdict::Whole && evidence.accepted.is_empty();
+        self.evidence.as_ref().is_none_or(whole)
     }
 
     /// Whether no whole reading of it ever came to its end.
@@ -150,9 +169,16 @@ impl DayAccount {
         self.readings.whole == 0
     }
 
-    /// Whether a finding leaves in doubt that what was listed is archived.
+    /// Whether a doubtful line or a finding leaves in doubt that what was listed is archived.
     pub fn is_doubtful(&self) -> bool {
-        DOUBTS.iter().any(|kind| self.findings.by.contains_key(kind.as_str()))
+        self.has_doubtful_findings()
+            || self.evidence.as_ref().is_some_and(|evidence| evidence.doubts.count > 0)
+    }
+
+    /// Where there is evidence, a row that could not be read is one of its doubts.
+    fn has_doubtful_findings(&self) -> bool {
+        let counts = |kind: &&FindingKind| **kind != FindingKind::BadRow || self.evidence.is_none();
+        DOUBTS.iter().filter(counts).any(|kind| self.findings.by.contains_key(kind.as_str()))
     }
 
     /// Files that somebody should listen to, by what is odd about them.
@@ -194,6 +220,7 @@ mod tests {
             conflicts: Listing::default(),
             findings: DayFindings::default(),
             voicemail: Tally::default(),
+            evidence: None,
         };
         account.judge();
         account

@@ -9,6 +9,7 @@ use super::entries::{DayFindings, Difference, Listing, Suspects};
 use super::lists::{self, OfDay};
 use crate::archive::Folder;
 use crate::calls;
+use crate::evidence;
 use crate::findings;
 use crate::queue::DayRange;
 
@@ -58,6 +59,7 @@ pub async fn account(
         },
         conflicts: lists::conflicts(moment, &of, files.conflicts).await?,
         findings: findings_of(moment, &of, day).await?,
+        evidence: evidence::evidence_of(moment, pbx, day).await?,
         voicemail: recordings.voicemail,
     };
     account.judge();

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::VoicemailStatus;
 use crate::access::Trouble;
 use crate::certificate::DaysStanding;
+use crate::evidence::Verdicts;
 use crate::findings::{FindingKind, FindingRow};
 use crate::forecast::Forecast;
 use crate::queue::{Counts, Reason};
@@ -29,6 +30,8 @@ pub struct PbxStatus {
     pub answered_without_recording: i64,
     /// Its days: settled, certified, complete.
     pub days: DaysStanding,
+    /// How far the lists of its days can be believed.
+    pub verdicts: Verdicts,
     /// Archived files with something odd, by what is odd.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub suspect: Vec<(String, i64)>,
@@ -111,6 +114,7 @@ impl PbxStatus {
             (Some(error), _) => Some(words(&error.reason)),
             _ if self.is_at_risk() => Some("about to overwrite".to_owned()),
             _ if stuck > 0 => Some(format!("{stuck} stuck")),
+            _ if self.verdicts.not_whole() > 0 => Some(lists_in_doubt(self.verdicts.not_whole())),
             (_, Some((kind, _))) => Some(words(kind)),
             // Who paused it knows why it is not read.
             _ if self.last_sweep.is_none() && self.paused_since.is_none() => {
@@ -118,6 +122,13 @@ impl PbxStatus {
             }
             _ => None,
         }
+    }
+}
+
+fn lists_in_doubt(days: i64) -> String {
+    match days {
+        1 => "the call list of 1 day may lack calls".to_owned(),
+        _ => format!("the call lists of {days} days may lack calls"),
     }
 }
 

@@ -16,11 +16,12 @@ use crate::calls::{self, CallCounts};
 use crate::catalog::Summed;
 use crate::certificate::{self, DaysStanding};
 use crate::config::{Config, PbxConfig};
+use crate::evidence::{self, Verdicts};
 use crate::findings;
 use crate::fleet::{self, Remembered};
 use crate::forecast;
 use crate::outbox::{self, Standing};
-use crate::queue::{self, Counts, Unarchived};
+use crate::queue::{self, Counts, DayRange, Unarchived};
 use crate::recording::RecordingKind;
 use crate::sweep::FullestBox;
 use crate::{db, owner, snapshot, state, voicemail};
@@ -45,6 +46,7 @@ struct Facts {
     calls: BTreeMap<String, CallCounts>,
     findings: BTreeMap<String, Vec<(String, i64)>>,
     days: BTreeMap<String, DaysStanding>,
+    verdicts: BTreeMap<String, Verdicts>,
 }
 
 impl Reader {
@@ -78,6 +80,7 @@ impl Reader {
             calls: calls::counts(&mut moment).await?,
             findings: findings::counts(&mut moment).await?,
             days: certificate::standing(&mut moment).await?,
+            verdicts: verdicts(&mut moment).await?,
         };
         let mut pbxs = BTreeMap::new();
         for pbx in &self.config.pbx {
@@ -146,6 +149,7 @@ impl Reader {
             calls: calls.calls,
             answered_without_recording: calls.answered_without_recording,
             days: facts.days.get(id).cloned().unwrap_or_default(),
+            verdicts: facts.verdicts.get(id).cloned().unwrap_or_default(),
             suspect: holdings.suspects.into_iter().collect(),
             oldest_pending: oldest_owed(of_kind("call")),
             safety_margin_s: forecast.margin_s,
@@ -200,6 +204,14 @@ impl Reader {
             suspect: holdings.suspects.into_iter().collect(),
             reasons: queue::told(db, groups()).await?,
         }))
+    }
+}
+
+/// How far the lists can be believed; an older version has kept nothing of that.
+async fn verdicts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, Verdicts>> {
+    match db::has_table(db, "doubts").await? {
+        true => evidence::standings(db, None, DayRange::ALL).await,
+        false => Ok(BTreeMap::new()),
     }
 }
 

@@ -6,9 +6,11 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 
-use super::reading::{Covered, Reading};
+use super::reading::{Covered, List, Reading};
 use super::{SweepReport, Sweeper, line_of, page};
 use crate::calls::{self, DayReading};
+use crate::config::PbxConfig;
+use crate::evidence::{self, DayVerdict, DoubtfulLine, InputList, ListFacts, Settled, Source, Verdict};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet;
 
@@ -24,6 +26,8 @@ impl Sweeper<'_> {
         if let Covered::Day { day, .. } = covered {
             days.entry(day).or_default();
         }
+        let asked = covered.asked(&reading.added);
+        let closing = self.closing(&days, &reading, covered, offset_s);
         let report = SweepReport {
             rows: reading.rows,
             rows_new: reading.added.values().sum(),
@@ -33,12 +37,18 @@ impl Sweeper<'_> {
         };
         let end = End {
             pbx: self.pbx.id.clone(),
-            closing: self.closing(&days, &reading, covered, offset_s),
+            origin: Origin::of(self.pbx),
+            verdict: reading.list.verdict(covered.whole()),
+            doubtful: reading.list.doubtful_lines(asked, offset_s),
+            lines: reading.rows + reading.bad_rows,
+            late: closing.iter().any(|(_, of_day)| of_day.late && of_day.whole),
+            closing,
             covered,
             input: reading.input,
             all_readable: reading.bad_rows == 0,
             reading: reading.facts.reading,
             now: reading.facts.now,
+            list: reading.list,
         };
         self.db.write(move |tx| Box::pin(async move { end.store(tx).await })).await?;
         Ok(report)
@@ -70,11 +80,41 @@ impl Sweeper<'_> {
     }
 }
 
+/// How the PBX was known whose API gave the rows.
+struct Origin {
+    transport: &'static str,
+    key_sha256: Option<String>,
+}
+
+impl Origin {
+    fn of(pbx: &PbxConfig) -> Self {
+        let transport = match (pbx.url.scheme(), &pbx.tls_pin_sha256) {
+            ("http", _) => "plain",
+            (_, Some(_)) => "pinned",
+            (_, None) => "roots",
+        };
+        Self { transport, key_sha256: pbx.tls_pin_sha256.map(|pin| pin.to_string()) }
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source::Api { transport: self.transport, key_sha256: self.key_sha256.as_deref() }
+    }
+}
+
 /// A reading that has come to its end.
 struct End {
     pbx: String,
+    origin: Origin,
     closing: Vec<(Date, DayReading)>,
     covered: Covered,
+    /// How far the list can be believed, its doubtful lines left out, and why it is not whole.
+    verdict: (Verdict, Option<String>),
+    list: List,
+    doubtful: Vec<DoubtfulLine>,
+    /// All that it held.
+    lines: u64,
+    /// Whether it was read late enough for all of its calls to be listed.
+    late: bool,
     /// Names the input in findings.
     input: String,
     /// Whether it held no row that could not be read.
@@ -85,7 +125,12 @@ struct End {
 
 impl End {
     async fn store(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+        // What was certified of a day does not hold any more if its list is believed more, or less.
+        for day in self.settle_doubts(tx).await?.days {
+            calls::reopen(tx, &self.pbx, day).await?;
+        }
         for (day, of_day) in &self.closing {
+            self.note_evidence(tx, *day, of_day).await?;
             let absent_rows = calls::close_reading(tx, &self.pbx, *day, *of_day, self.now).await?;
             // A file may be an export of a part of the day; only the PBX's own answer can shrink, or be whole again.
             if of_day.whole && matches!(self.covered, Covered::Day { .. }) {
@@ -95,6 +140,47 @@ impl End {
         }
         if self.covered.whole() {
             calls::end_reading(tx, self.reading).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_doubts(&self, tx: &mut SqliteConnection) -> anyhow::Result<Settled> {
+        let list = InputList {
+            pbx: &self.pbx,
+            reading: self.reading,
+            input: &self.input,
+            lines: self.lines,
+            whole: self.covered.whole(),
+            late: self.late,
+            doubtful: &self.doubtful,
+            read: &self.list.read,
+        };
+        evidence::settle_doubts(tx, &list, self.now).await
+    }
+
+    /// Keeps what the list says of a day: the verdict on the day that was asked for, and on those that a file covers; and
+    /// what its rows came by.
+    async fn note_evidence(
+        &self,
+        tx: &mut SqliteConnection,
+        day: Date,
+        of_day: &DayReading,
+    ) -> anyhow::Result<()> {
+        let is_asked = matches!(self.covered, Covered::Day { day: asked, .. } if asked == day);
+        if is_asked || of_day.whole {
+            let (verdict, cause) = self.verdict.clone();
+            let facts = ListFacts { rows: self.list.size.rows, parts: self.list.parts };
+            let of_day = DayVerdict { verdict, cause, late: of_day.late, facts };
+            if evidence::note_verdict(tx, &self.pbx, day, &of_day, self.now).await? {
+                calls::reopen(tx, &self.pbx, day).await?;
+            }
+        }
+        if of_day.whole || of_day.added > 0 {
+            let source = match self.covered {
+                Covered::Day { .. } => self.origin.source(),
+                Covered::File { .. } => Source::File { sha256: None },
+            };
+            evidence::note_source(tx, &self.pbx, day, source, self.now).await?;
         }
         Ok(())
     }

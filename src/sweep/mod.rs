@@ -30,13 +30,14 @@ use crate::cdr::{BadRow, CdrItem, DoubtCause};
 use crate::clock::Clock;
 use crate::config::{ExclusionRule, PbxConfig};
 use crate::db::{DatabaseFailed, Db};
+use crate::evidence;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
 use crate::recording::Text;
 use crate::times::OffsetResolver;
 use page::{ROWS_PER_PAGE, ReadingFacts};
-use reading::Reading;
+use reading::{List, Reading};
 
 /// Bad rows of one reading that are kept as findings; the rest is only counted.
 const BAD_ROWS_KEPT: u64 = 1000;
@@ -89,12 +90,13 @@ impl Sweeper<'_> {
     /// `input` names it in findings, `source` tells it from every other input.
     async fn begin(&self, input: String, source: String, fallback: Date) -> anyhow::Result<Reading> {
         let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
-        let (reading, remembered) = self
+        let (reading, remembered, open) = self
             .db
             .write(move |tx| {
                 Box::pin(async move {
                     let reading = calls::begin_reading(tx, &pbx, &source, now).await?;
-                    Ok((reading, fleet::remembered(tx, &pbx).await?))
+                    let open = evidence::open_doubts(tx, &pbx).await?;
+                    Ok((reading, fleet::remembered(tx, &pbx).await?, open))
                 })
             })
             .await?;
@@ -110,6 +112,7 @@ impl Sweeper<'_> {
             input,
             last_sn: remembered.sn.map(Text::Utf8),
             unsure: None,
+            list: List::of(open),
         })
     }
 
@@ -118,6 +121,7 @@ impl Sweeper<'_> {
         match item {
             CdrItem::Row(row) => {
                 reading.rows += 1;
+                reading.list.note_row(&row);
                 reading.last_sn = Some(row.sn.clone());
                 reading.page.push(*row);
                 if reading.page.len() >= ROWS_PER_PAGE {
@@ -184,7 +188,8 @@ impl Sweeper<'_> {
     /// A bad row is a finding with file and line, never a reason to stop.
     async fn note_bad_row(&self, reading: &mut Reading, bad: &BadRow) -> anyhow::Result<()> {
         reading.bad_rows += 1;
-        if reading.bad_rows > BAD_ROWS_KEPT {
+        reading.list.note_bad_row(bad);
+        if reading.bad_rows > BAD_ROWS_KEPT || reading.list.open.is_accepted(&bad.line_sha256) {
             return Ok(());
         }
         let finding = Finding {

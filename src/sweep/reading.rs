@@ -1,11 +1,13 @@
 //! One reading of a CDR while it is under way, and what it covered in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{Timestamp, civil::Date};
+use jiff::{Timestamp, ToSpan as _, civil::Date};
 
 use super::page::ReadingFacts;
-use crate::cdr::{CdrItem, CdrRow};
+use crate::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
+use crate::digest::Digest;
+use crate::evidence::{DoubtfulLine, ListSize, OpenDoubts, Verdict};
 use crate::recording::Text;
 use crate::times::OffsetResolver;
 
@@ -26,7 +28,134 @@ pub(super) struct Reading {
     pub(super) last_sn: Option<Text>,
     /// The last item of an answer that may have ended within it.
     pub(super) unsure: Option<CdrItem>,
+    /// What came, and what of it cannot be believed.
+    pub(super) list: List,
 }
+
+/// The list that a reading reads, as far as its verdict is concerned.
+#[derive(Default)]
+pub(super) struct List {
+    /// The answers that it came in.
+    pub(super) parts: u64,
+    /// All of them together.
+    pub(super) size: ListSize,
+    /// Why it may be short, if a limit of the PBX seems to have cut it.
+    pub(super) short: Option<String>,
+    /// Why not all of it was read.
+    pub(super) unread: Option<String>,
+    /// Lines that cannot be believed, the first of them.
+    doubtful: Vec<Doubtful>,
+    /// The last line that was no row.
+    bad_line: Option<u64>,
+    /// Lines that were in doubt before, and those of them that could be read now.
+    pub(super) open: OpenDoubts,
+    pub(super) read: BTreeSet<Digest>,
+}
+
+/// Doubtful lines of one reading that are kept: beyond that it is no matter of lines.
+const DOUBTFUL_KEPT: usize = 1000;
+
+struct Doubtful {
+    line_sha256: Digest,
+    cause: DoubtCause,
+    /// The call's id, and when that says the call was.
+    callid: Option<(String, Timestamp)>,
+}
+
+impl List {
+    /// A list of which nothing has come; `open` are the doubts of earlier ones.
+    pub(super) fn of(open: OpenDoubts) -> Self {
+        Self { open, ..Self::default() }
+    }
+
+    /// Takes note of a row.
+    pub(super) fn note_row(&mut self, row: &CdrRow) {
+        match row.doubt {
+            Some(cause) => self.doubt(row.line_sha256, cause, row.callid.as_str()),
+            None if self.open.contains(&row.line_sha256) => {
+                self.read.insert(row.line_sha256);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes note of a line that is no row. One that tells no call and follows another such line is the rest of it: a line
+    /// end within a field makes two lines of one.
+    pub(super) fn note_bad_row(&mut self, bad: &BadRow) {
+        let follows = self.bad_line.replace(bad.line).is_some_and(|before| before + 1 == bad.line);
+        // Its beginning is all that is known of it for certain.
+        let first =
+            bad.excerpt.split([',', ';', '\t', '|']).next().map(|field| field.trim_matches(['"', ' ']));
+        let is_rest = follows && first.and_then(time_in).is_none();
+        if !is_rest {
+            self.doubt(bad.line_sha256, bad.cause, first);
+        }
+    }
+
+    fn doubt(&mut self, line_sha256: Digest, cause: DoubtCause, callid: Option<&str>) {
+        if self.doubtful.len() < DOUBTFUL_KEPT {
+            let callid = callid.and_then(|callid| Some((callid.to_owned(), time_in(callid)?)));
+            self.doubtful.push(Doubtful { line_sha256, cause, callid });
+        }
+    }
+
+    /// How far it can be believed, its doubtful lines left out, and why it is not whole. `whole` says whether it was read to
+    /// its end.
+    pub(super) fn verdict(&self, whole: bool) -> (Verdict, Option<String>) {
+        match &self.short {
+            _ if !whole => {
+                let cause = self.unread.clone().unwrap_or_else(|| "not all of it was read".to_owned());
+                (Verdict::Unread, Some(cause))
+            }
+            Some(cause) => (Verdict::Short, Some(cause.clone())),
+            None => (Verdict::Whole, None),
+        }
+    }
+
+    /// Its doubtful lines, each with the days that it can concern: that of its call's id, if that is known and lies among
+    /// `asked` or next to them, else all of `asked`.
+    pub(super) fn doubtful_lines(&self, asked: (Date, Date), utc_offset_s: i32) -> Vec<DoubtfulLine> {
+        let near = |day: &Date| {
+            let (first, last) =
+                (asked.0.yesterday().unwrap_or(asked.0), asked.1.tomorrow().unwrap_or(asked.1));
+            (first..=last).contains(day)
+        };
+        let days = |doubtful: &Doubtful| {
+            let at = doubtful.callid.as_ref().map(|(_, at)| *at);
+            let day = at.and_then(|at| local_day(at, utc_offset_s)).filter(near);
+            day.map_or(asked, |day| (day, day))
+        };
+        let mut lines: Vec<DoubtfulLine> = Vec::with_capacity(self.doubtful.len());
+        for doubtful in &self.doubtful {
+            if lines.iter().any(|line| line.line_sha256 == doubtful.line_sha256) {
+                continue;
+            }
+            lines.push(DoubtfulLine {
+                line_sha256: doubtful.line_sha256,
+                cause: doubtful.cause.as_str().to_owned(),
+                callid: doubtful.callid.as_ref().map(|(callid, _)| callid.clone()),
+                days: days(doubtful),
+            });
+        }
+        lines
+    }
+}
+
+/// The time in a call's id, such as `1771322400.42`; `None` if it is no such id.
+fn time_in(callid: &str) -> Option<Timestamp> {
+    let (epoch, rest) = callid.split_once(['.', '_'])?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_id = epoch.len() >= 9 && is_number(epoch) && is_number(rest);
+    Timestamp::from_second(epoch.parse().ok().filter(|_| is_id)?).ok()
+}
+
+fn local_day(at: Timestamp, utc_offset_s: i32) -> Option<Date> {
+    let offset = jiff::tz::Offset::from_seconds(utc_offset_s).ok()?;
+    Some(offset.to_datetime(at).date())
+}
+
+/// Days that a device keeps by default (`yeastar-api.md` §10).
+const DAYS_KEPT: i64 = 180;
 
 /// What a reading covered, and when what it says was true.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +178,20 @@ impl Covered {
         match self {
             Self::Day { read_at, .. } => read_at,
             Self::File { written_at, .. } => written_at,
+        }
+    }
+
+    /// The days that a line of the list can concern: the day, or those of the file. A file without any row that can be
+    /// placed may be of any day that a device keeps.
+    pub(super) fn asked(self, found: &BTreeMap<Date, u64>) -> (Date, Date) {
+        match self {
+            Self::Day { day, .. } => (day, day),
+            Self::File { written_at, .. } => {
+                let written = written_at.to_zoned(jiff::tz::TimeZone::UTC).date();
+                let back = written.checked_sub(DAYS_KEPT.days()).unwrap_or(written);
+                let edge = |edge: Option<(&Date, &u64)>, other| edge.map_or(other, |(day, _)| *day);
+                (edge(found.first_key_value(), back), edge(found.last_key_value(), written))
+            }
         }
     }
 

@@ -1,0 +1,33 @@
+//! When a PBX was last asked for calls outside of all days that are kept.
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
+use sqlx::SqliteConnection;
+
+/// How often that is done: once a day, whenever the day's sweeps are.
+const EVERY: SignedDuration = SignedDuration::from_hours(20);
+
+/// Whether it is time to look again. A look of the future was taken by a clock that was set back since.
+pub async fn is_outlook_due(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<bool> {
+    let last: Option<i64> = sqlx::query_scalar("select looked_at_ms from outlooks where pbx = ?")
+        .bind(pbx)
+        .fetch_optional(db)
+        .await
+        .context("reading when days outside of all that is kept were asked for")?;
+    let last = last.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    Ok(last.is_none_or(|last| now.duration_since(last).abs() >= EVERY))
+}
+
+/// Notes that it was done.
+pub async fn note_outlook(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into outlooks (pbx, looked_at_ms) values (?, ?)
+         on conflict (pbx) do update set looked_at_ms = excluded.looked_at_ms",
+    )
+    .bind(pbx)
+    .bind(now.as_millisecond())
+    .execute(tx)
+    .await
+    .context("noting that days outside of all that is kept were asked for")?;
+    Ok(())
+}
