@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -82,6 +84,18 @@ pub struct Jump {
     pub before: Timestamp,
     /// How much the PBX's clock gained on ours by it, in seconds.
     pub jump_s: i64,
+}
+
+impl fmt::Display for Jump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { after, before, jump_s } = self;
+        let way = if *jump_s < 0 { "back" } else { "forward" };
+        let distance = in_words(jump_s.saturating_abs());
+        write!(
+            f,
+            "between {after:.0} and {before:.0} it was set {way} by {distance}, or this machine's clock the other way"
+        )
+    }
 }
 
 impl PbxClock {
@@ -213,8 +227,7 @@ fn in_words(seconds: i64) -> String {
 }
 
 /// What speaks against this machine's own clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "reason")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnDoubt {
     /// It shows a time before this version was made: it is wrong.
     BeforeRelease,
@@ -228,6 +241,15 @@ pub enum OwnDoubt {
 }
 
 impl OwnDoubt {
+    /// The word for it in JSON.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::BeforeRelease => "before_release",
+            Self::SetBack { .. } => "set_back",
+            Self::Unsynchronised => "unsynchronised",
+        }
+    }
+
     /// What is wrong and what to do, in a sentence.
     pub fn message(&self, now: Timestamp) -> String {
         let fact = match self {

@@ -58,6 +58,9 @@ pub mod message;
 /// The wall clock, read in one place.
 pub mod clock;
 
+/// Users of this machine: who runs callvault, and whose a file is.
+pub mod users;
+
 /// A bell: rung when there may be something to do.
 pub mod bell;
 

@@ -268,6 +268,7 @@ enum LedgerCommand {
 #[tokio::main]
 async fn main() -> ExitCode {
     keep_memory_private();
+    keep_out_others();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -336,6 +337,13 @@ async fn main() -> ExitCode {
 fn keep_memory_private() {
     // Where the kernel will not, the unit's `LimitCORE=0` is left, and the work is more important.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
+}
+
+/// The modes that files and folders get are callvault's own decision and not the shell's from which it was started: folders
+/// of the archive and of exports are open to the group, whatever is private asks for less by itself, and nothing is open to
+/// others.
+fn keep_out_others() {
+    rustix::process::umask(0o027.into());
 }
 
 /// Prints the help that was asked for, or what is wrong with the command line.

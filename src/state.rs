@@ -2,6 +2,7 @@
 
 mod lock;
 mod replace;
+mod rightful;
 mod seed;
 
 use std::fs::{File, OpenOptions};
@@ -15,12 +16,16 @@ use secrecy::ExposeSecret as _;
 use sha2::Sha256;
 
 pub use lock::{StateLock, is_owned_by_service};
+pub use rightful::refuse_other_user;
 pub use seed::{Seed, parse as parse_seed};
 
 use crate::config::{Config, PbxConfig};
-use crate::db::Db;
+use crate::db::{Db, database_file};
 use crate::digest::hex;
 use crate::fleet;
+
+/// The mode of what lies in the state directory: for the owner alone.
+const PRIVATE: u32 = 0o600;
 
 /// Why a state directory cannot be used. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +56,35 @@ pub enum StateError {
     NoSeed {
         /// The file.
         path: PathBuf,
+    },
+    /// It belongs to another user, whose service could not work with files of this one's.
+    #[error(
+        "`{path}` belongs to {owner}, and this was run by {us}: nothing was done; run it as its owner: `{remedy}`"
+    )]
+    OtherUser {
+        /// What belongs to him.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who runs this.
+        us: String,
+        /// The command that works.
+        remedy: String,
+    },
+    /// A file that another user left in it, or in the archive.
+    #[error(
+        "`{file}` belongs to {owner}, and callvault runs as {us}, who cannot use it: nothing was done; give it back \
+         with `{remedy}`"
+    )]
+    OtherUsersFile {
+        /// The file.
+        file: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who runs this.
+        us: String,
+        /// The command that mends it.
+        remedy: String,
     },
     /// It cannot be created, read or written.
     #[error(
@@ -87,6 +121,7 @@ impl State {
         let lock = StateLock::take(directory).await?;
         seed::clear(directory)?;
         let key = key(&directory.join("credentials.key"))?;
+        make_private(&database_file(directory))?;
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;
         Ok(Self { db, id, run_id: random_hex::<8>()?, directory: directory.into(), key, lock })
@@ -182,11 +217,20 @@ fn key(path: &Path) -> anyhow::Result<[u8; 32]> {
         .create(true)
         .truncate(true)
         .write(true)
-        .mode(0o600)
+        .mode(PRIVATE)
         .open(path)
         .map_err(unusable(path))?;
     file.write_all(&key).and_then(|()| file.sync_all()).map_err(unusable(path))?;
     Ok(key)
+}
+
+/// Makes the database's file for the owner alone, if there is none: SQLite would make it as the umask says, and gives its
+/// logs the mode of the file that they belong to.
+fn make_private(database: &Path) -> Result<(), StateError> {
+    match OpenOptions::new().create_new(true).write(true).mode(PRIVATE).open(database) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(unusable(database)(error)),
+        _ => Ok(()),
+    }
 }
 
 async fn state_id(db: &Db) -> anyhow::Result<String> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("clock", &[]),
+    ("users", &[]),
     ("salt", &["digest"]),
     ("tlog", &["digest"]),
     ("salted", &["digest", "salt", "tlog"]),
@@ -41,8 +42,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("retention", &["db"]),
     ("forecast", &["calls", "catalog", "config", "db", "findings", "fleet", "queue", "retention", "times"]),
     ("outbox", &["db"]),
-    ("archive", &["digest", "message", "raw_row", "recording", "salt"]),
-    ("state", &["archive", "config", "db", "digest", "fleet"]),
+    ("archive", &["digest", "message", "raw_row", "recording", "salt", "users"]),
+    ("state", &["archive", "config", "db", "digest", "fleet", "users"]),
     ("access", &["clock", "config", "db", "fleet", "pbx"]),
     (
         "sweep",
@@ -222,6 +223,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "calls",
             "catalog",
             "certificate",
+            "clocks",
             "config",
             "db",
             "evidence",
@@ -245,7 +247,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("remedy", &["queue"]),
     (
         "alerts",
-        &["clock", "config", "courier", "db", "digest", "fleet", "outbox", "recording", "remedy", "status"],
+        &[
+            "clock",
+            "config",
+            "courier",
+            "db",
+            "digest",
+            "findings",
+            "fleet",
+            "outbox",
+            "recording",
+            "remedy",
+            "status",
+        ],
     ),
     (
         "feed",
@@ -299,7 +313,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus_client::", &["web"]),
     ("rustix::fs", &["archive"]),
     ("rustix::io", &["archive"]),
-    ("rustix::process", &["main"]),
+    ("rustix::process", &["main", "users"]),
     ("OpenOptions", &["archive", "state", "config"]),
 ];
 

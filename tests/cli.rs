@@ -30,6 +30,8 @@ mod signals;
 mod simulate;
 #[path = "cli/status.rs"]
 mod status;
+#[path = "cli/users.rs"]
+mod users;
 #[path = "cli/verify.rs"]
 mod verify;
 #[path = "cli/voicemail.rs"]

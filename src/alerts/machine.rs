@@ -16,6 +16,10 @@ pub(super) fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
     if let Some((condition, message)) = of_archive(&status.archive, config) {
         alerts.push(Alert { condition, pbx: None, subject: None, message, since: now });
     }
+    if let Some(clock) = &status.clock {
+        let (condition, message) = (Condition::OwnClock, clock.message.clone());
+        alerts.push(Alert { condition, pbx: None, subject: None, message, since: now });
+    }
     if let Some((condition, message, since)) = of_ledger(&status.ledger, now) {
         alerts.push(Alert { condition, pbx: None, subject: None, message, since });
     }

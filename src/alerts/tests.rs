@@ -12,8 +12,8 @@ use crate::forecast::{Forecast, HorizonSource};
 use crate::outbox::Standing;
 use crate::queue::{Counts, Reason};
 use crate::status::{
-    ArchiveStatus, LedgerStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status, VerificationStatus,
-    VoicemailStatus,
+    ArchiveStatus, ClockTrouble, LedgerStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status,
+    VerificationStatus, VoicemailStatus,
 };
 
 const NOW: &str = "2026-03-02T09:00:00Z";
@@ -29,6 +29,7 @@ fn status(pbx: PbxStatus) -> Status {
             free_bytes_min: 2 << 30,
             error: None,
         },
+        clock: None,
         service: ServiceStatus::default(),
         ledger: LedgerStatus::default(),
         verification: VerificationStatus::default(),
@@ -147,6 +148,15 @@ fn findings_that_a_person_has_to_judge_are_told_with_the_latest_of_them() {
     let conditions: Vec<Condition> = alerts.iter().map(|alert| alert.condition).collect();
     assert_eq!(conditions, [Condition::Conflict, Condition::OffsetDisagrees, Condition::SerialNumberChanged]);
     insta::assert_snapshot!(alerts[2].message, @"36999: the device says 36999, it was 36111; if the device was replaced, confirm it with `callvault retry --pbx hq`; else correct `url`, for another PBX answers there");
+}
+
+#[test]
+fn a_clock_of_ours_that_cannot_be_believed_is_told() {
+    let trouble = ClockTrouble { reason: "set_back".into(), message: "it was set back".into() };
+    let status = Status { clock: Some(trouble), ..status(PbxStatus::default()) };
+    let alerts = all(&status, &AlertsConfig::default());
+    let clock = alerts.iter().find(|alert| alert.condition == Condition::OwnClock).unwrap();
+    assert_eq!((clock.pbx.as_deref(), &*clock.message), (None, "it was set back"));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 use super::ArchiveError;
 use super::inspection::{Listing, Standing};
 use crate::digest::Digest;
+use crate::users::User;
 
 /// Folders are for the owner and the group of auditors.
 const FOLDER_MODE: u32 = 0o750;
@@ -84,7 +85,30 @@ impl Directory {
             }
             return Err(error);
         }
-        self.enter(name)?.ok_or_else(|| ArchiveError::io("open", &path, Errno::NOENT))
+        let folder = self.enter(name)?.ok_or_else(|| ArchiveError::io("open", &path, Errno::NOENT))?;
+        folder.open_to_group()?;
+        Ok(folder)
+    }
+
+    /// Gives a folder of ours the mode that the format promises, where a umask has taken some of it away: now, or when an
+    /// earlier run made it. Never more than that, and nobody else's folder: who wants the archive closed to the group closes
+    /// its root, which callvault leaves as it is.
+    fn open_to_group(&self) -> Result<(), ArchiveError> {
+        let stat =
+            rustix::fs::fstat(&self.fd).map_err(|errno| ArchiveError::io("examine", &self.path, errno))?;
+        let mode = Mode::from(stat.st_mode);
+        let (wanted, all) = (Mode::from(FOLDER_MODE), Mode::RWXU | Mode::RWXG | Mode::RWXO);
+        let is_too_tight = wanted.contains(mode & all) && mode & all != wanted;
+        if !is_too_tight || stat.st_uid != User::of_this_process().0 {
+            return Ok(());
+        }
+        // What a folder passes on to those in it stays.
+        let passed_on = mode & (Mode::SGID | Mode::SVTX);
+        match retry_on_intr(|| rustix::fs::fchmod(&self.fd, wanted | passed_on)) {
+            // Some network filesystems have no modes, and units may forbid whatever sets a group's bit.
+            Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(errno) => Err(ArchiveError::io("set the mode of", &self.path, errno)),
+        }
     }
 
     /// Makes the names in this folder durable, or fails.
@@ -245,6 +269,8 @@ pub(super) fn hash_while(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -256,6 +282,23 @@ mod tests {
         root.enter_durably("a").unwrap();
         assert!(dir.path().join("a/b").is_dir());
         assert_eq!(root.names().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn folders_that_a_umask_made_too_tight_are_opened_to_the_group_and_others_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Directory::open(dir.path()).unwrap();
+        for (had, has) in
+            [(0o700, 0o750), (0o740, 0o750), (0o750, 0o750), (0o755, 0o755), (0o2700, 0o2750), (0o770, 0o770)]
+        {
+            let folder = dir.path().join("a");
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(had)).unwrap();
+            root.enter_durably("a").unwrap();
+            let mode = std::fs::metadata(&folder).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode, has, "{had:o}");
+            std::fs::remove_dir(&folder).unwrap();
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::users::User;
+
 /// Why the archive could not do what was asked. Nothing that was archived before is lost by any of them.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
@@ -25,14 +27,14 @@ pub enum ArchiveError {
         path: PathBuf,
     },
     /// The service's user may not do this.
-    #[error(
-        "no permission to {action} `{path}`: give the user that runs callvault write access to the archive"
-    )]
+    #[error("no permission to {action} `{path}`: {remedy}")]
     Permission {
         /// What was attempted.
         action: &'static str,
         /// On what.
         path: PathBuf,
+        /// Whose it is, if it is somebody else's, and what to do.
+        remedy: String,
     },
     /// The archive that the state speaks of is not there, or went away while it was open.
     #[error(
@@ -127,6 +129,24 @@ pub enum ArchiveError {
     },
 }
 
+/// Who must give what to whom, so that `path` can be used: it may be another user's, most often root's.
+fn remedy_for_permission(path: &Path) -> String {
+    let us = User::of_this_process();
+    // What cannot be looked at lies in a folder that may be somebody else's.
+    let nearest = path.ancestors().find_map(|near| User::of(near).ok().map(|owner| (near, owner)));
+    match nearest {
+        Some((theirs, Some(owner))) if owner != us => format!(
+            "`{}` belongs to {}, and callvault runs as {}: give it back with `sudo chown -R {} {}`",
+            theirs.display(),
+            owner.told(),
+            us.told(),
+            us.for_chown(),
+            theirs.display()
+        ),
+        _ => "give the user that runs callvault write access to the archive".to_owned(),
+    }
+}
+
 /// What a caller should do about an [`ArchiveError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reaction {
@@ -147,7 +167,10 @@ impl ArchiveError {
             Some(Errno::NOSPC) => Self::Full { path, shortage: "no space or no inodes left".to_owned() },
             Some(Errno::DQUOT) => Self::Full { path, shortage: "the disk quota is used up".to_owned() },
             Some(Errno::ROFS) => Self::ReadOnly { path },
-            Some(Errno::ACCESS | Errno::PERM) => Self::Permission { action, path },
+            Some(Errno::ACCESS | Errno::PERM) => {
+                let remedy = remedy_for_permission(&path);
+                Self::Permission { action, path, remedy }
+            }
             Some(Errno::LOOP | Errno::NOTDIR) => Self::Planted { path, expected: "folder" },
             Some(Errno::STALE | Errno::NOTCONN | Errno::NODEV | Errno::HOSTDOWN) => {
                 Self::NotMounted { path, reason: "the filesystem went away" }

@@ -33,6 +33,24 @@ pub fn network_filesystem(path: &Path) -> Result<Option<&'static str>, ArchiveEr
     Ok(network_name(stat.f_type as u32))
 }
 
+/// Filesystems that show an owner of their own choosing: of the mount, or of a server that maps users.
+const WITHOUT_OWNERS: [u32; 5] = [
+    0x6573_5546, // FUSE
+    0x4D44,      // FAT
+    0x2011_BAB0, // exFAT
+    0x5346_544E, // NTFS
+    0x7366_746E, // NTFS3
+];
+
+/// Whether the owner that a file at `path`, or at its nearest existing parent, shows is the user who made it. Where nobody
+/// can tell, the answer is no.
+pub fn keeps_owners(path: &Path) -> bool {
+    rustix::fs::statfs(nearest_existing(path)).is_ok_and(|stat| {
+        let magic = stat.f_type as u32;
+        network_name(magic).is_none() && !WITHOUT_OWNERS.contains(&magic)
+    })
+}
+
 /// Bytes that an unprivileged user can still write at `path`, or at its nearest existing parent.
 pub fn free_bytes(path: &Path) -> Result<u64, ArchiveError> {
     let existing = nearest_existing(path);

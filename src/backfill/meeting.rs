@@ -3,11 +3,12 @@
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
+use sqlx::SqliteConnection;
 use tracing::warn;
 
 use super::range;
 use super::site::Site;
-use crate::clocks::{self, Look};
+use crate::clocks::{self, Look, PbxClock};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
 use crate::pbx::DeviceInfo;
@@ -15,6 +16,11 @@ use crate::queue::DayRange;
 use crate::recording::printable;
 use crate::times::parse_systemtime;
 use crate::vault::Vault;
+
+/// What findings about a PBX's clock are about.
+const ITS_CLOCK: &str = "its clock";
+/// How long a clock that was set is told.
+const JUMP_TOLD: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a PBX said of itself.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,12 +84,13 @@ impl Site {
                 Box::pin(async move {
                     clocks::note_own(tx, now, sync).await?;
                     let Some(clock) = clocks::record(tx, &id, &look).await? else { return Ok(()) };
+                    note_jump(tx, &id, &clock, now).await?;
                     let kind = FindingKind::ClockSkewed;
                     if !clock.is_skewed() {
                         return findings::close(tx, &id, kind, now).await;
                     }
                     let detail = clocks::describe_skew(&look, &clock, sync);
-                    let finding = Finding { kind, subject: "its clock".to_owned(), detail };
+                    let finding = Finding { kind, subject: ITS_CLOCK.to_owned(), detail };
                     findings::record(tx, &id, &finding, now).await
                 })
             })
@@ -136,5 +143,23 @@ impl Site {
             Err(error) if error.is::<SameDevice>() => self.refuse_same_device(error.to_string()).await,
             outcome => outcome,
         }
+    }
+}
+
+/// Tells of a clock that was set since the last look, for a day: what was read around that is read again by then.
+async fn note_jump(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    clock: &PbxClock,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let kind = FindingKind::ClockJumped;
+    match clock.jump {
+        Some(jump) if jump.before == clock.measured_at => {
+            let finding = Finding { kind, subject: ITS_CLOCK.to_owned(), detail: jump.to_string() };
+            findings::record(tx, pbx, &finding, now).await
+        }
+        Some(jump) if now.duration_since(jump.before).abs() < JUMP_TOLD => Ok(()),
+        _ => findings::close(tx, pbx, kind, now).await,
     }
 }

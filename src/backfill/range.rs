@@ -83,7 +83,8 @@ pub(super) fn check(request: &Request, chosen: &[&PbxConfig]) -> Result<(), Rang
 
 /// The days that a request covers on one PBX. `device` is the PBX's own clock, if it tells.
 ///
-/// The range ends a day after the later of our date and the device's, for either clock may be behind.
+/// The range ends a day after the later of our date and the device's, for either clock may be behind. Without dates it begins
+/// where the earlier of the two clocks says that the device's memory does.
 pub(super) fn days(
     request: &Request,
     pbx: &PbxConfig,
@@ -96,15 +97,33 @@ pub(super) fn days(
     if !request.cdr.is_empty() && request.from.is_none() && request.to.is_none() {
         return Ok(DayRange::ALL);
     }
-    let ours = our_date(pbx, now);
-    let today = device.map_or(ours, |device| device.date().max(ours));
-    let last = today.checked_add(1.day()).unwrap_or(today);
+    let kept = kept(pbx, device, now);
+    let (first, last) = (kept[0].from, kept[kept.len() - 1].to);
     let to = request.to.unwrap_or(last).min(last);
-    let from = request.from.unwrap_or_else(|| today.checked_sub(DAYS_BACK.days()).unwrap_or(today).min(to));
+    let from = match (request.from, request.to) {
+        (Some(from), _) => from,
+        (None, None) => first,
+        (None, Some(_)) => last.checked_sub((DAYS_BACK + 1).days()).unwrap_or(last).min(to),
+    };
     if from > last {
         return Err(RangeError::Future(from));
     }
     Ok(DayRange { from, to: to.max(from) })
+}
+
+/// The days that are read of it: those of `days`, or what the PBX keeps by either clock where no day was asked for. The days
+/// between two clocks that are years apart are nobody's, and are not read.
+pub(super) fn read(
+    request: &Request,
+    pbx: &PbxConfig,
+    device: Option<DateTime>,
+    days: DayRange,
+    now: Timestamp,
+) -> Vec<DayRange> {
+    match request {
+        Request { from: None, to: None, .. } => kept(pbx, device, now),
+        _ => vec![days],
+    }
 }
 
 /// The days that a PBX keeps, up to its tomorrow: by its own clock and by ours, for either may be a year off.
@@ -148,6 +167,26 @@ mod tests {
     fn a_device_whose_clock_is_ahead_is_swept_to_its_own_tomorrow() {
         let ahead = date(2026, 5, 1).at(8, 0, 0, 0);
         assert_eq!(days(&Request::default(), &pbx("hq"), Some(ahead), noon()).unwrap().to, date(2026, 5, 2));
+    }
+
+    #[test]
+    fn without_dates_what_the_device_keeps_by_either_clock_is_read_and_nothing_in_between() {
+        let lost = date(1970, 1, 1).at(0, 20, 0, 0);
+        let read_with = |request: Request, device| {
+            let days = days(&request, &pbx("hq"), device, noon()).unwrap();
+            (days, read(&request, &pbx("hq"), device, days, noon()))
+        };
+        let range = |from, to| DayRange { from, to };
+        let (days, ranges) = read_with(Request::default(), Some(lost));
+        assert_eq!(days, range(date(1969, 7, 5), date(2026, 3, 2)));
+        assert_eq!(
+            ranges,
+            [range(date(1969, 7, 5), date(1970, 1, 2)), range(date(2025, 9, 2), date(2026, 3, 2))]
+        );
+        let asked = Request { from: Some(date(2026, 1, 1)), ..Request::default() };
+        assert_eq!(read_with(asked, Some(lost)).1, [range(date(2026, 1, 1), date(2026, 3, 2))]);
+        let until = Request { to: Some(date(2026, 1, 1)), ..Request::default() };
+        assert_eq!(read_with(until, None).1, [range(date(2025, 9, 2), date(2026, 1, 1))]);
     }
 
     #[test]

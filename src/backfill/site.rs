@@ -311,7 +311,8 @@ impl Site {
         let sweeper = self.sweeper(vault, met, true);
         let owe = |new: u64| self.owed.store(owed_before + i64::try_from(new).unwrap_or(i64::MAX), Relaxed);
         if request.cdr.is_empty() {
-            report = sweep_ranges(&sweeper, &[days], |day, so_far| {
+            let ranges = range::read(request, &self.pbx, met.local_time, days, vault.clock.now());
+            report = sweep_ranges(&sweeper, &ranges, |day, so_far| {
                 self.enter(Phase::Sweeping(day));
                 owe(so_far.recordings_new);
             })

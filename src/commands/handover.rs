@@ -42,6 +42,7 @@ pub(super) async fn do_or_hand_over(
     stop: CancellationToken,
 ) -> anyhow::Result<Outcome> {
     let config = Config::load(config)?;
+    state::refuse_other_user(&config)?;
     let mut ended_at: Option<Instant> = None;
     loop {
         match Vault::open(config.clone(), Clock::system()).await {

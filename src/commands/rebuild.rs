@@ -43,6 +43,7 @@ pub async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
 
 async fn rebuild(config: &Path, request: Request) -> anyhow::Result<Report> {
     let config = Config::load(config)?;
+    state::refuse_other_user(&config)?;
     let stop = signals::stop_on_signals()?;
     let (began, progress) = (Instant::now(), Arc::<Progress>::default());
     let rebuilt = tokio::select! {

@@ -12,15 +12,16 @@ use super::{exit, signals};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
 use crate::service::{Orders, Service};
+use crate::state::{self, StateError};
 
 /// Follows every configured PBX until SIGTERM or SIGINT; SIGHUP reads the configuration again. Exits 0 at its end.
 ///
 /// Its supervisor starts it again after exit code 1 and not after 2. So 2 is only what no time mends: a configuration
-/// with mistakes. A full disk, an archive that is not mounted yet or a state that another process still holds may pass.
+/// with mistakes, or the wrong user. A full disk, an archive that is not mounted yet or a state that another process still holds may pass.
 pub async fn run(config: &Path) -> ExitCode {
     match follow(config).await {
         Ok(()) => ExitCode::from(exit::COMPLETE),
-        Err(error) if error.is::<ConfigErrors>() => exit::fail(&error, false),
+        Err(error) if error.is::<ConfigErrors>() || is_another_users(&error) => exit::fail(&error, false),
         Err(error) => {
             exit::fail(&error, false);
             ExitCode::from(exit::INTERNAL)
@@ -28,9 +29,14 @@ pub async fn run(config: &Path) -> ExitCode {
     }
 }
 
+fn is_another_users(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StateError::OtherUser { .. } | StateError::OtherUsersFile { .. }))
+}
+
 async fn follow(file: &Path) -> anyhow::Result<()> {
     // Nothing is opened before the configuration is known to be right.
     let config = Config::load(file)?;
+    state::refuse_other_user(&config)?;
     let stop = signals::stop_on_signals()?;
     let reload = reload_on_hangup(file.to_owned(), stop.clone())?;
     let count = config.pbx.len();

@@ -33,6 +33,7 @@ pub fn of(status: &Status, in_full: bool) -> String {
 fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     writeln!(text, "{}", status.summary)?;
     tell_archive(text, &status.archive)?;
+    status.clock.iter().try_for_each(|clock| writeln!(text, "  WRONG: {}", clock.message))?;
     tell_service(text, &status.service, status.at)?;
     tell_ledger(text, &status.ledger, status.at)?;
     status.anchors.iter().try_for_each(|anchor| tell_anchor(text, anchor, status.at))?;

@@ -4,6 +4,7 @@
 //! before its end, and the secondary indexes are made last, when SQLite can sort what they hold.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -43,6 +44,7 @@ impl Building {
     pub async fn begin(state: &Path) -> anyhow::Result<Self> {
         let files = Files::beside(&database_file(state));
         files.remove();
+        files.make().with_context(|| format!("making the database {}", files.database.display()))?;
         let mut connection = options(&files.database)
             .connect()
             .await
@@ -115,6 +117,11 @@ impl Files {
             PathBuf::from(name)
         };
         Self { database: with(".rebuilding"), scratch: with(".rebuilding-scratch"), is_done: false }
+    }
+
+    /// Makes the database's file, empty and for the owner alone: it will be the one in use.
+    fn make(&self) -> std::io::Result<()> {
+        File::create_new(&self.database)?.set_permissions(fs::Permissions::from_mode(0o600))
     }
 
     /// Removes what there is. If something stays, the next try removes it, or says why it cannot be written.

@@ -5,6 +5,7 @@
 
 mod anchors;
 mod archive;
+mod clock;
 mod feed;
 mod ledger;
 mod pbx;
@@ -22,6 +23,7 @@ use sqlx::SqliteConnection;
 
 pub use anchors::AnchorStatus;
 pub use archive::ArchiveStatus;
+pub use clock::ClockTrouble;
 pub use feed::FeedWebhookStatus;
 pub use ledger::LedgerStatus;
 pub use pbx::{NearlyFullBox, PbxStatus};
@@ -45,6 +47,9 @@ pub struct Status {
     pub needs_attention: Vec<String>,
     /// The archive's filesystem.
     pub archive: ArchiveStatus,
+    /// What is wrong with this machine's clock; none if nothing is known to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockTrouble>,
     /// The service that archives by itself.
     pub service: ServiceStatus,
     /// The ledger of all that happened to the archive.
@@ -83,6 +88,7 @@ impl Status {
     /// Sums up what was read.
     fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
         let Machine {
+            clock,
             service,
             ledger,
             anchors,
@@ -94,13 +100,19 @@ impl Status {
         } = machine;
         let needs_attention: Vec<String> =
             pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
-        let summary =
-            summary(&archive, &service, ledger_word(&ledger, &verification), &pbx, &needs_attention);
+        let of_machine = [
+            archive.error.as_ref().map(|error| ("archive", error.reason.replace('_', " "))),
+            clock.as_ref().map(|clock| ("clock of this machine", clock.reason.replace('_', " "))),
+            service.has_died().then(|| ("service", "not running".to_owned())),
+            ledger_word(&ledger, &verification).map(|why| ("ledger", why.to_owned())),
+        ];
+        let summary = summary(of_machine.into_iter().flatten(), &pbx, &needs_attention);
         Self {
             at,
             summary,
             needs_attention,
             archive,
+            clock,
             service,
             ledger,
             anchors,
@@ -117,6 +129,7 @@ impl Status {
 /// What is read of this installation besides its PBXs and its archive.
 #[derive(Debug, Default)]
 struct Machine {
+    clock: Option<ClockTrouble>,
     service: ServiceStatus,
     ledger: LedgerStatus,
     anchors: Vec<AnchorStatus>,
@@ -141,17 +154,11 @@ const NAMED_IN_SUMMARY: usize = 5;
 
 /// All in one sentence, which must say at a glance whether anybody has to do anything.
 fn summary(
-    archive: &ArchiveStatus,
-    service: &ServiceStatus,
-    ledger: Option<&str>,
+    mut parts: impl Iterator<Item = (&'static str, String)>,
     pbx: &BTreeMap<String, PbxStatus>,
     in_trouble: &[String],
 ) -> String {
     let pbxs = summary_of_pbxs(pbx, in_trouble);
-    let archive = archive.error.as_ref().map(|error| ("archive", error.reason.replace('_', " ")));
-    let service = service.has_died().then(|| ("service", "not running".to_owned()));
-    let ledger = ledger.map(|why| ("ledger", why.to_owned()));
-    let mut parts = [archive, service, ledger].into_iter().flatten();
     let Some((first, why)) = parts.next() else { return pbxs };
     let mut machine = format!("The {first} needs you ({why})");
     for (part, why) in parts {

@@ -8,8 +8,8 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::archive::Lookout;
 use super::{
-    AnchorStatus, FeedWebhookStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus, SnapshotStatus, Status,
-    VerificationStatus, VoicemailStatus, time,
+    AnchorStatus, ClockTrouble, FeedWebhookStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus,
+    SnapshotStatus, Status, VerificationStatus, VoicemailStatus, time,
 };
 use crate::access::Trouble;
 use crate::calls::{self, CallCounts};
@@ -110,6 +110,7 @@ impl Reader {
         let are_made = self.config.snapshots.is_on() && (service.started.is_some() || snapshot.at.is_some());
         let ledger = LedgerStatus::read(db).await?;
         Ok(Machine {
+            clock: ClockTrouble::read(db, now).await?,
             service,
             feed_webhooks: FeedWebhookStatus::all(db, &self.config.feed, ledger.signed_entries).await?,
             ledger,

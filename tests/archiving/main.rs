@@ -15,6 +15,7 @@ mod access;
 mod broken;
 mod cdr;
 mod certifying;
+mod clocks;
 mod containers;
 mod exclusion;
 mod faults;

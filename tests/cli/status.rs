@@ -109,6 +109,8 @@ fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
         "drop table anchors",
         "drop table anchor_standings",
         "drop table feed_webhooks",
+        "drop table clocks",
+        "drop table own_clock",
         "delete from _sqlx_migrations where version > 5",
     ] {
         folder.write(sql);
