@@ -2,6 +2,10 @@
 //!
 //! Append-only: a row is a promise that the file is on disk under its final name with these bytes.
 
+mod same_audio;
+
+pub use same_audio::{SameAudio, same_audio};
+
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;

@@ -72,11 +72,13 @@ pub enum FindingKind {
     EventWithoutRow,
     /// An archived recording of two sides, of which one is silent.
     OneSided,
+    /// Two calls that were not at one time have the same audio.
+    SameAudio,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::BadRow,
         Self::BadFile,
         Self::CdrShrank,
@@ -110,6 +112,7 @@ impl FindingKind {
         Self::CallsStopped,
         Self::EventWithoutRow,
         Self::OneSided,
+        Self::SameAudio,
     ];
 
     /// The word in SQL and JSON.
@@ -148,6 +151,7 @@ impl FindingKind {
             Self::CallsStopped => "calls_stopped",
             Self::EventWithoutRow => "event_without_row",
             Self::OneSided => "one_sided",
+            Self::SameAudio => "same_audio",
         }
     }
 

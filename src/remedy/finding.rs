@@ -83,6 +83,10 @@ fn of_coverage(kind: &str, pbx: &str) -> Option<String> {
             "see that call on the PBX, and whether its CDR has it; it is over by itself when the CDR does"
                 .to_owned()
         }
+        "same_audio" => format!(
+            "listen to both: the PBX gave one recording for two calls, so that the audio of one of them may be lost. Both \
+             files are kept; note with {seen} that you have"
+        ),
         "one_sided" => format!(
             "listen to it: one side of the conversation is silent. See the trunk and the network between it and the PBX, \
              then note with {seen} that you have"

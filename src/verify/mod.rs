@@ -38,6 +38,8 @@ pub use progress::{Phase, Snapshot};
 pub use report::{Counts, Report, Scope};
 pub use scrub::{Part, scrub};
 
+use crate::catalog;
+use crate::findings::{self, Finding, FindingKind};
 use crate::fixity::{self, ToRead};
 use crate::seal;
 use crate::vault::Vault;
@@ -144,6 +146,10 @@ impl<'a> Verification<'a> {
         let is_of_all = report.whole && pbxs.len() == self.vault.config.pbx.len();
         let is_full = report.scope == Scope::Full;
         let db = &self.vault.state.db;
+        let mut same_audio = Vec::new();
+        for pbx in pbxs.iter().filter(|_| is_full && report.whole) {
+            same_audio.extend(catalog::same_audio(&mut *db.read().await?, pbx).await?);
+        }
         db.write(move |tx| {
             Box::pin(async move {
                 crate::ledger::append(tx, &entry).await?;
@@ -154,6 +160,12 @@ impl<'a> Verification<'a> {
                     fixity::note_whole(tx, Scope::Full.as_str(), now).await?;
                     // What was under way has nothing left to read.
                     fixity::end_pass(tx).await?;
+                }
+                // Each name is what the PBX listed, so all are kept, but a person should listen.
+                for same in same_audio {
+                    let detail = format!("it is the same audio as {}, of another call", same.first_path);
+                    let finding = Finding { kind: FindingKind::SameAudio, subject: same.path, detail };
+                    findings::record_news(tx, &same.pbx, &finding, now).await?;
                 }
                 Ok(())
             })

@@ -9,6 +9,7 @@ use super::Worker;
 use super::fetch::{Failure, Fetched, Origin};
 use super::judge::{Facts, judge};
 use crate::archive::{ArchivedFile, Sidecar};
+use crate::audio::Suspicion;
 use crate::calls;
 use crate::catalog::{self, CatalogEntry};
 use crate::findings::{self, Finding, FindingKind};
@@ -145,6 +146,10 @@ async fn record_file(
         conflict,
     };
     catalog::record(tx, &entry, number, now).await?;
+    if audio.suspect.iter().any(|odd| odd == Suspicion::OneSided.as_str()) {
+        let detail = "one side of the conversation is silent, and the other is not";
+        note(tx, job, FindingKind::OneSided, file.path().to_owned(), detail.to_owned(), now).await?;
+    }
     if let Some(occupied) = &fetched.conflict {
         let detail = format!("{occupied} holds other audio; this was kept beside it as {}", file.path());
         note(tx, job, FindingKind::Conflict, file.path().to_owned(), detail, now).await?;

@@ -3,6 +3,7 @@
 use callvault::backfill::BackfillReport;
 use callvault::clock::{self, Clock};
 use callvault::simulator::{Faults, Packing, SimAudio};
+use callvault::vault::Vault;
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
@@ -145,7 +146,34 @@ async fn half_a_conversation_is_told_and_a_whole_one_is_not() {
     assert_eq!(station.judged("both.wav").await.0, "");
     assert_eq!(station.judged("left.wav").await.0, "one_sided");
     assert_eq!(station.judged("right.wav").await.0, "one_sided");
+    let found = station.findings("one_sided").await;
+    let paths: Vec<&str> = found.iter().map(|(subject, _)| &**subject).collect();
+    assert!(
+        matches!(paths[..], [left, right] if left.ends_with("/left.wav") && right.ends_with("/right.wav"))
+    );
     station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_calls_with_one_audio_are_both_archived_and_a_full_verification_tells_of_them() {
+    let mut station = Station::new(0).await;
+    station.record("first.wav", 0, pcm(1));
+    station.record("same.wav", 5, pcm(1));
+    station.record("other.wav", 6, pcm(2));
+    // Silence and calls at one time are alike for a reason.
+    station.record("silent1.wav", 7, SimAudio::stereo(SECONDS, [false, false], 1));
+    station.record("silent2.wav", 8, SimAudio::stereo(SECONDS, [false, false], 1));
+    station.record("leg1.wav", 9, pcm(3));
+    station.record("leg2.wav", 9, pcm(3));
+    assert_eq!(numbers(&station.backfill().await), [7, 0, 0, 0, 0, 0]);
+    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let request = callvault::verify::Request::of(callvault::verify::Scope::Full);
+    let report = callvault::verify::Verification::new(&vault, request, CancellationToken::new()).run().await;
+    assert_eq!(report.unwrap().counts.all(), 0);
+    drop(vault);
+    let found = station.findings("same_audio").await;
+    let [(subject, detail)] = &found[..] else { panic!("{found:?}") };
+    assert!(subject.ends_with("/same.wav") && detail.contains("/first.wav"), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
