@@ -57,6 +57,16 @@ async fn a_day_that_settles_gets_one_certificate_with_all_that_an_auditor_needs(
         (&"2024-03-14".into(), &1.into(), &Value::Null)
     );
     assert_eq!(told["complete"], true);
+    assert_eq!(told["evidence"]["verdict"], "whole", "{told}");
+    let page = fs::read_to_string(file(&station, 1, "html")).unwrap();
+    for part in [
+        "whole: nothing speaks against it",
+        "the API, over plain HTTP",
+        told["names"]["root"].as_str().unwrap(),
+    ] {
+        let page = page.replace(' ', "");
+        assert!(page.contains(&part.replace(' ', "")), "{part}: {page}");
+    }
     assert_eq!(told["readings"]["whole"], 2);
     assert_eq!(told["utc_offsets_s"], serde_json::json!([3600]));
     let list = fs::read_to_string(file(&station, 1, "sha256")).unwrap();

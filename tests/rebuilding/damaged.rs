@@ -276,8 +276,11 @@ async fn an_archive_without_any_marker_is_not_mounted() {
     assert_eq!(fs::read_dir(&damaged.station.config.state.path).unwrap().count(), 1, "nothing but the lock");
 }
 
+/// What somebody makes of a text.
+type Change = fn(String) -> String;
+
 /// Rewrites a file of the last day, and `SHA256SUMS` to match.
-fn rewrite(damaged: &Damaged, name: &str, change: impl FnOnce(String) -> String) {
+fn rewrite(damaged: &Damaged, name: &str, change: Change) {
     let (path, sums) = (damaged.day().join(name), damaged.day().join("SHA256SUMS"));
     let before = fs::read_to_string(&path).unwrap();
     let after = change(before.clone());
@@ -291,7 +294,7 @@ fn rewrite(damaged: &Damaged, name: &str, change: impl FnOnce(String) -> String)
 /// Whoever changes a companion, or a list, and the sums beside it is found out by what was signed.
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_names_and_pages_that_were_rewritten_with_the_manifest_deceive_nobody() {
-    let changes: [(&str, fn(String) -> String); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("calls-1.jsonl", |text| text.replacen("ANSWERED", "NO ANSWER", 1)),
         ("certificate-1.names.jsonl", |text| text.replacen("a.wav", "e.wav", 1)),
         ("certificate-1.html", |text| text.replace("</body>", "<script></script></body>")),

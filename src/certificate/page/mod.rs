@@ -4,6 +4,7 @@
 //! its head keeps that hash from confirming a guess once the page is gone.
 
 mod checking;
+mod evidence;
 mod parts;
 mod verdict;
 
@@ -54,6 +55,7 @@ fn write(
     verdict::verdict(page, account)?;
     verdict::sum(page, account)?;
     parts::unarchived(page, account)?;
+    evidence::evidence(page, account)?;
     parts::differences(page, account)?;
     parts::calls(page, account)?;
     parts::oddities(page, account)?;
