@@ -277,6 +277,23 @@ pub async fn counts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String
     Ok(counts)
 }
 
+/// The findings of a kind that are not mended.
+pub async fn open_of(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    kind: FindingKind,
+) -> anyhow::Result<Vec<FindingRow>> {
+    sqlx::query_as(
+        "select kind, pbx, subject, detail, count, first_seen_at_ms from findings
+         where pbx = ? and kind = ? and closed_at_ms is null order by subject",
+    )
+    .bind(pbx)
+    .bind(kind.as_str())
+    .fetch_all(db)
+    .await
+    .context("reading the findings of a kind")
+}
+
 /// The latest findings that are not mended, newest first.
 pub async fn latest(db: &mut SqliteConnection, pbx: &str, limit: i64) -> anyhow::Result<Vec<FindingRow>> {
     sqlx::query_as(

@@ -140,6 +140,9 @@ pub mod outbox;
 /// Things that are wrong or odd and that a person should know of.
 pub mod findings;
 
+/// What no list can show: calls that were not recorded where they should be, and days without any.
+pub mod coverage;
+
 /// The process that owns the state, and what others ask of it.
 pub mod owner;
 

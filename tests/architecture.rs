@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("catalog", &["digest", "queue", "recording"]),
     ("findings", &[]),
     ("evidence", &["digest", "ledger", "queue"]),
+    ("coverage", &["calls", "cdr", "config", "db", "exclusion", "findings", "fleet", "recording", "times"]),
     ("fixity", &["catalog", "db", "digest", "recording"]),
     ("owner", &["db"]),
     ("agenda", &["bell", "config", "schedule"]),

@@ -172,7 +172,7 @@ fn the_example_is_valid_as_it_is_and_with_every_key_uncommented() {
     let full = uncommented(example);
     let full =
         Config::load(&folder.write("callvault.toml", full, 0o600)).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((full.pbx.len(), full.exclude.len()), (2, 1));
+    assert_eq!((full.pbx.len(), full.exclude.len(), full.must_record.len()), (2, 1, 1));
     let webhook = &full.feed.webhook[0];
     assert_eq!((&*webhook.name, webhook.after, webhook.entries_max), ("siem", Some(4711), 200));
 }

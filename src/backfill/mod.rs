@@ -33,6 +33,7 @@ pub(crate) use trouble::{SAME_DEVICE, own_trouble};
 pub use voicemail::VoicemailReport;
 
 use crate::config::PbxConfig;
+use crate::coverage::{self, Scope};
 use crate::queue::DayRange;
 use crate::seal;
 use crate::vault::Vault;
@@ -162,7 +163,7 @@ impl<'a> Backfill<'a> {
         }
     }
 
-    /// Call lists of all days, for an interrupted run may have left some, and certificates of those that settled; then the
+    /// What no list can show, so that certificates name it. Call lists of all days, for an interrupted run may have left some, and certificates of those that settled; then the
     /// sums, whatever became of the others. While this machine is in trouble certificates wait: room that is left on a full
     /// disk is for recordings.
     async fn seal(&self, certify: bool) -> anyhow::Result<()> {
@@ -170,6 +171,8 @@ impl<'a> Backfill<'a> {
         let mut outcome = Ok(());
         // Interrupted, a list of all that is owed would take longer than anybody waits: the next run writes it.
         for site in self.sites.iter().filter(|_| !self.stop.is_cancelled()) {
+            let (rules, now) = (&self.vault.config.must_record, self.vault.clock.now());
+            coverage::look(&self.vault.state.db, &site.pbx, rules, Scope::AllDays, now).await?;
             let listed =
                 seal::write_calls(db, archive, site.id(), DayRange::ALL, self.vault.clock.now()).await;
             outcome = outcome.and(listed);

@@ -1,5 +1,6 @@
 //! Calls: what the PBX said of them, every row of it. All SQL on `calls`; days and readings are in `days`.
 
+mod answered;
 mod days;
 mod restore;
 
@@ -10,6 +11,7 @@ use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
+pub use answered::{Leg, days_with_unrecorded, legs_of_day, rows_by_day, settled_days, unrecorded_of_day};
 pub use days::{
     DayReading, DayRow, RestoredDay, begin_reading, close_reading, day_row, days_by_state, end_reading,
     forget_readings, hold_settled, open_outside, reopen, reopen_all, reopen_for, restore_day, unsettled,

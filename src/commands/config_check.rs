@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{exit, output};
-use crate::config::{AlertsConfig, Config};
+use crate::config::{AlertsConfig, Config, MustRecord};
 
 #[derive(Serialize)]
 struct Checked<'a> {
@@ -47,11 +47,29 @@ fn tell(path: &Path, config: &Config, json: bool) {
     for rule in &config.exclude {
         output::line(format_args!("  exclude  {}", rule.name));
     }
+    for rule in &config.must_record {
+        let reason = rule.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        output::line(format_args!("  must be recorded  {}{reason}", shown(rule)));
+    }
     for webhook in &config.feed.webhook {
         let host = webhook.webhook.url.host();
         output::line(format_args!("  feed     webhook `{}` at {host}", webhook.name));
     }
     tell_alerts(&config.alerts);
+}
+
+/// The conditions of a section, in its own words.
+fn shown(rule: &MustRecord) -> String {
+    let conditions = [
+        ("pbx", &rule.pbx),
+        ("extension", &rule.extension),
+        ("direction", &rule.direction),
+        ("did", &rule.did),
+        ("trunk", &rule.trunk),
+    ];
+    let given = conditions.iter().filter(|(_, values)| !values.is_empty());
+    let said = given.map(|(key, values)| format!("{key} {}", values.join(" or ")));
+    format!("{}, from {} s of talk on", said.collect::<Vec<_>>().join(", "), rule.min_talk_s)
 }
 
 /// Who hears of it when something is wrong; of addresses that may hold a token, the host alone.

@@ -146,6 +146,7 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         push: PushConfig::default(),
         pbx: vec![pbx],
         exclude: Vec::new(),
+        must_record: Vec::new(),
         // The demo ends before anybody could look.
         web: WebConfig { listen: None },
         alerts: AlertsConfig::default(),

@@ -6,6 +6,7 @@ use super::reconcile::{Day, OfPbx, Report};
 use super::summary::count;
 use crate::certificate::Issued;
 use crate::evidence::{Evidence, Standing, Verdict, Verdicts};
+use crate::findings::FindingKind;
 use crate::queue::DayRange;
 use crate::reconcile::Tally;
 use crate::recording::printable;
@@ -45,6 +46,9 @@ fn tell_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
     for day in of_pbx.days.iter().filter(|day| day.account.needs_attention()) {
         let (account, remarks) = (&day.account, remarks(day).join(", "));
         writeln!(text, "  {} {:>9} {}  {remarks}", account.day, account.listed, cells(&account.tally))?;
+        for finding in account.findings.told.items.iter().filter(|finding| finding.kind == "must_record") {
+            writeln!(text, "  {:10} {}", "", finding.detail)?;
+        }
     }
     writeln!(text, "  {:10} {:>9} {}", "all", sum.listed, cells(&sum.tally))?;
     if sum.voicemail.total() > 0 {
@@ -97,9 +101,11 @@ fn remarks(day: &Day) -> Vec<String> {
         }
     }
     remarks.extend(account.worth_a_look().map(|(word, value)| format!("{value} {word}")));
-    remarks.extend(
-        account.findings.by.iter().map(|(kind, value)| format!("{value} {}", kind.replace('_', " "))),
-    );
+    remarks.extend(account.findings.by.iter().map(|(kind, value)| match kind.as_str() {
+        "must_record" => "calls without a recording that must have one".to_owned(),
+        "silent_day" => "no call, where such a day usually has some".to_owned(),
+        kind => format!("{value} {}", kind.replace('_', " ")),
+    }));
     remarks.push(standing(account.settled_at.is_some(), day.certificate.as_ref()));
     remarks
 }
@@ -220,6 +226,9 @@ fn verdict(report: &Report) -> String {
         report.pbx.values().map(|of_pbx| of_pbx.sum.days_open.unsigned_abs() as usize).sum(),
         "still open, whose calls may not all be listed yet",
     );
+    let finds = |kind| days().filter(|day| day.account.finds(kind)).count();
+    tell(finds(FindingKind::MustRecord), "with calls that [[must_record]] names and that have no recording");
+    tell(finds(FindingKind::SilentDay), "without any call, where such a day usually has some");
     sentences.join(" ")
 }
 

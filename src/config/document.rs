@@ -10,7 +10,9 @@ use super::section::{Reading, Section, Wrong, quotable, wrong};
 use super::{
     ArchiveConfig, Config, ExclusionRule, FeedConfig, PbxConfig, QueueConfig, QueueOrder, StateConfig,
 };
-use super::{alerts, anchor, exclude, feed, keys, ledger, pbx, push, schedule, snapshots, value, web};
+use super::{
+    alerts, anchor, exclude, feed, keys, ledger, must_record, pbx, push, schedule, snapshots, value, web,
+};
 
 /// Free space below which no ticket is taken: the largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -61,6 +63,8 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let (pbx, ids) = pbxs(root, reading);
     let pbx = push::joined(pbx, push);
     let exclude = exclusions(root, &ids, reading);
+    let must_record = several("must_record", root, reading);
+    let must_record = must_record.iter().map(|section| must_record::read(section, &ids)).collect();
     let verify = single("verify", root, reading).map(|section| schedule::verify(&section));
     let ledger = single("ledger", root, reading).map(|section| ledger::read(&section));
     let anchors = anchor::read(root, reading);
@@ -80,6 +84,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         push,
         pbx,
         exclude,
+        must_record,
         ledger: ledger.unwrap_or_default(),
         anchors,
         verify: verify.unwrap_or_default(),

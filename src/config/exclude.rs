@@ -55,7 +55,8 @@ fn name(value: &DeValue<'_>) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-fn list(section: &Section<'_>, key: &'static str) -> Vec<String> {
+/// One text or a list of them; none if the key is absent or wrong.
+pub(super) fn list(section: &Section<'_>, key: &'static str) -> Vec<String> {
     let Some(value) = section.get(key) else { return Vec::new() };
     match value::texts(value) {
         Ok(entries) => entries.into_iter().map(|(text, _)| text.to_owned()).collect(),
@@ -66,7 +67,8 @@ fn list(section: &Section<'_>, key: &'static str) -> Vec<String> {
     }
 }
 
-fn pbx_ids(section: &Section<'_>, ids: &[String]) -> Vec<String> {
+/// The ids under `pbx`, each of which must be one of `ids`.
+pub(super) fn pbx_ids(section: &Section<'_>, ids: &[String]) -> Vec<String> {
     let named = list(section, "pbx");
     let Some(Ok(entries)) = section.get("pbx").map(value::texts) else { return named };
     for (text, entry) in entries {

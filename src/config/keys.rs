@@ -74,6 +74,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
         "exclude",
         &["name", "pbx", "extension", "direction", "did", "trunk", "shorter_than_s", "longer_than_s"],
     ),
+    ("must_record", &["pbx", "extension", "direction", "did", "trunk", "min_talk_s", "reason"]),
     ("ledger", &["origin", "key_file"]),
     ("anchors", &["every_s", "timeout_s"]),
     ("anchor", &["name", "url", "ca_file", "allow_plain_http"]),
@@ -117,7 +118,8 @@ pub(super) fn of(section: &str) -> &'static [&'static str] {
 /// How a section's heading is written: `[queue]`, `[[pbx]]`.
 pub(super) fn heading(section: &str) -> String {
     match section {
-        "pbx" | "exclude" | "anchor" | "witness" | "feed.reader" | "feed.webhook" | "alerts.webhook" => {
+        "pbx" | "exclude" | "must_record" | "anchor" | "witness" | "feed.reader" | "feed.webhook"
+        | "alerts.webhook" => {
             format!("[[{section}]]")
         }
         _ => format!("[{section}]"),

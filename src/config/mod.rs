@@ -14,6 +14,7 @@ mod file;
 mod keys;
 mod ledger;
 mod manners;
+mod must_record;
 mod password;
 mod pbx;
 mod pin;
@@ -52,6 +53,7 @@ pub use file::Origin;
 pub use keys::nearest;
 pub use ledger::LedgerConfig;
 pub use manners::{Manners, RetentionHints};
+pub use must_record::MustRecord;
 pub use pin::{PinError, pin_line, pinned, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
 pub use snapshots::SnapshotsConfig;
@@ -84,6 +86,8 @@ pub struct Config {
     pub pbx: Vec<PbxConfig>,
     /// `[[exclude]]`, in the order of the file; names are unique.
     pub exclude: Vec<ExclusionRule>,
+    /// `[[must_record]]`, in the order of the file.
+    pub must_record: Vec<MustRecord>,
     /// `[ledger]`.
     pub ledger: LedgerConfig,
     /// `[anchors]`, `[[anchor]]` and `[[witness]]`.

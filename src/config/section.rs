@@ -99,6 +99,12 @@ impl<'a> Section<'a> {
         self.get(key).is_some()
     }
 
+    /// Whether there is a key that nobody knows.
+    pub(super) fn has_unknown(&self) -> bool {
+        let known = keys::of(self.name);
+        self.table.keys().any(|key| !known.contains(&key.get_ref().as_ref()))
+    }
+
     /// Whether `key` is all that is there, known or not.
     pub(super) fn has_at_most(&self, key: &str) -> bool {
         self.table.keys().all(|other| other.get_ref() == key)

@@ -149,7 +149,7 @@ fn everything_wrong_is_reported_at_once() {
         assert!(!said.contains(secret), "{said}");
     }
     insta::assert_snapshot!(said, @r#"
-    callvault.toml:2:1: verbose: unknown section or key; the sections are [archive], [state], [queue], [service], [schedule], [verify], [snapshots], [push], [[pbx]], [[exclude]], [ledger], [anchors], [[anchor]], [[witness]], [web], [feed], [alerts]
+    callvault.toml:2:1: verbose: unknown section or key; the sections are [archive], [state], [queue], [service], [schedule], [verify], [snapshots], [push], [[pbx]], [[exclude]], [[must_record]], [ledger], [anchors], [[anchor]], [[witness]], [web], [feed], [alerts]
     callvault.toml:5:8: archive.path = "recordings": is not a path from the root; write the whole path, beginning with /
     callvault.toml:6:18: archive.free_bytes_min = "2 GB": must be a number of bytes; write such as 2147483648 or "2 GiB", or remove the line for the default, 2147483648
     callvault.toml:9:8: state.path = "/srv/callvault/../state": holds `..`; write the path that it leads to
@@ -190,7 +190,13 @@ fn everything_wrong_is_reported_at_once() {
     callvault.toml:59:18: exclude.pbx = "brunch": no [[pbx]] has this id; did you mean "branch"?
     callvault.toml:60:13: exclude.extension: must be text; put it in double quotes
     callvault.toml:62:3: excluded: unknown section or key; did you mean [[exclude]]?
-    41 problems
+    callvault.toml:65:1: must_record: does not say which calls must be recorded; add a condition such as extension = ["1001"], or pbx = "…" for all calls of a PBX
+    callvault.toml:66:14: must_record.min_talk_s = 2.5: must be a whole number; write it without quotes or unit, or remove the line for the default, 10
+    callvault.toml:70:1: must_record.extensions: unknown key; did you mean `extension`?
+    callvault.toml:71:7: must_record.pbx = "brunch": no [[pbx]] has this id; did you mean "branch"?
+    callvault.toml:72:9: must_record.trunk: is an empty list; remove the line if it should not matter
+    callvault.toml:73:10: must_record.reason = "": is empty; give it a value
+    47 problems
     "#);
 }
 

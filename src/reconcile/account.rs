@@ -10,6 +10,8 @@ use crate::findings::FindingKind;
 /// Findings that leave in doubt whether all that was listed is archived: a row that nobody could read may name a
 /// recording, and a file that is gone is archived no more.
 const DOUBTS: [FindingKind; 3] = [FindingKind::BadRow, FindingKind::FileMissing, FindingKind::FileAltered];
+/// Findings of what no list can show. They stand beside the verdict, for habit is no proof.
+const COVERAGE: [FindingKind; 2] = [FindingKind::MustRecord, FindingKind::SilentDay];
 /// What is odd about audio so that somebody should listen to it.
 const WORTH_A_LOOK: [&str; 4] = ["short", "silent", "empty", "one_sided"];
 
@@ -181,6 +183,11 @@ impl DayAccount {
         DOUBTS.iter().filter(counts).any(|kind| self.findings.by.contains_key(kind.as_str()))
     }
 
+    /// Whether a finding of this kind concerns it and was not mended.
+    pub fn finds(&self, kind: FindingKind) -> bool {
+        self.findings.by.contains_key(kind.as_str())
+    }
+
     /// Files that somebody should listen to, by what is odd about them.
     pub fn worth_a_look(&self) -> impl Iterator<Item = (&str, i64)> {
         let odd = self.suspect.by.iter().map(|(word, count)| (word.as_str(), *count));
@@ -189,7 +196,9 @@ impl DayAccount {
 
     /// Whether a person should look at it: it is not complete, or something about it is odd.
     pub fn needs_attention(&self) -> bool {
-        let is_odd = self.unnamed.count + self.conflicts.count > 0 || self.worth_a_look().next().is_some();
+        let is_odd = self.unnamed.count + self.conflicts.count > 0
+            || self.worth_a_look().next().is_some()
+            || COVERAGE.iter().any(|kind| self.finds(*kind));
         !self.complete || is_odd
     }
 }

@@ -13,6 +13,9 @@ use crate::evidence;
 use crate::findings;
 use crate::queue::DayRange;
 
+/// Findings that are told of each day, also where nothing else is told by name.
+const FINDINGS_TOLD_MIN: i64 = 20;
+
 /// Reads the account of one day of `pbx`; each of its lists tells at most `told_max`.
 ///
 /// The caller holds a transaction, so that all its numbers are of one moment.
@@ -230,7 +233,10 @@ async fn findings_of(db: &mut SqliteConnection, of: &OfDay<'_>, day: Date) -> an
     if by.is_empty() {
         return Ok(DayFindings::default());
     }
-    let told = Listing { count: by.values().sum(), items: of_day.first(db, of.told_max).await? };
+    let told = Listing {
+        count: by.values().sum(),
+        items: of_day.first(db, of.told_max.max(FINDINGS_TOLD_MIN)).await?,
+    };
     Ok(DayFindings { by, told })
 }
 

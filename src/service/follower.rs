@@ -67,6 +67,8 @@ pub(super) struct Follower {
     pub(super) poll_ahead: Mutex<Option<AbortHandle>>,
     /// When it was last forecast what the PBX overwrites next.
     pub(super) looked_ahead_at: Mutex<Option<Instant>>,
+    /// When it was last looked what no list can show.
+    pub(super) looked_at_coverage_at: Mutex<Option<Instant>>,
 }
 
 /// Whether a PBX may be asked now.

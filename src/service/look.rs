@@ -5,20 +5,26 @@ use std::time::Duration;
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::follower::Follower;
 use crate::agenda::Job;
 use crate::backfill::{Met, SAME_DEVICE, Site, own_trouble};
 use crate::calls;
+use crate::coverage::{self, Scope};
 use crate::fleet;
 use crate::queue::DayRange;
 use crate::seal;
 use crate::sweep::SweepReport;
+use crate::vault::Vault;
 
 /// A row may show up a while after its event: when the latest calls are looked at again.
 const LOOK_AGAIN_AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
+
+/// How often it is looked what no list can show.
+const COVERAGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// How often boxes are looked into while one is nearly full.
 const NEARLY_FULL_EVERY: Duration = Duration::from_secs(60);
@@ -62,9 +68,30 @@ impl Follower {
             self.receiver.sources.know_sn(self.id(), &sn);
         }
         self.tell(&report);
+        // One day that cannot be read must not hide what the others show.
+        if !site.is_over() {
+            self.look_at_coverage(deep).await?;
+        }
         self.close_settled_days().await?;
         // Days that a working PBX could not tell stay open, and are read again with the next sweep.
         Ok(complete || !site.is_over())
+    }
+
+    /// Looks what no list can show: at all days when following begins, for the rules may be new, and with each deep sweep; at
+    /// the latest ones now and then. Before days are closed, so that certificates name what is found of them.
+    async fn look_at_coverage(&self, deep: bool) -> anyhow::Result<()> {
+        let scope = {
+            let mut last = self.looked_at_coverage_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let scope = match *last {
+                Some(at) if !deep && at.elapsed() < COVERAGE_EVERY => return Ok(()),
+                Some(_) if !deep => Scope::Latest,
+                _ => Scope::AllDays,
+            };
+            *last = Some(Instant::now());
+            scope
+        };
+        let Vault { config, state, clock, .. } = &self.vault;
+        coverage::look(&state.db, &self.pbx, &config.must_record, scope, clock.now()).await
     }
 
     /// Of the days that the PBX keeps, those that may still change, or all. A day with calls that is open is read again

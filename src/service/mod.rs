@@ -264,6 +264,7 @@ impl Service {
             retry_at: None,
             poll_ahead: Mutex::default(),
             looked_ahead_at: Mutex::default(),
+            looked_at_coverage_at: Mutex::default(),
         };
         self.tasks.spawn(async move {
             if let Some(predecessor) = predecessor {

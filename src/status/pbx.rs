@@ -104,6 +104,11 @@ impl PbxStatus {
         self.is_overwrite_near() || self.cdr_near.is_some() || !self.nearly_full_boxes.is_empty()
     }
 
+    /// Whether a finding was not mended that a person has to look at.
+    pub fn has_findings_to_judge(&self) -> bool {
+        self.findings.iter().any(|(kind, _)| FindingKind::needs_a_person(kind))
+    }
+
     /// Why it needs a person, in a few words; none if it does not.
     ///
     /// What is pending is on its way, and what is missing for good nobody can bring back: neither is a reason.

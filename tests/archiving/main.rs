@@ -17,6 +17,7 @@ mod cdr;
 mod certifying;
 mod clocks;
 mod containers;
+mod coverage;
 mod exclusion;
 mod faults;
 mod files;

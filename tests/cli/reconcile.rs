@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use callvault::simulator::{SimAudio, SimCall};
+
 use crate::program::{Folder, Pbx};
 
 /// The days settle, as if they had been read again half a day after their end.
@@ -100,4 +102,48 @@ fn days_that_are_none_and_a_pbx_that_is_unknown_are_refused() {
     let folder = Folder::for_pbx(&Pbx::with(1).stop());
     folder.run(&["reconcile", "--pbx", "lion"]).exits(2);
     folder.run(&["reconcile", "--from", "2026-03-02", "--to", "2026-03-01"]).exits(2);
+}
+
+#[test]
+fn calls_that_must_be_recorded_are_told_beside_the_verdict() {
+    let pbx = Pbx::with(2);
+    let folder = Folder::for_pbx(&pbx.url());
+    let config = fs::read_to_string(folder.config()).unwrap();
+    let rule = "[[must_record]]\nextension = \"4711\"\nreason = \"trading desk\"\n";
+    fs::write(folder.config(), format!("{config}\n{rule}")).unwrap();
+    let said = folder.run(&["config", "check"]).exits(0).out();
+    let line = "must be recorded  extension 4711, from 10 s of talk on (trading desk)";
+    assert!(said.contains(line), "{said}");
+    folder.run(&["backfill"]).exits(0);
+    let said = folder.run(&["reconcile"]).exits(0).out();
+    assert!(!said.contains("must_record"), "{said}");
+
+    let start = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2);
+    let call = SimCall::recorded(start, 9, "", SimAudio::pcm(4000, 9));
+    let call =
+        SimCall { callto: "4711".into(), talk_duration_s: 30, call_duration_s: 35, audio: None, ..call };
+    let callid = call.callid.clone();
+    pbx.world(|world| world.add_call(call));
+    folder.run(&["backfill"]).exits(0);
+    let said = folder.run(&["reconcile"]).exits(0).out();
+    let detail =
+        format!("1 answered call that [[must_record]] names has no recording (trading desk): {callid}\n");
+    assert!(said.contains(&detail), "{said}");
+    assert!(
+        said.contains("Complete: ") && said.contains("1 day with calls that [[must_record]] names"),
+        "{said}"
+    );
+    let json = folder.run(&["reconcile", "--json"]).exits(0).json();
+    let days = json["pbx"]["hq"]["days"].as_array().unwrap();
+    assert!(days.iter().any(|day| day["findings"]["by"]["must_record"] == 1), "{json}");
+    assert_eq!(json["complete"], true);
+    let said = folder.run(&["status"]).out();
+    assert!(said.starts_with("1 of 1 PBX needs you: hq (must record).\n"), "{said}");
+    assert!(
+        said.contains("What to do about must_record: see on the PBX whether recording is switched on"),
+        "{said}"
+    );
+    folder.run(&["retry", "--pbx", "hq"]).exits(0);
+    let said = folder.run(&["status"]).exits(0).out();
+    assert!(said.starts_with("1 PBX, all well.\n"), "what is noted does not come back: {said}");
 }

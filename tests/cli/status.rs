@@ -88,7 +88,7 @@ fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
         "drop table outbox",
         "drop table alerts",
         "drop index recordings_unarchived",
-        "drop index calls_unrecorded",
+        "drop index calls_unrecorded_of_day",
         "drop index findings_open",
         "drop table retention_evidence",
         "drop index recordings_owed",

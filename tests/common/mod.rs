@@ -351,6 +351,7 @@ pub(crate) fn config_at(folder: &Path, section: PbxConfig) -> Config {
         push: PushConfig::default(),
         pbx: vec![section],
         exclude: Vec::new(),
+        must_record: Vec::new(),
         web: callvault::config::WebConfig { listen: None },
         alerts: callvault::config::AlertsConfig::default(),
         ledger: callvault::config::LedgerConfig::default(),
