@@ -94,6 +94,27 @@ pub async fn settled_days(db: &mut SqliteConnection, pbx: &str, from: Date) -> a
     days.iter().map(|day| Ok(day.parse()?)).collect()
 }
 
+/// Those of `callids` that a row of the days from `from` to `to` has. One look at these days, however many are asked for.
+pub async fn listed_among(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    (from, to): (Date, Date),
+    callids: &[&str],
+) -> anyhow::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select distinct trim(json_extract(row, '$.callid')) as callid from calls
+         where pbx = ? and day between ? and ?
+             and trim(json_extract(row, '$.callid')) in (select value from json_each(?))",
+    )
+    .bind(pbx)
+    .bind(from.to_string())
+    .bind(to.to_string())
+    .bind(serde_json::to_string(callids).context("listing call ids")?)
+    .fetch_all(db)
+    .await
+    .context("looking for calls")
+}
+
 #[cfg(test)]
 mod tests {
     use crate::db::Db;

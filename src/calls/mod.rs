@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
-pub use answered::{Leg, days_with_unrecorded, legs_of_day, rows_by_day, settled_days, unrecorded_of_day};
+pub use answered::{
+    Leg, days_with_unrecorded, legs_of_day, listed_among, rows_by_day, settled_days, unrecorded_of_day,
+};
 pub use days::{
     DayReading, DayRow, RestoredDay, begin_reading, close_reading, day_row, days_by_state, end_reading,
     forget_readings, hold_settled, open_outside, reopen, reopen_all, reopen_for, restore_day, unsettled,

@@ -9,11 +9,13 @@
 //! | `recording_stopped` | a group of calls that used to be recorded, and of which the latest are not |
 //! | `silent_day` | a day without calls, where that weekday has always had some |
 //! | `calls_stopped` | no call for much longer than is usual |
+//! | `event_without_row` | a call that an event told of, and that the CDR does not list |
 
 mod call;
 mod must_record;
 mod silent;
 mod stopped;
+mod witness;
 
 use anyhow::Context as _;
 use jiff::tz::TimeZone;
@@ -26,6 +28,8 @@ use crate::db::Db;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet;
 use crate::times::zone_of;
+
+pub use witness::compare_events;
 
 use call::SeenCall;
 use silent::{HISTORY_DAYS, History, Silence};

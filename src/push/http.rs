@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 pub use super::admission::Limits;
 use super::admission::{Admission, Visit};
 use super::counters::{Fate, Tally};
+use super::heard::HeardCalls;
 use super::report::Report;
 use super::request::{self, Unread};
 use super::sources::Sources;
@@ -39,6 +40,8 @@ pub struct Receiver {
     pub sources: Sources,
     /// Where events go.
     pub wakes: Wakes,
+    /// The calls that they told of.
+    pub heard: HeardCalls,
     /// Where they are counted.
     pub tally: Tally,
     /// What bounds them.
@@ -135,7 +138,12 @@ impl Receiver {
     fn hear(&self, request: &request::Request, from: IpAddr) -> Fate {
         let Some(report) = Report::read(&request.body) else { return Fate::Malformed };
         if let Some(kind) = report.kind {
-            for pbx in self.sources.meant(from, &request.path, report.sn.as_deref()) {
+            let meant = self.sources.meant(from, &request.path, report.sn.as_deref());
+            // Where it is not certain whose call it was, nobody lacks it.
+            if let ([pbx], Some(callid)) = (&meant[..], &report.callid) {
+                self.heard.note(pbx, callid, Instant::now());
+            }
+            for pbx in meant {
                 debug!(pbx, ?kind, "`{pbx}` reports {kind:?}");
                 self.wakes.wake(PushEvent { pbx, kind });
             }

@@ -2,7 +2,8 @@
 //!
 //! Nothing in a report is believed but that something happened at the PBX from whose address it came. It wakes a sweep,
 //! which reads what the CDR says, and one more a little later. A report that is forged, lost or late changes no more
-//! than when that happens.
+//! than when that happens. Of one that came over HTTP the id of the call is kept for an hour as a second witness: if the CDR
+//! does not list that call by then, it is a finding, and never a call.
 //!
 //! ```text
 //! PBX ── posts ──► http::serve ──┐
@@ -14,6 +15,7 @@
 mod admission;
 mod backoff;
 mod counters;
+mod heard;
 pub mod http;
 pub mod renewal;
 mod report;
@@ -23,6 +25,7 @@ pub mod tcp;
 mod wakes;
 
 pub use counters::{Counters, Tally};
+pub use heard::HeardCalls;
 pub use report::{Report, take_events};
 pub use request::{Request, Unread, read as read_request};
 pub use sources::Sources;

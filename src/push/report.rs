@@ -19,6 +19,8 @@ pub struct Report {
     pub kind: Option<PushKind>,
     /// The serial number of the PBX, as the report has it.
     pub sn: Option<String>,
+    /// The id of the call that has ended, if it has the form of one: `<epoch>.<number>`.
+    pub callid: Option<String>,
 }
 
 impl Report {
@@ -26,7 +28,9 @@ impl Report {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let (event, _) = next_event(bytes)?;
         let sn = member(bytes, "sn").map(|(value, _)| String::from_utf8_lossy(value).into_owned());
-        Some(Self { kind: kind_of(event), sn })
+        let kind = kind_of(event);
+        let callid = member(bytes, "callid").and_then(|(value, _)| callid_of(value));
+        Some(Self { kind, sn, callid: callid.filter(|_| kind == Some(PushKind::NewCdr)) })
     }
 }
 
@@ -60,6 +64,18 @@ fn kind_of(event: &[u8]) -> Option<PushKind> {
         _ if event.eq_ignore_ascii_case(b"BootUp") => Some(PushKind::BootUp),
         _ => None,
     }
+}
+
+/// A call's id (`yeastar-api.md` §6.3); nothing else that may stand under that name.
+fn callid_of(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (epoch, number) = text.split_once('.')?;
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    let has_form = (9..=10).contains(&epoch.len())
+        && (1..=10).contains(&number.len())
+        && is_number(epoch)
+        && is_number(number);
+    has_form.then(|| text.to_owned())
 }
 
 /// The first short text under `key`, and where it ends.
@@ -105,7 +121,7 @@ mod tests {
     }
 
     fn report(kind: Option<PushKind>, sn: Option<&str>) -> Option<Report> {
-        Some(Report { kind, sn: sn.map(str::to_owned) })
+        Some(Report { kind, sn: sn.map(str::to_owned), callid: None })
     }
 
     #[test]
@@ -117,6 +133,23 @@ mod tests {
         assert_eq!(read(r#"{"event":"BootUp"}"#), report(Some(PushKind::BootUp), None));
         assert_eq!(read(r#"{"action":"ExtensionStatus","sn":"369"}"#), report(None, Some("369")));
         assert_eq!(read(r#"{"x":"event"event":"NewCdr"}"#), report(Some(PushKind::NewCdr), None));
+    }
+
+    #[test]
+    fn of_a_call_that_ended_the_id_is_read_and_nothing_that_only_stands_there() {
+        let callid = |text: &str| read(text).and_then(|report| report.callid);
+        let told =
+            callid(r#"{"action":"NewCdr",{"ext":"1"},"callid":"1709287502.118","callfrom":"5550142"}"#);
+        assert_eq!(told.as_deref(), Some("1709287502.118"));
+        for text in [
+            r#"{"event":"BootUp","callid":"1709287502.118"}"#,
+            r#"{"event":"NewCdr","callid":"5550142"}"#,
+            r#"{"event":"NewCdr","callid":"1709287502.118x"}"#,
+            r#"{"event":"NewCdr","callid":"17092875021.1"}"#,
+            r#"{"event":"NewCdr","callid":1709287502.118}"#,
+        ] {
+            assert_eq!(callid(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Follower {
         self.tell(&report);
         // One day that cannot be read must not hide what the others show.
         if !site.is_over() {
-            self.look_at_coverage(deep).await?;
+            self.look_at_coverage(deep, complete).await?;
         }
         self.close_settled_days().await?;
         // Days that a working PBX could not tell stay open, and are read again with the next sweep.
@@ -79,7 +79,7 @@ impl Follower {
 
     /// Looks what no list can show: at all days when following begins, for the rules may be new, and with each deep sweep; at
     /// the latest ones now and then. Before days are closed, so that certificates name what is found of them.
-    async fn look_at_coverage(&self, deep: bool) -> anyhow::Result<()> {
+    async fn look_at_coverage(&self, deep: bool, complete: bool) -> anyhow::Result<()> {
         let scope = {
             let mut last = self.looked_at_coverage_at.lock().unwrap_or_else(PoisonError::into_inner);
             let scope = match *last {
@@ -91,6 +91,10 @@ impl Follower {
             scope
         };
         let Vault { config, state, clock, .. } = &self.vault;
+        if complete {
+            let told = self.receiver.heard.take_due(self.id(), Instant::now());
+            coverage::compare_events(&state.db, self.id(), &told, clock.now()).await?;
+        }
         coverage::look(&state.db, &self.pbx, &config.must_record, scope, clock.now()).await
     }
 

@@ -3,6 +3,8 @@
 use callvault::backfill::Request;
 use callvault::clock::Clock;
 use callvault::config::MustRecord;
+use callvault::coverage::compare_events;
+use callvault::db::Db;
 use callvault::simulator::{SimAudio, SimCall};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
@@ -156,5 +158,30 @@ async fn a_day_without_calls_is_told_where_such_days_have_some_and_is_over_when_
     (0..6).for_each(|minute| add(&station, unanswered(days_before(2), minute)));
     read(&mut station, first).await;
     finds_nothing(&station).await;
+    station.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_an_event_told_of_and_the_cdr_does_not_list_is_a_finding_until_it_does() {
+    let mut station = Station::new(0).await;
+    let (listed, late) = (conversation(TODAY, 0, "1003", "a.wav"), conversation(TODAY, 1, "1003", "b.wav"));
+    add(&station, listed.clone());
+    read(&mut station, TODAY).await;
+    // A PBX that lost its clock is no witness, and neither is what has not the form of a call's id.
+    let told = [&*listed.callid, &*late.callid, "946684800.1", "5550142"].map(str::to_owned);
+    let now = noon(TODAY) + 36.hours();
+    let path = station.config.state.path.clone();
+    let compare = async |told: &[String]| {
+        let db = Db::open(&path).await.unwrap();
+        compare_events(&db, "hq", told, now).await.unwrap();
+    };
+    compare(&told).await;
+    let detail = "an event told of this call of 2024-03-14 11:01 UTC, and the CDR still does not list it an hour later";
+    assert_eq!(open(&station, "event_without_row").await, [(late.callid.clone(), detail.to_owned())]);
+
+    add(&station, late);
+    read(&mut station, TODAY).await;
+    compare(&[]).await;
+    assert_eq!(open(&station, "event_without_row").await, []);
     station.check().await;
 }
