@@ -65,7 +65,7 @@ impl<'a> Rule<'a> {
             ..ExclusionRule::default()
         };
         let min_talk_s = i64::try_from(*min_talk_s).unwrap_or(i64::MAX);
-        is_for.then(|| Self { conditions: [conditions], min_talk_s, reason: reason.as_deref() })
+        is_for.then_some(Self { conditions: [conditions], min_talk_s, reason: reason.as_deref() })
     }
 
     fn concerns(&self, pbx: &str, leg: &Leg, row: &CdrRow) -> bool {
