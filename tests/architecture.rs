@@ -299,7 +299,10 @@ const STORES: &[&str] = &[
 
 /// Who may mention which outside thing.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("reqwest::", &["pbx", "alerts", "courier"]),
+    ("reqwest::", &["alerts", "courier"]),
+    ("hyper::", &["pbx"]),
+    ("hyper_util::", &["pbx"]),
+    ("flate2::", &["pbx", "simulator"]),
     ("lettre::", &["alerts", "config"]),
     ("tokio_cron_scheduler::", &["scheduler"]),
     ("chrono::", &["schedule"]),
@@ -308,6 +311,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("openssl::", &["pbx"]),
     ("rustls::", &["courier", "pbx", "simulator"]),
     ("x509_parser::", &["pbx"]),
+    ("webpki::", &["pbx"]),
     ("toml_edit::", &["config"]),
     ("governor::", &["pbx"]),
     ("axum::", &["web"]),

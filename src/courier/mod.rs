@@ -131,9 +131,27 @@ pub fn why(error: reqwest::Error, host: &str, timeout: Duration) -> String {
     while let Some(inner) = cause.and_then(std::error::Error::source) {
         cause = Some(inner);
     }
-    match cause {
-        Some(cause) => format!("{host} cannot be reached ({cause})"),
+    match cause.map(|cause| (cause, cause.downcast_ref::<rustls::Error>())) {
+        Some((_, Some(tls))) => format!("{host} cannot be reached ({})", tls_words(tls)),
+        Some((cause, None)) => format!("{host} cannot be reached ({cause})"),
         None => format!("{host} cannot be reached"),
+    }
+}
+
+/// Why no TLS was agreed upon, in words of people: rustls names its own types.
+fn tls_words(error: &rustls::Error) -> &'static str {
+    use rustls::{CertificateError as Why, Error};
+    match error {
+        Error::InvalidCertificate(Why::UnknownIssuer) => {
+            "its certificate is signed by itself, or by nobody that this machine knows"
+        }
+        Error::InvalidCertificate(Why::Expired | Why::ExpiredContext { .. }) => "its certificate has expired",
+        Error::InvalidCertificate(Why::NotValidForName | Why::NotValidForNameContext { .. }) => {
+            "its certificate is for another name"
+        }
+        Error::InvalidCertificate(_) => "this machine does not accept its certificate",
+        Error::InvalidMessage(_) => "it does not speak TLS at this port",
+        _ => "no TLS could be agreed upon",
     }
 }
 

@@ -1,17 +1,20 @@
 //! The body of a reply, every wait and its size bounded.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::Response;
-use reqwest::header::TRANSFER_ENCODING;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 use tokio::time::Instant;
 
 use crate::audio::Container;
 use crate::pbx::budget::Ending;
+use crate::pbx::connection::{Driver, drive};
 use crate::pbx::error::{Failure, Reason};
-use crate::pbx::legacy::Line;
-use crate::pbx::transport::{broken_within_the_body, within_the_body};
+use crate::pbx::inflate::{Coding, Inflater};
+use crate::pbx::transport::within_the_body;
 
 /// How many bytes suffice to tell audio, JSON and HTML apart.
 const OPENING_BYTES: usize = 12;
@@ -32,9 +35,12 @@ pub(super) struct Bounds {
 
 /// A body that is being received.
 pub(super) struct Body {
-    response: Response,
-    /// What knows why TLS ended, if the HTTP library does not. Dropped, it closes the connection.
-    line: Option<Line>,
+    incoming: Incoming,
+    /// The connection; none when it has ended.
+    driver: Option<Driver>,
+    /// How it is compressed, by its header.
+    coding: Option<Coding>,
+    inflater: Option<Inflater>,
     bounds: Bounds,
     /// The declared length in bytes.
     declared: Option<u64>,
@@ -81,20 +87,42 @@ impl Kind {
 }
 
 impl Body {
-    pub(super) fn new(response: Response, line: Option<Line>, bounds: Bounds) -> Self {
-        let declared = response.content_length();
-        let chunked = response.headers().contains_key(TRANSFER_ENCODING);
+    pub(super) fn new(headers: &HeaderMap, incoming: Incoming, driver: Driver, bounds: Bounds) -> Self {
+        let declared = incoming.size_hint().exact();
+        // Whatever else it names, the end of the connection is its end.
+        let is_chunked = headers
+            .get_all(TRANSFER_ENCODING)
+            .iter()
+            .any(|value| value.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
+        let coding = headers.get(CONTENT_ENCODING).and_then(|value| Coding::of_header(value.as_bytes()));
         Self {
             declared,
-            ends_with_connection: declared.is_none() && !chunked,
-            response,
-            line,
+            ends_with_connection: declared.is_none() && !is_chunked,
+            incoming,
+            driver: Some(driver),
+            coding,
+            inflater: None,
             bounds,
             opening: Bytes::new(),
             received: 0,
             waited: Duration::ZERO,
             outcome: None,
         }
+    }
+
+    /// How it is compressed, by its header; none if it is not.
+    pub(super) fn coding(&self) -> Option<Coding> {
+        self.coding
+    }
+
+    /// Has it inflated from now on if it is compressed, by its header or by its first bytes, into `bytes_max` bytes at
+    /// most. For lists and JSON: audio is what it is.
+    pub(super) async fn inflate(&mut self, bytes_max: u64) -> Result<(), Failure> {
+        self.open(OPENING_BYTES).await?;
+        if let Some(coding) = self.coding.or(Coding::of_opening(&self.opening)) {
+            self.inflater = Some(Inflater::new(coding, std::mem::take(&mut self.opening), bytes_max)?);
+        }
+        Ok(())
     }
 
     /// The length that the reply declared, in bytes.
@@ -127,6 +155,32 @@ impl Body {
             self.check_size()?;
             return Ok(Some(std::mem::take(&mut self.opening)));
         }
+        match self.inflater.take() {
+            Some(mut inflater) => {
+                let chunk = self.next_inflated(&mut inflater).await;
+                match &chunk {
+                    Ok(_) => self.inflater = Some(inflater),
+                    Err(failure) => self.end(Err(failure.clone())),
+                }
+                chunk
+            }
+            None => self.next_received().await,
+        }
+    }
+
+    async fn next_inflated(&mut self, inflater: &mut Inflater) -> Result<Option<Bytes>, Failure> {
+        loop {
+            if let Some(bytes) = inflater.next()? {
+                return Ok(Some(bytes));
+            }
+            match self.next_received().await? {
+                Some(bytes) => inflater.feed(bytes),
+                None => return inflater.finish(),
+            }
+        }
+    }
+
+    async fn next_received(&mut self) -> Result<Option<Bytes>, Failure> {
         match &self.outcome {
             Some(outcome) => return outcome.clone().map(|()| None),
             None => self.check_size()?,
@@ -134,10 +188,16 @@ impl Body {
         let chunk = self.receive().await;
         match &chunk {
             Ok(Some(_)) => {}
-            Ok(None) => self.outcome = Some(Ok(())),
-            Err(failure) => self.outcome = Some(Err(failure.clone())),
+            Ok(None) => self.end(Ok(())),
+            Err(failure) => self.end(Err(failure.clone())),
         }
         chunk
+    }
+
+    /// Nothing more comes: the connection is closed.
+    fn end(&mut self, outcome: Result<(), Failure>) {
+        self.driver = None;
+        self.outcome = Some(outcome);
     }
 
     /// Reads to the end; more than `bytes_max` is `oversize`.
@@ -152,31 +212,38 @@ impl Body {
 
     /// Looks at the first bytes and puts them back.
     pub(super) async fn kind(&mut self) -> Result<Kind, Failure> {
-        let mut opening = BytesMut::new();
-        while opening.len() < OPENING_BYTES
-            || (meat(&opening).is_empty() && opening.len() < OPENING_BYTES_MAX)
-        {
+        self.open(OPENING_BYTES).await?;
+        while meat(&self.opening).is_empty() && self.opening.len() < OPENING_BYTES_MAX {
+            let before = self.opening.len();
+            self.open(before + 1).await?;
+            if self.opening.len() == before {
+                break;
+            }
+        }
+        Ok(Kind::of(&self.opening))
+    }
+
+    /// Reads until `bytes` of the body are there, or all of it, and puts them back.
+    async fn open(&mut self, bytes: usize) -> Result<(), Failure> {
+        let mut opening = BytesMut::from(std::mem::take(&mut self.opening).as_ref());
+        while opening.len() < bytes {
             match self.next().await? {
                 Some(chunk) => opening.extend_from_slice(&chunk),
                 None => break,
             }
         }
         self.opening = opening.freeze();
-        Ok(Kind::of(&self.opening))
+        Ok(())
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>, Failure> {
         let begun = Instant::now();
-        let chunk = tokio::time::timeout(self.bounds.idle_timeout, self.response.chunk()).await;
+        let chunk = tokio::time::timeout(self.bounds.idle_timeout, self.frame()).await;
         self.waited += begun.elapsed();
         let chunk = match chunk {
             Err(_) => return Err(self.stalled()),
-            Ok(Ok(Some(chunk))) => Some(chunk),
-            Ok(_) if self.line.as_ref().is_some_and(|line| line.broken().is_some()) => {
-                return Err(broken_within_the_body());
-            }
-            Ok(Ok(None)) => None,
-            Ok(Err(error)) => match within_the_body(error, self.ends_with_connection) {
+            Ok(Ok(chunk)) => chunk,
+            Ok(Err(error)) => match within_the_body(&error, self.ends_with_connection) {
                 Some(failure) => return Err(failure),
                 None => None,
             },
@@ -187,6 +254,23 @@ impl Body {
             self.check_speed()?;
         }
         Ok(chunk)
+    }
+
+    /// The next bytes that the connection brings; `None` at its end.
+    async fn frame(&mut self) -> hyper::Result<Option<Bytes>> {
+        let incoming = &mut self.incoming;
+        loop {
+            let next = poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx));
+            match drive(&mut self.driver, next).await {
+                None => return Ok(None),
+                // Trailers say nothing to us.
+                Some(frame) => {
+                    if let Ok(bytes) = frame?.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+            }
+        }
     }
 
     fn check_size(&self) -> Result<(), Failure> {

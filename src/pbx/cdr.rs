@@ -152,10 +152,15 @@ impl Slot {
             timeout: shared.config.limits.cdr_timeout,
         };
         shared.counters.note_request();
-        let mut body = shared.http.send(request, shared.config.limits.cdr_bytes_max).await?;
+        let bytes_max = shared.config.limits.cdr_bytes_max;
+        let mut body = shared.http.send(request, bytes_max).await?;
+        body.inflate(bytes_max).await?;
         Err(match body.kind().await? {
             Kind::Json => self.refusal(action.place, &mut body).await,
-            Kind::Html => Failure::new(Reason::HtmlBody, "a web page came instead of the CSV"),
+            Kind::Html => {
+                let page = shared.http.page(&mut body).await;
+                Failure::new(Reason::HtmlBody, format!("{page} came instead of the CSV"))
+            }
             Kind::Empty => Failure::new(Reason::EmptyBody, "nothing came instead of the CSV"),
             Kind::Audio | Kind::AudioCut | Kind::Other => return Ok(body),
         })

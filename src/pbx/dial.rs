@@ -1,4 +1,4 @@
-//! A TCP connection to a PBX, where it is not the HTTP library that makes it.
+//! A TCP connection to a PBX.
 
 use std::io;
 
@@ -6,14 +6,13 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
 use crate::pbx::error::Failure;
-use crate::pbx::transport::{Origin, UnknownHost, no_answer, no_connection, unknown_host};
+use crate::pbx::transport::{Origin, no_answer, no_connection, unknown_host};
 
-/// Connects to the first of the PBX's addresses that answers. Each may take its share of the time that is left, as the
-/// HTTP library has it, so that one which is silent does not use up the time of the next.
+/// Connects to the first of the PBX's addresses that answers. Each may take its share of the time that is left, so that one which is silent does not use up the time of the next.
 pub(super) async fn dial(to: &Origin) -> Result<TcpStream, Failure> {
     let deadline = Instant::now() + to.connect_timeout;
     let found = lookup_host((to.host.as_str(), to.port)).await;
-    let found = found.map_err(|error| unknown_host(&UnknownHost { why: error.to_string() }, to))?;
+    let found = found.map_err(|error| unknown_host(&error, to))?;
     let addresses: Vec<_> = found.collect();
     let mut failure = no_connection(None, to);
     for (tried, address) in addresses.iter().enumerate() {

@@ -11,6 +11,7 @@ use crate::pbx::budget::Lease;
 use crate::pbx::envelope::{self, Refusal};
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::http::{JSON_BYTES_MAX, Request};
+use crate::pbx::inflate::refused as compressed;
 use crate::pbx::policy::{Place, Stage};
 use crate::pbx::slot::Slot;
 use crate::pbx::ticket::Ticket;
@@ -124,11 +125,21 @@ impl Slot {
         let place = request.place;
         self.shared.counters.note_request();
         let mut body = self.shared.http.send(request, bytes_max).await?;
+        let coding = body.coding();
+        if coding.is_some() {
+            // What is compressed is no audio that can be vouched for, but it may be a refusal.
+            body.inflate(JSON_BYTES_MAX).await?;
+        }
         let kind = body.kind().await?;
-        let failure = match kind {
-            Kind::Audio => return Ok(body),
-            Kind::Json => self.refusal(place, &mut body).await,
-            other => not_audio(other),
+        let failure = match (kind, coding) {
+            (Kind::Json, _) => self.refusal(place, &mut body).await,
+            (Kind::Html, _) => {
+                let page = self.shared.http.page(&mut body).await;
+                Failure::new(Reason::HtmlBody, format!("{page} came instead of the audio"))
+            }
+            (_, Some(coding)) => compressed(coding, "the audio"),
+            (Kind::Audio, None) => return Ok(body),
+            (other, None) => not_audio(other),
         };
         Err(failure)
     }
@@ -149,7 +160,6 @@ impl Slot {
 
 fn not_audio(kind: Kind) -> Failure {
     match kind {
-        Kind::Html => Failure::new(Reason::HtmlBody, "a web page came instead of the audio"),
         Kind::Empty => Failure::new(Reason::EmptyBody, "nothing came instead of the audio"),
         Kind::AudioCut => Failure::new(Reason::Truncated, "the transfer ended within the first bytes"),
         _ => Failure::new(Reason::NotAudio, "what came is no audio"),

@@ -1,8 +1,12 @@
 //! Why a request to a PBX failed: the class that is stored, what it calls for, and the sentence that people read.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::pbx::policy::{self, Family, Place, Policy, Stage};
+
+/// The longest wait that a PBX may ask for: as long as it locks addresses out after wrong passwords.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// The class of a failure, as it stands in SQL and JSON (its `Display`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +53,8 @@ pub enum Reason {
     TlsHandshake,
     /// `not_https`: HTTP where HTTPS is configured, or the other way round.
     NotHttps,
+    /// `not_http`: something else than HTTP answers at the port.
+    NotHttp,
     /// `redirect`: it sends us elsewhere, where we do not go.
     Redirect,
     /// `password_refused`: wrong user or password.
@@ -65,9 +71,9 @@ impl Reason {
     /// Whether it concerns the way to the PBX or our account there, whatever was being asked.
     fn is_about_the_way(self) -> bool {
         use Reason::{Dns, LockedOut, NotHttps, PasswordRefused, Redirect, Refused, Unreachable};
-        use Reason::{TlsHandshake, TlsPinMismatch, TlsUnknownCertificate};
+        use Reason::{NotHttp, TlsHandshake, TlsPinMismatch, TlsUnknownCertificate};
         matches!(self, Dns | Refused | Unreachable | NotHttps | Redirect | PasswordRefused | LockedOut)
-            || matches!(self, TlsUnknownCertificate | TlsPinMismatch | TlsHandshake)
+            || matches!(self, TlsUnknownCertificate | TlsPinMismatch | TlsHandshake | NotHttp)
     }
 }
 
@@ -95,6 +101,7 @@ impl fmt::Display for Reason {
             Self::TlsPinMismatch => "tls_pin_mismatch",
             Self::TlsHandshake => "tls_handshake",
             Self::NotHttps => "not_https",
+            Self::NotHttp => "not_http",
             Self::Redirect => "redirect",
             Self::PasswordRefused => "password_refused",
             Self::LockedOut => "locked_out",
@@ -114,6 +121,8 @@ pub struct PbxError {
     /// The group of calls that it happened in; none for what was found out later.
     place: Option<Place>,
     what: String,
+    /// How long the PBX, or a proxy before it, asked to be left alone.
+    retry_after: Option<Duration>,
 }
 
 impl PbxError {
@@ -125,6 +134,12 @@ impl PbxError {
     /// What it calls for.
     pub fn policy(&self) -> Policy {
         self.policy
+    }
+
+    /// How long the PBX, or a proxy before it, asked to be left alone (`Retry-After`), at most [`RETRY_AFTER_MAX`]. Nothing
+    /// is asked of the PBX before that is over, whoever asks; what failed so need not be tried again sooner.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Whether asking for a shorter range of the CDR may help: the PBX took too long, or its reply was too large.
@@ -143,7 +158,7 @@ impl PbxError {
 
     /// A CDR reply that arrived but cannot be what the PBX meant to send: worth another try.
     pub fn broken_cdr(pbx: &str, reason: Reason, what: String) -> Self {
-        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, place: None, what }
+        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, place: None, what, retry_after: None }
     }
 
     /// Whether it is the answer of a call of this group, and not of the login before it.
@@ -158,10 +173,11 @@ impl PbxError {
             None => policy::for_transport(action.place, failure.reason),
         };
         let what = match failure.reason.is_about_the_way() {
-            true => failure.what,
+            true => failure.what.clone(),
             false => format!("{}: {}", action.doing, failure.what),
         };
-        Self { pbx: pbx.to_owned(), reason: failure.reason, policy, place: Some(action.place), what }
+        let Failure { reason, retry_after, .. } = failure;
+        Self { pbx: pbx.to_owned(), reason, policy, place: Some(action.place), what, retry_after }
     }
 }
 
@@ -179,12 +195,13 @@ pub(super) struct Failure {
     pub(super) reason: Reason,
     errno: Option<u32>,
     what: String,
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Failure {
     /// A failure without an error number.
     pub(super) fn new(reason: Reason, what: impl Into<String>) -> Self {
-        Self { reason, errno: None, what: what.into() }
+        Self { reason, errno: None, what: what.into(), retry_after: None }
     }
 
     /// The PBX answered with an error number.
@@ -199,7 +216,7 @@ impl Failure {
             Some(meaning) => format!("the PBX answered with errno {errno}: {meaning}"),
             None => format!("the PBX answered with the unknown errno {errno}"),
         };
-        Self { reason: policy::reason_of_errno(place, errno), errno: Some(errno), what }
+        Self { errno: Some(errno), ..Self::new(policy::reason_of_errno(place, errno), what) }
     }
 
     /// The error number, if there was one.
@@ -210,6 +227,11 @@ impl Failure {
     /// The same failure in other words.
     pub(super) fn saying(self, what: impl Into<String>) -> Self {
         Self { what: what.into(), ..self }
+    }
+
+    /// The same failure of a PBX that asked to be left alone for so long.
+    pub(super) fn after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
     }
 
     /// The same failure with what the operator can do about it.

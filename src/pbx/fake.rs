@@ -176,7 +176,8 @@ async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Option<(String, Vec<u8
     loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+            // As strict as servers of appliances are: names in another case are not known to them.
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap_or("0");
             if bytes.len() >= at + 4 + length.parse::<usize>().unwrap() {
                 return Some((head, bytes.split_off(at + 4)));
             }

@@ -124,6 +124,6 @@ async fn the_host_is_named_as_over_https() {
     let fake = FakePbx::start_tls(healthy).await;
     let config = config_for(fake.port, fake.key, TlsBackend::OpenSsl);
     download(&config).await.unwrap();
-    let host = format!("host: 127.0.0.1:{}", fake.port);
+    let host = format!("\r\nHost: 127.0.0.1:{}", fake.port);
     assert!(fake.heads("login")[0].contains(&host), "{:?}", fake.heads("login"));
 }

@@ -16,6 +16,7 @@ mod budget;
 mod cdr;
 #[cfg(test)]
 mod cdr_tests;
+mod connection;
 mod counters;
 mod device;
 mod dial;
@@ -27,13 +28,16 @@ mod event_stream;
 mod event_stream_tests;
 #[cfg(test)]
 mod fake;
+mod heard;
 mod http;
+mod inflate;
 mod json;
 #[cfg_attr(not(feature = "legacy-tls"), path = "legacy/absent.rs")]
 mod legacy;
 #[cfg(all(test, feature = "legacy-tls"))]
 mod legacy_tests;
 mod pace;
+mod page;
 pub mod policy;
 mod registration;
 #[cfg(test)]
@@ -43,6 +47,7 @@ mod session;
 mod session_tests;
 mod shown;
 mod slot;
+mod status;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -54,6 +59,8 @@ mod voicemail;
 mod voicemail_tests;
 #[cfg(test)]
 mod way_tests;
+#[cfg(test)]
+mod wire_tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -63,7 +70,7 @@ pub use counters::Counted;
 pub use device::DeviceInfo;
 pub use download::Download;
 pub use envelope::{Refusal, parse as parse_reply};
-pub use error::{PbxError, Reason};
+pub use error::{PbxError, RETRY_AFTER_MAX, Reason};
 pub use event_stream::EventStream;
 pub use pace::Pace;
 pub use policy::Policy;
@@ -204,6 +211,9 @@ impl Shared {
             _ => failure,
         };
         self.counters.note_error(failure.reason);
+        if let Some(wait) = failure.retry_after {
+            self.throttle.leave_alone(wait);
+        }
         PbxError::new(id, action, failure)
     }
 

@@ -91,6 +91,7 @@ pub fn for_transport(place: Place, reason: Reason) -> Policy {
         | Reason::TlsPinMismatch
         | Reason::TlsHandshake
         | Reason::NotHttps
+        | Reason::NotHttp
         | Reason::Redirect
         | Reason::PasswordRefused
         | Reason::Unsupported => Policy::Operator,

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::TlsConnector;
 
 use crate::config::{PbxConfig, TlsBackend};
-use crate::pbx::dial::dial;
+use crate::pbx::connection::secure;
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::policy::{Family, Stage};
 use crate::pbx::tls::{Certificate, config_to_look, roots};
-use crate::pbx::transport::{Origin, before_tls, no_answer, no_tls};
+use crate::pbx::transport::{Origin, no_answer, no_tls};
 use crate::pbx::{legacy, place};
 
 /// The certificate that a PBX shows.
@@ -39,7 +38,7 @@ async fn look(config: &PbxConfig, now: Timestamp) -> Result<Shown, Failure> {
     let name = ServerName::try_from(to.host.clone()).map_err(|error| no_tls(error, &to))?;
     let chain = async {
         match to.backend {
-            TlsBackend::Rustls => over_rustls(&to, name.clone()).await,
+            TlsBackend::Rustls => over_rustls(&to).await,
             TlsBackend::OpenSsl => legacy::look(&to).await,
         }
     };
@@ -54,13 +53,8 @@ async fn look(config: &PbxConfig, now: Timestamp) -> Result<Shown, Failure> {
     Ok(Shown { certificate, roots: roots::judge(&chain, &name, now) })
 }
 
-async fn over_rustls(
-    to: &Origin,
-    name: ServerName<'static>,
-) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let tcp = dial(to).await?;
-    let connector = TlsConnector::from(Arc::new(config_to_look()));
-    let tls = connector.connect(name, tcp).await.map_err(|error| before_tls(&error, to))?;
+async fn over_rustls(to: &Origin) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let tls = secure(Arc::new(config_to_look()), to).await?;
     let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
     Ok(chain.iter().map(|der| der.clone().into_owned()).collect())
 }

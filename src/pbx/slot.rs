@@ -121,7 +121,7 @@ impl Slot {
             }),
             _ => envelope::parse(&bytes),
         };
-        members.map_err(|refusal| refusal_failure(place, refusal, &bytes))
+        members.map_err(|refusal| refusal_failure(place, refusal, &bytes, |page| shared.http.describe(page)))
     }
 
     /// Entries of a list that could not be read: `null` stands for each of them. Says where they are, not what they hold.
@@ -157,14 +157,24 @@ impl Slot {
 }
 
 /// A reply to a JSON call that is no success.
-fn refusal_failure(place: Place, refusal: Refusal, bytes: &[u8]) -> Failure {
+fn refusal_failure(
+    place: Place,
+    refusal: Refusal,
+    bytes: &[u8],
+    describe: impl Fn(&[u8]) -> String,
+) -> Failure {
     match (refusal, Kind::of(bytes)) {
         (Refusal::Errno(errno), _) => Failure::errno(place, errno),
         (Refusal::Cut, _) => Failure::new(Reason::Truncated, "the reply breaks off within its JSON"),
-        (_, Kind::Empty) => Failure::new(Reason::EmptyBody, "the reply is empty"),
+        (_, Kind::Empty) => Failure::new(Reason::EmptyBody, "the reply is empty")
+            .with_remedy("check that the API is enabled; if this persists, restart the PBX"),
         (_, Kind::Html) => Failure::new(
             Reason::HtmlBody,
-            "a web page answered instead of the API; should it persist, check `url`, `api_version` and that the API is enabled",
+            format!(
+                "{} came instead of the API's reply; check that the API is enabled, `url` and `api_version`, and that \
+                 no login page stands before the PBX",
+                describe(bytes)
+            ),
         ),
         (Refusal::Foreign, _) => {
             Failure::new(Reason::Protocol, "the reply says neither success nor an error number")

@@ -40,8 +40,14 @@ async fn a_recording_is_fetched_over_exactly_the_documented_requests() {
     assert_eq!(fetch(&client(&config)).await.unwrap(), wav(100));
     let [login] = &fake.heads("login")[..] else { panic!("one login") };
     assert!(login.starts_with("POST /api/v0.0.1/login HTTP/1.1"), "{login}");
-    assert!(login.contains("connection: close"), "{login}");
-    assert!(login.contains("content-type: application/json; charset=utf-8"), "{login}");
+    let length = login.split("Content-Length: ").nth(1).unwrap().lines().next().unwrap();
+    let headers = format!(
+        "\r\nHost: 127.0.0.1:{}\r\nUser-Agent: callvault/{}\r\nAccept: */*\r\nContent-Type: application/json; \
+         charset=utf-8\r\nContent-Length: {length}\r\nConnection: close",
+        fake.port,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(login.split_once(" HTTP/1.1").unwrap().1, headers);
     let [asked] = &fake.heads("recording/get_random")[..] else { panic!("one ticket") };
     assert!(asked.starts_with(&format!("POST /api/v0.0.1/recording/get_random?token={TOKEN}0 ")), "{asked}");
     let [spent] = &fake.heads("recording/download")[..] else { panic!("one download") };

@@ -34,6 +34,8 @@ pub(super) struct Throttle {
 struct Answers {
     pace: Pace,
     last_at: Option<Instant>,
+    /// Until when the PBX asked to be left alone.
+    busy_until: Option<Instant>,
 }
 
 impl Throttle {
@@ -47,10 +49,11 @@ impl Throttle {
         }
     }
 
-    /// Waits until `count` requests may be sent one after the other: not sooner after the last answer than the PBX's
-    /// pace asks for, and not more in a minute than the operator allows.
+    /// Waits until `count` requests may be sent one after the other: not before the PBX wants to be asked again, not
+    /// sooner after the last answer than its pace asks for, and not more in a minute than the operator allows.
     pub(super) async fn admit(&self, count: NonZeroU32) {
-        if let Some(at) = self.rested_at() {
+        // It may say so to somebody else meanwhile.
+        while let Some(at) = self.rested_at().filter(|at| *at > Instant::now()) {
             tokio::time::sleep_until(at).await;
         }
         if let Some(requests) = &self.requests {
@@ -89,6 +92,17 @@ impl Throttle {
         }
     }
 
+    /// Notes that the PBX asked to be left alone for so long. What is admitted already goes on: a ticket does not wait.
+    pub(super) fn leave_alone(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut answers = hold(&self.answers);
+        if answers.busy_until.is_none_or(|known| known < until) {
+            answers.busy_until = Some(until);
+            let (pbx, wait_s) = (&self.pbx, wait.as_secs_f64());
+            info!(pbx, wait_s, "Pbx `{pbx}` asks to be left alone: nothing is asked for {wait_s} s");
+        }
+    }
+
     /// How fast the PBX answers.
     pub(super) fn pace(&self) -> Pace {
         hold(&self.answers).pace.clone()
@@ -102,7 +116,7 @@ impl Throttle {
     /// From when the PBX may be asked again.
     fn rested_at(&self) -> Option<Instant> {
         let answers = hold(&self.answers);
-        Some(answers.last_at? + answers.pace.pause())
+        answers.last_at.map(|last| last + answers.pace.pause()).max(answers.busy_until)
     }
 }
 

@@ -1,6 +1,7 @@
-//! What the HTTP library's errors mean: from a chain of causes to one class and one sentence.
+//! Why no reply came, or only part of one: from a chain of causes, and from what did come, to one class and one
+//! sentence.
 //!
-//! Texts are made here, from the innermost cause; the library's own would carry the URL and with it the token.
+//! A sentence names a cause only if it was seen: the first bytes that came say what the port speaks.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,15 +9,9 @@ use std::{fmt, io};
 
 use crate::config::{PbxConfig, TlsBackend, TlsVersion};
 use crate::pbx::error::{Failure, Reason};
+use crate::pbx::heard::{Speech, has_status_line_within, objection};
 use crate::pbx::policy::Family;
-use crate::pbx::tls::Untrusted;
-
-/// A host name that could not be resolved; our resolver makes it, so that it can be told from other failures.
-#[derive(Debug, thiserror::Error)]
-#[error("{why}")]
-pub(super) struct UnknownHost {
-    pub(super) why: String,
-}
+use crate::pbx::tls::{Untrusted, words};
 
 /// Where a request went, for the sentences.
 #[derive(Debug, Clone)]
@@ -50,36 +45,83 @@ impl Origin {
     }
 }
 
-/// Why no reply to `family` began.
-pub(super) fn before_the_reply(error: reqwest::Error, to: &Origin, family: Family) -> Failure {
-    let error = error.without_url();
-    let connecting = error.is_connect();
-    if let Some(unknown) = find::<UnknownHost>(&error) {
-        return unknown_host(unknown, to);
+/// Why no reply to `family` began, though there was a connection; `heard` is what came over it.
+pub(super) fn before_the_reply(error: &hyper::Error, heard: &[u8], to: &Origin, family: Family) -> Failure {
+    match Speech::of(heard) {
+        Speech::Silence => closed_before_the_reply(error, to),
+        Speech::Http if error.is_incomplete_message() => {
+            Failure::new(Reason::Reset, "the connection was closed within the reply's headers")
+        }
+        Speech::Http => unreadable_head(objection(heard)),
+        _ if has_status_line_within(heard) => unreadable_head("something comes before its status line"),
+        speech => not_http(speech, to, family),
     }
-    match find::<rustls::Error>(&error) {
-        Some(tls) if connecting => return tls_failure(tls, to),
-        Some(tls) => return Failure::new(Reason::Reset, format!("TLS broke off ({tls})")),
-        None if connecting && error.is_timeout() => return no_answer(to),
-        None if connecting => return no_connection(find(&error), to),
-        None => {}
+}
+
+fn closed_before_the_reply(error: &hyper::Error, to: &Origin) -> Failure {
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return Failure::new(Reason::Reset, format!("TLS broke off ({})", words::of(tls)));
     }
-    match find::<hyper::Error>(&error) {
-        // After a login in HTTP it can only be a broken reply.
-        Some(hyper) if hyper.is_parse() && !to.is_https && family == Family::Login => Failure::new(
-            Reason::NotHttps,
+    let why = match find::<io::Error>(error) {
+        // Its text is of the system, or of OpenSSL.
+        Some(error) if error.kind() != io::ErrorKind::UnexpectedEof => format!(" ({error})"),
+        _ => String::new(),
+    };
+    let failure =
+        Failure::new(Reason::Reset, format!("the connection was closed before the reply began{why}"));
+    match to.is_https {
+        true => failure,
+        false => failure.with_remedy("if every request fails this way, the port may be an HTTPS port"),
+    }
+}
+
+fn unreadable_head(why: &str) -> Failure {
+    Failure::new(Reason::Protocol, format!("the reply's headers cannot be read ({why})"))
+        .with_remedy("if this persists, restart the PBX, or see whether a proxy stands before it")
+}
+
+/// What answers speaks something else than HTTP.
+fn not_http(speech: Speech, to: &Origin, family: Family) -> Failure {
+    let (reason, what) = match speech {
+        Speech::Tls if !to.is_https => {
+            (Reason::NotHttps, format!("{} speaks TLS, not plain HTTP; write `https://` in `url`", to.text))
+        }
+        Speech::Other(protocol) => (
+            Reason::NotHttp,
+            format!("{} speaks {protocol}, not HTTP; give the port of the PBX's API in `url`", to.text),
+        ),
+        _ if to.is_https => {
+            (Reason::NotHttp, format!("{} does not answer in HTTP; check the port in `url`", to.text))
+        }
+        _ => (
+            Reason::NotHttp,
             format!(
-                "{} does not answer in HTTP; if this port speaks HTTPS, write `https://` in `url`",
+                "{} does not answer in HTTP; check the port in `url`, and write `https://` if it is an HTTPS port",
                 to.text
             ),
         ),
-        Some(hyper) if hyper.is_parse() => Failure::new(Reason::Protocol, "the reply is not HTTP"),
-        Some(_) if !to.is_https => Failure::new(
-            Reason::Reset,
-            "the connection was closed before the reply (should every request end so, the port may speak HTTPS)",
+    };
+    match family {
+        Family::Login => Failure::new(reason, what),
+        // After a login in HTTP it can only be a broken reply.
+        _ => Failure::new(Reason::Protocol, what),
+    }
+}
+
+/// No reply, or not all of its head, came in time.
+pub(super) fn no_reply(seconds: f64, heard: &[u8], to: &Origin, family: Family) -> Failure {
+    match Speech::of(heard) {
+        Speech::Silence => Failure::new(
+            Reason::Timeout,
+            format!("no reply within {seconds} s; check that the PBX is not overloaded, or restart it"),
         ),
-        Some(_) => Failure::new(Reason::Reset, "the connection was closed before the reply"),
-        None => Failure::new(Reason::Protocol, "the request could not be made"),
+        Speech::Http => Failure::new(
+            Reason::Timeout,
+            format!(
+                "the reply's headers were not complete within {seconds} s; check that the PBX is not overloaded"
+            ),
+        ),
+        speech => not_http(speech, to, family),
     }
 }
 
@@ -87,37 +129,43 @@ pub(super) fn before_the_reply(error: reqwest::Error, to: &Origin, family: Famil
 ///
 /// Without a declared length the end of the connection is the end of the body, and many devices close TLS without
 /// saying so first. The audio's own header then tells whether all of it came.
-pub(super) fn within_the_body(error: reqwest::Error, ends_with_connection: bool) -> Option<Failure> {
-    let error = error.without_url();
-    let early_end = find::<io::Error>(&error)
-        .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
-        || find::<hyper::Error>(&error).is_some_and(hyper::Error::is_incomplete_message);
-    if early_end && ends_with_connection {
-        return None;
+pub(super) fn within_the_body(error: &hyper::Error, ends_with_connection: bool) -> Option<Failure> {
+    let early_end = error.is_incomplete_message()
+        || find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+    match early_end {
+        true if ends_with_connection => None,
+        true => Some(Failure::new(Reason::Truncated, "the connection ended before the declared length")),
+        false => Some(Failure::new(Reason::Reset, "the connection broke within the body")),
     }
-    Some(match early_end {
-        true => Failure::new(Reason::Truncated, "the connection ended before the declared length"),
-        false => broken_within_the_body(),
-    })
 }
 
-/// A body that broke off, and did not just end too soon.
-pub(super) fn broken_within_the_body() -> Failure {
-    Failure::new(Reason::Reset, "the connection broke within the body")
-}
-
-/// Why no TLS could be agreed upon, or no connection was made for it.
-pub(super) fn before_tls(error: &io::Error, to: &Origin) -> Failure {
+/// Why no TLS could be agreed upon; `heard` is what came over the connection.
+pub(super) fn before_tls(error: &io::Error, heard: &[u8], to: &Origin) -> Failure {
     match find::<rustls::Error>(error) {
-        Some(tls) => tls_failure(tls, to),
-        None => no_connection(Some(error), to),
+        Some(tls) => tls_failure(tls, heard, to),
+        None => broken_before_tls(error, to),
     }
 }
 
-/// The host has no address.
-pub(super) fn unknown_host(unknown: &UnknownHost, to: &Origin) -> Failure {
-    let what = format!("the host `{}` is not known ({unknown}); correct `url`", to.host);
-    Failure::new(Reason::Dns, what)
+/// The connection was closed or broke while TLS was being agreed upon.
+pub(super) fn broken_before_tls(error: &io::Error, to: &Origin) -> Failure {
+    let why = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it closed the connection while TLS was being agreed upon".to_owned(),
+        _ => format!("the connection broke while TLS was being agreed upon: {error}"),
+    };
+    unreachable(&why, to)
+}
+
+/// The host's name has no address, or nobody could be asked for one; the system's own words tell which.
+pub(super) fn unknown_host(error: &io::Error, to: &Origin) -> Failure {
+    // The resolver's function and its number come before its words.
+    let text = error.to_string();
+    let why = text.rsplit_once(": ").map_or(text.as_str(), |(_, why)| why);
+    let remedy = match why.contains("Temporary failure") {
+        true => "check this machine's name server",
+        false => "correct `url`, or this machine's name server",
+    };
+    Failure::new(Reason::Dns, format!("no address was found for the host `{}` ({why}); {remedy}", to.host))
 }
 
 /// Nothing came before `connect_timeout` was over.
@@ -143,7 +191,7 @@ fn unreachable(why: &str, to: &Origin) -> Failure {
     Failure::new(Reason::Unreachable, what)
 }
 
-fn tls_failure(error: &rustls::Error, to: &Origin) -> Failure {
+fn tls_failure(error: &rustls::Error, heard: &[u8], to: &Origin) -> Failure {
     use rustls::{CertificateError, Error};
     if let Error::InvalidCertificate(CertificateError::Other(other)) = error
         && let Some(untrusted) = other.0.downcast_ref::<Untrusted>()
@@ -151,31 +199,36 @@ fn tls_failure(error: &rustls::Error, to: &Origin) -> Failure {
         return untrusted_failure(untrusted, to);
     }
     match error {
-        Error::InvalidMessage(_) => not_https(to),
-        _ => no_tls(error, to),
+        Error::InvalidMessage(_) => not_https(heard, to),
+        _ => no_tls(words::of(error), to),
     }
 }
 
-/// The other side does not speak TLS at all.
-pub(super) fn not_https(to: &Origin) -> Failure {
-    let what = format!(
-        "{} does not speak HTTPS; give its HTTPS port in `url`, or write `http://` with `allow_plain_http = true`",
-        to.text
-    );
+/// The other side does not speak TLS at all; `heard` is what it said.
+pub(super) fn not_https(heard: &[u8], to: &Origin) -> Failure {
+    let what = match Speech::of(heard) {
+        Speech::Other(protocol) => {
+            format!("{} speaks {protocol}, not HTTPS; give the port of the PBX's API in `url`", to.text)
+        }
+        Speech::Http => format!(
+            "{} answers in plain HTTP, not in HTTPS; give its HTTPS port in `url`, or write `http://` with \
+             `allow_plain_http = true`",
+            to.text
+        ),
+        _ => format!(
+            "{} does not speak HTTPS; give its HTTPS port in `url`, or write `http://` with `allow_plain_http = true`",
+            to.text
+        ),
+    };
     Failure::new(Reason::NotHttps, what)
 }
 
 /// The two sides have no TLS in common, with what may give them one.
 pub(super) fn no_tls(why: impl fmt::Display, to: &Origin) -> Failure {
-    const OPENSSL: &str = "if its firmware knows only static RSA, TLS 1.0 or certificates of old, set `tls_backend = \"openssl\"`";
+    const OPENSSL: &str =
+        "if its firmware knows only static RSA, TLS 1.0 or old certificates, set `tls_backend = \"openssl\"`";
     let remedy = match to.backend {
-        TlsBackend::Rustls if TlsBackend::OpenSsl.is_built_in() => {
-            format!("{OPENSSL}, which this callvault has")
-        }
-        TlsBackend::Rustls => {
-            let (missing, remedy) = TlsBackend::MISSING;
-            format!("{OPENSSL}, but {missing}: {remedy}")
-        }
+        TlsBackend::Rustls => format!("{OPENSSL}{}", of_openssl(to)),
         TlsBackend::OpenSsl if to.version_min == TlsVersion::V1_2 => {
             "if its firmware knows only TLS 1.0 or 1.1, set `tls_version_min = \"1.0\"`".to_owned()
         }
@@ -184,6 +237,17 @@ pub(super) fn no_tls(why: impl fmt::Display, to: &Origin) -> Failure {
         }
     };
     Failure::new(Reason::TlsHandshake, format!("no TLS with {} ({why}); {remedy}", to.text))
+}
+
+/// What must be known about the OpenSSL backend where it is advised.
+fn of_openssl(to: &Origin) -> String {
+    match TlsBackend::OpenSsl.is_built_in() {
+        true => format!(", which this callvault has, then run `callvault trust {}`", to.pbx),
+        false => {
+            let (missing, remedy) = TlsBackend::MISSING;
+            format!(", but {missing}: {remedy}")
+        }
+    }
 }
 
 /// The certificate was not accepted.
@@ -207,6 +271,16 @@ pub(super) fn untrusted_failure(untrusted: &Untrusted, to: &Origin) -> Failure {
         Untrusted::Unreadable { .. } => {
             Failure::new(Reason::TlsHandshake, format!("{}: {untrusted}; give the PBX another one", to.text))
         }
+        // No fingerprint is told: what it would be compared for does not work yet.
+        Untrusted::UnusableKey { .. } => Failure::new(
+            Reason::TlsHandshake,
+            format!(
+                "{}: {untrusted}; set `tls_backend = \"openssl\"`{}, or give the PBX a certificate with a key of \
+                 2048 bits",
+                to.text,
+                of_openssl(to)
+            ),
+        ),
     }
 }
 

@@ -88,6 +88,9 @@ fn whole_request_fault(device: &Device, request: &Request, faults: &Faults, luck
     if device.strikes(luck, "gateway_timeout", faults.gateway_timeout) {
         return Some(Reply::html(504));
     }
+    if device.strikes(luck, "busy", faults.busy) {
+        return Some(Reply::busy(faults.busy_s));
+    }
     if device.strikes(luck, "redirect", faults.redirect) {
         return Some(Reply::redirect(faults.redirect_status, &faults.redirect_to));
     }

@@ -39,6 +39,16 @@ pub struct Faults {
     pub slow_head_ms: u64,
     /// A reply's body comes in chunks; one without end in chunks of which none is the last.
     pub chunked: f64,
+    /// JSON is printed as firmware prints it: a comma too many or too few, a NUL or a comment behind it.
+    pub misprinted_json: f64,
+    /// A reply has 120 headers more than it needs.
+    pub many_headers: f64,
+    /// JSON and CDR come in gzip, though nobody asked for that.
+    pub gzip: f64,
+    /// A request is answered by status 503, with `Retry-After: busy_s`.
+    pub busy: f64,
+    /// How long the PBX is busy, as it says, in seconds.
+    pub busy_s: u32,
     /// A request for CDR is answered by an HTML page with status 504.
     pub cdr_504: f64,
     /// A request is answered by itself: as a page, in a redirect, as an error number, as JSON that breaks off.
@@ -147,6 +157,11 @@ impl Default for Faults {
             slow_head: 0.0,
             slow_head_ms: 20,
             chunked: 0.0,
+            misprinted_json: 0.0,
+            many_headers: 0.0,
+            gzip: 0.0,
+            busy: 0.0,
+            busy_s: 1,
             cdr_504: 0.0,
             echo: 0.0,
             ticket_expired: 0.0,

@@ -46,17 +46,25 @@ impl Request {
     }
 }
 
+/// How a server reads requests.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manner {
+    /// Whether it accepts the requests that the compatible device's documents print: a body without Content-Length,
+    /// even without an empty line before it.
+    pub(super) is_lenient: bool,
+    /// Whether it knows headers only in the case in which people write them.
+    pub(super) knows_title_case_only: bool,
+}
+
 /// Reads a request; `None` if the client left before it was whole.
-///
-/// `lenient` accepts the requests that the compatible device's documents print: a body without Content-Length,
-/// even without an empty line before it.
 ///
 /// # Errors
 /// If the connection fails or what comes is no request.
 pub(super) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
-    lenient: bool,
+    manner: Manner,
 ) -> io::Result<Option<Request>> {
+    let lenient = manner.is_lenient;
     let mut bytes = Vec::with_capacity(2048);
     let (head_end, body_start) = loop {
         if let Some(ends) = head_end(&bytes, lenient) {
@@ -71,7 +79,7 @@ pub(super) async fn read(
         }
     };
     let mut request = parse_head(&bytes[..head_end]).ok_or_else(invalid)?;
-    let length = content_length(&bytes[..head_end])?;
+    let length = content_length(&bytes[..head_end], manner.knows_title_case_only)?;
     while !is_whole(&request.method, &bytes[body_start..], length, lenient) {
         if !read_more(stream, &mut bytes).await? {
             if length.is_some() {
@@ -132,7 +140,7 @@ fn parse_head(head: &[u8]) -> Option<Request> {
     })
 }
 
-fn content_length(head: &[u8]) -> io::Result<Option<usize>> {
+fn content_length(head: &[u8], knows_title_case_only: bool) -> io::Result<Option<usize>> {
     let start = head.iter().position(|byte| *byte == b'\n').map_or(head.len(), |at| at + 1);
     let mut lines = head[start..].to_vec();
     lines.extend_from_slice(b"\r\n\r\n");
@@ -140,7 +148,10 @@ fn content_length(head: &[u8]) -> io::Result<Option<usize>> {
     let Ok(httparse::Status::Complete((_, headers))) = httparse::parse_headers(&lines, &mut headers) else {
         return Err(invalid());
     };
-    let found = headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let found = headers.iter().find(|header| match knows_title_case_only {
+        true => header.name == "Content-Length",
+        false => header.name.eq_ignore_ascii_case("content-length"),
+    });
     let Some(header) = found else { return Ok(None) };
     let length = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse().ok());
     length.filter(|length| *length <= REQUEST_BYTES_MAX).map(Some).ok_or_else(invalid)
@@ -151,7 +162,7 @@ mod tests {
     use super::*;
 
     async fn parse(bytes: &[u8], lenient: bool) -> Option<Request> {
-        read(&mut &bytes[..], lenient).await.unwrap()
+        read(&mut &bytes[..], Manner { is_lenient: lenient, ..Manner::default() }).await.unwrap()
     }
 
     #[tokio::test]
@@ -175,6 +186,6 @@ mod tests {
     async fn an_unfinished_request_is_none_and_a_wrong_one_an_error() {
         assert!(parse(b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n{}", false).await.is_none());
         assert!(parse(b"POST /x HT", false).await.is_none());
-        assert!(read(&mut &b"nonsense\r\n\r\n"[..], false).await.is_err());
+        assert!(read(&mut &b"nonsense\r\n\r\n"[..], Manner::default()).await.is_err());
     }
 }

@@ -123,6 +123,8 @@ pub struct SimulatorOptions {
     pub has_voicemail: bool,
     /// Whether replies carry a Content-Length.
     pub content_length: bool,
+    /// Whether it knows headers only in the case in which people write them: `Content-Length`, not `content-length`.
+    pub knows_title_case_only: bool,
     /// How long each request takes at least.
     pub latency: Duration,
     /// How long a ticket is valid.
@@ -197,6 +199,7 @@ impl Default for SimulatorOptions {
             voicemail_cap: None,
             has_voicemail: true,
             content_length: false,
+            knows_title_case_only: false,
             latency: Duration::ZERO,
             ticket_ttl: Duration::from_secs(30),
             ticket_covers_transfer: false,

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::device::Device;
-use super::http;
+use super::http::{self, Manner};
 use super::reply::Reply;
 use super::serve::ACCEPT_PAUSE;
 
@@ -41,7 +41,7 @@ pub(super) async fn serve(
 
 /// Answers one request with 301, also a POST, whose body a careless client would lose or send in plain.
 async fn redirect(mut stream: TcpStream, url: &str, device: &Device) {
-    let Ok(Some(request)) = http::read(&mut stream, false).await else { return };
+    let Ok(Some(request)) = http::read(&mut stream, Manner::default()).await else { return };
     device.count(|counters| counters.redirected += 1);
     let reply = Reply::redirect(301, &format!("{url}{}", request.path));
     let mut bytes = reply.head(device.options.profile, true);

@@ -1,8 +1,11 @@
 //! Replies: what is said, and in which way it is broken on the way out.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
 use super::account::Naming;
@@ -14,12 +17,19 @@ use super::profile::Profile;
 /// How much of what never ends is sent at a time.
 pub(super) const ENDLESS_BYTES: usize = 4096;
 
+/// How many headers many are: more than HTTP libraries read.
+const MANY_HEADERS: usize = 120;
+
 /// A reply.
 #[derive(Debug)]
 pub(super) struct Reply {
     status: u16,
     content_type: &'static str,
     location: Option<String>,
+    retry_after_s: Option<u32>,
+    is_gzip: bool,
+    /// Whether it has far more headers than it needs.
+    pub(super) has_many_headers: bool,
     /// The body.
     pub(super) body: Source,
     /// How it is sent.
@@ -91,8 +101,19 @@ impl Delivery {
 impl Reply {
     fn new(status: u16, content_type: &'static str, body: Source) -> Self {
         let delivery = Delivery::default();
-        let (location, ticket, recording, listed) = (None, None, None, Vec::new());
-        Self { status, content_type, location, body, delivery, ticket, recording, listed }
+        Self {
+            status,
+            content_type,
+            location: None,
+            retry_after_s: None,
+            is_gzip: false,
+            has_many_headers: false,
+            body,
+            delivery,
+            ticket: None,
+            recording: None,
+            listed: Vec::new(),
+        }
     }
 
     /// JSON with status 200, whatever it says.
@@ -150,6 +171,56 @@ impl Reply {
         Self { location: Some(location.to_owned()), ..Self::html(status) }
     }
 
+    /// Too busy for now.
+    pub(super) fn busy(seconds: u32) -> Self {
+        Self { retry_after_s: Some(seconds), ..Self::html(503) }
+    }
+
+    /// Whether it is JSON that ends.
+    pub(super) fn is_json(&self) -> bool {
+        self.content_type == "application/json" && self.delivery.endless.is_none()
+    }
+
+    /// Whether it is JSON or a CDR file that ends.
+    pub(super) fn is_text(&self) -> bool {
+        self.is_json() || self.content_type == "text/csv" && self.delivery.endless.is_none()
+    }
+
+    /// Prints JSON as firmware does, in one of six forms that all mean the same.
+    pub(super) fn misprint(&mut self, form: u64) {
+        let json = self.bytes();
+        let Some(end) = json.iter().rposition(|byte| *byte == b'}') else { return };
+        let printed = match form % 6 {
+            0 => [&json[..end], b",", &json[end..]].concat(),
+            1 => [json.as_slice(), &b"\0"[..]].concat(),
+            2 => [json.as_slice(), &b"\n<!-- 0.01 s -->"[..]].concat(),
+            3 => [&b"\xef\xbb\xbf\r\n"[..], &json, b"\0\0"].concat(),
+            4 => [json.as_slice(), &b" // ok\r\n"[..]].concat(),
+            _ => String::from_utf8_lossy(&json)
+                .replace("},{", "}{")
+                .replacen("\":", "\" /* */:", 1)
+                .into_bytes(),
+        };
+        self.body = Source::bytes(printed);
+    }
+
+    /// Compresses the body.
+    pub(super) fn compress(&mut self) {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        let compressed = encoder.write_all(&self.bytes()).and_then(|()| encoder.finish());
+        if let Ok(compressed) = compressed {
+            (self.body, self.is_gzip) = (Source::bytes(compressed), true);
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < self.body.len() {
+            bytes.extend_from_slice(self.body.chunk(bytes.len() as u64, ENDLESS_BYTES));
+        }
+        bytes
+    }
+
     /// The request itself, in one of four forms, as a proxy or a device with a fault may show it.
     pub(super) fn echo(request: &Request, form: u64, profile: Profile) -> Self {
         let told =
@@ -192,6 +263,15 @@ impl Reply {
         line(format_args!("Access-control-allow-methods: GET, POST, OPTIONS, PUT, DELETE"));
         if let Some(location) = &self.location {
             line(format_args!("Location: {location}"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            line(format_args!("Retry-After: {seconds}"));
+        }
+        if self.is_gzip {
+            line(format_args!("Content-Encoding: gzip"));
+        }
+        for number in 0..if self.has_many_headers { MANY_HEADERS } else { 0 } {
+            line(format_args!("X-Note-{number}: v"));
         }
         let declared = self.declared(content_length);
         // Without this, a client that knows where the reply ends would keep the connection for its next request.

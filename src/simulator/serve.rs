@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::chance::Luck;
 use super::connections::Connection;
 use super::device::Device;
-use super::http::{self, Request};
+use super::http::{self, Manner, Request};
 use super::outage::{Door, Outage};
 use super::profile::Profile;
 use super::turn::{Farewell, Turn};
@@ -117,8 +117,11 @@ async fn talk<S: Wire>(
     connection: &Connection,
     luck: Luck,
 ) {
-    let lenient = device.options.profile == Profile::Compatible;
-    let request = match http::read(&mut stream, lenient).await {
+    let manner = Manner {
+        is_lenient: device.options.profile == Profile::Compatible,
+        knows_title_case_only: device.options.knows_title_case_only,
+    };
+    let request = match http::read(&mut stream, manner).await {
         Ok(Some(request)) => request,
         Ok(None) => return connection.release(),
         Err(_) => Request::default(),

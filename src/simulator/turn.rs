@@ -14,6 +14,7 @@ use super::chance::Luck;
 use super::connections::Connection;
 use super::control;
 use super::device::Device;
+use super::faults::Faults;
 use super::http::Request;
 use super::lock;
 use super::reply::{Cut, Reply};
@@ -68,6 +69,7 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
         match api::answer(self.device, request, self.from, luck) {
             Answer::Reply(mut reply) => {
                 reply.delivery.slow_down(faults.reply_bytes_per_s);
+                self.disfigure(&mut reply, &faults, luck);
                 reply.delivery.is_chunked = self.device.strikes(luck, "chunked", faults.chunked);
                 reply.delivery.head_pause = self
                     .device
@@ -79,6 +81,19 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
                 self.wait(limit).await;
                 Farewell::Close
             }
+        }
+    }
+
+    /// Has a reply look as old servers and proxies make it, its meaning unchanged.
+    fn disfigure(&self, reply: &mut Reply, faults: &Faults, luck: Luck) {
+        if reply.is_json() && self.device.strikes(luck, "misprinted_json", faults.misprinted_json) {
+            reply.misprint(luck.draw("misprinted_json_as"));
+        }
+        if reply.is_text() && self.device.strikes(luck, "gzip", faults.gzip) {
+            reply.compress();
+        }
+        if self.device.strikes(luck, "many_headers", faults.many_headers) {
+            reply.has_many_headers = true;
         }
     }
 

@@ -26,6 +26,7 @@ mod limits;
 mod mailboxes;
 mod manners;
 mod names;
+mod old_devices;
 mod reconciling;
 mod remnants;
 mod retention;

@@ -30,8 +30,8 @@ fn a_certificate_that_the_roots_vouch_for_needs_no_pin() {
 fn one_that_has_expired_or_is_for_another_host_needs_a_pin() {
     let authority = Authority::new();
     for (identity, why) in [
-        (authority.sign("127.0.0.1", 2020), "certificate expired"),
-        (authority.sign("192.0.2.1", 2099), "not valid for name"),
+        (authority.sign("127.0.0.1", 2020), "it has expired"),
+        (authority.sign("192.0.2.1", 2099), "it is for another name than the one in `url`"),
     ] {
         let pbx = Pbx::with(2);
         let server = TlsServer::before(pbx.address(), &identity, Language::Ecdhe);

@@ -29,7 +29,7 @@ impl Language {
     /// In the words of stunnel's configuration.
     fn options(self) -> &'static str {
         match self {
-            Self::Ecdhe => "sslVersionMin = TLSv1.2\n",
+            Self::Ecdhe => "sslVersionMin = TLSv1.2\nsecurityLevel = 0\n",
             Self::StaticRsa => {
                 "sslVersionMin = TLSv1.2\nsslVersionMax = TLSv1.2\nciphers = AES256-GCM-SHA384\nsecurityLevel = 1\n"
             }
@@ -73,6 +73,33 @@ impl Identity {
         Self { certificate: fs::read_to_string(certificate).unwrap(), key: fs::read_to_string(key).unwrap() }
     }
 
+    /// As an appliance of long ago made it: X.509 version 1, which has no extensions.
+    pub(crate) fn of_version_1() -> Self {
+        Self::by_request(&[])
+    }
+
+    /// Self-signed with a digest of long ago.
+    pub(crate) fn signed_with_sha1() -> Self {
+        Self::by_request(&["-sha1"])
+    }
+
+    /// A request that is signed with its own key.
+    fn by_request(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [key, request, certificate] =
+            ["key.pem", "request.pem", "certificate.pem"].map(|name| folder.path().join(name));
+        let openssl = |arguments: &[&str]| {
+            let made = Command::new("openssl").current_dir(&folder).args(arguments).output().unwrap();
+            assert!(made.status.success(), "{made:?}");
+        };
+        let made = ["req", "-new", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=pbx"];
+        openssl(&[&made[..], &["-keyout", "key.pem", "-out", "request.pem"]].concat());
+        let signed = ["x509", "-req", "-in", "request.pem", "-signkey", "key.pem", "-days", "30"];
+        openssl(&[&signed[..], options, &["-out", "certificate.pem"]].concat());
+        assert!(request.exists());
+        Self { certificate: fs::read_to_string(certificate).unwrap(), key: fs::read_to_string(key).unwrap() }
+    }
+
     /// What the certificate says.
     pub(crate) fn certificate(&self) -> Certificate {
         let der = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
@@ -82,7 +109,11 @@ impl Identity {
     /// What it is pinned by, read by another reader of certificates than ours.
     pub(crate) fn key(&self) -> Digest {
         let der = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
-        Digest::of(webpki::EndEntityCert::try_from(&der).unwrap().subject_public_key_info())
+        match webpki::EndEntityCert::try_from(&der) {
+            Ok(certificate) => Digest::of(certificate.subject_public_key_info()),
+            // It reads nothing but version 3.
+            Err(_) => self.certificate().key_sha256,
+        }
     }
 }
 

@@ -172,3 +172,49 @@ fn a_build_without_openssl_says_how_to_get_one() {
     1 problem
     "#);
 }
+
+#[test]
+fn certificates_of_old_appliances_are_pinned_as_others_are() {
+    for (identity, why) in
+        [(Identity::of_version_1(), "it is of X.509 version 1"), (Identity::signed_with_sha1(), "(")]
+    {
+        let (_pbx, _server, folder) = installation(&identity, Language::Ecdhe);
+        let refused = folder.run(&["backfill", "--json"]).exits(4).json();
+        let error = &refused["pbx"]["hq"]["error"];
+        assert_eq!(error["reason"], "tls_unknown_certificate", "{error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(why) && message.contains("run `callvault trust hq`"), "{message}");
+        assert!(message.contains(&identity.key().to_string()) && !message.contains("Error("), "{message}");
+        folder.run(&["trust", "hq", "--fingerprint", &identity.key().to_string()]).exits(0);
+        folder.run(&backfill().each_ref().map(String::as_str)).exits(0);
+        assert_eq!(folder.recordings().len(), 2);
+    }
+}
+
+#[test]
+fn a_key_that_rustls_does_not_use_is_named_with_the_remedy_that_works() {
+    let identity = Identity::of_appliance(1024);
+    let (_pbx, _server, folder) = installation(&identity, Language::Ecdhe);
+    let backfill_json = ["backfill", "--json"];
+    for command in [&backfill_json[..], &["trust", "hq", "--json"]] {
+        let refused = folder.run(command).exits(4).json();
+        let error = refused.pointer("/pbx/hq/error").unwrap_or(&refused["error"]);
+        assert_eq!(error["reason"], "tls_handshake", "{error}");
+        let message = error["message"].as_str().unwrap();
+        let told = "the certificate's key is RSA with 1024 bits, which rustls does not use; set `tls_backend = \"openssl\"`";
+        assert!(message.contains(told), "{message}");
+        // No fingerprint to compare: a pin alone would not help.
+        assert!(!message.contains("SHA-256"), "{message}");
+    }
+}
+
+#[test]
+#[cfg(feature = "legacy-tls")]
+fn with_openssl_a_short_key_is_pinned_and_used() {
+    let identity = Identity::of_appliance(1024);
+    let (_pbx, _server, folder) = installation(&identity, Language::Ecdhe);
+    folder.edit(|text| format!("{text}tls_backend = \"openssl\"\n"));
+    folder.run(&["trust", "hq", "--fingerprint", &identity.key().to_string()]).exits(0);
+    folder.run(&backfill().each_ref().map(String::as_str)).exits(0);
+    assert_eq!(folder.recordings().len(), 2);
+}

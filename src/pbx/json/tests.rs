@@ -193,7 +193,7 @@ fn any_json(text: &'static str) -> impl Strategy<Value = Value> {
 /// The same value with what devices do to JSON; `choice` decides where.
 fn damaged(value: &Value, choice: &mut impl Iterator<Item = u8>, out: &mut Vec<u8>) {
     let blanks: [&[u8]; 6] = [b"", b" ", b"\r\n", b"/* x */", b"\t", b"// y\n"];
-    let mut blank = |out: &mut Vec<u8>, choice: &mut dyn Iterator<Item = u8>| {
+    let blank = |out: &mut Vec<u8>, choice: &mut dyn Iterator<Item = u8>| {
         out.extend_from_slice(blanks[usize::from(choice.next().unwrap_or(0)) % blanks.len()]);
     };
     match value {

@@ -1,8 +1,7 @@
 //! Stands in for TLS by OpenSSL in a build without it: refuses, and says where to get it.
 
-use std::path::PathBuf;
-
 use rustls::pki_types::CertificateDer;
+use tokio::net::TcpStream;
 
 use crate::config::{PbxConfig, TlsBackend};
 use crate::pbx::error::{Failure, Reason};
@@ -11,21 +10,12 @@ use crate::pbx::transport::Origin;
 /// TLS by OpenSSL, which this build does not have.
 pub(super) enum Legacy {}
 
-/// A connection that cannot be.
-pub(super) enum Line {}
-
 impl Legacy {
     pub(super) fn new(_config: &PbxConfig, _to: &Origin) -> Result<Self, Failure> {
         Err(missing())
     }
 
-    pub(super) async fn open(&self, _to: &Origin) -> Result<(PathBuf, Line), Failure> {
-        match *self {}
-    }
-}
-
-impl Line {
-    pub(super) fn broken(&self) -> Option<&str> {
+    pub(super) async fn open(&self, _to: &Origin) -> Result<TcpStream, Failure> {
         match *self {}
     }
 }

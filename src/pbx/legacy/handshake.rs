@@ -13,9 +13,10 @@ use tokio_openssl::SslStream;
 
 use crate::config::TlsVersion;
 use crate::digest::Digest;
+use crate::pbx::connection::{Heard, Tap};
 use crate::pbx::error::{Failure, Reason};
 use crate::pbx::tls::{Untrusted, key_sha256};
-use crate::pbx::transport::{Origin, no_connection, no_tls, not_https, untrusted_failure};
+use crate::pbx::transport::{Origin, broken_before_tls, no_tls, not_https, untrusted_failure};
 
 /// OpenSSL's number for bytes that are no TLS record (`SSL_R_WRONG_VERSION_NUMBER`).
 const WRONG_VERSION_NUMBER: i32 = 267;
@@ -48,7 +49,12 @@ impl Handshake {
     }
 
     /// Agrees upon TLS over a connection.
-    pub(super) async fn over(&self, tcp: TcpStream, to: &Origin) -> Result<SslStream<TcpStream>, Failure> {
+    pub(super) async fn over(
+        &self,
+        tcp: Tap<TcpStream>,
+        heard: &Heard,
+        to: &Origin,
+    ) -> Result<SslStream<Tap<TcpStream>>, Failure> {
         let verdict = Verdict::default();
         let ssl = self.ssl(&to.host, Arc::clone(&verdict)).and_then(|ssl| SslStream::new(ssl, tcp));
         let mut tls = ssl.map_err(|error| no_tls(error, to))?;
@@ -56,7 +62,7 @@ impl Handshake {
         match (agreed, verdict.get()) {
             (Ok(()), Some(Ok(()))) => Ok(tls),
             (_, Some(Err(untrusted))) => Err(untrusted_failure(untrusted, to)),
-            (Err(error), _) => Err(failure(&error, to)),
+            (Err(error), _) => Err(failure(&error, &heard.bytes(), to)),
             // Whoever was not asked about the certificate has not accepted it.
             (Ok(()), None) => Err(no_tls("it shows no certificate", to)),
         }
@@ -110,13 +116,13 @@ fn judge(chain: &X509StoreContextRef, wanted: Wanted) -> Result<(), Untrusted> {
 }
 
 /// Why no TLS was agreed upon, where the certificate is not to blame.
-fn failure(error: &ssl::Error, to: &Origin) -> Failure {
+fn failure(error: &ssl::Error, heard: &[u8], to: &Origin) -> Failure {
     if let Some(error) = error.io_error() {
-        return no_connection(Some(error), to);
+        return broken_before_tls(error, to);
     }
     match error.ssl_error().and_then(|stack| stack.errors().first()) {
-        Some(first) if first.reason_code() == WRONG_VERSION_NUMBER => not_https(to),
+        Some(first) if first.reason_code() == WRONG_VERSION_NUMBER => not_https(heard, to),
         Some(first) => no_tls(first.reason().unwrap_or("unknown reason"), to),
-        None => no_connection(Some(&io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof")), to),
+        None => broken_before_tls(&io::ErrorKind::UnexpectedEof.into(), to),
     }
 }

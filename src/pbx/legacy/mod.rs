@@ -1,24 +1,20 @@
-//! TLS by the system's OpenSSL, for PBXs that speak only what rustls does not: static RSA, TLS 1.0, old certificates.
+//! TLS by the system's OpenSSL, for PBXs that speak what rustls does not: static RSA, versions before 1.2, short keys.
 //!
-//! HTTP stays with the one HTTP library. It takes no stream from outside, but it connects to Unix sockets: TLS is
-//! agreed upon here, and each connection is then handed over by a [`Line`] of its own. So the library's errors
-//! are those of one connection, and what breaks in TLS can be told from what ends regularly.
+//! Nothing but a pinned key is trusted. With the HTTP library it has nothing to do: that gets a stream that is secured.
 
 mod handshake;
-mod line;
-
-use std::path::PathBuf;
 
 use rustls::pki_types::CertificateDer;
-use tokio::time::timeout;
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
 
 use crate::config::PbxConfig;
 use crate::digest::Digest;
+use crate::pbx::connection::{Heard, Tap};
 use crate::pbx::dial::dial;
 use crate::pbx::error::{Failure, Reason};
-use crate::pbx::transport::{Origin, no_answer};
+use crate::pbx::transport::Origin;
 use handshake::{Handshake, Wanted};
-pub(super) use line::Line;
 
 /// TLS to one PBX.
 pub(super) struct Legacy {
@@ -36,23 +32,22 @@ impl Legacy {
         Ok(Self { handshake: Handshake::new(Wanted::Key(pin), to)? })
     }
 
-    /// Connects, agrees upon TLS with the pinned key and no other, and returns the socket behind which the PBX now
-    /// is, for one connection.
-    pub(super) async fn open(&self, to: &Origin) -> Result<(PathBuf, Line), Failure> {
-        let tls = timeout(to.connect_timeout, async { self.handshake.over(dial(to).await?, to).await });
-        let tls = tls.await.unwrap_or_else(|_| Err(no_answer(to)))?;
-        Line::lay(tls).map_err(|error| {
-            Failure::new(Reason::Protocol, format!("no socket for TLS by OpenSSL can be made ({error})"))
-                .with_remedy("allow Unix sockets (systemd: AF_UNIX in RestrictAddressFamilies)")
-        })
+    /// Connects and agrees upon TLS with the pinned key and no other.
+    pub(super) async fn open(&self, to: &Origin) -> Result<SslStream<Tap<TcpStream>>, Failure> {
+        secure(&self.handshake, to).await
     }
 }
 
 /// The certificates that a PBX shows, its own first.
 pub(super) async fn look(to: &Origin) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let handshake = Handshake::new(Wanted::Anyone, to)?;
-    let tls = handshake.over(dial(to).await?, to).await?;
+    let tls = secure(&Handshake::new(Wanted::Anyone, to)?, to).await?;
     let chain = tls.ssl().peer_cert_chain();
     let ders = chain.into_iter().flatten().filter_map(|certificate| certificate.to_der().ok());
     Ok(ders.map(CertificateDer::from).collect())
+}
+
+async fn secure(handshake: &Handshake, to: &Origin) -> Result<SslStream<Tap<TcpStream>>, Failure> {
+    let heard = Heard::default();
+    let tcp = Tap::on(dial(to).await?, heard.clone());
+    handshake.over(tcp, &heard, to).await
 }

@@ -1,7 +1,9 @@
 //! What a certificate says, and what it is pinned by.
 
 use jiff::Timestamp;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
+use x509_parser::public_key::PublicKey;
 
 use super::Untrusted;
 use crate::digest::Digest;
@@ -54,4 +56,36 @@ pub(in crate::pbx) fn key_sha256(der: &[u8]) -> Result<Digest, Untrusted> {
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
     let (_, parsed) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
     Ok(parsed)
+}
+
+/// Where rustls with ring begins and ends to use RSA keys, in bits.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// The key of a certificate in words, if rustls does not use such a key: RSA that is too short or too long, DSA, and
+/// whatever else is no RSA, elliptic curve or Ed25519 key.
+pub(in crate::pbx) fn unusable_key(der: &[u8]) -> Option<String> {
+    /// RFC 8410, §3.
+    const ED25519: &str = "1.3.101.112";
+    let parsed = parse(der).ok()?;
+    let key = parsed.public_key();
+    match key.parsed().ok()? {
+        PublicKey::RSA(rsa) => {
+            let bits = rsa.key_size();
+            (!RSA_BITS.contains(&bits)).then(|| format!("RSA with {bits} bits"))
+        }
+        PublicKey::EC(_) => None,
+        PublicKey::DSA(_) => Some("a DSA key".to_owned()),
+        _ if key.algorithm.algorithm.to_id_string() == ED25519 => None,
+        _ => Some("of a kind that is not known here".to_owned()),
+    }
+}
+
+/// The `SubjectPublicKeyInfo` of a certificate in DER that is not of X.509 version 3; none if it is.
+///
+/// Old appliances make certificates of version 1. The library behind rustls does not read those, though nothing in them
+/// but the key is asked for where it is pinned.
+pub(in crate::pbx) fn raw_key(der: &[u8]) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    let parsed = parse(der).ok()?;
+    let is_current = parsed.version() == X509Version::V3;
+    (!is_current).then(|| SubjectPublicKeyInfoDer::from(parsed.public_key().raw.to_vec()))
 }

@@ -3,9 +3,10 @@
 mod certificate;
 pub(super) mod roots;
 mod verifier;
+pub(super) mod words;
 
 pub use certificate::Certificate;
-pub(super) use certificate::key_sha256;
+pub(super) use certificate::{key_sha256, raw_key, unusable_key};
 pub(super) use verifier::{client_config, config_to_look};
 
 use crate::digest::Digest;
@@ -19,4 +20,7 @@ pub(super) enum Untrusted {
     PinMismatch { seen: Digest, pin: Digest },
     #[error("the certificate cannot be read: {why}")]
     Unreadable { why: String },
+    /// Its key cannot be used here, whether it is pinned or not.
+    #[error("the certificate's key is {key}, which rustls does not use")]
+    UnusableKey { key: String },
 }

@@ -6,6 +6,8 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls_platform_verifier::Verifier;
 
+use super::words;
+
 /// They take 150 certificates or so of memory, and every PBX is verified by the same ones.
 static ROOTS: OnceLock<Arc<Verifier>> = OnceLock::new();
 
@@ -27,18 +29,7 @@ pub(in crate::pbx) fn judge(
 ) -> Result<(), String> {
     let (own, intermediates) = chain.split_first().ok_or("there is no certificate")?;
     let verdict = shared()?.verify_server_cert(own, intermediates, name, &[], now);
-    verdict.map(|_| ()).map_err(|error| objection(&error))
-}
-
-/// Why the roots do not vouch for a certificate, in an operator's words.
-pub(super) fn objection(error: &rustls::Error) -> String {
-    let text = error.to_string();
-    let text = text.strip_prefix("invalid peer certificate: ").unwrap_or(&text);
-    // The second is what self-signed ones get that were made to sign others too, as `openssl req -x509` makes them.
-    match text.contains("UnknownIssuer") || text.contains("CaUsedAsEndEntity") {
-        true => "signed by itself, or by nobody that this machine knows".to_owned(),
-        false => text.to_owned(),
-    }
+    verdict.map(|_| ()).map_err(|error| words::of(&error))
 }
 
 #[cfg(test)]

@@ -3,25 +3,27 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+use webpki::RawPublicKeyEntity;
 
-use super::{Untrusted, key_sha256, roots};
+use super::{Untrusted, key_sha256, raw_key, roots, unusable_key, words};
 use crate::digest::Digest;
 
 /// How rustls is to be set up for a PBX.
 ///
-/// The system's roots are loaded only if `verified` and nothing is pinned; if this machine has none, every certificate
-/// is unknown.
-pub(in crate::pbx) fn client_config(verified: bool, pin: Option<Digest>) -> ClientConfig {
+/// The system's roots are loaded only if nothing is pinned; if this machine has none, every certificate is unknown.
+pub(in crate::pbx) fn client_config(pin: Option<Digest>) -> ClientConfig {
     config(match pin {
         Some(pin) => Trust::Pin(pin),
-        None if verified => match roots::shared() {
+        None => match roots::shared() {
             Ok(verifier) => Trust::Roots(verifier),
             Err(why) => Trust::Nobody(why),
         },
-        None => Trust::Nobody("no TLS is configured".to_owned()),
     })
 }
 
@@ -70,6 +72,11 @@ impl KeyVerifier {
         now: UnixTime,
     ) -> Result<(), Untrusted> {
         let seen = key_sha256(end_entity)?;
+        // Before anything is said about trust: no pin makes such a key work.
+        let is_other_key = matches!(&self.trust, Trust::Pin(pin) if *pin != seen);
+        if let Some(key) = unusable_key(end_entity).filter(|_| !is_other_key) {
+            return Err(Untrusted::UnusableKey { key });
+        }
         match &self.trust {
             Trust::Anyone => Ok(()),
             Trust::Pin(pin) if *pin == seen => Ok(()),
@@ -78,7 +85,7 @@ impl KeyVerifier {
             Trust::Roots(roots) => match roots.verify_server_cert(end_entity, intermediates, name, ocsp, now)
             {
                 Ok(_) => Ok(()),
-                Err(error) => Err(Untrusted::Unknown { seen, why: roots::objection(&error) }),
+                Err(error) => Err(Untrusted::Unknown { seen, why: words::of(&error) }),
             },
         }
     }
@@ -107,12 +114,11 @@ impl ServerCertVerifier for KeyVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
+        let known = &self.provider.signature_verification_algorithms;
+        match raw_key(certificate) {
+            Some(key) => verify_tls12_signature_with_raw_key(message, &key, signature, known),
+            None => verify_tls12_signature(message, certificate, signature, known),
+        }
     }
 
     fn verify_tls13_signature(
@@ -121,15 +127,33 @@ impl ServerCertVerifier for KeyVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
+        let known = &self.provider.signature_verification_algorithms;
+        match raw_key(certificate) {
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signature, known),
+            None => verify_tls13_signature(message, certificate, signature, known),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// What rustls has for TLS 1.3 only: the signature over a handshake, checked with a key that no certificate of today
+/// surrounds. The check itself is that of the library behind rustls.
+fn verify_tls12_signature_with_raw_key(
+    message: &[u8],
+    key: &SubjectPublicKeyInfoDer<'_>,
+    signature: &DigitallySignedStruct,
+    known: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let bad_signature = || rustls::Error::from(CertificateError::BadSignature);
+    let key = RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
+    let of_scheme = known.mapping.iter().find(|(scheme, _)| *scheme == signature.scheme);
+    let (_, algorithms) = of_scheme.ok_or_else(bad_signature)?;
+    // An elliptic curve's scheme may go with several kinds of keys.
+    let is_valid = algorithms
+        .iter()
+        .any(|algorithm| key.verify_signature(*algorithm, message, signature.signature()).is_ok());
+    if is_valid { Ok(HandshakeSignatureValid::assertion()) } else { Err(bad_signature()) }
 }

@@ -1,0 +1,134 @@
+//! What an HTTP status other than 200 means here, and what the operator can do about it.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use url::Url;
+
+use crate::pbx::error::{Failure, RETRY_AFTER_MAX, Reason};
+use crate::pbx::policy::{Family, Place};
+use crate::pbx::transport::Origin;
+
+/// Where a reply sends the client instead, without path and query: they may repeat ours.
+pub(super) fn origin_of_location(location: Option<&[u8]>, to: &Origin) -> Option<String> {
+    let text = std::str::from_utf8(location?).ok()?;
+    let url = Url::parse(&to.text).ok()?.join(text).ok()?;
+    url.host_str().is_some().then(|| url.origin().ascii_serialization())
+}
+
+/// A redirect. None is followed: one of a POST loses its body, and any of them carries the token elsewhere.
+pub(super) fn redirected(place: Place, location: Option<&str>, to: &Origin) -> Failure {
+    let host = |origin: &str| Url::parse(origin).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let what = match location {
+        None => "it redirects elsewhere; write the address of the API itself in `url`".to_owned(),
+        Some(origin) if origin == to.text => format!(
+            "it redirects to {origin}; that is the address in `url`, so the API is not at this path: check \
+             `api_version` and that the API is enabled"
+        ),
+        Some(origin) if host(origin) == host(&to.text) => {
+            format!("it redirects to {origin}; write the address of the API itself in `url`")
+        }
+        Some(origin) => format!(
+            "it redirects to {origin}; if that is the PBX, write it in `url`, else a login page or a proxy stands \
+             before the PBX"
+        ),
+    };
+    let what = match place.family {
+        Family::Login => what,
+        // A single file may be redirected by a filter on the way.
+        _ => format!("instead of a reply {what}"),
+    };
+    Failure::new(Reason::Redirect, what)
+}
+
+/// Any other status than 200; `page` is what came with it, in words, if it was a page.
+pub(super) fn refused(place: Place, status: StatusCode, page: Option<String>) -> Failure {
+    let told = page.map_or_else(String::new, |page| format!(" and {page}"));
+    let what = format!("the reply has HTTP status {status}{told}");
+    Failure::new(Reason::Http(status.as_u16()), what).with_remedy(remedy(place, status))
+}
+
+fn remedy(place: Place, status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => {
+            "the API itself never answers so: a proxy or the PBX's web page wants a login; check `url` and \
+             `api_version`"
+        }
+        403 => {
+            "check that the API is enabled, and that the PBX and any proxy before it permit this machine's address"
+        }
+        404 if place.family == Family::Login => {
+            "there is no API at this path: check `api_version`, and that the API is enabled"
+        }
+        404 => "this version of the API has no such call: check `api_version`",
+        405 => "what answers knows the path but not the method: check `url` and `api_version`",
+        407 => "a proxy stands between and wants a login: let this machine reach the PBX directly",
+        408 | 504 => {
+            "the PBX took too long for a proxy, or for its own web server; if this persists, restart it"
+        }
+        413 | 414 | 431 => {
+            "a proxy or the PBX takes the request for too large; see what stands before the PBX"
+        }
+        429 => "it is asked too often: lower `requests_per_min_max`",
+        400..=499 => "check that `url` and `api_version` are those of the PBX's API",
+        502 => {
+            "a proxy, or the PBX's own web server, does not reach the API; if this persists, restart the PBX"
+        }
+        503 => "the PBX, or a proxy before it, is too busy for now",
+        500..=599 => "if this persists, restart the PBX",
+        _ => "check that `url` is the address of the PBX's API",
+    }
+}
+
+/// How long to leave the PBX alone, from `Retry-After`: seconds or a date (RFC 9110, §10.2.3). At most
+/// [`RETRY_AFTER_MAX`]; a date that is past, or no reading of the header, is none.
+pub(super) fn retry_after(status: StatusCode, header: Option<&[u8]>, now: Timestamp) -> Option<Duration> {
+    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let text = std::str::from_utf8(header?).ok()?.trim();
+    let wait = match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        // Digits that no number holds are a very long time.
+        true => Duration::from_secs(text.parse().unwrap_or(u64::MAX)),
+        false => {
+            // The format of HTTP is that of mail, but for the name of the zone.
+            let date =
+                text.strip_suffix("GMT").map_or_else(|| text.to_owned(), |date| format!("{date}+0000"));
+            let until = rfc2822::parse(&date).ok()?.timestamp();
+            Duration::try_from(until.duration_since(now)).ok()?
+        }
+    };
+    Some(wait.min(RETRY_AFTER_MAX)).filter(|wait| !wait.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_read_as_seconds_or_as_a_date_and_is_bounded() {
+        let now = Timestamp::from_second(1_711_900_000).unwrap();
+        let busy = StatusCode::SERVICE_UNAVAILABLE;
+        for (header, wait_s) in [
+            ("5", Some(5)),
+            (" 120 ", Some(120)),
+            ("86400", Some(600)),
+            ("99999999999999999999999", Some(600)),
+            ("0", None),
+            ("", None),
+            ("-5", None),
+            ("soon", None),
+            ("Sun, 31 Mar 2024 15:47:10 GMT", Some(30)),
+            ("Sun, 31 Mar 2024 15:46:00 GMT", None),
+            ("Mon, 01 Apr 2024 15:46:00 GMT", Some(600)),
+        ] {
+            let wait = retry_after(busy, Some(header.as_bytes()), now);
+            assert_eq!(wait, wait_s.map(Duration::from_secs), "{header}");
+        }
+        assert_eq!(retry_after(StatusCode::TOO_MANY_REQUESTS, Some(b"5"), now), Some(Duration::from_secs(5)));
+        assert_eq!(retry_after(StatusCode::NOT_FOUND, Some(b"5"), now), None);
+        assert_eq!(retry_after(busy, None, now), None);
+    }
+}
