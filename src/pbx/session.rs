@@ -138,6 +138,8 @@ impl Slot {
         // The permission to connect comes before the gate: who waited for one inside would wait for those outside.
         self.hold_lease().await;
         let shared = Arc::clone(&self.shared);
+        // Long waits come before the gate too.
+        shared.throttle.available().await;
         // The only lock held across a request: that is what makes it a gate. The request is bounded.
         let state = shared.session.state.lock().await;
         if let Some((until, error)) = &state.locked_out

@@ -61,6 +61,17 @@ impl Throttle {
         }
     }
 
+    /// Waits until the PBX no longer asks to be left alone.
+    pub(super) async fn available(&self) {
+        while let Some(at) = self.busy_until() {
+            tokio::time::sleep_until(at).await;
+        }
+    }
+
+    fn busy_until(&self) -> Option<Instant> {
+        hold(&self.answers).busy_until.filter(|at| *at > Instant::now())
+    }
+
     /// Waits as long as it takes for `count` bytes that came not to be too many.
     pub(super) async fn received(&self, count: usize) {
         let Some(bytes) = &self.bytes else { return };

@@ -49,7 +49,7 @@ impl Origin {
 pub(super) fn before_the_reply(error: &hyper::Error, heard: &[u8], to: &Origin, family: Family) -> Failure {
     match Speech::of(heard) {
         Speech::Silence => closed_before_the_reply(error, to),
-        Speech::Http if error.is_incomplete_message() => {
+        Speech::Http if error.is_incomplete_message() || find::<io::Error>(error).is_some() => {
             Failure::new(Reason::Reset, "the connection was closed within the reply's headers")
         }
         Speech::Http => unreadable_head(objection(heard)),

@@ -58,7 +58,15 @@ pub(super) fn judge(failure: &Failure, facts: &Facts<'_>) -> PutBack {
         Failure::Deleted { beside_others } => absent(facts, Lack::Deleted { beside_others: *beside_others }),
         Failure::NotReady => absent(facts, Lack::NotReady),
         Failure::Misfit { sha256, doubt } => misfit(facts, &failure.reason(), *sha256, *doubt),
-        other => retry(facts, &other.reason(), facts.job.misfit, Duration::ZERO),
+        other => retry(facts, &other.reason(), facts.job.misfit, asked_to_wait(other)),
+    }
+}
+
+/// How long the PBX itself asked to be left alone, if it did.
+fn asked_to_wait(failure: &Failure) -> Duration {
+    match failure {
+        Failure::Pbx(error) => error.retry_after().unwrap_or_default(),
+        _ => Duration::ZERO,
     }
 }
 
