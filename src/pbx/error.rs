@@ -136,8 +136,9 @@ impl PbxError {
         self.policy
     }
 
-    /// How long the PBX, or a proxy before it, asked to be left alone (`Retry-After`), at most [`RETRY_AFTER_MAX`]. Nothing
-    /// is asked of the PBX before that is over, whoever asks; what failed so need not be tried again sooner.
+    /// How long the PBX, or a proxy before it, asked to be left alone (`Retry-After`), at most [`RETRY_AFTER_MAX`].
+    ///
+    /// Nothing is asked of the PBX before that is over, whoever asks; what failed so need not be tried again sooner.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }

@@ -6,11 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, LOCATION, RETRY_AFTER,
-    USER_AGENT,
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, LOCATION, USER_AGENT,
 };
 use hyper::{Method, StatusCode};
-use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::time::Instant;
 use tracing::debug;
@@ -106,8 +104,7 @@ impl Http {
                 Err(redirected(place, location.as_deref(), &self.origin))
             }
             _ => {
-                let header = headers.get(RETRY_AFTER).map(|header| header.as_bytes());
-                let retry_after = retry_after(status, header, Timestamp::now());
+                let retry_after = retry_after(status, &headers);
                 Err(self.status_failure(place, status, body).await.after(retry_after))
             }
         }

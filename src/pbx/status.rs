@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use url::Url;
@@ -82,25 +83,30 @@ fn remedy(place: Place, status: StatusCode) -> &'static str {
     }
 }
 
-/// How long to leave the PBX alone, from `Retry-After`: seconds or a date (RFC 9110, §10.2.3). At most
-/// [`RETRY_AFTER_MAX`]; a date that is past, or no reading of the header, is none.
-pub(super) fn retry_after(status: StatusCode, header: Option<&[u8]>, now: Timestamp) -> Option<Duration> {
+/// How long to leave the PBX alone, from `Retry-After`: seconds, or a date (RFC 9110, §10.2.3), which counts from the
+/// reply's own `Date`, for nobody says that our clock is right.
+///
+/// At most [`RETRY_AFTER_MAX`]. A date that is past, or no reading of the header, is none.
+pub(super) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    let text = std::str::from_utf8(header?).ok()?.trim();
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
         // Digits that no number holds are a very long time.
         true => Duration::from_secs(text.parse().unwrap_or(u64::MAX)),
         false => {
-            // The format of HTTP is that of mail, but for the name of the zone.
-            let date =
-                text.strip_suffix("GMT").map_or_else(|| text.to_owned(), |date| format!("{date}+0000"));
-            let until = rfc2822::parse(&date).ok()?.timestamp();
-            Duration::try_from(until.duration_since(now)).ok()?
+            let said_at = date(headers.get(DATE)?.to_str().ok()?)?;
+            Duration::try_from(date(text)?.duration_since(said_at)).ok()?
         }
     };
     Some(wait.min(RETRY_AFTER_MAX)).filter(|wait| !wait.is_zero())
+}
+
+/// A date of HTTP, whose format is that of mail, but for the name of the zone.
+fn date(text: &str) -> Option<Timestamp> {
+    let text = text.trim().strip_suffix("GMT").map_or_else(|| text.to_owned(), |date| format!("{date}+0000"));
+    rfc2822::parse(&text).ok().map(|date| date.timestamp())
 }
 
 #[cfg(test)]
@@ -109,8 +115,12 @@ mod tests {
 
     #[test]
     fn a_wait_is_read_as_seconds_or_as_a_date_and_is_bounded() {
-        let now = Timestamp::from_second(1_711_900_000).unwrap();
-        let busy = StatusCode::SERVICE_UNAVAILABLE;
+        let headers = |wait: &str, date: &str| {
+            let given =
+                [(RETRY_AFTER, wait), (DATE, date)].into_iter().filter(|(_, value)| !value.is_empty());
+            given.map(|(name, value)| (name, value.parse().unwrap())).collect::<HeaderMap>()
+        };
+        let (busy, now) = (StatusCode::SERVICE_UNAVAILABLE, "Sun, 31 Mar 2024 15:46:40 GMT");
         for (header, wait_s) in [
             ("5", Some(5)),
             (" 120 ", Some(120)),
@@ -124,11 +134,12 @@ mod tests {
             ("Sun, 31 Mar 2024 15:46:00 GMT", None),
             ("Mon, 01 Apr 2024 15:46:00 GMT", Some(600)),
         ] {
-            let wait = retry_after(busy, Some(header.as_bytes()), now);
+            let wait = retry_after(busy, &headers(header, now));
             assert_eq!(wait, wait_s.map(Duration::from_secs), "{header}");
         }
-        assert_eq!(retry_after(StatusCode::TOO_MANY_REQUESTS, Some(b"5"), now), Some(Duration::from_secs(5)));
-        assert_eq!(retry_after(StatusCode::NOT_FOUND, Some(b"5"), now), None);
-        assert_eq!(retry_after(busy, None, now), None);
+        let five = Some(Duration::from_secs(5));
+        assert_eq!(retry_after(StatusCode::TOO_MANY_REQUESTS, &headers("5", "")), five);
+        assert_eq!(retry_after(StatusCode::NOT_FOUND, &headers("5", now)), None);
+        assert_eq!(retry_after(busy, &headers("Sun, 31 Mar 2024 15:47:10 GMT", "")), None);
     }
 }

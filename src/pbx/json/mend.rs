@@ -184,7 +184,8 @@ impl<'a> Mender<'a> {
             }
             // Between two objects, or lists, a comma says nothing that is not clear without it.
             let is_container = matches!(self.peek(), Some(b'{' | b'['));
-            if !may_follow && !(is_container && matches!(self.json.last(), Some(b'}' | b']'))) {
+            let is_behind_container = matches!(self.json.last(), Some(b'}' | b']'));
+            if !(may_follow || is_container && is_behind_container) {
                 return Err(self.unexpected());
             }
             self.separate();

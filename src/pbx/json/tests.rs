@@ -217,7 +217,7 @@ fn damaged(value: &Value, choice: &mut impl Iterator<Item = u8>, out: &mut Vec<u
                 let may_lack_comma = matches!(entry, Value::Object(_) | Value::Array(_))
                     && matches!(out.trim_ascii_end().last(), Some(b','))
                     && matches!(out[..out.trim_ascii_end().len() - 1].last(), Some(b'}' | b']'));
-                if may_lack_comma && choice.next().unwrap_or(0) % 3 == 0 {
+                if may_lack_comma && choice.next().unwrap_or(0).is_multiple_of(3) {
                     out.truncate(out.trim_ascii_end().len() - 1);
                 }
                 damaged(entry, choice, out);
@@ -227,14 +227,14 @@ fn damaged(value: &Value, choice: &mut impl Iterator<Item = u8>, out: &mut Vec<u
             out.push(b']');
         }
         Value::String(text) => damaged_text(text, choice, out),
-        Value::Bool(true) if choice.next().unwrap_or(0) % 2 == 0 => out.extend_from_slice(b"True"),
-        Value::Null if choice.next().unwrap_or(0) % 2 == 0 => out.extend_from_slice(b"None"),
+        Value::Bool(true) if choice.next().unwrap_or(0).is_multiple_of(2) => out.extend_from_slice(b"True"),
+        Value::Null if choice.next().unwrap_or(0).is_multiple_of(2) => out.extend_from_slice(b"None"),
         other => out.extend_from_slice(other.to_string().as_bytes()),
     }
 }
 
 fn leave_comma(out: &mut Vec<u8>, choice: &mut impl Iterator<Item = u8>) {
-    if out.last() == Some(&b',') && choice.next().unwrap_or(0) % 2 == 0 {
+    if out.last() == Some(&b',') && choice.next().unwrap_or(0).is_multiple_of(2) {
         out.pop();
     }
 }
@@ -244,7 +244,7 @@ fn damaged_text(text: &str, choice: &mut impl Iterator<Item = u8>, out: &mut Vec
     out.push(b'"');
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
-        let is_raw = choice.next().unwrap_or(0) % 2 == 0;
+        let is_raw = choice.next().unwrap_or(0).is_multiple_of(2);
         match character {
             '\\' if is_raw && characters.peek().is_some_and(|next| "xG:-. ".contains(*next)) => {
                 out.push(b'\\')
