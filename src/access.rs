@@ -3,6 +3,10 @@
 //! An error that concerns the PBX (down, locked out, password refused) pauses the PBX, not each recording: everybody
 //! waits, with growing patience, and gives up together. What was learnt is kept in the database, so that the next
 //! command does not have to learn it by locking itself out.
+//!
+//! Whether an error concerns the PBX is decided in one place, [`Access::troubled`], which is told what was asked for.
+
+mod blame;
 
 use std::time::Duration;
 
@@ -12,17 +16,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::calls;
 use crate::clock::Clock;
 use crate::config::PbxConfig;
 use crate::db::Db;
 use crate::fleet::{self, Remembered};
 use crate::pbx::{PbxError, Policy, Reason};
+use crate::queue;
+pub use blame::{Blame, Item};
+use blame::{Failed, Refund, Suspects, Verdict};
 
 /// The first wait after a PBX was found down; doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(15);
-/// Requests in a row without an answer, over whatever recordings, that are the PBX's failure and not theirs.
-const SILENCES_MAX: u32 = 8;
 /// How long a device's lock-out lasts (`yeastar-api.md` §3.2).
 const LOCKOUT: Duration = Duration::from_secs(600);
 
@@ -67,8 +73,10 @@ pub struct Access {
 struct Outage {
     since: Option<Instant>,
     failures: u32,
-    /// Requests in a row that were not answered at all.
-    silences: u32,
+    /// Whose failures may be the PBX's.
+    suspects: Suspects,
+    /// How many different items failed alike when that was found to be the PBX's failure.
+    confirmed_by: usize,
     trouble: Option<Trouble>,
     /// Whether the database says that the PBX works.
     noted_working: bool,
@@ -130,13 +138,14 @@ impl Access {
         outage.noted_working && outage.trouble.is_none()
     }
 
-    /// Notes that the PBX answered as it should. A download that was in flight when the PBX was given up changes nothing.
-    pub async fn worked(&self) -> anyhow::Result<()> {
+    /// Notes that the PBX answered as it should when it was asked for `item`. A download that was in flight when the PBX
+    /// was given up changes nothing.
+    pub async fn worked(&self, item: &Item) -> anyhow::Result<()> {
         let mut outage = self.outage.lock().await;
         if outage.trouble.is_some() {
             return Ok(());
         }
-        outage.silences = 0;
+        outage.suspects.clear(item);
         if outage.since.take().is_some() {
             info!(pbx = %self.pbx, "Pbx `{}` answers again", self.pbx);
         }
@@ -148,22 +157,61 @@ impl Access {
         Ok(())
     }
 
-    /// Reacts to an error of one recording or one part of the CDR: a PBX that answers nothing at all is down.
-    pub async fn troubled(&self, error: &PbxError) -> anyhow::Result<()> {
-        if matches!(error.policy(), Policy::NotThere | Policy::NewTicket | Policy::LogIn | Policy::Empty) {
-            return self.worked().await;
+    /// Decides whose failure it is that `item` failed. If it is the PBX's, this waits and returns for another try, or gives
+    /// the PBX up; attempts that the same fault has cost other recordings before it was known are given back.
+    pub async fn troubled(&self, item: &Item, error: &PbxError) -> anyhow::Result<Blame> {
+        let blame = self.blame(item, error).await?;
+        if blame == Blame::Pbx {
+            self.bear(error).await?;
         }
-        let silences = {
-            let mut outage = self.outage.lock().await;
-            outage.silences = if error.is_unanswered() { outage.silences + 1 } else { 0 };
-            outage.silences
-        };
-        if silences >= SILENCES_MAX { self.wait_or_give_up(error, true).await } else { Ok(()) }
+        Ok(blame)
     }
 
-    /// Reacts to an error that concerns the PBX: waits and returns for another try, or gives the PBX up.
-    pub async fn failed(&self, error: &PbxError) -> anyhow::Result<()> {
-        self.wait_or_give_up(error, error.policy() == Policy::PausePbx).await
+    /// Decides whose failure it is that `item` failed, and does not wait yet: for those who put something back first.
+    pub async fn blame(&self, item: &Item, error: &PbxError) -> anyhow::Result<Blame> {
+        let failed = Failed::from(error);
+        if failed.is_an_answer() {
+            self.worked(item).await?;
+            return Ok(Blame::Item);
+        }
+        let verdict = {
+            let mut outage = self.outage.lock().await;
+            let verdict = outage.suspects.judge(item, failed);
+            if let Verdict::Confirmed { items, .. } = verdict {
+                outage.confirmed_by = items;
+            }
+            verdict
+        };
+        match verdict {
+            Verdict::Item => return Ok(Blame::Item),
+            Verdict::AtOnce => {}
+            Verdict::Confirmed { refunds, .. } if refunds.is_empty() => {}
+            Verdict::Confirmed { refunds, .. } => self.give_back(refunds).await?,
+        }
+        Ok(Blame::Pbx)
+    }
+
+    /// Gives recordings back what a fault of the PBX cost them before it was known for one: none of them gets stuck by it.
+    async fn give_back(&self, refunds: Vec<Refund>) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    for Refund { row, reason, attempts } in &refunds {
+                        if queue::give_back(tx, *row, reason, *attempts, now).await? {
+                            calls::reopen_for(tx, *row).await?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Bears an error that is the PBX's: waits and returns for another try, or gives the PBX up.
+    pub async fn bear(&self, error: &PbxError) -> anyhow::Result<()> {
+        let may_pass = matches!(error.policy(), Policy::PausePbx | Policy::Retry);
+        self.wait_or_give_up(error, may_pass).await
     }
 
     async fn wait_or_give_up(&self, error: &PbxError, may_pass: bool) -> anyhow::Result<()> {
@@ -183,7 +231,14 @@ impl Access {
         if outage.trouble.is_some() {
             return Ok(());
         }
-        let trouble = Trouble { reason: error.reason().to_string(), message: error.to_string() };
+        let message = match error.policy().concerns_pbx() {
+            true => error.to_string(),
+            false => format!(
+                "{error} ({} different requests failed in this way, and none like them succeeded in between)",
+                outage.confirmed_by
+            ),
+        };
+        let trouble = Trouble { reason: error.reason().to_string(), message };
         outage.trouble = Some(trouble.clone());
         drop(outage);
         self.remember(error, trouble).await?;
@@ -216,8 +271,8 @@ impl Access {
             return Ok(());
         }
         let message = format!(
-            "{error}; its calls of that time are not known, and are asked for again with each sweep: if that lasts, \
-             restart the PBX"
+            "{error}; calls of that period could not be read, and every sweep tries again. If this persists, restart the \
+             PBX"
         );
         self.remember(error, Trouble { reason: error.reason().to_string(), message }).await
     }

@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("outbox", &["db"]),
     ("archive", &["digest", "message", "raw_row", "recording", "salt", "users"]),
     ("state", &["archive", "config", "db", "digest", "fleet", "users"]),
-    ("access", &["clock", "config", "db", "fleet", "pbx"]),
+    ("access", &["calls", "clock", "config", "db", "fleet", "pbx", "queue"]),
     (
         "sweep",
         &[

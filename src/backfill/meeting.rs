@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::range;
 use super::site::Site;
+use crate::access::{Blame, Item};
 use crate::clocks::{self, Look, PbxClock};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
@@ -103,17 +104,18 @@ impl Site {
             match self.client.device_info().await {
                 Ok(device) => {
                     let answered_at = vault.clock.now();
-                    self.access.worked().await?;
+                    self.access.worked(&Item::Device).await?;
                     let Some(device) = device else { return Ok(None) };
                     self.learn(vault, &device.sn).await?;
                     return Ok(Some(Answer { device, asked_at, answered_at }));
                 }
-                Err(error) if error.policy().concerns_pbx() => self.access.failed(&error).await?,
-                // Who it is helps, but is not needed: a passing failure must not stop the work.
+                // Who it is helps, but is not needed: what only this question fails by must not stop the work.
                 Err(error) => {
-                    self.access.troubled(&error).await?;
-                    warn!(pbx = self.id(), "Pbx `{}` does not say who it is: {error}", self.id());
-                    return Ok(None);
+                    let blame = self.access.troubled(&Item::Device, &error).await?;
+                    if blame == Blame::Item {
+                        warn!(pbx = self.id(), "Pbx `{}` does not say who it is: {error}", self.id());
+                        return Ok(None);
+                    }
                 }
             }
         }

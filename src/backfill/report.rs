@@ -87,7 +87,7 @@ impl PbxReport {
     /// Whether something that there was to read could not be read.
     pub fn is_unread(&self) -> bool {
         let is_unlisted = self.voicemail.as_ref().is_some_and(VoicemailReport::is_unlisted);
-        self.error.is_some() || self.sweep.days_unread > 0 || is_unlisted
+        self.error.is_some() || self.sweep.days_unread + self.sweep.days_unasked > 0 || is_unlisted
     }
 
     /// Whether a list may lack calls, so that recordings may be owed that nobody knows of.

@@ -7,6 +7,7 @@ use indicatif::HumanBytes;
 
 use crate::backfill::{BackfillReport, PbxReport};
 use crate::remedy;
+use crate::sweep::SweepReport;
 
 /// Groups of reasons that are told; the rest is summed up.
 const REASONS_TOLD: usize = 12;
@@ -115,9 +116,10 @@ fn tell_pbx(
         let rows = count(unread.bad_rows, "CDR row");
         writeln!(text, "  {rows} could not be read; `callvault status --json` names them.")?;
     }
-    if unread.days_unread > 0 && !all.interrupted {
-        let days = count(unread.days_unread, "day");
-        writeln!(text, "  {days} could not be read; run the same command again.")?;
+    if !all.interrupted
+        && let Some(days) = days_not_read(unread)
+    {
+        writeln!(text, "  {days}; run the same command again.")?;
     }
     if !dry_run {
         tell_reasons(text, report)?;
@@ -127,6 +129,19 @@ fn tell_pbx(
         (_, Some(own)) if all.trouble.as_ref().is_some_and(|first| first.message == own.message) => Ok(()),
         (Some(error), _) => writeln!(text, "  Given up: {}.", error.message.trim_end_matches('.')),
         (None, _) => Ok(()),
+    }
+}
+
+/// How many days were not read: those that failed, and those that nobody asked for any more.
+fn days_not_read(sweep: &SweepReport) -> Option<String> {
+    let unread =
+        (sweep.days_unread > 0).then(|| format!("{} could not be read", count(sweep.days_unread, "day")));
+    let verb = if sweep.days_unasked == 1 { "was" } else { "were" };
+    let unasked = (sweep.days_unasked > 0)
+        .then(|| format!("{} {verb} not asked for", count(sweep.days_unasked, "day")));
+    match (unread, unasked) {
+        (Some(unread), Some(unasked)) => Some(format!("{unread} and {unasked}")),
+        (unread, unasked) => unread.or(unasked),
     }
 }
 

@@ -68,12 +68,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether it concerns the way to the PBX or our account there, whatever was being asked.
-    fn is_about_the_way(self) -> bool {
+    /// Whether it concerns the way to the PBX or our account there, whatever was being asked for at `place`.
+    fn is_about_the_way(self, place: Place) -> bool {
         use Reason::{Dns, LockedOut, NotHttps, PasswordRefused, Redirect, Refused, Unreachable};
         use Reason::{NotHttp, TlsHandshake, TlsPinMismatch, TlsUnknownCertificate};
-        matches!(self, Dns | Refused | Unreachable | NotHttps | Redirect | PasswordRefused | LockedOut)
+        matches!(self, Dns | Refused | Unreachable | NotHttps | PasswordRefused | LockedOut)
             || matches!(self, TlsUnknownCertificate | TlsPinMismatch | TlsHandshake | NotHttp)
+            || self == Redirect && place.family == Family::Login
     }
 }
 
@@ -173,7 +174,7 @@ impl PbxError {
             Some(errno) => policy::for_errno(action.place, errno),
             None => policy::for_transport(action.place, failure.reason),
         };
-        let what = match failure.reason.is_about_the_way() {
+        let what = match failure.reason.is_about_the_way(action.place) {
             true => failure.what.clone(),
             false => format!("{}: {}", action.doing, failure.what),
         };

@@ -25,6 +25,9 @@ pub enum Policy {
     PausePbx,
     /// The operator must change something: pause the PBX and say what.
     Operator,
+    /// The operator must change something if other requests end so too. Of one alone it is that request's failure: repeat
+    /// it later with backoff.
+    Unconfirmed,
 }
 
 impl Policy {
@@ -92,15 +95,16 @@ pub fn for_transport(place: Place, reason: Reason) -> Policy {
         | Reason::TlsHandshake
         | Reason::NotHttps
         | Reason::NotHttp
-        | Reason::Redirect
         | Reason::PasswordRefused
         | Reason::Unsupported => Policy::Operator,
         Reason::LockedOut => Policy::WaitOutLockout,
         Reason::Ticket => Policy::NewTicket,
         Reason::Missing => Policy::NotThere,
         // A login concerns the PBX, not the recording for which it was made.
-        Reason::Http(400..=499) if place.family == Family::Login => Policy::Operator,
+        Reason::Redirect | Reason::Http(400..=499) if place.family == Family::Login => Policy::Operator,
         _ if place.family == Family::Login => Policy::PausePbx,
+        // A filter on the way may send a single file to its own page.
+        Reason::Redirect => Policy::Unconfirmed,
         _ => Policy::Retry,
     }
 }
@@ -200,7 +204,8 @@ fn for_any(errno: u32) -> Policy {
     match errno {
         20004..=20006 => Policy::LogIn,
         20002 => Policy::WaitOutLockout,
-        10002 | 10003 | 20001 | 20015 => Policy::Operator,
+        // The device, or this version of its API, wants requests to be made in another way; or it trips over this one.
+        10002 | 10003 | 20001 | 20015 => Policy::Unconfirmed,
         _ => Policy::Retry,
     }
 }
@@ -227,8 +232,8 @@ mod tests {
             (V1_1, Recording, GetRandom, 20006, Policy::LogIn, "errno_20006"),
             (V1_1, Recording, Download, 20004, Policy::LogIn, "errno_20004"),
             (V1_1, Recording, Download, 20010, Policy::Retry, "errno_20010"),
-            (V1_1, Recording, GetRandom, 20015, Policy::Operator, "errno_20015"),
-            (V1_1, Recording, GetRandom, 10003, Policy::Operator, "unsupported"),
+            (V1_1, Recording, GetRandom, 20015, Policy::Unconfirmed, "errno_20015"),
+            (V1_1, Recording, GetRandom, 10003, Policy::Unconfirmed, "unsupported"),
             (V1_1, Recording, GetRandom, 10004, Policy::Retry, "errno_10004"),
             (V1_1, Recording, GetRandom, 99999, Policy::Retry, "errno_99999"),
             (V1_1, Login, Query, 20003, Policy::Operator, "password_refused"),
@@ -247,9 +252,9 @@ mod tests {
             (V1_1, Voicemail, GetRandom, 10006, Policy::NotThere, "missing"),
             (V1_1, Voicemail, Query, 10003, Policy::Retry, "unsupported"),
             (V1_1, Voicemail, Query, 20001, Policy::Retry, "errno_20001"),
-            (V1_1, Voicemail, GetRandom, 20015, Policy::Operator, "errno_20015"),
+            (V1_1, Voicemail, GetRandom, 20015, Policy::Unconfirmed, "errno_20015"),
             (V1_1, Voicemail, Query, 20006, Policy::LogIn, "errno_20006"),
-            (V1_1, Device, Query, 10003, Policy::Operator, "unsupported"),
+            (V1_1, Device, Query, 10003, Policy::Unconfirmed, "unsupported"),
         ];
         for (generation, family, stage, errno, policy, reason) in table {
             let place = Place { generation, family, stage };
@@ -267,6 +272,8 @@ mod tests {
             assert_eq!(for_transport(download, reason), Policy::Retry);
         }
         assert_eq!(for_transport(login, Reason::Http(404)), Policy::Operator);
+        assert_eq!(for_transport(login, Reason::Redirect), Policy::Operator);
+        assert_eq!(for_transport(download, Reason::Redirect), Policy::Unconfirmed);
         assert_eq!(for_transport(download, Reason::Refused), Policy::PausePbx);
         assert_eq!(for_transport(download, Reason::TlsPinMismatch), Policy::Operator);
     }

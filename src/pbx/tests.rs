@@ -100,7 +100,11 @@ async fn what_is_no_whole_audio_is_a_failure_of_its_class() {
         (|| status("504 Gateway Timeout", "<html>"), "http_504", Policy::Retry),
         (|| status("503 Service Unavailable", ""), "http_503", Policy::Retry),
         (|| status("400 Bad", r#"{"status":"Failed","errno":"20012"}"#), "ticket", Policy::NewTicket),
-        (|| status("302 Found\r\nLocation: https://other.test/x?token=1", ""), "redirect", Policy::Operator),
+        (
+            || status("302 Found\r\nLocation: https://other.test/x?token=1", ""),
+            "redirect",
+            Policy::Unconfirmed,
+        ),
         (|| vec![Step::Reset], "reset", Policy::Retry),
         (Vec::new, "reset", Policy::Retry),
         (|| vec![Step::Send(b"garbage\r\n\r\n".to_vec())], "protocol", Policy::Retry),

@@ -23,7 +23,7 @@ pub use restore::{
     Absent, Gap, Restored, absent_after, id_of_path, note_gap, owe_unfiled, reopen_unproven, restore,
     restore_archived, restore_gap, restore_refetches,
 };
-pub use settle::{PutBack, put_back, settle};
+pub use settle::{PutBack, give_back, put_back, settle};
 pub use standing::{Unarchived, counted, told, unarchived};
 pub use tally::{
     Counts, Reason, any_claimed, counts, counts_of_all, may_claim, next_due, oldest_owed, owed_before,

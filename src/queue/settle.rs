@@ -12,6 +12,11 @@ use crate::digest::Digest;
 pub enum PutBack {
     /// Nothing was learnt of the recording: as if it had not been claimed.
     Unclaimed,
+    /// The PBX failed and not the recording: it costs nothing, and others come first.
+    Postponed {
+        /// Not before this.
+        due_at: Timestamp,
+    },
     /// Failed; tried again at `due_at`.
     Retry {
         /// The class of the failure.
@@ -45,6 +50,39 @@ pub enum PutBack {
     RefetchOver,
 }
 
+/// Gives a recording back `attempts` that failed for `reason`, but were not its own failures. Whether it was stuck by them
+/// and is owed again.
+pub async fn give_back(
+    tx: &mut SqliteConnection,
+    id: i64,
+    reason: &str,
+    attempts: u32,
+    now: Timestamp,
+) -> anyhow::Result<bool> {
+    let stuck = "select exists (select 1 from recordings where id = ? and state = 'stuck' and reason = ?)";
+    let was_stuck = sqlx::query_scalar(stuck)
+        .bind(id)
+        .bind(reason)
+        .fetch_one(&mut *tx)
+        .await
+        .context("looking for a stuck recording")?;
+    sqlx::query(
+        "update recordings set reason_attempts = max(reason_attempts - ?1, 0),
+             told = case state when 'stuck' then 0 else told end,
+             due_at_ms = case state when 'stuck' then ?2 else due_at_ms end,
+             state = case state when 'stuck' then 'pending' else state end
+         where id = ?3 and reason = ?4 and state in ('pending', 'missing', 'stuck') and run_id is null",
+    )
+    .bind(attempts)
+    .bind(now.as_millisecond())
+    .bind(id)
+    .bind(reason)
+    .execute(tx)
+    .await
+    .context("giving attempts back")?;
+    Ok(was_stuck)
+}
+
 /// Settles a claim whose recording is in the archive: with the catalog's row in the same transaction.
 pub async fn settle(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<()> {
     let done = sqlx::query(
@@ -71,6 +109,7 @@ pub async fn put_back(
 ) -> anyhow::Result<()> {
     let held = match how {
         PutBack::Unclaimed => release(tx, job, run_id).await,
+        PutBack::Postponed { due_at } => postpone(tx, job, run_id, *due_at).await,
         PutBack::Retry { reason, due_at, misfit } => {
             fail(tx, job, run_id, reason, Some(*due_at), *misfit).await
         }
@@ -95,6 +134,24 @@ async fn release(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> sqlx::Re
     sqlx::query(
         "update recordings set ready = (state <> 'excluded'), run_id = null where id = ? and run_id = ?",
     )
+    .bind(job.id)
+    .bind(run_id)
+    .execute(tx)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+async fn postpone(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    due_at: Timestamp,
+) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update recordings set due_at_ms = case state when 'excluded' then null else ? end, run_id = null
+         where id = ? and run_id = ?",
+    )
+    .bind(due_at.as_millisecond())
     .bind(job.id)
     .bind(run_id)
     .execute(tx)

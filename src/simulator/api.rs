@@ -24,6 +24,8 @@ pub(super) enum Answer {
     Reply(Box<Reply>),
     /// It says nothing, for so long or until the client leaves.
     Silence(Option<Duration>),
+    /// It resets the connection.
+    Reset,
 }
 
 /// One request under the rules of its version.
@@ -63,17 +65,24 @@ pub(super) fn answer(device: &Device, request: &Request, from: IpAddr, luck: Luc
     let now = device.timers();
     let said = match profile.version(version) {
         None => Err(errno::UNSUPPORTED),
-        Some(version) => Call { device, request, from, luck, faults, version, now }.route(endpoint),
+        Some(version) => {
+            let call = Call { device, request, from, luck, faults, version, now };
+            if let Some(wrong) = call.poisoned(endpoint) {
+                return wrong;
+            }
+            call.route(endpoint)
+        }
     };
     reply(said.unwrap_or_else(|errno| refuse(device, errno)))
 }
 
-fn reply(reply: Reply) -> Answer {
+/// Replies.
+pub(super) fn reply(reply: Reply) -> Answer {
     Answer::Reply(Box::new(reply))
 }
 
 /// A failure reply, counted.
-fn refuse(device: &Device, errno: u32) -> Reply {
+pub(super) fn refuse(device: &Device, errno: u32) -> Reply {
     device.count(|counters| *counters.errnos.entry(errno).or_default() += 1);
     Reply::failure(errno, device.options.profile)
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chance::number_of;
 use super::growing::Growing;
+use super::poison::Poison;
 
 /// Each number is a probability from 0 to 1 per request, drawn from the seed and the request's number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,6 +137,8 @@ pub struct Faults {
     pub reply_delay_ms: u64,
     /// The most bytes per second of each reply; 0 is no limit.
     pub reply_bytes_per_s: u32,
+    /// Single things of which it cannot speak.
+    pub poison: Vec<Poison>,
     /// Which self-signed certificate is shown; another number is another key.
     pub certificate: u32,
 }
@@ -203,6 +206,7 @@ impl Default for Faults {
             password: None,
             reply_delay_ms: 0,
             reply_bytes_per_s: 0,
+            poison: Vec::new(),
             certificate: 0,
         }
     }

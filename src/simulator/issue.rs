@@ -126,9 +126,13 @@ impl Call<'_> {
         let list = placed(world.messages(), extension).into_iter().map(|placed| {
             let message = placed.message;
             let date = message.date.to_zoned(world.zone().clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+            let caller = match self.is_malformed(extension, &placed.file) {
+                true => Value::Raw("\"\"John\" <1004>\""),
+                false => Value::text(message.from.as_str()),
+            };
             Value::Object(vec![
                 ("voicemailfile", Value::text(placed.file)),
-                ("messagefrom", Value::text(message.from.as_str())),
+                ("messagefrom", caller),
                 ("voicemailstatus", Value::text(status_of(message))),
                 ("voicemaildate", Value::text(date)),
                 ("voicemaillength", Value::text(message.length_s.to_string())),

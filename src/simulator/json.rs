@@ -5,6 +5,8 @@
 pub(super) enum Value {
     /// A string.
     Text(Vec<u8>),
+    /// Bytes that are printed as they are, well formed or not.
+    Raw(&'static str),
     /// An object; members keep their order.
     Object(Vec<(&'static str, Value)>),
     /// An array.
@@ -28,6 +30,7 @@ impl Value {
         let inner = depth.map(|depth| depth + 1);
         match self {
             Self::Text(text) => write_text(out, text),
+            Self::Raw(text) => out.extend_from_slice(text.as_bytes()),
             Self::Object(members) => {
                 write_list(out, depth, b"{}", members, |out, (name, value)| {
                     write_text(out, name.as_bytes());

@@ -121,6 +121,11 @@ impl Reply {
         Self::new(200, "application/json", Source::bytes(value.to_bytes(profile == Profile::Compatible)))
     }
 
+    /// JSON as it stands, well formed or not.
+    pub(super) fn raw_json(text: &'static str, profile: Profile) -> Self {
+        Self { body: Source::bytes(text), ..Self::json(&Value::Object(Vec::new()), profile) }
+    }
+
     /// `Failed`, with an error number.
     pub(super) fn failure(errno: u32, profile: Profile) -> Self {
         let members = vec![("status", Value::text("Failed")), ("errno", Value::text(errno.to_string()))];

@@ -81,6 +81,7 @@ impl<W: AsyncWrite + Unpin> Turn<'_, W> {
                 self.wait(limit).await;
                 Farewell::Close
             }
+            Answer::Reset => Farewell::Reset,
         }
     }
 

@@ -135,6 +135,8 @@ impl End {
             // A file may be an export of a part of the day; only the PBX's own answer can shrink, or be whole again.
             if of_day.whole && matches!(self.covered, Covered::Day { .. }) {
                 self.note_absent_rows(tx, *day, absent_rows).await?;
+                let subject = day.to_string();
+                findings::close_about(tx, &self.pbx, FindingKind::DayUnread, &subject, self.now).await?;
                 self.close_bad_rows(tx).await?;
             }
         }

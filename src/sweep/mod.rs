@@ -6,6 +6,7 @@
 mod closing;
 mod files;
 mod page;
+mod parts;
 mod range;
 mod reading;
 mod rules;
@@ -49,6 +50,8 @@ pub struct SweepReport {
     pub days_read: u64,
     /// Days that could not be read.
     pub days_unread: u64,
+    /// Days that were not asked for: the PBX was given up before, or the run was stopped.
+    pub days_unasked: u64,
     /// Files of the CDR folder that could not be read.
     pub files_unread: u64,
     /// CDR rows seen.
@@ -220,7 +223,7 @@ fn line_of(input: &str, line: impl std::fmt::Display) -> String {
 impl SweepReport {
     /// Whether everything that there was to read was read.
     pub fn is_complete(&self) -> bool {
-        self.days_unread == 0 && self.files_unread == 0
+        self.days_unread + self.days_unasked == 0 && self.files_unread == 0
     }
 }
 
@@ -228,6 +231,7 @@ impl std::ops::AddAssign for SweepReport {
     fn add_assign(&mut self, other: Self) {
         self.days_read += other.days_read;
         self.days_unread += other.days_unread;
+        self.days_unasked += other.days_unasked;
         self.files_unread += other.files_unread;
         self.rows += other.rows;
         self.rows_new += other.rows_new;
@@ -245,6 +249,7 @@ mod tests {
         let mut sum = SweepReport {
             days_read: 1,
             days_unread: 0,
+            days_unasked: 0,
             files_unread: 0,
             rows: 2,
             rows_new: 3,
@@ -255,6 +260,7 @@ mod tests {
         sum += SweepReport {
             days_read: 10,
             days_unread: 20,
+            days_unasked: 80,
             files_unread: 30,
             rows: 40,
             rows_new: 50,
@@ -263,12 +269,13 @@ mod tests {
         };
         let numbers = serde_json::to_value(sum).unwrap();
         let expected = serde_json::json!({
-            "days_read": 11, "days_unread": 20, "files_unread": 30, "rows": 42, "rows_new": 53, "bad_rows": 64,
+            "days_read": 11, "days_unread": 20, "days_unasked": 80, "files_unread": 30, "rows": 42, "rows_new": 53, "bad_rows": 64,
             "recordings_new": 75,
         });
         assert_eq!(numbers, expected);
         assert!(!sum.is_complete());
         assert!(!SweepReport { days_unread: 1, ..SweepReport::default() }.is_complete());
+        assert!(!SweepReport { days_unasked: 1, ..SweepReport::default() }.is_complete());
         assert!(!SweepReport { files_unread: 1, ..SweepReport::default() }.is_complete());
     }
 }

@@ -1,29 +1,32 @@
 //! CDR over the API: day by day, and by ever smaller parts of a day where the PBX cannot answer for the whole.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::ToSpan as _;
-use jiff::civil::{Date, DateTime};
+use jiff::civil::Date;
 use tracing::{debug, warn};
 
+use super::parts::{Part, Parts};
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
+use crate::access::Item;
 use crate::cdr::{CdrItem, CdrReader};
-use crate::findings;
-use crate::pbx::{CdrBody, PbxError, Reason, Slot};
+use crate::findings::{self, Finding, FindingKind};
+use crate::pbx::{CdrBody, PbxError, Policy, Reason, Slot};
 use crate::queue::DayRange;
 use crate::recording::Text;
 
 /// Tries of one part of a day, for reasons that pass.
 const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-/// A range is not halved below this many seconds.
-const PART_S_MIN: i64 = 60;
 
 /// Sweeps the days of `ranges`: over the API if the PBX has that, and from the files of its CDR folder.
 ///
-/// `progress` is told each day. Days that could not be read are counted and left open; a PBX that is given up ends
-/// the sweep.
+/// Each day is first asked for once, and those that failed are then asked for again, in parts where that may help. So a
+/// day that is never answered costs the others one wait, and not the many that it takes to find out. `progress` is told
+/// each day. Days that could not be read are counted, noted as findings and left open; a PBX that is given up ends the
+/// sweep, and the days that were not asked for are counted too.
 pub async fn sweep_ranges(
     sweeper: &Sweeper<'_>,
     ranges: &[DayRange],
@@ -36,20 +39,80 @@ pub async fn sweep_ranges(
     if !sweeper.pbx.cdr_api {
         return Ok(report);
     }
-    // A PBX that cannot tell one day may be able to tell none at present: then it is not pressed for each.
-    let mut doubtful = false;
-    for range in ranges {
-        let mut day = range.from;
-        while day <= range.to && !sweeper.stopped() {
-            let of_day = sweeper.read_day(day, doubtful).await?;
-            doubtful = of_day.days_unread > 0;
-            report += of_day;
-            progress(day, &report);
-            let Ok(next) = day.checked_add(1.day()) else { break };
-            day = next;
+    let days = latest_first(ranges);
+    let (mut asked, mut failed) = (0, Vec::new());
+    for &day in &days {
+        if sweeper.stopped() {
+            break;
         }
+        asked += 1;
+        let mut reading = sweeper.begin_day(day).await?;
+        match sweeper.ask_once(&mut reading, day).await? {
+            Outcome::Read => report += sweeper.end_day(reading, day, Outcome::Read).await?,
+            Outcome::Unread(_) => {
+                sweeper.store_page(&mut reading).await?;
+                failed.push((day, reading));
+            }
+            Outcome::Ended => report += sweeper.end_day(reading, day, Outcome::Ended).await?,
+        }
+        progress(day, &report);
+    }
+    // A PBX that cannot tell one day in any part may be able to tell none at present: then it is not pressed for each.
+    let mut why = None;
+    for (day, mut reading) in failed {
+        let outcome = sweeper.ask_again(&mut reading, day, why.is_some()).await?;
+        why = outcome.error().cloned();
+        report += sweeper.end_day(reading, day, outcome).await?;
+        progress(day, &report);
+    }
+    report.days_unasked = (days.len() - asked) as u64;
+    // Where no day at all can be read, it is not the days.
+    if let Some(error) = why.filter(|_| report.days_read == 0) {
+        sweeper.access.unread(&error).await?;
     }
     Ok(report)
+}
+
+/// The days of all ranges, each once, in the order in which they are asked for.
+///
+/// Today comes first, and with it tomorrow, for either clock may be behind: whatever becomes of the other days, the calls
+/// of today are heard of. The rest comes oldest first, as in the queue, for that is what the PBX overwrites next.
+fn latest_first(ranges: &[DayRange]) -> Vec<Date> {
+    let mut days: Vec<Date> = ranges.iter().flat_map(|range| days_of(*range)).collect();
+    let latest = days.len().min(2);
+    days.rotate_right(latest);
+    let mut seen = BTreeSet::new();
+    days.retain(|day| seen.insert(*day));
+    days
+}
+
+fn days_of(range: DayRange) -> impl Iterator<Item = Date> {
+    let first = (range.from <= range.to).then_some(range.from);
+    std::iter::successors(first, move |day| day.checked_add(1.day()).ok().filter(|next| *next <= range.to))
+}
+
+/// What came of asking for a day.
+#[derive(Debug)]
+enum Outcome {
+    /// All of it was read.
+    Read,
+    /// Not all of it; the last error.
+    Unread(PbxError),
+    /// The PBX was given up, or the run ends.
+    Ended,
+}
+
+impl Outcome {
+    fn is_read(&self) -> bool {
+        matches!(self, Self::Read)
+    }
+
+    fn error(&self) -> Option<&PbxError> {
+        match self {
+            Self::Unread(error) => Some(error),
+            Self::Read | Self::Ended => None,
+        }
+    }
 }
 
 impl Sweeper<'_> {
@@ -57,56 +120,81 @@ impl Sweeper<'_> {
         self.stop.is_cancelled() || self.access.given_up().is_cancelled()
     }
 
-    /// Reads a day. A `doubtful` PBX is asked once for one minute of it first.
-    async fn read_day(&self, day: Date, doubtful: bool) -> anyhow::Result<SweepReport> {
-        let mut reading = self.begin(findings::cdr_of(day), day.to_string(), day).await?;
-        let read_at = reading.facts.now;
-        let (from, to) = (day.at(0, 0, 0, 0), day.at(23, 59, 59, 0));
-        let answers = !doubtful || self.read_part(&mut reading, from, day.at(0, 0, 59, 0), 1).await?;
-        let whole = answers && self.read_part(&mut reading, from, to, TRIES).await?;
-        // What was read of a day is kept, also where the day was not read whole and stays open.
+    async fn begin_day(&self, day: Date) -> anyhow::Result<Reading> {
+        self.begin(findings::cdr_of(day), day.to_string(), day).await
+    }
+
+    /// Ends the reading of a day. What was read of it is kept, also where the day was not read whole and stays open.
+    async fn end_day(&self, reading: Reading, day: Date, outcome: Outcome) -> anyhow::Result<SweepReport> {
+        let (whole, read_at) = (outcome.is_read(), reading.facts.now);
         let report = self.close(reading, Covered::Day { day, whole, read_at }).await?;
+        // Of a PBX that was given up meanwhile, its own trouble says why.
+        if let Outcome::Unread(error) = outcome
+            && !self.stopped()
+        {
+            warn!(pbx = %self.pbx.id, "The calls of {day} could not be read: {error}");
+            self.note(unread(day, &error), read_at).await?;
+        }
         Ok(SweepReport { days_read: whole.into(), days_unread: (!whole).into(), ..report })
     }
 
-    /// Reads one part of a day, halving it where the PBX takes too long. `false` if the PBX could not be made to answer.
+    /// Asks for a day as a whole, once.
+    async fn ask_once(&self, reading: &mut Reading, day: Date) -> anyhow::Result<Outcome> {
+        self.read_part(reading, day, Part::of(day), 1).await
+    }
+
+    /// Asks again for a day that failed, in parts where the PBX takes too long. A `doubtful` PBX is asked for one minute
+    /// of it first.
+    async fn ask_again(&self, reading: &mut Reading, day: Date, doubtful: bool) -> anyhow::Result<Outcome> {
+        if doubtful {
+            let answered = self.read_part(reading, day, Part::first_minute_of(day), 1).await?;
+            if !answered.is_read() {
+                return Ok(answered);
+            }
+        }
+        let mut parts = Parts::of(day);
+        while let Some(part) = parts.next() {
+            match self.read_part(reading, day, part, TRIES).await? {
+                Outcome::Read => parts.note_read(),
+                Outcome::Unread(error) => parts.note_unread(part, error),
+                Outcome::Ended => return Ok(Outcome::Ended),
+            }
+        }
+        Ok(parts.lost.map_or(Outcome::Read, Outcome::Unread))
+    }
+
+    /// Reads one part of `day`, in so many tries at most. One that is too much for the PBX is tried once: a shorter one may
+    /// be answered. So is one that it refuses, for it will do so again.
     async fn read_part(
         &self,
         reading: &mut Reading,
-        from: DateTime,
-        to: DateTime,
+        day: Date,
+        part: Part,
         tries_max: u32,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Outcome> {
+        let item = Item::Day(day);
         let mut tries = 0;
         while let Some(slot) = self.slot().await {
-            let error = match self.read_once(slot, reading, from, to).await? {
+            let error = match self.read_once(slot, reading, part).await? {
                 Ok(()) => {
-                    self.access.worked().await?;
-                    return Ok(true);
+                    self.access.worked(&item).await?;
+                    return Ok(Outcome::Read);
                 }
                 Err(error) => error,
             };
+            self.access.troubled(&item, &error).await?;
             if error.policy().concerns_pbx() {
-                self.access.failed(&error).await?;
                 continue;
             }
-            self.access.troubled(&error).await?;
-            if error.is_too_much_at_once()
-                && let Some((end, begin)) = middle(from, to)
-            {
-                debug!(pbx = %self.pbx.id, "Halving the CDR range {from} to {to}: {error}");
-                return Ok(Box::pin(self.read_part(reading, from, end, tries_max)).await?
-                    && Box::pin(self.read_part(reading, begin, to, tries_max)).await?);
-            }
             tries += 1;
-            if tries == tries_max {
-                self.access.unread(&error).await?;
-                warn!(pbx = %self.pbx.id, "The CDR of pbx `{}` from {from} to {to} could not be read: {error}", self.pbx.id);
-                return Ok(false);
+            let is_final = part.is_too_much(&error) || error.policy() == Policy::Unconfirmed;
+            if is_final || tries >= tries_max {
+                return Ok(Outcome::Unread(error));
             }
+            debug!(pbx = %self.pbx.id, "Asking again for the calls of {day}: {error}");
             tokio::time::sleep(FIRST_WAIT * 2u32.pow(tries - 1)).await;
         }
-        Ok(false)
+        Ok(Outcome::Ended)
     }
 
     /// A connection, as soon as the PBX may be asked; `None` if nothing is to be asked of it any more.
@@ -123,10 +211,9 @@ impl Sweeper<'_> {
         &self,
         slot: Slot,
         reading: &mut Reading,
-        from: DateTime,
-        to: DateTime,
+        part: Part,
     ) -> anyhow::Result<Result<(), PbxError>> {
-        match slot.cdr(from, to).await {
+        match slot.cdr(part.from, part.to).await {
             Ok(Some(body)) => self.take_body(reading, body).await,
             Ok(None) => Ok(Ok(())),
             Err(error) => Ok(Err(error)),
@@ -210,14 +297,12 @@ fn ending(last: &CdrItem, known_sn: Option<&Text>) -> Ending {
     }
 }
 
-/// The end of the first half of a range and the beginning of the second; `None` if it is too short to halve.
-fn middle(from: DateTime, to: DateTime) -> Option<(DateTime, DateTime)> {
-    let seconds = from.duration_until(to).as_secs();
-    if seconds < 2 * PART_S_MIN {
-        return None;
-    }
-    let end = from.checked_add((seconds / 2).seconds()).ok()?;
-    Some((end, end.checked_add(1.second()).ok()?))
+/// The finding of a day that could not be read.
+fn unread(day: Date, error: &PbxError) -> Finding {
+    let detail = format!(
+        "the calls of {day} could not be read, so its recordings may not be known: {error}; every sweep tries again"
+    );
+    Finding { kind: FindingKind::DayUnread, subject: day.to_string(), detail }
 }
 
 #[cfg(test)]
@@ -260,16 +345,14 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_halved_without_a_gap_and_not_for_ever() {
-        let day = date(2024, 3, 1);
-        let (end, begin) = middle(day.at(0, 0, 0, 0), day.at(23, 59, 59, 0)).unwrap();
-        assert_eq!(end.to_string(), "2024-03-01T11:59:59");
-        assert_eq!(begin.to_string(), "2024-03-01T12:00:00");
-        assert!(middle(day.at(0, 0, 0, 0), day.at(0, 1, 59, 0)).is_none());
-        let (end, begin) = middle(day.at(0, 0, 0, 0), day.at(0, 2, 0, 0)).unwrap();
-        assert_eq!(
-            (end.to_string(), begin.to_string()),
-            ("2024-03-01T00:01:00".into(), "2024-03-01T00:01:01".into())
-        );
+    fn today_comes_first_and_the_others_oldest_first() {
+        let range = |from: i8, to: i8| DayRange { from: date(2024, 3, from), to: date(2024, 3, to) };
+        let numbers =
+            |ranges: &[DayRange]| -> Vec<i8> { latest_first(ranges).into_iter().map(Date::day).collect() };
+        assert_eq!(numbers(&[range(10, 15)]), [14, 15, 10, 11, 12, 13]);
+        assert_eq!(numbers(&[range(1, 2), range(10, 13)]), [12, 13, 1, 2, 10, 11]);
+        assert_eq!(numbers(&[range(10, 12), range(11, 13)]), [12, 13, 10, 11]);
+        assert_eq!(numbers(&[range(15, 15)]), [15]);
+        assert_eq!(numbers(&[range(15, 14)]), [0_i8; 0]);
     }
 }

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 use super::Worker;
 use super::fetch::{Failure, Fetched, Origin};
 use super::judge::{Facts, judge};
+use crate::access::Blame;
 use crate::archive::{ArchivedFile, Sidecar};
 use crate::audio::Suspicion;
 use crate::calls;
@@ -42,7 +43,7 @@ impl Worker {
     }
 
     /// Ends a claim without a file, as the judgement says.
-    pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> anyhow::Result<()> {
+    pub(super) async fn put_back(&self, job: &Job, failure: &Failure, blame: Blame) -> anyhow::Result<()> {
         let not_there = failure.is_not_there();
         let now = self.clock.now();
         let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
@@ -50,14 +51,16 @@ impl Worker {
         let boxes = voicemail::remembered(&mut *self.db.read().await?, &job.pbx).await?;
         let facts = Facts {
             job,
+            blame,
             queue: &self.queue,
+            limits: &self.pbx.limits,
             pbx: &remembered,
             boxes: &boxes,
             now,
             jitter: random_fraction(),
         };
         let how = judge(failure, &facts);
-        if !matches!(how, PutBack::Unclaimed) {
+        if !matches!(how, PutBack::Unclaimed | PutBack::Postponed { .. }) {
             self.progress.note_failed_attempt();
         }
         let (job, run_id) = (job.clone(), self.run_id.clone());
@@ -250,7 +253,9 @@ fn changes_the_day(job: &Job, how: &PutBack) -> bool {
     match how {
         PutBack::Stuck { .. } => job.state != RecordingState::Stuck,
         PutBack::Absent { state, due_at, .. } => *state != job.state || due_at.is_none(),
-        PutBack::Unclaimed | PutBack::Retry { .. } | PutBack::RefetchOver => false,
+        PutBack::Unclaimed | PutBack::Postponed { .. } | PutBack::Retry { .. } | PutBack::RefetchOver => {
+            false
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::receive::{Doubt, Transfer, is_audio, receive, whole_audio};
 use super::told::Told;
 use super::turn::Turn;
 use super::{Worker, judge, sidecar};
+use crate::access::Item;
 use crate::archive::{
     ArchiveError, ArchivedFile, Destination, Incoming, Kept, Outcome, Quarantined, Received,
 };
@@ -11,6 +12,7 @@ use crate::audio::{Audio, AudioError, Suspicion};
 use crate::digest::Digest;
 use crate::pbx::{Download, PbxError, Policy, Slot};
 use crate::queue::{Job, RecordingState};
+use crate::recording::RecordingKind;
 
 /// Tickets that one attempt may spend: an expired one costs another ticket, not an attempt.
 pub(super) const TICKETS_PER_ATTEMPT: u32 = 3;
@@ -240,7 +242,7 @@ impl Worker {
         };
         let download = turn.lend_if_slow(request).await?;
         drop(slot);
-        let transfer = self.receive(download, incoming, &mut turn).await?;
+        let transfer = self.receive(job, download, incoming, &mut turn).await?;
         self.judge_audio(job, transfer, told)
     }
 
@@ -255,12 +257,13 @@ impl Worker {
     /// Receives what a download brings.
     pub(super) async fn receive(
         &self,
+        job: &Job,
         download: Download,
         incoming: Incoming,
         turn: &mut Turn,
     ) -> Result<Transfer, Failure> {
         let arrived = receive(download, incoming, turn).await?;
-        self.access.worked().await.map_err(|_| Failure::Interrupted)?;
+        self.access.worked(&item_of(job)).await.map_err(|_| Failure::Interrupted)?;
         Ok(arrived)
     }
 
@@ -304,6 +307,14 @@ impl Worker {
             suspect.push(Suspicion::HeaderSize.as_str());
         }
         Ok(Arrived { received, audio, suspect, status: None })
+    }
+}
+
+/// What a request for a recording is about.
+pub(super) fn item_of(job: &Job) -> Item {
+    match job.kind {
+        RecordingKind::Call => Item::Recording(job.id),
+        RecordingKind::Voicemail => Item::Message(job.id),
     }
 }
 

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 
 use super::fetch::Failure;
 use super::receive::Doubt;
+use crate::access::Blame;
 use crate::archive::{ArchiveError, Reaction};
-use crate::config::QueueConfig;
+use crate::config::{PbxLimits, QueueConfig};
 use crate::digest::Digest;
 use crate::fleet::{MISSING_STREAK_MAX, Remembered};
+use crate::pbx::Reason;
 use crate::queue::{Absence, Job, PutBack, RecordingState};
 use crate::recording::RecordingKind;
 use crate::voicemail;
@@ -28,12 +30,18 @@ const MISFIT_APART: Duration = Duration::from_secs(3600);
 
 /// How far apart downloads are that differed again and again.
 const MISFIT_RARELY: Duration = Duration::from_secs(24 * 3600);
+/// How many times as long as one recording was waited for in vain the others come first.
+const OTHERS_FIRST: u32 = 4;
 
 /// What a judgement rests on besides the failure itself.
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     pub(super) job: &'a Job,
+    /// Whose failure it is.
+    pub(super) blame: Blame,
     pub(super) queue: &'a QueueConfig,
+    /// How long the PBX is waited for.
+    pub(super) limits: &'a PbxLimits,
     /// What is remembered of the PBX, this answer included.
     pub(super) pbx: &'a Remembered,
     /// What is remembered of its voicemail boxes.
@@ -52,22 +60,29 @@ pub(super) fn concerns_archive(error: &ArchiveError) -> bool {
 pub(super) fn judge(failure: &Failure, facts: &Facts<'_>) -> PutBack {
     match failure {
         Failure::Stopped => PutBack::Unclaimed,
-        Failure::Pbx(error) if error.policy().concerns_pbx() => PutBack::Unclaimed,
+        // It cost nothing, and is asked for again after others: whatever it is about, it is not first twice in a row.
+        Failure::Pbx(_) if facts.blame == Blame::Pbx => {
+            PutBack::Postponed { due_at: later(facts.now, facts.queue.retry_base) }
+        }
         Failure::Archive(error) if concerns_archive(error) => PutBack::Unclaimed,
         failure if failure.is_not_there() => absent(facts, Lack::Missing),
         Failure::Deleted { beside_others } => absent(facts, Lack::Deleted { beside_others: *beside_others }),
         Failure::NotReady => absent(facts, Lack::NotReady),
         Failure::Misfit { sha256, doubt } => misfit(facts, &failure.reason(), *sha256, *doubt),
-        other => retry(facts, &other.reason(), facts.job.misfit, asked_to_wait(other)),
+        other => retry(facts, &other.reason(), facts.job.misfit, least_wait(other, facts.limits)),
     }
 }
 
-/// How long the PBX itself asked to be left alone, if it did.
-fn asked_to_wait(failure: &Failure) -> Duration {
-    match failure {
-        Failure::Pbx(error) => error.retry_after().unwrap_or_default(),
+/// The least wait after a failure: what the PBX itself asked for. One that took long must not take a connection from the
+/// others again at once: it is asked for again when those have had several times as long.
+fn least_wait(failure: &Failure, limits: &PbxLimits) -> Duration {
+    let Failure::Pbx(error) = failure else { return Duration::ZERO };
+    let asked = error.retry_after().unwrap_or_default();
+    asked.max(match error.reason() {
+        Reason::Timeout => limits.reply_timeout * OTHERS_FIRST,
+        Reason::Stall | Reason::Slow => limits.idle_timeout * OTHERS_FIRST,
         _ => Duration::ZERO,
-    }
+    })
 }
 
 /// Whether a download that does not prove itself whole equals one of at least an hour ago.

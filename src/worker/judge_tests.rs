@@ -1,7 +1,7 @@
 //! The judgements as a table.
 
 use super::*;
-use crate::config::QueueConfig;
+use crate::config::{PbxLimits, QueueConfig};
 use crate::worker::example::job;
 
 fn at(hours: i64) -> Timestamp {
@@ -10,7 +10,9 @@ fn at(hours: i64) -> Timestamp {
 
 fn judged(failure: &Failure, job: &Job, pbx: &Remembered, now: Timestamp) -> PutBack {
     let boxes = voicemail::Remembered::default();
-    judge(failure, &Facts { job, queue: &QueueConfig::default(), pbx, boxes: &boxes, now, jitter: 1.0 })
+    let (queue, limits) = (&QueueConfig::default(), &PbxLimits::default());
+    let blame = Blame::Item;
+    judge(failure, &Facts { job, blame, queue, limits, pbx, boxes: &boxes, now, jitter: 1.0 })
 }
 
 fn failed_before(reason: &str, times: u32) -> Job {
@@ -46,6 +48,29 @@ fn trouble_of_the_whole_archive_costs_no_attempt_and_trouble_of_one_file_does() 
     assert!(matches!(judged(ArchiveError::Occupied { path }), PutBack::Retry { .. }));
 }
 
+/// It costs the recording nothing, and others come before it.
+#[test]
+fn a_failure_of_the_pbx_is_not_the_recordings_but_it_is_not_asked_for_first_again() {
+    let (queue, limits) = (&QueueConfig::default(), &PbxLimits::default());
+    let (pbx, boxes, job) = (Remembered::default(), voicemail::Remembered::default(), job());
+    let facts = Facts {
+        job: &job,
+        blame: Blame::Pbx,
+        queue,
+        limits,
+        pbx: &pbx,
+        boxes: &boxes,
+        now: at(0),
+        jitter: 0.0,
+    };
+    let error = crate::pbx::PbxError::broken_cdr("hq", crate::pbx::Reason::Timeout, "no reply".into());
+    let how = judge(&Failure::Pbx(error.clone()), &facts);
+    assert_eq!(how, PutBack::Postponed { due_at: later(at(0), queue.retry_base) });
+    let facts = Facts { blame: Blame::Item, ..facts };
+    let PutBack::Retry { due_at, .. } = judge(&Failure::Pbx(error), &facts) else { panic!("it is its own") };
+    assert_eq!(due_at, later(at(0), limits.reply_timeout * 4), "others that waited for it come first");
+}
+
 #[test]
 fn another_reason_starts_to_count_anew() {
     let job = failed_before("reset", 11);
@@ -75,7 +100,16 @@ fn an_empty_file_is_asked_for_again_for_days_and_stays_pending() {
 
 /// The answers of a recording after one more at 100 h.
 fn answers_of(job: &Job, pbx: &Remembered, boxes: &voicemail::Remembered, lack: Lack) -> u32 {
-    let facts = Facts { job, queue: &QueueConfig::default(), pbx, boxes, now: at(100), jitter: 1.0 };
+    let facts = Facts {
+        job,
+        blame: Blame::Item,
+        queue: &QueueConfig::default(),
+        limits: &PbxLimits::default(),
+        pbx,
+        boxes,
+        now: at(100),
+        jitter: 1.0,
+    };
     count_answer(&facts, lack).0.answers
 }
 

@@ -31,7 +31,7 @@ pub use left::settle_what_was_left;
 pub use progress::{Progress, Snapshot};
 pub use voicemail::TwinLocks;
 
-use crate::access::Access;
+use crate::access::{Access, Blame};
 use crate::archive::Archive;
 use crate::bell::{Bell, Listener};
 use crate::clock::Clock;
@@ -40,7 +40,7 @@ use crate::db::Db;
 use crate::pbx::PbxClient;
 use crate::queue::{self, DayRange, Job, Kinds};
 use crate::recording::RecordingKind;
-use fetch::Failure;
+use fetch::{Failure, item_of};
 use told::Told;
 
 /// Workers beyond the connections of a PBX: they make files durable while others download.
@@ -202,17 +202,20 @@ impl Worker {
             }
             Err(failure) => {
                 debug!(pbx = %job.pbx, "`{}` is not archived yet: {failure}", job.name);
-                self.put_back(&job, &failure).await?;
-                self.react(failure).await
+                let blame = match &failure {
+                    Failure::Pbx(error) => self.access.blame(&item_of(&job), error).await?,
+                    _ => Blame::Item,
+                };
+                self.put_back(&job, &failure, blame).await?;
+                self.react(failure, blame).await
             }
         }
     }
 
     /// What a failure means beyond the one recording.
-    async fn react(&self, failure: Failure) -> anyhow::Result<()> {
+    async fn react(&self, failure: Failure, blame: Blame) -> anyhow::Result<()> {
         match failure {
-            Failure::Pbx(error) if error.policy().concerns_pbx() => self.access.failed(&error).await,
-            Failure::Pbx(error) => self.access.troubled(&error).await,
+            Failure::Pbx(error) if blame == Blame::Pbx => self.access.bear(&error).await,
             Failure::Archive(error) => {
                 let in_a_row = self.archive_failures.fetch_add(1, Relaxed) + 1;
                 let is_its_own = judge::concerns_archive(&error) || in_a_row >= ARCHIVE_FAILURES_MAX;

@@ -96,7 +96,7 @@ impl Worker {
         let found = find(&before, message, at, self.pbx.voicemail.sends_status)?;
         let outcome = match slot.voicemail_ticket(found).await {
             Ok(ticket) => match turn.lend_if_slow(slot.download(ticket)).await {
-                Ok(download) => self.receive(download, incoming, &mut turn).await,
+                Ok(download) => self.receive(job, download, incoming, &mut turn).await,
                 Err(error) => Err(error.into()),
             },
             Err(error) => Err(error.into()),

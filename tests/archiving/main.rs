@@ -27,6 +27,7 @@ mod mailboxes;
 mod manners;
 mod names;
 mod old_devices;
+mod poison;
 mod reconciling;
 mod remnants;
 mod retention;

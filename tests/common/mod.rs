@@ -329,6 +329,17 @@ impl Station {
             .unwrap()
     }
 
+    /// Findings of `kind` that still hold.
+    pub(crate) async fn open_findings(&self, kind: &str) -> Vec<(String, String)> {
+        sqlx::query_as(
+            "select subject, detail from findings where kind = ? and closed_at_ms is null order by subject",
+        )
+        .bind(kind)
+        .fetch_all(&self.database().await)
+        .await
+        .unwrap()
+    }
+
     /// The database, to look into.
     pub(crate) async fn database(&self) -> sqlx::SqlitePool {
         callvault::db::open_read_only(&self.config.state.path).await.unwrap().expect("there is a database")

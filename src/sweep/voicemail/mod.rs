@@ -18,6 +18,7 @@ use tracing::{info, warn};
 pub use fill::FullestBox;
 
 use super::Sweeper;
+use crate::access::Item;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet;
 use crate::pbx::{PbxError, VoicemailList};
@@ -108,16 +109,15 @@ impl Sweeper<'_> {
         while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
             let error = match self.client.voicemail().await {
                 Ok(list) => {
-                    self.access.worked().await?;
+                    self.access.worked(&Item::Boxes).await?;
                     return Ok(list.map_or(Listed::Unsupported, Listed::Whole));
                 }
                 Err(error) => error,
             };
+            self.access.troubled(&Item::Boxes, &error).await?;
             if error.policy().concerns_pbx() {
-                self.access.failed(&error).await?;
                 continue;
             }
-            self.access.troubled(&error).await?;
             tries += 1;
             if tries == TRIES {
                 warn!(pbx = %self.pbx.id, "The voicemail of pbx `{}` could not be listed: {error}", self.pbx.id);
