@@ -29,6 +29,8 @@ use blame::{Failed, Refund, Suspects, Verdict};
 /// The first wait after a PBX was found down; doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(15);
+/// When one is asked for again that got stuck by a fault of the PBX: after those that have not been asked for yet.
+const GIVEN_BACK_AFTER: Duration = Duration::from_secs(1);
 /// How long a device's lock-out lasts (`yeastar-api.md` §3.2).
 const LOCKOUT: Duration = Duration::from_secs(600);
 
@@ -157,18 +159,10 @@ impl Access {
         Ok(())
     }
 
-    /// Decides whose failure it is that `item` failed. If it is the PBX's, this waits and returns for another try, or gives
-    /// the PBX up; attempts that the same fault has cost other recordings before it was known are given back.
+    /// Decides whose failure it is that `item` failed, after what it costs the item is in the database. If it is the PBX's,
+    /// attempts that it has cost this and other recordings are given back, and this waits and returns for another try, or
+    /// gives the PBX up.
     pub async fn troubled(&self, item: &Item, error: &PbxError) -> anyhow::Result<Blame> {
-        let blame = self.blame(item, error).await?;
-        if blame == Blame::Pbx {
-            self.bear(error).await?;
-        }
-        Ok(blame)
-    }
-
-    /// Decides whose failure it is that `item` failed, and does not wait yet: for those who put something back first.
-    pub async fn blame(&self, item: &Item, error: &PbxError) -> anyhow::Result<Blame> {
         let failed = Failed::from(error);
         if failed.is_an_answer() {
             self.worked(item).await?;
@@ -188,17 +182,20 @@ impl Access {
             Verdict::Confirmed { refunds, .. } if refunds.is_empty() => {}
             Verdict::Confirmed { refunds, .. } => self.give_back(refunds).await?,
         }
+        let may_pass = matches!(error.policy(), Policy::PausePbx | Policy::Retry);
+        self.wait_or_give_up(error, may_pass).await?;
         Ok(Blame::Pbx)
     }
 
     /// Gives recordings back what a fault of the PBX cost them before it was known for one: none of them gets stuck by it.
     async fn give_back(&self, refunds: Vec<Refund>) -> anyhow::Result<()> {
         let now = self.clock.now();
+        let due_at = now.checked_add(GIVEN_BACK_AFTER).unwrap_or(now);
         self.db
             .write(move |tx| {
                 Box::pin(async move {
                     for Refund { row, reason, attempts } in &refunds {
-                        if queue::give_back(tx, *row, reason, *attempts, now).await? {
+                        if queue::give_back(tx, *row, reason, *attempts, due_at).await? {
                             calls::reopen_for(tx, *row).await?;
                         }
                     }
@@ -206,12 +203,6 @@ impl Access {
                 })
             })
             .await
-    }
-
-    /// Bears an error that is the PBX's: waits and returns for another try, or gives the PBX up.
-    pub async fn bear(&self, error: &PbxError) -> anyhow::Result<()> {
-        let may_pass = matches!(error.policy(), Policy::PausePbx | Policy::Retry);
-        self.wait_or_give_up(error, may_pass).await
     }
 
     async fn wait_or_give_up(&self, error: &PbxError, may_pass: bool) -> anyhow::Result<()> {

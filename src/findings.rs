@@ -86,6 +86,34 @@ pub async fn record_news(
     if is_known { Ok(()) } else { record(tx, pbx, finding, now).await }
 }
 
+/// A finding that still holds, as often as it was seen.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct OpenFinding {
+    /// What it concerns.
+    pub subject: String,
+    /// How often it was seen.
+    pub count: i64,
+    /// When it was seen last.
+    pub last_seen_at_ms: i64,
+}
+
+/// The findings of a kind that still hold.
+pub async fn open_of(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    kind: FindingKind,
+) -> anyhow::Result<Vec<OpenFinding>> {
+    sqlx::query_as(
+        "select subject, count, last_seen_at_ms from findings
+         where kind = ? and pbx = ? and closed_at_ms is null order by subject",
+    )
+    .bind(kind.as_str())
+    .bind(pbx)
+    .fetch_all(db)
+    .await
+    .context("reading findings")
+}
+
 /// Closes the findings of a kind: what they say has been seen to be mended.
 pub async fn close(
     tx: &mut SqliteConnection,

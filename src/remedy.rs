@@ -74,6 +74,12 @@ pub fn of(state: &str, reason: &str) -> Remedy {
             "their row of the CDR, or a field of it that a rule of [[exclude]] asks for, cannot be read for certain",
             "see those calls on the PBX; correct the row there, or the rule, and the next reading decides",
         ),
+        (_, "redirect") => (
+            "the PBX, or a filter on the way to it, redirects the request to another page",
+            "see what stands between here and the PBX; what is stuck is asked for again once a day, or at once with \
+             `callvault retry --stuck`",
+        ),
+        (_, "unsupported") => ("the PBX says that it does not support the request for it", AGAIN),
         (_, "archive") => {
             ("the archive could not be written", "see the archive's disk, then run the backfill again")
         }

@@ -137,7 +137,7 @@ async fn only_the_kinds_asked_for_are_claimed_counted_and_made_due() {
                 }
                 assert_eq!(queue::next_due(tx, "hq", all, Kinds::Calls).await?, Some(at(51)));
                 assert_eq!(queue::next_due(tx, "hq", all, Kinds::Voicemail).await?, Some(at(50)));
-                assert_eq!(queue::make_due(tx, "hq", all, Kinds::Voicemail).await?, 1);
+                assert_eq!(queue::make_due(tx, "hq", all, Kinds::Voicemail, at(0)).await?, 1);
                 for (kinds, pending) in [(Kinds::Calls, 1), (Kinds::Voicemail, 1), (Kinds::All, 2)] {
                     assert_eq!(queue::counts(tx, "hq", all, kinds).await?.pending, pending);
                 }
@@ -283,7 +283,9 @@ async fn a_recording_that_is_told_as_archived_is_owed_no_more() {
 async fn stuck_and_missing_are_shown_never_dropped_and_come_back_by_hand() {
     let desk = Desk::with(3).await;
     let [stuck, gone] = [desk.claim("run", at(0)).await.unwrap(), desk.claim("run", at(0)).await.unwrap()];
-    desk.put_back(&stuck, PutBack::Stuck { reason: "html_body".into(), misfit: None }).await.unwrap();
+    desk.put_back(&stuck, PutBack::Stuck { reason: "html_body".into(), due_at: at(86_400), misfit: None })
+        .await
+        .unwrap();
     let absence = Absence { since: at(0), asked_at: at(0), answers: 6 };
     let missing = PutBack::Absent {
         state: RecordingState::Missing,
@@ -309,9 +311,76 @@ async fn stuck_and_missing_are_shown_never_dropped_and_come_back_by_hand() {
 }
 
 #[tokio::test]
+async fn what_is_stuck_is_asked_for_again_a_day_later_and_not_by_a_backfill() {
+    let desk = Desk::with(1).await;
+    let job = desk.claim("run", at(0)).await.unwrap();
+    let stuck = || PutBack::Stuck { reason: "html_body".into(), due_at: at(86_400), misfit: None };
+    desk.put_back(&job, stuck()).await.unwrap();
+    let make_due = async || {
+        let (all, kinds) = (DayRange::ALL, Kinds::All);
+        desk.db
+            .write(move |tx| Box::pin(async move { queue::make_due(tx, "hq", all, kinds, at(10)).await }))
+            .await
+            .unwrap()
+    };
+    assert_eq!(make_due().await, 0);
+    assert!(desk.claim("run", at(86_399)).await.is_none());
+    let job = desk.claim("run", at(86_400)).await.unwrap();
+    assert_eq!(job.state, RecordingState::Stuck);
+    desk.put_back(&job, stuck()).await.unwrap();
+    assert_eq!(desk.counts().await.stuck, 1);
+    // By another reason it may be mended, and is owed as before.
+    let job = desk.claim("run", at(86_400)).await.unwrap();
+    desk.put_back(&job, retry("reset", at(90_000))).await.unwrap();
+    assert_eq!((desk.counts().await.stuck, desk.counts().await.pending), (0, 1));
+}
+
+#[tokio::test]
+async fn what_failed_last_is_not_first_again() {
+    let desk = Desk::with(2).await;
+    let first = desk.claim("run", at(0)).await.unwrap();
+    desk.put_back(&first, PutBack::Postponed { due_at: at(1) }).await.unwrap();
+    let second = desk.claim("run", at(0)).await.unwrap();
+    assert_ne!(first.name, second.name);
+    desk.put_back(&second, retry("reset", at(1000))).await.unwrap();
+    let again = desk.claim("run", at(1)).await.unwrap();
+    assert_eq!((again.name, again.attempts, again.reason), (first.name, 0, None), "it cost nothing");
+}
+
+#[tokio::test]
+async fn attempts_that_the_pbx_is_to_blame_for_are_given_back() {
+    let desk = Desk::with(2).await;
+    let [stuck, waits] = [desk.claim("run", at(0)).await.unwrap(), desk.claim("run", at(0)).await.unwrap()];
+    let ids = [stuck.id, waits.id];
+    desk.put_back(&waits, retry("timeout", at(1000))).await.unwrap();
+    let due_at = at(86_400);
+    desk.put_back(&stuck, PutBack::Stuck { reason: "timeout".into(), due_at, misfit: None }).await.unwrap();
+    let given_back = desk
+        .db
+        .write(move |tx| {
+            Box::pin(async move {
+                let other = queue::give_back(tx, ids[1], "reset", 1, at(5)).await?;
+                let [stuck, waits] = [
+                    queue::give_back(tx, ids[0], "timeout", 1, at(5)).await?,
+                    queue::give_back(tx, ids[1], "timeout", 7, at(5)).await?,
+                ];
+                Ok([other, stuck, waits])
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!(given_back, [false, true, false], "whether it is stuck no more");
+    assert_eq!(desk.counts().await.pending, 2);
+    let again = desk.claim("run", at(5)).await.unwrap();
+    assert_eq!((again.id, again.attempts, again.reason_attempts), (ids[0], 1, 0));
+    assert!(desk.claim("run", at(999)).await.is_none());
+    assert_eq!(desk.claim("run", at(1000)).await.unwrap().reason_attempts, 0);
+}
+
+#[tokio::test]
 async fn what_is_not_archived_is_told_by_why_the_most_first() {
     let desk = Desk::with(8).await;
-    let stuck = || PutBack::Stuck { reason: "html_body".into(), misfit: None };
+    let stuck = || PutBack::Stuck { reason: "html_body".into(), due_at: at(86_400), misfit: None };
     let missing = |due_at: Option<Timestamp>| PutBack::Absent {
         state: RecordingState::Missing,
         reason: "missing",

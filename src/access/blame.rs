@@ -140,7 +140,8 @@ pub(super) struct Suspects {
 pub(super) enum Verdict {
     /// It costs the item an attempt.
     Item,
-    /// So many different items failed in this way: it is the PBX's failure, and what it cost them is given back.
+    /// So many different items failed in this way: it is the PBX's failure, and what it cost them, this one included, is
+    /// given back.
     Confirmed { items: usize, refunds: Vec<Refund> },
     /// It is the PBX's failure whatever was asked.
     AtOnce,
@@ -165,7 +166,7 @@ impl Suspects {
         let is_other = |suspect: &&Suspect| suspect.class == class && suspect.item != *item;
         let items = 1 + self.suspects.iter().filter(is_other).count();
         let is_confirmed = items >= needed;
-        self.charge(item, class, failed.reason, u32::from(!is_confirmed));
+        self.charge(item, class, failed.reason);
         if !is_confirmed {
             return Verdict::Item;
         }
@@ -174,11 +175,11 @@ impl Suspects {
     }
 
     /// Counts what a failure cost. One that failed for another reason before fails for this one now.
-    fn charge(&mut self, item: &Item, class: Class, reason: Reason, attempts: u32) {
+    fn charge(&mut self, item: &Item, class: Class, reason: Reason) {
         let at = self.suspects.iter().position(|suspect| suspect.item == *item);
         let before = at.map(|at| self.suspects.swap_remove(at));
         let kept = before.filter(|before| before.reason == reason).map_or(0, |before| before.attempts);
-        self.suspects.push(Suspect { item: item.clone(), class, reason, attempts: kept + attempts });
+        self.suspects.push(Suspect { item: item.clone(), class, reason, attempts: kept + 1 });
     }
 }
 
@@ -335,7 +336,7 @@ mod tests {
         let items = [Item::Recording(1), Item::Recording(1), day(1), Item::Message(2), Item::Recording(3)];
         let told: Vec<Verdict> = items.iter().map(|item| suspects.judge(item, silent)).collect();
         let refund = |row, attempts| Refund { row, reason: "timeout".to_owned(), attempts };
-        assert_eq!(told[3], Verdict::Confirmed { items: 3, refunds: vec![refund(1, 2)] });
-        assert_eq!(told[4], Verdict::Confirmed { items: 4, refunds: vec![] });
+        assert_eq!(told[3], Verdict::Confirmed { items: 3, refunds: vec![refund(1, 2), refund(2, 1)] });
+        assert_eq!(told[4], Verdict::Confirmed { items: 4, refunds: vec![refund(3, 1)] });
     }
 }

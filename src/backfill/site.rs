@@ -211,9 +211,11 @@ impl Site {
         let last_file = catalog::last_file(&mut *db.read().await?).await?;
         // A retry has chosen already; a backfill asks for all of its range at once.
         if request.queue_only.is_none() && !request.dry_run && !self.access.given_up().is_cancelled() {
-            let id = self.id().to_owned();
-            db.write(move |tx| Box::pin(async move { queue::make_due(tx, &id, days, Kinds::Calls).await }))
-                .await?;
+            let (id, now) = (self.id().to_owned(), vault.clock.now());
+            db.write(move |tx| {
+                Box::pin(async move { queue::make_due(tx, &id, days, Kinds::Calls, now).await })
+            })
+            .await?;
         }
         let owed_before = before.pending + before.missing - before.missing_final;
         self.owed.store(owed_before, Relaxed);

@@ -55,9 +55,9 @@ impl VoicemailReport {
         self.missing - self.missing_final + self.pending + self.stuck
     }
 
-    /// Whether the boxes should have been listed and could not be.
+    /// Whether the boxes should have been listed and could not be, or not all that they hold.
     pub fn is_unlisted(&self) -> bool {
-        self.poll.as_ref().is_some_and(|poll| !poll.whole && !poll.unsupported)
+        self.poll.as_ref().is_some_and(|poll| !poll.whole && !poll.unsupported || poll.unreadable > 0)
     }
 
     fn set_counts(&mut self, counts: Counts, already_archived: i64) {
@@ -108,9 +108,9 @@ impl Site {
         let may_ask = !self.access.given_up().is_cancelled();
         let may_fetch = may_ask && !request.dry_run;
         if !is_retry && may_fetch {
-            let id = self.id().to_owned();
+            let (id, now) = (self.id().to_owned(), vault.clock.now());
             db.write(move |tx| {
-                Box::pin(async move { queue::make_due(tx, &id, days, Kinds::Voicemail).await })
+                Box::pin(async move { queue::make_due(tx, &id, days, Kinds::Voicemail, now).await })
             })
             .await?;
         }

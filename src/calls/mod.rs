@@ -204,6 +204,19 @@ pub struct CallCounts {
     pub answered_without_recording: i64,
 }
 
+/// Whom callers left a message, as the PBX wrote it.
+pub async fn left_messages(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<String>> {
+    let callees: Vec<Option<String>> = sqlx::query_scalar(
+        "select distinct json_extract(row, '$.callto') from calls
+         where pbx = ? and lower(json_extract(row, '$.status')) = 'voicemail'",
+    )
+    .bind(pbx)
+    .fetch_all(db)
+    .await
+    .context("listing who was left a message")?;
+    Ok(callees.into_iter().flatten().collect())
+}
+
 /// Counts the calls of every PBX.
 pub async fn counts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, CallCounts>> {
     // Apart, for each has an index that answers it alone.

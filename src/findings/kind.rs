@@ -52,7 +52,7 @@ pub enum FindingKind {
     LimitSuspected,
     /// A day whose CDR had rows that could not be read for certain, for more than a day now.
     DoubtsOpen,
-    /// A day whose calls the PBX has not told for long, while it told others.
+    /// A day whose calls could not be read, or not all of them, while the PBX answers otherwise.
     DayUnread,
     /// The PBX's clock is far from ours, by a steady difference.
     ClockSkewed,

@@ -78,7 +78,7 @@ pub use shown::{Shown, look_at_certificate};
 pub use slot::Slot;
 pub use ticket::Ticket;
 pub use tls::Certificate;
-pub use voicemail::{VoicemailList, VoicemailMessage};
+pub use voicemail::{UnreadableMessage, VoicemailList, VoicemailMessage};
 
 use crate::config::PbxConfig;
 use budget::{Budget, Lease};

@@ -43,7 +43,16 @@ pub struct VoicemailList {
     /// In the order of the device.
     pub messages: Vec<VoicemailMessage>,
     /// Entries that no message could be read from: the list does not prove that anything is not there.
-    pub unreadable: u64,
+    pub unreadable: Vec<UnreadableMessage>,
+}
+
+/// An entry of a list that no message could be read from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnreadableMessage {
+    /// Whose box it is in; none if that cannot be read either.
+    pub extension: Option<String>,
+    /// Which entry of the box it is, or which box of the list, from 1.
+    pub entry: usize,
 }
 
 impl PbxClient {
@@ -69,6 +78,7 @@ impl Slot {
         })?;
         // A device that does not know the parameter lists all boxes.
         list.messages.retain(|message| message.message.extension == extension);
+        list.unreadable.retain(|entry| entry.extension.as_deref().is_none_or(|of| of == extension));
         Ok(list)
     }
 
@@ -142,17 +152,20 @@ impl VoicemailList {
     /// where nothing is stored.
     pub fn of_reply(reply: &Map<String, Value>) -> Self {
         let mut list = Self::default();
-        for entry in several(reply.get("voicemails")) {
-            match entry.as_object().and_then(|members| Some((extension_of(members)?, members))) {
+        for (mailbox, number) in several(reply.get("voicemails")).iter().zip(1..) {
+            match mailbox.as_object().and_then(|members| Some((extension_of(members)?, members))) {
                 Some((extension, members)) => {
-                    for message in several(members.get("voicemail")) {
+                    for (message, entry) in several(members.get("voicemail")).iter().zip(1..) {
                         match read(&extension, message) {
                             Some(message) => list.messages.push(message),
-                            None => list.unreadable += 1,
+                            None => {
+                                let extension = Some(extension.clone());
+                                list.unreadable.push(UnreadableMessage { extension, entry });
+                            }
                         }
                     }
                 }
-                None => list.unreadable += 1,
+                None => list.unreadable.push(UnreadableMessage { extension: None, entry: number }),
             }
         }
         list

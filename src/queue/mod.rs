@@ -18,7 +18,7 @@ pub use intake::{
     schedule_refetch,
 };
 pub use kinds::Kinds;
-pub use redrive::{Redrive, Redriven, redrive};
+pub use redrive::{Redrive, Redriven, redrive, schedule_stuck};
 pub use restore::{
     Absent, Gap, Restored, absent_after, id_of_path, note_gap, owe_unfiled, reopen_unproven, restore,
     restore_archived, restore_gap, restore_refetches,
@@ -41,6 +41,8 @@ use crate::salt::Salt;
 
 /// Waits beyond this were set under another clock.
 const DUE_MAX_MS: i64 = 48 * 3_600_000;
+/// How long what is made due leaves to what is ready already.
+const OTHERS_FIRST_MS: i64 = 100;
 /// Recordings whose wait is over that one claim makes ready.
 const PROMOTED_PER_CLAIM: i64 = 64;
 
@@ -242,21 +244,27 @@ pub async fn end_waits_by_another_clock(tx: &mut SqliteConnection, now: Timestam
 }
 
 /// Makes everything of these `kinds` in `days` due now that is owed and waits: pending, not ready, missing but not final.
+/// What is stuck waits on, and what waits to be compared with a second download until its hour is over: earlier, that
+/// proves nothing.
 ///
-/// What waits to be compared with a second download is left out until its hour is over: earlier, that proves nothing.
+/// It is due a moment from now, and what has not been asked for yet comes first: what failed last is not the first thing
+/// that the next run meets.
 pub async fn make_due(
     tx: &mut SqliteConnection,
     pbx: &str,
     days: DayRange,
     kinds: Kinds,
+    now: Timestamp,
 ) -> anyhow::Result<u64> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let done = sqlx::query(
-        "update recordings set ready = 1, due_at_ms = null
-         where pbx = ? and due_at_ms is not null and day between ? and ? and kind between ? and ?
+        "update recordings set due_at_ms = min(due_at_ms, ?1)
+         where pbx = ?2 and due_at_ms is not null and state <> 'stuck' and day between ?3 and ?4
+             and kind between ?5 and ?6
              and not (coalesce(reason, '') in ('header_size', 'unknown_length')
                       and due_at_ms - coalesce(misfit_at_ms, 0) <= 3600000)",
     )
+    .bind(now.as_millisecond() + OTHERS_FIRST_MS)
     .bind(pbx)
     .bind(from)
     .bind(to)

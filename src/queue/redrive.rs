@@ -1,6 +1,7 @@
 //! How an operator puts recordings back into the queue.
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
@@ -60,6 +61,20 @@ pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Resul
     let changed =
         changed.into_iter().map(|(pbx, day)| Ok((pbx, day.parse()?))).collect::<anyhow::Result<_>>()?;
     Ok(Redriven { changed, ..summed_up(&groups)? })
+}
+
+/// Has what is stuck and waits for nothing asked for again at `due_at`: for a database that was made anew, which does not
+/// know when each was asked for.
+pub async fn schedule_stuck(tx: &mut SqliteConnection, pbx: &str, due_at: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set due_at_ms = ? where pbx = ? and state = 'stuck' and due_at_ms is null and ready = 0",
+    )
+    .bind(due_at.as_millisecond())
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .context("scheduling what is stuck")?;
+    Ok(())
 }
 
 impl Redrive {

@@ -26,10 +26,12 @@ pub enum PutBack {
         /// The content of a download whose declared size did not fit, and when it was first seen.
         misfit: Option<(Digest, Timestamp)>,
     },
-    /// Failed too often for one reason.
+    /// Failed too often for one reason: asked for again at `due_at`, a long time from now.
     Stuck {
         /// The class of the failure.
         reason: String,
+        /// Not before this.
+        due_at: Timestamp,
         /// As for a retry.
         misfit: Option<(Digest, Timestamp)>,
     },
@@ -51,13 +53,13 @@ pub enum PutBack {
 }
 
 /// Gives a recording back `attempts` that failed for `reason`, but were not its own failures. Whether it was stuck by them
-/// and is owed again.
+/// and is owed again, due at `due_at`.
 pub async fn give_back(
     tx: &mut SqliteConnection,
     id: i64,
     reason: &str,
     attempts: u32,
-    now: Timestamp,
+    due_at: Timestamp,
 ) -> anyhow::Result<bool> {
     let stuck = "select exists (select 1 from recordings where id = ? and state = 'stuck' and reason = ?)";
     let was_stuck = sqlx::query_scalar(stuck)
@@ -74,7 +76,7 @@ pub async fn give_back(
          where id = ?3 and reason = ?4 and state in ('pending', 'missing', 'stuck') and run_id is null",
     )
     .bind(attempts)
-    .bind(now.as_millisecond())
+    .bind(due_at.as_millisecond())
     .bind(id)
     .bind(reason)
     .execute(tx)
@@ -111,9 +113,11 @@ pub async fn put_back(
         PutBack::Unclaimed => release(tx, job, run_id).await,
         PutBack::Postponed { due_at } => postpone(tx, job, run_id, *due_at).await,
         PutBack::Retry { reason, due_at, misfit } => {
-            fail(tx, job, run_id, reason, Some(*due_at), *misfit).await
+            fail(tx, job, run_id, RecordingState::Pending, reason, *due_at, *misfit).await
         }
-        PutBack::Stuck { reason, misfit } => fail(tx, job, run_id, reason, None, *misfit).await,
+        PutBack::Stuck { reason, due_at, misfit } => {
+            fail(tx, job, run_id, RecordingState::Stuck, reason, *due_at, *misfit).await
+        }
         PutBack::Absent { state, reason, absence, due_at, gap_number } => {
             let absent =
                 AbsentRow { state: *state, reason, absence, due_at: *due_at, gap_number: *gap_number };
@@ -159,17 +163,17 @@ async fn postpone(
     .map(|done| done.rows_affected())
 }
 
-/// Failed: waits until `due_at`, or is stuck. What is archived already stays archived, and what a rule excluded while it
-/// was claimed stays excluded.
+/// Failed: waits until `due_at`, `state` being pending or stuck. What is archived already stays archived, and what a rule
+/// excluded while it was claimed stays excluded.
 async fn fail(
     tx: &mut SqliteConnection,
     job: &Job,
     run_id: &str,
+    state: RecordingState,
     reason: &str,
-    due_at: Option<Timestamp>,
+    due_at: Timestamp,
     misfit: Option<(Digest, Timestamp)>,
 ) -> sqlx::Result<u64> {
-    let state = if due_at.is_some() { RecordingState::Pending } else { RecordingState::Stuck };
     sqlx::query(
         "update recordings set
              reason_attempts = case when reason is ?2 then reason_attempts + 1 else 1 end,
@@ -183,7 +187,7 @@ async fn fail(
     )
     .bind(state.as_str())
     .bind(reason)
-    .bind(due_at.map(Timestamp::as_millisecond))
+    .bind(due_at.as_millisecond())
     .bind(misfit.map(|(sha256, _)| sha256.as_bytes().to_vec()))
     .bind(misfit.map(|(_, at)| at.as_millisecond()))
     .bind(job.id)

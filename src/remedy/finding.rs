@@ -11,6 +11,9 @@ pub fn of_finding(kind: &str, pbx: &str) -> String {
         "conflict" => format!("both files are kept: compare them, then note with {seen} that you have"),
         "offset_disagrees" => "correct `timezone`, or the PBX's clock".to_owned(),
         "bad_file" => "mend the file, or remove it from `cdr_folder`".to_owned(),
+        "bad_message" => {
+            "look at the messages of that box on the PBX: the caller's name of one breaks its list".to_owned()
+        }
         "bad_row" => "see the row on the PBX: a recording that only it names is not known".to_owned(),
         "file_missing" | "file_altered" => {
             "restore it from a backup; the next verification sees that it is well again".to_owned()

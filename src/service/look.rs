@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::follower::Follower;
+use super::unread;
 use crate::agenda::Job;
 use crate::backfill::{Met, SAME_DEVICE, Site, own_trouble};
 use crate::calls;
@@ -56,7 +57,9 @@ impl Follower {
         }
         let met = site.meet(&self.vault).await?;
         let ranges = self.days_to_read(met.kept_days(site, self.vault.clock.now()), deep).await?;
-        let report = self.read(site, &met, &ranges, deep).await?;
+        let (ranges, waiting) = self.without_waiting(ranges).await?;
+        let mut report = self.read(site, &met, &ranges, deep).await?;
+        report.days_unread += waiting;
         let complete = report.is_complete() && !site.is_over();
         if complete {
             let (pbx, now) = (self.id().to_owned(), self.vault.clock.now());
@@ -113,6 +116,13 @@ impl Follower {
         Ok(days)
     }
 
+    /// Leaves out the days that could not be read a moment ago, and counts them.
+    async fn without_waiting(&self, ranges: Vec<DayRange>) -> anyhow::Result<(Vec<DayRange>, u64)> {
+        let mut db = self.vault.state.db.read().await?;
+        let waiting = unread::waiting(&mut db, self.id(), self.vault.clock.now()).await?;
+        Ok(unread::without(ranges, &waiting))
+    }
+
     async fn serial_number(&self) -> anyhow::Result<Option<String>> {
         Ok(fleet::remembered(&mut *self.vault.state.db.read().await?, self.id()).await?.sn)
     }
@@ -160,7 +170,8 @@ impl Follower {
             let met = Met::default();
             let kept = met.kept_days(site, self.vault.clock.now());
             let latest = kept.into_iter().map(|DayRange { to, .. }| DayRange { from: two_before(to), to });
-            let report = self.read(site, &met, &latest.collect::<Vec<_>>(), false).await?;
+            let (latest, _) = self.without_waiting(latest.collect()).await?;
+            let report = self.read(site, &met, &latest, false).await?;
             self.tell(&report);
             // Other work does not wait for a row that may come late: the next sweep finds it.
             if report.rows_new > 0 || !self.todo.is_empty() {

@@ -20,6 +20,7 @@ mod pulse;
 mod reports;
 mod shared;
 mod supervisor;
+mod unread;
 mod watching;
 
 use std::collections::BTreeMap;

@@ -67,8 +67,18 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    /// The parts of a day that failed when it was asked for as a whole: its halves, if that was too much at once.
+    pub(super) fn after(day: Date, error: PbxError) -> Self {
+        let mut parts = Self::of(day);
+        if Part::of(day).is_too_much(&error) {
+            parts.ahead.clear();
+            parts.note_unread(Part::of(day), error);
+        }
+        parts
+    }
+
     /// All of a day.
-    pub(super) fn of(day: Date) -> Self {
+    fn of(day: Date) -> Self {
         let ahead = VecDeque::from([Part::of(day)]);
         Self { ahead, failed: 0, unanswered: 0, is_suspect: false, lost: None }
     }
@@ -135,6 +145,15 @@ mod tests {
     fn holds(part: Part, hour: i8, minute: i8) -> bool {
         let bad = date(2024, 3, 1).at(hour, minute, 30, 0);
         part.from <= bad && bad <= part.to
+    }
+
+    #[test]
+    fn a_day_that_was_too_much_as_a_whole_is_asked_for_in_halves() {
+        let error = |reason| PbxError::broken_cdr("hq", reason, String::new());
+        let day = date(2024, 3, 1);
+        let halves = Part::of(day).halves().unwrap();
+        assert_eq!(Parts::after(day, error(Reason::Timeout)).ahead, halves);
+        assert_eq!(Parts::after(day, error(Reason::Redirect)).ahead, [Part::of(day)]);
     }
 
     #[test]

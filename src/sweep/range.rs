@@ -49,9 +49,9 @@ pub async fn sweep_ranges(
         let mut reading = sweeper.begin_day(day).await?;
         match sweeper.ask_once(&mut reading, day).await? {
             Outcome::Read => report += sweeper.end_day(reading, day, Outcome::Read).await?,
-            Outcome::Unread(_) => {
+            Outcome::Unread(error) => {
                 sweeper.store_page(&mut reading).await?;
-                failed.push((day, reading));
+                failed.push((day, reading, error));
             }
             Outcome::Ended => report += sweeper.end_day(reading, day, Outcome::Ended).await?,
         }
@@ -59,8 +59,8 @@ pub async fn sweep_ranges(
     }
     // A PBX that cannot tell one day in any part may be able to tell none at present: then it is not pressed for each.
     let mut why = None;
-    for (day, mut reading) in failed {
-        let outcome = sweeper.ask_again(&mut reading, day, why.is_some()).await?;
+    for (day, mut reading, error) in failed {
+        let outcome = sweeper.ask_again(&mut reading, day, error, why.is_some()).await?;
         why = outcome.error().cloned();
         report += sweeper.end_day(reading, day, outcome).await?;
         progress(day, &report);
@@ -143,16 +143,22 @@ impl Sweeper<'_> {
         self.read_part(reading, day, Part::of(day), 1).await
     }
 
-    /// Asks again for a day that failed, in parts where the PBX takes too long. A `doubtful` PBX is asked for one minute
-    /// of it first.
-    async fn ask_again(&self, reading: &mut Reading, day: Date, doubtful: bool) -> anyhow::Result<Outcome> {
+    /// Asks again for a day that failed by `error`, in parts where the PBX takes too long. A `doubtful` PBX is asked for one
+    /// minute of it first.
+    async fn ask_again(
+        &self,
+        reading: &mut Reading,
+        day: Date,
+        error: PbxError,
+        doubtful: bool,
+    ) -> anyhow::Result<Outcome> {
         if doubtful {
             let answered = self.read_part(reading, day, Part::first_minute_of(day), 1).await?;
             if !answered.is_read() {
                 return Ok(answered);
             }
         }
-        let mut parts = Parts::of(day);
+        let mut parts = Parts::after(day, error);
         while let Some(part) = parts.next() {
             match self.read_part(reading, day, part, TRIES).await? {
                 Outcome::Read => parts.note_read(),

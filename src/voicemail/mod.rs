@@ -114,6 +114,15 @@ pub async fn note_seen(
     Ok(())
 }
 
+/// The extensions whose boxes were listed before.
+pub async fn extensions(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<String>> {
+    sqlx::query_scalar("select distinct extension from voicemails where pbx = ? order by extension")
+        .bind(pbx)
+        .fetch_all(db)
+        .await
+        .context("listing the voicemail boxes that are known")
+}
+
 /// What is known of the message that is recording `id`; none if it is a call's.
 pub async fn of_recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<KeptMessage>> {
     let row: Option<Row> = sqlx::query_as("select * from voicemails where recording_id = ?")

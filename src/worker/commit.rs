@@ -8,7 +8,6 @@ use tracing::{debug, warn};
 use super::Worker;
 use super::fetch::{Failure, Fetched, Origin};
 use super::judge::{Facts, judge};
-use crate::access::Blame;
 use crate::archive::{ArchivedFile, Sidecar};
 use crate::audio::Suspicion;
 use crate::calls;
@@ -43,7 +42,7 @@ impl Worker {
     }
 
     /// Ends a claim without a file, as the judgement says.
-    pub(super) async fn put_back(&self, job: &Job, failure: &Failure, blame: Blame) -> anyhow::Result<()> {
+    pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> anyhow::Result<()> {
         let not_there = failure.is_not_there();
         let now = self.clock.now();
         let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
@@ -51,7 +50,6 @@ impl Worker {
         let boxes = voicemail::remembered(&mut *self.db.read().await?, &job.pbx).await?;
         let facts = Facts {
             job,
-            blame,
             queue: &self.queue,
             limits: &self.pbx.limits,
             pbx: &remembered,
@@ -252,10 +250,10 @@ async fn reopen_day(tx: &mut SqliteConnection, job: &Job) -> anyhow::Result<()> 
 fn changes_the_day(job: &Job, how: &PutBack) -> bool {
     match how {
         PutBack::Stuck { .. } => job.state != RecordingState::Stuck,
+        // It failed for another reason than the one that it is stuck by.
+        PutBack::Retry { .. } => job.state == RecordingState::Stuck,
         PutBack::Absent { state, due_at, .. } => *state != job.state || due_at.is_none(),
-        PutBack::Unclaimed | PutBack::Postponed { .. } | PutBack::Retry { .. } | PutBack::RefetchOver => {
-            false
-        }
+        PutBack::Unclaimed | PutBack::Postponed { .. } | PutBack::RefetchOver => false,
     }
 }
 
@@ -299,7 +297,7 @@ mod tests {
         let (pending, missing, stuck) =
             (RecordingState::Pending, RecordingState::Missing, RecordingState::Stuck);
         let now = Timestamp::UNIX_EPOCH;
-        let stuck_now = || PutBack::Stuck { reason: "html_body".into(), misfit: None };
+        let stuck_now = || PutBack::Stuck { reason: "html_body".into(), due_at: now, misfit: None };
         let absent = |state, due_at| PutBack::Absent {
             state,
             reason: "missing",
@@ -310,6 +308,8 @@ mod tests {
         let table = [
             (pending, stuck_now(), true),
             (stuck, stuck_now(), false),
+            (stuck, PutBack::Retry { reason: "reset".into(), due_at: now, misfit: None }, true),
+            (pending, PutBack::Retry { reason: "reset".into(), due_at: now, misfit: None }, false),
             (pending, absent(missing, Some(now)), true),
             (missing, absent(missing, Some(now)), false),
             (missing, absent(missing, None), true),

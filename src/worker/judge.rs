@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::fetch::Failure;
 use super::receive::Doubt;
-use crate::access::Blame;
 use crate::archive::{ArchiveError, Reaction};
 use crate::config::{PbxLimits, QueueConfig};
 use crate::digest::Digest;
@@ -30,6 +29,8 @@ const MISFIT_APART: Duration = Duration::from_secs(3600);
 
 /// How far apart downloads are that differed again and again.
 const MISFIT_RARELY: Duration = Duration::from_secs(24 * 3600);
+/// When one that is stuck is asked for again, once each time: what it failed by may be mended by then.
+const STUCK_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// How many times as long as one recording was waited for in vain the others come first.
 const OTHERS_FIRST: u32 = 4;
 
@@ -37,8 +38,6 @@ const OTHERS_FIRST: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     pub(super) job: &'a Job,
-    /// Whose failure it is.
-    pub(super) blame: Blame,
     pub(super) queue: &'a QueueConfig,
     /// How long the PBX is waited for.
     pub(super) limits: &'a PbxLimits,
@@ -61,7 +60,7 @@ pub(super) fn judge(failure: &Failure, facts: &Facts<'_>) -> PutBack {
     match failure {
         Failure::Stopped => PutBack::Unclaimed,
         // It cost nothing, and is asked for again after others: whatever it is about, it is not first twice in a row.
-        Failure::Pbx(_) if facts.blame == Blame::Pbx => {
+        Failure::Pbx(error) if error.policy().concerns_pbx() => {
             PutBack::Postponed { due_at: later(facts.now, facts.queue.retry_base) }
         }
         Failure::Archive(error) if concerns_archive(error) => PutBack::Unclaimed,
@@ -120,7 +119,8 @@ fn in_a_row(job: &Job, reason: &str) -> u32 {
     if job.reason.as_deref() == Some(reason) { job.reason_attempts } else { 0 }
 }
 
-/// Waits with exponential backoff and full jitter, at least `wait_min`; stuck after too many failures for one reason.
+/// Waits with exponential backoff and full jitter, at least `wait_min`; stuck after too many failures for one reason, which
+/// means that it is asked for once a day.
 fn retry(
     facts: &Facts<'_>,
     reason: &str,
@@ -132,7 +132,11 @@ fn retry(
     if in_a_row + 1 >= facts.queue.attempts_max {
         return match job.state {
             RecordingState::Archived => PutBack::RefetchOver,
-            _ => PutBack::Stuck { reason: reason.to_owned(), misfit },
+            _ => PutBack::Stuck {
+                reason: reason.to_owned(),
+                due_at: later(facts.now, STUCK_AGAIN_AFTER),
+                misfit,
+            },
         };
     }
     let wait = backoff(facts.queue, in_a_row, facts.jitter).max(wait_min);

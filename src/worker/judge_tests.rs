@@ -11,8 +11,7 @@ fn at(hours: i64) -> Timestamp {
 fn judged(failure: &Failure, job: &Job, pbx: &Remembered, now: Timestamp) -> PutBack {
     let boxes = voicemail::Remembered::default();
     let (queue, limits) = (&QueueConfig::default(), &PbxLimits::default());
-    let blame = Blame::Item;
-    judge(failure, &Facts { job, blame, queue, limits, pbx, boxes: &boxes, now, jitter: 1.0 })
+    judge(failure, &Facts { job, queue, limits, pbx, boxes: &boxes, now, jitter: 1.0 })
 }
 
 fn failed_before(reason: &str, times: u32) -> Job {
@@ -31,7 +30,7 @@ fn waits_grow_twofold_up_to_the_longest() {
         match judged(&broken, &job, &Remembered::default(), at(0)) {
             PutBack::Retry { due_at, .. } => assert_eq!(due_at.duration_since(at(0)).as_secs(), expected_s),
             other => {
-                let stuck = PutBack::Stuck { reason: "not_audio".into(), misfit: None };
+                let stuck = PutBack::Stuck { reason: "not_audio".into(), due_at: at(24), misfit: None };
                 assert_eq!((other, expected_s), (stuck, 0));
             }
         }
@@ -48,27 +47,18 @@ fn trouble_of_the_whole_archive_costs_no_attempt_and_trouble_of_one_file_does() 
     assert!(matches!(judged(ArchiveError::Occupied { path }), PutBack::Retry { .. }));
 }
 
-/// It costs the recording nothing, and others come before it.
+/// One that is waited for in vain must not take a connection from the others again at once.
 #[test]
-fn a_failure_of_the_pbx_is_not_the_recordings_but_it_is_not_asked_for_first_again() {
-    let (queue, limits) = (&QueueConfig::default(), &PbxLimits::default());
-    let (pbx, boxes, job) = (Remembered::default(), voicemail::Remembered::default(), job());
-    let facts = Facts {
-        job: &job,
-        blame: Blame::Pbx,
-        queue,
-        limits,
-        pbx: &pbx,
-        boxes: &boxes,
-        now: at(0),
-        jitter: 0.0,
+fn one_that_is_never_answered_is_asked_for_again_after_the_others() {
+    let limits = PbxLimits::default();
+    let failed = |reason| Failure::Pbx(crate::pbx::PbxError::broken_cdr("hq", reason, "no reply".into()));
+    let due_at = |reason| match judged(&failed(reason), &job(), &Remembered::default(), at(0)) {
+        PutBack::Retry { due_at, .. } => due_at,
+        other => panic!("{other:?}"),
     };
-    let error = crate::pbx::PbxError::broken_cdr("hq", crate::pbx::Reason::Timeout, "no reply".into());
-    let how = judge(&Failure::Pbx(error.clone()), &facts);
-    assert_eq!(how, PutBack::Postponed { due_at: later(at(0), queue.retry_base) });
-    let facts = Facts { blame: Blame::Item, ..facts };
-    let PutBack::Retry { due_at, .. } = judge(&Failure::Pbx(error), &facts) else { panic!("it is its own") };
-    assert_eq!(due_at, later(at(0), limits.reply_timeout * 4), "others that waited for it come first");
+    assert_eq!(due_at(Reason::Timeout), later(at(0), limits.reply_timeout * 4));
+    assert_eq!(due_at(Reason::Stall), later(at(0), limits.idle_timeout * 4));
+    assert_eq!(due_at(Reason::Http(500)), later(at(0), QueueConfig::default().retry_base));
 }
 
 #[test]
@@ -102,7 +92,6 @@ fn an_empty_file_is_asked_for_again_for_days_and_stays_pending() {
 fn answers_of(job: &Job, pbx: &Remembered, boxes: &voicemail::Remembered, lack: Lack) -> u32 {
     let facts = Facts {
         job,
-        blame: Blame::Item,
         queue: &QueueConfig::default(),
         limits: &PbxLimits::default(),
         pbx,

@@ -31,7 +31,7 @@ pub use left::settle_what_was_left;
 pub use progress::{Progress, Snapshot};
 pub use voicemail::TwinLocks;
 
-use crate::access::{Access, Blame};
+use crate::access::Access;
 use crate::archive::Archive;
 use crate::bell::{Bell, Listener};
 use crate::clock::Clock;
@@ -202,20 +202,16 @@ impl Worker {
             }
             Err(failure) => {
                 debug!(pbx = %job.pbx, "`{}` is not archived yet: {failure}", job.name);
-                let blame = match &failure {
-                    Failure::Pbx(error) => self.access.blame(&item_of(&job), error).await?,
-                    _ => Blame::Item,
-                };
-                self.put_back(&job, &failure, blame).await?;
-                self.react(failure, blame).await
+                self.put_back(&job, &failure).await?;
+                self.react(&job, failure).await
             }
         }
     }
 
     /// What a failure means beyond the one recording.
-    async fn react(&self, failure: Failure, blame: Blame) -> anyhow::Result<()> {
+    async fn react(&self, job: &Job, failure: Failure) -> anyhow::Result<()> {
         match failure {
-            Failure::Pbx(error) if blame == Blame::Pbx => self.access.bear(&error).await,
+            Failure::Pbx(error) => self.access.troubled(&item_of(job), &error).await.map(drop),
             Failure::Archive(error) => {
                 let in_a_row = self.archive_failures.fetch_add(1, Relaxed) + 1;
                 let is_its_own = judge::concerns_archive(&error) || in_a_row >= ARCHIVE_FAILURES_MAX;

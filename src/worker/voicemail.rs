@@ -125,9 +125,9 @@ fn find<'a>(
     by_folder: bool,
 ) -> Result<&'a VoicemailMessage, Failure> {
     let Some(found) = list.messages.iter().filter(|listed| listed.message == *message).nth(at) else {
-        return Err(match list.unreadable {
-            0 => Failure::Deleted { beside_others: !list.messages.is_empty() },
-            _ => Failure::Unreadable,
+        return Err(match list.unreadable.is_empty() {
+            true => Failure::Deleted { beside_others: !list.messages.is_empty() },
+            false => Failure::Unreadable,
         });
     };
     let is_same_place = |other: &&VoicemailMessage| {
@@ -159,6 +159,7 @@ fn up_to<'a>(found: &VoicemailMessage, list: &'a VoicemailList) -> Vec<(usize, &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pbx::UnreadableMessage;
     use crate::recording::RecordingName;
     use crate::worker::example::job;
 
@@ -189,7 +190,7 @@ mod tests {
             let status = (!status.is_empty()).then(|| status.to_owned());
             VoicemailMessage { file: format!("msg{file}.wav"), status, message: message(caller) }
         };
-        VoicemailList { messages: places.iter().map(place).collect(), unreadable: 0 }
+        VoicemailList { messages: places.iter().map(place).collect(), unreadable: Vec::new() }
     }
 
     #[test]
@@ -220,7 +221,8 @@ mod tests {
         assert!(matches!(gone, Failure::Deleted { beside_others: true }));
         let gone = find(&list(&[]), &message("C"), 0, true).unwrap_err();
         assert!(matches!(gone, Failure::Deleted { beside_others: false }));
-        let odd = VoicemailList { unreadable: 1, ..list(&["unread/0=A"]) };
+        let unreadable = vec![UnreadableMessage { extension: Some("1003".to_owned()), entry: 2 }];
+        let odd = VoicemailList { unreadable, ..list(&["unread/0=A"]) };
         assert!(matches!(find(&odd, &message("C"), 0, true).unwrap_err(), Failure::Unreadable));
     }
 

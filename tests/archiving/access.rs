@@ -170,7 +170,7 @@ async fn a_pbx_that_falls_silent_is_taken_for_down_at_the_eighth_question() {
     let report = station.run_while(request, Default::default(), fall_silent).await.unwrap();
     assert_eq!((report.exit_code(false), reason(&report)), (4, "timeout"), "{report:?}");
     let failed: i64 = station.value("select sum(attempts) from recordings where state = 'pending'").await;
-    assert!((7..12).contains(&failed), "{failed} attempts failed");
+    assert!((8..16).contains(&failed), "{failed} attempts failed");
     assert_eq!(station.value::<i64>("select sum(reason_attempts) from recordings").await, 0);
     station.check().await;
     station.set_faults(Faults::default());

@@ -41,7 +41,7 @@ async fn a_pbx_that_could_not_tell_a_day_is_not_pressed_for_the_next_ones() {
     let report = swept(&mut station).await;
     assert_eq!((report.days_read, report.days_unread, report.recordings_new), (0, 3, 0));
     // 86,399 s are halved ten times until they are less than two minutes.
-    assert_eq!(station.pbx.counters().faults["cdr_504"], 3 + 10 + 5 + 1 + 1 + 1);
+    assert_eq!(station.pbx.counters().faults["cdr_504"], 3 + 9 + 5 + 1 + 1 + 1);
     station.set_faults(Faults::default());
     assert_eq!(numbers(&station.backfill().await), [6, 0, 0, 0, 0, 0]);
     station.check().await;

@@ -61,14 +61,14 @@ async fn check_queue(db: &SqlitePool) {
         db,
         "owed, but never asked for again",
         "select path from recordings where ready = 0 and due_at_ms is null
-         and (state = 'pending' or state = 'missing' and final = 0)",
+         and (state in ('pending', 'stuck') or state = 'missing' and final = 0)",
     )
     .await;
     none(
         db,
         "settled, but still queued",
         "select path from recordings where (ready = 1 or due_at_ms is not null)
-         and (state in ('excluded', 'stuck') or state = 'archived' and refetch <> 1)",
+         and (state = 'excluded' or state = 'archived' and refetch <> 1)",
     )
     .await;
     none(

@@ -3,6 +3,7 @@
 //! That a message is gone is not concluded here: its worker looks into the box right before it asks for the audio, and
 //! counts the looks that did not find it (`worker::judge`).
 
+mod boxes;
 mod fill;
 mod page;
 
@@ -12,18 +13,18 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 use tracing::{info, warn};
 
 pub use fill::FullestBox;
 
 use super::Sweeper;
 use crate::access::Item;
-use crate::findings::{self, Finding, FindingKind};
+use crate::findings::{self, FindingKind};
 use crate::fleet;
-use crate::pbx::{PbxError, VoicemailList};
+use crate::pbx::{PbxError, UnreadableMessage, VoicemailList, VoicemailMessage};
 use crate::times::{OffsetResolver, parse_local};
 use crate::voicemail::{self, Poll};
+use boxes::{ByBox, note_unreadable};
 use fill::Fill;
 use page::{Alike, Page, Stored, pages};
 
@@ -81,15 +82,8 @@ pub async fn poll_voicemail(sweeper: &Sweeper<'_>) -> anyhow::Result<VoicemailPo
         Listed::Unsupported => sweeper.note_unsupported(before.unsupported_at_ms.is_none(), now).await,
         Listed::Stopped => Ok(VoicemailPoll::default()),
         Listed::Failed(error) => {
-            let finding = Finding {
-                kind: FindingKind::VoicemailUnlisted,
-                subject: SUBJECT.to_owned(),
-                detail: format!(
-                    "the voicemail could not be listed, and new messages are not heard of: {error}"
-                ),
-            };
-            sweeper.note(finding, now).await?;
-            Ok(VoicemailPoll::default())
+            let boxes = sweeper.list_each_box(error).await?;
+            sweeper.store_boxes(boxes, now).await
         }
     }
 }
@@ -145,18 +139,56 @@ impl Sweeper<'_> {
             whole: true,
             boxes: fill.by_extension.len() as u64,
             messages: list.messages.len() as u64,
-            unreadable: list.unreadable,
+            unreadable: list.unreadable.len() as u64,
             fullest: fill.fullest(),
             nearly_full: fill.nearly_full().count() as u64,
             ..VoicemailPoll::default()
         };
-        for page in pages(list.messages) {
+        self.store_all(list.messages, &mut report, now).await?;
+        self.note_poll(&report, fill, list.unreadable, now).await?;
+        Ok(report)
+    }
+
+    /// Stores what was read of some boxes. Of the others nothing is known, so the poll is not whole.
+    async fn store_boxes(&self, boxes: ByBox, now: Timestamp) -> anyhow::Result<VoicemailPoll> {
+        let fill = Fill::of(&boxes.list.messages, self.pbx.voicemail.per_extension);
+        let mut report = VoicemailPoll {
+            boxes: fill.by_extension.len() as u64,
+            messages: boxes.list.messages.len() as u64,
+            unreadable: boxes.list.unreadable.len() as u64,
+            fullest: fill.fullest(),
+            nearly_full: fill.nearly_full().count() as u64,
+            ..VoicemailPoll::default()
+        };
+        self.store_all(boxes.list.messages.clone(), &mut report, now).await?;
+        if self.stop.is_cancelled() || self.access.given_up().is_cancelled() {
+            // Why the others were not read is told by the PBX's own trouble.
+            return Ok(report);
+        }
+        let pbx = self.pbx.id.clone();
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    boxes.note(tx, &pbx, now).await?;
+                    note_unreadable(tx, &pbx, &boxes.list.unreadable, false, now).await
+                })
+            })
+            .await?;
+        Ok(report)
+    }
+
+    async fn store_all(
+        &self,
+        messages: Vec<VoicemailMessage>,
+        report: &mut VoicemailPoll,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        for page in pages(messages) {
             let stored = self.store_messages(page, now).await?;
             report.messages_new += stored.new;
             report.messages_back += stored.back;
         }
-        self.note_poll(&report, fill, now).await?;
-        Ok(report)
+        Ok(())
     }
 
     async fn store_messages(&self, page: Vec<Alike>, now: Timestamp) -> anyhow::Result<Stored> {
@@ -180,7 +212,13 @@ impl Sweeper<'_> {
             .await
     }
 
-    async fn note_poll(&self, report: &VoicemailPoll, fill: Fill, now: Timestamp) -> anyhow::Result<()> {
+    async fn note_poll(
+        &self,
+        report: &VoicemailPoll,
+        fill: Fill,
+        unreadable: Vec<UnreadableMessage>,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
         let (pbx, report) = (self.pbx.id.clone(), report.clone());
         self.db
             .write(move |tx| {
@@ -190,7 +228,7 @@ impl Sweeper<'_> {
                     voicemail::note_poll(tx, &pbx, &poll, now).await?;
                     fill.note(tx, &pbx, now).await?;
                     findings::close(tx, &pbx, FindingKind::VoicemailUnlisted, now).await?;
-                    note_unreadable(tx, &pbx, report.unreadable, now).await
+                    note_unreadable(tx, &pbx, &unreadable, true, now).await
                 })
             })
             .await
@@ -202,22 +240,6 @@ impl Sweeper<'_> {
 fn resolver(zone: Option<TimeZone>, learnt: Option<i32>, now: Timestamp) -> OffsetResolver {
     let zone_offset_s = zone.as_ref().map(|zone| zone.to_offset(now).seconds());
     OffsetResolver::new(zone, learnt.filter(|learnt| Some(*learnt) != zone_offset_s))
-}
-
-async fn note_unreadable(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    unreadable: u64,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    if unreadable == 0 {
-        return findings::close(tx, pbx, FindingKind::BadMessage, now).await;
-    }
-    let detail = format!(
-        "{unreadable} entries of the voicemail list name no message that could be asked for: they are not archived"
-    );
-    let finding = Finding { kind: FindingKind::BadMessage, subject: SUBJECT.to_owned(), detail };
-    findings::record(tx, pbx, &finding, now).await
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ fn refuse_what_breaks_off(reply: &[u8]) {
 
 /// Whatever a list shows can be asked for, and is known again by its name.
 fn check_list(list: &VoicemailList, bytes: usize) {
-    assert!(list.messages.len() as u64 + list.unreadable <= bytes as u64);
+    assert!(list.messages.len() + list.unreadable.len() <= bytes);
     for place in &list.messages {
         let Message { extension, .. } = &place.message;
         for text in [&place.file, extension] {
