@@ -163,6 +163,11 @@ impl PbxError {
         Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, place: None, what, retry_after: None }
     }
 
+    /// A list that was answered in a way which what is known of the PBX contradicts: worth another try.
+    pub fn doubtful_list(pbx: &str, reason: Reason, what: String) -> Self {
+        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, place: None, what }
+    }
+
     /// Whether it is the answer of a call of this group, and not of the login before it.
     pub(super) fn is_of(&self, family: Family) -> bool {
         self.place.is_some_and(|place| place.family == family)

@@ -21,7 +21,7 @@ use super::Sweeper;
 use crate::access::Item;
 use crate::findings::{self, FindingKind};
 use crate::fleet;
-use crate::pbx::{PbxError, UnreadableMessage, VoicemailList, VoicemailMessage};
+use crate::pbx::{PbxError, Reason, UnreadableMessage, VoicemailList, VoicemailMessage};
 use crate::times::{OffsetResolver, parse_local};
 use crate::voicemail::{self, Poll};
 use boxes::{ByBox, note_unreadable};
@@ -77,8 +77,16 @@ pub async fn poll_voicemail(sweeper: &Sweeper<'_>) -> anyhow::Result<VoicemailPo
     if asked_at.is_some_and(|at| now.duration_since(at).abs() < PROBE_EVERY) {
         return Ok(VoicemailPoll { unsupported: true, ..VoicemailPoll::default() });
     }
+    let had_messages = before.listed_at_ms.is_some();
     match sweeper.list_voicemail().await? {
         Listed::Whole(list) => sweeper.store_list(list, now).await,
+        // A device does not lose a part of its API: it is the list that it cannot tell.
+        Listed::Unsupported if had_messages => {
+            let what = "it says that it has no voicemail API, though it listed messages before".to_owned();
+            let error = PbxError::doubtful_list(&sweeper.pbx.id, Reason::Unsupported, what);
+            let boxes = sweeper.list_each_box(error).await?;
+            sweeper.store_boxes(boxes, now).await
+        }
         Listed::Unsupported => sweeper.note_unsupported(before.unsupported_at_ms.is_none(), now).await,
         Listed::Stopped => Ok(VoicemailPoll::default()),
         Listed::Failed(error) => {
