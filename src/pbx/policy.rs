@@ -89,6 +89,8 @@ pub fn for_errno(place: Place, errno: u32) -> Policy {
 /// The policy for a failure below the API: no error number, but a broken transfer or a wrong kind of reply.
 pub fn for_transport(place: Place, reason: Reason) -> Policy {
     match reason {
+        // As `for_voicemail` has it: a device without voicemail must not be paused for it.
+        Reason::Unsupported if place.family == Family::Voicemail => Policy::Retry,
         Reason::Dns | Reason::Refused | Reason::Unreachable => Policy::PausePbx,
         Reason::TlsUnknownCertificate
         | Reason::TlsPinMismatch

@@ -7,6 +7,5 @@ mod common;
 mod following;
 mod month;
 mod outage;
-mod poison;
 mod push;
 mod standstill;
