@@ -97,8 +97,8 @@ pub struct OpenFinding {
     pub last_seen_at_ms: i64,
 }
 
-/// The findings of a kind that still hold.
-pub async fn open_of(
+/// When each finding of a kind that still holds was seen last.
+pub async fn last_seen(
     db: &mut SqliteConnection,
     pbx: &str,
     kind: FindingKind,

@@ -55,6 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "calls",
             "cdr",
             "clock",
+            "clocks",
             "config",
             "db",
             "digest",

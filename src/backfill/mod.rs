@@ -60,6 +60,13 @@ pub struct Request {
     pub queue_only: Option<DayRange>,
 }
 
+impl Request {
+    /// Whether it is to cover whatever the PBXs keep.
+    fn is_undated(&self) -> bool {
+        self.from.is_none() && self.to.is_none() && self.queue_only.is_none()
+    }
+}
+
 /// The lines to work over: those of a service that follows the PBXs already, or lines of one's own.
 #[derive(Debug, Default)]
 pub struct Lines {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::{OnceCell, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::line::{Line, Phase, SiteProgress};
@@ -208,6 +208,8 @@ impl Site {
             *known = Some(days);
         }
         let before = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
+        let before_all =
+            queue::counts(&mut *db.read().await?, self.id(), DayRange::ALL, Kinds::Calls).await?;
         let last_file = catalog::last_file(&mut *db.read().await?).await?;
         // A retry has chosen already; a backfill asks for all of its range at once.
         if request.queue_only.is_none() && !request.dry_run && !self.access.given_up().is_cancelled() {
@@ -237,6 +239,8 @@ impl Site {
                 return Ok(());
             }
             let (kinds, progress, swept) = (Kinds::Calls, self.progress.clone(), swept.clone());
+            // Without dates, calls may be found that a lost clock filed outside of all days that are kept.
+            let days = if request.is_undated() { DayRange::ALL } else { days };
             Arc::new(self.worker(vault, Task { days, kinds, progress, swept })).run().await
         };
         let (sweep, download) = tokio::join!(sweep, download);
@@ -246,6 +250,8 @@ impl Site {
             Err(error) => Err(own_trouble(error)?),
         };
         let download_trouble = download.err().map(own_trouble).transpose()?;
+        let is_outside = sweep.as_ref().is_ok_and(|found: &SweepReport| found.recordings_outside > 0);
+        let (days, before) = if is_outside { (DayRange::ALL, before_all) } else { (days, before) };
         self.wait_for_others(vault, days).await?;
         let after = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         report.bytes = catalog::bytes_since(&mut *db.read().await?, self.id(), days, last_file).await?;
@@ -361,6 +367,8 @@ impl Site {
             rules: rules_of(&vault.config, self.id()),
             device_behind: met.behind,
             known_files_too,
+            limits: Mutex::default(),
+            clock_doubt: OnceCell::new(),
             stop: self.stop.clone(),
         }
     }

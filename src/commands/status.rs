@@ -31,7 +31,7 @@ pub struct Options {
 }
 
 /// Tells the state of everything. Exits 2 if the archive is in trouble, 4 if a PBX is or its lists may lack calls, 3 if
-/// something is owed, else 0.
+/// something is owed or a PBX needs a person, else 0.
 pub async fn run(config: &Path, options: Options) -> ExitCode {
     let json = options.json;
     match status(config, options).await {
@@ -115,7 +115,10 @@ fn code_of(status: &Status) -> u8 {
         exit::USAGE
     } else if status.pbx.values().any(|pbx| pbx.error.is_some() || pbx.verdicts.not_whole() > 0) {
         exit::UNREACHABLE
-    } else if status.pbx.is_empty() || status.pbx.values().any(PbxStatus::owes) {
+    } else if status.pbx.is_empty()
+        || status.pbx.values().any(PbxStatus::owes)
+        || !status.needs_attention.is_empty()
+    {
         exit::OWED
     } else {
         exit::COMPLETE

@@ -143,6 +143,25 @@ pub async fn settle_doubts(
     Ok(settled)
 }
 
+/// The open doubts of a day that nobody has accepted: how many, and since when there is one.
+pub async fn doubts_since(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    day: Date,
+) -> anyhow::Result<Option<(i64, Timestamp)>> {
+    let (count, since_ms): (i64, Option<i64>) = sqlx::query_as(
+        "select count(*), min(first_seen_at_ms) from doubts
+         where pbx = ?1 and cleared_at_ms is null and day_from <= ?2 and day_to >= ?2
+             and not exists (select 1 from accepted_doubts where doubt = doubts.id and day = ?2)",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .fetch_one(db)
+    .await
+    .context("reading since when a day is in doubt")?;
+    Ok(since_ms.map(Timestamp::from_millisecond).transpose()?.map(|since| (count, since)))
+}
+
 /// The lines of one call in a list, and what is known of the call.
 #[derive(Debug, Clone, Copy)]
 struct CallLines {

@@ -21,7 +21,7 @@ mod standing;
 pub use accepted::{Acceptance, accept};
 pub use account::{AcceptedDay, Doubts, Evidence, LatestList, Limit, Origin, evidence_of};
 pub use days::{DayVerdict, ListFacts, Source, note_source, note_verdict};
-pub use doubts::{DoubtfulLine, InputList, OpenDoubts, Settled, open_doubts, settle_doubts};
+pub use doubts::{DoubtfulLine, InputList, OpenDoubts, Settled, doubts_since, open_doubts, settle_doubts};
 pub use limits::{LIMIT_ROWS_MIN, Limits, ListSize, load_limits, store_limits};
 pub use outlook::{is_outlook_due, note_outlook};
 pub use standing::{Standing, Verdicts, standing, standings};

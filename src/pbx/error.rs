@@ -165,7 +165,7 @@ impl PbxError {
 
     /// A list that was answered in a way which what is known of the PBX contradicts: worth another try.
     pub fn doubtful_list(pbx: &str, reason: Reason, what: String) -> Self {
-        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, place: None, what }
+        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, place: None, what, retry_after: None }
     }
 
     /// Whether it is the answer of a call of this group, and not of the login before it.

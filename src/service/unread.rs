@@ -20,7 +20,7 @@ pub(super) async fn waiting(
     pbx: &str,
     now: Timestamp,
 ) -> anyhow::Result<BTreeSet<Date>> {
-    let unread = findings::open_of(db, pbx, FindingKind::DayUnread).await?;
+    let unread = findings::last_seen(db, pbx, FindingKind::DayUnread).await?;
     Ok(unread.iter().filter(|day| is_waiting(day, now)).filter_map(|day| day.subject.parse().ok()).collect())
 }
 

@@ -15,7 +15,7 @@ use crate::findings::{self, Finding, FindingKind};
 use crate::fleet;
 
 /// How long after the end of a day its second reading must lie: calls appear in the CDR when they end.
-const SETTLES_AFTER: SignedDuration = SignedDuration::from_hours(12);
+pub(super) const SETTLES_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
 impl Sweeper<'_> {
     /// Ends a reading, all of it as one unit: most days bring nothing new, and each commit is an fsync.
@@ -27,7 +27,10 @@ impl Sweeper<'_> {
             days.entry(day).or_default();
         }
         let asked = covered.asked(&reading.added);
-        let closing = self.closing(&days, &reading, covered, offset_s);
+        let clock = self.clock_doubt().await?;
+        let mut closing = self.closing(&days, &reading, covered, offset_s);
+        // What is read by a wrong clock settles no day.
+        closing.iter_mut().for_each(|(_, of_day)| of_day.late &= clock.is_none());
         let report = SweepReport {
             rows: reading.rows,
             rows_new: reading.added.values().sum(),
@@ -38,9 +41,16 @@ impl Sweeper<'_> {
         let end = End {
             pbx: self.pbx.id.clone(),
             origin: Origin::of(self.pbx),
-            verdict: reading.list.verdict(covered.whole()),
+            verdict: match (reading.list.verdict(covered.whole()), clock) {
+                ((Verdict::Whole, _), Some(cause)) => (Verdict::Doubtful, Some(cause)),
+                (verdict, _) => verdict,
+            },
             doubtful: reading.list.doubtful_lines(asked, offset_s),
-            lines: reading.rows + reading.bad_rows,
+            // An answer that had to be asked for again has brought its rows twice.
+            lines: match covered {
+                Covered::Day { .. } => reading.list.size.rows,
+                Covered::File { .. } | Covered::Outside { .. } => reading.rows + reading.bad_rows,
+            },
             late: closing.iter().any(|(_, of_day)| of_day.late && of_day.whole),
             closing,
             covered,
@@ -73,7 +83,7 @@ impl Sweeper<'_> {
     }
 
     /// The PBX's offset as far as it is known: learnt from its CDR, else the configured zone's, else UTC.
-    async fn utc_offset_s(&self) -> anyhow::Result<i32> {
+    pub(super) async fn utc_offset_s(&self) -> anyhow::Result<i32> {
         let remembered = fleet::remembered(&mut *self.db.read().await?, &self.pbx.id).await?;
         let configured = || self.pbx.timezone.as_ref().map(|zone| zone.to_offset(self.clock.now()).seconds());
         Ok(remembered.utc_offset_s.or_else(configured).unwrap_or(0))
@@ -100,6 +110,9 @@ impl Origin {
         Source::Api { transport: self.transport, key_sha256: self.key_sha256.as_deref() }
     }
 }
+
+/// How long a day may be in doubt before that is told: the next readings may clear it.
+const DOUBTS_TOLD_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// A reading that has come to its end.
 struct End {
@@ -140,6 +153,9 @@ impl End {
                 self.close_bad_rows(tx).await?;
             }
         }
+        if let Covered::Day { day, .. } = self.covered {
+            self.note_doubts(tx, day).await?;
+        }
         if self.covered.whole() {
             calls::end_reading(tx, self.reading).await?;
         }
@@ -179,12 +195,29 @@ impl End {
         }
         if of_day.whole || of_day.added > 0 {
             let source = match self.covered {
-                Covered::Day { .. } => self.origin.source(),
+                Covered::Day { .. } | Covered::Outside { .. } => self.origin.source(),
                 Covered::File { .. } => Source::File { sha256: None },
             };
             evidence::note_source(tx, &self.pbx, day, source, self.now).await?;
         }
         Ok(())
+    }
+
+    /// A day that stays in doubt is a finding, until it is in doubt no more.
+    async fn note_doubts(&self, tx: &mut SqliteConnection, day: Date) -> anyhow::Result<()> {
+        let (kind, subject) = (FindingKind::DoubtsOpen, day.to_string());
+        let doubts = evidence::doubts_since(tx, &self.pbx, day).await?;
+        let Some((count, since)) =
+            doubts.filter(|(_, since)| self.now.duration_since(*since) >= DOUBTS_TOLD_AFTER)
+        else {
+            return findings::close_about(tx, &self.pbx, kind, &subject, self.now).await;
+        };
+        let lines = if count == 1 { "one line".to_owned() } else { format!("{count} lines") };
+        let detail = format!(
+            "{lines} of its call list cannot be believed since {}: a recording that only such a line names is not known",
+            since.strftime("%F %R UTC")
+        );
+        findings::record(tx, &self.pbx, &Finding { kind, subject, detail }, self.now).await
     }
 
     /// Known rows that the PBX's own answer lacks are a finding, until an answer has them all.

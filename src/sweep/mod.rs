@@ -3,8 +3,12 @@
 //! A sweep is level-triggered: it reads again what exists and stores what is new, so that an outage of any length
 //! heals itself. Readings are unioned; one with fewer rows is a finding and removes nothing.
 
+mod answer;
+mod clocks;
 mod closing;
 mod files;
+mod limits;
+mod outside;
 mod page;
 mod parts;
 mod range;
@@ -14,9 +18,10 @@ mod voicemail;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 pub use files::CdrFileError;
@@ -31,13 +36,14 @@ use crate::cdr::{BadRow, CdrItem, DoubtCause};
 use crate::clock::Clock;
 use crate::config::{ExclusionRule, PbxConfig};
 use crate::db::{DatabaseFailed, Db};
-use crate::evidence;
+use crate::evidence::{self, Limits};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
 use crate::recording::Text;
 use crate::times::OffsetResolver;
 use page::{ROWS_PER_PAGE, ReadingFacts};
+use parts::Part;
 use reading::{List, Reading};
 
 /// Bad rows of one reading that are kept as findings; the rest is only counted.
@@ -62,6 +68,8 @@ pub struct SweepReport {
     pub bad_rows: u64,
     /// Recordings heard of for the first time.
     pub recordings_new: u64,
+    /// Of these, those of calls outside of all days that are kept.
+    pub recordings_outside: u64,
 }
 
 /// Sweeps one PBX.
@@ -85,6 +93,10 @@ pub struct Sweeper<'a> {
     pub device_behind: SignedDuration,
     /// Whether files are read again that have not changed since they were read: they can tell nothing new.
     pub known_files_too: bool,
+    /// What the PBX gives at most in one list, as far as it showed.
+    pub limits: Mutex<Limits>,
+    /// Why what is read now is doubtful, once that was asked.
+    pub clock_doubt: OnceCell<Option<String>>,
     /// Cancelled to end early.
     pub stop: CancellationToken,
 }
@@ -115,12 +127,17 @@ impl Sweeper<'_> {
             input,
             last_sn: remembered.sn.map(Text::Utf8),
             unsure: None,
+            asked: Part::of(fallback),
             list: List::of(open),
+            outside: None,
         })
     }
 
     /// Takes an item of the CDR in, and stores the page when it is full.
     async fn take(&self, reading: &mut Reading, item: CdrItem) -> anyhow::Result<()> {
+        if reading.outside.is_some_and(|days| !outside::is_outside(&item, days)) {
+            return Ok(());
+        }
         match item {
             CdrItem::Row(row) => {
                 reading.rows += 1;
@@ -237,6 +254,7 @@ impl std::ops::AddAssign for SweepReport {
         self.rows_new += other.rows_new;
         self.bad_rows += other.bad_rows;
         self.recordings_new += other.recordings_new;
+        self.recordings_outside += other.recordings_outside;
     }
 }
 
@@ -255,6 +273,7 @@ mod tests {
             rows_new: 3,
             bad_rows: 4,
             recordings_new: 5,
+            recordings_outside: 6,
         };
         assert!(sum.is_complete());
         sum += SweepReport {
@@ -266,11 +285,12 @@ mod tests {
             rows_new: 50,
             bad_rows: 60,
             recordings_new: 70,
+            recordings_outside: 80,
         };
         let numbers = serde_json::to_value(sum).unwrap();
         let expected = serde_json::json!({
             "days_read": 11, "days_unread": 20, "days_unasked": 80, "files_unread": 30, "rows": 42, "rows_new": 53, "bad_rows": 64,
-            "recordings_new": 75,
+            "recordings_new": 75, "recordings_outside": 86,
         });
         assert_eq!(numbers, expected);
         assert!(!sum.is_complete());

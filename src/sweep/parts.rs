@@ -7,6 +7,8 @@ use jiff::civil::{Date, DateTime};
 
 use crate::pbx::PbxError;
 
+/// Hours of the neighbouring days that are asked for with a day.
+const EDGE_H: i64 = 1;
 /// A range is not halved below this many seconds.
 const PART_S_MIN: i64 = 60;
 /// Parts of a day in a row that are not answered at all, each half as long as the one before, until none shorter is tried.
@@ -22,9 +24,16 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// The whole of a day.
+    /// The whole of a day and the first hour after it: a PBX that takes an edge for another time loses no call by it. The
+    /// hour before it was asked for with the day before, if that is read too; else [with this one](Self::with_hour_before).
     pub(super) fn of(day: Date) -> Self {
-        Self { from: day.at(0, 0, 0, 0), to: day.at(23, 59, 59, 0) }
+        let end = day.at(23, 59, 59, 0);
+        Self { from: day.at(0, 0, 0, 0), to: end.checked_add(EDGE_H.hours()).unwrap_or(end) }
+    }
+
+    /// The same with the hour before it.
+    pub(super) fn with_hour_before(self) -> Self {
+        Self { from: self.from.checked_sub(EDGE_H.hours()).unwrap_or(self.from), ..self }
     }
 
     /// Its first minute: the smallest thing that can be asked for.
@@ -37,8 +46,21 @@ impl Part {
         error.is_too_much_at_once() && self.halves().is_some()
     }
 
+    /// Two parts with about as many calls each, where they began at `starts`; `None` if all began within one second.
+    ///
+    /// A list that was cut has its calls at one end: halves of its time would hold all and none of them.
+    pub(super) fn split_at(self, starts: &[DateTime]) -> Option<[Self; 2]> {
+        let mut starts: Vec<DateTime> = starts.to_vec();
+        starts.sort_unstable();
+        let within = |start: &&DateTime| self.from < **start && **start <= self.to;
+        let (early, late) = starts.split_at(starts.len() / 2);
+        let begin = *late.iter().find(within).or_else(|| early.iter().rev().find(within))?;
+        let end = begin.checked_sub(1.second()).ok()?;
+        Some([Self { from: self.from, to: end }, Self { from: begin, to: self.to }])
+    }
+
     /// Both halves; `None` if it is too short to halve.
-    fn halves(self) -> Option<[Self; 2]> {
+    pub(super) fn halves(self) -> Option<[Self; 2]> {
         let seconds = self.from.duration_until(self.to).as_secs();
         if seconds < 2 * PART_S_MIN {
             return None;
@@ -68,18 +90,18 @@ pub(super) struct Parts {
 
 impl Parts {
     /// The parts of a day that failed when it was asked for as a whole: its halves, if that was too much at once.
-    pub(super) fn after(day: Date, error: PbxError) -> Self {
-        let mut parts = Self::of(day);
-        if Part::of(day).is_too_much(&error) {
+    pub(super) fn after(asked: Part, error: PbxError) -> Self {
+        let mut parts = Self::of(asked);
+        if asked.is_too_much(&error) {
             parts.ahead.clear();
-            parts.note_unread(Part::of(day), error);
+            parts.note_unread(asked, error);
         }
         parts
     }
 
     /// All of a day.
-    fn of(day: Date) -> Self {
-        let ahead = VecDeque::from([Part::of(day)]);
+    fn of(asked: Part) -> Self {
+        let ahead = VecDeque::from([asked]);
         Self { ahead, failed: 0, unanswered: 0, is_suspect: false, lost: None }
     }
 
@@ -124,7 +146,7 @@ mod tests {
 
     /// Asks for the parts of a day; how many requests were made, how many failed, and whether the day was read whole.
     fn read(answers: impl Fn(Part) -> bool, reason: Reason) -> (u32, u32, bool) {
-        let mut parts = Parts::of(date(2024, 3, 1));
+        let mut parts = Parts::of(Part::of(date(2024, 3, 1)));
         let (mut asked, mut failed) = (0, 0);
         while let Some(part) = parts.next() {
             asked += 1;
@@ -152,8 +174,8 @@ mod tests {
         let error = |reason| PbxError::broken_cdr("hq", reason, String::new());
         let day = date(2024, 3, 1);
         let halves = Part::of(day).halves().unwrap();
-        assert_eq!(Parts::after(day, error(Reason::Timeout)).ahead, halves);
-        assert_eq!(Parts::after(day, error(Reason::Redirect)).ahead, [Part::of(day)]);
+        assert_eq!(Parts::after(Part::of(day), error(Reason::Timeout)).ahead, halves);
+        assert_eq!(Parts::after(Part::of(day), error(Reason::Redirect)).ahead, [Part::of(day)]);
     }
 
     #[test]
@@ -180,10 +202,23 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_split_where_its_calls_are() {
+        let day = date(2024, 3, 1);
+        let at = |minute: i8| day.at(9, minute, 0, 0);
+        let [early, late] = Part::of(day).split_at(&[at(4), at(1), at(3), at(2)]).unwrap();
+        assert_eq!((early.from, early.to), (day.at(0, 0, 0, 0), day.at(9, 2, 59, 0)));
+        assert_eq!((late.from, late.to), (at(3), day.tomorrow().unwrap().at(0, 59, 59, 0)));
+        let [_, late] = Part::of(day).split_at(&[at(1), at(1), at(1), at(5)]).unwrap();
+        assert_eq!(late.from, at(1), "three of four calls began at once");
+        assert_eq!(Part { from: at(1), to: at(5) }.split_at(&[at(1), at(1)]), None);
+        assert_eq!(Part::of(day).split_at(&[]), None);
+    }
+
+    #[test]
     fn a_day_is_halved_without_a_gap_and_not_for_ever() {
         let [first, second] = Part::of(date(2024, 3, 1)).halves().unwrap();
-        assert_eq!(first.to.to_string(), "2024-03-01T11:59:59");
-        assert_eq!(second.from.to_string(), "2024-03-01T12:00:00");
+        assert_eq!(first.to.to_string(), "2024-03-01T12:29:59");
+        assert_eq!(second.from.to_string(), "2024-03-01T12:30:00");
         let part = |to| Part { from: date(2024, 3, 1).at(0, 0, 0, 0), to };
         assert!(part(date(2024, 3, 1).at(0, 1, 59, 0)).halves().is_none());
         let [first, second] = part(date(2024, 3, 1).at(0, 2, 0, 0)).halves().unwrap();

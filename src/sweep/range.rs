@@ -11,14 +11,13 @@ use super::parts::{Part, Parts};
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::access::Item;
-use crate::cdr::{CdrItem, CdrReader};
 use crate::findings::{self, Finding, FindingKind};
-use crate::pbx::{CdrBody, PbxError, Policy, Reason, Slot};
+use crate::pbx::{PbxError, Policy, Slot};
 use crate::queue::DayRange;
-use crate::recording::Text;
+use crate::times::zone_of;
 
 /// Tries of one part of a day, for reasons that pass.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// Sweeps the days of `ranges`: over the API if the PBX has that, and from the files of its CDR folder.
@@ -39,22 +38,28 @@ pub async fn sweep_ranges(
     if !sweeper.pbx.cdr_api {
         return Ok(report);
     }
-    let days = latest_first(ranges);
-    let (mut asked, mut failed) = (0, Vec::new());
+    let days = today_first(ranges, sweeper.today());
+    sweeper.learn_limits().await?;
+    let (mut asked, mut failed, mut unproven) = (0, Vec::new(), Vec::new());
     for &day in &days {
         if sweeper.stopped() {
             break;
         }
         asked += 1;
+        let is_first = day.yesterday().is_ok_and(|before| !days.contains(&before));
         let mut reading = sweeper.begin_day(day).await?;
+        if is_first {
+            reading.asked = reading.asked.with_hour_before();
+        }
         match sweeper.ask_once(&mut reading, day).await? {
-            Outcome::Read => report += sweeper.end_day(reading, day, Outcome::Read).await?,
+            Outcome::Read => unproven.push((day, reading)),
             Outcome::Unread(error) => {
                 sweeper.store_page(&mut reading).await?;
                 failed.push((day, reading, error));
             }
             Outcome::Ended => report += sweeper.end_day(reading, day, Outcome::Ended).await?,
         }
+        report += sweeper.end_proven(&mut unproven, asked).await?;
         progress(day, &report);
     }
     // A PBX that cannot tell one day in any part may be able to tell none at present: then it is not pressed for each.
@@ -62,9 +67,14 @@ pub async fn sweep_ranges(
     for (day, mut reading, error) in failed {
         let outcome = sweeper.ask_again(&mut reading, day, error, why.is_some()).await?;
         why = outcome.error().cloned();
-        report += sweeper.end_day(reading, day, outcome).await?;
+        match outcome {
+            Outcome::Read => unproven.push((day, reading)),
+            outcome => report += sweeper.end_day(reading, day, outcome).await?,
+        }
         progress(day, &report);
     }
+    report += sweeper.prove(unproven, asked).await?;
+    report += sweeper.look_outside(ranges).await?;
     report.days_unasked = (days.len() - asked) as u64;
     // Where no day at all can be read, it is not the days.
     if let Some(error) = why.filter(|_| report.days_read == 0) {
@@ -75,15 +85,12 @@ pub async fn sweep_ranges(
 
 /// The days of all ranges, each once, in the order in which they are asked for.
 ///
-/// Today comes first, and with it tomorrow, for either clock may be behind: whatever becomes of the other days, the calls
-/// of today are heard of. The rest comes oldest first, as in the queue, for that is what the PBX overwrites next.
-fn latest_first(ranges: &[DayRange]) -> Vec<Date> {
-    let mut days: Vec<Date> = ranges.iter().flat_map(|range| days_of(*range)).collect();
-    let latest = days.len().min(2);
-    days.rotate_right(latest);
-    let mut seen = BTreeSet::new();
-    days.retain(|day| seen.insert(*day));
-    days
+/// Today comes first, and with it what lies ahead, for either clock may be behind: whatever becomes of the other days, the
+/// calls of today are heard of. The rest comes oldest first, as in the queue, for that is what the PBX overwrites next.
+fn today_first(ranges: &[DayRange], today: Date) -> Vec<Date> {
+    let days: BTreeSet<Date> = ranges.iter().flat_map(|range| days_of(*range)).collect();
+    let (past, ahead): (Vec<Date>, Vec<Date>) = days.into_iter().partition(|day| *day < today);
+    [ahead, past].concat()
 }
 
 fn days_of(range: DayRange) -> impl Iterator<Item = Date> {
@@ -93,7 +100,7 @@ fn days_of(range: DayRange) -> impl Iterator<Item = Date> {
 
 /// What came of asking for a day.
 #[derive(Debug)]
-enum Outcome {
+pub(super) enum Outcome {
     /// All of it was read.
     Read,
     /// Not all of it; the last error.
@@ -103,7 +110,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn is_read(&self) -> bool {
+    pub(super) fn is_read(&self) -> bool {
         matches!(self, Self::Read)
     }
 
@@ -116,16 +123,27 @@ impl Outcome {
 }
 
 impl Sweeper<'_> {
-    fn stopped(&self) -> bool {
+    /// The PBX's day by our clock.
+    fn today(&self) -> Date {
+        self.clock.now().to_zoned(zone_of(self.pbx.timezone.as_ref(), None)).date()
+    }
+
+    pub(super) fn stopped(&self) -> bool {
         self.stop.is_cancelled() || self.access.given_up().is_cancelled()
     }
 
-    async fn begin_day(&self, day: Date) -> anyhow::Result<Reading> {
-        self.begin(findings::cdr_of(day), day.to_string(), day).await
+    pub(super) async fn begin_day(&self, day: Date) -> anyhow::Result<Reading> {
+        let reading = self.begin(findings::cdr_of(day), day.to_string(), day).await?;
+        Ok(Reading { asked: Part::of(day), ..reading })
     }
 
     /// Ends the reading of a day. What was read of it is kept, also where the day was not read whole and stays open.
-    async fn end_day(&self, reading: Reading, day: Date, outcome: Outcome) -> anyhow::Result<SweepReport> {
+    pub(super) async fn end_day(
+        &self,
+        reading: Reading,
+        day: Date,
+        outcome: Outcome,
+    ) -> anyhow::Result<SweepReport> {
         let (whole, read_at) = (outcome.is_read(), reading.facts.now);
         let report = self.close(reading, Covered::Day { day, whole, read_at }).await?;
         // Of a PBX that was given up meanwhile, its own trouble says why.
@@ -140,7 +158,8 @@ impl Sweeper<'_> {
 
     /// Asks for a day as a whole, once.
     async fn ask_once(&self, reading: &mut Reading, day: Date) -> anyhow::Result<Outcome> {
-        self.read_part(reading, day, Part::of(day), 1).await
+        let asked = reading.asked;
+        self.read_part(reading, day, asked, 1).await
     }
 
     /// Asks again for a day that failed by `error`, in parts where the PBX takes too long. A `doubtful` PBX is asked for one
@@ -157,8 +176,9 @@ impl Sweeper<'_> {
             if !answered.is_read() {
                 return Ok(answered);
             }
+            reading.list.begin_again();
         }
-        let mut parts = Parts::after(day, error);
+        let mut parts = Parts::after(reading.asked, error);
         while let Some(part) = parts.next() {
             match self.read_part(reading, day, part, TRIES).await? {
                 Outcome::Read => parts.note_read(),
@@ -171,7 +191,7 @@ impl Sweeper<'_> {
 
     /// Reads one part of `day`, in so many tries at most. One that is too much for the PBX is tried once: a shorter one may
     /// be answered. So is one that it refuses, for it will do so again.
-    async fn read_part(
+    pub(super) async fn read_part(
         &self,
         reading: &mut Reading,
         day: Date,
@@ -182,9 +202,9 @@ impl Sweeper<'_> {
         let mut tries = 0;
         while let Some(slot) = self.slot().await {
             let error = match self.read_once(slot, reading, part).await? {
-                Ok(()) => {
+                Ok(answer) => {
                     self.access.worked(&item).await?;
-                    return Ok(Outcome::Read);
+                    return self.take_answer(reading, day, part, answer).await;
                 }
                 Err(error) => error,
             };
@@ -204,102 +224,13 @@ impl Sweeper<'_> {
     }
 
     /// A connection, as soon as the PBX may be asked; `None` if nothing is to be asked of it any more.
-    async fn slot(&self) -> Option<Slot> {
+    pub(super) async fn slot(&self) -> Option<Slot> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
             () = self.access.given_up().cancelled() => None,
             slot = self.client.ready_slot() => Some(slot),
         }
-    }
-
-    async fn read_once(
-        &self,
-        slot: Slot,
-        reading: &mut Reading,
-        part: Part,
-    ) -> anyhow::Result<Result<(), PbxError>> {
-        match slot.cdr(part.from, part.to).await {
-            Ok(Some(body)) => self.take_body(reading, body).await,
-            Ok(None) => Ok(Ok(())),
-            Err(error) => Ok(Err(error)),
-        }
-    }
-
-    /// Takes the rows as they arrive. Rows of a body that breaks off are kept: the next try stores them again.
-    async fn take_body(
-        &self,
-        reading: &mut Reading,
-        mut body: CdrBody,
-    ) -> anyhow::Result<Result<(), PbxError>> {
-        let mut reader = CdrReader::new(&self.pbx.cdr_columns);
-        let mut last = None;
-        loop {
-            match body.next().await {
-                Ok(Some(bytes)) => reader.push(&bytes),
-                Ok(None) => reader.finish(),
-                Err(error) => return Ok(Err(error)),
-            }
-            loop {
-                match reader.next_item() {
-                    Ok(Some(item)) => {
-                        if let Some(item) = last.replace(item) {
-                            self.take(reading, item).await?;
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(problem) => {
-                        return Ok(Err(PbxError::broken_cdr(
-                            &self.pbx.id,
-                            Reason::Protocol,
-                            problem.to_string(),
-                        )));
-                    }
-                }
-            }
-            if reader.is_finished() {
-                break;
-            }
-        }
-        let Some(last) = last else { return Ok(Ok(())) };
-        let whole = match ending(&last, reading.last_sn.as_ref()) {
-            Ending::Whole => true,
-            Ending::CutOff => false,
-            // A connection that is lost is not lost at the same place again.
-            Ending::Unknown => reading.unsure.replace(last.clone()).is_some_and(|before| before == last),
-        };
-        if !whole {
-            let ended = "the CDR ended within a row".to_owned();
-            return Ok(Err(PbxError::broken_cdr(&self.pbx.id, Reason::Truncated, ended)));
-        }
-        self.take(reading, last).await.map(Ok)
-    }
-}
-
-/// How a CDR ended: the end of the connection is all that ends the reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// With its last row.
-    Whole,
-    /// Within it.
-    CutOff,
-    /// One way or the other.
-    Unknown,
-}
-
-/// Whether the last row is whole. Some devices never end their last line: where the serial number is the last column, it
-/// tells; it is the one of the row before, or else the one that the PBX is known by.
-fn ending(last: &CdrItem, known_sn: Option<&Text>) -> Ending {
-    let row = match last {
-        CdrItem::Row(row) if row.ended_without_newline => row,
-        CdrItem::BadRow(bad) if bad.ended_without_newline => return Ending::CutOff,
-        CdrItem::Row(_) | CdrItem::BadRow(_) => return Ending::Whole,
-    };
-    let ends_in_sn = row.raw.last().is_some_and(|(heading, _)| heading.as_str() == Some("sn"));
-    match known_sn {
-        Some(known) if ends_in_sn && *known == row.sn => Ending::Whole,
-        Some(_) if ends_in_sn && !row.sn.is_empty() => Ending::CutOff,
-        _ => Ending::Unknown,
     }
 }
 
@@ -317,48 +248,16 @@ mod tests {
 
     use super::*;
 
-    /// The last item of a CDR of one call and no more.
-    fn last_item(header: &str, last_line: &str) -> CdrItem {
-        let mut reader = CdrReader::new(&std::collections::BTreeMap::new());
-        reader.push(format!("{header}\n{last_line}").as_bytes());
-        reader.finish();
-        let items = std::iter::from_fn(|| reader.next_item().unwrap());
-        items.last().unwrap()
-    }
-
-    #[test]
-    fn a_row_that_the_connection_broke_off_is_told_by_its_serial_number() {
-        let (known, none) = (Text::Utf8("3631A".to_owned()), Text::default());
-        let table = [
-            ("17.1,2024-03-01 12:00:00,a.wav,3631A\n", Some(&known), Ending::Whole),
-            ("17.1,2024-03-01 12:00:00,a.wav,3631A", Some(&known), Ending::Whole),
-            ("17.1,2024-03-01 12:00:00,a.wav,36", Some(&known), Ending::CutOff),
-            ("17.1,2024-03-01 12:00:00,a.wav,36\n", Some(&known), Ending::Whole),
-            ("17.1,2024-03-01 12:00:00,a.wav,36", None, Ending::Unknown),
-            // A device that names itself in no row, or one whose connection was lost before it did.
-            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&known), Ending::Unknown),
-            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&none), Ending::Whole),
-            ("17.1,2024-03-01 12", Some(&known), Ending::CutOff),
-            ("17.1,2024-03-01 12\n", Some(&known), Ending::Whole),
-        ];
-        for (line, known, expected) in table {
-            let last = last_item("callid,timestart,recording,sn", line);
-            assert_eq!(ending(&last, known), expected, "{line:?} {known:?}");
-        }
-        // What the last cell was to be, nothing tells.
-        let last = last_item("callid,timestart,recording", "17.1,2024-03-01 12:00:00,a.w");
-        assert_eq!(ending(&last, Some(&none)), Ending::Unknown);
-    }
-
     #[test]
     fn today_comes_first_and_the_others_oldest_first() {
         let range = |from: i8, to: i8| DayRange { from: date(2024, 3, from), to: date(2024, 3, to) };
-        let numbers =
-            |ranges: &[DayRange]| -> Vec<i8> { latest_first(ranges).into_iter().map(Date::day).collect() };
-        assert_eq!(numbers(&[range(10, 15)]), [14, 15, 10, 11, 12, 13]);
-        assert_eq!(numbers(&[range(1, 2), range(10, 13)]), [12, 13, 1, 2, 10, 11]);
-        assert_eq!(numbers(&[range(10, 12), range(11, 13)]), [12, 13, 10, 11]);
-        assert_eq!(numbers(&[range(15, 15)]), [15]);
-        assert_eq!(numbers(&[range(15, 14)]), [0_i8; 0]);
+        let numbers = |ranges: &[DayRange], today: i8| -> Vec<i8> {
+            today_first(ranges, date(2024, 3, today)).into_iter().map(Date::day).collect()
+        };
+        assert_eq!(numbers(&[range(10, 15)], 14), [14, 15, 10, 11, 12, 13]);
+        assert_eq!(numbers(&[range(1, 2), range(10, 13)], 12), [12, 13, 1, 2, 10, 11]);
+        assert_eq!(numbers(&[range(10, 12), range(11, 13)], 20), [10, 11, 12, 13]);
+        assert_eq!(numbers(&[range(15, 15)], 15), [15]);
+        assert_eq!(numbers(&[range(15, 14)], 14), [0_i8; 0]);
     }
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 
+use super::answer::Answer;
 use super::page::ReadingFacts;
+use super::parts::Part;
 use crate::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
 use crate::digest::Digest;
 use crate::evidence::{DoubtfulLine, ListSize, OpenDoubts, Verdict};
@@ -28,8 +30,12 @@ pub(super) struct Reading {
     pub(super) last_sn: Option<Text>,
     /// The last item of an answer that may have ended within it.
     pub(super) unsure: Option<CdrItem>,
+    /// What is asked for, of a day.
+    pub(super) asked: Part,
     /// What came, and what of it cannot be believed.
     pub(super) list: List,
+    /// Only lines of days before the first of these and after the second are taken in.
+    pub(super) outside: Option<(Date, Date)>,
 }
 
 /// The list that a reading reads, as far as its verdict is concerned.
@@ -39,6 +45,8 @@ pub(super) struct List {
     pub(super) parts: u64,
     /// All of them together.
     pub(super) size: ListSize,
+    /// The largest of them.
+    pub(super) largest: Option<(Part, Answer)>,
     /// Why it may be short, if a limit of the PBX seems to have cut it.
     pub(super) short: Option<String>,
     /// Why not all of it was read.
@@ -97,6 +105,37 @@ impl List {
             let callid = callid.and_then(|callid| Some((callid.to_owned(), time_in(callid)?)));
             self.doubtful.push(Doubtful { line_sha256, cause, callid });
         }
+    }
+
+    /// Takes note of an answer that is no more divided.
+    pub(super) fn note_part(&mut self, part: Part, answer: Answer) {
+        self.parts += 1;
+        self.size.rows += answer.size.rows;
+        self.size.bytes += answer.size.bytes;
+        let order = |answer: &Answer| (answer.size.rows, answer.size.bytes);
+        if self.largest.as_ref().is_none_or(|(_, largest)| order(largest) < order(&answer)) {
+            self.largest = Some((part, answer));
+        }
+    }
+
+    /// How much the largest answer held.
+    pub(super) fn largest_size(&self) -> ListSize {
+        self.largest.as_ref().map_or(ListSize::default(), |(_, answer)| answer.size)
+    }
+
+    /// Forgets what came: all of it is asked for again.
+    pub(super) fn begin_again(&mut self) {
+        (self.parts, self.size, self.largest) = (0, ListSize::default(), None);
+    }
+
+    /// How many doubtful lines there are: those of an answer that broke off are [forgotten](Self::forget_doubtful) again.
+    pub(super) fn doubtful(&self) -> usize {
+        self.doubtful.len()
+    }
+
+    /// Forgets all doubtful lines but for the first `kept`.
+    pub(super) fn forget_doubtful(&mut self, kept: usize) {
+        self.doubtful.truncate(kept);
     }
 
     /// How far it can be believed, its doubtful lines left out, and why it is not whole. `whole` says whether it was read to
@@ -164,19 +203,22 @@ pub(super) enum Covered {
     Day { day: Date, whole: bool, read_at: Timestamp },
     /// A file, to its end, for the first time since it was written.
     File { whole: bool, written_at: Timestamp },
+    /// What lies outside of all days that are kept: none of them is read whole by that.
+    Outside { read_at: Timestamp },
 }
 
 impl Covered {
     pub(super) fn whole(self) -> bool {
         match self {
             Self::Day { whole, .. } | Self::File { whole, .. } => whole,
+            Self::Outside { .. } => false,
         }
     }
 
     /// A file says nothing of what happened after it was written.
     pub(super) fn read_at(self) -> Timestamp {
         match self {
-            Self::Day { read_at, .. } => read_at,
+            Self::Day { read_at, .. } | Self::Outside { read_at } => read_at,
             Self::File { written_at, .. } => written_at,
         }
     }
@@ -186,8 +228,8 @@ impl Covered {
     pub(super) fn asked(self, found: &BTreeMap<Date, u64>) -> (Date, Date) {
         match self {
             Self::Day { day, .. } => (day, day),
-            Self::File { written_at, .. } => {
-                let written = written_at.to_zoned(jiff::tz::TimeZone::UTC).date();
+            Self::File { written_at: at, .. } | Self::Outside { read_at: at } => {
+                let written = at.to_zoned(jiff::tz::TimeZone::UTC).date();
                 let back = written.checked_sub(DAYS_KEPT.days()).unwrap_or(written);
                 let edge = |edge: Option<(&Date, &u64)>, other| edge.map_or(other, |(day, _)| *day);
                 (edge(found.first_key_value(), back), edge(found.last_key_value(), written))
@@ -199,6 +241,7 @@ impl Covered {
     pub(super) fn all_of(self, day: Date, found: &BTreeMap<Date, u64>) -> bool {
         match self {
             Self::Day { day: read, whole, .. } => whole && day == read,
+            Self::Outside { .. } => false,
             Self::File { whole, .. } => {
                 let edge = |edge: Option<(&Date, &u64)>| edge.is_some_and(|(edge, _)| *edge == day);
                 whole && !edge(found.first_key_value()) && !edge(found.last_key_value())
