@@ -261,10 +261,11 @@ impl Access {
         if self.given_up.is_cancelled() {
             return Ok(());
         }
-        let message = format!(
-            "{error}; calls of that period could not be read, and every sweep tries again. If this persists, restart the \
-             PBX"
-        );
+        // A list that is no list says itself what helps.
+        let remedy =
+            if error.reason() == Reason::Protocol { "" } else { ". If this persists, restart the PBX" };
+        let message =
+            format!("{error}; calls of that period could not be read, and every sweep tries again{remedy}");
         self.remember(error, Trouble { reason: error.reason().to_string(), message }).await
     }
 

@@ -1,21 +1,28 @@
 //! A row of the PBX as it is kept for good: in its order, without loss, without secrets.
 
+mod decode;
+mod pin;
+
+pub use decode::readings;
+pub use pin::may_be_pin;
+
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::digest::unhex;
 use crate::recording::Text;
 
-/// The cells of a row in the PBX's order, by heading. The cell of `pincode` is always empty.
+/// The cells of a row in the PBX's order, by heading. Cells that may hold a PIN code are always empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RawRow(Vec<(String, Text)>);
 
 impl RawRow {
-    /// Keeps the cells as they are, except that of `pincode`, a secret that is blanked.
+    /// Keeps the cells as they are, except those that may hold a PIN code, a secret: they are blanked.
     pub fn new(cells: impl IntoIterator<Item = (String, Text)>) -> Self {
-        let blank = |(heading, cell): (String, Text)| match heading.trim().eq_ignore_ascii_case("pincode") {
+        let blank = |(heading, cell): (String, Text)| match is_secret(&heading) {
             true => (heading, Text::Utf8(String::new())),
             false => (heading, cell),
         };
@@ -30,6 +37,14 @@ impl RawRow {
     /// The first cell under `heading`.
     pub fn cell(&self, heading: &str) -> Option<&Text> {
         self.0.iter().find(|(name, _)| name == heading).map(|(_, cell)| cell)
+    }
+}
+
+/// Whether a cell under this heading may hold a PIN code. A heading that is not UTF-8 stands in hex.
+fn is_secret(heading: &str) -> bool {
+    match heading.strip_prefix("hex:").and_then(unhex) {
+        Some(bytes) => may_be_pin(&bytes),
+        None => may_be_pin(heading.as_bytes()),
     }
 }
 
@@ -75,6 +90,10 @@ mod tests {
         assert!(row.cells()[0].1.is_empty());
         let planted: RawRow = serde_json::from_str(r#"{"pincode": "4711"}"#).unwrap();
         assert_eq!(planted.cell("pincode"), Some(&Text::Utf8(String::new())));
+        // What version 0.1 kept under a heading that it did not know goes no further.
+        let old: RawRow =
+            serde_json::from_str(r#"{"Code PIN": "4711", "hex:50494ec2eb": "4711", "Note": "x"}"#).unwrap();
+        assert_eq!(serde_json::to_string(&old).unwrap(), r#"{"Code PIN":"","hex:50494ec2eb":"","Note":"x"}"#);
     }
 
     #[test]

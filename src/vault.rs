@@ -147,7 +147,7 @@ impl Vault {
     }
 
     async fn apply_config(&self) -> anyhow::Result<()> {
-        sweep::apply_rules(&self.config, &self.state.db).await?;
+        sweep::apply_rules(&self.config, &self.state.db, self.clock.now()).await?;
         for pbx in &self.config.pbx {
             self.redrive_after_change(pbx).await?;
         }

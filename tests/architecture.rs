@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("salted", &["digest", "salt", "tlog"]),
     ("recording", &["digest"]),
     ("message", &["recording"]),
-    ("raw_row", &["recording"]),
+    ("raw_row", &["digest", "recording"]),
     ("bell", &[]),
     ("audio", &[]),
     ("schedule", &[]),

@@ -17,17 +17,15 @@ pub enum DoubtCause {
     Shifted,
     /// Its start and the time in its call id are further apart than the parts of one call can be.
     StartContradictsCallid,
-    /// A spreadsheet rounded its numbers or rewrote its dates.
-    Spreadsheet,
-    /// Nothing in it tells when the call was.
-    Undated,
+    /// It tells no call id, and its start and the time in its recording's name are further apart than they can be.
+    StartContradictsName,
     /// The database refuses it.
     Unstorable,
 }
 
 impl DoubtCause {
     /// All causes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::NotCsv,
         Self::BrokenQuotes,
         Self::TooLong,
@@ -35,8 +33,7 @@ impl DoubtCause {
         Self::Cut,
         Self::Shifted,
         Self::StartContradictsCallid,
-        Self::Spreadsheet,
-        Self::Undated,
+        Self::StartContradictsName,
         Self::Unstorable,
     ];
 
@@ -50,8 +47,7 @@ impl DoubtCause {
             Self::Cut => "cut",
             Self::Shifted => "shifted",
             Self::StartContradictsCallid => "start_contradicts_callid",
-            Self::Spreadsheet => "spreadsheet",
-            Self::Undated => "undated",
+            Self::StartContradictsName => "start_contradicts_name",
             Self::Unstorable => "unstorable",
         }
     }
@@ -71,8 +67,7 @@ impl DoubtCause {
             Self::Cut => "ends before the recording's name is over",
             Self::Shifted => "has values in columns to which they do not belong",
             Self::StartContradictsCallid => "has a start that contradicts its call id",
-            Self::Spreadsheet => "went through a spreadsheet, which rounded its numbers or rewrote its dates",
-            Self::Undated => "does not tell when the call was",
+            Self::StartContradictsName => "has a start that contradicts the name of its recording",
             Self::Unstorable => "cannot be stored",
         }
     }

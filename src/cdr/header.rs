@@ -1,10 +1,14 @@
-//! Which column of a CDR export holds what: by the heading's name, never by its position.
+//! Which column of a call list holds what: by the heading's name, never by its position.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use csv::ByteRecord;
 
+use super::DoubtCause;
+use super::no_header::Refused;
+use super::shift::is_audio_name;
 use super::understood::UnderstoodColumn;
+use crate::raw_row::{may_be_pin, readings};
 use crate::recording::{Text, printable};
 
 /// Our names of the columns, which are the headings of the PBX's own CDR (`yeastar-api.md` §6.2, misspelling included).
@@ -27,7 +31,8 @@ pub const COLUMNS: [&str; 14] = [
     "sn",
 ];
 
-/// Other spellings that firmware or its documents use for a column (`yeastar-api.md` §7).
+/// Other spellings that firmware or its documents use for a column (`yeastar-api.md` §7). Headings of the web page in other
+/// languages are not among them: nobody knows them for certain, so they are mapped.
 const ALIASES: [(&str, Column); 6] = [
     ("desttrunkname", Column::DstTrunk),
     ("dstrunkname", Column::DstTrunk),
@@ -36,12 +41,6 @@ const ALIASES: [(&str, Column); 6] = [
     ("talkduration", Column::TalkDuration),
     ("serialnumber", Column::Sn),
 ];
-
-/// Most headings named in an error.
-const HEADINGS_SHOWN: usize = 20;
-
-/// Most characters of a heading named in an error.
-const HEADING_CHARS: usize = 40;
 
 /// A column that we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +71,12 @@ impl Column {
     pub(super) fn named(ours: &str) -> Option<Self> {
         COLUMNS.iter().position(|name| *name == ours).map(|at| ALL[at])
     }
+
+    /// Whether the PBX fills it in every row: where it is lacking, the row is not whole.
+    pub(super) fn is_always_filled(self) -> bool {
+        use Column::{CallDuration, CallId, Sn, Status, TalkDuration, TimeStart, Type};
+        matches!(self, CallId | TimeStart | CallDuration | TalkDuration | Status | Type | Sn)
+    }
 }
 
 /// All columns, in the order of [`COLUMNS`].
@@ -92,58 +97,133 @@ const ALL: [Column; 14] = [
     Column::Sn,
 ];
 
-/// A file whose first line heads neither the call's id nor the recording: not a CDR, or one headed otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: no heading `callid` or `recording` {}; if this is a CDR with other headings, map them in `cdr_columns`", self.seen())]
-pub struct NoHeader {
-    /// The line where a header was expected; 0 if the input was empty.
-    pub line: u64,
-    /// The headings found there, printable. A field that holds a digit is left out: it may be data, even a PIN code.
-    pub found: Vec<String>,
+/// What the operator said of the headings.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Headings {
+    /// Our columns, each with the heading that it has.
+    pub(super) columns: BTreeMap<String, String>,
+    /// Headings that we do not know, and whose columns are kept all the same.
+    pub(super) keep: Vec<String>,
 }
 
-impl NoHeader {
-    /// Whether there was nothing in the input at all.
-    pub fn is_empty_input(&self) -> bool {
-        self.line == 0
-    }
-
-    fn seen(&self) -> String {
-        match (self.line, self.found.is_empty()) {
-            (0, _) => "(the input is empty)".to_owned(),
-            (_, true) => "in what looks like data".to_owned(),
-            (_, false) => format!("among `{}`", self.found.join("`, `")),
-        }
-    }
+/// What a line is, as far as headings are concerned.
+#[derive(Debug)]
+pub(super) enum Sought {
+    /// A header that can be relied on.
+    Header(Box<Header>),
+    /// A header that does not name exactly one column of recordings' names.
+    Refused(Box<Refused>),
+    /// No header.
+    Other,
 }
 
-/// The header of a file: its headings, and the column that each of them is.
+/// The header of a list: its headings, and the column that each of them is.
+#[derive(Debug)]
 pub(super) struct Header {
-    headings: Vec<Text>,
+    /// Under what each field is kept, `None` for those that are not.
+    kept: Vec<Option<Text>>,
     columns: Vec<Option<Column>>,
-    /// The headings of the call's id and the recording, as the file has them.
+    names: Vec<String>,
+    recording_at: usize,
+    /// The known headings, as the list has them.
     marks: Vec<Vec<u8>>,
+    bytes: Vec<u8>,
 }
 
 impl Header {
-    /// Reads a header with the operator's map first; `None` if it heads neither the call's id nor the recording.
-    pub(super) fn read(record: &ByteRecord, map: &BTreeMap<String, String>) -> Option<Self> {
-        let keys: Vec<String> = record.iter().map(key).collect();
-        let columns = assign(&keys, map);
-        let is_mark = |column: &Option<Column>| matches!(column, Some(Column::CallId | Column::Recording));
-        let naming = record.iter().zip(&columns).filter(|(_, column)| is_mark(column));
-        let marks: Vec<_> = naming.map(|(heading, _)| heading.trim_ascii().to_vec()).collect();
-        (!marks.is_empty()).then(|| Self { headings: unique_headings(record), columns, marks })
+    /// Reads a line as a header, with the operator's map first. `is_first` says that only blank lines came before it.
+    pub(super) fn seek(record: &ByteRecord, said: &Headings, is_first: bool, line: u64) -> Sought {
+        // A separator at the end of the header alone is none.
+        let filled =
+            record.iter().rposition(|heading| !heading.trim_ascii().is_empty()).map_or(0, |last| last + 1);
+        let headings: ByteRecord = record.iter().take(filled).collect();
+        let (columns, recordings) = assign(&headings, &said.columns);
+        let known: BTreeSet<Column> =
+            columns.iter().copied().flatten().chain(recordings.first().map(|_| Column::Recording)).collect();
+        match recordings[..] {
+            [at] if filled >= 2 || is_first => {
+                Sought::Header(Box::new(Self::new(&headings, columns, at, said)))
+            }
+            _ if known.len() >= 2 || recordings.len() >= 2 => {
+                Sought::Refused(Box::new(Refused { line, headings, columns, recordings, is_unknown: false }))
+            }
+            _ => Sought::Other,
+        }
     }
 
-    /// The headings, printable, with our names of their columns.
-    pub(super) fn understood(&self) -> Vec<UnderstoodColumn> {
-        let shown = |heading: &Text| printable(&heading.to_bytes().unwrap_or_default());
-        let column = |(heading, column): (&Text, Option<Column>)| UnderstoodColumn {
-            heading: shown(heading),
-            column: column.map(Column::name),
+    fn new(
+        headings: &ByteRecord,
+        columns: Vec<Option<Column>>,
+        recording_at: usize,
+        said: &Headings,
+    ) -> Self {
+        let mut seen = BTreeSet::new();
+        let mut kept = Vec::with_capacity(columns.len());
+        for (at, (heading, column)) in headings.iter().zip(&columns).enumerate() {
+            let heading = heading.trim_ascii();
+            let wanted = || said.keep.iter().any(|wanted| is_heading(heading, at, wanted));
+            kept.push(match column {
+                Some(column) => Some(Text::Utf8(column.name().to_owned())),
+                None if wanted() => Some(unique_heading(heading, at, &mut seen)),
+                None => None,
+            });
+        }
+        let known = headings.iter().zip(&columns).filter(|(_, column)| column.is_some());
+        let marks = known.map(|(heading, _)| heading.trim_ascii().to_ascii_lowercase()).collect();
+        Self {
+            kept,
+            columns,
+            names: heading_names(headings),
+            recording_at,
+            marks,
+            bytes: headings.as_slice().to_vec(),
+        }
+    }
+
+    /// Whether a record may be a header again, for exports are also concatenated: two of its values are known headings. No
+    /// call has such values.
+    pub(super) fn may_be_again_in(&self, record: &ByteRecord) -> bool {
+        let mut filled = record.iter().map(<[u8]>::trim_ascii).filter(|field| !field.is_empty());
+        // A call's first value, its id or its start, has digits.
+        let begins_so = filled.next().is_some_and(|field| !field.iter().any(u8::is_ascii_digit));
+        let is_mark = |field: &[u8]| {
+            let field = field.trim_ascii();
+            self.marks.iter().any(|mark| field.eq_ignore_ascii_case(mark))
+                || std::str::from_utf8(field).is_ok_and(|text| Column::named(&key(text)).is_some())
         };
-        self.fields().map(column).collect()
+        begins_so && record.iter().filter(|field| is_mark(field)).count() >= self.marks.len().min(2)
+    }
+
+    /// How many columns are known.
+    pub(super) fn known(&self) -> usize {
+        self.columns.iter().flatten().count()
+    }
+
+    /// The headings, one after the other, as far as bytes go.
+    pub(super) fn headings(&self) -> Vec<u8> {
+        self.bytes.clone()
+    }
+
+    /// Why a row does not fit, if it does not. Empty fields beyond the header are nothing. Fields that it lacks at its end are
+    /// empty, unless the PBX always fills one of them; where the recording's name is not there in whole, it was cut.
+    pub(super) fn misfit(&self, fields: &ByteRecord) -> Option<DoubtCause> {
+        let is_filled = |field: &[u8]| !field.trim_ascii().is_empty();
+        if fields.iter().skip(self.len()).any(is_filled) {
+            return Some(DoubtCause::FieldCount);
+        }
+        if fields.len() >= self.len() {
+            return None;
+        }
+        let lacks_more =
+            self.columns[fields.len()..].iter().flatten().any(|column| column.is_always_filled());
+        let (at, count) = (self.recording_at, fields.len());
+        // A name that ends as audio files' names do was not cut.
+        let is_whole = count > at + 1 || count == at + 1 && is_audio_name(&fields[at]);
+        match (is_whole, lacks_more) {
+            (true, false) => None,
+            (true, true) => Some(DoubtCause::FieldCount),
+            (false, _) => Some(DoubtCause::Cut),
+        }
     }
 
     /// How many fields a row has.
@@ -151,80 +231,122 @@ impl Header {
         self.columns.len()
     }
 
-    /// Each field's heading and column.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (&Text, Option<Column>)> {
-        self.headings.iter().zip(self.columns.iter().copied())
+    /// Each field's column, and under what it is kept.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (Option<&Text>, Option<Column>)> {
+        self.kept.iter().map(Option::as_ref).zip(self.columns.iter().copied())
     }
 
-    /// The first PIN code column.
-    pub(super) fn pincode_at(&self) -> Option<usize> {
-        self.columns.iter().position(|column| *column == Some(Column::PinCode))
+    /// The column at a place.
+    pub(super) fn column(&self, at: usize) -> Option<Column> {
+        self.columns.get(at).copied().flatten()
     }
 
-    /// Whether a record repeats a heading that makes a header: no call has such a value.
-    pub(super) fn is_repeated_in(&self, record: &ByteRecord) -> bool {
-        let is_mark =
-            |field: &[u8]| self.marks.iter().any(|mark| field.trim_ascii().eq_ignore_ascii_case(mark));
-        record.iter().any(is_mark)
+    /// The first field that must not be shown: a PIN code, or one that may be anything.
+    pub(super) fn secret_at(&self) -> Option<usize> {
+        self.columns.iter().position(|column| column.is_none_or(|column| column == Column::PinCode))
+    }
+
+    /// The headings, printable, with our names of their columns.
+    pub(super) fn understood(&self) -> Vec<UnderstoodColumn> {
+        let column = |(name, column): (&String, &Option<Column>)| UnderstoodColumn {
+            heading: printable(name.as_bytes()),
+            column: column.map(Column::name),
+        };
+        self.names.iter().zip(&self.columns).map(column).collect()
     }
 }
 
-/// The columns of headings: the operator's map, then the PBX's own names, then other spellings; the first one wins.
-fn assign(keys: &[String], map: &BTreeMap<String, String>) -> Vec<Option<Column>> {
-    let mapped =
-        map.iter().filter_map(|(ours, heading)| Some((key(heading.as_bytes()), Column::named(ours)?)));
-    let own = COLUMNS.iter().zip(ALL).map(|(name, column)| ((*name).to_owned(), column));
-    let aliases = ALIASES.iter().map(|(name, column)| ((*name).to_owned(), *column));
-
-    let mut columns = vec![None; keys.len()];
-    let mut taken = BTreeSet::new();
-    for (heading, column) in mapped.chain(own).chain(aliases) {
-        let free = (0..keys.len()).find(|&at| columns[at].is_none() && keys[at] == heading);
-        if let Some(at) = free.filter(|_| !taken.contains(&column)) {
-            columns[at] = Some(column);
-            taken.insert(column);
+/// The columns of headings, and the places of all that are the recordings' names: the operator's map first, then the PBX's
+/// own names and other spellings. Of two headings of one column the first one counts, but for recordings.
+fn assign(headings: &ByteRecord, map: &BTreeMap<String, String>) -> (Vec<Option<Column>>, Vec<usize>) {
+    let mut columns = vec![None; headings.len()];
+    let mut recordings = Vec::new();
+    // As secret as the first is each further PIN code column, whatever else was said about it.
+    let pincode = map.get("pincode");
+    for (at, heading) in headings.iter().enumerate() {
+        if may_be_pin(heading) || pincode.is_some_and(|wanted| is_heading(heading, at, wanted)) {
+            columns[at] = Some(Column::PinCode);
         }
     }
-    // A second PIN code column is as secret as the first, whatever else was said about it.
-    let pincode = map.get("pincode").map(|heading| key(heading.as_bytes()));
-    for (heading, column) in keys.iter().zip(&mut columns) {
-        if is_pincode(heading) || Some(heading) == pincode.as_ref() {
-            *column = Some(Column::PinCode);
+    let mapped = map.iter().filter_map(|(ours, heading)| Some((heading.as_str(), Column::named(ours)?)));
+    let own = COLUMNS.into_iter().zip(ALL).chain(ALIASES);
+    let mut taken = BTreeSet::from([Column::PinCode]);
+    for (wanted, column) in mapped.chain(own) {
+        if taken.contains(&column) && column != Column::Recording {
+            continue;
         }
-    }
-    columns
-}
-
-/// A heading as it is compared: trimmed, lowercase.
-fn key(heading: &[u8]) -> String {
-    String::from_utf8_lossy(heading).trim_matches(['\u{feff}', ' ', '\t', '\r', '\n']).to_lowercase()
-}
-
-/// Whether a heading says PIN code, in the spellings that exports use.
-fn is_pincode(heading: &str) -> bool {
-    let letters: String = heading.chars().filter(|character| character.is_alphanumeric()).collect();
-    matches!(letters.as_str(), "pin" | "pincode" | "pinnumber")
-}
-
-/// The headings as the file has them, trimmed; an empty or repeated one gets its position, so that all differ.
-fn unique_headings(record: &ByteRecord) -> Vec<Text> {
-    let mut seen = BTreeSet::new();
-    let mut headings = Vec::with_capacity(record.len());
-    for (at, field) in record.iter().enumerate() {
-        let mut heading = Text::from_bytes(field.trim_ascii());
-        while heading.is_empty() || !seen.insert(heading.clone()) {
-            heading = Text::Utf8(format!("{}#{}", heading.as_str().unwrap_or_default(), at + 1));
+        let fits: Vec<usize> = headings
+            .iter()
+            .enumerate()
+            .filter(|(at, heading)| columns[*at].is_none() && is_heading(heading, *at, wanted))
+            .map(|(at, _)| at)
+            .collect();
+        let Some(first) = fits.first() else { continue };
+        if column != Column::Recording {
+            columns[*first] = Some(column);
+        } else if recordings.is_empty() {
+            recordings.clone_from(&fits);
+            if let [only] = fits[..] {
+                columns[only] = Some(Column::Recording);
+            }
         }
-        headings.push(heading);
+        taken.insert(column);
     }
-    headings
+    (columns, recordings)
 }
 
-/// What was found instead of a header.
-pub(super) fn no_header(line: u64, record: &ByteRecord) -> NoHeader {
-    let fields = record.iter().map(<[u8]>::trim_ascii);
-    let headings = fields.filter(|field| !field.is_empty() && !field.iter().any(u8::is_ascii_digit));
-    let found =
-        headings.take(HEADINGS_SHOWN).map(|field| printable(field).chars().take(HEADING_CHARS).collect());
-    NoHeader { line, found: found.collect() }
+/// Whether the heading at a place is this one: as a text in any encoding, or by its number, `#12`.
+pub(super) fn is_heading(heading: &[u8], at: usize, wanted: &str) -> bool {
+    let by_number = wanted.trim().strip_prefix('#').and_then(|number| number.parse::<usize>().ok());
+    by_number == Some(at + 1) || readings(heading.trim_ascii()).any(|text| is_same_heading(&text, wanted))
+}
+
+/// Whether two headings are one, but for case, blanks, underscores, hyphens, quotes and marks.
+pub(super) fn is_same_heading(one: &str, other: &str) -> bool {
+    let one = key(one);
+    !one.is_empty() && one == key(other)
+}
+
+fn key(heading: &str) -> String {
+    let is_dropped = |character: char| {
+        character.is_whitespace()
+            || character.is_control()
+            || matches!(character, '_' | '-' | '"' | '\'' | '`' | '\u{feff}' | '\u{200b}')
+    };
+    heading.chars().filter(|character| !is_dropped(*character)).flat_map(char::to_lowercase).collect()
+}
+
+/// The headings as people read them, in the encoding that they are most likely in.
+pub(super) fn heading_names(headings: &ByteRecord) -> Vec<String> {
+    let encoding = guess_encoding(headings.as_slice());
+    let name = |heading: &[u8]| {
+        encoding.decode_without_bom_handling(heading.trim_ascii()).0.trim_matches('\u{feff}').to_owned()
+    };
+    headings.iter().map(name).collect()
+}
+
+/// The encoding that bytes are most likely in.
+pub(super) fn guess_encoding(bytes: &[u8]) -> &'static encoding_rs::Encoding {
+    if std::str::from_utf8(bytes).is_ok() {
+        return encoding_rs::UTF_8;
+    }
+    let mut detector = chardetng::EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
+    detector.feed(bytes, true);
+    detector.guess(None, chardetng::Utf8Detection::Allow)
+}
+
+/// A heading as the file has it; one that is empty, comes again or would pass for a column of ours gets its position.
+fn unique_heading(heading: &[u8], at: usize, seen: &mut BTreeSet<Text>) -> Text {
+    let mut heading = Text::from_bytes(heading);
+    let is_ours = |heading: &Text| {
+        heading.as_str().is_some_and(|text| Column::named(&text.trim().to_lowercase()).is_some())
+    };
+    while heading.is_empty()
+        || is_ours(&heading)
+        || heading.as_str() == Some(super::row::MARK)
+        || !seen.insert(heading.clone())
+    {
+        heading = Text::Utf8(format!("{}#{}", heading.as_str().unwrap_or_default(), at + 1));
+    }
+    heading
 }

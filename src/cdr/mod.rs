@@ -4,25 +4,37 @@
 //! always taken: a broken one becomes a `BadRow`, and reading goes on at the next line. The PIN code, a secret,
 //! never gets past this module: neither in a row, nor in an excerpt, nor in an error.
 
+mod container;
 mod doubt;
+mod excerpt;
+mod fields;
 mod header;
+mod input;
+mod no_header;
 mod reader;
 mod record;
 mod row;
+mod seek;
+mod shift;
+mod start;
 #[cfg(test)]
 mod tests;
 mod told;
 mod understood;
+mod value;
 
-use std::collections::BTreeMap;
 use std::io::Read;
 
+pub use container::Container;
 pub use doubt::DoubtCause;
-pub use header::{COLUMNS, NoHeader};
+pub use header::COLUMNS;
+pub use no_header::{NoHeader, NoHeaderCause};
 pub use reader::CdrReader;
 pub use row::{CdrRow, normal, parties};
 pub use told::Told;
 pub use understood::{Understood, UnderstoodColumn};
+
+pub use crate::raw_row::{may_be_pin, readings};
 
 use crate::digest::Digest;
 
@@ -69,45 +81,54 @@ pub enum CdrError {
     Io(#[from] std::io::Error),
 }
 
-/// Reads a CDR file to its end, in bounded memory; `columns` maps our columns to the file's headings.
-///
-/// After an error the iterator ends.
-pub fn read_csv(
-    source: impl Read,
-    columns: &BTreeMap<String, String>,
-) -> impl Iterator<Item = Result<CdrItem, CdrError>> {
-    let mut source = source;
-    let mut reader = CdrReader::new(columns);
-    let mut chunk = vec![0; READ_BYTES];
-    let mut failed = false;
-    std::iter::from_fn(move || {
-        if failed {
-            return None;
-        }
-        let item = pull(&mut source, &mut reader, &mut chunk).transpose();
-        failed = matches!(item, Some(Err(_)));
-        item
-    })
+/// Reads a CDR file to its end, in bounded memory, by a reader at its start.
+pub fn read_csv<R: Read>(source: R, reader: CdrReader) -> CsvItems<R> {
+    CsvItems { source, reader, chunk: vec![0; READ_BYTES], has_failed: false }
 }
 
-/// Reads on until there is an item; `None` at the end of the file.
-fn pull(
-    source: &mut impl Read,
-    reader: &mut CdrReader,
-    chunk: &mut [u8],
-) -> Result<Option<CdrItem>, CdrError> {
-    loop {
-        if let Some(item) = reader.next_item()? {
-            return Ok(Some(item));
+/// The items of a CDR file. After an error there are no more.
+#[derive(Debug)]
+pub struct CsvItems<R> {
+    source: R,
+    reader: CdrReader,
+    chunk: Vec<u8>,
+    has_failed: bool,
+}
+
+impl<R: Read> CsvItems<R> {
+    /// How the file was understood so far; `None` before its header.
+    pub fn understood(&self) -> Option<&Understood> {
+        self.reader.understood()
+    }
+
+    /// Reads on until there is an item; `None` at the end of the file.
+    fn pull(&mut self) -> Result<Option<CdrItem>, CdrError> {
+        loop {
+            if let Some(item) = self.reader.next_item()? {
+                return Ok(Some(item));
+            }
+            if self.reader.is_finished() {
+                return Ok(None);
+            }
+            match self.source.read(&mut self.chunk) {
+                Ok(0) => self.reader.finish(),
+                Ok(count) => self.reader.push(&self.chunk[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        if reader.is_finished() {
-            return Ok(None);
+    }
+}
+
+impl<R: Read> Iterator for CsvItems<R> {
+    type Item = Result<CdrItem, CdrError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_failed {
+            return None;
         }
-        match source.read(chunk) {
-            Ok(0) => reader.finish(),
-            Ok(count) => reader.push(&chunk[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
+        let item = self.pull().transpose();
+        self.has_failed = matches!(item, Some(Err(_)));
+        item
     }
 }

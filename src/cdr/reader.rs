@@ -2,66 +2,96 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Cursor;
 
-use csv::ByteRecord;
-
-use super::header::{Header, NoHeader, no_header};
-use super::record::{Broken, Piece, Record, RecordSplitter};
+use super::excerpt::excerpt;
+use super::fields::{Dialect, FieldParser};
+use super::header::{Header, Headings, guess_encoding};
+use super::input::{Input, Output};
+use super::no_header::{NoHeader, Refused};
+use super::record::{Broken, END_MARK, Piece, Record, RecordSplitter};
 use super::row::CdrRow;
+use super::seek::{Seeker, Step};
 use super::{BadRow, CdrItem, DoubtCause, Understood};
 use crate::digest::Digest;
-use crate::recording::printable;
-
-/// Most characters of an excerpt.
-const EXCERPT_CHARS: usize = 120;
-
-/// Most fields in the excerpt of a row whose columns cannot be told.
-const EXCERPT_FIELDS: usize = 4;
 
 /// Reads a CDR export that is pushed to it.
 ///
 /// Push some bytes, take items until there are none, push again; at the end [`finish`](Self::finish) and take the
 /// rest. Drained like this it holds at most 64 KiB besides what was pushed last, whatever the input is.
 pub struct CdrReader {
-    map: BTreeMap<String, String>,
+    headings: Headings,
+    input: Input,
     splitter: RecordSplitter,
-    fields: FieldParser,
-    header: Option<Header>,
+    state: State,
     understood: Option<Understood>,
-    failed: Option<NoHeader>,
     ended_without_newline: bool,
+}
+
+/// How far the list is understood.
+enum State {
+    /// Its header is looked for.
+    Seeking(Seeker),
+    /// Its rows are read.
+    Reading(Box<Table>),
+    /// A header was found that cannot be relied on: the first row after it may show what mends it.
+    Refused(Box<Refused>, FieldParser),
+    /// It cannot be read on.
+    Failed(NoHeader),
+}
+
+/// What a row is read by.
+struct Table {
+    header: Header,
+    dialect: Dialect,
+    fields: FieldParser,
 }
 
 impl fmt::Debug for CdrReader {
     /// Without the buffer, for it holds PIN codes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CdrReader").field("failed", &self.failed).finish_non_exhaustive()
+        f.debug_struct("CdrReader").field("understood", &self.understood).finish_non_exhaustive()
     }
 }
 
 impl CdrReader {
-    /// A reader at the start of a file; `columns` maps our columns to the file's headings and comes first.
+    /// A reader at the start of a list; `columns` maps our columns to the list's headings, or to their numbers such as
+    /// `#12`, and comes first.
     pub fn new(columns: &BTreeMap<String, String>) -> Self {
         Self {
-            map: columns.clone(),
+            headings: Headings { columns: columns.clone(), keep: Vec::new() },
+            input: Input::new(),
             splitter: RecordSplitter::new(),
-            fields: FieldParser::new(),
-            header: None,
+            state: State::Seeking(Seeker::new()),
             understood: None,
-            failed: None,
             ended_without_newline: false,
         }
     }
 
-    /// Takes more of the file.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.splitter.push(bytes);
+    /// Keeps the columns with these headings too, which are none of ours. Those that may hold PIN codes are never kept.
+    #[must_use]
+    pub fn keeping(mut self, headings: &[String]) -> Self {
+        self.headings.keep = headings.to_vec();
+        self
     }
 
-    /// Says that the file has ended.
+    /// Takes more of the list.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.take(bytes, false);
+    }
+
+    /// Says that the list has ended.
     pub fn finish(&mut self) {
-        self.splitter.finish();
+        if !self.is_finished() {
+            self.take(&[], true);
+            self.splitter.finish();
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], is_end: bool) {
+        match self.input.push(bytes, is_end) {
+            Output::Bytes(bytes) => self.splitter.push(&bytes),
+            Output::Container(container) => self.state = State::Failed(NoHeader::container(container)),
+        }
     }
 
     /// Whether [`finish`](Self::finish) was called.
@@ -82,9 +112,10 @@ impl CdrReader {
     /// The next item; `None` if more must be pushed first, or after the last.
     ///
     /// # Errors
-    /// The first line is no header of a CDR, or the input ended without one; the same again on each further call.
+    /// The list has no header that names exactly one column of recordings' names, or a further one does not; the same again
+    /// on each further call.
     pub fn next_item(&mut self) -> Result<Option<CdrItem>, NoHeader> {
-        while self.failed.is_none() {
+        while !matches!(self.state, State::Failed(_)) {
             let item = match self.splitter.next() {
                 Some(Piece::Record(record)) => self.read(record),
                 Some(Piece::Broken(broken)) => self.read_broken(broken),
@@ -94,47 +125,120 @@ impl CdrReader {
                 return Ok(item);
             }
         }
-        if self.header.is_none() && self.is_finished() && self.failed.is_none() {
-            self.failed = Some(NoHeader { line: 0, found: Vec::new() });
+        if self.is_finished() {
+            self.end();
         }
-        self.failed.clone().map_or(Ok(None), Err)
+        match &self.state {
+            State::Failed(error) => Err(error.clone()),
+            _ => Ok(None),
+        }
     }
 
-    /// Reads a record; `None` if it is a header or blank.
+    /// The list has ended: without a header it is none.
+    fn end(&mut self) {
+        let error = match &mut self.state {
+            State::Seeking(seeker) => seeker.end(&self.headings.columns),
+            State::Refused(refused, _) => refused.clone().into_error(&self.headings.columns, None),
+            State::Reading(_) | State::Failed(_) => return,
+        };
+        self.state = State::Failed(error);
+    }
+
+    /// Reads a record; `None` if it is no row.
     fn read(&mut self, record: Record) -> Option<CdrItem> {
         self.ended_without_newline |= record.unterminated;
-        if record.bytes.trim_ascii().is_empty() {
+        // Some programs end a text with marks (Ctrl-Z): a line of nothing else is blank too.
+        if record.bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == END_MARK) {
             return None;
         }
-        let Some(fields) = self.fields.parse(&record.bytes).then_some(&self.fields.record) else {
-            return Some(self.bad_record(&record, DoubtCause::NotCsv, "not CSV".to_owned()));
-        };
-        let Some(header) = &self.header else {
-            match Header::read(fields, &self.map) {
-                Some(header) => self.begin(header),
-                None => self.failed = Some(no_header(record.line, fields)),
+        match &mut self.state {
+            State::Seeking(seeker) => {
+                let step = seeker.look(&record, &self.headings);
+                self.step(step);
+                None
             }
-            return None;
+            State::Refused(refused, fields) => {
+                let error = refused.clone().into_error(&self.headings.columns, fields.parse(&record.bytes));
+                self.state = State::Failed(error);
+                None
+            }
+            State::Reading(_) => self.read_row(&record),
+            State::Failed(_) => None,
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::On => {}
+            Step::Header(header, dialect) => self.begin(*header, dialect),
+            Step::Refused(refused, dialect) => {
+                self.state = State::Refused(refused, FieldParser::new(dialect))
+            }
+            Step::Failed(error) => self.state = State::Failed(error),
+        }
+    }
+
+    /// Goes by this header from here on.
+    fn begin(&mut self, header: Header, dialect: Dialect) {
+        self.splitter.set_dialect(dialect);
+        let encoding = self.input.encoding().unwrap_or_else(|| guess_encoding(&header.headings()).name());
+        self.understood = Some(Understood {
+            columns: header.understood(),
+            delimiter: char::from(dialect.delimiter),
+            encoding,
+            spreadsheet: self.understood.as_ref().is_some_and(|before| before.spreadsheet),
+        });
+        self.state = State::Reading(Box::new(Table { header, dialect, fields: FieldParser::new(dialect) }));
+    }
+
+    fn read_row(&mut self, record: &Record) -> Option<CdrItem> {
+        let State::Reading(table) = &mut self.state else { return None };
+        let Table { header, dialect, fields } = &mut **table;
+        let Some(fields) = fields.parse(&record.bytes) else {
+            return Some(self.bad_record(record, DoubtCause::NotCsv, "not CSV".to_owned()));
         };
-        if header.is_repeated_in(fields) {
+        if header.may_be_again_in(fields) || may_be_header_of_other(&record.bytes, *dialect, fields.len()) {
             // Of concatenated exports each may have its own columns.
-            if let Some(header) = Header::read(fields, &self.map) {
-                self.begin(header);
+            match Seeker::again(record, &self.headings) {
+                Step::On => {}
+                step => {
+                    self.step(step);
+                    return None;
+                }
             }
-            return None;
         }
-        if fields.len() != header.len() {
-            let problem = format!("{} fields instead of {}", fields.len(), header.len());
-            return Some(self.give_up(&record, DoubtCause::FieldCount, problem));
-        }
-        if record.lines > 1 && record.stray_quote {
-            let problem = "a quote that is not closed where its field ends".to_owned();
-            return Some(self.give_up(&record, DoubtCause::BrokenQuotes, problem));
-        }
+        let State::Reading(table) = &mut self.state else { return None };
+        let Table { header, fields, .. } = &mut **table;
+        let fields = fields.parse(&record.bytes)?;
         if fields.iter().all(|field| field.trim_ascii().is_empty()) {
             return None;
         }
-        Some(CdrItem::Row(Box::new(CdrRow::read(header, fields, &record))))
+        if record.lines > 1 && record.stray_quote {
+            let problem = "a quote that is not closed where its field ends".to_owned();
+            return Some(self.give_up(record, DoubtCause::BrokenQuotes, problem));
+        }
+        match header.misfit(fields) {
+            None => {
+                let row = CdrRow::read(header, fields, record);
+                if let Some(understood) = &mut self.understood {
+                    understood.spreadsheet |= row.is_rewritten();
+                }
+                Some(CdrItem::Row(Box::new(row)))
+            }
+            // What it names is queued all the same: a name with a comma in it must not cost a recording.
+            Some(DoubtCause::FieldCount) if record.lines == 1 && !record.unterminated => {
+                let row = CdrRow::salvage(header, fields, record, DoubtCause::FieldCount);
+                let problem = count_problem(fields.len(), header.len());
+                match row.recording {
+                    Some(_) => Some(CdrItem::Row(Box::new(row))),
+                    None => Some(self.give_up(record, DoubtCause::FieldCount, problem)),
+                }
+            }
+            Some(cause) => {
+                let problem = count_problem(fields.len(), header.len());
+                Some(self.give_up(record, cause, problem))
+            }
+        }
     }
 
     /// Gives up a record, of several lines only the first: a stray quote may have swallowed good rows.
@@ -145,20 +249,21 @@ impl CdrReader {
         self.bad_record(record, cause, problem)
     }
 
-    /// Goes by this header from here on.
-    fn begin(&mut self, header: Header) {
-        let columns = header.understood();
-        self.understood = Some(Understood { columns, delimiter: ',', encoding: "UTF-8", spreadsheet: false });
-        self.header = Some(header);
-    }
-
     fn read_broken(&mut self, broken: Broken) -> Option<CdrItem> {
         self.ended_without_newline |= broken.unterminated;
-        if self.header.is_none() {
-            self.failed = Some(NoHeader { line: broken.line, found: Vec::new() });
-            return None;
-        }
         let (cause, problem) = broken.problem;
+        match &mut self.state {
+            State::Seeking(seeker) => {
+                let step = seeker.pass(broken.line, &self.headings.columns);
+                self.step(step);
+                return None;
+            }
+            State::Refused(refused, _) => {
+                self.state = State::Failed(refused.clone().into_error(&self.headings.columns, None));
+                return None;
+            }
+            State::Reading(_) | State::Failed(_) => {}
+        }
         Some(CdrItem::BadRow(BadRow {
             line: broken.line,
             line_sha256: broken.sha256,
@@ -183,64 +288,20 @@ impl CdrReader {
     }
 
     fn excerpt(&self, bytes: &[u8]) -> String {
-        self.header.as_ref().map_or_else(String::new, |header| excerpt(header, bytes))
-    }
-}
-
-/// The beginning of a broken row, printable.
-///
-/// Where its columns are cannot be told, for separators are lacking or too many. So only the first fields are shown:
-/// those before the PIN code even if each separator that is lacking stood before it, and half of them for good measure.
-fn excerpt(header: &Header, bytes: &[u8]) -> String {
-    let line = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
-    let fields: Vec<&[u8]> = line.split(|byte| *byte == b',').collect();
-    let lacking = header.len().saturating_sub(fields.len());
-    let shown = match header.pincode_at() {
-        Some(at) => (at.saturating_sub(lacking) / 2).min(EXCERPT_FIELDS),
-        None => fields.len(),
-    };
-    let mut text = printable(&fields[..shown.min(fields.len())].join(&b','));
-    if shown == 0 {
-        return String::new();
-    }
-    if shown < fields.len() {
-        text.push_str(",…");
-    }
-    if text.chars().count() > EXCERPT_CHARS {
-        text = text.chars().take(EXCERPT_CHARS - 1).chain(['…']).collect();
-    }
-    text
-}
-
-/// Splits one record into its fields by the `csv` crate, without a new reader for each.
-struct FieldParser {
-    reader: csv::Reader<Cursor<Vec<u8>>>,
-    record: ByteRecord,
-    fed: u64,
-}
-
-impl FieldParser {
-    fn new() -> Self {
-        let mut builder = csv::ReaderBuilder::new();
-        builder.has_headers(false).flexible(true);
-        Self { reader: builder.from_reader(Cursor::new(Vec::new())), record: ByteRecord::new(), fed: 0 }
-    }
-
-    /// Reads the fields of a whole record into [`record`](Self::record); false if `csv` sees more or less than one
-    /// record in it.
-    fn parse(&mut self, bytes: &[u8]) -> bool {
-        let source = self.reader.get_mut();
-        source.set_position(0);
-        source.get_mut().clear();
-        source.get_mut().extend_from_slice(bytes);
-        source.get_mut().push(b'\n');
-        self.fed += bytes.len() as u64 + 1;
-        let whole = matches!(self.reader.read_byte_record(&mut self.record), Ok(true));
-        if whole && self.reader.position().byte() == self.fed {
-            return true;
+        match &self.state {
+            State::Reading(table) => excerpt(&table.header, table.dialect, bytes),
+            _ => String::new(),
         }
-        // Whatever it still holds belongs to this record.
-        *self = Self::new();
-        false
     }
+}
+
+fn count_problem(found: usize, wanted: usize) -> String {
+    format!("{found} fields instead of {wanted}")
+}
+
+/// Whether a line that is one field here may be a header with another separator: that of an export behind another one.
+fn may_be_header_of_other(bytes: &[u8], dialect: Dialect, fields: usize) -> bool {
+    fields == 1
+        && super::fields::DELIMITERS.iter().any(|other| *other != dialect.delimiter && bytes.contains(other))
+        && !bytes.iter().any(u8::is_ascii_digit)
 }

@@ -6,6 +6,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::DoubtCause;
+use super::fields::{DELIMITERS, Dialect};
 use crate::digest::Digest;
 
 /// The most bytes of one record.
@@ -19,6 +20,9 @@ const HEAD_BYTES: usize = 1024;
 
 /// Why a line is given up: as a word, and for people.
 pub(super) type Problem = (DoubtCause, &'static str);
+
+/// What some programs write after a text: Ctrl-Z.
+pub(super) const END_MARK: u8 = 0x1a;
 
 /// What some programs write before UTF-8 text.
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -47,6 +51,19 @@ pub(super) struct Record {
     pub(super) unterminated: bool,
 }
 
+impl Record {
+    /// Drops the mark by which some programs end a text, so that nothing after a row's last line end is left of it.
+    fn without_end_mark(mut self) -> Self {
+        let is_mark = |byte: &u8| *byte == END_MARK;
+        if self.unterminated && self.bytes.last().is_some_and(is_mark) {
+            let end = self.bytes.iter().rposition(|byte| !is_mark(byte)).map_or(0, |last| last + 1);
+            self.bytes.truncate(end);
+            self.unterminated = false;
+        }
+        self
+    }
+}
+
 /// A line that is part of no record.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken {
@@ -71,6 +88,7 @@ struct Overlong {
 
 /// Cuts a pushed stream into records.
 pub(super) struct RecordSplitter {
+    marks: Marks,
     buffer: Vec<u8>,
     start: usize,
     scan: Scan,
@@ -84,6 +102,7 @@ pub(super) struct RecordSplitter {
 impl RecordSplitter {
     pub(super) fn new() -> Self {
         Self {
+            marks: Marks { delimiters: &DELIMITERS, quote: b'"', has_blanks: false },
             buffer: Vec::new(),
             start: 0,
             scan: Scan::default(),
@@ -92,6 +111,13 @@ impl RecordSplitter {
             overlong: None,
             finished: false,
         }
+    }
+
+    /// Goes by this dialect from the next piece on. Before, any separator begins a field.
+    pub(super) fn set_dialect(&mut self, dialect: Dialect) {
+        let at = DELIMITERS.iter().position(|delimiter| *delimiter == dialect.delimiter);
+        let delimiters = at.map_or(&DELIMITERS[..], |at| &DELIMITERS[at..=at]);
+        self.marks = Marks { delimiters, quote: dialect.quote, has_blanks: dialect.has_blanks };
     }
 
     /// Takes more of the stream. Memory stays bounded if [`next`](Self::next) is drained between two pushes.
@@ -118,9 +144,11 @@ impl RecordSplitter {
             return self.skip_line().map(Piece::Broken);
         }
         self.skip_bom()?;
-        match self.scan.run(&self.buffer[self.start..], self.finished) {
+        match self.scan.run(self.marks, &self.buffer[self.start..], self.finished) {
             Verdict::More => None,
-            Verdict::Record { content, len } => Some(Piece::Record(self.record(content, len))),
+            Verdict::Record { content, len } => {
+                Some(Piece::Record(self.record(content, len).without_end_mark()))
+            }
             Verdict::Overflow(problem) => self.give_up(problem),
         }
     }
@@ -216,6 +244,15 @@ impl RecordSplitter {
     }
 }
 
+/// What begins a field and what surrounds it.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    delimiters: &'static [u8],
+    quote: u8,
+    /// Whether a quote after blanks begins a quoted field.
+    has_blanks: bool,
+}
+
 /// How far the record at the start of the buffer has been looked at.
 #[derive(Default)]
 struct Scan {
@@ -251,7 +288,7 @@ impl Scan {
     }
 
     /// Looks on from where it stopped; `rest` begins with the record and has only grown.
-    fn run(&mut self, rest: &[u8], finished: bool) -> Verdict {
+    fn run(&mut self, marks: Marks, rest: &[u8], finished: bool) -> Verdict {
         while self.at < rest.len() {
             if self.at >= RECORD_BYTES_MAX {
                 return Verdict::Overflow((DoubtCause::TooLong, "a record of more than 64 KiB"));
@@ -273,7 +310,7 @@ impl Scan {
                     ));
                 }
             }
-            let place = self.place.after(byte);
+            let place = self.place.after(byte, marks);
             self.stray_quote |= self.place == Place::QuoteInQuoted && place == Place::Unquoted;
             self.place = place;
             self.at += line_end.max(1);
@@ -294,12 +331,15 @@ impl Scan {
 }
 
 impl Place {
-    fn after(self, byte: u8) -> Self {
-        match (self, byte) {
-            (Self::Quoted, b'"') => Self::QuoteInQuoted,
-            (Self::Quoted, _) | (Self::FieldStart | Self::QuoteInQuoted, b'"') => Self::Quoted,
-            (_, b',') => Self::FieldStart,
-            (_, _) => Self::Unquoted,
+    fn after(self, byte: u8, marks: Marks) -> Self {
+        let is_quote = byte == marks.quote;
+        match self {
+            Self::Quoted if is_quote => Self::QuoteInQuoted,
+            Self::Quoted => Self::Quoted,
+            Self::FieldStart | Self::QuoteInQuoted if is_quote => Self::Quoted,
+            _ if marks.delimiters.contains(&byte) => Self::FieldStart,
+            Self::FieldStart if marks.has_blanks && matches!(byte, b' ' | b'\t') => Self::FieldStart,
+            _ => Self::Unquoted,
         }
     }
 }

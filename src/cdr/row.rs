@@ -6,14 +6,16 @@ use csv::ByteRecord;
 
 use super::header::{Column, Header};
 use super::record::Record;
+use super::shift::Cells;
+use super::start::{Stamp, Start, contradicts, epoch_in, is_rewritten, is_start_of, stamp_in, start};
+use super::value::{is_nothing, is_overflow, is_rounded, seconds, seconds_as_hashed};
 use super::{DoubtCause, Told};
 use crate::digest::Digest;
 use crate::raw_row::RawRow;
 use crate::recording::{RecordingName, Text};
-use crate::times::parse_local;
 
-/// Calls before 2000 and after 2100 are no calls: such a number in a call's id is not the time.
-const EPOCHS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
+/// Under this heading a kept row says why it cannot be believed, where its cells do not show that any more.
+pub(super) const MARK: &str = "#doubt";
 
 /// One row of the CDR. Fields are trimmed of ASCII whitespace; a column that the file lacks is empty.
 ///
@@ -51,17 +53,21 @@ pub struct CdrRow {
     pub status: Text,
     /// `Inbound` and so on: an open set of words, compared by [`normal`].
     pub call_type: Text,
-    /// The recording, if the row names one.
+    /// The recording, if the row names one: the cell as it was received but for blanks around it, also where it is a path, a
+    /// URL or quoted once more. The PBX is asked for what it wrote, and for nothing that was made of it.
     pub recording: Option<RecordingName>,
     /// The number that was dialled from outside.
     pub didnumber: Text,
     /// The serial number of the device.
     pub sn: Text,
-    /// Every field as the file has it, untrimmed, in its order, under our name of its column or, for a column that we
-    /// do not know, under the file's heading; the PIN code is blank.
+    /// Every field of a column that we know, as the list has it, untrimmed, in its order, under our name of the column; and
+    /// those of columns that the operator wants kept, under the list's heading. The PIN code is blank, and so is all of a
+    /// [shifted](Self::is_shifted) row that may be one.
     pub raw: Vec<(Text, Text)>,
     /// Whether the input ended within this line: its last field may have been cut off.
     pub ended_without_newline: bool,
+    /// Whether the serial number is the last field of its line.
+    pub ends_in_sn: bool,
 }
 
 impl Default for CdrRow {
@@ -86,27 +92,62 @@ impl Default for CdrRow {
             sn: Text::default(),
             raw: Vec::new(),
             ended_without_newline: false,
+            ends_in_sn: false,
         }
     }
 }
 
 impl CdrRow {
-    /// Reads a record that has as many fields as the header.
+    /// Reads a record. Fields that it lacks at its end are empty, those beyond the header are nothing.
     pub(super) fn read(header: &Header, fields: &ByteRecord, record: &Record) -> Self {
-        let mut row = Self {
-            line: record.line,
-            line_sha256: Digest::of(&record.bytes),
-            ended_without_newline: record.unterminated,
-            ..Self::default()
-        };
-        for ((heading, column), field) in header.fields().zip(fields) {
-            let value = if column == Some(Column::PinCode) { &[][..] } else { field };
-            row.raw.push((kept_heading(heading, column, row.raw.len()), Text::from_bytes(value)));
+        let value = |at: usize| fields.get(at).unwrap_or_default();
+        let cells = header.fields().enumerate().map(|(at, (_, column))| (column, value(at)));
+        if Cells::new(cells).are_shifted() {
+            return Self::salvage(header, fields, record, DoubtCause::Shifted);
+        }
+        let mut row = Self::begin(header, record);
+        for (at, (kept, column)) in header.fields().enumerate() {
+            let value = if column == Some(Column::PinCode) { &[][..] } else { value(at) };
+            row.raw.extend(kept.map(|heading| (heading.clone(), Text::from_bytes(value))));
             if let Some(column) = column {
                 row.set(column, value.trim_ascii());
             }
         }
+        row.judge();
         row
+    }
+
+    /// What of a row is certain whose values may stand in other columns than their own: its call's id and its start where they
+    /// are, and the recording that it names, wherever that is. No other value is kept, for each may be the PIN code.
+    pub(super) fn salvage(header: &Header, fields: &ByteRecord, record: &Record, cause: DoubtCause) -> Self {
+        let count = fields.len().max(header.len());
+        let cells = (0..count).map(|at| (header.column(at), fields.get(at).unwrap_or_default()));
+        let cells = Cells::new(cells);
+        let mut row = Self { doubt: Some(cause), ..Self::begin(header, record) };
+        for (kept, column) in header.fields() {
+            let value = match column {
+                Some(Column::Recording) => cells.recording(),
+                Some(column) => cells.own(column),
+                None => None,
+            };
+            let value = value.unwrap_or_default();
+            row.raw.extend(kept.map(|heading| (heading.clone(), Text::from_bytes(value))));
+            if let Some(column) = column {
+                row.set(column, value);
+            }
+        }
+        row.raw.push((Text::Utf8(MARK.to_owned()), Text::Utf8(cause.as_str().to_owned())));
+        row
+    }
+
+    fn begin(header: &Header, record: &Record) -> Self {
+        Self {
+            line: record.line,
+            line_sha256: Digest::of(&record.bytes),
+            ended_without_newline: record.unterminated,
+            ends_in_sn: header.column(header.len() - 1) == Some(Column::Sn),
+            ..Self::default()
+        }
     }
 
     fn set(&mut self, column: Column, value: &[u8]) {
@@ -117,11 +158,11 @@ impl CdrRow {
             Column::CallFrom => self.callfrom = text,
             Column::CallTo => self.callto = text,
             Column::CallDuration => {
-                self.callduraction = told_seconds(value);
+                self.callduraction = seconds(value);
                 self.hashed_durations[0] = seconds_as_hashed(value);
             }
             Column::TalkDuration => {
-                self.talkduraction = told_seconds(value);
+                self.talkduraction = seconds(value);
                 self.hashed_durations[1] = seconds_as_hashed(value);
             }
             Column::SrcTrunk => self.srctrunkname = text,
@@ -179,7 +220,12 @@ impl CdrRow {
         for (heading, value) in cells.cells() {
             if let Some(column) = Column::named(heading) {
                 row.set(column, value.to_bytes()?.trim_ascii());
+            } else if heading == MARK {
+                row.doubt = value.as_str().and_then(DoubtCause::parse);
             }
+        }
+        if row.doubt.is_none() {
+            row.judge();
         }
         Some(row)
     }
@@ -198,36 +244,124 @@ impl CdrRow {
         format!("{{{}}}", members.collect::<Vec<_>>().join(","))
     }
 
-    /// When the call started, in seconds since 1970 UTC, out of its id (`yeastar-api.md` §6.3); `None` if the id does
-    /// not begin with a plausible time.
+    /// Looks whether the row contradicts itself.
+    fn judge(&mut self) {
+        if self.is_rewritten() {
+            // A spreadsheet leaves out seconds: `0:58` may be 58 minutes. What 0.1 could read is no such form.
+            let [call_s, talk_s] = self.hashed_durations;
+            self.callduraction =
+                if call_s.is_none() { in_doubt(self.callduraction) } else { self.callduraction };
+            self.talkduraction =
+                if talk_s.is_none() { in_doubt(self.talkduraction) } else { self.talkduraction };
+            return;
+        }
+        let start = self.start();
+        let Some(local) = start.local.filter(|_| start.is_exact) else { return };
+        self.doubt = match (epoch_in(text_of(&self.callid)), self.stamp()) {
+            (Some(epoch), _) => contradicts(local, epoch).then_some(DoubtCause::StartContradictsCallid),
+            (None, Some(stamp)) => {
+                (!is_start_of(local, stamp.local)).then_some(DoubtCause::StartContradictsName)
+            }
+            (None, None) => None,
+        };
+    }
+
+    fn start(&self) -> Start {
+        start(text_of(&self.timestart), self.epoch(), self.stamp())
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        self.recording.as_ref().and_then(|name| stamp_in(name.as_bytes()))
+    }
+
+    /// When the call started, in seconds since 1970 UTC, out of its id (`yeastar-api.md` §6.3), or of its recording's name,
+    /// which repeats the id; `None` if neither tells a plausible time.
     pub fn epoch(&self) -> Option<i64> {
-        let text = self.callid.as_str()?;
-        let end = text.find(['.', '_']).unwrap_or(text.len());
-        let digits = text[..end].bytes().all(|byte| byte.is_ascii_digit()).then_some(&text[..end])?;
-        digits.parse().ok().filter(|epoch| EPOCHS.contains(epoch))
+        epoch_in(text_of(&self.callid)).or_else(|| self.stamp()?.epoch)
     }
 
-    /// When it started, by the PBX's clock; `None` if that cannot be read.
+    /// When it started, by the PBX's clock: as the PBX wrote it, else as well as it can be told from what a spreadsheet made
+    /// of it and from the recording's name; `None` if that is not at all.
     pub fn local_start(&self) -> Option<jiff::civil::DateTime> {
-        self.timestart.as_str().and_then(parse_local)
+        self.start().local
     }
 
-    /// Whether somebody talked.
+    /// The same, if the PBX's own words tell it to the second and nothing beside them contradicts it.
+    pub fn exact_start(&self) -> Option<jiff::civil::DateTime> {
+        let start = self.start();
+        let is_contradicted =
+            matches!(self.doubt, Some(DoubtCause::StartContradictsCallid | DoubtCause::StartContradictsName));
+        start.local.filter(|_| start.is_exact && !is_contradicted)
+    }
+
+    /// The serial number of the device, if the row tells it: not a word for nothing, and not what a spreadsheet rounded.
+    pub fn serial_number(&self) -> Option<&str> {
+        self.sn.as_str().filter(|sn| !is_nothing(sn) && !Self::is_number_lost(&self.sn))
+    }
+
+    /// Whether a field says that there is nothing, in a word of databases or people. A recording's name is never asked.
+    pub fn is_nothing(text: &str) -> bool {
+        is_nothing(text)
+    }
+
+    /// Whether a number is not there any more, for a spreadsheet rounded it or had no room for it.
+    pub fn is_number_lost(field: &Text) -> bool {
+        is_rounded(text_of(field)) || is_overflow(text_of(field))
+    }
+
+    /// Whether nothing in it tells when the call was.
+    pub fn is_undated(&self) -> bool {
+        self.local_start().is_none() && self.epoch().is_none()
+    }
+
+    /// Whether a spreadsheet rewrote the row: it rounded a number, or left the seconds out of the start.
+    pub fn is_rewritten(&self) -> bool {
+        let numbers = [&self.callid, &self.callfrom, &self.callto, &self.didnumber, &self.sn];
+        numbers.into_iter().any(Self::is_number_lost)
+            || is_overflow(text_of(&self.timestart))
+            || is_rewritten(text_of(&self.timestart))
+    }
+
+    /// Whether its values may stand in other columns than their own, so that only its recording is believed.
+    pub fn is_shifted(&self) -> bool {
+        matches!(self.doubt, Some(DoubtCause::Shifted | DoubtCause::FieldCount))
+    }
+
+    /// Whether somebody talked, as far as that is known: words for how a call ended are an open set.
+    pub fn answer(&self) -> Told<bool> {
+        let status = self.status.as_str().map(normal);
+        match (status.as_deref(), self.talkduraction) {
+            (Some("answered"), _) => Told::Known(true),
+            (_, Told::Known(seconds)) if seconds > 0 => Told::Known(true),
+            (Some("noanswer" | "noanswered" | "busy" | "failed"), _) => Told::Known(false),
+            (Some(status), _) if is_nothing(status) => Told::Absent,
+            _ => Told::Unreadable,
+        }
+    }
+
+    /// Whether there may be something to hear: false only where the talk time is known to be none, or the call is known not
+    /// to have been answered.
+    pub fn may_have_talk(&self) -> bool {
+        match (self.talkduraction, self.answer()) {
+            (Told::Known(seconds), _) => seconds > 0,
+            (_, answer) => answer != Told::Known(false),
+        }
+    }
+
+    /// Whether somebody talked for certain.
     pub fn answered(&self) -> bool {
         let status = self.status.as_str().map(normal).unwrap_or_default();
         status == "answered" || self.talkduraction.known().is_some_and(|seconds| seconds > 0)
     }
 }
 
-/// Our name of a column that we know. A heading that we do not know must not pass for one of ours.
-fn kept_heading(heading: &Text, column: Option<Column>, at: usize) -> Text {
-    match (column, heading) {
-        (Some(column), _) => Text::Utf8(column.name().to_owned()),
-        (None, Text::Utf8(text)) if Column::named(&text.to_lowercase()).is_some() => {
-            Text::Utf8(format!("{text}#{}", at + 1))
-        }
-        (None, heading) => heading.clone(),
-    }
+/// A duration that was read in a form which means another one in a spreadsheet.
+fn in_doubt(told: Told<u64>) -> Told<u64> {
+    if told.known().is_some() { Told::Unreadable } else { told }
+}
+
+fn text_of(text: &Text) -> &str {
+    text.as_str().unwrap_or_default()
 }
 
 /// A word of an open set as it is compared: `No Answer`, `NO ANSWER` and `NOANSWER` are one (`yeastar-api.md` §6.4).
@@ -238,34 +372,6 @@ pub fn normal(text: &str) -> String {
 /// The numbers in one side of a call: `6200(1003)` is a queue and its agent, `Reception <1001>` a name and a number.
 pub fn parties(side: &str) -> Vec<&str> {
     side.split(['(', ')', '<', '>']).map(str::trim).filter(|party| !party.is_empty()).collect()
-}
-
-/// What a duration tells.
-fn told_seconds(value: &[u8]) -> Told<u64> {
-    match seconds_as_hashed(value) {
-        Some(seconds) => Told::Known(seconds),
-        None if value.trim_ascii().is_empty() => Told::Absent,
-        None => Told::Unreadable,
-    }
-}
-
-/// A duration exactly as version 0.1 read it: whole seconds, or `H:MM:SS`.
-///
-/// The version of a call is a hash over this. It must never read more or less, or the history of every call is opened.
-fn seconds_as_hashed(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
-    let number = |digits: &str| {
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if is_number { digits.parse::<u64>().ok() } else { None }
-    };
-    let parts: Option<Vec<u64>> = text.split(':').map(number).collect();
-    match *parts? {
-        [seconds] => Some(seconds),
-        [hours, minutes, seconds] if minutes < 60 && seconds < 60 => {
-            hours.checked_mul(3600)?.checked_add(minutes * 60 + seconds)
-        }
-        _ => None,
-    }
 }
 
 fn json(value: &impl serde::Serialize) -> String {

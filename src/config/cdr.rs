@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::keys::nearest;
 use super::section::{Section, quotable, wrong};
 use super::{ApiVersion, Generation, value};
-use crate::cdr::COLUMNS;
+use crate::cdr::{COLUMNS, may_be_pin};
 
 /// Reads `cdr_api`.
 pub(super) fn over_api(section: &Section<'_>, version: &ApiVersion) -> bool {
@@ -40,6 +40,14 @@ pub(super) fn columns(section: &Section<'_>) -> BTreeMap<String, String> {
         }
         match value::text(heading.get_ref()) {
             Err(wrong) => section.reject_part(&key, heading, wrong),
+            Ok(text) if column.get_ref() != "pincode" && may_be_pin(text.as_bytes()) => {
+                let remedy = "map it to `pincode`, or leave it out";
+                section.reject_part(
+                    &key,
+                    heading,
+                    wrong("may be the heading of PIN codes, which are never stored", remedy),
+                );
+            }
             Ok(text) if columns.values().any(|other| other == text) => {
                 let message = "is the heading of another column too";
                 section.reject_part(&key, heading, wrong(message, "give each column its own heading"));
@@ -50,6 +58,36 @@ pub(super) fn columns(section: &Section<'_>) -> BTreeMap<String, String> {
         }
     }
     columns
+}
+
+/// Reads `cdr_keep_columns`.
+pub(super) fn keep_columns(section: &Section<'_>) -> Vec<String> {
+    const KEY: &str = "cdr_keep_columns";
+    let mut kept = Vec::new();
+    let Some(value) = section.get(KEY) else { return kept };
+    let Some(list) = value.get_ref().as_array() else {
+        section.reject(KEY, wrong("must be a list of headings", "write such as [\"Department\"]"));
+        return kept;
+    };
+    for (at, heading) in list.iter().enumerate() {
+        let key = format!("{KEY}[{at}]");
+        match value::text(heading.get_ref()) {
+            Err(wrong) => section.reject_part(&key, heading, wrong),
+            Ok(text) if may_be_pin(text.as_bytes()) => {
+                let message = "may be the heading of PIN codes, which are never stored";
+                section.reject_part(&key, heading, wrong(message, "leave it out"));
+            }
+            Ok(text) if COLUMNS.contains(&text) => {
+                section.reject_part(
+                    &key,
+                    heading,
+                    wrong("is a column that is stored in any case", "leave it out"),
+                );
+            }
+            Ok(text) => kept.push(text.to_owned()),
+        }
+    }
+    kept
 }
 
 fn column_remedy(column: &str) -> String {

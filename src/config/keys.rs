@@ -65,6 +65,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "cdr_api",
             "cdr_folder",
             "cdr_columns",
+            "cdr_keep_columns",
             "voicemail",
             "voicemail_status",
             "voicemail_per_extension",

@@ -259,8 +259,10 @@ pub struct PbxConfig {
     pub cdr_folder: Option<PathBuf>,
     /// Whether the CDR is read over the API.
     pub cdr_api: bool,
-    /// How an export heads its columns: our column → the file's heading.
+    /// How a call list heads its columns: our column → its heading, or the column's number such as `#12`.
     pub cdr_columns: BTreeMap<String, String>,
+    /// Headings of columns that callvault does not know, and that are stored all the same.
+    pub cdr_keep_columns: Vec<String>,
     /// How its voicemail is dealt with.
     pub voicemail: VoicemailConfig,
 }

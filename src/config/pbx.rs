@@ -71,6 +71,7 @@ impl PbxConfig {
             retention: RetentionHints::default(),
             cdr_folder: None,
             cdr_columns: BTreeMap::new(),
+            cdr_keep_columns: Vec::new(),
             voicemail: VoicemailConfig::default(),
         }
     }
@@ -110,6 +111,7 @@ struct Options {
     cdr_api: bool,
     cdr_folder: Option<PathBuf>,
     cdr_columns: BTreeMap<String, String>,
+    cdr_keep_columns: Vec<String>,
     voicemail: VoicemailConfig,
 }
 
@@ -129,6 +131,7 @@ impl Options {
             cdr_api: cdr::over_api(section, version),
             cdr_folder: section.read("cdr_folder", value::folder),
             cdr_columns: cdr::columns(section),
+            cdr_keep_columns: cdr::keep_columns(section),
             voicemail: voicemail::read(section),
         }
     }
@@ -150,6 +153,7 @@ impl Options {
         pbx.cdr_api = self.cdr_api;
         pbx.cdr_folder = self.cdr_folder;
         pbx.cdr_columns = self.cdr_columns;
+        pbx.cdr_keep_columns = self.cdr_keep_columns;
         pbx.voicemail = self.voicemail;
     }
 }

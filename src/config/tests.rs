@@ -265,7 +265,7 @@ fn every_optional_key_is_read() {
         "{MINIMAL}api_version = 'v0.0.1'\ndownload_api_version = 'v1.1.0'\ntimezone = 'Asia/Shanghai'\n\
          concurrency = 8\ntls_pin_sha256 = 'sha256:{}'\nlogin_port = 8260\nallowed_ip = '2001:db8::1'\n\
          idle_timeout_s = 0.2\noutage_patience_s = 0\nrecording_bytes_max = '3 GiB'\ncdr_folder = '/srv/cdr'\n\
-         cdr_columns = {{ callid = 'Call ID' }}\ncdr_api = false\n[queue]\norder = 'newest_first'\n\
+         cdr_columns = {{ callid = 'Call ID' }}\ncdr_keep_columns = ['Department']\ncdr_api = false\n[queue]\norder = 'newest_first'\n\
          retry_base_s = 0.05\nmissing_final_after_days = 0.5\n[[exclude]]\nname = 'short'\npbx = 'hq'\n\
          direction = ['Internal', 'Transfer']\nshorter_than_s = 2.5\n",
         ["AB"; 32].join(":")
@@ -279,6 +279,7 @@ fn every_optional_key_is_read() {
     assert_eq!(pbx.limits.idle_timeout, Duration::from_millis(200));
     assert_eq!((pbx.limits.outage_patience, pbx.limits.recording_bytes_max), (Duration::ZERO, 3 << 30));
     assert_eq!(pbx.cdr_columns["callid"], "Call ID");
+    assert_eq!(pbx.cdr_keep_columns, ["Department"]);
     assert_eq!(config.queue.order, QueueOrder::NewestFirst);
     assert_eq!(config.queue.missing_final_after, Duration::from_secs(43_200));
     let rule = &config.exclude[0];

@@ -34,11 +34,12 @@ pub(super) struct Cell {
 
 impl Cell {
     fn of(facts: &CallFacts<'_>) -> Self {
-        let direction = facts.direction.trim();
-        let trunk = if facts.srctrunk.is_empty() { facts.dsttrunk } else { facts.srctrunk };
-        let inside = match (facts.srctrunk.is_empty(), facts.dsttrunk.is_empty()) {
-            (false, true) => facts.callto,
-            (true, _) => facts.callfrom,
+        let direction = facts.direction.as_str().trim();
+        let (srctrunk, dsttrunk) = (facts.srctrunk.as_str(), facts.dsttrunk.as_str());
+        let trunk = if srctrunk.is_empty() { dsttrunk } else { srctrunk };
+        let inside = match (srctrunk.is_empty(), dsttrunk.is_empty()) {
+            (false, true) => facts.callto.as_str(),
+            (true, _) => facts.callfrom.as_str(),
             // It came in and went out again: no extension was part of it.
             (false, false) => "",
         };
@@ -100,6 +101,7 @@ pub(super) fn calls_of(legs: impl IntoIterator<Item = Leg>) -> Vec<SeenCall> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::exclusion::Field;
 
     /// A row of a call, as the database has it.
     pub(crate) fn leg(callid: &str, talk_s: i64, recording: &str, from: &str, to: &str, trunk: &str) -> Leg {
@@ -134,17 +136,21 @@ pub(super) mod tests {
     fn a_number_outside_is_never_taken_for_an_extension() {
         let cell = |srctrunk, dsttrunk| {
             Cell::of(&CallFacts {
-                callfrom: "1003",
-                callto: "5550142",
-                srctrunk,
-                dsttrunk,
+                callfrom: Field::text("1003"),
+                callto: Field::text("5550142"),
+                srctrunk: Field::text(srctrunk),
+                dsttrunk: Field::text(dsttrunk),
                 ..CallFacts::default()
             })
         };
         assert_eq!(cell("", "sip").extension, "1003");
         assert_eq!(cell("sip", "sip").extension, "");
-        let inbound =
-            CallFacts { callfrom: "5550142", callto: "1003", srctrunk: "sip", ..CallFacts::default() };
+        let inbound = CallFacts {
+            callfrom: Field::text("5550142"),
+            callto: Field::text("1003"),
+            srctrunk: Field::text("sip"),
+            ..CallFacts::default()
+        };
         assert_eq!(Cell::of(&inbound).extension, "1003");
     }
 

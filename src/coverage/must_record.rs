@@ -10,7 +10,7 @@ use super::call::{is_conversation, shared_id};
 use crate::calls::{self, Leg};
 use crate::cdr::CdrRow;
 use crate::config::{ExclusionRule, MustRecord};
-use crate::exclusion::{CallFacts, excluding};
+use crate::exclusion::{CallFacts, Ruling, ruling_on_call};
 use crate::findings::{self, FindingKind};
 use crate::recording::printable;
 
@@ -70,7 +70,7 @@ impl<'a> Rule<'a> {
 
     fn concerns(&self, pbx: &str, leg: &Leg, row: &CdrRow) -> bool {
         is_conversation(leg, row, self.min_talk_s)
-            && excluding(&self.conditions, pbx, &CallFacts::of(row)).is_some()
+            && matches!(ruling_on_call(&self.conditions, pbx, &CallFacts::of(row)), Ruling::Excluded(_))
     }
 }
 

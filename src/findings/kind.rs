@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum FindingKind {
     /// A CDR row that could not be read.
     BadRow,
-    /// A CDR file that could not be read at all.
+    /// A CDR file that could not be read at all, or that proves nothing of its days.
     BadFile,
     /// A reading of a day held fewer rows than are known of it.
     CdrShrank,
@@ -74,11 +74,13 @@ pub enum FindingKind {
     OneSided,
     /// Two calls that were not at one time have the same audio.
     SameAudio,
+    /// A recording that an exclusion rule may keep out, and whose row cannot be read: it is held.
+    DoubtfulRow,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::BadRow,
         Self::BadFile,
         Self::CdrShrank,
@@ -113,6 +115,7 @@ impl FindingKind {
         Self::EventWithoutRow,
         Self::OneSided,
         Self::SameAudio,
+        Self::DoubtfulRow,
     ];
 
     /// The word in SQL and JSON.
@@ -152,6 +155,7 @@ impl FindingKind {
             Self::EventWithoutRow => "event_without_row",
             Self::OneSided => "one_sided",
             Self::SameAudio => "same_audio",
+            Self::DoubtfulRow => "doubtful_row",
         }
     }
 

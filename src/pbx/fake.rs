@@ -267,6 +267,7 @@ pub(super) fn config(url: &str) -> PbxConfig {
         cdr_folder: None,
         cdr_api: true,
         cdr_columns: Default::default(),
+        cdr_keep_columns: Default::default(),
         voicemail: Default::default(),
     }
 }

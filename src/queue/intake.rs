@@ -8,6 +8,9 @@ use super::RecordingState;
 use crate::recording::{RecordingKind, RecordingName};
 use crate::salt::Salt;
 
+/// The reason of a pending recording that is held: a rule may keep it out, and its row cannot be read.
+pub const DOUBTFUL_ROW: &str = "doubtful_row";
+
 /// A recording that a CDR row names, or a message in a voicemail box.
 #[derive(Debug, Clone)]
 pub struct NewRecording<'a> {
@@ -131,16 +134,34 @@ pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::
     Ok(done.rows_affected() > 0)
 }
 
-/// Lets a recording back in that no rule keeps out any more, and tells whether that changed anything.
+/// Lets a recording back in that no rule keeps out or holds any more, and tells whether that changed anything.
 pub async fn include(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
     let done = sqlx::query(
         "update recordings set state = 'pending', reason = null, ready = (run_id is null), told = 0
-         where id = ? and state = 'excluded'",
+         where id = ?1 and (state = 'excluded' or state = 'pending' and reason = ?2)",
     )
     .bind(id)
+    .bind(DOUBTFUL_ROW)
     .execute(tx)
     .await
     .context("letting a recording back in")?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Holds a recording of which the rules cannot tell whether they keep it out, and tells whether that changed anything.
+///
+/// It is owed and not asked for, until its row can be read. One that is claimed is held once its claim has ended in anything
+/// else than the archive.
+pub async fn hold(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
+    let done = sqlx::query(
+        "update recordings set state = 'pending', reason = ?1, ready = 0, due_at_ms = null, told = 0
+         where id = ?2 and (state in ('stuck', 'excluded') or state = 'pending' and reason is not ?1)",
+    )
+    .bind(DOUBTFUL_ROW)
+    .bind(id)
+    .execute(tx)
+    .await
+    .context("holding a recording")?;
     Ok(done.rows_affected() > 0)
 }
 
@@ -172,7 +193,7 @@ pub async fn revive(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
 }
 
 /// The next `limit` recordings of `pbx` after row `after` that a change of rules can concern: all that are not archived,
-/// or, where there are no rules any more, those that one excluded.
+/// or, where there are no rules any more, those that one excluded or held.
 pub async fn concerned_by_rules(
     db: &mut SqliteConnection,
     pbx: &str,
@@ -182,13 +203,24 @@ pub async fn concerned_by_rules(
 ) -> anyhow::Result<Vec<i64>> {
     sqlx::query_scalar(
         "select id from recordings
-         where pbx = ? and id > ? and (state = 'excluded' or ? and state <> 'archived') order by id limit ?",
+         where pbx = ?1 and id > ?2 and (state = 'excluded' or state = 'pending' and reason = ?5
+             or ?3 and state <> 'archived') order by id limit ?4",
     )
     .bind(pbx)
     .bind(after)
     .bind(any_rules)
     .bind(limit)
+    .bind(DOUBTFUL_ROW)
     .fetch_all(db)
     .await
     .context("listing recordings")
+}
+
+/// Where a recording is, or would be.
+pub async fn path_of(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<String>> {
+    sqlx::query_scalar("select path from recordings where id = ?")
+        .bind(id)
+        .fetch_optional(db)
+        .await
+        .context("reading the path of a recording")
 }

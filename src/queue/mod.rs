@@ -14,8 +14,8 @@ mod standing;
 mod tally;
 
 pub use intake::{
-    Enqueued, NewRecording, assign_serial_number, concerned_by_rules, enqueue, exclude, include, revive,
-    schedule_refetch,
+    DOUBTFUL_ROW, Enqueued, NewRecording, assign_serial_number, concerned_by_rules, enqueue, exclude, hold,
+    include, path_of, revive, schedule_refetch,
 };
 pub use kinds::Kinds;
 pub use redrive::{Redrive, Redriven, redrive, schedule_stuck};
@@ -225,7 +225,8 @@ pub async fn claimed_paths(db: &mut SqliteConnection) -> anyhow::Result<Vec<Stri
 /// Releases what older runs still hold, which costs no attempt. Waits that a clock set back made absurd are ended.
 pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query(
-        "update recordings set ready = (state <> 'excluded'), run_id = null where run_id is not null",
+        "update recordings set ready = (state <> 'excluded' and reason is not 'doubtful_row'), run_id = null
+         where run_id is not null",
     )
     .execute(&mut *tx)
     .await

@@ -32,7 +32,8 @@ pub struct Redriven {
     pub changed: Vec<(String, Date)>,
 }
 
-/// Puts stuck recordings, missing ones and those that wait back to be asked for at once.
+/// Puts stuck recordings, missing ones and those that wait back to be asked for at once. What a rule may keep out whose row
+/// cannot be read stays held.
 ///
 /// Attempts go on counting, and an entry of their absence stays in the ledger. The clock of an absence starts anew only
 /// where it had come to its end.
@@ -81,7 +82,7 @@ impl Redrive {
     fn push_condition(&self, query: &mut QueryBuilder<Sqlite>) {
         query.push("run_id is null and (state = 'stuck'");
         if !self.stuck_only {
-            query.push(" or state in ('missing', 'pending')");
+            query.push(" or state = 'missing' or state = 'pending' and reason is not 'doubtful_row'");
         }
         query.push(")");
         if let Some(pbx) = &self.pbx {

@@ -43,7 +43,7 @@ pub struct Restored<'a> {
 /// What is owed is due at once: when it was to be asked for again nobody knows any more.
 pub async fn restore(tx: &mut SqliteConnection, restored: &Restored<'_>) -> anyhow::Result<Option<i64>> {
     let is_owed = match restored.state {
-        RecordingState::Pending => true,
+        RecordingState::Pending => restored.reason != Some(super::DOUBTFUL_ROW),
         RecordingState::Missing => !restored.is_final,
         RecordingState::Archived | RecordingState::Excluded | RecordingState::Stuck => false,
     };

@@ -136,7 +136,8 @@ fn ensure_held(job: &Job, rows: u64) -> anyhow::Result<()> {
 
 async fn release(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> sqlx::Result<u64> {
     sqlx::query(
-        "update recordings set ready = (state <> 'excluded'), run_id = null where id = ? and run_id = ?",
+        "update recordings set ready = (state <> 'excluded' and reason is not 'doubtful_row'), run_id = null
+         where id = ? and run_id = ?",
     )
     .bind(job.id)
     .bind(run_id)
@@ -177,9 +178,9 @@ async fn fail(
     sqlx::query(
         "update recordings set
              reason_attempts = case when reason is ?2 then reason_attempts + 1 else 1 end,
-             reason = case state when 'excluded' then reason else ?2 end,
-             due_at_ms = case state when 'excluded' then null else ?3 end,
-             state = case when state in ('archived', 'excluded') then state
+             reason = case when state = 'excluded' or reason is 'doubtful_row' then reason else ?2 end,
+             due_at_ms = case when state = 'excluded' or reason is 'doubtful_row' then null else ?3 end,
+             state = case when state in ('archived', 'excluded') or reason is 'doubtful_row' then state
                           when state = 'missing' and ?1 = 'pending' then state else ?1 end,
              attempts = attempts + 1, misfit_sha256 = ?4, misfit_at_ms = ?5,
              told = 0, ready = 0, run_id = null

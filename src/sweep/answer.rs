@@ -5,7 +5,7 @@ use jiff::civil::DateTime;
 use super::Sweeper;
 use super::parts::Part;
 use super::reading::Reading;
-use crate::cdr::{CdrItem, CdrReader};
+use crate::cdr::CdrItem;
 use crate::evidence::ListSize;
 use crate::pbx::{CdrBody, PbxError, Reason, Slot};
 use crate::recording::Text;
@@ -55,7 +55,7 @@ impl Sweeper<'_> {
         mut body: CdrBody,
     ) -> anyhow::Result<Result<Answer, PbxError>> {
         let mut answer = Answer::default();
-        let mut reader = CdrReader::new(&self.pbx.cdr_columns);
+        let mut reader = self.reader();
         let mut last = None;
         loop {
             match body.next().await {
@@ -122,10 +122,9 @@ fn ending(last: &CdrItem, known_sn: Option<&Text>) -> Ending {
         CdrItem::BadRow(bad) if bad.ended_without_newline => return Ending::CutOff,
         CdrItem::Row(_) | CdrItem::BadRow(_) => return Ending::Whole,
     };
-    let ends_in_sn = row.raw.last().is_some_and(|(heading, _)| heading.as_str() == Some("sn"));
     match known_sn {
-        Some(known) if ends_in_sn && *known == row.sn => Ending::Whole,
-        Some(_) if ends_in_sn && !row.sn.is_empty() => Ending::CutOff,
+        Some(known) if row.ends_in_sn && *known == row.sn => Ending::Whole,
+        Some(_) if row.ends_in_sn && !row.sn.is_empty() => Ending::CutOff,
         _ => Ending::Unknown,
     }
 }
@@ -133,6 +132,7 @@ fn ending(last: &CdrItem, known_sn: Option<&Text>) -> Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cdr::CdrReader;
 
     /// The last item of a CDR of one call and no more.
     fn last_item(header: &str, last_line: &str) -> CdrItem {

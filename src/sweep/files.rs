@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tracing::warn;
 
+use super::page::Fallback;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::calls;
 use crate::cdr::{CdrError, CdrItem, read_csv};
 use crate::findings::{self, Finding, FindingKind};
 use crate::recording::printable;
+use crate::times::zone_of;
 
 /// Parsed items that may wait for the database.
 const ITEMS_AHEAD: usize = 256;
@@ -114,13 +117,20 @@ impl Sweeper<'_> {
         if counted && !self.known_files_too {
             return Ok(SweepReport::default());
         }
-        let mut reading = self.begin(name, source, jiff::civil::date(1970, 1, 1)).await?;
+        // What tells no time was most likely listed shortly before the file was written.
+        let written_on = zone_of(self.pbx.timezone.as_ref(), None).to_datetime(written_at).date();
+        let mut reading = self.begin(name, source, Fallback::Before(written_on)).await?;
         let outcome = self.take_file(&mut reading, file).await;
-        let whole = matches!(outcome, Ok(Ok(()))) && !self.stop.is_cancelled() && !counted;
+        let is_read = matches!(outcome, Ok(Ok(_))) && !self.stop.is_cancelled();
+        let flaw = outcome.as_ref().ok().and_then(|outcome| outcome.as_ref().ok()).and_then(FileFacts::flaw);
+        let whole = is_read && !counted && flaw.is_none();
         let written_at = written_at.min(reading.facts.now);
         let report = self.close(reading, Covered::File { whole, written_at }).await?;
         match outcome? {
-            Ok(()) => Ok(report),
+            Ok(_) => {
+                self.note_flaw(path, flaw).await?;
+                Ok(SweepReport { files_unread: report.files_unread + u64::from(flaw.is_some()), ..report })
+            }
             Err(CdrError::Io(error)) => Err(CdrFileError::unreadable(path, error).into()),
             Err(CdrError::NoHeader(error)) => {
                 Err(CdrFileError::NoCdr { path: shown(path), problem: error.to_string() }.into())
@@ -128,32 +138,89 @@ impl Sweeper<'_> {
         }
     }
 
-    async fn take_file(&self, reading: &mut Reading, file: File) -> anyhow::Result<Result<(), CdrError>> {
+    /// Tells of a file whose recordings are queued and that proves nothing.
+    async fn note_flaw(&self, path: &Path, flaw: Option<&'static str>) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        if let Some(flaw) = flaw {
+            let finding =
+                Finding { kind: FindingKind::BadFile, subject: shown(path), detail: flaw.to_owned() };
+            warn!(pbx = %self.pbx.id, "{}: {flaw}", finding.subject);
+            return self.note(finding, now).await;
+        }
+        let (pbx, subject) = (self.pbx.id.clone(), shown(path));
+        self.db
+            .write(move |tx| {
+                Box::pin(
+                    async move { findings::close_about(tx, &pbx, FindingKind::BadFile, &subject, now).await },
+                )
+            })
+            .await
+    }
+
+    async fn take_file(
+        &self,
+        reading: &mut Reading,
+        file: File,
+    ) -> anyhow::Result<Result<FileFacts, CdrError>> {
         let mut items = self.parse(file);
+        let mut facts = FileFacts::default();
         while let Some(item) = items.recv().await {
             match item {
-                Ok(item) => self.take(reading, item).await?,
+                Ok(item) => {
+                    facts.note(&item);
+                    self.take(reading, item).await?;
+                }
                 Err(error) => return Ok(Err(error)),
             }
             if self.stop.is_cancelled() {
                 break;
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(facts))
     }
 
     /// Parses on a thread of its own: reading a large file must not hold up downloads.
     fn parse(&self, file: File) -> mpsc::Receiver<Result<CdrItem, CdrError>> {
         let (sender, receiver) = mpsc::channel(ITEMS_AHEAD);
-        let columns = self.pbx.cdr_columns.clone();
+        let reader = self.reader();
         tokio::task::spawn_blocking(move || {
-            for item in read_csv(file, &columns) {
+            for item in read_csv(file, reader) {
                 if sender.blocking_send(item).is_err() {
                     return;
                 }
             }
         });
         receiver
+    }
+}
+
+/// What the rows of a file show of the file.
+#[derive(Debug, Clone, Copy, Default)]
+struct FileFacts {
+    is_rewritten: bool,
+    is_undated: bool,
+}
+
+impl FileFacts {
+    fn note(&mut self, item: &CdrItem) {
+        if let CdrItem::Row(row) = item {
+            self.is_rewritten |= row.is_rewritten();
+            self.is_undated |= row.is_undated();
+        }
+    }
+
+    /// Why the file proves nothing; `None` if nothing speaks against it.
+    fn flaw(&self) -> Option<&'static str> {
+        if self.is_rewritten {
+            return Some(
+                "it went through a spreadsheet, which rounded numbers or rewrote times: its recordings are queued, but it \
+                 proves nothing of its days; export the list from the PBX again and give the file as it is",
+            );
+        }
+        self.is_undated.then_some(
+            "some of its rows tell no time: their recordings are queued, but it proves nothing of its days; export the list \
+             from the PBX again, with the column timestart, or map its heading in cdr_columns",
+        )
     }
 }
 

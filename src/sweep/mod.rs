@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use jiff::{SignedDuration, Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -32,17 +32,18 @@ pub use voicemail::{FullestBox, VoicemailPoll, poll_voicemail};
 use crate::access::Access;
 use crate::bell::Bell;
 use crate::calls;
-use crate::cdr::{BadRow, CdrItem, DoubtCause};
+use crate::cdr::{BadRow, CdrItem, CdrReader, DoubtCause};
 use crate::clock::Clock;
 use crate::config::{ExclusionRule, PbxConfig};
 use crate::db::{DatabaseFailed, Db};
+use crate::digest::Digest;
 use crate::evidence::{self, Limits};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
 use crate::pbx::PbxClient;
 use crate::recording::Text;
 use crate::times::OffsetResolver;
-use page::{ROWS_PER_PAGE, ReadingFacts};
+use page::{Fallback, ROWS_PER_PAGE, ReadingFacts};
 use parts::Part;
 use reading::{List, Reading};
 
@@ -102,8 +103,13 @@ pub struct Sweeper<'a> {
 }
 
 impl Sweeper<'_> {
+    /// A reader of this PBX's call lists.
+    fn reader(&self) -> CdrReader {
+        CdrReader::new(&self.pbx.cdr_columns).keeping(&self.pbx.cdr_keep_columns)
+    }
+
     /// `input` names it in findings, `source` tells it from every other input.
-    async fn begin(&self, input: String, source: String, fallback: Date) -> anyhow::Result<Reading> {
+    async fn begin(&self, input: String, source: String, fallback: Fallback) -> anyhow::Result<Reading> {
         let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
         let (reading, remembered, open) = self
             .db
@@ -127,7 +133,7 @@ impl Sweeper<'_> {
             input,
             last_sn: remembered.sn.map(Text::Utf8),
             unsure: None,
-            asked: Part::of(fallback),
+            asked: Part::of(jiff::civil::date(1970, 1, 1)),
             list: List::of(open),
             outside: None,
         })
@@ -140,9 +146,17 @@ impl Sweeper<'_> {
         }
         match item {
             CdrItem::Row(row) => {
-                reading.rows += 1;
                 reading.list.note_row(&row);
-                reading.last_sn = Some(row.sn.clone());
+                match row.doubt {
+                    Some(cause) => {
+                        let line = (row.line, row.line_sha256);
+                        self.note_line(reading, line, cause.sentence().to_owned()).await?;
+                    }
+                    None => reading.rows += 1,
+                }
+                if !row.is_shifted() {
+                    reading.last_sn = Some(row.sn.clone());
+                }
                 reading.page.push(*row);
                 if reading.page.len() >= ROWS_PER_PAGE {
                     self.store_page(reading).await?;
@@ -154,7 +168,8 @@ impl Sweeper<'_> {
     }
 
     async fn store_page(&self, reading: &mut Reading) -> anyhow::Result<()> {
-        let rows = page::place(std::mem::take(&mut reading.page), &mut reading.resolver, reading.fallback);
+        let rows =
+            page::place(std::mem::take(&mut reading.page), &mut reading.resolver, &mut reading.fallback);
         if rows.is_empty() {
             return Ok(());
         }
@@ -207,21 +222,27 @@ impl Sweeper<'_> {
 
     /// A bad row is a finding with file and line, never a reason to stop.
     async fn note_bad_row(&self, reading: &mut Reading, bad: &BadRow) -> anyhow::Result<()> {
-        reading.bad_rows += 1;
         reading.list.note_bad_row(bad);
-        if reading.bad_rows > BAD_ROWS_KEPT || reading.list.open.is_accepted(&bad.line_sha256) {
+        let detail = match &*bad.excerpt {
+            "" => bad.problem.clone(),
+            excerpt => format!("{}: {excerpt}", bad.problem),
+        };
+        self.note_line(reading, (bad.line, bad.line_sha256), detail).await
+    }
+
+    /// A line that cannot be believed is a finding, whether something of it was taken or nothing.
+    async fn note_line(
+        &self,
+        reading: &mut Reading,
+        (line, line_sha256): (u64, Digest),
+        detail: String,
+    ) -> anyhow::Result<()> {
+        reading.bad_rows += 1;
+        if reading.bad_rows > BAD_ROWS_KEPT || reading.list.open.is_accepted(&line_sha256) {
             return Ok(());
         }
-        let finding = Finding {
-            kind: FindingKind::BadRow,
-            subject: line_of(&reading.input, bad.line),
-            detail: if bad.excerpt.is_empty() {
-                bad.problem.clone()
-            } else {
-                format!("{}: {}", bad.problem, bad.excerpt)
-            },
-        };
-        self.note(finding, reading.facts.now).await
+        let subject = line_of(&reading.input, line);
+        self.note(Finding { kind: FindingKind::BadRow, subject, detail }, reading.facts.now).await
     }
 
     async fn note(&self, finding: Finding, now: Timestamp) -> anyhow::Result<()> {

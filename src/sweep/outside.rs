@@ -4,6 +4,7 @@
 use jiff::civil::{Date, DateTime, date};
 use tracing::info;
 
+use super::page::Fallback;
 use super::parts::Part;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
@@ -46,7 +47,8 @@ impl Sweeper<'_> {
         ];
         let mut found = Vec::new();
         for side in sides.into_iter().filter(|side| side.from <= side.to) {
-            let mut reading = self.begin("calls of other times".into(), "outside".into(), FIRST).await?;
+            let mut reading =
+                self.begin("calls of other times".into(), "outside".into(), Fallback::Asked(FIRST)).await?;
             reading.outside = Some((SOLD_SINCE, to));
             self.ask_side(&mut reading, side).await?;
             self.store_page(&mut reading).await?;
@@ -96,6 +98,7 @@ mod tests {
     fn row(start: &str) -> CdrItem {
         let mut reader = CdrReader::new(&std::collections::BTreeMap::new());
         reader.push(format!("callid,timestart,recording\n1.1,{start},a.wav\n").as_bytes());
+        reader.finish();
         reader.next_item().unwrap().unwrap_or_else(|| CdrItem::Row(Box::new(CdrRow::default())))
     }
 

@@ -12,7 +12,7 @@ use crate::calls::{self, NewCall, Stored};
 use crate::cdr::CdrRow;
 use crate::config::ExclusionRule;
 use crate::digest::Digest;
-use crate::exclusion::CallFacts;
+use crate::exclusion::{CallFacts, Ruling};
 use crate::findings::{self, Finding, FindingKind};
 use crate::queue::{self, Enqueued, NewRecording, RecordingState};
 use crate::recording::{RecordingKind, RecordingName, printable};
@@ -31,14 +31,41 @@ pub(super) struct PlacedRow {
     resolved: Resolved,
 }
 
-/// Finds the day and the offset of every row. `fallback` is the day of rows that tell no time at all.
-pub(super) fn place(rows: Vec<CdrRow>, resolver: &mut OffsetResolver, fallback: Date) -> Vec<PlacedRow> {
-    let times: Vec<_> = rows.iter().map(|row| (row.epoch(), row.local_start())).collect();
+/// The day of rows that tell no time at all.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fallback {
+    /// The day that was asked for.
+    Asked(Date),
+    /// In a file: that of the row before, and of the first ones the day on which the file was written.
+    Before(Date),
+}
+
+/// Finds the day and the offset of every row.
+pub(super) fn place(
+    rows: Vec<CdrRow>,
+    resolver: &mut OffsetResolver,
+    fallback: &mut Fallback,
+) -> Vec<PlacedRow> {
+    // A start that is rewritten or contradicted is worse evidence of the instant than the id of its call.
+    let time = |row: &CdrRow| match (row.epoch(), row.exact_start()) {
+        (Some(epoch), None) => (Some(epoch), None),
+        (epoch, Some(exact)) => (epoch, Some(exact)),
+        (None, None) => (None, row.local_start()),
+    };
+    let times: Vec<_> = rows.iter().map(time).collect();
     let resolved = resolver.resolve(&times);
-    let placed = rows.into_iter().zip(times).zip(resolved);
-    placed
-        .map(|((row, (_, local)), resolved)| {
-            let day = local.map(|local| local.date()).or_else(|| local_day(&resolved)).unwrap_or(fallback);
+    rows.into_iter()
+        .zip(resolved)
+        .map(|(row, resolved)| {
+            let told = row.local_start().map(|local| local.date()).or_else(|| local_day(&resolved));
+            let day = match (told, &mut *fallback) {
+                (Some(day), Fallback::Before(before)) => {
+                    *before = day;
+                    day
+                }
+                (Some(day), Fallback::Asked(_)) => day,
+                (None, Fallback::Asked(day) | Fallback::Before(day)) => *day,
+            };
             PlacedRow { row, day, resolved }
         })
         .collect()
@@ -106,7 +133,7 @@ pub(super) async fn store(
         }
     }
     for id in to_judge {
-        judge_exclusion(tx, &facts.rules, &facts.pbx, id).await?;
+        judge_exclusion(tx, &facts.rules, &facts.pbx, id, facts.now).await?;
     }
     // With the rows, not with the reading's end: it may never come to that.
     for (day, _) in stored.added.iter().filter(|(_, added)| **added > 0) {
@@ -125,7 +152,7 @@ async fn learn_serial_number(
     placed: &PlacedRow,
     known: Option<String>,
 ) -> anyhow::Result<Option<String>> {
-    let Some(told) = placed.row.sn.as_str().filter(|sn| !sn.is_empty()) else { return Ok(known) };
+    let Some(told) = placed.row.serial_number() else { return Ok(known) };
     match known {
         None => {
             fleet::learn_serial_number(tx, &facts.pbx, told).await?;
@@ -151,7 +178,7 @@ async fn enqueue(
     name: &RecordingName,
     learnt_sn: &str,
 ) -> anyhow::Result<Enqueued> {
-    let sn = placed.row.sn.as_str().filter(|sn| !sn.is_empty()).unwrap_or(learnt_sn);
+    let sn = placed.row.serial_number().unwrap_or(learnt_sn);
     let folder = Folder::day(&facts.pbx, placed.day)?;
     let paths = [safe_name(name), with_hash(name), with_identity(name, sn.as_bytes())]
         .map(|file_name| format!("{folder}/{}", file_name.as_str()));
@@ -224,23 +251,56 @@ pub(super) async fn judge_exclusion(
     rules: &[ExclusionRule],
     pbx: &str,
     id: i64,
+    now: Timestamp,
 ) -> anyhow::Result<()> {
-    let rule = match voicemail::of_recording(tx, id).await? {
-        Some(kept) => exclusion::verdict(rules, pbx, [CallFacts::of_message(&kept.message)]),
+    let ruling = match voicemail::of_recording(tx, id).await? {
+        Some(kept) => exclusion::ruling(rules, pbx, [CallFacts::of_message(&kept.message)]),
         None => {
             let calls = calls::of_recording(tx, id).await?;
             let rows = calls
                 .iter()
                 .map(|call| CdrRow::from_raw_json(&call.row).context("a stored call is damaged"))
                 .collect::<anyhow::Result<Vec<_>>>()?;
-            exclusion::verdict(rules, pbx, rows.iter().map(CallFacts::of))
+            exclusion::ruling(rules, pbx, believed(&rows).map(CallFacts::of))
         }
     };
-    let changed = match rule {
-        Some(rule) => queue::exclude(tx, id, &rule).await?,
-        None => queue::include(tx, id).await?,
+    let changed = match ruling {
+        Ruling::Excluded(rule) => queue::exclude(tx, id, rule).await?,
+        Ruling::Kept => queue::include(tx, id).await?,
+        Ruling::Unknown => queue::hold(tx, id).await?,
     };
-    if changed { calls::reopen_for(tx, id).await } else { Ok(()) }
+    if changed {
+        note_held(tx, pbx, id, ruling == Ruling::Unknown, now).await?;
+        calls::reopen_for(tx, id).await?;
+    }
+    Ok(())
+}
+
+/// The rows that tell of a recording: those that are shifted or went through a spreadsheet only where no other one does, for
+/// they tell of a call that another row tells of as well.
+fn believed(rows: &[CdrRow]) -> impl Iterator<Item = &CdrRow> {
+    let is_believed = |row: &&CdrRow| !row.is_shifted() && !row.is_rewritten();
+    let any_believed = rows.iter().any(|row| is_believed(&row));
+    rows.iter().filter(move |row| !any_believed || is_believed(row))
+}
+
+/// A recording that is held is a finding, until it is held no more.
+async fn note_held(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    id: i64,
+    is_held: bool,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let kind = FindingKind::DoubtfulRow;
+    let Some(subject) = queue::path_of(tx, id).await? else { return Ok(()) };
+    if !is_held {
+        return findings::close_about(tx, pbx, kind, &subject, now).await;
+    }
+    let detail = "an [[exclude]] rule may apply to this recording, and the row of its call cannot be read: it is neither \
+                  archived nor left out until the PBX lists the call readably, or the rule is changed";
+    let finding = Finding { kind, subject, detail: detail.to_owned() };
+    findings::record(tx, pbx, &finding, now).await
 }
 
 /// The PBX's own offset and the configured zone should agree; one finding a day where they do not.

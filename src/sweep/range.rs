@@ -7,6 +7,7 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use tracing::{debug, warn};
 
+use super::page::Fallback;
 use super::parts::{Part, Parts};
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
@@ -133,7 +134,7 @@ impl Sweeper<'_> {
     }
 
     pub(super) async fn begin_day(&self, day: Date) -> anyhow::Result<Reading> {
-        let reading = self.begin(findings::cdr_of(day), day.to_string(), day).await?;
+        let reading = self.begin(findings::cdr_of(day), day.to_string(), Fallback::Asked(day)).await?;
         Ok(Reading { asked: Part::of(day), ..reading })
     }
 

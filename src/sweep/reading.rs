@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 
 use super::answer::Answer;
-use super::page::ReadingFacts;
+use super::page::{Fallback, ReadingFacts};
 use super::parts::Part;
 use crate::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
 use crate::digest::Digest;
@@ -17,7 +17,7 @@ use crate::times::OffsetResolver;
 pub(super) struct Reading {
     pub(super) facts: ReadingFacts,
     /// The day of rows that tell no time.
-    pub(super) fallback: Date,
+    pub(super) fallback: Fallback,
     pub(super) resolver: OffsetResolver,
     pub(super) page: Vec<CdrRow>,
     pub(super) added: BTreeMap<Date, u64>,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::config::{Config, ExclusionRule};
 use crate::db::Db;
 use crate::digest::Digest;
@@ -11,7 +13,7 @@ use crate::{fleet, queue};
 const RECORDINGS_PER_UNIT: i64 = 500;
 
 /// Applies the rules to every recording that is not archived, if they are not those that were applied last.
-pub async fn apply_rules(config: &Config, db: &Db) -> anyhow::Result<()> {
+pub async fn apply_rules(config: &Config, db: &Db, now: Timestamp) -> anyhow::Result<()> {
     let rules = Arc::new(config.exclude.clone());
     let hash = Digest::of(format!("{rules:?}")).to_string();
     for pbx in &config.pbx {
@@ -21,7 +23,7 @@ pub async fn apply_rules(config: &Config, db: &Db) -> anyhow::Result<()> {
             continue;
         }
         let mut after = 0;
-        while let Some(last) = judge_some(db, &pbx.id, rules.clone(), after).await? {
+        while let Some(last) = judge_some(db, &pbx.id, rules.clone(), after, now).await? {
             after = last;
         }
         let hash = hash.clone();
@@ -35,6 +37,7 @@ async fn judge_some(
     pbx: &str,
     rules: Arc<Vec<crate::config::ExclusionRule>>,
     after: i64,
+    now: Timestamp,
 ) -> anyhow::Result<Option<i64>> {
     let pbx = pbx.to_owned();
     db.write(move |tx| {
@@ -42,7 +45,7 @@ async fn judge_some(
             let some =
                 queue::concerned_by_rules(tx, &pbx, after, RECORDINGS_PER_UNIT, !rules.is_empty()).await?;
             for id in &some {
-                super::page::judge_exclusion(tx, &rules, &pbx, *id).await?;
+                super::page::judge_exclusion(tx, &rules, &pbx, *id, now).await?;
             }
             Ok(some.last().copied())
         })

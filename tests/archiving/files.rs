@@ -62,7 +62,7 @@ async fn the_csv_files_of_a_folder_are_read_by_every_backfill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headings_are_mapped_and_columns_that_nobody_knows_are_kept() {
+async fn headings_are_mapped_and_columns_that_nobody_knows_are_kept_if_they_are_named() {
     let mut station = old_pbx(8).await;
     let columns = &mut station.section().cdr_columns;
     columns.insert("recording".into(), "Recording File".into());
@@ -77,6 +77,18 @@ async fn headings_are_mapped_and_columns_that_nobody_knows_are_kept() {
     let report = station.backfill_files(&[file]).await;
     assert_eq!(numbers(&report), [8, 0, 0, 0, 0, 0], "{report:?}");
     assert_eq!(report.pbx["hq"].sweep.bad_rows, 0);
+    let kept = "select count(*) from calls where instr(row, 'by hand')";
+    assert_eq!(station.value::<i64>(kept).await, 0);
+    station.check().await;
+    let mut station = old_pbx(1).await;
+    station.section().cdr_keep_columns.push("comment".into());
+    let file = station.export("web.csv", |table| {
+        for (at, row) in table.iter_mut().enumerate() {
+            row.insert(0, if at == 0 { b"Comment".to_vec() } else { b"by hand".to_vec() });
+        }
+    });
+    station.backfill_files(&[file]).await;
+    assert!(station.value::<i64>(kept).await > 0);
     station.check().await;
 }
 

@@ -19,6 +19,7 @@ mod clocks;
 mod containers;
 mod coverage;
 mod exclusion;
+mod exports;
 mod faults;
 mod files;
 mod interrupted;

@@ -261,8 +261,8 @@ impl Station {
 
     /// Adds one two days earlier, at noon.
     pub(crate) fn add_earlier_call(&self, name: &str) -> SimCall {
-        let mut call = self.call(name, 0);
-        call.start -= 48.hours();
+        let start = noon(self.days.1) - 48.hours();
+        let call = SimCall::recorded(start, 7000, name, SimAudio::pcm(4000, 0));
         self.pbx.world(|world| world.add_call(call.clone()));
         call
     }

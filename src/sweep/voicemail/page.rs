@@ -120,7 +120,7 @@ impl Page<'_> {
         if self.rules.is_empty() {
             return Ok(());
         }
-        judge_exclusion(tx, self.rules, self.pbx, enqueued.id).await
+        judge_exclusion(tx, self.rules, self.pbx, enqueued.id, self.now).await
     }
 }
 

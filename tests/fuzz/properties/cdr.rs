@@ -21,7 +21,7 @@ pub(crate) fn hold(input: &[u8]) {
     assert_eq!(read(pieces(input)), told, "in pieces");
     assert_eq!(read(input.chunks(1)), told, "byte by byte");
     let (items, failure, _) = &told;
-    let from_file: Vec<_> = read_csv(input, &BTreeMap::new()).collect();
+    let from_file: Vec<_> = read_csv(input, CdrReader::new(&BTreeMap::new())).collect();
     assert_eq!(from_file.len(), items.len() + usize::from(failure.is_some()), "from a file");
     if let Some(failure) = failure {
         failure.found.iter().for_each(|heading| assert_printable(heading));
@@ -74,8 +74,8 @@ fn check_item(item: &CdrItem) {
 fn check_row(row: &CdrRow) {
     let again = CdrRow::from_raw_json(&row.raw_json()).expect("what was kept can be read");
     assert_eq!((again.identity(), again.version()), (row.identity(), row.version()), "{}", row.raw_json());
-    let CdrRow { line, line_sha256, ended_without_newline, .. } = *row;
-    let again = CdrRow { line, line_sha256, ended_without_newline, ..again };
+    let CdrRow { line, line_sha256, ended_without_newline, ends_in_sn, .. } = *row;
+    let again = CdrRow { line, line_sha256, ended_without_newline, ends_in_sn, ..again };
     assert_eq!(CdrRow { raw: row.raw.clone(), ..again }, *row);
     let pincodes = row.raw.iter().filter(|(heading, _)| heading.as_str() == Some("pincode"));
     pincodes.for_each(|(_, cell)| assert!(cell.is_empty(), "a PIN code is kept"));
