@@ -25,16 +25,17 @@ pub struct SameAudio {
 /// Reads the whole catalog, without an index: at a million files that takes seconds, and is for a full verification.
 pub async fn same_audio(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<SameAudio>> {
     sqlx::query_as(
-        "with alike as (
-             select sha256, min(id) as first_id from archived_files where conflict = 0 group by sha256
-             having count(*) > 1)
+        "with timed as (
+             select file.id as id, first_value(file.id) over
+                 (partition by file.sha256 order by recordings.started_at_ms, file.path) as first_id
+             from archived_files file join recordings on recordings.id = file.recording_id where file.conflict = 0)
          select heard.pbx as pbx, file.path as path, first.path as first_path
-         from alike join archived_files file on file.sha256 = alike.sha256
-             join archived_files first on first.id = alike.first_id
+         from timed join archived_files file on file.id = timed.id and timed.first_id <> timed.id
+             join archived_files first on first.id = timed.first_id
              join recordings heard on heard.id = file.recording_id
              join recordings first_heard on first_heard.id = first.recording_id
          where heard.pbx = ?1 and heard.kind = 'call' and first_heard.kind = 'call' and heard.id <> first_heard.id
-             and file.conflict = 0 and file.duration_ms >= ?2
+             and file.duration_ms >= ?2
              and file.suspect not like '%silent%' and file.suspect not like '%empty%'
              and abs(heard.started_at_ms - first_heard.started_at_ms) > file.duration_ms
          order by file.path limit ?3",
