@@ -19,6 +19,8 @@ pub struct SimCall {
     pub call_duration_s: u32,
     /// Talking.
     pub talk_duration_s: u32,
+    /// How the row writes the talk time, if not as a number of seconds.
+    pub talk_written: Option<String>,
     /// The trunk of an inbound call, else empty.
     pub source_trunk: String,
     /// The trunk of an outbound call, else empty.

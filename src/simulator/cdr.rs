@@ -115,8 +115,8 @@ impl Report<'_> {
 
     fn write_fields(&self, out: &mut Vec<u8>, row: &SimCall) {
         let start = row.start.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let (call_duration, talk_duration) =
-            (row.call_duration_s.to_string(), row.talk_duration_s.to_string());
+        let call_duration = row.call_duration_s.to_string();
+        let talk_duration = row.talk_written.clone().unwrap_or_else(|| row.talk_duration_s.to_string());
         let fields: [&[u8]; 14] = [
             row.callid.as_bytes(),
             start.as_bytes(),

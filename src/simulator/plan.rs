@@ -182,6 +182,7 @@ impl CallPlan {
         let only = |wanted: bool, text: &str| if wanted { text.to_owned() } else { String::new() };
         let recording = self.name(start, &callid, &callfrom, &named_to, call_type);
         SimCall {
+            talk_written: None,
             callid,
             start,
             call_duration_s: audio.seconds() + ring_s,

@@ -177,6 +177,26 @@ async fn two_calls_with_one_audio_are_both_archived_and_a_full_verification_tell
     assert!(subject.ends_with("/same.wav") && detail.contains("/first.wav"), "{found:?}");
 }
 
+/// A header without audio is all there is only where somebody proves that nobody talked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_header_is_not_final_where_the_talk_time_is_not_known() {
+    let mut station = Station::new(0).await;
+    for (minute, written) in (0..).zip(["", "a while", "0:20", "20 s"]) {
+        let mut call = station.call(&format!("{minute}.wav"), minute);
+        call.talk_written = Some(written.to_owned());
+        station.pbx.world(|world| world.add_call(call));
+    }
+    let mut silent = station.call("silent.wav", 9);
+    silent.talk_written = Some("0".to_owned());
+    station.pbx.world(|world| world.add_call(silent));
+    station.set_faults(Faults { growing_asks: 1, ..Faults::default() });
+    let report = station.backfill().await;
+    assert_eq!(reasons(&report), [("pending", "not_ready", 4)]);
+    assert_eq!(station.judged("silent.wav").await.0, "empty");
+    let report = station.backfill().await;
+    assert_eq!(numbers(&report), [4, 1, 0, 0, 0, 0], "{:?}", reasons(&report));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_after_the_last_byte_of_a_recording_costs_nothing() {
     for content_length in [false, true] {
