@@ -153,7 +153,8 @@ impl Suspects {
     pub(super) fn clear(&mut self, item: &Item) {
         self.has_answered = true;
         let is_audio = matches!(item, Item::Recording(_) | Item::Message(_));
-        self.suspects.retain(|suspect| !suspect.item.is_like(item) && !(is_audio && suspect.item.is_list()));
+        let clears = |suspect: &Item| suspect.is_like(item) || is_audio && suspect.is_list();
+        self.suspects.retain(|suspect| !clears(&suspect.item));
     }
 
     /// Decides whose failure it is that `item` failed.

@@ -1,15 +1,11 @@
 //! What is worth telling: derived from the state alone, so that it can neither be forgotten nor told twice.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::machine;
+use super::of_pbx::{of_findings, of_held, of_risk, of_stuck, of_sweep, of_trouble};
 use crate::config::AlertsConfig;
-use crate::findings::FindingRow;
-use crate::remedy;
-use crate::status::{PbxStatus, Status};
-
-/// How long an alert lasts that is told once: its finding stays until somebody notes that he has seen it.
-const TOLD_ONCE_LASTS: SignedDuration = SignedDuration::from_hours(7 * 24);
+use crate::status::Status;
 
 /// The things that one is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +207,7 @@ impl Condition {
     }
 
     /// The condition that a PBX's trouble of this class is.
-    fn of_trouble(reason: &str) -> Self {
+    pub(super) fn of_trouble(reason: &str) -> Self {
         match reason {
             "password_refused" => Self::PasswordRefused,
             "locked_out" => Self::LockedOut,
@@ -233,7 +229,7 @@ impl Condition {
     }
 
     /// The condition that a finding of this kind is, if anybody is told of it.
-    fn of_finding(kind: &str) -> Option<Self> {
+    pub(super) fn of_finding(kind: &str) -> Option<Self> {
         let told = [
             Self::SerialNumberChanged,
             Self::StoreOffline,
@@ -301,105 +297,5 @@ pub fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
         alerts.extend(trouble.into_iter().chain(rest).map(alert));
     }
     alerts.sort_by_key(|alert| alert.condition.severity());
-    alerts
-}
-
-/// A condition of a PBX: what, what of it, and the sentence.
-type OfPbx = (Condition, Option<String>, String);
-
-fn of_trouble(pbx: &PbxStatus, config: &AlertsConfig, now: Timestamp) -> Option<OfPbx> {
-    let error = pbx.error.as_ref()?;
-    let condition = Condition::of_trouble(&error.reason);
-    let lasts = pbx.error_since.map_or(0, |since| now.duration_since(since).as_secs());
-    let may_pass =
-        condition == Condition::PbxDown && u64::try_from(lasts).unwrap_or(0) < config.down_after.as_secs();
-    (!may_pass).then(|| (condition, None, error.message.clone()))
-}
-
-/// A PBX that answers, but whose CDR cannot be read, is no less silent than one that is down.
-fn of_sweep(id: &str, pbx: &PbxStatus, config: &AlertsConfig, now: Timestamp) -> Option<OfPbx> {
-    let age_s = u64::try_from(now.duration_since(pbx.last_sweep?).as_secs()).unwrap_or(0);
-    let message = || {
-        format!(
-            "its calls were last read completely {} h ago: see `callvault status --pbx {id}` and the log for what keeps \
-             it from being read",
-            age_s / 3600
-        )
-    };
-    // Who paused it knows that it is not read.
-    let is_overdue =
-        pbx.error.is_none() && pbx.paused_since.is_none() && age_s >= config.sweep_overdue_after.as_secs();
-    is_overdue.then(|| (Condition::SweepOverdue, None, message()))
-}
-
-fn of_risk(pbx: &PbxStatus) -> Vec<OfPbx> {
-    let mut alerts = Vec::new();
-    if let Some(forecast) = pbx.forecast.as_ref().filter(|_| pbx.is_overwrite_near()) {
-        let message = format!(
-            "{}, and {} recordings are at risk: see why they are not archived faster (`callvault status`), or copy the \
-             oldest from the PBX by hand",
-            forecast.told().unwrap_or_default(),
-            forecast.at_risk
-        );
-        alerts.push((Condition::OverwriteNear, None, message));
-    }
-    if let Some(near) = &pbx.cdr_near {
-        let message = format!("{near}: see why the CDR is not read (`callvault status`)");
-        alerts.push((Condition::OverwriteNear, Some("cdr".to_owned()), message));
-    }
-    for full in &pbx.nearly_full_boxes {
-        let message = format!(
-            "voicemail box {} holds {} of at most {} messages: have some deleted on the PBX, or the next one overwrites \
-             the oldest",
-            full.extension, full.messages, full.messages_max
-        );
-        alerts.push((Condition::BoxNearlyFull, Some(full.extension.clone()), message));
-    }
-    alerts
-}
-
-/// One alert however many are stuck: a thousand of them have one cause.
-fn of_stuck(pbx: &PbxStatus) -> Option<OfPbx> {
-    let stuck = pbx.counts.stuck + pbx.voicemail.as_ref().map_or(0, |voicemail| voicemail.counts.stuck);
-    let why = pbx.reasons.iter().find(|reason| reason.state == "stuck").map(|reason| {
-        let remedy::Remedy { meaning, remedy } = remedy::of(&reason.state, &reason.reason);
-        format!(": {meaning}, such as {}; {remedy}", reason.example)
-    });
-    let message = || format!("{stuck} stuck{}", why.unwrap_or_default());
-    (stuck > 0).then(|| (Condition::Stuck, None, message()))
-}
-
-/// What is held is neither archived nor dropped until its row can be read: a person has to see to it.
-fn of_held(pbx: &PbxStatus) -> Option<OfPbx> {
-    let held =
-        pbx.reasons.iter().find(|reason| reason.state == "pending" && reason.reason == "doubtful_row")?;
-    let remedy::Remedy { meaning, remedy } = remedy::of(&held.state, &held.reason);
-    let message = format!("{} held: {meaning}, such as {}; {remedy}", held.count, held.example);
-    Some((Condition::Held, None, message))
-}
-
-fn of_findings(id: &str, pbx: &PbxStatus, now: Timestamp) -> Vec<OfPbx> {
-    let kinds = pbx.findings.iter().filter_map(|(kind, _)| Some((kind, Condition::of_finding(kind)?)));
-    let message = |kind: &str, finding: Option<&FindingRow>| {
-        let detail = finding.map(|finding| format!("{}: {}", finding.subject, finding.detail));
-        format!("{}; {}", detail.unwrap_or_else(|| kind.replace('_', " ")), remedy::of_finding(kind, id))
-    };
-    let mut alerts = Vec::new();
-    for (kind, condition) in kinds {
-        let mut latest = pbx.latest_findings.iter().filter(|finding| finding.kind == *kind);
-        if condition.is_told_once() {
-            let lasts = |finding: &&FindingRow| {
-                let seen = Timestamp::from_millisecond(finding.first_seen_at_ms);
-                seen.is_ok_and(|seen| now.duration_since(seen) < TOLD_ONCE_LASTS)
-            };
-            alerts.extend(
-                latest
-                    .filter(lasts)
-                    .map(|finding| (condition, Some(finding.subject.clone()), message(kind, Some(finding)))),
-            );
-        } else {
-            alerts.push((condition, None, message(kind, latest.next())));
-        }
-    }
     alerts
 }

@@ -16,6 +16,7 @@ mod email;
 mod lifecycle;
 mod machine;
 mod message;
+mod of_pbx;
 mod ping;
 #[cfg(test)]
 mod tests;

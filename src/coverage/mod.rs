@@ -1,6 +1,6 @@
-//! Coverage: what the lists of a PBX cannot show, for it was never recorded, or never listed. It stands beside the verdict.
+//! Coverage: what the lists of a PBX cannot show, for it was never recorded, or never listed.
 //!
-//! A certificate says that everything which was listed is archived. The first leg of a blind transfer is never recorded, so
+//! It stands beside the verdict. A certificate says that everything which was listed is archived. The first leg of a blind transfer is never recorded, so
 //! habit is no proof, and none of this makes a day incomplete: it is told, with findings and alerts of its own.
 //!
 //! | finding | what is seen |

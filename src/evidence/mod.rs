@@ -1,5 +1,6 @@
-//! Evidence: what it rests on that the list of a day is whole. All SQL on `doubts`, `list_limits`, `outlooks`,
-//! `provenance` and `accepted_days`, and on what `days` holds of a verdict.
+//! Evidence: what it rests on that the list of a day is whole.
+//!
+//! All SQL on `doubts`, `list_limits`, `outlooks`, `provenance` and `accepted_days`, and on what `days` holds of a verdict.
 //!
 //! A list is not whole because nothing was refused. Its verdict is that of its worst part:
 //!

@@ -245,6 +245,7 @@ pub async fn end_waits_by_another_clock(tx: &mut SqliteConnection, now: Timestam
 }
 
 /// Makes everything of these `kinds` in `days` due now that is owed and waits: pending, not ready, missing but not final.
+///
 /// What is stuck waits on, and what waits to be compared with a second download until its hour is over: earlier, that
 /// proves nothing.
 ///

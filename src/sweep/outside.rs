@@ -93,13 +93,13 @@ pub(super) fn is_outside(item: &CdrItem, (since, last): (Date, Date)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cdr::{CdrReader, CdrRow};
+    use crate::cdr::CdrReader;
 
     fn row(start: &str) -> CdrItem {
         let mut reader = CdrReader::new(&std::collections::BTreeMap::new());
         reader.push(format!("callid,timestart,recording\n1.1,{start},a.wav\n").as_bytes());
         reader.finish();
-        reader.next_item().unwrap().unwrap_or_else(|| CdrItem::Row(Box::new(CdrRow::default())))
+        reader.next_item().unwrap().unwrap_or_else(|| CdrItem::Row(Box::default()))
     }
 
     #[test]
