@@ -7,5 +7,6 @@ mod common;
 mod following;
 mod month;
 mod outage;
+mod poison;
 mod push;
 mod standstill;
