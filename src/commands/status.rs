@@ -31,7 +31,7 @@ pub struct Options {
 }
 
 /// Tells the state of everything. Exits 2 if the archive is in trouble, 4 if a PBX is or its lists may lack calls, 3 if
-/// something is owed or a PBX needs a person, else 0.
+/// something is owed, else 0.
 pub async fn run(config: &Path, options: Options) -> ExitCode {
     let json = options.json;
     match status(config, options).await {
@@ -113,12 +113,9 @@ fn chosen(mut status: Status, pbx: &[String]) -> Status {
 fn code_of(status: &Status) -> u8 {
     if status.archive.error.is_some() {
         exit::USAGE
-    } else if status.pbx.values().any(|pbx| pbx.error.is_some() || pbx.verdicts.not_whole() > 0) {
+    } else if status.pbx.values().any(|pbx| pbx.error.is_some() || pbx.may_lack_calls()) {
         exit::UNREACHABLE
-    } else if status.pbx.is_empty()
-        || status.pbx.values().any(PbxStatus::owes)
-        || !status.needs_attention.is_empty()
-    {
+    } else if status.pbx.is_empty() || status.pbx.values().any(PbxStatus::owes) {
         exit::OWED
     } else {
         exit::COMPLETE

@@ -159,6 +159,13 @@ impl FindingKind {
         }
     }
 
+    /// Whether a finding of this word says that a list could not be read, or not all of it.
+    pub fn is_about_lists(word: &str) -> bool {
+        [Self::BadFile, Self::DayUnread, Self::DoubtsOpen, Self::VoicemailUnlisted]
+            .iter()
+            .any(|kind| kind.as_str() == word)
+    }
+
     /// Whether a person has to look at a finding of this word.
     ///
     /// A PBX forgets old calls by itself, a recording that cannot be fetched again is archived all the same, what is

@@ -104,9 +104,10 @@ impl PbxStatus {
         self.is_overwrite_near() || self.cdr_near.is_some() || !self.nearly_full_boxes.is_empty()
     }
 
-    /// Whether a finding was not mended that a person has to look at.
-    pub fn has_findings_to_judge(&self) -> bool {
-        self.findings.iter().any(|(kind, _)| FindingKind::needs_a_person(kind))
+    /// Whether a list may lack calls, or could not be read.
+    pub fn may_lack_calls(&self) -> bool {
+        let leaves_doubt = |(kind, _): &(String, i64)| FindingKind::is_about_lists(kind);
+        self.verdicts.not_whole() > 0 || self.findings.iter().any(leaves_doubt)
     }
 
     /// Why it needs a person, in a few words; none if it does not.

@@ -12,7 +12,7 @@ use tracing::debug;
 use super::answer::Answer;
 use super::closing::SETTLES_AFTER;
 use super::parts::Part;
-use super::range::{Outcome, TRIES};
+use super::range::{FIRST_WAIT, Outcome, TRIES};
 use super::reading::Reading;
 use super::{SweepReport, Sweeper, page};
 use crate::evidence::{self, LIMIT_ROWS_MIN, Limits, ListSize};
@@ -53,7 +53,12 @@ impl Sweeper<'_> {
         part: Part,
         answer: Answer,
     ) -> anyhow::Result<Outcome> {
-        if !self.limits().may_cut(answer.size) {
+        let mut limits = self.limits();
+        limits.lift(answer.size);
+        if limits != self.limits() {
+            self.note_limits(|known| *known = limits).await?;
+        }
+        if !limits.may_cut(answer.size) {
             reading.list.note_part(part, answer);
             return Ok(Outcome::Read);
         }
@@ -162,7 +167,7 @@ impl Sweeper<'_> {
     /// meanwhile: then all of it is asked for once more, and holds them too.
     async fn look(&self, reading: &mut Reading, day: Date) -> anyhow::Result<Look> {
         let Some((part, answer)) = reading.list.largest.clone() else { return Ok(Look::Whole) };
-        let Some(parts) = part.split_at(&answer.starts).or_else(|| part.halves()) else {
+        let Some(parts) = part.split_at(&answer.starts).or_else(|| part.halves().map(Vec::from)) else {
             return Ok(Look::Whole);
         };
         let known = self.rows_known(reading).await?;
@@ -196,18 +201,19 @@ impl Sweeper<'_> {
         day: Date,
         part: Part,
     ) -> anyhow::Result<Option<Answer>> {
-        let Some(slot) = self.slot().await else { return Ok(None) };
         let item = crate::access::Item::Day(day);
-        match self.read_once(slot, reading, part).await? {
-            Ok(answer) => {
-                self.access.worked(&item).await?;
-                Ok(Some(answer))
+        for _ in 0..TRIES {
+            let Some(slot) = self.slot().await else { return Ok(None) };
+            match self.read_once(slot, reading, part).await? {
+                Ok(answer) => {
+                    self.access.worked(&item).await?;
+                    return Ok(Some(answer));
+                }
+                Err(error) => self.access.troubled(&item, &error).await.map(drop)?,
             }
-            Err(error) => {
-                self.access.troubled(&item, &error).await?;
-                Ok(None)
-            }
+            tokio::time::sleep(FIRST_WAIT).await;
         }
+        Ok(None)
     }
 
     async fn note_limits(&self, change: impl FnOnce(&mut Limits)) -> anyhow::Result<()> {

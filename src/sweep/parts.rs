@@ -46,17 +46,23 @@ impl Part {
         error.is_too_much_at_once() && self.halves().is_some()
     }
 
-    /// Two parts with about as many calls each, where they began at `starts`; `None` if all began within one second.
+    /// Parts with about as many calls each, where they began at `starts`; `None` if it cannot be divided further. A second
+    /// with so many calls that it may fill a list alone is a part of its own: more may have begun before and after.
     ///
     /// A list that was cut has its calls at one end: halves of its time would hold all and none of them.
-    pub(super) fn split_at(self, starts: &[DateTime]) -> Option<[Self; 2]> {
+    pub(super) fn split_at(self, starts: &[DateTime]) -> Option<Vec<Self>> {
         let mut starts: Vec<DateTime> = starts.to_vec();
         starts.sort_unstable();
-        let within = |start: &&DateTime| self.from < **start && **start <= self.to;
-        let (early, late) = starts.split_at(starts.len() / 2);
-        let begin = *late.iter().find(within).or_else(|| early.iter().rev().find(within))?;
-        let end = begin.checked_sub(1.second()).ok()?;
-        Some([Self { from: self.from, to: end }, Self { from: begin, to: self.to }])
+        let middle = *starts.get(starts.len() / 2)?;
+        let before = middle.checked_sub(1.second()).ok().map(|to| Self { to, ..self });
+        let is_alone = starts.last() == Some(&middle);
+        let rest = match middle.checked_add(1.second()) {
+            Ok(after) if is_alone => vec![Self { from: middle, to: middle }, Self { from: after, ..self }],
+            _ => vec![Self { from: middle, ..self }],
+        };
+        let within = |part: &Self| part.from <= part.to && self.from <= part.from && part.to <= self.to;
+        let parts: Vec<Self> = before.into_iter().chain(rest).filter(within).collect();
+        (parts.len() > 1).then_some(parts)
     }
 
     /// Both halves; `None` if it is too short to halve.
@@ -204,14 +210,19 @@ mod tests {
     #[test]
     fn a_list_is_split_where_its_calls_are() {
         let day = date(2024, 3, 1);
-        let at = |minute: i8| day.at(9, minute, 0, 0);
-        let [early, late] = Part::of(day).split_at(&[at(4), at(1), at(3), at(2)]).unwrap();
-        assert_eq!((early.from, early.to), (day.at(0, 0, 0, 0), day.at(9, 2, 59, 0)));
-        assert_eq!((late.from, late.to), (at(3), day.tomorrow().unwrap().at(0, 59, 59, 0)));
-        let [_, late] = Part::of(day).split_at(&[at(1), at(1), at(1), at(5)]).unwrap();
-        assert_eq!(late.from, at(1), "three of four calls began at once");
-        assert_eq!(Part { from: at(1), to: at(5) }.split_at(&[at(1), at(1)]), None);
-        assert_eq!(Part::of(day).split_at(&[]), None);
+        let (at, end) = (|minute: i8| day.at(9, minute, 0, 0), day.tomorrow().unwrap().at(0, 59, 59, 0));
+        let split = |part: Part, starts: &[DateTime]| {
+            let parts = part.split_at(starts).unwrap_or_default();
+            parts.iter().map(|part| (part.from, part.to)).collect::<Vec<_>>()
+        };
+        let halves = [(day.at(0, 0, 0, 0), day.at(9, 2, 59, 0)), (at(3), end)];
+        assert_eq!(split(Part::of(day), &[at(4), at(1), at(3), at(2)]), halves);
+        // So many in one second that they may be all that a list holds.
+        let alone = [(day.at(0, 0, 0, 0), day.at(9, 0, 59, 0)), (at(1), at(1)), (day.at(9, 1, 1, 0), end)];
+        assert_eq!(split(Part::of(day), &[at(1), at(1), at(1)]), alone);
+        assert_eq!(split(Part { from: at(1), to: at(5) }, &[at(1), at(1)]), [alone[1], (alone[2].0, at(5))]);
+        assert_eq!(split(Part { from: at(1), to: at(1) }, &[at(1), at(1)]), []);
+        assert_eq!(split(Part::of(day), &[]), []);
     }
 
     #[test]

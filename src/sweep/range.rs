@@ -19,7 +19,7 @@ use crate::times::zone_of;
 
 /// Tries of one part of a day, for reasons that pass.
 pub(super) const TRIES: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// Sweeps the days of `ranges`: over the API if the PBX has that, and from the files of its CDR folder.
 ///

@@ -18,6 +18,7 @@ mod certifying;
 mod clocks;
 mod containers;
 mod coverage;
+mod evidence;
 mod exclusion;
 mod exports;
 mod faults;

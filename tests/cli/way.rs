@@ -35,22 +35,25 @@ fn a_name_that_nobody_knows() {
     let folder = Folder::for_pbx("https://nosuch.invalid:8088");
     let message = unreachable(&folder);
     // What stands in between is the resolver's own word.
-    assert!(message.starts_with("pbx `hq`: the host `nosuch.invalid` is not known ("), "{message}");
-    assert!(message.ends_with("); correct `url`"), "{message}");
+    assert!(
+        message.starts_with("pbx `hq`: no address was found for the host `nosuch.invalid` ("),
+        "{message}"
+    );
+    assert!(message.ends_with("); correct `url`, or this machine's name server"), "{message}");
 }
 
 #[test]
 fn http_where_https_is_configured() {
     let pbx = Pbx::with(2);
     let folder = Folder::for_pbx(&pbx.url().replace("http:", "https:"));
-    insta::assert_snapshot!(unreachable(&folder), @"pbx `hq`: https://ADDRESS does not speak HTTPS; give its HTTPS port in `url`, or write `http://` with `allow_plain_http = true`");
+    insta::assert_snapshot!(unreachable(&folder), @"pbx `hq`: https://ADDRESS answers in plain HTTP, not in HTTPS; give its HTTPS port in `url`, or write `http://` with `allow_plain_http = true`");
 }
 
 #[test]
 fn https_where_http_is_configured() {
     let pbx = https();
     let folder = Folder::for_pbx(&pbx.url().replace("https:", "http:"));
-    insta::assert_snapshot!(unreachable(&folder), @"pbx `hq`: http://ADDRESS does not answer in HTTP; if this port speaks HTTPS, write `https://` in `url`");
+    insta::assert_snapshot!(unreachable(&folder), @"pbx `hq`: http://ADDRESS speaks TLS, not plain HTTP; write `https://` in `url`");
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn a_port_where_something_else_listens() {
             let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n");
         }
     });
-    insta::assert_snapshot!(unreachable(&Folder::for_pbx(&url)), @"pbx `hq`: http://ADDRESS does not answer in HTTP; if this port speaks HTTPS, write `https://` in `url`");
+    insta::assert_snapshot!(unreachable(&Folder::for_pbx(&url)), @"pbx `hq`: http://ADDRESS speaks SSH, not HTTP; give the port of the PBX's API in `url`");
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn a_web_server_that_is_no_pbx() {
             let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
         }
     });
-    insta::assert_snapshot!(unreachable(&Folder::for_pbx(&url)), @"pbx `hq`: logging in: the reply has HTTP status 404 Not Found; check that `url` and `api_version` are those of the PBX's API");
+    insta::assert_snapshot!(unreachable(&Folder::for_pbx(&url)), @"pbx `hq`: logging in: the reply has HTTP status 404 Not Found and a web page; there is no API at this path: check `api_version`, and that the API is enabled");
 }
 
 #[test]
