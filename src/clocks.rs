@@ -294,7 +294,9 @@ pub async fn own_doubt(db: &mut SqliteConnection, now: Timestamp) -> anyhow::Res
         .fetch_optional(&mut *db)
         .await
         .context("reading what is known of this machine's clock")?;
-    let (latest_ms, sync) = own.map_or((None, Sync::Unknown), |(ms, word)| (Some(ms), Sync::parse(&word)));
+    // Nothing was read by it yet.
+    let Some((latest_ms, word)) = own else { return Ok(None) };
+    let (latest_ms, sync) = (Some(latest_ms), Sync::parse(&word));
     if sync == Sync::Synchronised {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use crate::pbx::{PbxError, Policy, Reason};
 
 /// Different items in a row that fail alike before the PBX is at fault, once it has answered anything well.
 const CONFIRMED_BY: usize = 8;
-/// The same while it has answered nothing well yet: then nothing speaks for the PBX.
+/// The same while it has answered nothing well yet, or does not say who it is: then nothing speaks for the PBX.
 const CONFIRMED_AT_FIRST_BY: usize = 3;
 
 /// What a request was about.
@@ -133,6 +133,8 @@ pub(super) struct Suspects {
     suspects: Vec<Suspect>,
     /// Whether the PBX has answered anything well.
     has_answered: bool,
+    /// Whether it did not even say who it is, and has answered nothing well since.
+    is_mute: bool,
 }
 
 /// A decision, and what follows from it.
@@ -151,7 +153,7 @@ impl Suspects {
     /// Notes that `item` was answered well. Audio that arrives clears the lists too, but not the other way round: a PBX
     /// that lists its calls may deliver none of them.
     pub(super) fn clear(&mut self, item: &Item) {
-        self.has_answered = true;
+        (self.has_answered, self.is_mute) = (true, false);
         let is_audio = matches!(item, Item::Recording(_) | Item::Message(_));
         let clears = |suspect: &Item| suspect.is_like(item) || is_audio && suspect.is_list();
         self.suspects.retain(|suspect| !clears(&suspect.item));
@@ -163,7 +165,8 @@ impl Suspects {
             return Verdict::AtOnce;
         }
         let Some(class) = failed.class(item) else { return Verdict::Item };
-        let needed = if self.has_answered { CONFIRMED_BY } else { CONFIRMED_AT_FIRST_BY };
+        self.is_mute |= *item == Item::Device && matches!(class, Class::Silent | Class::Unwell);
+        let needed = if self.has_answered && !self.is_mute { CONFIRMED_BY } else { CONFIRMED_AT_FIRST_BY };
         let is_other = |suspect: &&Suspect| suspect.class == class && suspect.item != *item;
         let items = 1 + self.suspects.iter().filter(is_other).count();
         let is_confirmed = items >= needed;
@@ -214,6 +217,20 @@ mod tests {
 
     fn recordings(count: i64) -> Vec<Item> {
         (1..=count).map(Item::Recording).collect()
+    }
+
+    #[test]
+    fn a_pbx_that_does_not_even_say_who_it_is_is_down_after_three() {
+        let silent = failed(Policy::Retry, Reason::Timeout);
+        let mut suspects = Suspects::default();
+        suspects.clear(&day(1));
+        assert_eq!(verdicts(&mut suspects, &[Item::Device, day(2), day(3)], silent), [false, false, true]);
+        let mut suspects = Suspects::default();
+        suspects.clear(&day(1));
+        assert_eq!(verdicts(&mut suspects, &[day(2), day(3), day(4)], silent), [false, false, false]);
+        suspects.judge(&Item::Device, silent);
+        suspects.clear(&Item::Recording(1));
+        assert_eq!(verdicts(&mut suspects, &[day(2), day(3), day(4)], silent), [false, false, false]);
     }
 
     #[test]

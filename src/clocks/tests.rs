@@ -147,6 +147,8 @@ async fn a_clock_that_shows_less_than_it_did_is_doubtful_until_somebody_vouches_
 async fn a_clock_from_before_this_version_is_wrong_unless_a_time_server_keeps_it() {
     let long_ago = at("1970-01-01T00:20:00Z");
     let mut db = database().await;
+    assert_eq!(own_doubt(&mut db, long_ago).await.unwrap(), None, "nothing was read by it yet");
+    note_own(&mut db, long_ago, Sync::Unknown).await.unwrap();
     assert_eq!(own_doubt(&mut db, long_ago).await.unwrap(), Some(OwnDoubt::BeforeRelease));
     note_own(&mut db, long_ago, Sync::Synchronised).await.unwrap();
     assert_eq!(own_doubt(&mut db, long_ago).await.unwrap(), None);

@@ -144,10 +144,13 @@ impl Sweeper<'_> {
     /// Looks twice at the list of one day, and ends the day.
     async fn look_twice(&self, mut reading: Reading, day: Date) -> anyhow::Result<SweepReport> {
         let size = reading.list.largest_size();
+        // What is asked for again is counted once.
+        let counted = (reading.rows, reading.bad_rows);
         let look = match self.limits().may_cut(size) {
             true => Look::Cut,
             false => self.look(&mut reading, day).await?,
         };
+        (reading.rows, reading.bad_rows) = if matches!(look, Look::Cut) { (0, 0) } else { counted };
         match look {
             Look::Whole => self.note_limits(|limits| limits.prove(size)).await?,
             Look::Unanswered => reading.list.short = Some(NOT_LOOKED_AT.to_owned()),

@@ -36,6 +36,9 @@ impl House {
             let mut call = world.all_rows().last().unwrap().clone();
             call.audio = Some(SimAudio::pcm(1_000, 7));
             change(&mut call);
+            // The id of a call begins with its start.
+            let number = call.callid.rsplit('.').next().unwrap_or("77").to_owned();
+            call.callid = format!("{}.{number}", call.start.as_second());
             world.add_call(call);
         });
         self.folder.run(&["backfill"]).exits(0);

@@ -89,7 +89,10 @@ impl Station {
         (leg.start, leg.callto, leg.call_type) =
             (shared.start + 9.seconds(), "1007".into(), "Transfer".into());
         let mut early = [self.call("again.wav", 8), self.call("reused.wav", 9)];
-        early.iter_mut().for_each(|call| call.start -= 48.hours());
+        for (number, call) in early.iter_mut().enumerate() {
+            call.start -= 48.hours();
+            call.callid = format!("{}.{}", call.start.as_second(), 90 + number);
+        }
         let all = [internal, large, empty, unrecorded, shared, leg].into_iter().chain(early);
         self.pbx.world(|world| all.for_each(|call| world.add_call(call)));
     }
