@@ -30,6 +30,8 @@ pub use tally::{
     reasons,
 };
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
@@ -39,6 +41,8 @@ use crate::digest::Digest;
 use crate::recording::{RecordingKind, RecordingName};
 use crate::salt::Salt;
 
+/// When one that is stuck is asked for again, once each time: what it failed by may be mended by then.
+pub(crate) const STUCK_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Waits beyond this were set under another clock.
 const DUE_MAX_MS: i64 = 48 * 3_600_000;
 /// How long what is made due leaves to what is ready already.

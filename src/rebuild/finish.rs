@@ -176,7 +176,7 @@ impl Rebuild<'_> {
         if let Some(at) = learnt.delivered_at {
             fleet::note_delivery(tx, pbx, at).await?;
         }
-        queue::schedule_stuck(tx, pbx, self.now).await?;
+        queue::schedule_stuck(tx, pbx, self.now + queue::STUCK_AGAIN_AFTER).await?;
         // What is stuck is so under these settings as far as anybody knows: a change of them asks for it at once.
         if let Some(configured) = configured {
             fleet::settings_changed(tx, pbx, &vault::download_settings(configured)).await?;

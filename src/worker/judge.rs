@@ -11,7 +11,7 @@ use crate::config::{PbxLimits, QueueConfig};
 use crate::digest::Digest;
 use crate::fleet::{MISSING_STREAK_MAX, Remembered};
 use crate::pbx::Reason;
-use crate::queue::{Absence, Job, PutBack, RecordingState};
+use crate::queue::{self, Absence, Job, PutBack, RecordingState};
 use crate::recording::RecordingKind;
 use crate::voicemail;
 
@@ -29,8 +29,6 @@ const MISFIT_APART: Duration = Duration::from_secs(3600);
 
 /// How far apart downloads are that differed again and again.
 const MISFIT_RARELY: Duration = Duration::from_secs(24 * 3600);
-/// When one that is stuck is asked for again, once each time: what it failed by may be mended by then.
-const STUCK_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// How many times as long as one recording was waited for in vain the others come first.
 const OTHERS_FIRST: u32 = 4;
 
@@ -134,7 +132,7 @@ fn retry(
             RecordingState::Archived => PutBack::RefetchOver,
             _ => PutBack::Stuck {
                 reason: reason.to_owned(),
-                due_at: later(facts.now, STUCK_AGAIN_AFTER),
+                due_at: later(facts.now, queue::STUCK_AGAIN_AFTER),
                 misfit,
             },
         };

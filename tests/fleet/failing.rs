@@ -21,7 +21,11 @@ const FAILING: [(usize, &str, &str); 5] = [
     (HANGS, "timeout", "check that the PBX is not overloaded"),
     (REFUSES, "password_refused", "callvault retry --pbx pbx-27"),
     (OTHER_KEY, "tls_pin_mismatch", "callvault trust pbx-37"),
-    (MUTE, "http_504", "asked for again with each sweep: if that lasts, restart the PBX"),
+    (
+        MUTE,
+        "http_504",
+        "the PBX took too long for a proxy, or for its own web server; if this persists, restart it",
+    ),
 ];
 
 /// Who heals is archived within this time, though nobody tells callvault: also on a machine that has other things to do.
