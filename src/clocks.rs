@@ -145,13 +145,6 @@ pub async fn of(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<P
     row.map(Row::read).transpose()
 }
 
-/// Whether the clock of `pbx` or ours was set after `since`, as far as the looks at it tell: what was read since may stand
-/// under another day than it would now.
-pub async fn jumped_since(db: &mut SqliteConnection, pbx: &str, since: Timestamp) -> anyhow::Result<bool> {
-    let jump = of(db, pbx).await?.and_then(|clock| clock.jump);
-    Ok(jump.is_some_and(|jump| jump.after.max(jump.before) >= since))
-}
-
 /// Keeps a look at the clock of `pbx`, and returns what is known of it now. A look that was too slow changes nothing.
 ///
 /// One that agrees with ours vouches for ours, whatever ours showed before.

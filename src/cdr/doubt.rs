@@ -3,6 +3,8 @@
 /// Why a line of a call list cannot be believed: a closed set of words, the same in SQL and JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DoubtCause {
+    /// It has the separators of a row, and nothing between them.
+    Blank,
     /// It holds bytes that are no line of CSV.
     NotCsv,
     /// A quote is not closed, or is followed by more of its field.
@@ -25,7 +27,8 @@ pub enum DoubtCause {
 
 impl DoubtCause {
     /// All causes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Blank,
         Self::NotCsv,
         Self::BrokenQuotes,
         Self::TooLong,
@@ -40,6 +43,7 @@ impl DoubtCause {
     /// The word used in SQL and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Blank => "blank",
             Self::NotCsv => "not_csv",
             Self::BrokenQuotes => "broken_quotes",
             Self::TooLong => "too_long",
@@ -60,6 +64,7 @@ impl DoubtCause {
     /// The cause for people, as a lowercase fragment that follows "this line" or "the line".
     pub fn sentence(self) -> &'static str {
         match self {
+            Self::Blank => "has no value in any column",
             Self::NotCsv => "is not CSV",
             Self::BrokenQuotes => "has a quote that is not closed where its field ends",
             Self::TooLong => "is longer than the line of a call can be",

@@ -25,6 +25,7 @@ pub struct CdrReader {
     state: State,
     understood: Option<Understood>,
     ended_without_newline: bool,
+    doubts_blank_rows: bool,
 }
 
 /// How far the list is understood.
@@ -64,7 +65,15 @@ impl CdrReader {
             state: State::Seeking(Seeker::new()),
             understood: None,
             ended_without_newline: false,
+            doubts_blank_rows: false,
         }
+    }
+
+    /// Doubts rows without any value: spreadsheets end with such rows, a PBX's own list has none.
+    #[must_use]
+    pub fn of_pbx(mut self) -> Self {
+        self.doubts_blank_rows = true;
+        self
     }
 
     /// Keeps the columns with these headings too, which are none of ours. Those that may hold PIN codes are never kept.
@@ -211,7 +220,8 @@ impl CdrReader {
         let Table { header, fields, .. } = &mut **table;
         let fields = fields.parse(&record.bytes)?;
         if fields.iter().all(|field| field.trim_ascii().is_empty()) {
-            return None;
+            let problem = "a row without any value".to_owned();
+            return self.doubts_blank_rows.then(|| self.bad_record(record, DoubtCause::Blank, problem));
         }
         if record.lines > 1 && record.stray_quote {
             let problem = "a quote that is not closed where its field ends".to_owned();

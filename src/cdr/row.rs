@@ -255,15 +255,20 @@ impl CdrRow {
                 if talk_s.is_none() { in_doubt(self.talkduraction) } else { self.talkduraction };
             return;
         }
+        self.doubt = self.contradiction();
+    }
+
+    /// What tells another start than the row does: its call's id, or where that tells none its recording's name.
+    fn contradiction(&self) -> Option<DoubtCause> {
         let start = self.start();
-        let Some(local) = start.local.filter(|_| start.is_exact) else { return };
-        self.doubt = match (epoch_in(text_of(&self.callid)), self.stamp()) {
+        let local = start.local.filter(|_| start.is_exact)?;
+        match (epoch_in(text_of(&self.callid)), self.stamp()) {
             (Some(epoch), _) => contradicts(local, epoch).then_some(DoubtCause::StartContradictsCallid),
             (None, Some(stamp)) => {
                 (!is_start_of(local, stamp.local)).then_some(DoubtCause::StartContradictsName)
             }
             (None, None) => None,
-        };
+        }
     }
 
     fn start(&self) -> Start {
@@ -289,9 +294,17 @@ impl CdrRow {
     /// The same, if the PBX's own words tell it to the second and nothing beside them contradicts it.
     pub fn exact_start(&self) -> Option<jiff::civil::DateTime> {
         let start = self.start();
-        let is_contradicted =
-            matches!(self.doubt, Some(DoubtCause::StartContradictsCallid | DoubtCause::StartContradictsName));
-        start.local.filter(|_| start.is_exact && !is_contradicted)
+        start.local.filter(|_| start.is_exact && !self.is_start_contradicted())
+    }
+
+    /// Whether its call's id or its recording's name tells another start than it does.
+    pub fn is_start_contradicted(&self) -> bool {
+        self.contradiction().is_some()
+    }
+
+    /// The day in its recording's name, by the PBX's clock.
+    pub fn stamped_day(&self) -> Option<jiff::civil::Date> {
+        self.stamp().map(|stamp| stamp.local.date())
     }
 
     /// The serial number of the device, if the row tells it: not a word for nothing, and not what a spreadsheet rounded.

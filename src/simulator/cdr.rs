@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::call::SimCall;
 use super::chance::{Luck, mix};
 use super::faults::Faults;
+use super::list_fault::{self, ListFault, local};
 use super::profile::SimulatorOptions;
 
 /// The header, to the letter: two columns are misspelt on every device.
@@ -64,8 +65,7 @@ impl Report<'_> {
         if self.options.cdr_bom {
             out.extend_from_slice("\u{feff}".as_bytes());
         }
-        out.extend_from_slice(HEADER.as_bytes());
-        self.end_line(&mut out);
+        self.write_head(&mut out);
         let cap = if self.faults.cdr_row_cap == 0 { u64::MAX } else { self.faults.cdr_row_cap };
         let (mut told, mut last_row) = (Vec::new(), None);
         for (at, row) in (0..cap).zip(&rows) {
@@ -85,7 +85,23 @@ impl Report<'_> {
             out.truncate(end as usize);
             told.retain(|(start, _)| *start != last_row);
         }
+        let out = list_fault::encode(&self.faults.lists, out);
         (out, told.into_iter().map(|(_, name)| name).collect())
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>) {
+        let titles = self.faults.lists.iter().filter_map(|fault| match fault {
+            ListFault::Title(title) => Some(title.as_str()),
+            _ => None,
+        });
+        let header = self.faults.lists.iter().find_map(|fault| match fault {
+            ListFault::Header(header) => Some(header.as_str()),
+            _ => None,
+        });
+        for line in titles.chain([header.unwrap_or(HEADER)]).filter(|line| !line.is_empty()) {
+            out.extend_from_slice(line.as_bytes());
+            self.end_line(out);
+        }
     }
 
     /// Writes a row, or what a fault leaves of it; whether it can be read.
@@ -97,10 +113,10 @@ impl Report<'_> {
             return false;
         }
         let start = out.len();
-        match luck.hits("cdr_altered", faults.cdr_altered) {
+        let is_right = match luck.hits("cdr_altered", faults.cdr_altered) {
             true => self.write_fields(out, &altered(row, luck)),
             false => self.write_fields(out, row),
-        }
+        };
         let is_broken = luck.hits("cdr_broken", faults.cdr_broken);
         if is_broken {
             out.truncate(start + (out.len() - start) / 2);
@@ -110,11 +126,12 @@ impl Report<'_> {
             let row = out[start..].to_vec();
             out.extend_from_slice(&row);
         }
-        !is_broken
+        is_right && !is_broken
     }
 
-    fn write_fields(&self, out: &mut Vec<u8>, row: &SimCall) {
-        let start = row.start.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    /// Writes the fields of a row as the faults of lists leave them; whether it is as it should be.
+    fn write_fields(&self, out: &mut Vec<u8>, row: &SimCall) -> bool {
+        let start = local(row.start, self.zone);
         let call_duration = row.call_duration_s.to_string();
         let talk_duration = row.talk_written.clone().unwrap_or_else(|| row.talk_duration_s.to_string());
         let fields: [&[u8]; 14] = [
@@ -133,12 +150,21 @@ impl Report<'_> {
             row.did.as_bytes(),
             self.serial_number.as_bytes(),
         ];
-        for (at, field) in fields.into_iter().enumerate() {
+        let right = fields.map(<[u8]>::to_vec).to_vec();
+        let mut fields = right.clone();
+        for fault in &self.faults.lists {
+            if let Some(line) = fault.change(row, &mut fields) {
+                out.extend_from_slice(line.as_bytes());
+                return false;
+            }
+        }
+        for (at, field) in fields.iter().enumerate() {
             if at > 0 {
                 out.push(b',');
             }
             self.write_field(out, field);
         }
+        fields == right
     }
 
     fn write_field(&self, out: &mut Vec<u8>, field: &[u8]) {

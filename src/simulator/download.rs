@@ -76,7 +76,9 @@ impl Call<'_> {
             (world.zone().clone(), world.rows(first.date(), last.date()))
         };
         rows.retain(|row| {
-            (first..=last).contains(&row.start.to_zoned(zone.clone()).datetime()) && is_asked(row, &asked[0])
+            let start = row.start.to_zoned(zone.clone()).datetime();
+            let is_out = self.faults.lists.iter().any(|fault| fault.leaves_out(start, (first, last)));
+            (first..=last).contains(&start) && is_asked(row, &asked[0]) && !is_out
         });
         if rows.is_empty() {
             return Err(self.absent(errno::NO_CDR));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chance::number_of;
 use super::growing::Growing;
+use super::list_fault::ListFault;
 use super::poison::Poison;
 
 /// Each number is a probability from 0 to 1 per request, drawn from the seed and the request's number.
@@ -124,6 +125,8 @@ pub struct Faults {
     pub voicemail_odd: f64,
     /// A CDR ends after so many rows; 0 is no cap.
     pub cdr_row_cap: u64,
+    /// What call lists are, all alike, instead of what they should be.
+    pub lists: Vec<ListFault>,
 
     /// How far the clock in `deviceinfo` is off, in seconds.
     pub clock_offset_s: i64,
@@ -200,6 +203,7 @@ impl Default for Faults {
             cdr_endless: 0.0,
             voicemail_odd: 0.0,
             cdr_row_cap: 0,
+            lists: Vec::new(),
             clock_offset_s: 0,
             serial_number: None,
             locked_out: false,

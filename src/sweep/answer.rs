@@ -55,7 +55,7 @@ impl Sweeper<'_> {
         mut body: CdrBody,
     ) -> anyhow::Result<Result<Answer, PbxError>> {
         let mut answer = Answer::default();
-        let mut reader = self.reader();
+        let mut reader = self.reader().of_pbx();
         let mut last = None;
         loop {
             match body.next().await {

@@ -21,7 +21,8 @@ impl Sweeper<'_> {
     /// Ends a reading, all of it as one unit: most days bring nothing new, and each commit is an fsync.
     pub(super) async fn close(&self, mut reading: Reading, covered: Covered) -> anyhow::Result<SweepReport> {
         self.store_page(&mut reading).await?;
-        let offset_s = self.utc_offset_s().await?;
+        let known_offset_s = self.known_offset_s().await?;
+        let offset_s = known_offset_s.unwrap_or(0);
         let mut days = reading.added.clone();
         if let Covered::Day { day, .. } = covered {
             days.entry(day).or_default();
@@ -45,7 +46,7 @@ impl Sweeper<'_> {
                 ((Verdict::Whole, _), Some(cause)) => (Verdict::Doubtful, Some(cause)),
                 (verdict, _) => verdict,
             },
-            doubtful: reading.list.doubtful_lines(asked, offset_s),
+            doubtful: reading.list.doubtful_lines(asked, known_offset_s),
             // An answer that had to be asked for again has brought its rows twice.
             lines: match covered {
                 Covered::Day { .. } => reading.list.size.rows,
@@ -82,11 +83,16 @@ impl Sweeper<'_> {
         days.iter().map(of_day).collect()
     }
 
-    /// The PBX's offset as far as it is known: learnt from its CDR, else the configured zone's, else UTC.
+    /// The PBX's offset as far as it is known, else UTC's.
     pub(super) async fn utc_offset_s(&self) -> anyhow::Result<i32> {
+        Ok(self.known_offset_s().await?.unwrap_or(0))
+    }
+
+    /// The PBX's offset: learnt from its CDR, else the configured zone's.
+    async fn known_offset_s(&self) -> anyhow::Result<Option<i32>> {
         let remembered = fleet::remembered(&mut *self.db.read().await?, &self.pbx.id).await?;
         let configured = || self.pbx.timezone.as_ref().map(|zone| zone.to_offset(self.clock.now()).seconds());
-        Ok(remembered.utc_offset_s.or_else(configured).unwrap_or(0))
+        Ok(remembered.utc_offset_s.or_else(configured))
     }
 }
 

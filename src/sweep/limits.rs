@@ -20,8 +20,9 @@ use crate::findings::{self, Finding, FindingKind};
 
 /// A day is not asked for in more parts than this: a PBX that answers everything alike would never come to an end.
 const PARTS_MAX: u64 = 256;
-/// From so many days on a second look at a short list costs little beside them.
-const DAYS_MANY: usize = 20;
+/// From so many days and new recordings on, a second look at a short list costs no tenth of what is asked anyway: two
+/// requests for each of these, and four for the look.
+const WORTH_A_LOOK: u64 = 20;
 
 /// What a second look at a list came to.
 enum Look {
@@ -82,15 +83,16 @@ impl Sweeper<'_> {
         Ok(Outcome::Read)
     }
 
-    /// Ends those days that need no second look.
+    /// Ends those days that need no second look, whatever comes of the other days; `asked` counts all days and new recordings
+    /// once they are known.
     pub(super) async fn end_proven(
         &self,
         read: &mut Vec<(Date, Reading)>,
-        days: usize,
+        asked: Option<u64>,
     ) -> anyhow::Result<SweepReport> {
         let mut report = SweepReport::default();
         for (day, reading) in std::mem::take(read) {
-            if self.needs_a_look(day, &reading, days).await? {
+            if self.needs_a_look(day, &reading, asked).await? {
                 read.push((day, reading));
             } else {
                 report += self.end_day(reading, day, Outcome::Read).await?;
@@ -99,15 +101,15 @@ impl Sweeper<'_> {
         Ok(report)
     }
 
-    /// Looks twice at the longest list, and ends all days.
+    /// Looks twice at the longest list, and ends all days; `asked` counts the days of the sweep and its new recordings.
     pub(super) async fn prove(
         &self,
         mut read: Vec<(Date, Reading)>,
-        days: usize,
+        asked: u64,
     ) -> anyhow::Result<SweepReport> {
         let mut report = SweepReport::default();
         loop {
-            report += self.end_proven(&mut read, days).await?;
+            report += self.end_proven(&mut read, Some(asked)).await?;
             let order = |(_, reading): &&(Date, Reading)| {
                 let ListSize { rows, bytes } = reading.list.largest_size();
                 (rows, bytes)
@@ -126,11 +128,11 @@ impl Sweeper<'_> {
 
     /// Whether nothing has shown yet that the list of a day is whole. A day that is not over is looked at by a command
     /// alone: the service reads it again every few minutes, and once more when it is over.
-    async fn needs_a_look(&self, day: Date, reading: &Reading, days: usize) -> anyhow::Result<bool> {
+    async fn needs_a_look(&self, day: Date, reading: &Reading, asked: Option<u64>) -> anyhow::Result<bool> {
         let (size, limits) = (reading.list.largest_size(), self.limits());
         let is_open = limits.suspected.is_none()
             && limits.is_unproven(size)
-            && (size.rows >= LIMIT_ROWS_MIN || days >= DAYS_MANY);
+            && (size.rows >= LIMIT_ROWS_MIN || asked.is_none_or(|asked| asked >= WORTH_A_LOOK));
         let must_split = limits.may_cut(size) && reading.list.short.is_none();
         Ok((is_open && (self.known_files_too || self.is_over(day).await?)) || must_split)
     }

@@ -57,7 +57,10 @@ pub(super) fn place(
     rows.into_iter()
         .zip(resolved)
         .map(|(row, resolved)| {
-            let told = row.local_start().map(|local| local.date()).or_else(|| local_day(&resolved));
+            let told = match row.is_start_contradicted() {
+                true => contradicted_day(&row, &resolved, *fallback),
+                false => row.local_start().map(|local| local.date()).or_else(|| local_day(&resolved)),
+            };
             let day = match (told, &mut *fallback) {
                 (Some(day), Fallback::Before(before)) => {
                     *before = day;
@@ -69,6 +72,27 @@ pub(super) fn place(
             PlacedRow { row, day, resolved }
         })
         .collect()
+}
+
+/// The day of a row whose start is contradicted: of those that it tells, the one that was asked for, else that of its
+/// recording's name, else that of its call's id.
+fn contradicted_day(row: &CdrRow, resolved: &Resolved, fallback: Fallback) -> Option<Date> {
+    let of_id = local_day(resolved).filter(|_| row.epoch().is_some());
+    let asked = match fallback {
+        Fallback::Asked(day) => Some(day),
+        Fallback::Before(_) => None,
+    };
+    let is_asked = |day: &Date| asked.is_some_and(|asked| is_next_to(*day, asked));
+    let told = [row.stamped_day(), of_id, row.local_start().map(|local| local.date())];
+    // Where its offset is not known either, the list in which it stands tells its day best.
+    let near = told.into_iter().flatten().find(is_asked);
+    let is_sure = resolved.source != OffsetSource::Assumed || near == row.stamped_day();
+    near.map(|near| if is_sure { near } else { asked.unwrap_or(near) }).or(told[0]).or(told[1])
+}
+
+/// Whether it is the same day, or one of those beside it.
+fn is_next_to(day: Date, other: Date) -> bool {
+    day.until(other).is_ok_and(|span| span.get_days().abs() <= 1)
 }
 
 /// The local day of a row whose clock time cannot be read but whose callid tells the time.

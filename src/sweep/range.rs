@@ -60,7 +60,7 @@ pub async fn sweep_ranges(
             }
             Outcome::Ended => report += sweeper.end_day(reading, day, Outcome::Ended).await?,
         }
-        report += sweeper.end_proven(&mut unproven, asked).await?;
+        report += sweeper.end_proven(&mut unproven, None).await?;
         progress(day, &report);
     }
     // A PBX that cannot tell one day in any part may be able to tell none at present: then it is not pressed for each.
@@ -74,7 +74,8 @@ pub async fn sweep_ranges(
         }
         progress(day, &report);
     }
-    report += sweeper.prove(unproven, asked).await?;
+    let of_unproven: u64 = unproven.iter().map(|(_, reading)| reading.recordings_new).sum();
+    report += sweeper.prove(unproven, asked as u64 + report.recordings_new + of_unproven).await?;
     report += sweeper.look_outside(ranges).await?;
     report.days_unasked = (days.len() - asked) as u64;
     // Where no day at all can be read, it is not the days.

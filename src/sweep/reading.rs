@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::Offset;
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 
 use super::answer::Answer;
@@ -11,7 +12,7 @@ use crate::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
 use crate::digest::Digest;
 use crate::evidence::{DoubtfulLine, ListSize, OpenDoubts, Verdict};
 use crate::recording::Text;
-use crate::times::OffsetResolver;
+use crate::times::{OFFSET_S_MAX, OffsetResolver};
 
 /// One reading under way.
 pub(super) struct Reading {
@@ -151,18 +152,15 @@ impl List {
         }
     }
 
-    /// Its doubtful lines, each with the days that it can concern: that of its call's id, if that is known and lies among
-    /// `asked` or next to them, else all of `asked`.
-    pub(super) fn doubtful_lines(&self, asked: (Date, Date), utc_offset_s: i32) -> Vec<DoubtfulLine> {
-        let near = |day: &Date| {
-            let (first, last) =
-                (asked.0.yesterday().unwrap_or(asked.0), asked.1.tomorrow().unwrap_or(asked.1));
-            (first..=last).contains(day)
-        };
+    /// Its doubtful lines, each with the days that it can concern: that of its call's id, as well as the PBX's offset is known
+    /// or both that it may be, if it lies among `asked` or next to them; else all of `asked`.
+    pub(super) fn doubtful_lines(&self, asked: (Date, Date), utc_offset_s: Option<i32>) -> Vec<DoubtfulLine> {
+        let near = (asked.0.yesterday().unwrap_or(asked.0), asked.1.tomorrow().unwrap_or(asked.1));
         let days = |doubtful: &Doubtful| {
-            let at = doubtful.callid.as_ref().map(|(_, at)| *at);
-            let day = at.and_then(|at| local_day(at, utc_offset_s)).filter(near);
-            day.map_or(asked, |day| (day, day))
+            let told = doubtful.callid.as_ref().and_then(|(_, at)| local_days(*at, utc_offset_s));
+            let (first, last) = told?;
+            let (first, last) = (first.max(near.0), last.min(near.1));
+            (first <= last).then_some((first, last))
         };
         let mut lines: Vec<DoubtfulLine> = Vec::with_capacity(self.doubtful.len());
         for doubtful in &self.doubtful {
@@ -173,7 +171,7 @@ impl List {
                 line_sha256: doubtful.line_sha256,
                 cause: doubtful.cause.as_str().to_owned(),
                 callid: doubtful.callid.as_ref().map(|(callid, _)| callid.clone()),
-                days: days(doubtful),
+                days: days(doubtful).unwrap_or(asked),
             });
         }
         lines
@@ -188,9 +186,17 @@ fn time_in(callid: &str) -> Option<Timestamp> {
     Timestamp::from_second(epoch.parse().ok().filter(|_| is_id)?).ok()
 }
 
-fn local_day(at: Timestamp, utc_offset_s: i32) -> Option<Date> {
-    let offset = jiff::tz::Offset::from_seconds(utc_offset_s).ok()?;
-    Some(offset.to_datetime(at).date())
+/// Where an offset from UTC was learnt, summer time may have begun or ended since.
+const OFFSET_CHANGES_S: i32 = 3600;
+
+/// The first and the last day that a moment can be of where the PBX stands.
+fn local_days(at: Timestamp, utc_offset_s: Option<i32>) -> Option<(Date, Date)> {
+    let (earliest_s, latest_s) = match utc_offset_s {
+        Some(offset_s) => (offset_s - OFFSET_CHANGES_S, offset_s + OFFSET_CHANGES_S),
+        None => (-OFFSET_S_MAX, OFFSET_S_MAX),
+    };
+    let day = |offset_s| Some(Offset::from_seconds(offset_s).ok()?.to_datetime(at).date());
+    Some((day(earliest_s)?, day(latest_s)?))
 }
 
 /// Days that a device keeps by default (`yeastar-api.md` §10).
@@ -255,6 +261,20 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
+
+    #[test]
+    fn a_doubt_concerns_each_day_that_its_call_can_be_of() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        for (told, offset_s, days) in [
+            ("2026-01-02T12:00:00Z", Some(3600), (2, 2)),
+            ("2026-01-02T23:30:00Z", Some(3600), (2, 3)),
+            ("2026-01-02T22:30:00Z", Some(3600), (2, 3)),
+            ("2026-01-02T12:00:00Z", None, (1, 3)),
+        ] {
+            let (first, last) = local_days(at(told), offset_s).unwrap();
+            assert_eq!((first.day(), last.day()), days, "{told} {offset_s:?}");
+        }
+    }
 
     #[test]
     fn a_day_is_covered_by_its_own_whole_reading_alone() {

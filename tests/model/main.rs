@@ -12,6 +12,9 @@ mod common;
 #[path = "../common/closing.rs"]
 mod closing;
 
+#[path = "../common/chance.rs"]
+mod chance;
+
 #[path = "../rebuilding/station.rs"]
 #[expect(dead_code, reason = "what is rebuilt is looked at more closely there")]
 mod station;
@@ -21,8 +24,3 @@ mod house;
 mod model;
 mod regressions;
 mod step;
-
-/// A number that the environment says.
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}

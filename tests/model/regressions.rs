@@ -1,6 +1,7 @@
 //! Sequences that failed once, or that are to be tried whatever chance draws.
 
-use crate::campaign::{play, runtime};
+use crate::campaign::play;
+use crate::chance::runtime;
 use crate::step::Step::{self, *};
 use crate::step::Trouble::LyingLists;
 
