@@ -3,7 +3,7 @@
 use callvault::clock::Clock;
 use callvault::evidence::{self, Acceptance, Verdict};
 use callvault::simulator::{Faults, SimAudio, SimCall, SimulatorOptions};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::common::{PBX, Station, TODAY, numbers, small};
@@ -79,6 +79,28 @@ async fn a_pbx_that_cuts_nothing_is_looked_at_twice_once() {
     assert_eq!(station.pbx.counters().cdr_downloads, first + 1, "that length is proven");
     assert!(station.findings("limit_suspected").await.is_empty());
     station.check().await;
+}
+
+/// What proves that lists are whole costs a clean PBX a tenth more requests at most than only reading them: login, device, a
+/// ticket and a download for each day with calls and each recording, an answer for each other day, logout.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_pbx_is_asked_a_tenth_more_at_most() {
+    for (recordings, days) in [(5, 1), (12, 3), (20, 1), (60, 3), (300, 3), (5, 184), (200, 30)] {
+        let mut station = Station::of(SimulatorOptions { days, ..small(recordings) }).await;
+        let (first, last) = station.days;
+        let with_calls = (0..i64::from(days))
+            .map(|day| first + day.days())
+            .filter(|day| !station.pbx.world(|world| world.rows(*day, *day)).is_empty())
+            .count() as u64;
+        assert!(last >= first && with_calls > 0);
+        let report = station.backfill().await;
+        assert_eq!(report.exit_code(false), 0, "{report:?}");
+        let without = 3 + u64::from(days) + with_calls + 2 * recordings;
+        let requests = station.pbx.counters().requests;
+        println!("{recordings} recordings in {days} days: {requests} requests for {without}");
+        assert!(requests * 10 <= without * 11, "{recordings} in {days} days: {requests} for {without}");
+        station.check().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
