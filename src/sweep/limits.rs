@@ -134,6 +134,9 @@ impl Sweeper<'_> {
             && limits.is_unproven(size)
             && (size.rows >= LIMIT_ROWS_MIN || asked.is_none_or(|asked| asked >= WORTH_A_LOOK));
         let must_split = limits.may_cut(size) && reading.list.short.is_none();
+        if reading.list.has_open_edge && asked.is_none() {
+            return Ok(true);
+        }
         Ok((is_open && (self.known_files_too || self.is_over(day).await?)) || must_split)
     }
 
@@ -191,6 +194,17 @@ impl Sweeper<'_> {
             Some(_) => Ok(Look::Cut),
             None => Ok(Look::Unanswered),
         }
+    }
+
+    /// Asks for the hours around the beginning of a day whose day before was not read: a PBX may leave out what is at the
+    /// edge of what was asked for.
+    pub(super) async fn close_edge(&self, reading: &mut Reading, day: Date) -> anyhow::Result<()> {
+        if self.ask_aside(reading, day, Part::around_beginning_of(day)).await?.is_none() {
+            let before = day.yesterday().unwrap_or(day);
+            reading.list.short = Some(format!("the hour before it could not be read, as all of {before}"));
+        }
+        reading.list.has_open_edge = false;
+        Ok(())
     }
 
     /// Rows of the reading that were new, as far as they are stored.

@@ -48,7 +48,7 @@ impl Sweeper<'_> {
         let mut found = Vec::new();
         for side in sides.into_iter().filter(|side| side.from <= side.to) {
             let mut reading =
-                self.begin("calls of other times".into(), "outside".into(), Fallback::Asked(FIRST)).await?;
+                self.begin("calls of other times".into(), "outside".into(), Fallback::Before(FIRST)).await?;
             reading.outside = Some((SOLD_SINCE, to));
             self.ask_side(&mut reading, side).await?;
             self.store_page(&mut reading).await?;

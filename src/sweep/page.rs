@@ -57,8 +57,9 @@ pub(super) fn place(
     rows.into_iter()
         .zip(resolved)
         .map(|(row, resolved)| {
-            let told = match row.is_start_contradicted() {
-                true => contradicted_day(&row, &resolved, *fallback),
+            let is_undated = row.local_start().is_none() && resolved.source == OffsetSource::Assumed;
+            let told = match row.doubt.is_some() || is_undated {
+                true => likeliest_day(&row, &resolved, *fallback),
                 false => row.local_start().map(|local| local.date()).or_else(|| local_day(&resolved)),
             };
             let day = match (told, &mut *fallback) {
@@ -74,20 +75,22 @@ pub(super) fn place(
         .collect()
 }
 
-/// The day of a row whose start is contradicted: of those that it tells, the one that was asked for, else that of its
-/// recording's name, else that of its call's id.
-fn contradicted_day(row: &CdrRow, resolved: &Resolved, fallback: Fallback) -> Option<Date> {
+/// The day of a row whose start cannot be believed: of the days in its recording's name, in its call's id and in its start
+/// the first that lies beside the day of the list, else that day itself; in a file the first of them.
+fn likeliest_day(row: &CdrRow, resolved: &Resolved, fallback: Fallback) -> Option<Date> {
+    let stamped = row.stamped_day();
     let of_id = local_day(resolved).filter(|_| row.epoch().is_some());
-    let asked = match fallback {
-        Fallback::Asked(day) => Some(day),
-        Fallback::Before(_) => None,
-    };
-    let is_asked = |day: &Date| asked.is_some_and(|asked| is_next_to(*day, asked));
-    let told = [row.stamped_day(), of_id, row.local_start().map(|local| local.date())];
-    // Where its offset is not known either, the list in which it stands tells its day best.
-    let near = told.into_iter().flatten().find(is_asked);
-    let is_sure = resolved.source != OffsetSource::Assumed || near == row.stamped_day();
-    near.map(|near| if is_sure { near } else { asked.unwrap_or(near) }).or(told[0]).or(told[1])
+    let told = [stamped, of_id, row.local_start().map(|local| local.date())];
+    let mut told = told.into_iter().flatten();
+    match fallback {
+        Fallback::Before(_) => told.next(),
+        Fallback::Asked(asked) => {
+            let near = told.find(|day| is_next_to(*day, asked));
+            // Where its offset is not known either, the list in which it stands tells its day best.
+            let is_sure = |day: &Date| resolved.source != OffsetSource::Assumed || Some(*day) == stamped;
+            Some(near.filter(is_sure).unwrap_or(asked))
+        }
+    }
 }
 
 /// Whether it is the same day, or one of those beside it.

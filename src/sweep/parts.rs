@@ -36,6 +36,11 @@ impl Part {
         Self { from: self.from.checked_sub(EDGE_H.hours()).unwrap_or(self.from), ..self }
     }
 
+    /// The hours around the beginning of a day.
+    pub(super) fn around_beginning_of(day: Date) -> Self {
+        Self { from: day.at(0, 0, 0, 0), to: day.at(0, 59, 59, 0) }.with_hour_before()
+    }
+
     /// Its first minute: the smallest thing that can be asked for.
     pub(super) fn first_minute_of(day: Date) -> Self {
         Self { from: day.at(0, 0, 0, 0), to: day.at(0, 0, 59, 0) }

@@ -41,7 +41,7 @@ pub async fn sweep_ranges(
     }
     let days = today_first(ranges, sweeper.today());
     sweeper.learn_limits().await?;
-    let (mut asked, mut failed, mut unproven) = (0, Vec::new(), Vec::new());
+    let (mut asked, mut failed, mut unproven, mut unread) = (0, Vec::new(), Vec::new(), BTreeSet::new());
     for &day in &days {
         if sweeper.stopped() {
             break;
@@ -52,10 +52,12 @@ pub async fn sweep_ranges(
         if is_first {
             reading.asked = reading.asked.with_hour_before();
         }
+        reading.list.has_open_edge = day.yesterday().is_ok_and(|before| unread.contains(&before));
         match sweeper.ask_once(&mut reading, day).await? {
             Outcome::Read => unproven.push((day, reading)),
             Outcome::Unread(error) => {
                 sweeper.store_page(&mut reading).await?;
+                unread.insert(day);
                 failed.push((day, reading, error));
             }
             Outcome::Ended => report += sweeper.end_day(reading, day, Outcome::Ended).await?,
@@ -69,10 +71,18 @@ pub async fn sweep_ranges(
         let outcome = sweeper.ask_again(&mut reading, day, error, why.is_some()).await?;
         why = outcome.error().cloned();
         match outcome {
-            Outcome::Read => unproven.push((day, reading)),
+            Outcome::Read => {
+                unread.remove(&day);
+                unproven.push((day, reading));
+            }
             outcome => report += sweeper.end_day(reading, day, outcome).await?,
         }
         progress(day, &report);
+    }
+    for (day, reading) in unproven.iter_mut().filter(|(_, reading)| reading.list.has_open_edge) {
+        if day.yesterday().is_ok_and(|before| unread.contains(&before)) {
+            sweeper.close_edge(reading, *day).await?;
+        }
     }
     let of_unproven: u64 = unproven.iter().map(|(_, reading)| reading.recordings_new).sum();
     report += sweeper.prove(unproven, asked as u64 + report.recordings_new + of_unproven).await?;

@@ -52,6 +52,8 @@ pub(super) struct List {
     pub(super) short: Option<String>,
     /// Why not all of it was read.
     pub(super) unread: Option<String>,
+    /// Whether the day before was not read, so that nothing else shows calls at the beginning of this one.
+    pub(super) has_open_edge: bool,
     /// Lines that cannot be believed, the first of them.
     doubtful: Vec<Doubtful>,
     /// The last line that was no row.

@@ -74,3 +74,21 @@ fn rows_hold_a_quote_within_a_field_and_a_field_too_many() {
         play(&runtime(), &Case { last_day: 1, calls, trouble: trouble() });
     }
 }
+
+/// Nothing tells its day but the list in which it stands.
+#[test]
+fn rows_that_lack_a_field_tell_no_time_that_can_be_believed() {
+    let shifted = |field| ListFault::Shifted { field, of: 1 };
+    let calls = vec![call(2, 2, true)];
+    play(&runtime(), &Case { last_day: 3, calls, trouble: Trouble::Lists(vec![shifted(1)]) });
+    let calls = vec![call(0, 0, false), call(1, 3598, true)];
+    let lists = vec![shifted(0), ListFault::Misdated { of: 1 }];
+    play(&runtime(), &Case { last_day: 0, calls, trouble: Trouble::Lists(lists) });
+}
+
+#[test]
+fn the_day_before_is_not_read_and_what_is_at_the_edge_of_a_list_is_left_out() {
+    let lists = vec![ListFault::Edges { first_s: 1, last_s: 0 }, ListFault::Header(String::new())];
+    let calls = vec![call(0, 0, true)];
+    play(&runtime(), &Case { last_day: 0, calls, trouble: Trouble::Lists(lists) });
+}
