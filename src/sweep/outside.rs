@@ -40,7 +40,9 @@ impl Sweeper<'_> {
         }
         let pbx = self.pbx.id.clone();
         self.db.write(move |tx| Box::pin(async move { evidence::note_outlook(tx, &pbx, now).await })).await?;
-        let (before, after) = (from.yesterday().unwrap_or(from), to.tomorrow().unwrap_or(to));
+        // What lies between is not asked for: what is listed is owed.
+        let before = from.min(SOLD_SINCE).yesterday().unwrap_or(from);
+        let after = to.tomorrow().unwrap_or(to);
         let sides = [
             Part { from: FIRST.at(0, 0, 0, 0), to: before.at(23, 59, 59, 0) },
             Part { from: after.at(0, 0, 0, 0), to: LAST },
