@@ -79,8 +79,32 @@ pub fn printable(bytes: &[u8]) -> String {
 
 /// Characters that move the cursor, reverse the text or cannot be seen.
 pub fn is_deceptive(character: char) -> bool {
+    // Unicode's format characters, and letters that have no form.
     character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{600}'..='\u{605}'
+                | '\u{61c}'
+                | '\u{6dd}'
+                | '\u{70f}'
+                | '\u{890}'..='\u{891}'
+                | '\u{8e2}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Bytes from outside as JSON keeps them: a string if they are UTF-8, else `{"hex": "…"}`.
@@ -144,6 +168,15 @@ mod tests {
     fn a_name_prints_without_moving_the_cursor_or_reversing_the_line() {
         let name = RecordingName::new(b"a\x1b[2J\xe2\x80\xaegnp.\xff\n".to_vec()).unwrap();
         assert_eq!(name.to_string(), "a\\u{1b}[2J\\u{202e}gnp.\\xff\\u{a}");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_shown() {
+        for hidden in ['\u{ad}', '\u{61c}', '\u{180e}', '\u{200b}', '\u{3164}', '\u{e0041}'] {
+            let shown = printable(format!("a{hidden}b").as_bytes());
+            assert_eq!(shown, format!("a{}b", hidden.escape_unicode()));
+        }
+        assert_eq!(printable("Müller 李 😀\u{fe0f}".as_bytes()), "Müller 李 😀\u{fe0f}");
     }
 
     #[test]
