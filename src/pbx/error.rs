@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::pbx::policy::{self, Family, Place, Policy, Stage};
+use hyper::StatusCode;
+
+use crate::pbx::policy::{self, Family, Place, Policy, Stage, is_known};
 
 /// The longest wait that a PBX may ask for: as long as it locks addresses out after wrong passwords.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
@@ -33,9 +35,9 @@ pub enum Reason {
     Ticket,
     /// `timeout`: no reply in time.
     Timeout,
-    /// `http_<status>`: an HTTP status other than 200.
+    /// `http_<status>`: an HTTP status other than 200; `http_other` if it has no name.
     Http(u16),
-    /// `errno_<n>`: an error number without a word of its own.
+    /// `errno_<n>`: an error number without a word of its own; `errno_other` if no document tells of it.
     Errno(u32),
     /// `missing`: the PBX says that it does not have it.
     Missing,
@@ -67,6 +69,10 @@ pub enum Reason {
     Protocol,
 }
 
+fn is_known_status(status: u16) -> bool {
+    StatusCode::from_u16(status).is_ok_and(|status| status.canonical_reason().is_some())
+}
+
 impl Reason {
     /// Whether it concerns the way to the PBX or our account there, whatever was being asked for at `place`.
     fn is_about_the_way(self, place: Place) -> bool {
@@ -81,8 +87,11 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Http(status) => return write!(f, "http_{status}"),
-            Self::Errno(errno) => return write!(f, "errno_{errno}"),
+            // A closed set, whatever a PBX answers: these words are labels of metrics, and group what is owed.
+            Self::Http(status) if is_known_status(*status) => return write!(f, "http_{status}"),
+            Self::Http(_) => "http_other",
+            Self::Errno(errno) if is_known(*errno) => return write!(f, "errno_{errno}"),
+            Self::Errno(_) => "errno_other",
             Self::Reset => "reset",
             Self::Stall => "stall",
             Self::Slow => "slow",

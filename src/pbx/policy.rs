@@ -154,6 +154,11 @@ pub fn meaning(errno: u32) -> Option<&'static str> {
     })
 }
 
+/// Whether a document tells of an error number, by whatever version of the API.
+pub(super) fn is_known(errno: u32) -> bool {
+    meaning(errno).is_some() || matches!(errno, 20011 | 20012 | 20014 | 20017 | 20018 | 20020)
+}
+
 fn for_login(generation: Generation, errno: u32) -> Policy {
     match errno {
         20003 | 10032 => Policy::Operator,
@@ -237,7 +242,7 @@ mod tests {
             (V1_1, Recording, GetRandom, 20015, Policy::Unconfirmed, "errno_20015"),
             (V1_1, Recording, GetRandom, 10003, Policy::Unconfirmed, "unsupported"),
             (V1_1, Recording, GetRandom, 10004, Policy::Retry, "errno_10004"),
-            (V1_1, Recording, GetRandom, 99999, Policy::Retry, "errno_99999"),
+            (V1_1, Recording, GetRandom, 99999, Policy::Retry, "errno_other"),
             (V1_1, Login, Query, 20003, Policy::Operator, "password_refused"),
             (V1_1, Login, Query, 20002, Policy::WaitOutLockout, "locked_out"),
             (V1_1, Login, Query, 20008, Policy::Operator, "errno_20008"),

@@ -88,7 +88,7 @@ async fn what_is_no_whole_audio_is_a_failure_of_its_class() {
     let cases: Vec<(Reply, &str, Policy)> = vec![
         (|| errno(20010), "errno_20010", Policy::Retry),
         (|| errno(20014), "missing", Policy::NotThere),
-        (|| errno(424242), "errno_424242", Policy::Retry),
+        (|| errno(424242), "errno_other", Policy::Retry),
         (|| http(r#"{"status":"Success"}"#), "json_body", Policy::Retry),
         (|| http("\n<html>504</html>"), "html_body", Policy::Retry),
         (|| http(""), "empty_body", Policy::Retry),
