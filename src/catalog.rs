@@ -78,7 +78,7 @@ pub fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The hash that the catalog has of `path`; `None` if it does not name it: a file there is an orphan of a crash.
+/// The hash that the catalog has of `path`; `None` if it does not name it: a file there is none of ours.
 pub async fn sha256_of(db: &mut SqliteConnection, path: &str) -> anyhow::Result<Option<Digest>> {
     let sha256: Option<Vec<u8>> = sqlx::query_scalar("select sha256 from archived_files where path = ?")
         .bind(path)
@@ -86,6 +86,18 @@ pub async fn sha256_of(db: &mut SqliteConnection, path: &str) -> anyhow::Result<
         .await
         .context("looking up a path in the catalog")?;
     Ok(sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?)
+}
+
+/// The files of a recording: its audio, and what was kept beside it.
+pub async fn files_of(db: &mut SqliteConnection, recording_id: i64) -> anyhow::Result<Vec<Proven>> {
+    let rows: Vec<ProvenRow> = sqlx::query_as(
+        "select path, size_bytes, sha256, sidecar_sha256 from archived_files where recording_id = ?",
+    )
+    .bind(recording_id)
+    .fetch_all(db)
+    .await
+    .context("reading the files of a recording")?;
+    rows.into_iter().map(Proven::of).collect()
 }
 
 /// The ledger's entries of what was archived under this path, or of all recordings with this name.
@@ -106,7 +118,7 @@ pub async fn ledger_numbers(
     .context("looking up entries of the ledger")
 }
 
-/// The file that an entry of the ledger vouches for.
+/// An archived file, for which an entry of the ledger vouches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proven {
     /// Relative to the archive's root.
@@ -119,24 +131,30 @@ pub struct Proven {
     pub sidecar_sha256: Digest,
 }
 
+/// Path, size, hash of the audio, hash of the sidecar.
+type ProvenRow = (String, i64, Vec<u8>, Vec<u8>);
+
+impl Proven {
+    fn of((path, size_bytes, sha256, sidecar_sha256): ProvenRow) -> anyhow::Result<Self> {
+        Ok(Self {
+            path,
+            size_bytes: u64::try_from(size_bytes)?,
+            sha256: Digest::try_from(&sha256[..])?,
+            sidecar_sha256: Digest::try_from(&sidecar_sha256[..])?,
+        })
+    }
+}
+
 /// The file that entry `number` of the ledger is about; `None` if it is about something else.
 pub async fn proven_by(db: &mut SqliteConnection, number: i64) -> anyhow::Result<Option<Proven>> {
-    let row: Option<(String, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+    let row: Option<ProvenRow> = sqlx::query_as(
         "select path, size_bytes, sha256, sidecar_sha256 from archived_files where ledger_number = ?",
     )
     .bind(number)
     .fetch_optional(db)
     .await
     .context("looking up an entry in the catalog")?;
-    row.map(|(path, size_bytes, sha256, sidecar_sha256)| {
-        Ok(Proven {
-            path,
-            size_bytes: u64::try_from(size_bytes)?,
-            sha256: Digest::try_from(&sha256[..])?,
-            sidecar_sha256: Digest::try_from(&sidecar_sha256[..])?,
-        })
-    })
-    .transpose()
+    row.map(Proven::of).transpose()
 }
 
 /// Records a call list or a certificate that is durable on disk, and marks the folder's sums as behind.

@@ -135,12 +135,11 @@ enum Command {
         /// Only recordings of these names
         names: Vec<OsString>,
     },
-    /// Take the call list of a day as it is, though it may lack calls; the ledger keeps that and the reason
+    /// Take the call list of a day as it is, or a file found in the place of a recording; the ledger keeps that and why
     Accept {
-        /// The PBX
-        pbx: String,
-        /// The day, by the PBX's calendar
-        day: Date,
+        /// The PBX, and a day by its calendar or the name of a recording; a name alone is looked for on every PBX
+        #[arg(value_names = ["PBX", "DAY|NAME"], num_args = 1..=2, required = true)]
+        what: Vec<OsString>,
         /// Why, in a sentence that names nobody: it is published with the ledger
         #[arg(long, value_name = "TEXT")]
         reason: String,
@@ -298,8 +297,9 @@ async fn main() -> ExitCode {
             let choice = commands::retry::Choice { pbx, stuck, names };
             commands::retry::run(&cli.config, choice, json).await
         }
-        Command::Accept { pbx, day, reason, json } => {
-            commands::accept::run(&cli.config, commands::accept::Choice { pbx, day, reason }, json).await
+        Command::Accept { what, reason, json } => {
+            let what = commands::accept::What::read(what);
+            commands::accept::run(&cli.config, commands::accept::Choice { what, reason }, json).await
         }
         Command::Rebuild { state_id, json } => {
             commands::rebuild::run(&cli.config, callvault::rebuild::Request { state_id }, json).await

@@ -1,6 +1,7 @@
 //! The state directory: the lock that makes one process the owner, the database, and a key of its own.
 
 mod lock;
+mod modes;
 mod replace;
 mod rightful;
 mod seed;
@@ -109,6 +110,7 @@ pub struct State {
     pub run_id: String,
     directory: PathBuf,
     key: [u8; 32],
+    adopt_key: [u8; 32],
     lock: StateLock,
 }
 
@@ -120,11 +122,26 @@ impl State {
     pub async fn open(directory: &Path) -> anyhow::Result<Self> {
         let lock = StateLock::take(directory).await?;
         seed::clear(directory)?;
-        let key = key(&directory.join("credentials.key"))?;
+        modes::tighten(directory);
+        let credentials_key = key(&directory.join("credentials.key"))?;
+        let adopt_key = key(&directory.join("adopt.key"))?;
         make_private(&database_file(directory))?;
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;
-        Ok(Self { db, id, run_id: random_hex::<8>()?, directory: directory.into(), key, lock })
+        Ok(Self {
+            db,
+            id,
+            run_id: random_hex::<8>()?,
+            directory: directory.into(),
+            key: credentials_key,
+            adopt_key,
+            lock,
+        })
+    }
+
+    /// What this state knows its own sidecars by: it is part of every backup of the state.
+    pub fn adopt_key(&self) -> [u8; 32] {
+        self.adopt_key
     }
 
     /// Lets commands know that they may hand their work over.

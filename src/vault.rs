@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
-use crate::archive::{Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction};
+use crate::archive::{Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction, VouchKey};
 use crate::calls;
 use crate::catalog;
 use crate::certificate::{self, Issuer};
@@ -237,10 +237,12 @@ async fn open_archive(config: &Config, state: &State, now: Timestamp) -> anyhow:
         let has_rows = fleet::is_known(&mut *state.db.read().await?, &pbx.id).await?;
         presence.push(PbxPresence { id: &pbx.id, has_rows });
     }
+    let vouch_key = VouchKey::new(state.adopt_key());
     let opening = Opening {
         root: &config.archive.path,
         state_path: &config.state.path,
         state_id: &state.id,
+        vouch_key: &vouch_key,
         pbxs: &presence,
         now,
     };

@@ -16,6 +16,8 @@ mod disk;
 mod environment;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/hostile.rs"]
+mod hostile;
 #[path = "cli/ledger.rs"]
 mod ledger;
 #[path = "cli/password.rs"]

@@ -1,7 +1,6 @@
 //! Proof that a recording is durable, and how a file left by an earlier run becomes one.
 
-use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
 
 use super::directory::{Directory, Entry, hash, settle_on_disk};
 use super::sidecar::Sidecar;
@@ -99,24 +98,17 @@ impl SidecarEntry {
 }
 
 impl Archive {
-    /// The audio at `place` if it has no sidecar, opened at its start: the caller judges it, then adds one.
-    pub fn audio_without_sidecar(&self, place: &Destination) -> Result<Option<File>, ArchiveError> {
-        Ok(self.orphan(place)?.map(|(_, audio)| audio))
-    }
-
-    pub(super) fn orphan(&self, place: &Destination) -> Result<Option<(Directory, File)>, ArchiveError> {
-        let Some(directory) = self.folder(place.folder())? else { return Ok(None) };
-        let Entry::File(audio) = directory.entry(place.file_name())? else { return Ok(None) };
-        match SidecarEntry::examine(&directory, &place.sidecar_name())? {
-            SidecarEntry::Vacant => Ok(Some((directory, audio))),
-            SidecarEntry::Valid(_) | SidecarEntry::Invalid => Ok(None),
-        }
+    /// Whether any file stands at `place`, whoever put it there.
+    pub fn is_taken(&self, place: &Destination) -> Result<bool, ArchiveError> {
+        let Some(directory) = self.folder(place.folder())? else { return Ok(false) };
+        Ok(!matches!(directory.entry(place.file_name())?, Entry::Vacant))
     }
 
     /// Takes what an earlier run left at `place` for this recording, so that the PBX need not be asked again.
     ///
-    /// There is something to take if audio and sidecar are there, the audio, read again from the disk, hashes to
-    /// what the sidecar says, and `is_ours` accepts the sidecar. On return both and their names are on disk.
+    /// There is something to take if audio and sidecar are there, this state [vouches](super::VouchKey) for the sidecar, the
+    /// audio, read again from the disk, hashes to what it says, and `is_ours` accepts it. Whatever else stands there may have
+    /// been put there by anybody. On return both and their names are on disk.
     pub fn adopt(
         &self,
         place: &Destination,
@@ -127,7 +119,7 @@ impl Archive {
         let SidecarEntry::Valid(stored) = SidecarEntry::examine(&directory, &place.sidecar_name())? else {
             return Ok(None);
         };
-        if !is_ours(&stored.sidecar) {
+        if !self.vouch_key.vouches_for(&place.path(), &stored.sidecar) || !is_ours(&stored.sidecar) {
             return Ok(None);
         }
         let path = directory.file_path(place.file_name());

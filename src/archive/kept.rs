@@ -1,7 +1,10 @@
 //! How a received recording takes its place, whatever stands there already. Nothing is overwritten or deleted.
+//!
+//! What stands there is believed to be ours if the catalog knows it, or if this state [vouches](super::VouchKey) for its
+//! sidecar and that fits the audio. Anything else may have been put there by anybody, and goes to quarantine: the PBX has
+//! just delivered what belongs there.
 
 use std::fs::File;
-use std::io::Seek;
 
 use super::archived_file::{SidecarEntry, StoredSidecar};
 use super::directory::{Directory, Entry, hash, settle_on_disk};
@@ -31,31 +34,32 @@ pub enum Outcome {
     New,
     /// The same bytes were there; the sidecar too, or it was added.
     AlreadyThere,
-    /// Something else holds its place; it was kept beside, under a name that tells its hash. A finding.
+    /// Something else of ours holds its place; it was kept beside, under a name that tells its hash. A finding.
     Conflict {
         /// The path that is taken, relative to the root.
         occupied: String,
     },
 }
 
-/// What stands at the place of the audio, compared with what was received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AudioThere {
-    Nothing,
-    Same,
-    OtherAudio,
-    NoAudio,
+/// A file of the recording that is archived already, as the catalog has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cataloged {
+    /// The audio's path, relative to the root.
+    pub path: String,
+    /// The hash of the audio.
+    pub sha256: Digest,
+    /// The hash of its sidecar.
+    pub sidecar_sha256: Digest,
 }
 
-/// What stands at the place of the sidecar, compared with what was received.
+/// What stands under one of the two names, compared with what was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SidecarThere {
+enum There {
     Nothing,
-    /// It names this recording and this hash.
-    Ours,
-    /// It is a sidecar of something else.
-    Others,
-    Invalid,
+    /// The same audio, or a sidecar of ours that tells it.
+    Same,
+    /// Anything else.
+    Other,
 }
 
 /// What to do with one of the two names.
@@ -69,70 +73,74 @@ enum Step {
     MoveAside,
 }
 
-/// What to do with audio and sidecar, in this order; `None` if the place belongs to something else.
-fn plan(audio: AudioThere, sidecar: SidecarThere) -> Option<(Step, Step)> {
-    let sidecar_step = match sidecar {
-        SidecarThere::Others => return None,
-        SidecarThere::Ours => Step::Adopt,
-        SidecarThere::Nothing => Step::Write,
-        SidecarThere::Invalid => Step::MoveAside,
+/// What to do with audio and sidecar, in this order; `None` if the place is that of something else of ours.
+fn plan(is_taken: bool, audio: There, sidecar: There) -> Option<(Step, Step)> {
+    let step = |there| match there {
+        There::Nothing => Step::Write,
+        There::Same => Step::Adopt,
+        There::Other => Step::MoveAside,
     };
-    let audio_step = match audio {
-        AudioThere::OtherAudio => return None,
-        AudioThere::Same => Step::Adopt,
-        AudioThere::Nothing => Step::Write,
-        // Beside a sidecar of ours it is our own file, damaged: the sidecar says what it was, and we have that.
-        AudioThere::NoAudio => Step::MoveAside,
-    };
-    Some((audio_step, sidecar_step))
+    (!is_taken).then(|| (step(audio), step(sidecar)))
 }
 
 /// A received recording on its way to a place, durable but for its name.
-struct Arrival {
+struct Arrival<'a> {
     audio: Synced,
     size_bytes: u64,
     sha256: Digest,
     sidecar: Sidecar,
+    cataloged: &'a [Cataloged],
+}
+
+/// What stands at a place.
+struct Standing {
+    audio: There,
+    sidecar: There,
+    /// The sidecar, if it can be read.
+    stored: Option<StoredSidecar>,
+    /// Whether it is other audio of ours, or that of another recording.
+    is_taken: bool,
 }
 
 impl Archive {
-    /// Gives a received recording its place in the archive, with its sidecar.
+    /// Gives a received recording its place in the archive, with its sidecar; `cataloged` is what the catalog knows of the
+    /// same recording.
     ///
     /// On return audio, sidecar and their names are on disk. The `file` member of the sidecar is set to what was
-    /// really written where. `is_audio` judges a file that stands in the way; its cursor is at the start.
+    /// really written where, and its tag with it.
     /// On error nothing of this recording was acknowledged, and the download is gone: take a new one.
-    /// After a crash there is nothing, the audio alone, or both; [`Archive::adopt`] and this function continue.
+    /// After a crash there is nothing, the sidecar alone, or both; [`Archive::adopt`] and this function continue. The sidecar
+    /// gets its name first: so no crash leaves audio for which nobody can vouch.
     pub fn keep(
         &self,
         received: Received,
         sidecar: Sidecar,
-        is_audio: impl Fn(&File) -> bool,
+        cataloged: &[Cataloged],
     ) -> Result<Kept, ArchiveError> {
         let (size_bytes, sha256) = (received.size_bytes(), received.sha256());
         let Received { place, directory, temporary, .. } = received;
-        let mut arrival = Arrival { audio: temporary.sync()?, size_bytes, sha256, sidecar };
-        if let Some(kept) = self.settle(&place, &directory, &mut arrival, &is_audio)? {
+        let mut arrival = Arrival { audio: temporary.sync()?, size_bytes, sha256, sidecar, cataloged };
+        if let Some(kept) = self.settle(&place, &directory, &mut arrival)? {
             return Ok(kept);
         }
         let beside = place.conflict(&sha256);
-        let kept = self.settle(&beside, &directory, &mut arrival, &is_audio)?;
+        let kept = self.settle(&beside, &directory, &mut arrival)?;
         let kept =
             kept.ok_or_else(|| ArchiveError::Occupied { path: directory.file_path(beside.file_name()) })?;
         Ok(Kept { outcome: Outcome::Conflict { occupied: place.path() }, ..kept })
     }
 
-    /// Puts the arrival at `place`; `None` if that belongs to something else.
+    /// Puts the arrival at `place`; `None` if that belongs to other audio of ours.
     fn settle(
         &self,
         place: &Destination,
         directory: &Directory,
-        arrival: &mut Arrival,
-        is_audio: &dyn Fn(&File) -> bool,
+        arrival: &mut Arrival<'_>,
     ) -> Result<Option<Kept>, ArchiveError> {
-        let audio_there = arrival.compare_audio(directory, place.file_name(), is_audio)?;
-        let sidecar_entry = SidecarEntry::examine(directory, &place.sidecar_name())?;
-        let sidecar_there = arrival.compare_sidecar(&sidecar_entry);
-        let Some((audio_step, sidecar_step)) = plan(audio_there, sidecar_there) else { return Ok(None) };
+        let there = self.look(place, directory, arrival)?;
+        let Some((audio_step, sidecar_step)) = plan(there.is_taken, there.audio, there.sidecar) else {
+            return Ok(None);
+        };
         let mut quarantined = Vec::new();
         if audio_step == Step::MoveAside {
             quarantined.push(self.quarantine(place.folder(), directory, place.file_name())?);
@@ -140,14 +148,59 @@ impl Archive {
         if sidecar_step == Step::MoveAside {
             quarantined.push(self.quarantine(place.folder(), directory, &place.sidecar_name())?);
         }
-        let adopted = match sidecar_entry {
-            SidecarEntry::Valid(stored) => Some(*stored),
-            SidecarEntry::Vacant | SidecarEntry::Invalid => None,
-        };
+        let adopted = there.stored.filter(|_| sidecar_step == Step::Adopt);
         let stored = self.publish_arrival(place, directory, arrival, audio_step, adopted)?;
         let outcome = if audio_step == Step::Adopt { Outcome::AlreadyThere } else { Outcome::New };
         let file = ArchivedFile::new(place, arrival.size_bytes, arrival.sha256, stored);
         Ok(Some(Kept { file, outcome, quarantined }))
+    }
+
+    /// Looks at what stands at the place; what is the same as what arrived is made durable.
+    fn look(
+        &self,
+        place: &Destination,
+        directory: &Directory,
+        arrival: &Arrival<'_>,
+    ) -> Result<Standing, ArchiveError> {
+        let cataloged = arrival.cataloged.iter().find(|known| known.path == place.path());
+        let content = content_of(directory, place.file_name())?;
+        let stored = match SidecarEntry::examine(directory, &place.sidecar_name())? {
+            SidecarEntry::Vacant => Ok(None),
+            SidecarEntry::Valid(stored) => Ok(Some(*stored)),
+            SidecarEntry::Invalid => Err(()),
+        };
+        let is_vouched = |stored: &StoredSidecar| {
+            cataloged.is_some_and(|known| known.sidecar_sha256 == stored.sha256)
+                || self.vouch_key.vouches_for(&place.path(), &stored.sidecar)
+        };
+        let vouched = stored.as_ref().ok().and_then(Option::as_ref).filter(|stored| is_vouched(stored));
+        let sha256 = match content {
+            Found::File(_, sha256) => Some(sha256),
+            Found::Nothing | Found::Other => None,
+        };
+        let is_ours = sha256.is_some_and(|sha256| {
+            cataloged.is_some_and(|known| known.sha256 == sha256)
+                || vouched.is_some_and(|stored| stored.sidecar.file.sha256 == sha256)
+        });
+        let of_another = vouched.is_some_and(|stored| stored.sidecar.recording != arrival.sidecar.recording);
+        let tells_arrival =
+            vouched.is_some_and(|stored| stored.sidecar.file.sha256 == arrival.sha256) && !of_another;
+        let audio = match content {
+            Found::Nothing => There::Nothing,
+            Found::File(size_bytes, sha256)
+                if (size_bytes, sha256) == (arrival.size_bytes, arrival.sha256) =>
+            {
+                There::Same
+            }
+            Found::File(..) | Found::Other => There::Other,
+        };
+        let sidecar = match &stored {
+            Ok(None) => There::Nothing,
+            _ if tells_arrival => There::Same,
+            _ => There::Other,
+        };
+        let is_taken = is_ours && (audio != There::Same || of_another);
+        Ok(Standing { audio, sidecar, stored: stored.ok().flatten(), is_taken })
     }
 
     /// Publishes what is not adopted; the names of both are on disk on return.
@@ -155,7 +208,7 @@ impl Archive {
         &self,
         place: &Destination,
         directory: &Directory,
-        arrival: &mut Arrival,
+        arrival: &mut Arrival<'_>,
         audio_step: Step,
         adopted: Option<StoredSidecar>,
     ) -> Result<StoredSidecar, ArchiveError> {
@@ -172,10 +225,10 @@ impl Archive {
             }
         };
         let mut files = Vec::with_capacity(2);
+        files.extend(written.as_mut().map(|file| (file, &*sidecar_name)));
         if audio_step != Step::Adopt {
             files.push((&mut arrival.audio, place.file_name()));
         }
-        files.extend(written.as_mut().map(|file| (file, &*sidecar_name)));
         match publish(directory, self.ways(), &mut files)? {
             Published::New => Ok(stored),
             // It was free a moment ago, and callvault is the only writer here.
@@ -183,21 +236,33 @@ impl Archive {
         }
     }
 
-    /// Gives audio that stands at `place` without a sidecar the one that it lacks: a run died between the two.
+    /// Takes audio that stands at `place` for the recording, on a person's word: `judge` looks at it and tells its sidecar, or
+    /// nothing if it is no recording. A sidecar that stands there goes to quarantine, for nobody vouches for it.
     ///
-    /// On return both and their names are on disk. `None` if there is no such audio, or a sidecar after all.
-    pub fn add_sidecar(
+    /// On return both and their names are on disk. `None` if no file stands there, or `judge` says so. After a crash the
+    /// audio stands there alone.
+    pub fn accept(
         &self,
         place: &Destination,
-        sidecar: Sidecar,
-    ) -> Result<Option<ArchivedFile>, ArchiveError> {
-        let Some((directory, audio)) = self.orphan(place)? else { return Ok(None) };
-        let path = directory.file_path(place.file_name());
-        settle_on_disk(&audio, &path)?;
-        let (size_bytes, sha256) = hash(&audio, &path)?;
+        judge: impl FnOnce(&File) -> Option<Sidecar>,
+    ) -> Result<Option<Kept>, ArchiveError> {
+        let Some(directory) = self.folder(place.folder())? else { return Ok(None) };
+        let Entry::File(audio) = directory.entry(place.file_name())? else { return Ok(None) };
+        let Some(sidecar) = judge(&audio) else { return Ok(None) };
+        let Found::File(size_bytes, sha256) = content_of(&directory, place.file_name())? else {
+            return Ok(None);
+        };
+        let sidecar_name = place.sidecar_name();
+        let mut quarantined = Vec::new();
+        if !matches!(directory.entry(&sidecar_name)?, Entry::Vacant) {
+            quarantined.push(self.quarantine(place.folder(), &directory, &sidecar_name)?);
+        }
         let (mut file, stored) = self.write_sidecar(place, &directory, sidecar, (size_bytes, sha256))?;
-        match publish(&directory, self.ways(), &mut [(&mut file, &*place.sidecar_name())])? {
-            Published::New => Ok(Some(ArchivedFile::new(place, size_bytes, sha256, stored))),
+        match publish(&directory, self.ways(), &mut [(&mut file, &*sidecar_name)])? {
+            Published::New => {
+                let file = ArchivedFile::new(place, size_bytes, sha256, stored);
+                Ok(Some(Kept { file, outcome: Outcome::AlreadyThere, quarantined }))
+            }
             Published::Exists(name) => Err(ArchiveError::Occupied { path: directory.file_path(&name) }),
         }
     }
@@ -211,6 +276,7 @@ impl Archive {
         (size_bytes, sha256): (u64, Digest),
     ) -> Result<(Synced, StoredSidecar), ArchiveError> {
         sidecar.file = FileFacts { path: place.path(), size_bytes, sha256 };
+        self.vouch_key.sign(&place.path(), &mut sidecar);
         let bytes = sidecar.to_bytes();
         let mut temporary = Temporary::create(directory, self.ways())?;
         temporary.write(&bytes)?;
@@ -218,39 +284,26 @@ impl Archive {
     }
 }
 
-impl Arrival {
-    /// Looks at what stands under the name of the audio; the same bytes are made durable.
-    fn compare_audio(
-        &self,
-        directory: &Directory,
-        name: &str,
-        is_audio: &dyn Fn(&File) -> bool,
-    ) -> Result<AudioThere, ArchiveError> {
-        let mut file = match directory.entry(name)? {
-            Entry::Vacant => return Ok(AudioThere::Nothing),
-            Entry::Other => return Ok(AudioThere::NoAudio),
-            Entry::File(file) => file,
-        };
-        let path = directory.file_path(name);
-        settle_on_disk(&file, &path)?;
-        if hash(&file, &path)? == (self.size_bytes, self.sha256) {
-            return Ok(AudioThere::Same);
-        }
-        file.rewind().map_err(|error| ArchiveError::io("read", &path, error))?;
-        Ok(if is_audio(&file) { AudioThere::OtherAudio } else { AudioThere::NoAudio })
-    }
+/// What stands under a name.
+#[derive(Clone, Copy)]
+enum Found {
+    Nothing,
+    /// A file: its size and its hash.
+    File(u64, Digest),
+    /// Something that is no file.
+    Other,
+}
 
-    fn compare_sidecar(&self, entry: &SidecarEntry) -> SidecarThere {
-        match entry {
-            SidecarEntry::Vacant => SidecarThere::Nothing,
-            SidecarEntry::Invalid => SidecarThere::Invalid,
-            SidecarEntry::Valid(stored) => {
-                let is_ours = stored.sidecar.recording == self.sidecar.recording
-                    && stored.sidecar.file.sha256 == self.sha256;
-                if is_ours { SidecarThere::Ours } else { SidecarThere::Others }
-            }
-        }
-    }
+fn content_of(directory: &Directory, name: &str) -> Result<Found, ArchiveError> {
+    let file: File = match directory.entry(name)? {
+        Entry::Vacant => return Ok(Found::Nothing),
+        Entry::Other => return Ok(Found::Other),
+        Entry::File(file) => file,
+    };
+    let path = directory.file_path(name);
+    settle_on_disk(&file, &path)?;
+    let (size_bytes, sha256) = hash(&file, &path)?;
+    Ok(Found::File(size_bytes, sha256))
 }
 
 #[cfg(test)]
@@ -259,29 +312,24 @@ mod tests {
 
     #[test]
     fn every_meeting_has_its_plan() {
-        use AudioThere as A;
-        use SidecarThere as S;
         use Step::{Adopt, MoveAside, Write};
+        use There::{Nothing, Other, Same};
         let table = [
-            (A::Nothing, S::Nothing, Some((Write, Write))),
-            (A::Nothing, S::Ours, Some((Write, Adopt))),
-            (A::Nothing, S::Others, None),
-            (A::Nothing, S::Invalid, Some((Write, MoveAside))),
-            (A::Same, S::Nothing, Some((Adopt, Write))),
-            (A::Same, S::Ours, Some((Adopt, Adopt))),
-            (A::Same, S::Others, None),
-            (A::Same, S::Invalid, Some((Adopt, MoveAside))),
-            (A::OtherAudio, S::Nothing, None),
-            (A::OtherAudio, S::Ours, None),
-            (A::OtherAudio, S::Others, None),
-            (A::OtherAudio, S::Invalid, None),
-            (A::NoAudio, S::Nothing, Some((MoveAside, Write))),
-            (A::NoAudio, S::Ours, Some((MoveAside, Adopt))),
-            (A::NoAudio, S::Others, None),
-            (A::NoAudio, S::Invalid, Some((MoveAside, MoveAside))),
+            (false, Nothing, Nothing, Some((Write, Write))),
+            (false, Nothing, Same, Some((Write, Adopt))),
+            (false, Nothing, Other, Some((Write, MoveAside))),
+            (false, Same, Nothing, Some((Adopt, Write))),
+            (false, Same, Same, Some((Adopt, Adopt))),
+            (false, Same, Other, Some((Adopt, MoveAside))),
+            (false, Other, Nothing, Some((MoveAside, Write))),
+            (false, Other, Same, Some((MoveAside, Adopt))),
+            (false, Other, Other, Some((MoveAside, MoveAside))),
+            (true, Other, Other, None),
+            (true, Other, Nothing, None),
+            (true, Same, Other, None),
         ];
-        for (audio, sidecar, expected) in table {
-            assert_eq!(plan(audio, sidecar), expected, "{audio:?}, {sidecar:?}");
+        for (is_taken, audio, sidecar, expected) in table {
+            assert_eq!(plan(is_taken, audio, sidecar), expected, "{is_taken} {audio:?}, {sidecar:?}");
         }
     }
 }

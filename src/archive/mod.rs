@@ -28,6 +28,7 @@ pub mod sidecar;
 mod sums;
 mod survey;
 mod temporary;
+mod vouch;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ pub use error::{ArchiveError, Reaction};
 pub use filesystem::{free_bytes, keeps_owners, network_filesystem};
 pub use incoming::{Incoming, Received};
 pub use inspection::{Content, Listing, Reader, Standing, is_apart, marker_path};
-pub use kept::{Kept, Outcome};
+pub use kept::{Cataloged, Kept, Outcome};
 pub use layout::{Destination, Folder};
 pub use originals::Originals;
 pub use quarantine::Quarantined;
@@ -52,6 +53,7 @@ pub use sidecar::Sidecar;
 pub use sums::{SUMS_NAME, Sums, sums_lines};
 pub use survey::{Folders, Owner, Survey, SurveyedFolder};
 pub use temporary::is_temporary;
+pub use vouch::VouchKey;
 
 use abilities::Ways;
 use directory::Directory;
@@ -66,6 +68,7 @@ pub struct Archive {
     /// The folder of each PBX: each may be a mount of its own, and an open folder keeps it mounted.
     pbxs: BTreeMap<String, Directory>,
     ways: Ways,
+    vouch_key: VouchKey,
     /// Folders whose entries are known to be on disk.
     durable_folders: Mutex<HashSet<Folder>>,
 }
@@ -79,6 +82,8 @@ pub struct Opening<'a> {
     pub state_path: &'a Path,
     /// The id of the state directory, which the markers must name.
     pub state_id: &'a str,
+    /// What this state knows its own sidecars by.
+    pub vouch_key: &'a VouchKey,
     /// The configured PBXs.
     pub pbxs: &'a [PbxPresence<'a>],
     /// The present time, for new markers.
@@ -120,7 +125,8 @@ impl Archive {
             }
             pbxs.insert(pbx.id.to_owned(), folder);
         }
-        Ok(Self { archive_id, pbxs, ways, durable_folders: Mutex::default() })
+        let vouch_key = opening.vouch_key.clone();
+        Ok(Self { archive_id, pbxs, ways, vouch_key, durable_folders: Mutex::default() })
     }
 
     /// The random id of this archive, the same in the markers of all its PBXs.

@@ -40,8 +40,25 @@ pub struct Sidecar {
     pub archived_at: Timestamp,
     /// Makes the hash of this document a commitment that hides its content.
     pub salt: Salt,
+    /// How the audio came, and that it was this installation that wrote it; none in sidecars of version 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<SidecarOrigin>,
     /// What wrote it.
     pub program: Program,
+}
+
+/// How the audio came, and by whom it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SidecarOrigin {
+    /// The run that wrote it, as in the log.
+    pub run: String,
+    /// How the PBX was known: `pinned` (by its certificate's key), `roots` (by an authority), `plain` (not at all).
+    pub transport: String,
+    /// SHA-256 of the pinned key, if it was pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_sha256: Option<String>,
+    /// What only this installation can make and verify; [`Archive::keep`](super::Archive::keep) sets it.
+    pub tag: String,
 }
 
 /// The PBX of a recording.
@@ -72,6 +89,9 @@ pub struct SidecarCall {
     /// Rows of other calls that name the same recording, such as transfer legs.
     #[serde(default)]
     pub other_rows: Vec<SidecarCallRow>,
+    /// How many more rows name it, which the call lists of its day tell and this does not, for they are too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_rows_left_out: Option<u64>,
 }
 
 /// One further row.
@@ -193,60 +213,69 @@ impl Sidecar {
     }
 }
 
+/// A sidecar, for tests.
+#[cfg(test)]
+pub(super) fn example() -> Sidecar {
+    let cell = |heading: &str, text: &str| (heading.to_owned(), Text::Utf8(text.to_owned()));
+    Sidecar {
+        schema: SCHEMA.to_owned(),
+        pbx: SidecarPbx { id: "hq".to_owned(), sn: "3633D2199912".to_owned() },
+        recording: SidecarRecording {
+            kind: RecordingKind::Call,
+            name: Text::from_bytes(b"20261121-1001-\xff.wav"),
+        },
+        call: Some(SidecarCall {
+            identity: Digest::of("call"),
+            raw: RawRow::new([cell("timestart", "2026-11-21 09:00:00"), cell("pincode", "4711")]),
+            other_rows: vec![SidecarCallRow {
+                identity: Digest::of("leg"),
+                raw: RawRow::new([cell("z", "1"), cell("a", "2")]),
+            }],
+            other_rows_left_out: None,
+        }),
+        voicemail: None,
+        times: SidecarTimes {
+            started_at: "2026-11-21T01:00:00Z".parse().unwrap(),
+            utc_offset_s: 28800,
+            offset_source: "callid".to_owned(),
+            zone_offset_s: None,
+            local: Text::Utf8("2026-11-21 09:00:00".to_owned()),
+        },
+        file: FileFacts {
+            path: "hq/2026/11/21/a.wav".to_owned(),
+            size_bytes: 44,
+            sha256: Digest::of("audio"),
+        },
+        audio: SidecarAudio {
+            container: None,
+            format: "gsm610".to_owned(),
+            tag: 49,
+            channels: 1,
+            sample_rate_hz: 8000,
+            bits: 0,
+            duration_ms: Some(2000),
+            suspect: vec!["silent".to_owned()],
+        },
+        attempts: 1,
+        archived_at: "2026-11-21T01:02:03Z".parse().unwrap(),
+        salt: Salt::from([7; 32]),
+        origin: Some(SidecarOrigin {
+            run: "0123456789abcdef".to_owned(),
+            transport: "pinned".to_owned(),
+            key_sha256: Some("b5d2".to_owned()),
+            tag: String::new(),
+        }),
+        program: Program { name: "callvault".to_owned(), version: "0.1.0".to_owned() },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sidecar() -> Sidecar {
-        let cell = |heading: &str, text: &str| (heading.to_owned(), Text::Utf8(text.to_owned()));
-        Sidecar {
-            schema: SCHEMA.to_owned(),
-            pbx: SidecarPbx { id: "hq".to_owned(), sn: "3633D2199912".to_owned() },
-            recording: SidecarRecording {
-                kind: RecordingKind::Call,
-                name: Text::from_bytes(b"20261121-1001-\xff.wav"),
-            },
-            call: Some(SidecarCall {
-                identity: Digest::of("call"),
-                raw: RawRow::new([cell("timestart", "2026-11-21 09:00:00"), cell("pincode", "4711")]),
-                other_rows: vec![SidecarCallRow {
-                    identity: Digest::of("leg"),
-                    raw: RawRow::new([cell("z", "1"), cell("a", "2")]),
-                }],
-            }),
-            voicemail: None,
-            times: SidecarTimes {
-                started_at: "2026-11-21T01:00:00Z".parse().unwrap(),
-                utc_offset_s: 28800,
-                offset_source: "callid".to_owned(),
-                zone_offset_s: None,
-                local: Text::Utf8("2026-11-21 09:00:00".to_owned()),
-            },
-            file: FileFacts {
-                path: "hq/2026/11/21/a.wav".to_owned(),
-                size_bytes: 44,
-                sha256: Digest::of("audio"),
-            },
-            audio: SidecarAudio {
-                container: None,
-                format: "gsm610".to_owned(),
-                tag: 49,
-                channels: 1,
-                sample_rate_hz: 8000,
-                bits: 0,
-                duration_ms: Some(2000),
-                suspect: vec!["silent".to_owned()],
-            },
-            attempts: 1,
-            archived_at: "2026-11-21T01:02:03Z".parse().unwrap(),
-            salt: Salt::from([7; 32]),
-            program: Program { name: "callvault".to_owned(), version: "0.1.0".to_owned() },
-        }
-    }
-
     #[test]
     fn a_sidecar_is_this_document() {
-        let document = String::from_utf8(sidecar().to_bytes()).unwrap();
+        let document = String::from_utf8(example().to_bytes()).unwrap();
         assert!(document.ends_with("}\n"));
         insta::assert_snapshot!(document, @r#"
         {
@@ -303,6 +332,12 @@ mod tests {
           "attempts": 1,
           "archived_at": "2026-11-21T01:02:03Z",
           "salt": "0707070707070707070707070707070707070707070707070707070707070707",
+          "origin": {
+            "run": "0123456789abcdef",
+            "transport": "pinned",
+            "key_sha256": "b5d2",
+            "tag": ""
+          },
           "program": {
             "name": "callvault",
             "version": "0.1.0"
@@ -313,17 +348,17 @@ mod tests {
 
     #[test]
     fn a_sidecar_reads_what_it_wrote_and_passes_over_what_is_new() {
-        let bytes = sidecar().to_bytes();
+        let bytes = example().to_bytes();
         let again = Sidecar::from_bytes(&bytes).unwrap();
-        assert_eq!(again, sidecar());
+        assert_eq!(again, example());
         assert_eq!(again.to_bytes(), bytes);
         let later = String::from_utf8(bytes).unwrap().replacen('{', "{\"transcript\": {\"text\": []},", 1);
-        assert_eq!(Sidecar::from_bytes(later.as_bytes()).unwrap(), sidecar());
+        assert_eq!(Sidecar::from_bytes(later.as_bytes()).unwrap(), example());
     }
 
     #[test]
     fn another_schema_is_not_guessed_at() {
-        let later = String::from_utf8(sidecar().to_bytes()).unwrap().replace("sidecar/1", "sidecar/2");
+        let later = String::from_utf8(example().to_bytes()).unwrap().replace("sidecar/1", "sidecar/2");
         assert!(matches!(Sidecar::from_bytes(later.as_bytes()).unwrap_err(), NotASidecar::Schema(_)));
         assert!(matches!(Sidecar::from_bytes(b"").unwrap_err(), NotASidecar::Json(_)));
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
+use futures_util::TryStreamExt as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
@@ -183,16 +184,29 @@ pub struct CallOfRecording {
     pub zone_offset_s: Option<i32>,
 }
 
-/// Reads the rows that name a recording.
-pub async fn of_recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<CallOfRecording>> {
-    sqlx::query_as(
+/// Reads the rows that name a recording, the first `most` of them. The others are given to `beyond` one by one: a PBX that
+/// lies may name one recording in any number of rows.
+pub async fn of_recording(
+    db: &mut SqliteConnection,
+    id: i64,
+    most: usize,
+    mut beyond: impl FnMut(CallOfRecording),
+) -> anyhow::Result<Vec<CallOfRecording>> {
+    let mut rows = sqlx::query_as(
         "select identity, row, talk_s, started_at_ms, utc_offset_s, offset_source, zone_offset_s
          from calls where recording_id = ? order by id",
     )
     .bind(id)
-    .fetch_all(db)
-    .await
-    .context("reading the calls of a recording")
+    .fetch(db);
+    let mut first = Vec::new();
+    while let Some(row) = rows.try_next().await.context("reading the calls of a recording")? {
+        if first.len() < most {
+            first.push(row);
+        } else {
+            beyond(row);
+        }
+    }
+    Ok(first)
 }
 
 /// The calls of one PBX, counted.

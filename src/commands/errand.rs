@@ -135,7 +135,7 @@ impl fmt::Display for Errand {
         match self {
             Self::Backfill(_) => f.write_str("backfill"),
             Self::Retry(_) => f.write_str("retry"),
-            Self::Accept(choice) => write!(f, "accept {} {}", choice.pbx, choice.day),
+            Self::Accept(choice) => write!(f, "accept {}", choice.what),
             Self::Pause(pbx) => write!(f, "pause {pbx}"),
             Self::Resume(pbx) => write!(f, "resume {pbx}"),
             Self::RotateKey => f.write_str("ledger rotate-key"),

@@ -39,7 +39,38 @@ const ID_BYTES_MAX: usize = 32;
 /// Folder names that some systems which may hold or read the archive cannot have.
 const RESERVED_IDS: [&str; 4] = ["con", "prn", "aux", "nul"];
 
+/// How it is known that a reply is the PBX's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// By the key in its certificate, which the operator pinned.
+    Pinned,
+    /// By an authority that this machine believes.
+    Roots,
+    /// Not at all: plain HTTP could have been changed on the way.
+    Plain,
+}
+
+impl Transport {
+    /// The word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pinned => "pinned",
+            Self::Roots => "roots",
+            Self::Plain => "plain",
+        }
+    }
+}
+
 impl PbxConfig {
+    /// How it is known that a reply is the PBX's own.
+    pub fn transport(&self) -> Transport {
+        match (self.url.scheme(), self.tls_pin_sha256) {
+            ("http", _) => Transport::Plain,
+            (_, Some(_)) => Transport::Pinned,
+            (_, None) => Transport::Roots,
+        }
+    }
+
     /// A PBX with defaults for all but what is given.
     pub fn for_url(
         id: impl Into<String>,

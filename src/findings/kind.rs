@@ -22,6 +22,8 @@ pub enum FindingKind {
     Conflict,
     /// A file lay where a recording belongs, and was no recording: it was moved to quarantine.
     Quarantined,
+    /// A file that callvault did not write stands at the place of a recording that the PBX does not have.
+    Found,
     /// An archived file, or its sidecar, is gone.
     FileMissing,
     /// An archived file has other bytes than it had.
@@ -80,7 +82,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::BadRow,
         Self::BadFile,
         Self::CdrShrank,
@@ -89,6 +91,7 @@ impl FindingKind {
         Self::StoreOffline,
         Self::Conflict,
         Self::Quarantined,
+        Self::Found,
         Self::FileMissing,
         Self::FileAltered,
         Self::FileUnlisted,
@@ -129,6 +132,7 @@ impl FindingKind {
             Self::StoreOffline => "store_offline",
             Self::Conflict => "conflict",
             Self::Quarantined => "quarantined",
+            Self::Found => "found",
             Self::FileMissing => "file_missing",
             Self::FileAltered => "file_altered",
             Self::FileUnlisted => "file_unlisted",

@@ -203,6 +203,19 @@ pub async fn claim_excluded(
     rows.first().map(job_from).transpose().context("claiming a recording that is kept out")
 }
 
+/// Claims what is called `name`, of `pbx` or of any, if a file was found at its place that nobody vouches for; all that are.
+pub async fn claim_found(
+    tx: &mut SqliteConnection,
+    pbx: Option<&str>,
+    name: &RecordingName,
+    run_id: &str,
+) -> anyhow::Result<Vec<Job>> {
+    let claim = "update recordings set run_id = ?1, ready = 0, due_at_ms = null where name = ?2 and (?3 is null or pbx = ?3)
+         and state = 'pending' and reason = 'found' and run_id is null returning *";
+    let rows = sqlx::query(claim).bind(run_id).bind(name.as_bytes()).bind(pbx).fetch_all(tx).await?;
+    rows.iter().map(job_from).collect::<anyhow::Result<_>>().context("claiming a recording that was found")
+}
+
 /// Makes those ready whose wait is over.
 async fn make_ready(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query(

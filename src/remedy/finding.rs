@@ -29,6 +29,10 @@ pub fn of_finding(kind: &str, pbx: &str) -> String {
             "restore it from a backup and run `callvault rebuild` again; where there is none, note with {seen} that you \
              know"
         ),
+        "found" => format!(
+            "if you know that it is the recording, take it with `callvault accept NAME --reason \"…\"`; else move it away, and \
+             run {seen}"
+        ),
         "quarantined" => format!("see what was moved, then note with {seen} that you have"),
         kind => of_lists(kind, pbx)
             .or_else(|| of_coverage(kind, pbx))

@@ -68,7 +68,7 @@ impl Places<'_> {
         for file in [beside("-wal"), beside("-shm"), self.state.join("lock")] {
             self.check_file(&file, self.state, true)?;
         }
-        for file in ["ledger.key", "credentials.key"] {
+        for file in ["ledger.key", "credentials.key", "adopt.key"] {
             self.check_file(&self.state.join(file), self.state, false)?;
         }
         Ok(())

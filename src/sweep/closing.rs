@@ -104,11 +104,7 @@ struct Origin {
 
 impl Origin {
     fn of(pbx: &PbxConfig) -> Self {
-        let transport = match (pbx.url.scheme(), &pbx.tls_pin_sha256) {
-            ("http", _) => "plain",
-            (_, Some(_)) => "pinned",
-            (_, None) => "roots",
-        };
+        let transport = pbx.transport().as_str();
         Self { transport, key_sha256: pbx.tls_pin_sha256.map(|pin| pin.to_string()) }
     }
 

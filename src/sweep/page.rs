@@ -23,6 +23,9 @@ use crate::{exclusion, fleet, voicemail};
 /// Rows that are stored in one transaction at most.
 pub(super) const ROWS_PER_PAGE: usize = 500;
 
+/// A recording that more rows name is that of no call, and no rule is applied to it: a conference has some thousands.
+const LEGS_MAX: usize = 10_000;
+
 /// A row whose place in time is known.
 #[derive(Debug, Clone)]
 pub(super) struct PlacedRow {
@@ -283,12 +286,16 @@ pub(super) async fn judge_exclusion(
     let ruling = match voicemail::of_recording(tx, id).await? {
         Some(kept) => exclusion::ruling(rules, pbx, [CallFacts::of_message(&kept.message)]),
         None => {
-            let calls = calls::of_recording(tx, id).await?;
+            let mut are_too_many = false;
+            let calls = calls::of_recording(tx, id, LEGS_MAX, |_| are_too_many = true).await?;
             let rows = calls
                 .iter()
                 .map(|call| CdrRow::from_raw_json(&call.row).context("a stored call is damaged"))
                 .collect::<anyhow::Result<Vec<_>>>()?;
-            exclusion::ruling(rules, pbx, believed(&rows).map(CallFacts::of))
+            match are_too_many {
+                true => Ruling::Unknown,
+                false => exclusion::ruling(rules, pbx, believed(&rows).map(CallFacts::of)),
+            }
         }
     };
     let changed = match ruling {

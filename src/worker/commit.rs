@@ -20,6 +20,10 @@ use crate::recording::RecordingKind;
 use crate::retention;
 use crate::voicemail;
 
+/// What is told of a file at the place of a recording that the PBX does not have.
+const FOUND_TOLD: &str = "a file stands at its place that callvault did not write, and the PBX does not have the recording to \
+                          compare it with: it is not taken for the recording";
+
 impl Worker {
     /// Records a durable file: when this returns, its recording is archived for good.
     pub(super) async fn commit(&self, job: &Job, fetched: Fetched) -> anyhow::Result<()> {
@@ -27,7 +31,7 @@ impl Worker {
         let size_bytes = fetched.file.size_bytes();
         debug!(pbx = %job.pbx, size_bytes, "Archived `{}` as {}", job.name, fetched.file.path());
         for moved in &fetched.quarantined {
-            warn!(pbx = %job.pbx, "{} was no recording: it was moved to {}", moved.from, moved.to);
+            warn!(pbx = %job.pbx, "{} was not what the PBX delivered: it was moved to {}", moved.from, moved.to);
         }
         self.db
             .write(move |tx| {
@@ -44,6 +48,7 @@ impl Worker {
     /// Ends a claim without a file, as the judgement says.
     pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> anyhow::Result<()> {
         let not_there = failure.is_not_there();
+        let is_found = matches!(failure, Failure::Found { .. });
         let now = self.clock.now();
         let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
         remembered.missing_streak += u32::from(not_there && job.kind == RecordingKind::Call);
@@ -71,6 +76,10 @@ impl Worker {
                     if not_there {
                         note_missing(tx, &job, now).await?;
                     }
+                    if is_found {
+                        note(tx, &job, FindingKind::Found, job.path.clone(), FOUND_TOLD.to_owned(), now)
+                            .await?;
+                    }
                     commit_put_back(tx, &job, &run_id, how, now).await
                 })
             })
@@ -97,15 +106,19 @@ pub(super) async fn commit_file(
         }
     }
     for moved in &fetched.quarantined {
-        let detail = format!("it was no recording; it is now {}", moved.to);
+        let detail = format!(
+            "callvault had not written it, or it was damaged, and the PBX delivered something else for its place; it is \
+             now {}",
+            moved.to
+        );
         note(tx, job, FindingKind::Quarantined, moved.from.clone(), detail, now).await?;
     }
+    findings::close_about(tx, &job.pbx, FindingKind::Found, &job.path, now).await?;
     queue::settle(tx, job, run_id).await?;
     reopen_day(tx, job).await?;
     match fetched.origin {
         Origin::Delivered => note_delivery(tx, job, now).await,
-        Origin::Adopted => Ok(()),
-        Origin::Orphan => note_missing(tx, job, now).await,
+        Origin::Adopted | Origin::Accepted => Ok(()),
     }
 }
 

@@ -1,14 +1,17 @@
 //! Fetching one recording: the ticket dance, the download, and the judgement of the audio.
 
-use super::receive::{Doubt, Transfer, is_audio, receive, whole_audio};
+use super::receive::{Doubt, Transfer, receive};
 use super::told::Told;
 use super::turn::Turn;
 use super::{Worker, judge, sidecar};
 use crate::access::Item;
+use crate::archive::sidecar::SidecarOrigin;
 use crate::archive::{
-    ArchiveError, ArchivedFile, Destination, Incoming, Kept, Outcome, Quarantined, Received,
+    ArchiveError, ArchivedFile, Cataloged, Destination, Incoming, Kept, Outcome, Quarantined, Received,
+    Sidecar,
 };
 use crate::audio::{Audio, AudioError, Suspicion};
+use crate::catalog;
 use crate::digest::Digest;
 use crate::pbx::{Download, PbxError, Policy, Slot};
 use crate::queue::{Job, RecordingState};
@@ -16,6 +19,9 @@ use crate::recording::RecordingKind;
 
 /// Tickets that one attempt may spend: an expired one costs another ticket, not an attempt.
 pub(super) const TICKETS_PER_ATTEMPT: u32 = 3;
+
+/// The reason of what the PBX does not have, while a file that nobody vouches for stands at its place.
+pub(super) const FOUND: &str = "found";
 
 /// Why an attempt did not end in the archive.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +61,12 @@ pub(super) enum Failure {
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// The PBX does not have it, and a file stands at its place for which nobody vouches.
+    #[error("{gone}, and a file that callvault did not write stands at its place")]
+    Found {
+        /// What the PBX said.
+        gone: Box<Failure>,
+    },
     /// Nothing was begun, for this run is ending.
     #[error("the run ends")]
     Stopped,
@@ -66,10 +78,14 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether the PBX says that it does not have the recording.
     pub(super) fn is_not_there(&self) -> bool {
-        matches!(self, Self::Pbx(error) if error.policy() == Policy::NotThere)
+        match self {
+            Self::Pbx(error) => error.policy() == Policy::NotThere,
+            Self::Found { gone } => gone.is_not_there(),
+            _ => false,
+        }
     }
 
-    /// Whether this is the end of what can be asked for: what an earlier run left behind is all there is.
+    /// Whether the PBX has nothing to compare a file with that stands at the recording's place.
     fn is_gone(&self) -> bool {
         self.is_not_there() || matches!(self, Self::Deleted { .. })
     }
@@ -90,6 +106,7 @@ impl Failure {
             Self::Misfit { doubt: Doubt::Header, .. } => "header_size".into(),
             Self::Misfit { doubt: Doubt::Untold, .. } => "unknown_length".into(),
             Self::NotAudio(_) => "not_audio".into(),
+            Self::Found { .. } => FOUND.into(),
             Self::Archive(_) => "archive".into(),
             Self::Stopped | Self::Interrupted => "interrupted".into(),
         }
@@ -118,10 +135,10 @@ pub(super) struct Fetched {
 pub(super) enum Origin {
     /// The PBX delivered it.
     Delivered,
-    /// A run left it that died before it could say so; the PBX was not asked.
+    /// A run of this state left it that died before it could say so; the PBX was not asked.
     Adopted,
-    /// The same, after the PBX said that it does not have it.
-    Orphan,
+    /// It was found at its place, and a person took it for the recording.
+    Accepted,
 }
 
 impl Fetched {
@@ -153,15 +170,17 @@ impl Worker {
             return Ok(Fetched::left(file, Origin::Adopted));
         }
         let arrived = match self.download(job, &place, told).await {
-            Err(failure) if failure.is_gone() => {
-                let orphan = self.adopt_orphan(job, &place, told).await?;
-                return orphan.map(|file| Fetched::left(file, Origin::Orphan)).ok_or(failure);
+            Err(gone) if gone.is_gone() && self.is_taken(job, &place).await? => {
+                return Err(Failure::Found { gone: Box::new(gone) });
             }
             arrived => arrived?,
         };
         let told = told.clone().seen_in(arrived.status);
-        let sidecar = sidecar::of(job, &told, &arrived.audio, &arrived.suspect, self.clock.now());
-        let kept = self.keep(arrived.received, sidecar).await?;
+        let sidecar = Sidecar {
+            origin: Some(self.origin()),
+            ..sidecar::of(job, &told, &arrived.audio, &arrived.suspect, self.clock.now())
+        };
+        let kept = self.keep(job, arrived.received, sidecar).await?;
         let conflict = match kept.outcome {
             Outcome::Conflict { occupied } => Some(occupied),
             Outcome::New | Outcome::AlreadyThere => None,
@@ -178,38 +197,43 @@ impl Worker {
         blocking(move || archive.adopt(&place, |found| sidecar::is_of(found, &job))).await
     }
 
-    /// Takes audio that a run left which died before its sidecar had a name, now that the PBX does not have it any more.
-    /// While the PBX has it, it is compared with that: nothing else tells whose it is.
-    async fn adopt_orphan(
-        &self,
-        job: &Job,
-        place: &Destination,
-        told: &Told,
-    ) -> Result<Option<ArchivedFile>, Failure> {
+    /// Whether a file stands at the place of a recording that is not archived: nobody vouches for it, or it had been adopted.
+    async fn is_taken(&self, job: &Job, place: &Destination) -> Result<bool, Failure> {
         if job.state == RecordingState::Archived {
-            return Ok(None);
+            return Ok(false);
         }
-        let (archive, place, job, told) = (self.archive.clone(), place.clone(), job.clone(), told.clone());
-        let now = self.clock.now();
-        blocking(move || {
-            let Some(orphan) = archive.audio_without_sidecar(&place)? else { return Ok(None) };
-            let whole = whole_audio(&orphan).filter(|(audio, _)| !audio.empty);
-            let Some((audio, sizes_fit)) = whole else { return Ok(None) };
-            let mut suspect = told.suspicions(&audio);
-            suspect.extend((!sizes_fit).then_some(Suspicion::HeaderSize.as_str()));
-            archive.add_sidecar(&place, sidecar::of(&job, &told, &audio, &suspect, now))
-        })
-        .await
+        let (archive, place) = (self.archive.clone(), place.clone());
+        blocking(move || archive.is_taken(&place)).await
     }
 
-    async fn keep(&self, received: Received, sidecar: crate::archive::Sidecar) -> Result<Kept, Failure> {
+    /// How the audio of this run comes. The archive tags it.
+    fn origin(&self) -> SidecarOrigin {
+        SidecarOrigin {
+            run: self.run_id.clone(),
+            transport: self.pbx.transport().as_str().to_owned(),
+            key_sha256: self.pbx.tls_pin_sha256.map(|pin| pin.to_string()),
+            tag: String::new(),
+        }
+    }
+
+    async fn keep(&self, job: &Job, received: Received, sidecar: Sidecar) -> Result<Kept, Failure> {
+        let known = async { catalog::files_of(&mut *self.db.read().await?, job.id).await };
+        let known = known.await.map_err(|_| Failure::Interrupted)?;
         let archive = self.archive.clone();
-        blocking(move || archive.keep(received, sidecar, is_audio)).await
+        let known: Vec<Cataloged> = known
+            .into_iter()
+            .map(|file| Cataloged {
+                path: file.path,
+                sha256: file.sha256,
+                sidecar_sha256: file.sidecar_sha256,
+            })
+            .collect();
+        blocking(move || archive.keep(received, sidecar, &known)).await
     }
 
     async fn download(&self, job: &Job, place: &Destination, told: &Told) -> Result<Arrived, Failure> {
         match told {
-            Told::Calls(_) => self.download_call(job, place, told).await,
+            Told::Calls { .. } => self.download_call(job, place, told).await,
             Told::Message { kept, twins } => {
                 self.download_message(job, place, told, &kept.message, twins).await
             }

@@ -62,6 +62,12 @@ pub(super) fn judge(failure: &Failure, facts: &Facts<'_>) -> PutBack {
             PutBack::Postponed { due_at: later(facts.now, facts.queue.retry_base) }
         }
         Failure::Archive(error) if concerns_archive(error) => PutBack::Unclaimed,
+        // It may come back on the PBX, or a person may say what the file is: until then it is owed.
+        Failure::Found { .. } => PutBack::Retry {
+            reason: failure.reason(),
+            due_at: later(facts.now, queue::STUCK_AGAIN_AFTER),
+            misfit: None,
+        },
         failure if failure.is_not_there() => absent(facts, Lack::Missing),
         Failure::Deleted { beside_others } => absent(facts, Lack::Deleted { beside_others: *beside_others }),
         Failure::NotReady => absent(facts, Lack::NotReady),

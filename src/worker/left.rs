@@ -21,9 +21,8 @@ use crate::queue::{self, Job, PutBack};
 enum Left {
     /// Audio and sidecar, whole and its own: it was archived, and only the row is missing.
     Archived(Box<ArchivedFile>),
-    /// Audio that no sidecar tells the name of.
-    SetAside(Quarantined),
-    Nothing,
+    /// Files that this state does not vouch for, mostly none.
+    SetAside(Vec<Quarantined>),
 }
 
 /// Settles what a run that died has left at `path`, if a rule keeps its recording out by now.
@@ -51,7 +50,7 @@ pub async fn settle_what_was_left(
     let left = left.await.context("looking for what a run has left")?;
     let (outcome, left) = match left {
         Ok(left) => (Ok(()), left),
-        Err(error) => (Err(error.into()), Left::Nothing),
+        Err(error) => (Err(error.into()), Left::SetAside(Vec::new())),
     };
     let run = run_id.to_owned();
     db.write(move |tx| {
@@ -61,15 +60,17 @@ pub async fn settle_what_was_left(
                     info!(pbx = %job.pbx, "`{}` was archived before a rule kept it out", job.name);
                     return commit_file(tx, &job, &run, &Fetched::left(*file, Origin::Adopted), now).await;
                 }
-                Left::SetAside(moved) => {
-                    warn!(pbx = %job.pbx, "{} was left by a run that died: it was moved to {}", moved.from, moved.to);
-                    let detail = format!(
-                        "a run died before it was archived, and a rule keeps it out now; it is now {}",
-                        moved.to
-                    );
-                    note(tx, &job, FindingKind::Quarantined, moved.from, detail, now).await?;
+                Left::SetAside(all) => {
+                    for moved in all {
+                        warn!(pbx = %job.pbx, "{} belongs to no archived recording: it was moved to {}", moved.from, moved.to);
+                        let detail = format!(
+                            "it stood at the place of a recording that a rule keeps out, and was never archived; it is \
+                             now {}",
+                            moved.to
+                        );
+                        note(tx, &job, FindingKind::Quarantined, moved.from, detail, now).await?;
+                    }
                 }
-                Left::Nothing => {}
             }
             queue::put_back(tx, &job, &run, &PutBack::Unclaimed).await
         })
@@ -83,8 +84,8 @@ fn look(archive: &Archive, job: &Job) -> Result<Left, ArchiveError> {
     if let Some(file) = archive.adopt(&place, |found| sidecar::is_of(found, job))? {
         return Ok(Left::Archived(Box::new(file)));
     }
-    if archive.audio_without_sidecar(&place)?.is_none() {
-        return Ok(Left::Nothing);
-    }
-    Ok(archive.set_aside(Path::new(&job.path))?.map_or(Left::Nothing, Left::SetAside))
+    let sidecar = format!("{}.json", job.path);
+    let moved = [&job.path, &sidecar].map(|path| archive.set_aside(Path::new(path)));
+    let moved: Result<Vec<_>, _> = moved.into_iter().collect();
+    Ok(Left::SetAside(moved?.into_iter().flatten().collect()))
 }

@@ -5,6 +5,7 @@
 //!       └─────────────── on failure: judge, put back ───────────────────────────────────────┘
 //! ```
 
+mod accepted;
 mod commit;
 #[cfg(test)]
 mod example;
@@ -27,6 +28,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+pub use accepted::{Taken, accept_found};
 pub use left::settle_what_was_left;
 pub use progress::{Progress, Snapshot};
 pub use voicemail::TwinLocks;

@@ -123,12 +123,6 @@ fn write_on_a_thread(mut incoming: Incoming) -> (mpsc::Sender<Bytes>, Writing) {
     (sender, writer)
 }
 
-/// Whether a file that stands in the way is a recording, to be kept, or something else, to be moved aside.
-pub(super) fn is_audio(file: &File) -> bool {
-    // What cannot be read is kept where it is: moving it would lose it.
-    judged(file).is_none_or(|verdict| without_loss(verdict).is_some())
-}
-
 /// The audio of a file of which nothing is missing, as far as the file itself tells, and whether its sizes fit.
 pub(super) fn whole_audio(file: &File) -> Option<(Audio, bool)> {
     without_loss(judged(file)?)

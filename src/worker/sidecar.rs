@@ -15,10 +15,13 @@ use crate::raw_row::RawRow;
 use crate::recording::Text;
 use crate::voicemail::KeptMessage;
 
+/// Rows of further calls in a sidecar take no more than this, or no reader would believe that callvault wrote it.
+const OTHER_ROWS_BYTES_MAX: usize = 1 << 20;
+
 /// The sidecar of a recording, as complete as it will ever be: it is never rewritten.
 pub(super) fn of(job: &Job, told: &Told, audio: &Audio, suspect: &[&str], now: Timestamp) -> Sidecar {
     let (call, voicemail, times) = match told {
-        Told::Calls(calls) => (call(calls), None, times(job, calls.first())),
+        Told::Calls { calls, beyond } => (call(calls, beyond.count), None, times(job, calls.first())),
         Told::Message { kept, .. } => (None, Some(message(kept)), times_of_message(job, kept)),
     };
     Sidecar {
@@ -43,17 +46,26 @@ pub(super) fn of(job: &Job, told: &Told, audio: &Audio, suspect: &[&str], now: T
         attempts: job.attempts + 1,
         archived_at: now,
         salt: job.salt,
+        origin: None,
         program: Program::this(),
     }
 }
 
-fn call(calls: &[CallOfRecording]) -> Option<SidecarCall> {
+fn call(calls: &[CallOfRecording], left_out: u64) -> Option<SidecarCall> {
     let first = calls.first()?;
     let row = |call| SidecarCallRow { identity: identity(call), raw: raw(call) };
+    let mut bytes = 0;
+    let fits = |call: &&CallOfRecording| {
+        bytes += call.row.len();
+        bytes <= OTHER_ROWS_BYTES_MAX
+    };
+    let other_rows: Vec<_> = calls[1..].iter().take_while(fits).map(row).collect();
+    let left_out = left_out + (calls.len() - 1 - other_rows.len()) as u64;
     Some(SidecarCall {
         identity: identity(first),
         raw: raw(first),
-        other_rows: calls[1..].iter().map(row).collect(),
+        other_rows_left_out: Some(left_out).filter(|count| *count > 0),
+        other_rows,
     })
 }
 

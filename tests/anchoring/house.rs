@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use callvault::alerts::condition::{self, Alert};
 use callvault::anchor::Anchorer;
-use callvault::archive::{Abilities, Archive, Opening};
+use callvault::archive::{Abilities, Archive, Opening, VouchKey};
 use callvault::clock::Clock;
 use callvault::config::{AnchorsConfig, Config, LedgerConfig};
 use callvault::ledger::{self, Entry, EntryType};
@@ -81,7 +81,14 @@ impl House {
     pub(crate) async fn open_as(&self, config: Config, anchors: AnchorsConfig) -> Open {
         let state = State::open(&config.state.path).await.unwrap();
         let (root, now) = (&config.archive.path, self.clock.now());
-        let opening = Opening { root, state_path: &config.state.path, state_id: &state.id, pbxs: &[], now };
+        let opening = Opening {
+            root,
+            state_path: &config.state.path,
+            state_id: &state.id,
+            vouch_key: &VouchKey::new(state.adopt_key()),
+            pbxs: &[],
+            now,
+        };
         let archive = Archive::open_with(&opening, Abilities::all()).unwrap();
         let notary = Notary::open(root, &archive, &state, &LedgerConfig::default(), now).await.unwrap();
         let notary = Arc::new(notary);

@@ -7,7 +7,7 @@ use callvault::archive::{Abilities, Archive, ArchiveError, Destination, Reaction
 use callvault::digest::Digest;
 
 use crate::shim::Shim;
-use crate::{EVERY_WAY, Site, day, is_audio, sidecar, try_keep};
+use crate::{EVERY_WAY, Site, day, sidecar, try_keep};
 
 /// What one run of the scenario leaves, in the end, whatever happened.
 const EXPECTED: [&str; 6] = [
@@ -138,7 +138,7 @@ fn adopt_or_keep(
     let mut incoming = archive.begin(place)?;
     incoming.write(b"RIFF")?;
     incoming.write(name.as_bytes())?;
-    Ok(archive.keep(incoming.finish(), sidecar(name), is_audio)?.file)
+    Ok(archive.keep(incoming.finish(), sidecar(name), &[])?.file)
 }
 
 /// The scenario in a process of its own, its calls counted.

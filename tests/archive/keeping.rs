@@ -111,7 +111,7 @@ fn the_same_bytes_of_another_recording_are_not_taken_for_ours() {
     keep(&archive, b"RIFF1");
     let mut incoming = archive.begin(&place()).unwrap();
     incoming.write(b"RIFF1").unwrap();
-    let kept = archive.keep(incoming.finish(), sidecar("b.wav"), crate::is_audio).unwrap();
+    let kept = archive.keep(incoming.finish(), sidecar("b.wav"), &[]).unwrap();
     assert!(matches!(kept.outcome, Outcome::Conflict { .. }));
     assert_eq!(kept.file.sidecar().recording, sidecar("b.wav").recording);
 }

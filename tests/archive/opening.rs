@@ -3,7 +3,9 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use callvault::archive::{Abilities, Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction, Reader};
+use callvault::archive::{
+    Abilities, Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction, Reader, VouchKey,
+};
 use jiff::Timestamp;
 
 use crate::{EVERY_WAY, Site, keep};
@@ -36,6 +38,7 @@ fn a_new_pbx_shares_the_archive_id_of_the_others() {
         root: &root,
         state_path: &state_path,
         state_id: "s1",
+        vouch_key: &VouchKey::new([7; 32]),
         pbxs: &pbxs,
         now: Timestamp::UNIX_EPOCH,
     };

@@ -5,9 +5,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use callvault::clock::Clock;
 use callvault::config::ExclusionRule;
-use callvault::digest::hex;
+use callvault::digest::{Digest, hex};
+use callvault::recording::RecordingName;
 use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
+use callvault::vault::Vault;
+use callvault::worker::{self, Taken};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
 use super::reconciling::tamper;
@@ -34,15 +40,32 @@ fn audio(station: &Station) -> Vec<u8> {
     station.call(NAME, 0).audio.unwrap().to_vec()
 }
 
-/// Leaves audio and sidecar. What another station archived of the same call is what a killed run of this one would have left.
-async fn leave_both(station: &Station) {
+/// The sidecar of the recording as another station wrote it, with the salt of this one.
+async fn sidecar_of_others(station: &Station) -> String {
     let mut killed = Station::with_call(NAME).await;
     killed.backfill().await;
     let salt: Vec<u8> = killed.value("select salt from recordings").await;
-    let sidecar = fs::read_to_string(killed.path_of("call.wav.json")).unwrap();
     let own_salt: Vec<u8> = station.value("select salt from recordings").await;
+    let sidecar = fs::read_to_string(killed.path_of("call.wav.json")).unwrap();
+    sidecar.replace(&hex(&salt), &hex(&own_salt))
+}
+
+/// The same with the tag of this station, as `docs/archive-format.md` has it.
+fn tagged(station: &Station, sidecar: &str) -> String {
+    let (before, rest) = sidecar.split_once("\"tag\": \"").unwrap();
+    let (_, after) = rest.split_once('"').unwrap();
+    let key = fs::read(station.config.state.path.join("adopt.key")).unwrap();
+    let mut hmac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+    hmac.update(b"callvault-adopt/1\0hq/2024/03/14/call.wav\0");
+    hmac.update(format!("{before}\"tag\": \"\"{after}").as_bytes());
+    format!("{before}\"tag\": \"{}\"{after}", hex(&hmac.finalize().into_bytes()))
+}
+
+/// Leaves audio and sidecar as a run of this station would have that was killed.
+async fn leave_both(station: &Station) {
+    let sidecar = tagged(station, &sidecar_of_others(station).await);
     leave(&station.path_of(NAME), &audio(station));
-    leave(&station.path_of("call.wav.json"), sidecar.replace(&hex(&salt), &hex(&own_salt)).as_bytes());
+    leave(&station.path_of("call.wav.json"), sidecar.as_bytes());
 }
 
 /// Has a run claim the recording that died.
@@ -86,24 +109,84 @@ async fn audio_without_a_sidecar_gets_one() {
     station.check().await;
 }
 
+/// Takes the file at the place of the recording on a person's word.
+async fn accept(station: &Station) -> Taken {
+    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let name = RecordingName::new(NAME).unwrap();
+    let (state, now) = (&vault.state, vault.clock.now());
+    let reason = "heard it".to_owned();
+    let taken = worker::accept_found((&state.db, &vault.archive), &state.run_id, (None, name), reason, now);
+    let taken = taken.await.unwrap();
+    vault.seal().await.unwrap();
+    taken
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn audio_without_a_sidecar_that_the_pbx_has_lost_is_adopted() {
+async fn a_file_in_the_place_of_what_the_pbx_has_lost_is_owed_until_a_person_takes_it() {
     let mut station = heard_of_one().await;
-    // A day without calls is an absence too.
-    station.days.0 = station.days.1;
-    let absences = station.pbx.counters().absences_told;
     leave(&station.path_of(NAME), &audio(&station));
+    leave(&station.path_of("call.wav.json"), sidecar_of_others(&station).await.as_bytes());
     station.set_faults(Faults { deleted: vec![NAME.to_owned()], ..Faults::default() });
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [1, 0, 0, 0, 0, 0], "{report:?}");
-    assert_eq!(report.exit_code(false), 0);
-    let counters = station.pbx.counters();
-    assert_eq!((counters.absences_told, counters.downloads_started), (absences + 1, 0), "the PBX was asked");
-    assert!(station.path_of("call.wav.json").exists());
+    assert_eq!((numbers(&report), report.exit_code(false)), ([0, 0, 0, 0, 1, 0], 3), "{report:?}");
+    assert_eq!(station.value::<String>("select reason from recordings").await, "found");
+    let found = station.open_findings("found").await;
+    assert!(found.len() == 1 && found[0].0 == "hq/2024/03/14/call.wav", "{found:?}");
+    assert_eq!(station.value::<i64>("select count(*) from ledger where entry like '%\"gap\"%'").await, 0);
+    assert_eq!(numbers(&station.retry().await), [0, 0, 0, 0, 1, 0], "asking again changes nothing");
+
+    let Taken::Archived { ledger_number, .. } = accept(&station).await else { panic!("it is there") };
+    let entry = format!("select entry from ledger where number = {ledger_number}");
+    let entry: String =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(entry)).fetch_one(&station.database().await).await.unwrap();
+    assert!(entry.contains("\"accepted\"") && entry.contains("heard it"), "{entry}");
+    assert_eq!(station.value::<String>("select suspect from archived_files").await, "accepted");
+    assert_eq!(station.open_findings("found").await, []);
+    assert!(matches!(accept(&station).await, Taken::Nothing));
+    let report = station.backfill().await;
+    assert_eq!((numbers(&report), report.exit_code(false)), ([0, 1, 0, 0, 0, 0], 0), "{report:?}");
+    station.expect_login();
     station.check().await;
-    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
-    assert_eq!(station.pbx.counters().absences_told, absences + 1, "and is not asked again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_recording_is_not_taken_for_one_and_what_is_back_on_the_pbx_is_compared() {
+    let mut station = heard_of_one().await;
+    leave(&station.path_of(NAME), b"RIFF, and no more");
+    station.set_faults(Faults { deleted: vec![NAME.to_owned()], ..Faults::default() });
+    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 0, 1, 0]);
+    assert!(matches!(accept(&station).await, Taken::NoAudio(_)));
+    station.set_faults(Faults::default());
+    assert_eq!(numbers(&station.retry().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(station.open_findings("found").await, []);
+    assert_eq!(station.findings("quarantined").await.len(), 1);
     station.check().await;
+}
+
+/// Whoever can write to the archive puts other audio in the place of a recording that is owed, with a sidecar that says all
+/// that ours would say; or the right audio, with another caller.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_planted_is_not_taken_for_what_the_pbx_delivers() {
+    let planted_audio = SimAudio::pcm(3000, 4711).to_vec();
+    for (with_other_audio, with_tag) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut station = heard_of_one().await;
+        let right = audio(&station);
+        let planted = if with_other_audio { &planted_audio } else { &right };
+        let sidecar = sidecar_of_others(&station).await;
+        let sidecar = sidecar.replace(&Digest::of(&right).to_string(), &Digest::of(planted).to_string());
+        let sidecar = sidecar.replace("5550142", "5559999");
+        let sidecar = if with_tag { sidecar } else { sidecar.replace("\"tag\"", "\"gat\"") };
+        leave(&station.path_of(NAME), planted);
+        leave(&station.path_of("call.wav.json"), sidecar.as_bytes());
+        let report = station.backfill().await;
+        assert_eq!((numbers(&report), report.exit_code(false)), ([1, 0, 0, 0, 0, 0], 0), "{report:?}");
+        assert_eq!(fs::read(station.path_of(NAME)).unwrap(), right);
+        let told = fs::read_to_string(station.path_of("call.wav.json")).unwrap();
+        assert!(told.contains("5550142") && !told.contains("5559999"), "{told}");
+        let moved = station.findings("quarantined").await.len();
+        assert_eq!(moved, 1 + usize::from(with_other_audio), "what was planted is kept, and told");
+        station.check().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,16 +238,13 @@ async fn audio_with_the_sidecar_of_another_recording_is_not_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_audio_in_the_way_stays_and_ours_is_kept_beside_it() {
+async fn other_audio_in_the_way_is_set_aside_and_ours_takes_its_place() {
     let mut station = heard_of_one().await;
     let other = SimAudio::pcm(3000, 4711).to_vec();
     leave(&station.path_of(NAME), &other);
     assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
-    assert_eq!(station.findings("conflict").await.len(), 1);
-    assert_eq!(station.value::<i64>("select conflict from archived_files").await, 1);
-    assert_eq!(fs::read(station.path_of(NAME)).unwrap(), other);
-    // Nobody of ours wrote it, and nothing explains it: with it gone, all promises hold.
-    fs::remove_file(station.path_of(NAME)).unwrap();
+    assert_eq!(station.findings("quarantined").await.len(), 1);
+    assert_eq!(fs::read(station.archive().join("hq/.quarantine/2024/03/14/call.wav")).unwrap(), other);
     station.check().await;
 }
 
@@ -212,7 +292,7 @@ async fn half_of_what_a_killed_run_left_is_set_aside_if_a_rule_keeps_it_out_now(
     let findings = station.findings("quarantined").await;
     let [(subject, detail)] = &findings[..] else { panic!("{findings:?}") };
     assert!(subject.ends_with("2024/03/14/call.wav"), "{subject}");
-    assert!(detail.contains("a rule keeps it out now; it is now hq/.quarantine/"), "{detail}");
+    assert!(detail.contains("a rule keeps out") && detail.contains("it is now hq/.quarantine/"), "{detail}");
     assert!(!station.path_of(NAME).exists());
     station.check().await;
     assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 1, 0, 0]);

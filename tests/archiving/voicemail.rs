@@ -430,7 +430,7 @@ async fn retry_asks_for_voicemail_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn audio_that_a_crash_left_is_taken_when_the_message_is_gone() {
+async fn audio_that_nobody_vouches_for_is_not_taken_when_the_message_is_gone() {
     let mut station = Station::with_messages(1).await;
     heard_of(&mut station).await;
     let gone = station.pbx.world(|world| world.voicemails().remove(0));
@@ -440,7 +440,9 @@ async fn audio_that_a_crash_left_is_taken_when_the_message_is_gone() {
     std::fs::write(&path, gone.audio.to_vec()).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o440)).unwrap();
     let report = station.backfill_voicemail().await;
-    assert_eq!(message_numbers(&report), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(message_numbers(&report), [0, 0, 0, 0, 1, 0]);
     assert_eq!(station.pbx.counters().downloads_started, 0);
+    assert_eq!(station.open_findings("found").await.len(), 1);
+    std::fs::remove_file(&path).unwrap();
     station.check().await;
 }

@@ -17,7 +17,7 @@ impl Disk {
     /// Mounts one at `path`. Without the right to do so, the test says that it is skipped.
     fn at(path: PathBuf, size: &str) -> Option<Self> {
         fs::create_dir_all(&path).unwrap();
-        let options = format!("size={size}");
+        let options = format!("size={size},mode=0700");
         if mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], &path) {
             return Some(Self(path));
         }

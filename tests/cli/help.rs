@@ -27,8 +27,8 @@ fn help_of_the_program() {
       pause      Leave a PBX alone, until it is resumed
       resume     Follow a PBX again that was paused
       retry      Ask again for what was given up, and lift a PBX's pause
-      accept     Take the call list of a day as it is, though it may lack calls; the ledger keeps that
-                 and the reason
+      accept     Take the call list of a day as it is, or a file found in the place of a recording; the
+                 ledger keeps that and why
       rebuild    Make the database anew from the archive and the ledger; the former one is kept
       trust      Show the certificate of a PBX, and pin its key
       verify     Look whether the archive is still what it was, and name what is not

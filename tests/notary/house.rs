@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use callvault::archive::{Abilities, Archive, Opening};
+use callvault::archive::{Abilities, Archive, Opening, VouchKey};
 use callvault::config::LedgerConfig;
 use callvault::ledger::{self, Entry, EntryType};
 use callvault::notary::{FOLDER, NoLeaves, Notary, PROBLEM, Published, Sealed};
@@ -43,6 +43,7 @@ impl House {
             root: &self.root(),
             state_path: &self.state(),
             state_id: &state.id,
+            vouch_key: &VouchKey::new(state.adopt_key()),
             pbxs: &[],
             now: NOW,
         };

@@ -88,6 +88,15 @@ fn what_has_more_than_one_meaning_or_none_is_not_read() {
     }
     assert_eq!(read("[".repeat(100).as_bytes()), Err(JsonError::TooLarge));
     assert_eq!(read(",".repeat(3_000_000).as_bytes()), Err(JsonError::TooLarge));
+    // Short values, of which each costs many times its bytes.
+    assert_eq!(read(format!("[{}[0]]", "[0],".repeat(20_000)).as_bytes()), Err(JsonError::TooLarge));
+    let list = |messages: usize| {
+        let message =
+            r#"{"id":"1","caller":"5550142","time":"2026-01-01 00:00:00","length":"5","status":"unread"},"#;
+        format!("[{}]", message.repeat(messages).trim_end_matches(','))
+    };
+    assert_eq!(decode_list(list(50_000).as_bytes()).unwrap().value.as_array().map(Vec::len), Some(50_000));
+    assert_eq!(decode_list(list(100_000).as_bytes()), Err(JsonError::TooLarge));
 }
 
 /// A list of boxes; the caller of one message is not escaped.
