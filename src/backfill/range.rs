@@ -33,15 +33,35 @@ pub enum RangeError {
         "--cdr needs --pbx with exactly one id, for {0} PBXs are configured and a CSV file does not say whose it is"
     )]
     WhoseCdr(usize),
-    /// A file that is not there.
-    #[error("--cdr {} is not a file: correct the path", .0.display())]
-    NoFile(std::path::PathBuf),
+    /// No file that can be read.
+    #[error("--cdr {path} {problem}", path = path.display())]
+    NoFile {
+        /// What was given.
+        path: std::path::PathBuf,
+        /// What it is instead, and what to do.
+        problem: String,
+    },
     /// A PBX that cannot tell its calls.
     #[error(
         "pbx `{0}` speaks API {1}, which cannot list its calls: export the CDR in its web interface and give the file \
          with --cdr, or set `cdr_folder`"
     )]
     NoCdr(String, String),
+}
+
+/// What is wrong with a path that should be a file's; `None` if nothing is.
+fn no_file(path: &std::path::Path) -> Option<String> {
+    match path.metadata() {
+        Ok(found) if found.is_file() => None,
+        Ok(found) if found.is_dir() => {
+            Some("is a folder: give the files in it, or set `cdr_folder` in the [[pbx]] section".to_owned())
+        }
+        Ok(_) => Some("is a pipe or a device: save the list to a file first".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Some("does not exist: correct the path".to_owned())
+        }
+        Err(error) => Some(format!("cannot be read ({error}): let the user who runs callvault read it")),
+    }
 }
 
 impl RangeError {
@@ -69,8 +89,8 @@ pub(super) fn check(request: &Request, chosen: &[&PbxConfig]) -> Result<(), Rang
     if !request.cdr.is_empty() && chosen.len() != 1 {
         return Err(RangeError::WhoseCdr(chosen.len()));
     }
-    if let Some(file) = request.cdr.iter().find(|file| !file.is_file()) {
-        return Err(RangeError::NoFile(file.clone()));
+    if let Some((path, problem)) = request.cdr.iter().find_map(|file| Some((file.clone(), no_file(file)?))) {
+        return Err(RangeError::NoFile { path, problem });
     }
     if request.cdr.is_empty() && request.queue_only.is_none() {
         let mute = chosen.iter().find(|pbx| !pbx.cdr_api && pbx.cdr_folder.is_none());

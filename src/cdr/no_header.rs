@@ -114,7 +114,8 @@ impl NoHeader {
                 "line {line}: no headings of a call list {}; if it is one, write cdr_columns = {columns} into the \
                  [[pbx]] section",
                 match self.found.is_empty() {
-                    true => "in what looks like data".to_owned(),
+                    true =>
+                        "there, and no separator that is known (commas, semicolons, tabs, bars)".to_owned(),
                     false => format!("among {found}"),
                 }
             ),
@@ -124,8 +125,9 @@ impl NoHeader {
             ),
             NoHeaderCause::SeveralRecordings { positions, columns } => {
                 let positions: Vec<String> = positions.iter().map(usize::to_string).collect();
+                let all = if positions.len() == 2 { "both" } else { "all" };
                 format!(
-                    "line {line}: columns {} are all headed as the recordings' names; write cdr_columns = {columns} into \
+                    "line {line}: columns {} are {all} headed as the recordings' names; write cdr_columns = {columns} into \
                      the [[pbx]] section, with the number of the one that counts",
                     positions.join(" and ")
                 )

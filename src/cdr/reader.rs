@@ -306,7 +306,8 @@ impl CdrReader {
 }
 
 fn count_problem(found: usize, wanted: usize) -> String {
-    format!("{found} fields instead of {wanted}")
+    let fields = if found == 1 { "field" } else { "fields" };
+    format!("{found} {fields} instead of {wanted}")
 }
 
 /// Whether a line that is one field here may be a header with another separator: that of an export behind another one.

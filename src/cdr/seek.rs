@@ -48,16 +48,17 @@ impl Seeker {
             self.named = Some(delimiter);
             return Step::On;
         }
-        match header_of(record, headings, self.lines == 0, self.named) {
-            Step::On => {}
-            step => return step,
-        }
+        // Whatever the operator's map says: headings that are no headings would cost the first call.
         if self.lines == 0
             && let Some(fields) = widest(&record.bytes, self.named)
             && looks_like_a_call(&fields.0)
         {
             let found = Vec::new();
             return Step::Failed(NoHeader { line: record.line, found, cause: NoHeaderCause::Headless });
+        }
+        match header_of(record, headings, self.lines == 0, self.named) {
+            Step::On => {}
+            step => return step,
         }
         self.remember(record);
         self.pass(record.line, &headings.columns)

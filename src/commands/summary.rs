@@ -114,7 +114,7 @@ fn tell_pbx(
     let unread = &report.sweep;
     if unread.bad_rows > 0 {
         let rows = count(unread.bad_rows, "CDR row");
-        writeln!(text, "  {rows} could not be read; `callvault status --json` names them.")?;
+        writeln!(text, "  {rows} could not be read; `callvault status` names them.")?;
     }
     if !all.interrupted
         && let Some(days) = days_not_read(unread)

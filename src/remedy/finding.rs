@@ -14,7 +14,11 @@ pub fn of_finding(kind: &str, pbx: &str) -> String {
         "bad_message" => {
             "look at the messages of that box on the PBX: the caller's name of one breaks its list".to_owned()
         }
-        "bad_row" => "see the row on the PBX: a recording that only it names is not known".to_owned(),
+        "bad_row" => {
+            "see the line in the list, or the call on the PBX: a recording that only it names is not known. If the list was cut \
+             off or edited, export it again"
+                .to_owned()
+        },
         "file_missing" | "file_altered" => {
             "restore it from a backup; the next verification sees that it is well again".to_owned()
         }

@@ -160,10 +160,15 @@ async fn a_file_that_is_no_cdr_is_told_in_one_sentence_and_exit_code_2() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_is_no_file_is_refused_before_anything_is_asked() {
     let mut station = old_pbx(2).await;
-    for path in [station.input(), station.input().join("nowhere.csv")] {
+    let folder = "is a folder: give the files in it, or set `cdr_folder` in the [[pbx]] section";
+    for (path, problem) in [
+        (station.input(), folder),
+        (station.input().join("nowhere.csv"), "does not exist: correct the path"),
+        ("/dev/null".into(), "is a pipe or a device: save the list to a file first"),
+    ] {
         let request = Request { cdr: vec![path.clone()], ..Request::default() };
         let error = station.run(request, CancellationToken::new()).await.unwrap_err();
-        assert_eq!(error.to_string(), format!("--cdr {} is not a file: correct the path", path.display()));
+        assert_eq!(error.to_string(), format!("--cdr {} {problem}", path.display()));
     }
     assert_eq!(station.pbx.counters().requests, 0);
 }

@@ -49,7 +49,7 @@ fn a_csv_file_of_nobody_in_particular() {
 fn a_csv_file_that_is_not_there() {
     let pbx = Pbx::with(1);
     let folder = Folder::for_pbx(&pbx.url());
-    insta::assert_snapshot!(refused(&folder, &["backfill", "--cdr", "calls.csv"]), @"callvault: --cdr DIR/calls.csv is not a file: correct the path");
+    insta::assert_snapshot!(refused(&folder, &["backfill", "--cdr", "calls.csv"]), @"callvault: --cdr DIR/calls.csv does not exist: correct the path");
 }
 
 #[test]

@@ -147,3 +147,15 @@ fn how_a_list_was_understood_is_told_without_a_value() {
     let json = serde_json::to_string(understood).unwrap();
     assert!(!json.contains("4711") && !json.contains("north"), "{json}");
 }
+
+/// A map by numbers makes no call a header: it would be the one that is lost.
+#[test]
+fn a_call_in_the_first_line_is_no_header_whatever_the_map_says() {
+    let list = format!("{}\n{}\n", call(1), call(2));
+    for columns in [&[("recording", "#12")][..], &[("recording", "#12"), ("callid", "#1")]] {
+        let Err(CdrError::NoHeader(error)) = read_with(&list, columns) else { panic!("it was read") };
+        assert_eq!((error.line, error.cause), (1, NoHeaderCause::Headless));
+    }
+    let headed = format!("a,b,c,d,e,f,g,h,i,j,k,l,m,n\n{list}");
+    assert_eq!(rows(&read_with(headed, &[("recording", "#12")]).unwrap()).len(), 2);
+}
