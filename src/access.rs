@@ -4,7 +4,7 @@
 //! waits, with growing patience, and gives up together. What was learnt is kept in the database, so that the next
 //! command does not have to learn it by locking itself out.
 //!
-//! Whether an error concerns the PBX is decided in one place, [`Access::troubled`], which is told what was asked for.
+//! Whether an error concerns the PBX is decided in one place, `Access::troubled`, which is told what was asked for.
 
 mod blame;
 

@@ -32,7 +32,7 @@ impl From<JsonError> for Refusal {
     }
 }
 
-/// The members of a successful reply, read leniently (see [`json`]).
+/// The members of a successful reply, read leniently (see `pbx::json`).
 ///
 /// The content type is ignored, for devices send JSON as text. Bytes that are not UTF-8 (an echoed name) are
 /// replaced, for nothing that we use holds any. Anything but the status `Success` is a failure.
