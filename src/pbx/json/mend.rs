@@ -174,7 +174,8 @@ impl<'a> Mender<'a> {
         self.at += 1;
         self.json.push(b'[');
         self.skip_blanks()?;
-        let opening = self.opening();
+        let mut opening = self.opening();
+        let told = self.unreadable.len();
         let (mut may_follow, mut number) = (true, 0);
         loop {
             self.skip_blanks()?;
@@ -187,6 +188,14 @@ impl<'a> Mender<'a> {
             let is_behind_container = matches!(self.json.last(), Some(b'}' | b']'));
             if !(may_follow || is_container && is_behind_container) {
                 return Err(self.unexpected());
+            }
+            // Only between objects is it certain where one ends that cannot be read: what looks like a text beside them may
+            // be a part of another.
+            if !matches!(self.peek(), Some(b'{')) {
+                opening = None;
+                if self.unreadable.len() > told {
+                    return Err(self.unexpected());
+                }
             }
             self.separate();
             self.path.push(Step::Entry(number));

@@ -153,6 +153,15 @@ fn one_entry_that_cannot_be_read_leaves_the_others() {
     }
 }
 
+/// Found by the property below: the end of the text `",.` was taken for a number that cannot be read, its beginning for
+/// the whole of it.
+#[test]
+fn no_entry_is_left_out_beside_one_that_is_no_object() {
+    let list = r#"{"a":[{"a":""},"",.",{}]}"#;
+    let decoded = decode_list(list.as_bytes());
+    assert!(decoded.is_err(), "{decoded:?}");
+}
+
 #[test]
 fn a_list_that_breaks_off_is_no_shorter_list() {
     for whole in [boxes("2"), boxes("the \"best\"")] {
@@ -269,6 +278,24 @@ fn damaged_text(text: &str, choice: &mut impl Iterator<Item = u8>, out: &mut Vec
     out.push(b'"');
 }
 
+fn without_escapes(value: &Value) -> String {
+    value.to_string().replace("\\\"", "\"")
+}
+
+/// Whether an entry or a member is JSON of another meaning without its escapes, wherever the rest is damaged.
+fn has_imitation(value: &Value) -> bool {
+    let is_other = |alone: Value| {
+        serde_json::from_str::<Value>(&without_escapes(&alone)).is_ok_and(|read| read != alone)
+    };
+    match value {
+        Value::Array(list) => list.iter().any(|entry| is_other(json!([entry])) || has_imitation(entry)),
+        Value::Object(members) => {
+            members.iter().any(|(name, member)| is_other(json!({ name: member })) || has_imitation(member))
+        }
+        _ => false,
+    }
+}
+
 /// Whether `read` says nothing that `truth` does not say.
 fn is_part_of(read: &Value, truth: &Value) -> bool {
     match (read, truth) {
@@ -311,12 +338,15 @@ proptest! {
         value in any_json("[a-z\", :.']{0,12}"),
     ) {
         // What is JSON all the same, with another meaning, nobody can tell.
-        let bytes = value.to_string().replace("\\\"", "\"");
+        let bytes = without_escapes(&value);
         if let Ok(other) = serde_json::from_str::<Value>(&bytes) {
             prop_assert_eq!(decode(bytes.as_bytes()), Ok(other));
             return Ok(());
         }
         prop_assert!(decode(bytes.as_bytes()).is_err(), "{}", bytes);
+        if has_imitation(&value) {
+            return Ok(());
+        }
         if let Ok(decoded) = decode_list(bytes.as_bytes()) {
             prop_assert!(!decoded.unreadable.is_empty());
             prop_assert!(is_part_of(&decoded.value, &value), "{} as {}", bytes, decoded.value);
