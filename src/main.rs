@@ -152,6 +152,9 @@ enum Command {
         /// Whose database it is to be, where the folders of the archive name several states
         #[arg(long, value_name = "ID")]
         state_id: Option<String>,
+        /// A key that is known to have signed the ledger, from outside the archive; may be given several times
+        #[arg(long, value_name = "KEY")]
+        vkey: Vec<String>,
         /// Print one JSON object on stdout
         #[arg(long)]
         json: bool,
@@ -301,8 +304,9 @@ async fn main() -> ExitCode {
             let what = commands::accept::What::read(what);
             commands::accept::run(&cli.config, commands::accept::Choice { what, reason }, json).await
         }
-        Command::Rebuild { state_id, json } => {
-            commands::rebuild::run(&cli.config, callvault::rebuild::Request { state_id }, json).await
+        Command::Rebuild { state_id, vkey: vkeys, json } => {
+            let request = callvault::rebuild::Request { state_id, vkeys };
+            commands::rebuild::run(&cli.config, request, json).await
         }
         Command::Trust { pbx, fingerprint, json } => {
             commands::trust::run(&cli.config, commands::trust::Choice { pbx, fingerprint }, json).await

@@ -5,6 +5,7 @@ mod modes;
 mod replace;
 mod rightful;
 mod seed;
+mod surviving;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -19,11 +20,15 @@ use sha2::Sha256;
 pub use lock::{StateLock, is_owned_by_service};
 pub use rightful::refuse_other_user;
 pub use seed::{Seed, parse as parse_seed};
+pub use surviving::{Surviving, keep_checkpoint, last_checkpoint, surviving};
 
 use crate::config::{Config, PbxConfig};
 use crate::db::{Db, database_file};
 use crate::digest::hex;
 use crate::fleet;
+
+/// The file of what a state knows its own sidecars by.
+const ADOPT_KEY: &str = "adopt.key";
 
 /// The mode of what lies in the state directory: for the owner alone.
 const PRIVATE: u32 = 0o600;
@@ -124,7 +129,7 @@ impl State {
         seed::clear(directory)?;
         modes::tighten(directory);
         let credentials_key = key(&directory.join("credentials.key"))?;
-        let adopt_key = key(&directory.join("adopt.key"))?;
+        let adopt_key = key(&directory.join(ADOPT_KEY))?;
         make_private(&database_file(directory))?;
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;
@@ -142,6 +147,11 @@ impl State {
     /// What this state knows its own sidecars by: it is part of every backup of the state.
     pub fn adopt_key(&self) -> [u8; 32] {
         self.adopt_key
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Lets commands know that they may hand their work over.

@@ -12,6 +12,7 @@ use super::counted::{Counted, ranges};
 use super::record::Issued;
 use crate::digest::Digest;
 use crate::evidence::Evidence;
+use crate::ledger::RebuiltOn;
 use crate::reconcile::{Calls, DayAccount, Filed, Listing, Readings, Tally};
 use crate::salted::Lines;
 use crate::tlog::VerifyingKey;
@@ -32,6 +33,9 @@ pub(super) struct Document<'a> {
     pub(super) counted_at: Timestamp,
     /// Entries that the ledger had then: what is archived is told by those below.
     pub(super) ledger_size: u64,
+    /// Rebuilds of the database that rest on the word of others than our own key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) rebuilt: Vec<RebuiltOn>,
     /// The names that belong to the numbers.
     pub(super) names: Companion,
     pub(super) files: Files,

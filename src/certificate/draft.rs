@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use jiff::civil::Date;
 use serde::Deserialize;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::counted::Counted;
 use super::document::{
@@ -15,6 +15,7 @@ use crate::archive::{ArchiveError, Folder, sums_lines};
 use crate::calls::DayRow;
 use crate::config::PbxConfig;
 use crate::digest::Digest;
+use crate::ledger::{REBUILT, RebuiltOn};
 use crate::reconcile::{self, DayAccount};
 use crate::{calls, catalog, fleet, ledger};
 
@@ -76,6 +77,7 @@ struct Facts {
     row: DayRow,
     account: DayAccount,
     ledger_size: u64,
+    rebuilt: Vec<RebuiltOn>,
     sn: String,
     former: Option<Former>,
     /// What the ledger calls what the account names.
@@ -121,6 +123,7 @@ impl Issuer<'_> {
             counted: Counted::read(&mut moment, &pbx.id, &account).await?,
             account,
             ledger_size: ledger::size(&mut moment).await?,
+            rebuilt: rebuilt(&mut moment).await?,
             sn: fleet::remembered(&mut moment, &pbx.id).await?.sn.unwrap_or_default(),
             former: record::latest(&mut moment, &pbx.id, day).await?.map(Former::from),
             files,
@@ -163,6 +166,7 @@ impl Issuer<'_> {
             numbers: Numbers::of(&account, &facts.counted),
             counted_at: whole_ms(self.clock.now()),
             ledger_size: facts.ledger_size,
+            rebuilt: facts.rebuilt.clone(),
             names: Companion::new(format!("{folder}/{}", names.companion()), &named),
             files: Files { count: facts.files.len(), list: format!("{folder}/{}", names.files()) },
             former: facts.former.clone(),
@@ -183,4 +187,9 @@ impl Issuer<'_> {
             names: Some(named),
         }))
     }
+}
+
+async fn rebuilt(db: &mut SqliteConnection) -> anyhow::Result<Vec<RebuiltOn>> {
+    let kept = fleet::meta(db, REBUILT).await?;
+    kept.map_or(Ok(Vec::new()), |json| serde_json::from_str(&json).context("reading what a rebuild rests on"))
 }

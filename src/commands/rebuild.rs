@@ -14,7 +14,7 @@ use super::status_page::numbers;
 use super::{output, signals};
 use crate::clock;
 use crate::config::Config;
-use crate::rebuild::{self, Progress, Report, Request, Snapshot};
+use crate::rebuild::{self, Progress, Report, Request, Snapshot, Trust};
 use crate::state::{self, StateError};
 
 /// How often it is told how far it is.
@@ -110,8 +110,19 @@ fn tell_report(text: &mut String, report: &Report) -> std::fmt::Result {
 fn tell_ledger(text: &mut String, report: &Report) -> std::fmt::Result {
     let ledger = report.ledger;
     writeln!(text, "ledger: {} entries were published", human(ledger.published))?;
+    let word = match ledger.trust {
+        Trust::OwnKey => "they are signed by the key of this state",
+        Trust::Vkey => "they are signed by the key that you gave",
+        Trust::Witness => "a witness has seen them",
+        Trust::None => {
+            "NOBODY but the archive itself vouches for them: whoever can write there may have written them. Compare the \
+             checkpoint (`callvault ledger`) with one that an auditor, a mail or a witness has; every later certificate \
+             says so"
+        }
+    };
+    writeln!(text, "  {word}")?;
     if ledger.unsigned > 0 {
-        writeln!(text, "  {} of them were not signed yet", human(ledger.unsigned))?;
+        writeln!(text, "  {} more were not signed: what they tell does not count", human(ledger.unsigned))?;
     }
     if ledger.lost > 0 {
         writeln!(
@@ -121,7 +132,19 @@ fn tell_ledger(text: &mut String, report: &Report) -> std::fmt::Result {
         )?;
     }
     if ledger.appended > 0 {
-        writeln!(text, "  {} appended for files of which none told", human(ledger.appended))?;
+        writeln!(
+            text,
+            "  {} appended for files that this installation wrote and of which none told",
+            human(ledger.appended)
+        )?;
+    }
+    if ledger.found > 0 {
+        writeln!(
+            text,
+            "  {} files were found of which no signed entry tells, and which anybody may have put there: their recordings \
+             are owed. Each is archived when the PBX delivers it, or with `callvault accept NAME`",
+            human(ledger.found)
+        )?;
     }
     if ledger.asked_again > 0 {
         writeln!(

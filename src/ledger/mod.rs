@@ -5,6 +5,7 @@
 //! and forgetting a sidecar makes its entry meaningless while the tree stays provable.
 
 mod checkpoints;
+mod rebuilt;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ pub use checkpoints::{
     KeyRow, Signed, add_key, checkpoint_of, first_signed_beyond, forget_checkpoints, frontier, keys,
     latest_checkpoint, note_checkpoint, retire_key,
 };
+pub use rebuilt::{REBUILT, RebuiltOn};
 
 use crate::digest::Digest;
 use crate::recording::{RecordingKind, RecordingName, Text};
@@ -61,8 +63,12 @@ pub enum EntryType {
     Export,
     /// A reader of the feed was given audio or a sidecar.
     Access,
-    /// The operator took the list of a day as it was, though it may lack calls.
+    /// The operator took the list of a day as it was, though it may lack calls; or a file that was found.
     Accepted,
+    /// The database was made anew from the archive: up to where, and on whose word.
+    Rebuilt,
+    /// A file stood in the archive of which no signed entry tells: its recording is owed.
+    Found,
 }
 
 impl EntryType {
@@ -84,6 +90,8 @@ impl EntryType {
             Self::Export => "export",
             Self::Access => "access",
             Self::Accepted => "accepted",
+            Self::Rebuilt => "rebuilt",
+            Self::Found => "found",
         }
     }
 }
@@ -160,6 +168,17 @@ pub fn archived(facts: &ArchivedFacts<'_>, at: Timestamp) -> Entry {
         Some(gap) => entry.with("gap", gap),
         None => entry,
     }
+}
+
+/// The entry of a file that was found where a recording belongs, and of which nobody can tell who put it there.
+pub fn found(facts: &ArchivedFacts<'_>, at: Timestamp) -> Entry {
+    Entry::new(EntryType::Found, at)
+        .with("pbx", facts.pbx)
+        .with("day", facts.day.to_string())
+        .with("recording", facts.recording.to_string())
+        .with("sha256", facts.sha256.to_string())
+        .with("sidecar_sha256", facts.sidecar_sha256.to_string())
+        .with("size_bytes", facts.size_bytes)
 }
 
 /// The entry that follows that of a file whose audio is odd.

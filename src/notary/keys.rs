@@ -4,9 +4,11 @@ use anyhow::Context as _;
 use jiff::{Timestamp, ToSpan as _};
 use secrecy::ExposeSecret as _;
 
+use super::{KEY_MAY_CHANGE, NotaryError};
 use crate::archive::{ArchiveError, Shelf};
 use crate::config::LedgerConfig;
 use crate::db::Db;
+use crate::fleet;
 use crate::ledger::{self, Entry, EntryType};
 use crate::state::{Seed, State, parse_seed};
 use crate::tlog::{SigningKey, VerifyingKey};
@@ -25,10 +27,13 @@ pub(super) struct Keys {
     known: Vec<VerifyingKey>,
     /// Whether the operator keeps the secret.
     is_given: bool,
+    /// The key that signed last, if the present one is another that nobody has announced: then nothing is signed.
+    is_not: Option<VerifyingKey>,
 }
 
 impl Keys {
-    /// Reads the keys; makes the first one, or takes over another one that the operator gave.
+    /// Reads the keys; makes the first one. Another one than has signed last is taken over if a rebuild found that lost; else
+    /// only [`Keys::rotate`] lets it sign.
     pub(super) async fn open(
         db: &Db,
         state: &State,
@@ -42,7 +47,14 @@ impl Keys {
         };
         let current = key_of(origin, &seed)?;
         let rows = ledger::keys(&mut *db.read().await?).await?;
-        if rows.first().is_none_or(|row| row.vkey != current.verifying_key().to_vkey()) {
+        let last = rows.first().filter(|row| row.vkey != current.verifying_key().to_vkey());
+        let may_change =
+            fleet::meta(&mut *db.read().await?, KEY_MAY_CHANGE).await?.is_some_and(|is| is == "1");
+        let is_not = match last {
+            Some(row) if !may_change => Some(VerifyingKey::from_vkey(&row.vkey)?),
+            _ => None,
+        };
+        if rows.is_empty() || last.is_some() && may_change {
             note_key(db, &current, rows.is_empty(), now).await?;
         }
         let mut keys = Self {
@@ -50,6 +62,7 @@ impl Keys {
             signs_until: Vec::new(),
             known: Vec::new(),
             is_given: config.key.is_some(),
+            is_not,
         };
         for row in ledger::keys(&mut *db.read().await?).await? {
             let key = VerifyingKey::from_vkey(&row.vkey)?;
@@ -63,6 +76,17 @@ impl Keys {
             keys.known.push(key);
         }
         Ok(keys)
+    }
+
+    /// Why nothing can be signed, if the present key is not the one that signed last.
+    pub(super) fn check(&self) -> Result<(), NotaryError> {
+        match &self.is_not {
+            None => Ok(()),
+            Some(last) => Err(NotaryError::OtherKey {
+                present: self.current().verifying_key().id().to_string(),
+                last: last.id().to_string(),
+            }),
+        }
     }
 
     /// The key that signs.
@@ -89,7 +113,7 @@ impl Keys {
         Ok(())
     }
 
-    /// Makes a key that follows the present one.
+    /// Makes a key that follows the present one; where another is in its place already, that one follows it.
     pub(super) async fn rotate(
         &mut self,
         db: &Db,
@@ -97,11 +121,22 @@ impl Keys {
         origin: &str,
         now: Timestamp,
     ) -> anyhow::Result<()> {
+        if let Some(last) = self.is_not.take() {
+            note_key(db, self.current(), false, now).await?;
+            self.known.insert(0, self.current().verifying_key());
+            if let Some(seed) = state.former_ledger_seed(&last.id().to_string())? {
+                self.signing.push(key_of(origin, &seed)?);
+                self.signs_until.push((last.to_vkey(), overlap_ends(now)));
+            }
+            return Ok(());
+        }
         anyhow::ensure!(
             !self.is_given,
-            "the key is the one of [ledger] key_file: put another into that file and restart; callvault announces it"
+            "the key is the one of [ledger] key_file: put another into that file, then run this command again"
         );
         let former = self.current().verifying_key();
+        // Whoever follows a crash finds another key, and that it may be another.
+        db.write(|tx| Box::pin(async move { fleet::set_meta(tx, KEY_MAY_CHANGE, "1").await })).await?;
         let seed = state.rotate_ledger_seed(&former.id().to_string())?;
         let key = key_of(origin, &seed)?;
         note_key(db, &key, false, now).await?;
@@ -145,6 +180,7 @@ async fn note_key(db: &Db, key: &SigningKey, is_first: bool, now: Timestamp) -> 
     db.write(move |tx| {
         Box::pin(async move {
             ledger::add_key(tx, &vkey, overlap_ends(now), now).await?;
+            fleet::set_meta(tx, KEY_MAY_CHANGE, "").await?;
             let action = if is_first { "created" } else { "announced" };
             ledger::append(tx, &entry(action, &vkey, now)).await.map(drop)
         })

@@ -13,7 +13,7 @@ mod keys;
 mod published;
 mod tiles;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -33,7 +33,7 @@ use crate::db::Db;
 use crate::digest::Digest;
 use crate::fleet;
 use crate::ledger::{self, Signed};
-use crate::state::State;
+use crate::state::{State, keep_checkpoint, last_checkpoint};
 use crate::tlog::{Checkpoint, Frontier, Note, VerifyingKey, sign};
 use keys::Keys;
 
@@ -41,20 +41,22 @@ use keys::Keys;
 const CHECKPOINT: &str = "checkpoint";
 /// The key under which the database keeps what the ledger is called: it can never change.
 pub const ORIGIN: &str = "ledger_origin";
+/// The key under which the database keeps that another key may sign than the last one: a rebuild found that lost.
+pub const KEY_MAY_CHANGE: &str = "ledger_key_may_change";
 /// The key under which the database keeps why nothing is signed; empty while all is well.
 pub const PROBLEM: &str = "ledger_problem";
 
 /// Why the ledger is not signed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum NotaryError {
-    /// Others can see a signed ledger that ours does not continue.
+    /// A ledger was signed, and is published or known to the state beside the database, that ours does not continue.
     #[error(
-        "the published ledger has {published} entries and ours {ours} that {relation}: the database was restored from an \
+        "the ledger was signed with {published} entries, and the database has {ours} that {relation}: it was restored from an \
          older copy, or belongs to another archive. Nothing is signed before `callvault rebuild` mends it; \
          recordings are archived all the same"
     )]
     Refused {
-        /// Entries of the published one.
+        /// Entries of the signed one.
         published: u64,
         /// Entries of ours.
         ours: u64,
@@ -67,6 +69,17 @@ pub enum NotaryError {
          before `callvault rebuild` mends it; recordings are archived all the same"
     )]
     Altered,
+    /// The key is not the one that signed last.
+    #[error(
+        "the ledger's key is {present}, and {last} signed last: nothing is signed. Put the former key back, or run \
+         `callvault ledger rotate-key` to go on with this one; recordings are archived all the same"
+    )]
+    OtherKey {
+        /// The id of the key that is there.
+        present: String,
+        /// The id of the one that signed last.
+        last: String,
+    },
     /// The operator gave the ledger another name.
     #[error(
         "[ledger] origin is {configured}, but what was signed is called {signed}, for ever: set it back, or remove the line"
@@ -95,6 +108,8 @@ pub struct Sealed {
 pub struct Notary {
     db: Db,
     shelf: Arc<Shelf>,
+    /// The state folder, where the last checkpoint is kept too.
+    state: PathBuf,
     origin: String,
     keys: Mutex<Keys>,
     /// One seals at a time.
@@ -134,7 +149,8 @@ impl Notary {
         let frontier = ledger::frontier(&mut *db.read().await?).await?;
         let sealed_size = AtomicU64::new(frontier.size());
         let sealer = Mutex::new(Sealer { frontier, published: None });
-        Ok(Self { db, shelf, origin, keys: Mutex::new(keys), sealer, sealed_size })
+        let state = state.directory().to_owned();
+        Ok(Self { db, shelf, state, origin, keys: Mutex::new(keys), sealer, sealed_size })
     }
 
     /// How many entries the latest checkpoint covers.
@@ -177,6 +193,7 @@ impl Notary {
     }
 
     async fn seal_as(&self, sealer: &mut Sealer, now: Timestamp) -> anyhow::Result<Option<Sealed>> {
+        self.keys.lock().await.check()?;
         self.keys.lock().await.retire_overdue(&self.db, now).await?;
         let is_published = self.compare_with_published(sealer).await?;
         let size = ledger::size(&mut *self.db.read().await?).await?;
@@ -200,10 +217,13 @@ impl Notary {
         let (size, root) = (frontier.size(), frontier.root());
         let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
         let note = sign(&checkpoint.to_text(), self.keys.lock().await.signing());
-        let (shelf, bytes) = (self.shelf.clone(), note.clone());
-        tokio::task::spawn_blocking(move || shelf.replace(CHECKPOINT, bytes.as_bytes()))
-            .await
-            .context("publishing a checkpoint")??;
+        let (shelf, state, bytes) = (self.shelf.clone(), self.state.clone(), note.clone());
+        // Nobody sees a checkpoint that the state could forget together with the archive.
+        let publish = move || {
+            keep_checkpoint(&state, &bytes)?;
+            anyhow::Ok(shelf.replace(CHECKPOINT, bytes.as_bytes())?)
+        };
+        tokio::task::spawn_blocking(publish).await.context("publishing a checkpoint")??;
         Ok(Sealed { size, root, note })
     }
 
@@ -239,6 +259,9 @@ impl Notary {
         {
             return Err(NotaryError::Altered.into());
         }
+        if sealer.published.is_none() {
+            self.refuse_older(sealer).await?;
+        }
         let (published, note) = match self.believe(there).await {
             Some(believed) => believed,
             None => {
@@ -262,6 +285,17 @@ impl Notary {
         Ok(false)
     }
 
+    /// What this state signed last must be in the database too, whatever became of the published one: an older database may
+    /// have been put in its place.
+    async fn refuse_older(&self, sealer: &mut Sealer) -> anyhow::Result<()> {
+        let state = self.state.clone();
+        let kept = tokio::task::spawn_blocking(move || last_checkpoint(&state)).await??;
+        match self.believe(kept.map(String::into_bytes)).await {
+            Some((checkpoint, _)) => self.refuse_contradiction(sealer, &checkpoint).await,
+            None => Ok(()),
+        }
+    }
+
     /// The checkpoint in a note, if one of our keys has signed it under our name.
     async fn believe(&self, note: Option<Vec<u8>>) -> Option<(Checkpoint, String)> {
         let note = String::from_utf8(note?).ok()?;
@@ -270,23 +304,23 @@ impl Notary {
         (checkpoint.origin == self.origin).then_some((checkpoint, note))
     }
 
-    /// What was signed must be what our entries come to. A larger one that is ours all the same becomes the latest.
-    async fn refuse_contradiction(&self, sealer: &mut Sealer, published: &Checkpoint) -> anyhow::Result<()> {
+    /// What was signed must be what our entries come to: the one in `signed`. A larger one that is ours all the same becomes the latest.
+    async fn refuse_contradiction(&self, sealer: &mut Sealer, signed: &Checkpoint) -> anyhow::Result<()> {
         let ours = ledger::size(&mut *self.db.read().await?).await?;
-        let refused = |relation| NotaryError::Refused { published: published.size, ours, relation };
-        if published.size > ours {
+        let refused = |relation| NotaryError::Refused { published: signed.size, ours, relation };
+        if signed.size > ours {
             return Err(refused("lack some of them").into());
         }
-        let known = ledger::checkpoint_of(&mut *self.db.read().await?, published.size).await?;
+        let known = ledger::checkpoint_of(&mut *self.db.read().await?, signed.size).await?;
         let frontier = match known {
-            Some(known) if known.root == published.root => return Ok(()),
+            Some(known) if known.root == signed.root => return Ok(()),
             Some(_) => return Err(refused("are others").into()),
-            None => frontier_at(&self.db, published.size).await?,
+            None => frontier_at(&self.db, signed.size).await?,
         };
-        if frontier.root() != published.root {
+        if frontier.root() != signed.root {
             return Err(refused("are others").into());
         }
-        if published.size > sealer.frontier.size() {
+        if signed.size > sealer.frontier.size() {
             sealer.frontier = frontier;
         }
         Ok(())
@@ -339,6 +373,12 @@ pub async fn frontier_at(db: &Db, size: u64) -> anyhow::Result<Frontier> {
     Ok(frontier)
 }
 
+/// What the ledger of a state is called, unless the operator chose.
+pub fn own_origin(state_id: &str) -> String {
+    // Half of the id is random enough to be nobody else's, and short enough to be compared by eye.
+    format!("callvault/{}", state_id.get(..16).unwrap_or(state_id))
+}
+
 /// What the ledger is called: as it was first, whatever the configuration says now.
 async fn origin(db: &Db, state: &State, config: &LedgerConfig) -> anyhow::Result<String> {
     let kept = fleet::meta(&mut *db.read().await?, ORIGIN).await?;
@@ -348,9 +388,7 @@ async fn origin(db: &Db, state: &State, config: &LedgerConfig) -> anyhow::Result
         }
         (Some(signed), _) => Ok(signed),
         (None, configured) => {
-            // Half of the id is random enough to be nobody else's, and short enough to be compared by eye.
-            let own = || format!("callvault/{}", state.id.get(..16).unwrap_or(&state.id));
-            let origin = configured.clone().unwrap_or_else(own);
+            let origin = configured.clone().unwrap_or_else(|| own_origin(&state.id));
             let kept = origin.clone();
             db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, ORIGIN, &kept).await })).await?;
             Ok(origin)

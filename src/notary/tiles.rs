@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::Notary;
+use super::{FOLDER, Notary};
 use crate::archive::{ArchiveError, Shelf};
 use crate::digest::Digest;
 use crate::ledger::{self, Numbered};
@@ -58,12 +58,26 @@ fn write_page(
 ) -> Result<(), ArchiveError> {
     let entries = page.iter().map(|entry| entry.entry.as_bytes());
     let path = path_of_bundle(from / TILE_WIDTH, page.len() as u64);
-    shelf.put(&path, &bundle(entries))?;
-    full.iter().try_for_each(|(tile, hashes)| shelf.put(&tile.path(), &Tile::to_bytes(hashes)))
+    put(shelf, &path, &bundle(entries))?;
+    full.iter().try_for_each(|(tile, hashes)| put(shelf, &tile.path(), &Tile::to_bytes(hashes)))
 }
 
 fn write_partial(shelf: &Arc<Shelf>, frontier: &Frontier) -> Result<(), ArchiveError> {
-    frontier.partial_tiles().try_for_each(|(tile, hashes)| shelf.put(&tile.path(), &Tile::to_bytes(hashes)))
+    frontier.partial_tiles().try_for_each(|(tile, hashes)| put(shelf, &tile.path(), &Tile::to_bytes(hashes)))
+}
+
+/// Puts a file that was not published before. Whatever else has its name was never signed, or is damaged: it is moved aside,
+/// for no file that somebody plants may keep the ledger from being signed.
+fn put(shelf: &Shelf, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+    match shelf.put(path, bytes) {
+        Err(ArchiveError::OtherBytes { .. } | ArchiveError::Occupied { .. }) => {
+            if let Some(aside) = shelf.move_aside(path)? {
+                warn!("`{FOLDER}/{path}` was not what is to be published: it is `{aside}` beside it now");
+            }
+            shelf.put(path, bytes)
+        }
+        put => put,
+    }
 }
 
 fn remove_superseded(shelf: &Shelf, before: u64, size: u64) -> Result<(), ArchiveError> {

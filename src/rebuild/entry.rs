@@ -22,6 +22,8 @@ pub enum Told {
     Key(KeyEntry),
     /// What stands for the operator's choices.
     Config { settings: String },
+    /// The database was made anew, on this word.
+    Rebuilt { trust: String },
     /// Anything else.
     Other,
 }
@@ -103,6 +105,11 @@ struct ConfigEntry {
 }
 
 #[derive(Deserialize)]
+struct RebuiltEntry {
+    trust: String,
+}
+
+#[derive(Deserialize)]
 struct Typed {
     r#type: String,
 }
@@ -132,6 +139,10 @@ pub fn read(number: i64, entry: &str) -> serde_json::Result<Told> {
         "config" => {
             let ConfigEntry { settings } = serde_json::from_str(entry)?;
             Told::Config { settings }
+        }
+        "rebuilt" => {
+            let RebuiltEntry { trust } = serde_json::from_str(entry)?;
+            Told::Rebuilt { trust }
         }
         _ => Told::Other,
     })

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::plan::Plan;
 use super::replay::digest;
 use super::scratch::{self, NotedFile, OpenLink};
-use super::{Damage, PbxRebuilt, Rebuild, Report};
+use super::{Damage, PbxRebuilt, Rebuild, Report, Trust};
 use crate::archive::Destination;
 use crate::calls::{self, RestoredDay};
 use crate::catalog::{self, CatalogEntry};
@@ -16,6 +16,7 @@ use crate::cdr::CdrRow;
 use crate::db::Building;
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet;
+use crate::notary;
 use crate::queue::{self, Counts, RecordingState, Restored};
 use crate::recording::RecordingKind;
 use crate::retention;
@@ -23,6 +24,9 @@ use crate::salt::Salt;
 use crate::vault;
 use crate::voicemail;
 
+/// What the finding says of a ledger that is taken on the archive's own word.
+const NOBODY_VOUCHES: &str = "nobody but the archive itself vouches for the ledger that the database was made from: compare its \
+                              checkpoint with one that an auditor, a mail or a witness has";
 /// Rows that are read together.
 const ROWS_PER_PAGE: i64 = 1000;
 
@@ -211,6 +215,13 @@ impl Rebuild<'_> {
             let (subject, detail) = (damage.subject.clone(), damage.problem.clone());
             let finding = Finding { kind: FindingKind::NotRebuilt, subject, detail };
             findings::record(self.building.tx(), pbx, &finding, self.now).await?;
+        }
+        if self.report.ledger.trust == Trust::None {
+            let (kind, subject) = (FindingKind::NotRebuilt, notary::FOLDER.to_owned());
+            let finding = Finding { kind, subject, detail: NOBODY_VOUCHES.to_owned() };
+            for pbx in &plan.pbxs {
+                findings::record(self.building.tx(), pbx, &finding, self.now).await?;
+            }
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::recording::printable;
 use crate::salted::Lines;
 
 /// Larger files of these kinds were not written by us.
-const SIDECAR_BYTES_MAX: u64 = 16 << 20;
+pub(super) const SIDECAR_BYTES_MAX: u64 = 16 << 20;
 const LIST_BYTES_MAX: u64 = 1 << 30;
 const SUMS_BYTES_MAX: u64 = 1 << 30;
 

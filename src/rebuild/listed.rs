@@ -40,7 +40,9 @@ impl Rebuild<'_> {
                 sha256: digest(sha256)?,
                 lines,
             };
-            ledger::append(self.building.tx(), &ledger::list(&facts, self.now)).await?;
+            // A list bears no tag: nobody can tell who wrote it.
+            let entry = ledger::list(&facts, self.now).with("found", 1);
+            ledger::append(self.building.tx(), &entry).await?;
             self.report.ledger.appended += 1;
             self.building.wrote().await?;
         }

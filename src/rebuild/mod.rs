@@ -5,8 +5,9 @@
 //! folders, in order, by a few threads: sidecars, calls-<n>.jsonl, SHA256SUMS
 //!      │                └──► recordings, calls, voicemails, day files
 //!      ▼
-//! the published ledger, replayed over it: each entry finds its file, each gap its recording
-//!      │   entry without a file: in the catalog all the same    file without an entry: appended to the ledger
+//! the published ledger, as far as it was signed, replayed over it: each entry finds its file, each gap its recording
+//!      │   entry without a file: in the catalog all the same
+//!      │   file without an entry: archived if this state vouches for its sidecar; else found, and owed
 //!      ▼
 //! catalog, in the order of the ledger ──► days, what is learnt of each PBX, how long recordings are kept
 //! ```
@@ -37,6 +38,7 @@ pub mod sidecar;
 mod signed;
 #[doc(hidden)]
 pub mod sums;
+mod trust;
 mod unnamed;
 mod walk;
 mod without_file;
@@ -49,21 +51,26 @@ use jiff::{Timestamp, civil::Date};
 pub use plan::CannotRebuild;
 pub use progress::{Progress, Snapshot};
 pub use report::{Damage, LedgerRebuilt, PbxRebuilt, Report};
+pub use trust::Trust;
 
 use crate::archive::Survey;
 use crate::config::Config;
 use crate::db::{self, Building};
 use crate::digest::Digest;
 use crate::fleet;
+use crate::ledger::RebuiltOn;
 use crate::state::StateLock;
 use certificates::FoundCertificate;
 use plan::Plan;
+use trust::Believed;
 
 /// What a rebuild is asked to do.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Whose database it is to be, where the folders of the archive name several states.
     pub state_id: Option<String>,
+    /// Keys that the operator knows to have signed the ledger, each as `<name>+<id>+<key>`.
+    pub vkeys: Vec<String>,
 }
 
 /// Makes the database in the state directory of `config` anew. The lock on that directory is held meanwhile.
@@ -83,8 +90,9 @@ pub async fn rebuild(
     let lock = StateLock::take(&config.state.path).await?;
     let survey = Arc::new(Survey::open(&config.archive.path)?);
     let plan = Plan::of(config, &survey, request.state_id.as_deref())?;
+    let believed = Arc::new(Believed::of(config, request, &plan.state_id)?);
     let building = Building::begin(&config.state.path).await?;
-    let rebuild = Rebuild::new(config, survey, &plan, building, progress, now);
+    let rebuild = Rebuild::new(config, survey, believed, &plan, building, progress, now);
     let (building, mut report) = rebuild.build(&plan).await.map_err(db::told)?;
     let new = building.finish().await.map_err(db::told)?;
     // A log that stays beside a database that cannot be opened is moved aside with it.
@@ -97,6 +105,7 @@ pub async fn rebuild(
 struct Rebuild<'a> {
     config: &'a Config,
     survey: Arc<Survey>,
+    believed: Arc<Believed>,
     building: Building,
     report: Report,
     progress: Arc<Progress>,
@@ -110,6 +119,8 @@ struct Rebuild<'a> {
     in_step: HashSet<String>,
     /// Absences in the ledger whose recording is not known yet.
     gaps: BTreeMap<Digest, OpenGap>,
+    /// Rebuilds, this one included, after which the ledger rests on the word of others than our own key.
+    rebuilt: Vec<RebuiltOn>,
 }
 
 /// What is learnt of a PBX from its files.
@@ -146,6 +157,7 @@ impl<'a> Rebuild<'a> {
     fn new(
         config: &'a Config,
         survey: Arc<Survey>,
+        believed: Arc<Believed>,
         plan: &Plan,
         building: Building,
         progress: Arc<Progress>,
@@ -156,6 +168,7 @@ impl<'a> Rebuild<'a> {
         Self {
             config,
             survey,
+            believed,
             building,
             report,
             progress,
@@ -165,6 +178,7 @@ impl<'a> Rebuild<'a> {
             certificates: HashMap::new(),
             in_step: HashSet::new(),
             gaps: BTreeMap::new(),
+            rebuilt: Vec::new(),
         }
     }
 

@@ -44,6 +44,19 @@ pub enum CannotRebuild {
         /// Each folder with its state.
         owners: String,
     },
+    /// There is a key, and the ledger is another's.
+    #[error(
+        "the ledger in the archive is signed, but not by the key of this state: somebody else has written it, or the key is \
+         not the one that signed. Restore the folder `_ledger` or the file `ledger.key` from a backup; or give the key that \
+         signed with `--vkey`, if you know it from outside the archive; or move `ledger.key` away, and the ledger is \
+         taken as it is, which every later certificate says"
+    )]
+    OthersLedger,
+    /// What the operator gave is no key.
+    #[error(
+        "`--vkey {0}` is no key of a ledger: give it as `callvault ledger` prints it, `<name>+<id>+<key>`"
+    )]
+    NoKey(String),
 }
 
 /// What is to be read.

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::CannotRebuild;
 use super::report::Damage;
-use crate::archive::ArchiveError;
+use super::trust::{Believed, Trust};
 use crate::digest::Digest;
 use crate::notary::{FOLDER, Published, PublishedError};
 use crate::tlog::{Checkpoint, Frontier, Note, TILE_WIDTH, Tile, VerifyingKey, leaf_hash, path_of_bundle};
@@ -15,10 +16,12 @@ const RESTORE: &str = "restore it from a backup, then rebuild again";
 #[derive(Debug)]
 pub(super) struct PublishedLedger {
     published: Published,
-    /// What it is called and what was signed of it; none if nothing was, or if that is damaged.
+    /// What was signed of it; none if nothing was, if that is damaged, or if the files do not come to it.
     pub(super) signed: Option<Signed>,
-    /// Entries that are there. A crash may have come between them and their checkpoint.
-    size: u64,
+    /// Entries that somebody whose word counts has seen there, whether they are there still or not.
+    pub(super) seen: u64,
+    /// Entries that are there, signed or not. A crash may have come between them and their checkpoint.
+    pub(super) size: u64,
 }
 
 /// What was signed, once the files have been found to come to it.
@@ -27,14 +30,23 @@ pub(super) struct Signed {
     pub(super) origin: String,
     /// The edge of its tree.
     pub(super) frontier: Frontier,
-    /// The keys beside it that signed it.
+    /// The keys that signed it, as far as they are believed.
     pub(super) keys: Vec<VerifyingKey>,
-    believed: Believed,
+    /// Whose word it is.
+    pub(super) trust: Trust,
+    source: Source,
+}
+
+/// A checkpoint that may be the one to go on from.
+struct Candidate {
+    checkpoint: Checkpoint,
+    keys: Vec<VerifyingKey>,
+    trust: Trust,
 }
 
 /// Which files come to the root that was signed, where two of them disagree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Believed {
+enum Source {
     Tiles,
     Bundles,
 }
@@ -57,54 +69,51 @@ impl PublishedLedger {
     /// whole of it is told beside; `None` if there is nothing.
     ///
     /// # Errors
-    /// Whatever the filesystem says.
-    pub(super) fn open(root: &Path) -> Result<(Option<Self>, Vec<Damage>), ArchiveError> {
+    /// [`CannotRebuild::OthersLedger`] if there is a key, and the ledger was signed by others; whatever the filesystem says.
+    pub(super) fn open(root: &Path, believed: &Believed) -> anyhow::Result<(Option<Self>, Vec<Damage>)> {
         let Some(published) = Published::open(root)? else {
-            let problem = format!("it is gone: {RESTORE}. Until then every file gets a new entry");
+            let problem = format!("it is gone: {RESTORE}. Until then nothing tells what was archived");
             return Ok((None, vec![Damage::of("", FOLDER, problem)]));
         };
-        let (signed, damage) = match read_checkpoint(&published)? {
-            (Some((checkpoint, keys)), _) => believe(&published, checkpoint, keys),
-            (None, damage) => (None, damage),
-        };
+        let mut damage = Vec::new();
+        let mut candidates = Vec::new();
+        match read_checkpoint(&published, believed)? {
+            Ok(candidate) => candidates.extend(candidate),
+            Err(problem) => damage.push(Damage::of("", name("checkpoint"), problem)),
+        }
+        if let Some(note) = &believed.own_checkpoint
+            && let Some((checkpoint, trust)) = believed.judge(note)
+        {
+            candidates.push(Candidate { checkpoint, keys: believed.signers(note), trust });
+        }
+        let seen = candidates.iter().map(|candidate| candidate.checkpoint.size).max().unwrap_or(0);
+        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.checkpoint.size));
+        let signed = candidates.into_iter().find_map(|candidate| candidate.found_in(&published));
+        if seen > signed.as_ref().map_or(0, |signed| signed.frontier.size()) {
+            let problem = format!(
+                "its entries are not the {seen} that were signed, or some are gone: restore the folder `{FOLDER}` from a \
+                 backup, then rebuild again. Until then nothing is signed"
+            );
+            damage.push(Damage::of("", name("checkpoint"), problem));
+        }
         let size = published.bundled_size(signed.as_ref().map_or(0, |signed| signed.frontier.size()))?;
-        Ok((Some(Self { published, signed, size }), damage.into_iter().collect()))
+        Ok((Some(Self { published, signed, seen, size }), damage))
     }
 
-    /// Entries that were signed.
-    pub(super) fn signed_size(&self) -> u64 {
-        self.signed.as_ref().map_or(0, |signed| signed.frontier.size())
-    }
-
-    /// All entries that can be believed, page by page.
+    /// The entries to put back, page by page: those that were signed; all that are there, if that is not known.
     pub(super) fn pages(&self) -> impl Iterator<Item = Page> {
-        (0..self.size.div_ceil(TILE_WIDTH)).map(|index| self.page(index))
+        let size = self.signed.as_ref().map_or(self.size, |signed| signed.frontier.size());
+        (0..size.div_ceil(TILE_WIDTH)).map(move |index| match &self.signed {
+            Some(signed) => Files::read(&self.published, index, size).checked(index, size, signed.source),
+            None => self.unsigned(index),
+        })
     }
 
-    fn page(&self, index: u64) -> Page {
-        let Some(signed) = &self.signed else { return self.unsigned(index, 0) };
-        let size = signed.frontier.size();
-        let mut page = Page::default();
-        if index * TILE_WIDTH < size {
-            page = Files::read(&self.published, index, size).checked(index, size, signed.believed);
-        }
-        // Who bends entries that were signed is found out; what follows them is only as good as the archive.
-        let rest = self.unsigned(index, size);
-        page.entries.extend(rest.entries);
-        page.damage.extend(rest.damage);
-        page
-    }
-
-    /// Entries of a page that were published after what was signed.
-    fn unsigned(&self, index: u64, signed: u64) -> Page {
-        let from = index * TILE_WIDTH;
-        if from + TILE_WIDTH <= signed || self.size <= signed {
-            return Page::default();
-        }
+    /// Entries of a page of which nobody knows whether they were signed.
+    fn unsigned(&self, index: u64) -> Page {
         match self.published.bundle(index, self.size) {
             Ok(entries) => {
-                let new = (from..).zip(entries).filter(|(number, _)| *number >= signed);
-                Page { entries: new.collect(), damage: Vec::new() }
+                Page { entries: (index * TILE_WIDTH..).zip(entries).collect(), damage: Vec::new() }
             }
             Err(error) => Page { entries: Vec::new(), damage: vec![damage_of(&error)] },
         }
@@ -118,18 +127,18 @@ impl Files {
     }
 
     /// The leaves of the page by the word of one of the two; by that of the other if it is not there.
-    fn leaves(&self, believed: Believed) -> Option<Vec<Digest>> {
+    fn leaves(&self, source: Source) -> Option<Vec<Digest>> {
         let of_entries = self.entries.as_ref().ok().map(|entries| leaves_of(entries));
         let of_tile = self.tile.as_ref().ok().cloned();
-        match believed {
-            Believed::Tiles => of_tile.or(of_entries),
-            Believed::Bundles => of_entries.or(of_tile),
+        match source {
+            Source::Tiles => of_tile.or(of_entries),
+            Source::Bundles => of_entries.or(of_tile),
         }
     }
 
     /// The entries that were signed, and what is wrong with either file.
-    fn checked(self, index: u64, size: u64, believed: Believed) -> Page {
-        let Some(leaves) = self.leaves(believed) else {
+    fn checked(self, index: u64, size: u64, source: Source) -> Page {
+        let Some(leaves) = self.leaves(source) else {
             let errors = [self.entries.err(), self.tile.err()];
             return Page { entries: Vec::new(), damage: errors.iter().flatten().map(damage_of).collect() };
         };
@@ -157,67 +166,73 @@ impl Files {
     }
 }
 
-/// A checkpoint, and the keys beside it that signed it.
-type SignedBy = (Checkpoint, Vec<VerifyingKey>);
-
-/// The checkpoint, or what is wrong with it; neither if nothing was published yet.
-fn read_checkpoint(published: &Published) -> Result<(Option<SignedBy>, Option<Damage>), ArchiveError> {
-    let damaged = |problem| Ok((None, Some(Damage::of("", name("checkpoint"), problem))));
-    let keys = published.keys()?;
-    match published.checkpoint(&keys) {
-        Ok(Some((checkpoint, note))) => {
-            let mut signed = keys;
-            signed.retain(|key| {
-                Note::parse(&note).is_ok_and(|note| note.verify(std::slice::from_ref(key)).is_ok())
-            });
-            Ok((Some((checkpoint, signed)), None))
+/// The checkpoint in the archive, or what is wrong with it; none if nothing was published yet.
+fn read_checkpoint(
+    published: &Published,
+    believed: &Believed,
+) -> anyhow::Result<Result<Option<Candidate>, String>> {
+    let again = "; the service publishes it again";
+    let Some(bytes) = published.file("checkpoint")? else {
+        let is_gone = published.bundled_size(0)? > 0;
+        return Ok(if is_gone { Err(format!("it is gone{again}")) } else { Ok(None) });
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    if let Some((checkpoint, trust)) = believed.judge(&text) {
+        let mut keys = believed.signers(&text);
+        if trust == Trust::Witness {
+            keys.extend(signers(&text, published.keys()?));
         }
-        Ok(None) if published.bundled_size(0)? > 0 => {
-            damaged("it is gone; the service publishes it again".to_owned())
-        }
-        Ok(None) => Ok((None, None)),
-        Err(PublishedError::Archive(error)) => Err(error),
-        Err(PublishedError::Damaged { error, .. }) => {
-            damaged(format!("{error}; the service publishes it again"))
-        }
-        Err(error) => damaged(error.to_string()),
+        return Ok(Ok(Some(Candidate { checkpoint, keys, trust })));
+    }
+    match published.checkpoint(&published.keys()?) {
+        Ok(_) if believed.has_key() => Err(CannotRebuild::OthersLedger.into()),
+        // Nobody is left who could tell whose it is.
+        Ok(found) => Ok(Ok(found.map(|(checkpoint, _)| Candidate {
+            checkpoint,
+            keys: Vec::new(),
+            trust: Trust::None,
+        }))),
+        Err(PublishedError::Archive(error)) => Err(error.into()),
+        Err(PublishedError::Damaged { error, .. }) => Ok(Err(format!("{error}{again}"))),
+        Err(error) => Ok(Err(error.to_string())),
     }
 }
 
-/// Finds out which files come to the root that was signed.
-fn believe(
-    published: &Published,
-    checkpoint: Checkpoint,
-    keys: Vec<VerifyingKey>,
-) -> (Option<Signed>, Option<Damage>) {
-    let words = [Believed::Tiles, Believed::Bundles];
-    let mut trees = words.map(|_| Some(Frontier::default()));
-    let mut full = Vec::new();
-    for index in 0..checkpoint.size.div_ceil(TILE_WIDTH) {
-        let files = Files::read(published, index, checkpoint.size);
-        for (tree, believed) in trees.iter_mut().zip(words) {
-            match (files.leaves(believed), &mut *tree) {
-                (Some(leaves), Some(tree)) => leaves.into_iter().for_each(|leaf| tree.push(leaf, &mut full)),
-                (None, tree) => *tree = None,
-                (Some(_), None) => {}
+/// Those of some keys that have signed a note.
+fn signers(note: &str, mut keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
+    let parsed = Note::parse(note);
+    keys.retain(|key| parsed.as_ref().is_ok_and(|note| note.verify(std::slice::from_ref(key)).is_ok()));
+    keys
+}
+
+impl Candidate {
+    /// What was signed, if the published files come to its root.
+    fn found_in(self, published: &Published) -> Option<Signed> {
+        let Self { checkpoint, keys, trust } = self;
+        let sources = [Source::Tiles, Source::Bundles];
+        let mut trees = sources.map(|_| Some(Frontier::default()));
+        let mut full = Vec::new();
+        for index in 0..checkpoint.size.div_ceil(TILE_WIDTH) {
+            let files = Files::read(published, index, checkpoint.size);
+            for (tree, source) in trees.iter_mut().zip(sources) {
+                match (files.leaves(source), &mut *tree) {
+                    (Some(leaves), Some(tree)) => {
+                        leaves.into_iter().for_each(|leaf| tree.push(leaf, &mut full))
+                    }
+                    (None, tree) => *tree = None,
+                    (Some(_), None) => {}
+                }
+            }
+            full.clear();
+            // Whatever size it tells: what is not there is not looked for any further.
+            if trees.iter().all(Option::is_none) {
+                return None;
             }
         }
-        full.clear();
-    }
-    let is_signed = |tree: &Frontier| tree.size() == checkpoint.size && tree.root() == checkpoint.root;
-    let found =
-        trees.into_iter().zip(words).find_map(|(tree, believed)| Some((tree.filter(is_signed)?, believed)));
-    match found {
-        Some((frontier, believed)) => {
-            (Some(Signed { origin: checkpoint.origin, frontier, keys, believed }), None)
-        }
-        None => {
-            let problem = format!(
-                "its entries are not those that were signed, or some are gone: restore the folder `{FOLDER}` from a \
-                 backup, then rebuild again. Until then nothing is signed"
-            );
-            (None, Some(Damage::of("", name("checkpoint"), problem)))
-        }
+        let is_signed = |tree: &Frontier| tree.size() == checkpoint.size && tree.root() == checkpoint.root;
+        let mut found = trees.into_iter().zip(sources);
+        let (frontier, source) = found.find_map(|(tree, source)| Some((tree.filter(is_signed)?, source)))?;
+        Some(Signed { origin: checkpoint.origin, frontier, keys, trust, source })
     }
 }
 

@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 
 use super::entry::{self, FileEntry, GapEntry, Told};
 use super::published::{Page, PublishedLedger};
-use super::{Damage, OpenGap, Rebuild, scratch};
+use super::{Damage, OpenGap, Rebuild, Trust, scratch};
 use crate::fleet;
-use crate::ledger::{self, commitment};
+use crate::ledger::{self, RebuiltOn, commitment};
 use crate::queue::{self, Gap};
 use crate::recording::RecordingKind;
 
@@ -24,17 +24,18 @@ impl Rebuild<'_> {
     pub(super) async fn replay(&mut self, ledger: Option<PublishedLedger>) -> anyhow::Result<()> {
         scratch::index_files(self.building.tx()).await?;
         self.note_absences().await?;
-        let Some(ledger) = ledger else { return Ok(()) };
+        let Some(ledger) = ledger else { return self.note_rebuilt(None).await };
         let ledger = Arc::new(ledger);
         let mut pages = read(ledger.clone());
         while let Some(page) = pages.recv().await {
             self.progress.add_entries(page.entries.len());
             page.damage.into_iter().for_each(|damage| self.damaged(damage));
             for (number, bytes) in page.entries {
-                self.take_entry(number, bytes, number >= ledger.signed_size()).await?;
+                self.take_entry(number, bytes, ledger.signed.is_some()).await?;
             }
         }
-        self.note_signed(&ledger).await
+        self.note_signed(&ledger).await?;
+        self.note_rebuilt(Some(&ledger)).await
     }
 
     /// Notes what the ledger may name each recording by that is not archived. One that was heard of before the serial
@@ -63,7 +64,8 @@ impl Rebuild<'_> {
         learnt.sn.as_ref().or(learnt.sn_of_files.as_ref()).map(|(_, sn)| sn.as_str())
     }
 
-    async fn take_entry(&mut self, number: u64, bytes: Vec<u8>, is_unsigned: bool) -> anyhow::Result<()> {
+    /// Puts an entry back. What it tells counts only if it `is_signed`.
+    async fn take_entry(&mut self, number: u64, bytes: Vec<u8>, is_signed: bool) -> anyhow::Result<()> {
         let (of, number) = (number, i64::try_from(number)?);
         let Ok(entry) = String::from_utf8(bytes) else {
             self.damaged(Damage::of("", entry_name(number), "it is no text"));
@@ -72,7 +74,9 @@ impl Rebuild<'_> {
         ledger::restore(self.building.tx(), of, &entry).await?;
         self.building.wrote().await?;
         self.report.ledger.published += 1;
-        self.report.ledger.unsigned += i64::from(is_unsigned);
+        if !is_signed {
+            return Ok(());
+        }
         match entry::read(number, &entry) {
             Ok(Told::File(file)) => self.take_file_entry(&file).await,
             Ok(Told::Gap(gap)) => self.take_gap(number, gap).await,
@@ -84,6 +88,12 @@ impl Rebuild<'_> {
             Ok(Told::Key(key)) => self.take_key(number, key).await,
             Ok(Told::Config { settings }) => {
                 fleet::set_meta(self.building.tx(), ledger::SETTINGS, &settings).await
+            }
+            Ok(Told::Rebuilt { trust }) => {
+                if trust != Trust::OwnKey.as_str() {
+                    self.rebuilt.push(RebuiltOn { ledger_number: number, trust });
+                }
+                Ok(())
             }
             Ok(Told::Other) => Ok(()),
             Err(error) => {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::trust::Trust;
 use crate::queue::Counts;
 use crate::recording::printable;
 
@@ -55,12 +56,16 @@ pub struct PbxRebuilt {
 pub struct LedgerRebuilt {
     /// Entries that were published, and are in the database again.
     pub published: i64,
-    /// How many of them were not signed yet.
+    /// Whose word it is that they are those which were signed.
+    pub trust: Trust,
+    /// Entries that were published and never signed, or of which nobody can tell: what they tell does not count.
     pub unsigned: i64,
     /// Entries that were signed, and that no file tells any more.
     pub lost: i64,
-    /// Entries that were appended, for files of which none told.
+    /// Entries that were appended, for files of which none told and that this state wrote.
     pub appended: i64,
+    /// Files of which no signed entry tells, and of which nobody can tell who put them there: their recordings are owed.
+    pub found: i64,
     /// Archived files that entries name and that are gone, or whose sidecar is.
     pub gone: i64,
     /// Recordings that were missing for good without an entry that says so: they are asked for again.

@@ -6,9 +6,9 @@ use super::entry::KeyEntry;
 use super::plan::Plan;
 use super::published::{PublishedLedger, Signed};
 use super::replay::entry_name;
-use super::{Damage, Rebuild};
-use crate::ledger::Numbered;
-use crate::tlog::{TILE_WIDTH, VerifyingKey};
+use super::{Damage, Rebuild, Trust};
+use crate::ledger::{Entry, EntryType, Numbered, RebuiltOn};
+use crate::tlog::{Frontier, TILE_WIDTH, VerifyingKey};
 use crate::{db, fleet, ledger, notary};
 
 impl Rebuild<'_> {
@@ -18,7 +18,8 @@ impl Rebuild<'_> {
             return Ok(None);
         }
         let root = self.config.archive.path.clone();
-        let opened = tokio::task::spawn_blocking(move || PublishedLedger::open(&root));
+        let believed = self.believed.clone();
+        let opened = tokio::task::spawn_blocking(move || PublishedLedger::open(&root, &believed));
         let (ledger, damage) = opened.await.context("reading the published ledger")??;
         damage.into_iter().for_each(|damage| self.damaged(damage));
         Ok(ledger)
@@ -49,8 +50,13 @@ impl Rebuild<'_> {
     /// together: then nothing is signed, rather than something else under its number.
     pub(super) async fn note_signed(&mut self, published: &PublishedLedger) -> anyhow::Result<()> {
         let ledger = &mut self.report.ledger;
-        ledger.lost = i64::try_from(published.signed_size())? - (ledger.published - ledger.unsigned);
-        let Some(signed) = &published.signed else { return self.note_origin_by_its_keys().await };
+        let Some(signed) = &published.signed else {
+            ledger.unsigned = ledger.published;
+            ledger.lost = i64::try_from(published.seen)?.saturating_sub(ledger.published).max(0);
+            return self.note_origin_by_its_keys().await;
+        };
+        ledger.lost = i64::try_from(published.seen.max(signed.frontier.size()))? - ledger.published;
+        ledger.unsigned = i64::try_from(published.size.saturating_sub(signed.frontier.size()))?;
         fleet::set_meta(self.building.tx(), notary::ORIGIN, &signed.origin).await?;
         self.note_untold_keys(signed).await?;
         match self.last_of_whole_page(signed).await? {
@@ -61,6 +67,29 @@ impl Rebuild<'_> {
             }
             None => Ok(()),
         }
+    }
+
+    /// Tells in the ledger itself on whose word it goes on.
+    pub(super) async fn note_rebuilt(&mut self, published: Option<&PublishedLedger>) -> anyhow::Result<()> {
+        let signed = published.and_then(|published| published.signed.as_ref());
+        let edge = signed.map_or_else(Frontier::default, |signed| signed.frontier.clone());
+        let trust = signed.map_or(Trust::None, |signed| signed.trust);
+        self.report.ledger.trust = trust;
+        let entry = Entry::new(EntryType::Rebuilt, self.now)
+            .with("size", edge.size())
+            .with("root", edge.root().to_string())
+            .with("trust", trust.as_str())
+            .with("unsigned", self.report.ledger.unsigned);
+        let tx = self.building.tx();
+        let ledger_number = ledger::append(tx, &entry).await?;
+        if trust != Trust::OwnKey {
+            self.rebuilt.push(RebuiltOn { ledger_number, trust: trust.as_str().to_owned() });
+        }
+        fleet::set_meta(tx, ledger::REBUILT, &serde_json::to_string(&self.rebuilt)?).await?;
+        if !self.believed.has_own_key() {
+            fleet::set_meta(tx, notary::KEY_MAY_CHANGE, "1").await?;
+        }
+        Ok(())
     }
 
     /// Without a checkpoint the keys still tell what the ledger is called, for ever.

@@ -1,12 +1,14 @@
-//! Files of which no entry of the ledger tells: the tail that was not published yet when the state was lost, or what a
-//! restored older database archived. They are no less archived for that, and get an entry now.
+//! Files of which no signed entry of the ledger tells: the tail that was not signed yet when the state was lost, what a
+//! restored older database archived, or what somebody put there. Those for whose sidecars this state vouches are no less
+//! archived for that, and get an entry now. Of the others an entry says that they were found; their recordings are owed.
 
 use anyhow::Context as _;
 
+use super::folder::SIDECAR_BYTES_MAX;
 use super::replay::digest;
 use super::scratch::{self, NotedFile};
 use super::{Damage, Rebuild};
-use crate::archive::{ArchiveError, Destination, Survey};
+use crate::archive::{ArchiveError, Destination, Sidecar, Survey, VouchKey};
 use crate::digest::Digest;
 use crate::ledger::{self, ArchivedFacts};
 
@@ -21,36 +23,39 @@ impl Rebuild<'_> {
             let page = scratch::unnamed_after(self.building.tx(), after, FILES_PER_PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.id;
-            let survey = self.survey.clone();
+            let (survey, believed) = (self.survey.clone(), self.believed.clone());
             let examine = move || {
-                let examine = |file: NotedFile| (examine(&survey, &file), file);
+                let examine = |file: NotedFile| (examine(&survey, believed.vouch_key.as_ref(), &file), file);
                 page.into_iter().map(examine).collect::<Vec<_>>()
             };
-            for (problem, file) in
+            for (standing, file) in
                 tokio::task::spawn_blocking(examine).await.context("reading the archive")?
             {
-                match problem {
-                    None => self.name_file(&file).await?,
-                    Some(problem) => self.damaged(Damage::of(&file.pbx, file.path, problem)),
+                match standing {
+                    Standing::Ours => self.name_file(&file).await?,
+                    Standing::Found => self.note_found(&file).await?,
+                    Standing::Broken(problem) => self.damaged(Damage::of(&file.pbx, file.path, problem)),
                 }
                 self.building.wrote().await?;
             }
         }
     }
 
+    /// Tells of a file that anybody may have put there. It stays where it is until the PBX was asked.
+    async fn note_found(&mut self, file: &NotedFile) -> anyhow::Result<()> {
+        let entry = ledger::found(&facts_of(file, None)?, self.now);
+        ledger::append(self.building.tx(), &entry).await?;
+        self.report.ledger.found += 1;
+        if file.kind != "voicemail" {
+            self.reopen_day(&file.pbx, file.day.parse()?);
+        }
+        Ok(())
+    }
+
     async fn name_file(&mut self, file: &NotedFile) -> anyhow::Result<()> {
         let commitment = digest(&file.commitment)?;
         let gap = self.gaps.remove(&commitment).map(|gap| gap.number);
-        let facts = ArchivedFacts {
-            conflict: file.path.contains("~conflict-"),
-            pbx: &file.pbx,
-            day: file.day.parse()?,
-            recording: commitment,
-            sha256: digest(&file.sha256)?,
-            sidecar_sha256: digest(&file.sidecar_sha256)?,
-            size_bytes: u64::try_from(file.size_bytes)?,
-            gap,
-        };
+        let facts = facts_of(file, gap)?;
         let number = ledger::append(self.building.tx(), &ledger::archived(&facts, self.now)).await?;
         let at_ms = self.now.as_millisecond();
         scratch::name_file(self.building.tx(), file.id, number, facts.conflict, gap, at_ms).await?;
@@ -69,15 +74,52 @@ impl Rebuild<'_> {
     }
 }
 
-/// An entry is a promise about the disk: what keeps it from being made for this file.
-fn examine(survey: &Survey, file: &NotedFile) -> Option<String> {
+fn facts_of(file: &NotedFile, gap: Option<i64>) -> anyhow::Result<ArchivedFacts<'_>> {
+    Ok(ArchivedFacts {
+        conflict: file.path.contains("~conflict-"),
+        pbx: &file.pbx,
+        day: file.day.parse()?,
+        recording: digest(&file.commitment)?,
+        sha256: digest(&file.sha256)?,
+        sidecar_sha256: digest(&file.sidecar_sha256)?,
+        size_bytes: u64::try_from(file.size_bytes)?,
+        gap,
+    })
+}
+
+/// What a file is of which no entry tells.
+enum Standing {
+    /// This state put it there: it is archived.
+    Ours,
+    /// Nobody can tell who put it there.
+    Found,
+    /// It is not what its sidecar says.
+    Broken(String),
+}
+
+/// An entry is a promise about the disk: what kind of one can be made for this file.
+fn examine(survey: &Survey, vouch_key: Option<&VouchKey>, file: &NotedFile) -> Standing {
     match is_whole(survey, file) {
-        Ok(true) => None,
-        Ok(false) => Some(
+        Ok(true) => match is_ours(survey, vouch_key, file) {
+            Ok(true) => Standing::Ours,
+            Ok(false) => Standing::Found,
+            Err(error) => Standing::Broken(error.to_string()),
+        },
+        Ok(false) => Standing::Broken(
             "no entry of the ledger tells of it, and it is not what its sidecar says, or gone: it is owed again".to_owned(),
         ),
-        Err(error) => Some(error.to_string()),
+        Err(error) => Standing::Broken(error.to_string()),
     }
+}
+
+/// Whether this state wrote its sidecar, for this place.
+fn is_ours(survey: &Survey, vouch_key: Option<&VouchKey>, file: &NotedFile) -> Result<bool, ArchiveError> {
+    let Some(vouch_key) = vouch_key else { return Ok(false) };
+    let place = Destination::parse(&file.path)?;
+    let Some(folder) = survey.folder(place.folder())? else { return Ok(false) };
+    let Some(bytes) = folder.read(&place.sidecar_name(), SIDECAR_BYTES_MAX)? else { return Ok(false) };
+    let sidecar = Sidecar::from_bytes(&bytes);
+    Ok(sidecar.is_ok_and(|sidecar| vouch_key.vouches_for(&file.path, &sidecar)))
 }
 
 fn is_whole(survey: &Survey, file: &NotedFile) -> Result<bool, ArchiveError> {

@@ -283,6 +283,103 @@ async fn a_key_that_the_operator_keeps_signs_and_the_ledger_keeps_its_name() {
 }
 
 #[tokio::test]
+async fn another_key_signs_only_once_somebody_said_that_it_follows() {
+    let house = House::new();
+    let open = house.open().await;
+    let first = open.notary.key().await;
+    let sealed = open.seal().await.unwrap();
+    drop(open);
+    until_closed(&house.state()).await;
+    fs::write(house.state().join("ledger.key"), "07".repeat(32)).unwrap();
+    let open = house.open().await;
+    open.append(1).await;
+    let error = open.notary.seal(NOW).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(NotaryError::OtherKey { .. })), "{error}");
+    assert_eq!(open.problem().await, error.to_string());
+    assert_eq!(fs::read_to_string(house.file("checkpoint")).unwrap(), sealed.note);
+    assert_eq!(house.published().keys().unwrap(), [first.clone()], "nobody is told of it");
+    let key = open.notary.rotate_key(&open.state, NOW).await.unwrap();
+    assert_ne!(key, first);
+    // The key, the entry, and that the other key follows.
+    assert_eq!(house.published().checkpoint(&[key]).unwrap().unwrap().0.size, 3);
+    assert_eq!(open.problem().await, "");
+    drop(open);
+    house.open().await.append(1).await;
+    assert!(house.open().await.seal().await.is_some());
+}
+
+#[tokio::test]
+async fn a_change_of_keys_that_was_killed_is_made_good_by_the_next_run() {
+    let house = House::new();
+    let open = house.open().await;
+    open.seal().await.unwrap();
+    // It died between the new key and the entry that announces it.
+    open.state
+        .db
+        .write(|tx| {
+            Box::pin(
+                async move { callvault::fleet::set_meta(tx, callvault::notary::KEY_MAY_CHANGE, "1").await },
+            )
+        })
+        .await
+        .unwrap();
+    drop(open);
+    until_closed(&house.state()).await;
+    fs::write(house.state().join("ledger.key"), "07".repeat(32)).unwrap();
+    let open = house.open().await;
+    assert!(open.seal().await.is_some());
+    drop(open);
+    // That was for once.
+    until_closed(&house.state()).await;
+    fs::write(house.state().join("ledger.key"), "08".repeat(32)).unwrap();
+    let open = house.open().await;
+    open.append(1).await;
+    assert!(open.notary.seal(NOW).await.is_err());
+}
+
+#[tokio::test]
+async fn a_planted_tile_is_moved_aside() {
+    let house = House::new();
+    let open = house.open().await;
+    for path in ["tile/0/000.p/1", "tile/entries/000.p/1"] {
+        fs::create_dir_all(house.file(path).parent().unwrap()).unwrap();
+        fs::write(house.file(path), "junk").unwrap();
+    }
+    fs::create_dir_all(house.file("tile/0/000.p/3")).unwrap();
+    open.seal().await.unwrap();
+    open.append(2).await;
+    assert_eq!(open.seal().await.unwrap().size, 3);
+    assert_eq!(house.damages(), Vec::<String>::new());
+    assert_eq!(fs::read_to_string(house.file("tile/0/000.p/1~1")).unwrap(), "junk");
+}
+
+/// The attack: an older database, the published checkpoint removed, and its newest tiles too.
+#[tokio::test]
+async fn what_was_signed_last_is_known_though_the_published_checkpoint_is_gone() {
+    let house = House::new();
+    let open = house.open().await;
+    open.append(10).await;
+    open.seal().await.unwrap();
+    drop(open);
+    until_closed(&house.state()).await;
+    let older = fs::read(house.state().join("callvault.db")).unwrap();
+    let open = house.open().await;
+    open.append(5).await;
+    open.seal().await.unwrap();
+    drop(open);
+    until_closed(&house.state()).await;
+    fs::write(house.state().join("callvault.db"), older).unwrap();
+    fs::remove_file(house.file("checkpoint")).unwrap();
+    fs::remove_file(house.file("tile/0/000.p/16")).unwrap();
+    fs::remove_file(house.file("tile/entries/000.p/16")).unwrap();
+    let restored = house.open().await;
+    restored.append_after("the restore", 5).await;
+    let error = restored.notary.seal(NOW).await.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(NotaryError::Refused { published: 16, .. })), "{error}");
+    assert!(!house.file("checkpoint").exists());
+}
+
+#[tokio::test]
 async fn those_who_seal_at_one_time_seal_one_after_the_other() {
     let house = House::new();
     let Open { state, notary } = house.open().await;

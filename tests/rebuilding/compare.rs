@@ -16,6 +16,7 @@ use sqlx::SqlitePool;
 /// - of the device: refused passwords, troubles, pauses, when it was last asked and answered;
 /// - earlier checkpoints, and when the last one was signed: none tells its time;
 /// - anchors, which the service finds in the ledger's folder at its start; what verification has read, which it reads again;
+/// - the entry that tells of the rebuild itself;
 /// - how far webhooks were delivered to: they are given all again, from `after` on, under the same numbers;
 /// - `findings`, `readings`, `jobs`, `service`, `requests`, `alerts`, `outbox`: the history of callvault's own work.
 const TABLES: [(&str, &str); 16] = [
@@ -30,7 +31,11 @@ const TABLES: [(&str, &str); 16] = [
              hex(sidecar_sha256), format, duration_ms, suspect, conflict, archived_at_ms, ledger_number)
          from archived_files file join recordings on recordings.id = recording_id",
     ),
-    ("ledger", "select json_array(format('%08d', number), entry, hex(leaf_hash)) from ledger"),
+    (
+        "ledger",
+        "select json_array(format('%08d', number), entry, hex(leaf_hash)) from ledger
+         where entry not like '%\"type\":\"rebuilt\"%'",
+    ),
     ("day_files", "select json_array(path, folder, hex(sha256)) from day_files"),
     ("day_folders", "select json_array(folder, changed, written) from day_folders"),
     (

@@ -40,7 +40,7 @@ impl Damaged {
     }
 
     async fn rebuild(&mut self) -> Report {
-        self.station.lose_state().await;
+        self.station.lose_database().await;
         self.station.rebuild().await
     }
 

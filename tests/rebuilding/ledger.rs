@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use callvault::clock::Clock;
 use callvault::notary::{FOLDER, NoLeaves, Published};
-use callvault::rebuild::Report;
+use callvault::rebuild::{CannotRebuild, Report, Request, Trust};
+use callvault::tlog::SigningKey;
 use callvault::vault::Vault;
 
 use crate::common::{Station, numbers};
@@ -62,12 +63,20 @@ async fn a_ledger_that_was_rebuilt_is_signed_on_by_a_new_key() {
     station.lose_state().await;
     let report = station.rebuild().await;
     assert_eq!((report.damaged, report.ledger.published), (0, 272), "{:?}", report.damage);
+    assert_eq!((report.ledger.trust, report.ledger.found), (Trust::None, 0), "its keys are lost");
     assert_equal(&lost, &dump(&station.database().await).await);
     station.add_call("later.wav", 300);
     station.backfill().await;
-    // The new key, the recording, and the list of its call.
-    assert_eq!(station.published_size().await, 275);
+    // That it was rebuilt, the new key, the recording, and the list of its call.
+    assert_eq!(station.published_size().await, 276);
     assert_eq!(station.ledger_problem().await, "");
+    // Read a second time, the day settles: its certificate says what it rests on.
+    station.backfill().await;
+    let certificate: String =
+        station.value("select path from certificates order by ledger_number desc limit 1").await;
+    let certificate = fs::read(station.archive().join(certificate)).unwrap();
+    let certificate: serde_json::Value = serde_json::from_slice(&certificate).unwrap();
+    assert_eq!(certificate["rebuilt"], serde_json::json!([{ "ledger_number": 272, "trust": "none" }]));
     station.check().await;
 }
 
@@ -90,31 +99,59 @@ async fn a_restored_older_database_refuses_to_sign_until_it_is_rebuilt() {
 
     let report = station.rebuild().await;
     assert_eq!((report.damaged, report.ledger.published, report.ledger.appended), (0, 12, 2));
+    assert_eq!((report.ledger.trust, report.ledger.found), (Trust::OwnKey, 0));
     station.backfill().await;
     assert_eq!(station.ledger_problem().await, "");
-    assert_eq!(station.published_size().await, 14);
+    assert_eq!(station.published_size().await, 15);
     station.check().await;
 }
 
-/// A run died after the tiles and before the checkpoint: what it had published is not published otherwise.
+/// A run died after the tiles and before the checkpoint, and the state with it: nobody can tell who wrote those entries.
+/// The PBX delivers what they told of, and that is archived as if for the first time.
 #[tokio::test(flavor = "multi_thread")]
-async fn entries_that_were_published_and_not_signed_yet_are_taken_over() {
+async fn entries_that_were_never_signed_tell_nothing() {
+    let mut station = Station::new(3).await;
+    station.backfill().await;
+    let older = fs::read(station.ledger_file("checkpoint")).unwrap();
+    station.add_call("later.wav", 0);
+    station.backfill().await;
+    fs::write(station.ledger_file("checkpoint"), older).unwrap();
+    station.lose_state().await;
+    let report = station.rebuild().await;
+    assert_eq!(named(&report), Vec::<&str>::new());
+    assert_eq!((report.ledger.published, report.ledger.unsigned, report.ledger.found), (7, 4, 1));
+    assert_eq!(numbers(&station.backfill().await), [1, 3, 0, 0, 0, 0]);
+    assert_eq!(station.ledger_problem().await, "");
+    station.published_size().await;
+    station.check().await;
+}
+
+/// The same, where the state is alive: it has the checkpoint that it signed last.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_checkpoint_in_the_archive_is_no_reason_to_forget() {
     let mut station = Station::new(3).await;
     station.backfill().await;
     let older = fs::read(station.ledger_file("checkpoint")).unwrap();
     station.add_call("later.wav", 0);
     station.backfill().await;
     let lost = dump(&station.database().await).await;
-    fs::remove_file(station.ledger_file("checkpoint")).unwrap();
-    fs::write(station.ledger_file("checkpoint"), older).unwrap();
-    station.lose_state().await;
-    let report = station.rebuild().await;
-    assert_eq!(named(&report), Vec::<&str>::new());
-    assert_eq!((report.ledger.published, report.ledger.unsigned, report.ledger.appended), (11, 4, 0));
-    let rebuilt = dump(&station.database().await).await;
-    assert_eq!((&lost["ledger"], &lost["archived_files"]), (&rebuilt["ledger"], &rebuilt["archived_files"]));
+    for is_gone in [false, true] {
+        match is_gone {
+            true => fs::remove_file(station.ledger_file("checkpoint")).unwrap(),
+            false => fs::write(station.ledger_file("checkpoint"), &older).unwrap(),
+        }
+        station.lose_database().await;
+        let report = station.rebuild().await;
+        assert_eq!((report.ledger.published, report.ledger.unsigned, report.ledger.found), (11, 0, 0));
+        assert_eq!(report.ledger.trust, Trust::OwnKey);
+        let rebuilt = dump(&station.database().await).await;
+        assert_eq!(
+            (&lost["ledger"], &lost["archived_files"]),
+            (&rebuilt["ledger"], &rebuilt["archived_files"])
+        );
+    }
     station.backfill().await;
-    assert_eq!(station.published_size().await, 12, "with the new key");
+    assert_eq!(station.published_size().await, 12);
     station.check().await;
 }
 
@@ -154,7 +191,7 @@ async fn a_damaged_file_of_the_ledger_is_named_exactly() {
                 true => fs::remove_file(station.ledger_file(path)).unwrap(),
                 false => station.bend(path),
             }
-            station.lose_state().await;
+            station.lose_database().await;
             let report = station.rebuild().await;
             assert_eq!(named(&report)[0], format!("_ledger/{path}"), "{report:?}");
             let rebuilt = dump(&station.database().await).await;
@@ -169,7 +206,7 @@ async fn a_damaged_file_of_the_ledger_is_named_exactly() {
             copy_folder(&copy, &station.ledger_file(""));
         }
     }
-    station.lose_state().await;
+    station.lose_database().await;
     assert_eq!(station.rebuild().await.damaged, 0);
     assert_equal(&lost, &dump(&station.database().await).await);
     fs::remove_dir_all(&copy).unwrap();
@@ -183,7 +220,7 @@ async fn nothing_is_signed_in_place_of_entries_that_are_gone() {
     let bundle = fs::read(station.ledger_file("tile/entries/001.p/16")).unwrap();
     let checkpoint = fs::read(station.ledger_file("checkpoint")).unwrap();
     fs::remove_file(station.ledger_file("tile/entries/001.p/16")).unwrap();
-    station.lose_state().await;
+    station.lose_database().await;
     let report = station.rebuild().await;
     assert_eq!((report.ledger.lost, report.ledger.appended), (16, 16), "their files are told anew");
     station.add_call("later.wav", 300);
@@ -201,17 +238,69 @@ async fn nothing_is_signed_in_place_of_entries_that_are_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_that_is_gone_is_named_and_begun_anew() {
+async fn a_ledger_that_is_gone_is_named_and_begun_anew_where_the_state_is_lost_too() {
     let mut station = Station::new(3).await;
     station.backfill().await;
     fs::remove_dir_all(station.ledger_file("")).unwrap();
     station.lose_state().await;
     let report = station.rebuild().await;
     assert_eq!(named(&report), ["_ledger"]);
-    assert_eq!((report.ledger.published, report.ledger.appended), (0, 6));
-    assert_eq!(numbers(&station.backfill().await), [0, 3, 0, 0, 0, 0]);
-    assert_eq!(station.published_size().await, 7);
+    // Only the lists of calls.
+    assert_eq!((report.ledger.published, report.ledger.found, report.ledger.appended), (0, 3, 3));
+    assert_eq!(numbers(&station.backfill().await), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(station.ledger_problem().await, "");
+    station.published_size().await;
     station.check().await;
+}
+
+/// With its keys alive, the state knows that there was more: it never signs another history under them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_gone_is_not_begun_anew_under_the_same_key() {
+    let mut station = Station::new(3).await;
+    station.backfill().await;
+    let aside = station.archive().with_file_name("ledger");
+    copy_folder(&station.ledger_file(""), &aside);
+    fs::remove_dir_all(station.ledger_file("")).unwrap();
+    station.lose_database().await;
+    let report = station.rebuild().await;
+    assert_eq!((report.ledger.published, report.ledger.found, report.ledger.appended), (0, 0, 6));
+    assert_eq!(numbers(&station.backfill().await), [0, 3, 0, 0, 0, 0], "its files bear its tags");
+    assert!(station.ledger_problem().await.contains("`callvault rebuild` mends it"));
+    // It is found in a backup.
+    fs::remove_dir_all(station.ledger_file("")).unwrap();
+    copy_folder(&aside, &station.ledger_file(""));
+    let report = station.rebuild().await;
+    assert_eq!((report.damaged, report.ledger.published, report.ledger.trust), (0, 7, Trust::OwnKey));
+    station.backfill().await;
+    assert_eq!(station.ledger_problem().await, "");
+    fs::remove_dir_all(&aside).unwrap();
+    station.check().await;
+}
+
+/// Who can write to the archive signs another history, and puts his key beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_others_signed_is_not_believed() {
+    let mut station = Station::new(3).await;
+    station.backfill().await;
+    let ledger = station.ledger().await;
+    let ours = fs::read(station.config.state.path.join("ledger.key")).unwrap();
+    fs::remove_file(station.config.state.path.join("ledger.key")).unwrap();
+    station.publish_only(&ledger[..4]);
+    fs::write(station.config.state.path.join("ledger.key"), ours).unwrap();
+    let refused = station.try_rebuild(Request::default()).await.unwrap_err();
+    assert!(matches!(refused.downcast_ref(), Some(CannotRebuild::OthersLedger)), "{refused:#}");
+    // The operator knows that key.
+    let origin = callvault::notary::own_origin(
+        &station.value::<String>("select value from meta where key = 'state_id'").await,
+    );
+    let vkey = SigningKey::from_seed(&origin, &[7; 32]).unwrap().verifying_key().to_vkey();
+    let request = Request { vkeys: vec![vkey], ..Request::default() };
+    let report = station.try_rebuild(request).await.unwrap();
+    assert_eq!((report.ledger.trust, report.ledger.published), (Trust::Vkey, 4));
+    // Nothing is signed by the present key before somebody says that it follows.
+    station.add_call("later.wav", 0);
+    station.backfill().await;
+    assert!(station.ledger_problem().await.contains("rotate-key"), "{}", station.ledger_problem().await);
 }
 
 /// Whatever moment it is killed in: the former database is in its place, and the next rebuild comes to the same.

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use callvault::archive::Survey;
-use callvault::rebuild::{CannotRebuild, Request};
+use callvault::rebuild::{CannotRebuild, Request, Trust};
 use callvault::simulator::SimAudio;
 use callvault::state::{StateError, StateLock};
 use jiff::ToSpan as _;
@@ -13,19 +13,20 @@ use crate::common::{Station, numbers};
 use crate::compare::dump;
 use crate::station::printed;
 
-/// Whatever the ledger does not tell of is archived all the same, and told from now on.
+/// Whatever the ledger does not tell of is archived all the same if this state wrote it, and told from now on.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_published_yet_is_appended_and_never_dropped() {
     let mut station = Station::eventful().await;
     let ledger = station.ledger().await;
     let files = station.recordings();
     for published in [ledger.len() - 1, ledger.len() / 2, 0] {
-        station.lose_state().await;
+        station.lose_database().await;
         station.publish_only(&ledger[..published]);
         let report = station.rebuild().await;
         assert_eq!((report.damaged, report.ledger.gone), (0, 0), "{:?}", report.damage);
         assert_eq!(report.ledger.published, published as i64);
         assert!(report.ledger.appended > 0);
+        assert_eq!(report.ledger.found, 0, "they are known by their tags");
         assert_eq!(station.ledger().await[..published], ledger[..published]);
         // The check looks for the entry of each file and each absence.
         station.check().await;
@@ -33,6 +34,42 @@ async fn what_was_not_published_yet_is_appended_and_never_dropped() {
     let report = station.backfill_voicemail().await;
     assert_eq!(report.total.archived + report.voicemail.unwrap().archived, 0, "nothing is fetched again");
     assert_eq!(files, station.recordings());
+    station.check().await;
+}
+
+/// Without the state nobody can tell who wrote what no signed entry tells of: it is owed, and stays where it is. What the
+/// PBX delivers again is archived; the rest waits for a person, and is never complete.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_signed_is_owed_where_the_state_is_lost() {
+    let mut station = Station::eventful().await;
+    let ledger = station.ledger().await;
+    let (files, archived) = (station.recordings(), station.count("archived").await);
+    for published in [ledger.len() / 2, 0] {
+        station.lose_state().await;
+        station.publish_only(&ledger[..published]);
+        let report = station.rebuild().await;
+        assert_eq!((report.damaged, report.ledger.gone), (0, 0), "{:?}", report.damage);
+        assert_eq!(report.ledger.trust, Trust::None);
+        assert!(report.ledger.found > 0);
+        assert!(station.count("archived").await < archived);
+        station.check().await;
+    }
+    station.pbx.world(|world| world.delete_audio(b"other-3.wav"));
+    station.backfill_voicemail().await;
+    let there = station.recordings();
+    assert!(files.iter().all(|path| there.contains(path)), "nothing is lost");
+    assert!(
+        there.iter().all(|path| files.contains(path) || path.contains("/.quarantine/")),
+        "the sidecars of nobody knows whom are aside: {there:?}"
+    );
+    let waiting =
+        "select group_concat(name || ' ' || state || ' ' || reason) from recordings where reason = 'found'";
+    assert_eq!(station.value::<String>(waiting).await, "other-3.wav pending found");
+    // An empty one is asked for again before it is believed.
+    let empty: String =
+        station.value("select reason from recordings where name = cast('empty.wav' as blob)").await;
+    assert_eq!(empty, "not_ready");
+    assert_eq!(station.count("archived").await, archived - 2);
     station.check().await;
 }
 
@@ -175,7 +212,7 @@ async fn of_two_states_in_one_archive_the_operator_says_which() {
     let refused = station.try_rebuild(Request::default()).await.unwrap_err();
     assert!(matches!(refused.downcast_ref(), Some(CannotRebuild::SeveralStates { .. })), "{refused:#}");
     assert!(refused.to_string().contains("lyon: 0123456789abcdef"), "{refused:#}");
-    let request = Request { state_id: Some(ours.clone()) };
+    let request = Request { state_id: Some(ours.clone()), ..Request::default() };
     let report = station.try_rebuild(request).await.unwrap();
     assert_eq!((report.damaged, report.state_id), (0, ours));
     assert!(report.left_out["lyon"].contains("another state"));

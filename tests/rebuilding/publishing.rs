@@ -5,6 +5,7 @@ use std::fs;
 use callvault::archive::{Shelf, ShelfOwner, Survey};
 use callvault::digest::Digest;
 use callvault::notary::FOLDER;
+use callvault::state::surviving;
 use callvault::tlog::{
     Checkpoint, Frontier, SigningKey, TILE_WIDTH, Tile, bundle, leaf_hash, path_of_bundle, sign,
 };
@@ -35,8 +36,8 @@ pub(crate) fn publish(shelf: &Shelf, key: &SigningKey, entries: &[Vec<u8>]) {
 }
 
 impl Station {
-    /// Lets no more than these entries be published, signed by a key that none of them tells of. The keys that were
-    /// published before all entries stay there.
+    /// Lets no more than these entries be published, and signed: by the key of the state, or by one that none of them tells
+    /// of if that is lost. The keys that were published before all entries stay there.
     pub(crate) fn publish_only(&self, entries: &[(i64, Vec<u8>)]) {
         let ledger = self.archive().join(FOLDER);
         let aside = self.archive().join("keys-aside");
@@ -51,7 +52,11 @@ impl Station {
             now: Timestamp::UNIX_EPOCH,
         };
         let shelf = Shelf::open(self.archive(), FOLDER, of).unwrap();
-        let key = SigningKey::from_seed(&format!("callvault/{}", owner.state_id), &[7; 32]).unwrap();
+        let state = &self.config.state.path;
+        drop(fs::remove_file(state.join("checkpoint")));
+        let left = surviving(state).unwrap().seeds.first().map(|seed| **seed);
+        let origin = callvault::notary::own_origin(&owner.state_id);
+        let key = SigningKey::from_seed(&origin, &left.unwrap_or([7; 32])).unwrap();
         let entries: Vec<Vec<u8>> = entries.iter().map(|(_, entry)| entry.clone()).collect();
         publish(&shelf, &key, &entries);
     }

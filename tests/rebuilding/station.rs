@@ -133,6 +133,14 @@ impl Station {
         fs::remove_dir_all(&self.config.state.path).unwrap();
     }
 
+    /// Loses the database alone: keys and the last checkpoint are left.
+    pub(crate) async fn lose_database(&self) {
+        until_closed(&self.config.state.path).await;
+        for suffix in ["", "-wal", "-shm"] {
+            drop(fs::remove_file(self.config.state.path.join(format!("callvault.db{suffix}"))));
+        }
+    }
+
     /// Keeps the database as it is now.
     pub(crate) async fn snapshot(&self) -> Snapshot {
         snapshot::take(&self.config.state.path, &self.config.snapshots, 0, callvault::clock::now())

@@ -220,6 +220,14 @@ pub(super) fn counting(page: &mut String, document: &Document<'_>) -> std::fmt::
             ),
         ));
     }
+    for rebuilt in &document.rebuilt {
+        let told = format!(
+            "the database was made anew from the archive (entry {}); for what came before, {} vouches",
+            rebuilt.ledger_number,
+            rebuilt.told()
+        );
+        rows.push(("Rebuilt", told));
+    }
     page.push_str("<h2>How this was counted</h2>\n");
     facts(page, &rows)?;
     page.push_str(
