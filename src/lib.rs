@@ -113,6 +113,9 @@ pub mod clocks;
 /// Calls and days: every row that a PBX told.
 pub mod calls;
 
+/// How much each PBX may add to the database in a day.
+pub mod intake;
+
 /// The queue: one row per recording, claimed by one run at a time.
 pub mod queue;
 

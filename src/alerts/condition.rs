@@ -80,6 +80,8 @@ pub enum Condition {
     DoubtsOpen,
     /// A day whose calls the PBX has not told for long, while it told others.
     DayUnread,
+    /// No more calls of the PBX are read at present: it has told too many, or the disk of the state is nearly full.
+    IntakeSlowed,
     /// The PBX's clock is far from ours, by a steady difference.
     ClockSkewed,
     /// The PBX's clock jumped between two readings.
@@ -163,6 +165,7 @@ impl Condition {
             Self::LimitSuspected => "limit_suspected",
             Self::DoubtsOpen => "doubts_open",
             Self::DayUnread => "day_unread",
+            Self::IntakeSlowed => "intake_slowed",
             Self::ClockSkewed => "clock_skewed",
             Self::ClockJumped => "clock_jumped",
             Self::OwnClock => "own_clock",
@@ -245,6 +248,7 @@ impl Condition {
             Self::LimitSuspected,
             Self::DoubtsOpen,
             Self::DayUnread,
+            Self::IntakeSlowed,
             Self::ClockSkewed,
             Self::ClockJumped,
             Self::OwnClock,

@@ -362,6 +362,7 @@ impl Site {
             client: &self.client,
             access: &self.access,
             db: &vault.state.db,
+            state: vault.state.directory(),
             clock: vault.clock.clone(),
             bell: self.bell.clone(),
             rules: rules_of(&vault.config, self.id()),

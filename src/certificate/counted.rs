@@ -18,6 +18,8 @@ use crate::salt::Salt;
 pub(super) struct Counted {
     /// The entry of each archived file, by the path of its audio.
     pub(super) files: BTreeMap<String, i64>,
+    /// How their audio came, and how many of them.
+    pub(super) transports: BTreeMap<String, i64>,
     /// Recordings that are not archived, or that no row names, by their paths.
     recordings: BTreeMap<String, Named>,
     /// The calls that the account tells by their identity.
@@ -57,6 +59,7 @@ impl Counted {
     ) -> anyhow::Result<Self> {
         Ok(Self {
             files: files(moment, pbx, account.day).await?,
+            transports: transports(moment, pbx, account.day).await?,
             recordings: recordings(moment, pbx, account.day).await?,
             calls: calls(moment, pbx, account).await?,
         })
@@ -121,6 +124,25 @@ async fn files(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Resul
     .fetch_all(db)
     .await
     .context("listing the entries of a day")?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Entries of version 0.1 do not tell it.
+async fn transports(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    day: Date,
+) -> anyhow::Result<BTreeMap<String, i64>> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "select coalesce(json_extract(entry, '$.transport'), 'unknown'), count(*) from archived_files file
+         join recordings on recordings.id = recording_id join ledger on number = ledger_number
+         where recordings.pbx = ? and recordings.day = ? and recordings.kind = 'call' group by 1",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .fetch_all(db)
+    .await
+    .context("counting how the audio of a day came")?;
     Ok(rows.into_iter().collect())
 }
 

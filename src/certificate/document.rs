@@ -68,6 +68,8 @@ pub(super) struct Numbers<'a> {
     voicemail: Tally,
     /// The entries of all audio that it counts.
     entries: Vec<String>,
+    /// How that came: `pinned`, `roots`, `plain`, `accepted`; `unknown` of what version 0.1 archived.
+    transports: BTreeMap<String, i64>,
     unarchived: Unarchived,
     unrecorded: Count,
     unnamed: Committed,
@@ -181,6 +183,11 @@ impl From<Issued> for Former {
 }
 
 impl<'a> Numbers<'a> {
+    /// How its audio came, and how many files of it.
+    pub(super) fn transports(&self) -> &BTreeMap<String, i64> {
+        &self.transports
+    }
+
     /// What `account` comes to, with what the ledger names its recordings by.
     pub(super) fn of(account: &'a DayAccount, counted: &Counted) -> Self {
         let of_files = |listing: &Listing<Filed>| OfEntries {
@@ -204,6 +211,7 @@ impl<'a> Numbers<'a> {
             calls: account.calls,
             voicemail: account.voicemail,
             entries: ranges(counted.files.values().copied()),
+            transports: counted.transports.clone(),
             unarchived: unarchived(account, counted),
             unrecorded: Count { count: account.unrecorded.count },
             unnamed: Committed {

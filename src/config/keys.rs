@@ -62,6 +62,8 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
             "warn_margin_h",
             "recording_bytes_max",
             "cdr_bytes_max",
+            "intake_rows_per_day_max",
+            "intake_bytes_per_day_max",
             "cdr_api",
             "cdr_folder",
             "cdr_columns",

@@ -292,6 +292,10 @@ pub struct PbxLimits {
     pub recording_bytes_max: u64,
     /// The largest CDR reply accepted, per reading.
     pub cdr_bytes_max: u64,
+    /// The most rows that it may add to the database in 24 hours.
+    pub intake_rows_per_day_max: u64,
+    /// The most bytes of rows that it may add to the database in 24 hours.
+    pub intake_bytes_per_day_max: u64,
 }
 
 impl Default for PbxLimits {
@@ -308,6 +312,8 @@ impl Default for PbxLimits {
             outage_retry_max: Duration::from_secs(300),
             recording_bytes_max: 2 << 30,
             cdr_bytes_max: 256 << 20,
+            intake_rows_per_day_max: 1_000_000,
+            intake_bytes_per_day_max: 2 << 30,
         }
     }
 }

@@ -216,6 +216,16 @@ fn limits(section: &Section<'_>) -> PbxLimits {
         ),
         recording_bytes_max: section.size("recording_bytes_max", default.recording_bytes_max, 1024),
         cdr_bytes_max: section.size("cdr_bytes_max", default.cdr_bytes_max, 1024),
+        intake_rows_per_day_max: section.count(
+            "intake_rows_per_day_max",
+            default.intake_rows_per_day_max,
+            1..=1_000_000_000,
+        ),
+        intake_bytes_per_day_max: section.size(
+            "intake_bytes_per_day_max",
+            default.intake_bytes_per_day_max,
+            1024,
+        ),
     }
 }
 

@@ -56,6 +56,8 @@ pub enum FindingKind {
     DoubtsOpen,
     /// A day whose calls could not be read, or not all of them, while the PBX answers otherwise.
     DayUnread,
+    /// No more of the PBX's calls are read at present: it has told too many, or the disk of the database is nearly full.
+    IntakeSlowed,
     /// The PBX's clock is far from ours, by a steady difference.
     ClockSkewed,
     /// The PBX's clock jumped between two readings.
@@ -82,7 +84,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::BadRow,
         Self::BadFile,
         Self::CdrShrank,
@@ -108,6 +110,7 @@ impl FindingKind {
         Self::LimitSuspected,
         Self::DoubtsOpen,
         Self::DayUnread,
+        Self::IntakeSlowed,
         Self::ClockSkewed,
         Self::ClockJumped,
         Self::OwnClock,
@@ -149,6 +152,7 @@ impl FindingKind {
             Self::LimitSuspected => "limit_suspected",
             Self::DoubtsOpen => "doubts_open",
             Self::DayUnread => "day_unread",
+            Self::IntakeSlowed => "intake_slowed",
             Self::ClockSkewed => "clock_skewed",
             Self::ClockJumped => "clock_jumped",
             Self::OwnClock => "own_clock",
@@ -165,7 +169,7 @@ impl FindingKind {
 
     /// Whether a finding of this word says that a list could not be read, or not all of it.
     pub fn is_about_lists(word: &str) -> bool {
-        [Self::BadFile, Self::DayUnread, Self::DoubtsOpen, Self::VoicemailUnlisted]
+        [Self::BadFile, Self::DayUnread, Self::DoubtsOpen, Self::IntakeSlowed, Self::VoicemailUnlisted]
             .iter()
             .any(|kind| kind.as_str() == word)
     }

@@ -152,6 +152,19 @@ pub struct ArchivedFacts<'a> {
     pub size_bytes: u64,
     /// The entry of its absence, if one came before.
     pub gap: Option<i64>,
+    /// How it came, if that is known.
+    pub came: Option<HowCame<'a>>,
+}
+
+/// How audio came from a PBX.
+#[derive(Debug, Clone, Copy)]
+pub struct HowCame<'a> {
+    /// How the PBX was known, as in the sidecar: `pinned`, `roots`, `plain`; `accepted` if it did not come from it.
+    pub transport: &'a str,
+    /// SHA-256 of the pinned key in hex, if it was pinned.
+    pub key_sha256: Option<&'a str>,
+    /// Whether an earlier run had put it there, and died before its entry was made.
+    pub adopted: bool,
 }
 
 /// The entry of a file, without its number yet.
@@ -164,10 +177,17 @@ pub fn archived(facts: &ArchivedFacts<'_>, at: Timestamp) -> Entry {
         .with("sha256", facts.sha256.to_string())
         .with("sidecar_sha256", facts.sidecar_sha256.to_string())
         .with("size_bytes", facts.size_bytes);
-    match facts.gap {
+    let entry = match facts.gap {
         Some(gap) => entry.with("gap", gap),
         None => entry,
-    }
+    };
+    let Some(came) = facts.came else { return entry };
+    let entry = entry.with("transport", came.transport);
+    let entry = match came.key_sha256 {
+        Some(key_sha256) => entry.with("key_sha256", key_sha256),
+        None => entry,
+    };
+    if came.adopted { entry.with("adopted", 1) } else { entry }
 }
 
 /// The entry of a file that was found where a recording belongs, and of which nobody can tell who put it there.

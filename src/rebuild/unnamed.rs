@@ -8,9 +8,10 @@ use super::folder::SIDECAR_BYTES_MAX;
 use super::replay::digest;
 use super::scratch::{self, NotedFile};
 use super::{Damage, Rebuild};
+use crate::archive::sidecar::SidecarOrigin;
 use crate::archive::{ArchiveError, Destination, Sidecar, Survey, VouchKey};
 use crate::digest::Digest;
-use crate::ledger::{self, ArchivedFacts};
+use crate::ledger::{self, ArchivedFacts, HowCame};
 
 /// Files that are looked at together.
 const FILES_PER_PAGE: i64 = 500;
@@ -32,7 +33,7 @@ impl Rebuild<'_> {
                 tokio::task::spawn_blocking(examine).await.context("reading the archive")?
             {
                 match standing {
-                    Standing::Ours => self.name_file(&file).await?,
+                    Standing::Ours(origin) => self.name_file(&file, &origin).await?,
                     Standing::Found => self.note_found(&file).await?,
                     Standing::Broken(problem) => self.damaged(Damage::of(&file.pbx, file.path, problem)),
                 }
@@ -52,10 +53,12 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    async fn name_file(&mut self, file: &NotedFile) -> anyhow::Result<()> {
+    async fn name_file(&mut self, file: &NotedFile, origin: &SidecarOrigin) -> anyhow::Result<()> {
         let commitment = digest(&file.commitment)?;
         let gap = self.gaps.remove(&commitment).map(|gap| gap.number);
-        let facts = facts_of(file, gap)?;
+        let (transport, key_sha256) = (origin.transport.as_str(), origin.key_sha256.as_deref());
+        let came = Some(HowCame { transport, key_sha256, adopted: true });
+        let facts = ArchivedFacts { came, ..facts_of(file, gap)? };
         let number = ledger::append(self.building.tx(), &ledger::archived(&facts, self.now)).await?;
         let at_ms = self.now.as_millisecond();
         scratch::name_file(self.building.tx(), file.id, number, facts.conflict, gap, at_ms).await?;
@@ -84,13 +87,14 @@ fn facts_of(file: &NotedFile, gap: Option<i64>) -> anyhow::Result<ArchivedFacts<
         sidecar_sha256: digest(&file.sidecar_sha256)?,
         size_bytes: u64::try_from(file.size_bytes)?,
         gap,
+        came: None,
     })
 }
 
 /// What a file is of which no entry tells.
 enum Standing {
-    /// This state put it there: it is archived.
-    Ours,
+    /// This state put it there, and it came like this: it is archived.
+    Ours(SidecarOrigin),
     /// Nobody can tell who put it there.
     Found,
     /// It is not what its sidecar says.
@@ -100,9 +104,9 @@ enum Standing {
 /// An entry is a promise about the disk: what kind of one can be made for this file.
 fn examine(survey: &Survey, vouch_key: Option<&VouchKey>, file: &NotedFile) -> Standing {
     match is_whole(survey, file) {
-        Ok(true) => match is_ours(survey, vouch_key, file) {
-            Ok(true) => Standing::Ours,
-            Ok(false) => Standing::Found,
+        Ok(true) => match vouched(survey, vouch_key, file) {
+            Ok(Some(origin)) => Standing::Ours(origin),
+            Ok(None) => Standing::Found,
             Err(error) => Standing::Broken(error.to_string()),
         },
         Ok(false) => Standing::Broken(
@@ -112,14 +116,19 @@ fn examine(survey: &Survey, vouch_key: Option<&VouchKey>, file: &NotedFile) -> S
     }
 }
 
-/// Whether this state wrote its sidecar, for this place.
-fn is_ours(survey: &Survey, vouch_key: Option<&VouchKey>, file: &NotedFile) -> Result<bool, ArchiveError> {
-    let Some(vouch_key) = vouch_key else { return Ok(false) };
+/// How it came, if this state wrote its sidecar, for this place.
+fn vouched(
+    survey: &Survey,
+    vouch_key: Option<&VouchKey>,
+    file: &NotedFile,
+) -> Result<Option<SidecarOrigin>, ArchiveError> {
+    let Some(vouch_key) = vouch_key else { return Ok(None) };
     let place = Destination::parse(&file.path)?;
-    let Some(folder) = survey.folder(place.folder())? else { return Ok(false) };
-    let Some(bytes) = folder.read(&place.sidecar_name(), SIDECAR_BYTES_MAX)? else { return Ok(false) };
-    let sidecar = Sidecar::from_bytes(&bytes);
-    Ok(sidecar.is_ok_and(|sidecar| vouch_key.vouches_for(&file.path, &sidecar)))
+    let Some(folder) = survey.folder(place.folder())? else { return Ok(None) };
+    let Some(bytes) = folder.read(&place.sidecar_name(), SIDECAR_BYTES_MAX)? else { return Ok(None) };
+    let sidecar = Sidecar::from_bytes(&bytes).ok();
+    let ours = sidecar.filter(|sidecar| vouch_key.vouches_for(&file.path, sidecar));
+    Ok(ours.and_then(|sidecar| sidecar.origin))
 }
 
 fn is_whole(survey: &Survey, file: &NotedFile) -> Result<bool, ArchiveError> {

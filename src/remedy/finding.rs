@@ -60,6 +60,10 @@ fn of_lists(kind: &str, pbx: &str) -> Option<String> {
             "see the log for what the PBX answers for that day; if a restart of the PBX does not help, export the day from \
              its web interface and read it with `callvault backfill --pbx {pbx} --cdr FILE`"
         ),
+        "intake_slowed" => format!(
+            "if pbx `{pbx}` really has so many calls, raise the key that the finding names; if not, find out what answers in its \
+             place; if the disk is full, make room"
+        ),
         "clock_skewed" => "set the PBX's clock, best by a time server; no recording is lost meanwhile".to_owned(),
         "clock_jumped" => {
             "let the PBX take its time from a time server; the days around the jump are read again by themselves".to_owned()

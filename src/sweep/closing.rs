@@ -32,13 +32,7 @@ impl Sweeper<'_> {
         let mut closing = self.closing(&days, &reading, covered, offset_s);
         // What is read by a wrong clock settles no day.
         closing.iter_mut().for_each(|(_, of_day)| of_day.late &= clock.is_none());
-        let report = SweepReport {
-            rows: reading.rows,
-            rows_new: reading.added.values().sum(),
-            bad_rows: reading.bad_rows,
-            recordings_new: reading.recordings_new,
-            ..SweepReport::default()
-        };
+        let report = reading.told();
         let end = End {
             pbx: self.pbx.id.clone(),
             origin: Origin::of(self.pbx),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::page::Fallback;
+use super::placing::Fallback;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::calls;

@@ -89,16 +89,16 @@ impl Sweeper<'_> {
         &self,
         read: &mut Vec<(Date, Reading)>,
         asked: Option<u64>,
-    ) -> anyhow::Result<SweepReport> {
-        let mut report = SweepReport::default();
+        report: &mut SweepReport,
+    ) -> anyhow::Result<()> {
         for (day, reading) in std::mem::take(read) {
             if self.needs_a_look(day, &reading, asked).await? {
                 read.push((day, reading));
             } else {
-                report += self.end_day(reading, day, Outcome::Read).await?;
+                *report += self.end_day(reading, day, Outcome::Read).await?;
             }
         }
-        Ok(report)
+        Ok(())
     }
 
     /// Looks twice at the longest list, and ends all days; `asked` counts the days of the sweep and its new recordings.
@@ -106,23 +106,23 @@ impl Sweeper<'_> {
         &self,
         mut read: Vec<(Date, Reading)>,
         asked: u64,
-    ) -> anyhow::Result<SweepReport> {
-        let mut report = SweepReport::default();
+        report: &mut SweepReport,
+    ) -> anyhow::Result<()> {
         loop {
-            report += self.end_proven(&mut read, Some(asked)).await?;
+            self.end_proven(&mut read, Some(asked), report).await?;
             let order = |(_, reading): &&(Date, Reading)| {
                 let ListSize { rows, bytes } = reading.list.largest_size();
                 (rows, bytes)
             };
-            let Some(longest) = read.iter().max_by_key(order).map(|(day, _)| *day) else { return Ok(report) };
+            let Some(longest) = read.iter().max_by_key(order).map(|(day, _)| *day) else { return Ok(()) };
             let at = read.iter().position(|(day, _)| *day == longest).unwrap_or(0);
             let (day, mut reading) = read.swap_remove(at);
             if self.stopped() {
                 reading.list.short = Some(NOT_LOOKED_AT.to_owned());
-                report += self.end_day(reading, day, Outcome::Read).await?;
+                *report += self.end_day(reading, day, Outcome::Read).await?;
                 continue;
             }
-            report += self.look_twice(reading, day).await?;
+            *report += self.look_twice(reading, day).await?;
         }
     }
 

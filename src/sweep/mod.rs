@@ -11,13 +11,16 @@ mod limits;
 mod outside;
 mod page;
 mod parts;
+mod placing;
 mod range;
 mod reading;
 mod rules;
+mod slowing;
 mod voicemail;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
@@ -40,11 +43,13 @@ use crate::digest::Digest;
 use crate::evidence::{self, Limits};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, SameDevice};
+use crate::intake::{self, Added, IntakeSlowed};
 use crate::pbx::PbxClient;
 use crate::recording::Text;
 use crate::times::OffsetResolver;
-use page::{Fallback, ROWS_PER_PAGE, ReadingFacts};
+use page::{ROWS_PER_PAGE, ReadingFacts};
 use parts::Part;
+use placing::{Fallback, PlacedRow};
 use reading::{List, Reading};
 
 /// Bad rows of one reading that are kept as findings; the rest is only counted.
@@ -84,6 +89,8 @@ pub struct Sweeper<'a> {
     pub access: &'a Access,
     /// The database.
     pub db: &'a Db,
+    /// The state folder: where its disk is nearly full, nothing is read.
+    pub state: &'a Path,
     /// The wall clock.
     pub clock: Clock,
     /// Rung when the queue may hold something new.
@@ -122,7 +129,13 @@ impl Sweeper<'_> {
             })
             .await?;
         Ok(Reading {
-            facts: ReadingFacts { pbx: self.pbx.id.clone(), reading, rules: self.rules.clone(), now },
+            facts: ReadingFacts {
+                pbx: self.pbx.id.clone(),
+                reading,
+                rules: self.rules.clone(),
+                now,
+                limits: None,
+            },
             fallback,
             resolver: OffsetResolver::new(self.pbx.timezone.clone(), remembered.utc_offset_s),
             page: Vec::new(),
@@ -169,20 +182,20 @@ impl Sweeper<'_> {
 
     async fn store_page(&self, reading: &mut Reading) -> anyhow::Result<()> {
         let rows =
-            page::place(std::mem::take(&mut reading.page), &mut reading.resolver, &mut reading.fallback);
+            placing::place(std::mem::take(&mut reading.page), &mut reading.resolver, &mut reading.fallback);
         if rows.is_empty() {
             return Ok(());
         }
         let rows = Arc::new(rows);
         match self.store_rows(reading, rows.clone(), 0..rows.len()).await {
             Ok(()) => return Ok(()),
-            Err(error) if error.is::<DatabaseFailed>() || error.is::<SameDevice>() => return Err(error),
+            Err(error) if is_for_the_sweep(&error) => return Err(error),
             Err(_) => {}
         }
         // One row that cannot be stored must not keep out the others: each on its own tells which it is.
         for at in 0..rows.len() {
             if let Err(error) = self.store_rows(reading, rows.clone(), at..at + 1).await {
-                if error.is::<DatabaseFailed>() || error.is::<SameDevice>() {
+                if is_for_the_sweep(&error) {
                     return Err(error);
                 }
                 let problem = format!("it cannot be stored: {error:#}");
@@ -203,10 +216,11 @@ impl Sweeper<'_> {
     async fn store_rows(
         &self,
         reading: &mut Reading,
-        rows: Arc<Vec<page::PlacedRow>>,
+        rows: Arc<Vec<PlacedRow>>,
         which: Range<usize>,
     ) -> anyhow::Result<()> {
         let (facts, learnt) = (reading.facts.clone(), reading.resolver.learnt());
+        self.check_room(&facts)?;
         let stored = self
             .db
             .write(move |tx| Box::pin(async move { page::store(tx, &facts, &rows[which], learnt).await }))
@@ -242,7 +256,19 @@ impl Sweeper<'_> {
             return Ok(());
         }
         let subject = line_of(&reading.input, line);
-        self.note(Finding { kind: FindingKind::BadRow, subject, detail }, reading.facts.now).await
+        let (pbx, now, is_of_pbx) = (self.pbx.id.clone(), reading.facts.now, reading.facts.limits.is_some());
+        let added = Added { rows: 1, bytes: detail.len() as u64 };
+        let finding = Finding { kind: FindingKind::BadRow, subject, detail };
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    if is_of_pbx {
+                        intake::note(tx, &pbx, added, now).await?;
+                    }
+                    findings::record(tx, &pbx, &finding, now).await
+                })
+            })
+            .await
     }
 
     async fn note(&self, finding: Finding, now: Timestamp) -> anyhow::Result<()> {
@@ -251,6 +277,11 @@ impl Sweeper<'_> {
             .write(move |tx| Box::pin(async move { findings::record(tx, &pbx, &finding, now).await }))
             .await
     }
+}
+
+/// Whether an error is not that of one row.
+fn is_for_the_sweep(error: &anyhow::Error) -> bool {
+    error.is::<DatabaseFailed>() || error.is::<SameDevice>() || error.is::<IntakeSlowed>()
 }
 
 /// What a finding about a line of an input is about.

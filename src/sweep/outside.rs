@@ -4,8 +4,8 @@
 use jiff::civil::{Date, DateTime, date};
 use tracing::info;
 
-use super::page::Fallback;
 use super::parts::Part;
+use super::placing::Fallback;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::access::Item;
@@ -51,6 +51,7 @@ impl Sweeper<'_> {
         for side in sides.into_iter().filter(|side| side.from <= side.to) {
             let mut reading =
                 self.begin("calls of other times".into(), "outside".into(), Fallback::Before(FIRST)).await?;
+            reading.facts.limits = Some(self.may_add().await?);
             reading.outside = Some((SOLD_SINCE, to));
             self.ask_side(&mut reading, side).await?;
             self.store_page(&mut reading).await?;

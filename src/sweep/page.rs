@@ -7,17 +7,18 @@ use anyhow::Context as _;
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 use sqlx::SqliteConnection;
 
+use super::placing::PlacedRow;
 use crate::archive::Folder;
 use crate::calls::{self, NewCall, Stored};
 use crate::cdr::CdrRow;
-use crate::config::ExclusionRule;
-use crate::digest::Digest;
+use crate::config::{ExclusionRule, PbxLimits};
 use crate::exclusion::{CallFacts, Ruling};
 use crate::findings::{self, Finding, FindingKind};
+use crate::intake::{self, Added};
 use crate::queue::{self, Enqueued, NewRecording, RecordingState};
 use crate::recording::{RecordingKind, RecordingName, printable};
 use crate::safe_name::{safe_name, with_hash, with_identity};
-use crate::times::{OffsetResolver, OffsetSource, Resolved};
+use crate::times::OffsetSource;
 use crate::{exclusion, fleet, voicemail};
 
 /// Rows that are stored in one transaction at most.
@@ -25,87 +26,6 @@ pub(super) const ROWS_PER_PAGE: usize = 500;
 
 /// A recording that more rows name is that of no call, and no rule is applied to it: a conference has some thousands.
 const LEGS_MAX: usize = 10_000;
-
-/// A row whose place in time is known.
-#[derive(Debug, Clone)]
-pub(super) struct PlacedRow {
-    row: CdrRow,
-    day: Date,
-    resolved: Resolved,
-}
-
-/// The day of rows that tell no time at all.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Fallback {
-    /// The day that was asked for.
-    Asked(Date),
-    /// In a file: that of the row before, and of the first ones the day on which the file was written.
-    Before(Date),
-}
-
-/// Finds the day and the offset of every row.
-pub(super) fn place(
-    rows: Vec<CdrRow>,
-    resolver: &mut OffsetResolver,
-    fallback: &mut Fallback,
-) -> Vec<PlacedRow> {
-    // A start that is rewritten or contradicted is worse evidence of the instant than the id of its call.
-    let time = |row: &CdrRow| match (row.epoch(), row.exact_start()) {
-        (Some(epoch), None) => (Some(epoch), None),
-        (epoch, Some(exact)) => (epoch, Some(exact)),
-        (None, None) => (None, row.local_start()),
-    };
-    let times: Vec<_> = rows.iter().map(time).collect();
-    let resolved = resolver.resolve(&times);
-    rows.into_iter()
-        .zip(resolved)
-        .map(|(row, resolved)| {
-            let is_undated = row.local_start().is_none() && resolved.source == OffsetSource::Assumed;
-            let told = match row.doubt.is_some() || is_undated {
-                true => likeliest_day(&row, &resolved, *fallback),
-                false => row.local_start().map(|local| local.date()).or_else(|| local_day(&resolved)),
-            };
-            let day = match (told, &mut *fallback) {
-                (Some(day), Fallback::Before(before)) => {
-                    *before = day;
-                    day
-                }
-                (Some(day), Fallback::Asked(_)) => day,
-                (None, Fallback::Asked(day) | Fallback::Before(day)) => *day,
-            };
-            PlacedRow { row, day, resolved }
-        })
-        .collect()
-}
-
-/// The day of a row whose start cannot be believed: of the days in its recording's name, in its call's id and in its start
-/// the first that lies beside the day of the list, else that day itself; in a file the first of them.
-fn likeliest_day(row: &CdrRow, resolved: &Resolved, fallback: Fallback) -> Option<Date> {
-    let stamped = row.stamped_day();
-    let of_id = local_day(resolved).filter(|_| row.epoch().is_some());
-    let told = [stamped, of_id, row.local_start().map(|local| local.date())];
-    let mut told = told.into_iter().flatten();
-    match fallback {
-        Fallback::Before(_) => told.next(),
-        Fallback::Asked(asked) => {
-            let near = told.find(|day| is_next_to(*day, asked));
-            // Where its offset is not known either, the list in which it stands tells its day best.
-            let is_sure = |day: &Date| resolved.source != OffsetSource::Assumed || Some(*day) == stamped;
-            Some(near.filter(is_sure).unwrap_or(asked))
-        }
-    }
-}
-
-/// Whether it is the same day, or one of those beside it.
-fn is_next_to(day: Date, other: Date) -> bool {
-    day.until(other).is_ok_and(|span| span.get_days().abs() <= 1)
-}
-
-/// The local day of a row whose clock time cannot be read but whose callid tells the time.
-fn local_day(resolved: &Resolved) -> Option<Date> {
-    let offset = jiff::tz::Offset::from_seconds(resolved.utc_offset_s).ok()?;
-    Some(offset.to_datetime(resolved.at?).date())
-}
 
 /// What every page of one reading is stored with.
 #[derive(Debug, Clone)]
@@ -115,6 +35,8 @@ pub(super) struct ReadingFacts {
     pub(super) reading: i64,
     pub(super) rules: Arc<Vec<ExclusionRule>>,
     pub(super) now: Timestamp,
+    /// What the PBX may add; none for files, which are the operator's.
+    pub(super) limits: Option<PbxLimits>,
 }
 
 /// What a page changed.
@@ -124,16 +46,24 @@ pub(super) struct PageStored {
     pub(super) added: BTreeMap<Date, u64>,
     /// Recordings that nobody had heard of.
     pub(super) new_recordings: u64,
+    /// What that added to the database.
+    intake: Added,
     zone_checked: BTreeSet<Date>,
 }
 
 /// Stores a page: the unit of work of a sweep.
+///
+/// # Errors
+/// [`IntakeSlowed`](crate::intake::IntakeSlowed) if the PBX may not add it at present; whatever the database says.
 pub(super) async fn store(
     tx: &mut SqliteConnection,
     facts: &ReadingFacts,
     rows: &[PlacedRow],
     learnt_offset_s: Option<i32>,
 ) -> anyhow::Result<PageStored> {
+    if let Some(limits) = &facts.limits {
+        intake::check(tx, &facts.pbx, limits, facts.now).await?;
+    }
     let mut stored = PageStored::default();
     let mut to_judge = BTreeSet::new();
     let mut sn = fleet::remembered(tx, &facts.pbx).await?.sn;
@@ -148,6 +78,8 @@ pub(super) async fn store(
         let change = calls::store(tx, &facts.pbx, facts.reading, &call, facts.now).await?;
         if change != Stored::Known {
             *stored.added.entry(placed.day).or_default() += 1;
+            stored.intake.rows += 1;
+            stored.intake.bytes += call.row.len() as u64;
         }
         if let Some(enqueued) = enqueued {
             stored.new_recordings += u64::from(enqueued.new);
@@ -161,6 +93,9 @@ pub(super) async fn store(
         if placed.resolved.source == OffsetSource::Callid && stored.zone_checked.insert(placed.day) {
             note_zone(tx, facts, placed).await?;
         }
+    }
+    if facts.limits.is_some() {
+        intake::note(tx, &facts.pbx, stored.intake, facts.now).await?;
     }
     for id in to_judge {
         judge_exclusion(tx, &facts.rules, &facts.pbx, id, facts.now).await?;
@@ -222,28 +157,6 @@ async fn enqueue(
         paths: &paths,
     };
     queue::enqueue(tx, &recording).await
-}
-
-impl PlacedRow {
-    /// The line of the input where the row begins.
-    pub(super) fn line(&self) -> u64 {
-        self.row.line
-    }
-
-    /// The hash of that line.
-    pub(super) fn line_sha256(&self) -> Digest {
-        self.row.line_sha256
-    }
-
-    /// The start of the call; the start of its day if its row tells no time.
-    fn started_at(&self) -> Timestamp {
-        let midnight = || {
-            let offset =
-                jiff::tz::Offset::from_seconds(self.resolved.utc_offset_s).unwrap_or(jiff::tz::Offset::UTC);
-            offset.to_timestamp(self.day.at(0, 0, 0, 0)).unwrap_or(Timestamp::UNIX_EPOCH)
-        };
-        self.resolved.at.unwrap_or_else(midnight)
-    }
 }
 
 fn new_call(placed: &PlacedRow, recording_id: Option<i64>) -> NewCall {

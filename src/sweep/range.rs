@@ -7,12 +7,13 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use tracing::{debug, warn};
 
-use super::page::Fallback;
 use super::parts::{Part, Parts};
+use super::placing::Fallback;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::access::Item;
 use crate::findings::{self, Finding, FindingKind};
+use crate::intake::IntakeSlowed;
 use crate::pbx::{PbxError, Policy, Slot};
 use crate::queue::DayRange;
 use crate::times::zone_of;
@@ -30,7 +31,7 @@ pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
 pub async fn sweep_ranges(
     sweeper: &Sweeper<'_>,
     ranges: &[DayRange],
-    mut progress: impl FnMut(Date, &SweepReport),
+    progress: impl FnMut(Date, &SweepReport),
 ) -> anyhow::Result<SweepReport> {
     let mut report = SweepReport::default();
     if let Some(folder) = &sweeper.pbx.cdr_folder {
@@ -40,30 +41,60 @@ pub async fn sweep_ranges(
         return Ok(report);
     }
     let days = today_first(ranges, sweeper.today());
+    let swept = sweep_days(sweeper, ranges, &days, &mut report, progress).await;
+    let slowed = match swept {
+        Err(error) => Some(error.downcast::<IntakeSlowed>()?),
+        Ok(()) => None,
+    };
+    sweeper.note_slowed(slowed.as_ref()).await?;
+    if slowed.is_some() {
+        // What of them was stored is kept, and none of them is settled by it.
+        report.days_unasked = (days.len() as u64).saturating_sub(report.days_read + report.days_unread);
+    }
+    Ok(report)
+}
+
+async fn sweep_days(
+    sweeper: &Sweeper<'_>,
+    ranges: &[DayRange],
+    days: &[Date],
+    report: &mut SweepReport,
+    mut progress: impl FnMut(Date, &SweepReport),
+) -> anyhow::Result<()> {
     sweeper.learn_limits().await?;
     let (mut asked, mut failed, mut unproven, mut unread) = (0, Vec::new(), Vec::new(), BTreeSet::new());
-    for &day in &days {
+    for &day in days {
         if sweeper.stopped() {
             break;
         }
         asked += 1;
         let is_first = day.yesterday().is_ok_and(|before| !days.contains(&before));
-        let mut reading = sweeper.begin_day(day).await?;
+        let mut reading = match sweeper.begin_day(day).await {
+            Ok(reading) => reading,
+            Err(error) => return Err(slowed(report, unproven, error)),
+        };
         if is_first {
             reading.asked = reading.asked.with_hour_before();
         }
         reading.list.has_open_edge = day.yesterday().is_ok_and(|before| unread.contains(&before));
-        match sweeper.ask_once(&mut reading, day).await? {
+        let outcome = match sweeper.ask_once(&mut reading, day).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                unproven.push((day, reading));
+                return Err(slowed(report, unproven, error));
+            }
+        };
+        match outcome {
             Outcome::Read => unproven.push((day, reading)),
             Outcome::Unread(error) => {
                 sweeper.store_page(&mut reading).await?;
                 unread.insert(day);
                 failed.push((day, reading, error));
             }
-            Outcome::Ended => report += sweeper.end_day(reading, day, Outcome::Ended).await?,
+            Outcome::Ended => *report += sweeper.end_day(reading, day, Outcome::Ended).await?,
         }
-        report += sweeper.end_proven(&mut unproven, None).await?;
-        progress(day, &report);
+        sweeper.end_proven(&mut unproven, None, report).await?;
+        progress(day, report);
     }
     // A PBX that cannot tell one day in any part may be able to tell none at present: then it is not pressed for each.
     let mut why = None;
@@ -75,9 +106,9 @@ pub async fn sweep_ranges(
                 unread.remove(&day);
                 unproven.push((day, reading));
             }
-            outcome => report += sweeper.end_day(reading, day, outcome).await?,
+            outcome => *report += sweeper.end_day(reading, day, outcome).await?,
         }
-        progress(day, &report);
+        progress(day, report);
     }
     for (day, reading) in unproven.iter_mut().filter(|(_, reading)| reading.list.has_open_edge) {
         if day.yesterday().is_ok_and(|before| unread.contains(&before)) {
@@ -85,14 +116,21 @@ pub async fn sweep_ranges(
         }
     }
     let of_unproven: u64 = unproven.iter().map(|(_, reading)| reading.recordings_new).sum();
-    report += sweeper.prove(unproven, asked as u64 + report.recordings_new + of_unproven).await?;
-    report += sweeper.look_outside(ranges).await?;
+    let told = asked as u64 + report.recordings_new + of_unproven;
+    sweeper.prove(unproven, told, report).await?;
+    *report += sweeper.look_outside(ranges).await?;
     report.days_unasked = (days.len() - asked) as u64;
     // Where no day at all can be read, it is not the days.
     if let Some(error) = why.filter(|_| report.days_read == 0) {
         sweeper.access.unread(&error).await?;
     }
-    Ok(report)
+    Ok(())
+}
+
+/// Counts what was stored of days whose readings end without being whole, for this error ended the sweep.
+fn slowed(report: &mut SweepReport, readings: Vec<(Date, Reading)>, error: anyhow::Error) -> anyhow::Error {
+    readings.iter().for_each(|(_, reading)| *report += reading.told());
+    error
 }
 
 /// The days of all ranges, each once, in the order in which they are asked for.
@@ -145,7 +183,9 @@ impl Sweeper<'_> {
     }
 
     pub(super) async fn begin_day(&self, day: Date) -> anyhow::Result<Reading> {
-        let reading = self.begin(findings::cdr_of(day), day.to_string(), Fallback::Asked(day)).await?;
+        let limits = Some(self.may_add().await?);
+        let mut reading = self.begin(findings::cdr_of(day), day.to_string(), Fallback::Asked(day)).await?;
+        reading.facts.limits = limits;
         Ok(Reading { asked: Part::of(day), ..reading })
     }
 

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::Offset;
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 
+use super::SweepReport;
 use super::answer::Answer;
-use super::page::{Fallback, ReadingFacts};
+use super::page::ReadingFacts;
 use super::parts::Part;
+use super::placing::Fallback;
 use crate::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
 use crate::digest::Digest;
 use crate::evidence::{DoubtfulLine, ListSize, OpenDoubts, Verdict};
@@ -71,6 +73,19 @@ struct Doubtful {
     cause: DoubtCause,
     /// The call's id, and when that says the call was.
     callid: Option<(String, Timestamp)>,
+}
+
+impl Reading {
+    /// What it has found so far.
+    pub(super) fn told(&self) -> SweepReport {
+        SweepReport {
+            rows: self.rows,
+            rows_new: self.added.values().sum(),
+            bad_rows: self.bad_rows,
+            recordings_new: self.recordings_new,
+            ..SweepReport::default()
+        }
+    }
 }
 
 impl List {

@@ -8,13 +8,13 @@ use tracing::{debug, warn};
 use super::Worker;
 use super::fetch::{Failure, Fetched, Origin};
 use super::judge::{Facts, judge};
-use crate::archive::{ArchivedFile, Sidecar};
+use crate::archive::Sidecar;
 use crate::audio::Suspicion;
 use crate::calls;
 use crate::catalog::{self, CatalogEntry};
 use crate::findings::{self, Finding, FindingKind};
 use crate::fleet::{self, MISSING_STREAK_MAX};
-use crate::ledger::{self, ArchivedFacts, Entry, EntryType, commitment};
+use crate::ledger::{self, ArchivedFacts, Entry, EntryType, HowCame, commitment};
 use crate::queue::{self, Job, PutBack, RecordingState};
 use crate::recording::RecordingKind;
 use crate::retention;
@@ -144,7 +144,7 @@ async fn record_file(
     let file = &fetched.file;
     let audio = &file.sidecar().audio;
     let conflict = fetched.conflict.is_some() || job.state == RecordingState::Archived;
-    let number = ledger::append(tx, &archived_entry(job, file, conflict, now)).await?;
+    let number = ledger::append(tx, &archived_entry(job, fetched, conflict, now)).await?;
     if !audio.suspect.is_empty() {
         ledger::append(tx, &ledger::suspect(number, &job.pbx, &audio.suspect, now)).await?;
     }
@@ -171,9 +171,15 @@ async fn record_file(
     Ok(())
 }
 
-fn archived_entry(job: &Job, file: &ArchivedFile, conflict: bool, now: Timestamp) -> Entry {
+fn archived_entry(job: &Job, fetched: &Fetched, conflict: bool, now: Timestamp) -> Entry {
+    let file = &fetched.file;
     // An adopted sidecar keeps its own salt and serial number: whoever has it must find its entry.
-    let Sidecar { salt, pbx, .. } = file.sidecar();
+    let Sidecar { salt, pbx, origin, .. } = file.sidecar();
+    let came = origin.as_ref().map(|origin| HowCame {
+        transport: &origin.transport,
+        key_sha256: origin.key_sha256.as_deref(),
+        adopted: matches!(fetched.origin, Origin::Adopted),
+    });
     let facts = ArchivedFacts {
         conflict,
         pbx: &job.pbx,
@@ -183,6 +189,7 @@ fn archived_entry(job: &Job, file: &ArchivedFile, conflict: bool, now: Timestamp
         sidecar_sha256: file.sidecar_sha256(),
         size_bytes: file.size_bytes(),
         gap: job.gap_number,
+        came,
     };
     ledger::archived(&facts, now)
 }

@@ -304,3 +304,32 @@ async fn an_entry_that_cannot_be_read_hides_no_other_message_and_is_not_taken_fo
     assert_eq!(station.open_findings("bad_message").await, []);
     station.check().await;
 }
+
+/// One PBX tells far more calls than it can have: it is slowed, what is known of it is archived, and after a day the rest is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_that_tells_too_much_is_slowed_and_loses_nothing() {
+    let mut station = Station::of(SimulatorOptions { days: 6, ..small(60) }).await;
+    station.section().limits.intake_rows_per_day_max = 25;
+    station.cdr_is_whole = false;
+    let report = station.backfill().await;
+    let sweep = report.pbx[PBX].sweep;
+    let findings = station.open_findings("intake_slowed").await;
+    assert!(sweep.days_unasked > 0 && sweep.rows_new >= 1, "{sweep:?}");
+    assert!(findings[0].1.contains("`intake_rows_per_day_max`"), "{findings:?}");
+    assert_eq!(report.exit_code(false), 4, "{report:?}");
+    let known: i64 = station.value("select count(*) from recordings").await;
+    assert!((1..60).contains(&known), "{known}");
+    assert_eq!(report.total.archived, known, "what is known of is archived");
+    assert_eq!(station.value::<i64>("select count(*) from certificates").await, 0, "no day is settled by it");
+    station.check().await;
+    // It stays so within the day, and is over with it.
+    let again = station.backfill().await;
+    assert_eq!(again.pbx[PBX].sweep.rows_new, 0);
+    crate::reconciling::tamper(&station, "update intake set hour = hour - 24").await;
+    station.section().limits.intake_rows_per_day_max = 1000;
+    station.cdr_is_whole = true;
+    let report = station.backfill().await;
+    assert_eq!(report.total.archived + report.total.already_archived, 60, "{report:?}");
+    assert_eq!(station.open_findings("intake_slowed").await, []);
+    station.check().await;
+}

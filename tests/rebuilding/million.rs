@@ -91,6 +91,7 @@ impl Pattern {
                 sidecar_sha256,
                 size_bytes,
                 gap,
+                came: None,
             };
             let at = Timestamp::from_millisecond(1_700_000_000_000 + i64::from(number)).unwrap();
             entries.push(ledger::archived(&facts, at).to_canonical_json().into_bytes());

@@ -220,6 +220,9 @@ pub(super) fn counting(page: &mut String, document: &Document<'_>) -> std::fmt::
             ),
         ));
     }
+    for (transport, files) in document.numbers.transports() {
+        rows.push(("Audio that came", format!("{}: {}", came_by(transport), number(*files))));
+    }
     for rebuilt in &document.rebuilt {
         let told = format!(
             "the database was made anew from the archive (entry {}); for what came before, {} vouches",
@@ -236,6 +239,16 @@ pub(super) fn counting(page: &mut String, document: &Document<'_>) -> std::fmt::
          PBX listed; of a call that it never listed, nobody can tell.</p>\n",
     );
     Ok(())
+}
+
+fn came_by(transport: &str) -> &'static str {
+    match transport {
+        "pinned" => "over HTTPS with the pinned key",
+        "roots" => "over HTTPS with a certificate that this machine trusts",
+        "plain" => "over plain HTTP: anybody on the way could have changed it",
+        "accepted" => "not from the PBX: a person took what was found",
+        _ => "nobody noted how",
+    }
 }
 
 fn clock(document: &Document<'_>) -> String {

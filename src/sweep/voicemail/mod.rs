@@ -21,6 +21,7 @@ use super::Sweeper;
 use crate::access::Item;
 use crate::findings::{self, FindingKind};
 use crate::fleet;
+use crate::intake::{self, Added, IntakeSlowed};
 use crate::pbx::{PbxError, Reason, UnreadableMessage, VoicemailList, VoicemailMessage};
 use crate::times::{OffsetResolver, parse_local};
 use crate::voicemail::{self, Poll};
@@ -33,6 +34,8 @@ const TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// What findings about the list concern.
 const SUBJECT: &str = "the list of voicemail";
+/// About what a message adds to the database.
+const MESSAGE_BYTES: u64 = 500;
 /// A device without voicemail may get other firmware: it is asked again after this.
 const PROBE_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -192,6 +195,12 @@ impl Sweeper<'_> {
         now: Timestamp,
     ) -> anyhow::Result<()> {
         for page in pages(messages) {
+            if let Err(error) = self.may_add().await {
+                // What is not stored is still in its box at the next poll.
+                self.note_slowed(Some(&error.downcast::<IntakeSlowed>()?)).await?;
+                report.whole = false;
+                break;
+            }
             let stored = self.store_messages(page, now).await?;
             report.messages_new += stored.new;
             report.messages_back += stored.back;
@@ -214,6 +223,8 @@ impl Sweeper<'_> {
                         let resolved = resolver.resolve(&[(None, local)]).remove(0);
                         unit.store(tx, alike, resolved).await?;
                     }
+                    let rows = unit.stored.new;
+                    intake::note(tx, &pbx, Added { rows, bytes: rows * MESSAGE_BYTES }, now).await?;
                     Ok(unit.stored)
                 })
             })

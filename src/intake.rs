@@ -1,0 +1,120 @@
+//! How much each PBX may add to the database in a day: one that lies, or has lost its mind, must not fill the disk on which
+//! the calls of all others are kept. Its intake is slowed, never its downloads, and nothing that was taken in is dropped.
+//!
+//! All SQL on `intake`.
+
+use std::fmt;
+
+use anyhow::Context as _;
+use indicatif::HumanBytes;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::config::PbxLimits;
+
+/// Over so many hours it is summed.
+const WINDOW_H: i64 = 24;
+const HOUR_MS: i64 = 3_600_000;
+
+/// Why nothing more is taken in at present.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeSlowed {
+    /// The PBX has used up its share of the day.
+    #[error(
+        "the PBX has told {spent} of calls within 24 hours, more than `{key}` allows: no more of its calls are read until that \
+         is over, and what is known of is archived all the same. If it really has so many, raise `{key}` of this \
+         [[pbx]]; if not, find out what answers in its place"
+    )]
+    Spent {
+        /// How much, and of what.
+        spent: String,
+        /// The key that bounds it.
+        key: &'static str,
+    },
+    /// The disk of the database is nearly full.
+    #[error(
+        "the disk of the state folder has {} free: no calls are read before it has more, and what is known of is archived all \
+         the same; make room at {path}", HumanBytes(*.free_bytes)
+    )]
+    Disk {
+        /// The state folder.
+        path: String,
+        /// What is free.
+        free_bytes: u64,
+    },
+}
+
+/// What a page of rows, or a poll, has added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Added {
+    /// Rows.
+    pub rows: u64,
+    /// The bytes of their text.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Added {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rows and {}", self.rows, HumanBytes(self.bytes))
+    }
+}
+
+/// Notes what `pbx` has added, and forgets what is older than a day.
+pub async fn note(tx: &mut SqliteConnection, pbx: &str, added: Added, now: Timestamp) -> anyhow::Result<()> {
+    if added == Added::default() {
+        return Ok(());
+    }
+    let hour = now.as_millisecond() / HOUR_MS;
+    sqlx::query(
+        "insert into intake (pbx, hour, rows, bytes) values (?, ?, ?, ?)
+         on conflict (pbx, hour) do update set rows = rows + excluded.rows, bytes = bytes + excluded.bytes",
+    )
+    .bind(pbx)
+    .bind(hour)
+    .bind(i64::try_from(added.rows)?)
+    .bind(i64::try_from(added.bytes)?)
+    .execute(&mut *tx)
+    .await
+    .context("noting what a PBX has added")?;
+    sqlx::query("delete from intake where pbx = ? and hour <= ?")
+        .bind(pbx)
+        .bind(hour - WINDOW_H)
+        .execute(tx)
+        .await
+        .context("forgetting what a PBX has added")?;
+    Ok(())
+}
+
+/// What `pbx` has added within 24 hours.
+pub async fn spent(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<Added> {
+    let (rows, bytes): (i64, i64) = sqlx::query_as(
+        "select coalesce(sum(rows), 0), coalesce(sum(bytes), 0) from intake where pbx = ? and hour > ?",
+    )
+    .bind(pbx)
+    .bind(now.as_millisecond() / HOUR_MS - WINDOW_H)
+    .fetch_one(db)
+    .await
+    .context("counting what a PBX has added")?;
+    Ok(Added { rows: u64::try_from(rows)?, bytes: u64::try_from(bytes)? })
+}
+
+/// Whether a PBX may add more.
+///
+/// # Errors
+/// [`IntakeSlowed::Spent`] if not; whatever the database says.
+pub async fn check(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    limits: &PbxLimits,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let spent = spent(db, pbx, now).await?;
+    let key = if spent.rows >= limits.intake_rows_per_day_max {
+        "intake_rows_per_day_max"
+    } else if spent.bytes >= limits.intake_bytes_per_day_max {
+        "intake_bytes_per_day_max"
+    } else {
+        return Ok(());
+    };
+    Err(IntakeSlowed::Spent { spent: spent.to_string(), key }.into())
+}

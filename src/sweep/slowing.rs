@@ -1,0 +1,60 @@
+//! A PBX that tells more than it may, or a disk that is nearly full: its calls are not read for a while.
+
+use tracing::warn;
+
+use super::Sweeper;
+use super::page::ReadingFacts;
+use crate::archive::free_bytes;
+use crate::config::PbxLimits;
+use crate::findings::{self, Finding, FindingKind};
+use crate::intake::{self, IntakeSlowed};
+
+/// The disk of the database keeps so much free: what is left is for recordings that are known of to be committed.
+const STATE_FREE_BYTES_MIN: u64 = 128 << 20;
+
+impl Sweeper<'_> {
+    /// Whether there is room for what the PBX tells.
+    pub(super) fn check_room(&self, facts: &ReadingFacts) -> Result<(), IntakeSlowed> {
+        if facts.limits.is_some() { self.check_disk() } else { Ok(()) }
+    }
+
+    /// Where the filesystem does not tell, there is room.
+    fn check_disk(&self) -> Result<(), IntakeSlowed> {
+        match free_bytes(self.state) {
+            Ok(free_bytes) if free_bytes < STATE_FREE_BYTES_MIN => {
+                Err(IntakeSlowed::Disk { path: self.state.display().to_string(), free_bytes })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the PBX may add, if it may add anything at present.
+    ///
+    /// # Errors
+    /// [`IntakeSlowed`] if not; whatever the database says.
+    pub(super) async fn may_add(&self) -> anyhow::Result<PbxLimits> {
+        self.check_disk()?;
+        let limits = self.pbx.limits.clone();
+        intake::check(&mut *self.db.read().await?, &self.pbx.id, &limits, self.clock.now()).await?;
+        Ok(limits)
+    }
+
+    /// Notes that the PBX is slowed, or that it is not any more.
+    pub(super) async fn note_slowed(&self, slowed: Option<&IntakeSlowed>) -> anyhow::Result<()> {
+        let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
+        let finding = slowed.map(|slowed| {
+            warn!(pbx, "Pbx `{pbx}`: {slowed}");
+            Finding { kind: FindingKind::IntakeSlowed, subject: pbx.clone(), detail: slowed.to_string() }
+        });
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    match finding {
+                        Some(finding) => findings::record(tx, &pbx, &finding, now).await,
+                        None => findings::close(tx, &pbx, FindingKind::IntakeSlowed, now).await,
+                    }
+                })
+            })
+            .await
+    }
+}
