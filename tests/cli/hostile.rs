@@ -20,11 +20,18 @@ const NAME: &str = "20260305090003-1772701200.1-5550142-1003-Inbound.wav";
 /// What a PBX answers by the path of a request behind its version, and to all others.
 struct Liar {
     replies: BTreeMap<&'static str, Vec<u8>>,
+    /// The size of the audio that it delivers, if that is not among the replies.
+    audio_bytes: Option<u64>,
 }
 
 impl Liar {
     /// A PBX that answers as one should, but for these requests; its address.
     fn start(lies: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> String {
+        Self::deliver(None, lies)
+    }
+
+    /// The same with a recording of so many bytes.
+    fn deliver(audio_bytes: Option<u64>, lies: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> String {
         let ticket = r#"{"status":"Success","random":"0123456789abcdef0123456789abcdef"}"#;
         let now = callvault::clock::now().strftime("%Y-%m-%d %H:%M:%S UTC+0");
         let device = format!(
@@ -43,7 +50,8 @@ impl Liar {
         replies.insert("cdr/download", rows(1));
         replies.insert("recording/download", SimAudio::pcm(16_000, 1).to_vec());
         replies.extend(lies);
-        let (listener, liar) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(Self { replies }));
+        let (listener, liar) =
+            (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(Self { replies, audio_bytes }));
         let url = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -67,11 +75,36 @@ impl Liar {
         let target = String::from_utf8_lossy(&request);
         let target = target.split(' ').nth(1).unwrap_or_default();
         let path = target.split('?').next().unwrap_or_default().splitn(4, '/').nth(3).unwrap_or_default();
+        if path == "recording/download"
+            && let Some(bytes) = self.audio_bytes
+        {
+            let _ = send_audio(&mut client, bytes);
+            return;
+        }
         let nothing = br#"{"status":"Failed","errno":"10003"}"#.to_vec();
         let reply = self.replies.get(path).unwrap_or(&nothing);
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", reply.len());
         let _ = client.write_all(head.as_bytes()).and_then(|()| client.write_all(reply));
     }
+}
+
+/// A WAV file of so many bytes, a piece at a time.
+fn send_audio(client: &mut TcpStream, bytes: u64) -> std::io::Result<()> {
+    let small = SimAudio::pcm(4096, 1).to_vec();
+    let data = bytes - 44;
+    write!(client, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\nConnection: close\r\n\r\n")?;
+    client.write_all(&small[..4])?;
+    client.write_all(&u32::try_from(bytes - 8).unwrap().to_le_bytes())?;
+    client.write_all(&small[8..40])?;
+    client.write_all(&u32::try_from(data).unwrap().to_le_bytes())?;
+    let piece: Vec<u8> = small[44..].iter().copied().cycle().take(1 << 20).collect();
+    let mut left = usize::try_from(data).unwrap();
+    while left > 0 {
+        let now = left.min(piece.len());
+        client.write_all(&piece[..now])?;
+        left -= now;
+    }
+    Ok(())
 }
 
 fn is_whole(request: &[u8]) -> bool {
@@ -166,4 +199,31 @@ fn rows_that_name_one_recording_are_all_kept_and_its_sidecar_stays_small() {
     let lists = lists.map_while(|path| fs::read_to_string(path).ok());
     let calls: usize = lists.map(|list| list.matches("\"type\":\"call\"").count()).sum();
     assert_eq!(calls, legs, "the lists of the day tell all");
+}
+
+/// Bounds that drop the legitimate would be worse than none: beside a reply that is repelled, a long call list and a very
+/// large recording are archived. At full length 100,000 rows and the largest recording that is allowed.
+#[test]
+fn a_long_list_and_a_large_recording_are_archived_beside_what_is_repelled() {
+    let is_full = std::env::var_os("CALLVAULT_FULL").is_some();
+    let (calls, bytes): (usize, u64) = if is_full { (100_000, 2 << 30) } else { (10_000, 200 << 20) };
+    let mut list = String::from_utf8(rows(1)).unwrap();
+    for call in 1..calls {
+        let (minute, second) = (call / 60 % 60, call % 60);
+        list += &format!(
+            "17727{call:05}.1,2026-03-05 {:02}:{minute:02}:{second:02},5550142,1003,6,1,siptrunk1,,ANSWERED,Inbound,,,5550100,\
+             369392500001\n",
+            call / 3600 % 24
+        );
+    }
+    let lie = values("{\"status\":\"Success\",\"voicemail\":[", "{},", "{}]}");
+    let folder = Folder::for_pbx(&Liar::deliver(
+        Some(bytes),
+        [("voicemail/query", lie), ("cdr/download", list.into_bytes())],
+    ));
+    let (peak_kib, _) = backfill(&folder);
+    println!("{calls} calls, {} MiB of audio: {} MiB", bytes >> 20, peak_kib >> 10);
+    assert!((1..=PEAK_KIB_MAX).contains(&peak_kib), "{peak_kib} KiB");
+    assert_eq!(folder.number("select count(*) from calls"), i64::try_from(calls).unwrap());
+    assert_eq!(folder.number("select size_bytes from archived_files"), i64::try_from(bytes).unwrap());
 }
