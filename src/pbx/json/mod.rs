@@ -18,8 +18,6 @@ mod resume;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use crate::digest::Digest;
@@ -87,20 +85,6 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Value, JsonError> {
 /// If it is broken outside the entries of a list, or ends before it is complete.
 pub(super) fn decode_list(bytes: &[u8]) -> Result<Decoded, JsonError> {
     read(bytes, true)
-}
-
-/// The same JSON written strictly, for a typed reader; borrowed if it is strict already.
-///
-/// # Errors
-/// As [`decode`].
-#[cfg_attr(not(test), expect(dead_code, reason = "the typed readers of long lists come with issue 18"))]
-pub(super) fn strict(bytes: &[u8]) -> Result<Cow<'_, str>, JsonError> {
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-    {
-        return Ok(Cow::Borrowed(text));
-    }
-    Ok(Cow::Owned(decode(bytes)?.to_string()))
 }
 
 fn read(bytes: &[u8], by_entries: bool) -> Result<Decoded, JsonError> {
