@@ -160,6 +160,9 @@ pub mod archive;
 /// The state directory: lock, database, key.
 pub mod state;
 
+/// What others on this machine can read or write that they must not.
+pub mod exposure;
+
 /// Whether a PBX may be asked anything at present.
 pub mod access;
 

@@ -20,6 +20,8 @@ mod help;
 mod hostile;
 #[path = "cli/ledger.rs"]
 mod ledger;
+#[path = "cli/modes.rs"]
+mod modes;
 #[path = "cli/password.rs"]
 mod password;
 #[path = "cli/pipe.rs"]

@@ -100,6 +100,10 @@ pub enum Condition {
     EventWithoutRow,
     /// An archived recording of two sides, of which one is silent.
     OneSided,
+    /// Others on this machine can read a secret.
+    SecretReadable,
+    /// Others on this machine can write the configuration, a secret, or the archive's root.
+    WritableByOthers,
 }
 
 /// How bad it is.
@@ -175,6 +179,8 @@ impl Condition {
             Self::CallsStopped => "calls_stopped",
             Self::EventWithoutRow => "event_without_row",
             Self::OneSided => "one_sided",
+            Self::SecretReadable => "secret_readable",
+            Self::WritableByOthers => "writable_by_others",
         }
     }
 
@@ -204,7 +210,9 @@ impl Condition {
             | Self::SilentDay
             | Self::CallsStopped
             | Self::EventWithoutRow
-            | Self::OneSided => Severity::Warning,
+            | Self::OneSided
+            | Self::SecretReadable
+            | Self::WritableByOthers => Severity::Warning,
             _ => Severity::Critical,
         }
     }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::condition::{Alert, Condition};
 use crate::config::AlertsConfig;
+use crate::exposure::{Exposure, Harm};
 use crate::status::{
     AnchorStatus, ArchiveStatus, FeedWebhookStatus, LedgerStatus, Status, VerificationStatus,
 };
@@ -20,6 +21,7 @@ pub(super) fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
         let (condition, message) = (Condition::OwnClock, clock.message.clone());
         alerts.push(Alert { condition, pbx: None, subject: None, message, since: now });
     }
+    alerts.extend(status.exposed.iter().map(|exposure| of_exposure(exposure, now)));
     if let Some((condition, message, since)) = of_ledger(&status.ledger, now) {
         alerts.push(Alert { condition, pbx: None, subject: None, message, since });
     }
@@ -38,6 +40,15 @@ pub(super) fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
         alerts.push(Alert { condition, pbx: None, subject: None, message, since });
     }
     alerts
+}
+
+fn of_exposure(exposure: &Exposure, now: Timestamp) -> Alert {
+    let condition = match exposure.harm {
+        Harm::SecretReadable => Condition::SecretReadable,
+        Harm::Writable => Condition::WritableByOthers,
+    };
+    let (subject, message) = (Some(exposure.path.clone()), exposure.told());
+    Alert { condition, pbx: None, subject, message, since: now }
 }
 
 fn of_archive(archive: &ArchiveStatus, config: &AlertsConfig) -> Option<(Condition, String)> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{exit, output};
 use crate::config::{AlertsConfig, Config, MustRecord};
+use crate::exposure;
 
 #[derive(Serialize)]
 struct Checked<'a> {
@@ -14,9 +15,10 @@ struct Checked<'a> {
     pbx: Vec<&'a str>,
 }
 
-/// Checks the configuration; nothing is opened, nobody is asked.
+/// Checks the configuration, and that its files are open to nobody else; nothing is opened, nobody is asked.
 pub fn run(path: &Path, json: bool) -> ExitCode {
-    match Config::load(path) {
+    let checked = Config::load(path).and_then(|config| exposure::check(&config).map(|()| config));
+    match checked {
         Ok(config) => {
             tell(path, &config, json);
             ExitCode::from(exit::COMPLETE)

@@ -14,6 +14,7 @@ use crate::backfill::{Lines, SiteProgress};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::db;
+use crate::exposure;
 use crate::owner;
 use crate::state::{self, StateError};
 use crate::vault::Vault;
@@ -43,6 +44,7 @@ pub(super) async fn do_or_hand_over(
 ) -> anyhow::Result<Outcome> {
     let config = Config::load(config)?;
     state::refuse_other_user(&config)?;
+    exposure::check_before_work(&config)?;
     let mut ended_at: Option<Instant> = None;
     loop {
         match Vault::open(config.clone(), Clock::system()).await {

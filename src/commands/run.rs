@@ -11,6 +11,7 @@ use tracing::info;
 use super::{exit, signals};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
+use crate::exposure;
 use crate::service::{Orders, Service};
 use crate::state::{self, StateError};
 
@@ -37,6 +38,7 @@ async fn follow(file: &Path) -> anyhow::Result<()> {
     // Nothing is opened before the configuration is known to be right.
     let config = Config::load(file)?;
     state::refuse_other_user(&config)?;
+    exposure::check_before_work(&config)?;
     let stop = signals::stop_on_signals()?;
     let reload = reload_on_hangup(file.to_owned(), stop.clone())?;
     let count = config.pbx.len();

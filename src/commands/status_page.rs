@@ -34,6 +34,7 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     writeln!(text, "{}", status.summary)?;
     tell_archive(text, &status.archive)?;
     status.clock.iter().try_for_each(|clock| writeln!(text, "  WRONG: {}", clock.message))?;
+    status.exposed.iter().try_for_each(|exposure| writeln!(text, "  WRONG: {}", exposure.told()))?;
     tell_service(text, &status.service, status.at)?;
     tell_ledger(text, &status.ledger, status.at)?;
     status.anchors.iter().try_for_each(|anchor| tell_anchor(text, anchor, status.at))?;

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::problem::{ConfigErrors, Position};
+use super::secrets::SecretFile;
 use super::section::{Reading, wrong};
 use super::{Config, document};
+use crate::db::database_file;
 
 /// The largest configuration file; a larger one is another file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -36,6 +38,8 @@ pub(super) enum Purpose {
     /// To look at certificates and pin them: nobody logs in, so passwords are not read (systemd may keep them from all
     /// but the service), and a pin may still be missing.
     Trust,
+    /// To learn which files hold its secrets: none is read.
+    Secrets,
 }
 
 impl Origin<'_> {
@@ -48,6 +52,9 @@ impl Origin<'_> {
 
 impl Config {
     /// Reads the configuration file at `path` and the password files that it names.
+    ///
+    /// A secret that everyone can read is refused only where callvault has not worked yet: archiving never stops over modes.
+    /// [`exposure`](crate::exposure) tells of it, and of all else that is open to others.
     ///
     /// # Errors
     /// Everything that is wrong, at once; with one sentence if the file as a whole cannot be read.
@@ -73,10 +80,25 @@ impl Config {
     }
 }
 
+/// Finds every file that holds a secret of the configuration at `path`, as it stands there now; none if that cannot be read.
+pub fn secret_files(path: &Path) -> Vec<SecretFile> {
+    let Ok((text, mode)) = read_file(path) else { return Vec::new() };
+    let credentials_directory = credentials_directory();
+    let origin = Origin { file: path, mode, credentials_directory: credentials_directory.as_deref() };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let reading = Reading::new(text, &origin, Purpose::Secrets);
+    // What is wrong with it is told when it is to be taken.
+    document::read(DeTable::parse_recoverable(text).0.get_ref(), &reading);
+    reading.into_secrets()
+}
+
+fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 fn load(path: &Path, purpose: Purpose) -> Result<Config, ConfigErrors> {
     let (text, mode) = read_file(path)?;
-    let credentials_directory = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty());
-    let credentials_directory = credentials_directory.map(PathBuf::from);
+    let credentials_directory = credentials_directory();
     let origin = Origin { file: path, mode, credentials_directory: credentials_directory.as_deref() };
     parse(&text, &origin, purpose)
 }
@@ -88,14 +110,23 @@ fn parse(text: &str, origin: &Origin<'_>, purpose: Purpose) -> Result<Config, Co
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         note_syntax(&reading, &errors);
-        return Err(ConfigErrors::of_syntax(reading.into_problems()));
+        return Err(ConfigErrors::of_syntax(reading.into_problems().0));
     }
     let config = document::read(root.get_ref(), &reading);
-    let problems = reading.into_problems();
+    let (mut problems, open_files) = reading.into_problems();
+    // Archiving never stops over modes: an installation that is at work goes on, and tells of them.
+    if !config.as_ref().is_some_and(|config| is_at_work(config)) {
+        problems.extend(open_files);
+    }
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(ConfigErrors::of(problems)),
     }
+}
+
+/// Whether there is an installation already.
+fn is_at_work(config: &Config) -> bool {
+    database_file(&config.state.path).exists()
 }
 
 /// Notes the first syntax error of each line; the others of a line follow from it.

@@ -23,6 +23,7 @@ mod push;
 #[cfg(test)]
 mod push_tests;
 mod schedule;
+mod secrets;
 mod section;
 mod snapshots;
 #[cfg(test)]
@@ -49,13 +50,14 @@ pub use alerts::AlertsConfig;
 pub use anchor::{AnchorsConfig, AuthorityConfig, WitnessConfig};
 pub use email::{EmailConfig, SmtpTls};
 pub use feed::{FeedConfig, FeedReaderConfig, FeedWebhookConfig};
-pub use file::Origin;
+pub use file::{Origin, secret_files};
 pub use keys::nearest;
 pub use ledger::LedgerConfig;
 pub use manners::{Manners, RetentionHints};
 pub use must_record::MustRecord;
 pub use pin::{PinError, pin_line, pinned, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
+pub use secrets::SecretFile;
 pub use snapshots::SnapshotsConfig;
 pub use tls::{TlsBackend, TlsVersion};
 pub use version::NotAVersion;

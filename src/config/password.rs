@@ -1,9 +1,9 @@
 //! The password of a PBX: from a file of its own, or from a configuration file that others cannot read.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use secrecy::SecretString;
 
@@ -37,7 +37,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<(SecretString, PathBuf)> {
             None
         }
         (true, false) => secret_file(section, "password_file"),
-        (false, true) => section.read("password", |value| from_configuration(section, value::text(value)?)),
+        (false, true) => from_configuration(section),
     }
 }
 
@@ -46,21 +46,36 @@ pub(super) fn secret_file(section: &Section<'_>, key: &'static str) -> Option<(S
     if section.reading.purpose == Purpose::Trust {
         return Some((SecretString::default(), PathBuf::from("(not read)")));
     }
-    section.read(key, |value| from_file(section, value::text(value)?))
+    let (file, path) = section.read(key, |value| open(section, value::text(value)?))?;
+    let is_credential = is_credential(&path, section.reading.origin.credentials_directory);
+    if !is_credential {
+        section.note_secret(key, &path);
+    }
+    if section.reading.purpose == Purpose::Secrets {
+        return Some((SecretString::default(), path));
+    }
+    let (secret, mode) = section.read(key, |_| read_file(file, &path))?;
+    if !is_credential && mode & OTHERS_READ != 0 {
+        let message = format!("everyone on this machine may read {}", path.display());
+        section.reject_mode(key, wrong(message, format!("chmod 600 {}", path.display())));
+    }
+    Some((secret, path))
 }
 
 /// A password in the configuration itself.
-fn from_configuration(section: &Section<'_>, password: &str) -> Result<(SecretString, PathBuf), Wrong> {
+fn from_configuration(section: &Section<'_>) -> Option<(SecretString, PathBuf)> {
+    let password = section.read("password", value::text)?;
     let origin = section.reading.origin;
+    section.note_secret("password", origin.file);
     if origin.mode & GROUP_AND_OTHERS != 0 {
         let remedy = format!("chmod 600 {}, or use password_file", origin.file.display());
-        return Err(wrong("stands in a file that others may use", remedy));
+        section.reject_mode("password", wrong("stands in a file that others may use", remedy));
     }
-    Ok((SecretString::from(password), origin.file.to_owned()))
+    Some((SecretString::from(password), origin.file.to_owned()))
 }
 
-/// A password in a file: in `$CREDENTIALS_DIRECTORY` if it is there, else beside the configuration.
-fn from_file(section: &Section<'_>, name: &str) -> Result<(SecretString, PathBuf), Wrong> {
+/// Opens the file of a secret: in `$CREDENTIALS_DIRECTORY` if it is there, else beside the configuration.
+fn open(section: &Section<'_>, name: &str) -> Result<(File, PathBuf), Wrong> {
     let origin = section.reading.origin;
     let folders = [origin.credentials_directory, Some(origin.folder())];
     // An absolute name replaces the folder, so both candidates are then the same.
@@ -71,12 +86,7 @@ fn from_file(section: &Section<'_>, name: &str) -> Result<(SecretString, PathBuf
         match File::open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(unreadable(path, &error)),
-            Ok(file) => {
-                // systemd keeps its credentials from other users by the folder's permissions.
-                let is_credential =
-                    origin.credentials_directory.is_some_and(|folder| path.parent() == Some(folder));
-                return Ok((read_file(file, path, is_credential)?, path.clone()));
-            }
+            Ok(file) => return Ok((file, path.clone())),
         }
     }
     let places: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
@@ -84,9 +94,21 @@ fn from_file(section: &Section<'_>, name: &str) -> Result<(SecretString, PathBuf
     Err(wrong(message, "write the password into that file and chmod 600 it"))
 }
 
-fn read_file(file: File, path: &Path, is_credential: bool) -> Result<SecretString, Wrong> {
+/// Whether systemd hands the file out, which keeps others away by the folder's permissions: to this process, or, at the place
+/// where it keeps them all, to the service.
+fn is_credential(path: &Path, directory: Option<&Path>) -> bool {
+    let of_systemd = Path::new("/run/credentials");
+    let is_below = |folder: &Path| path.starts_with(folder);
+    let is_plain = path.components().all(|part| part != Component::ParentDir);
+    is_plain && (directory.is_some_and(is_below) || is_below(of_systemd))
+}
+
+/// Reads the secret, and the file's mode.
+fn read_file(file: File, path: &Path) -> Result<(SecretString, u32), Wrong> {
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
-    refuse_folder_or_mode(&metadata, path, is_credential)?;
+    if metadata.is_dir() {
+        return Err(wrong(format!("{} is a folder", path.display()), "name the file in it"));
+    }
     let mut bytes = Vec::new();
     file.take(PASSWORD_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     let contents = String::from_utf8(bytes).ok();
@@ -101,18 +123,7 @@ fn read_file(file: File, path: &Path, is_credential: bool) -> Result<SecretStrin
     if password.contains(['\r', '\n']) {
         return Err(wrong(format!("{} has several lines", path.display()), remedy));
     }
-    Ok(SecretString::from(password))
-}
-
-fn refuse_folder_or_mode(metadata: &Metadata, path: &Path, is_credential: bool) -> Result<(), Wrong> {
-    if metadata.is_dir() {
-        return Err(wrong(format!("{} is a folder", path.display()), "name the file in it"));
-    }
-    if !is_credential && metadata.permissions().mode() & OTHERS_READ != 0 {
-        let message = format!("everyone on this machine may read {}", path.display());
-        return Err(wrong(message, format!("chmod 600 {}", path.display())));
-    }
-    Ok(())
+    Ok((SecretString::from(password), metadata.permissions().mode()))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Wrong {

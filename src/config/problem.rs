@@ -70,7 +70,7 @@ pub struct ConfigErrors {
 
 impl ConfigErrors {
     /// All that is wrong with the keys of a file.
-    pub(super) fn of(mut problems: Vec<Problem>) -> Self {
+    pub fn of(mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.position);
         Self { problems, incomplete: false }
     }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -10,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::file::{Origin, Purpose};
 use super::problem::{Position, Problem};
+use super::secrets::SecretFile;
 use super::{keys, value};
 use crate::recording::{is_deceptive, printable};
 
@@ -34,29 +36,44 @@ pub(super) struct Reading<'a> {
     pub(super) origin: &'a Origin<'a>,
     pub(super) purpose: Purpose,
     problems: RefCell<Vec<Problem>>,
+    /// What is wrong with the modes of files: nothing that an installation which is at work would stop for.
+    open_files: RefCell<Vec<Problem>>,
+    secrets: RefCell<Vec<SecretFile>>,
 }
 
 impl<'a> Reading<'a> {
     /// Begins to read `text`.
     pub(super) fn new(text: &'a str, origin: &'a Origin<'a>, purpose: Purpose) -> Self {
-        Self { text, origin, purpose, problems: RefCell::default() }
+        let (problems, open_files) = Default::default();
+        Self { text, origin, purpose, problems, open_files, secrets: RefCell::default() }
     }
 
     /// Notes a problem at a byte of the text. What is said of it may hold a path or an expression of the text.
     pub(super) fn note(&self, offset: usize, key: Option<String>, value: Option<String>, wrong: Wrong) {
-        self.problems.borrow_mut().push(Problem {
+        self.problems.borrow_mut().push(self.problem(offset, key, value, wrong));
+    }
+
+    fn problem(&self, offset: usize, key: Option<String>, value: Option<String>, wrong: Wrong) -> Problem {
+        Problem {
             file: self.origin.file.display().to_string(),
             position: Some(Position::of(offset, self.text)),
             key,
             value,
             message: printable(wrong.message.as_bytes()),
             remedy: printable(wrong.remedy.as_bytes()),
-        });
+        }
     }
 
-    /// Everything noted.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.problems.into_inner()
+    /// Everything noted, and apart from it what is wrong with the modes of files.
+    pub(super) fn into_problems(self) -> (Vec<Problem>, Vec<Problem>) {
+        (self.problems.into_inner(), self.open_files.into_inner())
+    }
+
+    /// Where the secrets stand, in the order of the file.
+    pub(super) fn into_secrets(self) -> Vec<SecretFile> {
+        let mut secrets = self.secrets.into_inner();
+        secrets.sort_by_key(|secret| secret.position);
+        secrets
     }
 }
 
@@ -201,6 +218,22 @@ impl<'a> Section<'a> {
     /// Notes something about a key that is absent.
     pub(super) fn miss(&self, key: &str, wrong: Wrong) {
         self.reading.note(self.offset, Some(self.label(key)), None, wrong);
+    }
+
+    /// Notes that the file in which the secret of a key stands is open to others.
+    pub(super) fn reject_mode(&self, key: &'static str, wrong: Wrong) {
+        let Some(value) = self.get(key) else { return };
+        let shown = self.shown(key, value);
+        let problem = self.reading.problem(value.span().start, Some(self.label(key)), shown, wrong);
+        self.reading.open_files.borrow_mut().push(problem);
+    }
+
+    /// Notes in which file the secret of a key stands.
+    pub(super) fn note_secret(&self, key: &'static str, path: &Path) {
+        let offset = self.get(key).map_or(self.offset, |value| value.span().start);
+        let position = Position::of(offset, self.reading.text);
+        let secret = SecretFile { path: path.to_owned(), key: self.label(key), position };
+        self.reading.secrets.borrow_mut().push(secret);
     }
 
     /// The line at which the value of a key stands, or else the section.

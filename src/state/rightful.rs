@@ -11,7 +11,7 @@ use super::StateError;
 use crate::archive::keeps_owners;
 use crate::config::Config;
 use crate::db::database_file;
-use crate::users::User;
+use crate::users::{User, quoted};
 
 /// Refuses to write as another user than the one whose state and archive these are. Nothing is made or changed.
 ///
@@ -123,28 +123,11 @@ fn folder_owner(path: &Path) -> Option<(PathBuf, User)> {
     says_something.then(|| (existing.to_owned(), owner))
 }
 
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-=:,@%+".contains(&byte);
-    match !word.is_empty() && word.bytes().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
-
-    #[test]
-    fn words_are_quoted_as_a_shell_reads_them() {
-        assert_eq!(quoted("backfill"), "backfill");
-        assert_eq!(quoted("#996"), "'#996'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 
     #[test]
     fn what_is_ours_or_not_there_yet_is_no_objection() {

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::access::Trouble;
 use crate::archive::free_bytes;
 use crate::config::ArchiveConfig;
+use crate::exposure::{self, Exposure};
 
 /// A share whose server is gone answers nothing, not even how much room it has.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,6 +29,9 @@ pub struct ArchiveStatus {
     /// What keeps recordings from being written there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Trouble>,
+    /// That everyone can write to it, if so; told with all else that is open to others.
+    #[serde(skip)]
+    pub exposure: Option<Exposure>,
 }
 
 /// Looks at the archive's filesystem. Clones share the look that has not come back yet, if there is one.
@@ -67,7 +71,7 @@ fn silent(archive: &ArchiveConfig) -> ArchiveStatus {
         PATIENCE.as_secs()
     );
     let error = Some(Trouble { reason: "archive".into(), message });
-    ArchiveStatus { path, free_bytes: None, free_bytes_min: archive.free_bytes_min, error }
+    ArchiveStatus { path, free_bytes: None, free_bytes_min: archive.free_bytes_min, error, exposure: None }
 }
 
 fn examine(path: PathBuf, free_bytes_min: u64, known: &[String]) -> ArchiveStatus {
@@ -86,7 +90,7 @@ fn examine(path: PathBuf, free_bytes_min: u64, known: &[String]) -> ArchiveStatu
         Err(_) if !path.exists() => (None, not_mounted.map(|pbx| not_mounted_at(&shown, pbx))),
         Err(error) => (None, Some(Trouble { reason: "archive".into(), message: error.to_string() })),
     };
-    ArchiveStatus { path: shown, free_bytes, free_bytes_min, error }
+    ArchiveStatus { exposure: exposure::of_archive(&path), path: shown, free_bytes, free_bytes_min, error }
 }
 
 fn not_mounted_at(path: &str, pbx: &str) -> Trouble {

@@ -34,6 +34,7 @@ pub use verification::VerificationStatus;
 pub use voicemail::VoicemailStatus;
 
 use crate::config::Config;
+use crate::exposure::{self, Exposure};
 use crate::outbox::Standing;
 
 /// The state of everything, as `status --json` prints it.
@@ -50,6 +51,9 @@ pub struct Status {
     /// What is wrong with this machine's clock; none if nothing is known to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockTrouble>,
+    /// What others on this machine can read or write that they must not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<Exposure>,
     /// The service that archives by itself.
     pub service: ServiceStatus,
     /// The ledger of all that happened to the archive.
@@ -82,13 +86,15 @@ impl Status {
     /// The state of an installation that has done nothing yet.
     pub async fn before_the_first_run(config: &Config, now: Timestamp) -> Self {
         let archive = archive::Lookout::default().look(&config.archive, Vec::new()).await;
-        Self::of(now, archive, Machine::default(), BTreeMap::new())
+        let exposed = exposure::of_configuration(config);
+        Self::of(now, archive, Machine { exposed, ..Machine::default() }, BTreeMap::new())
     }
 
     /// Sums up what was read.
     fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
         let Machine {
             clock,
+            exposed,
             service,
             ledger,
             anchors,
@@ -98,10 +104,12 @@ impl Status {
             alerts,
             database_outdated,
         } = machine;
+        let exposed: Vec<Exposure> = exposed.into_iter().chain(archive.exposure.clone()).collect();
         let needs_attention: Vec<String> =
             pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
         let of_machine = [
             archive.error.as_ref().map(|error| ("archive", error.reason.replace('_', " "))),
+            (!exposed.is_empty()).then(|| ("installation", "open to others".to_owned())),
             clock.as_ref().map(|clock| ("clock of this machine", clock.reason.replace('_', " "))),
             service.has_died().then(|| ("service", "not running".to_owned())),
             ledger_word(&ledger, &verification).map(|why| ("ledger", why.to_owned())),
@@ -113,6 +121,7 @@ impl Status {
             needs_attention,
             archive,
             clock,
+            exposed,
             service,
             ledger,
             anchors,
@@ -130,6 +139,7 @@ impl Status {
 #[derive(Debug, Default)]
 struct Machine {
     clock: Option<ClockTrouble>,
+    exposed: Vec<Exposure>,
     service: ServiceStatus,
     ledger: LedgerStatus,
     anchors: Vec<AnchorStatus>,

@@ -24,7 +24,7 @@ use crate::outbox::{self, Standing};
 use crate::queue::{self, Counts, DayRange, Unarchived};
 use crate::recording::RecordingKind;
 use crate::sweep::FullestBox;
-use crate::{db, owner, snapshot, state, voicemail};
+use crate::{db, exposure, owner, snapshot, state, voicemail};
 
 /// Findings told of each PBX; all are counted.
 const FINDINGS_READ: i64 = 1000;
@@ -111,6 +111,7 @@ impl Reader {
         let ledger = LedgerStatus::read(db).await?;
         Ok(Machine {
             clock: ClockTrouble::read(db, now).await?,
+            exposed: exposure::of_configuration(&self.config),
             service,
             feed_webhooks: FeedWebhookStatus::all(db, &self.config.feed, ledger.signed_entries).await?,
             ledger,

@@ -341,3 +341,44 @@ async fn a_webhook_of_the_feed_that_fails_is_told_after_an_hour_and_when_it_take
     within("the delivery ends", delivering).await.unwrap().unwrap();
     alerts.ends().await;
 }
+
+/// Others on the machine can read a secret, or write the configuration: the service goes on, and tells of it.
+#[tokio::test]
+async fn what_is_open_to_others_is_told_with_the_command_and_over_when_it_was_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mut receiver = Receiver::start().await;
+    let watched = Watched::with(&["hq"], &format!("[alerts]\ndigest = false\n{}", webhook(&receiver))).await;
+    let alerts = watched.alerter();
+    alerts.consider(&watched).await;
+    receiver.has_no_more();
+
+    let set_mode = |name: &str, mode| {
+        let file = watched.config.file.with_file_name(name);
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode("password", 0o640);
+    set_mode("callvault.toml", 0o646);
+    alerts.consider(&watched).await;
+    let message = receiver.next().await;
+    let mut told = events(&message);
+    told.sort();
+    assert_eq!(told, ["\"firing\" \"secret_readable\" null", "\"firing\" \"writable_by_others\" null"]);
+    insta::assert_snapshot!(watched.redact(message["data"]["text"].as_str().unwrap()), @r"
+    Began:
+    - secret readable (since 2026-03-02 09:00 UTC)
+      its group can read the secret in DIR/password: mend it with `sudo chmod 600 DIR/password`
+    - writable by others (since 2026-03-02 09:00 UTC)
+      everyone on this machine can write to the configuration, DIR/callvault.toml: mend it with `sudo chmod go-w DIR/callvault.toml`
+    ");
+
+    set_mode("password", 0o600);
+    set_mode("callvault.toml", 0o644);
+    alerts.consider(&watched).await;
+    watched.pass(6);
+    alerts.consider(&watched).await;
+    let mut told = events(&receiver.next().await);
+    told.sort();
+    assert_eq!(told, ["\"recovered\" \"secret_readable\" null", "\"recovered\" \"writable_by_others\" null"]);
+    alerts.ends().await;
+}
