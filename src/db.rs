@@ -265,6 +265,11 @@ fn is_broken(error: &sqlx::Error) -> bool {
     matches!(primary_code(error), Some(8 | 10 | 11 | FULL | 26))
 }
 
+/// Whether an operation failed for want of room on the disk.
+pub fn is_disk_full(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(|cause| primary_code(cause) == Some(FULL))
+}
+
 fn primary_code(error: &sqlx::Error) -> Option<u32> {
     let code = error.as_database_error()?.code()?.parse::<u32>().ok()?;
     Some(code & 0xff)

@@ -205,6 +205,9 @@ pub mod export;
 /// Copies of the database, made while everything goes on.
 pub mod snapshot;
 
+/// Backups of all that the archive does not hold.
+pub mod backup;
+
 // Archiving a range once, or everything by itself.
 
 /// A range of days, swept and archived once.

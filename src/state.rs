@@ -7,7 +7,7 @@ mod rightful;
 mod seed;
 mod surviving;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -219,6 +219,23 @@ impl State {
         hmac.update(format!("{config:?}").as_bytes());
         hmac.finalize().into_bytes().to_vec()
     }
+}
+
+/// The files of the keys in a state folder: of all that lies there, only they cannot be made again from the archive.
+///
+/// # Errors
+/// [`StateError`] if the folder cannot be listed.
+pub fn key_files(directory: &Path) -> Result<Vec<PathBuf>, StateError> {
+    let entries = fs::read_dir(directory).map_err(unusable(directory))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(unusable(directory))?.path();
+        if path.extension().is_some_and(|extension| extension == "key") && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn unusable(path: &Path) -> impl Fn(std::io::Error) -> StateError {

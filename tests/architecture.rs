@@ -182,6 +182,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("snapshot", &["archive", "config", "db"]),
+    ("backup", &["archive", "config", "db", "digest", "state", "users"]),
     (
         "vault",
         &[

@@ -6,6 +6,8 @@ mod program;
 mod arguments;
 #[path = "cli/backfill.rs"]
 mod backfill;
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/check.rs"]
 mod check;
 #[path = "cli/demo.rs"]

@@ -9,6 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::output;
 use crate::archive::ArchiveError;
 use crate::backfill::RangeError;
+use crate::backup::BackupError;
 use crate::config::ConfigErrors;
 use crate::db::DatabaseFailed;
 use crate::export::ExportError;
@@ -46,6 +47,7 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
             || cause.is::<UsageError>()
             || cause.is::<Ahead>()
             || cause.is::<CannotRebuild>()
+            || cause.is::<BackupError>()
     });
     let disk_full = error.downcast_ref::<DatabaseFailed>().is_some_and(DatabaseFailed::is_disk_full);
     let refused_by_pbx = error.chain().any(|cause| cause.is::<PbxError>());

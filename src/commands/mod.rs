@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod backfill;
+pub mod backup;
 pub mod config_check;
 pub mod demo;
 pub mod errand;

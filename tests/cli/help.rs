@@ -30,6 +30,8 @@ fn help_of_the_program() {
       accept     Take the call list of a day as it is, or a file found in the place of a recording; the
                  ledger keeps that and why
       rebuild    Make the database anew from the archive and the ledger; the former one is kept
+      backup     Copy all that the archive does not hold, beside the service too: database, keys and
+                 configuration, for their owner alone
       trust      Show the certificate of a PBX, and pin its key
       verify     Look whether the archive is still what it was, and name what is not
       export     Give recordings away, with all that proves them: a folder or ZIP that others check
