@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! folder .<name>.callvault-<16 hex>.part (0700)
-//!   keys  vacuum into  keys again: the same  configuration  manifest.json  RESTORE.txt  SHA256SUMS    each 0600, fsync
+//!   keys, checkpoint  vacuum into  keys again: the same  configuration  manifest.json  RESTORE.txt  SHA256SUMS    each 0600, fsync
 //! rename(<name>)  fsync(parent)
 //! ```
 //! It reads beside whoever has the state, and takes no lock. A folder with its final name is whole; after an error nothing is
@@ -188,6 +188,10 @@ impl Backup {
         for _ in 0..TRIES {
             self.place.make_folder(STATE)?;
             let before = self.copy_keys(config)?;
+            // Before the database, which then has all that it covers.
+            if let Some(checkpoint) = state::checkpoint_file(state) {
+                self.copy(&checkpoint, &format!("{STATE}/checkpoint"))?;
+            }
             let copy = self.place.path(&format!("{STATE}/callvault.db"));
             let copied = db::copy(state, &copy).await;
             copied.map_err(|error| match db::is_disk_full(&error) {

@@ -161,14 +161,7 @@ enum Command {
     },
     /// Copy all that the archive does not hold, beside the service too: database, keys and configuration, for their owner
     /// alone
-    Backup {
-        /// The folder to put it in: one that is not there yet or empty
-        #[arg(value_name = "DIR")]
-        dir: PathBuf,
-        /// Print one JSON object on stdout
-        #[arg(long)]
-        json: bool,
-    },
+    Backup(commands::backup::Options),
     /// Show the certificate of a PBX, and pin its key
     Trust {
         /// The PBX
@@ -318,7 +311,7 @@ async fn main() -> ExitCode {
             let request = callvault::rebuild::Request { state_id, vkeys };
             commands::rebuild::run(&cli.config, request, json).await
         }
-        Command::Backup { dir, json } => commands::backup::run(&cli.config, dir, json).await,
+        Command::Backup(options) => commands::backup::run(&cli.config, options).await,
         Command::Trust { pbx, fingerprint, json } => {
             commands::trust::run(&cli.config, commands::trust::Choice { pbx, fingerprint }, json).await
         }

@@ -20,7 +20,7 @@ use sha2::Sha256;
 pub use lock::{StateLock, is_owned_by_service};
 pub use rightful::refuse_other_user;
 pub use seed::{Seed, parse as parse_seed};
-pub use surviving::{Surviving, keep_checkpoint, last_checkpoint, surviving};
+pub use surviving::{Surviving, checkpoint_file, keep_checkpoint, last_checkpoint, surviving};
 
 use crate::config::{Config, PbxConfig};
 use crate::db::{Db, database_file};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
 use indicatif::HumanBytes;
 
 use super::exit::{self, Interrupted};
@@ -11,9 +12,20 @@ use crate::backup::{self, Report};
 use crate::clock;
 use crate::config::Config;
 
-/// Makes a backup at `out`, beside the service if it runs, and tells what is in it.
-pub async fn run(config: &Path, out: PathBuf, json: bool) -> ExitCode {
-    match make(config, &out).await {
+/// What to back up to.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The folder to put it in: one that is not there yet or empty
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes a backup, beside the service if it runs, and tells what is in it.
+pub async fn run(config: &Path, Options { dir, json }: Options) -> ExitCode {
+    match make(config, &dir).await {
         Ok(report) => {
             match json {
                 true => exit::print_json(&report),

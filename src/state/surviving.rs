@@ -75,6 +75,11 @@ pub fn last_checkpoint(directory: &Path) -> Result<Option<String>, StateError> {
     Ok(String::from_utf8(text).ok())
 }
 
+/// The file of the checkpoint that a state signed last, if there is one.
+pub fn checkpoint_file(directory: &Path) -> Option<PathBuf> {
+    Some(directory.join(CHECKPOINT)).filter(|file| file.is_file())
+}
+
 /// Keeps the checkpoint that is about to be published. On return it is on disk; after a crash there is this one or the
 /// one before.
 ///

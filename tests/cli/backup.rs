@@ -10,13 +10,14 @@ use rustix::process::Signal;
 
 use crate::program::{Folder, Pbx, Said, eventually};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "RESTORE.txt",
     "SHA256SUMS",
     "callvault.toml",
     "manifest.json",
     "state/adopt.key",
     "state/callvault.db",
+    "state/checkpoint",
     "state/credentials.key",
     "state/ledger.key",
 ];
@@ -98,15 +99,15 @@ fn a_backup_tells_what_it_is() {
     folder.run(&["backfill"]).exits(0);
     let said = backup(&folder, "first").exits(0).out();
     let bytes =
-        said.split(": 8 files, ").nth(1).and_then(|rest| rest.split(", for").next()).unwrap().to_owned();
+        said.split(": 9 files, ").nth(1).and_then(|rest| rest.split(", for").next()).unwrap().to_owned();
     insta::assert_snapshot!(said.replace(&bytes, "N KiB"), @"
-    Backed up to DIR/first: 8 files, N KiB, for their owner alone. RESTORE.txt in it says how to restore.
+    Backed up to DIR/first: 9 files, N KiB, for their owner alone. RESTORE.txt in it says how to restore.
     The key that signs the ledger is in it, and who called whom: encrypt it before it leaves this machine.
     ");
     let json = folder.run(&["backup", "second", "--json"]).exits(0).json();
     assert_eq!(
         (&json["files"], json["path"].as_str().unwrap().ends_with("/second")),
-        (&8.into(), true),
+        (&9.into(), true),
         "{json}"
     );
     let manifest = fs::read(folder.path("second/manifest.json")).unwrap();
@@ -120,6 +121,7 @@ fn a_backup_tells_what_it_is() {
             "callvault.toml",
             "state/adopt.key",
             "state/callvault.db",
+            "state/checkpoint",
             "state/credentials.key",
             "state/ledger.key"
         ]
