@@ -310,9 +310,11 @@ impl io::Write for Durable {
 fn hash(what: &Path, mut from: impl Read, mut to: impl io::Write) -> Result<Copied, BackupError> {
     let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; COPY_BYTES]);
     loop {
-        match from.read(&mut buffer).map_err(BackupError::io("read", what))? {
-            0 => break,
-            count => {
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(BackupError::io("read", what)(error)),
+            Ok(count) => {
                 hasher.update(&buffer[..count]);
                 bytes += count as u64;
                 to.write_all(&buffer[..count]).map_err(BackupError::io("copy", what))?;

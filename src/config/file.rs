@@ -115,7 +115,7 @@ fn parse(text: &str, origin: &Origin<'_>, purpose: Purpose) -> Result<Config, Co
     let config = document::read(root.get_ref(), &reading);
     let (mut problems, open_files) = reading.into_problems();
     // Archiving never stops over modes: an installation that is at work goes on, and tells of them.
-    if !config.as_ref().is_some_and(|config| is_at_work(config)) {
+    if !config.as_ref().is_some_and(is_at_work) {
         problems.extend(open_files);
     }
     match config {

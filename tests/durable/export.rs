@@ -1,11 +1,11 @@
-//! An export that was broken off: whatever has its name is whole.
+//! An export or a backup that was broken off: whatever has its name is whole.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::Command;
 
-/// Checks the export at `out`, a folder or a ZIP of one. `false` if there is none.
+/// Checks the export or the backup at `out`, a folder or a ZIP of one. `false` if there is none.
 pub(crate) fn is_whole(out: &Path) -> bool {
     let zip = out.with_extension("zip");
     if zip.exists() {
@@ -18,7 +18,11 @@ pub(crate) fn is_whole(out: &Path) -> bool {
 }
 
 fn check_bag(bag: &Path) {
-    for manifest in ["manifest-sha256.txt", "tagmanifest-sha256.txt"] {
+    let manifests: &[&str] = match bag.join("SHA256SUMS").exists() {
+        true => &["SHA256SUMS"],
+        false => &["manifest-sha256.txt", "tagmanifest-sha256.txt"],
+    };
+    for manifest in manifests {
         let mut sums = Command::new("sha256sum");
         let checked = sums.args(["-c", "--strict", "--quiet", manifest]).current_dir(bag).output().unwrap();
         assert!(checked.status.success(), "{manifest}: {checked:?}");

@@ -97,6 +97,7 @@ impl House {
             Work::RotateKey => &["ledger", "rotate-key"],
             Work::Export => &["export", "--voicemail", "--out", out],
             Work::ExportZip => &["export", "--voicemail", "--zip", "--out", out],
+            Work::Backup => &["backup", out],
             Work::Rebuild => &["rebuild"],
             Work::Service => &["run"],
         };

@@ -75,7 +75,7 @@ impl Point {
         if self.work.archives_all() && self.work != Work::Service {
             assert_eq!(house.archived(), house.names(), "{call}: it says that all is done: {said:?}");
         }
-        if matches!(self.work, Work::Export | Work::ExportZip) {
+        if self.work.hands_out() {
             assert!(export::is_whole(&house.path("out/export")), "{call}: {said:?}");
         }
         Outcome::Survived
@@ -101,7 +101,7 @@ impl Point {
             Work::Rebuild if !house.path("state/callvault.db").exists() => {
                 house.run(Work::Rebuild).exits(0);
             }
-            Work::Export | Work::ExportZip => {
+            work if work.hands_out() => {
                 let out = house.path("out/export");
                 if export::is_whole(&out) {
                     // Was handed out just before: under this name another one is refused.

@@ -17,6 +17,7 @@ pub(crate) enum Work {
     RotateKey,
     Export,
     ExportZip,
+    Backup,
     /// The database is lost, and made anew.
     Rebuild,
     /// The service finds one day archived, and two new, archives them, and is asked to end.
@@ -25,7 +26,7 @@ pub(crate) enum Work {
 
 impl Work {
     /// All of them.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::First,
         Self::Later,
         Self::Settled,
@@ -34,6 +35,7 @@ impl Work {
         Self::RotateKey,
         Self::Export,
         Self::ExportZip,
+        Self::Backup,
         Self::Rebuild,
         Self::Service,
     ];
@@ -46,8 +48,13 @@ impl Work {
             Self::Settled => Base::SettledDays,
             Self::Retry => Base::GivenUp,
             Self::Rebuild => Base::LostDatabase,
-            Self::Verify | Self::RotateKey | Self::Export | Self::ExportZip => Base::Archived,
+            Self::Verify | Self::RotateKey | Self::Export | Self::ExportZip | Self::Backup => Base::Archived,
         }
+    }
+
+    /// Whether it makes something beside the archive, which has its name only when it is whole.
+    pub(crate) fn hands_out(self) -> bool {
+        matches!(self, Self::Export | Self::ExportZip | Self::Backup)
     }
 
     /// Whether it leaves all archived, if nothing goes wrong.
@@ -67,6 +74,7 @@ impl fmt::Display for Work {
             Self::RotateKey => "rotate-key",
             Self::Export => "export",
             Self::ExportZip => "export-zip",
+            Self::Backup => "backup",
             Self::Rebuild => "rebuild",
             Self::Service => "service",
         })
