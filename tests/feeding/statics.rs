@@ -26,7 +26,7 @@ async fn what_is_published_is_served_byte_for_byte_with_what_caches_must_know() 
     station.backfill().await;
     let ledger = station.archive().join("_ledger");
     fs::create_dir_all(ledger.join("anchor")).unwrap();
-    for name in ["4.checkpoint", "4.tsa.tsr"] {
+    for name in ["4.checkpoint", "4.tsa.tsr", "tsa.ca.pem"] {
         fs::write(ledger.join("anchor").join(name), name).unwrap();
     }
     let door = Door::open(&station.config, Db::open(&station.config.state.path).await.unwrap()).await;
@@ -47,6 +47,8 @@ async fn what_is_published_is_served_byte_for_byte_with_what_caches_must_know() 
             ("checkpoint", _) | ("keys", "vkey") => ("text/plain; charset=utf-8", "no-cache"),
             ("keys", "pem") => ("application/x-pem-file", "no-cache"),
             ("tile", _) => ("application/octet-stream", "public, max-age=31536000, immutable"),
+            // Certificates are added to it: a cache that keeps it for ever fails the next token.
+            ("anchor", "pem") => ("application/x-pem-file", "no-cache"),
             ("anchor", "tsr") => ("application/timestamp-reply", "public, max-age=31536000, immutable"),
             ("anchor", "checkpoint") => ("text/plain; charset=utf-8", "public, max-age=31536000, immutable"),
             other => panic!("{other:?}"),

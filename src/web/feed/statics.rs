@@ -29,8 +29,13 @@ pub(super) async fn key(State(door): State<Arc<Door>>, Path(path): Path<String>)
 }
 
 pub(super) async fn anchor(State(door): State<Arc<Door>>, Path(path): Path<String>) -> Response {
-    let content_type = if path.ends_with(".tsr") { "application/timestamp-reply" } else { TEXT };
-    serve(&door, format!("anchor/{path}"), content_type, FOR_EVER).await
+    let (content_type, caching) = match path.rsplit('.').next() {
+        Some("tsr") => ("application/timestamp-reply", FOR_EVER),
+        // The certificates of an authority, to which its next ones are added.
+        Some("pem") => ("application/x-pem-file", ASK_AGAIN),
+        _ => (TEXT, FOR_EVER),
+    };
+    serve(&door, format!("anchor/{path}"), content_type, caching).await
 }
 
 async fn serve(door: &Door, path: String, content_type: &'static str, caching: &'static str) -> Response {
