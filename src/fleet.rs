@@ -14,6 +14,9 @@ pub const MISSING_STREAK_MAX: u32 = 20;
 /// The key under which [`set_meta`] keeps why the dead man's switch could not be reached; empty while it can.
 pub const PING_ERROR: &str = "ping_error";
 
+/// The key under which is kept what is wrong with the listener of `[web]`; empty if nothing is.
+pub const LISTENER_TROUBLE: &str = "listener_trouble";
+
 /// What is remembered of one PBX.
 #[derive(Debug, Clone, Default, sqlx::FromRow)]
 pub struct Remembered {

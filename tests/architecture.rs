@@ -271,7 +271,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "feed",
-        &["archive", "bell", "catalog", "clock", "config", "courier", "db", "digest", "ledger", "notary"],
+        &[
+            "archive", "bell", "catalog", "clock", "config", "courier", "db", "digest", "fleet", "ledger",
+            "notary",
+        ],
     ),
     ("web", &["clock", "config", "db", "feed", "pbx", "queue", "status", "worker"]),
     // The simulator shares no code with the client beyond plain data types, so that a misreading cannot hide in both.
@@ -317,7 +320,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sd_notify::", &["service"]),
     ("sqlx::query", STORES),
     ("openssl::", &["pbx"]),
-    ("rustls::", &["courier", "pbx", "simulator"]),
+    ("rustls::", &["config", "courier", "pbx", "simulator", "web"]),
     ("x509_parser::", &["pbx"]),
     ("webpki::", &["pbx"]),
     ("toml_edit::", &["config"]),

@@ -26,6 +26,8 @@ mod ledger;
 mod modes;
 #[path = "cli/password.rs"]
 mod password;
+#[path = "program/pem.rs"]
+mod pem;
 #[path = "cli/pipe.rs"]
 mod pipe;
 #[path = "cli/reconcile.rs"]

@@ -72,6 +72,8 @@ pub enum Condition {
     AnchorOverdue,
     /// A webhook of the feed has taken nothing for too long.
     FeedWebhookFailing,
+    /// The listener does not serve as it is configured.
+    ListenerTrouble,
     /// Recordings are held: their row, or a field of it that a rule asks for, cannot be read for certain.
     Held,
     /// The PBX seems to give at most so many rows of its CDR in one reply, and does not say so.
@@ -165,6 +167,7 @@ impl Condition {
             Self::DayDoesNotSum => "day_does_not_sum",
             Self::AnchorOverdue => "anchor_overdue",
             Self::FeedWebhookFailing => "feed_webhook_failing",
+            Self::ListenerTrouble => "listener_trouble",
             Self::Held => "held",
             Self::LimitSuspected => "limit_suspected",
             Self::DoubtsOpen => "doubts_open",
@@ -193,6 +196,7 @@ impl Condition {
             | Self::LedgerUnsigned
             | Self::AnchorOverdue
             | Self::FeedWebhookFailing
+            | Self::ListenerTrouble
             | Self::LockedOut
             | Self::SweepOverdue
             | Self::SnapshotOverdue

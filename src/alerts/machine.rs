@@ -27,6 +27,10 @@ pub(super) fn all(status: &Status, config: &AlertsConfig) -> Vec<Alert> {
     }
     alerts.extend(status.anchors.iter().filter_map(|anchor| of_anchor(anchor, now)));
     alerts.extend(status.feed_webhooks.iter().filter_map(|webhook| of_feed_webhook(webhook, now)));
+    if let Some(message) = status.listener.clone() {
+        let condition = Condition::ListenerTrouble;
+        alerts.push(Alert { condition, pbx: None, subject: None, message, since: now });
+    }
     let verified = of_verification(&status.verification, now).into_iter();
     alerts.extend(verified.map(|(condition, message, since)| Alert {
         condition,

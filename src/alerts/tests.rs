@@ -37,6 +37,7 @@ fn status(pbx: PbxStatus) -> Status {
         verification: VerificationStatus::default(),
         anchors: Vec::new(),
         feed_webhooks: Vec::new(),
+        listener: None,
         snapshot: None,
         database_outdated: false,
         alerts: Standing::default(),

@@ -17,7 +17,7 @@ struct Checked<'a> {
 
 /// Checks the configuration, and that its files are open to nobody else; nothing is opened, nobody is asked.
 pub fn run(path: &Path, json: bool) -> ExitCode {
-    let checked = Config::load(path).and_then(|config| exposure::check(&config).map(|()| config));
+    let checked = Config::load_to_check(path).and_then(|config| exposure::check(&config).map(|()| config));
     match checked {
         Ok(config) => {
             tell(path, &config, json);

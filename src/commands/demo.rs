@@ -148,7 +148,7 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         exclude: Vec::new(),
         must_record: Vec::new(),
         // The demo ends before anybody could look.
-        web: WebConfig { listen: None },
+        web: WebConfig { listen: None, ..WebConfig::default() },
         alerts: AlertsConfig::default(),
         ledger: LedgerConfig::default(),
         anchors: AnchorsConfig::default(),

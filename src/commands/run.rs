@@ -11,6 +11,7 @@ use tracing::info;
 use super::{exit, signals};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors};
+use crate::db;
 use crate::exposure;
 use crate::service::{Orders, Service};
 use crate::state::{self, StateError};
@@ -35,8 +36,12 @@ fn is_another_users(error: &anyhow::Error) -> bool {
 }
 
 async fn follow(file: &Path) -> anyhow::Result<()> {
-    // Nothing is opened before the configuration is known to be right.
+    // Nothing is opened before the configuration is known to be right. What concerns the listener alone keeps an
+    // installation that has it already from nothing: it is told by an alert.
     let config = Config::load(file)?;
+    if matches!(db::database_file(&config.state.path).try_exists(), Ok(false)) {
+        Config::load_to_check(file)?;
+    }
     state::refuse_other_user(&config)?;
     exposure::check_before_work(&config)?;
     let stop = signals::stop_on_signals()?;

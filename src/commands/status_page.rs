@@ -39,6 +39,7 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     tell_ledger(text, &status.ledger, status.at)?;
     status.anchors.iter().try_for_each(|anchor| tell_anchor(text, anchor, status.at))?;
     status.feed_webhooks.iter().try_for_each(|webhook| tell_feed_webhook(text, webhook, status.at))?;
+    status.listener.iter().try_for_each(|trouble| writeln!(text, "  WRONG: {trouble}"))?;
     tell_verification(text, &status.verification, status.at)?;
     tell_snapshot(text, status.snapshot.as_ref(), status.at)?;
     if status.database_outdated {

@@ -6,9 +6,11 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::file::Purpose;
 use super::section::{Reading, Section, Wrong, quotable, wrong};
 use super::{
-    ArchiveConfig, Config, ExclusionRule, FeedConfig, PbxConfig, QueueConfig, QueueOrder, StateConfig,
+    ArchiveConfig, Config, ExclusionRule, FeedConfig, PLAIN_TOKENS_REMEDY, PbxConfig, QueueConfig,
+    QueueOrder, StateConfig, WebConfig,
 };
 use super::{
     alerts, anchor, exclude, feed, keys, ledger, must_record, pbx, push, schedule, snapshots, value, web,
@@ -70,8 +72,8 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     let anchors = anchor::read(root, reading);
     let web = single("web", root, reading).map(|section| web::read(&section));
     let feed = single("feed", root, reading);
-    let served = web.as_ref().is_none_or(|web| web.listen.is_some());
-    let feed = feed.map(|section| read_feed(&section, served));
+    let web = web.unwrap_or_default();
+    let feed = feed.map(|section| read_feed(&section, &web, &ids));
     let alerts = single("alerts", root, reading).map(|section| alerts::read(&section));
     Some(Config {
         file: reading.origin.file.to_owned(),
@@ -88,7 +90,7 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
         ledger: ledger.unwrap_or_default(),
         anchors,
         verify: verify.unwrap_or_default(),
-        web: web.unwrap_or_default(),
+        web,
         feed: feed.unwrap_or_default(),
         alerts: alerts.unwrap_or_default(),
     })
@@ -130,11 +132,16 @@ fn queue(section: &Section<'_>) -> QueueConfig {
     }
 }
 
-fn read_feed(section: &Section<'_>, served: bool) -> FeedConfig {
-    let feed = feed::read(section);
-    if feed.enabled && !served {
+fn read_feed(section: &Section<'_>, web: &WebConfig, ids: &[String]) -> FeedConfig {
+    let feed = feed::read(section, ids);
+    if feed.enabled && web.listen.is_none() {
         let remedy = "give [web] listen an address, or remove the line";
         section.reject("enabled", wrong("needs a listener, and [web] listen is \"off\"", remedy));
+    }
+    // An installation that has it so already takes no such token, tells it by an alert, and goes on archiving.
+    if feed.would_take_plain_tokens(web) && section.reading.purpose == Purpose::Check {
+        let message = "would let readers on other machines send their tokens unencrypted";
+        section.reject("enabled", wrong(message, PLAIN_TOKENS_REMEDY));
     }
     feed
 }

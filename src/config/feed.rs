@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::file::Purpose;
 use super::section::{Section, Wrong, wrong};
-use super::{WebhookConfig, document, password, value, webhook};
+use super::{WebConfig, WebhookConfig, document, exclude, password, value, webhook};
 
 /// The shortest token: what `openssl rand -hex 12` makes.
 const TOKEN_BYTES_MIN: usize = 24;
@@ -17,6 +17,8 @@ const NAME_BYTES_MAX: usize = 32;
 const ENTRIES_MAX: u64 = 200;
 /// The largest number of an entry that may be written.
 const ENTRY_MAX: u64 = 1 << 53;
+/// Files that a reader may fetch in a minute: a second archive keeps up with some thousand recordings an hour.
+const READS_PER_MIN_MAX: u64 = 300;
 /// The longest wait for a receipt.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -38,6 +40,34 @@ pub struct FeedReaderConfig {
     pub name: String,
     /// What he proves himself by.
     pub token: SecretString,
+    /// The PBXs whose entries, audio and sidecars he is given; empty means all.
+    pub pbx: Vec<String>,
+    /// Files that he may fetch in a minute.
+    pub reads_per_min_max: u32,
+}
+
+impl FeedReaderConfig {
+    /// A reader with defaults for all but what is given: he is given all PBXs.
+    pub fn new(name: impl Into<String>, token: impl Into<SecretString>) -> Self {
+        let reads_per_min_max = u32::try_from(READS_PER_MIN_MAX).expect("it is small");
+        Self { name: name.into(), token: token.into(), pbx: Vec::new(), reads_per_min_max }
+    }
+}
+
+/// What to do about tokens that would cross a network unencrypted.
+pub const PLAIN_TOKENS_REMEDY: &str = "set certificate_file and key_file of [web], or listen on 127.0.0.1 behind a proxy \
+                                       that speaks TLS, or add allow_plain_http = true to [web]";
+
+impl FeedConfig {
+    /// Whether readers on other machines would send their tokens to `web` unencrypted, and nobody said that they may.
+    pub fn would_take_plain_tokens(&self, web: &WebConfig) -> bool {
+        self.enabled && !self.reader.is_empty() && web.is_plain_unasked()
+    }
+
+    /// Whether some reader is to see some PBXs alone: then entries are for readers too.
+    pub fn has_scopes(&self) -> bool {
+        self.reader.iter().any(|reader| !reader.pbx.is_empty())
+    }
 }
 
 /// An address that the ledger is delivered to.
@@ -55,13 +85,13 @@ pub struct FeedWebhookConfig {
     pub timeout: Duration,
 }
 
-/// Reads the section.
-pub(super) fn read(section: &Section<'_>) -> FeedConfig {
+/// Reads the section; `ids` are those of the PBXs.
+pub(super) fn read(section: &Section<'_>, ids: &[String]) -> FeedConfig {
     let readers = document::several("feed.reader", section.table(), section.reading);
     document::unique(&readers, "name");
     let mut reader: Vec<FeedReaderConfig> = Vec::new();
     for section in &readers {
-        let Some(read) = read_reader(section) else { continue };
+        let Some(read) = read_reader(section, ids) else { continue };
         let is_his = |other: &FeedReaderConfig| other.token.expose_secret() == read.token.expose_secret();
         if section.reading.purpose != Purpose::Trust && reader.iter().any(is_his) {
             let remedy = "give each reader a token of his own, so that the ledger tells who has read";
@@ -85,9 +115,12 @@ fn read_webhook(section: &Section<'_>) -> Option<FeedWebhookConfig> {
     Some(FeedWebhookConfig { name: name?, webhook: webhook?, after, entries_max, timeout })
 }
 
-fn read_reader(section: &Section<'_>) -> Option<FeedReaderConfig> {
+fn read_reader(section: &Section<'_>, ids: &[String]) -> Option<FeedReaderConfig> {
     let named = |value| name(value, "is no name for the ledger");
     let name = section.require("name", "\"…\", what the ledger calls the reader", named);
+    let pbx = exclude::pbx_ids(section, ids);
+    let reads = section.count("reads_per_min_max", READS_PER_MIN_MAX, 1..=100_000);
+    let reads_per_min_max = u32::try_from(reads).expect("it is at most 100,000");
     let example = "\"…\", a file that holds the token that the reader sends";
     section.require("token_file", example, |_| Ok(()));
     let (token, file) = password::secret_file(section, "token_file")?;
@@ -99,7 +132,7 @@ fn read_reader(section: &Section<'_>) -> Option<FeedReaderConfig> {
         section.reject("token_file", wrong(message, remedy));
         return None;
     }
-    Some(FeedReaderConfig { name: name?, token })
+    Some(FeedReaderConfig { name: name?, token, pbx, reads_per_min_max })
 }
 
 /// A name that the ledger may hold: it is that of a program or an office, never of a person.

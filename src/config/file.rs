@@ -35,6 +35,9 @@ pub struct Origin<'a> {
 pub(super) enum Purpose {
     /// To work with it: everything must be there.
     Work,
+    /// To say whether it is right. Refuses also what an installation that has it already goes on archiving with, and tells
+    /// by an alert.
+    Check,
     /// To look at certificates and pin them: nobody logs in, so passwords are not read (systemd may keep them from all
     /// but the service), and a pin may still be missing.
     Trust,
@@ -48,6 +51,12 @@ impl Origin<'_> {
         // The parent of a bare file name is empty, which joins to the current folder.
         self.file.parent().unwrap_or(Path::new(""))
     }
+
+    /// Where the file of this name is: in `$CREDENTIALS_DIRECTORY` if it is there, else beside the configuration.
+    pub(super) fn find(&self, name: &str) -> PathBuf {
+        let credential = self.credentials_directory.map(|folder| folder.join(name));
+        credential.filter(|path| path.exists()).unwrap_or_else(|| self.folder().join(name))
+    }
 }
 
 impl Config {
@@ -60,6 +69,16 @@ impl Config {
     /// Everything that is wrong, at once; with one sentence if the file as a whole cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         load(path, Purpose::Work)
+    }
+
+    /// As [`Config::load`], and refuses what a new installation must not begin with.
+    ///
+    /// One that has it already goes on archiving, for it concerns the listener alone, and tells it by an alert.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_to_check(path: &Path) -> Result<Self, ConfigErrors> {
+        load(path, Purpose::Check)
     }
 
     /// Reads the configuration file at `path` as far as `callvault trust` needs it: no passwords, and pins that must

@@ -82,9 +82,9 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("anchors", &["every_s", "timeout_s"]),
     ("anchor", &["name", "url", "ca_file", "allow_plain_http"]),
     ("witness", &["url", "vkey"]),
-    ("web", &["listen"]),
+    ("web", &["listen", "hosts", "certificate_file", "key_file", "allow_plain_http"]),
     ("feed", &["enabled", "reader", "webhook"]),
-    ("feed.reader", &["name", "token_file"]),
+    ("feed.reader", &["name", "token_file", "pbx", "reads_per_min_max"]),
     (
         "feed.webhook",
         &["name", "url", "secret_file", "allow_plain_http", "after", "entries_max", "timeout_s"],

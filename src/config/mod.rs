@@ -6,6 +6,7 @@
 mod alerts;
 mod anchor;
 mod cdr;
+mod certificate;
 mod document;
 mod email;
 mod exclude;
@@ -48,8 +49,9 @@ use crate::schedule::CronLine;
 
 pub use alerts::AlertsConfig;
 pub use anchor::{AnchorsConfig, AuthorityConfig, WitnessConfig};
+pub use certificate::{CertificateFiles, UnusableCertificate};
 pub use email::{EmailConfig, SmtpTls};
-pub use feed::{FeedConfig, FeedReaderConfig, FeedWebhookConfig};
+pub use feed::{FeedConfig, FeedReaderConfig, FeedWebhookConfig, PLAIN_TOKENS_REMEDY};
 pub use file::{Origin, secret_files};
 pub use keys::nearest;
 pub use ledger::LedgerConfig;

@@ -19,7 +19,7 @@ use crate::digest::Digest;
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Which of the two files of a recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
     /// The audio.
     Audio,

@@ -8,19 +8,27 @@ mod cursors;
 mod delivery;
 mod holding;
 mod readers;
+mod refused;
+mod scope;
+mod visits;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::SqliteConnection;
+use tokio::time::Instant;
 
 pub use cursors::{Standing, standing};
 pub use delivery::Delivery;
 pub use holding::{Holding, What};
-pub use readers::Readers;
+pub use readers::{Reader, Readers};
+pub use refused::note_refused;
+pub use scope::Scope;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -28,6 +36,7 @@ use crate::db::Db;
 use crate::digest::Digest;
 use crate::ledger::{self, Entry, EntryType, Numbered};
 use crate::notary::Published;
+use visits::Visits;
 
 /// What lines of JSON are sent as.
 pub const NDJSON: &str = "application/x-ndjson";
@@ -113,6 +122,10 @@ pub struct Feed {
     clock: Clock,
     archive: PathBuf,
     readers: Readers,
+    has_scopes: bool,
+    visits: tokio::sync::Mutex<Visits>,
+    /// Of readers that see some PBXs alone: after which entry each asked last, and up to which none is for him.
+    passed_over: Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
 impl fmt::Debug for Feed {
@@ -125,7 +138,20 @@ impl Feed {
     /// The feed of the installation that `config` describes.
     pub fn new(config: &Config, db: Db, clock: Clock) -> Self {
         let readers = Readers::new(&config.feed.reader);
-        Self { db, clock, archive: config.archive.path.clone(), readers }
+        Self {
+            db,
+            clock,
+            archive: config.archive.path.clone(),
+            readers,
+            has_scopes: config.feed.has_scopes(),
+            visits: tokio::sync::Mutex::default(),
+            passed_over: Mutex::default(),
+        }
+    }
+
+    /// Whether some reader may see some PBXs alone: then nobody is given entries without a token.
+    pub fn has_scopes(&self) -> bool {
+        self.has_scopes
     }
 
     /// Who may read audio and sidecars.
@@ -141,6 +167,55 @@ impl Feed {
         page(&mut *self.db.read().await?, from, limit).await
     }
 
+    /// As [`Feed::page`], of the entries that `reader` may see alone: their numbers may have gaps.
+    ///
+    /// What lies before the first of them is passed over once, and remembered for his next question with the same `from`.
+    ///
+    /// # Errors
+    /// Those of [`page`].
+    pub async fn page_of(&self, reader: &Reader, from: u64, limit: u64) -> anyhow::Result<Page> {
+        if reader.scope().is_all() {
+            return self.page(from, limit).await;
+        }
+        let mut db = self.db.read().await?;
+        let size = ledger::size(&mut db).await?;
+        if from > size {
+            return Err(Ahead { after: from - 1, size }.into());
+        }
+        let next = self.passed_over(reader.name(), from).filter(|next| *next <= size).unwrap_or(from);
+        let (mut page, mut lines) = (Page { lines: String::new(), next }, 0);
+        while page.next < size && lines < limit {
+            let entries = ledger::entries(&mut db, page.next, PAGE_ENTRIES_MAX).await?;
+            anyhow::ensure!(!entries.is_empty(), lacks(page.next));
+            for entry in &entries {
+                anyhow::ensure!(entry.number == page.next, lacks(page.next));
+                if reader.scope().holds(reader.name(), &entry.entry) {
+                    page.lines += &line(entry)?;
+                    page.lines.push('\n');
+                    lines += 1;
+                }
+                page.next += 1;
+                if lines == limit {
+                    break;
+                }
+            }
+            if lines == 0 {
+                self.note_passed_over(reader.name(), from, page.next);
+            }
+        }
+        Ok(page)
+    }
+
+    fn passed_over(&self, reader: &str, from: u64) -> Option<u64> {
+        let known = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(reader).filter(|(after, _)| *after == from).map(|(_, next)| *next)
+    }
+
+    fn note_passed_over(&self, reader: &str, from: u64, next: u64) {
+        let mut known = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(reader.to_owned(), (from, next));
+    }
+
     /// A file of the published ledger; `None` if it is not there.
     ///
     /// # Errors
@@ -154,23 +229,40 @@ impl Feed {
         Ok(tokio::task::spawn_blocking(read).await.context("reading the published ledger")??)
     }
 
-    /// Opens what entry `number` is about.
+    /// Opens what entry `number` is about, if `reader` may read that; `None` also if there is no such thing.
     ///
     /// # Errors
     /// If it should be there and is not, or is damaged already by its size; whatever database and filesystem say.
-    pub async fn open(&self, number: u64, what: What) -> anyhow::Result<Option<Holding>> {
+    pub async fn open(&self, reader: &Reader, number: u64, what: What) -> anyhow::Result<Option<Holding>> {
+        let Ok(row) = i64::try_from(number) else { return Ok(None) };
+        if !reader.scope().is_all() {
+            let entries = ledger::entries(&mut *self.db.read().await?, number, 1).await?;
+            let entry = entries.first().filter(|entry| i64::try_from(entry.number) == Ok(row));
+            if !entry.is_some_and(|entry| reader.scope().holds(reader.name(), &entry.entry)) {
+                return Ok(None);
+            }
+        }
         holding::open(&self.db, &self.archive, number, what).await
     }
 
     /// Writes down that `reader` is given something. When this returns that is durable: only then the first byte may go.
+    /// What he was given within a minute before has its entry already.
     ///
     /// # Errors
     /// Whatever the database says.
     pub async fn note_access(&self, reader: &str, number: u64, what: What) -> anyhow::Result<()> {
+        let (visit, now) = ((reader.to_owned(), number, what), Instant::now());
+        // Held until the entry is on disk: another read of the same waits for that.
+        let mut visits = self.visits.lock().await;
+        if visits.is_known(&visit, now) {
+            return Ok(());
+        }
         let entry = Entry::new(EntryType::Access, self.clock.now())
             .with("reader", reader)
             .with("entry", number)
             .with("what", what.as_str());
-        self.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await.map(drop) })).await
+        self.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await.map(drop) })).await?;
+        visits.note(visit, now);
+        Ok(())
     }
 }

@@ -2,40 +2,78 @@
 
 use secrecy::ExposeSecret as _;
 
+use super::scope::Scope;
 use crate::config::FeedReaderConfig;
 use crate::digest::Digest;
 
 /// The readers, known by the hashes of their tokens.
-pub struct Readers(Vec<(String, Digest)>);
+pub struct Readers(Vec<Reader>);
+
+/// One of them.
+pub struct Reader {
+    name: String,
+    token: Digest,
+    scope: Scope,
+    reads_per_min_max: u32,
+}
 
 impl std::fmt::Debug for Readers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(&self.0).finish()
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Reader {
+    fn of(config: &FeedReaderConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            token: Digest::of(config.token.expose_secret().as_bytes()),
+            scope: Scope::of(&config.pbx),
+            reads_per_min_max: config.reads_per_min_max,
+        }
+    }
+
+    /// What the ledger calls him.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The PBXs that he may read.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Files that he may fetch in a minute.
+    pub fn reads_per_min_max(&self) -> u32 {
+        self.reads_per_min_max
     }
 }
 
 impl Readers {
     /// Those of the configuration.
     pub fn new(readers: &[FeedReaderConfig]) -> Self {
-        let known = |reader: &FeedReaderConfig| {
-            (reader.name.clone(), Digest::of(reader.token.expose_secret().as_bytes()))
-        };
-        Self(readers.iter().map(known).collect())
+        Self(readers.iter().map(Reader::of).collect())
     }
 
-    /// The name of the reader whose token stands in an `Authorization` header; `None` if it is nobody's.
+    /// The reader whose token stands in an `Authorization` header; `None` if it is nobody's.
     ///
     /// It takes the same time whatever the token is like: all hashes are compared, each to its last byte.
-    pub fn who(&self, authorization: &str) -> Option<&str> {
+    pub fn who(&self, authorization: &str) -> Option<&Reader> {
         let (scheme, token) = authorization.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
         let given = Digest::of(token.trim().as_bytes());
         let mut found = None;
-        for (name, known) in &self.0 {
-            if is_same(known, &given) {
-                found = Some(name.as_str());
+        for reader in &self.0 {
+            if is_same(&reader.token, &given) {
+                found = Some(reader);
             }
         }
         found
@@ -49,19 +87,13 @@ fn is_same(one: &Digest, other: &Digest) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::SecretString;
-
     use super::*;
 
     #[test]
     fn only_a_whole_token_after_the_word_bearer_opens() {
-        let reader = |name: &str, token: &str| FeedReaderConfig {
-            name: name.to_owned(),
-            token: SecretString::from(token.to_owned()),
-        };
         let readers = Readers::new(&[
-            reader("surveillance", "0123456789abcdef01234567"),
-            reader("audit", "fedcba9876543210fedcba98"),
+            FeedReaderConfig::new("surveillance", "0123456789abcdef01234567"),
+            FeedReaderConfig::new("audit", "fedcba9876543210fedcba98"),
         ]);
         for (authorization, expected) in [
             ("Bearer 0123456789abcdef01234567", Some("surveillance")),
@@ -74,7 +106,7 @@ mod tests {
             ("0123456789abcdef01234567", None),
             ("", None),
         ] {
-            assert_eq!(readers.who(authorization), expected, "{authorization}");
+            assert_eq!(readers.who(authorization).map(Reader::name), expected, "{authorization}");
         }
         assert!(!format!("{readers:?}").contains("0123"));
     }

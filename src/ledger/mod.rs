@@ -63,6 +63,8 @@ pub enum EntryType {
     Export,
     /// A reader of the feed was given audio or a sidecar.
     Access,
+    /// A day is over on which files were asked for without the token of a reader, and how often.
+    Refused,
     /// The operator took the list of a day as it was, though it may lack calls; or a file that was found.
     Accepted,
     /// The database was made anew from the archive: up to where, and on whose word.
@@ -89,6 +91,7 @@ impl EntryType {
             Self::Stop => "stop",
             Self::Export => "export",
             Self::Access => "access",
+            Self::Refused => "refused",
             Self::Accepted => "accepted",
             Self::Rebuilt => "rebuilt",
             Self::Found => "found",

@@ -11,9 +11,11 @@ use tracing::warn;
 
 use super::shared::Shared;
 use crate::alerts::Alerter;
+use crate::config::{Config, PLAIN_TOKENS_REMEDY};
 use crate::feed::Feed;
+use crate::fleet;
 use crate::vault::Vault;
-use crate::web::{self, Readiness, Vitals, Workers};
+use crate::web::{Readiness, Server, Vitals, Workers};
 
 /// How often it is looked whether the operator has to be told something.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -48,6 +50,9 @@ impl Watching {
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) {
         self.vitals.reconfigure(&vault.config).await;
+        if vault.config.web.listen.is_none() {
+            note_trouble(vault, String::new()).await;
+        }
         if let Some(address) = vault.config.web.listen {
             let (vitals, vault, stop) = (self.vitals.clone(), vault.clone(), stop.clone());
             tasks.spawn(async move {
@@ -85,39 +90,83 @@ fn feed_of(vault: &Vault) -> Option<Feed> {
     config.feed.enabled.then(|| Feed::new(config, state.db.clone(), clock.clone()))
 }
 
-/// Serves health, metrics and the feed. An address that is taken does not stop the archive: it is tried again.
+/// Serves health, metrics and the feed. An address that is taken, or a certificate that cannot be used, does not stop the
+/// archive: it is tried again.
 async fn serve(address: SocketAddr, vitals: Arc<Vitals>, vault: &Vault, stop: CancellationToken) {
+    let Config { web, feed, .. } = &*vault.config;
     if !address.ip().is_loopback() {
         warn!(
             "[web] listen {address} is open to other machines: whoever reaches it reads what is archived and how much"
         );
     }
+    let is_plain = feed.would_take_plain_tokens(web);
+    let plain = is_plain.then(|| {
+        format!(
+            "[web] listen {address} is open to other machines over plain HTTP: readers' tokens are taken from this machine \
+             alone; {PLAIN_TOKENS_REMEDY}"
+        )
+    });
     // After a reload, the server before this one may need a moment to let go of the address.
-    let (mut is_told, mut tries) = (false, 0);
+    let mut tries = 0;
+    let mut trouble = Trouble::default();
     while !stop.is_cancelled() {
         tries += 1;
         match TcpListener::bind(address).await {
             Ok(listener) => {
-                let serving = web::serve(listener, vitals.clone(), feed_of(vault), stop.clone());
-                let Err(error) = serving.await else { return };
-                warn!("{error:#}");
+                let served = match Server::new(listener, web).await {
+                    Ok(server) => {
+                        trouble.is_now(vault, plain.clone()).await;
+                        server.serve(vitals.clone(), feed_of(vault), stop.clone()).await
+                    }
+                    Err(unusable) => Err(unusable.into()),
+                };
+                let Err(error) = served else { return };
+                trouble.is_now(vault, Some(format!("health and metrics are not served: {error:#}"))).await;
             }
             Err(_) if tries <= TRIES_AT_ONCE => {
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             }
             Err(error) => {
-                if !std::mem::replace(&mut is_told, true) {
-                    warn!(
-                        "[web] listen {address} cannot be listened on ({error}): health and metrics are not served; \
-                         free it, or set another address or \"off\""
-                    );
-                }
+                let message = format!(
+                    "[web] listen {address} cannot be listened on ({error}): health and metrics are not served; free it, or \
+                     set another address or \"off\""
+                );
+                trouble.is_now(vault, Some(message)).await;
             }
         }
         tokio::select! {
             () = tokio::time::sleep(LISTEN_AGAIN_AFTER) => {}
             () = stop.cancelled() => {}
         }
+    }
+}
+
+/// What is wrong with the listener, as it was told last.
+#[derive(Debug, Default)]
+struct Trouble(Option<Option<String>>);
+
+impl Trouble {
+    /// Tells what is wrong, or that nothing is, in the log and in the state; the same only once.
+    async fn is_now(&mut self, vault: &Vault, trouble: Option<String>) {
+        if self.0.as_ref() == Some(&trouble) {
+            return;
+        }
+        if let Some(trouble) = &trouble {
+            warn!("{trouble}");
+        }
+        note_trouble(vault, trouble.clone().unwrap_or_default()).await;
+        self.0 = Some(trouble);
+    }
+}
+
+/// Keeps what is wrong with the listener for `status` and the alerts; nothing if it is empty. A database that cannot be
+/// written is told elsewhere.
+async fn note_trouble(vault: &Vault, trouble: String) {
+    let noted = vault.state.db.write(move |tx| {
+        Box::pin(async move { fleet::set_meta(tx, fleet::LISTENER_TROUBLE, &trouble).await })
+    });
+    if let Err(error) = noted.await {
+        tracing::debug!("What is wrong with the listener cannot be kept: {error:#}");
     }
 }

@@ -64,6 +64,9 @@ pub struct Status {
     /// Those whom it is delivered to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub feed_webhooks: Vec<FeedWebhookStatus>,
+    /// What is wrong with the listener of `[web]`; none if nothing is, or no service runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
     /// When the archive was last looked at and read.
     pub verification: VerificationStatus,
     /// The copies of the database that are kept; none if they are off, or no service ever ran here.
@@ -99,6 +102,7 @@ impl Status {
             ledger,
             anchors,
             feed_webhooks,
+            listener,
             verification,
             snapshot,
             alerts,
@@ -113,6 +117,7 @@ impl Status {
             clock.as_ref().map(|clock| ("clock of this machine", clock.reason.replace('_', " "))),
             service.has_died().then(|| ("service", "not running".to_owned())),
             ledger_word(&ledger, &verification).map(|why| ("ledger", why.to_owned())),
+            listener.as_ref().map(|_| ("listener", "not as configured".to_owned())),
         ];
         let summary = summary(of_machine.into_iter().flatten(), &pbx, &needs_attention);
         Self {
@@ -126,6 +131,7 @@ impl Status {
             ledger,
             anchors,
             feed_webhooks,
+            listener,
             verification,
             snapshot,
             database_outdated,
@@ -144,6 +150,7 @@ struct Machine {
     ledger: LedgerStatus,
     anchors: Vec<AnchorStatus>,
     feed_webhooks: Vec<FeedWebhookStatus>,
+    listener: Option<String>,
     verification: VerificationStatus,
     snapshot: Option<SnapshotStatus>,
     alerts: Standing,

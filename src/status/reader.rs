@@ -109,7 +109,9 @@ impl Reader {
         let snapshot = SnapshotStatus::look(&self.config.state.path, snapshot_error, now);
         let are_made = self.config.snapshots.is_on() && (service.started.is_some() || snapshot.at.is_some());
         let ledger = LedgerStatus::read(db).await?;
+        let listener = fleet::meta(db, fleet::LISTENER_TROUBLE).await?;
         Ok(Machine {
+            listener: listener.filter(|trouble| service.running && !trouble.is_empty()),
             clock: ClockTrouble::read(db, now).await?,
             exposed: exposure::of_configuration(&self.config),
             service,

@@ -4,40 +4,39 @@ use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::lease::Lease;
+use super::guests::Guests;
+use super::lease::{Lease, Patience};
+use super::renewal::Renewed;
+use super::source::Source;
+use super::stream::Stream;
 
-/// Connections at one time; more wait.
-const CONNECTIONS_MAX: usize = 32;
-/// A connection ends after so long, unless what it was asked for takes longer by its nature ([`Lease::extend`]): who
-/// scrapes opens another.
-const LIFETIME: Duration = Duration::from_secs(30);
+/// A connection has this long for its first whole request. Then it ends after half a minute, unless what it was asked for
+/// takes longer by its nature ([`Lease::extend`]): who scrapes opens another.
+const PATIENCE: Patience = Patience { headers: Duration::from_secs(10), life: Duration::from_secs(30) };
 /// Bytes that a connection may send: some hundred requests, and no flood.
 const SENT_BYTES_MAX: usize = 64 << 10;
 
 /// The listener.
 pub(super) struct Bounded {
     listener: TcpListener,
-    places: Arc<Semaphore>,
-    lifetime: Duration,
+    guests: Guests,
+    /// What TLS is spoken with, if it is.
+    tls: Option<Renewed>,
+    patience: Patience,
 }
 
 impl Bounded {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self::with_lifetime(listener, LIFETIME)
-    }
-
-    fn with_lifetime(listener: TcpListener, lifetime: Duration) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), lifetime }
+    pub(super) fn new(listener: TcpListener, tls: Option<Renewed>) -> Self {
+        Self { listener, guests: Guests::default(), tls, patience: PATIENCE }
     }
 }
 
@@ -46,12 +45,16 @@ impl Listener for Bounded {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
+        // Whoever was admitted before is read from first: in a flood it would have to give way unheard.
+        tokio::task::yield_now().await;
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        let lease = Lease::of(self.lifetime);
+        let guest = self.guests.admit(Source::of(address.ip()));
+        let give_way = Box::pin(guest.end().clone().cancelled_owned());
+        let acceptor = self.tls.as_ref().map(Renewed::acceptor);
+        let lease = Lease::of(self.patience, guest, acceptor.is_some());
         let end = Box::pin(tokio::time::sleep_until(lease.end()));
-        (Connection { stream, lease, end, may_send_bytes: SENT_BYTES_MAX, _place: place }, address)
+        let stream = Stream::new(stream, acceptor.as_ref());
+        (Connection { stream, lease, end, give_way, may_send_bytes: SENT_BYTES_MAX }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -61,16 +64,20 @@ impl Listener for Bounded {
 
 /// A connection that ends in time.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     lease: Lease,
     end: Pin<Box<Sleep>>,
+    give_way: Pin<Box<WaitForCancellationFutureOwned>>,
     may_send_bytes: usize,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    /// Fails when the connection's time is over. Polled with every wait, so that the end wakes whoever waits.
+    /// Fails when the connection's time is over, or it has to give way. Polled with every wait, so that either wakes whoever
+    /// waits.
     fn check_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.lease.guest().end().is_cancelled() || self.give_way.as_mut().poll(context).is_ready() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         while self.end.as_mut().poll(context).is_ready() {
             // The end may have been moved while nobody looked.
             let end = self.lease.end();
@@ -116,6 +123,8 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What TLS has not sent yet waits here.
+        self.check_time(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -127,14 +136,21 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
+    use super::super::guests::About;
     use super::*;
+
+    async fn bounded(headers_ms: u64, life_ms: u64) -> (Bounded, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (headers, life) = (Duration::from_millis(headers_ms), Duration::from_millis(life_ms));
+        (Bounded { patience: Patience { headers, life }, ..Bounded::new(listener, None) }, address)
+    }
 
     #[tokio::test]
     async fn a_connection_ends_in_time_unless_its_time_is_extended() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut bounded = Bounded::with_lifetime(listener, Duration::from_millis(20));
+        let (mut bounded, address) = bounded(20, 20).await;
         let mut reader = TcpStream::connect(address).await.unwrap();
         let (mut extended, _) = bounded.accept().await;
         extended.lease().extend(Duration::from_secs(3600));
@@ -149,5 +165,20 @@ mod tests {
         assert_eq!(extended.read_u8().await.unwrap(), b'?');
         extended.write_all(b"!").await.unwrap();
         assert_eq!(reader.read_u8().await.unwrap(), b'!');
+    }
+
+    #[tokio::test]
+    async fn who_has_asked_nothing_in_time_ends_before_who_has() {
+        let (mut bounded, address) = bounded(20, 3_600_000).await;
+        let mut clients = Vec::new();
+        clients.push(TcpStream::connect(address).await.unwrap());
+        let (mut asking, _) = bounded.accept().await;
+        let answering = asking.lease().begin(About::Other).unwrap();
+        clients.push(TcpStream::connect(address).await.unwrap());
+        let (mut silent, _) = bounded.accept().await;
+        assert_eq!(silent.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(answering);
+        clients[0].write_all(b"?").await.unwrap();
+        assert_eq!(asking.read_u8().await.unwrap(), b'?');
     }
 }

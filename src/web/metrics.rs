@@ -25,10 +25,11 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(super) fn page(
     status: Arc<Status>,
     work: BTreeMap<String, Work>,
+    refused: u64,
     now: Timestamp,
 ) -> anyhow::Result<String> {
     let mut registry = Registry::with_prefix("callvault");
-    registry.register_collector(Box::new(Facts { status, work, now }));
+    registry.register_collector(Box::new(Facts { status, work, refused, now }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -38,6 +39,7 @@ pub(super) fn page(
 struct Facts {
     status: Arc<Status>,
     work: BTreeMap<String, Work>,
+    refused: u64,
     now: Timestamp,
 }
 
@@ -125,7 +127,11 @@ impl Facts {
         page.gauge("feed_webhook_failing", "Whether the last try to deliver failed", None, failing)?;
         let taken = each(|webhook| Some(webhook.last_delivery?.as_duration().as_secs_f64()));
         let help = "When the webhook last took entries of the ledger";
-        page.gauge("feed_webhook_last_delivery_timestamp", help, Some(Unit::Seconds), taken)
+        page.gauge("feed_webhook_last_delivery_timestamp", help, Some(Unit::Seconds), taken)?;
+        let help =
+            "Requests for what readers of the feed alone are given, without a token or with a wrong one";
+        let refused = page.encoder.encode_descriptor("feed_refused", help, None, MetricType::Counter)?;
+        ConstCounter::new(self.refused).encode(refused)
     }
 
     /// An age that nobody knows is left out.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::refusals::Refusals;
 use super::{Readiness, metrics};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -64,6 +65,7 @@ pub struct Vitals {
     clock: Clock,
     workers: Workers,
     readiness: Readiness,
+    refusals: Refusals,
     /// One reads for all: who comes meanwhile waits and takes what it got.
     state: tokio::sync::Mutex<State>,
 }
@@ -84,7 +86,15 @@ impl Vitals {
     pub fn new(config: &Config, db: Db, clock: Clock, workers: Workers, readiness: Readiness) -> Self {
         // Alerts and metrics count findings and tell one or two.
         let reader = Reader::new(config).with_findings_max(20);
-        Self { db, clock, workers, readiness, state: tokio::sync::Mutex::new(State { reader, read: None }) }
+        let refusals = Refusals::new();
+        Self {
+            db,
+            clock,
+            workers,
+            readiness,
+            refusals,
+            state: tokio::sync::Mutex::new(State { reader, read: None }),
+        }
     }
 
     /// Goes on with another configuration.
@@ -110,7 +120,22 @@ impl Vitals {
 
     pub(super) async fn metrics(&self) -> anyhow::Result<String> {
         let status = self.status().await?;
-        metrics::page(status, self.workers.read(), self.clock.now())
+        metrics::page(status, self.workers.read(), self.refusals.total(), self.clock.now())
+    }
+
+    /// What was refused to those without a token.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Brings the sum of what was refused to the database, for ever.
+    pub(super) async fn keep_refusals(&self) {
+        self.refusals.keep_settled(&self.db, &self.clock).await;
+    }
+
+    /// Brings the rest of it there.
+    pub(super) async fn settle_refusals(&self) {
+        self.refusals.settle(&self.db, &self.clock).await;
     }
 
     /// Why the service does not do its work; none if it does.

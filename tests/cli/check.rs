@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::pem::certificate_of;
 use crate::program::Folder;
 
 #[test]
@@ -66,5 +67,80 @@ fn who_hears_of_alerts_is_told_without_what_may_be_a_token() {
     assert_eq!(
         alerts,
         ["  alerts   mail to you@example.org over mail.example:587", "  alerts   ping to ping.example"]
+    );
+}
+
+/// A configuration with a reader of the feed, and these lines below `[web]`.
+fn with_reader(web: &str) -> Folder {
+    let folder = Folder::for_pbx("https://192.0.2.10:8088");
+    folder.write_secret("reader-token", "0123456789abcdef01234567");
+    folder.edit(|text| {
+        format!(
+            "{text}[web]\n{web}\n[feed]\nenabled = true\n[[feed.reader]]\nname = \"audit\"\n\
+             token_file = \"reader-token\"\n"
+        )
+    });
+    folder
+}
+
+#[test]
+fn tokens_over_plain_http_beyond_loopback_are_refused_unless_in_words() {
+    let open = "listen = \"0.0.0.0:8377\"";
+    let folder = with_reader(open);
+    insta::assert_snapshot!(folder.run(&["config", "check"]).exits(2).err(), @r"
+    DIR/callvault.toml:19:11: feed.enabled = true: would let readers on other machines send their tokens unencrypted; set certificate_file and key_file of [web], or listen on 127.0.0.1 behind a proxy that speaks TLS, or add allow_plain_http = true to [web]
+    1 problem
+    ");
+    assert!(folder.run(&["run"]).exits(2).err().contains("send their tokens unencrypted"), "a first start");
+    assert!(!folder.path("state").exists(), "nothing is opened");
+    for fine in [
+        "listen = \"127.0.0.1:8377\"".to_owned(),
+        "listen = \"[::1]:8377\"".to_owned(),
+        format!("{open}\nallow_plain_http = true"),
+    ] {
+        with_reader(&fine).run(&["config", "check"]).exits(0);
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named() {
+    let ((one, its_key, _), (_, other_key, _)) =
+        (certificate_of("one.example"), certificate_of("other.example"));
+    let web = "listen = \"0.0.0.0:8377\"\ncertificate_file = \"one.pem\"\nkey_file = \"one.key\"";
+    let said = |pem: &str, key: &str| {
+        let folder = with_reader(web);
+        folder.write_secret("one.pem", pem);
+        folder.write_secret("one.key", key);
+        let said = folder.run(&["config", "check"]);
+        if pem == one && key == its_key { said.exits(0).out() } else { said.exits(2).err() }
+    };
+    assert!(said(&one, &its_key).contains("nothing is wrong with it"));
+    for (pem, key, words) in [
+        (
+            "nonsense",
+            &*its_key,
+            "web.certificate_file = \"one.pem\": DIR/one.pem holds no certificate; let it hold",
+        ),
+        (
+            &one,
+            "nonsense",
+            "web.key_file = \"one.key\": DIR/one.key holds no private key; let it hold the key in PEM",
+        ),
+        (&one, &other_key, "web.key_file = \"one.key\": DIR/one.key cannot be used with DIR/one.pem ("),
+    ] {
+        let said = said(pem, key);
+        assert!(said.contains(words) && !said.contains("PRIVATE KEY"), "{said}");
+    }
+    let absent = with_reader(web).run(&["config", "check"]).exits(2).err();
+    assert!(absent.contains("DIR/one.pem cannot be read (no such file or directory)"), "{absent}");
+    let lone = with_reader("certificate_file = \"one.pem\"").run(&["config", "check"]).exits(2).err();
+    assert!(lone.contains("web.key_file: missing beside certificate_file"), "{lone}");
+    let open = with_reader(web);
+    open.write_secret("one.pem", &one);
+    fs::write(open.path("one.key"), &its_key).unwrap();
+    let open = open.run(&["config", "check"]).exits(2).err();
+    assert!(
+        open.contains("DIR/one.key may be read by everyone on this machine; chmod 640 DIR/one.key"),
+        "{open}"
     );
 }

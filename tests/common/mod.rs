@@ -368,7 +368,7 @@ pub(crate) fn config_at(folder: &Path, section: PbxConfig) -> Config {
         pbx: vec![section],
         exclude: Vec::new(),
         must_record: Vec::new(),
-        web: callvault::config::WebConfig { listen: None },
+        web: callvault::config::WebConfig { listen: None, ..Default::default() },
         alerts: callvault::config::AlertsConfig::default(),
         ledger: callvault::config::LedgerConfig::default(),
         anchors: callvault::config::AnchorsConfig::default(),

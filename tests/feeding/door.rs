@@ -9,9 +9,9 @@ use callvault::clock::Clock;
 use callvault::config::{Config, FeedReaderConfig};
 use callvault::db::Db;
 use callvault::feed::Feed;
-use callvault::web::{self, Readiness, Vitals, Workers};
+use callvault::web::{Readiness, Server, Vitals, Workers};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -76,24 +76,37 @@ impl Door {
     /// Serves what `config` describes, to one reader.
     pub(crate) async fn open(config: &Config, db: Db) -> Self {
         let mut config = config.clone();
+        config.feed.reader = vec![FeedReaderConfig::new("surveillance", TOKEN)];
+        Self::as_configured(&config, db, Clock::system()).await
+    }
+
+    /// Serves what `config` describes, to its readers, by this clock.
+    pub(crate) async fn as_configured(config: &Config, db: Db, clock: Clock) -> Self {
+        let mut config = config.clone();
         config.feed.enabled = true;
-        let (name, token) = ("surveillance".to_owned(), TOKEN.to_owned().into());
-        config.feed.reader = vec![FeedReaderConfig { name, token }];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let (workers, readiness) = (Workers::default(), Readiness::not_yet("it is a test"));
-        let vitals = Arc::new(Vitals::new(&config, db.clone(), Clock::system(), workers, readiness));
-        let feed = Feed::new(&config, db, Clock::system());
-        let serving = tokio::spawn(web::serve(listener, vitals, Some(feed), stop.clone()));
+        let vitals = Arc::new(Vitals::new(&config, db.clone(), clock.clone(), workers, readiness));
+        let feed = Feed::new(&config, db, clock);
+        let server = Server::new(listener, &config.web).await.unwrap();
+        let serving = tokio::spawn(server.serve(vitals, Some(feed), stop.clone()));
         Self { address, stop, serving }
     }
 
     /// Sends a question, and leaves the connection to the caller.
     pub(crate) async fn ask(&self, method: &str, path: &str, headers: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        self.ask_from("127.0.0.1", method, path, headers).await
+    }
+
+    /// As [`Door::ask`], from another address of this machine.
+    pub(crate) async fn ask_from(&self, from: &str, method: &str, path: &str, headers: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+        let mut stream = socket.connect(self.address).await.unwrap();
         let request =
-            format!("{method} {path} HTTP/1.1\r\nhost: callvault\r\nconnection: close\r\n{headers}\r\n");
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         stream
     }

@@ -13,5 +13,7 @@ mod polling;
 #[expect(dead_code, reason = "the other tests of the program use the rest")]
 mod program;
 mod receiver;
+mod refusing;
+mod scoped;
 mod serving;
 mod statics;

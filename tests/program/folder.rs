@@ -51,8 +51,13 @@ impl Folder {
 
     /// Writes the file in which the password is looked for.
     pub(crate) fn write_password(&self, password: &str) {
-        let file = self.path("hq-password");
-        fs::write(&file, format!("{password}\n")).unwrap();
+        self.write_secret("hq-password", password);
+    }
+
+    /// Writes a file that its owner alone may read.
+    pub(crate) fn write_secret(&self, name: &str, secret: &str) {
+        let file = self.path(name);
+        fs::write(&file, format!("{secret}\n")).unwrap();
         fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
     }
 

@@ -86,7 +86,7 @@ pub(crate) fn ask(port: u16, path: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: callvault\r\nconnection: close\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).ok()?;
     let mut bytes = Vec::new();

@@ -6,6 +6,9 @@ mod alerts;
 mod common;
 mod far_sides;
 mod fixture;
+mod listener;
 mod openmetrics;
+#[path = "../program/pem.rs"]
+mod pem;
 mod status;
 mod web;

@@ -10,7 +10,7 @@ use callvault::db::Db;
 use callvault::findings::FindingKind;
 use callvault::pbx::PbxClient;
 use callvault::recording::RecordingName;
-use callvault::web::{self, Readiness, Vitals, Workers};
+use callvault::web::{Readiness, Server, Vitals, Workers};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -36,7 +36,8 @@ impl Served {
         let (workers, readiness, stop) =
             (Workers::default(), Readiness::not_yet("recovery is not finished"), CancellationToken::new());
         let vitals = Arc::new(Vitals::new(config, db, clock, workers.clone(), readiness.clone()));
-        let serving = tokio::spawn(web::serve(listener, vitals, None, stop.clone()));
+        let server = Server::new(listener, &config.web).await.unwrap();
+        let serving = tokio::spawn(server.serve(vitals, None, stop.clone()));
         Self { address, stop, serving, workers, readiness }
     }
 
@@ -47,7 +48,7 @@ impl Served {
     /// Status line and body of what is served at `path`.
     async fn get(&self, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: callvault\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reply = String::new();
         within("a reply", stream.read_to_string(&mut reply)).await.unwrap();

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use super::super::lease::Lease;
 use super::super::told;
 use super::Door;
 
@@ -13,13 +14,31 @@ use super::Door;
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// What may be another one the next time.
 const ASK_AGAIN: &str = "no-cache";
+/// What a reader of some PBXs alone is told who asks for entries in bundles.
+const OF_ALL_PBXS: &str = "A bundle holds entries of all PBXs, and this reader may see some alone: ask /feed/entries; their \
+                           leaf hashes are in the other tiles.";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) async fn checkpoint(State(door): State<Arc<Door>>) -> Response {
     serve(&door, "checkpoint".to_owned(), TEXT, ASK_AGAIN).await
 }
 
-pub(super) async fn tile(State(door): State<Arc<Door>>, Path(path): Path<String>) -> Response {
+pub(super) async fn tile(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(lease): ConnectInfo<Lease>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    // Tiles of hashes have the number of a level first. All else may be entries, whatever a filesystem makes of a name.
+    let is_of_hashes = path.starts_with(|first: char| first.is_ascii_digit());
+    if !is_of_hashes && door.feed.has_scopes() {
+        match door.reader(&headers, &lease) {
+            Ok(reader) if reader.scope().is_all() => {}
+            Ok(_) => return told(StatusCode::FORBIDDEN, OF_ALL_PBXS),
+            Err(unheard) => return unheard.into_response(),
+        }
+        return serve(&door, format!("tile/{path}"), "application/octet-stream", "private, no-store").await;
+    }
     serve(&door, format!("tile/{path}"), "application/octet-stream", FOR_EVER).await
 }
 

@@ -58,9 +58,9 @@ fn look_for(path: &str) {
 
 /// Only who shows a whole token is somebody.
 fn show(authorization: &str) {
-    let reader = FeedReaderConfig { name: "audit".to_owned(), token: SecretString::from(TOKEN) };
-    if let Some(name) = Readers::new(&[reader]).who(authorization) {
-        assert_eq!(name, "audit");
+    let reader = FeedReaderConfig::new("audit", SecretString::from(TOKEN));
+    if let Some(reader) = Readers::new(&[reader]).who(authorization) {
+        assert_eq!(reader.name(), "audit");
         assert!(authorization.trim_end().ends_with(TOKEN) && authorization.contains(' '), "{authorization}");
     }
 }

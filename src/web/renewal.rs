@@ -1,0 +1,89 @@
+//! The certificate that is shown, which something else renews while we listen.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
+use tracing::{info, warn};
+
+use crate::config::{CertificateFiles, UnusableCertificate};
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What new connections are accepted with. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Renewed {
+    files: CertificateFiles,
+    current: Arc<Mutex<Current>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// The files as they were when they were last read, in vain or not.
+    seen: Seen,
+}
+
+/// What tells a file from another one at its place.
+type Seen = [Option<(SystemTime, u64)>; 2];
+
+impl Renewed {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// If they cannot be used.
+    pub(super) async fn load(files: &CertificateFiles) -> Result<Self, UnusableCertificate> {
+        let (seen, loaded) = read(files).await;
+        let current = Arc::new(Mutex::new(Current { config: loaded?, seen }));
+        Ok(Self { files: files.clone(), current })
+    }
+
+    /// What a new connection is accepted with.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.with(|current| Arc::clone(&current.config)))
+    }
+
+    /// Takes over files that were replaced, for ever. Where the new ones cannot be used, the former certificate goes on, and
+    /// that is said once of each.
+    pub(super) async fn keep_up(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let files = self.files.clone();
+            let Ok(seen) = tokio::task::spawn_blocking(move || look(&files)).await else { continue };
+            if self.with(|current| current.seen == seen) {
+                continue;
+            }
+            let (seen, loaded) = read(&self.files).await;
+            self.with(|current| current.seen = seen);
+            match loaded {
+                Ok(config) => {
+                    self.with(|current| current.config = config);
+                    info!("{} was replaced: new connections are shown it", self.files.certificate.display());
+                }
+                Err(error) => {
+                    warn!("The certificate was replaced, and the former one is shown on, for {error}");
+                }
+            }
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Current) -> T) -> T {
+        work(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What is to be seen of the files, and what they hold. Looked at first: what is replaced in between is read again.
+async fn read(files: &CertificateFiles) -> (Seen, Result<Arc<ServerConfig>, UnusableCertificate>) {
+    let files = files.clone();
+    let read = tokio::task::spawn_blocking(move || (look(&files), files.load()));
+    read.await.expect("reading two files does not panic")
+}
+
+fn look(files: &CertificateFiles) -> Seen {
+    [&files.certificate, &files.key].map(|file| {
+        let metadata = std::fs::metadata(file).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    })
+}
