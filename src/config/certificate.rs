@@ -74,7 +74,7 @@ pub(super) fn refuse_open_key(files: &CertificateFiles) -> Result<(), UnusableCe
     if metadata.permissions().mode() & OTHERS_READ == 0 {
         return Ok(());
     }
-    let remedy = format!("chmod 640 {}", files.key.display());
+    let remedy = format!("chmod 600 {}", files.key.display());
     Err(unusable("key_file", &files.key, "may be read by everyone on this machine", &remedy))
 }
 

@@ -96,7 +96,7 @@ fn open(section: &Section<'_>, name: &str) -> Result<(File, PathBuf), Wrong> {
 
 /// Whether systemd hands the file out, which keeps others away by the folder's permissions: to this process, or, at the place
 /// where it keeps them all, to the service.
-fn is_credential(path: &Path, directory: Option<&Path>) -> bool {
+pub(super) fn is_credential(path: &Path, directory: Option<&Path>) -> bool {
     let of_systemd = Path::new("/run/credentials");
     let is_below = |folder: &Path| path.starts_with(folder);
     let is_plain = path.components().all(|part| part != Component::ParentDir);

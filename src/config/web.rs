@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::certificate::{self, CertificateFiles};
 use super::file::Purpose;
+use super::password::is_credential;
 use super::section::{Section, Wrong, wrong};
 use super::value;
 
@@ -104,6 +105,9 @@ fn certificate_files(section: &Section<'_>) -> Option<CertificateFiles> {
         }
     }
     let files = CertificateFiles { certificate: certificate?, key: key? };
+    if !is_credential(&files.key, section.reading.origin.credentials_directory) {
+        section.note_secret("key_file", &files.key);
+    }
     if section.reading.purpose == Purpose::Check
         && let Err(unusable) = files.load().and_then(|_| certificate::refuse_open_key(&files))
     {

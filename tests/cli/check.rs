@@ -140,7 +140,7 @@ fn a_certificate_that_cannot_be_used_is_named() {
     fs::write(open.path("one.key"), &its_key).unwrap();
     let open = open.run(&["config", "check"]).exits(2).err();
     assert!(
-        open.contains("DIR/one.key may be read by everyone on this machine; chmod 640 DIR/one.key"),
+        open.contains("DIR/one.key may be read by everyone on this machine; chmod 600 DIR/one.key"),
         "{open}"
     );
 }
