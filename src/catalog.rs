@@ -2,8 +2,10 @@
 //!
 //! Append-only: a row is a promise that the file is on disk under its final name with these bytes.
 
+mod day_files;
 mod same_audio;
 
+pub use day_files::{correct_day_file, day_files, record_day_file};
 pub use same_audio::{SameAudio, same_audio};
 
 use std::collections::BTreeMap;
@@ -155,33 +157,6 @@ pub async fn proven_by(db: &mut SqliteConnection, number: i64) -> anyhow::Result
     .await
     .context("looking up an entry in the catalog")?;
     row.map(Proven::of).transpose()
-}
-
-/// Records a call list or a certificate that is durable on disk, and marks the folder's sums as behind.
-pub async fn record_day_file(tx: &mut SqliteConnection, path: &str, sha256: &Digest) -> anyhow::Result<()> {
-    let folder = folder_of(path);
-    sqlx::query("insert into day_files (path, folder, sha256) values (?, ?, ?) on conflict do nothing")
-        .bind(path)
-        .bind(folder)
-        .bind(&sha256.as_bytes()[..])
-        .execute(&mut *tx)
-        .await
-        .with_context(|| format!("recording {path} in the catalog"))?;
-    touch_folder(tx, folder).await
-}
-
-/// The hashes of those of `paths` that are call lists or files of certificates.
-pub async fn day_files(
-    db: &mut SqliteConnection,
-    paths: &[&str],
-) -> anyhow::Result<BTreeMap<String, Digest>> {
-    let rows: Vec<(String, Vec<u8>)> =
-        sqlx::query_as("select path, sha256 from day_files where path in (select value from json_each(?))")
-            .bind(serde_json::to_string(paths)?)
-            .fetch_all(db)
-            .await
-            .context("looking up the documents of days")?;
-    rows.into_iter().map(|(path, sha256)| Ok((path, Digest::try_from(&sha256[..])?))).collect()
 }
 
 /// Marks a day folder's sums as behind: they are written anew.

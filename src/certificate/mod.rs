@@ -16,6 +16,7 @@ mod companion;
 mod counted;
 mod document;
 mod draft;
+mod issued;
 mod names;
 mod page;
 mod record;
@@ -29,6 +30,7 @@ use tracing::{info, warn};
 
 pub use companion::SCHEMA as NAMES_SCHEMA;
 pub use document::SCHEMA;
+pub use issued::{CompanionRoot, companion_root, list_of};
 pub use names::Names;
 pub use record::{Certified, Issued, drafted_folders, is_any_due, is_any_untold, latest, record};
 pub use standing::{DaysStanding, standing};

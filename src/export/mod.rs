@@ -12,6 +12,7 @@
 mod anchors;
 mod bag;
 mod cdr;
+mod certificates;
 mod choice;
 mod error;
 mod log;
@@ -118,7 +119,7 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
     let (stop, now) = (&sources.stop, sources.now);
     let mut bag = Bag::begin(&out)?;
     let originals = Originals::open(sources.archive)?;
-    let copied = originals::copy(selection, &originals, &mut bag, stop)?;
+    let copied = originals::copy(selection, &originals, &sources.keys, &mut bag, stop)?;
     let wanted = selection.entries();
     let scope = if request.choice.is_of_everybody() { Scope::Whole } else { Scope::Tree };
     let log = Log::copy(sources.published, sources.keys.clone(), &wanted, scope, &mut bag, stop)?;

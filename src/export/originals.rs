@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::bag::{Bag, PAYLOAD, Written};
 use super::cdr::{Absence, json_line};
 use super::log::Log;
-use super::rows::{CertificateRow, FileRow};
+use super::rows::FileRow;
 use super::selection::{Recording, Selection};
-use super::{ExportError, Stop};
-use crate::archive::{Destination, Folder, Originals};
-use crate::certificate::Names;
+use super::{ExportError, Stop, certificates};
+use crate::archive::{Destination, Originals};
 use crate::digest::Digest;
-use crate::recording::{Text, printable};
+use crate::recording::printable;
+use crate::tlog::VerifyingKey;
 
 /// Where damaged files are: no PBX's id begins so.
 const DAMAGED: &str = "data/_damaged/";
@@ -29,6 +29,8 @@ pub(super) struct Copied {
     pub(super) absent: Vec<Absence>,
     /// Certificates of days.
     pub(super) certificates: Vec<String>,
+    /// Their pages whose hash is in no entry of the ledger: version 0.1 issued them.
+    pub(super) unproven_pages: Vec<String>,
 }
 
 /// A line of `data/files.jsonl`.
@@ -56,6 +58,7 @@ pub(super) fn bag_path(path: &str) -> String {
 pub(super) fn copy(
     selection: &Selection,
     originals: &Originals,
+    keys: &[VerifyingKey],
     bag: &mut Bag,
     stop: &Stop,
 ) -> Result<Copied, ExportError> {
@@ -70,7 +73,8 @@ pub(super) fn copy(
         }
     }
     for certificate in &selection.certificates {
-        copy_certificate(certificate, originals, bag, &mut copied)?;
+        stop.check()?;
+        certificates::copy(certificate, originals, keys, bag, &mut copied)?;
     }
     Ok(copied)
 }
@@ -100,12 +104,14 @@ fn copy_pair(
 }
 
 /// What is wrong with an original.
-struct Damage {
-    expected: String,
-    found: Option<Digest>,
-    problem: String,
-    file: Option<String>,
-    state: &'static str,
+pub(super) struct Damage {
+    /// The hash that it should have, in hex.
+    pub(super) expected: Option<String>,
+    pub(super) found: Option<Digest>,
+    pub(super) problem: String,
+    /// Where it is in the bag.
+    pub(super) file: Option<String>,
+    pub(super) state: &'static str,
 }
 
 impl Damage {
@@ -114,42 +120,24 @@ impl Damage {
             path: path.to_owned(),
             state: self.state.to_owned(),
             reason: Some(self.problem),
-            archived_sha256: Some(self.expected),
+            archived_sha256: self.expected,
             found_sha256: self.found.map(|found| found.to_string()),
             file: self.file,
             attempts: None,
             ..Absence::of(recording)
         }
     }
-
-    fn of_certificate(self, certificate: &CertificateRow, path: &str) -> Absence {
-        Absence {
-            path: path.to_owned(),
-            pbx: certificate.pbx.clone(),
-            kind: "certificate".to_owned(),
-            name: Text::from_bytes(path.rsplit('/').next().unwrap_or_default().as_bytes()),
-            day: certificate.day.clone(),
-            started_at: None,
-            state: self.state.to_owned(),
-            reason: Some(self.problem),
-            r#final: false,
-            attempts: None,
-            archived_sha256: Some(self.expected),
-            found_sha256: self.found.map(|found| found.to_string()),
-            file: self.file,
-        }
-    }
 }
 
 /// Copies one file. One that is not what was archived comes into a folder of its own, so that nobody takes it for the
 /// original.
-fn copy_one(
+pub(super) fn copy_one(
     original: Result<Option<File>, String>,
     path: &str,
     sha256: &[u8],
     bag: &mut Bag,
 ) -> Result<Result<Written, Damage>, ExportError> {
-    let expected = crate::digest::hex(sha256);
+    let expected = Some(crate::digest::hex(sha256));
     let lacking =
         |state, problem| Damage { expected: expected.clone(), found: None, problem, file: None, state };
     let mut original = match original {
@@ -163,38 +151,16 @@ fn copy_one(
         Ok(written) => ("damaged", Some(written.sha256), "it has other bytes than were archived".to_owned()),
         Err(error) => ("unreadable", None, format!("it could be read in part only: {error}")),
     };
-    let aside = to.replacen(PAYLOAD, DAMAGED, 1);
-    bag.rename(&to, &aside)?;
-    Ok(Err(Damage { expected, found, problem, file: Some(aside), state }))
+    let file = Some(lay_apart(path, bag)?);
+    Ok(Err(Damage { expected, found, problem, file, state }))
 }
 
-/// Copies the files of a certificate, each compared with what it was when it was issued. If its document or its signature is
-/// not, the certificate is none.
-fn copy_certificate(
-    certificate: &CertificateRow,
-    originals: &Originals,
-    bag: &mut Bag,
-    copied: &mut Copied,
-) -> Result<(), ExportError> {
-    let Some((folder, _)) = certificate.path.rsplit_once('/') else { return Ok(()) };
-    let (folder, names) = (Folder::parse(folder)?, Names { revision: certificate.revision });
-    let essential = [names.document(), names.signature()];
-    let (mut whole, mut is_one) = (Vec::new(), true);
-    for (path, sha256) in &certificate.files {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let original = originals.file(&folder, name).map_err(|error| error.to_string());
-        match copy_one(original, path, sha256, bag)? {
-            Ok(_) => whole.push(bag_path(path)),
-            Err(damage) => {
-                copied.absent.push(damage.of_certificate(certificate, path));
-                is_one &= !essential.iter().any(|file| file == name);
-            }
-        }
-    }
-    if is_one {
-        copied.certificates.extend(whole);
-    }
-    Ok(())
+/// Moves a file of the bag to where nobody takes it for the original. Returns its place there.
+pub(super) fn lay_apart(path: &str, bag: &mut Bag) -> Result<String, ExportError> {
+    let from = bag_path(path);
+    let aside = from.replacen(PAYLOAD, DAMAGED, 1);
+    bag.rename(&from, &aside)?;
+    Ok(aside)
 }
 
 /// Writes the proof of each file, and a list of the files with their proofs.

@@ -1,8 +1,12 @@
 //! The SQL of exporting: it only reads.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use sqlx::{FromRow, SqliteConnection};
 
+use crate::certificate::Names;
+use crate::digest::Digest;
 use crate::queue::DayRange;
 
 /// A call.
@@ -71,9 +75,26 @@ pub(super) struct CertificateRow {
     pub(super) path: String,
     pub(super) pbx: String,
     pub(super) day: String,
+    /// The hash of its document when it was issued.
+    sha256: Vec<u8>,
+    /// The hash of its page, in hex, by its entry of the ledger; none in entries of version 0.1.
+    page_sha256: Option<String>,
     /// All its files, and their hashes.
     #[sqlx(skip)]
-    pub(super) files: Vec<(String, Vec<u8>)>,
+    pub(super) files: BTreeMap<String, Vec<u8>>,
+}
+
+impl CertificateRow {
+    /// Where its file of this name is in the archive.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{folder}/{name}")
+    }
+
+    /// Whether the ledger has the hash of its page.
+    pub(super) fn is_page_proven(&self) -> bool {
+        self.page_sha256.is_some()
+    }
 }
 
 /// The certificates of a PBX's days, all revisions.
@@ -84,8 +105,9 @@ pub(super) async fn certificates(
 ) -> anyhow::Result<Vec<CertificateRow>> {
     let (from, to) = days.bounds();
     let mut certificates: Vec<CertificateRow> = sqlx::query_as(
-        "select revision, path, pbx, day from certificates where pbx = ? and day between ? and ?
-         order by day, revision",
+        "select revision, path, pbx, day, sha256,
+             (select entry ->> 'page_sha256' from ledger where number = ledger_number) as page_sha256
+         from certificates where pbx = ? and day between ? and ? order by day, revision",
     )
     .bind(pbx)
     .bind(from)
@@ -95,12 +117,21 @@ pub(super) async fn certificates(
     .context("reading certificates")?;
     for certificate in &mut certificates {
         let stem = certificate.path.strip_suffix(".json").unwrap_or(&certificate.path);
-        certificate.files =
-            sqlx::query_as("select path, sha256 from day_files where path glob ? order by path")
+        let files: Vec<(String, Vec<u8>)> =
+            sqlx::query_as("select path, sha256 from day_files where path glob ?")
                 .bind(format!("{stem}.*"))
                 .fetch_all(&mut *db)
                 .await
                 .context("reading the files of a certificate")?;
+        certificate.files = files.into_iter().collect();
+        // What the ledger tells was issued, whatever the catalog was rebuilt from.
+        let document = (certificate.path.clone(), certificate.sha256.clone());
+        let page = certificate.page_sha256.as_deref().and_then(|hex| hex.parse::<Digest>().ok());
+        let page = page.map(|page| {
+            let name = Names { revision: certificate.revision }.page();
+            (certificate.path_of(&name), page.as_bytes().to_vec())
+        });
+        certificate.files.extend([document].into_iter().chain(page));
     }
     Ok(certificates)
 }

@@ -191,6 +191,10 @@ fn certified(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
          \x20     openssl pkeyutl -verify -rawin -pubin -inkey log/$id.pem -in $certificate -sigfile $certificate.sig\n\
          \x20   done\n",
     );
+    if !contents.copied.unproven_pages.is_empty() {
+        text.push_str("\nThese pages are unproven: version 0.1 issued them, and no entry of the ledger has their hash.\n\n");
+        contents.copied.unproven_pages.iter().try_for_each(|page| writeln!(text, "{page}"))?;
+    }
     Ok(())
 }
 

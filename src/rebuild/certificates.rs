@@ -6,10 +6,10 @@ use super::entry::DayEntry;
 use super::replay::entry_name;
 use super::{Damage, Rebuild};
 use crate::archive::Folder;
-use crate::certificate::{self, Certified, Names};
+use crate::catalog;
+use crate::certificate::{self, Certified, CompanionRoot, Names};
 use crate::db;
 use crate::digest::Digest;
-use crate::salted::Lines;
 
 /// The document of a certificate that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +20,9 @@ pub(super) struct FoundCertificate {
     /// Whether it says that nothing was left to be archived or doubted.
     pub(super) is_complete: bool,
     /// What it says of its companion; none of version 0.1.
-    pub(super) companion: Option<ToldCompanion>,
+    pub(super) companion: Option<CompanionRoot>,
     /// The hash of the page beside it.
     pub(super) page_sha256: Option<Digest>,
-}
-
-/// What a document says of its companion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(super) struct ToldCompanion {
-    lines: u64,
-    root: Digest,
 }
 
 /// Reads a file of a day; `None` if it is no certificate.
@@ -37,35 +30,12 @@ pub(super) fn read(name: &str, bytes: &[u8]) -> Option<FoundCertificate> {
     #[derive(Deserialize)]
     struct Judgement {
         complete: bool,
-        names: Option<ToldCompanion>,
+        names: Option<CompanionRoot>,
     }
     let names = Names::of_document(name)?;
     let Judgement { complete, names: companion } = serde_json::from_slice(bytes).ok()?;
     let sha256 = Digest::of(bytes);
     Some(FoundCertificate { sha256, names, is_complete: complete, companion, page_sha256: None })
-}
-
-impl ToldCompanion {
-    /// Whether the companion has this text, or is an edition of it.
-    pub(super) fn is(&self, text: &str) -> bool {
-        let Lines { count, root, .. } = Lines::after_head(text);
-        (count, root) == (self.lines, self.root)
-    }
-}
-
-/// The list for `sha256sum` of the files that a companion names, but for those whose lines were erased.
-pub(super) fn list_of(companion: &str) -> String {
-    #[derive(Deserialize)]
-    struct Told {
-        r#type: String,
-        name: Option<String>,
-        sha256: Option<Digest>,
-    }
-    let files = companion.lines().skip(1).filter_map(|line| {
-        let Told { r#type, name, sha256 } = serde_json::from_str(line).ok()?;
-        (r#type == "file").then(|| Some(format!("{}  {}\n", sha256?, name?))).flatten()
-    });
-    files.collect()
 }
 
 impl Rebuild<'_> {
@@ -93,6 +63,7 @@ impl Rebuild<'_> {
             }
             recorded => recorded?,
         }
+        self.believe_entry(&entry).await?;
         match &found {
             None => self.name_lost(number, &entry, Names::document, "this certificate")?,
             Some(found) if entry.page_sha256.is_some() && found.page_sha256 != entry.page_sha256 => {
@@ -102,6 +73,21 @@ impl Rebuild<'_> {
         }
         let told = self.days.entry((entry.pbx, entry.day)).or_default();
         (told.closed, told.reopened) = (Some((entry.revision, entry.at)), false);
+        Ok(())
+    }
+
+    /// What the ledger tells of the files of a certificate is what was issued, whatever lies in the folder and in its sums.
+    async fn believe_entry(&mut self, entry: &DayEntry) -> anyhow::Result<()> {
+        let (folder, names) =
+            (Folder::day(&entry.pbx, entry.day)?, Names { revision: entry.revision.into() });
+        let told = [(names.document(), Some(entry.certificate_sha256)), (names.page(), entry.page_sha256)];
+        for (name, sha256) in told {
+            let Some(sha256) = sha256 else { continue };
+            let path = format!("{folder}/{name}");
+            if catalog::correct_day_file(self.building.tx(), &path, &sha256).await? {
+                self.in_step.remove(folder.as_str());
+            }
+        }
         Ok(())
     }
 
@@ -139,19 +125,5 @@ mod tests {
             assert_eq!(read(name, document), None, "{name}");
         }
         assert_eq!(read("certificate-1.json", b"{}"), None);
-    }
-
-    #[test]
-    fn a_companion_is_known_by_its_root_and_names_the_files() {
-        let hash = Digest::of("a");
-        let lines = format!(
-            "{{\"type\":\"file\",\"name\":\"a.wav\",\"sha256\":\"{hash}\"}}\n{{\"type\":\"unrecorded\"}}\n"
-        );
-        let text = format!("head\n{lines}");
-        let root = Lines::after_head(&text).root;
-        let document = format!(r#"{{"complete":false,"names":{{"file":"x","lines":2,"root":"{root}"}}}}"#);
-        let told = read("certificate-1.json", document.as_bytes()).unwrap().companion.unwrap();
-        assert!(told.is(&text) && !told.is(&text.replace("a.wav", "b.wav")));
-        assert_eq!(list_of(&text), format!("{hash}  a.wav\n"));
     }
 }

@@ -11,6 +11,7 @@ use super::report::Damage;
 use super::sidecar;
 use super::sums::{self, Sums};
 use crate::archive::{Folder, SUMS_NAME, Survey, SurveyedFolder};
+use crate::certificate::list_of;
 use crate::digest::Digest;
 use crate::recording::printable;
 use crate::salted::Lines;
@@ -212,7 +213,7 @@ impl<'a> FolderReader<'a> {
         };
         let Some(bytes) = self.file(&companion, LIST_BYTES_MAX, hand_on)? else { return Ok(()) };
         let text = String::from_utf8_lossy(&bytes);
-        if !told.is(&text) {
+        if !told.is_of(&text) {
             let is_told = self.sums.get(&companion).is_some_and(|listed| listed != sha256);
             let problem = format!("it does not come to the root in {}", found.names.document());
             return match is_told {
@@ -221,7 +222,7 @@ impl<'a> FolderReader<'a> {
             };
         }
         let listed = self.there.get(&list);
-        if listed.is_some_and(|listed| *listed != Digest::of(certificates::list_of(&text)))
+        if listed.is_some_and(|listed| *listed != Digest::of(list_of(&text)))
             && self.sums.get(&list) == listed
         {
             let problem = format!("it lists other files than {companion}: restore it from a backup");

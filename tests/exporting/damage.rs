@@ -115,3 +115,74 @@ fn a_file_of_a_certificate_with_other_bytes_lies_apart() {
     assert_eq!(bag.report["damaged"], 1);
     assert!(!bag.text("index.html").contains(&format!("\"data/{}\"", relative(&page))));
 }
+
+/// What somebody makes of a file.
+type Change = fn(Vec<u8>) -> Vec<u8>;
+
+/// Whoever changes a file of a certificate and the sums beside it, and has the state rebuilt from that, gets it into no bag.
+#[test]
+fn a_state_that_was_rebuilt_from_a_changed_certificate_does_not_hand_it_out() {
+    let house = House::with(1);
+    house.certify();
+    let page = house.folder.files("archive").into_iter().find(|file| file.ends_with("certificate-1.html"));
+    let day = page.unwrap().parent().unwrap().to_owned();
+    let changes: [(&str, Change); 4] = [
+        ("certificate-1.html", |bytes| [&bytes[..], b"<script>alert(1)</script>"].concat()),
+        ("certificate-1.json.sig", |bytes| bytes.iter().map(|byte| byte ^ 1).collect()),
+        ("certificate-1.names.jsonl", |bytes| [&bytes[..], b"{\"type\":\"file\"}\n"].concat()),
+        ("certificate-1.sha256", |bytes| [&bytes[..], &b"0".repeat(64), b"  other.wav\n"].concat()),
+    ];
+    for (name, change) in changes {
+        let (path, sums) = (day.join(name), day.join("SHA256SUMS"));
+        let (whole, listed) = (fs::read(&path).unwrap(), fs::read_to_string(&sums).unwrap());
+        let changed = change(whole.clone());
+        let hash = |bytes: &[u8]| Digest::of(bytes).to_string();
+        replace(&path, &changed);
+        replace(&sums, listed.replace(&hash(&whole), &hash(&changed)).as_bytes());
+        fs::remove_dir_all(house.folder.path("state")).unwrap();
+        house.folder.run(&["rebuild"]);
+
+        let bag = house.export(&[], 5);
+        let relative = path.strip_prefix(house.folder.path("archive")).unwrap().to_str().unwrap();
+        assert_eq!(bag.report["damaged_paths"], serde_json::json!([relative]), "{name}: {}", bag.report);
+        let (files, aside) = (bag.files(), format!("data/_damaged/{relative}"));
+        assert!(files.contains(&aside) && !files.contains(&format!("data/{relative}")), "{name}: {files:?}");
+
+        if name.ends_with("html") {
+            let said = house.folder.run(&["verify", "--json"]).exits(5).json();
+            let damaged = &said["damaged"][0];
+            assert_eq!(
+                (&damaged["class"], &damaged["path"]),
+                (&"altered".into(), &relative.into()),
+                "{said}"
+            );
+        }
+
+        replace(&path, &whole);
+        replace(&sums, listed.as_bytes());
+    }
+    // As they were, they are given out again.
+    fs::remove_dir_all(house.folder.path("state")).unwrap();
+    house.folder.run(&["rebuild"]);
+    assert_eq!(house.export(&[], 0).count("damaged"), 0);
+}
+
+fn replace(path: &std::path::Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Entries of version 0.1 do not have the hash of the page: that is said, and is no damage.
+#[test]
+fn a_page_whose_hash_no_entry_has_is_called_unproven() {
+    let house = House::with(1);
+    house.certify();
+    assert!(!house.export(&[], 0).text("VERIFY.txt").contains("unproven"));
+    house.folder.write("drop trigger ledger_is_append_only");
+    house.folder.write("update ledger set entry = json_remove(entry, '$.page_sha256')");
+    let bag = house.export(&[], 0);
+    let text = bag.text("VERIFY.txt");
+    let unproven = text.split_once("These pages are unproven").unwrap().1;
+    let page = bag.files().into_iter().find(|file| file.ends_with("certificate-1.html")).unwrap();
+    assert!(unproven.contains(&page), "{unproven}");
+}
