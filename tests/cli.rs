@@ -30,6 +30,8 @@ mod password;
 mod pem;
 #[path = "cli/pipe.rs"]
 mod pipe;
+#[path = "cli/planted.rs"]
+mod planted;
 #[path = "cli/reconcile.rs"]
 mod reconcile;
 #[path = "cli/signals.rs"]

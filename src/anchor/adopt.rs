@@ -6,11 +6,11 @@ use std::path::Path;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::authority::{checkpoint_path, token_path};
+use super::authority::{self, checkpoint_path, token_path};
 use super::standing::{self, Anchor};
 use super::token_name::TokenName;
 use super::{Anchorer, FOLDER, blocking, timestamp};
-use crate::archive::Shelf;
+use crate::archive::{ArchiveError, Shelf};
 use crate::digest::Digest;
 use crate::notary::{Published, PublishedError};
 use crate::tlog::{Checkpoint, Note, VerifyingKey};
@@ -70,17 +70,21 @@ fn read(
     shelf: &Shelf,
     keys: &[VerifyingKey],
     size: u64,
-    authority: &str,
+    name: &str,
     now: Timestamp,
 ) -> Result<Option<Anchor>, PublishedError> {
-    let path = token_path(size, authority);
-    let (Some(bytes), Some(token)) = (shelf.read(&checkpoint_path(size))?, shelf.read(&path)?) else {
+    let path = token_path(size, name);
+    let there = |path: &str| match authority::read(shelf, path) {
+        Err(ArchiveError::TooLarge { .. }) => Ok(None),
+        there => there,
+    };
+    let (Some(bytes), Some(token)) = (there(&checkpoint_path(size))?, there(&path)?) else {
         return Ok(None);
     };
     let checkpoint = checkpoint(&bytes, keys).filter(|checkpoint| checkpoint.size == size);
     let token = timestamp::read(&token).ok().filter(|token| token.imprint == Digest::of(&bytes));
     Ok(checkpoint.zip(token).map(|(checkpoint, token)| Anchor {
-        authority: authority.to_owned(),
+        authority: name.to_owned(),
         size,
         root: checkpoint.root,
         anchored_at: token.at.min(now),

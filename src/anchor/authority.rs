@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use super::standing::{self, Anchor};
 use super::timestamp::{self, Nonce};
 use super::{Anchorer, FOLDER, Unanchored, blocking};
-use crate::archive::ArchiveError;
+use crate::archive::{ArchiveError, Shelf};
 use crate::config::AuthorityConfig;
 use crate::digest::Digest;
-use crate::notary::Sealed;
+use crate::notary::{Sealed, bytes_max};
 
 /// The largest reply that is read: tokens with certificates have a few KiB.
 const REPLY_BYTES_MAX: usize = 64 << 10;
@@ -28,6 +28,11 @@ fn certificates_path(authority: &str) -> String {
     format!("{FOLDER}/{authority}.ca.pem")
 }
 
+/// A file of the ledger's folder, if it is no larger than any of its kind.
+pub(super) fn read(shelf: &Shelf, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+    shelf.read(path, bytes_max(path))
+}
+
 impl Anchorer {
     /// Has the bytes of a checkpoint stamped.
     ///
@@ -42,8 +47,8 @@ impl Anchorer {
         let name = authority.name.clone();
         let there = blocking(move || {
             Ok::<_, ArchiveError>((
-                shelf.read(&checkpoint_path(size))?,
-                shelf.read(&token_path(size, &name))?,
+                read(&shelf, &checkpoint_path(size))?,
+                read(&shelf, &token_path(size, &name))?,
             ))
         });
         let (checkpoint, token) = there.await?;
@@ -130,16 +135,21 @@ impl Anchorer {
 
     /// Lays the authorities' certificates beside their tokens, for those who verify them.
     ///
-    /// Former ones stay in the file: older tokens need them.
+    /// Former ones stay in the file, as long as it does not grow beyond its bounds: older tokens need them.
     pub(super) async fn keep_certificates(&self) -> anyhow::Result<()> {
         let (shelf, authorities) = (self.notary.shelf().clone(), self.config.authorities.clone());
         blocking(move || {
             for authority in authorities {
                 let Some(certificates) = authority.certificates else { continue };
                 let path = certificates_path(&authority.name);
-                let there = shelf.read(&path)?.unwrap_or_default();
+                let there = match read(&shelf, &path) {
+                    Err(ArchiveError::TooLarge { .. }) => Vec::new(),
+                    there => there?.unwrap_or_default(),
+                };
                 if !String::from_utf8_lossy(&there).contains(certificates.trim_end()) {
-                    shelf.replace(&path, &[&there, certificates.as_bytes()].concat())?;
+                    let all = [&there, certificates.as_bytes()].concat();
+                    let fits = all.len() as u64 <= bytes_max(&path);
+                    shelf.replace(&path, if fits { &all } else { certificates.as_bytes() })?;
                 }
             }
             Ok::<_, ArchiveError>(())

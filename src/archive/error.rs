@@ -117,6 +117,17 @@ pub enum ArchiveError {
         /// The file.
         path: PathBuf,
     },
+    /// A file is larger than callvault makes any of its kind. It was not read.
+    #[error(
+        "`{path}` has more than the {bytes_max} bytes that such a file can have: find out who put it there, and move it \
+         away"
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes that it can have.
+        bytes_max: u64,
+    },
     /// Anything else that the operating system reports.
     #[error("cannot {action} `{path}`: {source}")]
     Io {
@@ -192,6 +203,7 @@ impl ArchiveError {
             | Self::UnsafePath { .. }
             | Self::Occupied { .. }
             | Self::OtherBytes { .. }
+            | Self::TooLarge { .. }
             | Self::Io { .. } => Reaction::Retry,
         }
     }
@@ -201,7 +213,10 @@ impl ArchiveError {
     /// Whether it says something of what was read, and not of the archive as a whole or of this process.
     pub fn concerns_what_was_read(&self) -> bool {
         match self {
-            Self::Permission { .. } | Self::Planted { .. } | Self::UnsafePath { .. } => true,
+            Self::Permission { .. }
+            | Self::Planted { .. }
+            | Self::UnsafePath { .. }
+            | Self::TooLarge { .. } => true,
             // Who has no descriptors or no memory left knows nothing of the file.
             Self::Io { source, .. } => !matches!(
                 source.raw_os_error().map(Errno::from_raw_os_error),

@@ -19,7 +19,7 @@ pub(super) const NAME: &str = ".callvault";
 const FORMAT: &str = "callvault-archive/1";
 
 /// A marker is a few lines; what is longer is none.
-const BYTES_MAX: u64 = 64 << 10;
+pub(super) const BYTES_MAX: u64 = 64 << 10;
 
 /// The content of a marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -89,9 +89,11 @@ impl Shelf {
     /// [`ArchiveError::OtherBytes`] if the name has other bytes; it is left as it is.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
         let (folder, name) = self.folder_durably(path)?;
-        if let Some(there) = read(&folder, name, true)? {
-            folder.sync()?;
-            return if there == bytes { Ok(()) } else { Err(other_bytes(&folder, name)) };
+        match read(&folder, name, bytes.len() as u64, true) {
+            Ok(None) => {}
+            Ok(Some(there)) if there == bytes => return folder.sync(),
+            Ok(Some(_)) | Err(ArchiveError::TooLarge { .. }) => return Err(other_bytes(&folder, name)),
+            Err(error) => return Err(error),
         }
         let mut temporary = Temporary::create(&folder, &self.ways)?;
         temporary.write(bytes)?;
@@ -112,13 +114,13 @@ impl Shelf {
         replace(&folder, name, bytes)
     }
 
-    /// The content of a file; `None` if it is not there, or is no file.
+    /// The content of a file of at most `bytes_max` bytes; `None` if it is not there, or is no file.
     ///
     /// # Errors
-    /// Whatever the filesystem says.
-    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+    /// [`ArchiveError::TooLarge`] if it has more, of which no more is read; whatever the filesystem says.
+    pub fn read(&self, path: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
         let Some((folder, name)) = self.folder(path)? else { return Ok(None) };
-        read(&folder, name, false)
+        read(&folder, name, bytes_max, false)
     }
 
     /// The names in a folder of it, sorted; none if it is not there.
@@ -159,9 +161,9 @@ impl Shelf {
     /// The bytes of its marker; `None` if it is gone.
     ///
     /// # Errors
-    /// Whatever the filesystem says.
+    /// As [`Shelf::read`].
     pub fn marker(&self) -> Result<Option<Vec<u8>>, ArchiveError> {
-        read(&self.directory, marker::NAME, false)
+        read(&self.directory, marker::NAME, marker::BYTES_MAX, false)
     }
 
     /// Removes a file that another one has made needless. One that is gone already is no error.
@@ -243,14 +245,24 @@ fn split(path: &str) -> Result<(Vec<&str>, &str), ArchiveError> {
 }
 
 /// Reads a file whole; settled on the disk before, if who reads relies on its being there after a power cut.
-fn read(folder: &Directory, name: &str, durably: bool) -> Result<Option<Vec<u8>>, ArchiveError> {
-    let Entry::File(mut file) = folder.entry(name)? else { return Ok(None) };
+fn read(
+    folder: &Directory,
+    name: &str,
+    bytes_max: u64,
+    durably: bool,
+) -> Result<Option<Vec<u8>>, ArchiveError> {
+    let Entry::File(file) = folder.entry(name)? else { return Ok(None) };
     let path = folder.file_path(name);
     if durably {
         settle_on_disk(&file, &path)?;
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| ArchiveError::io("read", &path, error))?;
+    file.take(bytes_max.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| ArchiveError::io("read", &path, error))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(ArchiveError::TooLarge { path, bytes_max });
+    }
     Ok(Some(bytes))
 }
 
@@ -273,13 +285,24 @@ mod tests {
         shelf.put("tile/0/000.p/1", b"one").unwrap();
         shelf.put("tile/0/000.p/1", b"one").unwrap();
         assert!(matches!(shelf.put("tile/0/000.p/1", b"two"), Err(ArchiveError::OtherBytes { .. })));
-        assert_eq!(shelf.read("tile/0/000.p/1").unwrap().unwrap(), b"one");
-        assert_eq!(shelf.read("tile/1/000").unwrap(), None);
+        assert_eq!(shelf.read("tile/0/000.p/1", 9).unwrap().unwrap(), b"one");
+        assert_eq!(shelf.read("tile/1/000", 9).unwrap(), None);
         shelf.replace("checkpoint", b"a").unwrap();
         shelf.replace("checkpoint", b"b").unwrap();
-        assert_eq!(shelf.read("checkpoint").unwrap().unwrap(), b"b");
+        assert_eq!(shelf.read("checkpoint", 9).unwrap().unwrap(), b"b");
         assert_eq!(shelf.names("tile/0").unwrap(), ["000.p"]);
         assert_eq!(shelf.names("nothing").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(root.path(), "_ledger", OWNER).unwrap();
+        shelf.put("a", b"four").unwrap();
+        assert_eq!(shelf.read("a", 4).unwrap().unwrap(), b"four");
+        let error = shelf.read("a", 3).unwrap_err();
+        assert!(matches!(error, ArchiveError::TooLarge { bytes_max: 3, .. }), "{error}");
+        assert!(matches!(shelf.put("a", b"fou"), Err(ArchiveError::OtherBytes { .. })));
     }
 
     #[test]
@@ -315,7 +338,10 @@ mod tests {
         shelf.put("a", b"2").unwrap();
         shelf.remove("a").unwrap();
         shelf.remove("a").unwrap();
-        assert_eq!((shelf.read("a").unwrap(), shelf.read("a~1").unwrap().unwrap()), (None, b"1".to_vec()));
+        assert_eq!(
+            (shelf.read("a", 9).unwrap(), shelf.read("a~1", 9).unwrap().unwrap()),
+            (None, b"1".to_vec())
+        );
     }
 
     #[test]
@@ -327,7 +353,7 @@ mod tests {
         let theirs = Shelf::open(root.path(), "_ledger", ShelfOwner { state_id: "theirs", ..OWNER });
         assert!(matches!(theirs, Err(ArchiveError::Foreign { .. })));
         let reader = Shelf::open_to_read(root.path(), "_ledger").unwrap().unwrap();
-        assert_eq!(reader.read("a").unwrap().unwrap(), b"1");
-        assert!(reader.read("../a").is_err());
+        assert_eq!(reader.read("a", 9).unwrap().unwrap(), b"1");
+        assert!(reader.read("../a", 9).is_err());
     }
 }

@@ -11,12 +11,13 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqlitePool;
+use tokio::runtime::Handle;
 
 use super::errand::{Errand, Outcome};
 use super::exit::{self, UsageError};
 use super::{handover, output};
 use crate::config::Config;
-use crate::notary::{Damage, FOLDER, KnownLeaves, PROBLEM, Published, PublishedError};
+use crate::notary::{Damage, FOLDER, PROBLEM, Published, PublishedError, StoredLeaves};
 use crate::recording::printable;
 use crate::tlog::VerifyingKey;
 use crate::vault::Vault;
@@ -257,8 +258,11 @@ async fn look(sources: &Arc<Sources>) -> anyhow::Result<(u64, Vec<Damage>)> {
     let mut db = sources.pool.acquire().await.context("opening the database")?;
     let latest = ledger::latest_checkpoint(&mut db).await?.map(|latest| (latest.size, latest.root));
     let size = latest.map_or(0, |(size, _)| size);
-    let mut leaves = KnownLeaves(ledger::leaf_hashes(&mut db, size).await?);
     drop(db);
+    let (pool, runtime) = (sources.pool.clone(), Handle::current());
+    let mut leaves = StoredLeaves::new(move |from, limit| {
+        runtime.block_on(async { ledger::leaf_hashes(&mut *pool.acquire().await?, from, limit).await })
+    });
     let sources = Arc::clone(sources);
     let check = move || sources.published.check(&sources.keys, latest, &mut leaves);
     let damages = tokio::task::spawn_blocking(check).await.context("checking the ledger")??;

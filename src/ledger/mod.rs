@@ -303,11 +303,12 @@ pub async fn entries(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow
         .collect()
 }
 
-/// The hashes of the first `size` leaves: 32 bytes each.
-pub async fn leaf_hashes(db: &mut SqliteConnection, size: u64) -> anyhow::Result<Vec<Digest>> {
+/// The hashes of up to `limit` leaves from `from` on, in their order.
+pub async fn leaf_hashes(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::Result<Vec<Digest>> {
     let rows: Vec<Vec<u8>> =
-        sqlx::query_scalar("select leaf_hash from ledger where number < ? order by number")
-            .bind(i64::try_from(size)?)
+        sqlx::query_scalar("select leaf_hash from ledger where number >= ? order by number limit ?")
+            .bind(i64::try_from(from)?)
+            .bind(i64::try_from(limit)?)
             .fetch_all(db)
             .await
             .context("reading the leaves of the ledger")?;

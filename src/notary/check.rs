@@ -1,8 +1,9 @@
 //! Whether the published ledger is what was signed, file by file.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use super::published::{Published, PublishedError};
+use super::published::{Published, PublishedError, larger_than};
 use crate::archive::ArchiveError;
 use crate::digest::Digest;
 use crate::tlog::{Checkpoint, Frontier, TILE_WIDTH, Tile, VerifyingKey, leaf_hash, path_of_bundle};
@@ -35,7 +36,10 @@ pub enum Wrong {
 pub trait Leaves {
     /// The hashes of the leaves from `index * 256` on, as many as a ledger of `size` has there; `None` if this is not known
     /// here, and the bundle itself is to be believed.
-    fn page(&mut self, index: u64, size: u64) -> Option<Vec<Digest>>;
+    ///
+    /// # Errors
+    /// Whatever the database says.
+    fn page(&mut self, index: u64, size: u64) -> anyhow::Result<Option<Vec<Digest>>>;
 }
 
 /// Nothing but the published files: what an auditor has.
@@ -43,20 +47,53 @@ pub trait Leaves {
 pub struct NoLeaves;
 
 impl Leaves for NoLeaves {
-    fn page(&mut self, _: u64, _: u64) -> Option<Vec<Digest>> {
-        None
+    fn page(&mut self, _: u64, _: u64) -> anyhow::Result<Option<Vec<Digest>>> {
+        Ok(None)
     }
 }
 
-/// The leaves as the database has them.
-#[derive(Debug)]
-pub struct KnownLeaves(pub Vec<Digest>);
+/// Leaves that are read at one time: 128 KiB of hashes.
+const LEAVES_AT_ONCE: u64 = 4096;
 
-impl Leaves for KnownLeaves {
-    fn page(&mut self, index: u64, size: u64) -> Option<Vec<Digest>> {
-        let from = usize::try_from(index * TILE_WIDTH).ok()?;
-        let to = usize::try_from(size.min((index + 1) * TILE_WIDTH)).ok()?;
-        self.0.get(from..to).map(<[Digest]>::to_vec)
+/// The leaves as the database has them. However many there are, 4096 of them are held.
+pub struct StoredLeaves<F> {
+    /// Reads so many leaves from a number on, and fewer at the end.
+    read: F,
+    /// What was read last, and its first number.
+    held: (u64, Vec<Digest>),
+}
+
+impl<F> StoredLeaves<F>
+where
+    F: FnMut(u64, u64) -> anyhow::Result<Vec<Digest>>,
+{
+    /// Leaves that `read` gives: so many at most, from a number on.
+    pub fn new(read: F) -> Self {
+        Self { read, held: (0, Vec::new()) }
+    }
+}
+
+impl<F> fmt::Debug for StoredLeaves<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredLeaves").field("from", &self.held.0).finish_non_exhaustive()
+    }
+}
+
+impl<F> Leaves for StoredLeaves<F>
+where
+    F: FnMut(u64, u64) -> anyhow::Result<Vec<Digest>>,
+{
+    fn page(&mut self, index: u64, size: u64) -> anyhow::Result<Option<Vec<Digest>>> {
+        let Some(first) = index.checked_mul(TILE_WIDTH).filter(|first| *first < size) else {
+            return Ok(None);
+        };
+        let last = size.min(first + TILE_WIDTH);
+        let from = first / LEAVES_AT_ONCE * LEAVES_AT_ONCE;
+        if self.held.0 != from || from + (self.held.1.len() as u64) < last {
+            self.held = (from, (self.read)(from, LEAVES_AT_ONCE)?);
+        }
+        let place = |number: u64| usize::try_from(number - from);
+        Ok(self.held.1.get(place(first)?..place(last)?).map(<[Digest]>::to_vec))
     }
 }
 
@@ -67,17 +104,17 @@ impl Published {
     /// `expected`: the size and root that were signed last, if that is known. An older checkpoint is one that was put back.
     ///
     /// # Errors
-    /// If the folder cannot be read at all.
+    /// If the folder cannot be read at all, and whatever `leaves` says.
     pub fn check(
         &self,
         keys: &[VerifyingKey],
         expected: Option<(u64, Digest)>,
         leaves: &mut impl Leaves,
-    ) -> Result<Vec<Damage>, ArchiveError> {
+    ) -> anyhow::Result<Vec<Damage>> {
         let mut damages = BTreeSet::new();
         let checkpoint = match self.checkpoint(keys) {
             Ok(checkpoint) => checkpoint.map(|(checkpoint, _)| checkpoint),
-            Err(PublishedError::Archive(error)) => return Err(error),
+            Err(PublishedError::Archive(error)) => return Err(error.into()),
             Err(error) => {
                 damages.insert(damage("checkpoint", describe(&error)));
                 None
@@ -105,10 +142,10 @@ impl Published {
         size: u64,
         leaves: &mut impl Leaves,
         damages: &mut BTreeSet<Damage>,
-    ) -> Result<Digest, ArchiveError> {
+    ) -> anyhow::Result<Digest> {
         let (mut frontier, mut full) = (Frontier::default(), Vec::new());
         for index in 0..size.div_ceil(TILE_WIDTH) {
-            let known = leaves.page(index, size);
+            let known = leaves.page(index, size)?;
             let bundle = self.leaves_of_bundle(index, size, damages)?;
             if let (Some(known), Some(bundle)) = (&known, &bundle)
                 && known != bundle
@@ -190,6 +227,7 @@ fn note(error: PublishedError, damages: &mut BTreeSet<Damage>) -> Result<(), Arc
         PublishedError::Archive(error) => return Err(error),
         PublishedError::Missing(path) => damages.insert(gone(&path)),
         PublishedError::Damaged { path, error } => damages.insert(damage(&path, error.to_string())),
+        PublishedError::TooLarge { path, bytes_max } => damages.insert(damage(&path, larger_than(bytes_max))),
         PublishedError::NotYet { .. } => true,
     };
     Ok(())
@@ -198,6 +236,32 @@ fn note(error: PublishedError, damages: &mut BTreeSet<Damage>) -> Result<(), Arc
 fn describe(error: &PublishedError) -> String {
     match error {
         PublishedError::Damaged { error, .. } => error.to_string(),
+        PublishedError::TooLarge { bytes_max, .. } => larger_than(*bytes_max),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_leaves_are_held_however_many_there_are() {
+        let leaf = |number: u64| Digest::of(number.to_be_bytes());
+        let (size, mut reads) = (3 * LEAVES_AT_ONCE + 300, Vec::new());
+        let mut leaves = StoredLeaves::new(|from, limit| {
+            reads.push((from, limit));
+            Ok((from..size.min(from + limit)).map(leaf).collect())
+        });
+        for index in (0..size.div_ceil(TILE_WIDTH)).chain([0]) {
+            let first = index * TILE_WIDTH;
+            let expected: Vec<Digest> = (first..size.min(first + TILE_WIDTH)).map(leaf).collect();
+            assert_eq!(leaves.page(index, size).unwrap(), Some(expected), "{index}");
+        }
+        assert_eq!(leaves.page(size.div_ceil(TILE_WIDTH), size).unwrap(), None);
+        // Of a ledger that is longer than what is stored nothing is made up.
+        assert_eq!(leaves.page(size / TILE_WIDTH, size + 1).unwrap(), None);
+        let at = |chunk: u64| (chunk * LEAVES_AT_ONCE, LEAVES_AT_ONCE);
+        assert_eq!(reads, [at(0), at(1), at(2), at(3), at(0), at(3)]);
     }
 }

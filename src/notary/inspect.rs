@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::runtime::Handle;
 
-use super::check::{Damage, KnownLeaves, NoLeaves, Wrong};
+use super::check::{Damage, Leaves, NoLeaves, StoredLeaves, Wrong};
+use super::published::{bytes_max, larger_than};
 use super::{CHECKPOINT, FOLDER, Notary, Published};
 use crate::archive::{ArchiveError, Shelf};
 use crate::digest::Digest;
@@ -29,7 +31,8 @@ pub struct Checked {
 struct Known {
     keys: Vec<VerifyingKey>,
     signed: Option<Signed>,
-    leaves: Vec<Digest>,
+    /// Entries in the database.
+    size: u64,
 }
 
 impl Notary {
@@ -43,38 +46,45 @@ impl Notary {
         let mut db = self.db.read().await?;
         let signed = ledger::latest_checkpoint(&mut db).await?;
         let size = ledger::size(&mut db).await?;
-        let leaves = ledger::leaf_hashes(&mut db, size).await?;
         drop(db);
-        let (shelf, known) = (self.shelf.clone(), Known { keys, signed, leaves });
-        let checked = tokio::task::spawn_blocking(move || check(&shelf, known)).await;
+        let (shelf, known) = (self.shelf.clone(), Known { keys, signed, size });
+        let (db, runtime) = (self.db.clone(), Handle::current());
+        let leaves = StoredLeaves::new(move |from, limit| {
+            runtime.block_on(async { ledger::leaf_hashes(&mut *db.read().await?, from, limit).await })
+        });
+        let checked = tokio::task::spawn_blocking(move || check(&shelf, &known, leaves)).await;
         drop(sealer);
         Ok(checked.context("checking the published ledger")??)
     }
 }
 
-fn check(shelf: &Arc<Shelf>, known: Known) -> Result<Checked, ArchiveError> {
-    let Known { keys, signed, leaves } = known;
+fn check(shelf: &Arc<Shelf>, known: &Known, leaves: impl Leaves) -> anyhow::Result<Checked> {
+    let Known { keys, signed, size } = known;
     // Opened anew: an open folder stays readable when another one was put in its place.
     let root = shelf.path().parent().unwrap_or(Path::new("/"));
     let (Some(published), Some(shelf)) = (Published::open(root)?, Shelf::open_to_read(root, FOLDER)?) else {
         let damages = vec![wrong("checkpoint", Wrong::Missing, "is gone, with all of the published ledger")];
         return Ok(Checked { damages, ..Checked::default() });
     };
-    let expected = signed.map(|signed| (signed.size, signed.root));
-    let tree = Tree::of(leaves);
-    let is_ours = signed.is_none_or(|signed| tree.root_at(signed.size) == Some(signed.root));
+    let expected = signed.as_ref().map(|signed| (signed.size, signed.root));
+    let mut tree = Tree::of(leaves, *size, expected.map_or(0, |(size, _)| size))?;
+    let is_ours = expected.is_none_or(|(_, root)| tree.signed_root == Some(root));
     let found = match is_ours {
-        true => published.check(&keys, expected, &mut KnownLeaves(tree.leaves.clone()))?,
-        false => published.check(&keys, expected, &mut NoLeaves)?,
+        true => published.check(keys, expected, &mut tree.leaves)?,
+        false => published.check(keys, expected, &mut NoLeaves)?,
     };
     let mut damages: BTreeSet<Damage> = found.into_iter().collect();
     let files = shelf.files()?;
-    check_keys(&shelf, &keys, &files, &mut damages)?;
+    check_keys(&shelf, keys, &files, &mut damages)?;
     let alone = files.iter().filter(|path| !path.contains('/') && *path != CHECKPOINT && !is_aside(path));
     damages.extend(alone.map(|path| wrong(path, Wrong::Unlisted, "is no file of the ledger")));
-    for path in files.iter().filter(|path| is_ours && path.starts_with("tile/") && !is_aside(path)) {
+    let mut tiles: Vec<&String> =
+        files.iter().filter(|path| is_ours && path.starts_with("tile/") && !is_aside(path)).collect();
+    // In the order of the leaves, so that each of these is read once.
+    tiles.sort_by_key(|path| parse(path).map(|(level, index, _)| (level.unwrap_or(0), index)));
+    for path in tiles {
         if damages.iter().all(|damage| damage.path != *path) {
-            damages.extend(tree.judge(path, || shelf.read(path))?);
+            damages.extend(tree.judge(path, || shelf.read(path, bytes_max(path)))?);
         }
     }
     let mut checked = Checked { files: files.len() as u64, database_is_other: !is_ours, damages: Vec::new() };
@@ -98,11 +108,15 @@ fn check_keys(
     for key in keys {
         let vkey = (format!("keys/{}.vkey", key.id()), format!("{}\n", key.to_vkey()));
         for (path, text) in [vkey, (format!("keys/{}.pem", key.id()), key.to_pem())] {
-            match shelf.read(&path)? {
-                Some(there) if there == text.as_bytes() => {}
-                Some(_) => drop(damages.insert(wrong(&path, Wrong::Altered, "is not the key that it was"))),
-                None => drop(damages.insert(wrong(&path, Wrong::Missing, "is gone"))),
-            }
+            let found = match shelf.read(&path, text.len() as u64) {
+                Ok(Some(there)) if there == text.as_bytes() => None,
+                Ok(Some(_)) | Err(ArchiveError::TooLarge { .. }) => {
+                    Some((Wrong::Altered, "is not the key that it was"))
+                }
+                Ok(None) => Some((Wrong::Missing, "is gone")),
+                Err(error) => return Err(error),
+            };
+            damages.extend(found.map(|(class, what)| wrong(&path, class, what)));
             ours.insert(path);
         }
     }
@@ -116,68 +130,71 @@ fn wrong(path: &str, wrong: Wrong, what: &str) -> Damage {
     Damage { path: path.to_owned(), wrong, what: what.to_owned() }
 }
 
-/// All hashes that tiles can hold.
-struct Tree {
-    leaves: Vec<Digest>,
-    /// Of the levels above the leaves, by level and index.
+/// All hashes that tiles can hold. Of the leaves, which are the most by far, a few are held at a time.
+struct Tree<L> {
+    leaves: L,
+    size: u64,
+    /// Of the levels above the leaves, by level and index: one hash for each 255 leaves.
     upper: HashMap<(u32, u64), Vec<Digest>>,
+    /// The root of as many leaves as were signed; none if there are fewer.
+    signed_root: Option<Digest>,
 }
 
-impl Tree {
-    fn of(leaves: Vec<Digest>) -> Self {
+impl<L: Leaves> Tree<L> {
+    /// The tree of `size` leaves, of which `signed` were signed.
+    fn of(mut leaves: L, size: u64, signed: u64) -> anyhow::Result<Self> {
         let (mut frontier, mut full) = (Frontier::default(), Vec::new());
         let mut upper = HashMap::new();
-        for leaf in &leaves {
-            frontier.push(*leaf, &mut full);
-            upper.extend(
-                full.drain(..)
-                    .filter(|(tile, _)| tile.level > 0)
-                    .map(|(tile, hashes)| ((tile.level, tile.index), hashes)),
-            );
+        let mut signed_root = (signed == 0).then(|| frontier.root());
+        for index in 0..size.div_ceil(TILE_WIDTH) {
+            let Some(page) = leaves.page(index, size)? else { break };
+            for leaf in page {
+                frontier.push(leaf, &mut full);
+                upper.extend(
+                    full.drain(..)
+                        .filter(|(tile, _)| tile.level > 0)
+                        .map(|(tile, hashes)| ((tile.level, tile.index), hashes)),
+                );
+                if frontier.size() == signed {
+                    signed_root = Some(frontier.root());
+                }
+            }
         }
         let partial = frontier.partial_tiles().filter(|(tile, _)| tile.level > 0);
         upper.extend(partial.map(|(tile, hashes)| ((tile.level, tile.index), hashes.to_vec())));
-        Self { leaves, upper }
-    }
-
-    /// The root of the first `size` leaves, if there are as many.
-    fn root_at(&self, size: u64) -> Option<Digest> {
-        let (mut frontier, mut full) = (Frontier::default(), Vec::new());
-        for leaf in self.leaves.get(..usize::try_from(size).ok()?)? {
-            frontier.push(*leaf, &mut full);
-            full.clear();
-        }
-        Some(frontier.root())
+        Ok(Self { leaves, size, upper, signed_root })
     }
 
     /// The first `width` hashes of a tile.
-    fn hashes(&self, level: u32, index: u64, width: u64) -> Option<&[Digest]> {
-        let width = usize::try_from(width).ok()?;
-        match level {
-            0 => {
-                let from = usize::try_from(index.checked_mul(TILE_WIDTH)?).ok()?;
-                self.leaves.get(from..from.checked_add(width)?)
-            }
-            _ => self.upper.get(&(level, index))?.get(..width),
-        }
+    fn hashes(&mut self, level: u32, index: u64, width: u64) -> anyhow::Result<Option<Vec<Digest>>> {
+        let row = match level {
+            0 => self.leaves.page(index, self.size)?,
+            _ => self.upper.get(&(level, index)).cloned(),
+        };
+        let width = usize::try_from(width)?;
+        Ok(row.filter(|row| row.len() >= width).map(|mut row| {
+            row.truncate(width);
+            row
+        }))
     }
 
     /// What is wrong with a file among the tiles. Only one that has the name of a tile is read.
     fn judge(
-        &self,
+        &mut self,
         path: &str,
         read: impl FnOnce() -> Result<Option<Vec<u8>>, ArchiveError>,
-    ) -> Result<Option<Damage>, ArchiveError> {
-        let expected = parse(path).and_then(|(level, index, width)| {
-            let hashes = self.hashes(level.unwrap_or(0), index, width)?;
-            Some((level, width, hashes))
-        });
-        let Some((level, width, hashes)) = expected else {
-            return Ok(Some(wrong(path, Wrong::Unlisted, "is no tile of this ledger")));
+    ) -> anyhow::Result<Option<Damage>> {
+        let unlisted = || Ok(Some(wrong(path, Wrong::Unlisted, "is no tile of this ledger")));
+        let Some((level, index, width)) = parse(path) else { return unlisted() };
+        let Some(hashes) = self.hashes(level.unwrap_or(0), index, width)? else { return unlisted() };
+        let bytes = match read() {
+            Err(ArchiveError::TooLarge { bytes_max, .. }) => {
+                return Ok(Some(wrong(path, Wrong::Altered, &larger_than(bytes_max))));
+            }
+            bytes => bytes?.unwrap_or_default(),
         };
-        let bytes = read()?.unwrap_or_default();
         let is_right = match level {
-            Some(_) => bytes == Tile::to_bytes(hashes),
+            Some(_) => bytes == Tile::to_bytes(&hashes),
             None => entries_of_bundle(&bytes, width)
                 .is_ok_and(|entries| entries.into_iter().map(leaf_hash).eq(hashes.iter().copied())),
         };

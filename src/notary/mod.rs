@@ -22,12 +22,12 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-pub use check::{Damage, KnownLeaves, Leaves, NoLeaves, Wrong};
+pub use check::{Damage, Leaves, NoLeaves, StoredLeaves, Wrong};
 pub use inspect::Checked;
 pub use keys::overlap_ends;
-pub use published::{FOLDER, Published, PublishedError};
+pub use published::{FOLDER, Published, PublishedError, bytes_max};
 
-use crate::archive::{Archive, Shelf, ShelfOwner};
+use crate::archive::{Archive, ArchiveError, Shelf, ShelfOwner};
 use crate::config::LedgerConfig;
 use crate::db::Db;
 use crate::digest::Digest;
@@ -245,7 +245,12 @@ impl Notary {
     /// we would contradict is refused.
     async fn compare_with_published(&self, sealer: &mut Sealer) -> anyhow::Result<bool> {
         let shelf = self.shelf.clone();
-        let there = tokio::task::spawn_blocking(move || shelf.read(CHECKPOINT)).await??;
+        let read = move || shelf.read(CHECKPOINT, bytes_max(CHECKPOINT));
+        let there = match tokio::task::spawn_blocking(read).await? {
+            // Not one of ours, whatever it is: it is replaced.
+            Err(ArchiveError::TooLarge { .. }) => None,
+            there => there?,
+        };
         if let (Some(there), Some(ours)) = (&there, &sealer.published)
             && there == ours.as_bytes()
         {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::archive::{ArchiveError, Shelf};
 use crate::digest::Digest;
+use crate::ledger::ENTRY_BYTES_MAX;
 use crate::tlog::{
     Checkpoint, Note, Subtree, TILE_WIDTH, Tile, TlogError, TlogProof, VerifyingKey, entries_of_bundle,
     inclusion_proof, path_of_bundle, tree_hash,
@@ -29,6 +30,14 @@ pub enum PublishedError {
         /// What is wrong.
         error: TlogError,
     },
+    /// A file is larger than any of its kind, and was not read.
+    #[error("{FOLDER}/{path} {}: find out who put it there, and move it away", larger_than(*bytes_max))]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// The most bytes that it can have.
+        bytes_max: u64,
+    },
     /// The entry is not covered yet.
     #[error(
         "entry {number} is not published yet; {size} are: it will be within a minute while callvault runs"
@@ -39,6 +48,26 @@ pub enum PublishedError {
         /// What is published.
         size: u64,
     },
+}
+
+/// What is said of a file that is too large.
+pub(super) fn larger_than(bytes_max: u64) -> String {
+    format!("has more than the {bytes_max} bytes that such a file can have")
+}
+
+/// The most bytes that a file of the published ledger can have, by its path below the folder.
+pub fn bytes_max(path: &str) -> u64 {
+    /// A checkpoint with the words of many witnesses, a key, or an authority's reply.
+    const NOTE: u64 = 64 << 10;
+    /// Certificates of an authority, with the former ones.
+    const CERTIFICATES: u64 = 4 << 20;
+    match path.split('/').collect::<Vec<_>>()[..] {
+        // Each entry has its length before it.
+        ["tile", "entries", ..] => TILE_WIDTH * (2 + ENTRY_BYTES_MAX as u64),
+        ["tile", ..] => TILE_WIDTH * 32,
+        ["anchor", name] if name.ends_with(".ca.pem") => CERTIFICATES,
+        _ => NOTE,
+    }
 }
 
 /// The published ledger of one archive.
@@ -64,7 +93,11 @@ impl Published {
         let names = self.shelf.names("keys")?;
         let mut keys = Vec::new();
         for name in names.iter().filter(|name| is_key_file(name)) {
-            let text = self.shelf.read(&format!("keys/{name}"))?.unwrap_or_default();
+            let path = format!("keys/{name}");
+            let text = match self.shelf.read(&path, bytes_max(&path)) {
+                Err(ArchiveError::TooLarge { .. }) => continue,
+                text => text?.unwrap_or_default(),
+            };
             let text = String::from_utf8_lossy(&text);
             keys.extend(VerifyingKey::from_vkey(text.trim_end()).ok());
         }
@@ -77,7 +110,7 @@ impl Published {
     /// If it cannot be read, or is not signed by any of them.
     pub fn checkpoint(&self, keys: &[VerifyingKey]) -> Result<Option<(Checkpoint, String)>, PublishedError> {
         let damaged = |error| PublishedError::Damaged { path: "checkpoint".to_owned(), error };
-        let Some(bytes) = self.shelf.read("checkpoint")? else { return Ok(None) };
+        let Some(bytes) = self.file("checkpoint")? else { return Ok(None) };
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let note = Note::parse(&text).map_err(damaged)?;
         let checkpoint = Checkpoint::parse(note.verify(keys).map_err(damaged)?).map_err(damaged)?;
@@ -156,7 +189,7 @@ impl Published {
     ) -> Result<(u64, String, Vec<u8>), PublishedError> {
         for width in [width, TILE_WIDTH] {
             let path = path(width);
-            if let Some(bytes) = self.shelf.read(&path)? {
+            if let Some(bytes) = self.file(&path)? {
                 return Ok((width, path, bytes));
             }
         }
@@ -207,9 +240,14 @@ impl Published {
     /// The bytes of a file below the ledger's folder; `None` if it is not there.
     ///
     /// # Errors
-    /// Whatever the filesystem says; a path that leads elsewhere is refused.
-    pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
-        self.shelf.read(path)
+    /// If it is larger than any of its kind; whatever the filesystem says; a path that leads elsewhere is refused.
+    pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, PublishedError> {
+        match self.shelf.read(path, bytes_max(path)) {
+            Err(ArchiveError::TooLarge { bytes_max, .. }) => {
+                Err(PublishedError::TooLarge { path: path.to_owned(), bytes_max })
+            }
+            read => Ok(read?),
+        }
     }
 }
 
@@ -217,4 +255,27 @@ impl Published {
 fn is_key_file(name: &str) -> bool {
     let id = name.strip_suffix(".vkey");
     id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_file_has_a_size_that_it_cannot_exceed() {
+        let table = [
+            ("checkpoint", 64 << 10),
+            ("tile/0/x001/067", 8192),
+            ("tile/3/000.p/1", 8192),
+            ("tile/entries/000.p/17", 256 * 4098),
+            ("keys/01234567.vkey", 64 << 10),
+            ("anchor/5.tsa.tsr", 64 << 10),
+            ("anchor/tsa.ca.pem", 4 << 20),
+            ("anchor/deeper/tsa.ca.pem", 64 << 10),
+            ("note", 64 << 10),
+        ];
+        for (path, bytes) in table {
+            assert_eq!(bytes_max(path), bytes, "{path}");
+        }
+    }
 }

@@ -248,6 +248,7 @@ fn damage_of(error: &PublishedError) -> Damage {
     match error {
         PublishedError::Missing(path) => Damage::of("", name(path), format!("it is gone: {RESTORE}")),
         PublishedError::Damaged { path, error } => Damage::of("", name(path), format!("{error}: {RESTORE}")),
+        PublishedError::TooLarge { path, .. } => Damage::of("", name(path), error.to_string()),
         error => Damage::of("", FOLDER, error.to_string()),
     }
 }

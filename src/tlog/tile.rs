@@ -109,6 +109,9 @@ pub fn entries_of_bundle(mut bytes: &[u8], width: u64) -> Result<Vec<&[u8]>, Tlo
         let entry = rest.get(..length).ok_or(malformed("bundle of entries", "it ends within one"))?;
         entries.push(entry);
         bytes = &rest[length..];
+        if entries.len() as u64 > width {
+            break;
+        }
     }
     match bytes.is_empty() && entries.len() as u64 == width {
         true => Ok(entries),

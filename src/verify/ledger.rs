@@ -9,6 +9,7 @@ use super::damage::{Class, Damage, Thing};
 use super::documents;
 use super::progress::Phase;
 use super::settle::Tally;
+use crate::archive::ArchiveError;
 use crate::digest::{Digest, hex};
 use crate::findings::FindingKind;
 use crate::fixity::{self, EntryRow, Named};
@@ -175,9 +176,15 @@ async fn marker(tools: &Tools<'_>) -> anyhow::Result<Option<Damage>> {
     let db = &tools.vault.state.db;
     let known = fixity::marker(&mut *db.read().await?, notary::FOLDER).await?;
     let shelf = tools.vault.notary.shelf().clone();
-    let there = tokio::task::spawn_blocking(move || shelf.marker()).await??.map(Digest::of);
+    let there = tokio::task::spawn_blocking(move || shelf.marker()).await?;
     let place = PathBuf::from(notary::FOLDER).join(".callvault");
     let damage = |class| Damage::new(class, Thing::Marker, OF_NO_PBX, place.clone());
+    let there = match there {
+        Err(error @ ArchiveError::TooLarge { .. }) => {
+            return Ok(Some(damage(Class::Altered).told("a marker of this archive", error.to_string())));
+        }
+        there => there?.map(Digest::of),
+    };
     Ok(match (known, there) {
         (_, None) => Some(damage(Class::Missing).told("a marker of this archive", "nothing")),
         (Some(known), Some(there)) if known != there => {

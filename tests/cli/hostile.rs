@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use callvault::simulator::SimAudio;
 
-use crate::program::Folder;
+use crate::program::folder::Running;
+use crate::program::{Folder, Said};
 
 /// What the program may take at most, whatever a PBX answers.
-const PEAK_KIB_MAX: u64 = 128 << 10;
+pub(crate) const PEAK_KIB_MAX: u64 = 128 << 10;
 /// The size of a reply that is made to be large.
 const REPLY_BYTES: usize = 32 << 20;
 const NAME: &str = "20260305090003-1772701200.1-5550142-1003-Inbound.wav";
@@ -135,18 +136,27 @@ fn values(before: &str, value: &str, after: &str) -> Vec<u8> {
 /// Runs a backfill of the day; the most memory that it took, in KiB, and its exit code.
 fn backfill(folder: &Folder) -> (u64, i32) {
     let day = ["backfill", "--voicemail", "--from", "2026-03-05", "--to", "2026-03-05"];
-    let mut running = folder.start(folder.command(day));
-    let status = format!("/proc/{}/status", running.pid().as_raw_nonzero());
+    let (peak_kib, said) = measured(folder, &day);
+    (peak_kib, said.code)
+}
+
+/// Runs the program; the most memory that it took, in KiB, and what it said.
+pub(crate) fn measured(folder: &Folder, arguments: &[&str]) -> (u64, Said) {
+    let mut running = folder.start(folder.command(arguments));
     let mut peak_kib = 0;
     while !running.has_ended() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak_kib =
-            peak_kib.max(peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0));
+        peak_kib = peak_kib.max(peak_of(&running));
         std::thread::sleep(Duration::from_millis(2));
     }
-    let said = running.wait();
-    (peak_kib, said.code)
+    (peak_kib, running.wait())
+}
+
+/// The most memory that a running program has taken so far, in KiB; 0 if it has ended.
+pub(crate) fn peak_of(running: &Running) -> u64 {
+    let status = format!("/proc/{}/status", running.pid().as_raw_nonzero());
+    let text = fs::read_to_string(&status).unwrap_or_default();
+    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
 }
 
 #[test]

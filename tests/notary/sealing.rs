@@ -217,14 +217,14 @@ async fn every_file_of_the_ledger_that_is_altered_or_gone_is_named() {
 struct Known(callvault::db::Db);
 
 impl callvault::notary::Leaves for Known {
-    fn page(&mut self, index: u64, size: u64) -> Option<Vec<callvault::digest::Digest>> {
+    fn page(&mut self, index: u64, size: u64) -> anyhow::Result<Option<Vec<callvault::digest::Digest>>> {
         let (db, from) = (self.0.clone(), index * 256);
         let read = async move {
             let mut db = db.read().await.unwrap();
             ledger::entries(&mut db, from, 256.min(size - from)).await.unwrap()
         };
         let page = tokio::runtime::Handle::current().block_on(read);
-        Some(page.into_iter().map(|entry| entry.leaf_hash).collect())
+        Ok(Some(page.into_iter().map(|entry| entry.leaf_hash).collect()))
     }
 }
 

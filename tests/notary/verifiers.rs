@@ -32,7 +32,7 @@ impl Evidence {
         let key = open.notary.key().await;
         let evidence = Self { vkey: key.to_vkey(), house };
         let leaves =
-            ledger::leaf_hashes(&mut open.state.db.read().await.unwrap(), ENTRIES + 1).await.unwrap();
+            ledger::leaf_hashes(&mut open.state.db.read().await.unwrap(), 0, ENTRIES + 1).await.unwrap();
         let seed = open.state.ledger_seed().unwrap();
         let signer = SigningKey::from_seed(open.notary.origin(), &seed).unwrap();
         let checkpoints = evidence.folder("checkpoints");
