@@ -9,8 +9,12 @@ pub(super) const UTF8_STRING: u8 = 0x0c;
 pub(super) const GENERALIZED_TIME: u8 = 0x18;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
+/// `[0]`, primitive.
+pub(super) const CONTEXT_0_PRIMITIVE: u8 = 0x80;
 /// `[0]`, constructed.
 pub(super) const CONTEXT_0: u8 = 0xa0;
+/// `[1]`, constructed.
+pub(super) const CONTEXT_1: u8 = 0xa1;
 
 /// What is left to read of a run of values.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +40,19 @@ impl<'a> Der<'a> {
         Some(content)
     }
 
-    /// The same, to be read on.
+    /// The next value if it has this tag, with its tag and its length.
+    pub(super) fn take_whole(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let before = self.0;
+        self.take(tag)?;
+        Some(&before[..before.len() - self.0.len()])
+    }
+
+    /// The next value, whatever it is, with its tag and its length.
+    pub(super) fn take_any(&mut self) -> Option<&'a [u8]> {
+        self.take_whole(*self.0.first()?)
+    }
+
+    /// The content of the next value if it has this tag, to be read on.
     pub(super) fn enter(&mut self, tag: u8) -> Option<Self> {
         self.take(tag).map(Self)
     }
@@ -72,7 +88,9 @@ mod tests {
         assert_eq!(der.take(INTEGER), None, "and nothing was read");
         let mut inner = der.enter(SEQUENCE).unwrap();
         assert_eq!((inner.take(INTEGER), inner.is_empty()), (Some(&[5][..]), true));
-        assert_eq!(der.take(OCTET_STRING).unwrap(), [7; 0x80]);
+        assert_eq!(der.clone().take(OCTET_STRING).unwrap(), [7; 0x80]);
+        assert_eq!(der.clone().take_any().unwrap(), long);
+        assert_eq!(der.take_whole(OCTET_STRING).unwrap(), long);
         assert!(der.is_empty());
     }
 

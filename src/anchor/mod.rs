@@ -7,14 +7,19 @@
 //! it back. A time-stamp authority (RFC 3161) says when it saw the exact bytes of a checkpoint, a witness (C2SP
 //! tlog-witness) that each checkpoint continues the one that it saw before. Neither learns more than hashes and sizes.
 //!
+//! A token counts if it was verified by certificates that the operator gave ([`trust`]): when it comes, when the service
+//! starts, in `verify`, and in exports. What was not verified is called so.
+//!
 //! Nothing waits for any of it: who does not answer is asked again after growing waits, and told of.
 
 mod adopt;
 mod authority;
 mod der;
+mod signed_data;
 mod standing;
 mod timestamp;
 mod token_name;
+mod trust;
 mod waits;
 mod witness;
 
@@ -27,9 +32,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-pub use standing::{Kind, Standing, standing};
+pub use standing::{Kind, NotedToken, Standing, noted, standing};
 pub use timestamp::{Token, read as read_token};
 pub use token_name::{TokenName, tokens};
+pub use trust::{Evidence, Roots, TIME_OFF_MAX, Trust, Unproven};
 
 use crate::archive::ArchiveError;
 use crate::bell::Bell;
@@ -114,12 +120,13 @@ impl Anchorer {
         Ok(())
     }
 
-    /// What is done once, at the beginning: tokens without a row are adopted, certificates laid beside them.
+    /// What is done once, at the beginning: tokens without a row are adopted, certificates laid beside them, and the latest
+    /// tokens judged by the certificates of now.
     ///
     /// # Errors
     /// If the database cannot be used. That a file cannot be read or written is told in the log.
     pub async fn take_stock(&self) -> anyhow::Result<()> {
-        for outcome in [self.adopt().await, self.keep_certificates().await] {
+        for outcome in [self.adopt().await, self.keep_certificates().await, self.judge_latest().await] {
             if let Err(error) = outcome {
                 warn!("The tokens beside the ledger cannot be looked after: {}", passing(error)?);
             }

@@ -1,17 +1,15 @@
 //! Time-stamp requests and replies (RFC 3161, section 2.4).
 //!
 //! The request is 69 bytes, of which only hash and nonce vary. Of the reply we read what tells whether it answers our
-//! question: its status, and the imprint, the nonce and the time inside the token. Crates for CMS would read more of it,
-//! and still not tell whether the signature is to be believed: that is for those who have the authority's certificate,
-//! with `openssl ts -verify`. Reading this little takes less code than their types would.
+//! question: its status, and the imprint, the nonce and the time inside the token. Whether its signature is to be believed
+//! is told by [`super::trust`].
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::der::{
-    BIT_STRING, CONTEXT_0, Der, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, UTF8_STRING,
-};
+use super::der::{BIT_STRING, Der, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, UTF8_STRING};
+use super::signed_data::{SHA_256, SignedData};
 use crate::digest::Digest;
 use crate::recording::printable;
 
@@ -20,13 +18,6 @@ const WORDS_MAX: usize = 200;
 
 /// The most bytes of a status that are told: those of the standard have one.
 const STATUS_BYTES_MAX: usize = 4;
-
-/// 2.16.840.1.101.3.4.2.1, SHA-256.
-const SHA_256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
-/// 1.2.840.113549.1.7.2, signed data of CMS.
-const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
-/// 1.2.840.113549.1.9.16.1.4, what a time-stamp token signs.
-const TST_INFO: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x01, 0x04];
 
 /// A number that is used once, so that a reply cannot be one to an older request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,13 +77,21 @@ pub(super) fn answer(reply: &[u8], imprint: &Digest, nonce: Nonce) -> Result<Tok
 /// # Errors
 /// What is wrong with it, in words that go on after "the reply".
 pub fn read(reply: &[u8]) -> Result<Token, String> {
+    parts(reply).map(|(token, _)| token)
+}
+
+/// The token in a reply, and how it was signed.
+pub(super) fn parts(reply: &[u8]) -> Result<(Token, SignedData<'_>), String> {
     let no_reply = || "is no time-stamp reply in DER".to_owned();
     let mut der = Der::new(reply);
     let mut body = der.enter(SEQUENCE).filter(|_| der.is_empty()).ok_or_else(no_reply)?;
     let status = body.enter(SEQUENCE).ok_or_else(no_reply)?;
     refusal(status).ok_or_else(no_reply)?.map_or(Ok(()), Err)?;
-    let info = info(&mut body).ok_or("says that it is granted, and holds no time-stamp token in DER")?;
-    token(info).ok_or_else(|| "holds a token that is not over a SHA-256, or not of RFC 3161".to_owned())
+    let no_token = "says that it is granted, and holds no time-stamp token in DER";
+    let signed = SignedData::read(&mut body).ok_or(no_token)?;
+    let info = Der::new(signed.content).enter(SEQUENCE).ok_or(no_token)?;
+    let token = token(info).ok_or("holds a token that is not over a SHA-256, or not of RFC 3161")?;
+    Ok((token, signed))
 }
 
 /// Why the authority refuses, if it does (`PKIStatusInfo`); `None` if it is none.
@@ -128,19 +127,6 @@ fn failure(bits: &[u8]) -> Option<&'static str> {
     let (_unused, bits) = bits.split_first()?;
     let is_set = |bit: usize| bits.get(bit / 8).is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0);
     NAMES.into_iter().find(|(bit, _)| is_set(*bit)).map(|(_, name)| name)
-}
-
-/// What the token signs: the way there through `ContentInfo`, `SignedData` and `EncapsulatedContentInfo`.
-fn info<'a>(reply: &mut Der<'a>) -> Option<Der<'a>> {
-    let mut content = reply.enter(SEQUENCE).filter(|_| reply.is_empty())?;
-    content.take(OID).filter(|oid| *oid == SIGNED_DATA)?;
-    let mut signed = content.enter(CONTEXT_0)?.enter(SEQUENCE)?;
-    signed.take(INTEGER)?;
-    signed.take(SET)?;
-    let mut encapsulated = signed.enter(SEQUENCE)?;
-    encapsulated.take(OID).filter(|oid| *oid == TST_INFO)?;
-    let mut octets = Der::new(encapsulated.enter(CONTEXT_0)?.take(OCTET_STRING)?);
-    octets.enter(SEQUENCE)
 }
 
 /// Reads `TSTInfo` up to its nonce.

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::standing::{self, Kind, standing};
+use super::trust::Trust;
 use super::{Anchorer, Unanchored, blocking};
 use crate::config::WitnessConfig;
 use crate::courier::Reply;
@@ -55,7 +56,10 @@ impl Anchorer {
         let (name, size, now) = (name.to_owned(), sealed.size, self.clock.now());
         self.db
             .write(move |tx| {
-                Box::pin(async move { standing::note_reached(tx, Kind::Witness, &name, size, now).await })
+                Box::pin(async move {
+                    standing::note_reached(tx, Kind::Witness, &name, size, now).await?;
+                    standing::note_judged(tx, Kind::Witness, &name, size, now, &Trust::Verified).await
+                })
             })
             .await?;
         Ok(cosigned)

@@ -13,7 +13,7 @@ use crate::queue::Counts;
 use crate::remedy;
 use crate::status::{
     AnchorStatus, ArchiveStatus, FeedWebhookStatus, LedgerStatus, PbxStatus, ServiceStatus, SnapshotStatus,
-    Status, VerificationStatus,
+    Status, Unverified, VerificationStatus,
 };
 
 /// Findings told per PBX; the rest is counted.
@@ -118,7 +118,14 @@ fn tell_anchor(text: &mut String, anchor: &AnchorStatus, now: Timestamp) -> std:
         Some(at) => {
             writeln!(text, "{kind} `{name}` vouches for {entries} entries of the ledger, {}", ago(at, now))?
         }
+        None if anchor.unverified.is_some() => {}
         None => writeln!(text, "{kind} `{name}` has not vouched for the ledger yet: the service asks it")?,
+    }
+    if let Some(Unverified { entries, reason }) = &anchor.unverified {
+        writeln!(
+            text,
+            "{kind} `{name}` has stamped {entries} entries of the ledger; this is NOT VERIFIED: {reason}"
+        )?;
     }
     match (&anchor.error, anchor.error_since) {
         (Some(error), Some(since)) => writeln!(text, "  WRONG: {error}; it began {}", ago(since, now)),

@@ -168,6 +168,11 @@ impl Notary {
         self.keys.lock().await.current().verifying_key()
     }
 
+    /// All keys that ever signed, as the state has them.
+    pub async fn known_keys(&self) -> Vec<VerifyingKey> {
+        self.keys.lock().await.known().to_vec()
+    }
+
     /// Signs bytes with the ledger's key: what `openssl pkeyutl -verify -rawin` checks.
     pub async fn sign(&self, bytes: &[u8]) -> [u8; 64] {
         self.keys.lock().await.current().sign(bytes)

@@ -19,11 +19,14 @@ pub struct AnchorStatus {
     pub kind: &'static str,
     /// Its name.
     pub name: String,
-    /// Entries covered by the largest checkpoint that it has vouched for.
+    /// Entries covered by the largest checkpoint that it has vouched for. What is not verified does not count.
     pub entries: u64,
     /// When it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
+    /// What it has given since, and is not verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unverified: Option<Unverified>,
     /// When the first checkpoint was signed that it has not vouched for; none if it has for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unanchored_since: Option<Timestamp>,
@@ -33,6 +36,15 @@ pub struct AnchorStatus {
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_since: Option<Timestamp>,
+}
+
+/// A word that cannot be believed as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unverified {
+    /// Entries covered by the checkpoint that it is on.
+    pub entries: u64,
+    /// Why it is not verified.
+    pub reason: String,
 }
 
 impl AnchorStatus {
@@ -50,15 +62,19 @@ impl AnchorStatus {
 
     async fn read(db: &mut SqliteConnection, kind: Kind, name: &str) -> anyhow::Result<Self> {
         let standing = anchor::standing(db, kind, name).await?;
+        let entries = |size| u64::try_from(size).unwrap_or(0);
         let unanchored_since = match db::has_table(db, "checkpoints").await? {
-            true => ledger::first_signed_beyond(db, standing.size).await?,
+            true => ledger::first_signed_beyond(db, standing.verified_size).await?,
             false => None,
         };
         Ok(Self {
             kind: kind.as_str(),
             name: name.to_owned(),
-            entries: u64::try_from(standing.size).unwrap_or(0),
-            last: time(standing.reached_at_ms),
+            entries: entries(standing.verified_size),
+            last: time(standing.verified_at_ms),
+            unverified: standing
+                .unverified
+                .map(|reason| Unverified { entries: entries(standing.size), reason }),
             unanchored_since,
             error: standing.last_error,
             error_since: time(standing.failing_since_ms),

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-pub use anchors::AnchorStatus;
+pub use anchors::{AnchorStatus, Unverified};
 pub use archive::ArchiveStatus;
 pub use clock::ClockTrouble;
 pub use feed::FeedWebhookStatus;

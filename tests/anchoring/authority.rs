@@ -1,9 +1,12 @@
-//! A time-stamp authority: `openssl ts` behind a small HTTP server, which misbehaves as told.
+//! A time-stamp authority behind a small HTTP server, which misbehaves as told.
+
+#[path = "signing.rs"]
+pub(crate) mod signing;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -12,8 +15,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use callvault::clock::Clock;
+use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+
+use self::signing::{Forgery, Stamper};
 
 /// How the authority behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +44,20 @@ pub(crate) enum Manner {
     Refusing,
     /// A redirect to a place where it works.
     Elsewhere,
+    /// A token with this wrong about its signature.
+    Forging(Forgery),
+    /// One that another CA stands for.
+    OtherRoot,
+    /// One by a certificate that has expired.
+    Expired,
+    /// One by a certificate that is for servers.
+    OtherPurpose,
+    /// One by a certificate that does not insist on its purpose.
+    PurposeNotCritical,
+    /// One of 1999.
+    Past,
+    /// One of tomorrow.
+    Future,
 }
 
 /// An authority that listens.
@@ -46,35 +67,26 @@ pub(crate) struct Authority {
 }
 
 struct Inner {
-    folder: TempDir,
     manner: Mutex<Manner>,
     requests: AtomicU64,
-    /// `openssl ts` keeps a serial number in a file: one at a time.
-    stamping: tokio::sync::Mutex<()>,
+    clock: Clock,
+    honest: Stamper,
 }
 
 impl Authority {
     pub(crate) async fn start(manner: Manner) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (pki, dir) = (pki(), folder.path());
-        fs::write(dir.join("serial"), "01").unwrap();
-        for (name, digests) in [("honest", "sha256"), ("refusing", "sha512")] {
-            let text = format!(
-                "[tsa]\nserial = {0}/serial\nsigner_cert = {1}/tsa.pem\nsigner_key = {1}/tsa.key\n\
-                 signer_digest = sha256\ndefault_policy = 1.2.3.4.1\ndigests = {digests}\naccuracy = secs:1\n\
-                 ordering = yes\ntsa_name = yes\ness_cert_id_alg = sha256\n",
-                dir.display(),
-                pki.display()
-            );
-            fs::write(dir.join(name), text).unwrap();
-        }
+        Self::start_by(&Clock::system(), manner).await
+    }
+
+    /// One whose clock is this one.
+    pub(crate) async fn start_by(clock: &Clock, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let inner = Arc::new(Inner {
-            folder,
             manner: Mutex::new(manner),
             requests: AtomicU64::new(0),
-            stamping: tokio::sync::Mutex::default(),
+            clock: clock.clone(),
+            honest: Stamper::under(signing::ca()),
         });
         let router = Router::new().fallback(answer).with_state(inner.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -91,12 +103,12 @@ impl Authority {
 
     /// Its section of the configuration.
     pub(crate) fn section(&self, name: &str) -> String {
-        let ca = ca_file();
-        format!(
-            "[[anchor]]\nname = '{name}'\nurl = 'http://{}/tsr'\nca_file = '{}'\n",
-            self.address,
-            ca.display()
-        )
+        format!("{}ca_file = '{}'\n", self.section_without_ca(name), ca_file().display())
+    }
+
+    /// The same of an operator who does not say by what its tokens are verified.
+    pub(crate) fn section_without_ca(&self, name: &str) -> String {
+        format!("[[anchor]]\nname = '{name}'\nurl = 'http://{}/tsr'\n", self.address)
     }
 }
 
@@ -116,30 +128,55 @@ async fn answer(State(authority): State<Arc<Inner>>, headers: HeaderMap, query: 
         // Where the request is fixed, hash and nonce have fixed places.
         Manner::WrongImprint => query[30] ^= 1,
         Manner::WrongNonce => query[60] ^= 1,
-        Manner::Honest | Manner::Refusing => {}
+        _ => {}
     }
     assert_eq!(headers[header::CONTENT_TYPE], "application/timestamp-query");
-    let _one = authority.stamping.lock().await;
-    let name = if manner == Manner::Refusing { "refusing" } else { "honest" };
-    let dir = authority.folder.path().to_owned();
-    reply(tokio::task::spawn_blocking(move || stamp(&dir, name, &query)).await.unwrap())
+    reply(authority.stamp(manner, &query))
+}
+
+impl Inner {
+    /// The reply to a request that could be read.
+    fn stamp(&self, manner: Manner, query: &[u8]) -> Vec<u8> {
+        let (now, day) = (self.clock.now(), SignedDuration::from_hours(24));
+        let by = |stamper: Stamper| stamper.reply(query, now, Forgery::None);
+        let with = |change: fn(&mut rcgen::CertificateParams)| by(Stamper::with(signing::ca(), change));
+        match manner {
+            Manner::Refusing => signing::refusal(),
+            Manner::Forging(forgery) => self.honest.reply(query, now, forgery),
+            Manner::OtherRoot => by(Stamper::under(&signing::new_ca("Test CA"))),
+            Manner::Expired => with(|params| {
+                params.custom_extensions.push(signing::time_stamping(true));
+                params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+            }),
+            Manner::OtherPurpose => with(|params| {
+                params.extended_key_usages.push(rcgen::ExtendedKeyUsagePurpose::ServerAuth);
+            }),
+            Manner::PurposeNotCritical => with(|params| {
+                params.custom_extensions.push(signing::time_stamping(false));
+            }),
+            Manner::Past => {
+                let past: Timestamp = "1999-12-31T23:59:59Z".parse().unwrap();
+                self.honest.reply(query, past, Forgery::None)
+            }
+            Manner::Future => self.honest.reply(query, now + day, Forgery::None),
+            _ => self.honest.reply(query, now, Forgery::None),
+        }
+    }
 }
 
 fn reply(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/timestamp-reply")], bytes).into_response()
 }
 
-fn stamp(dir: &Path, config: &str, query: &[u8]) -> Vec<u8> {
-    fs::write(dir.join("query"), query).unwrap();
-    let arguments =
-        ["ts", "-reply", "-section", "tsa", "-queryfile", "query", "-out", "reply", "-config", config];
-    openssl(dir, &arguments);
-    fs::read(dir.join("reply")).unwrap()
-}
-
 /// The certificates by which the authority's tokens are verified.
 pub(crate) fn ca_file() -> PathBuf {
-    pki().join("ca.pem")
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("ca.pem"), signing::pem(signing::ca().der())).unwrap();
+        folder
+    });
+    folder.path().join("ca.pem")
 }
 
 /// What `openssl ts -verify` says of a token over the bytes of a file.
@@ -154,77 +191,4 @@ pub(crate) fn openssl_accepts(data: &Path, token: &Path, ca: &Path) -> bool {
         .output()
         .unwrap();
     output.status.success() && String::from_utf8_lossy(&output.stdout).contains("Verification: OK")
-}
-
-/// A CA and a certificate for time stamps, made once for all tests.
-fn pki() -> PathBuf {
-    static PKI: OnceLock<TempDir> = OnceLock::new();
-    let folder = PKI.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = folder.path();
-        let extensions = "basicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\n\
-                          extendedKeyUsage = critical,timeStamping\n";
-        fs::write(dir.join("extensions"), extensions).unwrap();
-        fs::write(dir.join("req"), "[req]\ndistinguished_name = dn\n[dn]\n").unwrap();
-        for name in ["ca", "tsa"] {
-            let key = format!("{name}.key");
-            openssl(
-                dir,
-                &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", &key],
-            );
-        }
-        openssl(
-            dir,
-            &[
-                "req",
-                "-config",
-                "req",
-                "-x509",
-                "-key",
-                "ca.key",
-                "-subj",
-                "/CN=Test CA",
-                "-days",
-                "36500",
-                "-out",
-                "ca.pem",
-                "-addext",
-                "basicConstraints=critical,CA:TRUE",
-                "-addext",
-                "keyUsage=critical,keyCertSign",
-            ],
-        );
-        openssl(
-            dir,
-            &["req", "-config", "req", "-new", "-key", "tsa.key", "-subj", "/CN=Test TSA", "-out", "tsa.csr"],
-        );
-        openssl(
-            dir,
-            &[
-                "x509",
-                "-req",
-                "-in",
-                "tsa.csr",
-                "-CA",
-                "ca.pem",
-                "-CAkey",
-                "ca.key",
-                "-CAcreateserial",
-                "-days",
-                "36500",
-                "-extfile",
-                "extensions",
-                "-out",
-                "tsa.pem",
-            ],
-        );
-        folder
-    });
-    folder.path().to_owned()
-}
-
-fn openssl(dir: &Path, arguments: &[&str]) -> Output {
-    let output = Command::new("openssl").args(arguments).current_dir(dir).output().unwrap();
-    assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output
 }

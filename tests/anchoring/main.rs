@@ -1,9 +1,10 @@
-//! Anchoring: tokens of a real time-stamp authority (`openssl ts`), a witness by the words of its specification, and all
-//! that can go wrong on the way to either.
+//! Anchoring: tokens of a time-stamp authority that openssl believes, forged ones, a witness by the words of its
+//! specification, and all that can go wrong on the way to them.
 
 mod authority;
 mod house;
 mod service;
 mod stamping;
+mod trusting;
 mod witness;
 mod witnessing;

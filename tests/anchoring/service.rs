@@ -12,7 +12,8 @@ use super::house::{House, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_seals_beside_a_silent_authority_and_has_another_stamp_what_it_sealed() {
-    let (house, silent) = (House::new(), Authority::start(Manner::Silent).await);
+    let house = House::new();
+    let silent = Authority::start_by(&house.clock, Manner::Silent).await;
     let honest = Authority::start(Manner::Honest).await;
     let lines = silent.section("silent") + &honest.section("honest") + "[anchors]\ntimeout_s = 300\n";
     let service = Service::open(house.config(&lines), Clock::system()).await.unwrap();

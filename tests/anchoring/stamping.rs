@@ -11,7 +11,8 @@ use super::house::{House, rewrite};
 
 #[tokio::test]
 async fn a_token_lies_beside_the_ledger_and_openssl_accepts_it_and_no_other_bytes() {
-    let (house, authority) = (House::new(), Authority::start(Manner::Honest).await);
+    let house = House::new();
+    let authority = Authority::start_by(&house.clock, Manner::Honest).await;
     let open = house.open(&authority.section("tsa")).await;
     let sealed = open.grow(5).await;
     open.anchorer.take_stock().await.unwrap();
@@ -31,7 +32,8 @@ async fn a_token_lies_beside_the_ledger_and_openssl_accepts_it_and_no_other_byte
 
 #[tokio::test]
 async fn an_authority_is_asked_once_an_hour_and_only_when_there_is_something_new() {
-    let (house, authority) = (House::new(), Authority::start(Manner::Honest).await);
+    let house = House::new();
+    let authority = Authority::start_by(&house.clock, Manner::Honest).await;
     let open = house.open(&authority.section("tsa")).await;
     open.round().await;
     assert_eq!(authority.requests(), 0, "nothing was sealed yet");
@@ -62,7 +64,8 @@ async fn an_authority_is_asked_once_an_hour_and_only_when_there_is_something_new
 
 #[tokio::test]
 async fn every_way_of_not_answering_is_told_with_a_remedy_and_healed_by_an_answer() {
-    let (house, authority) = (House::new(), Authority::start(Manner::Honest).await);
+    let house = House::new();
+    let authority = Authority::start_by(&house.clock, Manner::Honest).await;
     let open = house.open(&authority.section("tsa")).await;
     open.anchorer.take_stock().await.unwrap();
     let table = [
@@ -107,7 +110,8 @@ async fn every_way_of_not_answering_is_told_with_a_remedy_and_healed_by_an_answe
 
 #[tokio::test]
 async fn who_is_not_there_or_silent_is_left_alone_for_a_while_and_keeps_nothing_from_being_sealed() {
-    let (house, silent) = (House::new(), Authority::start(Manner::Silent).await);
+    let house = House::new();
+    let silent = Authority::start_by(&house.clock, Manner::Silent).await;
     let gone = silent.section("gone").replace(&silent.address.to_string(), "127.0.0.1:1");
     let config = house.config(&(silent.section("silent") + &gone));
     let anchors = AnchorsConfig { timeout: Duration::from_millis(300), ..config.anchors.clone() };
@@ -128,7 +132,8 @@ async fn who_is_not_there_or_silent_is_left_alone_for_a_while_and_keeps_nothing_
 
 #[tokio::test]
 async fn a_day_without_an_answer_is_an_alert_until_there_is_one() {
-    let (house, authority) = (House::new(), Authority::start(Manner::Broken).await);
+    let house = House::new();
+    let authority = Authority::start_by(&house.clock, Manner::Broken).await;
     let open = house.open(&authority.section("tsa")).await;
     open.grow(1).await;
     open.round().await;
@@ -152,7 +157,8 @@ async fn a_day_without_an_answer_is_an_alert_until_there_is_one() {
 
 #[tokio::test]
 async fn a_token_without_a_row_is_adopted_whether_the_run_died_or_the_database_was_lost() {
-    let (house, authority) = (House::new(), Authority::start(Manner::Honest).await);
+    let house = House::new();
+    let authority = Authority::start_by(&house.clock, Manner::Honest).await;
     let open = house.open(&authority.section("tsa")).await;
     open.grow(3).await;
     open.round().await;
@@ -191,7 +197,8 @@ async fn a_token_without_a_row_is_adopted_whether_the_run_died_or_the_database_w
 
 #[tokio::test]
 async fn a_file_in_the_place_of_a_token_is_told_and_left() {
-    let (house, authority) = (House::new(), Authority::start(Manner::Honest).await);
+    let house = House::new();
+    let authority = Authority::start_by(&house.clock, Manner::Honest).await;
     let open = house.open(&authority.section("tsa")).await;
     open.grow(1).await;
     fs::create_dir(house.file("anchor")).unwrap();
@@ -208,8 +215,9 @@ async fn a_file_in_the_place_of_a_token_is_told_and_left() {
 
 #[tokio::test]
 async fn two_authorities_stamp_the_same_bytes_and_former_certificates_stay() {
-    let (house, one, other) =
-        (House::new(), Authority::start(Manner::Honest).await, Authority::start(Manner::Honest).await);
+    let house = House::new();
+    let one = Authority::start_by(&house.clock, Manner::Honest).await;
+    let other = Authority::start_by(&house.clock, Manner::Honest).await;
     let lines = one.section("one") + &other.section("other");
     let open = house.open(&lines).await;
     open.grow(1).await;

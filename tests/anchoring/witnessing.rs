@@ -9,7 +9,7 @@ use super::witness::Witness;
 #[tokio::test]
 async fn a_witness_follows_the_ledger_and_its_word_is_published_and_stamped() {
     let (house, witness) = (House::new(), Witness::start().await);
-    let authority = Authority::start(Manner::Honest).await;
+    let authority = Authority::start_by(&house.clock, Manner::Honest).await;
     let open = house.open(&(witness.section() + &authority.section("tsa"))).await;
     witness.inner.lock().unwrap().trusted = vec![open.notary.key().await];
     for count in [1, 254, 1, 1, 300, 700] {
