@@ -227,23 +227,21 @@ fn the_time_stamps_of_openssl_are_believed_and_no_other_bytes() {
             (fs::read(dir.join("reply")).unwrap(), Roots::from_pem(&ca), callvault::clock::now());
         let entry = format!("{{\"at\":\"{now}\"}}");
         let last_entry = entry.as_bytes();
-        let evidence = |reply, checkpoint, roots| Evidence { reply, checkpoint, last_entry, roots, now };
-        assert_eq!(
-            evidence(&reply, checkpoint, Some(&roots)).judge().1,
-            Trust::Verified,
-            "{number}: {digest} {ess}"
-        );
-        assert!(!evidence(&reply, b"another", Some(&roots)).judge().1.is_verified());
-        assert!(!evidence(&reply, checkpoint, None).judge().1.is_verified());
+        let judge = |reply: &[u8], checkpoint: &[u8], roots: Option<&Roots>| {
+            Evidence { reply, checkpoint, last_entry, roots, now }.judge()
+        };
+        assert_eq!(judge(&reply, checkpoint, Some(&roots)).1, Trust::Verified, "{number}: {digest} {ess}");
+        assert!(!judge(&reply, b"another", Some(&roots)).1.is_verified());
+        assert!(!judge(&reply, checkpoint, None).1.is_verified());
         let other = Roots::from_pem(&signing::pem(signing::ca().der()));
-        assert!(!evidence(&reply, checkpoint, Some(&other)).judge().1.is_verified());
+        assert!(!judge(&reply, checkpoint, Some(&other)).1.is_verified());
         // Whatever is bent, nothing else is ever believed to have been signed.
-        let (at, _) = evidence(&reply, checkpoint, Some(&roots)).judge();
+        let (at, _) = judge(&reply, checkpoint, Some(&roots));
         let mut refused = 0;
         for place in 0..reply.len() {
             let mut bent = reply.clone();
             bent[place] ^= 1;
-            match evidence(&bent, checkpoint, Some(&roots)).judge() {
+            match judge(&bent, checkpoint, Some(&roots)) {
                 (time, Trust::Verified) => assert_eq!(time, at, "byte {place}"),
                 (_, Trust::NotVerified(_)) => refused += 1,
             }
