@@ -106,7 +106,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("courier", &["config"]),
     (
         "anchor",
-        &["archive", "bell", "clock", "config", "courier", "db", "digest", "notary", "recording", "tlog"],
+        &[
+            "archive",
+            "bell",
+            "clock",
+            "config",
+            "courier",
+            "db",
+            "digest",
+            "ledger",
+            "notary",
+            "recording",
+            "tlog",
+        ],
     ),
     ("reconcile", &["archive", "calls", "digest", "evidence", "findings", "queue", "recording"]),
     (
@@ -207,6 +219,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "verify",
         &[
+            "anchor",
             "archive",
             "catalog",
             "digest",
@@ -320,9 +333,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sd_notify::", &["service"]),
     ("sqlx::query", STORES),
     ("openssl::", &["pbx"]),
-    ("rustls::", &["config", "courier", "pbx", "simulator", "web"]),
-    ("x509_parser::", &["pbx"]),
-    ("webpki::", &["pbx"]),
+    ("rustls::", &["anchor", "config", "courier", "pbx", "simulator", "web"]),
+    ("x509_parser::", &["anchor", "pbx"]),
+    ("webpki::", &["anchor", "pbx"]),
     ("toml_edit::", &["config"]),
     ("governor::", &["pbx"]),
     ("axum::", &["web"]),

@@ -124,7 +124,10 @@ async fn pack(
         let archive = &config.archive.path;
         let ours = vec![archive.clone(), config.state.path.clone()];
         let (stop, now) = (Stop::on(stop), clock::now());
-        let sources = export::Sources { archive, published: &published, keys, ours, stop, now };
+        let authorities = config.anchors.authorities.iter();
+        let authorities =
+            authorities.filter_map(|known| Some((known.name.clone(), known.certificates.clone()?))).collect();
+        let sources = export::Sources { archive, published: &published, keys, authorities, ours, stop, now };
         export::pack(request, &selection, &sources)
     };
     Ok(tokio::task::spawn_blocking(packing).await.context("packing the export")??)

@@ -13,7 +13,7 @@ use super::exit::{self, UsageError};
 use super::{handover, summary};
 use crate::backfill::RangeError;
 use crate::vault::Vault;
-use crate::verify::{Report, Request, Scope, Verification};
+use crate::verify::{Report, Request, Scope, TimeStamps, UnverifiedToken, Verification};
 
 /// Damaged things that the text names; `--json` names more.
 const SHOWN_MAX: usize = 100;
@@ -78,7 +78,26 @@ fn text_of(report: &Report) -> String {
     if damaged > SHOWN_MAX as u64 {
         text += &format!("… and {} more; --json names them\n", damaged - SHOWN_MAX as u64);
     }
-    text + &verdict(report, damaged)
+    text + &verdict(report, damaged) + &time_stamps(report)
+}
+
+/// How far the time stamps can be believed; nothing if there are none.
+fn time_stamps(report: &Report) -> String {
+    let Some(TimeStamps { verified, not_verified, unverified }) = &report.time_stamps else {
+        return String::new();
+    };
+    let which = match report.scope {
+        Scope::Quick => "The latest time stamp of each authority",
+        Scope::Full => "Time stamps of the ledger",
+    };
+    let mut text = format!("{which}: {verified} verified, {not_verified} not verified.\n");
+    for UnverifiedToken { path, reason } in unverified {
+        text += &format!("  NOT VERIFIED: {path}: {reason}\n");
+    }
+    if *not_verified > unverified.len() as u64 {
+        text += &format!("  … and {} more\n", not_verified - unverified.len() as u64);
+    }
+    text
 }
 
 fn verdict(report: &Report, damaged: u64) -> String {

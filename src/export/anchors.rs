@@ -1,13 +1,15 @@
-//! Time-stamp tokens in the bag: for each exported file the first one of each authority that covers its entry, and the
-//! latest.
+//! Time-stamp tokens in the bag: for each exported file the first verified one of each authority that covers its entry, and
+//! the latest. Those that were not verified are told apart from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ExportError;
+use jiff::Timestamp;
+
 use super::bag::Bag;
 use super::log::Log;
-use crate::anchor::{self, TokenName};
-use crate::notary::Published;
+use super::{ExportError, Sources};
+use crate::anchor::{self, Evidence, Roots, TokenName};
+use crate::notary::{Published, PublishedError};
 
 /// Where they are in the bag.
 const FOLDER: &str = "anchor/";
@@ -18,8 +20,10 @@ pub(super) struct Token {
     /// Entries that its checkpoint covers.
     pub(super) size: u64,
     pub(super) authority: String,
-    /// Whether the certificates by which it is verified are beside it.
-    pub(super) has_certificates: bool,
+    /// When it was given, by its own word.
+    pub(super) at: Timestamp,
+    /// Why it is not verified; none if it is. Then the certificates by which it was are in the bag.
+    pub(super) unverified: Option<String>,
 }
 
 impl Token {
@@ -37,6 +41,10 @@ impl Token {
     pub(super) fn certificates(&self) -> String {
         format!("{FOLDER}{}.ca.pem", self.authority)
     }
+
+    pub(super) fn is_verified(&self) -> bool {
+        self.unverified.is_none()
+    }
 }
 
 /// Copies those tokens that say something of the `wanted` entries of the ledger.
@@ -45,42 +53,96 @@ impl Token {
 /// If the ledger's folder cannot be read or the bag not be written. A token whose checkpoint is gone, or is none of this
 /// ledger, is left out: it says nothing.
 pub(super) fn copy(
-    published: &Published,
+    sources: &Sources<'_>,
     wanted: &BTreeSet<u64>,
     log: &Log,
     bag: &mut Bag,
 ) -> Result<Vec<Token>, ExportError> {
-    let mut tokens = Vec::new();
-    let mut checkpoints = BTreeSet::new();
-    let mut authorities = BTreeMap::new();
-    for TokenName { size, authority } in chosen(anchor::tokens(published)?, wanted, log.checkpoint.size) {
-        let name = |suffix: &str| format!("{}/{size}.{suffix}", anchor::FOLDER);
-        let [checkpoint, token] = [name("checkpoint"), name(&format!("{authority}.tsr"))];
-        let (Some(checkpoint), Some(token)) = (published.file(&checkpoint)?, published.file(&token)?) else {
-            continue;
-        };
-        if !log.continues(&checkpoint, size) {
-            continue;
-        }
-        let has_certificates = match authorities.get(&authority) {
-            Some(has) => *has,
-            None => {
-                let pem = published.file(&format!("{}/{authority}.ca.pem", anchor::FOLDER))?;
-                if let Some(pem) = &pem {
-                    bag.put(&format!("{FOLDER}{authority}.ca.pem"), pem)?;
-                }
-                authorities.insert(authority.clone(), pem.is_some());
-                pem.is_some()
+    let certificates = &sources.authorities;
+    let roots: BTreeMap<&str, Roots> =
+        certificates.iter().map(|(name, pem)| (name.as_str(), Roots::from_pem(pem))).collect();
+    let mut candidates = anchor::tokens(sources.published)?;
+    let mut taken: BTreeMap<(u64, String), Token> = BTreeMap::new();
+    let mut is_first = true;
+    loop {
+        let before = candidates.len();
+        for name in chosen(candidates.clone(), wanted, log.checkpoint.size) {
+            sources.stop.check()?;
+            let key = (name.size, name.authority.clone());
+            if taken.contains_key(&key) {
+                continue;
             }
-        };
-        let kept = Token { size, authority, has_certificates };
-        bag.put(&kept.path(), token)?;
-        if checkpoints.insert(size) {
-            bag.put(&kept.checkpoint(), checkpoint)?;
+            let roots = roots.get(name.authority.as_str());
+            let token = judge(&name, roots, log, sources)?;
+            let is_verified = token.as_ref().is_some_and(|(token, _)| token.is_verified());
+            // Where nothing can be verified, there is no other to be chosen instead.
+            if !is_verified && (roots.is_some() || token.is_none()) {
+                candidates.retain(|other| *other != name);
+            }
+            if let Some((token, files)) = token.filter(|_| is_verified || is_first) {
+                put(&token, &files, bag)?;
+                taken.insert(key, token);
+            }
         }
-        tokens.push(kept);
+        is_first = false;
+        if candidates.len() == before {
+            break;
+        }
     }
-    Ok(tokens)
+    let verified: BTreeSet<&str> =
+        taken.values().filter(|token| token.is_verified()).map(|token| token.authority.as_str()).collect();
+    for (authority, pem) in certificates.iter().filter(|(name, _)| verified.contains(name.as_str())) {
+        bag.put(&format!("{FOLDER}{authority}.ca.pem"), pem)?;
+    }
+    Ok(taken.into_values().collect())
+}
+
+/// A token's files: the checkpoint, and the authority's reply.
+type Files = [Vec<u8>; 2];
+
+/// A token and how far it can be believed; `None` if there is none over a checkpoint of this ledger.
+fn judge(
+    name: &TokenName,
+    roots: Option<&Roots>,
+    log: &Log,
+    sources: &Sources<'_>,
+) -> Result<Option<(Token, Files)>, ExportError> {
+    let TokenName { size, authority } = name;
+    let [checkpoint, reply] = ["checkpoint".to_owned(), format!("{authority}.tsr")]
+        .map(|suffix| file(sources.published, &format!("{}/{size}.{suffix}", anchor::FOLDER)));
+    let (Some(checkpoint), Some(reply)) = (checkpoint?, reply?) else { return Ok(None) };
+    if !log.continues(&checkpoint, *size) {
+        return Ok(None);
+    }
+    let evidence = Evidence {
+        reply: &reply,
+        checkpoint: &checkpoint,
+        last_entry: log.last_entry(*size),
+        roots,
+        now: sources.now,
+    };
+    let (at, trust) = evidence.judge();
+    let token = Token { size: *size, authority: authority.clone(), at, unverified: trust.reason() };
+    Ok(Some((token, [checkpoint, reply])))
+}
+
+/// A file beside the ledger, if it is no larger than any of its kind.
+fn file(published: &Published, path: &str) -> Result<Option<Vec<u8>>, ExportError> {
+    match published.file(path) {
+        Err(error @ PublishedError::TooLarge { .. }) => {
+            tracing::warn!("{error}; the export has no time stamp from it");
+            Ok(None)
+        }
+        read => Ok(read?),
+    }
+}
+
+fn put(token: &Token, [checkpoint, reply]: &Files, bag: &mut Bag) -> Result<(), ExportError> {
+    bag.put(&token.path(), reply)?;
+    if !bag.has(&token.checkpoint()) {
+        bag.put(&token.checkpoint(), checkpoint)?;
+    }
+    Ok(())
 }
 
 /// Those of `tokens` that say something: by authority, the first that covers each entry, and the last of all.

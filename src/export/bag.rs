@@ -55,6 +55,11 @@ impl Bag {
         &self.folder
     }
 
+    /// Whether a file is in it.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
     /// Writes a file.
     pub(super) fn put(&mut self, path: &str, bytes: impl AsRef<[u8]>) -> Result<Written, ExportError> {
         self.copy(path, &mut bytes.as_ref())?.map_err(|error| ExportError::io("read", Path::new(path), error))

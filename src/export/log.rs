@@ -40,6 +40,8 @@ pub(super) struct Log {
     entries: BTreeMap<u64, Vec<u8>>,
     /// The root of every size up to that of the checkpoint at which somebody has stamped it.
     roots: BTreeMap<u64, Option<Digest>>,
+    /// By such a size, the last entry that it covers.
+    stamped: BTreeMap<u64, Vec<u8>>,
     /// What the ledger tells of verifications.
     pub(super) fixity: Vec<(u64, Value)>,
 }
@@ -63,9 +65,17 @@ impl Log {
             return Err(ExportError::Unsealed);
         }
         let stamped = anchor::tokens(published)?.into_iter().map(|token| (token.size, None));
-        let (roots, tiles, entries, fixity) =
-            (stamped.collect(), HashMap::new(), BTreeMap::new(), Vec::new());
-        let mut log = Self { checkpoint, note, scope, keys, roots, tiles, entries, fixity };
+        let mut log = Self {
+            checkpoint,
+            note,
+            scope,
+            keys,
+            roots: stamped.collect(),
+            stamped: BTreeMap::new(),
+            tiles: HashMap::new(),
+            entries: BTreeMap::new(),
+            fixity: Vec::new(),
+        };
         log.copy_entries(published, wanted, bag, stop)?;
         for (tile, hashes) in &log.tiles {
             bag.put(&format!("log/{}", tile.path()), Tile::to_bytes(hashes))?;
@@ -117,6 +127,9 @@ impl Log {
         {
             self.fixity.push((number, value));
         }
+        if self.roots.contains_key(&(number + 1)) {
+            self.stamped.insert(number + 1, entry.clone());
+        }
         if wanted.contains(&number) {
             self.entries.insert(number, entry);
         }
@@ -134,6 +147,11 @@ impl Log {
                 && self.roots.get(&size) == Some(&Some(stamped.root))
         };
         read().is_some_and(is_ours)
+    }
+
+    /// The last entry that a stamped checkpoint of this size covers.
+    pub(super) fn last_entry(&self, size: u64) -> &[u8] {
+        self.stamped.get(&size).map_or(&[], Vec::as_slice)
     }
 
     /// The proof of a wanted entry, checked.

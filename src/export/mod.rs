@@ -25,6 +25,7 @@ mod selection;
 mod verify_txt;
 mod zip;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -77,6 +78,8 @@ pub struct Sources<'a> {
     pub published: &'a Published,
     /// The keys of the ledger, as the state has them.
     pub keys: Vec<VerifyingKey>,
+    /// By the name of a time-stamp authority, the certificates in PEM by which its tokens are verified.
+    pub authorities: BTreeMap<String, String>,
     /// The folders in which no bag may lie: the archive and the state.
     pub ours: Vec<PathBuf>,
     /// What ends it early.
@@ -123,7 +126,7 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
     let wanted = selection.entries();
     let scope = if request.choice.is_of_everybody() { Scope::Whole } else { Scope::Tree };
     let log = Log::copy(sources.published, sources.keys.clone(), &wanted, scope, &mut bag, stop)?;
-    let tokens = anchors::copy(sources.published, &wanted, &log, &mut bag)?;
+    let tokens = anchors::copy(sources, &wanted, &log, &mut bag)?;
     originals::write_proofs(selection, &log, &mut bag, stop)?;
     let contents =
         Contents { request: &request, selection, copied: &copied, log: &log, tokens: &tokens, now };
@@ -267,7 +270,8 @@ fn report(contents: &Contents<'_>, path: PathBuf, bag_sha256: crate::digest::Dig
         files: copied.files,
         bytes: copied.bytes,
         ledger_size: log.checkpoint.size,
-        anchors: tokens.len() as u64,
+        anchors: tokens.iter().filter(|token| token.is_verified()).count() as u64,
+        anchors_not_verified: tokens.iter().filter(|token| !token.is_verified()).count() as u64,
         certificates: copied.certificates.len() as u64,
         not_archived: 0,
         excluded: 0,

@@ -36,8 +36,10 @@ pub struct Report {
     pub bytes: u64,
     /// Entries of the ledger that its checkpoint covers.
     pub ledger_size: u64,
-    /// Time-stamp tokens.
+    /// Time-stamp tokens that were verified.
     pub anchors: u64,
+    /// Time-stamp tokens that are in it too, and were not.
+    pub anchors_not_verified: u64,
     /// Certificates of days: files.
     pub certificates: u64,
     /// Recordings that were never archived, and are not excluded by a rule.

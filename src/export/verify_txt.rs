@@ -3,9 +3,11 @@
 
 use std::fmt::Write as _;
 
+use super::anchors::Token;
 use super::log::Scope;
 use super::{AGENT, Contents};
 use crate::digest::Digest;
+use crate::recording::printable;
 
 /// Writes it.
 pub(super) fn of(contents: &Contents<'_>) -> String {
@@ -141,23 +143,39 @@ of a second for each. For many use the Go project's packages: callvault's source
 
 fn stamped(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     writeln!(text, "\n4. WHEN IT EXISTED AT THE LATEST\n")?;
-    if contents.tokens.is_empty() {
+    let (verified, others): (Vec<&Token>, Vec<&Token>) =
+        contents.tokens.iter().partition(|token| token.is_verified());
+    if verified.is_empty() {
         text.push_str(
-            "No time-stamp authority has stamped this ledger: that its times are true is the sender's word alone.\n",
+            "No time stamp of this ledger was verified: that its times are true is the sender's word alone.\n",
         );
-        return Ok(());
+    } else {
+        text.push_str(
+            "Time-stamp authorities (RFC 3161) have stamped checkpoints of the ledger: each token proves that the entries below\n\
+             the number in its name existed at its time. Take the certificates of an authority from the authority itself;\n\
+             those in anchor are what the sender was given. Each says \"Verification: OK\".\n\n",
+        );
     }
-    text.push_str(
-        "Time-stamp authorities (RFC 3161) have stamped checkpoints of the ledger: each token proves that the entries below\n\
-         the number in its name existed at its time. Take the certificates of an authority from the authority itself;\n\
-         those in anchor are what the sender was given. Each says \"Verification: OK\".\n\n",
-    );
-    for token in contents.tokens {
-        let (data, reply, ca) = (token.checkpoint(), token.path(), token.certificates());
-        match token.has_certificates {
-            true => writeln!(text, "    openssl ts -verify -data {data} -in {reply} -CAfile {ca}")?,
-            false => writeln!(text, "    openssl ts -reply -in {reply} -text")?,
+    for token in verified {
+        let (data, reply, ca, at) =
+            (token.checkpoint(), token.path(), token.certificates(), token.at.as_second());
+        writeln!(
+            text,
+            "    openssl ts -verify -attime {at} -partial_chain -data {data} -in {reply} -CAfile {ca}"
+        )?;
+    }
+    if !others.is_empty() {
+        text.push_str(
+            "\nThese time stamps are NOT VERIFIED, and prove nothing to who has not verified them by certificates of the\n\
+             authority:\n\n",
+        );
+        for token in others {
+            let reason = token.unverified.as_deref().unwrap_or_default();
+            writeln!(text, "{}: {}", token.path(), printable(reason.as_bytes()))?;
         }
+    }
+    if contents.tokens.is_empty() {
+        return Ok(());
     }
     text.push_str(
         "\nThat the ledger in log continues each of these checkpoints (pip install aics-tlog). Silence means that it does; one that\n\

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::Tools;
 use super::damage::{Class, Damage, Thing};
 use super::documents;
 use super::progress::Phase;
 use super::settle::Tally;
+use super::{Tools, anchors};
 use crate::archive::ArchiveError;
 use crate::digest::{Digest, hex};
 use crate::findings::FindingKind;
@@ -24,7 +24,8 @@ const WITHOUT_ENTRY_MAX: i64 = 1_000;
 /// Under what the finding of the whole ledger's damage is kept: it is of no PBX.
 const OF_NO_PBX: &str = "";
 /// As what damage of the ledger is kept.
-const KINDS: [FindingKind; 4] = [
+const KINDS: [FindingKind; 5] = [
+    FindingKind::FileUnreadable,
     FindingKind::LedgerMismatch,
     FindingKind::FileMissing,
     FindingKind::FileAltered,
@@ -57,6 +58,7 @@ pub(super) async fn check(tools: &Tools<'_>, tally: &mut Tally) -> anyhow::Resul
         mismatch(&pbx, path).told(format!("entry {number} of the ledger"), "no such entry")
     }));
     damages.extend(published(tools).await?);
+    damages.extend(anchors::check(tools, tally).await?);
     close_others(tools, tally, &damages).await?;
     tally.keep(tools, damages).await
 }

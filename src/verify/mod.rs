@@ -12,6 +12,7 @@
 //! remembered as it goes, so it may end at any time and go on later. Nothing is reported that was not looked at twice,
 //! for the archive is written meanwhile.
 
+mod anchors;
 mod budget;
 mod compare;
 mod damage;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+pub use anchors::{TimeStamps, UnverifiedToken};
 pub use damage::{Class, Damage};
 pub use progress::{Phase, Snapshot};
 pub use report::{Counts, Report, Scope};

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::anchors::TimeStamps;
 use super::damage::{Class, Damage};
+use crate::anchor::TokenName;
 use crate::ledger::{Entry, EntryType};
 
 /// Damaged things that a report names; all are counted.
@@ -50,6 +52,9 @@ pub struct Report {
     /// Damaged things by class.
     #[serde(flatten)]
     pub counts: Counts,
+    /// How far the time stamps of the ledger can be believed; none if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_stamps: Option<TimeStamps>,
     /// How long it took.
     pub elapsed_s: f64,
     /// The damaged things.
@@ -103,6 +108,7 @@ impl Report {
             files: 0,
             bytes: 0,
             counts: Counts::default(),
+            time_stamps: None,
             elapsed_s: 0.0,
             damaged: Vec::new(),
             unnamed: 0,
@@ -116,6 +122,11 @@ impl Report {
             true => self.damaged.push(damage),
             false => self.unnamed += 1,
         }
+    }
+
+    /// Counts a time stamp: verified, or not for a reason.
+    pub(super) fn note_time_stamp(&mut self, name: &TokenName, reason: Option<String>) {
+        self.time_stamps.get_or_insert_default().note(name, reason);
     }
 
     /// Whether nothing is wrong with what was looked at.

@@ -13,4 +13,5 @@ mod bag;
 mod choosing;
 mod damage;
 mod handing_out;
+mod stamps;
 mod verifiers;

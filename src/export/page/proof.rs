@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::{as_number, url};
 use crate::export::anchors::Token;
 use crate::export::log::Log;
-use crate::html::{escape, grouped, number};
+use crate::html::{count, escape, grouped, number};
 
 /// Time stamps of one authority that are named; the folder has all.
 const STAMPS_MAX: usize = 20;
@@ -70,10 +70,25 @@ pub(super) fn time_stamps(tokens: &[Token], to: &mut dyn Write) -> io::Result<()
     }
     writeln!(
         to,
-        "<p>Each proves that the first so many entries of the ledger existed when its authority stamped them.</p>\n\
-         <table class=\"facts\">\n<tbody>"
+        "<p>Each that was verified proves that the first so many entries of the ledger existed when its authority stamped \
+         them.</p>\n<table class=\"facts\">\n<tbody>"
     )?;
-    for (authority, tokens) in by_authority {
+    for (authority, all) in by_authority {
+        let (tokens, others): (Vec<&Token>, Vec<&Token>) =
+            all.into_iter().partition(|token| token.is_verified());
+        if let Some(latest) = others.last() {
+            writeln!(
+                to,
+                "<tr><th scope=\"row\">{}</th><td><strong>Not verified</strong>: {} over up to {} entries ({})</td></tr>",
+                escape(authority),
+                count(as_number(others.len()), "time stamp"),
+                number(as_number(latest.size)),
+                escape(latest.unverified.as_deref().unwrap_or_default())
+            )?;
+        }
+        if tokens.is_empty() {
+            continue;
+        }
         let link = |token: &&Token| {
             format!("<a href=\"{}\">{}</a>", url(&token.path()), number(as_number(token.size)))
         };
@@ -88,7 +103,7 @@ pub(super) fn time_stamps(tokens: &[Token], to: &mut dyn Write) -> io::Result<()
             0 => write!(to, " entries")?,
             more => write!(to, "; and {} more", number(as_number(more)))?,
         }
-        if let Some(token) = tokens.iter().find(|token| token.has_certificates) {
+        if let Some(token) = tokens.first() {
             write!(to, " (<a href=\"{}\">its certificates</a>)", url(&token.certificates()))?;
         }
         writeln!(to, "</td></tr>")?;
@@ -108,21 +123,30 @@ mod tests {
 
     #[test]
     fn time_stamps_are_told_by_authority() {
-        let token = |size: u64, authority: &str, has_certificates: bool| Token {
+        let token = |size: u64, authority: &str, unverified: Option<&str>| Token {
             size,
             authority: authority.to_owned(),
-            has_certificates,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            unverified: unverified.map(str::to_owned),
         };
-        let page = told(&[token(5, "a", false), token(1200, "a", false), token(7, "b", true)]);
+        let page = told(&[
+            token(5, "a", None),
+            token(1200, "a", None),
+            token(7, "b", None),
+            token(8, "b", Some("no <signer>")),
+            token(9, "c", Some("no certificates")),
+        ]);
         for words in [
             "<th scope=\"row\">a</th><td>over the first <a href=\"anchor/5.a.tsr\">5</a>; \
-             <a href=\"anchor/1200.a.tsr\">1,200</a> entries</td>",
+             <a href=\"anchor/1200.a.tsr\">1,200</a> entries (<a href=\"anchor/a.ca.pem\">its certificates</a>)</td>",
+            "b</th><td><strong>Not verified</strong>: 1 time stamp over up to 8 entries (no &lt;signer&gt;)</td>",
+            "c</th><td><strong>Not verified</strong>: 1 time stamp over up to 9 entries (no certificates)</td>",
             "<a href=\"anchor/7.b.tsr\">7</a> entries (<a href=\"anchor/b.ca.pem\">its certificates</a>)",
         ] {
             assert!(page.contains(words), "{words}: {page}");
         }
-        let many: Vec<Token> = (1..=25).map(|size| token(size, "a", false)).collect();
-        assert!(told(&many).contains("20</a>; and 5 more</td>"));
+        let many: Vec<Token> = (1..=25).map(|size| token(size, "a", None)).collect();
+        assert!(told(&many).contains("20</a>; and 5 more ("));
         assert!(told(&[]).contains("There are none"));
     }
 }
