@@ -9,6 +9,11 @@ use super::{AGENT, Contents};
 use crate::digest::Digest;
 use crate::recording::printable;
 
+/// The programs of others in Python that it names, of the versions against which each change of callvault is checked:
+/// `scripts/check` reads them here.
+const AICS_TLOG: &str = "0.2.1";
+const BAGIT: &str = "1.9.0";
+
 /// Writes it.
 pub(super) fn of(contents: &Contents<'_>) -> String {
     let mut text = String::new();
@@ -21,7 +26,7 @@ fn write(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     writeln!(text, "HOW TO CHECK THIS EXPORT\n")?;
     writeln!(text, "What: {}.", request.choice.in_words())?;
     writeln!(text, "Made by {AGENT} at {}.\n", now.strftime("%F %T UTC"))?;
-    text.push_str(BEGIN);
+    text.push_str(&BEGIN.replace("BAGIT", BAGIT));
     signed(text, contents)?;
     match contents.selection.entries().is_empty() {
         true => text.push_str("\n3. THE RECORDINGS\n\nThere are none.\n"),
@@ -45,7 +50,7 @@ others. Run them in this folder, in this order.
 
 Silence of the first two means that every file is as it was. The third hash stands for all of them: ask the sender for the
 proof of his ledger's entry of type \"export\", which has it as bag_sha256. The same by the Library of Congress's program
-(pip install bagit), which ends with \"is valid\":
+(pip install bagit==BAGIT), which ends with \"is valid\":
 
     bagit.py --validate .
 
@@ -81,18 +86,18 @@ fn signed(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     if let Some(key) = log.signers().next() {
         writeln!(
             text,
-            "The same, and that the tiles of the tree are there (pip install aics-tlog), with the key as such programs take it;\n\
-             put in its place what you were told, if you were. It says \"ok\": true.\n\n\
-             \x20   key='{}'\n\
+            "The same, and that the tiles of the tree are there (pip install aics-tlog=={AICS_TLOG}), with the key as such programs take\n\
+             it; put in its place what you were told, if you were. It says \"ok\": true.\n\n\
+             \x20   key={}\n\
              \x20   aics-tlog verify-checkpoint --log-key \"$key\" --tiles log",
-            key.to_vkey()
+            quoted(&key.to_vkey())
         )?;
     }
     Ok(())
 }
 
 fn proven(text: &mut String, scope: Scope) {
-    text.push_str(PROVEN);
+    text.push_str(&PROVEN.replace("AICS_TLOG", AICS_TLOG));
     text.push_str(match scope {
         Scope::Whole => {
             "\nlog holds the whole ledger up to the checkpoint (C2SP tlog-tiles), so that you can also see whether an entry of\n\
@@ -129,8 +134,8 @@ each audio file and each sidecar is the one of its own proof, and that there is 
     find data -name '*.wav' -not -path 'data/_damaged/*' | sort > $check/here
     sort $check/listed | comm -13 - $check/here | sed 's/^/NO PROOF: /'
 
-That each of these entries is in the signed ledger (pip install aics-tlog). Silence means that all are; it takes about a tenth
-of a second for each. For many use the Go project's packages: callvault's source has a program, tests/notary/check.go.
+That each of these entries is in the signed ledger (pip install aics-tlog==AICS_TLOG). Silence means that all are; it takes about a
+tenth of a second for each. For many use the Go project's packages: callvault's source has a program, tests/notary/check.go.
 
     for proof in proofs/*.tlog-proof; do
       sed -n 's/^extra //p' "$proof" | base64 -d > $check/entry
@@ -177,15 +182,16 @@ fn stamped(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
     if contents.tokens.is_empty() {
         return Ok(());
     }
-    text.push_str(
-        "\nThat the ledger in log continues each of these checkpoints (pip install aics-tlog). Silence means that it does; one that\n\
+    writeln!(
+        text,
+        "\nThat the ledger in log continues each of these checkpoints (pip install aics-tlog=={AICS_TLOG}). Silence means that it does; one that\n\
          an earlier key has signed wants that key.\n\n\
          \x20   for old in anchor/*.checkpoint; do\n\
          \x20     if ! aics-tlog verify-consistency --log-key \"$key\" --tiles log --old-checkpoint $old > $check/said; then\n\
          \x20       echo \"NOT CONTINUED: $old\"\n\
          \x20     fi\n\
-         \x20   done\n",
-    );
+         \x20   done"
+    )?;
     Ok(())
 }
 
@@ -205,7 +211,7 @@ fn certified(text: &mut String, contents: &Contents<'_>) -> std::fmt::Result {
          the ledger's entry day_closed, as page_sha256. The document (.json) is what was signed, by the key that it names. Each\n\
          says \"Signature Verified Successfully\":\n\n\
          \x20   for certificate in $(find data -name 'certificate-*.json' -not -path 'data/_damaged/*'); do\n\
-         \x20     id=$(grep -o '\"key\":\"[^\"]*\"' $certificate | cut -d '\"' -f 4 | sed 's/.*+//')\n\
+         \x20     id=$(sed -n 's/.*\"key\":\"[^+]*+\\([0-9a-f]*\\)\".*/\\1/p' $certificate)\n\
          \x20     openssl pkeyutl -verify -rawin -pubin -inkey log/$id.pem -in $certificate -sigfile $certificate.sig\n\
          \x20   done\n",
     );
@@ -226,3 +232,27 @@ The lists (data/cdr.csv, data/cdr.jsonl, data/not-exported.jsonl), the page and 
 the hash of section 1 speaks for them, and for that nothing was taken out. What the PBX said of a call stands in the sidecar
 of its recording too, which is proven. data/not-exported.jsonl names what was asked for and is not here, with the reason.
 ";
+
+/// A text as one word of a shell, whatever is in it: the name of a ledger may hold quotes.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_ledger_is_called_a_shell_takes_its_key_as_one_word() {
+        for text in
+            ["callvault/0123+5f+AA==", "it's", "''", "a'$(touch x)'`touch y`\"\\;&|#", "'; touch z; '"]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            let script = format!("key={}\nprintf %s \"$key\"", quoted(text));
+            let said =
+                std::process::Command::new("sh").args(["-c", &script]).current_dir(&folder).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&said.stdout), text, "{said:?}");
+            assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "{text}");
+        }
+    }
+}

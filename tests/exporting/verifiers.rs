@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::authority::{Authority, Manner};
 use crate::bag::{Bag, House};
-use crate::program::eventually;
+use crate::program::{Folder, Pbx, eventually};
 
 /// Python with `aics-tlog` and `bagit`, and the folder of its programs.
 fn python() -> Option<PathBuf> {
@@ -93,6 +93,36 @@ fn whoever_is_given_it_checks_it_with_the_commands_that_it_names() {
         "{said}"
     );
     is_accepted_by_go(&bag);
+}
+
+/// The name of a ledger enters lines for a shell: whoever chose it runs nothing there.
+#[test]
+fn a_ledger_whose_name_has_quotes_is_checked_like_any_other() {
+    let pbx = Pbx::with(1);
+    let folder = Folder::for_pbx(&pbx.url());
+    let origin = "it's$(touch${IFS}run)`touch${IFS}run`;\"a\",x\\";
+    folder.edit(|text| format!("{text}[ledger]\norigin = '''{origin}'''\n"));
+    folder.run(&["backfill"]).exits(0);
+    let house = House { pbx, folder };
+    house.certify();
+    let bag = house.export(&[], 0);
+    let in_shell = |script: &str| {
+        let said = Command::new("sh").args(["-c", script]).current_dir(&bag.path).output().unwrap();
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    let text = bag.text("VERIFY.txt");
+    let key = text.lines().find(|line| line.starts_with("    key=")).unwrap();
+    let known = house.folder.run(&["ledger", "--json"]).exits(0).json();
+    assert_eq!(Some(&*in_shell(&format!("{key}\nprintf %s \"$key\""))), known["keys"][0]["vkey"].as_str());
+    assert!(known["keys"][0]["vkey"].as_str().unwrap().starts_with(origin), "{known}");
+    let commands: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let begin = commands.iter().position(|line| line.starts_with("for certificate in")).unwrap();
+    let verified = in_shell(&commands[begin..begin + 4].join("\n"));
+    assert_eq!(verified.matches("Signature Verified Successfully").count(), bag.certificates(), "{verified}");
+    if let Some(python) = python() {
+        bag.is_accepted(&python);
+    }
+    assert!(bag.certificates() >= 1 && !bag.path.join("run").exists());
 }
 
 #[test]

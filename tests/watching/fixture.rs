@@ -111,7 +111,8 @@ impl Watched {
         self.write(move |tx| {
             Box::pin(async move {
                 sqlx::query(
-                    "insert into anchor_standings (kind, name, size, reached_at_ms) values ('authority', ?, ?, ?)",
+                    "insert into anchor_standings (kind, name, size, reached_at_ms, verified_size, verified_at_ms)
+                     values ('authority', ?1, ?2, ?3, ?2, ?3)",
                 )
                 .bind(authority)
                 .bind(entries)
