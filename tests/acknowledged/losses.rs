@@ -6,7 +6,7 @@ use std::path::Path;
 
 use callvault::archive::{SUMS_NAME, Sidecar};
 use callvault::digest::Digest;
-use callvault::notary::{NoLeaves, Published, PublishedError};
+use callvault::notary::{NoLeaves, Published};
 use callvault::tlog::tree_hash;
 use sqlx::{Row as _, SqlitePool};
 
@@ -96,11 +96,11 @@ impl Losses {
 
     /// Whatever checkpoint others find, all that it covers is there.
     fn check_published(&mut self, archive: &Path) {
-        let damaged = || {
+        let damaged = || -> anyhow::Result<_> {
             let Some(published) = Published::open(archive)? else { return Ok(Vec::new()) };
             let keys = published.keys()?;
             match published.checkpoint(&keys)? {
-                Some(_) => Ok::<_, PublishedError>(published.check(&keys, None, &mut NoLeaves)?),
+                Some(_) => published.check(&keys, None, &mut NoLeaves),
                 // The first is still on its way.
                 None => Ok(Vec::new()),
             }

@@ -1,6 +1,8 @@
-//! Time-stamp replies: a whole token, or a reason; nothing that is cut off, longer or said twice passes.
+//! Time-stamp replies: a whole token, or a reason; nothing that is cut off, longer or said twice passes, and nothing
+//! is verified that nobody has signed.
 
-use callvault::anchor::read_token;
+use callvault::anchor::{Evidence, Roots, read_token};
+use jiff::Timestamp;
 
 use super::{assert_words, pieces};
 
@@ -24,5 +26,12 @@ pub(crate) fn hold(input: &[u8]) {
             assert_words(&problem);
             assert!(problem.len() <= WORDS_MAX, "{} bytes of words", problem.len());
         }
+    }
+    for roots in [None, Some(&Roots::from_pem(&String::from_utf8_lossy(input)))] {
+        let (checkpoint, last_entry, now) = (input, input, Timestamp::UNIX_EPOCH);
+        let (_, trust) = Evidence { reply: input, checkpoint, last_entry, roots, now }.judge();
+        let reason = trust.reason().expect("a hash of itself is in nothing");
+        assert_words(&reason);
+        assert!(reason.len() <= WORDS_MAX, "{} bytes of words", reason.len());
     }
 }
