@@ -1,5 +1,7 @@
-//! How much each PBX may add to the database in a day: one that lies, or has lost its mind, must not fill the disk on which
-//! the calls of all others are kept. Its intake is slowed, never its downloads, and nothing that was taken in is dropped.
+//! How much each PBX may add to the database in a day.
+//!
+//! One that lies, or has lost its mind, must not fill the disk on which the calls of all others are kept. Its intake is
+//! slowed, never its downloads, and nothing that was taken in is dropped.
 //!
 //! All SQL on `intake`.
 

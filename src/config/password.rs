@@ -47,10 +47,7 @@ pub(super) fn secret_file(section: &Section<'_>, key: &'static str) -> Option<(S
         return Some((SecretString::default(), PathBuf::from("(not read)")));
     }
     let (file, path) = section.read(key, |value| open(section, value::text(value)?))?;
-    let is_credential = is_credential(&path, section.reading.origin.credentials_directory);
-    if !is_credential {
-        section.note_secret(key, &path);
-    }
+    let is_credential = note_secret_file(section, key, &path);
     if section.reading.purpose == Purpose::Secrets {
         return Some((SecretString::default(), path));
     }
@@ -94,9 +91,18 @@ fn open(section: &Section<'_>, name: &str) -> Result<(File, PathBuf), Wrong> {
     Err(wrong(message, "write the password into that file and chmod 600 it"))
 }
 
+/// Notes that a secret stands in a file, unless it is a credential of systemd. Returns whether it is one.
+pub(super) fn note_secret_file(section: &Section<'_>, key: &'static str, path: &Path) -> bool {
+    let is_credential = is_credential(path, section.reading.origin.credentials_directory);
+    if !is_credential {
+        section.note_secret(key, path);
+    }
+    is_credential
+}
+
 /// Whether systemd hands the file out, which keeps others away by the folder's permissions: to this process, or, at the place
 /// where it keeps them all, to the service.
-pub(super) fn is_credential(path: &Path, directory: Option<&Path>) -> bool {
+fn is_credential(path: &Path, directory: Option<&Path>) -> bool {
     let of_systemd = Path::new("/run/credentials");
     let is_below = |folder: &Path| path.starts_with(folder);
     let is_plain = path.components().all(|part| part != Component::ParentDir);

@@ -7,9 +7,8 @@ use toml::de::DeValue;
 
 use super::certificate::{self, CertificateFiles};
 use super::file::Purpose;
-use super::password::is_credential;
 use super::section::{Section, Wrong, wrong};
-use super::value;
+use super::{password, value};
 
 /// Loopback: what is served names sites and their troubles, and asks nobody who he is.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8377);
@@ -104,10 +103,10 @@ fn certificate_files(section: &Section<'_>) -> Option<CertificateFiles> {
                 .miss(other, wrong(format!("missing beside {one}"), format!("add {other} = \"…\", in PEM")));
         }
     }
-    let files = CertificateFiles { certificate: certificate?, key: key? };
-    if !is_credential(&files.key, section.reading.origin.credentials_directory) {
-        section.note_secret("key_file", &files.key);
+    if let Some(key) = &key {
+        password::note_secret_file(section, "key_file", key);
     }
+    let files = CertificateFiles { certificate: certificate?, key: key? };
     if section.reading.purpose == Purpose::Check
         && let Err(unusable) = files.load().and_then(|_| certificate::refuse_open_key(&files))
     {

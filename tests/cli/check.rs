@@ -135,6 +135,12 @@ fn a_certificate_that_cannot_be_used_is_named() {
     assert!(absent.contains("DIR/one.pem cannot be read (no such file or directory)"), "{absent}");
     let lone = with_reader("certificate_file = \"one.pem\"").run(&["config", "check"]).exits(2).err();
     assert!(lone.contains("web.key_file: missing beside certificate_file"), "{lone}");
+    let group = with_reader(web);
+    group.write_secret("one.pem", &one);
+    group.write_secret("one.key", &its_key);
+    fs::set_permissions(group.path("one.key"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    let group = group.run(&["config", "check"]).exits(2).err();
+    assert!(group.contains("web.key_file: its group can read the secret in DIR/one.key"), "{group}");
     let open = with_reader(web);
     open.write_secret("one.pem", &one);
     fs::write(open.path("one.key"), &its_key).unwrap();

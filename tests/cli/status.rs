@@ -109,6 +109,7 @@ fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
         "drop table anchors",
         "drop table anchor_standings",
         "drop table feed_webhooks",
+        "drop table intake",
         "drop table clocks",
         "drop table own_clock",
         "drop table accepted_doubts",

@@ -297,7 +297,7 @@ async fn another_key_signs_only_once_somebody_said_that_it_follows() {
     assert!(matches!(error.downcast_ref(), Some(NotaryError::OtherKey { .. })), "{error}");
     assert_eq!(open.problem().await, error.to_string());
     assert_eq!(fs::read_to_string(house.file("checkpoint")).unwrap(), sealed.note);
-    assert_eq!(house.published().keys().unwrap(), [first.clone()], "nobody is told of it");
+    assert_eq!(house.published().keys().unwrap(), std::slice::from_ref(&first), "nobody is told of it");
     let key = open.notary.rotate_key(&open.state, NOW).await.unwrap();
     assert_ne!(key, first);
     // The key, the entry, and that the other key follows.
