@@ -1,5 +1,7 @@
-//! Time-stamp tokens in the bag: for each exported file the first verified one of each authority that covers its entry, and
-//! the latest. Those that were not verified are told apart from them.
+//! Time-stamp tokens in the bag.
+//!
+//! For each exported file the first verified one of each authority that covers its entry, and the latest. Those that were not
+//! verified are told apart from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -103,8 +103,11 @@ async fn read(tools: &Tools<'_>, page: Vec<NotedToken>) -> anyhow::Result<Vec<Th
     tokio::task::spawn_blocking(read).await.context("reading the time stamps")?
 }
 
-/// Reply and checkpoint, if both are what they were.
-fn intact(there: There) -> anyhow::Result<Result<(Vec<u8>, Vec<u8>), Damage>> {
+/// A token's reply, and the checkpoint under it.
+type Files = (Vec<u8>, Vec<u8>);
+
+/// Both, if they are what they were.
+fn intact(there: There) -> anyhow::Result<Result<Files, Damage>> {
     let There { token: NotedToken { name, sha256 }, reply, checkpoint } = there;
     let file = |suffix: &str| place(&format!("{}.{suffix}", name.size));
     let (of_reply, of_checkpoint) = (file(&format!("{}.tsr", name.authority)), file("checkpoint"));
