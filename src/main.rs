@@ -367,14 +367,15 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 /// Our own messages from `warn` on, those of the service from `info` on, others' never below: libraries may print
-/// addresses with their queries.
+/// addresses with their queries. That a disk is slow is no warning to anybody (`sqlx` counts commits of a second).
 fn log_to_stderr(service: bool) {
+    const OTHERS: &str = "warn,rustls_platform_verifier=off,sqlx=error";
     let filter = match std::env::var("CALLVAULT_LOG") {
         Ok(level) if !level.contains([',', '=']) => {
-            format!("warn,rustls_platform_verifier=off,callvault={level}")
+            format!("{OTHERS},callvault={level}")
         }
-        _ if service => "warn,rustls_platform_verifier=off,callvault=info".to_owned(),
-        _ => "warn,rustls_platform_verifier=off".to_owned(),
+        _ if service => format!("{OTHERS},callvault=info"),
+        _ => OTHERS.to_owned(),
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn")))

@@ -56,8 +56,8 @@ pub enum StateError {
     },
     /// The file of a key of the ledger holds something else.
     #[error(
-        "{path} does not hold a key of the ledger (64 hex digits): restore it from a backup, or move it away, and the \
-         ledger goes on under a new key"
+        "{path} does not hold a key of the ledger (64 hex digits): restore it from a backup; or move it away, and let \
+         another one follow it with `callvault ledger rotate-key`"
     )]
     NoSeed {
         /// The file.

@@ -51,11 +51,25 @@ pub fn keeps_owners(path: &Path) -> bool {
     })
 }
 
-/// Bytes that an unprivileged user can still write at `path`, or at its nearest existing parent.
-pub fn free_bytes(path: &Path) -> Result<u64, ArchiveError> {
+/// How large a filesystem is, and how much of it an unprivileged user can still write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What can still be written.
+    pub free_bytes: u64,
+}
+
+/// The room at `path`, or at its nearest existing parent.
+pub fn room(path: &Path) -> Result<Room, ArchiveError> {
     let existing = nearest_existing(path);
     let stat = rustix::fs::statvfs(existing).map_err(|errno| ArchiveError::io("examine", existing, errno))?;
-    Ok(available(&stat))
+    Ok(Room { total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize), free_bytes: available(&stat) })
+}
+
+/// Bytes that an unprivileged user can still write at `path`, or at its nearest existing parent.
+pub fn free_bytes(path: &Path) -> Result<u64, ArchiveError> {
+    room(path).map(|room| room.free_bytes)
 }
 
 impl Archive {

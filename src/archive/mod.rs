@@ -40,7 +40,7 @@ pub use abilities::Abilities;
 pub use archived_file::ArchivedFile;
 pub use day_file::{DayFile, day_file_name};
 pub use error::{ArchiveError, Reaction};
-pub use filesystem::{free_bytes, keeps_owners, network_filesystem};
+pub use filesystem::{Room, free_bytes, keeps_owners, network_filesystem, room};
 pub use incoming::{Incoming, Received};
 pub use inspection::{Content, Listing, Reader, Standing, is_apart, marker_path};
 pub use kept::{Cataloged, Kept, Outcome};

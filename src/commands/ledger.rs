@@ -159,6 +159,7 @@ impl Shown {
             };
             text += &format!("key {} ({state})\n", key.vkey);
         }
+        text += "Give the key to auditors by another way than the archive, such as a policy, a page or the head of your mails.\n";
         match &self.problem {
             Some(problem) => text + &format!("  WRONG: {problem}\n"),
             None => text,

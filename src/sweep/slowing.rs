@@ -4,13 +4,15 @@ use tracing::warn;
 
 use super::Sweeper;
 use super::page::ReadingFacts;
-use crate::archive::free_bytes;
+use crate::archive::{Room, room};
 use crate::config::PbxLimits;
 use crate::findings::{self, Finding, FindingKind};
 use crate::intake::{self, IntakeSlowed};
 
 /// The disk of the database keeps so much free: what is left is for recordings that are known of to be committed.
 const STATE_FREE_BYTES_MIN: u64 = 128 << 20;
+/// On a smaller disk than this it is not asked: it may never have had so much.
+const STATE_DISK_BYTES_MIN: u64 = 1 << 30;
 
 impl Sweeper<'_> {
     /// Whether there is room for what the PBX tells.
@@ -20,9 +22,10 @@ impl Sweeper<'_> {
 
     /// Where the filesystem does not tell, there is room.
     fn check_disk(&self) -> Result<(), IntakeSlowed> {
-        match free_bytes(self.state) {
-            Ok(free_bytes) if free_bytes < STATE_FREE_BYTES_MIN => {
-                Err(IntakeSlowed::Disk { path: self.state.display().to_string(), free_bytes })
+        match room(self.state) {
+            Ok(room) if is_short(room) => {
+                let (path, free_bytes) = (self.state.display().to_string(), room.free_bytes);
+                Err(IntakeSlowed::Disk { path, free_bytes })
             }
             _ => Ok(()),
         }
@@ -56,5 +59,21 @@ impl Sweeper<'_> {
                 })
             })
             .await
+    }
+}
+
+fn is_short(room: Room) -> bool {
+    room.total_bytes >= STATE_DISK_BYTES_MIN && room.free_bytes < STATE_FREE_BYTES_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_short_if_it_has_less_than_it_should_and_could() {
+        let is_short = |total_bytes: u64, free_bytes: u64| is_short(Room { total_bytes, free_bytes });
+        assert!(is_short(20 << 30, 127 << 20) && is_short(1 << 30, 0));
+        assert!(!is_short(20 << 30, 128 << 20) && !is_short(500 << 20, 10 << 20));
     }
 }
