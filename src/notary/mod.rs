@@ -10,6 +10,7 @@
 mod check;
 mod inspect;
 mod keys;
+mod origin;
 mod published;
 mod tiles;
 
@@ -25,6 +26,7 @@ use tracing::{info, warn};
 pub use check::{Damage, Leaves, NoLeaves, StoredLeaves, Wrong};
 pub use inspect::Checked;
 pub use keys::overlap_ends;
+pub use origin::own_origin;
 pub use published::{FOLDER, Published, PublishedError, bytes_max};
 
 use crate::archive::{Archive, ArchiveError, Shelf, ShelfOwner};
@@ -143,7 +145,7 @@ impl Notary {
         let db = state.db.clone();
         let owner = ShelfOwner { archive_id: archive.id(), state_id: &state.id, now };
         let shelf = Arc::new(Shelf::open(root, FOLDER, owner).context("opening the ledger's folder")?);
-        let origin = origin(&db, state, config).await?;
+        let origin = origin::of_state(&db, state, config).await?;
         let keys = Keys::open(&db, state, &origin, config, now).await?;
         keys.publish(&shelf)?;
         let frontier = ledger::frontier(&mut *db.read().await?).await?;
@@ -381,27 +383,4 @@ pub async fn frontier_at(db: &Db, size: u64) -> anyhow::Result<Frontier> {
         full.clear();
     }
     Ok(frontier)
-}
-
-/// What the ledger of a state is called, unless the operator chose.
-pub fn own_origin(state_id: &str) -> String {
-    // Half of the id is random enough to be nobody else's, and short enough to be compared by eye.
-    format!("callvault/{}", state_id.get(..16).unwrap_or(state_id))
-}
-
-/// What the ledger is called: as it was first, whatever the configuration says now.
-async fn origin(db: &Db, state: &State, config: &LedgerConfig) -> anyhow::Result<String> {
-    let kept = fleet::meta(&mut *db.read().await?, ORIGIN).await?;
-    match (kept, &config.origin) {
-        (Some(signed), Some(configured)) if signed != *configured => {
-            Err(NotaryError::Renamed { configured: configured.clone(), signed }.into())
-        }
-        (Some(signed), _) => Ok(signed),
-        (None, configured) => {
-            let origin = configured.clone().unwrap_or_else(|| own_origin(&state.id));
-            let kept = origin.clone();
-            db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, ORIGIN, &kept).await })).await?;
-            Ok(origin)
-        }
-    }
 }
