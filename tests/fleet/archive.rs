@@ -33,7 +33,7 @@ fn a_full_archive_is_told_and_the_service_goes_on_when_there_is_room() {
     folder.edit(|text| text.replace("[[pbx]]", "[schedule]\nsweep = \"*/10 * * * * *\"\n[[pbx]]"));
     let archive = folder.path("archive");
     fs::create_dir_all(&archive).unwrap();
-    let tmpfs = ["-t", "tmpfs", "-o", "size=16m", "tmpfs"];
+    let tmpfs = ["-t", "tmpfs", "-o", "size=16m,mode=0755", "tmpfs"];
     if !Command::new("mount").args(tmpfs).arg(&archive).status().is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: this test mounts a tmpfs, which needs root");
         return;
