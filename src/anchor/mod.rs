@@ -7,7 +7,7 @@
 //! it back. A time-stamp authority (RFC 3161) says when it saw the exact bytes of a checkpoint, a witness (C2SP
 //! tlog-witness) that each checkpoint continues the one that it saw before. Neither learns more than hashes and sizes.
 //!
-//! A token counts if it was verified by certificates that the operator gave ([`trust`]): when it comes, when the service
+//! A token counts if it was verified by certificates that the operator gave (`anchor::trust`): when it comes, when the service
 //! starts, in `verify`, and in exports. What was not verified is called so.
 //!
 //! Nothing waits for any of it: who does not answer is asked again after growing waits, and told of.

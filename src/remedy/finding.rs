@@ -30,8 +30,8 @@ pub fn of_finding(kind: &str, pbx: &str) -> String {
             "the database contradicts itself: see the page, and restore the state from a backup".to_owned()
         }
         "not_rebuilt" => format!(
-            "restore it from a backup and run `callvault rebuild` again; where there is none, note with {seen} that you \
-             know"
+            "restore it from a backup and run `callvault rebuild` again, with `--vkey KEY` where you have the ledger's key from \
+             elsewhere; else note with {seen} that you know"
         ),
         "found" => format!(
             "if you know that it is the recording, take it with `callvault accept NAME --reason \"…\"`; else move it away, and \

@@ -103,6 +103,8 @@ async fn both_are_made_into_a_database_anew() {
         assert_eq!(entries.pop().unwrap()["type"], "rebuilt");
         assert_eq!(before, (told(&station).await, entries));
     }
+    // What it tells of itself is signed by the next run.
+    station.expect_unsealed();
     station.check().await;
 }
 
