@@ -362,6 +362,7 @@ impl Site {
             client: &self.client,
             access: &self.access,
             db: &vault.state.db,
+            is_one_of_several: vault.config.pbx.len() > 1,
             state: vault.state.directory(),
             clock: vault.clock.clone(),
             bell: self.bell.clone(),

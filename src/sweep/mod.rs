@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use files::CdrFileError;
@@ -89,6 +90,8 @@ pub struct Sweeper<'a> {
     pub access: &'a Access,
     /// The database.
     pub db: &'a Db,
+    /// Whether other PBXs are followed beside it, who write to the same database.
+    pub is_one_of_several: bool,
     /// The state folder: where its disk is nearly full, nothing is read.
     pub state: &'a Path,
     /// The wall clock.
@@ -187,8 +190,12 @@ impl Sweeper<'_> {
             return Ok(());
         }
         let rows = Arc::new(rows);
+        let began = Instant::now();
         match self.store_rows(reading, rows.clone(), 0..rows.len()).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                self.let_others_write(rows.len(), began.elapsed()).await;
+                return Ok(());
+            }
             Err(error) if is_for_the_sweep(&error) => return Err(error),
             Err(_) => {}
         }
