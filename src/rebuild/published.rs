@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::CannotRebuild;
 use super::report::Damage;
-use super::trust::{Believed, Trust};
+use super::trust::{Believed, Trust, signers};
 use crate::digest::Digest;
 use crate::notary::{FOLDER, Published, PublishedError};
-use crate::tlog::{Checkpoint, Frontier, Note, TILE_WIDTH, Tile, VerifyingKey, leaf_hash, path_of_bundle};
+use crate::tlog::{Checkpoint, Frontier, TILE_WIDTH, Tile, VerifyingKey, leaf_hash, path_of_bundle};
 
 /// What to do about a file of the ledger that is damaged. Nothing else has what it held.
 const RESTORE: &str = "restore it from a backup, then rebuild again";
@@ -84,7 +84,11 @@ impl PublishedLedger {
         if let Some(note) = &believed.own_checkpoint
             && let Some((checkpoint, trust)) = believed.judge(note)
         {
-            candidates.push(Candidate { checkpoint, keys: believed.signers(note), trust });
+            candidates.push(Candidate {
+                keys: believed.signers(note, &checkpoint.origin),
+                checkpoint,
+                trust,
+            });
         }
         let seen = candidates.iter().map(|candidate| candidate.checkpoint.size).max().unwrap_or(0);
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.checkpoint.size));
@@ -178,7 +182,7 @@ fn read_checkpoint(
     };
     let text = String::from_utf8_lossy(&bytes);
     if let Some((checkpoint, trust)) = believed.judge(&text) {
-        let mut keys = believed.signers(&text);
+        let mut keys = believed.signers(&text, &checkpoint.origin);
         if trust == Trust::Witness {
             keys.extend(signers(&text, published.keys()?));
         }
@@ -196,13 +200,6 @@ fn read_checkpoint(
         Err(PublishedError::Damaged { error, .. }) => Ok(Err(format!("{error}{again}"))),
         Err(error) => Ok(Err(error.to_string())),
     }
-}
-
-/// Those of some keys that have signed a note.
-fn signers(note: &str, mut keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
-    let parsed = Note::parse(note);
-    keys.retain(|key| parsed.as_ref().is_ok_and(|note| note.verify(std::slice::from_ref(key)).is_ok()));
-    keys
 }
 
 impl Candidate {

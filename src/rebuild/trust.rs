@@ -98,18 +98,11 @@ impl Believed {
         Some((checkpoint, trust))
     }
 
-    /// Those of them that have signed a note.
-    pub(super) fn signers(&self, note: &str) -> Vec<VerifyingKey> {
-        let Some((parsed, checkpoint)) = Note::parse(note).ok().and_then(|parsed| {
-            let checkpoint = Checkpoint::parse(parsed.text()).ok()?;
-            Some((parsed, checkpoint))
-        }) else {
-            return Vec::new();
-        };
-        let mut keys = self.own_keys(&checkpoint.origin);
+    /// Those of their keys that have signed a note of the ledger that is called `origin`.
+    pub(super) fn signers(&self, note: &str, origin: &str) -> Vec<VerifyingKey> {
+        let mut keys = self.own_keys(origin);
         keys.extend(self.vkeys.iter().cloned());
-        keys.retain(|key| parsed.verify(std::slice::from_ref(key)).is_ok());
-        keys
+        signers(note, keys)
     }
 
     /// The public halves of the state's keys, under the name of a ledger: what it is called is a part of what they sign.
@@ -117,4 +110,11 @@ impl Believed {
         let of = |seed: &Seed| SigningKey::from_seed(origin, seed).map(|key| key.verifying_key());
         self.seeds.iter().filter_map(of).collect()
     }
+}
+
+/// Those of some keys that have signed a note.
+pub(super) fn signers(note: &str, mut keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
+    let parsed = Note::parse(note);
+    keys.retain(|key| parsed.as_ref().is_ok_and(|note| note.verify(std::slice::from_ref(key)).is_ok()));
+    keys
 }
