@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use callvault::backfill::Request;
-use callvault::commands;
-use callvault::export::Choice;
-use callvault::verify::Scope;
+use callvault::cli;
+use callvault::pipeline::backfill::Request;
+use callvault::proof::export::Choice;
+use callvault::proof::verify::Scope;
 use clap::{Parser, Subcommand};
 use jiff::civil::Date;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -161,7 +161,7 @@ enum Command {
     },
     /// Copy all that the archive does not hold, beside the service too: database, keys and configuration, for their owner
     /// alone
-    Backup(commands::backup::Options),
+    Backup(cli::backup::Options),
     /// Show the certificate of a PBX, and pin its key
     Trust {
         /// The PBX
@@ -186,7 +186,7 @@ enum Command {
         #[arg(long, value_name = "ID")]
         pbx: Vec<String>,
         /// Begin nothing more after this time, such as 8h; the next full verification goes on with the longest unread
-        #[arg(long, value_name = "TIME", value_parser = commands::verify::parse_time_limit)]
+        #[arg(long, value_name = "TIME", value_parser = cli::verify::parse_time_limit)]
         time_limit: Option<Duration>,
         /// Move what is altered or unlisted to quarantine; nothing is deleted
         #[arg(long)]
@@ -242,7 +242,7 @@ enum Command {
         command: ConfigCommand,
     },
     /// Play a PBX, to rehearse and to test
-    Simulate(Box<commands::simulate::Options>),
+    Simulate(Box<cli::simulate::Options>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -280,63 +280,61 @@ async fn main() -> ExitCode {
     };
     log_to_stderr(matches!(cli.command, Command::Run));
     match cli.command {
-        Command::Demo { dir, keep } => commands::demo::run(&dir, keep).await,
+        Command::Demo { dir, keep } => cli::demo::run(&dir, keep).await,
         Command::Backfill { pbx, from, to, cdr, voicemail, dry_run, json } => {
             let request = Request { pbx, from, to, cdr, voicemail, dry_run, queue_only: None };
-            commands::backfill::run(&cli.config, request, json).await
+            cli::backfill::run(&cli.config, request, json).await
         }
-        Command::Run => commands::run::run(&cli.config).await,
+        Command::Run => cli::run::run(&cli.config).await,
         Command::Feed { after, follow } => {
-            commands::feed::run(&cli.config, commands::feed::Options { after, follow }).await
+            cli::feed::run(&cli.config, cli::feed::Options { after, follow }).await
         }
-        Command::Pause { pbx, json } => commands::pause::pause(&cli.config, pbx, json).await,
-        Command::Resume { pbx, json } => commands::pause::resume(&cli.config, pbx, json).await,
+        Command::Pause { pbx, json } => cli::pause::pause(&cli.config, pbx, json).await,
+        Command::Resume { pbx, json } => cli::pause::resume(&cli.config, pbx, json).await,
         Command::Status { pbx, watch, json } => {
-            commands::status::run(&cli.config, commands::status::Options { pbx, watch, json }).await
+            cli::status::run(&cli.config, cli::status::Options { pbx, watch, json }).await
         }
         Command::Reconcile { pbx, from, to, json } => {
-            let options = commands::reconcile::Options { pbx, from, to, json };
-            commands::reconcile::run(&cli.config, options).await
+            let options = cli::reconcile::Options { pbx, from, to, json };
+            cli::reconcile::run(&cli.config, options).await
         }
         Command::Retry { pbx, stuck, json, names } => {
             let names = names.into_iter().map(OsString::into_vec).collect();
-            let choice = commands::retry::Choice { pbx, stuck, names };
-            commands::retry::run(&cli.config, choice, json).await
+            let choice = cli::retry::Choice { pbx, stuck, names };
+            cli::retry::run(&cli.config, choice, json).await
         }
         Command::Accept { what, reason, json } => {
-            let what = commands::accept::What::read(what);
-            commands::accept::run(&cli.config, commands::accept::Choice { what, reason }, json).await
+            let what = cli::accept::What::read(what);
+            cli::accept::run(&cli.config, cli::accept::Choice { what, reason }, json).await
         }
         Command::Rebuild { state_id, vkey: vkeys, json } => {
-            let request = callvault::rebuild::Request { state_id, vkeys };
-            commands::rebuild::run(&cli.config, request, json).await
+            let request = callvault::proof::rebuild::Request { state_id, vkeys };
+            cli::rebuild::run(&cli.config, request, json).await
         }
-        Command::Backup(options) => commands::backup::run(&cli.config, options).await,
+        Command::Backup(options) => cli::backup::run(&cli.config, options).await,
         Command::Trust { pbx, fingerprint, json } => {
-            commands::trust::run(&cli.config, commands::trust::Choice { pbx, fingerprint }, json).await
+            cli::trust::run(&cli.config, cli::trust::Choice { pbx, fingerprint }, json).await
         }
         Command::Verify { full, quick: _, pbx, time_limit, quarantine, json } => {
             let scope = if full { Scope::Full } else { Scope::Quick };
-            let request = callvault::verify::Request { scope, pbx, time_limit, quarantine };
-            commands::verify::run(&cli.config, request, json).await
+            let request = callvault::proof::verify::Request { scope, pbx, time_limit, quarantine };
+            cli::verify::run(&cli.config, request, json).await
         }
         Command::Export { out, from, to, pbx, extension, number, list, voicemail, zip, json } => {
             let choice = Choice { pbx, from, to, extension, number, list: None, voicemail };
-            let request = callvault::export::Request { choice, out, zip };
-            commands::export::run(&cli.config, commands::export::Options { request, list, json }).await
+            let request = callvault::proof::export::Request { choice, out, zip };
+            cli::export::run(&cli.config, cli::export::Options { request, list, json }).await
         }
         Command::Ledger { command, json } => match command.unwrap_or(LedgerCommand::Show) {
-            LedgerCommand::Show => commands::ledger::show(&cli.config, json).await,
-            LedgerCommand::Prove { what } => {
-                commands::ledger::prove(&cli.config, &what.into_vec(), json).await
-            }
-            LedgerCommand::Check => commands::ledger::check(&cli.config, json).await,
-            LedgerCommand::RotateKey => commands::ledger::rotate(&cli.config, json).await,
+            LedgerCommand::Show => cli::ledger::show(&cli.config, json).await,
+            LedgerCommand::Prove { what } => cli::ledger::prove(&cli.config, &what.into_vec(), json).await,
+            LedgerCommand::Check => cli::ledger::check(&cli.config, json).await,
+            LedgerCommand::RotateKey => cli::ledger::rotate(&cli.config, json).await,
         },
         Command::Config { command: ConfigCommand::Check { json } } => {
-            commands::config_check::run(&cli.config, json)
+            cli::config_check::run(&cli.config, json)
         }
-        Command::Simulate(options) => commands::simulate::run(*options).await,
+        Command::Simulate(options) => cli::simulate::run(*options).await,
     }
 }
 
@@ -363,7 +361,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let told = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
     let sentence = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    commands::exit::fail(&commands::exit::UsageError(sentence).into(), true)
+    cli::exit::fail(&cli::exit::UsageError(sentence).into(), true)
 }
 
 /// Our own messages from `warn` on, those of the service from `info` on, others' never below: libraries may print

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 
 /// The list of all files that must be there.
 const SUMS: &str = "SHA256SUMS";

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 use callvault::simulator::{SimVoicemail, SimulatorOptions};
 use jiff::ToSpan as _;
 use rustix::process::Signal;
@@ -205,7 +205,7 @@ struct CatalogRow {
 fn catalog(folder: &Folder) -> Vec<CatalogRow> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let pool = callvault::db::open_read_only(&folder.path("state")).await.unwrap().unwrap();
+        let pool = callvault::store::db::open_read_only(&folder.path("state")).await.unwrap().unwrap();
         let select =
             "select name, a.path, sha256 from archived_files a join recordings r on r.id = recording_id";
         let rows = sqlx::query(select).fetch_all(&pool).await.unwrap();

@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use callvault::clock::Clock;
-use callvault::digest::Digest;
-use callvault::ledger::{self, Entry, EntryType};
-use callvault::tlog::{Tile, path_of_bundle};
+use callvault::base::clock::Clock;
+use callvault::base::digest::Digest;
+use callvault::formats::tlog::{Tile, path_of_bundle};
+use callvault::proof::verify::{Report, Request, Scope, Verification};
+use callvault::store::ledger::{self, Entry, EntryType};
 use callvault::vault::Vault;
-use callvault::verify::{Report, Request, Scope, Verification};
 use common::{PBX, Station};
 use tokio_util::sync::CancellationToken;
 
@@ -314,6 +314,6 @@ async fn every_damage_is_named_exactly_and_nothing_else_is() {
     assert_eq!(named(&report), BTreeSet::new());
     assert_eq!(report.files, 2 * 40 + 3 * 2, "audio, sidecars, and of each day a call list and the sums");
     let mut db = scene.vault.state.db.read().await.unwrap();
-    assert_eq!(callvault::findings::counts(&mut db).await.unwrap(), BTreeMap::new());
+    assert_eq!(callvault::store::findings::counts(&mut db).await.unwrap(), BTreeMap::new());
     println!("{flips} flips, {others} of each other kind, {rounds} rounds: {:?}", began.elapsed());
 }

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 use callvault::simulator::{Profile, SimulatorOptions};
 use jiff::civil::date;
 use serde_json::json;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use callvault::config::PushMode;
+use callvault::pbx::push::http::Limits;
+use callvault::pbx::push::{Counters, PushEvent, PushKind, Tally, Wakes, renewal, tcp};
 use callvault::pbx::{PbxClient, Reason};
-use callvault::push::http::Limits;
-use callvault::push::{Counters, PushEvent, PushKind, Tally, Wakes, renewal, tcp};
 use callvault::simulator::{Profile, PushOptions, SimulatorOptions};
 use tokio::sync::Notify;
 use tokio::time::timeout;

@@ -1,10 +1,13 @@
 //! The queue on a real database: claims, waits, and that nothing is ever lost or doubled in it.
 
+use callvault::base::recording::{RecordingKind, RecordingName};
 use callvault::config::QueueOrder;
-use callvault::db::Db;
-use callvault::queue::{self, Absence, DayRange, Job, Kinds, NewRecording, PutBack, RecordingState, Redrive};
-use callvault::recording::{RecordingKind, RecordingName};
-use callvault::{fleet, ledger};
+use callvault::store::db::Db;
+use callvault::store::fleet;
+use callvault::store::ledger;
+use callvault::store::queue::{
+    self, Absence, DayRange, Job, Kinds, NewRecording, PutBack, RecordingState, Redrive,
+};
 use jiff::{Timestamp, ToSpan as _, civil::date};
 use sqlx::{Row as _, SqliteConnection};
 

@@ -9,7 +9,7 @@ mod program;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use callvault::db::Db;
+use callvault::store::db::Db;
 use rustix::process::{Pid, Signal};
 
 use program::{Folder, Pbx, eventually};

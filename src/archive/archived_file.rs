@@ -5,7 +5,7 @@ use std::io::Read as _;
 use super::directory::{Directory, Entry, hash, settle_on_disk};
 use super::sidecar::Sidecar;
 use super::{Archive, ArchiveError, Destination};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// A sidecar is some kilobytes; what is longer was not written by us.
 const SIDECAR_BYTES_MAX: u64 = 16 << 20;

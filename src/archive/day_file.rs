@@ -11,7 +11,7 @@ use super::durable::{Published, publish};
 use super::layout::check_component;
 use super::temporary::{Synced, Temporary};
 use super::{Archive, ArchiveError, Folder};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// Lines are gathered to writes of about this size.
 const BUFFER_BYTES: usize = 64 << 10;

@@ -20,8 +20,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::ArchiveError;
 use super::inspection::{Listing, Standing};
-use crate::digest::Digest;
-use crate::users::User;
+use crate::base::digest::Digest;
+use crate::base::users::User;
 
 /// Folders are for the owner and the group of auditors.
 const FOLDER_MODE: u32 = 0o750;

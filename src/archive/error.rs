@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::users::User;
+use crate::base::users::User;
 
 /// Why the archive could not do what was asked. Nothing that was archived before is lost by any of them.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use super::directory::Directory;
 use super::sidecar::FileFacts;
 use super::temporary::Temporary;
 use super::{Archive, ArchiveError, Destination};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// A download being written. Dropped, it leaves nothing behind.
 #[derive(Debug)]

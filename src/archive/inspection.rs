@@ -11,8 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use super::directory::{Directory, Entry, hash_while};
 use super::marker::{self, Marker};
 use super::{Archive, ArchiveError, quarantine};
-use crate::digest::Digest;
-use crate::recording::printable;
+use crate::base::digest::Digest;
+use crate::base::recording::printable;
 
 /// How much is read at a time: enough that calls cost nothing, and little enough to stay in the processor's cache.
 const READ_BYTES: usize = 256 << 10;

@@ -14,7 +14,7 @@ use super::quarantine::Quarantined;
 use super::sidecar::{FileFacts, Sidecar};
 use super::temporary::{Synced, Temporary};
 use super::{Archive, ArchiveError, ArchivedFile, Destination};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// A recording that is in the archive, and what had to be done for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

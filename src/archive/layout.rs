@@ -16,8 +16,8 @@ use std::fmt;
 use jiff::civil::Date;
 
 use super::ArchiveError;
-use crate::digest::Digest;
-use crate::recording::printable;
+use crate::base::digest::Digest;
+use crate::base::recording::printable;
 
 /// The longest file name accepted: room for `.json` below the 255 bytes of every filesystem.
 const FILE_NAME_BYTES_MAX: usize = 250;

@@ -10,7 +10,7 @@ use super::abilities::Ways;
 use super::directory::{Directory, Entry};
 use super::durable::{Published, publish};
 use super::temporary::{Temporary, is_temporary};
-use crate::digest::hex;
+use crate::base::digest::hex;
 
 /// The marker's name in the folder of a PBX.
 pub(super) const NAME: &str = ".callvault";

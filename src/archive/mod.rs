@@ -160,7 +160,7 @@ impl Archive {
 
     fn pbx_directory(&self, pbx: &str) -> Result<&Directory, ArchiveError> {
         self.pbxs.get(pbx).ok_or_else(|| ArchiveError::UnsafePath {
-            path: crate::recording::printable(pbx.as_bytes()),
+            path: crate::base::recording::printable(pbx.as_bytes()),
             reason: "the archive was not opened for this PBX",
         })
     }
@@ -278,7 +278,7 @@ fn open_durably(path: &Path) -> Result<Directory, ArchiveError> {
     }
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Directory::open(path) };
     let name = name.to_str().ok_or_else(|| ArchiveError::UnsafePath {
-        path: crate::recording::printable(name.as_encoded_bytes()),
+        path: crate::base::recording::printable(name.as_encoded_bytes()),
         reason: "a folder to be made must have a name in UTF-8",
     })?;
     open_durably(parent)?.enter_durably(name)

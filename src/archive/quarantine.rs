@@ -10,7 +10,7 @@ use super::directory::Directory;
 use super::durable::move_no_replace;
 use super::inspection::split;
 use super::{Archive, ArchiveError, Folder};
-use crate::recording::printable;
+use crate::base::recording::printable;
 
 /// The folder in that of the PBX. No safe name begins with a dot.
 pub(super) const NAME: &str = ".quarantine";

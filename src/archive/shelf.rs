@@ -18,7 +18,7 @@ use super::layout::check_component;
 use super::marker::{self, Marker};
 use super::temporary::{Temporary, is_temporary};
 use super::{ArchiveError, open_durably, remove_temporaries};
-use crate::recording::printable;
+use crate::base::recording::printable;
 
 /// The folder, open. Threads may share it. Calls block.
 #[derive(Debug)]

@@ -6,10 +6,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
-use crate::raw_row::RawRow;
-use crate::recording::{RecordingKind, Text};
-use crate::salt::Salt;
+use crate::base::digest::Digest;
+use crate::base::recording::{RecordingKind, Text};
+use crate::base::salt::Salt;
+use crate::formats::raw_row::RawRow;
 
 /// The schema that this version writes and reads.
 pub const SCHEMA: &str = "callvault-sidecar/1";

@@ -6,8 +6,8 @@ use super::directory::{Directory, Entry, settle_on_disk};
 use super::durable::replace;
 use super::layout::is_component;
 use super::{Archive, ArchiveError, Folder};
-use crate::digest::Digest;
-use crate::recording::printable;
+use crate::base::digest::Digest;
+use crate::base::recording::printable;
 
 /// Its name in each folder.
 pub const SUMS_NAME: &str = "SHA256SUMS";

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::directory::{Directory, Entry, hash, settle_on_disk};
 use super::marker::Marker;
 use super::{ArchiveError, Folder};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// Where voicemail lies in the folder of a PBX.
 const VOICEMAIL: &str = "voicemail";

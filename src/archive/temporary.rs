@@ -9,7 +9,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::ArchiveError;
 use super::abilities::Ways;
 use super::directory::Directory;
-use crate::digest::hex;
+use crate::base::digest::hex;
 
 /// Archived files are read by their owner and the group of auditors, and written by nobody.
 const FILE_MODE: u32 = 0o440;

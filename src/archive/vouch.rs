@@ -16,7 +16,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use super::sidecar::{Sidecar, SidecarOrigin};
-use crate::digest::{hex, unhex};
+use crate::base::digest::{hex, unhex};
 
 /// What the tag is for: no other use of the key can make one.
 const DOMAIN: &[u8] = b"callvault-adopt/1\0";

@@ -10,7 +10,7 @@ use super::document::{several, single, unique};
 use super::section::{Reading, Section, Wrong, wrong};
 use super::webhook::{SecretUrl, is_loopback, url};
 use super::{file, value};
-use crate::tlog::WitnessKey;
+use crate::formats::tlog::WitnessKey;
 
 /// How often each of them is asked, at most.
 const EVERY: Duration = Duration::from_secs(3600);

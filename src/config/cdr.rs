@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::keys::nearest;
 use super::section::{Section, quotable, wrong};
 use super::{ApiVersion, Generation, value};
-use crate::cdr::{COLUMNS, may_be_pin};
+use crate::formats::cdr::{COLUMNS, may_be_pin};
 
 /// Reads `cdr_api`.
 pub(super) fn over_api(section: &Section<'_>, version: &ApiVersion) -> bool {

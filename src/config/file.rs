@@ -11,7 +11,7 @@ use super::problem::{ConfigErrors, Position};
 use super::secrets::SecretFile;
 use super::section::{Reading, wrong};
 use super::{Config, document};
-use crate::db::database_file;
+use crate::store::db::database_file;
 
 /// The largest configuration file; a larger one is another file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -63,7 +63,7 @@ impl Config {
     /// Reads the configuration file at `path` and the password files that it names.
     ///
     /// A secret that everyone can read is refused only where callvault has not worked yet: archiving never stops over modes.
-    /// [`exposure`](crate::exposure) tells of it, and of all else that is open to others.
+    /// [`exposure`](crate::vault::exposure) tells of it, and of all else that is open to others.
     ///
     /// # Errors
     /// Everything that is wrong, at once; with one sentence if the file as a whole cannot be read.

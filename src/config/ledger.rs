@@ -5,8 +5,8 @@ use toml::de::DeValue;
 
 use super::section::{Section, Wrong, wrong};
 use super::{password, value};
-use crate::digest::unhex;
-use crate::tlog::is_key_name;
+use crate::base::digest::unhex;
+use crate::formats::tlog::is_key_name;
 
 /// The longest name of a ledger.
 const ORIGIN_BYTES_MAX: usize = 200;

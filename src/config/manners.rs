@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::section::{Section, wrong};
 use super::value;
-use crate::hours::{Hours, NotAnOpening, Opening};
+use crate::base::hours::{Hours, NotAnOpening, Opening};
 
 /// A ticket and its download are two requests, which belong together.
 const REQUESTS_PER_MIN_LEAST: u64 = 2;

@@ -45,7 +45,7 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use crate::schedule::CronLine;
+use crate::base::schedule::CronLine;
 
 pub use alerts::AlertsConfig;
 pub use anchor::{AnchorsConfig, AuthorityConfig, WitnessConfig};
@@ -240,7 +240,7 @@ pub struct PbxConfig {
     /// Most connections to this PBX at one time.
     pub concurrency: usize,
     /// SHA-256 of the `SubjectPublicKeyInfo` of the PBX's certificate: replaces verification by the system's roots.
-    pub tls_pin_sha256: Option<crate::digest::Digest>,
+    pub tls_pin_sha256: Option<crate::base::digest::Digest>,
     /// Which library speaks TLS to it.
     pub tls_backend: TlsBackend,
     /// The oldest version of TLS spoken to it.

@@ -9,7 +9,7 @@ use toml_edit::{Document, Item, TableLike};
 
 use super::ConfigErrors;
 use super::file::{read_file, reason};
-use crate::digest::{Digest, hex};
+use crate::base::digest::{Digest, hex};
 
 const KEY: &str = "tls_pin_sha256";
 

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::pbx::timezone;
 use super::section::{Section, Wrong, wrong};
 use super::{ScheduleConfig, ServiceConfig, VerifyConfig, value};
-use crate::schedule::{BadCronLine, CronLine};
+use crate::base::schedule::{BadCronLine, CronLine};
 
 /// How long the service waits at its end for what is in flight.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);

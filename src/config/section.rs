@@ -13,7 +13,7 @@ use super::file::{Origin, Purpose};
 use super::problem::{Position, Problem};
 use super::secrets::SecretFile;
 use super::{keys, value};
-use crate::recording::{is_deceptive, printable};
+use crate::base::recording::{is_deceptive, printable};
 
 /// The longest part of a value that an error quotes, in characters.
 const VALUE_CHARS_MAX: usize = 80;

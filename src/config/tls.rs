@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::file::Purpose;
 use super::section::{Section, Wrong, quotable, wrong};
 use super::{PbxConfig, value};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// Which library speaks TLS to a PBX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 use tokio::time::Instant;
 
-use crate::audio::Container;
+use crate::formats::audio::Container;
 use crate::pbx::budget::Ending;
 use crate::pbx::connection::{Driver, drive};
 use crate::pbx::error::{Failure, Reason};

@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::base::digest::Digest;
+use crate::base::recording::RecordingName;
 use crate::config::{ApiVersion, Generation, PbxConfig, PbxLimits, PushMode, TlsBackend, TlsVersion};
-use crate::digest::Digest;
-use crate::recording::RecordingName;
 
 pub(super) const PASSWORD: &str = "Passw0rd-of-the-api";
 /// `printf %s Passw0rd-of-the-api | md5sum`.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::fake::*;
 use super::*;
+use crate::base::digest::Digest;
 use crate::config::{TlsBackend, TlsVersion};
-use crate::digest::Digest;
 
 const BACKENDS: [TlsBackend; 2] = [TlsBackend::Rustls, TlsBackend::OpenSsl];
 

@@ -11,6 +11,9 @@
 //! while let Some(bytes) = download.next().await? { … }
 //! ```
 
+/// Reports of a PBX, which wake a sweep early.
+pub mod push;
+
 mod body;
 mod budget;
 mod cdr;

@@ -3,9 +3,9 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::base::recording::printable;
 use crate::config::PbxConfig;
 use crate::pbx::session::password_md5;
-use crate::recording::printable;
 
 /// How far into a page its title is looked for, in bytes.
 pub(super) const PAGE_BYTES_MAX: u64 = 64 << 10;

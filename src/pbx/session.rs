@@ -16,8 +16,8 @@ use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use crate::base::digest::hex;
 use crate::config::{PbxConfig, PushMode};
-use crate::digest::hex;
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::http::{Request, parameter};
 use crate::pbx::policy::{Family, Policy, Stage};

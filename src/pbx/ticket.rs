@@ -8,6 +8,7 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+use crate::base::recording::{RecordingName, printable};
 use crate::pbx::Shared;
 use crate::pbx::envelope;
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
@@ -15,7 +16,6 @@ use crate::pbx::http::parameter;
 use crate::pbx::policy::{Family, Stage};
 use crate::pbx::session::Token;
 use crate::pbx::slot::{Answer, Slot};
-use crate::recording::{RecordingName, printable};
 
 /// Permission to download one recording, once. A download consumes it; it cannot be copied.
 pub struct Ticket {

@@ -8,15 +8,15 @@ use std::fmt;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::base::message::Message;
+use crate::base::recording::printable;
 use crate::config::Generation;
-use crate::message::Message;
 use crate::pbx::PbxClient;
 use crate::pbx::envelope;
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
 use crate::pbx::policy::{Family, Policy, Stage};
 use crate::pbx::slot::Slot;
 use crate::pbx::ticket::{Target, Ticket};
-use crate::recording::printable;
 
 /// A message and the place where a list shows it; all members as the PBX wrote them, trimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]

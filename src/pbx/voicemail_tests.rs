@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::fake::*;
 use super::*;
+use crate::base::message::Message;
 use crate::config::{ApiVersion, Generation};
-use crate::message::Message;
 
 /// A list with a number where others have text, and without what may be missing.
 const LIST: &str = r#"{"status":"Success","voicemails":[{"extid":1003,"voicemail":[

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::fake::*;
 use super::*;
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 async fn failure(config: &PbxConfig) -> PbxError {
     PbxClient::new(config).unwrap().device_info().await.unwrap_err()

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::shared::Shared;
-use crate::anchor::Anchorer;
+use crate::proof::anchor::Anchorer;
 use crate::vault::Vault;
 
 /// Begins to have checkpoints anchored by all whom `vault`'s configuration names, until `stop`.

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::shared::Shared;
-use crate::clock::Clock;
-use crate::digest::hex;
-use crate::fleet;
-use crate::ledger::{self, Entry, EntryType};
+use crate::base::clock::Clock;
+use crate::base::digest::hex;
+use crate::store::fleet;
+use crate::store::ledger::{self, Entry, EntryType};
 use crate::vault::Vault;
 
 /// How often the clock is compared with one that nobody can set.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::shared::Shared;
-use crate::feed::Delivery;
+use crate::http::feed::Delivery;
 use crate::vault::Vault;
 
 /// Begins to deliver to all webhooks that `vault`'s configuration names, until `stop`. None waits for another.

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::shared::Shared;
-use crate::backfill::Lines;
-use crate::commands::errand::{Audience, Errand, Outcome};
-use crate::owner;
+use crate::cli::errand::{Audience, Errand, Outcome};
+use crate::pipeline::backfill::Lines;
+use crate::store::owner;
 
 /// How often requests are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -101,7 +101,7 @@ async fn do_errand(
     let by_pbx = seats.iter().map(|(id, seat)| (id.clone(), seat.line.clone())).collect();
     let lines = Lines { by_pbx, downloads: Some(downloads) };
     let outcome = match errand.execute(&vault, lines, end, audience).await {
-        Err(error) if error.is::<crate::db::DatabaseFailed>() => return Err(error),
+        Err(error) if error.is::<crate::store::db::DatabaseFailed>() => return Err(error),
         outcome => outcome.unwrap_or_else(|error| Outcome::failed(&error)),
     };
     if let Some(pbx) = errand.renews() {

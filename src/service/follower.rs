@@ -16,18 +16,18 @@ use tracing::{info, warn};
 
 use super::pulse::Pulse;
 use super::shared::Shared;
-use crate::access::{Trouble, locked_out_until};
-use crate::agenda::Todo;
-use crate::backfill::{Line, SAME_DEVICE, Site, Task, own_trouble};
+use crate::base::times::zone_of;
 use crate::config::{Config, PbxConfig};
-use crate::fleet;
-use crate::forecast;
-use crate::push::http::Receiver;
-use crate::queue::{DayRange, Kinds};
-use crate::times::zone_of;
+use crate::http::web::Workers;
+use crate::pbx::push::http::Receiver;
+use crate::pipeline::access::{Trouble, locked_out_until};
+use crate::pipeline::backfill::{Line, SAME_DEVICE, Site, Task, own_trouble};
+use crate::pipeline::forecast;
+use crate::pipeline::worker::Progress;
+use crate::store::agenda::Todo;
+use crate::store::fleet;
+use crate::store::queue::{DayRange, Kinds};
 use crate::vault::Vault;
-use crate::web::Workers;
-use crate::worker::Progress;
 
 /// How often a waiting loop turns though nothing woke it.
 const TURN_EVERY: Duration = Duration::from_secs(30);

@@ -9,13 +9,17 @@ use tracing::{info, warn};
 
 use super::shared::Shared;
 use super::supervisor;
-use crate::agenda::{Job, Todo};
-use crate::backfill::own_trouble;
-use crate::db::Db;
-use crate::snapshot::{self, Snapshot};
+use crate::pipeline::backfill::own_trouble;
+use crate::proof::verify::{self, Request, Scope, Verification};
+use crate::store::agenda::{Job, Todo};
+use crate::store::calls;
+use crate::store::db::Db;
+use crate::store::fleet;
+use crate::store::ledger;
+use crate::store::owner;
+use crate::store::queue;
 use crate::vault::Vault;
-use crate::verify::{self, Request, Scope, Verification};
-use crate::{calls, fleet, ledger, owner, queue};
+use crate::vault::snapshot::{self, Snapshot};
 
 /// How long a loop may go without turning: every wait in it is shorter, all tries of one part of the CDR together.
 const STALE_AFTER: Duration = Duration::from_secs(20 * 60);

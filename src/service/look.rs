@@ -10,15 +10,15 @@ use tracing::{debug, info, warn};
 
 use super::follower::Follower;
 use super::unread;
-use crate::agenda::Job;
-use crate::backfill::{Met, SAME_DEVICE, Site, own_trouble};
-use crate::calls;
-use crate::coverage::{self, Scope};
-use crate::fleet;
-use crate::queue::DayRange;
-use crate::seal;
-use crate::sweep::SweepReport;
+use crate::pipeline::backfill::{Met, SAME_DEVICE, Site, own_trouble};
+use crate::pipeline::sweep::SweepReport;
+use crate::proof::seal;
+use crate::store::agenda::Job;
+use crate::store::calls;
+use crate::store::fleet;
+use crate::store::queue::DayRange;
 use crate::vault::Vault;
+use crate::watch::coverage::{self, Scope};
 
 /// A row may show up a while after its event: when the latest calls are looked at again.
 const LOOK_AGAIN_AFTER: [Duration; 4] =

@@ -9,6 +9,9 @@
 //! One follower for each PBX; none waits for another. What concerns all is done beside them. An error that reaches this
 //! file means that the database is broken: the service ends, and its supervisor starts it anew.
 
+/// The ticker: it wakes whoever looks at the agenda.
+pub mod scheduler;
+
 mod anchoring;
 mod chronicle;
 mod delivering;
@@ -35,14 +38,14 @@ use tracing::{error, info, warn};
 
 pub use shared::Glance;
 
-use crate::agenda::{Agenda, Job, Todo};
-use crate::alerts::Alerter;
-use crate::backfill::Line;
-use crate::clock::Clock;
+use crate::base::clock::Clock;
 use crate::config::{Config, PbxConfig};
-use crate::owner;
-use crate::scheduler::Ticker;
+use crate::pipeline::backfill::Line;
+use crate::service::scheduler::Ticker;
+use crate::store::agenda::{Agenda, Job, Todo};
+use crate::store::owner;
 use crate::vault::Vault;
+use crate::watch::alerts::Alerter;
 use follower::Follower;
 use pulse::Pulse;
 use reports::Reports;
@@ -291,7 +294,7 @@ impl Service {
                 self.change_to(&vault, alerter).await?;
                 info!("The new configuration is in force");
             }
-            Err(error) if error.is::<crate::db::DatabaseFailed>() => return Err(error),
+            Err(error) if error.is::<crate::store::db::DatabaseFailed>() => return Err(error),
             Err(error) => {
                 error!("The new configuration is refused, the former one stays in force: {error:#}");
                 self.shared.note_refused_configuration();

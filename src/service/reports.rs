@@ -6,11 +6,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::follower::Follower;
 use super::shared::Shared;
-use crate::agenda::Job;
-use crate::backfill::Site;
 use crate::config::{Config, PushMode};
-use crate::push::http::{self, Receiver};
-use crate::push::{PushKind, Wakes, renewal, tcp};
+use crate::pbx::push::http::{self, Receiver};
+use crate::pbx::push::{PushKind, Wakes, renewal, tcp};
+use crate::pipeline::backfill::Site;
+use crate::store::agenda::Job;
 
 /// Where reports arrive.
 #[derive(Debug, Default)]

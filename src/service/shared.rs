@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::pulse::Pulse;
-use crate::access::Trouble;
-use crate::agenda::{self, Agenda, Job, Todo};
-use crate::backfill::Line;
-use crate::bell::Bell;
+use crate::base::bell::Bell;
+use crate::pipeline::access::Trouble;
+use crate::pipeline::backfill::Line;
+use crate::pipeline::worker::{Progress, Snapshot};
+use crate::store::agenda::{self, Agenda, Job, Todo};
 use crate::vault::Vault;
-use crate::worker::{Progress, Snapshot};
 
 /// The place of one follower.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use sqlx::SqliteConnection;
 
-use crate::findings::{self, FindingKind, OpenFinding};
-use crate::queue::DayRange;
+use crate::store::findings::{self, FindingKind, OpenFinding};
+use crate::store::queue::DayRange;
 
 /// The wait after a day could not be read once; doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(60);

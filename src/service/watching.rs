@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::shared::Shared;
-use crate::alerts::Alerter;
 use crate::config::{Config, PLAIN_TOKENS_REMEDY};
-use crate::feed::Feed;
-use crate::fleet;
+use crate::http::feed::Feed;
+use crate::http::web::{Readiness, Server, Vitals, Workers};
+use crate::store::fleet;
 use crate::vault::Vault;
-use crate::web::{Readiness, Server, Vitals, Workers};
+use crate::watch::alerts::Alerter;
 
 /// How often it is looked whether the operator has to be told something.
 const LOOK_EVERY: Duration = Duration::from_secs(30);

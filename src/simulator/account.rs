@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::audio::SimAudio;
 use super::retention::{Loss, Overwritten, Store};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// A recording that was in a CDR reply.
 #[derive(Debug, Clone, PartialEq, Eq)]

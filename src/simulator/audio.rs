@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::chance::mix;
 use super::codec::{a_law, gsm_block, mu_law};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// Bytes of a shared block: whole samples and whole GSM frames (65 bytes) both fit.
 const BLOCK_BYTES: usize = 65 * 4032;

@@ -17,7 +17,7 @@ use super::observation as seen;
 use super::outage::Outage;
 use super::reply::Reply;
 use super::retention::Retention;
-use crate::recording::Text;
+use crate::base::recording::Text;
 
 /// Answers an observer.
 ///

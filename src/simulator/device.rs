@@ -23,7 +23,7 @@ use super::session::Sessions;
 use super::tickets::Tickets;
 use super::tls::Certificates;
 use super::world::World;
-use crate::clock;
+use crate::base::clock;
 
 /// A simulated device.
 #[derive(Debug)]

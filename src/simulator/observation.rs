@@ -10,8 +10,8 @@ use super::device::Device;
 use super::lock;
 use super::retention::Store;
 use super::voicemail::{placed, status_of};
-use crate::digest::Digest;
-use crate::recording::Text;
+use crate::base::digest::Digest;
+use crate::base::recording::Text;
 
 #[derive(Debug, Serialize)]
 struct TruthLine {

@@ -8,7 +8,7 @@ use super::audio::SimAudio;
 use super::call::SimCall;
 use super::clock::Moment;
 use super::world::World;
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// What the device keeps; beyond that it overwrites the oldest. Days are counted by what its clock shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

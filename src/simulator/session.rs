@@ -11,7 +11,7 @@ use super::clock::between;
 use super::errno;
 use super::plan::add_s;
 use super::profile::SimulatorOptions;
-use crate::digest::hex;
+use crate::base::digest::hex;
 
 /// Tokens beyond this many push out the oldest.
 const TOKENS_MAX: usize = 10_000;

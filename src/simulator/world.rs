@@ -17,7 +17,7 @@ use super::profile::SimulatorOptions;
 use super::retention::{Loss, Retention};
 use super::storage::Storage;
 use super::voicemail::{SimVoicemail, Surprise, VoicemailCap};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// One recording as the device serves it when no fault is at work.
 #[derive(Debug, Clone, PartialEq, Eq)]

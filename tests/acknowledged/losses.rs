@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use callvault::archive::{SUMS_NAME, Sidecar};
-use callvault::digest::Digest;
-use callvault::notary::{NoLeaves, Published};
-use callvault::tlog::tree_hash;
+use callvault::base::digest::Digest;
+use callvault::formats::tlog::tree_hash;
+use callvault::proof::notary::{NoLeaves, Published};
 use sqlx::{Row as _, SqlitePool};
 
 use super::{Acknowledged, Place, digest};

@@ -5,8 +5,8 @@ mod losses;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use callvault::digest::Digest;
-use callvault::notary::{Published, PublishedError};
+use callvault::base::digest::Digest;
+use callvault::proof::notary::{Published, PublishedError};
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 pub(crate) use self::losses::Losses;
@@ -25,7 +25,7 @@ pub(crate) struct Place {
 impl Place {
     /// The database, to look into.
     pub(crate) async fn database(&self) -> anyhow::Result<Option<SqlitePool>> {
-        callvault::db::open_read_only(&self.state).await
+        callvault::store::db::open_read_only(&self.state).await
     }
 
     /// Size and root of the checkpoint that is published, if one is.

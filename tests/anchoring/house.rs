@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use callvault::alerts::condition::{self, Alert};
-use callvault::anchor::Anchorer;
 use callvault::archive::{Abilities, Archive, Opening, VouchKey};
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::config::{AnchorsConfig, Config, LedgerConfig};
-use callvault::ledger::{self, Entry, EntryType};
-use callvault::notary::{FOLDER, NoLeaves, Notary, Published, Sealed};
-use callvault::state::State;
-use callvault::status::{AnchorStatus, Status};
+use callvault::proof::anchor::Anchorer;
+use callvault::proof::notary::{FOLDER, NoLeaves, Notary, Published, Sealed};
+use callvault::store::ledger::{self, Entry, EntryType};
+use callvault::vault::state::State;
+use callvault::watch::alerts::condition::{self, Alert};
+use callvault::watch::status::{AnchorStatus, Status};
 use jiff::SignedDuration;
 use tempfile::TempDir;
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::service::{Orders, Service};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use callvault::anchor::{Evidence, Roots, Trust};
+use callvault::proof::anchor::{Evidence, Roots, Trust};
 use jiff::Timestamp;
 
 use super::authority::signing::{self, Forgery, Stamper};
@@ -176,7 +176,7 @@ async fn planted_time_stamps_are_not_adopted() {
 /// A request for a token over these bytes: only hash and nonce are looked at.
 fn query(checkpoint: &[u8]) -> Vec<u8> {
     let mut query = vec![0; 69];
-    query[24..56].copy_from_slice(callvault::digest::Digest::of(checkpoint).as_bytes());
+    query[24..56].copy_from_slice(callvault::base::digest::Digest::of(checkpoint).as_bytes());
     query[58..66].copy_from_slice(&[0x41; 8]);
     query
 }
@@ -224,7 +224,7 @@ fn the_time_stamps_of_openssl_are_believed_and_no_other_bytes() {
             ["ts", "-reply", "-section", "tsa", "-queryfile", "query", "-out", "reply", "-config", "config"];
         openssl(dir, &reply);
         let (reply, roots, now) =
-            (fs::read(dir.join("reply")).unwrap(), Roots::from_pem(&ca), callvault::clock::now());
+            (fs::read(dir.join("reply")).unwrap(), Roots::from_pem(&ca), callvault::base::clock::now());
         let entry = format!("{{\"at\":\"{now}\"}}");
         let last_entry = entry.as_bytes();
         let judge = |reply: &[u8], checkpoint: &[u8], roots: Option<&Roots>| {

@@ -66,13 +66,14 @@ async fn why_a_witness_does_not_vouch_is_told_with_a_remedy() {
     };
     let words = error().await;
     assert!(words.contains("does not know this ledger") && words.contains("callvault ledger key"), "{words}");
-    let stranger = callvault::tlog::SigningKey::from_seed("stranger", &[3; 32]).unwrap().verifying_key();
+    let stranger =
+        callvault::formats::tlog::SigningKey::from_seed("stranger", &[3; 32]).unwrap().verifying_key();
     witness.inner.lock().unwrap().trusted = vec![stranger];
     assert!(error().await.contains("does not trust the key"));
     witness.inner.lock().unwrap().trusted = vec![open.notary.key().await];
-    witness.inner.lock().unwrap().seen = Some((5, callvault::digest::Digest::of("other")));
+    witness.inner.lock().unwrap().seen = Some((5, callvault::base::digest::Digest::of("other")));
     assert!(error().await.contains("is not continued by ours"));
-    witness.inner.lock().unwrap().seen = Some((sealed.size, callvault::digest::Digest::of("other")));
+    witness.inner.lock().unwrap().seen = Some((sealed.size, callvault::base::digest::Digest::of("other")));
     assert!(error().await.contains("another ledger of this name and size"));
     witness.inner.lock().unwrap().seen = Some((1000, sealed.root));
     let words = error().await;

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use callvault::archive::{Abilities, ArchiveError, SUMS_NAME, Sums, day_file_name};
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 
 use crate::{EVERY_WAY, Site, day, keep};
 

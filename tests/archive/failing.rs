@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use callvault::archive::{Abilities, Archive, ArchiveError, Destination, Reaction, is_temporary};
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 
 use crate::shim::Shim;
 use crate::{EVERY_WAY, Site, day, sidecar, try_keep};

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use callvault::archive::{Abilities, ArchiveError, Outcome, Sidecar};
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 
 use crate::{EVERY_WAY, Site, keep, place, sidecar, try_keep};
 

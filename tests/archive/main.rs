@@ -17,10 +17,10 @@ use callvault::archive::sidecar::{
 use callvault::archive::{
     Abilities, Archive, ArchiveError, Destination, Folder, Kept, Opening, PbxPresence, Sidecar, VouchKey,
 };
-use callvault::digest::Digest;
-use callvault::raw_row::RawRow;
-use callvault::recording::{RecordingKind, Text};
-use callvault::salt::Salt;
+use callvault::base::digest::Digest;
+use callvault::base::recording::{RecordingKind, Text};
+use callvault::base::salt::Salt;
+use callvault::formats::raw_row::RawRow;
 use jiff::Timestamp;
 use jiff::civil::date;
 use tempfile::TempDir;

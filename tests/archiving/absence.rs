@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use callvault::backfill::BackfillReport;
-use callvault::clock::{self, Clock};
+use callvault::base::clock::{self, Clock};
+use callvault::pipeline::backfill::BackfillReport;
 use callvault::simulator::{Faults, Growing, SimAudio, SimulatorOptions};
 use jiff::SignedDuration;
 use serde_json::Value;

@@ -4,11 +4,11 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use callvault::backfill::{Backfill, BackfillReport, Request};
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 use callvault::pbx::PbxClient;
-use callvault::queue::DayRange;
+use callvault::pipeline::backfill::{Backfill, BackfillReport, Request};
 use callvault::simulator::{Faults, Profile, SimAudio, Simulator, SimulatorOptions};
+use callvault::store::queue::DayRange;
 use callvault::vault::Vault;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -81,7 +81,7 @@ async fn a_lock_out_is_remembered_also_when_a_download_in_flight_still_succeeds(
     station.pbx.world(|world| world.add_call(call));
     station.set_faults(Faults { drip: 1.0, drip_bytes_per_s: 20_000, ..Faults::default() });
 
-    let vault = Vault::open(station.config.clone(), callvault::clock::Clock::system()).await.unwrap();
+    let vault = Vault::open(station.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
     let backfill = Backfill::new(&vault, station.request(), Default::default(), Default::default()).unwrap();
     let lock_out = async {
         let began = Instant::now();

@@ -21,7 +21,7 @@ async fn ends_without(kind: &str) {
          when new.kind = '{kind}' and new.state = 'archived' begin select raise(abort, 'out of order'); end"
     );
     tamper(&station, trigger.leak()).await;
-    let request = callvault::backfill::Request { voicemail: true, ..station.request() };
+    let request = callvault::pipeline::backfill::Request { voicemail: true, ..station.request() };
     let run = station.run(request, CancellationToken::new());
     let ended = tokio::time::timeout(ENDS_WITHIN, run).await.expect("it does not wait for its own claims");
     let error = format!("{:#}", ended.expect_err("nothing can be recorded"));

@@ -1,6 +1,6 @@
 //! What the PBX's CDR says, and how it goes wrong.
 
-use callvault::backfill::Request;
+use callvault::pipeline::backfill::Request;
 use callvault::simulator::{Faults, SimulatorOptions};
 use jiff::ToSpan as _;
 use jiff::civil::date;
@@ -246,7 +246,7 @@ async fn a_pbx_without_a_call_is_complete() {
 /// 180 days is the device's own default retention.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backfill_without_dates_covers_the_last_180_days() {
-    let today = callvault::clock::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = callvault::base::clock::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let mut station = Station::of(SimulatorOptions { now: None, ..small(0) }).await;
     station.days = (today.checked_sub(179.days()).unwrap(), today);
     for (name, days_ago) in [("yesterday.wav", 1), ("oldest.wav", 179), ("too-old.wav", 190)] {

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::config::ExclusionRule;
-use callvault::status::Status;
+use callvault::proof::verify::{Class, Damage, Report, Request, Scope, Verification};
 use callvault::vault::Vault;
-use callvault::verify::{Class, Damage, Report, Request, Scope, Verification};
+use callvault::watch::status::Status;
 use serde_json::Value;
 
 use super::reconciling::{account, numbers, one_of_each, tamper};
@@ -371,7 +371,7 @@ async fn a_day_that_does_not_add_up_is_certified_as_that() {
 
 async fn status(station: &Station) -> Status {
     let db = station.database().await;
-    let now = callvault::clock::now();
+    let now = callvault::base::clock::now();
     Status::read(&mut db.acquire().await.unwrap(), &station.config, now).await.unwrap()
 }
 

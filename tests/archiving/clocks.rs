@@ -1,9 +1,9 @@
 //! Clocks that are wrong: the PBX's, and ours.
 
-use callvault::backfill::Request;
-use callvault::clock::{Clock, Sync};
-use callvault::clocks::{self, OwnDoubt};
+use callvault::base::clock::{Clock, Sync};
+use callvault::pipeline::backfill::Request;
 use callvault::simulator::SimulatorOptions;
+use callvault::store::clocks::{self, OwnDoubt};
 use callvault::vault::Vault;
 use jiff::{Timestamp, ToSpan as _};
 use tokio_util::sync::CancellationToken;
@@ -46,8 +46,8 @@ async fn calls_of_a_time_that_a_pbx_imagines_are_archived_and_its_clock_is_told(
         assert!(findings[0].1.contains(&format!("(in {year})")), "{findings:?}");
 
         // Set right, it is told no more, and that it was set is known.
-        let before = callvault::clock::now() - 1.hour();
-        station.pbx.set_clock(callvault::clock::now());
+        let before = callvault::base::clock::now() - 1.hour();
+        station.pbx.set_clock(callvault::base::clock::now());
         station.run(Request::default(), CancellationToken::new()).await.unwrap();
         assert_eq!(station.value::<i64>(OPEN_SKEWS).await, 0);
         let jumps = station.findings("clock_jumped").await;
@@ -73,7 +73,7 @@ async fn doubt(station: &Station, clock: &Clock) -> Option<OwnDoubt> {
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_clock_is_doubted_on_evidence_and_believed_again_by_itself() {
     let mut station = Station::new(3).await;
-    let real = callvault::clock::now();
+    let real = callvault::base::clock::now();
     let run = async |station: &mut Station, clock: &Clock| {
         let request = station.request();
         station.run_by(clock.clone(), request, CancellationToken::new(), async |_| {}).await.unwrap();

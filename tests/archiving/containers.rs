@@ -1,7 +1,7 @@
 //! Audio that is no plain WAV file, headers that do not fit, and transfers that end oddly after all of the audio.
 
-use callvault::backfill::BackfillReport;
-use callvault::clock::{self, Clock};
+use callvault::base::clock::{self, Clock};
+use callvault::pipeline::backfill::BackfillReport;
 use callvault::simulator::{Faults, Packing, SimAudio};
 use callvault::vault::Vault;
 use jiff::SignedDuration;
@@ -168,8 +168,9 @@ async fn two_calls_with_one_audio_are_both_archived_and_a_full_verification_tell
     station.record("leg2.wav", 9, pcm(3));
     assert_eq!(numbers(&station.backfill().await), [7, 0, 0, 0, 0, 0]);
     let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
-    let request = callvault::verify::Request::of(callvault::verify::Scope::Full);
-    let report = callvault::verify::Verification::new(&vault, request, CancellationToken::new()).run().await;
+    let request = callvault::proof::verify::Request::of(callvault::proof::verify::Scope::Full);
+    let report =
+        callvault::proof::verify::Verification::new(&vault, request, CancellationToken::new()).run().await;
     assert_eq!(report.unwrap().counts.all(), 0);
     drop(vault);
     let found = station.findings("same_audio").await;

@@ -1,11 +1,11 @@
 //! What no list can show: calls that should have been recorded, recording that stopped, days without calls.
 
-use callvault::backfill::Request;
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::config::MustRecord;
-use callvault::coverage::compare_events;
-use callvault::db::Db;
+use callvault::pipeline::backfill::Request;
 use callvault::simulator::{SimAudio, SimCall};
+use callvault::store::db::Db;
+use callvault::watch::coverage::compare_events;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use tokio_util::sync::CancellationToken;

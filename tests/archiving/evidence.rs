@@ -1,8 +1,8 @@
 //! What it rests on that a list is whole: lists that a PBX cuts, lines that cannot be believed, calls of a lost clock.
 
-use callvault::clock::Clock;
-use callvault::evidence::{self, Acceptance, Verdict};
+use callvault::base::clock::Clock;
 use callvault::simulator::{Faults, SimAudio, SimCall, SimulatorOptions};
+use callvault::store::evidence::{self, Acceptance, Verdict};
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use tokio_util::sync::CancellationToken;
 
@@ -128,8 +128,8 @@ async fn a_line_that_cannot_be_believed_is_in_doubt_until_its_call_is_known_or_t
     let day = report.verdicts().first.unwrap().day;
     assert!(account(&station, day).await.is_doubtful());
 
-    let now = callvault::clock::now();
-    let db = callvault::db::Db::open(&station.config.state.path).await.unwrap();
+    let now = callvault::base::clock::now();
+    let db = callvault::store::db::Db::open(&station.config.state.path).await.unwrap();
     let accepted = db.write(move |tx| {
         Box::pin(async move { evidence::accept(tx, PBX, day, "seen on the PBX", now).await })
     });
@@ -158,7 +158,7 @@ async fn calls_that_a_lost_clock_filed_elsewhere_are_archived() {
     }
     // As on the day of the station's calls: what it keeps ends there.
     let clock = Clock::showing(crate::common::noon(TODAY));
-    let request = callvault::backfill::Request::default();
+    let request = callvault::pipeline::backfill::Request::default();
     let stop = CancellationToken::new();
     let report = station.run_by(clock, request, stop, async |_| {}).await.unwrap();
     assert_eq!(report.total.archived, 6, "{report:?}");

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use callvault::backfill::Request;
 use callvault::config::ExclusionRule;
-use callvault::queue::DayRange;
+use callvault::pipeline::backfill::Request;
 use callvault::simulator::Faults;
+use callvault::store::queue::DayRange;
 
 use crate::common::{PBX, Station, numbers};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use callvault::clock::{self, Clock};
-use callvault::db;
+use callvault::base::clock::{self, Clock};
 use callvault::simulator::{Faults, SimulatorOptions};
+use callvault::store::db;
 use jiff::ToSpan as _;
 use tokio_util::sync::CancellationToken;
 

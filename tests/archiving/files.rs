@@ -1,6 +1,6 @@
 //! CDR out of files: for PBXs whose API has none, and for exports of every kind.
 
-use callvault::backfill::Request;
+use callvault::pipeline::backfill::Request;
 use callvault::simulator::{Profile, SimulatorOptions};
 use tokio_util::sync::CancellationToken;
 

@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
+use callvault::base::digest::Digest;
 use callvault::config::{Config, PbxConfig};
-use callvault::digest::Digest;
-use callvault::queue::DayRange;
-use callvault::seal;
+use callvault::proof::seal;
+use callvault::proof::verify::{Request, Scope, Verification};
+use callvault::store::queue::DayRange;
 use callvault::vault::Vault;
-use callvault::verify::{Request, Scope, Verification};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +65,7 @@ async fn list(folder: &Path, begun: impl FnOnce()) {
     let vault = Vault::open(config_in(folder), Clock::system()).await.unwrap();
     begun();
     let (db, archive) = (&vault.state.db, &vault.archive);
-    seal::write_calls(db, archive, PBX, DayRange::ALL, callvault::clock::now()).await.unwrap();
+    seal::write_calls(db, archive, PBX, DayRange::ALL, callvault::base::clock::now()).await.unwrap();
     vault.seal().await.unwrap();
 }
 

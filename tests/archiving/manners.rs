@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use callvault::backfill::Backfill;
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
+use callvault::base::recording::RecordingName;
 use callvault::pbx::{PbxClient, PbxError, Reason};
-use callvault::recording::RecordingName;
+use callvault::pipeline::backfill::Backfill;
+use callvault::pipeline::worker::Snapshot;
 use callvault::simulator::{Faults, SimAudio, Simulator, SimulatorOptions};
 use callvault::vault::Vault;
-use callvault::worker::Snapshot;
 use jiff::civil::date;
 use tokio_util::sync::CancellationToken;
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use callvault::backfill::{BackfillReport, Request};
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
+use callvault::pipeline::backfill::{BackfillReport, Request};
 use callvault::simulator::{About, Faults, Poison, PoisonedStage, SimulatorOptions, Wrong};
 use jiff::ToSpan as _;
 use tokio_util::sync::CancellationToken;
@@ -127,7 +127,7 @@ async fn a_recording_that_cannot_be_had_costs_the_others_nothing_and_is_archived
         // It is asked for once a day, without anyone's doing.
         station.set_faults(Faults::default());
         assert_eq!(numbers(&station.backfill().await), [0, 23, 0, 0, 0, 1], "{how:?}");
-        let tomorrow = Clock::showing(callvault::clock::now() + 25.hours());
+        let tomorrow = Clock::showing(callvault::base::clock::now() + 25.hours());
         let request = station.request();
         let run = station.run_by(tomorrow, request, CancellationToken::new(), async |_| {});
         let report = run.await.unwrap();
@@ -297,7 +297,7 @@ async fn an_entry_that_cannot_be_read_hides_no_other_message_and_is_not_taken_fo
     station.check().await;
 
     station.set_faults(Faults::default());
-    let tomorrow = Clock::showing(callvault::clock::now() + 25.hours());
+    let tomorrow = Clock::showing(callvault::base::clock::now() + 25.hours());
     let request = station.voicemail_request();
     let report = station.run_by(tomorrow, request, CancellationToken::new(), async |_| {}).await.unwrap();
     assert_eq!((message_numbers(&report), report.exit_code(false)), ([1, 3, 0, 0, 0, 0], 0), "{report:?}");

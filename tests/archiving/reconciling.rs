@@ -1,10 +1,10 @@
 //! What the PBX listed of a day against what became of it.
 
 use callvault::config::ExclusionRule;
-use callvault::db::Db;
-use callvault::queue::DayRange;
-use callvault::reconcile::{self, DayAccount};
+use callvault::proof::reconcile::{self, DayAccount};
 use callvault::simulator::{Faults, SimAudio};
+use callvault::store::db::Db;
+use callvault::store::queue::DayRange;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 

@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
+use callvault::base::digest::{Digest, hex};
+use callvault::base::recording::RecordingName;
 use callvault::config::ExclusionRule;
-use callvault::digest::{Digest, hex};
-use callvault::recording::RecordingName;
+use callvault::pipeline::worker::{self, Taken};
 use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
 use callvault::vault::Vault;
-use callvault::worker::{self, Taken};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;

@@ -1,8 +1,8 @@
 //! Racing the clean-up: what a PBX still has is learnt, and what it is about to overwrite is told in time.
 
-use callvault::backfill::Request;
-use callvault::clock::Clock;
-use callvault::forecast::{self, Forecast, HorizonSource};
+use callvault::base::clock::Clock;
+use callvault::pipeline::backfill::Request;
+use callvault::pipeline::forecast::{self, Forecast, HorizonSource};
 use callvault::simulator::{Faults, SimulatorOptions};
 use callvault::vault::Vault;
 use jiff::{Timestamp, ToSpan as _};

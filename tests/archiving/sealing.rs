@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use callvault::clock::Clock;
-use callvault::queue::DayRange;
-use callvault::seal;
+use callvault::base::clock::Clock;
+use callvault::proof::seal;
+use callvault::store::queue::DayRange;
 use callvault::vault::Vault;
 
 use crate::common::{PBX, Station};
@@ -18,6 +18,6 @@ async fn call_lists_are_written_over_one_connection_at_a_time() {
     let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
     let db = &vault.state.db;
     let _others = (db.read().await.unwrap(), db.read().await.unwrap());
-    let writing = seal::write_calls(db, &vault.archive, PBX, DayRange::ALL, callvault::clock::now());
+    let writing = seal::write_calls(db, &vault.archive, PBX, DayRange::ALL, callvault::base::clock::now());
     tokio::time::timeout(Duration::from_secs(10), writing).await.expect("it waits for itself").unwrap();
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use callvault::backfill::{BackfillReport, Request};
+use callvault::pipeline::backfill::{BackfillReport, Request};
+use callvault::pipeline::sweep::SweepReport;
 use callvault::simulator::{Faults, Profile, Simulator, SimulatorOptions};
-use callvault::sweep::SweepReport;
 use jiff::{Timestamp, ToSpan as _};
 use tokio_util::sync::CancellationToken;
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use callvault::clock::Clock;
-use callvault::findings;
+use callvault::base::clock::Clock;
+use callvault::proof::verify::{Request, Scope, Verification};
+use callvault::store::findings;
 use callvault::vault::Vault;
-use callvault::verify::{Request, Scope, Verification};
 use tokio_util::sync::CancellationToken;
 
 use crate::common::{PBX, Station};

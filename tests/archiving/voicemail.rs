@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use callvault::backfill::BackfillReport;
 use callvault::config::ExclusionRule;
+use callvault::pipeline::backfill::BackfillReport;
 use callvault::simulator::{Faults, Profile, SimAudio, SimVoicemail, SimulatorOptions, VoicemailCap};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -212,7 +212,7 @@ async fn a_message_deleted_after_the_ticket_is_missing_and_the_others_are_themse
 }
 
 async fn heard_of(station: &mut Station) {
-    let request = callvault::backfill::Request { dry_run: true, ..station.voicemail_request() };
+    let request = callvault::pipeline::backfill::Request { dry_run: true, ..station.voicemail_request() };
     let report = station.run(request, CancellationToken::new()).await.unwrap();
     assert_eq!(report.exit_code(true), 0);
 }

@@ -34,7 +34,7 @@ impl Liar {
     /// The same with a recording of so many bytes.
     fn deliver(audio_bytes: Option<u64>, lies: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> String {
         let ticket = r#"{"status":"Success","random":"0123456789abcdef0123456789abcdef"}"#;
-        let now = callvault::clock::now().strftime("%Y-%m-%d %H:%M:%S UTC+0");
+        let now = callvault::base::clock::now().strftime("%Y-%m-%d %H:%M:%S UTC+0");
         let device = format!(
             r#"{{"status":"Success","deviceinfo":{{"devicename":"S100","sn":"369392500001","systemtime":"{now}"}}}}"#
         );

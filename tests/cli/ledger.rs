@@ -3,8 +3,8 @@
 use std::fs;
 use std::mem::MaybeUninit;
 
+use callvault::formats::tlog::{TlogProof, VerifyingKey};
 use callvault::simulator::{SimAudio, SimCall};
-use callvault::tlog::{TlogProof, VerifyingKey};
 use rustix::fs::inotify;
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ fn a_recording_is_proven_by_its_name_its_path_and_the_number_of_its_entry() {
     let number = proof.index.to_string();
     assert_eq!(folder.run(&["ledger", "prove", &number]).exits(0).stdout, by_path);
     let entry: Value = serde_json::from_slice(&proof.entry).unwrap();
-    let sha256 = callvault::digest::Digest::of(fs::read(archive.join(&path)).unwrap());
+    let sha256 = callvault::base::digest::Digest::of(fs::read(archive.join(&path)).unwrap());
     assert_eq!(entry["sha256"], sha256.to_string());
     let json = folder.run(&["ledger", "prove", &path, "--json"]).exits(0).json();
     assert_eq!((&json["proofs"][0]["path"], &json["proofs"][0]["proof"]), (&path.into(), &by_path.into()));

@@ -118,7 +118,7 @@ fn calls_that_must_be_recorded_are_told_beside_the_verdict() {
     let said = folder.run(&["reconcile"]).exits(0).out();
     assert!(!said.contains("must_record"), "{said}");
 
-    let start = callvault::clock::now() - jiff::SignedDuration::from_hours(2);
+    let start = callvault::base::clock::now() - jiff::SignedDuration::from_hours(2);
     let call = SimCall::recorded(start, 9, "", SimAudio::pcm(4000, 9));
     let call =
         SimCall { callto: "4711".into(), talk_duration_s: 30, call_duration_s: 35, audio: None, ..call };

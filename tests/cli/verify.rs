@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use callvault::tlog::TlogProof;
+use callvault::formats::tlog::TlogProof;
 use serde_json::Value;
 
 use crate::program::{Folder, Pbx};
@@ -96,9 +96,9 @@ fn sums_that_were_rewritten_to_match_hide_nothing() {
     let audio = folder.recordings()[0].clone();
     let sums = audio.with_file_name("SHA256SUMS");
     let mut bent = fs::read(&audio).unwrap();
-    let before = callvault::digest::Digest::of(&bent).to_string();
+    let before = callvault::base::digest::Digest::of(&bent).to_string();
     bent[60] ^= 8;
-    let after = callvault::digest::Digest::of(&bent).to_string();
+    let after = callvault::base::digest::Digest::of(&bent).to_string();
     let lines = fs::read_to_string(&sums).unwrap().replace(&before, &after);
     rewrite(&audio, &bent);
     rewrite(&sums, lines.as_bytes());

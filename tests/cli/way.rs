@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use callvault::digest::hex;
+use callvault::base::digest::hex;
 use callvault::simulator::{Faults, SimulatorOptions};
 
 use crate::program::{Folder, Pbx, Said};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use callvault::digest::{Digest, hex};
-use callvault::salted::Lines;
-use callvault::tlog::VerifyingKey;
+use callvault::base::digest::{Digest, hex};
+use callvault::formats::salted::Lines;
+use callvault::formats::tlog::VerifyingKey;
 use serde_json::Value;
 use sqlx::{Row as _, SqlitePool};
 

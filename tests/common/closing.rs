@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use callvault::db::database_file;
+use callvault::store::db::database_file;
 
 /// Nothing that is dropped stays open for so long, also on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);

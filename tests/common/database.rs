@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use callvault::digest::{Digest, hex};
-use callvault::ledger::commitment;
-use callvault::queue::{self, DayRange, Kinds};
-use callvault::recording::{RecordingKind, RecordingName};
-use callvault::salt::Salt;
-use callvault::tlog::leaf_hash;
+use callvault::base::digest::{Digest, hex};
+use callvault::base::recording::{RecordingKind, RecordingName};
+use callvault::base::salt::Salt;
+use callvault::formats::tlog::leaf_hash;
+use callvault::store::ledger::commitment;
+use callvault::store::queue::{self, DayRange, Kinds};
 use serde_json::Value;
 use sqlx::{Row as _, SqlitePool};
 

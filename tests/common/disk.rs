@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use callvault::archive::is_temporary;
-use callvault::digest::{Digest, hex};
-use callvault::ledger;
-use callvault::notary::{NoLeaves, Published};
-use callvault::recording::Text;
-use callvault::tlog::tree_hash;
+use callvault::base::digest::{Digest, hex};
+use callvault::base::recording::Text;
+use callvault::formats::tlog::tree_hash;
+use callvault::proof::notary::{NoLeaves, Published};
+use callvault::store::ledger;
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;

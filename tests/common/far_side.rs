@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::sync::atomic::Ordering::Relaxed;
 
+use callvault::base::digest::hex;
 use callvault::config::PushMode;
-use callvault::digest::hex;
 use md5::{Digest as _, Md5};
 use secrecy::ExposeSecret as _;
 

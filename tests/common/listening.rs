@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use callvault::config::{PushAddress, PushMode};
-use callvault::push::http::{self, Limits, Receiver};
-use callvault::push::{Counters, PushEvent, PushKind};
+use callvault::pbx::push::http::{self, Limits, Receiver};
+use callvault::pbx::push::{Counters, PushEvent, PushKind};
 use callvault::simulator::SimCall;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};

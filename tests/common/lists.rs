@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use callvault::cdr::CdrRow;
-use callvault::digest::{Digest, hex};
-use callvault::salted::Lines;
+use callvault::base::digest::{Digest, hex};
+use callvault::formats::cdr::CdrRow;
+use callvault::formats::salted::Lines;
 use serde_json::Value;
 use sqlx::Row as _;
 

@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use callvault::backfill::{Backfill, BackfillReport, Lines, Request};
+use callvault::base::digest::Digest;
 use callvault::config::{
     ArchiveConfig, Config, PbxConfig, PushConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
 };
-use callvault::digest::Digest;
-use callvault::queue::{self, Redrive};
+use callvault::pipeline::backfill::{Backfill, BackfillReport, Lines, Request};
 use callvault::simulator::{Faults, Profile, SimAudio, SimCall, Simulator, SimulatorOptions};
+use callvault::store::queue::{self, Redrive};
 use callvault::vault::Vault;
 use jiff::civil::{Date, date};
 use jiff::{Timestamp, ToSpan as _};
@@ -162,7 +162,7 @@ impl Station {
         request: Request,
         stop: CancellationToken,
     ) -> anyhow::Result<BackfillReport> {
-        self.run_by(callvault::clock::Clock::system(), request, stop, async |_| {}).await
+        self.run_by(callvault::base::clock::Clock::system(), request, stop, async |_| {}).await
     }
 
     /// The same, while something happens on the PBX. What does not come to an end is broken off with the run.
@@ -172,13 +172,13 @@ impl Station {
         stop: CancellationToken,
         meanwhile: impl AsyncFnOnce(&Simulator),
     ) -> anyhow::Result<BackfillReport> {
-        self.run_by(callvault::clock::Clock::system(), request, stop, meanwhile).await
+        self.run_by(callvault::base::clock::Clock::system(), request, stop, meanwhile).await
     }
 
     /// The same, by another clock.
     pub(crate) async fn run_by(
         &mut self,
-        clock: callvault::clock::Clock,
+        clock: callvault::base::clock::Clock,
         request: Request,
         stop: CancellationToken,
         meanwhile: impl AsyncFnOnce(&Simulator),
@@ -209,22 +209,23 @@ impl Station {
 
     /// Asks again for what was given up, as `retry` does, and works on it.
     pub(crate) async fn retry(&mut self) -> BackfillReport {
-        let vault = Vault::open(self.config.clone(), callvault::clock::Clock::system()).await.unwrap();
+        let vault = Vault::open(self.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
         let all = Redrive::default();
         vault
             .state
             .db
             .write(move |tx| {
                 Box::pin(async move {
-                    callvault::fleet::clear_problem(tx, PBX).await?;
+                    callvault::store::fleet::clear_problem(tx, PBX).await?;
                     let redriven = queue::redrive(tx, &all).await?;
-                    callvault::calls::reopen_all(tx, &redriven.changed).await
+                    callvault::store::calls::reopen_all(tx, &redriven.changed).await
                 })
             })
             .await
             .unwrap();
         drop(vault);
-        let request = Request { queue_only: Some(callvault::queue::DayRange::ALL), ..Request::default() };
+        let request =
+            Request { queue_only: Some(callvault::store::queue::DayRange::ALL), ..Request::default() };
         self.run(request, CancellationToken::new()).await.unwrap()
     }
 
@@ -347,7 +348,10 @@ impl Station {
 
     /// The database, to look into.
     pub(crate) async fn database(&self) -> sqlx::SqlitePool {
-        callvault::db::open_read_only(&self.config.state.path).await.unwrap().expect("there is a database")
+        callvault::store::db::open_read_only(&self.config.state.path)
+            .await
+            .unwrap()
+            .expect("there is a database")
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn forms(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     if is_hex {
         forms.push(("in capitals", secret.to_ascii_uppercase()));
         forms.push(("in small letters", secret.to_ascii_lowercase()));
-        if let Some(meant) = callvault::digest::unhex(&String::from_utf8_lossy(secret).to_lowercase())
+        if let Some(meant) = callvault::base::digest::unhex(&String::from_utf8_lossy(secret).to_lowercase())
             && meant.len() >= BYTES_MIN
         {
             forms.extend(
@@ -82,8 +82,8 @@ pub(crate) fn forms(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             forms.push(("the bytes that it means", meant));
         }
     }
-    forms.push(("in hex", callvault::digest::hex(secret).into_bytes()));
-    forms.push(("in hex, capitals", callvault::digest::hex(secret).to_uppercase().into_bytes()));
+    forms.push(("in hex", callvault::base::digest::hex(secret).into_bytes()));
+    forms.push(("in hex, capitals", callvault::base::digest::hex(secret).to_uppercase().into_bytes()));
     forms.extend(base64(secret).into_iter().map(|bytes| ("in base64", bytes)));
     let escaped = |escapes: fn(u8) -> bool| -> Vec<u8> {
         let escape =

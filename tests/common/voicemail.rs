@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use callvault::backfill::{BackfillReport, Request, VoicemailReport};
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
+use callvault::pipeline::backfill::{BackfillReport, Request, VoicemailReport};
 use callvault::simulator::{SimAudio, SimVoicemail, SimulatorOptions};
 use serde_json::Value;
 use sqlx::Row as _;

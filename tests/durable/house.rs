@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use callvault::clock::Clock;
-use callvault::db::{database_file, is_outdated};
+use callvault::base::clock::Clock;
 use callvault::simulator::SimulatorOptions;
+use callvault::store::db::{database_file, is_outdated};
 use jiff::ToSpan as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};

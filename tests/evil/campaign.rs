@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use callvault::backfill::BackfillReport;
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
+use callvault::pipeline::backfill::BackfillReport;
 use callvault::simulator::{Faults, SimulatorOptions};
 use sqlx::Row as _;
 use tokio_util::sync::CancellationToken;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 
 use crate::bag::House;
 

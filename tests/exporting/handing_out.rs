@@ -16,7 +16,7 @@ fn beside_a_running_service_it_is_the_same_and_the_service_enters_it() {
     let service = house.folder.start(house.folder.command(["run"]));
     let owner = house.folder.path("state");
     crate::program::eventually("the service owns the state", || {
-        callvault::state::is_owned_by_service(&owner)
+        callvault::vault::state::is_owned_by_service(&owner)
     });
     let bag = house.export(&[], 0);
     assert_eq!((bag.count("files"), house.folder.number(EXPORTS)), (3, 1));

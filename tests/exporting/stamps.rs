@@ -70,7 +70,7 @@ fn a_time_stamp_counts_in_verify_and_export_only_if_it_is_verified() {
     // Somebody puts a token without a signer, of 1999, in its place.
     let checkpoint = fs::read(token.with_file_name(name.replace("local.tsr", "checkpoint"))).unwrap();
     let mut query = vec![0; 69];
-    query[24..56].copy_from_slice(callvault::digest::Digest::of(&checkpoint).as_bytes());
+    query[24..56].copy_from_slice(callvault::base::digest::Digest::of(&checkpoint).as_bytes());
     query[58] = 0x41;
     let past: Timestamp = "1999-12-31T23:59:59Z".parse().unwrap();
     let genuine = fs::read(&token).unwrap();
@@ -106,11 +106,14 @@ fn a_forged_time_stamp_takes_no_genuine_ones_place() {
     let checkpoint = token.with_file_name(format!("{size}.checkpoint"));
     // Of an authority of his own, over the very checkpoint; and one over nothing.
     let mut query = vec![0; 69];
-    let stamped = callvault::digest::Digest::of(fs::read(checkpoint).unwrap());
+    let stamped = callvault::base::digest::Digest::of(fs::read(checkpoint).unwrap());
     query[24..56].copy_from_slice(stamped.as_bytes());
     query[58] = 0x41;
-    let forged =
-        Stamper::under(&signing::new_ca("Test CA")).reply(&query, callvault::clock::now(), Forgery::None);
+    let forged = Stamper::under(&signing::new_ca("Test CA")).reply(
+        &query,
+        callvault::base::clock::now(),
+        Forgery::None,
+    );
     fs::write(token.with_file_name(format!("{size}.other.tsr")), &forged).unwrap();
     for earlier in 1..size {
         fs::write(token.with_file_name(format!("{earlier}.local.tsr")), &forged).unwrap();

@@ -85,7 +85,7 @@ fn whoever_is_given_it_checks_it_with_the_commands_that_it_names() {
     // The third command prints what the ledger tells of it.
     let number = bag.count("ledger_number").to_string();
     let told = house.folder.run(&["ledger", "prove", &number]).exits(0);
-    let proof = callvault::tlog::TlogProof::parse(&told.stdout).unwrap();
+    let proof = callvault::formats::tlog::TlogProof::parse(&told.stdout).unwrap();
     let entry: serde_json::Value = serde_json::from_slice(&proof.entry).unwrap();
     assert_eq!((&entry["type"], &entry["files"]), (&"export".into(), &11.into()));
     assert!(

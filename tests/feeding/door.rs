@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::config::{Config, FeedReaderConfig};
-use callvault::db::Db;
-use callvault::feed::Feed;
-use callvault::web::{Readiness, Server, Vitals, Workers};
+use callvault::http::feed::Feed;
+use callvault::http::web::{Readiness, Server, Vitals, Workers};
+use callvault::store::db::Db;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;

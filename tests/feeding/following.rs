@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use callvault::ledger::{Entry, EntryType};
+use callvault::store::ledger::{Entry, EntryType};
 use rustix::process::{Pid, Signal, kill_process};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -113,7 +113,7 @@ fn it_ends_when_nobody_reads_any_more_and_when_it_is_interrupted_in_a_write() {
 
     // A reader who does not read: the pipe is full before all is written.
     wait_for(async {
-        let db = callvault::db::Db::open(&folder.path("state")).await.unwrap();
+        let db = callvault::store::db::Db::open(&folder.path("state")).await.unwrap();
         crate::ledger::append(&db, 2000).await;
     });
     let mut child = follow(&folder, &Read::default());
@@ -171,7 +171,7 @@ fn a_database_that_takes_the_place_of_the_former_one_is_read_on() {
         let mut rebuilt = connect(&other).await;
         for number in 0..5 {
             let entry = Entry::new(EntryType::Clock, jiff::Timestamp::UNIX_EPOCH).with("step_ms", number);
-            callvault::ledger::append(&mut rebuilt, &entry).await.unwrap();
+            callvault::store::ledger::append(&mut rebuilt, &entry).await.unwrap();
         }
         rebuilt.close().await.unwrap();
     });

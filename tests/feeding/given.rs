@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use callvault::db::Db;
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
+use callvault::store::db::Db;
 use serde_json::{Value, json};
 
 use crate::common::Station;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 
-use callvault::db::Db;
-use callvault::digest::Digest;
-use callvault::ledger::{self, Entry, EntryType, Numbered};
+use callvault::base::digest::Digest;
+use callvault::store::db::Db;
+use callvault::store::ledger::{self, Entry, EntryType, Numbered};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -60,7 +60,7 @@ impl Read {
 
     /// Asserts that he has exactly the ledger without its last `count` entries.
     pub(crate) async fn is_all_but(&self, count: usize, state: &Path) {
-        let pool = callvault::db::open_read_only(state).await.unwrap().unwrap();
+        let pool = callvault::store::db::open_read_only(state).await.unwrap().unwrap();
         let entries = ledger::entries(&mut pool.acquire().await.unwrap(), 0, 1 << 30).await.unwrap();
         pool.close().await;
         assert_eq!(self.0.len() + count, entries.len());

@@ -1,6 +1,6 @@
 //! `/feed/entries`: in order, resumed, waited for.
 
-use callvault::db::Db;
+use callvault::store::db::Db;
 use tokio::io::AsyncReadExt as _;
 
 use crate::common::Station;

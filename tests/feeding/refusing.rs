@@ -3,9 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::config::FeedReaderConfig;
-use callvault::db::Db;
+use callvault::store::db::Db;
 use jiff::ToSpan as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn archived() -> (Station, Db, u64) {
 
 /// The entries of this type, without their times.
 async fn entries(db: &Db, word: &str) -> Vec<Value> {
-    let entries = callvault::ledger::entries(&mut db.read().await.unwrap(), 0, 10_000).await.unwrap();
+    let entries = callvault::store::ledger::entries(&mut db.read().await.unwrap(), 0, 10_000).await.unwrap();
     let entries = entries.iter().map(|entry| serde_json::from_str::<Value>(&entry.entry).unwrap());
     let mut entries: Vec<Value> = entries.filter(|entry| entry["type"] == word).collect();
     entries.iter_mut().for_each(|entry| drop(entry.as_object_mut().unwrap().remove("at")));

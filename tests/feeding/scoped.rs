@@ -1,9 +1,9 @@
 //! Readers who may read some PBXs alone.
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::config::{Config, FeedReaderConfig};
-use callvault::db::Db;
-use callvault::ledger::{self, Entry, EntryType};
+use callvault::store::db::Db;
+use callvault::store::ledger::{self, Entry, EntryType};
 use serde_json::Value;
 
 use crate::common::Station;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use callvault::db::Db;
+use callvault::store::db::Db;
 use rustix::process::Signal;
 
 use crate::ledger::{append, lives};

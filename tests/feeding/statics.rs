@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use callvault::db::Db;
+use callvault::store::db::Db;
 
 use crate::common::Station;
 use crate::door::Door;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use callvault::base::digest::Digest;
 use callvault::config::pin_line;
-use callvault::digest::Digest;
 use callvault::pbx::Certificate;
 use callvault::simulator::{Simulator, SimulatorOptions};
 use tokio::runtime::{Builder, Runtime};

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::config::Config;
 use callvault::service::{Glance, Orders, Service};
-use callvault::state::StateError;
+use callvault::vault::state::StateError;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqlitePool;
 use tokio::sync::mpsc;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use callvault::digest::Digest;
-use callvault::schedule::CronLine;
+use callvault::base::digest::Digest;
+use callvault::base::schedule::CronLine;
 use callvault::simulator::{Outage, SimAudio, SimCall, SimulatorOptions};
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use callvault::backfill::BackfillReport;
-use callvault::clock::Clock;
-use callvault::evidence;
-use callvault::queue::DayRange;
-use callvault::reconcile;
+use callvault::base::clock::Clock;
+use callvault::pipeline::backfill::BackfillReport;
+use callvault::proof::reconcile;
+use callvault::store::evidence;
+use callvault::store::queue::DayRange;
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use tokio::runtime::Runtime;
@@ -59,7 +59,7 @@ pub(crate) fn play(runtime: &Runtime, case: &Case) {
 async fn run_tomorrow(station: &mut Station, days: i32) -> BackfillReport {
     station.leap(HEALS_EVERY);
     let later =
-        Clock::showing(callvault::clock::now() + SignedDuration::try_from(HEALS_EVERY).unwrap() * days);
+        Clock::showing(callvault::base::clock::now() + SignedDuration::try_from(HEALS_EVERY).unwrap() * days);
     let request = station.request();
     station.run_by(later, request, CancellationToken::new(), async |_| {}).await.unwrap()
 }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use callvault::backfill::{Backfill, BackfillReport, Lines, Request};
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
+use callvault::base::digest::Digest;
 use callvault::config::ExclusionRule;
-use callvault::db::database_file;
-use callvault::digest::Digest;
+use callvault::pipeline::backfill::{Backfill, BackfillReport, Lines, Request};
+use callvault::proof::verify::{Scope, Verification};
 use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
-use callvault::snapshot::Snapshot;
+use callvault::store::db::database_file;
 use callvault::vault::Vault;
-use callvault::verify::{Scope, Verification};
+use callvault::vault::snapshot::Snapshot;
 use jiff::ToSpan as _;
 use secrecy::SecretString;
 use sqlx::Row as _;
@@ -123,7 +123,7 @@ impl House {
     }
 
     fn clock(&self) -> Clock {
-        Clock::showing(callvault::clock::now() + self.hours.hours())
+        Clock::showing(callvault::base::clock::now() + self.hours.hours())
     }
 
     fn has_database(&self) -> bool {
@@ -195,7 +195,7 @@ impl House {
     async fn verify(&mut self) {
         self.station.expect_unsealed();
         let vault = Vault::open(self.station.config.clone(), self.clock()).await.unwrap();
-        let request = callvault::verify::Request::of(Scope::Full);
+        let request = callvault::proof::verify::Request::of(Scope::Full);
         let report = Verification::new(&vault, request, CancellationToken::new()).run().await.unwrap();
         assert!(report.damaged.is_empty(), "{:?}", report.damaged);
         drop(vault);

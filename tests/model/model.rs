@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 
 use crate::step::Step;
 

@@ -1,8 +1,8 @@
 //! What the state keeps of checkpoints.
 
-use callvault::digest::Digest;
-use callvault::ledger::{self, Entry, EntryType};
-use callvault::tlog::{Frontier, leaf_hash};
+use callvault::base::digest::Digest;
+use callvault::formats::tlog::{Frontier, leaf_hash};
+use callvault::store::ledger::{self, Entry, EntryType};
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::house::{House, NOW};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use callvault::archive::{Abilities, Archive, Opening, VouchKey};
 use callvault::config::LedgerConfig;
-use callvault::ledger::{self, Entry, EntryType};
-use callvault::notary::{FOLDER, NoLeaves, Notary, PROBLEM, Published, Sealed};
-use callvault::state::State;
+use callvault::proof::notary::{FOLDER, NoLeaves, Notary, PROBLEM, Published, Sealed};
+use callvault::store::ledger::{self, Entry, EntryType};
+use callvault::vault::state::State;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -101,7 +101,7 @@ impl Open {
 
     pub(crate) async fn problem(&self) -> String {
         let mut db = self.state.db.read().await.unwrap();
-        callvault::fleet::meta(&mut db, PROBLEM).await.unwrap().unwrap_or_default()
+        callvault::store::fleet::meta(&mut db, PROBLEM).await.unwrap().unwrap_or_default()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use callvault::digest::Digest;
-use callvault::tlog::{
+use callvault::base::digest::Digest;
+use callvault::formats::tlog::{
     Checkpoint, Frontier, SigningKey, Subtree, Tile, consistency_proof, inclusion_proof, leaf_hash, sign,
     tree_hash, verify_consistency, verify_inclusion,
 };

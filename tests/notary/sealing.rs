@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use callvault::config::LedgerConfig;
-use callvault::ledger::{self, Entry, EntryType};
-use callvault::notary::NotaryError;
-use callvault::tlog::{SigningKey, TlogProof, VerifyingKey};
+use callvault::formats::tlog::{SigningKey, TlogProof, VerifyingKey};
+use callvault::proof::notary::NotaryError;
+use callvault::store::ledger::{self, Entry, EntryType};
 
 use crate::closing::until_closed;
 use crate::house::{House, NOW, Open, copy_folder};
@@ -151,7 +151,9 @@ async fn a_checkpoint_that_is_gone_damaged_or_put_back_is_published_again() {
     let newest = open.seal().await.unwrap();
     let file = house.file("checkpoint");
     let stranger = SigningKey::from_seed("stranger", &[9; 32]).unwrap();
-    for text in [older.note, String::new(), callvault::tlog::sign("stranger\n1\nAAAA\n", &[stranger])] {
+    for text in
+        [older.note, String::new(), callvault::formats::tlog::sign("stranger\n1\nAAAA\n", &[stranger])]
+    {
         rewrite(&file, text.as_bytes());
         open.seal().await.unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), newest.note);
@@ -214,10 +216,14 @@ async fn every_file_of_the_ledger_that_is_altered_or_gone_is_named() {
 }
 
 /// The leaves as the database has them.
-struct Known(callvault::db::Db);
+struct Known(callvault::store::db::Db);
 
-impl callvault::notary::Leaves for Known {
-    fn page(&mut self, index: u64, size: u64) -> anyhow::Result<Option<Vec<callvault::digest::Digest>>> {
+impl callvault::proof::notary::Leaves for Known {
+    fn page(
+        &mut self,
+        index: u64,
+        size: u64,
+    ) -> anyhow::Result<Option<Vec<callvault::base::digest::Digest>>> {
         let (db, from) = (self.0.clone(), index * 256);
         let read = async move {
             let mut db = db.read().await.unwrap();
@@ -317,9 +323,9 @@ async fn a_change_of_keys_that_was_killed_is_made_good_by_the_next_run() {
     open.state
         .db
         .write(|tx| {
-            Box::pin(
-                async move { callvault::fleet::set_meta(tx, callvault::notary::KEY_MAY_CHANGE, "1").await },
-            )
+            Box::pin(async move {
+                callvault::store::fleet::set_meta(tx, callvault::proof::notary::KEY_MAY_CHANGE, "1").await
+            })
         })
         .await
         .unwrap();

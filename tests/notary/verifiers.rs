@@ -9,9 +9,9 @@ use std::process::{Command, Output};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use callvault::ledger;
-use callvault::notary::Published;
-use callvault::tlog::{Checkpoint, Frontier, SigningKey, sign};
+use callvault::formats::tlog::{Checkpoint, Frontier, SigningKey, sign};
+use callvault::proof::notary::Published;
+use callvault::store::ledger;
 
 use crate::house::{House, NOW};
 

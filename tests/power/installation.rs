@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::simulator::SimulatorOptions;
 use jiff::ToSpan as _;
 

@@ -109,7 +109,7 @@ impl Folder {
     pub(crate) fn number(&self, sql: &'static str) -> i64 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let pool = callvault::db::open_read_only(&self.path("state")).await.unwrap().unwrap();
+            let pool = callvault::store::db::open_read_only(&self.path("state")).await.unwrap().unwrap();
             let number = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
             pool.close().await;
             number

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 
-use callvault::digest::hex;
+use callvault::base::digest::hex;
 use md5::{Digest as _, Md5};
 use serde_json::Value;
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use callvault::digest::Digest;
-use callvault::rebuild::{CannotRebuild, Report, Request};
+use callvault::base::digest::Digest;
+use callvault::proof::rebuild::{CannotRebuild, Report, Request};
 
 use crate::common::{Station, numbers};
 use crate::compare::{Dump, dump};
@@ -118,7 +118,7 @@ async fn a_sidecar_and_a_manifest_that_were_rewritten_to_match_deceive_nobody() 
     let edited = String::from_utf8(before.clone()).unwrap().replace("\"attempts\": 1", "\"attempts\": 7");
     overwrite(&path, &edited);
     let sums = damaged.day().join("SHA256SUMS");
-    let hash = |bytes: &[u8]| callvault::digest::Digest::of(bytes).to_string();
+    let hash = |bytes: &[u8]| callvault::base::digest::Digest::of(bytes).to_string();
     let rewritten = fs::read_to_string(&sums).unwrap().replace(&hash(&before), &hash(edited.as_bytes()));
     overwrite(&sums, rewritten);
     let report = damaged.rebuild_names(&["hq/2024/03/14/b.wav.json"]).await;
@@ -317,7 +317,7 @@ async fn a_list_without_a_line_that_was_erased_is_the_one_that_the_ledger_tells_
     let list = damaged.day().join("calls-1.jsonl");
     let text = fs::read_to_string(&list).unwrap();
     let line = text.lines().nth(2).unwrap();
-    let leaf = callvault::tlog::leaf_hash(line.as_bytes());
+    let leaf = callvault::formats::tlog::leaf_hash(line.as_bytes());
     let edition = text.replace(line, &format!(r#"{{"type":"erased","leaf":"{leaf}"}}"#));
     fs::remove_file(&list).unwrap();
     fs::write(damaged.day().join("calls-2.jsonl"), &edition).unwrap();

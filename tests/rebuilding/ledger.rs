@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use callvault::clock::Clock;
-use callvault::notary::{FOLDER, NoLeaves, Published};
-use callvault::rebuild::{CannotRebuild, Report, Request, Trust};
-use callvault::tlog::SigningKey;
+use callvault::base::clock::Clock;
+use callvault::formats::tlog::SigningKey;
+use callvault::proof::notary::{FOLDER, NoLeaves, Published};
+use callvault::proof::rebuild::{CannotRebuild, Report, Request, Trust};
 use callvault::vault::Vault;
 
 use crate::common::{Station, numbers};
@@ -290,7 +290,7 @@ async fn a_ledger_that_others_signed_is_not_believed() {
     let refused = station.try_rebuild(Request::default()).await.unwrap_err();
     assert!(matches!(refused.downcast_ref(), Some(CannotRebuild::OthersLedger)), "{refused:#}");
     // The operator knows that key.
-    let origin = callvault::notary::own_origin(
+    let origin = callvault::proof::notary::own_origin(
         &station.value::<String>("select value from meta where key = 'state_id'").await,
     );
     let vkey = SigningKey::from_seed(&origin, &[7; 32]).unwrap().verifying_key().to_vkey();

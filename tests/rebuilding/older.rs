@@ -4,9 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use callvault::archive::Survey;
-use callvault::rebuild::{CannotRebuild, Request, Trust};
+use callvault::proof::rebuild::{CannotRebuild, Request, Trust};
 use callvault::simulator::SimAudio;
-use callvault::state::{StateError, StateLock};
+use callvault::vault::state::{StateError, StateLock};
 use jiff::ToSpan as _;
 
 use crate::common::{Station, numbers};

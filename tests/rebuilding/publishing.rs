@@ -3,12 +3,12 @@
 use std::fs;
 
 use callvault::archive::{Shelf, ShelfOwner, Survey};
-use callvault::digest::Digest;
-use callvault::notary::FOLDER;
-use callvault::state::surviving;
-use callvault::tlog::{
+use callvault::base::digest::Digest;
+use callvault::formats::tlog::{
     Checkpoint, Frontier, SigningKey, TILE_WIDTH, Tile, bundle, leaf_hash, path_of_bundle, sign,
 };
+use callvault::proof::notary::FOLDER;
+use callvault::vault::state::surviving;
 use jiff::Timestamp;
 
 use crate::common::Station;
@@ -55,7 +55,7 @@ impl Station {
         let state = &self.config.state.path;
         drop(fs::remove_file(state.join("checkpoint")));
         let left = surviving(state).unwrap().seeds.first().map(|seed| **seed);
-        let origin = callvault::notary::own_origin(&owner.state_id);
+        let origin = callvault::proof::notary::own_origin(&owner.state_id);
         let key = SigningKey::from_seed(&origin, &left.unwrap_or([7; 32])).unwrap();
         let entries: Vec<Vec<u8>> = entries.iter().map(|(_, entry)| entry.clone()).collect();
         publish(&shelf, &key, &entries);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use callvault::config::SnapshotsConfig;
-use callvault::db::Db;
-use callvault::snapshot::{self, NoRoom};
-use callvault::status::Status;
+use callvault::store::db::Db;
+use callvault::vault::snapshot::{self, NoRoom};
+use callvault::watch::status::Status;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
@@ -40,7 +40,7 @@ fn names(state: &Path) -> Vec<String> {
 async fn a_snapshot_is_whole_while_writes_go_on() {
     let state = tempfile::tempdir().unwrap();
     let db = Db::open(state.path()).await.unwrap();
-    db.write(|tx| Box::pin(async move { callvault::fleet::register(tx, "hq").await })).await.unwrap();
+    db.write(|tx| Box::pin(async move { callvault::store::fleet::register(tx, "hq").await })).await.unwrap();
     let end = Arc::new(AtomicBool::new(false));
     let writing = tokio::spawn(write_until(db.clone(), end.clone()));
     for second in 0..5 {
@@ -66,7 +66,7 @@ async fn write_until(db: Db, end: Arc<AtomicBool>) {
         let id = number.to_string();
         db.write(move |tx| {
             Box::pin(async move {
-                callvault::outbox::enqueue(tx, "email", &id, "{}", Timestamp::UNIX_EPOCH).await
+                callvault::store::outbox::enqueue(tx, "email", &id, "{}", Timestamp::UNIX_EPOCH).await
             })
         })
         .await

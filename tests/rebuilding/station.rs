@@ -3,13 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
-use callvault::backfill::BackfillReport;
 use callvault::config::ExclusionRule;
-use callvault::db::database_file;
-use callvault::rebuild::{self, Report, Request};
+use callvault::pipeline::backfill::BackfillReport;
+use callvault::proof::rebuild::{self, Report, Request};
 use callvault::simulator::{SimAudio, SimVoicemail, SimulatorOptions};
-use callvault::snapshot::{self, Snapshot};
-use callvault::status::Status;
+use callvault::store::db::database_file;
+use callvault::vault::snapshot::{self, Snapshot};
+use callvault::watch::status::Status;
 use jiff::ToSpan as _;
 use serde_json::{Value, json};
 
@@ -113,7 +113,7 @@ impl Station {
         // Heard of, and deleted before it was fetched.
         let gone = self.leave("1004", 2);
         self.note_messages();
-        let request = callvault::backfill::Request { dry_run: true, ..self.voicemail_request() };
+        let request = callvault::pipeline::backfill::Request { dry_run: true, ..self.voicemail_request() };
         self.run(request, tokio_util::sync::CancellationToken::new()).await.unwrap();
         self.pbx.world(|world| {
             world.voicemails().retain(|message| message.date != gone.date || message.extension != "1004")
@@ -143,7 +143,7 @@ impl Station {
 
     /// Keeps the database as it is now.
     pub(crate) async fn snapshot(&self) -> Snapshot {
-        snapshot::take(&self.config.state.path, &self.config.snapshots, 0, callvault::clock::now())
+        snapshot::take(&self.config.state.path, &self.config.snapshots, 0, callvault::base::clock::now())
             .await
             .unwrap()
     }
@@ -167,7 +167,7 @@ impl Station {
         until_closed(&self.config.state.path).await;
         // What is appended is signed by the next run.
         self.expect_unsealed();
-        let now = callvault::clock::now();
+        let now = callvault::base::clock::now();
         rebuild::rebuild(&self.config, &request, Default::default(), now).await
     }
 
@@ -199,7 +199,8 @@ impl Station {
     pub(crate) async fn status(&self) -> Value {
         let db = self.database().await;
         let mut connection = db.acquire().await.unwrap();
-        let status = Status::read(&mut connection, &self.config, callvault::clock::now()).await.unwrap();
+        let status =
+            Status::read(&mut connection, &self.config, callvault::base::clock::now()).await.unwrap();
         drop(connection);
         db.close().await;
         let mut status = serde_json::to_value(&status).unwrap();

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 use callvault::simulator::Faults;
 
 use crate::faults::download_under;

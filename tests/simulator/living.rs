@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 use callvault::simulator::{Faults, Growing, SimAudio, SimCall, Simulator, SimulatorOptions};
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 use callvault::simulator::{Faults, Outage};
 use md5::{Digest as _, Md5};
 use tokio::task::spawn_blocking;
@@ -161,7 +161,7 @@ async fn a_changed_password_refuses_the_old_one() {
     let address = simulator.address();
     simulator.alter_faults(|faults| faults.password = Some("Another2".into()));
     assert_eq!(login(address, "v1.1.0", PASSWORD_MD5).errno(), "20003");
-    let another = callvault::digest::hex(&Md5::digest("Another2"));
+    let another = callvault::base::digest::hex(&Md5::digest("Another2"));
     assert_eq!(login(address, "v1.1.0", &another).errno(), "");
     simulator.set_faults(Faults::default());
     assert_eq!(login(address, "v1.1.0", PASSWORD_MD5).errno(), "");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 use callvault::simulator::{Faults, Profile};
 
 use crate::wire::{

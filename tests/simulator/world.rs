@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 use callvault::simulator::{Profile, SimAudio, SimCall, WavFormat};
 use jiff::Timestamp;
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use callvault::base::digest::Digest;
 use callvault::config::pin_line;
-use callvault::digest::Digest;
 use callvault::pbx::Certificate;
 use callvault::simulator::{
     Faults, Profile, PushOptions, Retention, SimVoicemail, SimulatorOptions, VoicemailCap,

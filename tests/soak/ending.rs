@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::Command;
 use std::time::Duration;
 
-use callvault::digest::Digest;
+use callvault::base::digest::Digest;
 use callvault::simulator::{Faults, Store};
 use sqlx::Row as _;
 
@@ -124,7 +124,7 @@ fn text(name: &[u8]) -> String {
 fn known(house: &House, pbx: &str) -> HashMap<(String, Vec<u8>), Known> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let pool = callvault::db::open_read_only(&house.folder.path("state")).await.unwrap().unwrap();
+        let pool = callvault::store::db::open_read_only(&house.folder.path("state")).await.unwrap().unwrap();
         let rows = sqlx::query(
             "select kind, name, state, sha256 from recordings left join archived_files on recording_id = recordings.id
              where pbx = ?",
@@ -179,7 +179,7 @@ fn check_at_rest(house: &House) {
 fn findings(house: &House) -> Vec<(String, i64)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let pool = callvault::db::open_read_only(&house.folder.path("state")).await.unwrap().unwrap();
+        let pool = callvault::store::db::open_read_only(&house.folder.path("state")).await.unwrap().unwrap();
         let rows = sqlx::query_as("select kind, count(*) from findings group by kind order by kind");
         let rows = rows.fetch_all(&pool).await.unwrap();
         pool.close().await;

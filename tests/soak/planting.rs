@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use callvault::digest::hex;
+use callvault::base::digest::hex;
 
 use crate::house::House;
 use crate::places::{self, Told};

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use callvault::digest::hex;
+use callvault::base::digest::hex;
 use md5::{Digest as _, Md5};
 use rustix::process::Signal;
 

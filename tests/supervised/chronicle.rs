@@ -12,7 +12,7 @@ fn entries(folder: &Folder) -> Vec<Value> {
     let count = folder.number("select count(*) from ledger");
     let proof = |number: i64| {
         let said = folder.run(&["ledger", "prove", &number.to_string()]).exits(0);
-        let proof = callvault::tlog::TlogProof::parse(&said.stdout).unwrap();
+        let proof = callvault::formats::tlog::TlogProof::parse(&said.stdout).unwrap();
         serde_json::from_slice(&proof.entry).unwrap()
     };
     (0..count).map(proof).collect()

@@ -1,8 +1,8 @@
 //! What a PBX speaks: archived where it can be understood, and a remedy where it cannot.
 
-use callvault::backfill::BackfillReport;
+use callvault::base::digest::Digest;
 use callvault::config::PbxConfig;
-use callvault::digest::Digest;
+use callvault::pipeline::backfill::BackfillReport;
 
 use super::common::Station;
 use super::server::{Identity, Language, TlsServer};

@@ -14,6 +14,6 @@ mod trusting;
 
 /// A `backfill` of the few days in which a PBX of the program's tests has calls: each day costs handshakes.
 fn backfill() -> [String; 3] {
-    let from = callvault::clock::now() - jiff::ToSpan::hours(72);
+    let from = callvault::base::clock::now() - jiff::ToSpan::hours(72);
     ["backfill".to_owned(), "--from".to_owned(), from.strftime("%F").to_string()]
 }

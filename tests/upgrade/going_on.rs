@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use callvault::backfill::BackfillReport;
-use callvault::rebuild::{self, Request};
+use callvault::pipeline::backfill::BackfillReport;
+use callvault::proof::rebuild::{self, Request};
+use callvault::proof::verify::{self, Scope, Verification};
 use callvault::vault::Vault;
-use callvault::verify::{self, Scope, Verification};
 use serde_json::Value;
 
 use crate::closing::until_closed;

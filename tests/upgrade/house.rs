@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use callvault::backfill::BackfillReport;
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
 use callvault::config::ExclusionRule;
+use callvault::pipeline::backfill::BackfillReport;
 use callvault::simulator::{SimAudio, SimCall, SimulatorOptions};
 use jiff::ToSpan as _;
 

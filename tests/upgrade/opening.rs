@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use callvault::db::database_file;
+use callvault::store::db::database_file;
 use callvault::vault::Vault;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 

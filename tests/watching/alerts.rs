@@ -1,8 +1,8 @@
 //! Alerts from the first sign of trouble to its end, over channels that fail.
 
-use callvault::bell::Bell;
-use callvault::feed::Delivery;
-use callvault::findings::FindingKind;
+use callvault::base::bell::Bell;
+use callvault::http::feed::Delivery;
+use callvault::store::findings::FindingKind;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -142,7 +142,7 @@ async fn what_cannot_be_delivered_is_tried_again_and_shown_and_blocks_nothing() 
     assert_eq!((standing.firing, standing.undelivered), (1, 2));
     let age = watched.clock.now().duration_since(standing.oldest_undelivered.unwrap());
     assert_eq!(age.as_secs() / 60, 30);
-    let page = callvault::commands::status_page::of(&watched.status().await, false);
+    let page = callvault::cli::status_page::of(&watched.status().await, false);
     let told = page.lines().find(|line| line.contains("not delivered")).unwrap();
     insta::assert_snapshot!(told, @"  WRONG: 2 alert messages not delivered, the oldest written 30 min ago (2026-03-02 09:00 UTC); webhook 1 (127.0.0.1): 127.0.0.1 answered with HTTP status 500 Internal Server Error");
     assert!(!page.contains("hunter2"), "{page}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callvault::config::{CertificateFiles, WebConfig};
-use callvault::web::{Readiness, Server, Vitals, Workers};
+use callvault::http::web::{Readiness, Server, Vitals, Workers};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;

@@ -1,7 +1,7 @@
 //! The page of `callvault status`.
 
-use callvault::commands::status_page;
-use callvault::findings::FindingKind;
+use callvault::cli::status_page;
+use callvault::store::findings::FindingKind;
 
 use super::fixture::Watched;
 

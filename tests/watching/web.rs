@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callvault::clock::Clock;
+use callvault::base::clock::Clock;
+use callvault::base::recording::RecordingName;
 use callvault::config::Config;
-use callvault::db::Db;
-use callvault::findings::FindingKind;
+use callvault::http::web::{Readiness, Server, Vitals, Workers};
 use callvault::pbx::PbxClient;
-use callvault::recording::RecordingName;
-use callvault::web::{Readiness, Server, Vitals, Workers};
+use callvault::store::db::Db;
+use callvault::store::findings::FindingKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

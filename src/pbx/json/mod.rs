@@ -20,7 +20,7 @@ mod tests;
 
 use serde_json::Value;
 
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 use mend::{Fault, Mender};
 
 /// The most values in a reply that is no list, counted by the separators before them.

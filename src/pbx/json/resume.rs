@@ -2,8 +2,8 @@
 
 use super::UnreadableEntry;
 use super::mend::{Fault, Mender, Step};
-use crate::digest::Digest;
-use crate::recording::printable;
+use crate::base::digest::Digest;
+use crate::base::recording::printable;
 
 /// The longest name by which the entries of a list are recognised, in bytes.
 const OPENING_BYTES_MAX: usize = 64;

@@ -11,8 +11,8 @@ use openssl::x509::X509StoreContextRef;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
+use crate::base::digest::Digest;
 use crate::config::TlsVersion;
-use crate::digest::Digest;
 use crate::pbx::connection::{Heard, Tap};
 use crate::pbx::error::{Failure, Reason};
 use crate::pbx::tls::{Untrusted, key_sha256};

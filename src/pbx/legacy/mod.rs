@@ -8,8 +8,8 @@ use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
+use crate::base::digest::Digest;
 use crate::config::PbxConfig;
-use crate::digest::Digest;
 use crate::pbx::connection::{Heard, Tap};
 use crate::pbx::dial::dial;
 use crate::pbx::error::{Failure, Reason};

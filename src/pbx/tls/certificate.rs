@@ -6,8 +6,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 use x509_parser::public_key::PublicKey;
 
 use super::Untrusted;
-use crate::digest::Digest;
-use crate::recording::printable;
+use crate::base::digest::Digest;
+use crate::base::recording::printable;
 
 /// A certificate as people compare it. What it says of itself is not proven.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ pub use certificate::Certificate;
 pub(super) use certificate::{key_sha256, raw_key, unusable_key};
 pub(super) use verifier::{client_config, config_to_look};
 
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// Why a certificate was not accepted, with what the operator needs in order to decide about it.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -12,7 +12,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, 
 use webpki::RawPublicKeyEntity;
 
 use super::{Untrusted, key_sha256, raw_key, roots, unusable_key, words};
-use crate::digest::Digest;
+use crate::base::digest::Digest;
 
 /// How rustls is to be set up for a PBX.
 ///

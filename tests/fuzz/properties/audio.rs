@@ -1,6 +1,8 @@
 //! The audio probe: one verdict, however the bytes come, and no recording that lacks some of its audio.
 
-use callvault::audio::{Audio, AudioError, AudioProbe, Container, SizeMismatchKind, is_long, suspicions};
+use callvault::formats::audio::{
+    Audio, AudioError, AudioProbe, Container, SizeMismatchKind, is_long, suspicions,
+};
 
 use super::pieces;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use callvault::cdr::{BadRow, CdrItem, CdrReader, CdrRow, NoHeader, normal, parties, read_csv};
-use callvault::times::{OFFSET_S_MAX, OffsetResolver, parse_local, parse_systemtime};
+use callvault::base::times::{OFFSET_S_MAX, OffsetResolver, parse_local, parse_systemtime};
+use callvault::formats::cdr::{BadRow, CdrItem, CdrReader, CdrRow, NoHeader, normal, parties, read_csv};
 
 use super::{assert_printable, assert_words, pieces};
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use callvault::base::digest::Digest;
 use callvault::config::{Config, ConfigErrors, Origin, Problem, pinned};
-use callvault::digest::Digest;
 use jiff::Timestamp;
 
 use super::{assert_printable, assert_words};

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use callvault::archive::sidecar::Sidecar;
 use callvault::archive::{Destination, sums_lines};
-use callvault::calls::NewCall;
-use callvault::cdr::CdrRow;
-use callvault::digest::Digest;
-use callvault::rebuild::{Damage, entry, lines, sidecar, sums};
-use callvault::recording::RecordingKind;
+use callvault::base::digest::Digest;
+use callvault::base::recording::RecordingKind;
+use callvault::formats::cdr::CdrRow;
+use callvault::proof::rebuild::{Damage, entry, lines, sidecar, sums};
+use callvault::store::calls::NewCall;
 use jiff::civil::{Date, date};
 
 use super::assert_words;

@@ -3,11 +3,11 @@
 use std::path::{Component, Path};
 use std::time::Duration;
 
+use callvault::base::digest::Digest;
 use callvault::config::FeedReaderConfig;
-use callvault::digest::Digest;
-use callvault::feed::{PAGE_ENTRIES_MAX, Readers, line, next_after};
-use callvault::ledger::Numbered;
-use callvault::web::{Question, is_published};
+use callvault::http::feed::{PAGE_ENTRIES_MAX, Readers, line, next_after};
+use callvault::http::web::{Question, is_published};
+use callvault::store::ledger::Numbered;
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 

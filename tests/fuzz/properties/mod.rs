@@ -15,7 +15,7 @@ mod reports;
 mod stamps;
 mod trees;
 
-use callvault::recording::printable;
+use callvault::base::recording::printable;
 
 /// Holds an input against a property; panics if that does not hold.
 pub(crate) type Hold = fn(&[u8]);

@@ -1,10 +1,10 @@
 //! Names: a file for any name, one file for each name, never a way out of its folder; and names that tell things.
 
 use callvault::archive::{Destination, Folder};
-use callvault::digest::Digest;
-use callvault::message::Message;
-use callvault::recording::RecordingName;
-use callvault::safe_name::{SafeName, plain_name, safe_name, with_hash, with_identity, with_stem};
+use callvault::base::digest::Digest;
+use callvault::base::message::Message;
+use callvault::base::recording::RecordingName;
+use callvault::base::safe_name::{SafeName, plain_name, safe_name, with_hash, with_identity, with_stem};
 use jiff::civil::date;
 
 use super::assert_printable;

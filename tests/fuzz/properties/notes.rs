@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use callvault::digest::Digest;
-use callvault::tlog::{
+use callvault::base::digest::Digest;
+use callvault::formats::tlog::{
     Checkpoint, Note, SigningKey, TlogProof, VerifyingKey, WitnessKey, leaf_hash, node_hash, sign,
 };
 
@@ -91,7 +91,8 @@ fn vouch_as_witness(text: &str) {
     let public = &key.verifying_key().to_der()[12..];
     let id = Digest::of([WITNESS.as_bytes(), &[b'\n', 4], public].concat());
     let id = &id.as_bytes()[..4];
-    let vkey = format!("{WITNESS}+{}+{}", callvault::digest::hex(id), BASE64.encode([&[4], public].concat()));
+    let vkey =
+        format!("{WITNESS}+{}+{}", callvault::base::digest::hex(id), BASE64.encode([&[4], public].concat()));
     let witness = WitnessKey::from_vkey(&vkey).expect("it is the key of a witness");
     let time = text.len() as u64;
     let signature = key.sign(format!("cosignature/v1\ntime {time}\n{text}").as_bytes());

@@ -1,6 +1,6 @@
 //! Replies of the PBX in JSON: what is a success, what breaks off, and what voicemail lists and device infos say.
 
-use callvault::message::Message;
+use callvault::base::message::Message;
 use callvault::pbx::{DeviceInfo, Refusal, VoicemailList, parse_reply};
 
 use super::pieces;

@@ -3,7 +3,7 @@
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use callvault::push::{PushKind, Report, Request, Unread, read_request, take_events};
+use callvault::pbx::push::{PushKind, Report, Request, Unread, read_request, take_events};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::pieces;

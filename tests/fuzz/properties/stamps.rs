@@ -1,7 +1,7 @@
 //! Time-stamp replies: a whole token, or a reason; nothing that is cut off, longer or said twice passes, and nothing
 //! is verified that nobody has signed.
 
-use callvault::anchor::{Evidence, Roots, read_token};
+use callvault::proof::anchor::{Evidence, Roots, read_token};
 use jiff::Timestamp;
 
 use super::{assert_words, pieces};

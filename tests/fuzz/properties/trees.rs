@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use callvault::digest::Digest;
-use callvault::tlog::{
+use callvault::base::digest::Digest;
+use callvault::formats::tlog::{
     Frontier, Subtree, TILE_WIDTH, Tile, bundle, consistency_proof, entries_of_bundle, inclusion_proof,
     leaf_hash, tree_hash, verify_consistency, verify_inclusion,
 };

@@ -1,0 +1,34 @@
+//! Plain values and pure rules: they know nothing but each other.
+
+/// SHA-256 values.
+pub mod digest;
+
+/// Random bits that hide what is hashed with them.
+pub mod salt;
+
+/// The wall clock, read in one place.
+pub mod clock;
+
+/// A bell: rung when there may be something to do.
+pub mod bell;
+
+/// When something runs: a cron line in a time zone.
+pub mod schedule;
+
+/// The hours of a PBX's own week in which it may be asked.
+pub mod hours;
+
+/// What the PBX's clock on the wall says, and which instant that was.
+pub mod times;
+
+/// What a recording is called: any bytes at all, never a path.
+pub mod recording;
+
+/// What a voicemail message is known by: its content, never its place.
+pub mod message;
+
+/// What a recording's file is called: readable, injective, never a way out of its folder.
+pub mod safe_name;
+
+/// Users of this machine: who runs callvault, and whose a file is.
+pub mod users;

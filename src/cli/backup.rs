@@ -1,0 +1,58 @@
+//! `callvault backup`: all that the archive does not hold, in a folder for the owner alone.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use indicatif::HumanBytes;
+
+use super::exit::{self, Interrupted};
+use super::{output, signals};
+use crate::base::clock;
+use crate::config::Config;
+use crate::vault::backup::{self, Report};
+
+/// What to back up to.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The folder to put it in: one that is not there yet or empty
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes a backup, beside the service if it runs, and tells what is in it.
+pub async fn run(config: &Path, Options { dir, json }: Options) -> ExitCode {
+    match make(config, &dir).await {
+        Ok(report) => {
+            match json {
+                true => exit::print_json(&report),
+                false => output::text(&told(&report)),
+            }
+            ExitCode::from(exit::COMPLETE)
+        }
+        Err(error) => exit::fail(&error, json),
+    }
+}
+
+async fn make(config: &Path, out: &Path) -> anyhow::Result<Report> {
+    // Where things are is all that is needed: no secret is read that systemd keeps for the service.
+    let config = Config::load_to_trust(config)?;
+    let stop = signals::stop_on_signals()?;
+    tokio::select! {
+        made = backup::make(&config, out, clock::now()) => made,
+        () = stop.cancelled() => Err(Interrupted.into()),
+    }
+}
+
+fn told(report: &Report) -> String {
+    format!(
+        "Backed up to {}: {} files, {}, for their owner alone. RESTORE.txt in it says how to restore.\n\
+         The key that signs the ledger is in it, and who called whom: encrypt it before it leaves this machine.\n",
+        report.path.display(),
+        report.files,
+        HumanBytes(report.bytes)
+    )
+}

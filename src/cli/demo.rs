@@ -1,0 +1,233 @@
+//! `callvault demo`: a simulated PBX, a few days of calls, archived and checked, with nothing to configure.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use jiff::tz::TimeZone;
+
+use super::errand::Audience;
+use super::exit::UsageError;
+use super::{exit, output, progress, signals, summary};
+use crate::base::clock::Clock;
+use crate::base::digest::Digest;
+use crate::config::{
+    AlertsConfig, AnchorsConfig, ArchiveConfig, Config, FeedConfig, LedgerConfig, PbxConfig, PushConfig,
+    QueueConfig, ScheduleConfig, ServiceConfig, SnapshotsConfig, StateConfig, VerifyConfig, WebConfig,
+};
+use crate::pipeline::backfill::{Backfill, Lines, Request};
+use crate::simulator::{Faults, Simulator, SimulatorOptions};
+use crate::vault::Vault;
+
+const PBX: &str = "demo-pbx";
+/// Marks a folder as ours to replace.
+const MARKER: &str = ".callvault-demo";
+const RECORDINGS: u64 = 300;
+const DAYS: u32 = 5;
+/// One request in so many goes wrong, each in its own way: a PBX on a bad day.
+const FAULT: f64 = 0.02;
+
+/// Runs the demo in `dir`.
+pub async fn run(dir: &Path, keep: bool) -> ExitCode {
+    match demo(dir, keep).await {
+        Ok(code) => code,
+        Err(error) => exit::fail(&error, false),
+    }
+}
+
+async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
+    let dir = prepare(dir, keep)?;
+    let stop = signals::stop_on_signals()?;
+    let simulator = Simulator::start(options()).await?;
+    simulator.set_faults(bad_day());
+    output::line(format_args!(
+        "A simulated PBX answers at {}: {RECORDINGS} recordings over {DAYS} days.",
+        simulator.url()
+    ));
+    output::line("It is having a bad day: connections break, tickets expire, errors come as HTTP 200.\n");
+    let vault = Vault::open(config(&dir, &simulator.url())?, Clock::system()).await?;
+    let backfill = Backfill::new(&vault, Request::default(), Lines::default(), stop)?;
+    let report = progress::watch(&backfill, &Audience::Terminal).await?;
+    output::text(&summary::of(&report, &vault.config.archive.path, false));
+    if let Some(trouble) = &report.trouble {
+        output::error_line(format_args!("callvault: {}", trouble.message));
+    }
+    tell_faults(&simulator);
+    if report.exit_code(false) != exit::COMPLETE {
+        return Ok(ExitCode::from(report.exit_code(false)));
+    }
+    let example = check(&simulator, &vault.config.archive.path)?;
+    tell_how_to_check(&vault.config.archive.path, &example);
+    simulator.shutdown().await;
+    Ok(ExitCode::from(exit::COMPLETE))
+}
+
+/// Makes the demo's folder. Only a folder that an earlier demo marked is ever emptied.
+fn prepare(dir: &Path, keep: bool) -> anyhow::Result<PathBuf> {
+    let marked = dir.join(MARKER).exists();
+    let occupied = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied && !marked {
+        let message =
+            format!("{} holds files that no demo made: choose another folder with --dir", dir.display());
+        return Err(UsageError(message).into());
+    }
+    let cannot = |error: std::io::Error| {
+        let error = error.to_string();
+        let why = error.split(" (os error").next().unwrap_or(&error);
+        UsageError(format!(
+            "{} cannot be the demo's folder ({why}): choose another with --dir",
+            dir.display()
+        ))
+    };
+    if marked && !keep {
+        if in_use(dir) {
+            let message = format!("another demo is running in {}: wait for it, or use --dir", dir.display());
+            return Err(UsageError(message).into());
+        }
+        fs::remove_dir_all(dir).map_err(cannot)?;
+    }
+    fs::create_dir_all(dir).map_err(cannot)?;
+    fs::write(dir.join(MARKER), "made by `callvault demo`\n").map_err(cannot)?;
+    Ok(dir.canonicalize().map_err(cannot)?)
+}
+
+/// Whether somebody holds the lock of the demo's state.
+fn in_use(dir: &Path) -> bool {
+    let lock = fs::File::open(dir.join("state/lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
+fn options() -> SimulatorOptions {
+    SimulatorOptions {
+        seed: 7,
+        recordings: RECORDINGS,
+        days: DAYS,
+        odd_names: 6,
+        size_bytes: (16_000, 240_000),
+        ..SimulatorOptions::default()
+    }
+}
+
+fn bad_day() -> Faults {
+    Faults {
+        reset: FAULT,
+        truncate: FAULT,
+        json_body: FAULT,
+        html_200: FAULT,
+        ticket_expired: FAULT,
+        token_revoked: FAULT,
+        html_504: FAULT,
+        errno_20010: FAULT,
+        ..Faults::default()
+    }
+}
+
+fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
+    let options = options();
+    let mut pbx = PbxConfig::for_url(
+        PBX,
+        url.parse()?,
+        "v1.1.0".parse()?,
+        options.username.clone(),
+        options.password.clone(),
+    );
+    pbx.timezone = Some(TimeZone::get(&options.timezone)?);
+    Ok(Config {
+        file: dir.join("(demo)"),
+        archive: ArchiveConfig { path: dir.join("archive"), free_bytes_min: 64 << 20 },
+        state: StateConfig { path: dir.join("state") },
+        // The bad day of a simulator passes quickly: no need to wait for minutes.
+        queue: QueueConfig { retry_base: std::time::Duration::from_millis(100), ..QueueConfig::default() },
+        service: ServiceConfig::default(),
+        schedule: ScheduleConfig::default(),
+        snapshots: SnapshotsConfig::default(),
+        push: PushConfig::default(),
+        pbx: vec![pbx],
+        exclude: Vec::new(),
+        must_record: Vec::new(),
+        // The demo ends before anybody could look.
+        web: WebConfig { listen: None, ..WebConfig::default() },
+        alerts: AlertsConfig::default(),
+        ledger: LedgerConfig::default(),
+        anchors: AnchorsConfig::default(),
+        verify: VerifyConfig::default(),
+        feed: FeedConfig::default(),
+    })
+}
+
+fn tell_faults(simulator: &Simulator) {
+    let counters = simulator.counters();
+    let faults: Vec<String> =
+        counters.faults.iter().map(|(fault, count)| format!("{count} {fault}")).collect();
+    let faults = if faults.is_empty() { "nothing".to_owned() } else { faults.join(", ") };
+    output::line(format_args!("\nThe PBX's own account:"));
+    output::line(format_args!(
+        "  {:>5} connections at most at one time (it allows 2)",
+        counters.connections_peak
+    ));
+    output::line(format_args!("  {:>5} logins", counters.logins_ok));
+    output::line(format_args!(
+        "  {:>5} downloads begun, {} tickets used twice",
+        counters.downloads_started, counters.tickets_reused
+    ));
+    output::line(format_args!("  what it did to us: {faults}"));
+}
+
+/// Hashes every archived file again and compares with what the PBX holds; returns one file to listen to.
+fn check(simulator: &Simulator, archive: &Path) -> anyhow::Result<PathBuf> {
+    let mut found: BTreeMap<Digest, PathBuf> = BTreeMap::new();
+    collect(&archive.join(PBX), &mut found)?;
+    let truth = simulator.truth();
+    for recording in &truth {
+        ensure!(
+            found.contains_key(&recording.sha256),
+            "{} is not in the archive: this demo has failed",
+            crate::base::recording::printable(&recording.name)
+        );
+    }
+    output::line(format_args!(
+        "\nChecked: {} files were read again from the disk; every recording that the PBX holds is among them,",
+        found.len()
+    ));
+    output::line(format_args!("byte for byte ({} recordings).", truth.len()));
+    found.into_values().next().context("the archive is empty: this demo has failed")
+}
+
+fn collect(folder: &Path, found: &mut BTreeMap<Digest, PathBuf>) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "wav") {
+            let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            found.insert(Digest::of(bytes), path);
+        }
+    }
+    Ok(())
+}
+
+fn tell_how_to_check(archive: &Path, example: &Path) {
+    let folder = example.parent().unwrap_or(archive);
+    output::line("\nIs it real? Look for yourself:");
+    output::line(format_args!("  find {} -name '*.wav' | head", shown(archive)));
+    output::line(format_args!(
+        "  (cd {} && sha256sum -c --quiet --strict SHA256SUMS && echo intact)",
+        shown(folder)
+    ));
+    output::line(format_args!("  cat {}.json", shown(example)));
+    output::line(format_args!("  ffplay -autoexit {}", shown(example)));
+    let dir = archive.parent().unwrap_or(archive);
+    output::line(format_args!(
+        "Run `callvault demo --keep --dir {}` to see that a second run fetches nothing.",
+        shown(dir)
+    ));
+}
+
+/// A path as a shell takes it.
+fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+=@%~".contains(&byte));
+    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

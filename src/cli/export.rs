@@ -1,0 +1,260 @@
+//! `callvault export`: recordings given away with all that proves them.
+//!
+//! The bag is made by this process, for only its user may write where the operator wants it; what the ledger tells of it is
+//! written by whoever owns the state.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use indicatif::HumanBytes;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::errand::{Errand, Outcome};
+use super::exit::{self, UsageError};
+use super::ledger::Sources;
+use super::{handover, output, signals, summary};
+use crate::base::clock;
+use crate::config::Config;
+use crate::proof::export::{self, Packed, Report, Request, Selection, Stop};
+use crate::store::ledger::{self, Entry, EntryType};
+use crate::vault::Vault;
+
+/// Damaged files and unknown lines that the text names.
+const SHOWN_MAX: usize = 20;
+/// A list of this size names more than any archive has.
+const LIST_BYTES_MAX: u64 = 256 << 20;
+
+/// What the command line says.
+#[derive(Debug)]
+pub struct Options {
+    /// What and where.
+    pub request: Request,
+    /// The file that names the recordings.
+    pub list: Option<PathBuf>,
+    /// Print one JSON object on stdout.
+    pub json: bool,
+}
+
+/// What the ledger tells of an export.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The SHA-256 of its `tagmanifest-sha256.txt`.
+    bag_sha256: String,
+    /// The first day of what is in it.
+    from: String,
+    /// The last one.
+    to: String,
+    /// Audio files in it.
+    files: u64,
+}
+
+/// What whoever owns the state answers.
+#[derive(Serialize, Deserialize)]
+struct Entered {
+    ledger_number: i64,
+}
+
+/// Exports, and tells what is in it. Exits 5 if something that was archived is damaged, 3 if something that was chosen is
+/// not archived.
+pub async fn run(config: &Path, options: Options) -> ExitCode {
+    let json = options.json;
+    match export(config, options).await {
+        Ok(report) => {
+            match json {
+                true => exit::print_json(&report),
+                false => output::text(&text_of(&report)),
+            }
+            ExitCode::from(code_of(&report))
+        }
+        Err(error) => exit::fail(&error, json),
+    }
+}
+
+async fn export(file: &Path, options: Options) -> anyhow::Result<Report> {
+    let Options { mut request, list, .. } = options;
+    let config = Config::load(file)?;
+    request.choice.list = list.as_deref().map(read_list).transpose()?;
+    check(&request)?;
+    let stop = signals::stop_on_signals()?;
+    let selection = select(file, &request).await?;
+    // Whatever was selected is in the ledger; now its checkpoint covers it.
+    handover::do_or_hand_over(file, &Errand::Seal, stop.clone()).await?.into_result()?;
+    let packed = pack(file, config, request, selection, stop.clone()).await?;
+    let receipt = Receipt::of(&packed.report);
+    let entered = handover::do_or_hand_over(file, &Errand::Export(receipt), stop).await?.into_result()?;
+    let Entered { ledger_number } =
+        serde_json::from_str(entered.get()).context("reading what was entered")?;
+    let report = tokio::task::spawn_blocking(move || packed.hand_out()).await.context("handing out")??;
+    Ok(Report { ledger_number: Some(ledger_number), ..report })
+}
+
+async fn select(file: &Path, request: &Request) -> anyhow::Result<Selection> {
+    let sources = Sources::open(file).await?;
+    let mut db = sources.pool.acquire().await.context("opening the database")?;
+    let known = export::pbxs(&mut db).await?;
+    let wanted = &request.choice.pbx;
+    if let Some(unknown) = wanted.iter().find(|id| !known.contains(id)) {
+        let message =
+            format!("nothing was ever archived of a PBX `{unknown}`: there are {}", known.join(", "));
+        return Err(UsageError(message).into());
+    }
+    let pbxs = if wanted.is_empty() { &known } else { wanted };
+    let selection = Selection::read(&mut db, &request.choice, pbxs).await?;
+    if selection.is_empty() {
+        return Err(UsageError(
+            "no call and no recording is what was asked for: nothing was exported".to_owned(),
+        )
+        .into());
+    }
+    Ok(selection)
+}
+
+async fn pack(
+    file: &Path,
+    config: Config,
+    request: Request,
+    selection: Selection,
+    stop: CancellationToken,
+) -> anyhow::Result<Packed> {
+    let Sources { published, keys, .. } = Sources::open(file).await?;
+    let packing = move || {
+        let archive = &config.archive.path;
+        let ours = vec![archive.clone(), config.state.path.clone()];
+        let (stop, now) = (Stop::on(stop), clock::now());
+        let authorities = config.anchors.authorities.iter();
+        let authorities =
+            authorities.filter_map(|known| Some((known.name.clone(), known.certificates.clone()?))).collect();
+        let sources = export::Sources { archive, published: &published, keys, authorities, ours, stop, now };
+        export::pack(request, &selection, &sources)
+    };
+    Ok(tokio::task::spawn_blocking(packing).await.context("packing the export")??)
+}
+
+fn check(request: &Request) -> Result<(), UsageError> {
+    let choice = &request.choice;
+    if let (Some(from), Some(to)) = (choice.from, choice.to)
+        && from > to
+    {
+        return Err(UsageError(format!("--from {from} is after --to {to}")));
+    }
+    let empty = [("--extension", &choice.extension), ("--number", &choice.number)];
+    match empty.iter().find(|(_, values)| values.iter().any(|value| value.trim().is_empty())) {
+        Some((option, _)) => {
+            Err(UsageError(format!("{option} is empty: leave it out to export calls of everybody")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The lines of the operator's list.
+fn read_list(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let told =
+        |error: std::io::Error| UsageError(format!("cannot read the list `{}`: {error}", file.display()));
+    let mut bytes = Vec::new();
+    let read = match file.as_os_str() == "-" {
+        true => std::io::stdin().take(LIST_BYTES_MAX).read_to_end(&mut bytes),
+        false => std::fs::File::open(file).and_then(|list| list.take(LIST_BYTES_MAX).read_to_end(&mut bytes)),
+    };
+    read.map_err(told)?;
+    if bytes.len() as u64 == LIST_BYTES_MAX {
+        return Err(UsageError(format!("the list `{}` is too large: cut it in parts", file.display())).into());
+    }
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let lines: Vec<Vec<u8>> = lines.map(<[u8]>::to_vec).collect();
+    if lines.is_empty() {
+        return Err(UsageError(format!("the list `{}` names nothing", file.display())).into());
+    }
+    Ok(lines)
+}
+
+impl Receipt {
+    fn of(report: &Report) -> Self {
+        Self {
+            bag_sha256: report.bag_sha256.to_string(),
+            from: report.from.clone().unwrap_or_default(),
+            to: report.to.clone().unwrap_or_default(),
+            files: report.files,
+        }
+    }
+}
+
+/// Signs the ledger, with the state in hand.
+///
+/// # Errors
+/// [`NotaryError`](crate::proof::notary::NotaryError) if it must not be signed: then nothing can be proven to anybody.
+pub(super) async fn seal(vault: &Vault) -> anyhow::Result<Outcome> {
+    vault.notary.seal(vault.clock.now()).await?;
+    Outcome::told("The ledger is signed.", &serde_json::json!({}))
+}
+
+/// Enters an export into the ledger, and signs that.
+///
+/// # Errors
+/// [`NotaryError`](crate::proof::notary::NotaryError) if it must not be signed: then nothing is handed out.
+pub(super) async fn enter(vault: &Vault, receipt: &Receipt) -> anyhow::Result<Outcome> {
+    let entry = Entry::new(EntryType::Export, vault.clock.now())
+        .with("bag_sha256", receipt.bag_sha256.as_str())
+        .with("from", receipt.from.as_str())
+        .with("to", receipt.to.as_str())
+        .with("files", receipt.files);
+    let ledger_number =
+        vault.state.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await })).await?;
+    vault.notary.seal(vault.clock.now()).await?;
+    Outcome::told("The ledger tells of the export.", &Entered { ledger_number })
+}
+
+fn code_of(report: &Report) -> u8 {
+    match () {
+        () if report.damaged > 0 => exit::DAMAGED,
+        () if report.not_archived > 0 || report.unknown > 0 => exit::OWED,
+        () => exit::COMPLETE,
+    }
+}
+
+fn text_of(report: &Report) -> String {
+    let calls = summary::count(report.calls, "call");
+    let files = summary::count(report.files, "audio file");
+    let mut text = format!("{}\n{calls} and {files} ({})", report.path.display(), HumanBytes(report.bytes));
+    if let (Some(from), Some(to)) = (&report.from, &report.to) {
+        text += &match from == to {
+            true => format!(" of {from}"),
+            false => format!(" of {from} to {to}"),
+        };
+    }
+    text += ".\n";
+    let absent = [
+        (report.not_archived, "not archived"),
+        (report.excluded, "excluded by a rule"),
+        (report.damaged, "damaged or gone"),
+    ];
+    let absent: Vec<String> = absent
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if !absent.is_empty() {
+        text += &format!("Not in it: {}. `data/not-exported.jsonl` names each.\n", absent.join(", "));
+    }
+    text += &named("damaged", &report.damaged_paths, report.damaged);
+    text += &named("names nothing", &report.unknown_lines, report.unknown);
+    let number = report.ledger_number.unwrap_or_default();
+    text += &format!(
+        "The ledger tells of it in entry {number}, with the hash {}: `callvault ledger prove {number}`.\n\
+         `index.html` is to read and listen; `VERIFY.txt` says how anybody checks it.\n",
+        report.bag_sha256
+    );
+    text
+}
+
+fn named(what: &str, names: &[String], count: u64) -> String {
+    let shown = names.len().min(SHOWN_MAX);
+    let mut text: String = names[..shown].iter().map(|name| format!("  {what}: {name}\n")).collect();
+    if count > shown as u64 {
+        text += &format!("  … and {} more: `data/not-exported.jsonl` names them\n", count - shown as u64);
+    }
+    text
+}

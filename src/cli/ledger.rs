@@ -1,0 +1,287 @@
+//! `callvault ledger`: what of it is signed and by whom, the proof for one recording, and whether its files are whole.
+//!
+//! All but a change of keys reads only, beside whoever owns the state.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::SqlitePool;
+use tokio::runtime::Handle;
+
+use super::errand::{Errand, Outcome};
+use super::exit::{self, UsageError};
+use super::{handover, output};
+use crate::base::recording::printable;
+use crate::config::Config;
+use crate::formats::tlog::VerifyingKey;
+use crate::proof::notary::{Damage, FOLDER, PROBLEM, Published, PublishedError, StoredLeaves};
+use crate::store::catalog;
+use crate::store::db;
+use crate::store::fleet;
+use crate::store::ledger;
+use crate::vault::Vault;
+
+/// Prints what the ledger is called, what of it is signed, and by which keys.
+pub async fn show(config: &Path, json: bool) -> ExitCode {
+    finish(shown(config).await, json, |shown| (shown.to_text(), exit::COMPLETE))
+}
+
+/// Prints the proof that a recording, a file or an entry is in the ledger.
+pub async fn prove(config: &Path, what: &[u8], json: bool) -> ExitCode {
+    finish(proven(config, what).await, json, |proven| (proven.to_text(), exit::COMPLETE))
+}
+
+/// Checks every published file. Exits 5 if one is not as it should be.
+pub async fn check(config: &Path, json: bool) -> ExitCode {
+    finish(checked(config).await, json, |checked| {
+        let code = if checked.damaged.is_empty() { exit::COMPLETE } else { exit::DAMAGED };
+        (checked.to_text(), code)
+    })
+}
+
+/// Lets a new key sign.
+pub async fn rotate(config: &Path, json: bool) -> ExitCode {
+    handover::run(config, Errand::RotateKey, json).await
+}
+
+/// Does so, with the state in hand.
+pub(super) async fn rotate_key(vault: &Vault) -> anyhow::Result<Outcome> {
+    let key = vault.notary.rotate_key(&vault.state, vault.clock.now()).await?.to_vkey();
+    let text = format!(
+        "The ledger is signed by a new key; the former one signs beside it for 30 days. Tell those who check it:\n{key}"
+    );
+    Outcome::told(&text, &serde_json::json!({ "vkey": key }))
+}
+
+fn finish<T: Serialize>(
+    outcome: anyhow::Result<T>,
+    json: bool,
+    tell: impl Fn(&T) -> (String, u8),
+) -> ExitCode {
+    match outcome {
+        Ok(told) => {
+            let (text, code) = tell(&told);
+            if json {
+                exit::print_json(&told)
+            } else {
+                output::text(&text)
+            }
+            ExitCode::from(code)
+        }
+        Err(error) => exit::fail(&error, json),
+    }
+}
+
+/// What there is to read of a ledger.
+pub(super) struct Sources {
+    pub(super) pool: SqlitePool,
+    pub(super) published: Published,
+    pub(super) keys: Vec<VerifyingKey>,
+}
+
+impl Sources {
+    pub(super) async fn open(config: &Path) -> anyhow::Result<Self> {
+        let config = Config::load(config)?;
+        let nothing = || UsageError("nothing was archived yet: run `callvault backfill` first".to_owned());
+        let pool = db::open_read_only(&config.state.path).await?.ok_or_else(nothing)?;
+        if !db::has_table(&mut *pool.acquire().await?, "checkpoints").await? {
+            let message =
+                "the database is of an older version: start the service, or run `callvault backfill`, first";
+            return Err(UsageError(message.to_owned()).into());
+        }
+        let published = Published::open(&config.archive.path)?.ok_or_else(nothing)?;
+        let mut keys = Vec::new();
+        for row in ledger::keys(&mut *pool.acquire().await?).await? {
+            keys.push(VerifyingKey::from_vkey(&row.vkey)?);
+        }
+        Ok(Self { pool, published, keys })
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    origin: String,
+    entries: u64,
+    signed_entries: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_at: Option<Timestamp>,
+    keys: Vec<ShownKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownKey {
+    vkey: String,
+    signs: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signs_until: Option<Timestamp>,
+}
+
+async fn shown(config: &Path) -> anyhow::Result<Shown> {
+    let sources = Sources::open(config).await?;
+    let mut db = sources.pool.acquire().await.context("opening the database")?;
+    let latest = ledger::latest_checkpoint(&mut db).await?;
+    let rows = ledger::keys(&mut db).await?;
+    let keys = rows.into_iter().map(|row| ShownKey {
+        vkey: row.vkey,
+        signs: row.retired_at_ms.is_none(),
+        signs_until: row.signs_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+    });
+    Ok(Shown {
+        origin: sources.keys.first().map(|key| key.name().to_owned()).unwrap_or_default(),
+        entries: ledger::size(&mut db).await?,
+        signed_entries: latest.map_or(0, |latest| latest.size),
+        root: latest.map(|latest| latest.root.to_string()),
+        signed_at: latest.map(|latest| latest.signed_at),
+        keys: keys.collect(),
+        problem: fleet::meta(&mut db, PROBLEM).await?.filter(|problem| !problem.is_empty()),
+    })
+}
+
+impl Shown {
+    fn to_text(&self) -> String {
+        let mut text =
+            format!("{}\n{} entries, {} of them signed", self.origin, self.entries, self.signed_entries);
+        if let (Some(at), Some(root)) = (self.signed_at, &self.root) {
+            text += &format!(", last at {at}\nroot {root}");
+        }
+        text.push('\n');
+        for key in &self.keys {
+            let state = match (key.signs, key.signs_until) {
+                (true, None) => "signs".to_owned(),
+                (true, Some(until)) => format!("signs until {until}"),
+                (false, _) => "signed formerly".to_owned(),
+            };
+            text += &format!("key {} ({state})\n", key.vkey);
+        }
+        text += "Give the key to auditors by another way than the archive, such as a policy, a page or the head of your mails.\n";
+        match &self.problem {
+            Some(problem) => text + &format!("  WRONG: {problem}\n"),
+            None => text,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Proven {
+    proofs: Vec<OneProof>,
+}
+
+#[derive(Debug, Serialize)]
+struct OneProof {
+    number: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    proof: String,
+}
+
+async fn proven(config: &Path, what: &[u8]) -> anyhow::Result<Proven> {
+    let sources = Sources::open(config).await?;
+    let text = String::from_utf8_lossy(what).into_owned();
+    let mut db = sources.pool.acquire().await.context("opening the database")?;
+    let mut numbers: Vec<(Option<String>, u64)> = Vec::new();
+    for (path, number) in catalog::ledger_numbers(&mut db, &text, what).await? {
+        numbers.push((Some(path), u64::try_from(number)?));
+    }
+    if numbers.is_empty() {
+        let number = text.parse().map_err(|_| {
+            let what = printable(what);
+            UsageError(format!("nothing archived has the name or path `{what}`: see `callvault status`"))
+        })?;
+        numbers.push((None, number));
+    }
+    let mut proofs = Vec::new();
+    for (path, number) in numbers {
+        let proof = sources.published.prove(number, &sources.keys).map_err(usage_if_not_yet)?;
+        proofs.push(OneProof { number, path, proof: proof.to_text() });
+    }
+    Ok(Proven { proofs })
+}
+
+fn usage_if_not_yet(error: PublishedError) -> anyhow::Error {
+    match error {
+        PublishedError::NotYet { .. } => UsageError(error.to_string()).into(),
+        error => error.into(),
+    }
+}
+
+impl Proven {
+    /// The proofs as they are, so that they can be sent into a file; several of them one after the other.
+    fn to_text(&self) -> String {
+        self.proofs.iter().map(|one| one.proof.as_str()).collect()
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    signed_entries: u64,
+    damaged: Vec<DamagedFile>,
+}
+
+#[derive(Debug, Serialize)]
+struct DamagedFile {
+    path: String,
+    what: String,
+}
+
+/// A check looks so often at most before it calls a file damaged.
+const LOOKS_MAX: u32 = 5;
+/// What passes between two looks: a service puts a new checkpoint in its place in less.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
+/// Looks again where something is not as it should be, and believes what each look finds: a service beside us may have
+/// signed and published since the database was read, or be about to.
+async fn checked(config: &Path) -> anyhow::Result<Checked> {
+    let sources = Arc::new(Sources::open(config).await?);
+    let (mut size, mut damages) = look(&sources).await?;
+    for _ in 1..LOOKS_MAX {
+        if damages.is_empty() {
+            break;
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        let (size_now, damages_now) = look(&sources).await?;
+        damages.retain(|damage| damages_now.contains(damage));
+        size = size_now;
+    }
+    let damaged = damages
+        .into_iter()
+        .map(|Damage { path, what, .. }| DamagedFile { path: format!("{FOLDER}/{path}"), what });
+    Ok(Checked { signed_entries: size, damaged: damaged.collect() })
+}
+
+/// How many entries are signed, and what is published of them otherwise than it was.
+async fn look(sources: &Arc<Sources>) -> anyhow::Result<(u64, Vec<Damage>)> {
+    let mut db = sources.pool.acquire().await.context("opening the database")?;
+    let latest = ledger::latest_checkpoint(&mut db).await?.map(|latest| (latest.size, latest.root));
+    let size = latest.map_or(0, |(size, _)| size);
+    drop(db);
+    let (pool, runtime) = (sources.pool.clone(), Handle::current());
+    let mut leaves = StoredLeaves::new(move |from, limit| {
+        runtime.block_on(async { ledger::leaf_hashes(&mut *pool.acquire().await?, from, limit).await })
+    });
+    let sources = Arc::clone(sources);
+    let check = move || sources.published.check(&sources.keys, latest, &mut leaves);
+    let damages = tokio::task::spawn_blocking(check).await.context("checking the ledger")??;
+    Ok((size, damages))
+}
+
+impl Checked {
+    fn to_text(&self) -> String {
+        if self.damaged.is_empty() {
+            return format!(
+                "All {} signed entries of the ledger are published, whole and as they were signed.\n",
+                self.signed_entries
+            );
+        }
+        let lines = self.damaged.iter().map(|file| format!("{} {}\n", file.path, file.what));
+        lines.collect::<String>() + "Restore these files from a backup of the archive.\n"
+    }
+}

@@ -1,0 +1,175 @@
+//! `callvault rebuild`: the database made anew from archive and ledger.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::HumanCount;
+
+use super::exit::{self, Interrupted};
+use super::status_page::numbers;
+use super::{output, signals};
+use crate::base::clock;
+use crate::config::Config;
+use crate::proof::rebuild::{self, Progress, Report, Request, Snapshot, Trust};
+use crate::vault::state::{self, StateError};
+
+/// How often it is told how far it is.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Damaged things that are told; `--json` names more.
+const DAMAGE_TOLD: usize = 20;
+
+/// What no file of the archive holds.
+const NOT_REBUILT: &str = "Not in the archive, and so not rebuilt: passwords that were refused, which PBXs were paused, \
+when the calls were last read, findings and alerts that you know of, and requests of commands. The next sweeps and the \
+next verification find again what still holds.";
+
+/// Makes the database anew and tells what came of it. Exits 5 if anything was damaged.
+pub async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
+    match rebuild(config, request).await {
+        Ok(report) => {
+            match json {
+                true => exit::print_json(&report),
+                false => output::text(&told(&report)),
+            }
+            ExitCode::from(if report.damaged > 0 { exit::DAMAGED } else { exit::COMPLETE })
+        }
+        Err(error) => exit::fail(&error, json),
+    }
+}
+
+async fn rebuild(config: &Path, request: Request) -> anyhow::Result<Report> {
+    let config = Config::load(config)?;
+    state::refuse_other_user(&config)?;
+    let stop = signals::stop_on_signals()?;
+    let (began, progress) = (Instant::now(), Arc::<Progress>::default());
+    let rebuilt = tokio::select! {
+        rebuilt = rebuild::rebuild(&config, &request, progress.clone(), clock::now()) => rebuilt,
+        () = stop.cancelled() => Err(Interrupted.into()),
+        never = tell(&progress) => match never {},
+    };
+    match rebuilt {
+        Ok(report) => Ok(Report { elapsed_s: began.elapsed().as_secs_f64(), ..report }),
+        Err(error) if is_served(&error, &config.state.path) => {
+            Err(StateError::Served(config.state.path).into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it is the service that has the state: the work cannot be handed to it, for it needs the state to itself.
+fn is_served(error: &anyhow::Error, state: &Path) -> bool {
+    matches!(error.downcast_ref(), Some(StateError::Locked(_))) && state::is_owned_by_service(state)
+}
+
+/// Tells now and then how far it is.
+async fn tell(progress: &Progress) -> Infallible {
+    loop {
+        tokio::time::sleep(LINE_EVERY).await;
+        let Snapshot { files, lines, entries } = progress.snapshot();
+        let [files, lines, entries] = [files, lines, entries].map(HumanCount);
+        output::error_line(format_args!(
+            "callvault: {files} archived files found, {lines} lines of call lists read, {entries} entries replayed"
+        ));
+    }
+}
+
+fn told(report: &Report) -> String {
+    let mut text = String::new();
+    tell_report(&mut text, report).expect("writing to a String cannot fail");
+    text
+}
+
+fn tell_report(text: &mut String, report: &Report) -> std::fmt::Result {
+    for (id, pbx) in &report.pbx {
+        let states = |counts| match numbers(counts) {
+            none if none.is_empty() => "none".to_owned(),
+            some => some.join(", "),
+        };
+        writeln!(text, "{id}: {} calls; recordings: {}", human(pbx.calls), states(&pbx.counts))?;
+        if let Some(voicemail) = &pbx.voicemail {
+            writeln!(text, "{id}: voicemail: {}", states(voicemail))?;
+        }
+    }
+    for (id, reason) in &report.left_out {
+        writeln!(text, "{id}: left out: {reason}")?;
+    }
+    tell_ledger(text, report)?;
+    tell_damage(text, report)?;
+    writeln!(text, "\n{NOT_REBUILT}")?;
+    if let Some(former) = &report.former {
+        writeln!(text, "The former database is kept as {}.", former.display())?;
+    }
+    let but = if report.damaged == 0 { "" } else { ", but for what is damaged" };
+    writeln!(text, "The database is rebuilt{but}, in {:.1} s.", report.elapsed_s)
+}
+
+fn tell_ledger(text: &mut String, report: &Report) -> std::fmt::Result {
+    let ledger = report.ledger;
+    writeln!(text, "ledger: {} entries were published", human(ledger.published))?;
+    let word = match ledger.trust {
+        Trust::OwnKey => "they are signed by the key of this state",
+        Trust::Vkey => "they are signed by the key that you gave",
+        Trust::Witness => "a witness has seen them",
+        Trust::None => {
+            "NOBODY but the archive itself vouches for them: whoever can write there may have written them. Compare the \
+             checkpoint (`callvault ledger`) with one that an auditor, a mail or a witness has; every later certificate \
+             says so"
+        }
+    };
+    writeln!(text, "  {word}")?;
+    if ledger.unsigned > 0 {
+        writeln!(text, "  {} more were not signed: what they tell does not count", human(ledger.unsigned))?;
+    }
+    if ledger.lost > 0 {
+        writeln!(
+            text,
+            "  {} more were signed and are gone: nothing is signed before they are back",
+            human(ledger.lost)
+        )?;
+    }
+    if ledger.appended > 0 {
+        writeln!(
+            text,
+            "  {} appended for files that this installation wrote and of which none told",
+            human(ledger.appended)
+        )?;
+    }
+    if ledger.found > 0 {
+        writeln!(
+            text,
+            "  {} files were found of which no signed entry tells, and which anybody may have put there: their recordings \
+             are owed. Each is archived when the PBX delivers it, or with `callvault accept NAME`",
+            human(ledger.found)
+        )?;
+    }
+    if ledger.asked_again > 0 {
+        writeln!(
+            text,
+            "  {} recordings were missing for good without an entry that says so: they are asked for again",
+            HumanCount(ledger.asked_again)
+        )?;
+    }
+    Ok(())
+}
+
+fn tell_damage(text: &mut String, report: &Report) -> std::fmt::Result {
+    if report.damaged == 0 {
+        return Ok(());
+    }
+    writeln!(text, "\nDAMAGED: {}; all else is rebuilt", HumanCount(report.damaged))?;
+    for damage in report.damage.iter().take(DAMAGE_TOLD) {
+        writeln!(text, "  {}: {}", damage.subject, damage.problem)?;
+    }
+    if report.damage.len() > DAMAGE_TOLD {
+        writeln!(text, "  … `callvault rebuild --json` names up to {} of them", report.damage.len())?;
+    }
+    Ok(())
+}
+
+fn human(count: i64) -> HumanCount {
+    HumanCount(u64::try_from(count).unwrap_or(0))
+}

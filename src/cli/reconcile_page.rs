@@ -1,0 +1,253 @@
+//! The reconciliation as a page of text: a table of the days that need somebody, sums, and a verdict.
+
+use std::fmt::Write as _;
+
+use super::reconcile::{Day, OfPbx, Report};
+use super::summary::count;
+use crate::base::recording::printable;
+use crate::proof::certificate::Issued;
+use crate::proof::reconcile::Tally;
+use crate::store::evidence::{Evidence, Standing, Verdict, Verdicts};
+use crate::store::findings::FindingKind;
+use crate::store::queue::DayRange;
+use crate::store::remedy;
+
+/// Reasons told of each PBX; the rest is counted.
+const REASONS_TOLD: usize = 12;
+/// Stretches of unread days that are named.
+const RANGES_TOLD: usize = 6;
+
+/// The page.
+pub(super) fn of(report: &Report) -> String {
+    let mut text = String::new();
+    tell(&mut text, report).expect("writing to a String cannot fail");
+    text
+}
+
+fn tell(text: &mut String, report: &Report) -> std::fmt::Result {
+    for (id, of_pbx) in &report.pbx {
+        tell_pbx(text, id, of_pbx)?;
+    }
+    if let Some(error) = &report.certificates_error {
+        writeln!(text, "\nCertificates are due and could not be issued: {error}")?;
+    }
+    let blank = if text.is_empty() { "" } else { "\n" };
+    writeln!(text, "{blank}{}", verdict(report))
+}
+
+fn tell_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
+    let sum = &of_pbx.sum;
+    let Some(DayRange { from, to }) = sum.range else {
+        return writeln!(text, "{id}: nothing is known of these days");
+    };
+    let days = count(of_pbx.days.len() as u64, "day");
+    writeln!(text, "{id}: {from} to {to}, {days}, {} of them open", sum.days_open)?;
+    writeln!(text, "  {:10} {:>9} {}", "", "listed", heads())?;
+    for day in of_pbx.days.iter().filter(|day| day.account.needs_attention()) {
+        let (account, remarks) = (&day.account, remarks(day).join(", "));
+        writeln!(text, "  {} {:>9} {}  {remarks}", account.day, account.listed, cells(&account.tally))?;
+        for finding in account.findings.told.items.iter().filter(|finding| finding.kind == "must_record") {
+            writeln!(text, "  {:10} {}", "", finding.detail)?;
+        }
+    }
+    writeln!(text, "  {:10} {:>9} {}", "all", sum.listed, cells(&sum.tally))?;
+    if sum.voicemail.total() > 0 {
+        writeln!(text, "  {:10} {:>9} {}", "voicemail", sum.voicemail.total(), cells(&sum.voicemail))?;
+    }
+    if !sum.unread.is_empty() {
+        writeln!(text, "  never read whole: {}; run `callvault backfill` over them", ranges(&sum.unread))?;
+    }
+    tell_lists(text, id, &of_pbx.verdicts)?;
+    for reason in of_pbx.reasons.iter().take(REASONS_TOLD) {
+        writeln!(text, "{}", remedy::told(reason))?;
+    }
+    if let Some(more) = of_pbx.reasons.len().checked_sub(REASONS_TOLD).filter(|more| *more > 0) {
+        writeln!(text, "  … and {more} other reasons: see `callvault reconcile --pbx {id} --json`")?;
+    }
+    Ok(())
+}
+
+fn heads() -> String {
+    let heads = ["archived", "missing", "excluded", "pending", "stuck"];
+    heads.map(|head| format!("{head:>9}")).join(" ")
+}
+
+fn cells(tally: &Tally) -> String {
+    let Tally { archived, missing, excluded, pending, stuck, .. } = tally;
+    [archived, missing, excluded, pending, stuck].map(|value| format!("{value:>9}")).join(" ")
+}
+
+/// What there is to say of a day besides its numbers.
+fn remarks(day: &Day) -> Vec<String> {
+    let account = &day.account;
+    let mut remarks = Vec::new();
+    if !account.sums {
+        let apart = account.listed - account.tally.total();
+        remarks.push(format!("DOES NOT ADD UP: {apart} unaccounted for"));
+    }
+    if account.is_unread() {
+        remarks.push("never read whole".to_owned());
+    }
+    if let Some(evidence) = &account.evidence {
+        remarks.extend(list_told(evidence));
+    }
+    for (what, value) in [
+        ("for good", account.tally.missing_final),
+        ("named by no row", account.unnamed.count),
+        ("kept beside others", account.conflicts.count),
+    ] {
+        if value > 0 {
+            remarks.push(format!("{value} {what}"));
+        }
+    }
+    remarks.extend(account.worth_a_look().map(|(word, value)| format!("{value} {word}")));
+    remarks.extend(account.findings.by.iter().map(|(kind, value)| match kind.as_str() {
+        "must_record" => "calls without a recording that must have one".to_owned(),
+        "silent_day" => "no call, where such a day usually has some".to_owned(),
+        kind => format!("{value} {}", kind.replace('_', " ")),
+    }));
+    remarks.push(standing(account.settled_at.is_some(), day.certificate.as_ref()));
+    remarks
+}
+
+/// What speaks against the list of a day.
+fn list_told(evidence: &Evidence) -> Vec<String> {
+    let mut told = Vec::new();
+    let word = match evidence.verdict {
+        Verdict::Unread => Some("list not read"),
+        Verdict::Short => Some("list cut short"),
+        Verdict::Doubtful => Some("list doubtful"),
+        Verdict::Whole => None,
+    };
+    let causes =
+        evidence.doubts.by.iter().map(|(cause, count)| format!("{count} {}", cause.replace('_', " ")));
+    let causes: Vec<String> = evidence.cause.iter().cloned().chain(causes).collect();
+    match word {
+        Some(word) if causes.is_empty() => told.push(word.to_owned()),
+        Some(word) => told.push(format!("{word} ({})", causes.join(", "))),
+        None => {}
+    }
+    told.extend(evidence.accepted.iter().map(|accepted| {
+        format!(
+            "accepted by you in entry {}: {}",
+            accepted.ledger_number,
+            printable(accepted.reason.as_bytes())
+        )
+    }));
+    told
+}
+
+/// What to do about lists that are not whole.
+fn tell_lists(text: &mut String, id: &str, verdicts: &Verdicts) -> std::fmt::Result {
+    let Some(Standing { day, .. }) = verdicts.first.as_ref().filter(|_| verdicts.not_whole() > 0) else {
+        return Ok(());
+    };
+    writeln!(text, "  What to do about lists that may lack calls:")?;
+    if verdicts.unread > 0 {
+        writeln!(
+            text,
+            "    not read: every sweep asks for them again; if that lasts, restart the PBX, or export these days there and \
+             run `callvault backfill --pbx {id} --cdr FILE`"
+        )?;
+    }
+    if verdicts.short > 0 {
+        writeln!(
+            text,
+            "    cut short: callvault asks for shorter times by itself; what it cannot divide further, export on the PBX and \
+             give with `callvault backfill --pbx {id} --cdr FILE`"
+        )?;
+    }
+    if verdicts.doubtful > 0 {
+        writeln!(
+            text,
+            "    doubtful: `callvault status --pbx {id}` names the lines; correct them on the PBX"
+        )?;
+    }
+    writeln!(
+        text,
+        "    if nothing more can be done about a day: `callvault accept {id} {day} --reason \"…\"` takes its list as it is"
+    )
+}
+
+fn standing(is_settled: bool, certificate: Option<&Issued>) -> String {
+    match (is_settled, certificate) {
+        (true, Some(issued)) => format!("certificate {}", issued.revision),
+        (true, None) => "settled".to_owned(),
+        (false, Some(issued)) => format!("open again after certificate {}", issued.revision),
+        (false, None) => "open".to_owned(),
+    }
+}
+
+fn ranges(ranges: &[DayRange]) -> String {
+    let told = |DayRange { from, to }: &DayRange| match from == to {
+        true => from.to_string(),
+        false => format!("{from} to {to}"),
+    };
+    let mut named: Vec<String> = ranges.iter().take(RANGES_TOLD).map(told).collect();
+    if ranges.len() > RANGES_TOLD {
+        named.push(format!("and {} more stretches", ranges.len() - RANGES_TOLD));
+    }
+    named.join(", ")
+}
+
+/// Whether all that was listed is archived, in a sentence or two.
+fn verdict(report: &Report) -> String {
+    let days = || report.pbx.values().flat_map(|of_pbx| &of_pbx.days);
+    if days().next().is_none() {
+        return "Nothing is known: run `callvault backfill`.".to_owned();
+    }
+    let listed = count(report.listed.unsigned_abs(), "recording");
+    let mut sentences = vec![match (report.complete, report.tally.owed()) {
+        (true, _) => format!(
+            "Complete: of {listed} listed, {} archived{}.",
+            all_archived(&report.tally),
+            excluded(&report.tally)
+        ),
+        (false, 0) => format!("Not complete: of {listed} listed, none is owed, but not all is proven."),
+        (false, owed) => {
+            format!("Not complete: of {listed} listed, {owed} not archived ({}).", lacking(&report.tally))
+        }
+    }];
+    let mut verdicts = Verdicts::default();
+    report.pbx.values().for_each(|of_pbx| verdicts += &of_pbx.verdicts);
+    sentences.extend(verdicts.told().map(|told| format!("{told}.")));
+    if verdicts.accepted > 0 {
+        sentences.push(format!("{} accepted as they were.", count(verdicts.accepted.unsigned_abs(), "list")));
+    }
+    let mut tell = |value: usize, what: &str| {
+        if value > 0 {
+            sentences.push(format!("{} {what}.", count(value as u64, "day")));
+        }
+    };
+    tell(days().filter(|day| !day.account.sums).count(), "with numbers that DO NOT ADD UP");
+    tell(report.pbx.values().map(|of_pbx| of_pbx.sum.days_unread()).sum(), "never read whole");
+    tell(days().filter(|day| day.account.is_doubtful()).count(), "in doubt by findings");
+    tell(
+        report.pbx.values().map(|of_pbx| of_pbx.sum.days_open.unsigned_abs() as usize).sum(),
+        "still open, whose calls may not all be listed yet",
+    );
+    let finds = |kind| days().filter(|day| day.account.finds(kind)).count();
+    tell(finds(FindingKind::MustRecord), "with calls that [[must_record]] names and that have no recording");
+    tell(finds(FindingKind::SilentDay), "without any call, where such a day usually has some");
+    sentences.join(" ")
+}
+
+fn all_archived(tally: &Tally) -> String {
+    match tally.excluded {
+        0 => "all are".to_owned(),
+        _ => format!("{} are", tally.archived),
+    }
+}
+
+fn excluded(tally: &Tally) -> String {
+    match tally.excluded {
+        0 => String::new(),
+        excluded => format!(" and {excluded} excluded by your rules"),
+    }
+}
+
+fn lacking(tally: &Tally) -> String {
+    let states = [(tally.missing, "missing"), (tally.pending, "pending"), (tally.stuck, "stuck")];
+    let told = states.iter().filter(|(value, _)| *value > 0).map(|(value, state)| format!("{value} {state}"));
+    told.collect::<Vec<_>>().join(", ")
+}

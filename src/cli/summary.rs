@@ -1,0 +1,160 @@
+//! The end of a backfill in words: what is archived, what is not, why, and what to do.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use indicatif::HumanBytes;
+
+use crate::pipeline::backfill::{BackfillReport, PbxReport};
+use crate::pipeline::sweep::SweepReport;
+use crate::store::remedy;
+
+/// Groups of reasons that are told; the rest is summed up.
+const REASONS_TOLD: usize = 12;
+
+/// The text that a backfill into `archive` ends with.
+pub fn of(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
+    let mut text = String::new();
+    for (id, of_pbx) in &report.pbx {
+        tell_pbx(&mut text, id, of_pbx, report, dry_run).expect("writing to a String cannot fail");
+    }
+    writeln!(text, "\n{}", end(report, archive, dry_run)).expect("writing to a String cannot fail");
+    text
+}
+
+/// The last sentence: whether this is over.
+fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
+    let total = &report.total;
+    let voicemail = report.voicemail.clone().unwrap_or_default();
+    let owed = total.missing + total.pending + total.stuck + voicemail.owed();
+    let left = match owed {
+        0 => "nothing known is left".to_owned(),
+        1 => "1 recording is left".to_owned(),
+        _ => format!("{owed} recordings are left"),
+    };
+    let given_up: Vec<&str> =
+        report.pbx.iter().filter(|(_, pbx)| pbx.error.is_some()).map(|(id, _)| &**id).collect();
+    let unread = report.pbx.values().any(PbxReport::is_unread);
+    if report.interrupted {
+        format!("Interrupted: {left}; run the same command to go on.")
+    } else if report.trouble.is_some() {
+        format!("Not finished: {left}; mend the following, then run the same command.")
+    } else if !given_up.is_empty() {
+        let whose = given_up.join(", ");
+        let left = if report.pbx.len() > 1 { format!("; elsewhere {left}") } else { String::new() };
+        format!("Not finished: {whose} could not be worked on{left}. Mend it, then run the same command.")
+    } else if unread {
+        format!(
+            "Not finished: some of the PBX's lists could not be read; of the rest {left}. Run the same command again."
+        )
+    } else if let Some(told) = report.verdicts().told() {
+        let remedy = "`callvault reconcile` names every such day, and what to do";
+        match dry_run {
+            true => format!("Not complete. {told}. {remedy}."),
+            false => format!("Not complete: of what is listed {left}. {told}. {remedy}."),
+        }
+    } else if dry_run {
+        let of_calls = total.pending + total.missing - total.missing_final;
+        let asked = u64::try_from(of_calls + voicemail.owed() - voicemail.stuck).unwrap_or(0);
+        format!("Nothing was fetched: this was a dry run. {} would be asked for.", count(asked, "recording"))
+    } else if owed == 0 {
+        let accepted = match report.verdicts().accepted {
+            0 => String::new(),
+            days => format!(" {} accepted as they were.", count(days.unsigned_abs(), "list")),
+        };
+        format!(
+            "Complete: every recording listed is in {}{}.{accepted}",
+            archive.display(),
+            if total.excluded + voicemail.excluded > 0 {
+                ", but for those that your rules exclude"
+            } else {
+                ""
+            }
+        )
+    } else {
+        format!(
+            "{owed} of {} recordings listed are not archived; the reasons are above.",
+            total.listed + voicemail.known
+        )
+    }
+}
+
+/// So many of something, in the right number.
+pub fn count(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn tell_pbx(
+    text: &mut String,
+    id: &str,
+    report: &PbxReport,
+    all: &BackfillReport,
+    dry_run: bool,
+) -> std::fmt::Result {
+    match &report.days {
+        Some((from, to)) => writeln!(text, "\n{id}: {from} to {to}, {:.1} s", report.elapsed_s)?,
+        None => writeln!(text, "\n{id}: {:.1} s", report.elapsed_s)?,
+    }
+    let would = if dry_run { "would be fetched" } else { "still owed" };
+    let rows: [(i64, String); 6] = [
+        (report.archived, format!("archived now ({})", HumanBytes(report.bytes))),
+        (report.already_archived, "archived before".into()),
+        (report.excluded, "excluded by your rules".into()),
+        (report.pending, would.into()),
+        (report.missing, "missing on the PBX".into()),
+        (report.stuck, "stuck".into()),
+    ];
+    writeln!(text, "  {:>8} listed", report.listed)?;
+    for (count, what) in rows.iter().filter(|(count, _)| *count != 0) {
+        writeln!(text, "  {count:>8} {what}")?;
+    }
+    if let Some(voicemail) = &report.voicemail {
+        super::voicemail::tell(text, voicemail, dry_run)?;
+    }
+    let unread = &report.sweep;
+    if unread.bad_rows > 0 {
+        let rows = count(unread.bad_rows, "CDR row");
+        writeln!(text, "  {rows} could not be read; `callvault status` names them.")?;
+    }
+    if !all.interrupted
+        && let Some(days) = days_not_read(unread)
+    {
+        writeln!(text, "  {days}; run the same command again.")?;
+    }
+    if !dry_run {
+        tell_reasons(text, report)?;
+    }
+    match (&report.error, &report.own_trouble) {
+        // The first trouble of this machine's own is told at the very end.
+        (_, Some(own)) if all.trouble.as_ref().is_some_and(|first| first.message == own.message) => Ok(()),
+        (Some(error), _) => writeln!(text, "  Given up: {}.", error.message.trim_end_matches('.')),
+        (None, _) => Ok(()),
+    }
+}
+
+/// How many days were not read: those that failed, and those that nobody asked for any more.
+fn days_not_read(sweep: &SweepReport) -> Option<String> {
+    let unread =
+        (sweep.days_unread > 0).then(|| format!("{} could not be read", count(sweep.days_unread, "day")));
+    let verb = if sweep.days_unasked == 1 { "was" } else { "were" };
+    let unasked = (sweep.days_unasked > 0)
+        .then(|| format!("{} {verb} not asked for", count(sweep.days_unasked, "day")));
+    match (unread, unasked) {
+        (Some(unread), Some(unasked)) => Some(format!("{unread} and {unasked}")),
+        (unread, unasked) => unread.or(unasked),
+    }
+}
+
+fn tell_reasons(text: &mut String, report: &PbxReport) -> std::fmt::Result {
+    for reason in report.reasons.iter().take(REASONS_TOLD) {
+        writeln!(text, "\n{}", remedy::told(reason))?;
+    }
+    if report.reasons.len() > REASONS_TOLD {
+        writeln!(
+            text,
+            "\n  … and {} other reasons; `callvault status --json` has all.",
+            report.reasons.len() - REASONS_TOLD
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! `callvault trust`: show the certificate of a PBX, and pin its key.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::exit::{self, UsageError};
+use super::output;
+use crate::base::clock::Clock;
+use crate::base::digest::Digest;
+use crate::config::{Config, PbxConfig, PinError, pin_line, write_pin};
+use crate::pbx::{Certificate, Shown, look_at_certificate};
+use crate::pipeline::backfill::RangeError;
+
+/// Whom to trust.
+#[derive(Debug)]
+pub struct Choice {
+    /// The PBX.
+    pub pbx: String,
+    /// The SHA-256 of its certificate or key, known from elsewhere: pins without asking, if it is that one.
+    pub fingerprint: Option<String>,
+}
+
+/// Shows the certificate of a PBX and pins its key, if the operator says so.
+pub async fn run(config: &Path, choice: Choice, json: bool) -> ExitCode {
+    match trust(config, choice, json).await {
+        Ok(code) => code,
+        Err(error) => exit::fail(&error, json),
+    }
+}
+
+async fn trust(file: &Path, choice: Choice, json: bool) -> anyhow::Result<ExitCode> {
+    let known = choice.fingerprint.as_deref().map(fingerprint).transpose()?;
+    let config = Config::load_to_trust(file)?;
+    let pbx = config.pbx.iter().find(|pbx| pbx.id == choice.pbx);
+    let pbx = pbx.ok_or_else(|| RangeError::unknown_pbx(&choice.pbx, &config.pbx))?;
+    if pbx.url.scheme() != "https" {
+        let message = format!("pbx `{}` has an http address, which has no certificate to trust", pbx.id);
+        return Err(UsageError(message).into());
+    }
+    let now = Clock::system().now();
+    let shown = look_at_certificate(pbx, now).await?;
+    if !json {
+        tell(pbx, &shown, now);
+    }
+    // With --json nobody sees what he would say yes to.
+    let may_ask = !json && io::stdin().is_terminal();
+    let pinned =
+        decide(pbx, &shown.certificate, known, may_ask).and_then(|()| pin(file, pbx, &shown.certificate));
+    conclude(file, pbx, &shown, &pinned, json);
+    Ok(ExitCode::from(pinned.map_or_else(|refused| refused.exit_code(), |_| exit::COMPLETE)))
+}
+
+fn fingerprint(text: &str) -> Result<Digest, UsageError> {
+    let message = "--fingerprint is not a SHA-256: give 64 hex digits, with or without `sha256:` and colons";
+    Digest::from_fingerprint(text).ok_or_else(|| UsageError(message.to_owned()))
+}
+
+/// Why nothing was pinned.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(
+        "neither the certificate nor its key has the fingerprint {known}, so nothing was pinned; compare again, or \
+         someone stands in between"
+    )]
+    OtherKey { known: Digest },
+    #[error(
+        "nothing was pinned, for nobody can be asked: use a terminal and not --json, or give the fingerprint that you \
+         compared with --fingerprint"
+    )]
+    NobodyToAsk,
+    #[error("nothing was pinned, for the answer was not `yes`")]
+    Declined,
+    #[error("{error}; add this line to the [[pbx]] with id = \"{id}\" yourself: {line}")]
+    Unwritten { error: PinError, id: String, line: String },
+}
+
+impl Refused {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::OtherKey { .. } => exit::UNREACHABLE,
+            Self::NobodyToAsk | Self::Declined | Self::Unwritten { .. } => exit::USAGE,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::OtherKey { .. } => "tls_pin_mismatch",
+            Self::NobodyToAsk | Self::Declined => "usage",
+            Self::Unwritten { .. } => "configuration",
+        }
+    }
+}
+
+/// Whether the key may be pinned: by a fingerprint known from elsewhere, or by asking.
+fn decide(
+    pbx: &PbxConfig,
+    certificate: &Certificate,
+    known: Option<Digest>,
+    may_ask: bool,
+) -> Result<(), Refused> {
+    match known {
+        Some(known) if known == certificate.sha256 || known == certificate.key_sha256 => Ok(()),
+        Some(known) => Err(Refused::OtherKey { known }),
+        None if pbx.tls_pin_sha256 == Some(certificate.key_sha256) => Ok(()),
+        None if !may_ask => Err(Refused::NobodyToAsk),
+        None if is_confirmed() => Ok(()),
+        None => Err(Refused::Declined),
+    }
+}
+
+fn is_confirmed() -> bool {
+    output::error_line("Compare the SHA-256 with what you know of this PBX, then type `yes` to pin its key:");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+}
+
+/// Pins the key; tells whether that changed anything.
+fn pin(file: &Path, pbx: &PbxConfig, certificate: &Certificate) -> Result<bool, Refused> {
+    let key = certificate.key_sha256;
+    if pbx.tls_pin_sha256 == Some(key) {
+        return Ok(false);
+    }
+    write_pin(file, &pbx.id, key).map(|()| true).map_err(|error| Refused::Unwritten {
+        error,
+        id: pbx.id.clone(),
+        line: pin_line(key),
+    })
+}
+
+fn tell(pbx: &PbxConfig, shown: &Shown, now: Timestamp) {
+    let Certificate { subject, issuer, not_before, not_after, sha256, key_sha256 } = &shown.certificate;
+    let validity = match () {
+        () if now < *not_before => " (not yet valid)",
+        () if now > *not_after => " (expired)",
+        () => "",
+    };
+    output::line(format_args!(
+        "pbx `{}` at {} shows this certificate:",
+        pbx.id,
+        pbx.url.origin().ascii_serialization()
+    ));
+    output::line(format_args!("  subject             {subject}"));
+    output::line(format_args!("  issuer              {issuer}"));
+    output::line(format_args!("  valid               {not_before} to {not_after}{validity}"));
+    output::line(format_args!("  certificate SHA-256 {sha256}"));
+    output::line(format_args!("  key SHA-256         {key_sha256}"));
+    match pbx.tls_pin_sha256 {
+        Some(pin) if pin == *key_sha256 => output::line("  pinned              this key"),
+        Some(pin) => output::line(format_args!("  pinned              ANOTHER KEY: {pin}")),
+        None => output::line("  pinned              nothing"),
+    }
+    match &shown.roots {
+        Ok(()) => output::line("  system's roots      accept it, also without a pin"),
+        Err(why) => output::line(format_args!("  system's roots      do not accept it ({why})")),
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    pbx: &'a str,
+    url: String,
+    certificate: ReportedCertificate<'a>,
+    accepted_by_roots: bool,
+    /// What was pinned before.
+    pinned_before: Option<Digest>,
+    /// What is pinned now.
+    pinned: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ReportedError>,
+}
+
+#[derive(Serialize)]
+struct ReportedCertificate<'a> {
+    subject: &'a str,
+    issuer: &'a str,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    sha256: Digest,
+    key_sha256: Digest,
+}
+
+#[derive(Serialize)]
+struct ReportedError {
+    reason: &'static str,
+    message: String,
+}
+
+/// Tells what came of it.
+fn conclude(file: &Path, pbx: &PbxConfig, shown: &Shown, pinned: &Result<bool, Refused>, json: bool) {
+    if json {
+        return exit::print_json(&report(pbx, shown, pinned));
+    }
+    match pinned {
+        Ok(true) => {
+            output::line(format_args!("Pinned in {}.", file.display()));
+            output::line("A service that is running learns of it by `systemctl reload callvault`.");
+        }
+        Ok(false) => output::line("It is pinned already: there is nothing to do."),
+        Err(refused) => output::error_line(format_args!("callvault: pbx `{}`: {refused}", pbx.id)),
+    }
+}
+
+fn report<'a>(pbx: &'a PbxConfig, shown: &'a Shown, pinned: &Result<bool, Refused>) -> Report<'a> {
+    let Certificate { subject, issuer, not_before, not_after, sha256, key_sha256 } = &shown.certificate;
+    let error = pinned.as_ref().err();
+    Report {
+        pbx: &pbx.id,
+        url: pbx.url.origin().ascii_serialization(),
+        certificate: ReportedCertificate {
+            subject,
+            issuer,
+            not_before: *not_before,
+            not_after: *not_after,
+            sha256: *sha256,
+            key_sha256: *key_sha256,
+        },
+        accepted_by_roots: shown.roots.is_ok(),
+        pinned_before: pbx.tls_pin_sha256,
+        pinned: if error.is_none() { Some(*key_sha256) } else { pbx.tls_pin_sha256 },
+        error: error.map(|refused| ReportedError {
+            reason: refused.reason(),
+            message: format!("pbx `{}`: {refused}", pbx.id),
+        }),
+    }
+}

@@ -1,0 +1,135 @@
+//! `callvault verify`: whether the archive is what it was, named file by file.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::value::to_raw_value;
+use tokio_util::sync::CancellationToken;
+
+use super::errand::{Errand, Outcome};
+use super::exit::{self, UsageError};
+use super::{handover, summary};
+use crate::pipeline::backfill::RangeError;
+use crate::proof::verify::{Report, Request, Scope, TimeStamps, UnverifiedToken, Verification};
+use crate::vault::Vault;
+
+/// Damaged things that the text names; `--json` names more.
+const SHOWN_MAX: usize = 100;
+
+/// Verifies, and tells what is damaged. Exits 5 if anything is.
+pub async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
+    if request.time_limit.is_some() && request.scope == Scope::Quick {
+        let message = "--time-limit is for --full: a quick look has to be whole to say anything";
+        return exit::fail(&UsageError(message.to_owned()).into(), json);
+    }
+    handover::run(config, Errand::Verify(request), json).await
+}
+
+/// How long a command line says that something may take: `90s`, `30m`, `8h`, or seconds alone.
+///
+/// # Errors
+/// One sentence for whoever wrote it.
+pub fn parse_time_limit(text: &str) -> Result<Duration, String> {
+    let (number, unit_s) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) if text.ends_with('m') => (number, 60),
+        Some(number) if text.ends_with('h') => (number, 3600),
+        Some(number) => (number, 1),
+        None => (text, 1),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_s));
+    seconds.map(Duration::from_secs).ok_or_else(|| "write such as 45m, 8h or 90s".to_owned())
+}
+
+/// Does so, with the state in hand.
+pub(super) async fn verify(
+    vault: &Vault,
+    request: &Request,
+    stop: CancellationToken,
+) -> anyhow::Result<Outcome> {
+    let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
+    if let Some(unknown) = request.pbx.iter().find(|id| !configured(id)) {
+        return Err(RangeError::unknown_pbx(unknown, &vault.config.pbx).into());
+    }
+    let report = Verification::new(vault, request.clone(), stop).run().await?;
+    // The entry of it is signed at once: nobody should have to wait for the next command.
+    vault.seal().await?;
+    let exit_code = match () {
+        () if report.interrupted => exit::INTERRUPTED,
+        () if !report.is_clean() => exit::DAMAGED,
+        () => exit::COMPLETE,
+    };
+    let json = to_raw_value(&report).context("writing the result as JSON")?;
+    Ok(Outcome::new(text_of(&report), json, exit_code))
+}
+
+fn text_of(report: &Report) -> String {
+    let mut text = String::new();
+    for damage in report.damaged.iter().take(SHOWN_MAX) {
+        let (class, path) = (damage.class.as_str(), &damage.path);
+        text += &format!("{class}: {path}\n  expected {}, found {}\n", damage.expected, damage.found);
+        text += &match &damage.quarantined {
+            Some(to) => format!("  moved to {to}; {}\n", damage.remedy),
+            None => format!("  {}\n", damage.remedy),
+        };
+    }
+    let damaged = report.counts.all();
+    if damaged > SHOWN_MAX as u64 {
+        text += &format!("… and {} more; --json names them\n", damaged - SHOWN_MAX as u64);
+    }
+    text + &verdict(report, damaged) + &time_stamps(report)
+}
+
+/// How far the time stamps can be believed; nothing if there are none.
+fn time_stamps(report: &Report) -> String {
+    let Some(TimeStamps { verified, not_verified, unverified }) = &report.time_stamps else {
+        return String::new();
+    };
+    let which = match report.scope {
+        Scope::Quick => "The latest time stamp of each authority",
+        Scope::Full => "Time stamps of the ledger",
+    };
+    let mut text = format!("{which}: {verified} verified, {not_verified} not verified.\n");
+    for UnverifiedToken { path, reason } in unverified {
+        text += &format!("  NOT VERIFIED: {path}: {reason}\n");
+    }
+    if *not_verified > unverified.len() as u64 {
+        text += &format!("  … and {} more\n", not_verified - unverified.len() as u64);
+    }
+    text
+}
+
+fn verdict(report: &Report, damaged: u64) -> String {
+    let files = summary::count(report.files, "file");
+    let looked = match report.scope {
+        Scope::Quick => format!("{files} looked at"),
+        Scope::Full => format!("{files} read, {}", indicatif::HumanBytes(report.bytes)),
+    };
+    let verdict = match damaged {
+        0 => "nothing is damaged".to_owned(),
+        1 => "1 thing is damaged".to_owned(),
+        more => format!("{more} things are damaged"),
+    };
+    let rest = match (report.whole, report.interrupted, report.scope) {
+        (true, _, Scope::Quick) => " The bytes were not read: `callvault verify --full` reads them.",
+        (true, _, Scope::Full) => "",
+        (false, true, _) => " It was interrupted; what was read is remembered.",
+        (false, false, _) => {
+            " Not everything was read within the time; the next one goes on with the longest unread."
+        }
+    };
+    format!("{looked}: {verdict}.{rest}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_limit_has_a_unit() {
+        let seconds = |text| parse_time_limit(text).ok().map(|limit| limit.as_secs());
+        assert_eq!(["90", "90s", "2m", "8h"].map(seconds), [Some(90), Some(90), Some(120), Some(28_800)]);
+        assert_eq!(["", "m", "-1s", "1.5h", "99999999999999999999h"].map(seconds), [None; 5]);
+    }
+}

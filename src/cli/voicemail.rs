@@ -1,0 +1,68 @@
+//! Voicemail in words: a line of its own in `status` and at the end of a backfill.
+
+use std::fmt::Write as _;
+
+use indicatif::HumanBytes;
+
+use super::status_page;
+use super::summary::count;
+use crate::base::recording::printable;
+use crate::pipeline::backfill::VoicemailReport;
+use crate::pipeline::sweep::VoicemailPoll;
+use crate::store::remedy;
+use crate::watch::status::VoicemailStatus;
+
+/// Tells the state of a PBX's voicemail in indented lines.
+pub fn tell_status(text: &mut String, voicemail: &VoicemailStatus) -> std::fmt::Result {
+    if voicemail.unsupported {
+        writeln!(text, "  voicemail: this PBX has no API for it; it is asked again once a day")?;
+    }
+    if voicemail.known == 0 && voicemail.last_poll.is_none() {
+        return Ok(());
+    }
+    let messages = count(u64::try_from(voicemail.known).unwrap_or(0), "message");
+    let states = status_page::states(&voicemail.counts, voicemail.bytes);
+    writeln!(text, "  voicemail: {messages}: {states}{}", fill(voicemail))?;
+    for (odd, count) in &voicemail.suspect {
+        writeln!(text, "  {count} archived but suspect: {odd}")?;
+    }
+    voicemail.reasons.iter().try_for_each(|reason| writeln!(text, "{}", remedy::told(reason)))
+}
+
+fn fill(voicemail: &VoicemailStatus) -> String {
+    voicemail.fullest.as_ref().map_or(String::new(), |fullest| {
+        let extension = printable(fullest.extension.as_bytes());
+        format!("; the fullest box is that of {extension}, {} of {}", fullest.messages, fullest.cap)
+    })
+}
+
+/// Tells what became of a PBX's voicemail in a backfill.
+pub fn tell(text: &mut String, report: &VoicemailReport, dry_run: bool) -> std::fmt::Result {
+    match &report.poll {
+        Some(VoicemailPoll { unsupported: true, .. }) => {
+            writeln!(text, "  voicemail: this PBX has no API for it")?;
+        }
+        Some(_) if report.is_unlisted() => {
+            writeln!(text, "  voicemail: the boxes could not be listed; run the same command again")?;
+        }
+        _ => {}
+    }
+    let would = if dry_run { "would be fetched" } else { "still owed" };
+    let rows: [(i64, String); 6] = [
+        (report.archived, format!("archived now ({})", HumanBytes(report.bytes))),
+        (report.already_archived, "archived before".into()),
+        (report.excluded, "excluded by your rules".into()),
+        (report.pending, would.into()),
+        (report.missing, "deleted or missing on the PBX".into()),
+        (report.stuck, "stuck".into()),
+    ];
+    let told: Vec<String> =
+        rows.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let messages = count(u64::try_from(report.known).unwrap_or(0), "message");
+    let colon = if told.is_empty() { "" } else { ": " };
+    writeln!(text, "  voicemail: {messages}{colon}{}", told.join(", "))?;
+    if dry_run {
+        return Ok(());
+    }
+    report.reasons.iter().try_for_each(|reason| writeln!(text, "\n{}", remedy::told(reason)))
+}

@@ -1,0 +1,171 @@
+//! Tiles: the tree's hashes and the entries, cut into files that never change (C2SP tlog-tiles).
+
+use super::{TlogError, malformed, tree_hash};
+use crate::base::digest::Digest;
+
+/// Levels of the tree in one tile.
+pub const TILE_HEIGHT: u32 = 8;
+/// Hashes, or entries, in a full tile.
+pub const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
+
+/// Where a tile is: the hashes of the subtrees of height `8 * level` from `index * 256` on, `width` of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tile {
+    /// Its level; 0 holds the leaves.
+    pub level: u32,
+    /// Its place in the level.
+    pub index: u64,
+    /// How many hashes it holds, 1 to 256.
+    pub width: u64,
+}
+
+impl Tile {
+    /// Its path below the ledger's folder: `tile/<L>/<N>[.p/<W>]`.
+    pub fn path(&self) -> String {
+        format!("tile/{}/{}{}", self.level, number_path(self.index), partial_suffix(self.width))
+    }
+
+    /// All tiles of a tree of `size` leaves, level by level.
+    pub fn all(size: u64) -> impl Iterator<Item = Self> {
+        (0..u64::BITS / TILE_HEIGHT)
+            .map(move |level| (level, size >> (TILE_HEIGHT * level)))
+            .take_while(|(_, hashes)| *hashes > 0)
+            .flat_map(|(level, hashes)| {
+                let full = hashes / TILE_WIDTH;
+                let widths = (0..full).map(|index| (index, TILE_WIDTH));
+                let partial = Some((full, hashes % TILE_WIDTH)).filter(|(_, width)| *width > 0);
+                widths.chain(partial).map(move |(index, width)| Self { level, index, width })
+            })
+    }
+
+    /// The tile that holds the hash of a subtree of this height and index in a tree of `size` leaves, and the places in
+    /// it over which that hash is.
+    pub fn of_subtree(height: u32, index: u64, size: u64) -> (Self, std::ops::Range<usize>) {
+        let (level, rest) = (height / TILE_HEIGHT, height % TILE_HEIGHT);
+        let first = index << rest;
+        let tile = first / TILE_WIDTH;
+        let hashes = size >> (TILE_HEIGHT * level);
+        let width = (hashes - tile * TILE_WIDTH).min(TILE_WIDTH);
+        let from = usize::try_from(first % TILE_WIDTH).expect("it is below 256");
+        (Self { level, index: tile, width }, from..from + (1 << rest))
+    }
+
+    /// Whether nothing can be added to it.
+    pub fn is_full(&self) -> bool {
+        self.width == TILE_WIDTH
+    }
+
+    /// Its content: hash after hash.
+    pub fn to_bytes(hashes: &[Digest]) -> Vec<u8> {
+        hashes.iter().flat_map(|hash| *hash.as_bytes()).collect()
+    }
+
+    /// Reads its content.
+    ///
+    /// # Errors
+    /// If it does not hold exactly as many hashes as its width says.
+    pub fn read(&self, bytes: &[u8]) -> Result<Vec<Digest>, TlogError> {
+        let hashes: Vec<Digest> = bytes.chunks(32).filter_map(|hash| Digest::try_from(hash).ok()).collect();
+        if bytes.len() as u64 != self.width * 32 || hashes.len() as u64 != self.width {
+            return Err(malformed("tile", "it has another size than its name says"));
+        }
+        Ok(hashes)
+    }
+}
+
+/// The hash that a full tile has at the level above.
+pub(super) fn hash_of_full(hashes: &[Digest]) -> Digest {
+    debug_assert_eq!(hashes.len() as u64, TILE_WIDTH);
+    tree_hash(hashes)
+}
+
+/// The path of the bundle that holds `width` entries from `index * 256` on, below the ledger's folder.
+pub fn path_of_bundle(index: u64, width: u64) -> String {
+    format!("tile/entries/{}{}", number_path(index), partial_suffix(width))
+}
+
+/// A bundle of entries: each with its length before it, 16 bits, big-endian.
+///
+/// # Panics
+/// If an entry is longer than 65,535 bytes: the ledger bounds its entries far below.
+pub fn bundle<'a>(entries: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in entries {
+        let length = u16::try_from(entry.len()).expect("entries of the ledger are at most 4 KiB");
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(entry);
+    }
+    bytes
+}
+
+/// The entries of a bundle that should hold `width`.
+///
+/// # Errors
+/// If it holds more or fewer, or ends within one.
+pub fn entries_of_bundle(mut bytes: &[u8], width: u64) -> Result<Vec<&[u8]>, TlogError> {
+    let mut entries = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
+        let length = usize::from(u16::from_be_bytes(*length));
+        let entry = rest.get(..length).ok_or(malformed("bundle of entries", "it ends within one"))?;
+        entries.push(entry);
+        bytes = &rest[length..];
+        if entries.len() as u64 > width {
+            break;
+        }
+    }
+    match bytes.is_empty() && entries.len() as u64 == width {
+        true => Ok(entries),
+        false => Err(malformed("bundle of entries", "it holds another number than its name says")),
+    }
+}
+
+/// `1234067` is `x001/x234/067`.
+fn number_path(number: u64) -> String {
+    let mut path = format!("{:03}", number % 1000);
+    let mut rest = number / 1000;
+    while rest > 0 {
+        path = format!("x{:03}/{path}", rest % 1000);
+        rest /= 1000;
+    }
+    path
+}
+
+fn partial_suffix(width: u64) -> String {
+    if width == TILE_WIDTH { String::new() } else { format!(".p/{width}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_specification() {
+        let path = |level, index, width| Tile { level, index, width }.path();
+        assert_eq!(path(0, 1_234_067, 256), "tile/0/x001/x234/067");
+        assert_eq!(path(2, 0, 1), "tile/2/000.p/1");
+        assert_eq!(path_of_bundle(1000, 7), "tile/entries/x001/000.p/7");
+    }
+
+    #[test]
+    fn a_tree_has_the_tiles_of_the_specifications_example() {
+        let tiles: Vec<Tile> = Tile::all(70_000).collect();
+        let full = |level| tiles.iter().filter(|tile| tile.level == level && tile.is_full()).count();
+        let partial = |level| tiles.iter().find(|tile| tile.level == level && !tile.is_full());
+        assert_eq!((full(0), partial(0).unwrap().width), (273, 112));
+        assert_eq!((full(1), partial(1).unwrap().width), (1, 17));
+        assert_eq!((full(2), partial(2).unwrap().width), (0, 1));
+        assert_eq!(Tile::all(0).count(), 0);
+        let of_256: Vec<String> = Tile::all(256).map(|tile| tile.path()).collect();
+        assert_eq!(of_256, ["tile/0/000", "tile/1/000.p/1"]);
+    }
+
+    #[test]
+    fn a_bundle_gives_back_its_entries_and_nothing_else() {
+        let entries: [&[u8]; 3] = [b"a", b"", b"ccc"];
+        let bytes = bundle(entries);
+        assert_eq!(entries_of_bundle(&bytes, 3).unwrap(), entries);
+        assert!(entries_of_bundle(&bytes, 2).is_err());
+        assert!(entries_of_bundle(&bytes[..bytes.len() - 1], 3).is_err());
+        assert!(entries_of_bundle(&[0], 0).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! What an entry is about: the audio or the sidecar that it holds the hash of, sent so that no wrong byte passes for it.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use futures_util::stream::{Stream, try_unfold};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
+
+use crate::archive;
+use crate::base::digest::Digest;
+use crate::store::catalog::{self, Proven};
+use crate::store::db::Db;
+
+/// Bytes that are read at one time.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Which of the two files of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// The audio.
+    Audio,
+    /// The sidecar, which holds the names and numbers that the entry does not.
+    Sidecar,
+}
+
+impl What {
+    /// The word in the ledger and in addresses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Sidecar => "sidecar",
+        }
+    }
+}
+
+/// A file of the archive, open, with the hash that its entry has of it.
+#[derive(Debug)]
+pub struct Holding {
+    file: File,
+    size_bytes: u64,
+    sha256: Digest,
+}
+
+/// Looks up what entry `number` is about and opens it; `None` if the entry names no file, or is not there.
+pub(super) async fn open(db: &Db, root: &Path, number: u64, what: What) -> anyhow::Result<Option<Holding>> {
+    let Ok(row) = i64::try_from(number) else { return Ok(None) };
+    let Some(proven) = catalog::proven_by(&mut *db.read().await?, row).await? else { return Ok(None) };
+    let root = root.to_owned();
+    let opened = tokio::task::spawn_blocking(move || open_file(&root, proven, what));
+    opened.await.context("opening a file of the archive")?.map(Some)
+}
+
+fn open_file(root: &Path, proven: Proven, what: What) -> anyhow::Result<Holding> {
+    let (path, sha256) = match what {
+        What::Audio => (proven.path, proven.sha256),
+        What::Sidecar => (format!("{}.json", proven.path), proven.sidecar_sha256),
+    };
+    let Some(file) = archive::open_to_read(root, &path)? else {
+        bail!("{path} was archived and is not there: restore it from a backup");
+    };
+    let size_bytes = file.metadata().with_context(|| format!("reading {path}"))?.len();
+    if what == What::Audio && size_bytes != proven.size_bytes {
+        let archived = proven.size_bytes;
+        bail!("{path} has {size_bytes} bytes, {archived} were archived: restore it from a backup");
+    }
+    Ok(Holding { file, size_bytes, sha256 })
+}
+
+impl Holding {
+    /// How long the file is.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The hash that stands in the entry.
+    pub fn sha256(&self) -> Digest {
+        self.sha256
+    }
+
+    /// The bytes. Who gets all of them gets what was archived: the last ones are held back if the hash is another, and
+    /// an error comes instead. `kept` is dropped with the stream.
+    pub fn into_chunks<T: Send + 'static>(
+        self,
+        kept: T,
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        let sending = Sending {
+            file: tokio::fs::File::from_std(self.file),
+            left_bytes: self.size_bytes,
+            hasher: Sha256::new(),
+            sha256: self.sha256,
+            _kept: kept,
+        };
+        try_unfold(sending, Sending::next)
+    }
+}
+
+/// A file on its way.
+struct Sending<T> {
+    file: tokio::fs::File,
+    left_bytes: u64,
+    hasher: Sha256,
+    sha256: Digest,
+    _kept: T,
+}
+
+impl<T> Sending<T> {
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        if self.left_bytes == 0 {
+            return Ok(None);
+        }
+        let mut chunk = vec![0; CHUNK_BYTES.min(usize::try_from(self.left_bytes).unwrap_or(CHUNK_BYTES))];
+        self.file.read_exact(&mut chunk).await?;
+        self.hasher.update(&chunk);
+        self.left_bytes -= chunk.len() as u64;
+        if self.left_bytes == 0 && Digest::from(self.hasher.clone()) != self.sha256 {
+            tracing::warn!(
+                "A file that a reader of the feed asked for is not what was archived: `callvault verify` names it"
+            );
+            return Err(io::Error::other("the file is not what was archived"));
+        }
+        Ok(Some((Bytes::from(chunk), self)))
+    }
+}

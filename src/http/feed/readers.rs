@@ -1,0 +1,113 @@
+//! Who may read audio and sidecars: whoever knows a token.
+
+use secrecy::ExposeSecret as _;
+
+use super::scope::Scope;
+use crate::base::digest::Digest;
+use crate::config::FeedReaderConfig;
+
+/// The readers, known by the hashes of their tokens.
+pub struct Readers(Vec<Reader>);
+
+/// One of them.
+pub struct Reader {
+    name: String,
+    token: Digest,
+    scope: Scope,
+    reads_per_min_max: u32,
+}
+
+impl std::fmt::Debug for Readers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.0).finish()
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Reader {
+    fn of(config: &FeedReaderConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            token: Digest::of(config.token.expose_secret().as_bytes()),
+            scope: Scope::of(&config.pbx),
+            reads_per_min_max: config.reads_per_min_max,
+        }
+    }
+
+    /// What the ledger calls him.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The PBXs that he may read.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Files that he may fetch in a minute.
+    pub fn reads_per_min_max(&self) -> u32 {
+        self.reads_per_min_max
+    }
+}
+
+impl Readers {
+    /// Those of the configuration.
+    pub fn new(readers: &[FeedReaderConfig]) -> Self {
+        Self(readers.iter().map(Reader::of).collect())
+    }
+
+    /// The reader whose token stands in an `Authorization` header; `None` if it is nobody's.
+    ///
+    /// It takes the same time whatever the token is like: all hashes are compared, each to its last byte.
+    pub fn who(&self, authorization: &str) -> Option<&Reader> {
+        let (scheme, token) = authorization.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let given = Digest::of(token.trim().as_bytes());
+        let mut found = None;
+        for reader in &self.0 {
+            if is_same(&reader.token, &given) {
+                found = Some(reader);
+            }
+        }
+        found
+    }
+}
+
+fn is_same(one: &Digest, other: &Digest) -> bool {
+    let pairs = one.as_bytes().iter().zip(other.as_bytes());
+    pairs.fold(0, |difference, (one, other)| difference | (one ^ other)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_token_after_the_word_bearer_opens() {
+        let readers = Readers::new(&[
+            FeedReaderConfig::new("surveillance", "0123456789abcdef01234567"),
+            FeedReaderConfig::new("audit", "fedcba9876543210fedcba98"),
+        ]);
+        for (authorization, expected) in [
+            ("Bearer 0123456789abcdef01234567", Some("surveillance")),
+            ("bearer  fedcba9876543210fedcba98", Some("audit")),
+            ("Basic 0123456789abcdef01234567", None),
+            ("Bearer 0123456789abcdef0123456", None),
+            ("Bearer 0123456789abcdef012345678", None),
+            ("Bearer 0123456789ABCDEF01234567", None),
+            ("Bearer ", None),
+            ("0123456789abcdef01234567", None),
+            ("", None),
+        ] {
+            assert_eq!(readers.who(authorization).map(Reader::name), expected, "{authorization}");
+        }
+        assert!(!format!("{readers:?}").contains("0123"));
+    }
+}

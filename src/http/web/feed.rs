@@ -1,0 +1,278 @@
+//! `/feed/…`: the entries, the published ledger as the static files that it is, and what entries are about for those
+//! who may read it. docs/feed.md is the contract.
+
+mod question;
+mod statics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Router, middleware};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use question::Question;
+pub use statics::is_published;
+
+use super::lease::Lease;
+use super::refusals::Refusals;
+use super::shares::{Full, Place, Shares};
+use super::{ANSWER_MAX, come_again, come_again_in, in_time, told};
+use crate::config::PLAIN_TOKENS_REMEDY;
+use crate::http::feed::{Ahead, Feed, Holding, NDJSON, Reader, What, next_after};
+
+/// Questions for entries that are answered at one time: fewer than there are connections.
+const QUESTIONS_MAX: usize = 16;
+/// How often it is looked for something new while a reader waits.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a page of entries may take to be sent, after it was read.
+const PAGE_SENT_WITHIN: Duration = Duration::from_secs(30);
+/// The slowest reader of a file that is waited for.
+const THROUGHPUT_BYTES_S_MIN: u64 = 32 << 10;
+
+/// What the handlers share.
+struct Door {
+    feed: Feed,
+    stop: CancellationToken,
+    questions: Semaphore,
+    shares: Shares,
+    refusals: Refusals,
+    /// Whether tokens are taken where others could read them on their way.
+    allow_plain_http: bool,
+}
+
+/// The routes of the feed. Whoever waits is answered when `stop` comes.
+pub(super) fn router(
+    feed: Feed,
+    refusals: Refusals,
+    allow_plain_http: bool,
+    stop: CancellationToken,
+) -> Router {
+    let (questions, shares) = (Semaphore::new(QUESTIONS_MAX), Shares::new());
+    let door = Arc::new(Door { feed, stop, questions, shares, refusals, allow_plain_http });
+    Router::new()
+        .route("/feed/audio/{number}", get(audio).head(no_head))
+        .route("/feed/sidecar/{number}", get(sidecar).head(no_head))
+        .route("/feed/checkpoint", get(statics::checkpoint))
+        .route("/feed/tile/{*path}", get(statics::tile))
+        .route("/feed/keys/{*path}", get(statics::key))
+        .route("/feed/anchor/{*path}", get(statics::anchor))
+        .layer(middleware::from_fn(in_time))
+        // It bounds its own time: waiting is what it is for.
+        .route("/feed/entries", get(entries))
+        .with_state(door)
+}
+
+async fn entries(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(lease): ConnectInfo<Lease>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    // Where some readers see some PBXs alone, nobody sees entries without a token.
+    let reader = match door.feed.has_scopes().then(|| door.reader(&headers, &lease)).transpose() {
+        Ok(reader) => reader,
+        Err(unheard) => return unheard.into_response(),
+    };
+    let question = match Question::parse(query.as_deref().unwrap_or_default()) {
+        Ok(question) => question,
+        Err(sentence) => return told(StatusCode::BAD_REQUEST, &sentence),
+    };
+    let Ok(_place) = door.questions.try_acquire() else {
+        return come_again("Too many readers ask for entries: come again in a few seconds.");
+    };
+    lease.extend(question.wait + ANSWER_MAX + PAGE_SENT_WITHIN);
+    match tokio::time::timeout(question.wait + ANSWER_MAX, door.lines(reader, &question)).await {
+        Ok(Ok(lines)) => {
+            ([(header::CONTENT_TYPE, NDJSON), (header::CACHE_CONTROL, "no-store")], lines).into_response()
+        }
+        Ok(Err(error)) if error.is::<Ahead>() => told(StatusCode::CONFLICT, &sentence(&error.to_string())),
+        Ok(Err(error)) => unreadable("entries", &error),
+        Err(_) => {
+            told(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
+        }
+    }
+}
+
+impl Door {
+    /// The lines asked for; waits for the first one, as long as the reader wants and the service runs.
+    async fn lines(&self, reader: Option<&Reader>, question: &Question) -> anyhow::Result<String> {
+        let (from, until) = (next_after(question.after), Instant::now() + question.wait);
+        loop {
+            let page = match reader {
+                Some(reader) => self.feed.page_of(reader, from, question.limit).await?,
+                None => self.feed.page(from, question.limit).await?,
+            };
+            if !page.lines.is_empty() || Instant::now() >= until {
+                return Ok(page.lines);
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(until.min(Instant::now() + LOOK_EVERY)) => {}
+                () = self.stop.cancelled() => return Ok(String::new()),
+            }
+        }
+    }
+}
+
+async fn audio(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(lease): ConnectInfo<Lease>,
+    Path(number): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    door.give(What::Audio, &number, &headers, &lease).await
+}
+
+async fn sidecar(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(lease): ConnectInfo<Lease>,
+    Path(number): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    door.give(What::Sidecar, &number, &headers, &lease).await
+}
+
+impl Door {
+    /// Gives a reader a file, and writes that down first.
+    async fn give(&self, what: What, number: &str, headers: &HeaderMap, lease: &Lease) -> Response {
+        let reader = match self.reader(headers, lease) {
+            Ok(reader) => reader,
+            Err(unheard) => return unheard.into_response(),
+        };
+        let Some(number) = question::whole(number) else {
+            return told(StatusCode::BAD_REQUEST, "The number of an entry is digits, such as 17.");
+        };
+        let place = match self.shares.take(reader, Instant::now()) {
+            Ok(place) => place,
+            Err(Full::Places) => {
+                return come_again("Too many files are fetched: come again in a few seconds.");
+            }
+            Err(Full::Reads(wait)) => return too_fast(reader, wait),
+        };
+        let holding = match self.feed.open(reader, number, what).await {
+            Ok(Some(holding)) => holding,
+            Ok(None) => return nothing_at(reader, number, what),
+            Err(error) => return unreadable("a file", &error),
+        };
+        if let Err(error) = self.feed.note_access(reader.name(), number, what).await {
+            return unreadable("the ledger", &error);
+        }
+        let transfer_s = holding.size_bytes() / THROUGHPUT_BYTES_S_MIN;
+        lease.extend(PAGE_SENT_WITHIN + Duration::from_secs(transfer_s));
+        sent(holding, what, place)
+    }
+
+    /// Who asks. A source of many wrong tokens is not listened to for a while, whatever it sends.
+    fn reader(&self, headers: &HeaderMap, lease: &Lease) -> Result<&Reader, Unheard> {
+        if !lease.is_secret() && !self.allow_plain_http {
+            return Err(Unheard::Overheard);
+        }
+        let (sent, now) = (headers.get(header::AUTHORIZATION), Instant::now());
+        let reader = sent.and_then(|sent| self.feed.readers().who(sent.to_str().ok()?));
+        if reader.is_none() {
+            self.refusals.note(lease.source(), now);
+        }
+        match self.refusals.wait(lease.source(), now) {
+            Some(wait) => Err(Unheard::TooMany(wait)),
+            None => reader.ok_or(Unheard::Nobody),
+        }
+    }
+}
+
+/// Why it is not known who asks.
+#[derive(Debug, Clone, Copy)]
+enum Unheard {
+    /// Others could have read the token on its way.
+    Overheard,
+    /// There is no token, or it is nobody's.
+    Nobody,
+    /// There were too many such from there, and for how long none is looked at.
+    TooMany(Duration),
+}
+
+impl IntoResponse for Unheard {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Overheard => {
+                let sentence = format!("Tokens are not taken over plain HTTP: {PLAIN_TOKENS_REMEDY}.");
+                told(StatusCode::FORBIDDEN, &sentence)
+            }
+            Self::Nobody => nobody(),
+            Self::TooMany(wait) => {
+                let sentence = "Too many tokens that are nobody's came from this address: come again later.";
+                come_again_in(wait, StatusCode::TOO_MANY_REQUESTS, sentence)
+            }
+        }
+    }
+}
+
+/// The file on its way. Its place is free when it has arrived, or the reader has left.
+fn sent(holding: Holding, what: What, place: Place) -> Response {
+    let content_type = match what {
+        What::Audio => "audio/wav",
+        What::Sidecar => "application/json",
+    };
+    let headers = [
+        (header::CONTENT_TYPE, content_type.to_owned()),
+        (header::CONTENT_LENGTH, holding.size_bytes().to_string()),
+        (header::CACHE_CONTROL, "private, no-store".to_owned()),
+        // RFC 9530: what a whole answer hashes to.
+        (
+            header::HeaderName::from_static("repr-digest"),
+            format!("sha-256=:{}:", STANDARD.encode(holding.sha256().as_bytes())),
+        ),
+    ];
+    (headers, Body::from_stream(holding.into_chunks(place))).into_response()
+}
+
+/// A question for the headers alone would be an access without one.
+async fn no_head() -> Response {
+    told(StatusCode::METHOD_NOT_ALLOWED, "Ask with GET: each answer is written into the ledger.")
+}
+
+fn nobody() -> Response {
+    let sentence = "Send `Authorization: Bearer` and the token of a [[feed.reader]]; this one is nobody's.";
+    let mut answer = told(StatusCode::UNAUTHORIZED, sentence);
+    let challenge = header::HeaderValue::from_static("Bearer realm=\"callvault\"");
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    answer
+}
+
+/// The same for what is not there and for what is not for him, so that he learns nothing of other PBXs.
+fn nothing_at(reader: &Reader, number: u64, what: What) -> Response {
+    let what = what.as_str();
+    let of_another = if reader.scope().is_all() { "" } else { ", or of a PBX that is not for this reader" };
+    let sentence = format!(
+        "Entry {number} has no {what}: only `archived` and `conflict` entries have, and it is none, or not there \
+         yet{of_another}."
+    );
+    told(StatusCode::NOT_FOUND, &sentence)
+}
+
+fn too_fast(reader: &Reader, wait: Duration) -> Response {
+    let sentence = format!(
+        "This reader may fetch {} files in a minute (`reads_per_min_max`): come again later.",
+        reader.reads_per_min_max()
+    );
+    come_again_in(wait, StatusCode::TOO_MANY_REQUESTS, &sentence)
+}
+
+/// What is wrong is for the operator: a reader is told that something is.
+fn unreadable(what: &str, error: &anyhow::Error) -> Response {
+    tracing::warn!("A reader of the feed was not given {what}: {error:#}");
+    told(StatusCode::SERVICE_UNAVAILABLE, "It cannot be read now; the service's log says why.")
+}
+
+fn sentence(clause: &str) -> String {
+    let mut letters = clause.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}

@@ -1,0 +1,220 @@
+//! Health, metrics and the feed over HTTP. The only code that serves it.
+//!
+//! `/health/live`: the process answers. `/health/ready`: it does its work, or 503 and why not. `/metrics`: Prometheus.
+//! These read only, and no reader can load the database: what a scrape sees is up to a few seconds old. `/feed/…` is in
+//! [`feed`]; its readers are few enough to leave places for those who watch.
+
+mod bounded;
+mod bucket;
+mod feed;
+mod guests;
+mod hosts;
+mod lease;
+mod metrics;
+mod readiness;
+mod refusals;
+mod renewal;
+mod shares;
+mod source;
+mod stream;
+mod vitals;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Router, middleware};
+use http_body_util::BodyExt as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use feed::{Question, is_published};
+pub use readiness::Readiness;
+pub use vitals::{Vitals, Workers};
+
+use crate::config::{UnusableCertificate, WebConfig};
+use crate::http::feed::Feed;
+use bounded::Bounded;
+use guests::About;
+use hosts::Hosts;
+use lease::Lease;
+use renewal::Renewed;
+
+/// For how long those who were being served at the end are waited for.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// The longest work on one answer.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// A listener that is ready to be served on.
+pub struct Server {
+    listener: Bounded,
+    tls: Option<Renewed>,
+    config: WebConfig,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Prepares to serve on `listener` as `config` says; nobody is answered yet.
+    ///
+    /// # Errors
+    /// If there is to be a certificate, and it cannot be used.
+    pub async fn new(listener: TcpListener, config: &WebConfig) -> Result<Self, UnusableCertificate> {
+        let tls = match &config.certificate {
+            Some(files) => Some(Renewed::load(files).await?),
+            None => None,
+        };
+        Ok(Self { listener: Bounded::new(listener, tls.clone()), tls, config: config.clone() })
+    }
+
+    /// Serves until `stop`; the feed too, if there is one.
+    ///
+    /// # Errors
+    /// Only if the listener breaks.
+    pub async fn serve(
+        self,
+        vitals: Arc<Vitals>,
+        feed: Option<Feed>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let ended = stop.clone();
+        let router = router(vitals.clone(), &self.config, feed, &stop);
+        let service = router.into_make_service_with_connect_info::<Lease>();
+        let serving =
+            axum::serve(self.listener, service).with_graceful_shutdown(async move { stop.cancelled().await });
+        let renewing = async {
+            match &self.tls {
+                Some(tls) => tls.keep_up().await,
+                None => std::future::pending().await,
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = serving => outcome.context("serving health and metrics"),
+            () = vitals.keep_refusals() => Ok(()),
+            () = renewing => Ok(()),
+            // Who reads slowly or not at all does not keep the service from ending.
+            () = async { ended.cancelled().await; tokio::time::sleep(DRAIN_MAX).await } => Ok(()),
+        };
+        tokio::time::timeout(DRAIN_MAX, vitals.settle_refusals()).await.ok();
+        outcome
+    }
+}
+
+fn router(vitals: Arc<Vitals>, config: &WebConfig, feed: Option<Feed>, stop: &CancellationToken) -> Router {
+    let hosts = Arc::new(Hosts::new(&config.hosts));
+    let feed =
+        feed.map(|feed| feed::router(feed, vitals.refusals().clone(), config.allow_plain_http, stop.clone()));
+    Router::new()
+        .route("/", get(front_page))
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .layer(middleware::from_fn(in_time))
+        .with_state(vitals)
+        .merge(feed.unwrap_or_default())
+        .fallback(not_found)
+        .layer(middleware::from_fn_with_state(hosts, attend))
+}
+
+/// Answers a request if it calls us by a name of ours and there is room for it. While the answer is on its way, the
+/// connection gives way to nobody.
+async fn attend(
+    State(hosts): State<Arc<Hosts>>,
+    ConnectInfo(lease): ConnectInfo<Lease>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let about = match request.uri().path() {
+        // That we live is no secret, and what supervises us may not end us for the name by which it asks. It is said at
+        // once, and needs no place.
+        "/health/live" => {
+            lease.heard();
+            return next.run(request).await;
+        }
+        "/health/ready" => About::Health,
+        _ => About::Other,
+    };
+    if let Some(sentence) = hosts.refuse(&request) {
+        return told(StatusCode::MISDIRECTED_REQUEST, &sentence);
+    }
+    let Some(answering) = lease.begin(about) else {
+        return come_again("Too many requests are being answered: come again in a few seconds.");
+    };
+    let answer = next.run(request).await;
+    // The body holds it until all of it was taken.
+    answer.map(|body| {
+        Body::new(body.map_err(move |error| {
+            let _answering = &answering;
+            error
+        }))
+    })
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(ANSWER_MAX, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        told(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
+    })
+}
+
+async fn front_page() -> Html<String> {
+    Html(format!(
+        "<!doctype html><meta charset=utf-8><title>callvault</title><h1>callvault {}</h1>\
+         <p>For people: <code>callvault status</code>. For machines: <a href=/health/live>/health/live</a> (it runs), \
+         <a href=/health/ready>/health/ready</a> (it works), <a href=/metrics>/metrics</a> (Prometheus), /feed/ (the ledger, where <code>[feed] enabled</code>).",
+        env!("CARGO_PKG_VERSION")
+    ))
+}
+
+async fn live() -> Response {
+    told(StatusCode::OK, "alive")
+}
+
+async fn ready(State(vitals): State<Arc<Vitals>>) -> Response {
+    match vitals.not_ready().await {
+        None => told(StatusCode::OK, "ready"),
+        Some(reason) => told(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {reason}")),
+    }
+}
+
+async fn metrics(State(vitals): State<Arc<Vitals>>) -> Response {
+    match vitals.metrics().await {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::warn!("The metrics cannot be read: {error:#}");
+            told(StatusCode::SERVICE_UNAVAILABLE, "The database cannot be read; see the service's log.")
+        }
+    }
+}
+
+async fn not_found() -> Response {
+    told(StatusCode::NOT_FOUND, "There is nothing here; / says what there is.")
+}
+
+/// Asks a reader to come again soon: all places of his kind are taken. His connection makes place for others.
+fn come_again(sentence: &str) -> Response {
+    come_again_in(Duration::from_secs(5), StatusCode::SERVICE_UNAVAILABLE, sentence)
+}
+
+/// Asks whoever asks to come again after `wait`.
+fn come_again_in(wait: Duration, status: StatusCode, sentence: &str) -> Response {
+    let mut answer = told(status, sentence);
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil() as u64));
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+fn told(status: StatusCode, sentence: &str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{sentence}\n")).into_response()
+}

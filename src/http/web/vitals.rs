@@ -1,0 +1,152 @@
+//! What the pages are made of: the state as the database has it, and the counters of those at work.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::refusals::Refusals;
+use super::{Readiness, metrics};
+use crate::base::clock::Clock;
+use crate::config::Config;
+use crate::pbx::{Counted, PbxClient};
+use crate::pipeline::worker::{Progress, Snapshot};
+use crate::store::db::Db;
+use crate::watch::status::{Reader, Status};
+
+/// For how long a reading of the state serves all who ask.
+const FRESH: Duration = Duration::from_secs(5);
+/// How long the database may take to answer before the service counts as not ready.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The PBXs at work, whose counters live in this process. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Workers(Arc<Mutex<BTreeMap<String, Worker>>>);
+
+/// Who works on one PBX.
+#[derive(Debug)]
+struct Worker {
+    client: PbxClient,
+    progress: Arc<Progress>,
+}
+
+/// The counters of one PBX at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Work {
+    pub(super) asked: Counted,
+    pub(super) done: Snapshot,
+}
+
+impl Workers {
+    /// Counts what this client and its workers do from now on, in place of the former ones of this PBX.
+    pub fn add(&self, client: PbxClient, progress: Arc<Progress>) {
+        let id = client.id().to_owned();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Worker { client, progress });
+    }
+
+    /// Forgets a PBX that is not configured any more.
+    pub fn remove(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    fn read(&self) -> BTreeMap<String, Work> {
+        let workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let work =
+            |worker: &Worker| Work { asked: worker.client.counters(), done: worker.progress.snapshot() };
+        workers.iter().map(|(id, worker)| (id.clone(), work(worker))).collect()
+    }
+}
+
+/// What the pages are made of.
+pub struct Vitals {
+    db: Db,
+    clock: Clock,
+    workers: Workers,
+    readiness: Readiness,
+    refusals: Refusals,
+    /// One reads for all: who comes meanwhile waits and takes what it got.
+    state: tokio::sync::Mutex<State>,
+}
+
+struct State {
+    reader: Reader,
+    read: Option<(Instant, Arc<Status>)>,
+}
+
+impl fmt::Debug for Vitals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vitals").field("readiness", &self.readiness).finish_non_exhaustive()
+    }
+}
+
+impl Vitals {
+    /// What is to be served of the installation that `config` describes.
+    pub fn new(config: &Config, db: Db, clock: Clock, workers: Workers, readiness: Readiness) -> Self {
+        // Alerts and metrics count findings and tell one or two.
+        let reader = Reader::new(config).with_findings_max(20);
+        let refusals = Refusals::new();
+        Self {
+            db,
+            clock,
+            workers,
+            readiness,
+            refusals,
+            state: tokio::sync::Mutex::new(State { reader, read: None }),
+        }
+    }
+
+    /// Goes on with another configuration.
+    pub async fn reconfigure(&self, config: &Config) {
+        let mut state = self.state.lock().await;
+        state.reader.reconfigure(config);
+        state.read = None;
+    }
+
+    /// The state, at most a few seconds old.
+    pub async fn status(&self) -> anyhow::Result<Arc<Status>> {
+        let mut state = self.state.lock().await;
+        if let Some((at, status)) = &state.read
+            && at.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(status));
+        }
+        let status = state.reader.read(&mut *self.db.read().await?, self.clock.now()).await?;
+        let status = Arc::new(status);
+        state.read = Some((Instant::now(), Arc::clone(&status)));
+        Ok(status)
+    }
+
+    pub(super) async fn metrics(&self) -> anyhow::Result<String> {
+        let status = self.status().await?;
+        metrics::page(status, self.workers.read(), self.refusals.total(), self.clock.now())
+    }
+
+    /// What was refused to those without a token.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Brings the sum of what was refused to the database, for ever.
+    pub(super) async fn keep_refusals(&self) {
+        self.refusals.keep_settled(&self.db, &self.clock).await;
+    }
+
+    /// Brings the rest of it there.
+    pub(super) async fn settle_refusals(&self) {
+        self.refusals.settle(&self.db, &self.clock).await;
+    }
+
+    /// Why the service does not do its work; none if it does.
+    pub(super) async fn not_ready(&self) -> Option<String> {
+        if let Some(reason) = self.readiness.reason() {
+            return Some(reason);
+        }
+        match tokio::time::timeout(DATABASE_PATIENCE, self.db.read()).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(_)) => Some("the database cannot be read; see the service's log".to_owned()),
+            Err(_) => Some("the database does not answer: see its disk".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What a report says, as far as it is asked: the name of the event, and who sends it.
+//!
+//! Reports of v1 are no JSON: members stand twice, objects lack keys (`yeastar-api.md` §7). So nothing is parsed; the
+//! few members that matter are looked for in the bytes, whatever stands around them. Everything else, the callers'
+//! numbers and PIN codes among it, is never looked at.
+
+use crate::pbx::push::PushKind;
+
+/// The longest name of an event or a device that is looked at, in bytes.
+const VALUE_BYTES_MAX: usize = 64;
+
+/// Longer than any member that names an event, with as many blanks in it as anybody writes.
+const MEMBER_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX;
+
+/// What is read of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What happened; nothing if it concerns nobody here.
+    pub kind: Option<PushKind>,
+    /// The serial number of the PBX, as the report has it.
+    pub sn: Option<String>,
+    /// The id of the call that has ended, if it has the form of one: `<epoch>.<number>`.
+    pub callid: Option<String>,
+}
+
+impl Report {
+    /// Reads a report; nothing if no event is named.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (event, _) = next_event(bytes)?;
+        let sn = member(bytes, "sn").map(|(value, _)| String::from_utf8_lossy(value).into_owned());
+        let kind = kind_of(event);
+        let callid = member(bytes, "callid").and_then(|(value, _)| callid_of(value));
+        Some(Self { kind, sn, callid: callid.filter(|_| kind == Some(PushKind::NewCdr)) })
+    }
+}
+
+/// Whether bytes name an event, of which the first `searched` named none before. Of those only the last are looked at
+/// again, in which one may have begun: a report that comes byte by byte costs no more than any other.
+pub(super) fn names_event(bytes: &[u8], searched: usize) -> bool {
+    next_event(&bytes[searched.saturating_sub(MEMBER_BYTES_MAX)..]).is_some()
+}
+
+/// Takes the events named in `stream` out of it, and leaves what may be the beginning of another.
+pub fn take_events(stream: &mut Vec<u8>) -> Vec<Option<PushKind>> {
+    let mut events = Vec::new();
+    let mut at = 0;
+    while let Some((event, end)) = next_event(&stream[at..]) {
+        events.push(kind_of(event));
+        at += end;
+    }
+    stream.drain(..at.max(stream.len().saturating_sub(MEMBER_BYTES_MAX)));
+    events
+}
+
+/// The first event's name, and where it ends. v1 calls it an action.
+fn next_event(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let found = ["event", "action"].into_iter().filter_map(|key| member(bytes, key));
+    found.min_by_key(|(_, end)| *end)
+}
+
+fn kind_of(event: &[u8]) -> Option<PushKind> {
+    match event {
+        _ if event.eq_ignore_ascii_case(b"NewCdr") => Some(PushKind::NewCdr),
+        _ if event.eq_ignore_ascii_case(b"BootUp") => Some(PushKind::BootUp),
+        _ => None,
+    }
+}
+
+/// A call's id (`yeastar-api.md` §6.3); nothing else that may stand under that name.
+fn callid_of(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (epoch, number) = text.split_once('.')?;
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    let has_form = (9..=10).contains(&epoch.len())
+        && (1..=10).contains(&number.len())
+        && is_number(epoch)
+        && is_number(number);
+    has_form.then(|| text.to_owned())
+}
+
+/// The first short text under `key`, and where it ends.
+fn member<'a>(bytes: &'a [u8], key: &str) -> Option<(&'a [u8], usize)> {
+    let quoted = format!("\"{key}\"");
+    let mut at = 0;
+    loop {
+        let found = bytes[at..].windows(quoted.len()).position(|window| window == quoted.as_bytes())?;
+        let key_end = at + found + quoted.len();
+        if let Some((start, end)) = text(bytes, key_end) {
+            return Some((&bytes[start..end], end + 1));
+        }
+        // What closes this one may open the next.
+        at = key_end - 1;
+    }
+}
+
+/// Where the text behind a colon at `at` begins and ends.
+fn text(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let colon = skip_space(bytes, at);
+    let quote = skip_space(bytes, colon + 1);
+    if bytes.get(colon) != Some(&b':') || bytes.get(quote) != Some(&b'"') {
+        return None;
+    }
+    let rest = &bytes[quote + 1..];
+    let length = rest.iter().take(VALUE_BYTES_MAX + 1).position(|byte| *byte == b'"')?;
+    Some((quote + 1, quote + 1 + length))
+}
+
+fn skip_space(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    from + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Option<Report> {
+        Report::read(text.as_bytes())
+    }
+
+    fn report(kind: Option<PushKind>, sn: Option<&str>) -> Option<Report> {
+        Some(Report { kind, sn: sn.map(str::to_owned), callid: None })
+    }
+
+    #[test]
+    fn every_form_of_a_report_is_heard() {
+        let call = || report(Some(PushKind::NewCdr), Some("369"));
+        assert_eq!(read(r#"{"action":"NewCdr","callid":"1.1","pincode":"77","sn":"369"}"#), call());
+        assert_eq!(read("{\n    \"event\" : \"NewCdr\",\n    \"sn\": \"369\"\n}"), call());
+        assert_eq!(read(r#"{"action":"NewCdr",{"ext":"1"},"ext":"2","ext":"3","sn":"369",}"#), call());
+        assert_eq!(read(r#"{"event":"BootUp"}"#), report(Some(PushKind::BootUp), None));
+        assert_eq!(read(r#"{"action":"ExtensionStatus","sn":"369"}"#), report(None, Some("369")));
+        assert_eq!(read(r#"{"x":"event"event":"NewCdr"}"#), report(Some(PushKind::NewCdr), None));
+    }
+
+    #[test]
+    fn of_a_call_that_ended_the_id_is_read_and_nothing_that_only_stands_there() {
+        let callid = |text: &str| read(text).and_then(|report| report.callid);
+        let told =
+            callid(r#"{"action":"NewCdr",{"ext":"1"},"callid":"1709287502.118","callfrom":"5550142"}"#);
+        assert_eq!(told.as_deref(), Some("1709287502.118"));
+        for text in [
+            r#"{"event":"BootUp","callid":"1709287502.118"}"#,
+            r#"{"event":"NewCdr","callid":"5550142"}"#,
+            r#"{"event":"NewCdr","callid":"1709287502.118x"}"#,
+            r#"{"event":"NewCdr","callid":"17092875021.1"}"#,
+            r#"{"event":"NewCdr","callid":1709287502.118}"#,
+        ] {
+            assert_eq!(callid(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_event_is_no_report() {
+        for text in
+            ["", "{}", "NewCdr", r#"{"action":7}"#, r#"{"action":"#, r#"{"x":"\"action\":\"NewCdr\""}"#]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(read(&format!(r#"{{"action":"{}"}}"#, "N".repeat(65))), None);
+    }
+
+    #[test]
+    fn what_was_looked_at_is_looked_at_again_only_as_far_as_an_event_may_have_begun_there() {
+        let report = br#"{"x":"y","event" : "NewCdr"}"#;
+        let named_at = report.len() - 1;
+        for searched in 0..report.len() {
+            assert!(names_event(&report[..named_at], searched.min(named_at)), "{searched}");
+            assert!(!names_event(&report[..named_at - 1], searched.min(named_at - 1)), "{searched}");
+        }
+        let long_ago = [&report[..], &[b' '; MEMBER_BYTES_MAX]].concat();
+        assert!(names_event(&long_ago, 0) && !names_event(&long_ago, long_ago.len()));
+    }
+
+    #[test]
+    fn events_of_a_stream_are_heard_however_it_is_cut() {
+        let stream = br#"Response: Success {"event":"NewCdr","a":"b"}{"event":"RING"} {"event":"BootUp"}"#;
+        for size in 1..stream.len() {
+            let (mut pending, mut events) = (Vec::new(), Vec::new());
+            for chunk in stream.chunks(size) {
+                pending.extend_from_slice(chunk);
+                events.extend(take_events(&mut pending));
+                assert!(pending.len() <= 256);
+            }
+            assert_eq!(events, [Some(PushKind::NewCdr), None, Some(PushKind::BootUp)], "in pieces of {size}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Report::read(&bytes);
+            let mut stream = bytes.clone();
+            take_events(&mut stream);
+            prop_assert!(stream.len() <= bytes.len());
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Whether a PBX may be asked anything at present. Sweeps and workers of one PBX share one of these.
+//!
+//! An error that concerns the PBX (down, locked out, password refused) pauses the PBX, not each recording: everybody
+//! waits, with growing patience, and gives up together. What was learnt is kept in the database, so that the next
+//! command does not have to learn it by locking itself out.
+//!
+//! Whether an error concerns the PBX is decided in one place, `Access::troubled`, which is told what was asked for.
+
+mod blame;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::base::clock::Clock;
+use crate::config::PbxConfig;
+use crate::pbx::{PbxError, Policy, Reason};
+use crate::store::calls;
+use crate::store::db::Db;
+use crate::store::fleet::{self, Remembered};
+use crate::store::queue;
+pub use blame::{Blame, Item};
+use blame::{Failed, Refund, Suspects, Verdict};
+
+/// The first wait after a PBX was found down; doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const WAIT_MAX: Duration = Duration::from_secs(15);
+/// When one is asked for again that got stuck by a fault of the PBX: after those that have not been asked for yet.
+const GIVEN_BACK_AFTER: Duration = Duration::from_secs(1);
+/// How long a device's lock-out lasts (`yeastar-api.md` §3.2).
+const LOCKOUT: Duration = Duration::from_secs(600);
+
+/// Why a PBX was given up for this command.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Trouble {
+    /// The class of the error.
+    pub reason: String,
+    /// One sentence: what happened and what to do.
+    pub message: String,
+}
+
+/// Until when a PBX that locked us out is left alone, if that is not over.
+///
+/// A wait longer than any lock-out was set by a clock that has since been put back.
+pub fn locked_out_until(
+    remembered: &Remembered,
+    lockout_wait: Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let longest =
+        jiff::SignedDuration::try_from(lockout_wait.max(LOCKOUT)).unwrap_or(jiff::SignedDuration::MAX);
+    let until = Timestamp::from_millisecond(remembered.paused_until_ms?).ok()?;
+    (until > now && until.duration_since(now) <= longest).then_some(until)
+}
+
+/// The access to one PBX.
+#[derive(Debug)]
+pub struct Access {
+    pbx: String,
+    db: Db,
+    clock: Clock,
+    fingerprint: Vec<u8>,
+    patience: Duration,
+    lockout_wait: Duration,
+    outage: Mutex<Outage>,
+    given_up: CancellationToken,
+    stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Instant>,
+    failures: u32,
+    /// Whose failures may be the PBX's.
+    suspects: Suspects,
+    /// How many different items failed alike when that was found to be the PBX's failure.
+    confirmed_by: usize,
+    trouble: Option<Trouble>,
+    /// Whether the database says that the PBX works.
+    noted_working: bool,
+}
+
+impl Access {
+    /// Begins a command's access. `fingerprint` stands for the credentials in use; `stop` ends waits early.
+    pub fn new(pbx: &PbxConfig, db: Db, clock: Clock, fingerprint: Vec<u8>, stop: CancellationToken) -> Self {
+        Self {
+            pbx: pbx.id.clone(),
+            db,
+            clock,
+            fingerprint,
+            patience: pbx.limits.outage_patience,
+            lockout_wait: pbx.limits.lockout_wait,
+            outage: Mutex::default(),
+            given_up: CancellationToken::new(),
+            stop,
+        }
+    }
+
+    /// Refuses access that earlier runs learnt to be pointless or harmful, without asking the PBX.
+    pub async fn check_remembered(&self, remembered: &Remembered, password_source: &str, now: Timestamp) {
+        if remembered.paused_at_ms.is_some() {
+            return self.refuse_paused().await;
+        }
+        if remembered.refused_credentials.as_deref() == Some(&self.fingerprint[..]) {
+            let message = format!(
+                "pbx `{0}` refused this user and password before, so no login is tried again: correct the password in \
+                 {password_source}, or, if it is right now, run `callvault retry --pbx {0}`",
+                self.pbx
+            );
+            return self.refuse(Trouble { reason: "password_refused".into(), message }).await;
+        }
+        if let Some(until) = locked_out_until(remembered, self.lockout_wait, now) {
+            let message = format!(
+                "pbx `{0}` locked out this address; nothing is asked of it before {until} (in {1} s), or until \
+                 `callvault retry --pbx {0}`",
+                self.pbx,
+                until.duration_since(now).as_secs(),
+            );
+            self.refuse(Trouble { reason: "locked_out".into(), message }).await;
+        }
+    }
+
+    /// Ends when the PBX is given up.
+    pub fn given_up(&self) -> &CancellationToken {
+        &self.given_up
+    }
+
+    /// Why the PBX was given up, if it was.
+    pub async fn trouble(&self) -> Option<Trouble> {
+        self.outage.lock().await.trouble.clone()
+    }
+
+    /// Whether the PBX has answered as it should, and nothing was wrong with it since.
+    pub async fn works(&self) -> bool {
+        let outage = self.outage.lock().await;
+        outage.noted_working && outage.trouble.is_none()
+    }
+
+    /// Notes that the PBX answered as it should when it was asked for `item`. A download that was in flight when the PBX
+    /// was given up changes nothing.
+    pub async fn worked(&self, item: &Item) -> anyhow::Result<()> {
+        let mut outage = self.outage.lock().await;
+        if outage.trouble.is_some() {
+            return Ok(());
+        }
+        outage.suspects.clear(item);
+        if outage.since.take().is_some() {
+            info!(pbx = %self.pbx, "Pbx `{}` answers again", self.pbx);
+        }
+        outage.failures = 0;
+        if !std::mem::replace(&mut outage.noted_working, true) {
+            let pbx = self.pbx.clone();
+            self.db.write(move |tx| Box::pin(async move { fleet::clear_problem(tx, &pbx).await })).await?;
+        }
+        Ok(())
+    }
+
+    /// Decides whose failure it is that `item` failed, after what it costs the item is in the database. If it is the PBX's,
+    /// attempts that it has cost this and other recordings are given back, and this waits and returns for another try, or
+    /// gives the PBX up.
+    pub async fn troubled(&self, item: &Item, error: &PbxError) -> anyhow::Result<Blame> {
+        let failed = Failed::from(error);
+        if failed.is_an_answer() {
+            self.worked(item).await?;
+            return Ok(Blame::Item);
+        }
+        let verdict = {
+            let mut outage = self.outage.lock().await;
+            let verdict = outage.suspects.judge(item, failed);
+            if let Verdict::Confirmed { items, .. } = verdict {
+                outage.confirmed_by = items;
+            }
+            verdict
+        };
+        match verdict {
+            Verdict::Item => return Ok(Blame::Item),
+            Verdict::AtOnce => {}
+            Verdict::Confirmed { refunds, .. } if refunds.is_empty() => {}
+            Verdict::Confirmed { refunds, .. } => self.give_back(refunds).await?,
+        }
+        let may_pass = matches!(error.policy(), Policy::PausePbx | Policy::Retry);
+        self.wait_or_give_up(error, may_pass).await?;
+        Ok(Blame::Pbx)
+    }
+
+    /// Gives recordings back what a fault of the PBX cost them before it was known for one: none of them gets stuck by it.
+    async fn give_back(&self, refunds: Vec<Refund>) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let due_at = now.checked_add(GIVEN_BACK_AFTER).unwrap_or(now);
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    for Refund { row, reason, attempts } in &refunds {
+                        if queue::give_back(tx, *row, reason, *attempts, due_at).await? {
+                            calls::reopen_for(tx, *row).await?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn wait_or_give_up(&self, error: &PbxError, may_pass: bool) -> anyhow::Result<()> {
+        let mut outage = self.outage.lock().await;
+        outage.noted_working = false;
+        if let Some(wait) = outage.next_wait(self.patience).filter(|_| may_pass) {
+            drop(outage);
+            warn!(pbx = %self.pbx, "{error}; trying again in {:.1} s", wait.as_secs_f64());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.given_up.cancelled() => {}
+                () = self.stop.cancelled() => {}
+            }
+            return Ok(());
+        }
+        // Whoever gives up first says why; the others only met what followed.
+        if outage.trouble.is_some() {
+            return Ok(());
+        }
+        let message = match error.policy().concerns_pbx() {
+            true => error.to_string(),
+            false => format!(
+                "{error} ({} different requests failed in this way, and none like them succeeded in between)",
+                outage.confirmed_by
+            ),
+        };
+        let trouble = Trouble { reason: error.reason().to_string(), message };
+        outage.trouble = Some(trouble.clone());
+        drop(outage);
+        self.remember(error, trouble).await?;
+        self.given_up.cancel();
+        Ok(())
+    }
+
+    /// Keeps the trouble in the database, and what must not be tried again.
+    async fn remember(&self, error: &PbxError, trouble: Trouble) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let refused = (error.reason() == Reason::PasswordRefused).then(|| self.fingerprint.clone());
+        let until = (error.policy() == Policy::WaitOutLockout)
+            .then(|| now.checked_add(self.lockout_wait).unwrap_or(now));
+        let pbx = self.pbx.clone();
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    if let Some(hmac) = refused {
+                        fleet::refuse_credentials(tx, &pbx, &hmac).await?;
+                    }
+                    fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, until, now).await
+                })
+            })
+            .await
+    }
+
+    /// Keeps it in mind that a PBX which works otherwise does not tell its calls, until it has told all of them.
+    pub async fn unread(&self, error: &PbxError) -> anyhow::Result<()> {
+        if self.given_up.is_cancelled() {
+            return Ok(());
+        }
+        // A list that is no list says itself what helps.
+        let remedy =
+            if error.reason() == Reason::Protocol { "" } else { ". If this persists, restart the PBX" };
+        let message =
+            format!("{error}; calls of that period could not be read, and every sweep tries again{remedy}");
+        self.remember(error, Trouble { reason: error.reason().to_string(), message }).await
+    }
+
+    /// Gives the PBX up for a reason that it did not tell itself, and keeps that in mind.
+    pub async fn refuse_and_tell(&self, trouble: Trouble) -> anyhow::Result<()> {
+        self.refuse(trouble.clone()).await;
+        self.tell(trouble).await
+    }
+
+    /// Keeps a trouble in mind that the PBX did not tell itself, for `callvault status`.
+    pub async fn tell(&self, trouble: Trouble) -> anyhow::Result<()> {
+        let (pbx, now) = (self.pbx.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, None, now).await
+                })
+            })
+            .await
+    }
+
+    /// Gives the PBX up because an operator wants it left alone.
+    pub async fn refuse_paused(&self) {
+        let message = format!("pbx `{0}` is paused; `callvault resume {0}` ends that", self.pbx);
+        self.refuse(Trouble { reason: "paused".into(), message }).await;
+    }
+
+    /// Gives the PBX up for a reason that it did not tell itself.
+    pub async fn refuse(&self, trouble: Trouble) {
+        self.outage.lock().await.trouble.get_or_insert(trouble);
+        self.given_up.cancel();
+    }
+}
+
+impl Outage {
+    /// How long to wait after one more failure; `None` when patience is at its end.
+    fn next_wait(&mut self, patience: Duration) -> Option<Duration> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.failures += 1;
+        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(6)).min(WAIT_MAX);
+        (since.elapsed() + wait <= patience).then_some(wait)
+    }
+}

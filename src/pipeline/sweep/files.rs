@@ -1,0 +1,241 @@
+//! CDR out of CSV files: given with `--cdr`, or lying in the configured folder of a PBX whose API has no CDR.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::placing::Fallback;
+use super::reading::{Covered, Reading};
+use super::{SweepReport, Sweeper};
+use crate::base::recording::printable;
+use crate::base::times::zone_of;
+use crate::formats::cdr::{CdrError, CdrItem, read_csv};
+use crate::store::calls;
+use crate::store::findings::{self, Finding, FindingKind};
+
+/// Parsed items that may wait for the database.
+const ITEMS_AHEAD: usize = 256;
+
+/// A CDR file or folder that cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum CdrFileError {
+    /// The system does not let us.
+    #[error(
+        "the CDR {path} cannot be read: {problem}; give callvault's user access to it, or correct the path"
+    )]
+    Unreadable {
+        /// The file or folder.
+        path: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// It is no CDR.
+    #[error("{path} is no CDR: {problem}")]
+    NoCdr {
+        /// The file.
+        path: String,
+        /// What was found instead.
+        problem: String,
+    },
+}
+
+impl CdrFileError {
+    fn unreadable(path: &Path, problem: impl ToString) -> Self {
+        Self::Unreadable { path: shown(path), problem: problem.to_string() }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    printable(path.as_os_str().as_encoded_bytes())
+}
+
+/// The CSV files of a folder, by name.
+fn csv_files(folder: &Path) -> Result<Vec<PathBuf>, CdrFileError> {
+    let unreadable = |error: std::io::Error| CdrFileError::unreadable(folder, error);
+    let mut files = Vec::new();
+    for entry in folder.read_dir().map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        if is_csv && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+impl Sweeper<'_> {
+    /// Reads every CSV file of a folder. One that is no CDR is a finding and keeps none of the others from being read.
+    pub(super) async fn read_folder(&self, folder: &Path) -> anyhow::Result<SweepReport> {
+        let mut report = SweepReport::default();
+        let files = csv_files(folder)?;
+        self.close_bad_files().await?;
+        for file in files {
+            match self.read_file(&file).await {
+                Ok(of_file) => report += of_file,
+                Err(error) if error.is::<CdrFileError>() => {
+                    report.files_unread += 1;
+                    let detail = error.to_string();
+                    let finding = Finding { kind: FindingKind::BadFile, subject: shown(&file), detail };
+                    self.note(finding, self.clock.now()).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(report)
+    }
+
+    /// A file that is still no CDR comes back; one that was mended or removed does not.
+    async fn close_bad_files(&self) -> anyhow::Result<()> {
+        let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                Box::pin(async move { findings::close(tx, &pbx, FindingKind::BadFile, now).await })
+            })
+            .await
+    }
+
+    /// Reads a CSV file to its end in bounded memory.
+    ///
+    /// # Errors
+    /// [`CdrFileError`] if it cannot be read; bad rows are findings. Rows before an error are kept.
+    pub async fn read_file(&self, path: &Path) -> anyhow::Result<SweepReport> {
+        let file = File::open(path).map_err(|error| CdrFileError::unreadable(path, error))?;
+        let metadata = file.metadata().map_err(|error| CdrFileError::unreadable(path, error))?;
+        if !metadata.is_file() {
+            return Err(CdrFileError::unreadable(path, "it is not a file").into());
+        }
+        let written_at = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        let written_at = written_at.unwrap_or(Timestamp::UNIX_EPOCH);
+        let name = printable(path.file_name().unwrap_or(path.as_os_str()).as_encoded_bytes());
+        let source = format!("{name} ({} bytes of {})", metadata.len(), written_at.strftime("%F %T UTC"));
+        // The same file again proves nothing that it did not prove the first time.
+        let counted = calls::was_read(&mut *self.db.read().await?, &self.pbx.id, &source).await?;
+        if counted && !self.known_files_too {
+            return Ok(SweepReport::default());
+        }
+        // What tells no time was most likely listed shortly before the file was written.
+        let written_on = zone_of(self.pbx.timezone.as_ref(), None).to_datetime(written_at).date();
+        let mut reading = self.begin(name, source, Fallback::Before(written_on)).await?;
+        let outcome = self.take_file(&mut reading, file).await;
+        let is_read = matches!(outcome, Ok(Ok(_))) && !self.stop.is_cancelled();
+        let flaw = outcome.as_ref().ok().and_then(|outcome| outcome.as_ref().ok()).and_then(FileFacts::flaw);
+        let whole = is_read && !counted && flaw.is_none();
+        let written_at = written_at.min(reading.facts.now);
+        let report = self.close(reading, Covered::File { whole, written_at }).await?;
+        match outcome? {
+            Ok(_) => {
+                self.note_flaw(path, flaw).await?;
+                Ok(SweepReport { files_unread: report.files_unread + u64::from(flaw.is_some()), ..report })
+            }
+            Err(CdrError::Io(error)) => Err(CdrFileError::unreadable(path, error).into()),
+            Err(CdrError::NoHeader(error)) => {
+                Err(CdrFileError::NoCdr { path: shown(path), problem: error.to_string() }.into())
+            }
+        }
+    }
+
+    /// Tells of a file whose recordings are queued and that proves nothing.
+    async fn note_flaw(&self, path: &Path, flaw: Option<&'static str>) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        if let Some(flaw) = flaw {
+            let finding =
+                Finding { kind: FindingKind::BadFile, subject: shown(path), detail: flaw.to_owned() };
+            warn!(pbx = %self.pbx.id, "{}: {flaw}", finding.subject);
+            return self.note(finding, now).await;
+        }
+        let (pbx, subject) = (self.pbx.id.clone(), shown(path));
+        self.db
+            .write(move |tx| {
+                Box::pin(
+                    async move { findings::close_about(tx, &pbx, FindingKind::BadFile, &subject, now).await },
+                )
+            })
+            .await
+    }
+
+    async fn take_file(
+        &self,
+        reading: &mut Reading,
+        file: File,
+    ) -> anyhow::Result<Result<FileFacts, CdrError>> {
+        let mut items = self.parse(file);
+        let mut facts = FileFacts::default();
+        while let Some(item) = items.recv().await {
+            match item {
+                Ok(item) => {
+                    facts.note(&item);
+                    self.take(reading, item).await?;
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+            if self.stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(Ok(facts))
+    }
+
+    /// Parses on a thread of its own: reading a large file must not hold up downloads.
+    fn parse(&self, file: File) -> mpsc::Receiver<Result<CdrItem, CdrError>> {
+        let (sender, receiver) = mpsc::channel(ITEMS_AHEAD);
+        let reader = self.reader();
+        tokio::task::spawn_blocking(move || {
+            for item in read_csv(file, reader) {
+                if sender.blocking_send(item).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+}
+
+/// What the rows of a file show of the file.
+#[derive(Debug, Clone, Copy, Default)]
+struct FileFacts {
+    is_rewritten: bool,
+    is_undated: bool,
+}
+
+impl FileFacts {
+    fn note(&mut self, item: &CdrItem) {
+        if let CdrItem::Row(row) = item {
+            self.is_rewritten |= row.is_rewritten();
+            self.is_undated |= row.is_undated();
+        }
+    }
+
+    /// Why the file proves nothing; `None` if nothing speaks against it.
+    fn flaw(&self) -> Option<&'static str> {
+        if self.is_rewritten {
+            return Some(
+                "it went through a spreadsheet, which rounded numbers or rewrote times: its recordings are queued, but it \
+                 proves nothing of its days; export the list from the PBX again and give the file as it is",
+            );
+        }
+        self.is_undated.then_some(
+            "some of its rows tell no time: their recordings are queued, but it proves nothing of its days; export the list \
+             from the PBX again, with the column timestart, or map its heading in cdr_columns",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_csv_files_of_a_folder_are_its_files_whose_name_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["b.csv", "a.CSV", "notes.txt", "csv"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        std::fs::create_dir(path("folder.csv")).unwrap();
+        assert_eq!(csv_files(folder.path()).unwrap(), [path("a.CSV"), path("b.csv")]);
+    }
+}

@@ -1,0 +1,313 @@
+//! One reading of a CDR while it is under way, and what it covered in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::tz::Offset;
+use jiff::{Timestamp, ToSpan as _, civil::Date};
+
+use super::SweepReport;
+use super::answer::Answer;
+use super::page::ReadingFacts;
+use super::parts::Part;
+use super::placing::Fallback;
+use crate::base::digest::Digest;
+use crate::base::recording::Text;
+use crate::base::times::{OFFSET_S_MAX, OffsetResolver};
+use crate::formats::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
+use crate::store::evidence::{DoubtfulLine, ListSize, OpenDoubts, Verdict};
+
+/// One reading under way.
+pub(super) struct Reading {
+    pub(super) facts: ReadingFacts,
+    /// The day of rows that tell no time.
+    pub(super) fallback: Fallback,
+    pub(super) resolver: OffsetResolver,
+    pub(super) page: Vec<CdrRow>,
+    pub(super) added: BTreeMap<Date, u64>,
+    pub(super) bad_rows: u64,
+    pub(super) rows: u64,
+    pub(super) recordings_new: u64,
+    /// Names the input in findings.
+    pub(super) input: String,
+    /// The serial number of the last row, or the one learnt before.
+    pub(super) last_sn: Option<Text>,
+    /// The last item of an answer that may have ended within it.
+    pub(super) unsure: Option<CdrItem>,
+    /// What is asked for, of a day.
+    pub(super) asked: Part,
+    /// What came, and what of it cannot be believed.
+    pub(super) list: List,
+    /// Only lines of days before the first of these and after the second are taken in.
+    pub(super) outside: Option<(Date, Date)>,
+}
+
+/// The list that a reading reads, as far as its verdict is concerned.
+#[derive(Default)]
+pub(super) struct List {
+    /// The answers that it came in.
+    pub(super) parts: u64,
+    /// All of them together.
+    pub(super) size: ListSize,
+    /// The largest of them.
+    pub(super) largest: Option<(Part, Answer)>,
+    /// Why it may be short, if a limit of the PBX seems to have cut it.
+    pub(super) short: Option<String>,
+    /// Why not all of it was read.
+    pub(super) unread: Option<String>,
+    /// Whether the day before was not read, so that nothing else shows calls at the beginning of this one.
+    pub(super) has_open_edge: bool,
+    /// Lines that cannot be believed, the first of them.
+    doubtful: Vec<Doubtful>,
+    /// The last line that was no row.
+    bad_line: Option<u64>,
+    /// Lines that were in doubt before, and those of them that could be read now.
+    pub(super) open: OpenDoubts,
+    pub(super) read: BTreeSet<Digest>,
+}
+
+/// Doubtful lines of one reading that are kept: beyond that it is no matter of lines.
+const DOUBTFUL_KEPT: usize = 1000;
+
+struct Doubtful {
+    line_sha256: Digest,
+    cause: DoubtCause,
+    /// The call's id, and when that says the call was.
+    callid: Option<(String, Timestamp)>,
+}
+
+impl Reading {
+    /// What it has found so far.
+    pub(super) fn told(&self) -> SweepReport {
+        SweepReport {
+            rows: self.rows,
+            rows_new: self.added.values().sum(),
+            bad_rows: self.bad_rows,
+            recordings_new: self.recordings_new,
+            ..SweepReport::default()
+        }
+    }
+}
+
+impl List {
+    /// A list of which nothing has come; `open` are the doubts of earlier ones.
+    pub(super) fn of(open: OpenDoubts) -> Self {
+        Self { open, ..Self::default() }
+    }
+
+    /// Takes note of a row.
+    pub(super) fn note_row(&mut self, row: &CdrRow) {
+        match row.doubt {
+            Some(cause) => self.doubt(row.line_sha256, cause, row.callid.as_str()),
+            None if self.open.contains(&row.line_sha256) => {
+                self.read.insert(row.line_sha256);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes note of a line that is no row. One that tells no call and follows another such line is the rest of it: a line
+    /// end within a field makes two lines of one.
+    pub(super) fn note_bad_row(&mut self, bad: &BadRow) {
+        let follows = self.bad_line.replace(bad.line).is_some_and(|before| before + 1 == bad.line);
+        // Its beginning is all that is known of it for certain.
+        let first =
+            bad.excerpt.split([',', ';', '\t', '|']).next().map(|field| field.trim_matches(['"', ' ']));
+        let is_rest = follows && first.and_then(time_in).is_none();
+        if !is_rest {
+            self.doubt(bad.line_sha256, bad.cause, first);
+        }
+    }
+
+    fn doubt(&mut self, line_sha256: Digest, cause: DoubtCause, callid: Option<&str>) {
+        if self.doubtful.len() < DOUBTFUL_KEPT {
+            let callid = callid.and_then(|callid| Some((callid.to_owned(), time_in(callid)?)));
+            self.doubtful.push(Doubtful { line_sha256, cause, callid });
+        }
+    }
+
+    /// Takes note of an answer that is no more divided.
+    pub(super) fn note_part(&mut self, part: Part, answer: Answer) {
+        self.parts += 1;
+        self.size.rows += answer.size.rows;
+        self.size.bytes += answer.size.bytes;
+        let order = |answer: &Answer| (answer.size.rows, answer.size.bytes);
+        if self.largest.as_ref().is_none_or(|(_, largest)| order(largest) < order(&answer)) {
+            self.largest = Some((part, answer));
+        }
+    }
+
+    /// How much the largest answer held.
+    pub(super) fn largest_size(&self) -> ListSize {
+        self.largest.as_ref().map_or(ListSize::default(), |(_, answer)| answer.size)
+    }
+
+    /// Forgets what came: all of it is asked for again.
+    pub(super) fn begin_again(&mut self) {
+        (self.parts, self.size, self.largest) = (0, ListSize::default(), None);
+    }
+
+    /// How many doubtful lines there are: those of an answer that broke off are [forgotten](Self::forget_doubtful) again.
+    pub(super) fn doubtful(&self) -> usize {
+        self.doubtful.len()
+    }
+
+    /// Forgets all doubtful lines but for the first `kept`.
+    pub(super) fn forget_doubtful(&mut self, kept: usize) {
+        self.doubtful.truncate(kept);
+    }
+
+    /// How far it can be believed, its doubtful lines left out, and why it is not whole. `whole` says whether it was read to
+    /// its end.
+    pub(super) fn verdict(&self, whole: bool) -> (Verdict, Option<String>) {
+        match &self.short {
+            _ if !whole => {
+                let cause = self.unread.clone().unwrap_or_else(|| "not all of it was read".to_owned());
+                (Verdict::Unread, Some(cause))
+            }
+            Some(cause) => (Verdict::Short, Some(cause.clone())),
+            None => (Verdict::Whole, None),
+        }
+    }
+
+    /// Its doubtful lines, each with the days that it can concern: that of its call's id, as well as the PBX's offset is known
+    /// or both that it may be, if it lies among `asked` or next to them; else all of `asked`.
+    pub(super) fn doubtful_lines(&self, asked: (Date, Date), utc_offset_s: Option<i32>) -> Vec<DoubtfulLine> {
+        let near = (asked.0.yesterday().unwrap_or(asked.0), asked.1.tomorrow().unwrap_or(asked.1));
+        let days = |doubtful: &Doubtful| {
+            let told = doubtful.callid.as_ref().and_then(|(_, at)| local_days(*at, utc_offset_s));
+            let (first, last) = told?;
+            let (first, last) = (first.max(near.0), last.min(near.1));
+            (first <= last).then_some((first, last))
+        };
+        let mut lines: Vec<DoubtfulLine> = Vec::with_capacity(self.doubtful.len());
+        for doubtful in &self.doubtful {
+            if lines.iter().any(|line| line.line_sha256 == doubtful.line_sha256) {
+                continue;
+            }
+            lines.push(DoubtfulLine {
+                line_sha256: doubtful.line_sha256,
+                cause: doubtful.cause.as_str().to_owned(),
+                callid: doubtful.callid.as_ref().map(|(callid, _)| callid.clone()),
+                days: days(doubtful).unwrap_or(asked),
+            });
+        }
+        lines
+    }
+}
+
+/// The time in a call's id, such as `1771322400.42`; `None` if it is no such id.
+fn time_in(callid: &str) -> Option<Timestamp> {
+    let (epoch, rest) = callid.split_once(['.', '_'])?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_id = epoch.len() >= 9 && is_number(epoch) && is_number(rest);
+    Timestamp::from_second(epoch.parse().ok().filter(|_| is_id)?).ok()
+}
+
+/// Where an offset from UTC was learnt, summer time may have begun or ended since.
+const OFFSET_CHANGES_S: i32 = 3600;
+
+/// The first and the last day that a moment can be of where the PBX stands.
+fn local_days(at: Timestamp, utc_offset_s: Option<i32>) -> Option<(Date, Date)> {
+    let (earliest_s, latest_s) = match utc_offset_s {
+        Some(offset_s) => (offset_s - OFFSET_CHANGES_S, offset_s + OFFSET_CHANGES_S),
+        None => (-OFFSET_S_MAX, OFFSET_S_MAX),
+    };
+    let day = |offset_s| Some(Offset::from_seconds(offset_s).ok()?.to_datetime(at).date());
+    Some((day(earliest_s)?, day(latest_s)?))
+}
+
+/// Days that a device keeps by default (`yeastar-api.md` §10).
+const DAYS_KEPT: i64 = 180;
+
+/// What a reading covered, and when what it says was true.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Covered {
+    /// A day over the API; not all of it if the PBX could not be made to answer.
+    Day { day: Date, whole: bool, read_at: Timestamp },
+    /// A file, to its end, for the first time since it was written.
+    File { whole: bool, written_at: Timestamp },
+    /// What lies outside of all days that are kept: none of them is read whole by that.
+    Outside { read_at: Timestamp },
+}
+
+impl Covered {
+    pub(super) fn whole(self) -> bool {
+        match self {
+            Self::Day { whole, .. } | Self::File { whole, .. } => whole,
+            Self::Outside { .. } => false,
+        }
+    }
+
+    /// A file says nothing of what happened after it was written.
+    pub(super) fn read_at(self) -> Timestamp {
+        match self {
+            Self::Day { read_at, .. } | Self::Outside { read_at } => read_at,
+            Self::File { written_at, .. } => written_at,
+        }
+    }
+
+    /// The days that a line of the list can concern: the day, or those of the file. A file without any row that can be
+    /// placed may be of any day that a device keeps.
+    pub(super) fn asked(self, found: &BTreeMap<Date, u64>) -> (Date, Date) {
+        match self {
+            Self::Day { day, .. } => (day, day),
+            Self::File { written_at: at, .. } | Self::Outside { read_at: at } => {
+                let written = at.to_zoned(jiff::tz::TimeZone::UTC).date();
+                let back = written.checked_sub(DAYS_KEPT.days()).unwrap_or(written);
+                let edge = |edge: Option<(&Date, &u64)>, other| edge.map_or(other, |(day, _)| *day);
+                (edge(found.first_key_value(), back), edge(found.last_key_value(), written))
+            }
+        }
+    }
+
+    /// Whether all of `day` was read. Of the first and the last day in a file nobody knows: an export may begin at noon.
+    pub(super) fn all_of(self, day: Date, found: &BTreeMap<Date, u64>) -> bool {
+        match self {
+            Self::Day { day: read, whole, .. } => whole && day == read,
+            Self::Outside { .. } => false,
+            Self::File { whole, .. } => {
+                let edge = |edge: Option<(&Date, &u64)>| edge.is_some_and(|(edge, _)| *edge == day);
+                whole && !edge(found.first_key_value()) && !edge(found.last_key_value())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn a_doubt_concerns_each_day_that_its_call_can_be_of() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        for (told, offset_s, days) in [
+            ("2026-01-02T12:00:00Z", Some(3600), (2, 2)),
+            ("2026-01-02T23:30:00Z", Some(3600), (2, 3)),
+            ("2026-01-02T22:30:00Z", Some(3600), (2, 3)),
+            ("2026-01-02T12:00:00Z", None, (1, 3)),
+        ] {
+            let (first, last) = local_days(at(told), offset_s).unwrap();
+            assert_eq!((first.day(), last.day()), days, "{told} {offset_s:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_covered_by_its_own_whole_reading_alone() {
+        let (day, other) = (date(2026, 1, 2), date(2026, 1, 3));
+        let covered = |whole| Covered::Day { day, whole, read_at: Timestamp::UNIX_EPOCH };
+        let found = BTreeMap::from([(day, 1), (other, 1)]);
+        assert!(covered(true).all_of(day, &found));
+        assert!(!covered(true).all_of(other, &found) && !covered(false).all_of(day, &found));
+    }
+
+    #[test]
+    fn a_file_covers_the_days_between_its_first_and_its_last() {
+        let days = [date(2026, 1, 2), date(2026, 1, 3), date(2026, 1, 4)];
+        let found = BTreeMap::from(days.map(|day| (day, 1)));
+        let file = |whole| Covered::File { whole, written_at: Timestamp::UNIX_EPOCH };
+        assert_eq!(days.map(|day| file(true).all_of(day, &found)), [false, true, false]);
+        assert!(days.iter().all(|day| !file(false).all_of(*day, &found)));
+    }
+}

@@ -1,0 +1,230 @@
+//! Boxes one by one, where the list of all cannot be read: one bad box must not hide the others.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+use tracing::warn;
+
+use super::SUBJECT;
+use crate::base::recording::printable;
+use crate::pbx::{PbxError, UnreadableMessage, VoicemailList};
+use crate::pipeline::access::Item;
+use crate::pipeline::sweep::Sweeper;
+use crate::store::calls;
+use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::voicemail;
+
+/// Boxes in a row that fail before no further one is asked for.
+const FAILED_MAX: usize = 5;
+/// Unreadable entries of one box that a finding names; the rest is only counted.
+const ENTRIES_NAMED: usize = 10;
+
+/// What was read of the boxes that are known.
+#[derive(Debug)]
+pub(super) struct ByBox {
+    pub(super) list: VoicemailList,
+    /// Those that were read.
+    read: usize,
+    /// Those that could not be, and why.
+    failed: Vec<(String, PbxError)>,
+    /// Those that were not asked for, after several in a row had failed.
+    unasked: usize,
+    /// Why the list of all could not be read.
+    why: PbxError,
+}
+
+impl Sweeper<'_> {
+    /// Asks for each box that is known: from earlier lists, and from calls that left a message. Which others there are is
+    /// not known, so nothing is concluded from what is not listed.
+    pub(super) async fn list_each_box(&self, why: PbxError) -> anyhow::Result<ByBox> {
+        let extensions = self.known_extensions().await?;
+        let mut boxes =
+            ByBox { list: VoicemailList::default(), read: 0, failed: Vec::new(), unasked: 0, why };
+        let mut in_a_row = 0;
+        for (at, extension) in extensions.iter().enumerate() {
+            if in_a_row == FAILED_MAX || self.stop.is_cancelled() || self.access.given_up().is_cancelled() {
+                boxes.unasked = extensions.len() - at;
+                break;
+            }
+            let item = Item::Mailbox(extension.clone());
+            match self.client.slot().await.voicemail_of(extension).await {
+                Ok(list) => {
+                    self.access.worked(&item).await?;
+                    in_a_row = 0;
+                    boxes.read += 1;
+                    boxes.list.messages.extend(list.messages);
+                    boxes.list.unreadable.extend(list.unreadable);
+                }
+                Err(error) => {
+                    self.access.troubled(&item, &error).await?;
+                    in_a_row += 1;
+                    warn!(pbx = %self.pbx.id, "The voicemail box of extension {} could not be listed: {error}",
+                        printable(extension.as_bytes()));
+                    boxes.failed.push((extension.clone(), error));
+                }
+            }
+        }
+        Ok(boxes)
+    }
+
+    /// Whose boxes are known, in a fixed order.
+    async fn known_extensions(&self) -> anyhow::Result<Vec<String>> {
+        let mut db = self.db.read().await?;
+        let mut extensions: BTreeSet<String> =
+            voicemail::extensions(&mut db, &self.pbx.id).await?.into_iter().collect();
+        let called = calls::left_messages(&mut db, &self.pbx.id).await?;
+        extensions.extend(called.iter().filter_map(|callee| extension_of(callee)).map(str::to_owned));
+        Ok(extensions.into_iter().collect())
+    }
+}
+
+/// The extension in a callee's name: `1105` of `1105`, and of `6704(1105)` where a queue had passed the call on.
+fn extension_of(callee: &str) -> Option<&str> {
+    let callee = callee.trim();
+    let inner = callee.strip_suffix(')').and_then(|callee| callee.rsplit_once('('));
+    let extension = inner.map_or(callee, |(_, inner)| inner.trim());
+    let is_one = !extension.is_empty() && extension.bytes().all(|byte| byte.is_ascii_digit());
+    is_one.then_some(extension)
+}
+
+impl ByBox {
+    /// Keeps a finding for the list and for each box that could not be read, and closes those of boxes that were.
+    pub(super) async fn note(
+        &self,
+        tx: &mut SqliteConnection,
+        pbx: &str,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        let mut told = vec![Finding { subject: SUBJECT.to_owned(), detail: self.detail(), ..unlisted() }];
+        told.extend(self.failed.iter().map(|(extension, error)| {
+            let subject = mailbox(extension);
+            let detail =
+                format!("{subject} could not be listed, and new messages in it are not heard of: {error}");
+            Finding { subject, detail, ..unlisted() }
+        }));
+        for finding in &told {
+            findings::record(tx, pbx, finding, now).await?;
+        }
+        let still: Vec<&str> = told.iter().map(|finding| finding.subject.as_str()).collect();
+        findings::close_others(tx, pbx, FindingKind::VoicemailUnlisted, &still, now).await
+    }
+
+    fn detail(&self) -> String {
+        let why = &self.why;
+        match (self.read, self.failed.len() + self.unasked) {
+            (0, _) => {
+                format!("the voicemail could not be listed, and new messages are not heard of: {why}")
+            }
+            (read, others) => format!(
+                "the list of all voicemail boxes could not be read, so each box that is known was asked for by itself: {read} \
+                 of {} were read; messages in boxes that are not known yet are not heard of: {why}",
+                read + others
+            ),
+        }
+    }
+}
+
+fn unlisted() -> Finding {
+    Finding { kind: FindingKind::VoicemailUnlisted, subject: String::new(), detail: String::new() }
+}
+
+fn mailbox(extension: &str) -> String {
+    format!("the voicemail box of extension {}", printable(extension.as_bytes()))
+}
+
+/// Keeps a finding for each box with entries that cannot be read, until they can be. `is_whole` if all boxes were listed:
+/// of a box that was not, the finding stays.
+pub(super) async fn note_unreadable(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    unreadable: &[UnreadableMessage],
+    is_whole: bool,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let told = unreadable_of_each_box(unreadable);
+    for finding in &told {
+        findings::record(tx, pbx, finding, now).await?;
+    }
+    if !is_whole {
+        return Ok(());
+    }
+    let still: Vec<&str> = told.iter().map(|finding| finding.subject.as_str()).collect();
+    findings::close_others(tx, pbx, FindingKind::BadMessage, &still, now).await
+}
+
+fn unreadable_of_each_box(unreadable: &[UnreadableMessage]) -> Vec<Finding> {
+    let mut sorted = unreadable.to_vec();
+    sorted.sort();
+    let boxes = sorted.chunk_by(|one, other| one.extension == other.extension);
+    boxes.map(|entries| unreadable_of(entries[0].extension.as_deref(), entries)).collect()
+}
+
+fn unreadable_of(extension: Option<&str>, entries: &[UnreadableMessage]) -> Finding {
+    let numbers: Vec<String> =
+        entries.iter().take(ENTRIES_NAMED).map(|entry| entry.entry.to_string()).collect();
+    let more = entries.len() - numbers.len();
+    let noun = if entries.len() == 1 { "entry" } else { "entries" };
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let which = format!("{noun} {}{more}", numbers.join(", "));
+    let (subject, detail) = match extension {
+        Some(extension) => {
+            let subject = mailbox(extension);
+            let detail = format!(
+                "{which} of {subject} cannot be read in the PBX's list, so these messages are not archived; the others of \
+                 this box are. Look at the caller's name there: a quotation mark or a backslash in it breaks the list"
+            );
+            (subject, detail)
+        }
+        None => {
+            let detail = format!(
+                "{which} of the PBX's list of voicemail boxes cannot be read, so messages of those boxes are not archived"
+            );
+            (SUBJECT.to_owned(), detail)
+        }
+    };
+    Finding { kind: FindingKind::BadMessage, subject, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extension_is_what_the_call_ended_at() {
+        for (callee, extension) in [
+            ("1105", Some("1105")),
+            (" 6704(1105) ", Some("1105")),
+            ("", None),
+            ("callback", None),
+            ("()", None),
+        ] {
+            assert_eq!(extension_of(callee), extension, "{callee}");
+        }
+    }
+
+    #[test]
+    fn the_sentence_names_the_box_and_the_places() {
+        let entry = |extension: Option<&str>, entry| UnreadableMessage {
+            extension: extension.map(str::to_owned),
+            entry,
+        };
+        let told = unreadable_of_each_box(&[entry(Some("1004"), 5), entry(None, 3), entry(Some("1004"), 2)]);
+        let told: Vec<(&str, &str)> =
+            told.iter().map(|finding| (&*finding.subject, &*finding.detail)).collect();
+        assert_eq!(told[0].0, SUBJECT);
+        assert!(
+            told[0].1.starts_with("entry 3 of the PBX's list of voicemail boxes cannot be read"),
+            "{told:?}"
+        );
+        assert_eq!(told[1].0, "the voicemail box of extension 1004");
+        let start = "entries 2, 5 of the voicemail box of extension 1004 cannot be read";
+        assert!(told[1].1.starts_with(start), "{told:?}");
+        let many: Vec<_> = (1..=13).map(|number| entry(Some("1004"), number)).collect();
+        assert!(
+            unreadable_of_each_box(&many)[0]
+                .detail
+                .starts_with("entries 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more")
+        );
+    }
+}

@@ -1,0 +1,344 @@
+//! How an attempt ends in the database: catalog, queue and ledger in one transaction, after the file is durable.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+use tracing::{debug, warn};
+
+use super::Worker;
+use super::fetch::{Failure, Fetched, Origin};
+use super::judge::{Facts, judge};
+use crate::archive::Sidecar;
+use crate::base::recording::RecordingKind;
+use crate::formats::audio::Suspicion;
+use crate::store::calls;
+use crate::store::catalog::{self, CatalogEntry};
+use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::fleet::{self, MISSING_STREAK_MAX};
+use crate::store::ledger::{self, ArchivedFacts, Entry, EntryType, HowCame, commitment};
+use crate::store::queue::{self, Job, PutBack, RecordingState};
+use crate::store::retention;
+use crate::store::voicemail;
+
+/// What is told of a file at the place of a recording that the PBX does not have.
+const FOUND_TOLD: &str = "a file stands at its place that callvault did not write, and the PBX does not have the recording to \
+                          compare it with: it is not taken for the recording";
+
+impl Worker {
+    /// Records a durable file: when this returns, its recording is archived for good.
+    pub(super) async fn commit(&self, job: &Job, fetched: Fetched) -> anyhow::Result<()> {
+        let (unit_job, run_id, now) = (job.clone(), self.run_id.clone(), self.clock.now());
+        let size_bytes = fetched.file.size_bytes();
+        debug!(pbx = %job.pbx, size_bytes, "Archived `{}` as {}", job.name, fetched.file.path());
+        for moved in &fetched.quarantined {
+            warn!(pbx = %job.pbx, "{} was not what the PBX delivered: it was moved to {}", moved.from, moved.to);
+        }
+        self.db
+            .write(move |tx| {
+                Box::pin(async move { commit_file(tx, &unit_job, &run_id, &fetched, now).await })
+            })
+            .await
+            .with_context(|| format!("recording `{}` as archived", job.name))?;
+        if job.state != RecordingState::Archived {
+            self.progress.note_archived(size_bytes);
+        }
+        Ok(())
+    }
+
+    /// Ends a claim without a file, as the judgement says.
+    pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> anyhow::Result<()> {
+        let not_there = failure.is_not_there();
+        let is_found = matches!(failure, Failure::Found { .. });
+        let now = self.clock.now();
+        let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
+        remembered.missing_streak += u32::from(not_there && job.kind == RecordingKind::Call);
+        let boxes = voicemail::remembered(&mut *self.db.read().await?, &job.pbx).await?;
+        let facts = Facts {
+            job,
+            queue: &self.queue,
+            limits: &self.pbx.limits,
+            pbx: &remembered,
+            boxes: &boxes,
+            now,
+            jitter: random_fraction(),
+        };
+        let how = judge(failure, &facts);
+        if !matches!(how, PutBack::Unclaimed | PutBack::Postponed { .. }) {
+            self.progress.note_failed_attempt();
+        }
+        let (job, run_id) = (job.clone(), self.run_id.clone());
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    if not_there && job.absent.is_none() && job.kind == RecordingKind::Call {
+                        retention::note_missing(tx, &job.pbx, job.started_at, now).await?;
+                    }
+                    if not_there {
+                        note_missing(tx, &job, now).await?;
+                    }
+                    if is_found {
+                        note(tx, &job, FindingKind::Found, job.path.clone(), FOUND_TOLD.to_owned(), now)
+                            .await?;
+                    }
+                    commit_put_back(tx, &job, &run_id, how, now).await
+                })
+            })
+            .await
+    }
+}
+
+pub(super) async fn commit_file(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    fetched: &Fetched,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    match catalog::sha256_of(tx, fetched.file.path()).await? {
+        None => record_file(tx, job, fetched, now).await?,
+        // A second fetch of an archived recording brought the same bytes.
+        Some(sha256) if sha256 == fetched.file.sha256() => {}
+        Some(_) => {
+            let detail =
+                "the archived file was gone, and the PBX gave other audio for it: restore it from a backup";
+            let subject = fetched.file.path().to_owned();
+            note(tx, job, FindingKind::Conflict, subject, detail.to_owned(), now).await?;
+        }
+    }
+    for moved in &fetched.quarantined {
+        let detail = format!(
+            "callvault had not written it, or it was damaged, and the PBX delivered something else for its place; it is \
+             now {}",
+            moved.to
+        );
+        note(tx, job, FindingKind::Quarantined, moved.from.clone(), detail, now).await?;
+    }
+    findings::close_about(tx, &job.pbx, FindingKind::Found, &job.path, now).await?;
+    queue::settle(tx, job, run_id).await?;
+    reopen_day(tx, job).await?;
+    match fetched.origin {
+        Origin::Delivered => note_delivery(tx, job, now).await,
+        Origin::Adopted | Origin::Accepted => Ok(()),
+    }
+}
+
+/// A PBX that delivers is believed again when it says that it lacks another one. Calls and voicemail lie in different
+/// stores: that one of them delivers says nothing of the other.
+async fn note_delivery(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> anyhow::Result<()> {
+    match job.kind {
+        RecordingKind::Call => {
+            findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
+            retention::note_delivered(tx, &job.pbx, job.started_at, now).await?;
+            fleet::note_delivery(tx, &job.pbx, now).await
+        }
+        RecordingKind::Voicemail => voicemail::note_delivery(tx, &job.pbx, now).await,
+    }
+}
+
+async fn record_file(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    fetched: &Fetched,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let file = &fetched.file;
+    let audio = &file.sidecar().audio;
+    let conflict = fetched.conflict.is_some() || job.state == RecordingState::Archived;
+    let number = ledger::append(tx, &archived_entry(job, fetched, conflict, now)).await?;
+    if !audio.suspect.is_empty() {
+        ledger::append(tx, &ledger::suspect(number, &job.pbx, &audio.suspect, now)).await?;
+    }
+    let entry = CatalogEntry {
+        recording_id: job.id,
+        path: file.path().to_owned(),
+        size_bytes: file.size_bytes(),
+        sha256: file.sha256(),
+        sidecar_sha256: file.sidecar_sha256(),
+        format: audio.format.clone(),
+        duration_ms: audio.duration_ms,
+        suspect: audio.suspect.clone(),
+        conflict,
+    };
+    catalog::record(tx, &entry, number, now).await?;
+    if audio.suspect.iter().any(|odd| odd == Suspicion::OneSided.as_str()) {
+        let detail = "one side of the conversation is silent, and the other is not";
+        note(tx, job, FindingKind::OneSided, file.path().to_owned(), detail.to_owned(), now).await?;
+    }
+    if let Some(occupied) = &fetched.conflict {
+        let detail = format!("{occupied} holds other audio; this was kept beside it as {}", file.path());
+        note(tx, job, FindingKind::Conflict, file.path().to_owned(), detail, now).await?;
+    }
+    Ok(())
+}
+
+fn archived_entry(job: &Job, fetched: &Fetched, conflict: bool, now: Timestamp) -> Entry {
+    let file = &fetched.file;
+    // An adopted sidecar keeps its own salt and serial number: whoever has it must find its entry.
+    let Sidecar { salt, pbx, origin, .. } = file.sidecar();
+    let came = origin.as_ref().map(|origin| HowCame {
+        transport: &origin.transport,
+        key_sha256: origin.key_sha256.as_deref(),
+        adopted: matches!(fetched.origin, Origin::Adopted),
+    });
+    let facts = ArchivedFacts {
+        conflict,
+        pbx: &job.pbx,
+        day: job.day,
+        recording: commitment(salt, job.kind, &pbx.id, &pbx.sn, &job.name),
+        sha256: file.sha256(),
+        sidecar_sha256: file.sidecar_sha256(),
+        size_bytes: file.size_bytes(),
+        gap: job.gap_number,
+        came,
+    };
+    ledger::archived(&facts, now)
+}
+
+/// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings. Messages
+/// are deleted all the time.
+async fn note_missing(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> anyhow::Result<()> {
+    if job.kind == RecordingKind::Voicemail {
+        return Ok(());
+    }
+    let streak = fleet::note_missing(tx, &job.pbx).await?;
+    if streak < MISSING_STREAK_MAX {
+        return Ok(());
+    }
+    let detail = format!(
+        "{streak} answers in a row that a recording does not exist, and no delivery: check the PBX's recording storage \
+         (card, disk or network share); none of these is given up before it delivers again"
+    );
+    note(tx, job, FindingKind::StoreOffline, job.pbx.clone(), detail, now).await
+}
+
+async fn commit_put_back(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    how: PutBack,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let how = match how {
+        PutBack::Absent { state, reason, absence, due_at: None, .. } => {
+            let gap_number = Some(gap(tx, job, reason, absence.answers, now).await?);
+            PutBack::Absent { state, reason, absence, due_at: None, gap_number }
+        }
+        how => how,
+    };
+    if how == PutBack::RefetchOver {
+        let detail =
+            "a later call names it too, but the PBX did not deliver it again; the archived audio stays"
+                .into();
+        note(tx, job, FindingKind::RefetchFailed, job.path.clone(), detail, now).await?;
+    }
+    if changes_the_day(job, &how) {
+        reopen_day(tx, job).await?;
+    }
+    queue::put_back(tx, job, run_id, &how).await
+}
+
+/// The ledger's entry of an absence: the one that it has, or a new one.
+async fn gap(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    reason: &str,
+    answers: u32,
+    now: Timestamp,
+) -> anyhow::Result<i64> {
+    if let Some(number) = job.gap_number {
+        return Ok(number);
+    }
+    let entry = Entry::new(EntryType::Gap, now)
+        .with("pbx", job.pbx.as_str())
+        .with("day", job.day.to_string())
+        .with("recording", commitment(&job.salt, job.kind, &job.pbx, &job.sn, &job.name).to_string())
+        .with("reason", reason)
+        .with("answers", answers)
+        .with("attempts", job.attempts + 1);
+    ledger::append(tx, &entry).await
+}
+
+/// A day is settled by its calls; voicemail does not belong to it.
+async fn reopen_day(tx: &mut SqliteConnection, job: &Job) -> anyhow::Result<()> {
+    match job.kind {
+        RecordingKind::Call => calls::reopen(tx, &job.pbx, job.day).await,
+        RecordingKind::Voicemail => Ok(()),
+    }
+}
+
+/// Whether a recording's state on its day is another than before.
+fn changes_the_day(job: &Job, how: &PutBack) -> bool {
+    match how {
+        PutBack::Stuck { .. } => job.state != RecordingState::Stuck,
+        // It failed for another reason than the one that it is stuck by.
+        PutBack::Retry { .. } => job.state == RecordingState::Stuck,
+        PutBack::Absent { state, due_at, .. } => *state != job.state || due_at.is_none(),
+        PutBack::Unclaimed | PutBack::Postponed { .. } | PutBack::RefetchOver => false,
+    }
+}
+
+pub(super) async fn note(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    kind: FindingKind,
+    subject: String,
+    detail: String,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    findings::record(tx, &job.pbx, &Finding { kind, subject, detail }, now).await
+}
+
+/// A random number from 0 to 1. Jitter may be poor, but must not fail.
+fn random_fraction() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::worker::example::job;
+    use crate::store::queue::Absence;
+
+    #[test]
+    fn jitter_is_somewhere_between_nothing_and_all() {
+        let drawn: Vec<f64> = (0..100).map(|_| random_fraction()).collect();
+        assert!(drawn.iter().all(|fraction| (0.0..=1.0).contains(fraction)), "{drawn:?}");
+        // One in 2^100 runs fails without a reason.
+        assert!(drawn.iter().any(|fraction| *fraction < 0.5), "{drawn:?}");
+        assert!(drawn.iter().any(|fraction| *fraction > 0.5), "{drawn:?}");
+    }
+
+    #[test]
+    fn a_day_changes_with_the_state_of_a_recording_or_the_end_of_asking_for_it() {
+        let (pending, missing, stuck) =
+            (RecordingState::Pending, RecordingState::Missing, RecordingState::Stuck);
+        let now = Timestamp::UNIX_EPOCH;
+        let stuck_now = || PutBack::Stuck { reason: "html_body".into(), due_at: now, misfit: None };
+        let absent = |state, due_at| PutBack::Absent {
+            state,
+            reason: "missing",
+            absence: Absence { since: now, asked_at: now, answers: 1 },
+            due_at,
+            gap_number: None,
+        };
+        let table = [
+            (pending, stuck_now(), true),
+            (stuck, stuck_now(), false),
+            (stuck, PutBack::Retry { reason: "reset".into(), due_at: now, misfit: None }, true),
+            (pending, PutBack::Retry { reason: "reset".into(), due_at: now, misfit: None }, false),
+            (pending, absent(missing, Some(now)), true),
+            (missing, absent(missing, Some(now)), false),
+            (missing, absent(missing, None), true),
+            (pending, absent(pending, Some(now)), false),
+            (pending, PutBack::Unclaimed, false),
+            (pending, PutBack::RefetchOver, false),
+        ];
+        for (state, how, changes) in table {
+            assert_eq!(changes_the_day(&Job { state, ..job() }, &how), changes, "{state:?} {how:?}");
+        }
+    }
+}

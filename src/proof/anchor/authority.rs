@@ -1,0 +1,257 @@
+//! Time-stamp authorities: asking one, and keeping its token.
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::standing::{self, Anchor, Kind};
+use super::timestamp::{self, Nonce};
+use super::trust::{self, Evidence, Roots, TIME_OFF_MAX, Trust, Unproven};
+use super::{Anchorer, FOLDER, Unanchored, blocking};
+use crate::archive::{ArchiveError, Shelf};
+use crate::base::digest::Digest;
+use crate::config::AuthorityConfig;
+use crate::proof::notary::{Sealed, bytes_max};
+use crate::store::ledger;
+
+/// The largest reply that is read: tokens with certificates have a few KiB.
+const REPLY_BYTES_MAX: usize = 64 << 10;
+
+/// The checkpoint under a token.
+pub(super) fn checkpoint_path(size: u64) -> String {
+    format!("{FOLDER}/{size}.checkpoint")
+}
+
+/// The token of an authority.
+pub(super) fn token_path(size: u64, authority: &str) -> String {
+    format!("{FOLDER}/{size}.{authority}.tsr")
+}
+
+/// The certificates by which an authority's tokens are verified.
+fn certificates_path(authority: &str) -> String {
+    format!("{FOLDER}/{authority}.ca.pem")
+}
+
+/// The certificates by which the tokens of an authority are verified, if the operator gave any.
+pub(super) fn roots(authority: &AuthorityConfig) -> Option<Roots> {
+    authority.certificates.as_deref().map(Roots::from_pem)
+}
+
+/// A file of the ledger's folder, if it is no larger than any of its kind.
+pub(super) fn read(shelf: &Shelf, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+    shelf.read(path, bytes_max(path))
+}
+
+impl Anchorer {
+    /// Has the bytes of a checkpoint stamped.
+    ///
+    /// On return checkpoint and token are on disk, and then a row says so. A crash before leaves a token that the next
+    /// call adopts.
+    pub(super) async fn have_stamped(
+        &self,
+        authority: &AuthorityConfig,
+        sealed: &Sealed,
+    ) -> anyhow::Result<()> {
+        let (shelf, size) = (self.notary.shelf().clone(), sealed.size);
+        let name = authority.name.clone();
+        let there = blocking(move || {
+            Ok::<_, ArchiveError>((
+                read(&shelf, &checkpoint_path(size))?,
+                read(&shelf, &token_path(size, &name))?,
+            ))
+        });
+        let (checkpoint, token) = there.await?;
+        // Another authority may have stamped this checkpoint before a witness signed it too: then those bytes it is.
+        let bytes = checkpoint.unwrap_or_else(|| sealed.note.clone().into_bytes());
+        if let Some(token) = token {
+            let (at, trust) = self.recognise(authority, size, &bytes, &token).await?;
+            return self.note_anchor(authority, sealed, Digest::of(&token), at, trust).await;
+        }
+        let (token, trust) = self.ask_for_token(authority, &Digest::of(&bytes)).await?;
+        let sha256 = Digest::of(&token);
+        let (shelf, name) = (self.notary.shelf().clone(), authority.name.clone());
+        let _one = self.storing.lock().await;
+        blocking(move || {
+            shelf.put(&checkpoint_path(size), &bytes)?;
+            shelf.put(&token_path(size, &name), &token)
+        })
+        .await?;
+        self.note_anchor(authority, sealed, sha256, self.clock.now(), trust).await
+    }
+
+    /// When a token was given that a run left which died before it noted it, and how far it can be believed.
+    async fn recognise(
+        &self,
+        authority: &AuthorityConfig,
+        size: u64,
+        checkpoint: &[u8],
+        reply: &[u8],
+    ) -> anyhow::Result<(Timestamp, Trust)> {
+        let (at, trust) = self.judge(roots(authority).as_ref(), size, checkpoint, reply).await?;
+        let path = token_path(size, &authority.name);
+        let refused = |what: String| {
+            Err(Unanchored(format!("{path} in the ledger's folder {what}: move it away")).into())
+        };
+        match trust {
+            Trust::NotVerified(Unproven::Wrong(what)) => refused(what),
+            // Whoever planted it would keep the authority from being asked.
+            Trust::NotVerified(Unproven::Untrusted(what)) => refused(format!("cannot be believed: {what}")),
+            trust => Ok((at, trust)),
+        }
+    }
+
+    /// When a token over a checkpoint of `size` was given, and how far it can be believed.
+    pub(super) async fn judge(
+        &self,
+        roots: Option<&Roots>,
+        size: u64,
+        checkpoint: &[u8],
+        reply: &[u8],
+    ) -> anyhow::Result<(Timestamp, Trust)> {
+        let last_entry = self.last_entry(size).await?;
+        let now = self.clock.now();
+        let evidence = Evidence { reply, checkpoint, last_entry: last_entry.as_bytes(), roots, now };
+        let (at, trust) = evidence.judge();
+        Ok((at.min(now), trust))
+    }
+
+    /// The last entry that a checkpoint of `size` covers; nothing if there is none.
+    async fn last_entry(&self, size: u64) -> anyhow::Result<String> {
+        let Some(number) = size.checked_sub(1) else { return Ok(String::new()) };
+        let entries = ledger::entries(&mut *self.db.read().await?, number, 1).await?;
+        Ok(entries.into_iter().next().map(|entry| entry.entry).unwrap_or_default())
+    }
+
+    /// Judges the latest token of each authority by the certificates of now: they may have come since, and version 0.1
+    /// believed every token.
+    pub(super) async fn judge_latest(&self) -> anyhow::Result<()> {
+        for authority in &self.config.authorities {
+            let name = authority.name.clone();
+            let size = standing::standing(&mut *self.db.read().await?, Kind::Authority, &name).await?.size;
+            let size = u64::try_from(size)?;
+            if size == 0 {
+                continue;
+            }
+            let (shelf, of) = (self.notary.shelf().clone(), name.clone());
+            let there = blocking(move || {
+                Ok::<_, ArchiveError>((
+                    read(&shelf, &checkpoint_path(size))?,
+                    read(&shelf, &token_path(size, &of))?,
+                ))
+            });
+            let (at, trust) = match there.await? {
+                (Some(checkpoint), Some(token)) => {
+                    self.judge(roots(authority).as_ref(), size, &checkpoint, &token).await?
+                }
+                _ => (self.clock.now(), Trust::NotVerified(Unproven::Wrong("is gone".to_owned()))),
+            };
+            if let Some(reason) = trust.reason() {
+                warn!(
+                    "The time stamp of authority `{name}` over {size} entries of the ledger is not verified: {reason}"
+                );
+            }
+            self.db
+                .write(move |tx| {
+                    Box::pin(async move {
+                        standing::note_judged(tx, Kind::Authority, &name, size, at, &trust).await
+                    })
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a token, and believes it as far as it answers our question, now, and was signed by somebody who may.
+    async fn ask_for_token(
+        &self,
+        authority: &AuthorityConfig,
+        imprint: &Digest,
+    ) -> anyhow::Result<(Vec<u8>, Trust)> {
+        let (name, url, asked) = (&authority.name, &authority.url, self.clock.now());
+        let failed = |what: String, remedy: &str| Unanchored(format!("authority `{name}`: {what}; {remedy}"));
+        let nonce = Nonce::random();
+        let request = timestamp::request(imprint, nonce);
+        let reply = self
+            .courier
+            .post(url, "application/timestamp-query", request, REPLY_BYTES_MAX)
+            .await
+            .map_err(|what| failed(what, "see to the network, and the `url` of its [[anchor]]"))?;
+        let host = url.host();
+        if reply.status != 200 {
+            let what = format!("{host} answered with HTTP status {}", reply.status);
+            return Err(
+                failed(what, "compare the `url` of its [[anchor]] with what the authority says").into()
+            );
+        }
+        if reply.content_type != "application/timestamp-reply" {
+            let what = format!("{host} did not answer with a time-stamp reply");
+            return Err(
+                failed(what, "compare the `url` of its [[anchor]] with what the authority says").into()
+            );
+        }
+        let refused = |what| {
+            failed(format!("the reply of {host} {what}"), "ask whoever runs it, or take another authority")
+        };
+        let token = timestamp::answer(&reply.body, imprint, nonce).map_err(refused)?;
+        let (_, trust) = trust::verify(&reply.body, roots(authority).as_ref()).map_err(refused)?;
+        if let Trust::NotVerified(Unproven::Untrusted(what)) = trust {
+            let what = format!("the reply of {host} cannot be believed: {what}");
+            let remedy =
+                "compare the `ca_file` of its [[anchor]] with the certificates that the authority publishes";
+            return Err(failed(what, remedy).into());
+        }
+        let (earliest, latest) = (asked - TIME_OFF_MAX, self.clock.now() + TIME_OFF_MAX);
+        if token.at < earliest || token.at > latest {
+            let what = format!(
+                "the reply of {host} is of {}, and the clock of this machine shows {}",
+                token.at,
+                self.clock.now().strftime("%FT%TZ")
+            );
+            return Err(failed(what, "set this machine's clock, or take another authority").into());
+        }
+        Ok((reply.body, trust))
+    }
+
+    async fn note_anchor(
+        &self,
+        authority: &AuthorityConfig,
+        sealed: &Sealed,
+        sha256: Digest,
+        anchored_at: Timestamp,
+        trust: Trust,
+    ) -> anyhow::Result<()> {
+        let anchor = Anchor {
+            authority: authority.name.clone(),
+            size: sealed.size,
+            root: sealed.root,
+            anchored_at,
+            path: token_path(sealed.size, &authority.name),
+            sha256,
+            trust,
+        };
+        self.db.write(move |tx| Box::pin(async move { standing::add(tx, &anchor).await })).await
+    }
+
+    /// Lays the authorities' certificates beside their tokens, for those who verify them.
+    ///
+    /// Former ones stay in the file, as long as it does not grow beyond its bounds: older tokens need them.
+    pub(super) async fn keep_certificates(&self) -> anyhow::Result<()> {
+        let (shelf, authorities) = (self.notary.shelf().clone(), self.config.authorities.clone());
+        blocking(move || {
+            for authority in authorities {
+                let Some(certificates) = authority.certificates else { continue };
+                let path = certificates_path(&authority.name);
+                let there = match read(&shelf, &path) {
+                    Err(ArchiveError::TooLarge { .. }) => Vec::new(),
+                    there => there?.unwrap_or_default(),
+                };
+                if !String::from_utf8_lossy(&there).contains(certificates.trim_end()) {
+                    let all = [&there, certificates.as_bytes()].concat();
+                    let fits = all.len() as u64 <= bytes_max(&path);
+                    shelf.replace(&path, if fits { &all } else { certificates.as_bytes() })?;
+                }
+            }
+            Ok::<_, ArchiveError>(())
+        })
+        .await
+    }
+}

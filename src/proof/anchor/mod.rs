@@ -1,0 +1,238 @@
+//! Anchors: what others, who gain nothing by lying for us, say of the ledger's checkpoints.
+//!
+//! ```text
+//! checkpoint published ──► witnesses sign it too ──► authorities stamp its bytes ──► anchor/<size>.checkpoint and .tsr ──► row
+//! ```
+//! A signed checkpoint proves what the ledger is; whoever has the key could still sign another history tomorrow, and date
+//! it back. A time-stamp authority (RFC 3161) says when it saw the exact bytes of a checkpoint, a witness (C2SP
+//! tlog-witness) that each checkpoint continues the one that it saw before. Neither learns more than hashes and sizes.
+//!
+//! A token counts if it was verified by certificates that the operator gave (`anchor::trust`): when it comes, when the service
+//! starts, in `verify`, and in exports. What was not verified is called so.
+//!
+//! Nothing waits for any of it: who does not answer is asked again after growing waits, and told of.
+
+mod adopt;
+mod authority;
+mod der;
+mod signed_data;
+mod standing;
+mod timestamp;
+mod token_name;
+mod trust;
+mod waits;
+mod witness;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures_util::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+pub use standing::{Kind, NotedToken, Standing, noted, standing};
+pub use timestamp::{Token, read as read_token};
+pub use token_name::{TokenName, tokens};
+pub use trust::{Evidence, Roots, TIME_OFF_MAX, Trust, Unproven};
+
+use crate::archive::ArchiveError;
+use crate::base::bell::Bell;
+use crate::base::clock::Clock;
+use crate::config::{AnchorsConfig, AuthorityConfig};
+use crate::outbound::courier::Courier;
+use crate::proof::notary::{Notary, Published, PublishedError, Sealed};
+use crate::store::db::Db;
+use waits::Waits;
+
+/// The folder of tokens, below the ledger's.
+pub const FOLDER: &str = "anchor";
+/// How often it is looked whether somebody is to be asked, though no bell rang.
+const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(30);
+
+/// Why somebody did not vouch for a checkpoint: a sentence for the operator. It may go better next time.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unanchored(String);
+
+/// Has checkpoints anchored.
+#[derive(Debug)]
+pub struct Anchorer {
+    db: Db,
+    clock: Clock,
+    notary: Arc<Notary>,
+    /// The archive's.
+    root: PathBuf,
+    config: AnchorsConfig,
+    courier: Courier,
+    waits: Waits,
+    /// Two authorities may have stamped one checkpoint, which is put down once: one stores at a time.
+    storing: tokio::sync::Mutex<()>,
+}
+
+impl Anchorer {
+    /// Somebody who has the checkpoints of `notary` anchored as `config` says. Nobody is asked yet.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up on this machine.
+    pub fn new(
+        config: AnchorsConfig,
+        root: PathBuf,
+        notary: Arc<Notary>,
+        db: Db,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let courier = Courier::new(config.timeout).context("preparing to anchor")?;
+        Ok(Self {
+            db,
+            clock,
+            notary,
+            root,
+            config,
+            courier,
+            waits: Waits::default(),
+            storing: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Anchors until it is stopped: when `sealed` rings, and as time passes.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub async fn run(&self, sealed: &Bell, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut sealed = sealed.listen();
+        self.take_stock().await?;
+        while !stop.is_cancelled() {
+            sealed.forget();
+            // Cut off at any point, it leaves at most a token without a row, which is adopted.
+            tokio::select! {
+                outcome = self.round() => outcome?,
+                () = stop.cancelled() => {}
+            }
+            let look_again = self.clock.now().checked_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
+            tokio::select! {
+                () = sealed.rung() => {}
+                () = self.clock.sleep_until(look_again) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What is done once, at the beginning: tokens without a row are adopted, certificates laid beside them, and the latest
+    /// tokens judged by the certificates of now.
+    ///
+    /// # Errors
+    /// If the database cannot be used. That a file cannot be read or written is told in the log.
+    pub async fn take_stock(&self) -> anyhow::Result<()> {
+        for outcome in [self.adopt().await, self.keep_certificates().await, self.judge_latest().await] {
+            if let Err(error) = outcome {
+                warn!("The tokens beside the ledger cannot be looked after: {}", passing(error)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the published checkpoint to all who are due.
+    ///
+    /// On return each of them has vouched for it, durably, or it is noted why not.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub async fn round(&self) -> anyhow::Result<()> {
+        let Some(mut sealed) = self.published().await? else { return Ok(()) };
+        // Witnesses first: then the bytes that are stamped hold their word too.
+        for witness in &self.config.witnesses {
+            if self.is_due(Kind::Witness, witness.key.name(), sealed.size).await? {
+                let cosigned = self.have_cosigned(witness, &sealed).await;
+                let outcome = cosigned.map(|cosigned| sealed = cosigned);
+                self.note(Kind::Witness, witness.key.name(), outcome).await?;
+            }
+        }
+        // Side by side: one that is silent holds up no other.
+        let authorities = self.config.authorities.iter();
+        try_join_all(authorities.map(|authority| self.show_to(authority, &sealed))).await.map(drop)
+    }
+
+    /// Has an authority stamp a checkpoint, if that is due.
+    async fn show_to(&self, authority: &AuthorityConfig, sealed: &Sealed) -> anyhow::Result<()> {
+        if !self.is_due(Kind::Authority, &authority.name, sealed.size).await? {
+            return Ok(());
+        }
+        let outcome = self.have_stamped(authority, sealed).await;
+        self.note(Kind::Authority, &authority.name, outcome).await
+    }
+
+    /// The checkpoint that others see; `None` if there is none, or it is not of our key: the notary sees to that.
+    async fn published(&self) -> anyhow::Result<Option<Sealed>> {
+        let (root, key) = (self.root.clone(), self.notary.key().await);
+        let read = blocking(move || {
+            let Some(published) = Published::open(&root)? else { return Ok(None) };
+            published.checkpoint(&[key])
+        });
+        match read.await {
+            Ok(read) => Ok(read.map(|(checkpoint, note)| Sealed {
+                size: checkpoint.size,
+                root: checkpoint.root,
+                note,
+            })),
+            Err(error) => {
+                debug!("The published checkpoint cannot be anchored at present: {}", passing(error)?);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether `name` is to be shown a checkpoint of `size` now: it is new, the last one was long ago, and no wait is on.
+    async fn is_due(&self, kind: Kind, name: &str, size: u64) -> anyhow::Result<bool> {
+        let now = self.clock.now();
+        let standing = standing(&mut *self.db.read().await?, kind, name).await?;
+        let is_new = i64::try_from(size)? > standing.size;
+        let age_ms = standing.reached_at_ms.map(|at| i128::from(now.as_millisecond()) - i128::from(at));
+        // One of the future was noted by a clock that was put back since.
+        let every_ms = i128::try_from(self.config.every.as_millis())?;
+        let is_fresh = age_ms.is_some_and(|age_ms| (0..every_ms).contains(&age_ms));
+        Ok(is_new && !is_fresh && self.waits.is_over(&wait_key(kind, name), now))
+    }
+
+    /// Notes how it went: who did not vouch is left alone for a while.
+    async fn note(&self, kind: Kind, name: &str, outcome: anyhow::Result<()>) -> anyhow::Result<()> {
+        let (key, now) = (wait_key(kind, name), self.clock.now());
+        let Err(error) = outcome else {
+            if self.waits.end(&key) {
+                info!("The {} `{name}` vouches for the ledger again", kind.as_str());
+            }
+            return Ok(());
+        };
+        let error = passing(error)?;
+        if self.waits.lengthen(&key, now) {
+            warn!("The ledger is not anchored, and archived all the same: {error}");
+        }
+        let name = name.to_owned();
+        self.db
+            .write(move |tx| {
+                Box::pin(async move { standing::note_failure(tx, kind, &name, &error, now).await })
+            })
+            .await
+    }
+}
+
+fn wait_key(kind: Kind, name: &str) -> String {
+    format!("{} {name}", kind.as_str())
+}
+
+/// What may go better next time, as a sentence; all else is an error still.
+fn passing(error: anyhow::Error) -> anyhow::Result<String> {
+    let is_passing = error.is::<Unanchored>() || error.is::<ArchiveError>() || error.is::<PublishedError>();
+    if is_passing { Ok(format!("{error:#}")) } else { Err(error) }
+}
+
+/// Runs what touches files where it holds up nobody.
+async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> anyhow::Result<T>
+where
+    T: Send + 'static,
+    E: Into<anyhow::Error> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.context("anchoring")?.map_err(Into::into)
+}

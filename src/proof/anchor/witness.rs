@@ -1,0 +1,162 @@
+//! Witnesses (C2SP tlog-witness): showing one a checkpoint and the proof that it continues what the witness saw before.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::standing::{self, Kind, standing};
+use super::trust::Trust;
+use super::{Anchorer, Unanchored, blocking};
+use crate::config::WitnessConfig;
+use crate::formats::tlog::{Note, TlogError, consistency_proof};
+use crate::outbound::courier::Reply;
+use crate::proof::notary::{Published, PublishedError, Sealed};
+
+/// The largest reply that is read: some signature lines.
+const REPLY_BYTES_MAX: usize = 64 << 10;
+
+/// What a witness answered.
+enum Answer {
+    /// Lines of signatures.
+    Signed(Vec<u8>),
+    /// It has seen so many entries, which is another number than ours.
+    Seen(u64),
+}
+
+impl Anchorer {
+    /// Has a witness sign a checkpoint. The checkpoint as it is with its word on it.
+    ///
+    /// On return the published checkpoint carries it too, unless there is a newer one; and it is noted.
+    pub(super) async fn have_cosigned(
+        &self,
+        witness: &WitnessConfig,
+        sealed: &Sealed,
+    ) -> anyhow::Result<Sealed> {
+        let name = witness.key.name();
+        let seen = standing(&mut *self.db.read().await?, Kind::Witness, name).await?.size;
+        // Of a lost database nothing is known; and it may have been lost.
+        let seen = u64::try_from(seen)?.min(sealed.size);
+        let lines = match self.show(witness, sealed, seen).await? {
+            Answer::Signed(lines) => lines,
+            Answer::Seen(size) => match self.show_after(witness, sealed, size).await? {
+                Answer::Signed(lines) => lines,
+                Answer::Seen(_) => {
+                    return Err(failed(
+                        witness,
+                        "somebody else shows it this ledger too",
+                        "stop the other one",
+                    )
+                    .into());
+                }
+            },
+        };
+        let cosigned = add_lines(witness, sealed, &lines)?;
+        self.notary.add_signatures(sealed, cosigned.note.clone()).await?;
+        let (name, size, now) = (name.to_owned(), sealed.size, self.clock.now());
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    standing::note_reached(tx, Kind::Witness, &name, size, now).await?;
+                    standing::note_judged(tx, Kind::Witness, &name, size, now, &Trust::Verified).await
+                })
+            })
+            .await?;
+        Ok(cosigned)
+    }
+
+    /// Shows it again, now that it is known what the witness has seen.
+    async fn show_after(
+        &self,
+        witness: &WitnessConfig,
+        sealed: &Sealed,
+        size: u64,
+    ) -> anyhow::Result<Answer> {
+        if size > sealed.size {
+            let what =
+                format!("it has seen {size} entries of this ledger, and {} are published", sealed.size);
+            let remedy = "the archive or the state is an older copy: restore the newest";
+            return Err(failed(witness, &what, remedy).into());
+        }
+        self.show(witness, sealed, size).await
+    }
+
+    /// Posts a checkpoint with the proof that it continues the one of `seen` entries.
+    async fn show(&self, witness: &WitnessConfig, sealed: &Sealed, seen: u64) -> anyhow::Result<Answer> {
+        let (root, size) = (self.root.clone(), sealed.size);
+        let proof = blocking(move || proof(&root, seen, size)).await?;
+        let body = format!("old {seen}\n{proof}\n{}", sealed.note);
+        let reply = self
+            .courier
+            .post(&witness.url, "text/plain; charset=utf-8", body.into_bytes(), REPLY_BYTES_MAX)
+            .await
+            .map_err(|what| failed(witness, &what, "see to the network, and the `url` of its [[witness]]"))?;
+        Ok(answer(witness, reply, seen)?)
+    }
+}
+
+/// The lines of the proof that a tree of `size` continues the one of `older`: at most 63.
+fn proof(root: &Path, older: u64, size: u64) -> Result<String, PublishedError> {
+    let missing = || PublishedError::Missing("checkpoint".to_owned());
+    let published = Published::open(root)?.ok_or_else(missing)?;
+    let hashes = consistency_proof(older, size, &mut |subtree| published.subtree(subtree, size))?;
+    Ok(hashes.iter().map(|hash| BASE64.encode(hash.as_bytes()) + "\n").collect())
+}
+
+/// What a reply means to a request that named the size `named`.
+fn answer(witness: &WitnessConfig, reply: Reply, named: u64) -> Result<Answer, Unanchored> {
+    let failed = |what: &str, remedy: &str| Err(failed(witness, what, remedy));
+    match reply.status {
+        200 => Ok(Answer::Signed(reply.body)),
+        // Told the size that we named ourselves, it is the root that differs.
+        409 => match size(&reply.body).filter(|size| *size != named) {
+            Some(size) => Ok(Answer::Seen(size)),
+            None => failed(
+                "it has seen another ledger of this name and size (HTTP status 409)",
+                "find out with whoever runs it which of the two is ours",
+            ),
+        },
+        404 => failed(
+            "it does not know this ledger (HTTP status 404)",
+            "give whoever runs it the ledger's name and key, which `callvault ledger key` shows",
+        ),
+        403 => failed(
+            "it does not trust the key of this ledger (HTTP status 403)",
+            "give whoever runs it the key that `callvault ledger key` shows",
+        ),
+        422 => failed(
+            "what it has seen of this ledger is not continued by ours (HTTP status 422)",
+            "the ledger was altered, or the witness is wrong: run `callvault ledger check`, and ask whoever runs it",
+        ),
+        status => failed(
+            &format!("{} answered with HTTP status {status}", witness.url.host()),
+            "compare the `url` of its [[witness]] with what the witness says",
+        ),
+    }
+}
+
+/// The number of entries that a witness names: decimal, and a newline.
+fn size(body: &[u8]) -> Option<u64> {
+    std::str::from_utf8(body).ok()?.strip_suffix('\n')?.parse().ok()
+}
+
+/// The checkpoint with the witness's signatures below the others.
+fn add_lines(witness: &WitnessConfig, sealed: &Sealed, lines: &[u8]) -> anyhow::Result<Sealed> {
+    let note = Note::parse(&sealed.note)?;
+    let lines = String::from_utf8_lossy(lines);
+    let ours = witness.key.cosignatures(&lines, note.text()).map_err(|error| {
+        let what = match error {
+            TlogError::Unsigned => "its reply is not signed with the key of `vkey`",
+            TlogError::BadSignature => "its signature is not one over our checkpoint",
+            _ => "its reply is no list of signatures",
+        };
+        failed(witness, what, "compare `url` and `vkey` of its [[witness]] with what the witness says")
+    })?;
+    // One that is on it already, of a run that died, is not needed twice.
+    let new: String = ours.split_inclusive('\n').filter(|line| !sealed.note.contains(*line)).collect();
+    Ok(Sealed { note: format!("{}{new}", sealed.note), ..sealed.clone() })
+}
+
+fn failed(witness: &WitnessConfig, what: &str, remedy: &str) -> Unanchored {
+    Unanchored(format!("witness `{}`: {what}; {remedy}", witness.key.name()))
+}

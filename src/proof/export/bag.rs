@@ -1,0 +1,298 @@
+//! A BagIt bag (RFC 8493) in the making: beside its final place, under a name of its own, until it is whole.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::ExportError;
+use crate::base::digest::{Digest, hex};
+
+/// How much is copied at one time.
+const COPY_BYTES: usize = 128 << 10;
+/// What is given away is read by its owner and his group, until he decides otherwise.
+const FOLDER_MODE: u32 = 0o750;
+/// The payload's folder.
+pub(super) const PAYLOAD: &str = "data/";
+const MANIFEST: &str = "manifest-sha256.txt";
+const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
+
+/// What was written of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) size_bytes: u64,
+    pub(super) sha256: Digest,
+}
+
+/// The bag. Dropped, it is gone.
+#[derive(Debug)]
+pub(super) struct Bag {
+    folder: PathBuf,
+    files: BTreeMap<String, Written>,
+    is_kept: bool,
+}
+
+impl Bag {
+    /// Begins a bag that will be at `out`.
+    ///
+    /// # Errors
+    /// If its folder cannot be made.
+    pub(super) fn begin(out: &Path) -> Result<Self, ExportError> {
+        let bag = Self { folder: temporary_sibling(out), files: BTreeMap::new(), is_kept: false };
+        fs::DirBuilder::new()
+            .mode(FOLDER_MODE)
+            .create(&bag.folder)
+            .map_err(|error| ExportError::io("make folder", &bag.folder, error))?;
+        Ok(bag)
+    }
+
+    /// Where it is at present.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether a file is in it.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// Writes a file.
+    pub(super) fn put(&mut self, path: &str, bytes: impl AsRef<[u8]>) -> Result<Written, ExportError> {
+        self.copy(path, &mut bytes.as_ref())?.map_err(|error| ExportError::io("read", Path::new(path), error))
+    }
+
+    /// Copies a file, and hashes what it copies. The inner error is one of reading: what was read until then is there.
+    pub(super) fn copy(
+        &mut self,
+        path: &str,
+        from: &mut impl Read,
+    ) -> Result<Result<Written, io::Error>, ExportError> {
+        let place = self.folder.join(path);
+        let failed = |error| ExportError::io("write", &place, error);
+        fs::create_dir_all(place.parent().expect("a file is in a folder")).map_err(failed)?;
+        let mut file = File::create_new(&place).map_err(failed)?;
+        let (mut hasher, mut size_bytes, mut buffer) = (Sha256::new(), 0, vec![0; COPY_BYTES]);
+        let read = loop {
+            match from.read(&mut buffer) {
+                Ok(0) => break Ok(()),
+                Ok(count) => {
+                    hasher.update(&buffer[..count]);
+                    size_bytes += count as u64;
+                    file.write_all(&buffer[..count]).map_err(failed)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        let written = Written { size_bytes, sha256: hasher.into() };
+        self.files.insert(path.to_owned(), written);
+        Ok(read.map(|()| written))
+    }
+
+    /// Writes a file of many lines, one after the other.
+    pub(super) fn write_with(
+        &mut self,
+        path: &str,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    ) -> Result<Written, ExportError> {
+        let place = self.folder.join(path);
+        let failed = |error| ExportError::io("write", &place, error);
+        fs::create_dir_all(place.parent().expect("a file is in a folder")).map_err(failed)?;
+        let mut file =
+            Hashing { file: File::create_new(&place).map_err(failed)?, hasher: Sha256::new(), size_bytes: 0 };
+        let mut buffered = BufWriter::new(&mut file);
+        write(&mut buffered).and_then(|()| buffered.flush()).map_err(failed)?;
+        drop(buffered);
+        let written = Written { size_bytes: file.size_bytes, sha256: file.hasher.into() };
+        self.files.insert(path.to_owned(), written);
+        Ok(written)
+    }
+
+    /// Gives a file another place.
+    pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), ExportError> {
+        let place = self.folder.join(to);
+        let failed = |error| ExportError::io("write", &place, error);
+        fs::create_dir_all(place.parent().expect("a file is in a folder")).map_err(failed)?;
+        fs::rename(self.folder.join(from), &place).map_err(failed)?;
+        let written = self.files.remove(from).expect("what is renamed was written");
+        self.files.insert(to.to_owned(), written);
+        Ok(())
+    }
+
+    /// Bytes and files of the payload so far.
+    pub(super) fn payload(&self) -> (u64, u64) {
+        let payload = || self.files.iter().filter(|(path, _)| path.starts_with(PAYLOAD));
+        (payload().map(|(_, file)| file.size_bytes).sum(), payload().count() as u64)
+    }
+
+    /// Writes what makes a folder a bag. On return all of it is on disk. The hash is that of the manifest of tags, and so
+    /// stands for the whole bag.
+    pub(super) fn close(&mut self, info: &[(&str, String)]) -> Result<Digest, ExportError> {
+        self.put("bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")?;
+        let info = info.iter().fold(String::new(), |mut text, (label, value)| {
+            writeln!(text, "{label}: {value}").expect("writing to a String cannot fail");
+            text
+        });
+        self.put("bag-info.txt", info)?;
+        self.put(MANIFEST, self.manifest(true))?;
+        let whole = self.put(TAG_MANIFEST, self.manifest(false))?;
+        self.sync()?;
+        Ok(whole.sha256)
+    }
+
+    /// As `sha256sum -c` reads it. No path needs the escapes of RFC 8493: none has a percent sign or a line's end in it.
+    fn manifest(&self, of_payload: bool) -> String {
+        let files = self.files.iter().filter(|(path, _)| path.starts_with(PAYLOAD) == of_payload);
+        files.fold(String::new(), |mut text, (path, file)| {
+            writeln!(text, "{}  {path}", file.sha256).expect("writing to a String cannot fail");
+            text
+        })
+    }
+
+    /// Makes all of it durable: by now most of it is on disk already, so that this costs less than as it was written.
+    fn sync(&self) -> Result<(), ExportError> {
+        let mut folders = std::collections::BTreeSet::from([self.folder.clone()]);
+        for path in self.files.keys() {
+            let place = self.folder.join(path);
+            sync(&place)?;
+            folders.extend(place.ancestors().skip(1).take_while(|at| *at != self.folder).map(Path::to_owned));
+        }
+        folders.iter().try_for_each(|folder| sync(folder))
+    }
+
+    /// The paths in it, sorted.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Gives it its final name. On return the name is on disk.
+    ///
+    /// # Errors
+    /// If something is there by now: nothing is overwritten.
+    pub(super) fn keep(mut self, out: &Path) -> Result<(), ExportError> {
+        // Of folders only an empty one is replaced.
+        fs::rename(&self.folder, out).map_err(|error| ExportError::io("give its name to", out, error))?;
+        self.is_kept = true;
+        sync(parent(out))
+    }
+}
+
+impl Drop for Bag {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            tell_if_left(&self.folder, fs::remove_dir_all(&self.folder));
+        }
+    }
+}
+
+struct Hashing {
+    file: File,
+    hasher: Sha256,
+    size_bytes: u64,
+}
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size_bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A name beside `out` that no other export takes: `.<name>.callvault-<16 hex>.part`.
+pub(super) fn temporary_sibling(out: &Path) -> PathBuf {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).expect("the kernel gives random bytes");
+    let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    parent(out).join(format!(".{name}.callvault-{}.part", hex(&random)))
+}
+
+/// Says what could not be removed: its name is a hidden one, and recordings are in it.
+pub(super) fn tell_if_left(path: &Path, removed: io::Result<()>) {
+    if let Some(sentence) = left(path, removed) {
+        tracing::warn!("{sentence}");
+    }
+}
+
+fn left(path: &Path, removed: io::Result<()>) -> Option<String> {
+    let error = removed.err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    let path = path.display();
+    Some(format!(
+        "`{path}` could not be removed ({error}): copies of recordings may be in it; remove it by hand"
+    ))
+}
+
+/// The folder that something is in.
+pub(super) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a file's bytes, or a folder's names, durable.
+pub(super) fn sync(path: &Path) -> Result<(), ExportError> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    match synced {
+        // Some filesystems have no such call for folders.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced.map_err(|error| ExportError::io("sync", path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bag_has_its_name_only_when_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("bag");
+        let mut bag = Bag::begin(&out).unwrap();
+        bag.put("data/hq/a.wav", "audio").unwrap();
+        assert!(!out.exists());
+        drop(bag);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "one that was given up leaves nothing");
+        let mut bag = Bag::begin(&out).unwrap();
+        bag.put("data/hq/a.wav", "audio").unwrap();
+        bag.rename("data/hq/a.wav", "data/_damaged/hq/a.wav").unwrap();
+        bag.write_with("log/checkpoint", |file| file.write_all(b"note")).unwrap();
+        assert_eq!(bag.payload(), (5, 1));
+        let whole = bag.close(&[("Bagging-Date", "2026-01-09".to_owned())]).unwrap();
+        fs::create_dir(&out).unwrap();
+        bag.keep(&out).unwrap();
+        let read = |path: &str| fs::read_to_string(out.join(path)).unwrap();
+        assert_eq!(read(MANIFEST), format!("{}  data/_damaged/hq/a.wav\n", Digest::of("audio")));
+        assert_eq!(Digest::of(read(TAG_MANIFEST)), whole);
+        let names: Vec<String> = read(TAG_MANIFEST).lines().map(|line| line[66..].to_owned()).collect();
+        assert_eq!(names, ["bag-info.txt", "bagit.txt", "log/checkpoint", MANIFEST]);
+    }
+
+    #[test]
+    fn what_stays_of_a_bag_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join(".bag.part");
+        assert_eq!(left(&place, fs::remove_dir_all(&place)), None);
+        fs::write(&place, "no folder").unwrap();
+        let told = left(&place, fs::remove_dir_all(&place)).unwrap();
+        assert!(told.contains(".bag.part` could not be removed (Not a directory"), "{told}");
+    }
+
+    #[test]
+    fn a_bag_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("bag");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("theirs"), "").unwrap();
+        let mut bag = Bag::begin(&out).unwrap();
+        bag.close(&[]).unwrap();
+        assert!(bag.keep(&out).is_err());
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+    }
+}

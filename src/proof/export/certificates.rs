@@ -1,0 +1,108 @@
+//! Copying certificates into the bag. What people are given of a day is what was issued, and nothing else.
+
+use std::fs;
+
+use super::ExportError;
+use super::bag::Bag;
+use super::cdr::Absence;
+use super::originals::{Copied, Damage, bag_path, copy_one, lay_apart};
+use super::rows::CertificateRow;
+use crate::archive::{Folder, Originals};
+use crate::base::recording::Text;
+use crate::formats::tlog::VerifyingKey;
+use crate::proof::certificate::{Names, companion_root, list_of};
+
+/// Copies the files of a certificate, each compared with what it was when it was issued. If its document or its signature is
+/// not, the certificate is none.
+pub(super) fn copy(
+    certificate: &CertificateRow,
+    originals: &Originals,
+    keys: &[VerifyingKey],
+    bag: &mut Bag,
+    copied: &mut Copied,
+) -> Result<(), ExportError> {
+    let Some((folder, _)) = certificate.path.rsplit_once('/') else { return Ok(()) };
+    let (folder, names) = (Folder::parse(folder)?, Names { revision: certificate.revision });
+    let mut whole = Vec::new();
+    for (path, sha256) in &certificate.files {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let original = originals.file(&folder, name).map_err(|error| error.to_string());
+        match copy_one(original, path, sha256, bag)? {
+            Ok(_) => whole.push(name.to_owned()),
+            Err(damage) => copied.absent.push(damage.of_certificate(certificate, path)),
+        }
+    }
+    for (name, problem) in contradicted(certificate, &whole, keys, bag)? {
+        let path = certificate.path_of(&name);
+        let file = Some(lay_apart(&path, bag)?);
+        let found = certificate.files.get(&path).and_then(|sha256| sha256.as_slice().try_into().ok());
+        let damage = Damage { expected: None, found, problem: problem.to_owned(), file, state: "damaged" };
+        copied.absent.push(damage.of_certificate(certificate, &path));
+        whole.retain(|there| *there != name);
+    }
+    if [names.document(), names.signature()].iter().all(|essential| whole.contains(essential)) {
+        copied.certificates.extend(whole.iter().map(|name| bag_path(&certificate.path_of(name))));
+        if whole.contains(&names.page()) && !certificate.is_page_proven() {
+            copied.unproven_pages.push(bag_path(&certificate.path_of(&names.page())));
+        }
+    }
+    Ok(())
+}
+
+/// Those of the files that are as the catalog has them, and are not what was signed: a catalog that was rebuilt from the
+/// archive has them as they were found. The document itself is what the ledger tells.
+fn contradicted(
+    certificate: &CertificateRow,
+    whole: &[String],
+    keys: &[VerifyingKey],
+    bag: &Bag,
+) -> Result<Vec<(String, &'static str)>, ExportError> {
+    let names = Names { revision: certificate.revision };
+    let read = |name: &str| {
+        let path = bag.folder().join(bag_path(&certificate.path_of(name)));
+        whole
+            .iter()
+            .any(|there| there == name)
+            .then(|| fs::read(&path))
+            .transpose()
+            .map_err(|error| ExportError::io("read", &path, error))
+    };
+    let Some(document) = read(&names.document())? else { return Ok(Vec::new()) };
+    let mut wrong = Vec::new();
+    if let Some(signature) = read(&names.signature())?
+        && !keys.iter().any(|key| key.verifies(&document, &signature))
+    {
+        wrong.push((names.signature(), "no key of this ledger made this signature over the document"));
+    }
+    let Some(root) = companion_root(&document) else { return Ok(wrong) };
+    let Some(companion) = read(&names.companion())? else { return Ok(wrong) };
+    let text = String::from_utf8_lossy(&companion);
+    match root.is_of(&text) {
+        false => wrong.push((names.companion(), "it does not come to the root that was signed")),
+        true if read(&names.files())?.is_some_and(|list| list != list_of(&text).as_bytes()) => {
+            wrong.push((names.files(), "it lists other files than the signed names of this certificate"));
+        }
+        true => {}
+    }
+    Ok(wrong)
+}
+
+impl Damage {
+    fn of_certificate(self, certificate: &CertificateRow, path: &str) -> Absence {
+        Absence {
+            path: path.to_owned(),
+            pbx: certificate.pbx.clone(),
+            kind: "certificate".to_owned(),
+            name: Text::from_bytes(path.rsplit('/').next().unwrap_or_default().as_bytes()),
+            day: certificate.day.clone(),
+            started_at: None,
+            state: self.state.to_owned(),
+            reason: Some(self.problem),
+            r#final: false,
+            attempts: None,
+            archived_sha256: self.expected,
+            found_sha256: self.found.map(|found| found.to_string()),
+            file: self.file,
+        }
+    }
+}

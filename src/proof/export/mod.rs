@@ -1,0 +1,286 @@
+//! Exporting: a bag (BagIt 1.0, RFC 8493) that proves itself to whoever it is given to, without any of our code.
+//!
+//! ```text
+//! choice ──► selection, of one moment ──► bag beside its place: originals, each compared with its hash
+//!                                          lists, ledger, proofs, anchors, certificates, events, page, VERIFY.txt
+//!                                            │ manifests, all durable
+//!                                            ▼
+//!                                          entry `export` in the ledger ──► its final name, or one ZIP
+//! ```
+//! Nothing is handed out that the ledger does not tell of: the bag has its name only after the entry.
+
+mod anchors;
+mod bag;
+mod cdr;
+mod certificates;
+mod choice;
+mod error;
+mod log;
+mod originals;
+mod page;
+mod premis;
+mod report;
+mod rows;
+mod selection;
+mod verify_txt;
+mod zip;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+pub use choice::{Choice, Request};
+pub use error::ExportError;
+pub use report::Report;
+pub use rows::pbxs;
+pub use selection::Selection;
+
+use crate::archive::{Originals, free_bytes};
+use crate::formats::tlog::VerifyingKey;
+use crate::proof::notary::Published;
+use anchors::Token;
+use bag::Bag;
+use log::{Log, Scope};
+use originals::Copied;
+
+/// Who made the bag.
+const AGENT: &str = concat!("callvault ", env!("CARGO_PKG_VERSION"));
+
+/// What is given away is read by its owner and his group, until he decides otherwise.
+const ZIP_MODE: u32 = 0o640;
+
+/// What ends an export early.
+#[derive(Debug, Clone)]
+pub struct Stop(CancellationToken);
+
+impl Stop {
+    /// One that this token ends.
+    pub fn on(token: CancellationToken) -> Self {
+        Self(token)
+    }
+
+    fn check(&self) -> Result<(), ExportError> {
+        if self.0.is_cancelled() { Err(ExportError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// What an export is made from.
+#[derive(Debug)]
+pub struct Sources<'a> {
+    /// The archive's root.
+    pub archive: &'a Path,
+    /// The published ledger in it.
+    pub published: &'a Published,
+    /// The keys of the ledger, as the state has them.
+    pub keys: Vec<VerifyingKey>,
+    /// By the name of a time-stamp authority, the certificates in PEM by which its tokens are verified.
+    pub authorities: BTreeMap<String, String>,
+    /// The folders in which no bag may lie: the archive and the state.
+    pub ours: Vec<PathBuf>,
+    /// What ends it early.
+    pub stop: Stop,
+    /// When it is made.
+    pub now: Timestamp,
+}
+
+/// A bag that is whole and durable, and has not been handed out. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Packed {
+    bag: Bag,
+    zip: Option<Zipped>,
+    /// What is in it.
+    pub report: Report,
+}
+
+/// What a bag was made of, for those who describe it.
+struct Contents<'a> {
+    request: &'a Request,
+    selection: &'a Selection,
+    copied: &'a Copied,
+    log: &'a Log,
+    tokens: &'a [Token],
+    now: Timestamp,
+}
+
+/// Packs what was selected. On return all of it is on disk, beside its final place.
+///
+/// It reads and writes files for as long as it takes: for a thread of its own.
+///
+/// # Errors
+/// [`ExportError`]; then nothing is left behind. An original that is gone or damaged is none: it is told in the bag.
+pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> Result<Packed, ExportError> {
+    let out = request.place();
+    check_place(&out, sources)?;
+    // Of a ZIP the folder is there too, until it is written.
+    let copies = if request.zip { 2 } else { 1 };
+    check_room(bag::parent(&out), selection.audio_bytes().saturating_mul(copies))?;
+    let (stop, now) = (&sources.stop, sources.now);
+    let mut bag = Bag::begin(&out)?;
+    let originals = Originals::open(sources.archive)?;
+    let copied = originals::copy(selection, &originals, &sources.keys, &mut bag, stop)?;
+    let wanted = selection.entries();
+    let scope = if request.choice.is_of_everybody() { Scope::Whole } else { Scope::Tree };
+    let log = Log::copy(sources.published, sources.keys.clone(), &wanted, scope, &mut bag, stop)?;
+    let tokens = anchors::copy(sources, &wanted, &log, &mut bag)?;
+    originals::write_proofs(selection, &log, &mut bag, stop)?;
+    let contents =
+        Contents { request: &request, selection, copied: &copied, log: &log, tokens: &tokens, now };
+    describe(&contents, &mut bag)?;
+    stop.check()?;
+    let bag_sha256 = bag.close(&info(&contents, bag.payload()))?;
+    let report = report(&contents, out, bag_sha256);
+    let zip = request.zip.then(|| Zipped::of(&bag, &request, &report.path, stop)).transpose()?;
+    Ok(Packed { bag, zip, report })
+}
+
+impl Packed {
+    /// Gives the bag, or its ZIP, its final name. On return that is on disk.
+    ///
+    /// # Errors
+    /// [`ExportError`]; then nothing is left behind, but for a name that may not outlive a power cut.
+    pub fn hand_out(self) -> Result<Report, ExportError> {
+        let Self { bag, zip, report } = self;
+        match zip {
+            Some(zip) => zip.keep(&report.path)?,
+            None => bag.keep(&report.path)?,
+        }
+        Ok(report)
+    }
+}
+
+/// The ZIP of a bag, beside its place. Dropped, it is gone.
+#[derive(Debug)]
+struct Zipped(PathBuf);
+
+impl Zipped {
+    /// Writes it. On return it is on disk.
+    fn of(bag: &Bag, request: &Request, out: &Path, stop: &Stop) -> Result<Self, ExportError> {
+        let zipped = Self(bag::temporary_sibling(out));
+        let failed = |error| ExportError::io("write", &zipped.0, error);
+        let file = fs::File::create_new(&zipped.0).map_err(failed)?;
+        file.set_permissions(fs::Permissions::from_mode(ZIP_MODE)).map_err(failed)?;
+        let paths = bag.paths().take_while(|_| stop.check().is_ok());
+        let written = zip::write(file, &request.name(), bag.folder(), paths);
+        written.and_then(|file| file.sync_all()).map_err(failed)?;
+        stop.check()?;
+        Ok(zipped)
+    }
+
+    fn keep(self, out: &Path) -> Result<(), ExportError> {
+        place(&self.0, out)?;
+        drop(self);
+        bag::sync(bag::parent(out))
+    }
+}
+
+impl Drop for Zipped {
+    fn drop(&mut self) {
+        bag::tell_if_left(&self.0, fs::remove_file(&self.0));
+    }
+}
+
+/// Gives a file its final name, and overwrites nothing.
+fn place(temporary: &Path, out: &Path) -> Result<(), ExportError> {
+    match fs::hard_link(temporary, out) {
+        Ok(()) => Ok(()),
+        // Sticks and shares often have no second names: there it is looked first.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && fs::symlink_metadata(out).is_err() => {
+            fs::rename(temporary, out).map_err(|error| ExportError::io("make", out, error))
+        }
+        Err(_) => Err(ExportError::Taken(out.to_owned())),
+    }
+}
+
+/// Whether a bag may be there: nothing is, it is not in a folder of ours, and a folder can get that name.
+fn check_place(out: &Path, sources: &Sources<'_>) -> Result<(), ExportError> {
+    if out.file_name().is_none() {
+        return Err(ExportError::NoName(out.to_owned()));
+    }
+    let parent = bag::parent(out);
+    let in_parent = fs::metadata(parent).map_err(|_| ExportError::NoParent(parent.to_owned()))?;
+    if let Ok(there) = fs::symlink_metadata(out) {
+        let is_empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
+        if there.is_symlink() || (there.is_dir() && there.dev() != in_parent.dev()) {
+            return Err(ExportError::Elsewhere(out.to_owned()));
+        }
+        if !there.is_dir() || !is_empty() {
+            return Err(ExportError::Taken(out.to_owned()));
+        }
+    }
+    let parent = parent.canonicalize().map_err(|_| ExportError::NoParent(parent.to_owned()))?;
+    let is_ours = |ours: &PathBuf| ours.canonicalize().is_ok_and(|ours| parent.starts_with(ours));
+    if sources.ours.iter().any(is_ours) {
+        return Err(ExportError::Inside(out.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), ExportError> {
+    let free_bytes = free_bytes(folder)?;
+    if free_bytes < needed_bytes {
+        return Err(ExportError::NoRoom { path: folder.to_owned(), free_bytes, needed_bytes });
+    }
+    Ok(())
+}
+
+/// Writes all that tells what is in the bag.
+fn describe(contents: &Contents<'_>, bag: &mut Bag) -> Result<(), ExportError> {
+    let Contents { selection, copied, log, now, .. } = contents;
+    bag.write_with("data/cdr.csv", |to| cdr::write_csv(selection, &copied.absent, to))?;
+    bag.write_with("data/cdr.jsonl", |to| cdr::write_jsonl(selection, to))?;
+    bag.write_with("data/not-exported.jsonl", |to| {
+        cdr::write_absent(&copied.absent, &selection.unknown, to)
+    })?;
+    bag.write_with("premis/events.jsonl", |to| premis::write(selection, copied, log, *now, to))?;
+    bag.write_with("index.html", |to| page::write(contents, to))?;
+    bag.put("VERIFY.txt", verify_txt::of(contents))?;
+    Ok(())
+}
+
+/// The lines of `bag-info.txt` (RFC 8493, section 2.2.2).
+fn info(contents: &Contents<'_>, (bytes, files): (u64, u64)) -> Vec<(&'static str, String)> {
+    let Contents { request, log, now, .. } = contents;
+    vec![
+        ("Bag-Software-Agent", AGENT.to_owned()),
+        ("Bagging-Date", now.strftime("%Y-%m-%d").to_string()),
+        ("External-Description", request.choice.in_words()),
+        ("External-Identifier", log.checkpoint.origin.clone()),
+        ("Payload-Oxum", format!("{bytes}.{files}")),
+        ("Callvault-Ledger-Size", log.checkpoint.size.to_string()),
+        ("Callvault-Ledger-Root", log.checkpoint.root.to_string()),
+    ]
+}
+
+fn report(contents: &Contents<'_>, path: PathBuf, bag_sha256: crate::base::digest::Digest) -> Report {
+    let Contents { selection, copied, log, tokens, .. } = contents;
+    let days = selection.days();
+    let mut report = Report {
+        path,
+        bag_sha256,
+        ledger_number: None,
+        from: days.map(|(from, _)| from.to_owned()),
+        to: days.map(|(_, to)| to.to_owned()),
+        calls: selection.calls.len() as u64,
+        recordings: selection.recordings.len() as u64,
+        files: copied.files,
+        bytes: copied.bytes,
+        ledger_size: log.checkpoint.size,
+        anchors: tokens.iter().filter(|token| token.is_verified()).count() as u64,
+        anchors_not_verified: tokens.iter().filter(|token| !token.is_verified()).count() as u64,
+        certificates: copied.certificates.len() as u64,
+        not_archived: 0,
+        excluded: 0,
+        damaged: 0,
+        damaged_paths: Vec::new(),
+        unknown: 0,
+        unknown_lines: Vec::new(),
+    };
+    report.note_absences(&copied.absent);
+    report.note_unknown(&selection.unknown);
+    report
+}

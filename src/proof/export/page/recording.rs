@@ -1,0 +1,334 @@
+//! A recording in a cell: each of its files to listen to, or why it is not here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use jiff::tz::Offset;
+
+use super::url;
+use crate::proof::export::cdr::Absence;
+use crate::proof::export::originals::{bag_path, entry_number, name_of, proof_path};
+use crate::proof::export::rows::{FileRow, RecordingRow};
+use crate::proof::export::selection::{Recording, Selection};
+use crate::proof::html::escape;
+
+/// The chosen recordings, and what is wrong with their files.
+pub(super) struct Shelf<'a> {
+    by_id: BTreeMap<i64, &'a Recording>,
+    /// Files that are damaged or gone, by their path in the archive.
+    damaged: HashMap<&'a str, &'a Absence>,
+}
+
+/// How many recordings are here, and how many are not.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) here: usize,
+    /// With an audio file that is damaged or gone.
+    pub(super) damaged: usize,
+    pub(super) excluded: usize,
+    pub(super) unarchived: usize,
+}
+
+impl Tally {
+    pub(super) fn sum(&self) -> usize {
+        self.here + self.absent()
+    }
+
+    /// Those that are not here as they should be.
+    pub(super) fn absent(&self) -> usize {
+        self.damaged + self.excluded + self.unarchived
+    }
+}
+
+impl<'a> Shelf<'a> {
+    pub(super) fn new(selection: &'a Selection, absent: &'a [Absence]) -> Self {
+        let by_id = selection.recordings.iter().map(|recording| (recording.row.id, recording)).collect();
+        let damaged = absent.iter().filter(|absence| absence.is_damage());
+        Self { by_id, damaged: damaged.map(|absence| (&*absence.path, absence)).collect() }
+    }
+
+    pub(super) fn get(&self, id: i64) -> Option<&'a Recording> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn tally<'r>(&self, recordings: impl IntoIterator<Item = &'r Recording>) -> Tally {
+        let mut tally = Tally::default();
+        for recording in recordings {
+            let is_damaged = |file: &FileRow| self.damaged.contains_key(&*file.path);
+            match () {
+                () if recording.files.iter().any(is_damaged) => tally.damaged += 1,
+                () if !recording.files.is_empty() => tally.here += 1,
+                () if recording.row.state == "excluded" => tally.excluded += 1,
+                () => tally.unarchived += 1,
+            }
+        }
+        tally
+    }
+
+    /// Writes the files of a recording, or what became of it.
+    pub(super) fn write(&self, recording: &Recording, to: &mut dyn Write) -> io::Result<()> {
+        if recording.files.is_empty() {
+            return write!(to, "<span class=\"wrong\">Not here: {}</span>", fate(&recording.row));
+        }
+        let name = escape(&name_of(recording));
+        let several = recording.files.len();
+        for (number, file) in (1..).zip(&recording.files) {
+            if several > 1 {
+                write!(
+                    to,
+                    "<div class=\"note\">{number} of {several} files to which the PBX gave one name:</div>"
+                )?;
+            }
+            self.write_file(&name, file, to)?;
+        }
+        Ok(())
+    }
+
+    fn write_file(&self, name: &str, file: &FileRow, to: &mut dyn Write) -> io::Result<()> {
+        let audio = url(&bag_path(&file.path));
+        match self.damaged.get(&*file.path) {
+            Some(damage) => write!(to, "<div class=\"wrong\">{}</div>", damaged(damage))?,
+            None if is_played(&file.format) => {
+                write!(to, "<audio controls preload=\"none\" title=\"{name}\" src=\"{audio}\"></audio>")?;
+            }
+            None => write!(to, "<div class=\"unplayed\">{}: no browser plays it</div>", codec(&file.format))?,
+        }
+        write!(to, "<div class=\"files\"><span class=\"printed\">{name}</span>")?;
+        let length = duration(file.duration_ms.map(|ms| ms.saturating_add(500) / 1000));
+        if !length.is_empty() {
+            write!(to, "{length} \u{b7} ")?;
+        }
+        if !self.damaged.contains_key(&*file.path) {
+            write!(to, "<a href=\"{audio}\">WAV</a> \u{b7} ")?;
+        }
+        match self.damaged.get(&*format!("{}.json", file.path)) {
+            Some(damage) => write!(to, "<span class=\"wrong\">details: {}</span>", damaged(damage))?,
+            None => write!(to, "<a href=\"{audio}.json\">details</a>")?,
+        }
+        write!(to, " \u{b7} <a href=\"{}\">proof {}</a></div>", url(&proof_path(file)), entry_number(file))?;
+        match suspicions(&file.suspect) {
+            words if words.is_empty() => Ok(()),
+            words => write!(to, "<div class=\"note\">Remark: {words}.</div>"),
+        }
+    }
+}
+
+/// What became of a recording that was never archived.
+fn fate(row: &RecordingRow) -> String {
+    let for_good = if row.is_final { " for good" } else { "" };
+    match &*row.state {
+        "excluded" => {
+            format!("kept out by the rule \u{201c}{}\u{201d}", escape(row.reason.as_deref().unwrap_or("")))
+        }
+        state => format!("{}{for_good}", state_in_words(state)),
+    }
+}
+
+/// What a state means to those who do not know callvault.
+pub(super) fn state_in_words(state: &str) -> &'static str {
+    match state {
+        "missing" => "missing on the PBX",
+        "pending" => "still to be fetched",
+        "stuck" => "stuck after repeated failures",
+        _ => "not archived",
+    }
+}
+
+/// What is wrong with a file that was archived, and where it is now.
+pub(super) fn damaged(absence: &Absence) -> String {
+    let reason = escape(absence.reason.as_deref().unwrap_or("it is not what was archived"));
+    match &absence.file {
+        Some(file) => {
+            format!("damaged: {reason} (<a href=\"{}\">what there is now</a>, not the original)", url(file))
+        }
+        None => format!("not here: {reason}"),
+    }
+}
+
+/// What browsers play of what a WAV file can hold.
+pub(super) fn is_played(format: &str) -> bool {
+    matches!(format, "pcm" | "float" | "alaw" | "mulaw")
+}
+
+fn codec(format: &str) -> &'static str {
+    match format {
+        "gsm610" => "GSM 6.10",
+        "adpcm" => "ADPCM",
+        "g722" => "G.722",
+        "g726" => "G.726",
+        "mp3" => "MPEG audio",
+        "aac" => "AAC",
+        "amr" | "amr_wb" => "AMR",
+        "flac" => "FLAC",
+        "opus" => "Opus",
+        "vorbis" => "Vorbis",
+        "speex" => "Speex",
+        _ => "An unknown codec",
+    }
+}
+
+/// What was odd about the audio when it was archived.
+fn suspicions(words: &str) -> String {
+    let in_words = |word| match word {
+        "short" => "clearly shorter than the talk time",
+        "long" => "clearly longer than the message",
+        "silent" => "silent",
+        "empty" => "a header without audio",
+        "header_size" => "sizes in the header that do not fit",
+        "header_format" => "a header that contradicts itself",
+        "one_sided" => "one side of a stereo call is silent",
+        "container" => "not a WAV file, whatever the name says",
+        "unknown_codec" => "of a codec that is not known here",
+        _ => "odd in another way",
+    };
+    let words: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).map(in_words).collect();
+    words.join("; ")
+}
+
+/// A time by the clock of the PBX with its distance from UTC; by UTC if that is not known. The day is told if it is
+/// another than `day`.
+pub(super) fn local_time(at_ms: i64, utc_offset_s: Option<i64>, day: &str) -> Option<String> {
+    let offset = utc_offset_s.and_then(|seconds| Offset::from_seconds(i32::try_from(seconds).ok()?).ok());
+    let local = offset.unwrap_or(Offset::UTC).to_datetime(Timestamp::from_millisecond(at_ms).ok()?);
+    let shown = if local.date().to_string() == day { "%T" } else { "%F %T" };
+    let clock = offset.map_or("UTC".to_owned(), |offset| {
+        let (sign, minutes) =
+            (if offset.seconds() < 0 { '\u{2212}' } else { '+' }, offset.seconds().abs() / 60);
+        format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+    });
+    Some(format!("{} <small>{clock}</small>", local.strftime(shown)))
+}
+
+/// Whole seconds as `m:ss` or `h:mm:ss`; nothing for none.
+pub(super) fn duration(seconds: Option<i64>) -> String {
+    let Some(seconds) = seconds.and_then(|seconds| u64::try_from(seconds).ok()) else { return String::new() };
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes}:{rest:02}"),
+        hours => format!("{hours}:{minutes:02}:{rest:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::export::page::samples::{absence, file, recording};
+
+    fn cell(recording: Recording, absent: &[Absence]) -> String {
+        let selection = Selection { recordings: vec![recording], ..Selection::default() };
+        let mut cell = Vec::new();
+        Shelf::new(&selection, absent).write(&selection.recordings[0], &mut cell).unwrap();
+        String::from_utf8(cell).unwrap()
+    }
+
+    #[test]
+    fn a_recording_is_there_to_listen_to_with_its_file_its_details_and_its_proof() {
+        let cell = cell(recording(1, "a%20<b>.wav"), &[]);
+        for words in [
+            "<audio controls preload=\"none\" title=\"a &lt;b&gt;.wav\" src=\"data/hq/2026/01/09/a%2C20%3Cb%3E.wav\">",
+            "1:01 \u{b7} <a href=\"data/hq/2026/01/09/a%2C20%3Cb%3E.wav\">WAV</a>",
+            "<a href=\"data/hq/2026/01/09/a%2C20%3Cb%3E.wav.json\">details</a>",
+            "<a href=\"proofs/7.tlog-proof\">proof 7</a>",
+        ] {
+            assert!(cell.contains(words), "{words}: {cell}");
+        }
+    }
+
+    #[test]
+    fn what_no_browser_plays_has_no_player() {
+        for (format, words) in [("gsm610", "GSM 6.10"), ("adpcm", "ADPCM"), ("<x>", "An unknown codec")] {
+            let mut recording = recording(1, "a.wav");
+            recording.files[0].format = format.to_owned();
+            recording.files[0].suspect = "short,unknown_codec".to_owned();
+            let cell = cell(recording, &[]);
+            assert!(
+                cell.contains(&format!("{words}: no browser plays it")) && !cell.contains("<audio"),
+                "{cell}"
+            );
+            assert!(cell.contains("Remark: clearly shorter than the talk time; of a codec that"), "{cell}");
+        }
+        assert!(["pcm", "float", "alaw", "mulaw"].into_iter().all(is_played));
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_both_there() {
+        let mut recording = recording(1, "a.wav");
+        recording.files.push(file("a~conflict-00.wav"));
+        let cell = cell(recording, &[]);
+        assert_eq!(cell.matches("<audio").count(), 2);
+        assert!(
+            cell.contains("2 of 2 files to which the PBX gave one name")
+                && cell.contains("a~conflict-00.wav\">WAV")
+        );
+    }
+
+    #[test]
+    fn what_is_damaged_is_no_recording_to_listen_to() {
+        let damage =
+            absence("damaged", "it has other bytes than were archived", Some("data/_damaged/a,.wav"));
+        let told = cell(recording(1, "a.wav"), &[damage]);
+        assert!(!told.contains("<audio") && !told.contains(">WAV<"), "{told}");
+        assert!(
+            told.contains("damaged: it has other bytes") && told.contains("href=\"data/_damaged/a%2C.wav\"")
+        );
+        assert!(told.contains("a.wav.json\">details"), "{told}");
+
+        let mut gone = absence("gone", "it was archived and is gone", None);
+        gone.path.push_str(".json");
+        let told = cell(recording(1, "a.wav"), &[gone]);
+        assert!(
+            told.contains("<audio") && told.contains("details: not here: it was archived and is gone"),
+            "{told}"
+        );
+        assert!(!told.contains("a.wav.json\""), "{told}");
+    }
+
+    #[test]
+    fn what_was_never_archived_has_its_reason() {
+        for (state, reason, is_final, words) in [
+            ("missing", Some("missing"), true, "Not here: missing on the PBX for good"),
+            ("pending", None, false, "Not here: still to be fetched"),
+            ("stuck", Some("timeout"), false, "Not here: stuck after repeated failures"),
+            ("excluded", Some("<b>"), true, "Not here: kept out by the rule \u{201c}&lt;b&gt;\u{201d}"),
+        ] {
+            let mut recording = recording(1, "a.wav");
+            recording.files.clear();
+            recording.row.state = state.to_owned();
+            recording.row.reason = reason.map(str::to_owned);
+            recording.row.is_final = is_final;
+            let cell = cell(recording, &[]);
+            assert!(cell.contains(words), "{words}: {cell}");
+        }
+    }
+
+    #[test]
+    fn each_recording_is_counted_once() {
+        let mut recordings: Vec<Recording> =
+            [1, 2, 3, 4].map(|id| recording(id, &format!("{id}.wav"))).into();
+        recordings[1].files.clear();
+        recordings[2].files.clear();
+        recordings[2].row.state = "excluded".to_owned();
+        recordings[3].files.push(file("a.wav"));
+        let selection = Selection { recordings, ..Selection::default() };
+        let absent = [absence("gone", "it was archived and is gone", None)];
+        let tally = Shelf::new(&selection, &absent).tally(&selection.recordings);
+        assert_eq!(tally, Tally { here: 1, damaged: 1, excluded: 1, unarchived: 1 });
+    }
+
+    #[test]
+    fn times_and_lengths_are_read_by_people() {
+        let at = 1_767_945_600_000;
+        for (offset_s, day, told) in [
+            (Some(3600), "2026-01-09", "09:00:00 <small>+01:00</small>"),
+            (Some(-12_600), "2026-01-09", "04:30:00 <small>\u{2212}03:30</small>"),
+            (Some(3600), "2026-01-08", "2026-01-09 09:00:00 <small>+01:00</small>"),
+            (None, "2026-01-09", "08:00:00 <small>UTC</small>"),
+        ] {
+            assert_eq!(local_time(at, offset_s, day).as_deref(), Some(told));
+        }
+        assert_eq!(local_time(i64::MAX, None, ""), None);
+        let lengths = [Some(0), Some(59), Some(3_661), Some(-1), None].map(duration);
+        assert_eq!(lengths, ["0:00", "0:59", "1:01:01", "", ""]);
+    }
+}

@@ -1,0 +1,193 @@
+//! The keys of the ledger: which one signs, which ones signed before, and how one follows the other.
+
+use anyhow::Context as _;
+use jiff::{Timestamp, ToSpan as _};
+use secrecy::ExposeSecret as _;
+
+use super::{KEY_MAY_CHANGE, NotaryError};
+use crate::archive::{ArchiveError, Shelf};
+use crate::config::LedgerConfig;
+use crate::formats::tlog::{SigningKey, VerifyingKey};
+use crate::store::db::Db;
+use crate::store::fleet;
+use crate::store::ledger::{self, Entry, EntryType};
+use crate::vault::state::{Seed, State, parse_seed};
+
+/// For how many hours a former key signs beside its successor: 30 days.
+const OVERLAP_H: i64 = 30 * 24;
+
+/// The keys of one ledger.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// Those that sign, the latest first.
+    signing: Vec<SigningKey>,
+    /// Until when each former one of these signs, beside the latest.
+    signs_until: Vec<(String, Timestamp)>,
+    /// All that ever signed.
+    known: Vec<VerifyingKey>,
+    /// Whether the operator keeps the secret.
+    is_given: bool,
+    /// The key that signed last, if the present one is another that nobody has announced: then nothing is signed.
+    is_not: Option<VerifyingKey>,
+}
+
+impl Keys {
+    /// Reads the keys; makes the first one. Another one than has signed last is taken over if a rebuild found that lost; else
+    /// only [`Keys::rotate`] lets it sign.
+    pub(super) async fn open(
+        db: &Db,
+        state: &State,
+        origin: &str,
+        config: &LedgerConfig,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let seed = match &config.key {
+            Some(key) => parse_seed(key.expose_secret()).context("the configuration checked the key")?,
+            None => state.ledger_seed()?,
+        };
+        let current = key_of(origin, &seed)?;
+        let rows = ledger::keys(&mut *db.read().await?).await?;
+        let last = rows.first().filter(|row| row.vkey != current.verifying_key().to_vkey());
+        let may_change =
+            fleet::meta(&mut *db.read().await?, KEY_MAY_CHANGE).await?.is_some_and(|is| is == "1");
+        let is_not = match last {
+            Some(row) if !may_change => Some(VerifyingKey::from_vkey(&row.vkey)?),
+            _ => None,
+        };
+        if rows.is_empty() || last.is_some() && may_change {
+            note_key(db, &current, rows.is_empty(), now).await?;
+        }
+        let mut keys = Self {
+            signing: vec![current],
+            signs_until: Vec::new(),
+            known: Vec::new(),
+            is_given: config.key.is_some(),
+            is_not,
+        };
+        for row in ledger::keys(&mut *db.read().await?).await? {
+            let key = VerifyingKey::from_vkey(&row.vkey)?;
+            let signs_until = row.signs_until_ms.filter(|_| row.retired_at_ms.is_none());
+            if let Some(until) = signs_until.map(Timestamp::from_millisecond).transpose()?
+                && let Some(seed) = state.former_ledger_seed(&key.id().to_string())?
+            {
+                keys.signing.push(key_of(origin, &seed)?);
+                keys.signs_until.push((row.vkey, until));
+            }
+            keys.known.push(key);
+        }
+        Ok(keys)
+    }
+
+    /// Why nothing can be signed, if the present key is not the one that signed last.
+    pub(super) fn check(&self) -> Result<(), NotaryError> {
+        match &self.is_not {
+            None => Ok(()),
+            Some(last) => Err(NotaryError::OtherKey {
+                present: self.current().verifying_key().id().to_string(),
+                last: last.id().to_string(),
+            }),
+        }
+    }
+
+    /// The key that signs.
+    pub(super) fn current(&self) -> &SigningKey {
+        self.signing.first().expect("there is always one")
+    }
+
+    /// All keys that sign at present.
+    pub(super) fn signing(&self) -> &[SigningKey] {
+        &self.signing
+    }
+
+    /// All keys that ever signed.
+    pub(super) fn known(&self) -> &[VerifyingKey] {
+        &self.known
+    }
+
+    /// Puts the public halves where others find them, as both of their programs read them.
+    pub(super) fn publish(&self, shelf: &Shelf) -> Result<(), ArchiveError> {
+        for key in &self.known {
+            shelf.put(&format!("keys/{}.vkey", key.id()), format!("{}\n", key.to_vkey()).as_bytes())?;
+            shelf.put(&format!("keys/{}.pem", key.id()), key.to_pem().as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Makes a key that follows the present one; where another is in its place already, that one follows it.
+    pub(super) async fn rotate(
+        &mut self,
+        db: &Db,
+        state: &State,
+        origin: &str,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        if let Some(last) = self.is_not.take() {
+            note_key(db, self.current(), false, now).await?;
+            self.known.insert(0, self.current().verifying_key());
+            if let Some(seed) = state.former_ledger_seed(&last.id().to_string())? {
+                self.signing.push(key_of(origin, &seed)?);
+                self.signs_until.push((last.to_vkey(), overlap_ends(now)));
+            }
+            return Ok(());
+        }
+        anyhow::ensure!(
+            !self.is_given,
+            "the key is the one of [ledger] key_file: put another into that file, then run this command again"
+        );
+        let former = self.current().verifying_key();
+        // Whoever follows a crash finds another key, and that it may be another.
+        db.write(|tx| Box::pin(async move { fleet::set_meta(tx, KEY_MAY_CHANGE, "1").await })).await?;
+        let seed = state.rotate_ledger_seed(&former.id().to_string())?;
+        let key = key_of(origin, &seed)?;
+        note_key(db, &key, false, now).await?;
+        self.known.insert(0, key.verifying_key());
+        self.signing.insert(0, key);
+        self.signs_until.push((former.to_vkey(), overlap_ends(now)));
+        Ok(())
+    }
+
+    /// Lets former keys rest whose time is over.
+    pub(super) async fn retire_overdue(&mut self, db: &Db, now: Timestamp) -> anyhow::Result<()> {
+        let (over, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.signs_until).into_iter().partition(|(_, until)| *until <= now);
+        self.signs_until = rest;
+        for (vkey, _) in over {
+            self.signing.retain(|key| key.verifying_key().to_vkey() != vkey);
+            db.write(move |tx| {
+                Box::pin(async move {
+                    ledger::retire_key(tx, &vkey, now).await?;
+                    ledger::append(tx, &entry("retired", &vkey, now)).await.map(drop)
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+fn key_of(origin: &str, seed: &Seed) -> anyhow::Result<SigningKey> {
+    SigningKey::from_seed(origin, seed).context("the name of the ledger cannot be that of a key")
+}
+
+/// Until when a key signs beside one that comes at `now`.
+pub fn overlap_ends(now: Timestamp) -> Timestamp {
+    now.checked_add(OVERLAP_H.hours()).unwrap_or(Timestamp::MAX)
+}
+
+/// Notes a key and tells of it in the ledger.
+async fn note_key(db: &Db, key: &SigningKey, is_first: bool, now: Timestamp) -> anyhow::Result<()> {
+    let vkey = key.verifying_key().to_vkey();
+    db.write(move |tx| {
+        Box::pin(async move {
+            ledger::add_key(tx, &vkey, overlap_ends(now), now).await?;
+            fleet::set_meta(tx, KEY_MAY_CHANGE, "").await?;
+            let action = if is_first { "created" } else { "announced" };
+            ledger::append(tx, &entry(action, &vkey, now)).await.map(drop)
+        })
+    })
+    .await
+}
+
+fn entry(action: &str, vkey: &str, now: Timestamp) -> Entry {
+    Entry::new(EntryType::Key, now).with("action", action).with("vkey", vkey)
+}

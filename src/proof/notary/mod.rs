@@ -1,0 +1,386 @@
+//! The notary: publishes the ledger as a transparency log in the archive, and signs what it was.
+//!
+//! ```text
+//! entries in the database ──► tiles and bundles, written once ──► (size, root) stored ──► signed ──► checkpoint published
+//! ```
+//! Each step is durable before the next. A crash between any two is followed by the same bytes again. What was signed can
+//! never be contradicted: before anything is published, the checkpoint that others can see is compared with our own
+//! history, and a ledger that is older than it, or other, is refused (`NotaryError::Refused`) until `callvault rebuild`.
+
+mod check;
+mod inspect;
+mod keys;
+mod origin;
+mod published;
+mod tiles;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+pub use check::{Damage, Leaves, NoLeaves, StoredLeaves, Wrong};
+pub use inspect::Checked;
+pub use keys::overlap_ends;
+pub use origin::own_origin;
+pub use published::{FOLDER, Published, PublishedError, bytes_max};
+
+use crate::archive::{Archive, ArchiveError, Shelf, ShelfOwner};
+use crate::base::digest::Digest;
+use crate::config::LedgerConfig;
+use crate::formats::tlog::{Checkpoint, Frontier, Note, VerifyingKey, sign};
+use crate::store::db::Db;
+use crate::store::fleet;
+use crate::store::ledger::{self, Signed};
+use crate::vault::state::{State, keep_checkpoint, last_checkpoint};
+use keys::Keys;
+
+/// Where the published checkpoint is, below [`FOLDER`].
+const CHECKPOINT: &str = "checkpoint";
+/// The key under which the database keeps what the ledger is called: it can never change.
+pub const ORIGIN: &str = "ledger_origin";
+/// The key under which the database keeps that another key may sign than the last one: a rebuild found that lost.
+pub const KEY_MAY_CHANGE: &str = "ledger_key_may_change";
+/// The key under which the database keeps why nothing is signed; empty while all is well.
+pub const PROBLEM: &str = "ledger_problem";
+
+/// Why the ledger is not signed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotaryError {
+    /// A ledger was signed, and is published or known to the state beside the database, that ours does not continue.
+    #[error(
+        "the ledger was signed with {published} entries, and the database has {ours} that {relation}: it was restored from an \
+         older copy, or belongs to another archive. Nothing is signed before `callvault rebuild` mends it; \
+         recordings are archived all the same"
+    )]
+    Refused {
+        /// Entries of the signed one.
+        published: u64,
+        /// Entries of ours.
+        ours: u64,
+        /// How they stand to each other.
+        relation: &'static str,
+    },
+    /// The database contradicts itself.
+    #[error(
+        "the ledger in the database does not have the root that was signed: the database was altered. Nothing is signed \
+         before `callvault rebuild` mends it; recordings are archived all the same"
+    )]
+    Altered,
+    /// The key is not the one that signed last.
+    #[error(
+        "the ledger's key is {present}, and {last} signed last: nothing is signed. Put the former key back, or run \
+         `callvault ledger rotate-key` to go on with this one; recordings are archived all the same"
+    )]
+    OtherKey {
+        /// The id of the key that is there.
+        present: String,
+        /// The id of the one that signed last.
+        last: String,
+    },
+    /// The operator gave the ledger another name.
+    #[error(
+        "[ledger] origin is {configured}, but what was signed is called {signed}, for ever: set it back, or remove the line"
+    )]
+    Renamed {
+        /// In the configuration.
+        configured: String,
+        /// In what was signed.
+        signed: String,
+    },
+}
+
+/// A checkpoint that was just published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Entries that it covers.
+    pub size: u64,
+    /// The root over them.
+    pub root: Digest,
+    /// The signed note, as it is in the file.
+    pub note: String,
+}
+
+/// Signs the ledger of one state.
+#[derive(Debug)]
+pub struct Notary {
+    db: Db,
+    shelf: Arc<Shelf>,
+    /// The state folder, where the last checkpoint is kept too.
+    state: PathBuf,
+    origin: String,
+    keys: Mutex<Keys>,
+    /// One seals at a time.
+    sealer: Mutex<Sealer>,
+    /// Entries covered by the latest checkpoint.
+    sealed_size: AtomicU64,
+}
+
+/// What the next seal goes on from.
+#[derive(Debug)]
+struct Sealer {
+    frontier: Frontier,
+    /// What stands in the checkpoint's file by our own doing.
+    published: Option<String>,
+}
+
+impl Notary {
+    /// Opens the ledger's folder and keys. Whether the ledger can be signed shows at the first [`Notary::seal`].
+    ///
+    /// On return the public halves of all keys that sign are in the folder.
+    ///
+    /// # Errors
+    /// [`crate::archive::ArchiveError`] and [`crate::vault::state::StateError`] for what an operator can mend, [`NotaryError::Renamed`].
+    pub async fn open(
+        root: &Path,
+        archive: &Archive,
+        state: &State,
+        config: &LedgerConfig,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let db = state.db.clone();
+        let owner = ShelfOwner { archive_id: archive.id(), state_id: &state.id, now };
+        let shelf = Arc::new(Shelf::open(root, FOLDER, owner).context("opening the ledger's folder")?);
+        let origin = origin::of_state(&db, state, config).await?;
+        let keys = Keys::open(&db, state, &origin, config, now).await?;
+        keys.publish(&shelf)?;
+        let frontier = ledger::frontier(&mut *db.read().await?).await?;
+        let sealed_size = AtomicU64::new(frontier.size());
+        let sealer = Mutex::new(Sealer { frontier, published: None });
+        let state = state.directory().to_owned();
+        Ok(Self { db, shelf, state, origin, keys: Mutex::new(keys), sealer, sealed_size })
+    }
+
+    /// How many entries the latest checkpoint covers.
+    pub fn sealed_size(&self) -> u64 {
+        self.sealed_size.load(SeqCst)
+    }
+
+    /// What the ledger is called.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The key that signs, its public half.
+    pub async fn key(&self) -> VerifyingKey {
+        self.keys.lock().await.current().verifying_key()
+    }
+
+    /// All keys that ever signed, as the state has them.
+    pub async fn known_keys(&self) -> Vec<VerifyingKey> {
+        self.keys.lock().await.known().to_vec()
+    }
+
+    /// Signs bytes with the ledger's key: what `openssl pkeyutl -verify -rawin` checks.
+    pub async fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.keys.lock().await.current().sign(bytes)
+    }
+
+    /// The folder of the published ledger: tokens over its checkpoints lie beside them.
+    pub fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
+    }
+
+    /// Publishes and signs all that the ledger holds now; `None` if that was signed already.
+    ///
+    /// On return tiles, bundles and checkpoint are on disk. After a crash the next call comes to the same bytes.
+    ///
+    /// # Errors
+    /// [`NotaryError`] if it must not be signed, which is also kept for `callvault status`;
+    /// [`crate::archive::ArchiveError`] if the folder cannot be written.
+    pub async fn seal(&self, now: Timestamp) -> anyhow::Result<Option<Sealed>> {
+        let mut sealer = self.sealer.lock().await;
+        let outcome = self.seal_as(&mut sealer, now).await;
+        self.note_problem(outcome.as_ref().err().and_then(|error| error.downcast_ref())).await?;
+        outcome
+    }
+
+    async fn seal_as(&self, sealer: &mut Sealer, now: Timestamp) -> anyhow::Result<Option<Sealed>> {
+        self.keys.lock().await.check()?;
+        self.keys.lock().await.retire_overdue(&self.db, now).await?;
+        let is_published = self.compare_with_published(sealer).await?;
+        let size = ledger::size(&mut *self.db.read().await?).await?;
+        if is_published && size == sealer.frontier.size() {
+            return Ok(None);
+        }
+        let frontier = self.publish_tiles(&sealer.frontier, size).await?;
+        let stored = frontier.clone();
+        self.db
+            .write(move |tx| Box::pin(async move { ledger::note_checkpoint(tx, &stored, now).await }))
+            .await?;
+        let sealed = self.publish_checkpoint(&frontier).await?;
+        self.remove_superseded(sealer.frontier.size(), frontier.size()).await;
+        self.sealed_size.store(sealed.size, SeqCst);
+        *sealer = Sealer { frontier, published: Some(sealed.note.clone()) };
+        Ok(Some(sealed))
+    }
+
+    /// Signs the tree of this edge, which is stored already, and replaces the checkpoint that others see.
+    async fn publish_checkpoint(&self, frontier: &Frontier) -> anyhow::Result<Sealed> {
+        let (size, root) = (frontier.size(), frontier.root());
+        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
+        let note = sign(&checkpoint.to_text(), self.keys.lock().await.signing());
+        let (shelf, state, bytes) = (self.shelf.clone(), self.state.clone(), note.clone());
+        // Nobody sees a checkpoint that the state could forget together with the archive.
+        let publish = move || {
+            keep_checkpoint(&state, &bytes)?;
+            anyhow::Ok(shelf.replace(CHECKPOINT, bytes.as_bytes())?)
+        };
+        tokio::task::spawn_blocking(publish).await.context("publishing a checkpoint")??;
+        Ok(Sealed { size, root, note })
+    }
+
+    /// Puts a note with more signatures on it in place of the checkpoint that it is of: the word of a witness.
+    ///
+    /// # Errors
+    /// If the folder cannot be written. Nothing happens if another checkpoint was published since.
+    pub async fn add_signatures(&self, sealed: &Sealed, note: String) -> anyhow::Result<()> {
+        let mut sealer = self.sealer.lock().await;
+        if sealer.published.as_deref() == Some(&*sealed.note) {
+            let (shelf, bytes) = (self.shelf.clone(), note.clone());
+            tokio::task::spawn_blocking(move || shelf.replace(CHECKPOINT, bytes.as_bytes())).await??;
+            sealer.published = Some(note);
+        }
+        Ok(())
+    }
+
+    /// Whether what others can see is the latest that we signed. What is missing or damaged there is published again; what
+    /// we would contradict is refused.
+    async fn compare_with_published(&self, sealer: &mut Sealer) -> anyhow::Result<bool> {
+        let shelf = self.shelf.clone();
+        let read = move || shelf.read(CHECKPOINT, bytes_max(CHECKPOINT));
+        let there = match tokio::task::spawn_blocking(read).await? {
+            // Not one of ours, whatever it is: it is replaced.
+            Err(ArchiveError::TooLarge { .. }) => None,
+            there => there?,
+        };
+        if let (Some(there), Some(ours)) = (&there, &sealer.published)
+            && there == ours.as_bytes()
+        {
+            return Ok(true);
+        }
+        let latest = ledger::latest_checkpoint(&mut *self.db.read().await?).await?;
+        let (size, root) =
+            latest.map_or((0, Frontier::default().root()), |latest| (latest.size, latest.root));
+        // An edge beyond what was stored is that of a checkpoint that was found published, and is ours.
+        if size > sealer.frontier.size() || (size == sealer.frontier.size() && root != sealer.frontier.root())
+        {
+            return Err(NotaryError::Altered.into());
+        }
+        if sealer.published.is_none() {
+            self.refuse_older(sealer).await?;
+        }
+        let (published, note) = match self.believe(there).await {
+            Some(believed) => believed,
+            None => {
+                if latest.is_some() {
+                    warn!("The published checkpoint was gone or damaged; it is published again");
+                }
+                return Ok(false);
+            }
+        };
+        let ours = latest.map(|Signed { size, root, .. }| (size, root));
+        if ours == Some((published.size, published.root)) {
+            sealer.published = Some(note);
+            return Ok(true);
+        }
+        self.refuse_contradiction(sealer, &published).await?;
+        if ours.is_some_and(|(size, _)| published.size < size) {
+            info!(
+                "The published checkpoint was older than the last one that was signed; it is published again"
+            );
+        }
+        Ok(false)
+    }
+
+    /// What this state signed last must be in the database too, whatever became of the published one: an older database may
+    /// have been put in its place.
+    async fn refuse_older(&self, sealer: &mut Sealer) -> anyhow::Result<()> {
+        let state = self.state.clone();
+        let kept = tokio::task::spawn_blocking(move || last_checkpoint(&state)).await??;
+        match self.believe(kept.map(String::into_bytes)).await {
+            Some((checkpoint, _)) => self.refuse_contradiction(sealer, &checkpoint).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The checkpoint in a note, if one of our keys has signed it under our name.
+    async fn believe(&self, note: Option<Vec<u8>>) -> Option<(Checkpoint, String)> {
+        let note = String::from_utf8(note?).ok()?;
+        let keys = self.keys.lock().await.known().to_vec();
+        let checkpoint = Checkpoint::parse(Note::parse(&note).ok()?.verify(&keys).ok()?).ok()?;
+        (checkpoint.origin == self.origin).then_some((checkpoint, note))
+    }
+
+    /// What was signed must be what our entries come to: the one in `signed`. A larger one that is ours all the same becomes the latest.
+    async fn refuse_contradiction(&self, sealer: &mut Sealer, signed: &Checkpoint) -> anyhow::Result<()> {
+        let ours = ledger::size(&mut *self.db.read().await?).await?;
+        let refused = |relation| NotaryError::Refused { published: signed.size, ours, relation };
+        if signed.size > ours {
+            return Err(refused("lack some of them").into());
+        }
+        let known = ledger::checkpoint_of(&mut *self.db.read().await?, signed.size).await?;
+        let frontier = match known {
+            Some(known) if known.root == signed.root => return Ok(()),
+            Some(_) => return Err(refused("are others").into()),
+            None => frontier_at(&self.db, signed.size).await?,
+        };
+        if frontier.root() != signed.root {
+            return Err(refused("are others").into());
+        }
+        if signed.size > sealer.frontier.size() {
+            sealer.frontier = frontier;
+        }
+        Ok(())
+    }
+
+    /// Keeps why nothing is signed, or that it is.
+    async fn note_problem(&self, problem: Option<&NotaryError>) -> anyhow::Result<()> {
+        let text = problem.map(ToString::to_string).unwrap_or_default();
+        let kept = fleet::meta(&mut *self.db.read().await?, PROBLEM).await?.unwrap_or_default();
+        if kept == text {
+            return Ok(());
+        }
+        self.db
+            .write(move |tx| Box::pin(async move { fleet::set_meta(tx, PROBLEM, &text).await }))
+            .await
+            .context("noting how the ledger stands")
+    }
+
+    /// Makes a new key, which signs from now on; the former one signs beside it for a month, so that readers can learn it.
+    ///
+    /// On return the entry that announces it is in the ledger, signed by both.
+    ///
+    /// # Errors
+    /// If the operator keeps the key himself; if the state or the ledger's folder cannot be written.
+    pub async fn rotate_key(&self, state: &State, now: Timestamp) -> anyhow::Result<VerifyingKey> {
+        let mut keys = self.keys.lock().await;
+        keys.rotate(&self.db, state, &self.origin, now).await?;
+        keys.publish(&self.shelf)?;
+        let key = keys.current().verifying_key();
+        drop(keys);
+        self.seal(now).await?;
+        Ok(key)
+    }
+}
+
+/// The edge of the tree over the first `size` entries, from the leaves themselves.
+///
+/// # Errors
+/// Whatever the database says, and if it has not as many.
+pub async fn frontier_at(db: &Db, size: u64) -> anyhow::Result<Frontier> {
+    const LEAVES_PER_PAGE: u64 = 4096;
+    let (mut frontier, mut full) = (Frontier::default(), Vec::new());
+    while frontier.size() < size {
+        let wanted = LEAVES_PER_PAGE.min(size - frontier.size());
+        let page = ledger::entries(&mut *db.read().await?, frontier.size(), wanted).await?;
+        anyhow::ensure!(page.len() as u64 == wanted, "the ledger has fewer than {size} entries");
+        page.iter().for_each(|entry| frontier.push(entry.leaf_hash, &mut full));
+        full.clear();
+    }
+    Ok(frontier)
+}

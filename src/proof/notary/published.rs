@@ -1,0 +1,281 @@
+//! The published ledger, read back: by whoever has the files, without the state and without a lock.
+
+use std::path::Path;
+
+use crate::archive::{ArchiveError, Shelf};
+use crate::base::digest::Digest;
+use crate::formats::tlog::{
+    Checkpoint, Note, Subtree, TILE_WIDTH, Tile, TlogError, TlogProof, VerifyingKey, entries_of_bundle,
+    inclusion_proof, path_of_bundle, tree_hash,
+};
+use crate::store::ledger::ENTRY_BYTES_MAX;
+
+/// The folder in the archive's root. No PBX can have this id.
+pub const FOLDER: &str = "_ledger";
+
+/// Why something cannot be read out of a published ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishedError {
+    /// The filesystem.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file is not there.
+    #[error("{FOLDER}/{0} is not there: `callvault ledger check` says what else is wrong")]
+    Missing(String),
+    /// A file is not what it claims to be.
+    #[error("{FOLDER}/{path}: {error}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: TlogError,
+    },
+    /// A file is larger than any of its kind, and was not read.
+    #[error("{FOLDER}/{path} {}: find out who put it there, and move it away", larger_than(*bytes_max))]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// The most bytes that it can have.
+        bytes_max: u64,
+    },
+    /// The entry is not covered yet.
+    #[error(
+        "entry {number} is not published yet; {size} are: it will be within a minute while callvault runs"
+    )]
+    NotYet {
+        /// The entry asked for.
+        number: u64,
+        /// What is published.
+        size: u64,
+    },
+}
+
+/// What is said of a file that is too large.
+pub(super) fn larger_than(bytes_max: u64) -> String {
+    format!("has more than the {bytes_max} bytes that such a file can have")
+}
+
+/// The most bytes that a file of the published ledger can have, by its path below the folder.
+pub fn bytes_max(path: &str) -> u64 {
+    /// A checkpoint with the words of many witnesses, a key, or an authority's reply.
+    const NOTE: u64 = 64 << 10;
+    /// Certificates of an authority, with the former ones.
+    const CERTIFICATES: u64 = 4 << 20;
+    match path.split('/').collect::<Vec<_>>()[..] {
+        // Each entry has its length before it.
+        ["tile", "entries", ..] => TILE_WIDTH * (2 + ENTRY_BYTES_MAX as u64),
+        ["tile", ..] => TILE_WIDTH * 32,
+        ["anchor", name] if name.ends_with(".ca.pem") => CERTIFICATES,
+        _ => NOTE,
+    }
+}
+
+/// The published ledger of one archive.
+#[derive(Debug)]
+pub struct Published {
+    shelf: Shelf,
+}
+
+impl Published {
+    /// Opens the ledger in the archive at `root`; `None` if there is none.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn open(root: &Path) -> Result<Option<Self>, ArchiveError> {
+        Ok(Shelf::open_to_read(root, FOLDER)?.map(|shelf| Self { shelf }))
+    }
+
+    /// The public keys that lie beside the ledger. Who does not trust the archive has them from elsewhere.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says; keys that cannot be read are passed over.
+    pub fn keys(&self) -> Result<Vec<VerifyingKey>, ArchiveError> {
+        let names = self.shelf.names("keys")?;
+        let mut keys = Vec::new();
+        for name in names.iter().filter(|name| is_key_file(name)) {
+            let path = format!("keys/{name}");
+            let text = match self.shelf.read(&path, bytes_max(&path)) {
+                Err(ArchiveError::TooLarge { .. }) => continue,
+                text => text?.unwrap_or_default(),
+            };
+            let text = String::from_utf8_lossy(&text);
+            keys.extend(VerifyingKey::from_vkey(text.trim_end()).ok());
+        }
+        Ok(keys)
+    }
+
+    /// The checkpoint, if a key of `keys` has signed it, and the note that it stands in. `None` if nothing was published.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not signed by any of them.
+    pub fn checkpoint(&self, keys: &[VerifyingKey]) -> Result<Option<(Checkpoint, String)>, PublishedError> {
+        let damaged = |error| PublishedError::Damaged { path: "checkpoint".to_owned(), error };
+        let Some(bytes) = self.file("checkpoint")? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let note = Note::parse(&text).map_err(damaged)?;
+        let checkpoint = Checkpoint::parse(note.verify(keys).map_err(damaged)?).map_err(damaged)?;
+        Ok(Some((checkpoint, text)))
+    }
+
+    /// The entries of one bundle of a ledger of `size`: up to 256, from `index * 256` on.
+    ///
+    /// # Errors
+    /// If the bundle is not there, or damaged.
+    pub fn bundle(&self, index: u64, size: u64) -> Result<Vec<Vec<u8>>, PublishedError> {
+        let wanted = TILE_WIDTH.min(size.saturating_sub(index * TILE_WIDTH));
+        let (width, path, bytes) = self.read_widest(wanted, |width| path_of_bundle(index, width))?;
+        let entries =
+            entries_of_bundle(&bytes, width).map_err(|error| PublishedError::Damaged { path, error })?;
+        let wanted = usize::try_from(wanted).expect("it is at most 256");
+        Ok(entries.into_iter().take(wanted).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The entry of this number in a ledger of `size`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn entry(&self, number: u64, size: u64) -> Result<Vec<u8>, PublishedError> {
+        if number >= size {
+            return Err(PublishedError::NotYet { number, size });
+        }
+        let mut entries = self.bundle(number / TILE_WIDTH, size)?;
+        let at = usize::try_from(number % TILE_WIDTH).expect("it is below 256");
+        Ok(entries.swap_remove(at))
+    }
+
+    /// The proof that the entry of this number is in the ledger that was published.
+    ///
+    /// # Errors
+    /// If it is not covered yet, or a file that is needed is missing or damaged. The proof is checked before it is given.
+    pub fn prove(&self, number: u64, keys: &[VerifyingKey]) -> Result<TlogProof, PublishedError> {
+        let missing = || PublishedError::Missing("checkpoint".to_owned());
+        let (checkpoint, note) = self.checkpoint(keys)?.ok_or_else(missing)?;
+        let entry = self.entry(number, checkpoint.size)?;
+        let hashes =
+            inclusion_proof(number, checkpoint.size, &mut |subtree| self.subtree(subtree, checkpoint.size))?;
+        let proof = TlogProof { entry, index: number, hashes, checkpoint: note };
+        match proof.verify(keys) {
+            Ok(_) => Ok(proof),
+            Err(error) => Err(PublishedError::Damaged { path: "tile".to_owned(), error }),
+        }
+    }
+
+    /// The hash of a complete subtree of a ledger of `size`.
+    ///
+    /// # Errors
+    /// If the tile that holds it is missing or damaged.
+    pub fn subtree(&self, subtree: Subtree, size: u64) -> Result<Digest, PublishedError> {
+        let (tile, places) = Tile::of_subtree(subtree.height, subtree.index, size);
+        Ok(tree_hash(&self.tile(tile)?[places]))
+    }
+
+    /// The hashes of a tile; of the full one, if only that is left.
+    ///
+    /// # Errors
+    /// If it is missing or damaged.
+    pub fn tile(&self, tile: Tile) -> Result<Vec<Digest>, PublishedError> {
+        let (width, path, bytes) = self.read_widest(tile.width, |width| Tile { width, ..tile }.path())?;
+        let mut hashes =
+            Tile { width, ..tile }.read(&bytes).map_err(|error| PublishedError::Damaged { path, error })?;
+        hashes.truncate(usize::try_from(tile.width).expect("it is at most 256"));
+        Ok(hashes)
+    }
+
+    /// Reads a partial file, or the full one that has replaced it: its width, its path, its bytes.
+    fn read_widest(
+        &self,
+        width: u64,
+        path: impl Fn(u64) -> String,
+    ) -> Result<(u64, String, Vec<u8>), PublishedError> {
+        for width in [width, TILE_WIDTH] {
+            let path = path(width);
+            if let Some(bytes) = self.file(&path)? {
+                return Ok((width, path, bytes));
+            }
+        }
+        Err(PublishedError::Missing(path(width)))
+    }
+
+    /// How many entries lie there in bundles without a gap, at least `signed`: a crash may have come between them and
+    /// their checkpoint.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn bundled_size(&self, signed: u64) -> Result<u64, ArchiveError> {
+        let mut index = signed / TILE_WIDTH;
+        loop {
+            let width = self.widest_bundle(index)?;
+            if width < TILE_WIDTH {
+                return Ok(signed.max(index * TILE_WIDTH + width));
+            }
+            index += 1;
+        }
+    }
+
+    /// The width of the fullest bundle of this index; 0 if there is none.
+    fn widest_bundle(&self, index: u64) -> Result<u64, ArchiveError> {
+        let full = path_of_bundle(index, TILE_WIDTH);
+        let (folder, name) = full.rsplit_once('/').unwrap_or(("", &full));
+        if self.shelf.names(folder)?.iter().any(|there| there == name) {
+            return Ok(TILE_WIDTH);
+        }
+        let partial = self.shelf.names(&format!("{full}.p"))?;
+        let widths = partial.iter().filter_map(|width| width.parse::<u64>().ok());
+        Ok(widths.filter(|width| *width < TILE_WIDTH).max().unwrap_or(0))
+    }
+
+    /// Whether anything was ever published.
+    pub(super) fn has_tiles(&self) -> Result<bool, ArchiveError> {
+        Ok(!self.shelf.names("tile")?.is_empty())
+    }
+
+    /// The names in a folder below the ledger's, sorted; none if it is not there.
+    ///
+    /// # Errors
+    /// Whatever the filesystem says.
+    pub fn names(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
+        self.shelf.names(folder)
+    }
+
+    /// The bytes of a file below the ledger's folder; `None` if it is not there.
+    ///
+    /// # Errors
+    /// If it is larger than any of its kind; whatever the filesystem says; a path that leads elsewhere is refused.
+    pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, PublishedError> {
+        match self.shelf.read(path, bytes_max(path)) {
+            Err(ArchiveError::TooLarge { bytes_max, .. }) => {
+                Err(PublishedError::TooLarge { path: path.to_owned(), bytes_max })
+            }
+            read => Ok(read?),
+        }
+    }
+}
+
+/// Whether a file among the keys has a name as we give them: the key's id in hex.
+fn is_key_file(name: &str) -> bool {
+    let id = name.strip_suffix(".vkey");
+    id.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_file_has_a_size_that_it_cannot_exceed() {
+        let table = [
+            ("checkpoint", 64 << 10),
+            ("tile/0/x001/067", 8192),
+            ("tile/3/000.p/1", 8192),
+            ("tile/entries/000.p/17", 256 * 4098),
+            ("keys/01234567.vkey", 64 << 10),
+            ("anchor/5.tsa.tsr", 64 << 10),
+            ("anchor/tsa.ca.pem", 4 << 20),
+            ("anchor/deeper/tsa.ca.pem", 64 << 10),
+            ("note", 64 << 10),
+        ];
+        for (path, bytes) in table {
+            assert_eq!(bytes_max(path), bytes, "{path}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Writing the tree's tiles and the entries' bundles.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tracing::{debug, warn};
+
+use super::{FOLDER, Notary};
+use crate::archive::{ArchiveError, Shelf};
+use crate::base::digest::Digest;
+use crate::formats::tlog::{Frontier, TILE_WIDTH, Tile, bundle, path_of_bundle};
+use crate::store::ledger::{self, Numbered};
+
+impl Notary {
+    /// Publishes what the entries from `before` up to `size` add to the tree. Returns its edge then.
+    ///
+    /// On return all tiles and bundles of a tree of `size` are on disk.
+    pub(super) async fn publish_tiles(&self, before: &Frontier, size: u64) -> anyhow::Result<Frontier> {
+        let mut frontier = before.clone();
+        // A bundle holds what its entries were from its first on, also of those that were published in a partial one.
+        let mut from = before.size() / TILE_WIDTH * TILE_WIDTH;
+        while from < size {
+            let wanted = TILE_WIDTH.min(size - from);
+            let page = ledger::entries(&mut *self.db.read().await?, from, wanted).await?;
+            anyhow::ensure!(page.len() as u64 == wanted, "the ledger has a gap in its numbers after {from}");
+            let mut full = Vec::new();
+            let new = page.iter().filter(|entry| entry.number >= frontier.size());
+            let leaves: Vec<Digest> = new.map(|entry| entry.leaf_hash).collect();
+            leaves.into_iter().for_each(|leaf| frontier.push(leaf, &mut full));
+            let shelf = self.shelf.clone();
+            tokio::task::spawn_blocking(move || write_page(&shelf, from, &page, &full))
+                .await
+                .context("publishing the ledger")??;
+            from += wanted;
+        }
+        let (shelf, edge) = (self.shelf.clone(), frontier.clone());
+        tokio::task::spawn_blocking(move || write_partial(&shelf, &edge))
+            .await
+            .context("publishing the ledger")??;
+        Ok(frontier)
+    }
+
+    /// Removes partial tiles that a full one has replaced, as the specification allows. One that stays does no harm.
+    pub(super) async fn remove_superseded(&self, before: u64, size: u64) {
+        let shelf = self.shelf.clone();
+        let removed = tokio::task::spawn_blocking(move || remove_superseded(&shelf, before, size)).await;
+        if let Ok(Err(error)) = removed {
+            debug!("Partial tiles are left: {error}");
+        }
+    }
+}
+
+fn write_page(
+    shelf: &Arc<Shelf>,
+    from: u64,
+    page: &[Numbered],
+    full: &[(Tile, Vec<Digest>)],
+) -> Result<(), ArchiveError> {
+    let entries = page.iter().map(|entry| entry.entry.as_bytes());
+    let path = path_of_bundle(from / TILE_WIDTH, page.len() as u64);
+    put(shelf, &path, &bundle(entries))?;
+    full.iter().try_for_each(|(tile, hashes)| put(shelf, &tile.path(), &Tile::to_bytes(hashes)))
+}
+
+fn write_partial(shelf: &Arc<Shelf>, frontier: &Frontier) -> Result<(), ArchiveError> {
+    frontier.partial_tiles().try_for_each(|(tile, hashes)| put(shelf, &tile.path(), &Tile::to_bytes(hashes)))
+}
+
+/// Puts a file that was not published before. Whatever else has its name was never signed, or is damaged: it is moved aside,
+/// for no file that somebody plants may keep the ledger from being signed.
+fn put(shelf: &Shelf, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+    match shelf.put(path, bytes) {
+        Err(ArchiveError::OtherBytes { .. } | ArchiveError::Occupied { .. }) => {
+            if let Some(aside) = shelf.move_aside(path)? {
+                warn!("`{FOLDER}/{path}` was not what is to be published: it is `{aside}` beside it now");
+            }
+            shelf.put(path, bytes)
+        }
+        put => put,
+    }
+}
+
+fn remove_superseded(shelf: &Shelf, before: u64, size: u64) -> Result<(), ArchiveError> {
+    let was_partial = Tile::all(before).filter(|tile| !tile.is_full());
+    for tile in was_partial {
+        let is_full_now =
+            (size >> (crate::formats::tlog::TILE_HEIGHT * tile.level)) / TILE_WIDTH > tile.index;
+        if !is_full_now {
+            continue;
+        }
+        let full = Tile { width: TILE_WIDTH, ..tile }.path();
+        remove_partials(shelf, &full)?;
+        if tile.level == 0 {
+            remove_partials(shelf, &path_of_bundle(tile.index, TILE_WIDTH))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_partials(shelf: &Shelf, full: &str) -> Result<(), ArchiveError> {
+    let folder = format!("{full}.p");
+    shelf.names(&folder)?.iter().try_for_each(|width| shelf.remove(&format!("{folder}/{width}")))
+}

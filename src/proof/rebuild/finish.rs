@@ -1,0 +1,232 @@
+//! What follows once files and ledger agree: the catalog, the calls' recordings, the days, and what is learnt of each
+//! PBX.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::plan::Plan;
+use super::replay::digest;
+use super::scratch::{self, NotedFile, OpenLink};
+use super::{Damage, PbxRebuilt, Rebuild, Report, Trust};
+use crate::archive::Destination;
+use crate::base::recording::RecordingKind;
+use crate::base::salt::Salt;
+use crate::formats::cdr::CdrRow;
+use crate::proof::notary;
+use crate::store::calls::{self, RestoredDay};
+use crate::store::catalog::{self, CatalogEntry};
+use crate::store::db::Building;
+use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::fleet;
+use crate::store::queue::{self, Counts, RecordingState, Restored};
+use crate::store::retention;
+use crate::store::voicemail;
+use crate::vault;
+
+/// What the finding says of a ledger that is taken on the archive's own word.
+const NOBODY_VOUCHES: &str = "nobody but the archive itself vouches for the ledger that the database was made from: compare its \
+                              checkpoint with one that an auditor, a mail or a witness has";
+/// Rows that are read together.
+const ROWS_PER_PAGE: i64 = 1000;
+
+impl Rebuild<'_> {
+    /// Ties calls to recordings that came after them. What a call names and nothing else tells of is owed.
+    pub(super) async fn link_calls(&mut self) -> anyhow::Result<()> {
+        let mut after = 0;
+        loop {
+            let page = scratch::links_after(self.building.tx(), after, ROWS_PER_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.call_id;
+            for link in page {
+                let known = queue::id_of_path(self.building.tx(), &link.path).await?;
+                let id = match known {
+                    Some(id) => Some(id),
+                    None => self.owe(&link).await?,
+                };
+                if let Some(id) = id {
+                    calls::restore_link(self.building.tx(), link.call_id, id).await?;
+                }
+                self.building.wrote().await?;
+            }
+        }
+    }
+
+    async fn owe(&mut self, link: &OpenLink) -> anyhow::Result<Option<i64>> {
+        let place = Destination::parse(&link.path).ok().filter(|place| place.folder().pbx() == link.pbx);
+        let row = CdrRow::from_raw_json(&link.row);
+        let name = row.as_ref().and_then(|row| row.recording.as_ref());
+        let day = place.and_then(|place| place.folder().date());
+        let (Some(name), Some(day)) = (name, day) else {
+            let problem = "a call list names it, and it is no path of a recording of this PBX";
+            self.damaged(Damage::of(
+                &link.pbx,
+                crate::base::recording::printable(link.path.as_bytes()),
+                problem,
+            ));
+            return Ok(None);
+        };
+        let sn = row.as_ref().and_then(|row| row.sn.as_str()).filter(|sn| !sn.is_empty());
+        let sn = sn.or_else(|| self.serial_number(&link.pbx)).unwrap_or_default().to_owned();
+        let started_at = link.started_at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let owed = Restored {
+            pbx: &link.pbx,
+            kind: RecordingKind::Call,
+            sn: &sn,
+            name,
+            day,
+            started_at: started_at.unwrap_or(self.now),
+            path: &link.path,
+            salt: &Salt::random(),
+            state: RecordingState::Pending,
+            reason: None,
+            is_final: false,
+            attempts: 0,
+        };
+        queue::restore(self.building.tx(), &owed).await
+    }
+
+    /// Fills the catalog in the order in which the files were archived.
+    pub(super) async fn fill_catalog(&mut self) -> anyhow::Result<()> {
+        scratch::index_numbers(self.building.tx()).await?;
+        let mut after = -1;
+        loop {
+            let page = scratch::files_after(self.building.tx(), after, ROWS_PER_PAGE).await?;
+            let Some(last) = page.last().and_then(|file| file.number) else { return Ok(()) };
+            after = last;
+            for file in page {
+                self.catalog_file(&file).await?;
+                self.building.wrote().await?;
+            }
+        }
+    }
+
+    async fn catalog_file(&mut self, file: &NotedFile) -> anyhow::Result<()> {
+        let archived_at = Timestamp::from_millisecond(file.at_ms.unwrap_or_default())?;
+        let entry = CatalogEntry {
+            recording_id: file.recording_id,
+            path: file.path.clone(),
+            size_bytes: u64::try_from(file.size_bytes)?,
+            sha256: digest(&file.sha256)?,
+            sidecar_sha256: digest(&file.sidecar_sha256)?,
+            format: file.format.clone(),
+            duration_ms: file.duration_ms.map(u64::try_from).transpose()?,
+            suspect: file.suspect.split(',').filter(|odd| !odd.is_empty()).map(str::to_owned).collect(),
+            conflict: file.conflict.unwrap_or_default(),
+        };
+        let number = file.number.unwrap_or_default();
+        if let Some(gap) = file.gap {
+            queue::note_gap(self.building.tx(), file.recording_id, gap).await?;
+        }
+        if file.kind == RecordingKind::Call.as_str() {
+            let learnt = self.learnt.entry(file.pbx.clone()).or_default();
+            learnt.delivered_at = learnt.delivered_at.max(Some(archived_at));
+        }
+        match catalog::record(self.building.tx(), &entry, number, archived_at).await {
+            Err(error) if crate::store::db::is_refused(&error) => {
+                let problem = format!("a second entry of the ledger tells of it: entry {number}");
+                self.damaged(Damage::of(&file.pbx, &file.path, problem));
+                Ok(())
+            }
+            recorded => recorded,
+        }
+    }
+
+    /// All that follows from the rows that are there now.
+    pub(super) async fn finish(mut self, plan: &Plan) -> anyhow::Result<(Building, Report)> {
+        self.building.make_indexes().await?;
+        self.put_days_back().await?;
+        self.note_sums().await?;
+        for pbx in &plan.pbxs {
+            self.note_learnt(pbx).await?;
+        }
+        let tx = self.building.tx();
+        queue::owe_unfiled(tx).await?;
+        queue::restore_refetches(tx).await?;
+        retention::restore(tx, self.now).await?;
+        voicemail::restore(tx).await?;
+        self.report.ledger.asked_again = queue::reopen_unproven(tx).await?;
+        self.count(plan).await?;
+        self.keep_findings(plan).await?;
+        Ok((self.building, self.report))
+    }
+
+    async fn put_days_back(&mut self) -> anyhow::Result<()> {
+        for ((pbx, day), told) in std::mem::take(&mut self.days) {
+            let (calls_files, closed, reopened) = (told.calls_files, told.closed, told.reopened);
+            let day = RestoredDay { pbx: &pbx, day, calls_files, closed, reopened };
+            calls::restore_day(self.building.tx(), &day).await?;
+        }
+        Ok(())
+    }
+
+    /// Sums that list what is there need not be written again.
+    async fn note_sums(&mut self) -> anyhow::Result<()> {
+        for behind in catalog::folders_behind(self.building.tx()).await? {
+            if self.in_step.contains(&behind.folder) {
+                catalog::sums_written(self.building.tx(), &behind).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_learnt(&mut self, pbx: &str) -> anyhow::Result<()> {
+        let sn = self.serial_number(pbx).map(str::to_owned);
+        let learnt = self.learnt.remove(pbx).unwrap_or_default();
+        let configured = self.config.pbx.iter().find(|configured| configured.id == pbx);
+        let tx = self.building.tx();
+        if let Some(sn) = sn {
+            fleet::learn_serial_number(tx, pbx, &sn).await?;
+        }
+        if let Some((_, offset_s)) = learnt.offset {
+            fleet::learn_offset(tx, pbx, offset_s).await?;
+        }
+        if let Some(at) = learnt.delivered_at {
+            fleet::note_delivery(tx, pbx, at).await?;
+        }
+        queue::schedule_stuck(tx, pbx, self.now + queue::STUCK_AGAIN_AFTER).await?;
+        // What is stuck is so under these settings as far as anybody knows: a change of them asks for it at once.
+        if let Some(configured) = configured {
+            fleet::settings_changed(tx, pbx, &vault::download_settings(configured)).await?;
+        }
+        Ok(())
+    }
+
+    async fn count(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let calls = calls::counts(self.building.tx()).await?;
+        let mut counted: BTreeMap<(String, String), Counts> = BTreeMap::new();
+        for (pbx, kind, counts) in queue::counts_of_all(self.building.tx()).await? {
+            counted.insert((pbx, kind), counts);
+        }
+        for pbx in &plan.pbxs {
+            let mut of = |kind: RecordingKind| counted.remove(&(pbx.clone(), kind.as_str().to_owned()));
+            let counts = of(RecordingKind::Call).unwrap_or_default();
+            let rebuilt = PbxRebuilt {
+                listed: counts.listed(),
+                counts,
+                voicemail: of(RecordingKind::Voicemail),
+                calls: calls.get(pbx).copied().unwrap_or_default().calls,
+            };
+            self.report.pbx.insert(pbx.clone(), rebuilt);
+        }
+        Ok(())
+    }
+
+    /// What is damaged is to be seen in `status` until somebody has looked at it.
+    async fn keep_findings(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        for damage in &self.report.damage {
+            let Some(pbx) = plan.pbxs.iter().find(|pbx| **pbx == damage.pbx) else { continue };
+            let (subject, detail) = (damage.subject.clone(), damage.problem.clone());
+            let finding = Finding { kind: FindingKind::NotRebuilt, subject, detail };
+            findings::record(self.building.tx(), pbx, &finding, self.now).await?;
+        }
+        if self.report.ledger.trust == Trust::None {
+            let (kind, subject) = (FindingKind::NotRebuilt, notary::FOLDER.to_owned());
+            let finding = Finding { kind, subject, detail: NOBODY_VOUCHES.to_owned() };
+            for pbx in &plan.pbxs {
+                findings::record(self.building.tx(), pbx, &finding, self.now).await?;
+            }
+        }
+        Ok(())
+    }
+}

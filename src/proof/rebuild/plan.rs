@@ -1,0 +1,212 @@
+//! Whose archive it is, and which of its folders are to be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::archive::{ArchiveError, Owner, Survey};
+use crate::config::{Config, PbxConfig};
+
+use super::report::Damage;
+use crate::proof::notary::FOLDER as LEDGER;
+
+/// Why a PBX is left out of which nothing is found.
+const NOTHING_THERE: &str = "nothing of it is there: nothing was archived yet, or it is not mounted";
+
+/// Why nothing was rebuilt. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotRebuild {
+    /// Nothing in the archive says whose it is.
+    #[error(
+        "{path} holds no archive: no PBX has a folder there with a `.callvault` marker; mount it or correct `[archive] \
+         path`. An installation without any recordings needs no rebuild: `callvault run` begins it"
+    )]
+    NoArchive {
+        /// The root.
+        path: String,
+    },
+    /// Two states wrote to it.
+    #[error(
+        "the folders in {path} name different states ({owners}): say whose database this is to be, with `--state-id ID`; \
+         the folders of the others are left out"
+    )]
+    SeveralStates {
+        /// The root.
+        path: String,
+        /// Each folder with its state.
+        owners: String,
+    },
+    /// The state asked for owns nothing there.
+    #[error("no folder in {path} names the state {state_id}: they name {owners}")]
+    NobodyElse {
+        /// The root.
+        path: String,
+        /// What was asked for.
+        state_id: String,
+        /// Each folder with its state.
+        owners: String,
+    },
+    /// There is a key, and the ledger is another's.
+    #[error(
+        "the ledger in the archive is signed, but not by the key of this state: somebody else has written it, or the key is \
+         not the one that signed. Restore the folder `_ledger` or the file `ledger.key` from a backup; or give the key that \
+         signed with `--vkey`, if you know it from outside the archive; or move `ledger.key` away, and the ledger is \
+         taken as it is, which every later certificate says"
+    )]
+    OthersLedger,
+    /// What the operator gave is no key.
+    #[error(
+        "`--vkey {0}` is no key of a ledger: give it as `callvault ledger` prints it, `<name>+<id>+<key>`"
+    )]
+    NoKey(String),
+}
+
+/// What is to be read.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The state whose database is made anew.
+    pub(super) state_id: String,
+    /// The PBXs to read, configured or not, sorted.
+    pub(super) pbxs: Vec<String>,
+    /// Configured PBXs that are not read, each with the reason.
+    pub(super) left_out: BTreeMap<String, String>,
+    /// Whether the published ledger is this state's.
+    pub(super) has_ledger: bool,
+    /// Markers that are damaged or gone.
+    pub(super) damage: Vec<Damage>,
+}
+
+/// The folder of a PBX, or that of the ledger, by its marker.
+enum Claim {
+    Owned(Owner),
+    Unmarked,
+    Damaged(ArchiveError),
+}
+
+impl Plan {
+    /// Reads all markers. `wanted` is the state that the operator named, if he did.
+    pub(super) fn of(config: &Config, survey: &Survey, wanted: Option<&str>) -> anyhow::Result<Self> {
+        let path = config.archive.path.display().to_string();
+        let there = survey.pbxs()?;
+        let claims: BTreeMap<&str, Claim> =
+            there.iter().map(|name| (name.as_str(), claim(survey, name))).collect();
+        let ledger = claim(survey, LEDGER);
+        let configured = |name: &str| config.pbx.iter().any(|pbx| pbx.id == name);
+        // An archive may be shared: folders of PBXs that are not configured here are somebody else's until shown ours.
+        let ours = claims.iter().filter(|(name, _)| configured(name)).chain([(&LEDGER, &ledger)]);
+        let owners: BTreeMap<&str, &str> =
+            ours.filter_map(|(name, claim)| Some((*name, claim.state_id()?))).collect();
+        let state_id = choose(&path, &owners, wanted)?;
+        let mut plan = Self {
+            state_id,
+            pbxs: Vec::new(),
+            left_out: BTreeMap::new(),
+            has_ledger: true,
+            damage: Vec::new(),
+        };
+        for (name, claim) in &claims {
+            plan.add(name, claim, configured(name), survey);
+        }
+        plan.note_absent(&config.pbx, &claims);
+        plan.add_ledger(&ledger);
+        Ok(plan)
+    }
+
+    fn add(&mut self, name: &str, claim: &Claim, is_configured: bool, survey: &Survey) {
+        match claim {
+            Claim::Owned(owner) if owner.state_id == self.state_id => self.pbxs.push(name.to_owned()),
+            Claim::Owned(owner) if is_configured => {
+                let reason = format!("its folder belongs to another state ({})", owner.state_id);
+                self.left_out.insert(name.to_owned(), reason);
+            }
+            // Somebody else's, or no PBX at all.
+            Claim::Owned(_) => {}
+            Claim::Unmarked | Claim::Damaged(_) if !is_configured => {}
+            Claim::Unmarked if survey.folders(name).is_empty() => {
+                drop(self.left_out.insert(name.to_owned(), NOTHING_THERE.to_owned()))
+            }
+            Claim::Unmarked => {
+                let problem =
+                    "its marker `.callvault` is gone: restore it from a backup, the service needs it";
+                self.read_all_the_same(name, problem.to_owned());
+            }
+            Claim::Damaged(error) => self.read_all_the_same(name, error.to_string()),
+        }
+    }
+
+    /// The marker of the ledger is made again by whoever opens it; what was signed is known by its keys.
+    fn add_ledger(&mut self, claim: &Claim) {
+        let problem = match claim {
+            Claim::Owned(owner) if owner.state_id != self.state_id => {
+                self.has_ledger = false;
+                format!("it belongs to another state ({}), and is not read", owner.state_id)
+            }
+            Claim::Owned(_) | Claim::Unmarked => return,
+            Claim::Damaged(error) => error.to_string(),
+        };
+        self.damage.push(Damage::of("", LEDGER, problem));
+    }
+
+    /// What lies in the folder of a configured PBX is most likely its own.
+    fn read_all_the_same(&mut self, name: &str, problem: String) {
+        self.pbxs.push(name.to_owned());
+        self.damage.push(Damage::of(name, name, problem));
+    }
+
+    fn note_absent(&mut self, configured: &[PbxConfig], claims: &BTreeMap<&str, Claim>) {
+        for pbx in configured.iter().filter(|pbx| !claims.contains_key(pbx.id.as_str())) {
+            self.left_out.insert(pbx.id.clone(), NOTHING_THERE.to_owned());
+        }
+    }
+}
+
+impl Claim {
+    fn state_id(&self) -> Option<&str> {
+        match self {
+            Self::Owned(owner) => Some(&owner.state_id),
+            Self::Unmarked | Self::Damaged(_) => None,
+        }
+    }
+}
+
+fn claim(survey: &Survey, name: &str) -> Claim {
+    match survey.owner(name) {
+        Ok(Some(owner)) => Claim::Owned(owner),
+        Ok(None) => Claim::Unmarked,
+        Err(error) => Claim::Damaged(error),
+    }
+}
+
+/// The one state that the markers name, or the one asked for among them.
+fn choose(path: &str, owners: &BTreeMap<&str, &str>, wanted: Option<&str>) -> Result<String, CannotRebuild> {
+    let path = path.to_owned();
+    let states: BTreeSet<&str> = owners.values().copied().collect();
+    let told =
+        || owners.iter().map(|(name, state)| format!("{name}: {state}")).collect::<Vec<_>>().join(", ");
+    match (wanted, states.len()) {
+        (_, 0) => Err(CannotRebuild::NoArchive { path }),
+        (Some(wanted), _) if states.contains(wanted) => Ok(wanted.to_owned()),
+        (Some(wanted), _) => {
+            Err(CannotRebuild::NobodyElse { path, state_id: wanted.to_owned(), owners: told() })
+        }
+        (None, 1) => Ok(states.into_iter().collect()),
+        (None, _) => Err(CannotRebuild::SeveralStates { path, owners: told() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_the_one_that_all_name_or_the_one_asked_for() {
+        let one = BTreeMap::from([("hq", "a"), ("lyon", "a")]);
+        let two = BTreeMap::from([("hq", "a"), ("lyon", "b")]);
+        let chosen = |owners: &BTreeMap<&str, &str>, wanted: Option<&str>| {
+            choose("/srv", owners, wanted).map_err(|error| error.to_string())
+        };
+        assert_eq!(chosen(&one, None), Ok("a".into()));
+        assert_eq!(chosen(&two, Some("b")), Ok("b".into()));
+        assert!(chosen(&two, None).unwrap_err().contains("hq: a, lyon: b"));
+        assert!(chosen(&one, Some("c")).unwrap_err().contains("names the state c"));
+        assert!(chosen(&BTreeMap::new(), Some("a")).unwrap_err().contains("holds no archive"));
+    }
+}

@@ -1,0 +1,160 @@
+//! The published ledger, replayed over what was found: each entry finds its file, each absence its recording.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::civil::Date;
+use tokio::sync::mpsc;
+
+use super::entry::{self, FileEntry, GapEntry, Told};
+use super::published::{Page, PublishedLedger};
+use super::{Damage, OpenGap, Rebuild, Trust, scratch};
+use crate::base::recording::RecordingKind;
+use crate::store::fleet;
+use crate::store::ledger::{self, RebuiltOn, commitment};
+use crate::store::queue::{self, Gap};
+
+/// Pages of entries that wait to be taken.
+const PAGES_WAITING: usize = 4;
+/// Recordings that are looked at together.
+const RECORDINGS_PER_PAGE: i64 = 1000;
+
+impl Rebuild<'_> {
+    /// Puts every entry back, and ties it to what it tells of.
+    pub(super) async fn replay(&mut self, ledger: Option<PublishedLedger>) -> anyhow::Result<()> {
+        scratch::index_files(self.building.tx()).await?;
+        self.note_absences().await?;
+        let Some(ledger) = ledger else { return self.note_rebuilt(None).await };
+        let ledger = Arc::new(ledger);
+        let mut pages = read(ledger.clone());
+        while let Some(page) = pages.recv().await {
+            self.progress.add_entries(page.entries.len());
+            page.damage.into_iter().for_each(|damage| self.damaged(damage));
+            for (number, bytes) in page.entries {
+                self.take_entry(number, bytes, ledger.signed.is_some()).await?;
+            }
+        }
+        self.note_signed(&ledger).await?;
+        self.note_rebuilt(Some(&ledger)).await
+    }
+
+    /// Notes what the ledger may name each recording by that is not archived. One that was heard of before the serial
+    /// number was known may have had it since, which no list tells again.
+    async fn note_absences(&mut self) -> anyhow::Result<()> {
+        let mut after = 0;
+        loop {
+            let page = queue::absent_after(self.building.tx(), after, RECORDINGS_PER_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            for absent in page {
+                let learnt =
+                    self.serial_number(&absent.pbx).filter(|_| absent.sn.is_empty()).map(str::to_owned);
+                for sn in [absent.sn].into_iter().chain(learnt) {
+                    let named = commitment(&absent.salt, absent.kind, &absent.pbx, &sn, &absent.name);
+                    scratch::keep_absence(self.building.tx(), named, absent.id, &sn).await?;
+                }
+                self.building.wrote().await?;
+            }
+        }
+    }
+
+    /// The serial number of a PBX, as far as its files tell.
+    pub(super) fn serial_number(&self, pbx: &str) -> Option<&str> {
+        let learnt = self.learnt.get(pbx)?;
+        learnt.sn.as_ref().or(learnt.sn_of_files.as_ref()).map(|(_, sn)| sn.as_str())
+    }
+
+    /// Puts an entry back. What it tells counts only if it `is_signed`.
+    async fn take_entry(&mut self, number: u64, bytes: Vec<u8>, is_signed: bool) -> anyhow::Result<()> {
+        let (of, number) = (number, i64::try_from(number)?);
+        let Ok(entry) = String::from_utf8(bytes) else {
+            self.damaged(Damage::of("", entry_name(number), "it is no text"));
+            return Ok(());
+        };
+        ledger::restore(self.building.tx(), of, &entry).await?;
+        self.building.wrote().await?;
+        self.report.ledger.published += 1;
+        if !is_signed {
+            return Ok(());
+        }
+        match entry::read(number, &entry) {
+            Ok(Told::File(file)) => self.take_file_entry(&file).await,
+            Ok(Told::Gap(gap)) => self.take_gap(number, gap).await,
+            Ok(Told::Suspect { archived, suspect }) => {
+                scratch::keep_suspicion(self.building.tx(), archived, &suspect).await
+            }
+            Ok(Told::Lists(list)) => self.take_list_entry(number, &list).await,
+            Ok(Told::DayClosed(closed)) => self.take_day_closed(number, closed).await,
+            Ok(Told::Key(key)) => self.take_key(number, key).await,
+            Ok(Told::Config { settings }) => {
+                fleet::set_meta(self.building.tx(), ledger::SETTINGS, &settings).await
+            }
+            Ok(Told::Rebuilt { trust }) => {
+                if trust != Trust::OwnKey.as_str() {
+                    self.rebuilt.push(RebuiltOn { ledger_number: number, trust });
+                }
+                Ok(())
+            }
+            Ok(Told::Other) => Ok(()),
+            Err(error) => {
+                self.damaged(Damage::of("", entry_name(number), format!("it cannot be understood: {error}")));
+                Ok(())
+            }
+        }
+    }
+
+    async fn take_file_entry(&mut self, entry: &FileEntry) -> anyhow::Result<()> {
+        self.gaps.remove(&entry.recording);
+        let kind = scratch::match_file(self.building.tx(), entry).await?;
+        if kind != Some(RecordingKind::Voicemail) {
+            self.reopen_day(&entry.pbx, entry.day);
+        }
+        match kind {
+            Some(_) => Ok(()),
+            None => scratch::keep_entry(self.building.tx(), entry).await,
+        }
+    }
+
+    async fn take_gap(&mut self, number: i64, entry: GapEntry) -> anyhow::Result<()> {
+        self.reopen_day(&entry.pbx, entry.day);
+        let absence = scratch::absence(self.building.tx(), entry.recording.as_bytes()).await?;
+        match absence {
+            Some((id, sn)) => {
+                let gap = Gap { number, reason: &entry.reason, attempts: entry.attempts };
+                queue::restore_gap(self.building.tx(), id, &sn, &gap).await
+            }
+            None => {
+                let GapEntry { pbx, day, recording, .. } = entry;
+                self.gaps.insert(recording, OpenGap { number, pbx, day });
+                Ok(())
+            }
+        }
+    }
+
+    /// What became of a recording since a day settled opens it again.
+    pub(super) fn reopen_day(&mut self, pbx: &str, day: Date) {
+        if let Some(told) = self.days.get_mut(&(pbx.to_owned(), day)) {
+            told.reopened = true;
+        }
+    }
+}
+
+/// Reads the entries on a thread of its own.
+fn read(ledger: Arc<PublishedLedger>) -> mpsc::Receiver<Page> {
+    let (sender, pages) = mpsc::channel(PAGES_WAITING);
+    tokio::task::spawn_blocking(move || {
+        // Whoever does not take a page takes none that follows.
+        ledger.pages().try_for_each(|page| sender.blocking_send(page))
+    });
+    pages
+}
+
+/// How an entry is called where people read of it.
+pub(super) fn entry_name(number: i64) -> String {
+    format!("entry {number} of the ledger")
+}
+
+/// The hash that a column of the scratch tables holds.
+pub(super) fn digest(bytes: &[u8]) -> anyhow::Result<crate::base::digest::Digest> {
+    crate::base::digest::Digest::try_from(bytes).context("a scratch table holds no hash")
+}

@@ -1,0 +1,115 @@
+//! What a rebuild came to, as `rebuild --json` prints it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::trust::Trust;
+use crate::base::recording::printable;
+use crate::store::queue::Counts;
+
+/// Damaged things that are named; the rest is counted.
+const NAMED_MAX: usize = 1000;
+
+/// What a rebuild came to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// The state that the archive names as its own.
+    pub state_id: String,
+    /// How long it took.
+    pub elapsed_s: f64,
+    /// The PBXs whose folders were read, by id.
+    pub pbx: BTreeMap<String, PbxRebuilt>,
+    /// The ledger.
+    pub ledger: LedgerRebuilt,
+    /// Where the former database is now; none if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former: Option<PathBuf>,
+    /// Configured PBXs that were left out, each with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, String>,
+    /// Things that were damaged.
+    pub damaged: u64,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<Damage>,
+}
+
+/// One PBX as it was found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PbxRebuilt {
+    /// Call recordings that it listed.
+    pub listed: i64,
+    /// The same by state.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Voicemail messages by state; none if it had any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voicemail: Option<Counts>,
+    /// Calls that its CDR told.
+    pub calls: i64,
+}
+
+/// The ledger as it was found.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct LedgerRebuilt {
+    /// Entries that were published, and are in the database again.
+    pub published: i64,
+    /// Whose word it is that they are those which were signed.
+    pub trust: Trust,
+    /// Entries that were published and never signed, or of which nobody can tell: what they tell does not count.
+    pub unsigned: i64,
+    /// Entries that were signed, and that no file tells any more.
+    pub lost: i64,
+    /// Entries that were appended, for files of which none told and that this state wrote.
+    pub appended: i64,
+    /// Files of which no signed entry tells, and of which nobody can tell who put them there: their recordings are owed.
+    pub found: i64,
+    /// Archived files that entries name and that are gone, or whose sidecar is.
+    pub gone: i64,
+    /// Recordings that were missing for good without an entry that says so: they are asked for again.
+    pub asked_again: u64,
+}
+
+/// Something that is not as it was written. The rest was rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// Whose it is; empty if it is nobody's alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pbx: String,
+    /// The file or folder, or the entry of the ledger.
+    pub subject: String,
+    /// What is wrong with it, in a sentence.
+    pub problem: String,
+}
+
+impl Damage {
+    /// Damage to a file or folder of `pbx`. `subject` is safe to print; `problem` becomes so, for it may quote a damaged
+    /// document.
+    pub fn of(pbx: &str, subject: impl Into<String>, problem: impl Into<String>) -> Self {
+        let problem = printable(problem.into().as_bytes());
+        Self { pbx: pbx.to_owned(), subject: subject.into(), problem }
+    }
+}
+
+impl Report {
+    /// Adds something that is damaged.
+    pub(super) fn note(&mut self, damage: Damage) {
+        self.damaged += 1;
+        if self.damage.len() < NAMED_MAX {
+            self.damage.push(damage);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_damaged_document_holds_is_quoted_harmlessly() {
+        let damage = Damage::of("hq", "calls-1.jsonl line 2", "unknown variant `\u{202e}call\u{7f}`");
+        assert_eq!(damage.problem, "unknown variant `\\u{202e}call\\u{7f}`");
+    }
+}

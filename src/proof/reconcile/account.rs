@@ -1,0 +1,263 @@
+//! The account of one day: what `reconcile --json` prints of it, and what its certificate says.
+
+use jiff::{Timestamp, civil::Date};
+use serde::Serialize;
+
+use super::entries::{DayFindings, Difference, Filed, Listing, Suspects, Unarchived};
+use crate::store::evidence::{Evidence, Verdict};
+use crate::store::findings::FindingKind;
+
+/// Findings that leave in doubt whether all that was listed is archived: a row that nobody could read may name a
+/// recording, and a file that is gone is archived no more.
+const DOUBTS: [FindingKind; 3] = [FindingKind::BadRow, FindingKind::FileMissing, FindingKind::FileAltered];
+/// Findings of what no list can show. They stand beside the verdict, for habit is no proof.
+const COVERAGE: [FindingKind; 2] = [FindingKind::MustRecord, FindingKind::SilentDay];
+/// What is odd about audio so that somebody should listen to it.
+const WORTH_A_LOOK: [&str; 4] = ["short", "silent", "empty", "one_sided"];
+
+/// What one PBX listed on one of its local days, and what became of it.
+///
+/// A recording is counted on the day of the first row that named it, and on no other.
+#[derive(Debug, Clone, Serialize)]
+pub struct DayAccount {
+    /// The day, by the PBX's calendar.
+    pub day: Date,
+    /// When it settled; none while it is open.
+    pub settled_at: Option<Timestamp>,
+    /// How often it settled.
+    pub revision: i64,
+    /// How it was read.
+    pub readings: Readings,
+    /// The distances from UTC that its rows show, in seconds: two where the clock changed.
+    pub utc_offsets_s: Vec<i64>,
+    /// Call recordings by what became of them.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// Recordings that its rows name. `sums` says whether the others add up to it.
+    pub listed: i64,
+    /// Whether what became of them adds up to what was listed.
+    pub sums: bool,
+    /// Whether all that was listed is archived or excluded, and nothing leaves that in doubt.
+    pub complete: bool,
+    /// Why the numbers do not add up, if they do not.
+    pub differences: Listing<Difference>,
+    /// Bytes of its archived audio.
+    pub bytes: i64,
+    /// Its rows.
+    pub calls: Calls,
+    /// Answered calls that name no recording: the identities of their rows.
+    pub unrecorded: Listing<String>,
+    /// What is not archived.
+    pub unarchived: Listing<Unarchived>,
+    /// Recordings that no row names; in no other number.
+    pub unnamed: Listing<Filed>,
+    /// Archived recordings that only rows name which the latest answer of the PBX did not hold any more.
+    pub vanished: Listing<Filed>,
+    /// Archived audio that is odd.
+    pub suspect: Suspects,
+    /// Audio that was kept beside other audio of the same name.
+    pub conflicts: Listing<Filed>,
+    /// Findings that concern the day and were not mended.
+    pub findings: DayFindings,
+    /// The voicemail of the day; in no other number.
+    pub voicemail: Tally,
+    /// What it rests on that its list is whole; none if version 0.1 alone has read it.
+    pub evidence: Option<Evidence>,
+}
+
+/// How a day was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Readings {
+    /// How often all of it was.
+    pub whole: i64,
+    /// When that was the first time.
+    pub first_at: Option<Timestamp>,
+    /// When it was read last, also in part.
+    pub last_at: Option<Timestamp>,
+}
+
+/// Recordings by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// In the archive.
+    pub archived: i64,
+    /// The PBX says that it does not have them.
+    pub missing: i64,
+    /// Of these, not asked for any more by itself.
+    pub missing_final: i64,
+    /// Kept out by a rule.
+    pub excluded: i64,
+    /// Owed.
+    pub pending: i64,
+    /// Failed too often for one reason; still owed.
+    pub stuck: i64,
+}
+
+/// The rows of a day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Calls {
+    /// All of them.
+    pub rows: i64,
+    /// Those of answered calls.
+    pub answered: i64,
+    /// Recordings that rows of this day name and that are counted on another, on which they were named first.
+    pub counted_elsewhere: i64,
+    /// Rows that the latest whole answer of the PBX did not hold any more. They are kept.
+    pub vanished: i64,
+}
+
+impl Tally {
+    /// All of them.
+    pub fn total(&self) -> i64 {
+        self.archived + self.missing + self.excluded + self.pending + self.stuck
+    }
+
+    /// Those that should be archived and are not.
+    pub fn owed(&self) -> i64 {
+        self.missing + self.pending + self.stuck
+    }
+
+    /// Counts `count` more in this state, `finals` of them for good.
+    pub(super) fn add(&mut self, state: &str, count: i64, finals: i64) {
+        match state {
+            "archived" => self.archived += count,
+            "missing" => {
+                self.missing += count;
+                self.missing_final += finals;
+            }
+            "excluded" => self.excluded += count,
+            "stuck" => self.stuck += count,
+            _ => self.pending += count,
+        }
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.archived += other.archived;
+        self.missing += other.missing;
+        self.missing_final += other.missing_final;
+        self.excluded += other.excluded;
+        self.pending += other.pending;
+        self.stuck += other.stuck;
+    }
+}
+
+impl DayAccount {
+    /// Judges the numbers: whether they add up, and whether the day is complete.
+    pub(super) fn judge(&mut self) {
+        self.sums = self.tally.total() == self.listed && self.differences.count == 0;
+        self.complete = self.sums
+            && self.tally.owed() == 0
+            && !self.is_unread()
+            && !self.is_doubtful()
+            && self.is_proven();
+    }
+
+    /// Whether it lacks nothing but a list that speaks for itself, and the operator took that as it was.
+    pub fn is_accepted(&self) -> bool {
+        let is_accepted = self.evidence.as_ref().is_some_and(Evidence::is_accepted);
+        is_accepted && self.sums && self.tally.owed() == 0 && !self.has_doubtful_findings()
+    }
+
+    /// Whether nothing speaks against its list, and nobody had to accept it as it was.
+    pub fn is_proven(&self) -> bool {
+        let whole = |evidence: &Evidence| evidence.verdict == Verdict::Whole && evidence.accepted.is_empty();
+        self.evidence.as_ref().is_none_or(whole)
+    }
+
+    /// Whether no whole reading of it ever came to its end.
+    pub fn is_unread(&self) -> bool {
+        self.readings.whole == 0
+    }
+
+    /// Whether a doubtful line or a finding leaves in doubt that what was listed is archived.
+    pub fn is_doubtful(&self) -> bool {
+        self.has_doubtful_findings()
+            || self.evidence.as_ref().is_some_and(|evidence| evidence.doubts.count > 0)
+    }
+
+    /// Where there is evidence, a row that could not be read is one of its doubts.
+    fn has_doubtful_findings(&self) -> bool {
+        let counts = |kind: &&FindingKind| **kind != FindingKind::BadRow || self.evidence.is_none();
+        DOUBTS.iter().filter(counts).any(|kind| self.findings.by.contains_key(kind.as_str()))
+    }
+
+    /// Whether a finding of this kind concerns it and was not mended.
+    pub fn finds(&self, kind: FindingKind) -> bool {
+        self.findings.by.contains_key(kind.as_str())
+    }
+
+    /// Files that somebody should listen to, by what is odd about them.
+    pub fn worth_a_look(&self) -> impl Iterator<Item = (&str, i64)> {
+        let odd = self.suspect.by.iter().map(|(word, count)| (word.as_str(), *count));
+        odd.filter(|(word, _)| WORTH_A_LOOK.contains(word))
+    }
+
+    /// Whether a person should look at it: it is not complete, or something about it is odd.
+    pub fn needs_attention(&self) -> bool {
+        let is_odd = self.unnamed.count + self.conflicts.count > 0
+            || self.worth_a_look().next().is_some()
+            || COVERAGE.iter().any(|kind| self.finds(*kind));
+        !self.complete || is_odd
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(tally: Tally, listed: i64) -> DayAccount {
+        let mut account = DayAccount {
+            day: jiff::civil::date(2026, 3, 1),
+            settled_at: None,
+            revision: 0,
+            readings: Readings { whole: 1, ..Readings::default() },
+            utc_offsets_s: Vec::new(),
+            tally,
+            listed,
+            sums: false,
+            complete: false,
+            differences: Listing::default(),
+            bytes: 0,
+            calls: Calls::default(),
+            unrecorded: Listing::default(),
+            unarchived: Listing::default(),
+            unnamed: Listing::default(),
+            vanished: Listing::default(),
+            suspect: Suspects::default(),
+            conflicts: Listing::default(),
+            findings: DayFindings::default(),
+            voicemail: Tally::default(),
+            evidence: None,
+        };
+        account.judge();
+        account
+    }
+
+    #[test]
+    fn a_day_is_complete_only_if_it_adds_up_and_nothing_is_owed_or_in_doubt() {
+        let all = Tally { archived: 3, excluded: 1, ..Tally::default() };
+        assert!(account(all, 4).complete, "what a rule excludes is not owed");
+        assert!(!account(all, 5).sums);
+        assert!(!account(all, 5).complete);
+        for owed in [
+            Tally { missing: 1, missing_final: 1, ..all },
+            Tally { pending: 1, ..all },
+            Tally { stuck: 1, ..all },
+        ] {
+            let account = account(owed, 5);
+            assert!(account.sums && !account.complete, "{owed:?}");
+        }
+        for (kind, is_complete) in [(FindingKind::BadRow, false), (FindingKind::CdrShrank, true)] {
+            let mut account = account(all, 4);
+            account.findings.by.insert(kind.as_str().to_owned(), 1);
+            account.judge();
+            assert_eq!(account.complete, is_complete, "{kind:?}");
+        }
+        let mut unread = account(Tally::default(), 0);
+        unread.readings.whole = 0;
+        unread.judge();
+        assert!(!unread.complete && unread.sums);
+    }
+}

@@ -1,0 +1,151 @@
+//! What is wrong with a thing in the archive, in words and as a finding.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::store::findings::{Finding, FindingKind};
+
+/// In which way something is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// It is not there.
+    Missing,
+    /// It is there with other bytes.
+    Altered,
+    /// It is there, and callvault did not put it there.
+    Unlisted,
+    /// It cannot be read.
+    Unreadable,
+    /// The ledger does not hold together, or the catalog says otherwise than it does.
+    LedgerMismatch,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Missing, Self::Altered, Self::Unlisted, Self::Unreadable, Self::LedgerMismatch];
+
+    /// The word in JSON and in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Altered => "altered",
+            Self::Unlisted => "unlisted",
+            Self::Unreadable => "unreadable",
+            Self::LedgerMismatch => "ledger_mismatch",
+        }
+    }
+
+    /// The finding that it is kept as.
+    pub fn finding(self) -> FindingKind {
+        match self {
+            Self::Missing => FindingKind::FileMissing,
+            Self::Altered => FindingKind::FileAltered,
+            Self::Unlisted => FindingKind::FileUnlisted,
+            Self::Unreadable => FindingKind::FileUnreadable,
+            Self::LedgerMismatch => FindingKind::LedgerMismatch,
+        }
+    }
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// In which way.
+    pub class: Class,
+    /// The PBX that it is of; empty if it concerns the whole ledger.
+    pub pbx: String,
+    /// Where it is, relative to the archive's root and safe to print; of the ledger, which entry.
+    pub path: String,
+    /// What should be there.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Where it was moved to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
+    /// What it is.
+    #[serde(skip)]
+    pub(super) thing: Thing,
+    /// Where it is, as the system knows it.
+    #[serde(skip)]
+    pub(super) place: PathBuf,
+}
+
+/// What sort of thing is damaged: it decides what can be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thing {
+    /// Archived audio.
+    Audio,
+    /// A sidecar, a call list: written once.
+    Document,
+    /// `SHA256SUMS`, which is derived.
+    Sums,
+    /// The marker of a PBX, without which nothing is written there.
+    Marker,
+    /// A folder, or what nobody put there.
+    Stray,
+    /// The ledger, or what the catalog says of it.
+    Entry,
+    /// A file of the published ledger.
+    Published,
+}
+
+impl Damage {
+    /// A damage for which nothing was done yet.
+    pub(super) fn new(class: Class, thing: Thing, pbx: &str, place: PathBuf) -> Self {
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = crate::base::recording::printable(place.as_os_str().as_bytes());
+        let remedy = remedy(class, thing).to_owned();
+        let (expected, found) = (String::new(), String::new());
+        Self { class, pbx: pbx.to_owned(), path, expected, found, remedy, quarantined: None, thing, place }
+    }
+
+    /// Says what should be there and what is.
+    pub(super) fn told(self, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { expected: expected.into(), found: found.into(), ..self }
+    }
+
+    /// The findings that it is kept as.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let finding = |kind, detail| Finding { kind, subject: self.path.clone(), detail };
+        let Some(to) = &self.quarantined else {
+            let detail = format!("expected {}, found {}: {}", self.expected, self.found, self.remedy);
+            return vec![finding(self.class.finding(), detail)];
+        };
+        let what = self.class.as_str();
+        let mut findings = vec![finding(FindingKind::Quarantined, format!("it was {what}; it is now {to}"))];
+        if matches!(self.thing, Thing::Audio | Thing::Document) {
+            let detail = format!("it was {what}, and moved to {to}: {}", self.remedy);
+            findings.push(finding(FindingKind::FileMissing, detail));
+        }
+        findings
+    }
+}
+
+fn remedy(class: Class, thing: Thing) -> &'static str {
+    match (class, thing) {
+        (Class::Missing | Class::Altered, Thing::Sums) => {
+            "`callvault verify --quarantine` has it written anew, for it is derived"
+        }
+        (Class::LedgerMismatch, Thing::Published) => {
+            "find out who put an older or another ledger there; the right checkpoint is published again by itself"
+        }
+        (Class::Unlisted, Thing::Published) => "find out who put it there, and move it away",
+        (Class::Missing | Class::Altered, Thing::Marker) => {
+            "restore it from a backup: without it the next start refuses the archive"
+        }
+        (Class::Missing | Class::Altered, _) => "restore it from a backup",
+        (Class::Unlisted, _) => {
+            "find out who put it there and move it away, or let `callvault verify --quarantine` do so"
+        }
+        (Class::Unreadable, _) => "check the disk, and who may read it",
+        (Class::LedgerMismatch, _) => {
+            "the database was changed from outside: find out how, and restore the state from a backup"
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The ledger: its entries among themselves, what they say of files beside what the catalog says, and what is published.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::damage::{Class, Damage, Thing};
+use super::documents;
+use super::progress::Phase;
+use super::settle::Tally;
+use super::{Tools, anchors};
+use crate::archive::ArchiveError;
+use crate::base::digest::{Digest, hex};
+use crate::formats::tlog::leaf_hash;
+use crate::proof::notary::{self, Checked, Wrong};
+use crate::store::findings::FindingKind;
+use crate::store::fixity::{self, EntryRow, Named};
+use crate::store::ledger;
+
+/// Entries that are compared at one time.
+const PER_PAGE: i64 = 2_000;
+/// Files without an entry that are named.
+const WITHOUT_ENTRY_MAX: i64 = 1_000;
+/// Under what the finding of the whole ledger's damage is kept: it is of no PBX.
+const OF_NO_PBX: &str = "";
+/// As what damage of the ledger is kept.
+const KINDS: [FindingKind; 5] = [
+    FindingKind::FileUnreadable,
+    FindingKind::LedgerMismatch,
+    FindingKind::FileMissing,
+    FindingKind::FileAltered,
+    FindingKind::FileUnlisted,
+];
+const MISMATCH: [FindingKind; 1] = [FindingKind::LedgerMismatch];
+
+/// Checks the ledger in the database, the catalog against it, and the published one.
+pub(super) async fn check(tools: &Tools<'_>, tally: &mut Tally) -> anyhow::Result<()> {
+    let size = ledger::size(&mut *tools.vault.state.db.read().await?).await?;
+    tools.progress.begin(Phase::Ledger, size, 0);
+    let mut damages = Vec::new();
+    let mut number = 0;
+    loop {
+        if tools.budget.is_stopped() {
+            tally.report.whole = false;
+            return tally.keep(tools, damages).await;
+        }
+        let page = fixity::entries(&mut *tools.vault.state.db.read().await?, number, PER_PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        damages.extend(judge_page(&page, &mut number));
+        damages.extend(documents::compare(tools, &page).await?);
+        tools.progress.change(|now| now.units = u64::try_from(number).unwrap_or(0));
+    }
+    let alone =
+        fixity::rows_without_entry(&mut *tools.vault.state.db.read().await?, WITHOUT_ENTRY_MAX).await?;
+    damages.extend(alone.into_iter().map(|(pbx, path, number)| {
+        mismatch(&pbx, path).told(format!("entry {number} of the ledger"), "no such entry")
+    }));
+    damages.extend(published(tools).await?);
+    damages.extend(anchors::check(tools, tally).await?);
+    close_others(tools, tally, &damages).await?;
+    tally.keep(tools, damages).await
+}
+
+/// What was found before and is not found now is well.
+async fn close_others(tools: &Tools<'_>, tally: &Tally, damages: &[Damage]) -> anyhow::Result<()> {
+    let of = |pbx: &str| {
+        damages.iter().filter(|damage| damage.pbx == pbx).map(|damage| damage.path.clone()).collect()
+    };
+    tally.close_all_but(tools, OF_NO_PBX, &KINDS, of(OF_NO_PBX)).await?;
+    for pbx in &tools.vault.config.pbx {
+        tally.close_all_but(tools, &pbx.id, &MISMATCH, of(&pbx.id)).await?;
+    }
+    Ok(())
+}
+
+/// Judges entries that follow each other from `number` on, which afterwards is the number of the next one.
+fn judge_page(page: &[EntryRow], number: &mut i64) -> Vec<Damage> {
+    let mut damages = Vec::new();
+    for row in page {
+        if row.number > *number {
+            let gap = PathBuf::from(format!("ledger entries {number} to {}", row.number - 1));
+            damages.push(
+                Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, gap).told("entries", "nothing"),
+            );
+        }
+        // An entry comes once for each file that the catalog has for it.
+        let is_second = row.number < *number;
+        *number = row.number + 1;
+        match is_second {
+            true => damages.push(entry_damage(row.number, "one file of the catalog", "another one too")),
+            false => damages.extend(judge(row)),
+        }
+    }
+    damages
+}
+
+fn judge(row: &EntryRow) -> Option<Damage> {
+    let leaf = leaf_hash(row.entry.as_bytes());
+    if leaf.as_bytes()[..] != row.leaf_hash[..] {
+        let found = format!("an entry with leaf hash {leaf}");
+        return Some(entry_damage(
+            row.number,
+            &format!("an entry with leaf hash {}", hex(&row.leaf_hash)),
+            &found,
+        ));
+    }
+    let Ok(entry) = serde_json::from_str::<Value>(&row.entry) else {
+        return Some(entry_damage(row.number, "JSON", "something else"));
+    };
+    let conflict = match entry["type"].as_str() {
+        Some("archived") => false,
+        Some("conflict") => true,
+        _ => {
+            let file = row.file.as_ref()?;
+            return Some(
+                mismatch(&file.pbx, file.path.clone()).told("an entry of its archiving", "another entry"),
+            );
+        }
+    };
+    match &row.file {
+        None => Some(entry_damage(row.number, "a file in the catalog", "none")),
+        Some(file) => disagreement(&entry, file, conflict),
+    }
+}
+
+/// In what the catalog says otherwise of a file than its entry.
+fn disagreement(entry: &Value, file: &Named, conflict: bool) -> Option<Damage> {
+    let hash =
+        |bytes: &[u8]| Digest::try_from(bytes).map_or_else(|_| hex(bytes), |digest| digest.to_string());
+    let catalog = [
+        ("pbx", Value::from(file.pbx.clone())),
+        ("sha256", hash(&file.sha256).into()),
+        ("sidecar_sha256", hash(&file.sidecar_sha256).into()),
+        ("size_bytes", file.size_bytes.into()),
+    ];
+    let (member, ours) = catalog
+        .iter()
+        .find(|(member, ours)| entry[*member] != *ours)
+        .or_else(|| (file.conflict != conflict).then_some(&catalog[0]))?;
+    let damage = mismatch(&file.pbx, file.path.clone());
+    Some(damage.told(format!("{member} {} by the ledger", entry[*member]), format!("{ours} in the catalog")))
+}
+
+fn mismatch(pbx: &str, path: String) -> Damage {
+    Damage::new(Class::LedgerMismatch, Thing::Entry, pbx, PathBuf::from(path))
+}
+
+fn entry_damage(number: i64, expected: &str, found: &str) -> Damage {
+    let place = PathBuf::from(format!("ledger entry {number}"));
+    Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, place).told(expected, found)
+}
+
+/// What is wrong with the published ledger.
+async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
+    let Checked { damages, database_is_other, .. } = tools.vault.notary.check().await?;
+    let database = database_is_other.then(|| {
+        let damage = Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, PathBuf::from("ledger"));
+        damage.told("the entries that were signed", "others in the database")
+    });
+    let files = damages.into_iter().map(|notary::Damage { path, wrong, what }| {
+        let class = match wrong {
+            Wrong::Missing => Class::Missing,
+            Wrong::Altered => Class::Altered,
+            Wrong::Unlisted => Class::Unlisted,
+            Wrong::History => Class::LedgerMismatch,
+        };
+        let place = PathBuf::from(notary::FOLDER).join(path);
+        Damage::new(class, Thing::Published, OF_NO_PBX, place).told("what was signed", format!("it {what}"))
+    });
+    let marker = marker(tools).await?;
+    Ok(database.into_iter().chain(files).chain(marker).collect())
+}
+
+/// What is wrong with the marker of the ledger's folder.
+async fn marker(tools: &Tools<'_>) -> anyhow::Result<Option<Damage>> {
+    let db = &tools.vault.state.db;
+    let known = fixity::marker(&mut *db.read().await?, notary::FOLDER).await?;
+    let shelf = tools.vault.notary.shelf().clone();
+    let there = tokio::task::spawn_blocking(move || shelf.marker()).await?;
+    let place = PathBuf::from(notary::FOLDER).join(".callvault");
+    let damage = |class| Damage::new(class, Thing::Marker, OF_NO_PBX, place.clone());
+    let there = match there {
+        Err(error @ ArchiveError::TooLarge { .. }) => {
+            return Ok(Some(damage(Class::Altered).told("a marker of this archive", error.to_string())));
+        }
+        there => there?.map(Digest::of),
+    };
+    Ok(match (known, there) {
+        (_, None) => Some(damage(Class::Missing).told("a marker of this archive", "nothing")),
+        (Some(known), Some(there)) if known != there => {
+            Some(damage(Class::Altered).told(format!("SHA-256 {known}"), format!("SHA-256 {there}")))
+        }
+        (Some(_), Some(_)) => None,
+        // The folder was opened by it.
+        (None, Some(there)) => {
+            db.write(move |tx| {
+                Box::pin(async move { fixity::note_marker(tx, notary::FOLDER, &there).await })
+            })
+            .await?;
+            None
+        }
+    })
+}

@@ -1,0 +1,225 @@
+//! What follows from judgements: the report, findings, what was read and when, and quarantine.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::damage::{Class, Damage, Thing};
+use super::judge::{Read, Subject, Verdict, paths_of};
+use super::read::{Judged, read_page};
+use super::report::Report;
+use super::{Scope, Tools};
+use crate::base::recording::printable;
+use crate::store::catalog;
+use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::fixity::{self, What};
+
+/// Findings of one PBX that are kept of one verification: all are counted, and what is read as one is marked.
+const FINDINGS_MAX: usize = 1000;
+/// How often documents are read again that change while they are read.
+const TRIES: usize = 8;
+/// As what a unit's damage is kept.
+const KINDS: [FindingKind; 3] =
+    [FindingKind::FileMissing, FindingKind::FileAltered, FindingKind::FileUnreadable];
+
+/// What a verification came to so far.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) report: Report,
+    /// Units that were judged, which need not be read once more.
+    pub(super) judged: HashSet<i64>,
+    /// Whether sums were set aside, to be written anew.
+    pub(super) sums_are_behind: bool,
+    /// How many findings were kept, by PBX.
+    kept: BTreeMap<String, usize>,
+}
+
+/// What a page of judgements leaves behind.
+#[derive(Debug, Default)]
+struct Outcome {
+    right: Vec<i64>,
+    damaged: Vec<i64>,
+    /// By PBX, the paths that are well again.
+    mended: BTreeMap<String, Vec<String>>,
+    damages: Vec<Damage>,
+}
+
+/// Takes note of judgements: of what is right, when it was read; of what is not, a finding each.
+pub(super) async fn settle(tools: &Tools<'_>, tally: &mut Tally, judged: Vec<Judged>) -> anyhow::Result<()> {
+    let mut outcome = Outcome::default();
+    for (subject, verdict) in judged {
+        let (subject, verdict) = believe(tools, subject, verdict).await?;
+        tally.add(&mut outcome, subject, verdict);
+    }
+    let Outcome { right, damaged, mended, damages } = outcome;
+    let now = tools.vault.clock.now();
+    if !(right.is_empty() && damaged.is_empty()) {
+        let db = &tools.vault.state.db;
+        db.write(move |tx| {
+            Box::pin(async move {
+                fixity::note_right(tx, &right, now).await?;
+                fixity::note_damaged(tx, &damaged).await?;
+                for (pbx, paths) in mended {
+                    findings::close_these(tx, &pbx, &KINDS, &paths, now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    }
+    tally.keep(tools, damages).await
+}
+
+/// Documents may have been written anew while they were read: then they are read again, by the account of now.
+async fn believe(
+    tools: &Tools<'_>,
+    mut subject: Subject,
+    mut verdict: Verdict,
+) -> anyhow::Result<(Subject, Verdict)> {
+    for _ in 0..TRIES {
+        let (What::Documents(folder), Verdict::Damaged(..)) = (&subject.unit.what, &verdict) else { break };
+        let now = fixity::documents(&mut *tools.vault.state.db.read().await?, folder).await?;
+        if subject.documents.as_ref() == Some(&now) {
+            break;
+        }
+        subject.documents = Some(now);
+        let again = read_page(tools, vec![subject]).await?.pop().context("reading a folder's documents")?;
+        (subject, verdict) = again;
+    }
+    Ok((subject, verdict))
+}
+
+impl Tally {
+    pub(super) fn new(report: Report) -> Self {
+        Self { report, judged: HashSet::new(), sums_are_behind: false, kept: BTreeMap::new() }
+    }
+
+    fn add(&mut self, outcome: &mut Outcome, subject: Subject, verdict: Verdict) {
+        let (Read { files, bytes }, damages) = match verdict {
+            Verdict::Unread => {
+                self.report.whole = false;
+                return;
+            }
+            Verdict::Right(read) => (read, Vec::new()),
+            Verdict::Damaged(read, damages) => (read, damages),
+        };
+        let unit = &subject.unit;
+        if subject.is_partial && damages.is_empty() {
+            self.report.bytes += bytes;
+            return;
+        }
+        self.judged.insert(unit.id);
+        // A quick look counts what it sees.
+        if self.report.scope == Scope::Full {
+            self.report.files += files;
+        }
+        self.report.bytes += bytes;
+        let of_unit = if damages.is_empty() { &mut outcome.right } else { &mut outcome.damaged };
+        of_unit.push(unit.id);
+        if unit.damaged {
+            let well = paths_of(&subject)
+                .into_iter()
+                .filter(|path| damages.iter().all(|damage| damage.place != *path));
+            outcome.mended.entry(unit.pbx.clone()).or_default().extend(well.map(|path| shown(&path)));
+        }
+        outcome.damages.extend(damages);
+    }
+
+    /// Reports damages and keeps findings of them, after what can be set aside was, if that is wanted.
+    pub(super) async fn keep(&mut self, tools: &Tools<'_>, damages: Vec<Damage>) -> anyhow::Result<()> {
+        let mut kept: Vec<(String, Finding)> = Vec::new();
+        for mut damage in damages {
+            if tools.quarantine {
+                self.set_aside(tools, &mut damage).await?;
+            }
+            let of_pbx = self.kept.entry(damage.pbx.clone()).or_default();
+            *of_pbx += 1;
+            if *of_pbx <= FINDINGS_MAX {
+                kept.extend(damage.findings().into_iter().map(|finding| (damage.pbx.clone(), finding)));
+            }
+            tools.progress.change(|now| now.damaged += 1);
+            self.report.add(damage);
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let now = tools.vault.clock.now();
+        let db = &tools.vault.state.db;
+        db.write(move |tx| {
+            Box::pin(async move {
+                for (pbx, finding) in &kept {
+                    findings::record(tx, pbx, finding, now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Moves what is altered or unlisted to quarantine; sums are written anew afterwards.
+    async fn set_aside(&mut self, tools: &Tools<'_>, damage: &mut Damage) -> anyhow::Result<()> {
+        let is_to_go = match (damage.thing, damage.class) {
+            (Thing::Audio | Thing::Document | Thing::Sums, Class::Altered)
+            | (Thing::Stray, Class::Unlisted) => true,
+            (Thing::Sums, Class::Missing) => false,
+            _ => return Ok(()),
+        };
+        if is_to_go {
+            let (archive, place) = (tools.vault.archive.clone(), damage.place.clone());
+            let moved = tokio::task::spawn_blocking(move || archive.set_aside(&place))
+                .await
+                .context("quarantine")??;
+            damage.quarantined = moved.map(|moved| moved.to);
+        }
+        if damage.thing == Thing::Sums {
+            let folder = catalog::folder_of(&damage.place.to_string_lossy()).to_owned();
+            let db = &tools.vault.state.db;
+            db.write(move |tx| Box::pin(async move { catalog::touch_folder(tx, &folder).await })).await?;
+            self.sums_are_behind = true;
+        }
+        Ok(())
+    }
+
+    /// Closes what was found of these places before: they are well.
+    pub(super) async fn mended(
+        &self,
+        tools: &Tools<'_>,
+        pbx: &str,
+        places: &[PathBuf],
+        kinds: &'static [FindingKind],
+    ) -> anyhow::Result<()> {
+        let (pbx, now) = (pbx.to_owned(), tools.vault.clock.now());
+        let paths: Vec<String> = places.iter().map(|place| shown(place)).collect();
+        let db = &tools.vault.state.db;
+        db.write(move |tx| Box::pin(async move { findings::close_these(tx, &pbx, kinds, &paths, now).await }))
+            .await
+    }
+
+    /// Closes all findings of these kinds but those about `subjects`, which still hold.
+    pub(super) async fn close_all_but(
+        &self,
+        tools: &Tools<'_>,
+        pbx: &str,
+        kinds: &'static [FindingKind],
+        subjects: Vec<String>,
+    ) -> anyhow::Result<()> {
+        let (pbx, now) = (pbx.to_owned(), tools.vault.clock.now());
+        let db = &tools.vault.state.db;
+        db.write(move |tx| {
+            Box::pin(async move {
+                let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+                for kind in kinds {
+                    findings::close_others(tx, &pbx, *kind, &subjects, now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+fn shown(place: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    printable(place.as_os_str().as_bytes())
+}

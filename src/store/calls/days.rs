@@ -1,0 +1,294 @@
+//! Days and readings: when each local day of a PBX was read, and whether it is settled. All SQL on `days`, `readings`.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use jiff::{Timestamp, civil::Date};
+use sqlx::SqliteConnection;
+
+use crate::store::queue::DayRange;
+
+/// Begins a reading: one look at the CDR of `pbx`.
+pub async fn begin_reading(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    source: &str,
+    now: Timestamp,
+) -> anyhow::Result<i64> {
+    sqlx::query_scalar("insert into readings (pbx, source, read_at_ms) values (?, ?, ?) returning id")
+        .bind(pbx)
+        .bind(source)
+        .bind(now.as_millisecond())
+        .fetch_one(tx)
+        .await
+        .context("beginning a reading")
+}
+
+/// What a reading did to one day.
+#[derive(Debug, Clone, Copy)]
+pub struct DayReading {
+    /// Its row in `readings`.
+    pub reading: i64,
+    /// Rows that were new or changed.
+    pub added: u64,
+    /// Whether it was a reading of all of the day, and not one of a file that counted before.
+    pub whole: bool,
+    /// Whether it was late enough after the day's end to settle it.
+    pub late: bool,
+}
+
+/// Ends a reading of one day.
+///
+/// The day settles when a whole reading that was late enough added nothing to an earlier whole one: calls are filed under
+/// their start but appear at their end. A day that gained rows is open again. Returns the rows known of the day that this
+/// reading did not hold.
+pub async fn close_reading(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    day: Date,
+    of_day: DayReading,
+    now: Timestamp,
+) -> anyhow::Result<i64> {
+    let absent_rows =
+        sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ? and reading <> ?")
+            .bind(pbx)
+            .bind(day.to_string())
+            .bind(of_day.reading)
+            .fetch_one(&mut *tx)
+            .await
+            .context("counting the rows of a day")?;
+    sqlx::query(
+        "insert into days (pbx, day, readings, last_read_at_ms, first_read_at_ms)
+         values (?1, ?2, ?6, ?3, iif(?6, ?3, null))
+         on conflict (pbx, day) do update set
+             readings = readings + ?6, last_read_at_ms = excluded.last_read_at_ms,
+             first_read_at_ms = coalesce(first_read_at_ms, excluded.first_read_at_ms),
+             revision = revision + (state = 'open' and ?4 and readings > 0),
+             settled_at_ms = case when ?5 then null when state = 'open' and ?4 and readings > 0 then ?3
+                                  else settled_at_ms end,
+             state = case when ?5 then 'open' when ?4 and readings > 0 then 'settled' else state end",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .bind(now.as_millisecond())
+    .bind(of_day.whole && of_day.late && of_day.added == 0)
+    .bind(of_day.added > 0)
+    .bind(i64::from(of_day.whole))
+    .execute(tx)
+    .await
+    .context("closing the reading of a day")?;
+    Ok(absent_rows)
+}
+
+/// How a day stands.
+#[derive(Debug, Clone, Copy, Default, sqlx::FromRow)]
+pub struct DayRow {
+    /// How often all of it was read.
+    pub readings: i64,
+    /// When that was the first time.
+    pub first_read_at_ms: Option<i64>,
+    /// When it was read last, also in part.
+    pub last_read_at_ms: i64,
+    /// When it settled; `None` while it is open.
+    pub settled_at_ms: Option<i64>,
+    /// How often it settled.
+    pub revision: i64,
+}
+
+/// Reads how a day stands; as if it was never read, if it is not known.
+pub async fn day_row(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<DayRow> {
+    let row = sqlx::query_as(
+        "select readings, first_read_at_ms, last_read_at_ms, settled_at_ms, revision from days
+         where pbx = ? and day = ?",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .fetch_optional(db)
+    .await
+    .context("reading how a day stands")?;
+    Ok(row.unwrap_or_default())
+}
+
+/// Whether an earlier reading had this very source: a file that has not changed since.
+pub async fn was_read(db: &mut SqliteConnection, pbx: &str, source: &str) -> anyhow::Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from readings where pbx = ? and source = ? and whole = 1)")
+        .bind(pbx)
+        .bind(source)
+        .fetch_one(db)
+        .await
+        .context("looking for an earlier reading")
+}
+
+/// Notes that a reading came to its end.
+pub async fn end_reading(tx: &mut SqliteConnection, reading: i64) -> anyhow::Result<()> {
+    sqlx::query("update readings set whole = 1 where id = ?")
+        .bind(reading)
+        .execute(tx)
+        .await
+        .context("ending a reading")?;
+    Ok(())
+}
+
+/// The days within `all` that are not settled, as ranges in order: those that were never read too.
+pub async fn unsettled(db: &mut SqliteConnection, pbx: &str, all: DayRange) -> anyhow::Result<Vec<DayRange>> {
+    let (from, to) = all.bounds();
+    let settled: Vec<String> = sqlx::query_scalar(
+        "select day from days where pbx = ? and state = 'settled' and day between ? and ? order by day",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
+    .await
+    .context("listing settled days")?;
+    let settled: BTreeSet<Date> = settled.iter().map(|day| day.parse()).collect::<Result<_, _>>()?;
+    let mut ranges: Vec<DayRange> = Vec::new();
+    let days = std::iter::successors(Some(all.from), |day| day.tomorrow().ok());
+    for day in days.take_while(|day| *day <= all.to).filter(|day| !settled.contains(day)) {
+        match ranges.last_mut() {
+            Some(range) if range.to.tomorrow().is_ok_and(|next| next == day) => range.to = day,
+            _ => ranges.push(DayRange { from: day, to: day }),
+        }
+    }
+    Ok(ranges)
+}
+
+/// The open days with calls outside of all that is `kept`, as far as they were read over the API.
+pub async fn open_outside(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    kept: &[DayRange],
+) -> anyhow::Result<Vec<DayRange>> {
+    let open: Vec<String> = sqlx::query_scalar(
+        "select day from days where pbx = ?1 and state = 'open'
+             and exists (select 1 from calls where calls.pbx = ?1 and calls.day = days.day)
+             and exists (select 1 from readings where readings.pbx = ?1 and source = days.day) order by day",
+    )
+    .bind(pbx)
+    .fetch_all(db)
+    .await
+    .context("listing open days")?;
+    let days: Vec<Date> = open.iter().map(|day| day.parse()).collect::<Result<_, _>>()?;
+    let is_outside = |day: &Date| !kept.iter().any(|range| (range.from..=range.to).contains(day));
+    Ok(days.into_iter().filter(is_outside).map(|day| DayRange { from: day, to: day }).collect())
+}
+
+/// Forgets readings from before `cutoff` that a later one of the same source follows.
+pub async fn forget_readings(tx: &mut SqliteConnection, cutoff: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "delete from readings where read_at_ms < ? and exists
+             (select 1 from readings later where later.pbx = readings.pbx and later.source = readings.source
+                  and later.id > readings.id and later.whole >= readings.whole)",
+    )
+    .bind(cutoff.as_millisecond())
+    .execute(tx)
+    .await
+    .context("forgetting old readings")?;
+    Ok(())
+}
+
+/// Counts the days of every PBX: those that are open, and those that have settled.
+pub async fn days_by_state(db: &mut SqliteConnection) -> anyhow::Result<Vec<(String, i64, i64)>> {
+    sqlx::query_as("select pbx, sum(state = 'open'), sum(state = 'settled') from days group by pbx")
+        .fetch_all(db)
+        .await
+        .context("counting days")
+}
+
+/// Gives a settled day its certificate's revision, which may be a later one than it has: `(revision, certificate's)`.
+/// `false` if it has changed since it was read.
+pub async fn hold_settled(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    day: Date,
+    settled_at_ms: i64,
+    (revision, certified): (i64, i64),
+) -> anyhow::Result<bool> {
+    let done = sqlx::query(
+        "update days set revision = ?1
+         where pbx = ?2 and day = ?3 and state = 'settled' and settled_at_ms = ?4 and revision = ?5",
+    )
+    .bind(certified)
+    .bind(pbx)
+    .bind(day.to_string())
+    .bind(settled_at_ms)
+    .bind(revision)
+    .execute(tx)
+    .await
+    .context("holding a settled day")?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Opens a settled day again: something in it changed.
+pub async fn reopen(tx: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<()> {
+    sqlx::query(
+        "update days set state = 'open', settled_at_ms = null where pbx = ? and day = ? and state = 'settled'",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .execute(tx)
+    .await
+    .context("reopening a day")?;
+    Ok(())
+}
+
+/// Opens settled days of several PBXs again.
+pub async fn reopen_all(tx: &mut SqliteConnection, days: &[(String, Date)]) -> anyhow::Result<()> {
+    for (pbx, day) in days {
+        reopen(tx, pbx, *day).await?;
+    }
+    Ok(())
+}
+
+/// Opens the settled day of a call's recording again: its state is another one.
+pub async fn reopen_for(tx: &mut SqliteConnection, recording_id: i64) -> anyhow::Result<()> {
+    sqlx::query(
+        "update days set state = 'open', settled_at_ms = null where state = 'settled' and (pbx, day) in
+             (select pbx, day from recordings where id = ? and kind = 'call')",
+    )
+    .bind(recording_id)
+    .execute(tx)
+    .await
+    .context("reopening the day of a recording")?;
+    Ok(())
+}
+
+/// A day as the archive tells of it.
+#[derive(Debug, Clone)]
+pub struct RestoredDay<'a> {
+    /// The PBX.
+    pub pbx: &'a str,
+    /// The PBX-local day.
+    pub day: Date,
+    /// How many `calls-<n>.jsonl` it has.
+    pub calls_files: u32,
+    /// How often it settled, and when it did so last; none if no certificate tells.
+    pub closed: Option<(u32, Timestamp)>,
+    /// Whether something in it changed after it settled.
+    pub reopened: bool,
+}
+
+/// Readings that a day has had at least when it settles: two, of one result.
+const READINGS_OF_SETTLED: i64 = 2;
+
+/// Puts a day back. One that no certificate tells of is open: it settles when it has been read again, twice.
+pub async fn restore_day(tx: &mut SqliteConnection, restored: &RestoredDay<'_>) -> anyhow::Result<()> {
+    let settled_at = restored.closed.filter(|_| !restored.reopened).map(|(_, at)| at.as_millisecond());
+    let readings = if restored.closed.is_some() { READINGS_OF_SETTLED } else { 0 };
+    sqlx::query(
+        "insert into days (pbx, day, state, readings, last_read_at_ms, settled_at_ms, revision, calls_files)
+         values (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(restored.pbx)
+    .bind(restored.day.to_string())
+    .bind(if settled_at.is_some() { "settled" } else { "open" })
+    .bind(readings)
+    .bind(settled_at.unwrap_or(0))
+    .bind(settled_at)
+    .bind(restored.closed.map_or(0, |(revision, _)| revision))
+    .bind(restored.calls_files)
+    .execute(tx)
+    .await
+    .context("putting a day back")?;
+    Ok(())
+}

@@ -1,0 +1,373 @@
+//! The catalog: what the archive holds. All SQL on `archived_files`, `day_files` and `day_folders`.
+//!
+//! Append-only: a row is a promise that the file is on disk under its final name with these bytes.
+
+mod day_files;
+mod same_audio;
+
+pub use day_files::{correct_day_file, day_files, record_day_file};
+pub use same_audio::{SameAudio, same_audio};
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use jiff::{Timestamp, civil::Date};
+use sqlx::SqliteConnection;
+
+use crate::base::digest::Digest;
+use crate::base::recording::RecordingKind;
+use crate::store::queue::DayRange;
+
+/// Recordings that an average size is taken of.
+const SIZE_SAMPLE: i64 = 500;
+
+/// A file as the catalog takes it, durable already.
+#[derive(Debug, Clone)]
+pub struct CatalogEntry {
+    /// The recording that it is the audio of.
+    pub recording_id: i64,
+    /// Relative to the archive's root.
+    pub path: String,
+    /// Size of the audio file.
+    pub size_bytes: u64,
+    /// SHA-256 of the audio file.
+    pub sha256: Digest,
+    /// SHA-256 of its sidecar.
+    pub sidecar_sha256: Digest,
+    /// What the audio is encoded as.
+    pub format: String,
+    /// How long it plays, if its header tells.
+    pub duration_ms: Option<u64>,
+    /// What is odd about it.
+    pub suspect: Vec<String>,
+    /// Whether it is the second file of its recording.
+    pub conflict: bool,
+}
+
+/// Appends a file to the catalog, and marks its day folder's sums as behind.
+pub async fn record(
+    tx: &mut SqliteConnection,
+    file: &CatalogEntry,
+    ledger_number: i64,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let folder = folder_of(&file.path);
+    sqlx::query(
+        "insert into archived_files (recording_id, path, folder, size_bytes, sha256, sidecar_sha256, format,
+             duration_ms, suspect, conflict, archived_at_ms, ledger_number)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(file.recording_id)
+    .bind(&file.path)
+    .bind(folder)
+    .bind(i64::try_from(file.size_bytes)?)
+    .bind(&file.sha256.as_bytes()[..])
+    .bind(&file.sidecar_sha256.as_bytes()[..])
+    .bind(&file.format)
+    .bind(file.duration_ms.map(i64::try_from).transpose()?)
+    .bind(file.suspect.join(","))
+    .bind(file.conflict)
+    .bind(now.as_millisecond())
+    .bind(ledger_number)
+    .execute(&mut *tx)
+    .await
+    .with_context(|| format!("recording {} in the catalog", file.path))?;
+    touch_folder(tx, folder).await
+}
+
+/// The folder part of a path relative to the archive's root.
+pub fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// The hash that the catalog has of `path`; `None` if it does not name it: a file there is none of ours.
+pub async fn sha256_of(db: &mut SqliteConnection, path: &str) -> anyhow::Result<Option<Digest>> {
+    let sha256: Option<Vec<u8>> = sqlx::query_scalar("select sha256 from archived_files where path = ?")
+        .bind(path)
+        .fetch_optional(db)
+        .await
+        .context("looking up a path in the catalog")?;
+    Ok(sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?)
+}
+
+/// The files of a recording: its audio, and what was kept beside it.
+pub async fn files_of(db: &mut SqliteConnection, recording_id: i64) -> anyhow::Result<Vec<Proven>> {
+    let rows: Vec<ProvenRow> = sqlx::query_as(
+        "select path, size_bytes, sha256, sidecar_sha256 from archived_files where recording_id = ?",
+    )
+    .bind(recording_id)
+    .fetch_all(db)
+    .await
+    .context("reading the files of a recording")?;
+    rows.into_iter().map(Proven::of).collect()
+}
+
+/// The ledger's entries of what was archived under this path, or of all recordings with this name.
+pub async fn ledger_numbers(
+    db: &mut SqliteConnection,
+    path: &str,
+    name: &[u8],
+) -> anyhow::Result<Vec<(String, i64)>> {
+    sqlx::query_as(
+        "select archived_files.path, ledger_number from archived_files
+         where archived_files.path = ?1 or recording_id in (select id from recordings where name = ?2)
+         order by ledger_number",
+    )
+    .bind(path)
+    .bind(name)
+    .fetch_all(db)
+    .await
+    .context("looking up entries of the ledger")
+}
+
+/// An archived file, for which an entry of the ledger vouches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proven {
+    /// Relative to the archive's root.
+    pub path: String,
+    /// Size of the audio file.
+    pub size_bytes: u64,
+    /// SHA-256 of the audio file.
+    pub sha256: Digest,
+    /// SHA-256 of its sidecar.
+    pub sidecar_sha256: Digest,
+}
+
+/// Path, size, hash of the audio, hash of the sidecar.
+type ProvenRow = (String, i64, Vec<u8>, Vec<u8>);
+
+impl Proven {
+    fn of((path, size_bytes, sha256, sidecar_sha256): ProvenRow) -> anyhow::Result<Self> {
+        Ok(Self {
+            path,
+            size_bytes: u64::try_from(size_bytes)?,
+            sha256: Digest::try_from(&sha256[..])?,
+            sidecar_sha256: Digest::try_from(&sidecar_sha256[..])?,
+        })
+    }
+}
+
+/// The file that entry `number` of the ledger is about; `None` if it is about something else.
+pub async fn proven_by(db: &mut SqliteConnection, number: i64) -> anyhow::Result<Option<Proven>> {
+    let row: Option<ProvenRow> = sqlx::query_as(
+        "select path, size_bytes, sha256, sidecar_sha256 from archived_files where ledger_number = ?",
+    )
+    .bind(number)
+    .fetch_optional(db)
+    .await
+    .context("looking up an entry in the catalog")?;
+    row.map(Proven::of).transpose()
+}
+
+/// Marks a day folder's sums as behind: they are written anew.
+pub async fn touch_folder(tx: &mut SqliteConnection, folder: &str) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into day_folders (folder, changed) values (?, 1)
+         on conflict (folder) do update set changed = changed + 1",
+    )
+    .bind(folder)
+    .execute(tx)
+    .await
+    .context("marking a day folder")?;
+    Ok(())
+}
+
+/// A folder whose `SHA256SUMS` lags behind, and the count of changes to confirm once it is written.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct FolderBehind {
+    /// Relative to the archive's root.
+    pub folder: String,
+    /// The count that [`sums_written`] confirms.
+    pub changed: i64,
+}
+
+/// The folders whose sums lag behind.
+pub async fn folders_behind(db: &mut SqliteConnection) -> anyhow::Result<Vec<FolderBehind>> {
+    sqlx::query_as("select folder, changed from day_folders where changed > written order by folder")
+        .fetch_all(db)
+        .await
+        .context("listing day folders whose sums are behind")
+}
+
+/// Everything that the sums of `folder` list: file name and hash, in no order.
+pub async fn sums_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<Vec<(String, Digest)>> {
+    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+        "select path, sha256 from archived_files where folder = ?1
+         union all select path || '.json', sidecar_sha256 from archived_files where folder = ?1
+         union all select path, sha256 from day_files where folder = ?1",
+    )
+    .bind(folder)
+    .fetch_all(db)
+    .await
+    .with_context(|| format!("listing the files of {folder}"))?;
+    rows.into_iter().map(named).collect()
+}
+
+/// Everything that a certificate of `day` counts, file name and hash, in no order: the audio of its calls with sidecars, and
+/// the lists of its calls in `folder`.
+pub async fn files_of_day(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    day: Date,
+    folder: &str,
+) -> anyhow::Result<Vec<(String, Digest)>> {
+    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+        "with files (path, sha256, sidecar_sha256) as
+             (select file.path, sha256, sidecar_sha256 from archived_files file
+              join recordings on recordings.id = recording_id where pbx = ?1 and day = ?2 and kind = 'call')
+         select path, sha256 from files union all select path || '.json', sidecar_sha256 from files
+         union all select path, sha256 from day_files where folder = ?3 and path glob ?3 || '/calls-*.jsonl'",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .bind(folder)
+    .fetch_all(db)
+    .await
+    .with_context(|| format!("listing the files of {folder}"))?;
+    rows.into_iter().map(named).collect()
+}
+
+/// The call lists of `folder`: file name and hash.
+pub async fn lists_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<Vec<(String, Digest)>> {
+    let rows: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("select path, sha256 from day_files where folder = ? order by path")
+            .bind(folder)
+            .fetch_all(db)
+            .await
+            .with_context(|| format!("listing the call lists of {folder}"))?;
+    rows.into_iter().map(named).collect()
+}
+
+/// A file by its name in its folder.
+fn named((path, sha256): (String, Vec<u8>)) -> anyhow::Result<(String, Digest)> {
+    let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).to_owned();
+    Ok((name, Digest::try_from(&sha256[..])?))
+}
+
+/// Notes that the sums of a folder hold all the changes that it counted when they were read.
+pub async fn sums_written(tx: &mut SqliteConnection, behind: &FolderBehind) -> anyhow::Result<()> {
+    sqlx::query("update day_folders set written = max(written, ?) where folder = ?")
+        .bind(behind.changed)
+        .bind(&behind.folder)
+        .execute(tx)
+        .await
+        .context("noting that sums were written")?;
+    Ok(())
+}
+
+/// The number of the latest file: what comes later was archived after this.
+pub async fn last_file(db: &mut SqliteConnection) -> anyhow::Result<i64> {
+    sqlx::query_scalar("select coalesce(max(id), 0) from archived_files")
+        .fetch_one(db)
+        .await
+        .context("looking up the latest file")
+}
+
+/// The bytes of `pbx` within `days` that were archived after the file `last_file`.
+pub async fn bytes_since(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+    last_file: i64,
+) -> anyhow::Result<u64> {
+    let (from, to) = days.bounds();
+    let bytes: i64 = sqlx::query_scalar(
+        "select coalesce(sum(size_bytes), 0)
+         from archived_files join recordings on recordings.id = recording_id
+         where archived_files.id > ? and pbx = ? and day between ? and ?",
+    )
+    .bind(last_file)
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_one(db)
+    .await
+    .context("summing up what was archived")?;
+    Ok(u64::try_from(bytes)?)
+}
+
+/// What the archive holds of one PBX and kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Archived recordings.
+    pub recordings: i64,
+    /// The size of all files together.
+    pub bytes: i64,
+    /// Files with something odd, by what is odd.
+    pub suspects: BTreeMap<String, i64>,
+}
+
+/// What the archive holds of every PBX, summed up as far as it was read.
+///
+/// The catalog is append-only: who keeps this reads only what came since, however many files there are.
+#[derive(Debug, Clone, Default)]
+pub struct Summed {
+    read_to_id: i64,
+    /// By PBX and kind.
+    holdings: BTreeMap<(String, String), Holdings>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Added {
+    pbx: String,
+    kind: String,
+    suspect: String,
+    recordings: i64,
+    bytes: i64,
+    files: i64,
+    last_id: i64,
+}
+
+impl Summed {
+    /// Adds what was archived since the last time.
+    pub async fn catch_up(&mut self, db: &mut SqliteConnection) -> anyhow::Result<()> {
+        // A second file of one recording is no second recording.
+        let added: Vec<Added> = sqlx::query_as(
+            "select pbx, kind, suspect, count(*) as files, sum(size_bytes) as bytes, max(file.id) as last_id,
+                 sum(not exists (select 1 from archived_files earlier
+                     where earlier.recording_id = file.recording_id and earlier.id < file.id)) as recordings
+             from archived_files file join recordings on recordings.id = recording_id
+             where file.id > ? group by pbx, kind, suspect",
+        )
+        .bind(self.read_to_id)
+        .fetch_all(db)
+        .await
+        .context("summing up the catalog")?;
+        for added in added {
+            let holdings = self.holdings.entry((added.pbx, added.kind)).or_default();
+            holdings.recordings += added.recordings;
+            holdings.bytes += added.bytes;
+            if !added.suspect.is_empty() {
+                *holdings.suspects.entry(added.suspect).or_default() += added.files;
+            }
+            self.read_to_id = self.read_to_id.max(added.last_id);
+        }
+        Ok(())
+    }
+
+    /// What is archived of `pbx` and this kind.
+    pub fn of(&self, pbx: &str, kind: RecordingKind) -> Holdings {
+        self.holdings.get(&(pbx.to_owned(), kind.as_str().to_owned())).cloned().unwrap_or_default()
+    }
+}
+
+/// The mean size of the latest archived recordings within `days`, in bytes; of a sample, so that a million cost no more.
+pub async fn mean_size_bytes(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+) -> anyhow::Result<Option<f64>> {
+    let (from, to) = days.bounds();
+    sqlx::query_scalar(
+        "select avg(size_bytes) from archived_files where recording_id in
+             (select id from recordings where pbx = ? and day between ? and ? and state = 'archived' and kind = 'call'
+              order by day desc limit ?)",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .bind(SIZE_SAMPLE)
+    .fetch_one(db)
+    .await
+    .context("averaging sizes")
+}

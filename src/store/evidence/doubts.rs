@@ -1,0 +1,341 @@
+//! Lines of lists that cannot be believed, and what clears them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+use jiff::{Timestamp, civil::Date};
+use sqlx::SqliteConnection;
+
+use crate::base::digest::Digest;
+
+/// A line that cannot be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoubtfulLine {
+    /// SHA-256 of the line as it was received.
+    pub line_sha256: Digest,
+    /// Why, in a word.
+    pub cause: String,
+    /// The call's id, where the line tells it for certain.
+    pub callid: Option<String>,
+    /// The days that it can concern: the first and the last.
+    pub days: (Date, Date),
+}
+
+/// A list that was read to its end, as far as its doubts are concerned.
+#[derive(Debug, Clone)]
+pub struct InputList<'a> {
+    /// The PBX.
+    pub pbx: &'a str,
+    /// The row of its reading.
+    pub reading: i64,
+    /// Names the list: that of a day, or a file.
+    pub input: &'a str,
+    /// All lines that it held.
+    pub lines: u64,
+    /// Whether it was read to its end.
+    pub whole: bool,
+    /// Whether that was late enough for all of its calls to be listed.
+    pub late: bool,
+    /// Its doubtful lines.
+    pub doubtful: &'a [DoubtfulLine],
+    /// Lines that were in doubt before, and could be read in it.
+    pub read: &'a BTreeSet<Digest>,
+}
+
+/// The open doubts of a PBX, to be compared with the lines that come.
+#[derive(Debug, Clone, Default)]
+pub struct OpenDoubts {
+    lines: BTreeSet<Digest>,
+    accepted: BTreeSet<Digest>,
+}
+
+impl OpenDoubts {
+    /// Whether this line was in doubt before.
+    pub fn contains(&self, line_sha256: &Digest) -> bool {
+        self.lines.contains(line_sha256)
+    }
+
+    /// Whether the operator has accepted a day with this line in it: he knows of it.
+    pub fn is_accepted(&self, line_sha256: &Digest) -> bool {
+        self.accepted.contains(line_sha256)
+    }
+}
+
+/// What a list did to doubts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The days whose doubts are others than before.
+    pub days: BTreeSet<Date>,
+}
+
+/// Reads the open doubts of a PBX.
+pub async fn open_doubts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<OpenDoubts> {
+    let rows: Vec<(Vec<u8>, bool)> = sqlx::query_as(
+        "select line_sha256, exists (select 1 from accepted_doubts where doubt = doubts.id) from doubts
+         where pbx = ? and cleared_at_ms is null",
+    )
+    .bind(pbx)
+    .fetch_all(db)
+    .await
+    .context("reading open doubts")?;
+    let mut open = OpenDoubts::default();
+    for (line, is_accepted) in rows {
+        let line = Digest::try_from(&line[..]).context("reading open doubts")?;
+        open.lines.insert(line);
+        if is_accepted {
+            open.accepted.insert(line);
+        }
+    }
+    Ok(open)
+}
+
+#[derive(sqlx::FromRow)]
+struct OpenRow {
+    id: i64,
+    day_from: String,
+    day_to: String,
+    line_sha256: Vec<u8>,
+    callid: Option<String>,
+    callid_lines: Option<i64>,
+    list_lines: i64,
+    list_late: bool,
+}
+
+/// Keeps the doubts that a list raises, and clears those that it settles.
+///
+/// A line that tells its call raises none if as many rows of that call are known as the list has lines of it: then it is
+/// one of them, and what was listed once stays listed. A doubt is settled when its very line can be read; when so many
+/// rows of its call are known; or, where it tells no call, when the list does not hold it any more, has no doubtful line
+/// left, and no fewer lines than it had.
+pub async fn settle_doubts(
+    tx: &mut SqliteConnection,
+    list: &InputList<'_>,
+    now: Timestamp,
+) -> anyhow::Result<Settled> {
+    let mut settled = Settled::default();
+    let mut lines: BTreeMap<&str, CallLines> = BTreeMap::new();
+    for line in list.doubtful {
+        let of_call = match &line.callid {
+            None => None,
+            Some(callid) => {
+                if !lines.contains_key(&**callid) {
+                    lines.insert(callid, CallLines::of(tx, list, line, callid).await?);
+                }
+                lines.get(&**callid)
+            }
+        };
+        if of_call.is_some_and(CallLines::are_known) {
+            continue;
+        }
+        if raise(tx, list, line, of_call.map(|of_call| of_call.listed), now).await? {
+            settled.days.extend(days_of(line.days));
+        }
+    }
+    for row in cleared_by(tx, list).await? {
+        sqlx::query("update doubts set cleared_at_ms = ? where id = ?")
+            .bind(now.as_millisecond())
+            .bind(row.id)
+            .execute(&mut *tx)
+            .await
+            .context("clearing a doubt")?;
+        settled.days.extend(days_of((row.day_from.parse()?, row.day_to.parse()?)));
+    }
+    Ok(settled)
+}
+
+/// The open doubts of a day that nobody has accepted: how many, and since when there is one.
+pub async fn doubts_since(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    day: Date,
+) -> anyhow::Result<Option<(i64, Timestamp)>> {
+    let (count, since_ms): (i64, Option<i64>) = sqlx::query_as(
+        "select count(*), min(first_seen_at_ms) from doubts
+         where pbx = ?1 and cleared_at_ms is null and day_from <= ?2 and day_to >= ?2
+             and not exists (select 1 from accepted_doubts where doubt = doubts.id and day = ?2)",
+    )
+    .bind(pbx)
+    .bind(day.to_string())
+    .fetch_one(db)
+    .await
+    .context("reading since when a day is in doubt")?;
+    Ok(since_ms.map(Timestamp::from_millisecond).transpose()?.map(|since| (count, since)))
+}
+
+/// The lines of one call in a list, and what is known of the call.
+#[derive(Debug, Clone, Copy)]
+struct CallLines {
+    /// Those that could be read, and those that could not.
+    listed: i64,
+    /// Its rows that are known, from whatever list.
+    known: i64,
+}
+
+impl CallLines {
+    async fn of(
+        tx: &mut SqliteConnection,
+        list: &InputList<'_>,
+        line: &DoubtfulLine,
+        callid: &str,
+    ) -> anyhow::Result<Self> {
+        let (from, to) = beside(line.days);
+        let read: i64 = sqlx::query_scalar(
+            "select count(*) from calls where pbx = ? and day between ? and ? and reading = ?
+                 and trim(json_extract(row, '$.callid')) = ?",
+        )
+        .bind(list.pbx)
+        .bind(from)
+        .bind(to)
+        .bind(list.reading)
+        .bind(callid)
+        .fetch_one(&mut *tx)
+        .await
+        .context("counting the lines of a call")?;
+        let doubtful = list.doubtful.iter().filter(|line| line.callid.as_deref() == Some(callid)).count();
+        Ok(Self {
+            listed: read + i64::try_from(doubtful)?,
+            known: known_rows(tx, list.pbx, line.days, callid).await?,
+        })
+    }
+
+    fn are_known(&self) -> bool {
+        self.known >= self.listed
+    }
+}
+
+/// The rows of a call that are known, from whatever list. Its legs may lie beyond midnight.
+async fn known_rows(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    days: (Date, Date),
+    callid: &str,
+) -> anyhow::Result<i64> {
+    let (from, to) = beside(days);
+    sqlx::query_scalar(
+        "select count(*) from calls where pbx = ? and day between ? and ? and trim(json_extract(row, '$.callid')) = ?",
+    )
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .bind(callid)
+    .fetch_one(tx)
+    .await
+    .context("counting the rows of a call")
+}
+
+/// The days and those next to them, as SQL compares them.
+fn beside((from, to): (Date, Date)) -> (String, String) {
+    let (before, after) = (from.yesterday().unwrap_or(from), to.tomorrow().unwrap_or(to));
+    (before.to_string(), after.to_string())
+}
+
+fn days_of((from, to): (Date, Date)) -> impl Iterator<Item = Date> {
+    std::iter::successors(Some(from), |day| day.tomorrow().ok()).take_while(move |day| *day <= to)
+}
+
+/// Keeps a doubt; whether it is news.
+async fn raise(
+    tx: &mut SqliteConnection,
+    list: &InputList<'_>,
+    line: &DoubtfulLine,
+    callid_lines: Option<i64>,
+    now: Timestamp,
+) -> anyhow::Result<bool> {
+    let known: Option<(i64, bool)> = sqlx::query_as(
+        "select id, cleared_at_ms is not null from doubts where pbx = ? and input = ? and line_sha256 = ?",
+    )
+    .bind(list.pbx)
+    .bind(list.input)
+    .bind(&line.line_sha256.as_bytes()[..])
+    .fetch_optional(&mut *tx)
+    .await
+    .context("looking up a doubt")?;
+    let lines = i64::try_from(list.lines)?;
+    if let Some((id, is_back)) = known {
+        sqlx::query(
+            "update doubts set last_seen_at_ms = ?, list_lines = ?, list_late = ?, cause = ?, callid_lines = ?,
+                 cleared_at_ms = null where id = ?",
+        )
+        .bind(now.as_millisecond())
+        .bind(lines)
+        .bind(list.late)
+        .bind(&line.cause)
+        .bind(callid_lines)
+        .bind(id)
+        .execute(tx)
+        .await
+        .context("renewing a doubt")?;
+        return Ok(is_back);
+    }
+    sqlx::query(
+        "insert into doubts (pbx, day_from, day_to, input, line_sha256, cause, callid, first_seen_at_ms,
+             last_seen_at_ms, list_lines, list_late, callid_lines)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11)",
+    )
+    .bind(list.pbx)
+    .bind(line.days.0.to_string())
+    .bind(line.days.1.to_string())
+    .bind(list.input)
+    .bind(&line.line_sha256.as_bytes()[..])
+    .bind(&line.cause)
+    .bind(&line.callid)
+    .bind(now.as_millisecond())
+    .bind(lines)
+    .bind(list.late)
+    .bind(callid_lines)
+    .execute(tx)
+    .await
+    .context("keeping a doubt")?;
+    Ok(true)
+}
+
+/// The open doubts that this list clears.
+async fn cleared_by(tx: &mut SqliteConnection, list: &InputList<'_>) -> anyhow::Result<Vec<OpenRow>> {
+    let mut cleared = Vec::new();
+    let still: BTreeSet<&Digest> = list.doubtful.iter().map(|line| &line.line_sha256).collect();
+    for row in open_rows(tx, list).await? {
+        let line = Digest::try_from(&row.line_sha256[..])?;
+        let is_settled = match row.callid.as_deref().zip(row.callid_lines) {
+            _ if list.read.contains(&line) => true,
+            Some((callid, lines)) => {
+                let days = (row.day_from.parse()?, row.day_to.parse()?);
+                known_rows(tx, list.pbx, days, callid).await? >= lines
+            }
+            None => {
+                let is_gone = list.whole && list.doubtful.is_empty() && !still.contains(&line);
+                is_gone && list.late && row.list_late && i64::try_from(list.lines)? >= row.list_lines
+            }
+        };
+        if is_settled {
+            cleared.push(row);
+        }
+    }
+    Ok(cleared)
+}
+
+/// The open doubts that this list can clear: its own, and those of lines which it holds readably.
+async fn open_rows(tx: &mut SqliteConnection, list: &InputList<'_>) -> anyhow::Result<Vec<OpenRow>> {
+    let rows: Vec<(String, OpenRow)> = sqlx::query_as::<_, InputRow>(
+        "select input, id, day_from, day_to, line_sha256, callid, callid_lines, list_lines, list_late from doubts
+         where pbx = ? and cleared_at_ms is null order by id",
+    )
+    .bind(list.pbx)
+    .fetch_all(tx)
+    .await
+    .context("reading open doubts")?
+    .into_iter()
+    .map(|row| (row.input, row.row))
+    .collect();
+    let concerns = |(input, row): &(String, OpenRow)| {
+        *input == list.input
+            || Digest::try_from(&row.line_sha256[..]).is_ok_and(|line| list.read.contains(&line))
+    };
+    Ok(rows.into_iter().filter(concerns).map(|(_, row)| row).collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct InputRow {
+    input: String,
+    #[sqlx(flatten)]
+    row: OpenRow,
+}

@@ -1,0 +1,215 @@
+//! Fixity: when bytes were last read and found right. All SQL on `file_checks`, `verifications`, `scrub` and `markers`.
+//!
+//! What is read as one is a *unit*: an archived file with its sidecar, or what a day folder holds besides. Triggers make
+//! a unit's row together with the thing, so that nothing can be archived and never be read again.
+
+mod account;
+mod entries;
+mod passes;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+pub use account::{Account, Documents, Stray, account, documents, folders, marker, note_marker, unaccounted};
+pub use entries::{EntryRow, Named, entries, rows_without_entry};
+pub use passes::{
+    Pass, Standing, add_to_pass, begin_pass, end_pass, found_of_files, note_whole, pass, standing,
+};
+
+use crate::base::digest::Digest;
+use crate::base::recording::RecordingKind;
+
+/// What is read as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its row.
+    pub id: i64,
+    /// The PBX that it is of.
+    pub pbx: String,
+    /// When it was last read and found right; see `file_checks` for what is so at first.
+    pub read_at_ms: i64,
+    /// Whether it was found damaged since.
+    pub damaged: bool,
+    /// What it is.
+    pub what: What,
+}
+
+/// What a unit consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Archived audio and its sidecar.
+    File(ArchivedAs),
+    /// The call lists and the `SHA256SUMS` of a day folder, which is this.
+    Documents(String),
+}
+
+/// How a file was archived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedAs {
+    /// The recording that it is of.
+    pub recording_id: i64,
+    /// Call or voicemail.
+    pub kind: RecordingKind,
+    /// Where the audio is, relative to the archive's root; the sidecar has `.json` after it.
+    pub path: String,
+    /// The size of the audio.
+    pub size_bytes: u64,
+    /// The hash of the audio.
+    pub sha256: Digest,
+    /// The hash of the sidecar.
+    pub sidecar_sha256: Digest,
+}
+
+impl Unit {
+    /// How much there is to read of it, as far as the catalog tells: documents are small.
+    pub fn size_bytes(&self) -> u64 {
+        match &self.what {
+            What::File(file) => file.size_bytes,
+            What::Documents(_) => 0,
+        }
+    }
+}
+
+/// The place of a unit in the order in which units are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    read_at_ms: i64,
+    id: i64,
+}
+
+impl Cursor {
+    /// Before all.
+    pub const START: Self = Self { read_at_ms: i64::MIN, id: 0 };
+
+    /// After this unit.
+    pub fn after(unit: &Unit) -> Self {
+        Self { read_at_ms: unit.read_at_ms, id: unit.id }
+    }
+}
+
+/// What is to be read.
+#[derive(Debug, Clone)]
+pub struct ToRead {
+    /// Units of these PBXs,
+    pub pbxs: Vec<String>,
+    /// that were last read before this,
+    pub before: Timestamp,
+    /// also those that are known to be damaged.
+    pub also_damaged: bool,
+}
+
+/// The next `limit` units of `what` after `cursor`, the longest unread first.
+pub async fn oldest(
+    db: &mut SqliteConnection,
+    what: &ToRead,
+    cursor: Cursor,
+    limit: i64,
+) -> anyhow::Result<Vec<Unit>> {
+    let rows = sqlx::query(
+        "select unit.id, unit.pbx, read_at_ms, damaged, unit.folder, recording_id, kind, file.path, size_bytes, sha256,
+             sidecar_sha256
+         from file_checks unit left join archived_files file on file.id = file_id
+             left join recordings on recordings.id = recording_id
+         where (read_at_ms, unit.id) > (?1, ?2) and read_at_ms < ?3
+             and unit.pbx in (select value from json_each(?4)) and (damaged = 0 or ?5)
+         order by read_at_ms, unit.id limit ?6",
+    )
+    .bind(cursor.read_at_ms)
+    .bind(cursor.id)
+    .bind(what.before.as_millisecond())
+    .bind(serde_json::to_string(&what.pbxs)?)
+    .bind(what.also_damaged)
+    .bind(limit)
+    .fetch_all(db)
+    .await
+    .context("listing what is to be read")?;
+    rows.iter().map(unit_from).collect()
+}
+
+/// Notes that units were read and are right.
+pub async fn note_right(tx: &mut SqliteConnection, ids: &[i64], now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "update file_checks set read_at_ms = ?, damaged = 0 where id in (select value from json_each(?))",
+    )
+    .bind(now.as_millisecond())
+    .bind(serde_json::to_string(ids)?)
+    .execute(tx)
+    .await
+    .context("noting what was read")?;
+    Ok(())
+}
+
+/// Notes that units were found damaged: every look reads them again until they are right.
+pub async fn note_damaged(tx: &mut SqliteConnection, ids: &[i64]) -> anyhow::Result<()> {
+    sqlx::query("update file_checks set damaged = 1 where id in (select value from json_each(?))")
+        .bind(serde_json::to_string(ids)?)
+        .execute(tx)
+        .await
+        .context("noting what is damaged")?;
+    Ok(())
+}
+
+/// How much there is to read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Extent {
+    /// Units.
+    pub units: i64,
+    /// Bytes of audio.
+    pub bytes: i64,
+}
+
+/// How much there is to read of `pbxs`.
+pub async fn extent(db: &mut SqliteConnection, pbxs: &[String]) -> anyhow::Result<Extent> {
+    sqlx::query_as(
+        "select count(*) as units, coalesce(sum(size_bytes), 0) as bytes
+         from file_checks left join archived_files file on file.id = file_id
+         where pbx in (select value from json_each(?))",
+    )
+    .bind(serde_json::to_string(pbxs)?)
+    .fetch_one(db)
+    .await
+    .context("summing up what there is to read")
+}
+
+/// When the longest unread file of `pbx` was last read and found right, or archived. Damaged ones do not count.
+pub async fn oldest_read(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
+    let read_at_ms: Option<i64> = sqlx::query_scalar(
+        "select min(read_at_ms) from file_checks where pbx = ? and damaged = 0 and file_id is not null",
+    )
+    .bind(pbx)
+    .fetch_one(db)
+    .await
+    .context("looking up the longest unread file")?;
+    Ok(read_at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+}
+
+fn unit_from(row: &SqliteRow) -> anyhow::Result<Unit> {
+    let what = match row.try_get::<Option<String>, _>("folder")? {
+        Some(folder) => What::Documents(folder),
+        None => What::File(archived_from(row)?),
+    };
+    Ok(Unit {
+        id: row.try_get("id")?,
+        pbx: row.try_get("pbx")?,
+        read_at_ms: row.try_get("read_at_ms")?,
+        damaged: row.try_get("damaged")?,
+        what,
+    })
+}
+
+fn archived_from(row: &SqliteRow) -> anyhow::Result<ArchivedAs> {
+    let digest = |column| anyhow::Ok(Digest::try_from(row.try_get::<&[u8], _>(column)?)?);
+    Ok(ArchivedAs {
+        recording_id: row.try_get("recording_id")?,
+        kind: match row.try_get("kind")? {
+            "voicemail" => RecordingKind::Voicemail,
+            _ => RecordingKind::Call,
+        },
+        path: row.try_get("path")?,
+        size_bytes: u64::try_from(row.try_get::<i64, _>("size_bytes")?)?,
+        sha256: digest("sha256")?,
+        sidecar_sha256: digest("sidecar_sha256")?,
+    })
+}

@@ -1,0 +1,122 @@
+//! What verifications came to: the last that looked at everything, and the reading of every byte that is under way.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::store::db;
+
+/// The reading of every byte that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// Since when.
+    pub began_at: Timestamp,
+    /// Files that were read for it so far.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Notes that a verification looked at everything (`quick`), or read every byte (`full`).
+pub async fn note_whole(tx: &mut SqliteConnection, scope: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into verifications (scope, whole_at_ms) values (?, ?)
+         on conflict (scope) do update set whole_at_ms = excluded.whole_at_ms",
+    )
+    .bind(scope)
+    .bind(now.as_millisecond())
+    .execute(tx)
+    .await
+    .context("noting a verification")?;
+    Ok(())
+}
+
+/// The pass under way, if there is one.
+pub async fn pass(db: &mut SqliteConnection) -> anyhow::Result<Option<Pass>> {
+    let row: Option<(i64, i64, i64)> =
+        sqlx::query_as("select began_at_ms, files, bytes from scrub where began_at_ms is not null")
+            .fetch_optional(db)
+            .await
+            .context("looking up how far the archive was read")?;
+    row.map(|(began_at_ms, files, bytes)| {
+        Ok(Pass {
+            began_at: Timestamp::from_millisecond(began_at_ms)?,
+            files: u64::try_from(files)?,
+            bytes: u64::try_from(bytes)?,
+        })
+    })
+    .transpose()
+}
+
+/// Begins a pass, unless one is under way.
+pub async fn begin_pass(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into scrub (id, first_at_ms, began_at_ms) values (1, ?1, ?1)
+         on conflict (id) do update set began_at_ms = ?1, files = 0, bytes = 0 where began_at_ms is null",
+    )
+    .bind(now.as_millisecond())
+    .execute(tx)
+    .await
+    .context("beginning to read the archive again")?;
+    Ok(())
+}
+
+/// Counts what was read for the pass under way, if there is one.
+pub async fn add_to_pass(tx: &mut SqliteConnection, files: u64, bytes: u64) -> anyhow::Result<()> {
+    sqlx::query("update scrub set files = files + ?, bytes = bytes + ? where began_at_ms is not null")
+        .bind(i64::try_from(files)?)
+        .bind(i64::try_from(bytes)?)
+        .execute(tx)
+        .await
+        .context("counting what was read")?;
+    Ok(())
+}
+
+/// Ends the pass under way: every byte was read since it began.
+pub async fn end_pass(tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    sqlx::query("update scrub set began_at_ms = null")
+        .execute(tx)
+        .await
+        .context("noting that the archive was read")?;
+    Ok(())
+}
+
+/// What is remembered of verifications.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The end of the last look at everything.
+    pub last_quick: Option<Timestamp>,
+    /// The end of the last reading of every byte.
+    pub last_full: Option<Timestamp>,
+    /// When the service first read a part of the archive again.
+    pub first_scrub: Option<Timestamp>,
+}
+
+/// What is remembered of verifications; nothing in an outdated database.
+pub async fn standing(db: &mut SqliteConnection) -> anyhow::Result<Standing> {
+    if !db::has_table(db, "verifications").await? {
+        return Ok(Standing::default());
+    }
+    let (quick, full, first): (Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
+        "select (select whole_at_ms from verifications where scope = 'quick'),
+             (select whole_at_ms from verifications where scope = 'full'), (select first_at_ms from scrub)",
+    )
+    .fetch_one(db)
+    .await
+    .context("reading what verifications came to")?;
+    let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    Ok(Standing { last_quick: time(quick), last_full: time(full), first_scrub: time(first) })
+}
+
+/// How many findings about files hold at present: missing, altered, unreadable.
+pub async fn found_of_files(db: &mut SqliteConnection) -> anyhow::Result<(u64, u64, u64)> {
+    let count: (i64, i64, i64) = sqlx::query_as(
+        "select coalesce(sum(kind = 'file_missing'), 0), coalesce(sum(kind = 'file_altered'), 0),
+             coalesce(sum(kind = 'file_unreadable'), 0)
+         from findings where closed_at_ms is null",
+    )
+    .fetch_one(db)
+    .await
+    .context("counting what is damaged")?;
+    Ok((u64::try_from(count.0)?, u64::try_from(count.1)?, u64::try_from(count.2)?))
+}

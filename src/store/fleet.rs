@@ -1,0 +1,293 @@
+//! What is remembered of each PBX from one run to the next. All SQL on `pbx` and `meta`.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::base::digest::Digest;
+
+/// Answers "I do not have it" in a row after which they say more of the PBX than of the recordings.
+pub const MISSING_STREAK_MAX: u32 = 20;
+
+/// The key under which [`set_meta`] keeps why the dead man's switch could not be reached; empty while it can.
+pub const PING_ERROR: &str = "ping_error";
+
+/// The key under which is kept what is wrong with the listener of `[web]`; empty if nothing is.
+pub const LISTENER_TROUBLE: &str = "listener_trouble";
+
+/// What is remembered of one PBX.
+#[derive(Debug, Clone, Default, sqlx::FromRow)]
+pub struct Remembered {
+    /// The device's serial number.
+    pub sn: Option<String>,
+    /// Its offset from UTC when its CDR last showed it.
+    pub utc_offset_s: Option<i32>,
+    /// HMAC of the credentials that it refused.
+    pub refused_credentials: Option<Vec<u8>>,
+    /// The class of its trouble, if it is in any.
+    pub problem_reason: Option<String>,
+    /// The trouble in a sentence, with its remedy.
+    pub problem_message: Option<String>,
+    /// Since when.
+    pub problem_since_ms: Option<i64>,
+    /// Until when it is left alone.
+    pub paused_until_ms: Option<i64>,
+    /// The last recording it delivered.
+    pub last_delivery_at_ms: Option<i64>,
+    /// The last complete reading of its CDR.
+    pub last_sweep_at_ms: Option<i64>,
+    /// Since when the operator wants it left alone. An outdated database does not know of that.
+    #[sqlx(default)]
+    pub paused_at_ms: Option<i64>,
+    /// "Missing" answers in a row.
+    pub missing_streak: u32,
+}
+
+/// Reads what is remembered; nothing yet of a PBX never seen before.
+pub async fn remembered(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Remembered> {
+    let row = sqlx::query_as("select * from pbx where id = ?")
+        .bind(pbx)
+        .fetch_optional(db)
+        .await
+        .with_context(|| format!("reading what is known of pbx `{pbx}`"))?;
+    Ok(row.unwrap_or_default())
+}
+
+/// What is remembered of every PBX, by id.
+pub async fn all(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, Remembered>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        id: String,
+        #[sqlx(flatten)]
+        remembered: Remembered,
+    }
+    let rows: Vec<Row> = sqlx::query_as("select * from pbx")
+        .fetch_all(db)
+        .await
+        .context("reading what is known of the PBXs")?;
+    Ok(rows.into_iter().map(|row| (row.id, row.remembered)).collect())
+}
+
+/// Whether this state has worked with `pbx` before: then its archive must be there.
+pub async fn is_known(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from pbx where id = ?)")
+        .bind(pbx)
+        .fetch_one(db)
+        .await
+        .with_context(|| format!("looking up pbx `{pbx}`"))
+}
+
+/// Makes sure that there is a row for `pbx`.
+pub async fn register(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<()> {
+    sqlx::query("insert into pbx (id) values (?) on conflict do nothing")
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .with_context(|| format!("registering pbx `{pbx}`"))?;
+    Ok(())
+}
+
+/// Notes why a PBX is in trouble. The time at which it began stays while the reason does.
+pub async fn set_problem(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    reason: &str,
+    message: &str,
+    paused_until: Option<Timestamp>,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "update pbx set
+             problem_since_ms = case when problem_reason is ?1 then problem_since_ms else ?2 end,
+             problem_reason = ?1, problem_message = ?3, paused_until_ms = ?4
+         where id = ?5",
+    )
+    .bind(reason)
+    .bind(now.as_millisecond())
+    .bind(message)
+    .bind(paused_until.map(Timestamp::as_millisecond))
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .with_context(|| format!("noting the trouble of pbx `{pbx}`"))?;
+    Ok(())
+}
+
+/// Notes that a PBX works: it answered a request that needs a session.
+pub async fn clear_problem(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<()> {
+    sqlx::query(
+        "update pbx set problem_reason = null, problem_message = null, problem_since_ms = null,
+             paused_until_ms = null, refused_credentials = null
+         where id = ?",
+    )
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .with_context(|| format!("noting that pbx `{pbx}` works"))?;
+    Ok(())
+}
+
+/// Remembers credentials that the PBX refused, as an HMAC: no login uses them again.
+pub async fn refuse_credentials(tx: &mut SqliteConnection, pbx: &str, hmac: &[u8]) -> anyhow::Result<()> {
+    sqlx::query("update pbx set refused_credentials = ? where id = ?")
+        .bind(hmac)
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("remembering refused credentials")?;
+    Ok(())
+}
+
+/// Leaves a PBX alone from now on, or lets it be followed again. Tells whether that changed anything.
+pub async fn pause(tx: &mut SqliteConnection, pbx: &str, since: Option<Timestamp>) -> anyhow::Result<bool> {
+    let done = sqlx::query(
+        "update pbx set paused_at_ms = ?1 where id = ?2 and (paused_at_ms is null) <> (?1 is null)",
+    )
+    .bind(since.map(Timestamp::as_millisecond))
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .with_context(|| format!("pausing or resuming pbx `{pbx}`"))?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The other PBX that has this serial number, if there is one.
+async fn other_with_serial_number(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    sn: &str,
+) -> anyhow::Result<Option<String>> {
+    sqlx::query_scalar("select id from pbx where sn = ? and id <> ? limit 1")
+        .bind(sn)
+        .bind(pbx)
+        .fetch_optional(db)
+        .await
+        .context("looking up a serial number")
+}
+
+/// One device configured, or formerly known, as two PBXs: two sessions on it would be one too many.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "pbx `{pbx}` has serial number {sn}, which pbx `{other}` has too: they are one device; remove one of the two, or give \
+     this one its former id"
+)]
+pub struct SameDevice {
+    /// The PBX at work.
+    pub pbx: String,
+    /// The one that has the number already.
+    pub other: String,
+    /// The serial number.
+    pub sn: String,
+}
+
+/// Learns the serial number of a PBX and returns the one before, if it was another.
+///
+/// # Errors
+/// [`SameDevice`] if another PBX has it.
+pub async fn learn_serial_number(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    sn: &str,
+) -> anyhow::Result<Option<String>> {
+    let before: Option<String> =
+        sqlx::query_scalar("select sn from pbx where id = ?").bind(pbx).fetch_one(&mut *tx).await?;
+    if before.as_deref() == Some(sn) {
+        return Ok(None);
+    }
+    if let Some(other) = other_with_serial_number(tx, pbx, sn).await? {
+        let sn = crate::base::recording::printable(sn.as_bytes());
+        return Err(SameDevice { pbx: pbx.to_owned(), other, sn }.into());
+    }
+    sqlx::query("update pbx set sn = ? where id = ?").bind(sn).bind(pbx).execute(&mut *tx).await?;
+    if before.is_none() {
+        crate::store::queue::assign_serial_number(tx, pbx, sn).await?;
+    }
+    Ok(before)
+}
+
+/// Learns the offset from UTC that a PBX's CDR shows.
+pub async fn learn_offset(tx: &mut SqliteConnection, pbx: &str, utc_offset_s: i32) -> anyhow::Result<()> {
+    sqlx::query("update pbx set utc_offset_s = ?1 where id = ?2 and utc_offset_s is not ?1")
+        .bind(utc_offset_s)
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("learning the offset from UTC")?;
+    Ok(())
+}
+
+/// Notes a complete reading of a PBX's CDR: what could not be read before is no trouble any more.
+pub async fn note_sweep(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "update pbx set last_sweep_at_ms = ?, problem_reason = null, problem_message = null,
+             problem_since_ms = null
+         where id = ?",
+    )
+    .bind(now.as_millisecond())
+    .bind(pbx)
+    .execute(tx)
+    .await
+    .context("noting a sweep")?;
+    Ok(())
+}
+
+/// Notes that a PBX delivered a recording: its word that another is missing counts again.
+pub async fn note_delivery(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query("update pbx set last_delivery_at_ms = ?, missing_streak = 0 where id = ?")
+        .bind(now.as_millisecond())
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("noting a delivery")?;
+    Ok(())
+}
+
+/// Notes that a PBX said "I do not have it", and returns how often it has in a row.
+pub async fn note_missing(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<u32> {
+    sqlx::query_scalar(
+        "update pbx set missing_streak = missing_streak + 1 where id = ? returning missing_streak",
+    )
+    .bind(pbx)
+    .fetch_one(tx)
+    .await
+    .context("noting a missing recording")
+}
+
+/// Remembers the settings that decide whether a download can work, and tells whether they differ from the last ones.
+pub async fn settings_changed(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    settings: &Digest,
+) -> anyhow::Result<bool> {
+    let done = sqlx::query("update pbx set settings_hash = ?1 where id = ?2 and settings_hash is not ?1")
+        .bind(&settings.as_bytes()[..])
+        .bind(pbx)
+        .execute(tx)
+        .await
+        .context("remembering settings")?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Reads a value of the installation.
+pub async fn meta(db: &mut SqliteConnection, key: &str) -> anyhow::Result<Option<String>> {
+    sqlx::query_scalar("select value from meta where key = ?")
+        .bind(key)
+        .fetch_optional(db)
+        .await
+        .with_context(|| format!("reading `{key}`"))
+}
+
+/// Keeps a value of the installation.
+pub async fn set_meta(tx: &mut SqliteConnection, key: &str, value: &str) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value",
+    )
+    .bind(key)
+    .bind(value)
+    .execute(tx)
+    .await
+    .with_context(|| format!("keeping `{key}`"))?;
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! What was signed: checkpoints, the edge of the tree, and keys. All SQL on `checkpoints`, `ledger_frontier`, `ledger_keys`.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::base::digest::Digest;
+use crate::formats::tlog::Frontier;
+
+/// A size and root that were signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signed {
+    /// Entries covered.
+    pub size: u64,
+    /// The root over them.
+    pub root: Digest,
+    /// When.
+    pub signed_at: Timestamp,
+}
+
+type Row = (i64, Vec<u8>, i64);
+
+fn signed((size, root, signed_at_ms): Row) -> anyhow::Result<Signed> {
+    Ok(Signed {
+        size: u64::try_from(size)?,
+        root: Digest::try_from(&root[..])?,
+        signed_at: Timestamp::from_millisecond(signed_at_ms)?,
+    })
+}
+
+/// The latest checkpoint.
+pub async fn latest_checkpoint(db: &mut SqliteConnection) -> anyhow::Result<Option<Signed>> {
+    let row: Option<Row> =
+        sqlx::query_as("select size, root, signed_at_ms from checkpoints order by size desc limit 1")
+            .fetch_optional(db)
+            .await
+            .context("reading the latest checkpoint")?;
+    row.map(signed).transpose()
+}
+
+/// The checkpoint of exactly this size, if it is still known.
+pub async fn checkpoint_of(db: &mut SqliteConnection, size: u64) -> anyhow::Result<Option<Signed>> {
+    let row: Option<Row> = sqlx::query_as("select size, root, signed_at_ms from checkpoints where size = ?")
+        .bind(i64::try_from(size)?)
+        .fetch_optional(db)
+        .await
+        .context("looking up a checkpoint")?;
+    row.map(signed).transpose()
+}
+
+/// When the first checkpoint was signed that covers more than `size` entries; of those long ago, one of each day is known.
+pub async fn first_signed_beyond(db: &mut SqliteConnection, size: i64) -> anyhow::Result<Option<Timestamp>> {
+    let signed_at_ms: Option<i64> =
+        sqlx::query_scalar("select signed_at_ms from checkpoints where size > ? order by size limit 1")
+            .bind(size)
+            .fetch_optional(db)
+            .await
+            .context("looking up the checkpoint after another")?;
+    Ok(signed_at_ms.map(Timestamp::from_millisecond).transpose()?)
+}
+
+/// Notes what is about to be signed, and the edge of its tree.
+pub async fn note_checkpoint(
+    tx: &mut SqliteConnection,
+    frontier: &Frontier,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let size = i64::try_from(frontier.size())?;
+    sqlx::query("insert into checkpoints (size, root, signed_at_ms) values (?, ?, ?) on conflict do nothing")
+        .bind(size)
+        .bind(&frontier.root().as_bytes()[..])
+        .bind(now.as_millisecond())
+        .execute(&mut *tx)
+        .await
+        .context("noting a checkpoint")?;
+    sqlx::query(
+        "insert into ledger_frontier (id, size, hashes) values (1, ?, ?)
+         on conflict (id) do update set size = excluded.size, hashes = excluded.hashes",
+    )
+    .bind(size)
+    .bind(frontier.to_bytes())
+    .execute(tx)
+    .await
+    .context("noting the edge of the ledger's tree")?;
+    Ok(())
+}
+
+/// The edge of the tree at the latest checkpoint; of no leaf at all if nothing was ever signed.
+pub async fn frontier(db: &mut SqliteConnection) -> anyhow::Result<Frontier> {
+    let row: Option<(i64, Vec<u8>)> = sqlx::query_as("select size, hashes from ledger_frontier")
+        .fetch_optional(db)
+        .await
+        .context("reading the edge of the ledger's tree")?;
+    let Some((size, hashes)) = row else { return Ok(Frontier::default()) };
+    Ok(Frontier::from_bytes(u64::try_from(size)?, &hashes)?)
+}
+
+/// Forgets checkpoints from before `cutoff`, but for the last one of each day.
+pub async fn forget_checkpoints(tx: &mut SqliteConnection, cutoff: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "delete from checkpoints where signed_at_ms < ? and size not in
+             (select max(size) from checkpoints group by signed_at_ms / 86400000)",
+    )
+    .bind(cutoff.as_millisecond())
+    .execute(tx)
+    .await
+    .context("forgetting old checkpoints")?;
+    Ok(())
+}
+
+/// A key as it is kept: its public half.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct KeyRow {
+    /// As verifiers take it.
+    pub vkey: String,
+    /// When it came.
+    pub created_at_ms: i64,
+    /// Until when a former key signs beside the latest; `None` of the latest.
+    pub signs_until_ms: Option<i64>,
+    /// When it stopped to sign; `None` while it signs.
+    pub retired_at_ms: Option<i64>,
+}
+
+/// All keys that ever signed, the latest first.
+pub async fn keys(db: &mut SqliteConnection) -> anyhow::Result<Vec<KeyRow>> {
+    sqlx::query_as(
+        "select vkey, created_at_ms, signs_until_ms, retired_at_ms from ledger_keys order by ordinal desc",
+    )
+    .fetch_all(db)
+    .await
+    .context("reading the keys of the ledger")
+}
+
+/// Notes a key that signs from now on; the one before signs beside it until `overlap_ends`.
+pub async fn add_key(
+    tx: &mut SqliteConnection,
+    vkey: &str,
+    overlap_ends: Timestamp,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query("update ledger_keys set signs_until_ms = ? where signs_until_ms is null")
+        .bind(overlap_ends.as_millisecond())
+        .execute(&mut *tx)
+        .await
+        .context("ending a key of the ledger")?;
+    sqlx::query(
+        "insert into ledger_keys (vkey, ordinal, created_at_ms)
+         values (?, (select coalesce(max(ordinal), 0) + 1 from ledger_keys), ?)",
+    )
+    .bind(vkey)
+    .bind(now.as_millisecond())
+    .execute(tx)
+    .await
+    .context("adding a key of the ledger")?;
+    Ok(())
+}
+
+/// Notes that a former key signs no more.
+pub async fn retire_key(tx: &mut SqliteConnection, vkey: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query("update ledger_keys set retired_at_ms = ? where vkey = ?")
+        .bind(now.as_millisecond())
+        .bind(vkey)
+        .execute(tx)
+        .await
+        .context("retiring a key of the ledger")?;
+    Ok(())
+}

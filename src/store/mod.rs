@@ -1,0 +1,52 @@
+//! All SQL: one module for each group of tables.
+
+/// The database: one task writes it, others read beside it.
+pub mod db;
+
+/// What is remembered of each PBX.
+pub mod fleet;
+
+/// What is known of the PBXs' clocks, and of ours.
+pub mod clocks;
+
+/// Calls and days: every row that a PBX told.
+pub mod calls;
+
+/// How much each PBX may add to the database in a day.
+pub mod intake;
+
+/// The queue: one row per recording, claimed by one run at a time.
+pub mod queue;
+
+/// Voicemail messages, and what their boxes looked like.
+pub mod voicemail;
+
+/// The ledger: an append-only list of all that happened to the archive.
+pub mod ledger;
+
+/// The catalog: what the archive holds.
+pub mod catalog;
+
+/// What it rests on that a day's list is whole: verdicts, doubts, limits.
+pub mod evidence;
+
+/// When the bytes of what was archived were last read and found right.
+pub mod fixity;
+
+/// How long each PBX keeps its recordings, as far as it showed.
+pub mod retention;
+
+/// What the operator was told of, and the messages on their way to him.
+pub mod outbox;
+
+/// Things that are wrong or odd and that a person should know of.
+pub mod findings;
+
+/// The process that owns the state, and what others ask of it.
+pub mod owner;
+
+/// What the service does by itself, when each thing last ran and is next due.
+pub mod agenda;
+
+/// What failures mean to an operator.
+pub mod remedy;

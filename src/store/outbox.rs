@@ -1,0 +1,196 @@
+//! What the operator was told of, and the messages on their way to him. All SQL on `alerts` and `outbox`.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use crate::store::db;
+
+/// Something wrong that the operator was told of, and has not been told is over.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Firing {
+    /// Condition, PBX and subject.
+    pub key: String,
+    /// What is wrong, in a word.
+    pub condition: String,
+    /// Where; none if it is this machine.
+    pub pbx: Option<String>,
+    /// `critical` or `warning`.
+    pub severity: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// When it began.
+    pub first_seen_at_ms: i64,
+    /// When it last held.
+    pub last_seen_at_ms: i64,
+    /// When the operator was last told.
+    pub told_at_ms: i64,
+}
+
+/// Everything that the operator believes to be wrong, by key.
+pub async fn firing(db: &mut SqliteConnection) -> anyhow::Result<Vec<Firing>> {
+    sqlx::query_as("select * from alerts order by key").fetch_all(db).await.context("reading the alerts")
+}
+
+/// Keeps an alert as it is now.
+pub async fn keep(tx: &mut SqliteConnection, alert: &Firing) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into alerts (key, condition, pbx, severity, message, first_seen_at_ms, last_seen_at_ms, told_at_ms)
+         values (?, ?, ?, ?, ?, ?, ?, ?)
+         on conflict (key) do update set severity = excluded.severity, message = excluded.message,
+             last_seen_at_ms = excluded.last_seen_at_ms, told_at_ms = excluded.told_at_ms",
+    )
+    .bind(&alert.key)
+    .bind(&alert.condition)
+    .bind(&alert.pbx)
+    .bind(&alert.severity)
+    .bind(&alert.message)
+    .bind(alert.first_seen_at_ms)
+    .bind(alert.last_seen_at_ms)
+    .bind(alert.told_at_ms)
+    .execute(tx)
+    .await
+    .with_context(|| format!("keeping the alert {}", alert.key))?;
+    Ok(())
+}
+
+/// Forgets an alert that is over.
+pub async fn forget(tx: &mut SqliteConnection, key: &str) -> anyhow::Result<()> {
+    sqlx::query("delete from alerts where key = ?")
+        .bind(key)
+        .execute(tx)
+        .await
+        .with_context(|| format!("forgetting the alert {key}"))?;
+    Ok(())
+}
+
+/// A message that waits to be delivered over one channel.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Outgoing {
+    /// Its number.
+    pub id: i64,
+    /// The same on every try and on every channel.
+    pub message_id: String,
+    /// The message as JSON.
+    pub body: String,
+    /// When it was written.
+    pub created_at_ms: i64,
+    /// Tries so far.
+    pub attempts: i64,
+}
+
+/// Puts a message into the outbox of a channel, due at once.
+pub async fn enqueue(
+    tx: &mut SqliteConnection,
+    channel: &str,
+    message_id: &str,
+    body: &str,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into outbox (message_id, channel, body, created_at_ms, due_at_ms) values (?1, ?2, ?3, ?4, ?4)",
+    )
+    .bind(message_id)
+    .bind(channel)
+    .bind(body)
+    .bind(now.as_millisecond())
+    .execute(tx)
+    .await
+    .context("putting a message into the outbox")?;
+    Ok(())
+}
+
+/// The message of a channel that is due first.
+///
+/// One that is due later than `horizon` was put off by a clock that has since been put back: it is due now.
+pub async fn due(
+    db: &mut SqliteConnection,
+    channel: &str,
+    now: Timestamp,
+    horizon: Timestamp,
+) -> anyhow::Result<Option<Outgoing>> {
+    sqlx::query_as(
+        "select id, message_id, body, created_at_ms, attempts from outbox
+         where channel = ? and (due_at_ms <= ? or due_at_ms > ?) order by due_at_ms, id limit 1",
+    )
+    .bind(channel)
+    .bind(now.as_millisecond())
+    .bind(horizon.as_millisecond())
+    .fetch_optional(db)
+    .await
+    .context("looking for a message that is due")
+}
+
+/// Removes a message: it was delivered, or nobody can want it any more.
+pub async fn remove(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+    sqlx::query("delete from outbox where id = ?")
+        .bind(id)
+        .execute(tx)
+        .await
+        .context("removing a message from the outbox")?;
+    Ok(())
+}
+
+/// Puts a message off that could not be delivered.
+pub async fn put_off(tx: &mut SqliteConnection, id: i64, due: Timestamp, error: &str) -> anyhow::Result<()> {
+    sqlx::query("update outbox set attempts = attempts + 1, due_at_ms = ?, last_error = ? where id = ?")
+        .bind(due.as_millisecond())
+        .bind(error)
+        .bind(id)
+        .execute(tx)
+        .await
+        .context("putting a message off")?;
+    Ok(())
+}
+
+/// Removes the messages of channels that are not configured any more, and returns how many.
+pub async fn keep_channels(tx: &mut SqliteConnection, channels: &[String]) -> anyhow::Result<u64> {
+    let known = serde_json::to_string(channels)?;
+    let done = sqlx::query("delete from outbox where channel not in (select value from json_each(?))")
+        .bind(known)
+        .execute(tx)
+        .await
+        .context("removing messages of former channels")?;
+    Ok(done.rows_affected())
+}
+
+/// How the alerts stand, and whether they reach anybody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Things that the operator was told are wrong.
+    pub firing: i64,
+    /// Messages on their way.
+    pub undelivered: i64,
+    /// When the oldest of them was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_undelivered: Option<Timestamp>,
+    /// Why the oldest that failed was not delivered the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Why the dead man's switch could not be reached the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping_error: Option<String>,
+}
+
+/// Reads how the alerts stand. A database that an older version wrote, and that nobody may migrate here, has none.
+pub async fn standing(db: &mut SqliteConnection) -> anyhow::Result<Standing> {
+    if !db::has_table(db, "outbox").await? {
+        return Ok(Standing::default());
+    }
+    let (undelivered, oldest): (i64, Option<i64>) =
+        sqlx::query_as("select count(*), min(created_at_ms) from outbox").fetch_one(&mut *db).await?;
+    let last_error: Option<String> = sqlx::query_scalar(
+        "select channel || ': ' || last_error from outbox where last_error is not null order by created_at_ms, id limit 1",
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    let firing = sqlx::query_scalar("select count(*) from alerts").fetch_one(db).await?;
+    Ok(Standing {
+        firing,
+        undelivered,
+        oldest_undelivered: oldest.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        last_error,
+        ping_error: None,
+    })
+}

@@ -1,0 +1,334 @@
+//! The queue: one row per recording that a PBX was heard to hold. All SQL on `recordings`.
+//!
+//! A recording is in exactly one state, and nothing is ever dropped. A claim does not change the state: it notes the
+//! run that holds it. The next run releases what an older one still holds; no clock is asked, for a clock that steps
+//! must neither repeat nor lose work. Claiming costs the same with a thousand rows and with a million: those that
+//! are ready lie in an index of their own, in the order in which they are served.
+
+mod intake;
+mod kinds;
+mod redrive;
+mod restore;
+mod settle;
+mod standing;
+mod tally;
+
+pub use intake::{
+    DOUBTFUL_ROW, Enqueued, NewRecording, assign_serial_number, concerned_by_rules, enqueue, exclude, hold,
+    include, path_of, revive, schedule_refetch,
+};
+pub use kinds::Kinds;
+pub use redrive::{Redrive, Redriven, redrive, schedule_stuck};
+pub use restore::{
+    Absent, Gap, Restored, absent_after, id_of_path, note_gap, owe_unfiled, reopen_unproven, restore,
+    restore_archived, restore_gap, restore_refetches,
+};
+pub use settle::{PutBack, give_back, put_back, settle};
+pub use standing::{Unarchived, counted, told, unarchived};
+pub use tally::{
+    Counts, Reason, any_claimed, counts, counts_of_all, may_claim, next_due, oldest_owed, owed_before,
+    reasons,
+};
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::{Timestamp, civil::Date};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+
+use crate::base::digest::Digest;
+use crate::base::recording::{RecordingKind, RecordingName};
+use crate::base::salt::Salt;
+use crate::config::QueueOrder;
+
+/// When one that is stuck is asked for again, once each time: what it failed by may be mended by then.
+pub(crate) const STUCK_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Waits beyond this were set under another clock.
+const DUE_MAX_MS: i64 = 48 * 3_600_000;
+/// How long what is made due leaves to what is ready already.
+const OTHERS_FIRST_MS: i64 = 100;
+/// Recordings whose wait is over that one claim makes ready.
+const PROMOTED_PER_CLAIM: i64 = 64;
+
+/// Days, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DayRange {
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
+}
+
+impl DayRange {
+    /// Every day there is.
+    pub const ALL: Self = Self { from: Date::MIN, to: Date::MAX };
+
+    /// Both ends as SQL compares them. (Years of four digits sort as text; the extremes are written so that they do.)
+    pub fn bounds(&self) -> (String, String) {
+        let text = |day: Date, extreme: &str| {
+            if (1..=9999).contains(&day.year()) && day != Date::MAX {
+                day.to_string()
+            } else {
+                extreme.to_owned()
+            }
+        };
+        (text(self.from, "0000"), text(self.to, "9999-99-99"))
+    }
+}
+
+/// Where a recording stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordingState {
+    /// Owed.
+    Pending,
+    /// In the archive.
+    Archived,
+    /// The PBX says that it does not have it.
+    Missing,
+    /// Kept out by a rule.
+    Excluded,
+    /// Failed too often for one reason; still owed.
+    Stuck,
+}
+
+impl RecordingState {
+    /// The word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Archived => "archived",
+            Self::Missing => "missing",
+            Self::Excluded => "excluded",
+            Self::Stuck => "stuck",
+        }
+    }
+
+    /// Reads the word in SQL.
+    pub(crate) fn from_sql(word: &str) -> anyhow::Result<Self> {
+        [Self::Pending, Self::Archived, Self::Missing, Self::Excluded, Self::Stuck]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .with_context(|| format!("the database holds an unknown state {word:?}"))
+    }
+}
+
+/// A recording that this run has claimed.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its row.
+    pub id: i64,
+    /// The PBX that holds it.
+    pub pbx: String,
+    /// Call or voicemail.
+    pub kind: RecordingKind,
+    /// The serial number that is part of its identity.
+    pub sn: String,
+    /// What the PBX calls it.
+    pub name: RecordingName,
+    /// The PBX-local day it is filed under.
+    pub day: Date,
+    /// Start of its first call.
+    pub started_at: Timestamp,
+    /// Where it goes, relative to the archive's root.
+    pub path: String,
+    /// Hides what the ledger says of it.
+    pub salt: Salt,
+    /// The state it is in while claimed.
+    pub state: RecordingState,
+    /// Attempts so far, this one not counted.
+    pub attempts: u32,
+    /// Why it is not archived.
+    pub reason: Option<String>,
+    /// Failures in a row for that reason.
+    pub reason_attempts: u32,
+    /// Since when the PBX has not had it.
+    pub absent: Option<Absence>,
+    /// A download whose declared size did not fit, and when.
+    pub misfit: Option<(Digest, Timestamp)>,
+    /// The ledger's entry of its absence.
+    pub gap_number: Option<i64>,
+}
+
+/// How long and how often a PBX has said that it has no audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absence {
+    /// The first such answer.
+    pub since: Timestamp,
+    /// The latest one.
+    pub asked_at: Timestamp,
+    /// Answers that counted.
+    pub answers: u32,
+}
+
+/// Claims the next recording of `pbx` of these `kinds` within `days`, oldest or newest first. `None` if none is ready.
+pub async fn claim(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+    kinds: Kinds,
+    order: QueueOrder,
+    run_id: &str,
+    now: Timestamp,
+) -> anyhow::Result<Option<Job>> {
+    make_ready(tx, pbx, now).await?;
+    let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
+    let claim = match order {
+        QueueOrder::OldestFirst => {
+            "update recordings set ready = 0, run_id = ?1 where id =
+                 (select id from recordings where pbx = ?2 and ready = 1 and day between ?3 and ?4
+                      and kind between ?5 and ?6
+                  order by day, started_at_ms, id limit 1) returning *"
+        }
+        QueueOrder::NewestFirst => {
+            "update recordings set ready = 0, run_id = ?1 where id =
+                 (select id from recordings where pbx = ?2 and ready = 1 and day between ?3 and ?4
+                      and kind between ?5 and ?6
+                  order by day desc, started_at_ms desc, id desc limit 1) returning *"
+        }
+    };
+    let query = sqlx::query(claim).bind(run_id).bind(pbx).bind(from).bind(to).bind(first).bind(last);
+    let rows = query.fetch_all(tx).await?;
+    rows.first().map(job_from).transpose().context("claiming a recording")
+}
+
+/// Claims the recording at `path`, if a rule keeps it out: for what a run left of it, not to ask for it.
+pub async fn claim_excluded(
+    tx: &mut SqliteConnection,
+    path: &str,
+    run_id: &str,
+) -> anyhow::Result<Option<Job>> {
+    let claim = "update recordings set run_id = ? where path = ? and state = 'excluded' returning *";
+    let rows = sqlx::query(claim).bind(run_id).bind(path).fetch_all(tx).await?;
+    rows.first().map(job_from).transpose().context("claiming a recording that is kept out")
+}
+
+/// Claims what is called `name`, of `pbx` or of any, if a file was found at its place that nobody vouches for; all that are.
+pub async fn claim_found(
+    tx: &mut SqliteConnection,
+    pbx: Option<&str>,
+    name: &RecordingName,
+    run_id: &str,
+) -> anyhow::Result<Vec<Job>> {
+    let claim = "update recordings set run_id = ?1, ready = 0, due_at_ms = null where name = ?2 and (?3 is null or pbx = ?3)
+         and state = 'pending' and reason = 'found' and run_id is null returning *";
+    let rows = sqlx::query(claim).bind(run_id).bind(name.as_bytes()).bind(pbx).fetch_all(tx).await?;
+    rows.iter().map(job_from).collect::<anyhow::Result<_>>().context("claiming a recording that was found")
+}
+
+/// Makes those ready whose wait is over.
+async fn make_ready(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set ready = 1, due_at_ms = null where id in
+             (select id from recordings where pbx = ? and due_at_ms <= ? order by due_at_ms limit ?)",
+    )
+    .bind(pbx)
+    .bind(now.as_millisecond())
+    .bind(PROMOTED_PER_CLAIM)
+    .execute(tx)
+    .await
+    .context("making due recordings ready")?;
+    Ok(())
+}
+
+/// The paths that older runs were working on when they ended.
+pub async fn claimed_paths(db: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
+    sqlx::query_scalar("select path from recordings where run_id is not null")
+        .fetch_all(db)
+        .await
+        .context("listing the claims of the last run")
+}
+
+/// Releases what older runs still hold, which costs no attempt. Waits that a clock set back made absurd are ended.
+pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set ready = (state <> 'excluded' and reason is not 'doubtful_row'), run_id = null
+         where run_id is not null",
+    )
+    .execute(&mut *tx)
+    .await
+    .context("releasing the claims of the last run")?;
+    end_waits_by_another_clock(tx, now).await
+}
+
+/// Ends waits that are longer than any: they were set by a clock that has since been put back.
+pub async fn end_waits_by_another_clock(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query("update recordings set ready = 1, due_at_ms = null where due_at_ms > ?")
+        .bind(now.as_millisecond() + DUE_MAX_MS)
+        .execute(tx)
+        .await
+        .context("ending waits from another clock")?;
+    Ok(())
+}
+
+/// Makes everything of these `kinds` in `days` due now that is owed and waits: pending, not ready, missing but not final.
+///
+/// What is stuck waits on, and what waits to be compared with a second download until its hour is over: earlier, that
+/// proves nothing.
+///
+/// It is due a moment from now, and what has not been asked for yet comes first: what failed last is not the first thing
+/// that the next run meets.
+pub async fn make_due(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+    kinds: Kinds,
+    now: Timestamp,
+) -> anyhow::Result<u64> {
+    let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
+    let done = sqlx::query(
+        "update recordings set due_at_ms = min(due_at_ms, ?1)
+         where pbx = ?2 and due_at_ms is not null and state <> 'stuck' and day between ?3 and ?4
+             and kind between ?5 and ?6
+             and not (coalesce(reason, '') in ('header_size', 'unknown_length')
+                      and due_at_ms - coalesce(misfit_at_ms, 0) <= 3600000)",
+    )
+    .bind(now.as_millisecond() + OTHERS_FIRST_MS)
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .bind(first)
+    .bind(last)
+    .execute(tx)
+    .await
+    .context("making waiting recordings due")?;
+    Ok(done.rows_affected())
+}
+
+fn job_from(row: &SqliteRow) -> anyhow::Result<Job> {
+    let time = |column: &str| -> anyhow::Result<Option<Timestamp>> {
+        row.try_get::<Option<i64>, _>(column)?.map(|ms| Ok(Timestamp::from_millisecond(ms)?)).transpose()
+    };
+    let count = |column: &str| -> anyhow::Result<u32> { Ok(u32::try_from(row.try_get::<i64, _>(column)?)?) };
+    let kind = match row.try_get("kind")? {
+        "voicemail" => RecordingKind::Voicemail,
+        _ => RecordingKind::Call,
+    };
+    let absent = match (time("absent_since_ms")?, time("absent_asked_at_ms")?) {
+        (Some(since), Some(asked_at)) => Some(Absence { since, asked_at, answers: count("absent_answers")? }),
+        _ => None,
+    };
+    let misfit = match (row.try_get::<Option<&[u8]>, _>("misfit_sha256")?, time("misfit_at_ms")?) {
+        (Some(sha256), Some(at)) => Some((Digest::try_from(sha256)?, at)),
+        _ => None,
+    };
+    Ok(Job {
+        id: row.try_get("id")?,
+        pbx: row.try_get("pbx")?,
+        kind,
+        sn: row.try_get("sn")?,
+        name: RecordingName::new(row.try_get::<&[u8], _>("name")?)
+            .context("a recording has an empty name")?,
+        day: row.try_get::<&str, _>("day")?.parse()?,
+        started_at: time("started_at_ms")?.context("a recording has no start")?,
+        path: row.try_get("path")?,
+        salt: Salt::try_from(row.try_get::<&[u8], _>("salt")?)?,
+        state: RecordingState::from_sql(row.try_get("state")?)?,
+        attempts: count("attempts")?,
+        reason: row.try_get("reason")?,
+        reason_attempts: count("reason_attempts")?,
+        absent,
+        misfit,
+        gap_number: row.try_get("gap_number")?,
+    })
+}

@@ -1,0 +1,229 @@
+//! Recordings as the archive tells of them, put back into a queue that is made anew.
+
+use anyhow::Context as _;
+use jiff::{Timestamp, civil::Date};
+use sqlx::SqliteConnection;
+
+use super::RecordingState;
+use crate::base::recording::{RecordingKind, RecordingName};
+use crate::base::salt::Salt;
+
+/// A recording as it was left.
+#[derive(Debug, Clone)]
+pub struct Restored<'a> {
+    /// The PBX.
+    pub pbx: &'a str,
+    /// Call or voicemail.
+    pub kind: RecordingKind,
+    /// The serial number that is part of its identity.
+    pub sn: &'a str,
+    /// What the PBX calls it.
+    pub name: &'a RecordingName,
+    /// The PBX-local day it is filed under.
+    pub day: Date,
+    /// Start of its first call.
+    pub started_at: Timestamp,
+    /// Where its audio is, or would be.
+    pub path: &'a str,
+    /// Hides what the ledger says of it.
+    pub salt: &'a Salt,
+    /// Where it stands.
+    pub state: RecordingState,
+    /// Why it is not archived.
+    pub reason: Option<&'a str>,
+    /// Of a missing one: whether it is not asked for any more by itself.
+    pub is_final: bool,
+    /// Attempts so far.
+    pub attempts: u32,
+}
+
+/// Puts a recording back, and returns its row. Of what is told twice of one path the later counts, but for what is
+/// archived: that stays. `None` if it did.
+///
+/// What is owed is due at once: when it was to be asked for again nobody knows any more.
+pub async fn restore(tx: &mut SqliteConnection, restored: &Restored<'_>) -> anyhow::Result<Option<i64>> {
+    let is_owed = match restored.state {
+        RecordingState::Pending => restored.reason != Some(super::DOUBTFUL_ROW),
+        RecordingState::Missing => !restored.is_final,
+        RecordingState::Archived | RecordingState::Excluded | RecordingState::Stuck => false,
+    };
+    sqlx::query_scalar(
+        "insert into recordings (pbx, kind, sn, name, day, started_at_ms, path, salt, state, reason, final, attempts,
+             ready, told)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 1)
+         on conflict (path) do update set sn = excluded.sn, state = excluded.state, reason = excluded.reason,
+             final = excluded.final, attempts = max(attempts, excluded.attempts), ready = excluded.ready
+         where state <> 'archived' or excluded.state = 'archived'
+         returning id",
+    )
+    .bind(restored.pbx)
+    .bind(restored.kind.as_str())
+    .bind(restored.sn)
+    .bind(restored.name.as_bytes())
+    .bind(restored.day.to_string())
+    .bind(restored.started_at.as_millisecond())
+    .bind(restored.path)
+    .bind(&restored.salt.as_bytes()[..])
+    .bind(restored.state.as_str())
+    .bind(restored.reason)
+    .bind(restored.is_final)
+    .bind(restored.attempts)
+    .bind(is_owed)
+    .fetch_optional(tx)
+    .await
+    .with_context(|| format!("putting {} back", restored.name))
+}
+
+/// Notes that a recording was archived, whatever else is told of it, and returns its path.
+pub async fn restore_archived(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<String> {
+    sqlx::query_scalar(
+        "update recordings set state = 'archived', reason = null, final = 0, ready = 0 where id = ? returning path",
+    )
+    .bind(id)
+    .fetch_one(tx)
+    .await
+    .context("noting that a recording was archived")
+}
+
+/// Owes every recording again that is in the archive by its sidecar's word alone, and not in the catalog.
+pub async fn owe_unfiled(tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set state = 'pending', ready = 1, told = 0 where state = 'archived'
+             and not exists (select 1 from archived_files where recording_id = recordings.id)",
+    )
+    .execute(tx)
+    .await
+    .context("owing what is not in the catalog")?;
+    Ok(())
+}
+
+/// A recording that is not archived, and what the ledger may name it by.
+#[derive(Debug, Clone)]
+pub struct Absent {
+    /// Its row.
+    pub id: i64,
+    /// The PBX.
+    pub pbx: String,
+    /// Call or voicemail.
+    pub kind: RecordingKind,
+    /// The serial number that is part of its identity.
+    pub sn: String,
+    /// What the PBX calls it.
+    pub name: RecordingName,
+    /// Hides what the ledger says of it.
+    pub salt: Salt,
+}
+
+/// The next `limit` recordings after row `after` that are not archived.
+pub async fn absent_after(db: &mut SqliteConnection, after: i64, limit: i64) -> anyhow::Result<Vec<Absent>> {
+    let rows: Vec<AbsentRow> = sqlx::query_as(
+        "select id, pbx, kind, sn, name, salt from recordings where id > ? and state <> 'archived'
+         order by id limit ?",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(db)
+    .await
+    .context("reading what is not archived")?;
+    let absent = |row: AbsentRow| {
+        let AbsentRow { id, pbx, kind, sn, name, salt } = row;
+        let kind = if kind == "voicemail" { RecordingKind::Voicemail } else { RecordingKind::Call };
+        let name = RecordingName::new(name).context("a recording has an empty name")?;
+        Ok(Absent { id, pbx, kind, sn, name, salt: Salt::try_from(&salt[..])? })
+    };
+    rows.into_iter().map(absent).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct AbsentRow {
+    id: i64,
+    pbx: String,
+    kind: String,
+    sn: String,
+    name: Vec<u8>,
+    salt: Vec<u8>,
+}
+
+/// An entry of a recording's absence.
+#[derive(Debug, Clone)]
+pub struct Gap<'a> {
+    /// Its number in the ledger.
+    pub number: i64,
+    /// Why: `missing` or `deleted`.
+    pub reason: &'a str,
+    /// Attempts until then.
+    pub attempts: u32,
+}
+
+/// Ties a recording to the entry of its absence, which named it with the serial number `sn`.
+///
+/// It is missing for good, unless as many attempts as the entry tells are known of it: then what is known of it is the
+/// later word.
+pub async fn restore_gap(tx: &mut SqliteConnection, id: i64, sn: &str, gap: &Gap<'_>) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set gap_number = ?1, sn = ?5, attempts = max(attempts, ?2),
+             state = case when attempts < ?2 then 'missing' else state end,
+             reason = case when attempts < ?2 then ?3 else reason end,
+             final = case when attempts < ?2 then 1 else final end,
+             ready = case when attempts < ?2 then 0 else ready end
+         where id = ?4",
+    )
+    .bind(gap.number)
+    .bind(gap.attempts)
+    .bind(gap.reason)
+    .bind(id)
+    .bind(sn)
+    .execute(tx)
+    .await
+    .context("tying a recording to the entry of its absence")?;
+    Ok(())
+}
+
+/// Notes which entry told of a recording's absence before it was archived.
+pub async fn note_gap(tx: &mut SqliteConnection, id: i64, number: i64) -> anyhow::Result<()> {
+    sqlx::query("update recordings set gap_number = ? where id = ?")
+        .bind(number)
+        .bind(id)
+        .execute(tx)
+        .await
+        .context("noting the entry of an absence")?;
+    Ok(())
+}
+
+/// Lets what is missing for good without an entry that says so be asked for again: only an entry makes it so.
+pub async fn reopen_unproven(tx: &mut SqliteConnection) -> anyhow::Result<u64> {
+    let done = sqlx::query(
+        "update recordings set final = 0, ready = 1, told = 0
+         where state = 'missing' and final = 1 and gap_number is null",
+    )
+    .execute(tx)
+    .await
+    .context("asking again for what is missing without an entry")?;
+    Ok(done.rows_affected())
+}
+
+/// Notes that a recording was fetched once more, where a call more than a day away from the first one named it after it
+/// was archived: it is not fetched a third time.
+pub async fn restore_refetches(tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    sqlx::query(
+        "update recordings set refetch = 2 where state = 'archived' and id in
+             (select named.id from calls
+              join recordings named on named.id = calls.recording_id
+              join archived_files first on first.recording_id = named.id and first.conflict = 0
+              where abs(calls.started_at_ms - named.started_at_ms) > 86400000
+                  and calls.first_seen_at_ms > first.archived_at_ms)",
+    )
+    .execute(tx)
+    .await
+    .context("noting what was fetched once more")?;
+    Ok(())
+}
+
+/// The row of the recording at `path`, without regard to case.
+pub async fn id_of_path(db: &mut SqliteConnection, path: &str) -> anyhow::Result<Option<i64>> {
+    sqlx::query_scalar("select id from recordings where path = ?")
+        .bind(path)
+        .fetch_optional(db)
+        .await
+        .context("looking for the recording of a path")
+}

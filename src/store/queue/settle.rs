@@ -1,0 +1,250 @@
+//! How a claim ends.
+
+use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{Absence, Job, RecordingState};
+use crate::base::digest::Digest;
+
+/// A claim that did not end in the archive.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PutBack {
+    /// Nothing was learnt of the recording: as if it had not been claimed.
+    Unclaimed,
+    /// The PBX failed and not the recording: it costs nothing, and others come first.
+    Postponed {
+        /// Not before this.
+        due_at: Timestamp,
+    },
+    /// Failed; tried again at `due_at`.
+    Retry {
+        /// The class of the failure.
+        reason: String,
+        /// Not before this.
+        due_at: Timestamp,
+        /// The content of a download whose declared size did not fit, and when it was first seen.
+        misfit: Option<(Digest, Timestamp)>,
+    },
+    /// Failed too often for one reason: asked for again at `due_at`, a long time from now.
+    Stuck {
+        /// The class of the failure.
+        reason: String,
+        /// Not before this.
+        due_at: Timestamp,
+        /// As for a retry.
+        misfit: Option<(Digest, Timestamp)>,
+    },
+    /// The PBX has no audio (yet): asked again at `due_at`; never, if that is `None`.
+    Absent {
+        /// `Missing`, or `Pending` while an empty file says that the audio is not ready.
+        state: RecordingState,
+        /// `missing` or `not_ready`.
+        reason: &'static str,
+        /// The answers so far, this one included.
+        absence: Absence,
+        /// Not before this; `None` makes it final.
+        due_at: Option<Timestamp>,
+        /// The ledger's entry, once it is final.
+        gap_number: Option<i64>,
+    },
+    /// A second fetch of an archived recording came to nothing.
+    RefetchOver,
+}
+
+/// Gives a recording back `attempts` that failed for `reason`, but were not its own failures. Whether it was stuck by them
+/// and is owed again, due at `due_at`.
+pub async fn give_back(
+    tx: &mut SqliteConnection,
+    id: i64,
+    reason: &str,
+    attempts: u32,
+    due_at: Timestamp,
+) -> anyhow::Result<bool> {
+    let stuck = "select exists (select 1 from recordings where id = ? and state = 'stuck' and reason = ?)";
+    let was_stuck = sqlx::query_scalar(stuck)
+        .bind(id)
+        .bind(reason)
+        .fetch_one(&mut *tx)
+        .await
+        .context("looking for a stuck recording")?;
+    sqlx::query(
+        "update recordings set reason_attempts = max(reason_attempts - ?1, 0),
+             told = case state when 'stuck' then 0 else told end,
+             due_at_ms = case state when 'stuck' then ?2 else due_at_ms end,
+             state = case state when 'stuck' then 'pending' else state end
+         where id = ?3 and reason = ?4 and state in ('pending', 'missing', 'stuck') and run_id is null",
+    )
+    .bind(attempts)
+    .bind(due_at.as_millisecond())
+    .bind(id)
+    .bind(reason)
+    .execute(tx)
+    .await
+    .context("giving attempts back")?;
+    Ok(was_stuck)
+}
+
+/// Settles a claim whose recording is in the archive: with the catalog's row in the same transaction.
+pub async fn settle(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<()> {
+    let done = sqlx::query(
+        "update recordings set state = 'archived', reason = null, final = 0, attempts = attempts + 1,
+             reason_attempts = 0, refetch = case state when 'archived' then 2 else refetch end,
+             absent_since_ms = null, absent_asked_at_ms = null, absent_answers = 0,
+             misfit_sha256 = null, misfit_at_ms = null, due_at_ms = null, ready = 0, run_id = null
+         where id = ? and run_id = ?",
+    )
+    .bind(job.id)
+    .bind(run_id)
+    .execute(tx)
+    .await
+    .with_context(|| format!("settling {}", job.name))?;
+    ensure_held(job, done.rows_affected())
+}
+
+/// Ends a claim without a file.
+pub async fn put_back(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    how: &PutBack,
+) -> anyhow::Result<()> {
+    let held = match how {
+        PutBack::Unclaimed => release(tx, job, run_id).await,
+        PutBack::Postponed { due_at } => postpone(tx, job, run_id, *due_at).await,
+        PutBack::Retry { reason, due_at, misfit } => {
+            fail(tx, job, run_id, RecordingState::Pending, reason, *due_at, *misfit).await
+        }
+        PutBack::Stuck { reason, due_at, misfit } => {
+            fail(tx, job, run_id, RecordingState::Stuck, reason, *due_at, *misfit).await
+        }
+        PutBack::Absent { state, reason, absence, due_at, gap_number } => {
+            let absent =
+                AbsentRow { state: *state, reason, absence, due_at: *due_at, gap_number: *gap_number };
+            put_back_absent(tx, job, run_id, &absent).await
+        }
+        PutBack::RefetchOver => end_refetch(tx, job, run_id).await,
+    };
+    ensure_held(job, held.with_context(|| format!("putting {} back", job.name))?)
+}
+
+/// Every claim ends exactly once: an update that hits no row means that somebody else ended this one.
+fn ensure_held(job: &Job, rows: u64) -> anyhow::Result<()> {
+    ensure!(rows == 1, "{} was not claimed by this run any more", job.name);
+    Ok(())
+}
+
+async fn release(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update recordings set ready = (state <> 'excluded' and reason is not 'doubtful_row'), run_id = null
+         where id = ? and run_id = ?",
+    )
+    .bind(job.id)
+    .bind(run_id)
+    .execute(tx)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+async fn postpone(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    due_at: Timestamp,
+) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update recordings set due_at_ms = case state when 'excluded' then null else ? end, run_id = null
+         where id = ? and run_id = ?",
+    )
+    .bind(due_at.as_millisecond())
+    .bind(job.id)
+    .bind(run_id)
+    .execute(tx)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+/// Failed: waits until `due_at`, `state` being pending or stuck. What is archived already stays archived, and what a rule
+/// excluded while it was claimed stays excluded.
+async fn fail(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    state: RecordingState,
+    reason: &str,
+    due_at: Timestamp,
+    misfit: Option<(Digest, Timestamp)>,
+) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update recordings set
+             reason_attempts = case when reason is ?2 then reason_attempts + 1 else 1 end,
+             reason = case when state = 'excluded' or reason is 'doubtful_row' then reason else ?2 end,
+             due_at_ms = case when state = 'excluded' or reason is 'doubtful_row' then null else ?3 end,
+             state = case when state in ('archived', 'excluded') or reason is 'doubtful_row' then state
+                          when state = 'missing' and ?1 = 'pending' then state else ?1 end,
+             attempts = attempts + 1, misfit_sha256 = ?4, misfit_at_ms = ?5,
+             told = 0, ready = 0, run_id = null
+         where id = ?6 and run_id = ?7",
+    )
+    .bind(state.as_str())
+    .bind(reason)
+    .bind(due_at.as_millisecond())
+    .bind(misfit.map(|(sha256, _)| sha256.as_bytes().to_vec()))
+    .bind(misfit.map(|(_, at)| at.as_millisecond()))
+    .bind(job.id)
+    .bind(run_id)
+    .execute(tx)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+struct AbsentRow<'a> {
+    state: RecordingState,
+    reason: &'a str,
+    absence: &'a Absence,
+    due_at: Option<Timestamp>,
+    gap_number: Option<i64>,
+}
+
+async fn put_back_absent(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    absent: &AbsentRow<'_>,
+) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update recordings set
+             reason = case state when 'excluded' then reason else ?2 end,
+             final = case state when 'excluded' then 0 else ?3 end,
+             due_at_ms = case state when 'excluded' then null else ?7 end,
+             state = case state when 'excluded' then state else ?1 end, attempts = attempts + 1, reason_attempts = 0,
+             absent_since_ms = ?4, absent_asked_at_ms = ?5, absent_answers = ?6,
+             gap_number = coalesce(?8, gap_number), told = 0, ready = 0, run_id = null
+         where id = ?9 and run_id = ?10",
+    )
+    .bind(absent.state.as_str())
+    .bind(absent.reason)
+    .bind(absent.due_at.is_none())
+    .bind(absent.absence.since.as_millisecond())
+    .bind(absent.absence.asked_at.as_millisecond())
+    .bind(absent.absence.answers)
+    .bind(absent.due_at.map(Timestamp::as_millisecond))
+    .bind(absent.gap_number)
+    .bind(job.id)
+    .bind(run_id)
+    .execute(tx)
+    .await
+    .map(|done| done.rows_affected())
+}
+
+async fn end_refetch(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> sqlx::Result<u64> {
+    sqlx::query(
+        "update recordings set refetch = 2, reason = null, attempts = attempts + 1, ready = 0, due_at_ms = null,
+             run_id = null where id = ? and run_id = ?",
+    )
+    .bind(job.id)
+    .bind(run_id)
+    .execute(tx)
+    .await
+    .map(|done| done.rows_affected())
+}

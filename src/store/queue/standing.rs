@@ -1,0 +1,92 @@
+//! What is not archived, of all PBXs at one look: grouped in one pass over an index that holds nothing else.
+
+use anyhow::Context as _;
+use sqlx::SqliteConnection;
+
+use super::{Counts, Reason};
+use crate::base::recording::{RecordingName, printable};
+
+/// Recordings of one PBX and kind that are not archived, in one state for one reason.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Unarchived {
+    /// The PBX.
+    pub pbx: String,
+    /// `call` or `voicemail`.
+    pub kind: String,
+    /// Their state.
+    pub state: String,
+    /// The class of the last error or the name of the rule; none if nothing was tried yet.
+    pub reason: Option<String>,
+    /// Whether they are not asked for any more by themselves.
+    pub is_final: bool,
+    /// How many.
+    pub count: i64,
+    /// When the oldest was recorded.
+    pub oldest_at_ms: i64,
+    example_id: i64,
+}
+
+/// All that is not archived, grouped.
+pub async fn unarchived(db: &mut SqliteConnection) -> anyhow::Result<Vec<Unarchived>> {
+    sqlx::query_as(
+        "select pbx, kind, state, reason, final as is_final, count(*) as count, min(started_at_ms) as oldest_at_ms,
+             min(id) as example_id
+         from recordings where state <> 'archived' group by pbx, kind, state, reason, final",
+    )
+    .fetch_all(db)
+    .await
+    .context("grouping what is not archived")
+}
+
+/// The groups' numbers by state.
+pub fn counted<'a>(groups: impl Iterator<Item = &'a Unarchived>) -> Counts {
+    let mut counts = Counts::default();
+    for group in groups {
+        match group.state.as_str() {
+            "missing" => counts.missing += group.count,
+            "excluded" => counts.excluded += group.count,
+            "stuck" => counts.stuck += group.count,
+            _ => counts.pending += group.count,
+        }
+        if group.state == "missing" && group.is_final {
+            counts.missing_final += group.count;
+        }
+    }
+    counts
+}
+
+/// The groups as reasons that people read, the largest first, each with the name of one recording.
+pub async fn told<'a>(
+    db: &mut SqliteConnection,
+    groups: impl Iterator<Item = &'a Unarchived>,
+) -> anyhow::Result<Vec<Reason>> {
+    let mut reasons: Vec<Reason> = Vec::new();
+    for group in groups {
+        let reason = group.reason.as_deref().unwrap_or("waiting");
+        let reason = printable(reason.as_bytes());
+        // Final or not is no difference to who reads the reason.
+        match reasons.iter_mut().find(|other| other.state == group.state && other.reason == reason) {
+            Some(known) => known.count += group.count,
+            None => reasons.push(Reason {
+                state: group.state.clone(),
+                reason,
+                count: group.count,
+                example: name_of(db, group.example_id).await?,
+            }),
+        }
+    }
+    reasons.sort_by(|one, other| {
+        let order = |reason: &Reason| (-reason.count, reason.state.clone(), reason.reason.clone());
+        order(one).cmp(&order(other))
+    });
+    Ok(reasons)
+}
+
+async fn name_of(db: &mut SqliteConnection, id: i64) -> anyhow::Result<String> {
+    let name: Option<Vec<u8>> = sqlx::query_scalar("select name from recordings where id = ?")
+        .bind(id)
+        .fetch_optional(db)
+        .await
+        .context("reading a recording's name")?;
+    Ok(name.and_then(RecordingName::new).map(|name| name.to_string()).unwrap_or_default())
+}

@@ -1,0 +1,128 @@
+//! Evidence of how long a PBX keeps its recordings. All SQL on `retention_evidence`.
+
+use anyhow::Context as _;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use sqlx::SqliteConnection;
+
+use crate::store::db;
+
+/// For how long evidence counts, in days. A PBX that is followed closely gives little of it: only what was late is old.
+const COUNTS_DAYS: i64 = 180;
+/// Older than any recording; keeps a wrong clock from filling the table.
+const AGE_DAYS_MAX: i64 = 3650;
+
+/// What became of the recordings of one age.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Evidence {
+    /// Their age when they were asked for, in whole days.
+    pub age_days: i64,
+    /// How many the PBX delivered.
+    pub delivered: i64,
+    /// How many it did not have.
+    pub missing: i64,
+}
+
+/// Notes that a PBX delivered a recording that began at `started_at`.
+pub async fn note_delivered(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    started_at: Timestamp,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    note(tx, pbx, Evidence { age_days: age_days(started_at, now), delivered: 1, missing: 0 }, now).await
+}
+
+/// Notes that a PBX says for the first time that it does not have a recording that began at `started_at`.
+pub async fn note_missing(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    started_at: Timestamp,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    note(tx, pbx, Evidence { age_days: age_days(started_at, now), delivered: 0, missing: 1 }, now).await
+}
+
+async fn note(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    evidence: Evidence,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into retention_evidence (pbx, seen_on, age_days, delivered, missing) values (?, ?, ?, ?, ?)
+         on conflict (pbx, seen_on, age_days) do update
+         set delivered = delivered + excluded.delivered, missing = missing + excluded.missing",
+    )
+    .bind(pbx)
+    .bind(day(now))
+    .bind(evidence.age_days)
+    .bind(evidence.delivered)
+    .bind(evidence.missing)
+    .execute(tx)
+    .await
+    .context("noting how long recordings are kept")?;
+    Ok(())
+}
+
+/// The evidence of `pbx` that still counts, the youngest recordings first.
+pub async fn evidence(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<Vec<Evidence>> {
+    if !db::has_table(db, "retention_evidence").await? {
+        return Ok(Vec::new());
+    }
+    sqlx::query_as(
+        "select age_days, sum(delivered) as delivered, sum(missing) as missing from retention_evidence
+         where pbx = ? and seen_on > ? group by age_days order by age_days",
+    )
+    .bind(pbx)
+    .bind(oldest_day(now))
+    .fetch_all(db)
+    .await
+    .context("reading how long recordings are kept")
+}
+
+/// Gathers again what can be told from the recordings and calls of every PBX: each file was delivered when it was
+/// archived, and what is missing was most likely asked for when a call first named it.
+pub async fn restore(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query(
+        "insert into retention_evidence (pbx, seen_on, age_days, delivered, missing)
+         select pbx, date(seen_at_ms / 1000, 'unixepoch') as seen_on,
+             max(0, min(?2, (seen_at_ms - started_at_ms) / 3600000 / 24)) as age_days, sum(delivered), sum(missing)
+         from (select pbx, archived_at_ms as seen_at_ms, started_at_ms, 1 as delivered, 0 as missing
+                   from archived_files join recordings on recordings.id = recording_id where kind = 'call'
+               union all
+               select recordings.pbx, min(first_seen_at_ms), recordings.started_at_ms, 0, 1
+                   from recordings join calls on recording_id = recordings.id
+                   where state = 'missing' and kind = 'call' group by recordings.id)
+         group by pbx, seen_on, age_days having seen_on > ?1",
+    )
+    .bind(oldest_day(now))
+    .bind(AGE_DAYS_MAX)
+    .execute(tx)
+    .await
+    .context("gathering how long recordings are kept")?;
+    Ok(())
+}
+
+/// Forgets evidence that does not count any more.
+pub async fn forget_old(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    sqlx::query("delete from retention_evidence where pbx = ? and seen_on <= ?")
+        .bind(pbx)
+        .bind(oldest_day(now))
+        .execute(tx)
+        .await
+        .context("forgetting how long recordings were kept")?;
+    Ok(())
+}
+
+fn age_days(started_at: Timestamp, now: Timestamp) -> i64 {
+    (now.duration_since(started_at).as_hours() / 24).clamp(0, AGE_DAYS_MAX)
+}
+
+fn day(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).date().to_string()
+}
+
+fn oldest_day(now: Timestamp) -> String {
+    now.checked_sub((COUNTS_DAYS * 24).hours()).map_or_else(|_| String::new(), day)
+}

@@ -1,0 +1,163 @@
+//! Whose user the state and the archive belong to: nobody else writes there.
+//!
+//! A command that root runs once leaves files of root's, and the service's user cannot work any more. So who owns what is
+//! there is looked at before anything is made. The state says it best: it is always on a local disk. On filesystems that
+//! know no owners (CIFS, FUSE and their kind) whatever they show says nothing.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+use super::StateError;
+use crate::archive::keeps_owners;
+use crate::base::users::{User, quoted};
+use crate::config::Config;
+use crate::store::db::database_file;
+
+/// Refuses to write as another user than the one whose state and archive these are. Nothing is made or changed.
+///
+/// # Errors
+/// [`StateError::OtherUser`] if another user has to run this; [`StateError::OtherUsersFile`] if single files are in the way.
+pub fn refuse_other_user(config: &Config) -> Result<(), StateError> {
+    Places { state: &config.state.path, archive: &config.archive.path, us: User::of_this_process() }
+        .check(config.pbx.iter().map(|pbx| pbx.id.as_str()))
+}
+
+struct Places<'a> {
+    state: &'a Path,
+    archive: &'a Path,
+    us: User,
+}
+
+impl Places<'_> {
+    fn check<'a>(&self, pbxs: impl Iterator<Item = &'a str>) -> Result<(), StateError> {
+        self.check_state()?;
+        if !keeps_owners(self.archive) {
+            return Ok(());
+        }
+        let checkpoint = self.archive.join("_ledger").join("checkpoint");
+        let markers = pbxs.map(|id| self.archive.join(id).join(".callvault"));
+        let mut is_known_as_ours = false;
+        for file in markers.chain([checkpoint]) {
+            is_known_as_ours |= self.check_file(&file, self.archive, false)?;
+        }
+        // Folders that several people write to are nobody's business but theirs. Root's files in them are.
+        match folder_owner(self.archive) {
+            Some((folder, owner)) if self.us == User::ROOT && owner != self.us && !is_known_as_ours => {
+                Err(self.other(folder, owner))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_state(&self) -> Result<(), StateError> {
+        let database = database_file(self.state);
+        let beside = |suffix: &str| {
+            let mut name = database.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        // The database says more than its folder, which may have been made by or for somebody else.
+        if !self.check_file(&database, self.state, true)?
+            && let Some((folder, owner)) = folder_owner(self.state)
+            && owner != self.us
+            // A folder of root's that others may write to says nothing of who is to work in it.
+            && owner != User::ROOT
+        {
+            return Err(self.other(folder, owner));
+        }
+        for file in [beside("-wal"), beside("-shm"), self.state.join("lock")] {
+            self.check_file(&file, self.state, true)?;
+        }
+        for file in ["ledger.key", "credentials.key", "adopt.key"] {
+            self.check_file(&self.state.join(file), self.state, false)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file is there and ours. One of another user's is refused: either he is the rightful one, as the folder
+    /// tells, or the file is in our way.
+    fn check_file(&self, file: &Path, folder: &Path, writes: bool) -> Result<bool, StateError> {
+        let Ok(Some(owner)) = User::of(file) else { return Ok(false) };
+        if owner == self.us {
+            return Ok(true);
+        }
+        let is_our_folder = User::of(folder).is_ok_and(|owner| owner == Some(self.us));
+        if !is_our_folder {
+            return Err(self.other(file.to_owned(), owner));
+        }
+        let opens = OpenOptions::new().read(true).write(writes).open(file).is_ok();
+        // Whoever may read what he must not write needs nothing. Root always may, and leaves more of his own.
+        if opens && self.us != User::ROOT {
+            return Ok(false);
+        }
+        Err(StateError::OtherUsersFile {
+            file: file.to_owned(),
+            owner: owner.told(),
+            us: self.us.told(),
+            remedy: format!(
+                "sudo chown -R {} {} {}",
+                self.us.for_chown(),
+                quoted(&self.state.to_string_lossy()),
+                quoted(&self.archive.to_string_lossy())
+            ),
+        })
+    }
+
+    fn other(&self, path: PathBuf, owner: User) -> StateError {
+        let command = std::env::args_os().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>();
+        StateError::OtherUser {
+            path,
+            owner: owner.told(),
+            us: self.us.told(),
+            remedy: format!("sudo -u {} {}", owner.for_sudo(), command.join(" ")),
+        }
+    }
+}
+
+/// The folder, or the nearest parent that exists, and whose it is. A parent of root's says nothing: it is where root lets
+/// others make folders.
+fn folder_owner(path: &Path) -> Option<(PathBuf, User)> {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
+    let owner = User::of(existing).ok()??;
+    let says_something = existing == path || owner != User::ROOT;
+    says_something.then(|| (existing.to_owned(), owner))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_ours_or_not_there_yet_is_no_objection() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, archive) = (dir.path().join("state"), dir.path().join("deep/archive"));
+        let places = Places { state: &state, archive: &archive, us: User::of_this_process() };
+        places.check(["hq"].into_iter()).unwrap();
+        fs::create_dir_all(archive.join("hq")).unwrap();
+        fs::create_dir_all(&state).unwrap();
+        fs::write(archive.join("hq/.callvault"), "").unwrap();
+        fs::write(state.join("callvault.db"), "").unwrap();
+        places.check(["hq"].into_iter()).unwrap();
+    }
+
+    #[test]
+    fn another_user_is_told_whose_it_is_and_what_to_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, archive) = (dir.path().join("state"), dir.path().join("archive"));
+        fs::create_dir_all(&state).unwrap();
+        // As if we were somebody else: a number that nobody has.
+        let places = Places { state: &state, archive: &archive, us: User(4_000_000) };
+        if User::of_this_process() == User::ROOT {
+            // Root's folders may be shared: his files in them are what counts.
+            places.check(["hq"].into_iter()).unwrap();
+            fs::write(state.join("callvault.db"), "").unwrap();
+        }
+        let error = places.check(["hq"].into_iter()).unwrap_err();
+        let told = error.to_string();
+        assert!(matches!(error, StateError::OtherUser { .. }), "{told}");
+        assert!(told.contains("user 4000000") && told.contains("sudo -u "), "{told}");
+        assert!(!told.contains('\n'));
+    }
+}

@@ -1,0 +1,51 @@
+//! The channels that messages go over.
+
+use jiff::Timestamp;
+
+use super::TIMEOUT;
+use super::email::Email;
+use super::message::Message;
+use crate::config::AlertsConfig;
+use crate::outbound::courier::Webhook;
+
+/// One way to the operator.
+#[derive(Debug)]
+pub(super) enum Channel {
+    Webhook { name: String, webhook: Webhook },
+    Email(Box<Email>),
+}
+
+/// The configured channels.
+pub(super) fn all(config: &AlertsConfig) -> anyhow::Result<Vec<Channel>> {
+    let mut channels = Vec::new();
+    for (webhook, number) in config.webhook.iter().zip(1..) {
+        let webhook = Webhook::new(webhook.clone(), TIMEOUT)?;
+        channels.push(Channel::Webhook { name: format!("webhook {number} ({})", webhook.host()), webhook });
+    }
+    if let Some(email) = &config.email {
+        channels.push(Channel::Email(Box::new(Email::new(email)?)));
+    }
+    Ok(channels)
+}
+
+impl Channel {
+    /// Names it without its secrets; also in the outbox.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Webhook { name, .. } => name,
+            Self::Email(_) => "email",
+        }
+    }
+
+    /// Delivers a message once. The error is a clause that says why not, free of secrets.
+    pub(super) async fn send(&self, id: &str, body: &str, now: Timestamp) -> Result<(), String> {
+        match self {
+            Self::Webhook { webhook, .. } => webhook.post(id, "application/json", body.to_owned(), now).await,
+            Self::Email(email) => {
+                let message: Message = serde_json::from_str(body)
+                    .map_err(|error| format!("the message is damaged ({error})"))?;
+                email.send(id, &message).await
+            }
+        }
+    }
+}

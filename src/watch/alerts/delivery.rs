@@ -1,0 +1,93 @@
+//! Delivers the outbox, channel by channel, for as long as it takes.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::Alerter;
+use super::channel::Channel;
+use crate::outbound::courier;
+use crate::store::outbox::{self, Outgoing};
+
+/// The first wait after a failure; it doubles up to the longest.
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+/// How often the outbox is looked at without news.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+impl Alerter {
+    pub(super) async fn deliver_over(
+        &self,
+        channel: &Channel,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        loop {
+            // Listens first: news that comes while we look is not missed.
+            let mut news = pin!(self.news.notified());
+            news.as_mut().enable();
+            let now = self.clock.now();
+            let due =
+                outbox::due(&mut *self.db.read().await?, channel.name(), now, later(now, WAIT_MAX)).await?;
+            let Some(message) = due else {
+                tokio::select! {
+                    () = news => continue,
+                    () = self.clock.sleep_until(later(now, LOOK_EVERY)) => continue,
+                    () = stop.cancelled() => return Ok(()),
+                }
+            };
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            self.try_one(channel, message, stop).await?;
+        }
+    }
+
+    /// Tries to deliver one message, and writes down what became of it. `stop` ends the try, but not the writing: what
+    /// was delivered is not sent again.
+    async fn try_one(
+        &self,
+        channel: &Channel,
+        message: Outgoing,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let (id, name) = (message.id, channel.name());
+        if self.is_too_old(&message, now) {
+            // What still holds is told again by the next reminder.
+            warn!("An alert message could not be delivered over {name} for days and is given up");
+            return self.db.write(move |tx| Box::pin(async move { outbox::remove(tx, id).await })).await;
+        }
+        let outcome = tokio::select! {
+            biased;
+            outcome = channel.send(&message.message_id, &message.body, now) => outcome,
+            () = stop.cancelled() => return Ok(()),
+        };
+        match outcome {
+            Ok(()) => {
+                debug!("An alert message was delivered over {name}");
+                self.db.write(move |tx| Box::pin(async move { outbox::remove(tx, id).await })).await
+            }
+            Err(error) => {
+                warn!("An alert message was not delivered over {name} and is tried again: {error}");
+                let due = later(self.clock.now(), courier::wait(message.attempts, FIRST_WAIT, WAIT_MAX));
+                self.db
+                    .write(move |tx| Box::pin(async move { outbox::put_off(tx, id, due, &error).await }))
+                    .await
+            }
+        }
+    }
+
+    fn is_too_old(&self, message: &Outgoing, now: Timestamp) -> bool {
+        let age_ms = now.as_millisecond().saturating_sub(message.created_at_ms);
+        // A message that was never tried gets its one try, however long this machine was off.
+        message.attempts > 0
+            && Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)) > self.config.keep_trying
+    }
+}
+
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,77 @@
+//! Events as second witnesses: a call that was reported and that the CDR does not list.
+
+use anyhow::Context as _;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, civil::Date};
+
+use crate::store::calls;
+use crate::store::db::Db;
+use crate::store::findings::{self, Finding, FindingKind};
+
+/// How far from now a call may have begun for its report to be believed that much: a PBX that lost its clock is no witness.
+const APART_MAX: SignedDuration = SignedDuration::from_hours(48);
+/// Findings that are open at one time; more of them say no more.
+const OPEN_MAX: usize = 20;
+
+/// Looks whether the CDR lists the calls that events told of, and once more those of earlier looks. The day is that of the
+/// call's id, which begins with a time.
+pub async fn compare_events(db: &Db, pbx: &str, told: &[String], now: Timestamp) -> anyhow::Result<()> {
+    let open = findings::open_of(&mut *db.read().await?, pbx, FindingKind::EventWithoutRow).await?;
+    let open: Vec<String> = open.into_iter().map(|finding| finding.subject).collect();
+    let told = told.iter().filter(|callid| !open.contains(callid)).filter_map(|callid| {
+        let at = begun_at(callid)?;
+        (now.duration_since(at).abs() <= APART_MAX).then_some((callid.as_str(), at))
+    });
+    let told: Vec<(&str, Timestamp)> = told.collect();
+    let mut listed = Vec::new();
+    for callid in &open {
+        if let Some(at) = begun_at(callid) {
+            let found = calls::listed_among(&mut *db.read().await?, pbx, around(at, at), &[callid]).await?;
+            listed.extend(found);
+        }
+    }
+    let mut unlisted: Vec<(String, Timestamp)> = Vec::new();
+    if let (Some(first), Some(last)) =
+        (told.iter().map(|(_, at)| *at).min(), told.iter().map(|(_, at)| *at).max())
+    {
+        let ids: Vec<&str> = told.iter().map(|(callid, _)| *callid).collect();
+        let found = calls::listed_among(&mut *db.read().await?, pbx, around(first, last), &ids).await?;
+        let lacking = told.iter().filter(|(callid, _)| !found.iter().any(|found| found == callid));
+        unlisted.extend(lacking.map(|(callid, at)| ((*callid).to_owned(), *at)));
+    }
+    if listed.is_empty() && unlisted.is_empty() {
+        return Ok(());
+    }
+    unlisted.truncate(OPEN_MAX.saturating_sub(open.len()));
+    let pbx = pbx.to_owned();
+    db.write(move |tx| {
+        Box::pin(async move {
+            for callid in &listed {
+                findings::close_about(tx, &pbx, FindingKind::EventWithoutRow, callid, now).await?;
+            }
+            for (callid, at) in unlisted {
+                let detail = format!(
+                    "an event told of this call of {}, and the CDR still does not list it an hour later",
+                    at.strftime("%F %R UTC")
+                );
+                let finding = Finding { kind: FindingKind::EventWithoutRow, subject: callid, detail };
+                findings::record_news(tx, &pbx, &finding, now).await?;
+            }
+            Ok(())
+        })
+    })
+    .await
+    .context("comparing events with the CDR")
+}
+
+/// The days on which calls of that time are, wherever the PBX stands.
+fn around(first: Timestamp, last: Timestamp) -> (Date, Date) {
+    let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
+    let (first, last) = (day(first), day(last));
+    (first.yesterday().unwrap_or(first), last.tomorrow().unwrap_or(last))
+}
+
+/// When a call began, by its id.
+fn begun_at(callid: &str) -> Option<Timestamp> {
+    Timestamp::from_second(callid.split_once('.')?.0.parse().ok()?).ok()
+}

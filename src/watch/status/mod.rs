@@ -1,0 +1,216 @@
+//! The state of everything at one moment: what is owed, at risk and wrong, and what to do about it.
+//!
+//! One reading serves the command, the metrics and the alerts, so that they cannot tell three different things. It is
+//! read from the database alone (and the archive's filesystem), so it may be read beside whoever does the work.
+
+mod anchors;
+mod archive;
+mod clock;
+mod feed;
+mod ledger;
+mod pbx;
+mod reader;
+mod service;
+mod snapshot;
+mod verification;
+mod voicemail;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+pub use anchors::{AnchorStatus, Unverified};
+pub use archive::ArchiveStatus;
+pub use clock::ClockTrouble;
+pub use feed::FeedWebhookStatus;
+pub use ledger::LedgerStatus;
+pub use pbx::{NearlyFullBox, PbxStatus};
+pub use reader::Reader;
+pub use service::ServiceStatus;
+pub use snapshot::SnapshotStatus;
+pub use verification::VerificationStatus;
+pub use voicemail::VoicemailStatus;
+
+use crate::config::Config;
+use crate::store::outbox::Standing;
+use crate::vault::exposure::{self, Exposure};
+
+/// The state of everything, as `status --json` prints it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// When this was read.
+    pub at: Timestamp,
+    /// All in one sentence.
+    pub summary: String,
+    /// The PBXs that need a person, by id.
+    pub needs_attention: Vec<String>,
+    /// The archive's filesystem.
+    pub archive: ArchiveStatus,
+    /// What is wrong with this machine's clock; none if nothing is known to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockTrouble>,
+    /// What others on this machine can read or write that they must not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<Exposure>,
+    /// The service that archives by itself.
+    pub service: ServiceStatus,
+    /// The ledger of all that happened to the archive.
+    pub ledger: LedgerStatus,
+    /// Those who anchor it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub anchors: Vec<AnchorStatus>,
+    /// Those whom it is delivered to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub feed_webhooks: Vec<FeedWebhookStatus>,
+    /// What is wrong with the listener of `[web]`; none if nothing is, or no service runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listener: Option<String>,
+    /// When the archive was last looked at and read.
+    pub verification: VerificationStatus,
+    /// The copies of the database that are kept; none if they are off, or no service ever ran here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotStatus>,
+    /// Whether an older version wrote the database, and this one has not been at work yet.
+    pub database_outdated: bool,
+    /// What the operator was told of, and whether the messages reach him.
+    pub alerts: Standing,
+    /// The configured PBXs by id; none before the first run.
+    pub pbx: BTreeMap<String, PbxStatus>,
+}
+
+impl Status {
+    /// Reads the state once. Who reads it again and again keeps a [`Reader`].
+    pub async fn read(db: &mut SqliteConnection, config: &Config, now: Timestamp) -> anyhow::Result<Self> {
+        Reader::new(config).read(db, now).await
+    }
+
+    /// The state of an installation that has done nothing yet.
+    pub async fn before_the_first_run(config: &Config, now: Timestamp) -> Self {
+        let archive = archive::Lookout::default().look(&config.archive, Vec::new()).await;
+        let exposed = exposure::of_configuration(config);
+        Self::of(now, archive, Machine { exposed, ..Machine::default() }, BTreeMap::new())
+    }
+
+    /// Sums up what was read.
+    fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
+        let Machine {
+            clock,
+            exposed,
+            service,
+            ledger,
+            anchors,
+            feed_webhooks,
+            listener,
+            verification,
+            snapshot,
+            alerts,
+            database_outdated,
+        } = machine;
+        let exposed: Vec<Exposure> = exposed.into_iter().chain(archive.exposure.clone()).collect();
+        let needs_attention: Vec<String> =
+            pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
+        let of_machine = [
+            archive.error.as_ref().map(|error| ("archive", error.reason.replace('_', " "))),
+            (!exposed.is_empty()).then(|| ("installation", "open to others".to_owned())),
+            clock.as_ref().map(|clock| ("clock of this machine", clock.reason.replace('_', " "))),
+            service.has_died().then(|| ("service", "not running".to_owned())),
+            ledger_word(&ledger, &verification).map(|why| ("ledger", why.to_owned())),
+            listener.as_ref().map(|_| ("listener", "not as configured".to_owned())),
+        ];
+        let summary = summary(of_machine.into_iter().flatten(), &pbx, &needs_attention);
+        Self {
+            at,
+            summary,
+            needs_attention,
+            archive,
+            clock,
+            exposed,
+            service,
+            ledger,
+            anchors,
+            feed_webhooks,
+            listener,
+            verification,
+            snapshot,
+            database_outdated,
+            alerts,
+            pbx,
+        }
+    }
+}
+
+/// What is read of this installation besides its PBXs and its archive.
+#[derive(Debug, Default)]
+struct Machine {
+    clock: Option<ClockTrouble>,
+    exposed: Vec<Exposure>,
+    service: ServiceStatus,
+    ledger: LedgerStatus,
+    anchors: Vec<AnchorStatus>,
+    feed_webhooks: Vec<FeedWebhookStatus>,
+    listener: Option<String>,
+    verification: VerificationStatus,
+    snapshot: Option<SnapshotStatus>,
+    alerts: Standing,
+    database_outdated: bool,
+}
+
+/// Why the ledger needs somebody.
+fn ledger_word(ledger: &LedgerStatus, verification: &VerificationStatus) -> Option<&'static str> {
+    match (&ledger.problem, verification.ledger_damaged) {
+        (Some(_), _) => Some("not signed"),
+        (None, 1..) => Some("damaged"),
+        (None, _) => None,
+    }
+}
+
+/// PBXs named in the summary; the rest is counted.
+const NAMED_IN_SUMMARY: usize = 5;
+
+/// All in one sentence, which must say at a glance whether anybody has to do anything.
+fn summary(
+    mut parts: impl Iterator<Item = (&'static str, String)>,
+    pbx: &BTreeMap<String, PbxStatus>,
+    in_trouble: &[String],
+) -> String {
+    let pbxs = summary_of_pbxs(pbx, in_trouble);
+    let Some((first, why)) = parts.next() else { return pbxs };
+    let mut machine = format!("The {first} needs you ({why})");
+    for (part, why) in parts {
+        machine += &format!(", and so does the {part} ({why})");
+    }
+    match in_trouble.is_empty() && !pbx.is_empty() {
+        true => format!("{machine}; no PBX does."),
+        false => format!("{machine}. {pbxs}"),
+    }
+}
+
+fn summary_of_pbxs(pbx: &BTreeMap<String, PbxStatus>, in_trouble: &[String]) -> String {
+    let paused = match pbx.values().filter(|pbx| pbx.paused_since.is_some()).count() {
+        0 => String::new(),
+        count => format!(" ({count} paused)"),
+    };
+    let all = match pbx.len() {
+        1 => format!("1 PBX{paused}"),
+        count => format!("{count} PBXs{paused}"),
+    };
+    match in_trouble.len() {
+        _ if pbx.is_empty() => "Nothing was archived yet: run `callvault backfill`.".to_owned(),
+        0 => format!("{all}, all well."),
+        count => {
+            let need = if count == 1 { "needs" } else { "need" };
+            let causes = in_trouble.iter().filter_map(|id| Some(format!("{id} ({})", pbx.get(id)?.cause()?)));
+            let mut named: Vec<String> = causes.take(NAMED_IN_SUMMARY).collect();
+            if count > NAMED_IN_SUMMARY {
+                named.push(format!("and {} more", count - NAMED_IN_SUMMARY));
+            }
+            format!("{count} of {all} {need} you: {}.", named.join(", "))
+        }
+    }
+}
+
+fn time(ms: Option<i64>) -> Option<Timestamp> {
+    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
+}
