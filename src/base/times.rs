@@ -1,6 +1,6 @@
 //! What the PBX's clock on the wall says, and which instant that was: pure, the time of day is never read here.
 //!
-//! The PBX writes local times without a zone (`yeastar-api.md` §6.3). `OffsetResolver` finds their distance to UTC
+//! The PBX writes local times without a zone (`docs/pbx-api.md` §6.3). `OffsetResolver` finds their distance to UTC
 //! in the call rows themselves.
 
 mod offset;
@@ -35,7 +35,7 @@ pub fn parse_local(text: &str) -> Option<DateTime> {
     Some(date.to_datetime(Time::new(hour, minute, second, 0).ok()?))
 }
 
-/// Reads the `systemtime` of the device's information, such as `2024-03-01 12:00:00 UTC+1` (`yeastar-api.md` §6.3).
+/// Reads the `systemtime` of the device's information, such as `2024-03-01 12:00:00 UTC+1` (`docs/pbx-api.md` §6.3).
 ///
 /// With it comes the device's distance to UTC in seconds, if that is named and plausible.
 pub fn parse_systemtime(text: &str) -> Option<(DateTime, Option<i32>)> {

@@ -19,7 +19,7 @@ pub(super) fn over_api(section: &Section<'_>, version: &ApiVersion) -> bool {
     wanted
 }
 
-/// Whether this version can download the CDR: v1.0.x cannot (`yeastar-api.md` §6.1), and files serve there.
+/// Whether this version can download the CDR: v1.0.x cannot (`docs/pbx-api.md` §6.1), and files serve there.
 pub(super) fn is_downloadable(version: &ApiVersion) -> bool {
     version.generation != Generation::V1_0
 }

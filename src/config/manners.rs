@@ -12,7 +12,7 @@ const REQUESTS_PER_MIN_LEAST: u64 = 2;
 const REQUESTS_PER_MIN_MOST: u64 = 60_000;
 /// Less would take longer for a recording than anybody waits.
 const BYTES_S_LEAST: u64 = 1024;
-/// What a device keeps unless its operator changed that (`yeastar-api.md` §10).
+/// What a device keeps unless its operator changed that (`docs/pbx-api.md` §10).
 const CDR_ROWS: u64 = 100_000;
 const RECORDING_DAYS: f64 = 180.0;
 const WARN_MARGIN_H: f64 = 72.0;

@@ -331,7 +331,7 @@ pub struct ApiVersion {
     pub generation: Generation,
 }
 
-/// The generations of the S-Series API (`yeastar-api.md` §1, §4).
+/// The generations of the S-Series API (`docs/pbx-api.md` §1, §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generation {
     /// v1.0.x: no CDR download; 20012 and 20014 both mean that a recording is gone.

@@ -21,7 +21,7 @@ use super::{
 /// Connections to one PBX at a time, unless the operator says otherwise: its first job is calls.
 const CONCURRENCY: u64 = 2;
 
-/// The most that may be asked for; the PBX's web server is a small one (`yeastar-api.md` §11).
+/// The most that may be asked for; the PBX's web server is a small one (`docs/pbx-api.md` §11).
 const CONCURRENCY_MAX: u64 = 8;
 
 /// The longest duration that a key takes: a day.
@@ -30,7 +30,7 @@ const SECONDS_MAX: f64 = 86_400.0;
 /// The shortest duration that a key takes, unless zero means something.
 const SECONDS_MIN: f64 = 0.001;
 
-/// A ticket dies after 30 s (`yeastar-api.md` §5).
+/// A ticket dies after 30 s (`docs/pbx-api.md` §5).
 const TICKET_AGE_S_MAX: f64 = 30.0;
 
 /// The longest id: it is a folder of the archive and a column in tables.

@@ -10,7 +10,7 @@ use super::section::{Section, Wrong, wrong};
 use super::value;
 use super::{ApiVersion, Generation, PbxConfig, PushAddress, PushConfig, PushMode};
 
-/// The port on which a PBX offers its event stream, unless it was changed there (`yeastar-api.md` §7).
+/// The port on which a PBX offers its event stream, unless it was changed there (`docs/pbx-api.md` §7).
 const TCP_PORT: u64 = 8333;
 
 /// The port at which reports arrive in the vendor's samples; `[push] listen` decides.
@@ -174,7 +174,7 @@ fn source<'a>(section: &Section<'a>, text: &str, part: &Spanned<DeValue<'a>>) ->
 }
 
 impl std::fmt::Display for PushAddress {
-    /// As an absolute `url` of the API wants it: without a scheme (`yeastar-api.md` §3.1).
+    /// As an absolute `url` of the API wants it: without a scheme (`docs/pbx-api.md` §3.1).
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.host {
             Some(host) => write!(f, "{host}:{}/{}", self.port, self.path),

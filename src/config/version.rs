@@ -13,7 +13,7 @@ impl FromStr for ApiVersion {
     type Err = NotAVersion;
 
     /// Accepts `v` and three numbers, and the short forms of the known generations. Real clients write v1.1.0 as
-    /// `v1.10` too (`yeastar-api.md` §1). `v1.0.x` is the first of its kind that has recordings, v1.0.1.
+    /// `v1.10` too (`docs/pbx-api.md` §1). `v1.0.x` is the first of its kind that has recordings, v1.0.1.
     fn from_str(segment: &str) -> Result<Self, NotAVersion> {
         let segment = if segment == "v1.0.x" { "v1.0.1" } else { segment };
         let numbers: Vec<&str> = segment.strip_prefix('v').ok_or(NotAVersion)?.split('.').collect();

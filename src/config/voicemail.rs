@@ -2,7 +2,7 @@
 
 use super::section::Section;
 
-/// Messages that a device keeps in one box, unless its administrator says otherwise (`yeastar-api.md` §10).
+/// Messages that a device keeps in one box, unless its administrator says otherwise (`docs/pbx-api.md` §10).
 const PER_EXTENSION: u64 = 50;
 
 /// More than any device keeps.

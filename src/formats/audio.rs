@@ -1,7 +1,7 @@
 //! What a download is: judged from its bytes alone, as they pass, without keeping them.
 //!
 //! The PBX reports errors as HTTP 200 with JSON, and its replies may have no length: only the sizes within the file
-//! tell a whole recording from a cut one (`yeastar-api.md` §8). `AudioProbe` reads containers itself, for it must see
+//! tell a whole recording from a cut one (`docs/pbx-api.md` §8). `AudioProbe` reads containers itself, for it must see
 //! sizes that contradict each other, which decoders forgive. Names say nothing: what is called `.wav` may be an MP3.
 
 mod amr;

@@ -1,4 +1,4 @@
-//! The CDR as the PBX's API exports it: CSV for a range of its local time (`yeastar-api.md` §6).
+//! The CDR as the PBX's API exports it: CSV for a range of its local time (`docs/pbx-api.md` §6).
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a PBX says about itself (`yeastar-api.md` §6.3).
+//! What a PBX says about itself (`docs/pbx-api.md` §6.3).
 
 use bytes::Bytes;
 use serde_json::Value;

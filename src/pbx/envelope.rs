@@ -1,4 +1,4 @@
-//! The JSON around every reply of the API (`yeastar-api.md` §4).
+//! The JSON around every reply of the API (`docs/pbx-api.md` §4).
 
 use serde_json::{Map, Number, Value};
 

@@ -1,4 +1,4 @@
-//! Reports over a connection that we keep to the PBX (API v2.0.0; `yeastar-api.md` §7).
+//! Reports over a connection that we keep to the PBX (API v2.0.0; `docs/pbx-api.md` §7).
 //!
 //! It leads to a port of its own and stays idle but for reports, so it is none of the `concurrency` connections that
 //! ask the PBX for work.

@@ -2,7 +2,7 @@
 //!
 //! One `PbxClient` per PBX: it logs in once, shares the session among all requests, never has more than
 //! `concurrency` connections, and turns every failure into one `PbxError` with one `Policy`.
-//! The facts about the API come from `yeastar-api.md`.
+//! The facts about the API come from `docs/pbx-api.md`.
 //!
 //! ```text
 //! let mut slot = client.slot().await;             // a connection is ours …

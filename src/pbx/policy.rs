@@ -1,7 +1,7 @@
 //! What each failure of a PBX calls for: one table, one policy each.
 //!
 //! Error numbers mean different things at different places: the table is asked with the API generation, the family
-//! of calls and the stage within it. Source of the numbers: `yeastar-api.md` §4.
+//! of calls and the stage within it. Source of the numbers: `docs/pbx-api.md` §4.
 
 use crate::config::Generation;
 use crate::pbx::error::Reason;

@@ -16,7 +16,7 @@ use crate::pbx::{PbxClient, Shared};
 
 impl PbxClient {
     /// Renews the session, and with it where reports are to go. A session that has ended is replaced by a new login. The
-    /// PBX forgets both after 30 min without a request (`yeastar-api.md` §3.3).
+    /// PBX forgets both after 30 min without a request (`docs/pbx-api.md` §3.3).
     ///
     /// With push off nothing is sent. Where we keep an event stream, the session alone is renewed, by a harmless query:
     /// a heartbeat would say where reports go.
@@ -46,14 +46,14 @@ impl PbxClient {
     }
 }
 
-/// What tells the PBX of our listener (`yeastar-api.md` §3.1); nothing unless it is to report over HTTP.
+/// What tells the PBX of our listener (`docs/pbx-api.md` §3.1); nothing unless it is to report over HTTP.
 pub(super) fn members(config: &PbxConfig) -> Map<String, Value> {
     let mut members = Map::new();
     let PushMode::Http(address) = &config.push else { return members };
     let generation = config.api_version.generation;
     let is_absolute = address.host.is_some();
     let tag = match generation {
-        // Its document has a number where the others have text (§0.1).
+        // Its document has a number where the others have text (§12).
         Generation::Compatible => Value::from(u8::from(is_absolute)),
         _ => Value::from(if is_absolute { "1" } else { "0" }),
     };

@@ -107,7 +107,7 @@ impl Session {
 
 impl State {
     /// Whether a failed login must not be repeated: the password was refused, or the PBX answered twice in a row with an
-    /// error number that may mean so. Five refused logins would lock us out (`yeastar-api.md` §3.2).
+    /// error number that may mean so. Five refused logins would lock us out (`docs/pbx-api.md` §3.2).
     fn is_refused(&mut self, reason: Reason) -> bool {
         match reason {
             Reason::PasswordRefused => true,
@@ -208,7 +208,8 @@ impl Slot {
     }
 }
 
-/// The password as the PBX wants it: unsalted MD5 in lowercase hex (`yeastar-api.md` §3.1). As secret as the password.
+/// The password as the PBX wants it: unsalted MD5 in lowercase hex (`docs/pbx-api.md` §3.1). It is as secret as the
+/// password.
 pub(super) fn password_md5(config: &PbxConfig) -> String {
     hex(&Md5::digest(config.password.expose_secret().as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! Tickets: permission to download one recording, once, for 30 s (`yeastar-api.md` §5).
+//! Tickets: permission to download one recording, once, for 30 s (`docs/pbx-api.md` §5).
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Voicemail boxes: what messages there are at present, and tickets for them (`yeastar-api.md` §9).
+//! Voicemail boxes: what messages there are at present, and tickets for them (`docs/pbx-api.md` §9).
 //!
 //! A message has no name of its own: `voicemailfile` is its place in a folder, and the next deletion moves another one
 //! there. A list is true of the moment it was made, so ask for one right before a ticket and again after the download.

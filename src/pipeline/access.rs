@@ -31,7 +31,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(15);
 /// When one is asked for again that got stuck by a fault of the PBX: after those that have not been asked for yet.
 const GIVEN_BACK_AFTER: Duration = Duration::from_secs(1);
-/// How long a device's lock-out lasts (`yeastar-api.md` §3.2).
+/// How long a device's lock-out lasts (`docs/pbx-api.md` §3.2).
 const LOCKOUT: Duration = Duration::from_secs(600);
 
 /// Why a PBX was given up for this command.

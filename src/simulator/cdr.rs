@@ -1,4 +1,4 @@
-//! The call report as CSV (`yeastar-api.md` §6).
+//! The call report as CSV (`docs/pbx-api.md` §6).
 
 use std::collections::BTreeSet;
 

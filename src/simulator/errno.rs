@@ -1,4 +1,4 @@
-//! The error numbers that a device answers with (`yeastar-api.md` §4).
+//! The error numbers that a device answers with (`docs/pbx-api.md` §4).
 
 /// XML body not supported.
 pub(super) const XML: u32 = 10002;

@@ -1,7 +1,7 @@
 //! A PBX that keeps the rules of the API, and can be told to break each of them.
 //!
 //! It shares no code with the client beyond plain data types, so that a misreading of the API cannot hide in both.
-//! Rules and their sources are in `yeastar-api.md` §15; what no source says can be switched by an option.
+//! Rules and their sources are in `docs/pbx-api.md` §14; what no source says can be switched by an option.
 
 mod account;
 mod api;

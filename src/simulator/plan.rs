@@ -233,7 +233,7 @@ impl CallPlan {
         }
     }
 
-    /// The recording's name; its stamp is a few seconds later than the call (`yeastar-api.md` §8).
+    /// The recording's name; its stamp is a few seconds later than the call (`docs/pbx-api.md` §8).
     fn name(&self, start: Timestamp, callid: &str, from: &str, to: &str, call_type: &str) -> Vec<u8> {
         if self.profile == Profile::Compatible {
             let stamp = start.to_zoned(self.zone.clone()).strftime("%Y%m%d-%H%M%S");

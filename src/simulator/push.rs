@@ -1,4 +1,4 @@
-//! Where the device was told to send its reports, and what it has to report (`yeastar-api.md` §7).
+//! Where the device was told to send its reports, and what it has to report (`docs/pbx-api.md` §7).
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! What the device overwrites by itself: rows and audio, each by its own limits (`yeastar-api.md` §10).
+//! What the device overwrites by itself: rows and audio, each by its own limits (`docs/pbx-api.md` §10).
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};

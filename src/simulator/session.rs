@@ -1,4 +1,4 @@
-//! Logins, lock-outs and tokens (`yeastar-api.md` §3).
+//! Logins, lock-outs and tokens (`docs/pbx-api.md` §3).
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Tickets: one file or range, one use, 30 s, for the session and the address that asked (`yeastar-api.md` §5).
+//! Tickets: one file or range, one use, 30 s, for the session and the address that asked (`docs/pbx-api.md` §5).
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

@@ -53,7 +53,7 @@ pub struct SimVoicemail {
     pub audio: SimAudio,
 }
 
-/// What a box holds at most; then the oldest messages go (`yeastar-api.md` §10).
+/// What a box holds at most; then the oldest messages go (`docs/pbx-api.md` §10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VoicemailCap {
     /// So many messages.

@@ -11,7 +11,7 @@ use super::understood::UnderstoodColumn;
 use crate::base::recording::{Text, printable};
 use crate::formats::raw_row::{may_be_pin, readings};
 
-/// Our names of the columns, which are the headings of the PBX's own CDR (`yeastar-api.md` §6.2, misspelling included).
+/// Our names of the columns: the headings of the PBX's own CDR, misspelling included (`docs/pbx-api.md` §6.2).
 ///
 /// They are the keys that `cdr_columns` may have.
 pub const COLUMNS: [&str; 14] = [
@@ -31,8 +31,8 @@ pub const COLUMNS: [&str; 14] = [
     "sn",
 ];
 
-/// Other spellings that firmware or its documents use for a column (`yeastar-api.md` §7). Headings of the web page in other
-/// languages are not among them: nobody knows them for certain, so they are mapped.
+/// Other spellings that firmware or its documents use for a column (`docs/pbx-api.md` §7). Headings of the web page in
+/// other languages are not among them: nobody knows them for certain, so they are mapped.
 const ALIASES: [(&str, Column); 6] = [
     ("desttrunkname", Column::DstTrunk),
     ("dstrunkname", Column::DstTrunk),

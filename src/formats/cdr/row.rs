@@ -19,7 +19,7 @@ pub(super) const MARK: &str = "#doubt";
 
 /// One row of the CDR. Fields are trimmed of ASCII whitespace; a column that the file lacks is empty.
 ///
-/// The columns are those of `yeastar-api.md` §6.2. There is no PIN code: it is blank in [`raw`](Self::raw) too.
+/// The columns are those of `docs/pbx-api.md` §6.2. There is no PIN code: it is blank in [`raw`](Self::raw) too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CdrRow {
     /// The line of the file where it begins, from 1.
@@ -279,8 +279,8 @@ impl CdrRow {
         self.recording.as_ref().and_then(|name| stamp_in(name.as_bytes()))
     }
 
-    /// When the call started, in seconds since 1970 UTC, out of its id (`yeastar-api.md` §6.3), or of its recording's name,
-    /// which repeats the id; `None` if neither tells a plausible time.
+    /// When the call started, in seconds since 1970 UTC: from its id (`docs/pbx-api.md` §6.3), else from its recording's
+    /// name, which repeats the id; `None` if neither holds a plausible time.
     pub fn epoch(&self) -> Option<i64> {
         epoch_in(text_of(&self.callid)).or_else(|| self.stamp()?.epoch)
     }
@@ -377,7 +377,7 @@ fn text_of(text: &Text) -> &str {
     text.as_str().unwrap_or_default()
 }
 
-/// A word of an open set as it is compared: `No Answer`, `NO ANSWER` and `NOANSWER` are one (`yeastar-api.md` §6.4).
+/// A word of an open set as it is compared: `No Answer`, `NO ANSWER` and `NOANSWER` are one (`docs/pbx-api.md` §6.4).
 pub fn normal(text: &str) -> String {
     text.chars().filter(|character| !character.is_whitespace()).flat_map(char::to_lowercase).collect()
 }

@@ -10,7 +10,7 @@ use super::start::epoch_in;
 use super::value::{is_nothing, seconds};
 use crate::base::times::parse_local;
 
-/// Words for how a call ended (`yeastar-api.md` §6.4), as [`normal`] has them.
+/// Words for how a call ended (`docs/pbx-api.md` §6.4), as [`normal`] has them.
 const STATUSES: [&str; 6] = ["answered", "noanswer", "noanswered", "busy", "failed", "voicemail"];
 
 /// Words for a call's direction.
@@ -103,7 +103,7 @@ pub(super) fn is_audio_name(value: &[u8]) -> bool {
     AUDIO.iter().any(|ending| lowercase.len() > ending.len() && lowercase.ends_with(*ending))
 }
 
-/// `YYYYMMDDHHMMSS-<epoch>.<seq>-…` (`yeastar-api.md` §8).
+/// `YYYYMMDDHHMMSS-<epoch>.<seq>-…` (`docs/pbx-api.md` §8).
 fn is_name_of_pbx(text: &str) -> bool {
     let mut parts = text.splitn(3, '-');
     let stamp = parts.next().unwrap_or_default();

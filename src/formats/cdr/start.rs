@@ -15,8 +15,8 @@ const CALL_S_MAX: i64 = 24 * 3600;
 /// A row may start by so many seconds before its call's id says, or after its recording's name says.
 const EARLY_S_MAX: i64 = 60;
 
-/// The time in a call's id, `<epoch>.<seq>`, in seconds since 1970 UTC (`yeastar-api.md` §6.3); `None` if it does not begin
-/// with a plausible one.
+/// The time in a call's id, `<epoch>.<seq>`, in seconds since 1970 UTC (`docs/pbx-api.md` §6.3); `None` if it does not
+/// begin with a plausible one.
 pub(super) fn epoch_in(callid: &str) -> Option<i64> {
     let end = callid.find(['.', '_']).unwrap_or(callid.len());
     let digits = callid[..end].bytes().all(|byte| byte.is_ascii_digit()).then_some(&callid[..end])?;
@@ -33,7 +33,7 @@ pub(super) struct Stamp {
 }
 
 /// Reads the time in a recording's name, `YYYYMMDDHHMMSS-<epoch>.<seq>-…`, or of other devices
-/// `…-YYYYMMDD-HHMMSS-<epoch>.<seq>.wav` (`yeastar-api.md` §8, §0.1).
+/// `…-YYYYMMDD-HHMMSS-<epoch>.<seq>.wav` (`docs/pbx-api.md` §8, §12).
 pub(super) fn stamp_in(name: &[u8]) -> Option<Stamp> {
     let name = std::str::from_utf8(name).ok()?;
     let name = name.rsplit(['/', '\\']).next().unwrap_or(name);

@@ -11,7 +11,7 @@
 //! JSON around it to the letter is taken for that JSON, as every reader would.
 //!
 //! Sources: the document of a compatible device prints a comma after the last member and Yeastar's sample of a voicemail
-//! list lacks commas between messages (`yeastar-api.md` §0.1, §9); C programs send the NUL that ends their strings.
+//! list lacks commas between messages (`docs/pbx-api.md` §12, §9); C programs send the NUL that ends their strings.
 
 mod mend;
 mod resume;

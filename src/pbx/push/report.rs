@@ -1,6 +1,6 @@
 //! What a report says, as far as it is asked: the name of the event, and who sends it.
 //!
-//! Reports of v1 are no JSON: members stand twice, objects lack keys (`yeastar-api.md` §7). So nothing is parsed; the
+//! Reports of v1 are no JSON: members stand twice, objects lack keys (`docs/pbx-api.md` §7). So nothing is parsed; the
 //! few members that matter are looked for in the bytes, whatever stands around them. Everything else, the callers'
 //! numbers and PIN codes among it, is never looked at.
 
@@ -66,7 +66,7 @@ fn kind_of(event: &[u8]) -> Option<PushKind> {
     }
 }
 
-/// A call's id (`yeastar-api.md` §6.3); nothing else that may stand under that name.
+/// A call's id (`docs/pbx-api.md` §6.3); nothing else that may stand under that name.
 fn callid_of(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?;
     let (epoch, number) = text.split_once('.')?;

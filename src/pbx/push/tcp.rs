@@ -22,7 +22,7 @@ const WORKED_FOR: Duration = Duration::from_secs(60);
 /// A stream that is closed so soon after the login, without a word, may have refused it.
 const WORDLESS_WITHIN: Duration = Duration::from_secs(30);
 
-/// How often in a row that may happen: five wrong passwords lock us out (`yeastar-api.md` §3.2).
+/// How often in a row that may happen: five wrong passwords lock us out (`docs/pbx-api.md` §3.2).
 const WORDLESS_MAX: u32 = 2;
 
 /// A stream that is silent so long is opened anew: a connection can die without a word.

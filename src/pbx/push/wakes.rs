@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 const APART: Duration = Duration::from_millis(500);
 
 /// How long after a call's wake there is another one: a report may come before the row that it is about, which no source
-/// rules out (`yeastar-api.md` §14).
+/// rules out (`docs/pbx-api.md` §13).
 const ECHO_AFTER: Duration = Duration::from_secs(10);
 
 /// Something happened at a PBX.

@@ -8,7 +8,7 @@ use super::Request;
 use crate::config::{PbxConfig, nearest};
 use crate::store::queue::DayRange;
 
-/// The device's own default retention: what a backfill without dates covers (`yeastar-api.md` §10).
+/// The device's own default retention: what a backfill without dates covers (`docs/pbx-api.md` §10).
 const DAYS_BACK: i64 = 180;
 
 /// A request that makes no sense. Each says how to ask instead.

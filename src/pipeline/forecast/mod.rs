@@ -15,7 +15,7 @@ pub use reading::{note, read};
 use crate::config::RetentionHints;
 use crate::store::retention::Evidence;
 
-/// The CDR's second limit on the device (`yeastar-api.md` §10).
+/// The CDR's second limit on the device (`docs/pbx-api.md` §10).
 const CDR_DAYS: f64 = 180.0;
 const DAY_S: f64 = 86_400.0;
 

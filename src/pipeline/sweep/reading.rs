@@ -216,7 +216,7 @@ fn local_days(at: Timestamp, utc_offset_s: Option<i32>) -> Option<(Date, Date)> 
     Some((day(earliest_s)?, day(latest_s)?))
 }
 
-/// Days that a device keeps by default (`yeastar-api.md` §10).
+/// Days that a device keeps by default (`docs/pbx-api.md` §10).
 const DAYS_KEPT: i64 = 180;
 
 /// What a reading covered, and when what it says was true.
