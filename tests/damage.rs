@@ -135,13 +135,11 @@ impl Scene {
 
 async fn append(vault: &Vault, count: u64) {
     let now = vault.clock.now();
-    let append = vault.state.db.write(move |tx| {
-        Box::pin(async move {
-            for number in 0..count {
-                ledger::append(tx, &Entry::new(EntryType::Gap, now).with("n", number)).await?;
-            }
-            Ok(())
-        })
+    let append = vault.state.db.write(async move |tx| {
+        for number in 0..count {
+            ledger::append(tx, &Entry::new(EntryType::Gap, now).with("n", number)).await?;
+        }
+        Ok(())
     });
     append.await.unwrap();
     vault.seal().await.unwrap().unwrap();

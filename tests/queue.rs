@@ -43,14 +43,12 @@ impl Desk {
     async fn with(recordings: i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(folder.path()).await.unwrap();
-        db.write(move |tx| {
-            Box::pin(async move {
-                fleet::register(tx, "hq").await?;
-                for number in 0..recordings {
-                    assert!(enqueue(tx, number).await?.new);
-                }
-                Ok(())
-            })
+        db.write(async move |tx| {
+            fleet::register(tx, "hq").await?;
+            for number in 0..recordings {
+                assert!(enqueue(tx, number).await?.new);
+            }
+            Ok(())
         })
         .await
         .unwrap();
@@ -69,16 +67,14 @@ impl Desk {
         now: Timestamp,
     ) -> Option<Job> {
         self.db
-            .write(move |tx| {
-                Box::pin(async move { queue::claim(tx, "hq", days, Kinds::All, order, run, now).await })
-            })
+            .write(async move |tx| queue::claim(tx, "hq", days, Kinds::All, order, run, now).await)
             .await
             .unwrap()
     }
 
     async fn put_back(&self, job: &Job, how: PutBack) -> anyhow::Result<()> {
         let job = job.clone();
-        self.db.write(move |tx| Box::pin(async move { queue::put_back(tx, &job, "run", &how).await })).await
+        self.db.write(async move |tx| queue::put_back(tx, &job, "run", &how).await).await
     }
 
     async fn counts(&self) -> queue::Counts {
@@ -121,31 +117,29 @@ async fn only_the_kinds_asked_for_are_claimed_counted_and_made_due() {
     let paths = ["hq/voicemail/2026/01/01/120000-1003-1-9~0123456789abcdef.wav".to_owned()];
     let claimed = desk
         .db
-        .write(move |tx| {
-            Box::pin(async move {
-                let kind = RecordingKind::Voicemail;
-                let (day, started_at) = (date(2026, 1, 1), at(0));
-                let recording =
-                    NewRecording { pbx: "hq", kind, sn: "1", name: &message, day, started_at, paths: &paths };
-                queue::enqueue(tx, &recording).await?;
-                let (all, order) = (DayRange::ALL, QueueOrder::OldestFirst);
-                let call = queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.unwrap();
-                assert!(queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.is_none());
-                assert!(!queue::may_claim(tx, "hq", all, Kinds::Calls, at(0)).await?);
-                assert!(queue::may_claim(tx, "hq", all, Kinds::Voicemail, at(0)).await?);
-                let message = queue::claim(tx, "hq", all, Kinds::All, order, "run", at(0)).await?.unwrap();
-                for job in [&call, &message] {
-                    queue::put_back(tx, job, "run", &retry("reset", at(50 + i64::from(job.id == call.id))))
-                        .await?;
-                }
-                assert_eq!(queue::next_due(tx, "hq", all, Kinds::Calls).await?, Some(at(51)));
-                assert_eq!(queue::next_due(tx, "hq", all, Kinds::Voicemail).await?, Some(at(50)));
-                assert_eq!(queue::make_due(tx, "hq", all, Kinds::Voicemail, at(0)).await?, 1);
-                for (kinds, pending) in [(Kinds::Calls, 1), (Kinds::Voicemail, 1), (Kinds::All, 2)] {
-                    assert_eq!(queue::counts(tx, "hq", all, kinds).await?.pending, pending);
-                }
-                Ok([call.kind, message.kind])
-            })
+        .write(async move |tx| {
+            let kind = RecordingKind::Voicemail;
+            let (day, started_at) = (date(2026, 1, 1), at(0));
+            let recording =
+                NewRecording { pbx: "hq", kind, sn: "1", name: &message, day, started_at, paths: &paths };
+            queue::enqueue(tx, &recording).await?;
+            let (all, order) = (DayRange::ALL, QueueOrder::OldestFirst);
+            let call = queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.unwrap();
+            assert!(queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.is_none());
+            assert!(!queue::may_claim(tx, "hq", all, Kinds::Calls, at(0)).await?);
+            assert!(queue::may_claim(tx, "hq", all, Kinds::Voicemail, at(0)).await?);
+            let message = queue::claim(tx, "hq", all, Kinds::All, order, "run", at(0)).await?.unwrap();
+            for job in [&call, &message] {
+                queue::put_back(tx, job, "run", &retry("reset", at(50 + i64::from(job.id == call.id))))
+                    .await?;
+            }
+            assert_eq!(queue::next_due(tx, "hq", all, Kinds::Calls).await?, Some(at(51)));
+            assert_eq!(queue::next_due(tx, "hq", all, Kinds::Voicemail).await?, Some(at(50)));
+            assert_eq!(queue::make_due(tx, "hq", all, Kinds::Voicemail, at(0)).await?, 1);
+            for (kinds, pending) in [(Kinds::Calls, 1), (Kinds::Voicemail, 1), (Kinds::All, 2)] {
+                assert_eq!(queue::counts(tx, "hq", all, kinds).await?.pending, pending);
+            }
+            Ok([call.kind, message.kind])
         })
         .await
         .unwrap();
@@ -155,7 +149,7 @@ async fn only_the_kinds_asked_for_are_claimed_counted_and_made_due() {
 #[tokio::test]
 async fn a_recording_that_is_known_is_not_queued_again() {
     let desk = Desk::with(1).await;
-    let again = desk.db.write(|tx| Box::pin(async move { enqueue(tx, 0).await })).await.unwrap();
+    let again = desk.db.write(async move |tx| enqueue(tx, 0).await).await.unwrap();
     assert!(!again.new);
     assert_eq!(desk.counts().await.listed(), 1);
 }
@@ -188,7 +182,7 @@ async fn a_claim_of_a_dead_run_is_released_and_cannot_be_settled_by_it() {
     let job = desk.claim("run", at(0)).await.unwrap();
     let paths = queue::claimed_paths(&mut desk.db.read().await.unwrap()).await.unwrap();
     assert_eq!(paths, ["hq/2026/01/01/0.wav"]);
-    desk.db.write(|tx| Box::pin(async move { queue::recover(tx, at(1)).await })).await.unwrap();
+    desk.db.write(async move |tx| queue::recover(tx, at(1)).await).await.unwrap();
     desk.put_back(&job, retry("reset", at(30))).await.unwrap_err();
     assert_eq!(desk.claim("next run", at(1)).await.unwrap().attempts, 0);
 }
@@ -198,7 +192,7 @@ async fn a_wait_that_a_wrong_clock_set_ends_at_the_next_start() {
     let desk = Desk::with(1).await;
     let job = desk.claim("run", at(0)).await.unwrap();
     desk.put_back(&job, retry("reset", at(365 * 86_400))).await.unwrap();
-    desk.db.write(|tx| Box::pin(async move { queue::recover(tx, at(1)).await })).await.unwrap();
+    desk.db.write(async move |tx| queue::recover(tx, at(1)).await).await.unwrap();
     assert!(desk.claim("run", at(1)).await.is_some());
 }
 
@@ -209,7 +203,7 @@ async fn only_a_wait_that_is_longer_than_any_can_be_ends() {
         let job = desk.claim("run", at(0)).await.unwrap();
         desk.put_back(&job, retry("reset", at(hours * 3600))).await.unwrap();
     }
-    desk.db.write(|tx| Box::pin(async move { queue::recover(tx, at(0)).await })).await.unwrap();
+    desk.db.write(async move |tx| queue::recover(tx, at(0)).await).await.unwrap();
     assert_eq!(desk.claim("run", at(0)).await.unwrap().name, name(1));
     assert!(desk.claim("run", at(0)).await.is_none());
 }
@@ -225,26 +219,24 @@ fn days_that_sort_as_text_bound_a_range_and_the_rest_is_written_so_that_it_does(
 #[tokio::test]
 async fn a_serial_number_goes_to_all_that_nobody_was_told_of() {
     let desk = Desk::with(0).await;
-    let named = desk.db.write(|tx| {
-        Box::pin(async move {
-            for (number, sn) in [(0, ""), (1, ""), (2, "other")] {
-                let (name, paths) = (name(number), [format!("hq/2026/01/01/{number}.wav")]);
-                let recording = NewRecording {
-                    pbx: "hq",
-                    kind: RecordingKind::Call,
-                    sn,
-                    name: &name,
-                    day: date(2026, 1, 1),
-                    started_at: at(number),
-                    paths: &paths,
-                };
-                queue::enqueue(tx, &recording).await?;
-            }
-            // The first is on its way into the archive.
-            queue::claim(tx, "hq", DayRange::ALL, Kinds::All, QueueOrder::OldestFirst, "run", at(0)).await?;
-            queue::assign_serial_number(tx, "hq", "3631A").await?;
-            Ok(sqlx::query_scalar::<_, String>("select sn from recordings order by id").fetch_all(tx).await?)
-        })
+    let named = desk.db.write(async move |tx| {
+        for (number, sn) in [(0, ""), (1, ""), (2, "other")] {
+            let (name, paths) = (name(number), [format!("hq/2026/01/01/{number}.wav")]);
+            let recording = NewRecording {
+                pbx: "hq",
+                kind: RecordingKind::Call,
+                sn,
+                name: &name,
+                day: date(2026, 1, 1),
+                started_at: at(number),
+                paths: &paths,
+            };
+            queue::enqueue(tx, &recording).await?;
+        }
+        // The first is on its way into the archive.
+        queue::claim(tx, "hq", DayRange::ALL, Kinds::All, QueueOrder::OldestFirst, "run", at(0)).await?;
+        queue::assign_serial_number(tx, "hq", "3631A").await?;
+        Ok(sqlx::query_scalar::<_, String>("select sn from recordings order by id").fetch_all(tx).await?)
     });
     assert_eq!(named.await.unwrap(), ["", "3631A", "other"]);
 }
@@ -270,11 +262,9 @@ async fn what_is_claimed_and_what_is_owed_and_old_is_known() {
 #[tokio::test]
 async fn a_recording_that_is_told_as_archived_is_owed_no_more() {
     let desk = Desk::with(2).await;
-    let path = desk.db.write(|tx| {
-        Box::pin(async move {
-            let id = sqlx::query_scalar("select max(id) from recordings").fetch_one(&mut *tx).await?;
-            queue::restore_archived(tx, id).await
-        })
+    let path = desk.db.write(async move |tx| {
+        let id = sqlx::query_scalar("select max(id) from recordings").fetch_one(&mut *tx).await?;
+        queue::restore_archived(tx, id).await
     });
     assert_eq!(path.await.unwrap(), "hq/2026/01/01/1.wav");
     assert_eq!(desk.claim("run", at(0)).await.unwrap().name, name(0));
@@ -303,7 +293,7 @@ async fn stuck_and_missing_are_shown_never_dropped_and_come_back_by_hand() {
     assert_eq!(counts.listed(), 3);
 
     let all = Redrive::default();
-    let redriven = desk.db.write(move |tx| Box::pin(async move { queue::redrive(tx, &all).await })).await;
+    let redriven = desk.db.write(async move |tx| queue::redrive(tx, &all).await).await;
     let redriven = redriven.unwrap();
     let day = date(2026, 1, 1);
     assert_eq!((redriven.count, redriven.pbx), (3, vec!["hq".to_owned()]));
@@ -321,10 +311,7 @@ async fn what_is_stuck_is_asked_for_again_a_day_later_and_not_by_a_backfill() {
     desk.put_back(&job, stuck()).await.unwrap();
     let make_due = async || {
         let (all, kinds) = (DayRange::ALL, Kinds::All);
-        desk.db
-            .write(move |tx| Box::pin(async move { queue::make_due(tx, "hq", all, kinds, at(10)).await }))
-            .await
-            .unwrap()
+        desk.db.write(async move |tx| queue::make_due(tx, "hq", all, kinds, at(10)).await).await.unwrap()
     };
     assert_eq!(make_due().await, 0);
     assert!(desk.claim("run", at(86_399)).await.is_none());
@@ -360,15 +347,13 @@ async fn attempts_that_the_pbx_is_to_blame_for_are_given_back() {
     desk.put_back(&stuck, PutBack::Stuck { reason: "timeout".into(), due_at, misfit: None }).await.unwrap();
     let given_back = desk
         .db
-        .write(move |tx| {
-            Box::pin(async move {
-                let other = queue::give_back(tx, ids[1], "reset", 1, at(5)).await?;
-                let [stuck, waits] = [
-                    queue::give_back(tx, ids[0], "timeout", 1, at(5)).await?,
-                    queue::give_back(tx, ids[1], "timeout", 7, at(5)).await?,
-                ];
-                Ok([other, stuck, waits])
-            })
+        .write(async move |tx| {
+            let other = queue::give_back(tx, ids[1], "reset", 1, at(5)).await?;
+            let [stuck, waits] = [
+                queue::give_back(tx, ids[0], "timeout", 1, at(5)).await?,
+                queue::give_back(tx, ids[1], "timeout", 7, at(5)).await?,
+            ];
+            Ok([other, stuck, waits])
         })
         .await
         .unwrap();
@@ -397,14 +382,12 @@ async fn what_is_not_archived_is_told_by_why_the_most_first() {
         let job = desk.claim("run", at(0)).await.unwrap();
         desk.put_back(&job, how).await.unwrap();
     }
-    let excluded = desk.db.write(|tx| {
-        Box::pin(async move {
-            for number in [8, 9, 10, 11] {
-                let id = enqueue(tx, number).await?.id;
-                queue::exclude(tx, id, if number == 8 { "agents" } else { "internal" }).await?;
-            }
-            Ok(())
-        })
+    let excluded = desk.db.write(async move |tx| {
+        for number in [8, 9, 10, 11] {
+            let id = enqueue(tx, number).await?.id;
+            queue::exclude(tx, id, if number == 8 { "agents" } else { "internal" }).await?;
+        }
+        Ok(())
     });
     excluded.await.unwrap();
     let mut db = desk.db.read().await.unwrap();
@@ -429,16 +412,14 @@ async fn what_is_not_archived_is_told_by_why_the_most_first() {
 async fn a_rule_tells_whether_it_changed_anything() {
     let desk = Desk::with(1).await;
     let id = desk.claim("run", at(0)).await.unwrap().id;
-    let changed = desk.db.write(move |tx| {
-        Box::pin(async move {
-            Ok([
-                queue::exclude(tx, id, "internal").await?,
-                queue::exclude(tx, id, "internal").await?,
-                queue::exclude(tx, id, "agents").await?,
-                queue::include(tx, id).await?,
-                queue::include(tx, id).await?,
-            ])
-        })
+    let changed = desk.db.write(async move |tx| {
+        Ok([
+            queue::exclude(tx, id, "internal").await?,
+            queue::exclude(tx, id, "internal").await?,
+            queue::exclude(tx, id, "agents").await?,
+            queue::include(tx, id).await?,
+            queue::include(tx, id).await?,
+        ])
     });
     assert_eq!(changed.await.unwrap(), [true, false, true, true, false]);
 }
@@ -446,13 +427,11 @@ async fn a_rule_tells_whether_it_changed_anything() {
 #[tokio::test]
 async fn a_unit_that_fails_leaves_nothing_and_harms_no_other() {
     let desk = Desk::with(1).await;
-    let failing = desk.db.write::<(), _>(|tx| {
-        Box::pin(async move {
-            enqueue(tx, 7).await?;
-            anyhow::bail!("changed my mind")
-        })
+    let failing = desk.db.write::<(), _>(async move |tx| {
+        enqueue(tx, 7).await?;
+        anyhow::bail!("changed my mind")
     });
-    let working = desk.db.write(|tx| Box::pin(async move { enqueue(tx, 8).await }));
+    let working = desk.db.write(async move |tx| enqueue(tx, 8).await);
     let (failed, worked) = tokio::join!(failing, working);
     assert_eq!(failed.unwrap_err().to_string(), "changed my mind");
     assert!(worked.unwrap().new);
@@ -463,16 +442,14 @@ async fn a_unit_that_fails_leaves_nothing_and_harms_no_other() {
 async fn ledger_entries_are_numbered_from_zero_without_gaps_and_stay() {
     let desk = Desk::with(0).await;
     for expected in 0..3 {
-        let number = desk.db.write(|tx| {
-            Box::pin(async move {
-                ledger::append(tx, &ledger::Entry::new(ledger::EntryType::Gap, at(0)).with("pbx", "hq")).await
-            })
+        let number = desk.db.write(async move |tx| {
+            ledger::append(tx, &ledger::Entry::new(ledger::EntryType::Gap, at(0)).with("pbx", "hq")).await
         });
         assert_eq!(number.await.unwrap(), expected);
     }
-    let change = desk.db.write(|tx| {
-        Box::pin(async move { Ok(sqlx::query("delete from ledger").execute(tx).await?.rows_affected()) })
-    });
+    let change = desk
+        .db
+        .write(async move |tx| Ok(sqlx::query("delete from ledger").execute(tx).await?.rows_affected()));
     assert!(change.await.unwrap_err().to_string().contains("append-only"));
 }
 

@@ -23,9 +23,8 @@ fn fill_queue(folder: &Folder, recordings: i64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let db = Db::open(&folder.path("state")).await.unwrap();
-        db.write(move |tx| {
-            Box::pin(async move {
-                sqlx::query(
+        db.write(async move |tx| {
+sqlx::query(
                     "with recursive n (i) as (select 0 union all select i + 1 from n where i + 1 < ?),
                      named (i, day, name) as (
                          select i, date('now', '-' || (150 - i * 150 / ?1) || ' days'),
@@ -38,8 +37,7 @@ fn fill_queue(folder: &Folder, recordings: i64) {
                 .execute(tx)
                 .await?;
                 Ok(())
-            })
-        })
+})
         .await
         .unwrap();
     });

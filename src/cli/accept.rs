@@ -165,16 +165,14 @@ async fn accept_found(vault: &Vault, what: &What, reason: String) -> anyhow::Res
 
 async fn accept_day(vault: &Vault, (pbx, day): (&str, Date), reason: String) -> anyhow::Result<Outcome> {
     let (of_pbx, now) = (pbx.to_owned(), vault.clock.now());
-    let accepted = vault.state.db.write(move |tx| {
-        Box::pin(async move {
-            let accepted = evidence::accept(tx, &of_pbx, day, &reason, now).await?;
-            if matches!(accepted, Acceptance::Accepted { .. }) {
-                calls::reopen(tx, &of_pbx, day).await?;
-                let of_day = format!("{} line ", findings::cdr_of(day));
-                findings::close_within(tx, &of_pbx, FindingKind::BadRow, &of_day, now).await?;
-            }
-            Ok(accepted)
-        })
+    let accepted = vault.state.db.write(async move |tx| {
+        let accepted = evidence::accept(tx, &of_pbx, day, &reason, now).await?;
+        if matches!(accepted, Acceptance::Accepted { .. }) {
+            calls::reopen(tx, &of_pbx, day).await?;
+            let of_day = format!("{} line ", findings::cdr_of(day));
+            findings::close_within(tx, &of_pbx, FindingKind::BadRow, &of_day, now).await?;
+        }
+        Ok(accepted)
     });
     let (verdict, doubts, ledger_number) = match accepted.await? {
         Acceptance::Accepted { verdict, doubts, ledger_number } => (verdict, doubts, ledger_number),

@@ -227,8 +227,7 @@ async fn pause(vault: &Vault, pbx: &str, pause: bool) -> anyhow::Result<Outcome>
     }
     let since = pause.then(|| vault.clock.now());
     let id = pbx.to_owned();
-    let changed =
-        vault.state.db.write(move |tx| Box::pin(async move { fleet::pause(tx, &id, since).await })).await?;
+    let changed = vault.state.db.write(async move |tx| fleet::pause(tx, &id, since).await).await?;
     let text = match (pause, changed) {
         (true, true) => format!(
             "Pbx `{pbx}` is left alone until `callvault resume {pbx}`; what is in flight is finished. Mind that it \

@@ -201,8 +201,7 @@ pub(super) async fn enter(vault: &Vault, receipt: &Receipt) -> anyhow::Result<Ou
         .with("from", receipt.from.as_str())
         .with("to", receipt.to.as_str())
         .with("files", receipt.files);
-    let ledger_number =
-        vault.state.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await })).await?;
+    let ledger_number = vault.state.db.write(async move |tx| ledger::append(tx, &entry).await).await?;
     vault.notary.seal(vault.clock.now()).await?;
     Outcome::told("The ledger tells of the export.", &Entered { ledger_number })
 }

@@ -37,7 +37,7 @@ pub async fn watch(backfill: &Backfill<'_>, audience: &Audience) -> anyhow::Resu
 
 async fn tell(db: &Db, id: i64, sites: &[SiteProgress]) -> anyhow::Result<()> {
     let text = serde_json::to_string(sites)?;
-    db.write(move |tx| Box::pin(async move { owner::tell_progress(tx, id, &text).await })).await
+    db.write(async move |tx| owner::tell_progress(tx, id, &text).await).await
 }
 
 /// Shows how far several PBXs are.

@@ -105,16 +105,14 @@ async fn put_back(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
     vault
         .state
         .db
-        .write(move |tx| {
-            Box::pin(async move {
-                if let Some(pbx) = lifted {
-                    fleet::clear_problem(tx, &pbx).await?;
-                    findings::acknowledge(tx, &pbx, now).await?;
-                }
-                let redriven = queue::redrive(tx, &what).await?;
-                calls::reopen_all(tx, &redriven.changed).await?;
-                Ok(redriven)
-            })
+        .write(async move |tx| {
+            if let Some(pbx) = lifted {
+                fleet::clear_problem(tx, &pbx).await?;
+                findings::acknowledge(tx, &pbx, now).await?;
+            }
+            let redriven = queue::redrive(tx, &what).await?;
+            calls::reopen_all(tx, &redriven.changed).await?;
+            Ok(redriven)
         })
         .await
 }

@@ -154,7 +154,7 @@ impl Access {
         outage.failures = 0;
         if !std::mem::replace(&mut outage.noted_working, true) {
             let pbx = self.pbx.clone();
-            self.db.write(move |tx| Box::pin(async move { fleet::clear_problem(tx, &pbx).await })).await?;
+            self.db.write(async move |tx| fleet::clear_problem(tx, &pbx).await).await?;
         }
         Ok(())
     }
@@ -192,15 +192,13 @@ impl Access {
         let now = self.clock.now();
         let due_at = now.checked_add(GIVEN_BACK_AFTER).unwrap_or(now);
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    for Refund { row, reason, attempts } in &refunds {
-                        if queue::give_back(tx, *row, reason, *attempts, due_at).await? {
-                            calls::reopen_for(tx, *row).await?;
-                        }
+            .write(async move |tx| {
+                for Refund { row, reason, attempts } in &refunds {
+                    if queue::give_back(tx, *row, reason, *attempts, due_at).await? {
+                        calls::reopen_for(tx, *row).await?;
                     }
-                    Ok(())
-                })
+                }
+                Ok(())
             })
             .await
     }
@@ -245,13 +243,11 @@ impl Access {
             .then(|| now.checked_add(self.lockout_wait).unwrap_or(now));
         let pbx = self.pbx.clone();
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    if let Some(hmac) = refused {
-                        fleet::refuse_credentials(tx, &pbx, &hmac).await?;
-                    }
-                    fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, until, now).await
-                })
+            .write(async move |tx| {
+                if let Some(hmac) = refused {
+                    fleet::refuse_credentials(tx, &pbx, &hmac).await?;
+                }
+                fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, until, now).await
             })
             .await
     }
@@ -279,10 +275,8 @@ impl Access {
     pub async fn tell(&self, trouble: Trouble) -> anyhow::Result<()> {
         let (pbx, now) = (self.pbx.clone(), self.clock.now());
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, None, now).await
-                })
+            .write(async move |tx| {
+                fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, None, now).await
             })
             .await
     }

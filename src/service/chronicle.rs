@@ -46,14 +46,12 @@ pub(super) async fn note_choices(vault: &Vault) -> anyhow::Result<()> {
     vault
         .state
         .db
-        .write(move |tx| {
-            Box::pin(async move {
-                if fleet::meta(tx, ledger::SETTINGS).await?.as_deref() == Some(&*settings) {
-                    return Ok(());
-                }
-                ledger::append(tx, &entry).await?;
-                fleet::set_meta(tx, ledger::SETTINGS, &settings).await
-            })
+        .write(async move |tx| {
+            if fleet::meta(tx, ledger::SETTINGS).await?.as_deref() == Some(&*settings) {
+                return Ok(());
+            }
+            ledger::append(tx, &entry).await?;
+            fleet::set_meta(tx, ledger::SETTINGS, &settings).await
         })
         .await
 }
@@ -107,6 +105,6 @@ impl Moment {
 }
 
 async fn append(vault: &Vault, entry: Entry) -> anyhow::Result<()> {
-    let append = vault.state.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await }));
+    let append = vault.state.db.write(async move |tx| ledger::append(tx, &entry).await);
     append.await.map(drop)
 }

@@ -34,7 +34,7 @@ pub(super) async fn run_errands(
             }
         }
         for (id, request) in waiting {
-            db.write(move |tx| Box::pin(async move { owner::take_up(tx, id).await })).await?;
+            db.write(async move |tx| owner::take_up(tx, id).await).await?;
             let end = stop.child_token();
             under_way.insert(id, end.clone());
             tasks.spawn(execute(shared.clone(), downloads.clone(), id, request, end, stop.clone()));
@@ -76,7 +76,7 @@ async fn execute(
         return Ok(id);
     }
     let text = serde_json::to_string(&outcome)?;
-    db.write(move |tx| Box::pin(async move { owner::finish(tx, id, &text).await })).await?;
+    db.write(async move |tx| owner::finish(tx, id, &text).await).await?;
     Ok(id)
 }
 

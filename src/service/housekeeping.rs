@@ -55,7 +55,7 @@ pub(super) async fn keep_agenda(shared: &Shared, stop: &CancellationToken) -> an
 async fn end_waits(shared: &Shared) -> anyhow::Result<()> {
     let vault = shared.vault();
     let (db, now) = (&vault.state.db, vault.clock.now());
-    db.write(move |tx| Box::pin(async move { queue::end_waits_by_another_clock(tx, now).await })).await?;
+    db.write(async move |tx| queue::end_waits_by_another_clock(tx, now).await).await?;
     for seat in shared.seats().values() {
         seat.line.bell.ring();
     }
@@ -169,7 +169,7 @@ async fn take_snapshot(vault: &Vault, stop: &CancellationToken) -> anyhow::Resul
         }
     };
     let db = &vault.state.db;
-    db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, snapshot::LAST_ERROR, &error).await })).await
+    db.write(async move |tx| fleet::set_meta(tx, snapshot::LAST_ERROR, &error).await).await
 }
 
 /// Forgets what callvault noted of its own work long ago. Nothing of calls and recordings is ever forgotten.
@@ -177,12 +177,10 @@ async fn forget_history(shared: &Shared, db: &Db) -> anyhow::Result<()> {
     let vault = shared.vault();
     let now = vault.clock.now();
     let cutoff = now.checked_sub(vault.config.service.history).unwrap_or(jiff::Timestamp::MIN);
-    db.write(move |tx| {
-        Box::pin(async move {
-            owner::forget_requests(tx, cutoff).await?;
-            ledger::forget_checkpoints(tx, cutoff).await?;
-            calls::forget_readings(tx, cutoff).await
-        })
+    db.write(async move |tx| {
+        owner::forget_requests(tx, cutoff).await?;
+        ledger::forget_checkpoints(tx, cutoff).await?;
+        calls::forget_readings(tx, cutoff).await
     })
     .await
 }
@@ -233,7 +231,7 @@ type Received = BTreeMap<String, (u64, Instant)>;
 async fn what_hangs(shared: &Shared, received: &mut Received) -> anyhow::Result<Option<String>> {
     let vault = shared.vault();
     let now = vault.clock.now();
-    let beat = vault.state.db.write(move |tx| Box::pin(async move { owner::note_beat(tx, now).await }));
+    let beat = vault.state.db.write(async move |tx| owner::note_beat(tx, now).await);
     match tokio::time::timeout(COMMIT_WITHIN, beat).await {
         Ok(committed) => committed?,
         Err(_) => {

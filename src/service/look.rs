@@ -64,7 +64,7 @@ impl Follower {
         if complete {
             let (pbx, now) = (self.id().to_owned(), self.vault.clock.now());
             let db = &self.vault.state.db;
-            db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &pbx, now).await })).await?;
+            db.write(async move |tx| fleet::note_sweep(tx, &pbx, now).await).await?;
             self.shared.note_trouble(self.id(), None);
         }
         if let Some(sn) = self.serial_number().await? {

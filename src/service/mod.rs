@@ -99,11 +99,9 @@ impl Service {
         vault
             .state
             .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    owner::recover_requests(tx).await?;
-                    owner::note_start(tx, std::process::id(), now).await
-                })
+            .write(async move |tx| {
+                owner::recover_requests(tx).await?;
+                owner::note_start(tx, std::process::id(), now).await
             })
             .await?;
         let watching = Watching::new(&vault);
@@ -215,7 +213,7 @@ impl Service {
         }
         drop(db);
         let planned = agenda.clone();
-        vault.state.db.write(move |tx| Box::pin(async move { planned.remember(tx).await })).await?;
+        vault.state.db.write(async move |tx| planned.remember(tx).await).await?;
         let former = self.shared.go_by(vault.clone(), agenda, seats);
         self.shared.tick.ring();
         Ok(former)
@@ -353,7 +351,7 @@ impl Service {
         let (db, now) = (&vault.state.db, vault.clock.now());
         outcome?;
         chronicle::note_stop(&vault).await?;
-        db.write(move |tx| Box::pin(async move { owner::note_stop(tx, now).await })).await?;
+        db.write(async move |tx| owner::note_stop(tx, now).await).await?;
         if let Err(error) = vault.seal().await {
             warn!("SHA256SUMS and ledger are brought up to date at the next start: {error:#}");
         }

@@ -151,8 +151,7 @@ impl Shared {
         let Some(next_due) = next_due else { return Ok(()) };
         let (pbx, now) = (pbx.to_owned(), vault.clock.now());
         let db = &vault.state.db;
-        db.write(move |tx| Box::pin(async move { agenda::note_run(tx, job, &pbx, now, next_due).await }))
-            .await
+        db.write(async move |tx| agenda::note_run(tx, job, &pbx, now, next_due).await).await
     }
 
     /// Changes or reads a seat; `None` if nobody follows this PBX.

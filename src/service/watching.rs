@@ -163,9 +163,8 @@ impl Trouble {
 /// Keeps what is wrong with the listener for `status` and the alerts; nothing if it is empty. A database that cannot be
 /// written is told elsewhere.
 async fn note_trouble(vault: &Vault, trouble: String) {
-    let noted = vault.state.db.write(move |tx| {
-        Box::pin(async move { fleet::set_meta(tx, fleet::LISTENER_TROUBLE, &trouble).await })
-    });
+    let noted =
+        vault.state.db.write(async move |tx| fleet::set_meta(tx, fleet::LISTENER_TROUBLE, &trouble).await);
     if let Err(error) = noted.await {
         tracing::debug!("What is wrong with the listener cannot be kept: {error:#}");
     }

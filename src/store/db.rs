@@ -84,6 +84,19 @@ struct Done {
     answer: Box<dyn FnOnce(Result<(), DatabaseFailed>) + Send>,
 }
 
+/// An async closure whose future is `Send`, which a bound of `AsyncFnOnce` cannot say.
+pub trait Work<'c, T>: FnOnce(&'c mut SqliteConnection) -> Self::Running {
+    type Running: Future<Output = anyhow::Result<T>> + Send + 'c;
+}
+
+impl<'c, T, F, R> Work<'c, T> for F
+where
+    F: FnOnce(&'c mut SqliteConnection) -> R,
+    R: Future<Output = anyhow::Result<T>> + Send + 'c,
+{
+    type Running = R;
+}
+
 impl Db {
     /// Opens and migrates the database in `state`, and starts the writer.
     ///
@@ -109,10 +122,10 @@ impl Db {
     pub async fn write<T, F>(&self, work: F) -> anyhow::Result<T>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, anyhow::Result<T>> + Send + 'static,
+        F: AsyncFnOnce(&mut SqliteConnection) -> anyhow::Result<T> + for<'c> Work<'c, T> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let unit: Unit = Box::new(move |connection| Box::pin(run_unit(work(connection), answer)));
+        let unit: Unit = Box::new(move |connection| Box::pin(run_unit(Box::pin(work(connection)), answer)));
         if self.writer.send(unit).await.is_err() {
             return Err(self.stopped().into());
         }

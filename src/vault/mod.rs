@@ -58,7 +58,7 @@ impl Vault {
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let state = State::open(&config.state.path).await?;
         let (now, sync) = (clock.now(), clock.sync().await);
-        state.db.write(move |tx| Box::pin(async move { clocks::note_own(tx, now, sync).await })).await?;
+        state.db.write(async move |tx| clocks::note_own(tx, now, sync).await).await?;
         let archive = open_archive(&config, &state, clock.now()).await?;
         let root = &config.archive.path;
         let notary = Notary::open(root, &archive, &state, &config.ledger, clock.now()).await?;
@@ -123,7 +123,7 @@ impl Vault {
             );
         }
         self.remove_temporaries(&claimed).await?;
-        db.write(move |tx| Box::pin(async move { queue::recover(tx, now).await })).await?;
+        db.write(async move |tx| queue::recover(tx, now).await).await?;
         self.apply_config().await?;
         for path in claimed {
             pass_over(self.settle_what_was_left(path).await)?;
@@ -200,16 +200,14 @@ impl Vault {
         let id = pbx.id.clone();
         self.state
             .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    fleet::register(tx, &id).await?;
-                    if fleet::settings_changed(tx, &id, &settings).await? {
-                        let redriven = queue::redrive(tx, &stuck).await?;
-                        calls::reopen_all(tx, &redriven.changed).await?;
-                        voicemail::probe_again(tx, &id).await?;
-                    }
-                    Ok(())
-                })
+            .write(async move |tx| {
+                fleet::register(tx, &id).await?;
+                if fleet::settings_changed(tx, &id, &settings).await? {
+                    let redriven = queue::redrive(tx, &stuck).await?;
+                    calls::reopen_all(tx, &redriven.changed).await?;
+                    voicemail::probe_again(tx, &id).await?;
+                }
+                Ok(())
             })
             .await
     }

@@ -279,14 +279,12 @@ fn make_private(database: &Path) -> Result<(), StateError> {
 
 async fn state_id(db: &Db) -> anyhow::Result<String> {
     let fresh = random_hex::<16>()?;
-    db.write(move |tx| {
-        Box::pin(async move {
-            if let Some(id) = fleet::meta(tx, "state_id").await? {
-                return Ok(id);
-            }
-            fleet::set_meta(tx, "state_id", &fresh).await?;
-            Ok(fresh)
-        })
+    db.write(async move |tx| {
+        if let Some(id) = fleet::meta(tx, "state_id").await? {
+            return Ok(id);
+        }
+        fleet::set_meta(tx, "state_id", &fresh).await?;
+        Ok(fresh)
     })
     .await
 }

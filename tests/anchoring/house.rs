@@ -116,13 +116,11 @@ impl Open {
         let now = self.clock.now();
         self.state
             .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    for number in 0..count {
-                        ledger::append(tx, &Entry::new(EntryType::Gap, now).with("n", number)).await?;
-                    }
-                    Ok(())
-                })
+            .write(async move |tx| {
+                for number in 0..count {
+                    ledger::append(tx, &Entry::new(EntryType::Gap, now).with("n", number)).await?;
+                }
+                Ok(())
             })
             .await
             .unwrap();

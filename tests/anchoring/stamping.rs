@@ -168,12 +168,10 @@ async fn a_token_without_a_row_is_adopted_whether_the_run_died_or_the_database_w
         let forget_standings = sqlx::query("delete from anchor_standings");
         open.state
             .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    forget.execute(&mut *tx).await?;
-                    forget_standings.execute(tx).await?;
-                    Ok(())
-                })
+            .write(async move |tx| {
+                forget.execute(&mut *tx).await?;
+                forget_standings.execute(tx).await?;
+                Ok(())
             })
             .await
             .unwrap();

@@ -131,12 +131,10 @@ async fn a_forged_time_stamp_that_is_in_an_archive_already_counts_no_more() {
         "insert into anchor_standings (kind, name, size, reached_at_ms, unverified)
          values ('authority', 'tsa', 5, 946684799000, 'it was not judged yet')",
     );
-    let note = open.state.db.write(move |tx| {
-        Box::pin(async move {
-            noted.execute(&mut *tx).await?;
-            reached.execute(tx).await?;
-            Ok(())
-        })
+    let note = open.state.db.write(async move |tx| {
+        noted.execute(&mut *tx).await?;
+        reached.execute(tx).await?;
+        Ok(())
     });
     note.await.unwrap();
     open.anchorer.take_stock().await.unwrap();

@@ -130,9 +130,7 @@ async fn a_line_that_cannot_be_believed_is_in_doubt_until_its_call_is_known_or_t
 
     let now = callvault::base::clock::now();
     let db = callvault::store::db::Db::open(&station.config.state.path).await.unwrap();
-    let accepted = db.write(move |tx| {
-        Box::pin(async move { evidence::accept(tx, PBX, day, "seen on the PBX", now).await })
-    });
+    let accepted = db.write(async move |tx| evidence::accept(tx, PBX, day, "seen on the PBX", now).await);
     assert!(matches!(accepted.await.unwrap(), Acceptance::Accepted { verdict: Verdict::Doubtful, .. }));
     drop(db);
     let of_day = account(&station, day).await;

@@ -25,11 +25,9 @@ pub(super) fn numbers(account: &DayAccount) -> [i64; 6] {
 /// Changes the database behind the program's back.
 pub(super) async fn tamper(station: &Station, statement: &'static str) {
     let db = Db::open(&station.config.state.path).await.unwrap();
-    db.write(move |tx| {
-        Box::pin(async move {
-            sqlx::query(statement).execute(tx).await?;
-            Ok(())
-        })
+    db.write(async move |tx| {
+        sqlx::query(statement).execute(tx).await?;
+        Ok(())
     })
     .await
     .unwrap();

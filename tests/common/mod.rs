@@ -214,12 +214,10 @@ impl Station {
         vault
             .state
             .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    callvault::store::fleet::clear_problem(tx, PBX).await?;
-                    let redriven = queue::redrive(tx, &all).await?;
-                    callvault::store::calls::reopen_all(tx, &redriven.changed).await
-                })
+            .write(async move |tx| {
+                callvault::store::fleet::clear_problem(tx, PBX).await?;
+                let redriven = queue::redrive(tx, &all).await?;
+                callvault::store::calls::reopen_all(tx, &redriven.changed).await
             })
             .await
             .unwrap();

@@ -60,9 +60,7 @@ impl House {
     /// Signs the first `size` entries.
     async fn signs(&self, size: u64) {
         let (frontier, now) = (notary::frontier_at(&self.db, size).await.unwrap(), self.clock.now());
-        let noted = self
-            .db
-            .write(move |tx| Box::pin(async move { ledger::note_checkpoint(tx, &frontier, now).await }));
+        let noted = self.db.write(async move |tx| ledger::note_checkpoint(tx, &frontier, now).await);
         noted.await.unwrap();
         self.sealed.ring();
     }

@@ -109,16 +109,14 @@ impl Writing {
 
 /// Appends entries in one transaction, one of them with what JSON writes in more than one way.
 pub(crate) async fn append(db: &Db, count: u64) {
-    db.write(move |tx| {
-        Box::pin(async move {
-            for number in 0..count {
-                let entry = Entry::new(EntryType::Clock, jiff::Timestamp::UNIX_EPOCH)
-                    .with("step_ms", number)
-                    .with("what", "é \u{1f4de} \" \\ \u{7f} /");
-                ledger::append(tx, &entry).await?;
-            }
-            Ok(())
-        })
+    db.write(async move |tx| {
+        for number in 0..count {
+            let entry = Entry::new(EntryType::Clock, jiff::Timestamp::UNIX_EPOCH)
+                .with("step_ms", number)
+                .with("what", "é \u{1f4de} \" \\ \u{7f} /");
+            ledger::append(tx, &entry).await?;
+        }
+        Ok(())
     })
     .await
     .unwrap();

@@ -38,13 +38,11 @@ fn scoped(config: &Config) -> Config {
 }
 
 async fn append(db: &Db, count: u64, entry: fn(u64) -> Entry) {
-    let append = db.write(move |tx| {
-        Box::pin(async move {
-            for number in 0..count {
-                ledger::append(tx, &entry(number)).await?;
-            }
-            Ok(())
-        })
+    let append = db.write(async move |tx| {
+        for number in 0..count {
+            ledger::append(tx, &entry(number)).await?;
+        }
+        Ok(())
     });
     append.await.unwrap();
 }

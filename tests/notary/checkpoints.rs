@@ -14,10 +14,7 @@ async fn sign(open: &crate::house::Open, size: u64, at: Timestamp) -> Digest {
         frontier.push(leaf_hash(&number.to_be_bytes()), &mut Vec::new());
     }
     let root = frontier.root();
-    let noted = open
-        .state
-        .db
-        .write(move |tx| Box::pin(async move { ledger::note_checkpoint(tx, &frontier, at).await }));
+    let noted = open.state.db.write(async move |tx| ledger::note_checkpoint(tx, &frontier, at).await);
     noted.await.unwrap();
     root
 }
@@ -30,8 +27,7 @@ async fn of_checkpoints_long_ago_the_last_of_each_day_is_kept() {
     for (size, hours) in [(10, 1), (20, 2), (30, 23), (40, 25), (50, 49), (60, 50), (70, 51)] {
         roots.push((size, sign(&open, size, at(hours)).await, at(hours)));
     }
-    let forgotten =
-        open.state.db.write(move |tx| Box::pin(async move { ledger::forget_checkpoints(tx, at(50)).await }));
+    let forgotten = open.state.db.write(async move |tx| ledger::forget_checkpoints(tx, at(50)).await);
     forgotten.await.unwrap();
 
     let mut db = open.state.db.read().await.unwrap();
@@ -53,10 +49,8 @@ async fn of_checkpoints_long_ago_the_last_of_each_day_is_kept() {
 async fn an_entry_knows_when_it_happened() {
     let open = House::new().open().await;
     let at: Timestamp = "2026-11-02T03:04:05Z".parse().unwrap();
-    let number = open
-        .state
-        .db
-        .write(move |tx| Box::pin(async move { ledger::append(tx, &Entry::new(EntryType::Gap, at)).await }));
+    let number =
+        open.state.db.write(async move |tx| ledger::append(tx, &Entry::new(EntryType::Gap, at)).await);
     let number = u64::try_from(number.await.unwrap()).unwrap();
     let mut db = open.state.db.read().await.unwrap();
     let entries = ledger::entries(&mut db, number, 1).await.unwrap();

@@ -82,14 +82,12 @@ impl Open {
     pub(crate) async fn append_after(&self, what: &'static str, count: u64) {
         self.state
             .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    for number in 0..count {
-                        let entry = Entry::new(EntryType::Gap, NOW).with("n", number).with("after", what);
-                        ledger::append(tx, &entry).await?;
-                    }
-                    Ok(())
-                })
+            .write(async move |tx| {
+                for number in 0..count {
+                    let entry = Entry::new(EntryType::Gap, NOW).with("n", number).with("after", what);
+                    ledger::append(tx, &entry).await?;
+                }
+                Ok(())
             })
             .await
             .unwrap();

@@ -322,10 +322,8 @@ async fn a_change_of_keys_that_was_killed_is_made_good_by_the_next_run() {
     // It died between the new key and the entry that announces it.
     open.state
         .db
-        .write(|tx| {
-            Box::pin(async move {
-                callvault::store::fleet::set_meta(tx, callvault::proof::notary::KEY_MAY_CHANGE, "1").await
-            })
+        .write(async move |tx| {
+            callvault::store::fleet::set_meta(tx, callvault::proof::notary::KEY_MAY_CHANGE, "1").await
         })
         .await
         .unwrap();
@@ -396,7 +394,7 @@ async fn those_who_seal_at_one_time_seal_one_after_the_other() {
         tasks.spawn(async move {
             for _ in 0..5 {
                 let entry = Entry::new(EntryType::Gap, NOW);
-                db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await })).await.unwrap();
+                db.write(async move |tx| ledger::append(tx, &entry).await).await.unwrap();
                 notary.seal(NOW).await.unwrap();
             }
         });

@@ -40,7 +40,7 @@ fn names(state: &Path) -> Vec<String> {
 async fn a_snapshot_is_whole_while_writes_go_on() {
     let state = tempfile::tempdir().unwrap();
     let db = Db::open(state.path()).await.unwrap();
-    db.write(|tx| Box::pin(async move { callvault::store::fleet::register(tx, "hq").await })).await.unwrap();
+    db.write(async move |tx| callvault::store::fleet::register(tx, "hq").await).await.unwrap();
     let end = Arc::new(AtomicBool::new(false));
     let writing = tokio::spawn(write_until(db.clone(), end.clone()));
     for second in 0..5 {
@@ -64,10 +64,8 @@ async fn write_until(db: Db, end: Arc<AtomicBool>) {
     while !end.load(SeqCst) {
         number += 1;
         let id = number.to_string();
-        db.write(move |tx| {
-            Box::pin(async move {
-                callvault::store::outbox::enqueue(tx, "email", &id, "{}", Timestamp::UNIX_EPOCH).await
-            })
+        db.write(async move |tx| {
+            callvault::store::outbox::enqueue(tx, "email", &id, "{}", Timestamp::UNIX_EPOCH).await
         })
         .await
         .unwrap();

@@ -69,11 +69,9 @@ impl Watched {
     /// A PBX that was swept just now.
     async fn is_well(&self, id: &str) {
         let (id, now) = (id.to_owned(), self.clock.now());
-        self.write(move |tx| {
-            Box::pin(async move {
-                fleet::register(tx, &id).await?;
-                fleet::note_sweep(tx, &id, now).await
-            })
+        self.write(async move |tx| {
+            fleet::register(tx, &id).await?;
+            fleet::note_sweep(tx, &id, now).await
         })
         .await;
     }
@@ -81,9 +79,8 @@ impl Watched {
     /// Changes the database.
     pub(crate) async fn write<F>(&self, work: F)
     where
-        F: for<'c> FnOnce(
-                &'c mut sqlx::SqliteConnection,
-            ) -> futures_util::future::BoxFuture<'c, anyhow::Result<()>>
+        F: AsyncFnOnce(&mut sqlx::SqliteConnection) -> anyhow::Result<()>
+            + for<'c> callvault::store::db::Work<'c, ()>
             + Send
             + 'static,
     {
@@ -94,24 +91,20 @@ impl Watched {
     pub(crate) async fn breaks(&self, id: &str, reason: &str, message: &str) {
         let (id, reason, message, now) =
             (id.to_owned(), reason.to_owned(), message.to_owned(), self.clock.now());
-        self.write(move |tx| {
-            Box::pin(async move { fleet::set_problem(tx, &id, &reason, &message, None, now).await })
-        })
-        .await;
+        self.write(async move |tx| fleet::set_problem(tx, &id, &reason, &message, None, now).await).await;
     }
 
     /// A PBX works again.
     pub(crate) async fn heals(&self, id: &str) {
         let id = id.to_owned();
-        self.write(move |tx| Box::pin(async move { fleet::clear_problem(tx, &id).await })).await;
+        self.write(async move |tx| fleet::clear_problem(tx, &id).await).await;
     }
 
     /// An authority vouches for so many entries of the ledger from now on.
     pub(crate) async fn is_anchored(&self, authority: &'static str, entries: i64) {
         let now_ms = self.clock.now().as_millisecond();
-        self.write(move |tx| {
-            Box::pin(async move {
-                sqlx::query(
+        self.write(async move |tx| {
+sqlx::query(
                     "insert into anchor_standings (kind, name, size, reached_at_ms, verified_size, verified_at_ms)
                      values ('authority', ?1, ?2, ?3, ?2, ?3)",
                 )
@@ -121,8 +114,7 @@ impl Watched {
                 .execute(tx)
                 .await?;
                 Ok(())
-            })
-        })
+})
         .await;
     }
 
@@ -130,28 +122,24 @@ impl Watched {
     pub(crate) async fn signs_an_entry(&self) {
         let now = self.clock.now();
         let entry = Entry::new(EntryType::Start, now);
-        let append =
-            self.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await.map(drop) }));
+        let append = self.db.write(async move |tx| ledger::append(tx, &entry).await.map(drop));
         append.await.unwrap();
         let size = ledger::size(&mut self.db.read().await.unwrap()).await.unwrap();
         let frontier = notary::frontier_at(&self.db, size).await.unwrap();
-        self.write(move |tx| Box::pin(async move { ledger::note_checkpoint(tx, &frontier, now).await }))
-            .await;
+        self.write(async move |tx| ledger::note_checkpoint(tx, &frontier, now).await).await;
     }
 
     /// A webhook of the feed has taken so many entries of the ledger just now.
     pub(crate) async fn has_taken(&self, webhook: &'static str, entries: i64) {
         let now_ms = self.clock.now().as_millisecond();
-        self.write(move |tx| {
-            Box::pin(async move {
-                sqlx::query("insert into feed_webhooks (name, next, delivered_at_ms) values (?, ?, ?)")
-                    .bind(webhook)
-                    .bind(entries)
-                    .bind(now_ms)
-                    .execute(tx)
-                    .await?;
-                Ok(())
-            })
+        self.write(async move |tx| {
+            sqlx::query("insert into feed_webhooks (name, next, delivered_at_ms) values (?, ?, ?)")
+                .bind(webhook)
+                .bind(entries)
+                .bind(now_ms)
+                .execute(tx)
+                .await?;
+            Ok(())
         })
         .await;
     }
@@ -160,15 +148,14 @@ impl Watched {
     pub(crate) async fn finds(&self, id: &str, kind: FindingKind, subject: &str, detail: &str) {
         let (id, now) = (id.to_owned(), self.clock.now());
         let finding = Finding { kind, subject: subject.to_owned(), detail: detail.to_owned() };
-        self.write(move |tx| Box::pin(async move { findings::record(tx, &id, &finding, now).await })).await;
+        self.write(async move |tx| findings::record(tx, &id, &finding, now).await).await;
     }
 
     /// Queues recordings of a PBX in a state, as if they had come there by themselves.
     pub(crate) async fn queues(&self, id: &str, state: &'static str, reason: &'static str, count: i64) {
         let id = id.to_owned();
-        self.write(move |tx| {
-            Box::pin(async move {
-                sqlx::query(
+        self.write(async move |tx| {
+sqlx::query(
                     "with recursive n (i) as (select 1 union all select i + 1 from n where i < ?1)
                      insert into recordings (pbx, kind, sn, name, day, started_at_ms, path, salt, state, reason, due_at_ms)
                      select ?2, 'call', 'sn', cast(format('%s-%05d.wav', ?3, i) as blob), '2026-03-01',
@@ -182,8 +169,7 @@ impl Watched {
                 .execute(tx)
                 .await?;
                 Ok(())
-            })
-        })
+})
         .await;
     }
 

@@ -165,15 +165,13 @@ impl Delivery {
             return Ok(true);
         }
         let name = self.config.name.clone();
-        self.db.write(move |tx| Box::pin(async move { cursors::begin(tx, &name, from, end).await })).await
+        self.db.write(async move |tx| cursors::begin(tx, &name, from, end).await).await
     }
 
     async fn note_taken(&self, from: u64, end: u64) -> anyhow::Result<Outcome> {
         let (name, now) = (self.config.name.clone(), self.clock.now());
-        let failures = self
-            .db
-            .write(move |tx| Box::pin(async move { cursors::note_taken(tx, &name, from, end, now).await }))
-            .await?;
+        let failures =
+            self.db.write(async move |tx| cursors::note_taken(tx, &name, from, end, now).await).await?;
         let name = &self.config.name;
         debug!("The webhook `{name}` has taken the entries {from} to {}", end - 1);
         if failures > 0 {
@@ -190,12 +188,8 @@ impl Delivery {
             );
         }
         let (name, next, now): (_, _, Timestamp) = (name.clone(), standing.next, self.clock.now());
-        let failures = self
-            .db
-            .write(move |tx| {
-                Box::pin(async move { cursors::note_failure(tx, &name, next, &error, now).await })
-            })
-            .await?;
+        let failures =
+            self.db.write(async move |tx| cursors::note_failure(tx, &name, next, &error, now).await).await?;
         Ok(Outcome::Failed(failures))
     }
 
@@ -205,6 +199,6 @@ impl Delivery {
             return Ok(());
         }
         let name = self.config.name.clone();
-        self.db.write(move |tx| Box::pin(async move { cursors::note_well(tx, &name).await })).await
+        self.db.write(async move |tx| cursors::note_well(tx, &name).await).await
     }
 }

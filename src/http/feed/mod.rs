@@ -261,7 +261,7 @@ impl Feed {
             .with("reader", reader)
             .with("entry", number)
             .with("what", what.as_str());
-        self.db.write(move |tx| Box::pin(async move { ledger::append(tx, &entry).await.map(drop) })).await?;
+        self.db.write(async move |tx| ledger::append(tx, &entry).await.map(drop)).await?;
         visits.note(visit, now);
         Ok(())
     }

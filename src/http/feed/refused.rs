@@ -32,24 +32,22 @@ pub async fn note_refused(db: &Db, attempts: u64, now: Timestamp) -> anyhow::Res
     if attempts == 0 && !is_over {
         return Ok(());
     }
-    db.write(move |tx| {
-        Box::pin(async move {
-            let known = read(tx).await?;
-            let (over, open) = match known {
-                Some(sum) if sum.day < today => (Some(sum), None),
-                known => (None, known),
-            };
-            if let Some(sum) = over {
-                let entry = Entry::new(EntryType::Refused, now)
-                    .with("day", sum.day.to_string())
-                    .with("attempts", sum.attempts);
-                ledger::append(tx, &entry).await?;
-            }
-            let before = open.unwrap_or(Sum { day: today, attempts: 0 });
-            let sum = Sum { attempts: before.attempts.saturating_add(attempts), ..before };
-            let kept = if sum.attempts == 0 { String::new() } else { serde_json::to_string(&sum)? };
-            fleet::set_meta(tx, REFUSED, &kept).await
-        })
+    db.write(async move |tx| {
+        let known = read(tx).await?;
+        let (over, open) = match known {
+            Some(sum) if sum.day < today => (Some(sum), None),
+            known => (None, known),
+        };
+        if let Some(sum) = over {
+            let entry = Entry::new(EntryType::Refused, now)
+                .with("day", sum.day.to_string())
+                .with("attempts", sum.attempts);
+            ledger::append(tx, &entry).await?;
+        }
+        let before = open.unwrap_or(Sum { day: today, attempts: 0 });
+        let sum = Sum { attempts: before.attempts.saturating_add(attempts), ..before };
+        let kept = if sum.attempts == 0 { String::new() } else { serde_json::to_string(&sum)? };
+        fleet::set_meta(tx, REFUSED, &kept).await
     })
     .await
 }

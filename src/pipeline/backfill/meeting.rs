@@ -81,19 +81,17 @@ impl Site {
         vault
             .state
             .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    clocks::note_own(tx, now, sync).await?;
-                    let Some(clock) = clocks::record(tx, &id, &look).await? else { return Ok(()) };
-                    note_jump(tx, &id, &clock, now).await?;
-                    let kind = FindingKind::ClockSkewed;
-                    if !clock.is_skewed() {
-                        return findings::close(tx, &id, kind, now).await;
-                    }
-                    let detail = clocks::describe_skew(&look, &clock, sync);
-                    let finding = Finding { kind, subject: ITS_CLOCK.to_owned(), detail };
-                    findings::record(tx, &id, &finding, now).await
-                })
+            .write(async move |tx| {
+                clocks::note_own(tx, now, sync).await?;
+                let Some(clock) = clocks::record(tx, &id, &look).await? else { return Ok(()) };
+                note_jump(tx, &id, &clock, now).await?;
+                let kind = FindingKind::ClockSkewed;
+                if !clock.is_skewed() {
+                    return findings::close(tx, &id, kind, now).await;
+                }
+                let detail = clocks::describe_skew(&look, &clock, sync);
+                let finding = Finding { kind, subject: ITS_CLOCK.to_owned(), detail };
+                findings::record(tx, &id, &finding, now).await
             })
             .await
     }
@@ -127,18 +125,15 @@ impl Site {
         let outcome = vault
             .state
             .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    if let Some(before) = fleet::learn_serial_number(tx, &id, &learnt).await? {
-                        let shown = printable(learnt.as_bytes());
-                        let detail = format!(
-                            "the device says serial number {shown}, it was {before}: was it replaced?"
-                        );
-                        let kind = FindingKind::SerialNumberChanged;
-                        findings::record(tx, &id, &Finding { kind, subject: shown, detail }, now).await?;
-                    }
-                    Ok(())
-                })
+            .write(async move |tx| {
+                if let Some(before) = fleet::learn_serial_number(tx, &id, &learnt).await? {
+                    let shown = printable(learnt.as_bytes());
+                    let detail =
+                        format!("the device says serial number {shown}, it was {before}: was it replaced?");
+                    let kind = FindingKind::SerialNumberChanged;
+                    findings::record(tx, &id, &Finding { kind, subject: shown, detail }, now).await?;
+                }
+                Ok(())
             })
             .await;
         match outcome {

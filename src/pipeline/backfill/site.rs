@@ -214,10 +214,7 @@ impl Site {
         // A retry has chosen already; a backfill asks for all of its range at once.
         if request.queue_only.is_none() && !request.dry_run && !self.access.given_up().is_cancelled() {
             let (id, now) = (self.id().to_owned(), vault.clock.now());
-            db.write(move |tx| {
-                Box::pin(async move { queue::make_due(tx, &id, days, Kinds::Calls, now).await })
-            })
-            .await?;
+            db.write(async move |tx| queue::make_due(tx, &id, days, Kinds::Calls, now).await).await?;
         }
         let owed_before = before.pending + before.missing - before.missing_final;
         self.owed.store(owed_before, Relaxed);
@@ -335,7 +332,7 @@ impl Site {
         if whole && report.is_complete() && !self.is_over() {
             let db = &vault.state.db;
             let (id, now) = (self.id().to_owned(), vault.clock.now());
-            db.write(move |tx| Box::pin(async move { fleet::note_sweep(tx, &id, now).await })).await?;
+            db.write(async move |tx| fleet::note_sweep(tx, &id, now).await).await?;
         }
         Ok(report)
     }

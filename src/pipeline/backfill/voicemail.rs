@@ -109,10 +109,7 @@ impl Site {
         let may_fetch = may_ask && !request.dry_run;
         if !is_retry && may_fetch {
             let (id, now) = (self.id().to_owned(), vault.clock.now());
-            db.write(move |tx| {
-                Box::pin(async move { queue::make_due(tx, &id, days, Kinds::Voicemail, now).await })
-            })
-            .await?;
+            db.write(async move |tx| queue::make_due(tx, &id, days, Kinds::Voicemail, now).await).await?;
         }
         let owed_before = before.pending + before.missing - before.missing_final;
         self.owed_messages.store(owed_before, Relaxed);

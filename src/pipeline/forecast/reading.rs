@@ -45,20 +45,18 @@ pub async fn note(db: &Db, pbx: &PbxConfig, now: Timestamp) -> anyhow::Result<Fo
     let forecast = read(&mut *db.read().await?, pbx, now).await?;
     let near = [(RECORDINGS, recordings_near(&forecast, pbx)), (CDR, cdr_near(&forecast, pbx))];
     let id = pbx.id.clone();
-    db.write(move |tx| {
-        Box::pin(async move {
-            for (subject, detail) in near {
-                let kind = FindingKind::OverwriteNear;
-                match detail {
-                    Some(detail) => {
-                        let finding = Finding { kind, subject: subject.to_owned(), detail };
-                        findings::record(tx, &id, &finding, now).await?;
-                    }
-                    None => findings::close_about(tx, &id, kind, subject, now).await?,
+    db.write(async move |tx| {
+        for (subject, detail) in near {
+            let kind = FindingKind::OverwriteNear;
+            match detail {
+                Some(detail) => {
+                    let finding = Finding { kind, subject: subject.to_owned(), detail };
+                    findings::record(tx, &id, &finding, now).await?;
                 }
+                None => findings::close_about(tx, &id, kind, subject, now).await?,
             }
-            retention::forget_old(tx, &id, now).await
-        })
+        }
+        retention::forget_old(tx, &id, now).await
     })
     .await?;
     Ok(forecast)

@@ -57,7 +57,7 @@ impl Sweeper<'_> {
             now: reading.facts.now,
             list: reading.list,
         };
-        self.db.write(move |tx| Box::pin(async move { end.store(tx).await })).await?;
+        self.db.write(async move |tx| end.store(tx).await).await?;
         Ok(report)
     }
 

@@ -91,11 +91,7 @@ impl Sweeper<'_> {
     /// A file that is still no CDR comes back; one that was mended or removed does not.
     async fn close_bad_files(&self) -> anyhow::Result<()> {
         let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
-        self.db
-            .write(move |tx| {
-                Box::pin(async move { findings::close(tx, &pbx, FindingKind::BadFile, now).await })
-            })
-            .await
+        self.db.write(async move |tx| findings::close(tx, &pbx, FindingKind::BadFile, now).await).await
     }
 
     /// Reads a CSV file to its end in bounded memory.
@@ -149,11 +145,7 @@ impl Sweeper<'_> {
         }
         let (pbx, subject) = (self.pbx.id.clone(), shown(path));
         self.db
-            .write(move |tx| {
-                Box::pin(
-                    async move { findings::close_about(tx, &pbx, FindingKind::BadFile, &subject, now).await },
-                )
-            })
+            .write(async move |tx| findings::close_about(tx, &pbx, FindingKind::BadFile, &subject, now).await)
             .await
     }
 

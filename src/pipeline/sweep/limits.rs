@@ -243,13 +243,11 @@ impl Sweeper<'_> {
         };
         let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    if limits.suspected.is_none() {
-                        findings::close(tx, &pbx, FindingKind::LimitSuspected, now).await?;
-                    }
-                    evidence::store_limits(tx, &pbx, limits, now).await
-                })
+            .write(async move |tx| {
+                if limits.suspected.is_none() {
+                    findings::close(tx, &pbx, FindingKind::LimitSuspected, now).await?;
+                }
+                evidence::store_limits(tx, &pbx, limits, now).await
             })
             .await
     }

@@ -123,12 +123,10 @@ impl Sweeper<'_> {
         let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
         let (reading, remembered, open) = self
             .db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let reading = calls::begin_reading(tx, &pbx, &source, now).await?;
-                    let open = evidence::open_doubts(tx, &pbx).await?;
-                    Ok((reading, fleet::remembered(tx, &pbx).await?, open))
-                })
+            .write(async move |tx| {
+                let reading = calls::begin_reading(tx, &pbx, &source, now).await?;
+                let open = evidence::open_doubts(tx, &pbx).await?;
+                Ok((reading, fleet::remembered(tx, &pbx).await?, open))
             })
             .await?;
         Ok(Reading {
@@ -228,10 +226,8 @@ impl Sweeper<'_> {
     ) -> anyhow::Result<()> {
         let (facts, learnt) = (reading.facts.clone(), reading.resolver.learnt());
         self.check_room(&facts)?;
-        let stored = self
-            .db
-            .write(move |tx| Box::pin(async move { page::store(tx, &facts, &rows[which], learnt).await }))
-            .await?;
+        let stored =
+            self.db.write(async move |tx| page::store(tx, &facts, &rows[which], learnt).await).await?;
         for (day, added) in stored.added {
             *reading.added.entry(day).or_default() += added;
         }
@@ -267,22 +263,18 @@ impl Sweeper<'_> {
         let added = Added { rows: 1, bytes: detail.len() as u64 };
         let finding = Finding { kind: FindingKind::BadRow, subject, detail };
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    if is_of_pbx {
-                        intake::note(tx, &pbx, added, now).await?;
-                    }
-                    findings::record(tx, &pbx, &finding, now).await
-                })
+            .write(async move |tx| {
+                if is_of_pbx {
+                    intake::note(tx, &pbx, added, now).await?;
+                }
+                findings::record(tx, &pbx, &finding, now).await
             })
             .await
     }
 
     async fn note(&self, finding: Finding, now: Timestamp) -> anyhow::Result<()> {
         let pbx = self.pbx.id.clone();
-        self.db
-            .write(move |tx| Box::pin(async move { findings::record(tx, &pbx, &finding, now).await }))
-            .await
+        self.db.write(async move |tx| findings::record(tx, &pbx, &finding, now).await).await
     }
 }
 

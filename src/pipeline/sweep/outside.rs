@@ -39,7 +39,7 @@ impl Sweeper<'_> {
             return Ok(report);
         }
         let pbx = self.pbx.id.clone();
-        self.db.write(move |tx| Box::pin(async move { evidence::note_outlook(tx, &pbx, now).await })).await?;
+        self.db.write(async move |tx| evidence::note_outlook(tx, &pbx, now).await).await?;
         // What lies between is not asked for: what is listed is owed.
         let before = from.min(SOLD_SINCE).yesterday().unwrap_or(from);
         let after = to.tomorrow().unwrap_or(to);

@@ -28,7 +28,7 @@ pub async fn apply_rules(config: &Config, db: &Db, now: Timestamp) -> anyhow::Re
             after = last;
         }
         let hash = hash.clone();
-        db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, &key, &hash).await })).await?;
+        db.write(async move |tx| fleet::set_meta(tx, &key, &hash).await).await?;
     }
     Ok(())
 }
@@ -41,15 +41,12 @@ async fn judge_some(
     now: Timestamp,
 ) -> anyhow::Result<Option<i64>> {
     let pbx = pbx.to_owned();
-    db.write(move |tx| {
-        Box::pin(async move {
-            let some =
-                queue::concerned_by_rules(tx, &pbx, after, RECORDINGS_PER_UNIT, !rules.is_empty()).await?;
-            for id in &some {
-                super::page::judge_exclusion(tx, &rules, &pbx, *id, now).await?;
-            }
-            Ok(some.last().copied())
-        })
+    db.write(async move |tx| {
+        let some = queue::concerned_by_rules(tx, &pbx, after, RECORDINGS_PER_UNIT, !rules.is_empty()).await?;
+        for id in &some {
+            super::page::judge_exclusion(tx, &rules, &pbx, *id, now).await?;
+        }
+        Ok(some.last().copied())
     })
     .await
 }

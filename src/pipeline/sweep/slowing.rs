@@ -63,13 +63,9 @@ impl Sweeper<'_> {
             Finding { kind: FindingKind::IntakeSlowed, subject: pbx.clone(), detail: slowed.to_string() }
         });
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    match finding {
-                        Some(finding) => findings::record(tx, &pbx, &finding, now).await,
-                        None => findings::close(tx, &pbx, FindingKind::IntakeSlowed, now).await,
-                    }
-                })
+            .write(async move |tx| match finding {
+                Some(finding) => findings::record(tx, &pbx, &finding, now).await,
+                None => findings::close(tx, &pbx, FindingKind::IntakeSlowed, now).await,
             })
             .await
     }

@@ -54,8 +54,7 @@ pub async fn accept_found(
     now: Timestamp,
 ) -> anyhow::Result<Taken> {
     let run = run_id.to_owned();
-    let jobs = db
-        .write(move |tx| Box::pin(async move { queue::claim_found(tx, pbx.as_deref(), &name, &run).await }));
+    let jobs = db.write(async move |tx| queue::claim_found(tx, pbx.as_deref(), &name, &run).await);
     let jobs = jobs.await?;
     let [job] = &jobs[..] else {
         let pbxs: Vec<String> = jobs.iter().map(|job| job.pbx.clone()).collect();
@@ -89,12 +88,10 @@ pub async fn accept_found(
     let (path, sha256) = (kept.file.path().to_owned(), kept.file.sha256());
     let (unit_job, run) = (job.clone(), run_id.to_owned());
     let fetched = Fetched { quarantined: kept.quarantined, ..Fetched::left(kept.file, Origin::Accepted) };
-    let ledger_number = db.write(move |tx| {
-        Box::pin(async move {
-            let number = ledger::append(tx, &entry(&unit_job, sha256, &reason, now)).await?;
-            commit_file(tx, &unit_job, &run, &fetched, now).await?;
-            Ok(number)
-        })
+    let ledger_number = db.write(async move |tx| {
+        let number = ledger::append(tx, &entry(&unit_job, sha256, &reason, now)).await?;
+        commit_file(tx, &unit_job, &run, &fetched, now).await?;
+        Ok(number)
     });
     Ok(Taken::Archived { path, sha256, ledger_number: ledger_number.await? })
 }
@@ -114,8 +111,5 @@ fn entry(job: &Job, sha256: Digest, reason: &str, now: Timestamp) -> Entry {
 /// Leaves it as it was: asked for once a day.
 async fn put_back(db: &Db, job: Job, run_id: &str, now: Timestamp) -> anyhow::Result<()> {
     let (run, due_at) = (run_id.to_owned(), now + queue::STUCK_AGAIN_AFTER);
-    db.write(move |tx| {
-        Box::pin(async move { queue::put_back(tx, &job, &run, &PutBack::Postponed { due_at }).await })
-    })
-    .await
+    db.write(async move |tx| queue::put_back(tx, &job, &run, &PutBack::Postponed { due_at }).await).await
 }

@@ -34,9 +34,7 @@ impl Worker {
             warn!(pbx = %job.pbx, "{} was not what the PBX delivered: it was moved to {}", moved.from, moved.to);
         }
         self.db
-            .write(move |tx| {
-                Box::pin(async move { commit_file(tx, &unit_job, &run_id, &fetched, now).await })
-            })
+            .write(async move |tx| commit_file(tx, &unit_job, &run_id, &fetched, now).await)
             .await
             .with_context(|| format!("recording `{}` as archived", job.name))?;
         if job.state != RecordingState::Archived {
@@ -68,20 +66,17 @@ impl Worker {
         }
         let (job, run_id) = (job.clone(), self.run_id.clone());
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    if not_there && job.absent.is_none() && job.kind == RecordingKind::Call {
-                        retention::note_missing(tx, &job.pbx, job.started_at, now).await?;
-                    }
-                    if not_there {
-                        note_missing(tx, &job, now).await?;
-                    }
-                    if is_found {
-                        note(tx, &job, FindingKind::Found, job.path.clone(), FOUND_TOLD.to_owned(), now)
-                            .await?;
-                    }
-                    commit_put_back(tx, &job, &run_id, how, now).await
-                })
+            .write(async move |tx| {
+                if not_there && job.absent.is_none() && job.kind == RecordingKind::Call {
+                    retention::note_missing(tx, &job.pbx, job.started_at, now).await?;
+                }
+                if not_there {
+                    note_missing(tx, &job, now).await?;
+                }
+                if is_found {
+                    note(tx, &job, FindingKind::Found, job.path.clone(), FOUND_TOLD.to_owned(), now).await?;
+                }
+                commit_put_back(tx, &job, &run_id, how, now).await
             })
             .await
     }

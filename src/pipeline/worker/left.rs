@@ -42,8 +42,7 @@ pub async fn settle_what_was_left(
     now: Timestamp,
 ) -> anyhow::Result<()> {
     let run = run_id.to_owned();
-    let claim =
-        db.write(move |tx| Box::pin(async move { queue::claim_excluded(tx, &path, &run).await })).await?;
+    let claim = db.write(async move |tx| queue::claim_excluded(tx, &path, &run).await).await?;
     let Some(job) = claim else { return Ok(()) };
     let (archive, found) = (archive.clone(), job.clone());
     let left = tokio::task::spawn_blocking(move || look(&archive, &found));
@@ -53,9 +52,8 @@ pub async fn settle_what_was_left(
         Err(error) => (Err(error.into()), Left::SetAside(Vec::new())),
     };
     let run = run_id.to_owned();
-    db.write(move |tx| {
-        Box::pin(async move {
-            match left {
+    db.write(async move |tx| {
+match left {
                 Left::Archived(file) => {
                     info!(pbx = %job.pbx, "`{}` was archived before a rule kept it out", job.name);
                     return commit_file(tx, &job, &run, &Fetched::left(*file, Origin::Adopted), now).await;
@@ -73,8 +71,7 @@ pub async fn settle_what_was_left(
                 }
             }
             queue::put_back(tx, &job, &run, &PutBack::Unclaimed).await
-        })
-    })
+})
     .await?;
     outcome
 }

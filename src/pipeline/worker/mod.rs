@@ -183,11 +183,7 @@ impl Worker {
     async fn claim(&self, now: Timestamp) -> anyhow::Result<Option<Job>> {
         let (pbx, run_id) = (self.pbx.id.clone(), self.run_id.clone());
         let (days, kinds, order) = (self.days, self.kinds, self.queue.order);
-        self.db
-            .write(move |tx| {
-                Box::pin(async move { queue::claim(tx, &pbx, days, kinds, order, &run_id, now).await })
-            })
-            .await
+        self.db.write(async move |tx| queue::claim(tx, &pbx, days, kinds, order, &run_id, now).await).await
     }
 
     /// Works on one claimed recording. When this returns, the claim has ended, one way or the other.

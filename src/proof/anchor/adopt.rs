@@ -39,7 +39,7 @@ impl Anchorer {
         }
         for anchors in anchors.chunks(ROWS_PER_UNIT) {
             let anchors = anchors.to_vec();
-            self.db.write(move |tx| Box::pin(async move { add_all(tx, &anchors).await })).await?;
+            self.db.write(async move |tx| add_all(tx, &anchors).await).await?;
         }
         Ok(())
     }

@@ -150,10 +150,8 @@ impl Anchorer {
                 );
             }
             self.db
-                .write(move |tx| {
-                    Box::pin(async move {
-                        standing::note_judged(tx, Kind::Authority, &name, size, at, &trust).await
-                    })
+                .write(async move |tx| {
+                    standing::note_judged(tx, Kind::Authority, &name, size, at, &trust).await
                 })
                 .await?;
         }
@@ -228,7 +226,7 @@ impl Anchorer {
             sha256,
             trust,
         };
-        self.db.write(move |tx| Box::pin(async move { standing::add(tx, &anchor).await })).await
+        self.db.write(async move |tx| standing::add(tx, &anchor).await).await
     }
 
     /// Lays the authorities' certificates beside their tokens, for those who verify them.

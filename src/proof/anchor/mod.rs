@@ -210,11 +210,7 @@ impl Anchorer {
             warn!("The ledger is not anchored, and archived all the same: {error}");
         }
         let name = name.to_owned();
-        self.db
-            .write(move |tx| {
-                Box::pin(async move { standing::note_failure(tx, kind, &name, &error, now).await })
-            })
-            .await
+        self.db.write(async move |tx| standing::note_failure(tx, kind, &name, &error, now).await).await
     }
 }
 

@@ -55,11 +55,9 @@ impl Anchorer {
         self.notary.add_signatures(sealed, cosigned.note.clone()).await?;
         let (name, size, now) = (name.to_owned(), sealed.size, self.clock.now());
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    standing::note_reached(tx, Kind::Witness, &name, size, now).await?;
-                    standing::note_judged(tx, Kind::Witness, &name, size, now, &Trust::Verified).await
-                })
+            .write(async move |tx| {
+                standing::note_reached(tx, Kind::Witness, &name, size, now).await?;
+                standing::note_judged(tx, Kind::Witness, &name, size, now, &Trust::Verified).await
             })
             .await?;
         Ok(cosigned)

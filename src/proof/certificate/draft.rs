@@ -100,16 +100,14 @@ impl Issuer<'_> {
         let Some(draft) = self.write_down(pbx, &folder, names, &facts).await? else { return Ok(false) };
         let revision = facts.row.revision;
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let (pbx, of) = (draft.pbx.clone(), (revision, draft.revision));
-                    let holds = record::is_due(tx, &pbx, day, revision).await?
-                        && calls::hold_settled(tx, &pbx, day, settled_at_ms, of).await?;
-                    if holds {
-                        record::keep_draft(tx, &draft).await?;
-                    }
-                    Ok(holds)
-                })
+            .write(async move |tx| {
+                let (pbx, of) = (draft.pbx.clone(), (revision, draft.revision));
+                let holds = record::is_due(tx, &pbx, day, revision).await?
+                    && calls::hold_settled(tx, &pbx, day, settled_at_ms, of).await?;
+                if holds {
+                    record::keep_draft(tx, &draft).await?;
+                }
+                Ok(holds)
             })
             .await
     }

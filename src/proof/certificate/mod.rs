@@ -134,10 +134,7 @@ impl Issuer<'_> {
         });
         let files = files.await.context("writing a certificate")??;
         let (unit, now) = (draft.clone(), self.clock.now());
-        let is_news = self
-            .db
-            .write(move |tx| Box::pin(async move { record::issue(tx, &unit, &files, now).await }))
-            .await?;
+        let is_news = self.db.write(async move |tx| record::issue(tx, &unit, &files, now).await).await?;
         if is_news {
             let Draft { pbx, day, revision, .. } = &*draft;
             match draft.judged()?.complete {

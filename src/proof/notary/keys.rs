@@ -136,7 +136,7 @@ impl Keys {
         );
         let former = self.current().verifying_key();
         // Whoever follows a crash finds another key, and that it may be another.
-        db.write(|tx| Box::pin(async move { fleet::set_meta(tx, KEY_MAY_CHANGE, "1").await })).await?;
+        db.write(async move |tx| fleet::set_meta(tx, KEY_MAY_CHANGE, "1").await).await?;
         let seed = state.rotate_ledger_seed(&former.id().to_string())?;
         let key = key_of(origin, &seed)?;
         note_key(db, &key, false, now).await?;
@@ -153,11 +153,9 @@ impl Keys {
         self.signs_until = rest;
         for (vkey, _) in over {
             self.signing.retain(|key| key.verifying_key().to_vkey() != vkey);
-            db.write(move |tx| {
-                Box::pin(async move {
-                    ledger::retire_key(tx, &vkey, now).await?;
-                    ledger::append(tx, &entry("retired", &vkey, now)).await.map(drop)
-                })
+            db.write(async move |tx| {
+                ledger::retire_key(tx, &vkey, now).await?;
+                ledger::append(tx, &entry("retired", &vkey, now)).await.map(drop)
             })
             .await?;
         }
@@ -177,13 +175,11 @@ pub fn overlap_ends(now: Timestamp) -> Timestamp {
 /// Notes a key and tells of it in the ledger.
 async fn note_key(db: &Db, key: &SigningKey, is_first: bool, now: Timestamp) -> anyhow::Result<()> {
     let vkey = key.verifying_key().to_vkey();
-    db.write(move |tx| {
-        Box::pin(async move {
-            ledger::add_key(tx, &vkey, overlap_ends(now), now).await?;
-            fleet::set_meta(tx, KEY_MAY_CHANGE, "").await?;
-            let action = if is_first { "created" } else { "announced" };
-            ledger::append(tx, &entry(action, &vkey, now)).await.map(drop)
-        })
+    db.write(async move |tx| {
+        ledger::add_key(tx, &vkey, overlap_ends(now), now).await?;
+        fleet::set_meta(tx, KEY_MAY_CHANGE, "").await?;
+        let action = if is_first { "created" } else { "announced" };
+        ledger::append(tx, &entry(action, &vkey, now)).await.map(drop)
     })
     .await
 }

@@ -209,9 +209,7 @@ impl Notary {
         }
         let frontier = self.publish_tiles(&sealer.frontier, size).await?;
         let stored = frontier.clone();
-        self.db
-            .write(move |tx| Box::pin(async move { ledger::note_checkpoint(tx, &stored, now).await }))
-            .await?;
+        self.db.write(async move |tx| ledger::note_checkpoint(tx, &stored, now).await).await?;
         let sealed = self.publish_checkpoint(&frontier).await?;
         self.remove_superseded(sealer.frontier.size(), frontier.size()).await;
         self.sealed_size.store(sealed.size, SeqCst);
@@ -346,7 +344,7 @@ impl Notary {
             return Ok(());
         }
         self.db
-            .write(move |tx| Box::pin(async move { fleet::set_meta(tx, PROBLEM, &text).await }))
+            .write(async move |tx| fleet::set_meta(tx, PROBLEM, &text).await)
             .await
             .context("noting how the ledger stands")
     }

@@ -23,7 +23,7 @@ pub(super) async fn of_state(db: &Db, state: &State, config: &LedgerConfig) -> a
         (None, configured) => {
             let origin = configured.clone().unwrap_or_else(|| own_origin(&state.id));
             let kept = origin.clone();
-            db.write(move |tx| Box::pin(async move { fleet::set_meta(tx, ORIGIN, &kept).await })).await?;
+            db.write(async move |tx| fleet::set_meta(tx, ORIGIN, &kept).await).await?;
             Ok(origin)
         }
     }

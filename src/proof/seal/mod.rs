@@ -44,7 +44,7 @@ async fn write_sums_of(
     let files = catalog::sums_of(&mut *db.read().await?, &behind.folder).await?;
     let archive = archive.clone();
     blocking(move || archive.write_sums(&folder, &files)).await?;
-    db.write(move |tx| Box::pin(async move { catalog::sums_written(tx, &behind).await })).await
+    db.write(async move |tx| catalog::sums_written(tx, &behind).await).await
 }
 
 /// Writes what the day folders of `pbx` do not tell yet: calls first seen, and recordings that are not archived.
@@ -102,7 +102,7 @@ async fn write_day(
     let written: Option<u32> = untold::calls_files(&mut *db.read().await?, pbx, day).await?;
     let folder = Folder::day(pbx, day.parse()?)?;
     let files = publish(archive, &folder, written.unwrap_or(0) + 1, &draft).await?;
-    db.write(move |tx| Box::pin(async move { record(tx, &folder, &draft, &files, now).await })).await?;
+    db.write(async move |tx| record(tx, &folder, &draft, &files, now).await).await?;
     Ok(true)
 }
 
@@ -120,7 +120,7 @@ async fn find_or_draft(db: &Db, pbx: &str, day: &str) -> anyhow::Result<Option<L
     }
     let lines = lines::of(pbx, day, &calls, &recordings);
     let draft = ListDraft::new(pbx, day, &lines, &calls, &recordings)?;
-    db.write(move |tx| Box::pin(async move { draft::keep(tx, &draft).await })).await?;
+    db.write(async move |tx| draft::keep(tx, &draft).await).await?;
     // Not ours if somebody else was faster.
     draft::find(&mut *db.read().await?, pbx, day).await
 }

@@ -195,10 +195,7 @@ async fn marker(tools: &Tools<'_>) -> anyhow::Result<Option<Damage>> {
         (Some(_), Some(_)) => None,
         // The folder was opened by it.
         (None, Some(there)) => {
-            db.write(move |tx| {
-                Box::pin(async move { fixity::note_marker(tx, notary::FOLDER, &there).await })
-            })
-            .await?;
+            db.write(async move |tx| fixity::note_marker(tx, notary::FOLDER, &there).await).await?;
             None
         }
     })

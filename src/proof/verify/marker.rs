@@ -49,5 +49,5 @@ async fn read(tools: &Tools<'_>, pbx: &str) -> anyhow::Result<(Content, bool)> {
 async fn note(tools: &Tools<'_>, pbx: &str, sha256: Digest) -> anyhow::Result<()> {
     let pbx = pbx.to_owned();
     let db = &tools.vault.state.db;
-    db.write(move |tx| Box::pin(async move { fixity::note_marker(tx, &pbx, &sha256).await })).await
+    db.write(async move |tx| fixity::note_marker(tx, &pbx, &sha256).await).await
 }

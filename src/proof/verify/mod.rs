@@ -152,25 +152,23 @@ impl<'a> Verification<'a> {
         for pbx in pbxs.iter().filter(|_| is_full && report.whole) {
             same_audio.extend(catalog::same_audio(&mut *db.read().await?, pbx).await?);
         }
-        db.write(move |tx| {
-            Box::pin(async move {
-                crate::store::ledger::append(tx, &entry).await?;
-                if is_of_all {
-                    fixity::note_whole(tx, Scope::Quick.as_str(), now).await?;
-                }
-                if is_of_all && is_full {
-                    fixity::note_whole(tx, Scope::Full.as_str(), now).await?;
-                    // What was under way has nothing left to read.
-                    fixity::end_pass(tx).await?;
-                }
-                // Each name is what the PBX listed, so all are kept, but a person should listen.
-                for same in same_audio {
-                    let detail = format!("it is the same audio as {}, of another call", same.first_path);
-                    let finding = Finding { kind: FindingKind::SameAudio, subject: same.path, detail };
-                    findings::record_news(tx, &same.pbx, &finding, now).await?;
-                }
-                Ok(())
-            })
+        db.write(async move |tx| {
+            crate::store::ledger::append(tx, &entry).await?;
+            if is_of_all {
+                fixity::note_whole(tx, Scope::Quick.as_str(), now).await?;
+            }
+            if is_of_all && is_full {
+                fixity::note_whole(tx, Scope::Full.as_str(), now).await?;
+                // What was under way has nothing left to read.
+                fixity::end_pass(tx).await?;
+            }
+            // Each name is what the PBX listed, so all are kept, but a person should listen.
+            for same in same_audio {
+                let detail = format!("it is the same audio as {}, of another call", same.first_path);
+                let finding = Finding { kind: FindingKind::SameAudio, subject: same.path, detail };
+                findings::record_news(tx, &same.pbx, &finding, now).await?;
+            }
+            Ok(())
         })
         .await
     }

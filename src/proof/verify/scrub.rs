@@ -59,7 +59,7 @@ pub async fn scrub(vault: &Vault, part: Part, stop: &CancellationToken) -> anyho
 
 /// The pass under way; a new one if there is none.
 async fn pass(vault: &Vault, now: Timestamp) -> anyhow::Result<Pass> {
-    vault.state.db.write(move |tx| Box::pin(async move { fixity::begin_pass(tx, now).await })).await?;
+    vault.state.db.write(async move |tx| fixity::begin_pass(tx, now).await).await?;
     let pass = fixity::pass(&mut *vault.state.db.read().await?).await?;
     Ok(pass.unwrap_or(Pass { began_at: now, files: 0, bytes: 0 }))
 }
@@ -71,18 +71,16 @@ async fn conclude(vault: &Vault, report: &Report, pass: Pass, pbxs: Vec<String>)
     whole.files += pass.files;
     whole.bytes += pass.bytes;
     let db = &vault.state.db;
-    db.write(move |tx| {
-        Box::pin(async move {
-            if !is_last {
-                return fixity::add_to_pass(tx, files, bytes).await;
-            }
-            let (missing, altered, unreadable) = fixity::found_of_files(tx).await?;
-            (whole.counts.missing, whole.counts.altered, whole.counts.unreadable) =
-                (missing, altered, unreadable);
-            crate::store::ledger::append(tx, &whole.entry(&pbxs, now)).await?;
-            fixity::note_whole(tx, Scope::Full.as_str(), now).await?;
-            fixity::end_pass(tx).await
-        })
+    db.write(async move |tx| {
+        if !is_last {
+            return fixity::add_to_pass(tx, files, bytes).await;
+        }
+        let (missing, altered, unreadable) = fixity::found_of_files(tx).await?;
+        (whole.counts.missing, whole.counts.altered, whole.counts.unreadable) =
+            (missing, altered, unreadable);
+        crate::store::ledger::append(tx, &whole.entry(&pbxs, now)).await?;
+        fixity::note_whole(tx, Scope::Full.as_str(), now).await?;
+        fixity::end_pass(tx).await
     })
     .await
 }

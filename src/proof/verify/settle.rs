@@ -56,15 +56,13 @@ pub(super) async fn settle(tools: &Tools<'_>, tally: &mut Tally, judged: Vec<Jud
     let now = tools.vault.clock.now();
     if !(right.is_empty() && damaged.is_empty()) {
         let db = &tools.vault.state.db;
-        db.write(move |tx| {
-            Box::pin(async move {
-                fixity::note_right(tx, &right, now).await?;
-                fixity::note_damaged(tx, &damaged).await?;
-                for (pbx, paths) in mended {
-                    findings::close_these(tx, &pbx, &KINDS, &paths, now).await?;
-                }
-                Ok(())
-            })
+        db.write(async move |tx| {
+            fixity::note_right(tx, &right, now).await?;
+            fixity::note_damaged(tx, &damaged).await?;
+            for (pbx, paths) in mended {
+                findings::close_these(tx, &pbx, &KINDS, &paths, now).await?;
+            }
+            Ok(())
         })
         .await?;
     }
@@ -146,13 +144,11 @@ impl Tally {
         }
         let now = tools.vault.clock.now();
         let db = &tools.vault.state.db;
-        db.write(move |tx| {
-            Box::pin(async move {
-                for (pbx, finding) in &kept {
-                    findings::record(tx, pbx, finding, now).await?;
-                }
-                Ok(())
-            })
+        db.write(async move |tx| {
+            for (pbx, finding) in &kept {
+                findings::record(tx, pbx, finding, now).await?;
+            }
+            Ok(())
         })
         .await
     }
@@ -175,7 +171,7 @@ impl Tally {
         if damage.thing == Thing::Sums {
             let folder = catalog::folder_of(&damage.place.to_string_lossy()).to_owned();
             let db = &tools.vault.state.db;
-            db.write(move |tx| Box::pin(async move { catalog::touch_folder(tx, &folder).await })).await?;
+            db.write(async move |tx| catalog::touch_folder(tx, &folder).await).await?;
             self.sums_are_behind = true;
         }
         Ok(())
@@ -192,8 +188,7 @@ impl Tally {
         let (pbx, now) = (pbx.to_owned(), tools.vault.clock.now());
         let paths: Vec<String> = places.iter().map(|place| shown(place)).collect();
         let db = &tools.vault.state.db;
-        db.write(move |tx| Box::pin(async move { findings::close_these(tx, &pbx, kinds, &paths, now).await }))
-            .await
+        db.write(async move |tx| findings::close_these(tx, &pbx, kinds, &paths, now).await).await
     }
 
     /// Closes all findings of these kinds but those about `subjects`, which still hold.
@@ -206,14 +201,12 @@ impl Tally {
     ) -> anyhow::Result<()> {
         let (pbx, now) = (pbx.to_owned(), tools.vault.clock.now());
         let db = &tools.vault.state.db;
-        db.write(move |tx| {
-            Box::pin(async move {
-                let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
-                for kind in kinds {
-                    findings::close_others(tx, &pbx, *kind, &subjects, now).await?;
-                }
-                Ok(())
-            })
+        db.write(async move |tx| {
+            let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+            for kind in kinds {
+                findings::close_others(tx, &pbx, *kind, &subjects, now).await?;
+            }
+            Ok(())
         })
         .await
     }

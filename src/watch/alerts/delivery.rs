@@ -58,7 +58,7 @@ impl Alerter {
         if self.is_too_old(&message, now) {
             // What still holds is told again by the next reminder.
             warn!("An alert message could not be delivered over {name} for days and is given up");
-            return self.db.write(move |tx| Box::pin(async move { outbox::remove(tx, id).await })).await;
+            return self.db.write(async move |tx| outbox::remove(tx, id).await).await;
         }
         let outcome = tokio::select! {
             biased;
@@ -68,14 +68,12 @@ impl Alerter {
         match outcome {
             Ok(()) => {
                 debug!("An alert message was delivered over {name}");
-                self.db.write(move |tx| Box::pin(async move { outbox::remove(tx, id).await })).await
+                self.db.write(async move |tx| outbox::remove(tx, id).await).await
             }
             Err(error) => {
                 warn!("An alert message was not delivered over {name} and is tried again: {error}");
                 let due = later(self.clock.now(), courier::wait(message.attempts, FIRST_WAIT, WAIT_MAX));
-                self.db
-                    .write(move |tx| Box::pin(async move { outbox::put_off(tx, id, due, &error).await }))
-                    .await
+                self.db.write(async move |tx| outbox::put_off(tx, id, due, &error).await).await
             }
         }
     }

@@ -103,25 +103,23 @@ impl Alerter {
     ) -> anyhow::Result<()> {
         let channels: Vec<String> = self.channels.iter().map(|channel| channel.name().to_owned()).collect();
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    for alert in &changes.keep {
-                        outbox::keep(tx, alert).await?;
+            .write(async move |tx| {
+                for alert in &changes.keep {
+                    outbox::keep(tx, alert).await?;
+                }
+                for key in &changes.over {
+                    outbox::forget(tx, key).await?;
+                }
+                if let Some(day) = digest_day {
+                    fleet::set_meta(tx, digest::LAST_DAY, &day.to_string()).await?;
+                }
+                for message in &messages {
+                    let (id, body) = (message_id(), serde_json::to_string(message)?);
+                    for channel in &channels {
+                        outbox::enqueue(tx, channel, &id, &body, message.timestamp).await?;
                     }
-                    for key in &changes.over {
-                        outbox::forget(tx, key).await?;
-                    }
-                    if let Some(day) = digest_day {
-                        fleet::set_meta(tx, digest::LAST_DAY, &day.to_string()).await?;
-                    }
-                    for message in &messages {
-                        let (id, body) = (message_id(), serde_json::to_string(message)?);
-                        for channel in &channels {
-                            outbox::enqueue(tx, channel, &id, &body, message.timestamp).await?;
-                        }
-                    }
-                    Ok(())
-                })
+                }
+                Ok(())
             })
             .await
     }
@@ -132,8 +130,7 @@ impl Alerter {
     /// Only if the database is broken.
     pub async fn deliver(&self, stop: CancellationToken) -> anyhow::Result<()> {
         let names: Vec<String> = self.channels.iter().map(|channel| channel.name().to_owned()).collect();
-        let dropped =
-            self.db.write(move |tx| Box::pin(async move { outbox::keep_channels(tx, &names).await })).await?;
+        let dropped = self.db.write(async move |tx| outbox::keep_channels(tx, &names).await).await?;
         if dropped > 0 {
             tracing::warn!(
                 "{dropped} alert messages are dropped: their channels are not configured any more"

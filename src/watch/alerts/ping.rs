@@ -74,8 +74,6 @@ impl Alerter {
         if known.unwrap_or_default() == error {
             return Ok(());
         }
-        self.db
-            .write(move |tx| Box::pin(async move { fleet::set_meta(tx, fleet::PING_ERROR, &error).await }))
-            .await
+        self.db.write(async move |tx| fleet::set_meta(tx, fleet::PING_ERROR, &error).await).await
     }
 }

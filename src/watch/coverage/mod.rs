@@ -93,16 +93,14 @@ pub async fn look(
         look_for_habit(&mut db, &id, today, &zone, now, &mut look).await?;
         look_for_silence(&mut db, &id, today, &mut look).await?;
     }
-    db.write(move |tx| {
-        Box::pin(async move {
-            for (kind, subject) in &look.over {
-                findings::close_about(tx, &id, *kind, subject, now).await?;
-            }
-            for finding in &look.findings {
-                findings::record_news(tx, &id, finding, now).await?;
-            }
-            Ok(())
-        })
+    db.write(async move |tx| {
+        for (kind, subject) in &look.over {
+            findings::close_about(tx, &id, *kind, subject, now).await?;
+        }
+        for finding in &look.findings {
+            findings::record_news(tx, &id, finding, now).await?;
+        }
+        Ok(())
     })
     .await
     .context("keeping what coverage found")

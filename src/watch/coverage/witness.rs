@@ -44,21 +44,19 @@ pub async fn compare_events(db: &Db, pbx: &str, told: &[String], now: Timestamp)
     }
     unlisted.truncate(OPEN_MAX.saturating_sub(open.len()));
     let pbx = pbx.to_owned();
-    db.write(move |tx| {
-        Box::pin(async move {
-            for callid in &listed {
-                findings::close_about(tx, &pbx, FindingKind::EventWithoutRow, callid, now).await?;
-            }
-            for (callid, at) in unlisted {
-                let detail = format!(
-                    "an event told of this call of {}, and the CDR still does not list it an hour later",
-                    at.strftime("%F %R UTC")
-                );
-                let finding = Finding { kind: FindingKind::EventWithoutRow, subject: callid, detail };
-                findings::record_news(tx, &pbx, &finding, now).await?;
-            }
-            Ok(())
-        })
+    db.write(async move |tx| {
+        for callid in &listed {
+            findings::close_about(tx, &pbx, FindingKind::EventWithoutRow, callid, now).await?;
+        }
+        for (callid, at) in unlisted {
+            let detail = format!(
+                "an event told of this call of {}, and the CDR still does not list it an hour later",
+                at.strftime("%F %R UTC")
+            );
+            let finding = Finding { kind: FindingKind::EventWithoutRow, subject: callid, detail };
+            findings::record_news(tx, &pbx, &finding, now).await?;
+        }
+        Ok(())
     })
     .await
     .context("comparing events with the CDR")

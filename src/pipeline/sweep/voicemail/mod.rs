@@ -138,9 +138,7 @@ impl Sweeper<'_> {
         if is_news {
             info!(pbx = %pbx, "Pbx `{pbx}` has no voicemail API; it is asked again once a day");
         }
-        self.db
-            .write(move |tx| Box::pin(async move { voicemail::note_unsupported(tx, &pbx, now).await }))
-            .await?;
+        self.db.write(async move |tx| voicemail::note_unsupported(tx, &pbx, now).await).await?;
         Ok(VoicemailPoll { unsupported: true, ..VoicemailPoll::default() })
     }
 
@@ -178,11 +176,9 @@ impl Sweeper<'_> {
         }
         let pbx = self.pbx.id.clone();
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    boxes.note(tx, &pbx, now).await?;
-                    note_unreadable(tx, &pbx, &boxes.list.unreadable, false, now).await
-                })
+            .write(async move |tx| {
+                boxes.note(tx, &pbx, now).await?;
+                note_unreadable(tx, &pbx, &boxes.list.unreadable, false, now).await
             })
             .await?;
         Ok(report)
@@ -212,21 +208,19 @@ impl Sweeper<'_> {
         let (pbx, zone) = (self.pbx.id.clone(), self.pbx.timezone.clone());
         let rules = Arc::clone(&self.rules);
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let remembered = fleet::remembered(tx, &pbx).await?;
-                    let mut resolver = resolver(zone, remembered.utc_offset_s, now);
-                    let sn = remembered.sn.unwrap_or_default();
-                    let mut unit = Page { pbx: &pbx, sn: &sn, rules: &rules, now, stored: Stored::default() };
-                    for alike in &page {
-                        let local = parse_local(&alike.message.date);
-                        let resolved = resolver.resolve(&[(None, local)]).remove(0);
-                        unit.store(tx, alike, resolved).await?;
-                    }
-                    let rows = unit.stored.new;
-                    intake::note(tx, &pbx, Added { rows, bytes: rows * MESSAGE_BYTES }, now).await?;
-                    Ok(unit.stored)
-                })
+            .write(async move |tx| {
+                let remembered = fleet::remembered(tx, &pbx).await?;
+                let mut resolver = resolver(zone, remembered.utc_offset_s, now);
+                let sn = remembered.sn.unwrap_or_default();
+                let mut unit = Page { pbx: &pbx, sn: &sn, rules: &rules, now, stored: Stored::default() };
+                for alike in &page {
+                    let local = parse_local(&alike.message.date);
+                    let resolved = resolver.resolve(&[(None, local)]).remove(0);
+                    unit.store(tx, alike, resolved).await?;
+                }
+                let rows = unit.stored.new;
+                intake::note(tx, &pbx, Added { rows, bytes: rows * MESSAGE_BYTES }, now).await?;
+                Ok(unit.stored)
             })
             .await
     }
@@ -240,15 +234,13 @@ impl Sweeper<'_> {
     ) -> anyhow::Result<()> {
         let (pbx, report) = (self.pbx.id.clone(), report.clone());
         self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let fullest = report.fullest.map(|fullest| (fullest.extension, fullest.messages));
-                    let poll = Poll { boxes: report.boxes, messages: report.messages, fullest };
-                    voicemail::note_poll(tx, &pbx, &poll, now).await?;
-                    fill.note(tx, &pbx, now).await?;
-                    findings::close(tx, &pbx, FindingKind::VoicemailUnlisted, now).await?;
-                    note_unreadable(tx, &pbx, &unreadable, true, now).await
-                })
+            .write(async move |tx| {
+                let fullest = report.fullest.map(|fullest| (fullest.extension, fullest.messages));
+                let poll = Poll { boxes: report.boxes, messages: report.messages, fullest };
+                voicemail::note_poll(tx, &pbx, &poll, now).await?;
+                fill.note(tx, &pbx, now).await?;
+                findings::close(tx, &pbx, FindingKind::VoicemailUnlisted, now).await?;
+                note_unreadable(tx, &pbx, &unreadable, true, now).await
             })
             .await
     }
