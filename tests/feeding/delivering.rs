@@ -184,7 +184,7 @@ async fn what_was_not_taken_comes_again_under_its_id_and_within_its_bounds() {
 #[tokio::test]
 async fn the_shell_lines_of_the_document_come_to_the_signature() {
     let document = include_str!("../../docs/feed.md");
-    let (_, lines) = document.split_once("In a shell, of a body that lies in a file:\n\n```sh\n").unwrap();
+    let (_, lines) = document.split_once("In a shell, for a body in a file:\n\n```sh\n").unwrap();
     let (lines, _) = lines.split_once("```").unwrap();
     let (house, receiver) = (House::new().await, Receiver::start(Manner::Takes));
     house.grows(3).await;
