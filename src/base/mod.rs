@@ -9,6 +9,12 @@ pub mod salt;
 /// The wall clock, read in one place.
 pub mod clock;
 
+/// How long to wait before the next try.
+pub mod backoff;
+
+/// Work that blocks, on a thread where it holds nobody up.
+pub mod blocking;
+
 /// A bell: rung when there may be something to do.
 pub mod bell;
 

@@ -16,6 +16,7 @@ use super::errand::{Errand, Outcome};
 use super::exit::{self, UsageError};
 use super::ledger::Sources;
 use super::{handover, output, signals, summary};
+use crate::base::blocking::blocking;
 use crate::base::clock;
 use crate::config::Config;
 use crate::proof::export::{self, Packed, Report, Request, Selection, Stop};
@@ -87,7 +88,7 @@ async fn export(file: &Path, options: Options) -> anyhow::Result<Report> {
     let entered = handover::do_or_hand_over(file, &Errand::Export(receipt), stop).await?.into_result()?;
     let Entered { ledger_number } =
         serde_json::from_str(entered.get()).context("reading what was entered")?;
-    let report = tokio::task::spawn_blocking(move || packed.hand_out()).await.context("handing out")??;
+    let report = blocking(move || packed.hand_out()).await?;
     Ok(Report { ledger_number: Some(ledger_number), ..report })
 }
 
@@ -130,7 +131,7 @@ async fn pack(
         let sources = export::Sources { archive, published: &published, keys, authorities, ours, stop, now };
         export::pack(request, &selection, &sources)
     };
-    Ok(tokio::task::spawn_blocking(packing).await.context("packing the export")??)
+    blocking(packing).await
 }
 
 fn check(request: &Request) -> Result<(), UsageError> {

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit;
 use super::exit::UsageError;
+use crate::base::blocking::on_thread;
 use crate::config::Config;
 use crate::http::feed::{self, Page};
 use crate::store::db;
@@ -82,7 +83,7 @@ async fn print(lines: String) -> anyhow::Result<bool> {
         stdout.write_all(lines.as_bytes())?;
         stdout.flush()
     };
-    match tokio::task::spawn_blocking(write).await.context("writing the feed to stdout")? {
+    match on_thread(write).await.context("writing the feed to stdout")? {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error).context("writing the feed to stdout"),

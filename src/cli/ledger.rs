@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use super::errand::{Errand, Outcome};
 use super::exit::{self, UsageError};
 use super::{handover, output};
+use crate::base::blocking::blocking;
 use crate::base::recording::printable;
 use crate::config::Config;
 use crate::formats::tlog::VerifyingKey;
@@ -269,7 +270,7 @@ async fn look(sources: &Arc<Sources>) -> anyhow::Result<(u64, Vec<Damage>)> {
     });
     let sources = Arc::clone(sources);
     let check = move || sources.published.check(&sources.keys, latest, &mut leaves);
-    let damages = tokio::task::spawn_blocking(check).await.context("checking the ledger")??;
+    let damages = blocking(check).await?;
     Ok((size, damages))
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use crate::base::backoff::Backoff;
 use crate::base::digest::hex;
 use crate::config::{PbxConfig, PushMode};
 use crate::pbx::error::{Action, Failure, PbxError, Reason};
@@ -26,8 +27,8 @@ use crate::pbx::{Shared, envelope, registration};
 
 /// Logins that are tried while the PBX answers them with an error number that may mean a refusal.
 const REFUSALS_MAX: u32 = 2;
-/// How often the wait after such an answer doubles, from `lockout_wait_s` on.
-const DOUBLINGS_MAX: u32 = 5;
+/// The longest wait after such an answer, in multiples of `lockout_wait_s`.
+const WAIT_TIMES_MAX: u32 = 32;
 
 /// What a login gave; goes into the query of every request.
 pub(super) struct Token {
@@ -180,8 +181,9 @@ impl Slot {
                         Reason::PasswordRefused => state.standing = Standing::Refused(error.clone()),
                         // A refusal, or a PBX that is starting: asked again, after waits that grow, by one login each.
                         _ => {
-                            let doublings = (state.refusals - REFUSALS_MAX).min(DOUBLINGS_MAX);
-                            let wait = shared.config.limits.lockout_wait.saturating_mul(1 << doublings);
+                            let first = shared.config.limits.lockout_wait;
+                            let waits = Backoff::new(first, first.saturating_mul(WAIT_TIMES_MAX));
+                            let wait = waits.after(state.refusals - REFUSALS_MAX);
                             state.lock_out(&error, wait);
                         }
                     },

@@ -13,7 +13,7 @@ pub mod backfill;
 pub mod forecast;
 
 /// Whether a PBX may be asked anything at present.
-pub mod access;
+pub mod gate;
 
 /// Which recordings the operator's rules keep out of the archive.
 pub mod exclusion;

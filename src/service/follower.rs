@@ -16,13 +16,14 @@ use tracing::{info, warn};
 
 use super::pulse::Pulse;
 use super::shared::Shared;
+use crate::base::backoff::Backoff;
 use crate::base::times::zone_of;
 use crate::config::{Config, PbxConfig};
 use crate::http::web::Workers;
 use crate::pbx::push::http::Receiver;
-use crate::pipeline::access::{Trouble, locked_out_until};
 use crate::pipeline::backfill::{Line, SAME_DEVICE, Site, Task, own_trouble};
 use crate::pipeline::forecast;
+use crate::pipeline::gate::{Trouble, locked_out_until};
 use crate::pipeline::worker::Progress;
 use crate::store::agenda::Todo;
 use crate::store::fleet;
@@ -199,9 +200,8 @@ impl Follower {
         let longest = self.pbx.limits.outage_retry_max;
         // One that lasted was no failure: the PBX worked in between.
         self.failures = if began.elapsed() > longest { 1 } else { self.failures + 1 };
-        let doubled =
-            (longest / FIRST_WAIT_PART).saturating_mul(2u32.saturating_pow(self.failures.min(20) - 1));
-        let wait = if trouble.reason == SAME_DEVICE { longest } else { doubled.min(longest) };
+        let waits = Backoff::new(longest / FIRST_WAIT_PART, longest);
+        let wait = if trouble.reason == SAME_DEVICE { longest } else { waits.after(self.failures - 1) };
         match trouble.reason.as_str() {
             // Trying again by itself would lock us out; a lock-out has its own end.
             "password_refused" | "locked_out" | "paused" => warn!(pbx = self.id(), "{}", trouble.message),

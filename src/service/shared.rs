@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::pulse::Pulse;
 use crate::base::bell::Bell;
-use crate::pipeline::access::Trouble;
 use crate::pipeline::backfill::Line;
+use crate::pipeline::gate::Trouble;
 use crate::pipeline::worker::{Progress, Snapshot};
 use crate::store::agenda::{self, Agenda, Job, Todo};
 use crate::vault::Vault;

@@ -7,12 +7,12 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use sqlx::SqliteConnection;
 
+use crate::base::backoff::Backoff;
 use crate::store::findings::{self, FindingKind, OpenFinding};
 use crate::store::queue::DayRange;
 
-/// The wait after a day could not be read once; doubles up to the longest.
-const FIRST_WAIT: Duration = Duration::from_secs(60);
-const WAIT_MAX: Duration = Duration::from_secs(3600);
+/// The waits after a day could not be read.
+const WAITS: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(3600));
 
 /// The days of `pbx` that could not be read and are not to be asked for yet.
 pub(super) async fn waiting(
@@ -25,8 +25,7 @@ pub(super) async fn waiting(
 }
 
 fn is_waiting(day: &OpenFinding, now: Timestamp) -> bool {
-    let doublings = u32::try_from(day.count.clamp(1, 20)).unwrap_or(1) - 1;
-    let wait = FIRST_WAIT.saturating_mul(2u32.saturating_pow(doublings)).min(WAIT_MAX);
+    let wait = WAITS.after(day.count.max(1) - 1);
     let since_ms = now.as_millisecond() - day.last_seen_at_ms;
     // One that was seen in the future was seen by another clock.
     u128::try_from(since_ms).is_ok_and(|since_ms| since_ms < wait.as_millis())

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use crate::base::blocking::on_thread;
+
 /// Made by systemd-timesyncd when it has synchronised the clock; gone with the next boot.
 const TIMESYNCD: &str = "/run/systemd/timesync/synchronized";
 /// Asks systemd-timedated, which may ask the kernel.
@@ -62,7 +64,7 @@ pub(super) async fn of_this_machine() -> Sync {
     {
         return sync;
     }
-    let sync = tokio::task::spawn_blocking(ask).await.unwrap_or(Sync::Unknown);
+    let sync = on_thread(ask).await.unwrap_or(Sync::Unknown);
     *last = Some((Instant::now(), sync));
     sync
 }

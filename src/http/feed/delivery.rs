@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{NDJSON, Page, Standing, cursors, lines};
+use crate::base::backoff::{Backoff, jittered};
 use crate::base::bell::Bell;
 use crate::base::clock::Clock;
 use crate::config::FeedWebhookConfig;
-use crate::outbound::courier::{self, Webhook};
+use crate::outbound::courier::Webhook;
 use crate::store::db::Db;
 use crate::store::ledger;
 
-/// The first wait after a failure; it doubles up to the longest.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const WAIT_MAX: Duration = Duration::from_secs(300);
+/// The waits after a failure.
+const WAITS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 /// How often it is looked for something new though no bell rang.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
@@ -80,7 +80,7 @@ impl Delivery {
                 Outcome::Taken => {}
                 Outcome::Failed(failures) => {
                     tokio::select! {
-                        () = tokio::time::sleep(courier::wait(failures - 1, FIRST_WAIT, WAIT_MAX)) => {}
+                        () = tokio::time::sleep(jittered(WAITS.after(failures - 1))) => {}
                         () = stop.cancelled() => {}
                     }
                 }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 
 use crate::archive;
+use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::store::catalog::{self, Proven};
 use crate::store::db::Db;
@@ -50,7 +51,7 @@ pub(super) async fn open(db: &Db, root: &Path, number: u64, what: What) -> anyho
     let Ok(row) = i64::try_from(number) else { return Ok(None) };
     let Some(proven) = catalog::proven_by(&mut *db.read().await?, row).await? else { return Ok(None) };
     let root = root.to_owned();
-    let opened = tokio::task::spawn_blocking(move || open_file(&root, proven, what));
+    let opened = on_thread(move || open_file(&root, proven, what));
     opened.await.context("opening a file of the archive")?.map(Some)
 }
 

@@ -30,6 +30,7 @@ pub use readers::{Reader, Readers};
 pub use refused::note_refused;
 pub use scope::Scope;
 
+use crate::base::blocking::blocking;
 use crate::base::clock::Clock;
 use crate::base::digest::Digest;
 use crate::config::Config;
@@ -226,7 +227,7 @@ impl Feed {
             Some(published) => published.file(&path),
             None => Ok(None),
         };
-        Ok(tokio::task::spawn_blocking(read).await.context("reading the published ledger")??)
+        blocking(read).await
     }
 
     /// Opens what entry `number` is about, if `reader` may read that; `None` also if there is no such thing.

@@ -7,6 +7,7 @@ use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
+use crate::base::blocking::on_thread;
 use crate::config::{CertificateFiles, UnusableCertificate};
 
 /// How often the files are looked at.
@@ -51,7 +52,7 @@ impl Renewed {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let files = self.files.clone();
-            let Ok(seen) = tokio::task::spawn_blocking(move || look(&files)).await else { continue };
+            let Ok(seen) = on_thread(move || look(&files)).await else { continue };
             if self.with(|current| current.seen == seen) {
                 continue;
             }
@@ -77,7 +78,7 @@ impl Renewed {
 /// What is to be seen of the files, and what they hold. Looked at first: what is replaced in between is read again.
 async fn read(files: &CertificateFiles) -> (Seen, Result<Arc<ServerConfig>, UnusableCertificate>) {
     let files = files.clone();
-    let read = tokio::task::spawn_blocking(move || (look(&files), files.load()));
+    let read = on_thread(move || (look(&files), files.load()));
     read.await.expect("reading two files does not panic")
 }
 

@@ -109,17 +109,6 @@ pub async fn send(request: reqwest::RequestBuilder, to: &SecretUrl, timeout: Dur
     }
 }
 
-/// How long to wait after so many failures in a row before the last: doubled each time, up to `longest`, and by chance as
-/// little as half of it, so that what failed together does not come back together.
-pub fn wait(failures: i64, first: Duration, longest: Duration) -> Duration {
-    let doublings = u32::try_from(failures.clamp(0, 20)).unwrap_or(0);
-    let full = first.saturating_mul(1 << doublings).min(longest);
-    let mut random = [0_u8; 4];
-    getrandom::fill(&mut random).expect("the system has random bytes");
-    let share = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
-    full.mul_f64(0.5 + share / 2.0)
-}
-
 /// Why there was no reply; of the address, only the host is told.
 pub fn why(error: reqwest::Error, host: &str, timeout: Duration) -> String {
     if error.is_timeout() {
@@ -152,21 +141,5 @@ fn tls_words(error: &rustls::Error) -> &'static str {
         Error::InvalidCertificate(_) => "this machine does not accept its certificate",
         Error::InvalidMessage(_) => "it does not speak TLS at this port",
         _ => "no TLS could be agreed upon",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_the_longest() {
-        let s = Duration::from_secs;
-        for (failures, most) in
-            [(-1, 1), (0, 1), (1, 2), (2, 4), (8, 256), (9, 300), (20, 300), (i64::MAX, 300)]
-        {
-            let wait = wait(failures, s(1), s(300));
-            assert!(wait >= s(most) / 2 && wait <= s(most), "{failures}: {wait:?}");
-        }
     }
 }

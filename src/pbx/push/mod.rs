@@ -13,7 +13,6 @@
 //! ```
 
 mod admission;
-mod backoff;
 mod counters;
 mod heard;
 pub mod http;

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::backoff::{Backoff, jittered};
+use crate::base::backoff::{Backoff, jittered};
 use crate::pbx::PbxClient;
 
 /// The longest time between two heartbeats. A third of what a PBX allows, so that one may fail.
@@ -47,7 +47,7 @@ pub async fn keep(client: &PbxClient, started: &Notify, stop: &CancellationToken
                     }
                     true => debug!(pbx = client.id(), "{error}"),
                 }
-                backoff.next()
+                jittered(backoff.lengthen())
             }
         };
         tokio::select! {

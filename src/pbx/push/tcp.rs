@@ -6,10 +6,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::backoff::Backoff;
 use super::counters::{Fate, Tally};
 use super::report::take_events;
 use super::wakes::{PushEvent, PushKind, Wakes};
+use crate::base::backoff::{Backoff, jittered};
 use crate::pbx::{EventStream, PbxClient, PbxError, Reason};
 
 /// The first and the longest wait before another try.
@@ -79,7 +79,7 @@ impl Follower<'_> {
                 backoff.reset();
                 is_told = false;
             }
-            let wait = backoff.next();
+            let wait = jittered(backoff.lengthen());
             let in_s = wait.as_secs_f64();
             match std::mem::replace(&mut is_told, true) {
                 false => warn!(pbx = self.client.id(), "{error}; trying again in {in_s:.1} s, sweeps go on"),

@@ -11,7 +11,7 @@ use super::site::Site;
 use crate::base::recording::printable;
 use crate::base::times::parse_systemtime;
 use crate::pbx::DeviceInfo;
-use crate::pipeline::access::{Blame, Item};
+use crate::pipeline::gate::{Blame, Item};
 use crate::store::clocks::{self, Look, PbxClock};
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet::{self, SameDevice};
@@ -102,14 +102,14 @@ impl Site {
             match self.client.device_info().await {
                 Ok(device) => {
                     let answered_at = vault.clock.now();
-                    self.access.worked(&Item::Device).await?;
+                    self.gate.worked(&Item::Device).await?;
                     let Some(device) = device else { return Ok(None) };
                     self.learn(vault, &device.sn).await?;
                     return Ok(Some(Answer { device, asked_at, answered_at }));
                 }
                 // Who it is helps, but is not needed: what only this question fails by must not stop the work.
                 Err(error) => {
-                    let blame = self.access.troubled(&Item::Device, &error).await?;
+                    let blame = self.gate.troubled(&Item::Device, &error).await?;
                     if blame == Blame::Item {
                         warn!(pbx = self.id(), "Pbx `{}` does not say who it is: {error}", self.id());
                         return Ok(None);

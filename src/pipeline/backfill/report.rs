@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::VoicemailReport;
-use crate::pipeline::access::Trouble;
+use crate::pipeline::gate::Trouble;
 use crate::pipeline::sweep::SweepReport;
 use crate::store::evidence::Verdicts;
 use crate::store::queue::{Counts, Reason};

@@ -16,7 +16,7 @@ use super::{PbxReport, Request};
 use crate::base::bell::Bell;
 use crate::config::PbxConfig;
 use crate::pbx::PbxClient;
-use crate::pipeline::access::{Access, Trouble};
+use crate::pipeline::gate::{Gate, Trouble};
 use crate::pipeline::sweep::{SweepReport, Sweeper, rules_of, sweep_ranges};
 use crate::pipeline::worker::{Progress, Snapshot};
 use crate::store::catalog;
@@ -35,7 +35,7 @@ const LOOK_AT_CLAIMS_EVERY: Duration = Duration::from_millis(100);
 pub struct Site {
     pub(super) pbx: PbxConfig,
     pub(super) client: PbxClient,
-    pub(super) access: Arc<Access>,
+    pub(super) gate: Arc<Gate>,
     pub(super) bell: Bell,
     in_use: Arc<RwLock<()>>,
     pub(super) downloads: Arc<Semaphore>,
@@ -64,7 +64,7 @@ impl Site {
             client: line.client,
             bell: line.bell,
             in_use: line.in_use,
-            access: Arc::new(Access::new(
+            gate: Arc::new(Gate::new(
                 pbx,
                 vault.state.db.clone(),
                 vault.clock.clone(),
@@ -123,29 +123,29 @@ impl Site {
 
     /// Why the PBX was given up, if it was.
     pub(crate) async fn trouble(&self) -> Option<Trouble> {
-        self.access.trouble().await
+        self.gate.trouble().await
     }
 
     /// Whether the PBX has answered as it should, and was not given up since.
     pub(crate) async fn works(&self) -> bool {
-        self.access.works().await
+        self.gate.works().await
     }
 
     /// Lets `callvault status` say what is wrong.
     pub(crate) async fn tell(&self, trouble: Trouble) -> anyhow::Result<()> {
-        self.access.tell(trouble).await
+        self.gate.tell(trouble).await
     }
 
     /// Whether nothing more may be begun: the PBX was given up, or the work is to end.
     pub(crate) fn is_over(&self) -> bool {
-        self.stop.is_cancelled() || self.access.given_up().is_cancelled()
+        self.stop.is_cancelled() || self.gate.given_up().is_cancelled()
     }
 
     /// Ends when nothing more may be begun.
     pub(crate) async fn over(&self) {
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = self.access.given_up().cancelled() => {}
+            () = self.gate.given_up().cancelled() => {}
         }
     }
 
@@ -163,7 +163,7 @@ impl Site {
         let db = &vault.state.db;
         let remembered = fleet::remembered(&mut *db.read().await?, self.id()).await?;
         let source = self.pbx.password_source.display().to_string();
-        self.access.check_remembered(&remembered, &source, vault.clock.now()).await;
+        self.gate.check_remembered(&remembered, &source, vault.clock.now()).await;
         let met = self.meet(vault).await?;
         match range::days(request, &self.pbx, met.local_time, vault.clock.now()) {
             Ok(days) => {
@@ -184,7 +184,7 @@ impl Site {
             Err(error) => report.own_trouble = Some(own_trouble(error.into())?),
         }
         self.enter(Phase::Done);
-        report.error = self.access.trouble().await;
+        report.error = self.gate.trouble().await;
         if let Some(trouble) = report.error.as_ref().filter(|trouble| trouble.reason == SAME_DEVICE) {
             report.own_trouble.get_or_insert_with(|| trouble.clone());
         }
@@ -212,7 +212,7 @@ impl Site {
             queue::counts(&mut *db.read().await?, self.id(), DayRange::ALL, Kinds::Calls).await?;
         let last_file = catalog::last_file(&mut *db.read().await?).await?;
         // A retry has chosen already; a backfill asks for all of its range at once.
-        if request.queue_only.is_none() && !request.dry_run && !self.access.given_up().is_cancelled() {
+        if request.queue_only.is_none() && !request.dry_run && !self.gate.given_up().is_cancelled() {
             let (id, now) = (self.id().to_owned(), vault.clock.now());
             db.write(async move |tx| queue::make_due(tx, &id, days, Kinds::Calls, now).await).await?;
         }
@@ -232,7 +232,7 @@ impl Site {
             outcome
         };
         let download = async {
-            if request.dry_run || self.access.given_up().is_cancelled() {
+            if request.dry_run || self.gate.given_up().is_cancelled() {
                 return Ok(());
             }
             let (kinds, progress, swept) = (Kinds::Calls, self.progress.clone(), swept.clone());
@@ -285,7 +285,7 @@ impl Site {
             }
             let remembered = fleet::remembered(&mut *vault.state.db.read().await?, self.id()).await?;
             if remembered.paused_at_ms.is_some() {
-                self.access.refuse_paused().await;
+                self.gate.refuse_paused().await;
                 return Ok(());
             }
         }
@@ -357,7 +357,7 @@ impl Site {
         Sweeper {
             pbx: &self.pbx,
             client: &self.client,
-            access: &self.access,
+            gate: &self.gate,
             db: &vault.state.db,
             is_one_of_several: vault.config.pbx.len() > 1,
             state: vault.state.directory(),
@@ -374,6 +374,6 @@ impl Site {
 
     /// One device under two names: nothing more may be asked of it under this one.
     pub(crate) async fn refuse_same_device(&self, message: String) -> anyhow::Result<()> {
-        self.access.refuse_and_tell(Trouble { reason: SAME_DEVICE.into(), message }).await
+        self.gate.refuse_and_tell(Trouble { reason: SAME_DEVICE.into(), message }).await
     }
 }

@@ -35,7 +35,7 @@ impl Site {
             client: self.client.clone(),
             clock: vault.clock.clone(),
             latest_ms: AtomicI64::new(i64::MIN),
-            access: self.access.clone(),
+            gate: self.gate.clone(),
             downloads: self.downloads.clone(),
             progress,
             archive_failures: AtomicU32::new(0),

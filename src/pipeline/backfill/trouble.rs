@@ -3,7 +3,7 @@
 use super::RangeError;
 use crate::archive::ArchiveError;
 use crate::config::PbxConfig;
-use crate::pipeline::access::Trouble;
+use crate::pipeline::gate::Trouble;
 use crate::pipeline::sweep::{CdrFileError, SweepReport};
 use crate::store::fleet::SameDevice;
 

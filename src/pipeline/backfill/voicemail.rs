@@ -11,7 +11,7 @@ use super::meeting::Met;
 use super::site::Site;
 use super::task::Task;
 use super::trouble::own_trouble;
-use crate::pipeline::access::Trouble;
+use crate::pipeline::gate::Trouble;
 use crate::pipeline::sweep::{VoicemailPoll, poll_voicemail};
 use crate::store::queue::{self, Counts, DayRange, Kinds, Reason};
 use crate::vault::Vault;
@@ -105,7 +105,7 @@ impl Site {
         if is_retry && before.listed() == 0 {
             return Ok(None);
         }
-        let may_ask = !self.access.given_up().is_cancelled();
+        let may_ask = !self.gate.given_up().is_cancelled();
         let may_fetch = may_ask && !request.dry_run;
         if !is_retry && may_fetch {
             let (id, now) = (self.id().to_owned(), vault.clock.now());

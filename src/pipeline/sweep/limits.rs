@@ -220,15 +220,15 @@ impl Sweeper<'_> {
         day: Date,
         part: Part,
     ) -> anyhow::Result<Option<Answer>> {
-        let item = crate::pipeline::access::Item::Day(day);
+        let item = crate::pipeline::gate::Item::Day(day);
         for _ in 0..TRIES {
             let Some(slot) = self.slot().await else { return Ok(None) };
             match self.read_once(slot, reading, part).await? {
                 Ok(answer) => {
-                    self.access.worked(&item).await?;
+                    self.gate.worked(&item).await?;
                     return Ok(Some(answer));
                 }
-                Err(error) => self.access.troubled(&item, &error).await.map(drop)?,
+                Err(error) => self.gate.troubled(&item, &error).await.map(drop)?,
             }
             tokio::time::sleep(FIRST_WAIT).await;
         }

@@ -41,7 +41,7 @@ use crate::base::times::OffsetResolver;
 use crate::config::{ExclusionRule, PbxConfig};
 use crate::formats::cdr::{BadRow, CdrItem, CdrReader, DoubtCause};
 use crate::pbx::PbxClient;
-use crate::pipeline::access::Access;
+use crate::pipeline::gate::Gate;
 use crate::store::calls;
 use crate::store::db::{DatabaseFailed, Db};
 use crate::store::evidence::{self, Limits};
@@ -87,7 +87,7 @@ pub struct Sweeper<'a> {
     /// The PBX.
     pub client: &'a PbxClient,
     /// Whether the PBX may be asked.
-    pub access: &'a Access,
+    pub gate: &'a Gate,
     /// The database.
     pub db: &'a Db,
     /// Whether other PBXs are followed beside it, who write to the same database.

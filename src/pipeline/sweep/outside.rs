@@ -9,7 +9,7 @@ use super::placing::Fallback;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::formats::cdr::CdrItem;
-use crate::pipeline::access::Item;
+use crate::pipeline::gate::Item;
 use crate::store::evidence;
 use crate::store::queue::DayRange;
 
@@ -78,8 +78,8 @@ impl Sweeper<'_> {
         let Some(slot) = self.slot().await else { return Ok(()) };
         let item = Item::Day(side.from.date());
         match self.read_once(slot, reading, side).await? {
-            Ok(_) => self.access.worked(&item).await,
-            Err(error) => self.access.troubled(&item, &error).await.map(drop),
+            Ok(_) => self.gate.worked(&item).await,
+            Err(error) => self.gate.troubled(&item, &error).await.map(drop),
         }
     }
 }

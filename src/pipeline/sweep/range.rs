@@ -11,9 +11,10 @@ use super::parts::{Part, Parts};
 use super::placing::Fallback;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
+use crate::base::backoff::Backoff;
 use crate::base::times::zone_of;
 use crate::pbx::{PbxError, Policy, Slot};
-use crate::pipeline::access::Item;
+use crate::pipeline::gate::Item;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::intake::IntakeSlowed;
 use crate::store::queue::DayRange;
@@ -21,6 +22,7 @@ use crate::store::queue::DayRange;
 /// Tries of one part of a day, for reasons that pass.
 pub(super) const TRIES: u32 = 5;
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
+pub(super) const WAITS: Backoff = Backoff::new(FIRST_WAIT, Duration::MAX);
 
 /// Sweeps the days of `ranges`: over the API if the PBX has that, and from the files of its CDR folder.
 ///
@@ -122,7 +124,7 @@ async fn sweep_days(
     report.days_unasked = (days.len() - asked) as u64;
     // Where no day at all can be read, it is not the days.
     if let Some(error) = why.filter(|_| report.days_read == 0) {
-        sweeper.access.unread(&error).await?;
+        sweeper.gate.unread(&error).await?;
     }
     Ok(())
 }
@@ -179,7 +181,7 @@ impl Sweeper<'_> {
     }
 
     pub(super) fn stopped(&self) -> bool {
-        self.stop.is_cancelled() || self.access.given_up().is_cancelled()
+        self.stop.is_cancelled() || self.gate.given_up().is_cancelled()
     }
 
     pub(super) async fn begin_day(&self, day: Date) -> anyhow::Result<Reading> {
@@ -255,12 +257,12 @@ impl Sweeper<'_> {
         while let Some(slot) = self.slot().await {
             let error = match self.read_once(slot, reading, part).await? {
                 Ok(answer) => {
-                    self.access.worked(&item).await?;
+                    self.gate.worked(&item).await?;
                     return self.take_answer(reading, day, part, answer).await;
                 }
                 Err(error) => error,
             };
-            self.access.troubled(&item, &error).await?;
+            self.gate.troubled(&item, &error).await?;
             if error.policy().concerns_pbx() {
                 continue;
             }
@@ -270,7 +272,7 @@ impl Sweeper<'_> {
                 return Ok(Outcome::Unread(error));
             }
             debug!(pbx = %self.pbx.id, "Asking again for the calls of {day}: {error}");
-            tokio::time::sleep(FIRST_WAIT * 2u32.pow(tries - 1)).await;
+            tokio::time::sleep(WAITS.after(tries - 1)).await;
         }
         Ok(Outcome::Ended)
     }
@@ -280,7 +282,7 @@ impl Sweeper<'_> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
-            () = self.access.given_up().cancelled() => None,
+            () = self.gate.given_up().cancelled() => None,
             slot = self.client.ready_slot() => Some(slot),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::commit::commit_file;
@@ -12,6 +11,7 @@ use super::sidecar;
 use super::told::Told;
 use crate::archive::sidecar::SidecarOrigin;
 use crate::archive::{Archive, Destination, Sidecar};
+use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::base::recording::RecordingName;
 use crate::formats::audio::Suspicion;
@@ -69,7 +69,7 @@ pub async fn accept_found(
     let told = Told::read(&mut *db.read().await?, job).await?;
     let place = Destination::parse(&job.path)?;
     let (archive, unit_job, run) = (archive.clone(), job.clone(), run_id.to_owned());
-    let kept = tokio::task::spawn_blocking(move || {
+    let kept = blocking(move || {
         archive.accept(&place, |audio| {
             let (audio, sizes_fit) = whole_audio(audio).filter(|(audio, _)| !audio.empty)?;
             let mut suspect = told.suspicions(&audio);
@@ -81,7 +81,7 @@ pub async fn accept_found(
             Some(Sidecar { origin: Some(origin), ..sidecar })
         })
     });
-    let Some(kept) = kept.await.context("looking at what was found")?? else {
+    let Some(kept) = kept.await? else {
         put_back(db, job.clone(), run_id, now).await?;
         return Ok(Taken::NoAudio(job.path.clone()));
     };

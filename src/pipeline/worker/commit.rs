@@ -9,6 +9,7 @@ use super::Worker;
 use super::fetch::{Failure, Fetched, Origin};
 use super::judge::{Facts, judge};
 use crate::archive::Sidecar;
+use crate::base::backoff::random_fraction;
 use crate::base::recording::RecordingKind;
 use crate::formats::audio::Suspicion;
 use crate::store::calls;
@@ -283,29 +284,11 @@ pub(super) async fn note(
     findings::record(tx, &job.pbx, &Finding { kind, subject, detail }, now).await
 }
 
-/// A random number from 0 to 1. Jitter may be poor, but must not fail.
-fn random_fraction() -> f64 {
-    let mut bytes = [0; 4];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 0.5,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pipeline::worker::example::job;
     use crate::store::queue::Absence;
-
-    #[test]
-    fn jitter_is_somewhere_between_nothing_and_all() {
-        let drawn: Vec<f64> = (0..100).map(|_| random_fraction()).collect();
-        assert!(drawn.iter().all(|fraction| (0.0..=1.0).contains(fraction)), "{drawn:?}");
-        // One in 2^100 runs fails without a reason.
-        assert!(drawn.iter().any(|fraction| *fraction < 0.5), "{drawn:?}");
-        assert!(drawn.iter().any(|fraction| *fraction > 0.5), "{drawn:?}");
-    }
 
     #[test]
     fn a_day_changes_with_the_state_of_a_recording_or_the_end_of_asking_for_it() {

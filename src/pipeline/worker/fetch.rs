@@ -9,11 +9,12 @@ use crate::archive::{
     ArchiveError, ArchivedFile, Cataloged, Destination, Incoming, Kept, Outcome, Quarantined, Received,
     Sidecar,
 };
+use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::base::recording::RecordingKind;
 use crate::formats::audio::{Audio, AudioError, Suspicion};
 use crate::pbx::{Download, PbxError, Policy, Slot};
-use crate::pipeline::access::Item;
+use crate::pipeline::gate::Item;
 use crate::store::catalog;
 use crate::store::queue::{Job, RecordingState};
 
@@ -287,7 +288,7 @@ impl Worker {
         turn: &mut Turn,
     ) -> Result<Transfer, Failure> {
         let arrived = receive(download, incoming, turn).await?;
-        self.access.worked(&item_of(job)).await.map_err(|_| Failure::Interrupted)?;
+        self.gate.worked(&item_of(job)).await.map_err(|_| Failure::Interrupted)?;
         Ok(arrived)
     }
 
@@ -296,7 +297,7 @@ impl Worker {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Failure::Stopped),
-            () = self.access.given_up().cancelled() => Err(Failure::Stopped),
+            () = self.gate.given_up().cancelled() => Err(Failure::Stopped),
             done = wait => Ok(done),
         }
     }
@@ -345,5 +346,5 @@ pub(super) fn item_of(job: &Job) -> Item {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
 ) -> Result<T, Failure> {
-    Ok(tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Interrupted)??)
+    Ok(on_thread(work).await.map_err(|_| Failure::Interrupted)??)
 }

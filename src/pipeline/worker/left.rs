@@ -13,6 +13,7 @@ use super::commit::{commit_file, note};
 use super::fetch::{Fetched, Origin};
 use super::sidecar;
 use crate::archive::{Archive, ArchiveError, ArchivedFile, Destination, Quarantined};
+use crate::base::blocking::on_thread;
 use crate::store::db::Db;
 use crate::store::findings::FindingKind;
 use crate::store::queue::{self, Job, PutBack};
@@ -45,7 +46,7 @@ pub async fn settle_what_was_left(
     let claim = db.write(async move |tx| queue::claim_excluded(tx, &path, &run).await).await?;
     let Some(job) = claim else { return Ok(()) };
     let (archive, found) = (archive.clone(), job.clone());
-    let left = tokio::task::spawn_blocking(move || look(&archive, &found));
+    let left = on_thread(move || look(&archive, &found));
     let left = left.await.context("looking for what a run has left")?;
     let (outcome, left) = match left {
         Ok(left) => (Ok(()), left),

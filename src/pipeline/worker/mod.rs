@@ -39,7 +39,7 @@ use crate::base::clock::Clock;
 use crate::base::recording::RecordingKind;
 use crate::config::{PbxConfig, QueueConfig};
 use crate::pbx::PbxClient;
-use crate::pipeline::access::Access;
+use crate::pipeline::gate::Gate;
 use crate::store::db::Db;
 use crate::store::queue::{self, DayRange, Job, Kinds};
 use fetch::{Failure, item_of};
@@ -80,7 +80,7 @@ pub struct Worker {
     /// The latest that it has shown to these workers: if that is ahead of it, it was set back.
     pub latest_ms: AtomicI64,
     /// Whether the PBX may be asked.
-    pub access: Arc<Access>,
+    pub gate: Arc<Gate>,
     /// Downloads at one time over all PBXs.
     pub downloads: Arc<Semaphore>,
     /// What was done so far.
@@ -133,7 +133,7 @@ impl Worker {
     async fn work(self: Arc<Self>) -> anyhow::Result<()> {
         let mut bell = self.bell.listen();
         let mut reached = Timestamp::MIN;
-        while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
+        while !self.stop.is_cancelled() && !self.gate.given_up().is_cancelled() {
             bell.forget();
             // Asked before we look: what the sweep has told until now is in the database when we do.
             let swept = self.swept.is_cancelled();
@@ -209,7 +209,7 @@ impl Worker {
     /// What a failure means beyond the one recording.
     async fn react(&self, job: &Job, failure: Failure) -> anyhow::Result<()> {
         match failure {
-            Failure::Pbx(error) => self.access.troubled(&item_of(job), &error).await.map(drop),
+            Failure::Pbx(error) => self.gate.troubled(&item_of(job), &error).await.map(drop),
             Failure::Archive(error) => {
                 let in_a_row = self.archive_failures.fetch_add(1, Relaxed) + 1;
                 let is_its_own = judge::concerns_archive(&error) || in_a_row >= ARCHIVE_FAILURES_MAX;
@@ -228,7 +228,7 @@ impl Worker {
             // The last of the sweep may be that there is nothing more to wait for.
             () = self.swept.cancelled(), if !swept => {}
             () = self.stop.cancelled() => {}
-            () = self.access.given_up().cancelled() => {}
+            () = self.gate.given_up().cancelled() => {}
         }
         Timestamp::MIN
     }

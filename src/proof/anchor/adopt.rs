@@ -8,8 +8,9 @@ use super::authority::{self, checkpoint_path, token_path};
 use super::standing::{self, Anchor};
 use super::token_name::TokenName;
 use super::trust::{Trust, Unproven};
-use super::{Anchorer, FOLDER, blocking};
+use super::{Anchorer, FOLDER};
 use crate::archive::{ArchiveError, Shelf};
+use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Checkpoint, Note, VerifyingKey};
 

@@ -39,6 +39,7 @@ pub use trust::{Evidence, Roots, TIME_OFF_MAX, Trust, Unproven};
 
 use crate::archive::ArchiveError;
 use crate::base::bell::Bell;
+use crate::base::blocking::blocking;
 use crate::base::clock::Clock;
 use crate::config::{AnchorsConfig, AuthorityConfig};
 use crate::outbound::courier::Courier;
@@ -222,13 +223,4 @@ fn wait_key(kind: Kind, name: &str) -> String {
 fn passing(error: anyhow::Error) -> anyhow::Result<String> {
     let is_passing = error.is::<Unanchored>() || error.is::<ArchiveError>() || error.is::<PublishedError>();
     if is_passing { Ok(format!("{error:#}")) } else { Err(error) }
-}
-
-/// Runs what touches files where it holds up nobody.
-async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> anyhow::Result<T>
-where
-    T: Send + 'static,
-    E: Into<anyhow::Error> + Send + 'static,
-{
-    tokio::task::spawn_blocking(work).await.context("anchoring")?.map_err(Into::into)
 }

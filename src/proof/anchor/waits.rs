@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-/// The wait after the first failure; each further one doubles it.
-const FIRST: SignedDuration = SignedDuration::from_mins(1);
-/// The longest wait.
-const LONGEST: SignedDuration = SignedDuration::from_hours(1);
+use crate::base::backoff::Backoff;
+
+const LONGEST: Duration = Duration::from_secs(3600);
+const WAITS: Backoff = Backoff::new(Duration::from_secs(60), LONGEST);
 
 /// Who is left alone, and until when. A restart forgets it: one more request does no harm.
 #[derive(Debug, Default)]
@@ -25,15 +26,16 @@ impl Waits {
     pub(super) fn is_over(&self, name: &str, now: Timestamp) -> bool {
         let waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A longer wait than any was set by a clock that was put back since.
-        waits.get(name).is_none_or(|wait| wait.until <= now || wait.until.duration_since(now) > LONGEST)
+        waits
+            .get(name)
+            .is_none_or(|wait| wait.until <= now || wait.until.duration_since(now).unsigned_abs() > LONGEST)
     }
 
     /// Lets `name` wait, longer than the last time. Whether it is the first failure in a row.
     pub(super) fn lengthen(&self, name: &str, now: Timestamp) -> bool {
         let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let failures = waits.get(name).map_or(0, |wait| wait.failures);
-        let wait = FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST);
-        let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        let until = now.checked_add(WAITS.after(failures)).unwrap_or(Timestamp::MAX);
         waits.insert(name.to_owned(), Wait { failures: failures.saturating_add(1), until });
         failures == 0
     }
@@ -46,6 +48,8 @@ impl Waits {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]

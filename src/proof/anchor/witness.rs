@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::standing::{self, Kind, standing};
 use super::trust::Trust;
-use super::{Anchorer, Unanchored, blocking};
+use super::{Anchorer, Unanchored};
+use crate::base::blocking::blocking;
 use crate::config::WitnessConfig;
 use crate::formats::tlog::{Note, TlogError, consistency_proof};
 use crate::outbound::courier::Reply;

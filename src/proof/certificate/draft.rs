@@ -12,6 +12,7 @@ use super::document::{
 use super::names::Names;
 use super::{Issuer, TOLD_MAX, companion, page, record};
 use crate::archive::{ArchiveError, Folder, sums_lines};
+use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::config::PbxConfig;
 use crate::proof::reconcile::{self, DayAccount};
@@ -146,7 +147,7 @@ impl Issuer<'_> {
             }
             Ok::<_, ArchiveError>(Names { revision: revision + REVISIONS_TRIED_MAX })
         };
-        Ok(tokio::task::spawn_blocking(search).await.context("looking for a free name")??)
+        blocking(search).await
     }
 
     async fn write_down(

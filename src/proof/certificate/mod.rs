@@ -24,7 +24,6 @@ mod standing;
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use jiff::civil::Date;
 use tracing::{info, warn};
 
@@ -36,6 +35,7 @@ pub use record::{Certified, Issued, drafted_folders, is_any_due, is_any_untold, 
 pub use standing::{DaysStanding, standing};
 
 use crate::archive::{Archive, ArchiveError, Reaction};
+use crate::base::blocking::blocking;
 use crate::base::clock::Clock;
 use crate::base::digest::Digest;
 use crate::config::PbxConfig;
@@ -120,19 +120,19 @@ impl Issuer<'_> {
 
     async fn check_space(&self, pbx: &str) -> anyhow::Result<()> {
         let (archive, pbx, min) = (self.archive.clone(), pbx.to_owned(), self.free_bytes_min);
-        let check = tokio::task::spawn_blocking(move || archive.check_space(&pbx, min));
-        Ok(check.await.context("looking for room")??)
+        let check = blocking(move || archive.check_space(&pbx, min));
+        check.await
     }
 
     /// Puts the files of a draft into the archive, then records them. After a crash between any two of these steps the
     /// draft is still there, and leads to the same files.
     async fn publish(&self, draft: Draft) -> anyhow::Result<()> {
         let (archive, draft) = (self.archive.clone(), Arc::new(draft));
-        let files = tokio::task::spawn_blocking({
+        let files = blocking({
             let draft = draft.clone();
             move || put_files(&archive, &draft)
         });
-        let files = files.await.context("writing a certificate")??;
+        let files = files.await?;
         let (unit, now) = (draft.clone(), self.clock.now());
         let is_news = self.db.write(async move |tx| record::issue(tx, &unit, &files, now).await).await?;
         if is_news {

@@ -12,6 +12,7 @@ use super::check::{Damage, Leaves, NoLeaves, StoredLeaves, Wrong};
 use super::published::{bytes_max, larger_than};
 use super::{CHECKPOINT, FOLDER, Notary, Published};
 use crate::archive::{ArchiveError, Shelf};
+use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Frontier, TILE_WIDTH, Tile, VerifyingKey, entries_of_bundle, leaf_hash};
 use crate::store::ledger::{self, Signed};
@@ -52,7 +53,7 @@ impl Notary {
         let leaves = StoredLeaves::new(move |from, limit| {
             runtime.block_on(async { ledger::leaf_hashes(&mut *db.read().await?, from, limit).await })
         });
-        let checked = tokio::task::spawn_blocking(move || check(&shelf, &known, leaves)).await;
+        let checked = on_thread(move || check(&shelf, &known, leaves)).await;
         drop(sealer);
         checked.context("checking the published ledger")?
     }

@@ -30,6 +30,7 @@ pub use origin::own_origin;
 pub use published::{FOLDER, Published, PublishedError, bytes_max};
 
 use crate::archive::{Archive, ArchiveError, Shelf, ShelfOwner};
+use crate::base::blocking::{blocking, on_thread};
 use crate::base::digest::Digest;
 use crate::config::LedgerConfig;
 use crate::formats::tlog::{Checkpoint, Frontier, Note, VerifyingKey, sign};
@@ -228,7 +229,7 @@ impl Notary {
             keep_checkpoint(&state, &bytes)?;
             anyhow::Ok(shelf.replace(CHECKPOINT, bytes.as_bytes())?)
         };
-        tokio::task::spawn_blocking(publish).await.context("publishing a checkpoint")??;
+        blocking(publish).await?;
         Ok(Sealed { size, root, note })
     }
 
@@ -240,7 +241,7 @@ impl Notary {
         let mut sealer = self.sealer.lock().await;
         if sealer.published.as_deref() == Some(&*sealed.note) {
             let (shelf, bytes) = (self.shelf.clone(), note.clone());
-            tokio::task::spawn_blocking(move || shelf.replace(CHECKPOINT, bytes.as_bytes())).await??;
+            blocking(move || shelf.replace(CHECKPOINT, bytes.as_bytes())).await?;
             sealer.published = Some(note);
         }
         Ok(())
@@ -251,7 +252,7 @@ impl Notary {
     async fn compare_with_published(&self, sealer: &mut Sealer) -> anyhow::Result<bool> {
         let shelf = self.shelf.clone();
         let read = move || shelf.read(CHECKPOINT, bytes_max(CHECKPOINT));
-        let there = match tokio::task::spawn_blocking(read).await? {
+        let there = match on_thread(read).await? {
             // Not one of ours, whatever it is: it is replaced.
             Err(ArchiveError::TooLarge { .. }) => None,
             there => there?,
@@ -299,7 +300,7 @@ impl Notary {
     /// have been put in its place.
     async fn refuse_older(&self, sealer: &mut Sealer) -> anyhow::Result<()> {
         let state = self.state.clone();
-        let kept = tokio::task::spawn_blocking(move || last_checkpoint(&state)).await??;
+        let kept = blocking(move || last_checkpoint(&state)).await?;
         match self.believe(kept.map(String::into_bytes)).await {
             Some((checkpoint, _)) => self.refuse_contradiction(sealer, &checkpoint).await,
             None => Ok(()),

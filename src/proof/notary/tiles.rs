@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tracing::{debug, warn};
 
 use super::{FOLDER, Notary};
 use crate::archive::{ArchiveError, Shelf};
+use crate::base::blocking::{blocking, on_thread};
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Frontier, TILE_WIDTH, Tile, bundle, path_of_bundle};
 use crate::store::ledger::{self, Numbered};
@@ -28,22 +28,18 @@ impl Notary {
             let leaves: Vec<Digest> = new.map(|entry| entry.leaf_hash).collect();
             leaves.into_iter().for_each(|leaf| frontier.push(leaf, &mut full));
             let shelf = self.shelf.clone();
-            tokio::task::spawn_blocking(move || write_page(&shelf, from, &page, &full))
-                .await
-                .context("publishing the ledger")??;
+            blocking(move || write_page(&shelf, from, &page, &full)).await?;
             from += wanted;
         }
         let (shelf, edge) = (self.shelf.clone(), frontier.clone());
-        tokio::task::spawn_blocking(move || write_partial(&shelf, &edge))
-            .await
-            .context("publishing the ledger")??;
+        blocking(move || write_partial(&shelf, &edge)).await?;
         Ok(frontier)
     }
 
     /// Removes partial tiles that a full one has replaced, as the specification allows. One that stays does no harm.
     pub(super) async fn remove_superseded(&self, before: u64, size: u64) {
         let shelf = self.shelf.clone();
-        let removed = tokio::task::spawn_blocking(move || remove_superseded(&shelf, before, size)).await;
+        let removed = on_thread(move || remove_superseded(&shelf, before, size)).await;
         if let Ok(Err(error)) = removed {
             debug!("Partial tiles are left: {error}");
         }

@@ -1,12 +1,11 @@
 //! What was signed of the ledger: the last checkpoint and the keys, so that the service goes on from there.
 
-use anyhow::Context as _;
-
 use super::entry::KeyEntry;
 use super::plan::Plan;
 use super::published::{PublishedLedger, Signed};
 use super::replay::entry_name;
 use super::{Damage, Rebuild, Trust};
+use crate::base::blocking::blocking;
 use crate::formats::tlog::{Frontier, TILE_WIDTH, VerifyingKey};
 use crate::proof::notary;
 use crate::store::db;
@@ -22,8 +21,8 @@ impl Rebuild<'_> {
         }
         let root = self.config.archive.path.clone();
         let believed = self.believed.clone();
-        let opened = tokio::task::spawn_blocking(move || PublishedLedger::open(&root, &believed));
-        let (ledger, damage) = opened.await.context("reading the published ledger")??;
+        let opened = blocking(move || PublishedLedger::open(&root, &believed));
+        let (ledger, damage) = opened.await?;
         damage.into_iter().for_each(|damage| self.damaged(damage));
         Ok(ledger)
     }

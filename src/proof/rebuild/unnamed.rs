@@ -10,6 +10,7 @@ use super::scratch::{self, NotedFile};
 use super::{Damage, Rebuild};
 use crate::archive::sidecar::SidecarOrigin;
 use crate::archive::{ArchiveError, Destination, Sidecar, Survey, VouchKey};
+use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::store::ledger::{self, ArchivedFacts, HowCame};
 
@@ -29,9 +30,7 @@ impl Rebuild<'_> {
                 let examine = |file: NotedFile| (examine(&survey, believed.vouch_key.as_ref(), &file), file);
                 page.into_iter().map(examine).collect::<Vec<_>>()
             };
-            for (standing, file) in
-                tokio::task::spawn_blocking(examine).await.context("reading the archive")?
-            {
+            for (standing, file) in on_thread(examine).await.context("reading the archive")? {
                 match standing {
                     Standing::Ours(origin) => self.name_file(&file, &origin).await?,
                     Standing::Found => self.note_found(&file).await?,

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::archive::{Archive, ArchiveError, DayFile, Folder};
+use crate::base::blocking::blocking;
 use crate::formats::salted::Lines;
 use crate::store::catalog::{self, FolderBehind};
 use crate::store::db::Db;
@@ -139,7 +140,7 @@ async fn publish(
             .map(|number| archive.day_file(&folder, number))
             .collect::<Result<Vec<_>, _>>()?;
         files.push(file);
-        Ok(files)
+        Ok::<_, ArchiveError>(files)
     })
     .await
 }
@@ -169,10 +170,4 @@ async fn record(
     ledger::append(tx, &ledger::list(&list, now)).await?;
     untold::note_calls_files(tx, &draft.pbx, &draft.day, file.number).await?;
     draft::mark(tx, draft).await
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
-) -> anyhow::Result<T> {
-    Ok(tokio::task::spawn_blocking(work).await.context("writing to the archive")??)
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::damage::{Class, Damage, Thing};
 use super::settle::Tally;
 use super::{Scope, Tools};
+use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::proof::anchor::{self, Evidence, NotedToken, Roots, TokenName};
 use crate::proof::notary::{self, Published, PublishedError};
@@ -100,7 +101,7 @@ async fn read(tools: &Tools<'_>, page: Vec<NotedToken>) -> anyhow::Result<Vec<Th
         });
         anyhow::Ok(there.collect())
     };
-    tokio::task::spawn_blocking(read).await.context("reading the time stamps")?
+    on_thread(read).await.context("reading the time stamps")?
 }
 
 /// A token's reply, and the checkpoint under it.

@@ -10,6 +10,7 @@ use super::progress::Phase;
 use super::settle::Tally;
 use super::{Tools, anchors};
 use crate::archive::ArchiveError;
+use crate::base::blocking::on_thread;
 use crate::base::digest::{Digest, hex};
 use crate::formats::tlog::leaf_hash;
 use crate::proof::notary::{self, Checked, Wrong};
@@ -178,7 +179,7 @@ async fn marker(tools: &Tools<'_>) -> anyhow::Result<Option<Damage>> {
     let db = &tools.vault.state.db;
     let known = fixity::marker(&mut *db.read().await?, notary::FOLDER).await?;
     let shelf = tools.vault.notary.shelf().clone();
-    let there = tokio::task::spawn_blocking(move || shelf.marker()).await?;
+    let there = on_thread(move || shelf.marker()).await?;
     let place = PathBuf::from(notary::FOLDER).join(".callvault");
     let damage = |class| Damage::new(class, Thing::Marker, OF_NO_PBX, place.clone());
     let there = match there {

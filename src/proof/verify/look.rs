@@ -13,6 +13,7 @@ use super::progress::Phase;
 use super::settle::{Tally, settle};
 use super::{Scope, Tools, marker, read, stray};
 use crate::archive::{ArchiveError, Listing};
+use crate::base::blocking::on_thread;
 use crate::store::fixity::{self, Account, What};
 
 /// Suspects that are read at one time.
@@ -122,8 +123,7 @@ async fn look_into(
 /// What stands in a folder; nothing if it is gone. The inner error says that this folder cannot be read.
 async fn list(tools: &Tools<'_>, folder: &Path) -> anyhow::Result<Result<Listing, ArchiveError>> {
     let (archive, folder) = (tools.vault.archive.clone(), folder.to_owned());
-    let listed =
-        tokio::task::spawn_blocking(move || archive.list(&folder)).await.context("listing a folder")?;
+    let listed = on_thread(move || archive.list(&folder)).await.context("listing a folder")?;
     match listed {
         Ok(listing) => Ok(Ok(listing.unwrap_or_default())),
         Err(error) if error.concerns_what_was_read() => Ok(Err(error)),

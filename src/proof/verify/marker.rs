@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-
 use super::Tools;
 use super::damage::{Class, Damage, Thing};
 use super::settle::Tally;
 use crate::archive::{Content, Reader, marker_path};
+use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::store::findings::FindingKind;
 use crate::store::fixity;
@@ -43,7 +42,7 @@ async fn read(tools: &Tools<'_>, pbx: &str) -> anyhow::Result<(Content, bool)> {
         let content = Reader::new(&archive).read(marker_path(&pbx).as_ref(), |_| true)?;
         Ok::<_, crate::archive::ArchiveError>((content, archive.has_marker(&pbx)?))
     };
-    Ok(tokio::task::spawn_blocking(read).await.context("reading a marker")??)
+    blocking(read).await
 }
 
 async fn note(tools: &Tools<'_>, pbx: &str, sha256: Digest) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ use super::judge::{Read, Subject, Verdict, paths_of};
 use super::read::{Judged, read_page};
 use super::report::Report;
 use super::{Scope, Tools};
+use crate::base::blocking::blocking;
 use crate::base::recording::printable;
 use crate::store::catalog;
 use crate::store::findings::{self, Finding, FindingKind};
@@ -163,9 +164,7 @@ impl Tally {
         };
         if is_to_go {
             let (archive, place) = (tools.vault.archive.clone(), damage.place.clone());
-            let moved = tokio::task::spawn_blocking(move || archive.set_aside(&place))
-                .await
-                .context("quarantine")??;
+            let moved = blocking(move || archive.set_aside(&place)).await?;
             damage.quarantined = moved.map(|moved| moved.to);
         }
         if damage.thing == Thing::Sums {

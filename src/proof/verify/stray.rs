@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-
 use super::Tools;
 use super::damage::{Class, Damage, Thing};
 use super::settle::Tally;
 use crate::archive::{Archive, ArchiveError, Listing, Standing};
+use crate::base::blocking::blocking;
 use crate::store::findings::FindingKind;
 use crate::store::fixity::{self, Stray};
 
@@ -50,7 +49,7 @@ pub(super) async fn judge_strays(
 async fn still_there(tools: &Tools<'_>, places: Vec<PathBuf>) -> anyhow::Result<Vec<(PathBuf, Standing)>> {
     let archive = tools.vault.archive.clone();
     let look = move || standings(&archive, places);
-    Ok(tokio::task::spawn_blocking(look).await.context("looking at the archive")??)
+    blocking(look).await
 }
 
 fn standings(archive: &Archive, places: Vec<PathBuf>) -> Result<Vec<(PathBuf, Standing)>, ArchiveError> {

@@ -9,12 +9,12 @@ use tracing::{debug, warn};
 
 use super::Alerter;
 use super::channel::Channel;
-use crate::outbound::courier;
+use crate::base::backoff::{Backoff, jittered};
 use crate::store::outbox::{self, Outgoing};
 
 /// The first wait after a failure; it doubles up to the longest.
-const FIRST_WAIT: Duration = Duration::from_secs(30);
 const WAIT_MAX: Duration = Duration::from_secs(3600);
+const WAITS: Backoff = Backoff::new(Duration::from_secs(30), WAIT_MAX);
 /// How often the outbox is looked at without news.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
@@ -72,7 +72,7 @@ impl Alerter {
             }
             Err(error) => {
                 warn!("An alert message was not delivered over {name} and is tried again: {error}");
-                let due = later(self.clock.now(), courier::wait(message.attempts, FIRST_WAIT, WAIT_MAX));
+                let due = later(self.clock.now(), jittered(WAITS.after(message.attempts)));
                 self.db.write(async move |tx| outbox::put_off(tx, id, due, &error).await).await
             }
         }

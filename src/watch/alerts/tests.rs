@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::condition::{Condition, all};
 use crate::config::AlertsConfig;
-use crate::pipeline::access::Trouble;
 use crate::pipeline::forecast::{Forecast, HorizonSource};
+use crate::pipeline::gate::Trouble;
 use crate::store::findings::{FindingKind, FindingRow};
 use crate::store::outbox::Standing;
 use crate::store::queue::{Counts, Reason};

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::archive::free_bytes;
 use crate::config::ArchiveConfig;
-use crate::pipeline::access::Trouble;
+use crate::pipeline::gate::Trouble;
 use crate::vault::exposure::{self, Exposure};
 
 /// A share whose server is gone answers nothing, not even how much room it has.

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::VoicemailStatus;
-use crate::pipeline::access::Trouble;
 use crate::pipeline::forecast::Forecast;
+use crate::pipeline::gate::Trouble;
 use crate::proof::certificate::DaysStanding;
 use crate::store::evidence::Verdicts;
 use crate::store::findings::{FindingKind, FindingRow};

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::base::recording::RecordingKind;
 use crate::config::{Config, PbxConfig};
-use crate::pipeline::access::Trouble;
 use crate::pipeline::forecast;
+use crate::pipeline::gate::Trouble;
 use crate::pipeline::sweep::FullestBox;
 use crate::proof::certificate::{self, DaysStanding};
 use crate::store::calls::{self, CallCounts};

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::SUBJECT;
 use crate::base::recording::printable;
 use crate::pbx::{PbxError, UnreadableMessage, VoicemailList};
-use crate::pipeline::access::Item;
+use crate::pipeline::gate::Item;
 use crate::pipeline::sweep::Sweeper;
 use crate::store::calls;
 use crate::store::findings::{self, Finding, FindingKind};
@@ -43,21 +43,21 @@ impl Sweeper<'_> {
             ByBox { list: VoicemailList::default(), read: 0, failed: Vec::new(), unasked: 0, why };
         let mut in_a_row = 0;
         for (at, extension) in extensions.iter().enumerate() {
-            if in_a_row == FAILED_MAX || self.stop.is_cancelled() || self.access.given_up().is_cancelled() {
+            if in_a_row == FAILED_MAX || self.stop.is_cancelled() || self.gate.given_up().is_cancelled() {
                 boxes.unasked = extensions.len() - at;
                 break;
             }
             let item = Item::Mailbox(extension.clone());
             match self.client.slot().await.voicemail_of(extension).await {
                 Ok(list) => {
-                    self.access.worked(&item).await?;
+                    self.gate.worked(&item).await?;
                     in_a_row = 0;
                     boxes.read += 1;
                     boxes.list.messages.extend(list.messages);
                     boxes.list.unreadable.extend(list.unreadable);
                 }
                 Err(error) => {
-                    self.access.troubled(&item, &error).await?;
+                    self.gate.troubled(&item, &error).await?;
                     in_a_row += 1;
                     warn!(pbx = %self.pbx.id, "The voicemail box of extension {} could not be listed: {error}",
                         printable(extension.as_bytes()));

@@ -8,7 +8,6 @@ mod fill;
 mod page;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -18,9 +17,10 @@ use tracing::{info, warn};
 pub use fill::FullestBox;
 
 use super::Sweeper;
+use super::range::{TRIES, WAITS};
 use crate::base::times::{OffsetResolver, parse_local};
 use crate::pbx::{PbxError, Reason, UnreadableMessage, VoicemailList, VoicemailMessage};
-use crate::pipeline::access::Item;
+use crate::pipeline::gate::Item;
 use crate::store::findings::{self, FindingKind};
 use crate::store::fleet;
 use crate::store::intake::{self, Added, IntakeSlowed};
@@ -29,9 +29,6 @@ use boxes::{ByBox, note_unreadable};
 use fill::Fill;
 use page::{Alike, Page, Stored, pages};
 
-/// Tries of one poll, for reasons that pass.
-const TRIES: u32 = 5;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// What findings about the list concern.
 const SUBJECT: &str = "the list of voicemail";
 /// About what a message adds to the database.
@@ -111,15 +108,15 @@ enum Listed {
 impl Sweeper<'_> {
     async fn list_voicemail(&self) -> anyhow::Result<Listed> {
         let mut tries = 0;
-        while !self.stop.is_cancelled() && !self.access.given_up().is_cancelled() {
+        while !self.stop.is_cancelled() && !self.gate.given_up().is_cancelled() {
             let error = match self.client.voicemail().await {
                 Ok(list) => {
-                    self.access.worked(&Item::Boxes).await?;
+                    self.gate.worked(&Item::Boxes).await?;
                     return Ok(list.map_or(Listed::Unsupported, Listed::Whole));
                 }
                 Err(error) => error,
             };
-            self.access.troubled(&Item::Boxes, &error).await?;
+            self.gate.troubled(&Item::Boxes, &error).await?;
             if error.policy().concerns_pbx() {
                 continue;
             }
@@ -128,7 +125,7 @@ impl Sweeper<'_> {
                 warn!(pbx = %self.pbx.id, "The voicemail of pbx `{}` could not be listed: {error}", self.pbx.id);
                 return Ok(Listed::Failed(error));
             }
-            tokio::time::sleep(FIRST_WAIT * 2u32.pow(tries - 1)).await;
+            tokio::time::sleep(WAITS.after(tries - 1)).await;
         }
         Ok(Listed::Stopped)
     }
@@ -170,7 +167,7 @@ impl Sweeper<'_> {
             ..VoicemailPoll::default()
         };
         self.store_all(boxes.list.messages.clone(), &mut report, now).await?;
-        if self.stop.is_cancelled() || self.access.given_up().is_cancelled() {
+        if self.stop.is_cancelled() || self.gate.given_up().is_cancelled() {
             // Why the others were not read is told by the PBX's own trouble.
             return Ok(report);
         }

@@ -4,7 +4,7 @@
 //! waits, with growing patience, and gives up together. What was learnt is kept in the database, so that the next
 //! command does not have to learn it by locking itself out.
 //!
-//! Whether an error concerns the PBX is decided in one place, `Access::troubled`, which is told what was asked for.
+//! Whether an error concerns the PBX is decided in one place, `Gate::failed`, which is told what was asked for.
 
 mod blame;
 
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::config::PbxConfig;
 use crate::pbx::{PbxError, Policy, Reason};
@@ -26,9 +27,8 @@ use crate::store::queue;
 pub use blame::{Blame, Item};
 use blame::{Failed, Refund, Suspects, Verdict};
 
-/// The first wait after a PBX was found down; doubles up to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const WAIT_MAX: Duration = Duration::from_secs(15);
+/// The waits after a PBX was found down.
+const WAITS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
 /// When one is asked for again that got stuck by a fault of the PBX: after those that have not been asked for yet.
 const GIVEN_BACK_AFTER: Duration = Duration::from_secs(1);
 /// How long a device's lock-out lasts (`docs/pbx-api.md` §3.2).
@@ -59,7 +59,7 @@ pub fn locked_out_until(
 
 /// The access to one PBX.
 #[derive(Debug)]
-pub struct Access {
+pub struct Gate {
     pbx: String,
     db: Db,
     clock: Clock,
@@ -84,7 +84,7 @@ struct Outage {
     noted_working: bool,
 }
 
-impl Access {
+impl Gate {
     /// Begins a command's access. `fingerprint` stands for the credentials in use; `stop` ends waits early.
     pub fn new(pbx: &PbxConfig, db: Db, clock: Clock, fingerprint: Vec<u8>, stop: CancellationToken) -> Self {
         Self {
@@ -298,8 +298,8 @@ impl Outage {
     /// How long to wait after one more failure; `None` when patience is at its end.
     fn next_wait(&mut self, patience: Duration) -> Option<Duration> {
         let since = *self.since.get_or_insert_with(Instant::now);
+        let wait = WAITS.after(self.failures);
         self.failures += 1;
-        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(6)).min(WAIT_MAX);
         (since.elapsed() + wait <= patience).then_some(wait)
     }
 }
