@@ -3,9 +3,9 @@
 use std::io::Read as _;
 
 use super::directory::{Directory, Entry, hash, settle_on_disk};
-use super::sidecar::Sidecar;
 use super::{Archive, ArchiveError, Destination};
 use crate::base::digest::Digest;
+use crate::formats::sidecar::Sidecar;
 
 /// A sidecar is some kilobytes; what is longer was not written by us.
 const SIDECAR_BYTES_MAX: u64 = 16 << 20;

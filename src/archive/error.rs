@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::base::users::User;
+use crate::formats::sums::Unlistable;
 
 /// Why the archive could not do what was asked. Nothing that was archived before is lost by any of them.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +207,12 @@ impl ArchiveError {
             | Self::TooLarge { .. }
             | Self::Io { .. } => Reaction::Retry,
         }
+    }
+}
+
+impl From<Unlistable> for ArchiveError {
+    fn from(Unlistable(path): Unlistable) -> Self {
+        Self::UnsafePath { path, reason: "SHA256SUMS lists safe names only" }
     }
 }
 

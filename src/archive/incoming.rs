@@ -5,10 +5,10 @@ use std::fs::File;
 use sha2::{Digest as _, Sha256};
 
 use super::directory::Directory;
-use super::sidecar::FileFacts;
 use super::temporary::Temporary;
 use super::{Archive, ArchiveError, Destination};
 use crate::base::digest::Digest;
+use crate::formats::sidecar::FileFacts;
 
 /// A download being written. Dropped, it leaves nothing behind.
 #[derive(Debug)]

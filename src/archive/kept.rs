@@ -11,10 +11,10 @@ use super::directory::{Directory, Entry, hash, settle_on_disk};
 use super::durable::{Published, publish};
 use super::incoming::Received;
 use super::quarantine::Quarantined;
-use super::sidecar::{FileFacts, Sidecar};
 use super::temporary::{Synced, Temporary};
 use super::{Archive, ArchiveError, ArchivedFile, Destination};
 use crate::base::digest::Digest;
+use crate::formats::sidecar::{FileFacts, Sidecar};
 
 /// A recording that is in the archive, and what had to be done for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use jiff::civil::Date;
 use super::ArchiveError;
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
+use crate::base::safe_name::is_component;
 
 /// The longest file name accepted: room for `.json` below the 255 bytes of every filesystem.
 const FILE_NAME_BYTES_MAX: usize = 250;
@@ -147,12 +148,6 @@ impl Destination {
 /// `2026/01/09`.
 fn day_path(day: Date) -> String {
     format!("{:04}/{:02}/{:02}", day.year(), day.month(), day.day())
-}
-
-/// Whether `name` is one visible path component of the characters that design decision 7 allows.
-pub(super) fn is_component(name: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+=@()%~-".contains(&byte);
-    !name.is_empty() && !name.starts_with('.') && name.len() <= 255 && name.bytes().all(is_allowed)
 }
 
 /// Refuses a path for a component that is not [`is_component`].

@@ -15,8 +15,8 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::sidecar::{Sidecar, SidecarOrigin};
 use crate::base::digest::{hex, unhex};
+use crate::formats::sidecar::{Sidecar, SidecarOrigin};
 
 /// What the tag is for: no other use of the key can make one.
 const DOMAIN: &[u8] = b"callvault-adopt/1\0";
@@ -65,8 +65,8 @@ impl VouchKey {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sidecar::example;
     use super::*;
+    use crate::formats::sidecar::example;
 
     #[test]
     fn a_state_knows_its_own_sidecars_and_no_others() {

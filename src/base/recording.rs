@@ -24,6 +24,11 @@ impl RecordingKind {
             Self::Voicemail => "voicemail",
         }
     }
+
+    /// Reads the word of [`RecordingKind::as_str`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Call, Self::Voicemail].into_iter().find(|kind| kind.as_str() == word)
+    }
 }
 
 /// The name that the PBX gives a recording: any bytes at all, never a path.

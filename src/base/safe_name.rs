@@ -56,6 +56,12 @@ impl AsRef<std::path::Path> for SafeName {
     }
 }
 
+/// Whether `name` is one visible path component of the characters that safe names may have, and `%` and `~`.
+pub fn is_component(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+=@()%~-".contains(&byte);
+    !name.is_empty() && !name.starts_with('.') && name.len() <= 255 && name.bytes().all(is_allowed)
+}
+
 /// The file name of a recording: plain where that will do, else with the hash of the name.
 pub fn safe_name(name: &RecordingName) -> SafeName {
     let plain: String = name.as_bytes().iter().map(|&byte| encoded(byte)).collect();

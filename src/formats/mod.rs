@@ -14,3 +14,12 @@ pub mod salted;
 
 /// A CDR row as it is kept for good: without loss, without secrets.
 pub mod raw_row;
+
+/// The document beside each recording.
+pub mod sidecar;
+
+/// The lines of `calls-<n>.jsonl`.
+pub mod call_lines;
+
+/// `SHA256SUMS`.
+pub mod sums;

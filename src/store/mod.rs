@@ -21,6 +21,9 @@ pub mod queue;
 /// Voicemail messages, and what their boxes looked like.
 pub mod voicemail;
 
+/// Call lists on their way into the archive.
+pub mod call_lists;
+
 /// The ledger: an append-only list of all that happened to the archive.
 pub mod ledger;
 

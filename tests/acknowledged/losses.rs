@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use callvault::archive::{SUMS_NAME, Sidecar};
 use callvault::base::digest::Digest;
+use callvault::formats::sidecar::Sidecar;
+use callvault::formats::sums::NAME as SUMS_NAME;
 use callvault::formats::tlog::tree_hash;
 use callvault::proof::notary::{NoLeaves, Published};
 use sqlx::{Row as _, SqlitePool};

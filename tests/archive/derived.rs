@@ -3,8 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use callvault::archive::{Abilities, ArchiveError, SUMS_NAME, Sums, day_file_name};
+use callvault::archive::{Abilities, ArchiveError, Sums, day_file_name};
 use callvault::base::digest::Digest;
+use callvault::formats::sums::NAME as SUMS_NAME;
 
 use crate::{EVERY_WAY, Site, day, keep};
 

@@ -227,7 +227,7 @@ fn check_what_is_left(site: &Site, how: &str, told: &str, context: &str) {
         if name.ends_with(".wav") {
             assert_eq!(content, format!("RIFF{name}").into_bytes(), "{path}: {context}");
         } else if name.ends_with(".json") {
-            callvault::archive::Sidecar::from_bytes(&content).expect(context);
+            callvault::formats::sidecar::Sidecar::from_bytes(&content).expect(context);
         } else if name.ends_with(".jsonl") {
             assert_eq!(Digest::of(&content), Digest::of("{}\n"), "{path}: {context}");
         } else {

@@ -3,8 +3,9 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use callvault::archive::{Abilities, ArchiveError, Outcome, Sidecar};
+use callvault::archive::{Abilities, ArchiveError, Outcome};
 use callvault::base::digest::Digest;
+use callvault::formats::sidecar::Sidecar;
 
 use crate::{EVERY_WAY, Site, keep, place, sidecar, try_keep};
 

@@ -10,17 +10,17 @@ mod shim;
 
 use std::path::{Path, PathBuf};
 
-use callvault::archive::sidecar::{
-    FileFacts, Program, SCHEMA, SidecarAudio, SidecarCall, SidecarOrigin, SidecarPbx, SidecarRecording,
-    SidecarTimes,
-};
 use callvault::archive::{
-    Abilities, Archive, ArchiveError, Destination, Folder, Kept, Opening, PbxPresence, Sidecar, VouchKey,
+    Abilities, Archive, ArchiveError, Destination, Folder, Kept, Opening, PbxPresence, VouchKey,
 };
 use callvault::base::digest::Digest;
 use callvault::base::recording::{RecordingKind, Text};
 use callvault::base::salt::Salt;
 use callvault::formats::raw_row::RawRow;
+use callvault::formats::sidecar::{
+    FileFacts, Program, SCHEMA, Sidecar, SidecarAudio, SidecarCall, SidecarOrigin, SidecarPbx,
+    SidecarRecording, SidecarTimes,
+};
 use jiff::Timestamp;
 use jiff::civil::date;
 use tempfile::TempDir;

@@ -4,15 +4,14 @@ use super::receive::{Doubt, Transfer, receive};
 use super::told::Told;
 use super::turn::Turn;
 use super::{Worker, judge, sidecar};
-use crate::archive::sidecar::SidecarOrigin;
 use crate::archive::{
     ArchiveError, ArchivedFile, Cataloged, Destination, Incoming, Kept, Outcome, Quarantined, Received,
-    Sidecar,
 };
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::base::recording::RecordingKind;
 use crate::formats::audio::{Audio, AudioError, Suspicion};
+use crate::formats::sidecar::{Sidecar, SidecarOrigin};
 use crate::pbx::{Download, PbxError, Policy, Slot};
 use crate::pipeline::gate::Item;
 use crate::store::catalog;

@@ -3,14 +3,13 @@
 use jiff::Timestamp;
 
 use super::told::Told;
-use crate::archive::Sidecar;
-use crate::archive::sidecar::{FileFacts, Program, SCHEMA, SidecarAudio, SidecarCall, SidecarCallRow};
-use crate::archive::sidecar::{SidecarPbx, SidecarRecording, SidecarTimes, SidecarVoicemail};
 use crate::base::digest::Digest;
 use crate::base::message::Message;
 use crate::base::recording::Text;
 use crate::formats::audio::{Audio, Container};
 use crate::formats::raw_row::RawRow;
+use crate::formats::sidecar::{FileFacts, Program, SCHEMA, SidecarAudio, SidecarCall, SidecarCallRow};
+use crate::formats::sidecar::{Sidecar, SidecarPbx, SidecarRecording, SidecarTimes, SidecarVoicemail};
 use crate::store::calls::CallOfRecording;
 use crate::store::queue::Job;
 use crate::store::voicemail::KeptMessage;

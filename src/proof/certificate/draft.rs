@@ -11,10 +11,11 @@ use super::document::{
 };
 use super::names::Names;
 use super::{Issuer, TOLD_MAX, companion, page, record};
-use crate::archive::{ArchiveError, Folder, sums_lines};
+use crate::archive::{ArchiveError, Folder};
 use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::config::PbxConfig;
+use crate::formats::sums;
 use crate::proof::reconcile::{self, DayAccount};
 use crate::store::calls;
 use crate::store::calls::DayRow;
@@ -159,7 +160,7 @@ impl Issuer<'_> {
     ) -> anyhow::Result<Option<Draft>> {
         let key = self.notary.key().await;
         let account = DayAccount { revision: names.revision, ..facts.account.clone() };
-        let files = sums_lines(&facts.files)?;
+        let files = sums::to_text(&facts.files)?;
         let named = companion::of(&pbx.id, &facts.files, &account, &facts.counted);
         let document = Document {
             schema: SCHEMA,

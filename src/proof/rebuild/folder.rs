@@ -9,11 +9,12 @@ use super::found::{FolderEnd, FoundFile, FoundList, ListedFile, Piece};
 use super::lines;
 use super::report::Damage;
 use super::sidecar;
-use super::sums::{self, Sums};
-use crate::archive::{Folder, SUMS_NAME, Survey, SurveyedFolder};
+use crate::archive::{Folder, Survey, SurveyedFolder};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
+use crate::formats::call_lines::{self, Format};
 use crate::formats::salted::Lines;
+use crate::formats::sums;
 use crate::proof::certificate::list_of;
 
 /// Larger files of these kinds were not written by us.
@@ -42,7 +43,7 @@ struct FolderReader<'a> {
     day: Date,
     opened: SurveyedFolder,
     names: BTreeSet<String>,
-    sums: Sums,
+    sums: BTreeMap<String, Digest>,
     /// What was read so far, by name: the audio by its sidecar's word.
     there: BTreeMap<String, Digest>,
 }
@@ -59,7 +60,7 @@ impl<'a> FolderReader<'a> {
         let gone = || damaged("it went away while it was read".to_owned());
         let opened = survey.folder(folder).map_err(|error| damaged(error.to_string()))?.ok_or_else(gone)?;
         let names = opened.names().map_err(|error| damaged(error.to_string()))?;
-        let sums = match opened.read(SUMS_NAME, SUMS_BYTES_MAX) {
+        let sums = match opened.read(sums::NAME, SUMS_BYTES_MAX) {
             Ok(bytes) => bytes.map(|bytes| sums::read(&bytes)).unwrap_or_default(),
             Err(error) => return Err(damaged(error.to_string())),
         };
@@ -92,7 +93,7 @@ impl<'a> FolderReader<'a> {
         for number in lists {
             let Some(bytes) = self.file(&list_name(*number), LIST_BYTES_MAX, hand_on)? else { continue };
             let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-            told.extend(lines.filter_map(lines::version).map(|version| (version.identity, version.version)));
+            told.extend(lines.filter_map(lines::version));
         }
         Ok(told)
     }
@@ -153,11 +154,11 @@ impl<'a> FolderReader<'a> {
         let text = String::from_utf8_lossy(&bytes);
         let mut rest = text.lines().zip(1..);
         let head = rest.next().map_or("", |(head, _)| head);
-        let format = match lines::check_head(head, self.folder.pbx(), self.day) {
+        let format = match call_lines::check_head(head, self.folder.pbx(), self.day) {
             Ok(format) => format,
             Err(problem) => return self.damaged(&name, format!("{problem}; nothing in it is used"), hand_on),
         };
-        let salted = (format == lines::Format::Salted).then(|| (sha256, Lines::after_head(&text)));
+        let salted = (format == Format::Salted).then(|| (sha256, Lines::after_head(&text)));
         let mut found = FoundList { number, lines: Vec::new(), salted };
         for (line, at) in rest {
             match lines::read(line, self.day) {

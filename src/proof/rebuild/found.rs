@@ -5,11 +5,11 @@ use jiff::civil::Date;
 use super::certificates::FoundCertificate;
 use super::lines::Line;
 use super::report::Damage;
-use crate::archive::Sidecar;
 use crate::base::digest::Digest;
 use crate::base::message::Message;
 use crate::base::recording::RecordingName;
 use crate::formats::salted::Lines;
+use crate::formats::sidecar::Sidecar;
 use crate::store::calls::NewCall;
 
 /// A part of what a folder holds. Files come before the lists, whose calls name them.

@@ -36,8 +36,6 @@ mod scratch;
 #[doc(hidden)]
 pub mod sidecar;
 mod signed;
-#[doc(hidden)]
-pub mod sums;
 mod trust;
 mod unnamed;
 mod walk;

@@ -6,13 +6,13 @@ use jiff::tz::Offset;
 
 use super::folder::ToldVersions;
 use super::found::FoundFile;
-use crate::archive::sidecar::{SidecarCall, SidecarTimes};
-use crate::archive::{Destination, Sidecar};
+use crate::archive::Destination;
 use crate::base::digest::Digest;
 use crate::base::message::Message;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::formats::cdr::CdrRow;
 use crate::formats::raw_row::RawRow;
+use crate::formats::sidecar::{Sidecar, SidecarCall, SidecarTimes};
 use crate::store::calls::NewCall;
 use crate::store::ledger::commitment;
 

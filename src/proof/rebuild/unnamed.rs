@@ -8,10 +8,10 @@ use super::folder::SIDECAR_BYTES_MAX;
 use super::replay::digest;
 use super::scratch::{self, NotedFile};
 use super::{Damage, Rebuild};
-use crate::archive::sidecar::SidecarOrigin;
-use crate::archive::{ArchiveError, Destination, Sidecar, Survey, VouchKey};
+use crate::archive::{ArchiveError, Destination, Survey, VouchKey};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
+use crate::formats::sidecar::{Sidecar, SidecarOrigin};
 use crate::store::ledger::{self, ArchivedFacts, HowCame};
 
 /// Files that are looked at together.

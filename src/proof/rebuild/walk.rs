@@ -137,7 +137,7 @@ impl Rebuild<'_> {
             match line {
                 Line::Recording(told) => self.take_recording(&pbx, *told, rows).await?,
                 Line::Call(told) => self.take_call(&pbx, *told, rows).await?,
-                Line::Erased | Line::Unknown => {}
+                Line::Nothing => {}
             }
             self.building.wrote().await?;
         }
@@ -150,42 +150,43 @@ impl Rebuild<'_> {
         told: ToldRecording,
         rows: &mut Rows,
     ) -> anyhow::Result<()> {
-        let place = Destination::parse(&told.path).ok().filter(|place| place.folder().pbx() == pbx);
+        let ToldRecording { name, state, line } = told;
+        let place = Destination::parse(&line.path).ok().filter(|place| place.folder().pbx() == pbx);
         let Some(day) = place.and_then(|place| place.folder().date()) else {
-            let path = printable(told.path.as_bytes());
-            self.damaged(Damage::of(pbx, path, "a call list tells of it, and it is no path of this PBX"));
+            let path = printable(line.path.as_bytes());
+            self.damaged(Damage::of(pbx, path, "a call list names it, and it is not a path of this PBX"));
             return Ok(());
         };
         let restored = Restored {
             pbx,
-            kind: told.kind,
-            sn: &told.sn,
-            name: &told.name,
+            kind: line.kind,
+            sn: &line.sn,
+            name: &name,
             day,
-            started_at: told.started_at,
-            path: &told.path,
-            salt: &told.salt,
-            state: told.state,
-            reason: told.reason.as_deref(),
-            is_final: told.is_final,
-            attempts: told.attempts,
+            started_at: line.started_at,
+            path: &line.path,
+            salt: &line.salt,
+            state,
+            reason: line.reason.as_deref(),
+            is_final: line.r#final,
+            attempts: line.attempts,
         };
         let id = match queue::restore(self.building.tx(), &restored).await {
             Err(error) if db::is_refused(&error) => {
-                let problem = "a call list tells of it under the name of another recording";
-                self.damaged(Damage::of(pbx, told.path, problem));
+                let problem = "a call list names it under the name of another recording";
+                self.damaged(Damage::of(pbx, line.path, problem));
                 return Ok(());
             }
             restored => restored?,
         };
         let Some(id) = id else { return Ok(()) };
-        if told.kind == RecordingKind::Voicemail
-            && let Some((message, ordinal)) = Message::from_name(&told.name)
+        if line.kind == RecordingKind::Voicemail
+            && let Some((message, ordinal)) = Message::from_name(&name)
         {
-            let kept = self.message_of_line(pbx, message, ordinal, told.started_at);
-            self.keep_message(id, pbx, &kept, told.started_at).await?;
+            let kept = self.message_of_line(pbx, message, ordinal, line.started_at);
+            self.keep_message(id, pbx, &kept, line.started_at).await?;
         }
-        rows.insert(told.path, id);
+        rows.insert(line.path, id);
         Ok(())
     }
 

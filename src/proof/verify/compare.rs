@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Listing, SUMS_NAME, Standing, is_apart, is_temporary};
+use crate::archive::{Listing, Standing, is_apart, is_temporary};
+use crate::formats::sums;
 use crate::store::fixity::{Account, Documents, Unit, What};
 
 /// What a comparison came to.
@@ -40,7 +41,7 @@ pub(super) fn compare(folder: &Path, listing: &Listing, account: &Account) -> Co
         let are_there = unit.damaged || !are_there(listing, documents);
         compared.suspects.extend(are_there.then(|| unit.clone()));
         known.extend(documents.lists.iter().map(|(name, _)| OsString::from(name)));
-        known.insert(SUMS_NAME.into());
+        known.insert(sums::NAME.into());
     }
     // Only directly in the folder of a PBX.
     let is_top = folder.components().count() == 1;
@@ -62,7 +63,7 @@ fn are_there(listing: &Listing, documents: &Documents) -> bool {
     // A line is the hash, two blanks, the name and its end.
     let lines: BTreeSet<_> = documents.sums.iter().collect();
     let size_bytes: usize = lines.iter().map(|(name, _)| 64 + 2 + name.len() + 1).sum();
-    lists && (documents.is_behind || size_of(listing, SUMS_NAME) == Some(size_bytes as u64))
+    lists && (documents.is_behind || size_of(listing, sums::NAME) == Some(size_bytes as u64))
 }
 
 fn name_of(path: &str) -> String {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::budget::Budget;
 use super::damage::{Class, Damage, Thing};
-use crate::archive::{ArchiveError, Content, Reader, SUMS_NAME, sums_lines};
+use crate::archive::{ArchiveError, Content, Reader};
 use crate::base::digest::Digest;
+use crate::formats::sums;
 use crate::store::fixity::{ArchivedAs, Documents, Unit, What};
 
 /// A unit to be judged; of documents, with what they should be.
@@ -123,10 +124,10 @@ fn written(folder: &str, documents: &Documents) -> Result<Vec<Expected>, Archive
     });
     let mut expected: Vec<Expected> = lists.collect();
     if !documents.is_behind {
-        let content = sums_lines(&documents.sums)?;
+        let content = sums::to_text(&documents.sums)?;
         expected.push(Expected {
             thing: Thing::Sums,
-            place: place(SUMS_NAME),
+            place: place(sums::NAME),
             size_bytes: Some(content.len() as u64),
             sha256: Digest::of(&content),
         });

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
-use callvault::archive::sidecar::Sidecar;
-use callvault::archive::{Destination, sums_lines};
+use callvault::archive::Destination;
 use callvault::base::digest::Digest;
 use callvault::base::recording::RecordingKind;
+use callvault::formats::call_lines;
 use callvault::formats::cdr::CdrRow;
-use callvault::proof::rebuild::{Damage, entry, lines, sidecar, sums};
+use callvault::formats::sidecar::Sidecar;
+use callvault::formats::sums;
+use callvault::proof::rebuild::{Damage, entry, lines, sidecar};
 use callvault::store::calls::NewCall;
 use jiff::civil::{Date, date};
 
@@ -22,7 +24,7 @@ pub(crate) fn hold(input: &[u8]) {
     read_sidecar(input);
     read_sums(input);
     let text = String::from_utf8_lossy(input);
-    if let Err(problem) = lines::check_head(text.lines().next().unwrap_or_default(), "hq", DAY) {
+    if let Err(problem) = call_lines::check_head(text.lines().next().unwrap_or_default(), "hq", DAY) {
         assert_told(&problem);
     }
     text.lines().for_each(read_line);
@@ -77,7 +79,7 @@ fn read_line(line: &str) {
     match lines::read(line, DAY) {
         Ok(lines::Line::Call(told)) => {
             let version = version.expect("a call has a version");
-            assert_eq!((version.identity, version.version), (told.call.identity, told.call.version));
+            assert_eq!(version, (told.call.identity, told.call.version));
             assert!(CdrRow::from_raw_json(&told.call.row).is_some(), "its row can be read again");
             assert_eq!(told.call.day, DAY);
             check_no_pin(&told.call);
@@ -85,7 +87,7 @@ fn read_line(line: &str) {
         Ok(lines::Line::Recording(told)) => {
             assert!(version.is_none() && !told.name.as_bytes().is_empty());
         }
-        Ok(lines::Line::Erased | lines::Line::Unknown) => assert!(version.is_none()),
+        Ok(lines::Line::Nothing) => assert!(version.is_none()),
         Err(problem) => assert_told(&problem),
     }
 }
@@ -103,7 +105,7 @@ fn read_entry(text: &str) {
 fn read_sums(input: &[u8]) {
     let read = sums::read(input);
     let files: Vec<(String, Digest)> = read.iter().map(|(name, hash)| (name.clone(), *hash)).collect();
-    if let Ok(lines) = sums_lines(&files) {
+    if let Ok(lines) = sums::to_text(&files) {
         assert_eq!(sums::read(lines.as_bytes()), read);
     }
 }

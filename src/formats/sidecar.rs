@@ -1,7 +1,7 @@
-//! The sidecar: one JSON document beside each recording that says all that we know of it, for readers without us.
+//! The sidecar: the JSON document beside each recording that holds everything callvault knows about it.
 //!
 //! Its schema is versioned and documented in `docs/archive-format.md`. A sidecar is written once and never
-//! rewritten. Readers tolerate members that they do not know, so that later versions may add some.
+//! rewritten. Readers ignore unknown members, so that later versions can add some.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,196 +14,164 @@ use crate::formats::raw_row::RawRow;
 /// The schema that this version writes and reads.
 pub const SCHEMA: &str = "callvault-sidecar/1";
 
-/// What a sidecar says. Members are written in this order.
+/// Members are written in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sidecar {
-    /// [`SCHEMA`].
     pub schema: String,
-    /// The PBX that held the recording.
     pub pbx: SidecarPbx,
     /// What the PBX calls the recording.
     pub recording: SidecarRecording,
-    /// The call it belongs to; a voicemail message has none.
+    /// None for a voicemail message.
     pub call: Option<SidecarCall>,
-    /// What the box told of it, if it is a voicemail message.
+    /// Only for a voicemail message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voicemail: Option<SidecarVoicemail>,
-    /// When it was made.
     pub times: SidecarTimes,
-    /// The audio file. [`Archive::keep`](super::Archive::keep) sets it to where and what it really wrote.
+    /// Set by the archive when it stores the recording.
     pub file: FileFacts,
-    /// What the audio is.
     pub audio: SidecarAudio,
-    /// How many attempts it took.
     pub attempts: u32,
-    /// When it was archived, UTC.
     pub archived_at: Timestamp,
     /// Makes the hash of this document a commitment that hides its content.
     pub salt: Salt,
-    /// How the audio came, and that it was this installation that wrote it; none in sidecars of version 0.1.
+    /// None in sidecars of version 0.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<SidecarOrigin>,
-    /// What wrote it.
     pub program: Program,
 }
 
-/// How the audio came, and by whom it was written.
+/// How the audio came, and which installation wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarOrigin {
-    /// The run that wrote it, as in the log.
+    /// The id of the run that wrote it, as in the log.
     pub run: String,
-    /// How the PBX was known: `pinned` (by its certificate's key), `roots` (by an authority), `plain` (not at all).
+    /// How the PBX proved who it is: `pinned` (a key), `roots` (an authority), `plain` (not at all).
     pub transport: String,
-    /// SHA-256 of the pinned key, if it was pinned.
+    /// SHA-256 of the pinned key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_sha256: Option<String>,
-    /// What only this installation can make and verify; [`Archive::keep`](super::Archive::keep) sets it.
+    /// Only this installation can make and verify it. Set by the archive when it stores the recording.
     pub tag: String,
 }
 
-/// The PBX of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarPbx {
-    /// Its `id` in the configuration.
+    /// The `id` in the configuration.
     pub id: String,
-    /// Its serial number; empty if it was never learnt.
+    /// The serial number; empty if unknown.
     pub sn: String,
 }
 
-/// The identity of a recording on its PBX.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarRecording {
-    /// Call or voicemail.
     pub kind: RecordingKind,
-    /// The name, any bytes at all.
     pub name: Text,
 }
 
-/// The call row that names the recording, and others that do.
+/// The call row that names the recording, and other rows that name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarCall {
-    /// The identity of the call (design, section 1).
     pub identity: Digest,
-    /// The row, as the PBX gave it.
     pub raw: RawRow,
     /// Rows of other calls that name the same recording, such as transfer legs.
     #[serde(default)]
     pub other_rows: Vec<SidecarCallRow>,
-    /// How many more rows name it, which the call lists of its day tell and this does not, for they are too many.
+    /// How many more rows name it: too many for a sidecar, they are in the call lists of the day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_rows_left_out: Option<u64>,
 }
 
-/// One further row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarCallRow {
-    /// The identity of the call.
     pub identity: Digest,
-    /// The row, as the PBX gave it.
     pub raw: RawRow,
 }
 
-/// A voicemail message, as its box showed it.
+/// A voicemail message, as the PBX listed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarVoicemail {
-    /// Whose box it was left in.
     pub extension: String,
-    /// Who left it; empty for an anonymous caller.
+    /// Empty for an anonymous caller.
     pub caller: String,
-    /// When, as the PBX wrote it.
+    /// As the PBX wrote it.
     pub date: String,
-    /// How long it is by the PBX's word, if that is a number.
+    /// As the PBX states it, if that is a number.
     pub length_s: Option<u64>,
-    /// The folder that it was in when it was fetched, `read` or `unread`, if the PBX told.
+    /// `read` or `unread` when it was fetched, if the PBX said so.
     pub status: Option<String>,
-    /// Which of the messages it is that are alike in all else, from 1.
+    /// Counts messages that are equal in everything else, from 1.
     pub ordinal: u32,
 }
 
-/// When a recording was made, as far as is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarTimes {
-    /// The start in UTC.
     pub started_at: Timestamp,
     /// The PBX's offset from UTC then, in seconds.
     pub utc_offset_s: i32,
-    /// How that offset is known: `callid` or `zone`.
+    /// Where the offset comes from: `callid` or `zone`.
     pub offset_source: String,
-    /// What the configured zone says, where there is one.
+    /// The offset by the configured time zone, if there is one.
     pub zone_offset_s: Option<i32>,
     /// `timestart` as the PBX gave it.
     pub local: Text,
 }
 
-/// What was archived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileFacts {
     /// Relative to the root of the archive, with `/`.
     pub path: String,
-    /// Its size.
     pub size_bytes: u64,
-    /// Its hash.
     pub sha256: Digest,
 }
 
 /// What the audio is, by its own header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarAudio {
-    /// A word for the file format, such as `mp3` or `rf64`; none if it is a WAV file.
+    /// The file format, such as `mp3` or `rf64`; none for a WAV file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// A word for the coding, such as `pcm`, `alaw`, `ulaw`, `gsm610`.
+    /// The coding, such as `pcm`, `alaw`, `ulaw`, `gsm610`.
     pub format: String,
     /// The format tag in the WAV header.
     pub tag: u16,
-    /// Channels.
     pub channels: u16,
-    /// Samples per second and channel.
     pub sample_rate_hz: u32,
     /// Bits per sample; 0 where the coding has none.
     pub bits: u16,
-    /// Its length, if the header allows to tell.
+    /// None if the header does not determine it.
     pub duration_ms: Option<u64>,
-    /// What is odd about it; empty for most.
+    /// What is odd about the audio; usually empty.
     pub suspect: Vec<String>,
 }
 
-/// The program that wrote a sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
 }
 
 impl Program {
-    /// This program.
     pub fn this() -> Self {
         Self { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 }
 
-/// Bytes that cannot be read as a sidecar of a schema that we know.
 #[derive(Debug, thiserror::Error)]
 pub enum NotASidecar {
-    /// It is not the JSON of a sidecar.
     #[error("not a sidecar: {0}")]
     Json(#[from] serde_json::Error),
-    /// It is one of a version that came after this program.
     #[error("sidecar has schema {0:?}, this version reads {SCHEMA:?}")]
     Schema(String),
 }
 
 impl Sidecar {
-    /// The document as it is written: indented, in the order of the schema, with a newline at its end.
+    /// Indented, in the order of the schema, with a newline at the end.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("all keys of a sidecar are strings");
         bytes.push(b'\n');
         bytes
     }
 
-    /// Reads a document of this schema; members that it does not know are passed over.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotASidecar> {
         let sidecar: Self = serde_json::from_slice(bytes)?;
         match sidecar.schema == SCHEMA {
@@ -213,9 +181,8 @@ impl Sidecar {
     }
 }
 
-/// A sidecar, for tests.
 #[cfg(test)]
-pub(super) fn example() -> Sidecar {
+pub(crate) fn example() -> Sidecar {
     let cell = |heading: &str, text: &str| (heading.to_owned(), Text::Utf8(text.to_owned()));
     Sidecar {
         schema: SCHEMA.to_owned(),

@@ -1,33 +1,30 @@
 //! Sealing a day folder: `SHA256SUMS`, and the `calls-<n>.jsonl` that a rebuild of the database needs.
 
-mod draft;
-mod lines;
-mod untold;
-
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use sqlx::SqliteConnection;
 
 use crate::archive::{Archive, ArchiveError, DayFile, Folder};
 use crate::base::blocking::blocking;
 use crate::formats::salted::Lines;
+use crate::store::call_lists::{self, Draft};
 use crate::store::catalog::{self, FolderBehind};
 use crate::store::db::Db;
 use crate::store::ledger::{self, ListFacts};
 use crate::store::queue::DayRange;
-use draft::ListDraft;
 
 /// Brings every `SHA256SUMS` up to date with the catalog, and returns how many were written.
 ///
-/// One folder that cannot be written keeps none of the others from it; the first such error is returned in the end.
+/// A folder that cannot be written does not keep the others from it; the first such error is returned in the end.
 pub async fn write_sums(db: &Db, archive: &Arc<Archive>) -> anyhow::Result<usize> {
     let behind = catalog::folders_behind(&mut *db.read().await?).await?;
     let mut outcome = Ok(0);
     for behind in behind {
         let folder = Folder::parse(&behind.folder)?;
-        // A PBX that was removed from the configuration comes up to date when it is back.
+        // The folders of a PBX that left the configuration are brought up to date when it is back.
         if archive.serves(&folder) {
             let written = write_sums_of(db, archive, folder, behind).await;
             outcome = outcome.and_then(|count| written.map(|()| count + 1));
@@ -48,7 +45,7 @@ async fn write_sums_of(
     db.write(async move |tx| catalog::sums_written(tx, &behind).await).await
 }
 
-/// Writes what the day folders of `pbx` do not tell yet: calls first seen, and recordings that are not archived.
+/// Writes what the day folders of `pbx` do not hold yet: calls first seen, and recordings that are not archived.
 ///
 /// On return each list is durable, and the ledger has its `lists` entry. After a crash between any two steps the next run
 /// comes to the same files.
@@ -59,71 +56,59 @@ pub async fn write_calls(
     days: DayRange,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    // Not within the loop's head: the connection would be held for as long as the loop runs, which takes others.
-    let days = untold::days(&mut *db.read().await?, pbx, days).await?;
-    for day in days {
-        while write_day(db, archive, pbx, &day, now).await? {}
-    }
-    Ok(())
+    let days = call_lists::days(&mut *db.read().await?, pbx, days).await?;
+    write_days(db, archive, pbx, days, now).await
 }
 
-/// The same for the days that have settled, and for no others: the list of a day is written when nothing more is expected.
+/// The same for the days that have settled: the list of a day is written when nothing more is expected.
 pub async fn write_settled_calls(
     db: &Db,
     archive: &Arc<Archive>,
     pbx: &str,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let days = untold::settled_days(&mut *db.read().await?, pbx).await?;
-    for day in days {
-        while write_day(db, archive, pbx, &day, now).await? {}
-    }
-    Ok(())
+    let days = call_lists::settled_days(&mut *db.read().await?, pbx).await?;
+    write_days(db, archive, pbx, days, now).await
 }
 
-/// The folders of days whose call lists lag behind: a run may have died while it wrote one.
+/// The folders of days whose call lists are behind: an earlier run may have died while it wrote one.
 pub async fn folders_with_unwritten_calls(
     db: &mut SqliteConnection,
     pbx: &str,
 ) -> anyhow::Result<Vec<String>> {
-    let days = untold::days(db, pbx, DayRange::ALL).await?;
-    days.iter().map(|day| Ok(Folder::day(pbx, day.parse()?)?.as_str().to_owned())).collect()
+    let days = call_lists::days(db, pbx, DayRange::ALL).await?;
+    days.into_iter().map(|day| Ok(Folder::day(pbx, day)?.as_str().to_owned())).collect()
 }
 
-/// Writes one file of a day; `false` if there was nothing to write.
-async fn write_day(
+async fn write_days(
     db: &Db,
     archive: &Arc<Archive>,
     pbx: &str,
-    day: &str,
+    days: Vec<Date>,
     now: Timestamp,
-) -> anyhow::Result<bool> {
-    // What a run before this one has begun comes first: its salts are drawn.
-    let Some(draft) = find_or_draft(db, pbx, day).await? else { return Ok(false) };
-    let written: Option<u32> = untold::calls_files(&mut *db.read().await?, pbx, day).await?;
-    let folder = Folder::day(pbx, day.parse()?)?;
-    let files = publish(archive, &folder, written.unwrap_or(0) + 1, &draft).await?;
-    db.write(async move |tx| record(tx, &folder, &draft, &files, now).await).await?;
-    Ok(true)
+) -> anyhow::Result<()> {
+    for day in days {
+        // A draft of an earlier run comes first: its salts are drawn.
+        while let Some(draft) = find_or_draft(db, pbx, day).await? {
+            let written = call_lists::count(&mut *db.read().await?, pbx, day).await?;
+            let folder = Folder::day(pbx, day)?;
+            let files = publish(archive, &folder, written + 1, &draft).await?;
+            db.write(async move |tx| record(tx, &folder, &draft, &files, now).await).await?;
+        }
+    }
+    Ok(())
 }
 
-/// The draft of a day: the one that is there, or a new one of what no file tells yet.
-async fn find_or_draft(db: &Db, pbx: &str, day: &str) -> anyhow::Result<Option<ListDraft>> {
+async fn find_or_draft(db: &Db, pbx: &str, day: Date) -> anyhow::Result<Option<Draft>> {
     let mut connection = db.read().await?;
-    if let Some(draft) = draft::find(&mut connection, pbx, day).await? {
+    if let Some(draft) = Draft::find(&mut connection, pbx, day).await? {
         return Ok(Some(draft));
     }
-    let calls = untold::calls(&mut connection, pbx, day).await?;
-    let recordings = untold::recordings(&mut connection, pbx, day).await?;
+    let Some(draft) = Draft::new(&mut connection, pbx, day).await? else { return Ok(None) };
     drop(connection);
-    if calls.is_empty() && recordings.is_empty() {
-        return Ok(None);
-    }
-    let lines = lines::of(pbx, day, &calls, &recordings);
-    let draft = ListDraft::new(pbx, day, &lines, &calls, &recordings)?;
-    db.write(async move |tx| draft::keep(tx, &draft).await).await?;
+    db.write(async move |tx| draft.keep(tx).await).await?;
     // Not ours if somebody else was faster.
-    draft::find(&mut *db.read().await?, pbx, day).await
+    Draft::find(&mut *db.read().await?, pbx, day).await
 }
 
 /// Writes the file. Numbers that it had to skip hold files of a history that this state has forgotten.
@@ -131,7 +116,7 @@ async fn publish(
     archive: &Arc<Archive>,
     folder: &Folder,
     hint: u32,
-    draft: &ListDraft,
+    draft: &Draft,
 ) -> anyhow::Result<Vec<DayFile>> {
     let (archive, folder, text) = (archive.clone(), folder.clone(), draft.text.clone());
     blocking(move || {
@@ -145,15 +130,15 @@ async fn publish(
     .await
 }
 
-/// Records a list whose file is durable, the last of `files`, and lets go of its draft.
+/// Records a list whose file is durable, the last of `files`, and removes its draft.
 async fn record(
     tx: &mut SqliteConnection,
     folder: &Folder,
-    draft: &ListDraft,
+    draft: &Draft,
     files: &[DayFile],
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    if !draft::forget(tx, draft).await? {
+    if !draft.remove(tx).await? {
         return Ok(());
     }
     for file in files {
@@ -162,12 +147,11 @@ async fn record(
     let file = files.last().context("a list that was written has a file")?;
     let list = ListFacts {
         pbx: &draft.pbx,
-        day: draft.day.parse()?,
+        day: draft.day,
         number: file.number,
         sha256: file.sha256,
         lines: Lines::after_head(&draft.text),
     };
     ledger::append(tx, &ledger::list(&list, now)).await?;
-    untold::note_calls_files(tx, &draft.pbx, &draft.day, file.number).await?;
-    draft::mark(tx, draft).await
+    draft.mark_listed(tx, file.number).await
 }
