@@ -1,4 +1,4 @@
-//! Whole configurations, right and wrong. What needs files on a disk is in `tests/config.rs`.
+//! Whole configurations, right and wrong. What needs files on a disk is in `tests/cli/config.rs`.
 
 use std::path::Path;
 use std::time::Duration;

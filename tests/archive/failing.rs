@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use callvault::archive::{Abilities, Archive, ArchiveError, Destination, Reaction, is_temporary};
 use callvault::base::digest::Digest;
 
-use crate::shim::Shim;
+use crate::support::shim::Shim;
 use crate::{EVERY_WAY, Site, day, sidecar, try_keep};
 
 /// What one run of the scenario leaves, in the end, whatever happened.

@@ -5,8 +5,9 @@ mod failing;
 mod keeping;
 mod opening;
 
-#[path = "../shim/mod.rs"]
-mod shim;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "other programs of tests use the rest")]
+mod support;
 
 use std::path::{Path, PathBuf};
 

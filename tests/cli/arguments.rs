@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use callvault::simulator::{Profile, SimulatorOptions};
 
-use crate::program::{Folder, Pbx};
+use crate::support::program::{Folder, Pbx};
 
 /// What stands on stderr, and in the JSON, for arguments that are refused.
 fn refused(folder: &Folder, args: &[&str]) -> String {

@@ -5,7 +5,7 @@ use std::fs;
 use callvault::simulator::{Faults, SimulatorOptions};
 use serde_json::Value;
 
-use crate::program::{Folder, Pbx, Said};
+use crate::support::program::{Folder, Pbx, Said};
 
 const PARTS: [&str; 6] = ["archived", "already_archived", "missing", "excluded", "pending", "stuck"];
 

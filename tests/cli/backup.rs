@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::program::{Folder, Pbx, Said, eventually};
+use crate::support::program::{Folder, Pbx, Said, eventually};
 
 const FILES: [&str; 9] = [
     "RESTORE.txt",
@@ -307,7 +307,7 @@ fn root_backs_up_what_belongs_to_the_service_and_leaves_nothing_there() {
     }
     let text = fs::read_to_string(folder.path("backup/RESTORE.txt")).unwrap();
     assert!(text.contains("    chown -R 61234 "), "{text}");
-    folder.write_password(crate::program::PASSWORD);
+    folder.write_password(crate::support::program::PASSWORD);
     chown(folder.path("hq-password"), Some(SERVICE), Some(SERVICE)).unwrap();
     run(&["backfill"]).exits(0);
 }

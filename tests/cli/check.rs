@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::pem::certificate_of;
-use crate::program::Folder;
+use crate::support::pem::certificate_of;
+use crate::support::program::Folder;
 
 #[test]
 fn a_good_configuration_is_told_in_the_programs_words() {

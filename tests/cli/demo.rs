@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::program::Folder;
+use crate::support::program::Folder;
 
 #[test]
 fn the_demo_archives_and_what_it_tells_to_check_holds() {

@@ -8,7 +8,7 @@ use std::process::Command;
 use callvault::simulator::SimulatorOptions;
 use rustix::process::Signal;
 
-use crate::program::{Folder, Pbx, Said, eventually};
+use crate::support::program::{Folder, Pbx, Said, eventually};
 
 /// A small disk of its own, until it is dropped.
 struct Disk(PathBuf);

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::program::{Folder, Pbx};
+use crate::support::program::{Folder, Pbx};
 
 #[test]
 fn proxies_credentials_and_log_levels_of_the_environment_do_no_harm() {

@@ -1,6 +1,6 @@
 //! What `--help` says is part of the contract.
 
-use crate::program::Folder;
+use crate::support::program::Folder;
 
 fn help(of: &[&str]) -> String {
     let folder = Folder::for_pbx("https://192.0.2.1");

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use callvault::simulator::SimAudio;
 
-use crate::program::folder::Running;
-use crate::program::{Folder, Said};
+use crate::support::program::folder::Running;
+use crate::support::program::{Folder, Said};
 
 /// What the program may take at most, whatever a PBX answers.
 pub(crate) const PEAK_KIB_MAX: u64 = 128 << 10;

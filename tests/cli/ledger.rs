@@ -8,7 +8,7 @@ use callvault::simulator::{SimAudio, SimCall};
 use rustix::fs::inotify;
 use serde_json::Value;
 
-use crate::program::{Folder, Pbx};
+use crate::support::program::{Folder, Pbx};
 
 fn archived(recordings: u64) -> (Pbx, Folder) {
     let pbx = Pbx::with(recordings);

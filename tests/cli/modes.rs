@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::program::{Folder, PASSWORD, Pbx};
+use crate::support::program::{Folder, PASSWORD, Pbx};
 
 /// Users and a group that no test machine has given to anybody.
 const SERVICE: u32 = 61_234;

@@ -2,7 +2,7 @@
 
 use callvault::simulator::Faults;
 
-use crate::program::{Folder, PASSWORD, Pbx};
+use crate::support::program::{Folder, PASSWORD, Pbx};
 
 #[test]
 fn a_refused_password_is_tried_once_and_the_file_that_holds_it_is_named() {

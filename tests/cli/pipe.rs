@@ -1,6 +1,6 @@
 //! A reader that has gone away is no reason to panic, and changes no exit code.
 
-use crate::program::{Folder, Pbx, Said};
+use crate::support::program::{Folder, Pbx, Said};
 
 /// Runs the program with nobody at the other end of stdout, or of stderr, or of both.
 fn unheard(folder: &Folder, args: &[&str], streams: (bool, bool)) -> Said {

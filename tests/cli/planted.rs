@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use crate::hostile::{PEAK_KIB_MAX, measured, peak_of};
-use crate::program::{Folder, Pbx, eventually};
+use crate::support::program::{Folder, Pbx, eventually};
 
 /// More than a machine for callvault has to spare. No block of it is on the disk.
 const PLANTED_BYTES: u64 = 1_500_000_000;

@@ -4,7 +4,7 @@ use std::fs;
 
 use callvault::simulator::{SimAudio, SimCall};
 
-use crate::program::{Folder, Pbx};
+use crate::support::program::{Folder, Pbx};
 
 /// The days settle, as if they had been read again half a day after their end.
 const SETTLE: &str = "update days set state = 'settled', settled_at_ms = last_read_at_ms, revision = 1";

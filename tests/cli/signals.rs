@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use callvault::simulator::Faults;
 use rustix::process::Signal;
 
-use crate::program::{Folder, Pbx, eventually};
+use crate::support::program::{Folder, Pbx, eventually};
 
 const CLAIMS: &str = "select count(*) from recordings where run_id is not null";
 

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use rustix::process::Signal;
 
-use crate::program::{Folder, PASSWORD};
+use crate::support::program::{Folder, PASSWORD};
 
 /// Starts the simulator, takes the configuration that it prints, and archives with it.
 fn rehearse(kind: &[&str]) {
@@ -26,7 +26,7 @@ fn rehearse(kind: &[&str]) {
     command.stdout(fs::File::create(folder.path("printed")).unwrap());
     let simulator = folder.start(command);
     let printed = || fs::read_to_string(folder.path("printed")).unwrap();
-    crate::program::eventually("the simulator is ready", || printed().contains("Ctrl-C ends it"));
+    crate::support::program::eventually("the simulator is ready", || printed().contains("Ctrl-C ends it"));
 
     let printed = printed();
     let section: String =
@@ -87,7 +87,7 @@ fn one_that_lives_can_be_led_through_a_day_and_redirects_from_another_port() {
     command.stdout(fs::File::create(folder.path("printed")).unwrap());
     let simulator = folder.start(command);
     let printed = || fs::read_to_string(folder.path("printed")).unwrap();
-    crate::program::eventually("the simulator is ready", || printed().contains("Ctrl-C ends it"));
+    crate::support::program::eventually("the simulator is ready", || printed().contains("Ctrl-C ends it"));
 
     let printed = printed();
     let after = |start: &str| {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use callvault::simulator::SimulatorOptions;
 
-use crate::program::{Folder, LIMIT, Pbx, eventually};
+use crate::support::program::{Folder, LIMIT, Pbx, eventually};
 
 #[test]
 fn watching_is_for_a_terminal() {

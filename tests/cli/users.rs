@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::program::{Folder, Pbx, Said};
+use crate::support::program::{Folder, Pbx, Said};
 
 /// Users that no test machine has given to anybody, with a name (`nobody`) and without.
 const NOBODY: u32 = 65534;

@@ -6,7 +6,7 @@ use std::path::Path;
 use callvault::formats::tlog::TlogProof;
 use serde_json::Value;
 
-use crate::program::{Folder, Pbx};
+use crate::support::program::{Folder, Pbx};
 
 fn archived(recordings: u64) -> (Pbx, Folder) {
     let pbx = Pbx::with(recordings);

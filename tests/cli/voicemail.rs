@@ -2,7 +2,7 @@
 
 use callvault::simulator::SimulatorOptions;
 
-use crate::program::{Folder, Pbx};
+use crate::support::program::{Folder, Pbx};
 
 const WITH_VOICEMAIL: [&str; 3] = ["backfill", "--voicemail", "--json"];
 

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use callvault::base::digest::hex;
 use callvault::simulator::{Faults, SimulatorOptions};
 
-use crate::program::{Folder, Pbx, Said};
+use crate::support::program::{Folder, Pbx, Said};
 
 /// Runs a backfill that cannot reach its PBX, with and without `--json`, and returns the sentence.
 fn unreachable(folder: &Folder) -> String {

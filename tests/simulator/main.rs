@@ -1,6 +1,7 @@
 //! The simulator over the wire, spoken to without an HTTP library: what it says, to the byte.
 
 mod connections;
+mod cost;
 mod endless;
 mod faults;
 mod living;

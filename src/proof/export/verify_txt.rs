@@ -135,7 +135,7 @@ each audio file and each sidecar is the one of its own proof, and that there is 
     sort $check/listed | comm -13 - $check/here | sed 's/^/NO PROOF: /'
 
 That each of these entries is in the signed ledger (pip install aics-tlog==AICS_TLOG). Silence means that all are; it takes about a
-tenth of a second for each. For many use the Go project's packages: callvault's source has a program, tests/notary/check.go.
+tenth of a second for each. For many use the Go project's packages: callvault's source has a program, tests/proof/notary/check.go.
 
     for proof in proofs/*.tlog-proof; do
       sed -n 's/^extra //p' "$proof" | base64 -d > $check/entry

@@ -1,6 +1,6 @@
 //! What must hold of whatever bytes come from outside: one property for each reader of such bytes.
 //!
-//! A fuzzer makes the bytes up (`tests/fuzz`); `tests/corpus.rs` holds the ones that are kept against the same
+//! A fuzzer makes the bytes up (`tests/fuzz`); `tests/faults/corpus.rs` holds the ones that are kept against the same
 //! functions. None of them touches a disk or a network, but for files that a configuration names.
 
 mod audio;
