@@ -1,5 +1,11 @@
 //! Plain values and pure rules: they know nothing but each other.
 
+/// Closed sets of words, the same in SQL, JSON and messages.
+pub mod words;
+
+/// Recordings counted by what became of them.
+pub mod counts;
+
 /// SHA-256 values.
 pub mod digest;
 

@@ -5,29 +5,29 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::digest::{hex, unhex};
+use crate::base::words::words;
 
-/// The two kinds of audio that a PBX holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RecordingKind {
-    /// A call recording: identity is (pbx, sn, name).
-    Call,
-    /// A voicemail message: identity is (pbx, extension, date, caller, length).
-    Voicemail,
+words! {
+    pub enum RecordingKind as "kind of recording" {
+        /// A call recording: identity is (pbx, sn, name).
+        Call = "call",
+        /// A voicemail message: identity is (pbx, extension, date, caller, length).
+        Voicemail = "voicemail",
+    }
 }
 
-impl RecordingKind {
-    /// The word used in SQL and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Call => "call",
-            Self::Voicemail => "voicemail",
-        }
-    }
-
-    /// Reads the word of [`RecordingKind::as_str`].
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Call, Self::Voicemail].into_iter().find(|kind| kind.as_str() == word)
+words! {
+    /// Where a recording stands.
+    pub enum RecordingState as "state" {
+        /// Owed.
+        Pending = "pending",
+        Archived = "archived",
+        /// The PBX says that it does not have it.
+        Missing = "missing",
+        /// Kept out by a rule.
+        Excluded = "excluded",
+        /// Failed too often for one reason; still owed.
+        Stuck = "stuck",
     }
 }
 

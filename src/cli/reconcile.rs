@@ -15,12 +15,13 @@ use super::errand::Errand;
 use super::exit::UsageError;
 use super::{exit, handover, output, reconcile_page, signals};
 use crate::base::clock;
+use crate::base::counts::Counts;
 use crate::base::times::zone_of;
 use crate::config::{Config, PbxConfig};
 use crate::pipeline::backfill::RangeError;
 use crate::proof::certificate::{self, Issued};
 use crate::proof::notary::Published;
-use crate::proof::reconcile::{self, DayAccount, PbxAccount, Tally};
+use crate::proof::reconcile::{self, DayAccount, PbxAccount};
 use crate::store::db;
 use crate::store::evidence::{self, Verdicts};
 use crate::store::fleet;
@@ -56,7 +57,7 @@ pub(super) struct Report {
     pub(super) listed: i64,
     /// The same by what became of them.
     #[serde(flatten)]
-    pub(super) tally: Tally,
+    pub(super) counts: Counts,
     /// Why certificates that are due could not be issued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) certificates_error: Option<String>,
@@ -123,7 +124,7 @@ async fn reconcile(file: &Path, options: &Options) -> anyhow::Result<Report> {
         report.complete &= of_pbx.sum.complete;
         report.sums &= of_pbx.sum.sums;
         report.listed += of_pbx.sum.listed;
-        report.tally += of_pbx.sum.tally;
+        report.counts += of_pbx.sum.counts;
         report.pbx.insert(pbx.id.clone(), of_pbx);
     }
     // Where nothing is known, nothing is complete.

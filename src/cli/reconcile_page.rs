@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::reconcile::{Day, OfPbx, Report};
 use super::summary::count;
+use crate::base::counts::Counts;
 use crate::base::recording::printable;
 use crate::proof::certificate::Issued;
-use crate::proof::reconcile::Tally;
 use crate::store::evidence::{Evidence, Standing, Verdict, Verdicts};
 use crate::store::findings::FindingKind;
 use crate::store::queue::DayRange;
@@ -45,14 +45,14 @@ fn tell_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
     writeln!(text, "  {:10} {:>9} {}", "", "listed", heads())?;
     for day in of_pbx.days.iter().filter(|day| day.account.needs_attention()) {
         let (account, remarks) = (&day.account, remarks(day).join(", "));
-        writeln!(text, "  {} {:>9} {}  {remarks}", account.day, account.listed, cells(&account.tally))?;
+        writeln!(text, "  {} {:>9} {}  {remarks}", account.day, account.listed, cells(&account.counts))?;
         for finding in account.findings.told.items.iter().filter(|finding| finding.kind == "must_record") {
             writeln!(text, "  {:10} {}", "", finding.detail)?;
         }
     }
-    writeln!(text, "  {:10} {:>9} {}", "all", sum.listed, cells(&sum.tally))?;
-    if sum.voicemail.total() > 0 {
-        writeln!(text, "  {:10} {:>9} {}", "voicemail", sum.voicemail.total(), cells(&sum.voicemail))?;
+    writeln!(text, "  {:10} {:>9} {}", "all", sum.listed, cells(&sum.counts))?;
+    if sum.voicemail.listed() > 0 {
+        writeln!(text, "  {:10} {:>9} {}", "voicemail", sum.voicemail.listed(), cells(&sum.voicemail))?;
     }
     if !sum.unread.is_empty() {
         writeln!(text, "  never read whole: {}; run `callvault backfill` over them", ranges(&sum.unread))?;
@@ -72,8 +72,8 @@ fn heads() -> String {
     heads.map(|head| format!("{head:>9}")).join(" ")
 }
 
-fn cells(tally: &Tally) -> String {
-    let Tally { archived, missing, excluded, pending, stuck, .. } = tally;
+fn cells(counts: &Counts) -> String {
+    let Counts { archived, missing, excluded, pending, stuck, .. } = counts;
     [archived, missing, excluded, pending, stuck].map(|value| format!("{value:>9}")).join(" ")
 }
 
@@ -82,7 +82,7 @@ fn remarks(day: &Day) -> Vec<String> {
     let account = &day.account;
     let mut remarks = Vec::new();
     if !account.sums {
-        let apart = account.listed - account.tally.total();
+        let apart = account.listed - account.counts.listed();
         remarks.push(format!("DOES NOT ADD UP: {apart} unaccounted for"));
     }
     if account.is_unread() {
@@ -92,7 +92,7 @@ fn remarks(day: &Day) -> Vec<String> {
         remarks.extend(list_told(evidence));
     }
     for (what, value) in [
-        ("for good", account.tally.missing_final),
+        ("for good", account.counts.missing_final),
         ("named by no row", account.unnamed.count),
         ("kept beside others", account.conflicts.count),
     ] {
@@ -197,15 +197,15 @@ fn verdict(report: &Report) -> String {
         return "Nothing is known: run `callvault backfill`.".to_owned();
     }
     let listed = count(report.listed.unsigned_abs(), "recording");
-    let mut sentences = vec![match (report.complete, report.tally.owed()) {
+    let mut sentences = vec![match (report.complete, report.counts.owed()) {
         (true, _) => format!(
             "Complete: of {listed} listed, {} archived{}.",
-            all_archived(&report.tally),
-            excluded(&report.tally)
+            all_archived(&report.counts),
+            excluded(&report.counts)
         ),
         (false, 0) => format!("Not complete: of {listed} listed, none is owed, but not all is proven."),
         (false, owed) => {
-            format!("Not complete: of {listed} listed, {owed} not archived ({}).", lacking(&report.tally))
+            format!("Not complete: of {listed} listed, {owed} not archived ({}).", lacking(&report.counts))
         }
     }];
     let mut verdicts = Verdicts::default();
@@ -232,22 +232,22 @@ fn verdict(report: &Report) -> String {
     sentences.join(" ")
 }
 
-fn all_archived(tally: &Tally) -> String {
-    match tally.excluded {
+fn all_archived(counts: &Counts) -> String {
+    match counts.excluded {
         0 => "all are".to_owned(),
-        _ => format!("{} are", tally.archived),
+        _ => format!("{} are", counts.archived),
     }
 }
 
-fn excluded(tally: &Tally) -> String {
-    match tally.excluded {
+fn excluded(counts: &Counts) -> String {
+    match counts.excluded {
         0 => String::new(),
         excluded => format!(" and {excluded} excluded by your rules"),
     }
 }
 
-fn lacking(tally: &Tally) -> String {
-    let states = [(tally.missing, "missing"), (tally.pending, "pending"), (tally.stuck, "stuck")];
+fn lacking(counts: &Counts) -> String {
+    let states = [(counts.missing, "missing"), (counts.pending, "pending"), (counts.stuck, "stuck")];
     let told = states.iter().filter(|(value, _)| *value > 0).map(|(value, state)| format!("{value} {state}"));
     told.collect::<Vec<_>>().join(", ")
 }

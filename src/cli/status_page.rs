@@ -6,10 +6,10 @@ use indicatif::HumanBytes;
 use jiff::Timestamp;
 
 use super::voicemail;
+use crate::base::counts::Counts;
 use crate::proof::certificate::DaysStanding;
 use crate::store::findings::FindingKind;
 use crate::store::outbox::Standing;
-use crate::store::queue::Counts;
 use crate::store::remedy;
 use crate::watch::status::{
     AnchorStatus, ArchiveStatus, FeedWebhookStatus, LedgerStatus, PbxStatus, ServiceStatus, SnapshotStatus,

@@ -26,7 +26,7 @@ pub fn of(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
 fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
     let total = &report.total;
     let voicemail = report.voicemail.clone().unwrap_or_default();
-    let owed = total.missing + total.pending + total.stuck + voicemail.owed();
+    let owed = total.owed() + voicemail.owed();
     let left = match owed {
         0 => "nothing known is left".to_owned(),
         1 => "1 recording is left".to_owned(),
@@ -54,8 +54,8 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
             false => format!("Not complete: of what is listed {left}. {told}. {remedy}."),
         }
     } else if dry_run {
-        let of_calls = total.pending + total.missing - total.missing_final;
-        let asked = u64::try_from(of_calls + voicemail.owed() - voicemail.stuck).unwrap_or(0);
+        let asked = total.awaited() - total.stuck + voicemail.owed() - voicemail.counts.stuck;
+        let asked = u64::try_from(asked).unwrap_or(0);
         format!("Nothing was fetched: this was a dry run. {} would be asked for.", count(asked, "recording"))
     } else if owed == 0 {
         let accepted = match report.verdicts().accepted {
@@ -65,7 +65,7 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
         format!(
             "Complete: every recording listed is in {}{}.{accepted}",
             archive.display(),
-            if total.excluded + voicemail.excluded > 0 {
+            if total.excluded + voicemail.counts.excluded > 0 {
                 ", but for those that your rules exclude"
             } else {
                 ""
@@ -74,7 +74,7 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
     } else {
         format!(
             "{owed} of {} recordings listed are not archived; the reasons are above.",
-            total.listed + voicemail.known
+            total.listed() + voicemail.counts.listed()
         )
     }
 }
@@ -96,15 +96,16 @@ fn tell_pbx(
         None => writeln!(text, "\n{id}: {:.1} s", report.elapsed_s)?,
     }
     let would = if dry_run { "would be fetched" } else { "still owed" };
+    let counts = &report.counts;
     let rows: [(i64, String); 6] = [
-        (report.archived, format!("archived now ({})", HumanBytes(report.bytes))),
-        (report.already_archived, "archived before".into()),
-        (report.excluded, "excluded by your rules".into()),
-        (report.pending, would.into()),
-        (report.missing, "missing on the PBX".into()),
-        (report.stuck, "stuck".into()),
+        (counts.archived, format!("archived now ({})", HumanBytes(counts.bytes))),
+        (counts.already_archived, "archived before".into()),
+        (counts.excluded, "excluded by your rules".into()),
+        (counts.pending, would.into()),
+        (counts.missing, "missing on the PBX".into()),
+        (counts.stuck, "stuck".into()),
     ];
-    writeln!(text, "  {:>8} listed", report.listed)?;
+    writeln!(text, "  {:>8} listed", counts.listed())?;
     for (count, what) in rows.iter().filter(|(count, _)| *count != 0) {
         writeln!(text, "  {count:>8} {what}")?;
     }

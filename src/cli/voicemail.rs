@@ -48,17 +48,18 @@ pub fn tell(text: &mut String, report: &VoicemailReport, dry_run: bool) -> std::
         _ => {}
     }
     let would = if dry_run { "would be fetched" } else { "still owed" };
+    let counts = &report.counts;
     let rows: [(i64, String); 6] = [
-        (report.archived, format!("archived now ({})", HumanBytes(report.bytes))),
-        (report.already_archived, "archived before".into()),
-        (report.excluded, "excluded by your rules".into()),
-        (report.pending, would.into()),
-        (report.missing, "deleted or missing on the PBX".into()),
-        (report.stuck, "stuck".into()),
+        (counts.archived, format!("archived now ({})", HumanBytes(counts.bytes))),
+        (counts.already_archived, "archived before".into()),
+        (counts.excluded, "excluded by your rules".into()),
+        (counts.pending, would.into()),
+        (counts.missing, "deleted or missing on the PBX".into()),
+        (counts.stuck, "stuck".into()),
     ];
     let told: Vec<String> =
         rows.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let messages = count(u64::try_from(report.known).unwrap_or(0), "message");
+    let messages = count(u64::try_from(counts.listed()).unwrap_or(0), "message");
     let colon = if told.is_empty() { "" } else { ": " };
     writeln!(text, "  voicemail: {messages}{colon}{}", told.join(", "))?;
     if dry_run {

@@ -257,7 +257,7 @@ impl RecordingRow {
     fn into_line(self) -> anyhow::Result<Line> {
         let damaged = || format!("row {} of table `recordings` is damaged", self.id);
         Ok(Line::Recording(Box::new(RecordingLine {
-            kind: RecordingKind::from_word(&self.kind).with_context(damaged)?,
+            kind: self.kind.parse::<RecordingKind>().ok().with_context(damaged)?,
             name: Text::from_bytes(&self.name),
             started_at: Timestamp::from_millisecond(self.started_at_ms).with_context(damaged)?,
             salt: Salt::try_from(&self.salt[..]).with_context(damaged)?,

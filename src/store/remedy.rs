@@ -93,7 +93,7 @@ pub fn of(state: &str, reason: &str) -> Remedy {
 
 /// A group of recordings that are not archived, in two indented lines: how many and why, and what to do.
 pub fn told(reason: &Reason) -> String {
-    let Remedy { meaning, remedy } = of(&reason.state, &reason.reason);
+    let Remedy { meaning, remedy } = of(reason.state.as_str(), &reason.reason);
     format!(
         "  {} {} ({}): {meaning}, such as {}\n    What to do: {remedy}.",
         reason.count, reason.state, reason.reason, reason.example

@@ -77,7 +77,7 @@ impl Desk {
         self.db.write(async move |tx| queue::put_back(tx, &job, "run", &how).await).await
     }
 
-    async fn counts(&self) -> queue::Counts {
+    async fn counts(&self) -> callvault::base::counts::Counts {
         queue::counts(&mut self.db.read().await.unwrap(), "hq", DayRange::ALL, Kinds::All).await.unwrap()
     }
 }
@@ -396,7 +396,8 @@ async fn what_is_not_archived_is_told_by_why_the_most_first() {
     assert_eq!((counts.stuck, counts.missing, counts.missing_final, counts.pending), (2, 3, 2, 3));
     assert_eq!((counts.excluded, counts.archived), (4, 0));
     let told = queue::told(&mut db, groups.iter()).await.unwrap();
-    let told: Vec<_> = told.iter().map(|it| (&*it.state, &*it.reason, it.count, &*it.example)).collect();
+    let told: Vec<_> =
+        told.iter().map(|it| (it.state.as_str(), &*it.reason, it.count, &*it.example)).collect();
     let expected = [
         ("excluded", "internal", 3, "9.wav"),
         ("missing", "missing", 3, "3.wav"),

@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::vitals::Work;
-use crate::store::queue::Counts;
+use crate::base::counts::Counts;
 use crate::watch::status::{AnchorStatus, FeedWebhookStatus, PbxStatus, Status};
 
 /// What `/metrics` is served as.

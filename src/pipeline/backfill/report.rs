@@ -5,33 +5,18 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::VoicemailReport;
+use crate::base::counts::{self, Counts};
 use crate::pipeline::gate::Trouble;
 use crate::pipeline::sweep::SweepReport;
 use crate::store::evidence::Verdicts;
-use crate::store::queue::{Counts, Reason};
+use crate::store::queue::Reason;
 
-/// The numbers of one PBX. `listed` is the sum of archived, already archived, missing, excluded, pending and stuck.
+/// What a backfill came to at one PBX.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PbxReport {
     /// Recordings that the PBX's CDR names within the range.
-    pub listed: i64,
-    /// Archived by this run.
-    pub archived: i64,
-    /// Archived before.
-    pub already_archived: i64,
-    /// The PBX says that it does not have them.
-    pub missing: i64,
-    /// Of these, not asked for any more by itself.
-    #[serde(skip)]
-    pub missing_final: i64,
-    /// Kept out by a rule.
-    pub excluded: i64,
-    /// Still owed.
-    pub pending: i64,
-    /// Failed too often for one reason; still owed.
-    pub stuck: i64,
-    /// Bytes of audio archived by this run.
-    pub bytes: u64,
+    #[serde(flatten, serialize_with = "counts::of_run")]
+    pub counts: Counts,
     /// How long it took.
     pub elapsed_s: f64,
     /// What became of voicemail, if it was asked for; in none of the other numbers.
@@ -55,17 +40,6 @@ pub struct PbxReport {
 }
 
 impl PbxReport {
-    pub(super) fn set_counts(&mut self, counts: Counts, already_archived: i64) {
-        self.listed = counts.listed();
-        self.archived = counts.archived - already_archived;
-        self.already_archived = already_archived;
-        self.missing = counts.missing;
-        self.missing_final = counts.missing_final;
-        self.excluded = counts.excluded;
-        self.pending = counts.pending;
-        self.stuck = counts.stuck;
-    }
-
     pub(super) fn set_voicemail(&mut self, voicemail: Option<VoicemailReport>) {
         self.voicemail = voicemail;
         let trouble = self.voicemail.as_mut().and_then(|voicemail| voicemail.own_trouble.take());
@@ -74,14 +48,9 @@ impl PbxReport {
         }
     }
 
-    /// Recordings that are listed and not archived, and should be.
-    pub fn owed(&self) -> i64 {
-        self.missing + self.pending + self.stuck
-    }
-
-    /// The same, with voicemail.
+    /// Recordings that should be archived and are not, with voicemail.
     fn owed_of_all(&self) -> i64 {
-        self.owed() + self.voicemail.as_ref().map_or(0, VoicemailReport::owed)
+        self.counts.owed() + self.voicemail.as_ref().map_or(0, VoicemailReport::owed)
     }
 
     /// Whether something that there was to read could not be read.
@@ -100,8 +69,8 @@ impl PbxReport {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct BackfillReport {
     /// The sum over the PBXs.
-    #[serde(flatten)]
-    pub total: Totals,
+    #[serde(flatten, serialize_with = "counts::of_run")]
+    pub total: Counts,
     /// The sum of what became of voicemail, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voicemail: Option<VoicemailReport>,
@@ -117,42 +86,9 @@ pub struct BackfillReport {
     pub pbx: BTreeMap<String, PbxReport>,
 }
 
-/// Sums over the PBXs, each of the field of the same name in [`PbxReport`].
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Totals {
-    /// Recordings that the CDRs name.
-    pub listed: i64,
-    /// Archived by this run.
-    pub archived: i64,
-    /// Archived before.
-    pub already_archived: i64,
-    /// The PBXs say that they do not have them.
-    pub missing: i64,
-    /// Of these, not asked for any more by itself.
-    #[serde(skip)]
-    pub missing_final: i64,
-    /// Kept out by a rule.
-    pub excluded: i64,
-    /// Still owed.
-    pub pending: i64,
-    /// Failed too often for one reason; still owed.
-    pub stuck: i64,
-    /// Bytes of audio archived by this run.
-    pub bytes: u64,
-}
-
 impl BackfillReport {
     pub(super) fn add(&mut self, id: String, report: PbxReport) {
-        let total = &mut self.total;
-        total.listed += report.listed;
-        total.archived += report.archived;
-        total.already_archived += report.already_archived;
-        total.missing += report.missing;
-        total.missing_final += report.missing_final;
-        total.excluded += report.excluded;
-        total.pending += report.pending;
-        total.stuck += report.stuck;
-        total.bytes += report.bytes;
+        self.total += report.counts;
         if let Some(voicemail) = &report.voicemail {
             *self.voicemail.get_or_insert_default() += voicemail;
         }

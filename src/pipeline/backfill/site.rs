@@ -14,6 +14,7 @@ use super::task::Task;
 use super::trouble::{SAME_DEVICE, own_trouble, unread_files};
 use super::{PbxReport, Request};
 use crate::base::bell::Bell;
+use crate::base::counts::Counts;
 use crate::config::PbxConfig;
 use crate::pbx::PbxClient;
 use crate::pipeline::gate::{Gate, Trouble};
@@ -216,7 +217,7 @@ impl Site {
             let (id, now) = (self.id().to_owned(), vault.clock.now());
             db.write(async move |tx| queue::make_due(tx, &id, days, Kinds::Calls, now).await).await?;
         }
-        let owed_before = before.pending + before.missing - before.missing_final;
+        let owed_before = before.awaited() - before.stuck;
         self.owed.store(owed_before, Relaxed);
 
         let swept = CancellationToken::new();
@@ -251,8 +252,8 @@ impl Site {
         let (days, before) = if is_outside { (DayRange::ALL, before_all) } else { (days, before) };
         self.wait_for_others(vault, days).await?;
         let after = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
-        report.bytes = catalog::bytes_since(&mut *db.read().await?, self.id(), days, last_file).await?;
-        report.set_counts(after, before.archived);
+        let bytes = catalog::bytes_since(&mut *db.read().await?, self.id(), days, last_file).await?;
+        report.counts = Counts { bytes, ..after.since(before.archived) };
         report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         report.days = (days != DayRange::ALL).then(|| days.bounds());
         report.verdicts = evidence::standing(&mut *db.read().await?, self.id(), days).await?;

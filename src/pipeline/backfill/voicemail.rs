@@ -11,33 +11,18 @@ use super::meeting::Met;
 use super::site::Site;
 use super::task::Task;
 use super::trouble::own_trouble;
+use crate::base::counts::{self, Counts};
 use crate::pipeline::gate::Trouble;
 use crate::pipeline::sweep::{VoicemailPoll, poll_voicemail};
-use crate::store::queue::{self, Counts, DayRange, Kinds, Reason};
+use crate::store::queue::{self, DayRange, Kinds, Reason};
 use crate::vault::Vault;
 
-/// What became of the voicemail of one PBX. `known` is the sum of the counts after it.
+/// What became of the voicemail of one PBX.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct VoicemailReport {
     /// Messages that the boxes were ever seen to hold.
-    pub known: i64,
-    /// Archived by this run.
-    pub archived: i64,
-    /// Archived before.
-    pub already_archived: i64,
-    /// Deleted on the PBX before they were archived, or listed there without audio.
-    pub missing: i64,
-    /// Of these, not asked for any more by itself.
-    #[serde(skip)]
-    pub missing_final: i64,
-    /// Kept out by a rule.
-    pub excluded: i64,
-    /// Still owed.
-    pub pending: i64,
-    /// Failed too often for one reason; still owed.
-    pub stuck: i64,
-    /// Bytes of audio archived by this run.
-    pub bytes: u64,
+    #[serde(flatten, serialize_with = "counts::of_messages")]
+    pub counts: Counts,
     /// What the poll of the boxes found, if they were polled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub poll: Option<VoicemailPoll>,
@@ -52,38 +37,19 @@ impl VoicemailReport {
     /// Messages that are not archived, and may be yet. One whose deletion is final is told and owed no more: its owner
     /// may delete it before anybody looks.
     pub fn owed(&self) -> i64 {
-        self.missing - self.missing_final + self.pending + self.stuck
+        self.counts.awaited()
     }
 
     /// Whether the boxes should have been listed and could not be, or not all that they hold.
     pub fn is_unlisted(&self) -> bool {
         self.poll.as_ref().is_some_and(|poll| !poll.whole && !poll.unsupported || poll.unreadable > 0)
     }
-
-    fn set_counts(&mut self, counts: Counts, already_archived: i64) {
-        self.known = counts.listed();
-        self.archived = counts.archived - already_archived;
-        self.already_archived = already_archived;
-        self.missing = counts.missing;
-        self.missing_final = counts.missing_final;
-        self.excluded = counts.excluded;
-        self.pending = counts.pending;
-        self.stuck = counts.stuck;
-    }
 }
 
 impl std::ops::AddAssign<&Self> for VoicemailReport {
     /// Adds the counts; polls and reasons are each PBX's own.
     fn add_assign(&mut self, other: &Self) {
-        self.known += other.known;
-        self.archived += other.archived;
-        self.already_archived += other.already_archived;
-        self.missing += other.missing;
-        self.missing_final += other.missing_final;
-        self.excluded += other.excluded;
-        self.pending += other.pending;
-        self.stuck += other.stuck;
-        self.bytes += other.bytes;
+        self.counts += other.counts;
     }
 }
 
@@ -111,7 +77,7 @@ impl Site {
             let (id, now) = (self.id().to_owned(), vault.clock.now());
             db.write(async move |tx| queue::make_due(tx, &id, days, Kinds::Voicemail, now).await).await?;
         }
-        let owed_before = before.pending + before.missing - before.missing_final;
+        let owed_before = before.awaited() - before.stuck;
         self.owed_messages.store(owed_before, Relaxed);
         let mut report = VoicemailReport::default();
         if !is_retry && may_ask {
@@ -124,9 +90,9 @@ impl Site {
             report.own_trouble = Some(own_trouble(error)?);
         }
         let after = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Voicemail).await?;
-        report.set_counts(after, before.archived);
+        report.counts =
+            Counts { bytes: self.message_progress.snapshot().bytes, ..after.since(before.archived) };
         report.reasons = queue::reasons(&mut *db.read().await?, self.id(), days, Kinds::Voicemail).await?;
-        report.bytes = self.message_progress.snapshot().bytes;
         Ok(Some(report))
     }
 

@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use super::counted::{Counted, ranges};
 use super::record::Issued;
+use crate::base::counts::{self, Counts};
 use crate::base::digest::Digest;
 use crate::formats::salted::Lines;
 use crate::formats::tlog::VerifyingKey;
-use crate::proof::reconcile::{Calls, DayAccount, Filed, Listing, Readings, Tally};
+use crate::proof::reconcile::{Calls, DayAccount, Filed, Listing, Readings};
 use crate::store::evidence::Evidence;
 use crate::store::ledger::RebuiltOn;
 
@@ -58,14 +59,15 @@ pub(super) struct Numbers<'a> {
     /// What it rests on; none of a day that only version 0.1 has read.
     evidence: Option<&'a Evidence>,
     utc_offsets_s: &'a [i64],
-    #[serde(flatten)]
-    tally: Tally,
+    #[serde(flatten, serialize_with = "counts::with_final")]
+    counts: Counts,
     listed: i64,
     sums: bool,
     complete: bool,
     bytes: i64,
     calls: Calls,
-    voicemail: Tally,
+    #[serde(serialize_with = "counts::with_final")]
+    voicemail: Counts,
     /// The entries of all audio that it counts.
     entries: Vec<String>,
     /// How that came: `pinned`, `roots`, `plain`, `accepted`; `unknown` of what version 0.1 archived.
@@ -203,7 +205,7 @@ impl<'a> Numbers<'a> {
             readings: account.readings,
             evidence: account.evidence.as_ref(),
             utc_offsets_s: &account.utc_offsets_s,
-            tally: account.tally,
+            counts: account.counts,
             listed: account.listed,
             sums: account.sums,
             complete: account.complete,

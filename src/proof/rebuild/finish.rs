@@ -1,8 +1,6 @@
 //! What follows once files and ledger agree: the catalog, the calls' recordings, the days, and what is learnt of each
 //! PBX.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use super::plan::Plan;
@@ -19,7 +17,7 @@ use crate::store::catalog::{self, CatalogEntry};
 use crate::store::db::Building;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet;
-use crate::store::queue::{self, Counts, RecordingState, Restored};
+use crate::store::queue::{self, RecordingState, Restored};
 use crate::store::retention;
 use crate::store::voicemail;
 use crate::vault;
@@ -194,12 +192,9 @@ impl Rebuild<'_> {
 
     async fn count(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let calls = calls::counts(self.building.tx()).await?;
-        let mut counted: BTreeMap<(String, String), Counts> = BTreeMap::new();
-        for (pbx, kind, counts) in queue::counts_of_all(self.building.tx()).await? {
-            counted.insert((pbx, kind), counts);
-        }
+        let mut counted = queue::counts_of_all(self.building.tx()).await?;
         for pbx in &plan.pbxs {
-            let mut of = |kind: RecordingKind| counted.remove(&(pbx.clone(), kind.as_str().to_owned()));
+            let mut of = |kind: RecordingKind| counted.remove(&(pbx.clone(), kind));
             let counts = of(RecordingKind::Call).unwrap_or_default();
             let rebuilt = PbxRebuilt {
                 listed: counts.listed(),

@@ -76,7 +76,7 @@ fn call(line: CallLine, day: Date) -> Result<ToldCall, String> {
 
 fn recording(line: RecordingLine) -> Result<ToldRecording, String> {
     let name = line.name.to_bytes().and_then(RecordingName::new).ok_or("its name cannot be read")?;
-    let state = RecordingState::from_sql(&line.state).map_err(|_| format!("{:?} is no state", line.state))?;
+    let state = line.state.parse::<RecordingState>().map_err(|_| format!("{:?} is no state", line.state))?;
     Ok(ToldRecording { name, state, line })
 }
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::trust::Trust;
+use crate::base::counts::Counts;
 use crate::base::recording::printable;
-use crate::store::queue::Counts;
 
 /// Damaged things that are named; the rest is counted.
 const NAMED_MAX: usize = 1000;

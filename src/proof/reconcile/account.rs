@@ -4,6 +4,7 @@ use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
 use super::entries::{DayFindings, Difference, Filed, Listing, Suspects, Unarchived};
+use crate::base::counts::{self, Counts};
 use crate::store::evidence::{Evidence, Verdict};
 use crate::store::findings::FindingKind;
 
@@ -31,8 +32,8 @@ pub struct DayAccount {
     /// The distances from UTC that its rows show, in seconds: two where the clock changed.
     pub utc_offsets_s: Vec<i64>,
     /// Call recordings by what became of them.
-    #[serde(flatten)]
-    pub tally: Tally,
+    #[serde(flatten, serialize_with = "counts::with_final")]
+    pub counts: Counts,
     /// Recordings that its rows name. `sums` says whether the others add up to it.
     pub listed: i64,
     /// Whether what became of them adds up to what was listed.
@@ -60,7 +61,8 @@ pub struct DayAccount {
     /// Findings that concern the day and were not mended.
     pub findings: DayFindings,
     /// The voicemail of the day; in no other number.
-    pub voicemail: Tally,
+    #[serde(serialize_with = "counts::with_final")]
+    pub voicemail: Counts,
     /// What it rests on that its list is whole; none if version 0.1 alone has read it.
     pub evidence: Option<Evidence>,
 }
@@ -76,23 +78,6 @@ pub struct Readings {
     pub last_at: Option<Timestamp>,
 }
 
-/// Recordings by what became of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
-    /// In the archive.
-    pub archived: i64,
-    /// The PBX says that it does not have them.
-    pub missing: i64,
-    /// Of these, not asked for any more by itself.
-    pub missing_final: i64,
-    /// Kept out by a rule.
-    pub excluded: i64,
-    /// Owed.
-    pub pending: i64,
-    /// Failed too often for one reason; still owed.
-    pub stuck: i64,
-}
-
 /// The rows of a day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Calls {
@@ -106,49 +91,12 @@ pub struct Calls {
     pub vanished: i64,
 }
 
-impl Tally {
-    /// All of them.
-    pub fn total(&self) -> i64 {
-        self.archived + self.missing + self.excluded + self.pending + self.stuck
-    }
-
-    /// Those that should be archived and are not.
-    pub fn owed(&self) -> i64 {
-        self.missing + self.pending + self.stuck
-    }
-
-    /// Counts `count` more in this state, `finals` of them for good.
-    pub(super) fn add(&mut self, state: &str, count: i64, finals: i64) {
-        match state {
-            "archived" => self.archived += count,
-            "missing" => {
-                self.missing += count;
-                self.missing_final += finals;
-            }
-            "excluded" => self.excluded += count,
-            "stuck" => self.stuck += count,
-            _ => self.pending += count,
-        }
-    }
-}
-
-impl std::ops::AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.archived += other.archived;
-        self.missing += other.missing;
-        self.missing_final += other.missing_final;
-        self.excluded += other.excluded;
-        self.pending += other.pending;
-        self.stuck += other.stuck;
-    }
-}
-
 impl DayAccount {
     /// Judges the numbers: whether they add up, and whether the day is complete.
     pub(super) fn judge(&mut self) {
-        self.sums = self.tally.total() == self.listed && self.differences.count == 0;
+        self.sums = self.counts.listed() == self.listed && self.differences.count == 0;
         self.complete = self.sums
-            && self.tally.owed() == 0
+            && self.counts.owed() == 0
             && !self.is_unread()
             && !self.is_doubtful()
             && self.is_proven();
@@ -157,7 +105,7 @@ impl DayAccount {
     /// Whether it lacks nothing but a list that speaks for itself, and the operator took that as it was.
     pub fn is_accepted(&self) -> bool {
         let is_accepted = self.evidence.as_ref().is_some_and(Evidence::is_accepted);
-        is_accepted && self.sums && self.tally.owed() == 0 && !self.has_doubtful_findings()
+        is_accepted && self.sums && self.counts.owed() == 0 && !self.has_doubtful_findings()
     }
 
     /// Whether nothing speaks against its list, and nobody had to accept it as it was.
@@ -207,14 +155,14 @@ impl DayAccount {
 mod tests {
     use super::*;
 
-    fn account(tally: Tally, listed: i64) -> DayAccount {
+    fn account(counts: Counts, listed: i64) -> DayAccount {
         let mut account = DayAccount {
             day: jiff::civil::date(2026, 3, 1),
             settled_at: None,
             revision: 0,
             readings: Readings { whole: 1, ..Readings::default() },
             utc_offsets_s: Vec::new(),
-            tally,
+            counts,
             listed,
             sums: false,
             complete: false,
@@ -228,7 +176,7 @@ mod tests {
             suspect: Suspects::default(),
             conflicts: Listing::default(),
             findings: DayFindings::default(),
-            voicemail: Tally::default(),
+            voicemail: Counts::default(),
             evidence: None,
         };
         account.judge();
@@ -237,14 +185,14 @@ mod tests {
 
     #[test]
     fn a_day_is_complete_only_if_it_adds_up_and_nothing_is_owed_or_in_doubt() {
-        let all = Tally { archived: 3, excluded: 1, ..Tally::default() };
+        let all = Counts { archived: 3, excluded: 1, ..Counts::default() };
         assert!(account(all, 4).complete, "what a rule excludes is not owed");
         assert!(!account(all, 5).sums);
         assert!(!account(all, 5).complete);
         for owed in [
-            Tally { missing: 1, missing_final: 1, ..all },
-            Tally { pending: 1, ..all },
-            Tally { stuck: 1, ..all },
+            Counts { missing: 1, missing_final: 1, ..all },
+            Counts { pending: 1, ..all },
+            Counts { stuck: 1, ..all },
         ] {
             let account = account(owed, 5);
             assert!(account.sums && !account.complete, "{owed:?}");
@@ -255,7 +203,7 @@ mod tests {
             account.judge();
             assert_eq!(account.complete, is_complete, "{kind:?}");
         }
-        let mut unread = account(Tally::default(), 0);
+        let mut unread = account(Counts::default(), 0);
         unread.readings.whole = 0;
         unread.judge();
         assert!(!unread.complete && unread.sums);

@@ -13,7 +13,7 @@ mod lists;
 mod reader;
 mod report;
 
-pub use account::{Calls, DayAccount, Readings, Tally};
+pub use account::{Calls, DayAccount, Readings};
 pub use entries::{DayFindings, Difference, Filed, Listing, Suspect, Suspects, Unarchived};
 pub use reader::{account, known_days};
 pub use report::PbxAccount;

@@ -4,10 +4,12 @@ use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
-use super::account::{Calls, DayAccount, Readings, Tally};
+use super::account::{Calls, DayAccount, Readings};
 use super::entries::{DayFindings, Difference, Listing, Suspects};
 use super::lists::{self, OfDay};
 use crate::archive::Folder;
+use crate::base::counts::Counts;
+use crate::base::recording::{RecordingKind, RecordingState};
 use crate::store::calls;
 use crate::store::evidence;
 use crate::store::findings;
@@ -40,7 +42,7 @@ pub async fn account(
             last_at: time(Some(row.last_read_at_ms).filter(|ms| *ms > 0)),
         },
         utc_offsets_s: utc_offsets_s(moment, &of).await?,
-        tally: recordings.tally,
+        counts: recordings.counts,
         listed: recordings.listed + rows.unqueued,
         sums: false,
         complete: false,
@@ -79,18 +81,18 @@ struct Recordings {
     /// Calls that rows name.
     listed: i64,
     /// Of these, the ones on whose state queue and catalog agree.
-    tally: Tally,
+    counts: Counts,
     archived_without_file: i64,
     file_without_archived: i64,
     unnamed: i64,
     unarchived: i64,
-    voicemail: Tally,
+    voicemail: Counts,
 }
 
 #[derive(sqlx::FromRow)]
 struct Group {
-    kind: String,
-    state: String,
+    kind: RecordingKind,
+    state: RecordingState,
     is_named: bool,
     has_file: bool,
     count: i64,
@@ -117,9 +119,9 @@ async fn recordings(db: &mut SqliteConnection, of: &OfDay<'_>) -> anyhow::Result
 impl Recordings {
     fn with(mut self, group: &Group) -> Self {
         let Group { state, count, finals, .. } = group;
-        let is_archived = state == "archived";
-        if group.kind == "voicemail" {
-            self.voicemail.add(state, *count, *finals);
+        let is_archived = *state == RecordingState::Archived;
+        if group.kind == RecordingKind::Voicemail {
+            self.voicemail.count(*state, *count, *finals);
             return self;
         }
         if !is_archived {
@@ -129,7 +131,7 @@ impl Recordings {
             (false, ..) => self.unnamed += count,
             (true, true, false) => self.archived_without_file += count,
             (true, false, true) => self.file_without_archived += count,
-            (true, ..) => self.tally.add(state, *count, *finals),
+            (true, ..) => self.counts.count(*state, *count, *finals),
         }
         if group.is_named {
             self.listed += count;

@@ -3,7 +3,8 @@
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::account::{DayAccount, Tally};
+use super::account::DayAccount;
+use crate::base::counts::{self, Counts};
 use crate::store::queue::DayRange;
 
 /// What became of all that one PBX listed within some days.
@@ -14,8 +15,8 @@ pub struct PbxAccount {
     /// Recordings that were listed.
     pub listed: i64,
     /// The same by what became of them.
-    #[serde(flatten)]
-    pub tally: Tally,
+    #[serde(flatten, serialize_with = "counts::with_final")]
+    pub counts: Counts,
     /// Whether every day adds up.
     pub sums: bool,
     /// Whether every day is complete, and each was read.
@@ -25,7 +26,8 @@ pub struct PbxAccount {
     /// Days within the range of which no whole reading is known.
     pub unread: Vec<DayRange>,
     /// Their voicemail.
-    pub voicemail: Tally,
+    #[serde(serialize_with = "counts::with_final")]
+    pub voicemail: Counts,
 }
 
 impl PbxAccount {
@@ -39,7 +41,7 @@ impl PbxAccount {
         let mut sum = Self { range, sums: true, complete: true, ..Self::default() };
         for account in accounts.clone() {
             sum.listed += account.listed;
-            sum.tally += account.tally;
+            sum.counts += account.counts;
             sum.voicemail += account.voicemail;
             sum.sums &= account.sums;
             sum.complete &= account.complete;

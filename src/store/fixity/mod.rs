@@ -203,10 +203,7 @@ fn archived_from(row: &SqliteRow) -> anyhow::Result<ArchivedAs> {
     let digest = |column| anyhow::Ok(Digest::try_from(row.try_get::<&[u8], _>(column)?)?);
     Ok(ArchivedAs {
         recording_id: row.try_get("recording_id")?,
-        kind: match row.try_get("kind")? {
-            "voicemail" => RecordingKind::Voicemail,
-            _ => RecordingKind::Call,
-        },
+        kind: row.try_get("kind")?,
         path: row.try_get("path")?,
         size_bytes: u64::try_from(row.try_get::<i64, _>("size_bytes")?)?,
         sha256: digest("sha256")?,

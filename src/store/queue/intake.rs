@@ -68,7 +68,7 @@ pub async fn enqueue(tx: &mut SqliteConnection, recording: &NewRecording<'_>) ->
 }
 
 async fn find(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow::Result<Option<Enqueued>> {
-    let row: Option<(i64, String, i64)> = sqlx::query_as(
+    let row: Option<(i64, RecordingState, i64)> = sqlx::query_as(
         // One that was archived before the serial number was known is the same one.
         "select id, state, started_at_ms from recordings
          where pbx = ? and kind = ? and sn in (?, '') and name = ? order by sn desc limit 1",
@@ -81,7 +81,6 @@ async fn find(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow
     .await
     .context("looking up a recording")?;
     row.map(|(id, state, started_at_ms)| {
-        let state = RecordingState::from_sql(&state)?;
         Ok(Enqueued { id, new: false, state, started_at: Timestamp::from_millisecond(started_at_ms)? })
     })
     .transpose()

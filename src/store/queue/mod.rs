@@ -26,8 +26,7 @@ pub use restore::{
 pub use settle::{PutBack, give_back, put_back, settle};
 pub use standing::{Unarchived, counted, told, unarchived};
 pub use tally::{
-    Counts, Reason, any_claimed, counts, counts_of_all, may_claim, next_due, oldest_owed, owed_before,
-    reasons,
+    Reason, any_claimed, counts, counts_of_all, may_claim, next_due, oldest_owed, owed_before, reasons,
 };
 
 use std::time::Duration;
@@ -37,6 +36,7 @@ use jiff::{Timestamp, civil::Date};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use crate::base::digest::Digest;
+pub use crate::base::recording::RecordingState;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
 use crate::config::QueueOrder;
@@ -73,43 +73,6 @@ impl DayRange {
             }
         };
         (text(self.from, "0000"), text(self.to, "9999-99-99"))
-    }
-}
-
-/// Where a recording stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RecordingState {
-    /// Owed.
-    Pending,
-    /// In the archive.
-    Archived,
-    /// The PBX says that it does not have it.
-    Missing,
-    /// Kept out by a rule.
-    Excluded,
-    /// Failed too often for one reason; still owed.
-    Stuck,
-}
-
-impl RecordingState {
-    /// The word in SQL and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Archived => "archived",
-            Self::Missing => "missing",
-            Self::Excluded => "excluded",
-            Self::Stuck => "stuck",
-        }
-    }
-
-    /// Reads the word in SQL.
-    pub(crate) fn from_sql(word: &str) -> anyhow::Result<Self> {
-        [Self::Pending, Self::Archived, Self::Missing, Self::Excluded, Self::Stuck]
-            .into_iter()
-            .find(|state| state.as_str() == word)
-            .with_context(|| format!("the database holds an unknown state {word:?}"))
     }
 }
 
@@ -300,10 +263,6 @@ fn job_from(row: &SqliteRow) -> anyhow::Result<Job> {
         row.try_get::<Option<i64>, _>(column)?.map(|ms| Ok(Timestamp::from_millisecond(ms)?)).transpose()
     };
     let count = |column: &str| -> anyhow::Result<u32> { Ok(u32::try_from(row.try_get::<i64, _>(column)?)?) };
-    let kind = match row.try_get("kind")? {
-        "voicemail" => RecordingKind::Voicemail,
-        _ => RecordingKind::Call,
-    };
     let absent = match (time("absent_since_ms")?, time("absent_asked_at_ms")?) {
         (Some(since), Some(asked_at)) => Some(Absence { since, asked_at, answers: count("absent_answers")? }),
         _ => None,
@@ -315,7 +274,7 @@ fn job_from(row: &SqliteRow) -> anyhow::Result<Job> {
     Ok(Job {
         id: row.try_get("id")?,
         pbx: row.try_get("pbx")?,
-        kind,
+        kind: row.try_get("kind")?,
         sn: row.try_get("sn")?,
         name: RecordingName::new(row.try_get::<&[u8], _>("name")?)
             .context("a recording has an empty name")?,
@@ -323,7 +282,7 @@ fn job_from(row: &SqliteRow) -> anyhow::Result<Job> {
         started_at: time("started_at_ms")?.context("a recording has no start")?,
         path: row.try_get("path")?,
         salt: Salt::try_from(row.try_get::<&[u8], _>("salt")?)?,
-        state: RecordingState::from_sql(row.try_get("state")?)?,
+        state: row.try_get("state")?,
         attempts: count("attempts")?,
         reason: row.try_get("reason")?,
         reason_attempts: count("reason_attempts")?,

@@ -127,7 +127,6 @@ pub async fn absent_after(db: &mut SqliteConnection, after: i64, limit: i64) -> 
     .context("reading what is not archived")?;
     let absent = |row: AbsentRow| {
         let AbsentRow { id, pbx, kind, sn, name, salt } = row;
-        let kind = if kind == "voicemail" { RecordingKind::Voicemail } else { RecordingKind::Call };
         let name = RecordingName::new(name).context("a recording has an empty name")?;
         Ok(Absent { id, pbx, kind, sn, name, salt: Salt::try_from(&salt[..])? })
     };
@@ -138,7 +137,7 @@ pub async fn absent_after(db: &mut SqliteConnection, after: i64, limit: i64) -> 
 struct AbsentRow {
     id: i64,
     pbx: String,
-    kind: String,
+    kind: RecordingKind,
     sn: String,
     name: Vec<u8>,
     salt: Vec<u8>,

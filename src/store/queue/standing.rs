@@ -3,18 +3,16 @@
 use anyhow::Context as _;
 use sqlx::SqliteConnection;
 
-use super::{Counts, Reason};
-use crate::base::recording::{RecordingName, printable};
+use super::Reason;
+use crate::base::counts::Counts;
+use crate::base::recording::{RecordingKind, RecordingName, RecordingState, printable};
 
 /// Recordings of one PBX and kind that are not archived, in one state for one reason.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Unarchived {
-    /// The PBX.
     pub pbx: String,
-    /// `call` or `voicemail`.
-    pub kind: String,
-    /// Their state.
-    pub state: String,
+    pub kind: RecordingKind,
+    pub state: RecordingState,
     /// The class of the last error or the name of the rule; none if nothing was tried yet.
     pub reason: Option<String>,
     /// Whether they are not asked for any more by themselves.
@@ -42,15 +40,8 @@ pub async fn unarchived(db: &mut SqliteConnection) -> anyhow::Result<Vec<Unarchi
 pub fn counted<'a>(groups: impl Iterator<Item = &'a Unarchived>) -> Counts {
     let mut counts = Counts::default();
     for group in groups {
-        match group.state.as_str() {
-            "missing" => counts.missing += group.count,
-            "excluded" => counts.excluded += group.count,
-            "stuck" => counts.stuck += group.count,
-            _ => counts.pending += group.count,
-        }
-        if group.state == "missing" && group.is_final {
-            counts.missing_final += group.count;
-        }
+        let finals = if group.is_final { group.count } else { 0 };
+        counts.count(group.state, group.count, finals);
     }
     counts
 }
@@ -68,7 +59,7 @@ pub async fn told<'a>(
         match reasons.iter_mut().find(|other| other.state == group.state && other.reason == reason) {
             Some(known) => known.count += group.count,
             None => reasons.push(Reason {
-                state: group.state.clone(),
+                state: group.state,
                 reason,
                 count: group.count,
                 example: name_of(db, group.example_id).await?,
@@ -76,7 +67,7 @@ pub async fn told<'a>(
         }
     }
     reasons.sort_by(|one, other| {
-        let order = |reason: &Reason| (-reason.count, reason.state.clone(), reason.reason.clone());
+        let order = |reason: &Reason| (-reason.count, reason.state.as_str(), reason.reason.clone());
         order(one).cmp(&order(other))
     });
     Ok(reasons)

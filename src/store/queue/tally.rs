@@ -1,37 +1,15 @@
 //! What the queue holds, counted.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::{DayRange, Kinds};
-use crate::base::recording::{RecordingName, printable};
-
-/// Recordings by state; the states sum to what the PBX listed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// In the archive.
-    pub archived: i64,
-    /// The PBX says that it does not have them.
-    pub missing: i64,
-    /// Of these, not asked for any more by itself.
-    #[serde(skip)]
-    pub missing_final: i64,
-    /// Kept out by a rule.
-    pub excluded: i64,
-    /// Owed.
-    pub pending: i64,
-    /// Failed too often for one reason.
-    pub stuck: i64,
-}
-
-impl Counts {
-    /// All recordings that the PBX listed.
-    pub fn listed(&self) -> i64 {
-        self.archived + self.missing + self.excluded + self.pending + self.stuck
-    }
-}
+use crate::base::counts::Counts;
+use crate::base::recording::{RecordingKind, RecordingName, RecordingState, printable};
 
 /// Counts the recordings of `pbx` of these `kinds` within `days`.
 pub async fn counts(
@@ -41,7 +19,7 @@ pub async fn counts(
     kinds: Kinds,
 ) -> anyhow::Result<Counts> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+    let rows: Vec<(RecordingState, i64, i64)> = sqlx::query_as(
         "select state, count(*), sum(final) from recordings
          where pbx = ? and day between ? and ? and kind between ? and ? group by state",
     )
@@ -55,51 +33,32 @@ pub async fn counts(
     .context("counting recordings")?;
     let mut counts = Counts::default();
     for (state, count, finals) in rows {
-        match state.as_str() {
-            "archived" => counts.archived = count,
-            "missing" => (counts.missing, counts.missing_final) = (count, finals),
-            "excluded" => counts.excluded = count,
-            "stuck" => counts.stuck = count,
-            _ => counts.pending = count,
-        }
+        counts.count(state, count, finals);
     }
     Ok(counts)
 }
 
 /// Counts the recordings of every PBX and kind.
-pub async fn counts_of_all(db: &mut SqliteConnection) -> anyhow::Result<Vec<(String, String, Counts)>> {
-    #[derive(sqlx::FromRow)]
-    struct Row {
-        pbx: String,
-        kind: String,
-        archived: i64,
-        missing: i64,
-        missing_final: i64,
-        excluded: i64,
-        pending: i64,
-        stuck: i64,
-    }
-    let rows: Vec<Row> = sqlx::query_as(
-        "select pbx, kind, sum(state = 'archived') as archived, sum(state = 'missing') as missing,
-             sum(final) as missing_final, sum(state = 'excluded') as excluded, sum(state = 'pending') as pending,
-             sum(state = 'stuck') as stuck
-         from recordings group by pbx, kind",
+pub async fn counts_of_all(
+    db: &mut SqliteConnection,
+) -> anyhow::Result<BTreeMap<(String, RecordingKind), Counts>> {
+    let rows: Vec<(String, RecordingKind, RecordingState, i64, i64)> = sqlx::query_as(
+        "select pbx, kind, state, count(*), sum(final) from recordings group by pbx, kind, state",
     )
     .fetch_all(db)
     .await
     .context("counting recordings")?;
-    let counted = |row: Row| {
-        let Row { pbx, kind, archived, missing, missing_final, excluded, pending, stuck } = row;
-        (pbx, kind, Counts { archived, missing, missing_final, excluded, pending, stuck })
-    };
-    Ok(rows.into_iter().map(counted).collect())
+    let mut counts: BTreeMap<_, Counts> = BTreeMap::new();
+    for (pbx, kind, state, count, finals) in rows {
+        counts.entry((pbx, kind)).or_default().count(state, count, finals);
+    }
+    Ok(counts)
 }
 
 /// Recordings that are not archived, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// Their state.
-    pub state: String,
+    pub state: RecordingState,
     /// The class of the last error or the name of the rule; `waiting` if none was tried yet.
     pub reason: String,
     /// How many.
@@ -116,7 +75,7 @@ pub async fn reasons(
     kinds: Kinds,
 ) -> anyhow::Result<Vec<Reason>> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
-    let rows: Vec<(String, String, i64, Vec<u8>)> = sqlx::query_as(
+    let rows: Vec<(RecordingState, String, i64, Vec<u8>)> = sqlx::query_as(
         "select state, coalesce(reason, 'waiting'), count(*) as n, min(name) from recordings
          where pbx = ? and day between ? and ? and kind between ? and ? and state <> 'archived'
          group by state, reason order by n desc, state, reason",
@@ -129,7 +88,7 @@ pub async fn reasons(
     .fetch_all(db)
     .await
     .context("grouping what is not archived")?;
-    let told = |(state, reason, count, name): (String, String, i64, Vec<u8>)| {
+    let told = |(state, reason, count, name): (RecordingState, String, i64, Vec<u8>)| {
         let example = RecordingName::new(name).map(|name| name.to_string()).unwrap_or_default();
         Reason { state, reason: printable(reason.as_bytes()), count, example }
     };

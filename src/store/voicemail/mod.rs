@@ -155,7 +155,7 @@ pub async fn twins(
     sn: &str,
     message: &Message,
 ) -> anyhow::Result<Vec<Twin>> {
-    let rows: Vec<(i64, u32, String, Option<Vec<u8>>)> = sqlx::query_as(
+    let rows: Vec<(i64, u32, RecordingState, Option<Vec<u8>>)> = sqlx::query_as(
         "select recording_id, ordinal, state,
              (select sha256 from archived_files where archived_files.recording_id = recordings.id and conflict = 0)
          from voicemails join recordings on recordings.id = recording_id
@@ -172,9 +172,9 @@ pub async fn twins(
     .fetch_all(db)
     .await
     .context("looking up a voicemail message")?;
-    let twin = |(id, ordinal, state, sha256): (i64, u32, String, Option<Vec<u8>>)| {
+    let twin = |(id, ordinal, state, sha256): (i64, u32, RecordingState, Option<Vec<u8>>)| {
         let sha256 = sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?;
-        Ok(Twin { id, ordinal, state: RecordingState::from_sql(&state)?, sha256 })
+        Ok(Twin { id, ordinal, state, sha256 })
     };
     rows.into_iter().map(twin).collect()
 }

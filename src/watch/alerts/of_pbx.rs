@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::condition::Condition;
+use crate::base::recording::RecordingState;
 use crate::config::AlertsConfig;
 use crate::store::findings::FindingRow;
 use crate::store::remedy;
@@ -68,8 +69,8 @@ pub(super) fn of_risk(pbx: &PbxStatus) -> Vec<OfPbx> {
 /// One alert however many are stuck: a thousand of them have one cause.
 pub(super) fn of_stuck(pbx: &PbxStatus) -> Option<OfPbx> {
     let stuck = pbx.counts.stuck + pbx.voicemail.as_ref().map_or(0, |voicemail| voicemail.counts.stuck);
-    let why = pbx.reasons.iter().find(|reason| reason.state == "stuck").map(|reason| {
-        let remedy::Remedy { meaning, remedy } = remedy::of(&reason.state, &reason.reason);
+    let why = pbx.reasons.iter().find(|reason| reason.state == RecordingState::Stuck).map(|reason| {
+        let remedy::Remedy { meaning, remedy } = remedy::of(reason.state.as_str(), &reason.reason);
         format!(": {meaning}, such as {}; {remedy}", reason.example)
     });
     let message = || format!("{stuck} stuck{}", why.unwrap_or_default());
@@ -78,9 +79,11 @@ pub(super) fn of_stuck(pbx: &PbxStatus) -> Option<OfPbx> {
 
 /// What is held is neither archived nor dropped until its row can be read: a person has to see to it.
 pub(super) fn of_held(pbx: &PbxStatus) -> Option<OfPbx> {
-    let held =
-        pbx.reasons.iter().find(|reason| reason.state == "pending" && reason.reason == "doubtful_row")?;
-    let remedy::Remedy { meaning, remedy } = remedy::of(&held.state, &held.reason);
+    let held = pbx
+        .reasons
+        .iter()
+        .find(|reason| reason.state == RecordingState::Pending && reason.reason == "doubtful_row")?;
+    let remedy::Remedy { meaning, remedy } = remedy::of(held.state.as_str(), &held.reason);
     let message = format!("{} held: {meaning}, such as {}; {remedy}", held.count, held.example);
     Some((Condition::Held, None, message))
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::condition::{Condition, all};
+use crate::base::counts::Counts;
+use crate::base::recording::RecordingState;
 use crate::config::AlertsConfig;
 use crate::pipeline::forecast::{Forecast, HorizonSource};
 use crate::pipeline::gate::Trouble;
 use crate::store::findings::{FindingKind, FindingRow};
 use crate::store::outbox::Standing;
-use crate::store::queue::{Counts, Reason};
+use crate::store::queue::Reason;
 use crate::watch::status::{
     ArchiveStatus, ClockTrouble, LedgerStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status,
     VerificationStatus, VoicemailStatus,
@@ -85,7 +87,7 @@ fn what_is_pending_or_missing_worries_nobody_and_what_is_stuck_does() {
     let counts = Counts { pending: 9, missing: 9, excluded: 9, archived: 9, ..Counts::default() };
     assert_eq!(told(&status(PbxStatus { counts, ..PbxStatus::default() })), []);
     let reason =
-        Reason { state: "stuck".into(), reason: "oversize".into(), count: 1, example: "a.wav".into() };
+        Reason { state: RecordingState::Stuck, reason: "oversize".into(), count: 1, example: "a.wav".into() };
     let counts = Counts { stuck: 1, ..counts };
     let stuck = status(PbxStatus { counts, reasons: vec![reason], ..PbxStatus::default() });
     let alerts = all(&stuck, &AlertsConfig::default());
@@ -205,7 +207,7 @@ fn what_is_held_is_told_with_what_holds_it() {
     let held = |reason: &str| PbxStatus {
         counts: Counts { pending: 2, ..Counts::default() },
         reasons: vec![Reason {
-            state: "pending".into(),
+            state: RecordingState::Pending,
             reason: reason.into(),
             count: 2,
             example: "a.wav".into(),

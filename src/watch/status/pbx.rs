@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::VoicemailStatus;
+use crate::base::counts::Counts;
 use crate::pipeline::forecast::Forecast;
 use crate::pipeline::gate::Trouble;
 use crate::proof::certificate::DaysStanding;
 use crate::store::evidence::Verdicts;
 use crate::store::findings::{FindingKind, FindingRow};
-use crate::store::queue::{Counts, Reason};
+use crate::store::queue::Reason;
 
 /// One PBX at one moment, as `status --json` prints it.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -11,6 +11,7 @@ use super::{
     AnchorStatus, ClockTrouble, FeedWebhookStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus,
     SnapshotStatus, Status, VerificationStatus, VoicemailStatus, time,
 };
+use crate::base::counts::Counts;
 use crate::base::recording::RecordingKind;
 use crate::config::{Config, PbxConfig};
 use crate::pipeline::forecast;
@@ -25,7 +26,7 @@ use crate::store::findings;
 use crate::store::fleet::{self, Remembered};
 use crate::store::outbox::{self, Standing};
 use crate::store::owner;
-use crate::store::queue::{self, Counts, DayRange, Unarchived};
+use crate::store::queue::{self, DayRange, Unarchived};
 use crate::store::voicemail;
 use crate::vault::exposure;
 use crate::vault::snapshot;
@@ -142,7 +143,7 @@ impl Reader {
         let holdings = self.summed.of(id, RecordingKind::Call);
         let of_kind =
             |kind| facts.unarchived.iter().filter(move |group| group.pbx == id && group.kind == kind);
-        let counts = Counts { archived: holdings.recordings, ..queue::counted(of_kind("call")) };
+        let counts = Counts { archived: holdings.recordings, ..queue::counted(of_kind(RecordingKind::Call)) };
         let voicemail = self.read_voicemail(db, facts, config).await?;
         let calls = facts.calls.get(id).copied().unwrap_or_default();
         let findings = facts.findings.get(id).cloned().unwrap_or_default();
@@ -160,7 +161,7 @@ impl Reader {
             days: facts.days.get(id).cloned().unwrap_or_default(),
             verdicts: facts.verdicts.get(id).cloned().unwrap_or_default(),
             suspect: holdings.suspects.into_iter().collect(),
-            oldest_pending: oldest_owed(of_kind("call")),
+            oldest_pending: oldest_owed(of_kind(RecordingKind::Call)),
             safety_margin_s: forecast.margin_s,
             cdr_near: forecast.cdr_told(config.retention.warn_margin),
             forecast: Some(forecast),
@@ -173,7 +174,7 @@ impl Reader {
             last_sweep: time(remembered.last_sweep_at_ms),
             paused_since: time(remembered.paused_at_ms),
             last_delivery: time(remembered.last_delivery_at_ms),
-            reasons: queue::told(db, of_kind("call")).await?,
+            reasons: queue::told(db, of_kind(RecordingKind::Call)).await?,
             findings,
             latest_findings,
             error_since: time(remembered.problem_since_ms),
@@ -196,7 +197,9 @@ impl Reader {
             return Ok(None);
         }
         let holdings = self.summed.of(id, RecordingKind::Voicemail);
-        let groups = || facts.unarchived.iter().filter(|group| group.pbx == id && group.kind == "voicemail");
+        let groups = || {
+            facts.unarchived.iter().filter(|group| group.pbx == id && group.kind == RecordingKind::Voicemail)
+        };
         let counts = Counts { archived: holdings.recordings, ..queue::counted(groups()) };
         Ok(Some(VoicemailStatus {
             known: counts.listed(),

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::NearlyFullBox;
+use crate::base::counts::Counts;
 use crate::pipeline::sweep::FullestBox;
-use crate::store::queue::{Counts, Reason};
+use crate::store::queue::Reason;
 
 /// The part of its cap from which on a box counts as nearly full, in hundredths.
 const NEARLY_FULL_PERCENT: u64 = 80;

@@ -144,7 +144,7 @@ impl House {
             self.model.check_complete(&before);
             // A list that lied may have put a recording on a day that was not asked for.
             let on_its_day = "select count(*) from recordings where day = '2024-03-14'";
-            assert_eq!(report.total.listed, self.station.value::<i64>(on_its_day).await, "{report:?}");
+            assert_eq!(report.total.listed(), self.station.value::<i64>(on_its_day).await, "{report:?}");
             return Some(report);
         }
         report.ok()

@@ -17,7 +17,7 @@ const ANSWERS: u32 = 6;
 
 pub(super) fn reasons(report: &BackfillReport) -> Vec<(&str, &str, i64)> {
     let reasons = report.pbx["hq"].reasons.iter();
-    reasons.map(|reason| (&*reason.state, &*reason.reason, reason.count)).collect()
+    reasons.map(|reason| (reason.state.as_str(), &*reason.reason, reason.count)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

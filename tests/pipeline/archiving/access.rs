@@ -185,7 +185,7 @@ async fn a_redirect_is_told_and_not_followed() {
     station.cdr_is_whole = false;
     station.set_faults(Faults { redirect: 1.0, ..Faults::default() });
     let report = station.backfill().await;
-    assert_eq!((report.exit_code(false), report.total.listed), (4, 0));
+    assert_eq!((report.exit_code(false), report.total.listed()), (4, 0));
     assert_eq!(station.pbx.counters().requests, 1);
     station.check().await;
 }
@@ -212,7 +212,7 @@ async fn a_pbx_that_is_down_does_not_hold_up_another() {
     station.config.pbx.insert(0, down);
     let report = station.backfill().await;
     assert_eq!(report.exit_code(false), 4);
-    assert_eq!((report.pbx["branch"].listed, report.pbx["hq"].archived), (0, 5));
+    assert_eq!((report.pbx["branch"].counts.listed(), report.pbx["hq"].counts.archived), (0, 5));
     assert!(report.pbx["branch"].error.is_some() && report.pbx["hq"].error.is_none());
     station.check().await;
 }

@@ -228,7 +228,7 @@ async fn only_the_days_asked_for_are_swept_counted_and_archived() {
     let (first, last) = station.days;
     station.days = (last, last);
     let report = station.backfill().await;
-    assert_eq!((report.total.listed, report.exit_code(false)), (10, 0));
+    assert_eq!((report.total.listed(), report.exit_code(false)), (10, 0));
     station.check().await;
     station.days = (first, last);
     assert_eq!(numbers(&station.backfill().await), [20, 10, 0, 0, 0, 0]);
@@ -239,7 +239,7 @@ async fn only_the_days_asked_for_are_swept_counted_and_archived() {
 async fn a_pbx_without_a_call_is_complete() {
     let mut station = Station::new(0).await;
     let report = station.backfill().await;
-    assert_eq!((report.total.listed, report.exit_code(false)), (0, 0));
+    assert_eq!((report.total.listed(), report.exit_code(false)), (0, 0));
     station.check().await;
 }
 

@@ -39,7 +39,7 @@ async fn calls_of_a_time_that_a_pbx_imagines_are_archived_and_its_clock_is_told(
         let mut station = lost(now, day).await;
         let listed = station.pbx.truth().len() as i64;
         let report = station.run(Request::default(), CancellationToken::new()).await.unwrap();
-        assert_eq!((report.total.listed, report.total.archived), (listed, listed), "{now}: {report:?}");
+        assert_eq!((report.total.listed(), report.total.archived), (listed, listed), "{now}: {report:?}");
         let findings = station.findings("clock_skewed").await;
         assert_eq!(findings.len(), 1, "{findings:?}");
         let year = now.split('-').next().unwrap();

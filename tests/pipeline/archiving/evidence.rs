@@ -65,7 +65,7 @@ async fn calls_of_one_second_that_are_cut_are_never_called_complete() {
     station.set_faults(Faults::default());
     station.cdr_is_whole = true;
     let report = station.backfill().await;
-    assert_eq!((report.exit_code(false), report.total.listed), (0, 49), "it heals by itself: {report:?}");
+    assert_eq!((report.exit_code(false), report.total.listed()), (0, 49), "it heals by itself: {report:?}");
     station.check().await;
 }
 
@@ -134,7 +134,7 @@ async fn a_line_that_cannot_be_believed_is_in_doubt_until_its_call_is_known_or_t
     assert!(matches!(accepted.await.unwrap(), Acceptance::Accepted { verdict: Verdict::Doubtful, .. }));
     drop(db);
     let of_day = account(&station, day).await;
-    assert!(of_day.is_accepted() || of_day.tally.owed() > 0, "{of_day:?}");
+    assert!(of_day.is_accepted() || of_day.counts.owed() > 0, "{of_day:?}");
     assert!(!of_day.complete, "what was accepted is not proven");
 
     station.set_faults(Faults::default());

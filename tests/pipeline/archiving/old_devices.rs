@@ -10,7 +10,7 @@ async fn requests_to_archive(options: SimulatorOptions, faults: Faults) -> u64 {
     let mut station = Station::of(options).await;
     station.set_faults(faults);
     let report = station.backfill().await;
-    assert_eq!((report.total.listed, report.total.archived), (8, 8), "{report:?}");
+    assert_eq!((report.total.listed(), report.total.archived), (8, 8), "{report:?}");
     assert_eq!(report.exit_code(false), 0, "{report:?}");
     station.check().await;
     station.pbx.counters().requests

@@ -243,7 +243,7 @@ async fn with_one_bad_thing_of_each_sort_the_others_cost_as_much_as_on_a_clean_p
         let good = i64::try_from(usize::try_from(recordings).unwrap() - 1 - of_bad_day).unwrap();
         assert_eq!(report.total.archived, good, "{how:?}: {report:?}");
         let messages = report.voicemail.as_ref().unwrap();
-        assert_eq!(messages.archived, 19, "{how:?}: {messages:?}");
+        assert_eq!(messages.counts.archived, 19, "{how:?}: {messages:?}");
         assert!(report.pbx[PBX].error.is_none(), "{how:?}: {report:?}");
         // Each recording costs a ticket and a download.
         let due = clean_requests - 2 * of_bad_day as u64;

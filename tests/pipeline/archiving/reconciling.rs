@@ -18,8 +18,8 @@ pub(super) async fn account(station: &Station, day: Date) -> DayAccount {
 
 /// Listed, archived, missing, excluded, pending, stuck.
 pub(super) fn numbers(account: &DayAccount) -> [i64; 6] {
-    let tally = account.tally;
-    [account.listed, tally.archived, tally.missing, tally.excluded, tally.pending, tally.stuck]
+    let counts = account.counts;
+    [account.listed, counts.archived, counts.missing, counts.excluded, counts.pending, counts.stuck]
 }
 
 /// Changes the database behind the program's back.

@@ -18,8 +18,8 @@ const ANSWERS: u32 = 6;
 fn reasons(report: &BackfillReport) -> Vec<(String, String, i64)> {
     let voicemail = report.voicemail.clone().unwrap();
     let of_pbx = report.pbx["hq"].voicemail.clone().unwrap();
-    assert_eq!(of_pbx.known, voicemail.known);
-    of_pbx.reasons.into_iter().map(|reason| (reason.state, reason.reason, reason.count)).collect()
+    assert_eq!(of_pbx.counts.listed(), voicemail.counts.listed());
+    of_pbx.reasons.into_iter().map(|reason| (reason.state.to_string(), reason.reason, reason.count)).collect()
 }
 
 async fn sidecar(station: &Station) -> Value {

@@ -32,7 +32,11 @@ async fn what_was_not_published_yet_is_appended_and_never_dropped() {
         station.check().await;
     }
     let report = station.backfill_voicemail().await;
-    assert_eq!(report.total.archived + report.voicemail.unwrap().archived, 0, "nothing is fetched again");
+    assert_eq!(
+        report.total.archived + report.voicemail.unwrap().counts.archived,
+        0,
+        "nothing is fetched again"
+    );
     assert_eq!(files, station.recordings());
     station.check().await;
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use callvault::base::counts::Counts;
 use callvault::base::digest::Digest;
 use callvault::config::{
     ArchiveConfig, Config, PbxConfig, PushConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
@@ -205,9 +206,10 @@ impl Station {
         let progress = || backfill.sites().iter().map(|site| site.progress()).collect::<Vec<_>>();
         let report = tokio::time::timeout(RUN_LASTS_MAX, run).await;
         let report = report.unwrap_or_else(|_| panic!("the run does not end: {:?}", progress()))?;
-        let total = report.total;
-        let sum = total.archived + total.already_archived + total.missing + total.excluded;
-        assert_eq!(total.listed, sum + total.pending + total.stuck, "{report:?}");
+        let json = serde_json::to_value(&report)?;
+        let number = |name: &str| json[name].as_i64().unwrap();
+        let parts = ["archived", "already_archived", "missing", "excluded", "pending", "stuck"];
+        assert_eq!(number("listed"), parts.map(number).iter().sum::<i64>(), "{report:?}");
         self.sealed = !dry_run && !report.interrupted && report.pbx.values().all(|pbx| pbx.days.is_some());
         Ok(report)
     }
@@ -392,6 +394,10 @@ pub(crate) fn noon(day: Date) -> Timestamp {
 
 /// The numbers of a report that scenarios compare: archived, already archived, missing, excluded, pending, stuck.
 pub(crate) fn numbers(report: &BackfillReport) -> [i64; 6] {
-    let total = report.total;
-    [total.archived, total.already_archived, total.missing, total.excluded, total.pending, total.stuck]
+    numbers_of(&report.total)
+}
+
+pub(crate) fn numbers_of(counts: &Counts) -> [i64; 6] {
+    let Counts { archived, already_archived, missing, excluded, pending, stuck, .. } = *counts;
+    [archived, already_archived, missing, excluded, pending, stuck]
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use callvault::base::digest::Digest;
-use callvault::pipeline::backfill::{BackfillReport, Request, VoicemailReport};
+use callvault::pipeline::backfill::{BackfillReport, Request};
 use callvault::simulator::{SimAudio, SimVoicemail, SimulatorOptions};
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use tokio_util::sync::CancellationToken;
 
-use super::{Station, noon, small};
+use super::{Station, noon, numbers_of, small};
 
 /// All that a box tells of a message: extension, date, caller, length.
 pub(crate) type Alike = [String; 4];
@@ -24,9 +24,7 @@ pub(crate) fn alike(message: &SimVoicemail) -> Alike {
 
 /// The numbers of a report: archived, already archived, missing, excluded, pending, stuck.
 pub(crate) fn message_numbers(report: &BackfillReport) -> [i64; 6] {
-    let VoicemailReport { archived, already_archived, missing, excluded, pending, stuck, .. } =
-        report.voicemail.clone().expect("voicemail was asked for");
-    [archived, already_archived, missing, excluded, pending, stuck]
+    numbers_of(&report.voicemail.as_ref().expect("voicemail was asked for").counts)
 }
 
 impl Station {

@@ -129,10 +129,10 @@ pub(super) fn oddities(page: &mut String, account: &DayAccount) -> std::fmt::Res
         }
     }
     let voicemail = account.voicemail;
-    if voicemail.total() > 0 {
+    if voicemail.listed() > 0 {
         let told = format!(
             "{}, of which {} archived",
-            count(voicemail.total(), "message"),
+            count(voicemail.listed(), "message"),
             number(voicemail.archived)
         );
         rows.push(("Voicemail of the day; not counted", told));

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::base::counts::Counts;
 use crate::proof::html::{count, number};
-use crate::proof::reconcile::{DayAccount, Tally};
+use crate::proof::reconcile::DayAccount;
 
 /// The answer, before everything else.
 pub(super) fn verdict(page: &mut String, account: &DayAccount) -> std::fmt::Result {
@@ -12,12 +13,12 @@ pub(super) fn verdict(page: &mut String, account: &DayAccount) -> std::fmt::Resu
 }
 
 fn judged(account: &DayAccount) -> (&'static str, &'static str, String) {
-    let Tally { archived, excluded, .. } = account.tally;
+    let Counts { archived, excluded, .. } = account.counts;
     let listed = count(account.listed, "recording");
     if !account.sums {
         let text = format!(
             "The PBX listed {listed}; what became of them accounts for {}. The difference is below.",
-            number(account.tally.total())
+            number(account.counts.listed())
         );
         return ("bad", "The numbers do not add up", text);
     }
@@ -39,8 +40,8 @@ fn judged(account: &DayAccount) -> (&'static str, &'static str, String) {
 
 /// What a day lacks, in words.
 fn lacking(account: &DayAccount) -> String {
-    let Tally { missing, pending, stuck, .. } = account.tally;
-    let owed = account.tally.owed();
+    let Counts { missing, pending, stuck, .. } = account.counts;
+    let owed = account.counts.owed();
     let mut text = match owed {
         0 => "Nothing that is known to have been listed is owed, but what was listed or archived is in doubt: see the \
               findings."
@@ -70,7 +71,7 @@ fn lacking(account: &DayAccount) -> String {
 
 /// The sum, as numbers and as a bar.
 pub(super) fn sum(page: &mut String, account: &DayAccount) -> std::fmt::Result {
-    let Tally { archived, missing, excluded, pending, stuck, .. } = account.tally;
+    let Counts { archived, missing, excluded, pending, stuck, .. } = account.counts;
     let states = [
         (archived, "archived"),
         (missing, "missing"),
