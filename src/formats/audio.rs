@@ -172,6 +172,22 @@ impl Suspicion {
             Self::Container => "container",
         }
     }
+
+    /// What the word means to people: the only list of these.
+    pub fn meaning_of(word: &str) -> &'static str {
+        match word {
+            "short" => "clearly shorter than the talk time",
+            "long" => "clearly longer than the message",
+            "silent" => "silent",
+            "empty" => "a header without audio",
+            "header_size" => "sizes in the header that do not fit the audio",
+            "header_format" => "a header that contradicts itself",
+            "one_sided" => "one side of a stereo call is silent",
+            "container" => "not a WAV file, whatever its name says",
+            "unknown_codec" => "in an unknown codec",
+            _ => "unusual in another way",
+        }
+    }
 }
 
 /// What is odd about audio whose call had `talk_s` seconds of talk, as far as that is known.

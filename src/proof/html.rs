@@ -1,35 +1,59 @@
-//! Small pieces of HTML.
+//! What the pages share: the escaping of text from outside, and the form of times and numbers.
 
-use std::fmt::Write as _;
+use std::fmt;
 
+use askama::filters::{Escaper, Html};
 use jiff::Timestamp;
 
 use crate::base::recording::printable;
 
-/// Text from anywhere, safe within HTML.
-pub fn escape(text: &str) -> String {
-    let text = printable(text.as_bytes());
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
+/// The escaper of all pages: control and bidirectional characters become visible escapes, then HTML is escaped.
+#[derive(Debug, Clone, Copy)]
+pub struct Printable;
+
+impl Escaper for Printable {
+    fn write_escaped_str<W: fmt::Write>(&self, to: W, text: &str) -> fmt::Result {
+        Html.write_escaped_str(to, &printable(text.as_bytes()))
     }
-    escaped
 }
 
-/// A time as people read it; a dash for none.
-pub fn time(at: Option<Timestamp>) -> String {
-    at.map_or("\u{2013}".to_owned(), |at| at.strftime("%F %H:%M:%S UTC").to_string())
+/// A count of any integer type, by value or by reference as templates pass it.
+pub trait Count: Copy {
+    fn to_i64(self) -> i64;
 }
 
-/// A number with its thousands apart.
-pub fn number(value: i64) -> String {
+impl Count for i64 {
+    fn to_i64(self) -> i64 {
+        self
+    }
+}
+
+impl Count for u64 {
+    fn to_i64(self) -> i64 {
+        i64::try_from(self).unwrap_or(i64::MAX)
+    }
+}
+
+impl Count for usize {
+    fn to_i64(self) -> i64 {
+        i64::try_from(self).unwrap_or(i64::MAX)
+    }
+}
+
+impl<T: Count> Count for &T {
+    fn to_i64(self) -> i64 {
+        (*self).to_i64()
+    }
+}
+
+/// The time to the second; a dash for none.
+pub fn time(at: impl Into<Option<Timestamp>>) -> String {
+    at.into().map_or("\u{2013}".to_owned(), |at| at.strftime("%F %H:%M:%S UTC").to_string())
+}
+
+/// The number with thousands separators.
+pub fn number(value: impl Count) -> String {
+    let value = value.to_i64();
     let digits = value.unsigned_abs().to_string();
     let mut text = if value < 0 { "-".to_owned() } else { String::new() };
     for (at, digit) in digits.chars().enumerate() {
@@ -41,34 +65,16 @@ pub fn number(value: i64) -> String {
     text
 }
 
-/// So many of something, in the right number.
-pub fn count(value: i64, noun: &str) -> String {
-    format!("{} {noun}{}", number(value), if value == 1 { "" } else { "s" })
+/// The number with its noun, singular or plural.
+pub fn count(value: impl Count, noun: &str) -> String {
+    format!("{} {noun}{}", number(value), if value.to_i64() == 1 { "" } else { "s" })
 }
 
-/// Hex in groups that an eye can compare.
-pub fn grouped(hex: &str) -> String {
-    let groups: Vec<&str> =
-        hex.as_bytes().chunks(4).filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(" ")
-}
-
-/// A table of facts: what, and how it is. The values are HTML already.
-pub fn facts(page: &mut String, rows: &[(&str, String)]) -> std::fmt::Result {
-    page.push_str("<table class=\"facts\">\n");
-    for (what, value) in rows {
-        writeln!(page, "<tr><td>{what}</td><td>{value}</td></tr>")?;
-    }
-    page.push_str("</table>\n");
-    Ok(())
-}
-
-/// What a list does not tell: how many more there are.
-pub fn left_out(page: &mut String, count: i64, told: usize, where_else: &str) -> std::fmt::Result {
-    match count - i64::try_from(told).unwrap_or(count) {
-        ..=0 => Ok(()),
-        more => writeln!(page, "<p class=\"note\">… and {} more: see {where_else}.</p>", number(more)),
-    }
+/// Hex in groups that are easy to compare by eye.
+pub fn grouped(hex: impl fmt::Display) -> String {
+    let hex = hex.to_string();
+    let groups = hex.as_bytes().chunks(4).map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -77,12 +83,14 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_becomes_markup() {
-        assert_eq!(escape("<b onclick='x'>&\"\u{202e}"), "&lt;b onclick=&#39;x&#39;&gt;&amp;&quot;\\u{202e}");
+        let mut escaped = String::new();
+        Printable.write_escaped_str(&mut escaped, "<b onclick='x'>&\"\u{202e}").unwrap();
+        assert_eq!(escaped, "&#60;b onclick=&#39;x&#39;&#62;&#38;&#34;\\u{202e}");
     }
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0_i64, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(grouped("aabbccddee"), "aabb ccdd ee");
     }
 }

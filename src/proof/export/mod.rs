@@ -98,6 +98,7 @@ pub struct Packed {
 }
 
 /// What a bag was made of, for those who describe it.
+#[derive(Clone, Copy)]
 struct Contents<'a> {
     request: &'a Request,
     selection: &'a Selection,

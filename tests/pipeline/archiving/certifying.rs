@@ -60,7 +60,7 @@ async fn a_day_that_settles_gets_one_certificate_with_all_that_an_auditor_needs(
     assert_eq!(told["evidence"]["verdict"], "whole", "{told}");
     let page = fs::read_to_string(file(&station, 1, "html")).unwrap();
     for part in [
-        "whole: nothing speaks against it",
+        "whole: no sign that a call is missing",
         "the API, over plain HTTP",
         told["names"]["root"].as_str().unwrap(),
     ] {

@@ -54,7 +54,7 @@ fn of_less_than_everything_nothing_else_is_told() {
         assert!(others.iter().all(|name| !text.contains(name) && !file.contains(name)), "{file}");
         assert!(!file.starts_with("log/tile/entries/") && !file.contains("/certificate-"), "{file}");
     }
-    assert!(of_one.text("VERIFY.txt").contains("of whole days; this export is of less"));
+    assert!(of_one.text("VERIFY.txt").contains("of whole days; this export contains less"));
     let of_pbx = house.export(&["--pbx", "hq"], 0);
     assert!(of_pbx.files().iter().any(|file| file.ends_with("certificate-1.json")));
     assert!(!of_pbx.files().iter().any(|file| file.starts_with("log/tile/entries/")));

@@ -1,12 +1,12 @@
-//! What was chosen and is not in the bag, said before all that is.
+//! What was selected and is not in the bag, said before all that is.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 
-use super::as_number;
-use super::recording::{damaged, state_in_words};
+use askama::Template;
+
+use super::state_in_words;
 use crate::proof::export::cdr::Absence;
-use crate::proof::html::{count, escape, number};
+use crate::proof::html;
 use crate::store::remedy;
 
 /// Things of one group that are named; `data/not-exported.jsonl` names all.
@@ -14,96 +14,58 @@ const NAMED_MAX: usize = 200;
 /// A longer group is folded.
 const OPEN_MAX: usize = 10;
 
-/// Writes what is not here, by reason; `unknown` are the lines of the list that name nothing.
-pub(super) fn write(absent: &[Absence], unknown: &[String], to: &mut dyn Write) -> io::Result<()> {
-    if absent.is_empty() && unknown.is_empty() {
-        return Ok(());
-    }
-    writeln!(to, "<h2 id=\"not-here\">Not here</h2>")?;
-    altered(absent.iter().filter(|absence| absence.is_damage()).collect(), to)?;
-    let is_owed = |absence: &&Absence| !absence.is_damage() && !absence.is_excluded();
-    let owed: Vec<&Absence> = absent.iter().filter(is_owed).collect();
-    groups("never archived", "fair", &owed, to)?;
-    let excluded: Vec<&Absence> = absent.iter().filter(|absence| absence.is_excluded()).collect();
-    groups("kept out of the archive by a rule", "plain", &excluded, to)?;
-    if !absent.is_empty() {
-        let path = "data/not-exported.jsonl";
-        writeln!(to, "<p class=\"note\">Each of these has a line in <a href=\"{path}\">{path}</a>.</p>")?;
-    }
-    unfound(unknown, to)
+#[derive(Template)]
+#[template(path = "export_absent.html")]
+pub(super) struct Absent<'a> {
+    pub(super) absent: &'a [Absence],
+    /// Lines of the operator's list that match nothing.
+    pub(super) unknown: &'a [String],
 }
 
-fn altered(absent: Vec<&Absence>, to: &mut dyn Write) -> io::Result<()> {
-    if absent.is_empty() {
-        return Ok(());
+/// Recordings that are absent for one reason, with that reason in words.
+type Group<'a> = (String, Vec<&'a Absence>);
+
+impl<'a> Absent<'a> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.absent.is_empty() && self.unknown.is_empty()
     }
-    let files = count(as_number(absent.len()), "file");
-    writeln!(to, "<div class=\"absent bad\">\n<h3>{files} damaged or gone since archived</h3>")?;
-    let items = absent.iter().map(|absence| {
-        format!("<span class=\"path\">{}</span><br>{}", escape(&absence.path), damaged(absence))
-    });
-    list(items, to)?;
-    writeln!(to, "</div>")
+
+    pub(super) fn has_damage(&self) -> bool {
+        self.absent.iter().any(Absence::is_damage)
+    }
+
+    fn damaged(&self) -> Vec<&'a Absence> {
+        self.absent.iter().filter(|absence| absence.is_damage()).collect()
+    }
+
+    fn unarchived(&self) -> [(&'static str, &'static str, Vec<Group<'a>>); 2] {
+        let rest = || self.absent.iter().filter(|absence| !absence.is_damage());
+        let owed = groups(rest().filter(|absence| !absence.is_excluded()));
+        let excluded = groups(rest().filter(|absence| absence.is_excluded()));
+        [("never archived", "fair", owed), ("kept out of the archive by a rule", "plain", excluded)]
+    }
 }
 
-/// Recordings that are not archived, by state and reason.
-fn groups(what: &str, class: &str, absent: &[&Absence], to: &mut dyn Write) -> io::Result<()> {
-    if absent.is_empty() {
-        return Ok(());
-    }
-    let recordings = count(as_number(absent.len()), "recording");
-    writeln!(to, "<div class=\"absent {class}\">\n<h3>{recordings} {what}</h3>")?;
+fn groups<'a>(absent: impl Iterator<Item = &'a Absence>) -> Vec<Group<'a>> {
     let mut groups: BTreeMap<(&str, bool, &str), Vec<&Absence>> = BTreeMap::new();
     for absence in absent {
         let reason = absence.reason.as_deref().unwrap_or("waiting");
         groups.entry((&absence.state, absence.r#final, reason)).or_default().push(absence);
     }
-    for ((state, is_final, reason), group) in groups {
-        let open = if group.len() <= OPEN_MAX { " open" } else { "" };
-        let (number, why) = (number(as_number(group.len())), why(state, is_final, reason));
-        writeln!(to, "<details{open}><summary>{number} {why}</summary>")?;
-        list(
-            group.iter().map(|absence| format!("<span class=\"path\">{}</span>", escape(&absence.path))),
-            to,
-        )?;
-        writeln!(to, "</details>")?;
-    }
-    writeln!(to, "</div>")
+    let in_words = |((state, is_final, reason), group)| (why(state, is_final, reason), group);
+    groups.into_iter().map(in_words).collect()
+}
+
+fn sum(groups: &[Group<'_>]) -> usize {
+    groups.iter().map(|(_, group)| group.len()).sum()
 }
 
 fn why(state: &str, is_final: bool, reason: &str) -> String {
     match (state, remedy::of(state, reason).meaning) {
-        ("excluded", _) => format!("by the rule \u{201c}{}\u{201d}", escape(reason)),
+        ("excluded", _) => format!("by the rule \u{201c}{reason}\u{201d}"),
         (_, meaning) if is_final => format!("{} for good: {meaning}", state_in_words(state)),
         (_, meaning) => format!("{}: {meaning}", state_in_words(state)),
     }
-}
-
-fn unfound(lines: &[String], to: &mut dyn Write) -> io::Result<()> {
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let (number, verb) =
-        (count(as_number(lines.len()), "line"), if lines.len() == 1 { "names" } else { "name" });
-    writeln!(
-        to,
-        "<div class=\"absent fair\">\n<h3>{number} of the list of wanted recordings {verb} nothing that is known</h3>"
-    )?;
-    list(lines.iter().map(|line| format!("<span class=\"path\">{}</span>", escape(line))), to)?;
-    writeln!(to, "</div>")
-}
-
-/// The first of `items`, and how many more there are.
-fn list(items: impl ExactSizeIterator<Item = String>, to: &mut dyn Write) -> io::Result<()> {
-    let more = items.len().saturating_sub(NAMED_MAX);
-    writeln!(to, "<ul>")?;
-    for item in items.take(NAMED_MAX) {
-        writeln!(to, "<li>{item}</li>")?;
-    }
-    if more > 0 {
-        writeln!(to, "<li>\u{2026} and {} more.</li>", number(as_number(more)))?;
-    }
-    writeln!(to, "</ul>")
 }
 
 #[cfg(test)]
@@ -113,9 +75,7 @@ mod tests {
 
     fn page(absent: &[Absence], unknown: &[&str]) -> String {
         let unknown: Vec<String> = unknown.iter().map(|line| (*line).to_owned()).collect();
-        let mut page = Vec::new();
-        write(absent, &unknown, &mut page).unwrap();
-        String::from_utf8(page).unwrap()
+        Absent { absent, unknown: &unknown }.render().unwrap()
     }
 
     #[test]
@@ -142,9 +102,9 @@ mod tests {
             "1 still to be fetched: not asked for yet",
             "1 stuck after repeated failures: the transfer broke off",
             "<h3>1 recording kept out of the archive by a rule</h3>",
-            "1 by the rule \u{201c}house &lt;line&gt;\u{201d}",
-            "<h3>1 line of the list of wanted recordings names nothing that is known</h3>",
-            "&lt;nobody&gt;.wav",
+            "1 by the rule \u{201c}house &#60;line&#62;\u{201d}",
+            "<h3>1 line of the list of wanted recordings matches no known recording</h3>",
+            "&#60;nobody&#62;.wav",
         ] {
             assert!(page.contains(words), "{words}: {page}");
         }
@@ -163,6 +123,6 @@ mod tests {
 
     #[test]
     fn nothing_is_said_if_all_is_here() {
-        assert_eq!(page(&[], &[]), "");
+        assert_eq!(page(&[], &[]).trim(), "");
     }
 }

@@ -2,227 +2,189 @@
 //! there may be many calls.
 
 mod absent;
-mod calls;
 mod days;
-mod proof;
 mod recording;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
+use askama::Template;
 use indicatif::HumanBytes;
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::cdr::Absence;
+use super::anchors::Token;
+use super::cdr::shown;
+use super::log::Log;
+use super::originals::{Copied, name_of};
+use super::rows::CallRow;
+use super::selection::Recording;
 use super::{AGENT, Contents, Selection};
-use crate::proof::html::{count, escape, number};
-use days::Days;
-use recording::{Shelf, Tally};
+use crate::base::digest::Digest;
+use crate::formats::raw_row::RawRow;
+use crate::formats::tlog::VerifyingKey;
+use crate::proof::html;
+use absent::Absent;
+use recording::{Recordings, is_played};
 
-const STYLE: &str = include_str!("style.css");
+/// The heights of a row and of what is above the rows, as browsers guess them: they lay out a day when it comes into view.
+const ROW_HEIGHT_PX: usize = 62;
+const HEAD_HEIGHT_PX: usize = 90;
+/// Time stamps of one authority that are named; the folder has all.
+const STAMPS_MAX: usize = 20;
+/// What the address of a file may not hold as it is.
+const IN_ADDRESSES: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+const FILES: [(&str, &str); 8] = [
+    ("VERIFY.txt", "how anyone can check all this, with programs of others"),
+    ("data/cdr.csv", "every call, for spreadsheets"),
+    ("data/cdr.jsonl", "every call with all that the PBX said about it: the list that counts"),
+    ("data/files.jsonl", "every audio file, with its hashes and its proof"),
+    ("data/not-exported.jsonl", "what was selected and is not here, and why"),
+    ("premis/events.jsonl", "what happened to each file, in the vocabulary of PREMIS"),
+    ("log/checkpoint", "the signed root of the ledger"),
+    ("manifest-sha256.txt", "the SHA-256 of each file in data, for sha256sum"),
+];
+
+#[derive(Template)]
+#[template(path = "export.html")]
+struct Page<'a> {
+    selected: String,
+    selection: &'a Selection,
+    copied: &'a Copied,
+    recordings: Recordings<'a>,
+    absent: Absent<'a>,
+    proof: Proof<'a>,
+    tokens: &'a [Token],
+    now: Timestamp,
+}
+
+/// What the page shows of the ledger.
+struct Proof<'a> {
+    origin: &'a str,
+    size: u64,
+    root: Digest,
+    signers: Vec<&'a VerifyingKey>,
+}
+
+impl<'a> Proof<'a> {
+    fn of(log: &'a Log) -> Self {
+        let checkpoint = &log.checkpoint;
+        let (size, root) = (checkpoint.size, checkpoint.root);
+        Self { origin: &checkpoint.origin, size, root, signers: log.signers().collect() }
+    }
+}
 
 /// Writes the page of a bag.
 pub(super) fn write(contents: &Contents<'_>, to: &mut dyn Write) -> io::Result<()> {
-    let Contents { selection, copied, log, tokens, .. } = contents;
-    let shelf = Shelf::new(selection, &copied.absent);
-    begin(&contents.request.choice.in_words(), to)?;
-    head(contents, &shelf, to)?;
-    absent::write(&copied.absent, &selection.unknown, to)?;
-    Days::of(selection, &shelf, &copied.certificates).write(to)?;
-    calls::write(selection, &shelf, to)?;
-    proof::files(to)?;
-    proof::ledger(log, to)?;
-    proof::time_stamps(tokens, to)?;
-    end(&contents.now.strftime("%F %T UTC").to_string(), to)
-}
-
-fn begin(chosen: &str, to: &mut dyn Write) -> io::Result<()> {
-    // `file:` is what a page on a stick is loaded from: `'self'` is not that in every browser.
-    write!(
-        to,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         media-src 'self' file:; base-uri 'none'; form-action 'none'\">\n\
-         <title>Call recordings: {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
-        escape(chosen)
-    )
-}
-
-/// What this is, and how much of what was chosen is here.
-fn head(contents: &Contents<'_>, shelf: &Shelf<'_>, to: &mut dyn Write) -> io::Result<()> {
-    let Contents { request, selection, copied, log, .. } = contents;
-    let files = count(as_number(copied.files), "audio file");
-    let verb = if copied.files == 1 { "is" } else { "are" };
-    writeln!(
-        to,
-        "<header>\n<p class=\"kind\">Export of call recordings</p>\n<h1>{}{}</h1>\n\
-         <p class=\"lead\">Chosen: {}. These are {} and {} from the archive whose ledger is <b>{}</b>. {files} ({}) \
-         {verb} here as archived.</p>",
-        escape(&pbxs(selection)),
-        days(selection),
-        escape(&request.choice.in_words()),
-        count(as_number(selection.calls.len()), "call"),
-        count(as_number(selection.recordings.len()), "recording"),
-        escape(&log.checkpoint.origin),
-        HumanBytes(copied.bytes)
-    )?;
-    verdict(&shelf.tally(&selection.recordings), &copied.absent, &selection.unknown, to)?;
-    writeln!(
-        to,
-        "<p>Everything here can be checked without the program that made it: \
-         <a href=\"VERIFY.txt\">how to check this export</a>.</p>\n</header>"
-    )
-}
-
-/// The PBXs of what was chosen.
-fn pbxs(selection: &Selection) -> String {
-    let of_calls = selection.calls.iter().map(|call| &*call.pbx);
-    let of_recordings = selection.recordings.iter().map(|recording| &*recording.row.pbx);
-    let pbxs: BTreeSet<&str> = of_calls.chain(of_recordings).collect();
-    match pbxs.len() {
-        0..=3 => pbxs.into_iter().collect::<Vec<_>>().join(", "),
-        many => format!("{many} PBXs"),
-    }
-}
-
-fn days(selection: &Selection) -> String {
-    match selection.days() {
-        Some((from, last)) if from == last => format!(", {}", days::in_words(from)),
-        Some((from, last)) => format!(", {} to {}", days::short(from), days::short(last)),
-        None => String::new(),
-    }
-}
-
-/// Whether all of it is here, and the sum of it.
-fn verdict(tally: &Tally, absent: &[Absence], unknown: &[String], to: &mut dyn Write) -> io::Result<()> {
-    let is_whole = absent.is_empty() && unknown.is_empty();
-    let (class, words) = match (is_whole, absent.iter().any(Absence::is_damage)) {
-        (true, _) => ("good", "Everything that was chosen is here."),
-        (false, false) => ("fair", "Not everything that was chosen is here: what is not, and why, follows."),
-        (false, _) => (
-            "bad",
-            "Not everything that was chosen is here as it was archived: what is not, and why, follows.",
-        ),
+    let Contents { request, selection, copied, log, tokens, now } = *contents;
+    let page = Page {
+        selected: request.choice.in_words(),
+        selection,
+        copied,
+        recordings: Recordings::new(selection, &copied.absent),
+        absent: Absent { absent: &copied.absent, unknown: &selection.unknown },
+        proof: Proof::of(log),
+        tokens,
+        now,
     };
-    writeln!(to, "<p class=\"verdict {class}\">{words}</p>\n<div class=\"sum\">")?;
-    writeln!(to, "<div><b>{}</b><span>recordings chosen</span></div>", number(as_number(tally.sum())))?;
-    for (sign, value, what) in [
-        ("=", tally.here, "here"),
-        ("+", tally.unarchived, "not archived"),
-        ("+", tally.excluded, "kept out by a rule"),
-        ("+", tally.damaged, "damaged or gone"),
-    ] {
-        let class = if value == 0 { " class=\"none\"" } else { "" };
-        writeln!(
-            to,
-            "<i>{sign}</i><div{class}><b>{}</b><span>{what}</span></div>",
-            number(as_number(value))
-        )?;
-    }
-    writeln!(to, "</div>")
+    page.write_into(to)?;
+    to.write_all(b"\n")
 }
 
-fn end(at: &str, to: &mut dyn Write) -> io::Result<()> {
-    write!(to, "<footer>Written by {AGENT} at {at}.</footer>\n</main>\n</body>\n</html>\n")
-}
-
-/// A path in the bag as an address relative to the page.
-fn url(path: &str) -> String {
-    let mut text = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                text.push(char::from(byte));
-            }
-            other => text.push_str(&format!("%{other:02X}")),
+impl<'a> Page<'a> {
+    fn title(&self) -> String {
+        let of_calls = self.selection.calls.iter().map(|call| &*call.pbx);
+        let of_recordings = self.selection.recordings.iter().map(|recording| &*recording.row.pbx);
+        let pbxs: BTreeSet<&str> = of_calls.chain(of_recordings).collect();
+        let pbxs = match pbxs.len() {
+            0..=3 => pbxs.into_iter().collect::<Vec<_>>().join(", "),
+            many => format!("{many} PBXs"),
+        };
+        match self.selection.days() {
+            Some((from, last)) if from == last => format!("{pbxs}, {}", days::in_words(from)),
+            Some((from, last)) => format!("{pbxs}, {} to {}", days::short(from), days::short(last)),
+            None => pbxs,
         }
     }
-    text
-}
 
-fn as_number(count: impl TryInto<i64>) -> i64 {
-    count.try_into().unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod samples;
-
-#[cfg(test)]
-mod tests {
-    use super::samples::{absence, call, file, recording, unbalanced};
-    use super::*;
-
-    #[test]
-    fn an_address_is_of_its_file_whatever_its_name() {
-        assert_eq!(url("data/hq/a,20(b)~0f.wav"), "data/hq/a%2C20%28b%29~0f.wav");
-        assert_eq!(url("data/\"><\u{e9}?#"), "data/%22%3E%3C%C3%A9%3F%23");
+    fn pem(&self, key: &VerifyingKey) -> String {
+        url(format!("log/{}.pem", key.id()))
     }
 
-    #[test]
-    fn every_element_is_closed_whatever_the_names() -> io::Result<()> {
-        let hostile = "</td></table><img src=x onerror=alert(1)>\u{202e}&\"'";
-        let row =
-            serde_json::json!({"callfrom": hostile, "callto": hostile, "type": hostile, "status": hostile});
-        let [mut message, mut excluded] = [("m.wav", "voicemail"), ("e.wav", "call")].map(|(name, kind)| {
-            let mut recording = recording(2, name);
-            recording.row.kind = kind.to_owned();
-            recording.row.caller = Some(hostile.to_owned());
-            recording.row.name = [hostile.as_bytes(), b"\xff"].concat();
-            recording
+    fn days(&self) -> days::Days<'a> {
+        days::of(self.selection, &self.recordings, &self.copied.certificates)
+    }
+
+    fn calls_by_day(&self) -> impl Iterator<Item = &'a [CallRow]> {
+        self.selection.calls.chunk_by(|one, other| (&one.pbx, &one.day) == (&other.pbx, &other.day))
+    }
+
+    fn has_unplayed(&self) -> bool {
+        let mut files = self.selection.recordings.iter().flat_map(|recording| &recording.files);
+        files.any(|file| !is_played(&file.format))
+    }
+
+    fn without_call(&self, kind: &str) -> Vec<&'a Recording> {
+        let recordings = self.selection.recordings.iter();
+        recordings.filter(|recording| recording.call.is_none() && recording.row.kind == kind).collect()
+    }
+
+    /// By authority: the tokens that were verified, and the others.
+    fn stamps(&self) -> Vec<(&'a str, Vec<&'a Token>, Vec<&'a Token>)> {
+        let mut by_authority: BTreeMap<&str, Vec<&Token>> = BTreeMap::new();
+        for token in self.tokens {
+            by_authority.entry(&token.authority).or_default().push(token);
+        }
+        let parted = by_authority.into_iter().map(|(authority, all)| {
+            let (verified, others) = all.into_iter().partition(|token| token.is_verified());
+            (authority, verified, others)
         });
-        message.files.push(file("a.wav"));
-        message.files[0].suspect = hostile.to_owned();
-        excluded.files.clear();
-        excluded.row.reason = Some(hostile.to_owned());
-        let calls = vec![call(1, Some(1), &row.to_string()), call(2, Some(2), "{}"), call(3, None, "{}")];
-        let recordings = vec![recording(1, "a.wav"), message, excluded];
-        let selection =
-            Selection { calls, recordings, unknown: vec![hostile.to_owned()], ..Selection::default() };
-        let states = ["gone", "damaged", "missing", "excluded"];
-        let absent = states.map(|state| absence(state, hostile, Some(hostile)));
-        let shelf = Shelf::new(&selection, &absent);
-        let mut page = Vec::new();
-        let to = &mut page;
-        begin(hostile, to)?;
-        verdict(&shelf.tally(&selection.recordings), &absent, &selection.unknown, to)?;
-        absent::write(&absent, &selection.unknown, to)?;
-        Days::of(&selection, &shelf, &[]).write(to)?;
-        calls::write(&selection, &shelf, to)?;
-        proof::files(to)?;
-        proof::time_stamps(&[], to)?;
-        end("now", to)?;
-        let page = String::from_utf8(page).unwrap();
-        assert_eq!(unbalanced(&page), None);
-        assert!(!page.contains("<img") && !page.contains('\u{202e}'), "{page}");
-        assert!(
-            !page.contains("<script") && !page.contains("://"),
-            "nothing runs, nothing comes from elsewhere"
-        );
-        Ok(())
+        parted.collect()
     }
+}
 
-    #[test]
-    fn whether_all_is_here_is_told_in_words_and_numbers() {
-        let tally = Tally { here: 3, damaged: 1, excluded: 2, unarchived: 4 };
-        let told = |absent: &[Absence], unknown: &[String]| {
-            let mut page = Vec::new();
-            verdict(&tally, absent, unknown, &mut page).unwrap();
-            String::from_utf8(page).unwrap()
-        };
-        let owed = [absence("missing", "missing", None)];
-        let gone =
-            [absence("missing", "missing", None), absence("gone", "it was archived and is gone", None)];
-        let whole = told(&[], &[]);
-        assert!(whole.contains("verdict good\">Everything that was chosen is here."), "{whole}");
-        assert!(
-            whole.contains("<b>10</b><span>recordings chosen")
-                && whole.contains("<b>4</b><span>not archived")
-        );
-        assert!(told(&owed, &[]).contains("verdict fair\">Not everything that was chosen is here:"));
-        assert!(told(&[], &["nobody.wav".to_owned()]).contains("verdict fair"));
-        assert!(
-            told(&gone, &[])
-                .contains("verdict bad\">Not everything that was chosen is here as it was archived:")
-        );
+/// What the page shows of a call's row.
+struct Cells {
+    timestart: String,
+    from: String,
+    to: String,
+    did: String,
+    /// Direction and status in one.
+    way: String,
+}
+
+impl Cells {
+    fn of(call: &CallRow) -> Self {
+        let row: RawRow = serde_json::from_str(&call.row).unwrap_or_default();
+        let cell = |heading: &str| shown(row.cell(heading));
+        let way = [cell("type"), cell("status").to_lowercase()];
+        let way: Vec<String> = way.into_iter().filter(|part| !part.is_empty()).collect();
+        Self {
+            timestart: cell("timestart"),
+            from: cell("callfrom"),
+            to: cell("callto"),
+            did: cell("didnumber"),
+            way: way.join(", "),
+        }
     }
+}
+
+fn state_in_words(state: &str) -> &'static str {
+    match state {
+        "missing" => "missing on the PBX",
+        "pending" => "still to be fetched",
+        "stuck" => "stuck after repeated failures",
+        _ => "not archived",
+    }
+}
+
+/// The address of a file in the bag, relative to the page.
+fn url(path: impl AsRef<str>) -> String {
+    utf8_percent_encode(path.as_ref(), IN_ADDRESSES).to_string()
 }

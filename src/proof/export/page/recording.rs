@@ -1,23 +1,35 @@
 //! A recording in a cell: each of its files to listen to, or why it is not here.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Write};
 
+use askama::Template;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-use super::url;
+use crate::formats::audio::Suspicion;
 use crate::proof::export::cdr::Absence;
 use crate::proof::export::originals::{bag_path, entry_number, name_of, proof_path};
-use crate::proof::export::rows::{FileRow, RecordingRow};
+use crate::proof::export::rows::FileRow;
 use crate::proof::export::selection::{Recording, Selection};
-use crate::proof::html::escape;
 
-/// The chosen recordings, and what is wrong with their files.
-pub(super) struct Shelf<'a> {
+/// The selected recordings, and what is wrong with their files.
+pub(super) struct Recordings<'a> {
     by_id: BTreeMap<i64, &'a Recording>,
-    /// Files that are damaged or gone, by their path in the archive.
+    /// By the path of the file in the archive.
     damaged: HashMap<&'a str, &'a Absence>,
+}
+
+#[derive(Template)]
+#[template(path = "export_recording.html")]
+pub(super) struct Cell<'a> {
+    recordings: &'a Recordings<'a>,
+    recording: &'a Recording,
+}
+
+impl Cell<'_> {
+    fn damage_of_sidecar(&self, file: &FileRow) -> Option<&Absence> {
+        self.recordings.damage_of(&format!("{}.json", file.path))
+    }
 }
 
 /// How many recordings are here, and how many are not.
@@ -35,21 +47,37 @@ impl Tally {
         self.here + self.absent()
     }
 
-    /// Those that are not here as they should be.
     pub(super) fn absent(&self) -> usize {
         self.damaged + self.excluded + self.unarchived
     }
+
+    pub(super) fn parts(&self) -> [(usize, &'static str); 4] {
+        [
+            (self.here, "here"),
+            (self.unarchived, "not archived"),
+            (self.excluded, "kept out by a rule"),
+            (self.damaged, "damaged or gone"),
+        ]
+    }
 }
 
-impl<'a> Shelf<'a> {
+impl<'a> Recordings<'a> {
     pub(super) fn new(selection: &'a Selection, absent: &'a [Absence]) -> Self {
         let by_id = selection.recordings.iter().map(|recording| (recording.row.id, recording)).collect();
         let damaged = absent.iter().filter(|absence| absence.is_damage());
         Self { by_id, damaged: damaged.map(|absence| (&*absence.path, absence)).collect() }
     }
 
-    pub(super) fn get(&self, id: i64) -> Option<&'a Recording> {
-        self.by_id.get(&id).copied()
+    pub(super) fn cell(&'a self, recording: &'a Recording) -> Cell<'a> {
+        Cell { recordings: self, recording }
+    }
+
+    pub(super) fn cell_of(&'a self, id: Option<i64>) -> Option<Cell<'a>> {
+        Some(self.cell(self.by_id.get(&id?)?))
+    }
+
+    pub(super) fn damage_of(&self, path: &str) -> Option<&'a Absence> {
+        self.damaged.get(path).copied()
     }
 
     pub(super) fn tally<'r>(&self, recordings: impl IntoIterator<Item = &'r Recording>) -> Tally {
@@ -65,88 +93,9 @@ impl<'a> Shelf<'a> {
         }
         tally
     }
-
-    /// Writes the files of a recording, or what became of it.
-    pub(super) fn write(&self, recording: &Recording, to: &mut dyn Write) -> io::Result<()> {
-        if recording.files.is_empty() {
-            return write!(to, "<span class=\"wrong\">Not here: {}</span>", fate(&recording.row));
-        }
-        let name = escape(&name_of(recording));
-        let several = recording.files.len();
-        for (number, file) in (1..).zip(&recording.files) {
-            if several > 1 {
-                write!(
-                    to,
-                    "<div class=\"note\">{number} of {several} files to which the PBX gave one name:</div>"
-                )?;
-            }
-            self.write_file(&name, file, to)?;
-        }
-        Ok(())
-    }
-
-    fn write_file(&self, name: &str, file: &FileRow, to: &mut dyn Write) -> io::Result<()> {
-        let audio = url(&bag_path(&file.path));
-        match self.damaged.get(&*file.path) {
-            Some(damage) => write!(to, "<div class=\"wrong\">{}</div>", damaged(damage))?,
-            None if is_played(&file.format) => {
-                write!(to, "<audio controls preload=\"none\" title=\"{name}\" src=\"{audio}\"></audio>")?;
-            }
-            None => write!(to, "<div class=\"unplayed\">{}: no browser plays it</div>", codec(&file.format))?,
-        }
-        write!(to, "<div class=\"files\"><span class=\"printed\">{name}</span>")?;
-        let length = duration(file.duration_ms.map(|ms| ms.saturating_add(500) / 1000));
-        if !length.is_empty() {
-            write!(to, "{length} \u{b7} ")?;
-        }
-        if !self.damaged.contains_key(&*file.path) {
-            write!(to, "<a href=\"{audio}\">WAV</a> \u{b7} ")?;
-        }
-        match self.damaged.get(&*format!("{}.json", file.path)) {
-            Some(damage) => write!(to, "<span class=\"wrong\">details: {}</span>", damaged(damage))?,
-            None => write!(to, "<a href=\"{audio}.json\">details</a>")?,
-        }
-        write!(to, " \u{b7} <a href=\"{}\">proof {}</a></div>", url(&proof_path(file)), entry_number(file))?;
-        match suspicions(&file.suspect) {
-            words if words.is_empty() => Ok(()),
-            words => write!(to, "<div class=\"note\">Remark: {words}.</div>"),
-        }
-    }
 }
 
-/// What became of a recording that was never archived.
-fn fate(row: &RecordingRow) -> String {
-    let for_good = if row.is_final { " for good" } else { "" };
-    match &*row.state {
-        "excluded" => {
-            format!("kept out by the rule \u{201c}{}\u{201d}", escape(row.reason.as_deref().unwrap_or("")))
-        }
-        state => format!("{}{for_good}", state_in_words(state)),
-    }
-}
-
-/// What a state means to those who do not know callvault.
-pub(super) fn state_in_words(state: &str) -> &'static str {
-    match state {
-        "missing" => "missing on the PBX",
-        "pending" => "still to be fetched",
-        "stuck" => "stuck after repeated failures",
-        _ => "not archived",
-    }
-}
-
-/// What is wrong with a file that was archived, and where it is now.
-pub(super) fn damaged(absence: &Absence) -> String {
-    let reason = escape(absence.reason.as_deref().unwrap_or("it is not what was archived"));
-    match &absence.file {
-        Some(file) => {
-            format!("damaged: {reason} (<a href=\"{}\">what there is now</a>, not the original)", url(file))
-        }
-        None => format!("not here: {reason}"),
-    }
-}
-
-/// What browsers play of what a WAV file can hold.
+/// Whether browsers play audio of this format in a WAV file.
 pub(super) fn is_played(format: &str) -> bool {
     matches!(format, "pcm" | "float" | "alaw" | "mulaw")
 }
@@ -168,36 +117,31 @@ fn codec(format: &str) -> &'static str {
     }
 }
 
-/// What was odd about the audio when it was archived.
+/// What was unusual about the audio when it was archived.
 fn suspicions(words: &str) -> String {
-    let in_words = |word| match word {
-        "short" => "clearly shorter than the talk time",
-        "long" => "clearly longer than the message",
-        "silent" => "silent",
-        "empty" => "a header without audio",
-        "header_size" => "sizes in the header that do not fit",
-        "header_format" => "a header that contradicts itself",
-        "one_sided" => "one side of a stereo call is silent",
-        "container" => "not a WAV file, whatever the name says",
-        "unknown_codec" => "of a codec that is not known here",
-        _ => "odd in another way",
-    };
-    let words: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).map(in_words).collect();
-    words.join("; ")
+    let words = words.split(',').filter(|word| !word.is_empty()).map(Suspicion::meaning_of);
+    words.collect::<Vec<_>>().join("; ")
 }
 
-/// A time by the clock of the PBX with its distance from UTC; by UTC if that is not known. The day is told if it is
-/// another than `day`.
-pub(super) fn local_time(at_ms: i64, utc_offset_s: Option<i64>, day: &str) -> Option<String> {
+/// The time by the clock of the PBX, with its day if that is not `day`; and the offset from UTC. UTC if no offset is known.
+pub(super) fn local_time(
+    at_ms: Option<i64>,
+    utc_offset_s: Option<i64>,
+    day: &str,
+) -> Option<(String, String)> {
     let offset = utc_offset_s.and_then(|seconds| Offset::from_seconds(i32::try_from(seconds).ok()?).ok());
-    let local = offset.unwrap_or(Offset::UTC).to_datetime(Timestamp::from_millisecond(at_ms).ok()?);
-    let shown = if local.date().to_string() == day { "%T" } else { "%F %T" };
-    let clock = offset.map_or("UTC".to_owned(), |offset| {
+    let local = offset.unwrap_or(Offset::UTC).to_datetime(Timestamp::from_millisecond(at_ms?).ok()?);
+    let format = if local.date().to_string() == day { "%T" } else { "%F %T" };
+    let zone = offset.map_or("UTC".to_owned(), |offset| {
         let (sign, minutes) =
             (if offset.seconds() < 0 { '\u{2212}' } else { '+' }, offset.seconds().abs() / 60);
         format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
     });
-    Some(format!("{} <small>{clock}</small>", local.strftime(shown)))
+    Some((local.strftime(format).to_string(), zone))
+}
+
+fn length(file: &FileRow) -> String {
+    duration(file.duration_ms.map(|ms| ms.saturating_add(500) / 1000))
 }
 
 /// Whole seconds as `m:ss` or `h:mm:ss`; nothing for none.
@@ -217,16 +161,14 @@ mod tests {
 
     fn cell(recording: Recording, absent: &[Absence]) -> String {
         let selection = Selection { recordings: vec![recording], ..Selection::default() };
-        let mut cell = Vec::new();
-        Shelf::new(&selection, absent).write(&selection.recordings[0], &mut cell).unwrap();
-        String::from_utf8(cell).unwrap()
+        Recordings::new(&selection, absent).cell(&selection.recordings[0]).render().unwrap()
     }
 
     #[test]
     fn a_recording_is_there_to_listen_to_with_its_file_its_details_and_its_proof() {
         let cell = cell(recording(1, "a%20<b>.wav"), &[]);
         for words in [
-            "<audio controls preload=\"none\" title=\"a &lt;b&gt;.wav\" src=\"data/hq/2026/01/09/a%2C20%3Cb%3E.wav\">",
+            "<audio controls preload=\"none\" title=\"a &#60;b&#62;.wav\" src=\"data/hq/2026/01/09/a%2C20%3Cb%3E.wav\">",
             "1:01 \u{b7} <a href=\"data/hq/2026/01/09/a%2C20%3Cb%3E.wav\">WAV</a>",
             "<a href=\"data/hq/2026/01/09/a%2C20%3Cb%3E.wav.json\">details</a>",
             "<a href=\"proofs/7.tlog-proof\">proof 7</a>",
@@ -246,7 +188,10 @@ mod tests {
                 cell.contains(&format!("{words}: no browser plays it")) && !cell.contains("<audio"),
                 "{cell}"
             );
-            assert!(cell.contains("Remark: clearly shorter than the talk time; of a codec that"), "{cell}");
+            assert!(
+                cell.contains("Remark: clearly shorter than the talk time; in an unknown codec"),
+                "{cell}"
+            );
         }
         assert!(["pcm", "float", "alaw", "mulaw"].into_iter().all(is_played));
     }
@@ -258,7 +203,7 @@ mod tests {
         let cell = cell(recording, &[]);
         assert_eq!(cell.matches("<audio").count(), 2);
         assert!(
-            cell.contains("2 of 2 files to which the PBX gave one name")
+            cell.contains("File 2 of 2 to which the PBX gave one name")
                 && cell.contains("a~conflict-00.wav\">WAV")
         );
     }
@@ -290,7 +235,7 @@ mod tests {
             ("missing", Some("missing"), true, "Not here: missing on the PBX for good"),
             ("pending", None, false, "Not here: still to be fetched"),
             ("stuck", Some("timeout"), false, "Not here: stuck after repeated failures"),
-            ("excluded", Some("<b>"), true, "Not here: kept out by the rule \u{201c}&lt;b&gt;\u{201d}"),
+            ("excluded", Some("<b>"), true, "Not here: kept out by the rule \u{201c}&#60;b&#62;\u{201d}"),
         ] {
             let mut recording = recording(1, "a.wav");
             recording.files.clear();
@@ -312,7 +257,7 @@ mod tests {
         recordings[3].files.push(file("a.wav"));
         let selection = Selection { recordings, ..Selection::default() };
         let absent = [absence("gone", "it was archived and is gone", None)];
-        let tally = Shelf::new(&selection, &absent).tally(&selection.recordings);
+        let tally = Recordings::new(&selection, &absent).tally(&selection.recordings);
         assert_eq!(tally, Tally { here: 1, damaged: 1, excluded: 1, unarchived: 1 });
     }
 
@@ -320,14 +265,15 @@ mod tests {
     fn times_and_lengths_are_read_by_people() {
         let at = 1_767_945_600_000;
         for (offset_s, day, told) in [
-            (Some(3600), "2026-01-09", "09:00:00 <small>+01:00</small>"),
-            (Some(-12_600), "2026-01-09", "04:30:00 <small>\u{2212}03:30</small>"),
-            (Some(3600), "2026-01-08", "2026-01-09 09:00:00 <small>+01:00</small>"),
-            (None, "2026-01-09", "08:00:00 <small>UTC</small>"),
+            (Some(3600), "2026-01-09", ("09:00:00", "+01:00")),
+            (Some(-12_600), "2026-01-09", ("04:30:00", "\u{2212}03:30")),
+            (Some(3600), "2026-01-08", ("2026-01-09 09:00:00", "+01:00")),
+            (None, "2026-01-09", ("08:00:00", "UTC")),
         ] {
-            assert_eq!(local_time(at, offset_s, day).as_deref(), Some(told));
+            let (time, zone) = local_time(Some(at), offset_s, day).unwrap();
+            assert_eq!((&*time, &*zone), told);
         }
-        assert_eq!(local_time(i64::MAX, None, ""), None);
+        assert_eq!(local_time(Some(i64::MAX), None, ""), None);
         let lengths = [Some(0), Some(59), Some(3_661), Some(-1), None].map(duration);
         assert_eq!(lengths, ["0:00", "0:59", "1:01:01", "", ""]);
     }
