@@ -1,4 +1,4 @@
-//! Alerts by mail.
+//! Mail over the operator's SMTP server.
 
 use std::time::Duration;
 
@@ -7,10 +7,9 @@ use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use secrecy::ExposeSecret as _;
 
-use super::message::Message;
 use crate::base::recording::printable;
 use crate::config::{EmailConfig, SmtpTls};
 
@@ -20,18 +19,20 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// What a server says of a failure, in characters.
 const REASON_CHARS_MAX: usize = 300;
 
-/// The mail channel.
 #[derive(Debug)]
-pub(super) struct Email {
+pub struct Mailer {
     server: String,
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     to: Vec<Mailbox>,
 }
 
-impl Email {
-    /// Prepares it; nobody is asked yet.
-    pub(super) fn new(config: &EmailConfig) -> anyhow::Result<Self> {
+impl Mailer {
+    /// Prepares a mailer; the server is not contacted yet.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up for the server's name.
+    pub fn new(config: &EmailConfig) -> anyhow::Result<Self> {
         let parameters = || TlsParameters::new(config.host.clone()).context("setting up TLS for mail");
         let tls = match config.tls {
             SmtpTls::Starttls => Tls::Required(parameters()?),
@@ -54,9 +55,13 @@ impl Email {
         })
     }
 
-    /// Mails a message. Its id is the mail's too, so that a repetition can be told.
-    pub(super) async fn send(&self, id: &str, message: &Message) -> Result<(), String> {
-        let mail = self.mail(id, message).map_err(|error| format!("the mail cannot be written ({error})"))?;
+    /// Sends a mail. `id` becomes its message id, so that a receiver can recognise a repetition.
+    ///
+    /// # Errors
+    /// Why the server did not take it.
+    pub async fn send(&self, id: &str, subject: &str, text: &str) -> Result<(), String> {
+        let mail = self.mail(id, subject, text);
+        let mail = mail.map_err(|error| format!("the mail cannot be written ({error})"))?;
         match tokio::time::timeout(TIMEOUT, self.transport.send(mail)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(format!("{} does not take the mail ({})", self.server, reason(&error))),
@@ -64,16 +69,13 @@ impl Email {
         }
     }
 
-    fn mail(&self, id: &str, message: &Message) -> Result<lettre::Message, lettre::error::Error> {
-        let mut mail = lettre::Message::builder()
+    fn mail(&self, id: &str, subject: &str, text: &str) -> Result<Message, lettre::error::Error> {
+        let mail = Message::builder()
             .from(self.from.clone())
-            .subject(&message.data.title)
+            .subject(subject)
             .message_id(Some(format!("<{id}@callvault>")))
             .header(ContentType::TEXT_PLAIN);
-        for receiver in &self.to {
-            mail = mail.to(receiver.clone());
-        }
-        mail.body(format!("{}\n", message.data.text))
+        self.to.iter().cloned().fold(mail, lettre::message::MessageBuilder::to).body(format!("{text}\n"))
     }
 }
 

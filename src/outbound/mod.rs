@@ -1,4 +1,5 @@
-//! Bounded requests to addresses that the operator gave.
+//! Bounded HTTP and mail to addresses that the operator gave. Nothing else is contacted.
 
-/// Carries bytes to addresses that the operator gave, and bounded replies back.
-pub mod courier;
+pub mod http;
+pub mod mail;
+pub mod webhook;

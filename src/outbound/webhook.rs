@@ -1,4 +1,4 @@
-//! Posts signed as Standard Webhooks says: the receiver knows that a message is ours, and how old it is.
+//! Posts signed as Standard Webhooks says: the receiver can check that a message is ours, and how old it is.
 
 use std::time::Duration;
 
@@ -6,37 +6,34 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
+use reqwest::Method;
 use sha2::Sha256;
 
+use super::http::Client;
 use crate::config::{SigningKey, WebhookConfig};
 
-/// An address that takes signed posts.
 #[derive(Debug)]
 pub struct Webhook {
     config: WebhookConfig,
-    client: reqwest::Client,
-    timeout: Duration,
+    client: Client,
 }
 
 impl Webhook {
-    /// A webhook that waits for each reply at most so long.
-    ///
     /// # Errors
     /// If TLS cannot be set up on this machine.
     pub fn new(config: WebhookConfig, timeout: Duration) -> anyhow::Result<Self> {
-        Ok(Self { config, client: super::client(timeout)?, timeout })
+        Ok(Self { config, client: Client::new(timeout)? })
     }
 
-    /// All of its address that may be told.
     pub fn host(&self) -> &str {
         self.config.url.host()
     }
 
-    /// Posts a message; any status of success is a receipt. `now` is signed with it, so that a receiver can refuse what
-    /// somebody repeats later.
+    /// Posts a message; any status of success means that it was received. `now` is signed too, so that a receiver can
+    /// refuse a message that somebody else sends again later.
     ///
     /// # Errors
-    /// Why there was no receipt, in words that name the host alone.
+    /// Why it was not received, naming the host alone.
     pub async fn post(
         &self,
         id: &str,
@@ -44,16 +41,16 @@ impl Webhook {
         body: String,
         now: Timestamp,
     ) -> Result<(), String> {
-        let timestamp = now.as_second();
+        let (url, timestamp) = (&self.config.url, now.as_second());
         let request = self
             .client
-            .post(self.config.url.expose().clone())
+            .request(Method::POST, url)
             .header("content-type", content_type)
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp.to_string())
             .header("webhook-signature", signature(&self.config.key, id, timestamp, &body))
             .body(body);
-        super::send(request, &self.config.url, self.timeout).await
+        self.client.send(request, url).await
     }
 }
 

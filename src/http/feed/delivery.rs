@@ -15,7 +15,7 @@ use crate::base::backoff::{Backoff, jittered};
 use crate::base::bell::Bell;
 use crate::base::clock::Clock;
 use crate::config::FeedWebhookConfig;
-use crate::outbound::courier::Webhook;
+use crate::outbound::webhook::Webhook;
 use crate::store::db::Db;
 use crate::store::ledger;
 

@@ -170,7 +170,7 @@ impl Anchorer {
         let nonce = Nonce::random();
         let request = timestamp::request(imprint, nonce);
         let reply = self
-            .courier
+            .client
             .post(url, "application/timestamp-query", request, REPLY_BYTES_MAX)
             .await
             .map_err(|what| failed(what, "see to the network, and the `url` of its [[anchor]]"))?;

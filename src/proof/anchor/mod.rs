@@ -42,7 +42,7 @@ use crate::base::bell::Bell;
 use crate::base::blocking::blocking;
 use crate::base::clock::Clock;
 use crate::config::{AnchorsConfig, AuthorityConfig};
-use crate::outbound::courier::Courier;
+use crate::outbound::http::Client;
 use crate::proof::notary::{Notary, Published, PublishedError, Sealed};
 use crate::store::db::Db;
 use waits::Waits;
@@ -66,7 +66,7 @@ pub struct Anchorer {
     /// The archive's.
     root: PathBuf,
     config: AnchorsConfig,
-    courier: Courier,
+    client: Client,
     waits: Waits,
     /// Two authorities may have stamped one checkpoint, which is put down once: one stores at a time.
     storing: tokio::sync::Mutex<()>,
@@ -84,14 +84,14 @@ impl Anchorer {
         db: Db,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let courier = Courier::new(config.timeout).context("preparing to anchor")?;
+        let client = Client::new(config.timeout).context("preparing to anchor")?;
         Ok(Self {
             db,
             clock,
             notary,
             root,
             config,
-            courier,
+            client,
             waits: Waits::default(),
             storing: tokio::sync::Mutex::default(),
         })

@@ -11,7 +11,7 @@ use super::{Anchorer, Unanchored};
 use crate::base::blocking::blocking;
 use crate::config::WitnessConfig;
 use crate::formats::tlog::{Note, TlogError, consistency_proof};
-use crate::outbound::courier::Reply;
+use crate::outbound::http::Reply;
 use crate::proof::notary::{Published, PublishedError, Sealed};
 
 /// The largest reply that is read: some signature lines.
@@ -86,7 +86,7 @@ impl Anchorer {
         let proof = blocking(move || proof(&root, seen, size)).await?;
         let body = format!("old {seen}\n{proof}\n{}", sealed.note);
         let reply = self
-            .courier
+            .client
             .post(&witness.url, "text/plain; charset=utf-8", body.into_bytes(), REPLY_BYTES_MAX)
             .await
             .map_err(|what| failed(witness, &what, "see to the network, and the `url` of its [[witness]]"))?;

@@ -3,16 +3,16 @@
 use jiff::Timestamp;
 
 use super::TIMEOUT;
-use super::email::Email;
 use super::message::Message;
 use crate::config::AlertsConfig;
-use crate::outbound::courier::Webhook;
+use crate::outbound::mail::Mailer;
+use crate::outbound::webhook::Webhook;
 
 /// One way to the operator.
 #[derive(Debug)]
 pub(super) enum Channel {
     Webhook { name: String, webhook: Webhook },
-    Email(Box<Email>),
+    Email(Box<Mailer>),
 }
 
 /// The configured channels.
@@ -23,7 +23,7 @@ pub(super) fn all(config: &AlertsConfig) -> anyhow::Result<Vec<Channel>> {
         channels.push(Channel::Webhook { name: format!("webhook {number} ({})", webhook.host()), webhook });
     }
     if let Some(email) = &config.email {
-        channels.push(Channel::Email(Box::new(Email::new(email)?)));
+        channels.push(Channel::Email(Box::new(Mailer::new(email)?)));
     }
     Ok(channels)
 }
@@ -44,7 +44,7 @@ impl Channel {
             Self::Email(email) => {
                 let message: Message = serde_json::from_str(body)
                     .map_err(|error| format!("the message is damaged ({error})"))?;
-                email.send(id, &message).await
+                email.send(id, &message.data.title, &message.data.text).await
             }
         }
     }

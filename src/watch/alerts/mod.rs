@@ -12,7 +12,6 @@ mod channel;
 pub mod condition;
 mod delivery;
 mod digest;
-mod email;
 mod lifecycle;
 mod machine;
 mod message;

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{Alerter, TIMEOUT};
 use crate::config::SecretUrl;
-use crate::outbound::courier;
+use crate::outbound::http::Client;
 use crate::store::fleet;
 
 /// At most one ping in this time.
@@ -18,22 +18,18 @@ const PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Ping {
     url: SecretUrl,
-    client: reqwest::Client,
+    client: Client,
     good_cycle: Notify,
 }
 
 impl Ping {
     pub(super) fn new(url: SecretUrl) -> anyhow::Result<Self> {
-        Ok(Self { url, client: courier::client(TIMEOUT)?, good_cycle: Notify::new() })
+        Ok(Self { url, client: Client::new(TIMEOUT)?, good_cycle: Notify::new() })
     }
 
     /// A ping is owed; several that are owed are one.
     pub(super) fn note_good_cycle(&self) {
         self.good_cycle.notify_one();
-    }
-
-    async fn send(&self) -> Result<(), String> {
-        courier::send(self.client.get(self.url.expose().clone()), &self.url, TIMEOUT).await
     }
 }
 
@@ -50,7 +46,7 @@ impl Alerter {
                 () = stop.cancelled() => return Ok(()),
             }
             let outcome = tokio::select! {
-                outcome = ping.send() => outcome,
+                outcome = ping.client.ping(&ping.url) => outcome,
                 () = stop.cancelled() => return Ok(()),
             };
             let error = outcome.err().unwrap_or_default();
