@@ -65,7 +65,7 @@ impl Changes {
         firing.last_seen_at_ms = now.as_millisecond();
         // A clock that was put back must not silence reminders until it has caught up.
         firing.told_at_ms = firing.told_at_ms.min(now.as_millisecond());
-        if !alert.condition.is_told_once() && has_passed(firing.told_at_ms, config.remind_every, now) {
+        if alert.condition.has_reminders() && has_passed(firing.told_at_ms, config.remind_every, now) {
             firing.told_at_ms = now.as_millisecond();
             self.told.push(Told::of(&firing, Event::Reminder));
         }

@@ -142,7 +142,7 @@ async fn a_day_without_an_answer_is_an_alert_until_there_is_one() {
     house.pass(2 * 60);
     let alerts = open.alerts().await;
     assert_eq!(alerts[0].key(), "anchor_overdue//authority tsa");
-    insta::assert_snapshot!(alerts[0].message, @"the ledger was not anchored for more than a day: authority `tsa`: 127.0.0.1 answered with HTTP status 503; compare the `url` of its [[anchor]] with what the authority says");
+    insta::assert_snapshot!(alerts[0].message, @"the ledger has not been anchored for more than a day: authority `tsa`: 127.0.0.1 answered with HTTP status 503; compare the `url` of its [[anchor]] with what the authority says");
     authority.behave(Manner::Honest);
     open.round().await;
     assert_eq!(open.alerts().await, []);

@@ -284,7 +284,7 @@ async fn a_receiver_that_fails_is_shown_and_told_after_an_hour_until_it_takes_ag
     let told = condition::all(&status, &house.config(&webhook).alerts);
     let told = told.iter().find(|alert| alert.condition == Condition::FeedWebhookFailing).unwrap();
     assert_eq!(told.key(), "feed_webhook_failing//siem");
-    insta::assert_snapshot!(told.message, @"the webhook `siem` has taken nothing of the feed for more than an hour: 127.0.0.1 answered with HTTP status 500 Internal Server Error; see to the receiver or to `url`: it is tried again, and nothing is left out");
+    insta::assert_snapshot!(told.message, @"the webhook `siem` has accepted no entry of the feed for more than an hour: 127.0.0.1 answered with HTTP status 500 Internal Server Error; see to the receiver or to `url`: it is tried again, and nothing is left out");
 
     receiver.behave(Manner::Takes);
     eventually("it takes again", || receiver.read().len() == 3).await;
