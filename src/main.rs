@@ -300,12 +300,12 @@ async fn main() -> ExitCode {
         }
         Command::Retry { pbx, stuck, json, names } => {
             let names = names.into_iter().map(OsString::into_vec).collect();
-            let choice = cli::retry::Choice { pbx, stuck, names };
+            let choice = callvault::service::requests::Retry { pbx, stuck, names };
             cli::retry::run(&cli.config, choice, json).await
         }
         Command::Accept { what, reason, json } => {
-            let what = cli::accept::What::read(what);
-            cli::accept::run(&cli.config, cli::accept::Choice { what, reason }, json).await
+            let what = cli::accept::parse(&what);
+            cli::accept::run(&cli.config, callvault::service::requests::Accept { what, reason }, json).await
         }
         Command::Rebuild { state_id, vkey: vkeys, json } => {
             let request = callvault::proof::rebuild::Request { state_id, vkeys };
@@ -361,7 +361,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let told = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
     let sentence = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    cli::exit::fail(&cli::exit::UsageError(sentence).into(), true)
+    cli::exit::fail(&callvault::service::requests::UsageError(sentence).into(), true)
 }
 
 /// Our own messages from `warn` on, those of the service from `info` on, others' never below: libraries may print

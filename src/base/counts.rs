@@ -10,18 +10,18 @@ use super::recording::RecordingState;
 pub struct Counts {
     pub archived: i64,
     /// Archived before the run that reports; none of them is in `archived`. 0 where nothing is said of a run.
-    #[serde(skip)]
+    #[serde(skip_serializing, default)]
     pub already_archived: i64,
     /// The PBX says that it does not have them.
     pub missing: i64,
     /// Of the missing ones, those that are no longer asked for.
-    #[serde(skip)]
+    #[serde(skip_serializing, default)]
     pub missing_final: i64,
     pub excluded: i64,
     pub pending: i64,
     pub stuck: i64,
     /// Bytes of archived audio.
-    #[serde(skip)]
+    #[serde(skip_serializing, default)]
     pub bytes: u64,
 }
 

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 use indicatif::HumanBytes;
 
-use super::exit::{self, Interrupted};
+use super::exit;
 use super::{output, signals};
 use crate::base::clock;
 use crate::config::Config;
+use crate::service::requests::Interrupted;
 use crate::vault::backup::{self, Report};
 
 /// What to back up to.

@@ -8,8 +8,6 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use jiff::tz::TimeZone;
 
-use super::errand::Audience;
-use super::exit::UsageError;
 use super::{exit, output, progress, signals, summary};
 use crate::base::clock::Clock;
 use crate::base::digest::Digest;
@@ -17,9 +15,11 @@ use crate::config::{
     AlertsConfig, AnchorsConfig, ArchiveConfig, Config, FeedConfig, LedgerConfig, PbxConfig, PushConfig,
     QueueConfig, ScheduleConfig, ServiceConfig, SnapshotsConfig, StateConfig, VerifyConfig, WebConfig,
 };
-use crate::pipeline::backfill::{Backfill, Lines, Request};
+use crate::pipeline::backfill::{Lines, Request};
+use crate::proof::sealed_vault::SealedVault;
+use crate::service::backfill::Backfill;
+use crate::service::requests::UsageError;
 use crate::simulator::{Faults, Simulator, SimulatorOptions};
-use crate::vault::Vault;
 
 const PBX: &str = "demo-pbx";
 /// Marks a folder as ours to replace.
@@ -47,9 +47,12 @@ async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
         simulator.url()
     ));
     output::line("It is having a bad day: connections break, tickets expire, errors come as HTTP 200.\n");
-    let vault = Vault::open(config(&dir, &simulator.url())?, Clock::system()).await?;
-    let backfill = Backfill::new(&vault, Request::default(), Lines::default(), stop)?;
-    let report = progress::watch(&backfill, &Audience::Terminal).await?;
+    let opened = SealedVault::open(config(&dir, &simulator.url())?, Clock::system()).await?;
+    let backfill = Backfill::new(&opened, Request::default(), Lines::default(), stop)?;
+    let mut display = progress::Display::new();
+    let report = backfill.run_watched(&mut display).await?;
+    display.finish();
+    let vault = &opened.vault;
     output::text(&summary::of(&report, &vault.config.archive.path, false));
     if let Some(trouble) = &report.trouble {
         output::error_line(format_args!("callvault: {}", trouble.message));

@@ -9,19 +9,15 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use indicatif::HumanBytes;
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::errand::{Errand, Outcome};
-use super::exit::{self, UsageError};
 use super::ledger::Sources;
-use super::{handover, output, signals, summary};
+use super::{exit, handover, output, signals, summary};
 use crate::base::blocking::blocking;
 use crate::base::clock;
 use crate::config::Config;
 use crate::proof::export::{self, Packed, Report, Request, Selection, Stop};
-use crate::store::ledger::{self, Entry, EntryType};
-use crate::vault::Vault;
+use crate::service::requests::{self, Outcome, Receipt, UsageError};
 
 /// Damaged files and unknown lines that the text names.
 const SHOWN_MAX: usize = 20;
@@ -37,25 +33,6 @@ pub struct Options {
     pub list: Option<PathBuf>,
     /// Print one JSON object on stdout.
     pub json: bool,
-}
-
-/// What the ledger tells of an export.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Receipt {
-    /// The SHA-256 of its `tagmanifest-sha256.txt`.
-    bag_sha256: String,
-    /// The first day of what is in it.
-    from: String,
-    /// The last one.
-    to: String,
-    /// Audio files in it.
-    files: u64,
-}
-
-/// What whoever owns the state answers.
-#[derive(Serialize, Deserialize)]
-struct Entered {
-    ledger_number: i64,
 }
 
 /// Exports, and tells what is in it. Exits 5 if something that was archived is damaged, 3 if something that was chosen is
@@ -82,12 +59,12 @@ async fn export(file: &Path, options: Options) -> anyhow::Result<Report> {
     let stop = signals::stop_on_signals()?;
     let selection = select(file, &request).await?;
     // Whatever was selected is in the ledger; now its checkpoint covers it.
-    handover::do_or_hand_over(file, &Errand::Seal, stop.clone()).await?.into_result()?;
-    let packed = pack(file, config, request, selection, stop.clone()).await?;
-    let receipt = Receipt::of(&packed.report);
-    let entered = handover::do_or_hand_over(file, &Errand::Export(receipt), stop).await?.into_result()?;
-    let Entered { ledger_number } =
-        serde_json::from_str(entered.get()).context("reading what was entered")?;
+    handover::execute(&config, &requests::Request::Seal, stop.clone()).await?;
+    let packed = pack(file, config.clone(), request, selection, stop.clone()).await?;
+    let entry = requests::Request::Export(Receipt::of(&packed.report));
+    let Outcome::Exported { ledger_number } = handover::execute(&config, &entry, stop).await? else {
+        anyhow::bail!("the service answered something else: restart it, then try again");
+    };
     let report = blocking(move || packed.hand_out()).await?;
     Ok(Report { ledger_number: Some(ledger_number), ..report })
 }
@@ -106,7 +83,7 @@ async fn select(file: &Path, request: &Request) -> anyhow::Result<Selection> {
     let selection = Selection::read(&mut db, &request.choice, pbxs).await?;
     if selection.is_empty() {
         return Err(UsageError(
-            "no call and no recording is what was asked for: nothing was exported".to_owned(),
+            "no call and no recording matches the selection: nothing was exported".to_owned(),
         )
         .into());
     }
@@ -170,41 +147,6 @@ fn read_list(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
         return Err(UsageError(format!("the list `{}` names nothing", file.display())).into());
     }
     Ok(lines)
-}
-
-impl Receipt {
-    fn of(report: &Report) -> Self {
-        Self {
-            bag_sha256: report.bag_sha256.to_string(),
-            from: report.from.clone().unwrap_or_default(),
-            to: report.to.clone().unwrap_or_default(),
-            files: report.files,
-        }
-    }
-}
-
-/// Signs the ledger, with the state in hand.
-///
-/// # Errors
-/// [`NotaryError`](crate::proof::notary::NotaryError) if it must not be signed: then nothing can be proven to anybody.
-pub(super) async fn seal(vault: &Vault) -> anyhow::Result<Outcome> {
-    vault.notary.seal(vault.clock.now()).await?;
-    Outcome::told("The ledger is signed.", &serde_json::json!({}))
-}
-
-/// Enters an export into the ledger, and signs that.
-///
-/// # Errors
-/// [`NotaryError`](crate::proof::notary::NotaryError) if it must not be signed: then nothing is handed out.
-pub(super) async fn enter(vault: &Vault, receipt: &Receipt) -> anyhow::Result<Outcome> {
-    let entry = Entry::new(EntryType::Export, vault.clock.now())
-        .with("bag_sha256", receipt.bag_sha256.as_str())
-        .with("from", receipt.from.as_str())
-        .with("to", receipt.to.as_str())
-        .with("files", receipt.files);
-    let ledger_number = vault.state.db.write(async move |tx| ledger::append(tx, &entry).await).await?;
-    vault.notary.seal(vault.clock.now()).await?;
-    Outcome::told("The ledger tells of the export.", &Entered { ledger_number })
 }
 
 fn code_of(report: &Report) -> u8 {

@@ -14,10 +14,10 @@ use tokio::net::unix::pipe::Sender;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit;
-use super::exit::UsageError;
 use crate::base::blocking::on_thread;
 use crate::config::Config;
 use crate::http::feed::{self, Page};
+use crate::service::requests::UsageError;
 use crate::store::db;
 
 /// How often it is looked for something new.

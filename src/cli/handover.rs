@@ -1,4 +1,4 @@
-//! Where an errand is done: here, or by the service that owns the state.
+//! Where a request is executed: in this process, or by the service that owns the state.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,14 +8,14 @@ use anyhow::Context as _;
 use sqlx::SqliteConnection;
 use tokio_util::sync::CancellationToken;
 
-use super::errand::{Audience, Errand, Outcome};
-use super::{exit, output, progress, signals};
+use super::{exit, outcome, output, progress, signals};
 use crate::base::clock::{self, Clock};
 use crate::config::Config;
 use crate::pipeline::backfill::{Lines, SiteProgress};
+use crate::proof::sealed_vault::SealedVault;
+use crate::service::requests::{Outcome, Request};
 use crate::store::db;
 use crate::store::owner;
-use crate::vault::Vault;
 use crate::vault::exposure;
 use crate::vault::state::{self, StateError};
 
@@ -24,31 +24,39 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long a service that is started again may take until it says that it is one.
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Does an errand, wherever that is possible, and prints what came of it.
-pub async fn run(config: &Path, errand: Errand, json: bool) -> ExitCode {
-    let done = match signals::stop_on_signals() {
-        Ok(stop) => do_or_hand_over(config, &errand, stop).await,
-        Err(error) => Err(error),
+/// Executes a request, wherever that is possible, and prints what came of it.
+pub async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
+    let done = async {
+        let config = Config::load(config)?;
+        let outcome = execute(&config, &request, signals::stop_on_signals()?).await?;
+        Ok((outcome, config))
     };
-    match done {
-        Ok(outcome) => outcome.print(json),
+    match done.await {
+        Ok((outcome, config)) => outcome::print(&outcome, &config, json),
         Err(error) => exit::fail(&error, json),
     }
 }
 
-/// The same without printing, until `stop`.
-pub(super) async fn do_or_hand_over(
-    config: &Path,
-    errand: &Errand,
+/// The same without printing, until `stop`. What ended the request is an error, wherever it was executed.
+///
+/// # Errors
+/// A [`Failure`](crate::service::requests::Failure) of the service, or the error of this process.
+pub(super) async fn execute(
+    config: &Config,
+    request: &Request,
     stop: CancellationToken,
 ) -> anyhow::Result<Outcome> {
-    let config = Config::load(config)?;
-    state::refuse_other_user(&config)?;
-    exposure::check_before_work(&config)?;
+    state::refuse_other_user(config)?;
+    exposure::check_before_work(config)?;
     let mut ended_at: Option<Instant> = None;
     loop {
-        match Vault::open(config.clone(), Clock::system()).await {
-            Ok(vault) => return errand.execute(&vault, Lines::default(), stop, &Audience::Terminal).await,
+        match SealedVault::open(config.clone(), Clock::system()).await {
+            Ok(opened) => {
+                let mut display = progress::Display::new();
+                let outcome = request.execute(&opened, Lines::default(), stop, &mut display).await;
+                display.finish();
+                return outcome;
+            }
             Err(error) if is_locked(&error) && state::is_owned_by_service(&config.state.path) => {}
             // Most likely the service is being started again, and has not said yet that it is one.
             Err(error) if is_locked(&error) && ended_at.is_some_and(|at| at.elapsed() < RESTARTS_WITHIN) => {
@@ -58,8 +66,10 @@ pub(super) async fn do_or_hand_over(
             Err(error) => return Err(error),
         }
         // `None`: the service ended meanwhile, and this process may do it.
-        if let Some(outcome) = hand_over(&config, errand, &stop).await? {
-            return Ok(outcome);
+        match hand_over(config, request, &stop).await? {
+            Some(Outcome::Failed(failure)) => return Err(failure.into()),
+            Some(outcome) => return Ok(outcome),
+            None => {}
         }
         ended_at = Some(Instant::now());
     }
@@ -71,14 +81,14 @@ fn is_locked(error: &anyhow::Error) -> bool {
 
 async fn hand_over(
     config: &Config,
-    errand: &Errand,
+    request: &Request,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Outcome>> {
-    let request = serde_json::to_string(errand).context("writing the request")?;
+    let text = serde_json::to_string(request).context("writing the request")?;
     let mut db = db::open_for_requests(&config.state.path).await?;
-    let id = owner::ask(&mut db, &request, clock::now()).await?;
-    if errand.is_long() {
-        output::error_line("callvault: handed to the service, which works on these PBXs already");
+    let id = owner::ask(&mut db, &text, clock::now()).await?;
+    if request.is_long() {
+        output::error_line("callvault: handed to the service, which already works on these PBXs");
     }
     let mut display = progress::Display::new();
     let outcome = wait(&mut db, id, config, stop, &mut display).await;
@@ -95,9 +105,11 @@ async fn wait(
 ) -> anyhow::Result<Option<Outcome>> {
     let mut given_up = false;
     loop {
-        let answer = owner::answer(db, id).await?.context("the service has forgotten this request")?;
+        let answer = owner::answer(db, id)
+            .await?
+            .context("the service has lost this request: run the command again")?;
         if let Some(outcome) = answer.outcome {
-            return Ok(Some(serde_json::from_str(&outcome).context("reading what the service answered")?));
+            return Ok(Some(Outcome::from_answer(&outcome).context("reading what the service answered")?));
         }
         if let Some(progress) = answer.progress {
             let sites: Vec<SiteProgress> = serde_json::from_str(&progress).unwrap_or_default();

@@ -13,19 +13,17 @@ use serde::Serialize;
 use sqlx::SqlitePool;
 use tokio::runtime::Handle;
 
-use super::errand::{Errand, Outcome};
-use super::exit::{self, UsageError};
-use super::{handover, output};
+use super::{exit, handover, output};
 use crate::base::blocking::blocking;
 use crate::base::recording::printable;
 use crate::config::Config;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::notary::{Damage, FOLDER, PROBLEM, Published, PublishedError, StoredLeaves};
+use crate::service::requests::{Request, UsageError};
 use crate::store::catalog;
 use crate::store::db;
 use crate::store::fleet;
 use crate::store::ledger;
-use crate::vault::Vault;
 
 /// Prints what the ledger is called, what of it is signed, and by which keys.
 pub async fn show(config: &Path, json: bool) -> ExitCode {
@@ -47,16 +45,7 @@ pub async fn check(config: &Path, json: bool) -> ExitCode {
 
 /// Lets a new key sign.
 pub async fn rotate(config: &Path, json: bool) -> ExitCode {
-    handover::run(config, Errand::RotateKey, json).await
-}
-
-/// Does so, with the state in hand.
-pub(super) async fn rotate_key(vault: &Vault) -> anyhow::Result<Outcome> {
-    let key = vault.notary.rotate_key(&vault.state, vault.clock.now()).await?.to_vkey();
-    let text = format!(
-        "The ledger is signed by a new key; the former one signs beside it for 30 days. Tell those who check it:\n{key}"
-    );
-    Outcome::told(&text, &serde_json::json!({ "vkey": key }))
+    handover::run(config, Request::RotateKey, json).await
 }
 
 fn finish<T: Serialize>(

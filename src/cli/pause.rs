@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::errand::Errand;
 use super::handover;
+use crate::service::requests::Request;
 
 /// Leaves a PBX alone until it is resumed.
 pub async fn pause(config: &Path, pbx: String, json: bool) -> ExitCode {
-    handover::run(config, Errand::Pause(pbx), json).await
+    handover::run(config, Request::Pause(pbx), json).await
 }
 
 /// Lets a PBX be followed again.
 pub async fn resume(config: &Path, pbx: String, json: bool) -> ExitCode {
-    handover::run(config, Errand::Resume(pbx), json).await
+    handover::run(config, Request::Resume(pbx), json).await
 }

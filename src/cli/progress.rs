@@ -6,39 +6,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::errand::Audience;
-use super::output;
-use crate::pipeline::backfill::{Backfill, BackfillReport, Phase, SiteProgress};
-use crate::store::db::Db;
-use crate::store::owner;
+use super::{output, summary};
+use crate::pipeline::backfill::{Phase, SiteProgress};
+use crate::service::requests::Watcher;
 
-const REDRAW_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(10);
-
-/// Runs a backfill and shows how it goes.
-pub async fn watch(backfill: &Backfill<'_>, audience: &Audience) -> anyhow::Result<BackfillReport> {
-    let run = backfill.run();
-    tokio::pin!(run);
-    let mut display = Display::new();
-    let report = loop {
-        tokio::select! {
-            report = &mut run => break report,
-            () = tokio::time::sleep(REDRAW_EVERY) => {}
-        }
-        let sites: Vec<SiteProgress> = backfill.sites().iter().map(|site| site.progress()).collect();
-        match audience {
-            Audience::Terminal => display.update(&sites),
-            Audience::Request { db, id } => tell(db, *id, &sites).await?,
-        }
-    };
-    display.finish();
-    report
-}
-
-async fn tell(db: &Db, id: i64, sites: &[SiteProgress]) -> anyhow::Result<()> {
-    let text = serde_json::to_string(sites)?;
-    db.write(async move |tx| owner::tell_progress(tx, id, &text).await).await
-}
 
 /// Shows how far several PBXs are.
 #[derive(Debug)]
@@ -87,6 +59,17 @@ impl Display {
         for bar in self.bars.iter().flat_map(|(_, bars)| bars.values()) {
             bar.finish_and_clear();
         }
+    }
+}
+
+impl Watcher for Display {
+    fn put_back(&mut self, recordings: u64) {
+        output::error_line(format_args!("Asking again for {}.", summary::count(recordings, "recording")));
+    }
+
+    async fn progress(&mut self, sites: Vec<SiteProgress>) -> anyhow::Result<()> {
+        self.update(&sites);
+        Ok(())
     }
 }
 

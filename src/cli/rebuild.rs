@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
 
-use super::exit::{self, Interrupted};
+use super::exit;
 use super::status_page::numbers;
 use super::{output, signals};
 use crate::base::clock;
 use crate::config::Config;
 use crate::proof::rebuild::{self, Progress, Report, Request, Snapshot, Trust};
+use crate::service::requests::Interrupted;
 use crate::vault::state::{self, StateError};
 
 /// How often it is told how far it is.

@@ -11,8 +11,6 @@ use jiff::civil::Date;
 use serde::Serialize;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::errand::Errand;
-use super::exit::UsageError;
 use super::{exit, handover, output, reconcile_page, signals};
 use crate::base::clock;
 use crate::base::counts::Counts;
@@ -22,6 +20,7 @@ use crate::pipeline::backfill::RangeError;
 use crate::proof::certificate::{self, Issued};
 use crate::proof::notary::Published;
 use crate::proof::reconcile::{self, DayAccount, PbxAccount};
+use crate::service::requests::{Request, UsageError};
 use crate::store::db;
 use crate::store::evidence::{self, Verdicts};
 use crate::store::fleet;
@@ -117,7 +116,7 @@ async fn reconcile(file: &Path, options: &Options) -> anyhow::Result<Report> {
     let Some(pool) = db::open_read_only(&config.state.path).await? else { return Ok(Report::default()) };
     let mut db = pool.acquire().await.context("opening the database")?;
     let published = published_size(&config, &mut db).await?;
-    let certificates_error = issue_due(file, &mut db, &chosen, published).await?;
+    let certificates_error = issue_due(&config, &mut db, &chosen, published).await?;
     let mut report = Report { complete: true, sums: true, certificates_error, ..Report::default() };
     for pbx in chosen {
         let of_pbx = read(&mut db, pbx, options).await?;
@@ -161,7 +160,7 @@ async fn published_size(config: &Config, db: &mut SqliteConnection) -> anyhow::R
 /// Lets the owner of the state issue the certificates that are due, and finish those that a run which died has left:
 /// this process, if nobody else is. Why it could not is told, and no reason not to reconcile.
 async fn issue_due(
-    file: &Path,
+    config: &Config,
     db: &mut SqliteConnection,
     chosen: &[&PbxConfig],
     published: u64,
@@ -180,10 +179,8 @@ async fn issue_due(
         return Ok(None);
     }
     let stop = signals::stop_on_signals()?;
-    let error = match handover::do_or_hand_over(file, &Errand::Certify(due), stop).await {
-        Ok(outcome) => outcome.error().map(|error| error.trim_start_matches("callvault: ").to_owned()),
-        Err(error) => Some(format!("{error:#}")),
-    };
+    let issued = handover::execute(config, &Request::Certify(due), stop).await;
+    let error = issued.err().map(|error| format!("{error:#}"));
     if let Some(error) = &error
         && db::is_outdated(db).await?
     {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::exit::UsageError;
 use super::{exit, output, signals};
 use crate::config::pin_line;
 use crate::pbx::Certificate;
+use crate::service::requests::UsageError;
 use crate::simulator::{Faults, Profile, PushOptions, Retention, Simulator, SimulatorOptions};
 
 /// What an observer can do while it runs.

@@ -10,11 +10,11 @@ use anyhow::Context as _;
 use sqlx::SqlitePool;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::exit::UsageError;
 use super::{exit, output, status_page};
 use crate::base::clock;
 use crate::config::Config;
 use crate::pipeline::backfill::RangeError;
+use crate::service::requests::UsageError;
 use crate::store::db;
 use crate::watch::status::{PbxStatus, Reader, Status};
 

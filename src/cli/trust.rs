@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::exit::{self, UsageError};
+use super::exit;
 use super::output;
 use crate::base::clock::Clock;
 use crate::base::digest::Digest;
 use crate::config::{Config, PbxConfig, PinError, pin_line, write_pin};
 use crate::pbx::{Certificate, Shown, look_at_certificate};
 use crate::pipeline::backfill::RangeError;
+use crate::service::requests::UsageError;
 
 /// Whom to trust.
 #[derive(Debug)]

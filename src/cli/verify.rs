@@ -4,27 +4,20 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use serde_json::value::to_raw_value;
-use tokio_util::sync::CancellationToken;
-
-use super::errand::{Errand, Outcome};
-use super::exit::{self, UsageError};
-use super::{handover, summary};
-use crate::pipeline::backfill::RangeError;
-use crate::proof::verify::{Report, Request, Scope, TimeStamps, UnverifiedToken, Verification};
-use crate::vault::Vault;
+use super::{exit, handover, summary};
+use crate::proof::verify::{self, Report, Scope, TimeStamps, UnverifiedToken};
+use crate::service::requests::{Request, UsageError};
 
 /// Damaged things that the text names; `--json` names more.
 const SHOWN_MAX: usize = 100;
 
 /// Verifies, and tells what is damaged. Exits 5 if anything is.
-pub async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
+pub async fn run(config: &Path, request: verify::Request, json: bool) -> ExitCode {
     if request.time_limit.is_some() && request.scope == Scope::Quick {
         let message = "--time-limit is for --full: a quick look has to be whole to say anything";
         return exit::fail(&UsageError(message.to_owned()).into(), json);
     }
-    handover::run(config, Errand::Verify(request), json).await
+    handover::run(config, Request::Verify(request), json).await
 }
 
 /// How long a command line says that something may take: `90s`, `30m`, `8h`, or seconds alone.
@@ -42,29 +35,17 @@ pub fn parse_time_limit(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs).ok_or_else(|| "write such as 45m, 8h or 90s".to_owned())
 }
 
-/// Does so, with the state in hand.
-pub(super) async fn verify(
-    vault: &Vault,
-    request: &Request,
-    stop: CancellationToken,
-) -> anyhow::Result<Outcome> {
-    let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
-    if let Some(unknown) = request.pbx.iter().find(|id| !configured(id)) {
-        return Err(RangeError::unknown_pbx(unknown, &vault.config.pbx).into());
-    }
-    let report = Verification::new(vault, request.clone(), stop).run().await?;
-    // The entry of it is signed at once: nobody should have to wait for the next command.
-    vault.seal().await?;
-    let exit_code = match () {
+/// The exit code of a verification.
+pub(super) fn code_of(report: &Report) -> u8 {
+    match () {
         () if report.interrupted => exit::INTERRUPTED,
         () if !report.is_clean() => exit::DAMAGED,
         () => exit::COMPLETE,
-    };
-    let json = to_raw_value(&report).context("writing the result as JSON")?;
-    Ok(Outcome::new(text_of(&report), json, exit_code))
+    }
 }
 
-fn text_of(report: &Report) -> String {
+/// What a verification found, in words.
+pub(super) fn text_of(report: &Report) -> String {
     let mut text = String::new();
     for damage in report.damaged.iter().take(SHOWN_MAX) {
         let (class, path) = (damage.class.as_str(), &damage.path);

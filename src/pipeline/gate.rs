@@ -35,7 +35,7 @@ const GIVEN_BACK_AFTER: Duration = Duration::from_secs(1);
 const LOCKOUT: Duration = Duration::from_secs(600);
 
 /// Why a PBX was given up for this command.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Trouble {
     /// The class of the error.
     pub reason: String,

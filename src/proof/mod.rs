@@ -26,3 +26,6 @@ pub mod export;
 
 /// Small pieces of HTML.
 pub mod html;
+
+/// A vault whose ledger can be signed, opened and recovered.
+pub mod sealed_vault;

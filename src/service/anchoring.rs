@@ -8,11 +8,11 @@ use tracing::warn;
 
 use super::shared::Shared;
 use crate::proof::anchor::Anchorer;
-use crate::vault::Vault;
+use crate::proof::sealed_vault::SealedVault;
 
-/// Begins to have checkpoints anchored by all whom `vault`'s configuration names, until `stop`.
+/// Begins to have checkpoints anchored by all whom the configuration names, until `stop`.
 pub(super) fn begin(
-    vault: &Vault,
+    SealedVault { vault, notary }: &SealedVault,
     shared: &Arc<Shared>,
     stop: &CancellationToken,
     tasks: &mut JoinSet<anyhow::Result<()>>,
@@ -22,7 +22,7 @@ pub(super) fn begin(
         return;
     }
     let (root, db) = (config.archive.path.clone(), vault.state.db.clone());
-    match Anchorer::new(config.anchors.clone(), root, vault.notary.clone(), db, vault.clock.clone()) {
+    match Anchorer::new(config.anchors.clone(), root, notary.clone(), db, vault.clock.clone()) {
         Ok(anchorer) => {
             let (shared, stop) = (shared.clone(), stop.clone());
             tasks.spawn(async move { anchorer.run(&shared.sealed, &stop).await });

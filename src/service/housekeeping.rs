@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::shared::Shared;
 use super::supervisor;
 use crate::pipeline::backfill::own_trouble;
+use crate::proof::sealed_vault::SealedVault;
 use crate::proof::verify::{self, Request, Scope, Verification};
 use crate::store::agenda::{Job, Todo};
 use crate::store::calls;
@@ -84,7 +85,7 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
     let db = &vault.state.db;
     match job {
         Job::Seal => {
-            match vault.seal().await {
+            match shared.opened().seal().await {
                 Ok(Some(_)) => shared.sealed.ring(),
                 Ok(None) => {}
                 Err(error) => {
@@ -96,8 +97,8 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
             return Ok(());
         }
         Job::History => forget_history(shared, db).await?,
-        Job::Verify => verify_archive(&vault, stop).await?,
-        Job::Scrub => read_again(&vault, stop).await?,
+        Job::Verify => verify_archive(&shared.opened(), stop).await?,
+        Job::Scrub => read_again(&shared.opened(), stop).await?,
         Job::Snapshot => take_snapshot(&vault, stop).await?,
         Job::Sweep | Job::DeepSweep | Job::Nudge | Job::Voicemail => {}
     }
@@ -105,9 +106,9 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
 }
 
 /// Looks whether the archive holds what it should.
-async fn verify_archive(vault: &Vault, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn verify_archive(opened: &SealedVault, stop: &CancellationToken) -> anyhow::Result<()> {
     let request = Request::of(Scope::Quick);
-    match Verification::new(vault, request, stop.clone()).run().await {
+    match Verification::new(opened, request, stop.clone()).run().await {
         Ok(report) if report.is_clean() => info!("Verified: {} files of the archive are there", report.files),
         Ok(report) => {
             let damaged = report.counts.all();
@@ -121,14 +122,15 @@ async fn verify_archive(vault: &Vault, stop: &CancellationToken) -> anyhow::Resu
 }
 
 /// Reads a part of the archive again: its share, so that all is read in time.
-async fn read_again(vault: &Vault, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn read_again(opened: &SealedVault, stop: &CancellationToken) -> anyhow::Result<()> {
+    let vault = &opened.vault;
     let (line, now) = (&vault.config.schedule.scrub, vault.clock.now());
     let next = line.next_after(now);
     let period = line.next_after(next).duration_since(next);
     let parts = parts(vault.config.verify.full_days, period);
     // It ends before the next one is due.
     let time_limit = Some(period.unsigned_abs());
-    match verify::scrub(vault, verify::Part { parts, time_limit }, stop).await {
+    match verify::scrub(opened, verify::Part { parts, time_limit }, stop).await {
         Ok(report) if report.is_clean() => {
             info!("Read {} files of the archive again: all are right", report.files)
         }
@@ -213,7 +215,7 @@ pub(super) async fn keep_sealing(shared: &Shared, stop: &CancellationToken) -> a
     let db = shared.vault().state.db.clone();
     while !stop.is_cancelled() {
         let entries = ledger::size(&mut *db.read().await?).await?;
-        let signed = shared.vault().notary.sealed_size();
+        let signed = shared.opened().notary.sealed_size();
         if entries.saturating_sub(signed) >= ENTRIES_PER_CHECKPOINT {
             shared.todo.add(Job::Seal);
         }

@@ -216,7 +216,7 @@ impl Follower {
             let trouble = own_trouble(error)?;
             warn!(pbx = self.id(), "The call lists cannot be written now: {}", trouble.message);
         }
-        if let Err(error) = self.vault.issuer().issue_due(&self.pbx).await {
+        if let Err(error) = self.shared.opened().issuer().issue_due(&self.pbx).await {
             let trouble = own_trouble(error)?;
             warn!(pbx = self.id(), "Certificates cannot be issued now: {}", trouble.message);
         }

@@ -12,10 +12,15 @@
 /// The ticker: it wakes whoever looks at the agenda.
 pub mod scheduler;
 
+/// A range of days, archived once.
+pub mod backfill;
+
+/// The work of commands, done in this process or by the service.
+pub mod requests;
+
 mod anchoring;
 mod chronicle;
 mod delivering;
-mod errands;
 mod follower;
 mod housekeeping;
 mod look;
@@ -41,6 +46,7 @@ pub use shared::Glance;
 use crate::base::clock::Clock;
 use crate::config::{Config, PbxConfig};
 use crate::pipeline::backfill::Line;
+use crate::proof::sealed_vault::SealedVault;
 use crate::service::scheduler::Ticker;
 use crate::store::agenda::{Agenda, Job, Todo};
 use crate::store::owner;
@@ -89,10 +95,11 @@ impl Service {
     /// Opens state and archive and recovers from whatever ended the last run. Nothing is asked of a PBX yet.
     ///
     /// # Errors
-    /// Those of [`Vault::open`].
+    /// Those of [`SealedVault::open`].
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let downloads = Arc::new(Semaphore::new(config.queue.concurrency_total));
-        let vault = Vault::open(config, clock).await?;
+        let opened = SealedVault::open(config, clock).await?;
+        let vault = &opened.vault;
         // Before the database says that it runs: nobody is to take it for dead.
         vault.state.announce_service()?;
         let now = vault.clock.now();
@@ -104,10 +111,10 @@ impl Service {
                 owner::note_start(tx, std::process::id(), now).await
             })
             .await?;
-        let watching = Watching::new(&vault);
+        let watching = Watching::new(vault);
         let end = CancellationToken::new();
         Ok(Self {
-            shared: Arc::new(Shared::new(vault)),
+            shared: Arc::new(Shared::new(opened)),
             downloads,
             reports: Reports::default(),
             watching,
@@ -156,14 +163,14 @@ impl Service {
     async fn prepare(&mut self) -> anyhow::Result<()> {
         let vault = self.shared.vault();
         self.reports.listen(&vault.config).await?;
-        self.plan(&vault).await.map(drop)
+        self.plan(&self.shared.opened()).await.map(drop)
     }
 
     /// Starts everything that runs side by side.
     async fn begin(&mut self, alerter: Alerter) {
         let vault = self.shared.vault();
         self.watching.begin(&vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
-        anchoring::begin(&vault, &self.shared, &self.watch, &mut self.tasks);
+        anchoring::begin(&self.shared.opened(), &self.shared, &self.watch, &mut self.tasks);
         delivering::begin(&vault, &self.shared, &self.watch, &mut self.tasks);
         for pbx in &vault.config.pbx {
             self.follow(&vault, pbx);
@@ -186,12 +193,13 @@ impl Service {
             (self.shared.clone(), self.reports.receiver().wakes.clone(), self.end.clone());
         self.tasks.spawn(async move { reports::heed_reports(&shared, &wakes, &end).await });
         let (shared, downloads, end) = (self.shared.clone(), self.downloads.clone(), self.end.clone());
-        self.tasks.spawn(async move { errands::run_errands(&shared, &downloads, &end).await });
+        self.tasks.spawn(async move { requests::serve::serve(&shared, &downloads, &end).await });
     }
 
     /// Draws up the agenda of `vault`'s configuration, with a seat for each PBX, and goes by it from now on. Returns the
     /// former seats.
-    async fn plan(&self, vault: &Vault) -> anyhow::Result<BTreeMap<String, Seat>> {
+    async fn plan(&self, opened: &SealedVault) -> anyhow::Result<BTreeMap<String, Seat>> {
+        let vault = &opened.vault;
         let mut agenda = Agenda::new(vault.clock.now());
         let mut seats = BTreeMap::new();
         let mut db = vault.state.db.read().await?;
@@ -214,7 +222,7 @@ impl Service {
         drop(db);
         let planned = agenda.clone();
         vault.state.db.write(async move |tx| planned.remember(tx).await).await?;
-        let former = self.shared.go_by(vault.clone(), agenda, seats);
+        let former = self.shared.go_by(opened.clone(), agenda, seats);
         self.shared.tick.ring();
         Ok(former)
     }
@@ -288,8 +296,8 @@ impl Service {
             Err(problems) => Err(anyhow::anyhow!(problems)),
         };
         match checked {
-            Ok((vault, alerter)) => {
-                self.change_to(&vault, alerter).await?;
+            Ok((opened, alerter)) => {
+                self.change_to(&opened, alerter).await?;
                 info!("The new configuration is in force");
             }
             Err(error) if error.is::<crate::store::db::DatabaseFailed>() => return Err(error),
@@ -303,17 +311,18 @@ impl Service {
     }
 
     /// All that can be wrong with a configuration, before anything is changed.
-    async fn check(&mut self, config: Config) -> anyhow::Result<(Vault, Alerter)> {
-        let former = self.shared.vault();
-        let alerter = alerter(&former, &config)?;
+    async fn check(&mut self, config: Config) -> anyhow::Result<(SealedVault, Alerter)> {
+        let former = self.shared.opened();
+        let alerter = alerter(&former.vault, &config)?;
         self.reports.listen(&config).await?;
         Ok((former.with_config(config).await?, alerter))
     }
 
     /// Lets all followers end, and others follow them. An error is one that leaves nobody following: the service ends.
-    async fn change_to(&mut self, vault: &Vault, alerter: Alerter) -> anyhow::Result<()> {
+    async fn change_to(&mut self, opened: &SealedVault, alerter: Alerter) -> anyhow::Result<()> {
+        let vault = &opened.vault;
         chronicle::note_choices(vault).await?;
-        for (id, seat) in self.plan(vault).await? {
+        for (id, seat) in self.plan(opened).await? {
             // What is in flight there is finished first; the other PBXs do not wait for it.
             seat.stop.cancel();
             self.watching.workers.remove(&id);
@@ -322,7 +331,7 @@ impl Service {
         self.watch.cancel();
         self.watch = self.end.child_token();
         self.watching.begin(vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
-        anchoring::begin(vault, &self.shared, &self.watch, &mut self.tasks);
+        anchoring::begin(opened, &self.shared, &self.watch, &mut self.tasks);
         delivering::begin(vault, &self.shared, &self.watch, &mut self.tasks);
         for pbx in &vault.config.pbx {
             self.follow(vault, pbx);
@@ -352,7 +361,7 @@ impl Service {
         outcome?;
         chronicle::note_stop(&vault).await?;
         db.write(async move |tx| owner::note_stop(tx, now).await).await?;
-        if let Err(error) = vault.seal().await {
+        if let Err(error) = self.shared.opened().seal().await {
             warn!("SHA256SUMS and ledger are brought up to date at the next start: {error:#}");
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::base::bell::Bell;
 use crate::pipeline::backfill::Line;
 use crate::pipeline::gate::Trouble;
 use crate::pipeline::worker::{Progress, Snapshot};
+use crate::proof::sealed_vault::SealedVault;
 use crate::store::agenda::{self, Agenda, Job, Todo};
 use crate::vault::Vault;
 
@@ -56,7 +57,7 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 struct Inner {
-    vault: Vault,
+    opened: SealedVault,
     agenda: Agenda,
     seats: BTreeMap<String, Seat>,
     archive_trouble: Option<Trouble>,
@@ -80,10 +81,10 @@ pub struct Glance {
 }
 
 impl Shared {
-    pub(super) fn new(vault: Vault) -> Self {
-        let agenda = Agenda::new(vault.clock.now());
+    pub(super) fn new(opened: SealedVault) -> Self {
+        let agenda = Agenda::new(opened.vault.clock.now());
         let inner = Inner {
-            vault,
+            opened,
             agenda,
             seats: BTreeMap::new(),
             archive_trouble: None,
@@ -115,18 +116,23 @@ impl Shared {
 
     /// The vault under the configuration in force.
     pub(super) fn vault(&self) -> Vault {
-        self.lock().vault.clone()
+        self.lock().opened.vault.clone()
+    }
+
+    /// The same, with who signs its ledger.
+    pub(super) fn opened(&self) -> SealedVault {
+        self.lock().opened.clone()
     }
 
     /// Goes by another configuration from now on, all at once. Returns the former seats.
     pub(super) fn go_by(
         &self,
-        vault: Vault,
+        opened: SealedVault,
         agenda: Agenda,
         seats: BTreeMap<String, Seat>,
     ) -> BTreeMap<String, Seat> {
         let mut inner = self.lock();
-        (inner.vault, inner.agenda) = (vault, agenda);
+        (inner.opened, inner.agenda) = (opened, agenda);
         inner.refused_configuration = false;
         std::mem::replace(&mut inner.seats, seats)
     }
@@ -146,7 +152,7 @@ impl Shared {
     pub(super) async fn note_done(&self, job: Job, pbx: &str) -> anyhow::Result<()> {
         let (vault, next_due) = {
             let inner = self.lock();
-            (inner.vault.clone(), inner.agenda.due(job, pbx))
+            (inner.opened.vault.clone(), inner.agenda.due(job, pbx))
         };
         let Some(next_due) = next_due else { return Ok(()) };
         let (pbx, now) = (pbx.to_owned(), vault.clock.now());

@@ -12,9 +12,9 @@ use crate::support::station::{PBX, Station};
 use callvault::base::clock::Clock;
 use callvault::base::digest::Digest;
 use callvault::formats::tlog::{Tile, path_of_bundle};
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{Report, Request, Scope, Verification};
 use callvault::store::ledger::{self, Entry, EntryType};
-use callvault::vault::Vault;
 use tokio_util::sync::CancellationToken;
 
 /// Damages of one round.
@@ -64,7 +64,7 @@ impl Random {
 /// An archive, open, and what its files were.
 struct Scene {
     _station: Station,
-    vault: Vault,
+    vault: SealedVault,
     root: PathBuf,
     files: BTreeMap<String, Vec<u8>>,
     /// Of the published ledger, what may go: partial tiles of an earlier time.
@@ -77,7 +77,7 @@ impl Scene {
     async fn new() -> Self {
         let mut station = Station::new(40).await;
         station.backfill().await;
-        let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+        let vault = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
         let root = station.archive().to_owned();
         append(&vault, 200).await;
         let earlier = files_below(&root, "_ledger");
@@ -130,9 +130,9 @@ impl Scene {
     }
 }
 
-async fn append(vault: &Vault, count: u64) {
-    let now = vault.clock.now();
-    let append = vault.state.db.write(async move |tx| {
+async fn append(vault: &SealedVault, count: u64) {
+    let now = vault.vault.clock.now();
+    let append = vault.vault.state.db.write(async move |tx| {
         for number in 0..count {
             ledger::append(tx, &Entry::new(EntryType::Gap, now).with("n", number)).await?;
         }
@@ -308,7 +308,7 @@ async fn every_damage_is_named_exactly_and_nothing_else_is() {
     let report = scene.verify(Scope::Full).await;
     assert_eq!(named(&report), BTreeSet::new());
     assert_eq!(report.files, 2 * 40 + 3 * 2, "audio, sidecars, and of each day a call list and the sums");
-    let mut db = scene.vault.state.db.read().await.unwrap();
+    let mut db = scene.vault.vault.state.db.read().await.unwrap();
     assert_eq!(callvault::store::findings::counts(&mut db).await.unwrap(), BTreeMap::new());
     println!("{flips} flips, {others} of each other kind, {rounds} rounds: {:?}", began.elapsed());
 }

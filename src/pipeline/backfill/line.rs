@@ -34,7 +34,7 @@ impl Line {
     }
 
     /// The same for a command, which does not listen to what the PBX may report: it leaves that as it is.
-    pub(super) fn of_command(pbx: &PbxConfig) -> anyhow::Result<Self> {
+    pub(crate) fn of_command(pbx: &PbxConfig) -> anyhow::Result<Self> {
         Self::new(&PbxConfig { push: PushMode::Off, ..pbx.clone() })
     }
 }

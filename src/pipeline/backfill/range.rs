@@ -65,6 +65,17 @@ fn no_file(path: &std::path::Path) -> Option<String> {
 }
 
 impl RangeError {
+    /// Refuses a PBX that is not configured.
+    ///
+    /// # Errors
+    /// [`RangeError::UnknownPbx`].
+    pub fn check_pbx(id: &str, configured: &[PbxConfig]) -> Result<(), Self> {
+        match configured.iter().any(|pbx| pbx.id == id) {
+            true => Ok(()),
+            false => Err(Self::unknown_pbx(id, configured)),
+        }
+    }
+
     /// A PBX that is not configured, with the nearest that is.
     pub fn unknown_pbx(id: &str, configured: &[PbxConfig]) -> Self {
         let ids: Vec<&str> = configured.iter().map(|pbx| &*pbx.id).collect();
@@ -80,7 +91,7 @@ impl RangeError {
 }
 
 /// Refuses what makes no sense, before anything is asked of a PBX.
-pub(super) fn check(request: &Request, chosen: &[&PbxConfig]) -> Result<(), RangeError> {
+pub(crate) fn check(request: &Request, chosen: &[&PbxConfig]) -> Result<(), RangeError> {
     if let (Some(from), Some(to)) = (request.from, request.to)
         && from > to
     {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::VoicemailReport;
 use crate::base::counts::{self, Counts};
@@ -12,7 +12,7 @@ use crate::store::evidence::Verdicts;
 use crate::store::queue::Reason;
 
 /// What a backfill came to at one PBX.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PbxReport {
     /// Recordings that the PBX's CDR names within the range.
     #[serde(flatten, serialize_with = "counts::of_run")]
@@ -66,7 +66,7 @@ impl PbxReport {
 }
 
 /// The numbers of all PBXs.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct BackfillReport {
     /// The sum over the PBXs.
     #[serde(flatten, serialize_with = "counts::of_run")]
@@ -77,7 +77,7 @@ pub struct BackfillReport {
     /// How long it took.
     pub elapsed_s: f64,
     /// Whether it was stopped before its end.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
     /// Trouble of this machine's own, which ended it.
     #[serde(rename = "error", skip_serializing_if = "Option::is_none")]
@@ -86,8 +86,36 @@ pub struct BackfillReport {
     pub pbx: BTreeMap<String, PbxReport>,
 }
 
+/// What the text of a report needs and `--json` does not print: by PBX, calls and messages that are missing for good.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Unprinted(BTreeMap<String, (i64, i64)>);
+
 impl BackfillReport {
-    pub(super) fn add(&mut self, id: String, report: PbxReport) {
+    /// What is lost where the report is passed on as it is printed.
+    pub fn unprinted(&self) -> Unprinted {
+        let of_pbx = |(id, pbx): (&String, &PbxReport)| {
+            let messages = pbx.voicemail.as_ref().map_or(0, |voicemail| voicemail.counts.missing_final);
+            (id.clone(), (pbx.counts.missing_final, messages))
+        };
+        Unprinted(self.pbx.iter().map(of_pbx).collect())
+    }
+
+    /// The report as it was before it was passed on.
+    #[must_use]
+    pub fn with_unprinted(mut self, Unprinted(by_pbx): &Unprinted) -> Self {
+        for (id, (calls, messages)) in by_pbx {
+            let Some(pbx) = self.pbx.get_mut(id) else { continue };
+            pbx.counts.missing_final = *calls;
+            self.total.missing_final += calls;
+            if let (Some(of_pbx), Some(sum)) = (&mut pbx.voicemail, &mut self.voicemail) {
+                of_pbx.counts.missing_final = *messages;
+                sum.counts.missing_final += messages;
+            }
+        }
+        self
+    }
+
+    pub(crate) fn add(&mut self, id: String, report: PbxReport) {
         self.total += report.counts;
         if let Some(voicemail) = &report.voicemail {
             *self.voicemail.get_or_insert_default() += voicemail;

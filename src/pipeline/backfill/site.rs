@@ -34,7 +34,7 @@ const LOOK_AT_CLAIMS_EVERY: Duration = Duration::from_millis(100);
 /// One PBX of a backfill. Its progress may be read at any time.
 #[derive(Debug)]
 pub struct Site {
-    pub(super) pbx: PbxConfig,
+    pub(crate) pbx: PbxConfig,
     pub(super) client: PbxClient,
     pub(super) gate: Arc<Gate>,
     pub(super) bell: Bell,
@@ -157,7 +157,7 @@ impl Site {
     }
 
     /// Works to the end. An error means that the database is broken; all else is in the report.
-    pub(super) async fn run(&self, vault: &Vault, request: &Request) -> anyhow::Result<PbxReport> {
+    pub(crate) async fn run(&self, vault: &Vault, request: &Request) -> anyhow::Result<PbxReport> {
         let _in_use = self.in_use.clone().read_owned().await;
         let began = Instant::now();
         let mut report = PbxReport::default();

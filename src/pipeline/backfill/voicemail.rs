@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::Request;
@@ -18,7 +18,7 @@ use crate::store::queue::{self, DayRange, Kinds, Reason};
 use crate::vault::Vault;
 
 /// What became of the voicemail of one PBX.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct VoicemailReport {
     /// Messages that the boxes were ever seen to hold.
     #[serde(flatten, serialize_with = "counts::of_messages")]

@@ -57,7 +57,7 @@ use reading::{List, Reading};
 const BAD_ROWS_KEPT: u64 = 1000;
 
 /// What a sweep found.
-#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct SweepReport {
     /// Days read over the API.
     pub days_read: u64,

@@ -12,6 +12,7 @@ use crate::base::recording::RecordingKind;
 use crate::base::salt::Salt;
 use crate::formats::cdr::CdrRow;
 use crate::proof::notary;
+use crate::proof::sealed_vault;
 use crate::store::calls::{self, RestoredDay};
 use crate::store::catalog::{self, CatalogEntry};
 use crate::store::db::Building;
@@ -20,7 +21,6 @@ use crate::store::fleet;
 use crate::store::queue::{self, RecordingState, Restored};
 use crate::store::retention;
 use crate::store::voicemail;
-use crate::vault;
 
 /// What the finding says of a ledger that is taken on the archive's own word.
 const NOBODY_VOUCHES: &str = "nobody but the archive itself vouches for the ledger that the database was made from: compare its \
@@ -185,7 +185,7 @@ impl Rebuild<'_> {
         queue::schedule_stuck(tx, pbx, self.now + queue::STUCK_AGAIN_AFTER).await?;
         // What is stuck is so under these settings as far as anybody knows: a change of them asks for it at once.
         if let Some(configured) = configured {
-            fleet::settings_changed(tx, pbx, &vault::download_settings(configured)).await?;
+            fleet::settings_changed(tx, pbx, &sealed_vault::download_settings(configured)).await?;
         }
         Ok(())
     }

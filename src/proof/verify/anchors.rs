@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::damage::{Class, Damage, Thing};
 use super::settle::Tally;
@@ -21,7 +21,7 @@ const PER_PAGE: usize = 64;
 const NAMED_MAX: usize = 20;
 
 /// How far the time stamps of the ledger can be believed. A quick look judges the latest of each authority.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeStamps {
     /// Those that were verified.
     pub verified: u64,
@@ -32,7 +32,7 @@ pub struct TimeStamps {
 }
 
 /// A time stamp that is not verified.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnverifiedToken {
     /// Its file, relative to the archive's root.
     pub path: String,

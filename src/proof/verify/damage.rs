@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::store::findings::{Finding, FindingKind};
 
 /// In which way something is not as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// It is not there.
@@ -51,7 +51,7 @@ impl Class {
 }
 
 /// One thing that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
     /// In which way.
     pub class: Class,
@@ -77,7 +77,7 @@ pub struct Damage {
 }
 
 /// What sort of thing is damaged: it decides what can be done about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Thing {
     /// Archived audio.
     Audio,
@@ -88,6 +88,7 @@ pub(super) enum Thing {
     /// The marker of a PBX, without which nothing is written there.
     Marker,
     /// A folder, or what nobody put there.
+    #[default]
     Stray,
     /// The ledger, or what the catalog says of it.
     Entry,

@@ -155,7 +155,7 @@ fn entry_damage(number: i64, expected: &str, found: &str) -> Damage {
 
 /// What is wrong with the published ledger.
 async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
-    let Checked { damages, database_is_other, .. } = tools.vault.notary.check().await?;
+    let Checked { damages, database_is_other, .. } = tools.notary.check().await?;
     let database = database_is_other.then(|| {
         let damage = Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, PathBuf::from("ledger"));
         damage.told("the entries that were signed", "others in the database")
@@ -178,7 +178,7 @@ async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
 async fn marker(tools: &Tools<'_>) -> anyhow::Result<Option<Damage>> {
     let db = &tools.vault.state.db;
     let known = fixity::marker(&mut *db.read().await?, notary::FOLDER).await?;
-    let shelf = tools.vault.notary.shelf().clone();
+    let shelf = tools.notary.shelf().clone();
     let there = on_thread(move || shelf.marker()).await?;
     let place = PathBuf::from(notary::FOLDER).join(".callvault");
     let damage = |class| Damage::new(class, Thing::Marker, OF_NO_PBX, place.clone());

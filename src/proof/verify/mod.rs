@@ -40,7 +40,9 @@ pub use progress::{Phase, Snapshot};
 pub use report::{Counts, Report, Scope};
 pub use scrub::{Part, scrub};
 
+use crate::proof::notary::Notary;
 use crate::proof::seal;
+use crate::proof::sealed_vault::SealedVault;
 use crate::store::catalog;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fixity::{self, ToRead};
@@ -72,7 +74,7 @@ impl Request {
 /// A verification that is ready to run, and can be watched.
 #[derive(Debug)]
 pub struct Verification<'a> {
-    vault: &'a Vault,
+    opened: &'a SealedVault,
     request: Request,
     stop: CancellationToken,
     progress: Arc<Progress>,
@@ -82,6 +84,7 @@ pub struct Verification<'a> {
 #[derive(Debug)]
 struct Tools<'a> {
     vault: &'a Vault,
+    notary: &'a Notary,
     scope: Scope,
     quarantine: bool,
     /// Files that are read at one time.
@@ -92,8 +95,8 @@ struct Tools<'a> {
 
 impl<'a> Verification<'a> {
     /// Prepares a verification; nothing is read yet. `stop` ends it in good order.
-    pub fn new(vault: &'a Vault, request: Request, stop: CancellationToken) -> Self {
-        Self { vault, request, stop, progress: Arc::default() }
+    pub fn new(opened: &'a SealedVault, request: Request, stop: CancellationToken) -> Self {
+        Self { opened, request, stop, progress: Arc::default() }
     }
 
     /// How far it is.
@@ -108,10 +111,12 @@ impl<'a> Verification<'a> {
     /// [`ArchiveError`](crate::archive::ArchiveError) if the archive as a whole cannot be read, and whatever the
     /// database says.
     pub async fn run(&self) -> anyhow::Result<Report> {
-        let (began, vault) = (Instant::now(), self.vault);
+        let began = Instant::now();
+        let SealedVault { vault, notary } = self.opened;
         let pbxs = self.pbxs();
         let tools = Tools {
             vault,
+            notary,
             scope: self.request.scope,
             quarantine: self.request.quarantine,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -137,17 +142,17 @@ impl<'a> Verification<'a> {
 
     fn pbxs(&self) -> Vec<String> {
         let chosen = &self.request.pbx;
-        let configured = self.vault.config.pbx.iter().map(|pbx| pbx.id.clone());
+        let configured = self.opened.vault.config.pbx.iter().map(|pbx| pbx.id.clone());
         configured.filter(|id| chosen.is_empty() || chosen.contains(id)).collect()
     }
 
     /// Enters the verification in the ledger, and notes what it says of the archive as a whole.
     async fn conclude(&self, report: &Report, pbxs: Vec<String>) -> anyhow::Result<()> {
-        let now = self.vault.clock.now();
+        let now = self.opened.vault.clock.now();
         let entry = report.entry(&pbxs, now);
-        let is_of_all = report.whole && pbxs.len() == self.vault.config.pbx.len();
+        let is_of_all = report.whole && pbxs.len() == self.opened.vault.config.pbx.len();
         let is_full = report.scope == Scope::Full;
-        let db = &self.vault.state.db;
+        let db = &self.opened.vault.state.db;
         let mut same_audio = Vec::new();
         for pbx in pbxs.iter().filter(|_| is_full && report.whole) {
             same_audio.extend(catalog::same_audio(&mut *db.read().await?, pbx).await?);

@@ -34,7 +34,7 @@ impl Scope {
 }
 
 /// What a verification came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// How thorough it was.
     pub scope: Scope,
@@ -43,7 +43,7 @@ pub struct Report {
     /// Whether it looked at everything that it was to look at.
     pub whole: bool,
     /// Whether it was interrupted.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
     /// Files that were looked at, or read.
     pub files: u64,
@@ -60,12 +60,12 @@ pub struct Report {
     /// The damaged things.
     pub damaged: Vec<Damage>,
     /// Damaged things beyond those that are named.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub unnamed: u64,
 }
 
 /// Damaged things by class.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// What is gone.
     pub missing: u64,

@@ -11,6 +11,7 @@ use super::budget::Budget;
 use super::read;
 use super::report::{Report, Scope};
 use super::settle::Tally;
+use crate::proof::sealed_vault::SealedVault;
 use crate::store::fixity::{self, Pass, ToRead};
 use crate::vault::Vault;
 
@@ -27,7 +28,8 @@ pub struct Part {
 ///
 /// # Errors
 /// [`ArchiveError`](crate::archive::ArchiveError) if the archive as a whole cannot be read, and whatever the database says.
-pub async fn scrub(vault: &Vault, part: Part, stop: &CancellationToken) -> anyhow::Result<Report> {
+pub async fn scrub(opened: &SealedVault, part: Part, stop: &CancellationToken) -> anyhow::Result<Report> {
+    let SealedVault { vault, notary } = opened;
     let pbxs: Vec<String> = vault.config.pbx.iter().map(|pbx| pbx.id.clone()).collect();
     for pbx in &pbxs {
         vault.archive.check_place(pbx)?;
@@ -38,6 +40,7 @@ pub async fn scrub(vault: &Vault, part: Part, stop: &CancellationToken) -> anyho
     let bytes = u64::try_from(extent.bytes).unwrap_or(0).div_ceil(u64::from(part.parts.max(1)));
     let tools = Tools {
         vault,
+        notary,
         scope: Scope::Full,
         quarantine: false,
         // The service has better to do than to read as fast as it can.

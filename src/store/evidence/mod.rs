@@ -27,10 +27,10 @@ pub use limits::{LIMIT_ROWS_MIN, Limits, ListSize, load_limits, store_limits};
 pub use outlook::{is_outlook_due, note_outlook};
 pub use standing::{Standing, Verdicts, standing, standings};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How far the list of a day can be believed, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Not all of it was read.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use super::{DayRange, Kinds};
@@ -56,7 +56,7 @@ pub async fn counts_of_all(
 }
 
 /// Recordings that are not archived, for one reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     pub state: RecordingState,
     /// The class of the last error or the name of the rule; `waiting` if none was tried yet.

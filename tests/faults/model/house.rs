@@ -5,11 +5,12 @@ use std::time::Duration;
 use callvault::base::clock::Clock;
 use callvault::base::digest::Digest;
 use callvault::config::ExclusionRule;
-use callvault::pipeline::backfill::{Backfill, BackfillReport, Lines, Request};
+use callvault::pipeline::backfill::{BackfillReport, Lines, Request};
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{Scope, Verification};
+use callvault::service::backfill::Backfill;
 use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
 use callvault::store::db::database_file;
-use callvault::vault::Vault;
 use callvault::vault::snapshot::Snapshot;
 use jiff::ToSpan as _;
 use secrecy::SecretString;
@@ -179,26 +180,26 @@ impl House {
         self.station.note_contents();
         self.station.expect_login();
         let until = self.station.pbx.counters().requests + requests;
-        let Ok(vault) = Vault::open(self.station.config.clone(), self.clock()).await else { return };
+        let Ok(opened) = SealedVault::open(self.station.config.clone(), self.clock()).await else { return };
         let request = self.station.request();
-        if let Ok(backfill) = Backfill::new(&vault, request, Lines::default(), CancellationToken::new()) {
+        if let Ok(backfill) = Backfill::new(&opened, request, Lines::default(), CancellationToken::new()) {
             tokio::select! {
                 report = backfill.run() => drop(report),
                 () = until_asked(&self.station.pbx, until) => {}
             }
         }
-        drop(vault);
+        drop(opened);
         until_closed(&self.station.config.state.path).await;
         self.look().await;
     }
 
     async fn verify(&mut self) {
         self.station.expect_unsealed();
-        let vault = Vault::open(self.station.config.clone(), self.clock()).await.unwrap();
+        let opened = SealedVault::open(self.station.config.clone(), self.clock()).await.unwrap();
         let request = callvault::proof::verify::Request::of(Scope::Full);
-        let report = Verification::new(&vault, request, CancellationToken::new()).run().await.unwrap();
+        let report = Verification::new(&opened, request, CancellationToken::new()).run().await.unwrap();
         assert!(report.damaged.is_empty(), "{:?}", report.damaged);
-        drop(vault);
+        drop(opened);
         self.look().await;
     }
 

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use callvault::base::digest::Digest;
 use callvault::pbx::PbxClient;
-use callvault::pipeline::backfill::{Backfill, BackfillReport, Request};
+use callvault::pipeline::backfill::{BackfillReport, Request};
+use callvault::proof::sealed_vault::SealedVault;
+use callvault::service::backfill::Backfill;
 use callvault::simulator::{Faults, Profile, SimAudio, Simulator, SimulatorOptions};
 use callvault::store::queue::DayRange;
-use callvault::vault::Vault;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::station::{Station, noon, numbers, small};
@@ -81,8 +82,9 @@ async fn a_lock_out_is_remembered_also_when_a_download_in_flight_still_succeeds(
     station.pbx.world(|world| world.add_call(call));
     station.set_faults(Faults { drip: 1.0, drip_bytes_per_s: 20_000, ..Faults::default() });
 
-    let vault = Vault::open(station.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
-    let backfill = Backfill::new(&vault, station.request(), Default::default(), Default::default()).unwrap();
+    let opened =
+        SealedVault::open(station.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
+    let backfill = Backfill::new(&opened, station.request(), Default::default(), Default::default()).unwrap();
     let lock_out = async {
         let began = Instant::now();
         while station.pbx.counters().downloads_started == 0 && began.elapsed() < Duration::from_secs(20) {
@@ -94,7 +96,7 @@ async fn a_lock_out_is_remembered_also_when_a_download_in_flight_still_succeeds(
     let (report, ()) = tokio::join!(backfill.run(), lock_out);
     let report = report.unwrap();
     drop(backfill);
-    drop(vault);
+    drop(opened);
     assert_eq!(reason(&report), "locked_out");
     assert_eq!(report.total.archived, 1, "what was in flight is kept: {report:?}");
     station.check().await;

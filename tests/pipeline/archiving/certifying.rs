@@ -6,8 +6,8 @@ use std::process::Command;
 
 use callvault::base::clock::Clock;
 use callvault::config::ExclusionRule;
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{Class, Damage, Report, Request, Scope, Verification};
-use callvault::vault::Vault;
 use callvault::watch::status::Status;
 use serde_json::Value;
 
@@ -216,9 +216,9 @@ async fn a_quick_verification_reads_every_file_of_a_certificate() {
 }
 
 async fn verify(station: &Station) -> Report {
-    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let opened = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
     let request = Request::of(Scope::Quick);
-    Verification::new(&vault, request, Default::default()).run().await.unwrap()
+    Verification::new(&opened, request, Default::default()).run().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -413,16 +413,16 @@ async fn certificates_are_issued_once_however_many_issue_them() {
     station.backfill().await;
     tamper(&station, "update days set state = 'settled', settled_at_ms = last_read_at_ms, revision = 1")
         .await;
-    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
-    let pbx = &vault.config.pbx[0];
+    let opened = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let pbx = &opened.vault.config.pbx[0];
     let issued = tokio::join!(
-        async { vault.issuer().issue_due(pbx).await.unwrap() },
-        async { vault.issuer().issue_due(pbx).await.unwrap() },
-        async { vault.issuer().issue_due(pbx).await.unwrap() }
+        async { opened.issuer().issue_due(pbx).await.unwrap() },
+        async { opened.issuer().issue_due(pbx).await.unwrap() },
+        async { opened.issuer().issue_due(pbx).await.unwrap() }
     );
     assert!(issued.0 + issued.1 + issued.2 >= 3, "{issued:?}");
-    vault.seal().await.unwrap();
-    drop(vault);
+    opened.seal().await.unwrap();
+    drop(opened);
     assert_eq!(station.value::<i64>("select count(*) from certificates").await, 3);
     assert_eq!(station.value::<i64>("select max(revision) from certificates").await, 1);
     station.check().await;
@@ -437,10 +437,10 @@ async fn room_that_is_short_is_left_to_recordings() {
         .await;
     let mut short = station.config.clone();
     short.archive.free_bytes_min = u64::MAX;
-    let vault = Vault::open(short, Clock::system()).await.unwrap();
-    let error = vault.issuer().issue_due(&vault.config.pbx[0]).await.unwrap_err();
+    let opened = SealedVault::open(short, Clock::system()).await.unwrap();
+    let error = opened.issuer().issue_due(&opened.vault.config.pbx[0]).await.unwrap_err();
     assert!(error.to_string().contains("is full"), "{error:#}");
-    drop(vault);
+    drop(opened);
     assert_eq!(station.value::<i64>("select count(*) from certificate_drafts").await, 0);
     assert!(!file(&station, 1, "json").exists());
     station.backfill().await;

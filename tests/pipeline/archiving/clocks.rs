@@ -2,9 +2,9 @@
 
 use callvault::base::clock::{Clock, Sync};
 use callvault::pipeline::backfill::Request;
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::simulator::SimulatorOptions;
 use callvault::store::clocks::{self, OwnDoubt};
-use callvault::vault::Vault;
 use jiff::{Timestamp, ToSpan as _};
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +53,8 @@ async fn calls_of_a_time_that_a_pbx_imagines_are_archived_and_its_clock_is_told(
         let jumps = station.findings("clock_jumped").await;
         let way = if year == "2036" { "it was set back by 9 years" } else { "it was set forward by " };
         assert!(jumps.len() == 1 && jumps[0].1.contains(way), "{jumps:?}");
-        let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+        let SealedVault { vault, .. } =
+            SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
         let mut db = vault.state.db.read().await.unwrap();
         let jump = clocks::of(&mut db, PBX).await.unwrap().unwrap().jump.unwrap();
         assert!(jump.after.max(jump.before) >= before, "{jump:?}");
@@ -65,7 +66,7 @@ async fn calls_of_a_time_that_a_pbx_imagines_are_archived_and_its_clock_is_told(
 
 /// What speaks against our own clock after a run by it.
 async fn doubt(station: &Station, clock: &Clock) -> Option<OwnDoubt> {
-    let vault = Vault::open(station.config.clone(), clock.clone()).await.unwrap();
+    let SealedVault { vault, .. } = SealedVault::open(station.config.clone(), clock.clone()).await.unwrap();
     let mut db = vault.state.db.read().await.unwrap();
     clocks::own_doubt(&mut db, clock.now()).await.unwrap()
 }

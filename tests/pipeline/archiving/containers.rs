@@ -2,8 +2,8 @@
 
 use callvault::base::clock::{self, Clock};
 use callvault::pipeline::backfill::BackfillReport;
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::simulator::{Faults, Packing, SimAudio};
-use callvault::vault::Vault;
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
@@ -167,12 +167,12 @@ async fn two_calls_with_one_audio_are_both_archived_and_a_full_verification_tell
     station.record("leg1.wav", 9, pcm(3));
     station.record("leg2.wav", 9, pcm(3));
     assert_eq!(numbers(&station.backfill().await), [7, 0, 0, 0, 0, 0]);
-    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let opened = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
     let request = callvault::proof::verify::Request::of(callvault::proof::verify::Scope::Full);
     let report =
-        callvault::proof::verify::Verification::new(&vault, request, CancellationToken::new()).run().await;
+        callvault::proof::verify::Verification::new(&opened, request, CancellationToken::new()).run().await;
     assert_eq!(report.unwrap().counts.all(), 0);
-    drop(vault);
+    drop(opened);
     let found = station.findings("same_audio").await;
     let [(subject, detail)] = &found[..] else { panic!("{found:?}") };
     assert!(subject.ends_with("/same.wav") && detail.contains("/first.wav"), "{found:?}");

@@ -9,9 +9,9 @@ use callvault::base::clock::Clock;
 use callvault::base::digest::Digest;
 use callvault::config::{Config, PbxConfig};
 use callvault::proof::seal;
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{Request, Scope, Verification};
 use callvault::store::queue::DayRange;
-use callvault::vault::Vault;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -43,10 +43,10 @@ fn config_in(folder: &Path) -> Config {
 
 /// Opens the installation in `folder` as a command does, and issues what is due.
 async fn issue(folder: &Path, begun: impl FnOnce()) {
-    let vault = Vault::open(config_in(folder), Clock::system()).await.unwrap();
+    let opened = SealedVault::open(config_in(folder), Clock::system()).await.unwrap();
     begun();
-    vault.issuer().issue_due(&vault.config.pbx[0]).await.unwrap();
-    vault.seal().await.unwrap();
+    opened.issuer().issue_due(&opened.vault.config.pbx[0]).await.unwrap();
+    opened.seal().await.unwrap();
 }
 
 /// A day whose calls are known, and whose call list is not written.
@@ -62,20 +62,20 @@ async fn heard_of() -> Station {
 
 /// Opens the installation in `folder` as a command does, and writes the lists of its calls.
 async fn list(folder: &Path, begun: impl FnOnce()) {
-    let vault = Vault::open(config_in(folder), Clock::system()).await.unwrap();
+    let opened = SealedVault::open(config_in(folder), Clock::system()).await.unwrap();
     begun();
-    let (db, archive) = (&vault.state.db, &vault.archive);
+    let (db, archive) = (&opened.vault.state.db, &opened.vault.archive);
     seal::write_calls(db, archive, PBX, DayRange::ALL, callvault::base::clock::now()).await.unwrap();
-    vault.seal().await.unwrap();
+    opened.seal().await.unwrap();
 }
 
 /// Looks at the archive before anybody goes on: what a run that died has written is no damage.
 async fn look(folder: &Path) {
-    let vault = Vault::open(config_in(folder), Clock::system()).await.unwrap();
+    let opened = SealedVault::open(config_in(folder), Clock::system()).await.unwrap();
     let request = Request::of(Scope::Quick);
-    let report = Verification::new(&vault, request, CancellationToken::new()).run().await.unwrap();
+    let report = Verification::new(&opened, request, CancellationToken::new()).run().await.unwrap();
     assert!(report.damaged.is_empty(), "{:?}", report.damaged);
-    drop(vault);
+    drop(opened);
     until_closed(&folder.join("state")).await;
 }
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use callvault::archive::ArchiveError;
-use callvault::pipeline::backfill::Backfill;
+use callvault::proof::sealed_vault::SealedVault;
+use callvault::service::backfill::Backfill;
 use callvault::simulator::Faults;
-use callvault::vault::Vault;
 use callvault::vault::state::StateError;
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +89,8 @@ async fn an_archive_that_is_not_mounted_is_refused_and_nothing_is_written_in_its
 #[tokio::test(flavor = "multi_thread")]
 async fn another_process_at_work_is_told() {
     let mut station = Station::new(1).await;
-    let other = Vault::open(station.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
+    let SealedVault { vault: other, .. } =
+        SealedVault::open(station.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
     let error = station.run(station.request(), CancellationToken::new()).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(StateError::Locked(_))), "{error:#}");
     drop(other);
@@ -103,8 +104,9 @@ async fn progress_counts_recordings_archived_their_bytes_and_attempts_that_faile
     let mut station = Station::new(5).await;
     station.config.queue.retry_base = Duration::from_millis(1);
     station.set_faults(Faults { json_body: 0.3, ..Faults::default() });
-    let vault = Vault::open(station.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
-    let backfill = Backfill::new(&vault, station.request(), Default::default(), Default::default()).unwrap();
+    let opened =
+        SealedVault::open(station.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
+    let backfill = Backfill::new(&opened, station.request(), Default::default(), Default::default()).unwrap();
     let total = backfill.run().await.unwrap().total;
     let progress = backfill.sites()[0].progress();
     assert_eq!((total.archived, progress.archived, progress.bytes), (5, 5, total.bytes));

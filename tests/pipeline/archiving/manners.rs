@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use callvault::base::clock::Clock;
 use callvault::base::recording::RecordingName;
 use callvault::pbx::{PbxClient, PbxError, Reason};
-use callvault::pipeline::backfill::Backfill;
 use callvault::pipeline::worker::Snapshot;
+use callvault::proof::sealed_vault::SealedVault;
+use callvault::service::backfill::Backfill;
 use callvault::simulator::{Faults, SimAudio, Simulator, SimulatorOptions};
-use callvault::vault::Vault;
 use jiff::civil::date;
 use tokio_util::sync::CancellationToken;
 
@@ -33,9 +33,9 @@ async fn requests_come_no_faster_than_the_operator_allows() {
 async fn who_waits_to_be_admitted_can_be_stopped() {
     let mut station = Station::new(6).await;
     station.section().manners.requests_per_min_max = std::num::NonZeroU32::new(2);
-    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let opened = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
     let stop = CancellationToken::new();
-    let backfill = Backfill::new(&vault, station.request(), Default::default(), stop.clone()).unwrap();
+    let backfill = Backfill::new(&opened, station.request(), Default::default(), stop.clone()).unwrap();
     let began = Instant::now();
     let stopper = async {
         // The login and the question who it is may come at once; the third request would take a minute.
@@ -175,8 +175,8 @@ async fn a_pbx_that_drips_holds_no_turn_that_another_needs() {
     section.limits.idle_timeout = Duration::from_secs(5);
     station.config.pbx.push(section);
 
-    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
-    let backfill = Backfill::new(&vault, station.request(), Default::default(), Default::default()).unwrap();
+    let opened = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let backfill = Backfill::new(&opened, station.request(), Default::default(), Default::default()).unwrap();
     let archived = |id: &str| {
         let site = backfill.sites().iter().find(|site| site.id() == id).unwrap();
         let Snapshot { archived, .. } = site.snapshot();

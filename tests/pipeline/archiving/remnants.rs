@@ -10,8 +10,8 @@ use callvault::base::digest::{Digest, hex};
 use callvault::base::recording::RecordingName;
 use callvault::config::ExclusionRule;
 use callvault::pipeline::worker::{self, Taken};
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
-use callvault::vault::Vault;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
@@ -111,13 +111,14 @@ async fn audio_without_a_sidecar_gets_one() {
 
 /// Takes the file at the place of the recording on a person's word.
 async fn accept(station: &Station) -> Taken {
-    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let opened = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
     let name = RecordingName::new(NAME).unwrap();
-    let (state, now) = (&vault.state, vault.clock.now());
+    let (state, now) = (&opened.vault.state, opened.vault.clock.now());
     let reason = "heard it".to_owned();
-    let taken = worker::accept_found((&state.db, &vault.archive), &state.run_id, (None, name), reason, now);
+    let taken =
+        worker::accept_found((&state.db, &opened.vault.archive), &state.run_id, (None, name), reason, now);
     let taken = taken.await.unwrap();
-    vault.seal().await.unwrap();
+    opened.seal().await.unwrap();
     taken
 }
 

@@ -3,8 +3,8 @@
 use callvault::base::clock::Clock;
 use callvault::pipeline::backfill::Request;
 use callvault::pipeline::forecast::{self, Forecast, HorizonSource};
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::simulator::{Faults, SimulatorOptions};
-use callvault::vault::Vault;
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::support::station::{Station, small};
@@ -21,7 +21,8 @@ async fn run(station: &mut Station, request: Request) -> Forecast {
 }
 
 async fn note(station: &Station, now: Timestamp) -> Forecast {
-    let vault = Vault::open(station.config.clone(), Clock::showing(now)).await.unwrap();
+    let SealedVault { vault, .. } =
+        SealedVault::open(station.config.clone(), Clock::showing(now)).await.unwrap();
     forecast::note(&vault.state.db, &station.config.pbx[0], now).await.unwrap()
 }
 

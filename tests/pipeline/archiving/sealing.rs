@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use callvault::base::clock::Clock;
 use callvault::proof::seal;
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::store::queue::DayRange;
-use callvault::vault::Vault;
 
 use crate::support::station::{PBX, Station};
 
@@ -15,7 +15,7 @@ async fn call_lists_are_written_over_one_connection_at_a_time() {
     let mut station = Station::new(5).await;
     // A dry run remembers the calls and writes no lists.
     station.dry_run().await;
-    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let SealedVault { vault, .. } = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
     let db = &vault.state.db;
     let _others = (db.read().await.unwrap(), db.read().await.unwrap());
     let writing = seal::write_calls(db, &vault.archive, PBX, DayRange::ALL, callvault::base::clock::now());

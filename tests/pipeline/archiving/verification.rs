@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use callvault::base::clock::Clock;
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{Request, Scope, Verification};
 use callvault::store::findings;
-use callvault::vault::Vault;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::station::{PBX, Station};
@@ -28,13 +28,13 @@ fn recordings(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// What a quick look reports, and what is kept of it: class or kind, and path.
-async fn look(vault: &Vault) -> (Vec<String>, Vec<String>) {
+async fn look(opened: &SealedVault) -> (Vec<String>, Vec<String>) {
     let request = Request::of(Scope::Quick);
-    let report = Verification::new(vault, request, CancellationToken::new()).run().await.unwrap();
+    let report = Verification::new(opened, request, CancellationToken::new()).run().await.unwrap();
     assert!(report.whole);
     let mut damaged: Vec<String> =
         report.damaged.iter().map(|damage| format!("{} {}", damage.class.as_str(), damage.path)).collect();
-    let db = &vault.state.db;
+    let db = &opened.vault.state.db;
     let findings = findings::latest(&mut db.read().await.unwrap(), PBX, 100).await.unwrap();
     let mut told: Vec<String> =
         findings.into_iter().map(|finding| format!("{} {}", finding.kind, finding.subject)).collect();
@@ -47,8 +47,8 @@ async fn look(vault: &Vault) -> (Vec<String>, Vec<String>) {
 async fn a_file_that_is_gone_or_cut_off_is_named_and_forgotten_when_it_is_back() {
     let mut station = Station::new(12).await;
     station.backfill().await;
-    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
-    assert_eq!(look(&vault).await, Default::default());
+    let opened = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
+    assert_eq!(look(&opened).await, Default::default());
 
     let root = station.config.archive.path.clone();
     let files = recordings(&root);
@@ -67,14 +67,14 @@ async fn a_file_that_is_gone_or_cut_off_is_named_and_forgotten_when_it_is_back()
         format!("missing {}.json", name(&files[2])),
     ];
     let kept = expected.clone().map(|damage| format!("file_{damage}"));
-    assert_eq!(look(&vault).await, (expected.to_vec(), kept.to_vec()));
+    assert_eq!(look(&opened).await, (expected.to_vec(), kept.to_vec()));
 
     fs::rename(&aside, &files[0]).unwrap();
     fs::write(&files[1], whole).unwrap();
     fs::set_permissions(&files[1], fs::Permissions::from_mode(0o440)).unwrap();
     fs::rename(&aside_too, &sidecar).unwrap();
-    assert_eq!(look(&vault).await, Default::default());
-    vault.seal().await.unwrap();
-    drop(vault);
+    assert_eq!(look(&opened).await, Default::default());
+    opened.seal().await.unwrap();
+    drop(opened);
     station.check().await;
 }

@@ -7,7 +7,7 @@ use callvault::base::clock::Clock;
 use callvault::formats::tlog::SigningKey;
 use callvault::proof::notary::{FOLDER, NoLeaves, Published};
 use callvault::proof::rebuild::{CannotRebuild, Report, Request, Trust};
-use callvault::vault::Vault;
+use callvault::proof::sealed_vault::SealedVault;
 
 use super::compare::{assert_equal, dump};
 use crate::support::station::{Station, numbers};
@@ -159,8 +159,9 @@ async fn an_older_checkpoint_in_the_archive_is_no_reason_to_forget() {
 async fn a_key_that_was_changed_is_known_with_its_successor() {
     let mut station = Station::followed(2).await;
     station.backfill().await;
-    let vault = Vault::open(station.config.clone(), Clock::system()).await.unwrap();
-    vault.notary.rotate_key(&vault.state, vault.clock.now()).await.unwrap();
+    let SealedVault { vault, notary } =
+        SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
+    notary.rotate_key(&vault.state, vault.clock.now()).await.unwrap();
     drop(vault);
     station.backfill().await;
     let lost = dump(&station.database().await).await;

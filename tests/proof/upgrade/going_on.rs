@@ -5,8 +5,8 @@ use std::fs;
 
 use callvault::pipeline::backfill::BackfillReport;
 use callvault::proof::rebuild::{self, Request};
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{self, Scope, Verification};
-use callvault::vault::Vault;
 use serde_json::Value;
 
 use super::house::{self, backfill, hours_later};
@@ -38,9 +38,9 @@ async fn ledger(station: &Station) -> Vec<Value> {
 
 /// Verifies all of it; what is wrong.
 async fn verify(station: &Station, scope: Scope) -> Vec<String> {
-    let vault = Vault::open(station.config.clone(), hours_later(40)).await.unwrap();
+    let opened = SealedVault::open(station.config.clone(), hours_later(40)).await.unwrap();
     let request = verify::Request::of(scope);
-    let report = Verification::new(&vault, request, Default::default()).run().await.unwrap();
+    let report = Verification::new(&opened, request, Default::default()).run().await.unwrap();
     assert!(report.whole);
     report.damaged.into_iter().map(|damage| damage.path).collect()
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use callvault::proof::sealed_vault::SealedVault;
 use callvault::store::db::database_file;
-use callvault::vault::Vault;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use super::house;
@@ -41,7 +41,7 @@ async fn no_identity_no_version_and_no_byte_of_the_ledger_or_the_archive_changes
     let station = house::left().await;
     let (before, files) = (kept(&station).await, bytes_of(&station));
     assert!(before.len() > 20, "{before:#?}");
-    drop(Vault::open(station.config.clone(), house::hours_later(3)).await.unwrap());
+    drop(SealedVault::open(station.config.clone(), house::hours_later(3)).await.unwrap());
     until_closed(&station.config.state.path).await;
     assert_eq!(before, kept(&station).await);
     assert_eq!(files, bytes_of(&station));

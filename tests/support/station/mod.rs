@@ -20,10 +20,11 @@ use callvault::base::digest::Digest;
 use callvault::config::{
     ArchiveConfig, Config, PbxConfig, PushConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
 };
-use callvault::pipeline::backfill::{Backfill, BackfillReport, Lines, Request};
+use callvault::pipeline::backfill::{BackfillReport, Lines, Request};
+use callvault::proof::sealed_vault::SealedVault;
+use callvault::service::backfill::Backfill;
 use callvault::simulator::{Faults, Profile, SimAudio, SimCall, Simulator, SimulatorOptions};
 use callvault::store::queue::{self, Redrive};
-use callvault::vault::Vault;
 use jiff::civil::{Date, date};
 use jiff::{Timestamp, ToSpan as _};
 use tempfile::TempDir;
@@ -193,8 +194,8 @@ impl Station {
         self.runs += 1;
         self.sealed = false;
         let dry_run = request.dry_run;
-        let vault = Vault::open(self.config.clone(), clock).await?;
-        let backfill = Backfill::new(&vault, request, Lines::default(), stop)?;
+        let opened = SealedVault::open(self.config.clone(), clock).await?;
+        let backfill = Backfill::new(&opened, request, Lines::default(), stop)?;
         let run = backfill.run();
         tokio::pin!(run);
         let run = async {
@@ -216,7 +217,8 @@ impl Station {
 
     /// Asks again for what was given up, as `retry` does, and works on it.
     pub(crate) async fn retry(&mut self) -> BackfillReport {
-        let vault = Vault::open(self.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
+        let SealedVault { vault, .. } =
+            SealedVault::open(self.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
         let all = Redrive::default();
         vault
             .state

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use crate::base::recording::printable;
@@ -14,7 +14,7 @@ use crate::store::findings::{self, Finding, FindingKind};
 const NEARLY_FULL_PERCENT: u64 = 80;
 
 /// The fullest box of a PBX.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FullestBox {
     /// Whose box it is.
     pub extension: String,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 pub use fill::FullestBox;
@@ -37,7 +37,7 @@ const MESSAGE_BYTES: u64 = 500;
 const PROBE_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a poll of all boxes of one PBX came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VoicemailPoll {
     /// Whether the device was found to have no voicemail API, now or within the last day.
     pub unsupported: bool,

@@ -1,4 +1,4 @@
-//! Errands: what commands beside the service hand over to it.
+//! The service executes the requests that commands hand over to it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,16 +9,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::shared::Shared;
-use crate::cli::errand::{Audience, Errand, Outcome};
-use crate::pipeline::backfill::Lines;
+use super::{Failure, Outcome, Request, Watcher};
+use crate::pipeline::backfill::{Lines, SiteProgress};
+use crate::service::shared::Shared;
+use crate::store::db::{DatabaseFailed, Db};
 use crate::store::owner;
 
 /// How often requests are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Executes what is handed over, until it is stopped. What is under way then is done again by the next service.
-pub(super) async fn run_errands(
+pub(in crate::service) async fn serve(
     shared: &Arc<Shared>,
     downloads: &Arc<Semaphore>,
     stop: &CancellationToken,
@@ -61,14 +62,14 @@ async fn execute(
 ) -> anyhow::Result<i64> {
     let db = shared.vault().state.db.clone();
     let outcome = match serde_json::from_str(&request) {
-        Ok(errand) => {
-            let audience = Audience::Request { db: db.clone(), id };
-            do_errand(&shared, downloads, &errand, end, &audience).await?
+        Ok(request) => {
+            let mut row = Row { db: db.clone(), id };
+            execute_over_followers(&shared, downloads, &request, end, &mut row).await?
         }
         Err(error) => {
             warn!("A request could not be understood: {error}");
             let advice = "the service is of another version than this command: restart it, then try again";
-            Outcome::failed(&anyhow::anyhow!(advice))
+            Outcome::Failed(Failure::of(&anyhow::anyhow!(advice)))
         }
     };
     if stop.is_cancelled() && outcome.is_interrupted() {
@@ -80,16 +81,29 @@ async fn execute(
     Ok(id)
 }
 
-/// Does one errand over the lines of the followers. An error means that the database is broken.
-async fn do_errand(
+/// The row of a request, where whoever made it looks.
+struct Row {
+    db: Db,
+    id: i64,
+}
+
+impl Watcher for Row {
+    async fn progress(&mut self, sites: Vec<SiteProgress>) -> anyhow::Result<()> {
+        let (id, text) = (self.id, serde_json::to_string(&sites)?);
+        self.db.write(async move |tx| owner::tell_progress(tx, id, &text).await).await
+    }
+}
+
+/// Executes one request over the lines of the followers. An error means that the database is broken.
+async fn execute_over_followers(
     shared: &Shared,
     downloads: Arc<Semaphore>,
-    errand: &Errand,
+    request: &Request,
     end: CancellationToken,
-    audience: &Audience,
+    row: &mut Row,
 ) -> anyhow::Result<Outcome> {
-    info!("A command asks for: {errand}");
-    let vault = shared.vault();
+    info!("A command asks for: {request}");
+    let opened = shared.opened();
     let seats = shared.seats();
     for seat in seats.values() {
         // After a reload the former follower may still be finishing, over a line of its own.
@@ -100,11 +114,11 @@ async fn do_errand(
     }
     let by_pbx = seats.iter().map(|(id, seat)| (id.clone(), seat.line.clone())).collect();
     let lines = Lines { by_pbx, downloads: Some(downloads) };
-    let outcome = match errand.execute(&vault, lines, end, audience).await {
-        Err(error) if error.is::<crate::store::db::DatabaseFailed>() => return Err(error),
-        outcome => outcome.unwrap_or_else(|error| Outcome::failed(&error)),
+    let outcome = match request.execute(&opened, lines, end, row).await {
+        Err(error) if error.is::<DatabaseFailed>() => return Err(error),
+        outcome => outcome.unwrap_or_else(|error| Outcome::Failed(Failure::of(&error))),
     };
-    if let Some(pbx) = errand.renews() {
+    if let Some(pbx) = request.renews() {
         shared.renew(pbx);
     }
     for seat in seats.values() {
