@@ -27,9 +27,6 @@ pub struct Reply {
 
 impl Client {
     /// A client that waits at most `timeout` for a whole reply.
-    ///
-    /// # Errors
-    /// If TLS cannot be set up on this machine.
     pub fn new(timeout: Duration) -> anyhow::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)

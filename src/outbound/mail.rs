@@ -29,9 +29,6 @@ pub struct Mailer {
 
 impl Mailer {
     /// Prepares a mailer; the server is not contacted yet.
-    ///
-    /// # Errors
-    /// If TLS cannot be set up for the server's name.
     pub fn new(config: &EmailConfig) -> anyhow::Result<Self> {
         let parameters = || TlsParameters::new(config.host.clone()).context("setting up TLS for mail");
         let tls = match config.tls {

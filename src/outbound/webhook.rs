@@ -19,8 +19,6 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// # Errors
-    /// If TLS cannot be set up on this machine.
     pub fn new(config: WebhookConfig, timeout: Duration) -> anyhow::Result<Self> {
         Ok(Self { config, client: Client::new(timeout)? })
     }

@@ -65,7 +65,7 @@ pub enum BackupError {
     )]
     Inside(PathBuf),
     /// Its parent is not there.
-    #[error("`{0}` is not there: make that folder first")]
+    #[error("`{0}` does not exist: create that folder first")]
     NoParent(PathBuf),
     /// The disk is too full.
     #[error(

@@ -231,7 +231,7 @@ fn what_cannot_be_a_backup_is_refused_in_one_sentence_and_leaves_nothing() {
     refused("archive/hq/backup", "is in the archive or in the state folder");
     refused("state/backup", "is in the archive or in the state folder");
     refused("way-in/backup", "is in the archive or in the state folder");
-    refused("no/such", "is not there: make that folder first");
+    refused("no/such", "does not exist: create that folder first");
     refused("..", "is no name for a new folder");
 
     backup(&folder, "backup").exits(0);

@@ -94,7 +94,7 @@ fn an_archive_with_less_room_than_the_minimum_asks_for_no_ticket() {
     let (before, after) = said.lines().nth(2).unwrap().split_once(" MiB free").unwrap();
     // How much exactly depends on what lies there besides.
     assert!(before.starts_with("  WRONG: DIR/archive has 7."), "{said}");
-    insta::assert_snapshot!(after, @", less than `free_bytes_min` (16.00 MiB): make room; no recording is asked for before");
+    insta::assert_snapshot!(after, @", less than `free_bytes_min` (16.00 MiB): make room; no recording is downloaded until then");
     disk.remount("size=64m");
     folder.run(&["backfill"]).exits(0);
 }

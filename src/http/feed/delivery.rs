@@ -1,8 +1,7 @@
-//! Delivers the ledger to a webhook: in order, in batches, each again and again until it is taken. docs/feed.md is the
-//! contract.
+//! Delivers the ledger to a webhook: in order, in batches, each retried until it is accepted. docs/feed.md is the contract.
 //!
-//! Only what is signed is delivered: whatever becomes of this database, the number that a receiver was given has the
-//! same entry for ever.
+//! Only signed entries are delivered: whatever becomes of this database, the number that a receiver was given keeps its entry
+//! for ever.
 
 use std::time::Duration;
 
@@ -19,12 +18,10 @@ use crate::outbound::webhook::Webhook;
 use crate::store::db::Db;
 use crate::store::ledger;
 
-/// The waits after a failure.
 const WAITS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
-/// How often it is looked for something new though no bell rang.
+/// How often to look for new entries if no bell rings.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// Delivers the ledger to one webhook.
 #[derive(Debug)]
 pub struct Delivery {
     config: FeedWebhookConfig,
@@ -33,7 +30,7 @@ pub struct Delivery {
     clock: Clock,
 }
 
-/// Entries that are delivered together, under the same id on every try.
+/// Entries delivered together, under the same id on every try.
 #[derive(Debug)]
 struct Batch {
     id: String,
@@ -41,34 +38,28 @@ struct Batch {
     page: Page,
 }
 
-/// What there is to do.
 enum Due {
     Nothing,
     Deliver(Batch),
-    /// It cannot be delivered, and why.
+    /// Why it cannot be delivered.
     Trouble(String),
 }
 
-/// What became of it.
 enum Outcome {
     Taken,
-    /// How often in a row.
+    /// Failures in a row.
     Failed(i64),
     Nothing,
 }
 
 impl Delivery {
-    /// Prepares it; nothing is sent yet.
-    ///
-    /// # Errors
-    /// If TLS cannot be set up on this machine.
     pub fn new(config: &FeedWebhookConfig, db: Db, clock: Clock) -> anyhow::Result<Self> {
         let webhook = Webhook::new(config.webhook.clone(), config.timeout)?;
         Ok(Self { config: config.clone(), webhook, db, clock })
     }
 
-    /// Delivers until it is stopped: what is there, then what is new when `sealed` rings. Whatever the receiver does, a
-    /// stop is heeded at once.
+    /// Delivers what is there, then what is new when `sealed` rings, until `stop`, which it obeys at once whatever the
+    /// receiver does.
     ///
     /// # Errors
     /// If the database cannot be used.
@@ -96,8 +87,8 @@ impl Delivery {
         Ok(())
     }
 
-    /// Tries one delivery, and writes down what became of it. `stop` ends the try, but not the writing: what was taken is
-    /// not sent again.
+    /// Tries one delivery and records the outcome. `stop` ends the try but not the recording: what was accepted is not sent
+    /// again.
     async fn deliver_next(&self, stop: &CancellationToken) -> anyhow::Result<Outcome> {
         let standing = cursors::standing(&mut *self.db.read().await?, &self.config).await?;
         let batch = match self.due(&standing).await? {
@@ -122,14 +113,14 @@ impl Delivery {
             Ok(()) => self.note_taken(from, end).await,
             Err(error) => {
                 let error = format!(
-                    "{error}; see to the receiver or to `url`: it is tried again, and nothing is left out"
+                    "{error}; check the receiver and `url`: delivery is retried, and no entry is skipped"
                 );
                 self.note_failure(&standing, error).await
             }
         }
     }
 
-    /// What comes next. The delivery under way keeps its bounds, unless fewer entries may be in one by now.
+    /// The next delivery. One under way keeps its bounds, unless `entries_max` has been lowered.
     async fn due(&self, standing: &Standing) -> anyhow::Result<Due> {
         let mut db = self.db.read().await?;
         let signed = ledger::latest_checkpoint(&mut db).await?.map_or(0, |signed| signed.size);
@@ -137,7 +128,7 @@ impl Delivery {
         if from > signed {
             let last = from - 1;
             return Ok(Due::Trouble(format!(
-                "it is to get what comes after entry {last}, and of the ledger only {signed} entries are signed: correct \
+                "it should get what follows entry {last}, but only {signed} entries of the ledger are signed: correct \
                  `after`; if the state was restored from an older copy, stop the service and run `callvault rebuild`"
             )));
         }
@@ -159,7 +150,7 @@ impl Delivery {
         }
     }
 
-    /// Whether the bounds of a delivery are written down, as they must be before its first try.
+    /// Whether the bounds of a delivery are recorded, as they must be before its first try.
     async fn is_begun(&self, standing: &Standing, from: u64, end: u64) -> anyhow::Result<bool> {
         if standing.batch_end == Some(i64::try_from(end)?) {
             return Ok(true);
@@ -175,7 +166,7 @@ impl Delivery {
         let name = &self.config.name;
         debug!("The webhook `{name}` has taken the entries {from} to {}", end - 1);
         if failures > 0 {
-            info!("The webhook `{name}` takes the feed again, after {failures} failures");
+            info!("The webhook `{name}` accepts the feed again after {failures} failures");
         }
         Ok(Outcome::Taken)
     }
@@ -183,9 +174,7 @@ impl Delivery {
     async fn note_failure(&self, standing: &Standing, error: String) -> anyhow::Result<Outcome> {
         let name = &self.config.name;
         if standing.last_error.as_ref() != Some(&error) {
-            warn!(
-                "The feed is not delivered to the webhook `{name}`, and all is archived all the same: {error}"
-            );
+            warn!("The feed is not delivered to the webhook `{name}` (archiving goes on): {error}");
         }
         let (name, next, now): (_, _, Timestamp) = (name.clone(), standing.next, self.clock.now());
         let failures =
@@ -193,7 +182,7 @@ impl Delivery {
         Ok(Outcome::Failed(failures))
     }
 
-    /// A trouble that is over though nothing was delivered since: `after` was corrected.
+    /// Clears a failure that ended without a delivery: `after` was corrected.
     async fn note_well(&self, standing: &Standing) -> anyhow::Result<()> {
         if standing.failures == 0 {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What an entry is about: the audio or the sidecar that it holds the hash of, sent so that no wrong byte passes for it.
+//! The audio or sidecar that an entry has the hash of, sent so that wrong bytes cannot pass for it.
 
 use std::fs::File;
 use std::io;
@@ -16,20 +16,16 @@ use crate::base::digest::Digest;
 use crate::store::catalog::{self, Proven};
 use crate::store::db::Db;
 
-/// Bytes that are read at one time.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Which of the two files of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
-    /// The audio.
     Audio,
-    /// The sidecar, which holds the names and numbers that the entry does not.
+    /// Holds the names and numbers that the entry does not.
     Sidecar,
 }
 
 impl What {
-    /// The word in the ledger and in addresses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Audio => "audio",
@@ -38,7 +34,7 @@ impl What {
     }
 }
 
-/// A file of the archive, open, with the hash that its entry has of it.
+/// An open file of the archive, with its hash from the ledger.
 #[derive(Debug)]
 pub struct Holding {
     file: File,
@@ -46,7 +42,7 @@ pub struct Holding {
     sha256: Digest,
 }
 
-/// Looks up what entry `number` is about and opens it; `None` if the entry names no file, or is not there.
+/// Opens the file that entry `number` is about; `None` if the entry names no file or does not exist.
 pub(super) async fn open(db: &Db, root: &Path, number: u64, what: What) -> anyhow::Result<Option<Holding>> {
     let Ok(row) = i64::try_from(number) else { return Ok(None) };
     let Some(proven) = catalog::proven_by(&mut *db.read().await?, row).await? else { return Ok(None) };
@@ -61,29 +57,27 @@ fn open_file(root: &Path, proven: Proven, what: What) -> anyhow::Result<Holding>
         What::Sidecar => (format!("{}.json", proven.path), proven.sidecar_sha256),
     };
     let Some(file) = archive::open_to_read(root, &path)? else {
-        bail!("{path} was archived and is not there: restore it from a backup");
+        bail!("{path} was archived but is gone: restore it from a backup");
     };
     let size_bytes = file.metadata().with_context(|| format!("reading {path}"))?.len();
     if what == What::Audio && size_bytes != proven.size_bytes {
         let archived = proven.size_bytes;
-        bail!("{path} has {size_bytes} bytes, {archived} were archived: restore it from a backup");
+        bail!("{path} has {size_bytes} bytes, but {archived} were archived: restore it from a backup");
     }
     Ok(Holding { file, size_bytes, sha256 })
 }
 
 impl Holding {
-    /// How long the file is.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// The hash that stands in the entry.
     pub fn sha256(&self) -> Digest {
         self.sha256
     }
 
-    /// The bytes. Who gets all of them gets what was archived: the last ones are held back if the hash is another, and
-    /// an error comes instead. `kept` is dropped with the stream.
+    /// The bytes. Whoever receives all of them has what was archived: if the hash differs, the last ones are held back and an
+    /// error comes instead. `kept` is dropped with the stream.
     pub fn into_chunks<T: Send + 'static>(
         self,
         kept: T,
@@ -99,7 +93,6 @@ impl Holding {
     }
 }
 
-/// A file on its way.
 struct Sending<T> {
     file: tokio::fs::File,
     left_bytes: u64,
@@ -119,7 +112,7 @@ impl<T> Sending<T> {
         self.left_bytes -= chunk.len() as u64;
         if self.left_bytes == 0 && Digest::from(self.hasher.clone()) != self.sha256 {
             tracing::warn!(
-                "A file that a reader of the feed asked for is not what was archived: `callvault verify` names it"
+                "A file that a reader of the feed asked for differs from what was archived: `callvault verify` names it"
             );
             return Err(io::Error::other("the file is not what was archived"));
         }

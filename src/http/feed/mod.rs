@@ -1,8 +1,7 @@
-//! The feed: the ledger as lines of JSON, in order, from wherever a reader stopped; and what its entries are about.
+//! The feed: the ledger as lines of JSON, in order, from wherever a reader stopped; and the files that its entries are about.
 //!
-//! The number of an entry is the cursor. Entries are numbered by the one writer of the database and seen by nobody
-//! before they are on disk, so that below a number that was seen nothing can appear: who resumes after it misses
-//! nothing and sees nothing twice, whatever ended him or us.
+//! The number of an entry is the cursor. One writer numbers the entries, and nobody sees one before it is on disk. So nothing
+//! can appear below a number that was seen: a reader that resumes after it misses nothing and gets no duplicates.
 
 mod cursors;
 mod delivery;
@@ -39,28 +38,24 @@ use crate::store::db::Db;
 use crate::store::ledger::{self, Entry, EntryType, Numbered};
 use visits::Visits;
 
-/// What lines of JSON are sent as.
 pub const NDJSON: &str = "application/x-ndjson";
-/// Entries of one page at most: of the longest ones, 4 MiB.
+/// Of the longest entries, these are 4 MiB.
 pub const PAGE_ENTRIES_MAX: u64 = 1000;
 
-/// A reader claims to have seen an entry that the ledger does not have.
+/// A reader asks for what follows an entry that the ledger does not have.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "entry {after} is not in this ledger, which has {size} entries: the cursor belongs to another ledger, or the state was \
      restored from an older copy"
 )]
 pub struct Ahead {
-    /// The last entry that he has seen.
     pub after: u64,
-    /// How many entries there are.
     pub size: u64,
 }
 
-/// Some entries in their order, a line of JSON for each.
+/// Entries in order, one line of JSON each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The lines, each with its line end.
     pub lines: String,
     /// The number of the entry that comes next.
     pub next: u64,
@@ -73,15 +68,15 @@ struct Line<'a> {
     entry: &'a RawValue,
 }
 
-/// The number after the last one that a reader has seen; the first one for who has seen none.
+/// The number after the last one that a reader has seen.
 pub fn next_after(after: Option<u64>) -> u64 {
     after.map_or(0, |after| after.saturating_add(1))
 }
 
-/// Reads up to `limit` entries from number `from` on; none if there is nothing new.
+/// Reads up to `limit` entries from number `from` on.
 ///
 /// # Errors
-/// [`Ahead`] if the ledger is shorter than that; whatever the database says.
+/// [`Ahead`] if the ledger is shorter than that.
 pub async fn page(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::Result<Page> {
     let size = ledger::size(db).await?;
     if from > size {
@@ -93,7 +88,6 @@ pub async fn page(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::R
     lines(&ledger::entries(db, from, limit.min(PAGE_ENTRIES_MAX)).await?, from)
 }
 
-/// The lines of entries that begin at number `from`.
 fn lines(entries: &[Numbered], from: u64) -> anyhow::Result<Page> {
     let mut page = Page { lines: String::new(), next: from };
     for entry in entries {
@@ -109,7 +103,7 @@ fn lacks(number: u64) -> String {
     format!("the ledger in the database lacks entry {number}: restore the state from a backup")
 }
 
-/// An entry as a line without its end. The entry's own bytes are not touched: the leaf is their hash.
+/// An entry as a line without its end. The entry's own bytes are unchanged, because the leaf is their hash.
 pub fn line(entry: &Numbered) -> anyhow::Result<String> {
     let Numbered { number, leaf_hash, .. } = *entry;
     let bytes: &RawValue = serde_json::from_str(&entry.entry)
@@ -117,7 +111,6 @@ pub fn line(entry: &Numbered) -> anyhow::Result<String> {
     Ok(serde_json::to_string(&Line { number, leaf_hash, entry: bytes })?)
 }
 
-/// What is served to readers over HTTP.
 pub struct Feed {
     db: Db,
     clock: Clock,
@@ -125,7 +118,7 @@ pub struct Feed {
     readers: Readers,
     has_scopes: bool,
     visits: tokio::sync::Mutex<Visits>,
-    /// Of readers that see some PBXs alone: after which entry each asked last, and up to which none is for him.
+    /// For readers with a scope: the number that each asked for last, and the next one that may be for them.
     passed_over: Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
@@ -136,7 +129,6 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
-    /// The feed of the installation that `config` describes.
     pub fn new(config: &Config, db: Db, clock: Clock) -> Self {
         let readers = Readers::new(&config.feed.reader);
         Self {
@@ -150,30 +142,24 @@ impl Feed {
         }
     }
 
-    /// Whether some reader may see some PBXs alone: then nobody is given entries without a token.
+    /// Whether some reader may see only some PBXs: then entries need a token.
     pub fn has_scopes(&self) -> bool {
         self.has_scopes
     }
 
-    /// Who may read audio and sidecars.
     pub fn readers(&self) -> &Readers {
         &self.readers
     }
 
     /// As [`page`]; no connection is held afterwards.
-    ///
-    /// # Errors
-    /// Those of [`page`].
     pub async fn page(&self, from: u64, limit: u64) -> anyhow::Result<Page> {
         page(&mut *self.db.read().await?, from, limit).await
     }
 
-    /// As [`Feed::page`], of the entries that `reader` may see alone: their numbers may have gaps.
+    /// As [`Feed::page`], with only the entries that `reader` may see: their numbers may have gaps.
     ///
-    /// What lies before the first of them is passed over once, and remembered for his next question with the same `from`.
-    ///
-    /// # Errors
-    /// Those of [`page`].
+    /// What comes before the first of them is skipped once, and remembered for the reader's next request with the same
+    /// `from`.
     pub async fn page_of(&self, reader: &Reader, from: u64, limit: u64) -> anyhow::Result<Page> {
         if reader.scope().is_all() {
             return self.page(from, limit).await;
@@ -217,10 +203,7 @@ impl Feed {
         known.insert(reader.to_owned(), (from, next));
     }
 
-    /// A file of the published ledger; `None` if it is not there.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says.
+    /// A file of the published ledger.
     pub async fn published(&self, path: String) -> anyhow::Result<Option<Vec<u8>>> {
         let archive = self.archive.clone();
         let read = move || match Published::open(&archive)? {
@@ -230,10 +213,10 @@ impl Feed {
         blocking(read).await
     }
 
-    /// Opens what entry `number` is about, if `reader` may read that; `None` also if there is no such thing.
+    /// Opens the file that entry `number` is about, if there is one and `reader` may read it.
     ///
     /// # Errors
-    /// If it should be there and is not, or is damaged already by its size; whatever database and filesystem say.
+    /// If the file should be there and is not, or has another size.
     pub async fn open(&self, reader: &Reader, number: u64, what: What) -> anyhow::Result<Option<Holding>> {
         let Ok(row) = i64::try_from(number) else { return Ok(None) };
         if !reader.scope().is_all() {
@@ -246,11 +229,8 @@ impl Feed {
         holding::open(&self.db, &self.archive, number, what).await
     }
 
-    /// Writes down that `reader` is given something. When this returns that is durable: only then the first byte may go.
-    /// What he was given within a minute before has its entry already.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Records that `reader` is given a file. Durable on return: only then may the first byte go. A repetition within a
+    /// minute has its entry already.
     pub async fn note_access(&self, reader: &str, number: u64, what: What) -> anyhow::Result<()> {
         let (visit, now) = ((reader.to_owned(), number, what), Instant::now());
         // Held until the entry is on disk: another read of the same waits for that.

@@ -1,4 +1,4 @@
-//! Who may read audio and sidecars: whoever knows a token.
+//! Who may read audio and sidecars: whoever has a token.
 
 use secrecy::ExposeSecret as _;
 
@@ -6,10 +6,8 @@ use super::scope::Scope;
 use crate::base::digest::Digest;
 use crate::config::FeedReaderConfig;
 
-/// The readers, known by the hashes of their tokens.
 pub struct Readers(Vec<Reader>);
 
-/// One of them.
 pub struct Reader {
     name: String,
     token: Digest,
@@ -39,31 +37,27 @@ impl Reader {
         }
     }
 
-    /// What the ledger calls him.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The PBXs that he may read.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// Files that he may fetch in a minute.
     pub fn reads_per_min_max(&self) -> u32 {
         self.reads_per_min_max
     }
 }
 
 impl Readers {
-    /// Those of the configuration.
     pub fn new(readers: &[FeedReaderConfig]) -> Self {
         Self(readers.iter().map(Reader::of).collect())
     }
 
-    /// The reader whose token stands in an `Authorization` header; `None` if it is nobody's.
+    /// The reader whose token is in an `Authorization` header.
     ///
-    /// It takes the same time whatever the token is like: all hashes are compared, each to its last byte.
+    /// It takes the same time for every token: all hashes are compared, each to its last byte.
     pub fn who(&self, authorization: &str) -> Option<&Reader> {
         let (scheme, token) = authorization.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {

@@ -1,4 +1,4 @@
-//! Attempts to read without the token of a reader: a sum for each day in the ledger, whatever their number.
+//! Attempts to read without a reader's token: one sum a day in the ledger, however many they are.
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use crate::store::db::Db;
 use crate::store::fleet;
 use crate::store::ledger::{self, Entry, EntryType};
 
-/// The key under which the database keeps the sum of the day that is not over.
+/// Where the database keeps the sum of the current day.
 const REFUSED: &str = "feed_refused";
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -19,12 +19,9 @@ struct Sum {
     attempts: u64,
 }
 
-/// Adds attempts to the sum of the present day, in UTC. A day before it that had any gets its entry in the ledger.
+/// Adds attempts to the sum of the current day, in UTC, and writes the entry of a day that is over.
 ///
-/// Both in one transaction: when this returns they are durable. Nothing is written if there is nothing new.
-///
-/// # Errors
-/// Whatever the database says; then nothing was added.
+/// Both in one transaction, durable on return. Nothing is written if there is nothing new.
 pub async fn note_refused(db: &Db, attempts: u64, now: Timestamp) -> anyhow::Result<()> {
     let today = now.to_zoned(TimeZone::UTC).date();
     let known = read(&mut *db.read().await?).await?;

@@ -1,11 +1,11 @@
-//! The PBXs that a reader may read, and the entries that tell of no other.
+//! The PBXs that a reader may read, and the entries that are about no other.
 
 use serde::Deserialize;
 
-/// The types of entries that are about the ledger and the service alone.
+/// Types of entries that are about the ledger and the service alone.
 const OF_ALL: [&str; 5] = ["start", "stop", "key", "clock", "rebuilt"];
 
-/// The PBXs that a reader may read.
+/// None are all PBXs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope(Option<Vec<String>>);
 
@@ -18,18 +18,16 @@ struct Told {
 }
 
 impl Scope {
-    /// That of a reader whose configuration names these PBXs; none are all.
     pub(super) fn of(pbx: &[String]) -> Self {
         Self((!pbx.is_empty()).then(|| pbx.to_vec()))
     }
 
-    /// Whether all may be read.
     pub fn is_all(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether the reader of this name may see an entry: it is of one of his PBXs, tells what he himself was given, or is
-    /// about the ledger and the service alone. An entry that cannot be read is nobody's.
+    /// Whether this reader may see an entry: it is about one of the reader's PBXs, about a file that the reader was given, or
+    /// about the ledger and the service alone. Nobody may see an entry that cannot be parsed.
     pub fn holds(&self, reader: &str, entry: &str) -> bool {
         let Some(ids) = &self.0 else { return true };
         let Ok(told) = serde_json::from_str::<Told>(entry) else { return false };

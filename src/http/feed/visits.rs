@@ -1,4 +1,4 @@
-//! What readers were given a moment ago: reads of one thing by one reader within a minute are one entry of the ledger.
+//! What readers were given a moment ago: repeated reads within a minute are one entry of the ledger.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -7,13 +7,11 @@ use tokio::time::Instant;
 
 use super::What;
 
-/// Within this time after an entry another read of the same has none of its own.
 const SAME_WITHIN: Duration = Duration::from_secs(60);
 
 /// A reader, the number of an entry, and which of its files.
 type Visit = (String, u64, What);
 
-/// The entries of the last minute: no more than readers may fetch in it.
 #[derive(Debug, Default)]
 pub(super) struct Visits {
     known: BTreeSet<Visit>,
@@ -21,7 +19,6 @@ pub(super) struct Visits {
 }
 
 impl Visits {
-    /// Whether there is an entry of this already that is young enough.
     pub(super) fn is_known(&mut self, visit: &Visit, now: Instant) -> bool {
         while let Some((at, old)) = self.in_order.front()
             && now.saturating_duration_since(*at) >= SAME_WITHIN
@@ -32,7 +29,6 @@ impl Visits {
         self.known.contains(visit)
     }
 
-    /// Notes that its entry is durable.
     pub(super) fn note(&mut self, visit: Visit, now: Instant) {
         self.in_order.push_back((now, visit.clone()));
         self.known.insert(visit);

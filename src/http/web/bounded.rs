@@ -1,4 +1,4 @@
-//! A listener whose connections are bounded: in number, in time, and in what they may send.
+//! A listener that bounds its connections: in number, in time, and in bytes received.
 
 use std::future::Future as _;
 use std::io;
@@ -19,17 +19,15 @@ use super::renewal::Renewed;
 use super::source::Source;
 use super::stream::Stream;
 
-/// A connection has this long for its first whole request. Then it ends after half a minute, unless what it was asked for
-/// takes longer by its nature ([`Lease::extend`]): who scrapes opens another.
+/// A connection has this long for its first whole request. It ends after half a minute, unless a request takes longer by its
+/// nature ([`Lease::extend`]).
 const PATIENCE: Patience = Patience { headers: Duration::from_secs(10), life: Duration::from_secs(30) };
-/// Bytes that a connection may send: some hundred requests, and no flood.
+/// Room for some hundred requests.
 const SENT_BYTES_MAX: usize = 64 << 10;
 
-/// The listener.
 pub(super) struct Bounded {
     listener: TcpListener,
     guests: Guests,
-    /// What TLS is spoken with, if it is.
     tls: Option<Renewed>,
     patience: Patience,
 }
@@ -62,7 +60,6 @@ impl Listener for Bounded {
     }
 }
 
-/// A connection that ends in time.
 pub(super) struct Connection {
     stream: Stream,
     lease: Lease,
@@ -72,8 +69,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Fails when the connection's time is over, or it has to give way. Polled with every wait, so that either wakes whoever
-    /// waits.
+    /// Fails when the connection's time is over or it has to give way. Called on every poll, so that either event wakes the
+    /// waiting task.
     fn check_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if self.lease.guest().end().is_cancelled() || self.give_way.as_mut().poll(context).is_ready() {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -89,7 +86,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Until when it lives.
     pub(super) fn lease(&self) -> &Lease {
         &self.lease
     }

@@ -1,19 +1,16 @@
-//! How much of something is allowed in a time: a bucket that fills at a steady rate, and from which each takes one.
+//! A token bucket: it fills at a steady rate, and each request takes one token.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How large buckets are, and how fast they fill.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
-    /// How many may be taken at once.
+    /// Tokens in a full bucket.
     pub(super) burst: f64,
-    /// How many more in each second.
     pub(super) per_second: f64,
 }
 
-/// A bucket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket {
     level: f64,
@@ -21,12 +18,11 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
     pub(super) fn full(rate: Rate, now: Instant) -> Self {
         Self { level: rate.burst, at: now }
     }
 
-    /// How long until one can be taken; nothing if it can now.
+    /// How long until a token is there; none if one is there now.
     pub(super) fn wait(&mut self, rate: Rate, now: Instant) -> Option<Duration> {
         let passed_s = now.saturating_duration_since(self.at).as_secs_f64();
         self.level = rate.burst.min(self.level + passed_s * rate.per_second);
@@ -34,7 +30,7 @@ impl Bucket {
         (self.level < 1.0).then(|| Duration::from_secs_f64((1.0 - self.level) / rate.per_second))
     }
 
-    /// Takes one, or says how long until there is one.
+    /// Takes a token, or says how long until there is one.
     pub(super) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
         match self.wait(rate, now) {
             Some(wait) => Err(wait),

@@ -1,5 +1,5 @@
-//! `/feed/…`: the entries, the published ledger as the static files that it is, and what entries are about for those
-//! who may read it. docs/feed.md is the contract.
+//! `/feed/…`: the entries, the published ledger as static files, and audio and sidecars for readers. docs/feed.md is the
+//! contract.
 
 mod question;
 mod statics;
@@ -29,27 +29,26 @@ use super::{ANSWER_MAX, come_again, come_again_in, in_time, told};
 use crate::config::PLAIN_TOKENS_REMEDY;
 use crate::http::feed::{Ahead, Feed, Holding, NDJSON, Reader, What, next_after};
 
-/// Questions for entries that are answered at one time: fewer than there are connections.
+/// Requests for entries answered at one time: fewer than there are connections.
 const QUESTIONS_MAX: usize = 16;
-/// How often it is looked for something new while a reader waits.
+/// How often to look for new entries while a reader waits.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long a page of entries may take to be sent, after it was read.
+/// How long sending a page of entries may take.
 const PAGE_SENT_WITHIN: Duration = Duration::from_secs(30);
-/// The slowest reader of a file that is waited for.
+/// A slower reader of a file is cut off.
 const THROUGHPUT_BYTES_S_MIN: u64 = 32 << 10;
 
-/// What the handlers share.
 struct Door {
     feed: Feed,
     stop: CancellationToken,
     questions: Semaphore,
     shares: Shares,
     refusals: Refusals,
-    /// Whether tokens are taken where others could read them on their way.
+    /// Accepts tokens over connections that others could read.
     allow_plain_http: bool,
 }
 
-/// The routes of the feed. Whoever waits is answered when `stop` comes.
+/// The routes of the feed. Waiting readers are answered when `stop` comes.
 pub(super) fn router(
     feed: Feed,
     refusals: Refusals,
@@ -87,7 +86,7 @@ async fn entries(
         Err(sentence) => return told(StatusCode::BAD_REQUEST, &sentence),
     };
     let Ok(_place) = door.questions.try_acquire() else {
-        return come_again("Too many readers ask for entries: come again in a few seconds.");
+        return come_again("Too many readers are asking for entries: try again in a few seconds.");
     };
     lease.extend(question.wait + ANSWER_MAX + PAGE_SENT_WITHIN);
     match tokio::time::timeout(question.wait + ANSWER_MAX, door.lines(reader, &question)).await {
@@ -103,7 +102,7 @@ async fn entries(
 }
 
 impl Door {
-    /// The lines asked for; waits for the first one, as long as the reader wants and the service runs.
+    /// Waits for the first line, as long as the reader wants and the service runs.
     async fn lines(&self, reader: Option<&Reader>, question: &Question) -> anyhow::Result<String> {
         let (from, until) = (next_after(question.after), Instant::now() + question.wait);
         loop {
@@ -141,7 +140,7 @@ async fn sidecar(
 }
 
 impl Door {
-    /// Gives a reader a file, and writes that down first.
+    /// Sends a file to a reader; records that first.
     async fn give(&self, what: What, number: &str, headers: &HeaderMap, lease: &Lease) -> Response {
         let reader = match self.reader(headers, lease) {
             Ok(reader) => reader,
@@ -153,7 +152,7 @@ impl Door {
         let place = match self.shares.take(reader, Instant::now()) {
             Ok(place) => place,
             Err(Full::Places) => {
-                return come_again("Too many files are fetched: come again in a few seconds.");
+                return come_again("Too many files are being fetched: try again in a few seconds.");
             }
             Err(Full::Reads(wait)) => return too_fast(reader, wait),
         };
@@ -170,7 +169,7 @@ impl Door {
         sent(holding, what, place)
     }
 
-    /// Who asks. A source of many wrong tokens is not listened to for a while, whatever it sends.
+    /// The reader who asks. A source of many wrong tokens is refused for a while, whatever it sends.
     fn reader(&self, headers: &HeaderMap, lease: &Lease) -> Result<&Reader, Unheard> {
         if !lease.is_secret() && !self.allow_plain_http {
             return Err(Unheard::Overheard);
@@ -187,14 +186,14 @@ impl Door {
     }
 }
 
-/// Why it is not known who asks.
+/// Why the reader is not known.
 #[derive(Debug, Clone, Copy)]
 enum Unheard {
     /// Others could have read the token on its way.
     Overheard,
-    /// There is no token, or it is nobody's.
+    /// There is no token, or it is no reader's.
     Nobody,
-    /// There were too many such from there, and for how long none is looked at.
+    /// Too many wrong tokens came from there; refused for this long.
     TooMany(Duration),
 }
 
@@ -202,19 +201,19 @@ impl IntoResponse for Unheard {
     fn into_response(self) -> Response {
         match self {
             Self::Overheard => {
-                let sentence = format!("Tokens are not taken over plain HTTP: {PLAIN_TOKENS_REMEDY}.");
+                let sentence = format!("Tokens are not accepted over plain HTTP: {PLAIN_TOKENS_REMEDY}.");
                 told(StatusCode::FORBIDDEN, &sentence)
             }
             Self::Nobody => nobody(),
             Self::TooMany(wait) => {
-                let sentence = "Too many tokens that are nobody's came from this address: come again later.";
+                let sentence = "Too many wrong tokens came from this address: try again later.";
                 come_again_in(wait, StatusCode::TOO_MANY_REQUESTS, sentence)
             }
         }
     }
 }
 
-/// The file on its way. Its place is free when it has arrived, or the reader has left.
+/// The file, whose place is free again when it has been sent or the reader has left.
 fn sent(holding: Holding, what: What, place: Place) -> Response {
     let content_type = match what {
         What::Audio => "audio/wav",
@@ -233,41 +232,42 @@ fn sent(holding: Holding, what: What, place: Place) -> Response {
     (headers, Body::from_stream(holding.into_chunks(place))).into_response()
 }
 
-/// A question for the headers alone would be an access without one.
+/// HEAD would be an access without an entry in the ledger.
 async fn no_head() -> Response {
-    told(StatusCode::METHOD_NOT_ALLOWED, "Ask with GET: each answer is written into the ledger.")
+    told(StatusCode::METHOD_NOT_ALLOWED, "Use GET: each answer is recorded in the ledger.")
 }
 
 fn nobody() -> Response {
-    let sentence = "Send `Authorization: Bearer` and the token of a [[feed.reader]]; this one is nobody's.";
+    let sentence = "Send `Authorization: Bearer` with the token of a [[feed.reader]]; this token is unknown.";
     let mut answer = told(StatusCode::UNAUTHORIZED, sentence);
     let challenge = header::HeaderValue::from_static("Bearer realm=\"callvault\"");
     answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     answer
 }
 
-/// The same for what is not there and for what is not for him, so that he learns nothing of other PBXs.
+/// The same answer for what does not exist and for what this reader may not see, so that it reveals nothing about other PBXs.
 fn nothing_at(reader: &Reader, number: u64, what: What) -> Response {
     let what = what.as_str();
-    let of_another = if reader.scope().is_all() { "" } else { ", or of a PBX that is not for this reader" };
+    let of_another =
+        if reader.scope().is_all() { "" } else { ", or is of a PBX that this reader may not see" };
     let sentence = format!(
-        "Entry {number} has no {what}: only `archived` and `conflict` entries have, and it is none, or not there \
-         yet{of_another}."
+        "Entry {number} has no {what}: only `archived` and `conflict` entries have one, and this is another entry or does \
+         not exist yet{of_another}."
     );
     told(StatusCode::NOT_FOUND, &sentence)
 }
 
 fn too_fast(reader: &Reader, wait: Duration) -> Response {
     let sentence = format!(
-        "This reader may fetch {} files in a minute (`reads_per_min_max`): come again later.",
+        "This reader may fetch {} files in a minute (`reads_per_min_max`): try again later.",
         reader.reads_per_min_max()
     );
     come_again_in(wait, StatusCode::TOO_MANY_REQUESTS, &sentence)
 }
 
-/// What is wrong is for the operator: a reader is told that something is.
+/// Details are for the operator; a reader learns only that something is wrong.
 fn unreadable(what: &str, error: &anyhow::Error) -> Response {
-    tracing::warn!("A reader of the feed was not given {what}: {error:#}");
+    tracing::warn!("A reader of the feed could not be given {what}: {error:#}");
     told(StatusCode::SERVICE_UNAVAILABLE, "It cannot be read now; the service's log says why.")
 }
 

@@ -1,8 +1,7 @@
-//! Who is connected, and who of them gives way to a new one.
+//! Who is connected, and which connection gives way to a new one.
 //!
-//! Connections that ask nothing at present give way: first those that were answered, then those that have asked nothing
-//! yet, each time the oldest. Requests that are being answered are bounded in number, so that there is always somebody who
-//! can give way.
+//! Idle connections give way: first those that were answered, then those that have asked nothing yet, each time the oldest.
+//! Requests in progress are bounded in number, so that there is always a connection that can give way.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,60 +10,56 @@ use tokio_util::sync::CancellationToken;
 
 use super::source::Source;
 
-/// Connections that ask nothing at present: they have sent no whole request yet, or were answered.
+/// Idle connections: they have sent no whole request yet, or were answered.
 const QUIET_MAX: usize = 256;
 /// Of these, those of one source.
 const QUIET_OF_ONE_MAX: usize = 128;
-/// Requests that are answered at one time, but for those about health.
+/// Requests in progress, except those about health.
 const ANSWERED_MAX: usize = 32;
-/// Of these, those of one source: fewer than may wait for entries, so that others can too. A proxy on this machine speaks
-/// for many.
+/// Of these, those of one source: fewer than may wait for entries. This machine is exempt: a proxy on it speaks for many.
 const ANSWERED_OF_ONE_MAX: usize = 12;
-/// Requests about health that are answered at one time.
 const HEALTH_MAX: usize = 16;
 
-/// Who is connected. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Guests(Arc<Mutex<House>>);
 
 #[derive(Debug, Default)]
 struct House {
-    /// Counts up with each connection that becomes quiet.
+    /// Counts connections as they become idle.
     count: u64,
-    /// The quiet ones, in the order in which they give way, each with what ends it.
+    /// The idle connections in the order in which they give way, each with what ends it.
     quiet: BTreeMap<Turn, (Source, CancellationToken)>,
     answered: BTreeMap<Source, usize>,
     health: usize,
 }
 
-/// When a quiet connection gives way: who was answered before who has asked nothing yet, and then the oldest.
+/// When an idle connection gives way: answered ones first, then the oldest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     has_asked_nothing: bool,
     number: u64,
 }
 
-/// What a request is about, as it decides which places it may take.
+/// What a request is about: it decides which places the request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum About {
-    /// Whether the service works: places are kept for it.
+    /// Health has places of its own.
     Health,
-    /// All else.
     Other,
 }
 
-/// A connection among the guests, until it is dropped.
+/// A connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Guest {
     guests: Guests,
     source: Source,
     /// Cancelled when it has to give way.
     end: CancellationToken,
-    /// Its place among the quiet ones; none while it is answered.
+    /// Its place among the idle ones; none while a request is in progress.
     turn: Mutex<Option<Turn>>,
 }
 
-/// A request that is answered, until it is dropped.
+/// A request in progress, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Answering {
     guest: Arc<Guest>,
@@ -72,7 +67,7 @@ pub(super) struct Answering {
 }
 
 impl Guests {
-    /// Admits a connection, which asks nothing yet. Where there are too many such, another one ends.
+    /// Admits a connection, which is idle. If there are too many, another one ends.
     pub(super) fn admit(&self, source: Source) -> Arc<Guest> {
         let end = CancellationToken::new();
         let turn = self.with(|house| house.seat(source, true, end.clone()));
@@ -85,7 +80,7 @@ impl Guests {
 }
 
 impl House {
-    /// Seats one more quiet connection, and ends another if they are too many.
+    /// Adds an idle connection, and ends another if there are too many.
     fn seat(&mut self, source: Source, has_asked_nothing: bool, end: CancellationToken) -> Turn {
         let of_his = self.quiet.values().filter(|(other, _)| *other == source).count();
         if of_his >= QUIET_OF_ONE_MAX {
@@ -106,7 +101,7 @@ impl House {
         }
     }
 
-    /// The source that has the most quiet connections.
+    /// The source with the most idle connections.
     fn fullest(&self) -> Source {
         let mut counts: BTreeMap<Source, usize> = BTreeMap::new();
         self.quiet.values().for_each(|(source, _)| *counts.entry(*source).or_default() += 1);
@@ -114,7 +109,7 @@ impl House {
         fullest.map(|(source, _)| source).expect("it is asked only when there are many")
     }
 
-    /// Whether one more request may be answered; it counts from now on.
+    /// Whether one more request may be answered; if so, counts it.
     fn begin(&mut self, source: Source, about: About) -> bool {
         let of_his = self.answered.get(&source).copied().unwrap_or(0);
         let has_room = match about {
@@ -148,17 +143,16 @@ impl House {
 }
 
 impl Guest {
-    /// Whence it comes.
     pub(super) fn source(&self) -> Source {
         self.source
     }
 
-    /// Cancelled when it has to give way.
     pub(super) fn end(&self) -> &CancellationToken {
         &self.end
     }
 
-    /// Begins to answer a request of it: it gives way to nobody until that is dropped. Nothing if all places are taken.
+    /// Begins to answer a request; the connection gives way to nobody until the result is dropped. None if all places are
+    /// taken.
     pub(super) fn begin(self: &Arc<Self>, about: About) -> Option<Answering> {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = self.guests.with(|house| {

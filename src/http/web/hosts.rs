@@ -1,7 +1,7 @@
-//! By which names requests may call this machine.
+//! The names by which requests may address this machine.
 //!
-//! A page of somebody else whose name suddenly leads here (DNS rebinding) comes with that name, for a browser always says
-//! whom it believes to ask.
+//! A foreign page whose name suddenly resolves to this machine (DNS rebinding) sends that name, because browsers always send
+//! the name that they asked for.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -10,28 +10,26 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::http::uri::Authority;
 
-/// The longest name that is repeated to whoever sent it.
+/// A longer name is not repeated.
 const NAME_BYTES_MAX: usize = 253;
 
-/// Other names that are told in the log; whoever makes up more of them is not told of.
+/// Foreign names named in the log; further ones are not logged.
 const TOLD_MAX: usize = 8;
 
-/// The names.
 #[derive(Debug)]
 pub(super) struct Hosts {
     listed: Vec<String>,
-    /// Other names that were told in the log.
+    /// Foreign names that were logged.
     told: Mutex<Vec<String>>,
 }
 
 impl Hosts {
-    /// Those that the operator listed, in lower case.
     pub(super) fn new(listed: &[String]) -> Self {
         Self { listed: listed.to_vec(), told: Mutex::default() }
     }
 
-    /// Why a request is not answered; nothing if it calls us by a name of ours. Another name is told in the log once, with
-    /// what to do if it is one.
+    /// Why a request is refused; none if it uses a name of ours. A foreign name is logged once, with what to do if it is
+    /// ours.
     pub(super) fn refuse(&self, request: &Request) -> Option<String> {
         let foreign = self.foreign(request)?;
         let (name, listed) = match is_name(&foreign) {
@@ -40,12 +38,12 @@ impl Hosts {
         };
         if self.is_news(&name) {
             tracing::warn!(
-                "The listener was asked as {name}, and answers only by its address, as localhost and under the names of \
-                 `hosts`: if that name is its own, add {listed} to [web]"
+                "A request addressed the listener as {name}, but it answers only to its address, localhost and the names of \
+                 `hosts`: if that is its own name, add {listed} to [web]"
             );
         }
         Some(format!(
-            "This listener does not answer as {name}: ask by its address or, if that name is its own, add {listed} to \
+            "This listener does not answer to {name}: use its address or, if that is its own name, add {listed} to \
              [web] of its configuration."
         ))
     }
@@ -59,7 +57,7 @@ impl Hosts {
         is_news
     }
 
-    /// The name of a request, if it is none of ours. One without any comes from no browser.
+    /// The name in a request, if it is not ours. A request without any comes from no browser.
     fn foreign(&self, request: &Request) -> Option<String> {
         let asked = request.uri().authority().map(|authority| authority.as_str().as_bytes());
         let sent = request.headers().get_all(header::HOST).iter().map(|value| value.as_bytes());
@@ -77,7 +75,7 @@ impl Hosts {
     }
 }
 
-/// The host of `host:port`, in lower case and without the dot that may end it; nothing if it is none.
+/// The host of `host:port`, in lower case and without a final dot; none if it is malformed.
 fn host(authority: &[u8]) -> Option<String> {
     let authority = Authority::try_from(authority).ok()?;
     let host = authority.host().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! Until when a connection may live, and what is known of it.
+//! How long a connection may live, and what is known about it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,46 +11,44 @@ use super::bounded::Bounded;
 use super::guests::{About, Answering, Guest};
 use super::source::Source;
 
-/// How long a connection may live, all in all.
+/// How long a connection may live.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// For the headers of its first request, a TLS handshake included.
+    /// Until the headers of its first request, a TLS handshake included.
     pub(super) headers: Duration,
-    /// From its beginning to its end, if it sent those in time.
+    /// In all, if it sent those in time.
     pub(super) life: Duration,
 }
 
-/// Until when a connection may live. Clones share the time: whoever answers something that takes its time by its nature
-/// moves it, and the connection looks at it.
+/// How long a connection may live. Clones share the end: a handler that needs more time by its nature moves it.
 #[derive(Debug, Clone)]
 pub(super) struct Lease {
     end: Arc<Mutex<Instant>>,
-    /// Its end once it has asked something.
+    /// The end once a request has come.
     full: Instant,
     guest: Arc<Guest>,
     is_tls: bool,
 }
 
 impl Lease {
-    /// A lease from now on.
     pub(super) fn of(patience: Patience, guest: Arc<Guest>, is_tls: bool) -> Self {
         let now = Instant::now();
         let end = Arc::new(Mutex::new(now + patience.headers));
         Self { end, full: now + patience.life, guest, is_tls }
     }
 
-    /// Notes that a request came whole: the connection lives as long as any.
+    /// Notes a whole request: the connection may live its full time.
     pub(super) fn heard(&self) {
         self.extend_to(self.full);
     }
 
-    /// Begins to answer a request, which came whole. Nothing if all places are taken.
+    /// Begins to answer a whole request. None if all places are taken.
     pub(super) fn begin(&self, about: About) -> Option<Answering> {
         self.heard();
         self.guest.begin(about)
     }
 
-    /// Lets the connection live for this much longer than now, if that is not before its end anyway.
+    /// Lets the connection live at least this much longer from now.
     pub(super) fn extend(&self, by: Duration) {
         self.extend_to(Instant::now() + by);
     }
@@ -60,22 +58,19 @@ impl Lease {
         *end = (*end).max(to);
     }
 
-    /// Its end.
     pub(super) fn end(&self) -> Instant {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whose connection it is.
     pub(super) fn guest(&self) -> &Guest {
         &self.guest
     }
 
-    /// Whence it comes.
     pub(super) fn source(&self) -> Source {
         self.guest.source()
     }
 
-    /// Whether what it sends is read by nobody on the way: within TLS, or on this machine alone.
+    /// Whether nobody on the way can read what it sends: it uses TLS, or comes from this machine.
     pub(super) fn is_secret(&self) -> bool {
         self.is_tls || self.guest.source().is_this_machine()
     }

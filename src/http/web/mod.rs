@@ -1,8 +1,8 @@
-//! Health, metrics and the feed over HTTP. The only code that serves it.
+//! Health, metrics and the feed over HTTP.
 //!
-//! `/health/live`: the process answers. `/health/ready`: it does its work, or 503 and why not. `/metrics`: Prometheus.
-//! These read only, and no reader can load the database: what a scrape sees is up to a few seconds old. `/feed/…` is in
-//! [`feed`]; its readers are few enough to leave places for those who watch.
+//! `/health/live`: the process answers. `/health/ready`: it does its work, or 503 and why not. `/metrics`: Prometheus. These
+//! only read, and no client can load the database: a scrape sees a state that is up to a few seconds old. `/feed/…` is in
+//! [`feed`]; its readers are few enough to leave places for monitoring.
 
 mod bounded;
 mod bucket;
@@ -47,12 +47,10 @@ use hosts::Hosts;
 use lease::Lease;
 use renewal::Renewed;
 
-/// For how long those who were being served at the end are waited for.
+/// How long requests in progress are waited for at the end.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
-/// The longest work on one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// A listener that is ready to be served on.
 pub struct Server {
     listener: Bounded,
     tls: Option<Renewed>,
@@ -66,10 +64,8 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Prepares to serve on `listener` as `config` says; nobody is answered yet.
-    ///
     /// # Errors
-    /// If there is to be a certificate, and it cannot be used.
+    /// If the configured certificate cannot be used.
     pub async fn new(listener: TcpListener, config: &WebConfig) -> Result<Self, UnusableCertificate> {
         let tls = match &config.certificate {
             Some(files) => Some(Renewed::load(files).await?),
@@ -127,8 +123,8 @@ fn router(vitals: Arc<Vitals>, config: &WebConfig, feed: Option<Feed>, stop: &Ca
         .layer(middleware::from_fn_with_state(hosts, attend))
 }
 
-/// Answers a request if it calls us by a name of ours and there is room for it. While the answer is on its way, the
-/// connection gives way to nobody.
+/// Answers a request if it uses a name of ours and there is room for it. Its connection gives way to nobody until the answer
+/// is sent.
 async fn attend(
     State(hosts): State<Arc<Hosts>>,
     ConnectInfo(lease): ConnectInfo<Lease>,
@@ -149,7 +145,7 @@ async fn attend(
         return told(StatusCode::MISDIRECTED_REQUEST, &sentence);
     }
     let Some(answering) = lease.begin(about) else {
-        return come_again("Too many requests are being answered: come again in a few seconds.");
+        return come_again("Too many requests are being answered: try again in a few seconds.");
     };
     let answer = next.run(request).await;
     // The body holds it until all of it was taken.
@@ -172,7 +168,8 @@ async fn front_page() -> Html<String> {
     Html(format!(
         "<!doctype html><meta charset=utf-8><title>callvault</title><h1>callvault {}</h1>\
          <p>For people: <code>callvault status</code>. For machines: <a href=/health/live>/health/live</a> (it runs), \
-         <a href=/health/ready>/health/ready</a> (it works), <a href=/metrics>/metrics</a> (Prometheus), /feed/ (the ledger, where <code>[feed] enabled</code>).",
+         <a href=/health/ready>/health/ready</a> (it works), <a href=/metrics>/metrics</a> (Prometheus), /feed/ (the ledger, \
+         if <code>[feed] enabled</code>).",
         env!("CARGO_PKG_VERSION")
     ))
 }
@@ -199,15 +196,14 @@ async fn metrics(State(vitals): State<Arc<Vitals>>) -> Response {
 }
 
 async fn not_found() -> Response {
-    told(StatusCode::NOT_FOUND, "There is nothing here; / says what there is.")
+    told(StatusCode::NOT_FOUND, "There is nothing here; / lists what there is.")
 }
 
-/// Asks a reader to come again soon: all places of his kind are taken. His connection makes place for others.
+/// Asks a client to come again soon, and closes its connection to make place for others.
 fn come_again(sentence: &str) -> Response {
     come_again_in(Duration::from_secs(5), StatusCode::SERVICE_UNAVAILABLE, sentence)
 }
 
-/// Asks whoever asks to come again after `wait`.
 fn come_again_in(wait: Duration, status: StatusCode, sentence: &str) -> Response {
     let mut answer = told(status, sentence);
     answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil() as u64));

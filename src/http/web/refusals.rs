@@ -1,4 +1,4 @@
-//! Attempts to read without the token of a reader: counted, slowed down for each source, told, and summed up in the ledger.
+//! Attempts to read without a reader's token: counted, slowed down for each source, logged, and summed up in the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,18 +13,17 @@ use crate::base::clock::Clock;
 use crate::http::feed;
 use crate::store::db::Db;
 
-/// How many wrong tokens a source may try at once, and then one every six seconds.
+/// Wrong tokens that a source may try at once, and then one every six seconds.
 const GUESSES: Rate = Rate { burst: 30.0, per_second: 1.0 / 6.0 };
-/// A source is told of at most so often.
+/// How often a source is logged at most.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// Lines about all sources together.
+/// Log lines about all sources together.
 const LINES: Rate = Rate { burst: 20.0, per_second: 20.0 / 60.0 };
-/// Sources that are remembered; who tried least lately is forgotten first.
+/// Sources remembered; the one that tried longest ago is forgotten first.
 const SOURCES_MAX: usize = 1024;
-/// How often the sum is brought to the database.
+/// How often the sum is written to the database.
 const SETTLE_EVERY: Duration = Duration::from_secs(10);
 
-/// What was refused. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Refusals(Arc<Mutex<Known>>);
 
@@ -33,7 +32,7 @@ struct Known {
     sources: BTreeMap<Source, Comer>,
     lines: Bucket,
     total: u64,
-    /// Attempts that the database does not know of yet.
+    /// Attempts that the database does not have yet.
     unsettled: u64,
 }
 
@@ -51,22 +50,21 @@ impl Refusals {
         Self(Arc::new(Mutex::new(Known { sources: BTreeMap::new(), lines, total: 0, unsettled: 0 })))
     }
 
-    /// For how long no token of this source is looked at; nothing if it has not tried too many.
+    /// How long this source's tokens are ignored; none if it has not tried too many.
     pub(super) fn wait(&self, source: Source, now: Instant) -> Option<Duration> {
         self.with(|known| known.sources.get_mut(&source)?.guesses.wait(GUESSES, now))
     }
 
-    /// Counts an attempt, and tells of it unless this source was told of a moment ago.
+    /// Counts an attempt, and logs it unless this source was logged a moment ago.
     pub(super) fn note(&self, source: Source, now: Instant) {
         self.with(|known| known.note(source, now));
     }
 
-    /// How many there were since the service began.
     pub(super) fn total(&self) -> u64 {
         self.with(|known| known.total)
     }
 
-    /// Brings the sum to the database again and again, and to the ledger when a day is over; tells what was not told yet.
+    /// Writes the sum to the database again and again, and to the ledger when a day is over; logs what was not logged yet.
     pub(super) async fn keep_settled(&self, db: &Db, clock: &Clock) {
         loop {
             self.settle(db, clock).await;
@@ -75,7 +73,7 @@ impl Refusals {
         }
     }
 
-    /// Brings the sum to the database. What cannot be written now is kept for the next time.
+    /// Writes the sum to the database. If that fails, it is kept for the next time.
     pub(super) async fn settle(&self, db: &Db, clock: &Clock) {
         let unsettled = self.with(|known| std::mem::take(&mut known.unsettled));
         if let Err(error) = feed::note_refused(db, unsettled, clock.now()).await {
@@ -127,8 +125,8 @@ impl Comer {
         }
         let (count, attempts) = (self.untold, if self.untold == 1 { "attempt" } else { "attempts" });
         warn!(
-            "{source} asked for what readers of the feed alone are given, and sent no token or a wrong one ({count} \
-             {attempts}): correct the token there; if nobody of yours is there, keep that address out"
+            "{source} asked for what only readers of the feed get, without a token or with a wrong one ({count} {attempts}): \
+             correct the token there, or block that address if it is not yours"
         );
         (self.told_at, self.untold) = (Some(now), 0);
     }

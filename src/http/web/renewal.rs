@@ -1,4 +1,4 @@
-//! The certificate that is shown, which something else renews while we listen.
+//! The server's certificate, which another program renews while we listen.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,10 +10,8 @@ use tracing::{info, warn};
 use crate::base::blocking::on_thread;
 use crate::config::{CertificateFiles, UnusableCertificate};
 
-/// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// What new connections are accepted with. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Renewed {
     files: CertificateFiles,
@@ -23,31 +21,25 @@ pub(super) struct Renewed {
 #[derive(Debug)]
 struct Current {
     config: Arc<ServerConfig>,
-    /// The files as they were when they were last read, in vain or not.
+    /// The files as they were last read, successfully or not.
     seen: Seen,
 }
 
-/// What tells a file from another one at its place.
 type Seen = [Option<(SystemTime, u64)>; 2];
 
 impl Renewed {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// If they cannot be used.
     pub(super) async fn load(files: &CertificateFiles) -> Result<Self, UnusableCertificate> {
         let (seen, loaded) = read(files).await;
         let current = Arc::new(Mutex::new(Current { config: loaded?, seen }));
         Ok(Self { files: files.clone(), current })
     }
 
-    /// What a new connection is accepted with.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.with(|current| Arc::clone(&current.config)))
     }
 
-    /// Takes over files that were replaced, for ever. Where the new ones cannot be used, the former certificate goes on, and
-    /// that is said once of each.
+    /// Takes over replaced files, for ever. If the new ones cannot be used, the former certificate stays in use, and that is
+    /// logged once.
     pub(super) async fn keep_up(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -61,10 +53,10 @@ impl Renewed {
             match loaded {
                 Ok(config) => {
                     self.with(|current| current.config = config);
-                    info!("{} was replaced: new connections are shown it", self.files.certificate.display());
+                    info!("{} was replaced: new connections use it", self.files.certificate.display());
                 }
                 Err(error) => {
-                    warn!("The certificate was replaced, and the former one is shown on, for {error}");
+                    warn!("The certificate was replaced, but the former one stays in use: {error}");
                 }
             }
         }
@@ -75,7 +67,7 @@ impl Renewed {
     }
 }
 
-/// What is to be seen of the files, and what they hold. Looked at first: what is replaced in between is read again.
+/// What the files look like, and what they hold. Looked at first: what is replaced in between is read again.
 async fn read(files: &CertificateFiles) -> (Seen, Result<Arc<ServerConfig>, UnusableCertificate>) {
     let files = files.clone();
     let read = on_thread(move || (look(&files), files.load()));

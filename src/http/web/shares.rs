@@ -1,4 +1,4 @@
-//! What each reader takes of the feed: so many files at one time, so many in a minute.
+//! What each reader takes of the feed: files at one time, and files per minute.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,12 +10,11 @@ use tokio::time::Instant;
 use super::bucket::{Bucket, Rate};
 use crate::http::feed::Reader;
 
-/// Files that are sent at one time.
+/// Files sent at one time.
 const FILES_MAX: usize = 8;
 /// Of these, those of one reader.
 const FILES_OF_ONE_MAX: usize = 4;
 
-/// What each reader takes at present. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Shares {
     files: Arc<Semaphore>,
@@ -28,15 +27,15 @@ struct Share {
     reads: Bucket,
 }
 
-/// A file on its way to a reader, until it is dropped.
+/// A place for a file being sent, until it is dropped.
 pub(super) type Place = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-/// Why a reader is given nothing now.
+/// Why a reader gets nothing now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    /// All places are taken, or his.
+    /// All places are taken, or all of this reader.
     Places,
-    /// He has fetched as many files as he may, and for how long.
+    /// The reader has fetched as many files as it may; how long until the next.
     Reads(Duration),
 }
 
@@ -45,7 +44,7 @@ impl Shares {
         Self { files: Arc::new(Semaphore::new(FILES_MAX)), readers: Arc::default() }
     }
 
-    /// Takes a place for a file that `reader` fetches, and one of the files that he may fetch in a minute.
+    /// Takes a place for a file, and one of the reads that the reader has in a minute.
     pub(super) fn take(&self, reader: &Reader, now: Instant) -> Result<Place, Full> {
         let per_minute = f64::from(reader.reads_per_min_max());
         let rate = Rate { burst: per_minute, per_second: per_minute / 60.0 };

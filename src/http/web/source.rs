@@ -1,15 +1,13 @@
-//! Whence a connection comes, as far as one can tell the comers apart.
+//! Where a connection comes from.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whence a connection comes: an address of IPv4, or the network of an address of IPv6, in which its owner has as many
-/// addresses as he likes.
+/// An IPv4 address, or the network of an IPv6 address, in which its owner has as many addresses as they like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Source(IpAddr);
 
 impl Source {
-    /// The source of a connection from `address`.
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) if !address.is_loopback() => {
@@ -20,7 +18,7 @@ impl Source {
         }
     }
 
-    /// Whether it is this machine: a proxy on it, behind which are many, or its own health check.
+    /// A proxy on this machine speaks for many; so does its own health check.
     pub(super) fn is_this_machine(self) -> bool {
         self.0.is_loopback()
     }

@@ -1,4 +1,4 @@
-//! The bytes of a connection: as they come, or within TLS, whose handshake is a part of its first reading.
+//! The bytes of a connection: plain, or within TLS, whose handshake is part of the first read.
 
 use std::io;
 use std::pin::Pin;
@@ -9,16 +9,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
-/// The bytes of a connection.
 pub(super) enum Stream {
     Plain(TcpStream),
-    /// The handshake is not over.
     Greeting(Box<Accept<TcpStream>>),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    /// A connection over which TLS is spoken if there is an acceptor. Nothing is read yet.
     pub(super) fn new(stream: TcpStream, tls: Option<&TlsAcceptor>) -> Self {
         match tls {
             None => Self::Plain(stream),
@@ -26,7 +23,7 @@ impl Stream {
         }
     }
 
-    /// Ends the handshake first.
+    /// Completes the handshake first.
     fn poll_greeting(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Self::Greeting(accept) = self {
             let stream = ready!(Pin::new(&mut **accept).poll(context))?;

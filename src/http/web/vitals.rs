@@ -1,4 +1,4 @@
-//! What the pages are made of: the state as the database has it, and the counters of those at work.
+//! What the pages show: the state from the database, and the counters of this process.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::pipeline::worker::{Progress, Snapshot};
 use crate::store::db::Db;
 use crate::watch::status::{Reader, Status};
 
-/// For how long a reading of the state serves all who ask.
+/// How long one reading of the state serves all clients.
 const FRESH: Duration = Duration::from_secs(5);
 /// How long the database may take to answer before the service counts as not ready.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(5);
@@ -25,7 +25,6 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub struct Workers(Arc<Mutex<BTreeMap<String, Worker>>>);
 
-/// Who works on one PBX.
 #[derive(Debug)]
 struct Worker {
     client: PbxClient,
@@ -40,13 +39,12 @@ pub(super) struct Work {
 }
 
 impl Workers {
-    /// Counts what this client and its workers do from now on, in place of the former ones of this PBX.
+    /// Counts this client and its workers from now on, in place of the former ones of the PBX.
     pub fn add(&self, client: PbxClient, progress: Arc<Progress>) {
         let id = client.id().to_owned();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Worker { client, progress });
     }
 
-    /// Forgets a PBX that is not configured any more.
     pub fn remove(&self, id: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
@@ -59,14 +57,13 @@ impl Workers {
     }
 }
 
-/// What the pages are made of.
 pub struct Vitals {
     db: Db,
     clock: Clock,
     workers: Workers,
     readiness: Readiness,
     refusals: Refusals,
-    /// One reads for all: who comes meanwhile waits and takes what it got.
+    /// One client reads for all: others wait and take its result.
     state: tokio::sync::Mutex<State>,
 }
 
@@ -82,7 +79,6 @@ impl fmt::Debug for Vitals {
 }
 
 impl Vitals {
-    /// What is to be served of the installation that `config` describes.
     pub fn new(config: &Config, db: Db, clock: Clock, workers: Workers, readiness: Readiness) -> Self {
         // Alerts and metrics count findings and tell one or two.
         let reader = Reader::new(config).with_findings_max(20);
@@ -97,7 +93,6 @@ impl Vitals {
         }
     }
 
-    /// Goes on with another configuration.
     pub async fn reconfigure(&self, config: &Config) {
         let mut state = self.state.lock().await;
         state.reader.reconfigure(config);
@@ -123,17 +118,14 @@ impl Vitals {
         metrics::page(status, self.workers.read(), self.refusals.total(), self.clock.now())
     }
 
-    /// What was refused to those without a token.
     pub(super) fn refusals(&self) -> &Refusals {
         &self.refusals
     }
 
-    /// Brings the sum of what was refused to the database, for ever.
     pub(super) async fn keep_refusals(&self) {
         self.refusals.keep_settled(&self.db, &self.clock).await;
     }
 
-    /// Brings the rest of it there.
     pub(super) async fn settle_refusals(&self) {
         self.refusals.settle(&self.db, &self.clock).await;
     }

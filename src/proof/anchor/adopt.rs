@@ -1,4 +1,4 @@
-//! Tokens that are on disk and in no row: of a run that died between the two, or of a database that was lost.
+//! Tokens that are on disk without a row: of a run that died in between, or of a database that was lost.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,9 @@ use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Checkpoint, Note, VerifyingKey};
 
-/// Rows that are written in one unit.
 const ROWS_PER_UNIT: usize = 500;
 
-/// A token that is in no row, over a checkpoint of ours.
+/// A token without a row, over a checkpoint of ours.
 struct Found {
     name: TokenName,
     root: Digest,
@@ -26,7 +25,7 @@ struct Found {
 }
 
 impl Anchorer {
-    /// Adopts them. What is no token over a checkpoint of ours is named in the log, and left.
+    /// Adopts them. A file that is no token over a checkpoint of ours is logged and left alone.
     pub(super) async fn adopt(&self) -> anyhow::Result<()> {
         let known = standing::known(&mut *self.db.read().await?).await?;
         let (keys, shelf) = (self.notary.known_keys().await, self.notary.shelf().clone());
@@ -45,7 +44,7 @@ impl Anchorer {
         Ok(())
     }
 
-    /// The token, as far as it can be believed; `None` if it is none.
+    /// None if it is no token.
     async fn recognise_found(&self, found: Found) -> anyhow::Result<Option<Anchor>> {
         let Found { name: TokenName { size, authority }, root, checkpoint, token } = found;
         let configured = self.config.authorities.iter().find(|known| known.name == authority);
@@ -89,7 +88,7 @@ fn unknown_tokens(
     Ok(found)
 }
 
-/// The token, if the checkpoint of that size is beside it and one of these keys has signed that.
+/// The token, if the checkpoint of that size is beside it and signed with one of these keys.
 fn read(shelf: &Shelf, keys: &[VerifyingKey], name: TokenName) -> Result<Option<Found>, ArchiveError> {
     let there = |path: &str| match authority::read(shelf, path) {
         Err(ArchiveError::TooLarge { .. }) => Ok(None),

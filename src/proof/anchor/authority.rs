@@ -1,4 +1,4 @@
-//! Time-stamp authorities: asking one, and keeping its token.
+//! Time-stamp authorities: requests a token, and stores it.
 
 use jiff::Timestamp;
 use tracing::warn;
@@ -14,39 +14,33 @@ use crate::config::AuthorityConfig;
 use crate::proof::notary::{Sealed, bytes_max};
 use crate::store::ledger;
 
-/// The largest reply that is read: tokens with certificates have a few KiB.
+/// Tokens with certificates have a few KiB.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
-/// The checkpoint under a token.
 pub(super) fn checkpoint_path(size: u64) -> String {
     format!("{FOLDER}/{size}.checkpoint")
 }
 
-/// The token of an authority.
 pub(super) fn token_path(size: u64, authority: &str) -> String {
     format!("{FOLDER}/{size}.{authority}.tsr")
 }
 
-/// The certificates by which an authority's tokens are verified.
 fn certificates_path(authority: &str) -> String {
     format!("{FOLDER}/{authority}.ca.pem")
 }
 
-/// The certificates by which the tokens of an authority are verified, if the operator gave any.
 pub(super) fn roots(authority: &AuthorityConfig) -> Option<Roots> {
     authority.certificates.as_deref().map(Roots::from_pem)
 }
 
-/// A file of the ledger's folder, if it is no larger than any of its kind.
+/// A file of the ledger's folder, unless it is larger than any of its kind.
 pub(super) fn read(shelf: &Shelf, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
     shelf.read(path, bytes_max(path))
 }
 
 impl Anchorer {
-    /// Has the bytes of a checkpoint stamped.
-    ///
-    /// On return checkpoint and token are on disk, and then a row says so. A crash before leaves a token that the next
-    /// call adopts.
+    /// Gets a checkpoint stamped. On return checkpoint and token are on disk, and then in a row. A crash before that leaves a
+    /// token that the next call adopts.
     pub(super) async fn have_stamped(
         &self,
         authority: &AuthorityConfig,
@@ -79,7 +73,7 @@ impl Anchorer {
         self.note_anchor(authority, sealed, sha256, self.clock.now(), trust).await
     }
 
-    /// When a token was given that a run left which died before it noted it, and how far it can be believed.
+    /// When a token was given that a run left without a row, and how far it can be trusted.
     async fn recognise(
         &self,
         authority: &AuthorityConfig,
@@ -100,7 +94,7 @@ impl Anchorer {
         }
     }
 
-    /// When a token over a checkpoint of `size` was given, and how far it can be believed.
+    /// When a token over a checkpoint of `size` was given, and how far it can be trusted.
     pub(super) async fn judge(
         &self,
         roots: Option<&Roots>,
@@ -115,15 +109,15 @@ impl Anchorer {
         Ok((at.min(now), trust))
     }
 
-    /// The last entry that a checkpoint of `size` covers; nothing if there is none.
+    /// Empty if the checkpoint covers none.
     async fn last_entry(&self, size: u64) -> anyhow::Result<String> {
         let Some(number) = size.checked_sub(1) else { return Ok(String::new()) };
         let entries = ledger::entries(&mut *self.db.read().await?, number, 1).await?;
         Ok(entries.into_iter().next().map(|entry| entry.entry).unwrap_or_default())
     }
 
-    /// Judges the latest token of each authority by the certificates of now: they may have come since, and version 0.1
-    /// believed every token.
+    /// Judges the latest token of each authority by the certificates of now: they may be new, and version 0.1 accepted every
+    /// token.
     pub(super) async fn judge_latest(&self) -> anyhow::Result<()> {
         for authority in &self.config.authorities {
             let name = authority.name.clone();
@@ -159,7 +153,7 @@ impl Anchorer {
         Ok(())
     }
 
-    /// Asks for a token, and believes it as far as it answers our question, now, and was signed by somebody who may.
+    /// Requests a token, and checks that it answers this request, now, and how far its signer can be trusted.
     async fn ask_for_token(
         &self,
         authority: &AuthorityConfig,
@@ -173,22 +167,26 @@ impl Anchorer {
             .client
             .post(url, "application/timestamp-query", request, REPLY_BYTES_MAX)
             .await
-            .map_err(|what| failed(what, "see to the network, and the `url` of its [[anchor]]"))?;
+            .map_err(|what| failed(what, "check the network and the `url` of its [[anchor]]"))?;
         let host = url.host();
         if reply.status != 200 {
             let what = format!("{host} answered with HTTP status {}", reply.status);
-            return Err(
-                failed(what, "compare the `url` of its [[anchor]] with what the authority says").into()
-            );
+            return Err(failed(
+                what,
+                "compare the `url` of its [[anchor]] with the authority's documentation",
+            )
+            .into());
         }
         if reply.content_type != "application/timestamp-reply" {
             let what = format!("{host} did not answer with a time-stamp reply");
-            return Err(
-                failed(what, "compare the `url` of its [[anchor]] with what the authority says").into()
-            );
+            return Err(failed(
+                what,
+                "compare the `url` of its [[anchor]] with the authority's documentation",
+            )
+            .into());
         }
         let refused = |what| {
-            failed(format!("the reply of {host} {what}"), "ask whoever runs it, or take another authority")
+            failed(format!("the reply of {host} {what}"), "ask its operator, or use another authority")
         };
         let token = timestamp::answer(&reply.body, imprint, nonce).map_err(refused)?;
         let (_, trust) = trust::verify(&reply.body, roots(authority).as_ref()).map_err(refused)?;
@@ -201,11 +199,11 @@ impl Anchorer {
         let (earliest, latest) = (asked - TIME_OFF_MAX, self.clock.now() + TIME_OFF_MAX);
         if token.at < earliest || token.at > latest {
             let what = format!(
-                "the reply of {host} is of {}, and the clock of this machine shows {}",
+                "the reply of {host} has the time {}, but this machine's clock shows {}",
                 token.at,
                 self.clock.now().strftime("%FT%TZ")
             );
-            return Err(failed(what, "set this machine's clock, or take another authority").into());
+            return Err(failed(what, "correct this machine's clock, or use another authority").into());
         }
         Ok((reply.body, trust))
     }
@@ -230,9 +228,9 @@ impl Anchorer {
         self.db.write(async move |tx| standing::add(tx, &anchor).await).await
     }
 
-    /// Lays the authorities' certificates beside their tokens, for those who verify them.
+    /// Stores the authorities' certificates beside their tokens, for those who verify them.
     ///
-    /// Former ones stay in the file, as long as it does not grow beyond its bounds: older tokens need them.
+    /// Former certificates stay in the file within its size limit: older tokens need them.
     pub(super) async fn keep_certificates(&self) -> anyhow::Result<()> {
         let (shelf, authorities) = (self.notary.shelf().clone(), self.config.authorities.clone());
         blocking(move || {

@@ -1,16 +1,17 @@
-//! Anchors: what others, who gain nothing by lying for us, say of the ledger's checkpoints.
+//! Anchors: what parties that gain nothing from a false statement say about the ledger's checkpoints.
 //!
 //! ```text
-//! checkpoint published ──► witnesses sign it too ──► authorities stamp its bytes ──► anchor/<size>.checkpoint and .tsr ──► row
+//! checkpoint published ──► witnesses sign it too ──► authorities stamp its bytes ──► anchor/<size>.checkpoint and .tsr ──►
+//! row
 //! ```
-//! A signed checkpoint proves what the ledger is; whoever has the key could still sign another history tomorrow, and date
-//! it back. A time-stamp authority (RFC 3161) says when it saw the exact bytes of a checkpoint, a witness (C2SP
-//! tlog-witness) that each checkpoint continues the one that it saw before. Neither learns more than hashes and sizes.
+//! A signed checkpoint proves what the ledger is. But whoever has the key could sign another history tomorrow, and backdate
+//! it. A time-stamp authority (RFC 3161) says when it saw the exact bytes of a checkpoint; a witness (C2SP tlog-witness) says
+//! that each checkpoint continues the one it saw before. Neither learns more than hashes and sizes.
 //!
-//! A token counts if it was verified by certificates that the operator gave (`anchor::trust`): when it comes, when the service
-//! starts, in `verify`, and in exports. What was not verified is called so.
+//! A token counts if certificates of the operator verify it (`anchor::trust`): when it arrives, when the service starts, in
+//! `verify`, and in exports. Other tokens are called not verified.
 //!
-//! Nothing waits for any of it: who does not answer is asked again after growing waits, and told of.
+//! Nothing waits for anchors: a party that does not answer is asked again after growing waits, and reported.
 
 mod adopt;
 mod authority;
@@ -47,36 +48,32 @@ use crate::proof::notary::{Notary, Published, PublishedError, Sealed};
 use crate::store::db::Db;
 use waits::Waits;
 
-/// The folder of tokens, below the ledger's.
+/// Below the ledger's folder.
 pub const FOLDER: &str = "anchor";
-/// How often it is looked whether somebody is to be asked, though no bell rang.
+/// How often to check who is due if no bell rings.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(30);
 
-/// Why somebody did not vouch for a checkpoint: a sentence for the operator. It may go better next time.
+/// Why a party did not vouch for a checkpoint, for the operator. The next try may succeed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unanchored(String);
 
-/// Has checkpoints anchored.
+/// Sends the published checkpoint to each authority and witness, and stores their answers.
 #[derive(Debug)]
 pub struct Anchorer {
     db: Db,
     clock: Clock,
     notary: Arc<Notary>,
-    /// The archive's.
+    /// Of the archive.
     root: PathBuf,
     config: AnchorsConfig,
     client: Client,
     waits: Waits,
-    /// Two authorities may have stamped one checkpoint, which is put down once: one stores at a time.
+    /// One stores at a time: two authorities may have stamped one checkpoint, which is stored once.
     storing: tokio::sync::Mutex<()>,
 }
 
 impl Anchorer {
-    /// Somebody who has the checkpoints of `notary` anchored as `config` says. Nobody is asked yet.
-    ///
-    /// # Errors
-    /// If TLS cannot be set up on this machine.
     pub fn new(
         config: AnchorsConfig,
         root: PathBuf,
@@ -97,7 +94,7 @@ impl Anchorer {
         })
     }
 
-    /// Anchors until it is stopped: when `sealed` rings, and as time passes.
+    /// Anchors until `stop`: when `sealed` rings, and as time passes.
     ///
     /// # Errors
     /// If the database cannot be used.
@@ -121,23 +118,22 @@ impl Anchorer {
         Ok(())
     }
 
-    /// What is done once, at the beginning: tokens without a row are adopted, certificates laid beside them, and the latest
-    /// tokens judged by the certificates of now.
+    /// Once at the start: adopts tokens without a row, stores the certificates beside them, and judges the latest tokens by
+    /// the certificates of now. Files that cannot be read or written are only logged.
     ///
     /// # Errors
-    /// If the database cannot be used. That a file cannot be read or written is told in the log.
+    /// If the database cannot be used.
     pub async fn take_stock(&self) -> anyhow::Result<()> {
         for outcome in [self.adopt().await, self.keep_certificates().await, self.judge_latest().await] {
             if let Err(error) = outcome {
-                warn!("The tokens beside the ledger cannot be looked after: {}", passing(error)?);
+                warn!("The time-stamp tokens beside the ledger cannot be checked: {}", passing(error)?);
             }
         }
         Ok(())
     }
 
-    /// Shows the published checkpoint to all who are due.
-    ///
-    /// On return each of them has vouched for it, durably, or it is noted why not.
+    /// Shows the published checkpoint to all who are due. On return each has vouched for it, durably, or the reason is
+    /// recorded.
     ///
     /// # Errors
     /// If the database cannot be used.
@@ -156,7 +152,6 @@ impl Anchorer {
         try_join_all(authorities.map(|authority| self.show_to(authority, &sealed))).await.map(drop)
     }
 
-    /// Has an authority stamp a checkpoint, if that is due.
     async fn show_to(&self, authority: &AuthorityConfig, sealed: &Sealed) -> anyhow::Result<()> {
         if !self.is_due(Kind::Authority, &authority.name, sealed.size).await? {
             return Ok(());
@@ -165,7 +160,7 @@ impl Anchorer {
         self.note(Kind::Authority, &authority.name, outcome).await
     }
 
-    /// The checkpoint that others see; `None` if there is none, or it is not of our key: the notary sees to that.
+    /// The checkpoint that others see; none if it is not of our key, which the notary reports.
     async fn published(&self) -> anyhow::Result<Option<Sealed>> {
         let (root, key) = (self.root.clone(), self.notary.key().await);
         let read = blocking(move || {
@@ -185,7 +180,7 @@ impl Anchorer {
         }
     }
 
-    /// Whether `name` is to be shown a checkpoint of `size` now: it is new, the last one was long ago, and no wait is on.
+    /// Whether `name` should be shown a checkpoint of `size` now: it is new, the last one was long ago, and no wait is on.
     async fn is_due(&self, kind: Kind, name: &str, size: u64) -> anyhow::Result<bool> {
         let now = self.clock.now();
         let standing = standing(&mut *self.db.read().await?, kind, name).await?;
@@ -197,7 +192,7 @@ impl Anchorer {
         Ok(is_new && !is_fresh && self.waits.is_over(&wait_key(kind, name), now))
     }
 
-    /// Notes how it went: who did not vouch is left alone for a while.
+    /// Records the outcome; after a failure the party is left alone for a while.
     async fn note(&self, kind: Kind, name: &str, outcome: anyhow::Result<()>) -> anyhow::Result<()> {
         let (key, now) = (wait_key(kind, name), self.clock.now());
         let Err(error) = outcome else {
@@ -208,7 +203,7 @@ impl Anchorer {
         };
         let error = passing(error)?;
         if self.waits.lengthen(&key, now) {
-            warn!("The ledger is not anchored, and archived all the same: {error}");
+            warn!("The ledger is not anchored (archiving goes on): {error}");
         }
         let name = name.to_owned();
         self.db.write(async move |tx| standing::note_failure(tx, kind, &name, &error, now).await).await
@@ -219,7 +214,7 @@ fn wait_key(kind: Kind, name: &str) -> String {
     format!("{} {name}", kind.as_str())
 }
 
-/// What may go better next time, as a sentence; all else is an error still.
+/// A failure that may pass, as a sentence; any other is an error.
 fn passing(error: anyhow::Error) -> anyhow::Result<String> {
     let is_passing = error.is::<Unanchored>() || error.is::<ArchiveError>() || error.is::<PublishedError>();
     if is_passing { Ok(format!("{error:#}")) } else { Err(error) }

@@ -15,57 +15,51 @@ const SIGNING_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0
 /// 1.2.840.113549.1.9.16.2.47, a hash of it.
 const SIGNING_CERTIFICATE_V2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x02, 0x2f];
 
-/// Certificates in one token that are looked at: authorities send a chain of a few.
+/// Further certificates are ignored: authorities send a chain of a few.
 const CERTIFICATES_MAX: usize = 16;
 
-/// What was signed, and by whom.
 #[derive(Debug)]
 pub(super) struct SignedData<'a> {
-    /// The bytes that the signature is over in the end: a `TSTInfo`.
+    /// The signed content: a `TSTInfo`.
     pub(super) content: &'a [u8],
-    /// The certificates beside it, in DER.
+    /// In DER.
     pub(super) certificates: Vec<&'a [u8]>,
-    /// The signers, one after the other.
     signers: Der<'a>,
 }
 
-/// The one who signed, and his signature.
 #[derive(Debug)]
 pub(super) struct Signer<'a> {
-    /// Which certificate is his.
     pub(super) id: SignerId<'a>,
-    /// The object identifier of the hash.
     pub(super) digest: &'a [u8],
-    /// The object identifier of the signature.
     pub(super) algorithm: &'a [u8],
     pub(super) signature: &'a [u8],
-    /// The bytes that the signature is over.
+    /// The bytes that the signature covers.
     pub(super) attributes: Vec<u8>,
-    /// What these say is the hash of the content.
+    /// The hash of the content, according to the attributes.
     pub(super) message_digest: &'a [u8],
-    /// What they say of his certificate.
+    /// The hash of the signer's certificate, according to the attributes.
     pub(super) signing_certificate: CertificateHash<'a>,
 }
 
-/// Which certificate somebody signs with.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SignerId<'a> {
-    /// That of this issuer, in DER, and of this number.
-    Number { issuer: &'a [u8], serial: &'a [u8] },
-    /// That whose key has this id.
+    Number {
+        issuer: &'a [u8],
+        serial: &'a [u8],
+    },
+    /// The certificate with this subject key id.
     Key(&'a [u8]),
 }
 
-/// The hash of a certificate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CertificateHash<'a> {
-    /// The object identifier of the hash; none if it is SHA-1.
+    /// None if it is SHA-1.
     pub(super) digest: Option<&'a [u8]>,
     pub(super) hash: &'a [u8],
 }
 
 impl<'a> SignedData<'a> {
-    /// Reads what follows the status of a time-stamp reply; `None` if that is no token in DER.
+    /// Reads what follows the status of a time-stamp reply; none if that is no token in DER.
     pub(super) fn read(reply: &mut Der<'a>) -> Option<Self> {
         let mut content = reply.enter(SEQUENCE).filter(|_| reply.is_empty())?;
         content.take(OID).filter(|oid| *oid == SIGNED_DATA)?;
@@ -87,7 +81,7 @@ impl<'a> SignedData<'a> {
         Some(Self { content, certificates, signers })
     }
 
-    /// The one who signed it; `None` if nobody did, or more than one, or in a way that RFC 3161 forbids.
+    /// None if there is not exactly one signer, or the signature is of a form that RFC 3161 forbids.
     pub(super) fn signer(&self) -> Option<Signer<'a>> {
         let mut signers = self.signers;
         let mut info = signers.enter(SEQUENCE).filter(|_| signers.is_empty())?;
@@ -111,14 +105,13 @@ impl<'a> SignedData<'a> {
     }
 }
 
-/// What the signed attributes tell.
 struct Attributes<'a> {
     message_digest: &'a [u8],
     signing_certificate: CertificateHash<'a>,
 }
 
 impl<'a> Attributes<'a> {
-    /// Reads them; `None` if one that is needed is lacking or comes twice, or if something else than a time stamp is signed.
+    /// None if a required attribute is missing or repeated, or if something else than a time stamp was signed.
     fn read(all: Der<'a>) -> Option<Self> {
         let one = |wanted: &[u8]| -> Option<Option<Der<'a>>> {
             let (mut all, mut found) = (all, None);

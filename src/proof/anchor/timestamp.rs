@@ -1,8 +1,7 @@
 //! Time-stamp requests and replies (RFC 3161, section 2.4).
 //!
-//! The request is 69 bytes, of which only hash and nonce vary. Of the reply we read what tells whether it answers our
-//! question: its status, and the imprint, the nonce and the time inside the token. Whether its signature is to be believed
-//! is told by [`super::trust`].
+//! A request has 69 bytes, of which only hash and nonce vary. Of a reply, this reads whether it answers the request: its
+//! status, and the imprint, nonce and time inside the token. [`super::trust`] judges the signature.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -13,18 +12,17 @@ use super::signed_data::{SHA_256, SignedData};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
 
-/// The longest part of an authority's words that is quoted, in characters.
+/// In characters.
 const WORDS_MAX: usize = 200;
 
-/// The most bytes of a status that are told: those of the standard have one.
+/// The standard's statuses have one byte.
 const STATUS_BYTES_MAX: usize = 4;
 
-/// A number that is used once, so that a reply cannot be one to an older request.
+/// Used once, so that a reply cannot be one to an older request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Nonce([u8; 8]);
 
 impl Nonce {
-    /// A new one, from the operating system.
     pub(super) fn random() -> Self {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
@@ -34,17 +32,16 @@ impl Nonce {
     }
 }
 
-/// What a token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// The SHA-256 of the bytes that it is over.
+    /// The SHA-256 of the stamped bytes.
     pub imprint: Digest,
-    /// When the authority saw them, by its clock, in whole seconds.
+    /// By the authority's clock, in whole seconds.
     pub at: Timestamp,
     nonce: Option<Vec<u8>>,
 }
 
-/// The request for a token over bytes of this hash, with the authority's certificate in it.
+/// The request for a token over bytes with this hash, with the authority's certificate included.
 pub(super) fn request(imprint: &Digest, nonce: Nonce) -> Vec<u8> {
     let mut der = vec![SEQUENCE, 0x43, INTEGER, 1, 1];
     der.extend([SEQUENCE, 0x31, SEQUENCE, 0x0d, OID, 9]);
@@ -57,7 +54,7 @@ pub(super) fn request(imprint: &Digest, nonce: Nonce) -> Vec<u8> {
     der
 }
 
-/// The token in a reply to our request.
+/// The token in a reply to this request.
 ///
 /// # Errors
 /// What is wrong with it, in words that go on after "the reply".
@@ -80,21 +77,20 @@ pub fn read(reply: &[u8]) -> Result<Token, String> {
     parts(reply).map(|(token, _)| token)
 }
 
-/// The token in a reply, and how it was signed.
 pub(super) fn parts(reply: &[u8]) -> Result<(Token, SignedData<'_>), String> {
-    let no_reply = || "is no time-stamp reply in DER".to_owned();
+    let no_reply = || "is not a time-stamp reply in DER".to_owned();
     let mut der = Der::new(reply);
     let mut body = der.enter(SEQUENCE).filter(|_| der.is_empty()).ok_or_else(no_reply)?;
     let status = body.enter(SEQUENCE).ok_or_else(no_reply)?;
     refusal(status).ok_or_else(no_reply)?.map_or(Ok(()), Err)?;
-    let no_token = "says that it is granted, and holds no time-stamp token in DER";
+    let no_token = "says that it is granted but contains no time-stamp token in DER";
     let signed = SignedData::read(&mut body).ok_or(no_token)?;
     let info = Der::new(signed.content).enter(SEQUENCE).ok_or(no_token)?;
     let token = token(info).ok_or("holds a token that is not over a SHA-256, or not of RFC 3161")?;
     Ok((token, signed))
 }
 
-/// Why the authority refuses, if it does (`PKIStatusInfo`); `None` if it is none.
+/// Why the authority refuses, if it does (`PKIStatusInfo`); none if it is malformed.
 fn refusal(mut status: Der<'_>) -> Option<Option<String>> {
     let number = status.take(INTEGER)?;
     if matches!(number, [0] | [1]) {
@@ -112,7 +108,7 @@ fn refusal(mut status: Der<'_>) -> Option<Option<String>> {
     Some(Some(format!("is a refusal (status {}; {})", number.join("."), printable(words.as_bytes()))))
 }
 
-/// The name of the first bit that is set (`PKIFailureInfo`).
+/// The first bit that is set (`PKIFailureInfo`).
 fn failure(bits: &[u8]) -> Option<&'static str> {
     const NAMES: [(usize, &str); 8] = [
         (0, "badAlg"),
@@ -180,7 +176,7 @@ mod tests {
         let reply = [&[SEQUENCE, 0x10, SEQUENCE, 0x0e][..], &status].concat();
         assert_eq!(read(&reply).unwrap_err(), "is a refusal (status 2; no, badAlg)");
         for reply in [&[&reply[..], &[0]].concat()[..], &reply[..17], &[], b"{\"status\":0}"] {
-            assert_eq!(read(reply).unwrap_err(), "is no time-stamp reply in DER", "{reply:?}");
+            assert_eq!(read(reply).unwrap_err(), "is not a time-stamp reply in DER", "{reply:?}");
         }
     }
 

@@ -1,20 +1,19 @@
-//! What tokens are called: a format, see `docs/archive-format.md`.
+//! The names of tokens: a format, see `docs/archive-format.md`.
 
 use super::FOLDER;
 use crate::archive::ArchiveError;
 use crate::proof::notary::Published;
 
-/// The name of a token: over which checkpoint it is, and whose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenName {
     /// Entries that the checkpoint covers.
     pub size: u64,
-    /// The name of the authority in the configuration.
+    /// As the configuration calls it.
     pub authority: String,
 }
 
 impl TokenName {
-    /// Reads the name of a file; `None` if it is none of a token.
+    /// None if it is no token's name.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let (number, authority) = name.strip_suffix(".tsr")?.split_once('.')?;
         let size: u64 = number.parse().ok()?;
@@ -25,9 +24,6 @@ impl TokenName {
 }
 
 /// The tokens beside a published ledger, by their names alone.
-///
-/// # Errors
-/// Whatever the filesystem says.
 pub fn tokens(published: &Published) -> Result<Vec<TokenName>, ArchiveError> {
     let names = published.names(FOLDER)?;
     Ok(names.iter().filter_map(|name| TokenName::parse(name)).collect())

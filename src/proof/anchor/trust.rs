@@ -1,7 +1,7 @@
-//! Whether a token is to be believed: its signature, and the certificates that lead to one that the operator gave.
+//! How far a token can be trusted: its signature, and the certificates that lead to one that the operator gave.
 //!
-//! A token counts only if all of this was verified. One that cannot be verified here is kept, for others may verify it, and
-//! is called *not verified* wherever it is told of. Revocations are not asked for.
+//! A token counts only if all of this was verified. One that cannot be verified here is kept, because others may verify it,
+//! and is called *not verified* everywhere. Revocation is not checked.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::signed_data::{SHA_256, SignedData, Signer, SignerId};
 use super::timestamp::{self, Token};
 use crate::base::digest::Digest;
 
-/// How far a token's time may be from a time of this machine that it has to fit.
+/// How far a token's time may differ from the times that it must fit.
 pub const TIME_OFF_MAX: SignedDuration = SignedDuration::from_mins(5);
 
 /// 2.16.840.1.101.3.4.2.2 and .3, SHA-384 and SHA-512.
@@ -35,36 +35,34 @@ const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 /// 1.3.6.1.5.5.7.3.8, the purpose of a certificate for time stamps.
 const TIME_STAMPING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x08];
 
-/// Certificates by which the tokens of an authority are verified.
+/// Certificates that verify the tokens of an authority.
 #[derive(Debug, Clone)]
 pub struct Roots(Vec<CertificateDer<'static>>);
 
 impl Roots {
-    /// Those in a text in PEM; what cannot be read is passed over.
+    /// Skips what cannot be read.
     pub fn from_pem(text: &str) -> Self {
         Self(CertificateDer::pem_slice_iter(text.as_bytes()).filter_map(Result::ok).collect())
     }
 }
 
-/// How far a token can be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// It was signed for time stamps under a certificate that the operator gave.
+    /// Signed for time stamps under a certificate that the operator gave.
     Verified,
-    /// That is not known.
     NotVerified(Unproven),
 }
 
-/// Why it is not known whether an authority gave a token.
+/// Why a token is not verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unproven {
-    /// There is nothing to verify it by.
+    /// There is nothing to verify it with.
     NoRoots,
-    /// It was signed in a way that callvault cannot verify.
+    /// Signed in a way that callvault cannot verify.
     Unknown(String),
-    /// The signer is nobody that a certificate of the operator stands for, or its certificate did not hold at that time.
+    /// The signer's certificate does not lead to one of the operator's, or was not valid at that time.
     Untrusted(String),
-    /// It is no token that anybody could have given for this checkpoint.
+    /// Nobody can have given such a token for this checkpoint.
     Wrong(String),
 }
 
@@ -79,12 +77,10 @@ impl fmt::Display for Unproven {
 }
 
 impl Trust {
-    /// Whether it counts.
     pub fn is_verified(&self) -> bool {
         *self == Self::Verified
     }
 
-    /// Why it does not.
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Verified => None,
@@ -93,24 +89,20 @@ impl Trust {
     }
 }
 
-/// A token that lies beside the ledger, and all that it is judged by.
+/// A token beside the ledger, and everything it is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// Its file.
     pub reply: &'a [u8],
-    /// The checkpoint beside it.
     pub checkpoint: &'a [u8],
-    /// The last entry of the ledger that this covers.
+    /// The last ledger entry that the checkpoint covers.
     pub last_entry: &'a [u8],
-    /// What it is verified by.
     pub roots: Option<&'a Roots>,
-    /// The present time.
     pub now: Timestamp,
 }
 
 impl Evidence<'_> {
-    /// When the token was given, and how far it can be believed. It is over the checkpoint beside it, not older than what
-    /// this covers, and not of a time to come; a clock may be a few minutes off.
+    /// When the token was given, and how far it can be trusted. It must be over the checkpoint beside it, not older than what
+    /// the checkpoint covers, and not in the future; a clock may be a few minutes off.
     pub fn judge(&self) -> (Timestamp, Trust) {
         let wrong = |what: String| Trust::NotVerified(Unproven::Wrong(what));
         let (token, trust) = match verify(self.reply, self.roots) {
@@ -128,7 +120,7 @@ impl Evidence<'_> {
                 wrong(format!("is a token of {at}, and the last entry under it is of {written}"))
             }
             (at, _, now) if at.duration_since(now) > TIME_OFF_MAX => {
-                wrong(format!("is a token of {at}, which is still to come"))
+                wrong(format!("is a token of {at}, which is in the future"))
             }
             _ => trust,
         };
@@ -136,7 +128,6 @@ impl Evidence<'_> {
     }
 }
 
-/// When an entry of the ledger was written, by its own word.
 fn written_at(entry: &[u8]) -> Option<Timestamp> {
     #[derive(serde::Deserialize)]
     struct Told {
@@ -145,10 +136,10 @@ fn written_at(entry: &[u8]) -> Option<Timestamp> {
     serde_json::from_slice::<Told>(entry).ok().map(|told| told.at)
 }
 
-/// Verifies the token in a reply. Its imprint, its nonce and its time are for the caller to judge.
+/// Verifies the token in a reply. The caller judges its imprint, nonce and time.
 ///
 /// # Errors
-/// Why it is none, or was signed by nobody who may, in words that go on after "the reply".
+/// Why it is no token, or was signed by nobody who may, in words that go on after "the reply".
 pub(super) fn verify(reply: &[u8], roots: Option<&Roots>) -> Result<(Token, Trust), String> {
     let (token, signed) = timestamp::parts(reply)?;
     match verify_signature(&token, &signed, roots) {
@@ -193,7 +184,6 @@ fn verify_signature(token: &Token, signed: &SignedData<'_>, roots: Option<&Roots
     lead_to_root(&entity, token.at, &signed.certificates, roots)
 }
 
-/// Whether a certificate is the one that is meant.
 fn is_of(certificate: &X509Certificate<'_>, id: SignerId<'_>) -> bool {
     match id {
         SignerId::Number { issuer, serial } => {
@@ -238,7 +228,7 @@ fn check_signature(entity: &EndEntityCert<'_>, signer: &Signer<'_>) -> Result<()
     }
 }
 
-/// In which ways a signature may be one, by its identifier and that of the hash. The key decides which.
+/// The possible algorithms for these identifiers of signature and hash; the key decides which one.
 fn algorithms(algorithm: &[u8], digest: &[u8]) -> Vec<&'static dyn SignatureVerificationAlgorithm> {
     let Some(size) = [SHA_256, SHA_384, SHA_512].iter().position(|known| *known == digest) else {
         return Vec::new();
@@ -259,7 +249,7 @@ fn algorithms(algorithm: &[u8], digest: &[u8]) -> Vec<&'static dyn SignatureVeri
     }
 }
 
-/// Whether certificates lead from the signer to one of the operator's, all of which held at that time.
+/// Checks that certificates, all valid at that time, lead from the signer to one of the operator's.
 fn lead_to_root(
     entity: &EndEntityCert<'_>,
     at: Timestamp,
@@ -281,13 +271,13 @@ fn lead_to_root(
     match path {
         Ok(_) => Ok(()),
         Err(error @ (webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. })) => {
-            Err(untrusted(format!("a certificate under it did not hold at its time ({error})")))
+            Err(untrusted(format!("a certificate in its chain was not valid at its time ({error})")))
         }
         Err(error) => Err(untrusted(format!("its certificate does not lead to one in `ca_file` ({error})"))),
     }
 }
 
-/// Whether a certificate of the operator's is one that others are issued under, and held at that time.
+/// Whether certificates can be issued under this one, and it was valid at that time.
 fn may_issue(root: &CertificateDer<'_>, at: Timestamp) -> bool {
     let Ok((_, root)) = X509Certificate::from_der(root) else { return false };
     let validity = root.validity();
@@ -301,7 +291,6 @@ fn may_issue(root: &CertificateDer<'_>, at: Timestamp) -> bool {
     held && is_authority
 }
 
-/// The hash of some bytes by the identifier of its algorithm.
 fn hash(digest: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
     match digest {
         SHA_256 => Some(Sha256::digest(bytes).to_vec()),

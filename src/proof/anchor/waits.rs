@@ -1,4 +1,4 @@
-//! Growing waits after failures.
+//! Growing waits after failures, one for each party.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::base::backoff::Backoff;
 const LONGEST: Duration = Duration::from_secs(3600);
 const WAITS: Backoff = Backoff::new(Duration::from_secs(60), LONGEST);
 
-/// Who is left alone, and until when. A restart forgets it: one more request does no harm.
+/// A restart forgets them: one more request does no harm.
 #[derive(Debug, Default)]
 pub(super) struct Waits(Mutex<BTreeMap<String, Wait>>);
 
@@ -22,7 +22,6 @@ struct Wait {
 }
 
 impl Waits {
-    /// Whether `name` may be asked.
     pub(super) fn is_over(&self, name: &str, now: Timestamp) -> bool {
         let waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A longer wait than any was set by a clock that was put back since.
@@ -31,7 +30,7 @@ impl Waits {
             .is_none_or(|wait| wait.until <= now || wait.until.duration_since(now).unsigned_abs() > LONGEST)
     }
 
-    /// Lets `name` wait, longer than the last time. Whether it is the first failure in a row.
+    /// Starts a longer wait than the last one; returns whether this is the first failure in a row.
     pub(super) fn lengthen(&self, name: &str, now: Timestamp) -> bool {
         let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let failures = waits.get(name).map_or(0, |wait| wait.failures);
@@ -40,7 +39,7 @@ impl Waits {
         failures == 0
     }
 
-    /// Ends the wait of `name`. Whether there was one.
+    /// Ends the wait; returns whether there was one.
     pub(super) fn end(&self, name: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name).is_some()
     }

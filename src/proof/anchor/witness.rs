@@ -1,4 +1,4 @@
-//! Witnesses (C2SP tlog-witness): showing one a checkpoint and the proof that it continues what the witness saw before.
+//! Witnesses (C2SP tlog-witness): shows a checkpoint with the proof that it continues what the witness saw before.
 
 use std::path::Path;
 
@@ -14,21 +14,20 @@ use crate::formats::tlog::{Note, TlogError, consistency_proof};
 use crate::outbound::http::Reply;
 use crate::proof::notary::{Published, PublishedError, Sealed};
 
-/// The largest reply that is read: some signature lines.
+/// Some signature lines.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
-/// What a witness answered.
 enum Answer {
-    /// Lines of signatures.
+    /// Signature lines.
     Signed(Vec<u8>),
-    /// It has seen so many entries, which is another number than ours.
+    /// It has seen another number of entries than we said.
     Seen(u64),
 }
 
 impl Anchorer {
-    /// Has a witness sign a checkpoint. The checkpoint as it is with its word on it.
+    /// Gets a checkpoint signed by a witness, and returns it with the signature.
     ///
-    /// On return the published checkpoint carries it too, unless there is a newer one; and it is noted.
+    /// On return the published checkpoint carries the signature too, unless there is a newer one, and it is recorded.
     pub(super) async fn have_cosigned(
         &self,
         witness: &WitnessConfig,
@@ -45,8 +44,8 @@ impl Anchorer {
                 Answer::Seen(_) => {
                     return Err(failed(
                         witness,
-                        "somebody else shows it this ledger too",
-                        "stop the other one",
+                        "another process shows it this ledger too",
+                        "stop that process",
                     )
                     .into());
                 }
@@ -64,7 +63,7 @@ impl Anchorer {
         Ok(cosigned)
     }
 
-    /// Shows it again, now that it is known what the witness has seen.
+    /// Shows it again with the size that the witness has seen.
     async fn show_after(
         &self,
         witness: &WitnessConfig,
@@ -89,12 +88,12 @@ impl Anchorer {
             .client
             .post(&witness.url, "text/plain; charset=utf-8", body.into_bytes(), REPLY_BYTES_MAX)
             .await
-            .map_err(|what| failed(witness, &what, "see to the network, and the `url` of its [[witness]]"))?;
+            .map_err(|what| failed(witness, &what, "check the network and the `url` of its [[witness]]"))?;
         Ok(answer(witness, reply, seen)?)
     }
 }
 
-/// The lines of the proof that a tree of `size` continues the one of `older`: at most 63.
+/// The lines of a consistency proof: at most 63.
 fn proof(root: &Path, older: u64, size: u64) -> Result<String, PublishedError> {
     let missing = || PublishedError::Missing("checkpoint".to_owned());
     let published = Published::open(root)?.ok_or_else(missing)?;
@@ -102,7 +101,7 @@ fn proof(root: &Path, older: u64, size: u64) -> Result<String, PublishedError> {
     Ok(hashes.iter().map(|hash| BASE64.encode(hash.as_bytes()) + "\n").collect())
 }
 
-/// What a reply means to a request that named the size `named`.
+/// What a reply means, if the request named the size `named`.
 fn answer(witness: &WitnessConfig, reply: Reply, named: u64) -> Result<Answer, Unanchored> {
     let failed = |what: &str, remedy: &str| Err(failed(witness, what, remedy));
     match reply.status {
@@ -112,29 +111,29 @@ fn answer(witness: &WitnessConfig, reply: Reply, named: u64) -> Result<Answer, U
             Some(size) => Ok(Answer::Seen(size)),
             None => failed(
                 "it has seen another ledger of this name and size (HTTP status 409)",
-                "find out with whoever runs it which of the two is ours",
+                "find out with its operator which of the two is ours",
             ),
         },
         404 => failed(
             "it does not know this ledger (HTTP status 404)",
-            "give whoever runs it the ledger's name and key, which `callvault ledger key` shows",
+            "give its operator the ledger's name and key, which `callvault ledger key` shows",
         ),
         403 => failed(
             "it does not trust the key of this ledger (HTTP status 403)",
-            "give whoever runs it the key that `callvault ledger key` shows",
+            "give its operator the key that `callvault ledger key` shows",
         ),
         422 => failed(
-            "what it has seen of this ledger is not continued by ours (HTTP status 422)",
-            "the ledger was altered, or the witness is wrong: run `callvault ledger check`, and ask whoever runs it",
+            "our ledger does not continue what it has seen (HTTP status 422)",
+            "the ledger was altered, or the witness is wrong: run `callvault ledger check`, and ask its operator",
         ),
         status => failed(
             &format!("{} answered with HTTP status {status}", witness.url.host()),
-            "compare the `url` of its [[witness]] with what the witness says",
+            "compare the `url` of its [[witness]] with the witness's documentation",
         ),
     }
 }
 
-/// The number of entries that a witness names: decimal, and a newline.
+/// Decimal, and a newline.
 fn size(body: &[u8]) -> Option<u64> {
     std::str::from_utf8(body).ok()?.strip_suffix('\n')?.parse().ok()
 }
@@ -146,10 +145,10 @@ fn add_lines(witness: &WitnessConfig, sealed: &Sealed, lines: &[u8]) -> anyhow::
     let ours = witness.key.cosignatures(&lines, note.text()).map_err(|error| {
         let what = match error {
             TlogError::Unsigned => "its reply is not signed with the key of `vkey`",
-            TlogError::BadSignature => "its signature is not one over our checkpoint",
-            _ => "its reply is no list of signatures",
+            TlogError::BadSignature => "its signature is not over our checkpoint",
+            _ => "its reply is not a list of signatures",
         };
-        failed(witness, what, "compare `url` and `vkey` of its [[witness]] with what the witness says")
+        failed(witness, what, "compare `url` and `vkey` of its [[witness]] with the witness's documentation")
     })?;
     // One that is on it already, of a run that died, is not needed twice.
     let new: String = ours.split_inclusive('\n').filter(|line| !sealed.note.contains(*line)).collect();

@@ -1,4 +1,4 @@
-//! Drafting: a day's account read at one moment, written down, signed, and kept until its files are in the archive.
+//! Drafts a certificate: reads a day's account at one moment, signs it, and keeps it until its files are in the archive.
 
 use anyhow::Context as _;
 use jiff::civil::Date;
@@ -24,7 +24,6 @@ use crate::store::fleet;
 use crate::store::ledger;
 use crate::store::ledger::{REBUILT, RebuiltOn};
 
-/// Revisions in a row whose names are taken: more were never taken by us.
 const REVISIONS_TRIED_MAX: i64 = 10_000;
 
 /// A certificate on its way into the archive: the bytes of its files.
@@ -37,7 +36,7 @@ pub(super) struct Draft {
     pub(super) signature: Vec<u8>,
     pub(super) page: String,
     pub(super) files: String,
-    /// The companion; none of one that version 0.1 has drafted.
+    /// None in a draft of version 0.1.
     pub(super) names: Option<String>,
 }
 
@@ -52,12 +51,11 @@ pub(super) struct Judged {
     pub(super) stuck: i64,
     pub(super) sums: bool,
     pub(super) complete: bool,
-    /// What it rests on; none in a document of version 0.1, and of a day that only that has read.
+    /// None in a document of version 0.1, and for a day that only version 0.1 has read.
     #[serde(default)]
     pub(super) evidence: Option<Evidence>,
 }
 
-/// Of what a day rests on, the judgement.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Evidence {
     pub(super) verdict: String,
@@ -77,7 +75,7 @@ impl Draft {
     }
 }
 
-/// All that a certificate is written from, read at one moment.
+/// What a certificate is written from, read at one moment.
 struct Facts {
     row: DayRow,
     account: DayAccount,
@@ -85,14 +83,13 @@ struct Facts {
     rebuilt: Vec<RebuiltOn>,
     sn: String,
     former: Option<Former>,
-    /// What the ledger calls what the account names.
     counted: Counted,
-    /// All files that are counted, by name.
+    /// All counted files, by name.
     files: Vec<(String, Digest)>,
 }
 
 impl Issuer<'_> {
-    /// Drafts the certificate of a day; `false` if the day is not settled without one any more.
+    /// Drafts the certificate of a day; `false` if the day no longer needs one.
     pub(super) async fn draft(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
         let folder = Folder::day(&pbx.id, day)?;
         let facts = self.read(pbx, day, &folder).await?;
@@ -135,8 +132,8 @@ impl Issuer<'_> {
         Ok(facts)
     }
 
-    /// The names of the first revision from `revision` on that nothing has. Taken are those of a history that this state
-    /// has forgotten, or that are not ours: neither is touched.
+    /// The names of the first free revision from `revision` on. Taken ones are of a history that this state has forgotten, or
+    /// not ours: neither is touched.
     async fn free_names(&self, folder: &Folder, revision: i64) -> anyhow::Result<Names> {
         let (archive, folder) = (self.archive.clone(), folder.clone());
         let search = move || {

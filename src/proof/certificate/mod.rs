@@ -46,16 +46,11 @@ use draft::Draft;
 /// Entries of each list of a certificate; all are counted.
 const TOLD_MAX: i64 = 10_000;
 
-/// Issues certificates.
 #[derive(Debug, Clone, Copy)]
 pub struct Issuer<'a> {
-    /// Where the days stand.
     pub db: &'a Db,
-    /// Where certificates go.
     pub archive: &'a Arc<Archive>,
-    /// Who signs them.
     pub notary: &'a Notary,
-    /// The wall clock.
     pub clock: &'a Clock,
     /// Room on the archive's filesystem that certificates leave to recordings.
     pub free_bytes_min: u64,
@@ -64,13 +59,12 @@ pub struct Issuer<'a> {
 impl Issuer<'_> {
     /// Issues a certificate for each day of `pbx` that settled without one, and returns how many.
     ///
-    /// Nothing is issued while the ledger cannot be signed: a state that was restored from an older copy would certify
-    /// again what it has forgotten. Nor while the archive is short of room: a certificate can wait, a recording cannot. One
-    /// day that fails keeps none of the others from it, unless its failure is the whole archive's; the first failure is
-    /// returned in the end.
+    /// Nothing is issued while the ledger cannot be signed: a state restored from an older copy would certify again what it
+    /// has forgotten. Nor while the archive is short of room: a certificate can wait, a recording cannot. A failure of one
+    /// day does not stop the others, unless it concerns the whole archive; the first failure is returned at the end.
     ///
     /// # Errors
-    /// [`ArchiveError`] for what an operator can mend; the rest is the database's.
+    /// [`ArchiveError`] for what an operator can solve; the rest is the database's.
     pub async fn issue_due(&self, pbx: &PbxConfig) -> anyhow::Result<u64> {
         let due = record::due(&mut *self.db.read().await?, &pbx.id).await?;
         if due.is_empty() {
@@ -94,7 +88,7 @@ impl Issuer<'_> {
         outcome
     }
 
-    /// Whether the ledger can be signed: it is, as far as it goes. That it cannot is told by who seals it.
+    /// Whether the ledger can be signed. Sealing reports why not.
     async fn may_sign(&self) -> anyhow::Result<bool> {
         match self.notary.seal(self.clock.now()).await {
             Err(error) if error.is::<NotaryError>() => Ok(false),
@@ -102,7 +96,7 @@ impl Issuer<'_> {
         }
     }
 
-    /// Issues the certificate of a day; `false` if there was nothing to certify after all.
+    /// Issues the certificate of a day; `false` if there was nothing to certify.
     async fn issue(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
         self.check_space(&pbx.id).await?;
         // What a run before this one has begun comes first: it may be of a revision that the day has left behind.
@@ -124,8 +118,8 @@ impl Issuer<'_> {
         check.await
     }
 
-    /// Puts the files of a draft into the archive, then records them. After a crash between any two of these steps the
-    /// draft is still there, and leads to the same files.
+    /// Puts the files of a draft into the archive, then records them. After a crash between any two of these steps the draft
+    /// is still there, and leads to the same files.
     async fn publish(&self, draft: Draft) -> anyhow::Result<()> {
         let (archive, draft) = (self.archive.clone(), Arc::new(draft));
         let files = blocking({
@@ -150,12 +144,12 @@ impl Issuer<'_> {
     }
 }
 
-/// Whether a failure is not that of one day.
+/// Whether a failure concerns more than one day.
 fn concerns_all(error: &anyhow::Error) -> bool {
     error.downcast_ref::<ArchiveError>().is_none_or(|error| error.reaction() != Reaction::Retry)
 }
 
-/// Each file is whole and durable on return; one that is there already is left as it is.
+/// Each file is complete and durable on return; an existing one is left as it is.
 fn put_files(archive: &Archive, draft: &Draft) -> Result<Vec<(String, Digest)>, ArchiveError> {
     let (folder, names) = (draft.folder()?, draft.names());
     let mut files: Vec<(String, &[u8])> = vec![(names.files(), draft.files.as_bytes())];

@@ -35,7 +35,7 @@ struct Page<'a> {
     salt: String,
 }
 
-/// The page of `document`, whose bytes are `text` and whose companion is `named`. It differs from call to call.
+/// The page of `document`, whose bytes are `text` and whose companion is `named`. It differs from call to call, by its salt.
 pub(super) fn of(
     document: &Document<'_>,
     text: &str,

@@ -1,7 +1,7 @@
 //! Time-stamp tokens in the bag.
 //!
-//! For each exported file the first verified one of each authority that covers its entry, and the latest. Those that were not
-//! verified are told apart from them.
+//! For each exported file: of each authority, the first verified token that covers its entry, and the latest. Tokens that
+//! were not verified are kept apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,23 +13,20 @@ use super::{ExportError, Sources};
 use crate::proof::anchor::{self, Evidence, Roots, TokenName};
 use crate::proof::notary::{Published, PublishedError};
 
-/// Where they are in the bag.
 const FOLDER: &str = "anchor/";
 
-/// A token that is in the bag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     /// Entries that its checkpoint covers.
     pub(super) size: u64,
     pub(super) authority: String,
-    /// When it was given, by its own word.
+    /// When it was given, according to the token.
     pub(super) at: Timestamp,
-    /// Why it is not verified; none if it is. Then the certificates by which it was are in the bag.
+    /// Why it is not verified. If it is, the bag holds the certificates that prove it.
     pub(super) unverified: Option<String>,
 }
 
 impl Token {
-    /// Its file in the bag.
     pub(super) fn path(&self) -> String {
         format!("{FOLDER}{}.{}.tsr", self.size, self.authority)
     }
@@ -39,7 +36,6 @@ impl Token {
         format!("{FOLDER}{}.checkpoint", self.size)
     }
 
-    /// The certificates of its authority.
     pub(super) fn certificates(&self) -> String {
         format!("{FOLDER}{}.ca.pem", self.authority)
     }
@@ -49,11 +45,8 @@ impl Token {
     }
 }
 
-/// Copies those tokens that say something of the `wanted` entries of the ledger.
-///
-/// # Errors
-/// If the ledger's folder cannot be read or the bag not be written. A token whose checkpoint is gone, or is none of this
-/// ledger, is left out: it says nothing.
+/// Copies the tokens that are about the `wanted` entries of the ledger. A token whose checkpoint is gone, or is not of this
+/// ledger, is left out: it proves nothing.
 pub(super) fn copy(
     sources: &Sources<'_>,
     wanted: &BTreeSet<u64>,
@@ -99,10 +92,10 @@ pub(super) fn copy(
     Ok(taken.into_values().collect())
 }
 
-/// A token's files: the checkpoint, and the authority's reply.
+/// The checkpoint, and the authority's reply.
 type Files = [Vec<u8>; 2];
 
-/// A token and how far it can be believed; `None` if there is none over a checkpoint of this ledger.
+/// A token and how far it can be trusted; none if it is over no checkpoint of this ledger.
 fn judge(
     name: &TokenName,
     roots: Option<&Roots>,
@@ -128,7 +121,7 @@ fn judge(
     Ok(Some((token, [checkpoint, reply])))
 }
 
-/// A file beside the ledger, if it is no larger than any of its kind.
+/// A file beside the ledger, unless it is larger than any of its kind.
 fn file(published: &Published, path: &str) -> Result<Option<Vec<u8>>, ExportError> {
     match published.file(path) {
         Err(error @ PublishedError::TooLarge { .. }) => {
@@ -147,7 +140,7 @@ fn put(token: &Token, [checkpoint, reply]: &Files, bag: &mut Bag) -> Result<(), 
     Ok(())
 }
 
-/// Those of `tokens` that say something: by authority, the first that covers each entry, and the last of all.
+/// The tokens that matter: of each authority the first that covers each entry, and the last of all.
 fn chosen(tokens: Vec<TokenName>, wanted: &BTreeSet<u64>, size: u64) -> Vec<TokenName> {
     let mut by_authority: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for token in tokens.into_iter().filter(|token| token.size <= size) {

@@ -1,4 +1,4 @@
-//! A BagIt bag (RFC 8493) in the making: beside its final place, under a name of its own, until it is whole.
+//! A BagIt bag (RFC 8493) in the making: beside its final place, under a temporary name, until it is complete.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,23 +12,20 @@ use sha2::{Digest as _, Sha256};
 use super::ExportError;
 use crate::base::digest::{Digest, hex};
 
-/// How much is copied at one time.
 const COPY_BYTES: usize = 128 << 10;
-/// What is given away is read by its owner and his group, until he decides otherwise.
+/// Readable by the owner and the group, until the owner decides otherwise.
 const FOLDER_MODE: u32 = 0o750;
-/// The payload's folder.
 pub(super) const PAYLOAD: &str = "data/";
 const MANIFEST: &str = "manifest-sha256.txt";
 const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
 
-/// What was written of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) size_bytes: u64,
     pub(super) sha256: Digest,
 }
 
-/// The bag. Dropped, it is gone.
+/// The bag. If dropped before [`Bag::keep`], it is removed.
 #[derive(Debug)]
 pub(super) struct Bag {
     folder: PathBuf,
@@ -38,9 +35,6 @@ pub(super) struct Bag {
 
 impl Bag {
     /// Begins a bag that will be at `out`.
-    ///
-    /// # Errors
-    /// If its folder cannot be made.
     pub(super) fn begin(out: &Path) -> Result<Self, ExportError> {
         let bag = Self { folder: temporary_sibling(out), files: BTreeMap::new(), is_kept: false };
         fs::DirBuilder::new()
@@ -50,22 +44,19 @@ impl Bag {
         Ok(bag)
     }
 
-    /// Where it is at present.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Whether a file is in it.
     pub(super) fn has(&self, path: &str) -> bool {
         self.files.contains_key(path)
     }
 
-    /// Writes a file.
     pub(super) fn put(&mut self, path: &str, bytes: impl AsRef<[u8]>) -> Result<Written, ExportError> {
         self.copy(path, &mut bytes.as_ref())?.map_err(|error| ExportError::io("read", Path::new(path), error))
     }
 
-    /// Copies a file, and hashes what it copies. The inner error is one of reading: what was read until then is there.
+    /// Copies a file and hashes it. The inner error is one of reading: what was read until then is in the bag.
     pub(super) fn copy(
         &mut self,
         path: &str,
@@ -93,7 +84,6 @@ impl Bag {
         Ok(read.map(|()| written))
     }
 
-    /// Writes a file of many lines, one after the other.
     pub(super) fn write_with(
         &mut self,
         path: &str,
@@ -112,7 +102,6 @@ impl Bag {
         Ok(written)
     }
 
-    /// Gives a file another place.
     pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), ExportError> {
         let place = self.folder.join(to);
         let failed = |error| ExportError::io("write", &place, error);
@@ -129,8 +118,8 @@ impl Bag {
         (payload().map(|(_, file)| file.size_bytes).sum(), payload().count() as u64)
     }
 
-    /// Writes what makes a folder a bag. On return all of it is on disk. The hash is that of the manifest of tags, and so
-    /// stands for the whole bag.
+    /// Writes the manifests; on return everything is on disk. The hash is that of the tag manifest, which covers the whole
+    /// bag.
     pub(super) fn close(&mut self, info: &[(&str, String)]) -> Result<Digest, ExportError> {
         self.put("bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")?;
         let info = info.iter().fold(String::new(), |mut text, (label, value)| {
@@ -144,7 +133,7 @@ impl Bag {
         Ok(whole.sha256)
     }
 
-    /// As `sha256sum -c` reads it. No path needs the escapes of RFC 8493: none has a percent sign or a line's end in it.
+    /// As `sha256sum -c` reads it. No path needs the escapes of RFC 8493: none has a percent sign or a line end.
     fn manifest(&self, of_payload: bool) -> String {
         let files = self.files.iter().filter(|(path, _)| path.starts_with(PAYLOAD) == of_payload);
         files.fold(String::new(), |mut text, (path, file)| {
@@ -153,7 +142,7 @@ impl Bag {
         })
     }
 
-    /// Makes all of it durable: by now most of it is on disk already, so that this costs less than as it was written.
+    /// Makes everything durable. Most of it is on disk already, so this costs less than syncing each file as it is written.
     fn sync(&self) -> Result<(), ExportError> {
         let mut folders = std::collections::BTreeSet::from([self.folder.clone()]);
         for path in self.files.keys() {
@@ -164,15 +153,11 @@ impl Bag {
         folders.iter().try_for_each(|folder| sync(folder))
     }
 
-    /// The paths in it, sorted.
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
 
-    /// Gives it its final name. On return the name is on disk.
-    ///
-    /// # Errors
-    /// If something is there by now: nothing is overwritten.
+    /// Gives it its final name, durable on return. Nothing is overwritten.
     pub(super) fn keep(mut self, out: &Path) -> Result<(), ExportError> {
         // Of folders only an empty one is replaced.
         fs::rename(&self.folder, out).map_err(|error| ExportError::io("give its name to", out, error))?;
@@ -208,7 +193,7 @@ impl io::Write for Hashing {
     }
 }
 
-/// A name beside `out` that no other export takes: `.<name>.callvault-<16 hex>.part`.
+/// A name beside `out` that no other export uses: `.<name>.callvault-<16 hex>.part`.
 pub(super) fn temporary_sibling(out: &Path) -> PathBuf {
     let mut random = [0; 8];
     getrandom::fill(&mut random).expect("the kernel gives random bytes");
@@ -216,7 +201,7 @@ pub(super) fn temporary_sibling(out: &Path) -> PathBuf {
     parent(out).join(format!(".{name}.callvault-{}.part", hex(&random)))
 }
 
-/// Says what could not be removed: its name is a hidden one, and recordings are in it.
+/// Logs what could not be removed: its name is hidden, and it holds recordings.
 pub(super) fn tell_if_left(path: &Path, removed: io::Result<()>) {
     if let Some(sentence) = left(path, removed) {
         tracing::warn!("{sentence}");
@@ -227,16 +212,15 @@ fn left(path: &Path, removed: io::Result<()>) -> Option<String> {
     let error = removed.err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
     let path = path.display();
     Some(format!(
-        "`{path}` could not be removed ({error}): copies of recordings may be in it; remove it by hand"
+        "`{path}` could not be removed ({error}): it may contain copies of recordings; remove it by hand"
     ))
 }
 
-/// The folder that something is in.
 pub(super) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a file's bytes, or a folder's names, durable.
+/// Makes the bytes of a file, or the names in a folder, durable.
 pub(super) fn sync(path: &Path) -> Result<(), ExportError> {
     let synced = File::open(path).and_then(|file| file.sync_all());
     match synced {

@@ -1,4 +1,4 @@
-//! The lists of a bag: every call that was chosen, and every recording that is not in it.
+//! The lists of a bag: every selected call, and every recording that is not in the bag.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use super::selection::{Recording, Selection};
 use crate::base::recording::Text;
 use crate::formats::raw_row::RawRow;
 
-/// The columns of the CDR that come into `cdr.csv`, after our own.
+/// The CDR columns of `cdr.csv`, after our own.
 const COLUMNS: [&str; 13] = [
     "callid",
     "timestart",
@@ -56,17 +56,16 @@ pub(super) struct Absence {
     pub(super) started_at: Option<String>,
     /// `pending`, `missing`, `excluded`, `stuck`, `gone`, `damaged` or `unreadable`.
     pub(super) state: String,
-    /// Of what is not archived, why.
+    /// Why, if it was never archived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) r#final: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) attempts: Option<i64>,
-    /// Of a file that was archived: what it should be.
+    /// If it was archived: what its hash should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) archived_sha256: Option<String>,
-    /// What it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) found_sha256: Option<String>,
     /// Where the damaged file is in the bag.
@@ -95,31 +94,28 @@ impl Absence {
         }
     }
 
-    /// Whether the operator wanted it so.
     pub(super) fn is_excluded(&self) -> bool {
         self.state == "excluded"
     }
 
-    /// Whether it was archived, and is not as it was.
+    /// Whether it was archived and has changed since.
     pub(super) fn is_damage(&self) -> bool {
         matches!(&*self.state, "gone" | "damaged" | "unreadable")
     }
 }
 
-/// A line of the operator's list that names nothing, as a line of `not-exported.jsonl`.
+/// A line of the operator's list that matches nothing, as a line of `not-exported.jsonl`.
 #[derive(Serialize)]
 struct UnknownLine<'a> {
     state: &'a str,
     line: &'a str,
 }
 
-/// Writes what was chosen and is not in the bag.
 pub(super) fn write_absent(absent: &[Absence], unknown: &[String], to: &mut dyn Write) -> io::Result<()> {
     absent.iter().try_for_each(|absence| json_line(to, absence))?;
     unknown.iter().try_for_each(|line| json_line(to, &UnknownLine { state: "unknown", line }))
 }
 
-/// Writes every call in full.
 pub(super) fn write_jsonl(selection: &Selection, to: &mut dyn Write) -> io::Result<()> {
     for call in &selection.calls {
         let line = CallLine {
@@ -139,13 +135,12 @@ pub(super) fn write_jsonl(selection: &Selection, to: &mut dyn Write) -> io::Resu
     Ok(())
 }
 
-/// Writes one line of JSON.
 pub(super) fn json_line(to: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *to, line)?;
     to.write_all(b"\n")
 }
 
-/// Writes every call for spreadsheets: RFC 4180, and nothing in it is taken for a formula.
+/// Writes every call for spreadsheets: RFC 4180, and no cell is taken for a formula.
 pub(super) fn write_csv(selection: &Selection, absent: &[Absence], to: &mut dyn Write) -> io::Result<()> {
     let damaged: BTreeSet<&str> =
         absent.iter().filter(|absence| absence.is_damage()).map(|absence| &*absence.path).collect();
@@ -169,7 +164,6 @@ fn cells(call: &CallRow, damaged: &BTreeSet<&str>) -> Vec<String> {
     ours.into_iter().chain(COLUMNS.iter().map(|column| shown(row.cell(column)))).collect()
 }
 
-/// A cell of a call's row as text.
 pub(super) fn shown(cell: Option<&Text>) -> String {
     match cell {
         Some(Text::Utf8(text)) => text.trim().to_owned(),
@@ -178,8 +172,8 @@ pub(super) fn shown(cell: Option<&Text>) -> String {
     }
 }
 
-/// A cell that no spreadsheet runs: whatever could begin a formula gets an apostrophe before it (OWASP, CSV injection); also
-/// behind what some countries' spreadsheets take for the end of a cell.
+/// A cell that no spreadsheet runs: whatever could begin a formula gets an apostrophe before it (OWASP, CSV injection), also
+/// after the characters that end a cell in some countries.
 fn harmless(cell: &str) -> String {
     let is_risky = |character| matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
     let is_blank = |character| matches!(character, '\t' | '\r' | '\n');
@@ -198,7 +192,6 @@ fn harmless(cell: &str) -> String {
     safe
 }
 
-/// A time of the database as documents have it.
 pub(super) fn time(ms: i64) -> Option<String> {
     jiff::Timestamp::from_millisecond(ms).ok().map(|time| time.to_string())
 }

@@ -1,4 +1,4 @@
-//! Copying certificates into the bag. What people are given of a day is what was issued, and nothing else.
+//! Copies certificates into the bag: exactly the files that were issued.
 
 use std::fs;
 
@@ -12,8 +12,8 @@ use crate::base::recording::Text;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::certificate::{Names, companion_root, list_of};
 
-/// Copies the files of a certificate, each compared with what it was when it was issued. If its document or its signature is
-/// not, the certificate is none.
+/// Copies the files of a certificate, each compared with its hash at issue. Without its document or its signature it does not
+/// count.
 pub(super) fn copy(
     certificate: &CertificateRow,
     originals: &Originals,
@@ -49,8 +49,8 @@ pub(super) fn copy(
     Ok(())
 }
 
-/// Those of the files that are as the catalog has them, and are not what was signed: a catalog that was rebuilt from the
-/// archive has them as they were found. The document itself is what the ledger tells.
+/// The files that match the catalog but not what was signed: a catalog rebuilt from the archive has them as they were found.
+/// The ledger has the hash of the document itself.
 fn contradicted(
     certificate: &CertificateRow,
     whole: &[String],

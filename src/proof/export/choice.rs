@@ -1,4 +1,4 @@
-//! What is to be exported: pure, so that a table of cases can tell what a choice means.
+//! What is to be exported. It does no I/O, so that a table of cases can show what a choice means.
 
 use std::path::PathBuf;
 
@@ -8,19 +8,16 @@ use crate::base::recording::Text;
 use crate::formats::cdr::{CdrRow, parties};
 use crate::store::queue::DayRange;
 
-/// What the operator wants, and where.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// What.
     pub choice: Choice,
-    /// The folder, which must not be there or be empty. With `zip` its name gets `.zip` after it.
+    /// The folder, which must be absent or empty. With `zip`, `.zip` is appended to its name.
     pub out: PathBuf,
     /// One file instead of a folder.
     pub zip: bool,
 }
 
 impl Request {
-    /// Where the export is in the end.
     pub(super) fn place(&self) -> PathBuf {
         let name = self.name();
         match self.zip {
@@ -31,7 +28,7 @@ impl Request {
 }
 
 impl Request {
-    /// What the folder is called, also within a ZIP.
+    /// The name of the folder, also within a ZIP.
     pub(super) fn name(&self) -> String {
         let name = self.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match name.strip_suffix(".zip").filter(|_| self.zip) {
@@ -41,54 +38,50 @@ impl Request {
     }
 }
 
-/// Which calls and recordings. All that is said must hold; of several values of one kind, one.
+/// Which calls and recordings. All conditions must hold; of several values of one condition, one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// Only of these PBXs.
     pub pbx: Vec<String>,
-    /// From this day on, by the PBX's calendar.
+    /// By the PBX's calendar, both ends included.
     pub from: Option<Date>,
-    /// Up to this day.
     pub to: Option<Date>,
-    /// With one of these extensions on either side.
+    /// On either side.
     pub extension: Vec<String>,
-    /// With one of these numbers on either side, or dialled from outside.
+    /// On either side, or dialled from outside.
     pub number: Vec<String>,
     /// Exactly these recordings, by name or by path.
     pub list: Option<Vec<Vec<u8>>>,
-    /// Voicemail messages too.
     pub voicemail: bool,
 }
 
 impl Choice {
-    /// The days that it covers.
     pub(super) fn days(&self) -> DayRange {
         let all = DayRange::ALL;
         DayRange { from: self.from.unwrap_or(all.from), to: self.to.unwrap_or(all.to) }
     }
 
-    /// Whether it looks at who talked, so that days alone do not decide.
+    /// Whether it depends on who talked, so that days alone do not decide.
     pub(super) fn is_of_people(&self) -> bool {
         !self.extension.is_empty() || !self.number.is_empty()
     }
 
-    /// Whether it takes whole days of a PBX, so that what is certified of a day is what was asked for.
+    /// Whether it takes whole days of a PBX, so that the certificates of these days apply.
     pub(super) fn is_of_whole_days(&self) -> bool {
         self.list.is_none() && !self.is_of_people()
     }
 
-    /// Whether it takes all PBXs. Who is given less need not learn which others there are, and how much is called there.
+    /// Whether it takes all PBXs. Recipients of less need not learn which other PBXs there are, and how many calls they have.
     pub(super) fn is_of_everybody(&self) -> bool {
         self.is_of_whole_days() && self.pbx.is_empty()
     }
 
-    /// Whether a call is in it, as far as who talked decides.
+    /// Whether it takes a call, as far as the parties decide.
     pub(super) fn takes_call(&self, row: &CdrRow) -> bool {
         let text = |field: &Text| field.as_str().unwrap_or_default().to_owned();
         self.takes(&text(&row.callfrom), &text(&row.callto), &text(&row.didnumber))
     }
 
-    /// Whether a voicemail message is: its box is whom the call was for.
+    /// The box of a message is the party that the call was for.
     pub(super) fn takes_message(&self, caller: &str, extension: &str) -> bool {
         self.takes(caller, extension, "")
     }
@@ -107,7 +100,7 @@ impl Choice {
             && (self.number.is_empty() || self.number.iter().any(has_number))
     }
 
-    /// In words, for the bag and for people who open it.
+    /// For the bag and its readers.
     pub(super) fn in_words(&self) -> String {
         let is_all = Self { voicemail: false, ..self.clone() } == Self::default();
         let all = if is_all { "all " } else { "" };
@@ -130,7 +123,7 @@ impl Choice {
     }
 }
 
-/// Numbers are written in many ways: their digits decide.
+/// Numbers are written in many ways, so their digits decide.
 fn is_same_number(one: &str, other: &str) -> bool {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let has_letters = |text: &str| text.chars().any(char::is_alphabetic);

@@ -1,7 +1,6 @@
 //! The ledger in the bag: its entries and tiles up to one checkpoint, and a proof for each exported file.
 //!
-//! The tree is made anew from the entries, and its root compared with the signed one: what goes into the bag is what was
-//! signed, or nothing is exported.
+//! The tree is rebuilt from the entries and compared with the signed root: nothing is exported if they differ.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -19,16 +18,15 @@ use crate::formats::tlog::{
 use crate::proof::anchor;
 use crate::proof::notary::Published;
 
-/// How much of the ledger comes into the bag.
+/// How much of the ledger goes into the bag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     /// Every entry.
     Whole,
-    /// The tree over the entries, which tells nothing of them.
+    /// The hashes alone, which reveal nothing about the entries.
     Tree,
 }
 
-/// The ledger as the bag holds it.
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) checkpoint: Checkpoint,
@@ -36,13 +34,13 @@ pub(super) struct Log {
     pub(super) scope: Scope,
     keys: Vec<VerifyingKey>,
     tiles: HashMap<Tile, Vec<Digest>>,
-    /// The entries that are to be proven, by number.
+    /// The entries to be proven, by number.
     entries: BTreeMap<u64, Vec<u8>>,
-    /// The root of every size up to that of the checkpoint at which somebody has stamped it.
+    /// The root at each stamped size up to that of the checkpoint.
     roots: BTreeMap<u64, Option<Digest>>,
-    /// By such a size, the last entry that it covers.
+    /// By stamped size, the last entry that it covers.
     stamped: BTreeMap<u64, Vec<u8>>,
-    /// What the ledger tells of verifications.
+    /// Entries about verifications.
     pub(super) fixity: Vec<(u64, Value)>,
 }
 
@@ -50,8 +48,8 @@ impl Log {
     /// Copies the published ledger into the bag, and keeps the `wanted` entries.
     ///
     /// # Errors
-    /// [`ExportError::Unsealed`] if the checkpoint does not cover them all, [`ExportError::Ledger`] if the published
-    /// ledger is not what was signed.
+    /// [`ExportError::Unsealed`] if the checkpoint does not cover them all, [`ExportError::Ledger`] if the published ledger
+    /// differs from what was signed.
     pub(super) fn copy(
         published: &Published,
         keys: Vec<VerifyingKey>,
@@ -135,7 +133,7 @@ impl Log {
         }
     }
 
-    /// Whether a stamped checkpoint is one of this ledger: signed by a key of it, and of this tree.
+    /// Whether a stamped checkpoint is of this ledger: signed with one of its keys, and with the root of this tree.
     pub(super) fn continues(&self, note: &[u8], size: u64) -> bool {
         let read = || {
             let note = Note::parse(std::str::from_utf8(note).ok()?).ok()?;
@@ -154,7 +152,7 @@ impl Log {
         self.stamped.get(&size).map_or(&[], Vec::as_slice)
     }
 
-    /// The proof of a wanted entry, checked.
+    /// The proof of a wanted entry, verified.
     pub(super) fn prove(&self, number: u64) -> Result<String, ExportError> {
         let entry = self.entries.get(&number).ok_or(ExportError::Unsealed)?;
         let hashes = inclusion_proof(number, self.checkpoint.size, &mut |subtree| {
@@ -169,7 +167,7 @@ impl Log {
         }
     }
 
-    /// The line of the checkpoint, from 1, that holds the signature of a key.
+    /// The line of the checkpoint, counted from 1, with the signature of a key.
     pub(super) fn signature_line(&self, key: &VerifyingKey) -> Option<usize> {
         let is_of_key = |line: &str| {
             let mut words = line.strip_prefix("\u{2014} ")?.split(' ');
@@ -180,7 +178,7 @@ impl Log {
         Some(self.note.lines().position(|line| is_of_key(line) == Some(true))? + 1)
     }
 
-    /// The keys that have signed the checkpoint.
+    /// The keys that signed the checkpoint.
     pub(super) fn signers(&self) -> impl Iterator<Item = &VerifyingKey> {
         let note = Note::parse(&self.note);
         self.keys.iter().filter(move |key| {
@@ -189,5 +187,5 @@ impl Log {
     }
 }
 
-/// Entries have no blanks, and a quote within a text is escaped: this stands in an entry of that type only.
+/// Entries contain no blanks and escape quotes within texts, so this occurs only in an entry of that type.
 const FIXITY: &[u8] = br#""type":"fixity""#;

@@ -48,18 +48,15 @@ use bag::Bag;
 use log::{Log, Scope};
 use originals::Copied;
 
-/// Who made the bag.
 const AGENT: &str = concat!("callvault ", env!("CARGO_PKG_VERSION"));
 
-/// What is given away is read by its owner and his group, until he decides otherwise.
+/// Readable by the owner and the group, until the owner decides otherwise.
 const ZIP_MODE: u32 = 0o640;
 
-/// What ends an export early.
 #[derive(Debug, Clone)]
 pub struct Stop(CancellationToken);
 
 impl Stop {
-    /// One that this token ends.
     pub fn on(token: CancellationToken) -> Self {
         Self(token)
     }
@@ -69,35 +66,29 @@ impl Stop {
     }
 }
 
-/// What an export is made from.
 #[derive(Debug)]
 pub struct Sources<'a> {
-    /// The archive's root.
     pub archive: &'a Path,
-    /// The published ledger in it.
     pub published: &'a Published,
-    /// The keys of the ledger, as the state has them.
+    /// As the state has them.
     pub keys: Vec<VerifyingKey>,
-    /// By the name of a time-stamp authority, the certificates in PEM by which its tokens are verified.
+    /// By the name of a time-stamp authority, the PEM certificates that verify its tokens.
     pub authorities: BTreeMap<String, String>,
-    /// The folders in which no bag may lie: the archive and the state.
+    /// The archive and the state: no bag may be inside them.
     pub ours: Vec<PathBuf>,
-    /// What ends it early.
     pub stop: Stop,
-    /// When it is made.
     pub now: Timestamp,
 }
 
-/// A bag that is whole and durable, and has not been handed out. Dropped, it is gone.
+/// A bag that is complete and durable, under its temporary name. If dropped, it is removed.
 #[derive(Debug)]
 pub struct Packed {
     bag: Bag,
     zip: Option<Zipped>,
-    /// What is in it.
     pub report: Report,
 }
 
-/// What a bag was made of, for those who describe it.
+/// What a bag was made of.
 #[derive(Clone, Copy)]
 struct Contents<'a> {
     request: &'a Request,
@@ -108,12 +99,10 @@ struct Contents<'a> {
     now: Timestamp,
 }
 
-/// Packs what was selected. On return all of it is on disk, beside its final place.
+/// Packs what was selected. On return everything is on disk, beside its final place.
 ///
-/// It reads and writes files for as long as it takes: for a thread of its own.
-///
-/// # Errors
-/// [`ExportError`]; then nothing is left behind. An original that is gone or damaged is none: it is told in the bag.
+/// It blocks for as long as it takes. On an error nothing is left behind. An original that is gone or damaged is not an
+/// error: the bag says so.
 pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> Result<Packed, ExportError> {
     let out = request.place();
     check_place(&out, sources)?;
@@ -140,10 +129,10 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
 }
 
 impl Packed {
-    /// Gives the bag, or its ZIP, its final name. On return that is on disk.
+    /// Gives the bag, or its ZIP, its final name, durable on return.
     ///
     /// # Errors
-    /// [`ExportError`]; then nothing is left behind, but for a name that may not outlive a power cut.
+    /// Nothing is left behind, except perhaps a name that does not survive a power cut.
     pub fn hand_out(self) -> Result<Report, ExportError> {
         let Self { bag, zip, report } = self;
         match zip {
@@ -154,12 +143,12 @@ impl Packed {
     }
 }
 
-/// The ZIP of a bag, beside its place. Dropped, it is gone.
+/// The ZIP of a bag, beside its place. If dropped, it is removed.
 #[derive(Debug)]
 struct Zipped(PathBuf);
 
 impl Zipped {
-    /// Writes it. On return it is on disk.
+    /// On return it is on disk.
     fn of(bag: &Bag, request: &Request, out: &Path, stop: &Stop) -> Result<Self, ExportError> {
         let zipped = Self(bag::temporary_sibling(out));
         let failed = |error| ExportError::io("write", &zipped.0, error);
@@ -197,7 +186,7 @@ fn place(temporary: &Path, out: &Path) -> Result<(), ExportError> {
     }
 }
 
-/// Whether a bag may be there: nothing is, it is not in a folder of ours, and a folder can get that name.
+/// Whether a bag may be at `out`: nothing is there, it is outside our folders, and a folder can get that name.
 fn check_place(out: &Path, sources: &Sources<'_>) -> Result<(), ExportError> {
     if out.file_name().is_none() {
         return Err(ExportError::NoName(out.to_owned()));
@@ -229,7 +218,7 @@ fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Writes all that tells what is in the bag.
+/// Writes the descriptions of what is in the bag.
 fn describe(contents: &Contents<'_>, bag: &mut Bag) -> Result<(), ExportError> {
     let Contents { selection, copied, log, now, .. } = contents;
     bag.write_with("data/cdr.csv", |to| cdr::write_csv(selection, &copied.absent, to))?;

@@ -1,4 +1,4 @@
-//! Copying originals into the bag, each compared with what was archived.
+//! Copies originals into the bag, each compared with its hash in the ledger.
 
 use std::fs::File;
 
@@ -15,21 +15,20 @@ use crate::base::digest::Digest;
 use crate::base::recording::printable;
 use crate::formats::tlog::VerifyingKey;
 
-/// Where damaged files are: no PBX's id begins so.
+/// No id of a PBX begins with an underscore.
 const DAMAGED: &str = "data/_damaged/";
 
 /// What became of the originals.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
-    /// Audio files that are whole.
+    /// Audio files that are unchanged.
     pub(super) files: u64,
-    /// Bytes of these.
     pub(super) bytes: u64,
-    /// Everything that was chosen and is not in the bag as it should be.
+    /// Everything selected that is not in the bag as it should be.
     pub(super) absent: Vec<Absence>,
-    /// Certificates of days.
+    /// Files of certificates.
     pub(super) certificates: Vec<String>,
-    /// Their pages whose hash is in no entry of the ledger: version 0.1 issued them.
+    /// Pages of certificates whose hash is in no ledger entry, because version 0.1 issued them.
     pub(super) unproven_pages: Vec<String>,
 }
 
@@ -45,16 +44,13 @@ struct FileLine<'a> {
     proof: String,
 }
 
-/// Where a file of the archive is in the bag. Manifests of BagIt write a percent sign as `%25`, which `sha256sum` does not
-/// understand: so there is none. No name in an archive has a comma.
+/// Where a file of the archive is in the bag. BagIt manifests write a percent sign as `%25`, which `sha256sum` does not
+/// understand, so a comma replaces it. No name in an archive contains a comma.
 pub(super) fn bag_path(path: &str) -> String {
     format!("{PAYLOAD}{}", path.replace('%', ","))
 }
 
-/// Copies all that is archived of a selection.
-///
-/// # Errors
-/// If the bag cannot be written. What cannot be read is told in [`Copied::absent`].
+/// Copies everything archived of a selection. What cannot be read goes into [`Copied::absent`].
 pub(super) fn copy(
     selection: &Selection,
     originals: &Originals,
@@ -103,9 +99,8 @@ fn copy_pair(
     Ok(())
 }
 
-/// What is wrong with an original.
 pub(super) struct Damage {
-    /// The hash that it should have, in hex.
+    /// In hex.
     pub(super) expected: Option<String>,
     pub(super) found: Option<Digest>,
     pub(super) problem: String,
@@ -129,7 +124,7 @@ impl Damage {
     }
 }
 
-/// Copies one file. One that is not what was archived comes into a folder of its own, so that nobody takes it for the
+/// Copies one file. If it is not what was archived, it goes into a folder of its own, so that nobody takes it for the
 /// original.
 pub(super) fn copy_one(
     original: Result<Option<File>, String>,
@@ -155,7 +150,7 @@ pub(super) fn copy_one(
     Ok(Err(Damage { expected, found, problem, file, state }))
 }
 
-/// Moves a file of the bag to where nobody takes it for the original. Returns its place there.
+/// Moves a file of the bag to where nobody takes it for the original; returns its new place.
 pub(super) fn lay_apart(path: &str, bag: &mut Bag) -> Result<String, ExportError> {
     let from = bag_path(path);
     let aside = from.replacen(PAYLOAD, DAMAGED, 1);
@@ -163,7 +158,7 @@ pub(super) fn lay_apart(path: &str, bag: &mut Bag) -> Result<String, ExportError
     Ok(aside)
 }
 
-/// Writes the proof of each file, and a list of the files with their proofs.
+/// Writes the proof of each file, and the list of files with their proofs.
 pub(super) fn write_proofs(
     selection: &Selection,
     log: &Log,
@@ -190,17 +185,16 @@ pub(super) fn write_proofs(
     Ok(())
 }
 
-/// Where the proof of a file is in the bag.
 pub(super) fn proof_path(file: &FileRow) -> String {
     format!("proofs/{}.tlog-proof", entry_number(file))
 }
 
-/// The number of the entry that says that a file was archived.
+/// The number of the `archived` entry of a file.
 pub(super) fn entry_number(file: &FileRow) -> u64 {
     u64::try_from(file.ledger_number).unwrap_or(0)
 }
 
-/// The name of a recording, as a page and a terminal may show it.
+/// As a page and a terminal may show it.
 pub(super) fn name_of(recording: &Recording) -> String {
     printable(&recording.row.name)
 }

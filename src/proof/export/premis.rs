@@ -1,4 +1,5 @@
-//! What happened to the exported objects, in the words of PREMIS 3 (<https://id.loc.gov/vocabulary/preservation/eventType>).
+//! What happened to the exported objects, in the vocabulary of PREMIS 3
+//! (<https://id.loc.gov/vocabulary/preservation/eventType>).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -14,11 +15,10 @@ use super::originals::{Copied, bag_path, entry_number};
 use super::rows::FileRow;
 use super::selection::{Recording, Selection};
 
-/// Who did what was done before: of whatever version.
+/// The agent of past events, of whatever version.
 const ARCHIVER: &str = "callvault";
 
-/// An event: one object a line, whose members are semantic units of PREMIS, without the containers that XML puts around
-/// them.
+/// One object a line, whose members are semantic units of PREMIS, without the containers that XML puts around them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
@@ -33,7 +33,7 @@ struct Event<'a> {
     linking_object_identifier: &'a str,
 }
 
-/// Writes the events of each file, in their order, and then those of the bag.
+/// Writes the events of each file in order, and then those of the bag.
 pub(super) fn write(
     selection: &Selection,
     copied: &Copied,
@@ -120,7 +120,7 @@ fn write_events_of(
     Ok(())
 }
 
-/// A verification that the ledger tells of: of the whole archive or of one PBX.
+/// A verification of the whole archive or of one PBX, from its ledger entry.
 fn verification(number: u64, entry: &Value) -> Event<'static> {
     let damages = ["missing", "altered", "unlisted", "unreadable", "ledger_mismatch"];
     let is_clean = damages.iter().all(|damage| entry[*damage].as_i64().unwrap_or(0) == 0);

@@ -1,4 +1,4 @@
-//! What a choice comes to: calls, recordings and their files, as the database knew them at one moment.
+//! The calls, recordings and files of a choice, as the database knew them at one moment.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,36 +11,32 @@ use super::rows::{self, CallRow, CertificateRow, FileRow, RecordingRow};
 use crate::base::recording::printable;
 use crate::formats::cdr::CdrRow;
 
-/// All that was chosen.
 #[derive(Debug, Default)]
 pub struct Selection {
     /// By PBX, day and start.
     pub(super) calls: Vec<CallRow>,
     /// By PBX and path.
     pub(super) recordings: Vec<Recording>,
-    /// Lines of the operator's list that name nothing.
+    /// Lines of the operator's list that match nothing.
     pub(super) unknown: Vec<String>,
     /// Of the days, if whole days were chosen.
     pub(super) certificates: Vec<CertificateRow>,
 }
 
-/// A recording, what is archived of it, and the first call that names it.
+/// A recording, its archived files, and the first call that names it.
 #[derive(Debug)]
 pub(super) struct Recording {
     pub(super) row: RecordingRow,
-    /// None if it is not archived; more than one if the PBX gave one name to several.
+    /// Several if the PBX gave one name to several.
     pub(super) files: Vec<FileRow>,
-    /// In [`Selection::calls`].
+    /// Its place in [`Selection::calls`].
     pub(super) call: Option<usize>,
 }
 
 impl Selection {
-    /// Reads what `choice` comes to among `pbxs`: of one moment, whatever is written meanwhile.
+    /// Reads the selection of `choice` among `pbxs`, all of one moment, whatever is written meanwhile.
     ///
-    /// A recording that is chosen brings every call that names it, also calls of other days and other people.
-    ///
-    /// # Errors
-    /// Whatever the database says.
+    /// Each selected recording brings all calls that name it, also those of other days and other people.
     pub async fn read(db: &mut SqliteConnection, choice: &Choice, pbxs: &[String]) -> anyhow::Result<Self> {
         let mut moment = db.begin().await.context("reading the database")?;
         let mut chosen = Chosen::default();
@@ -62,32 +58,28 @@ impl Selection {
         Ok(selection)
     }
 
-    /// The first and the last day of what was chosen.
     pub(super) fn days(&self) -> Option<(&str, &str)> {
         let of_calls = self.calls.iter().map(|call| &*call.day);
         let days = || of_calls.clone().chain(self.recordings.iter().map(|recording| &*recording.row.day));
         Some((days().min()?, days().max()?))
     }
 
-    /// Whether nothing was chosen.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty() && self.recordings.is_empty()
     }
 
-    /// The numbers of the entries that tell of its files.
+    /// The numbers of the ledger entries of its files.
     pub(super) fn entries(&self) -> BTreeSet<u64> {
         let files = self.recordings.iter().flat_map(|recording| &recording.files);
         files.map(super::originals::entry_number).collect()
     }
 
-    /// The size of all originals.
     pub(super) fn audio_bytes(&self) -> u64 {
         let files = self.recordings.iter().flat_map(|recording| &recording.files);
         files.map(|file| u64::try_from(file.size_bytes).unwrap_or(0)).sum()
     }
 }
 
-/// What is gathered, by row.
 #[derive(Default)]
 struct Chosen {
     calls: BTreeMap<i64, CallRow>,
@@ -140,7 +132,7 @@ impl Chosen {
         self.calls.extend(calls.into_iter().map(|call| (call.id, call)));
     }
 
-    /// Adds what belongs to what was chosen, and puts all in order.
+    /// Adds what belongs to the selection, and sorts everything.
     async fn complete(
         mut self,
         db: &mut SqliteConnection,
@@ -182,12 +174,11 @@ fn is_taken(choice: &Choice, call: &CallRow) -> bool {
     !choice.is_of_people() || CdrRow::from_raw_json(&call.row).is_some_and(|row| choice.takes_call(&row))
 }
 
-/// The operator's list, and which of its lines were found.
 struct Wanted {
     lines: Vec<Vec<u8>>,
-    /// Places in `lines`: one name may stand there twice.
+    /// Places in `lines`: a name may be listed twice.
     by_name: HashMap<Vec<u8>, Vec<usize>>,
-    /// The same by the path of the recording that a path is of, without its extension, in lower case.
+    /// By the path of the recording, without its extension, in lower case.
     by_path: HashMap<String, Vec<usize>>,
     found: BTreeSet<usize>,
 }

@@ -33,7 +33,7 @@ fn reason(token: &Token) -> String {
     printable(token.unverified.as_deref().unwrap_or_default().as_bytes())
 }
 
-/// A text as one word of a shell, whatever is in it: the name of a ledger may hold quotes.
+/// A text as one shell word, whatever it contains: the name of a ledger may contain quotes.
 fn quoted(text: impl AsRef<str>) -> String {
     format!("'{}'", text.as_ref().replace('\'', r"'\''"))
 }

@@ -1,4 +1,4 @@
-//! One file instead of a folder: a ZIP that only stores, for audio does not get smaller.
+//! One file instead of a folder: a ZIP without compression, because audio would not get smaller.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -8,12 +8,12 @@ use std::path::Path;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// What its owner and his group may read.
+/// Readable by the owner and the group.
 const MODE: u32 = 0o440;
 
 /// Writes the files at `paths` below `folder` into `to`, under `top`.
 ///
-/// The same files always make the same bytes: in the order given, without times or owners.
+/// The same files always give the same bytes: in the given order, without times or owners.
 pub(super) fn write<'a, W: Write + Seek>(
     to: W,
     top: &str,
@@ -39,8 +39,8 @@ pub(super) fn write<'a, W: Write + Seek>(
     failed.into_inner().map_or(Ok(to), Err)
 }
 
-/// Where the ZIP goes. From its first failure on it takes everything and writes nothing: a `ZipWriter` that meets an error
-/// tries to finish all the same when it is dropped, and panics over where it is then.
+/// After its first failure it accepts everything and writes nothing: a `ZipWriter` that meets an error still tries to finish
+/// when it is dropped, and panics over where it is then.
 struct Place<'a, W> {
     to: W,
     at: u64,
@@ -49,7 +49,7 @@ struct Place<'a, W> {
 }
 
 impl<W> Place<'_, W> {
-    /// Does it, unless something failed before; notes what fails. `meant` is what it would have come to.
+    /// Runs `to_do` unless something failed before; `meant` is returned after a failure.
     fn attempt<T>(&mut self, meant: T, to_do: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {
         if self.failed.borrow().is_some() {
             return Ok(meant);

@@ -1,4 +1,4 @@
-//! The account of one day: what `reconcile --json` prints of it, and what its certificate says.
+//! The account of one day, as `reconcile --json` prints it and its certificate contains it.
 
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
@@ -8,91 +8,79 @@ use crate::base::counts::{self, Counts};
 use crate::store::evidence::{Evidence, Verdict};
 use crate::store::findings::FindingKind;
 
-/// Findings that leave in doubt whether all that was listed is archived: a row that nobody could read may name a
-/// recording, and a file that is gone is archived no more.
+/// Findings that put in doubt that everything listed is archived: an unreadable row may name a recording, and a file that is
+/// gone is no longer archived.
 const DOUBTS: [FindingKind; 3] = [FindingKind::BadRow, FindingKind::FileMissing, FindingKind::FileAltered];
-/// Findings of what no list can show. They stand beside the verdict, for habit is no proof.
+/// Findings about what no list can show. They do not change the verdict, because habit is no proof.
 const COVERAGE: [FindingKind; 2] = [FindingKind::MustRecord, FindingKind::SilentDay];
-/// What is odd about audio so that somebody should listen to it.
+/// Suspicions that call for somebody to listen.
 const WORTH_A_LOOK: [&str; 4] = ["short", "silent", "empty", "one_sided"];
 
 /// What one PBX listed on one of its local days, and what became of it.
 ///
-/// A recording is counted on the day of the first row that named it, and on no other.
+/// A recording counts on the day of the first row that named it, and on no other.
 #[derive(Debug, Clone, Serialize)]
 pub struct DayAccount {
-    /// The day, by the PBX's calendar.
+    /// By the PBX's calendar.
     pub day: Date,
-    /// When it settled; none while it is open.
+    /// None while it is open.
     pub settled_at: Option<Timestamp>,
     /// How often it settled.
     pub revision: i64,
-    /// How it was read.
     pub readings: Readings,
-    /// The distances from UTC that its rows show, in seconds: two where the clock changed.
+    /// The offsets from UTC in its rows: two where the clock changed.
     pub utc_offsets_s: Vec<i64>,
-    /// Call recordings by what became of them.
     #[serde(flatten, serialize_with = "counts::with_final")]
     pub counts: Counts,
-    /// Recordings that its rows name. `sums` says whether the others add up to it.
+    /// Recordings that its rows name.
     pub listed: i64,
-    /// Whether what became of them adds up to what was listed.
+    /// Whether the counts add up to `listed`.
     pub sums: bool,
-    /// Whether all that was listed is archived or excluded, and nothing leaves that in doubt.
+    /// Whether everything listed is archived or excluded, and nothing puts that in doubt.
     pub complete: bool,
     /// Why the numbers do not add up, if they do not.
     pub differences: Listing<Difference>,
-    /// Bytes of its archived audio.
     pub bytes: i64,
-    /// Its rows.
     pub calls: Calls,
-    /// Answered calls that name no recording: the identities of their rows.
+    /// Answered calls that name no recording, by the identities of their rows.
     pub unrecorded: Listing<String>,
-    /// What is not archived.
     pub unarchived: Listing<Unarchived>,
     /// Recordings that no row names; in no other number.
     pub unnamed: Listing<Filed>,
-    /// Archived recordings that only rows name which the latest answer of the PBX did not hold any more.
+    /// Archived recordings named only by rows that the PBX's latest answer lacked.
     pub vanished: Listing<Filed>,
-    /// Archived audio that is odd.
     pub suspect: Suspects,
-    /// Audio that was kept beside other audio of the same name.
+    /// Audio kept beside other audio of the same name.
     pub conflicts: Listing<Filed>,
-    /// Findings that concern the day and were not mended.
+    /// Open findings about the day.
     pub findings: DayFindings,
-    /// The voicemail of the day; in no other number.
+    /// In no other number.
     #[serde(serialize_with = "counts::with_final")]
     pub voicemail: Counts,
-    /// What it rests on that its list is whole; none if version 0.1 alone has read it.
+    /// How reliable its list is; none if only version 0.1 has read it.
     pub evidence: Option<Evidence>,
 }
 
-/// How a day was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Readings {
-    /// How often all of it was.
+    /// How often all of it was read.
     pub whole: i64,
-    /// When that was the first time.
     pub first_at: Option<Timestamp>,
-    /// When it was read last, also in part.
+    /// Partial readings included.
     pub last_at: Option<Timestamp>,
 }
 
-/// The rows of a day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Calls {
-    /// All of them.
     pub rows: i64,
-    /// Those of answered calls.
     pub answered: i64,
-    /// Recordings that rows of this day name and that are counted on another, on which they were named first.
+    /// Recordings named by rows of this day that count on another day, which named them first.
     pub counted_elsewhere: i64,
-    /// Rows that the latest whole answer of the PBX did not hold any more. They are kept.
+    /// Rows that the PBX's latest whole answer lacked. They are kept.
     pub vanished: i64,
 }
 
 impl DayAccount {
-    /// Judges the numbers: whether they add up, and whether the day is complete.
     pub(super) fn judge(&mut self) {
         self.sums = self.counts.listed() == self.listed && self.differences.count == 0;
         self.complete = self.sums
@@ -102,47 +90,47 @@ impl DayAccount {
             && self.is_proven();
     }
 
-    /// Whether it lacks nothing but a list that speaks for itself, and the operator took that as it was.
+    /// Whether only its list was in doubt, and the operator accepted the list as it was.
     pub fn is_accepted(&self) -> bool {
         let is_accepted = self.evidence.as_ref().is_some_and(Evidence::is_accepted);
         is_accepted && self.sums && self.counts.owed() == 0 && !self.has_doubtful_findings()
     }
 
-    /// Whether nothing speaks against its list, and nobody had to accept it as it was.
+    /// Whether nothing speaks against its list, and nobody had to accept it.
     pub fn is_proven(&self) -> bool {
         let whole = |evidence: &Evidence| evidence.verdict == Verdict::Whole && evidence.accepted.is_empty();
         self.evidence.as_ref().is_none_or(whole)
     }
 
-    /// Whether no whole reading of it ever came to its end.
+    /// Whether no reading of the whole day ever ended well.
     pub fn is_unread(&self) -> bool {
         self.readings.whole == 0
     }
 
-    /// Whether a doubtful line or a finding leaves in doubt that what was listed is archived.
+    /// Whether a doubtful line or a finding puts in doubt that everything listed is archived.
     pub fn is_doubtful(&self) -> bool {
         self.has_doubtful_findings()
             || self.evidence.as_ref().is_some_and(|evidence| evidence.doubts.count > 0)
     }
 
-    /// Where there is evidence, a row that could not be read is one of its doubts.
+    /// If there is evidence, an unreadable row is one of its doubts.
     fn has_doubtful_findings(&self) -> bool {
         let counts = |kind: &&FindingKind| **kind != FindingKind::BadRow || self.evidence.is_none();
         DOUBTS.iter().filter(counts).any(|kind| self.findings.by.contains_key(kind.as_str()))
     }
 
-    /// Whether a finding of this kind concerns it and was not mended.
+    /// Whether a finding of this kind is open.
     pub fn finds(&self, kind: FindingKind) -> bool {
         self.findings.by.contains_key(kind.as_str())
     }
 
-    /// Files that somebody should listen to, by what is odd about them.
+    /// Files that somebody should listen to, by suspicion.
     pub fn worth_a_look(&self) -> impl Iterator<Item = (&str, i64)> {
         let odd = self.suspect.by.iter().map(|(word, count)| (word.as_str(), *count));
         odd.filter(|(word, _)| WORTH_A_LOOK.contains(word))
     }
 
-    /// Whether a person should look at it: it is not complete, or something about it is odd.
+    /// Whether a person should look at it: it is not complete, or something is unusual.
     pub fn needs_attention(&self) -> bool {
         let is_odd = self.unnamed.count + self.conflicts.count > 0
             || self.worth_a_look().next().is_some()

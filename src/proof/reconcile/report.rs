@@ -7,32 +7,26 @@ use super::account::DayAccount;
 use crate::base::counts::{self, Counts};
 use crate::store::queue::DayRange;
 
-/// What became of all that one PBX listed within some days.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PbxAccount {
-    /// The first and the last day; none if nothing is known of any.
+    /// None if nothing is known about any day.
     pub range: Option<DayRange>,
-    /// Recordings that were listed.
     pub listed: i64,
-    /// The same by what became of them.
     #[serde(flatten, serialize_with = "counts::with_final")]
     pub counts: Counts,
-    /// Whether every day adds up.
     pub sums: bool,
     /// Whether every day is complete, and each was read.
     pub complete: bool,
     /// Days that have not settled yet.
     pub days_open: i64,
-    /// Days within the range of which no whole reading is known.
+    /// Days of the range without a whole reading.
     pub unread: Vec<DayRange>,
-    /// Their voicemail.
     #[serde(serialize_with = "counts::with_final")]
     pub voicemail: Counts,
 }
 
 impl PbxAccount {
-    /// Sums up the accounts of the days of `range`, in their order. Where each day should have been read, none that was not goes
-    /// unnoticed.
+    /// Sums up the accounts of the days of `range`, in order. With `each_is_read`, days without an account count as unread.
     pub fn of<'a>(
         accounts: impl Iterator<Item = &'a DayAccount> + Clone,
         range: Option<DayRange>,
@@ -55,18 +49,16 @@ impl PbxAccount {
         sum
     }
 
-    /// How many days were never read whole.
     pub fn days_unread(&self) -> usize {
         self.unread.iter().map(|range| days_of(*range).count()).sum()
     }
 }
 
-/// The days of a range, in order.
 fn days_of(range: DayRange) -> impl Iterator<Item = Date> {
     std::iter::successors(Some(range.from), |day| day.tomorrow().ok()).take_while(move |day| *day <= range.to)
 }
 
-/// The days within `asked` that are not `read`, as ranges. Both in order.
+/// The days within `asked` that are not in `read`, as ranges. Both are sorted.
 fn unread(asked: DayRange, read: impl Iterator<Item = Date>) -> Vec<DayRange> {
     let mut read = read.peekable();
     let mut ranges: Vec<DayRange> = Vec::new();

@@ -1,5 +1,3 @@
-//! The channels that messages go over.
-
 use jiff::Timestamp;
 
 use super::TIMEOUT;
@@ -8,14 +6,12 @@ use crate::config::AlertsConfig;
 use crate::outbound::mail::Mailer;
 use crate::outbound::webhook::Webhook;
 
-/// One way to the operator.
 #[derive(Debug)]
 pub(super) enum Channel {
     Webhook { name: String, webhook: Webhook },
     Email(Box<Mailer>),
 }
 
-/// The configured channels.
 pub(super) fn all(config: &AlertsConfig) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::new();
     for (webhook, number) in config.webhook.iter().zip(1..) {
@@ -29,7 +25,7 @@ pub(super) fn all(config: &AlertsConfig) -> anyhow::Result<Vec<Channel>> {
 }
 
 impl Channel {
-    /// Names it without its secrets; also in the outbox.
+    /// Without secrets; also the key of the outbox.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Webhook { name, .. } => name,
@@ -37,7 +33,10 @@ impl Channel {
         }
     }
 
-    /// Delivers a message once. The error is a clause that says why not, free of secrets.
+    /// Delivers a message once.
+    ///
+    /// # Errors
+    /// Why it was not delivered, free of secrets.
     pub(super) async fn send(&self, id: &str, body: &str, now: Timestamp) -> Result<(), String> {
         match self {
             Self::Webhook { webhook, .. } => webhook.post(id, "application/json", body.to_owned(), now).await,

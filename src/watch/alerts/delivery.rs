@@ -1,4 +1,4 @@
-//! Delivers the outbox, channel by channel, for as long as it takes.
+//! Delivers the alert queue, channel by channel, for as long as it takes.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::store::outbox::{self, Outgoing};
 /// The first wait after a failure; it doubles up to the longest.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 const WAITS: Backoff = Backoff::new(Duration::from_secs(30), WAIT_MAX);
-/// How often the outbox is looked at without news.
+/// How often to look into the queue without news.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 impl Alerter {
@@ -45,8 +45,8 @@ impl Alerter {
         }
     }
 
-    /// Tries to deliver one message, and writes down what became of it. `stop` ends the try, but not the writing: what
-    /// was delivered is not sent again.
+    /// Tries to deliver one message and records the outcome. `stop` ends the try but not the recording: what was delivered is
+    /// not sent again.
     async fn try_one(
         &self,
         channel: &Channel,
@@ -57,7 +57,7 @@ impl Alerter {
         let (id, name) = (message.id, channel.name());
         if self.is_too_old(&message, now) {
             // What still holds is told again by the next reminder.
-            warn!("An alert message could not be delivered over {name} for days and is given up");
+            warn!("Gave up on an alert message that could not be delivered over {name} for days");
             return self.db.write(async move |tx| outbox::remove(tx, id).await).await;
         }
         let outcome = tokio::select! {
@@ -71,7 +71,7 @@ impl Alerter {
                 self.db.write(async move |tx| outbox::remove(tx, id).await).await
             }
             Err(error) => {
-                warn!("An alert message was not delivered over {name} and is tried again: {error}");
+                warn!("An alert message was not delivered over {name}; it will be tried again: {error}");
                 let due = later(self.clock.now(), jittered(WAITS.after(message.attempts)));
                 self.db.write(async move |tx| outbox::put_off(tx, id, due, &error).await).await
             }

@@ -1,4 +1,4 @@
-//! The daily digest: how everything stands, also when all is well, so that silence is news.
+//! The daily digest: how everything stands, also when all is well, so that silence means trouble.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use crate::config::AlertsConfig;
 use crate::store::outbox::Firing;
 use crate::watch::status::Status;
 
-/// The key under which the day of the last digest is kept.
+/// Where the database keeps the day of the last digest.
 pub(super) const LAST_DAY: &str = "digest_last_day";
 
-/// The day whose digest is due; none if it was sent, or its hour has not come.
+/// The day whose digest is due; none if it was sent or its hour has not come.
 pub(super) fn due(last: Option<&str>, config: &AlertsConfig, now: Timestamp) -> Option<Date> {
     let local = now.to_zoned(config.timezone.clone());
     let is_hour = config.digest && local.hour() >= config.digest_hour;
@@ -23,7 +23,6 @@ pub(super) fn due(last: Option<&str>, config: &AlertsConfig, now: Timestamp) -> 
     (is_hour && last.is_none_or(|last| last < local.date())).then(|| local.date())
 }
 
-/// The digest of a state.
 pub(super) fn of(status: &Status, firing: &[Firing], zone: &TimeZone) -> Message {
     let mut text = String::new();
     write(&mut text, status, firing, zone).expect("writing to a String cannot fail");

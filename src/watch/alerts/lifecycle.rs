@@ -1,4 +1,4 @@
-//! From what is wrong now and what the operator was told: what he has to be told.
+//! Compares what is wrong now with what was reported: what has to be reported.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,18 +10,15 @@ use super::message::{Event, Told};
 use crate::config::AlertsConfig;
 use crate::store::outbox::Firing;
 
-/// What changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// Alerts as they are to be kept.
     pub(super) keep: Vec<Firing>,
     /// Keys of alerts that are over.
     pub(super) over: Vec<String>,
-    /// What the operator is told.
     pub(super) told: Vec<Told>,
 }
 
-/// Compares. New is told at once; what lasts, again after a while; what is gone, once it has been for long enough.
+/// What is new is reported at once; what lasts, again after `remind_every`; what is gone, after `hold_down`.
 pub(super) fn compare(
     held: Vec<Firing>,
     present: &[Alert],

@@ -1,4 +1,4 @@
-//! Messages to the operator: one form for all channels, kept as JSON until they are delivered.
+//! Messages to the operator: one form for all channels, stored as JSON until they are delivered.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::outbox::Firing;
 
-/// A message, as webhooks get it.
+/// A message as webhooks receive it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Message {
     /// `callvault.alerts` or `callvault.digest`.
     #[serde(rename = "type")]
     pub(super) kind: String,
-    /// When it was written.
     pub(super) timestamp: Timestamp,
     pub(super) data: Data,
 }
@@ -23,13 +22,11 @@ pub(super) struct Message {
 pub(super) struct Data {
     /// One line; the subject of a mail.
     pub(super) title: String,
-    /// All of it, for people.
     pub(super) text: String,
     /// What began, lasts or is over; in a digest, all that is wrong.
     pub(super) alerts: Vec<Told>,
 }
 
-/// One alert as it is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Told {
     pub(super) event: Event,
@@ -40,15 +37,11 @@ pub(super) struct Told {
     pub(super) since: Timestamp,
 }
 
-/// What became of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Event {
-    /// It began.
     Firing,
-    /// It lasts.
     Reminder,
-    /// It is over.
     Recovered,
 }
 
@@ -75,7 +68,6 @@ impl Told {
 }
 
 impl Message {
-    /// Tells what began, lasts and is over.
     pub(super) fn of_alerts(told: Vec<Told>, now: Timestamp, zone: &TimeZone) -> Self {
         let mut text = String::new();
         for (event, heading) in
@@ -91,7 +83,6 @@ impl Message {
     }
 }
 
-/// Nobody wants to read fractions of a second.
 pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
@@ -110,7 +101,7 @@ fn section<'a>(
     writeln!(text)
 }
 
-/// What and where if it is one thing, else how much of it.
+/// What and where for one alert, otherwise the numbers.
 fn title(told: &[Told]) -> String {
     let prefix = |event| match event {
         Event::Firing => "",

@@ -1,12 +1,12 @@
-//! Tells the operator what is wrong, once, again each day, and when it is over; over channels that may themselves fail.
+//! Alerts the operator: once, again each day, and when it is over; over channels that may themselves fail.
 //!
 //! ```text
-//! Status ─► condition::all ─► lifecycle::compare ─► outbox ─► delivery ─► webhook, mail
-//!              what is wrong     what is news        on disk    retried for days
+//! Status ─► condition::all ─► lifecycle::compare ─► queue ─► delivery ─► webhook, mail
+//!              what is wrong     what is new        on disk    retried for days
 //! ```
 //!
-//! Telling and delivering are apart: `Alerter::consider` writes to the database alone, and `Alerter::deliver` is the
-//! only one that waits for others. Nothing that archives waits for either.
+//! `Alerter::consider` writes only to the database; `Alerter::deliver` is the only one that waits for others. Archiving waits
+//! for neither.
 
 mod channel;
 pub mod condition;
@@ -131,9 +131,7 @@ impl Alerter {
         let names: Vec<String> = self.channels.iter().map(|channel| channel.name().to_owned()).collect();
         let dropped = self.db.write(async move |tx| outbox::keep_channels(tx, &names).await).await?;
         if dropped > 0 {
-            tracing::warn!(
-                "{dropped} alert messages are dropped: their channels are not configured any more"
-            );
+            tracing::warn!("Dropped {dropped} alert messages: their channels are no longer configured");
         }
         let deliveries = self.channels.iter().map(|channel| self.deliver_over(channel, &stop));
         let (delivered, pinged) =

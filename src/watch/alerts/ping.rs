@@ -1,4 +1,4 @@
-//! The dead man's switch: somebody else who notices when this machine is silent.
+//! The dead man's switch: a service elsewhere that notices when this machine is silent.
 
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use crate::store::fleet;
 /// At most one ping in this time.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// The switch.
 #[derive(Debug)]
 pub(super) struct Ping {
     url: SecretUrl,
@@ -27,7 +26,7 @@ impl Ping {
         Ok(Self { url, client: Client::new(TIMEOUT)?, good_cycle: Notify::new() })
     }
 
-    /// A ping is owed; several that are owed are one.
+    /// Requests a ping; several requests become one.
     pub(super) fn note_good_cycle(&self) {
         self.good_cycle.notify_one();
     }
@@ -64,7 +63,7 @@ impl Alerter {
         }
     }
 
-    /// Keeps why the last ping failed, for `status`; empty if it did not.
+    /// Stores why the last ping failed, for `status`; empty if it did not.
     async fn note_ping(&self, error: String) -> anyhow::Result<()> {
         let known = fleet::meta(&mut *self.db.read().await?, fleet::PING_ERROR).await?;
         if known.unwrap_or_default() == error {

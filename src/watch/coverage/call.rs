@@ -1,4 +1,4 @@
-//! Calls as coverage sees them: all rows of one call id are one call, and a recording of any of them is its recording.
+//! Calls as coverage sees them: all rows with one call id are one call, which is recorded if any of its rows is.
 
 use std::collections::BTreeMap;
 
@@ -7,28 +7,25 @@ use crate::formats::cdr::{CdrRow, normal, parties};
 use crate::pipeline::exclusion::CallFacts;
 use crate::store::calls::Leg;
 
-/// Talk time from which on a call says something of habit: one that ended at once may not have been recorded yet.
+/// A shorter call says nothing about habit: it may not have been recorded yet when it ended.
 const TALK_S_MIN: i64 = 5;
 
-/// One call, of all its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SeenCall {
-    /// When its first row starts.
+    /// The start of its first row.
     pub(super) at_ms: i64,
-    /// What it has in common with others.
     pub(super) cell: Cell,
     /// Whether any of its rows names a recording.
     pub(super) is_recorded: bool,
 }
 
-/// What the calls of one habit have in common. A part is empty where a call has none.
+/// What calls of one habit have in common. A part is empty where a call has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cell {
-    /// The trunk.
     pub(super) trunk: String,
-    /// The extension. Never a number outside: it is the party on the side without a trunk.
+    /// Never an outside number: it is the party on the side without a trunk.
     pub(super) extension: String,
-    /// The call's type, such as `Inbound`.
+    /// Such as `Inbound`.
     pub(super) direction: String,
 }
 
@@ -49,14 +46,14 @@ impl Cell {
     }
 }
 
-/// Whether a row is of somebody who talked to a person, for so long. A message left in a box is no conversation; and what
-/// is not known is not judged.
+/// Whether in this row people talked for at least so long. A message left in a voicemail box is no conversation, and an
+/// unknown talk time is not judged.
 pub(super) fn is_conversation(leg: &Leg, row: &CdrRow, talk_s_min: i64) -> bool {
     let status = row.status.as_str().map(normal).unwrap_or_default();
     leg.answered && status != "voicemail" && leg.talk_s.is_some_and(|talk_s| talk_s >= talk_s_min)
 }
 
-/// Under what the rows of one call are found; none if a row has no id that could be shared.
+/// What the rows of one call share; none if a row has no id.
 pub(super) fn shared_id(row: &CdrRow) -> Option<&str> {
     match &row.callid {
         Text::Utf8(id) => Some(id.as_str()).filter(|id| !id.is_empty()),
@@ -64,7 +61,7 @@ pub(super) fn shared_id(row: &CdrRow) -> Option<&str> {
     }
 }
 
-/// The conversations among `legs`, in the order of their start.
+/// The conversations among `legs`, by their start.
 pub(super) fn calls_of(legs: impl IntoIterator<Item = Leg>) -> Vec<SeenCall> {
     let mut by_id: BTreeMap<String, Option<SeenCall>> = BTreeMap::new();
     let mut recorded: Vec<String> = Vec::new();

@@ -1,15 +1,15 @@
-//! Coverage: what the lists of a PBX cannot show, for it was never recorded, or never listed.
+//! Coverage: what the lists of a PBX cannot show, because it was never recorded or never listed.
 //!
-//! It stands beside the verdict. A certificate says that everything which was listed is archived. The first leg of a blind transfer is never recorded, so
-//! habit is no proof, and none of this makes a day incomplete: it is told, with findings and alerts of its own.
+//! It does not change a certificate, which says that everything listed is archived. The first leg of a blind transfer is
+//! never recorded, so habit is no proof. None of this makes a day incomplete; it has findings and alerts of its own.
 //!
-//! | finding | what is seen |
+//! | finding | what was seen |
 //! |---|---|
-//! | `must_record` | answered calls that `[[must_record]]` names, and that no row gives a recording to |
-//! | `recording_stopped` | a group of calls that used to be recorded, and of which the latest are not |
-//! | `silent_day` | a day without calls, where that weekday has always had some |
+//! | `must_record` | answered calls that `[[must_record]]` names, without a recording in any row |
+//! | `recording_stopped` | a group of calls that used to be recorded and no longer is |
+//! | `silent_day` | a day without calls, although that weekday has always had some |
 //! | `calls_stopped` | no call for much longer than is usual |
-//! | `event_without_row` | a call that an event told of, and that the CDR does not list |
+//! | `event_without_row` | a call reported by an event that the CDR does not list |
 
 mod call;
 mod must_record;
@@ -35,30 +35,28 @@ use call::SeenCall;
 use silent::{HISTORY_DAYS, History, Silence};
 use stopped::{Judgement, Stopped};
 
-/// Days whose calls tell of the habit of recording.
+/// Days from which the habit of recording is learnt.
 const HABIT_DAYS: i32 = 28;
-/// Rows that are read for that at most, the latest first.
+/// Rows read for that at most, the latest first.
 const HABIT_ROWS_MAX: usize = 20_000;
-/// Days that are looked at again for calls that must be recorded, though nothing but a late row can change them.
+/// Days checked again for calls that must be recorded: a late row can change them.
 const LATEST_DAYS: i32 = 14;
-/// The subject of a finding that is about the calls of a PBX as such.
+/// The subject of a finding about the calls of a PBX in general.
 const CALLS: &str = "its calls";
 
-/// How far back is looked for calls that must be recorded.
+/// How far back to look for calls that must be recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Two weeks.
     Latest,
-    /// All days: the rules may be new.
+    /// The rules may be new.
     AllDays,
 }
 
-/// What a look found, to be written.
+/// What was found, to be written.
 #[derive(Debug, Default)]
 struct Look {
-    /// What holds.
     findings: Vec<Finding>,
-    /// What does not hold any more.
+    /// What is no longer true.
     over: Vec<(FindingKind, String)>,
 }
 
@@ -68,9 +66,9 @@ impl Look {
     }
 }
 
-/// Looks at the calls of one PBX, and keeps what it finds as findings.
+/// Checks the calls of one PBX, and records findings.
 ///
-/// It reads the rows of the latest four weeks, at most some 20,000 of them, the counts of the latest twelve, and those answered
+/// It reads the rows of the last four weeks (about 20,000 at most), the daily counts of the last twelve, and the answered
 /// calls without a recording that `scope` asks for: for a PBX with a million calls, well within a second each.
 pub async fn look(
     db: &Db,
@@ -106,7 +104,6 @@ pub async fn look(
     .context("keeping what coverage found")
 }
 
-/// What was recorded, and is not any more.
 async fn look_for_habit(
     db: &mut SqliteConnection,
     pbx: &str,
@@ -128,14 +125,14 @@ async fn look_for_habit(
         let since = Timestamp::from_millisecond(since_ms).unwrap_or(now).to_zoned(zone.clone());
         let since = since.strftime("%F %R");
         let detail = format!(
-            "none of them that was answered has a recording since {since} by the PBX's clock, where most had one before"
+            "since {since} by the PBX's clock none of them that was answered has a recording; before, most had one"
         );
         look.finds(FindingKind::RecordingStopped, name, detail);
     }
     Ok(())
 }
 
-/// The calls of the latest weeks in the order of their start; fewer weeks where there are very many.
+/// The calls of the last weeks by their start; of fewer weeks if there are very many.
 async fn latest_calls(db: &mut SqliteConnection, pbx: &str, today: Date) -> anyhow::Result<Vec<SeenCall>> {
     let mut legs = Vec::new();
     for days_ago in 0..HABIT_DAYS {
@@ -147,7 +144,6 @@ async fn latest_calls(db: &mut SqliteConnection, pbx: &str, today: Date) -> anyh
     Ok(call::calls_of(legs))
 }
 
-/// Days that had no call, and a PBX that has none any more.
 async fn look_for_silence(
     db: &mut SqliteConnection,
     pbx: &str,
@@ -168,7 +164,7 @@ async fn look_for_silence(
     }
     for (day, usual) in days {
         let detail = format!(
-            "the PBX listed no call on this {}, where such a day usually has about {usual} rows",
+            "the PBX listed no call on this {}; such a day usually has about {usual} rows",
             day.strftime("%A")
         );
         look.finds(FindingKind::SilentDay, day.to_string(), detail);
@@ -176,7 +172,7 @@ async fn look_for_silence(
     match stopped_after {
         Some(last) => {
             let detail = format!(
-                "the PBX has listed no call since {last}, which is much longer than is usual there, and answers as before"
+                "the PBX has listed no call since {last}, which is much longer than usual, although it answers"
             );
             look.finds(FindingKind::CallsStopped, CALLS.to_owned(), detail);
         }
@@ -185,7 +181,6 @@ async fn look_for_silence(
     Ok(())
 }
 
-/// So many days earlier.
 fn before(day: Date, days: i32) -> Date {
     day.checked_sub(Span::new().days(days)).unwrap_or(Date::MIN)
 }

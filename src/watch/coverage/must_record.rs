@@ -1,5 +1,3 @@
-//! Calls that `[[must_record]]` names, and that have no recording.
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
@@ -14,10 +12,9 @@ use crate::pipeline::exclusion::{CallFacts, Ruling, ruling_on_call};
 use crate::store::calls::{self, Leg};
 use crate::store::findings::{self, FindingKind};
 
-/// Call ids that a finding names; the rest is counted. Ids are no numbers of people: a finding may be published.
+/// Further call ids are counted. Ids are not phone numbers: a finding may be published.
 const NAMED_MAX: usize = 5;
 
-/// Looks at the days from `from` on.
 pub(super) async fn look(
     db: &mut SqliteConnection,
     pbx: &str,
@@ -44,7 +41,7 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// A section in the form of the rules that it shares its conditions with.
+/// A rule in the form of the exclusion rules that share its conditions.
 struct Rule<'a> {
     conditions: [ExclusionRule; 1],
     min_talk_s: i64,
@@ -52,7 +49,7 @@ struct Rule<'a> {
 }
 
 impl<'a> Rule<'a> {
-    /// None if it is for other PBXs.
+    /// None if the rule is for other PBXs.
     fn of(rule: &'a MustRecord, pbx: &str) -> Option<Self> {
         let MustRecord { pbx: ids, extension, direction, did, trunk, min_talk_s, reason } = rule;
         let is_for = ids.is_empty() || ids.iter().any(|id| id == pbx);
@@ -74,7 +71,7 @@ impl<'a> Rule<'a> {
     }
 }
 
-/// What there is to say of a day; nothing if all of those calls have a recording.
+/// The finding of a day; none if all those calls have a recording.
 async fn of_day(
     db: &mut SqliteConnection,
     pbx: &str,

@@ -1,4 +1,4 @@
-//! Days without any call, where such days usually have some: pure.
+//! Days without any call where such days usually have some.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,41 +8,37 @@ use jiff::{Span, ToSpan as _};
 /// Weeks from which the habit of a weekday is learnt, and how many of them must be known.
 const WEEKS: i32 = 8;
 const WEEKS_MIN: usize = 6;
-/// Rows that a weekday must have had, one week left out: a site of a few calls a day has days without any.
+/// Rows that a weekday must have had, except in one week: a site with a few calls a day has days without any.
 const ROWS_MIN: i64 = 5;
-/// Silent days, one after the other, that are named; more of them are a PBX without calls.
+/// Consecutive silent days that are reported; more of them mean that calls have stopped.
 const NAMED_MAX: usize = 2;
-/// How long ago a silent day may be: nobody is told of the holidays of last year by the first backfill.
+/// Older silent days are not reported: the first backfill does not report last year's holidays.
 const DAYS_AGO_MAX: i32 = 7;
-/// Days with calls from which the usual gap between two of them is learnt, at least.
+/// Days with calls needed to learn the usual gap between them.
 const DAYS_WITH_CALLS_MIN: usize = 20;
 /// How many times the longest gap a silence must last, and for how many days at least.
 const GAPS: i32 = 3;
 const GAP_DAYS_MIN: i32 = 4;
 
-/// Days of history that are looked at.
 pub(super) const HISTORY_DAYS: i32 = 7 * (WEEKS + 4);
 
-/// What is known of the latest days of a PBX.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// Rows of the days that have any.
+    /// Of the days that have any.
     pub(super) rows: BTreeMap<Date, i64>,
     /// Days that were over and read whole.
     pub(super) whole: BTreeSet<Date>,
 }
 
-/// What a look at them came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Silence {
-    /// Silent days, with the rows that such a day usually has.
+    /// Silent days, with the usual number of rows.
     pub(super) days: Vec<(Date, i64)>,
     /// The last day with calls, if there have been none for much longer than usual.
     pub(super) stopped_after: Option<Date>,
 }
 
 impl History {
-    /// Judges the days up to `today`.
     pub(super) fn judge(&self, today: Date) -> Silence {
         let mut silence = Silence::default();
         let (Some(first), Some(last)) = (self.rows.keys().next(), self.rows.keys().next_back()) else {
@@ -66,7 +62,7 @@ impl History {
         silence
     }
 
-    /// How many rows a day usually has: the median of the same weekday before, if it has always had some but for one week.
+    /// The usual number of rows: the median of the same weekday before, if it always had some but for one week.
     fn usual(&self, day: Date) -> Option<i64> {
         let first = *self.rows.keys().next()?;
         let before = (1..=WEEKS).filter_map(|weeks| day.checked_sub(Span::new().weeks(weeks)).ok());
@@ -78,7 +74,7 @@ impl History {
         (rows.len() >= WEEKS_MIN && rows[1] >= ROWS_MIN).then(|| rows[rows.len() / 2])
     }
 
-    /// Whether the silence after `last` is longer than three times any gap before, all of it read whole.
+    /// Whether the silence after `last` is longer than three times any earlier gap, and all of it was read whole.
     fn is_beyond_any_gap(&self, last: Date) -> bool {
         let with_calls: Vec<Date> = self.rows.keys().copied().collect();
         let Some(longest) = with_calls.windows(2).map(|pair| days_between(pair[0], pair[1])).max() else {

@@ -1,8 +1,9 @@
-//! Whether recording stopped where it used to be: pure.
+//! Whether recording stopped where it used to happen.
 //!
-//! Habit is learnt of the smallest group, a [`Cell`]: one extension, on one trunk, in one direction. So a shift of people who
-//! are never recorded is not taken for an end of recording. What habit expects is then added up over the latest calls of
-//! larger groups, so that it is soon seen when all of a PBX is not recorded any more, though no extension has many calls.
+//! Habit is learnt for the smallest group, a [`Cell`]: one extension, on one trunk, in one direction. So a shift of people
+//! who are never recorded does not look as if recording had stopped. The expectations of cells are then added up over the
+//! latest calls of larger groups, so that it shows soon when a whole PBX is no longer recorded, even if no extension has many
+//! calls.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,19 +13,19 @@ use super::call::{Cell, SeenCall};
 const RUN_MIN: usize = 12;
 /// Calls of a cell from which its habit is learnt, at least and at most.
 const HABIT_CALLS: std::ops::RangeInclusive<usize> = 20..=100;
-/// Days on which they were made, at least.
+/// Days on which those calls were made, at least.
 const HABIT_DAYS_MIN: usize = 3;
 /// The share of recorded calls below which there is no habit.
 const SHARE_MIN: f64 = 0.5;
-/// How unlikely the run must be by chance. Thousands of groups are looked at for years: one in a trillion is never.
+/// How unlikely the run must be by chance. Thousands of groups are checked for years, so this is one in a trillion.
 const CHANCE_MAX: f64 = 1e-12;
-/// Standard deviations by which the share is taken for less than was seen.
+/// Standard deviations by which the observed share is lowered.
 const DEVIATIONS: f64 = 2.0;
-/// How old the latest call of a group may be: what nobody uses any more does not matter now.
+/// A group without newer calls is not in use any more.
 const LATEST_MS_MAX: i64 = 14 * DAY_MS;
 const DAY_MS: i64 = 86_400_000;
 
-/// Calls that have something in common, from the largest group to the smallest.
+/// Calls with something in common, from the largest group to the smallest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
     Pbx,
@@ -34,25 +35,24 @@ pub(super) enum Group {
     Cell(Cell),
 }
 
-/// A group whose calls used to be recorded, and are not any more.
+/// A group whose calls used to be recorded and no longer are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stopped {
     pub(super) group: Group,
-    /// Its first call that should have been recorded, and is not.
+    /// Its first call that should have been recorded and is not.
     pub(super) since_ms: i64,
 }
 
-/// What a look at the latest calls came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Judgement {
-    /// Groups that are not recorded any more. A group within another one is named only if it stopped before.
+    /// A group within another one is listed only if it stopped earlier.
     pub(super) stopped: Vec<Stopped>,
-    /// Groups that are recorded: there is a recorded call in sight, and not many have followed without.
+    /// Groups with a recorded call in sight and few calls after it.
     pub(super) recorded: HashSet<String>,
 }
 
 impl Group {
-    /// In words, as findings name it.
+    /// As findings name it.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Pbx => "all calls".to_owned(),
@@ -68,7 +68,7 @@ impl Group {
         }
     }
 
-    /// The groups of a cell, the largest first. Of what a call does not have there is no group.
+    /// The groups of a cell, the largest first. An empty part has no group.
     fn all_of(cell: &Cell) -> impl Iterator<Item = Self> {
         let Cell { trunk, extension, direction } = cell;
         let some = |part: &String, group: fn(String) -> Self| (!part.is_empty()).then(|| group(part.clone()));
@@ -84,7 +84,7 @@ impl Group {
     }
 }
 
-/// Judges the latest calls, which are in the order of their start.
+/// Judges the latest calls, which are sorted by their start.
 pub(super) fn judge(calls: &[SeenCall], now_ms: i64) -> Judgement {
     let mut groups: BTreeMap<Group, Vec<usize>> = BTreeMap::new();
     let mut cells: BTreeMap<&Cell, Vec<usize>> = BTreeMap::new();
@@ -114,7 +114,7 @@ pub(super) fn judge(calls: &[SeenCall], now_ms: i64) -> Judgement {
     judgement
 }
 
-/// The first call of `run` that habit expects to be recorded, if habit before the call `begin` makes it all but impossible
+/// The first call of `run` that should have been recorded, if the habit before the call `begin` makes it all but impossible
 /// that none of them is.
 fn first_beyond_chance(
     calls: &[SeenCall],
@@ -140,8 +140,8 @@ fn first_beyond_chance(
     first.filter(|_| expected >= RUN_MIN && chance_ln <= CHANCE_MAX.ln())
 }
 
-/// The share of recorded calls that a cell can be relied on to have; 0 if it has no habit. It must have been so in the
-/// older half of its calls and in the newer one.
+/// The share of recorded calls that a cell reliably has, in the older half of its calls and in the newer; 0 if it has no
+/// habit.
 fn habit(calls: &[SeenCall], before: &[usize]) -> f64 {
     let days: HashSet<i64> = before.iter().map(|at| calls[*at].at_ms.div_euclid(DAY_MS)).collect();
     if before.len() < *HABIT_CALLS.start() || days.len() < HABIT_DAYS_MIN {

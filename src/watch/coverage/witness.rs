@@ -8,12 +8,12 @@ use crate::store::calls;
 use crate::store::db::Db;
 use crate::store::findings::{self, Finding, FindingKind};
 
-/// How far from now a call may have begun for its report to be believed that much: a PBX that lost its clock is no witness.
+/// A call further from now is not believed: a PBX that lost its clock is no witness.
 const APART_MAX: SignedDuration = SignedDuration::from_hours(48);
-/// Findings that are open at one time; more of them say no more.
+/// Open findings of this kind at one time; more would say no more.
 const OPEN_MAX: usize = 20;
 
-/// Looks whether the CDR lists the calls that events told of, and once more those of earlier looks. The day is that of the
+/// Checks whether the CDR lists the calls that events reported, and those of earlier checks again. The day is taken from the
 /// call's id, which begins with a time.
 pub async fn compare_events(db: &Db, pbx: &str, told: &[String], now: Timestamp) -> anyhow::Result<()> {
     let open = findings::open_of(&mut *db.read().await?, pbx, FindingKind::EventWithoutRow).await?;
@@ -50,7 +50,7 @@ pub async fn compare_events(db: &Db, pbx: &str, told: &[String], now: Timestamp)
         }
         for (callid, at) in unlisted {
             let detail = format!(
-                "an event told of this call of {}, and the CDR still does not list it an hour later",
+                "an event reported this call of {}, but the CDR still does not list it an hour later",
                 at.strftime("%F %R UTC")
             );
             let finding = Finding { kind: FindingKind::EventWithoutRow, subject: callid, detail };
@@ -62,7 +62,7 @@ pub async fn compare_events(db: &Db, pbx: &str, told: &[String], now: Timestamp)
     .context("comparing events with the CDR")
 }
 
-/// The days on which calls of that time are, wherever the PBX stands.
+/// The days on which calls of that time can be, in any time zone.
 fn around(first: Timestamp, last: Timestamp) -> (Date, Date) {
     let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
     let (first, last) = (day(first), day(last));

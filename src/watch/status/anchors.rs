@@ -1,4 +1,4 @@
-//! Those who anchor the ledger: what each has vouched for, and what is wrong with it.
+//! The authorities and witnesses that anchor the ledger: what each has vouched for, and what is wrong with it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -10,46 +10,39 @@ use crate::proof::anchor::{self, Kind};
 use crate::store::db;
 use crate::store::ledger;
 
-/// How long a checkpoint may wait to be anchored before that is told: a day of trouble at the authority passes by itself.
+/// How long a checkpoint may wait to be anchored: a day of trouble at the authority passes by itself.
 const UNANCHORED_MAX: SignedDuration = SignedDuration::from_hours(26);
 
-/// Somebody who anchors, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AnchorStatus {
     /// `authority` or `witness`.
     pub kind: &'static str,
-    /// Its name.
     pub name: String,
-    /// Entries covered by the largest checkpoint that it has vouched for. What is not verified does not count.
+    /// Entries covered by the largest checkpoint that it has vouched for, as far as that was verified.
     pub entries: u64,
-    /// When it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
-    /// What it has given since, and is not verified.
+    /// What it has given since that is not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unverified: Option<Unverified>,
-    /// When the first checkpoint was signed that it has not vouched for; none if it has for all.
+    /// When the first checkpoint was signed that it has not vouched for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unanchored_since: Option<Timestamp>,
     /// Why it does not vouch at present, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_since: Option<Timestamp>,
 }
 
-/// A word that cannot be believed as far as is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unverified {
-    /// Entries covered by the checkpoint that it is on.
+    /// Entries covered by that checkpoint.
     pub entries: u64,
-    /// Why it is not verified.
     pub reason: String,
 }
 
 impl AnchorStatus {
-    /// Reads how it stands with all who are configured.
     pub(super) async fn all(db: &mut SqliteConnection, config: &AnchorsConfig) -> anyhow::Result<Vec<Self>> {
         let mut all = Vec::new();
         for authority in &config.authorities {
@@ -82,9 +75,9 @@ impl AnchorStatus {
         })
     }
 
-    /// Since when it should vouch for a checkpoint and does not; none while that may still pass by itself.
+    /// Since when it has failed to vouch for a checkpoint; none while that may still pass by itself.
     ///
-    /// Who was configured just now, or was not asked while the service was off, is not overdue before it fails.
+    /// A new authority, or one that was not asked while the service was off, is not overdue before it fails.
     pub fn overdue(&self, now: Timestamp) -> Option<Timestamp> {
         let since = self.unanchored_since?.max(self.error_since?);
         Some(since).filter(|since| now.duration_since(*since) > UNANCHORED_MAX)

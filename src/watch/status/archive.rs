@@ -1,4 +1,4 @@
-//! The archive's filesystem: there, writable with room, and the right one.
+//! The archive's filesystem: whether it is there, has room, and is the right one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,24 +17,22 @@ use crate::vault::exposure::{self, Exposure};
 /// A share whose server is gone answers nothing, not even how much room it has.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The archive's filesystem at one moment.
 #[derive(Debug, Clone, Serialize)]
 pub struct ArchiveStatus {
-    /// The root folder of the archive.
     pub path: String,
-    /// Room left; none if the archive is not there.
+    /// None if the archive is not there.
     pub free_bytes: Option<u64>,
     /// Nothing is downloaded while less than this is free.
     pub free_bytes_min: u64,
     /// What keeps recordings from being written there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Trouble>,
-    /// That everyone can write to it, if so; told with all else that is open to others.
+    /// Reported with everything else that is open to others.
     #[serde(skip)]
     pub exposure: Option<Exposure>,
 }
 
-/// Looks at the archive's filesystem. Clones share the look that has not come back yet, if there is one.
+/// Clones share a look that has not returned yet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lookout {
     is_looking: Arc<AtomicBool>,
@@ -43,8 +41,8 @@ pub(super) struct Lookout {
 impl Lookout {
     /// Looks at the archive, which must hold the folders of the `known` PBXs.
     ///
-    /// On a thread of its own, which is left behind if the filesystem does not answer: nobody else may wait for it. While
-    /// it is away there is no second one, or a share that is gone would cost a thread each time.
+    /// It runs on a thread of its own, which is abandoned if the filesystem does not answer: nobody else may wait for it.
+    /// Meanwhile there is no second one, or a share that is gone would cost a thread each time.
     pub(super) async fn look(&self, archive: &ArchiveConfig, known: Vec<String>) -> ArchiveStatus {
         if self.is_looking.swap(true, SeqCst) {
             return silent(archive);
@@ -80,7 +78,7 @@ fn examine(path: PathBuf, free_bytes_min: u64, known: &[String]) -> ArchiveStatu
     let (free_bytes, error) = match free_bytes(&path) {
         Ok(free) if free < free_bytes_min => {
             let message = format!(
-                "{shown} has {} free, less than `free_bytes_min` ({}): make room; no recording is asked for before",
+                "{shown} has {} free, less than `free_bytes_min` ({}): make room; no recording is downloaded until then",
                 HumanBytes(free),
                 HumanBytes(free_bytes_min)
             );
@@ -95,7 +93,7 @@ fn examine(path: PathBuf, free_bytes_min: u64, known: &[String]) -> ArchiveStatu
 
 fn not_mounted_at(path: &str, pbx: &str) -> Trouble {
     let message = format!(
-        "{path} does not hold the archive of pbx `{pbx}`: mount it or correct `[archive] path`; nothing is archived before"
+        "{path} does not hold the archive of pbx `{pbx}`: mount it or correct `[archive] path`; nothing is archived until then"
     );
     Trouble { reason: "not_mounted".into(), message }
 }

@@ -1,4 +1,4 @@
-//! This machine's own clock, if it cannot be believed.
+//! This machine's own clock, if it is doubtful.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,17 +7,16 @@ use sqlx::SqliteConnection;
 use crate::store::clocks::{self, OwnDoubt};
 use crate::store::db;
 
-/// What is wrong with this machine's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClockTrouble {
-    /// The class: `before_release`, `set_back` or `unsynchronised`.
+    /// `before_release`, `set_back` or `unsynchronised`.
     pub reason: String,
-    /// The sentence, with its remedy.
+    /// With its remedy.
     pub message: String,
 }
 
 impl ClockTrouble {
-    /// What is known against the clock, which shows `now`. An outdated database knows nothing of clocks.
+    /// An older database has no record of clocks.
     pub(super) async fn read(db: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<Option<Self>> {
         if !db::has_table(db, "own_clock").await? {
             return Ok(None);

@@ -8,33 +8,28 @@ use super::time;
 use crate::config::FeedConfig;
 use crate::http::feed;
 
-/// How long a receiver may fail before that is told: while it restarts or is updated, nothing is lost.
+/// How long a receiver may fail before it is reported: nothing is lost while it restarts.
 const FAILING_MAX: SignedDuration = SignedDuration::from_hours(1);
 
-/// A webhook at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FeedWebhookStatus {
-    /// Its name.
     pub name: String,
-    /// Entries of the ledger up to the last one that it took, or has according to `after`.
+    /// Up to the last entry that it accepted, or that it has according to `after`.
     pub delivered_entries: u64,
-    /// Signed entries that it was not given yet.
+    /// Signed entries that it has not been given yet.
     pub behind_entries: u64,
-    /// When it last took some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_delivery: Option<Timestamp>,
-    /// Tries in a row that failed.
+    /// Failures in a row.
     pub failures: i64,
-    /// Why the last of them did, and what to do.
+    /// Why the last try failed, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_since: Option<Timestamp>,
 }
 
 impl FeedWebhookStatus {
-    /// Reads how it stands with all that are configured, of a ledger of so many signed entries.
     pub(super) async fn all(
         db: &mut SqliteConnection,
         config: &FeedConfig,
@@ -57,7 +52,7 @@ impl FeedWebhookStatus {
         Ok(all)
     }
 
-    /// Since when it fails, if that is longer than it may.
+    /// Since when it has failed, if that is longer than it may.
     pub fn overdue(&self, now: Timestamp) -> Option<Timestamp> {
         self.error_since.filter(|since| now.duration_since(*since) > FAILING_MAX)
     }

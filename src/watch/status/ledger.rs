@@ -9,20 +9,17 @@ use crate::store::db;
 use crate::store::fleet;
 use crate::store::ledger;
 
-/// How long an entry may wait for a signature before that is told.
+/// How long an entry may wait for a signature.
 const UNSIGNED_MAX: SignedDuration = SignedDuration::from_mins(15);
 
-/// The ledger at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LedgerStatus {
-    /// All that is written in it.
     pub entries: u64,
-    /// Of these, what the published checkpoint covers.
+    /// Entries that the published checkpoint covers.
     pub signed_entries: u64,
-    /// When that was signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_at: Option<Timestamp>,
-    /// When the first entry was written that is not signed; none if all are.
+    /// When the first unsigned entry was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unsigned_since: Option<Timestamp>,
     /// Why nothing is signed at present.
@@ -31,7 +28,7 @@ pub struct LedgerStatus {
 }
 
 impl LedgerStatus {
-    /// Reads it. Of a database that an older version wrote, nothing is known.
+    /// Reads it. Nothing is known if an older version wrote the database.
     pub(super) async fn read(db: &mut SqliteConnection) -> anyhow::Result<Self> {
         if !db::has_table(db, "checkpoints").await? {
             return Ok(Self::default());
@@ -49,7 +46,7 @@ impl LedgerStatus {
         })
     }
 
-    /// The entries that wait too long to be signed, and since when; none while nothing does.
+    /// The number of entries that have waited too long, and since when.
     pub fn overdue(&self, now: Timestamp) -> Option<(u64, Timestamp)> {
         let since = self.unsigned_since.filter(|since| now.duration_since(*since) > UNSIGNED_MAX)?;
         Some((self.entries.saturating_sub(self.signed_entries), since))

@@ -1,7 +1,7 @@
 //! The state of everything at one moment: what is owed, at risk and wrong, and what to do about it.
 //!
-//! One reading serves the command, the metrics and the alerts, so that they cannot tell three different things. It is
-//! read from the database alone (and the archive's filesystem), so it may be read beside whoever does the work.
+//! One reading serves the command, the metrics and the alerts, so that they cannot differ. It uses only the database and the
+//! archive's filesystem, so it can run beside the process that does the work.
 
 mod anchors;
 mod archive;
@@ -37,51 +37,42 @@ use crate::config::Config;
 use crate::store::outbox::Standing;
 use crate::vault::exposure::{self, Exposure};
 
-/// The state of everything, as `status --json` prints it.
+/// As `status --json` prints it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// When this was read.
     pub at: Timestamp,
-    /// All in one sentence.
+    /// One sentence.
     pub summary: String,
-    /// The PBXs that need a person, by id.
+    /// The ids of the PBXs that need a person.
     pub needs_attention: Vec<String>,
-    /// The archive's filesystem.
     pub archive: ArchiveStatus,
-    /// What is wrong with this machine's clock; none if nothing is known to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockTrouble>,
-    /// What others on this machine can read or write that they must not.
+    /// What other users of this machine can read or write and must not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<Exposure>,
-    /// The service that archives by itself.
     pub service: ServiceStatus,
-    /// The ledger of all that happened to the archive.
     pub ledger: LedgerStatus,
-    /// Those who anchor it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub anchors: Vec<AnchorStatus>,
-    /// Those whom it is delivered to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub feed_webhooks: Vec<FeedWebhookStatus>,
-    /// What is wrong with the listener of `[web]`; none if nothing is, or no service runs.
+    /// What is wrong with the listener of `[web]`, while a service runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener: Option<String>,
-    /// When the archive was last looked at and read.
     pub verification: VerificationStatus,
-    /// The copies of the database that are kept; none if they are off, or no service ever ran here.
+    /// None if they are off, or no service ever ran here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotStatus>,
-    /// Whether an older version wrote the database, and this one has not been at work yet.
+    /// Whether an older version wrote the database, and this one has not worked with it yet.
     pub database_outdated: bool,
-    /// What the operator was told of, and whether the messages reach him.
     pub alerts: Standing,
     /// The configured PBXs by id; none before the first run.
     pub pbx: BTreeMap<String, PbxStatus>,
 }
 
 impl Status {
-    /// Reads the state once. Who reads it again and again keeps a [`Reader`].
+    /// Reads the state once. For repeated reading keep a [`Reader`].
     pub async fn read(db: &mut SqliteConnection, config: &Config, now: Timestamp) -> anyhow::Result<Self> {
         Reader::new(config).read(db, now).await
     }
@@ -93,7 +84,6 @@ impl Status {
         Self::of(now, archive, Machine { exposed, ..Machine::default() }, BTreeMap::new())
     }
 
-    /// Sums up what was read.
     fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
         let Machine {
             clock,
@@ -141,7 +131,6 @@ impl Status {
     }
 }
 
-/// What is read of this installation besides its PBXs and its archive.
 #[derive(Debug, Default)]
 struct Machine {
     clock: Option<ClockTrouble>,
@@ -157,7 +146,7 @@ struct Machine {
     database_outdated: bool,
 }
 
-/// Why the ledger needs somebody.
+/// Why the ledger needs a person.
 fn ledger_word(ledger: &LedgerStatus, verification: &VerificationStatus) -> Option<&'static str> {
     match (&ledger.problem, verification.ledger_damaged) {
         (Some(_), _) => Some("not signed"),
@@ -166,10 +155,10 @@ fn ledger_word(ledger: &LedgerStatus, verification: &VerificationStatus) -> Opti
     }
 }
 
-/// PBXs named in the summary; the rest is counted.
+/// Further PBXs are counted.
 const NAMED_IN_SUMMARY: usize = 5;
 
-/// All in one sentence, which must say at a glance whether anybody has to do anything.
+/// One sentence that says at a glance whether anyone has to do anything.
 fn summary(
     mut parts: impl Iterator<Item = (&'static str, String)>,
     pbx: &BTreeMap<String, PbxStatus>,

@@ -1,5 +1,3 @@
-//! One PBX at one moment.
-
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -12,40 +10,35 @@ use crate::store::evidence::Verdicts;
 use crate::store::findings::{FindingKind, FindingRow};
 use crate::store::queue::Reason;
 
-/// One PBX at one moment, as `status --json` prints it.
+/// As `status --json` prints it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PbxStatus {
     /// Call recordings that it listed.
     pub listed: i64,
-    /// The same by state.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Its voicemail; none if its boxes were never asked for.
+    /// None if its boxes were never read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voicemail: Option<VoicemailStatus>,
-    /// Bytes of audio in the archive.
     pub bytes: i64,
-    /// Calls that its CDR told.
     pub calls: i64,
-    /// Of these, answered and without a recording.
     pub answered_without_recording: i64,
-    /// Its days: settled, certified, complete.
     pub days: DaysStanding,
-    /// How far the lists of its days can be believed.
+    /// How reliable the lists of its days are.
     pub verdicts: Verdicts,
-    /// Archived files with something odd, by what is odd.
+    /// Archived files with unusual audio, by what is unusual.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub suspect: Vec<(String, i64)>,
-    /// When the oldest recording that is owed was recorded.
+    /// When the oldest recording still to be archived was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_pending: Option<Timestamp>,
-    /// For how many seconds the PBX will most likely keep all that is owed; negative when it is too late.
+    /// How many seconds the PBX will probably keep everything still to be archived; negative when it is too late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub safety_margin_s: Option<i64>,
-    /// What is to be expected of it; none before the first run.
+    /// None before the first run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
-    /// How long CDR rows that were never read have, in words; none while that is long enough.
+    /// How long unread CDR rows will last, in words; none while that is long enough.
     #[serde(skip)]
     pub cdr_near: Option<String>,
     /// Voicemail boxes that are about to lose their oldest message.
@@ -54,53 +47,45 @@ pub struct PbxStatus {
     /// The last complete reading of its CDR.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sweep: Option<Timestamp>,
-    /// The last recording that it delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_delivery: Option<Timestamp>,
-    /// Since when the operator wants it left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused_since: Option<Timestamp>,
     /// What is not archived, by state and reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
-    /// Findings that were not mended, by kind.
+    /// Open findings, by kind.
     pub findings: Vec<(String, i64)>,
-    /// The latest of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub latest_findings: Vec<FindingRow>,
     /// Why nothing is asked of it at present.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Trouble>,
-    /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_since: Option<Timestamp>,
 }
 
-/// A voicemail box near its device's limit, beyond which its oldest message is overwritten.
+/// A voicemail box near its limit, beyond which its oldest message is overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NearlyFullBox {
-    /// Whose box.
     pub extension: String,
-    /// Messages in it.
     pub messages: i64,
-    /// Messages that it holds at most.
     pub messages_max: i64,
 }
 
 impl PbxStatus {
-    /// Whether something listed is not archived, or nobody knows what is listed.
+    /// Whether something listed is not archived, or the list is not known.
     pub fn owes(&self) -> bool {
         self.last_sweep.is_none()
             || self.counts.pending + self.counts.missing + self.counts.stuck > 0
             || self.voicemail.as_ref().is_some_and(VoicemailStatus::owes)
     }
 
-    /// Whether the PBX overwrites a recording that is owed within its `warn_margin_h`.
+    /// Whether the PBX will overwrite a recording still to be archived within `warn_margin_h`.
     pub fn is_overwrite_near(&self) -> bool {
         self.forecast.as_ref().is_some_and(|forecast| forecast.at_risk > 0)
     }
 
-    /// Whether anything is about to be lost.
     pub fn is_at_risk(&self) -> bool {
         self.is_overwrite_near() || self.cdr_near.is_some() || !self.nearly_full_boxes.is_empty()
     }
@@ -111,9 +96,9 @@ impl PbxStatus {
         self.verdicts.not_whole() > 0 || self.findings.iter().any(leaves_doubt)
     }
 
-    /// Why it needs a person, in a few words; none if it does not.
+    /// Why it needs a person, in a few words.
     ///
-    /// What is pending is on its way, and what is missing for good nobody can bring back: neither is a reason.
+    /// What is pending is on its way, and nobody can bring back what is missing for good: neither is a reason.
     pub fn cause(&self) -> Option<String> {
         let stuck = self.counts.stuck + self.voicemail.as_ref().map_or(0, |voicemail| voicemail.counts.stuck);
         let finding = self.findings.iter().find(|(kind, _)| FindingKind::needs_a_person(kind));
@@ -139,7 +124,6 @@ fn lists_in_doubt(days: i64) -> String {
     }
 }
 
-/// A class as people read it.
 fn words(class: &str) -> String {
     class.replace('_', " ")
 }

@@ -1,4 +1,4 @@
-//! Reads the state, again and again at little cost.
+//! Reads the state, repeatedly at little cost.
 
 use std::collections::BTreeMap;
 
@@ -32,11 +32,11 @@ use crate::vault::exposure;
 use crate::vault::snapshot;
 use crate::vault::state;
 
-/// Findings told of each PBX; all are counted.
+/// Findings read for each PBX; all are counted.
 const FINDINGS_READ: i64 = 1000;
 
-/// Reads the state of one installation. It keeps what cannot change any more, so that a second reading costs no more
-/// for a million archived recordings than for none.
+/// Reads the state of one installation. It keeps what cannot change any more, so that a second reading costs no more for a
+/// million archived recordings than for none.
 #[derive(Debug, Clone)]
 pub struct Reader {
     config: Config,
@@ -45,7 +45,7 @@ pub struct Reader {
     findings_max: i64,
 }
 
-/// What is read of all PBXs at once.
+/// What is read for all PBXs at once.
 struct Facts {
     remembered: BTreeMap<String, Remembered>,
     unarchived: Vec<Unarchived>,
@@ -56,7 +56,6 @@ struct Facts {
 }
 
 impl Reader {
-    /// A reader of the installation that `config` describes.
     pub fn new(config: &Config) -> Self {
         Self {
             config: config.clone(),
@@ -66,17 +65,15 @@ impl Reader {
         }
     }
 
-    /// Tells at most so many findings of each PBX; all are counted.
     pub fn with_findings_max(self, findings_max: i64) -> Self {
         Self { findings_max, ..self }
     }
 
-    /// Goes on with another configuration.
     pub fn reconfigure(&mut self, config: &Config) {
         self.config = config.clone();
     }
 
-    /// Reads the state: of one moment, whatever is written meanwhile.
+    /// All of it is of one moment, whatever is written meanwhile.
     pub async fn read(&mut self, db: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<Status> {
         let mut moment = db.begin().await.context("reading the database")?;
         self.summed.catch_up(&mut moment).await?;
@@ -184,7 +181,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// Nothing of a PBX whose boxes were never asked for.
+    /// None for a PBX whose boxes were never read.
     async fn read_voicemail(
         &self,
         db: &mut SqliteConnection,
@@ -219,7 +216,7 @@ impl Reader {
     }
 }
 
-/// How far the lists can be believed; an older version has kept nothing of that.
+/// An older version has kept nothing about that.
 async fn verdicts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, Verdicts>> {
     match db::has_table(db, "doubts").await? {
         true => evidence::standings(db, None, DayRange::ALL).await,

@@ -1,4 +1,4 @@
-//! The service that archives by itself, as others see it: running or not, and since when.
+//! The service, as others see it: running or not, and since when.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,24 +6,21 @@ use serde::Serialize;
 use super::time;
 use crate::store::owner::ServiceRow;
 
-/// The service at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ServiceStatus {
-    /// Whether it runs.
     pub running: bool,
-    /// When it last began; none if it never did here.
+    /// The last start, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
-    /// When it last proved that it makes progress.
+    /// When it last showed progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_beat: Option<Timestamp>,
-    /// When it ended in good order; none while it runs, and if it ended otherwise.
+    /// When it ended in good order; none while it runs, or if it ended otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Timestamp>,
 }
 
 impl ServiceStatus {
-    /// What is known of it, given whether it holds the state at present.
     pub(super) fn of(row: Option<ServiceRow>, running: bool) -> Self {
         Self {
             running,
@@ -33,7 +30,7 @@ impl ServiceStatus {
         }
     }
 
-    /// Whether it ended without anybody having stopped it.
+    /// Whether it ended although nobody stopped it.
     pub fn has_died(&self) -> bool {
         !self.running && self.started.is_some() && self.stopped.is_none()
     }

@@ -1,5 +1,3 @@
-//! The snapshots of the database at one moment.
-
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,30 +6,26 @@ use serde::Serialize;
 use super::ServiceStatus;
 use crate::vault::snapshot;
 
-/// A snapshot that is older is overdue: more than a day's, by a margin for one that took long.
+/// More than a day, with a margin for a snapshot that takes long.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_hours(26);
-/// For how long a service runs before it can be blamed: what was missed before is made up for meanwhile.
+/// How long a service runs before a missing snapshot counts: it catches up first.
 const EXCUSED_FOR: SignedDuration = SignedDuration::from_hours(2);
 
-/// The snapshots at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SnapshotStatus {
-    /// The file of the latest; none if there is none.
+    /// The file of the latest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
-    /// When it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// How long ago that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_s: Option<i64>,
-    /// Why the last one was not made; none if it was.
+    /// Why the last one was not made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl SnapshotStatus {
-    /// Looks at the snapshots in `state`.
     pub(super) fn look(state: &Path, error: Option<String>, now: Timestamp) -> Self {
         let (latest, error) = match snapshot::latest(state, now) {
             Ok(latest) => (latest, error),
@@ -46,7 +40,7 @@ impl SnapshotStatus {
         }
     }
 
-    /// Since when there should have been another one, if that is too long.
+    /// Since when a snapshot is overdue.
     pub fn overdue_since(&self, service: &ServiceStatus, now: Timestamp) -> Option<Timestamp> {
         let started = service.started.filter(|_| service.running)?;
         let since = self.at.unwrap_or(started);

@@ -8,10 +8,9 @@ use crate::config::Config;
 use crate::store::db;
 use crate::store::fixity;
 
-/// How much longer than the operator asked for bytes may stay unread before that is told: runs are missed now and then.
+/// Grace period beyond `full_days` before a file is reported as overdue.
 const GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// What verifications came to, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct VerificationStatus {
     /// The last look at everything.
@@ -20,17 +19,17 @@ pub struct VerificationStatus {
     /// When every byte had been read the last time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_full: Option<Timestamp>,
-    /// When the longest unread file was last read, or archived; damaged ones do not count.
+    /// When the longest unread file was last read, or archived. Damaged files do not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_read: Option<Timestamp>,
-    /// Days within which the operator wants every byte read.
+    /// Every byte should be read within so many days.
     pub full_days: u32,
-    /// Things of the ledger that are not as they should be.
+    /// Damaged parts of the ledger.
     pub ledger_damaged: i64,
 }
 
 impl VerificationStatus {
-    /// Reads it. Of a database that an older version wrote, nothing is known.
+    /// Reads it. Nothing is known if an older version wrote the database.
     pub(super) async fn read(
         db: &mut SqliteConnection,
         config: &Config,
@@ -50,7 +49,7 @@ impl VerificationStatus {
         Ok(Self { last_quick, last_full, oldest_read, full_days, ledger_damaged })
     }
 
-    /// Since when a file was not read that should have been.
+    /// When the longest unread file was read, if that is overdue.
     pub fn overdue(&self, now: Timestamp) -> Option<Timestamp> {
         let within = SignedDuration::from_hours(i64::from(self.full_days) * 24) + GRACE;
         self.oldest_read.filter(|read| now.duration_since(*read) > within)

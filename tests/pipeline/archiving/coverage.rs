@@ -128,8 +128,8 @@ async fn recording_that_stops_is_told_and_is_over_with_the_next_recording() {
     (40..50).for_each(|minute| add(&station, conversation(TODAY, minute, "1003", "")));
     read(&mut station, first).await;
     let found = open(&station, "recording_stopped").await;
-    let since = "none of them that was answered has a recording since 2024-03-14 12:30 by the PBX's clock, where most had \
-                 one before";
+    let since = "since 2024-03-14 12:30 by the PBX's clock none of them that was answered has a recording; before, most had \
+                 one";
     assert_eq!(found, [("all calls".to_owned(), since.to_owned())]);
 
     add(&station, conversation(TODAY, 60, "1003", "again.wav"));
@@ -176,7 +176,7 @@ async fn a_call_that_an_event_told_of_and_the_cdr_does_not_list_is_a_finding_unt
         compare_events(&db, "hq", told, now).await.unwrap();
     };
     compare(&told).await;
-    let detail = "an event told of this call of 2024-03-14 11:01 UTC, and the CDR still does not list it an hour later";
+    let detail = "an event reported this call of 2024-03-14 11:01 UTC, but the CDR still does not list it an hour later";
     assert_eq!(open(&station, "event_without_row").await, [(late.callid.clone(), detail.to_owned())]);
 
     add(&station, late);

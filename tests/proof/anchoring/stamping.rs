@@ -70,7 +70,7 @@ async fn every_way_of_not_answering_is_told_with_a_remedy_and_healed_by_an_answe
     open.anchorer.take_stock().await.unwrap();
     let table = [
         (Manner::Broken, "answered with HTTP status 503"),
-        (Manner::Garbage, "is no time-stamp reply in DER"),
+        (Manner::Garbage, "is not a time-stamp reply in DER"),
         (Manner::Json, "did not answer with a time-stamp reply"),
         (Manner::Huge, "answered with more than 64 KiB"),
         (Manner::WrongImprint, "is a token over other bytes than ours"),
@@ -142,7 +142,7 @@ async fn a_day_without_an_answer_is_an_alert_until_there_is_one() {
     house.pass(2 * 60);
     let alerts = open.alerts().await;
     assert_eq!(alerts[0].key(), "anchor_overdue//authority tsa");
-    insta::assert_snapshot!(alerts[0].message, @"the ledger has not been anchored for more than a day: authority `tsa`: 127.0.0.1 answered with HTTP status 503; compare the `url` of its [[anchor]] with what the authority says");
+    insta::assert_snapshot!(alerts[0].message, @"the ledger has not been anchored for more than a day: authority `tsa`: 127.0.0.1 answered with HTTP status 503; compare the `url` of its [[anchor]] with the authority's documentation");
     authority.behave(Manner::Honest);
     open.round().await;
     assert_eq!(open.alerts().await, []);

@@ -26,7 +26,7 @@ const FORGERIES: [(Manner, &str); 13] = [
     (Manner::Future, "set this machine's clock"),
     // Only who has its certificates knows these.
     (Manner::OtherRoot, "cannot be believed: its certificate does not lead to one in `ca_file`"),
-    (Manner::Expired, "cannot be believed: a certificate under it did not hold at its time"),
+    (Manner::Expired, "cannot be believed: a certificate in its chain was not valid at its time"),
 ];
 
 #[tokio::test]

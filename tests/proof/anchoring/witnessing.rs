@@ -72,7 +72,7 @@ async fn why_a_witness_does_not_vouch_is_told_with_a_remedy() {
     assert!(error().await.contains("does not trust the key"));
     witness.inner.lock().unwrap().trusted = vec![open.notary.key().await];
     witness.inner.lock().unwrap().seen = Some((5, callvault::base::digest::Digest::of("other")));
-    assert!(error().await.contains("is not continued by ours"));
+    assert!(error().await.contains("our ledger does not continue"));
     witness.inner.lock().unwrap().seen = Some((sealed.size, callvault::base::digest::Digest::of("other")));
     assert!(error().await.contains("another ledger of this name and size"));
     witness.inner.lock().unwrap().seen = Some((1000, sealed.root));
@@ -80,7 +80,7 @@ async fn why_a_witness_does_not_vouch_is_told_with_a_remedy() {
     assert!(words.contains("has seen 1000 entries") && words.contains("restore the newest"), "{words}");
     witness.inner.lock().unwrap().seen = None;
     witness.inner.lock().unwrap().lies = true;
-    assert!(error().await.contains("its signature is not one over our checkpoint"));
+    assert!(error().await.contains("its signature is not over our checkpoint"));
     assert_eq!(
         fs::read_to_string(house.file("checkpoint")).unwrap(),
         sealed.note,

@@ -167,12 +167,12 @@ fn what_makes_no_sense_is_refused_in_one_sentence() {
     fs::write(house.folder.path("taken/theirs"), "").unwrap();
     std::os::unix::fs::symlink(house.folder.path(""), house.folder.path("link")).unwrap();
     let cases: [(&[&str], &str); 10] = [
-        (&["--out", "link"], "`link` is a link, or where a filesystem is mounted"),
-        (&["--out", ".."], "`..` is no name for a new folder"),
-        (&["--out", "taken"], "`taken` is there already, and nothing is overwritten"),
+        (&["--out", "link"], "`link` is a link or a mount point"),
+        (&["--out", ".."], "`..` is not a name for a new folder"),
+        (&["--out", "taken"], "`taken` already exists and is not overwritten"),
         (&["--out", "archive/bag"], "is in the archive or in the state folder"),
         (&["--out", "state/bag"], "is in the archive or in the state folder"),
-        (&["--out", "nowhere/bag"], "`nowhere` is not there: make that folder first"),
+        (&["--out", "nowhere/bag"], "`nowhere` does not exist: create that folder first"),
         (&["--out", "bag", "--pbx", "lion"], "nothing was ever archived of a PBX `lion`: there are hq"),
         (&["--out", "bag", "--from", "2026-01-02", "--to", "2026-01-01"], "is after --to"),
         (&["--out", "bag", "--number", " "], "--number is empty"),

@@ -47,7 +47,7 @@ fn a_zip_holds_what_the_folder_holds() {
     house.folder.run(&["export", "--out", "case-8.zip", "--zip"]).exits(0);
     assert!(house.folder.path("case-8.zip").exists());
     let said = house.folder.run(&["export", "--out", "case-7/", "--zip"]).exits(2);
-    assert!(said.stderr.contains("`case-7.zip` is there already"), "{}", said.stderr);
+    assert!(said.stderr.contains("`case-7.zip` already exists"), "{}", said.stderr);
 }
 
 #[test]

@@ -250,7 +250,7 @@ async fn an_entry_to_begin_after_may_be_corrected_until_something_was_delivered(
     house.until("it is told", &ahead, |shown| shown.error.is_some()).await;
     insta::assert_snapshot!(house.says(&ahead).await, @r"
     webhook `siem` has taken nothing of the ledger yet
-      WRONG: it is to get what comes after entry 7000, and of the ledger only 5 entries are signed: correct `after`; if the state was restored from an older copy, stop the service and run `callvault rebuild`
+      WRONG: it should get what follows entry 7000, but only 5 entries of the ledger are signed: correct `after`; if the state was restored from an older copy, stop the service and run `callvault rebuild`
     ");
     delivering.ends().await;
     assert_eq!(receiver.tries(), Vec::<String>::new());
@@ -279,12 +279,12 @@ async fn a_receiver_that_fails_is_shown_and_told_after_an_hour_until_it_takes_ag
     assert!(shown.failures >= 1 && shown.last_delivery.is_none(), "{shown:?}");
     insta::assert_snapshot!(house.says(&webhook).await, @r"
     webhook `siem` has taken nothing of the ledger yet, and lacks 3
-      WRONG: 127.0.0.1 answered with HTTP status 500 Internal Server Error; see to the receiver or to `url`: it is tried again, and nothing is left out
+      WRONG: 127.0.0.1 answered with HTTP status 500 Internal Server Error; check the receiver and `url`: delivery is retried, and no entry is skipped
     ");
     let told = condition::all(&status, &house.config(&webhook).alerts);
     let told = told.iter().find(|alert| alert.condition == Condition::FeedWebhookFailing).unwrap();
     assert_eq!(told.key(), "feed_webhook_failing//siem");
-    insta::assert_snapshot!(told.message, @"the webhook `siem` has accepted no entry of the feed for more than an hour: 127.0.0.1 answered with HTTP status 500 Internal Server Error; see to the receiver or to `url`: it is tried again, and nothing is left out");
+    insta::assert_snapshot!(told.message, @"the webhook `siem` has accepted no entry of the feed for more than an hour: 127.0.0.1 answered with HTTP status 500 Internal Server Error; check the receiver and `url`: delivery is retried, and no entry is skipped");
 
     receiver.behave(Manner::Takes);
     eventually("it takes again", || receiver.read().len() == 3).await;

@@ -124,7 +124,7 @@ async fn a_question_that_makes_no_sense_is_answered_in_words() {
         ("after=x", 400, "`after` must be a whole number.\n"),
         ("limit=0", 400, "`limit` must be a whole number from 1 to 1000.\n"),
         ("wait_s=60", 400, "`wait_s` must be a whole number from 0 to 25.\n"),
-        ("from=1", 400, "There are the parameters after, limit and wait_s, and no other.\n"),
+        ("from=1", 400, "The only parameters are after, limit and wait_s.\n"),
         (
             "after=2",
             409,

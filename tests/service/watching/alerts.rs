@@ -326,7 +326,7 @@ async fn a_webhook_of_the_feed_that_fails_is_told_after_an_hour_and_when_it_take
     insta::assert_snapshot!(message["data"]["text"].as_str().unwrap(), @r"
     Began:
     - feed webhook failing (since 2026-03-02 09:00 UTC)
-      the webhook `siem` has accepted no entry of the feed for more than an hour: 127.0.0.1 answered with HTTP status 500 Internal Server Error; see to the receiver or to `url`: it is tried again, and nothing is left out
+      the webhook `siem` has accepted no entry of the feed for more than an hour: 127.0.0.1 answered with HTTP status 500 Internal Server Error; check the receiver and `url`: delivery is retried, and no entry is skipped
     ");
     assert!(!message.to_string().contains("hunter2"), "{message}");
 

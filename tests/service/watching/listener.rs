@@ -101,7 +101,7 @@ async fn a_host_of_another_name_is_told_that_we_live_and_nothing_else() {
         assert_eq!(status, 421, "{path}");
         assert_eq!(
             body,
-            "This listener does not answer as `evil.example`: ask by its address or, if that name is its own, add hosts = \
+            "This listener does not answer to `evil.example`: use its address or, if that is its own name, add hosts = \
              [\"evil.example\"] to [web] of its configuration.\n"
         );
     }

@@ -89,6 +89,6 @@ async fn the_archive_speaks_first() {
     insta::assert_snapshot!(page(&watched, false).await.lines().take(3).collect::<Vec<_>>().join("\n"), @r"
     The archive needs you (not mounted); no PBX does.
     archive DIR/archive
-      WRONG: DIR/archive does not hold the archive of pbx `hq`: mount it or correct `[archive] path`; nothing is archived before
+      WRONG: DIR/archive does not hold the archive of pbx `hq`: mount it or correct `[archive] path`; nothing is archived until then
     ");
 }

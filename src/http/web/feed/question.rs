@@ -1,4 +1,4 @@
-//! What a reader asks of `/feed/entries`.
+//! The query of `/feed/entries`.
 
 use std::time::Duration;
 
@@ -6,27 +6,23 @@ use url::form_urlencoded;
 
 use crate::http::feed::PAGE_ENTRIES_MAX;
 
-/// Entries of an answer, if the reader does not say.
+/// Entries of an answer, by default.
 const LIMIT: u64 = 256;
-/// The longest wait for something new, in seconds: shorter than proxies are patient.
+/// In seconds: shorter than the time-outs of proxies.
 const WAIT_S_MAX: u64 = 25;
 
-/// What a reader asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
-    /// The number of the last entry that he has.
+    /// The number of the last entry that the reader has.
     pub after: Option<u64>,
-    /// Entries that he wants at most.
     pub limit: u64,
-    /// How long he waits if there is nothing new.
+    /// How long to wait if there is nothing new.
     pub wait: Duration,
 }
 
 impl Question {
-    /// Reads a query.
-    ///
     /// # Errors
-    /// A sentence that says what is wrong with it.
+    /// A sentence that says what is wrong with the query.
     pub fn parse(query: &str) -> Result<Self, String> {
         let (mut after, mut limit, mut wait_s) = (None, None, None);
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -34,7 +30,7 @@ impl Question {
                 "after" => (&mut after, 0..=u64::MAX),
                 "limit" => (&mut limit, 1..=PAGE_ENTRIES_MAX),
                 "wait_s" => (&mut wait_s, 0..=WAIT_S_MAX),
-                _ => return Err("There are the parameters after, limit and wait_s, and no other.".to_owned()),
+                _ => return Err("The only parameters are after, limit and wait_s.".to_owned()),
             };
             let Some(number) = whole(&value).filter(|number| range.contains(number)) else {
                 let bounds = match *range.end() {
@@ -44,7 +40,7 @@ impl Question {
                 return Err(format!("`{key}` must be a whole number{bounds}."));
             };
             if place.replace(number).is_some() {
-                return Err(format!("`{key}` stands there twice."));
+                return Err(format!("`{key}` is given twice."));
             }
         }
         let wait = Duration::from_secs(wait_s.unwrap_or(0));
@@ -77,8 +73,8 @@ mod tests {
             ("limit=1001", refused("`limit` must be a whole number from 1 to 1000.")),
             ("wait_s=26", refused("`wait_s` must be a whole number from 0 to 25.")),
             ("wait_s=1.5", refused("`wait_s` must be a whole number from 0 to 25.")),
-            ("after=1&after=2", refused("`after` stands there twice.")),
-            ("since=1", refused("There are the parameters after, limit and wait_s, and no other.")),
+            ("after=1&after=2", refused("`after` is given twice.")),
+            ("since=1", refused("The only parameters are after, limit and wait_s.")),
         ] {
             assert_eq!(Question::parse(query), expected, "{query}");
         }

@@ -1,4 +1,4 @@
-//! The published ledger as it lies in the archive: the addresses are those of C2SP tlog-tiles below `/feed`.
+//! The published ledger as it is in the archive: the addresses are those of C2SP tlog-tiles below `/feed`.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::super::lease::Lease;
 use super::super::told;
 use super::Door;
 
-/// What never changes is asked for once.
+/// For what never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// What may be another one the next time.
+/// For what may change.
 const ASK_AGAIN: &str = "no-cache";
-/// What a reader of some PBXs alone is told who asks for entries in bundles.
-const OF_ALL_PBXS: &str = "A bundle holds entries of all PBXs, and this reader may see some alone: ask /feed/entries; their \
-                           leaf hashes are in the other tiles.";
+/// For a reader with a scope that asks for bundles of entries.
+const OF_ALL_PBXS: &str = "A bundle contains entries of all PBXs, but this reader may see only some: use \
+                           /feed/entries; the leaf hashes are in the other tiles.";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) async fn checkpoint(State(door): State<Arc<Door>>) -> Response {
@@ -69,15 +69,12 @@ async fn serve(door: &Door, path: String, content_type: &'static str, caching: &
         // Whoever asks decides how often: it is not for the log of the service.
         Err(error) => {
             tracing::debug!("A file of the published ledger cannot be read: {error:#}");
-            told(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "It cannot be read now: the archive or its disk is in trouble.",
-            )
+            told(StatusCode::SERVICE_UNAVAILABLE, "It cannot be read now: check the archive and its disk.")
         }
     }
 }
 
-/// Whether the ledger publishes names like these: nothing hidden, nothing that was moved aside, no way out.
+/// Whether the ledger publishes names like this one: not hidden, not set aside, and inside its folder.
 pub fn is_published(path: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     path.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain))
