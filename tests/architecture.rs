@@ -353,7 +353,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("governor::", &["pbx"]),
     ("axum::", &["web"]),
     ("prometheus_client::", &["web"]),
-    ("rustix::fs", &["archive"]),
+    ("rustix::fs", &["archive", "filesystem"]),
     ("rustix::io", &["archive"]),
     ("rustix::process", &["main", "users"]),
     ("OpenOptions", &["archive", "state", "config"]),

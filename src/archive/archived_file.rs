@@ -3,7 +3,8 @@
 use std::io::Read as _;
 
 use super::directory::{Directory, Entry, hash, settle_on_disk};
-use super::{Archive, ArchiveError, Destination};
+use super::reader::{Opened, Reader as _};
+use super::{Archive, ArchiveError, Destination, Key};
 use crate::base::digest::Digest;
 use crate::formats::sidecar::Sidecar;
 
@@ -98,10 +99,9 @@ impl SidecarEntry {
 }
 
 impl Archive {
-    /// Whether any file stands at `place`, whoever put it there.
-    pub fn is_taken(&self, place: &Destination) -> Result<bool, ArchiveError> {
-        let Some(directory) = self.folder(place.folder())? else { return Ok(false) };
-        Ok(!matches!(directory.entry(place.file_name())?, Entry::Vacant))
+    /// Whether anything stands under `key`, whoever put it there.
+    pub fn is_taken(&self, key: &Key) -> Result<bool, ArchiveError> {
+        Ok(!matches!(self.reader().open(key, 0)?, Opened::Nothing))
     }
 
     /// Takes what an earlier run left at `place` for this recording, so that the PBX need not be asked again.

@@ -1,5 +1,4 @@
-//! What a day's folder holds besides recordings, each written once: `calls-<n>.jsonl`, what its calls and unarchived
-//! recordings were when it settled, and files under names that their author chose, such as certificates.
+//! Call lists, `calls-<n>.jsonl`: each is written once, under the next free number.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,7 +7,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::directory::{Directory, Entry, hash, settle_on_disk};
 use super::durable::{Published, publish};
-use super::layout::check_component;
 use super::temporary::{Synced, Temporary};
 use super::{Archive, ArchiveError, Folder};
 use crate::base::digest::Digest;
@@ -49,7 +47,7 @@ impl Archive {
         lines: impl IntoIterator<Item = String>,
     ) -> Result<DayFile, ArchiveError> {
         let directory = self.folder_durably(folder)?;
-        let mut temporary = Temporary::create(&directory, self.ways())?;
+        let mut temporary = Temporary::create(&directory, &self.ways)?;
         let (size_bytes, sha256) = write_lines(&mut temporary, directory.path(), lines)?;
         let mut file = temporary.sync()?;
         for number in hint.max(1)..hint.saturating_add(NUMBERS_TRIED_MAX) {
@@ -75,36 +73,6 @@ impl Archive {
         }
     }
 
-    /// Writes `bytes` to `folder` as `name`, once and for all.
-    ///
-    /// On return it is on disk, read-only, and never changes again. A file with these bytes is taken for this one: that
-    /// is how a run continues that died before its own record of it.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Occupied`] if anything else has the name.
-    pub fn put_day_file(&self, folder: &Folder, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
-        check_component(name, name)?;
-        let directory = self.folder_durably(folder)?;
-        let mut temporary = Temporary::create(&directory, self.ways())?;
-        temporary.write(bytes)?;
-        let mut file = temporary.sync()?;
-        match self.take_name(&directory, &mut file, name, bytes.len() as u64, Digest::of(bytes))? {
-            true => Ok(()),
-            false => Err(ArchiveError::Occupied { path: directory.file_path(name) }),
-        }
-    }
-
-    /// Whether nothing stands under any of these names in `folder`.
-    pub fn are_free(&self, folder: &Folder, names: &[String]) -> Result<bool, ArchiveError> {
-        let Some(directory) = self.folder(folder)? else { return Ok(true) };
-        for name in names {
-            if !matches!(directory.entry(name)?, Entry::Vacant) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Publishes the file under this name, or finds itself there; `false` if something else is.
     fn take_name(
         &self,
@@ -114,7 +82,7 @@ impl Archive {
         size_bytes: u64,
         sha256: Digest,
     ) -> Result<bool, ArchiveError> {
-        match publish(directory, self.ways(), &mut [(file, name)])? {
+        match publish(directory, &self.ways, &mut [(file, name)])? {
             Published::New => Ok(true),
             Published::Exists(_) => match directory.entry(name)? {
                 Entry::File(there) => {

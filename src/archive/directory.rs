@@ -5,29 +5,23 @@
 //! Component by component and not `openat2(RESOLVE_BENEATH)`: it gives the same guarantee for plain names,
 //! works on every kernel, and goes through libc, where fault injection sees it.
 
-use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{Read as _, Seek as _};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use sha2::{Digest as _, Sha256};
 
 use super::ArchiveError;
-use super::inspection::{Listing, Standing};
+use super::reader::{Listing, Standing, hash_while};
 use crate::base::digest::Digest;
 use crate::base::users::User;
 
 /// Folders are for the owner and the group of auditors.
 const FOLDER_MODE: u32 = 0o750;
-
-/// How much of a file is read at a time.
-const READ_BYTES: usize = 128 << 10;
 
 /// An open folder, and its path for error texts.
 #[derive(Debug, Clone)]
@@ -156,6 +150,19 @@ impl Directory {
         }
     }
 
+    /// Whether a file that stands under `name` has these bytes, for good; `None` if no file stands there. An earlier run may
+    /// have died before its last sync of the file; the names in this folder may still need theirs.
+    pub(super) fn holds_bytes(&self, name: &str, bytes: &[u8]) -> Result<Option<bool>, ArchiveError> {
+        let Entry::File(file) = self.entry(name)? else { return Ok(None) };
+        let path = self.file_path(name);
+        settle_on_disk(&file, &path)?;
+        let mut there = Vec::with_capacity(bytes.len() + 1);
+        file.take(bytes.len() as u64 + 1)
+            .read_to_end(&mut there)
+            .map_err(|error| ArchiveError::io("read", &path, error))?;
+        Ok(Some(there == bytes))
+    }
+
     /// Removes the name of a file.
     pub(super) fn unlink(&self, name: impl AsRef<Path>) -> Result<(), ArchiveError> {
         let name = name.as_ref();
@@ -195,7 +202,7 @@ impl Directory {
                         FileType::Directory => Standing::Folder,
                         _ => Standing::Other,
                     };
-                    listing.insert(OsStr::from_bytes(name.to_bytes()).to_owned(), standing);
+                    listing.insert(name.to_bytes().to_owned(), standing);
                 }
                 // It went away while we were reading.
                 Err(Errno::NOENT) => {}
@@ -234,37 +241,9 @@ pub(super) fn settle_on_disk(file: &File, path: &Path) -> Result<(), ArchiveErro
 }
 
 /// Reads a file from its start to its end: its size and its hash.
-pub(super) fn hash(file: &File, path: &Path) -> Result<(u64, Digest), ArchiveError> {
-    let mut buffer = vec![0; READ_BYTES];
-    let hashed = hash_while(file, path, &mut buffer, |_| true)?;
-    Ok(hashed.expect("nobody stops it"))
-}
-
-/// The same through a buffer of the caller's, for as long as `go_on` agrees, which is told the bytes of each read;
-/// `None` if it did not.
-pub(super) fn hash_while(
-    mut file: &File,
-    path: &Path,
-    buffer: &mut [u8],
-    mut go_on: impl FnMut(usize) -> bool,
-) -> Result<Option<(u64, Digest)>, ArchiveError> {
-    let failed = |error: io::Error| ArchiveError::io("read", path, error);
-    let mut hasher = Sha256::new();
-    let mut size_bytes = 0;
-    file.rewind().map_err(failed)?;
-    loop {
-        let count = match file.read(buffer) {
-            Ok(0) => return Ok(Some((size_bytes, hasher.into()))),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(failed(error)),
-        };
-        hasher.update(&buffer[..count]);
-        size_bytes += count as u64;
-        if !go_on(count) {
-            return Ok(None);
-        }
-    }
+pub(super) fn hash(mut file: &File, path: &Path) -> Result<(u64, Digest), ArchiveError> {
+    let hashed = file.rewind().and_then(|()| hash_while(&mut file, &mut |_| true));
+    Ok(hashed.map_err(|error| ArchiveError::io("read", path, error))?.expect("nobody stops it"))
 }
 
 #[cfg(test)]

@@ -1,14 +1,11 @@
 //! A download on its way into the archive: hashed while it is written, invisible until it is kept.
 
-use std::fs::File;
-
 use sha2::{Digest as _, Sha256};
 
 use super::directory::Directory;
 use super::temporary::Temporary;
 use super::{Archive, ArchiveError, Destination};
 use crate::base::digest::Digest;
-use crate::formats::sidecar::FileFacts;
 
 /// A download being written. Dropped, it leaves nothing behind.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ impl Archive {
     /// Prepares a place for one download. On return the folder and its entries are on disk.
     pub fn begin(&self, place: &Destination) -> Result<Incoming, ArchiveError> {
         let directory = self.folder_durably(place.folder())?;
-        let temporary = Temporary::create(&directory, self.ways())?;
+        let temporary = Temporary::create(&directory, &self.ways)?;
         Ok(Incoming { place: place.clone(), directory, temporary, hasher: Sha256::new(), size_bytes: 0 })
     }
 }
@@ -69,15 +66,5 @@ impl Received {
     /// How many bytes were written.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
-    }
-
-    /// The bytes, for whoever judges the audio. The cursor stands at the end: seek first.
-    pub fn file(&self) -> &File {
-        self.temporary.file()
-    }
-
-    /// The `file` member of its sidecar.
-    pub fn facts(&self) -> FileFacts {
-        FileFacts { path: self.place.path(), size_bytes: self.size_bytes, sha256: self.sha256 }
     }
 }

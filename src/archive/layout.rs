@@ -15,7 +15,7 @@ use std::fmt;
 
 use jiff::civil::Date;
 
-use super::ArchiveError;
+use super::{ArchiveError, Key};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
 use crate::base::safe_name::is_component;
@@ -67,11 +67,6 @@ impl Folder {
         // `2026/1/+9` is another folder than that of the day.
         let is_written_so = self.path.ends_with(&format!("/{}", day_path(date)));
         is_written_so.then_some(date)
-    }
-
-    /// The components below the PBX.
-    pub(super) fn below_pbx(&self) -> impl Iterator<Item = &str> {
-        self.path.split('/').skip(1)
     }
 }
 
@@ -131,6 +126,11 @@ impl Destination {
     /// The name of the audio in its folder.
     pub fn file_name(&self) -> &str {
         &self.file_name
+    }
+
+    /// Where its sidecar is.
+    pub fn sidecar(&self) -> Key {
+        Key::from(self.folder()).join(self.sidecar_name().as_bytes())
     }
 
     /// The name of the sidecar in the same folder.

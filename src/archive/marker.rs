@@ -1,25 +1,40 @@
 //! The marker `<root>/<pbx>/.callvault`: whose archive this is, and that it is mounted.
 
-use std::io::Read;
+use std::io::Read as _;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::ArchiveError;
 use super::abilities::Ways;
-use super::directory::{Directory, Entry};
+use super::directory::Directory;
 use super::durable::{Published, publish};
+use super::reader::{Opened, Reader};
 use super::temporary::{Temporary, is_temporary};
+use super::{ArchiveError, Key};
 use crate::base::digest::hex;
 
 /// The marker's name in the folder of a PBX.
 pub(super) const NAME: &str = ".callvault";
 
+/// The marker of the area `name`.
+pub fn key(name: &str) -> Key {
+    Key::ROOT.join(name.as_bytes()).join(NAME.as_bytes())
+}
+
+/// Whether the marker of the area `name` can be read as one of the archive with this id.
+pub fn is_of(reader: &dyn Reader, name: &str, archive_id: &str) -> Result<bool, ArchiveError> {
+    match Marker::of(reader, &key(name)) {
+        Ok(marker) => Ok(marker.is_some_and(|marker| marker.archive_id == archive_id)),
+        Err(ArchiveError::DamagedMarker { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The layout that this version writes and reads.
 const FORMAT: &str = "callvault-archive/1";
 
 /// A marker is a few lines; what is longer is none.
-pub(super) const BYTES_MAX: u64 = 64 << 10;
+pub const BYTES_MAX: u64 = 64 << 10;
 
 /// The content of a marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,18 +58,18 @@ impl Marker {
         }
     }
 
-    /// Reads the marker in the folder of a PBX, if there is one.
-    pub(super) fn read(folder: &Directory) -> Result<Option<Self>, ArchiveError> {
-        let damaged = |reason: String| ArchiveError::DamagedMarker { path: folder.file_path(NAME), reason };
-        let file = match folder.entry(NAME)? {
-            Entry::Vacant => return Ok(None),
-            Entry::Other => return Err(damaged("not a regular file".to_owned())),
-            Entry::File(file) => file,
-        };
+    /// Reads the marker under `key`, if there is one.
+    pub(super) fn of(reader: &dyn Reader, key: &Key) -> Result<Option<Self>, ArchiveError> {
+        let damaged = |reason: String| ArchiveError::DamagedMarker { path: reader.location(key), reason };
         let mut bytes = Vec::new();
-        file.take(BYTES_MAX)
-            .read_to_end(&mut bytes)
-            .map_err(|error| ArchiveError::io("read", &folder.file_path(NAME), error))?;
+        match reader.open(key, 0)? {
+            Opened::Nothing => return Ok(None),
+            Opened::Other => return Err(damaged("not a regular file".to_owned())),
+            Opened::File(file) => file
+                .take(BYTES_MAX)
+                .read_to_end(&mut bytes)
+                .map_err(|error| ArchiveError::io("read", &reader.location(key), error))?,
+        };
         let marker: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match marker.format == FORMAT {
             true => Ok(Some(marker)),

@@ -1,55 +1,61 @@
 //! The archive: recordings as plain files that are whole, durable and never overwritten.
 //!
-//! The only code that writes recordings to disk. The main path, as a worker speaks it:
+//! The only code that touches recordings where they are kept. What crosses its border: a [`Key`], relative and unable to
+//! lead elsewhere; bytes or a [`Stream`]; a receipt, such as [`ArchivedFile`], that something is durable. Paths, files,
+//! folder handles and error numbers stay inside; only the configured root comes in, when an archive is opened.
+//!
+//! ```text
+//! reading, by a Reader:    open from an offset, list a folder in order, settle (and read, hash: made of these)
+//! writing, by the owner:   put a new thing: the same bytes again are fine, other bytes are a conflict
+//!                          replace a derived thing whole; set aside; how much room
+//! ```
+//! [`Archive`] writes the areas of PBXs, [`Area`] alone that of the ledger. The path of a recording, as a worker speaks it:
 //! ```text
 //! adopt(place)?  →  check_space  →  begin(place) → write … → finish → (judge the audio) → keep(received, sidecar)
 //! ```
-//! `ArchivedFile` is the proof that all of it is on disk. Calls block: run them on blocking threads.
+//! Calls block: run them on blocking threads.
 //!
 //! One process owns a PBX: whoever opens an archive for writing holds the lock of its state directory.
 
 mod abilities;
 mod archived_file;
+pub mod area;
 mod day_file;
 mod directory;
 mod durable;
 mod error;
 mod filesystem;
 mod incoming;
-mod inspection;
-mod kept;
+mod key;
 mod layout;
-mod marker;
-mod originals;
+pub mod marker;
+mod placement;
 mod quarantine;
-mod reading;
-mod shelf;
+mod reader;
 mod sums;
-mod survey;
+pub mod survey;
 mod temporary;
 mod vouch;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 pub use abilities::Abilities;
 pub use archived_file::ArchivedFile;
+pub use area::{Area, AreaOwner};
 pub use day_file::{DayFile, day_file_name};
 pub use error::{ArchiveError, Reaction};
-pub use filesystem::{Room, free_bytes, keeps_owners, network_filesystem, room};
+pub use filesystem::free_bytes;
 pub use incoming::{Incoming, Received};
-pub use inspection::{Content, Listing, Reader, Standing, is_apart, marker_path};
-pub use kept::{Cataloged, Kept, Outcome};
+pub use key::Key;
 pub use layout::{Destination, Folder};
-pub use originals::Originals;
+pub use placement::{Cataloged, Kept, Outcome};
 pub use quarantine::Quarantined;
-pub use reading::open_to_read;
-pub use shelf::{Shelf, ShelfOwner};
+pub use reader::{Content, Disk, Listing, Opened, Reader, Standing, Stream};
 pub use sums::Sums;
-pub use survey::{Folders, Owner, Survey, SurveyedFolder};
 pub use temporary::is_temporary;
 pub use vouch::VouchKey;
 
@@ -63,15 +69,12 @@ use temporary::{Temporary, temporary_name};
 #[derive(Debug)]
 pub struct Archive {
     archive_id: String,
-    /// The folder of each PBX: each may be a mount of its own, and an open folder keeps it mounted.
-    pbxs: BTreeMap<String, Directory>,
-    ways: Ways,
+    /// By PBX. Each may be a mount of its own, and an open folder keeps it mounted.
+    areas: BTreeMap<String, Area>,
+    ways: Arc<Ways>,
     vouch_key: VouchKey,
-    /// Folders whose entries are known to be on disk.
-    durable_folders: Mutex<HashSet<Folder>>,
 }
 
-/// What is needed to open an archive.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<'a> {
     /// `[archive] path`.
@@ -80,9 +83,7 @@ pub struct Opening<'a> {
     pub state_path: &'a Path,
     /// The id of the state directory, which the markers must name.
     pub state_id: &'a str,
-    /// What this state knows its own sidecars by.
     pub vouch_key: &'a VouchKey,
-    /// The configured PBXs.
     pub pbxs: &'a [PbxPresence<'a>],
     /// The present time, for new markers.
     pub now: Timestamp,
@@ -91,7 +92,6 @@ pub struct Opening<'a> {
 /// Whether the state knows of a PBX's recordings.
 #[derive(Debug, Clone, Copy)]
 pub struct PbxPresence<'a> {
-    /// Its id.
     pub id: &'a str,
     /// Whether the state has rows for it; then its archive must be there.
     pub has_rows: bool,
@@ -112,19 +112,20 @@ impl Archive {
         refuse_inside_state(&root_path, opening.state_path)?;
         let archive_id = inspect(&root_path, opening)?.unwrap_or_else(marker::random_id);
         let root = open_durably(&root_path)?;
-        let ways = Ways::new(abilities);
-        let mut pbxs = BTreeMap::new();
+        let ways = Arc::new(Ways::new(abilities));
+        let mut areas = BTreeMap::new();
         for pbx in opening.pbxs {
             let folder = root.enter_durably(pbx.id)?;
             remove_temporaries(&folder)?;
             probe(&folder, &ways)?;
-            if Marker::read(&folder)?.is_none() {
-                Marker::new(&archive_id, opening.state_id, opening.now).write(&folder, &ways)?;
+            let area = Area::of(pbx.id, folder, ways.clone());
+            if Marker::of(&area.reader(), &marker::key(pbx.id))?.is_none() {
+                Marker::new(&archive_id, opening.state_id, opening.now).write(area.directory(), &ways)?;
             }
-            pbxs.insert(pbx.id.to_owned(), folder);
+            areas.insert(pbx.id.to_owned(), area);
         }
         let vouch_key = opening.vouch_key.clone();
-        Ok(Self { archive_id, pbxs, ways, vouch_key, durable_folders: Mutex::default() })
+        Ok(Self { archive_id, areas, ways, vouch_key })
     }
 
     /// The random id of this archive, the same in the markers of all its PBXs.
@@ -134,7 +135,7 @@ impl Archive {
 
     /// Whether the folder belongs to a PBX that this archive was opened for.
     pub fn serves(&self, folder: &Folder) -> bool {
-        self.pbxs.contains_key(folder.pbx())
+        self.areas.contains_key(folder.pbx())
     }
 
     /// What this filesystem turned out to be able to do, so far.
@@ -152,53 +153,75 @@ impl Archive {
         }
     }
 
-    fn ways(&self) -> &Ways {
-        &self.ways
+    /// Reads what this archive was opened for.
+    pub fn reader(&self) -> Disk {
+        Disk::of_areas(self.areas.iter().map(|(pbx, area)| (&**pbx, area.directory())))
     }
 
-    fn pbx_directory(&self, pbx: &str) -> Result<&Directory, ArchiveError> {
-        self.pbxs.get(pbx).ok_or_else(|| ArchiveError::UnsafePath {
+    /// Writes a file that never changes, as [`Area::put`].
+    ///
+    /// # Errors
+    /// [`ArchiveError::OtherBytes`] if the name has other bytes; it is left as it is.
+    pub fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.area_of(key)?.put(key, bytes)
+    }
+
+    /// Makes sure that the folder of `pbx` is still the one at its path: an open one stays readable when it was moved away,
+    /// or something was mounted over it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotMounted`] if another folder, or none, stands there now.
+    pub fn check_place(&self, pbx: &str) -> Result<(), ArchiveError> {
+        let ours = self.area(pbx)?.directory();
+        match Directory::open(ours.path()) {
+            Ok(there) if there.is(ours) => Ok(()),
+            Ok(_) | Err(ArchiveError::Io { .. } | ArchiveError::Planted { .. }) => {
+                Err(ArchiveError::NotMounted {
+                    path: ours.path().to_owned(),
+                    reason: "another folder stands there than when this run began",
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn area(&self, pbx: &str) -> Result<&Area, ArchiveError> {
+        self.areas.get(pbx).ok_or_else(|| ArchiveError::UnsafePath {
             path: crate::base::recording::printable(pbx.as_bytes()),
             reason: "the archive was not opened for this PBX",
         })
     }
 
-    /// Opens a folder, if it is there.
+    fn area_of(&self, key: &Key) -> Result<&Area, ArchiveError> {
+        self.area(&key.components().next().unwrap_or_default().to_string_lossy())
+    }
+
     fn folder(&self, folder: &Folder) -> Result<Option<Directory>, ArchiveError> {
-        let mut directory = self.pbx_directory(folder.pbx())?.clone();
-        for component in folder.below_pbx() {
-            match directory.enter(component)? {
-                Some(inner) => directory = inner,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(directory))
+        self.area(folder.pbx())?.folder(&folder.into())
     }
 
     /// Opens a folder, making it if need be. On return all entries that lead to it are on disk.
     fn folder_durably(&self, folder: &Folder) -> Result<Directory, ArchiveError> {
-        // A panic elsewhere cannot leave a set of folders half inserted.
-        let is_known = self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner).contains(folder);
-        if is_known && let Some(directory) = self.folder(folder)? {
-            return Ok(directory);
-        }
-        let mut directory = self.pbx_directory(folder.pbx())?.clone();
-        for component in folder.below_pbx() {
-            directory = directory.enter_durably(component)?;
-        }
-        self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone());
-        Ok(directory)
+        self.area(folder.pbx())?.folder_durably(&folder.into())
     }
+}
+
+/// Whether a name directly in a PBX's folder stands for what is no part of its recordings: the marker, the quarantine,
+/// and what a filesystem that is mounted there brings along.
+pub fn is_apart(name: &[u8]) -> bool {
+    [marker::NAME, quarantine::NAME, "lost+found"].iter().any(|apart| name == apart.as_bytes())
 }
 
 /// Refuses whatever must not be written to, before anything is; the archive id of the markers found.
 fn inspect(root_path: &Path, opening: &Opening<'_>) -> Result<Option<String>, ArchiveError> {
     let root = if exists(root_path)? { Some(Directory::open(root_path)?) } else { None };
+    let reader = root.clone().map(Disk::of_root);
     let mut archive_id = None;
     for pbx in opening.pbxs {
         layout::check_component(pbx.id, pbx.id)?;
         let folder = root.as_ref().map(|root| root.enter(pbx.id)).transpose()?.flatten();
-        let found = folder.as_ref().map(Marker::read).transpose()?.flatten();
+        let found = reader.as_ref().map(|reader| Marker::of(reader, &marker::key(pbx.id)));
+        let found = found.transpose()?.flatten();
         match (found, folder) {
             (Some(found), Some(folder)) => {
                 found.check(&folder, opening.state_id)?;

@@ -2,15 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 
 use rustix::io::Errno;
 
 use super::directory::Directory;
 use super::durable::move_no_replace;
-use super::inspection::split;
-use super::{Archive, ArchiveError, Folder};
-use crate::base::recording::printable;
+use super::{Archive, ArchiveError, Key};
 
 /// The folder in that of the PBX. No safe name begins with a dot.
 pub(super) const NAME: &str = ".quarantine";
@@ -28,49 +25,38 @@ pub struct Quarantined {
 }
 
 impl Archive {
-    /// Moves what stands at `path`, relative to the root, to the same path below `.quarantine`; `None` if it is gone.
+    /// Moves what stands under `key` to the same path below `.quarantine`; `None` if it is gone.
     ///
     /// Nothing is read, replaced or deleted. On return both folders are on disk.
-    pub fn set_aside(&self, path: &Path) -> Result<Option<Quarantined>, ArchiveError> {
-        let (folder, name) = split(path)?;
-        let Some(directory) = self.descend(folder)? else { return Ok(None) };
-        match self.quarantine_from(folder, &directory, name) {
+    pub fn set_aside(&self, key: &Key) -> Result<Option<Quarantined>, ArchiveError> {
+        let directory = match self.area_of(key)?.folder(&key.folder()) {
+            Ok(Some(directory)) => directory,
+            // What stands in the way of a folder is set aside by itself.
+            Ok(None) | Err(ArchiveError::Planted { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match self.quarantine(key, &directory) {
             Err(ArchiveError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
             moved => moved.map(Some),
         }
     }
 
-    /// Moves `name` of `folder` to the same path below `.quarantine`, numbered if that is taken.
+    /// Moves what stands under `key`, in `directory`, to the same path below `.quarantine`, numbered if that is taken.
     ///
     /// On return both folders are on disk. A crash leaves the file in one of them, or under both names.
-    pub(super) fn quarantine(
-        &self,
-        folder: &Folder,
-        directory: &Directory,
-        name: &str,
-    ) -> Result<Quarantined, ArchiveError> {
-        self.quarantine_from(Path::new(folder.as_str()), directory, OsStr::new(name))
-    }
-
-    fn quarantine_from(
-        &self,
-        folder: &Path,
-        directory: &Directory,
-        name: &OsStr,
-    ) -> Result<Quarantined, ArchiveError> {
-        let mut components = folder.components();
-        let pbx = components.next().map(|pbx| pbx.as_os_str().to_string_lossy()).unwrap_or_default();
-        let below = components.as_path();
-        let mut aside = self.pbx_directory(&pbx)?.enter_durably(NAME)?;
-        for component in below.components() {
+    pub(super) fn quarantine(&self, key: &Key, directory: &Directory) -> Result<Quarantined, ArchiveError> {
+        let mut aside = self.area_of(key)?.directory().enter_durably(NAME)?;
+        let folder = key.folder();
+        for component in folder.components().skip(1) {
             aside = aside.enter_durably(component)?;
         }
-        let new_name = self.move_aside(directory, name, &aside)?;
+        let new_name = self.move_aside(directory, key.os_name(), &aside)?;
         aside.sync()?;
         directory.sync()?;
-        let to = Path::new(&*pbx).join(NAME).join(below).join(new_name);
-        let shown = |path: &Path| printable(path.as_os_str().as_bytes());
-        let moved = Quarantined { from: shown(&folder.join(name)), to: shown(&to) };
+        let mut to = folder.components().take(1).fold(Key::ROOT, |to, pbx| to.join(pbx.as_bytes()));
+        to = to.join(NAME.as_bytes());
+        to = folder.components().skip(1).fold(to, |to, component| to.join(component.as_bytes()));
+        let moved = Quarantined { from: key.to_string(), to: to.join(new_name.as_bytes()).to_string() };
         tracing::warn!(file.from = moved.from, file.to = moved.to, "Moved `{}` to quarantine", moved.from);
         Ok(moved)
     }
@@ -81,7 +67,7 @@ impl Archive {
             if copy > 0 {
                 new_name.push(format!(".{copy}"));
             }
-            match move_no_replace(from, name, to, &new_name, self.ways()) {
+            match move_no_replace(from, name, to, &new_name, &self.ways) {
                 Ok(()) => return Ok(new_name),
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(ArchiveError::io("quarantine", &from.file_path(name), errno)),

@@ -1,8 +1,5 @@
 //! `SHA256SUMS`: one per folder, for `sha256sum -c`. Derived from the catalog, the one file that is ever replaced.
 
-use std::io::Read;
-
-use super::directory::{Directory, Entry, settle_on_disk};
 use super::durable::replace;
 use super::{Archive, ArchiveError, Folder};
 use crate::base::digest::Digest;
@@ -24,23 +21,14 @@ impl Archive {
     pub fn write_sums(&self, folder: &Folder, files: &[(String, Digest)]) -> Result<Sums, ArchiveError> {
         let lines = sums::to_text(files)?;
         let directory = self.folder_durably(folder)?;
-        if is_there(&directory, lines.as_bytes())? {
+        let is_there = directory.holds_bytes(NAME, lines.as_bytes())?;
+        if is_there.is_some() {
+            directory.sync()?;
+        }
+        if is_there == Some(true) {
             return Ok(Sums::Unchanged);
         }
         replace(&directory, NAME, lines.as_bytes())?;
         Ok(Sums::Written)
     }
-}
-
-/// Whether the file has this content, durably: an earlier run may have died before its last sync.
-fn is_there(directory: &Directory, content: &[u8]) -> Result<bool, ArchiveError> {
-    let Entry::File(file) = directory.entry(NAME)? else { return Ok(false) };
-    let path = directory.file_path(NAME);
-    settle_on_disk(&file, &path)?;
-    let mut there = Vec::with_capacity(content.len() + 1);
-    file.take(content.len() as u64 + 1)
-        .read_to_end(&mut there)
-        .map_err(|error| ArchiveError::io("read", &path, error))?;
-    directory.sync()?;
-    Ok(there == content)
 }

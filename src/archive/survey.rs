@@ -1,31 +1,17 @@
-//! Reading what lies in an archive without owning it: nothing is made, tried out, synced or removed.
-//!
-//! For whoever makes the state anew from the archive, and so cannot say yet whose the archive is.
+//! What an archive says of itself, for whoever makes the state anew and cannot say yet whose the archive is.
 
-use std::io::Read;
-use std::path::Path;
+use super::marker::{self, Marker};
+use super::reader::{Reader, Standing};
+use super::{ArchiveError, Folder, Key};
 
-use super::directory::{Directory, Entry, hash, settle_on_disk};
-use super::marker::Marker;
-use super::{ArchiveError, Folder};
-use crate::base::digest::Digest;
-
-/// Where voicemail lies in the folder of a PBX.
-const VOICEMAIL: &str = "voicemail";
+const VOICEMAIL: &[u8] = b"voicemail";
 
 /// The longest id of a PBX.
 const ID_BYTES_MAX: usize = 32;
 
-/// An archive, open for reading. Threads may share it. Calls block.
-#[derive(Debug)]
-pub struct Survey {
-    root: Directory,
-}
-
 /// Whose folder it is, by its marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The id of the archive.
     pub archive_id: String,
     /// The id of the state directory that writes there.
     pub state_id: String,
@@ -40,76 +26,37 @@ pub struct Folders {
     pub unreadable: Vec<(String, ArchiveError)>,
 }
 
-/// One folder of recordings, open for reading.
-#[derive(Debug)]
-pub struct SurveyedFolder {
-    directory: Directory,
+/// The names in the root that a PBX may have, in order.
+pub fn pbxs(reader: &dyn Reader) -> Result<Vec<String>, ArchiveError> {
+    let mut names = reader.names(&Key::ROOT)?;
+    names.retain(|name| is_pbx_id(name));
+    Ok(names)
 }
 
-impl Survey {
-    /// Opens the archive at `root`.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotMounted`] if nothing is there; whatever the filesystem says.
-    pub fn open(root: &Path) -> Result<Self, ArchiveError> {
-        if !super::exists(root)? {
-            return Err(ArchiveError::NotMounted {
-                path: root.to_owned(),
-                reason: "there is no such folder",
-            });
-        }
-        Ok(Self { root: Directory::open(root)? })
-    }
+/// Whose folder `name` in the root is; `None` if there is no such folder, or no marker in it.
+///
+/// # Errors
+/// Also [`ArchiveError::DamagedMarker`].
+pub fn owner(reader: &dyn Reader, name: &str) -> Result<Option<Owner>, ArchiveError> {
+    let marker = Marker::of(reader, &marker::key(name))?;
+    Ok(marker.map(|Marker { archive_id, state_id, .. }| Owner { archive_id, state_id }))
+}
 
-    /// The names in the root that a PBX may have, sorted.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says.
-    pub fn pbxs(&self) -> Result<Vec<String>, ArchiveError> {
-        let mut names = self.root.names()?;
-        names.retain(|name| is_pbx_id(name));
-        names.sort();
-        Ok(names)
-    }
-
-    /// Whose folder `name` in the root is; `None` if there is no such folder, or no marker in it.
-    ///
-    /// # Errors
-    /// [`ArchiveError::DamagedMarker`]; whatever the filesystem says.
-    pub fn owner(&self, name: &str) -> Result<Option<Owner>, ArchiveError> {
-        let Some(folder) = self.root.enter(name)? else { return Ok(None) };
-        let marker = Marker::read(&folder)?;
-        Ok(marker.map(|Marker { archive_id, state_id, .. }| Owner { archive_id, state_id }))
-    }
-
-    /// The folders of `pbx` that hold recordings. One that cannot be read keeps none of the others from being found.
-    pub fn folders(&self, pbx: &str) -> Folders {
-        let mut folders = Folders::default();
-        match self.root.enter(pbx) {
-            Ok(Some(directory)) => {
-                folders.look_into(&directory, &format!("{pbx}/{VOICEMAIL}"), VOICEMAIL);
-                folders.look_for_days(&directory, pbx);
+/// The folders of `pbx` that hold recordings. One that cannot be read does not keep the others from being found.
+pub fn folders(reader: &dyn Reader, pbx: &str) -> Folders {
+    let mut folders = Folders::default();
+    let top = Key::ROOT.join(pbx.as_bytes());
+    match reader.list(&top) {
+        Ok(Some(listing)) => {
+            if listing.contains_key(VOICEMAIL) {
+                folders.look_into(reader, &top.join(VOICEMAIL), &[4, 2, 2]);
             }
-            Ok(None) => {}
-            Err(error) => folders.unreadable.push((pbx.to_owned(), error)),
+            folders.look_into(reader, &top, &[4, 2, 2]);
         }
-        folders
+        Ok(None) => {}
+        Err(error) => folders.unreadable.push((pbx.to_owned(), error)),
     }
-
-    /// Opens a folder; `None` if it is not there.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says.
-    pub fn folder(&self, folder: &Folder) -> Result<Option<SurveyedFolder>, ArchiveError> {
-        let mut directory = self.root.clone();
-        for component in folder.as_str().split('/') {
-            match directory.enter(component)? {
-                Some(inner) => directory = inner,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(SurveyedFolder { directory }))
-    }
+    folders
 }
 
 impl Folders {
@@ -118,77 +65,26 @@ impl Folders {
         self.found.is_empty() && self.unreadable.is_empty()
     }
 
-    fn look_into(&mut self, parent: &Directory, path: &str, name: &str) {
-        match parent.enter(name) {
-            Ok(Some(directory)) => self.look_for_days(&directory, path),
-            Ok(None) => {}
-            Err(error) => self.unreadable.push((path.to_owned(), error)),
-        }
-    }
-
     /// Finds `yyyy/mm/dd` below a folder.
-    fn look_for_days(&mut self, directory: &Directory, path: &str) {
-        self.descend(directory, path, &[4, 2, 2]);
-    }
-
-    fn descend(&mut self, directory: &Directory, path: &str, digits: &[usize]) {
+    fn look_into(&mut self, reader: &dyn Reader, folder: &Key, digits: &[usize]) {
         let Some((digits, deeper)) = digits.split_first() else {
-            // Its components are those that were just entered.
-            self.found.extend(Folder::parse(path));
-            return;
+            return self.found.extend(folder.as_str().and_then(|path| Folder::parse(path).ok()));
         };
-        let mut names = match directory.names() {
-            Ok(names) => names,
-            Err(error) => return self.unreadable.push((path.to_owned(), error)),
+        let listing = match reader.list(folder) {
+            Ok(listing) => listing.unwrap_or_default(),
+            Err(error) => return self.unreadable.push((folder.to_string(), error)),
         };
-        names.retain(|name| name.len() == *digits && name.bytes().all(|byte| byte.is_ascii_digit()));
-        names.sort();
-        for name in names {
-            let path = format!("{path}/{name}");
-            match directory.enter(&name) {
-                Ok(Some(inner)) => self.descend(&inner, &path, deeper),
-                Ok(None) => {}
-                Err(error) => self.unreadable.push((path, error)),
+        let is_of_days = |name: &[u8]| name.len() == *digits && name.iter().all(u8::is_ascii_digit);
+        for (name, standing) in listing.iter().filter(|(name, _)| is_of_days(name)) {
+            let key = folder.join(name);
+            match standing {
+                Standing::Folder => self.look_into(reader, &key, deeper),
+                Standing::File { .. } | Standing::Other => {
+                    let planted = ArchiveError::Planted { path: reader.location(&key), expected: "folder" };
+                    self.unreadable.push((key.to_string(), planted));
+                }
             }
         }
-    }
-}
-
-impl SurveyedFolder {
-    /// All names in it, sorted.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says.
-    pub fn names(&self) -> Result<Vec<String>, ArchiveError> {
-        let mut names = self.directory.names()?;
-        names.sort();
-        Ok(names)
-    }
-
-    /// The content of a file of at most `bytes_max`; `None` if it is not there, is no file, or is larger.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says.
-    pub fn read(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
-        let Entry::File(file) = self.directory.entry(name)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        file.take(bytes_max.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| ArchiveError::io("read", &self.directory.file_path(name), error))?;
-        Ok(u64::try_from(bytes.len()).is_ok_and(|length| length <= bytes_max).then_some(bytes))
-    }
-
-    /// The size and the hash of a file, read from the disk after its bytes and its name are there for good; `None` if it
-    /// is not there, or is no file.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says.
-    pub fn settled_hash(&self, name: &str) -> Result<Option<(u64, Digest)>, ArchiveError> {
-        let Entry::File(file) = self.directory.entry(name)? else { return Ok(None) };
-        let path = self.directory.file_path(name);
-        settle_on_disk(&file, &path)?;
-        self.directory.sync()?;
-        hash(&file, &path).map(Some)
     }
 }
 
@@ -204,7 +100,12 @@ fn is_pbx_id(name: &str) -> bool {
 mod tests {
     use std::fs;
 
+    use super::super::Disk;
     use super::*;
+
+    fn disk(root: &tempfile::TempDir) -> Disk {
+        Disk::open(root.path()).unwrap().unwrap()
+    }
 
     #[test]
     fn the_folders_of_days_are_found_in_order_and_nothing_else() {
@@ -215,12 +116,12 @@ mod tests {
         for folder in days.iter().chain(&others) {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
-        let survey = Survey::open(root.path()).unwrap();
-        assert_eq!(survey.pbxs().unwrap(), ["hq"]);
-        let found: Vec<String> = survey.folders("hq").found.iter().map(ToString::to_string).collect();
+        let disk = disk(&root);
+        assert_eq!(pbxs(&disk).unwrap(), ["hq"]);
+        let found: Vec<String> = folders(&disk, "hq").found.iter().map(ToString::to_string).collect();
         assert_eq!(found, ["hq/voicemail/2026/11/16", "hq/2025/12/31", "hq/2026/02/01", "hq/2026/11/16"]);
-        assert!(survey.folders("lyon").found.is_empty());
-        assert_eq!(survey.owner("hq").unwrap(), None);
+        assert!(folders(&disk, "lyon").found.is_empty());
+        assert_eq!(owner(&disk, "hq").unwrap(), None);
     }
 
     #[test]
@@ -237,35 +138,21 @@ mod tests {
     fn nothing_found_is_empty_only_if_nothing_was_unreadable() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("hq/2026/11")).unwrap();
-        assert!(Survey::open(root.path()).unwrap().folders("hq").is_empty());
+        assert!(folders(&disk(&root), "hq").is_empty());
         std::os::unix::fs::symlink("/", root.path().join("hq/2026/11/17")).unwrap();
-        assert!(!Survey::open(root.path()).unwrap().folders("hq").is_empty());
+        assert!(!folders(&disk(&root), "hq").is_empty());
         fs::remove_file(root.path().join("hq/2026/11/17")).unwrap();
         fs::create_dir(root.path().join("hq/2026/11/17")).unwrap();
-        assert!(!Survey::open(root.path()).unwrap().folders("hq").is_empty());
+        assert!(!folders(&disk(&root), "hq").is_empty());
     }
 
     #[test]
-    fn a_folder_that_leads_elsewhere_is_told_and_the_others_are_found() {
+    fn a_folder_that_leads_elsewhere_is_reported_and_the_others_are_found() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("hq/2026/11/16")).unwrap();
         std::os::unix::fs::symlink("/", root.path().join("hq/2026/11/17")).unwrap();
-        let folders = Survey::open(root.path()).unwrap().folders("hq");
+        let folders = folders(&disk(&root), "hq");
         assert_eq!(folders.found.len(), 1);
         assert_eq!(folders.unreadable[0].0, "hq/2026/11/17");
-    }
-
-    #[test]
-    fn a_file_that_is_too_large_is_not_read() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("hq/2026/11/16")).unwrap();
-        fs::write(root.path().join("hq/2026/11/16/a"), "four").unwrap();
-        let survey = Survey::open(root.path()).unwrap();
-        let folder = survey.folder(&survey.folders("hq").found[0]).unwrap().unwrap();
-        assert_eq!(folder.names().unwrap(), ["a"]);
-        assert_eq!(folder.read("a", 4).unwrap().unwrap(), b"four");
-        assert_eq!(folder.read("a", 3).unwrap(), None);
-        assert_eq!(folder.read("b", 3).unwrap(), None);
-        assert_eq!(folder.settled_hash("a").unwrap(), Some((4, Digest::of("four"))));
     }
 }

@@ -86,11 +86,6 @@ impl Temporary {
         written.map_err(|error| ArchiveError::io("write in", self.directory.path(), error))
     }
 
-    /// The file, open for reading and writing.
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
     /// Makes the bytes durable. A failure is final: the temporary is gone, and the sync is never repeated.
     pub(super) fn sync(self) -> Result<Synced, ArchiveError> {
         match retry_on_intr(|| rustix::fs::fsync(&self.file)) {

@@ -42,5 +42,8 @@ pub mod message;
 /// What a recording's file is called: readable, injective, never a way out of its folder.
 pub mod safe_name;
 
+/// What the filesystem under a path is like.
+pub mod filesystem;
+
 /// Users of this machine: who runs callvault, and whose a file is.
 pub mod users;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::Sources;
 use super::{exit, handover, output, signals, summary};
+use crate::archive::Disk;
 use crate::base::blocking::blocking;
 use crate::base::clock;
 use crate::config::Config;
@@ -99,14 +100,14 @@ async fn pack(
 ) -> anyhow::Result<Packed> {
     let Sources { published, keys, .. } = Sources::open(file).await?;
     let packing = move || {
-        let archive = &config.archive.path;
-        let ours = vec![archive.clone(), config.state.path.clone()];
+        let archive = &Disk::require(&config.archive.path)?;
+        let ours = vec![config.archive.path.clone(), config.state.path.clone()];
         let (stop, now) = (Stop::on(stop), clock::now());
         let authorities = config.anchors.authorities.iter();
         let authorities =
             authorities.filter_map(|known| Some((known.name.clone(), known.certificates.clone()?))).collect();
         let sources = export::Sources { archive, published: &published, keys, authorities, ours, stop, now };
-        export::pack(request, &selection, &sources)
+        anyhow::Ok(export::pack(request, &selection, &sources)?)
     };
     blocking(packing).await
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Serialize;
 use tracing::warn;
 
-use crate::archive::keeps_owners;
+use crate::base::filesystem::keeps_owners;
 use crate::base::users::{User, quoted};
 use crate::config::{Config, ConfigErrors, Position, Problem, secret_files};
 use crate::store::db::database_file;

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-use crate::archive::free_bytes;
+use crate::base::filesystem::free_bytes;
 use crate::config::SnapshotsConfig;
 use crate::store::db;
 
@@ -124,7 +124,7 @@ fn publish(part: &Path, file: &Path) -> io::Result<()> {
 
 fn check_room(state: &Path, folder: &Path, free_bytes_min: u64) -> anyhow::Result<()> {
     let needed_bytes = db::size_bytes(state).context("looking how large the database is")?;
-    let free_bytes = free_bytes(folder)?;
+    let free_bytes = free_bytes(folder).with_context(|| format!("examining `{}`", folder.display()))?;
     if free_bytes >= needed_bytes.saturating_add(free_bytes_min) {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use callvault::archive::{Abilities, ArchiveError, Sums, day_file_name};
+use callvault::archive::{Abilities, ArchiveError, Key, Sums, day_file_name};
 use callvault::base::digest::Digest;
 use callvault::formats::sums::NAME as SUMS_NAME;
 
@@ -98,21 +98,22 @@ fn a_file_of_a_name_of_its_own_is_written_once_and_found_again() {
     for abilities in EVERY_WAY {
         let site = Site::new(abilities);
         let archive = site.open();
-        let names = ["certificate-1.json".to_owned(), "certificate-1.html".to_owned()];
-        assert!(archive.are_free(&day(), &names).unwrap());
+        let keys =
+            ["certificate-1.json", "certificate-1.html"].map(|name| Key::from(&day()).join(name.as_bytes()));
+        assert!(keys.iter().all(|key| !archive.is_taken(key).unwrap()));
         assert!(site.paths().is_empty(), "looking makes no folder");
         for _ in 0..2 {
-            archive.put_day_file(&day(), &names[0], b"{}").unwrap();
+            archive.put(&keys[0], b"{}").unwrap();
         }
-        assert!(!archive.are_free(&day(), &names).unwrap());
-        let error = archive.put_day_file(&day(), &names[0], b"{ }").unwrap_err();
-        assert!(matches!(error, ArchiveError::Occupied { .. }), "{error}");
+        assert!(archive.is_taken(&keys[0]).unwrap() && !archive.is_taken(&keys[1]).unwrap());
+        let error = archive.put(&keys[0], b"{ }").unwrap_err();
+        assert!(matches!(error, ArchiveError::OtherBytes { .. }), "{error}");
         let path = "hq/2026/11/21/certificate-1.json";
         assert_eq!(std::fs::read(site.at(path)).unwrap(), b"{}");
         assert_eq!(std::fs::metadata(site.at(path)).unwrap().permissions().mode() & 0o7777, 0o440);
         assert_eq!(site.paths(), [path], "{abilities:?}: no temporary is left");
         for name in ["../a.json", ".a", "a b", ""] {
-            let error = archive.put_day_file(&day(), name, b"{}").unwrap_err();
+            let error = archive.put(&Key::from(&day()).join(name.as_bytes()), b"{}").unwrap_err();
             assert!(matches!(error, ArchiveError::UnsafePath { .. }), "{error}");
         }
     }

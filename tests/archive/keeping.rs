@@ -1,9 +1,8 @@
 //! What becomes of a received recording, whatever stands at its place.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 
-use callvault::archive::{Abilities, ArchiveError, Outcome};
+use callvault::archive::{Abilities, ArchiveError, Key, Outcome};
 use callvault::base::digest::Digest;
 use callvault::formats::sidecar::Sidecar;
 
@@ -242,12 +241,12 @@ fn what_is_set_aside_goes_to_the_same_path_in_quarantine_and_what_is_gone_is_gon
     for abilities in EVERY_WAY {
         let site = Site::new(abilities);
         let archive = site.open();
-        assert_eq!(archive.set_aside(Path::new(AUDIO)).unwrap(), None, "no folder of the day");
+        assert_eq!(archive.set_aside(&Key::parse(AUDIO).unwrap()).unwrap(), None, "no folder of the day");
         site.plant("hq/2026/11/21/other.wav", b"stays");
-        assert_eq!(archive.set_aside(Path::new(AUDIO)).unwrap(), None, "no file in it");
+        assert_eq!(archive.set_aside(&Key::parse(AUDIO).unwrap()).unwrap(), None, "no file in it");
         for (content, to) in [("one", "a.wav"), ("two", "a.wav.1"), ("three", "a.wav.2")] {
             site.plant(AUDIO, content.as_bytes());
-            let moved = archive.set_aside(Path::new(AUDIO)).unwrap().expect("it was there");
+            let moved = archive.set_aside(&Key::parse(AUDIO).unwrap()).unwrap().expect("it was there");
             assert_eq!(moved.from, AUDIO, "{abilities:?}");
             assert_eq!(moved.to, format!("hq/.quarantine/2026/11/21/{to}"), "{abilities:?}");
             assert_eq!(std::fs::read(site.at(&moved.to)).unwrap(), content.as_bytes());
@@ -255,10 +254,10 @@ fn what_is_set_aside_goes_to_the_same_path_in_quarantine_and_what_is_gone_is_gon
         let in_the_way = site.at("hq/.quarantine/2026/11/22");
         std::fs::write(&in_the_way, "a file").unwrap();
         site.plant("hq/2026/11/22/b.wav", b"stays too");
-        let error = archive.set_aside(Path::new("hq/2026/11/22/b.wav")).unwrap_err();
+        let error = archive.set_aside(&Key::parse("hq/2026/11/22/b.wav").unwrap()).unwrap_err();
         assert!(error.to_string().contains(".quarantine/2026/11/22"), "{error}");
         assert_eq!(std::fs::read(site.at("hq/2026/11/22/b.wav")).unwrap(), b"stays too");
         let impossible = format!("hq/2026/11/21/{}", "n".repeat(300));
-        archive.set_aside(Path::new(&impossible)).expect_err("no filesystem has such a name");
+        archive.set_aside(&Key::found(impossible).unwrap()).expect_err("no filesystem has such a name");
     }
 }

@@ -1,10 +1,10 @@
 //! Whose archive it is, and whether it is there at all.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use callvault::archive::{
-    Abilities, Archive, ArchiveError, Folder, Opening, PbxPresence, Reaction, Reader, VouchKey,
+    Abilities, Archive, ArchiveError, Folder, Key, Opening, PbxPresence, Reaction, Reader as _, VouchKey,
+    marker,
 };
 use jiff::Timestamp;
 
@@ -147,20 +147,20 @@ fn a_marker_counts_only_if_it_is_of_this_archive() {
     let (site, other) = (Site::new(Abilities::all()), Site::new(Abilities::all()));
     let archive = site.open();
     other.open();
-    assert!(archive.has_marker("hq").unwrap());
+    assert!(marker::is_of(&archive.reader(), "hq", archive.id()).unwrap());
     for bytes in [std::fs::read(other.at("hq/.callvault")).unwrap(), b"{".to_vec()] {
         std::fs::write(site.at("hq/.callvault"), bytes).unwrap();
-        assert!(!archive.has_marker("hq").unwrap());
+        assert!(!marker::is_of(&archive.reader(), "hq", archive.id()).unwrap());
     }
     std::fs::remove_file(site.at("hq/.callvault")).unwrap();
-    assert!(!archive.has_marker("hq").unwrap());
+    assert!(!marker::is_of(&archive.reader(), "hq", archive.id()).unwrap());
 }
 
 #[test]
 fn a_reader_names_a_path_that_is_in_no_folder() {
     let archive = Site::new(Abilities::all()).open();
     for path in ["a.wav", "hq", "..", "/"] {
-        let error = Reader::new(&archive).read(Path::new(path), |_| true).unwrap_err();
+        let error = Key::found(path).and_then(|key| archive.reader().read(&key, 1)).unwrap_err();
         assert!(error.to_string().contains(&format!("`{path}`")), "{error}");
     }
 }

@@ -8,4 +8,5 @@ mod anchoring;
 mod exporting;
 mod notary;
 mod rebuilding;
+mod toy_store;
 mod upgrade;

@@ -1,16 +1,14 @@
 //! The audio or sidecar that an entry has the hash of, sent so that wrong bytes cannot pass for it.
 
-use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use futures_util::stream::{Stream, try_unfold};
+use futures_util::stream::{self, try_unfold};
 use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncReadExt as _;
 
-use crate::archive;
+use crate::archive::{Disk, Key, Reader as _, Stream};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::store::catalog::{self, Proven};
@@ -37,8 +35,7 @@ impl What {
 /// An open file of the archive, with its hash from the ledger.
 #[derive(Debug)]
 pub struct Holding {
-    file: File,
-    size_bytes: u64,
+    bytes: Stream,
     sha256: Digest,
 }
 
@@ -56,20 +53,22 @@ fn open_file(root: &Path, proven: Proven, what: What) -> anyhow::Result<Holding>
         What::Audio => (proven.path, proven.sha256),
         What::Sidecar => (format!("{}.json", proven.path), proven.sidecar_sha256),
     };
-    let Some(file) = archive::open_to_read(root, &path)? else {
+    let disk = Disk::open(root)?;
+    let file = disk.map(|disk| disk.file(&Key::parse(&path)?)).transpose()?.flatten();
+    let Some(bytes) = file else {
         bail!("{path} was archived but is gone: restore it from a backup");
     };
-    let size_bytes = file.metadata().with_context(|| format!("reading {path}"))?.len();
+    let size_bytes = bytes.size_bytes;
     if what == What::Audio && size_bytes != proven.size_bytes {
         let archived = proven.size_bytes;
         bail!("{path} has {size_bytes} bytes, but {archived} were archived: restore it from a backup");
     }
-    Ok(Holding { file, size_bytes, sha256 })
+    Ok(Holding { bytes, sha256 })
 }
 
 impl Holding {
     pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.bytes.size_bytes
     }
 
     pub fn sha256(&self) -> Digest {
@@ -81,10 +80,10 @@ impl Holding {
     pub fn into_chunks<T: Send + 'static>(
         self,
         kept: T,
-    ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    ) -> impl stream::Stream<Item = io::Result<Bytes>> + Send + 'static {
         let sending = Sending {
-            file: tokio::fs::File::from_std(self.file),
-            left_bytes: self.size_bytes,
+            left_bytes: self.bytes.size_bytes,
+            bytes: self.bytes,
             hasher: Sha256::new(),
             sha256: self.sha256,
             _kept: kept,
@@ -94,20 +93,24 @@ impl Holding {
 }
 
 struct Sending<T> {
-    file: tokio::fs::File,
+    bytes: Stream,
     left_bytes: u64,
     hasher: Sha256,
     sha256: Digest,
     _kept: T,
 }
 
-impl<T> Sending<T> {
-    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
-        if self.left_bytes == 0 {
-            return Ok(None);
+impl<T: Send + 'static> Sending<T> {
+    async fn next(self) -> io::Result<Option<(Bytes, Self)>> {
+        match self.left_bytes {
+            0 => Ok(None),
+            _ => on_thread(move || self.read().map(Some)).await.map_err(io::Error::other)?,
         }
+    }
+
+    fn read(mut self) -> io::Result<(Bytes, Self)> {
         let mut chunk = vec![0; CHUNK_BYTES.min(usize::try_from(self.left_bytes).unwrap_or(CHUNK_BYTES))];
-        self.file.read_exact(&mut chunk).await?;
+        self.bytes.read_exact(&mut chunk)?;
         self.hasher.update(&chunk);
         self.left_bytes -= chunk.len() as u64;
         if self.left_bytes == 0 && Digest::from(self.hasher.clone()) != self.sha256 {
@@ -116,6 +119,6 @@ impl<T> Sending<T> {
             );
             return Err(io::Error::other("the file is not what was archived"));
         }
-        Ok(Some((Bytes::from(chunk), self)))
+        Ok((Bytes::from(chunk), self))
     }
 }

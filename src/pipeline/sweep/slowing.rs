@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::Sweeper;
 use super::page::{ROWS_PER_PAGE, ReadingFacts};
-use crate::archive::{Room, room};
+use crate::base::filesystem::{Room, room};
 use crate::config::PbxLimits;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::intake::{self, IntakeSlowed};

@@ -203,7 +203,7 @@ impl Worker {
             return Ok(false);
         }
         let (archive, place) = (self.archive.clone(), place.clone());
-        blocking(move || archive.is_taken(&place)).await
+        blocking(move || archive.is_taken(&(&place).into())).await
     }
 
     /// How the audio of this run comes. The archive tags it.

@@ -2,7 +2,6 @@
 //!
 //! Nobody asks for them any more, so no worker would come upon it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,7 +11,7 @@ use tracing::{info, warn};
 use super::commit::{commit_file, note};
 use super::fetch::{Fetched, Origin};
 use super::sidecar;
-use crate::archive::{Archive, ArchiveError, ArchivedFile, Destination, Quarantined};
+use crate::archive::{Archive, ArchiveError, ArchivedFile, Destination, Key, Quarantined};
 use crate::base::blocking::on_thread;
 use crate::store::db::Db;
 use crate::store::findings::FindingKind;
@@ -82,8 +81,7 @@ fn look(archive: &Archive, job: &Job) -> Result<Left, ArchiveError> {
     if let Some(file) = archive.adopt(&place, |found| sidecar::is_of(found, job))? {
         return Ok(Left::Archived(Box::new(file)));
     }
-    let sidecar = format!("{}.json", job.path);
-    let moved = [&job.path, &sidecar].map(|path| archive.set_aside(Path::new(path)));
+    let moved = [Key::from(&place), place.sidecar()].map(|key| archive.set_aside(&key));
     let moved: Result<Vec<_>, _> = moved.into_iter().collect();
     Ok(Left::SetAside(moved?.into_iter().flatten().collect()))
 }

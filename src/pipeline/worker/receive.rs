@@ -5,8 +5,7 @@
 //! announced more bytes than the file declares, one of the two is wrong, and nobody can tell which: a file may have
 //! grown while it was sent. Then a second download is compared, as for every other length that does not fit.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::io::Read;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -124,7 +123,7 @@ fn write_on_a_thread(mut incoming: Incoming) -> (mpsc::Sender<Bytes>, Writing) {
 }
 
 /// The audio of a file of which nothing is missing, as far as the file itself tells, and whether its sizes fit.
-pub(super) fn whole_audio(file: &File) -> Option<(Audio, bool)> {
+pub(super) fn whole_audio(file: &mut dyn Read) -> Option<(Audio, bool)> {
     without_loss(judged(file)?)
 }
 
@@ -143,7 +142,7 @@ fn without_loss(verdict: Result<Audio, AudioError>) -> Option<(Audio, bool)> {
 }
 
 /// Judges a file from its start; `None` if it cannot be read.
-fn judged(mut file: &File) -> Option<Result<Audio, AudioError>> {
+fn judged(file: &mut dyn Read) -> Option<Result<Audio, AudioError>> {
     let mut probe = AudioProbe::new();
     let mut chunk = vec![0; 256 << 10];
     loop {

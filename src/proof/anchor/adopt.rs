@@ -9,10 +9,11 @@ use super::standing::{self, Anchor};
 use super::token_name::TokenName;
 use super::trust::{Trust, Unproven};
 use super::{Anchorer, FOLDER};
-use crate::archive::{ArchiveError, Shelf};
+use crate::archive::{ArchiveError, Area, Reader as _};
 use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Checkpoint, Note, VerifyingKey};
+use crate::proof::notary::key;
 
 const ROWS_PER_UNIT: usize = 500;
 
@@ -28,8 +29,8 @@ impl Anchorer {
     /// Adopts them. A file that is no token over a checkpoint of ours is logged and left alone.
     pub(super) async fn adopt(&self) -> anyhow::Result<()> {
         let known = standing::known(&mut *self.db.read().await?).await?;
-        let (keys, shelf) = (self.notary.known_keys().await, self.notary.shelf().clone());
-        let found = blocking(move || unknown_tokens(&keys, &shelf, &known)).await?;
+        let (keys, area) = (self.notary.known_keys().await, self.notary.area().clone());
+        let found = blocking(move || unknown_tokens(&keys, &area, &known)).await?;
         let mut anchors = Vec::new();
         for found in found {
             anchors.extend(self.recognise_found(found).await?);
@@ -69,16 +70,16 @@ async fn add_all(tx: &mut sqlx::SqliteConnection, anchors: &[Anchor]) -> anyhow:
 
 fn unknown_tokens(
     keys: &[VerifyingKey],
-    shelf: &Shelf,
+    area: &Area,
     known: &BTreeSet<(String, u64)>,
 ) -> Result<Vec<Found>, ArchiveError> {
     let mut found = Vec::new();
-    for file in shelf.names(FOLDER)? {
+    for file in area.reader().names(&key(FOLDER)?)? {
         let Some(name) = TokenName::parse(&file) else { continue };
         if known.contains(&(name.authority.clone(), name.size)) {
             continue;
         }
-        match read(shelf, keys, name)? {
+        match read(area, keys, name)? {
             Some(token) => found.push(token),
             None => warn!(
                 "{FOLDER}/{file} in the ledger's folder is no token over a checkpoint of ours: move it away"
@@ -89,8 +90,8 @@ fn unknown_tokens(
 }
 
 /// The token, if the checkpoint of that size is beside it and signed with one of these keys.
-fn read(shelf: &Shelf, keys: &[VerifyingKey], name: TokenName) -> Result<Option<Found>, ArchiveError> {
-    let there = |path: &str| match authority::read(shelf, path) {
+fn read(area: &Area, keys: &[VerifyingKey], name: TokenName) -> Result<Option<Found>, ArchiveError> {
+    let there = |path: &str| match authority::read(area, path) {
         Err(ArchiveError::TooLarge { .. }) => Ok(None),
         there => there,
     };

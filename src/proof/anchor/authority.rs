@@ -7,11 +7,11 @@ use super::standing::{self, Anchor, Kind};
 use super::timestamp::{self, Nonce};
 use super::trust::{self, Evidence, Roots, TIME_OFF_MAX, Trust, Unproven};
 use super::{Anchorer, FOLDER, Unanchored};
-use crate::archive::{ArchiveError, Shelf};
+use crate::archive::{ArchiveError, Area, Reader as _};
 use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::config::AuthorityConfig;
-use crate::proof::notary::{Sealed, bytes_max};
+use crate::proof::notary::{Sealed, bytes_max, key};
 use crate::store::ledger;
 
 /// Tokens with certificates have a few KiB.
@@ -34,8 +34,8 @@ pub(super) fn roots(authority: &AuthorityConfig) -> Option<Roots> {
 }
 
 /// A file of the ledger's folder, unless it is larger than any of its kind.
-pub(super) fn read(shelf: &Shelf, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
-    shelf.read(path, bytes_max(path))
+pub(super) fn read(area: &Area, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+    area.reader().read(&key(path)?, bytes_max(path))
 }
 
 impl Anchorer {
@@ -46,12 +46,12 @@ impl Anchorer {
         authority: &AuthorityConfig,
         sealed: &Sealed,
     ) -> anyhow::Result<()> {
-        let (shelf, size) = (self.notary.shelf().clone(), sealed.size);
+        let (area, size) = (self.notary.area().clone(), sealed.size);
         let name = authority.name.clone();
         let there = blocking(move || {
             Ok::<_, ArchiveError>((
-                read(&shelf, &checkpoint_path(size))?,
-                read(&shelf, &token_path(size, &name))?,
+                read(&area, &checkpoint_path(size))?,
+                read(&area, &token_path(size, &name))?,
             ))
         });
         let (checkpoint, token) = there.await?;
@@ -63,11 +63,11 @@ impl Anchorer {
         }
         let (token, trust) = self.ask_for_token(authority, &Digest::of(&bytes)).await?;
         let sha256 = Digest::of(&token);
-        let (shelf, name) = (self.notary.shelf().clone(), authority.name.clone());
+        let (area, name) = (self.notary.area().clone(), authority.name.clone());
         let _one = self.storing.lock().await;
         blocking(move || {
-            shelf.put(&checkpoint_path(size), &bytes)?;
-            shelf.put(&token_path(size, &name), &token)
+            area.put(&key(&checkpoint_path(size))?, &bytes)?;
+            area.put(&key(&token_path(size, &name))?, &token)
         })
         .await?;
         self.note_anchor(authority, sealed, sha256, self.clock.now(), trust).await
@@ -126,11 +126,11 @@ impl Anchorer {
             if size == 0 {
                 continue;
             }
-            let (shelf, of) = (self.notary.shelf().clone(), name.clone());
+            let (area, of) = (self.notary.area().clone(), name.clone());
             let there = blocking(move || {
                 Ok::<_, ArchiveError>((
-                    read(&shelf, &checkpoint_path(size))?,
-                    read(&shelf, &token_path(size, &of))?,
+                    read(&area, &checkpoint_path(size))?,
+                    read(&area, &token_path(size, &of))?,
                 ))
             });
             let (at, trust) = match there.await? {
@@ -232,19 +232,19 @@ impl Anchorer {
     ///
     /// Former certificates stay in the file within its size limit: older tokens need them.
     pub(super) async fn keep_certificates(&self) -> anyhow::Result<()> {
-        let (shelf, authorities) = (self.notary.shelf().clone(), self.config.authorities.clone());
+        let (area, authorities) = (self.notary.area().clone(), self.config.authorities.clone());
         blocking(move || {
             for authority in authorities {
                 let Some(certificates) = authority.certificates else { continue };
                 let path = certificates_path(&authority.name);
-                let there = match read(&shelf, &path) {
+                let there = match read(&area, &path) {
                     Err(ArchiveError::TooLarge { .. }) => Vec::new(),
                     there => there?.unwrap_or_default(),
                 };
                 if !String::from_utf8_lossy(&there).contains(certificates.trim_end()) {
                     let all = [&there, certificates.as_bytes()].concat();
                     let fits = all.len() as u64 <= bytes_max(&path);
-                    shelf.replace(&path, if fits { &all } else { certificates.as_bytes() })?;
+                    area.replace(&key(&path)?, if fits { &all } else { certificates.as_bytes() })?;
                 }
             }
             Ok::<_, ArchiveError>(())

@@ -11,7 +11,7 @@ use super::document::{
 };
 use super::names::Names;
 use super::{Issuer, TOLD_MAX, companion, page, record};
-use crate::archive::{ArchiveError, Folder};
+use crate::archive::{ArchiveError, Folder, Key};
 use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::config::PbxConfig;
@@ -139,7 +139,11 @@ impl Issuer<'_> {
         let search = move || {
             for revision in revision..revision + REVISIONS_TRIED_MAX {
                 let names = Names { revision };
-                if archive.are_free(&folder, &names.all())? {
+                let mut is_taken = false;
+                for name in names.all() {
+                    is_taken |= archive.is_taken(&Key::from(&folder).join(name.as_bytes()))?;
+                }
+                if !is_taken {
                     return Ok(names);
                 }
             }

@@ -34,7 +34,7 @@ pub use names::Names;
 pub use record::{Certified, Issued, drafted_folders, is_any_due, is_any_untold, latest, record};
 pub use standing::{DaysStanding, standing};
 
-use crate::archive::{Archive, ArchiveError, Reaction};
+use crate::archive::{Archive, ArchiveError, Key, Reaction};
 use crate::base::blocking::blocking;
 use crate::base::clock::Clock;
 use crate::base::digest::Digest;
@@ -160,7 +160,7 @@ fn put_files(archive: &Archive, draft: &Draft) -> Result<Vec<(String, Digest)>, 
     files.push((names.page(), draft.page.as_bytes()));
     let mut put = Vec::with_capacity(files.len());
     for (name, bytes) in files {
-        archive.put_day_file(&folder, &name, bytes)?;
+        archive.put(&Key::from(&folder).join(name.as_bytes()), bytes)?;
         put.push((format!("{folder}/{name}"), Digest::of(bytes)));
     }
     Ok(put)

@@ -7,7 +7,7 @@ use super::bag::Bag;
 use super::cdr::Absence;
 use super::originals::{Copied, Damage, bag_path, copy_one, lay_apart};
 use super::rows::CertificateRow;
-use crate::archive::{Folder, Originals};
+use crate::archive::{Folder, Key, Reader};
 use crate::base::recording::Text;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::certificate::{Names, companion_root, list_of};
@@ -16,7 +16,7 @@ use crate::proof::certificate::{Names, companion_root, list_of};
 /// count.
 pub(super) fn copy(
     certificate: &CertificateRow,
-    originals: &Originals,
+    archive: &dyn Reader,
     keys: &[VerifyingKey],
     bag: &mut Bag,
     copied: &mut Copied,
@@ -26,7 +26,8 @@ pub(super) fn copy(
     let mut whole = Vec::new();
     for (path, sha256) in &certificate.files {
         let name = path.rsplit('/').next().unwrap_or_default();
-        let original = originals.file(&folder, name).map_err(|error| error.to_string());
+        let original =
+            archive.file(&Key::from(&folder).join(name.as_bytes())).map_err(|error| error.to_string());
         match copy_one(original, path, sha256, bag)? {
             Ok(_) => whole.push(name.to_owned()),
             Err(damage) => copied.absent.push(damage.of_certificate(certificate, path)),

@@ -40,7 +40,8 @@ pub use report::Report;
 pub use rows::pbxs;
 pub use selection::Selection;
 
-use crate::archive::{Originals, free_bytes};
+use crate::archive::Reader;
+use crate::base::filesystem::free_bytes;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::notary::Published;
 use anchors::Token;
@@ -68,7 +69,7 @@ impl Stop {
 
 #[derive(Debug)]
 pub struct Sources<'a> {
-    pub archive: &'a Path,
+    pub archive: &'a dyn Reader,
     pub published: &'a Published,
     /// As the state has them.
     pub keys: Vec<VerifyingKey>,
@@ -111,8 +112,7 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
     check_room(bag::parent(&out), selection.audio_bytes().saturating_mul(copies))?;
     let (stop, now) = (&sources.stop, sources.now);
     let mut bag = Bag::begin(&out)?;
-    let originals = Originals::open(sources.archive)?;
-    let copied = originals::copy(selection, &originals, &sources.keys, &mut bag, stop)?;
+    let copied = originals::copy(selection, sources.archive, &sources.keys, &mut bag, stop)?;
     let wanted = selection.entries();
     let scope = if request.choice.is_of_everybody() { Scope::Whole } else { Scope::Tree };
     let log = Log::copy(sources.published, sources.keys.clone(), &wanted, scope, &mut bag, stop)?;
@@ -211,7 +211,7 @@ fn check_place(out: &Path, sources: &Sources<'_>) -> Result<(), ExportError> {
 }
 
 fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), ExportError> {
-    let free_bytes = free_bytes(folder)?;
+    let free_bytes = free_bytes(folder).map_err(|error| ExportError::io("examine", folder, error))?;
     if free_bytes < needed_bytes {
         return Err(ExportError::NoRoom { path: folder.to_owned(), free_bytes, needed_bytes });
     }

@@ -1,7 +1,5 @@
 //! Copies originals into the bag, each compared with its hash in the ledger.
 
-use std::fs::File;
-
 use serde::Serialize;
 
 use super::bag::{Bag, PAYLOAD, Written};
@@ -10,7 +8,7 @@ use super::log::Log;
 use super::rows::FileRow;
 use super::selection::{Recording, Selection};
 use super::{ExportError, Stop, certificates};
-use crate::archive::{Destination, Originals};
+use crate::archive::{Destination, Key, Reader, Stream};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
 use crate::formats::tlog::VerifyingKey;
@@ -53,7 +51,7 @@ pub(super) fn bag_path(path: &str) -> String {
 /// Copies everything archived of a selection. What cannot be read goes into [`Copied::absent`].
 pub(super) fn copy(
     selection: &Selection,
-    originals: &Originals,
+    archive: &dyn Reader,
     keys: &[VerifyingKey],
     bag: &mut Bag,
     stop: &Stop,
@@ -65,12 +63,12 @@ pub(super) fn copy(
         }
         for file in &recording.files {
             stop.check()?;
-            copy_pair(recording, file, originals, bag, &mut copied)?;
+            copy_pair(recording, file, archive, bag, &mut copied)?;
         }
     }
     for certificate in &selection.certificates {
         stop.check()?;
-        certificates::copy(certificate, originals, keys, bag, &mut copied)?;
+        certificates::copy(certificate, archive, keys, bag, &mut copied)?;
     }
     Ok(copied)
 }
@@ -78,12 +76,12 @@ pub(super) fn copy(
 fn copy_pair(
     recording: &Recording,
     file: &FileRow,
-    originals: &Originals,
+    archive: &dyn Reader,
     bag: &mut Bag,
     copied: &mut Copied,
 ) -> Result<(), ExportError> {
     let place = Destination::parse(&file.path)?;
-    let audio = originals.audio(&place).map_err(|error| error.to_string());
+    let audio = archive.file(&Key::from(&place)).map_err(|error| error.to_string());
     match copy_one(audio, &file.path, &file.sha256, bag)? {
         Ok(written) => {
             copied.files += 1;
@@ -92,7 +90,7 @@ fn copy_pair(
         Err(damage) => copied.absent.push(damage.of(recording, &file.path)),
     }
     let path = format!("{}.json", file.path);
-    let sidecar = originals.sidecar(&place).map_err(|error| error.to_string());
+    let sidecar = archive.file(&place.sidecar()).map_err(|error| error.to_string());
     if let Err(damage) = copy_one(sidecar, &path, &file.sidecar_sha256, bag)? {
         copied.absent.push(damage.of(recording, &path));
     }
@@ -127,7 +125,7 @@ impl Damage {
 /// Copies one file. If it is not what was archived, it goes into a folder of its own, so that nobody takes it for the
 /// original.
 pub(super) fn copy_one(
-    original: Result<Option<File>, String>,
+    original: Result<Option<Stream>, String>,
     path: &str,
     sha256: &[u8],
     bag: &mut Bag,

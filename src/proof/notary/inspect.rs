@@ -2,16 +2,17 @@
 //! also those that no checkpoint needs any more.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
 
 use super::check::{Damage, Leaves, NoLeaves, StoredLeaves, Wrong};
+use super::keys::key_files;
 use super::published::{bytes_max, larger_than};
-use super::{CHECKPOINT, FOLDER, Notary, Published};
-use crate::archive::{ArchiveError, Shelf};
+use super::{CHECKPOINT, FOLDER, Notary, Published, key};
+use crate::archive::area::files;
+use crate::archive::{ArchiveError, Area, Reader};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Frontier, TILE_WIDTH, Tile, VerifyingKey, entries_of_bundle, leaf_hash};
@@ -48,22 +49,23 @@ impl Notary {
         let signed = ledger::latest_checkpoint(&mut db).await?;
         let size = ledger::size(&mut db).await?;
         drop(db);
-        let (shelf, known) = (self.shelf.clone(), Known { keys, signed, size });
+        let (area, known) = (self.area.clone(), Known { keys, signed, size });
         let (db, runtime) = (self.db.clone(), Handle::current());
         let leaves = StoredLeaves::new(move |from, limit| {
             runtime.block_on(async { ledger::leaf_hashes(&mut *db.read().await?, from, limit).await })
         });
-        let checked = on_thread(move || check(&shelf, &known, leaves)).await;
+        let checked = on_thread(move || check(&area, &known, leaves)).await;
         drop(sealer);
         checked.context("checking the published ledger")?
     }
 }
 
-fn check(shelf: &Arc<Shelf>, known: &Known, leaves: impl Leaves) -> anyhow::Result<Checked> {
+fn check(area: &Area, known: &Known, leaves: impl Leaves) -> anyhow::Result<Checked> {
     let Known { keys, signed, size } = known;
     // Opened anew: an open folder stays readable when another one was put in its place.
-    let root = shelf.path().parent().unwrap_or(Path::new("/"));
-    let (Some(published), Some(shelf)) = (Published::open(root)?, Shelf::open_to_read(root, FOLDER)?) else {
+    let reader: Option<Arc<dyn Reader>> = area.root_reader()?.map(|disk| Arc::new(disk) as _);
+    let published = reader.clone().map(Published::of).transpose()?.flatten();
+    let (Some(published), Some(reader)) = (published, reader) else {
         let damages = vec![wrong("checkpoint", Wrong::Missing, "is gone, with all of the published ledger")];
         return Ok(Checked { damages, ..Checked::default() });
     };
@@ -75,8 +77,12 @@ fn check(shelf: &Arc<Shelf>, known: &Known, leaves: impl Leaves) -> anyhow::Resu
         false => published.check(keys, expected, &mut NoLeaves)?,
     };
     let mut damages: BTreeSet<Damage> = found.into_iter().collect();
-    let files = shelf.files()?;
-    check_keys(&shelf, keys, &files, &mut damages)?;
+    let prefix = format!("{FOLDER}/");
+    let files: Vec<String> = files(&*reader, FOLDER)?
+        .iter()
+        .map(|key| key.to_string().trim_start_matches(&prefix).to_owned())
+        .collect();
+    check_keys(&*reader, keys, &files, &mut damages)?;
     let alone = files.iter().filter(|path| !path.contains('/') && *path != CHECKPOINT && !is_aside(path));
     damages.extend(alone.map(|path| wrong(path, Wrong::Unlisted, "is no file of the ledger")));
     let mut tiles: Vec<&String> =
@@ -85,7 +91,7 @@ fn check(shelf: &Arc<Shelf>, known: &Known, leaves: impl Leaves) -> anyhow::Resu
     tiles.sort_by_key(|path| parse(path).map(|(level, index, _)| (level.unwrap_or(0), index)));
     for path in tiles {
         if damages.iter().all(|damage| damage.path != *path) {
-            damages.extend(tree.judge(path, || shelf.read(path, bytes_max(path)))?);
+            damages.extend(tree.judge(path, || reader.read(&key(path)?, bytes_max(path)))?);
         }
     }
     let mut checked = Checked { files: files.len() as u64, database_is_other: !is_ours, damages: Vec::new() };
@@ -100,26 +106,23 @@ fn is_aside(path: &str) -> bool {
 
 /// The public keys: each as verifiers take it, and no other beside them that somebody might believe.
 fn check_keys(
-    shelf: &Shelf,
+    reader: &dyn Reader,
     keys: &[VerifyingKey],
     files: &[String],
     damages: &mut BTreeSet<Damage>,
 ) -> Result<(), ArchiveError> {
     let mut ours = BTreeSet::new();
-    for key in keys {
-        let vkey = (format!("keys/{}.vkey", key.id()), format!("{}\n", key.to_vkey()));
-        for (path, text) in [vkey, (format!("keys/{}.pem", key.id()), key.to_pem())] {
-            let found = match shelf.read(&path, text.len() as u64) {
-                Ok(Some(there)) if there == text.as_bytes() => None,
-                Ok(Some(_)) | Err(ArchiveError::TooLarge { .. }) => {
-                    Some((Wrong::Altered, "is not the key that it was"))
-                }
-                Ok(None) => Some((Wrong::Missing, "is gone")),
-                Err(error) => return Err(error),
-            };
-            damages.extend(found.map(|(class, what)| wrong(&path, class, what)));
-            ours.insert(path);
-        }
+    for (path, text) in keys.iter().flat_map(key_files) {
+        let found = match reader.read(&key(&path)?, text.len() as u64) {
+            Ok(Some(there)) if there == text.as_bytes() => None,
+            Ok(Some(_)) | Err(ArchiveError::TooLarge { .. }) => {
+                Some((Wrong::Altered, "is not the key that it was"))
+            }
+            Ok(None) => Some((Wrong::Missing, "is gone")),
+            Err(error) => return Err(error),
+        };
+        damages.extend(found.map(|(class, what)| wrong(&path, class, what)));
+        ours.insert(path);
     }
     let others =
         files.iter().filter(|path| path.starts_with("keys/") && !ours.contains(*path) && !is_aside(path));

@@ -5,7 +5,7 @@ use jiff::{Timestamp, ToSpan as _};
 use secrecy::ExposeSecret as _;
 
 use super::{KEY_MAY_CHANGE, NotaryError};
-use crate::archive::{ArchiveError, Shelf};
+use crate::archive::{ArchiveError, Area};
 use crate::config::LedgerConfig;
 use crate::formats::tlog::{SigningKey, VerifyingKey};
 use crate::store::db::Db;
@@ -105,12 +105,9 @@ impl Keys {
     }
 
     /// Puts the public halves where others find them, as both of their programs read them.
-    pub(super) fn publish(&self, shelf: &Shelf) -> Result<(), ArchiveError> {
-        for key in &self.known {
-            shelf.put(&format!("keys/{}.vkey", key.id()), format!("{}\n", key.to_vkey()).as_bytes())?;
-            shelf.put(&format!("keys/{}.pem", key.id()), key.to_pem().as_bytes())?;
-        }
-        Ok(())
+    pub(super) fn publish(&self, area: &Area) -> Result<(), ArchiveError> {
+        let files = self.known.iter().flat_map(key_files);
+        files.into_iter().try_for_each(|(path, text)| area.put(&super::key(&path)?, text.as_bytes()))
     }
 
     /// Makes a key that follows the present one; where another is in its place already, that one follows it.
@@ -161,6 +158,12 @@ impl Keys {
         }
         Ok(())
     }
+}
+
+/// The files of a public key: as the programs that verify with it read it.
+pub(super) fn key_files(key: &VerifyingKey) -> [(String, String); 2] {
+    let vkey = (format!("keys/{}.vkey", key.id()), format!("{}\n", key.to_vkey()));
+    [vkey, (format!("keys/{}.pem", key.id()), key.to_pem())]
 }
 
 fn key_of(origin: &str, seed: &Seed) -> anyhow::Result<SigningKey> {

@@ -27,9 +27,9 @@ pub use check::{Damage, Leaves, NoLeaves, StoredLeaves, Wrong};
 pub use inspect::Checked;
 pub use keys::overlap_ends;
 pub use origin::own_origin;
-pub use published::{FOLDER, Published, PublishedError, bytes_max};
+pub use published::{FOLDER, Published, PublishedError, bytes_max, key};
 
-use crate::archive::{Archive, ArchiveError, Shelf, ShelfOwner};
+use crate::archive::{Archive, ArchiveError, Area, AreaOwner, Reader as _};
 use crate::base::blocking::{blocking, on_thread};
 use crate::base::digest::Digest;
 use crate::config::LedgerConfig;
@@ -110,7 +110,7 @@ pub struct Sealed {
 #[derive(Debug)]
 pub struct Notary {
     db: Db,
-    shelf: Arc<Shelf>,
+    area: Arc<Area>,
     /// The state folder, where the last checkpoint is kept too.
     state: PathBuf,
     origin: String,
@@ -144,16 +144,16 @@ impl Notary {
         now: Timestamp,
     ) -> anyhow::Result<Self> {
         let db = state.db.clone();
-        let owner = ShelfOwner { archive_id: archive.id(), state_id: &state.id, now };
-        let shelf = Arc::new(Shelf::open(root, FOLDER, owner).context("opening the ledger's folder")?);
+        let owner = AreaOwner { archive_id: archive.id(), state_id: &state.id, now };
+        let area = Arc::new(Area::open(root, FOLDER, owner).context("opening the ledger's folder")?);
         let origin = origin::of_state(&db, state, config).await?;
         let keys = Keys::open(&db, state, &origin, config, now).await?;
-        keys.publish(&shelf)?;
+        keys.publish(&area)?;
         let frontier = ledger::frontier(&mut *db.read().await?).await?;
         let sealed_size = AtomicU64::new(frontier.size());
         let sealer = Mutex::new(Sealer { frontier, published: None });
         let state = state.directory().to_owned();
-        Ok(Self { db, shelf, state, origin, keys: Mutex::new(keys), sealer, sealed_size })
+        Ok(Self { db, area, state, origin, keys: Mutex::new(keys), sealer, sealed_size })
     }
 
     /// How many entries the latest checkpoint covers.
@@ -182,8 +182,8 @@ impl Notary {
     }
 
     /// The folder of the published ledger: tokens over its checkpoints lie beside them.
-    pub fn shelf(&self) -> &Arc<Shelf> {
-        &self.shelf
+    pub fn area(&self) -> &Arc<Area> {
+        &self.area
     }
 
     /// Publishes and signs all that the ledger holds now; `None` if that was signed already.
@@ -223,11 +223,11 @@ impl Notary {
         let (size, root) = (frontier.size(), frontier.root());
         let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
         let note = sign(&checkpoint.to_text(), self.keys.lock().await.signing());
-        let (shelf, state, bytes) = (self.shelf.clone(), self.state.clone(), note.clone());
+        let (area, state, bytes) = (self.area.clone(), self.state.clone(), note.clone());
         // Nobody sees a checkpoint that the state could forget together with the archive.
         let publish = move || {
             keep_checkpoint(&state, &bytes)?;
-            anyhow::Ok(shelf.replace(CHECKPOINT, bytes.as_bytes())?)
+            anyhow::Ok(area.replace(&key(CHECKPOINT)?, bytes.as_bytes())?)
         };
         blocking(publish).await?;
         Ok(Sealed { size, root, note })
@@ -240,8 +240,8 @@ impl Notary {
     pub async fn add_signatures(&self, sealed: &Sealed, note: String) -> anyhow::Result<()> {
         let mut sealer = self.sealer.lock().await;
         if sealer.published.as_deref() == Some(&*sealed.note) {
-            let (shelf, bytes) = (self.shelf.clone(), note.clone());
-            blocking(move || shelf.replace(CHECKPOINT, bytes.as_bytes())).await?;
+            let (area, bytes) = (self.area.clone(), note.clone());
+            blocking(move || area.replace(&key(CHECKPOINT)?, bytes.as_bytes())).await?;
             sealer.published = Some(note);
         }
         Ok(())
@@ -250,8 +250,8 @@ impl Notary {
     /// Whether what others can see is the latest that we signed. What is missing or damaged there is published again; what
     /// we would contradict is refused.
     async fn compare_with_published(&self, sealer: &mut Sealer) -> anyhow::Result<bool> {
-        let shelf = self.shelf.clone();
-        let read = move || shelf.read(CHECKPOINT, bytes_max(CHECKPOINT));
+        let area = self.area.clone();
+        let read = move || area.reader().read(&key(CHECKPOINT)?, bytes_max(CHECKPOINT));
         let there = match on_thread(read).await? {
             // Not one of ours, whatever it is: it is replaced.
             Err(ArchiveError::TooLarge { .. }) => None,
@@ -359,7 +359,7 @@ impl Notary {
     pub async fn rotate_key(&self, state: &State, now: Timestamp) -> anyhow::Result<VerifyingKey> {
         let mut keys = self.keys.lock().await;
         keys.rotate(&self.db, state, &self.origin, now).await?;
-        keys.publish(&self.shelf)?;
+        keys.publish(&self.area)?;
         let key = keys.current().verifying_key();
         drop(keys);
         self.seal(now).await?;

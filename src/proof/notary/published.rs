@@ -1,8 +1,9 @@
 //! The published ledger, read back: by whoever has the files, without the state and without a lock.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::archive::{ArchiveError, Shelf};
+use crate::archive::{ArchiveError, Disk, Key, Reader};
 use crate::base::digest::Digest;
 use crate::formats::tlog::{
     Checkpoint, Note, Subtree, TILE_WIDTH, Tile, TlogError, TlogProof, VerifyingKey, entries_of_bundle,
@@ -73,7 +74,15 @@ pub fn bytes_max(path: &str) -> u64 {
 /// The published ledger of one archive.
 #[derive(Debug)]
 pub struct Published {
-    shelf: Shelf,
+    reader: Arc<dyn Reader>,
+}
+
+/// The key of a file of the ledger's folder.
+///
+/// # Errors
+/// If `path` leads elsewhere.
+pub fn key(path: &str) -> Result<Key, ArchiveError> {
+    Key::parse(&format!("{FOLDER}/{path}"))
 }
 
 impl Published {
@@ -82,7 +91,14 @@ impl Published {
     /// # Errors
     /// Whatever the filesystem says.
     pub fn open(root: &Path) -> Result<Option<Self>, ArchiveError> {
-        Ok(Shelf::open_to_read(root, FOLDER)?.map(|shelf| Self { shelf }))
+        let Some(disk) = Disk::open(root)? else { return Ok(None) };
+        Self::of(Arc::new(disk))
+    }
+
+    /// The ledger in the archive that `reader` reads; `None` if there is none.
+    pub fn of(reader: Arc<dyn Reader>) -> Result<Option<Self>, ArchiveError> {
+        let is_there = reader.list(&Key::parse(FOLDER)?)?.is_some();
+        Ok(is_there.then_some(Self { reader }))
     }
 
     /// The public keys that lie beside the ledger. Who does not trust the archive has them from elsewhere.
@@ -90,11 +106,11 @@ impl Published {
     /// # Errors
     /// Whatever the filesystem says; keys that cannot be read are passed over.
     pub fn keys(&self) -> Result<Vec<VerifyingKey>, ArchiveError> {
-        let names = self.shelf.names("keys")?;
+        let names = self.names("keys")?;
         let mut keys = Vec::new();
         for name in names.iter().filter(|name| is_key_file(name)) {
             let path = format!("keys/{name}");
-            let text = match self.shelf.read(&path, bytes_max(&path)) {
+            let text = match self.reader.read(&key(&path)?, bytes_max(&path)) {
                 Err(ArchiveError::TooLarge { .. }) => continue,
                 text => text?.unwrap_or_default(),
             };
@@ -216,17 +232,17 @@ impl Published {
     fn widest_bundle(&self, index: u64) -> Result<u64, ArchiveError> {
         let full = path_of_bundle(index, TILE_WIDTH);
         let (folder, name) = full.rsplit_once('/').unwrap_or(("", &full));
-        if self.shelf.names(folder)?.iter().any(|there| there == name) {
+        if self.names(folder)?.iter().any(|there| there == name) {
             return Ok(TILE_WIDTH);
         }
-        let partial = self.shelf.names(&format!("{full}.p"))?;
+        let partial = self.names(&format!("{full}.p"))?;
         let widths = partial.iter().filter_map(|width| width.parse::<u64>().ok());
         Ok(widths.filter(|width| *width < TILE_WIDTH).max().unwrap_or(0))
     }
 
     /// Whether anything was ever published.
     pub(super) fn has_tiles(&self) -> Result<bool, ArchiveError> {
-        Ok(!self.shelf.names("tile")?.is_empty())
+        Ok(!self.names("tile")?.is_empty())
     }
 
     /// The names in a folder below the ledger's, sorted; none if it is not there.
@@ -234,7 +250,7 @@ impl Published {
     /// # Errors
     /// Whatever the filesystem says.
     pub fn names(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
-        self.shelf.names(folder)
+        self.reader.names(&key(folder)?)
     }
 
     /// The bytes of a file below the ledger's folder; `None` if it is not there.
@@ -242,7 +258,7 @@ impl Published {
     /// # Errors
     /// If it is larger than any of its kind; whatever the filesystem says; a path that leads elsewhere is refused.
     pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, PublishedError> {
-        match self.shelf.read(path, bytes_max(path)) {
+        match self.reader.read(&key(path)?, bytes_max(path)) {
             Err(ArchiveError::TooLarge { bytes_max, .. }) => {
                 Err(PublishedError::TooLarge { path: path.to_owned(), bytes_max })
             }

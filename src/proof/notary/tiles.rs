@@ -1,11 +1,9 @@
 //! Writing the tree's tiles and the entries' bundles.
 
-use std::sync::Arc;
-
 use tracing::{debug, warn};
 
-use super::{FOLDER, Notary};
-use crate::archive::{ArchiveError, Shelf};
+use super::{FOLDER, Notary, key};
+use crate::archive::{ArchiveError, Area, Reader as _};
 use crate::base::blocking::{blocking, on_thread};
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Frontier, TILE_WIDTH, Tile, bundle, path_of_bundle};
@@ -27,19 +25,19 @@ impl Notary {
             let new = page.iter().filter(|entry| entry.number >= frontier.size());
             let leaves: Vec<Digest> = new.map(|entry| entry.leaf_hash).collect();
             leaves.into_iter().for_each(|leaf| frontier.push(leaf, &mut full));
-            let shelf = self.shelf.clone();
-            blocking(move || write_page(&shelf, from, &page, &full)).await?;
+            let area = self.area.clone();
+            blocking(move || write_page(&area, from, &page, &full)).await?;
             from += wanted;
         }
-        let (shelf, edge) = (self.shelf.clone(), frontier.clone());
-        blocking(move || write_partial(&shelf, &edge)).await?;
+        let (area, edge) = (self.area.clone(), frontier.clone());
+        blocking(move || write_partial(&area, &edge)).await?;
         Ok(frontier)
     }
 
     /// Removes partial tiles that a full one has replaced, as the specification allows. One that stays does no harm.
     pub(super) async fn remove_superseded(&self, before: u64, size: u64) {
-        let shelf = self.shelf.clone();
-        let removed = on_thread(move || remove_superseded(&shelf, before, size)).await;
+        let area = self.area.clone();
+        let removed = on_thread(move || remove_superseded(&area, before, size)).await;
         if let Ok(Err(error)) = removed {
             debug!("Partial tiles are left: {error}");
         }
@@ -47,36 +45,37 @@ impl Notary {
 }
 
 fn write_page(
-    shelf: &Arc<Shelf>,
+    area: &Area,
     from: u64,
     page: &[Numbered],
     full: &[(Tile, Vec<Digest>)],
 ) -> Result<(), ArchiveError> {
     let entries = page.iter().map(|entry| entry.entry.as_bytes());
     let path = path_of_bundle(from / TILE_WIDTH, page.len() as u64);
-    put(shelf, &path, &bundle(entries))?;
-    full.iter().try_for_each(|(tile, hashes)| put(shelf, &tile.path(), &Tile::to_bytes(hashes)))
+    put(area, &path, &bundle(entries))?;
+    full.iter().try_for_each(|(tile, hashes)| put(area, &tile.path(), &Tile::to_bytes(hashes)))
 }
 
-fn write_partial(shelf: &Arc<Shelf>, frontier: &Frontier) -> Result<(), ArchiveError> {
-    frontier.partial_tiles().try_for_each(|(tile, hashes)| put(shelf, &tile.path(), &Tile::to_bytes(hashes)))
+fn write_partial(area: &Area, frontier: &Frontier) -> Result<(), ArchiveError> {
+    frontier.partial_tiles().try_for_each(|(tile, hashes)| put(area, &tile.path(), &Tile::to_bytes(hashes)))
 }
 
 /// Puts a file that was not published before. Whatever else has its name was never signed, or is damaged: it is moved aside,
 /// for no file that somebody plants may keep the ledger from being signed.
-fn put(shelf: &Shelf, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
-    match shelf.put(path, bytes) {
+fn put(area: &Area, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+    let key = key(path)?;
+    match area.put(&key, bytes) {
         Err(ArchiveError::OtherBytes { .. } | ArchiveError::Occupied { .. }) => {
-            if let Some(aside) = shelf.move_aside(path)? {
+            if let Some(aside) = area.move_aside(&key)? {
                 warn!("`{FOLDER}/{path}` was not what is to be published: it is `{aside}` beside it now");
             }
-            shelf.put(path, bytes)
+            area.put(&key, bytes)
         }
         put => put,
     }
 }
 
-fn remove_superseded(shelf: &Shelf, before: u64, size: u64) -> Result<(), ArchiveError> {
+fn remove_superseded(area: &Area, before: u64, size: u64) -> Result<(), ArchiveError> {
     let was_partial = Tile::all(before).filter(|tile| !tile.is_full());
     for tile in was_partial {
         let is_full_now =
@@ -85,15 +84,16 @@ fn remove_superseded(shelf: &Shelf, before: u64, size: u64) -> Result<(), Archiv
             continue;
         }
         let full = Tile { width: TILE_WIDTH, ..tile }.path();
-        remove_partials(shelf, &full)?;
+        remove_partials(area, &full)?;
         if tile.level == 0 {
-            remove_partials(shelf, &path_of_bundle(tile.index, TILE_WIDTH))?;
+            remove_partials(area, &path_of_bundle(tile.index, TILE_WIDTH))?;
         }
     }
     Ok(())
 }
 
-fn remove_partials(shelf: &Shelf, full: &str) -> Result<(), ArchiveError> {
-    let folder = format!("{full}.p");
-    shelf.names(&folder)?.iter().try_for_each(|width| shelf.remove(&format!("{folder}/{width}")))
+fn remove_partials(area: &Area, full: &str) -> Result<(), ArchiveError> {
+    let folder = key(&format!("{full}.p"))?;
+    let widths = area.reader().names(&folder)?;
+    widths.iter().try_for_each(|width| area.remove(&folder.join(width.as_bytes())))
 }

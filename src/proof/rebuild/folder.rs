@@ -9,7 +9,7 @@ use super::found::{FolderEnd, FoundFile, FoundList, ListedFile, Piece};
 use super::lines;
 use super::report::Damage;
 use super::sidecar;
-use crate::archive::{Folder, Survey, SurveyedFolder};
+use crate::archive::{Folder, Key, Reader};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
 use crate::formats::call_lines::{self, Format};
@@ -29,8 +29,8 @@ const FILES_PER_PIECE: usize = 256;
 pub(super) type ToldVersions = HashSet<(Digest, Digest)>;
 
 /// Reads `folder` and hands on what it holds, until `hand_on` says that nobody takes it.
-pub(super) fn read(survey: &Survey, folder: &Folder, mut hand_on: impl FnMut(Piece) -> bool) {
-    match FolderReader::open(survey, folder) {
+pub(super) fn read(archive: &dyn Reader, folder: &Folder, mut hand_on: impl FnMut(Piece) -> bool) {
+    match FolderReader::open(archive, folder) {
         // Whoever does not take a piece takes none that follows.
         Ok(reader) => drop(reader.read(&mut hand_on)),
         Err(damage) => drop(hand_on(Piece::Damage(damage))),
@@ -41,7 +41,8 @@ pub(super) fn read(survey: &Survey, folder: &Folder, mut hand_on: impl FnMut(Pie
 struct FolderReader<'a> {
     folder: &'a Folder,
     day: Date,
-    opened: SurveyedFolder,
+    archive: &'a dyn Reader,
+    key: Key,
     names: BTreeSet<String>,
     sums: BTreeMap<String, Digest>,
     /// What was read so far, by name: the audio by its sidecar's word.
@@ -54,18 +55,18 @@ struct Unwanted;
 type HandOn<'a> = &'a mut dyn FnMut(Piece) -> bool;
 
 impl<'a> FolderReader<'a> {
-    fn open(survey: &Survey, folder: &'a Folder) -> Result<Self, Damage> {
+    fn open(archive: &'a dyn Reader, folder: &'a Folder) -> Result<Self, Damage> {
         let damaged = |problem: String| Damage::of(folder.pbx(), folder.as_str(), problem);
         let day = folder.date().ok_or_else(|| damaged("its name is no day".to_owned()))?;
         let gone = || damaged("it went away while it was read".to_owned());
-        let opened = survey.folder(folder).map_err(|error| damaged(error.to_string()))?.ok_or_else(gone)?;
-        let names = opened.names().map_err(|error| damaged(error.to_string()))?;
-        let sums = match opened.read(sums::NAME, SUMS_BYTES_MAX) {
+        let key = Key::from(folder);
+        let listing = archive.list(&key).map_err(|error| damaged(error.to_string()))?.ok_or_else(gone)?;
+        let names = listing.keys().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        let sums = match archive.read(&key.join(sums::NAME.as_bytes()), SUMS_BYTES_MAX) {
             Ok(bytes) => bytes.map(|bytes| sums::read(&bytes)).unwrap_or_default(),
             Err(error) => return Err(damaged(error.to_string())),
         };
-        let names = names.into_iter().collect();
-        Ok(Self { folder, day, opened, names, sums, there: BTreeMap::new() })
+        Ok(Self { folder, day, archive, key, names, sums, there: BTreeMap::new() })
     }
 
     fn read(mut self, hand_on: HandOn<'_>) -> Result<(), Unwanted> {
@@ -267,12 +268,9 @@ impl<'a> FolderReader<'a> {
 
     /// The content of a file; what cannot be read is told, and passed over.
     fn file(&self, name: &str, bytes_max: u64, hand_on: HandOn<'_>) -> Result<Option<Vec<u8>>, Unwanted> {
-        match self.opened.read(name, bytes_max) {
+        match self.archive.read(&self.key.join(name.as_bytes()), bytes_max) {
             Ok(Some(bytes)) => Ok(Some(bytes)),
-            Ok(None) => {
-                let problem = "it is no file, or larger than any that callvault writes".to_owned();
-                self.damaged(name, problem, hand_on).map(|()| None)
-            }
+            Ok(None) => self.damaged(name, "it is not a regular file".to_owned(), hand_on).map(|()| None),
             Err(error) => self.damaged(name, error.to_string(), hand_on).map(|()| None),
         }
     }

@@ -51,7 +51,7 @@ pub use progress::{Progress, Snapshot};
 pub use report::{Damage, LedgerRebuilt, PbxRebuilt, Report};
 pub use trust::Trust;
 
-use crate::archive::Survey;
+use crate::archive::{ArchiveError, Disk, Reader};
 use crate::base::digest::Digest;
 use crate::config::Config;
 use crate::store::db::{self, Building};
@@ -85,12 +85,26 @@ pub async fn rebuild(
     progress: Arc<Progress>,
     now: Timestamp,
 ) -> anyhow::Result<Report> {
+    rebuild_from(config, &|| Ok(Arc::new(Disk::require(&config.archive.path)?)), request, progress, now).await
+}
+
+/// The same from an archive that is kept elsewhere.
+///
+/// # Errors
+/// As [`rebuild`].
+pub async fn rebuild_from(
+    config: &Config,
+    open: &(dyn Fn() -> Result<Arc<dyn Reader>, ArchiveError> + Sync),
+    request: &Request,
+    progress: Arc<Progress>,
+    now: Timestamp,
+) -> anyhow::Result<Report> {
     let lock = StateLock::take(&config.state.path).await?;
-    let survey = Arc::new(Survey::open(&config.archive.path)?);
-    let plan = Plan::of(config, &survey, request.state_id.as_deref())?;
+    let archive = open()?;
+    let plan = Plan::of(config, &*archive, request.state_id.as_deref())?;
     let believed = Arc::new(Believed::of(config, request, &plan.state_id)?);
     let building = Building::begin(&config.state.path).await?;
-    let rebuild = Rebuild::new(config, survey, believed, &plan, building, progress, now);
+    let rebuild = Rebuild::new(config, archive, believed, &plan, building, progress, now);
     let (building, mut report) = rebuild.build(&plan).await.map_err(db::told)?;
     let new = building.finish().await.map_err(db::told)?;
     // A log that stays beside a database that cannot be opened is moved aside with it.
@@ -102,7 +116,7 @@ pub async fn rebuild(
 /// A rebuild under way.
 struct Rebuild<'a> {
     config: &'a Config,
-    survey: Arc<Survey>,
+    archive: Arc<dyn Reader>,
     believed: Arc<Believed>,
     building: Building,
     report: Report,
@@ -154,7 +168,7 @@ struct OpenGap {
 impl<'a> Rebuild<'a> {
     fn new(
         config: &'a Config,
-        survey: Arc<Survey>,
+        archive: Arc<dyn Reader>,
         believed: Arc<Believed>,
         plan: &Plan,
         building: Building,
@@ -165,7 +179,7 @@ impl<'a> Rebuild<'a> {
             Report { state_id: plan.state_id.clone(), left_out: plan.left_out.clone(), ..Report::default() };
         Self {
             config,
-            survey,
+            archive,
             believed,
             building,
             report,

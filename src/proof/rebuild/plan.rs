@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::archive::{ArchiveError, Owner, Survey};
+use crate::archive::survey::{self, Owner};
+use crate::archive::{ArchiveError, Reader};
 use crate::config::{Config, PbxConfig};
 
 use super::report::Damage;
@@ -83,12 +84,12 @@ enum Claim {
 
 impl Plan {
     /// Reads all markers. `wanted` is the state that the operator named, if he did.
-    pub(super) fn of(config: &Config, survey: &Survey, wanted: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) fn of(config: &Config, archive: &dyn Reader, wanted: Option<&str>) -> anyhow::Result<Self> {
         let path = config.archive.path.display().to_string();
-        let there = survey.pbxs()?;
+        let there = survey::pbxs(archive)?;
         let claims: BTreeMap<&str, Claim> =
-            there.iter().map(|name| (name.as_str(), claim(survey, name))).collect();
-        let ledger = claim(survey, LEDGER);
+            there.iter().map(|name| (name.as_str(), claim(archive, name))).collect();
+        let ledger = claim(archive, LEDGER);
         let configured = |name: &str| config.pbx.iter().any(|pbx| pbx.id == name);
         // An archive may be shared: folders of PBXs that are not configured here are somebody else's until shown ours.
         let ours = claims.iter().filter(|(name, _)| configured(name)).chain([(&LEDGER, &ledger)]);
@@ -103,14 +104,14 @@ impl Plan {
             damage: Vec::new(),
         };
         for (name, claim) in &claims {
-            plan.add(name, claim, configured(name), survey);
+            plan.add(name, claim, configured(name), archive);
         }
         plan.note_absent(&config.pbx, &claims);
         plan.add_ledger(&ledger);
         Ok(plan)
     }
 
-    fn add(&mut self, name: &str, claim: &Claim, is_configured: bool, survey: &Survey) {
+    fn add(&mut self, name: &str, claim: &Claim, is_configured: bool, archive: &dyn Reader) {
         match claim {
             Claim::Owned(owner) if owner.state_id == self.state_id => self.pbxs.push(name.to_owned()),
             Claim::Owned(owner) if is_configured => {
@@ -120,7 +121,7 @@ impl Plan {
             // Somebody else's, or no PBX at all.
             Claim::Owned(_) => {}
             Claim::Unmarked | Claim::Damaged(_) if !is_configured => {}
-            Claim::Unmarked if survey.folders(name).is_empty() => {
+            Claim::Unmarked if survey::folders(archive, name).is_empty() => {
                 drop(self.left_out.insert(name.to_owned(), NOTHING_THERE.to_owned()))
             }
             Claim::Unmarked => {
@@ -167,8 +168,8 @@ impl Claim {
     }
 }
 
-fn claim(survey: &Survey, name: &str) -> Claim {
-    match survey.owner(name) {
+fn claim(archive: &dyn Reader, name: &str) -> Claim {
+    match survey::owner(archive, name) {
         Ok(Some(owner)) => Claim::Owned(owner),
         Ok(None) => Claim::Unmarked,
         Err(error) => Claim::Damaged(error),

@@ -1,10 +1,11 @@
 //! The published ledger as it is read back: its entries byte for byte, each compared with what was signed.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use super::CannotRebuild;
 use super::report::Damage;
 use super::trust::{Believed, Trust, signers};
+use crate::archive::Reader;
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Checkpoint, Frontier, TILE_WIDTH, Tile, VerifyingKey, leaf_hash, path_of_bundle};
 use crate::proof::notary::{FOLDER, Published, PublishedError};
@@ -65,13 +66,16 @@ struct Files {
 }
 
 impl PublishedLedger {
-    /// Opens the ledger in the archive at `root`, and finds out what of it can be believed. What is damaged about the
+    /// Opens the ledger in the archive, and finds out what of it can be believed. What is damaged about the
     /// whole of it is told beside; `None` if there is nothing.
     ///
     /// # Errors
     /// [`CannotRebuild::OthersLedger`] if there is a key, and the ledger was signed by others; whatever the filesystem says.
-    pub(super) fn open(root: &Path, believed: &Believed) -> anyhow::Result<(Option<Self>, Vec<Damage>)> {
-        let Some(published) = Published::open(root)? else {
+    pub(super) fn open(
+        archive: Arc<dyn Reader>,
+        believed: &Believed,
+    ) -> anyhow::Result<(Option<Self>, Vec<Damage>)> {
+        let Some(published) = Published::of(archive)? else {
             let problem = format!("it is gone: {RESTORE}. Until then nothing tells what was archived");
             return Ok((None, vec![Damage::of("", FOLDER, problem)]));
         };

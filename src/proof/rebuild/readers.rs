@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::folder;
 use super::found::Piece;
-use crate::archive::{Folder, Survey};
+use crate::archive::{Folder, Reader};
 
 /// Folders that are read at the same time: the writer is one, and half as fast as a reader.
 const FOLDERS_AT_ONCE: usize = 3;
@@ -20,7 +20,7 @@ const PIECES_WAITING: usize = 4;
 /// Folders on their way into the database.
 #[derive(Debug)]
 pub(super) struct Readers {
-    survey: Arc<Survey>,
+    archive: Arc<dyn Reader>,
     folders: VecDeque<Folder>,
     under_way: VecDeque<UnderWay>,
 }
@@ -35,8 +35,8 @@ pub(super) struct UnderWay {
 
 impl Readers {
     /// Prepares to read `folders`, in their order.
-    pub(super) fn new(survey: Arc<Survey>, folders: Vec<Folder>) -> Self {
-        Self { survey, folders: folders.into(), under_way: VecDeque::new() }
+    pub(super) fn new(archive: Arc<dyn Reader>, folders: Vec<Folder>) -> Self {
+        Self { archive, folders: folders.into(), under_way: VecDeque::new() }
     }
 
     /// The next folder; `None` after the last.
@@ -45,9 +45,9 @@ impl Readers {
             && let Some(folder) = self.folders.pop_front()
         {
             let (sender, pieces) = mpsc::channel(PIECES_WAITING);
-            let (survey, read) = (self.survey.clone(), folder.clone());
+            let (archive, read) = (self.archive.clone(), folder.clone());
             let thread = tokio::task::spawn_blocking(move || {
-                folder::read(&survey, &read, |piece| sender.blocking_send(piece).is_ok());
+                folder::read(&*archive, &read, |piece| sender.blocking_send(piece).is_ok());
             });
             self.under_way.push_back(UnderWay { folder, pieces, thread });
         }

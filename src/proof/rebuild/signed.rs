@@ -19,9 +19,8 @@ impl Rebuild<'_> {
         if !plan.has_ledger {
             return Ok(None);
         }
-        let root = self.config.archive.path.clone();
-        let believed = self.believed.clone();
-        let opened = blocking(move || PublishedLedger::open(&root, &believed));
+        let (archive, believed) = (self.archive.clone(), self.believed.clone());
+        let opened = blocking(move || PublishedLedger::open(archive, &believed));
         let (ledger, damage) = opened.await?;
         damage.into_iter().for_each(|damage| self.damaged(damage));
         Ok(ledger)

@@ -8,7 +8,7 @@ use super::folder::SIDECAR_BYTES_MAX;
 use super::replay::digest;
 use super::scratch::{self, NotedFile};
 use super::{Damage, Rebuild};
-use crate::archive::{ArchiveError, Destination, Survey, VouchKey};
+use crate::archive::{ArchiveError, Content, Destination, Key, Reader, VouchKey};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::formats::sidecar::{Sidecar, SidecarOrigin};
@@ -25,9 +25,10 @@ impl Rebuild<'_> {
             let page = scratch::unnamed_after(self.building.tx(), after, FILES_PER_PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.id;
-            let (survey, believed) = (self.survey.clone(), self.believed.clone());
+            let (archive, believed) = (self.archive.clone(), self.believed.clone());
             let examine = move || {
-                let examine = |file: NotedFile| (examine(&survey, believed.vouch_key.as_ref(), &file), file);
+                let examine =
+                    |file: NotedFile| (examine(&*archive, believed.vouch_key.as_ref(), &file), file);
                 page.into_iter().map(examine).collect::<Vec<_>>()
             };
             for (standing, file) in on_thread(examine).await.context("reading the archive")? {
@@ -101,9 +102,9 @@ enum Standing {
 }
 
 /// An entry is a promise about the disk: what kind of one can be made for this file.
-fn examine(survey: &Survey, vouch_key: Option<&VouchKey>, file: &NotedFile) -> Standing {
-    match is_whole(survey, file) {
-        Ok(true) => match vouched(survey, vouch_key, file) {
+fn examine(archive: &dyn Reader, vouch_key: Option<&VouchKey>, file: &NotedFile) -> Standing {
+    match is_whole(archive, file) {
+        Ok(true) => match vouched(archive, vouch_key, file) {
             Ok(Some(origin)) => Standing::Ours(origin),
             Ok(None) => Standing::Found,
             Err(error) => Standing::Broken(error.to_string()),
@@ -117,26 +118,26 @@ fn examine(survey: &Survey, vouch_key: Option<&VouchKey>, file: &NotedFile) -> S
 
 /// How it came, if this state wrote its sidecar, for this place.
 fn vouched(
-    survey: &Survey,
+    archive: &dyn Reader,
     vouch_key: Option<&VouchKey>,
     file: &NotedFile,
 ) -> Result<Option<SidecarOrigin>, ArchiveError> {
     let Some(vouch_key) = vouch_key else { return Ok(None) };
     let place = Destination::parse(&file.path)?;
-    let Some(folder) = survey.folder(place.folder())? else { return Ok(None) };
-    let Some(bytes) = folder.read(&place.sidecar_name(), SIDECAR_BYTES_MAX)? else { return Ok(None) };
+    let Some(bytes) = archive.read(&place.sidecar(), SIDECAR_BYTES_MAX)? else { return Ok(None) };
     let sidecar = Sidecar::from_bytes(&bytes).ok();
     let ours = sidecar.filter(|sidecar| vouch_key.vouches_for(&file.path, sidecar));
     Ok(ours.and_then(|sidecar| sidecar.origin))
 }
 
-fn is_whole(survey: &Survey, file: &NotedFile) -> Result<bool, ArchiveError> {
+fn is_whole(archive: &dyn Reader, file: &NotedFile) -> Result<bool, ArchiveError> {
     let place = Destination::parse(&file.path)?;
-    let Some(folder) = survey.folder(place.folder())? else { return Ok(false) };
     let is = |hash: &[u8], found: Digest| hash == found.as_bytes();
-    let audio = folder.settled_hash(place.file_name())?;
-    let sidecar = folder.settled_hash(&place.sidecar_name())?;
-    let size_bytes = u64::try_from(file.size_bytes).unwrap_or(u64::MAX);
-    Ok(audio.is_some_and(|(size, hash)| size == size_bytes && is(&file.sha256, hash))
-        && sidecar.is_some_and(|(_, hash)| is(&file.sidecar_sha256, hash)))
+    let settled = |key: &Key| archive.settle(key).and_then(|()| archive.hash(key, &mut |_| true));
+    let (audio, sidecar) = (settled(&(&place).into())?, settled(&place.sidecar())?);
+    let size = u64::try_from(file.size_bytes).unwrap_or(u64::MAX);
+    Ok(
+        matches!(audio, Content::Bytes { size_bytes, sha256 } if size_bytes == size && is(&file.sha256, sha256))
+            && matches!(sidecar, Content::Bytes { sha256, .. } if is(&file.sidecar_sha256, sha256)),
+    )
 }

@@ -9,7 +9,7 @@ use super::found::{FolderEnd, FoundFile, FoundList, Piece};
 use super::lines::{Line, ToldCall, ToldRecording};
 use super::readers::{Readers, UnderWay};
 use super::{Damage, Rebuild, scratch};
-use crate::archive::Destination;
+use crate::archive::{Destination, survey};
 use crate::base::message::Message;
 use crate::base::recording::{RecordingKind, printable};
 use crate::base::times::{self, OffsetSource};
@@ -26,11 +26,11 @@ type Rows = HashMap<String, i64>;
 impl Rebuild<'_> {
     /// Takes in all folders of `pbx`: recordings, calls, messages and day files.
     pub(super) async fn walk(&mut self, pbx: &str) -> anyhow::Result<()> {
-        let folders = self.survey.folders(pbx);
+        let folders = survey::folders(&*self.archive, pbx);
         for (path, error) in folders.unreadable {
             self.damaged(Damage::of(pbx, path, error.to_string()));
         }
-        let mut readers = Readers::new(self.survey.clone(), folders.found);
+        let mut readers = Readers::new(self.archive.clone(), folders.found);
         while let Some(folder) = readers.next() {
             self.take_folder(folder).await?;
         }

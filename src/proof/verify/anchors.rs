@@ -1,10 +1,8 @@
 //! Time stamps beside the ledger: whether each is what it was, and how far it can be believed.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::damage::{Class, Damage, Thing};
 use super::settle::Tally;
@@ -140,7 +138,7 @@ fn intact(there: There) -> anyhow::Result<Result<Files, Damage>> {
 /// The content of a file, or what is wrong with it.
 fn content(
     read: Result<Option<Vec<u8>>, PublishedError>,
-    place: PathBuf,
+    place: String,
     expected: &str,
 ) -> anyhow::Result<Result<Vec<u8>, Damage>> {
     let damage =
@@ -172,8 +170,8 @@ async fn judge(
     Ok(trust.reason())
 }
 
-fn place(name: &str) -> PathBuf {
-    PathBuf::from(notary::FOLDER).join(anchor::FOLDER).join(name)
+fn place(name: &str) -> String {
+    format!("{}/{}/{name}", notary::FOLDER, anchor::FOLDER)
 }
 
 impl TimeStamps {
@@ -185,7 +183,7 @@ impl TimeStamps {
         };
         self.not_verified += 1;
         if self.unverified.len() < NAMED_MAX {
-            let path = place(&format!("{}.{}.tsr", name.size, name.authority)).display().to_string();
+            let path = place(&format!("{}.{}.tsr", name.size, name.authority));
             self.unverified.push(UnverifiedToken { path, reason });
         }
     }

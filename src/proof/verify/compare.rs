@@ -1,10 +1,8 @@
 //! A folder as it is beside what it should hold: what has to be read to be judged, and what nobody put there.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
 
-use crate::archive::{Listing, Standing, is_apart, is_temporary};
+use crate::archive::{Key, Listing, Standing, is_apart, is_temporary};
 use crate::formats::sums;
 use crate::store::fixity::{Account, Documents, Unit, What};
 
@@ -13,19 +11,18 @@ use crate::store::fixity::{Account, Documents, Unit, What};
 pub(super) struct Compared {
     /// Units of which something is not there, has another size, or was damaged before.
     pub(super) suspects: Vec<Unit>,
-    /// What no account names, relative to the root.
-    pub(super) strays: Vec<PathBuf>,
-    /// The folders in it.
-    pub(super) folders: Vec<PathBuf>,
+    /// What no account names.
+    pub(super) strays: Vec<Key>,
+    pub(super) folders: Vec<Key>,
     /// Files that should be there.
     pub(super) files: u64,
 }
 
 /// Compares what stands in `folder` with what should. A file that came after the listing looks missing: it is read, and is
 /// right.
-pub(super) fn compare(folder: &Path, listing: &Listing, account: &Account) -> Compared {
+pub(super) fn compare(folder: &Key, listing: &Listing, account: &Account) -> Compared {
     let mut compared = Compared::default();
-    let mut known: BTreeSet<OsString> = BTreeSet::new();
+    let mut known: BTreeSet<Vec<u8>> = BTreeSet::new();
     for unit in &account.files {
         let What::File(file) = &unit.what else { continue };
         let audio = name_of(&file.path);
@@ -40,14 +37,15 @@ pub(super) fn compare(folder: &Path, listing: &Listing, account: &Account) -> Co
         compared.files += documents.lists.len() as u64 + 1;
         let are_there = unit.damaged || !are_there(listing, documents);
         compared.suspects.extend(are_there.then(|| unit.clone()));
-        known.extend(documents.lists.iter().map(|(name, _)| OsString::from(name)));
+        known.extend(documents.lists.iter().map(|(name, _)| name.clone().into()));
         known.insert(sums::NAME.into());
     }
     // Only directly in the folder of a PBX.
-    let is_top = folder.components().count() == 1;
+    let is_top = folder.depth() == 1;
     for (name, standing) in listing {
-        let is_ours =
-            known.contains(name) || is_temporary(&name.to_string_lossy()) || (is_top && is_apart(name));
+        let is_ours = known.contains(name)
+            || is_temporary(&String::from_utf8_lossy(name))
+            || (is_top && is_apart(name));
         match standing {
             Standing::Folder if is_top && is_apart(name) => {}
             Standing::Folder if !known.contains(name) => compared.folders.push(folder.join(name)),
@@ -72,7 +70,7 @@ fn name_of(path: &str) -> String {
 
 /// The size of a file that stands under a name.
 fn size_of(listing: &Listing, name: &str) -> Option<u64> {
-    match listing.get(OsStr::new(name)) {
+    match listing.get(name.as_bytes()) {
         Some(Standing::File { size_bytes }) => Some(*size_bytes),
         _ => None,
     }
@@ -112,7 +110,7 @@ mod tests {
     }
 
     fn compared(names: &[(&str, u64)]) -> (Vec<i64>, usize) {
-        let compared = compare(Path::new("hq/2026/11/21"), &listing(names), &account());
+        let compared = compare(&Key::parse("hq/2026/11/21").unwrap(), &listing(names), &account());
         (compared.suspects.iter().map(|unit| unit.id).collect(), compared.strays.len())
     }
 
@@ -130,9 +128,10 @@ mod tests {
     #[test]
     fn marker_and_quarantine_are_apart_only_where_they_belong() {
         let names = listing(&[(".callvault", 1), (".callvault-0123456789abcdef.part", 1), ("note", 1)]);
-        let top = compare(Path::new("hq"), &names, &Account::default());
-        assert_eq!(top.strays, [PathBuf::from("hq/note")]);
-        let below = compare(Path::new("hq/2026"), &names, &Account::default());
-        assert_eq!(below.strays, [PathBuf::from("hq/2026/.callvault"), PathBuf::from("hq/2026/note")]);
+        let top = compare(&Key::parse("hq").unwrap(), &names, &Account::default());
+        let key = |path: &str| Key::found(path).unwrap();
+        assert_eq!(top.strays, [key("hq/note")]);
+        let below = compare(&Key::parse("hq/2026").unwrap(), &names, &Account::default());
+        assert_eq!(below.strays, [key("hq/2026/.callvault"), key("hq/2026/note")]);
     }
 }

@@ -1,7 +1,5 @@
 //! What is wrong with a thing in the archive, in words and as a finding.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use crate::store::findings::{Finding, FindingKind};
@@ -71,9 +69,9 @@ pub struct Damage {
     /// What it is.
     #[serde(skip)]
     pub(super) thing: Thing,
-    /// Where it is, as the system knows it.
+    /// Where it is, byte for byte.
     #[serde(skip)]
-    pub(super) place: PathBuf,
+    pub(super) place: Vec<u8>,
 }
 
 /// What sort of thing is damaged: it decides what can be done about it.
@@ -98,9 +96,9 @@ pub(super) enum Thing {
 
 impl Damage {
     /// A damage for which nothing was done yet.
-    pub(super) fn new(class: Class, thing: Thing, pbx: &str, place: PathBuf) -> Self {
-        use std::os::unix::ffi::OsStrExt as _;
-        let path = crate::base::recording::printable(place.as_os_str().as_bytes());
+    pub(super) fn new(class: Class, thing: Thing, pbx: &str, place: impl Into<Vec<u8>>) -> Self {
+        let place = place.into();
+        let path = crate::base::recording::printable(&place);
         let remedy = remedy(class, thing).to_owned();
         let (expected, found) = (String::new(), String::new());
         Self { class, pbx: pbx.to_owned(), path, expected, found, remedy, quarantined: None, thing, place }

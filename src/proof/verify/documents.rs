@@ -1,7 +1,5 @@
 //! Call lists and certificates beside the ledger: the catalog must have them as their entries tell.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 
 use super::Tools;
@@ -45,7 +43,7 @@ pub(super) async fn compare(tools: &Tools<'_>, page: &[EntryRow]) -> anyhow::Res
             Some(known) => format!("SHA-256 {known} in the catalog"),
             None => "none in the catalog".to_owned(),
         };
-        let damage = Damage::new(Class::LedgerMismatch, Thing::Entry, &pbx, PathBuf::from(path));
+        let damage = Damage::new(Class::LedgerMismatch, Thing::Entry, &pbx, path);
         Some(damage.told(format!("SHA-256 {sha256} by the ledger"), found))
     };
     Ok(told.into_iter().filter_map(disagreement).collect())

@@ -1,10 +1,8 @@
 //! The judgement of one unit: its files are read, and compared with what they were.
 
-use std::path::PathBuf;
-
 use super::budget::Budget;
 use super::damage::{Class, Damage, Thing};
-use crate::archive::{ArchiveError, Content, Reader};
+use crate::archive::{ArchiveError, Content, Key, Reader};
 use crate::base::digest::Digest;
 use crate::formats::sums;
 use crate::store::fixity::{ArchivedAs, Documents, Unit, What};
@@ -51,7 +49,7 @@ pub(super) struct Read {
 /// A file as it should be.
 struct Expected {
     thing: Thing,
-    place: PathBuf,
+    place: String,
     /// Where the catalog knows it.
     size_bytes: Option<u64>,
     sha256: Digest,
@@ -68,7 +66,7 @@ enum NoJudgement {
 /// # Errors
 /// [`ArchiveError`] if the archive as a whole cannot be read.
 pub(super) fn judge(
-    reader: &mut Reader<'_>,
+    reader: &dyn Reader,
     subject: &Subject,
     budget: &Budget,
 ) -> Result<Verdict, ArchiveError> {
@@ -85,7 +83,7 @@ pub(super) fn judge(
 }
 
 /// Where the files of a unit are that are judged.
-pub(super) fn paths_of(subject: &Subject) -> Vec<PathBuf> {
+pub(super) fn paths_of(subject: &Subject) -> Vec<String> {
     files_of(subject).unwrap_or_default().into_iter().map(|expected| expected.place).collect()
 }
 
@@ -100,13 +98,13 @@ fn files_of(subject: &Subject) -> Result<Vec<Expected>, ArchiveError> {
 fn archived(file: &ArchivedAs) -> [Expected; 2] {
     let audio = Expected {
         thing: Thing::Audio,
-        place: PathBuf::from(&file.path),
+        place: file.path.clone(),
         size_bytes: Some(file.size_bytes),
         sha256: file.sha256,
     };
     let sidecar = Expected {
         thing: Thing::Document,
-        place: PathBuf::from(format!("{}.json", file.path)),
+        place: format!("{}.json", file.path),
         size_bytes: None,
         sha256: file.sidecar_sha256,
     };
@@ -115,7 +113,7 @@ fn archived(file: &ArchivedAs) -> [Expected; 2] {
 
 /// Call lists and, unless they still have to be written, the sums.
 fn written(folder: &str, documents: &Documents) -> Result<Vec<Expected>, ArchiveError> {
-    let place = |name: &str| PathBuf::from(format!("{folder}/{name}"));
+    let place = |name: &str| format!("{folder}/{name}");
     let lists = documents.lists.iter().map(|(name, sha256)| Expected {
         thing: Thing::Document,
         place: place(name),
@@ -136,16 +134,21 @@ fn written(folder: &str, documents: &Documents) -> Result<Vec<Expected>, Archive
 }
 
 fn judge_file(
-    reader: &mut Reader<'_>,
+    reader: &dyn Reader,
     pbx: &str,
     expected: &Expected,
     budget: &Budget,
     read: &mut Read,
 ) -> Result<Option<Damage>, NoJudgement> {
-    let content = reader.read(&expected.place, |bytes| {
+    let mut go_on = |bytes| {
         read.bytes += bytes as u64;
         !budget.is_stopped()
-    });
+    };
+    let content = match Key::found(&*expected.place).and_then(|key| reader.hash(&key, &mut go_on)) {
+        // What stands in the way of a folder is a stray by itself.
+        Err(ArchiveError::Planted { .. }) => Ok(Content::Nothing),
+        content => content,
+    };
     let damage = |class, found: String| {
         let damage = Damage::new(class, expected.thing, pbx, expected.place.clone());
         Ok(Some(damage.told(shown(expected.size_bytes, expected.sha256), found)))

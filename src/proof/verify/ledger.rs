@@ -1,7 +1,5 @@
 //! The ledger: its entries among themselves, what they say of files beside what the catalog says, and what is published.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
 use super::damage::{Class, Damage, Thing};
@@ -9,7 +7,7 @@ use super::documents;
 use super::progress::Phase;
 use super::settle::Tally;
 use super::{Tools, anchors};
-use crate::archive::ArchiveError;
+use crate::archive::{ArchiveError, Reader as _, marker as archive_marker};
 use crate::base::blocking::on_thread;
 use crate::base::digest::{Digest, hex};
 use crate::formats::tlog::leaf_hash;
@@ -81,7 +79,7 @@ fn judge_page(page: &[EntryRow], number: &mut i64) -> Vec<Damage> {
     let mut damages = Vec::new();
     for row in page {
         if row.number > *number {
-            let gap = PathBuf::from(format!("ledger entries {number} to {}", row.number - 1));
+            let gap = format!("ledger entries {number} to {}", row.number - 1);
             damages.push(
                 Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, gap).told("entries", "nothing"),
             );
@@ -145,11 +143,11 @@ fn disagreement(entry: &Value, file: &Named, conflict: bool) -> Option<Damage> {
 }
 
 fn mismatch(pbx: &str, path: String) -> Damage {
-    Damage::new(Class::LedgerMismatch, Thing::Entry, pbx, PathBuf::from(path))
+    Damage::new(Class::LedgerMismatch, Thing::Entry, pbx, path)
 }
 
 fn entry_damage(number: i64, expected: &str, found: &str) -> Damage {
-    let place = PathBuf::from(format!("ledger entry {number}"));
+    let place = format!("ledger entry {number}");
     Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, place).told(expected, found)
 }
 
@@ -157,7 +155,7 @@ fn entry_damage(number: i64, expected: &str, found: &str) -> Damage {
 async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
     let Checked { damages, database_is_other, .. } = tools.notary.check().await?;
     let database = database_is_other.then(|| {
-        let damage = Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, PathBuf::from("ledger"));
+        let damage = Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, "ledger");
         damage.told("the entries that were signed", "others in the database")
     });
     let files = damages.into_iter().map(|notary::Damage { path, wrong, what }| {
@@ -167,7 +165,7 @@ async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
             Wrong::Unlisted => Class::Unlisted,
             Wrong::History => Class::LedgerMismatch,
         };
-        let place = PathBuf::from(notary::FOLDER).join(path);
+        let place = format!("{}/{path}", notary::FOLDER);
         Damage::new(class, Thing::Published, OF_NO_PBX, place).told("what was signed", format!("it {what}"))
     });
     let marker = marker(tools).await?;
@@ -178,9 +176,9 @@ async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
 async fn marker(tools: &Tools<'_>) -> anyhow::Result<Option<Damage>> {
     let db = &tools.vault.state.db;
     let known = fixity::marker(&mut *db.read().await?, notary::FOLDER).await?;
-    let shelf = tools.notary.shelf().clone();
-    let there = on_thread(move || shelf.marker()).await?;
-    let place = PathBuf::from(notary::FOLDER).join(".callvault");
+    let (area, key) = (tools.notary.area().clone(), archive_marker::key(notary::FOLDER));
+    let place = key.as_bytes().to_vec();
+    let there = on_thread(move || area.reader().read(&key, archive_marker::BYTES_MAX)).await?;
     let damage = |class| Damage::new(class, Thing::Marker, OF_NO_PBX, place.clone());
     let there = match there {
         Err(error @ ArchiveError::TooLarge { .. }) => {

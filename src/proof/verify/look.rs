@@ -2,7 +2,6 @@
 //! they are what people are given, and small.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -12,7 +11,7 @@ use super::judge::Subject;
 use super::progress::Phase;
 use super::settle::{Tally, settle};
 use super::{Scope, Tools, marker, read, stray};
-use crate::archive::{ArchiveError, Listing};
+use crate::archive::{ArchiveError, Key, Listing};
 use crate::base::blocking::on_thread;
 use crate::store::fixity::{self, Account, What};
 
@@ -25,9 +24,9 @@ struct Rounds {
     /// Folders that should hold something, and were not looked at yet.
     expected: BTreeSet<String>,
     /// Folders that are there, and were not looked at yet.
-    waiting: Vec<PathBuf>,
+    waiting: Vec<Vec<u8>>,
     suspects: Vec<Subject>,
-    strays: Vec<PathBuf>,
+    strays: Vec<Key>,
 }
 
 /// Looks at everything of these PBXs, and at what is there besides.
@@ -47,7 +46,7 @@ async fn look_at_pbx(tools: &Tools<'_>, tally: &mut Tally, pbx: &str) -> anyhow:
     let mut rounds = Rounds {
         pbx: pbx.to_owned(),
         expected: expected.into_iter().collect(),
-        waiting: vec![PathBuf::from(pbx)],
+        waiting: vec![pbx.into()],
         suspects: Vec::new(),
         strays: Vec::new(),
     };
@@ -67,12 +66,9 @@ async fn look_at_pbx(tools: &Tools<'_>, tally: &mut Tally, pbx: &str) -> anyhow:
 
 impl Rounds {
     /// The next folder: first those that are there, then those that should be.
-    fn next(&mut self) -> Option<PathBuf> {
-        let folder = match self.waiting.pop() {
-            Some(folder) => folder,
-            None => PathBuf::from(self.expected.first()?),
-        };
-        if let Some(path) = folder.to_str() {
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let Some(folder) = self.waiting.pop() else { return self.expected.pop_first().map(Into::into) };
+        if let Ok(path) = std::str::from_utf8(&folder) {
             self.expected.remove(path);
         }
         Some(folder)
@@ -83,17 +79,17 @@ async fn look_into(
     tools: &Tools<'_>,
     tally: &mut Tally,
     rounds: &mut Rounds,
-    folder: PathBuf,
+    folder: Vec<u8>,
 ) -> anyhow::Result<()> {
-    let listing = match list(tools, &folder).await? {
-        Ok(listing) => listing,
+    let (folder, listing) = match list(tools, &folder).await? {
+        Ok(listed) => listed,
         Err(error) => {
             let damage = Damage::new(Class::Unreadable, Thing::Stray, &rounds.pbx, folder);
             return tally.keep(tools, vec![damage.told("a folder", error.to_string())]).await;
         }
     };
     // After the listing: what the account of then lacks, and the listing has, was there before it was archived.
-    let account = match folder.to_str() {
+    let account = match folder.as_str() {
         Some(path) => fixity::account(&mut *tools.vault.state.db.read().await?, path).await?,
         None => Account::default(),
     };
@@ -116,18 +112,25 @@ async fn look_into(
         Subject { unit, documents, is_partial: false }
     }));
     rounds.strays.extend(strays);
-    rounds.waiting.extend(folders);
+    rounds.waiting.extend(folders.iter().map(|folder| folder.as_bytes().to_vec()));
     Ok(())
 }
 
 /// What stands in a folder; nothing if it is gone. The inner error says that this folder cannot be read.
-async fn list(tools: &Tools<'_>, folder: &Path) -> anyhow::Result<Result<Listing, ArchiveError>> {
-    let (archive, folder) = (tools.vault.archive.clone(), folder.to_owned());
-    let listed = on_thread(move || archive.list(&folder)).await.context("listing a folder")?;
-    match listed {
-        Ok(listing) => Ok(Ok(listing.unwrap_or_default())),
-        Err(error) if error.concerns_what_was_read() => Ok(Err(error)),
-        Err(error) => Err(error.into()),
+async fn list(tools: &Tools<'_>, folder: &[u8]) -> anyhow::Result<Result<(Key, Listing), ArchiveError>> {
+    let (reader, folder) = (tools.reader.clone(), folder.to_owned());
+    let list = move || {
+        let folder = Key::found(folder)?;
+        let listing = match reader.list(&folder) {
+            // What stands in the way of a folder is a stray by itself.
+            Err(ArchiveError::Planted { .. }) if folder.depth() > 1 => None,
+            listing => listing?,
+        };
+        Ok((folder, listing.unwrap_or_default()))
+    };
+    match on_thread(list).await.context("listing a folder")? {
+        Err(error) if !ArchiveError::concerns_what_was_read(&error) => Err(error.into()),
+        listed => Ok(listed),
     }
 }
 

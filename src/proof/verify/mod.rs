@@ -40,6 +40,7 @@ pub use progress::{Phase, Snapshot};
 pub use report::{Counts, Report, Scope};
 pub use scrub::{Part, scrub};
 
+use crate::archive::Reader;
 use crate::proof::notary::Notary;
 use crate::proof::seal;
 use crate::proof::sealed_vault::SealedVault;
@@ -75,6 +76,7 @@ impl Request {
 #[derive(Debug)]
 pub struct Verification<'a> {
     opened: &'a SealedVault,
+    reader: Arc<dyn Reader>,
     request: Request,
     stop: CancellationToken,
     progress: Arc<Progress>,
@@ -85,6 +87,7 @@ pub struct Verification<'a> {
 struct Tools<'a> {
     vault: &'a Vault,
     notary: &'a Notary,
+    reader: Arc<dyn Reader>,
     scope: Scope,
     quarantine: bool,
     /// Files that are read at one time.
@@ -96,7 +99,17 @@ struct Tools<'a> {
 impl<'a> Verification<'a> {
     /// Prepares a verification; nothing is read yet. `stop` ends it in good order.
     pub fn new(opened: &'a SealedVault, request: Request, stop: CancellationToken) -> Self {
-        Self { opened, request, stop, progress: Arc::default() }
+        Self::of(opened, Arc::new(opened.vault.archive.reader()), request, stop)
+    }
+
+    /// Prepares a verification of what `reader` reads: it should hold the same as the archive.
+    pub fn of(
+        opened: &'a SealedVault,
+        reader: Arc<dyn Reader>,
+        request: Request,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { opened, reader, request, stop, progress: Arc::default() }
     }
 
     /// How far it is.
@@ -117,6 +130,7 @@ impl<'a> Verification<'a> {
         let tools = Tools {
             vault,
             notary,
+            reader: self.reader.clone(),
             scope: self.request.scope,
             quarantine: self.request.quarantine,
             threads: std::thread::available_parallelism().map_or(1, usize::from),

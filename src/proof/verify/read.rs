@@ -9,7 +9,7 @@ use super::judge::{Subject, Verdict, judge};
 use super::progress::Phase;
 use super::settle::{Tally, settle};
 use super::{Scope, Tools};
-use crate::archive::{ArchiveError, Reader};
+use crate::archive::ArchiveError;
 use crate::store::fixity::{self, Cursor, ToRead, What};
 
 /// Units of a page: what a crash can cost of what was read.
@@ -54,14 +54,12 @@ pub(super) async fn read_all(
 pub(super) async fn read_page(tools: &Tools<'_>, page: Vec<Subject>) -> anyhow::Result<Vec<Judged>> {
     let (page, next) = (Arc::new(page), Arc::new(AtomicUsize::new(0)));
     let threads = (0..tools.threads.min(page.len())).map(|_| {
-        let (archive, budget, progress) =
-            (tools.vault.archive.clone(), tools.budget.clone(), tools.progress.clone());
+        let (reader, budget, progress) = (tools.reader.clone(), tools.budget.clone(), tools.progress.clone());
         let (page, next) = (page.clone(), next.clone());
         tokio::task::spawn_blocking(move || {
-            let mut reader = Reader::new(&archive);
             let mut judged = Vec::new();
             while let Some((at, subject)) = take(&page, &next) {
-                let verdict = judge(&mut reader, subject, &budget)?;
+                let verdict = judge(&*reader, subject, &budget)?;
                 progress.change(|now| {
                     now.units += 1;
                     now.bytes += subject.unit.size_bytes();

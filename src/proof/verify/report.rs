@@ -172,7 +172,7 @@ mod tests {
     fn its_entry_is_canonical_and_names_nobody() {
         let mut report = Report::new(Scope::Full, Timestamp::UNIX_EPOCH);
         (report.files, report.bytes) = (12, 3400);
-        let damage = Damage::new(Class::Altered, super::super::damage::Thing::Audio, "hq", "hq/a.wav".into());
+        let damage = Damage::new(Class::Altered, super::super::damage::Thing::Audio, "hq", "hq/a.wav");
         report.add(damage);
         let entry = |pbxs: &[&str]| {
             let pbxs: Vec<String> = pbxs.iter().map(ToString::to_string).collect();

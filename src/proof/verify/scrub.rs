@@ -41,6 +41,7 @@ pub async fn scrub(opened: &SealedVault, part: Part, stop: &CancellationToken) -
     let tools = Tools {
         vault,
         notary,
+        reader: Arc::new(vault.archive.reader()),
         scope: Scope::Full,
         quarantine: false,
         // The service has better to do than to read as fast as it can.

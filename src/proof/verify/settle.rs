@@ -1,7 +1,6 @@
 //! What follows from judgements: the report, findings, what was read and when, and quarantine.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 
 use anyhow::Context as _;
 
@@ -10,6 +9,7 @@ use super::judge::{Read, Subject, Verdict, paths_of};
 use super::read::{Judged, read_page};
 use super::report::Report;
 use super::{Scope, Tools};
+use crate::archive::Key;
 use crate::base::blocking::blocking;
 use crate::base::recording::printable;
 use crate::store::catalog;
@@ -119,8 +119,12 @@ impl Tally {
         if unit.damaged {
             let well = paths_of(&subject)
                 .into_iter()
-                .filter(|path| damages.iter().all(|damage| damage.place != *path));
-            outcome.mended.entry(unit.pbx.clone()).or_default().extend(well.map(|path| shown(&path)));
+                .filter(|path| damages.iter().all(|damage| damage.place != path.as_bytes()));
+            outcome
+                .mended
+                .entry(unit.pbx.clone())
+                .or_default()
+                .extend(well.map(|path| printable(path.as_bytes())));
         }
         outcome.damages.extend(damages);
     }
@@ -163,12 +167,12 @@ impl Tally {
             _ => return Ok(()),
         };
         if is_to_go {
-            let (archive, place) = (tools.vault.archive.clone(), damage.place.clone());
+            let (archive, place) = (tools.vault.archive.clone(), Key::found(damage.place.clone())?);
             let moved = blocking(move || archive.set_aside(&place)).await?;
             damage.quarantined = moved.map(|moved| moved.to);
         }
         if damage.thing == Thing::Sums {
-            let folder = catalog::folder_of(&damage.place.to_string_lossy()).to_owned();
+            let folder = catalog::folder_of(&String::from_utf8_lossy(&damage.place)).to_owned();
             let db = &tools.vault.state.db;
             db.write(async move |tx| catalog::touch_folder(tx, &folder).await).await?;
             self.sums_are_behind = true;
@@ -181,11 +185,11 @@ impl Tally {
         &self,
         tools: &Tools<'_>,
         pbx: &str,
-        places: &[PathBuf],
+        place: &Key,
         kinds: &'static [FindingKind],
     ) -> anyhow::Result<()> {
         let (pbx, now) = (pbx.to_owned(), tools.vault.clock.now());
-        let paths: Vec<String> = places.iter().map(|place| shown(place)).collect();
+        let paths = vec![place.to_string()];
         let db = &tools.vault.state.db;
         db.write(async move |tx| findings::close_these(tx, &pbx, kinds, &paths, now).await).await
     }
@@ -209,9 +213,4 @@ impl Tally {
         })
         .await
     }
-}
-
-fn shown(place: &std::path::Path) -> String {
-    use std::os::unix::ffi::OsStrExt as _;
-    printable(place.as_os_str().as_bytes())
 }

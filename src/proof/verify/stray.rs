@@ -4,12 +4,11 @@
 //! takes. So a file is a stray only if it is still there, and after that still nothing accounts for it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use super::Tools;
 use super::damage::{Class, Damage, Thing};
 use super::settle::Tally;
-use crate::archive::{Archive, ArchiveError, Listing, Standing};
+use crate::archive::{ArchiveError, Key, Reader, Standing};
 use crate::base::blocking::blocking;
 use crate::store::findings::FindingKind;
 use crate::store::fixity::{self, Stray};
@@ -22,22 +21,24 @@ pub(super) async fn judge_strays(
     tools: &Tools<'_>,
     tally: &mut Tally,
     pbx: &str,
-    places: Vec<PathBuf>,
+    places: Vec<Key>,
 ) -> anyhow::Result<()> {
     let mut still = Vec::new();
     for page in places.chunks(PER_PAGE) {
         let there = still_there(tools, page.to_vec()).await?;
         let (named, unnameable): (Vec<_>, Vec<_>) =
-            there.into_iter().partition(|(place, _)| place.to_str().is_some());
+            there.into_iter().partition(|(place, _)| place.as_str().is_some());
         let strays: Vec<Stray> = named.iter().filter_map(|(place, _)| stray(pbx, place)).collect();
         let unaccounted = fixity::unaccounted(&mut *tools.vault.state.db.read().await?, &strays).await?;
-        let named =
-            named.into_iter().filter(|(place, _)| unaccounted.iter().any(|path| Path::new(path) == place));
+        let named = named
+            .into_iter()
+            .filter(|(place, _)| unaccounted.iter().any(|path| place.as_str() == Some(path)));
         let damages: Vec<Damage> = unnameable
             .into_iter()
             .chain(named)
             .map(|(place, found)| {
-                Damage::new(Class::Unlisted, Thing::Stray, pbx, place).told("nothing", shown(found))
+                Damage::new(Class::Unlisted, Thing::Stray, pbx, place.as_bytes())
+                    .told("nothing", shown(found))
             })
             .collect();
         still.extend(damages.iter().map(|damage| damage.path.clone()));
@@ -46,32 +47,32 @@ pub(super) async fn judge_strays(
     tally.close_all_but(tools, pbx, &[FindingKind::FileUnlisted], still).await
 }
 
-async fn still_there(tools: &Tools<'_>, places: Vec<PathBuf>) -> anyhow::Result<Vec<(PathBuf, Standing)>> {
-    let archive = tools.vault.archive.clone();
-    let look = move || standings(&archive, places);
-    blocking(look).await
+async fn still_there(tools: &Tools<'_>, places: Vec<Key>) -> anyhow::Result<Vec<(Key, Standing)>> {
+    let reader = tools.reader.clone();
+    blocking(move || standings(&*reader, places)).await
 }
 
-fn standings(archive: &Archive, places: Vec<PathBuf>) -> Result<Vec<(PathBuf, Standing)>, ArchiveError> {
-    let mut listings: BTreeMap<PathBuf, Listing> = BTreeMap::new();
+fn standings(reader: &dyn Reader, places: Vec<Key>) -> Result<Vec<(Key, Standing)>, ArchiveError> {
+    let mut listings = BTreeMap::new();
     let mut there = Vec::new();
     for place in places {
-        let (Some(folder), Some(name)) = (place.parent(), place.file_name()) else { continue };
-        if !listings.contains_key(folder) {
-            let listing = archive.list(folder)?.unwrap_or_default();
-            listings.insert(folder.to_owned(), listing);
+        let folder = place.folder();
+        if !listings.contains_key(&folder) {
+            let listing = match reader.list(&folder) {
+                Err(ArchiveError::Planted { .. }) => None,
+                listing => listing?,
+            };
+            listings.insert(folder.clone(), listing.unwrap_or_default());
         }
-        if let Some(standing) = listings.get(folder).and_then(|listing| listing.get(name)) {
-            let standing = *standing;
-            there.push((place, standing));
-        }
+        let standing = listings[&folder].get(place.name()).copied();
+        there.extend(standing.map(|standing| (place, standing)));
     }
     Ok(there)
 }
 
 /// What a file would be, by its name.
-fn stray(pbx: &str, place: &Path) -> Option<Stray> {
-    let path = place.to_str()?;
+fn stray(pbx: &str, place: &Key) -> Option<Stray> {
+    let path = place.as_str()?;
     let audio = path.strip_suffix(".json").unwrap_or(path);
     let kept_beside = audio.strip_suffix(".wav").and_then(|stem| stem.rsplit_once("~conflict-"));
     let original = match kept_beside {
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_file_tells_by_its_name_what_it_would_be() {
-        let of = |path: &str| stray("hq", Path::new(path)).unwrap();
+        let of = |path: &str| stray("hq", &Key::found(path).unwrap()).unwrap();
         let sidecar = of("hq/2026/11/21/a~conflict-0123456789abcdef.wav.json");
         assert_eq!(sidecar.audio, "hq/2026/11/21/a~conflict-0123456789abcdef.wav");
         assert_eq!((sidecar.place.as_str(), sidecar.day), ("hq/2026/11/21/a.wav", None));

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use super::BackupError;
-use crate::archive::free_bytes;
 use crate::base::digest::hex;
+use crate::base::filesystem::free_bytes;
 
 /// For the owner alone.
 const FOLDER_MODE: u32 = 0o700;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{StateError, unusable};
-use crate::archive::network_filesystem;
+use crate::base::filesystem::network_filesystem;
 
 /// What the lock file of a service says.
 const SERVICE: &[u8] = b"service\n";
@@ -41,7 +41,7 @@ impl StateLock {
     /// [`StateError`] if another process has it, or if it cannot work there.
     pub async fn take(directory: &Path) -> anyhow::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable(directory))?;
-        if let Some(filesystem) = network_filesystem(directory)? {
+        if let Some(filesystem) = network_filesystem(directory).map_err(unusable(directory))? {
             return Err(StateError::Network { path: directory.into(), filesystem }.into());
         }
         Ok(Self { directory: directory.to_owned(), file: lock_soon(directory).await? })

@@ -8,7 +8,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use super::StateError;
-use crate::archive::keeps_owners;
+use crate::base::filesystem::keeps_owners;
 use crate::base::users::{User, quoted};
 use crate::config::Config;
 use crate::store::db::database_file;

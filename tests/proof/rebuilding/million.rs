@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use callvault::archive::{Shelf, ShelfOwner, Survey};
+use callvault::archive::{Area, AreaOwner, Disk, survey};
 use callvault::base::digest::Digest;
 use callvault::base::recording::{RecordingKind, RecordingName};
 use callvault::base::salt::Salt;
@@ -129,7 +129,7 @@ async fn a_million_recordings_are_rebuilt_within_minutes() {
     station.backfill().await;
     let pattern = Pattern::of(&station).await;
     let root = station.archive().to_owned();
-    let owner = Survey::open(&root).unwrap().owner("hq").unwrap().unwrap();
+    let owner = survey::owner(&Disk::require(&root).unwrap(), "hq").unwrap().unwrap();
     station.lose_state().await;
     fs::remove_dir_all(root.join(FOLDER)).unwrap();
     fs::remove_dir_all(root.join("hq/2024")).unwrap();
@@ -140,9 +140,9 @@ async fn a_million_recordings_are_rebuilt_within_minutes() {
         entries.extend(pattern.write_day(&root, day, number * PER_DAY..(number + 1) * PER_DAY));
     }
     let of =
-        ShelfOwner { archive_id: &owner.archive_id, state_id: &owner.state_id, now: Timestamp::UNIX_EPOCH };
+        AreaOwner { archive_id: &owner.archive_id, state_id: &owner.state_id, now: Timestamp::UNIX_EPOCH };
     let key = SigningKey::from_seed("callvault/million", &[7; 32]).unwrap();
-    publish(&Shelf::open(&root, FOLDER, of).unwrap(), &key, &entries);
+    publish(&Area::open(&root, FOLDER, of).unwrap(), &key, &entries);
     drop(entries);
     println!("{recordings} recordings written in {:.1} s", began.elapsed().as_secs_f64());
 

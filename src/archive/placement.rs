@@ -5,6 +5,7 @@
 //! just delivered what belongs there.
 
 use std::fs::File;
+use std::io::Read;
 
 use super::archived_file::{SidecarEntry, StoredSidecar};
 use super::directory::{Directory, Entry, hash, settle_on_disk};
@@ -143,10 +144,10 @@ impl Archive {
         };
         let mut quarantined = Vec::new();
         if audio_step == Step::MoveAside {
-            quarantined.push(self.quarantine(place.folder(), directory, place.file_name())?);
+            quarantined.push(self.quarantine(&place.into(), directory)?);
         }
         if sidecar_step == Step::MoveAside {
-            quarantined.push(self.quarantine(place.folder(), directory, &place.sidecar_name())?);
+            quarantined.push(self.quarantine(&place.sidecar(), directory)?);
         }
         let adopted = there.stored.filter(|_| sidecar_step == Step::Adopt);
         let stored = self.publish_arrival(place, directory, arrival, audio_step, adopted)?;
@@ -229,7 +230,7 @@ impl Archive {
         if audio_step != Step::Adopt {
             files.push((&mut arrival.audio, place.file_name()));
         }
-        match publish(directory, self.ways(), &mut files)? {
+        match publish(directory, &self.ways, &mut files)? {
             Published::New => Ok(stored),
             // It was free a moment ago, and callvault is the only writer here.
             Published::Exists(name) => Err(ArchiveError::Occupied { path: directory.file_path(&name) }),
@@ -244,21 +245,21 @@ impl Archive {
     pub fn accept(
         &self,
         place: &Destination,
-        judge: impl FnOnce(&File) -> Option<Sidecar>,
+        judge: impl FnOnce(&mut dyn Read) -> Option<Sidecar>,
     ) -> Result<Option<Kept>, ArchiveError> {
         let Some(directory) = self.folder(place.folder())? else { return Ok(None) };
-        let Entry::File(audio) = directory.entry(place.file_name())? else { return Ok(None) };
-        let Some(sidecar) = judge(&audio) else { return Ok(None) };
+        let Entry::File(mut audio) = directory.entry(place.file_name())? else { return Ok(None) };
+        let Some(sidecar) = judge(&mut audio) else { return Ok(None) };
         let Found::File(size_bytes, sha256) = content_of(&directory, place.file_name())? else {
             return Ok(None);
         };
         let sidecar_name = place.sidecar_name();
         let mut quarantined = Vec::new();
         if !matches!(directory.entry(&sidecar_name)?, Entry::Vacant) {
-            quarantined.push(self.quarantine(place.folder(), &directory, &sidecar_name)?);
+            quarantined.push(self.quarantine(&place.sidecar(), &directory)?);
         }
         let (mut file, stored) = self.write_sidecar(place, &directory, sidecar, (size_bytes, sha256))?;
-        match publish(&directory, self.ways(), &mut [(&mut file, &*sidecar_name)])? {
+        match publish(&directory, &self.ways, &mut [(&mut file, &*sidecar_name)])? {
             Published::New => {
                 let file = ArchivedFile::new(place, size_bytes, sha256, stored);
                 Ok(Some(Kept { file, outcome: Outcome::AlreadyThere, quarantined }))
@@ -278,7 +279,7 @@ impl Archive {
         sidecar.file = FileFacts { path: place.path(), size_bytes, sha256 };
         self.vouch_key.sign(&place.path(), &mut sidecar);
         let bytes = sidecar.to_bytes();
-        let mut temporary = Temporary::create(directory, self.ways())?;
+        let mut temporary = Temporary::create(directory, &self.ways)?;
         temporary.write(&bytes)?;
         Ok((temporary.sync()?, StoredSidecar { sidecar, sha256: Digest::of(&bytes) }))
     }
