@@ -1,7 +1,9 @@
-//! The companion of a certificate: what names people, in salted lines. See `docs/archive-format.md`.
+//! The companion of a certificate: everything that names people, in salted lines. See `docs/archive-format.md`.
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::counted::{CallName, Counted};
 use crate::base::digest::Digest;
@@ -9,10 +11,9 @@ use crate::formats::salted;
 use crate::proof::reconcile::{DayAccount, Filed, Listing, Unarchived};
 use crate::store::findings::FindingRow;
 
-/// The format, in the first line of each file.
+/// In the first line of each file.
 pub const SCHEMA: &str = "callvault-names/1";
 
-/// The first line.
 #[derive(Serialize)]
 struct Head<'a> {
     schema: &'a str,
@@ -21,33 +22,39 @@ struct Head<'a> {
     revision: i64,
 }
 
+#[derive(Serialize, Deserialize)]
+struct FileLine<'a> {
+    name: Cow<'a, str>,
+    sha256: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entry: Option<i64>,
+}
+
 /// A line, before it gets its salt.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Told<'a> {
+enum Line<'a> {
     /// A file that the certificate counts.
-    File {
-        name: &'a str,
-        sha256: Digest,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        entry: Option<i64>,
-    },
-    /// A recording that is not archived.
+    File(FileLine<'a>),
     Unarchived {
         recording: Option<Digest>,
         #[serde(flatten)]
         told: &'a Unarchived,
     },
-    /// An answered call that names no recording.
+    /// An answered call without a recording.
     Unrecorded {
         #[serde(flatten)]
         call: CallName,
     },
-    /// A recording that no row names.
-    Unnamed { path: &'a str, recording: Option<Digest> },
-    /// An archived recording that the PBX's latest whole answer did not name.
-    Vanished { path: &'a str, entry: Option<i64> },
-    /// Odd audio.
+    Unnamed {
+        path: &'a str,
+        recording: Option<Digest>,
+    },
+    /// Archived, but missing from the PBX's latest whole answer.
+    Vanished {
+        path: &'a str,
+        entry: Option<i64>,
+    },
     Suspect {
         path: &'a str,
         entry: Option<i64>,
@@ -55,8 +62,11 @@ enum Told<'a> {
         duration_ms: Option<i64>,
         talk_s: Option<i64>,
     },
-    /// Audio beside other audio of the same name.
-    Conflict { path: &'a str, entry: Option<i64> },
+    /// Audio kept beside other audio of the same name.
+    Conflict {
+        path: &'a str,
+        entry: Option<i64>,
+    },
     /// A contradiction within the database.
     Difference {
         kind: &'a str,
@@ -67,44 +77,44 @@ enum Told<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         started_at: Option<Timestamp>,
     },
-    /// A finding of the day.
     Finding {
         #[serde(flatten)]
         told: &'a FindingRow,
     },
 }
 
-/// The text of the companion: of these files, in this order, and of all that `account` tells by name.
+/// The text of the companion, with these files in this order, and with all that `account` names.
 pub(super) fn of(pbx: &str, files: &[(String, Digest)], account: &DayAccount, counted: &Counted) -> String {
     let head = Head { schema: SCHEMA, pbx, day: account.day.to_string(), revision: account.revision };
     let mut text = serde_json::to_string(&head).expect("text always serialises") + "\n";
-    let mut tell = |told: Told<'_>| {
-        text.push_str(&salted::line(&told));
+    let mut write = |line: Line<'_>| {
+        text.push_str(&salted::line(&line));
         text.push('\n');
     };
     let folder = format!("{pbx}/{}", account.day.strftime("%Y/%m/%d"));
     for (name, sha256) in files {
-        tell(Told::File { name, sha256: *sha256, entry: counted.entry(&format!("{folder}/{name}")) });
+        let entry = counted.entry(&format!("{folder}/{name}"));
+        write(Line::File(FileLine { name: name.into(), sha256: *sha256, entry }));
     }
     for one in &account.unarchived.items {
-        tell(Told::Unarchived { recording: counted.commitment(&one.path), told: one });
+        write(Line::Unarchived { recording: counted.commitment(&one.path), told: one });
     }
     for identity in &account.unrecorded.items {
-        tell(Told::Unrecorded { call: counted.call(identity) });
+        write(Line::Unrecorded { call: counted.call(identity) });
     }
     for path in paths(&account.unnamed) {
-        tell(Told::Unnamed { path, recording: counted.commitment(path) });
+        write(Line::Unnamed { path, recording: counted.commitment(path) });
     }
     for path in paths(&account.vanished) {
-        tell(Told::Vanished { path, entry: counted.entry(path) });
+        write(Line::Vanished { path, entry: counted.entry(path) });
     }
     for one in &account.suspect.files.items {
         let (duration_ms, talk_s) = (one.duration_ms, one.talk_s);
         let (path, suspect) = (one.path.as_str(), one.suspect.as_slice());
-        tell(Told::Suspect { path, entry: counted.entry(path), suspect, duration_ms, talk_s });
+        write(Line::Suspect { path, entry: counted.entry(path), suspect, duration_ms, talk_s });
     }
     for path in paths(&account.conflicts) {
-        tell(Told::Conflict { path, entry: counted.entry(path) });
+        write(Line::Conflict { path, entry: counted.entry(path) });
     }
     for one in &account.differences.items {
         // An identity would be an unsalted hash of numbers: the call stands here by what people find it by.
@@ -112,14 +122,31 @@ pub(super) fn of(pbx: &str, files: &[(String, Digest)], account: &DayAccount, co
         let CallName { callid, started_at } =
             if is_call { counted.call(&one.subject) } else { CallName::default() };
         let path = (!is_call).then_some(one.subject.as_str());
-        tell(Told::Difference { kind: &one.kind, path, callid, started_at });
+        write(Line::Difference { kind: &one.kind, path, callid, started_at });
     }
     for one in &account.findings.told.items {
-        tell(Told::Finding { told: one });
+        write(Line::Finding { told: one });
     }
     text
 }
 
 fn paths(listing: &Listing<Filed>) -> impl Iterator<Item = &str> {
     listing.items.iter().map(|filed| filed.path.as_str())
+}
+
+/// The list for `sha256sum` of the files that a companion names, except those whose lines were erased.
+pub fn list_of(companion: &str) -> String {
+    #[derive(Deserialize)]
+    #[serde(tag = "type", rename_all = "snake_case")]
+    enum Known<'a> {
+        #[serde(borrow)]
+        File(FileLine<'a>),
+        #[serde(other)]
+        Other,
+    }
+    let files = companion.lines().skip(1).filter_map(|line| match serde_json::from_str(line).ok()? {
+        Known::File(FileLine { name, sha256, .. }) => Some(format!("{sha256}  {name}\n")),
+        Known::Other => None,
+    });
+    files.collect()
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, Unit, civil::Date};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::counted::{Counted, ranges};
 use super::record::Issued;
@@ -133,12 +133,11 @@ pub(super) struct Pbx<'a> {
     pub(super) sn: &'a str,
 }
 
-/// The file of names, which lies beside.
-#[derive(Debug, Serialize)]
-pub(super) struct Companion {
-    /// Its path.
+/// The file of names beside the document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Companion {
     pub(super) file: String,
-    /// How many lines it has after the first.
+    /// Lines after the first.
     pub(super) lines: u64,
     /// The root over their hashes.
     pub(super) root: Digest,
@@ -175,6 +174,38 @@ impl Companion {
     pub(super) fn new(file: String, text: &str) -> Self {
         let Lines { count, root, .. } = Lines::after_head(text);
         Self { file, lines: count, root }
+    }
+
+    /// Whether this is the text of the companion, or an edition of it from which lines were erased.
+    pub fn is_of(&self, text: &str) -> bool {
+        let Lines { count, root, .. } = Lines::after_head(text);
+        (count, root) == (self.lines, self.root)
+    }
+}
+
+/// What is read back from the document of a certificate, of any version.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Statement {
+    #[serde(flatten)]
+    pub counts: Counts,
+    pub listed: i64,
+    pub sums: bool,
+    pub complete: bool,
+    /// None in version 0.1, and for a day that only version 0.1 has read.
+    #[serde(default)]
+    pub(super) evidence: Option<Judgement>,
+    /// None in version 0.1.
+    pub names: Option<Companion>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Judgement {
+    pub(super) verdict: String,
+}
+
+impl Statement {
+    pub fn read(document: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(document)
     }
 }
 
@@ -281,6 +312,29 @@ pub(super) fn key_name(key: &VerifyingKey) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
+
+    use super::*;
+    use crate::proof::certificate::companion::list_of;
+
+    #[test]
+    fn a_companion_is_known_by_its_root_and_names_the_files() {
+        let hash = Digest::of("a");
+        let lines = format!(
+            "{{\"type\":\"file\",\"name\":\"a.wav\",\"sha256\":\"{hash}\"}}\n{{\"type\":\"unrecorded\"}}\n"
+        );
+        let text = format!("head\n{lines}");
+        let names = Companion::new("x".to_owned(), &text);
+        let document = serde_json::json!({
+            "archived": 3, "missing": 1, "missing_final": 1, "excluded": 0, "pending": 0, "stuck": 0, "listed": 4,
+            "sums": true, "complete": false, "names": names,
+        });
+        let told = Statement::read(document.to_string().as_bytes()).unwrap();
+        assert_eq!((told.counts.archived, told.counts.listed(), told.complete), (3, told.listed, false));
+        assert_eq!(told.names.as_ref(), Some(&names));
+        assert!(names.is_of(&text) && !names.is_of(&text.replace("a.wav", "b.wav")));
+        assert_eq!(list_of(&text), format!("{hash}  a.wav\n"));
+        assert!(Statement::read(b"{}").is_err());
+    }
 
     /// What sorts the members is that no other part of the program asks for another order.
     #[test]

@@ -2,12 +2,11 @@
 
 use anyhow::Context as _;
 use jiff::civil::Date;
-use serde::Deserialize;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::counted::Counted;
 use super::document::{
-    Companion, Document, Files, Former, Numbers, Pbx, Program, SCHEMA, key_name, whole_ms,
+    Companion, Document, Files, Former, Numbers, Pbx, Program, SCHEMA, Statement, key_name, whole_ms,
 };
 use super::names::Names;
 use super::{Issuer, TOLD_MAX, companion, page, record};
@@ -40,27 +39,6 @@ pub(super) struct Draft {
     pub(super) names: Option<String>,
 }
 
-/// What the ledger and the database keep of a document.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Judged {
-    pub(super) listed: i64,
-    pub(super) archived: i64,
-    pub(super) missing: i64,
-    pub(super) excluded: i64,
-    pub(super) pending: i64,
-    pub(super) stuck: i64,
-    pub(super) sums: bool,
-    pub(super) complete: bool,
-    /// None in a document of version 0.1, and for a day that only version 0.1 has read.
-    #[serde(default)]
-    pub(super) evidence: Option<Evidence>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Evidence {
-    pub(super) verdict: String,
-}
-
 impl Draft {
     pub(super) fn names(&self) -> Names {
         Names { revision: self.revision }
@@ -70,8 +48,8 @@ impl Draft {
         Folder::parse(&format!("{}/{}", self.pbx, self.day.replace('-', "/")))
     }
 
-    pub(super) fn judged(&self) -> anyhow::Result<Judged> {
-        serde_json::from_str(&self.document).context("reading a drafted certificate again")
+    pub(super) fn statement(&self) -> anyhow::Result<Statement> {
+        Statement::read(self.document.as_bytes()).context("reading a drafted certificate again")
     }
 }
 

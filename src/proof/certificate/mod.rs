@@ -16,7 +16,6 @@ mod companion;
 mod counted;
 mod document;
 mod draft;
-mod issued;
 mod names;
 mod page;
 mod record;
@@ -27,9 +26,8 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use tracing::{info, warn};
 
-pub use companion::SCHEMA as NAMES_SCHEMA;
-pub use document::SCHEMA;
-pub use issued::{CompanionRoot, companion_root, list_of};
+pub use companion::{SCHEMA as NAMES_SCHEMA, list_of};
+pub use document::{Companion, SCHEMA, Statement};
 pub use names::Names;
 pub use record::{Certified, Issued, drafted_folders, is_any_due, is_any_untold, latest, record};
 pub use standing::{DaysStanding, standing};
@@ -131,7 +129,7 @@ impl Issuer<'_> {
         let is_news = self.db.write(async move |tx| record::issue(tx, &unit, &files, now).await).await?;
         if is_news {
             let Draft { pbx, day, revision, .. } = &*draft;
-            match draft.judged()?.complete {
+            match draft.statement()?.complete {
                 true => info!(pbx, "Pbx `{pbx}`: {day} is complete and certified (revision {revision})"),
                 false => warn!(
                     pbx,

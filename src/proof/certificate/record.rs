@@ -4,7 +4,8 @@ use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
-use super::draft::{Draft, Judged};
+use super::document::Statement;
+use super::draft::Draft;
 use super::names::Names;
 use crate::archive::Folder;
 use crate::base::digest::Digest;
@@ -186,16 +187,16 @@ pub(super) async fn issue(
     for (path, sha256) in files {
         catalog::record_day_file(tx, path, sha256).await?;
     }
-    let (judged, former) = (draft.judged()?, latest(tx, &draft.pbx, draft.day.parse()?).await?);
+    let (stated, former) = (draft.statement()?, latest(tx, &draft.pbx, draft.day.parse()?).await?);
     let sha256 = Digest::of(&draft.document);
-    let entry = day_closed(draft, &judged, &sha256, former.as_ref(), now);
+    let entry = day_closed(draft, &stated, &sha256, former.as_ref(), now);
     let ledger_number = ledger::append(tx, &entry).await?;
     let (pbx, day) = (draft.pbx.as_str(), draft.day.parse()?);
-    let Judged { sums, complete, missing, .. } = judged;
+    let (sums, complete, missing) = (stated.sums, stated.complete, stated.counts.missing);
     let revision = draft.revision;
     let issued = Certified { pbx, day, revision, sha256, ledger_number, at: now, sums, complete, missing };
     record(tx, &issued).await?;
-    note_news(tx, draft, &judged, former.map_or(0, |former| former.missing), now).await?;
+    note_news(tx, draft, &stated, former.map_or(0, |former| former.missing), now).await?;
     Ok(true)
 }
 
@@ -239,7 +240,7 @@ async fn forget_draft(tx: &mut SqliteConnection, draft: &Draft) -> anyhow::Resul
 
 fn day_closed(
     draft: &Draft,
-    numbers: &Judged,
+    numbers: &Statement,
     sha256: &Digest,
     former: Option<&Issued>,
     now: Timestamp,
@@ -250,11 +251,11 @@ fn day_closed(
         .with("revision", draft.revision)
         .with("certificate_sha256", sha256.to_string())
         .with("listed", numbers.listed)
-        .with("archived", numbers.archived)
-        .with("missing", numbers.missing)
-        .with("excluded", numbers.excluded)
-        .with("pending", numbers.pending)
-        .with("stuck", numbers.stuck);
+        .with("archived", numbers.counts.archived)
+        .with("missing", numbers.counts.missing)
+        .with("excluded", numbers.counts.excluded)
+        .with("pending", numbers.counts.pending)
+        .with("stuck", numbers.counts.stuck);
     // The page of a draft of version 0.1 has no salt: its hash would tell who guesses the names on it.
     if draft.names.is_some() {
         entry = entry.with("page_sha256", Digest::of(&draft.page).to_string());
@@ -268,29 +269,25 @@ fn day_closed(
     }
 }
 
-/// What a person should know of a day that has closed: once, and again only if more is missing than before.
+/// Records what a person should know about a closed day: once, and again only if more is missing than before.
 async fn note_news(
     tx: &mut SqliteConnection,
     draft: &Draft,
-    numbers: &Judged,
+    numbers: &Statement,
     missing_before: i64,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let Judged { listed, missing, sums, .. } = numbers;
-    let page = format!("{}/{}", draft.folder()?, draft.names().page());
+    let Statement { counts, listed, sums, .. } = numbers;
+    let (missing, page) = (counts.missing, format!("{}/{}", draft.folder()?, draft.names().page()));
+    let accounted = counts.listed();
+    let unsummed =
+        format!("the PBX listed {listed} recordings, but {accounted} are accounted for; see {page}");
+    let incomplete = format!(
+        "{missing} of {listed} listed recordings are missing: the PBX does not have them; see {page}"
+    );
     let news = [
-        (FindingKind::DayDoesNotSum, !sums, !sums, {
-            let told =
-                listed - (numbers.archived + missing + numbers.excluded + numbers.pending + numbers.stuck);
-            format!(
-                "what became of the {listed} recordings listed does not add up to them: {told} too few; see {page}"
-            )
-        }),
-        (FindingKind::DayIncomplete, *missing > 0, *missing > missing_before, {
-            format!(
-                "{missing} of {listed} recordings listed are missing: the PBX does not have them; see {page}"
-            )
-        }),
+        (FindingKind::DayDoesNotSum, !sums, !sums, unsummed),
+        (FindingKind::DayIncomplete, missing > 0, missing > missing_before, incomplete),
     ];
     for (kind, holds, is_news, detail) in news {
         if is_news {

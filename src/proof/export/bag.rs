@@ -53,7 +53,7 @@ impl Bag {
     }
 
     pub(super) fn put(&mut self, path: &str, bytes: impl AsRef<[u8]>) -> Result<Written, ExportError> {
-        self.copy(path, &mut bytes.as_ref())?.map_err(|error| ExportError::io("read", Path::new(path), error))
+        self.write_with(path, |to| to.write_all(bytes.as_ref()))
     }
 
     /// Copies a file and hashes it. The inner error is one of reading: what was read until then is in the bag.
@@ -62,26 +62,21 @@ impl Bag {
         path: &str,
         from: &mut impl Read,
     ) -> Result<Result<Written, io::Error>, ExportError> {
-        let place = self.folder.join(path);
-        let failed = |error| ExportError::io("write", &place, error);
-        fs::create_dir_all(place.parent().expect("a file is in a folder")).map_err(failed)?;
-        let mut file = File::create_new(&place).map_err(failed)?;
-        let (mut hasher, mut size_bytes, mut buffer) = (Sha256::new(), 0, vec![0; COPY_BYTES]);
-        let read = loop {
-            match from.read(&mut buffer) {
-                Ok(0) => break Ok(()),
-                Ok(count) => {
-                    hasher.update(&buffer[..count]);
-                    size_bytes += count as u64;
-                    file.write_all(&buffer[..count]).map_err(failed)?;
+        let (mut unread, mut buffer) = (None, vec![0; COPY_BYTES]);
+        let written = self.write_with(path, |to| {
+            loop {
+                match from.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(count) => to.write_all(&buffer[..count])?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        unread = Some(error);
+                        return Ok(());
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
             }
-        };
-        let written = Written { size_bytes, sha256: hasher.into() };
-        self.files.insert(path.to_owned(), written);
-        Ok(read.map(|()| written))
+        })?;
+        Ok(unread.map_or(Ok(written), Err))
     }
 
     pub(super) fn write_with(
@@ -89,11 +84,10 @@ impl Bag {
         path: &str,
         write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
     ) -> Result<Written, ExportError> {
-        let place = self.folder.join(path);
+        let place = self.place(path)?;
         let failed = |error| ExportError::io("write", &place, error);
-        fs::create_dir_all(place.parent().expect("a file is in a folder")).map_err(failed)?;
-        let mut file =
-            Hashing { file: File::create_new(&place).map_err(failed)?, hasher: Sha256::new(), size_bytes: 0 };
+        let file = File::create_new(&place).map_err(failed)?;
+        let mut file = Hashing { file, hasher: Sha256::new(), size_bytes: 0 };
         let mut buffered = BufWriter::new(&mut file);
         write(&mut buffered).and_then(|()| buffered.flush()).map_err(failed)?;
         drop(buffered);
@@ -103,13 +97,20 @@ impl Bag {
     }
 
     pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), ExportError> {
-        let place = self.folder.join(to);
-        let failed = |error| ExportError::io("write", &place, error);
-        fs::create_dir_all(place.parent().expect("a file is in a folder")).map_err(failed)?;
-        fs::rename(self.folder.join(from), &place).map_err(failed)?;
+        let place = self.place(to)?;
+        fs::rename(self.folder.join(from), &place)
+            .map_err(|error| ExportError::io("write", &place, error))?;
         let written = self.files.remove(from).expect("what is renamed was written");
         self.files.insert(to.to_owned(), written);
         Ok(())
+    }
+
+    /// Where a file of the bag is; its folder exists afterwards.
+    fn place(&self, path: &str) -> Result<PathBuf, ExportError> {
+        let place = self.folder.join(path);
+        fs::create_dir_all(place.parent().expect("a file is in a folder"))
+            .map_err(|error| ExportError::io("write", &place, error))?;
+        Ok(place)
     }
 
     /// Bytes and files of the payload so far.

@@ -10,7 +10,7 @@ use super::rows::CertificateRow;
 use crate::archive::{Folder, Key, Reader};
 use crate::base::recording::Text;
 use crate::formats::tlog::VerifyingKey;
-use crate::proof::certificate::{Names, companion_root, list_of};
+use crate::proof::certificate::{Names, Statement, list_of};
 
 /// Copies the files of a certificate, each compared with its hash at issue. Without its document or its signature it does not
 /// count.
@@ -75,10 +75,11 @@ fn contradicted(
     {
         wrong.push((names.signature(), "no key of this ledger made this signature over the document"));
     }
-    let Some(root) = companion_root(&document) else { return Ok(wrong) };
+    let statement = Statement::read(&document).ok();
+    let Some(names_root) = statement.and_then(|statement| statement.names) else { return Ok(wrong) };
     let Some(companion) = read(&names.companion())? else { return Ok(wrong) };
     let text = String::from_utf8_lossy(&companion);
-    match root.is_of(&text) {
+    match names_root.is_of(&text) {
         false => wrong.push((names.companion(), "it does not come to the root that was signed")),
         true if read(&names.files())?.is_some_and(|list| list != list_of(&text).as_bytes()) => {
             wrong.push((names.files(), "it lists other files than the signed names of this certificate"));

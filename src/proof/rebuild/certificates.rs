@@ -1,13 +1,11 @@
 //! Days that settled, and their certificates: the ledger tells of each, and its document lies in the folder of the day.
 
-use serde::Deserialize;
-
 use super::entry::DayEntry;
 use super::replay::entry_name;
 use super::{Damage, Rebuild};
 use crate::archive::Folder;
 use crate::base::digest::Digest;
-use crate::proof::certificate::{self, Certified, CompanionRoot, Names};
+use crate::proof::certificate::{self, Certified, Companion, Names, Statement};
 use crate::store::catalog;
 use crate::store::db;
 
@@ -20,20 +18,15 @@ pub(super) struct FoundCertificate {
     /// Whether it says that nothing was left to be archived or doubted.
     pub(super) is_complete: bool,
     /// What it says of its companion; none of version 0.1.
-    pub(super) companion: Option<CompanionRoot>,
+    pub(super) companion: Option<Companion>,
     /// The hash of the page beside it.
     pub(super) page_sha256: Option<Digest>,
 }
 
 /// Reads a file of a day; `None` if it is no certificate.
 pub(super) fn read(name: &str, bytes: &[u8]) -> Option<FoundCertificate> {
-    #[derive(Deserialize)]
-    struct Judgement {
-        complete: bool,
-        names: Option<CompanionRoot>,
-    }
     let names = Names::of_document(name)?;
-    let Judgement { complete, names: companion } = serde_json::from_slice(bytes).ok()?;
+    let Statement { complete, names: companion, .. } = Statement::read(bytes).ok()?;
     let sha256 = Digest::of(bytes);
     Some(FoundCertificate { sha256, names, is_complete: complete, companion, page_sha256: None })
 }
@@ -119,7 +112,7 @@ mod tests {
 
     #[test]
     fn only_the_document_of_a_certificate_tells_whether_the_day_is_complete() {
-        let document = br#"{"complete":true,"sums":true}"#;
+        let document = br#"{"complete":true,"sums":true,"listed":0,"archived":0,"missing":0,"excluded":0,"pending":0,"stuck":0}"#;
         assert!(read("certificate-2.json", document).unwrap().is_complete);
         for name in ["certificate-2.json.sig", "certificate-02.json", "certificate-2.html", "calls-1.jsonl"] {
             assert_eq!(read(name, document), None, "{name}");

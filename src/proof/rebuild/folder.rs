@@ -203,7 +203,7 @@ impl<'a> FolderReader<'a> {
 
     /// Whether the names of a certificate come to the root that was signed, and the list for `sha256sum` to the names.
     fn check_companion(&self, found: &FoundCertificate, hand_on: HandOn<'_>) -> Result<(), Unwanted> {
-        let Some(told) = found.companion else { return Ok(()) };
+        let Some(told) = &found.companion else { return Ok(()) };
         let (companion, list) = (found.names.companion(), found.names.files());
         let Some(sha256) = self.there.get(&companion) else {
             // If the sums list it, that was told.

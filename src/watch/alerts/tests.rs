@@ -11,11 +11,9 @@ use crate::config::AlertsConfig;
 use crate::pipeline::forecast::{Forecast, HorizonSource};
 use crate::pipeline::gate::Trouble;
 use crate::store::findings::{FindingKind, FindingRow};
-use crate::store::outbox::Standing;
 use crate::store::queue::Reason;
 use crate::watch::status::{
-    ArchiveStatus, ClockTrouble, LedgerStatus, NearlyFullBox, PbxStatus, ServiceStatus, Status,
-    VerificationStatus, VoicemailStatus,
+    ArchiveStatus, ClockTrouble, LedgerStatus, NearlyFullBox, PbxStatus, Status, VoicemailStatus,
 };
 
 const NOW: &str = "2026-03-02T09:00:00Z";
@@ -23,8 +21,6 @@ const NOW: &str = "2026-03-02T09:00:00Z";
 fn status(pbx: PbxStatus) -> Status {
     Status {
         at: NOW.parse().unwrap(),
-        summary: String::new(),
-        needs_attention: Vec::new(),
         archive: ArchiveStatus {
             path: "/archive".into(),
             free_bytes: Some(100 << 30),
@@ -32,18 +28,8 @@ fn status(pbx: PbxStatus) -> Status {
             error: None,
             exposure: None,
         },
-        clock: None,
-        exposed: Vec::new(),
-        service: ServiceStatus::default(),
-        ledger: LedgerStatus::default(),
-        verification: VerificationStatus::default(),
-        anchors: Vec::new(),
-        feed_webhooks: Vec::new(),
-        listener: None,
-        snapshot: None,
-        database_outdated: false,
-        alerts: Standing::default(),
         pbx: [("hq".to_owned(), pbx)].into(),
+        ..Status::default()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::vault::exposure::{self, Exposure};
 /// A share whose server is gone answers nothing, not even how much room it has.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ArchiveStatus {
     pub path: String,
     /// None if the archive is not there.

@@ -38,7 +38,7 @@ use crate::store::outbox::Standing;
 use crate::vault::exposure::{self, Exposure};
 
 /// As `status --json` prints it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Status {
     pub at: Timestamp,
     /// One sentence.
@@ -71,6 +71,9 @@ pub struct Status {
     pub pbx: BTreeMap<String, PbxStatus>,
 }
 
+/// Further PBXs are counted.
+const NAMED_IN_SUMMARY: usize = 5;
+
 impl Status {
     /// Reads the state once. For repeated reading keep a [`Reader`].
     pub async fn read(db: &mut SqliteConnection, config: &Config, now: Timestamp) -> anyhow::Result<Self> {
@@ -81,121 +84,68 @@ impl Status {
     pub async fn before_the_first_run(config: &Config, now: Timestamp) -> Self {
         let archive = archive::Lookout::default().look(&config.archive, Vec::new()).await;
         let exposed = exposure::of_configuration(config);
-        Self::of(now, archive, Machine { exposed, ..Machine::default() }, BTreeMap::new())
+        Self { at: now, archive, exposed, ..Self::default() }.concluded()
     }
 
-    fn of(at: Timestamp, archive: ArchiveStatus, machine: Machine, pbx: BTreeMap<String, PbxStatus>) -> Self {
-        let Machine {
-            clock,
-            exposed,
-            service,
-            ledger,
-            anchors,
-            feed_webhooks,
-            listener,
-            verification,
-            snapshot,
-            alerts,
-            database_outdated,
-        } = machine;
-        let exposed: Vec<Exposure> = exposed.into_iter().chain(archive.exposure.clone()).collect();
-        let needs_attention: Vec<String> =
-            pbx.iter().filter(|(_, pbx)| pbx.cause().is_some()).map(|(id, _)| id.clone()).collect();
+    /// Adds what follows from everything that was read.
+    fn concluded(mut self) -> Self {
+        self.exposed.extend(self.archive.exposure.clone());
+        let in_trouble = self.pbx.iter().filter(|(_, pbx)| pbx.cause().is_some());
+        self.needs_attention = in_trouble.map(|(id, _)| id.clone()).collect();
+        self.summary = self.in_one_sentence();
+        self
+    }
+
+    /// Says at a glance whether anyone has to do anything.
+    fn in_one_sentence(&self) -> String {
+        let of_ledger = match (&self.ledger.problem, self.verification.ledger_damaged) {
+            (Some(_), _) => Some("not signed"),
+            (None, 1..) => Some("damaged"),
+            (None, _) => None,
+        };
         let of_machine = [
-            archive.error.as_ref().map(|error| ("archive", error.reason.replace('_', " "))),
-            (!exposed.is_empty()).then(|| ("installation", "open to others".to_owned())),
-            clock.as_ref().map(|clock| ("clock of this machine", clock.reason.replace('_', " "))),
-            service.has_died().then(|| ("service", "not running".to_owned())),
-            ledger_word(&ledger, &verification).map(|why| ("ledger", why.to_owned())),
-            listener.as_ref().map(|_| ("listener", "not as configured".to_owned())),
+            self.archive.error.as_ref().map(|error| ("archive", error.reason.replace('_', " "))),
+            (!self.exposed.is_empty()).then(|| ("installation", "open to others".to_owned())),
+            self.clock.as_ref().map(|clock| ("clock of this machine", clock.reason.replace('_', " "))),
+            self.service.has_died().then(|| ("service", "not running".to_owned())),
+            of_ledger.map(|why| ("ledger", why.to_owned())),
+            self.listener.as_ref().map(|_| ("listener", "not as configured".to_owned())),
         ];
-        let summary = summary(of_machine.into_iter().flatten(), &pbx, &needs_attention);
-        Self {
-            at,
-            summary,
-            needs_attention,
-            archive,
-            clock,
-            exposed,
-            service,
-            ledger,
-            anchors,
-            feed_webhooks,
-            listener,
-            verification,
-            snapshot,
-            database_outdated,
-            alerts,
-            pbx,
+        let (mut parts, pbxs) = (of_machine.into_iter().flatten(), self.summary_of_pbxs());
+        let Some((first, why)) = parts.next() else { return pbxs };
+        let mut machine = format!("The {first} needs you ({why})");
+        for (part, why) in parts {
+            machine += &format!(", and so does the {part} ({why})");
+        }
+        match self.needs_attention.is_empty() && !self.pbx.is_empty() {
+            true => format!("{machine}; no PBX does."),
+            false => format!("{machine}. {pbxs}"),
         }
     }
-}
 
-#[derive(Debug, Default)]
-struct Machine {
-    clock: Option<ClockTrouble>,
-    exposed: Vec<Exposure>,
-    service: ServiceStatus,
-    ledger: LedgerStatus,
-    anchors: Vec<AnchorStatus>,
-    feed_webhooks: Vec<FeedWebhookStatus>,
-    listener: Option<String>,
-    verification: VerificationStatus,
-    snapshot: Option<SnapshotStatus>,
-    alerts: Standing,
-    database_outdated: bool,
-}
-
-/// Why the ledger needs a person.
-fn ledger_word(ledger: &LedgerStatus, verification: &VerificationStatus) -> Option<&'static str> {
-    match (&ledger.problem, verification.ledger_damaged) {
-        (Some(_), _) => Some("not signed"),
-        (None, 1..) => Some("damaged"),
-        (None, _) => None,
-    }
-}
-
-/// Further PBXs are counted.
-const NAMED_IN_SUMMARY: usize = 5;
-
-/// One sentence that says at a glance whether anyone has to do anything.
-fn summary(
-    mut parts: impl Iterator<Item = (&'static str, String)>,
-    pbx: &BTreeMap<String, PbxStatus>,
-    in_trouble: &[String],
-) -> String {
-    let pbxs = summary_of_pbxs(pbx, in_trouble);
-    let Some((first, why)) = parts.next() else { return pbxs };
-    let mut machine = format!("The {first} needs you ({why})");
-    for (part, why) in parts {
-        machine += &format!(", and so does the {part} ({why})");
-    }
-    match in_trouble.is_empty() && !pbx.is_empty() {
-        true => format!("{machine}; no PBX does."),
-        false => format!("{machine}. {pbxs}"),
-    }
-}
-
-fn summary_of_pbxs(pbx: &BTreeMap<String, PbxStatus>, in_trouble: &[String]) -> String {
-    let paused = match pbx.values().filter(|pbx| pbx.paused_since.is_some()).count() {
-        0 => String::new(),
-        count => format!(" ({count} paused)"),
-    };
-    let all = match pbx.len() {
-        1 => format!("1 PBX{paused}"),
-        count => format!("{count} PBXs{paused}"),
-    };
-    match in_trouble.len() {
-        _ if pbx.is_empty() => "Nothing was archived yet: run `callvault backfill`.".to_owned(),
-        0 => format!("{all}, all well."),
-        count => {
-            let need = if count == 1 { "needs" } else { "need" };
-            let causes = in_trouble.iter().filter_map(|id| Some(format!("{id} ({})", pbx.get(id)?.cause()?)));
-            let mut named: Vec<String> = causes.take(NAMED_IN_SUMMARY).collect();
-            if count > NAMED_IN_SUMMARY {
-                named.push(format!("and {} more", count - NAMED_IN_SUMMARY));
+    fn summary_of_pbxs(&self) -> String {
+        let (pbx, in_trouble) = (&self.pbx, &self.needs_attention);
+        let paused = match pbx.values().filter(|pbx| pbx.paused_since.is_some()).count() {
+            0 => String::new(),
+            count => format!(" ({count} paused)"),
+        };
+        let all = match pbx.len() {
+            1 => format!("1 PBX{paused}"),
+            count => format!("{count} PBXs{paused}"),
+        };
+        match in_trouble.len() {
+            _ if pbx.is_empty() => "Nothing was archived yet: run `callvault backfill`.".to_owned(),
+            0 => format!("{all}, all well."),
+            count => {
+                let need = if count == 1 { "needs" } else { "need" };
+                let causes =
+                    in_trouble.iter().filter_map(|id| Some(format!("{id} ({})", pbx.get(id)?.cause()?)));
+                let mut named: Vec<String> = causes.take(NAMED_IN_SUMMARY).collect();
+                if count > NAMED_IN_SUMMARY {
+                    named.push(format!("and {} more", count - NAMED_IN_SUMMARY));
+                }
+                format!("{count} of {all} {need} you: {}.", named.join(", "))
             }
-            format!("{count} of {all} {need} you: {}.", named.join(", "))
         }
     }
 }

@@ -8,8 +8,8 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::archive::Lookout;
 use super::{
-    AnchorStatus, ClockTrouble, FeedWebhookStatus, LedgerStatus, Machine, PbxStatus, ServiceStatus,
-    SnapshotStatus, Status, VerificationStatus, VoicemailStatus, time,
+    AnchorStatus, ClockTrouble, FeedWebhookStatus, LedgerStatus, PbxStatus, ServiceStatus, SnapshotStatus,
+    Status, VerificationStatus, VoicemailStatus, time,
 };
 use crate::base::counts::Counts;
 use crate::base::recording::RecordingKind;
@@ -95,7 +95,8 @@ impl Reader {
         moment.rollback().await.context("reading the database")?;
         let known = |id: &&String| facts.remembered.contains_key(*id);
         let known = pbxs.keys().filter(known).cloned().collect();
-        Ok(Status::of(now, self.lookout.look(&self.config.archive, known).await, machine, pbxs))
+        let archive = self.lookout.look(&self.config.archive, known).await;
+        Ok(Status { archive, pbx: pbxs, ..machine }.concluded())
     }
 
     async fn read_machine(
@@ -103,7 +104,7 @@ impl Reader {
         db: &mut SqliteConnection,
         of_no_pbx: i64,
         now: Timestamp,
-    ) -> anyhow::Result<Machine> {
+    ) -> anyhow::Result<Status> {
         let alerts = outbox::standing(db).await?;
         let ping_error = fleet::meta(db, fleet::PING_ERROR).await?.filter(|error| !error.is_empty());
         let running = state::is_owned_by_service(&self.config.state.path);
@@ -113,7 +114,7 @@ impl Reader {
         let are_made = self.config.snapshots.is_on() && (service.started.is_some() || snapshot.at.is_some());
         let ledger = LedgerStatus::read(db).await?;
         let listener = fleet::meta(db, fleet::LISTENER_TROUBLE).await?;
-        Ok(Machine {
+        Ok(Status {
             listener: listener.filter(|trouble| service.running && !trouble.is_empty()),
             clock: ClockTrouble::read(db, now).await?,
             exposed: exposure::of_configuration(&self.config),
@@ -125,6 +126,8 @@ impl Reader {
             snapshot: are_made.then_some(snapshot),
             alerts: Standing { ping_error, ..alerts },
             database_outdated: db::is_outdated(db).await?,
+            at: now,
+            ..Status::default()
         })
     }
 
