@@ -3,12 +3,15 @@
 mod sync;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 pub use sync::Sync;
+
+/// A clock that went otherwise than time by more than this was set.
+const STEP_MIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// The longest sleep before this machine's clock is looked at again: it may have been set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -80,6 +83,12 @@ impl Clock {
         }
     }
 
+    /// Listens for the clock being set.
+    pub fn steps(&self) -> Steps {
+        let set = self.own.as_ref().map(|own| own.shift_ms.subscribe());
+        Steps { clock: self.clone(), set, seen: (Instant::now(), self.now()) }
+    }
+
     /// Sleeps until the clock shows `until`, or has been set past it.
     ///
     /// That this machine's clock was set is noticed within 15 s.
@@ -100,6 +109,34 @@ impl Clock {
             tokio::select! {
                 () = tokio::time::sleep(left.min(LOOK_AGAIN)) => {}
                 () = stepped => {}
+            }
+        }
+    }
+}
+
+/// Hears of each time that a clock is set.
+#[derive(Debug)]
+pub struct Steps {
+    clock: Clock,
+    set: Option<watch::Receiver<i64>>,
+    /// What the clock last showed, and when that was.
+    seen: (Instant, Timestamp),
+}
+
+impl Steps {
+    /// Waits until the clock has been set since the last call. This machine's clock is looked at every 15 s.
+    pub async fn next(&mut self) {
+        loop {
+            match &mut self.set {
+                // The sender lives as long as the clock does.
+                Some(set) => return drop(set.changed().await),
+                None => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+            let now = (Instant::now(), self.clock.now());
+            let (passed, shown) = (now.0 - self.seen.0, now.1.duration_since(self.seen.1));
+            self.seen = now;
+            if (shown - SignedDuration::try_from(passed).unwrap_or_default()).abs() > STEP_MIN {
+                return;
             }
         }
     }

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::scheduler::Scheduler;
 use super::shared::Shared;
 use super::supervisor;
 use crate::pipeline::backfill::own_trouble;
@@ -36,19 +37,28 @@ const TURN_EVERY: Duration = Duration::from_secs(30);
 /// Hands out what is due, until it is stopped.
 pub(super) async fn keep_agenda(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
     let clock = shared.vault().clock;
+    let mut scheduler = Scheduler::start(shared.tick.clone()).await?;
     let mut tick = shared.tick.listen();
+    let mut steps = clock.steps();
+    let mut stepped = false;
     while !stop.is_cancelled() {
         tick.forget();
-        let (next_due, set_back) = shared.look_at_agenda(clock.now());
+        let now = clock.now();
+        let (due, set_back) = shared.look_at_agenda(now);
         if set_back {
             end_waits(shared).await?;
         }
-        tokio::select! {
-            () = tick.rung() => {}
-            () = clock.sleep_until(next_due) => {}
-            () = stop.cancelled() => {}
+        match stepped || set_back {
+            true => scheduler.arm_again(due, now).await?,
+            false => scheduler.arm(due, now).await?,
         }
+        stepped = tokio::select! {
+            () = tick.rung() => false,
+            () = steps.next() => true,
+            () = stop.cancelled() => false,
+        };
     }
+    scheduler.stop().await;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The service: it follows every PBX by itself, until it is stopped.
 //!
 //! ```text
-//!            ticker ──► agenda ──► todo of each follower ──► look (sweeps) ──► queue
+//!         scheduler ──► agenda ──► todo of each follower ──► look (sweeps) ──► queue
 //!                          │                                                     │ bell
 //!                          └─────► house keeping (sums, history)       fetch (workers) ──► archive
 //! ```
@@ -9,7 +9,7 @@
 //! One follower for each PBX; none waits for another. What concerns all is done beside them. An error that reaches this
 //! file means that the database is broken: the service ends, and its supervisor starts it anew.
 
-/// The ticker: it wakes whoever looks at the agenda.
+/// When each line of `[schedule]` is due.
 pub mod scheduler;
 
 /// A range of days, archived once.
@@ -47,7 +47,6 @@ use crate::base::clock::Clock;
 use crate::config::{Config, PbxConfig};
 use crate::pipeline::backfill::Line;
 use crate::proof::sealed_vault::SealedVault;
-use crate::service::scheduler::Ticker;
 use crate::store::agenda::{Agenda, Job, Todo};
 use crate::store::owner;
 use crate::vault::Vault;
@@ -136,7 +135,6 @@ impl Service {
     /// On return every `SHA256SUMS` is complete and no claim is left, but those of downloads that took longer than
     /// `stop_timeout_s`: the next start releases them.
     pub async fn run(mut self, mut orders: Orders) -> anyhow::Result<()> {
-        let ticker = Ticker::start(self.shared.tick.clone()).await?;
         self.prepare().await?;
         let vault = self.shared.vault();
         let alerter = alerter(&vault, &vault.config)?;
@@ -155,7 +153,6 @@ impl Service {
                 },
             }
         };
-        ticker.stop().await;
         outcome.and(self.finish().await)
     }
 

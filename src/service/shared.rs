@@ -141,11 +141,11 @@ impl Shared {
         self.lock().refused_configuration = true;
     }
 
-    /// Hands out what is due, and tells when the next thing is, and whether the clock was set back.
-    pub(super) fn look_at_agenda(&self, now: Timestamp) -> (Timestamp, bool) {
+    /// Hands out what is due. Returns when each line of the schedule is due next, and whether the clock was set back.
+    pub(super) fn look_at_agenda(&self, now: Timestamp) -> (Vec<((Job, String), Timestamp)>, bool) {
         let mut inner = self.lock();
         let set_back = inner.agenda.look(now);
-        (inner.agenda.next_due(), set_back)
+        (inner.agenda.dues(), set_back)
     }
 
     /// Notes that a job ran to its end; one that only an event brings about is not on the agenda.

@@ -231,9 +231,9 @@ impl Agenda {
         Ok(())
     }
 
-    /// When the next thing is due.
-    pub fn next_due(&self) -> Timestamp {
-        self.entries.iter().map(|entry| entry.next_due).min().unwrap_or(Timestamp::MAX)
+    /// When each job is next due, by job and PBX; a PBX that is empty stands for all.
+    pub fn dues(&self) -> Vec<((Job, String), Timestamp)> {
+        self.entries.iter().map(|entry| ((entry.job, entry.pbx.clone()), entry.next_due)).collect()
     }
 
     /// When a job is next due, as far as it is planned.
@@ -329,7 +329,7 @@ mod tests {
         agenda.look(at("2026-03-09T17:01:00Z"));
         agenda.look(at("2026-03-09T17:01:01Z"));
         assert_eq!((todo.next(), todo.next()), (Some(Job::Sweep), None));
-        assert_eq!(agenda.next_due(), at("2026-03-09T17:05:00Z"));
+        assert_eq!(agenda.due(Job::Sweep, ""), Some(at("2026-03-09T17:05:00Z")));
     }
 
     #[test]
@@ -353,7 +353,7 @@ mod tests {
         let todo = agenda.entries[0].todo.clone();
         agenda.look(at("2026-03-01T00:01:00Z"));
         assert_eq!(todo.next(), Some(Job::Sweep));
-        assert_eq!(agenda.next_due(), at("2026-03-01T00:05:00Z"));
+        assert_eq!(agenda.due(Job::Sweep, ""), Some(at("2026-03-01T00:05:00Z")));
     }
 
     #[test]
