@@ -46,7 +46,7 @@ fn tell_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
     for day in of_pbx.days.iter().filter(|day| day.account.needs_attention()) {
         let (account, remarks) = (&day.account, remarks(day).join(", "));
         writeln!(text, "  {} {:>9} {}  {remarks}", account.day, account.listed, cells(&account.counts))?;
-        for finding in account.findings.told.items.iter().filter(|finding| finding.kind == "must_record") {
+        for finding in account.findings.list.items.iter().filter(|finding| finding.kind == "must_record") {
             writeln!(text, "  {:10} {}", "", finding.detail)?;
         }
     }

@@ -10,7 +10,7 @@ const OF_ALL: [&str; 5] = ["start", "stop", "key", "clock", "rebuilt"];
 pub struct Scope(Option<Vec<String>>);
 
 #[derive(Deserialize)]
-struct Told {
+struct Subject {
     r#type: String,
     #[serde(default)]
     pbx: serde_json::Value,
@@ -30,12 +30,12 @@ impl Scope {
     /// about the ledger and the service alone. Nobody may see an entry that cannot be parsed.
     pub fn holds(&self, reader: &str, entry: &str) -> bool {
         let Some(ids) = &self.0 else { return true };
-        let Ok(told) = serde_json::from_str::<Told>(entry) else { return false };
-        match &told.pbx {
+        let Ok(subject) = serde_json::from_str::<Subject>(entry) else { return false };
+        match &subject.pbx {
             serde_json::Value::String(pbx) => ids.contains(pbx),
             serde_json::Value::Null => {
-                OF_ALL.contains(&told.r#type.as_str())
-                    || told.r#type == "access" && told.reader.as_deref() == Some(reader)
+                OF_ALL.contains(&subject.r#type.as_str())
+                    || subject.r#type == "access" && subject.reader.as_deref() == Some(reader)
             }
             // A list of PBXs names others too.
             _ => false,

@@ -25,7 +25,7 @@ pub use statics::is_published;
 use super::lease::Lease;
 use super::refusals::Refusals;
 use super::shares::{Full, Place, Shares};
-use super::{ANSWER_MAX, come_again, come_again_in, in_time, told};
+use super::{ANSWER_MAX, answer, come_again, come_again_in, in_time};
 use crate::config::PLAIN_TOKENS_REMEDY;
 use crate::http::feed::{Ahead, Feed, Holding, NDJSON, Reader, What, next_after};
 
@@ -83,7 +83,7 @@ async fn entries(
     };
     let question = match Question::parse(query.as_deref().unwrap_or_default()) {
         Ok(question) => question,
-        Err(sentence) => return told(StatusCode::BAD_REQUEST, &sentence),
+        Err(sentence) => return answer(StatusCode::BAD_REQUEST, &sentence),
     };
     let Ok(_place) = door.questions.try_acquire() else {
         return come_again("Too many readers are asking for entries: try again in a few seconds.");
@@ -93,10 +93,10 @@ async fn entries(
         Ok(Ok(lines)) => {
             ([(header::CONTENT_TYPE, NDJSON), (header::CACHE_CONTROL, "no-store")], lines).into_response()
         }
-        Ok(Err(error)) if error.is::<Ahead>() => told(StatusCode::CONFLICT, &sentence(&error.to_string())),
+        Ok(Err(error)) if error.is::<Ahead>() => answer(StatusCode::CONFLICT, &sentence(&error.to_string())),
         Ok(Err(error)) => unreadable("entries", &error),
         Err(_) => {
-            told(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
+            answer(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
         }
     }
 }
@@ -147,7 +147,7 @@ impl Door {
             Err(unheard) => return unheard.into_response(),
         };
         let Some(number) = question::whole(number) else {
-            return told(StatusCode::BAD_REQUEST, "The number of an entry is digits, such as 17.");
+            return answer(StatusCode::BAD_REQUEST, "The number of an entry is digits, such as 17.");
         };
         let place = match self.shares.take(reader, Instant::now()) {
             Ok(place) => place,
@@ -202,7 +202,7 @@ impl IntoResponse for Unheard {
         match self {
             Self::Overheard => {
                 let sentence = format!("Tokens are not accepted over plain HTTP: {PLAIN_TOKENS_REMEDY}.");
-                told(StatusCode::FORBIDDEN, &sentence)
+                answer(StatusCode::FORBIDDEN, &sentence)
             }
             Self::Nobody => nobody(),
             Self::TooMany(wait) => {
@@ -234,15 +234,15 @@ fn sent(holding: Holding, what: What, place: Place) -> Response {
 
 /// HEAD would be an access without an entry in the ledger.
 async fn no_head() -> Response {
-    told(StatusCode::METHOD_NOT_ALLOWED, "Use GET: each answer is recorded in the ledger.")
+    answer(StatusCode::METHOD_NOT_ALLOWED, "Use GET: each answer is recorded in the ledger.")
 }
 
 fn nobody() -> Response {
     let sentence = "Send `Authorization: Bearer` with the token of a [[feed.reader]]; this token is unknown.";
-    let mut answer = told(StatusCode::UNAUTHORIZED, sentence);
+    let mut response = answer(StatusCode::UNAUTHORIZED, sentence);
     let challenge = header::HeaderValue::from_static("Bearer realm=\"callvault\"");
-    answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    answer
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
 }
 
 /// The same answer for what does not exist and for what this reader may not see, so that it reveals nothing about other PBXs.
@@ -254,7 +254,7 @@ fn nothing_at(reader: &Reader, number: u64, what: What) -> Response {
         "Entry {number} has no {what}: only `archived` and `conflict` entries have one, and this is another entry or does \
          not exist yet{of_another}."
     );
-    told(StatusCode::NOT_FOUND, &sentence)
+    answer(StatusCode::NOT_FOUND, &sentence)
 }
 
 fn too_fast(reader: &Reader, wait: Duration) -> Response {
@@ -268,7 +268,7 @@ fn too_fast(reader: &Reader, wait: Duration) -> Response {
 /// Details are for the operator; a reader learns only that something is wrong.
 fn unreadable(what: &str, error: &anyhow::Error) -> Response {
     tracing::warn!("A reader of the feed could not be given {what}: {error:#}");
-    told(StatusCode::SERVICE_UNAVAILABLE, "It cannot be read now; the service's log says why.")
+    answer(StatusCode::SERVICE_UNAVAILABLE, "It cannot be read now; the service's log says why.")
 }
 
 fn sentence(clause: &str) -> String {

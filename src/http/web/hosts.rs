@@ -14,18 +14,18 @@ use axum::http::uri::Authority;
 const NAME_BYTES_MAX: usize = 253;
 
 /// Foreign names named in the log; further ones are not logged.
-const TOLD_MAX: usize = 8;
+const LOGGED_MAX: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Hosts {
     listed: Vec<String>,
     /// Foreign names that were logged.
-    told: Mutex<Vec<String>>,
+    logged: Mutex<Vec<String>>,
 }
 
 impl Hosts {
     pub(super) fn new(listed: &[String]) -> Self {
-        Self { listed: listed.to_vec(), told: Mutex::default() }
+        Self { listed: listed.to_vec(), logged: Mutex::default() }
     }
 
     /// Why a request is refused; none if it uses a name of ours. A foreign name is logged once, with what to do if it is
@@ -49,10 +49,10 @@ impl Hosts {
     }
 
     fn is_news(&self, name: &str) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = told.len() < TOLD_MAX && !told.iter().any(|other| other == name);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = logged.len() < LOGGED_MAX && !logged.iter().any(|other| other == name);
         if is_news {
-            told.push(name.to_owned());
+            logged.push(name.to_owned());
         }
         is_news
     }

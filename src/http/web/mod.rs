@@ -142,7 +142,7 @@ async fn attend(
         _ => About::Other,
     };
     if let Some(sentence) = hosts.refuse(&request) {
-        return told(StatusCode::MISDIRECTED_REQUEST, &sentence);
+        return answer(StatusCode::MISDIRECTED_REQUEST, &sentence);
     }
     let Some(answering) = lease.begin(about) else {
         return come_again("Too many requests are being answered: try again in a few seconds.");
@@ -160,7 +160,7 @@ async fn attend(
 async fn in_time(request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(ANSWER_MAX, next.run(request)).await;
     answer.unwrap_or_else(|_| {
-        told(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
+        answer(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
     })
 }
 
@@ -175,13 +175,13 @@ async fn front_page() -> Html<String> {
 }
 
 async fn live() -> Response {
-    told(StatusCode::OK, "alive")
+    answer(StatusCode::OK, "alive")
 }
 
 async fn ready(State(vitals): State<Arc<Vitals>>) -> Response {
     match vitals.not_ready().await {
-        None => told(StatusCode::OK, "ready"),
-        Some(reason) => told(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {reason}")),
+        None => answer(StatusCode::OK, "ready"),
+        Some(reason) => answer(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {reason}")),
     }
 }
 
@@ -190,13 +190,13 @@ async fn metrics(State(vitals): State<Arc<Vitals>>) -> Response {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::warn!("The metrics cannot be read: {error:#}");
-            told(StatusCode::SERVICE_UNAVAILABLE, "The database cannot be read; see the service's log.")
+            answer(StatusCode::SERVICE_UNAVAILABLE, "The database cannot be read; see the service's log.")
         }
     }
 }
 
 async fn not_found() -> Response {
-    told(StatusCode::NOT_FOUND, "There is nothing here; / lists what there is.")
+    answer(StatusCode::NOT_FOUND, "There is nothing here; / lists what there is.")
 }
 
 /// Asks a client to come again soon, and closes its connection to make place for others.
@@ -205,12 +205,12 @@ fn come_again(sentence: &str) -> Response {
 }
 
 fn come_again_in(wait: Duration, status: StatusCode, sentence: &str) -> Response {
-    let mut answer = told(status, sentence);
-    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil() as u64));
-    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    answer
+    let mut response = answer(status, sentence);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil() as u64));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
-fn told(status: StatusCode, sentence: &str) -> Response {
+fn answer(status: StatusCode, sentence: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{sentence}\n")).into_response()
 }

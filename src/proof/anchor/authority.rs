@@ -46,15 +46,8 @@ impl Anchorer {
         authority: &AuthorityConfig,
         sealed: &Sealed,
     ) -> anyhow::Result<()> {
-        let (area, size) = (self.notary.area().clone(), sealed.size);
-        let name = authority.name.clone();
-        let there = blocking(move || {
-            Ok::<_, ArchiveError>((
-                read(&area, &checkpoint_path(size))?,
-                read(&area, &token_path(size, &name))?,
-            ))
-        });
-        let (checkpoint, token) = there.await?;
+        let size = sealed.size;
+        let [checkpoint, token] = self.stored(size, &authority.name).await?;
         // Another authority may have stamped this checkpoint before a witness signed it too: then those bytes it is.
         let bytes = checkpoint.unwrap_or_else(|| sealed.note.clone().into_bytes());
         if let Some(token) = token {
@@ -73,6 +66,17 @@ impl Anchorer {
         self.note_anchor(authority, sealed, sha256, self.clock.now(), trust).await
     }
 
+    /// The checkpoint of this size and the authority's token over it, as far as they are stored.
+    async fn stored(&self, size: u64, authority: &str) -> anyhow::Result<[Option<Vec<u8>>; 2]> {
+        let (area, paths) =
+            (self.notary.area().clone(), [checkpoint_path(size), token_path(size, authority)]);
+        let read_both = move || {
+            let [checkpoint, token] = paths.map(|path| read(&area, &path));
+            Ok::<_, ArchiveError>([checkpoint?, token?])
+        };
+        blocking(read_both).await
+    }
+
     /// When a token was given that a run left without a row, and how far it can be trusted.
     async fn recognise(
         &self,
@@ -89,7 +93,7 @@ impl Anchorer {
         match trust {
             Trust::NotVerified(Unproven::Wrong(what)) => refused(what),
             // Whoever planted it would keep the authority from being asked.
-            Trust::NotVerified(Unproven::Untrusted(what)) => refused(format!("cannot be believed: {what}")),
+            Trust::NotVerified(Unproven::Untrusted(what)) => refused(format!("cannot be trusted: {what}")),
             trust => Ok((at, trust)),
         }
     }
@@ -126,15 +130,8 @@ impl Anchorer {
             if size == 0 {
                 continue;
             }
-            let (area, of) = (self.notary.area().clone(), name.clone());
-            let there = blocking(move || {
-                Ok::<_, ArchiveError>((
-                    read(&area, &checkpoint_path(size))?,
-                    read(&area, &token_path(size, &of))?,
-                ))
-            });
-            let (at, trust) = match there.await? {
-                (Some(checkpoint), Some(token)) => {
+            let (at, trust) = match self.stored(size, &name).await? {
+                [Some(checkpoint), Some(token)] => {
                     self.judge(roots(authority).as_ref(), size, &checkpoint, &token).await?
                 }
                 _ => (self.clock.now(), Trust::NotVerified(Unproven::Wrong("is gone".to_owned()))),
@@ -169,21 +166,14 @@ impl Anchorer {
             .await
             .map_err(|what| failed(what, "check the network and the `url` of its [[anchor]]"))?;
         let host = url.host();
-        if reply.status != 200 {
-            let what = format!("{host} answered with HTTP status {}", reply.status);
-            return Err(failed(
-                what,
-                "compare the `url` of its [[anchor]] with the authority's documentation",
-            )
-            .into());
-        }
-        if reply.content_type != "application/timestamp-reply" {
-            let what = format!("{host} did not answer with a time-stamp reply");
-            return Err(failed(
-                what,
-                "compare the `url` of its [[anchor]] with the authority's documentation",
-            )
-            .into());
+        let mistaken = match (reply.status, &*reply.content_type) {
+            (200, "application/timestamp-reply") => None,
+            (200, _) => Some(format!("{host} did not answer with a time-stamp reply")),
+            (status, _) => Some(format!("{host} answered with HTTP status {status}")),
+        };
+        if let Some(what) = mistaken {
+            let remedy = "compare the `url` of its [[anchor]] with the authority's documentation";
+            return Err(failed(what, remedy).into());
         }
         let refused = |what| {
             failed(format!("the reply of {host} {what}"), "ask its operator, or use another authority")
@@ -191,7 +181,7 @@ impl Anchorer {
         let token = timestamp::answer(&reply.body, imprint, nonce).map_err(refused)?;
         let (_, trust) = trust::verify(&reply.body, roots(authority).as_ref()).map_err(refused)?;
         if let Trust::NotVerified(Unproven::Untrusted(what)) = trust {
-            let what = format!("the reply of {host} cannot be believed: {what}");
+            let what = format!("the reply of {host} cannot be trusted: {what}");
             let remedy =
                 "compare the `ca_file` of its [[anchor]] with the certificates that the authority publishes";
             return Err(failed(what, remedy).into());

@@ -130,10 +130,10 @@ impl Evidence<'_> {
 
 fn written_at(entry: &[u8]) -> Option<Timestamp> {
     #[derive(serde::Deserialize)]
-    struct Told {
+    struct Dated {
         at: Timestamp,
     }
-    serde_json::from_slice::<Told>(entry).ok().map(|told| told.at)
+    serde_json::from_slice::<Dated>(entry).ok().map(|entry| entry.at)
 }
 
 /// Verifies the token in a reply. The caller judges its imprint, nonce and time.

@@ -39,7 +39,7 @@ enum Line<'a> {
     Unarchived {
         recording: Option<Digest>,
         #[serde(flatten)]
-        told: &'a Unarchived,
+        one: &'a Unarchived,
     },
     /// An answered call without a recording.
     Unrecorded {
@@ -79,7 +79,7 @@ enum Line<'a> {
     },
     Finding {
         #[serde(flatten)]
-        told: &'a FindingRow,
+        one: &'a FindingRow,
     },
 }
 
@@ -97,7 +97,7 @@ pub(super) fn of(pbx: &str, files: &[(String, Digest)], account: &DayAccount, co
         write(Line::File(FileLine { name: name.into(), sha256: *sha256, entry }));
     }
     for one in &account.unarchived.items {
-        write(Line::Unarchived { recording: counted.commitment(&one.path), told: one });
+        write(Line::Unarchived { recording: counted.commitment(&one.path), one });
     }
     for identity in &account.unrecorded.items {
         write(Line::Unrecorded { call: counted.call(identity) });
@@ -124,8 +124,8 @@ pub(super) fn of(pbx: &str, files: &[(String, Digest)], account: &DayAccount, co
         let path = (!is_call).then_some(one.subject.as_str());
         write(Line::Difference { kind: &one.kind, path, callid, started_at });
     }
-    for one in &account.findings.told.items {
-        write(Line::Finding { told: one });
+    for one in &account.findings.list.items {
+        write(Line::Finding { one });
     }
     text
 }

@@ -267,7 +267,7 @@ impl<'a> Numbers<'a> {
                 count: account.differences.count,
                 by: by(account.differences.items.iter().map(|difference| difference.kind.as_str())),
             },
-            findings: ByKind { count: account.findings.told.count, by: account.findings.by.clone() },
+            findings: ByKind { count: account.findings.list.count, by: account.findings.by.clone() },
         }
     }
 }

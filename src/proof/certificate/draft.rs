@@ -9,7 +9,7 @@ use super::document::{
     Companion, Document, Files, Former, Numbers, Pbx, Program, SCHEMA, Statement, key_name, whole_ms,
 };
 use super::names::Names;
-use super::{Issuer, TOLD_MAX, companion, page, record};
+use super::{Issuer, LISTED_MAX, companion, page, record};
 use crate::archive::{ArchiveError, Folder, Key};
 use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
@@ -92,7 +92,7 @@ impl Issuer<'_> {
     async fn read(&self, pbx: &PbxConfig, day: Date, folder: &Folder) -> anyhow::Result<Facts> {
         let mut connection = self.db.read().await?;
         let mut moment = connection.begin().await.context("reading a day")?;
-        let account = reconcile::account(&mut moment, &pbx.id, day, TOLD_MAX).await?;
+        let account = reconcile::account(&mut moment, &pbx.id, day, LISTED_MAX).await?;
         let mut files = catalog::files_of_day(&mut moment, &pbx.id, day, folder.as_str()).await?;
         files.sort_unstable();
         files.dedup();

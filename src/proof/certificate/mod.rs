@@ -42,7 +42,7 @@ use crate::store::db::Db;
 use draft::Draft;
 
 /// Entries of each list of a certificate; all are counted.
-const TOLD_MAX: i64 = 10_000;
+const LISTED_MAX: i64 = 10_000;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Issuer<'a> {

@@ -54,7 +54,7 @@ pub struct Filed {
 pub struct DayFindings {
     pub by: BTreeMap<String, i64>,
     #[serde(flatten)]
-    pub told: Listing<FindingRow>,
+    pub list: Listing<FindingRow>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -14,7 +14,7 @@ use crate::base::recording::Text;
 pub(super) struct OfDay<'a> {
     pub(super) pbx: &'a str,
     pub(super) day: String,
-    pub(super) told_max: i64,
+    pub(super) listed_max: i64,
 }
 
 /// Answered calls that name no recording, by the identity of their row.
@@ -32,7 +32,7 @@ pub(super) async fn unrecorded(
     )
     .bind(of.pbx)
     .bind(&of.day)
-    .bind(of.told_max)
+    .bind(of.listed_max)
     .fetch_all(db)
     .await
     .context("listing answered calls without a recording")?;
@@ -67,7 +67,7 @@ pub(super) async fn unarchived(
     )
     .bind(of.pbx)
     .bind(&of.day)
-    .bind(of.told_max)
+    .bind(of.listed_max)
     .fetch_all(db)
     .await
     .context("listing what is not archived")?;
@@ -156,7 +156,7 @@ async fn filed(
     count: i64,
     items: FiledQuery<'_>,
 ) -> anyhow::Result<Listing<Filed>> {
-    let query = items.bind(of.pbx.to_owned()).bind(of.day.clone()).bind(of.told_max);
+    let query = items.bind(of.pbx.to_owned()).bind(of.day.clone()).bind(of.listed_max);
     Ok(Listing { count, items: query.fetch_all(db).await.context("listing files of a day")? })
 }
 
@@ -190,7 +190,7 @@ async fn first_suspects(db: &mut SqliteConnection, of: &OfDay<'_>) -> anyhow::Re
     )
     .bind(of.pbx)
     .bind(&of.day)
-    .bind(of.told_max)
+    .bind(of.listed_max)
     .fetch_all(db)
     .await
     .context("listing odd audio")?;
@@ -221,7 +221,7 @@ pub(super) async fn differences(
     )
     .bind(of.pbx)
     .bind(&of.day)
-    .bind(of.told_max)
+    .bind(of.listed_max)
     .fetch_all(db)
     .await
     .context("listing contradictions")?;

@@ -16,18 +16,18 @@ use crate::store::findings;
 use crate::store::queue::DayRange;
 
 /// Findings that are told of each day, also where nothing else is told by name.
-const FINDINGS_TOLD_MIN: i64 = 20;
+const FINDINGS_LISTED_MIN: i64 = 20;
 
-/// Reads the account of one day of `pbx`; each of its lists tells at most `told_max`.
+/// Reads the account of one day of `pbx`; each of its lists tells at most `listed_max`.
 ///
 /// The caller holds a transaction, so that all its numbers are of one moment.
 pub async fn account(
     moment: &mut SqliteConnection,
     pbx: &str,
     day: Date,
-    told_max: i64,
+    listed_max: i64,
 ) -> anyhow::Result<DayAccount> {
-    let of = OfDay { pbx, day: day.to_string(), told_max };
+    let of = OfDay { pbx, day: day.to_string(), listed_max };
     let row = calls::day_row(moment, pbx, day).await?;
     let recordings = recordings(moment, &of).await?;
     let rows = rows(moment, &of).await?;
@@ -235,11 +235,11 @@ async fn findings_of(db: &mut SqliteConnection, of: &OfDay<'_>, day: Date) -> an
     if by.is_empty() {
         return Ok(DayFindings::default());
     }
-    let told = Listing {
+    let list = Listing {
         count: by.values().sum(),
-        items: of_day.first(db, of.told_max.max(FINDINGS_TOLD_MIN)).await?,
+        items: of_day.first(db, of.listed_max.max(FINDINGS_LISTED_MIN)).await?,
     };
-    Ok(DayFindings { by, told })
+    Ok(DayFindings { by, list })
 }
 
 /// The last `limit` days within `range` that anything is known of, in their order.

@@ -6,7 +6,7 @@ use indicatif::HumanBytes;
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::message::{Data, Event, Message, Told, whole_seconds};
+use super::message::{Data, Event, Message, Report, whole_seconds};
 use crate::config::AlertsConfig;
 use crate::store::outbox::Firing;
 use crate::watch::status::Status;
@@ -26,7 +26,7 @@ pub(super) fn due(last: Option<&str>, config: &AlertsConfig, now: Timestamp) -> 
 pub(super) fn of(status: &Status, firing: &[Firing], zone: &TimeZone) -> Message {
     let mut text = String::new();
     write(&mut text, status, firing, zone).expect("writing to a String cannot fail");
-    let alerts = firing.iter().map(|firing| Told::of(firing, Event::Reminder)).collect();
+    let alerts = firing.iter().map(|firing| Report::of(firing, Event::Reminder)).collect();
     let data = Data {
         title: format!("callvault: {}", status.summary.trim_end_matches('.')),
         text: text.trim_end().to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::condition::Alert;
-use super::message::{Event, Told};
+use super::message::{Event, Report};
 use crate::config::AlertsConfig;
 use crate::store::outbox::Firing;
 
@@ -15,7 +15,7 @@ pub(super) struct Changes {
     pub(super) keep: Vec<Firing>,
     /// Keys of alerts that are over.
     pub(super) over: Vec<String>,
-    pub(super) told: Vec<Told>,
+    pub(super) reports: Vec<Report>,
 }
 
 /// What is new is reported at once; what lasts, again after `remind_every`; what is gone, after `hold_down`.
@@ -53,7 +53,7 @@ impl Changes {
             last_seen_at_ms: now_ms,
             told_at_ms: now_ms,
         };
-        self.told.push(Told::of(&firing, Event::Firing));
+        self.reports.push(Report::of(&firing, Event::Firing));
         self.keep.push(firing);
     }
 
@@ -64,14 +64,14 @@ impl Changes {
         firing.told_at_ms = firing.told_at_ms.min(now.as_millisecond());
         if alert.condition.has_reminders() && has_passed(firing.told_at_ms, config.remind_every, now) {
             firing.told_at_ms = now.as_millisecond();
-            self.told.push(Told::of(&firing, Event::Reminder));
+            self.reports.push(Report::of(&firing, Event::Reminder));
         }
         self.keep.push(firing);
     }
 
     fn end(&mut self, mut firing: Firing, config: &AlertsConfig, now: Timestamp) {
         if has_passed(firing.last_seen_at_ms, config.hold_down, now) {
-            self.told.push(Told::of(&firing, Event::Recovered));
+            self.reports.push(Report::of(&firing, Event::Recovered));
             self.over.push(firing.key);
         } else if firing.last_seen_at_ms > now.as_millisecond() {
             firing.last_seen_at_ms = now.as_millisecond();

@@ -1,7 +1,5 @@
 //! Messages to the operator: one form for all channels, stored as JSON until they are delivered.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -24,11 +22,11 @@ pub(super) struct Data {
     pub(super) title: String,
     pub(super) text: String,
     /// What began, lasts or is over; in a digest, all that is wrong.
-    pub(super) alerts: Vec<Told>,
+    pub(super) alerts: Vec<Report>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Told {
+pub(super) struct Report {
     pub(super) event: Event,
     pub(super) condition: String,
     pub(super) pbx: Option<String>,
@@ -45,7 +43,7 @@ pub(super) enum Event {
     Recovered,
 }
 
-impl Told {
+impl Report {
     pub(super) fn of(firing: &Firing, event: Event) -> Self {
         Self {
             event,
@@ -55,6 +53,11 @@ impl Told {
             message: firing.message.clone(),
             since: Timestamp::from_second(firing.first_seen_at_ms / 1000).unwrap_or(Timestamp::UNIX_EPOCH),
         }
+    }
+
+    fn entry(&self, zone: &TimeZone) -> String {
+        let since = self.since.to_zoned(zone.clone());
+        format!("- {} (since {})\n  {}\n", self.brief(), since.strftime("%F %R %Z"), self.message)
     }
 
     /// What and where, in a few words.
@@ -68,17 +71,18 @@ impl Told {
 }
 
 impl Message {
-    pub(super) fn of_alerts(told: Vec<Told>, now: Timestamp, zone: &TimeZone) -> Self {
+    pub(super) fn of_alerts(reports: Vec<Report>, now: Timestamp, zone: &TimeZone) -> Self {
         let mut text = String::new();
         for (event, heading) in
             [(Event::Firing, "Began:"), (Event::Reminder, "Still wrong:"), (Event::Recovered, "Over:")]
         {
-            let mut of_event = told.iter().filter(|told| told.event == event).peekable();
-            if of_event.peek().is_some() {
-                section(&mut text, heading, of_event, zone).expect("writing to a String cannot fail");
+            let of_event = reports.iter().filter(|report| report.event == event);
+            let entries: String = of_event.map(|report| report.entry(zone)).collect();
+            if !entries.is_empty() {
+                text += &format!("{heading}\n{entries}\n");
             }
         }
-        let data = Data { title: title(&told), text: text.trim_end().to_owned(), alerts: told };
+        let data = Data { title: title(&reports), text: text.trim_end().to_owned(), alerts: reports };
         Self { kind: "callvault.alerts".to_owned(), timestamp: whole_seconds(now), data }
     }
 }
@@ -87,32 +91,18 @@ pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-fn section<'a>(
-    text: &mut String,
-    heading: &str,
-    told: impl Iterator<Item = &'a Told>,
-    zone: &TimeZone,
-) -> std::fmt::Result {
-    writeln!(text, "{heading}")?;
-    for told in told {
-        let since = told.since.to_zoned(zone.clone());
-        writeln!(text, "- {} (since {})\n  {}", told.brief(), since.strftime("%F %R %Z"), told.message)?;
-    }
-    writeln!(text)
-}
-
 /// What and where for one alert, otherwise the numbers.
-fn title(told: &[Told]) -> String {
+fn title(reports: &[Report]) -> String {
     let prefix = |event| match event {
         Event::Firing => "",
         Event::Reminder => "still: ",
         Event::Recovered => "over: ",
     };
-    if let [one] = told {
+    if let [one] = reports {
         return format!("callvault: {}{}", prefix(one.event), one.brief());
     }
     let count = |event, words| {
-        let count = told.iter().filter(|told| told.event == event).count();
+        let count = reports.iter().filter(|report| report.event == event).count();
         (count > 0).then(|| format!("{count} {words}"))
     };
     let counts = [
@@ -121,6 +111,6 @@ fn title(told: &[Told]) -> String {
         count(Event::Recovered, "over"),
     ];
     let counts: Vec<String> = counts.into_iter().flatten().collect();
-    let first = told.first().map(|first| format!(" ({}, …)", first.brief())).unwrap_or_default();
+    let first = reports.first().map(|first| format!(" ({}, …)", first.brief())).unwrap_or_default();
     format!("callvault: {}{first}", counts.join(", "))
 }

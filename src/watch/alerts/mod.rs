@@ -80,8 +80,8 @@ impl Alerter {
         let changes = lifecycle::compare(held, &condition::all(status, &self.config), &self.config, now);
         let digest_day = digest::due(last_digest.as_deref(), &self.config, now);
         let mut messages = Vec::new();
-        if !changes.told.is_empty() {
-            messages.push(Message::of_alerts(changes.told.clone(), now, &self.config.timezone));
+        if !changes.reports.is_empty() {
+            messages.push(Message::of_alerts(changes.reports.clone(), now, &self.config.timezone));
         }
         if digest_day.is_some() {
             messages.push(digest::of(status, &changes.keep, &self.config.timezone));

@@ -23,18 +23,18 @@ pub(super) async fn look(
     look: &mut Look,
 ) -> anyhow::Result<()> {
     let rules: Vec<Rule<'_>> = rules.iter().filter_map(|rule| Rule::of(rule, pbx)).collect();
-    let mut told = BTreeSet::new();
+    let mut found = BTreeSet::new();
     if !rules.is_empty() {
         for day in calls::days_with_unrecorded(db, pbx, from).await? {
             if let Some(detail) = of_day(db, pbx, &rules, day).await? {
-                told.insert(day.to_string());
+                found.insert(day.to_string());
                 look.finds(FindingKind::MustRecord, day.to_string(), detail);
             }
         }
     }
     for finding in findings::open_of(db, pbx, FindingKind::MustRecord).await? {
         let is_in_sight = rules.is_empty() || finding.subject >= from.to_string();
-        if is_in_sight && !told.contains(&finding.subject) {
+        if is_in_sight && !found.contains(&finding.subject) {
             look.over.push((FindingKind::MustRecord, finding.subject));
         }
     }

@@ -15,14 +15,14 @@ const OPEN_MAX: usize = 20;
 
 /// Checks whether the CDR lists the calls that events reported, and those of earlier checks again. The day is taken from the
 /// call's id, which begins with a time.
-pub async fn compare_events(db: &Db, pbx: &str, told: &[String], now: Timestamp) -> anyhow::Result<()> {
+pub async fn compare_events(db: &Db, pbx: &str, reported: &[String], now: Timestamp) -> anyhow::Result<()> {
     let open = findings::open_of(&mut *db.read().await?, pbx, FindingKind::EventWithoutRow).await?;
     let open: Vec<String> = open.into_iter().map(|finding| finding.subject).collect();
-    let told = told.iter().filter(|callid| !open.contains(callid)).filter_map(|callid| {
+    let reported = reported.iter().filter(|callid| !open.contains(callid)).filter_map(|callid| {
         let at = begun_at(callid)?;
         (now.duration_since(at).abs() <= APART_MAX).then_some((callid.as_str(), at))
     });
-    let told: Vec<(&str, Timestamp)> = told.collect();
+    let reported: Vec<(&str, Timestamp)> = reported.collect();
     let mut listed = Vec::new();
     for callid in &open {
         if let Some(at) = begun_at(callid) {
@@ -32,11 +32,11 @@ pub async fn compare_events(db: &Db, pbx: &str, told: &[String], now: Timestamp)
     }
     let mut unlisted: Vec<(String, Timestamp)> = Vec::new();
     if let (Some(first), Some(last)) =
-        (told.iter().map(|(_, at)| *at).min(), told.iter().map(|(_, at)| *at).max())
+        (reported.iter().map(|(_, at)| *at).min(), reported.iter().map(|(_, at)| *at).max())
     {
-        let ids: Vec<&str> = told.iter().map(|(callid, _)| *callid).collect();
+        let ids: Vec<&str> = reported.iter().map(|(callid, _)| *callid).collect();
         let found = calls::listed_among(&mut *db.read().await?, pbx, around(first, last), &ids).await?;
-        let lacking = told.iter().filter(|(callid, _)| !found.iter().any(|found| found == callid));
+        let lacking = reported.iter().filter(|(callid, _)| !found.iter().any(|found| found == callid));
         unlisted.extend(lacking.map(|(callid, at)| ((*callid).to_owned(), *at)));
     }
     if listed.is_empty() && unlisted.is_empty() {

@@ -47,15 +47,15 @@ impl Lookout {
         if self.is_looking.swap(true, SeqCst) {
             return silent(archive);
         }
-        let (tell, told) = oneshot::channel();
+        let (send, looked) = oneshot::channel();
         let (path, min) = (archive.path.clone(), archive.free_bytes_min);
         let is_looking = Arc::clone(&self.is_looking);
         std::thread::spawn(move || {
             let status = examine(path, min, &known);
             is_looking.store(false, SeqCst);
-            drop(tell.send(status));
+            drop(send.send(status));
         });
-        match tokio::time::timeout(PATIENCE, told).await {
+        match tokio::time::timeout(PATIENCE, looked).await {
             Ok(Ok(status)) => status,
             _ => silent(archive),
         }

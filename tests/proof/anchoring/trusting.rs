@@ -25,8 +25,8 @@ const FORGERIES: [(Manner, &str); 13] = [
     (Manner::Past, "is of 1999-12-31T23:59:59Z, and the clock of this machine shows "),
     (Manner::Future, "set this machine's clock"),
     // Only who has its certificates knows these.
-    (Manner::OtherRoot, "cannot be believed: its certificate does not lead to one in `ca_file`"),
-    (Manner::Expired, "cannot be believed: a certificate in its chain was not valid at its time"),
+    (Manner::OtherRoot, "cannot be trusted: its certificate does not lead to one in `ca_file`"),
+    (Manner::Expired, "cannot be trusted: a certificate in its chain was not valid at its time"),
 ];
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use super::super::answer;
 use super::super::lease::Lease;
-use super::super::told;
 use super::Door;
 
 /// For what never changes.
@@ -34,7 +34,7 @@ pub(super) async fn tile(
     if !is_of_hashes && door.feed.has_scopes() {
         match door.reader(&headers, &lease) {
             Ok(reader) if reader.scope().is_all() => {}
-            Ok(_) => return told(StatusCode::FORBIDDEN, OF_ALL_PBXS),
+            Ok(_) => return answer(StatusCode::FORBIDDEN, OF_ALL_PBXS),
             Err(unheard) => return unheard.into_response(),
         }
         return serve(&door, format!("tile/{path}"), "application/octet-stream", "private, no-store").await;
@@ -69,7 +69,7 @@ async fn serve(door: &Door, path: String, content_type: &'static str, caching: &
         // Whoever asks decides how often: it is not for the log of the service.
         Err(error) => {
             tracing::debug!("A file of the published ledger cannot be read: {error:#}");
-            told(StatusCode::SERVICE_UNAVAILABLE, "It cannot be read now: check the archive and its disk.")
+            answer(StatusCode::SERVICE_UNAVAILABLE, "It cannot be read now: check the archive and its disk.")
         }
     }
 }
@@ -81,7 +81,7 @@ pub fn is_published(path: &str) -> bool {
 }
 
 fn not_there() -> Response {
-    told(
+    answer(
         StatusCode::NOT_FOUND,
         "The published ledger has no such file, or not yet; /feed/checkpoint says how far it is.",
     )
