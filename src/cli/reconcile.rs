@@ -17,10 +17,10 @@ use crate::base::counts::Counts;
 use crate::base::times::zone_of;
 use crate::config::{Config, PbxConfig};
 use crate::pipeline::backfill::RangeError;
-use crate::proof::certificate::{self, Issued};
 use crate::proof::notary::Published;
 use crate::proof::reconcile::{self, DayAccount, PbxAccount};
 use crate::service::requests::{Request, UsageError};
+use crate::store::certificates::{self, Issued};
 use crate::store::db;
 use crate::store::evidence::{self, Verdicts};
 use crate::store::fleet;
@@ -169,8 +169,8 @@ async fn issue_due(
     let mut due = Vec::new();
     for pbx in chosen {
         if is_outdated
-            || certificate::is_any_due(db, &pbx.id).await?
-            || certificate::is_any_untold(db, &pbx.id, published).await?
+            || certificates::is_any_due(db, &pbx.id).await?
+            || certificates::is_any_untold(db, &pbx.id, published).await?
         {
             due.push(pbx.id.clone());
         }
@@ -237,7 +237,7 @@ async fn read_day(
 ) -> anyhow::Result<Day> {
     let mut moment = db.begin().await.context("reading a day")?;
     let account = reconcile::account(&mut moment, &pbx.id, day, told_max).await?;
-    let certificate = certificate::latest(&mut moment, &pbx.id, day).await?;
+    let certificate = certificates::latest(&mut moment, &pbx.id, day).await?;
     moment.rollback().await.context("reading a day")?;
     Ok(Day { account, certificate })
 }

@@ -6,7 +6,7 @@ use super::reconcile::{Day, OfPbx, Report};
 use super::summary::count;
 use crate::base::counts::Counts;
 use crate::base::recording::printable;
-use crate::proof::certificate::Issued;
+use crate::store::certificates::Issued;
 use crate::store::evidence::{Evidence, Standing, Verdict, Verdicts};
 use crate::store::findings::FindingKind;
 use crate::store::queue::DayRange;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::voicemail;
 use crate::base::counts::Counts;
-use crate::proof::certificate::DaysStanding;
+use crate::store::certificates::DaysStanding;
 use crate::store::findings::FindingKind;
 use crate::store::outbox::Standing;
 use crate::store::remedy;

@@ -39,6 +39,18 @@ pub mod fixity;
 /// How long each PBX keeps its recordings, as far as it showed.
 pub mod retention;
 
+/// Certificates of days, and their drafts.
+pub mod certificates;
+
+/// What an export reads.
+pub mod export;
+
+/// Time-stamp tokens, and the standing of those who anchor the ledger.
+pub mod anchors;
+
+/// How far the feed was delivered to each webhook.
+pub mod feed_webhooks;
+
 /// What the operator was told of, and the messages on their way to him.
 pub mod outbox;
 

@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{NDJSON, Page, Standing, cursors, lines};
+use super::{NDJSON, Page, lines};
 use crate::base::backoff::{Backoff, jittered};
 use crate::base::bell::Bell;
 use crate::base::clock::Clock;
 use crate::config::FeedWebhookConfig;
 use crate::outbound::webhook::Webhook;
 use crate::store::db::Db;
+use crate::store::feed_webhooks::{self, Standing};
 use crate::store::ledger;
 
 const WAITS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
@@ -90,7 +91,7 @@ impl Delivery {
     /// Tries one delivery and records the outcome. `stop` ends the try but not the recording: what was accepted is not sent
     /// again.
     async fn deliver_next(&self, stop: &CancellationToken) -> anyhow::Result<Outcome> {
-        let standing = cursors::standing(&mut *self.db.read().await?, &self.config).await?;
+        let standing = feed_webhooks::standing(&mut *self.db.read().await?, &self.config).await?;
         let batch = match self.due(&standing).await? {
             Due::Deliver(batch) => batch,
             Due::Trouble(error) => return self.note_failure(&standing, error).await,
@@ -156,13 +157,13 @@ impl Delivery {
             return Ok(true);
         }
         let name = self.config.name.clone();
-        self.db.write(async move |tx| cursors::begin(tx, &name, from, end).await).await
+        self.db.write(async move |tx| feed_webhooks::begin(tx, &name, from, end).await).await
     }
 
     async fn note_taken(&self, from: u64, end: u64) -> anyhow::Result<Outcome> {
         let (name, now) = (self.config.name.clone(), self.clock.now());
         let failures =
-            self.db.write(async move |tx| cursors::note_taken(tx, &name, from, end, now).await).await?;
+            self.db.write(async move |tx| feed_webhooks::note_taken(tx, &name, from, end, now).await).await?;
         let name = &self.config.name;
         debug!("The webhook `{name}` has taken the entries {from} to {}", end - 1);
         if failures > 0 {
@@ -177,8 +178,10 @@ impl Delivery {
             warn!("The feed is not delivered to the webhook `{name}` (archiving goes on): {error}");
         }
         let (name, next, now): (_, _, Timestamp) = (name.clone(), standing.next, self.clock.now());
-        let failures =
-            self.db.write(async move |tx| cursors::note_failure(tx, &name, next, &error, now).await).await?;
+        let failures = self
+            .db
+            .write(async move |tx| feed_webhooks::note_failure(tx, &name, next, &error, now).await)
+            .await?;
         Ok(Outcome::Failed(failures))
     }
 
@@ -188,6 +191,6 @@ impl Delivery {
             return Ok(());
         }
         let name = self.config.name.clone();
-        self.db.write(async move |tx| cursors::note_well(tx, &name).await).await
+        self.db.write(async move |tx| feed_webhooks::note_well(tx, &name).await).await
     }
 }

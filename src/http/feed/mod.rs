@@ -3,7 +3,6 @@
 //! The number of an entry is the cursor. One writer numbers the entries, and nobody sees one before it is on disk. So nothing
 //! can appear below a number that was seen: a reader that resumes after it misses nothing and gets no duplicates.
 
-mod cursors;
 mod delivery;
 mod holding;
 mod readers;
@@ -22,12 +21,13 @@ use serde_json::value::RawValue;
 use sqlx::SqliteConnection;
 use tokio::time::Instant;
 
-pub use cursors::{Standing, standing};
 pub use delivery::Delivery;
 pub use holding::{Holding, What};
 pub use readers::{Reader, Readers};
 pub use refused::note_refused;
 pub use scope::Scope;
+
+pub use crate::store::feed_webhooks::next_after;
 
 use crate::base::blocking::blocking;
 use crate::base::clock::Clock;
@@ -66,11 +66,6 @@ struct Line<'a> {
     number: u64,
     leaf_hash: Digest,
     entry: &'a RawValue,
-}
-
-/// The number after the last one that a reader has seen.
-pub fn next_after(after: Option<u64>) -> u64 {
-    after.map_or(0, |after| after.saturating_add(1))
 }
 
 /// Reads up to `limit` entries from number `from` on.

@@ -147,9 +147,9 @@ async fn attend(
     let Some(answering) = lease.begin(about) else {
         return come_again("Too many requests are being answered: try again in a few seconds.");
     };
-    let answer = next.run(request).await;
+    let response = next.run(request).await;
     // The body holds it until all of it was taken.
-    answer.map(|body| {
+    response.map(|body| {
         Body::new(body.map_err(move |error| {
             let _answering = &answering;
             error
@@ -158,8 +158,8 @@ async fn attend(
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(ANSWER_MAX, next.run(request)).await;
-    answer.unwrap_or_else(|_| {
+    let response = tokio::time::timeout(ANSWER_MAX, next.run(request)).await;
+    response.unwrap_or_else(|_| {
         answer(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
     })
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 use super::authority::{self, checkpoint_path, token_path};
-use super::standing::{self, Anchor};
 use super::token_name::TokenName;
 use super::trust::{Trust, Unproven};
 use super::{Anchorer, FOLDER};
@@ -14,6 +13,7 @@ use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Checkpoint, Note, VerifyingKey};
 use crate::proof::notary::key;
+use crate::store::anchors::{self, Anchor};
 
 const ROWS_PER_UNIT: usize = 500;
 
@@ -28,7 +28,7 @@ struct Found {
 impl Anchorer {
     /// Adopts them. A file that is no token over a checkpoint of ours is logged and left alone.
     pub(super) async fn adopt(&self) -> anyhow::Result<()> {
-        let known = standing::known(&mut *self.db.read().await?).await?;
+        let known = anchors::known(&mut *self.db.read().await?).await?;
         let (keys, area) = (self.notary.known_keys().await, self.notary.area().clone());
         let found = blocking(move || unknown_tokens(&keys, &area, &known)).await?;
         let mut anchors = Vec::new();
@@ -57,13 +57,13 @@ impl Anchorer {
             return Ok(None);
         }
         let sha256 = Digest::of(&token);
-        Ok(Some(Anchor { authority, size, root, anchored_at, path, sha256, trust }))
+        Ok(Some(Anchor { authority, size, root, anchored_at, path, sha256, unverified: trust.reason() }))
     }
 }
 
 async fn add_all(tx: &mut sqlx::SqliteConnection, anchors: &[Anchor]) -> anyhow::Result<()> {
     for anchor in anchors {
-        standing::add(tx, anchor).await?;
+        anchors::add(tx, anchor).await?;
     }
     Ok(())
 }

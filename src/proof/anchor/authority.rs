@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::standing::{self, Anchor, Kind};
 use super::timestamp::{self, Nonce};
 use super::trust::{self, Evidence, Roots, TIME_OFF_MAX, Trust, Unproven};
 use super::{Anchorer, FOLDER, Unanchored};
@@ -12,6 +11,7 @@ use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::config::AuthorityConfig;
 use crate::proof::notary::{Sealed, bytes_max, key};
+use crate::store::anchors::{self, Anchor, Kind};
 use crate::store::ledger;
 
 /// Tokens with certificates have a few KiB.
@@ -125,7 +125,7 @@ impl Anchorer {
     pub(super) async fn judge_latest(&self) -> anyhow::Result<()> {
         for authority in &self.config.authorities {
             let name = authority.name.clone();
-            let size = standing::standing(&mut *self.db.read().await?, Kind::Authority, &name).await?.size;
+            let size = anchors::standing(&mut *self.db.read().await?, Kind::Authority, &name).await?.size;
             let size = u64::try_from(size)?;
             if size == 0 {
                 continue;
@@ -143,7 +143,8 @@ impl Anchorer {
             }
             self.db
                 .write(async move |tx| {
-                    standing::note_judged(tx, Kind::Authority, &name, size, at, &trust).await
+                    anchors::note_judged(tx, Kind::Authority, &name, size, at, trust.reason().as_deref())
+                        .await
                 })
                 .await?;
         }
@@ -213,9 +214,9 @@ impl Anchorer {
             anchored_at,
             path: token_path(sealed.size, &authority.name),
             sha256,
-            trust,
+            unverified: trust.reason(),
         };
-        self.db.write(async move |tx| standing::add(tx, &anchor).await).await
+        self.db.write(async move |tx| anchors::add(tx, &anchor).await).await
     }
 
     /// Stores the authorities' certificates beside their tokens, for those who verify them.

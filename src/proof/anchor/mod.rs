@@ -17,7 +17,6 @@ mod adopt;
 mod authority;
 mod der;
 mod signed_data;
-mod standing;
 mod timestamp;
 mod token_name;
 mod trust;
@@ -33,7 +32,6 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-pub use standing::{Kind, NotedToken, Standing, noted, standing};
 pub use timestamp::{Token, read as read_token};
 pub use token_name::{TokenName, tokens};
 pub use trust::{Evidence, Roots, TIME_OFF_MAX, Trust, Unproven};
@@ -45,6 +43,7 @@ use crate::base::clock::Clock;
 use crate::config::{AnchorsConfig, AuthorityConfig};
 use crate::outbound::http::Client;
 use crate::proof::notary::{Notary, Published, PublishedError, Sealed};
+use crate::store::anchors::{self, Kind};
 use crate::store::db::Db;
 use waits::Waits;
 
@@ -183,7 +182,7 @@ impl Anchorer {
     /// Whether `name` should be shown a checkpoint of `size` now: it is new, the last one was long ago, and no wait is on.
     async fn is_due(&self, kind: Kind, name: &str, size: u64) -> anyhow::Result<bool> {
         let now = self.clock.now();
-        let standing = standing(&mut *self.db.read().await?, kind, name).await?;
+        let standing = anchors::standing(&mut *self.db.read().await?, kind, name).await?;
         let is_new = i64::try_from(size)? > standing.size;
         let age_ms = standing.reached_at_ms.map(|at| i128::from(now.as_millisecond()) - i128::from(at));
         // One of the future was noted by a clock that was put back since.
@@ -206,7 +205,7 @@ impl Anchorer {
             warn!("The ledger is not anchored (archiving goes on): {error}");
         }
         let name = name.to_owned();
-        self.db.write(async move |tx| standing::note_failure(tx, kind, &name, &error, now).await).await
+        self.db.write(async move |tx| anchors::note_failure(tx, kind, &name, &error, now).await).await
     }
 }
 

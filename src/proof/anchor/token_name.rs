@@ -3,14 +3,7 @@
 use super::FOLDER;
 use crate::archive::ArchiveError;
 use crate::proof::notary::Published;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenName {
-    /// Entries that the checkpoint covers.
-    pub size: u64,
-    /// As the configuration calls it.
-    pub authority: String,
-}
+pub use crate::store::anchors::TokenName;
 
 impl TokenName {
     /// None if it is no token's name.

@@ -5,14 +5,13 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::standing::{self, Kind, standing};
-use super::trust::Trust;
 use super::{Anchorer, Unanchored};
 use crate::base::blocking::blocking;
 use crate::config::WitnessConfig;
 use crate::formats::tlog::{Note, TlogError, consistency_proof};
 use crate::outbound::http::Reply;
 use crate::proof::notary::{Published, PublishedError, Sealed};
+use crate::store::anchors::{self, Kind};
 
 /// Some signature lines.
 const REPLY_BYTES_MAX: usize = 64 << 10;
@@ -34,7 +33,7 @@ impl Anchorer {
         sealed: &Sealed,
     ) -> anyhow::Result<Sealed> {
         let name = witness.key.name();
-        let seen = standing(&mut *self.db.read().await?, Kind::Witness, name).await?.size;
+        let seen = anchors::standing(&mut *self.db.read().await?, Kind::Witness, name).await?.size;
         // Of a lost database nothing is known; and it may have been lost.
         let seen = u64::try_from(seen)?.min(sealed.size);
         let lines = match self.show(witness, sealed, seen).await? {
@@ -56,8 +55,8 @@ impl Anchorer {
         let (name, size, now) = (name.to_owned(), sealed.size, self.clock.now());
         self.db
             .write(async move |tx| {
-                standing::note_reached(tx, Kind::Witness, &name, size, now).await?;
-                standing::note_judged(tx, Kind::Witness, &name, size, now, &Trust::Verified).await
+                anchors::note_reached(tx, Kind::Witness, &name, size, now).await?;
+                anchors::note_judged(tx, Kind::Witness, &name, size, now, None).await
             })
             .await?;
         Ok(cosigned)

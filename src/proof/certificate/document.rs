@@ -9,12 +9,12 @@ use jiff::{Timestamp, Unit, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::counted::{Counted, ranges};
-use super::record::Issued;
 use crate::base::counts::{self, Counts};
 use crate::base::digest::Digest;
 use crate::formats::salted::Lines;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::reconcile::{Calls, DayAccount, Filed, Listing, Readings};
+use crate::store::certificates::Issued;
 use crate::store::evidence::Evidence;
 use crate::store::ledger::RebuiltOn;
 

@@ -9,7 +9,7 @@ use super::document::{
     Companion, Document, Files, Former, Numbers, Pbx, Program, SCHEMA, Statement, key_name, whole_ms,
 };
 use super::names::Names;
-use super::{Issuer, LISTED_MAX, companion, page, record};
+use super::{Issuer, LISTED_MAX, companion, page};
 use crate::archive::{ArchiveError, Folder, Key};
 use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
@@ -19,25 +19,12 @@ use crate::proof::reconcile::{self, DayAccount};
 use crate::store::calls;
 use crate::store::calls::DayRow;
 use crate::store::catalog;
+use crate::store::certificates::{self, Draft};
 use crate::store::fleet;
 use crate::store::ledger;
 use crate::store::ledger::{REBUILT, RebuiltOn};
 
 const REVISIONS_TRIED_MAX: i64 = 10_000;
-
-/// A certificate on its way into the archive: the bytes of its files.
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct Draft {
-    pub(super) pbx: String,
-    pub(super) day: String,
-    pub(super) revision: i64,
-    pub(super) document: String,
-    pub(super) signature: Vec<u8>,
-    pub(super) page: String,
-    pub(super) files: String,
-    /// None in a draft of version 0.1.
-    pub(super) names: Option<String>,
-}
 
 impl Draft {
     pub(super) fn names(&self) -> Names {
@@ -79,10 +66,10 @@ impl Issuer<'_> {
         self.db
             .write(async move |tx| {
                 let (pbx, of) = (draft.pbx.clone(), (revision, draft.revision));
-                let holds = record::is_due(tx, &pbx, day, revision).await?
+                let holds = certificates::is_due(tx, &pbx, day, revision).await?
                     && calls::hold_settled(tx, &pbx, day, settled_at_ms, of).await?;
                 if holds {
-                    record::keep_draft(tx, &draft).await?;
+                    certificates::keep_draft(tx, &draft).await?;
                 }
                 Ok(holds)
             })
@@ -103,7 +90,7 @@ impl Issuer<'_> {
             ledger_size: ledger::size(&mut moment).await?,
             rebuilt: rebuilt(&mut moment).await?,
             sn: fleet::remembered(&mut moment, &pbx.id).await?.sn.unwrap_or_default(),
-            former: record::latest(&mut moment, &pbx.id, day).await?.map(Former::from),
+            former: certificates::latest(&mut moment, &pbx.id, day).await?.map(Former::from),
             files,
         };
         moment.rollback().await.context("reading a day")?;

@@ -19,7 +19,6 @@ mod draft;
 mod names;
 mod page;
 mod record;
-mod standing;
 
 use std::sync::Arc;
 
@@ -29,8 +28,7 @@ use tracing::{info, warn};
 pub use companion::{SCHEMA as NAMES_SCHEMA, list_of};
 pub use document::{Companion, SCHEMA, Statement};
 pub use names::Names;
-pub use record::{Certified, Issued, drafted_folders, is_any_due, is_any_untold, latest, record};
-pub use standing::{DaysStanding, standing};
+pub use record::drafted_folders;
 
 use crate::archive::{Archive, ArchiveError, Key, Reaction};
 use crate::base::blocking::blocking;
@@ -38,8 +36,8 @@ use crate::base::clock::Clock;
 use crate::base::digest::Digest;
 use crate::config::PbxConfig;
 use crate::proof::notary::{Notary, NotaryError};
+use crate::store::certificates::{self, Draft};
 use crate::store::db::Db;
-use draft::Draft;
 
 /// Entries of each list of a certificate; all are counted.
 const LISTED_MAX: i64 = 10_000;
@@ -64,7 +62,7 @@ impl Issuer<'_> {
     /// # Errors
     /// [`ArchiveError`] for what an operator can solve; the rest is the database's.
     pub async fn issue_due(&self, pbx: &PbxConfig) -> anyhow::Result<u64> {
-        let due = record::due(&mut *self.db.read().await?, &pbx.id).await?;
+        let due = certificates::due(&mut *self.db.read().await?, &pbx.id).await?;
         if due.is_empty() {
             return Ok(0);
         }
@@ -98,13 +96,13 @@ impl Issuer<'_> {
     async fn issue(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
         self.check_space(&pbx.id).await?;
         // What a run before this one has begun comes first: it may be of a revision that the day has left behind.
-        if let Some(draft) = record::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
+        if let Some(draft) = certificates::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
             self.publish(draft).await?;
         }
         if !self.draft(pbx, day).await? {
             return Ok(false);
         }
-        match record::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
+        match certificates::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
             Some(draft) => self.publish(draft).await.map(|()| true),
             None => Ok(false),
         }

@@ -1,5 +1,9 @@
 //! The names of a certificate's files: a format, see `docs/archive-format.md`.
 
+use jiff::civil::Date;
+
+use crate::archive::{ArchiveError, Folder};
+
 /// The names of one revision's files in the folder of its day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Names {
@@ -8,6 +12,11 @@ pub struct Names {
 }
 
 impl Names {
+    /// The path of the document of a day, relative to the archive's root.
+    pub fn path(self, pbx: &str, day: Date) -> Result<String, ArchiveError> {
+        Ok(format!("{}/{}", Folder::day(pbx, day)?, self.document()))
+    }
+
     /// The certificate itself.
     pub fn document(self) -> String {
         format!("certificate-{}.json", self.revision)

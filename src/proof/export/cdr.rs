@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::originals::bag_path;
-use super::rows::CallRow;
 use super::selection::{Recording, Selection};
 use crate::base::recording::Text;
 use crate::formats::raw_row::RawRow;
+use crate::store::export::CallRow;
 
 /// The CDR columns of `cdr.csv`, after our own.
 const COLUMNS: [&str; 13] = [

@@ -6,11 +6,11 @@ use super::ExportError;
 use super::bag::Bag;
 use super::cdr::Absence;
 use super::originals::{Copied, Damage, bag_path, copy_one, lay_apart};
-use super::rows::CertificateRow;
 use crate::archive::{Folder, Key, Reader};
 use crate::base::recording::Text;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::certificate::{Names, Statement, list_of};
+use crate::store::export::CertificateRow;
 
 /// Copies the files of a certificate, each compared with its hash at issue. Without its document or its signature it does not
 /// count.

@@ -20,7 +20,6 @@ mod originals;
 mod page;
 mod premis;
 mod report;
-mod rows;
 mod selection;
 mod verify_txt;
 mod zip;
@@ -37,8 +36,9 @@ use tokio_util::sync::CancellationToken;
 pub use choice::{Choice, Request};
 pub use error::ExportError;
 pub use report::Report;
-pub use rows::pbxs;
 pub use selection::Selection;
+
+pub use crate::store::export::pbxs;
 
 use crate::archive::Reader;
 use crate::base::filesystem::free_bytes;

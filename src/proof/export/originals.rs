@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::bag::{Bag, PAYLOAD, Written};
 use super::cdr::{Absence, json_line};
 use super::log::Log;
-use super::rows::FileRow;
 use super::selection::{Recording, Selection};
 use super::{ExportError, Stop, certificates};
 use crate::archive::{Destination, Key, Reader, Stream};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
 use crate::formats::tlog::VerifyingKey;
+use crate::store::export::FileRow;
 
 /// No id of a PBX begins with an underscore.
 const DAMAGED: &str = "data/_damaged/";

@@ -12,8 +12,8 @@ use super::AGENT;
 use super::cdr::{Absence, json_line, time};
 use super::log::{Log, Scope};
 use super::originals::{Copied, bag_path, entry_number};
-use super::rows::FileRow;
 use super::selection::{Recording, Selection};
+use crate::store::export::FileRow;
 
 /// The agent of past events, of whatever version.
 const ARCHIVER: &str = "callvault";

@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::choice::Choice;
-use super::rows::{self, CallRow, CertificateRow, FileRow, RecordingRow};
 use crate::base::recording::printable;
 use crate::formats::cdr::CdrRow;
+use crate::store::export::{self as rows, CallRow, CertificateRow, FileRow, RecordingRow};
 
 #[derive(Debug, Default)]
 pub struct Selection {

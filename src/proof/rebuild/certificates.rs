@@ -5,8 +5,9 @@ use super::replay::entry_name;
 use super::{Damage, Rebuild};
 use crate::archive::Folder;
 use crate::base::digest::Digest;
-use crate::proof::certificate::{self, Certified, Companion, Names, Statement};
+use crate::proof::certificate::{Companion, Names, Statement};
 use crate::store::catalog;
+use crate::store::certificates::{self, Certified};
 use crate::store::db;
 
 /// The document of a certificate that was found.
@@ -40,6 +41,7 @@ impl Rebuild<'_> {
             pbx: &entry.pbx,
             day: entry.day,
             revision: entry.revision.into(),
+            path: Names { revision: entry.revision.into() }.path(&entry.pbx, entry.day)?,
             sha256: entry.certificate_sha256,
             ledger_number: number,
             at: entry.at,
@@ -48,7 +50,7 @@ impl Rebuild<'_> {
             complete: complete.unwrap_or(false),
             missing: entry.missing,
         };
-        match certificate::record(self.building.tx(), &certified).await {
+        match certificates::record(self.building.tx(), &certified).await {
             Err(error) if db::is_refused(&error) => {
                 let problem = "another entry tells of a certificate of the same day and revision";
                 self.damaged(Damage::of(&entry.pbx, entry_name(number), problem));

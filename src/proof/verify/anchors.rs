@@ -9,8 +9,9 @@ use super::settle::Tally;
 use super::{Scope, Tools};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
-use crate::proof::anchor::{self, Evidence, NotedToken, Roots, TokenName};
+use crate::proof::anchor::{self, Evidence, Roots, TokenName};
 use crate::proof::notary::{self, Published, PublishedError};
+use crate::store::anchors::{self, NotedToken};
 use crate::store::ledger;
 
 /// Tokens that are read at one time: 128 KiB each at most, with their checkpoints.
@@ -48,7 +49,7 @@ struct There {
 /// Reads all time stamps that were noted, and judges them. What is wrong with a file is returned; what cannot be believed is
 /// counted in the report.
 pub(super) async fn check(tools: &Tools<'_>, tally: &mut Tally) -> anyhow::Result<Vec<Damage>> {
-    let noted = anchor::noted(&mut *tools.vault.state.db.read().await?).await?;
+    let noted = anchors::noted(&mut *tools.vault.state.db.read().await?).await?;
     let roots: BTreeMap<&str, Roots> = tools
         .vault
         .config

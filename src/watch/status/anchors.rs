@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::time;
 use crate::config::AnchorsConfig;
-use crate::proof::anchor::{self, Kind};
+use crate::store::anchors::{self, Kind};
 use crate::store::db;
 use crate::store::ledger;
 
@@ -55,7 +55,7 @@ impl AnchorStatus {
     }
 
     async fn read(db: &mut SqliteConnection, kind: Kind, name: &str) -> anyhow::Result<Self> {
-        let standing = anchor::standing(db, kind, name).await?;
+        let standing = anchors::standing(db, kind, name).await?;
         let entries = |size| u64::try_from(size).unwrap_or(0);
         let unanchored_since = match db::has_table(db, "checkpoints").await? {
             true => ledger::first_signed_beyond(db, standing.verified_size).await?,

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::time;
 use crate::config::FeedConfig;
-use crate::http::feed;
+use crate::store::feed_webhooks;
 
 /// How long a receiver may fail before it is reported: nothing is lost while it restarts.
 const FAILING_MAX: SignedDuration = SignedDuration::from_hours(1);
@@ -37,7 +37,7 @@ impl FeedWebhookStatus {
     ) -> anyhow::Result<Vec<Self>> {
         let mut all = Vec::new();
         for webhook in &config.webhook {
-            let standing = feed::standing(db, webhook).await?;
+            let standing = feed_webhooks::standing(db, webhook).await?;
             let delivered_entries = u64::try_from(standing.next)?;
             all.push(Self {
                 name: webhook.name.clone(),

@@ -5,7 +5,7 @@ use super::VoicemailStatus;
 use crate::base::counts::Counts;
 use crate::pipeline::forecast::Forecast;
 use crate::pipeline::gate::Trouble;
-use crate::proof::certificate::DaysStanding;
+use crate::store::certificates::DaysStanding;
 use crate::store::evidence::Verdicts;
 use crate::store::findings::{FindingKind, FindingRow};
 use crate::store::queue::Reason;

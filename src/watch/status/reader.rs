@@ -17,9 +17,9 @@ use crate::config::{Config, PbxConfig};
 use crate::pipeline::forecast;
 use crate::pipeline::gate::Trouble;
 use crate::pipeline::sweep::FullestBox;
-use crate::proof::certificate::{self, DaysStanding};
 use crate::store::calls::{self, CallCounts};
 use crate::store::catalog::Summed;
+use crate::store::certificates::{self, DaysStanding};
 use crate::store::db;
 use crate::store::evidence::{self, Verdicts};
 use crate::store::findings;
@@ -82,7 +82,7 @@ impl Reader {
             unarchived: queue::unarchived(&mut moment).await?,
             calls: calls::counts(&mut moment).await?,
             findings: findings::counts(&mut moment).await?,
-            days: certificate::standing(&mut moment).await?,
+            days: certificates::standing(&mut moment).await?,
             verdicts: verdicts(&mut moment).await?,
         };
         let mut pbxs = BTreeMap::new();

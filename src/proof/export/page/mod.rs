@@ -21,13 +21,13 @@ use super::anchors::Token;
 use super::cdr::shown;
 use super::log::Log;
 use super::originals::{Copied, name_of};
-use super::rows::CallRow;
 use super::selection::Recording;
 use super::{AGENT, Contents, Selection};
 use crate::base::digest::Digest;
 use crate::formats::raw_row::RawRow;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::html;
+use crate::store::export::CallRow;
 use absent::Absent;
 use recording::{Recordings, is_played};
 

@@ -9,8 +9,8 @@ use jiff::tz::Offset;
 use crate::formats::audio::Suspicion;
 use crate::proof::export::cdr::Absence;
 use crate::proof::export::originals::{bag_path, entry_number, name_of, proof_path};
-use crate::proof::export::rows::FileRow;
 use crate::proof::export::selection::{Recording, Selection};
+use crate::store::export::FileRow;
 
 /// The selected recordings, and what is wrong with their files.
 pub(super) struct Recordings<'a> {

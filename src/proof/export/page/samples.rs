@@ -2,8 +2,8 @@
 
 use crate::base::recording::Text;
 use crate::proof::export::cdr::Absence;
-use crate::proof::export::rows::{CallRow, FileRow, RecordingRow};
 use crate::proof::export::selection::Recording;
+use crate::store::export::{CallRow, FileRow, RecordingRow};
 
 const FOLDER: &str = "hq/2026/01/09/";
 

@@ -1,4 +1,4 @@
-//! Which tokens there are, and how it stands with those who give them. All SQL on `anchors` and `anchor_standings`.
+//! The time-stamp tokens, and the standing of the authorities and witnesses: `anchors` and `anchor_standings`.
 
 use std::collections::BTreeSet;
 
@@ -6,17 +6,14 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::token_name::TokenName;
-use super::trust::Trust;
+use super::db;
 use crate::base::digest::Digest;
-use crate::store::db;
 
-/// What somebody is who vouches for checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Somebody who says when it saw them.
+    /// Says when it saw a checkpoint.
     Authority,
-    /// Somebody who says that each continues the one before.
+    /// Says that each checkpoint continues the one before.
     Witness,
 }
 
@@ -30,47 +27,50 @@ impl Kind {
     }
 }
 
-/// How it stands with one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, sqlx::FromRow)]
 pub struct Standing {
     /// Entries of the largest checkpoint that it has answered for; 0 before the first.
     pub size: i64,
-    /// When it did.
     pub reached_at_ms: Option<i64>,
     /// Entries of the largest checkpoint that it has vouched for, as far as that was verified.
     pub verified_size: i64,
-    /// When it did.
     pub verified_at_ms: Option<i64>,
-    /// Why its word on the largest checkpoint is not verified; none if it is.
+    /// Why its word on the largest checkpoint is not verified.
     pub unverified: Option<String>,
-    /// Why it does not at present.
     pub last_error: Option<String>,
-    /// Since when.
     pub failing_since_ms: Option<i64>,
+}
+
+/// The name of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenName {
+    /// Entries that the checkpoint covers.
+    pub size: u64,
+    /// As the configuration calls it.
+    pub authority: String,
 }
 
 /// A token that is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Anchor {
-    pub(super) authority: String,
-    pub(super) size: u64,
-    pub(super) root: Digest,
-    pub(super) anchored_at: Timestamp,
-    pub(super) path: String,
-    pub(super) sha256: Digest,
-    pub(super) trust: Trust,
+pub struct Anchor {
+    pub authority: String,
+    pub size: u64,
+    pub root: Digest,
+    pub anchored_at: Timestamp,
+    pub path: String,
+    pub sha256: Digest,
+    /// Why it is not verified; none if it is.
+    pub unverified: Option<String>,
 }
 
-/// A token as it was noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotedToken {
-    /// Over which checkpoint it is, and whose.
     pub name: TokenName,
-    /// Its hash; none if version 0.1 noted it.
+    /// None if version 0.1 recorded it.
     pub sha256: Option<Digest>,
 }
 
-/// How it stands with `name`; also in a database that does not know of anchors yet.
+/// The standing of `name`; the default in a database of an older version.
 pub async fn standing(db: &mut SqliteConnection, kind: Kind, name: &str) -> anyhow::Result<Standing> {
     if !db::has_table(db, "anchor_standings").await? {
         return Ok(Standing::default());
@@ -97,7 +97,7 @@ pub async fn standing(db: &mut SqliteConnection, kind: Kind, name: &str) -> anyh
     Ok(row.unwrap_or_default())
 }
 
-/// Whether the database, which may be of an older version, knows of verified time stamps.
+/// Whether the database, which may be of an older version, records what was verified.
 async fn is_trust_kept(db: &mut SqliteConnection) -> anyhow::Result<bool> {
     sqlx::query_scalar(
         "select exists (select 1 from pragma_table_info('anchor_standings') where name = 'verified_size')",
@@ -107,7 +107,7 @@ async fn is_trust_kept(db: &mut SqliteConnection) -> anyhow::Result<bool> {
     .context("reading how it stands with those who anchor")
 }
 
-/// All tokens that were noted, by size.
+/// All recorded tokens, by size.
 pub async fn noted(db: &mut SqliteConnection) -> anyhow::Result<Vec<NotedToken>> {
     let rows: Vec<(String, i64, Option<Vec<u8>>)> =
         sqlx::query_as("select authority, size, sha256 from anchors order by size, authority")
@@ -122,8 +122,8 @@ pub async fn noted(db: &mut SqliteConnection) -> anyhow::Result<Vec<NotedToken>>
         .collect()
 }
 
-/// The tokens that are known, by authority and size.
-pub(super) async fn known(db: &mut SqliteConnection) -> anyhow::Result<BTreeSet<(String, u64)>> {
+/// The recorded tokens, by authority and size.
+pub async fn known(db: &mut SqliteConnection) -> anyhow::Result<BTreeSet<(String, u64)>> {
     let rows: Vec<(String, i64)> = sqlx::query_as("select authority, size from anchors")
         .fetch_all(db)
         .await
@@ -131,8 +131,8 @@ pub(super) async fn known(db: &mut SqliteConnection) -> anyhow::Result<BTreeSet<
     rows.into_iter().map(|(authority, size)| Ok((authority, u64::try_from(size)?))).collect()
 }
 
-/// Notes a token that is on disk. One that is known already is this one.
-pub(super) async fn add(tx: &mut SqliteConnection, anchor: &Anchor) -> anyhow::Result<()> {
+/// Records a token that is on disk. A recorded one of this name is the same.
+pub async fn add(tx: &mut SqliteConnection, anchor: &Anchor) -> anyhow::Result<()> {
     sqlx::query(
         "insert into anchors (authority, size, root, anchored_at_ms, path, sha256) values (?, ?, ?, ?, ?, ?)
          on conflict do nothing",
@@ -146,19 +146,19 @@ pub(super) async fn add(tx: &mut SqliteConnection, anchor: &Anchor) -> anyhow::R
     .execute(&mut *tx)
     .await
     .context("noting an anchor")?;
-    let Anchor { authority, size, anchored_at, trust, .. } = anchor;
+    let Anchor { authority, size, anchored_at, unverified, .. } = anchor;
     note_reached(tx, Kind::Authority, authority, *size, *anchored_at).await?;
-    note_judged(tx, Kind::Authority, authority, *size, *anchored_at, trust).await
+    note_judged(tx, Kind::Authority, authority, *size, *anchored_at, unverified.as_deref()).await
 }
 
-/// Notes how far the word of `name` on a checkpoint of `size`, given at a time, is to be believed.
-pub(super) async fn note_judged(
+/// Records whether the word of `name` on a checkpoint of `size` is verified, or why not.
+pub async fn note_judged(
     tx: &mut SqliteConnection,
     kind: Kind,
     name: &str,
     size: u64,
     at: Timestamp,
-    trust: &Trust,
+    unverified: Option<&str>,
 ) -> anyhow::Result<()> {
     sqlx::query(
         "update anchor_standings set
@@ -167,10 +167,10 @@ pub(super) async fn note_judged(
              unverified = iif(?2 >= size, ?4, unverified)
          where kind = ?5 and name = ?6",
     )
-    .bind(trust.is_verified())
+    .bind(unverified.is_none())
     .bind(i64::try_from(size)?)
     .bind(at.as_millisecond())
-    .bind(trust.reason())
+    .bind(unverified)
     .bind(kind.as_str())
     .bind(name)
     .execute(tx)
@@ -179,8 +179,8 @@ pub(super) async fn note_judged(
     Ok(())
 }
 
-/// Notes that `name` has answered for a checkpoint of `size`, so that nothing is wrong with it any more.
-pub(super) async fn note_reached(
+/// Records that `name` has answered for a checkpoint of `size`: it no longer fails.
+pub async fn note_reached(
     tx: &mut SqliteConnection,
     kind: Kind,
     name: &str,
@@ -203,8 +203,8 @@ pub(super) async fn note_reached(
     Ok(())
 }
 
-/// Notes why `name` vouches for nothing at present.
-pub(super) async fn note_failure(
+/// Records why `name` vouches for nothing at present.
+pub async fn note_failure(
     tx: &mut SqliteConnection,
     kind: Kind,
     name: &str,

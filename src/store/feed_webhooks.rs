@@ -1,31 +1,26 @@
-//! How far each webhook was delivered to, and how it stands with it. All SQL on `feed_webhooks`.
+//! How far the feed was delivered to each webhook, and what is wrong with it: `feed_webhooks`.
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::next_after;
+use super::db;
 use crate::config::FeedWebhookConfig;
-use crate::store::db;
 
-/// How it stands with a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Default, sqlx::FromRow)]
 pub struct Standing {
     /// The number of the entry that comes next.
     pub next: i64,
     /// The number after the last entry of the delivery under way.
     pub batch_end: Option<i64>,
-    /// When it last took one.
     pub delivered_at_ms: Option<i64>,
-    /// Tries in a row that failed.
+    /// Failures in a row.
     pub failures: i64,
-    /// Why the last of them did.
     pub last_error: Option<String>,
-    /// Since when.
     pub failing_since_ms: Option<i64>,
 }
 
-/// How it stands with a webhook; also in a database that does not know of any yet.
+/// The standing of a webhook; the default in a database of an older version.
 ///
 /// Before the first delivery, `after` of the configuration says where to begin, and may be corrected.
 pub async fn standing(db: &mut SqliteConnection, webhook: &FeedWebhookConfig) -> anyhow::Result<Standing> {
@@ -48,14 +43,9 @@ pub async fn standing(db: &mut SqliteConnection, webhook: &FeedWebhookConfig) ->
     }
 }
 
-/// Writes down the bounds of a delivery, before it is first tried. `false` if these entries were taken meanwhile: for a
-/// moment after a reload, two may deliver.
-pub(super) async fn begin(
-    tx: &mut SqliteConnection,
-    name: &str,
-    from: u64,
-    end: u64,
-) -> anyhow::Result<bool> {
+/// Records the bounds of a delivery before its first try. `false` if these entries were accepted meanwhile: for a moment
+/// after a reload, two may deliver.
+pub async fn begin(tx: &mut SqliteConnection, name: &str, from: u64, end: u64) -> anyhow::Result<bool> {
     let done = sqlx::query(
         "insert into feed_webhooks (name, next, batch_end) values (?, ?, ?)
          on conflict (name) do update set next = excluded.next, batch_end = excluded.batch_end
@@ -70,10 +60,10 @@ pub(super) async fn begin(
     Ok(done.rows_affected() > 0)
 }
 
-/// Notes that the entries from `from` to before `end` were taken. Returns how often that had failed.
+/// Records that the entries from `from` to before `end` were accepted. Returns how often that had failed.
 ///
 /// Nothing changes if something else is under way by now.
-pub(super) async fn note_taken(
+pub async fn note_taken(
     tx: &mut SqliteConnection,
     name: &str,
     from: u64,
@@ -105,8 +95,8 @@ pub(super) async fn note_taken(
     Ok(failures.unwrap_or(0))
 }
 
-/// Notes why nothing is taken at present. Returns how often that has failed in a row.
-pub(super) async fn note_failure(
+/// Records a failure. Returns how often that has failed in a row.
+pub async fn note_failure(
     tx: &mut SqliteConnection,
     name: &str,
     from: i64,
@@ -128,8 +118,7 @@ pub(super) async fn note_failure(
     .context("noting why nothing is delivered to a webhook")
 }
 
-/// Notes that nothing is wrong with it any more.
-pub(super) async fn note_well(tx: &mut SqliteConnection, name: &str) -> anyhow::Result<()> {
+pub async fn note_well(tx: &mut SqliteConnection, name: &str) -> anyhow::Result<()> {
     sqlx::query(
         "update feed_webhooks set failures = 0, last_error = null, failing_since_ms = null where name = ?",
     )
@@ -138,4 +127,9 @@ pub(super) async fn note_well(tx: &mut SqliteConnection, name: &str) -> anyhow::
     .await
     .context("noting that all is well with a webhook")?;
     Ok(())
+}
+
+/// The number after the last one that a reader has seen.
+pub fn next_after(after: Option<u64>) -> u64 {
+    after.map_or(0, |after| after.saturating_add(1))
 }
