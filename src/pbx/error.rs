@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use crate::pbx::policy::{self, Family, Place, Policy, Stage, is_known};
-
 /// The longest wait that a PBX may ask for: as long as it locks addresses out after wrong passwords.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
@@ -37,10 +35,21 @@ pub enum Reason {
     Timeout,
     /// `http_<status>`: an HTTP status other than 200; `http_other` if it has no name.
     Http(u16),
-    /// `errno_<n>`: an error number without a word of its own; `errno_other` if no document tells of it.
+    /// `errno_<n>`: a documented error number without a word of its own.
     Errno(u32),
+    /// `errno_other`: an error number that no document mentions.
+    UnknownErrno(u32),
     /// `missing`: the PBX says that it does not have it.
     Missing,
+    /// `deleted`: a voicemail message is no longer in its box.
+    Deleted {
+        /// Whether the box holds other messages: then the message is gone, and not the whole store.
+        beside_others: bool,
+    },
+    /// `renumbered`: the voicemail box changed during the download.
+    Renumbered,
+    /// `ambiguous`: two messages of a voicemail box have one name.
+    Ambiguous,
     /// `dns`: the host's name is not known.
     Dns,
     /// `refused`: nothing listens there.
@@ -74,13 +83,13 @@ fn is_known_status(status: u16) -> bool {
 }
 
 impl Reason {
-    /// Whether it concerns the way to the PBX or our account there, whatever was being asked for at `place`.
-    fn is_about_the_way(self, place: Place) -> bool {
+    /// Whether it concerns the way to the PBX or our account there, whatever was being asked for.
+    fn is_about_the_way(self, when: When) -> bool {
         use Reason::{Dns, LockedOut, NotHttps, PasswordRefused, Redirect, Refused, Unreachable};
         use Reason::{NotHttp, TlsHandshake, TlsPinMismatch, TlsUnknownCertificate};
         matches!(self, Dns | Refused | Unreachable | NotHttps | PasswordRefused | LockedOut)
             || matches!(self, TlsUnknownCertificate | TlsPinMismatch | TlsHandshake | NotHttp)
-            || self == Redirect && place.family == Family::Login
+            || self == Redirect && when == When::LoggingIn
     }
 }
 
@@ -90,8 +99,8 @@ impl fmt::Display for Reason {
             // A closed set, whatever a PBX answers: these words are labels of metrics, and group what is owed.
             Self::Http(status) if is_known_status(*status) => return write!(f, "http_{status}"),
             Self::Http(_) => "http_other",
-            Self::Errno(errno) if is_known(*errno) => return write!(f, "errno_{errno}"),
-            Self::Errno(_) => "errno_other",
+            Self::Errno(errno) => return write!(f, "errno_{errno}"),
+            Self::UnknownErrno(_) => "errno_other",
             Self::Reset => "reset",
             Self::Stall => "stall",
             Self::Slow => "slow",
@@ -104,6 +113,9 @@ impl fmt::Display for Reason {
             Self::Ticket => "ticket",
             Self::Timeout => "timeout",
             Self::Missing => "missing",
+            Self::Deleted { .. } => "deleted",
+            Self::Renumbered => "renumbered",
+            Self::Ambiguous => "ambiguous",
             Self::Dns => "dns",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
@@ -121,6 +133,81 @@ impl fmt::Display for Reason {
     }
 }
 
+/// What is to be done after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// The ticket was refused: take another one, up to three in one attempt.
+    NewTicket,
+    /// The session ended and has been forgotten: the next request logs in again by itself. Counts like a new ticket.
+    LogIn,
+    /// The PBX blocks this address: ask it nothing for `lockout_wait`.
+    WaitOutLockout,
+    /// Transient: repeat later with backoff, up to a number of times.
+    Retry,
+    /// The PBX says that it does not have this thing: ask again over days.
+    NotThere,
+    /// There is nothing in the range: not an error.
+    Empty,
+    /// The PBX is down or unreachable: pause all that concerns it.
+    PausePbx,
+    /// The operator must change something: pause the PBX and say what.
+    Operator,
+    /// The operator must change something if other requests end so too. Of one alone it is that request's failure: repeat
+    /// it later with backoff.
+    Unconfirmed,
+}
+
+impl Policy {
+    /// Whether it concerns the PBX rather than one recording or one part of the CDR: it pauses the PBX and costs no
+    /// attempt.
+    pub fn concerns_pbx(self) -> bool {
+        matches!(self, Self::PausePbx | Self::WaitOutLockout | Self::Operator)
+    }
+
+    /// Whether the PBX answered as it should, only not with what was asked for.
+    pub fn is_an_answer(self) -> bool {
+        matches!(self, Self::NotThere | Self::NewTicket | Self::LogIn | Self::Empty)
+    }
+
+    /// Whether another ticket may help at once.
+    pub(super) fn wants_another_ticket(self) -> bool {
+        matches!(self, Self::NewTicket | Self::LogIn)
+    }
+
+    /// The policy for a failure below the API: a broken transfer or a wrong kind of reply.
+    pub(super) fn of_transport(when: When, reason: Reason) -> Self {
+        match reason {
+            Reason::Dns | Reason::Refused | Reason::Unreachable => Self::PausePbx,
+            Reason::TlsUnknownCertificate
+            | Reason::TlsPinMismatch
+            | Reason::TlsHandshake
+            | Reason::NotHttps
+            | Reason::NotHttp
+            | Reason::PasswordRefused
+            | Reason::Unsupported => Self::Operator,
+            Reason::LockedOut => Self::WaitOutLockout,
+            Reason::Ticket => Self::NewTicket,
+            Reason::Missing => Self::NotThere,
+            // A login concerns the PBX, not the recording for which it was made.
+            Reason::Redirect | Reason::Http(400..=499) if when == When::LoggingIn => Self::Operator,
+            _ if when == When::LoggingIn => Self::PausePbx,
+            // A filter on the way may send a single file to its own page.
+            Reason::Redirect => Self::Unconfirmed,
+            _ => Self::Retry,
+        }
+    }
+}
+
+/// What was being done when a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    LoggingIn,
+    /// For a list, a fact, or permission to download.
+    Asking,
+    /// A file or a list was being downloaded.
+    Receiving,
+}
+
 /// A request to a PBX that failed. Its text is one sentence and holds no token, ticket, password or query.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("pbx `{pbx}`: {what}")]
@@ -128,20 +215,42 @@ pub struct PbxError {
     pbx: String,
     reason: Reason,
     policy: Policy,
-    /// The group of calls that it happened in; none for what was found out later.
-    place: Option<Place>,
+    /// `None` for what was found out later.
+    when: Option<When>,
+    is_unwell: bool,
     what: String,
-    /// How long the PBX, or a proxy before it, asked to be left alone.
     retry_after: Option<Duration>,
 }
 
 impl PbxError {
-    /// The class of the failure.
+    /// A failure that was found out after the PBX had answered.
+    pub fn new(pbx: &str, policy: Policy, reason: Reason, what: impl Into<String>) -> Self {
+        let (pbx, what) = (pbx.to_owned(), what.into());
+        Self { pbx, reason, policy, when: None, is_unwell: false, what, retry_after: None }
+    }
+
+    /// The failure of `doing`, such as "downloading `a.wav`".
+    pub(super) fn of(pbx: &str, when: When, doing: &str, failure: Failure) -> Self {
+        let Failure { reason, policy, is_unwell, retry_after, .. } = failure;
+        let what = match reason.is_about_the_way(when) {
+            true => failure.what,
+            false => format!("{doing}: {}", failure.what),
+        };
+        Self {
+            pbx: pbx.to_owned(),
+            reason,
+            policy: policy.unwrap_or_else(|| Policy::of_transport(when, reason)),
+            when: Some(when),
+            is_unwell: is_unwell || matches!(reason, Reason::Http(500..=599)),
+            what,
+            retry_after,
+        }
+    }
+
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// What it calls for.
     pub fn policy(&self) -> Policy {
         self.policy
     }
@@ -162,82 +271,52 @@ impl PbxError {
     pub fn is_unanswered(&self) -> bool {
         match self.reason {
             Reason::Timeout => true,
-            Reason::Reset => self.place.is_some_and(|place| place.stage != Stage::Download),
+            Reason::Reset => self.when.is_some_and(|when| when != When::Receiving),
             _ => false,
         }
     }
 
-    /// A CDR reply that arrived but cannot be what the PBX meant to send: worth another try.
-    pub fn broken_cdr(pbx: &str, reason: Reason, what: String) -> Self {
-        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, place: None, what, retry_after: None }
+    /// Whether the PBX's web server answered, and what is behind it did not.
+    pub fn is_unwell(&self) -> bool {
+        self.is_unwell
     }
 
-    /// A list that was answered in a way which what is known of the PBX contradicts: worth another try.
-    pub fn doubtful_list(pbx: &str, reason: Reason, what: String) -> Self {
-        Self { pbx: pbx.to_owned(), reason, policy: Policy::Retry, place: None, what, retry_after: None }
+    /// Whether a transfer that failed in this way may have brought all of it before.
+    pub fn may_follow_the_end(&self) -> bool {
+        self.when == Some(When::Receiving)
+            && matches!(self.reason, Reason::Reset | Reason::Truncated | Reason::Stall)
     }
 
-    /// Whether it is the answer of a call of this group, and not of the login before it.
-    pub(super) fn is_of(&self, family: Family) -> bool {
-        self.place.is_some_and(|place| place.family == family)
+    /// Whether the call itself was answered so, and not a login before it.
+    pub(super) fn is_of_the_call(&self) -> bool {
+        self.when.is_some_and(|when| when != When::LoggingIn)
     }
 
-    /// The failure of `action` on the PBX named `pbx`.
-    pub(super) fn new(pbx: &str, action: &Action, failure: Failure) -> Self {
-        let policy = match failure.errno {
-            Some(errno) => policy::for_errno(action.place, errno),
-            None => policy::for_transport(action.place, failure.reason),
-        };
-        let what = match failure.reason.is_about_the_way(action.place) {
-            true => failure.what.clone(),
-            false => format!("{}: {}", action.doing, failure.what),
-        };
-        let Failure { reason, retry_after, .. } = failure;
-        Self { pbx: pbx.to_owned(), reason, policy, place: Some(action.place), what, retry_after }
+    /// The same after the last ticket that one attempt may spend: callers need not know of tickets.
+    pub(super) fn after_the_last_ticket(self) -> Self {
+        match self.policy.wants_another_ticket() {
+            true => Self { reason: Reason::Ticket, ..self },
+            false => self,
+        }
     }
-}
-
-/// What was being done, and where in the API: it picks the policy and begins the sentence.
-#[derive(Debug, Clone)]
-pub(super) struct Action {
-    pub(super) place: Place,
-    /// Such as "downloading `a.wav`".
-    pub(super) doing: String,
 }
 
 /// What went wrong, before it is known what it calls for.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) reason: Reason,
-    errno: Option<u32>,
-    what: String,
+    /// Set where the family's own table decides.
+    pub(super) policy: Option<Policy>,
+    /// The error number, if the PBX gave one.
+    pub(super) number: Option<u32>,
+    pub(super) is_unwell: bool,
+    pub(super) what: String,
     pub(super) retry_after: Option<Duration>,
 }
 
 impl Failure {
-    /// A failure without an error number.
     pub(super) fn new(reason: Reason, what: impl Into<String>) -> Self {
-        Self { reason, errno: None, what: what.into(), retry_after: None }
-    }
-
-    /// The PBX answered with an error number.
-    pub(super) fn errno(place: Place, errno: u32) -> Self {
-        let what = match policy::meaning(errno) {
-            _ if policy::for_errno(place, errno) == Policy::NewTicket => {
-                format!("the ticket was refused (errno {errno})")
-            }
-            _ if policy::for_errno(place, errno) == Policy::NotThere => {
-                format!("the PBX says that it does not have it (errno {errno})")
-            }
-            Some(meaning) => format!("the PBX answered with errno {errno}: {meaning}"),
-            None => format!("the PBX answered with the unknown errno {errno}"),
-        };
-        Self { errno: Some(errno), ..Self::new(policy::reason_of_errno(place, errno), what) }
-    }
-
-    /// The error number, if there was one.
-    pub(super) fn number(&self) -> Option<u32> {
-        self.errno
+        Self { reason, policy: None, number: None, is_unwell: false, what: what.into(), retry_after: None }
     }
 
     /// The same failure in other words.

@@ -10,26 +10,22 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use secrecy::SecretString;
 use tokio::time::Instant;
 use tracing::debug;
 
 use crate::config::{PbxConfig, TlsBackend};
 use crate::pbx::body::{Body, Bounds, Kind};
 use crate::pbx::connection::{Heard, Security, ask, connect};
-use crate::pbx::envelope;
-use crate::pbx::error::{Failure, Reason};
+use crate::pbx::error::{Failure, Reason, When};
 use crate::pbx::legacy::Legacy;
 use crate::pbx::page::{self, PAGE_BYTES_MAX, Secrets};
-use crate::pbx::policy::{Family, Place};
 use crate::pbx::status::{origin_of_location, redirected, refused, retry_after};
 use crate::pbx::tls;
 use crate::pbx::transport::{Origin, before_the_reply, no_reply};
 
 /// The largest reply read where JSON is due, in bytes.
 pub(super) const JSON_BYTES_MAX: u64 = 1 << 20;
-
-/// The same for a list of voicemail: hundreds of boxes with hundreds of messages each.
-const VOICEMAIL_LIST_BYTES_MAX: u64 = 32 << 20;
 
 /// What may stand in a query as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -55,7 +51,9 @@ struct Reply {
 
 /// A request. Its query holds secrets: never print it.
 pub(super) struct Request {
-    pub(super) place: Place,
+    pub(super) when: When,
+    /// What an error reply of this family says, if `bytes` are one.
+    pub(super) refusal: Box<dyn Fn(&[u8]) -> Option<Failure> + Send + Sync>,
     /// Such as `/api/v1.1.0/login`.
     pub(super) path: String,
     /// The encoded query without its `?`.
@@ -64,11 +62,15 @@ pub(super) struct Request {
     pub(super) json: Option<Bytes>,
     /// Longest wait for the reply to begin, the connection included.
     pub(super) timeout: Duration,
+    /// The largest reply that is read.
+    pub(super) bytes_max: u64,
 }
 
 impl Http {
     /// Prepares the client. No connection is made; only the system's root certificates are read if they are needed.
-    pub(super) fn new(config: &PbxConfig) -> Result<Self, Failure> {
+    ///
+    /// Error texts show none of `secrets`, whatever the PBX answers.
+    pub(super) fn new(config: &PbxConfig, secrets: Vec<SecretString>) -> Result<Self, Failure> {
         let origin = Origin::of(config);
         let security = match config.tls_backend {
             _ if !origin.is_https => Security::None,
@@ -81,19 +83,18 @@ impl Http {
             throughput_bytes_s_min: limits.throughput_bytes_s_min,
             bytes_max: JSON_BYTES_MAX,
         };
-        let secrets = Secrets::of(config);
-        Ok(Self { security, origin, bounds, reply_timeout: limits.reply_timeout, secrets })
+        Ok(Self { security, origin, bounds, reply_timeout: limits.reply_timeout, secrets: Secrets(secrets) })
     }
 
     /// Sends a request and returns the body of its reply if the HTTP status is 200.
-    pub(super) async fn send(&self, request: Request, bytes_max: u64) -> Result<Body, Failure> {
+    pub(super) async fn send(&self, mut request: Request) -> Result<Body, Failure> {
         let begun = Instant::now();
-        let (place, path, timeout) = (request.place, request.path.clone(), request.timeout);
+        let (when, path, timeout) = (request.when, request.path.clone(), request.timeout);
+        let refusal = std::mem::replace(&mut request.refusal, Box::new(|_| None));
         let heard = Heard::default();
-        let outcome = tokio::time::timeout(timeout, self.reply(request, &heard, bytes_max)).await;
-        let outcome = outcome.unwrap_or_else(|_| {
-            Err(no_reply(timeout.as_secs_f64(), &heard.bytes(), &self.origin, place.family))
-        });
+        let outcome = tokio::time::timeout(timeout, self.reply(request, &heard)).await;
+        let outcome = outcome
+            .unwrap_or_else(|_| Err(no_reply(timeout.as_secs_f64(), &heard.bytes(), &self.origin, when)));
         self.log(&path, begun.elapsed(), &outcome);
         let Reply { status, headers, body } = outcome?;
         match status {
@@ -101,23 +102,20 @@ impl Http {
             _ if status.is_redirection() => {
                 let location = headers.get(LOCATION).map(|location| location.as_bytes());
                 let location = origin_of_location(location, &self.origin);
-                Err(redirected(place, location.as_deref(), &self.origin))
+                Err(redirected(when, location.as_deref(), &self.origin))
             }
             _ => {
                 let retry_after = retry_after(status, &headers);
-                Err(self.status_failure(place, status, body).await.after(retry_after))
+                Err(self.status_failure(when, &*refusal, status, body).await.after(retry_after))
             }
         }
     }
 
     /// Sends a request and reads the whole reply, both within `reply_timeout`. Also says how the reply ended.
     pub(super) async fn exchange(&self, request: Request) -> Result<(Vec<u8>, Body), Failure> {
-        let bytes_max = match request.place.family {
-            Family::Voicemail => VOICEMAIL_LIST_BYTES_MAX,
-            _ => JSON_BYTES_MAX,
-        };
+        let bytes_max = request.bytes_max;
         let exchange = async {
-            let mut body = self.send(request, bytes_max).await?;
+            let mut body = self.send(request).await?;
             body.inflate(bytes_max).await?;
             Ok((body.rest(bytes_max).await?, body))
         };
@@ -132,12 +130,12 @@ impl Http {
         page::describe(page, &self.secrets)
     }
 
-    async fn reply(&self, request: Request, heard: &Heard, bytes_max: u64) -> Result<Reply, Failure> {
-        let family = request.place.family;
+    async fn reply(&self, request: Request, heard: &Heard) -> Result<Reply, Failure> {
+        let (when, bytes_max) = (request.when, request.bytes_max);
         let wire = connect(&self.security, &self.origin, heard).await?;
         let outcome = ask(wire, self.written(request)?).await;
         let (response, driver) =
-            outcome.map_err(|error| before_the_reply(&error, &heard.bytes(), &self.origin, family))?;
+            outcome.map_err(|error| before_the_reply(&error, &heard.bytes(), &self.origin, when))?;
         let (head, incoming) = response.into_parts();
         let body = Body::new(&head.headers, incoming, driver, Bounds { bytes_max, ..self.bounds });
         Ok(Reply { status: head.status, headers: head.headers, body })
@@ -173,20 +171,26 @@ impl Http {
     }
 
     /// A status other than 200: the error number in the body if there is one, for it says more.
-    async fn status_failure(&self, place: Place, status: StatusCode, mut body: Body) -> Failure {
+    async fn status_failure(
+        &self,
+        when: When,
+        refusal: &(dyn Fn(&[u8]) -> Option<Failure> + Send + Sync),
+        status: StatusCode,
+        mut body: Body,
+    ) -> Failure {
         let patience = self.reply_timeout.min(self.bounds.idle_timeout);
         let rest = async {
             body.inflate(JSON_BYTES_MAX).await?;
             body.rest(JSON_BYTES_MAX).await
         };
         let Ok(Ok(bytes)) = tokio::time::timeout(patience, rest).await else {
-            return refused(place, status, None);
+            return refused(when, status, None);
         };
-        if let Err(envelope::Refusal::Errno(errno)) = envelope::parse(&bytes) {
-            return Failure::errno(place, errno);
+        if let Some(failure) = refusal(&bytes) {
+            return failure;
         }
         let page = (Kind::of(&bytes) == Kind::Html).then(|| self.describe(&bytes));
-        refused(place, status, page)
+        refused(when, status, page)
     }
 
     /// What a page says that has begun to come, in words.

@@ -1,233 +1,199 @@
-//! The only code that speaks HTTP to a PBX.
+//! The only code that speaks to PBXs.
 //!
-//! One `PbxClient` per PBX: it logs in once, shares the session among all requests, never has more than
-//! `concurrency` connections, and turns every failure into one `PbxError` with one `Policy`.
-//! The facts about the API come from `docs/pbx-api.md`.
+//! What the rest of the program asks of a PBX is [`Pbx`], and each family of devices implements it in a folder of its
+//! own. Beside the families stands what they share: connections and TLS, the connection budget, limits, classified
+//! failures, lenient JSON.
 //!
 //! ```text
-//! let mut slot = client.slot().await;             // a connection is ours …
-//! let ticket = slot.ticket(&name).await?;         // … so the ticket will not wait
-//! let mut download = slot.download(ticket).await?; // audio, or an error
-//! while let Some(bytes) = download.next().await? { … }
+//! let slot = pbx.ready_slot().await;               // a connection is ours …
+//! let mut audio = slot.recording(&name).await?;    // … so the download begins at once
+//! while let Some(bytes) = audio.next().await? { … }
 //! ```
 
-/// Reports of a PBX, which wake a sweep early.
+/// The S-Series and compatible devices.
+pub mod s_series;
+
+/// Events that PBXs report: they wake a sweep early.
 pub mod push;
 
 mod body;
 mod budget;
-mod cdr;
-#[cfg(test)]
-mod cdr_tests;
 mod connection;
 mod counters;
-mod device;
 mod dial;
-mod download;
-mod envelope;
 mod error;
-mod event_stream;
-#[cfg(test)]
-mod event_stream_tests;
-#[cfg(test)]
-mod fake;
 mod heard;
 mod http;
 mod inflate;
 mod json;
 #[cfg_attr(not(feature = "legacy-tls"), path = "legacy/absent.rs")]
 mod legacy;
-#[cfg(all(test, feature = "legacy-tls"))]
-mod legacy_tests;
 mod pace;
 mod page;
-pub mod policy;
-mod registration;
-#[cfg(test)]
-mod registration_tests;
-mod session;
-#[cfg(test)]
-mod session_tests;
 mod shown;
-mod slot;
 mod status;
-#[cfg(test)]
-mod tests;
 mod throttle;
-mod ticket;
 mod tls;
 mod transport;
 mod voicemail;
-#[cfg(test)]
-mod voicemail_tests;
-#[cfg(test)]
-mod way_tests;
-#[cfg(test)]
-mod wire_tests;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use cdr::CdrBody;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jiff::civil::DateTime;
+use tokio::sync::Notify;
+
 pub use counters::Counted;
-pub use device::DeviceInfo;
-pub use download::Download;
-pub use envelope::{Refusal, parse as parse_reply};
-pub use error::{PbxError, RETRY_AFTER_MAX, Reason};
-pub use event_stream::EventStream;
+pub use error::{PbxError, Policy, RETRY_AFTER_MAX, Reason};
 pub use pace::Pace;
-pub use policy::Policy;
+pub use s_series::{PbxClient, Refusal, parse_reply};
 pub use shown::{Shown, look_at_certificate};
-pub use slot::Slot;
-pub use ticket::Ticket;
 pub use tls::Certificate;
 pub use voicemail::{UnreadableMessage, VoicemailList, VoicemailMessage};
 
+use crate::base::message::Message;
+use crate::base::recording::{RecordingName, Text};
 use crate::config::PbxConfig;
-use budget::{Budget, Lease};
-use counters::Counters;
-use error::{Action, Failure};
-use http::Http;
-use policy::{Family, Place, Stage};
-use session::{Session, Token};
-use throttle::Throttle;
+use crate::formats::cdr::CdrItem;
+use push::http::Receiver;
 
-/// A PBX as its API shows it. Clones share the session and the connection budget.
-#[derive(Clone)]
-pub struct PbxClient {
-    shared: Arc<Shared>,
+/// Prepares a client for the family that `config` names; nothing is sent yet.
+///
+/// # Errors
+/// Only if the HTTP library cannot be set up.
+pub fn open(config: &PbxConfig) -> Result<Arc<dyn Pbx>, PbxError> {
+    Ok(Arc::new(PbxClient::new(config)?))
 }
 
-impl PbxClient {
-    /// Prepares a client; nothing is sent yet.
-    ///
-    /// # Errors
-    ///
-    /// Only if the HTTP library cannot be set up.
-    pub fn new(config: &PbxConfig) -> Result<Self, PbxError> {
-        let place = place(config, Family::Device, Stage::Query);
-        let action = Action { place, doing: "preparing the connection".to_owned() };
-        let http = Http::new(config).map_err(|failure| PbxError::new(&config.id, &action, failure))?;
-        let budget = Budget::new(config.concurrency);
-        let throttle = Throttle::new(&config.id, &config.manners);
-        let shared = Shared {
-            config: config.clone(),
-            http,
-            session: Session::default(),
-            budget,
-            throttle,
-            counters: Counters::default(),
-        };
-        Ok(Self { shared: Arc::new(shared) })
-    }
-
+/// A PBX of any family. All that ask it share its session and its connection budget.
+pub trait Pbx: fmt::Debug + Send + Sync {
     /// The PBX's name in the configuration.
-    pub fn id(&self) -> &str {
-        &self.shared.config.id
-    }
+    fn id(&self) -> &str;
+
+    fn can(&self) -> Abilities;
 
     /// What was asked of it so far.
-    pub fn counters(&self) -> Counted {
-        self.shared.counters.read()
-    }
+    fn counters(&self) -> Counted;
+
+    /// Asks the PBX who it is; `None` if it has no such call, or gives no serial number.
+    fn device(&self) -> BoxFuture<'_, Result<Option<DeviceInfo>, PbxError>>;
+
+    /// Waits for one of the PBX's connections; served in order.
+    fn slot(&self) -> BoxFuture<'_, Box<dyn Slot>>;
+
+    /// Lists the messages of all voicemail boxes; `None` if this device has no voicemail API. A list that breaks off is an
+    /// error, not a shorter list.
+    fn voicemail(&self) -> BoxFuture<'_, Result<Option<VoicemailList>, PbxError>>;
 
     /// Lets a login be tried again that was refused or locked out: an operator says that its reason is gone.
-    pub async fn lift_refusal(&self) {
-        self.shared.session.lift_refusal().await;
-    }
+    fn lift_refusal(&self) -> BoxFuture<'_, ()>;
 
-    /// Forgets the session, so that the next request logs in: for a PBX that says it has restarted. One that is merely
-    /// said to have costs a login.
-    pub async fn forget_session(&self) {
-        self.shared.session.forget().await;
-    }
+    /// Sees to it that the PBX reports its events to `receiver`, until dropped. `restarted` says that the PBX has
+    /// restarted. Returns if there is nothing to do, or if the PBX refuses it.
+    fn keep_events_coming<'a>(&'a self, receiver: &'a Receiver, restarted: &'a Notify) -> BoxFuture<'a, ()>;
 
-    /// Waits for one of the PBX's `concurrency` connections; served in order.
-    pub async fn slot(&self) -> Slot {
-        let lease = self.shared.lease().await;
-        Slot { shared: Arc::clone(&self.shared), lease: Some(lease), admitted: 0 }
-    }
-
-    /// Waits for a connection, and until a ticket may be asked for and spent over it at once. May be given up.
-    pub async fn ready_slot(&self) -> Slot {
-        let mut slot = self.slot().await;
-        slot.ready().await;
-        slot
-    }
-
-    /// How fast the PBX answers at present.
-    pub fn pace(&self) -> Pace {
-        self.shared.throttle.pace()
+    /// Waits for a connection over which a download may begin at once. May be given up.
+    fn ready_slot(&self) -> BoxFuture<'_, Box<dyn Slot>> {
+        Box::pin(async move {
+            let mut slot = self.slot().await;
+            slot.ready().await;
+            slot
+        })
     }
 }
 
-impl fmt::Debug for PbxClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PbxClient").field("pbx", &self.shared.config.id).finish_non_exhaustive()
+/// What a family, in the version at hand, can do beside delivering recordings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// It lists its calls.
+    pub calls: bool,
+    pub voicemail: bool,
+    /// It is set to report its events.
+    pub events: bool,
+    /// It lists its recordings, apart from its calls.
+    pub recordings: bool,
+}
+
+/// Permission to have one connection to the PBX at a time. Take it before a download is prepared, so that nothing
+/// stands between the PBX's permission and the download.
+pub trait Slot: Send {
+    /// Waits until a download may begin at once. To be used at once; may be given up.
+    fn ready(&mut self) -> BoxFuture<'_, ()>;
+
+    /// The calls that began between `from` and `to`, both in the PBX's local time and both included. `known_sn` is the
+    /// serial number that its rows are expected to name. If [`PbxError::is_too_much_at_once`], a shorter range may succeed.
+    fn calls(
+        self: Box<Self>,
+        from: DateTime,
+        to: DateTime,
+        known_sn: Option<Text>,
+    ) -> BoxFuture<'static, Result<Box<dyn Calls>, PbxError>>;
+
+    /// Begins the download of a recording. It exists only if what comes begins like audio.
+    fn recording<'a>(
+        self: Box<Self>,
+        name: &'a RecordingName,
+    ) -> BoxFuture<'a, Result<Box<dyn Audio>, PbxError>>;
+
+    /// Lists one extension's voicemail box, empty if there is no such extension any more.
+    fn mailbox<'a>(&'a mut self, extension: &'a str) -> BoxFuture<'a, Result<VoicemailList, PbxError>>;
+
+    /// Begins the download of the `nth` of the messages that are alike in all that is known of `message`.
+    fn message<'a>(
+        self: Box<Self>,
+        message: &'a Message,
+        nth: usize,
+    ) -> BoxFuture<'a, Result<Box<dyn Audio>, PbxError>>;
+}
+
+/// A list of calls that is being received. Dropping it closes the connection.
+pub trait Calls: Send {
+    fn next(&mut self) -> BoxFuture<'_, Result<Listed, PbxError>>;
+
+    /// Bytes received so far.
+    fn size_bytes(&self) -> u64;
+}
+
+/// The next of a list of calls.
+#[derive(Debug)]
+pub enum Listed {
+    Item(CdrItem),
+    /// The end of a list that is known to be whole.
+    Whole,
+    /// The end of a list whose last item may be cut. Only another answer that ends alike proves it whole.
+    Unsure(CdrItem),
+}
+
+/// Audio that is being received. Dropping it closes the connection.
+pub trait Audio: Send {
+    /// The next bytes, from the first one on; `None` at the end of the transfer.
+    ///
+    /// Without a declared length that end proves nothing: compare with what the audio's own header declares.
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PbxError>>;
+
+    /// The length that the reply declared, in bytes.
+    fn content_length(&self) -> Option<u64>;
+
+    /// Bounds the whole transfer to `bytes`, as soon as the audio's header has declared its size; bounds only narrow.
+    fn limit(&mut self, bytes: u64);
+
+    /// The folder that a voicemail message came from, if the PBX told.
+    fn folder(&self) -> Option<&str> {
+        None
     }
 }
 
-/// What all requests to one PBX have in common.
-struct Shared {
-    config: PbxConfig,
-    http: Http,
-    session: Session,
-    budget: Budget,
-    throttle: Throttle,
-    counters: Counters,
-}
-
-impl Shared {
-    /// Waits for a connection; for the only one while the PBX answers slowly.
-    async fn lease(&self) -> Lease {
-        let lease = self.budget.lease().await;
-        if self.throttle.is_slow() { self.budget.alone(lease).await } else { lease }
-    }
-
-    /// Names a JSON call, for the error table and the error's sentence.
-    fn action(&self, family: Family, stage: Stage, doing: String) -> Action {
-        Action { place: place(&self.config, family, stage), doing }
-    }
-
-    /// Names a download. Its error numbers are those of the version in its path.
-    fn download_action(&self, family: Family, doing: String) -> Action {
-        let generation = self.config.download_api_version.generation;
-        Action { place: Place { generation, family, stage: Stage::Download }, doing }
-    }
-
-    fn path(&self, endpoint: &str) -> String {
-        format!("/api/{}/{endpoint}", self.config.api_version.segment)
-    }
-
-    fn download_path(&self, endpoint: &str) -> String {
-        format!("/api/{}/{endpoint}", self.config.download_api_version.segment)
-    }
-
-    /// A failure as callers see it.
-    fn error(&self, action: &Action, failure: Failure) -> PbxError {
-        let (id, wait) = (&self.config.id, self.config.limits.lockout_wait.as_secs_f64());
-        let failure = match failure.reason {
-            Reason::LockedOut => failure.saying(format!(
-                "this address is locked out after wrong passwords; nothing is asked for {wait} s, or delete its \
-                 entry `API-IP` from the PBX's blocked addresses and use `callvault retry --pbx {id}`"
-            )),
-            _ => failure,
-        };
-        self.counters.note_error(failure.reason);
-        if let Some(wait) = failure.retry_after {
-            self.throttle.leave_alone(wait);
-        }
-        PbxError::new(id, action, failure)
-    }
-
-    /// A failure of a request that carried `token`, its consequences for the session drawn.
-    async fn refused(&self, action: &Action, failure: Failure, token: &Token) -> PbxError {
-        let error = self.error(action, failure);
-        self.session.heed(&error, token, self.config.limits.lockout_wait).await;
-        error
-    }
-}
-
-fn place(config: &PbxConfig, family: Family, stage: Stage) -> Place {
-    Place { generation: config.api_version.generation, family, stage }
+/// The PBX's own description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// The serial number, trimmed; never empty.
+    pub sn: String,
+    /// The firmware's version.
+    pub firmware: Option<String>,
+    /// The device's name, such as its model.
+    pub name: Option<String>,
+    /// Its clock as it prints it, such as `2024-03-01 12:00:00 UTC+1`.
+    pub system_time: Option<String>,
 }

@@ -7,11 +7,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::config::{PbxConfig, TlsBackend};
 use crate::pbx::connection::secure;
-use crate::pbx::error::{Action, Failure, PbxError, Reason};
-use crate::pbx::policy::{Family, Stage};
+use crate::pbx::error::{Failure, PbxError, Reason, When};
+use crate::pbx::legacy;
 use crate::pbx::tls::{Certificate, config_to_look, roots};
 use crate::pbx::transport::{Origin, no_answer, no_tls};
-use crate::pbx::{legacy, place};
 
 /// The certificate that a PBX shows.
 #[derive(Debug, Clone)]
@@ -28,9 +27,8 @@ pub struct Shown {
 /// # Errors
 /// If there is no connection or no TLS, or the certificate cannot be read.
 pub async fn look_at_certificate(config: &PbxConfig, now: Timestamp) -> Result<Shown, PbxError> {
-    let place = place(config, Family::Device, Stage::Query);
-    let action = Action { place, doing: "looking at its certificate".to_owned() };
-    look(config, now).await.map_err(|failure| PbxError::new(&config.id, &action, failure))
+    let outcome = look(config, now).await;
+    outcome.map_err(|failure| PbxError::of(&config.id, When::Asking, "looking at its certificate", failure))
 }
 
 async fn look(config: &PbxConfig, now: Timestamp) -> Result<Shown, Failure> {

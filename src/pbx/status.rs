@@ -8,8 +8,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use url::Url;
 
-use crate::pbx::error::{Failure, RETRY_AFTER_MAX, Reason};
-use crate::pbx::policy::{Family, Place};
+use crate::pbx::error::{Failure, RETRY_AFTER_MAX, Reason, When};
 use crate::pbx::transport::Origin;
 
 /// Where a reply sends the client instead, without path and query: they may repeat ours.
@@ -20,7 +19,7 @@ pub(super) fn origin_of_location(location: Option<&[u8]>, to: &Origin) -> Option
 }
 
 /// A redirect. None is followed: one of a POST loses its body, and any of them carries the token elsewhere.
-pub(super) fn redirected(place: Place, location: Option<&str>, to: &Origin) -> Failure {
+pub(super) fn redirected(when: When, location: Option<&str>, to: &Origin) -> Failure {
     let host = |origin: &str| Url::parse(origin).ok().and_then(|url| url.host_str().map(str::to_owned));
     let what = match location {
         None => "it redirects elsewhere; write the address of the API itself in `url`".to_owned(),
@@ -36,8 +35,8 @@ pub(super) fn redirected(place: Place, location: Option<&str>, to: &Origin) -> F
              before the PBX"
         ),
     };
-    let what = match place.family {
-        Family::Login => what,
+    let what = match when {
+        When::LoggingIn => what,
         // A single file may be redirected by a filter on the way.
         _ => format!("instead of a reply {what}"),
     };
@@ -45,13 +44,13 @@ pub(super) fn redirected(place: Place, location: Option<&str>, to: &Origin) -> F
 }
 
 /// Any other status than 200; `page` is what came with it, in words, if it was a page.
-pub(super) fn refused(place: Place, status: StatusCode, page: Option<String>) -> Failure {
+pub(super) fn refused(when: When, status: StatusCode, page: Option<String>) -> Failure {
     let told = page.map_or_else(String::new, |page| format!(" and {page}"));
     let what = format!("the reply has HTTP status {status}{told}");
-    Failure::new(Reason::Http(status.as_u16()), what).with_remedy(remedy(place, status))
+    Failure::new(Reason::Http(status.as_u16()), what).with_remedy(remedy(when, status))
 }
 
-fn remedy(place: Place, status: StatusCode) -> &'static str {
+fn remedy(when: When, status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 => {
             "the API itself never answers so: a proxy or the PBX's web page wants a login; check `url` and \
@@ -60,7 +59,7 @@ fn remedy(place: Place, status: StatusCode) -> &'static str {
         403 => {
             "check that the API is enabled, and that the PBX and any proxy before it permit this machine's address"
         }
-        404 if place.family == Family::Login => {
+        404 if when == When::LoggingIn => {
             "there is no API at this path: check `api_version`, and that the API is enabled"
         }
         404 => "this version of the API has no such call: check `api_version`",

@@ -8,9 +8,8 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use crate::config::{PbxConfig, TlsBackend, TlsVersion};
-use crate::pbx::error::{Failure, Reason};
+use crate::pbx::error::{Failure, Reason, When};
 use crate::pbx::heard::{Speech, has_status_line_within, objection};
-use crate::pbx::policy::Family;
 use crate::pbx::tls::{Untrusted, words};
 
 /// Where a request went, for the sentences.
@@ -45,8 +44,8 @@ impl Origin {
     }
 }
 
-/// Why no reply to `family` began, though there was a connection; `heard` is what came over it.
-pub(super) fn before_the_reply(error: &hyper::Error, heard: &[u8], to: &Origin, family: Family) -> Failure {
+/// Why no reply began, though there was a connection; `heard` is what came over it.
+pub(super) fn before_the_reply(error: &hyper::Error, heard: &[u8], to: &Origin, when: When) -> Failure {
     match Speech::of(heard) {
         Speech::Silence => closed_before_the_reply(error, to),
         Speech::Http if error.is_incomplete_message() || find::<io::Error>(error).is_some() => {
@@ -54,7 +53,7 @@ pub(super) fn before_the_reply(error: &hyper::Error, heard: &[u8], to: &Origin, 
         }
         Speech::Http => unreadable_head(objection(heard)),
         _ if has_status_line_within(heard) => unreadable_head("something comes before its status line"),
-        speech => not_http(speech, to, family),
+        speech => not_http(speech, to, when),
     }
 }
 
@@ -81,7 +80,7 @@ fn unreadable_head(why: &str) -> Failure {
 }
 
 /// What answers speaks something else than HTTP.
-fn not_http(speech: Speech, to: &Origin, family: Family) -> Failure {
+fn not_http(speech: Speech, to: &Origin, when: When) -> Failure {
     let (reason, what) = match speech {
         Speech::Tls if !to.is_https => {
             (Reason::NotHttps, format!("{} speaks TLS, not plain HTTP; write `https://` in `url`", to.text))
@@ -101,15 +100,15 @@ fn not_http(speech: Speech, to: &Origin, family: Family) -> Failure {
             ),
         ),
     };
-    match family {
-        Family::Login => Failure::new(reason, what),
+    match when {
+        When::LoggingIn => Failure::new(reason, what),
         // After a login in HTTP it can only be a broken reply.
         _ => Failure::new(Reason::Protocol, what),
     }
 }
 
 /// No reply, or not all of its head, came in time.
-pub(super) fn no_reply(seconds: f64, heard: &[u8], to: &Origin, family: Family) -> Failure {
+pub(super) fn no_reply(seconds: f64, heard: &[u8], to: &Origin, when: When) -> Failure {
     match Speech::of(heard) {
         Speech::Silence => Failure::new(
             Reason::Timeout,
@@ -121,7 +120,7 @@ pub(super) fn no_reply(seconds: f64, heard: &[u8], to: &Origin, family: Family) 
                 "the reply's headers were not complete within {seconds} s; check that the PBX is not overloaded"
             ),
         ),
-        speech => not_http(speech, to, family),
+        speech => not_http(speech, to, when),
     }
 }
 

@@ -164,7 +164,7 @@ impl Gate {
     /// gives the PBX up.
     pub async fn troubled(&self, item: &Item, error: &PbxError) -> anyhow::Result<Blame> {
         let failed = Failed::from(error);
-        if failed.is_an_answer() {
+        if failed.policy.is_an_answer() {
             self.worked(item).await?;
             return Ok(Blame::Item);
         }

@@ -8,7 +8,7 @@ use super::follower::Follower;
 use super::shared::Shared;
 use crate::config::{Config, PushMode};
 use crate::pbx::push::http::{self, Receiver};
-use crate::pbx::push::{PushKind, Wakes, renewal, tcp};
+use crate::pbx::push::{PushKind, Wakes};
 use crate::pipeline::backfill::Site;
 use crate::store::agenda::Job;
 
@@ -71,25 +71,10 @@ pub(super) async fn heed_reports(
 }
 
 impl Follower {
-    /// Sees to it that the PBX reports to us, for as long as the episode lasts. With push off nothing is sent.
+    /// Sees to it that the PBX reports to us, for as long as the episode lasts.
     pub(super) async fn stay_registered(&self, site: &Site) -> anyhow::Result<()> {
-        let stop = CancellationToken::new();
-        let client = &self.line.client;
-        let renewed = async {
-            if self.pbx.push != PushMode::Off {
-                renewal::keep(client, &self.restarted, &stop).await;
-            }
-        };
-        let streamed = async {
-            if let PushMode::Tcp { port } = self.pbx.push
-                && let Err(error) =
-                    tcp::follow(client, port, &self.receiver.wakes, &self.receiver.tally, &stop).await
-            {
-                tracing::warn!(pbx = self.id(), "{error}");
-            }
-        };
         tokio::select! {
-            ((), ()) = async { tokio::join!(renewed, streamed) } => site.over().await,
+            () = self.line.client.keep_events_coming(&self.receiver, &self.restarted) => site.over().await,
             () = site.over() => {}
         }
         Ok(())

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use callvault::config::PushMode;
 use callvault::pbx::push::http::Limits;
-use callvault::pbx::push::{Counters, PushEvent, PushKind, Tally, Wakes, renewal, tcp};
+use callvault::pbx::push::{Counters, PushEvent, PushKind, Tally, Wakes};
+use callvault::pbx::s_series::{renewal, tcp};
 use callvault::pbx::{PbxClient, Reason};
 use callvault::simulator::{Profile, PushOptions, SimulatorOptions};
 use tokio::sync::Notify;

@@ -11,7 +11,7 @@ use super::refusals::Refusals;
 use super::{Readiness, metrics};
 use crate::base::clock::Clock;
 use crate::config::Config;
-use crate::pbx::{Counted, PbxClient};
+use crate::pbx::{Counted, Pbx};
 use crate::pipeline::worker::{Progress, Snapshot};
 use crate::store::db::Db;
 use crate::watch::status::{Reader, Status};
@@ -27,7 +27,7 @@ pub struct Workers(Arc<Mutex<BTreeMap<String, Worker>>>);
 
 #[derive(Debug)]
 struct Worker {
-    client: PbxClient,
+    client: Arc<dyn Pbx>,
     progress: Arc<Progress>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Work {
 
 impl Workers {
     /// Counts this client and its workers from now on, in place of the former ones of the PBX.
-    pub fn add(&self, client: PbxClient, progress: Arc<Progress>) {
+    pub fn add(&self, client: Arc<dyn Pbx>, progress: Arc<Progress>) {
         let id = client.id().to_owned();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Worker { client, progress });
     }

@@ -28,7 +28,7 @@ pub struct Tally(Arc<[AtomicU64; 6]>);
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(in crate::pbx) enum Fate {
     Accepted,
     Malformed,
     Stranger,
@@ -57,7 +57,7 @@ impl Tally {
     }
 
     /// Counts one.
-    pub(super) fn count(&self, fate: Fate) {
+    pub(in crate::pbx) fn count(&self, fate: Fate) {
         self.0[fate as usize].fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -16,13 +16,12 @@ mod admission;
 mod counters;
 mod heard;
 pub mod http;
-pub mod renewal;
 mod report;
 mod request;
 mod sources;
-pub mod tcp;
 mod wakes;
 
+pub(super) use counters::Fate;
 pub use counters::{Counters, Tally};
 pub use heard::HeardCalls;
 pub use report::{Report, take_events};

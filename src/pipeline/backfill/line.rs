@@ -8,12 +8,12 @@ use tokio::sync::RwLock;
 
 use crate::base::bell::Bell;
 use crate::config::{PbxConfig, PushMode};
-use crate::pbx::PbxClient;
+use crate::pbx::{self, Pbx};
 
 /// What all that work on one PBX share: its session and connections, and the bell of its queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    pub(crate) client: PbxClient,
+    pub(crate) client: Arc<dyn Pbx>,
     pub(crate) bell: Bell,
     /// Read by every command that works over it; who wants to have the PBX alone writes.
     pub(crate) in_use: Arc<RwLock<()>>,
@@ -25,7 +25,7 @@ impl Line {
     /// # Errors
     /// Only if the HTTP library cannot be set up.
     pub(crate) fn new(pbx: &PbxConfig) -> anyhow::Result<Self> {
-        Ok(Self { client: PbxClient::new(pbx)?, bell: Bell::default(), in_use: Arc::default() })
+        Ok(Self { client: pbx::open(pbx)?, bell: Bell::default(), in_use: Arc::default() })
     }
 
     /// Whether both are one line.

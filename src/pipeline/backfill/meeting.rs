@@ -99,7 +99,7 @@ impl Site {
     async fn ask_who_it_is(&self, vault: &Vault) -> anyhow::Result<Option<Answer>> {
         while !self.is_over() {
             let asked_at = vault.clock.now();
-            match self.client.device_info().await {
+            match self.client.device().await {
                 Ok(device) => {
                     let answered_at = vault.clock.now();
                     self.gate.worked(&Item::Device).await?;

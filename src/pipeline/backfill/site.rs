@@ -16,7 +16,7 @@ use super::{PbxReport, Request};
 use crate::base::bell::Bell;
 use crate::base::counts::Counts;
 use crate::config::PbxConfig;
-use crate::pbx::PbxClient;
+use crate::pbx::Pbx;
 use crate::pipeline::gate::{Gate, Trouble};
 use crate::pipeline::sweep::{SweepReport, Sweeper, rules_of, sweep_ranges};
 use crate::pipeline::worker::{Progress, Snapshot};
@@ -35,7 +35,7 @@ const LOOK_AT_CLAIMS_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Site {
     pub(crate) pbx: PbxConfig,
-    pub(super) client: PbxClient,
+    pub(super) client: Arc<dyn Pbx>,
     pub(super) gate: Arc<Gate>,
     pub(super) bell: Bell,
     in_use: Arc<RwLock<()>>,
@@ -357,7 +357,7 @@ impl Site {
     pub(super) fn sweeper<'a>(&'a self, vault: &'a Vault, met: &Met, known_files_too: bool) -> Sweeper<'a> {
         Sweeper {
             pbx: &self.pbx,
-            client: &self.client,
+            client: &*self.client,
             gate: &self.gate,
             db: &vault.state.db,
             is_one_of_several: vault.config.pbx.len() > 1,

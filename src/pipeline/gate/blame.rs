@@ -73,32 +73,34 @@ enum Class {
 /// A failure as the decision sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failed {
-    policy: Policy,
+    pub(super) policy: Policy,
     reason: Reason,
     is_unanswered: bool,
+    is_unwell: bool,
 }
 
 impl From<&PbxError> for Failed {
     fn from(error: &PbxError) -> Self {
-        Self { policy: error.policy(), reason: error.reason(), is_unanswered: error.is_unanswered() }
+        Self {
+            policy: error.policy(),
+            reason: error.reason(),
+            is_unanswered: error.is_unanswered(),
+            is_unwell: error.is_unwell(),
+        }
     }
 }
 
 impl Failed {
-    /// Whether the PBX answered as it should, only not with what was asked for.
-    pub(super) fn is_an_answer(self) -> bool {
-        matches!(self.policy, Policy::NotThere | Policy::NewTicket | Policy::LogIn | Policy::Empty)
-    }
-
     /// What it may be a case of; `None` where it can only be about this `item`.
     fn class(self, item: &Item) -> Option<Class> {
         match self.reason {
             _ if self.is_unanswered => Some(Class::Silent),
-            Reason::Http(500..=599) | Reason::Errno(10025 | 20010 | 30001 | 30003) => Some(Class::Unwell),
+            _ if self.is_unwell => Some(Class::Unwell),
             Reason::Redirect
             | Reason::Unsupported
             | Reason::Http(_)
             | Reason::Errno(_)
+            | Reason::UnknownErrno(_)
             | Reason::HtmlBody => Some(Class::Alike(self.reason)),
             // Lists that cannot be read are lists that were given.
             Reason::Protocol | Reason::EmptyBody if !item.is_list() => Some(Class::Alike(self.reason)),
@@ -203,7 +205,8 @@ mod tests {
     use super::*;
 
     fn failed(policy: Policy, reason: Reason) -> Failed {
-        Failed { policy, reason, is_unanswered: reason == Reason::Timeout }
+        let is_unwell = matches!(reason, Reason::Http(500..=599) | Reason::Errno(20010));
+        Failed { policy, reason, is_unanswered: reason == Reason::Timeout, is_unwell }
     }
 
     fn day(number: i8) -> Item {
@@ -294,7 +297,7 @@ mod tests {
         ] {
             let failed = failed(policy, reason);
             let told = verdicts(&mut Suspects::default(), &recordings(20), failed);
-            assert!(failed.is_an_answer() || !told.contains(&true), "{policy:?} {reason}");
+            assert!(failed.policy.is_an_answer() || !told.contains(&true), "{policy:?} {reason}");
         }
         // A list that cannot be read was given.
         let days: Vec<Item> = (1..20).map(day).collect();

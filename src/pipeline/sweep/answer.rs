@@ -5,9 +5,8 @@ use jiff::civil::DateTime;
 use super::Sweeper;
 use super::parts::Part;
 use super::reading::Reading;
-use crate::base::recording::Text;
 use crate::formats::cdr::CdrItem;
-use crate::pbx::{CdrBody, PbxError, Reason, Slot};
+use crate::pbx::{Calls, Listed, PbxError, Policy, Reason, Slot};
 use crate::store::evidence::ListSize;
 
 /// What an answer held.
@@ -32,14 +31,13 @@ impl Sweeper<'_> {
     /// are in the list.
     pub(super) async fn read_once(
         &self,
-        slot: Slot,
+        slot: Box<dyn Slot>,
         reading: &mut Reading,
         part: Part,
     ) -> anyhow::Result<Result<Answer, PbxError>> {
         let doubtful = reading.list.doubtful();
-        let answer = match slot.cdr(part.from, part.to).await {
-            Ok(Some(body)) => self.take_body(reading, body).await?,
-            Ok(None) => Ok(Answer::default()),
+        let answer = match slot.calls(part.from, part.to, reading.last_sn.clone()).await {
+            Ok(calls) => self.take_calls(reading, calls).await?,
             Err(error) => Err(error),
         };
         if answer.is_err() {
@@ -48,122 +46,36 @@ impl Sweeper<'_> {
         Ok(answer)
     }
 
-    /// Takes the rows as they arrive. Rows of a body that breaks off are kept: the next try stores them again.
-    async fn take_body(
+    /// Takes the rows as they arrive. Rows of an answer that breaks off are kept: the next try stores them again.
+    async fn take_calls(
         &self,
         reading: &mut Reading,
-        mut body: CdrBody,
+        mut calls: Box<dyn Calls>,
     ) -> anyhow::Result<Result<Answer, PbxError>> {
         let mut answer = Answer::default();
-        let mut reader = self.reader().of_pbx();
-        let mut last = None;
         loop {
-            match body.next().await {
-                Ok(Some(bytes)) => {
-                    answer.size.bytes += bytes.len() as u64;
-                    reader.push(&bytes);
+            let next = calls.next().await;
+            answer.size.bytes = calls.size_bytes();
+            match next {
+                Ok(Listed::Item(item)) => {
+                    answer.note(&item);
+                    self.take(reading, item).await?;
                 }
-                Ok(None) => reader.finish(),
+                Ok(Listed::Whole) => return Ok(Ok(answer)),
+                Ok(Listed::Unsure(last)) => {
+                    answer.note(&last);
+                    // A connection that is lost is not lost at the same place again.
+                    let is_whole = reading.unsure.replace(last.clone()).is_some_and(|before| before == last);
+                    if !is_whole {
+                        let what = "the CDR ended within a row";
+                        let (policy, reason) = (Policy::Retry, Reason::Truncated);
+                        return Ok(Err(PbxError::new(&self.pbx.id, policy, reason, what)));
+                    }
+                    self.take(reading, last).await?;
+                    return Ok(Ok(answer));
+                }
                 Err(error) => return Ok(Err(error)),
             }
-            loop {
-                match reader.next_item() {
-                    Ok(Some(item)) => {
-                        answer.note(&item);
-                        if let Some(item) = last.replace(item) {
-                            self.take(reading, item).await?;
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(problem) => {
-                        return Ok(Err(PbxError::broken_cdr(
-                            &self.pbx.id,
-                            Reason::Protocol,
-                            problem.to_string(),
-                        )));
-                    }
-                }
-            }
-            if reader.is_finished() {
-                break;
-            }
         }
-        let Some(last) = last else { return Ok(Ok(answer)) };
-        let whole = match ending(&last, reading.last_sn.as_ref()) {
-            Ending::Whole => true,
-            Ending::CutOff => false,
-            // A connection that is lost is not lost at the same place again.
-            Ending::Unknown => reading.unsure.replace(last.clone()).is_some_and(|before| before == last),
-        };
-        if !whole {
-            let ended = "the CDR ended within a row".to_owned();
-            return Ok(Err(PbxError::broken_cdr(&self.pbx.id, Reason::Truncated, ended)));
-        }
-        self.take(reading, last).await.map(|()| Ok(answer))
-    }
-}
-
-/// How a CDR ended: the end of the connection is all that ends the reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// With its last row.
-    Whole,
-    /// Within it.
-    CutOff,
-    /// One way or the other.
-    Unknown,
-}
-
-/// Whether the last row is whole. Some devices never end their last line: where the serial number is the last column, it
-/// tells; it is the one of the row before, or else the one that the PBX is known by.
-fn ending(last: &CdrItem, known_sn: Option<&Text>) -> Ending {
-    let row = match last {
-        CdrItem::Row(row) if row.ended_without_newline => row,
-        CdrItem::BadRow(bad) if bad.ended_without_newline => return Ending::CutOff,
-        CdrItem::Row(_) | CdrItem::BadRow(_) => return Ending::Whole,
-    };
-    match known_sn {
-        Some(known) if row.ends_in_sn && *known == row.sn => Ending::Whole,
-        Some(_) if row.ends_in_sn && !row.sn.is_empty() => Ending::CutOff,
-        _ => Ending::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::formats::cdr::CdrReader;
-
-    /// The last item of a CDR of one call and no more.
-    fn last_item(header: &str, last_line: &str) -> CdrItem {
-        let mut reader = CdrReader::new(&std::collections::BTreeMap::new());
-        reader.push(format!("{header}\n{last_line}").as_bytes());
-        reader.finish();
-        let items = std::iter::from_fn(|| reader.next_item().unwrap());
-        items.last().unwrap()
-    }
-
-    #[test]
-    fn a_row_that_the_connection_broke_off_is_told_by_its_serial_number() {
-        let (known, none) = (Text::Utf8("3631A".to_owned()), Text::default());
-        let table = [
-            ("17.1,2024-03-01 12:00:00,a.wav,3631A\n", Some(&known), Ending::Whole),
-            ("17.1,2024-03-01 12:00:00,a.wav,3631A", Some(&known), Ending::Whole),
-            ("17.1,2024-03-01 12:00:00,a.wav,36", Some(&known), Ending::CutOff),
-            ("17.1,2024-03-01 12:00:00,a.wav,36\n", Some(&known), Ending::Whole),
-            ("17.1,2024-03-01 12:00:00,a.wav,36", None, Ending::Unknown),
-            // A device that names itself in no row, or one whose connection was lost before it did.
-            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&known), Ending::Unknown),
-            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&none), Ending::Whole),
-            ("17.1,2024-03-01 12", Some(&known), Ending::CutOff),
-            ("17.1,2024-03-01 12\n", Some(&known), Ending::Whole),
-        ];
-        for (line, known, expected) in table {
-            let last = last_item("callid,timestart,recording,sn", line);
-            assert_eq!(ending(&last, known), expected, "{line:?} {known:?}");
-        }
-        // What the last cell was to be, nothing tells.
-        let last = last_item("callid,timestart,recording", "17.1,2024-03-01 12:00:00,a.w");
-        assert_eq!(ending(&last, Some(&none)), Ending::Unknown);
     }
 }

@@ -40,7 +40,7 @@ use crate::base::recording::Text;
 use crate::base::times::OffsetResolver;
 use crate::config::{ExclusionRule, PbxConfig};
 use crate::formats::cdr::{BadRow, CdrItem, CdrReader, DoubtCause};
-use crate::pbx::PbxClient;
+use crate::pbx::Pbx;
 use crate::pipeline::gate::Gate;
 use crate::store::calls;
 use crate::store::db::{DatabaseFailed, Db};
@@ -85,7 +85,7 @@ pub struct Sweeper<'a> {
     /// The PBX's configuration.
     pub pbx: &'a PbxConfig,
     /// The PBX.
-    pub client: &'a PbxClient,
+    pub client: &'a dyn Pbx,
     /// Whether the PBX may be asked.
     pub gate: &'a Gate,
     /// The database.

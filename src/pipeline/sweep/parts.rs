@@ -153,7 +153,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
-    use crate::pbx::Reason;
+    use crate::pbx::{Policy, Reason};
 
     /// Asks for the parts of a day; how many requests were made, how many failed, and whether the day was read whole.
     fn read(answers: impl Fn(Part) -> bool, reason: Reason) -> (u32, u32, bool) {
@@ -165,7 +165,7 @@ mod tests {
                 parts.note_read();
             } else {
                 failed += 1;
-                parts.note_unread(part, PbxError::broken_cdr("hq", reason, String::new()));
+                parts.note_unread(part, PbxError::new("hq", Policy::Retry, reason, ""));
             }
         }
         (asked, failed, parts.lost.is_none())
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_day_that_was_too_much_as_a_whole_is_asked_for_in_halves() {
-        let error = |reason| PbxError::broken_cdr("hq", reason, String::new());
+        let error = |reason| PbxError::new("hq", Policy::Retry, reason, "");
         let day = date(2024, 3, 1);
         let halves = Part::of(day).halves().unwrap();
         assert_eq!(Parts::after(Part::of(day), error(Reason::Timeout)).ahead, halves);

@@ -39,7 +39,7 @@ pub async fn sweep_ranges(
     if let Some(folder) = &sweeper.pbx.cdr_folder {
         report += sweeper.read_folder(folder).await?;
     }
-    if !sweeper.pbx.cdr_api {
+    if !sweeper.client.can().calls {
         return Ok(report);
     }
     let days = today_first(ranges, sweeper.today());
@@ -278,7 +278,7 @@ impl Sweeper<'_> {
     }
 
     /// A connection, as soon as the PBX may be asked; `None` if nothing is to be asked of it any more.
-    pub(super) async fn slot(&self) -> Option<Slot> {
+    pub(super) async fn slot(&self) -> Option<Box<dyn Slot>> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,

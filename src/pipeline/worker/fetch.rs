@@ -9,16 +9,14 @@ use crate::archive::{
 };
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
-use crate::base::recording::RecordingKind;
+use crate::base::message::Message;
+use crate::base::recording::{RecordingKind, RecordingName};
 use crate::formats::audio::{Audio, AudioError, Suspicion};
 use crate::formats::sidecar::{Sidecar, SidecarOrigin};
-use crate::pbx::{Download, PbxError, Policy, Slot};
+use crate::pbx::{PbxError, Policy, Reason, Slot};
 use crate::pipeline::gate::Item;
 use crate::store::catalog;
 use crate::store::queue::{Job, RecordingState};
-
-/// Tickets that one attempt may spend: an expired one costs another ticket, not an attempt.
-pub(super) const TICKETS_PER_ATTEMPT: u32 = 3;
 
 /// The reason of what the PBX does not have, while a file that nobody vouches for stands at its place.
 pub(super) const FOUND: &str = "found";
@@ -28,7 +26,7 @@ pub(super) const FOUND: &str = "found";
 pub(super) enum Failure {
     /// The PBX, or the way to it.
     #[error(transparent)]
-    Pbx(#[from] PbxError),
+    Pbx(PbxError),
     /// The audio is empty though somebody talked: the PBX may not have written it yet.
     #[error("the PBX gave an empty file for a call with talk time")]
     NotReady,
@@ -41,12 +39,6 @@ pub(super) enum Failure {
     /// The voicemail box changed under each try.
     #[error("the voicemail box changed during each download")]
     Renumbered,
-    /// Two messages of a voicemail box have the name under which this one would be asked for.
-    #[error("two messages of the voicemail box have one name, so neither can be asked for")]
-    Ambiguous,
-    /// The voicemail box holds something that may be this message.
-    #[error("the list of the voicemail box holds entries that cannot be read")]
-    Unreadable,
     /// Audio that one download does not prove to be whole.
     #[error("{}", doubted(*doubt))]
     Misfit {
@@ -75,6 +67,16 @@ pub(super) enum Failure {
     Interrupted,
 }
 
+impl From<PbxError> for Failure {
+    fn from(error: PbxError) -> Self {
+        match error.reason() {
+            Reason::Deleted { beside_others } => Self::Deleted { beside_others },
+            Reason::Renumbered => Self::Renumbered,
+            _ => Self::Pbx(error),
+        }
+    }
+}
+
 impl Failure {
     /// Whether the PBX says that it does not have the recording.
     pub(super) fn is_not_there(&self) -> bool {
@@ -93,15 +95,10 @@ impl Failure {
     /// The class, as the queue keeps it.
     pub(super) fn reason(&self) -> String {
         match self {
-            Self::Pbx(error) if matches!(error.policy(), Policy::NewTicket | Policy::LogIn) => {
-                "ticket".into()
-            }
             Self::Pbx(error) => error.reason().to_string(),
             Self::NotReady => "not_ready".into(),
             Self::Deleted { .. } => "deleted".into(),
             Self::Renumbered => "renumbered".into(),
-            Self::Ambiguous => "ambiguous".into(),
-            Self::Unreadable => "protocol".into(),
             Self::Misfit { doubt: Doubt::Cut, .. } => "truncated".into(),
             Self::Misfit { doubt: Doubt::Header, .. } => "header_size".into(),
             Self::Misfit { doubt: Doubt::Untold, .. } => "unknown_length".into(),
@@ -160,6 +157,14 @@ impl Arrived {
     pub(super) fn sha256(&self) -> Digest {
         self.received.sha256()
     }
+}
+
+/// What is asked of the PBX.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    Call(&'a RecordingName),
+    /// Of the messages that are alike in all else, which one.
+    Message(&'a Message, usize),
 }
 
 impl Worker {
@@ -233,62 +238,43 @@ impl Worker {
 
     async fn download(&self, job: &Job, place: &Destination, told: &Told) -> Result<Arrived, Failure> {
         match told {
-            Told::Calls { .. } => self.download_call(job, place, told).await,
+            Told::Calls { .. } => self.download_once(job, place, told, Wanted::Call(&job.name)).await,
             Told::Message { kept, twins } => {
                 self.download_message(job, place, told, &kept.message, twins).await
             }
         }
     }
 
-    /// One attempt: up to three tickets, each spent at once.
-    async fn download_call(&self, job: &Job, place: &Destination, told: &Told) -> Result<Arrived, Failure> {
-        let mut tickets = 1;
-        loop {
-            match self.download_once(job, place, told).await {
-                Err(Failure::Pbx(error))
-                    if matches!(error.policy(), Policy::NewTicket | Policy::LogIn)
-                        && tickets < TICKETS_PER_ATTEMPT =>
-                {
-                    tickets += 1;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// Slot, space and folder first, then the ticket, then the download: a ticket is taken only to be spent at once.
-    async fn download_once(&self, job: &Job, place: &Destination, told: &Told) -> Result<Arrived, Failure> {
-        let (mut slot, mut turn) = self.take_slot_and_turn().await?;
+    /// Slot, space and folder first, then the PBX's permission, then the download: it is asked for only to be used at once.
+    pub(super) async fn download_once(
+        &self,
+        job: &Job,
+        place: &Destination,
+        told: &Told,
+        wanted: Wanted<'_>,
+    ) -> Result<Arrived, Failure> {
+        let (slot, mut turn) = self.take_slot_and_turn().await?;
         let incoming = self.prepare(place).await?;
-        let request = async {
-            let ticket = slot.ticket(&job.name).await?;
-            slot.download(ticket).await
+        let begun = match wanted {
+            Wanted::Call(name) => slot.recording(name),
+            Wanted::Message(message, nth) => slot.message(message, nth),
         };
-        let download = turn.lend_if_slow(request).await?;
-        drop(slot);
-        let transfer = self.receive(job, download, incoming, &mut turn).await?;
-        self.judge_audio(job, transfer, told)
+        let audio = turn.lend_if_slow(begun).await?;
+        let status = audio.folder().map(str::to_owned);
+        let outcome = receive(audio, incoming, &mut turn).await;
+        if matches!(outcome, Ok(_) | Err(Failure::Renumbered)) {
+            self.gate.worked(&item_of(job)).await.map_err(|_| Failure::Interrupted)?;
+        }
+        let arrived = self.judge_audio(job, outcome?, told)?;
+        Ok(Arrived { status, ..arrived })
     }
 
     /// The PBX's own slot comes first: one that waits for a slow PBX must not take a turn from the others.
-    pub(super) async fn take_slot_and_turn(&self) -> Result<(Slot, Turn), Failure> {
+    async fn take_slot_and_turn(&self) -> Result<(Box<dyn Slot>, Turn), Failure> {
         let mut slot = self.unless_ending(self.client.slot()).await?;
         let mut turn = self.unless_ending(Turn::take(&self.downloads)).await?;
         self.unless_ending(turn.lend_if_slow(slot.ready())).await?;
         Ok((slot, turn))
-    }
-
-    /// Receives what a download brings.
-    pub(super) async fn receive(
-        &self,
-        job: &Job,
-        download: Download,
-        incoming: Incoming,
-        turn: &mut Turn,
-    ) -> Result<Transfer, Failure> {
-        let arrived = receive(download, incoming, turn).await?;
-        self.gate.worked(&item_of(job)).await.map_err(|_| Failure::Interrupted)?;
-        Ok(arrived)
     }
 
     /// Waits for something that may take long, but not when this run ends or gives the PBX up.
@@ -301,7 +287,7 @@ impl Worker {
         }
     }
 
-    pub(super) async fn prepare(&self, place: &Destination) -> Result<Incoming, Failure> {
+    async fn prepare(&self, place: &Destination) -> Result<Incoming, Failure> {
         let (archive, place, min) = (self.archive.clone(), place.clone(), self.free_bytes_min);
         blocking(move || {
             archive.check_space(place.folder().pbx(), min)?;
@@ -310,7 +296,7 @@ impl Worker {
         .await
     }
 
-    pub(super) fn judge_audio(&self, job: &Job, transfer: Transfer, told: &Told) -> Result<Arrived, Failure> {
+    fn judge_audio(&self, job: &Job, transfer: Transfer, told: &Told) -> Result<Arrived, Failure> {
         let (now, doubt) = (self.clock.now(), transfer.doubt());
         let Transfer { received, verdict, .. } = transfer;
         if let Some(doubt) = doubt

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{PbxLimits, QueueConfig};
+use crate::pbx::{PbxError, Policy};
 use crate::pipeline::worker::example::job;
 
 fn at(hours: i64) -> Timestamp {
@@ -51,7 +52,7 @@ fn trouble_of_the_whole_archive_costs_no_attempt_and_trouble_of_one_file_does() 
 #[test]
 fn one_that_is_never_answered_is_asked_for_again_after_the_others() {
     let limits = PbxLimits::default();
-    let failed = |reason| Failure::Pbx(crate::pbx::PbxError::broken_cdr("hq", reason, "no reply".into()));
+    let failed = |reason| Failure::Pbx(PbxError::new("hq", Policy::Retry, reason, "no reply"));
     let due_at = |reason| match judged(&failed(reason), &job(), &Remembered::default(), at(0)) {
         PutBack::Retry { due_at, .. } => due_at,
         other => panic!("{other:?}"),

@@ -38,7 +38,7 @@ use crate::base::bell::{Bell, Listener};
 use crate::base::clock::Clock;
 use crate::base::recording::RecordingKind;
 use crate::config::{PbxConfig, QueueConfig};
-use crate::pbx::PbxClient;
+use crate::pbx::Pbx;
 use crate::pipeline::gate::Gate;
 use crate::store::db::Db;
 use crate::store::queue::{self, DayRange, Job, Kinds};
@@ -74,7 +74,7 @@ pub struct Worker {
     /// No ticket is taken while less than this is free.
     pub free_bytes_min: u64,
     /// The PBX.
-    pub client: PbxClient,
+    pub client: Arc<dyn Pbx>,
     /// The wall clock.
     pub clock: Clock,
     /// The latest that it has shown to these workers: if that is ahead of it, it was set back.

@@ -14,7 +14,7 @@ use super::fetch::Failure;
 use super::turn::Turn;
 use crate::archive::{ArchiveError, Incoming, Received};
 use crate::formats::audio::{Audio, AudioError, AudioProbe, SizeMismatchKind};
-use crate::pbx::{Download, PbxError, Reason};
+use crate::pbx::Audio as AudioStream;
 
 /// Chunks on their way from the network to the disk.
 const CHUNKS_AHEAD: usize = 8;
@@ -63,7 +63,7 @@ impl Transfer {
 
 /// Receives a body into a file. The bytes are looked at on their way; hashing and writing happen on a thread.
 pub(super) async fn receive(
-    mut download: Download,
+    mut download: Box<dyn AudioStream>,
     incoming: Incoming,
     turn: &mut Turn,
 ) -> Result<Transfer, Failure> {
@@ -74,7 +74,7 @@ pub(super) async fn receive(
         let bytes = match turn.lend_if_slow(download.next()).await {
             Ok(None) => break,
             Ok(Some(bytes)) => bytes,
-            Err(error) if may_be_over(&error) => {
+            Err(error) if error.may_follow_the_end() => {
                 broken = Some(error);
                 break;
             }
@@ -102,11 +102,6 @@ pub(super) async fn receive(
     }
     let was_longer = download.content_length().is_some_and(|announced| announced > received.size_bytes());
     Ok(Transfer { received, verdict, was_longer })
-}
-
-/// Whether a transfer that failed in this way may have brought all there is before.
-fn may_be_over(error: &PbxError) -> bool {
-    matches!(error.reason(), Reason::Reset | Reason::Truncated | Reason::Stall)
 }
 
 type Writing = tokio::task::JoinHandle<Result<Received, ArchiveError>>;

@@ -1,20 +1,15 @@
-//! Fetching one voicemail message, whose name on the PBX is a place that others may take at any moment.
-//!
-//! ```text
-//! look into the box → ticket for the place → download → look again: did the place hold still? → judge the audio
-//! ```
+//! Fetching one voicemail message: messages that are alike are told apart by their audio alone.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Worker;
-use super::fetch::{Arrived, Failure, TICKETS_PER_ATTEMPT};
+use super::fetch::{Arrived, Failure, Wanted};
 use super::told::Told;
 use crate::archive::Destination;
 use crate::base::digest::Digest;
 use crate::base::message::Message;
-use crate::pbx::{Policy, VoicemailList, VoicemailMessage};
 use crate::store::queue::Job;
 
 /// How often one attempt begins anew because the box changed under it.
@@ -54,10 +49,10 @@ impl Worker {
         message: &Message,
         twins: &[Digest],
     ) -> Result<Arrived, Failure> {
-        let (mut tickets, mut renumberings) = (1, 0);
+        let mut renumberings = 0;
         let (mut at, mut others) = (0, twins.to_vec());
         loop {
-            match self.download_one_alike(job, place, told, message, at).await {
+            match self.download_once(job, place, told, Wanted::Message(message, at)).await {
                 Ok(arrived) => match others.iter().position(|sha256| *sha256 == arrived.sha256()) {
                     Some(twin) => {
                         others.swap_remove(twin);
@@ -69,98 +64,16 @@ impl Worker {
                     renumberings += 1;
                     (at, others) = (0, twins.to_vec());
                 }
-                Err(Failure::Pbx(error))
-                    if matches!(error.policy(), Policy::NewTicket | Policy::LogIn)
-                        && tickets < TICKETS_PER_ATTEMPT =>
-                {
-                    tickets += 1;
-                }
                 Err(failure) => return Err(failure),
             }
         }
     }
-
-    /// Downloads the `at`-th of the messages alike from where it is now. What came is believed only if it was there all
-    /// the time.
-    async fn download_one_alike(
-        &self,
-        job: &Job,
-        place: &Destination,
-        told: &Told,
-        message: &Message,
-        at: usize,
-    ) -> Result<Arrived, Failure> {
-        let (mut slot, mut turn) = self.take_slot_and_turn().await?;
-        let incoming = self.prepare(place).await?;
-        let before = slot.voicemail_of(&message.extension).await?;
-        let found = find(&before, message, at, self.pbx.voicemail.sends_status)?;
-        let outcome = match slot.voicemail_ticket(found).await {
-            Ok(ticket) => match turn.lend_if_slow(slot.download(ticket)).await {
-                Ok(download) => self.receive(job, download, incoming, &mut turn).await,
-                Err(error) => Err(error.into()),
-            },
-            Err(error) => Err(error.into()),
-        };
-        // That nothing is there may be because it has just moved; other failures are no matter of places.
-        let outcome = match outcome {
-            Err(failure) if !failure.is_not_there() => return Err(failure),
-            outcome => outcome,
-        };
-        let after = slot.voicemail_of(&message.extension).await?;
-        drop(slot);
-        if !held_still(found, &before, &after) {
-            return Err(Failure::Renumbered);
-        }
-        let mut arrived = self.judge_audio(job, outcome?, told)?;
-        arrived.status.clone_from(&found.status);
-        Ok(arrived)
-    }
-}
-
-/// The place of the `at`-th of the messages alike.
-fn find<'a>(
-    list: &'a VoicemailList,
-    message: &Message,
-    at: usize,
-    by_folder: bool,
-) -> Result<&'a VoicemailMessage, Failure> {
-    let Some(found) = list.messages.iter().filter(|listed| listed.message == *message).nth(at) else {
-        return Err(match list.unreadable.is_empty() {
-            true => Failure::Deleted { beside_others: !list.messages.is_empty() },
-            false => Failure::Unreadable,
-        });
-    };
-    let is_same_place = |other: &&VoicemailMessage| {
-        other.file == found.file && (!by_folder || other.status.is_none() || other.status == found.status)
-    };
-    match list.messages.iter().filter(is_same_place).count() {
-        1 => Ok(found),
-        _ => Err(Failure::Ambiguous),
-    }
-}
-
-/// Whether the folder was the same before and after, from its first message to the one that was `found`.
-///
-/// That the place shows the same message twice is not enough: a deletion and a message marked as read may have moved it
-/// there and back. Those behind it do not matter.
-fn held_still(found: &VoicemailMessage, before: &VoicemailList, after: &VoicemailList) -> bool {
-    up_to(found, before) == up_to(found, after)
-}
-
-fn up_to<'a>(found: &VoicemailMessage, list: &'a VoicemailList) -> Vec<(usize, &'a str, &'a Message)> {
-    let place = |listed: &'a VoicemailMessage| (listed.file.len(), listed.file.as_str(), &listed.message);
-    let of_folder = list.messages.iter().filter(|listed| listed.status == found.status).map(place);
-    let end = (found.file.len(), found.file.as_str());
-    let mut places: Vec<_> = of_folder.filter(|(length, file, _)| (*length, *file) <= end).collect();
-    places.sort();
-    places
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::recording::RecordingName;
-    use crate::pbx::UnreadableMessage;
     use crate::pipeline::worker::example::job;
 
     #[tokio::test]
@@ -175,63 +88,5 @@ mod tests {
         let alike = named("1003/2024-03-01 12:11:40/A/9/2");
         let waiting = tokio::time::timeout(std::time::Duration::from_millis(1), locks.lock(&alike)).await;
         assert!(waiting.is_err());
-    }
-
-    fn message(caller: &str) -> Message {
-        let [extension, date, length] = ["1003", "2024-03-01 12:11:40", "9"].map(str::to_owned);
-        Message { extension, date, caller: caller.to_owned(), length }
-    }
-
-    /// A box from `unread/0=A`, a message by its caller.
-    fn list(places: &[&str]) -> VoicemailList {
-        let place = |text: &&str| {
-            let (place, caller) = text.split_once('=').unwrap();
-            let (status, file) = place.split_once('/').unwrap();
-            let status = (!status.is_empty()).then(|| status.to_owned());
-            VoicemailMessage { file: format!("msg{file}.wav"), status, message: message(caller) }
-        };
-        VoicemailList { messages: places.iter().map(place).collect(), unreadable: Vec::new() }
-    }
-
-    #[test]
-    fn a_place_is_believed_only_if_nothing_before_it_moved() {
-        let before = list(&["unread/0=A", "unread/1=B", "unread/2=C", "read/0=X", "read/1=Y"]);
-        let table: [(&str, &[&str], bool); 7] = [
-            ("B", &["unread/0=A", "unread/1=B", "unread/2=C", "read/0=X", "read/1=Y"], true),
-            // A new one behind, a deleted one behind, and the other folder do not matter.
-            ("B", &["unread/0=A", "unread/1=B", "unread/2=D", "unread/3=E", "read/0=Y"], true),
-            ("B", &["unread/0=A", "unread/1=B", "read/0=X", "read/1=C"], true),
-            ("B", &["unread/0=B", "unread/1=C"], false),
-            ("B", &["unread/0=A", "unread/1=C", "read/0=B"], false),
-            // X was deleted and another one took its place: Y is where it was, and was elsewhere meanwhile.
-            ("Y", &["read/0=C", "read/1=Y"], false),
-            ("B", &[], false),
-        ];
-        for (caller, after, still) in table {
-            let found = find(&before, &message(caller), 0, true).unwrap();
-            assert_eq!(held_still(found, &before, &list(after)), still, "{caller} {after:?}");
-        }
-    }
-
-    #[test]
-    fn a_message_is_found_by_what_it_is_or_said_to_be_gone() {
-        let box_ = list(&["unread/0=A", "read/0=B", "unread/1=A"]);
-        assert_eq!(find(&box_, &message("A"), 1, true).unwrap().file, "msg1.wav");
-        let gone = find(&box_, &message("C"), 0, true).unwrap_err();
-        assert!(matches!(gone, Failure::Deleted { beside_others: true }));
-        let gone = find(&list(&[]), &message("C"), 0, true).unwrap_err();
-        assert!(matches!(gone, Failure::Deleted { beside_others: false }));
-        let unreadable = vec![UnreadableMessage { extension: Some("1003".to_owned()), entry: 2 }];
-        let odd = VoicemailList { unreadable, ..list(&["unread/0=A"]) };
-        assert!(matches!(find(&odd, &message("C"), 0, true).unwrap_err(), Failure::Unreadable));
-    }
-
-    #[test]
-    fn a_name_that_two_messages_have_names_neither() {
-        let two_folders = list(&["unread/0=A", "read/0=B"]);
-        assert!(find(&two_folders, &message("A"), 0, true).is_ok());
-        assert!(matches!(find(&two_folders, &message("A"), 0, false).unwrap_err(), Failure::Ambiguous));
-        let no_folders = list(&["/0=A", "/0=B"]);
-        assert!(matches!(find(&no_folders, &message("A"), 0, true).unwrap_err(), Failure::Ambiguous));
     }
 }

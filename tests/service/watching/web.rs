@@ -138,7 +138,7 @@ async fn what_is_asked_of_a_pbx_is_counted_where_it_happens() {
     let db = Db::open(&station.config.state.path).await.unwrap();
     let served = Served::start(&station.config, db, Clock::system()).await;
     let client = PbxClient::new(&station.config.pbx[0]).unwrap();
-    served.workers.add(client.clone(), Arc::default());
+    served.workers.add(Arc::new(client.clone()), Arc::default());
     let name = |name: &str| RecordingName::new(name.as_bytes().to_vec()).unwrap();
     let mut slot = client.slot().await;
     let ticket = slot.ticket(&name("a.wav")).await.unwrap();

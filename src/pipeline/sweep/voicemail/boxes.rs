@@ -48,7 +48,7 @@ impl Sweeper<'_> {
                 break;
             }
             let item = Item::Mailbox(extension.clone());
-            match self.client.slot().await.voicemail_of(extension).await {
+            match self.client.slot().await.mailbox(extension).await {
                 Ok(list) => {
                     self.gate.worked(&item).await?;
                     in_a_row = 0;

@@ -19,7 +19,7 @@ pub use fill::FullestBox;
 use super::Sweeper;
 use super::range::{TRIES, WAITS};
 use crate::base::times::{OffsetResolver, parse_local};
-use crate::pbx::{PbxError, Reason, UnreadableMessage, VoicemailList, VoicemailMessage};
+use crate::pbx::{PbxError, Policy, Reason, UnreadableMessage, VoicemailList, VoicemailMessage};
 use crate::pipeline::gate::Item;
 use crate::store::findings::{self, FindingKind};
 use crate::store::fleet;
@@ -82,8 +82,8 @@ pub async fn poll_voicemail(sweeper: &Sweeper<'_>) -> anyhow::Result<VoicemailPo
         Listed::Whole(list) => sweeper.store_list(list, now).await,
         // A device does not lose a part of its API: it is the list that it cannot tell.
         Listed::Unsupported if had_messages => {
-            let what = "it says that it has no voicemail API, though it listed messages before".to_owned();
-            let error = PbxError::doubtful_list(&sweeper.pbx.id, Reason::Unsupported, what);
+            let what = "it says that it has no voicemail API, though it listed messages before";
+            let error = PbxError::new(&sweeper.pbx.id, Policy::Retry, Reason::Unsupported, what);
             let boxes = sweeper.list_each_box(error).await?;
             sweeper.store_boxes(boxes, now).await
         }

@@ -9,18 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use crate::config::Generation;
-use crate::pbx::PbxClient;
 use crate::pbx::body::{Body, Kind};
-use crate::pbx::download::Stream;
-use crate::pbx::envelope;
-use crate::pbx::error::{Action, Failure, PbxError, Reason};
+use crate::pbx::error::{Failure, PbxError, Policy, Reason};
 use crate::pbx::http::{Request, parameter};
-use crate::pbx::policy::{Family, Policy, Stage};
-use crate::pbx::session::Token;
-use crate::pbx::slot::{Answer, Slot};
-
-/// How many tickets one reading may spend.
-const TICKETS_MAX: u32 = 3;
+use crate::pbx::s_series::Action;
+use crate::pbx::s_series::download::Stream;
+use crate::pbx::s_series::policy::{Family, Stage};
+use crate::pbx::s_series::session::Token;
+use crate::pbx::s_series::slot::{Answer, Slot};
+use crate::pbx::s_series::{PbxClient, TICKETS_MAX};
 
 /// CSV that is being received. Dropping it closes the connection.
 pub struct CdrBody {
@@ -129,10 +126,7 @@ impl Slot {
         let shared = Arc::clone(&self.shared);
         let asking = shared.action(Family::Cdr, Stage::GetRandom, doing.to_owned());
         let json = range.json(shared.config.allowed_ip.map(|address| address.to_string()));
-        let Answer { members, token, .. } = self.call(&asking, "cdr/get_random", json).await?;
-        let random = envelope::text(&members, "random").map(SecretString::from).ok_or_else(|| {
-            shared.error(&asking, Failure::new(Reason::Protocol, "the reply holds no ticket"))
-        })?;
+        let (random, Answer { token, .. }) = self.random(&asking, "cdr/get_random", json).await?;
         let action = shared.download_action(Family::Cdr, doing.to_owned());
         match self.open_cdr(&action, range.query(&token, &random)).await {
             Ok(body) => Ok(CdrBody { stream: self.stream(body, action).await }),
@@ -144,16 +138,11 @@ impl Slot {
         self.spend_admission(Stage::Download).await;
         self.hold_lease().await.open().await;
         let shared = Arc::clone(&self.shared);
-        let request = Request {
-            place: action.place,
-            path: shared.download_path("cdr/download"),
-            query,
-            json: None,
-            timeout: shared.config.limits.cdr_timeout,
-        };
         shared.counters.note_request();
         let bytes_max = shared.config.limits.cdr_bytes_max;
-        let mut body = shared.http.send(request, bytes_max).await?;
+        let request = shared.request(action.place, shared.download_path("cdr/download"), query);
+        let request = Request { timeout: shared.config.limits.cdr_timeout, bytes_max, ..request };
+        let mut body = shared.http.send(request).await?;
         body.inflate(bytes_max).await?;
         Err(match body.kind().await? {
             Kind::Json => self.refusal(action.place, &mut body).await,

@@ -3,40 +3,8 @@
 //! Error numbers mean different things at different places: the table is asked with the API generation, the family
 //! of calls and the stage within it. Source of the numbers: `docs/pbx-api.md` §4.
 
-use crate::config::Generation;
-use crate::pbx::error::Reason;
-
-/// What is to be done after a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Policy {
-    /// The ticket was refused: take another one, up to three in one attempt.
-    NewTicket,
-    /// The session ended and has been forgotten: the next request logs in again by itself. Counts like a new ticket.
-    LogIn,
-    /// The PBX blocks this address: ask it nothing for `lockout_wait`.
-    WaitOutLockout,
-    /// Transient: repeat later with backoff, up to a number of times.
-    Retry,
-    /// The PBX says that it does not have this thing: ask again over days.
-    NotThere,
-    /// There is nothing in the range: not an error.
-    Empty,
-    /// The PBX is down or unreachable: pause all that concerns it.
-    PausePbx,
-    /// The operator must change something: pause the PBX and say what.
-    Operator,
-    /// The operator must change something if other requests end so too. Of one alone it is that request's failure: repeat
-    /// it later with backoff.
-    Unconfirmed,
-}
-
-impl Policy {
-    /// Whether it concerns the PBX rather than one recording or one part of the CDR: it pauses the PBX and costs no
-    /// attempt.
-    pub fn concerns_pbx(self) -> bool {
-        matches!(self, Self::PausePbx | Self::WaitOutLockout | Self::Operator)
-    }
-}
+use crate::config::{Generation, PbxConfig, PushMode};
+use crate::pbx::error::{Failure, Policy, Reason, When};
 
 /// A group of calls with one meaning per error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,6 +43,16 @@ pub struct Place {
     pub stage: Stage,
 }
 
+impl Place {
+    pub(super) fn when(self) -> When {
+        match (self.family, self.stage) {
+            (Family::Login, _) => When::LoggingIn,
+            (_, Stage::Download) => When::Receiving,
+            (_, Stage::Query | Stage::GetRandom) => When::Asking,
+        }
+    }
+}
+
 /// The policy for an error number that the PBX gave at `place`. Unknown numbers are transient.
 pub fn for_errno(place: Place, errno: u32) -> Policy {
     match place.family {
@@ -91,23 +69,40 @@ pub fn for_transport(place: Place, reason: Reason) -> Policy {
     match reason {
         // As `for_voicemail` has it: a device without voicemail must not be paused for it.
         Reason::Unsupported if place.family == Family::Voicemail => Policy::Retry,
-        Reason::Dns | Reason::Refused | Reason::Unreachable => Policy::PausePbx,
-        Reason::TlsUnknownCertificate
-        | Reason::TlsPinMismatch
-        | Reason::TlsHandshake
-        | Reason::NotHttps
-        | Reason::NotHttp
-        | Reason::PasswordRefused
-        | Reason::Unsupported => Policy::Operator,
-        Reason::LockedOut => Policy::WaitOutLockout,
-        Reason::Ticket => Policy::NewTicket,
-        Reason::Missing => Policy::NotThere,
-        // A login concerns the PBX, not the recording for which it was made.
-        Reason::Redirect | Reason::Http(400..=499) if place.family == Family::Login => Policy::Operator,
-        _ if place.family == Family::Login => Policy::PausePbx,
-        // A filter on the way may send a single file to its own page.
-        Reason::Redirect => Policy::Unconfirmed,
-        _ => Policy::Retry,
+        _ => Policy::of_transport(place.when(), reason),
+    }
+}
+
+/// The failure of a request at `place` that the PBX answered with an error number.
+pub(super) fn failure(place: Place, errno: u32) -> Failure {
+    let policy = for_errno(place, errno);
+    let what = match (policy, meaning(errno)) {
+        (Policy::NewTicket, _) => format!("the ticket was refused (errno {errno})"),
+        (Policy::NotThere, _) => format!("the PBX says that it does not have it (errno {errno})"),
+        (_, Some(meaning)) => format!("the PBX answered with errno {errno}: {meaning}"),
+        (_, None) => format!("the PBX answered with the unknown errno {errno}"),
+    };
+    let is_unwell = is_busy(errno) || errno == 30003;
+    let failure = Failure::new(reason_of_errno(place, errno), what);
+    Failure { policy: Some(policy), number: Some(errno), is_unwell, ..failure }
+}
+
+/// Whether an error number says only that the PBX is busy.
+pub(super) fn is_busy(errno: u32) -> bool {
+    matches!(errno, 10025 | 20010 | 30001)
+}
+
+/// What the operator can do about a login that was answered with this error number.
+pub(super) fn login_remedy(config: &PbxConfig, errno: u32) -> Option<&'static str> {
+    match (errno, &config.push, config.login_port) {
+        (20008, PushMode::Http(_) | PushMode::Tcp { .. }, _) => {
+            Some("correct the port of [push] `listen`, or that of `push_url`")
+        }
+        (10004 | 20008, PushMode::Off, None) => {
+            Some("this PBX wants a port at login: set `login_port` (it moves its event reports to that port)")
+        }
+        (20008, ..) => Some("correct `login_port`"),
+        _ => None,
     }
 }
 
@@ -119,7 +114,8 @@ pub fn reason_of_errno(place: Place, errno: u32) -> Reason {
         (Policy::WaitOutLockout, _) => Reason::LockedOut,
         (Policy::Operator, 20003 | 10032 | 30003) => Reason::PasswordRefused,
         (_, 10003) => Reason::Unsupported,
-        _ => Reason::Errno(errno),
+        _ if is_known(errno) => Reason::Errno(errno),
+        _ => Reason::UnknownErrno(errno),
     }
 }
 
@@ -155,7 +151,7 @@ pub fn meaning(errno: u32) -> Option<&'static str> {
 }
 
 /// Whether a document tells of an error number, by whatever version of the API.
-pub(super) fn is_known(errno: u32) -> bool {
+fn is_known(errno: u32) -> bool {
     meaning(errno).is_some() || matches!(errno, 20011 | 20012 | 20014 | 20017 | 20018 | 20020)
 }
 

@@ -7,6 +7,7 @@ use jiff::civil::{DateTime, date};
 use super::fake::*;
 use super::*;
 use crate::config::{ApiVersion, Generation};
+use crate::pbx::Policy;
 
 fn day() -> (DateTime, DateTime) {
     (date(2024, 3, 1).at(0, 0, 0, 0), date(2024, 3, 1).at(23, 59, 59, 0))

@@ -18,12 +18,13 @@ use tokio::time::Instant;
 
 use crate::base::backoff::Backoff;
 use crate::base::digest::hex;
-use crate::config::{PbxConfig, PushMode};
-use crate::pbx::error::{Action, Failure, PbxError, Reason};
+use crate::config::PbxConfig;
+use crate::pbx::error::{Failure, PbxError, Policy, Reason};
 use crate::pbx::http::{Request, parameter};
-use crate::pbx::policy::{Family, Policy, Stage};
-use crate::pbx::slot::Slot;
-use crate::pbx::{Shared, envelope, registration};
+use crate::pbx::s_series::Action;
+use crate::pbx::s_series::policy::{self, Family, Stage};
+use crate::pbx::s_series::slot::Slot;
+use crate::pbx::s_series::{Shared, envelope, registration};
 
 /// Logins that are tried while the PBX answers them with an error number that may mean a refusal.
 const REFUSALS_MAX: u32 = 2;
@@ -112,9 +113,8 @@ impl State {
     fn is_refused(&mut self, reason: Reason) -> bool {
         match reason {
             Reason::PasswordRefused => true,
-            // These say only that the PBX is busy (§4).
-            Reason::Errno(10025 | 20010 | 30001) => false,
-            Reason::Errno(_) => {
+            Reason::Errno(errno) if policy::is_busy(errno) => false,
+            Reason::Errno(_) | Reason::UnknownErrno(_) => {
                 self.refusals += 1;
                 self.refusals >= REFUSALS_MAX
             }
@@ -195,14 +195,9 @@ impl Slot {
     }
 
     async fn ask_for_token(&mut self, shared: &Shared, action: &Action) -> Result<SecretString, Failure> {
-        let request = Request {
-            place: action.place,
-            path: shared.path("login"),
-            query: String::new(),
-            json: Some(credentials(shared)),
-            timeout: shared.config.limits.reply_timeout,
-        };
-        let reply = self.post(request).await?;
+        let request = shared.request(action.place, shared.path("login"), String::new());
+        let request = Request { json: Some(credentials(shared)), ..request };
+        let reply = self.post(action.place, request).await?;
         let token = envelope::text(&reply, "token");
         token
             .map(SecretString::from)
@@ -231,18 +226,13 @@ fn credentials(shared: &Shared) -> Bytes {
 /// A failed login in the words that the operator needs.
 fn explained(shared: &Shared, failure: Failure) -> Failure {
     let config = &shared.config;
-    match (failure.reason, failure.number()) {
+    match (failure.reason, failure.number.and_then(|errno| policy::login_remedy(config, errno))) {
         (Reason::PasswordRefused, _) => failure.saying(format!(
             "user or password refused; correct `username` or the password in {}, then `callvault retry --pbx {}`",
             config.password_source.display(),
             config.id
         )),
-        (_, Some(20008)) if config.push != PushMode::Off => {
-            failure.with_remedy("correct the port of [push] `listen`, or that of `push_url`")
-        }
-        (_, Some(10004 | 20008)) if config.push == PushMode::Off && config.login_port.is_none() => failure
-            .with_remedy("this PBX wants a port at login: set `login_port` (it moves its event reports to that port)"),
-        (_, Some(20008)) => failure.with_remedy("correct `login_port`"),
+        (_, Some(remedy)) => failure.with_remedy(remedy),
         (Reason::Unsupported, _) => failure.with_remedy("correct `api_version`"),
         _ => failure,
     }

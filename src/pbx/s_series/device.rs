@@ -3,23 +3,11 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::pbx::PbxClient;
-use crate::pbx::envelope::text;
+use crate::pbx::DeviceInfo;
 use crate::pbx::error::{PbxError, Reason};
-use crate::pbx::policy::{Family, Stage};
-
-/// The PBX's own description.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceInfo {
-    /// The serial number, trimmed; never empty.
-    pub sn: String,
-    /// The firmware's version.
-    pub firmware: Option<String>,
-    /// The device's name, such as its model.
-    pub name: Option<String>,
-    /// Its clock as it prints it, such as `2024-03-01 12:00:00 UTC+1`.
-    pub system_time: Option<String>,
-}
+use crate::pbx::s_series::PbxClient;
+use crate::pbx::s_series::envelope::text;
+use crate::pbx::s_series::policy::{Family, Stage};
 
 impl PbxClient {
     /// Asks the PBX who it is; `None` if it has no such call, or gives no serial number.
@@ -35,7 +23,7 @@ impl PbxClient {
         match slot.call(&action, "deviceinfo/query", Bytes::from_static(b"{}")).await {
             Ok(answer) => Ok(DeviceInfo::of_reply(answer.members)),
             Err(error)
-                if error.is_of(Family::Device)
+                if error.is_of_the_call()
                     && matches!(error.reason(), Reason::Unsupported | Reason::Http(404)) =>
             {
                 Ok(None)

@@ -9,13 +9,13 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use crate::base::recording::{RecordingName, printable};
-use crate::pbx::Shared;
-use crate::pbx::envelope;
-use crate::pbx::error::{Action, Failure, PbxError, Reason};
+use crate::pbx::error::PbxError;
 use crate::pbx::http::parameter;
-use crate::pbx::policy::{Family, Stage};
-use crate::pbx::session::Token;
-use crate::pbx::slot::{Answer, Slot};
+use crate::pbx::s_series::Action;
+use crate::pbx::s_series::Shared;
+use crate::pbx::s_series::policy::{Family, Stage};
+use crate::pbx::s_series::session::Token;
+use crate::pbx::s_series::slot::{Answer, Slot};
 
 /// Permission to download one recording, once. A download consumes it; it cannot be copied.
 pub struct Ticket {
@@ -42,8 +42,8 @@ pub(super) enum Target {
 
 impl Ticket {
     /// The ticket that `answer` brought.
-    pub(super) fn new(target: Target, random: String, answer: Answer) -> Self {
-        Self { target, random: random.into(), token: answer.token, issued_at: answer.asked_at }
+    pub(super) fn new(target: Target, random: SecretString, answer: Answer) -> Self {
+        Self { target, random, token: answer.token, issued_at: answer.asked_at }
     }
 
     /// How old it is at most: counted from before it was asked for.
@@ -105,15 +105,12 @@ impl Slot {
     ///
     /// # Errors
     ///
-    /// `missing` if the PBX says that it has no such recording, else as the table in [`crate::pbx::policy`] says.
+    /// `missing` if the PBX says that it has no such recording, else as the table in [`crate::pbx::s_series::policy`] says.
     pub async fn ticket(&mut self, name: &RecordingName) -> Result<Ticket, PbxError> {
         let doing = format!("asking for a ticket for `{name}`");
         let action = self.shared.action(Family::Recording, Stage::GetRandom, doing);
         let body = request_body(name, self.shared.config.allowed_ip.map(|address| address.to_string()));
-        let answer = self.call(&action, "recording/get_random", body).await?;
-        let random = envelope::text(&answer.members, "random").ok_or_else(|| {
-            self.shared.error(&action, Failure::new(Reason::Protocol, "the reply holds no ticket"))
-        })?;
+        let (random, answer) = self.random(&action, "recording/get_random", body).await?;
         self.shared.counters.note_ticket();
         Ok(Ticket::new(Target::Recording(name.clone()), random, answer))
     }

@@ -6,6 +6,7 @@ use super::fake::*;
 use super::*;
 use crate::base::message::Message;
 use crate::config::{ApiVersion, Generation};
+use crate::pbx::{Policy, VoicemailList, VoicemailMessage};
 
 /// A list with a number where others have text, and without what may be missing.
 const LIST: &str = r#"{"status":"Success","voicemails":[{"extid":1003,"voicemail":[

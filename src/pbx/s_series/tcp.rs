@@ -6,11 +6,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::counters::{Fate, Tally};
-use super::report::take_events;
-use super::wakes::{PushEvent, PushKind, Wakes};
+use super::{EventStream, PbxClient};
 use crate::base::backoff::{Backoff, jittered};
-use crate::pbx::{EventStream, PbxClient, PbxError, Reason};
+use crate::pbx::push::{Fate, PushEvent, PushKind, Tally, Wakes, take_events};
+use crate::pbx::{PbxError, Reason};
 
 /// The first and the longest wait before another try.
 const RETRY_FIRST: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::fake::*;
 use super::*;
 use crate::base::digest::Digest;
+use crate::pbx::Policy;
 
 async fn failure(config: &PbxConfig) -> PbxError {
     PbxClient::new(config).unwrap().device_info().await.unwrap_err()
@@ -193,7 +194,7 @@ async fn drive(endpoint: &'static str, echo: Reply, said: &mut String) {
 #[test]
 fn no_error_debug_or_log_line_shows_a_secret() {
     // In a process of its own: tests that run beside it may have told the log that nobody listens.
-    let name = "pbx::way_tests::what_is_said_in_every_error";
+    let name = "pbx::s_series::way_tests::what_is_said_in_every_error";
     let alone = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--test-threads=1"])
         .env("CALLVAULT_TEST_ALONE", "1")

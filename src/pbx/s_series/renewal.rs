@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::base::backoff::{Backoff, jittered};
-use crate::pbx::PbxClient;
+use crate::pbx::s_series::PbxClient;
 
 /// The longest time between two heartbeats. A third of what a PBX allows, so that one may fail.
 const EVERY: Duration = Duration::from_secs(600);

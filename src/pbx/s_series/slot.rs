@@ -5,18 +5,20 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::pbx::Shared;
 use crate::pbx::body::Kind;
 use crate::pbx::budget::Lease;
-use crate::pbx::envelope::{self, Refusal};
-use crate::pbx::error::{Action, Failure, PbxError, Reason};
+use crate::pbx::error::{Failure, PbxError, Policy, Reason};
 use crate::pbx::http::Request;
 use crate::pbx::json::UnreadableEntry;
-use crate::pbx::policy::{Family, Place, Policy, Stage};
-use crate::pbx::session::Token;
+use crate::pbx::s_series::Action;
+use crate::pbx::s_series::Shared;
+use crate::pbx::s_series::envelope::{self, Refusal};
+use crate::pbx::s_series::policy::{self, Family, Place, Stage};
+use crate::pbx::s_series::session::Token;
 
 /// How often one call logs in again before it gives up.
 const RENEWALS_MAX: u32 = 3;
@@ -98,10 +100,27 @@ impl Slot {
         self.call_once(action, endpoint, &token, body).await
     }
 
+    /// Asks for a ticket: the random that a reply holds.
+    pub(super) async fn random(
+        &mut self,
+        action: &Action,
+        endpoint: &str,
+        body: Bytes,
+    ) -> Result<(SecretString, Answer), PbxError> {
+        let answer = self.call(action, endpoint, body).await?;
+        let random = envelope::text(&answer.members, "random").ok_or_else(|| {
+            self.shared.error(action, Failure::new(Reason::Protocol, "the reply holds no ticket"))
+        })?;
+        Ok((random.into(), answer))
+    }
+
     /// Posts JSON and reads the JSON that answers.
-    pub(super) async fn post(&mut self, request: Request) -> Result<Map<String, Value>, Failure> {
+    pub(super) async fn post(
+        &mut self,
+        place: Place,
+        request: Request,
+    ) -> Result<Map<String, Value>, Failure> {
         let shared = Arc::clone(&self.shared);
-        let place = request.place;
         self.spend_admission(place.stage).await;
         let lease = self.hold_lease().await;
         lease.open().await;
@@ -139,17 +158,12 @@ impl Slot {
         token: &Arc<Token>,
         body: Bytes,
     ) -> Result<Answer, PbxError> {
-        let request = Request {
-            place: action.place,
-            path: self.shared.path(endpoint),
-            query: token.parameter(),
-            json: Some(body),
-            timeout: self.shared.config.limits.reply_timeout,
-        };
+        let request = self.shared.request(action.place, self.shared.path(endpoint), token.parameter());
+        let request = Request { json: Some(body), ..request };
         self.admit(action.place.stage).await;
         // The clock starts before the request: what the PBX issues is no older than that.
         let asked_at = Instant::now();
-        match self.post(request).await {
+        match self.post(action.place, request).await {
             Ok(members) => Ok(Answer { members, token: Arc::clone(token), asked_at }),
             Err(failure) => Err(self.shared.refused(action, failure, token).await),
         }
@@ -164,7 +178,7 @@ fn refusal_failure(
     describe: impl Fn(&[u8]) -> String,
 ) -> Failure {
     match (refusal, Kind::of(bytes)) {
-        (Refusal::Errno(errno), _) => Failure::errno(place, errno),
+        (Refusal::Errno(errno), _) => policy::failure(place, errno),
         (Refusal::Cut, _) => Failure::new(Reason::Truncated, "the reply breaks off within its JSON"),
         (_, Kind::Empty) => Failure::new(Reason::EmptyBody, "the reply is empty")
             .with_remedy("check that the API is enabled; if this persists, restart the PBX"),

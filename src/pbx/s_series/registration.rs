@@ -11,8 +11,8 @@ use url::Host;
 
 use crate::config::{Generation, PbxConfig, PushAddress, PushMode};
 use crate::pbx::error::PbxError;
-use crate::pbx::policy::{Family, Stage};
-use crate::pbx::{PbxClient, Shared};
+use crate::pbx::s_series::policy::{Family, Stage};
+use crate::pbx::s_series::{PbxClient, Shared};
 
 impl PbxClient {
     /// Renews the session, and with it where reports are to go. A session that has ended is replaced by a new login. The

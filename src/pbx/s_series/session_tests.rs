@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fake::*;
 use super::tests::{client, fetch, with_downloads};
 use super::*;
+use crate::pbx::Policy;
 
 #[tokio::test]
 async fn a_login_sends_the_md5_and_a_port_only_if_configured() {

@@ -8,6 +8,7 @@ use flate2::write::GzEncoder;
 
 use super::fake::*;
 use super::*;
+use crate::pbx::{Policy, RETRY_AFTER_MAX};
 
 const DEVICE: &str = r#"{"status":"Success","deviceinfo":{"sn":"3693"}}"#;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fake::*;
 use super::*;
 use crate::config::{ApiVersion, Generation};
+use crate::pbx::Policy;
 
 pub(super) async fn fetch(client: &PbxClient) -> Result<Vec<u8>, PbxError> {
     let mut slot = client.slot().await;

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::pbx::Shared;
 use crate::pbx::body::{Body, Kind};
 use crate::pbx::budget::Lease;
-use crate::pbx::envelope::{self, Refusal};
-use crate::pbx::error::{Action, Failure, PbxError, Reason};
+use crate::pbx::error::{Failure, PbxError, Reason};
 use crate::pbx::http::{JSON_BYTES_MAX, Request};
 use crate::pbx::inflate::refused as compressed;
-use crate::pbx::policy::{Place, Stage};
-use crate::pbx::slot::Slot;
-use crate::pbx::ticket::Ticket;
+use crate::pbx::s_series::Action;
+use crate::pbx::s_series::Shared;
+use crate::pbx::s_series::envelope::{self, Refusal};
+use crate::pbx::s_series::policy::{self, Place, Stage};
+use crate::pbx::s_series::slot::Slot;
+use crate::pbx::s_series::ticket::Ticket;
 
 /// Audio that is being received. Dropping it closes the connection.
 pub struct Download {
@@ -99,14 +100,10 @@ impl Slot {
             let what = format!("the ticket was {:.1} s old and is not spent", ticket.age().as_secs_f64());
             return Err(shared.error(&action, Failure::new(Reason::Ticket, what)));
         }
-        let request = Request {
-            place: action.place,
-            path: shared.download_path(ticket.endpoint()),
-            query: ticket.query(),
-            json: None,
-            timeout: shared.config.limits.reply_timeout,
-        };
-        let outcome = self.open(request, shared.config.limits.recording_bytes_max).await;
+        let path = shared.download_path(ticket.endpoint());
+        let bytes_max = shared.config.limits.recording_bytes_max;
+        let request = Request { bytes_max, ..shared.request(action.place, path, ticket.query()) };
+        let outcome = self.open(action.place, request).await;
         match outcome {
             Ok(body) => Ok(Download { stream: self.stream(body, action).await }),
             Err(failure) => Err(shared.refused(&action, failure, &ticket.token).await),
@@ -121,10 +118,9 @@ impl Slot {
     }
 
     /// Sends the request and looks at the first bytes of the reply.
-    async fn open(&mut self, request: Request, bytes_max: u64) -> Result<Body, Failure> {
-        let place = request.place;
+    async fn open(&mut self, place: Place, request: Request) -> Result<Body, Failure> {
         self.shared.counters.note_request();
-        let mut body = self.shared.http.send(request, bytes_max).await?;
+        let mut body = self.shared.http.send(request).await?;
         let coding = body.coding();
         if coding.is_some() {
             // What is compressed is no audio that can be vouched for, but it may be a refusal.
@@ -152,7 +148,7 @@ impl Slot {
             lease.ended(ending);
         }
         match bytes.map(|bytes| bytes.map(|bytes| envelope::parse(&bytes))) {
-            Ok(Ok(Err(Refusal::Errno(errno)))) => Failure::errno(place, errno),
+            Ok(Ok(Err(Refusal::Errno(errno)))) => policy::failure(place, errno),
             _ => Failure::new(Reason::JsonBody, "JSON without an error number came instead of the file"),
         }
     }

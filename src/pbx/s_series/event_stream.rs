@@ -14,10 +14,11 @@ use tokio::time::timeout;
 use url::Host;
 
 use crate::config::PbxConfig;
-use crate::pbx::error::{Action, Failure, PbxError, Reason};
-use crate::pbx::policy::{Family, Stage};
-use crate::pbx::session::password_md5;
-use crate::pbx::{PbxClient, Shared};
+use crate::pbx::error::{Failure, PbxError, Reason};
+use crate::pbx::s_series::Action;
+use crate::pbx::s_series::policy::{Family, Stage};
+use crate::pbx::s_series::session::password_md5;
+use crate::pbx::s_series::{PbxClient, Shared};
 
 /// The most bytes read at a time.
 const CHUNK_BYTES: usize = 4096;
