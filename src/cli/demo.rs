@@ -15,7 +15,7 @@ use crate::config::{
     AlertsConfig, AnchorsConfig, ArchiveConfig, Config, FeedConfig, LedgerConfig, PbxConfig, PushConfig,
     QueueConfig, ScheduleConfig, ServiceConfig, SnapshotsConfig, StateConfig, VerifyConfig, WebConfig,
 };
-use crate::pipeline::backfill::{Lines, Request};
+use crate::pipeline::backfill::{Connections, Request};
 use crate::proof::sealed_vault::SealedVault;
 use crate::service::backfill::Backfill;
 use crate::service::requests::UsageError;
@@ -48,7 +48,7 @@ async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     ));
     output::line("It is having a bad day: connections break, tickets expire, errors come as HTTP 200.\n");
     let opened = SealedVault::open(config(&dir, &simulator.url())?, Clock::system()).await?;
-    let backfill = Backfill::new(&opened, Request::default(), Lines::default(), stop)?;
+    let backfill = Backfill::new(&opened, Request::default(), Connections::default(), stop)?;
     let mut display = progress::Display::new();
     let report = backfill.run_watched(&mut display).await?;
     display.finish();

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::{exit, outcome, output, progress, signals};
 use crate::base::clock::{self, Clock};
 use crate::config::Config;
-use crate::pipeline::backfill::{Lines, SiteProgress};
+use crate::pipeline::backfill::Connections;
+use crate::pipeline::site::SiteProgress;
 use crate::proof::sealed_vault::SealedVault;
 use crate::service::requests::{Outcome, Request};
 use crate::store::db;
@@ -53,7 +54,7 @@ pub(super) async fn execute(
         match SealedVault::open(config.clone(), Clock::system()).await {
             Ok(opened) => {
                 let mut display = progress::Display::new();
-                let outcome = request.execute(&opened, Lines::default(), stop, &mut display).await;
+                let outcome = request.execute(&opened, Connections::default(), stop, &mut display).await;
                 display.finish();
                 return outcome;
             }

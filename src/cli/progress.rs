@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{output, summary};
-use crate::pipeline::backfill::{Phase, SiteProgress};
+use crate::pipeline::site::{Phase, SiteProgress};
 use crate::service::requests::Watcher;
 
 const LINE_EVERY: Duration = Duration::from_secs(10);

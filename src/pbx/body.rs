@@ -22,10 +22,8 @@ const OPENING_BYTES: usize = 12;
 /// Blanks before JSON or HTML are skipped up to here.
 const OPENING_BYTES_MAX: usize = 4096;
 
-/// What a body may cost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Longest silence.
     pub(super) idle_timeout: Duration,
     /// Least throughput, averaged over the time spent waiting, once that exceeds `idle_timeout`.
     pub(super) throughput_bytes_s_min: u64,
@@ -33,7 +31,6 @@ pub(super) struct Bounds {
     pub(super) bytes_max: u64,
 }
 
-/// A body that is being received.
 pub(super) struct Body {
     incoming: Incoming,
     /// The connection; none when it has ended.
@@ -45,7 +42,6 @@ pub(super) struct Body {
     /// The declared length in bytes.
     declared: Option<u64>,
     ends_with_connection: bool,
-    /// Read already, but given out again first.
     opening: Bytes,
     received: u64,
     /// Only the time spent waiting for the PBX: our own slowness must not look like its.
@@ -53,20 +49,15 @@ pub(super) struct Body {
     outcome: Option<Result<(), Failure>>,
 }
 
-/// What a body begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Audio, in whatever container.
     Audio,
-    /// The beginning of that, cut off.
     AudioCut,
     /// `{` or `[`.
     Json,
     /// `<`.
     Html,
-    /// Nothing.
     Empty,
-    /// Anything else.
     Other,
 }
 
@@ -130,7 +121,6 @@ impl Body {
         self.declared
     }
 
-    /// Bytes that came so far.
     pub(super) fn received(&self) -> u64 {
         self.received
     }

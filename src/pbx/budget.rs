@@ -12,7 +12,6 @@ const LINGER_ABORTED: Duration = Duration::from_millis(50);
 /// The same after a reply whose end its length or its last chunk showed: both sides are closing already.
 const LINGER_ENDED: Duration = Duration::from_millis(2);
 
-/// All connections to one PBX.
 #[derive(Debug)]
 pub(super) struct Budget {
     connections: Arc<Semaphore>,
@@ -46,7 +45,6 @@ async fn permit_of(permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
 /// How the body of a reply ended, which says when its connection is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// The PBX closed the connection.
     Closed,
     /// The length or the last chunk said so; the connection closes in a moment.
     Delimited,

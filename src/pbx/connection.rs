@@ -33,17 +33,12 @@ use crate::pbx::transport::{Origin, before_tls, no_answer, no_tls};
 /// How much of what comes first is kept, in bytes.
 const HEARD_BYTES_MAX: usize = 64 << 10;
 
-/// How connections are secured.
 pub(super) enum Security {
-    /// Not at all.
     None,
-    /// By rustls.
     Rustls(Arc<ClientConfig>),
-    /// By OpenSSL.
     OpenSsl(Legacy),
 }
 
-/// A stream of either kind.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::pbx::error::Reason;
 
-/// Counters that requests add to.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     requests: AtomicU64,
@@ -15,12 +14,9 @@ pub(super) struct Counters {
     errors: Mutex<BTreeMap<String, u64>>,
 }
 
-/// The counters at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Requests sent, of every kind.
     pub requests: u64,
-    /// Tickets that the PBX gave.
     pub tickets: u64,
     /// Bytes of recordings received, those of failed downloads too.
     pub bytes: u64,

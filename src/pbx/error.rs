@@ -305,7 +305,6 @@ impl PbxError {
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) reason: Reason,
-    /// Set where the family's own table decides.
     pub(super) policy: Option<Policy>,
     /// The error number, if the PBX gave one.
     pub(super) number: Option<u32>,
@@ -319,7 +318,6 @@ impl Failure {
         Self { reason, policy: None, number: None, is_unwell: false, what: what.into(), retry_after: None }
     }
 
-    /// The same failure in other words.
     pub(super) fn saying(self, what: impl Into<String>) -> Self {
         Self { what: what.into(), ..self }
     }

@@ -2,24 +2,20 @@
 
 use std::collections::BTreeSet;
 
-/// The most headers in a reply.
 pub(super) const HEADERS_MAX: usize = 1000;
 
 /// How far into the first bytes a status line is looked for that does not begin them.
 const JUNK_BYTES_MAX: usize = 4096;
 
-/// What a port speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speech {
     /// HTTP/1: a status line came, well-formed or not.
     Http,
-    /// TLS.
     Tls,
     /// Another protocol, by its name.
     Other(&'static str),
     /// Something that no protocol known here begins with.
     Unknown,
-    /// Nothing.
     Silence,
 }
 

@@ -30,10 +30,8 @@ pub(super) const JSON_BYTES_MAX: u64 = 1 << 20;
 /// What may stand in a query as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// What we are called.
 const OUR_NAME: &str = concat!("callvault/", env!("CARGO_PKG_VERSION"));
 
-/// HTTP to one PBX.
 pub(super) struct Http {
     security: Security,
     origin: Origin,
@@ -42,7 +40,6 @@ pub(super) struct Http {
     secrets: Secrets,
 }
 
-/// A reply that has begun.
 struct Reply {
     status: StatusCode,
     headers: HeaderMap,
@@ -62,7 +59,6 @@ pub(super) struct Request {
     pub(super) json: Option<Bytes>,
     /// Longest wait for the reply to begin, the connection included.
     pub(super) timeout: Duration,
-    /// The largest reply that is read.
     pub(super) bytes_max: u64,
 }
 

@@ -16,10 +16,8 @@ const RATIO_MAX: u64 = 200;
 /// What may be inflated whatever its ratio, in bytes.
 const FREE_BYTES: u64 = 64 << 10;
 
-/// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// gzip.
     Gzip,
     /// zlib, or bare deflate: servers disagree about which of them `deflate` is.
     Deflate,
@@ -47,7 +45,6 @@ impl Coding {
         bytes.starts_with(b"\x1f\x8b\x08").then_some(Self::Gzip)
     }
 
-    /// Its name in the header.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -57,7 +54,6 @@ impl Coding {
     }
 }
 
-/// Inflates a body as it arrives.
 pub(super) struct Inflater {
     decoder: Decoder,
     /// Came, but is not inflated yet.

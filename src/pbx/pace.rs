@@ -20,7 +20,6 @@ const LEARN: f64 = 0.05;
 const LEARN_LATE: f64 = 0.002;
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// How fast a PBX answers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Pace {
     usual_s: Option<f64>,

@@ -15,7 +15,6 @@ use crate::pbx::transport::{Origin, no_answer, no_tls};
 /// The certificate that a PBX shows.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// What it says, and its fingerprints.
     pub certificate: Certificate,
     /// Whether the system's roots vouch for it; else why not.
     pub roots: Result<(), String>,

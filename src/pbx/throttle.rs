@@ -19,7 +19,6 @@ const PARCEL_BYTES: u64 = 1024;
 /// After a silence, what this time allows may come at once.
 const BYTES_AHEAD: Duration = Duration::from_millis(250);
 
-/// All bounds on one PBX.
 #[derive(Debug)]
 pub(super) struct Throttle {
     pbx: String,
@@ -114,12 +113,10 @@ impl Throttle {
         }
     }
 
-    /// How fast the PBX answers.
     pub(super) fn pace(&self) -> Pace {
         hold(&self.answers).pace.clone()
     }
 
-    /// Whether one connection is enough for now.
     pub(super) fn is_slow(&self) -> bool {
         hold(&self.answers).pace.is_slow()
     }

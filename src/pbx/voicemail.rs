@@ -17,7 +17,6 @@ pub struct VoicemailMessage {
 }
 
 impl fmt::Display for VoicemailMessage {
-    /// Its place in words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [file, extension] = [&self.file, &self.message.extension].map(|text| printable(text.as_bytes()));
         write!(f, "`{file}` of extension {extension}")
@@ -27,7 +26,6 @@ impl fmt::Display for VoicemailMessage {
 /// The messages of one box or of all, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VoicemailList {
-    /// In the order of the device.
     pub messages: Vec<VoicemailMessage>,
     /// Entries that no message could be read from: the list does not prove that anything is not there.
     pub unreadable: Vec<UnreadableMessage>,

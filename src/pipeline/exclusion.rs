@@ -10,7 +10,6 @@ use crate::base::recording::Text;
 use crate::config::ExclusionRule;
 use crate::formats::cdr::{CdrRow, Told, normal, parties, readings};
 
-/// A text that a rule looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field<'a> {
     /// What it may say: one text, empty if there is none; several where its encoding is not known.
@@ -20,7 +19,6 @@ pub enum Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// A field that says this.
     pub fn text(text: &'a str) -> Self {
         Self::Says(vec![Cow::Borrowed(text)])
     }
@@ -70,7 +68,6 @@ impl Default for Field<'_> {
 /// What a rule looks at in a call row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallFacts<'a> {
-    /// Who called.
     pub callfrom: Field<'a>,
     /// Who was called, such as `6200(1003)`.
     pub callto: Field<'a>,
@@ -112,7 +109,6 @@ impl<'a> CallFacts<'a> {
         }
     }
 
-    /// What a voicemail message has of them.
     pub fn of_message(message: &'a Message) -> Self {
         let Message { extension, caller, .. } = message;
         let talk_s = message.length_s().map_or(Told::Absent, Told::Known);
@@ -123,9 +119,7 @@ impl<'a> CallFacts<'a> {
 /// What the rules say of a call, or of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ruling<'r> {
-    /// No rule holds.
     Kept,
-    /// The rule of this name holds.
     Excluded(&'r str),
     /// Whether a rule holds cannot be read.
     Unknown,
@@ -163,7 +157,6 @@ pub fn ruling<'a, 'r>(
     ruling.unwrap_or(Ruling::Kept)
 }
 
-/// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Held {
     No,
@@ -176,7 +169,6 @@ impl Held {
         if holds { Self::Yes } else { Self::No }
     }
 
-    /// The better of several.
     fn any(all: impl IntoIterator<Item = Self>) -> Self {
         all.into_iter().fold(Self::No, |best, held| match (best, held) {
             (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
@@ -185,7 +177,6 @@ impl Held {
         })
     }
 
-    /// The worst of several.
     fn all(all: impl IntoIterator<Item = Self>) -> Self {
         all.into_iter().fold(Self::Yes, |worst, held| match (worst, held) {
             (Self::No, _) | (_, Self::No) => Self::No,

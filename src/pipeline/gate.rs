@@ -57,7 +57,6 @@ pub fn locked_out_until(
     (until > now && until.duration_since(now) <= longest).then_some(until)
 }
 
-/// The access to one PBX.
 #[derive(Debug)]
 pub struct Gate {
     pbx: String,
@@ -75,7 +74,6 @@ pub struct Gate {
 struct Outage {
     since: Option<Instant>,
     failures: u32,
-    /// Whose failures may be the PBX's.
     suspects: Suspects,
     /// How many different items failed alike when that was found to be the PBX's failure.
     confirmed_by: usize,
@@ -124,7 +122,6 @@ impl Gate {
         }
     }
 
-    /// Ends when the PBX is given up.
     pub fn given_up(&self) -> &CancellationToken {
         &self.given_up
     }

@@ -6,6 +6,9 @@ pub mod sweep;
 /// Joins `pbx`, `queue` and `archive`: claims, fetches, commits.
 pub mod worker;
 
+/// One PBX at work: its connection, and what is done over it.
+pub mod site;
+
 /// A range of days, swept and archived once.
 pub mod backfill;
 

@@ -11,9 +11,8 @@ use tracing::warn;
 
 use super::requests::Watcher;
 use crate::config::PbxConfig;
-use crate::pipeline::backfill::{
-    BackfillReport, Line, Lines, PbxReport, RangeError, Request, Site, check, own_trouble,
-};
+use crate::pipeline::backfill::{BackfillReport, Connections, PbxReport, RangeError, Request, check};
+use crate::pipeline::site::{Connection, Site, own_trouble};
 use crate::proof::seal;
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::queue::DayRange;
@@ -44,7 +43,7 @@ impl<'a> Backfill<'a> {
     pub fn new(
         opened: &'a SealedVault,
         request: Request,
-        mut lines: Lines,
+        mut connections: Connections,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let chosen = chosen(opened, &request)?;
@@ -52,12 +51,13 @@ impl<'a> Backfill<'a> {
         let halt = stop.child_token();
         let vault = &opened.vault;
         let total = vault.config.queue.concurrency_total;
-        let downloads = lines.downloads.unwrap_or_else(|| Arc::new(Semaphore::new(total)));
+        let downloads = connections.downloads.unwrap_or_else(|| Arc::new(Semaphore::new(total)));
         let sites = chosen
             .into_iter()
             .map(|pbx| {
-                let line = lines.by_pbx.remove(&pbx.id).map_or_else(|| Line::of_command(pbx), Ok)?;
-                Ok(Arc::new(Site::new(vault, pbx, line, downloads.clone(), halt.child_token())))
+                let connection =
+                    connections.by_pbx.remove(&pbx.id).map_or_else(|| Connection::of_command(pbx), Ok)?;
+                Ok(Arc::new(Site::new(vault, pbx, connection, downloads.clone(), halt.child_token())))
             })
             .collect::<anyhow::Result<_>>()?;
         Ok(Self { opened, request, sites, stop, halt })
@@ -114,7 +114,7 @@ impl<'a> Backfill<'a> {
     }
 
     async fn run_site(&self, site: &Arc<Site>) -> anyhow::Result<(String, PbxReport)> {
-        let report = site.run(&self.opened.vault, &self.request).await;
+        let report = site.run(&self.request).await;
         if report.is_err() {
             // The database is broken: no other site can work either.
             self.halt.cancel();

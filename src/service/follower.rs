@@ -21,9 +21,9 @@ use crate::base::times::zone_of;
 use crate::config::{Config, PbxConfig};
 use crate::http::web::Workers;
 use crate::pbx::push::http::Receiver;
-use crate::pipeline::backfill::{Line, SAME_DEVICE, Site, Task, own_trouble};
 use crate::pipeline::forecast;
 use crate::pipeline::gate::{Trouble, locked_out_until};
+use crate::pipeline::site::{Connection, SAME_DEVICE, Site, Task, own_trouble};
 use crate::pipeline::worker::Progress;
 use crate::store::agenda::Todo;
 use crate::store::fleet;
@@ -46,7 +46,7 @@ const FIRST_WAIT_PART: u32 = 20;
 pub(super) struct Follower {
     pub(super) vault: Vault,
     pub(super) pbx: PbxConfig,
-    pub(super) line: Line,
+    pub(super) connection: Connection,
     pub(super) downloads: Arc<Semaphore>,
     pub(super) progress: Arc<Progress>,
     pub(super) shared: Arc<Shared>,
@@ -97,7 +97,7 @@ impl Follower {
             self.pulse.beat();
             self.look_ahead().await?;
             if self.renew.swap(false, SeqCst) {
-                self.line.client.lift_refusal().await;
+                self.connection.client.lift_refusal().await;
                 (self.failures, self.retry_at) = (0, None);
             }
             match self.standing().await? {
@@ -166,9 +166,9 @@ impl Follower {
             info!(pbx = self.id(), "Pbx `{}` has another password now: trying it", self.id());
             self.pbx = corrected;
             // Of its own, for this client knows the other password. That one had no session.
-            self.line.client = Line::new(&self.pbx)?.client;
-            self.shared.seat(self.id(), |seat| seat.line = self.line.clone());
-            self.workers.add(self.line.client.clone(), self.progress.clone());
+            self.connection.client = Connection::new(&self.pbx)?.client;
+            self.shared.seat(self.id(), |seat| seat.connection = self.connection.clone());
+            self.workers.add(self.connection.client.clone(), self.progress.clone());
             self.renew.store(true, SeqCst);
         }
         Ok(())
@@ -177,7 +177,8 @@ impl Follower {
     /// Works on the PBX until it is given up, or may not be asked any more.
     async fn episode(&mut self) -> anyhow::Result<()> {
         let end = self.stop.child_token();
-        let site = Site::new(&self.vault, &self.pbx, self.line.clone(), self.downloads.clone(), end.clone());
+        let site =
+            Site::new(&self.vault, &self.pbx, self.connection.clone(), self.downloads.clone(), end.clone());
         let began = Instant::now();
         let (looked, fetched, watched, registered) = tokio::join!(
             ended(&end, self.look(&site)),
@@ -231,7 +232,7 @@ impl Follower {
             // A token that nobody cancels: there may always be more.
             let swept = CancellationToken::new();
             let (kinds, progress) = (Kinds::All, self.progress.clone());
-            let worker = site.worker(&self.vault, Task { days: DayRange::ALL, kinds, progress, swept });
+            let worker = site.worker(Task { days: DayRange::ALL, kinds, progress, swept });
             let Err(error) = Arc::new(worker).run().await else { break };
             let trouble = own_trouble(error)?;
             warn!(pbx = self.id(), "Nothing can be archived at present: {}", trouble.message);

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::scheduler::Scheduler;
 use super::shared::Shared;
 use super::supervisor;
-use crate::pipeline::backfill::own_trouble;
+use crate::pipeline::site::own_trouble;
 use crate::proof::sealed_vault::SealedVault;
 use crate::proof::verify::{self, Request, Scope, Verification};
 use crate::store::agenda::{Job, Todo};
@@ -68,7 +68,7 @@ async fn end_waits(shared: &Shared) -> anyhow::Result<()> {
     let (db, now) = (&vault.state.db, vault.clock.now());
     db.write(async move |tx| queue::end_waits_by_another_clock(tx, now).await).await?;
     for seat in shared.seats().values() {
-        seat.line.bell.ring();
+        seat.connection.bell.ring();
     }
     Ok(())
 }
@@ -251,7 +251,7 @@ async fn what_hangs(shared: &Shared, received: &mut Received) -> anyhow::Result<
         }
     }
     for (id, seat) in shared.seats() {
-        let bytes = seat.line.client.counters().bytes;
+        let bytes = seat.connection.client.counters().bytes;
         let seen = received.entry(id.clone()).or_insert((bytes, Instant::now()));
         if seen.0 != bytes {
             *seen = (bytes, Instant::now());

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::follower::Follower;
 use super::unread;
-use crate::pipeline::backfill::{Met, SAME_DEVICE, Site, own_trouble};
+use crate::pipeline::site::{Met, SAME_DEVICE, Site, own_trouble};
 use crate::pipeline::sweep::SweepReport;
 use crate::proof::seal;
 use crate::store::agenda::Job;
@@ -55,7 +55,7 @@ impl Follower {
             // Its calls come only by `backfill --cdr`.
             return Ok(true);
         }
-        let met = site.meet(&self.vault).await?;
+        let met = site.meet().await?;
         let ranges = self.days_to_read(met.kept_days(site, self.vault.clock.now()), deep).await?;
         let (ranges, waiting) = self.without_waiting(ranges).await?;
         let mut report = self.read(site, &met, &ranges, deep).await?;
@@ -134,12 +134,12 @@ impl Follower {
         }
         if self.serial_number().await?.is_none() {
             // It is part of a message's identity.
-            site.meet(&self.vault).await?;
+            site.meet().await?;
         }
-        let poll = site.poll_voicemail(&self.vault).await?;
+        let poll = site.poll_voicemail().await?;
         if poll.messages_new + poll.messages_back > 0 {
             info!(pbx = self.id(), "Pbx `{}` has {} new voicemail messages", self.id(), poll.messages_new);
-            self.line.bell.ring();
+            self.connection.bell.ring();
         }
         if poll.should_come_sooner() {
             self.poll_sooner();
@@ -188,7 +188,7 @@ impl Follower {
         ranges: &[DayRange],
         deep: bool,
     ) -> anyhow::Result<SweepReport> {
-        match site.sweep_ranges(&self.vault, met, ranges, deep, || self.pulse.beat()).await {
+        match site.sweep_ranges(met, ranges, deep, || self.pulse.beat()).await {
             Ok(report) => Ok(report),
             Err(error) => {
                 let trouble = own_trouble(error)?;

@@ -45,7 +45,7 @@ pub use shared::Glance;
 
 use crate::base::clock::Clock;
 use crate::config::{Config, PbxConfig};
-use crate::pipeline::backfill::Line;
+use crate::pipeline::site::Connection;
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::agenda::{Agenda, Job, Todo};
 use crate::store::owner;
@@ -229,13 +229,13 @@ impl Service {
         let settings = vault.state.settings(pbx);
         let before =
             self.shared.seat(&pbx.id, |seat| seat.clone()).or_else(|| self.retired.get(&pbx.id).cloned());
-        let line = match before.as_ref().filter(|before| before.settings == settings) {
-            Some(before) => before.line.clone(),
-            None => Line::new(pbx)?,
+        let connection = match before.as_ref().filter(|before| before.settings == settings) {
+            Some(before) => before.connection.clone(),
+            None => Connection::new(pbx)?,
         };
         Ok(Seat {
             settings,
-            line,
+            connection,
             todo,
             pulse: Pulse::new(),
             progress: before.map(|before| before.progress.clone()).unwrap_or_default(),
@@ -252,11 +252,11 @@ impl Service {
     fn follow(&mut self, vault: &Vault, pbx: &PbxConfig) {
         let predecessor = self.retired.get(&pbx.id).cloned();
         let Some(seat) = self.shared.seat(&pbx.id, |seat| seat.clone()) else { return };
-        self.watching.workers.add(seat.line.client.clone(), seat.progress.clone());
+        self.watching.workers.add(seat.connection.client.clone(), seat.progress.clone());
         let follower = Follower {
             vault: vault.clone(),
             pbx: pbx.clone(),
-            line: seat.line.clone(),
+            connection: seat.connection.clone(),
             downloads: self.downloads.clone(),
             progress: seat.progress.clone(),
             shared: self.shared.clone(),
@@ -375,8 +375,8 @@ fn alerter(vault: &Vault, config: &Config) -> anyhow::Result<Alerter> {
 async fn wait_for(before: &Seat, seat: &Seat) {
     let is_over = async {
         before.ended.cancelled().await;
-        if !before.line.is(&seat.line) {
-            drop(before.line.in_use.write().await);
+        if !before.connection.is(&seat.connection) {
+            drop(before.connection.in_use.write().await);
         }
     };
     tokio::pin!(is_over);

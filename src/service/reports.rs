@@ -9,7 +9,7 @@ use super::shared::Shared;
 use crate::config::{Config, PushMode};
 use crate::pbx::push::http::{self, Receiver};
 use crate::pbx::push::{PushKind, Wakes};
-use crate::pipeline::backfill::Site;
+use crate::pipeline::site::Site;
 use crate::store::agenda::Job;
 
 /// Where reports arrive.
@@ -74,7 +74,7 @@ impl Follower {
     /// Sees to it that the PBX reports to us, for as long as the episode lasts.
     pub(super) async fn stay_registered(&self, site: &Site) -> anyhow::Result<()> {
         tokio::select! {
-            () = self.line.client.keep_events_coming(&self.receiver, &self.restarted) => site.over().await,
+            () = self.connection.client.keep_events_coming(&self.receiver, &self.restarted) => site.over().await,
             () = site.over() => {}
         }
         Ok(())

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::pulse::Pulse;
 use crate::base::bell::Bell;
-use crate::pipeline::backfill::Line;
 use crate::pipeline::gate::Trouble;
+use crate::pipeline::site::Connection;
 use crate::pipeline::worker::{Progress, Snapshot};
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::agenda::{self, Agenda, Job, Todo};
@@ -22,7 +22,7 @@ use crate::vault::Vault;
 pub(super) struct Seat {
     /// Stands for all that was configured of the PBX, its password included.
     pub(super) settings: Vec<u8>,
-    pub(super) line: Line,
+    pub(super) connection: Connection,
     pub(super) todo: Todo,
     pub(super) pulse: Pulse,
     pub(super) progress: Arc<Progress>,

@@ -7,3 +7,4 @@ mod support;
 mod archiving;
 mod following;
 mod queue;
+mod toy_family;

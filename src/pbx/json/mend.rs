@@ -10,20 +10,16 @@ const UNREADABLE_MAX: usize = 10_000;
 /// A backslash that is a character, in strict JSON.
 const LONE_BACKSLASH: &[u8] = br"\\";
 
-/// Why it stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// It does not begin as JSON does.
     NotJson,
-    /// The text ends within a value.
     Cut,
     /// Something at this byte that fits no reading, or more than one.
     At(usize),
-    /// More than is read.
     TooLarge,
 }
 
-/// What was read.
 pub(super) struct Mended {
     pub(super) json: Vec<u8>,
     pub(super) unreadable: Vec<UnreadableEntry>,

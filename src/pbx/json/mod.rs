@@ -34,7 +34,6 @@ pub(super) enum JsonError {
     /// It does not begin as JSON does.
     #[error("it is not JSON")]
     NotJson,
-    /// It ends before it is complete.
     #[error("it breaks off")]
     Cut,
     /// It is broken at this byte, counted from 0 in what arrived, bytes that are not UTF-8 counted as three.
@@ -51,7 +50,6 @@ pub(super) struct UnreadableEntry {
     /// Where it stands, such as `voicemails[0].voicemail[3]`. Entries behind it are counted as if it were one, though
     /// nobody can tell that it is not several.
     pub(super) path: String,
-    /// Its first byte in the reply.
     pub(super) at_byte: usize,
     /// Its length in bytes.
     pub(super) bytes: usize,

@@ -21,10 +21,8 @@ use crate::pbx::transport::{Origin, broken_before_tls, no_tls, not_https, untrus
 /// OpenSSL's number for bytes that are no TLS record (`SSL_R_WRONG_VERSION_NUMBER`).
 const WRONG_VERSION_NUMBER: i32 = 267;
 
-/// Whose key is accepted.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted {
-    /// This one.
     Key(Digest),
     /// Any, to be looked at. Nothing must be said over such a connection.
     Anyone,
@@ -48,7 +46,6 @@ impl Handshake {
         Ok(Self { context, wanted })
     }
 
-    /// Agrees upon TLS over a connection.
     pub(super) async fn over(
         &self,
         tcp: Tap<TcpStream>,

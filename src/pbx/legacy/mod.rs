@@ -16,7 +16,6 @@ use crate::pbx::error::{Failure, Reason};
 use crate::pbx::transport::Origin;
 use handshake::{Handshake, Wanted};
 
-/// TLS to one PBX.
 pub(super) struct Legacy {
     handshake: Handshake,
 }

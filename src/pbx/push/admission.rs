@@ -12,7 +12,6 @@ use tokio::time::Instant;
 pub struct Limits {
     /// Most connections from one address at one time.
     pub connections_per_source: usize,
-    /// Most connections at one time.
     pub connections: usize,
     /// Most connections from one address in a second.
     pub per_second: u32,

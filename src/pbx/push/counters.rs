@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-/// What became of the reports so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Reports that were heard: a call, a start of the PBX, or something else that concerns nobody here.
@@ -26,7 +25,6 @@ pub struct Counters {
 #[derive(Debug, Clone, Default)]
 pub struct Tally(Arc<[AtomicU64; 6]>);
 
-/// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pbx) enum Fate {
     Accepted,
@@ -38,12 +36,10 @@ pub(in crate::pbx) enum Fate {
 }
 
 impl Tally {
-    /// Nothing has come yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What was counted so far.
     pub fn counters(&self) -> Counters {
         let count = |fate: Fate| self.0[fate as usize].load(Ordering::Relaxed);
         Counters {
@@ -56,7 +52,6 @@ impl Tally {
         }
     }
 
-    /// Counts one.
     pub(in crate::pbx) fn count(&self, fate: Fate) {
         self.0[fate as usize].fetch_add(1, Ordering::Relaxed);
     }

@@ -33,18 +33,12 @@ const NOTICE_APART: Duration = Duration::from_secs(60);
 const REST_BYTES_MAX: u64 = 64 * 1024;
 const REST_WITHIN: Duration = Duration::from_millis(200);
 
-/// What the listener works with.
 #[derive(Debug, Clone, Default)]
 pub struct Receiver {
-    /// Whose reports are heard.
     pub sources: Sources,
-    /// Where events go.
     pub wakes: Wakes,
-    /// The calls that they told of.
     pub heard: HeardCalls,
-    /// Where they are counted.
     pub tally: Tally,
-    /// What bounds them.
     pub limits: Limits,
 }
 
@@ -156,7 +150,6 @@ fn answer(status: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
-/// Answers and leaves.
 async fn part(mut stream: TcpStream, status: &str) -> io::Result<()> {
     stream.write_all(answer(status).as_bytes()).await?;
     stream.shutdown().await?;

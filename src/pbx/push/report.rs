@@ -12,7 +12,6 @@ const VALUE_BYTES_MAX: usize = 64;
 /// Longer than any member that names an event, with as many blanks in it as anybody writes.
 const MEMBER_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX;
 
-/// What is read of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// What happened; nothing if it concerns nobody here.

@@ -7,16 +7,13 @@ use crate::pbx::push::report::names_event;
 /// The largest head, in bytes: a PBX's has about 150.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// The most lines in a head.
 const HEADERS_MAX: usize = 64;
 
 /// The largest body, in bytes: a report has about 500.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// A message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The path, without a query.
     pub path: String,
     /// The body, as far as it was read.
     pub body: Vec<u8>,
@@ -25,7 +22,6 @@ pub struct Request {
 /// Why a message was not read, or not to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// The other side left without a word.
     Gone,
     /// It is not a message of HTTP that posts something, or it breaks off.
     Malformed,
@@ -35,7 +31,6 @@ pub enum Unread {
 
 struct Head {
     path: String,
-    /// The declared length of the body.
     length: Option<usize>,
 }
 

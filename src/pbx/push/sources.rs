@@ -40,7 +40,6 @@ struct Source {
 }
 
 impl Sources {
-    /// Nobody.
     pub fn new() -> Self {
         Self::default()
     }

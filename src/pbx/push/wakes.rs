@@ -14,16 +14,12 @@ const APART: Duration = Duration::from_millis(500);
 /// rules out (`docs/pbx-api.md` §13).
 const ECHO_AFTER: Duration = Duration::from_secs(10);
 
-/// Something happened at a PBX.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PushEvent {
-    /// The PBX's id.
     pub pbx: String,
-    /// What happened.
     pub kind: PushKind,
 }
 
-/// What happened at a PBX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PushKind {
     /// A call ended: time for a sweep.
@@ -50,7 +46,6 @@ struct Shared {
 struct Pending {
     /// What is to be taken, and from when on.
     due: BTreeMap<PushEvent, Due>,
-    /// When each was last taken.
     taken: BTreeMap<PushEvent, Instant>,
 }
 
@@ -62,12 +57,10 @@ struct Due {
 }
 
 impl Wakes {
-    /// No events.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes an event.
     pub fn wake(&self, event: PushEvent) {
         self.pending().note(event, Instant::now());
         self.0.changed.notify_one();

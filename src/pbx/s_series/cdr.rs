@@ -121,7 +121,6 @@ impl Range {
 }
 
 impl Slot {
-    /// One ticket and its download.
     async fn read_cdr(&mut self, range: &Range, doing: &str) -> Result<CdrBody, PbxError> {
         let shared = Arc::clone(&self.shared);
         let asking = shared.action(Family::Cdr, Stage::GetRandom, doing.to_owned());

@@ -39,7 +39,6 @@ impl Download {
         self.stream.body.declared()
     }
 
-    /// Bytes received so far.
     pub fn received(&self) -> u64 {
         self.stream.body.received()
     }

@@ -102,12 +102,10 @@ impl PbxClient {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The PBX's name in the configuration.
     pub fn id(&self) -> &str {
         &self.shared.config.id
     }
 
-    /// What was asked of it so far.
     pub fn counters(&self) -> Counted {
         self.shared.counters.read()
     }
@@ -136,7 +134,6 @@ impl PbxClient {
         slot
     }
 
-    /// How fast the PBX answers at present.
     pub fn pace(&self) -> Pace {
         self.shared.throttle.pace()
     }
@@ -213,7 +210,6 @@ impl Shared {
         format!("/api/{}/{endpoint}", self.config.download_api_version.segment)
     }
 
-    /// A failure as callers see it.
     fn error(&self, action: &Action, failure: Failure) -> PbxError {
         let (id, wait) = (&self.config.id, self.config.limits.lockout_wait.as_secs_f64());
         let failure = match failure.reason {

@@ -34,12 +34,10 @@ const WAIT_TIMES_MAX: u32 = 32;
 /// What a login gave; goes into the query of every request.
 pub(super) struct Token {
     secret: SecretString,
-    /// Counts the logins, to tell tokens apart.
     number: u64,
 }
 
 impl Token {
-    /// The parameter of the query.
     pub(super) fn parameter(&self) -> String {
         parameter("token", self.secret.expose_secret().as_bytes())
     }
@@ -51,7 +49,6 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The gate.
 #[derive(Debug, Default)]
 pub(super) struct Session {
     state: Mutex<State>,
@@ -211,7 +208,6 @@ pub(super) fn password_md5(config: &PbxConfig) -> String {
     hex(&Md5::digest(config.password.expose_secret().as_bytes()))
 }
 
-/// The body of the login.
 fn credentials(shared: &Shared) -> Bytes {
     let mut members = Value::Object(registration::members(&shared.config));
     members["username"] = shared.config.username.as_str().into();

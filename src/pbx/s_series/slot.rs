@@ -31,16 +31,12 @@ const RENEWALS_MAX: u32 = 3;
 pub struct Slot {
     pub(super) shared: Arc<Shared>,
     pub(super) lease: Option<Lease>,
-    /// Requests that may be sent without waiting.
     pub(super) admitted: u32,
 }
 
-/// What a JSON call gave.
 pub(super) struct Answer {
     pub(super) members: Map<String, Value>,
-    /// The token that was accepted.
     pub(super) token: Arc<Token>,
-    /// Just before the request that succeeded.
     pub(super) asked_at: Instant,
 }
 

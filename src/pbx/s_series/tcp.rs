@@ -88,7 +88,6 @@ impl Follower<'_> {
         }
     }
 
-    /// Hears a stream to its end.
     async fn listen(&self, stream: &mut EventStream) -> PbxError {
         info!(pbx = self.client.id(), "Following the event stream of `{}`", self.client.id());
         self.wake(PushKind::NewCdr);

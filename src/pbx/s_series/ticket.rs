@@ -25,19 +25,10 @@ pub struct Ticket {
     issued_at: Instant,
 }
 
-/// What a ticket is for.
 #[derive(Debug)]
 pub(super) enum Target {
-    /// A call recording.
     Recording(RecordingName),
-    /// The voicemail message at a place.
-    Message {
-        /// What an extension is called.
-        key: &'static str,
-        extension: String,
-        file: String,
-        status: Option<String>,
-    },
+    Message { key: &'static str, extension: String, file: String, status: Option<String> },
 }
 
 impl Ticket {
@@ -65,7 +56,6 @@ impl Ticket {
         }
     }
 
-    /// The endpoint that it is spent at.
     pub(super) fn endpoint(&self) -> &'static str {
         match self.target {
             Target::Recording(_) => "recording/download",
@@ -73,7 +63,6 @@ impl Ticket {
         }
     }
 
-    /// The query of the download.
     pub(super) fn query(&self) -> String {
         let mut parts = match &self.target {
             Target::Recording(name) => vec![parameter("recording", name.as_bytes())],

@@ -1,12 +1,8 @@
 //! The work on one PBX over a range of days: sweep it and archive what it names, until nothing more can be done now.
 
-mod line;
-mod meeting;
 mod range;
 mod report;
-mod site;
-mod task;
-mod trouble;
+mod run;
 mod voicemail;
 
 use std::collections::BTreeMap;
@@ -17,27 +13,19 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-pub(crate) use line::Line;
-pub use line::{Phase, SiteProgress};
-pub(crate) use meeting::Met;
 pub use range::RangeError;
 pub(crate) use range::check;
 pub use report::{BackfillReport, PbxReport, Unprinted};
-pub use site::Site;
-pub(crate) use task::Task;
-pub(crate) use trouble::{SAME_DEVICE, own_trouble};
 pub use voicemail::VoicemailReport;
 
+use crate::pipeline::site::Connection;
 use crate::store::queue::DayRange;
 
-/// What a backfill is asked to do.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Request {
     /// The PBXs; all if empty.
     pub pbx: Vec<String>,
-    /// The first PBX-local day.
     pub from: Option<Date>,
-    /// The last PBX-local day, included.
     pub to: Option<Date>,
     /// CSV files to read the CDR from, instead of the API.
     pub cdr: Vec<PathBuf>,
@@ -56,11 +44,19 @@ impl Request {
     }
 }
 
-/// The lines to work over: those of a service that follows the PBXs already, or lines of one's own.
+/// The connections to work over: those of a service that follows the PBXs already, or connections of one's own.
 #[derive(Debug, Default)]
-pub struct Lines {
-    /// By PBX; one that is not here gets a line of its own.
-    pub(crate) by_pbx: BTreeMap<String, Line>,
+pub struct Connections {
+    /// By PBX; one that is not here gets a connection of its own.
+    pub(crate) by_pbx: BTreeMap<String, Connection>,
     /// Downloads at one time over all PBXs; counted anew if not given.
     pub(crate) downloads: Option<Arc<Semaphore>>,
+}
+
+impl Connections {
+    /// These, each for the PBX that it leads to.
+    pub fn of(connections: impl IntoIterator<Item = Connection>) -> Self {
+        let by_id = |connection: Connection| (connection.client.id().to_owned(), connection);
+        Self { by_pbx: connections.into_iter().map(by_id).collect(), downloads: None }
+    }
 }

@@ -1,42 +1,29 @@
 //! Which days a backfill covers.
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
 use super::Request;
 use crate::config::{PbxConfig, nearest};
+use crate::pipeline::site::{DAYS_BACK, kept_days};
 use crate::store::queue::DayRange;
-
-/// The device's own default retention: what a backfill without dates covers (`docs/pbx-api.md` §10).
-const DAYS_BACK: i64 = 180;
 
 /// A request that makes no sense. Each says how to ask instead.
 #[derive(Debug, thiserror::Error)]
 pub enum RangeError {
-    /// The days run backwards.
     #[error("--from {0} lies after --to {1}: exchange them")]
     Backwards(Date, Date),
-    /// It begins in the future.
     #[error("--from {0} lies in the future: there is nothing to archive yet")]
     Future(Date),
     /// A PBX that is not configured.
     #[error("no pbx `{id}` is configured; {hint}")]
-    UnknownPbx {
-        /// What was asked for.
-        id: String,
-        /// What there is.
-        hint: String,
-    },
-    /// CSV files for nobody in particular.
+    UnknownPbx { id: String, hint: String },
     #[error(
         "--cdr needs --pbx with exactly one id, for {0} PBXs are configured and a CSV file does not say whose it is"
     )]
     WhoseCdr(usize),
-    /// No file that can be read.
     #[error("--cdr {path} {problem}", path = path.display())]
     NoFile {
-        /// What was given.
         path: std::path::PathBuf,
         /// What it is instead, and what to do.
         problem: String,
@@ -128,7 +115,7 @@ pub(super) fn days(
     if !request.cdr.is_empty() && request.from.is_none() && request.to.is_none() {
         return Ok(DayRange::ALL);
     }
-    let kept = kept(pbx, device, now);
+    let kept = kept_days(pbx, device, now);
     let (first, last) = (kept[0].from, kept[kept.len() - 1].to);
     let to = request.to.unwrap_or(last).min(last);
     let from = match (request.from, request.to) {
@@ -152,24 +139,9 @@ pub(super) fn read(
     now: Timestamp,
 ) -> Vec<DayRange> {
     match request {
-        Request { from: None, to: None, .. } => kept(pbx, device, now),
+        Request { from: None, to: None, .. } => kept_days(pbx, device, now),
         _ => vec![days],
     }
-}
-
-/// The days that a PBX keeps, up to its tomorrow: by its own clock and by ours, for either may be a year off.
-pub(super) fn kept(pbx: &PbxConfig, device: Option<DateTime>, now: Timestamp) -> Vec<DayRange> {
-    let ours = our_date(pbx, now);
-    let theirs = device.map_or(ours, DateTime::date);
-    let [early, late] = [ours.min(theirs), ours.max(theirs)].map(|today| DayRange {
-        from: today.checked_sub(DAYS_BACK.days()).unwrap_or(today),
-        to: today.checked_add(1.day()).unwrap_or(today),
-    });
-    if early.to < late.from { vec![early, late] } else { vec![DayRange { from: early.from, to: late.to }] }
-}
-
-fn our_date(pbx: &PbxConfig, now: Timestamp) -> Date {
-    now.to_zoned(pbx.timezone.clone().unwrap_or(TimeZone::UTC)).date()
 }
 
 #[cfg(test)]
@@ -225,9 +197,9 @@ mod tests {
         let range = |from, to| DayRange { from, to };
         let ahead = date(2027, 3, 1).at(8, 0, 0, 0);
         let both = [range(date(2025, 9, 2), date(2026, 3, 2)), range(date(2026, 9, 2), date(2027, 3, 2))];
-        assert_eq!(kept(&pbx("hq"), Some(ahead), noon()), both);
+        assert_eq!(kept_days(&pbx("hq"), Some(ahead), noon()), both);
         let near = date(2026, 2, 27).at(8, 0, 0, 0);
-        assert_eq!(kept(&pbx("hq"), Some(near), noon()), [range(date(2025, 8, 31), date(2026, 3, 2))]);
+        assert_eq!(kept_days(&pbx("hq"), Some(near), noon()), [range(date(2025, 8, 31), date(2026, 3, 2))]);
     }
 
     #[test]

@@ -17,12 +17,10 @@ pub struct PbxReport {
     /// Recordings that the PBX's CDR names within the range.
     #[serde(flatten, serialize_with = "counts::of_run")]
     pub counts: Counts,
-    /// How long it took.
     pub elapsed_s: f64,
     /// What became of voicemail, if it was asked for; in none of the other numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voicemail: Option<VoicemailReport>,
-    /// What the sweep found.
     pub sweep: SweepReport,
     /// How far the lists of its days can be believed.
     pub verdicts: Verdicts,
@@ -65,18 +63,14 @@ impl PbxReport {
     }
 }
 
-/// The numbers of all PBXs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct BackfillReport {
-    /// The sum over the PBXs.
     #[serde(flatten, serialize_with = "counts::of_run")]
     pub total: Counts,
     /// The sum of what became of voicemail, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voicemail: Option<VoicemailReport>,
-    /// How long it took.
     pub elapsed_s: f64,
-    /// Whether it was stopped before its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
     /// Trouble of this machine's own, which ended it.

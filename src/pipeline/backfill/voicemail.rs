@@ -7,15 +7,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::Request;
-use super::meeting::Met;
-use super::site::Site;
-use super::task::Task;
-use super::trouble::own_trouble;
 use crate::base::counts::{self, Counts};
 use crate::pipeline::gate::Trouble;
-use crate::pipeline::sweep::{VoicemailPoll, poll_voicemail};
+use crate::pipeline::site::{Site, Task, own_trouble};
+use crate::pipeline::sweep::VoicemailPoll;
 use crate::store::queue::{self, DayRange, Kinds, Reason};
-use crate::vault::Vault;
 
 /// What became of the voicemail of one PBX.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -58,7 +54,6 @@ impl Site {
     /// its own days, and does not poll. `None` if voicemail was not asked for, or there is none to retry.
     pub(super) async fn work_on_voicemail(
         &self,
-        vault: &Vault,
         request: &Request,
     ) -> anyhow::Result<Option<VoicemailReport>> {
         let is_retry = request.queue_only.is_some();
@@ -66,7 +61,7 @@ impl Site {
             return Ok(None);
         }
         let days = request.queue_only.unwrap_or(DayRange::ALL);
-        let db = &vault.state.db;
+        let db = &self.vault.state.db;
         let before = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Voicemail).await?;
         if is_retry && before.listed() == 0 {
             return Ok(None);
@@ -74,19 +69,19 @@ impl Site {
         let may_ask = !self.gate.given_up().is_cancelled();
         let may_fetch = may_ask && !request.dry_run;
         if !is_retry && may_fetch {
-            let (id, now) = (self.id().to_owned(), vault.clock.now());
+            let (id, now) = (self.id().to_owned(), self.vault.clock.now());
             db.write(async move |tx| queue::make_due(tx, &id, days, Kinds::Voicemail, now).await).await?;
         }
         let owed_before = before.awaited() - before.stuck;
         self.owed_messages.store(owed_before, Relaxed);
         let mut report = VoicemailReport::default();
         if !is_retry && may_ask {
-            let poll = self.poll_voicemail(vault).await?;
+            let poll = self.poll_voicemail().await?;
             let found = i64::try_from(poll.messages_new + poll.messages_back).unwrap_or(i64::MAX);
             self.owed_messages.store(owed_before + found, Relaxed);
             report.poll = Some(poll);
         }
-        if may_fetch && let Err(error) = self.fetch_voicemail(vault, days).await {
+        if may_fetch && let Err(error) = self.fetch_voicemail(days).await {
             report.own_trouble = Some(own_trouble(error)?);
         }
         let after = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Voicemail).await?;
@@ -96,15 +91,10 @@ impl Site {
         Ok(Some(report))
     }
 
-    /// Polls the boxes once.
-    pub(crate) async fn poll_voicemail(&self, vault: &Vault) -> anyhow::Result<VoicemailPoll> {
-        poll_voicemail(&self.sweeper(vault, &Met::default(), true)).await
-    }
-
-    async fn fetch_voicemail(&self, vault: &Vault, days: DayRange) -> anyhow::Result<()> {
+    async fn fetch_voicemail(&self, days: DayRange) -> anyhow::Result<()> {
         let swept = CancellationToken::new();
         swept.cancel();
         let progress = self.message_progress.clone();
-        Arc::new(self.worker(vault, Task { days, kinds: Kinds::Voicemail, progress, swept })).run().await
+        Arc::new(self.worker(Task { days, kinds: Kinds::Voicemail, progress, swept })).run().await
     }
 }

@@ -19,14 +19,11 @@ use crate::store::retention::Evidence;
 const CDR_DAYS: f64 = 180.0;
 const DAY_S: f64 = 86_400.0;
 
-/// What is known of one PBX.
 #[derive(Debug, Clone, Default)]
 struct Facts {
-    /// Days over which the counts were taken.
     days: f64,
     recordings: i64,
     cdr_rows: i64,
-    /// The size of an average recording.
     recording_bytes: Option<f64>,
     evidence: Vec<Evidence>,
     oldest_owed_at: Option<Timestamp>,
@@ -36,16 +33,13 @@ struct Facts {
 /// What is to be expected of one PBX.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
-    /// Recordings that the PBX makes.
     pub recordings_per_day: f64,
     /// Their bytes; `None` while none of them is archived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_day: Option<f64>,
-    /// CDR rows that it writes.
     pub cdr_rows_per_day: f64,
     /// For how many days it keeps a recording.
     pub horizon_days: f64,
-    /// How that is known.
     pub horizon_source: HorizonSource,
     /// Start of the oldest recording that is owed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,11 +55,9 @@ pub struct Forecast {
     pub cdr_margin_s: Option<i64>,
 }
 
-/// How a horizon is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HorizonSource {
-    /// From the configuration or its default.
     Hint,
     /// The PBX does not have what is older.
     Learnt,

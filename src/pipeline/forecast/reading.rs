@@ -17,7 +17,6 @@ use crate::store::retention;
 
 /// Days over which a PBX's rate is learnt: two weeks have two weekends.
 const DAYS: i64 = 14;
-/// What the two findings are about.
 const RECORDINGS: &str = "recordings";
 const CDR: &str = "cdr";
 

@@ -9,7 +9,6 @@ use crate::formats::cdr::CdrItem;
 use crate::pbx::{Calls, Listed, PbxError, Policy, Reason, Slot};
 use crate::store::evidence::ListSize;
 
-/// What an answer held.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) size: ListSize,

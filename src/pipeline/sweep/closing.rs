@@ -122,11 +122,9 @@ struct End {
     verdict: (Verdict, Option<String>),
     list: List,
     doubtful: Vec<DoubtfulLine>,
-    /// All that it held.
     lines: u64,
     /// Whether it was read late enough for all of its calls to be listed.
     late: bool,
-    /// Names the input in findings.
     input: String,
     /// Whether it held no row that could not be read.
     all_readable: bool,

@@ -26,20 +26,9 @@ pub enum CdrFileError {
     #[error(
         "the CDR {path} cannot be read: {problem}; give callvault's user access to it, or correct the path"
     )]
-    Unreadable {
-        /// The file or folder.
-        path: String,
-        /// What the system says.
-        problem: String,
-    },
-    /// It is no CDR.
+    Unreadable { path: String, problem: String },
     #[error("{path} is no CDR: {problem}")]
-    NoCdr {
-        /// The file.
-        path: String,
-        /// What was found instead.
-        problem: String,
-    },
+    NoCdr { path: String, problem: String },
 }
 
 impl CdrFileError {

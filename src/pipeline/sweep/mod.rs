@@ -56,10 +56,8 @@ use reading::{List, Reading};
 /// Bad rows of one reading that are kept as findings; the rest is only counted.
 const BAD_ROWS_KEPT: u64 = 1000;
 
-/// What a sweep found.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct SweepReport {
-    /// Days read over the API.
     pub days_read: u64,
     /// Days that could not be read.
     pub days_unread: u64,
@@ -67,34 +65,25 @@ pub struct SweepReport {
     pub days_unasked: u64,
     /// Files of the CDR folder that could not be read.
     pub files_unread: u64,
-    /// CDR rows seen.
     pub rows: u64,
-    /// Rows that were new or changed.
     pub rows_new: u64,
     /// Rows that could not be read: findings.
     pub bad_rows: u64,
-    /// Recordings heard of for the first time.
     pub recordings_new: u64,
     /// Of these, those of calls outside of all days that are kept.
     pub recordings_outside: u64,
 }
 
-/// Sweeps one PBX.
 #[derive(Debug)]
 pub struct Sweeper<'a> {
-    /// The PBX's configuration.
     pub pbx: &'a PbxConfig,
-    /// The PBX.
     pub client: &'a dyn Pbx,
-    /// Whether the PBX may be asked.
     pub gate: &'a Gate,
-    /// The database.
     pub db: &'a Db,
     /// Whether other PBXs are followed beside it, who write to the same database.
     pub is_one_of_several: bool,
     /// The state folder: where its disk is nearly full, nothing is read.
     pub state: &'a Path,
-    /// The wall clock.
     pub clock: Clock,
     /// Rung when the queue may hold something new.
     pub bell: Bell,
@@ -108,12 +97,10 @@ pub struct Sweeper<'a> {
     pub limits: Mutex<Limits>,
     /// Why what is read now is doubtful, once that was asked.
     pub clock_doubt: OnceCell<Option<String>>,
-    /// Cancelled to end early.
     pub stop: CancellationToken,
 }
 
 impl Sweeper<'_> {
-    /// A reader of this PBX's call lists.
     fn reader(&self) -> CdrReader {
         CdrReader::new(&self.pbx.cdr_columns).keeping(&self.pbx.cdr_keep_columns)
     }

@@ -33,7 +33,6 @@ const LEGS_MAX: usize = 10_000;
 #[derive(Debug, Clone)]
 pub(super) struct ReadingFacts {
     pub(super) pbx: String,
-    /// The reading's row in the database.
     pub(super) reading: i64,
     pub(super) rules: Arc<Vec<ExclusionRule>>,
     pub(super) now: Timestamp,
@@ -41,14 +40,11 @@ pub(super) struct ReadingFacts {
     pub(super) limits: Option<PbxLimits>,
 }
 
-/// What a page changed.
 #[derive(Debug, Default)]
 pub(super) struct PageStored {
     /// Rows that were new or newly changed, by day.
     pub(super) added: BTreeMap<Date, u64>,
-    /// Recordings that nobody had heard of.
     pub(super) new_recordings: u64,
-    /// What that added to the database.
     intake: Added,
     zone_checked: BTreeSet<Date>,
 }

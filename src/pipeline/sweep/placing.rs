@@ -21,7 +21,6 @@ impl PlacedRow {
         self.row.line
     }
 
-    /// The hash of that line.
     pub(super) fn line_sha256(&self) -> Digest {
         self.row.line_sha256
     }
@@ -40,7 +39,6 @@ impl PlacedRow {
 /// The day of rows that tell no time at all.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fallback {
-    /// The day that was asked for.
     Asked(Date),
     /// In a file: that of the row before, and of the first ones the day on which the file was written.
     Before(Date),

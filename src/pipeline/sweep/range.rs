@@ -150,10 +150,8 @@ fn days_of(range: DayRange) -> impl Iterator<Item = Date> {
     std::iter::successors(first, move |day| day.checked_add(1.day()).ok().filter(|next| *next <= range.to))
 }
 
-/// What came of asking for a day.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// All of it was read.
     Read,
     /// Not all of it; the last error.
     Unread(PbxError),

@@ -16,7 +16,6 @@ use crate::base::times::{OFFSET_S_MAX, OffsetResolver};
 use crate::formats::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
 use crate::store::evidence::{DoubtfulLine, ListSize, OpenDoubts, Verdict};
 
-/// One reading under way.
 pub(super) struct Reading {
     pub(super) facts: ReadingFacts,
     /// The day of rows that tell no time.
@@ -27,13 +26,11 @@ pub(super) struct Reading {
     pub(super) bad_rows: u64,
     pub(super) rows: u64,
     pub(super) recordings_new: u64,
-    /// Names the input in findings.
     pub(super) input: String,
     /// The serial number of the last row, or the one learnt before.
     pub(super) last_sn: Option<Text>,
     /// The last item of an answer that may have ended within it.
     pub(super) unsure: Option<CdrItem>,
-    /// What is asked for, of a day.
     pub(super) asked: Part,
     /// What came, and what of it cannot be believed.
     pub(super) list: List,
@@ -44,11 +41,8 @@ pub(super) struct Reading {
 /// The list that a reading reads, as far as its verdict is concerned.
 #[derive(Default)]
 pub(super) struct List {
-    /// The answers that it came in.
     pub(super) parts: u64,
-    /// All of them together.
     pub(super) size: ListSize,
-    /// The largest of them.
     pub(super) largest: Option<(Part, Answer)>,
     /// Why it may be short, if a limit of the PBX seems to have cut it.
     pub(super) short: Option<String>,
@@ -58,7 +52,6 @@ pub(super) struct List {
     pub(super) has_open_edge: bool,
     /// Lines that cannot be believed, the first of them.
     doubtful: Vec<Doubtful>,
-    /// The last line that was no row.
     bad_line: Option<u64>,
     /// Lines that were in doubt before, and those of them that could be read now.
     pub(super) open: OpenDoubts,
@@ -76,7 +69,6 @@ struct Doubtful {
 }
 
 impl Reading {
-    /// What it has found so far.
     pub(super) fn told(&self) -> SweepReport {
         SweepReport {
             rows: self.rows,
@@ -136,7 +128,6 @@ impl List {
         }
     }
 
-    /// How much the largest answer held.
     pub(super) fn largest_size(&self) -> ListSize {
         self.largest.as_ref().map_or(ListSize::default(), |(_, answer)| answer.size)
     }

@@ -10,7 +10,6 @@ use crate::store::db::Db;
 use crate::store::fleet;
 use crate::store::queue;
 
-/// Recordings that are judged in one transaction.
 const RECORDINGS_PER_UNIT: i64 = 500;
 
 /// Applies the rules to every recording that is not archived, if they are not those that were applied last.

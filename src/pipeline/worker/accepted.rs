@@ -19,21 +19,16 @@ use crate::store::db::Db;
 use crate::store::ledger::{self, Entry, EntryType, commitment};
 use crate::store::queue::{self, Job, PutBack};
 
-/// What came of it.
 #[derive(Debug)]
 pub enum Taken {
-    /// The file is archived for the recording.
     Archived {
         /// Where it lies, relative to the archive's root.
         path: String,
-        /// The hash of the audio.
         sha256: Digest,
-        /// The ledger's entry of the person's word.
         ledger_number: i64,
     },
     /// No recording of this name waits for a person's word.
     Nothing,
-    /// Several PBXs have one of this name.
     Several(Vec<String>),
     /// What stands there is no whole recording: where it lies, relative to the archive's root.
     NoAudio(String),

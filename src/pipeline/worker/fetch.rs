@@ -24,7 +24,6 @@ pub(super) const FOUND: &str = "found";
 /// Why an attempt did not end in the archive.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The PBX, or the way to it.
     #[error(transparent)]
     Pbx(PbxError),
     /// The audio is empty though somebody talked: the PBX may not have written it yet.
@@ -36,29 +35,22 @@ pub(super) enum Failure {
         /// Whether the box holds others: then it is the message that is gone, and not the store.
         beside_others: bool,
     },
-    /// The voicemail box changed under each try.
     #[error("the voicemail box changed during each download")]
     Renumbered,
     /// Audio that one download does not prove to be whole.
     #[error("{}", doubted(*doubt))]
     Misfit {
-        /// The hash of what came.
         sha256: Digest,
         /// Why it is not proven.
         doubt: Doubt,
     },
-    /// It begins like audio, and is none.
     #[error("the reply is no audio: {0}")]
     NotAudio(AudioError),
-    /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The PBX does not have it, and a file stands at its place for which nobody vouches.
     #[error("{gone}, and a file that callvault did not write stands at its place")]
-    Found {
-        /// What the PBX said.
-        gone: Box<Failure>,
-    },
+    Found { gone: Box<Failure> },
     /// Nothing was begun, for this run is ending.
     #[error("the run ends")]
     Stopped,
@@ -92,7 +84,6 @@ impl Failure {
         self.is_not_there() || matches!(self, Self::Deleted { .. })
     }
 
-    /// The class, as the queue keeps it.
     pub(super) fn reason(&self) -> String {
         match self {
             Self::Pbx(error) => error.reason().to_string(),
@@ -130,7 +121,6 @@ pub(super) struct Fetched {
 /// Where an archived file came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The PBX delivered it.
     Delivered,
     /// A run of this state left it that died before it could say so; the PBX was not asked.
     Adopted,
@@ -159,7 +149,6 @@ impl Arrived {
     }
 }
 
-/// What is asked of the PBX.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted<'a> {
     Call(&'a RecordingName),

@@ -37,11 +37,9 @@ const OTHERS_FIRST: u32 = 4;
 pub(super) struct Facts<'a> {
     pub(super) job: &'a Job,
     pub(super) queue: &'a QueueConfig,
-    /// How long the PBX is waited for.
     pub(super) limits: &'a PbxLimits,
     /// What is remembered of the PBX, this answer included.
     pub(super) pbx: &'a Remembered,
-    /// What is remembered of its voicemail boxes.
     pub(super) boxes: &'a voicemail::Remembered,
     pub(super) now: Timestamp,
     /// A random number from 0 to 1.
@@ -160,10 +158,8 @@ enum Lack {
     Missing,
     /// A voicemail box does not show the message any more.
     Deleted {
-        /// Whether it shows others.
         beside_others: bool,
     },
-    /// It gives an empty file.
     NotReady,
 }
 

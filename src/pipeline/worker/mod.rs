@@ -57,35 +57,22 @@ const ARCHIVE_FAILURES_MAX: u32 = 8;
 /// Everything that the workers of one PBX share.
 #[derive(Debug)]
 pub struct Worker {
-    /// The PBX's configuration.
     pub pbx: PbxConfig,
-    /// How failures are repeated.
     pub queue: QueueConfig,
-    /// Which days are worked on.
     pub days: DayRange,
-    /// Calls, voicemail, or both.
     pub kinds: Kinds,
-    /// Names this run in claims.
     pub run_id: String,
-    /// The database.
     pub db: Db,
-    /// The archive.
     pub archive: Arc<Archive>,
     /// No ticket is taken while less than this is free.
     pub free_bytes_min: u64,
-    /// The PBX.
     pub client: Arc<dyn Pbx>,
-    /// The wall clock.
     pub clock: Clock,
     /// The latest that it has shown to these workers: if that is ahead of it, it was set back.
     pub latest_ms: AtomicI64,
-    /// Whether the PBX may be asked.
     pub gate: Arc<Gate>,
-    /// Downloads at one time over all PBXs.
     pub downloads: Arc<Semaphore>,
-    /// What was done so far.
     pub progress: Arc<Progress>,
-    /// Failures of the archive in a row.
     pub archive_failures: AtomicU32,
     /// Rung when the queue may hold something new.
     pub bell: Bell,
@@ -97,10 +84,8 @@ pub struct Worker {
     pub stop: CancellationToken,
 }
 
-/// What a worker's turn came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// A recording was worked on.
     Worked,
     /// None is ready; one may be at this time, or after so long if the clock does not get there.
     Wait(Timestamp, Duration),

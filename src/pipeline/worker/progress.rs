@@ -10,14 +10,10 @@ pub struct Progress {
     bytes: AtomicU64,
 }
 
-/// The counters at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Snapshot {
-    /// Recordings archived.
     pub archived: u64,
-    /// Attempts that failed.
     pub failed_attempts: u64,
-    /// Bytes of audio archived.
     pub bytes: u64,
 }
 
@@ -34,7 +30,6 @@ impl std::ops::Add for Snapshot {
 }
 
 impl Progress {
-    /// Reads the counters.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             archived: self.archived.load(Relaxed),

@@ -22,7 +22,6 @@ const CHUNKS_AHEAD: usize = 8;
 /// wrong, too little for an endless body to hurt.
 const UNDECLARED_BYTES_MAX: u64 = 1 << 20;
 
-/// What a transfer brought.
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) received: Received,
@@ -39,7 +38,6 @@ pub(super) enum Doubt {
     Cut,
     /// Its header declares what cannot be, or never was filled in.
     Header,
-    /// Nothing in it tells where it ends.
     Untold,
 }
 

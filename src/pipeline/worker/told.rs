@@ -10,17 +10,13 @@ use crate::store::calls::{self, CallOfRecording};
 use crate::store::queue::Job;
 use crate::store::voicemail::{self, KeptMessage};
 
-/// Who told of a recording.
 #[derive(Debug, Clone)]
 pub(super) enum Told {
-    /// The call rows that name it.
     Calls {
         /// The first of them, as many as a sidecar tells.
         calls: Vec<CallOfRecording>,
-        /// What the others come to.
         beyond: Beyond,
     },
-    /// A voicemail box.
     Message {
         kept: KeptMessage,
         /// The audio of archived messages that are alike in all else.
@@ -34,9 +30,7 @@ pub(super) const ROWS_TOLD_MAX: usize = 256;
 /// What the rows come to that a sidecar does not tell.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Beyond {
-    /// How many there are.
     pub(super) count: u64,
-    /// The longest talk time of them.
     talk_s: Option<i64>,
     /// Whether somebody may have talked in one of them.
     may_have_talk: bool,
@@ -55,7 +49,6 @@ fn is_silent(call: &CallOfRecording) -> bool {
 }
 
 impl Told {
-    /// Reads what is known.
     pub(super) async fn read(db: &mut SqliteConnection, job: &Job) -> anyhow::Result<Self> {
         if job.kind == RecordingKind::Voicemail
             && let Some(kept) = voicemail::of_recording(db, job.id).await?

@@ -12,7 +12,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A download that is slower than this lends its turn until it is faster.
 const SLOW_BYTES_S: f64 = 32.0 * 1024.0;
 
-/// A turn, had or lent.
 #[derive(Debug)]
 pub(super) struct Turn {
     turns: Arc<Semaphore>,

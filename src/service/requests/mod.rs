@@ -17,7 +17,8 @@ pub use failure::{Class, Failure, Interrupted, UsageError};
 pub use retry::Retry;
 
 use super::backfill::Backfill;
-use crate::pipeline::backfill::{self, BackfillReport, Lines, RangeError, SiteProgress, Unprinted};
+use crate::pipeline::backfill::{self, BackfillReport, Connections, RangeError, Unprinted};
+use crate::pipeline::site::SiteProgress;
 use crate::proof::sealed_vault::SealedVault;
 use crate::proof::verify::{self, Verification};
 use crate::store::fleet;
@@ -107,17 +108,17 @@ impl Request {
     pub async fn execute(
         &self,
         opened: &SealedVault,
-        lines: Lines,
+        connections: Connections,
         stop: CancellationToken,
         watcher: &mut impl Watcher,
     ) -> anyhow::Result<Outcome> {
         match self {
-            Self::Backfill(request) => backfill(opened, request.clone(), lines, stop, watcher).await,
-            Self::Retry(retry) => match retry.redrive(&opened.vault, &lines).await? {
+            Self::Backfill(request) => backfill(opened, request.clone(), connections, stop, watcher).await,
+            Self::Retry(retry) => match retry.redrive(&opened.vault, &connections).await? {
                 retry::Found::Nothing { put_back } => Ok(Outcome::NothingToRetry { put_back }),
                 retry::Found::Work { request, put_back } => {
                     watcher.put_back(put_back);
-                    backfill(opened, request, lines, stop, watcher).await
+                    backfill(opened, request, connections, stop, watcher).await
                 }
             },
             Self::Accept(accept) => accept.execute(opened).await,
@@ -198,12 +199,12 @@ impl Outcome {
 async fn backfill(
     opened: &SealedVault,
     request: backfill::Request,
-    lines: Lines,
+    connections: Connections,
     stop: CancellationToken,
     watcher: &mut impl Watcher,
 ) -> anyhow::Result<Outcome> {
     let dry_run = request.dry_run;
-    let report = Backfill::new(opened, request, lines, stop)?.run_watched(watcher).await?;
+    let report = Backfill::new(opened, request, connections, stop)?.run_watched(watcher).await?;
     Ok(Outcome::Backfill { unprinted: report.unprinted(), report, dry_run })
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::UsageError;
 use crate::base::recording::RecordingName;
-use crate::pipeline::backfill::{self, Lines, RangeError};
+use crate::pipeline::backfill::{self, Connections, RangeError};
 use crate::store::calls;
 use crate::store::findings;
 use crate::store::fleet;
@@ -47,15 +47,15 @@ impl Retry {
     }
 
     /// Puts back what was chosen, and says where there is work now.
-    pub(super) async fn redrive(&self, vault: &Vault, lines: &Lines) -> anyhow::Result<Found> {
+    pub(super) async fn redrive(&self, vault: &Vault, connections: &Connections) -> anyhow::Result<Found> {
         let what = self.parse()?;
         let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
         if let Some(pbx) = &what.pbx {
             RangeError::check_pbx(pbx, &vault.config.pbx)?;
         }
         let Redriven { count: put_back, pbx, days, .. } = put_back(vault, what.clone()).await?;
-        if let Some(line) = what.pbx.as_ref().and_then(|pbx| lines.by_pbx.get(pbx)) {
-            line.client.lift_refusal().await;
+        if let Some(connection) = what.pbx.as_ref().and_then(|pbx| connections.by_pbx.get(pbx)) {
+            connection.client.lift_refusal().await;
         }
         if !what.names.is_empty() && put_back == 0 {
             let message = format!(

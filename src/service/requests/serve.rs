@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Failure, Outcome, Request, Watcher};
-use crate::pipeline::backfill::{Lines, SiteProgress};
+use crate::pipeline::backfill::Connections;
+use crate::pipeline::site::SiteProgress;
 use crate::service::shared::Shared;
 use crate::store::db::{DatabaseFailed, Db};
 use crate::store::owner;
@@ -94,7 +95,7 @@ impl Watcher for Row {
     }
 }
 
-/// Executes one request over the lines of the followers. An error means that the database is broken.
+/// Executes one request over the connections of the followers. An error means that the database is broken.
 async fn execute_over_followers(
     shared: &Shared,
     downloads: Arc<Semaphore>,
@@ -112,9 +113,9 @@ async fn execute_over_followers(
             () = end.cancelled() => {}
         }
     }
-    let by_pbx = seats.iter().map(|(id, seat)| (id.clone(), seat.line.clone())).collect();
-    let lines = Lines { by_pbx, downloads: Some(downloads) };
-    let outcome = match request.execute(&opened, lines, end, row).await {
+    let by_pbx = seats.iter().map(|(id, seat)| (id.clone(), seat.connection.clone())).collect();
+    let connections = Connections { by_pbx, downloads: Some(downloads) };
+    let outcome = match request.execute(&opened, connections, end, row).await {
         Err(error) if error.is::<DatabaseFailed>() => return Err(error),
         outcome => outcome.unwrap_or_else(|error| Outcome::Failed(Failure::of(&error))),
     };
@@ -122,7 +123,7 @@ async fn execute_over_followers(
         shared.renew(pbx);
     }
     for seat in seats.values() {
-        seat.line.bell.ring();
+        seat.connection.bell.ring();
         seat.todo.wake();
     }
     Ok(outcome)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use callvault::base::clock::Clock;
 use callvault::base::digest::Digest;
 use callvault::config::ExclusionRule;
-use callvault::pipeline::backfill::{BackfillReport, Lines, Request};
+use callvault::pipeline::backfill::{BackfillReport, Connections, Request};
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{Scope, Verification};
 use callvault::service::backfill::Backfill;
@@ -182,7 +182,9 @@ impl House {
         let until = self.station.pbx.counters().requests + requests;
         let Ok(opened) = SealedVault::open(self.station.config.clone(), self.clock()).await else { return };
         let request = self.station.request();
-        if let Ok(backfill) = Backfill::new(&opened, request, Lines::default(), CancellationToken::new()) {
+        if let Ok(backfill) =
+            Backfill::new(&opened, request, Connections::default(), CancellationToken::new())
+        {
             tokio::select! {
                 report = backfill.run() => drop(report),
                 () = until_asked(&self.station.pbx, until) => {}

@@ -20,7 +20,7 @@ use callvault::base::digest::Digest;
 use callvault::config::{
     ArchiveConfig, Config, PbxConfig, PushConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
 };
-use callvault::pipeline::backfill::{BackfillReport, Lines, Request};
+use callvault::pipeline::backfill::{BackfillReport, Connections, Request};
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::service::backfill::Backfill;
 use callvault::simulator::{Faults, Profile, SimAudio, SimCall, Simulator, SimulatorOptions};
@@ -195,7 +195,7 @@ impl Station {
         self.sealed = false;
         let dry_run = request.dry_run;
         let opened = SealedVault::open(self.config.clone(), clock).await?;
-        let backfill = Backfill::new(&opened, request, Lines::default(), stop)?;
+        let backfill = Backfill::new(&opened, request, Connections::default(), stop)?;
         let run = backfill.run();
         tokio::pin!(run);
         let run = async {

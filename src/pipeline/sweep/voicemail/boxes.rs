@@ -24,7 +24,6 @@ const ENTRIES_NAMED: usize = 10;
 #[derive(Debug)]
 pub(super) struct ByBox {
     pub(super) list: VoicemailList,
-    /// Those that were read.
     read: usize,
     /// Those that could not be, and why.
     failed: Vec<(String, PbxError)>,

@@ -13,18 +13,14 @@ use crate::store::findings::{self, Finding, FindingKind};
 /// A box that is so full, in percent of what the device keeps, is nearly full.
 const NEARLY_FULL_PERCENT: u64 = 80;
 
-/// The fullest box of a PBX.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FullestBox {
-    /// Whose box it is.
     pub extension: String,
-    /// Messages in it.
     pub messages: u64,
     /// As many as the device keeps, as far as the configuration knows.
     pub cap: u64,
 }
 
-/// How full the boxes are.
 pub(super) struct Fill {
     pub(super) by_extension: BTreeMap<String, u64>,
     cap: u64,

@@ -41,13 +41,9 @@ const PROBE_EVERY: SignedDuration = SignedDuration::from_hours(24);
 pub struct VoicemailPoll {
     /// Whether the device was found to have no voicemail API, now or within the last day.
     pub unsupported: bool,
-    /// Whether the list came, and came whole.
     pub whole: bool,
-    /// Boxes that hold any message.
     pub boxes: u64,
-    /// Messages in them.
     pub messages: u64,
-    /// Messages heard of for the first time.
     pub messages_new: u64,
     /// Messages that had been missing and are there again.
     pub messages_back: u64,
@@ -96,7 +92,6 @@ pub async fn poll_voicemail(sweeper: &Sweeper<'_>) -> anyhow::Result<VoicemailPo
     }
 }
 
-/// What came of asking for the list.
 enum Listed {
     Whole(VoicemailList),
     Unsupported,

@@ -42,7 +42,6 @@ pub(super) fn pages(messages: Vec<VoicemailMessage>) -> Vec<Vec<Alike>> {
     pages
 }
 
-/// What one page changed.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     pub(super) new: u64,

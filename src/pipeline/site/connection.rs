@@ -1,4 +1,4 @@
-//! The line to a PBX: what all that work on one PBX share, and how far one of them is.
+//! The connection to a PBX: what all that work on one PBX share, and how far one of them is.
 
 use std::sync::Arc;
 
@@ -12,23 +12,27 @@ use crate::pbx::{self, Pbx};
 
 /// What all that work on one PBX share: its session and connections, and the bell of its queue.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
+pub struct Connection {
     pub(crate) client: Arc<dyn Pbx>,
     pub(crate) bell: Bell,
     /// Read by every command that works over it; who wants to have the PBX alone writes.
     pub(crate) in_use: Arc<RwLock<()>>,
 }
 
-impl Line {
-    /// A line of its own to `pbx`; nothing is sent yet.
+impl Connection {
+    /// A connection of its own to `pbx`; nothing is sent yet.
     ///
     /// # Errors
     /// Only if the HTTP library cannot be set up.
     pub(crate) fn new(pbx: &PbxConfig) -> anyhow::Result<Self> {
-        Ok(Self { client: pbx::open(pbx)?, bell: Bell::default(), in_use: Arc::default() })
+        Ok(Self::to(pbx::open(pbx)?))
     }
 
-    /// Whether both are one line.
+    /// A connection over this client, of whatever family.
+    pub fn to(client: Arc<dyn Pbx>) -> Self {
+        Self { client, bell: Bell::default(), in_use: Arc::default() }
+    }
+
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.in_use, &other.in_use)
     }
@@ -39,32 +43,22 @@ impl Line {
     }
 }
 
-/// How far a site is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteProgress {
-    /// The PBX.
     pub pbx: String,
-    /// What it is doing.
     pub phase: Phase,
     /// Recordings to archive, as far as is known.
     pub owed: u64,
-    /// Recordings archived.
     pub archived: u64,
-    /// Attempts that failed.
     pub failed_attempts: u64,
-    /// Bytes of audio archived.
     pub bytes: u64,
 }
 
-/// What a site is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// Asking the PBX who it is.
     Connecting,
     /// Reading the CDR of this day, and downloading meanwhile.
     Sweeping(Date),
-    /// Downloading.
     Downloading,
-    /// Finished, or given up.
     Done,
 }

@@ -1,8 +1,8 @@
 //! What an operator can mend of this machine's own trouble.
 
-use super::RangeError;
 use crate::archive::ArchiveError;
 use crate::config::PbxConfig;
+use crate::pipeline::backfill::RangeError;
 use crate::pipeline::gate::Trouble;
 use crate::pipeline::sweep::{CdrFileError, SweepReport};
 use crate::store::fleet::SameDevice;
@@ -11,7 +11,7 @@ use crate::store::fleet::SameDevice;
 pub(crate) const SAME_DEVICE: &str = "same_device";
 
 /// Files of the CDR folder that are no CDR: asking again would not help, so it is not a PBX's trouble.
-pub(super) fn unread_files(pbx: &PbxConfig, found: &SweepReport) -> Option<Trouble> {
+pub(in crate::pipeline) fn unread_files(pbx: &PbxConfig, found: &SweepReport) -> Option<Trouble> {
     let folder = pbx.cdr_folder.as_ref().filter(|_| found.files_unread > 0)?;
     let message = format!(
         "{} of the CDR folder {} could not be read; `callvault status` names them: correct or remove them",
