@@ -13,7 +13,7 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::{exit, handover, output, reconcile_page, signals};
 use crate::base::clock;
-use crate::base::counts::Counts;
+use crate::base::counts::{self, Counts};
 use crate::base::times::zone_of;
 use crate::config::{Config, PbxConfig};
 use crate::pipeline::backfill::RangeError;
@@ -55,7 +55,7 @@ pub(super) struct Report {
     /// Recordings that were listed.
     pub(super) listed: i64,
     /// The same by what became of them.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "counts::with_final")]
     pub(super) counts: Counts,
     /// Why certificates that are due could not be issued.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -23,6 +23,7 @@ mod reconcile;
 mod signals;
 mod simulate;
 mod status;
+mod surface;
 mod users;
 mod verify;
 mod voicemail;
