@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use callvault::pipeline::backfill::BackfillReport;
+use callvault::base::counts::Counts;
 use callvault::proof::rebuild::{self, Request};
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{self, Scope, Verification};
 use serde_json::Value;
 
-use super::house::{self, backfill, hours_later};
+use super::house::{self, Version, backfill, hours_later};
+use crate::support::authority::openssl_accepts;
 use crate::support::closing::until_closed;
-use crate::support::station::{Station, numbers};
+use crate::support::station::voicemail::message_counts;
+use crate::support::station::{NONE, Station, counts};
 
 /// The files below the archive's root, without what is replaced or only ever added to.
 fn old_files(station: &Station) -> BTreeMap<String, Vec<u8>> {
@@ -22,10 +24,6 @@ fn old_files(station: &Station) -> BTreeMap<String, Vec<u8>> {
 
 fn json(station: &Station, path: &str) -> Value {
     serde_json::from_slice(&fs::read(station.archive().join(path)).unwrap()).unwrap()
-}
-
-fn counts(report: &BackfillReport) -> [i64; 6] {
-    numbers(report)
 }
 
 async fn ledger(station: &Station) -> Vec<Value> {
@@ -46,18 +44,41 @@ async fn verify(station: &Station, scope: Scope) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_time_stamp_of_an_earlier_version_stays_as_it_is() {
+    let mut station = house::left(Version::Before0_2).await;
+    let anchor = |name: &str| station.archive().join("_ledger/anchor").join(name);
+    let files = ["25.checkpoint", "25.tsa.tsr", "tsa.ca.pem"].map(anchor);
+    let bytes = || files.each_ref().map(|file| fs::read(file).unwrap());
+    let before = bytes();
+    backfill(Version::Before0_2, &mut station, hours_later(24)).await;
+    assert_eq!(before, bytes());
+    assert!(openssl_accepts(&files[0], &files[1], &files[2]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_archived_is_not_fetched_again_and_what_is_new_is_told_in_the_new_formats() {
-    let mut station = house::left().await;
+    for version in Version::ALL {
+        go_on(version).await;
+    }
+}
+
+async fn go_on(version: Version) {
+    let mut station = house::left(version).await;
     let (files, before) = (old_files(&station), ledger(&station).await);
     // Nothing is new: the second day, which was open, settles.
-    let report = backfill(&mut station, hours_later(24)).await;
-    assert_eq!(counts(&report), [0, 10, 1, 1, 0, 0]);
+    let report = backfill(version, &mut station, hours_later(24)).await;
+    assert_eq!(counts(&report), Counts { already_archived: 10, missing: 1, excluded: 1, ..NONE });
     assert_eq!(station.pbx.counters().downloads_started, 0);
+    let messages = version.has_voicemail().then(|| message_counts(&report));
+    assert_eq!(messages, version.has_voicemail().then_some(Counts { already_archived: 2, ..NONE }));
     station.add_call("new.wav", 40);
-    backfill(&mut station, hours_later(25)).await;
-    backfill(&mut station, hours_later(26)).await;
+    backfill(version, &mut station, hours_later(25)).await;
+    backfill(version, &mut station, hours_later(26)).await;
     let (now, after) = (old_files(&station), ledger(&station).await);
-    assert!(files.iter().all(|(path, bytes)| now.get(path) == Some(bytes)), "a file of 0.1 has changed");
+    assert!(
+        files.iter().all(|(path, bytes)| now.get(path) == Some(bytes)),
+        "a file of {version:?} has changed"
+    );
     assert_eq!(after[..before.len()], before);
 
     // The first day has the certificate that it had.
@@ -68,11 +89,16 @@ async fn what_was_archived_is_not_fetched_again_and_what_is_new_is_told_in_the_n
     assert_eq!(certificate["schema"], "callvault-certificate/2");
     assert_eq!(certificate["archived"], 10);
     let second = json(&station, &format!("{day}/certificate-2.json"));
-    assert_eq!((&second["former"]["revision"], &second["former"]["ledger_number"]), (&1.into(), &13.into()));
-    let lists = after.iter().filter(|entry| entry["type"] == "lists");
+    let number = if version == Version::V0_1 { 13 } else { 23 };
+    assert_eq!(
+        (&second["former"]["revision"], &second["former"]["ledger_number"]),
+        (&1.into(), &number.into())
+    );
+    let lists = after[before.len()..].iter().filter(|entry| entry["type"] == "lists");
     assert!(lists.clone().count() > 0 && lists.clone().all(|entry| entry["n"].as_u64().unwrap() > 9));
     let closed: Vec<&Value> = after.iter().filter(|entry| entry["type"] == "day_closed").collect();
-    assert_eq!(closed[0].get("page_sha256"), None, "an entry of 0.1 is as it was");
+    let has_page = version != Version::V0_1;
+    assert_eq!(closed[0].get("page_sha256").is_some(), has_page, "an entry of {version:?} is as it was");
     assert!(closed[2]["page_sha256"].is_string());
     station.check().await;
     for scope in [Scope::Quick, Scope::Full] {
@@ -82,15 +108,21 @@ async fn what_was_archived_is_not_fetched_again_and_what_is_new_is_told_in_the_n
     station.check().await;
 }
 
-/// With the state of 0.1 and with what came since: the database that is made anew tells the same.
+/// With the state of an earlier version and with what came since: the database that is made anew tells the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_are_made_into_a_database_anew() {
-    let mut station = house::left().await;
+    for version in Version::ALL {
+        make_anew(version).await;
+    }
+}
+
+async fn make_anew(version: Version) {
+    let mut station = house::left(version).await;
     for has_gone_on in [false, true] {
         if has_gone_on {
             station.add_call("new.wav", 40);
-            backfill(&mut station, hours_later(24)).await;
-            backfill(&mut station, hours_later(25)).await;
+            backfill(version, &mut station, hours_later(24)).await;
+            backfill(version, &mut station, hours_later(25)).await;
         }
         // The entry of a rebuild tells of itself: it is the last one, and the next rebuild has it from nowhere.
         let before = (told(&station).await, ledger(&station).await);

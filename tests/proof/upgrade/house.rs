@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use callvault::base::clock::Clock;
 use callvault::config::ExclusionRule;
-use callvault::pipeline::backfill::BackfillReport;
+use callvault::pipeline::backfill::{BackfillReport, Request};
 use callvault::simulator::{SimAudio, SimCall, SimulatorOptions};
 use jiff::ToSpan as _;
+use tempfile::TempDir;
 
 use crate::support::station::{Station, small};
 
@@ -19,9 +20,36 @@ pub(crate) const MADE_AT: &str = "2024-03-15T12:00:00Z";
 /// Rounds after which an absence is final, each with a delivery between.
 const ROUNDS: u32 = 7;
 
-/// What 0.1 left.
-pub(crate) fn kept() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proof/upgrade/0.1")
+/// An earlier version, and what it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// Commit 3da1dfe.
+    V0_1,
+    /// What came before 0.2, commit 6141b10: with voicemail and a time stamp of the ledger.
+    Before0_2,
+}
+
+impl Version {
+    pub(crate) const ALL: [Self; 2] = [Self::V0_1, Self::Before0_2];
+
+    /// A folder with the archive and the state; the second value removes what was unpacked.
+    fn kept(self) -> (PathBuf, Option<TempDir>) {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proof/upgrade");
+        match self {
+            Self::V0_1 => (here.join("0.1"), None),
+            Self::Before0_2 => {
+                let folder = tempfile::tempdir().unwrap();
+                let mut tar = Command::new("tar");
+                tar.arg("-xzf").arg(here.join("0.2.tar.gz")).arg("-C").arg(folder.path());
+                assert!(tar.status().unwrap().success(), "tar cannot unpack it");
+                (folder.path().to_owned(), Some(folder))
+            }
+        }
+    }
+
+    pub(crate) fn has_voicemail(self) -> bool {
+        self == Self::Before0_2
+    }
 }
 
 /// A clock that shows so many hours after the state was made.
@@ -31,7 +59,7 @@ pub(crate) fn hours_later(hours: i64) -> Clock {
 }
 
 /// The PBX with the calls of the first day and of the second, and a callvault that knows nothing of them.
-pub(crate) async fn new() -> Station {
+pub(crate) async fn new(version: Version) -> Station {
     let mut station = Station::of(SimulatorOptions { days: 2, ..small(0) }).await;
     station.config.queue.missing_final_after = Duration::from_millis(1);
     station.config.exclude = vec![ExclusionRule {
@@ -39,7 +67,16 @@ pub(crate) async fn new() -> Station {
         direction: vec!["internal".into()],
         ..ExclusionRule::default()
     }];
+    if version.has_voicemail() {
+        station.section().timezone = Some(jiff::tz::TimeZone::get("Europe/Berlin").unwrap());
+        station.leave("1003", 0);
+        station.leave("1003", 1);
+    }
     let on_first_day = |mut call: SimCall| {
+        if version == Version::Before0_2 {
+            let (then, earlier) = (call.start.as_second(), (call.start - 24.hours()).as_second());
+            call.callid = call.callid.replace(&then.to_string(), &earlier.to_string());
+        }
         call.start -= 24.hours();
         call
     };
@@ -81,34 +118,36 @@ fn let_more_happen(station: &Station) {
 
 /// Does what the earlier version did: the first day settles and gets a certificate, one recording of the second is missing
 /// for good, the second day settles too and is opened again.
-pub(crate) async fn live(station: &mut Station) {
+pub(crate) async fn live(version: Version, station: &mut Station) {
     for round in 0..ROUNDS {
         let_a_round_pass(station, round);
-        backfill(station, hours_later(0)).await;
+        backfill(version, station, hours_later(0)).await;
     }
-    backfill(station, hours_later(1)).await;
+    backfill(version, station, hours_later(1)).await;
     let_more_happen(station);
-    backfill(station, hours_later(2)).await;
+    backfill(version, station, hours_later(2)).await;
 }
 
 /// The installation as the earlier version left it, in a folder of its own, beside the same PBX.
-pub(crate) async fn left() -> Station {
-    let station = new().await;
+pub(crate) async fn left(version: Version) -> Station {
+    let station = new(version).await;
     for round in 0..ROUNDS {
         let_a_round_pass(&station, round);
     }
     let_more_happen(&station);
-    copy(&kept().join("archive"), station.archive(), (0o750, 0o440));
+    let (kept, _unpacked) = version.kept();
+    copy(&kept.join("archive"), station.archive(), (0o750, 0o440));
     let state = &station.config.state.path;
-    copy(&kept().join("state"), state, (0o700, 0o600));
+    copy(&kept.join("state"), state, (0o700, 0o600));
     let unpacked = Command::new("gzip").arg("-d").arg(state.join("callvault.db.gz")).status().unwrap();
     assert!(unpacked.success(), "gzip cannot unpack the database");
     station
 }
 
 /// Runs a backfill over both days by this clock.
-pub(crate) async fn backfill(station: &mut Station, clock: Clock) -> BackfillReport {
-    station.run_by(clock, station.request(), Default::default(), async |_| {}).await.unwrap()
+pub(crate) async fn backfill(version: Version, station: &mut Station, clock: Clock) -> BackfillReport {
+    let request = Request { voicemail: version.has_voicemail(), ..station.request() };
+    station.run_by(clock, request, Default::default(), async |_| {}).await.unwrap()
 }
 
 /// Copies a folder, with these modes of folders and of files.

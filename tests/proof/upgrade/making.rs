@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::house;
+use super::house::{self, Version};
 use crate::support::closing::until_closed;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,8 +12,8 @@ async fn make() {
     let to =
         std::env::var("CALLVAULT_MADE_STATE").expect("CALLVAULT_MADE_STATE names a folder that is not there");
     let to = Path::new(&to);
-    let mut station = house::new().await;
-    house::live(&mut station).await;
+    let mut station = house::new(Version::Before0_2).await;
+    house::live(Version::Before0_2, &mut station).await;
     station.check().await;
     until_closed(&station.config.state.path).await;
     house::copy(station.archive(), &to.join("archive"), (0o755, 0o644));

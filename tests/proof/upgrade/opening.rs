@@ -7,7 +7,7 @@ use callvault::proof::sealed_vault::SealedVault;
 use callvault::store::db::database_file;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use super::house;
+use super::house::{self, Version};
 use crate::support::closing::until_closed;
 use crate::support::station::Station;
 
@@ -38,11 +38,13 @@ fn bytes_of(station: &Station) -> BTreeMap<String, Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_identity_no_version_and_no_byte_of_the_ledger_or_the_archive_changes() {
-    let station = house::left().await;
-    let (before, files) = (kept(&station).await, bytes_of(&station));
-    assert!(before.len() > 20, "{before:#?}");
-    drop(SealedVault::open(station.config.clone(), house::hours_later(3)).await.unwrap());
-    until_closed(&station.config.state.path).await;
-    assert_eq!(before, kept(&station).await);
-    assert_eq!(files, bytes_of(&station));
+    for version in Version::ALL {
+        let station = house::left(version).await;
+        let (before, files) = (kept(&station).await, bytes_of(&station));
+        assert!(before.len() > 20, "{before:#?}");
+        drop(SealedVault::open(station.config.clone(), house::hours_later(3)).await.unwrap());
+        until_closed(&station.config.state.path).await;
+        assert_eq!(before, kept(&station).await);
+        assert_eq!(files, bytes_of(&station));
+    }
 }
