@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use callvault::base::counts::Counts;
 use callvault::base::digest::Digest;
 use callvault::simulator::{Profile, SimulatorOptions};
 use jiff::civil::date;
@@ -13,7 +14,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::support::station::{Station, numbers, small};
+use crate::support::station::{NONE, Station, counts, small};
 
 const RECORDING: &str = "exten-101-106-20200505-042135-1588641695.1772.wav";
 
@@ -199,7 +200,7 @@ async fn our_client_archives_a_recording_over_exactly_the_printed_paths() {
     let (address, overheard) = overhear(station.pbx.address()).await;
     station.section().url = format!("http://{address}").parse().unwrap();
     station.section().allowed_ip = Some("172.16.6.150".parse().unwrap());
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
 
     let asked = requests_to(&overheard, "/recording/get_random");
     let [(target, body)] = &asked[..] else { panic!("{asked:?}") };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use callvault::base::clock::{self, Clock};
+use callvault::base::counts::Counts;
 use callvault::pipeline::backfill::BackfillReport;
 use callvault::simulator::{Faults, Growing, SimAudio, SimulatorOptions};
 use jiff::SignedDuration;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::reconciling::tamper;
-use crate::support::station::{Station, numbers, small};
+use crate::support::station::{NONE, Station, counts, small};
 
 /// Asks that make an absence final, once the calendar agrees too.
 const ANSWERS: u32 = 6;
@@ -25,13 +26,13 @@ async fn missing_recordings_are_told_and_asked_again_at_once_by_the_next_backfil
     let mut station = Station::new(6).await;
     station.set_faults(Faults { missing_asks: 1, ..Faults::default() });
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [0, 0, 6, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { missing: 6, ..NONE });
     assert_eq!(report.exit_code(false), 3);
     assert_eq!(reasons(&report), [("missing", "missing", 6)]);
     station.check().await;
 
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [6, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { archived: 6, ..NONE });
     station.check().await;
 }
 
@@ -42,7 +43,7 @@ async fn an_absence_that_only_the_download_tells_is_one_too() {
     let gone = station.pbx.truth()[0].name.clone();
     station.pbx.world(|world| world.delete_audio(&gone));
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [5, 0, 1, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { archived: 5, missing: 1, ..NONE });
     assert_eq!(reasons(&report), [("missing", "missing", 1)]);
     station.check().await;
 }
@@ -53,7 +54,7 @@ async fn a_deleted_recording_is_counted_with_its_reason_and_the_rest_is_archived
     let gone = String::from_utf8(station.pbx.truth()[3].name.clone()).unwrap();
     station.set_faults(Faults { deleted: vec![gone.clone()], ..Faults::default() });
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [7, 0, 1, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { archived: 7, missing: 1, ..NONE });
     assert_eq!(report.exit_code(false), 3);
     assert_eq!(reasons(&report), [("missing", "missing", 1)]);
     assert_eq!(report.pbx["hq"].reasons[0].example, gone);
@@ -67,14 +68,14 @@ async fn a_store_that_is_offline_is_a_finding_and_nothing_is_given_up() {
     station.set_faults(Faults { store_offline: true, ..Faults::default() });
     for _ in 0..=ANSWERS {
         let report = station.backfill().await;
-        assert_eq!(numbers(&report), [0, 0, 21, 0, 0, 0]);
+        assert_eq!(counts(&report), Counts { missing: 21, ..NONE });
     }
     assert_eq!(station.findings("store_offline").await.len(), 1);
     assert_eq!(station.value::<i64>("select sum(final) from recordings").await, 0);
     station.check().await;
 
     station.set_faults(Faults::default());
-    assert_eq!(numbers(&station.backfill().await), [21, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 21, ..NONE });
     station.check().await;
 }
 
@@ -162,13 +163,13 @@ async fn a_file_without_audio_yet_is_not_ready_and_asked_again_by_the_next_backf
     let mut station = Station::new(5).await;
     station.set_faults(Faults { growing_asks: 1, ..Faults::default() });
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [0, 0, 0, 0, 5, 0]);
+    assert_eq!(counts(&report), Counts { pending: 5, ..NONE });
     assert_eq!(report.exit_code(false), 3);
     assert_eq!(reasons(&report), [("pending", "not_ready", 5)]);
     station.check().await;
 
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [5, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { archived: 5, ..NONE });
     station.check().await;
 }
 
@@ -176,7 +177,7 @@ async fn a_file_without_audio_yet_is_not_ready_and_asked_again_by_the_next_backf
 async fn a_file_of_no_bytes_at_all_is_a_failure_that_passes() {
     let mut station = Station::new(5).await;
     station.set_faults(Faults { growing_asks: 2, growing_as: Growing::Nothing, ..Faults::default() });
-    assert_eq!(numbers(&station.backfill().await), [5, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 5, ..NONE });
     station.check().await;
 }
 
@@ -193,7 +194,11 @@ async fn half_a_file_is_never_taken_for_the_whole() {
             station.run_by(clock, request, CancellationToken::new(), async |_| {}).await.unwrap();
             station.check().await;
         }
-        assert_eq!(numbers(&station.backfill().await), [0, 5, 0, 0, 0, 0], "{growing_as:?}");
+        assert_eq!(
+            counts(&station.backfill().await),
+            Counts { already_archived: 5, ..NONE },
+            "{growing_as:?}"
+        );
         let truth = station.pbx.served();
         assert!(truth.values().all(|served| served.whole == 1), "{truth:?}");
     }
@@ -208,7 +213,11 @@ async fn half_a_file_that_is_the_same_an_hour_later_is_archived_as_suspect() {
         let clock = Clock::showing(now + SignedDuration::from_mins(minutes));
         let request = station.request();
         let report = station.run_by(clock, request, CancellationToken::new(), async |_| {}).await.unwrap();
-        assert_eq!(numbers(&report), [archived, 0, 0, 0, 1 - archived, 0], "after {minutes} minutes");
+        assert_eq!(
+            counts(&report),
+            Counts { archived, pending: 1 - archived, ..NONE },
+            "after {minutes} minutes"
+        );
     }
     let suspect: String = station.value("select suspect from archived_files").await;
     assert!(suspect.contains("header_size"), "{suspect}");
@@ -222,9 +231,9 @@ async fn an_empty_wav_is_archived_as_suspect_when_it_is_all_that_the_pbx_has() {
     (call.audio, call.talk_duration_s) = (Some(SimAudio::empty_wav()), 30);
     station.pbx.world(|world| world.add_call(call));
     for _ in 0..ANSWERS {
-        assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 0, 1, 0]);
+        assert_eq!(counts(&station.backfill().await), Counts { pending: 1, ..NONE });
     }
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     let suspect: String = station.value("select suspect from archived_files").await;
     assert!(suspect.contains("empty"), "{suspect}");
     assert_eq!(station.value::<i64>("select count(*) from ledger where entry like '%suspect%'").await, 1);
@@ -237,6 +246,6 @@ async fn an_empty_wav_of_a_call_without_talk_is_archived_as_it_is() {
     let mut call = station.call("silence.wav", 0);
     (call.audio, call.talk_duration_s) = (Some(SimAudio::empty_wav()), 0);
     station.pbx.world(|world| world.add_call(call));
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     station.check().await;
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use callvault::base::counts::Counts;
 use callvault::base::digest::Digest;
 use callvault::pbx::PbxClient;
 use callvault::pipeline::backfill::{BackfillReport, Request};
@@ -13,7 +14,7 @@ use callvault::simulator::{Faults, Profile, SimAudio, Simulator, SimulatorOption
 use callvault::store::queue::DayRange;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::station::{Station, noon, numbers, small};
+use crate::support::station::{NONE, Station, counts, noon, small};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_tried_once_and_not_again_until_it_changes() {
@@ -33,7 +34,7 @@ async fn a_wrong_password_is_tried_once_and_not_again_until_it_changes() {
     }
     station.section().password = right;
     station.cdr_is_whole = true;
-    assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 4, ..NONE });
     station.check().await;
 }
 
@@ -131,7 +132,7 @@ async fn a_lock_out_is_waited_out_by_later_runs_too() {
     station.set_faults(Faults::default());
     station.retry().await;
     station.cdr_is_whole = true;
-    assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 4, ..NONE });
     station.check().await;
 }
 
@@ -146,11 +147,11 @@ async fn a_pbx_that_is_not_there_is_exit_code_4_and_nothing_is_lost() {
     station.section().url = "http://127.0.0.1:9".parse().unwrap();
     let report = station.backfill().await;
     assert_eq!(report.exit_code(false), 4);
-    assert_eq!(numbers(&report), [0, 4, 0, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { already_archived: 4, ..NONE });
     let error = report.pbx["hq"].error.clone().unwrap();
     assert!(error.message.contains("127.0.0.1:9"), "{}", error.message);
     station.section().url = here;
-    assert_eq!(numbers(&station.backfill().await), [1, 4, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, already_archived: 4, ..NONE });
     station.check().await;
 }
 
@@ -231,7 +232,7 @@ async fn over_tls_only_the_pinned_key_is_trusted() {
     let key = webpki::EndEntityCert::try_from(&key).unwrap().subject_public_key_info();
     station.section().tls_pin_sha256 = Some(Digest::of(key));
     station.cdr_is_whole = true;
-    assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 4, ..NONE });
     station.check().await;
 
     station.set_faults(Faults { certificate: 1, ..Faults::default() });
@@ -253,7 +254,7 @@ async fn a_reboot_between_two_runs_costs_one_login() {
     station.backfill().await;
     station.pbx.reboot();
     station.add_call("new.wav", 0);
-    assert_eq!(numbers(&station.backfill().await), [1, 4, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, already_archived: 4, ..NONE });
     station.check().await;
 }
 

@@ -1,11 +1,12 @@
 //! A database or an archive that does not take what it is given.
 
+use callvault::base::counts::Counts;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::reconciling::tamper;
-use crate::support::station::{Station, numbers, small};
+use crate::support::station::{NONE, Station, counts, small};
 
 /// No run of a few recordings takes as long, but one that waits for itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -51,7 +52,7 @@ async fn a_row_that_the_database_does_not_take_is_told_and_the_others_are_stored
     )
     .await;
     station.cdr_is_whole = false;
-    assert_eq!(numbers(&station.backfill().await), [7, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 7, ..NONE });
     let findings = station.findings("bad_row").await;
     let [(subject, detail)] = &findings[..] else { panic!("{findings:?}") };
     let line = subject.strip_prefix("the CDR of 2024-03-14 line ").unwrap_or_else(|| panic!("{subject}"));
@@ -82,7 +83,7 @@ async fn an_archive_that_fails_for_one_recording_after_another_ends_the_run_with
     let attempts: i64 = station.value("select sum(attempts) from recordings where state = 'pending'").await;
     assert!((8..16).contains(&attempts), "{attempts} attempts at 20 recordings");
     std::fs::remove_file(&in_the_way).unwrap();
-    assert_eq!(numbers(&station.backfill().await), [20, 1, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 20, already_archived: 1, ..NONE });
     station.check().await;
 }
 
@@ -95,9 +96,13 @@ async fn seven_failures_of_the_archive_in_a_row_are_those_of_seven_recordings_an
         let report = station.backfill().await;
         let own = &report.pbx["hq"].own_trouble;
         assert_eq!(own.is_some(), calls == 8, "{calls} calls: {own:?}");
-        assert_eq!(numbers(&report), [0, 1, 0, 0, 0, stuck], "{calls} calls");
+        assert_eq!(counts(&report), Counts { already_archived: 1, stuck, ..NONE }, "{calls} calls");
         std::fs::remove_file(&in_the_way).unwrap();
-        assert_eq!(numbers(&station.retry().await), [stuck, 1, 0, 0, 0, 0], "{calls} calls");
+        assert_eq!(
+            counts(&station.retry().await),
+            Counts { archived: stuck, already_archived: 1, ..NONE },
+            "{calls} calls"
+        );
         station.check().await;
     }
 }

@@ -1,11 +1,12 @@
 //! What the PBX's CDR says, and how it goes wrong.
 
+use callvault::base::counts::Counts;
 use callvault::pipeline::backfill::Request;
 use callvault::simulator::{Faults, SimulatorOptions};
 use jiff::ToSpan as _;
 use jiff::civil::date;
 
-use crate::support::station::{Station, noon, numbers, small};
+use crate::support::station::{NONE, Station, counts, noon, small};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_listed_twice_and_in_any_order_are_one_row_each() {
@@ -13,7 +14,7 @@ async fn rows_listed_twice_and_in_any_order_are_one_row_each() {
     station.backfill().await;
     let calls: i64 = station.value("select count(*) from calls").await;
     station.set_faults(Faults { cdr_duplicate: 0.5, cdr_reordered: 1.0, ..Faults::default() });
-    assert_eq!(numbers(&station.backfill().await), [0, 20, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 20, ..NONE });
     assert_eq!(station.value::<i64>("select count(*) from calls").await, calls);
     assert!(station.findings("cdr_shrank").await.is_empty());
     station.check().await;
@@ -25,7 +26,7 @@ async fn a_reading_with_fewer_rows_is_a_finding_and_removes_nothing() {
     station.backfill().await;
     let calls: i64 = station.value("select count(*) from calls").await;
     station.set_faults(Faults { cdr_missing: 0.5, ..Faults::default() });
-    assert_eq!(numbers(&station.backfill().await), [0, 20, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 20, ..NONE });
     assert_eq!(station.value::<i64>("select count(*) from calls").await, calls);
     assert_eq!(station.findings("cdr_shrank").await.len(), 3);
     station.check().await;
@@ -41,7 +42,10 @@ async fn rows_that_one_reading_lacks_come_with_another() {
     station.check().await;
     station.set_faults(Faults::default());
     station.cdr_is_whole = true;
-    assert_eq!(numbers(&station.backfill().await), [30 - first, first, 0, 0, 0, 0]);
+    assert_eq!(
+        counts(&station.backfill().await),
+        Counts { archived: 30 - first, already_archived: first, ..NONE }
+    );
     station.check().await;
 }
 
@@ -86,7 +90,7 @@ async fn a_day_that_takes_the_pbx_too_long_is_read_in_parts() {
     assert!(station.pbx.counters().faults["cdr_504"] > 0);
     assert!(station.pbx.counters().cdr_downloads > 3, "a day was read in parts");
     assert_eq!(report.pbx["hq"].sweep.days_unread, 0);
-    assert_eq!(numbers(&report), [20, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 20, ..NONE }, "{report:?}");
     assert!(station.findings("cdr_shrank").await.is_empty());
     station.check().await;
 }
@@ -115,8 +119,8 @@ async fn a_cdr_that_is_cut_off_anywhere_in_its_last_row_tells_nothing_that_is_no
         let rows = i64::try_from(station.pbx.world(|world| world.all_rows()).len()).unwrap();
         assert_eq!(station.value::<i64>("select count(*) from calls").await, rows);
         assert!(station.findings("cdr_shrank").await.is_empty());
-        let recordings = numbers(&station.backfill().await);
-        assert_eq!(recordings[0] + recordings[1], 12);
+        let recordings = counts(&station.backfill().await);
+        assert_eq!(recordings.archived + recordings.already_archived, 12);
         station.check().await;
     }
 }
@@ -129,7 +133,7 @@ async fn a_device_that_never_ends_its_last_line_is_believed() {
         station.set_faults(Faults { serial_number, ..Faults::default() });
         station.add_call("only.wav", 0);
         let report = station.backfill().await;
-        assert_eq!(numbers(&report), [1, 0, 0, 0, 0, 0], "{report:?}");
+        assert_eq!(counts(&report), Counts { archived: 1, ..NONE }, "{report:?}");
         assert_eq!(report.pbx["hq"].sweep.days_unread, 0);
         assert_eq!(station.pbx.counters().cdr_downloads, asked);
         station.check().await;
@@ -161,7 +165,7 @@ async fn calls_on_the_day_of_the_fold_are_placed_at_their_true_times() {
     let today = Some(date(2023, 10, 29));
     let mut station = Station::of(SimulatorOptions { today, days: 1, ..small(200) }).await;
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [200, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { archived: 200, ..NONE });
     let offsets: i64 = station.value("select count(distinct utc_offset_s) from calls").await;
     assert_eq!(offsets, 2, "both sides of the fold");
     for row in station.pbx.world(|world| world.all_rows()) {
@@ -196,7 +200,7 @@ pub(super) async fn settled_before_a_late_call() -> Station {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_appears_late_is_archived_and_reopens_its_day() {
     let mut station = settled_before_a_late_call().await;
-    assert_eq!(numbers(&station.backfill().await), [1, 6, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, already_archived: 6, ..NONE });
     assert_eq!(station.value::<i64>(SETTLED).await, 2);
     station.check().await;
     station.backfill().await;
@@ -216,7 +220,7 @@ async fn a_duration_that_is_rewritten_is_a_version_of_its_call() {
             true
         });
     });
-    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 1, ..NONE });
     assert_eq!(station.value::<i64>("select count(*) from calls").await, 1);
     assert_eq!(station.value::<i64>("select count(*) from call_versions").await, 1);
     station.check().await;
@@ -231,7 +235,7 @@ async fn only_the_days_asked_for_are_swept_counted_and_archived() {
     assert_eq!((report.total.listed(), report.exit_code(false)), (10, 0));
     station.check().await;
     station.days = (first, last);
-    assert_eq!(numbers(&station.backfill().await), [20, 10, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 20, already_archived: 10, ..NONE });
     station.check().await;
 }
 
@@ -256,7 +260,7 @@ async fn a_backfill_without_dates_covers_the_last_180_days() {
         station.pbx.world(|world| world.add_call(call));
     }
     let report = station.run(Request::default(), Default::default()).await.unwrap();
-    assert_eq!(numbers(&report), [2, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 2, ..NONE }, "{report:?}");
     station.check().await;
 }
 
@@ -269,7 +273,7 @@ async fn a_talk_time_beyond_all_bounds_stops_neither_its_day_nor_the_sweep() {
         table[first][5] = u64::MAX.to_string().into_bytes();
     });
     let report = station.backfill_files(&[file]).await;
-    assert_eq!(numbers(&report), [9, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 9, ..NONE }, "{report:?}");
     assert_eq!((report.exit_code(false), report.pbx["hq"].sweep.bad_rows), (0, 0));
     let told: i64 = station
         .value("select count(*) from calls where talk_s is null and row like '%18446744073709551615%'")

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use callvault::base::clock::Clock;
+use callvault::base::counts::Counts;
 use callvault::config::ExclusionRule;
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{Class, Damage, Report, Request, Scope, Verification};
 use callvault::watch::status::Status;
 use serde_json::Value;
 
-use super::reconciling::{account, numbers, one_of_each, tamper};
-use crate::support::station::{Station, TODAY};
+use super::reconciling::{account, counts, one_of_each, tamper};
+use crate::support::station::{NONE, Station, TODAY};
 
 /// A file of the certificate of the last day.
 fn file(station: &Station, revision: u32, extension: &str) -> PathBuf {
@@ -461,6 +462,6 @@ async fn a_suspect_and_a_conflict_are_told_beside_the_numbers() {
     let entry = names(&station, 1, "suspect")[0]["entry"].as_i64().unwrap();
     assert_eq!(told["suspect"]["entries"], serde_json::json!([entry.to_string()]));
     assert!(account(&station, TODAY).await.needs_attention());
-    assert_eq!(numbers(&account(&station, TODAY).await), [1, 1, 0, 0, 0, 0]);
+    assert_eq!(counts(&account(&station, TODAY).await), (1, Counts { archived: 1, ..NONE }));
     station.check().await;
 }

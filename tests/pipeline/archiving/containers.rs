@@ -1,6 +1,7 @@
 //! Audio that is no plain WAV file, headers that do not fit, and transfers that end oddly after all of the audio.
 
 use callvault::base::clock::{self, Clock};
+use callvault::base::counts::Counts;
 use callvault::pipeline::backfill::BackfillReport;
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::simulator::{Faults, Packing, SimAudio};
@@ -8,7 +9,7 @@ use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use super::absence::reasons;
-use crate::support::station::{Station, numbers};
+use crate::support::station::{NONE, Station, counts};
 
 /// Seconds that each of these calls lasts, and plays.
 const SECONDS: u32 = 20;
@@ -57,12 +58,15 @@ async fn every_container_is_archived_as_it_is_at_once_where_it_tells_its_length(
     let all = Packing::ALL.len() as i64;
     let told = Packing::ALL.iter().filter(|packing| packing.tells_its_length()).count() as i64;
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [told, 0, 0, 0, all - told, 0]);
+    assert_eq!(counts(&report), Counts { archived: told, pending: all - told, ..NONE });
     assert_eq!(reasons(&report), [("pending", "unknown_length", all - told)]);
     assert_eq!(station.downloads(), all, "nothing is asked for twice within the hour");
     station.check().await;
 
-    assert_eq!(numbers(&station.backfill_later(61).await), [all - told, told, 0, 0, 0, 0]);
+    assert_eq!(
+        counts(&station.backfill_later(61).await),
+        Counts { archived: all - told, already_archived: told, ..NONE }
+    );
     assert_eq!(station.downloads(), all + (all - told));
     for packing in Packing::ALL {
         let (suspect, duration_ms) = station.judged(&format!("{packing:?}.wav")).await;
@@ -86,7 +90,7 @@ async fn a_container_that_was_cut_off_is_not_archived() {
         station.set_faults(Faults::default());
         station.retry().await;
         let report = station.backfill_later(62).await;
-        assert_eq!(numbers(&report)[4..], [0, 0], "{packing:?}: {:?}", reasons(&report));
+        assert_eq!((report.total.pending, report.total.stuck), (0, 0), "{packing:?}: {:?}", reasons(&report));
         station.check().await;
     }
 }
@@ -112,9 +116,9 @@ async fn headers_that_never_fit_cost_two_downloads_each() {
     let all = SIZES.len() as i64;
     let report = station.backfill().await;
     assert_eq!(reasons(&report), [("pending", "header_size", all)]);
-    assert_eq!(numbers(&station.backfill_later(30).await), [0, 0, 0, 0, all, 0]);
+    assert_eq!(counts(&station.backfill_later(30).await), Counts { pending: all, ..NONE });
     assert_eq!(station.downloads(), all, "the second is not tried before the hour is over");
-    assert_eq!(numbers(&station.backfill_later(61).await), [all, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill_later(61).await), Counts { archived: all, ..NONE });
     assert_eq!(station.downloads(), 2 * all);
     for (riff, _) in SIZES {
         assert!(station.judged(&format!("{riff}.wav")).await.0.contains("header_size"), "{riff}");
@@ -129,7 +133,7 @@ async fn a_wrong_block_align_neither_halves_a_recording_nor_hides_half_of_one() 
     station.record("whole4.wav", 1, pcm(2).with_block_align(4));
     let half = SimAudio::pcm(44 + 8000 * u64::from(SECONDS), 3);
     station.record("half1.wav", 2, half.with_block_align(1));
-    assert_eq!(numbers(&station.backfill().await), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 3, ..NONE });
     assert_eq!(station.judged("whole.wav").await, (String::new(), Some(20_000)));
     assert_eq!(station.judged("whole4.wav").await, (String::new(), Some(20_000)));
     assert_eq!(station.judged("half1.wav").await, ("short".to_owned(), Some(10_000)));
@@ -142,7 +146,7 @@ async fn half_a_conversation_is_told_and_a_whole_one_is_not() {
     station.record("both.wav", 0, SimAudio::stereo(SECONDS, [true, true], 1));
     station.record("left.wav", 1, SimAudio::stereo(SECONDS, [true, false], 2));
     station.record("right.wav", 2, SimAudio::stereo(SECONDS, [false, true], 3));
-    assert_eq!(numbers(&station.backfill().await), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 3, ..NONE });
     assert_eq!(station.judged("both.wav").await.0, "");
     assert_eq!(station.judged("left.wav").await.0, "one_sided");
     assert_eq!(station.judged("right.wav").await.0, "one_sided");
@@ -166,7 +170,7 @@ async fn two_calls_with_one_audio_are_both_archived_and_a_full_verification_tell
     station.record("silent2.wav", 8, SimAudio::stereo(SECONDS, [false, false], 1));
     station.record("leg1.wav", 9, pcm(3));
     station.record("leg2.wav", 9, pcm(3));
-    assert_eq!(numbers(&station.backfill().await), [7, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 7, ..NONE });
     let opened = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
     let request = callvault::proof::verify::Request::of(callvault::proof::verify::Scope::Full);
     let report =
@@ -195,7 +199,12 @@ async fn a_bare_header_is_not_final_where_the_talk_time_is_not_known() {
     assert_eq!(reasons(&report), [("pending", "not_ready", 4)]);
     assert_eq!(station.judged("silent.wav").await.0, "empty");
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [4, 1, 0, 0, 0, 0], "{:?}", reasons(&report));
+    assert_eq!(
+        counts(&report),
+        Counts { archived: 4, already_archived: 1, ..NONE },
+        "{:?}",
+        reasons(&report)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,14 @@
 //! What it rests on that a list is whole: lists that a PBX cuts, lines that cannot be believed, calls of a lost clock.
 
 use callvault::base::clock::Clock;
+use callvault::base::counts::Counts;
 use callvault::simulator::{Faults, SimAudio, SimCall, SimulatorOptions};
 use callvault::store::evidence::{self, Acceptance, Verdict};
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use tokio_util::sync::CancellationToken;
 
 use super::reconciling::account;
-use crate::support::station::{PBX, Station, TODAY, numbers, small};
+use crate::support::station::{NONE, PBX, Station, TODAY, counts, small};
 
 /// A station whose last day has this many recorded calls, one a second, and no other.
 async fn busy(calls: u32) -> Station {
@@ -27,7 +28,7 @@ async fn a_pbx_that_cuts_its_lists_is_asked_for_shorter_times() {
     let mut station = busy(70).await;
     station.set_faults(Faults { cdr_row_cap: 30, ..Faults::default() });
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [70, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 70, ..NONE }, "{report:?}");
     assert_eq!(report.exit_code(false), 0);
     assert_eq!(station.findings("limit_suspected").await.len(), 1);
     let day = account(&station, TODAY).await;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use callvault::base::clock::{self, Clock};
+use callvault::base::counts::Counts;
 use callvault::simulator::{Faults, SimulatorOptions};
 use callvault::store::db;
 use jiff::ToSpan as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::station::{Station, numbers, small};
+use crate::support::station::{NONE, Station, counts, small};
 
 /// Whether the long runs are wanted: `CALLVAULT_FULL=1`.
 fn is_full() -> bool {
@@ -27,7 +28,7 @@ async fn survives(fault: &str, faults: Faults) {
         let mut station = Station::of(SimulatorOptions { seed, ..small(16) }).await;
         station.set_faults(faults.clone());
         let report = station.backfill().await;
-        assert_eq!(numbers(&report), [16, 0, 0, 0, 0, 0], "{fault}: {report:?}");
+        assert_eq!(counts(&report), Counts { archived: 16, ..NONE }, "{fault}: {report:?}");
         assert_eq!(report.exit_code(false), 0, "{fault}");
         station.check().await;
         if station.pbx.counters().faults.get(fault).is_some_and(|count| *count > 0) {
@@ -41,7 +42,7 @@ async fn survives(fault: &str, faults: Faults) {
 async fn everything_is_archived_as_the_pbx_has_it() {
     let mut station = Station::new(40).await;
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [40, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { archived: 40, ..NONE });
     assert_eq!(report.exit_code(false), 0);
     station.check().await;
 }
@@ -54,7 +55,7 @@ async fn a_second_run_fetches_no_ticket() {
     let before = station.pbx.counters();
     let report = station.backfill().await;
     let after = station.pbx.counters();
-    assert_eq!(numbers(&report), [0, 20, 0, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { already_archived: 20, ..NONE });
     assert_eq!(after.tickets_issued - before.tickets_issued, after.cdr_downloads - before.cdr_downloads);
     assert_eq!(after.downloads_started, before.downloads_started);
     station.check().await;
@@ -85,7 +86,7 @@ async fn a_clock_that_is_set_back_while_recordings_wait_holds_nothing_up() {
     let run = station.run_by(clock.clone(), request, CancellationToken::new(), set_back);
     let report =
         tokio::time::timeout(Duration::from_secs(60), run).await.expect("it waits for the hour").unwrap();
-    assert_eq!(numbers(&report), [8, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { archived: 8, ..NONE });
     station.check().await;
 }
 
@@ -94,14 +95,14 @@ async fn an_attempt_spends_three_tickets_at_most() {
     let mut station = Station::new(1).await;
     station.config.queue.attempts_max = 1;
     station.set_faults(Faults { json_body: 1.0, ..Faults::default() });
-    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 0, 0, 1]);
+    assert_eq!(counts(&station.backfill().await), Counts { stuck: 1, ..NONE });
     station.set_faults(Faults { ticket_expired: 1.0, ..Faults::default() });
     let before = station.pbx.counters().tickets_issued;
-    assert_eq!(numbers(&station.retry().await), [0, 0, 0, 0, 0, 1]);
+    assert_eq!(counts(&station.retry().await), Counts { stuck: 1, ..NONE });
     assert_eq!(station.pbx.counters().tickets_issued - before, 3);
     assert_eq!(station.value::<String>("select reason from recordings").await, "ticket");
     station.set_faults(Faults { token_revoked: 1.0, ..Faults::default() });
-    assert_eq!(numbers(&station.retry().await), [0, 0, 0, 0, 0, 1]);
+    assert_eq!(counts(&station.retry().await), Counts { stuck: 1, ..NONE });
     assert_eq!(station.value::<String>("select reason from recordings").await, "ticket", "of a lost session");
 }
 
@@ -151,7 +152,7 @@ async fn a_stall_and_a_pbx_that_never_answers_are_left_and_asked_again() {
     station.set_faults(Faults { hang: 0.1, ..Faults::default() });
     let report = station.backfill().await;
     assert!(station.pbx.counters().faults.contains_key("hang"));
-    assert_eq!(numbers(&report), [10, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 10, ..NONE }, "{report:?}");
     station.check().await;
 }
 

@@ -1,11 +1,12 @@
 //! CDR out of files: for PBXs whose API has none, and for exports of every kind.
 
+use callvault::base::counts::Counts;
 use callvault::pipeline::backfill::Request;
 use callvault::simulator::{Profile, SimulatorOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::cdr::SETTLED;
-use crate::support::station::{Station, numbers, small};
+use crate::support::station::{NONE, Station, counts, small};
 
 /// A PBX whose API lists no calls.
 async fn old_pbx(recordings: u64) -> Station {
@@ -17,9 +18,9 @@ async fn a_pbx_without_cdr_is_archived_from_a_file() {
     let mut station = old_pbx(12).await;
     let file = station.export("cdr.csv", |_| {});
     let report = station.backfill_files(std::slice::from_ref(&file)).await;
-    assert_eq!(numbers(&report), [12, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 12, ..NONE }, "{report:?}");
     station.check().await;
-    assert_eq!(numbers(&station.backfill_files(&[file]).await), [0, 12, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill_files(&[file]).await), Counts { already_archived: 12, ..NONE });
     station.check().await;
 }
 
@@ -75,7 +76,7 @@ async fn headings_are_mapped_and_columns_that_nobody_knows_are_kept_if_they_are_
         }
     });
     let report = station.backfill_files(&[file]).await;
-    assert_eq!(numbers(&report), [8, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 8, ..NONE }, "{report:?}");
     assert_eq!(report.pbx["hq"].sweep.bad_rows, 0);
     let kept = "select count(*) from calls where instr(row, 'by hand')";
     assert_eq!(station.value::<i64>(kept).await, 0);
@@ -96,9 +97,9 @@ async fn headings_are_mapped_and_columns_that_nobody_knows_are_kept_if_they_are_
 async fn a_file_without_serial_numbers_names_the_same_recordings() {
     let mut station = old_pbx(8).await;
     let bare = station.export("bare.csv", |table| table.iter_mut().for_each(|row| drop(row.pop())));
-    assert_eq!(numbers(&station.backfill_files(&[bare]).await), [8, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill_files(&[bare]).await), Counts { archived: 8, ..NONE });
     let whole = station.export("whole.csv", |_| {});
-    assert_eq!(numbers(&station.backfill_files(&[whole]).await), [0, 8, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill_files(&[whole]).await), Counts { already_archived: 8, ..NONE });
     station.check().await;
 }
 
@@ -108,7 +109,7 @@ async fn a_byte_order_mark_and_other_line_ends_in_a_file_change_nothing() {
     let plain = std::fs::read(station.export("plain.csv", |_| {})).unwrap();
     let text = String::from_utf8(plain).unwrap().replace('\n', "\r\n");
     let file = station.write("windows.csv", format!("\u{feff}{text}").as_bytes());
-    assert_eq!(numbers(&station.backfill_files(&[file]).await), [8, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill_files(&[file]).await), Counts { archived: 8, ..NONE });
     station.check().await;
 }
 
@@ -179,7 +180,7 @@ async fn a_file_may_name_what_the_api_lists_too() {
     let file = station.export("cdr.csv", |_| {});
     assert_eq!(station.backfill_files(&[file]).await.total.archived, 6);
     let calls: i64 = station.value("select count(*) from calls").await;
-    assert_eq!(numbers(&station.backfill().await), [0, 6, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 6, ..NONE });
     assert_eq!(station.value::<i64>("select count(*) from calls").await, calls, "the rows are the same");
     station.check().await;
 }
@@ -204,7 +205,11 @@ async fn junk_in_the_cdr_folder_is_told_and_keeps_no_good_file_from_being_read()
     station.export("c-good.csv", |_| {});
     for already in [0, 8] {
         let report = station.backfill().await;
-        assert_eq!(numbers(&report), [8 - already, already, 0, 0, 0, 0], "{report:?}");
+        assert_eq!(
+            counts(&report),
+            Counts { archived: 8 - already, already_archived: already, ..NONE },
+            "{report:?}"
+        );
         assert_eq!((report.exit_code(false), report.pbx["hq"].sweep.files_unread), (2, 2), "{report:?}");
         let findings = station.findings("bad_file").await;
         let names: Vec<_> = findings.iter().filter_map(|(file, _)| file.rsplit('/').next()).collect();

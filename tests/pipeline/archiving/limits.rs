@@ -4,13 +4,14 @@ use std::fs;
 use std::time::Duration;
 
 use callvault::archive::ArchiveError;
+use callvault::base::counts::Counts;
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::service::backfill::Backfill;
 use callvault::simulator::Faults;
 use callvault::vault::state::StateError;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::station::{Station, numbers};
+use crate::support::station::{NONE, Station, counts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_beyond_the_bound_is_stuck_until_the_bound_is_raised() {
@@ -22,18 +23,18 @@ async fn a_recording_beyond_the_bound_is_stuck_until_the_bound_is_raised() {
     station.config.queue.attempts_max = 3;
     station.section().limits.recording_bytes_max = 20_000;
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [3, 0, 0, 0, 0, 1]);
+    assert_eq!(counts(&report), Counts { archived: 3, stuck: 1, ..NONE });
     assert_eq!(report.exit_code(false), 3);
     assert_eq!(report.pbx["hq"].reasons[0].reason, "oversize");
     station.check().await;
 
     let asked = station.pbx.counters().downloads_started;
-    assert_eq!(numbers(&station.backfill().await), [0, 3, 0, 0, 0, 1]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 3, stuck: 1, ..NONE });
     assert_eq!(station.pbx.counters().downloads_started, asked, "stuck is not asked for by itself");
     station.check().await;
 
     station.section().limits.recording_bytes_max = 60_000;
-    assert_eq!(numbers(&station.backfill().await), [1, 3, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, already_archived: 3, ..NONE });
     station.check().await;
 }
 
@@ -44,7 +45,7 @@ async fn what_is_stuck_comes_back_by_hand() {
     let faults = callvault::simulator::Faults { html_200: 1.0, ..Default::default() };
     station.set_faults(faults);
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [0, 0, 0, 0, 0, 1]);
+    assert_eq!(counts(&report), Counts { stuck: 1, ..NONE });
     assert_eq!(report.pbx["hq"].reasons[0].reason, "html_body");
     station.check().await;
     station.set_faults(Default::default());
@@ -66,7 +67,7 @@ async fn a_full_disk_takes_no_ticket_and_goes_on_when_there_is_room() {
     station.check().await;
     station.config.archive.free_bytes_min = 0;
     station.cdr_is_whole = true;
-    assert_eq!(numbers(&station.backfill().await), [4, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 4, ..NONE });
     station.check().await;
 }
 
@@ -82,7 +83,7 @@ async fn an_archive_that_is_not_mounted_is_refused_and_nothing_is_written_in_its
     assert!(station.files().is_empty());
     fs::remove_dir(&mounted).unwrap();
     fs::rename(&away, &mounted).unwrap();
-    assert_eq!(numbers(&station.backfill().await), [0, 3, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 3, ..NONE });
     station.check().await;
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use callvault::base::counts::Counts;
 use callvault::simulator::{Faults, SimAudio, SimVoicemail, Simulator, SimulatorOptions};
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::station::voicemail::{Alike, alike, message_numbers};
-use crate::support::station::{Station, noon, small};
+use crate::support::station::voicemail::{Alike, alike, message_counts};
+use crate::support::station::{NONE, Station, noon, small};
 
 const BOXES: u64 = 40;
 const MESSAGES: u64 = 1000;
@@ -100,9 +101,10 @@ async fn a_thousand_messages_are_archived_while_their_boxes_are_in_use() {
     // At rest: what came after the poll is found now, and what is missing is asked for once more.
     let last = station.backfill_voicemail().await;
     station.check().await;
-    let [archived, before, missing, excluded, pending, stuck] = message_numbers(&last);
+    let Counts { archived, already_archived: before, missing, excluded, pending, stuck, .. } =
+        message_counts(&last);
     assert_eq!((excluded, pending, stuck), (0, 0, 0), "{last:?}");
-    assert_eq!(before, message_numbers(&first)[0]);
+    assert_eq!(before, message_counts(&first).archived);
     let still_there = station.pbx.world(|world| world.voicemails().len());
     let deleted = done.deleted.len();
     println!(
@@ -135,7 +137,7 @@ async fn a_thousand_messages_are_archived_while_their_boxes_are_in_use() {
 async fn messages_that_were_archived_before_the_serial_number_was_known_are_still_the_same() {
     let mut station = Station::with_messages(2).await;
     station.set_faults(Faults { serial_number: Some(String::new()), ..Faults::default() });
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&station.backfill_voicemail().await), Counts { archived: 2, ..NONE });
     assert_eq!(station.value::<i64>("select count(*) from pbx where sn is not null").await, 0);
     station.check().await;
 
@@ -147,7 +149,10 @@ async fn messages_that_were_archived_before_the_serial_number_was_known_are_stil
         let twin = world.voicemails()[0].clone();
         world.leave_message(SimVoicemail { length_s: audio.seconds(), audio, ..twin });
     });
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 2, 0, 0, 0, 0]);
+    assert_eq!(
+        message_counts(&station.backfill_voicemail().await),
+        Counts { archived: 2, already_archived: 2, ..NONE }
+    );
     assert_eq!(station.value::<i64>("select count(*) from pbx where sn = '369392500001'").await, 1);
     station.check().await;
 }

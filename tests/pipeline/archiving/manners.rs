@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use callvault::base::clock::Clock;
+use callvault::base::counts::Counts;
 use callvault::base::recording::RecordingName;
 use callvault::pbx::{PbxClient, PbxError, Reason};
 use callvault::pipeline::worker::Snapshot;
@@ -12,14 +13,14 @@ use callvault::simulator::{Faults, SimAudio, Simulator, SimulatorOptions};
 use jiff::civil::date;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::station::{Station, numbers, small};
+use crate::support::station::{NONE, Station, counts, small};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_come_no_faster_than_the_operator_allows() {
     let mut station = Station::new(6).await;
     station.section().manners.requests_per_min_max = std::num::NonZeroU32::new(601);
     let began = Instant::now();
-    assert_eq!(numbers(&station.backfill().await), [6, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 6, ..NONE });
     let (elapsed, requests) = (began.elapsed().as_secs_f64(), station.pbx.counters().requests);
     // Two at once, then one every tenth of a second.
     let most = 2.0 + elapsed / 0.1;

@@ -2,11 +2,12 @@
 
 use std::fs;
 
+use callvault::base::counts::Counts;
 use callvault::simulator::{Faults, Profile, SimAudio, SimulatorOptions};
 use jiff::ToSpan as _;
 use serde_json::Value;
 
-use crate::support::station::{Station, numbers, small};
+use crate::support::station::{NONE, Station, counts, small};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_names_are_archived_under_safe_ones() {
@@ -14,7 +15,7 @@ async fn odd_names_are_archived_under_safe_ones() {
     let names = station.pbx.truth().len();
     assert!(names > 20);
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [i64::try_from(names).unwrap(), 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: i64::try_from(names).unwrap(), ..NONE }, "{report:?}");
     for path in station.files().keys() {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/%._+=@()~-".contains(&byte);
         assert!(path.bytes().all(plain), "{path}");
@@ -69,7 +70,7 @@ async fn both_legs_of_a_transfer_lead_to_their_one_recording() {
     let mut leg = first.clone();
     (leg.start, leg.callto, leg.call_type) = (first.start + 9.seconds(), "1007".into(), "Transfer".into());
     station.pbx.world(|world| world.add_call(leg));
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     let sidecar = fs::read(station.path_of("shared.wav.json")).unwrap();
     let sidecar: Value = serde_json::from_slice(&sidecar).unwrap();
     let other_rows = sidecar["call"]["other_rows"].as_array().unwrap();
@@ -83,11 +84,11 @@ async fn both_legs_of_a_transfer_lead_to_their_one_recording() {
 async fn a_leg_that_is_listed_when_the_recording_is_archived_asks_for_it_no_more() {
     let mut station = Station::new(0).await;
     let first = station.add_call("shared.wav", 0);
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     let mut leg = first.clone();
     (leg.start, leg.callto, leg.call_type) = (first.start + 9.seconds(), "1007".into(), "Transfer".into());
     station.pbx.world(|world| world.add_call(leg));
-    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 1, ..NONE });
     assert_eq!(station.value::<i64>("select count(*) from calls").await, 2);
     assert_eq!(station.pbx.counters().downloads_started, 1);
     station.check().await;
@@ -100,7 +101,7 @@ async fn legs_of_a_queue_with_one_callid_have_a_recording_each() {
     let mut leg = station.call("agent-2.wav", 1);
     (leg.callid, leg.callto) = (first.callid.clone(), "6200(1004)".into());
     station.pbx.world(|world| world.add_call(leg));
-    assert_eq!(numbers(&station.backfill().await), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 2, ..NONE });
     station.check().await;
 }
 
@@ -109,7 +110,7 @@ async fn a_name_on_two_days_is_one_recording_on_the_day_of_the_first() {
     let mut station = Station::new(0).await;
     station.add_earlier_call("twice.wav");
     station.add_call("twice.wav", 0);
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     assert_eq!(station.value::<String>("select day from recordings").await, "2024-03-12");
     station.check().await;
     assert_eq!(station.backfill().await.total.archived, 0);
@@ -125,7 +126,7 @@ async fn a_later_call_with_an_archived_name_and_the_same_audio_changes_nothing()
     late.audio = early.audio;
     station.pbx.world(|world| world.add_call(late));
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [0, 1, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { already_archived: 1, ..NONE }, "{report:?}");
     assert_eq!(station.pbx.counters().downloads_started, 2, "it is looked at once more");
     assert_eq!(station.value::<i64>("select count(*) from archived_files").await, 1);
     assert!(station.findings("conflict").await.is_empty());
@@ -163,7 +164,7 @@ async fn a_later_call_with_an_archived_name_and_other_audio_is_a_conflict_kept_b
     late.audio = Some(SimAudio::pcm(6000, 99));
     station.pbx.world(|world| world.add_call(late));
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [0, 1, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { already_archived: 1, ..NONE }, "{report:?}");
     assert_eq!(station.value::<i64>("select count(*) from archived_files").await, 2);
     assert_eq!(station.value::<i64>("select sum(conflict) from archived_files").await, 1);
     assert_eq!(station.findings("conflict").await.len(), 1);
@@ -177,7 +178,7 @@ async fn a_later_call_whose_audio_cannot_be_had_again_is_a_finding() {
     station.backfill().await;
     station.add_call("lost.wav", 0);
     station.pbx.world(|world| world.delete_audio(b"lost.wav"));
-    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 1, ..NONE });
     assert_eq!(station.findings("refetch_failed").await.len(), 1);
     station.check().await;
 }
@@ -188,17 +189,17 @@ async fn after_a_swap_of_the_device_the_same_names_are_other_recordings() {
     station.backfill().await;
     station.set_faults(Faults { serial_number: Some("369392599999".into()), ..Faults::default() });
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [4, 4, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 4, already_archived: 4, ..NONE }, "{report:?}");
     assert!(!station.findings("serial_number_changed").await.is_empty());
     station.check().await;
-    assert_eq!(numbers(&station.backfill().await), [0, 8, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 8, ..NONE });
     station.check().await;
 }
 
 async fn archives_all(profile: Profile) {
     let mut station = Station::of(SimulatorOptions { profile, odd_names: 12, ..small(15) }).await;
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [27, 0, 0, 0, 0, 0], "{profile:?}: {report:?}");
+    assert_eq!(counts(&report), Counts { archived: 27, ..NONE }, "{profile:?}: {report:?}");
     station.check().await;
 }
 

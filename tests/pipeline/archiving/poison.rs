@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use callvault::base::clock::Clock;
+use callvault::base::counts::Counts;
 use callvault::pipeline::backfill::{BackfillReport, Request};
 use callvault::simulator::{About, Faults, Poison, PoisonedStage, SimulatorOptions, Wrong};
 use jiff::ToSpan as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::station::voicemail::message_numbers;
-use crate::support::station::{PBX, Station, numbers, small};
+use crate::support::station::voicemail::message_counts;
+use crate::support::station::{NONE, PBX, Station, counts, small};
 
 /// One bad thing.
 fn poison(about: About, how: Wrong) -> Faults {
@@ -92,8 +93,8 @@ async fn a_device_that_does_not_say_who_it_is_is_archived_all_the_same() {
         station.set_faults(poison(About::Device, how));
         let report = station.backfill().await;
         assert_eq!(
-            (numbers(&report), report.exit_code(false)),
-            ([6, 0, 0, 0, 0, 0], 0),
+            (counts(&report), report.exit_code(false)),
+            (Counts { archived: 6, ..NONE }, 0),
             "{how:?}: {report:?}"
         );
         station.check().await;
@@ -121,19 +122,23 @@ async fn a_recording_that_cannot_be_had_costs_the_others_nothing_and_is_archived
     {
         let (mut station, _) = with_a_bad_recording(24, how, *at).await;
         let report = station.backfill().await;
-        assert_eq!(numbers(&report), [23, 0, 0, 0, 0, 1], "{how:?}: {report:?}");
+        assert_eq!(counts(&report), Counts { archived: 23, stuck: 1, ..NONE }, "{how:?}: {report:?}");
         assert_eq!((report.exit_code(false), report.pbx[PBX].error.is_none()), (3, true), "{how:?}");
         station.check().await;
         // It is asked for once a day, without anyone's doing.
         station.set_faults(Faults::default());
-        assert_eq!(numbers(&station.backfill().await), [0, 23, 0, 0, 0, 1], "{how:?}");
+        assert_eq!(
+            counts(&station.backfill().await),
+            Counts { already_archived: 23, stuck: 1, ..NONE },
+            "{how:?}"
+        );
         let tomorrow = Clock::showing(callvault::base::clock::now() + 25.hours());
         let request = station.request();
         let run = station.run_by(tomorrow, request, CancellationToken::new(), async |_| {});
         let report = run.await.unwrap();
         assert_eq!(
-            (numbers(&report), report.exit_code(false)),
-            ([1, 23, 0, 0, 0, 0], 0),
+            (counts(&report), report.exit_code(false)),
+            (Counts { archived: 1, already_archived: 23, ..NONE }, 0),
             "{how:?}: {report:?}"
         );
         station.check().await;
@@ -157,7 +162,7 @@ async fn a_handful_of_bad_recordings_at_the_head_of_the_queue_condemns_nobody() 
         });
         station.set_faults(Faults { poison: bad.collect(), ..Faults::default() });
         let report = station.backfill().await;
-        assert_eq!(numbers(&report), [25, 0, 0, 0, 0, 5], "{how:?}: {report:?}");
+        assert_eq!(counts(&report), Counts { archived: 25, stuck: 5, ..NONE }, "{how:?}: {report:?}");
         assert!(report.pbx[PBX].error.is_none(), "{how:?}: {report:?}");
         station.check().await;
     }
@@ -180,10 +185,14 @@ async fn a_pbx_that_fails_for_every_recording_is_at_fault_and_none_of_them_gets_
         station.set_faults(Faults { poison: bad.collect(), ..Faults::default() });
         let report = station.backfill().await;
         let error = report.pbx[PBX].error.clone().unwrap();
-        assert_eq!((numbers(&report), error.reason.as_str()), ([0, 0, 0, 0, 20, 0], reason), "{error:?}");
+        assert_eq!(
+            (counts(&report), error.reason.as_str()),
+            (Counts { pending: 20, ..NONE }, reason),
+            "{error:?}"
+        );
         station.check().await;
         station.set_faults(Faults::default());
-        assert_eq!(numbers(&station.backfill().await), [20, 0, 0, 0, 0, 0], "{how:?}");
+        assert_eq!(counts(&station.backfill().await), Counts { archived: 20, ..NONE }, "{how:?}");
         station.check().await;
     }
 }
@@ -259,12 +268,16 @@ async fn a_box_that_cannot_be_listed_hides_no_other_box() {
         station.section().limits.reply_timeout = Duration::from_millis(300);
         station.section().limits.outage_patience = Duration::ZERO;
         station.leave("1004", 7);
-        assert_eq!(message_numbers(&station.backfill_voicemail().await), [3, 0, 0, 0, 0, 0]);
+        assert_eq!(message_counts(&station.backfill_voicemail().await), Counts { archived: 3, ..NONE });
         station.leave("1003", 21);
         station.leave("1004", 22);
         station.set_faults(poison(About::Mailbox("1003".to_owned()), how));
         let report = station.backfill_voicemail().await;
-        assert_eq!(message_numbers(&report), [1, 3, 0, 0, 0, 0], "{how:?}: {report:?}");
+        assert_eq!(
+            message_counts(&report),
+            Counts { archived: 1, already_archived: 3, ..NONE },
+            "{how:?}: {report:?}"
+        );
         assert_eq!((report.exit_code(false), report.pbx[PBX].error.is_none()), (4, true), "{how:?}");
         let findings = station.open_findings("voicemail_unlisted").await;
         let subjects: Vec<&str> = findings.iter().map(|(subject, _)| &**subject).collect();
@@ -273,7 +286,11 @@ async fn a_box_that_cannot_be_listed_hides_no_other_box() {
 
         station.set_faults(Faults::default());
         let report = station.backfill_voicemail().await;
-        assert_eq!((message_numbers(&report), report.exit_code(false)), ([1, 4, 0, 0, 0, 0], 0), "{how:?}");
+        assert_eq!(
+            (message_counts(&report), report.exit_code(false)),
+            (Counts { archived: 1, already_archived: 4, ..NONE }, 0),
+            "{how:?}"
+        );
         assert_eq!(station.open_findings("voicemail_unlisted").await, [], "{how:?}");
         station.check().await;
     }
@@ -289,7 +306,11 @@ async fn an_entry_that_cannot_be_read_hides_no_other_message_and_is_not_taken_fo
     let bad = About::Message("1003".to_owned(), "msg0001.wav".to_owned());
     station.set_faults(poison(bad, Wrong::Malformed));
     let report = station.backfill_voicemail().await;
-    assert_eq!((message_numbers(&report), report.exit_code(false)), ([3, 0, 0, 0, 0, 1], 4), "{report:?}");
+    assert_eq!(
+        (message_counts(&report), report.exit_code(false)),
+        (Counts { archived: 3, stuck: 1, ..NONE }, 4),
+        "{report:?}"
+    );
     let findings = station.open_findings("bad_message").await;
     let [(subject, detail)] = &findings[..] else { panic!("{findings:?}") };
     assert_eq!(subject, "the voicemail box of extension 1003");
@@ -300,7 +321,11 @@ async fn an_entry_that_cannot_be_read_hides_no_other_message_and_is_not_taken_fo
     let tomorrow = Clock::showing(callvault::base::clock::now() + 25.hours());
     let request = station.voicemail_request();
     let report = station.run_by(tomorrow, request, CancellationToken::new(), async |_| {}).await.unwrap();
-    assert_eq!((message_numbers(&report), report.exit_code(false)), ([1, 3, 0, 0, 0, 0], 0), "{report:?}");
+    assert_eq!(
+        (message_counts(&report), report.exit_code(false)),
+        (Counts { archived: 1, already_archived: 3, ..NONE }, 0),
+        "{report:?}"
+    );
     assert_eq!(station.open_findings("bad_message").await, []);
     station.check().await;
 }

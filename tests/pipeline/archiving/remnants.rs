@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use callvault::base::clock::Clock;
+use callvault::base::counts::Counts;
 use callvault::base::digest::{Digest, hex};
 use callvault::base::recording::RecordingName;
 use callvault::config::ExclusionRule;
@@ -17,7 +18,7 @@ use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
 use super::reconciling::tamper;
-use crate::support::station::{Station, numbers, small};
+use crate::support::station::{NONE, Station, counts, small};
 
 const NAME: &str = "call.wav";
 
@@ -25,7 +26,7 @@ const NAME: &str = "call.wav";
 async fn heard_of_one() -> Station {
     let mut station = Station::with_call(NAME).await;
     let report = station.dry_run().await;
-    assert_eq!(numbers(&report), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(counts(&report), Counts { pending: 1, ..NONE });
     station
 }
 
@@ -89,13 +90,13 @@ fn tickets_of_recordings(station: &Station) -> u64 {
 async fn a_dry_run_fetches_nothing_and_writes_nothing() {
     let mut station = Station::new(9).await;
     let report = station.dry_run().await;
-    assert_eq!(numbers(&report), [0, 0, 0, 0, 9, 0]);
+    assert_eq!(counts(&report), Counts { pending: 9, ..NONE });
     assert_eq!(report.exit_code(true), 0);
     assert_eq!(tickets_of_recordings(&station), 0);
     let of_pbxs = station.files().into_keys().filter(|path| !path.starts_with("_ledger/"));
     assert_eq!(of_pbxs.collect::<Vec<_>>(), ["hq/.callvault"]);
     station.check().await;
-    assert_eq!(numbers(&station.backfill().await), [9, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 9, ..NONE });
     station.check().await;
 }
 
@@ -103,7 +104,7 @@ async fn a_dry_run_fetches_nothing_and_writes_nothing() {
 async fn audio_without_a_sidecar_gets_one() {
     let mut station = heard_of_one().await;
     leave(&station.path_of(NAME), &audio(&station));
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     assert!(station.findings("quarantined").await.is_empty());
     assert_eq!(station.pbx.counters().downloads_started, 1, "it is compared with what the PBX has");
     station.check().await;
@@ -129,12 +130,12 @@ async fn a_file_in_the_place_of_what_the_pbx_has_lost_is_owed_until_a_person_tak
     leave(&station.path_of("call.wav.json"), sidecar_of_others(&station).await.as_bytes());
     station.set_faults(Faults { deleted: vec![NAME.to_owned()], ..Faults::default() });
     let report = station.backfill().await;
-    assert_eq!((numbers(&report), report.exit_code(false)), ([0, 0, 0, 0, 1, 0], 3), "{report:?}");
+    assert_eq!((counts(&report), report.exit_code(false)), (Counts { pending: 1, ..NONE }, 3), "{report:?}");
     assert_eq!(station.value::<String>("select reason from recordings").await, "found");
     let found = station.open_findings("found").await;
     assert!(found.len() == 1 && found[0].0 == "hq/2024/03/14/call.wav", "{found:?}");
     assert_eq!(station.value::<i64>("select count(*) from ledger where entry like '%\"gap\"%'").await, 0);
-    assert_eq!(numbers(&station.retry().await), [0, 0, 0, 0, 1, 0], "asking again changes nothing");
+    assert_eq!(counts(&station.retry().await), Counts { pending: 1, ..NONE }, "asking again changes nothing");
 
     let Taken::Archived { ledger_number, .. } = accept(&station).await else { panic!("it is there") };
     let entry = format!("select entry from ledger where number = {ledger_number}");
@@ -145,7 +146,11 @@ async fn a_file_in_the_place_of_what_the_pbx_has_lost_is_owed_until_a_person_tak
     assert_eq!(station.open_findings("found").await, []);
     assert!(matches!(accept(&station).await, Taken::Nothing));
     let report = station.backfill().await;
-    assert_eq!((numbers(&report), report.exit_code(false)), ([0, 1, 0, 0, 0, 0], 0), "{report:?}");
+    assert_eq!(
+        (counts(&report), report.exit_code(false)),
+        (Counts { already_archived: 1, ..NONE }, 0),
+        "{report:?}"
+    );
     station.expect_login();
     station.check().await;
 }
@@ -155,10 +160,10 @@ async fn what_is_no_recording_is_not_taken_for_one_and_what_is_back_on_the_pbx_i
     let mut station = heard_of_one().await;
     leave(&station.path_of(NAME), b"RIFF, and no more");
     station.set_faults(Faults { deleted: vec![NAME.to_owned()], ..Faults::default() });
-    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { pending: 1, ..NONE });
     assert!(matches!(accept(&station).await, Taken::NoAudio(_)));
     station.set_faults(Faults::default());
-    assert_eq!(numbers(&station.retry().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.retry().await), Counts { archived: 1, ..NONE });
     assert_eq!(station.open_findings("found").await, []);
     assert_eq!(station.findings("quarantined").await.len(), 1);
     station.check().await;
@@ -180,7 +185,11 @@ async fn what_was_planted_is_not_taken_for_what_the_pbx_delivers() {
         leave(&station.path_of(NAME), planted);
         leave(&station.path_of("call.wav.json"), sidecar.as_bytes());
         let report = station.backfill().await;
-        assert_eq!((numbers(&report), report.exit_code(false)), ([1, 0, 0, 0, 0, 0], 0), "{report:?}");
+        assert_eq!(
+            (counts(&report), report.exit_code(false)),
+            (Counts { archived: 1, ..NONE }, 0),
+            "{report:?}"
+        );
         assert_eq!(fs::read(station.path_of(NAME)).unwrap(), right);
         let told = fs::read_to_string(station.path_of("call.wav.json")).unwrap();
         assert!(told.contains("5550142") && !told.contains("5559999"), "{told}");
@@ -199,7 +208,7 @@ async fn audio_without_a_sidecar_is_no_recording_while_the_pbx_fails_to_deliver_
     assert_eq!(report.total.archived, 0, "{report:?}");
     assert_eq!(station.value::<i64>("select count(*) from archived_files").await, 0);
     station.set_faults(Faults::default());
-    assert_eq!(numbers(&station.retry().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.retry().await), Counts { archived: 1, ..NONE });
     station.check().await;
 }
 
@@ -207,7 +216,7 @@ async fn audio_without_a_sidecar_is_no_recording_while_the_pbx_fails_to_deliver_
 async fn audio_with_its_sidecar_is_adopted_without_a_ticket() {
     let mut station = heard_of_one().await;
     leave_both(&station).await;
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     assert_eq!(tickets_of_recordings(&station), 0);
     station.check().await;
 }
@@ -243,7 +252,7 @@ async fn other_audio_in_the_way_is_set_aside_and_ours_takes_its_place() {
     let mut station = heard_of_one().await;
     let other = SimAudio::pcm(3000, 4711).to_vec();
     leave(&station.path_of(NAME), &other);
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     assert_eq!(station.findings("quarantined").await.len(), 1);
     assert_eq!(fs::read(station.archive().join("hq/.quarantine/2024/03/14/call.wav")).unwrap(), other);
     station.check().await;
@@ -254,7 +263,7 @@ async fn what_is_no_recording_is_moved_to_quarantine() {
     let mut station = heard_of_one().await;
     leave(&station.path_of(NAME), b"RIFF, but not for long");
     leave(&station.path_of("call.wav.json"), b"{\"schema\": ");
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     assert_eq!(station.findings("quarantined").await.len(), 2);
     let quarantined = station.files().into_keys().filter(|path| path.contains("/.quarantine/")).count();
     assert_eq!(quarantined, 2);
@@ -266,7 +275,7 @@ async fn claims_and_temporaries_of_a_killed_run_are_cleared_at_the_next_start() 
     let mut station = heard_of_one().await;
     claim(&station).await;
     leave(&station.path_of(".callvault-0123456789abcdef.part"), b"RIFF");
-    assert_eq!(numbers(&station.backfill().await), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, ..NONE });
     assert_eq!(station.value::<i64>("select attempts from recordings").await, 1);
     station.check().await;
 }
@@ -278,7 +287,7 @@ async fn what_a_killed_run_left_is_archived_though_a_rule_keeps_it_out_now() {
     leave_both(&station).await;
     claim(&station).await;
     keep_out(&mut station);
-    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 1, ..NONE });
     assert_eq!(tickets_of_recordings(&station), 0);
     station.check().await;
 }
@@ -289,14 +298,14 @@ async fn half_of_what_a_killed_run_left_is_set_aside_if_a_rule_keeps_it_out_now(
     leave(&station.path_of(NAME), &audio(&station));
     claim(&station).await;
     keep_out(&mut station);
-    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 1, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { excluded: 1, ..NONE });
     let findings = station.findings("quarantined").await;
     let [(subject, detail)] = &findings[..] else { panic!("{findings:?}") };
     assert!(subject.ends_with("2024/03/14/call.wav"), "{subject}");
     assert!(detail.contains("a rule keeps out") && detail.contains("it is now hq/.quarantine/"), "{detail}");
     assert!(!station.path_of(NAME).exists());
     station.check().await;
-    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 1, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { excluded: 1, ..NONE });
     assert_eq!(tickets_of_recordings(&station), 0);
     station.check().await;
 }
@@ -306,7 +315,7 @@ async fn a_claim_that_a_rule_keeps_out_now_and_of_which_nothing_is_left_just_end
     let mut station = heard_of_one().await;
     claim(&station).await;
     keep_out(&mut station);
-    assert_eq!(numbers(&station.backfill().await), [0, 0, 0, 1, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { excluded: 1, ..NONE });
     station.check().await;
 }
 
@@ -334,7 +343,10 @@ async fn an_interrupted_run_finishes_what_is_in_flight_and_the_next_one_the_rest
     station.check().await;
 
     station.cdr_is_whole = true;
-    assert_eq!(numbers(&station.backfill().await), [60 - first, first, 0, 0, 0, 0]);
+    assert_eq!(
+        counts(&station.backfill().await),
+        Counts { archived: 60 - first, already_archived: first, ..NONE }
+    );
     assert_eq!(station.pbx.counters().downloads_started, 60, "nothing was fetched twice");
     station.check().await;
 }

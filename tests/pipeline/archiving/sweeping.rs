@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use callvault::base::counts::Counts;
 use callvault::pipeline::backfill::{BackfillReport, Request};
 use callvault::pipeline::sweep::SweepReport;
 use callvault::simulator::{Faults, Profile, Simulator, SimulatorOptions};
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cdr::{SETTLED, settled_before_a_late_call};
 use super::reconciling::tamper;
-use crate::support::station::{PBX, Station, numbers, small};
+use crate::support::station::{NONE, PBX, Station, counts, small};
 
 /// The sweep of one backfill.
 async fn swept(station: &mut Station) -> SweepReport {
@@ -43,7 +44,7 @@ async fn a_pbx_that_could_not_tell_a_day_is_not_pressed_for_the_next_ones() {
     // 86,399 s are halved ten times until they are less than two minutes.
     assert_eq!(station.pbx.counters().faults["cdr_504"], 3 + 9 + 5 + 1 + 1 + 1);
     station.set_faults(Faults::default());
-    assert_eq!(numbers(&station.backfill().await), [6, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 6, ..NONE });
     station.check().await;
 }
 
@@ -116,7 +117,7 @@ async fn a_file_with_fewer_rows_than_known_is_no_finding() {
         });
     });
     let report = station.backfill_files(&[file]).await;
-    assert_eq!(numbers(&report), [0, 30, 0, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { already_archived: 30, ..NONE });
     assert!(station.findings("cdr_shrank").await.is_empty());
     station.check().await;
 }
@@ -136,7 +137,7 @@ async fn a_row_whose_time_cannot_be_read_belongs_to_the_day_that_its_callid_tell
     });
     station.cdr_is_whole = false;
     let report = station.backfill_files(&[file]).await;
-    assert_eq!(numbers(&report), [2, 0, 0, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 2, ..NONE }, "{report:?}");
     let day = "select cast(day as text) from recordings where name = cast('untimely.wav' as blob)";
     assert_eq!(station.value::<String>(day).await, "2024-03-14");
     station.check().await;
@@ -174,10 +175,13 @@ async fn the_rows_of_a_file_tell_the_serial_number_where_the_device_does_not() {
     let second = station
         .export("second.csv", |table| export(table, [("unnamed.wav", ""), ("of-another.wav", "3631B")]));
     station.cdr_is_whole = false;
-    assert_eq!(numbers(&station.backfill_files(&[first]).await), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill_files(&[first]).await), Counts { archived: 2, ..NONE });
     assert_eq!(station.value::<String>("select sn from pbx").await, "3631A");
     assert!(station.findings("serial_number_changed").await.is_empty());
-    assert_eq!(numbers(&station.backfill_files(&[second]).await), [1, 2, 0, 0, 0, 0]);
+    assert_eq!(
+        counts(&station.backfill_files(&[second]).await),
+        Counts { archived: 1, already_archived: 2, ..NONE }
+    );
     let each = "select group_concat(sn) from (select sn from recordings order by started_at_ms)";
     assert_eq!(station.value::<String>(each).await, "3631A,3631A,3631B");
     assert_eq!(station.value::<String>("select sn from pbx").await, "3631A");

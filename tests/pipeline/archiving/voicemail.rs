@@ -3,14 +3,15 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use callvault::base::counts::Counts;
 use callvault::config::ExclusionRule;
 use callvault::pipeline::backfill::BackfillReport;
 use callvault::simulator::{Faults, Profile, SimAudio, SimVoicemail, SimulatorOptions, VoicemailCap};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::station::voicemail::message_numbers;
-use crate::support::station::{Station, numbers, small};
+use crate::support::station::voicemail::message_counts;
+use crate::support::station::{NONE, Station, counts, small};
 
 /// Asks that make an absence final, once the calendar agrees too.
 const ANSWERS: u32 = 6;
@@ -31,12 +32,15 @@ async fn sidecar(station: &Station) -> Value {
 async fn voicemail_is_archived_beside_calls_and_counted_apart_from_them() {
     let mut station = Station::with_voicemail(SimulatorOptions { voicemails: 12, ..small(5) }).await;
     let report = station.backfill().await;
-    assert_eq!(numbers(&report), [5, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&report), Counts { archived: 5, ..NONE });
     assert!(report.voicemail.is_none());
     assert_eq!(station.value::<i64>("select count(*) from voicemails").await, 0);
 
     let report = station.backfill_voicemail().await;
-    assert_eq!((numbers(&report), message_numbers(&report)), ([0, 5, 0, 0, 0, 0], [12, 0, 0, 0, 0, 0]));
+    assert_eq!(
+        (counts(&report), message_counts(&report)),
+        (Counts { already_archived: 5, ..NONE }, Counts { archived: 12, ..NONE })
+    );
     assert_eq!(report.exit_code(false), 0);
     let poll = report.pbx["hq"].voicemail.clone().unwrap().poll.unwrap();
     assert_eq!((poll.messages, poll.messages_new, poll.whole), (12, 12, true));
@@ -44,7 +48,7 @@ async fn voicemail_is_archived_beside_calls_and_counted_apart_from_them() {
 
     let asked = station.pbx.counters().tickets_issued;
     let report = station.backfill_voicemail().await;
-    assert_eq!(message_numbers(&report), [0, 12, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&report), Counts { already_archived: 12, ..NONE });
     let cdr = station.pbx.counters().cdr_downloads / 3;
     assert_eq!(station.pbx.counters().tickets_issued - asked, cdr);
     station.check().await;
@@ -56,14 +60,14 @@ async fn an_attempt_at_a_message_spends_three_tickets_at_most() {
     station.leave("1003", 200);
     station.config.queue.attempts_max = 1;
     station.set_faults(Faults { json_body: 1.0, ..Faults::default() });
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [0, 0, 0, 0, 0, 1]);
+    assert_eq!(message_counts(&station.backfill_voicemail().await), Counts { stuck: 1, ..NONE });
     station.set_faults(Faults { ticket_expired: 1.0, ..Faults::default() });
     let before = station.pbx.counters().tickets_issued;
     station.retry().await;
     assert_eq!(station.pbx.counters().tickets_issued - before, 3);
     station.set_faults(Faults::default());
     station.retry().await;
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&station.backfill_voicemail().await), Counts { already_archived: 1, ..NONE });
     station.check().await;
 }
 
@@ -78,7 +82,7 @@ async fn each_generation_delivers_its_voicemail() {
         station.leave("1003", 1);
         let known = station.pbx.world(|world| world.voicemails().len()) as i64;
         let report = station.backfill_voicemail().await;
-        assert_eq!(message_numbers(&report), [known, 0, 0, 0, 0, 0], "{profile:?} {sends_status}");
+        assert_eq!(message_counts(&report), Counts { archived: known, ..NONE }, "{profile:?} {sends_status}");
         station.check().await;
     }
 }
@@ -99,7 +103,7 @@ async fn a_name_that_is_in_both_folders_is_not_asked_for_without_its_folder() {
     station.check().await;
 
     station.section().voicemail.sends_status = true;
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&station.backfill_voicemail().await), Counts { archived: 2, ..NONE });
     station.check().await;
 }
 
@@ -133,13 +137,16 @@ async fn messages_alike_in_all_that_is_told_are_all_kept() {
     let mut twin = station.leave("1003", 1);
     twin.audio = SimAudio::pcm(2001, 777);
     station.pbx.world(|world| world.leave_message(twin.clone()));
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&station.backfill_voicemail().await), Counts { archived: 3, ..NONE });
     station.check().await;
 
     // A third one, while nobody can say which of the three is new.
     let third = SimVoicemail { audio: SimAudio::pcm(2001, 778), read: true, ..twin };
     station.pbx.world(|world| world.leave_message(third));
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [1, 3, 0, 0, 0, 0]);
+    assert_eq!(
+        message_counts(&station.backfill_voicemail().await),
+        Counts { archived: 1, already_archived: 3, ..NONE }
+    );
     station.check().await;
 }
 
@@ -151,7 +158,10 @@ async fn of_two_alike_the_one_that_is_left_is_archived_once() {
     station.pbx.world(|world| world.leave_message(twin));
     heard_of(&mut station).await;
     station.pbx.world(|world| world.voicemails().remove(1));
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 0, 1, 0, 0, 0]);
+    assert_eq!(
+        message_counts(&station.backfill_voicemail().await),
+        Counts { archived: 2, missing: 1, ..NONE }
+    );
     station.check().await;
 }
 
@@ -175,7 +185,7 @@ async fn a_renumbering_after_the_ticket_mixes_nothing_up_and_costs_no_attempt() 
     let mut station = one_by_one_with_messages(3).await;
     // The message in front is marked as read: the place asked for holds the next one.
     let report = renumbered(&mut station, |messages| messages[0].read = true).await;
-    assert_eq!(message_numbers(&report), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&report), Counts { archived: 3, ..NONE });
     assert!(station.pbx.counters().downloads_ok > 3, "the wrong audio was never delivered");
     assert_eq!(station.value::<i64>("select sum(attempts) from recordings").await, 3);
     station.check().await;
@@ -192,7 +202,7 @@ async fn a_box_that_changes_under_every_ticket_costs_an_attempt_at_the_ninth() {
             station.pbx.world(|world| world.surprise_message("msg0000.wav", change));
         }
         let report = renumbered(&mut station, |messages| messages[0].read ^= true).await;
-        assert_eq!(message_numbers(&report), [1, 0, 0, 0, 0, 0]);
+        assert_eq!(message_counts(&report), Counts { archived: 1, ..NONE });
         assert_eq!(station.pbx.counters().tickets_issued, changes + 1);
         let made: i64 = station.value("select sum(attempts) from recordings").await;
         assert_eq!(made, attempts, "{changes} changes");
@@ -204,7 +214,7 @@ async fn a_box_that_changes_under_every_ticket_costs_an_attempt_at_the_ninth() {
 async fn a_message_deleted_after_the_ticket_is_missing_and_the_others_are_themselves() {
     let mut station = one_by_one_with_messages(2).await;
     let report = renumbered(&mut station, |messages| drop(messages.remove(0))).await;
-    assert_eq!(message_numbers(&report), [1, 0, 1, 0, 0, 0]);
+    assert_eq!(message_counts(&report), Counts { archived: 1, missing: 1, ..NONE });
     assert_eq!(reasons(&report), [("missing".to_owned(), "deleted".to_owned(), 1)]);
     assert_eq!(report.exit_code(false), 3);
     assert_eq!(station.findings("store_offline").await, []);
@@ -222,11 +232,14 @@ async fn a_message_that_is_back_is_owed_again() {
     let mut station = Station::with_messages(2).await;
     heard_of(&mut station).await;
     let gone = station.pbx.world(|world| world.voicemails().remove(0));
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [1, 0, 1, 0, 0, 0]);
+    assert_eq!(
+        message_counts(&station.backfill_voicemail().await),
+        Counts { archived: 1, missing: 1, ..NONE }
+    );
     station.check().await;
     station.pbx.world(|world| world.leave_message(gone));
     let report = station.backfill_voicemail().await;
-    assert_eq!(message_numbers(&report), [1, 1, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&report), Counts { archived: 1, already_archived: 1, ..NONE });
     assert_eq!(report.pbx["hq"].voicemail.clone().unwrap().poll.unwrap().messages_back, 1);
     station.check().await;
 }
@@ -238,7 +251,7 @@ async fn a_deletion_is_final_only_while_the_boxes_show_others_and_is_then_a_gap(
     heard_of(&mut station).await;
     let gone = station.pbx.world(|world| world.voicemails().remove(0));
     for _ in 0..3 {
-        assert_eq!(message_numbers(&station.backfill_voicemail().await), [0, 0, 1, 0, 0, 0]);
+        assert_eq!(message_counts(&station.backfill_voicemail().await), Counts { missing: 1, ..NONE });
     }
     assert_eq!(station.value::<i64>("select absent_answers from recordings").await, 1);
     station.leave("1004", 5);
@@ -254,7 +267,10 @@ async fn a_deletion_is_final_only_while_the_boxes_show_others_and_is_then_a_gap(
     station.check().await;
 
     station.pbx.world(|world| world.leave_message(gone));
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [1, 1, 0, 0, 0, 0]);
+    assert_eq!(
+        message_counts(&station.backfill_voicemail().await),
+        Counts { archived: 1, already_archived: 1, ..NONE }
+    );
     let named: i64 =
         station.value("select json_extract(entry, '$.gap') from ledger order by number desc limit 1").await;
     assert_eq!(named, station.value::<i64>("select max(gap_number) from recordings").await);
@@ -281,7 +297,7 @@ async fn a_device_without_voicemail_is_asked_once_a_day_and_its_calls_are_archiv
     let mut station = Station::of(SimulatorOptions { has_voicemail: false, ..small(3) }).await;
     for (archived, before) in [(3, 0), (0, 3)] {
         let report = station.backfill_voicemail().await;
-        assert_eq!(numbers(&report), [archived, before, 0, 0, 0, 0]);
+        assert_eq!(counts(&report), Counts { archived, already_archived: before, ..NONE });
         assert!(report.pbx["hq"].voicemail.clone().unwrap().poll.unwrap().unsupported);
         assert_eq!(report.exit_code(false), 0);
         station.check().await;
@@ -305,7 +321,10 @@ async fn boxes_that_cannot_be_listed_are_a_finding_and_keep_nothing_else_from_be
     let report = station.backfill_voicemail().await;
     // Five tries, the box that is known, and a look into it before and after its message.
     assert_eq!(lists(&station) - before, 5 + 1 + 2);
-    assert_eq!((numbers(&report), message_numbers(&report)), ([3, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]));
+    assert_eq!(
+        (counts(&report), message_counts(&report)),
+        (Counts { archived: 3, ..NONE }, Counts { archived: 1, ..NONE })
+    );
     assert!(report.pbx["hq"].voicemail.as_ref().unwrap().is_unlisted());
     assert_eq!(report.exit_code(false), 4);
     let open = "select count(*) from findings where kind = 'voicemail_unlisted' and closed_at_ms is null";
@@ -324,7 +343,7 @@ async fn an_entry_that_names_no_message_is_a_finding_until_there_is_none() {
     station.leave("1004", 7);
     station.set_faults(Faults { voicemail_odd: 1.0, ..Faults::default() });
     let report = station.backfill_voicemail().await;
-    assert_eq!(message_numbers(&report), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&report), Counts { archived: 3, ..NONE });
     let poll = report.pbx["hq"].voicemail.clone().unwrap().poll.unwrap();
     assert_eq!((poll.boxes, poll.messages, poll.messages_new, poll.unreadable), (2, 3, 3, 2));
     assert_eq!(report.exit_code(false), 4);
@@ -357,7 +376,7 @@ async fn boxes_are_not_listed_of_a_pbx_that_is_given_up() {
     assert_eq!(station.findings("voicemail_unlisted").await, []);
     station.set_faults(Faults::default());
     station.retry().await;
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&station.backfill_voicemail().await), Counts { archived: 2, ..NONE });
     station.check().await;
 }
 
@@ -397,10 +416,16 @@ async fn a_rule_for_an_extension_keeps_its_voicemail_out() {
         ..ExclusionRule::default()
     };
     station.config.exclude.push(rule);
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 0, 0, 1, 0, 0]);
+    assert_eq!(
+        message_counts(&station.backfill_voicemail().await),
+        Counts { archived: 2, excluded: 1, ..NONE }
+    );
     station.check().await;
     station.config.exclude.clear();
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [1, 2, 0, 0, 0, 0]);
+    assert_eq!(
+        message_counts(&station.backfill_voicemail().await),
+        Counts { archived: 1, already_archived: 2, ..NONE }
+    );
     station.check().await;
 }
 
@@ -413,7 +438,7 @@ async fn a_length_that_does_not_fit_is_suspect_and_never_asked_for_again() {
         message.length_s = length_s;
         station.pbx.world(|world| *world.voicemails().last_mut().unwrap() = message);
     }
-    assert_eq!(message_numbers(&station.backfill_voicemail().await), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(message_counts(&station.backfill_voicemail().await), Counts { archived: 2, ..NONE });
     let suspect: String = station.value("select group_concat(suspect, ' ') from archived_files").await;
     assert!(suspect.contains("short") && suspect.contains("long"), "{suspect}");
     assert_eq!(station.pbx.counters().downloads_started, 2);
@@ -425,7 +450,7 @@ async fn retry_asks_for_voicemail_too() {
     let mut station = Station::with_messages(2).await;
     heard_of(&mut station).await;
     let report = station.retry().await;
-    assert_eq!((numbers(&report), message_numbers(&report)), ([0; 6], [2, 0, 0, 0, 0, 0]));
+    assert_eq!((counts(&report), message_counts(&report)), (NONE, Counts { archived: 2, ..NONE }));
     station.check().await;
 }
 
@@ -440,7 +465,7 @@ async fn audio_that_nobody_vouches_for_is_not_taken_when_the_message_is_gone() {
     std::fs::write(&path, gone.audio.to_vec()).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o440)).unwrap();
     let report = station.backfill_voicemail().await;
-    assert_eq!(message_numbers(&report), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(message_counts(&report), Counts { pending: 1, ..NONE });
     assert_eq!(station.pbx.counters().downloads_started, 0);
     assert_eq!(station.open_findings("found").await.len(), 1);
     std::fs::remove_file(&path).unwrap();

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use callvault::base::counts::Counts;
 use callvault::base::digest::Digest;
 use callvault::proof::rebuild::{CannotRebuild, Report, Request};
 
 use super::compare::{Dump, dump};
-use crate::support::station::{Station, numbers};
+use crate::support::station::{NONE, Station, counts};
 
 /// Overwrites a file that nobody may write.
 fn overwrite(path: &Path, bytes: impl AsRef<[u8]>) {
@@ -28,7 +29,7 @@ impl Damaged {
         for (minute, name) in (0..).zip(["a.wav", "b.wav", "c c.wav", "d.wav", "odd/name"]) {
             station.add_call(name, minute);
         }
-        assert_eq!(numbers(&station.backfill().await), [5, 0, 0, 0, 0, 0]);
+        assert_eq!(counts(&station.backfill().await), Counts { archived: 5, ..NONE });
         let db = station.database().await;
         let lost = dump(&db).await;
         db.close().await;
@@ -77,7 +78,7 @@ async fn a_sidecar_that_cannot_be_read_is_named_and_its_recording_not_forgotten(
     damaged.assert_equal(&["ledger", "calls", "day_files"]).await;
     assert_eq!(damaged.station.value::<i64>("select count(*) from archived_files").await, 5);
     // What nothing but the sidecar tells is not made up: neither its salt nor how long it plays.
-    assert_eq!(numbers(&damaged.station.backfill().await), [0, 5, 0, 0, 0, 0]);
+    assert_eq!(counts(&damaged.station.backfill().await), Counts { already_archived: 5, ..NONE });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +92,7 @@ async fn a_recording_whose_files_are_gone_stays_in_the_catalog_under_its_name() 
     let name: Vec<u8> =
         damaged.station.value("select name from recordings where path like '%c\\%20c.wav' escape '\\'").await;
     assert_eq!(name, b"c c.wav");
-    assert_eq!(numbers(&damaged.station.backfill().await), [0, 5, 0, 0, 0, 0]);
+    assert_eq!(counts(&damaged.station.backfill().await), Counts { already_archived: 5, ..NONE });
     assert_eq!(
         damaged.station.pbx.counters().downloads_started,
         5,
@@ -136,7 +137,10 @@ async fn a_folder_that_is_gone_leaves_rows_that_say_so_and_what_the_pbx_has_is_f
     assert_eq!(damaged.station.value::<i64>("select count(*) from archived_files").await, 5);
     damaged.assert_equal(&["ledger"]).await;
     // Nobody knows their names any more.
-    assert_eq!(numbers(&damaged.station.backfill().await), [5, 5, 0, 0, 0, 0]);
+    assert_eq!(
+        counts(&damaged.station.backfill().await),
+        Counts { archived: 5, already_archived: 5, ..NONE }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +193,7 @@ async fn a_broken_line_of_a_call_list_costs_that_line() {
         damaged.station.value::<i64>("select count(*) from calls where told_version is null").await,
         1
     );
-    assert_eq!(numbers(&damaged.station.backfill().await), [0, 5, 0, 0, 0, 0]);
+    assert_eq!(counts(&damaged.station.backfill().await), Counts { already_archived: 5, ..NONE });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +203,7 @@ async fn a_call_list_that_is_gone_is_made_up_for_by_the_sidecars() {
     damaged.rebuild_names(&["hq/2024/03/14/calls-1.jsonl"]).await;
     damaged.assert_equal(&["ledger", "recordings", "archived_files", "day_files"]).await;
     assert_eq!(damaged.station.value::<i64>("select count(*) from calls").await, 5);
-    assert_eq!(numbers(&damaged.station.backfill().await), [0, 5, 0, 0, 0, 0]);
+    assert_eq!(counts(&damaged.station.backfill().await), Counts { already_archived: 5, ..NONE });
 }
 
 #[tokio::test(flavor = "multi_thread")]

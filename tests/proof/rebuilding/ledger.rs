@@ -4,13 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 
 use callvault::base::clock::Clock;
+use callvault::base::counts::Counts;
 use callvault::formats::tlog::SigningKey;
 use callvault::proof::notary::{FOLDER, NoLeaves, Published};
 use callvault::proof::rebuild::{CannotRebuild, Report, Request, Trust};
 use callvault::proof::sealed_vault::SealedVault;
 
 use super::compare::{assert_equal, dump};
-use crate::support::station::{Station, numbers};
+use crate::support::station::{NONE, Station, counts};
 
 /// Recordings of a station whose ledger fills a bundle and begins another.
 const RECORDINGS: u32 = 270;
@@ -92,7 +93,7 @@ async fn a_restored_older_database_refuses_to_sign_until_it_is_rebuilt() {
     assert_eq!(station.published_size().await, 12);
     station.restore(&yesterday).await;
     station.add_call("after.wav", 1);
-    assert_eq!(numbers(&station.backfill().await), [2, 4, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 2, already_archived: 4, ..NONE });
     let problem = station.ledger_problem().await;
     assert!(problem.contains("`callvault rebuild` mends it"), "{problem}");
     assert_eq!(station.published_size().await, 12, "nothing is signed");
@@ -120,7 +121,7 @@ async fn entries_that_were_never_signed_tell_nothing() {
     let report = station.rebuild().await;
     assert_eq!(named(&report), Vec::<&str>::new());
     assert_eq!((report.ledger.published, report.ledger.unsigned, report.ledger.found), (7, 4, 1));
-    assert_eq!(numbers(&station.backfill().await), [1, 3, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, already_archived: 3, ..NONE });
     assert_eq!(station.ledger_problem().await, "");
     station.published_size().await;
     station.check().await;
@@ -248,7 +249,7 @@ async fn a_ledger_that_is_gone_is_named_and_begun_anew_where_the_state_is_lost_t
     assert_eq!(named(&report), ["_ledger"]);
     // Only the lists of calls.
     assert_eq!((report.ledger.published, report.ledger.found, report.ledger.appended), (0, 3, 3));
-    assert_eq!(numbers(&station.backfill().await), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 3, ..NONE });
     assert_eq!(station.ledger_problem().await, "");
     station.published_size().await;
     station.check().await;
@@ -265,7 +266,11 @@ async fn a_ledger_that_is_gone_is_not_begun_anew_under_the_same_key() {
     station.lose_database().await;
     let report = station.rebuild().await;
     assert_eq!((report.ledger.published, report.ledger.found, report.ledger.appended), (0, 0, 6));
-    assert_eq!(numbers(&station.backfill().await), [0, 3, 0, 0, 0, 0], "its files bear its tags");
+    assert_eq!(
+        counts(&station.backfill().await),
+        Counts { already_archived: 3, ..NONE },
+        "its files bear its tags"
+    );
     assert!(station.ledger_problem().await.contains("`callvault rebuild` mends it"));
     // It is found in a backup.
     fs::remove_dir_all(station.ledger_file("")).unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use callvault::archive::{Disk, survey};
+use callvault::base::counts::Counts;
 use callvault::proof::rebuild::{CannotRebuild, Request, Trust};
 use callvault::simulator::SimAudio;
 use callvault::vault::state::{StateError, StateLock};
@@ -11,7 +12,7 @@ use jiff::ToSpan as _;
 
 use super::compare::dump;
 use crate::support::eventful::printed;
-use crate::support::station::{Station, numbers};
+use crate::support::station::{NONE, Station, counts};
 
 /// Whatever the ledger does not tell of is archived all the same if this state wrote it, and told from now on.
 #[tokio::test(flavor = "multi_thread")]
@@ -104,14 +105,18 @@ async fn what_a_restored_older_database_did_is_kept_beside_what_it_had_forgotten
     for minute in 0..3 {
         station.add_call(&format!("today-{minute}.wav"), minute);
     }
-    assert_eq!(numbers(&station.backfill().await), [3, 4, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 3, already_archived: 4, ..NONE });
     let published = station.ledger().await;
 
     station.restore(&yesterday).await;
     for minute in 3..5 {
         station.add_call(&format!("today-{minute}.wav"), minute);
     }
-    assert_eq!(numbers(&station.backfill().await), [5, 4, 0, 0, 0, 0], "three of them adopted");
+    assert_eq!(
+        counts(&station.backfill().await),
+        Counts { archived: 5, already_archived: 4, ..NONE },
+        "three of them adopted"
+    );
     let before = printed(&station.backfill().await);
 
     let report = station.rebuild().await;
@@ -164,7 +169,7 @@ async fn calls_that_no_list_tells_yet_are_known_from_the_sidecars() {
     station.publish_only(&ledger[..2]);
     assert_eq!(station.rebuild().await.damaged, 0);
     assert_eq!(station.value::<String>(calls).await, before);
-    assert_eq!(numbers(&station.backfill().await), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 1, ..NONE });
     station.check().await;
 }
 
@@ -182,7 +187,7 @@ async fn a_file_of_the_tail_that_is_not_whole_is_owed_again() {
     let report = station.rebuild().await;
     assert_eq!((report.damaged, report.ledger.appended), (1, 3), "only call lists: {:?}", report.damage);
     assert_eq!(report.damage[0].subject, path);
-    assert_eq!(numbers(&station.backfill().await), [1, 2, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, already_archived: 2, ..NONE });
     assert!(audio.exists());
     station.check().await;
 }
@@ -222,7 +227,7 @@ async fn of_two_states_in_one_archive_the_operator_says_which() {
     assert!(report.left_out["lyon"].contains("another state"));
     assert_eq!(report.pbx.keys().collect::<Vec<_>>(), ["hq"]);
     station.config.pbx.pop();
-    assert_eq!(numbers(&station.backfill().await), [0, 2, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { already_archived: 2, ..NONE });
 }
 
 /// A PBX that was removed from the configuration is still in the archive, and known again when it is back.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use callvault::base::counts::Counts;
 use callvault::config::SnapshotsConfig;
 use callvault::store::db::Db;
 use callvault::vault::snapshot::{self, NoRoom};
@@ -14,7 +15,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use crate::support::following::{Following, Time, hours};
-use crate::support::station::{Station, numbers};
+use crate::support::station::{NONE, Station, counts};
 
 const KEEP: SnapshotsConfig = SnapshotsConfig { hourly: 3, daily: 2 };
 
@@ -170,9 +171,9 @@ async fn a_snapshot_in_the_place_of_the_database_is_the_state_of_its_moment() {
     station.backfill().await;
     let made = station.snapshot().await;
     station.add_call("later.wav", 0);
-    assert_eq!(numbers(&station.backfill().await), [1, 5, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, already_archived: 5, ..NONE });
     station.restore(&made).await;
     // What was archived since is found on the disk.
-    assert_eq!(numbers(&station.backfill().await), [1, 5, 0, 0, 0, 0]);
+    assert_eq!(counts(&station.backfill().await), Counts { archived: 1, already_archived: 5, ..NONE });
     assert_eq!(station.pbx.counters().downloads_started, 6);
 }

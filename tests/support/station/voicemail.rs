@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use callvault::base::counts::Counts;
 use callvault::base::digest::Digest;
 use callvault::pipeline::backfill::{BackfillReport, Request};
 use callvault::simulator::{SimAudio, SimVoicemail, SimulatorOptions};
@@ -11,7 +12,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use tokio_util::sync::CancellationToken;
 
-use super::{Station, noon, numbers_of, small};
+use super::{Station, noon, small, without_bytes};
 
 /// All that a box tells of a message: extension, date, caller, length.
 pub(crate) type Alike = [String; 4];
@@ -22,9 +23,9 @@ pub(crate) fn alike(message: &SimVoicemail) -> Alike {
     [message.extension.clone(), date, message.from.clone(), message.length_s.to_string()]
 }
 
-/// The numbers of a report: archived, already archived, missing, excluded, pending, stuck.
-pub(crate) fn message_numbers(report: &BackfillReport) -> [i64; 6] {
-    numbers_of(&report.voicemail.as_ref().expect("voicemail was asked for").counts)
+/// What scenarios compare of the messages of a report.
+pub(crate) fn message_counts(report: &BackfillReport) -> Counts {
+    without_bytes(report.voicemail.as_ref().expect("voicemail was asked for").counts)
 }
 
 impl Station {
