@@ -7,11 +7,24 @@ use std::process::ExitCode;
 
 use jiff::civil::Date;
 
-use super::{exit, handover};
+use super::{Json, exit, handover};
 use crate::service::requests::{Accept, Request, Subject};
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The PBX, and a day by its calendar or the name of a recording; a name alone is looked up on every PBX
+    #[arg(value_names = ["PBX", "DAY|NAME"], num_args = 1..=2, required = true)]
+    what: Vec<OsString>,
+    /// Why, in a sentence that names nobody: it is published with the ledger
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    json: Json,
+}
+
 /// Accepts it. Exits 2 if there is nothing to accept.
-pub async fn run(config: &Path, accept: Accept, json: bool) -> ExitCode {
+pub(super) async fn run(config: &Path, Options { what, reason, json: Json { json } }: Options) -> ExitCode {
+    let accept = Accept { what: parse(&what), reason };
     // Before anything is opened or asked.
     if let Err(error) = accept.check() {
         return exit::fail(&error.into(), json);
@@ -20,7 +33,7 @@ pub async fn run(config: &Path, accept: Accept, json: bool) -> ExitCode {
 }
 
 /// Reads `PBX DAY`, `PBX NAME` or `NAME`.
-pub fn parse(words: &[OsString]) -> Subject {
+fn parse(words: &[OsString]) -> Subject {
     let text = |word: &OsString| word.to_string_lossy().into_owned();
     match words {
         [pbx, what] => match what.to_str().and_then(|what| what.parse::<Date>().ok()) {

@@ -1,16 +1,42 @@
 //! `callvault backfill`: archive a range of days, once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::handover;
-use crate::pipeline::backfill::Request;
-use crate::service::requests;
+use jiff::civil::Date;
 
-/// Runs a backfill and tells how it went.
-pub async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
+use super::{Json, Pbxs, To, handover};
+use crate::pipeline::backfill;
+use crate::service::requests::Request;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    pbxs: Pbxs,
+    /// The first day, by the PBX's calendar; 180 days ago if not given
+    #[arg(long, value_name = "DATE")]
+    from: Option<Date>,
+    #[command(flatten)]
+    to: To,
+    /// Read the calls from this CSV file instead of the PBX's API; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    cdr: Vec<PathBuf>,
+    /// Archive voicemail too: everything in the boxes, whatever its day
+    #[arg(long)]
+    voicemail: bool,
+    /// Read the calls and show what would be fetched; fetch nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// Runs a backfill and shows how it went.
+pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
+    let Options { pbxs: Pbxs { pbx }, from, to: To { to }, cdr, voicemail, dry_run, json: Json { json } } =
+        options;
     // The service has another working directory.
-    let cdr =
-        request.cdr.iter().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())).collect();
-    handover::run(config, requests::Request::Backfill(Request { cdr, ..request }), json).await
+    let cdr = cdr.into_iter().map(|file| std::path::absolute(&file).unwrap_or(file)).collect();
+    let request = backfill::Request { pbx, from, to, cdr, voicemail, dry_run, queue_only: None };
+    handover::run(config, Request::Backfill(request), json).await
 }

@@ -15,7 +15,7 @@ use crate::vault::backup::{self, Report};
 
 /// What to back up to.
 #[derive(Debug, Args)]
-pub struct Options {
+pub(super) struct Options {
     /// The folder to put it in: one that is not there yet or empty
     #[arg(value_name = "DIR")]
     dir: PathBuf,
@@ -25,7 +25,7 @@ pub struct Options {
 }
 
 /// Makes a backup, beside the service if it runs, and tells what is in it.
-pub async fn run(config: &Path, Options { dir, json }: Options) -> ExitCode {
+pub(super) async fn run(config: &Path, Options { dir, json }: Options) -> ExitCode {
     match make(config, &dir).await {
         Ok(report) => {
             match json {

@@ -9,6 +9,16 @@ use super::{exit, output};
 use crate::config::{AlertsConfig, Config, MustRecord};
 use crate::vault::exposure;
 
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Show everything that is wrong with the configuration, at once
+    Check {
+        /// Print one JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[derive(Serialize)]
 struct Checked<'a> {
     file: String,
@@ -16,7 +26,7 @@ struct Checked<'a> {
 }
 
 /// Checks the configuration, and that its files are open to nobody else; nothing is opened, nobody is asked.
-pub fn run(path: &Path, json: bool) -> ExitCode {
+pub(super) fn run(path: &Path, Command::Check { json }: Command) -> ExitCode {
     let checked = Config::load_to_check(path).and_then(|config| exposure::check(&config).map(|()| config));
     match checked {
         Ok(config) => {

@@ -29,9 +29,19 @@ const DAYS: u32 = 5;
 /// One request in so many goes wrong, each in its own way: a PBX on a bad day.
 const FAULT: f64 = 0.02;
 
-/// Runs the demo in `dir`.
-pub async fn run(dir: &Path, keep: bool) -> ExitCode {
-    match demo(dir, keep).await {
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The folder for the demo's archive and state
+    #[arg(long, default_value = "callvault-demo")]
+    dir: PathBuf,
+    /// Continue with what an earlier demo left there, instead of starting anew
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the demo.
+pub(super) async fn run(Options { dir, keep }: Options) -> ExitCode {
+    match demo(&dir, keep).await {
         Ok(code) => code,
         Err(error) => exit::fail(&error, false),
     }
@@ -40,7 +50,7 @@ pub async fn run(dir: &Path, keep: bool) -> ExitCode {
 async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let dir = prepare(dir, keep)?;
     let stop = signals::stop_on_signals()?;
-    let simulator = Simulator::start(options()).await?;
+    let simulator = Simulator::start(simulator_options()).await?;
     simulator.set_faults(bad_day());
     output::line(format_args!(
         "A simulated PBX answers at {}: {RECORDINGS} recordings over {DAYS} days.",
@@ -102,7 +112,7 @@ fn in_use(dir: &Path) -> bool {
     lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
-fn options() -> SimulatorOptions {
+fn simulator_options() -> SimulatorOptions {
     SimulatorOptions {
         seed: 7,
         recordings: RECORDINGS,
@@ -128,7 +138,7 @@ fn bad_day() -> Faults {
 }
 
 fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
-    let options = options();
+    let options = simulator_options();
     let mut pbx = PbxConfig::for_url(
         PBX,
         url.parse()?,

@@ -9,15 +9,16 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use indicatif::HumanBytes;
+use jiff::civil::Date;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::Sources;
-use super::{exit, handover, output, signals, summary};
+use super::{Json, Pbxs, To, exit, handover, output, signals, summary};
 use crate::archive::Disk;
 use crate::base::blocking::blocking;
 use crate::base::clock;
 use crate::config::Config;
-use crate::proof::export::{self, Packed, Report, Request, Selection, Stop};
+use crate::proof::export::{self, Choice, Packed, Report, Request, Selection, Stop};
 use crate::service::requests::{self, Outcome, Receipt, UsageError};
 
 /// Damaged files and unknown lines that the text names.
@@ -25,21 +26,41 @@ const SHOWN_MAX: usize = 20;
 /// A list of this size names more than any archive has.
 const LIST_BYTES_MAX: u64 = 256 << 20;
 
-/// What the command line says.
-#[derive(Debug)]
-pub struct Options {
-    /// What and where.
-    pub request: Request,
-    /// The file that names the recordings.
-    pub list: Option<PathBuf>,
-    /// Print one JSON object on stdout.
-    pub json: bool,
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// A folder that does not exist yet or is empty; with --zip, the name of the file
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The first day, by the PBX's calendar; from the beginning if not given
+    #[arg(long, value_name = "DATE")]
+    from: Option<Date>,
+    #[command(flatten)]
+    to: To,
+    #[command(flatten)]
+    pbxs: Pbxs,
+    /// Only calls with this extension on either side; may be given more than once
+    #[arg(long, value_name = "EXTENSION")]
+    extension: Vec<String>,
+    /// Only calls with this number on either side, or dialled from outside; may be given more than once
+    #[arg(long, value_name = "NUMBER")]
+    number: Vec<String>,
+    /// Exactly the recordings that this file names, one name or path per line; `-` reads stdin
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "extension", "number"])]
+    list: Option<PathBuf>,
+    /// Voicemail messages too
+    #[arg(long)]
+    voicemail: bool,
+    /// One ZIP file instead of a folder
+    #[arg(long)]
+    zip: bool,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// Exports, and tells what is in it. Exits 5 if something that was archived is damaged, 3 if something that was chosen is
 /// not archived.
-pub async fn run(config: &Path, options: Options) -> ExitCode {
-    let json = options.json;
+pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
+    let Json { json } = options.json;
     match export(config, options).await {
         Ok(report) => {
             match json {
@@ -53,9 +74,21 @@ pub async fn run(config: &Path, options: Options) -> ExitCode {
 }
 
 async fn export(file: &Path, options: Options) -> anyhow::Result<Report> {
-    let Options { mut request, list, .. } = options;
+    let Options {
+        out,
+        from,
+        to: To { to },
+        pbxs: Pbxs { pbx },
+        extension,
+        number,
+        list,
+        voicemail,
+        zip,
+        json: _,
+    } = options;
     let config = Config::load(file)?;
-    request.choice.list = list.as_deref().map(read_list).transpose()?;
+    let list = list.as_deref().map(read_list).transpose()?;
+    let request = Request { choice: Choice { pbx, from, to, extension, number, list, voicemail }, out, zip };
     check(&request)?;
     let stop = signals::stop_on_signals()?;
     let selection = select(file, &request).await?;

@@ -25,17 +25,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Entries that are in memory at one time: a megabyte at most.
 const ENTRIES_AT_ONCE: u64 = 256;
 
-/// What is printed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
-    /// The number of the last entry that the reader has.
-    pub after: Option<u64>,
-    /// Goes on with what is new.
-    pub follow: bool,
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Options {
+    /// Only entries after the one of this number
+    #[arg(long, value_name = "NUMBER")]
+    after: Option<u64>,
+    /// Continue with new entries, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
 }
 
 /// Prints the ledger. Exits 0 at its end; where it follows, after Ctrl-C and when nobody reads any more.
-pub async fn run(config: &Path, options: Options) -> ExitCode {
+pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
     match feed(config, options).await {
         Ok(()) => ExitCode::from(exit::COMPLETE),
         Err(error) => exit::fail(&error, false),

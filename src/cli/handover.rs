@@ -26,7 +26,7 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Executes a request, wherever that is possible, and prints what came of it.
-pub async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
+pub(super) async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
     let done = async {
         let config = Config::load(config)?;
         let outcome = execute(&config, &request, signals::stop_on_signals()?).await?;

@@ -2,6 +2,8 @@
 //!
 //! All but a change of keys reads only, beside whoever owns the state.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,27 +27,45 @@ use crate::store::db;
 use crate::store::fleet;
 use crate::store::ledger;
 
-/// Prints what the ledger is called, what of it is signed, and by which keys.
-pub async fn show(config: &Path, json: bool) -> ExitCode {
-    finish(shown(config).await, json, |shown| (shown.to_text(), exit::COMPLETE))
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Print one JSON object on stdout
+    #[arg(long, global = true)]
+    json: bool,
 }
 
-/// Prints the proof that a recording, a file or an entry is in the ledger.
-pub async fn prove(config: &Path, what: &[u8], json: bool) -> ExitCode {
-    finish(proven(config, what).await, json, |proven| (proven.to_text(), exit::COMPLETE))
+#[derive(Debug, Default, clap::Subcommand)]
+enum Command {
+    /// Show its name, how much of it is signed, and by which keys
+    #[default]
+    Show,
+    /// Print the proof that something is in it, for any verifier of C2SP tlog-proofs
+    Prove {
+        /// A recording's name, the path of its audio in the archive, or the number of an entry
+        what: OsString,
+    },
+    /// Check every published file of it against its entries and its signature
+    Check,
+    /// Sign it with a new key; the former one signs beside it for 30 days
+    RotateKey,
 }
 
-/// Checks every published file. Exits 5 if one is not as it should be.
-pub async fn check(config: &Path, json: bool) -> ExitCode {
-    finish(checked(config).await, json, |checked| {
-        let code = if checked.damaged.is_empty() { exit::COMPLETE } else { exit::DAMAGED };
-        (checked.to_text(), code)
-    })
-}
-
-/// Lets a new key sign.
-pub async fn rotate(config: &Path, json: bool) -> ExitCode {
-    handover::run(config, Request::RotateKey, json).await
+/// Runs a command of the ledger. `check` exits 5 if a published file is not as it should be.
+pub(super) async fn run(config: &Path, Options { command, json }: Options) -> ExitCode {
+    match command.unwrap_or_default() {
+        Command::Show => finish(shown(config).await, json, |shown| (shown.to_text(), exit::COMPLETE)),
+        Command::Prove { what } => {
+            let proven = proven(config, &what.into_vec()).await;
+            finish(proven, json, |proven| (proven.to_text(), exit::COMPLETE))
+        }
+        Command::Check => finish(checked(config).await, json, |checked| {
+            let code = if checked.damaged.is_empty() { exit::COMPLETE } else { exit::DAMAGED };
+            (checked.to_text(), code)
+        }),
+        Command::RotateKey => handover::run(config, Request::RotateKey, json).await,
+    }
 }
 
 fn finish<T: Serialize>(

@@ -3,15 +3,21 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::handover;
+use super::{Json, handover};
 use crate::service::requests::Request;
 
-/// Leaves a PBX alone until it is resumed.
-pub async fn pause(config: &Path, pbx: String, json: bool) -> ExitCode {
-    handover::run(config, Request::Pause(pbx), json).await
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The PBX
+    pbx: String,
+    #[command(flatten)]
+    json: Json,
 }
 
-/// Lets a PBX be followed again.
-pub async fn resume(config: &Path, pbx: String, json: bool) -> ExitCode {
-    handover::run(config, Request::Resume(pbx), json).await
+pub(super) async fn pause(config: &Path, Options { pbx, json }: Options) -> ExitCode {
+    handover::run(config, Request::Pause(pbx), json.json).await
+}
+
+pub(super) async fn resume(config: &Path, Options { pbx, json }: Options) -> ExitCode {
+    handover::run(config, Request::Resume(pbx), json.json).await
 }

@@ -14,7 +14,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows how far several PBXs are.
 #[derive(Debug)]
-pub struct Display {
+pub(super) struct Display {
     began: Instant,
     next_line: Instant,
     /// On a terminal: the bars, by PBX.
@@ -29,7 +29,7 @@ impl Default for Display {
 
 impl Display {
     /// A display with nothing on it yet.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let began = Instant::now();
         let is_terminal = std::io::stderr().is_terminal();
         let bars = is_terminal.then(|| (MultiProgress::new(), BTreeMap::new()));
@@ -37,7 +37,7 @@ impl Display {
     }
 
     /// Shows how far `sites` are now.
-    pub fn update(&mut self, sites: &[SiteProgress]) {
+    pub(super) fn update(&mut self, sites: &[SiteProgress]) {
         let elapsed = self.began.elapsed();
         if let Some((all, bars)) = &mut self.bars {
             for site in sites {
@@ -55,7 +55,7 @@ impl Display {
     }
 
     /// Clears what is shown.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         for bar in self.bars.iter().flat_map(|(_, bars)| bars.values()) {
             bar.finish_and_clear();
         }

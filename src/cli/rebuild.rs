@@ -28,9 +28,22 @@ const NOT_REBUILT: &str = "Not in the archive, and so not rebuilt: passwords tha
 when the calls were last read, findings and alerts that you know of, and requests of commands. The next sweeps and the \
 next verification find again what still holds.";
 
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Which state's database to rebuild, if the folders of the archive name several
+    #[arg(long, value_name = "ID")]
+    state_id: Option<String>,
+    /// A key that you know signed the ledger, from outside the archive; may be given more than once
+    #[arg(long = "vkey", value_name = "KEY")]
+    vkeys: Vec<String>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
 /// Makes the database anew and tells what came of it. Exits 5 if anything was damaged.
-pub async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
-    match rebuild(config, request).await {
+pub(super) async fn run(config: &Path, Options { state_id, vkeys, json }: Options) -> ExitCode {
+    match rebuild(config, Request { state_id, vkeys }).await {
         Ok(report) => {
             match json {
                 true => exit::print_json(&report),

@@ -32,17 +32,20 @@ const DAYS_MAX: i64 = 180;
 /// Entries of each list of a day in the JSON; the certificates have more.
 const TOLD_MAX: i64 = 1_000;
 
-/// What to tell.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Only these PBXs.
-    pub pbx: Vec<String>,
-    /// The first day, by the PBX's calendar.
-    pub from: Option<Date>,
-    /// The last day, included.
-    pub to: Option<Date>,
-    /// One object instead of a text.
-    pub json: bool,
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Only this PBX; may be given more than once
+    #[arg(long, value_name = "ID")]
+    pbx: Vec<String>,
+    /// The first day, by the PBX's calendar; without it, the last 180 days that are known
+    #[arg(long, value_name = "DATE")]
+    from: Option<Date>,
+    /// The last day, included
+    #[arg(long, value_name = "DATE")]
+    to: Option<Date>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
 }
 
 /// What `reconcile --json` prints.
@@ -87,7 +90,7 @@ pub(super) struct Day {
 }
 
 /// Tells it. Exits 3 if something listed is not archived, or may not have been listed, else 0.
-pub async fn run(config: &Path, options: Options) -> ExitCode {
+pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
     match reconcile(config, &options).await {
         Ok(report) => {
             match options.json {

@@ -20,7 +20,7 @@ use crate::vault::state::{self, StateError};
 ///
 /// Its supervisor starts it again after exit code 1 and not after 2. So 2 is only what no time mends: a configuration
 /// with mistakes, or the wrong user. A full disk, an archive that is not mounted yet or a state that another process still holds may pass.
-pub async fn run(config: &Path) -> ExitCode {
+pub(super) async fn run(config: &Path) -> ExitCode {
     match follow(config).await {
         Ok(()) => ExitCode::from(exit::COMPLETE),
         Err(error) if error.is::<ConfigErrors>() || is_another_users(&error) => exit::fail(&error, false),

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::{exit, output};
 
 /// A token that the first signal cancels. The second ends the process; nothing durable is lost by that.
-pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+pub(super) fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let first = stop.clone();

@@ -37,7 +37,7 @@ While it runs, its controls are under URL/simulator/:
 /// How the simulated PBX should be.
 #[derive(Debug, clap::Args)]
 #[command(after_help = CONTROLS)]
-pub struct Options {
+pub(super) struct Options {
     /// Where to listen; port 0 takes a free one. The compatible device listens on port 9011, others on 8088
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -119,7 +119,7 @@ pub struct Options {
 }
 
 /// Runs the simulator until it is interrupted.
-pub async fn run(options: Options) -> ExitCode {
+pub(super) async fn run(options: Options) -> ExitCode {
     match simulate(options).await {
         Ok(()) => ExitCode::from(exit::COMPLETE),
         Err(error) => exit::fail(&error, false),

@@ -20,20 +20,22 @@ use crate::watch::status::{PbxStatus, Reader, Status};
 
 const REDRAW_EVERY: Duration = Duration::from_secs(2);
 
-/// What to show, and how.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Only these PBXs, with all details.
-    pub pbx: Vec<String>,
-    /// Show it again and again.
-    pub watch: bool,
-    /// One object instead of a text.
-    pub json: bool,
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Only this PBX, in full; may be given more than once
+    #[arg(long, value_name = "ID")]
+    pbx: Vec<String>,
+    /// Redraw it every 2 s, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
 }
 
 /// Tells the state of everything. Exits 2 if the archive is in trouble, 4 if a PBX is or its lists may lack calls, 3 if
 /// something is owed, else 0.
-pub async fn run(config: &Path, options: Options) -> ExitCode {
+pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
     let json = options.json;
     match status(config, options).await {
         Ok(code) => ExitCode::from(code),

@@ -13,7 +13,7 @@ use crate::store::remedy;
 const REASONS_TOLD: usize = 12;
 
 /// The text that a backfill into `archive` ends with.
-pub fn of(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
+pub(super) fn of(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
     let mut text = String::new();
     for (id, of_pbx) in &report.pbx {
         tell_pbx(&mut text, id, of_pbx, report, dry_run).expect("writing to a String cannot fail");
@@ -80,7 +80,7 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
 }
 
 /// So many of something, in the right number.
-pub fn count(count: u64, noun: &str) -> String {
+pub(super) fn count(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -16,28 +16,36 @@ use crate::pbx::{Certificate, Shown, look_at_certificate};
 use crate::pipeline::backfill::RangeError;
 use crate::service::requests::UsageError;
 
-/// Whom to trust.
-#[derive(Debug)]
-pub struct Choice {
-    /// The PBX.
-    pub pbx: String,
-    /// The SHA-256 of its certificate or key, known from elsewhere: pins without asking, if it is that one.
-    pub fingerprint: Option<String>,
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The PBX
+    #[arg(value_name = "PBX")]
+    pbx: String,
+    /// Pin without asking, if the certificate or its key has this SHA-256
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<String>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
 }
 
 /// Shows the certificate of a PBX and pins its key, if the operator says so.
-pub async fn run(config: &Path, choice: Choice, json: bool) -> ExitCode {
-    match trust(config, choice, json).await {
+pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
+    let json = options.json;
+    match trust(config, options).await {
         Ok(code) => code,
         Err(error) => exit::fail(&error, json),
     }
 }
 
-async fn trust(file: &Path, choice: Choice, json: bool) -> anyhow::Result<ExitCode> {
-    let known = choice.fingerprint.as_deref().map(fingerprint).transpose()?;
+async fn trust(
+    file: &Path,
+    Options { pbx: id, fingerprint: known, json }: Options,
+) -> anyhow::Result<ExitCode> {
+    let known = known.as_deref().map(fingerprint).transpose()?;
     let config = Config::load_to_trust(file)?;
-    let pbx = config.pbx.iter().find(|pbx| pbx.id == choice.pbx);
-    let pbx = pbx.ok_or_else(|| RangeError::unknown_pbx(&choice.pbx, &config.pbx))?;
+    let pbx = config.pbx.iter().find(|pbx| pbx.id == id);
+    let pbx = pbx.ok_or_else(|| RangeError::unknown_pbx(&id, &config.pbx))?;
     if pbx.url.scheme() != "https" {
         let message = format!("pbx `{}` has an http address, which has no certificate to trust", pbx.id);
         return Err(UsageError(message).into());

@@ -4,17 +4,40 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{exit, handover, summary};
+use super::{Json, Pbxs, exit, handover, summary};
 use crate::proof::verify::{self, Report, Scope, TimeStamps, UnverifiedToken};
 use crate::service::requests::{Request, UsageError};
 
 /// Damaged things that the text names; `--json` names more.
 const SHOWN_MAX: usize = 100;
 
-/// Verifies, and tells what is damaged. Exits 5 if anything is.
-pub async fn run(config: &Path, request: verify::Request, json: bool) -> ExitCode {
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Read every byte, instead of only checking that everything is there with its size
+    #[arg(long)]
+    full: bool,
+    /// Check that everything is there with its size, and nothing else; this is the default
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    #[command(flatten)]
+    pbxs: Pbxs,
+    /// Start nothing more after this time, such as 8h; the next full verification continues with what was not read for longest
+    #[arg(long, value_name = "TIME", value_parser = parse_time_limit)]
+    time_limit: Option<Duration>,
+    /// Move what is altered or unlisted to quarantine; nothing is deleted
+    #[arg(long)]
+    quarantine: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// Verifies, and shows what is damaged. Exits 5 if anything is.
+pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
+    let Options { full, quick: _, pbxs: Pbxs { pbx }, time_limit, quarantine, json: Json { json } } = options;
+    let scope = if full { Scope::Full } else { Scope::Quick };
+    let request = verify::Request { scope, pbx, time_limit, quarantine };
     if request.time_limit.is_some() && request.scope == Scope::Quick {
-        let message = "--time-limit is for --full: a quick look has to be whole to say anything";
+        let message = "--time-limit is for --full: a quick check says nothing unless it is complete";
         return exit::fail(&UsageError(message.to_owned()).into(), json);
     }
     handover::run(config, Request::Verify(request), json).await
@@ -24,7 +47,7 @@ pub async fn run(config: &Path, request: verify::Request, json: bool) -> ExitCod
 ///
 /// # Errors
 /// One sentence for whoever wrote it.
-pub fn parse_time_limit(text: &str) -> Result<Duration, String> {
+fn parse_time_limit(text: &str) -> Result<Duration, String> {
     let (number, unit_s) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(number) if text.ends_with('m') => (number, 60),
         Some(number) if text.ends_with('h') => (number, 3600),

@@ -13,7 +13,7 @@ use crate::store::remedy;
 use crate::watch::status::VoicemailStatus;
 
 /// Tells the state of a PBX's voicemail in indented lines.
-pub fn tell_status(text: &mut String, voicemail: &VoicemailStatus) -> std::fmt::Result {
+pub(super) fn tell_status(text: &mut String, voicemail: &VoicemailStatus) -> std::fmt::Result {
     if voicemail.unsupported {
         writeln!(text, "  voicemail: this PBX has no API for it; it is asked again once a day")?;
     }
@@ -37,7 +37,7 @@ fn fill(voicemail: &VoicemailStatus) -> String {
 }
 
 /// Tells what became of a PBX's voicemail in a backfill.
-pub fn tell(text: &mut String, report: &VoicemailReport, dry_run: bool) -> std::fmt::Result {
+pub(super) fn tell(text: &mut String, report: &VoicemailReport, dry_run: bool) -> std::fmt::Result {
     match &report.poll {
         Some(VoicemailPoll { unsupported: true, .. }) => {
             writeln!(text, "  voicemail: this PBX has no API for it")?;

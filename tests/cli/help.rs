@@ -12,7 +12,7 @@ fn help(of: &[&str]) -> String {
 
 #[test]
 fn help_of_the_program() {
-    insta::assert_snapshot!(help(&[]), @r#"
+    insta::assert_snapshot!(help(&[]), @r"
     Archives every call recording of a Yeastar S-Series (or compatible) PBX, and can prove it
 
     Usage: callvault [OPTIONS] <COMMAND>
@@ -20,25 +20,25 @@ fn help_of_the_program() {
     Commands:
       demo       Archive from a simulated PBX: nothing to configure
       backfill   Archive a range of days, once
-      status     Tell what is owed, what is wrong, and what to do
+      status     Show what is not archived yet, what is wrong, and what to do
       reconcile  Compare what each PBX listed, day by day, with what became of it
       run        Follow every PBX until stopped: the service
       feed       Print the ledger as lines of JSON, in order
-      pause      Leave a PBX alone, until it is resumed
-      resume     Follow a PBX again that was paused
-      retry      Ask again for what was given up, and lift a PBX's pause
-      accept     Take the call list of a day as it is, or a file found in the place of a recording; the
-                 ledger keeps that and why
-      rebuild    Make the database anew from the archive and the ledger; the former one is kept
-      backup     Copy all that the archive does not hold, beside the service too: database, keys and
-                 configuration, for their owner alone
+      pause      Stop working on a PBX until it is resumed
+      resume     Work on a paused PBX again
+      retry      Try again what was given up, and lift a PBX's pause
+      accept     Accept a day's call list as it is, or a file found in the place of a recording; the
+                 ledger keeps the reason
+      rebuild    Rebuild the database from the archive and the ledger; the former database is kept
+      backup     Back up everything that the archive does not hold: database, keys and configuration,
+                 readable by their owner only
       trust      Show the certificate of a PBX, and pin its key
-      verify     Look whether the archive is still what it was, and name what is not
-      export     Give recordings away, with all that proves them: a folder or ZIP that others check
-                 without callvault
-      ledger     Show, prove and check the ledger of all that happened to the archive
-      config     Look at the configuration
-      simulate   Play a PBX, to rehearse and to test
+      verify     Check that the archive is unchanged, and name what is not
+      export     Export recordings with their proofs, as a folder or ZIP that others can check without
+                 callvault
+      ledger     Show, prove and check the ledger of everything that happened to the archive
+      config     Check the configuration
+      simulate   Run a simulated PBX, to rehearse and to test
       help       Print this message or the help of the given subcommand(s)
 
     Options:
@@ -47,12 +47,13 @@ fn help_of_the_program() {
       -h, --help             Print help
       -V, --version          Print version
 
-    Exit codes: 0 complete; 1 internal error; 2 usage or configuration, also disk full, archive unusable
-    and lock held; 3 ran, but something listed is not archived; 4 a PBX was unreachable or refused us; 5
-    what is archived or signed was damaged; 130 interrupted.
+    Exit codes: 0 complete; 1 internal error; 2 wrong usage or configuration, disk full, archive
+    unusable, or state locked by another callvault; 3 finished, but something listed is not archived; 4
+    a PBX was unreachable or refused callvault; 5 something archived or signed is damaged; 130
+    interrupted.
 
     Set CALLVAULT_LOG=debug to see each request on stderr.
-    "#);
+    ");
 }
 
 #[test]
@@ -65,8 +66,8 @@ fn help_of_demo() {
     Options:
           --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
                              /etc/callvault/callvault.toml]
-          --dir <DIR>        Where to put the demo's archive and state [default: callvault-demo]
-          --keep             Go on with what an earlier demo left there, instead of starting anew
+          --dir <DIR>        The folder for the demo's archive and state [default: callvault-demo]
+          --keep             Continue with what an earlier demo left there, instead of starting anew
       -h, --help             Print help
     ");
 }
@@ -86,8 +87,8 @@ fn help_of_backfill() {
           --to <DATE>        The last day, included
           --cdr <FILE>       Read the calls from this CSV file instead of the PBX's API; may be given
                              more than once
-          --voicemail        Archive voicemail too: all that the boxes hold, of whatever day
-          --dry-run          Read the calls and say what would be fetched; fetch nothing
+          --voicemail        Archive voicemail too: everything in the boxes, whatever its day
+          --dry-run          Read the calls and show what would be fetched; fetch nothing
           --json             Print one JSON object on stdout
       -h, --help             Print help
     ");
@@ -96,24 +97,24 @@ fn help_of_backfill() {
 #[test]
 fn help_of_export() {
     insta::assert_snapshot!(help(&["export"]), @r"
-    Give recordings away, with all that proves them: a folder or ZIP that others check without callvault
+    Export recordings with their proofs, as a folder or ZIP that others can check without callvault
 
     Usage: callvault export [OPTIONS] --out <DIR>
 
     Options:
           --config <CONFIG>        The configuration [env: CALLVAULT_CONFIG=] [default:
                                    /etc/callvault/callvault.toml]
-          --out <DIR>              Where to put it: a folder that is not there yet or empty; with --zip,
-                                   the name of the file
+          --out <DIR>              A folder that does not exist yet or is empty; with --zip, the name of
+                                   the file
           --from <DATE>            The first day, by the PBX's calendar; from the beginning if not given
           --to <DATE>              The last day, included
-          --pbx <ID>               Only of this PBX; may be given more than once
+          --pbx <ID>               Only this PBX; may be given more than once
           --extension <EXTENSION>  Only calls with this extension on either side; may be given more than
                                    once
           --number <NUMBER>        Only calls with this number on either side, or dialled from outside;
                                    may be given more than once
-          --list <FILE>            Exactly the recordings that this file names, one name or path a line;
-                                   `-` reads stdin
+          --list <FILE>            Exactly the recordings that this file names, one name or path per
+                                   line; `-` reads stdin
           --voicemail              Voicemail messages too
           --zip                    One ZIP file instead of a folder
           --json                   Print one JSON object on stdout
@@ -124,7 +125,7 @@ fn help_of_export() {
 #[test]
 fn help_of_status() {
     insta::assert_snapshot!(help(&["status"]), @r"
-    Tell what is owed, what is wrong, and what to do
+    Show what is not archived yet, what is wrong, and what to do
 
     Usage: callvault status [OPTIONS]
 
@@ -146,10 +147,10 @@ fn help_of_feed() {
     Usage: callvault feed [OPTIONS]
 
     Options:
-          --after <NUMBER>   Only what comes after the entry of this number
+          --after <NUMBER>   Only entries after the one of this number
           --config <CONFIG>  The configuration [env: CALLVAULT_CONFIG=] [default:
                              /etc/callvault/callvault.toml]
-          --follow           Go on with what is new, until Ctrl-C
+          --follow           Continue with new entries, until Ctrl-C
       -h, --help             Print help
     ");
 }
@@ -157,7 +158,7 @@ fn help_of_feed() {
 #[test]
 fn help_of_retry() {
     insta::assert_snapshot!(help(&["retry"]), @r"
-    Ask again for what was given up, and lift a PBX's pause
+    Try again what was given up, and lift a PBX's pause
 
     Usage: callvault retry [OPTIONS] [NAMES]...
 
@@ -178,7 +179,7 @@ fn help_of_retry() {
 #[test]
 fn help_of_config_check() {
     insta::assert_snapshot!(help(&["config", "check"]), @r"
-    Tell everything that is wrong with the configuration, at once
+    Show everything that is wrong with the configuration, at once
 
     Usage: callvault config check [OPTIONS]
 
@@ -193,7 +194,7 @@ fn help_of_config_check() {
 #[test]
 fn help_of_simulate() {
     insta::assert_snapshot!(help(&["simulate"]), @r#"
-    Play a PBX, to rehearse and to test
+    Run a simulated PBX, to rehearse and to test
 
     Usage: callvault simulate [OPTIONS]
 
@@ -216,7 +217,7 @@ fn help_of_simulate() {
                                            is still being written [default: 5]
           --round-the-clock                Calls come at all hours, not in business hours only
           --now <TIME>                     What its clock shows at the start, such as
-                                           TIME; the present time if not given
+                                           2024-10-01T00:00:00Z; the present time if not given
           --keep-cdr-rows <ROWS>           How many CDR rows it keeps; it overwrites the oldest
           --keep-cdr-days <DAYS>           For how many days it keeps CDR rows
           --keep-recording-days <DAYS>     For how many days it keeps recordings
@@ -250,7 +251,7 @@ fn help_of_simulate() {
       POST alter                    changes only the faults in the body
       POST retention                changes what it keeps, such as {"recording_days":30}
       POST advance?s=3600           lets time pass on it
-      POST clock?at=TIME            sets its clock, such as TIME; no time passes by that
+      POST clock?at=TIME            sets its clock, such as 2024-10-27T00:30:00Z; no time passes by that
       POST outage?s=60              takes it down for so long; &how=reset accepts and resets instead
       POST lockout                  locks out the address that asks
       POST revoke                   ends all sessions
