@@ -27,17 +27,14 @@ impl ArchivedFile {
         &self.path
     }
 
-    /// The size of the audio.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// The hash of the audio.
     pub fn sha256(&self) -> Digest {
         self.sha256
     }
 
-    /// The hash of the sidecar's bytes.
     pub fn sidecar_sha256(&self) -> Digest {
         self.sidecar_sha256
     }
@@ -66,14 +63,11 @@ pub(super) struct StoredSidecar {
     pub(super) sha256: Digest,
 }
 
-/// What stands under the name of a sidecar.
 #[derive(Debug)]
 pub(super) enum SidecarEntry {
-    /// Nothing.
     Vacant,
     /// One that we can read, and it is on disk.
     Valid(Box<StoredSidecar>),
-    /// Something else.
     Invalid,
 }
 

@@ -32,7 +32,6 @@ pub struct Area {
     durable_folders: Mutex<HashSet<Key>>,
 }
 
-/// Whose area it is.
 #[derive(Debug, Clone, Copy)]
 pub struct AreaOwner<'a> {
     pub archive_id: &'a str,
@@ -175,7 +174,6 @@ impl Area {
         Ok(directory)
     }
 
-    /// The components below the area.
     fn components<'a>(
         &self,
         folder: &'a Key,

@@ -17,20 +17,14 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// More numbers in a row than this were never taken by us.
 const NUMBERS_TRIED_MAX: u32 = 10_000;
 
-/// A day file that is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayFile {
-    /// Its number, from 1.
     pub number: u32,
-    /// Its name in the folder of the day.
     pub file_name: String,
-    /// Its size.
     pub size_bytes: u64,
-    /// Its hash.
     pub sha256: Digest,
 }
 
-/// The name of the day file of this number.
 pub fn day_file_name(number: u32) -> String {
     format!("calls-{number}.jsonl")
 }

@@ -30,10 +30,8 @@ pub(super) struct Directory {
     path: Arc<Path>,
 }
 
-/// What stands under a name.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// Nothing.
     Vacant,
     /// A regular file, open for reading.
     File(File),
@@ -133,7 +131,6 @@ impl Directory {
         }
     }
 
-    /// Whether `file` is what stands under `name`.
     pub(super) fn holds(&self, name: &str, file: &File) -> bool {
         let there = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
         match (there, rustix::fs::fstat(file)) {
@@ -142,7 +139,6 @@ impl Directory {
         }
     }
 
-    /// Whether both are one folder.
     pub(super) fn is(&self, other: &Self) -> bool {
         match (rustix::fs::fstat(&self.fd), rustix::fs::fstat(&other.fd)) {
             (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
@@ -163,7 +159,6 @@ impl Directory {
         Ok(Some(there == bytes))
     }
 
-    /// Removes the name of a file.
     pub(super) fn unlink(&self, name: impl AsRef<Path>) -> Result<(), ArchiveError> {
         let name = name.as_ref();
         retry_on_intr(|| rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()))

@@ -13,26 +13,16 @@ use crate::formats::sums::Unlistable;
 pub enum ArchiveError {
     /// There is no room: blocks, a quota, inodes, or less than the operator's minimum.
     #[error("`{path}` is full ({shortage}): make room there; nothing is lost, what is owed is fetched later")]
-    Full {
-        /// The file or folder that did not fit.
-        path: PathBuf,
-        /// What there is too little of.
-        shortage: String,
-    },
+    Full { path: PathBuf, shortage: String },
     /// The filesystem is mounted read-only, or the kernel made it so after an error.
     #[error(
         "`{path}` is on a read-only filesystem: look for disk errors in the kernel log, then remount it writable"
     )]
-    ReadOnly {
-        /// What was to be written.
-        path: PathBuf,
-    },
+    ReadOnly { path: PathBuf },
     /// The service's user may not do this.
     #[error("no permission to {action} `{path}`: {remedy}")]
     Permission {
-        /// What was attempted.
         action: &'static str,
-        /// On what.
         path: PathBuf,
         /// Whose it is, if it is somebody else's, and what to do.
         remedy: String,
@@ -41,104 +31,50 @@ pub enum ArchiveError {
     #[error(
         "`{path}` is not the mounted archive ({reason}): mount it or correct `[archive] path`, then start again"
     )]
-    NotMounted {
-        /// The folder that should hold the archive.
-        path: PathBuf,
-        /// How that shows.
-        reason: &'static str,
-    },
+    NotMounted { path: PathBuf, reason: &'static str },
     /// The marker names another state: another callvault owns this folder.
     #[error(
         "`{path}` belongs to another callvault (state {theirs}, ours is {ours}): set `[state] path` to the state \
          that wrote it, or give this PBX another archive path"
     )]
-    Foreign {
-        /// The marker.
-        path: PathBuf,
-        /// The state id in the marker.
-        theirs: String,
-        /// Our state id.
-        ours: String,
-    },
+    Foreign { path: PathBuf, theirs: String, ours: String },
     /// Files without a marker in the folder of a PBX that the state knows nothing of.
     #[error("`{path}` holds files but no `.callvault` marker: choose an empty folder as `[archive] path`")]
-    Unmarked {
-        /// The folder of the PBX.
-        path: PathBuf,
-    },
+    Unmarked { path: PathBuf },
     /// The marker cannot be read as one.
     #[error("marker `{path}` is damaged ({reason}): restore it from a backup, it is never rewritten")]
-    DamagedMarker {
-        /// The marker.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    DamagedMarker { path: PathBuf, reason: String },
     /// The archive's root lies in the state folder, which is local and private.
     #[error(
         "archive `{path}` lies inside the state folder `{state}`: set `[archive] path` to a folder outside it"
     )]
-    InsideState {
-        /// The root of the archive.
-        path: PathBuf,
-        /// The state folder.
-        state: PathBuf,
-    },
+    InsideState { path: PathBuf, state: PathBuf },
     /// A symbolic link or a file where the archive needs a folder or a file of its own.
     #[error(
         "`{path}` is not a real {expected}: remove what stands there, the archive follows no symbolic links"
     )]
-    Planted {
-        /// What stands in the way.
-        path: PathBuf,
-        /// What should be there.
-        expected: &'static str,
-    },
+    Planted { path: PathBuf, expected: &'static str },
     /// A name or path that the archive does not write, whoever asks.
     #[error("`{path}` is not an archive path ({reason})")]
-    UnsafePath {
-        /// The path, escaped for printing.
-        path: String,
-        /// Which rule it breaks.
-        reason: &'static str,
-    },
+    UnsafePath { path: String, reason: &'static str },
     /// Somebody else made a file of this name while we were publishing ours.
     #[error(
         "`{path}` appeared while it was being written: find out which other program writes to the archive"
     )]
-    Occupied {
-        /// The name that is taken.
-        path: PathBuf,
-    },
+    Occupied { path: PathBuf },
     /// A file that is written once holds other bytes than belong there.
     #[error(
         "`{path}` holds other bytes than were to be written there: it was altered, or belongs to another history"
     )]
-    OtherBytes {
-        /// The file.
-        path: PathBuf,
-    },
+    OtherBytes { path: PathBuf },
     /// A file is larger than callvault makes any of its kind. It was not read.
     #[error(
         "`{path}` has more than the {bytes_max} bytes that such a file can have: find out who put it there, and move it \
          away"
     )]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The most bytes that it can have.
-        bytes_max: u64,
-    },
-    /// Anything else that the operating system reports.
+    TooLarge { path: PathBuf, bytes_max: u64 },
     #[error("cannot {action} `{path}`: {source}")]
-    Io {
-        /// What was attempted.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The operating system's answer.
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
 /// Who must give what to whom, so that `path` can be used: it may be another user's, most often root's.
@@ -159,7 +95,6 @@ fn remedy_for_permission(path: &Path) -> String {
     }
 }
 
-/// What a caller should do about an [`ArchiveError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reaction {
     /// It concerns one file: count it as a failed attempt and try again later, from a new download.
@@ -191,7 +126,6 @@ impl ArchiveError {
         }
     }
 
-    /// Whether to retry this recording, to pause all downloads, or to stop.
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Full { .. } | Self::ReadOnly { .. } | Self::Permission { .. } => Reaction::Pause,

@@ -13,7 +13,6 @@ pub fn free_bytes(root: &Path) -> Result<u64, ArchiveError> {
 }
 
 impl Archive {
-    /// Bytes that can still be written for this PBX.
     pub fn free_bytes(&self, pbx: &str) -> Result<u64, ArchiveError> {
         Ok(available(&self.stat(pbx)?))
     }

@@ -37,7 +37,6 @@ impl Archive {
 }
 
 impl Incoming {
-    /// Appends what arrived.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.temporary.write(bytes)?;
         self.hasher.update(bytes);
@@ -58,12 +57,10 @@ impl Incoming {
 }
 
 impl Received {
-    /// The hash of all bytes written.
     pub fn sha256(&self) -> Digest {
         self.sha256
     }
 
-    /// How many bytes were written.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }

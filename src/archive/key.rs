@@ -59,17 +59,14 @@ impl Key {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// The folder that it is in.
     pub fn folder(&self) -> Self {
         self.split().map_or(Self::ROOT, |(folder, _)| Self(folder.to_vec()))
     }
 
-    /// Its last component.
     pub fn name(&self) -> &[u8] {
         self.split().map_or(&self.0, |(_, name)| name)
     }
 
-    /// How many components it has.
     pub fn depth(&self) -> usize {
         self.components().count()
     }

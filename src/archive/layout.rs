@@ -31,12 +31,10 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The folder of one local day's call recordings. Fails only if `pbx` is not a safe name.
     pub fn day(pbx: &str, day: Date) -> Result<Self, ArchiveError> {
         Self::parse(&format!("{pbx}/{}", day_path(day)))
     }
 
-    /// The folder of one local day's voicemail. Fails only if `pbx` is not a safe name.
     pub fn voicemail_day(pbx: &str, day: Date) -> Result<Self, ArchiveError> {
         Self::parse(&format!("{pbx}/voicemail/{}", day_path(day)))
     }
@@ -49,12 +47,10 @@ impl Folder {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// The path relative to the root, with `/`.
     pub fn as_str(&self) -> &str {
         &self.path
     }
 
-    /// The PBX that it belongs to.
     pub fn pbx(&self) -> &str {
         self.path.split('/').next().expect("a split has a first part")
     }
@@ -96,12 +92,10 @@ impl Destination {
         Ok(Self { folder, file_name: file_name.to_owned() })
     }
 
-    /// The place of a call recording of this local day.
     pub fn call(pbx: &str, day: Date, file_name: &str) -> Result<Self, ArchiveError> {
         Self::new(Folder::day(pbx, day)?, file_name)
     }
 
-    /// The place of a voicemail message of this local day.
     pub fn voicemail(pbx: &str, day: Date, file_name: &str) -> Result<Self, ArchiveError> {
         Self::new(Folder::voicemail_day(pbx, day)?, file_name)
     }
@@ -118,22 +112,18 @@ impl Destination {
         format!("{}/{}", self.folder, self.file_name)
     }
 
-    /// The folder.
     pub fn folder(&self) -> &Folder {
         &self.folder
     }
 
-    /// The name of the audio in its folder.
     pub fn file_name(&self) -> &str {
         &self.file_name
     }
 
-    /// Where its sidecar is.
     pub fn sidecar(&self) -> Key {
         Key::from(self.folder()).join(self.sidecar_name().as_bytes())
     }
 
-    /// The name of the sidecar in the same folder.
     pub fn sidecar_name(&self) -> String {
         format!("{}.json", self.file_name)
     }

@@ -33,10 +33,8 @@ pub fn is_of(reader: &dyn Reader, name: &str, archive_id: &str) -> Result<bool, 
 /// The layout that this version writes and reads.
 const FORMAT: &str = "callvault-archive/1";
 
-/// A marker is a few lines; what is longer is none.
 pub const BYTES_MAX: u64 = 64 << 10;
 
-/// The content of a marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Marker {
     format: String,
@@ -48,7 +46,6 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    /// A marker for a new folder.
     pub(super) fn new(archive_id: &str, state_id: &str, now: Timestamp) -> Self {
         Self {
             format: FORMAT.to_owned(),
@@ -102,7 +99,6 @@ impl Marker {
     }
 }
 
-/// A new archive id.
 pub(super) fn random_id() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the kernel gives random bytes");

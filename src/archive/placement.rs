@@ -20,9 +20,7 @@ use crate::formats::sidecar::{FileFacts, Sidecar};
 /// A recording that is in the archive, and what had to be done for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// The proof.
     pub file: ArchivedFile,
-    /// How it came to be there.
     pub outcome: Outcome,
     /// What was moved aside for it; each is a finding.
     pub quarantined: Vec<Quarantined>,
@@ -45,25 +43,19 @@ pub enum Outcome {
 /// A file of the recording that is archived already, as the catalog has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cataloged {
-    /// The audio's path, relative to the root.
     pub path: String,
-    /// The hash of the audio.
     pub sha256: Digest,
-    /// The hash of its sidecar.
     pub sidecar_sha256: Digest,
 }
 
-/// What stands under one of the two names, compared with what was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum There {
     Nothing,
     /// The same audio, or a sidecar of ours that tells it.
     Same,
-    /// Anything else.
     Other,
 }
 
-/// What to do with one of the two names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// What is there stays and is ours.
@@ -93,7 +85,6 @@ struct Arrival<'a> {
     cataloged: &'a [Cataloged],
 }
 
-/// What stands at a place.
 struct Standing {
     audio: There,
     sidecar: There,
@@ -285,7 +276,6 @@ impl Archive {
     }
 }
 
-/// What stands under a name.
 #[derive(Clone, Copy)]
 enum Found {
     Nothing,

@@ -86,7 +86,6 @@ pub trait Reader: fmt::Debug + Send + Sync {
     }
 }
 
-/// What stands under a key, opened.
 #[derive(Debug)]
 pub enum Opened {
     Nothing,
@@ -95,7 +94,6 @@ pub enum Opened {
     Other,
 }
 
-/// The bytes of a file.
 pub struct Stream {
     /// Of the whole file.
     pub size_bytes: u64,
@@ -120,7 +118,6 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// What stands under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     File {
@@ -134,7 +131,6 @@ pub enum Standing {
 /// What stands in a folder, by name, in order.
 pub type Listing = BTreeMap<Vec<u8>, Standing>;
 
-/// What a file's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     Nothing,

@@ -24,7 +24,6 @@ pub fn is_temporary(name: &str) -> bool {
     middle.is_some_and(|random| random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A new name for a temporary.
 pub(super) fn temporary_name() -> String {
     let mut random = [0; 8];
     getrandom::fill(&mut random).expect("the kernel gives random bytes");
@@ -80,7 +79,6 @@ impl Temporary {
         }
     }
 
-    /// Appends bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         let written = self.file.write_all(bytes);
         written.map_err(|error| ArchiveError::io("write in", self.directory.path(), error))
@@ -113,7 +111,6 @@ impl Synced {
         &self.0.file
     }
 
-    /// Its temporary name, if it has one.
     pub(super) fn name(&self) -> Option<&str> {
         self.0.name.as_deref()
     }

@@ -32,7 +32,6 @@ impl fmt::Debug for VouchKey {
 }
 
 impl VouchKey {
-    /// A key of these bytes, which are a secret.
     pub fn new(secret: [u8; 32]) -> Self {
         Self(secret)
     }

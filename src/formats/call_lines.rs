@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Digest;
-use crate::base::recording::{RecordingKind, Text};
+use crate::base::recording::{RecordingKind, RecordingState, Text};
 use crate::base::salt::Salt;
 use crate::formats::cdr::CdrRow;
 use crate::formats::raw_row::RawRow;
@@ -77,7 +77,7 @@ pub struct RecordingLine {
     pub sn: String,
     pub name: Text,
     pub started_at: Timestamp,
-    pub state: String,
+    pub state: RecordingState,
     pub reason: Option<String>,
     pub r#final: bool,
     pub attempts: u32,
@@ -151,7 +151,7 @@ mod tests {
             sn: "1".to_owned(),
             name: Text::from_bytes(b"a\xff.wav"),
             started_at: Timestamp::UNIX_EPOCH,
-            state: "missing".to_owned(),
+            state: RecordingState::Missing,
             reason: None,
             r#final: true,
             attempts: 3,

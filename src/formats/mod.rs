@@ -23,3 +23,6 @@ pub mod call_lines;
 
 /// `SHA256SUMS`.
 pub mod sums;
+
+/// The entries of the ledger.
+pub mod ledger_entry;

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::{FromRow, SqliteConnection};
 
-use crate::base::digest::hex;
-use crate::base::recording::{RecordingKind, Text};
+use crate::base::digest::Digest;
+use crate::base::recording::{RecordingKind, RecordingState, Text};
 use crate::base::salt::Salt;
 use crate::formats::call_lines::{self, CallLine, Line, RecordingLine};
 use crate::store::queue::DayRange;
@@ -30,7 +30,7 @@ pub struct Draft {
 #[derive(FromRow)]
 struct CallRow {
     id: i64,
-    version: Vec<u8>,
+    version: Digest,
     started_at_ms: Option<i64>,
     utc_offset_s: i32,
     offset_source: String,
@@ -43,13 +43,13 @@ struct CallRow {
 #[derive(FromRow)]
 struct RecordingRow {
     id: i64,
-    kind: String,
+    kind: RecordingKind,
     sn: String,
     name: Vec<u8>,
     started_at_ms: i64,
     path: String,
     salt: Vec<u8>,
-    state: String,
+    state: RecordingState,
     reason: Option<String>,
     r#final: bool,
     attempts: u32,
@@ -128,9 +128,9 @@ impl Draft {
         if calls.is_empty() && recordings.is_empty() {
             return Ok(None);
         }
-        let of_calls: Vec<_> = calls.iter().map(|call| (call.id, hex(&call.version))).collect();
+        let of_calls: Vec<_> = calls.iter().map(|call| (call.id, call.version)).collect();
         let of_recordings: Vec<_> =
-            recordings.iter().map(|recording| (recording.id, &recording.state, recording.attempts)).collect();
+            recordings.iter().map(|recording| (recording.id, recording.state, recording.attempts)).collect();
         let (of_calls, of_recordings) =
             (serde_json::to_string(&of_calls)?, serde_json::to_string(&of_recordings)?);
         let lines = calls
@@ -257,7 +257,7 @@ impl RecordingRow {
     fn into_line(self) -> anyhow::Result<Line> {
         let damaged = || format!("row {} of table `recordings` is damaged", self.id);
         Ok(Line::Recording(Box::new(RecordingLine {
-            kind: self.kind.parse::<RecordingKind>().ok().with_context(damaged)?,
+            kind: self.kind,
             name: Text::from_bytes(&self.name),
             started_at: Timestamp::from_millisecond(self.started_at_ms).with_context(damaged)?,
             salt: Salt::try_from(&self.salt[..]).with_context(damaged)?,

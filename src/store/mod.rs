@@ -24,6 +24,9 @@ pub mod voicemail;
 /// Call lists on their way into the archive.
 pub mod call_lists;
 
+/// What a rebuild notes meanwhile.
+pub mod scratch;
+
 /// The ledger: an append-only list of all that happened to the archive.
 pub mod ledger;
 

@@ -13,16 +13,12 @@ use crate::formats::tlog::{Checkpoint, Frontier, TILE_WIDTH, Tile, VerifyingKey,
 pub struct Damage {
     /// The file, relative to the ledger's folder.
     pub path: String,
-    /// In which way it is wrong.
     pub wrong: Wrong,
-    /// What is wrong with it.
     pub what: String,
 }
 
-/// In which way a file of the published ledger is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wrong {
-    /// It is not there.
     Missing,
     /// It has other bytes than it should have.
     Altered,
@@ -36,9 +32,6 @@ pub enum Wrong {
 pub trait Leaves {
     /// The hashes of the leaves from `index * 256` on, as many as a ledger of `size` has there; `None` if this is not known
     /// here, and the bundle itself is to be believed.
-    ///
-    /// # Errors
-    /// Whatever the database says.
     fn page(&mut self, index: u64, size: u64) -> anyhow::Result<Option<Vec<Digest>>>;
 }
 
@@ -213,7 +206,6 @@ fn compare(checkpoint: Option<&Checkpoint>, expected: Option<(u64, Digest)>) -> 
     Some(Damage { path: "checkpoint".to_owned(), wrong: Wrong::History, what })
 }
 
-/// A file that has other bytes.
 fn damage(path: &str, what: String) -> Damage {
     Damage { path: path.to_owned(), wrong: Wrong::Altered, what }
 }

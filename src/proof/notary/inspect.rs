@@ -18,18 +18,14 @@ use crate::base::digest::Digest;
 use crate::formats::tlog::{Frontier, TILE_WIDTH, Tile, VerifyingKey, entries_of_bundle, leaf_hash};
 use crate::store::ledger::{self, Signed};
 
-/// What a check of the published ledger came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Files that are not as they should be.
     pub damages: Vec<Damage>,
-    /// How many files were looked at.
     pub files: u64,
     /// Whether the entries in the database are not those that were signed. Then files are compared among themselves only.
     pub database_is_other: bool,
 }
 
-/// What the files are compared with.
 struct Known {
     keys: Vec<VerifyingKey>,
     signed: Option<Signed>,

@@ -16,7 +16,6 @@ use crate::vault::state::{Seed, State, parse_seed};
 /// For how many hours a former key signs beside its successor: 30 days.
 const OVERLAP_H: i64 = 30 * 24;
 
-/// The keys of one ledger.
 #[derive(Debug)]
 pub(super) struct Keys {
     /// Those that sign, the latest first.
@@ -89,17 +88,14 @@ impl Keys {
         }
     }
 
-    /// The key that signs.
     pub(super) fn current(&self) -> &SigningKey {
         self.signing.first().expect("there is always one")
     }
 
-    /// All keys that sign at present.
     pub(super) fn signing(&self) -> &[SigningKey] {
         &self.signing
     }
 
-    /// All keys that ever signed.
     pub(super) fn known(&self) -> &[VerifyingKey] {
         &self.known
     }

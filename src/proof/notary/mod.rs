@@ -49,7 +49,6 @@ pub const KEY_MAY_CHANGE: &str = "ledger_key_may_change";
 /// The key under which the database keeps why nothing is signed; empty while all is well.
 pub const PROBLEM: &str = "ledger_problem";
 
-/// Why the ledger is not signed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum NotaryError {
     /// A ledger was signed, and is published or known to the state beside the database, that ours does not continue.
@@ -58,14 +57,7 @@ pub enum NotaryError {
          older copy, or belongs to another archive. Nothing is signed before `callvault rebuild` mends it; \
          recordings are archived all the same"
     )]
-    Refused {
-        /// Entries of the signed one.
-        published: u64,
-        /// Entries of ours.
-        ours: u64,
-        /// How they stand to each other.
-        relation: &'static str,
-    },
+    Refused { published: u64, ours: u64, relation: &'static str },
     /// The database contradicts itself.
     #[error(
         "the ledger in the database does not have the root that was signed: the database was altered. Nothing is signed \
@@ -77,36 +69,21 @@ pub enum NotaryError {
         "the ledger's key is {present}, and {last} signed last: nothing is signed. Put the former key back, or run \
          `callvault ledger rotate-key` to go on with this one; recordings are archived all the same"
     )]
-    OtherKey {
-        /// The id of the key that is there.
-        present: String,
-        /// The id of the one that signed last.
-        last: String,
-    },
+    OtherKey { present: String, last: String },
     /// The operator gave the ledger another name.
     #[error(
         "[ledger] origin is {configured}, but what was signed is called {signed}, for ever: set it back, or remove the line"
     )]
-    Renamed {
-        /// In the configuration.
-        configured: String,
-        /// In what was signed.
-        signed: String,
-    },
+    Renamed { configured: String, signed: String },
 }
 
-/// A checkpoint that was just published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
-    /// Entries that it covers.
     pub size: u64,
-    /// The root over them.
     pub root: Digest,
-    /// The signed note, as it is in the file.
     pub note: String,
 }
 
-/// Signs the ledger of one state.
 #[derive(Debug)]
 pub struct Notary {
     db: Db,
@@ -121,7 +98,6 @@ pub struct Notary {
     sealed_size: AtomicU64,
 }
 
-/// What the next seal goes on from.
 #[derive(Debug)]
 struct Sealer {
     frontier: Frontier,
@@ -156,12 +132,10 @@ impl Notary {
         Ok(Self { db, area, state, origin, keys: Mutex::new(keys), sealer, sealed_size })
     }
 
-    /// How many entries the latest checkpoint covers.
     pub fn sealed_size(&self) -> u64 {
         self.sealed_size.load(SeqCst)
     }
 
-    /// What the ledger is called.
     pub fn origin(&self) -> &str {
         &self.origin
     }

@@ -14,41 +14,23 @@ use crate::store::ledger::ENTRY_BYTES_MAX;
 /// The folder in the archive's root. No PBX can have this id.
 pub const FOLDER: &str = "_ledger";
 
-/// Why something cannot be read out of a published ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishedError {
-    /// The filesystem.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// A file is not there.
     #[error("{FOLDER}/{0} is not there: `callvault ledger check` says what else is wrong")]
     Missing(String),
     /// A file is not what it claims to be.
     #[error("{FOLDER}/{path}: {error}")]
-    Damaged {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        error: TlogError,
-    },
+    Damaged { path: String, error: TlogError },
     /// A file is larger than any of its kind, and was not read.
     #[error("{FOLDER}/{path} {}: find out who put it there, and move it away", larger_than(*bytes_max))]
-    TooLarge {
-        /// The file.
-        path: String,
-        /// The most bytes that it can have.
-        bytes_max: u64,
-    },
+    TooLarge { path: String, bytes_max: u64 },
     /// The entry is not covered yet.
     #[error(
         "entry {number} is not published yet; {size} are: it will be within a minute while callvault runs"
     )]
-    NotYet {
-        /// The entry asked for.
-        number: u64,
-        /// What is published.
-        size: u64,
-    },
+    NotYet { number: u64, size: u64 },
 }
 
 /// What is said of a file that is too large.
@@ -71,7 +53,6 @@ pub fn bytes_max(path: &str) -> u64 {
     }
 }
 
-/// The published ledger of one archive.
 #[derive(Debug)]
 pub struct Published {
     reader: Arc<dyn Reader>,
@@ -87,9 +68,6 @@ pub fn key(path: &str) -> Result<Key, ArchiveError> {
 
 impl Published {
     /// Opens the ledger in the archive at `root`; `None` if there is none.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says.
     pub fn open(root: &Path) -> Result<Option<Self>, ArchiveError> {
         let Some(disk) = Disk::open(root)? else { return Ok(None) };
         Self::of(Arc::new(disk))
@@ -147,9 +125,6 @@ impl Published {
     }
 
     /// The entry of this number in a ledger of `size`.
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub fn entry(&self, number: u64, size: u64) -> Result<Vec<u8>, PublishedError> {
         if number >= size {
             return Err(PublishedError::NotYet { number, size });
@@ -186,9 +161,6 @@ impl Published {
     }
 
     /// The hashes of a tile; of the full one, if only that is left.
-    ///
-    /// # Errors
-    /// If it is missing or damaged.
     pub fn tile(&self, tile: Tile) -> Result<Vec<Digest>, PublishedError> {
         let (width, path, bytes) = self.read_widest(tile.width, |width| Tile { width, ..tile }.path())?;
         let mut hashes =
@@ -214,9 +186,6 @@ impl Published {
 
     /// How many entries lie there in bundles without a gap, at least `signed`: a crash may have come between them and
     /// their checkpoint.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says.
     pub fn bundled_size(&self, signed: u64) -> Result<u64, ArchiveError> {
         let mut index = signed / TILE_WIDTH;
         loop {
@@ -246,9 +215,6 @@ impl Published {
     }
 
     /// The names in a folder below the ledger's, sorted; none if it is not there.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says.
     pub fn names(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
         self.reader.names(&key(folder)?)
     }

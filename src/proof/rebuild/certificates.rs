@@ -1,26 +1,23 @@
 //! Days that settled, and their certificates: the ledger tells of each, and its document lies in the folder of the day.
 
-use super::entry::DayEntry;
 use super::replay::entry_name;
 use super::{Damage, Rebuild};
 use crate::archive::Folder;
 use crate::base::digest::Digest;
+use crate::formats::ledger_entry::DayEntry;
 use crate::proof::certificate::{Companion, Names, Statement};
 use crate::store::catalog;
 use crate::store::certificates::{self, Certified};
 use crate::store::db;
 
-/// The document of a certificate that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FoundCertificate {
     pub(super) sha256: Digest,
-    /// The names of its files.
     pub(super) names: Names,
     /// Whether it says that nothing was left to be archived or doubted.
     pub(super) is_complete: bool,
     /// What it says of its companion; none of version 0.1.
     pub(super) companion: Option<Companion>,
-    /// The hash of the page beside it.
     pub(super) page_sha256: Option<Digest>,
 }
 

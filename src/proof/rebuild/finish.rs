@@ -4,8 +4,6 @@
 use jiff::Timestamp;
 
 use super::plan::Plan;
-use super::replay::digest;
-use super::scratch::{self, NotedFile, OpenLink};
 use super::{Damage, PbxRebuilt, Rebuild, Report, Trust};
 use crate::archive::Destination;
 use crate::base::recording::RecordingKind;
@@ -20,12 +18,12 @@ use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet;
 use crate::store::queue::{self, RecordingState, Restored};
 use crate::store::retention;
+use crate::store::scratch::{self, NotedFile, OpenLink};
 use crate::store::voicemail;
 
 /// What the finding says of a ledger that is taken on the archive's own word.
 const NOBODY_VOUCHES: &str = "nobody but the archive itself vouches for the ledger that the database was made from: compare its \
                               checkpoint with one that an auditor, a mail or a witness has";
-/// Rows that are read together.
 const ROWS_PER_PAGE: i64 = 1000;
 
 impl Rebuild<'_> {
@@ -105,18 +103,18 @@ impl Rebuild<'_> {
             recording_id: file.recording_id,
             path: file.path.clone(),
             size_bytes: u64::try_from(file.size_bytes)?,
-            sha256: digest(&file.sha256)?,
-            sidecar_sha256: digest(&file.sidecar_sha256)?,
+            sha256: file.sha256,
+            sidecar_sha256: file.sidecar_sha256,
             format: file.format.clone(),
             duration_ms: file.duration_ms.map(u64::try_from).transpose()?,
-            suspect: file.suspect.split(',').filter(|odd| !odd.is_empty()).map(str::to_owned).collect(),
+            suspect: file.suspect(),
             conflict: file.conflict.unwrap_or_default(),
         };
         let number = file.number.unwrap_or_default();
         if let Some(gap) = file.gap {
             queue::note_gap(self.building.tx(), file.recording_id, gap).await?;
         }
-        if file.kind == RecordingKind::Call.as_str() {
+        if file.kind == Some(RecordingKind::Call) {
             let learnt = self.learnt.entry(file.pbx.clone()).or_default();
             learnt.delivered_at = learnt.delivered_at.max(Some(archived_at));
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use jiff::civil::Date;
 
 use super::certificates::{self, FoundCertificate};
-use super::found::{FolderEnd, FoundFile, FoundList, ListedFile, Piece};
+use super::found::{FolderEnd, FoundFile, FoundList, Piece};
 use super::lines;
 use super::report::Damage;
 use super::sidecar;
@@ -16,13 +16,13 @@ use crate::formats::call_lines::{self, Format};
 use crate::formats::salted::Lines;
 use crate::formats::sums;
 use crate::proof::certificate::list_of;
+use crate::store::scratch::ListedFile;
 
 /// Larger files of these kinds were not written by us.
 pub(super) const SIDECAR_BYTES_MAX: u64 = 16 << 20;
 const LIST_BYTES_MAX: u64 = 1 << 30;
 const SUMS_BYTES_MAX: u64 = 1 << 30;
 
-/// Files that are handed on together.
 const FILES_PER_PIECE: usize = 256;
 
 /// Versions of calls that the lists of a folder tell, each by identity and version.
@@ -37,7 +37,6 @@ pub(super) fn read(archive: &dyn Reader, folder: &Folder, mut hand_on: impl FnMu
     }
 }
 
-/// One folder while it is read.
 struct FolderReader<'a> {
     folder: &'a Folder,
     day: Date,
@@ -80,7 +79,6 @@ impl<'a> FolderReader<'a> {
         give(hand_on, Piece::End(end))
     }
 
-    /// The numbers of its call lists, in order.
     fn lists(&self) -> Vec<u32> {
         let mut numbers: Vec<u32> = self.names.iter().filter_map(|name| list_number(name)).collect();
         numbers.sort_unstable();

@@ -11,21 +11,18 @@ use crate::base::recording::RecordingName;
 use crate::formats::salted::Lines;
 use crate::formats::sidecar::Sidecar;
 use crate::store::calls::NewCall;
+use crate::store::scratch::ListedFile;
 
 /// A part of what a folder holds. Files come before the lists, whose calls name them.
 #[derive(Debug)]
 pub(super) enum Piece {
-    /// Some archived files.
     Files(Vec<FoundFile>),
-    /// One `calls-<n>.jsonl`.
     List(FoundList),
-    /// The end of the folder.
     End(FolderEnd),
     /// Something that is not as it was written.
     Damage(Damage),
 }
 
-/// An archived file, by its sidecar.
 #[derive(Debug)]
 pub struct FoundFile {
     /// Its sidecar, without its calls.
@@ -46,7 +43,6 @@ pub struct FoundFile {
     pub untold: Vec<NewCall>,
 }
 
-/// One `calls-<n>.jsonl`.
 #[derive(Debug)]
 pub(super) struct FoundList {
     pub(super) number: u32,
@@ -55,23 +51,13 @@ pub(super) struct FoundList {
     pub(super) salted: Option<(Digest, Lines)>,
 }
 
-/// What is known once all of a folder was read.
 #[derive(Debug, Default)]
 pub(super) struct FolderEnd {
     /// Files of the day that are no recordings: path, and hash as it should be.
     pub(super) day_files: Vec<(String, Digest)>,
-    /// The certificates among them.
     pub(super) certificates: Vec<FoundCertificate>,
     /// Whether `SHA256SUMS` lists exactly what is there.
     pub(super) is_in_step: bool,
     /// Archived files that `SHA256SUMS` lists, and whose sidecar is not there any more as it was.
     pub(super) listed: Vec<ListedFile>,
-}
-
-/// An archived file as `SHA256SUMS` lists it.
-#[derive(Debug)]
-pub(super) struct ListedFile {
-    pub(super) path: String,
-    pub(super) sha256: Digest,
-    pub(super) sidecar_sha256: Digest,
 }

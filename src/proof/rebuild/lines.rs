@@ -7,7 +7,6 @@ use crate::base::recording::RecordingName;
 use crate::formats::call_lines::{self, CallLine, RecordingLine};
 use crate::formats::cdr::CdrRow;
 use crate::store::calls::NewCall;
-use crate::store::queue::RecordingState;
 
 #[derive(Debug)]
 pub enum Line {
@@ -32,7 +31,6 @@ pub struct ToldCall {
 #[derive(Debug)]
 pub struct ToldRecording {
     pub name: RecordingName,
-    pub state: RecordingState,
     pub line: RecordingLine,
 }
 
@@ -76,8 +74,7 @@ fn call(line: CallLine, day: Date) -> Result<ToldCall, String> {
 
 fn recording(line: RecordingLine) -> Result<ToldRecording, String> {
     let name = line.name.to_bytes().and_then(RecordingName::new).ok_or("its name cannot be read")?;
-    let state = line.state.parse::<RecordingState>().map_err(|_| format!("{:?} is no state", line.state))?;
-    Ok(ToldRecording { name, state, line })
+    Ok(ToldRecording { name, line })
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Call lists and the entries that tell what their lines come to.
 
-use super::entry::ListEntry;
-use super::replay::{digest, entry_name};
-use super::scratch::{self, UnnamedList};
+use super::replay::entry_name;
 use super::{Damage, Rebuild};
 use crate::archive::{Folder, day_file_name};
+use crate::formats::ledger_entry::ListEntry;
 use crate::formats::salted::Lines;
 use crate::store::ledger::{self, ListFacts};
+use crate::store::scratch::{self, UnnamedList};
 
 impl Rebuild<'_> {
     /// Finds the list that an entry tells of: under its number, or as an edition without some lines under a later one.
@@ -32,14 +32,8 @@ impl Rebuild<'_> {
     pub(super) async fn name_lists_without_an_entry(&mut self) -> anyhow::Result<()> {
         for list in scratch::unnamed_lists(self.building.tx()).await? {
             let UnnamedList { pbx, day, n, sha256, lines, root } = &list;
-            let lines = Lines { count: u64::try_from(*lines)?, erased: 0, root: digest(root)? };
-            let facts = ListFacts {
-                pbx,
-                day: day.parse()?,
-                number: u32::try_from(*n)?,
-                sha256: digest(sha256)?,
-                lines,
-            };
+            let lines = Lines { count: u64::try_from(*lines)?, erased: 0, root: *root };
+            let facts = ListFacts { pbx, day: day.parse()?, number: *n, sha256: *sha256, lines };
             // A list bears no tag: nobody can tell who wrote it.
             let entry = ledger::list(&facts, self.now).with("found", 1);
             ledger::append(self.building.tx(), &entry).await?;

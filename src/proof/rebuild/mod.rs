@@ -17,8 +17,6 @@
 //! public for those who try them with damaged ones; nobody else has a use for them.
 
 mod certificates;
-#[doc(hidden)]
-pub mod entry;
 mod finish;
 mod folder;
 #[doc(hidden)]
@@ -32,7 +30,6 @@ mod published;
 mod readers;
 mod replay;
 mod report;
-mod scratch;
 #[doc(hidden)]
 pub mod sidecar;
 mod signed;
@@ -57,12 +54,12 @@ use crate::config::Config;
 use crate::store::db::{self, Building};
 use crate::store::fleet;
 use crate::store::ledger::RebuiltOn;
+use crate::store::scratch;
 use crate::vault::state::StateLock;
 use certificates::FoundCertificate;
 use plan::Plan;
 use trust::Believed;
 
-/// What a rebuild is asked to do.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Whose database it is to be, where the folders of the archive name several states.
@@ -113,7 +110,6 @@ pub async fn rebuild_from(
     Ok(report)
 }
 
-/// A rebuild under way.
 struct Rebuild<'a> {
     config: &'a Config,
     archive: Arc<dyn Reader>,
@@ -135,7 +131,6 @@ struct Rebuild<'a> {
     rebuilt: Vec<RebuiltOn>,
 }
 
-/// What is learnt of a PBX from its files.
 #[derive(Debug, Default)]
 struct Learnt {
     /// Its serial number by its latest call that tells one, and when that was first seen.
@@ -148,7 +143,6 @@ struct Learnt {
     delivered_at: Option<Timestamp>,
 }
 
-/// What is known of a day.
 #[derive(Debug, Default)]
 struct DayTold {
     calls_files: u32,

@@ -15,36 +15,18 @@ const NOTHING_THERE: &str = "nothing of it is there: nothing was archived yet, o
 /// Why nothing was rebuilt. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotRebuild {
-    /// Nothing in the archive says whose it is.
     #[error(
         "{path} holds no archive: no PBX has a folder there with a `.callvault` marker; mount it or correct `[archive] \
          path`. An installation without any recordings needs no rebuild: `callvault run` begins it"
     )]
-    NoArchive {
-        /// The root.
-        path: String,
-    },
-    /// Two states wrote to it.
+    NoArchive { path: String },
     #[error(
         "the folders in {path} name different states ({owners}): say whose database this is to be, with `--state-id ID`; \
          the folders of the others are left out"
     )]
-    SeveralStates {
-        /// The root.
-        path: String,
-        /// Each folder with its state.
-        owners: String,
-    },
-    /// The state asked for owns nothing there.
+    SeveralStates { path: String, owners: String },
     #[error("no folder in {path} names the state {state_id}: they name {owners}")]
-    NobodyElse {
-        /// The root.
-        path: String,
-        /// What was asked for.
-        state_id: String,
-        /// Each folder with its state.
-        owners: String,
-    },
+    NobodyElse { path: String, state_id: String, owners: String },
     /// There is a key, and the ledger is another's.
     #[error(
         "the ledger in the archive is signed, but not by the key of this state: somebody else has written it, or the key is \
@@ -53,17 +35,14 @@ pub enum CannotRebuild {
          taken as it is, which every later certificate says"
     )]
     OthersLedger,
-    /// What the operator gave is no key.
     #[error(
         "`--vkey {0}` is no key of a ledger: give it as `callvault ledger` prints it, `<name>+<id>+<key>`"
     )]
     NoKey(String),
 }
 
-/// What is to be read.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The state whose database is made anew.
     pub(super) state_id: String,
     /// The PBXs to read, configured or not, sorted.
     pub(super) pbxs: Vec<String>,
@@ -71,7 +50,6 @@ pub(super) struct Plan {
     pub(super) left_out: BTreeMap<String, String>,
     /// Whether the published ledger is this state's.
     pub(super) has_ledger: bool,
-    /// Markers that are damaged or gone.
     pub(super) damage: Vec<Damage>,
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counts on the way. May be read at any time.
 #[derive(Debug, Default)]
 pub struct Progress {
     files: AtomicU64,
@@ -10,19 +9,14 @@ pub struct Progress {
     entries: AtomicU64,
 }
 
-/// The counts at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Archived files that were found.
     pub files: u64,
-    /// Lines about calls and recordings that were read.
     pub lines: u64,
-    /// Entries of the ledger that were replayed.
     pub entries: u64,
 }
 
 impl Progress {
-    /// The counts now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             files: self.files.load(Relaxed),

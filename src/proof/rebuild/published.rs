@@ -13,7 +13,6 @@ use crate::proof::notary::{FOLDER, Published, PublishedError};
 /// What to do about a file of the ledger that is damaged. Nothing else has what it held.
 const RESTORE: &str = "restore it from a backup, then rebuild again";
 
-/// What is published of the ledger.
 #[derive(Debug)]
 pub(super) struct PublishedLedger {
     published: Published,
@@ -29,11 +28,9 @@ pub(super) struct PublishedLedger {
 #[derive(Debug, Clone)]
 pub(super) struct Signed {
     pub(super) origin: String,
-    /// The edge of its tree.
     pub(super) frontier: Frontier,
     /// The keys that signed it, as far as they are believed.
     pub(super) keys: Vec<VerifyingKey>,
-    /// Whose word it is.
     pub(super) trust: Trust,
     source: Source,
 }

@@ -17,7 +17,6 @@ const FOLDERS_AT_ONCE: usize = 3;
 /// Pieces of one folder that wait to be taken: memory stays bounded, however large a folder is.
 const PIECES_WAITING: usize = 4;
 
-/// Folders on their way into the database.
 #[derive(Debug)]
 pub(super) struct Readers {
     archive: Arc<dyn Reader>,
@@ -34,12 +33,10 @@ pub(super) struct UnderWay {
 }
 
 impl Readers {
-    /// Prepares to read `folders`, in their order.
     pub(super) fn new(archive: Arc<dyn Reader>, folders: Vec<Folder>) -> Self {
         Self { archive, folders: folders.into(), under_way: VecDeque::new() }
     }
 
-    /// The next folder; `None` after the last.
     pub(super) fn next(&mut self) -> Option<UnderWay> {
         while self.under_way.len() < FOLDERS_AT_ONCE
             && let Some(folder) = self.folders.pop_front()

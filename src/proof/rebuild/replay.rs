@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use jiff::civil::Date;
 use tokio::sync::mpsc;
 
-use super::entry::{self, FileEntry, GapEntry, Told};
 use super::published::{Page, PublishedLedger};
-use super::{Damage, OpenGap, Rebuild, Trust, scratch};
+use super::{Damage, OpenGap, Rebuild, Trust};
 use crate::base::recording::RecordingKind;
+use crate::formats::ledger_entry::{FileEntry, GapEntry, LedgerEntry};
 use crate::store::fleet;
 use crate::store::ledger::{self, RebuiltOn, commitment};
 use crate::store::queue::{self, Gap};
+use crate::store::scratch::{self, Naming};
 
 /// Pages of entries that wait to be taken.
 const PAGES_WAITING: usize = 4;
-/// Recordings that are looked at together.
 const RECORDINGS_PER_PAGE: i64 = 1000;
 
 impl Rebuild<'_> {
@@ -77,25 +76,26 @@ impl Rebuild<'_> {
         if !is_signed {
             return Ok(());
         }
-        match entry::read(number, &entry) {
-            Ok(Told::File(file)) => self.take_file_entry(&file).await,
-            Ok(Told::Gap(gap)) => self.take_gap(number, gap).await,
-            Ok(Told::Suspect { archived, suspect }) => {
+        match LedgerEntry::read(&entry) {
+            Ok(LedgerEntry::Archived(file)) => self.take_file_entry(number, false, &file).await,
+            Ok(LedgerEntry::Conflict(file)) => self.take_file_entry(number, true, &file).await,
+            Ok(LedgerEntry::Gap(gap)) => self.take_gap(number, gap).await,
+            Ok(LedgerEntry::Suspect { archived, suspect }) => {
                 scratch::keep_suspicion(self.building.tx(), archived, &suspect).await
             }
-            Ok(Told::Lists(list)) => self.take_list_entry(number, &list).await,
-            Ok(Told::DayClosed(closed)) => self.take_day_closed(number, closed).await,
-            Ok(Told::Key(key)) => self.take_key(number, key).await,
-            Ok(Told::Config { settings }) => {
+            Ok(LedgerEntry::Lists(list)) => self.take_list_entry(number, &list).await,
+            Ok(LedgerEntry::DayClosed(closed)) => self.take_day_closed(number, closed).await,
+            Ok(LedgerEntry::Key(key)) => self.take_key(number, key).await,
+            Ok(LedgerEntry::Config { settings }) => {
                 fleet::set_meta(self.building.tx(), ledger::SETTINGS, &settings).await
             }
-            Ok(Told::Rebuilt { trust }) => {
+            Ok(LedgerEntry::Rebuilt { trust }) => {
                 if trust != Trust::OwnKey.as_str() {
                     self.rebuilt.push(RebuiltOn { ledger_number: number, trust });
                 }
                 Ok(())
             }
-            Ok(Told::Other) => Ok(()),
+            Ok(LedgerEntry::Other) => Ok(()),
             Err(error) => {
                 self.damaged(Damage::of("", entry_name(number), format!("it cannot be understood: {error}")));
                 Ok(())
@@ -103,28 +103,33 @@ impl Rebuild<'_> {
         }
     }
 
-    async fn take_file_entry(&mut self, entry: &FileEntry) -> anyhow::Result<()> {
+    async fn take_file_entry(
+        &mut self,
+        number: i64,
+        conflict: bool,
+        entry: &FileEntry,
+    ) -> anyhow::Result<()> {
         self.gaps.remove(&entry.recording);
-        let kind = scratch::match_file(self.building.tx(), entry).await?;
+        let naming = Naming { number, conflict, gap: entry.gap, at_ms: entry.at.as_millisecond() };
+        let kind = scratch::match_file(self.building.tx(), entry.sidecar_sha256, naming).await?;
         if kind != Some(RecordingKind::Voicemail) {
             self.reopen_day(&entry.pbx, entry.day);
         }
         match kind {
             Some(_) => Ok(()),
-            None => scratch::keep_entry(self.building.tx(), entry).await,
+            None => scratch::keep_entry(self.building.tx(), naming, entry).await,
         }
     }
 
     async fn take_gap(&mut self, number: i64, entry: GapEntry) -> anyhow::Result<()> {
-        self.reopen_day(&entry.pbx, entry.day);
-        let absence = scratch::absence(self.building.tx(), entry.recording.as_bytes()).await?;
-        match absence {
+        let GapEntry { pbx, day, recording, reason, attempts } = entry;
+        self.reopen_day(&pbx, day);
+        match scratch::absence(self.building.tx(), recording).await? {
             Some((id, sn)) => {
-                let gap = Gap { number, reason: &entry.reason, attempts: entry.attempts };
+                let gap = Gap { number, reason: &reason, attempts };
                 queue::restore_gap(self.building.tx(), id, &sn, &gap).await
             }
             None => {
-                let GapEntry { pbx, day, recording, .. } = entry;
                 self.gaps.insert(recording, OpenGap { number, pbx, day });
                 Ok(())
             }
@@ -139,7 +144,6 @@ impl Rebuild<'_> {
     }
 }
 
-/// Reads the entries on a thread of its own.
 fn read(ledger: Arc<PublishedLedger>) -> mpsc::Receiver<Page> {
     let (sender, pages) = mpsc::channel(PAGES_WAITING);
     tokio::task::spawn_blocking(move || {
@@ -152,9 +156,4 @@ fn read(ledger: Arc<PublishedLedger>) -> mpsc::Receiver<Page> {
 /// How an entry is called where people read of it.
 pub(super) fn entry_name(number: i64) -> String {
     format!("entry {number} of the ledger")
-}
-
-/// The hash that a column of the scratch tables holds.
-pub(super) fn digest(bytes: &[u8]) -> anyhow::Result<crate::base::digest::Digest> {
-    crate::base::digest::Digest::try_from(bytes).context("a scratch table holds no hash")
 }

@@ -12,16 +12,13 @@ use crate::base::recording::printable;
 /// Damaged things that are named; the rest is counted.
 const NAMED_MAX: usize = 1000;
 
-/// What a rebuild came to.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     /// The state that the archive names as its own.
     pub state_id: String,
-    /// How long it took.
     pub elapsed_s: f64,
     /// The PBXs whose folders were read, by id.
     pub pbx: BTreeMap<String, PbxRebuilt>,
-    /// The ledger.
     pub ledger: LedgerRebuilt,
     /// Where the former database is now; none if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,19 +26,15 @@ pub struct Report {
     /// Configured PBXs that were left out, each with the reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, String>,
-    /// Things that were damaged.
     pub damaged: u64,
-    /// The first of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub damage: Vec<Damage>,
 }
 
-/// One PBX as it was found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PbxRebuilt {
     /// Call recordings that it listed.
     pub listed: i64,
-    /// The same by state.
     #[serde(flatten)]
     pub counts: Counts,
     /// Voicemail messages by state; none if it had any.
@@ -51,7 +44,6 @@ pub struct PbxRebuilt {
     pub calls: i64,
 }
 
-/// The ledger as it was found.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct LedgerRebuilt {
     /// Entries that were published, and are in the database again.
@@ -80,7 +72,6 @@ pub struct Damage {
     pub pbx: String,
     /// The file or folder, or the entry of the ledger.
     pub subject: String,
-    /// What is wrong with it, in a sentence.
     pub problem: String,
 }
 
@@ -94,7 +85,6 @@ impl Damage {
 }
 
 impl Report {
-    /// Adds something that is damaged.
     pub(super) fn note(&mut self, damage: Damage) {
         self.damaged += 1;
         if self.damage.len() < NAMED_MAX {

@@ -1,11 +1,11 @@
 //! What was signed of the ledger: the last checkpoint and the keys, so that the service goes on from there.
 
-use super::entry::KeyEntry;
 use super::plan::Plan;
 use super::published::{PublishedLedger, Signed};
 use super::replay::entry_name;
 use super::{Damage, Rebuild, Trust};
 use crate::base::blocking::blocking;
+use crate::formats::ledger_entry::KeyEntry;
 use crate::formats::tlog::{Frontier, TILE_WIDTH, VerifyingKey};
 use crate::proof::notary;
 use crate::store::db;
@@ -26,7 +26,6 @@ impl Rebuild<'_> {
         Ok(ledger)
     }
 
-    /// Notes a key that came or went.
     pub(super) async fn take_key(&mut self, number: i64, entry: KeyEntry) -> anyhow::Result<()> {
         let KeyEntry { action, vkey, at } = entry;
         let tx = self.building.tx();

@@ -11,7 +11,6 @@ use crate::formats::tlog::{Checkpoint, Note, SigningKey, VerifyingKey, WitnessKe
 use crate::proof::notary;
 use crate::vault::state::{self, Seed, Surviving, parse_seed};
 
-/// Whose word it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {

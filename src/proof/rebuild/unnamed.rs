@@ -5,16 +5,14 @@
 use anyhow::Context as _;
 
 use super::folder::SIDECAR_BYTES_MAX;
-use super::replay::digest;
-use super::scratch::{self, NotedFile};
 use super::{Damage, Rebuild};
 use crate::archive::{ArchiveError, Content, Destination, Key, Reader, VouchKey};
 use crate::base::blocking::on_thread;
-use crate::base::digest::Digest;
+use crate::base::recording::RecordingKind;
 use crate::formats::sidecar::{Sidecar, SidecarOrigin};
 use crate::store::ledger::{self, ArchivedFacts, HowCame};
+use crate::store::scratch::{self, Naming, NotedFile};
 
-/// Files that are looked at together.
 const FILES_PER_PAGE: i64 = 500;
 
 impl Rebuild<'_> {
@@ -47,30 +45,28 @@ impl Rebuild<'_> {
         let entry = ledger::found(&facts_of(file, None)?, self.now);
         ledger::append(self.building.tx(), &entry).await?;
         self.report.ledger.found += 1;
-        if file.kind != "voicemail" {
+        if file.kind != Some(RecordingKind::Voicemail) {
             self.reopen_day(&file.pbx, file.day.parse()?);
         }
         Ok(())
     }
 
     async fn name_file(&mut self, file: &NotedFile, origin: &SidecarOrigin) -> anyhow::Result<()> {
-        let commitment = digest(&file.commitment)?;
-        let gap = self.gaps.remove(&commitment).map(|gap| gap.number);
+        let gap = self.gaps.remove(&file.commitment).map(|gap| gap.number);
         let (transport, key_sha256) = (origin.transport.as_str(), origin.key_sha256.as_deref());
         let came = Some(HowCame { transport, key_sha256, adopted: true });
         let facts = ArchivedFacts { came, ..facts_of(file, gap)? };
         let number = ledger::append(self.building.tx(), &ledger::archived(&facts, self.now)).await?;
-        let at_ms = self.now.as_millisecond();
-        scratch::name_file(self.building.tx(), file.id, number, facts.conflict, gap, at_ms).await?;
+        let naming = Naming { number, conflict: facts.conflict, gap, at_ms: self.now.as_millisecond() };
+        scratch::name_file(self.building.tx(), file.id, naming).await?;
         self.report.ledger.appended += 1;
-        let suspect: Vec<String> =
-            file.suspect.split(',').filter(|odd| !odd.is_empty()).map(str::to_owned).collect();
+        let suspect = file.suspect();
         if !suspect.is_empty() {
             let entry = ledger::suspect(number, &file.pbx, &suspect, self.now);
             ledger::append(self.building.tx(), &entry).await?;
             self.report.ledger.appended += 1;
         }
-        if file.kind != "voicemail" {
+        if file.kind != Some(RecordingKind::Voicemail) {
             self.reopen_day(&file.pbx, file.day.parse()?);
         }
         Ok(())
@@ -82,16 +78,15 @@ fn facts_of(file: &NotedFile, gap: Option<i64>) -> anyhow::Result<ArchivedFacts<
         conflict: file.path.contains("~conflict-"),
         pbx: &file.pbx,
         day: file.day.parse()?,
-        recording: digest(&file.commitment)?,
-        sha256: digest(&file.sha256)?,
-        sidecar_sha256: digest(&file.sidecar_sha256)?,
+        recording: file.commitment,
+        sha256: file.sha256,
+        sidecar_sha256: file.sidecar_sha256,
         size_bytes: u64::try_from(file.size_bytes)?,
         gap,
         came: None,
     })
 }
 
-/// What a file is of which no entry tells.
 enum Standing {
     /// This state put it there, and it came like this: it is archived.
     Ours(SidecarOrigin),
@@ -132,12 +127,9 @@ fn vouched(
 
 fn is_whole(archive: &dyn Reader, file: &NotedFile) -> Result<bool, ArchiveError> {
     let place = Destination::parse(&file.path)?;
-    let is = |hash: &[u8], found: Digest| hash == found.as_bytes();
     let settled = |key: &Key| archive.settle(key).and_then(|()| archive.hash(key, &mut |_| true));
     let (audio, sidecar) = (settled(&(&place).into())?, settled(&place.sidecar())?);
     let size = u64::try_from(file.size_bytes).unwrap_or(u64::MAX);
-    Ok(
-        matches!(audio, Content::Bytes { size_bytes, sha256 } if size_bytes == size && is(&file.sha256, sha256))
-            && matches!(sidecar, Content::Bytes { sha256, .. } if is(&file.sidecar_sha256, sha256)),
-    )
+    Ok(matches!(audio, Content::Bytes { size_bytes, sha256 } if size_bytes == size && sha256 == file.sha256)
+        && matches!(sidecar, Content::Bytes { sha256, .. } if sha256 == file.sidecar_sha256))
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::found::{FolderEnd, FoundFile, FoundList, Piece};
 use super::lines::{Line, ToldCall, ToldRecording};
 use super::readers::{Readers, UnderWay};
-use super::{Damage, Rebuild, scratch};
+use super::{Damage, Rebuild};
 use crate::archive::{Destination, survey};
 use crate::base::message::Message;
 use crate::base::recording::{RecordingKind, printable};
@@ -18,9 +18,9 @@ use crate::store::catalog;
 use crate::store::db;
 use crate::store::ledger::ListFacts;
 use crate::store::queue::{self, RecordingState, Restored};
+use crate::store::scratch::{self, FileFound};
 use crate::store::voicemail::{self, KeptMessage};
 
-/// Rows of the recordings in one folder, by path.
 type Rows = HashMap<String, i64>;
 
 impl Rebuild<'_> {
@@ -83,7 +83,15 @@ impl Rebuild<'_> {
         };
         let tx = self.building.tx();
         let id = queue::restore(tx, &restored).await?.context("what is archived always has a row")?;
-        scratch::keep_file(tx, file, id).await?;
+        let found = FileFound {
+            recording_id: id,
+            sidecar,
+            sidecar_sha256: file.sidecar_sha256,
+            day: file.day,
+            commitment: file.commitment,
+            is_displaced: file.is_displaced,
+        };
+        scratch::keep_file(tx, &found).await?;
         rows.insert(file.recording_path.clone(), id);
         if let Some((message, ordinal)) = &file.message {
             let kept = message_of_file(file, message, *ordinal);
@@ -150,7 +158,7 @@ impl Rebuild<'_> {
         told: ToldRecording,
         rows: &mut Rows,
     ) -> anyhow::Result<()> {
-        let ToldRecording { name, state, line } = told;
+        let ToldRecording { name, line } = told;
         let place = Destination::parse(&line.path).ok().filter(|place| place.folder().pbx() == pbx);
         let Some(day) = place.and_then(|place| place.folder().date()) else {
             let path = printable(line.path.as_bytes());
@@ -166,7 +174,7 @@ impl Rebuild<'_> {
             started_at: line.started_at,
             path: &line.path,
             salt: &line.salt,
-            state,
+            state: line.state,
             reason: line.reason.as_deref(),
             is_final: line.r#final,
             attempts: line.attempts,

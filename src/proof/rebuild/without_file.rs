@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::replay::entry_name;
-use super::scratch::{self, OpenEntry};
 use super::{Damage, Rebuild};
 use crate::archive::{Destination, Folder};
 use crate::base::recording::{RecordingKind, RecordingName};
@@ -13,6 +12,7 @@ use crate::base::safe_name::plain_name;
 use crate::base::salt::Salt;
 use crate::formats::cdr::CdrRow;
 use crate::store::queue::{self, RecordingState, Restored};
+use crate::store::scratch::{self, OpenEntry};
 
 impl Rebuild<'_> {
     /// Gives every entry its file, under the name that it had as far as anything tells.
@@ -36,7 +36,7 @@ impl Rebuild<'_> {
             self.damaged(Damage::of(&entry.pbx, format!("{path}.json"), problem));
             return scratch::take_file(self.building.tx(), id, entry).await;
         }
-        if let Some((id, _)) = scratch::absence(self.building.tx(), &entry.recording).await? {
+        if let Some((id, _)) = scratch::absence(self.building.tx(), entry.recording).await? {
             let path = queue::restore_archived(self.building.tx(), id).await?;
             return self.keep_gone(entry, &path, id).await;
         }
@@ -113,7 +113,7 @@ impl Rebuild<'_> {
 /// Where a file is said to have been of which nothing but the ledger tells: a name that no recording can have.
 fn nameless_path(entry: &OpenEntry) -> anyhow::Result<String> {
     let folder = Folder::day(&entry.pbx, entry.day.parse()?)?;
-    let name = format!("entry-{}~{}.wav", entry.number, super::replay::digest(&entry.sha256)?.short());
+    let name = format!("entry-{}~{}.wav", entry.number, entry.sha256.short());
     Ok(Destination::new(folder, &name)?.path())
 }
 

@@ -22,20 +22,15 @@ const NAMED_MAX: usize = 20;
 /// How far the time stamps of the ledger can be believed. A quick look judges the latest of each authority.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeStamps {
-    /// Those that were verified.
     pub verified: u64,
-    /// Those that were not, and do not count.
     pub not_verified: u64,
     /// These, and why, up to 20.
     pub unverified: Vec<UnverifiedToken>,
 }
 
-/// A time stamp that is not verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnverifiedToken {
-    /// Its file, relative to the archive's root.
     pub path: String,
-    /// Why.
     pub reason: String,
 }
 
@@ -136,7 +131,6 @@ fn intact(there: There) -> anyhow::Result<Result<Files, Damage>> {
     })
 }
 
-/// The content of a file, or what is wrong with it.
 fn content(
     read: Result<Option<Vec<u8>>, PublishedError>,
     place: String,
@@ -153,7 +147,6 @@ fn content(
     }
 }
 
-/// Why a token is not verified; `None` if it is.
 async fn judge(
     tools: &Tools<'_>,
     name: &TokenName,

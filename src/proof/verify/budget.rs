@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// How long a verification may read. Threads share it.
 #[derive(Debug)]
 pub(super) struct Budget {
     stop: CancellationToken,

@@ -6,7 +6,6 @@ use crate::archive::{Key, Listing, Standing, is_apart, is_temporary};
 use crate::formats::sums;
 use crate::store::fixity::{Account, Documents, Unit, What};
 
-/// What a comparison came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Compared {
     /// Units of which something is not there, has another size, or was damaged before.
@@ -68,7 +67,6 @@ fn name_of(path: &str) -> String {
     path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned()
 }
 
-/// The size of a file that stands under a name.
 fn size_of(listing: &Listing, name: &str) -> Option<u64> {
     match listing.get(name.as_bytes()) {
         Some(Standing::File { size_bytes }) => Some(*size_bytes),

@@ -4,24 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::findings::{Finding, FindingKind};
 
-/// In which way something is not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// It is not there.
     Missing,
-    /// It is there with other bytes.
     Altered,
     /// It is there, and callvault did not put it there.
     Unlisted,
-    /// It cannot be read.
     Unreadable,
     /// The ledger does not hold together, or the catalog says otherwise than it does.
     LedgerMismatch,
 }
 
 impl Class {
-    /// All of them.
     pub const ALL: [Self; 5] =
         [Self::Missing, Self::Altered, Self::Unlisted, Self::Unreadable, Self::LedgerMismatch];
 
@@ -48,25 +43,18 @@ impl Class {
     }
 }
 
-/// One thing that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
-    /// In which way.
     pub class: Class,
     /// The PBX that it is of; empty if it concerns the whole ledger.
     pub pbx: String,
     /// Where it is, relative to the archive's root and safe to print; of the ledger, which entry.
     pub path: String,
-    /// What should be there.
     pub expected: String,
-    /// What is there.
     pub found: String,
-    /// What to do about it.
     pub remedy: String,
-    /// Where it was moved to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<String>,
-    /// What it is.
     #[serde(skip)]
     pub(super) thing: Thing,
     /// Where it is, byte for byte.
@@ -77,7 +65,6 @@ pub struct Damage {
 /// What sort of thing is damaged: it decides what can be done about it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Thing {
-    /// Archived audio.
     Audio,
     /// A sidecar, a call list: written once.
     Document,

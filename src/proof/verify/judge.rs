@@ -28,25 +28,19 @@ impl Subject {
     }
 }
 
-/// What a judgement came to.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// All of it is as it should be.
     Right(Read),
-    /// Some of it is not.
     Damaged(Read, Vec<Damage>),
-    /// It was not read to its end.
     Unread,
 }
 
-/// How much was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Read {
     pub(super) files: u64,
     pub(super) bytes: u64,
 }
 
-/// A file as it should be.
 struct Expected {
     thing: Thing,
     place: String,
@@ -55,7 +49,6 @@ struct Expected {
     sha256: Digest,
 }
 
-/// Why a file has no judgement.
 enum NoJudgement {
     Stopped,
     Failed(ArchiveError),

@@ -16,9 +16,7 @@ use crate::store::findings::FindingKind;
 use crate::store::fixity::{self, EntryRow, Named};
 use crate::store::ledger;
 
-/// Entries that are compared at one time.
 const PER_PAGE: i64 = 2_000;
-/// Files without an entry that are named.
 const WITHOUT_ENTRY_MAX: i64 = 1_000;
 /// Under what the finding of the whole ledger's damage is kept: it is of no PBX.
 const OF_NO_PBX: &str = "";
@@ -146,12 +144,11 @@ fn mismatch(pbx: &str, path: String) -> Damage {
     Damage::new(Class::LedgerMismatch, Thing::Entry, pbx, path)
 }
 
-fn entry_damage(number: i64, expected: &str, found: &str) -> Damage {
+pub(super) fn entry_damage(number: i64, expected: &str, found: &str) -> Damage {
     let place = format!("ledger entry {number}");
     Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, place).told(expected, found)
 }
 
-/// What is wrong with the published ledger.
 async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
     let Checked { damages, database_is_other, .. } = tools.notary.check().await?;
     let database = database_is_other.then(|| {
@@ -172,7 +169,6 @@ async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
     Ok(database.into_iter().chain(files).chain(marker).collect())
 }
 
-/// What is wrong with the marker of the ledger's folder.
 async fn marker(tools: &Tools<'_>) -> anyhow::Result<Option<Damage>> {
     let db = &tools.vault.state.db;
     let known = fixity::marker(&mut *db.read().await?, notary::FOLDER).await?;

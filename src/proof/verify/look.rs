@@ -15,10 +15,8 @@ use crate::archive::{ArchiveError, Key, Listing};
 use crate::base::blocking::on_thread;
 use crate::store::fixity::{self, Account, What};
 
-/// Suspects that are read at one time.
 const SUSPECTS_PER_PAGE: usize = 256;
 
-/// What the look at one PBX goes on with.
 struct Rounds {
     pbx: String,
     /// Folders that should hold something, and were not looked at yet.

@@ -52,10 +52,8 @@ use budget::Budget;
 use progress::Progress;
 use settle::Tally;
 
-/// What is to be verified, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// How thoroughly.
     pub scope: Scope,
     /// The PBXs; all if empty.
     pub pbx: Vec<String>,
@@ -72,7 +70,6 @@ impl Request {
     }
 }
 
-/// A verification that is ready to run, and can be watched.
 #[derive(Debug)]
 pub struct Verification<'a> {
     opened: &'a SealedVault,
@@ -82,7 +79,6 @@ pub struct Verification<'a> {
     progress: Arc<Progress>,
 }
 
-/// What every part of a verification works with.
 #[derive(Debug)]
 struct Tools<'a> {
     vault: &'a Vault,
@@ -112,7 +108,6 @@ impl<'a> Verification<'a> {
         Self { opened, reader, request, stop, progress: Arc::default() }
     }
 
-    /// How far it is.
     pub fn progress(&self) -> Snapshot {
         self.progress.snapshot()
     }

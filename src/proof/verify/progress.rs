@@ -5,33 +5,22 @@ use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
-/// How far a verification is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// What it is doing.
     pub phase: Phase,
-    /// Things looked at, or read.
     pub units: u64,
-    /// How many there are.
     pub units_total: u64,
-    /// Bytes read.
     pub bytes: u64,
-    /// How many there are to be read.
     pub bytes_total: u64,
-    /// What was found damaged.
     pub damaged: u64,
 }
 
-/// What a verification is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// It looks at what is there.
     #[default]
     Looking,
-    /// It compares ledger and catalog.
     Ledger,
-    /// It reads every byte.
     Reading,
 }
 

@@ -17,7 +17,6 @@ const PAGE_UNITS: i64 = 512;
 /// Bytes of a page, for the same reason. One unit may be larger.
 const PAGE_BYTES: u64 = 1 << 30;
 
-/// A unit and its judgement.
 pub(super) type Judged = (Subject, Verdict);
 
 /// Reads `what`, the longest unread first, until all is read, the budget is used up, or `quota` bytes were read. At least
@@ -84,22 +83,18 @@ pub(super) async fn read_page(tools: &Tools<'_>, page: Vec<Subject>) -> anyhow::
     Ok(judged)
 }
 
-/// The next unit of a page that no thread has taken.
 fn take<'a>(page: &'a [Subject], next: &AtomicUsize) -> Option<(usize, &'a Subject)> {
     let at = next.fetch_add(1, Relaxed);
     Some((at, page.get(at)?))
 }
 
-/// Units in the order in which they are read.
 struct Pages {
     what: ToRead,
     cursor: Cursor,
-    /// Bytes that are still to be read.
     quota: Option<u64>,
 }
 
 impl Pages {
-    /// The next page; `None` after the last.
     async fn next(&mut self, tools: &Tools<'_>) -> anyhow::Result<Option<Vec<Subject>>> {
         if self.quota == Some(0) {
             return Ok(None);

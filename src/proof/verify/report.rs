@@ -33,54 +33,39 @@ impl Scope {
     }
 }
 
-/// What a verification came to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
-    /// How thorough it was.
     pub scope: Scope,
-    /// When it began.
     pub began_at: Timestamp,
     /// Whether it looked at everything that it was to look at.
     pub whole: bool,
-    /// Whether it was interrupted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
-    /// Files that were looked at, or read.
     pub files: u64,
-    /// Bytes that were read.
     pub bytes: u64,
-    /// Damaged things by class.
     #[serde(flatten)]
     pub counts: Counts,
     /// How far the time stamps of the ledger can be believed; none if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_stamps: Option<TimeStamps>,
-    /// How long it took.
     pub elapsed_s: f64,
-    /// The damaged things.
     pub damaged: Vec<Damage>,
     /// Damaged things beyond those that are named.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unnamed: u64,
 }
 
-/// Damaged things by class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// What is gone.
     pub missing: u64,
-    /// What has other bytes.
     pub altered: u64,
-    /// What nobody put there.
     pub unlisted: u64,
-    /// What cannot be read.
     pub unreadable: u64,
     /// Entries of the ledger that do not hold.
     pub ledger_mismatch: u64,
 }
 
 impl Counts {
-    /// The count of a class.
     pub fn of(&mut self, class: Class) -> &mut u64 {
         match class {
             Class::Missing => &mut self.missing,
@@ -91,14 +76,12 @@ impl Counts {
         }
     }
 
-    /// All classes together.
     pub fn all(mut self) -> u64 {
         Class::ALL.into_iter().map(|class| *self.of(class)).sum()
     }
 }
 
 impl Report {
-    /// A report of a verification that has just begun.
     pub(super) fn new(scope: Scope, began_at: Timestamp) -> Self {
         Self {
             scope,
@@ -129,12 +112,10 @@ impl Report {
         self.time_stamps.get_or_insert_default().note(name, reason);
     }
 
-    /// Whether nothing is wrong with what was looked at.
     pub fn is_clean(&self) -> bool {
         self.counts == Counts::default()
     }
 
-    /// The ledger's entry of it.
     pub(super) fn entry(&self, pbxs: &[String], now: Timestamp) -> Entry {
         let Counts { missing, altered, unlisted, unreadable, ledger_mismatch } = self.counts;
         let numbers = BTreeMap::from([

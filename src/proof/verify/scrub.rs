@@ -15,7 +15,6 @@ use crate::proof::sealed_vault::SealedVault;
 use crate::store::fixity::{self, Pass, ToRead};
 use crate::vault::Vault;
 
-/// How much of the archive a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// In how many such parts all of it is to be read.

@@ -24,7 +24,6 @@ const TRIES: usize = 8;
 const KINDS: [FindingKind; 3] =
     [FindingKind::FileMissing, FindingKind::FileAltered, FindingKind::FileUnreadable];
 
-/// What a verification came to so far.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) report: Report,
@@ -36,7 +35,6 @@ pub(super) struct Tally {
     kept: BTreeMap<String, usize>,
 }
 
-/// What a page of judgements leaves behind.
 #[derive(Debug, Default)]
 struct Outcome {
     right: Vec<i64>,

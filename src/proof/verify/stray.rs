@@ -13,7 +13,6 @@ use crate::base::blocking::blocking;
 use crate::store::findings::FindingKind;
 use crate::store::fixity::{self, Stray};
 
-/// Strays that are looked up at one time.
 const PER_PAGE: usize = 500;
 
 /// Looks again at what seemed to be strays, and keeps those that are.

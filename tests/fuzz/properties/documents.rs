@@ -7,9 +7,10 @@ use callvault::base::digest::Digest;
 use callvault::base::recording::RecordingKind;
 use callvault::formats::call_lines;
 use callvault::formats::cdr::CdrRow;
+use callvault::formats::ledger_entry::LedgerEntry;
 use callvault::formats::sidecar::Sidecar;
 use callvault::formats::sums;
-use callvault::proof::rebuild::{Damage, entry, lines, sidecar};
+use callvault::proof::rebuild::{Damage, lines, sidecar};
 use callvault::store::calls::NewCall;
 use jiff::civil::{Date, date};
 
@@ -93,9 +94,8 @@ fn read_line(line: &str) {
 }
 
 fn read_entry(text: &str) {
-    match entry::read(7, text) {
-        Ok(entry::Told::File(file)) => assert_eq!(file.number, 7),
-        Ok(entry::Told::DayClosed(day)) => drop(day.sums()),
+    match LedgerEntry::read(text) {
+        Ok(LedgerEntry::DayClosed(day)) => drop(day.sums()),
         Ok(_) => {}
         Err(error) => assert_told(&error.to_string()),
     }
