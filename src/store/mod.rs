@@ -42,6 +42,9 @@ pub mod fixity;
 /// How long each PBX keeps its recordings, as far as it showed.
 pub mod retention;
 
+/// What is known about one day: the two sides of its account, and their lists.
+pub mod day_account;
+
 /// Certificates of days, and their drafts.
 pub mod certificates;
 

@@ -45,7 +45,7 @@ struct CallLine<'a> {
 }
 
 /// A line of `not-exported.jsonl`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Absence {
     /// Where it is in the archive, or would be.
     pub(super) path: String,
@@ -88,9 +88,7 @@ impl Absence {
             reason: row.reason.clone(),
             r#final: row.is_final,
             attempts: Some(row.attempts),
-            archived_sha256: None,
-            found_sha256: None,
-            file: None,
+            ..Self::default()
         }
     }
 

@@ -91,20 +91,13 @@ fn contradicted(
 
 impl Damage {
     fn of_certificate(self, certificate: &CertificateRow, path: &str) -> Absence {
-        Absence {
-            path: path.to_owned(),
+        let absence = Absence {
             pbx: certificate.pbx.clone(),
             kind: "certificate".to_owned(),
             name: Text::from_bytes(path.rsplit('/').next().unwrap_or_default().as_bytes()),
             day: certificate.day.clone(),
-            started_at: None,
-            state: self.state.to_owned(),
-            reason: Some(self.problem),
-            r#final: false,
-            attempts: None,
-            archived_sha256: self.expected,
-            found_sha256: self.found.map(|found| found.to_string()),
-            file: self.file,
-        }
+            ..Absence::default()
+        };
+        self.on(absence, path)
     }
 }

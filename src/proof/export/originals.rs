@@ -109,6 +109,10 @@ pub(super) struct Damage {
 
 impl Damage {
     fn of(self, recording: &Recording, path: &str) -> Absence {
+        self.on(Absence { attempts: None, ..Absence::of(recording) }, path)
+    }
+
+    pub(super) fn on(self, absence: Absence, path: &str) -> Absence {
         Absence {
             path: path.to_owned(),
             state: self.state.to_owned(),
@@ -116,8 +120,7 @@ impl Damage {
             archived_sha256: self.expected,
             found_sha256: self.found.map(|found| found.to_string()),
             file: self.file,
-            attempts: None,
-            ..Absence::of(recording)
+            ..absence
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
-use super::entries::{DayFindings, Difference, Filed, Listing, Suspects, Unarchived};
+use super::{DayFindings, Difference, Filed, Listing, Suspects, Unarchived};
 use crate::base::counts::{self, Counts};
 use crate::store::evidence::{Evidence, Verdict};
 use crate::store::findings::FindingKind;

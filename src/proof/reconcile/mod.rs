@@ -8,12 +8,14 @@
 //! transaction, so that all its numbers are of one moment; nothing here writes.
 
 mod account;
-mod entries;
-mod lists;
 mod reader;
 mod report;
 
 pub use account::{Calls, DayAccount, Readings};
-pub use entries::{DayFindings, Difference, Filed, Listing, Suspect, Suspects, Unarchived};
-pub use reader::{account, known_days};
+pub use reader::account;
 pub use report::PbxAccount;
+
+pub use crate::store::day_account::entries::{
+    DayFindings, Difference, Filed, Listing, Suspect, Suspects, Unarchived,
+};
+pub use crate::store::day_account::known_days;

@@ -16,7 +16,7 @@ pub struct Listing<T> {
 }
 
 /// A contradiction within the database: it leaves a recording in no number but `listed`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Difference {
     /// `archived_without_file` (archived, but the catalog has no file), `file_without_archived` (the catalog has a file, but
     /// it is not archived), or `unqueued` (a row names an unknown recording).
