@@ -81,7 +81,7 @@ fn reason(error: &lettre::transport::smtp::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        // The library repeats a cause in the text above it, or not.
+        // The library sometimes repeats a cause in the text above it.
         if !text.contains(&inner.to_string()) {
             text = format!("{text}: {inner}");
         }

@@ -228,7 +228,7 @@ impl Feed {
     /// minute has its entry already.
     pub async fn note_access(&self, reader: &str, number: u64, what: What) -> anyhow::Result<()> {
         let (visit, now) = ((reader.to_owned(), number, what), Instant::now());
-        // Held until the entry is on disk: another read of the same waits for that.
+        // Held until the entry is on disk: a repeated read waits for that.
         let mut visits = self.visits.lock().await;
         if visits.is_known(&visit, now) {
             return Ok(());

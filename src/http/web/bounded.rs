@@ -43,7 +43,7 @@ impl Listener for Bounded {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // Whoever was admitted before is read from first: in a flood it would have to give way unheard.
+        // Connections admitted before are read first: in a flood they would have to give way before their request is read.
         tokio::task::yield_now().await;
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let guest = self.guests.admit(Source::of(address.ip()));
@@ -76,7 +76,7 @@ impl Connection {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         while self.end.as_mut().poll(context).is_ready() {
-            // The end may have been moved while nobody looked.
+            // A handler may have moved the end.
             let end = self.lease.end();
             if end <= self.end.deadline() {
                 return Err(io::ErrorKind::TimedOut.into());
@@ -119,7 +119,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What TLS has not sent yet waits here.
+        // Bytes that TLS has not sent yet wait here.
         self.check_time(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }

@@ -65,7 +65,7 @@ pub(super) fn router(
         .route("/feed/keys/{*path}", get(statics::key))
         .route("/feed/anchor/{*path}", get(statics::anchor))
         .layer(middleware::from_fn(in_time))
-        // It bounds its own time: waiting is what it is for.
+        // It bounds its own time, because it is for waiting.
         .route("/feed/entries", get(entries))
         .with_state(door)
 }
@@ -76,7 +76,7 @@ async fn entries(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    // Where some readers see some PBXs alone, nobody sees entries without a token.
+    // If some readers may see only some PBXs, entries need a token.
     let reader = match door.feed.has_scopes().then(|| door.reader(&headers, &lease)).transpose() {
         Ok(reader) => reader,
         Err(unheard) => return unheard.into_response(),
@@ -223,7 +223,7 @@ fn sent(holding: Holding, what: What, place: Place) -> Response {
         (header::CONTENT_TYPE, content_type.to_owned()),
         (header::CONTENT_LENGTH, holding.size_bytes().to_string()),
         (header::CACHE_CONTROL, "private, no-store".to_owned()),
-        // RFC 9530: what a whole answer hashes to.
+        // RFC 9530: the hash of the whole answer.
         (
             header::HeaderName::from_static("repr-digest"),
             format!("sha-256=:{}:", STANDARD.encode(holding.sha256().as_bytes())),

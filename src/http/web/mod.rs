@@ -99,7 +99,7 @@ impl Server {
             outcome = serving => outcome.context("serving health and metrics"),
             () = vitals.keep_refusals() => Ok(()),
             () = renewing => Ok(()),
-            // Who reads slowly or not at all does not keep the service from ending.
+            // A slow client does not keep the service from ending.
             () = async { ended.cancelled().await; tokio::time::sleep(DRAIN_MAX).await } => Ok(()),
         };
         tokio::time::timeout(DRAIN_MAX, vitals.settle_refusals()).await.ok();
@@ -132,8 +132,8 @@ async fn attend(
     next: Next,
 ) -> Response {
     let about = match request.uri().path() {
-        // That we live is no secret, and what supervises us may not end us for the name by which it asks. It is said at
-        // once, and needs no place.
+        // It is no secret, and a supervisor must not restart the service because of the name by which it asks. The answer is
+        // immediate, and needs no place.
         "/health/live" => {
             lease.heard();
             return next.run(request).await;
@@ -148,7 +148,7 @@ async fn attend(
         return come_again("Too many requests are being answered: try again in a few seconds.");
     };
     let response = next.run(request).await;
-    // The body holds it until all of it was taken.
+    // The body holds it until it was sent.
     response.map(|body| {
         Body::new(body.map_err(move |error| {
             let _answering = &answering;

@@ -107,7 +107,7 @@ impl Known {
         for (source, comer) in &mut self.sources {
             comer.tell(*source, &mut self.lines, now);
         }
-        // Of whom nothing is to be told, and who may try as many as anybody, nothing need be known.
+        // A source with nothing left to log and a full bucket can be forgotten.
         let is_over = |comer: &Comer| comer.untold == 0 && now - comer.last > Duration::from_secs(600);
         self.sources.retain(|_, comer| !is_over(comer));
     }

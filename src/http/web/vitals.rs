@@ -80,7 +80,7 @@ impl fmt::Debug for Vitals {
 
 impl Vitals {
     pub fn new(config: &Config, db: Db, clock: Clock, workers: Workers, readiness: Readiness) -> Self {
-        // Alerts and metrics count findings and tell one or two.
+        // Alerts and metrics count findings and name one or two.
         let reader = Reader::new(config).with_findings_max(20);
         let refusals = Refusals::new();
         Self {

@@ -48,7 +48,7 @@ impl Anchorer {
     ) -> anyhow::Result<()> {
         let size = sealed.size;
         let [checkpoint, token] = self.stored(size, &authority.name).await?;
-        // Another authority may have stamped this checkpoint before a witness signed it too: then those bytes it is.
+        // Another authority may have stamped this checkpoint before a witness signed it too: then those bytes count.
         let bytes = checkpoint.unwrap_or_else(|| sealed.note.clone().into_bytes());
         if let Some(token) = token {
             let (at, trust) = self.recognise(authority, size, &bytes, &token).await?;
@@ -92,7 +92,7 @@ impl Anchorer {
         };
         match trust {
             Trust::NotVerified(Unproven::Wrong(what)) => refused(what),
-            // Whoever planted it would keep the authority from being asked.
+            // A planted token would otherwise keep the authority from being asked.
             Trust::NotVerified(Unproven::Untrusted(what)) => refused(format!("cannot be trusted: {what}")),
             trust => Ok((at, trust)),
         }

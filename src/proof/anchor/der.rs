@@ -63,7 +63,7 @@ fn split_by_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
-        // 0x80 is the indefinite length of BER; nothing that we read has more than three bytes of length.
+        // 0x80 is BER's indefinite length; nothing here needs more than three length bytes.
         0x81..=0x83 => {
             let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             let length = digits.iter().fold(0, |length, digit| (length << 8) | usize::from(*digit));

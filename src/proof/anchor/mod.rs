@@ -102,7 +102,7 @@ impl Anchorer {
         self.take_stock().await?;
         while !stop.is_cancelled() {
             sealed.forget();
-            // Cut off at any point, it leaves at most a token without a row, which is adopted.
+            // If cut off, it leaves at most a token without a row, which is adopted later.
             tokio::select! {
                 outcome = self.round() => outcome?,
                 () = stop.cancelled() => {}
@@ -138,7 +138,7 @@ impl Anchorer {
     /// If the database cannot be used.
     pub async fn round(&self) -> anyhow::Result<()> {
         let Some(mut sealed) = self.published().await? else { return Ok(()) };
-        // Witnesses first: then the bytes that are stamped hold their word too.
+        // Witnesses first, so that the stamped bytes include their signatures.
         for witness in &self.config.witnesses {
             if self.is_due(Kind::Witness, witness.key.name(), sealed.size).await? {
                 let cosigned = self.have_cosigned(witness, &sealed).await;
@@ -146,7 +146,7 @@ impl Anchorer {
                 self.note(Kind::Witness, witness.key.name(), outcome).await?;
             }
         }
-        // Side by side: one that is silent holds up no other.
+        // Concurrently, so that a silent one delays no other.
         let authorities = self.config.authorities.iter();
         try_join_all(authorities.map(|authority| self.show_to(authority, &sealed))).await.map(drop)
     }
@@ -185,7 +185,7 @@ impl Anchorer {
         let standing = anchors::standing(&mut *self.db.read().await?, kind, name).await?;
         let is_new = i64::try_from(size)? > standing.size;
         let age_ms = standing.reached_at_ms.map(|at| i128::from(now.as_millisecond()) - i128::from(at));
-        // One of the future was noted by a clock that was put back since.
+        // A time in the future was recorded by a clock that was put back since.
         let every_ms = i128::try_from(self.config.every.as_millis())?;
         let is_fresh = age_ms.is_some_and(|age_ms| (0..every_ms).contains(&age_ms));
         Ok(is_new && !is_fresh && self.waits.is_over(&wait_key(kind, name), now))

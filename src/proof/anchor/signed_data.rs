@@ -71,7 +71,7 @@ impl<'a> SignedData<'a> {
         let content = encapsulated.enter(CONTEXT_0)?.take(OCTET_STRING)?;
         let mut certificates = Vec::new();
         if let Some(mut all) = signed.enter(CONTEXT_0) {
-            // Others than X.509's own are passed over.
+            // Other forms than X.509's own are skipped.
             while let Some(one) = all.take_any().filter(|_| certificates.len() < CERTIFICATES_MAX) {
                 certificates.extend((one[0] == SEQUENCE).then_some(one));
             }
@@ -98,7 +98,7 @@ impl<'a> SignedData<'a> {
         let algorithm = info.enter(SEQUENCE)?.take(OID)?;
         let signature = info.take(OCTET_STRING)?;
         let told = Attributes::read(Der::new(attributes).enter(CONTEXT_0)?)?;
-        // They are signed as the set that they are, and not under the tag that they have here.
+        // The signature covers them with the tag of a set, not with the tag that they have here.
         let attributes = [&[SET], &attributes[1..]].concat();
         let Attributes { message_digest, signing_certificate } = told;
         Some(Signer { id, digest, algorithm, signature, attributes, message_digest, signing_certificate })
@@ -130,7 +130,7 @@ impl<'a> Attributes<'a> {
         let signing_certificate = match one(SIGNING_CERTIFICATE_V2)? {
             Some(mut value) => {
                 let mut first = value.enter(SEQUENCE)?.enter(SEQUENCE)?.enter(SEQUENCE)?;
-                // SHA-256 if nothing is said.
+                // SHA-256 is the default.
                 let digest = first.enter(SEQUENCE).map_or(Some(SHA_256), |mut algorithm| algorithm.take(OID));
                 CertificateHash { digest: Some(digest?), hash: first.take(OCTET_STRING)? }
             }

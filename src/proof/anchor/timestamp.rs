@@ -26,7 +26,7 @@ impl Nonce {
     pub(super) fn random() -> Self {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-        // Positive and eight bytes long, whatever was drawn: then its DER has one form.
+        // Positive and eight bytes long in any case, so that its DER has one form.
         bytes[0] = (bytes[0] & 0x7f) | 0x40;
         Self(bytes)
     }

@@ -113,7 +113,7 @@ impl Evidence<'_> {
             return (token.at, wrong("is a token over other bytes than its checkpoint".to_owned()));
         }
         let Some(written) = written_at(self.last_entry) else {
-            return (token.at, wrong("is a token over a ledger whose last entry tells no time".to_owned()));
+            return (token.at, wrong("is a token over a ledger whose last entry has no time".to_owned()));
         };
         let trust = match (token.at, written, self.now) {
             (at, written, _) if written.duration_since(at) > TIME_OFF_MAX => {
@@ -217,7 +217,7 @@ fn check_signature(entity: &EndEntityCert<'_>, signer: &Signer<'_>) -> Result<()
     for algorithm in algorithms(signer.algorithm, signer.digest) {
         match entity.verify_signature(algorithm, &signer.attributes, signer.signature) {
             Ok(()) => return Ok(()),
-            // Of another kind or curve than the signer's key.
+            // An algorithm for another kind of key or curve.
             Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)) => {}
             Err(_) => is_known = true,
         }
@@ -284,7 +284,7 @@ fn may_issue(root: &CertificateDer<'_>, at: Timestamp) -> bool {
     let held = (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&at.as_second());
     let is_authority = match root.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.ca,
-        // Old ones do not say so.
+        // Old certificates do not say so.
         Ok(None) => root.subject().as_raw() == root.issuer().as_raw(),
         Err(_) => false,
     };

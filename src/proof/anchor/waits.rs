@@ -24,7 +24,7 @@ struct Wait {
 impl Waits {
     pub(super) fn is_over(&self, name: &str, now: Timestamp) -> bool {
         let waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A longer wait than any was set by a clock that was put back since.
+        // A longer wait than the longest was set by a clock that was put back since.
         waits
             .get(name)
             .is_none_or(|wait| wait.until <= now || wait.until.duration_since(now).unsigned_abs() > LONGEST)

@@ -34,7 +34,7 @@ impl Anchorer {
     ) -> anyhow::Result<Sealed> {
         let name = witness.key.name();
         let seen = anchors::standing(&mut *self.db.read().await?, Kind::Witness, name).await?.size;
-        // Of a lost database nothing is known; and it may have been lost.
+        // The database may have been lost, and with it what the witness has seen.
         let seen = u64::try_from(seen)?.min(sealed.size);
         let lines = match self.show(witness, sealed, seen).await? {
             Answer::Signed(lines) => lines,
@@ -105,7 +105,7 @@ fn answer(witness: &WitnessConfig, reply: Reply, named: u64) -> Result<Answer, U
     let failed = |what: &str, remedy: &str| Err(failed(witness, what, remedy));
     match reply.status {
         200 => Ok(Answer::Signed(reply.body)),
-        // Told the size that we named ourselves, it is the root that differs.
+        // If it names the size that we named, the roots differ.
         409 => match size(&reply.body).filter(|size| *size != named) {
             Some(size) => Ok(Answer::Seen(size)),
             None => failed(
@@ -149,7 +149,7 @@ fn add_lines(witness: &WitnessConfig, sealed: &Sealed, lines: &[u8]) -> anyhow::
         };
         failed(witness, what, "compare `url` and `vkey` of its [[witness]] with the witness's documentation")
     })?;
-    // One that is on it already, of a run that died, is not needed twice.
+    // A run that ended too early may have added a line already.
     let new: String = ours.split_inclusive('\n').filter(|line| !sealed.note.contains(*line)).collect();
     Ok(Sealed { note: format!("{}{new}", sealed.note), ..sealed.clone() })
 }

@@ -117,7 +117,7 @@ pub(super) fn of(pbx: &str, files: &[(String, Digest)], account: &DayAccount, co
         write(Line::Conflict { path, entry: counted.entry(path) });
     }
     for one in &account.differences.items {
-        // An identity would be an unsalted hash of numbers: the call stands here by what people find it by.
+        // An identity would be an unsalted hash of phone numbers, so the call id is given instead.
         let is_call = one.kind == "unqueued";
         let CallName { callid, started_at } =
             if is_call { counted.call(&one.subject) } else { CallName::default() };

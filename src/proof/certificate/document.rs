@@ -293,7 +293,7 @@ fn by<'w>(words: impl Iterator<Item = &'w str>) -> BTreeMap<String, i64> {
 impl Document<'_> {
     /// Canonical JSON (RFC 8785): members sorted, no blanks. Only text, whole numbers, truth values, lists and objects.
     pub(super) fn to_canonical_json(&self) -> String {
-        // A value's members are sorted, a struct's stand as they were written down.
+        // A value sorts its members; a struct keeps their order in the code.
         let value = serde_json::to_value(self).expect("text keys and plain values always serialise");
         serde_json::to_string(&value).expect("a value always serialises")
     }

@@ -60,7 +60,7 @@ impl Issuer<'_> {
         let facts = self.read(pbx, day, &folder).await?;
         let Some(settled_at_ms) = facts.row.settled_at_ms else { return Ok(false) };
         let names = self.free_names(&folder, facts.row.revision).await?;
-        // `None` if the key was rotated in that moment: the next time, all of it is signed by the new one.
+        // None if the key was rotated in that moment; the next try uses the new one.
         let Some(draft) = self.write_down(pbx, &folder, names, &facts).await? else { return Ok(false) };
         let revision = facts.row.revision;
         self.db

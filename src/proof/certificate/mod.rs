@@ -95,7 +95,7 @@ impl Issuer<'_> {
     /// Issues the certificate of a day; `false` if there was nothing to certify.
     async fn issue(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
         self.check_space(&pbx.id).await?;
-        // What a run before this one has begun comes first: it may be of a revision that the day has left behind.
+        // A draft of an earlier run comes first: it may be of an older revision of the day.
         if let Some(draft) = certificates::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
             self.publish(draft).await?;
         }
@@ -149,7 +149,7 @@ fn concerns_all(error: &anyhow::Error) -> bool {
 fn put_files(archive: &Archive, draft: &Draft) -> Result<Vec<(String, Digest)>, ArchiveError> {
     let (folder, names) = (draft.folder()?, draft.names());
     let mut files: Vec<(String, &[u8])> = vec![(names.files(), draft.files.as_bytes())];
-    // One that version 0.1 has drafted has none.
+    // A draft of version 0.1 has none.
     files.extend(draft.names.as_ref().map(|text| (names.companion(), text.as_bytes())));
     files.push((names.document(), draft.document.as_bytes()));
     files.push((names.signature(), &draft.signature));

@@ -65,7 +65,7 @@ fn day_closed(
         .with("excluded", numbers.counts.excluded)
         .with("pending", numbers.counts.pending)
         .with("stuck", numbers.counts.stuck);
-    // The page of a draft of version 0.1 has no salt: its hash would tell who guesses the names on it.
+    // The page of a draft of version 0.1 has no salt: its hash would confirm a guess of the names on it.
     if draft.names.is_some() {
         entry = entry.with("page_sha256", Digest::of(&draft.page).to_string());
     }

@@ -70,7 +70,7 @@ pub(super) fn copy(
             let roots = roots.get(name.authority.as_str());
             let token = judge(&name, roots, log, sources)?;
             let is_verified = token.as_ref().is_some_and(|(token, _)| token.is_verified());
-            // Where nothing can be verified, there is no other to be chosen instead.
+            // If nothing can be verified, there is no better token to choose.
             if !is_verified && (roots.is_some() || token.is_none()) {
                 candidates.retain(|other| *other != name);
             }

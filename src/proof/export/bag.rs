@@ -160,7 +160,7 @@ impl Bag {
 
     /// Gives it its final name, durable on return. Nothing is overwritten.
     pub(super) fn keep(mut self, out: &Path) -> Result<(), ExportError> {
-        // Of folders only an empty one is replaced.
+        // A rename replaces only an empty folder.
         fs::rename(&self.folder, out).map_err(|error| ExportError::io("give its name to", out, error))?;
         self.is_kept = true;
         sync(parent(out))

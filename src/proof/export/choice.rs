@@ -91,7 +91,7 @@ impl Choice {
         let has_extension = |wanted: &String| sides.contains(&wanted.trim());
         let has_number = |wanted: &String| {
             let whole = [callfrom, callto, did];
-            // `+49 (30) 555-0142` is one number in another dress, `6200(1003)` and `Reception <1001>` are two things.
+            // `+49 (30) 555-0142` is one formatted number; `6200(1003)` and `Reception <1001>` are two things.
             let is_dressed = |side: &&str| !side.contains('<') && side.contains(['+', ' ', '-']);
             let parts = whole.into_iter().filter(|side| !is_dressed(side)).flat_map(parties);
             whole.into_iter().chain(parts).any(|party| is_same_number(wanted, party))

@@ -107,7 +107,7 @@ struct Contents<'a> {
 pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> Result<Packed, ExportError> {
     let out = request.place();
     check_place(&out, sources)?;
-    // Of a ZIP the folder is there too, until it is written.
+    // Until a ZIP is written, its folder takes room too.
     let copies = if request.zip { 2 } else { 1 };
     check_room(bag::parent(&out), selection.audio_bytes().saturating_mul(copies))?;
     let (stop, now) = (&sources.stop, sources.now);
@@ -178,7 +178,7 @@ impl Drop for Zipped {
 fn place(temporary: &Path, out: &Path) -> Result<(), ExportError> {
     match fs::hard_link(temporary, out) {
         Ok(()) => Ok(()),
-        // Sticks and shares often have no second names: there it is looked first.
+        // Sticks and shares often have no hard links: there the name is checked first.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists && fs::symlink_metadata(out).is_err() => {
             fs::rename(temporary, out).map_err(|error| ExportError::io("make", out, error))
         }

@@ -48,7 +48,7 @@ pub(super) fn write(
             write_events_of(recording, file, &damaged, log, now, to)?;
         }
     }
-    // Of others than were chosen nobody need learn anything.
+    // Recipients need not learn about PBXs that were not selected.
     let chosen: BTreeSet<&str> = selection.recordings.iter().map(|recording| &*recording.row.pbx).collect();
     let is_told = |entry: &Value| match entry["pbx"].as_str() {
         Some(pbx) => chosen.contains(pbx),

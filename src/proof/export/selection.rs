@@ -97,7 +97,7 @@ impl Chosen {
         self.add_calls(calls.into_iter().filter(|call| is_taken(choice, call)));
         for recording in rows::recordings(db, pbx, choice.days()).await? {
             let is_taken = match recording.kind.as_str() {
-                // Who talked is in the calls that name it.
+                // The calls that name it say who talked.
                 "call" => !choice.is_of_people(),
                 _ => {
                     let [caller, extension] =

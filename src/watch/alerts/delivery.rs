@@ -25,7 +25,7 @@ impl Alerter {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         loop {
-            // Listens first: news that comes while we look is not missed.
+            // Listens first, so that news that comes meanwhile is not missed.
             let mut news = pin!(self.news.notified());
             news.as_mut().enable();
             let now = self.clock.now();
@@ -56,7 +56,7 @@ impl Alerter {
         let now = self.clock.now();
         let (id, name) = (message.id, channel.name());
         if self.is_too_old(&message, now) {
-            // What still holds is told again by the next reminder.
+            // What still holds is reported again by the next reminder.
             warn!("Gave up on an alert message that could not be delivered over {name} for days");
             return self.db.write(async move |tx| outbox::remove(tx, id).await).await;
         }
@@ -80,7 +80,7 @@ impl Alerter {
 
     fn is_too_old(&self, message: &Outgoing, now: Timestamp) -> bool {
         let age_ms = now.as_millisecond().saturating_sub(message.created_at_ms);
-        // A message that was never tried gets its one try, however long this machine was off.
+        // A message that was never tried gets one try, however long this machine was off.
         message.attempts > 0
             && Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)) > self.config.keep_trying
     }

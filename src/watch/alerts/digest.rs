@@ -18,7 +18,7 @@ pub(super) const LAST_DAY: &str = "digest_last_day";
 pub(super) fn due(last: Option<&str>, config: &AlertsConfig, now: Timestamp) -> Option<Date> {
     let local = now.to_zoned(config.timezone.clone());
     let is_hour = config.digest && local.hour() >= config.digest_hour;
-    // A day in the future was written by a clock that has since been put back: it says nothing.
+    // A day in the future was written by a clock that has been put back since.
     let last = last.and_then(|day| day.parse::<Date>().ok()).filter(|day| *day <= local.date());
     (is_hour && last.is_none_or(|last| last < local.date())).then(|| local.date())
 }

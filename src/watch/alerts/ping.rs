@@ -35,7 +35,7 @@ impl Ping {
 impl Alerter {
     pub(super) async fn ping_until(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         let Some(ping) = &self.ping else {
-            // Nobody is configured to be pinged, so nobody fails.
+            // Without a configured ping, none fails.
             return self.note_ping(String::new()).await;
         };
         let mut noted = None;

@@ -115,7 +115,7 @@ async fn look_for_habit(
     let calls = latest_calls(db, pbx, today).await?;
     let Judgement { stopped, recorded } = stopped::judge(&calls, now.as_millisecond());
     for finding in findings::open_of(db, pbx, FindingKind::RecordingStopped).await? {
-        // Of a group without a recorded call in sight nothing new is known: it is neither over nor news.
+        // Nothing new is known about a group without a recorded call in sight.
         if recorded.contains(&finding.subject) {
             look.over.push((FindingKind::RecordingStopped, finding.subject));
         }
@@ -157,7 +157,7 @@ async fn look_for_silence(
     };
     let Silence { days, stopped_after } = history.judge(today);
     for finding in findings::open_of(db, pbx, FindingKind::SilentDay).await? {
-        // Unless calls turned up, it stays until somebody has noted it.
+        // Unless calls turn up, it stays until somebody acknowledges it.
         if finding.subject.parse().is_ok_and(|day: Date| history.rows.contains_key(&day)) {
             look.over.push((FindingKind::SilentDay, finding.subject));
         }

@@ -108,7 +108,7 @@ impl PbxStatus {
             _ if stuck > 0 => Some(format!("{stuck} stuck")),
             _ if self.verdicts.not_whole() > 0 => Some(lists_in_doubt(self.verdicts.not_whole())),
             (_, Some((kind, _))) => Some(words(kind)),
-            // Who paused it knows why it is not read.
+            // Whoever paused it knows why it is not read.
             _ if self.last_sweep.is_none() && self.paused_since.is_none() => {
                 Some("never read completely".to_owned())
             }

@@ -29,7 +29,7 @@ pub(super) async fn tile(
     Path(path): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    // Tiles of hashes have the number of a level first. All else may be entries, whatever a filesystem makes of a name.
+    // Tiles of hashes begin with the number of a level. Anything else may be entries, whatever a filesystem makes of a name.
     let is_of_hashes = path.starts_with(|first: char| first.is_ascii_digit());
     if !is_of_hashes && door.feed.has_scopes() {
         match door.reader(&headers, &lease) {
@@ -50,7 +50,7 @@ pub(super) async fn key(State(door): State<Arc<Door>>, Path(path): Path<String>)
 pub(super) async fn anchor(State(door): State<Arc<Door>>, Path(path): Path<String>) -> Response {
     let (content_type, caching) = match path.rsplit('.').next() {
         Some("tsr") => ("application/timestamp-reply", FOR_EVER),
-        // The certificates of an authority, to which its next ones are added.
+        // The certificates of an authority, which grow.
         Some("pem") => ("application/x-pem-file", ASK_AGAIN),
         _ => (TEXT, FOR_EVER),
     };
@@ -66,7 +66,7 @@ async fn serve(door: &Door, path: String, content_type: &'static str, caching: &
             ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, caching)], bytes).into_response()
         }
         Ok(None) => not_there(),
-        // Whoever asks decides how often: it is not for the log of the service.
+        // Clients decide how often this happens, so it does not go into the log.
         Err(error) => {
             tracing::debug!("A file of the published ledger cannot be read: {error:#}");
             answer(StatusCode::SERVICE_UNAVAILABLE, "It cannot be read now: check the archive and its disk.")
