@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use bytes::Bytes;
 use callvault::base::clock::Clock;
+use callvault::base::counts::Counts;
 use callvault::base::message::Message;
 use callvault::base::recording::{RecordingName, Text};
 use callvault::config::PbxConfig;
@@ -23,7 +24,7 @@ use jiff::civil::{DateTime, date};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::station::{config_at, numbers};
+use crate::support::station::{NONE, config_at, counts};
 
 const ID: &str = "hq";
 const KEPT: &str = "kept.wav";
@@ -217,7 +218,7 @@ async fn a_family_that_only_this_file_knows_is_archived() {
     let backfill = Backfill::new(&opened, request, connections, CancellationToken::new()).unwrap();
     let report = backfill.run().await.unwrap();
 
-    assert_eq!(numbers(&report), [1, 0, 1, 0, 0, 0], "{report:?}");
+    assert_eq!(counts(&report), Counts { archived: 1, missing: 1, ..NONE }, "{report:?}");
     assert_eq!(downloads.load(SeqCst), 2, "the one that broke off was repeated");
     let archived = std::fs::read(folder.path().join("archive/hq/2024/03/14/kept.wav")).unwrap();
     assert_eq!(archived, wav());
