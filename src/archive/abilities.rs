@@ -1,4 +1,4 @@
-//! What the filesystem under the archive can do. Learnt by trying, for no filesystem tells.
+//! What the filesystem under the archive can do. callvault learns it by trying, because no filesystem says so.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

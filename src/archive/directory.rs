@@ -60,7 +60,7 @@ impl Directory {
         }
     }
 
-    /// Opens the folder `name`, making it if need be. On return its entry is on disk, whoever made it.
+    /// Opens the folder `name`, making it if need be. On return its entry is on disk, even if an earlier run made it.
     pub(super) fn enter_durably(&self, name: impl AsRef<Path>) -> Result<Self, ArchiveError> {
         let name = name.as_ref();
         let path = self.path.join(name);

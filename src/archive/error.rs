@@ -8,11 +8,13 @@ use rustix::io::Errno;
 use crate::base::users::User;
 use crate::formats::sums::Unlistable;
 
-/// Why the archive could not do what was asked. Nothing that was archived before is lost by any of them.
+/// Why the archive could not do something. None of them loses what was archived before.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// There is no room: blocks, a quota, inodes, or less than the operator's minimum.
-    #[error("`{path}` is full ({shortage}): make room there; nothing is lost, what is owed is fetched later")]
+    #[error(
+        "`{path}` is full ({shortage}): free some space; nothing is lost, callvault downloads later what is missing"
+    )]
     Full { path: PathBuf, shortage: String },
     /// The filesystem is mounted read-only, or the kernel made it so after an error.
     #[error(
@@ -24,7 +26,7 @@ pub enum ArchiveError {
     Permission {
         action: &'static str,
         path: PathBuf,
-        /// Whose it is, if it is somebody else's, and what to do.
+        /// Names the owner, if it is another user, and what to do.
         remedy: String,
     },
     /// The archive that the state speaks of is not there, or went away while it was open.
@@ -42,7 +44,7 @@ pub enum ArchiveError {
     #[error("`{path}` holds files but no `.callvault` marker: choose an empty folder as `[archive] path`")]
     Unmarked { path: PathBuf },
     /// The marker cannot be read as one.
-    #[error("marker `{path}` is damaged ({reason}): restore it from a backup, it is never rewritten")]
+    #[error("marker `{path}` is damaged ({reason}): restore it from a backup; callvault never rewrites it")]
     DamagedMarker { path: PathBuf, reason: String },
     /// The archive's root lies in the state folder, which is local and private.
     #[error(
@@ -51,10 +53,10 @@ pub enum ArchiveError {
     InsideState { path: PathBuf, state: PathBuf },
     /// A symbolic link or a file where the archive needs a folder or a file of its own.
     #[error(
-        "`{path}` is not a real {expected}: remove what stands there, the archive follows no symbolic links"
+        "`{path}` is not a real {expected}: remove it; in the archive callvault follows no symbolic links"
     )]
     Planted { path: PathBuf, expected: &'static str },
-    /// A name or path that the archive does not write, whoever asks.
+    /// A name or path that the archive never writes.
     #[error("`{path}` is not an archive path ({reason})")]
     UnsafePath { path: String, reason: &'static str },
     /// Somebody else made a file of this name while we were publishing ours.
@@ -64,23 +66,22 @@ pub enum ArchiveError {
     Occupied { path: PathBuf },
     /// A file that is written once holds other bytes than belong there.
     #[error(
-        "`{path}` holds other bytes than were to be written there: it was altered, or belongs to another history"
+        "`{path}` exists with different content: it was altered, or comes from another history of this archive"
     )]
     OtherBytes { path: PathBuf },
     /// A file is larger than callvault makes any of its kind. It was not read.
     #[error(
-        "`{path}` has more than the {bytes_max} bytes that such a file can have: find out who put it there, and move it \
-         away"
+        "`{path}` is larger than {bytes_max} bytes, the limit for such a file: find out who put it there, and move it away"
     )]
     TooLarge { path: PathBuf, bytes_max: u64 },
     #[error("cannot {action} `{path}`: {source}")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
-/// Who must give what to whom, so that `path` can be used: it may be another user's, most often root's.
+/// What to do so that callvault can use `path`, which may belong to another user, most often root.
 fn remedy_for_permission(path: &Path) -> String {
     let us = User::of_this_process();
-    // What cannot be looked at lies in a folder that may be somebody else's.
+    // A path that cannot be examined is in a folder that may belong to another user.
     let nearest = path.ancestors().find_map(|near| User::of(near).ok().map(|owner| (near, owner)));
     match nearest {
         Some((theirs, Some(owner))) if owner != us => format!(
@@ -151,14 +152,14 @@ impl From<Unlistable> for ArchiveError {
 }
 
 impl ArchiveError {
-    /// Whether it says something of what was read, and not of the archive as a whole or of this process.
+    /// Whether it concerns the file that was read, and not the whole archive or this process.
     pub fn concerns_what_was_read(&self) -> bool {
         match self {
             Self::Permission { .. }
             | Self::Planted { .. }
             | Self::UnsafePath { .. }
             | Self::TooLarge { .. } => true,
-            // Who has no descriptors or no memory left knows nothing of the file.
+            // A process without descriptors or memory knows nothing about the file.
             Self::Io { source, .. } => !matches!(
                 source.raw_os_error().map(Errno::from_raw_os_error),
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)

@@ -143,7 +143,7 @@ impl Archive {
         self.ways.get()
     }
 
-    /// Removes the temporaries that a crash left in `folder`, and tells how many. No download may be under way there.
+    /// Removes the temporaries that a crash left in `folder`, and returns their number. No download may be running there.
     ///
     /// Nothing else is touched: temporaries have names that no recording can have.
     pub fn remove_temporaries(&self, folder: &Folder) -> Result<usize, ArchiveError> {

@@ -33,7 +33,7 @@ pub enum Outcome {
     New,
     /// The same bytes were there; the sidecar too, or it was added.
     AlreadyThere,
-    /// Something else of ours holds its place; it was kept beside, under a name that tells its hash. A finding.
+    /// Another file of ours has its place; it was kept beside, under a name with its hash. A finding.
     Conflict {
         /// The path that is taken, relative to the root.
         occupied: String,
@@ -51,7 +51,7 @@ pub struct Cataloged {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum There {
     Nothing,
-    /// The same audio, or a sidecar of ours that tells it.
+    /// The same audio, or a sidecar of ours about it.
     Same,
     Other,
 }
@@ -102,7 +102,7 @@ impl Archive {
     /// really written where, and its tag with it.
     /// On error nothing of this recording was acknowledged, and the download is gone: take a new one.
     /// After a crash there is nothing, the sidecar alone, or both; [`Archive::adopt`] and this function continue. The sidecar
-    /// gets its name first: so no crash leaves audio for which nobody can vouch.
+    /// gets its name first: so no crash leaves audio without anything that vouches for it.
     pub fn keep(
         &self,
         received: Received,

@@ -1,4 +1,4 @@
-//! Reading an archive, wherever it is kept, whoever put things there, and beside whoever writes.
+//! Reading an archive, wherever it is kept, also while the owner writes to it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -140,7 +140,7 @@ pub enum Content {
         size_bytes: u64,
         sha256: Digest,
     },
-    /// Whoever reads was told to stop.
+    /// The reader was stopped.
     Unread,
 }
 

@@ -1,4 +1,4 @@
-//! What an archive says of itself, for whoever makes the state anew and cannot say yet whose the archive is.
+//! What an archive says about itself, for a rebuild, which does not know yet to which state the archive belongs.
 
 use super::marker::{self, Marker};
 use super::reader::{Reader, Standing};

@@ -1,13 +1,13 @@
 //! How an installation knows again what it wrote itself.
 //!
-//! Whoever may write to the archive can put any audio under any name, and a sidecar beside it. So each sidecar bears a tag
+//! Anyone who can write to the archive can put any audio under any name, and a sidecar beside it. So each sidecar bears a tag
 //! under a key that lies in the state alone:
 //!
 //! ```text
 //! tag = HMAC-SHA-256(state/adopt.key, "callvault-adopt/1" ‖ 0x00 ‖ path ‖ 0x00 ‖ the sidecar with an empty tag)
 //! ```
 //!
-//! The sidecar tells the recording, its serial number, the size and the hash of the audio: the tag binds all of them to the
+//! The sidecar names the recording, its serial number, the size and the hash of the audio: the tag binds all of them to the
 //! place. A pair that is put back where it stood once is accepted, and was delivered for that place.
 
 use std::fmt;

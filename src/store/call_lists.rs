@@ -1,5 +1,5 @@
-//! What the call lists in the archive do not hold yet, and lists on their way there: table `list_drafts`, and the columns
-//! `told_version` of calls, `told` of recordings and `calls_files` of days.
+//!
+//! Table `list_drafts`, and the columns `told_version` of calls, `told` of recordings and `calls_files` of days.
 
 use anyhow::Context as _;
 use jiff::Timestamp;

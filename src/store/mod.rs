@@ -24,7 +24,7 @@ pub mod voicemail;
 /// Call lists on their way into the archive.
 pub mod call_lists;
 
-/// What a rebuild notes meanwhile.
+/// Tables for the time of a rebuild.
 pub mod scratch;
 
 /// The ledger: an append-only list of all that happened to the archive.

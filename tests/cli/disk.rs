@@ -73,7 +73,7 @@ fn a_full_archive_pauses_and_goes_on_when_there_is_room() {
     let said = trouble(&folder);
     let (place, remedy) = said.split_once(" is full ").unwrap_or_else(|| panic!("{said}"));
     assert!(place.trim_start_matches("opening the archive: ").starts_with("`DIR/archive/hq"), "{said}");
-    insta::assert_snapshot!(remedy, @"(no space or no inodes left): make room there; nothing is lost, what is owed is fetched later");
+    insta::assert_snapshot!(remedy, @"(no space or no inodes left): free some space; nothing is lost, callvault downloads later what is missing");
     folder.run(&["status"]).exits(3);
 
     disk.remount("size=64m");
@@ -88,7 +88,7 @@ fn an_archive_with_less_room_than_the_minimum_asks_for_no_ticket() {
     let folder = Folder::for_pbx(&pbx.url());
     let Some(disk) = Disk::at(folder.path("archive"), "8m") else { return };
     folder.edit(|text| text.replace("free_bytes_min = 0", "free_bytes_min = \"16 MiB\""));
-    insta::assert_snapshot!(trouble(&folder), @"`DIR/archive/hq` is full (7 MiB free, `free_bytes_min` asks for 16 MiB): make room there; nothing is lost, what is owed is fetched later");
+    insta::assert_snapshot!(trouble(&folder), @"`DIR/archive/hq` is full (7 MiB free, `free_bytes_min` asks for 16 MiB): free some space; nothing is lost, callvault downloads later what is missing");
     assert_eq!(pbx.counters().downloads_started, 0);
     let said = folder.run(&["status"]).exits(2).out();
     let (before, after) = said.lines().nth(2).unwrap().split_once(" MiB free").unwrap();
@@ -132,7 +132,7 @@ fn a_read_only_archive_is_refused_and_goes_on_when_writable() {
 fn a_file_where_the_archive_should_be_is_refused() {
     let folder = Folder::for_pbx(&Pbx::with(1).url());
     fs::write(folder.path("archive"), "mine").unwrap();
-    insta::assert_snapshot!(trouble(&folder), @"opening the archive: `DIR/archive/` is not a real folder: remove what stands there, the archive follows no symbolic links");
+    insta::assert_snapshot!(trouble(&folder), @"opening the archive: `DIR/archive/` is not a real folder: remove it; in the archive callvault follows no symbolic links");
     assert_eq!(fs::read_to_string(folder.path("archive")).unwrap(), "mine");
 }
 

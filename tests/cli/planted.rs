@@ -67,7 +67,7 @@ fn no_file_in_the_folder_of_the_ledger_takes_much_memory() {
             // The export signs a ledger that has grown since, of other tiles.
             let is_told = name.starts_with("tile") && command[0] != "export";
             assert!(
-                !is_told || said.contains("bytes that such a file can have"),
+                !is_told || said.contains("bytes, the limit for such a file"),
                 "{name}: {command:?}: {said}"
             );
         }
@@ -87,7 +87,7 @@ fn a_rebuild_reads_no_file_of_the_ledger_that_is_too_large_to_be_one() {
         let (peak_kib, said) = measured(&folder, &["rebuild"]);
         assert!((1..=PEAK_KIB_MAX).contains(&peak_kib), "{name}: {peak_kib} KiB");
         let said = said.stdout + &said.stderr;
-        assert!(said.contains(&name) && said.contains("bytes that such a file can have"), "{name}: {said}");
+        assert!(said.contains(&name) && said.contains("bytes, the limit for such a file"), "{name}: {said}");
         planted.take_away();
     }
 }

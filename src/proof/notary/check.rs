@@ -1,4 +1,4 @@
-//! Whether the published ledger is what was signed, file by file.
+//! Compares the published ledger with what was signed, file by file.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,11 +20,11 @@ pub struct Damage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wrong {
     Missing,
-    /// It has other bytes than it should have.
+    /// Its content is not what it should be.
     Altered,
-    /// Nobody put it there.
+    /// callvault did not put it there.
     Unlisted,
-    /// It is whole, and of another time or history; or the database is.
+    /// It is intact but from another time or history, or the database is.
     History,
 }
 
@@ -91,8 +91,8 @@ where
 }
 
 impl Published {
-    /// Reads every file that the checkpoint needs, and names each that is missing or altered. Who knows what the leaves
-    /// should be names exactly those; who does not may find a bundle and its tile to disagree.
+    /// Reads every file that the checkpoint needs, and names each that is missing or altered. Without known leaves it can
+    /// only say that a bundle and its tile disagree.
     ///
     /// `expected`: the size and root that were signed last, if that is known. An older checkpoint is one that was put back.
     ///
@@ -123,7 +123,7 @@ impl Published {
         if let Some((size, root)) = signed {
             let computed = self.check_files(size, leaves, &mut damages)?;
             if damages.is_empty() && computed != root {
-                damages.insert(damage("checkpoint", "its root is not that of the entries".to_owned()));
+                damages.insert(damage("checkpoint", "its root is not the root over the entries".to_owned()));
             }
         }
         Ok(damages.into_iter().collect())
@@ -143,7 +143,7 @@ impl Published {
             if let (Some(known), Some(bundle)) = (&known, &bundle)
                 && known != bundle
             {
-                damages.insert(damage(&self.path_of(index, size), "holds other entries".to_owned()));
+                damages.insert(damage(&self.path_of(index, size), "has other entries".to_owned()));
             }
             let Some(page) = known.or(bundle) else { return Ok(Digest::of([])) };
             page.into_iter().for_each(|leaf| frontier.push(leaf, &mut full));

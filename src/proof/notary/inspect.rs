@@ -1,5 +1,5 @@
-//! The check that the owner of the ledger makes: he knows all entries, so he can name each file that is not what it was,
-//! also those that no checkpoint needs any more.
+//! The check by the owner of the ledger: it knows all entries, so it names every altered file, also those that no
+//! checkpoint needs any more.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -58,11 +58,12 @@ impl Notary {
 
 fn check(area: &Area, known: &Known, leaves: impl Leaves) -> anyhow::Result<Checked> {
     let Known { keys, signed, size } = known;
-    // Opened anew: an open folder stays readable when another one was put in its place.
+    // Opened again: an open folder stays readable after another one took its place.
     let reader: Option<Arc<dyn Reader>> = area.root_reader()?.map(|disk| Arc::new(disk) as _);
     let published = reader.clone().map(Published::of).transpose()?.flatten();
     let (Some(published), Some(reader)) = (published, reader) else {
-        let damages = vec![wrong("checkpoint", Wrong::Missing, "is gone, with all of the published ledger")];
+        let damages =
+            vec![wrong("checkpoint", Wrong::Missing, "is missing, with the whole published ledger")];
         return Ok(Checked { damages, ..Checked::default() });
     };
     let expected = signed.as_ref().map(|signed| (signed.size, signed.root));
@@ -100,7 +101,7 @@ fn is_aside(path: &str) -> bool {
     path.rsplit_once('~').is_some_and(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The public keys: each as verifiers take it, and no other beside them that somebody might believe.
+/// The public keys: each must be as verifiers read it, and no other key may be beside them.
 fn check_keys(
     reader: &dyn Reader,
     keys: &[VerifyingKey],

@@ -26,7 +26,7 @@ pub(super) struct Keys {
     known: Vec<VerifyingKey>,
     /// Whether the operator keeps the secret.
     is_given: bool,
-    /// The key that signed last, if the present one is another that nobody has announced: then nothing is signed.
+    /// The key that signed last, if the present one is another that was never announced: then nothing is signed.
     is_not: Option<VerifyingKey>,
 }
 
@@ -128,7 +128,7 @@ impl Keys {
             "the key is the one of [ledger] key_file: put another into that file, then run this command again"
         );
         let former = self.current().verifying_key();
-        // Whoever follows a crash finds another key, and that it may be another.
+        // After a crash the next run finds another key, and that this is allowed.
         db.write(async move |tx| fleet::set_meta(tx, KEY_MAY_CHANGE, "1").await).await?;
         let seed = state.rotate_ledger_seed(&former.id().to_string())?;
         let key = key_of(origin, &seed)?;
@@ -171,7 +171,7 @@ pub fn overlap_ends(now: Timestamp) -> Timestamp {
     now.checked_add(OVERLAP_H.hours()).unwrap_or(Timestamp::MAX)
 }
 
-/// Notes a key and tells of it in the ledger.
+/// Notes a key and enters it in the ledger.
 async fn note_key(db: &Db, key: &SigningKey, is_first: bool, now: Timestamp) -> anyhow::Result<()> {
     let vkey = key.verifying_key().to_vkey();
     db.write(async move |tx| {

@@ -3,9 +3,9 @@
 //! ```text
 //! entries in the database ──► tiles and bundles, written once ──► (size, root) stored ──► signed ──► checkpoint published
 //! ```
-//! Each step is durable before the next. A crash between any two is followed by the same bytes again. What was signed can
-//! never be contradicted: before anything is published, the checkpoint that others can see is compared with our own
-//! history, and a ledger that is older than it, or other, is refused (`NotaryError::Refused`) until `callvault rebuild`.
+//! Each step is durable before the next. After a crash between any two, the same bytes are written again. callvault never
+//! contradicts what it signed: before it publishes, it compares the checkpoint that others can see with its own history,
+//! and refuses to sign an older or different ledger (`NotaryError::Refused`) until `callvault rebuild`.
 
 mod check;
 mod inspect;
@@ -53,26 +53,26 @@ pub const PROBLEM: &str = "ledger_problem";
 pub enum NotaryError {
     /// A ledger was signed, and is published or known to the state beside the database, that ours does not continue.
     #[error(
-        "the ledger was signed with {published} entries, and the database has {ours} that {relation}: it was restored from an \
-         older copy, or belongs to another archive. Nothing is signed before `callvault rebuild` mends it; \
-         recordings are archived all the same"
+        "the ledger was signed with {published} entries, but the database has {ours} entries, which {relation}: it was \
+         restored from an older copy, or belongs to another archive. Nothing is signed until you run \
+         `callvault rebuild`; callvault still archives recordings"
     )]
     Refused { published: u64, ours: u64, relation: &'static str },
     /// The database contradicts itself.
     #[error(
-        "the ledger in the database does not have the root that was signed: the database was altered. Nothing is signed \
-         before `callvault rebuild` mends it; recordings are archived all the same"
+        "the ledger in the database does not have the signed root: the database was altered. Nothing is signed until you \
+         run `callvault rebuild`; callvault still archives recordings"
     )]
     Altered,
     /// The key is not the one that signed last.
     #[error(
-        "the ledger's key is {present}, and {last} signed last: nothing is signed. Put the former key back, or run \
-         `callvault ledger rotate-key` to go on with this one; recordings are archived all the same"
+        "the ledger's key is {present}, but {last} signed last: nothing is signed. Restore the former key, or run \
+         `callvault ledger rotate-key` to continue with this one; callvault still archives recordings"
     )]
     OtherKey { present: String, last: String },
     /// The operator gave the ledger another name.
     #[error(
-        "[ledger] origin is {configured}, but what was signed is called {signed}, for ever: set it back, or remove the line"
+        "[ledger] origin is {configured}, but this ledger is called {signed} and cannot be renamed: restore or remove the line"
     )]
     Renamed { configured: String, signed: String },
 }
@@ -251,7 +251,7 @@ impl Notary {
             Some(believed) => believed,
             None => {
                 if latest.is_some() {
-                    warn!("The published checkpoint was gone or damaged; it is published again");
+                    warn!("The published checkpoint was missing or damaged; callvault publishes it again");
                 }
                 return Ok(false);
             }
@@ -264,7 +264,7 @@ impl Notary {
         self.refuse_contradiction(sealer, &published).await?;
         if ours.is_some_and(|(size, _)| published.size < size) {
             info!(
-                "The published checkpoint was older than the last one that was signed; it is published again"
+                "The published checkpoint was older than the latest signed one; callvault publishes it again"
             );
         }
         Ok(false)

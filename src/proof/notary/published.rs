@@ -1,4 +1,4 @@
-//! The published ledger, read back: by whoever has the files, without the state and without a lock.
+//! Reading the published ledger: it takes only the files, no state and no lock.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,9 +33,8 @@ pub enum PublishedError {
     NotYet { number: u64, size: u64 },
 }
 
-/// What is said of a file that is too large.
 pub(super) fn larger_than(bytes_max: u64) -> String {
-    format!("has more than the {bytes_max} bytes that such a file can have")
+    format!("is larger than {bytes_max} bytes, the limit for such a file")
 }
 
 /// The most bytes that a file of the published ledger can have, by its path below the folder.
@@ -79,7 +78,7 @@ impl Published {
         Ok(is_there.then_some(Self { reader }))
     }
 
-    /// The public keys that lie beside the ledger. Who does not trust the archive has them from elsewhere.
+    /// The public keys beside the ledger. Those who do not trust the archive have them from elsewhere.
     ///
     /// # Errors
     /// Whatever the filesystem says; keys that cannot be read are passed over.

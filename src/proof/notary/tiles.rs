@@ -61,7 +61,7 @@ fn write_partial(area: &Area, frontier: &Frontier) -> Result<(), ArchiveError> {
 }
 
 /// Puts a file that was not published before. Whatever else has its name was never signed, or is damaged: it is moved aside,
-/// for no file that somebody plants may keep the ledger from being signed.
+/// so that no planted file can prevent signing.
 fn put(area: &Area, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
     let key = key(path)?;
     match area.put(&key, bytes) {

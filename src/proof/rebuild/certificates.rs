@@ -1,4 +1,4 @@
-//! Days that settled, and their certificates: the ledger tells of each, and its document lies in the folder of the day.
+//! Settled days and their certificates: the ledger has an entry of each, and its document is in the folder of the day.
 
 use super::replay::entry_name;
 use super::{Damage, Rebuild};
@@ -49,7 +49,7 @@ impl Rebuild<'_> {
         };
         match certificates::record(self.building.tx(), &certified).await {
             Err(error) if db::is_refused(&error) => {
-                let problem = "another entry tells of a certificate of the same day and revision";
+                let problem = "another entry has a certificate of the same day and revision";
                 self.damaged(Damage::of(&entry.pbx, entry_name(number), problem));
                 return Ok(());
             }
@@ -68,7 +68,7 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    /// What the ledger tells of the files of a certificate is what was issued, whatever lies in the folder and in its sums.
+    /// The ledger knows what was issued, whatever the folder and its sums hold.
     async fn believe_entry(&mut self, entry: &DayEntry) -> anyhow::Result<()> {
         let (folder, names) =
             (Folder::day(&entry.pbx, entry.day)?, Names { revision: entry.revision.into() });
@@ -97,7 +97,7 @@ impl Rebuild<'_> {
             return Ok(());
         }
         let problem = format!(
-            "{} tells of {what}, and it is not there as it was issued: restore it from a backup",
+            "{} names {what}, but the file is missing or different: restore it from a backup",
             entry_name(number)
         );
         self.damaged(Damage::of(&entry.pbx, path, problem));

@@ -22,12 +22,12 @@ use crate::store::scratch::{self, NotedFile, OpenLink};
 use crate::store::voicemail;
 
 /// What the finding says of a ledger that is taken on the archive's own word.
-const NOBODY_VOUCHES: &str = "nobody but the archive itself vouches for the ledger that the database was made from: compare its \
-                              checkpoint with one that an auditor, a mail or a witness has";
+const NOBODY_VOUCHES: &str = "only the archive itself vouches for the ledger that the database was rebuilt from: compare its \
+                              checkpoint with one from an auditor, an e-mail or a witness";
 const ROWS_PER_PAGE: i64 = 1000;
 
 impl Rebuild<'_> {
-    /// Ties calls to recordings that came after them. What a call names and nothing else tells of is owed.
+    /// Links calls to recordings that came after them. A recording that only a call names is queued.
     pub(super) async fn link_calls(&mut self) -> anyhow::Result<()> {
         let mut after = 0;
         loop {
@@ -54,7 +54,7 @@ impl Rebuild<'_> {
         let name = row.as_ref().and_then(|row| row.recording.as_ref());
         let day = place.and_then(|place| place.folder().date());
         let (Some(name), Some(day)) = (name, day) else {
-            let problem = "a call list names it, and it is no path of a recording of this PBX";
+            let problem = "a call list names it, but it is not the path of a recording of this PBX";
             self.damaged(Damage::of(
                 &link.pbx,
                 crate::base::recording::printable(link.path.as_bytes()),
@@ -120,7 +120,7 @@ impl Rebuild<'_> {
         }
         match catalog::record(self.building.tx(), &entry, number, archived_at).await {
             Err(error) if crate::store::db::is_refused(&error) => {
-                let problem = format!("a second entry of the ledger tells of it: entry {number}");
+                let problem = format!("a second entry of the ledger names it: entry {number}");
                 self.damaged(Damage::of(&file.pbx, &file.path, problem));
                 Ok(())
             }
@@ -181,7 +181,7 @@ impl Rebuild<'_> {
             fleet::note_delivery(tx, pbx, at).await?;
         }
         queue::schedule_stuck(tx, pbx, self.now + queue::STUCK_AGAIN_AFTER).await?;
-        // What is stuck is so under these settings as far as anybody knows: a change of them asks for it at once.
+        // Stuck recordings count as stuck under these settings, so that a change of the settings retries them at once.
         if let Some(configured) = configured {
             fleet::settings_changed(tx, pbx, &sealed_vault::download_settings(configured)).await?;
         }
@@ -205,7 +205,7 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    /// What is damaged is to be seen in `status` until somebody has looked at it.
+    /// `status` shows damage until a person has looked at it.
     async fn keep_findings(&mut self, plan: &Plan) -> anyhow::Result<()> {
         for damage in &self.report.damage {
             let Some(pbx) = plan.pbxs.iter().find(|pbx| **pbx == damage.pbx) else { continue };

@@ -28,10 +28,9 @@ const FILES_PER_PIECE: usize = 256;
 /// Versions of calls that the lists of a folder tell, each by identity and version.
 pub(super) type ToldVersions = HashSet<(Digest, Digest)>;
 
-/// Reads `folder` and hands on what it holds, until `hand_on` says that nobody takes it.
+/// Reads `folder` and hands on its content, until `hand_on` returns false.
 pub(super) fn read(archive: &dyn Reader, folder: &Folder, mut hand_on: impl FnMut(Piece) -> bool) {
     match FolderReader::open(archive, folder) {
-        // Whoever does not take a piece takes none that follows.
         Ok(reader) => drop(reader.read(&mut hand_on)),
         Err(damage) => drop(hand_on(Piece::Damage(damage))),
     }
@@ -48,7 +47,7 @@ struct FolderReader<'a> {
     there: BTreeMap<String, Digest>,
 }
 
-/// Nobody takes what is found any more.
+/// The receiver has gone.
 struct Unwanted;
 
 type HandOn<'a> = &'a mut dyn FnMut(Piece) -> bool;
@@ -56,8 +55,8 @@ type HandOn<'a> = &'a mut dyn FnMut(Piece) -> bool;
 impl<'a> FolderReader<'a> {
     fn open(archive: &'a dyn Reader, folder: &'a Folder) -> Result<Self, Damage> {
         let damaged = |problem: String| Damage::of(folder.pbx(), folder.as_str(), problem);
-        let day = folder.date().ok_or_else(|| damaged("its name is no day".to_owned()))?;
-        let gone = || damaged("it went away while it was read".to_owned());
+        let day = folder.date().ok_or_else(|| damaged("its name is not a day".to_owned()))?;
+        let gone = || damaged("it disappeared while callvault read it".to_owned());
         let key = Key::from(folder);
         let listing = archive.list(&key).map_err(|error| damaged(error.to_string()))?.ok_or_else(gone)?;
         let names = listing.keys().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
@@ -204,7 +203,7 @@ impl<'a> FolderReader<'a> {
         let Some(told) = &found.companion else { return Ok(()) };
         let (companion, list) = (found.names.companion(), found.names.files());
         let Some(sha256) = self.there.get(&companion) else {
-            // If the sums list it, that was told.
+            // If the sums list it, it was reported already.
             if self.sums.contains_key(&companion) {
                 return Ok(());
             }
@@ -264,7 +263,7 @@ impl<'a> FolderReader<'a> {
         listed.collect()
     }
 
-    /// The content of a file; what cannot be read is told, and passed over.
+    /// The content of a file; one that cannot be read is reported and skipped.
     fn file(&self, name: &str, bytes_max: u64, hand_on: HandOn<'_>) -> Result<Option<Vec<u8>>, Unwanted> {
         match self.archive.read(&self.key.join(name.as_bytes()), bytes_max) {
             Ok(Some(bytes)) => Ok(Some(bytes)),

@@ -39,7 +39,7 @@ pub struct FoundFile {
     pub recording_path: String,
     /// What is known of it if it is a voicemail message, and which of those alike it is.
     pub message: Option<(Message, u32)>,
-    /// Its calls, as far as no list of its folder tells them.
+    /// Its calls that no list of its folder has.
     pub untold: Vec<NewCall>,
 }
 

@@ -133,7 +133,7 @@ struct Rebuild<'a> {
 
 #[derive(Debug, Default)]
 struct Learnt {
-    /// Its serial number by its latest call that tells one, and when that was first seen.
+    /// Its serial number by its latest call with one, and when that call was first seen.
     sn: Option<(Timestamp, String)>,
     /// The same by the latest sidecar, for a PBX whose calls tell none.
     sn_of_files: Option<(Timestamp, String)>,

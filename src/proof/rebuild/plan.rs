@@ -10,7 +10,7 @@ use super::report::Damage;
 use crate::proof::notary::FOLDER as LEDGER;
 
 /// Why a PBX is left out of which nothing is found.
-const NOTHING_THERE: &str = "nothing of it is there: nothing was archived yet, or it is not mounted";
+const NOTHING_THERE: &str = "it has no files there: nothing was archived yet, or the folder is not mounted";
 
 /// Why nothing was rebuilt. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -29,15 +29,13 @@ pub enum CannotRebuild {
     NobodyElse { path: String, state_id: String, owners: String },
     /// There is a key, and the ledger is another's.
     #[error(
-        "the ledger in the archive is signed, but not by the key of this state: somebody else has written it, or the key is \
+        "the ledger in the archive is signed, but not with the key of this state: somebody else wrote it, or the key is \
          not the one that signed. Restore the folder `_ledger` or the file `ledger.key` from a backup; or give the key that \
-         signed with `--vkey`, if you know it from outside the archive; or move `ledger.key` away, and the ledger is \
-         taken as it is, which every later certificate says"
+         signed with `--vkey`, if you know it from outside the archive; or move `ledger.key` away: callvault then accepts \
+         the ledger as it is, and every later certificate says so"
     )]
     OthersLedger,
-    #[error(
-        "`--vkey {0}` is no key of a ledger: give it as `callvault ledger` prints it, `<name>+<id>+<key>`"
-    )]
+    #[error("`--vkey {0}` is not a ledger key: give it as `callvault ledger` prints it, `<name>+<id>+<key>`")]
     NoKey(String),
 }
 
@@ -104,7 +102,7 @@ impl Plan {
             }
             Claim::Unmarked => {
                 let problem =
-                    "its marker `.callvault` is gone: restore it from a backup, the service needs it";
+                    "its marker `.callvault` is missing: restore it from a backup, the service needs it";
                 self.read_all_the_same(name, problem.to_owned());
             }
             Claim::Damaged(error) => self.read_all_the_same(name, error.to_string()),
@@ -116,7 +114,7 @@ impl Plan {
         let problem = match claim {
             Claim::Owned(owner) if owner.state_id != self.state_id => {
                 self.has_ledger = false;
-                format!("it belongs to another state ({}), and is not read", owner.state_id)
+                format!("it belongs to another state ({}); callvault does not read it", owner.state_id)
             }
             Claim::Owned(_) | Claim::Unmarked => return,
             Claim::Damaged(error) => error.to_string(),

@@ -1,4 +1,4 @@
-//! How far a rebuild is, for whoever shows it.
+//! The progress of a rebuild.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

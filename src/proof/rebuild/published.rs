@@ -18,7 +18,7 @@ pub(super) struct PublishedLedger {
     published: Published,
     /// What was signed of it; none if nothing was, if that is damaged, or if the files do not come to it.
     pub(super) signed: Option<Signed>,
-    /// Entries that somebody whose word counts has seen there, whether they are there still or not.
+    /// Entries that a trusted signer has seen there, even if they are gone now.
     pub(super) seen: u64,
     /// Entries that are there, signed or not. A crash may have come between them and their checkpoint.
     pub(super) size: u64,
@@ -64,7 +64,7 @@ struct Files {
 
 impl PublishedLedger {
     /// Opens the ledger in the archive, and finds out what of it can be believed. What is damaged about the
-    /// whole of it is told beside; `None` if there is nothing.
+    /// whole of it is returned beside it; `None` if there is nothing.
     ///
     /// # Errors
     /// [`CannotRebuild::OthersLedger`] if there is a key, and the ledger was signed by others; whatever the filesystem says.
@@ -73,7 +73,7 @@ impl PublishedLedger {
         believed: &Believed,
     ) -> anyhow::Result<(Option<Self>, Vec<Damage>)> {
         let Some(published) = Published::of(archive)? else {
-            let problem = format!("it is gone: {RESTORE}. Until then nothing tells what was archived");
+            let problem = format!("it is gone: {RESTORE}. Until then nothing proves what was archived");
             return Ok((None, vec![Damage::of("", FOLDER, problem)]));
         };
         let mut damage = Vec::new();
@@ -96,7 +96,7 @@ impl PublishedLedger {
         let signed = candidates.into_iter().find_map(|candidate| candidate.found_in(&published));
         if seen > signed.as_ref().map_or(0, |signed| signed.frontier.size()) {
             let problem = format!(
-                "its entries are not the {seen} that were signed, or some are gone: restore the folder `{FOLDER}` from a \
+                "its entries are not the {seen} signed ones, or some are missing: restore the folder `{FOLDER}` from a \
                  backup, then rebuild again. Until then nothing is signed"
             );
             damage.push(Damage::of("", name("checkpoint"), problem));
@@ -114,7 +114,7 @@ impl PublishedLedger {
         })
     }
 
-    /// Entries of a page of which nobody knows whether they were signed.
+    /// Entries of a page, without knowing whether they were signed.
     fn unsigned(&self, index: u64) -> Page {
         match self.published.bundle(index, self.size) {
             Ok(entries) => {
@@ -176,7 +176,7 @@ fn read_checkpoint(
     published: &Published,
     believed: &Believed,
 ) -> anyhow::Result<Result<Option<Candidate>, String>> {
-    let again = "; the service publishes it again";
+    let again = "; the service will publish it again";
     let Some(bytes) = published.file("checkpoint")? else {
         let is_gone = published.bundled_size(0)? > 0;
         return Ok(if is_gone { Err(format!("it is gone{again}")) } else { Ok(None) });
@@ -191,7 +191,7 @@ fn read_checkpoint(
     }
     match published.checkpoint(&published.keys()?) {
         Ok(_) if believed.has_key() => Err(CannotRebuild::OthersLedger.into()),
-        // Nobody is left who could tell whose it is.
+        // No key is left that could show to whom it belongs.
         Ok(found) => Ok(Ok(found.map(|(checkpoint, _)| Candidate {
             checkpoint,
             keys: Vec::new(),
@@ -222,7 +222,7 @@ impl Candidate {
                 }
             }
             full.clear();
-            // Whatever size it tells: what is not there is not looked for any further.
+            // Whatever its size: the search ends where the files end.
             if trees.iter().all(Option::is_none) {
                 return None;
             }
@@ -239,7 +239,7 @@ fn leaves_of(entries: &[Vec<u8>]) -> Vec<Digest> {
 }
 
 fn other_content(path: &str) -> Damage {
-    Damage::of("", name(path), format!("it holds something else than was signed: {RESTORE}"))
+    Damage::of("", name(path), format!("its content is not what was signed: {RESTORE}"))
 }
 
 fn damage_of(error: &PublishedError) -> Damage {

@@ -19,7 +19,7 @@ const PAGES_WAITING: usize = 4;
 const RECORDINGS_PER_PAGE: i64 = 1000;
 
 impl Rebuild<'_> {
-    /// Puts every entry back, and ties it to what it tells of.
+    /// Restores every entry, and links it to what it is about.
     pub(super) async fn replay(&mut self, ledger: Option<PublishedLedger>) -> anyhow::Result<()> {
         scratch::index_files(self.building.tx()).await?;
         self.note_absences().await?;
@@ -38,7 +38,7 @@ impl Rebuild<'_> {
     }
 
     /// Notes what the ledger may name each recording by that is not archived. One that was heard of before the serial
-    /// number was known may have had it since, which no list tells again.
+    /// number was known may have it since, which no list repeats.
     async fn note_absences(&mut self) -> anyhow::Result<()> {
         let mut after = 0;
         loop {
@@ -63,11 +63,11 @@ impl Rebuild<'_> {
         learnt.sn.as_ref().or(learnt.sn_of_files.as_ref()).map(|(_, sn)| sn.as_str())
     }
 
-    /// Puts an entry back. What it tells counts only if it `is_signed`.
+    /// Restores an entry. Its content counts only if it `is_signed`.
     async fn take_entry(&mut self, number: u64, bytes: Vec<u8>, is_signed: bool) -> anyhow::Result<()> {
         let (of, number) = (number, i64::try_from(number)?);
         let Ok(entry) = String::from_utf8(bytes) else {
-            self.damaged(Damage::of("", entry_name(number), "it is no text"));
+            self.damaged(Damage::of("", entry_name(number), "it is not text"));
             return Ok(());
         };
         ledger::restore(self.building.tx(), of, &entry).await?;
@@ -97,7 +97,11 @@ impl Rebuild<'_> {
             }
             Ok(LedgerEntry::Other) => Ok(()),
             Err(error) => {
-                self.damaged(Damage::of("", entry_name(number), format!("it cannot be understood: {error}")));
+                self.damaged(Damage::of(
+                    "",
+                    entry_name(number),
+                    format!("callvault cannot read it: {error}"),
+                ));
                 Ok(())
             }
         }
@@ -146,10 +150,7 @@ impl Rebuild<'_> {
 
 fn read(ledger: Arc<PublishedLedger>) -> mpsc::Receiver<Page> {
     let (sender, pages) = mpsc::channel(PAGES_WAITING);
-    tokio::task::spawn_blocking(move || {
-        // Whoever does not take a page takes none that follows.
-        ledger.pages().try_for_each(|page| sender.blocking_send(page))
-    });
+    tokio::task::spawn_blocking(move || ledger.pages().try_for_each(|page| sender.blocking_send(page)));
     pages
 }
 

@@ -40,7 +40,7 @@ pub struct PbxRebuilt {
     /// Voicemail messages by state; none if it had any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voicemail: Option<Counts>,
-    /// Calls that its CDR told.
+    /// Calls in its CDR.
     pub calls: i64,
 }
 
@@ -50,13 +50,13 @@ pub struct LedgerRebuilt {
     pub published: i64,
     /// Whose word it is that they are those which were signed.
     pub trust: Trust,
-    /// Entries that were published and never signed, or of which nobody can tell: what they tell does not count.
+    /// Entries that were published but never signed, or may not have been: their content does not count.
     pub unsigned: i64,
-    /// Entries that were signed, and that no file tells any more.
+    /// Entries that were signed and that no file holds any more.
     pub lost: i64,
-    /// Entries that were appended, for files of which none told and that this state wrote.
+    /// Entries that were appended, for files without one that this state wrote.
     pub appended: i64,
-    /// Files of which no signed entry tells, and of which nobody can tell who put them there: their recordings are owed.
+    /// Files without a signed entry and of unknown origin: their recordings are queued again.
     pub found: i64,
     /// Archived files that entries name and that are gone, or whose sidecar is.
     pub gone: i64,
@@ -67,7 +67,7 @@ pub struct LedgerRebuilt {
 /// Something that is not as it was written. The rest was rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Damage {
-    /// Whose it is; empty if it is nobody's alone.
+    /// Empty if it does not belong to one PBX.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pbx: String,
     /// The file or folder, or the entry of the ledger.

@@ -1,4 +1,4 @@
-//! What one sidecar tells of its recording and of the calls that name it.
+//! What a sidecar says about its recording and the calls that name it.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
@@ -16,7 +16,7 @@ use crate::formats::sidecar::{Sidecar, SidecarCall, SidecarTimes};
 use crate::store::calls::NewCall;
 use crate::store::ledger::commitment;
 
-/// Reads the sidecar of the audio at `place`. Its calls that are among `told` are left out.
+/// Reads the sidecar of the audio at `place`, without the calls that are among `told`.
 pub fn read(
     bytes: &[u8],
     sidecar_sha256: Digest,
@@ -59,7 +59,7 @@ fn recording_path(path: &str, sha256: &Digest) -> String {
     }
 }
 
-/// The calls of a sidecar that no list tells in this version.
+/// The calls of a sidecar that no list has in this version.
 fn untold(calls: &SidecarCall, times: &SidecarTimes, day: Date, told: &ToldVersions) -> Vec<NewCall> {
     let first = call(&calls.raw, times, told).map(|call| {
         // The recording is filed under the day of the first row, which may tell no time.
@@ -69,7 +69,7 @@ fn untold(calls: &SidecarCall, times: &SidecarTimes, day: Date, told: &ToldVersi
     std::iter::once(first).chain(others).flatten().collect()
 }
 
-/// A call as its row tells it, with the offset of the recording's first call; `None` if it is `told`.
+/// A call from its row, with the offset of the recording's first call; `None` if a list has it.
 fn call(raw: &RawRow, times: &SidecarTimes, told: &ToldVersions) -> Option<NewCall> {
     let row = CdrRow::from_raw(raw)?;
     let (identity, version) = (row.identity(), row.version());

@@ -35,7 +35,7 @@ impl Rebuild<'_> {
                 ledger::add_key(tx, &vkey, notary::overlap_ends(at), at).await
             }
             _ => {
-                self.damaged(Damage::of("", entry_name(number), "it tells of no key that can be one"));
+                self.damaged(Damage::of("", entry_name(number), "it names no valid key"));
                 Ok(())
             }
         };
@@ -102,7 +102,7 @@ impl Rebuild<'_> {
         }
     }
 
-    /// A key has signed what is published, and the entry that tells of it is gone: it is known all the same.
+    /// Notes a key that signed what is published, but whose entry is gone.
     async fn note_untold_keys(&mut self, signed: &Signed) -> anyhow::Result<()> {
         let told = ledger::keys(self.building.tx()).await?;
         for key in &signed.keys {

@@ -1,39 +1,29 @@
 //! Whose word it is that the published ledger is the one that this installation signed. The archive's own word counts for
-//! nothing: whoever can write there can sign another ledger under a key of his own, and put that key beside it.
+//! nothing: anyone who can write there can sign another ledger with a key of their own, and put that key beside it.
 
 use secrecy::ExposeSecret as _;
-use serde::Serialize;
 
 use super::{CannotRebuild, Request};
 use crate::archive::VouchKey;
+use crate::base::words::words;
 use crate::config::Config;
 use crate::formats::tlog::{Checkpoint, Note, SigningKey, VerifyingKey, WitnessKey};
 use crate::proof::notary;
 use crate::vault::state::{self, Seed, Surviving, parse_seed};
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trust {
-    /// A key of the state, which was not lost, has signed it.
-    OwnKey,
-    /// The key that the operator gave has signed it.
-    Vkey,
-    /// A witness of the configuration has seen it.
-    Witness,
-    /// Nobody's but the archive's own.
-    #[default]
-    None,
-}
-
-impl Trust {
-    /// The word in JSON, in the ledger and in certificates.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OwnKey => "own_key",
-            Self::Vkey => "vkey",
-            Self::Witness => "witness",
-            Self::None => "none",
-        }
+words! {
+    #[derive(Default)]
+    /// Whose word it is that the published ledger is the one that was signed.
+    pub enum Trust as "trust" {
+        /// A key of the state, which was not lost, has signed it.
+        OwnKey = "own_key",
+        /// The key that the operator gave has signed it.
+        Vkey = "vkey",
+        /// A witness of the configuration has seen it.
+        Witness = "witness",
+        /// Only the archive itself.
+        #[default]
+        None = "none",
     }
 }
 
@@ -77,7 +67,7 @@ impl Believed {
         !self.seeds.is_empty()
     }
 
-    /// What a note says, and on whose word; none if nobody of them vouches for it.
+    /// What a note says, and who vouches for it; none if none of them does.
     pub(super) fn judge(&self, note: &str) -> Option<(Checkpoint, Trust)> {
         let parsed = Note::parse(note).ok()?;
         let checkpoint = Checkpoint::parse(parsed.text()).ok()?;

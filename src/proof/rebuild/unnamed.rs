@@ -40,7 +40,7 @@ impl Rebuild<'_> {
         }
     }
 
-    /// Tells of a file that anybody may have put there. It stays where it is until the PBX was asked.
+    /// Reports a file that anybody may have put there. It stays where it is until the PBX was asked.
     async fn note_found(&mut self, file: &NotedFile) -> anyhow::Result<()> {
         let entry = ledger::found(&facts_of(file, None)?, self.now);
         ledger::append(self.building.tx(), &entry).await?;
@@ -90,7 +90,7 @@ fn facts_of(file: &NotedFile, gap: Option<i64>) -> anyhow::Result<ArchivedFacts<
 enum Standing {
     /// This state put it there, and it came like this: it is archived.
     Ours(SidecarOrigin),
-    /// Nobody can tell who put it there.
+    /// Its origin is unknown.
     Found,
     /// It is not what its sidecar says.
     Broken(String),
@@ -105,7 +105,8 @@ fn examine(archive: &dyn Reader, vouch_key: Option<&VouchKey>, file: &NotedFile)
             Err(error) => Standing::Broken(error.to_string()),
         },
         Ok(false) => Standing::Broken(
-            "no entry of the ledger tells of it, and it is not what its sidecar says, or gone: it is owed again".to_owned(),
+            "not in the ledger, and missing or different from its sidecar: queued for download again"
+                .to_owned(),
         ),
         Err(error) => Standing::Broken(error.to_string()),
     }

@@ -56,7 +56,7 @@ impl Rebuild<'_> {
             match self.take_file(&file, rows).await {
                 Err(error) if db::is_refused(&error) => {
                     let path = printable(file.sidecar.file.path.as_bytes());
-                    let problem = "its sidecar names a recording that another file is of: compare the two";
+                    let problem = "its sidecar names the recording of another file: compare the two";
                     self.damaged(Damage::of(&file.sidecar.pbx.id, path, problem));
                 }
                 taken => taken?,
@@ -106,7 +106,7 @@ impl Rebuild<'_> {
         self.building.wrote().await
     }
 
-    /// One message is known by the first file or line that tells of it.
+    /// The first file or line about a message counts.
     async fn keep_message(
         &mut self,
         id: i64,
@@ -275,7 +275,7 @@ fn message_of_file(file: &FoundFile, message: &Message, ordinal: u32) -> KeptMes
     }
 }
 
-/// Keeps what was true last; of two at one time the one that was told later.
+/// Keeps the latest value; of two of the same time the one that came later.
 fn latest<T>(known: &mut Option<(Timestamp, T)>, at: Timestamp, value: impl FnOnce() -> T) {
     if known.as_ref().is_none_or(|(before, _)| *before <= at) {
         *known = Some((at, value()));

@@ -15,7 +15,7 @@ use crate::store::queue::{self, RecordingState, Restored};
 use crate::store::scratch::{self, OpenEntry};
 
 impl Rebuild<'_> {
-    /// Gives every entry its file, under the name that it had as far as anything tells.
+    /// Gives every entry its file, under its last known name.
     pub(super) async fn settle_entries_without_a_file(&mut self) -> anyhow::Result<()> {
         scratch::index_unnamed(self.building.tx()).await?;
         let mut after = -1;
@@ -50,14 +50,14 @@ impl Rebuild<'_> {
 
     async fn keep_gone(&mut self, entry: &OpenEntry, path: &str, recording_id: i64) -> anyhow::Result<()> {
         let problem = format!(
-            "{} tells of it, and it is gone or has no sidecar any more: restore both from a backup",
+            "{} names it, but the file or its sidecar is missing: restore both from a backup",
             entry_name(entry.number)
         );
         self.damaged(Damage::of(&entry.pbx, path, problem));
         scratch::keep_gone(self.building.tx(), entry, path, recording_id).await
     }
 
-    /// The recording whose audio was at `path`; one that nothing else tells of is made.
+    /// The recording whose audio was at `path`; it is made if nothing else names it.
     async fn recording_at(&mut self, entry: &OpenEntry, path: &str) -> anyhow::Result<i64> {
         let of = main_path(path);
         if let Some(id) = queue::id_of_path(self.building.tx(), &of).await? {
@@ -82,7 +82,7 @@ impl Rebuild<'_> {
             day,
             started_at: begun.unwrap_or(midnight(day)),
             path: &of,
-            // That of its sidecar is lost, and nobody can tell any more whom the entry names.
+            // The salt of its sidecar is lost, and with it what the entry names.
             salt: &Salt::random(),
             state: RecordingState::Archived,
             reason: None,
@@ -92,15 +92,15 @@ impl Rebuild<'_> {
         queue::restore(self.building.tx(), &restored).await?.context("what is archived always has a row")
     }
 
-    /// Names the absences whose recording nothing tells of.
+    /// Reports the absences whose recording is unknown.
     pub(super) fn note_open_gaps(&mut self) {
         let gaps: Vec<Damage> = self
             .gaps
             .values()
             .map(|gap| {
                 let problem = format!(
-                    "it tells of a recording of {} that was missing for good, and no call list tells which: a sweep may \
-                     hear of it again",
+                    "it is about a recording of {} that was missing for good, and no call list names that recording: \
+                     a sweep may find it again",
                     gap.day
                 );
                 Damage::of(&gap.pbx, entry_name(gap.number), problem)
@@ -110,7 +110,7 @@ impl Rebuild<'_> {
     }
 }
 
-/// Where a file is said to have been of which nothing but the ledger tells: a name that no recording can have.
+/// A path for a file that only the ledger knows: a name that no recording can have.
 fn nameless_path(entry: &OpenEntry) -> anyhow::Result<String> {
     let folder = Folder::day(&entry.pbx, entry.day.parse()?)?;
     let name = format!("entry-{}~{}.wav", entry.number, entry.sha256.short());
@@ -125,7 +125,7 @@ fn main_path(path: &str) -> String {
     }
 }
 
-/// The PBX's name of a recording, as far as its file tells it.
+/// The PBX's name of a recording, as far as its file name shows it.
 fn name_of_file(path: &str) -> RecordingName {
     let file = path.rsplit('/').next().unwrap_or(path);
     plain_name(file).or_else(|| RecordingName::new(file)).expect("a path names a file")

@@ -1,4 +1,4 @@
-//! A folder as it is beside what it should hold: what has to be read to be judged, and what nobody put there.
+//! Compares a folder with what it should hold: what has to be read, and what callvault did not put there.
 
 use std::collections::BTreeSet;
 

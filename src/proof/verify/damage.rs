@@ -1,36 +1,23 @@
-//! What is wrong with a thing in the archive, in words and as a finding.
+//! Damage in the archive, in words and as a finding.
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::words::words;
 use crate::store::findings::{Finding, FindingKind};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    Missing,
-    Altered,
-    /// It is there, and callvault did not put it there.
-    Unlisted,
-    Unreadable,
-    /// The ledger does not hold together, or the catalog says otherwise than it does.
-    LedgerMismatch,
+words! {
+    pub enum Class as "class of damage" {
+        Missing = "missing",
+        Altered = "altered",
+        /// It is there, and callvault did not put it there.
+        Unlisted = "unlisted",
+        Unreadable = "unreadable",
+        /// The ledger does not hold together, or the catalog contradicts it.
+        LedgerMismatch = "ledger_mismatch",
+    }
 }
 
 impl Class {
-    pub const ALL: [Self; 5] =
-        [Self::Missing, Self::Altered, Self::Unlisted, Self::Unreadable, Self::LedgerMismatch];
-
-    /// The word in JSON and in the ledger.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Altered => "altered",
-            Self::Unlisted => "unlisted",
-            Self::Unreadable => "unreadable",
-            Self::LedgerMismatch => "ledger_mismatch",
-        }
-    }
-
     /// The finding that it is kept as.
     pub fn finding(self) -> FindingKind {
         match self {
@@ -72,7 +59,7 @@ pub(super) enum Thing {
     Sums,
     /// The marker of a PBX, without which nothing is written there.
     Marker,
-    /// A folder, or what nobody put there.
+    /// A folder, or something that callvault did not put there.
     #[default]
     Stray,
     /// The ledger, or what the catalog says of it.
@@ -104,9 +91,10 @@ impl Damage {
             return vec![finding(self.class.finding(), detail)];
         };
         let what = self.class.as_str();
-        let mut findings = vec![finding(FindingKind::Quarantined, format!("it was {what}; it is now {to}"))];
+        let mut findings =
+            vec![finding(FindingKind::Quarantined, format!("it was {what}; callvault moved it to {to}"))];
         if matches!(self.thing, Thing::Audio | Thing::Document) {
-            let detail = format!("it was {what}, and moved to {to}: {}", self.remedy);
+            let detail = format!("it was {what}; callvault moved it to {to}: {}", self.remedy);
             findings.push(finding(FindingKind::FileMissing, detail));
         }
         findings
@@ -116,20 +104,20 @@ impl Damage {
 fn remedy(class: Class, thing: Thing) -> &'static str {
     match (class, thing) {
         (Class::Missing | Class::Altered, Thing::Sums) => {
-            "`callvault verify --quarantine` has it written anew, for it is derived"
+            "run `callvault verify --quarantine`: it sets the file aside and writes it again"
         }
         (Class::LedgerMismatch, Thing::Published) => {
-            "find out who put an older or another ledger there; the right checkpoint is published again by itself"
+            "find out who put an older or different ledger there; callvault publishes the right checkpoint again"
         }
         (Class::Unlisted, Thing::Published) => "find out who put it there, and move it away",
         (Class::Missing | Class::Altered, Thing::Marker) => {
-            "restore it from a backup: without it the next start refuses the archive"
+            "restore it from a backup: without it the next start fails"
         }
         (Class::Missing | Class::Altered, _) => "restore it from a backup",
         (Class::Unlisted, _) => {
             "find out who put it there and move it away, or let `callvault verify --quarantine` do so"
         }
-        (Class::Unreadable, _) => "check the disk, and who may read it",
+        (Class::Unreadable, _) => "check the disk and the permissions",
         (Class::LedgerMismatch, _) => {
             "the database was changed from outside: find out how, and restore the state from a backup"
         }

@@ -1,4 +1,4 @@
-//! Verification: whether the archive is what it was when it was archived, and nothing else.
+//! Verification: is the archive what it was when it was written, and nothing else?
 //!
 //! ```text
 //!  each folder ─► listing │ account by the database ─► compare ─► suspects, strays
@@ -7,10 +7,10 @@
 //!  ledger │ catalog ─► leaf hashes, numbers, what an entry says of its file ─────────────► quarantine, when read
 //! ```
 //!
-//! A look compares what is there with what should be, and reads only what looks wrong or was wrong before, and every file
-//! of a certificate, for these are what people are given. A full verification then reads every byte of audio, sidecars, call lists and sums, the longest unread first: what was read is
-//! remembered as it goes, so it may end at any time and go on later. Nothing is reported that was not looked at twice,
-//! for the archive is written meanwhile.
+//! A look compares what is there with what should be. It reads only files that look wrong or were wrong before, and those of
+//! certificates, which people are given. A full verification then reads every byte of audio, sidecars, call lists and sums,
+//! the longest unread first. It notes its progress, so it can stop at any time and continue later. It reports nothing that
+//! it has not seen twice, because the archive is written at the same time.
 
 mod anchors;
 mod budget;
@@ -176,9 +176,9 @@ impl<'a> Verification<'a> {
                 // What was under way has nothing left to read.
                 fixity::end_pass(tx).await?;
             }
-            // Each name is what the PBX listed, so all are kept, but a person should listen.
+            // The PBX listed each name, so all are kept, but a person should listen.
             for same in same_audio {
-                let detail = format!("it is the same audio as {}, of another call", same.first_path);
+                let detail = format!("same audio as {}, which belongs to another call", same.first_path);
                 let finding = Finding { kind: FindingKind::SameAudio, subject: same.path, detail };
                 findings::record_news(tx, &same.pbx, &finding, now).await?;
             }

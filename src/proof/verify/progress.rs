@@ -1,4 +1,4 @@
-//! How far a verification is, for whoever watches.
+//! The progress of a verification.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -24,7 +24,6 @@ pub enum Phase {
     Reading,
 }
 
-/// Where a verification tells how far it is.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<Snapshot>);
 

@@ -49,7 +49,7 @@ pub(super) async fn read_all(
     settle(tools, tally, before).await
 }
 
-/// Reads and judges units. Those that were not read to their end for somebody asked for the end are `Unread`.
+/// Reads and judges units. Those that a stop interrupted are `Unread`.
 pub(super) async fn read_page(tools: &Tools<'_>, page: Vec<Subject>) -> anyhow::Result<Vec<Judged>> {
     let (page, next) = (Arc::new(page), Arc::new(AtomicUsize::new(0)));
     let threads = (0..tools.threads.min(page.len())).map(|_| {

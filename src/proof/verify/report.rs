@@ -7,29 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::anchors::TimeStamps;
 use super::damage::{Class, Damage};
+use crate::base::words::words;
 use crate::proof::anchor::TokenName;
 use crate::store::ledger::{Entry, EntryType};
 
 /// Damaged things that a report names; all are counted.
 const NAMED_MAX: usize = 10_000;
 
-/// How thorough a verification is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Whether everything is there, with its size, and nothing else; and whether the ledger holds together.
-    Quick,
-    /// The same, and every byte is read.
-    Full,
-}
-
-impl Scope {
-    /// The word in SQL, JSON and the ledger.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Quick => "quick",
-            Self::Full => "full",
-        }
+words! {
+    pub enum Scope as "scope" {
+        /// Whether everything is there, with its size, and nothing else; and whether the ledger holds together.
+        Quick = "quick",
+        /// The same, and every byte is read.
+        Full = "full",
     }
 }
 
@@ -77,7 +67,7 @@ impl Counts {
     }
 
     pub fn all(mut self) -> u64 {
-        Class::ALL.into_iter().map(|class| *self.of(class)).sum()
+        Class::ALL.iter().map(|class| *self.of(*class)).sum()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What nobody put into the archive.
+//! Files in the archive that callvault did not put there.
 //!
 //! The archive is written meanwhile, file first and row second, and a run that died may have left a file that the next one
 //! takes. So a file is a stray only if it is still there, and after that still nothing accounts for it.
