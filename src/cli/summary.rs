@@ -125,11 +125,11 @@ fn tell_pbx(
     if !dry_run {
         tell_reasons(text, report)?;
     }
-    match (&report.error, &report.own_trouble) {
-        // The first trouble of this machine's own is told at the very end.
-        (_, Some(own)) if all.trouble.as_ref().is_some_and(|first| first.message == own.message) => Ok(()),
-        (Some(error), _) => writeln!(text, "  Given up: {}.", error.message.trim_end_matches('.')),
-        (None, _) => Ok(()),
+    match &report.error {
+        // The first trouble of this machine's own is shown at the very end.
+        Some(error) if all.trouble.as_ref().is_some_and(|first| first.message == error.message) => Ok(()),
+        Some(error) => writeln!(text, "  Given up: {}.", error.message.trim_end_matches('.')),
+        None => Ok(()),
     }
 }
 

@@ -11,8 +11,9 @@ use tracing::warn;
 
 use super::requests::Watcher;
 use crate::config::PbxConfig;
+use crate::pipeline::backfill::own_trouble;
 use crate::pipeline::backfill::{BackfillReport, Connections, PbxReport, RangeError, Request, check};
-use crate::pipeline::site::{Connection, Site, own_trouble};
+use crate::pipeline::site::{Connection, Site};
 use crate::proof::seal;
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::queue::DayRange;

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::scheduler::Scheduler;
 use super::shared::Shared;
 use super::supervisor;
-use crate::pipeline::site::own_trouble;
+use crate::pipeline::backfill::own_trouble;
 use crate::proof::sealed_vault::SealedVault;
 use crate::proof::verify::{self, Request, Scope, Verification};
 use crate::store::agenda::{Job, Todo};

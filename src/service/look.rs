@@ -10,7 +10,8 @@ use tracing::{debug, info, warn};
 
 use super::follower::Follower;
 use super::unread;
-use crate::pipeline::site::{Met, SAME_DEVICE, Site, own_trouble};
+use crate::pipeline::backfill::own_trouble;
+use crate::pipeline::site::{Met, SAME_DEVICE, Site};
 use crate::pipeline::sweep::SweepReport;
 use crate::proof::seal;
 use crate::store::agenda::Job;

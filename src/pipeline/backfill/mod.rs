@@ -3,6 +3,7 @@
 mod range;
 mod report;
 mod run;
+mod trouble;
 mod voicemail;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use tokio::sync::Semaphore;
 pub use range::RangeError;
 pub(crate) use range::check;
 pub use report::{BackfillReport, PbxReport, Unprinted};
+pub(crate) use trouble::own_trouble;
 pub use voicemail::VoicemailReport;
 
 use crate::pipeline::site::Connection;

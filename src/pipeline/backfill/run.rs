@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::{own_trouble, unread_files};
 use super::{PbxReport, Request, range};
 use crate::base::counts::Counts;
-use crate::pipeline::site::{Met, Phase, SAME_DEVICE, Site, Task, own_trouble, unread_files};
+use crate::pipeline::site::{Met, Phase, SAME_DEVICE, Site, Task};
 use crate::pipeline::sweep::{SweepReport, sweep_ranges};
 use crate::store::catalog;
 use crate::store::evidence;

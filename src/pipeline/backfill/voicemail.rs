@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::Request;
+use super::trouble::own_trouble;
 use crate::base::counts::{self, Counts};
 use crate::pipeline::gate::Trouble;
-use crate::pipeline::site::{Site, Task, own_trouble};
+use crate::pipeline::site::{Site, Task};
 use crate::pipeline::sweep::VoicemailPoll;
 use crate::store::queue::{self, DayRange, Kinds, Reason};
 

@@ -2,7 +2,6 @@
 
 mod connection;
 mod meeting;
-mod trouble;
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -13,8 +12,6 @@ use tokio_util::sync::CancellationToken;
 pub use connection::{Connection, Phase, SiteProgress};
 pub(crate) use meeting::Met;
 pub(super) use meeting::{DAYS_BACK, kept_days};
-pub(super) use trouble::unread_files;
-pub(crate) use trouble::{SAME_DEVICE, own_trouble};
 
 use crate::base::bell::Bell;
 use crate::config::PbxConfig;
@@ -24,6 +21,9 @@ use crate::pipeline::sweep::{SweepReport, Sweeper, VoicemailPoll, poll_voicemail
 use crate::pipeline::worker::{Progress, Snapshot, TwinLocks, Worker};
 use crate::store::queue::{DayRange, Kinds};
 use crate::vault::Vault;
+
+/// The class of [`SameDevice`](crate::store::fleet::SameDevice).
+pub(crate) const SAME_DEVICE: &str = "same_device";
 
 /// What the workers of a site are set to do: calls of some days, or voicemail.
 pub(crate) struct Task {

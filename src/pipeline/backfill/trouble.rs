@@ -1,14 +1,12 @@
 //! What an operator can mend of this machine's own trouble.
 
+use super::RangeError;
 use crate::archive::ArchiveError;
 use crate::config::PbxConfig;
-use crate::pipeline::backfill::RangeError;
 use crate::pipeline::gate::Trouble;
+use crate::pipeline::site::SAME_DEVICE;
 use crate::pipeline::sweep::{CdrFileError, SweepReport};
 use crate::store::fleet::SameDevice;
-
-/// The class of [`SameDevice`].
-pub(crate) const SAME_DEVICE: &str = "same_device";
 
 /// Files of the CDR folder that are no CDR: asking again would not help, so it is not a PBX's trouble.
 pub(in crate::pipeline) fn unread_files(pbx: &PbxConfig, found: &SweepReport) -> Option<Trouble> {
