@@ -43,18 +43,47 @@ pub struct Trouble {
     pub message: String,
 }
 
-/// Until when a PBX that locked us out is left alone, if that is not over.
-///
-/// A wait longer than any lock-out was set by a clock that has since been put back.
-pub fn locked_out_until(
-    remembered: &Remembered,
-    lockout_wait: Duration,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let longest =
-        jiff::SignedDuration::try_from(lockout_wait.max(LOCKOUT)).unwrap_or(jiff::SignedDuration::MAX);
-    let until = Timestamp::from_millisecond(remembered.paused_until_ms?).ok()?;
-    (until > now && until.duration_since(now) <= longest).then_some(until)
+impl Trouble {
+    /// Whether trying again by itself would do harm, or has a time of its own.
+    pub fn has_its_own_end(&self) -> bool {
+        matches!(&*self.reason, PAUSED | PASSWORD_REFUSED | LOCKED_OUT)
+    }
+}
+
+const PAUSED: &str = "paused";
+const PASSWORD_REFUSED: &str = "password_refused";
+const LOCKED_OUT: &str = "locked_out";
+
+/// Why a PBX must not be asked at present, as far as earlier runs learnt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// An operator wants it left alone.
+    Paused,
+    /// It refused the credentials in use.
+    PasswordRefused,
+    LockedOut(Timestamp),
+}
+
+impl Closed {
+    /// `fingerprint` stands for the credentials in use. A wait longer than any lock-out was set by a clock that has since
+    /// been put back.
+    pub fn of(
+        remembered: &Remembered,
+        fingerprint: &[u8],
+        lockout_wait: Duration,
+        now: Timestamp,
+    ) -> Option<Self> {
+        if remembered.paused_at_ms.is_some() {
+            return Some(Self::Paused);
+        }
+        if remembered.refused_credentials.as_deref() == Some(fingerprint) {
+            return Some(Self::PasswordRefused);
+        }
+        let longest =
+            jiff::SignedDuration::try_from(lockout_wait.max(LOCKOUT)).unwrap_or(jiff::SignedDuration::MAX);
+        let until = Timestamp::from_millisecond(remembered.paused_until_ms?).ok()?;
+        (until > now && until.duration_since(now) <= longest).then_some(Self::LockedOut(until))
+    }
 }
 
 #[derive(Debug)]
@@ -98,28 +127,29 @@ impl Gate {
         }
     }
 
-    /// Refuses access that earlier runs learnt to be pointless or harmful, without asking the PBX.
+    /// Gives the PBX up, without asking it, for what earlier runs learnt to be pointless or harmful.
     pub async fn check_remembered(&self, remembered: &Remembered, password_source: &str, now: Timestamp) {
-        if remembered.paused_at_ms.is_some() {
-            return self.refuse_paused().await;
-        }
-        if remembered.refused_credentials.as_deref() == Some(&self.fingerprint[..]) {
-            let message = format!(
-                "pbx `{0}` refused this user and password before, so no login is tried again: correct the password in \
-                 {password_source}, or, if it is right now, run `callvault retry --pbx {0}`",
-                self.pbx
-            );
-            return self.refuse(Trouble { reason: "password_refused".into(), message }).await;
-        }
-        if let Some(until) = locked_out_until(remembered, self.lockout_wait, now) {
-            let message = format!(
-                "pbx `{0}` locked out this address; nothing is asked of it before {until} (in {1} s), or until \
-                 `callvault retry --pbx {0}`",
-                self.pbx,
-                until.duration_since(now).as_secs(),
-            );
-            self.refuse(Trouble { reason: "locked_out".into(), message }).await;
-        }
+        let pbx = &self.pbx;
+        let (reason, message) = match Closed::of(remembered, &self.fingerprint, self.lockout_wait, now) {
+            None => return,
+            Some(Closed::Paused) => return self.refuse_paused().await,
+            Some(Closed::PasswordRefused) => (
+                PASSWORD_REFUSED,
+                format!(
+                    "pbx `{pbx}` refused this user and password before, so no login is tried again: correct the password \
+                     in {password_source}, or, if it is right now, run `callvault retry --pbx {pbx}`"
+                ),
+            ),
+            Some(Closed::LockedOut(until)) => (
+                LOCKED_OUT,
+                format!(
+                    "pbx `{pbx}` locked out this address; nothing is asked of it before {until} (in {} s), or until \
+                     `callvault retry --pbx {pbx}`",
+                    until.duration_since(now).as_secs(),
+                ),
+            ),
+        };
+        self.refuse(Trouble { reason: reason.into(), message }).await;
     }
 
     pub fn given_up(&self) -> &CancellationToken {
@@ -281,7 +311,7 @@ impl Gate {
     /// Gives the PBX up because an operator wants it left alone.
     pub async fn refuse_paused(&self) {
         let message = format!("pbx `{0}` is paused; `callvault resume {0}` ends that", self.pbx);
-        self.refuse(Trouble { reason: "paused".into(), message }).await;
+        self.refuse(Trouble { reason: PAUSED.into(), message }).await;
     }
 
     /// Gives the PBX up for a reason that it did not tell itself.

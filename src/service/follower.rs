@@ -23,7 +23,7 @@ use crate::http::web::Workers;
 use crate::pbx::push::http::Receiver;
 use crate::pipeline::backfill::own_trouble;
 use crate::pipeline::forecast;
-use crate::pipeline::gate::{Trouble, locked_out_until};
+use crate::pipeline::gate::{Closed, Trouble};
 use crate::pipeline::site::{Connection, SAME_DEVICE, Site, Task};
 use crate::pipeline::worker::Progress;
 use crate::store::agenda::Todo;
@@ -112,14 +112,12 @@ impl Follower {
     async fn standing(&self) -> anyhow::Result<Standing> {
         let now = self.vault.clock.now();
         let remembered = fleet::remembered(&mut *self.vault.state.db.read().await?, self.id()).await?;
-        if remembered.paused_at_ms.is_some() {
-            return Ok(Standing::Paused);
-        }
-        if remembered.refused_credentials.as_deref() == Some(&self.vault.state.fingerprint(&self.pbx)[..]) {
-            return Ok(Standing::Refused);
-        }
-        if let Some(until) = locked_out_until(&remembered, self.pbx.limits.lockout_wait, now) {
-            return Ok(Standing::Until(until));
+        let fingerprint = self.vault.state.fingerprint(&self.pbx);
+        match Closed::of(&remembered, &fingerprint, self.pbx.limits.lockout_wait, now) {
+            None => {}
+            Some(Closed::Paused) => return Ok(Standing::Paused),
+            Some(Closed::PasswordRefused) => return Ok(Standing::Refused),
+            Some(Closed::LockedOut(until)) => return Ok(Standing::Until(until)),
         }
         let zone = zone_of(self.pbx.timezone.as_ref(), remembered.utc_offset_s);
         if let Some(opening) = self.pbx.manners.hours.next_opening(now, &zone) {

@@ -65,6 +65,21 @@ pub async fn record(
     Ok(())
 }
 
+/// Records a finding about `subject` if there is a `detail`; else closes it.
+pub async fn settle(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    kind: FindingKind,
+    subject: &str,
+    detail: Option<String>,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    match detail {
+        Some(detail) => record(tx, pbx, &Finding { kind, subject: subject.to_owned(), detail }, now).await,
+        None => close_about(tx, pbx, kind, subject, now).await,
+    }
+}
+
 /// Keeps a finding of something that is over, such as a day: unlike with [`record`], one that is known already is counted,
 /// and one that was closed comes back, only if there is more to say than before.
 pub async fn record_news(

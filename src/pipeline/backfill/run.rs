@@ -70,9 +70,6 @@ impl Site {
         report: &mut PbxReport,
     ) -> anyhow::Result<()> {
         let db = &self.vault.state.db;
-        if let Ok(mut known) = self.days.lock() {
-            *known = Some(days);
-        }
         let before = queue::counts(&mut *db.read().await?, self.id(), days, Kinds::Calls).await?;
         let before_all =
             queue::counts(&mut *db.read().await?, self.id(), DayRange::ALL, Kinds::Calls).await?;

@@ -10,7 +10,7 @@ use crate::config::PbxConfig;
 use crate::store::calls;
 use crate::store::catalog;
 use crate::store::db::Db;
-use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::findings::{self, FindingKind};
 use crate::store::fleet::{self, Remembered};
 use crate::store::queue::{self, DayRange, Kinds};
 use crate::store::retention;
@@ -46,14 +46,7 @@ pub async fn note(db: &Db, pbx: &PbxConfig, now: Timestamp) -> anyhow::Result<Fo
     let id = pbx.id.clone();
     db.write(async move |tx| {
         for (subject, detail) in near {
-            let kind = FindingKind::OverwriteNear;
-            match detail {
-                Some(detail) => {
-                    let finding = Finding { kind, subject: subject.to_owned(), detail };
-                    findings::record(tx, &id, &finding, now).await?;
-                }
-                None => findings::close_about(tx, &id, kind, subject, now).await?,
-            }
+            findings::settle(tx, &id, FindingKind::OverwriteNear, subject, detail, now).await?;
         }
         retention::forget_old(tx, &id, now).await
     })

@@ -52,7 +52,6 @@ pub struct Site {
     /// The same of voicemail messages, as far as the poll has told.
     pub(super) owed_messages: AtomicI64,
     phase: Mutex<Phase>,
-    pub(super) days: Mutex<Option<DayRange>>,
 }
 
 impl Site {
@@ -80,7 +79,6 @@ impl Site {
             owed: AtomicI64::new(0),
             owed_messages: AtomicI64::new(0),
             phase: Mutex::new(Phase::Connecting),
-            days: Mutex::new(None),
         }
     }
 
@@ -88,34 +86,18 @@ impl Site {
         &self.pbx.id
     }
 
-    pub fn snapshot(&self) -> Snapshot {
-        self.progress.snapshot() + self.message_progress.snapshot()
-    }
-
-    /// Recordings to archive, as far as is known.
-    pub fn owed(&self) -> i64 {
-        self.owed.load(Relaxed) + self.owed_messages.load(Relaxed)
-    }
-
     pub fn progress(&self) -> SiteProgress {
-        let Snapshot { archived, failed_attempts, bytes } = self.snapshot();
+        let done = self.progress.snapshot() + self.message_progress.snapshot();
+        let Snapshot { archived, failed_attempts, bytes } = done;
+        let owed = self.owed.load(Relaxed) + self.owed_messages.load(Relaxed);
         SiteProgress {
             pbx: self.id().to_owned(),
-            phase: self.phase(),
-            owed: u64::try_from(self.owed()).unwrap_or(0),
+            phase: self.phase.lock().map(|phase| phase.clone()).unwrap_or(Phase::Done),
+            owed: u64::try_from(owed).unwrap_or(0),
             archived,
             failed_attempts,
             bytes,
         }
-    }
-
-    pub fn phase(&self) -> Phase {
-        self.phase.lock().map(|phase| phase.clone()).unwrap_or(Phase::Done)
-    }
-
-    /// The days that it covers, once that is known.
-    pub fn days(&self) -> Option<DayRange> {
-        self.days.lock().ok().and_then(|days| *days)
     }
 
     /// Why the PBX was given up, if it was.

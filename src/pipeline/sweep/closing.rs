@@ -13,7 +13,7 @@ use crate::store::calls::{self, DayReading};
 use crate::store::evidence::{
     self, DayVerdict, DoubtfulLine, InputList, ListFacts, Settled, Source, Verdict,
 };
-use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::findings::{self, FindingKind};
 use crate::store::fleet;
 
 /// How long after the end of a day its second reading must lie: calls appear in the CDR when they end.
@@ -201,30 +201,27 @@ impl End {
 
     /// A day that stays in doubt is a finding, until it is in doubt no more.
     async fn note_doubts(&self, tx: &mut SqliteConnection, day: Date) -> anyhow::Result<()> {
-        let (kind, subject) = (FindingKind::DoubtsOpen, day.to_string());
         let doubts = evidence::doubts_since(tx, &self.pbx, day).await?;
-        let Some((count, since)) =
-            doubts.filter(|(_, since)| self.now.duration_since(*since) >= DOUBTS_TOLD_AFTER)
-        else {
-            return findings::close_about(tx, &self.pbx, kind, &subject, self.now).await;
-        };
-        let lines = if count == 1 { "one line".to_owned() } else { format!("{count} lines") };
-        let detail = format!(
-            "{lines} of its call list cannot be believed since {}: a recording that only such a line names is not known",
-            since.strftime("%F %R UTC")
-        );
-        findings::record(tx, &self.pbx, &Finding { kind, subject, detail }, self.now).await
+        let told = doubts.filter(|(_, since)| self.now.duration_since(*since) >= DOUBTS_TOLD_AFTER);
+        let detail = told.map(|(count, since)| {
+            let lines = if count == 1 { "one line".to_owned() } else { format!("{count} lines") };
+            let since = since.strftime("%F %R UTC");
+            format!(
+                "{lines} of its call list cannot be believed since {since}: a recording that only such a line names is \
+                 not known"
+            )
+        });
+        let (kind, subject) = (FindingKind::DoubtsOpen, day.to_string());
+        findings::settle(tx, &self.pbx, kind, &subject, detail, self.now).await
     }
 
     /// Known rows that the PBX's own answer lacks are a finding, until an answer has them all.
     async fn note_absent_rows(&self, tx: &mut SqliteConnection, day: Date, rows: i64) -> anyhow::Result<()> {
+        let detail = (rows != 0).then(|| {
+            format!("{rows} rows known of this day were not in the reading of {}; they are kept", self.input)
+        });
         let (kind, subject) = (FindingKind::CdrShrank, day.to_string());
-        if rows == 0 {
-            return findings::close_about(tx, &self.pbx, kind, &subject, self.now).await;
-        }
-        let detail =
-            format!("{rows} rows known of this day were not in the reading of {}; they are kept", self.input);
-        findings::record(tx, &self.pbx, &Finding { kind, subject, detail }, self.now).await
+        findings::settle(tx, &self.pbx, kind, &subject, detail, self.now).await
     }
 
     /// Rows that could not be read are no finding any more once all of the same input could be.

@@ -125,16 +125,15 @@ impl Sweeper<'_> {
 
     /// Tells of a file whose recordings are queued and that proves nothing.
     async fn note_flaw(&self, path: &Path, flaw: Option<&'static str>) -> anyhow::Result<()> {
-        let now = self.clock.now();
+        let (pbx, subject, now) = (self.pbx.id.clone(), shown(path), self.clock.now());
         if let Some(flaw) = flaw {
-            let finding =
-                Finding { kind: FindingKind::BadFile, subject: shown(path), detail: flaw.to_owned() };
-            warn!(pbx = %self.pbx.id, "{}: {flaw}", finding.subject);
-            return self.note(finding, now).await;
+            warn!(pbx, "{subject}: {flaw}");
         }
-        let (pbx, subject) = (self.pbx.id.clone(), shown(path));
+        let detail = flaw.map(str::to_owned);
         self.db
-            .write(async move |tx| findings::close_about(tx, &pbx, FindingKind::BadFile, &subject, now).await)
+            .write(async move |tx| {
+                findings::settle(tx, &pbx, FindingKind::BadFile, &subject, detail, now).await
+            })
             .await
     }
 

@@ -192,8 +192,8 @@ impl Sweeper<'_> {
                 }
                 let problem = format!("it cannot be stored: {error:#}");
                 let bad = BadRow {
-                    line: rows[at].line(),
-                    line_sha256: rows[at].line_sha256(),
+                    line: rows[at].row.line,
+                    line_sha256: rows[at].row.line_sha256,
                     cause: DoubtCause::Unstorable,
                     problem,
                     excerpt: String::new(),

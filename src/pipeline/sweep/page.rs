@@ -237,15 +237,11 @@ async fn note_held(
     is_held: bool,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let kind = FindingKind::DoubtfulRow;
     let Some(subject) = queue::path_of(tx, id).await? else { return Ok(()) };
-    if !is_held {
-        return findings::close_about(tx, pbx, kind, &subject, now).await;
-    }
     let detail = "an [[exclude]] rule may apply to this recording, and the row of its call cannot be read: it is neither \
                   archived nor left out until the PBX lists the call readably, or the rule is changed";
-    let finding = Finding { kind, subject, detail: detail.to_owned() };
-    findings::record(tx, pbx, &finding, now).await
+    let detail = is_held.then(|| detail.to_owned());
+    findings::settle(tx, pbx, FindingKind::DoubtfulRow, &subject, detail, now).await
 }
 
 /// The PBX's own offset and the configured zone should agree; one finding a day where they do not.
@@ -255,20 +251,14 @@ async fn note_zone(
     placed: &PlacedRow,
 ) -> anyhow::Result<()> {
     let shown = placed.resolved.utc_offset_s;
+    let detail = placed.resolved.zone_offset_s.filter(|zone| *zone != shown).map(|configured| {
+        format!(
+            "the CDR shows an offset of {shown} s from UTC, the configured timezone has {configured} s: correct \
+             `timezone` or the PBX's clock"
+        )
+    });
     let (kind, day) = (FindingKind::OffsetDisagrees, placed.day.to_string());
-    let Some(configured) = placed.resolved.zone_offset_s.filter(|zone| *zone != shown) else {
-        return findings::close_about(tx, &facts.pbx, kind, &day, facts.now).await;
-    };
-    let finding = Finding {
-        kind,
-        subject: day,
-        detail: format!(
-            "the CDR shows an offset of {} s from UTC, the configured timezone has {configured} s: correct `timezone` \
-             or the PBX's clock",
-            shown
-        ),
-    };
-    findings::record(tx, &facts.pbx, &finding, facts.now).await
+    findings::settle(tx, &facts.pbx, kind, &day, detail, facts.now).await
 }
 
 /// The end of a local day in UTC, by the offset that the PBX last showed.

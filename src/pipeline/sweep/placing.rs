@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use crate::base::digest::Digest;
 use crate::base::times::{OffsetResolver, OffsetSource, Resolved};
 use crate::formats::cdr::CdrRow;
 
@@ -16,15 +15,6 @@ pub(super) struct PlacedRow {
 }
 
 impl PlacedRow {
-    /// The line of the input where the row begins.
-    pub(super) fn line(&self) -> u64 {
-        self.row.line
-    }
-
-    pub(super) fn line_sha256(&self) -> Digest {
-        self.row.line_sha256
-    }
-
     /// The start of the call; the start of its day if its row tells no time.
     pub(super) fn started_at(&self) -> Timestamp {
         let midnight = || {

@@ -79,7 +79,8 @@ async fn sweep_days(
             reading.asked = reading.asked.with_hour_before();
         }
         reading.list.has_open_edge = day.yesterday().is_ok_and(|before| unread.contains(&before));
-        let outcome = match sweeper.ask_once(&mut reading, day).await {
+        let asked_for = reading.asked;
+        let outcome = match sweeper.read_part(&mut reading, day, asked_for, 1).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 unproven.push((day, reading));
@@ -206,12 +207,6 @@ impl Sweeper<'_> {
             self.note(unread(day, &error), read_at).await?;
         }
         Ok(SweepReport { days_read: whole.into(), days_unread: (!whole).into(), ..report })
-    }
-
-    /// Asks for a day as a whole, once.
-    async fn ask_once(&self, reading: &mut Reading, day: Date) -> anyhow::Result<Outcome> {
-        let asked = reading.asked;
-        self.read_part(reading, day, asked, 1).await
     }
 
     /// Asks again for a day that failed by `error`, in parts where the PBX takes too long. A `doubtful` PBX is asked for one

@@ -154,7 +154,7 @@ async fn a_day_without_calls_is_told_where_such_days_have_some_and_is_over_when_
     };
     (0..=58).filter(|days| *days != 2).for_each(|days| call_on(days_before(days)));
     read(&mut station, first).await;
-    let detail = "the PBX listed no call on this Tuesday, where such a day usually has about 6 rows";
+    let detail = "the PBX listed no call on this Tuesday; such a day usually has about 6 rows";
     assert_eq!(open(&station, "silent_day").await, [("2024-03-12".to_owned(), detail.to_owned())]);
 
     (0..6).for_each(|minute| add(&station, unanswered(days_before(2), minute)));

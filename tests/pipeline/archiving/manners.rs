@@ -6,7 +6,6 @@ use callvault::base::clock::Clock;
 use callvault::base::counts::Counts;
 use callvault::base::recording::RecordingName;
 use callvault::pbx::{PbxClient, PbxError, Reason};
-use callvault::pipeline::worker::Snapshot;
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::service::backfill::Backfill;
 use callvault::simulator::{Faults, SimAudio, Simulator, SimulatorOptions};
@@ -180,7 +179,7 @@ async fn a_pbx_that_drips_holds_no_turn_that_another_needs() {
     let backfill = Backfill::new(&opened, station.request(), Default::default(), Default::default()).unwrap();
     let archived = |id: &str| {
         let site = backfill.sites().iter().find(|site| site.id() == id).unwrap();
-        let Snapshot { archived, .. } = site.snapshot();
+        let archived = site.progress().archived;
         archived
     };
     let healthy = async {
