@@ -22,8 +22,8 @@ const FORGERIES: [(Manner, &str); 13] = [
     (Manner::WrongNonce, "does not carry the nonce of our request"),
     (Manner::OtherPurpose, "whose signer's certificate is not for time stamps"),
     (Manner::PurposeNotCritical, "whose signer's certificate is not for time stamps"),
-    (Manner::Past, "is of 1999-12-31T23:59:59Z, and the clock of this machine shows "),
-    (Manner::Future, "set this machine's clock"),
+    (Manner::Past, "has the time 1999-12-31T23:59:59Z, but this machine's clock shows "),
+    (Manner::Future, "correct this machine's clock"),
     // Only who has its certificates knows these.
     (Manner::OtherRoot, "cannot be trusted: its certificate does not lead to one in `ca_file`"),
     (Manner::Expired, "cannot be trusted: a certificate in its chain was not valid at its time"),
