@@ -46,11 +46,14 @@ struct Reply {
     body: Body,
 }
 
+/// Reads an error reply; `None` if the bytes are none.
+type Refusal = dyn Fn(&[u8]) -> Option<Failure> + Send + Sync;
+
 /// A request. Its query holds secrets: never print it.
 pub(super) struct Request {
     pub(super) when: When,
     /// What an error reply of this family says, if `bytes` are one.
-    pub(super) refusal: Box<dyn Fn(&[u8]) -> Option<Failure> + Send + Sync>,
+    pub(super) refusal: Box<Refusal>,
     /// Such as `/api/v1.1.0/login`.
     pub(super) path: String,
     /// The encoded query without its `?`.
@@ -170,7 +173,7 @@ impl Http {
     async fn status_failure(
         &self,
         when: When,
-        refusal: &(dyn Fn(&[u8]) -> Option<Failure> + Send + Sync),
+        refusal: &Refusal,
         status: StatusCode,
         mut body: Body,
     ) -> Failure {
