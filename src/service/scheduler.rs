@@ -48,7 +48,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// If the library takes no job.
-    pub async fn arm(&mut self, lines: Vec<(Line, Timestamp)>, now: Timestamp) -> anyhow::Result<()> {
+    pub async fn arm(&mut self, lines: Vec<agenda::Due>, now: Timestamp) -> anyhow::Result<()> {
         let mut former = std::mem::take(&mut self.armed);
         for (line, due) in lines {
             let armed = match former.remove(&line) {
@@ -74,7 +74,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// Those of [`Scheduler::arm`].
-    pub async fn arm_again(&mut self, lines: Vec<(Line, Timestamp)>, now: Timestamp) -> anyhow::Result<()> {
+    pub async fn arm_again(&mut self, lines: Vec<agenda::Due>, now: Timestamp) -> anyhow::Result<()> {
         self.arm(Vec::new(), now).await?;
         self.arm(lines, now).await
     }

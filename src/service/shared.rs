@@ -142,7 +142,7 @@ impl Shared {
     }
 
     /// Hands out what is due. Returns when each line of the schedule is due next, and whether the clock was set back.
-    pub(super) fn look_at_agenda(&self, now: Timestamp) -> (Vec<((Job, String), Timestamp)>, bool) {
+    pub(super) fn look_at_agenda(&self, now: Timestamp) -> (Vec<agenda::Due>, bool) {
         let mut inner = self.lock();
         let set_back = inner.agenda.look(now);
         (inner.agenda.dues(), set_back)

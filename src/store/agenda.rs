@@ -23,6 +23,9 @@ const JITTER_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// A clock that went back by more than this was set.
 const STEP_BACK: SignedDuration = SignedDuration::from_secs(2);
 
+/// A job of a PBX (empty if it concerns all), and when it is due.
+pub type Due = ((Job, String), Timestamp);
+
 /// When a job last ran that never did.
 const NEVER_MS: i64 = 0;
 
@@ -232,7 +235,7 @@ impl Agenda {
     }
 
     /// When each job is next due, by job and PBX; a PBX that is empty stands for all.
-    pub fn dues(&self) -> Vec<((Job, String), Timestamp)> {
+    pub fn dues(&self) -> Vec<Due> {
         self.entries.iter().map(|entry| ((entry.job, entry.pbx.clone()), entry.next_due)).collect()
     }
 

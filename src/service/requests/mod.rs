@@ -55,7 +55,7 @@ pub enum Request {
 pub enum Outcome {
     /// A backfill, or a retry that found work.
     Backfill {
-        report: BackfillReport,
+        report: Box<BackfillReport>,
         unprinted: Unprinted,
         dry_run: bool,
     },
@@ -179,7 +179,7 @@ impl Outcome {
     pub fn from_answer(text: &str) -> serde_json::Result<Self> {
         Ok(match serde_json::from_str(text)? {
             Self::Backfill { report, unprinted, dry_run } => {
-                Self::Backfill { report: report.with_unprinted(&unprinted), unprinted, dry_run }
+                Self::Backfill { report: Box::new(report.with_unprinted(&unprinted)), unprinted, dry_run }
             }
             outcome => outcome,
         })
@@ -205,7 +205,7 @@ async fn backfill(
 ) -> anyhow::Result<Outcome> {
     let dry_run = request.dry_run;
     let report = Backfill::new(opened, request, connections, stop)?.run_watched(watcher).await?;
-    Ok(Outcome::Backfill { unprinted: report.unprinted(), report, dry_run })
+    Ok(Outcome::Backfill { unprinted: report.unprinted(), report: Box::new(report), dry_run })
 }
 
 async fn pause(opened: &SealedVault, pbx: &str, paused: bool) -> anyhow::Result<Outcome> {
