@@ -173,7 +173,7 @@ async fn a_swapped_device_shows_its_number_in_every_row() {
     simulator.alter_faults(|faults| faults.serial_number = Some("777".into()));
     let client = Client::new(&simulator, "v1.1.0");
     let csv = client.cdr("2000-01-01 00:00:00", "2040-01-01 00:00:00").text();
-    assert!(csv.lines().skip(1).all(|line| line.ends_with(",777")), "{csv}");
+    assert!(csv.lines().count() > 1 && csv.lines().skip(1).all(|line| line.ends_with(",777")), "{csv}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -200,6 +200,7 @@ async fn half_a_file_is_never_taken_for_the_whole() {
             "{growing_as:?}"
         );
         let truth = station.pbx.served();
+        assert_eq!(truth.len(), 5, "{truth:?}");
         assert!(truth.values().all(|served| served.whole == 1), "{truth:?}");
     }
 }
