@@ -100,7 +100,7 @@ async fn what_an_entry_is_not_about_is_refused_in_words() {
     let other = of_type(&before, "clock")[0]["number"].to_string();
     for (number, status, words) in [
         (other.as_str(), 404, "has no audio"),
-        ("1000000", 404, "not there yet"),
+        ("1000000", 404, "does not exist yet"),
         ("18446744073709551615", 404, "has no audio"),
         ("18446744073709551616", 400, "is digits"),
         ("-1", 400, "is digits"),

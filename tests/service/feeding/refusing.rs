@@ -147,7 +147,7 @@ fn the_service_tells_of_many_wrong_tokens_in_one_line_and_never_the_tokens() {
     assert!(answer.contains("\ncallvault_feed_refused_total 100\n"), "{answer}");
     service.signal(Signal::TERM);
     let said = service.wait().exits(0).err();
-    let told = said.lines().filter(|line| line.contains("sent no token or a wrong one")).count();
+    let told = said.lines().filter(|line| line.contains("without a token or with a wrong one")).count();
     assert_eq!(told, 1, "{said}");
     assert!(!said.contains(GUESSED) && !said.contains(TOKEN), "{said}");
 }
