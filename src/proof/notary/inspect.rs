@@ -12,7 +12,7 @@ use super::keys::key_files;
 use super::published::{bytes_max, larger_than};
 use super::{CHECKPOINT, FOLDER, Notary, Published, key};
 use crate::archive::area::files;
-use crate::archive::{ArchiveError, Area, Reader};
+use crate::archive::{ArchiveError, Area, Key, Reader};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Frontier, TILE_WIDTH, Tile, VerifyingKey, entries_of_bundle, leaf_hash};
@@ -74,11 +74,8 @@ fn check(area: &Area, known: &Known, leaves: impl Leaves) -> anyhow::Result<Chec
         false => published.check(keys, expected, &mut NoLeaves)?,
     };
     let mut damages: BTreeSet<Damage> = found.into_iter().collect();
-    let prefix = format!("{FOLDER}/");
-    let files: Vec<String> = files(&*reader, FOLDER)?
-        .iter()
-        .map(|key| key.to_string().trim_start_matches(&prefix).to_owned())
-        .collect();
+    let below = |key: &Key| Some(key.to_string().strip_prefix(FOLDER)?.strip_prefix('/')?.to_owned());
+    let files: Vec<String> = files(&*reader, FOLDER)?.iter().filter_map(below).collect();
     check_keys(&*reader, keys, &files, &mut damages)?;
     let alone = files.iter().filter(|path| !path.contains('/') && *path != CHECKPOINT && !is_aside(path));
     damages.extend(alone.map(|path| wrong(path, Wrong::Unlisted, "is no file of the ledger")));

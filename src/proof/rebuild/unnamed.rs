@@ -120,7 +120,11 @@ fn vouched(
 ) -> Result<Option<SidecarOrigin>, ArchiveError> {
     let Some(vouch_key) = vouch_key else { return Ok(None) };
     let place = Destination::parse(&file.path)?;
-    let Some(bytes) = archive.read(&place.sidecar(), SIDECAR_BYTES_MAX)? else { return Ok(None) };
+    let bytes = match archive.read(&place.sidecar(), SIDECAR_BYTES_MAX) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) | Err(ArchiveError::TooLarge { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let sidecar = Sidecar::from_bytes(&bytes).ok();
     let ours = sidecar.filter(|sidecar| vouch_key.vouches_for(&file.path, sidecar));
     Ok(ours.and_then(|sidecar| sidecar.origin))
