@@ -1,5 +1,6 @@
 //! A `[[pbx]]` section, read.
 
+use crate::base::words::words;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -39,25 +40,15 @@ const ID_BYTES_MAX: usize = 32;
 /// Folder names that some systems which may hold or read the archive cannot have.
 const RESERVED_IDS: [&str; 4] = ["con", "prn", "aux", "nul"];
 
-/// How it is known that a reply is the PBX's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// By the key in its certificate, which the operator pinned.
-    Pinned,
-    /// By an authority that this machine believes.
-    Roots,
-    /// Not at all: plain HTTP could have been changed on the way.
-    Plain,
-}
-
-impl Transport {
-    /// The word in SQL and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pinned => "pinned",
-            Self::Roots => "roots",
-            Self::Plain => "plain",
-        }
+words! {
+    /// How it is known that a reply is the PBX's own.
+    pub enum Transport as "transport" {
+        /// By the key in its certificate, which the operator pinned.
+        Pinned = "pinned",
+        /// By an authority that this machine believes.
+        Roots = "roots",
+        /// Not at all: plain HTTP could have been changed on the way.
+        Plain = "plain",
     }
 }
 

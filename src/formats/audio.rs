@@ -4,6 +4,8 @@
 //! tell a whole recording from a cut one (`docs/pbx-api.md` §8). `AudioProbe` reads containers itself, for it must see
 //! sizes that contradict each other, which decoders forgive. Names say nothing: what is called `.wav` may be an MP3.
 
+use crate::base::words::words;
+
 mod amr;
 mod boxes;
 mod chunks;
@@ -134,59 +136,48 @@ impl std::fmt::Display for SizeMismatchKind {
     }
 }
 
-/// Something odd about an archived recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Suspicion {
-    /// Clearly shorter than the call's talk time.
-    Short,
-    /// Clearly longer than the voicemail message. Only the caller can say so.
-    Long,
-    /// Nothing is to be heard.
-    Silent,
-    /// A codec that we do not know, so that nobody has checked that it plays.
-    UnknownCodec,
-    /// A header without audio.
-    Empty,
-    /// The sizes in the header never fit, in two downloads with equal bytes. Only the caller can say so.
-    HeaderSize,
-    /// The fields of the header contradict each other, so that the length is not certain.
-    HeaderFormat,
-    /// One channel of two is silent: half a conversation.
-    OneSided,
-    /// It is no WAV file, whatever its name says.
-    Container,
+words! {
+    /// Something odd about an archived recording.
+    pub enum Suspicion as "suspicion" {
+        /// Clearly shorter than the call's talk time.
+        Short = "short",
+        /// Clearly longer than the voicemail message. Only the caller can say so.
+        Long = "long",
+        /// Nothing is to be heard.
+        Silent = "silent",
+        /// A codec that we do not know, so that nobody has checked that it plays.
+        UnknownCodec = "unknown_codec",
+        /// A header without audio.
+        Empty = "empty",
+        /// The sizes in the header never fit, in two downloads with equal bytes. Only the caller can say so.
+        HeaderSize = "header_size",
+        /// The fields of the header contradict each other, so that the length is not certain.
+        HeaderFormat = "header_format",
+        /// One channel of two is silent: half a conversation.
+        OneSided = "one_sided",
+        /// It is no WAV file, whatever its name says.
+        Container = "container",
+    }
 }
 
 impl Suspicion {
-    /// The word used in SQL and JSON.
-    pub fn as_str(self) -> &'static str {
+    pub fn meaning(self) -> &'static str {
         match self {
-            Self::Short => "short",
-            Self::Long => "long",
+            Self::Short => "clearly shorter than the talk time",
+            Self::Long => "clearly longer than the message",
             Self::Silent => "silent",
-            Self::UnknownCodec => "unknown_codec",
-            Self::Empty => "empty",
-            Self::HeaderSize => "header_size",
-            Self::HeaderFormat => "header_format",
-            Self::OneSided => "one_sided",
-            Self::Container => "container",
+            Self::Empty => "a header without audio",
+            Self::HeaderSize => "sizes in the header that do not fit the audio",
+            Self::HeaderFormat => "a header that contradicts itself",
+            Self::OneSided => "one side of a stereo call is silent",
+            Self::Container => "not a WAV file, whatever its name says",
+            Self::UnknownCodec => "in an unknown codec",
         }
     }
 
-    /// What the word means to people: the only list of these.
+    /// The same of a word of the catalog, which a later version may have written.
     pub fn meaning_of(word: &str) -> &'static str {
-        match word {
-            "short" => "clearly shorter than the talk time",
-            "long" => "clearly longer than the message",
-            "silent" => "silent",
-            "empty" => "a header without audio",
-            "header_size" => "sizes in the header that do not fit the audio",
-            "header_format" => "a header that contradicts itself",
-            "one_sided" => "one side of a stereo call is silent",
-            "container" => "not a WAV file, whatever its name says",
-            "unknown_codec" => "in an unknown codec",
-            _ => "unusual in another way",
-        }
+        word.parse().map_or("unusual in another way", Self::meaning)
     }
 }
 

@@ -14,7 +14,9 @@ use sqlx::SqliteConnection;
 
 use crate::base::bell::{Bell, Listener};
 use crate::base::schedule::CronLine;
+use crate::base::words::words;
 use crate::config::ScheduleConfig;
+use crate::store::sql::{BindAll as _, Fetch as _};
 
 /// The part of a job's period over which the PBXs are spread.
 const JITTER: f64 = 0.2;
@@ -29,45 +31,31 @@ pub type Due = ((Job, String), Timestamp);
 /// When a job last ran that never did.
 const NEVER_MS: i64 = 0;
 
-/// What there is to do. In the order in which it is done where several things wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Job {
-    /// A PBX's event: look at its latest calls.
-    Nudge,
-    /// Read the days that may still change.
-    Sweep,
-    /// Look into the voicemail boxes. After a sweep, which tells the offset from UTC by which messages are dated.
-    Voicemail,
-    /// Read the settled days again.
-    DeepSweep,
-    /// Bring `SHA256SUMS` up to date.
-    Seal,
-    /// Look whether the archive holds what it should.
-    Verify,
-    /// Read a part of the archive again.
-    Scrub,
-    /// Forget the history of callvault's own work.
-    History,
-    /// Make a snapshot of the database.
-    Snapshot,
+words! {
+    /// What there is to do. In the order in which it is done where several things wait.
+    pub enum Job as "job" {
+        /// A PBX's event: look at its latest calls.
+        Nudge = "nudge",
+        /// Read the days that may still change.
+        Sweep = "sweep",
+        /// Look into the voicemail boxes. After a sweep, which tells the offset from UTC by which messages are dated.
+        Voicemail = "voicemail",
+        /// Read the settled days again.
+        DeepSweep = "deep_sweep",
+        /// Bring `SHA256SUMS` up to date.
+        Seal = "seal",
+        /// Look whether the archive holds what it should.
+        Verify = "verify",
+        /// Read a part of the archive again.
+        Scrub = "scrub",
+        /// Forget the history of callvault's own work.
+        History = "history",
+        /// Make a snapshot of the database.
+        Snapshot = "snapshot",
+    }
 }
 
 impl Job {
-    /// The word in SQL and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Nudge => "nudge",
-            Self::Voicemail => "voicemail",
-            Self::Sweep => "sweep",
-            Self::DeepSweep => "deep_sweep",
-            Self::Seal => "seal",
-            Self::Verify => "verify",
-            Self::Scrub => "scrub",
-            Self::History => "history",
-            Self::Snapshot => "snapshot",
-        }
-    }
-
     /// When it runs; `None` for what only an event brings about.
     fn line(self, schedule: &ScheduleConfig) -> Option<&CronLine> {
         match self {
@@ -223,10 +211,7 @@ impl Agenda {
                 "insert into jobs (job, pbx, last_run_at_ms, next_due_at_ms) values (?, ?, ?, ?)
                  on conflict do nothing",
             )
-            .bind(entry.job.as_str())
-            .bind(&entry.pbx)
-            .bind(NEVER_MS)
-            .bind(entry.next_due.as_millisecond())
+            .bind_all((entry.job, &entry.pbx, NEVER_MS, entry.next_due))
             .execute(&mut *tx)
             .await
             .with_context(|| format!("planning `{}`", entry.job.as_str()))?;
@@ -268,11 +253,9 @@ fn share(pbx: &str) -> f64 {
 
 async fn next_due(db: &mut SqliteConnection, job: Job, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
     let due_ms: Option<i64> = sqlx::query_scalar("select next_due_at_ms from jobs where job = ? and pbx = ?")
-        .bind(job.as_str())
-        .bind(pbx)
-        .fetch_optional(db)
-        .await
-        .context("reading the agenda")?;
+        .bind_all((job, pbx))
+        .maybe(db, "reading the agenda")
+        .await?;
     Ok(due_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
 }
 
@@ -289,10 +272,7 @@ pub async fn note_run(
          on conflict (job, pbx) do update set last_run_at_ms = excluded.last_run_at_ms,
              next_due_at_ms = excluded.next_due_at_ms",
     )
-    .bind(job.as_str())
-    .bind(pbx)
-    .bind(now.as_millisecond())
-    .bind(next_due.as_millisecond())
+    .bind_all((job, pbx, now, next_due))
     .execute(tx)
     .await
     .with_context(|| format!("noting that `{}` ran", job.as_str()))?;
@@ -302,11 +282,9 @@ pub async fn note_run(
 /// When a job last ran to its end; `None` if it never did.
 pub async fn last_run(db: &mut SqliteConnection, job: Job, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
     let ran_ms: Option<i64> = sqlx::query_scalar("select last_run_at_ms from jobs where job = ? and pbx = ?")
-        .bind(job.as_str())
-        .bind(pbx)
-        .fetch_optional(db)
-        .await
-        .context("reading the agenda")?;
+        .bind_all((job, pbx))
+        .maybe(db, "reading the agenda")
+        .await?;
     Ok(ran_ms.filter(|ms| *ms != NEVER_MS).and_then(|ms| Timestamp::from_millisecond(ms).ok()))
 }
 

@@ -11,6 +11,7 @@ use crate::base::recording::{RecordingKind, RecordingState, Text};
 use crate::base::salt::Salt;
 use crate::formats::call_lines::{self, CallLine, Line, RecordingLine};
 use crate::store::queue::DayRange;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// Lines of one file: a longer day gets several.
 const LINES_MAX: i64 = 2_000;
@@ -64,12 +65,9 @@ pub async fn days(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyho
          where pbx = ?1 and told = 0 and state <> 'archived' and day between ?2 and ?3
          union select day from list_drafts where pbx = ?1 and day between ?2 and ?3 order by day",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_all(db)
-    .await
-    .context("listing days with unwritten calls")?;
+    .bind_all((pbx, from, to))
+    .all(db, "listing days with unwritten calls")
+    .await?;
     parse(&days)
 }
 
@@ -84,9 +82,8 @@ pub async fn settled_days(db: &mut SqliteConnection, pbx: &str) -> anyhow::Resul
          union select day from list_drafts where pbx = ?1 order by day",
     )
     .bind(pbx)
-    .fetch_all(db)
-    .await
-    .context("listing settled days with unwritten calls")?;
+    .all(db, "listing settled days with unwritten calls")
+    .await?;
     parse(&days)
 }
 
@@ -99,11 +96,9 @@ fn parse(days: &[String]) -> anyhow::Result<Vec<Date>> {
 /// How many lists the day has.
 pub async fn count(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<u32> {
     let count: Option<u32> = sqlx::query_scalar("select calls_files from days where pbx = ? and day = ?")
-        .bind(pbx)
-        .bind(day.to_string())
-        .fetch_optional(db)
-        .await
-        .context("counting a day's call lists")?;
+        .bind_all((pbx, day))
+        .maybe(db, "counting a day's call lists")
+        .await?;
     Ok(count.unwrap_or(0))
 }
 
@@ -111,11 +106,9 @@ impl Draft {
     pub async fn find(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<Option<Self>> {
         let row: Option<(String, String, String)> =
             sqlx::query_as("select text, calls, recordings from list_drafts where pbx = ? and day = ?")
-                .bind(pbx)
-                .bind(day.to_string())
-                .fetch_optional(db)
-                .await
-                .context("reading a drafted call list")?;
+                .bind_all((pbx, day))
+                .maybe(db, "reading a drafted call list")
+                .await?;
         Ok(row.map(|(text, calls, recordings)| Self { pbx: pbx.to_owned(), day, text, calls, recordings }))
     }
 
@@ -148,27 +141,18 @@ impl Draft {
             "insert into list_drafts (pbx, day, text, calls, recordings) values (?, ?, ?, ?, ?)
              on conflict do nothing",
         )
-        .bind(&self.pbx)
-        .bind(self.day.to_string())
-        .bind(&self.text)
-        .bind(&self.calls)
-        .bind(&self.recordings)
-        .execute(tx)
+        .bind_all((&self.pbx, self.day, &self.text, &self.calls, &self.recordings))
+        .run(tx, "drafting a call list")
         .await
-        .context("drafting a call list")?;
-        Ok(())
     }
 
     /// Removes the draft, whose file is there; `false` if somebody else did so before.
     pub async fn remove(&self, tx: &mut SqliteConnection) -> anyhow::Result<bool> {
         let done = sqlx::query("delete from list_drafts where pbx = ? and day = ? and text = ?")
-            .bind(&self.pbx)
-            .bind(self.day.to_string())
-            .bind(&self.text)
-            .execute(tx)
-            .await
-            .context("removing a drafted call list")?;
-        Ok(done.rows_affected() > 0)
+            .bind_all((&self.pbx, self.day, &self.text))
+            .count(tx, "removing a drafted call list")
+            .await?;
+        Ok(done > 0)
     }
 
     /// Marks its calls and recordings as listed, unless they changed meanwhile, and notes the number of its file.
@@ -177,29 +161,23 @@ impl Draft {
             "insert into days (pbx, day, last_read_at_ms, calls_files) values (?1, ?2, 0, ?3)
              on conflict (pbx, day) do update set calls_files = max(calls_files, ?3)",
         )
-        .bind(&self.pbx)
-        .bind(self.day.to_string())
-        .bind(number)
-        .execute(&mut *tx)
-        .await
-        .context("noting a day's call list")?;
+        .bind_all((&self.pbx, self.day, number))
+        .run(tx, "noting a day's call list")
+        .await?;
         sqlx::query(
             "update calls set told_version = version from json_each(?) as told
              where calls.id = told.value ->> 0 and lower(hex(calls.version)) = told.value ->> 1",
         )
         .bind(&self.calls)
-        .execute(&mut *tx)
-        .await
-        .context("marking calls as listed")?;
+        .run(tx, "marking calls as listed")
+        .await?;
         sqlx::query(
             "update recordings set told = 1 from json_each(?) as told where recordings.id = told.value ->> 0
                  and state = told.value ->> 1 and attempts = told.value ->> 2",
         )
         .bind(&self.recordings)
-        .execute(tx)
+        .run(tx, "marking recordings as listed")
         .await
-        .context("marking recordings as listed")?;
-        Ok(())
     }
 }
 
@@ -210,12 +188,9 @@ async fn calls(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Resul
          from calls left join recordings on recordings.id = recording_id
          where calls.pbx = ? and calls.day = ? and told_version is not version order by calls.id limit ?",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .bind(LINES_MAX)
-    .fetch_all(db)
+    .bind_all((pbx, day, LINES_MAX))
+    .all(db, "reading unwritten calls")
     .await
-    .context("reading unwritten calls")
 }
 
 async fn recordings(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<Vec<RecordingRow>> {
@@ -223,12 +198,9 @@ async fn recordings(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::
         "select id, kind, sn, name, started_at_ms, path, salt, state, reason, final, attempts from recordings
          where pbx = ? and day = ? and told = 0 and state <> 'archived' order by id limit ?",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .bind(LINES_MAX)
-    .fetch_all(db)
+    .bind_all((pbx, day, LINES_MAX))
+    .all(db, "reading recordings that are not archived")
     .await
-    .context("reading recordings that are not archived")
 }
 
 impl CallRow {

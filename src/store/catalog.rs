@@ -17,6 +17,7 @@ use sqlx::SqliteConnection;
 use crate::base::digest::Digest;
 use crate::base::recording::RecordingKind;
 use crate::store::queue::DayRange;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// Recordings that an average size is taken of.
 const SIZE_SAMPLE: i64 = 500;
@@ -57,18 +58,10 @@ pub async fn record(
              duration_ms, suspect, conflict, archived_at_ms, ledger_number)
          values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(file.recording_id)
-    .bind(&file.path)
-    .bind(folder)
-    .bind(i64::try_from(file.size_bytes)?)
-    .bind(&file.sha256.as_bytes()[..])
-    .bind(&file.sidecar_sha256.as_bytes()[..])
-    .bind(&file.format)
-    .bind(file.duration_ms.map(i64::try_from).transpose()?)
-    .bind(file.suspect.join(","))
-    .bind(file.conflict)
-    .bind(now.as_millisecond())
-    .bind(ledger_number)
+    .bind_all((file.recording_id, &file.path, folder, i64::try_from(file.size_bytes)?))
+    .bind_all((&file.sha256, &file.sidecar_sha256, &file.format))
+    .bind_all((file.duration_ms.map(i64::try_from).transpose()?, file.suspect.join(",")))
+    .bind_all((file.conflict, now, ledger_number))
     .execute(&mut *tx)
     .await
     .with_context(|| format!("recording {} in the catalog", file.path))?;
@@ -84,9 +77,8 @@ pub fn folder_of(path: &str) -> &str {
 pub async fn sha256_of(db: &mut SqliteConnection, path: &str) -> anyhow::Result<Option<Digest>> {
     let sha256: Option<Vec<u8>> = sqlx::query_scalar("select sha256 from archived_files where path = ?")
         .bind(path)
-        .fetch_optional(db)
-        .await
-        .context("looking up a path in the catalog")?;
+        .maybe(db, "looking up a path in the catalog")
+        .await?;
     Ok(sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?)
 }
 
@@ -96,9 +88,8 @@ pub async fn files_of(db: &mut SqliteConnection, recording_id: i64) -> anyhow::R
         "select path, size_bytes, sha256, sidecar_sha256 from archived_files where recording_id = ?",
     )
     .bind(recording_id)
-    .fetch_all(db)
-    .await
-    .context("reading the files of a recording")?;
+    .all(db, "reading the files of a recording")
+    .await?;
     rows.into_iter().map(Proven::of).collect()
 }
 
@@ -113,11 +104,9 @@ pub async fn ledger_numbers(
          where archived_files.path = ?1 or recording_id in (select id from recordings where name = ?2)
          order by ledger_number",
     )
-    .bind(path)
-    .bind(name)
-    .fetch_all(db)
+    .bind_all((path, name))
+    .all(db, "looking up entries of the ledger")
     .await
-    .context("looking up entries of the ledger")
 }
 
 /// An archived file, for which an entry of the ledger vouches.
@@ -153,9 +142,8 @@ pub async fn proven_by(db: &mut SqliteConnection, number: i64) -> anyhow::Result
         "select path, size_bytes, sha256, sidecar_sha256 from archived_files where ledger_number = ?",
     )
     .bind(number)
-    .fetch_optional(db)
-    .await
-    .context("looking up an entry in the catalog")?;
+    .maybe(db, "looking up an entry in the catalog")
+    .await?;
     row.map(Proven::of).transpose()
 }
 
@@ -166,10 +154,8 @@ pub async fn touch_folder(tx: &mut SqliteConnection, folder: &str) -> anyhow::Re
          on conflict (folder) do update set changed = changed + 1",
     )
     .bind(folder)
-    .execute(tx)
+    .run(tx, "marking a day folder")
     .await
-    .context("marking a day folder")?;
-    Ok(())
 }
 
 /// A folder whose `SHA256SUMS` lags behind, and the count of changes to confirm once it is written.
@@ -184,9 +170,8 @@ pub struct FolderBehind {
 /// The folders whose sums lag behind.
 pub async fn folders_behind(db: &mut SqliteConnection) -> anyhow::Result<Vec<FolderBehind>> {
     sqlx::query_as("select folder, changed from day_folders where changed > written order by folder")
-        .fetch_all(db)
+        .all(db, "listing day folders whose sums are behind")
         .await
-        .context("listing day folders whose sums are behind")
 }
 
 /// Everything that the sums of `folder` list: file name and hash, in no order.
@@ -218,9 +203,7 @@ pub async fn files_of_day(
          select path, sha256 from files union all select path || '.json', sidecar_sha256 from files
          union all select path, sha256 from day_files where folder = ?3 and path glob ?3 || '/calls-*.jsonl'",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .bind(folder)
+    .bind_all((pbx, day, folder))
     .fetch_all(db)
     .await
     .with_context(|| format!("listing the files of {folder}"))?;
@@ -247,20 +230,16 @@ fn named((path, sha256): (String, Vec<u8>)) -> anyhow::Result<(String, Digest)> 
 /// Notes that the sums of a folder hold all the changes that it counted when they were read.
 pub async fn sums_written(tx: &mut SqliteConnection, behind: &FolderBehind) -> anyhow::Result<()> {
     sqlx::query("update day_folders set written = max(written, ?) where folder = ?")
-        .bind(behind.changed)
-        .bind(&behind.folder)
-        .execute(tx)
+        .bind_all((behind.changed, &behind.folder))
+        .run(tx, "noting that sums were written")
         .await
-        .context("noting that sums were written")?;
-    Ok(())
 }
 
 /// The number of the latest file: what comes later was archived after this.
 pub async fn last_file(db: &mut SqliteConnection) -> anyhow::Result<i64> {
     sqlx::query_scalar("select coalesce(max(id), 0) from archived_files")
-        .fetch_one(db)
+        .one(db, "looking up the latest file")
         .await
-        .context("looking up the latest file")
 }
 
 /// The bytes of `pbx` within `days` that were archived after the file `last_file`.
@@ -276,13 +255,9 @@ pub async fn bytes_since(
          from archived_files join recordings on recordings.id = recording_id
          where archived_files.id > ? and pbx = ? and day between ? and ?",
     )
-    .bind(last_file)
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_one(db)
-    .await
-    .context("summing up what was archived")?;
+    .bind_all((last_file, pbx, from, to))
+    .one(db, "summing up what was archived")
+    .await?;
     Ok(u64::try_from(bytes)?)
 }
 
@@ -330,9 +305,8 @@ impl Summed {
              where file.id > ? group by pbx, kind, suspect",
         )
         .bind(self.read_to_id)
-        .fetch_all(db)
-        .await
-        .context("summing up the catalog")?;
+        .all(db, "summing up the catalog")
+        .await?;
         for added in added {
             let holdings = self.holdings.entry((added.pbx, added.kind)).or_default();
             holdings.recordings += added.recordings;
@@ -363,11 +337,7 @@ pub async fn mean_size_bytes(
              (select id from recordings where pbx = ? and day between ? and ? and state = 'archived' and kind = 'call'
               order by day desc limit ?)",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .bind(SIZE_SAMPLE)
-    .fetch_one(db)
+    .bind_all((pbx, from, to, SIZE_SAMPLE))
+    .one(db, "averaging sizes")
     .await
-    .context("averaging sizes")
 }

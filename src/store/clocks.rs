@@ -17,6 +17,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use crate::base::clock::{RELEASED, Sync};
+use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
 
 /// Two clocks agree if they are no further apart, in seconds.
 ///
@@ -164,21 +165,18 @@ pub async fn record(tx: &mut SqliteConnection, pbx: &str, look: &Look) -> anyhow
          on conflict (pbx) do update set measured_at_ms = ?2, skew_s = ?3, jumped_after_ms = ?4,
              jumped_before_ms = ?5, jump_s = ?6",
     )
-    .bind(pbx)
-    .bind(clock.measured_at.as_millisecond())
-    .bind(clock.skew_s)
-    .bind(clock.jump.map(|jump| jump.after.as_millisecond()))
-    .bind(clock.jump.map(|jump| jump.before.as_millisecond()))
-    .bind(clock.jump.map(|jump| jump.jump_s))
+    .bind_all((pbx, clock.measured_at, clock.skew_s))
+    .bind_all((clock.jump.map(|jump| jump.after.as_millisecond()),))
+    .bind_all((clock.jump.map(|jump| jump.before.as_millisecond()),))
+    .bind_all((clock.jump.map(|jump| jump.jump_s),))
     .execute(&mut *tx)
     .await
     .with_context(|| format!("noting the clock of pbx `{pbx}`"))?;
     if !clock.is_skewed() {
         sqlx::query("update own_clock set latest_ms = ?")
             .bind(look.answered_at.as_millisecond())
-            .execute(tx)
-            .await
-            .context("noting that a PBX's clock agrees with ours")?;
+            .run(tx, "noting that a PBX's clock agrees with ours")
+            .await?;
     }
     Ok(Some(clock))
 }
@@ -271,40 +269,31 @@ pub async fn note_own(tx: &mut SqliteConnection, now: Timestamp, sync: Sync) -> 
          on conflict (id) do update set sync = ?2,
              latest_ms = case ?2 when 'synchronised' then ?1 else max(latest_ms, ?1) end",
     )
-    .bind(now.as_millisecond())
-    .bind(sync.as_str())
-    .execute(tx)
+    .bind_all((now, sync))
+    .run(tx, "noting this machine's clock")
     .await
-    .context("noting this machine's clock")?;
-    Ok(())
 }
 
 /// What speaks against this machine's own clock, which shows `now`; `None` if nothing does.
 ///
 /// That no time server keeps it right is nothing by itself: machines and containers without one may be right all the same.
 pub async fn own_doubt(db: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<Option<OwnDoubt>> {
-    let own: Option<(i64, String)> = sqlx::query_as("select latest_ms, sync from own_clock")
-        .fetch_optional(&mut *db)
-        .await
-        .context("reading what is known of this machine's clock")?;
+    let own: Option<(Ms, Sync)> = sqlx::query_as("select latest_ms, sync from own_clock")
+        .maybe(db, "reading what is known of this machine's clock")
+        .await?;
     // Nothing was read by it yet.
-    let Some((latest_ms, word)) = own else { return Ok(None) };
-    let (latest_ms, sync) = (Some(latest_ms), Sync::parse(&word));
+    let Some((Ms(latest), sync)) = own else { return Ok(None) };
     if sync == Sync::Synchronised {
         return Ok(None);
     }
     if now < RELEASED {
         return Ok(Some(OwnDoubt::BeforeRelease));
     }
-    if let Some(latest) = latest_ms.map(Timestamp::from_millisecond).transpose()?
-        && latest.duration_since(now).as_secs() > SET_BACK_S_MAX
-    {
+    if latest.duration_since(now).as_secs() > SET_BACK_S_MAX {
         return Ok(Some(OwnDoubt::SetBack { latest }));
     }
-    let rows: Vec<Row> = sqlx::query_as("select * from clocks")
-        .fetch_all(db)
-        .await
-        .context("reading what is known of the PBXs' clocks")?;
+    let rows: Vec<Row> =
+        sqlx::query_as("select * from clocks").all(db, "reading what is known of the PBXs' clocks").await?;
     let clocks = rows.into_iter().map(Row::read).collect::<anyhow::Result<Vec<_>>>()?;
     let is_witness = |clock: &&PbxClock| now.duration_since(clock.measured_at).abs() <= WITNESS_LASTS;
     let skewed = clocks.iter().filter(is_witness).map(PbxClock::is_skewed).collect::<Vec<_>>();

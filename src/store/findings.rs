@@ -2,6 +2,7 @@
 
 mod kind;
 
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 use std::collections::BTreeMap;
 
 pub use kind::FindingKind;
@@ -54,11 +55,7 @@ pub async fn record(
          set detail = excluded.detail, last_seen_at_ms = excluded.last_seen_at_ms, count = count + 1,
              closed_at_ms = null",
     )
-    .bind(finding.kind.as_str())
-    .bind(pbx)
-    .bind(&finding.subject)
-    .bind(&finding.detail)
-    .bind(now.as_millisecond())
+    .bind_all((finding.kind, pbx, &finding.subject, &finding.detail, now))
     .execute(tx)
     .await
     .with_context(|| format!("recording the finding {} of {}", finding.kind.as_str(), finding.subject))?;
@@ -91,10 +88,7 @@ pub async fn record_news(
     let is_known: bool = sqlx::query_scalar(
         "select exists (select 1 from findings where kind = ? and pbx = ? and subject = ? and detail = ?)",
     )
-    .bind(finding.kind.as_str())
-    .bind(pbx)
-    .bind(&finding.subject)
-    .bind(&finding.detail)
+    .bind_all((finding.kind, pbx, &finding.subject, &finding.detail))
     .fetch_one(&mut *tx)
     .await
     .with_context(|| format!("looking up the finding {} of {}", finding.kind.as_str(), finding.subject))?;
@@ -122,11 +116,9 @@ pub async fn last_seen(
         "select subject, count, last_seen_at_ms from findings
          where kind = ? and pbx = ? and closed_at_ms is null order by subject",
     )
-    .bind(kind.as_str())
-    .bind(pbx)
-    .fetch_all(db)
+    .bind_all((kind, pbx))
+    .all(db, "reading findings")
     .await
-    .context("reading findings")
 }
 
 /// Closes the findings of a kind: what they say has been seen to be mended.
@@ -137,13 +129,9 @@ pub async fn close(
     now: Timestamp,
 ) -> anyhow::Result<()> {
     sqlx::query("update findings set closed_at_ms = ? where kind = ? and pbx = ? and closed_at_ms is null")
-        .bind(now.as_millisecond())
-        .bind(kind.as_str())
-        .bind(pbx)
-        .execute(tx)
+        .bind_all((now, kind, pbx))
+        .run(tx, "closing findings")
         .await
-        .context("closing findings")?;
-    Ok(())
 }
 
 /// Closes the finding of a kind about one thing.
@@ -157,14 +145,9 @@ pub async fn close_about(
     sqlx::query(
         "update findings set closed_at_ms = ? where kind = ? and pbx = ? and subject = ? and closed_at_ms is null",
     )
-    .bind(now.as_millisecond())
-    .bind(kind.as_str())
-    .bind(pbx)
-    .bind(subject)
-    .execute(tx)
+    .bind_all((now, kind, pbx, subject))
+    .run(tx, "closing a finding")
     .await
-    .context("closing a finding")?;
-    Ok(())
 }
 
 /// Closes the findings of a kind whose subject begins with `place`.
@@ -179,14 +162,9 @@ pub async fn close_within(
         "update findings set closed_at_ms = ?1 where kind = ?2 and pbx = ?3 and closed_at_ms is null
              and substr(subject, 1, length(?4)) = ?4",
     )
-    .bind(now.as_millisecond())
-    .bind(kind.as_str())
-    .bind(pbx)
-    .bind(place)
-    .execute(tx)
+    .bind_all((now, kind, pbx, place))
+    .run(tx, "closing findings")
     .await
-    .context("closing findings")?;
-    Ok(())
 }
 
 /// Closes the findings of these kinds about these things.
@@ -202,14 +180,10 @@ pub async fn close_these(
         "update findings set closed_at_ms = ? where pbx = ? and closed_at_ms is null
              and kind in (select value from json_each(?)) and subject in (select value from json_each(?))",
     )
-    .bind(now.as_millisecond())
-    .bind(pbx)
-    .bind(serde_json::to_string(&kinds).context("listing kinds")?)
-    .bind(serde_json::to_string(subjects).context("listing subjects")?)
-    .execute(tx)
+    .bind_all((now, pbx, serde_json::to_string(&kinds).context("listing kinds")?))
+    .bind_all((serde_json::to_string(subjects).context("listing subjects")?,))
+    .run(tx, "closing findings")
     .await
-    .context("closing findings")?;
-    Ok(())
 }
 
 /// Closes the findings of a kind but for those about `subjects`, which still hold.
@@ -225,25 +199,17 @@ pub async fn close_others(
         "update findings set closed_at_ms = ? where kind = ? and pbx = ? and closed_at_ms is null
              and subject not in (select value from json_each(?))",
     )
-    .bind(now.as_millisecond())
-    .bind(kind.as_str())
-    .bind(pbx)
-    .bind(still)
-    .execute(tx)
+    .bind_all((now, kind, pbx, still))
+    .run(tx, "closing findings")
     .await
-    .context("closing findings")?;
-    Ok(())
 }
 
 /// Closes all findings of a PBX: a person has seen them. What still holds comes back when it is seen again.
 pub async fn acknowledge(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<u64> {
-    let done = sqlx::query("update findings set closed_at_ms = ? where pbx = ? and closed_at_ms is null")
-        .bind(now.as_millisecond())
-        .bind(pbx)
-        .execute(tx)
+    sqlx::query("update findings set closed_at_ms = ? where pbx = ? and closed_at_ms is null")
+        .bind_all((now, pbx))
+        .count(tx, "acknowledging findings")
         .await
-        .context("acknowledging findings")?;
-    Ok(done.rows_affected())
 }
 
 /// How findings name the CDR of a day.
@@ -276,13 +242,9 @@ impl OfDay {
                  (subject = ?2 or substr(subject, 1, length(?3)) = ?3 or substr(subject, 1, length(?4)) = ?4)
              group by kind",
         )
-        .bind(&self.pbx)
-        .bind(&self.day)
-        .bind(&self.cdr)
-        .bind(&self.files)
-        .fetch_all(db)
-        .await
-        .context("counting the findings of a day")?;
+        .bind_all((&self.pbx, &self.day, &self.cdr, &self.files))
+        .all(db, "counting the findings of a day")
+        .await?;
         Ok(counts.into_iter().collect())
     }
 
@@ -294,14 +256,9 @@ impl OfDay {
                  (subject = ?2 or substr(subject, 1, length(?3)) = ?3 or substr(subject, 1, length(?4)) = ?4)
              order by id limit ?5",
         )
-        .bind(&self.pbx)
-        .bind(&self.day)
-        .bind(&self.cdr)
-        .bind(&self.files)
-        .bind(limit)
-        .fetch_all(db)
+        .bind_all((&self.pbx, &self.day, &self.cdr, &self.files, limit))
+        .all(db, "reading the findings of a day")
         .await
-        .context("reading the findings of a day")
     }
 }
 
@@ -310,9 +267,8 @@ pub async fn counts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String
     let rows: Vec<(Option<String>, String, i64)> = sqlx::query_as(
         "select pbx, kind, count(*) from findings where closed_at_ms is null group by pbx, kind order by pbx, kind",
     )
-    .fetch_all(db)
-    .await
-    .context("counting findings")?;
+    .all(db, "counting findings")
+    .await?;
     let mut counts: BTreeMap<String, Vec<(String, i64)>> = BTreeMap::new();
     for (pbx, kind, count) in rows {
         counts.entry(pbx.unwrap_or_default()).or_default().push((kind, count));
@@ -330,11 +286,9 @@ pub async fn open_of(
         "select kind, pbx, subject, detail, count, first_seen_at_ms from findings
          where pbx = ? and kind = ? and closed_at_ms is null order by subject",
     )
-    .bind(pbx)
-    .bind(kind.as_str())
-    .fetch_all(db)
+    .bind_all((pbx, kind))
+    .all(db, "reading the findings of a kind")
     .await
-    .context("reading the findings of a kind")
 }
 
 /// The latest findings that are not mended, newest first.
@@ -343,9 +297,7 @@ pub async fn latest(db: &mut SqliteConnection, pbx: &str, limit: i64) -> anyhow:
         "select kind, pbx, subject, detail, count, first_seen_at_ms from findings where pbx = ? and closed_at_ms is null
          order by last_seen_at_ms desc, id desc limit ?",
     )
-    .bind(pbx)
-    .bind(limit)
-    .fetch_all(db)
+    .bind_all((pbx, limit))
+    .all(db, "reading findings")
     .await
-    .context("reading findings")
 }

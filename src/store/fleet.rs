@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// Answers "I do not have it" in a row after which they say more of the PBX than of the recordings.
 pub const MISSING_STREAK_MAX: u32 = 20;
@@ -63,10 +64,8 @@ pub async fn all(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, R
         #[sqlx(flatten)]
         remembered: Remembered,
     }
-    let rows: Vec<Row> = sqlx::query_as("select * from pbx")
-        .fetch_all(db)
-        .await
-        .context("reading what is known of the PBXs")?;
+    let rows: Vec<Row> =
+        sqlx::query_as("select * from pbx").all(db, "reading what is known of the PBXs").await?;
     Ok(rows.into_iter().map(|row| (row.id, row.remembered)).collect())
 }
 
@@ -104,11 +103,7 @@ pub async fn set_problem(
              problem_reason = ?1, problem_message = ?3, paused_until_ms = ?4
          where id = ?5",
     )
-    .bind(reason)
-    .bind(now.as_millisecond())
-    .bind(message)
-    .bind(paused_until.map(Timestamp::as_millisecond))
-    .bind(pbx)
+    .bind_all((reason, now, message, paused_until, pbx))
     .execute(tx)
     .await
     .with_context(|| format!("noting the trouble of pbx `{pbx}`"))?;
@@ -132,12 +127,9 @@ pub async fn clear_problem(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Resu
 /// Remembers credentials that the PBX refused, as an HMAC: no login uses them again.
 pub async fn refuse_credentials(tx: &mut SqliteConnection, pbx: &str, hmac: &[u8]) -> anyhow::Result<()> {
     sqlx::query("update pbx set refused_credentials = ? where id = ?")
-        .bind(hmac)
-        .bind(pbx)
-        .execute(tx)
+        .bind_all((hmac, pbx))
+        .run(tx, "remembering refused credentials")
         .await
-        .context("remembering refused credentials")?;
-    Ok(())
 }
 
 /// Leaves a PBX alone from now on, or lets it be followed again. Tells whether that changed anything.
@@ -145,8 +137,7 @@ pub async fn pause(tx: &mut SqliteConnection, pbx: &str, since: Option<Timestamp
     let done = sqlx::query(
         "update pbx set paused_at_ms = ?1 where id = ?2 and (paused_at_ms is null) <> (?1 is null)",
     )
-    .bind(since.map(Timestamp::as_millisecond))
-    .bind(pbx)
+    .bind_all((since, pbx))
     .execute(tx)
     .await
     .with_context(|| format!("pausing or resuming pbx `{pbx}`"))?;
@@ -160,11 +151,9 @@ async fn other_with_serial_number(
     sn: &str,
 ) -> anyhow::Result<Option<String>> {
     sqlx::query_scalar("select id from pbx where sn = ? and id <> ? limit 1")
-        .bind(sn)
-        .bind(pbx)
-        .fetch_optional(db)
+        .bind_all((sn, pbx))
+        .maybe(db, "looking up a serial number")
         .await
-        .context("looking up a serial number")
 }
 
 /// One device configured, or formerly known, as two PBXs: two sessions on it would be one too many.
@@ -200,7 +189,7 @@ pub async fn learn_serial_number(
         let sn = crate::base::recording::printable(sn.as_bytes());
         return Err(SameDevice { pbx: pbx.to_owned(), other, sn }.into());
     }
-    sqlx::query("update pbx set sn = ? where id = ?").bind(sn).bind(pbx).execute(&mut *tx).await?;
+    sqlx::query("update pbx set sn = ? where id = ?").bind_all((sn, pbx)).execute(&mut *tx).await?;
     if before.is_none() {
         crate::store::queue::assign_serial_number(tx, pbx, sn).await?;
     }
@@ -210,12 +199,9 @@ pub async fn learn_serial_number(
 /// Learns the offset from UTC that a PBX's CDR shows.
 pub async fn learn_offset(tx: &mut SqliteConnection, pbx: &str, utc_offset_s: i32) -> anyhow::Result<()> {
     sqlx::query("update pbx set utc_offset_s = ?1 where id = ?2 and utc_offset_s is not ?1")
-        .bind(utc_offset_s)
-        .bind(pbx)
-        .execute(tx)
+        .bind_all((utc_offset_s, pbx))
+        .run(tx, "learning the offset from UTC")
         .await
-        .context("learning the offset from UTC")?;
-    Ok(())
 }
 
 /// Notes a complete reading of a PBX's CDR: what could not be read before is no trouble any more.
@@ -225,23 +211,17 @@ pub async fn note_sweep(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) ->
              problem_since_ms = null
          where id = ?",
     )
-    .bind(now.as_millisecond())
-    .bind(pbx)
-    .execute(tx)
+    .bind_all((now, pbx))
+    .run(tx, "noting a sweep")
     .await
-    .context("noting a sweep")?;
-    Ok(())
 }
 
 /// Notes that a PBX delivered a recording: its word that another is missing counts again.
 pub async fn note_delivery(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query("update pbx set last_delivery_at_ms = ?, missing_streak = 0 where id = ?")
-        .bind(now.as_millisecond())
-        .bind(pbx)
-        .execute(tx)
+        .bind_all((now, pbx))
+        .run(tx, "noting a delivery")
         .await
-        .context("noting a delivery")?;
-    Ok(())
 }
 
 /// Notes that a PBX said "I do not have it", and returns how often it has in a row.
@@ -250,9 +230,8 @@ pub async fn note_missing(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Resul
         "update pbx set missing_streak = missing_streak + 1 where id = ? returning missing_streak",
     )
     .bind(pbx)
-    .fetch_one(tx)
+    .one(tx, "noting a missing recording")
     .await
-    .context("noting a missing recording")
 }
 
 /// Remembers the settings that decide whether a download can work, and tells whether they differ from the last ones.
@@ -262,12 +241,10 @@ pub async fn settings_changed(
     settings: &Digest,
 ) -> anyhow::Result<bool> {
     let done = sqlx::query("update pbx set settings_hash = ?1 where id = ?2 and settings_hash is not ?1")
-        .bind(&settings.as_bytes()[..])
-        .bind(pbx)
-        .execute(tx)
-        .await
-        .context("remembering settings")?;
-    Ok(done.rows_affected() > 0)
+        .bind_all((settings, pbx))
+        .count(tx, "remembering settings")
+        .await?;
+    Ok(done > 0)
 }
 
 /// Reads a value of the installation.
@@ -284,8 +261,7 @@ pub async fn set_meta(tx: &mut SqliteConnection, key: &str, value: &str) -> anyh
     sqlx::query(
         "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value",
     )
-    .bind(key)
-    .bind(value)
+    .bind_all((key, value))
     .execute(tx)
     .await
     .with_context(|| format!("keeping `{key}`"))?;

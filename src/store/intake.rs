@@ -7,12 +7,12 @@
 
 use std::fmt;
 
-use anyhow::Context as _;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::config::PbxLimits;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// Over so many hours it is summed.
 const WINDOW_H: i64 = 24;
@@ -71,20 +71,13 @@ pub async fn note(tx: &mut SqliteConnection, pbx: &str, added: Added, now: Times
         "insert into intake (pbx, hour, rows, bytes) values (?, ?, ?, ?)
          on conflict (pbx, hour) do update set rows = rows + excluded.rows, bytes = bytes + excluded.bytes",
     )
-    .bind(pbx)
-    .bind(hour)
-    .bind(i64::try_from(added.rows)?)
-    .bind(i64::try_from(added.bytes)?)
-    .execute(&mut *tx)
-    .await
-    .context("noting what a PBX has added")?;
+    .bind_all((pbx, hour, i64::try_from(added.rows)?, i64::try_from(added.bytes)?))
+    .run(tx, "noting what a PBX has added")
+    .await?;
     sqlx::query("delete from intake where pbx = ? and hour <= ?")
-        .bind(pbx)
-        .bind(hour - WINDOW_H)
-        .execute(tx)
+        .bind_all((pbx, hour - WINDOW_H))
+        .run(tx, "forgetting what a PBX has added")
         .await
-        .context("forgetting what a PBX has added")?;
-    Ok(())
 }
 
 /// What `pbx` has added within 24 hours.
@@ -92,11 +85,9 @@ pub async fn spent(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyh
     let (rows, bytes): (i64, i64) = sqlx::query_as(
         "select coalesce(sum(rows), 0), coalesce(sum(bytes), 0) from intake where pbx = ? and hour > ?",
     )
-    .bind(pbx)
-    .bind(now.as_millisecond() / HOUR_MS - WINDOW_H)
-    .fetch_one(db)
-    .await
-    .context("counting what a PBX has added")?;
+    .bind_all((pbx, now.as_millisecond() / HOUR_MS - WINDOW_H))
+    .one(db, "counting what a PBX has added")
+    .await?;
     Ok(Added { rows: u64::try_from(rows)?, bytes: u64::try_from(bytes)? })
 }
 

@@ -3,6 +3,9 @@
 /// The database: one task writes it, others read beside it.
 pub mod db;
 
+/// How values stand in columns, and how statements are run.
+pub mod sql;
+
 /// What is remembered of each PBX.
 pub mod fleet;
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use crate::store::db;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// Something wrong that the operator was told of, and has not been told is over.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -30,7 +31,7 @@ pub struct Firing {
 
 /// Everything that the operator believes to be wrong, by key.
 pub async fn firing(db: &mut SqliteConnection) -> anyhow::Result<Vec<Firing>> {
-    sqlx::query_as("select * from alerts order by key").fetch_all(db).await.context("reading the alerts")
+    sqlx::query_as("select * from alerts order by key").all(db, "reading the alerts").await
 }
 
 /// Keeps an alert as it is now.
@@ -41,14 +42,8 @@ pub async fn keep(tx: &mut SqliteConnection, alert: &Firing) -> anyhow::Result<(
          on conflict (key) do update set severity = excluded.severity, message = excluded.message,
              last_seen_at_ms = excluded.last_seen_at_ms, told_at_ms = excluded.told_at_ms",
     )
-    .bind(&alert.key)
-    .bind(&alert.condition)
-    .bind(&alert.pbx)
-    .bind(&alert.severity)
-    .bind(&alert.message)
-    .bind(alert.first_seen_at_ms)
-    .bind(alert.last_seen_at_ms)
-    .bind(alert.told_at_ms)
+    .bind_all((&alert.key, &alert.condition, &alert.pbx, &alert.severity, &alert.message))
+    .bind_all((alert.first_seen_at_ms, alert.last_seen_at_ms, alert.told_at_ms))
     .execute(tx)
     .await
     .with_context(|| format!("keeping the alert {}", alert.key))?;
@@ -91,14 +86,9 @@ pub async fn enqueue(
     sqlx::query(
         "insert into outbox (message_id, channel, body, created_at_ms, due_at_ms) values (?1, ?2, ?3, ?4, ?4)",
     )
-    .bind(message_id)
-    .bind(channel)
-    .bind(body)
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((message_id, channel, body, now))
+    .run(tx, "putting a message into the outbox")
     .await
-    .context("putting a message into the outbox")?;
-    Ok(())
 }
 
 /// The message of a channel that is due first.
@@ -114,45 +104,34 @@ pub async fn due(
         "select id, message_id, body, created_at_ms, attempts from outbox
          where channel = ? and (due_at_ms <= ? or due_at_ms > ?) order by due_at_ms, id limit 1",
     )
-    .bind(channel)
-    .bind(now.as_millisecond())
-    .bind(horizon.as_millisecond())
-    .fetch_optional(db)
+    .bind_all((channel, now, horizon))
+    .maybe(db, "looking for a message that is due")
     .await
-    .context("looking for a message that is due")
 }
 
 /// Removes a message: it was delivered, or nobody can want it any more.
 pub async fn remove(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     sqlx::query("delete from outbox where id = ?")
         .bind(id)
-        .execute(tx)
+        .run(tx, "removing a message from the outbox")
         .await
-        .context("removing a message from the outbox")?;
-    Ok(())
 }
 
 /// Puts a message off that could not be delivered.
 pub async fn put_off(tx: &mut SqliteConnection, id: i64, due: Timestamp, error: &str) -> anyhow::Result<()> {
     sqlx::query("update outbox set attempts = attempts + 1, due_at_ms = ?, last_error = ? where id = ?")
-        .bind(due.as_millisecond())
-        .bind(error)
-        .bind(id)
-        .execute(tx)
+        .bind_all((due, error, id))
+        .run(tx, "putting a message off")
         .await
-        .context("putting a message off")?;
-    Ok(())
 }
 
 /// Removes the messages of channels that are not configured any more, and returns how many.
 pub async fn keep_channels(tx: &mut SqliteConnection, channels: &[String]) -> anyhow::Result<u64> {
     let known = serde_json::to_string(channels)?;
-    let done = sqlx::query("delete from outbox where channel not in (select value from json_each(?))")
+    sqlx::query("delete from outbox where channel not in (select value from json_each(?))")
         .bind(known)
-        .execute(tx)
+        .count(tx, "removing messages of former channels")
         .await
-        .context("removing messages of former channels")?;
-    Ok(done.rows_affected())
 }
 
 /// How the alerts stand, and whether they reach anybody.

@@ -2,11 +2,11 @@
 //!
 //! A process without the lock writes nothing but rows of `requests`; the owner executes them and answers there.
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::store::db;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// What is known of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
@@ -28,33 +28,25 @@ pub async fn note_start(tx: &mut SqliteConnection, pid: u32, now: Timestamp) -> 
          on conflict (id) do update set pid = excluded.pid, version = excluded.version,
              started_at_ms = excluded.started_at_ms, beat_at_ms = excluded.beat_at_ms, stopped_at_ms = null",
     )
-    .bind(pid)
-    .bind(env!("CARGO_PKG_VERSION"))
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((pid, env!("CARGO_PKG_VERSION"), now))
+    .run(tx, "noting the start of the service")
     .await
-    .context("noting the start of the service")?;
-    Ok(())
 }
 
 /// Notes that the service makes progress: the commit itself is the proof.
 pub async fn note_beat(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query("update service set beat_at_ms = ?")
-        .bind(now.as_millisecond())
-        .execute(tx)
+        .bind_all((now,))
+        .run(tx, "noting the progress of the service")
         .await
-        .context("noting the progress of the service")?;
-    Ok(())
 }
 
 /// Notes that the service has ended in good order.
 pub async fn note_stop(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query("update service set stopped_at_ms = ?")
-        .bind(now.as_millisecond())
-        .execute(tx)
+        .bind_all((now,))
+        .run(tx, "noting the end of the service")
         .await
-        .context("noting the end of the service")?;
-    Ok(())
 }
 
 /// What is known of the service; `None` if none ever ran here.
@@ -63,9 +55,8 @@ pub async fn service(db: &mut SqliteConnection) -> anyhow::Result<Option<Service
         return Ok(None);
     }
     sqlx::query_as("select pid, started_at_ms, beat_at_ms, stopped_at_ms from service")
-        .fetch_optional(db)
+        .maybe(db, "reading what is known of the service")
         .await
-        .context("reading what is known of the service")
 }
 
 /// A request as its maker sees it.
@@ -80,30 +71,25 @@ pub struct Answer {
 /// Makes a request, and returns its number. Needs no lock.
 pub async fn ask(db: &mut SqliteConnection, request: &str, now: Timestamp) -> anyhow::Result<i64> {
     sqlx::query_scalar("insert into requests (request, made_at_ms) values (?, ?) returning id")
-        .bind(request)
-        .bind(now.as_millisecond())
-        .fetch_one(db)
+        .bind_all((request, now))
+        .one(db, "handing the work to the service")
         .await
-        .context("handing the work to the service")
 }
 
 /// Gives a request up. Needs no lock. What is in flight for it is finished.
 pub async fn cancel(db: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     sqlx::query("update requests set cancelled = 1 where id = ?")
         .bind(id)
-        .execute(db)
+        .run(db, "giving a request up")
         .await
-        .context("giving a request up")?;
-    Ok(())
 }
 
 /// How a request stands; `None` if it is forgotten.
 pub async fn answer(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<Answer>> {
     sqlx::query_as("select progress, outcome from requests where id = ?")
         .bind(id)
-        .fetch_optional(db)
+        .maybe(db, "asking how a request stands")
         .await
-        .context("asking how a request stands")
 }
 
 /// Requests that nobody works on, and the numbers of those that were given up while somebody does.
@@ -111,9 +97,8 @@ pub async fn open_requests(db: &mut SqliteConnection) -> anyhow::Result<(Vec<(i6
     let rows: Vec<(i64, String, String, bool)> = sqlx::query_as(
         "select id, request, state, cancelled from requests where state <> 'done' order by id",
     )
-    .fetch_all(db)
-    .await
-    .context("looking for requests")?;
+    .all(db, "looking for requests")
+    .await?;
     let given_up = rows.iter().filter(|(_, _, state, cancelled)| state == "running" && *cancelled);
     let given_up = given_up.map(|(id, ..)| *id).collect();
     let waiting = rows.into_iter().filter(|(_, _, state, cancelled)| state == "waiting" && !cancelled);
@@ -124,32 +109,24 @@ pub async fn open_requests(db: &mut SqliteConnection) -> anyhow::Result<(Vec<(i6
 pub async fn take_up(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     sqlx::query("update requests set state = 'running' where id = ?")
         .bind(id)
-        .execute(tx)
+        .run(tx, "taking a request up")
         .await
-        .context("taking a request up")?;
-    Ok(())
 }
 
 /// Tells how far a request is.
 pub async fn tell_progress(tx: &mut SqliteConnection, id: i64, progress: &str) -> anyhow::Result<()> {
     sqlx::query("update requests set progress = ? where id = ?")
-        .bind(progress)
-        .bind(id)
-        .execute(tx)
+        .bind_all((progress, id))
+        .run(tx, "telling how far a request is")
         .await
-        .context("telling how far a request is")?;
-    Ok(())
 }
 
 /// Tells what came of a request.
 pub async fn finish(tx: &mut SqliteConnection, id: i64, outcome: &str) -> anyhow::Result<()> {
     sqlx::query("update requests set state = 'done', outcome = ? where id = ?")
-        .bind(outcome)
-        .bind(id)
-        .execute(tx)
+        .bind_all((outcome, id))
+        .run(tx, "telling what came of a request")
         .await
-        .context("telling what came of a request")?;
-    Ok(())
 }
 
 /// What a service that died was working on waits again; what its maker gave up meanwhile is done.
@@ -157,18 +134,14 @@ pub async fn recover_requests(tx: &mut SqliteConnection) -> anyhow::Result<()> {
     sqlx::query(
         "update requests set state = case cancelled when 1 then 'done' else 'waiting' end where state <> 'done'",
     )
-    .execute(tx)
+    .run(tx, "taking up the requests of the last run")
     .await
-    .context("taking up the requests of the last run")?;
-    Ok(())
 }
 
 /// Forgets requests that were done before `cutoff`.
 pub async fn forget_requests(tx: &mut SqliteConnection, cutoff: Timestamp) -> anyhow::Result<()> {
     sqlx::query("delete from requests where (state = 'done' or cancelled = 1) and made_at_ms < ?")
-        .bind(cutoff.as_millisecond())
-        .execute(tx)
+        .bind_all((cutoff,))
+        .run(tx, "forgetting old requests")
         .await
-        .context("forgetting old requests")?;
-    Ok(())
 }

@@ -1,11 +1,11 @@
 //! Evidence of how long a PBX keeps its recordings. All SQL on `retention_evidence`.
 
-use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use sqlx::SqliteConnection;
 
 use crate::store::db;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// For how long evidence counts, in days. A PBX that is followed closely gives little of it: only what was late is old.
 const COUNTS_DAYS: i64 = 180;
@@ -54,15 +54,9 @@ async fn note(
          on conflict (pbx, seen_on, age_days) do update
          set delivered = delivered + excluded.delivered, missing = missing + excluded.missing",
     )
-    .bind(pbx)
-    .bind(day(now))
-    .bind(evidence.age_days)
-    .bind(evidence.delivered)
-    .bind(evidence.missing)
-    .execute(tx)
+    .bind_all((pbx, day(now), evidence.age_days, evidence.delivered, evidence.missing))
+    .run(tx, "noting how long recordings are kept")
     .await
-    .context("noting how long recordings are kept")?;
-    Ok(())
 }
 
 /// The evidence of `pbx` that still counts, the youngest recordings first.
@@ -74,11 +68,9 @@ pub async fn evidence(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> a
         "select age_days, sum(delivered) as delivered, sum(missing) as missing from retention_evidence
          where pbx = ? and seen_on > ? group by age_days order by age_days",
     )
-    .bind(pbx)
-    .bind(oldest_day(now))
-    .fetch_all(db)
+    .bind_all((pbx, oldest_day(now)))
+    .all(db, "reading how long recordings are kept")
     .await
-    .context("reading how long recordings are kept")
 }
 
 /// Gathers again what can be told from the recordings and calls of every PBX: each file was delivered when it was
@@ -96,23 +88,17 @@ pub async fn restore(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Resul
                    where state = 'missing' and kind = 'call' group by recordings.id)
          group by pbx, seen_on, age_days having seen_on > ?1",
     )
-    .bind(oldest_day(now))
-    .bind(AGE_DAYS_MAX)
-    .execute(tx)
+    .bind_all((oldest_day(now), AGE_DAYS_MAX))
+    .run(tx, "gathering how long recordings are kept")
     .await
-    .context("gathering how long recordings are kept")?;
-    Ok(())
 }
 
 /// Forgets evidence that does not count any more.
 pub async fn forget_old(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query("delete from retention_evidence where pbx = ? and seen_on <= ?")
-        .bind(pbx)
-        .bind(oldest_day(now))
-        .execute(tx)
+        .bind_all((pbx, oldest_day(now)))
+        .run(tx, "forgetting how long recordings were kept")
         .await
-        .context("forgetting how long recordings were kept")?;
-    Ok(())
 }
 
 fn age_days(started_at: Timestamp, now: Timestamp) -> i64 {

@@ -11,10 +11,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::base::blocking::on_thread;
+use crate::base::words::words;
 
 /// Made by systemd-timesyncd when it has synchronised the clock; gone with the next boot.
 const TIMESYNCD: &str = "/run/systemd/timesync/synchronized";
@@ -26,32 +26,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long an answer holds: a clock does not come off its time server from one minute to the next.
 const HOLDS: Duration = Duration::from_secs(300);
 
-/// Whether others keep a clock right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sync {
-    /// A time server does.
-    Synchronised,
-    /// Nobody does.
-    Unsynchronised,
-    /// The system does not tell. That says nothing against the clock.
-    Unknown,
-}
-
-impl Sync {
-    /// The word in SQL and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Synchronised => "synchronised",
-            Self::Unsynchronised => "unsynchronised",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// Reads the word; another one is unknown.
-    pub fn parse(word: &str) -> Self {
-        let known = [Self::Synchronised, Self::Unsynchronised];
-        known.into_iter().find(|sync| sync.as_str() == word).unwrap_or(Self::Unknown)
+words! {
+    /// Whether others keep a clock right.
+    pub enum Sync as "state of the clock" {
+        /// A time server does.
+        Synchronised = "synchronised",
+        /// Nobody does.
+        Unsynchronised = "unsynchronised",
+        /// The system does not tell. That says nothing against the clock.
+        Unknown = "unknown",
     }
 }
 
@@ -128,12 +111,5 @@ mod tests {
         assert_eq!(answer("/nowhere/timedatectl", &[]), None);
         assert_eq!(answer("/bin/false", &[]), None);
         assert_eq!(answer("/bin/echo", &["no"]).as_deref(), Some("no\n"));
-    }
-
-    #[test]
-    fn each_word_is_read_as_it_is_written() {
-        for sync in [Sync::Synchronised, Sync::Unsynchronised, Sync::Unknown] {
-            assert_eq!(Sync::parse(sync.as_str()), sync);
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! How far the PBX's clock is from UTC, call by call.
 
+use crate::base::words::words;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -15,31 +16,19 @@ const OFFSET_S_STEP: i64 = 900;
 /// A row may start by so many seconds before its call's id says: the two are not read from the clock at one moment.
 const EARLY_S_MAX: i64 = 60;
 
-/// Where the offset of a row came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OffsetSource {
-    /// From the epoch in the id of its own call.
-    Callid,
-    /// From the nearest call on the same page.
-    Neighbour,
-    /// From calls read before.
-    Learnt,
-    /// From the configured zone.
-    Zone,
-    /// From nowhere: taken for UTC.
-    Assumed,
-}
-
-impl OffsetSource {
-    /// The word used in SQL and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Callid => "callid",
-            Self::Neighbour => "neighbour",
-            Self::Learnt => "learnt",
-            Self::Zone => "zone",
-            Self::Assumed => "assumed",
-        }
+words! {
+    /// Where the offset of a row came from.
+    pub enum OffsetSource as "source of an offset" {
+        /// From the epoch in the id of its own call.
+        Callid = "callid",
+        /// From the nearest call on the same page.
+        Neighbour = "neighbour",
+        /// From calls read before.
+        Learnt = "learnt",
+        /// From the configured zone.
+        Zone = "zone",
+        /// From nowhere: taken for UTC.
+        Assumed = "assumed",
     }
 }
 

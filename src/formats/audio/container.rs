@@ -1,42 +1,45 @@
 //! What audio is packed in, recognised by its first bytes: a recording's name says nothing of that.
 
+use crate::base::words::words;
+
 /// Bytes of an opening that tell every container apart.
 pub(super) const OPENING_BYTES: usize = 12;
 
 /// How a W64 file begins: a GUID that spells `riff`.
 pub(super) const W64_RIFF: &[u8; 16] = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00";
 
-/// The file format around the audio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Container {
-    /// WAV: what every PBX is expected to deliver.
-    Riff,
-    /// WAV with big-endian numbers.
-    Rifx,
-    /// WAV with 64-bit sizes in a `ds64` chunk (EBU Tech 3306).
-    Rf64,
-    /// The same, as ITU-R BS.2088 calls it.
-    Bw64,
-    /// Sony Wave64.
-    W64,
-    /// Sun AU, also with its bytes the other way round.
-    Au,
-    /// AIFF and AIFF-C.
-    Aiff,
-    /// Apple's Core Audio Format.
-    Caf,
-    /// Ogg (RFC 3533): Opus, Vorbis, Speex or FLAC.
-    Ogg,
-    /// MPEG audio of layer II or III, also behind `ID3v2` tags.
-    Mp3,
-    /// AAC in ADTS frames.
-    Adts,
-    /// AMR and AMR-WB (RFC 4867).
-    Amr,
-    /// Native FLAC (RFC 9639).
-    Flac,
-    /// MP4, M4A and 3GP (ISO 14496-12).
-    Mp4,
+words! {
+    /// The file format around the audio.
+    pub enum Container as "container" {
+        /// WAV: what every PBX is expected to deliver.
+        Riff = "riff",
+        /// WAV with big-endian numbers.
+        Rifx = "rifx",
+        /// WAV with 64-bit sizes in a `ds64` chunk (EBU Tech 3306).
+        Rf64 = "rf64",
+        /// The same, as ITU-R BS.2088 calls it.
+        Bw64 = "bw64",
+        /// Sony Wave64.
+        W64 = "w64",
+        /// Sun AU, also with its bytes the other way round.
+        Au = "au",
+        /// AIFF and AIFF-C.
+        Aiff = "aiff",
+        /// Apple's Core Audio Format.
+        Caf = "caf",
+        /// Ogg (RFC 3533): Opus, Vorbis, Speex or FLAC.
+        Ogg = "ogg",
+        /// MPEG audio of layer II or III, also behind `ID3v2` tags.
+        Mp3 = "mp3",
+        /// AAC in ADTS frames.
+        Adts = "adts",
+        /// AMR and AMR-WB (RFC 4867).
+        Amr = "amr",
+        /// Native FLAC (RFC 9639).
+        Flac = "flac",
+        /// MP4, M4A and 3GP (ISO 14496-12).
+        Mp4 = "mp4",
+    }
 }
 
 /// Brands of `ftyp` boxes that hold sound. Pictures have the same boxes (`heic`, `avif`) and are no recordings.
@@ -88,26 +91,6 @@ impl Container {
     /// Whether it consists of chunks around the audio; else of frames, pages or boxes.
     pub(super) fn has_chunks(self) -> bool {
         matches!(self, Self::Riff | Self::Rifx | Self::Rf64 | Self::Bw64 | Self::W64 | Self::Aiff | Self::Caf)
-    }
-
-    /// The word used in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Riff => "riff",
-            Self::Rifx => "rifx",
-            Self::Rf64 => "rf64",
-            Self::Bw64 => "bw64",
-            Self::W64 => "w64",
-            Self::Au => "au",
-            Self::Aiff => "aiff",
-            Self::Caf => "caf",
-            Self::Ogg => "ogg",
-            Self::Mp3 => "mp3",
-            Self::Adts => "adts",
-            Self::Amr => "amr",
-            Self::Flac => "flac",
-            Self::Mp4 => "mp4",
-        }
     }
 }
 

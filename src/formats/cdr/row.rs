@@ -221,7 +221,7 @@ impl CdrRow {
             if let Some(column) = Column::named(heading) {
                 row.set(column, value.to_bytes()?.trim_ascii());
             } else if heading == MARK {
-                row.doubt = value.as_str().and_then(DoubtCause::parse);
+                row.doubt = value.as_str().and_then(|word| word.parse().ok());
             }
         }
         if row.doubt.is_none() {

@@ -1,5 +1,6 @@
 //! Answered calls and days, as coverage looks at them.
 
+use crate::store::sql::{BindAll as _, Fetch as _};
 use anyhow::Context as _;
 use jiff::civil::Date;
 use sqlx::SqliteConnection;
@@ -29,11 +30,9 @@ pub async fn days_with_unrecorded(
         "select distinct day from calls
          where pbx = ? and answered = 1 and recording_id is null and day >= ? order by day",
     )
-    .bind(pbx)
-    .bind(from.to_string())
-    .fetch_all(db)
-    .await
-    .context("listing days with answered calls without a recording")?;
+    .bind_all((pbx, from))
+    .all(db, "listing days with answered calls without a recording")
+    .await?;
     days.iter().map(|day| Ok(day.parse()?)).collect()
 }
 
@@ -44,11 +43,9 @@ pub async fn unrecorded_of_day(db: &mut SqliteConnection, pbx: &str, day: Date) 
          where pbx = ? and answered = 1 and recording_id is null and day = ?
              and coalesce(json_extract(row, '$.recording'), '') = '' order by started_at_ms, id",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .fetch_all(db)
+    .bind_all((pbx, day))
+    .all(db, "reading answered calls without a recording")
     .await
-    .context("reading answered calls without a recording")
 }
 
 /// The rows of a day that were answered or name a recording.
@@ -59,11 +56,9 @@ pub async fn legs_of_day(db: &mut SqliteConnection, pbx: &str, day: Date) -> any
          from calls where pbx = ? and day = ? and (answered = 1 or recording_id is not null)
          order by started_at_ms, id",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .fetch_all(db)
+    .bind_all((pbx, day))
+    .all(db, "reading the answered calls of a day")
     .await
-    .context("reading the answered calls of a day")
 }
 
 /// How many rows each day from `from` on has; days without any are left out.
@@ -74,11 +69,9 @@ pub async fn rows_by_day(
 ) -> anyhow::Result<Vec<(Date, i64)>> {
     let days: Vec<(String, i64)> =
         sqlx::query_as("select day, count(*) from calls where pbx = ? and day >= ? group by day")
-            .bind(pbx)
-            .bind(from.to_string())
-            .fetch_all(db)
-            .await
-            .context("counting the rows of days")?;
+            .bind_all((pbx, from))
+            .all(db, "counting the rows of days")
+            .await?;
     days.into_iter().map(|(day, count)| Ok((day.parse()?, count))).collect()
 }
 
@@ -86,11 +79,9 @@ pub async fn rows_by_day(
 pub async fn settled_days(db: &mut SqliteConnection, pbx: &str, from: Date) -> anyhow::Result<Vec<Date>> {
     let days: Vec<String> =
         sqlx::query_scalar("select day from days where pbx = ? and day >= ? and state = 'settled'")
-            .bind(pbx)
-            .bind(from.to_string())
-            .fetch_all(db)
-            .await
-            .context("listing settled days")?;
+            .bind_all((pbx, from))
+            .all(db, "listing settled days")
+            .await?;
     days.iter().map(|day| Ok(day.parse()?)).collect()
 }
 
@@ -106,13 +97,9 @@ pub async fn listed_among(
          where pbx = ? and day between ? and ?
              and trim(json_extract(row, '$.callid')) in (select value from json_each(?))",
     )
-    .bind(pbx)
-    .bind(from.to_string())
-    .bind(to.to_string())
-    .bind(serde_json::to_string(callids).context("listing call ids")?)
-    .fetch_all(db)
+    .bind_all((pbx, from, to, serde_json::to_string(callids).context("listing call ids")?))
+    .all(db, "looking for calls")
     .await
-    .context("looking for calls")
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 use crate::store::queue::DayRange;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// Begins a reading: one look at the CDR of `pbx`.
 pub async fn begin_reading(
@@ -16,12 +16,9 @@ pub async fn begin_reading(
     now: Timestamp,
 ) -> anyhow::Result<i64> {
     sqlx::query_scalar("insert into readings (pbx, source, read_at_ms) values (?, ?, ?) returning id")
-        .bind(pbx)
-        .bind(source)
-        .bind(now.as_millisecond())
-        .fetch_one(tx)
+        .bind_all((pbx, source, now))
+        .one(tx, "beginning a reading")
         .await
-        .context("beginning a reading")
 }
 
 /// What a reading did to one day.
@@ -51,12 +48,9 @@ pub async fn close_reading(
 ) -> anyhow::Result<i64> {
     let absent_rows =
         sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ? and reading <> ?")
-            .bind(pbx)
-            .bind(day.to_string())
-            .bind(of_day.reading)
-            .fetch_one(&mut *tx)
-            .await
-            .context("counting the rows of a day")?;
+            .bind_all((pbx, day, of_day.reading))
+            .one(tx, "counting the rows of a day")
+            .await?;
     sqlx::query(
         "insert into days (pbx, day, readings, last_read_at_ms, first_read_at_ms)
          values (?1, ?2, ?6, ?3, iif(?6, ?3, null))
@@ -68,15 +62,10 @@ pub async fn close_reading(
                                   else settled_at_ms end,
              state = case when ?5 then 'open' when ?4 and readings > 0 then 'settled' else state end",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .bind(now.as_millisecond())
-    .bind(of_day.whole && of_day.late && of_day.added == 0)
-    .bind(of_day.added > 0)
-    .bind(i64::from(of_day.whole))
-    .execute(tx)
-    .await
-    .context("closing the reading of a day")?;
+    .bind_all((pbx, day, now, of_day.whole && of_day.late && of_day.added == 0))
+    .bind_all((of_day.added > 0, i64::from(of_day.whole)))
+    .run(tx, "closing the reading of a day")
+    .await?;
     Ok(absent_rows)
 }
 
@@ -101,32 +90,23 @@ pub async fn day_row(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow:
         "select readings, first_read_at_ms, last_read_at_ms, settled_at_ms, revision from days
          where pbx = ? and day = ?",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .fetch_optional(db)
-    .await
-    .context("reading how a day stands")?;
+    .bind_all((pbx, day))
+    .maybe(db, "reading how a day stands")
+    .await?;
     Ok(row.unwrap_or_default())
 }
 
 /// Whether an earlier reading had this very source: a file that has not changed since.
 pub async fn was_read(db: &mut SqliteConnection, pbx: &str, source: &str) -> anyhow::Result<bool> {
     sqlx::query_scalar("select exists (select 1 from readings where pbx = ? and source = ? and whole = 1)")
-        .bind(pbx)
-        .bind(source)
-        .fetch_one(db)
+        .bind_all((pbx, source))
+        .one(db, "looking for an earlier reading")
         .await
-        .context("looking for an earlier reading")
 }
 
 /// Notes that a reading came to its end.
 pub async fn end_reading(tx: &mut SqliteConnection, reading: i64) -> anyhow::Result<()> {
-    sqlx::query("update readings set whole = 1 where id = ?")
-        .bind(reading)
-        .execute(tx)
-        .await
-        .context("ending a reading")?;
-    Ok(())
+    sqlx::query("update readings set whole = 1 where id = ?").bind(reading).run(tx, "ending a reading").await
 }
 
 /// The days within `all` that are not settled, as ranges in order: those that were never read too.
@@ -135,12 +115,9 @@ pub async fn unsettled(db: &mut SqliteConnection, pbx: &str, all: DayRange) -> a
     let settled: Vec<String> = sqlx::query_scalar(
         "select day from days where pbx = ? and state = 'settled' and day between ? and ? order by day",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_all(db)
-    .await
-    .context("listing settled days")?;
+    .bind_all((pbx, from, to))
+    .all(db, "listing settled days")
+    .await?;
     let settled: BTreeSet<Date> = settled.iter().map(|day| day.parse()).collect::<Result<_, _>>()?;
     let mut ranges: Vec<DayRange> = Vec::new();
     let days = std::iter::successors(Some(all.from), |day| day.tomorrow().ok());
@@ -165,9 +142,8 @@ pub async fn open_outside(
              and exists (select 1 from readings where readings.pbx = ?1 and source = days.day) order by day",
     )
     .bind(pbx)
-    .fetch_all(db)
-    .await
-    .context("listing open days")?;
+    .all(db, "listing open days")
+    .await?;
     let days: Vec<Date> = open.iter().map(|day| day.parse()).collect::<Result<_, _>>()?;
     let is_outside = |day: &Date| !kept.iter().any(|range| (range.from..=range.to).contains(day));
     Ok(days.into_iter().filter(is_outside).map(|day| DayRange { from: day, to: day }).collect())
@@ -180,19 +156,16 @@ pub async fn forget_readings(tx: &mut SqliteConnection, cutoff: Timestamp) -> an
              (select 1 from readings later where later.pbx = readings.pbx and later.source = readings.source
                   and later.id > readings.id and later.whole >= readings.whole)",
     )
-    .bind(cutoff.as_millisecond())
-    .execute(tx)
+    .bind_all((cutoff,))
+    .run(tx, "forgetting old readings")
     .await
-    .context("forgetting old readings")?;
-    Ok(())
 }
 
 /// Counts the days of every PBX: those that are open, and those that have settled.
 pub async fn days_by_state(db: &mut SqliteConnection) -> anyhow::Result<Vec<(String, i64, i64)>> {
     sqlx::query_as("select pbx, sum(state = 'open'), sum(state = 'settled') from days group by pbx")
-        .fetch_all(db)
+        .all(db, "counting days")
         .await
-        .context("counting days")
 }
 
 /// Gives a settled day its certificate's revision, which may be a later one than it has: `(revision, certificate's)`.
@@ -208,15 +181,10 @@ pub async fn hold_settled(
         "update days set revision = ?1
          where pbx = ?2 and day = ?3 and state = 'settled' and settled_at_ms = ?4 and revision = ?5",
     )
-    .bind(certified)
-    .bind(pbx)
-    .bind(day.to_string())
-    .bind(settled_at_ms)
-    .bind(revision)
-    .execute(tx)
-    .await
-    .context("holding a settled day")?;
-    Ok(done.rows_affected() > 0)
+    .bind_all((certified, pbx, day, settled_at_ms, revision))
+    .count(tx, "holding a settled day")
+    .await?;
+    Ok(done > 0)
 }
 
 /// Opens a settled day again: something in it changed.
@@ -224,12 +192,9 @@ pub async fn reopen(tx: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::
     sqlx::query(
         "update days set state = 'open', settled_at_ms = null where pbx = ? and day = ? and state = 'settled'",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .execute(tx)
+    .bind_all((pbx, day))
+    .run(tx, "reopening a day")
     .await
-    .context("reopening a day")?;
-    Ok(())
 }
 
 /// Opens settled days of several PBXs again.
@@ -247,10 +212,8 @@ pub async fn reopen_for(tx: &mut SqliteConnection, recording_id: i64) -> anyhow:
              (select pbx, day from recordings where id = ? and kind = 'call')",
     )
     .bind(recording_id)
-    .execute(tx)
+    .run(tx, "reopening the day of a recording")
     .await
-    .context("reopening the day of a recording")?;
-    Ok(())
 }
 
 /// A day as the archive tells of it.
@@ -279,16 +242,10 @@ pub async fn restore_day(tx: &mut SqliteConnection, restored: &RestoredDay<'_>) 
         "insert into days (pbx, day, state, readings, last_read_at_ms, settled_at_ms, revision, calls_files)
          values (?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(restored.pbx)
-    .bind(restored.day.to_string())
-    .bind(if settled_at.is_some() { "settled" } else { "open" })
-    .bind(readings)
-    .bind(settled_at.unwrap_or(0))
-    .bind(settled_at)
-    .bind(restored.closed.map_or(0, |(revision, _)| revision))
-    .bind(restored.calls_files)
-    .execute(tx)
+    .bind_all((restored.pbx, restored.day))
+    .bind_all((if settled_at.is_some() { "settled" } else { "open" }, readings))
+    .bind_all((settled_at.unwrap_or(0), settled_at))
+    .bind_all((restored.closed.map_or(0, |(revision, _)| revision), restored.calls_files))
+    .run(tx, "putting a day back")
     .await
-    .context("putting a day back")?;
-    Ok(())
 }

@@ -24,6 +24,7 @@ pub use restore::{restore_link, restore_told, restore_untold};
 
 use crate::base::digest::Digest;
 use crate::store::queue::DayRange;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// A CDR row, placed in time.
 #[derive(Debug, Clone)]
@@ -73,11 +74,9 @@ pub async fn store(
 ) -> anyhow::Result<Stored> {
     let known: Option<(i64, Vec<u8>)> =
         sqlx::query_as("select id, version from calls where pbx = ? and identity = ?")
-            .bind(pbx)
-            .bind(&call.identity.as_bytes()[..])
-            .fetch_optional(&mut *tx)
-            .await
-            .context("looking up a call")?;
+            .bind_all((pbx, &call.identity))
+            .maybe(tx, "looking up a call")
+            .await?;
     match known {
         None => insert(tx, pbx, reading, call, now).await.map(|()| Stored::New),
         Some((id, version)) if version == call.version.as_bytes() => {
@@ -99,34 +98,17 @@ async fn insert(
              talk_s, answered, row, recording_id, first_seen_at_ms, reading)
          values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(pbx)
-    .bind(&call.identity.as_bytes()[..])
-    .bind(&call.version.as_bytes()[..])
-    .bind(call.day.to_string())
-    .bind(call.started_at.map(Timestamp::as_millisecond))
-    .bind(call.utc_offset_s)
-    .bind(&*call.offset_source)
-    .bind(call.zone_offset_s)
-    .bind(call.talk_s)
-    .bind(call.answered)
-    .bind(&call.row)
-    .bind(call.recording_id)
-    .bind(now.as_millisecond())
-    .bind(reading)
-    .execute(tx)
+    .bind_all((pbx, &call.identity, &call.version, call.day, call.started_at)).bind_all((call.utc_offset_s, &*call.offset_source, call.zone_offset_s, call.talk_s))
+    .bind_all((call.answered, &call.row, call.recording_id, now, reading))
+    .run(tx, "storing a call")
     .await
-    .context("storing a call")?;
-    Ok(())
 }
 
 async fn mark_seen(tx: &mut SqliteConnection, id: i64, reading: i64) -> anyhow::Result<()> {
     sqlx::query("update calls set reading = ? where id = ?")
-        .bind(reading)
-        .bind(id)
-        .execute(tx)
+        .bind_all((reading, id))
+        .run(tx, "marking a call as seen")
         .await
-        .context("marking a call as seen")?;
-    Ok(())
 }
 
 /// Makes a version current. One that was current before and comes back is not news: two exports may differ for ever.
@@ -139,29 +121,20 @@ async fn replace_version(
 ) -> anyhow::Result<Stored> {
     let seen_before: bool =
         sqlx::query_scalar("select exists (select 1 from call_versions where call_id = ? and version = ?)")
-            .bind(id)
-            .bind(&call.version.as_bytes()[..])
+            .bind_all((id, &call.version))
             .fetch_one(&mut *tx)
             .await?;
     sqlx::query(
         "insert into call_versions (call_id, version, row, replaced_at_ms)
          select id, version, row, ? from calls where id = ? on conflict do nothing",
     )
-    .bind(now.as_millisecond())
-    .bind(id)
-    .execute(&mut *tx)
-    .await
-    .context("keeping the earlier version of a call")?;
+    .bind_all((now, id))
+    .run(tx, "keeping the earlier version of a call")
+    .await?;
     sqlx::query("update calls set version = ?, talk_s = ?, answered = ?, row = ?, reading = ? where id = ?")
-        .bind(&call.version.as_bytes()[..])
-        .bind(call.talk_s)
-        .bind(call.answered)
-        .bind(&call.row)
-        .bind(reading)
-        .bind(id)
-        .execute(tx)
-        .await
-        .context("storing the new version of a call")?;
+        .bind_all((&call.version, call.talk_s, call.answered, &call.row, reading, id))
+        .run(tx, "storing the new version of a call")
+        .await?;
     Ok(if seen_before { Stored::Known } else { Stored::Changed })
 }
 
@@ -225,25 +198,21 @@ pub async fn left_messages(db: &mut SqliteConnection, pbx: &str) -> anyhow::Resu
          where pbx = ? and lower(json_extract(row, '$.status')) = 'voicemail'",
     )
     .bind(pbx)
-    .fetch_all(db)
-    .await
-    .context("listing who was left a message")?;
+    .all(db, "listing who was left a message")
+    .await?;
     Ok(callees.into_iter().flatten().collect())
 }
 
 /// Counts the calls of every PBX.
 pub async fn counts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, CallCounts>> {
     // Apart, for each has an index that answers it alone.
-    let all: Vec<(String, i64)> = sqlx::query_as("select pbx, count(*) from calls group by pbx")
-        .fetch_all(&mut *db)
-        .await
-        .context("counting calls")?;
+    let all: Vec<(String, i64)> =
+        sqlx::query_as("select pbx, count(*) from calls group by pbx").all(db, "counting calls").await?;
     let unrecorded: Vec<(String, i64)> = sqlx::query_as(
         "select pbx, count(*) from calls where answered = 1 and recording_id is null group by pbx",
     )
-    .fetch_all(db)
-    .await
-    .context("counting calls without a recording")?;
+    .all(db, "counting calls without a recording")
+    .await?;
     let mut counts: BTreeMap<String, CallCounts> = BTreeMap::new();
     for (pbx, calls) in all {
         counts.entry(pbx).or_default().calls = calls;
@@ -258,20 +227,16 @@ pub async fn counts(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String
 pub async fn count(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<i64> {
     let (from, to) = days.bounds();
     sqlx::query_scalar("select count(*) from calls where pbx = ? and day between ? and ?")
-        .bind(pbx)
-        .bind(from)
-        .bind(to)
-        .fetch_one(db)
+        .bind_all((pbx, from, to))
+        .one(db, "counting calls")
         .await
-        .context("counting calls")
 }
 
 /// The first day with a call.
 pub async fn first_day(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Date>> {
     let day: Option<String> = sqlx::query_scalar("select min(day) from calls where pbx = ?")
         .bind(pbx)
-        .fetch_one(db)
-        .await
-        .context("looking for the first call")?;
+        .one(db, "looking for the first call")
+        .await?;
     Ok(day.map(|day| day.parse()).transpose()?)
 }

@@ -1,10 +1,10 @@
 //! Calls as the archive tells of them, put back into tables that are made anew.
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::NewCall;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// The reading of calls that were put back: none that is remembered.
 const NO_READING: i64 = 0;
@@ -28,22 +28,11 @@ pub async fn restore_told(
              recording_id = coalesce(?10, recording_id), first_seen_at_ms = min(first_seen_at_ms, ?11)
          where pbx = ?12 and identity = ?13 returning id",
     )
-    .bind(&call.version.as_bytes()[..])
-    .bind(call.day.to_string())
-    .bind(call.started_at.map(Timestamp::as_millisecond))
-    .bind(call.utc_offset_s)
-    .bind(&*call.offset_source)
-    .bind(call.zone_offset_s)
-    .bind(call.talk_s)
-    .bind(call.answered)
-    .bind(&call.row)
-    .bind(call.recording_id)
-    .bind(first_seen_at.as_millisecond())
-    .bind(pbx)
-    .bind(&call.identity.as_bytes()[..])
-    .fetch_one(tx)
+    .bind_all((&call.version, call.day, call.started_at, call.utc_offset_s))
+    .bind_all((&*call.offset_source, call.zone_offset_s, call.talk_s, call.answered))
+    .bind_all((&call.row, call.recording_id, first_seen_at, pbx, &call.identity))
+    .one(tx, "putting a later version of a call back")
     .await
-    .context("putting a later version of a call back")
 }
 
 /// Puts a call back of which only a sidecar tells: no list of its day does yet. Of one that is known it is an earlier
@@ -61,26 +50,17 @@ pub async fn restore_untold(
         "insert into call_versions (call_id, version, row, replaced_at_ms)
          select id, ?1, ?2, ?3 from calls where pbx = ?4 and identity = ?5 and version <> ?1 on conflict do nothing",
     )
-    .bind(&call.version.as_bytes()[..])
-    .bind(&call.row)
-    .bind(seen_at.as_millisecond())
-    .bind(pbx)
-    .bind(&call.identity.as_bytes()[..])
-    .execute(tx)
+    .bind_all((&call.version, &call.row, seen_at, pbx, &call.identity))
+    .run(tx, "keeping the earlier version of a call")
     .await
-    .context("keeping the earlier version of a call")?;
-    Ok(())
 }
 
 /// Notes which recording a call names.
 pub async fn restore_link(tx: &mut SqliteConnection, id: i64, recording_id: i64) -> anyhow::Result<()> {
     sqlx::query("update calls set recording_id = ? where id = ?")
-        .bind(recording_id)
-        .bind(id)
-        .execute(tx)
+        .bind_all((recording_id, id))
+        .run(tx, "tying a call to its recording")
         .await
-        .context("tying a call to its recording")?;
-    Ok(())
 }
 
 /// Inserts a call that is not known; `None` if it is.
@@ -97,24 +77,10 @@ async fn insert(
              talk_s, answered, row, recording_id, first_seen_at_ms, reading, told_version)
          values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (pbx, identity) do nothing returning id",
     )
-    .bind(pbx)
-    .bind(&call.identity.as_bytes()[..])
-    .bind(version)
-    .bind(call.day.to_string())
-    .bind(call.started_at.map(Timestamp::as_millisecond))
-    .bind(call.utc_offset_s)
-    .bind(&*call.offset_source)
-    .bind(call.zone_offset_s)
-    .bind(call.talk_s)
-    .bind(call.answered)
-    .bind(&call.row)
-    .bind(call.recording_id)
-    .bind(first_seen_at.as_millisecond())
-    .bind(NO_READING)
-    .bind(is_told.then_some(version))
-    .fetch_optional(tx)
+    .bind_all((pbx, &call.identity, version, call.day, call.started_at, call.utc_offset_s)).bind_all((&*call.offset_source, call.zone_offset_s, call.talk_s, call.answered)).bind_all((&call.row, call.recording_id, first_seen_at, NO_READING))
+    .bind_all((is_told.then_some(version),))
+    .maybe(tx, "putting a call back")
     .await
-    .context("putting a call back")
 }
 
 async fn keep_current_version(
@@ -128,12 +94,7 @@ async fn keep_current_version(
          select id, version, row, ?1 from calls where pbx = ?2 and identity = ?3 and version <> ?4
          on conflict do nothing",
     )
-    .bind(now.as_millisecond())
-    .bind(pbx)
-    .bind(&call.identity.as_bytes()[..])
-    .bind(&call.version.as_bytes()[..])
-    .execute(tx)
+    .bind_all((now, pbx, &call.identity, &call.version))
+    .run(tx, "keeping the earlier version of a call")
     .await
-    .context("keeping the earlier version of a call")?;
-    Ok(())
 }

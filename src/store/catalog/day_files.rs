@@ -7,14 +7,13 @@ use sqlx::SqliteConnection;
 
 use super::{folder_of, touch_folder};
 use crate::base::digest::Digest;
+use crate::store::sql::{BindAll as _, Fetch as _};
 
 /// Records a call list or a certificate that is durable on disk, and marks the folder's sums as behind.
 pub async fn record_day_file(tx: &mut SqliteConnection, path: &str, sha256: &Digest) -> anyhow::Result<()> {
     let folder = folder_of(path);
     sqlx::query("insert into day_files (path, folder, sha256) values (?, ?, ?) on conflict do nothing")
-        .bind(path)
-        .bind(folder)
-        .bind(&sha256.as_bytes()[..])
+        .bind_all((path, folder, sha256))
         .execute(&mut *tx)
         .await
         .with_context(|| format!("recording {path} in the catalog"))?;
@@ -32,9 +31,7 @@ pub async fn correct_day_file(
         "insert into day_files (path, folder, sha256) values (?, ?, ?)
          on conflict do update set sha256 = excluded.sha256 where sha256 <> excluded.sha256",
     )
-    .bind(path)
-    .bind(folder)
-    .bind(&sha256.as_bytes()[..])
+    .bind_all((path, folder, sha256))
     .execute(&mut *tx)
     .await
     .with_context(|| format!("recording {path} in the catalog"))?;
@@ -50,11 +47,10 @@ pub async fn day_files(
     db: &mut SqliteConnection,
     paths: &[&str],
 ) -> anyhow::Result<BTreeMap<String, Digest>> {
-    let rows: Vec<(String, Vec<u8>)> =
+    let rows: Vec<(String, Digest)> =
         sqlx::query_as("select path, sha256 from day_files where path in (select value from json_each(?))")
             .bind(serde_json::to_string(paths)?)
-            .fetch_all(db)
-            .await
-            .context("looking up the documents of days")?;
-    rows.into_iter().map(|(path, sha256)| Ok((path, Digest::try_from(&sha256[..])?))).collect()
+            .all(db, "looking up the documents of days")
+            .await?;
+    Ok(rows.into_iter().collect())
 }

@@ -1,6 +1,6 @@
 //! Calls whose recordings are the same audio, though they are not the same call.
 
-use anyhow::Context as _;
+use crate::store::sql::{BindAll as _, Fetch as _};
 use sqlx::SqliteConnection;
 
 /// Pairs that are told at one time.
@@ -40,10 +40,7 @@ pub async fn same_audio(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<
              and abs(heard.started_at_ms - first_heard.started_at_ms) > file.duration_ms
          order by file.path limit ?3",
     )
-    .bind(pbx)
-    .bind(DURATION_MS_MIN)
-    .bind(PAIRS_MAX)
-    .fetch_all(db)
+    .bind_all((pbx, DURATION_MS_MIN, PAIRS_MAX))
+    .all(db, "looking for audio that two calls have")
     .await
-    .context("looking for audio that two calls have")
 }

@@ -1,11 +1,11 @@
 //! Days whose list the operator takes as it is: a human's word, which the ledger keeps.
 
-use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 use super::{Evidence, Verdict, evidence_of};
 use crate::store::ledger::{self, Entry, EntryType};
+use crate::store::sql::{BindAll as _, Run as _};
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,27 +52,18 @@ pub async fn accept(
         "insert into accepted_days (pbx, day, reason, verdict, doubts, accepted_at_ms, ledger_number)
          values (?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .bind(reason)
-    .bind(verdict.as_str())
-    .bind(doubts.count)
-    .bind(now.as_millisecond())
-    .bind(ledger_number)
-    .execute(&mut *tx)
-    .await
-    .context("keeping what was accepted")?;
+    .bind_all((pbx, day, reason, verdict, doubts.count, now, ledger_number))
+    .run(tx, "keeping what was accepted")
+    .await?;
     // One that can concern other days too stays in doubt for them.
     sqlx::query(
         "insert into accepted_doubts (doubt, day)
          select id, ?2 from doubts where pbx = ?1 and cleared_at_ms is null and day_from <= ?2 and day_to >= ?2
          on conflict do nothing",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .execute(tx)
-    .await
-    .context("keeping which doubts were accepted")?;
+    .bind_all((pbx, day))
+    .run(tx, "keeping which doubts were accepted")
+    .await?;
     Ok(Acceptance::Accepted { verdict, doubts: doubts.count, ledger_number })
 }
 

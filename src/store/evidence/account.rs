@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::{Verdict, limits};
+use crate::store::sql::{BindAll as _, Fetch as _, Ms};
 
 /// What it rests on that the list of a day is whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,10 +90,10 @@ pub struct Origin {
 #[derive(sqlx::FromRow)]
 struct DayRow {
     readings: i64,
-    verdict: Option<String>,
+    verdict: Option<Verdict>,
     verdict_cause: Option<String>,
     verdict_late: bool,
-    verdict_at_ms: Option<i64>,
+    verdict_at_ms: Option<Ms>,
     verdict_rows: Option<i64>,
     verdict_parts: Option<i64>,
 }
@@ -108,14 +108,12 @@ pub async fn evidence_of(
         "select readings, verdict, verdict_cause, verdict_late, verdict_at_ms, verdict_rows, verdict_parts from days
          where pbx = ? and day = ?",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .fetch_optional(&mut *db)
-    .await
-    .context("reading the verdict on a day")?;
+    .bind_all((pbx, day))
+    .maybe(db, "reading the verdict on a day")
+    .await?;
     let doubts = doubts_of(db, pbx, day).await?;
     let accepted = accepted_of(db, pbx, day).await?;
-    let judged = row.as_ref().and_then(|row| row.verdict.as_deref()).map(Verdict::from_sql).transpose()?;
+    let judged = row.as_ref().and_then(|row| row.verdict);
     if judged.is_none() && doubts.count == 0 && accepted.is_empty() {
         return Ok(None);
     }
@@ -135,7 +133,7 @@ pub async fn evidence_of(
 
 fn latest_list(row: &DayRow) -> Option<LatestList> {
     Some(LatestList {
-        at: Timestamp::from_millisecond(row.verdict_at_ms?).ok()?,
+        at: row.verdict_at_ms?.0,
         late: row.verdict_late,
         rows: row.verdict_rows?,
         parts: row.verdict_parts?,
@@ -149,41 +147,37 @@ async fn doubts_of(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::R
              and not exists (select 1 from accepted_doubts where doubt = doubts.id and day = ?2)
          group by cause",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .fetch_all(db)
-    .await
-    .context("counting the doubts of a day")?;
+    .bind_all((pbx, day))
+    .all(db, "counting the doubts of a day")
+    .await?;
     Ok(Doubts { count: by.iter().map(|(_, count)| count).sum(), by: by.into_iter().collect() })
 }
 
 async fn accepted_of(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<Vec<AcceptedDay>> {
-    let rows: Vec<(String, String, i64, i64, i64)> = sqlx::query_as(
+    let rows: Vec<(String, Verdict, i64, Ms, i64)> = sqlx::query_as(
         "select reason, verdict, doubts, accepted_at_ms, ledger_number from accepted_days
          where pbx = ? and day = ? order by ledger_number",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .fetch_all(db)
-    .await
-    .context("reading what of a day was accepted")?;
-    rows.into_iter()
-        .map(|(reason, verdict, doubts, at_ms, ledger_number)| {
-            let at = Timestamp::from_millisecond(at_ms).context("reading what of a day was accepted")?;
-            Ok(AcceptedDay { reason, verdict: Verdict::from_sql(&verdict)?, doubts, at, ledger_number })
-        })
-        .collect()
+    .bind_all((pbx, day))
+    .all(db, "reading what of a day was accepted")
+    .await?;
+    let accepted = |(reason, verdict, doubts, Ms(at), ledger_number)| AcceptedDay {
+        reason,
+        verdict,
+        doubts,
+        at,
+        ledger_number,
+    };
+    Ok(rows.into_iter().map(accepted).collect())
 }
 
 async fn provenance_of(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<Vec<Origin>> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "select source, transport, sha256 from provenance where pbx = ? and day = ? order by 1, 2, 3",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .fetch_all(db)
-    .await
-    .context("reading what the rows of a day came by")?;
+    .bind_all((pbx, day))
+    .all(db, "reading what the rows of a day came by")
+    .await?;
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
     let origin =
         |(source, transport, sha256)| Origin { source, transport: told(transport), sha256: told(sha256) };

@@ -1,10 +1,10 @@
 //! The verdict on the list of a day, and what its rows came by.
 
-use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 use super::Verdict;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// What one reading says of the list of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,15 +56,12 @@ pub async fn note_verdict(
     of_day: &DayVerdict,
     now: Timestamp,
 ) -> anyhow::Result<bool> {
-    let before: Option<(Option<String>, bool)> =
+    let before: Option<(Option<Verdict>, bool)> =
         sqlx::query_as("select verdict, verdict_late from days where pbx = ? and day = ?")
-            .bind(pbx)
-            .bind(day.to_string())
-            .fetch_optional(&mut *tx)
-            .await
-            .context("reading the verdict on a day")?;
-    let (verdict, was_late) = before.unwrap_or_default();
-    let before = verdict.as_deref().map(Verdict::from_sql).transpose()?;
+            .bind_all((pbx, day))
+            .maybe(tx, "reading the verdict on a day")
+            .await?;
+    let (before, was_late) = before.unwrap_or_default();
     let stays = match before {
         None => false,
         Some(_) if was_late && !of_day.late => true,
@@ -83,17 +80,10 @@ pub async fn note_verdict(
              verdict_at_ms = excluded.verdict_at_ms, verdict_rows = excluded.verdict_rows,
              verdict_parts = excluded.verdict_parts",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .bind(of_day.verdict.as_str())
-    .bind(&of_day.cause)
-    .bind(of_day.late)
-    .bind(now.as_millisecond())
-    .bind(i64::try_from(of_day.facts.rows)?)
-    .bind(i64::try_from(of_day.facts.parts)?)
-    .execute(tx)
-    .await
-    .context("keeping the verdict on a day")?;
+    .bind_all((pbx, day, of_day.verdict, &of_day.cause, of_day.late, now))
+    .bind_all((i64::try_from(of_day.facts.rows)?, i64::try_from(of_day.facts.parts)?))
+    .run(tx, "keeping the verdict on a day")
+    .await?;
     Ok(before.is_some_and(|before| before != of_day.verdict))
 }
 
@@ -113,14 +103,7 @@ pub async fn note_source(
         "insert into provenance (pbx, day, source, transport, sha256, first_at_ms) values (?, ?, ?, ?, ?, ?)
          on conflict do nothing",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .bind(word)
-    .bind(transport)
-    .bind(sha256.unwrap_or_default())
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((pbx, day, word, transport, sha256.unwrap_or_default(), now))
+    .run(tx, "noting what rows came by")
     .await
-    .context("noting what rows came by")?;
-    Ok(())
 }

@@ -7,6 +7,7 @@ use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// A line that cannot be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +76,8 @@ pub async fn open_doubts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result
          where pbx = ? and cleared_at_ms is null",
     )
     .bind(pbx)
-    .fetch_all(db)
-    .await
-    .context("reading open doubts")?;
+    .all(db, "reading open doubts")
+    .await?;
     let mut open = OpenDoubts::default();
     for (line, is_accepted) in rows {
         let line = Digest::try_from(&line[..]).context("reading open doubts")?;
@@ -133,11 +133,9 @@ pub async fn settle_doubts(
     }
     for row in cleared_by(tx, list).await? {
         sqlx::query("update doubts set cleared_at_ms = ? where id = ?")
-            .bind(now.as_millisecond())
-            .bind(row.id)
-            .execute(&mut *tx)
-            .await
-            .context("clearing a doubt")?;
+            .bind_all((now, row.id))
+            .run(tx, "clearing a doubt")
+            .await?;
         settled.days.extend(days_of((row.day_from.parse()?, row.day_to.parse()?)));
     }
     Ok(settled)
@@ -154,11 +152,9 @@ pub async fn doubts_since(
          where pbx = ?1 and cleared_at_ms is null and day_from <= ?2 and day_to >= ?2
              and not exists (select 1 from accepted_doubts where doubt = doubts.id and day = ?2)",
     )
-    .bind(pbx)
-    .bind(day.to_string())
-    .fetch_one(db)
-    .await
-    .context("reading since when a day is in doubt")?;
+    .bind_all((pbx, day))
+    .one(db, "reading since when a day is in doubt")
+    .await?;
     Ok(since_ms.map(Timestamp::from_millisecond).transpose()?.map(|since| (count, since)))
 }
 
@@ -183,14 +179,9 @@ impl CallLines {
             "select count(*) from calls where pbx = ? and day between ? and ? and reading = ?
                  and trim(json_extract(row, '$.callid')) = ?",
         )
-        .bind(list.pbx)
-        .bind(from)
-        .bind(to)
-        .bind(list.reading)
-        .bind(callid)
-        .fetch_one(&mut *tx)
-        .await
-        .context("counting the lines of a call")?;
+        .bind_all((list.pbx, from, to, list.reading, callid))
+        .one(tx, "counting the lines of a call")
+        .await?;
         let doubtful = list.doubtful.iter().filter(|line| line.callid.as_deref() == Some(callid)).count();
         Ok(Self {
             listed: read + i64::try_from(doubtful)?,
@@ -214,13 +205,9 @@ async fn known_rows(
     sqlx::query_scalar(
         "select count(*) from calls where pbx = ? and day between ? and ? and trim(json_extract(row, '$.callid')) = ?",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .bind(callid)
-    .fetch_one(tx)
+    .bind_all((pbx, from, to, callid))
+    .one(tx, "counting the rows of a call")
     .await
-    .context("counting the rows of a call")
 }
 
 /// The days and those next to them, as SQL compares them.
@@ -244,27 +231,18 @@ async fn raise(
     let known: Option<(i64, bool)> = sqlx::query_as(
         "select id, cleared_at_ms is not null from doubts where pbx = ? and input = ? and line_sha256 = ?",
     )
-    .bind(list.pbx)
-    .bind(list.input)
-    .bind(&line.line_sha256.as_bytes()[..])
-    .fetch_optional(&mut *tx)
-    .await
-    .context("looking up a doubt")?;
+    .bind_all((list.pbx, list.input, &line.line_sha256))
+    .maybe(tx, "looking up a doubt")
+    .await?;
     let lines = i64::try_from(list.lines)?;
     if let Some((id, is_back)) = known {
         sqlx::query(
             "update doubts set last_seen_at_ms = ?, list_lines = ?, list_late = ?, cause = ?, callid_lines = ?,
                  cleared_at_ms = null where id = ?",
         )
-        .bind(now.as_millisecond())
-        .bind(lines)
-        .bind(list.late)
-        .bind(&line.cause)
-        .bind(callid_lines)
-        .bind(id)
-        .execute(tx)
-        .await
-        .context("renewing a doubt")?;
+        .bind_all((now, lines, list.late, &line.cause, callid_lines, id))
+        .run(tx, "renewing a doubt")
+        .await?;
         return Ok(is_back);
     }
     sqlx::query(
@@ -272,20 +250,11 @@ async fn raise(
              last_seen_at_ms, list_lines, list_late, callid_lines)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11)",
     )
-    .bind(list.pbx)
-    .bind(line.days.0.to_string())
-    .bind(line.days.1.to_string())
-    .bind(list.input)
-    .bind(&line.line_sha256.as_bytes()[..])
-    .bind(&line.cause)
-    .bind(&line.callid)
-    .bind(now.as_millisecond())
-    .bind(lines)
-    .bind(list.late)
-    .bind(callid_lines)
-    .execute(tx)
-    .await
-    .context("keeping a doubt")?;
+    .bind_all((list.pbx, line.days.0.to_string(), line.days.1.to_string(), list.input))
+    .bind_all((&line.line_sha256, &line.cause, &line.callid, now, lines, list.late))
+    .bind_all((callid_lines,))
+    .run(tx, "keeping a doubt")
+    .await?;
     Ok(true)
 }
 
@@ -320,9 +289,8 @@ async fn open_rows(tx: &mut SqliteConnection, list: &InputList<'_>) -> anyhow::R
          where pbx = ? and cleared_at_ms is null order by id",
     )
     .bind(list.pbx)
-    .fetch_all(tx)
-    .await
-    .context("reading open doubts")?
+    .all(tx, "reading open doubts")
+    .await?
     .into_iter()
     .map(|row| (row.input, row.row))
     .collect();

@@ -2,11 +2,11 @@
 //! lists does not say so. So a list that is longer than any before is asked for again in halves, once: if they hold
 //! nothing more, lists of that length are proven to be whole.
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::Limit;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// Lists of fewer rows are taken for whole where a second look would cost a tenth of what the list itself costs: no PBX
 /// is known that gives fewer.
@@ -76,9 +76,8 @@ pub async fn load_limits(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result
     let rows: Vec<(String, i64, Option<i64>)> =
         sqlx::query_as("select unit, proven, suspected from list_limits where pbx = ?")
             .bind(pbx)
-            .fetch_all(db)
-            .await
-            .context("reading the limits of a PBX's lists")?;
+            .all(db, "reading the limits of a PBX's lists")
+            .await?;
     let of_unit = |unit: &str| rows.iter().find(|(known, ..)| known == unit);
     let proven = |unit| of_unit(unit).map_or(0, |(_, proven, _)| proven.unsigned_abs());
     let suspected = |unit| of_unit(unit).and_then(|(.., suspected)| suspected.map(i64::unsigned_abs));
@@ -92,9 +91,8 @@ pub async fn load_limits(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result
 pub(super) async fn known_limits(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<Limit>> {
     sqlx::query_as("select unit, proven, suspected from list_limits where pbx = ? order by unit desc")
         .bind(pbx)
-        .fetch_all(db)
+        .all(db, "reading the limits of a PBX's lists")
         .await
-        .context("reading the limits of a PBX's lists")
 }
 
 /// Keeps what is known of a PBX's limits.
@@ -115,14 +113,10 @@ pub async fn store_limits(
              on conflict (pbx, unit) do update set
                  proven = excluded.proven, suspected = excluded.suspected, changed_at_ms = excluded.changed_at_ms",
         )
-        .bind(pbx)
-        .bind(unit)
-        .bind(i64::try_from(proven)?)
-        .bind(suspected.map(i64::try_from).transpose()?)
-        .bind(now.as_millisecond())
-        .execute(&mut *tx)
-        .await
-        .context("keeping the limits of a PBX's lists")?;
+        .bind_all((pbx, unit, i64::try_from(proven)?, suspected.map(i64::try_from).transpose()?))
+        .bind_all((now,))
+        .run(tx, "keeping the limits of a PBX's lists")
+        .await?;
     }
     Ok(())
 }

@@ -27,44 +27,23 @@ pub use limits::{LIMIT_ROWS_MIN, Limits, ListSize, load_limits, store_limits};
 pub use outlook::{is_outlook_due, note_outlook};
 pub use standing::{Standing, Verdicts, standing, standings};
 
-use serde::{Deserialize, Serialize};
+use crate::base::words::words;
 
-/// How far the list of a day can be believed, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Not all of it was read.
-    Unread,
-    /// The PBX seems to have cut it.
-    Short,
-    /// Something in it cannot be believed.
-    Doubtful,
-    /// Nothing speaks against it.
-    Whole,
+words! {
+    /// How far the list of a day can be believed, the worst first.
+    pub enum Verdict as "verdict" {
+        /// Not all of it was read.
+        Unread = "unread",
+        /// The PBX seems to have cut it.
+        Short = "short",
+        /// Something in it cannot be believed.
+        Doubtful = "doubtful",
+        /// Nothing speaks against it.
+        Whole = "whole",
+    }
 }
 
 impl Verdict {
-    const ALL: [Self; 4] = [Self::Unread, Self::Short, Self::Doubtful, Self::Whole];
-
-    /// The word in SQL and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unread => "unread",
-            Self::Short => "short",
-            Self::Doubtful => "doubtful",
-            Self::Whole => "whole",
-        }
-    }
-
-    /// Reads the word in SQL.
-    ///
-    /// # Errors
-    /// The word is none of ours.
-    pub fn from_sql(word: &str) -> anyhow::Result<Self> {
-        let known = Self::ALL.into_iter().find(|verdict| verdict.as_str() == word);
-        known.ok_or_else(|| anyhow::anyhow!("the database holds an unknown verdict {word:?}"))
-    }
-
     /// The verdict on a list of which so many lines are in doubt.
     pub fn lowered_by(self, open_doubts: i64) -> Self {
         if open_doubts > 0 { self.min(Self::Doubtful) } else { self }
@@ -92,8 +71,8 @@ mod tests {
     #[test]
     fn words_come_back() {
         for verdict in Verdict::ALL {
-            assert_eq!(Verdict::from_sql(verdict.as_str()).unwrap(), verdict);
+            assert_eq!(verdict.as_str().parse(), Ok(*verdict));
         }
-        assert!(Verdict::from_sql("fine").is_err());
+        assert!("fine".parse::<Verdict>().is_err());
     }
 }

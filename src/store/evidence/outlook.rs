@@ -1,6 +1,6 @@
 //! When a PBX was last asked for calls outside of all days that are kept.
 
-use anyhow::Context as _;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 
@@ -11,9 +11,8 @@ const EVERY: SignedDuration = SignedDuration::from_hours(20);
 pub async fn is_outlook_due(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<bool> {
     let last: Option<i64> = sqlx::query_scalar("select looked_at_ms from outlooks where pbx = ?")
         .bind(pbx)
-        .fetch_optional(db)
-        .await
-        .context("reading when days outside of all that is kept were asked for")?;
+        .maybe(db, "reading when days outside of all that is kept were asked for")
+        .await?;
     let last = last.and_then(|ms| Timestamp::from_millisecond(ms).ok());
     Ok(last.is_none_or(|last| now.duration_since(last).abs() >= EVERY))
 }
@@ -24,10 +23,7 @@ pub async fn note_outlook(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) 
         "insert into outlooks (pbx, looked_at_ms) values (?, ?)
          on conflict (pbx) do update set looked_at_ms = excluded.looked_at_ms",
     )
-    .bind(pbx)
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((pbx, now))
+    .run(tx, "noting that days outside of all that is kept were asked for")
     .await
-    .context("noting that days outside of all that is kept were asked for")?;
-    Ok(())
 }

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context as _;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use super::Verdict;
 use crate::store::queue::DayRange;
+use crate::store::sql::{BindAll as _, Day, Fetch as _};
 
 /// How far the lists of some days of one PBX can be believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,8 +94,8 @@ impl std::ops::AddAssign<&Self> for Verdicts {
 #[derive(sqlx::FromRow)]
 struct NotWhole {
     pbx: String,
-    day: String,
-    verdict: String,
+    day: Day,
+    verdict: Verdict,
     cause: Option<String>,
 }
 
@@ -103,8 +103,8 @@ struct NotWhole {
 struct OpenDoubt {
     id: i64,
     pbx: String,
-    day_from: String,
-    day_to: String,
+    day_from: Day,
+    day_to: Day,
 }
 
 /// How far the lists of the days of `range` of one PBX can be believed.
@@ -120,12 +120,11 @@ pub async fn standings(
 ) -> anyhow::Result<BTreeMap<String, Verdicts>> {
     let mut days: BTreeMap<(String, Date), (Verdict, Option<String>, i64)> = BTreeMap::new();
     for row in not_whole(db, pbx, range).await? {
-        let verdict = Verdict::from_sql(&row.verdict)?;
-        days.insert((row.pbx, row.day.parse()?), (verdict, row.cause, 0));
+        days.insert((row.pbx, row.day.0), (row.verdict, row.cause, 0));
     }
     let accepted_doubts = accepted_doubts(db).await?;
     for row in open(db, pbx, range).await? {
-        let (from, to): (Date, Date) = (row.day_from.parse()?, row.day_to.parse()?);
+        let (Day(from), Day(to)) = (row.day_from, row.day_to);
         let concerned = std::iter::successors(Some(from.max(range.from)), |day| day.tomorrow().ok());
         for day in concerned.take_while(|day| *day <= to.min(range.to)) {
             if !accepted_doubts.contains(&(row.id, day)) {
@@ -167,12 +166,9 @@ async fn not_whole(
         "select pbx, day, verdict, verdict_cause as cause from days
          where verdict <> 'whole' and (?1 is null or pbx = ?1) and day between ?2 and ?3",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_all(db)
+    .bind_all((pbx, from, to))
+    .all(db, "listing days that are not whole")
     .await
-    .context("listing days that are not whole")
 }
 
 async fn open(
@@ -185,21 +181,16 @@ async fn open(
         "select id, pbx, day_from, day_to from doubts
          where cleared_at_ms is null and (?1 is null or pbx = ?1) and day_from <= ?3 and day_to >= ?2",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_all(db)
+    .bind_all((pbx, from, to))
+    .all(db, "listing open doubts")
     .await
-    .context("listing open doubts")
 }
 
 /// The doubts that were accepted, each with the day of which that is true.
 async fn accepted_doubts(db: &mut SqliteConnection) -> anyhow::Result<BTreeSet<(i64, Date)>> {
-    let rows: Vec<(i64, String)> = sqlx::query_as("select doubt, day from accepted_doubts")
-        .fetch_all(db)
-        .await
-        .context("listing accepted doubts")?;
-    rows.into_iter().map(|(doubt, day)| Ok((doubt, day.parse()?))).collect()
+    let rows: Vec<(i64, Day)> =
+        sqlx::query_as("select doubt, day from accepted_doubts").all(db, "listing accepted doubts").await?;
+    Ok(rows.into_iter().map(|(doubt, Day(day))| (doubt, day)).collect())
 }
 
 /// The worst verdict that was accepted, by PBX and day.
@@ -209,19 +200,15 @@ async fn accepted(
     range: DayRange,
 ) -> anyhow::Result<BTreeMap<(String, Date), Verdict>> {
     let (from, to) = range.bounds();
-    let rows: Vec<(String, String, String)> = sqlx::query_as(
+    let rows: Vec<(String, Day, Verdict)> = sqlx::query_as(
         "select pbx, day, verdict from accepted_days where (?1 is null or pbx = ?1) and day between ?2 and ?3",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_all(db)
-    .await
-    .context("listing accepted days")?;
+    .bind_all((pbx, from, to))
+    .all(db, "listing accepted days")
+    .await?;
     let mut accepted: BTreeMap<(String, Date), Verdict> = BTreeMap::new();
-    for (pbx, day, verdict) in rows {
-        let verdict = Verdict::from_sql(&verdict)?;
-        let of_day = accepted.entry((pbx, day.parse()?)).or_insert(verdict);
+    for (pbx, Day(day), verdict) in rows {
+        let of_day = accepted.entry((pbx, day)).or_insert(verdict);
         *of_day = verdict.min(*of_day);
     }
     Ok(accepted)

@@ -3,9 +3,10 @@
 use anyhow::Context as _;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{Unit, unit_from};
+use super::{Row, Unit};
 use crate::base::digest::Digest;
 use crate::store::catalog;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// What a folder should hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,10 +30,16 @@ pub struct Documents {
     pub is_behind: bool,
 }
 
+/// The unit of a folder, in the shape of that of a file.
+const FOLDER_UNIT: &str =
+    "select id, pbx, read_at_ms, damaged, folder, null as recording_id, null as kind, null as path,
+         null as size_bytes, null as sha256, null as sidecar_sha256
+     from file_checks where folder = ?";
+
 /// What `folder` should hold, all of one moment.
 pub async fn account(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<Account> {
     let mut moment = db.begin().await.context("reading the database")?;
-    let files = sqlx::query(
+    let files: Vec<Row> = sqlx::query_as(
         "select unit.id, unit.pbx, read_at_ms, damaged, unit.folder, recording_id, kind, file.path, size_bytes, sha256,
              sidecar_sha256
          from archived_files file join file_checks unit on unit.file_id = file.id
@@ -43,16 +50,16 @@ pub async fn account(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<
     .fetch_all(&mut *moment)
     .await
     .with_context(|| format!("listing what {folder} should hold"))?;
-    let unit = sqlx::query("select id, pbx, read_at_ms, damaged, folder from file_checks where folder = ?")
+    let unit: Option<Row> = sqlx::query_as(FOLDER_UNIT)
         .bind(folder)
         .fetch_optional(&mut *moment)
         .await
         .with_context(|| format!("looking up {folder}"))?;
     let documents = match unit {
-        Some(row) => Some((unit_from(&row)?, documents_at(&mut moment, folder).await?)),
+        Some(row) => Some((row.unit()?, documents_at(&mut moment, folder).await?)),
         None => None,
     };
-    let files = files.iter().map(unit_from).collect::<anyhow::Result<_>>()?;
+    let files = files.into_iter().map(Row::unit).collect::<anyhow::Result<_>>()?;
     moment.rollback().await.context("reading the database")?;
     Ok(Account { files, documents })
 }
@@ -85,8 +92,7 @@ async fn documents_at(moment: &mut SqliteConnection, folder: &str) -> anyhow::Re
 pub async fn folders(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<String>> {
     // The character after `/` is `0`.
     sqlx::query_scalar("select folder from day_folders where folder > ? and folder < ? order by folder")
-        .bind(format!("{pbx}/"))
-        .bind(format!("{pbx}0"))
+        .bind_all((format!("{pbx}/"), format!("{pbx}0")))
         .fetch_all(db)
         .await
         .with_context(|| format!("listing the folders of pbx `{pbx}`"))
@@ -137,28 +143,23 @@ pub async fn unaccounted(db: &mut SqliteConnection, strays: &[Stray]) -> anyhow:
                  and draft.revision = value ->> '$.certificate[1]')",
     )
     .bind(serde_json::to_string(strays)?)
-    .fetch_all(db)
+    .all(db, "looking up files that no folder should hold")
     .await
-    .context("looking up files that no folder should hold")
 }
 
 /// The hash that the marker of `pbx` had when it was first seen right.
 pub async fn marker(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Digest>> {
     let sha256: Option<Vec<u8>> = sqlx::query_scalar("select sha256 from markers where pbx = ?")
         .bind(pbx)
-        .fetch_optional(db)
-        .await
-        .context("looking up a marker")?;
+        .maybe(db, "looking up a marker")
+        .await?;
     Ok(sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?)
 }
 
 /// Notes the hash of a marker that is right; it is written once, so the first one counts.
 pub async fn note_marker(tx: &mut SqliteConnection, pbx: &str, sha256: &Digest) -> anyhow::Result<()> {
     sqlx::query("insert into markers (pbx, sha256) values (?, ?) on conflict do nothing")
-        .bind(pbx)
-        .bind(&sha256.as_bytes()[..])
-        .execute(tx)
+        .bind_all((pbx, sha256))
+        .run(tx, "noting a marker")
         .await
-        .context("noting a marker")?;
-    Ok(())
 }

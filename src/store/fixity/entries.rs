@@ -1,6 +1,6 @@
 //! Ledger and catalog side by side.
 
-use anyhow::Context as _;
+use crate::store::sql::{BindAll as _, Fetch as _};
 use sqlx::SqliteConnection;
 
 /// An entry of the ledger, with the file that the catalog has for it, if any.
@@ -41,11 +41,9 @@ pub async fn entries(db: &mut SqliteConnection, number: i64, limit: i64) -> anyh
     let entries: Vec<EntryRow> = sqlx::query_as(
         "select number, entry, leaf_hash from ledger where number >= ? order by number limit ?",
     )
-    .bind(number)
-    .bind(limit)
-    .fetch_all(&mut *db)
-    .await
-    .context("reading the ledger")?;
+    .bind_all((number, limit))
+    .all(db, "reading the ledger")
+    .await?;
     let Some(last) = entries.last().map(|entry| entry.number) else { return Ok(entries) };
     let mut named = named(db, number, last).await?.into_iter().peekable();
     let mut rows = Vec::with_capacity(entries.len());
@@ -70,11 +68,9 @@ async fn named(db: &mut SqliteConnection, from: i64, to: i64) -> anyhow::Result<
          from archived_files file join recordings on recordings.id = recording_id
          where ledger_number between ? and ? order by ledger_number",
     )
-    .bind(from)
-    .bind(to)
-    .fetch_all(db)
+    .bind_all((from, to))
+    .all(db, "reading the catalog by entry")
     .await
-    .context("reading the catalog by entry")
 }
 
 /// Files of the catalog whose entry is not there, at most `limit` of them: PBX, path and number.
@@ -88,7 +84,6 @@ pub async fn rows_without_entry(
          where not exists (select 1 from ledger where number = ledger_number) order by ledger_number limit ?",
     )
     .bind(limit)
-    .fetch_all(db)
+    .all(db, "looking for files without an entry")
     .await
-    .context("looking for files without an entry")
 }

@@ -9,8 +9,7 @@ mod passes;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
 pub use account::{Account, Documents, Stray, account, documents, folders, marker, note_marker, unaccounted};
 pub use entries::{EntryRow, Named, entries, rows_without_entry};
@@ -20,6 +19,7 @@ pub use passes::{
 
 use crate::base::digest::Digest;
 use crate::base::recording::RecordingKind;
+use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
 
 /// What is read as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub async fn oldest(
     cursor: Cursor,
     limit: i64,
 ) -> anyhow::Result<Vec<Unit>> {
-    let rows = sqlx::query(
+    let rows: Vec<Row> = sqlx::query_as(
         "select unit.id, unit.pbx, read_at_ms, damaged, unit.folder, recording_id, kind, file.path, size_bytes, sha256,
              sidecar_sha256
          from file_checks unit left join archived_files file on file.id = file_id
@@ -116,16 +116,11 @@ pub async fn oldest(
              and unit.pbx in (select value from json_each(?4)) and (damaged = 0 or ?5)
          order by read_at_ms, unit.id limit ?6",
     )
-    .bind(cursor.read_at_ms)
-    .bind(cursor.id)
-    .bind(what.before.as_millisecond())
-    .bind(serde_json::to_string(&what.pbxs)?)
-    .bind(what.also_damaged)
-    .bind(limit)
-    .fetch_all(db)
-    .await
-    .context("listing what is to be read")?;
-    rows.iter().map(unit_from).collect()
+    .bind_all((cursor.read_at_ms, cursor.id, what.before))
+    .bind_all((serde_json::to_string(&what.pbxs)?, what.also_damaged, limit))
+    .all(db, "listing what is to be read")
+    .await?;
+    rows.into_iter().map(Row::unit).collect()
 }
 
 /// Notes that units were read and are right.
@@ -133,22 +128,17 @@ pub async fn note_right(tx: &mut SqliteConnection, ids: &[i64], now: Timestamp) 
     sqlx::query(
         "update file_checks set read_at_ms = ?, damaged = 0 where id in (select value from json_each(?))",
     )
-    .bind(now.as_millisecond())
-    .bind(serde_json::to_string(ids)?)
-    .execute(tx)
+    .bind_all((now, serde_json::to_string(ids)?))
+    .run(tx, "noting what was read")
     .await
-    .context("noting what was read")?;
-    Ok(())
 }
 
 /// Notes that units were found damaged: every look reads them again until they are right.
 pub async fn note_damaged(tx: &mut SqliteConnection, ids: &[i64]) -> anyhow::Result<()> {
     sqlx::query("update file_checks set damaged = 1 where id in (select value from json_each(?))")
         .bind(serde_json::to_string(ids)?)
-        .execute(tx)
+        .run(tx, "noting what is damaged")
         .await
-        .context("noting what is damaged")?;
-    Ok(())
 }
 
 /// How much there is to read.
@@ -168,45 +158,53 @@ pub async fn extent(db: &mut SqliteConnection, pbxs: &[String]) -> anyhow::Resul
          where pbx in (select value from json_each(?))",
     )
     .bind(serde_json::to_string(pbxs)?)
-    .fetch_one(db)
+    .one(db, "summing up what there is to read")
     .await
-    .context("summing up what there is to read")
 }
 
 /// When the longest unread file of `pbx` was last read and found right, or archived. Damaged ones do not count.
 pub async fn oldest_read(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
-    let read_at_ms: Option<i64> = sqlx::query_scalar(
+    let read_at: Option<Ms> = sqlx::query_scalar(
         "select min(read_at_ms) from file_checks where pbx = ? and damaged = 0 and file_id is not null",
     )
     .bind(pbx)
-    .fetch_one(db)
-    .await
-    .context("looking up the longest unread file")?;
-    Ok(read_at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    .one(db, "looking up the longest unread file")
+    .await?;
+    Ok(read_at.map(Timestamp::from))
 }
 
-fn unit_from(row: &SqliteRow) -> anyhow::Result<Unit> {
-    let what = match row.try_get::<Option<String>, _>("folder")? {
-        Some(folder) => What::Documents(folder),
-        None => What::File(archived_from(row)?),
-    };
-    Ok(Unit {
-        id: row.try_get("id")?,
-        pbx: row.try_get("pbx")?,
-        read_at_ms: row.try_get("read_at_ms")?,
-        damaged: row.try_get("damaged")?,
-        what,
-    })
+/// A unit; what is of a file is there unless `folder` is.
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    pbx: String,
+    read_at_ms: i64,
+    damaged: bool,
+    folder: Option<String>,
+    recording_id: Option<i64>,
+    kind: Option<RecordingKind>,
+    path: Option<String>,
+    size_bytes: Option<i64>,
+    sha256: Option<Digest>,
+    sidecar_sha256: Option<Digest>,
 }
 
-fn archived_from(row: &SqliteRow) -> anyhow::Result<ArchivedAs> {
-    let digest = |column| anyhow::Ok(Digest::try_from(row.try_get::<&[u8], _>(column)?)?);
-    Ok(ArchivedAs {
-        recording_id: row.try_get("recording_id")?,
-        kind: row.try_get("kind")?,
-        path: row.try_get("path")?,
-        size_bytes: u64::try_from(row.try_get::<i64, _>("size_bytes")?)?,
-        sha256: digest("sha256")?,
-        sidecar_sha256: digest("sidecar_sha256")?,
-    })
+impl Row {
+    fn unit(self) -> anyhow::Result<Unit> {
+        let Self { id, pbx, read_at_ms, damaged, .. } = self;
+        let what = match self.folder {
+            Some(folder) => What::Documents(folder),
+            None => What::File(ArchivedAs {
+                recording_id: self.recording_id.context(NO_FILE)?,
+                kind: self.kind.context(NO_FILE)?,
+                path: self.path.context(NO_FILE)?,
+                size_bytes: u64::try_from(self.size_bytes.context(NO_FILE)?)?,
+                sha256: self.sha256.context(NO_FILE)?,
+                sidecar_sha256: self.sidecar_sha256.context(NO_FILE)?,
+            }),
+        };
+        Ok(Unit { id, pbx, read_at_ms, damaged, what })
+    }
 }
+
+const NO_FILE: &str = "the catalog lacks a file that is to be read";

@@ -1,10 +1,10 @@
 //! What verifications came to: the last that looked at everything, and the reading of every byte that is under way.
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::store::db;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// The reading of every byte that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,21 +23,17 @@ pub async fn note_whole(tx: &mut SqliteConnection, scope: &str, now: Timestamp) 
         "insert into verifications (scope, whole_at_ms) values (?, ?)
          on conflict (scope) do update set whole_at_ms = excluded.whole_at_ms",
     )
-    .bind(scope)
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((scope, now))
+    .run(tx, "noting a verification")
     .await
-    .context("noting a verification")?;
-    Ok(())
 }
 
 /// The pass under way, if there is one.
 pub async fn pass(db: &mut SqliteConnection) -> anyhow::Result<Option<Pass>> {
     let row: Option<(i64, i64, i64)> =
         sqlx::query_as("select began_at_ms, files, bytes from scrub where began_at_ms is not null")
-            .fetch_optional(db)
-            .await
-            .context("looking up how far the archive was read")?;
+            .maybe(db, "looking up how far the archive was read")
+            .await?;
     row.map(|(began_at_ms, files, bytes)| {
         Ok(Pass {
             began_at: Timestamp::from_millisecond(began_at_ms)?,
@@ -54,31 +50,22 @@ pub async fn begin_pass(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Re
         "insert into scrub (id, first_at_ms, began_at_ms) values (1, ?1, ?1)
          on conflict (id) do update set began_at_ms = ?1, files = 0, bytes = 0 where began_at_ms is null",
     )
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((now,))
+    .run(tx, "beginning to read the archive again")
     .await
-    .context("beginning to read the archive again")?;
-    Ok(())
 }
 
 /// Counts what was read for the pass under way, if there is one.
 pub async fn add_to_pass(tx: &mut SqliteConnection, files: u64, bytes: u64) -> anyhow::Result<()> {
     sqlx::query("update scrub set files = files + ?, bytes = bytes + ? where began_at_ms is not null")
-        .bind(i64::try_from(files)?)
-        .bind(i64::try_from(bytes)?)
-        .execute(tx)
+        .bind_all((i64::try_from(files)?, i64::try_from(bytes)?))
+        .run(tx, "counting what was read")
         .await
-        .context("counting what was read")?;
-    Ok(())
 }
 
 /// Ends the pass under way: every byte was read since it began.
 pub async fn end_pass(tx: &mut SqliteConnection) -> anyhow::Result<()> {
-    sqlx::query("update scrub set began_at_ms = null")
-        .execute(tx)
-        .await
-        .context("noting that the archive was read")?;
-    Ok(())
+    sqlx::query("update scrub set began_at_ms = null").run(tx, "noting that the archive was read").await
 }
 
 /// What is remembered of verifications.
@@ -101,9 +88,8 @@ pub async fn standing(db: &mut SqliteConnection) -> anyhow::Result<Standing> {
         "select (select whole_at_ms from verifications where scope = 'quick'),
              (select whole_at_ms from verifications where scope = 'full'), (select first_at_ms from scrub)",
     )
-    .fetch_one(db)
-    .await
-    .context("reading what verifications came to")?;
+    .one(db, "reading what verifications came to")
+    .await?;
     let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
     Ok(Standing { last_quick: time(quick), last_full: time(full), first_scrub: time(first) })
 }
@@ -115,8 +101,7 @@ pub async fn found_of_files(db: &mut SqliteConnection) -> anyhow::Result<(u64, u
              coalesce(sum(kind = 'file_unreadable'), 0)
          from findings where closed_at_ms is null",
     )
-    .fetch_one(db)
-    .await
-    .context("counting what is damaged")?;
+    .one(db, "counting what is damaged")
+    .await?;
     Ok((u64::try_from(count.0)?, u64::try_from(count.1)?, u64::try_from(count.2)?))
 }

@@ -1,11 +1,11 @@
 //! What was signed: checkpoints, the edge of the tree, and keys. All SQL on `checkpoints`, `ledger_frontier`, `ledger_keys`.
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
 use crate::formats::tlog::Frontier;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// A size and root that were signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +32,8 @@ fn signed((size, root, signed_at_ms): Row) -> anyhow::Result<Signed> {
 pub async fn latest_checkpoint(db: &mut SqliteConnection) -> anyhow::Result<Option<Signed>> {
     let row: Option<Row> =
         sqlx::query_as("select size, root, signed_at_ms from checkpoints order by size desc limit 1")
-            .fetch_optional(db)
-            .await
-            .context("reading the latest checkpoint")?;
+            .maybe(db, "reading the latest checkpoint")
+            .await?;
     row.map(signed).transpose()
 }
 
@@ -42,9 +41,8 @@ pub async fn latest_checkpoint(db: &mut SqliteConnection) -> anyhow::Result<Opti
 pub async fn checkpoint_of(db: &mut SqliteConnection, size: u64) -> anyhow::Result<Option<Signed>> {
     let row: Option<Row> = sqlx::query_as("select size, root, signed_at_ms from checkpoints where size = ?")
         .bind(i64::try_from(size)?)
-        .fetch_optional(db)
-        .await
-        .context("looking up a checkpoint")?;
+        .maybe(db, "looking up a checkpoint")
+        .await?;
     row.map(signed).transpose()
 }
 
@@ -53,9 +51,8 @@ pub async fn first_signed_beyond(db: &mut SqliteConnection, size: i64) -> anyhow
     let signed_at_ms: Option<i64> =
         sqlx::query_scalar("select signed_at_ms from checkpoints where size > ? order by size limit 1")
             .bind(size)
-            .fetch_optional(db)
-            .await
-            .context("looking up the checkpoint after another")?;
+            .maybe(db, "looking up the checkpoint after another")
+            .await?;
     Ok(signed_at_ms.map(Timestamp::from_millisecond).transpose()?)
 }
 
@@ -67,30 +64,23 @@ pub async fn note_checkpoint(
 ) -> anyhow::Result<()> {
     let size = i64::try_from(frontier.size())?;
     sqlx::query("insert into checkpoints (size, root, signed_at_ms) values (?, ?, ?) on conflict do nothing")
-        .bind(size)
-        .bind(&frontier.root().as_bytes()[..])
-        .bind(now.as_millisecond())
-        .execute(&mut *tx)
-        .await
-        .context("noting a checkpoint")?;
+        .bind_all((size, &frontier.root().as_bytes()[..], now))
+        .run(tx, "noting a checkpoint")
+        .await?;
     sqlx::query(
         "insert into ledger_frontier (id, size, hashes) values (1, ?, ?)
          on conflict (id) do update set size = excluded.size, hashes = excluded.hashes",
     )
-    .bind(size)
-    .bind(frontier.to_bytes())
-    .execute(tx)
+    .bind_all((size, frontier.to_bytes()))
+    .run(tx, "noting the edge of the ledger's tree")
     .await
-    .context("noting the edge of the ledger's tree")?;
-    Ok(())
 }
 
 /// The edge of the tree at the latest checkpoint; of no leaf at all if nothing was ever signed.
 pub async fn frontier(db: &mut SqliteConnection) -> anyhow::Result<Frontier> {
     let row: Option<(i64, Vec<u8>)> = sqlx::query_as("select size, hashes from ledger_frontier")
-        .fetch_optional(db)
-        .await
-        .context("reading the edge of the ledger's tree")?;
+        .maybe(db, "reading the edge of the ledger's tree")
+        .await?;
     let Some((size, hashes)) = row else { return Ok(Frontier::default()) };
     Ok(Frontier::from_bytes(u64::try_from(size)?, &hashes)?)
 }
@@ -101,11 +91,9 @@ pub async fn forget_checkpoints(tx: &mut SqliteConnection, cutoff: Timestamp) ->
         "delete from checkpoints where signed_at_ms < ? and size not in
              (select max(size) from checkpoints group by signed_at_ms / 86400000)",
     )
-    .bind(cutoff.as_millisecond())
-    .execute(tx)
+    .bind_all((cutoff,))
+    .run(tx, "forgetting old checkpoints")
     .await
-    .context("forgetting old checkpoints")?;
-    Ok(())
 }
 
 /// A key as it is kept: its public half.
@@ -126,9 +114,8 @@ pub async fn keys(db: &mut SqliteConnection) -> anyhow::Result<Vec<KeyRow>> {
     sqlx::query_as(
         "select vkey, created_at_ms, signs_until_ms, retired_at_ms from ledger_keys order by ordinal desc",
     )
-    .fetch_all(db)
+    .all(db, "reading the keys of the ledger")
     .await
-    .context("reading the keys of the ledger")
 }
 
 /// Notes a key that signs from now on; the one before signs beside it until `overlap_ends`.
@@ -140,28 +127,21 @@ pub async fn add_key(
 ) -> anyhow::Result<()> {
     sqlx::query("update ledger_keys set signs_until_ms = ? where signs_until_ms is null")
         .bind(overlap_ends.as_millisecond())
-        .execute(&mut *tx)
-        .await
-        .context("ending a key of the ledger")?;
+        .run(tx, "ending a key of the ledger")
+        .await?;
     sqlx::query(
         "insert into ledger_keys (vkey, ordinal, created_at_ms)
          values (?, (select coalesce(max(ordinal), 0) + 1 from ledger_keys), ?)",
     )
-    .bind(vkey)
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((vkey, now))
+    .run(tx, "adding a key of the ledger")
     .await
-    .context("adding a key of the ledger")?;
-    Ok(())
 }
 
 /// Notes that a former key signs no more.
 pub async fn retire_key(tx: &mut SqliteConnection, vkey: &str, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query("update ledger_keys set retired_at_ms = ? where vkey = ?")
-        .bind(now.as_millisecond())
-        .bind(vkey)
-        .execute(tx)
+        .bind_all((now, vkey))
+        .run(tx, "retiring a key of the ledger")
         .await
-        .context("retiring a key of the ledger")?;
-    Ok(())
 }

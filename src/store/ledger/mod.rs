@@ -21,6 +21,7 @@ pub use crate::formats::ledger_entry::{
 
 use crate::base::digest::Digest;
 use crate::formats::tlog::leaf_hash;
+use crate::store::sql::{BindAll as _, Fetch as _};
 
 /// The key under which the database keeps for which of the operator's choices there is an entry.
 pub const SETTINGS: &str = "ledger_settings";
@@ -38,11 +39,9 @@ pub async fn append(tx: &mut SqliteConnection, entry: &Entry) -> anyhow::Result<
         "insert into ledger (number, entry, leaf_hash)
          values ((select coalesce(max(number) + 1, 0) from ledger), ?, ?) returning number",
     )
-    .bind(json)
-    .bind(&leaf.as_bytes()[..])
-    .fetch_one(tx)
+    .bind_all((json, &leaf))
+    .one(tx, "appending to the ledger")
     .await
-    .context("appending to the ledger")
 }
 
 /// An entry as it is kept.
@@ -67,9 +66,8 @@ impl Numbered {
 /// How many entries there are: the number of the next one.
 pub async fn size(db: &mut SqliteConnection) -> anyhow::Result<u64> {
     let size: i64 = sqlx::query_scalar("select coalesce(max(number) + 1, 0) from ledger")
-        .fetch_one(db)
-        .await
-        .context("counting the entries of the ledger")?;
+        .one(db, "counting the entries of the ledger")
+        .await?;
     Ok(u64::try_from(size)?)
 }
 
@@ -78,11 +76,9 @@ pub async fn entries(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow
     let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
         "select number, entry, leaf_hash from ledger where number >= ? order by number limit ?",
     )
-    .bind(i64::try_from(from)?)
-    .bind(i64::try_from(limit)?)
-    .fetch_all(db)
-    .await
-    .context("reading the ledger")?;
+    .bind_all((i64::try_from(from)?, i64::try_from(limit)?))
+    .all(db, "reading the ledger")
+    .await?;
     rows.into_iter()
         .map(|(number, entry, leaf)| {
             Ok(Numbered { number: u64::try_from(number)?, entry, leaf_hash: Digest::try_from(&leaf[..])? })
@@ -94,20 +90,16 @@ pub async fn entries(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow
 pub async fn leaf_hashes(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::Result<Vec<Digest>> {
     let rows: Vec<Vec<u8>> =
         sqlx::query_scalar("select leaf_hash from ledger where number >= ? order by number limit ?")
-            .bind(i64::try_from(from)?)
-            .bind(i64::try_from(limit)?)
-            .fetch_all(db)
-            .await
-            .context("reading the leaves of the ledger")?;
+            .bind_all((i64::try_from(from)?, i64::try_from(limit)?))
+            .all(db, "reading the leaves of the ledger")
+            .await?;
     rows.iter().map(|leaf| Ok(Digest::try_from(&leaf[..])?)).collect()
 }
 
 /// Takes over an entry of a ledger that was published: byte for byte, under its own number.
 pub async fn restore(tx: &mut SqliteConnection, number: u64, entry: &str) -> anyhow::Result<()> {
     sqlx::query("insert into ledger (number, entry, leaf_hash) values (?, ?, ?)")
-        .bind(i64::try_from(number)?)
-        .bind(entry)
-        .bind(&leaf_hash(entry.as_bytes()).as_bytes()[..])
+        .bind_all((i64::try_from(number)?, entry, &leaf_hash(entry.as_bytes()).as_bytes()[..]))
         .execute(tx)
         .await
         .with_context(|| format!("putting entry {number} of the ledger back"))?;

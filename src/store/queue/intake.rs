@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 use super::RecordingState;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// The reason of a pending recording that is held: a rule may keep it out, and its row cannot be read.
 pub const DOUBTFUL_ROW: &str = "doubtful_row";
@@ -53,14 +54,8 @@ pub async fn enqueue(tx: &mut SqliteConnection, recording: &NewRecording<'_>) ->
         "insert into recordings (pbx, kind, sn, name, day, started_at_ms, path, salt, ready)
          values (?, ?, ?, ?, ?, ?, ?, ?, 1) returning id",
     )
-    .bind(recording.pbx)
-    .bind(recording.kind.as_str())
-    .bind(recording.sn)
-    .bind(recording.name.as_bytes())
-    .bind(recording.day.to_string())
-    .bind(recording.started_at.as_millisecond())
-    .bind(path)
-    .bind(&Salt::random().as_bytes()[..])
+    .bind_all((recording.pbx, recording.kind, recording.sn, recording.name.as_bytes()))
+    .bind_all((recording.day, recording.started_at, path, &Salt::random().as_bytes()[..]))
     .fetch_one(tx)
     .await
     .with_context(|| format!("putting {} into the queue", recording.name))?;
@@ -73,13 +68,9 @@ async fn find(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow
         "select id, state, started_at_ms from recordings
          where pbx = ? and kind = ? and sn in (?, '') and name = ? order by sn desc limit 1",
     )
-    .bind(recording.pbx)
-    .bind(recording.kind.as_str())
-    .bind(recording.sn)
-    .bind(recording.name.as_bytes())
-    .fetch_optional(tx)
-    .await
-    .context("looking up a recording")?;
+    .bind_all((recording.pbx, recording.kind, recording.sn, recording.name.as_bytes()))
+    .maybe(tx, "looking up a recording")
+    .await?;
     row.map(|(id, state, started_at_ms)| {
         Ok(Enqueued { id, new: false, state, started_at: Timestamp::from_millisecond(started_at_ms)? })
     })
@@ -93,9 +84,8 @@ async fn free_path<'a>(tx: &mut SqliteConnection, paths: &'a [String]) -> anyhow
                  or exists (select 1 from archived_files where path = ?1)",
         )
         .bind(path)
-        .fetch_one(&mut *tx)
-        .await
-        .context("looking for a free path")?;
+        .one(tx, "looking for a free path")
+        .await?;
         if !taken {
             return Ok(path);
         }
@@ -110,12 +100,9 @@ pub async fn assign_serial_number(tx: &mut SqliteConnection, pbx: &str, sn: &str
         "update or ignore recordings set sn = ? where pbx = ? and sn = '' and run_id is null and gap_number is null
              and not exists (select 1 from archived_files where recording_id = recordings.id)",
     )
-    .bind(sn)
-    .bind(pbx)
-    .execute(tx)
+    .bind_all((sn, pbx))
+    .run(tx, "assigning the serial number")
     .await
-    .context("assigning the serial number")?;
-    Ok(())
 }
 
 /// Keeps a recording out because of `rule`, and tells whether that changed anything. An archived one stays archived; one
@@ -125,12 +112,10 @@ pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::
         "update recordings set state = 'excluded', reason = ?1, ready = 0, due_at_ms = null, told = 0
          where id = ?2 and (state in ('pending', 'missing', 'stuck') or state = 'excluded' and reason <> ?1)",
     )
-    .bind(rule)
-    .bind(id)
-    .execute(tx)
-    .await
-    .context("excluding a recording")?;
-    Ok(done.rows_affected() > 0)
+    .bind_all((rule, id))
+    .count(tx, "excluding a recording")
+    .await?;
+    Ok(done > 0)
 }
 
 /// Lets a recording back in that no rule keeps out or holds any more, and tells whether that changed anything.
@@ -139,12 +124,10 @@ pub async fn include(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<bool>
         "update recordings set state = 'pending', reason = null, ready = (run_id is null), told = 0
          where id = ?1 and (state = 'excluded' or state = 'pending' and reason = ?2)",
     )
-    .bind(id)
-    .bind(DOUBTFUL_ROW)
-    .execute(tx)
-    .await
-    .context("letting a recording back in")?;
-    Ok(done.rows_affected() > 0)
+    .bind_all((id, DOUBTFUL_ROW))
+    .count(tx, "letting a recording back in")
+    .await?;
+    Ok(done > 0)
 }
 
 /// Holds a recording of which the rules cannot tell whether they keep it out, and tells whether that changed anything.
@@ -156,12 +139,10 @@ pub async fn hold(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
         "update recordings set state = 'pending', reason = ?1, ready = 0, due_at_ms = null, told = 0
          where id = ?2 and (state in ('stuck', 'excluded') or state = 'pending' and reason is not ?1)",
     )
-    .bind(DOUBTFUL_ROW)
-    .bind(id)
-    .execute(tx)
-    .await
-    .context("holding a recording")?;
-    Ok(done.rows_affected() > 0)
+    .bind_all((DOUBTFUL_ROW, id))
+    .count(tx, "holding a recording")
+    .await?;
+    Ok(done > 0)
 }
 
 /// Asks once more for an archived recording: a later call names it too, and may mean other audio.
@@ -171,10 +152,8 @@ pub async fn schedule_refetch(tx: &mut SqliteConnection, id: i64) -> anyhow::Res
          where id = ? and state = 'archived' and refetch = 0 and run_id is null",
     )
     .bind(id)
-    .execute(tx)
+    .run(tx, "asking for a recording once more")
     .await
-    .context("asking for a recording once more")?;
-    Ok(())
 }
 
 /// Makes a missing recording pending and ready: the PBX shows it again. Also where its absence was final.
@@ -185,10 +164,8 @@ pub async fn revive(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
          where id = ? and state = 'missing'",
     )
     .bind(id)
-    .execute(tx)
+    .run(tx, "queueing a recording that is there again")
     .await
-    .context("queueing a recording that is there again")?;
-    Ok(())
 }
 
 /// The next `limit` recordings of `pbx` after row `after` that a change of rules can concern: all that are not archived,
@@ -205,21 +182,15 @@ pub async fn concerned_by_rules(
          where pbx = ?1 and id > ?2 and (state = 'excluded' or state = 'pending' and reason = ?5
              or ?3 and state <> 'archived') order by id limit ?4",
     )
-    .bind(pbx)
-    .bind(after)
-    .bind(any_rules)
-    .bind(limit)
-    .bind(DOUBTFUL_ROW)
-    .fetch_all(db)
+    .bind_all((pbx, after, any_rules, limit, DOUBTFUL_ROW))
+    .all(db, "listing recordings")
     .await
-    .context("listing recordings")
 }
 
 /// Where a recording is, or would be.
 pub async fn path_of(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<String>> {
     sqlx::query_scalar("select path from recordings where id = ?")
         .bind(id)
-        .fetch_optional(db)
+        .maybe(db, "reading the path of a recording")
         .await
-        .context("reading the path of a recording")
 }

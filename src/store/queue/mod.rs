@@ -40,6 +40,7 @@ pub use crate::base::recording::RecordingState;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
 use crate::config::QueueOrder;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// When one that is stuck is asked for again, once each time: what it failed by may be mended by then.
 pub(crate) const STUCK_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -150,7 +151,7 @@ pub async fn claim(
                   order by day desc, started_at_ms desc, id desc limit 1) returning *"
         }
     };
-    let query = sqlx::query(claim).bind(run_id).bind(pbx).bind(from).bind(to).bind(first).bind(last);
+    let query = sqlx::query(claim).bind_all((run_id, pbx, from, to, first, last));
     let rows = query.fetch_all(tx).await?;
     rows.first().map(job_from).transpose().context("claiming a recording")
 }
@@ -162,7 +163,7 @@ pub async fn claim_excluded(
     run_id: &str,
 ) -> anyhow::Result<Option<Job>> {
     let claim = "update recordings set run_id = ? where path = ? and state = 'excluded' returning *";
-    let rows = sqlx::query(claim).bind(run_id).bind(path).fetch_all(tx).await?;
+    let rows = sqlx::query(claim).bind_all((run_id, path)).fetch_all(tx).await?;
     rows.first().map(job_from).transpose().context("claiming a recording that is kept out")
 }
 
@@ -175,7 +176,7 @@ pub async fn claim_found(
 ) -> anyhow::Result<Vec<Job>> {
     let claim = "update recordings set run_id = ?1, ready = 0, due_at_ms = null where name = ?2 and (?3 is null or pbx = ?3)
          and state = 'pending' and reason = 'found' and run_id is null returning *";
-    let rows = sqlx::query(claim).bind(run_id).bind(name.as_bytes()).bind(pbx).fetch_all(tx).await?;
+    let rows = sqlx::query(claim).bind_all((run_id, name.as_bytes(), pbx)).fetch_all(tx).await?;
     rows.iter().map(job_from).collect::<anyhow::Result<_>>().context("claiming a recording that was found")
 }
 
@@ -185,21 +186,16 @@ async fn make_ready(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> any
         "update recordings set ready = 1, due_at_ms = null where id in
              (select id from recordings where pbx = ? and due_at_ms <= ? order by due_at_ms limit ?)",
     )
-    .bind(pbx)
-    .bind(now.as_millisecond())
-    .bind(PROMOTED_PER_CLAIM)
-    .execute(tx)
+    .bind_all((pbx, now, PROMOTED_PER_CLAIM))
+    .run(tx, "making due recordings ready")
     .await
-    .context("making due recordings ready")?;
-    Ok(())
 }
 
 /// The paths that older runs were working on when they ended.
 pub async fn claimed_paths(db: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
     sqlx::query_scalar("select path from recordings where run_id is not null")
-        .fetch_all(db)
+        .all(db, "listing the claims of the last run")
         .await
-        .context("listing the claims of the last run")
 }
 
 /// Releases what older runs still hold, which costs no attempt. Waits that a clock set back made absurd are ended.
@@ -208,9 +204,8 @@ pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Resul
         "update recordings set ready = (state <> 'excluded' and reason is not 'doubtful_row'), run_id = null
          where run_id is not null",
     )
-    .execute(&mut *tx)
-    .await
-    .context("releasing the claims of the last run")?;
+    .run(tx, "releasing the claims of the last run")
+    .await?;
     end_waits_by_another_clock(tx, now).await
 }
 
@@ -218,10 +213,8 @@ pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Resul
 pub async fn end_waits_by_another_clock(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query("update recordings set ready = 1, due_at_ms = null where due_at_ms > ?")
         .bind(now.as_millisecond() + DUE_MAX_MS)
-        .execute(tx)
+        .run(tx, "ending waits from another clock")
         .await
-        .context("ending waits from another clock")?;
-    Ok(())
 }
 
 /// Makes everything of these `kinds` in `days` due now that is owed and waits: pending, not ready, missing but not final.
@@ -239,23 +232,16 @@ pub async fn make_due(
     now: Timestamp,
 ) -> anyhow::Result<u64> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
-    let done = sqlx::query(
+    sqlx::query(
         "update recordings set due_at_ms = min(due_at_ms, ?1)
          where pbx = ?2 and due_at_ms is not null and state <> 'stuck' and day between ?3 and ?4
              and kind between ?5 and ?6
              and not (coalesce(reason, '') in ('header_size', 'unknown_length')
                       and due_at_ms - coalesce(misfit_at_ms, 0) <= 3600000)",
     )
-    .bind(now.as_millisecond() + OTHERS_FIRST_MS)
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .bind(first)
-    .bind(last)
-    .execute(tx)
+    .bind_all((now.as_millisecond() + OTHERS_FIRST_MS, pbx, from, to, first, last))
+    .count(tx, "making waiting recordings due")
     .await
-    .context("making waiting recordings due")?;
-    Ok(done.rows_affected())
 }
 
 fn job_from(row: &SqliteRow) -> anyhow::Result<Job> {

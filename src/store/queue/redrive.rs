@@ -1,12 +1,12 @@
 //! How an operator puts recordings back into the queue.
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::DayRange;
 use crate::base::recording::RecordingName;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// Which recordings an operator wants asked for again.
 #[derive(Debug, Clone, Default)]
@@ -42,13 +42,13 @@ pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Resul
     what.push_condition(&mut count);
     count.push(" group by pbx order by pbx");
     let groups: Vec<(String, i64, String, String)> =
-        count.build_query_as().fetch_all(&mut *tx).await.context("looking for recordings to retry")?;
+        count.build_query_as().all(tx, "looking for recordings to retry").await?;
     let mut given_up = QueryBuilder::new(
         "select distinct pbx, day from recordings where kind = 'call' and (state = 'stuck' or final = 1) and ",
     );
     what.push_condition(&mut given_up);
     let changed: Vec<(String, String)> =
-        given_up.build_query_as().fetch_all(&mut *tx).await.context("looking for days to open again")?;
+        given_up.build_query_as().all(tx, "looking for days to open again").await?;
     let mut update = QueryBuilder::new(
         "update recordings set ready = 1, due_at_ms = null, reason_attempts = 0, told = 0,
              absent_answers = case final when 1 then 0 else absent_answers end,
@@ -58,7 +58,7 @@ pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Resul
          where ",
     );
     what.push_condition(&mut update);
-    update.build().execute(tx).await.context("putting recordings back into the queue")?;
+    update.build().run(tx, "putting recordings back into the queue").await?;
     let changed =
         changed.into_iter().map(|(pbx, day)| Ok((pbx, day.parse()?))).collect::<anyhow::Result<_>>()?;
     Ok(Redriven { changed, ..summed_up(&groups)? })
@@ -70,12 +70,9 @@ pub async fn schedule_stuck(tx: &mut SqliteConnection, pbx: &str, due_at: Timest
     sqlx::query(
         "update recordings set due_at_ms = ? where pbx = ? and state = 'stuck' and due_at_ms is null and ready = 0",
     )
-    .bind(due_at.as_millisecond())
-    .bind(pbx)
-    .execute(tx)
+    .bind_all((due_at, pbx))
+    .run(tx, "scheduling what is stuck")
     .await
-    .context("scheduling what is stuck")?;
-    Ok(())
 }
 
 impl Redrive {

@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 use super::RecordingState;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// A recording as it was left.
 #[derive(Debug, Clone)]
@@ -56,19 +57,8 @@ pub async fn restore(tx: &mut SqliteConnection, restored: &Restored<'_>) -> anyh
          where state <> 'archived' or excluded.state = 'archived'
          returning id",
     )
-    .bind(restored.pbx)
-    .bind(restored.kind.as_str())
-    .bind(restored.sn)
-    .bind(restored.name.as_bytes())
-    .bind(restored.day.to_string())
-    .bind(restored.started_at.as_millisecond())
-    .bind(restored.path)
-    .bind(&restored.salt.as_bytes()[..])
-    .bind(restored.state.as_str())
-    .bind(restored.reason)
-    .bind(restored.is_final)
-    .bind(restored.attempts)
-    .bind(is_owed)
+    .bind_all((restored.pbx, restored.kind, restored.sn, restored.name.as_bytes())).bind_all((restored.day, restored.started_at, restored.path, restored.salt)).bind_all((restored.state, restored.reason, restored.is_final, restored.attempts))
+    .bind_all((is_owed,))
     .fetch_optional(tx)
     .await
     .with_context(|| format!("putting {} back", restored.name))
@@ -80,9 +70,8 @@ pub async fn restore_archived(tx: &mut SqliteConnection, id: i64) -> anyhow::Res
         "update recordings set state = 'archived', reason = null, final = 0, ready = 0 where id = ? returning path",
     )
     .bind(id)
-    .fetch_one(tx)
+    .one(tx, "noting that a recording was archived")
     .await
-    .context("noting that a recording was archived")
 }
 
 /// Owes every recording again that is in the archive by its sidecar's word alone, and not in the catalog.
@@ -91,10 +80,8 @@ pub async fn owe_unfiled(tx: &mut SqliteConnection) -> anyhow::Result<()> {
         "update recordings set state = 'pending', ready = 1, told = 0 where state = 'archived'
              and not exists (select 1 from archived_files where recording_id = recordings.id)",
     )
-    .execute(tx)
+    .run(tx, "owing what is not in the catalog")
     .await
-    .context("owing what is not in the catalog")?;
-    Ok(())
 }
 
 /// A recording that is not archived, and what the ledger may name it by.
@@ -120,11 +107,9 @@ pub async fn absent_after(db: &mut SqliteConnection, after: i64, limit: i64) -> 
         "select id, pbx, kind, sn, name, salt from recordings where id > ? and state <> 'archived'
          order by id limit ?",
     )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(db)
-    .await
-    .context("reading what is not archived")?;
+    .bind_all((after, limit))
+    .all(db, "reading what is not archived")
+    .await?;
     let absent = |row: AbsentRow| {
         let AbsentRow { id, pbx, kind, sn, name, salt } = row;
         let name = RecordingName::new(name).context("a recording has an empty name")?;
@@ -167,38 +152,27 @@ pub async fn restore_gap(tx: &mut SqliteConnection, id: i64, sn: &str, gap: &Gap
              ready = case when attempts < ?2 then 0 else ready end
          where id = ?4",
     )
-    .bind(gap.number)
-    .bind(gap.attempts)
-    .bind(gap.reason)
-    .bind(id)
-    .bind(sn)
-    .execute(tx)
+    .bind_all((gap.number, gap.attempts, gap.reason, id, sn))
+    .run(tx, "tying a recording to the entry of its absence")
     .await
-    .context("tying a recording to the entry of its absence")?;
-    Ok(())
 }
 
 /// Notes which entry told of a recording's absence before it was archived.
 pub async fn note_gap(tx: &mut SqliteConnection, id: i64, number: i64) -> anyhow::Result<()> {
     sqlx::query("update recordings set gap_number = ? where id = ?")
-        .bind(number)
-        .bind(id)
-        .execute(tx)
+        .bind_all((number, id))
+        .run(tx, "noting the entry of an absence")
         .await
-        .context("noting the entry of an absence")?;
-    Ok(())
 }
 
 /// Lets what is missing for good without an entry that says so be asked for again: only an entry makes it so.
 pub async fn reopen_unproven(tx: &mut SqliteConnection) -> anyhow::Result<u64> {
-    let done = sqlx::query(
+    sqlx::query(
         "update recordings set final = 0, ready = 1, told = 0
          where state = 'missing' and final = 1 and gap_number is null",
     )
-    .execute(tx)
+    .count(tx, "asking again for what is missing without an entry")
     .await
-    .context("asking again for what is missing without an entry")?;
-    Ok(done.rows_affected())
 }
 
 /// Notes that a recording was fetched once more, where a call more than a day away from the first one named it after it
@@ -212,17 +186,14 @@ pub async fn restore_refetches(tx: &mut SqliteConnection) -> anyhow::Result<()> 
               where abs(calls.started_at_ms - named.started_at_ms) > 86400000
                   and calls.first_seen_at_ms > first.archived_at_ms)",
     )
-    .execute(tx)
+    .run(tx, "noting what was fetched once more")
     .await
-    .context("noting what was fetched once more")?;
-    Ok(())
 }
 
 /// The row of the recording at `path`, without regard to case.
 pub async fn id_of_path(db: &mut SqliteConnection, path: &str) -> anyhow::Result<Option<i64>> {
     sqlx::query_scalar("select id from recordings where path = ?")
         .bind(path)
-        .fetch_optional(db)
+        .maybe(db, "looking for the recording of a path")
         .await
-        .context("looking for the recording of a path")
 }

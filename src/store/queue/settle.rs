@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::{Absence, Job, RecordingState};
 use crate::base::digest::Digest;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// A claim that did not end in the archive.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,12 +63,8 @@ pub async fn give_back(
     due_at: Timestamp,
 ) -> anyhow::Result<bool> {
     let stuck = "select exists (select 1 from recordings where id = ? and state = 'stuck' and reason = ?)";
-    let was_stuck = sqlx::query_scalar(stuck)
-        .bind(id)
-        .bind(reason)
-        .fetch_one(&mut *tx)
-        .await
-        .context("looking for a stuck recording")?;
+    let was_stuck =
+        sqlx::query_scalar(stuck).bind_all((id, reason)).one(tx, "looking for a stuck recording").await?;
     sqlx::query(
         "update recordings set reason_attempts = max(reason_attempts - ?1, 0),
              told = case state when 'stuck' then 0 else told end,
@@ -75,13 +72,9 @@ pub async fn give_back(
              state = case state when 'stuck' then 'pending' else state end
          where id = ?3 and reason = ?4 and state in ('pending', 'missing', 'stuck') and run_id is null",
     )
-    .bind(attempts)
-    .bind(due_at.as_millisecond())
-    .bind(id)
-    .bind(reason)
-    .execute(tx)
-    .await
-    .context("giving attempts back")?;
+    .bind_all((attempts, due_at, id, reason))
+    .run(tx, "giving attempts back")
+    .await?;
     Ok(was_stuck)
 }
 
@@ -94,8 +87,7 @@ pub async fn settle(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyho
              misfit_sha256 = null, misfit_at_ms = null, due_at_ms = null, ready = 0, run_id = null
          where id = ? and run_id = ?",
     )
-    .bind(job.id)
-    .bind(run_id)
+    .bind_all((job.id, run_id))
     .execute(tx)
     .await
     .with_context(|| format!("settling {}", job.name))?;
@@ -134,16 +126,14 @@ fn ensure_held(job: &Job, rows: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn release(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> sqlx::Result<u64> {
+async fn release(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set ready = (state <> 'excluded' and reason is not 'doubtful_row'), run_id = null
          where id = ? and run_id = ?",
     )
-    .bind(job.id)
-    .bind(run_id)
-    .execute(tx)
+    .bind_all((job.id, run_id))
+    .count(tx, "ending a claim")
     .await
-    .map(|done| done.rows_affected())
 }
 
 async fn postpone(
@@ -151,17 +141,14 @@ async fn postpone(
     job: &Job,
     run_id: &str,
     due_at: Timestamp,
-) -> sqlx::Result<u64> {
+) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set due_at_ms = case state when 'excluded' then null else ? end, run_id = null
          where id = ? and run_id = ?",
     )
-    .bind(due_at.as_millisecond())
-    .bind(job.id)
-    .bind(run_id)
-    .execute(tx)
+    .bind_all((due_at, job.id, run_id))
+    .count(tx, "ending a claim")
     .await
-    .map(|done| done.rows_affected())
 }
 
 /// Failed: waits until `due_at`, `state` being pending or stuck. What is archived already stays archived, and what a rule
@@ -174,7 +161,7 @@ async fn fail(
     reason: &str,
     due_at: Timestamp,
     misfit: Option<(Digest, Timestamp)>,
-) -> sqlx::Result<u64> {
+) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set
              reason_attempts = case when reason is ?2 then reason_attempts + 1 else 1 end,
@@ -186,16 +173,10 @@ async fn fail(
              told = 0, ready = 0, run_id = null
          where id = ?6 and run_id = ?7",
     )
-    .bind(state.as_str())
-    .bind(reason)
-    .bind(due_at.as_millisecond())
-    .bind(misfit.map(|(sha256, _)| sha256.as_bytes().to_vec()))
-    .bind(misfit.map(|(_, at)| at.as_millisecond()))
-    .bind(job.id)
-    .bind(run_id)
-    .execute(tx)
+    .bind_all((state, reason, due_at, misfit.map(|(sha256, _)| sha256)))
+    .bind_all((misfit.map(|(_, at)| at), job.id, run_id))
+    .count(tx, "ending a claim")
     .await
-    .map(|done| done.rows_affected())
 }
 
 struct AbsentRow<'a> {
@@ -211,7 +192,7 @@ async fn put_back_absent(
     job: &Job,
     run_id: &str,
     absent: &AbsentRow<'_>,
-) -> sqlx::Result<u64> {
+) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set
              reason = case state when 'excluded' then reason else ?2 end,
@@ -222,29 +203,18 @@ async fn put_back_absent(
              gap_number = coalesce(?8, gap_number), told = 0, ready = 0, run_id = null
          where id = ?9 and run_id = ?10",
     )
-    .bind(absent.state.as_str())
-    .bind(absent.reason)
-    .bind(absent.due_at.is_none())
-    .bind(absent.absence.since.as_millisecond())
-    .bind(absent.absence.asked_at.as_millisecond())
-    .bind(absent.absence.answers)
-    .bind(absent.due_at.map(Timestamp::as_millisecond))
-    .bind(absent.gap_number)
-    .bind(job.id)
-    .bind(run_id)
-    .execute(tx)
+    .bind_all((absent.state, absent.reason, absent.due_at.is_none(), absent.absence.since)).bind_all((absent.absence.asked_at, absent.absence.answers, absent.due_at))
+    .bind_all((absent.gap_number, job.id, run_id))
+    .count(tx, "ending a claim")
     .await
-    .map(|done| done.rows_affected())
 }
 
-async fn end_refetch(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> sqlx::Result<u64> {
+async fn end_refetch(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set refetch = 2, reason = null, attempts = attempts + 1, ready = 0, due_at_ms = null,
              run_id = null where id = ? and run_id = ?",
     )
-    .bind(job.id)
-    .bind(run_id)
-    .execute(tx)
+    .bind_all((job.id, run_id))
+    .count(tx, "ending a claim")
     .await
-    .map(|done| done.rows_affected())
 }

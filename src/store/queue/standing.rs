@@ -1,11 +1,11 @@
 //! What is not archived, of all PBXs at one look: grouped in one pass over an index that holds nothing else.
 
-use anyhow::Context as _;
 use sqlx::SqliteConnection;
 
 use super::Reason;
 use crate::base::counts::Counts;
 use crate::base::recording::{RecordingKind, RecordingName, RecordingState, printable};
+use crate::store::sql::Fetch as _;
 
 /// Recordings of one PBX and kind that are not archived, in one state for one reason.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -31,9 +31,8 @@ pub async fn unarchived(db: &mut SqliteConnection) -> anyhow::Result<Vec<Unarchi
              min(id) as example_id
          from recordings where state <> 'archived' group by pbx, kind, state, reason, final",
     )
-    .fetch_all(db)
+    .all(db, "grouping what is not archived")
     .await
-    .context("grouping what is not archived")
 }
 
 /// The groups' numbers by state.
@@ -76,8 +75,7 @@ pub async fn told<'a>(
 async fn name_of(db: &mut SqliteConnection, id: i64) -> anyhow::Result<String> {
     let name: Option<Vec<u8>> = sqlx::query_scalar("select name from recordings where id = ?")
         .bind(id)
-        .fetch_optional(db)
-        .await
-        .context("reading a recording's name")?;
+        .maybe(db, "reading a recording's name")
+        .await?;
     Ok(name.and_then(RecordingName::new).map(|name| name.to_string()).unwrap_or_default())
 }

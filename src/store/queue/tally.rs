@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
@@ -10,6 +9,7 @@ use sqlx::SqliteConnection;
 use super::{DayRange, Kinds};
 use crate::base::counts::Counts;
 use crate::base::recording::{RecordingKind, RecordingName, RecordingState, printable};
+use crate::store::sql::{BindAll as _, Fetch as _};
 
 /// Counts the recordings of `pbx` of these `kinds` within `days`.
 pub async fn counts(
@@ -23,14 +23,9 @@ pub async fn counts(
         "select state, count(*), sum(final) from recordings
          where pbx = ? and day between ? and ? and kind between ? and ? group by state",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .bind(first)
-    .bind(last)
-    .fetch_all(db)
-    .await
-    .context("counting recordings")?;
+    .bind_all((pbx, from, to, first, last))
+    .all(db, "counting recordings")
+    .await?;
     let mut counts = Counts::default();
     for (state, count, finals) in rows {
         counts.count(state, count, finals);
@@ -45,9 +40,8 @@ pub async fn counts_of_all(
     let rows: Vec<(String, RecordingKind, RecordingState, i64, i64)> = sqlx::query_as(
         "select pbx, kind, state, count(*), sum(final) from recordings group by pbx, kind, state",
     )
-    .fetch_all(db)
-    .await
-    .context("counting recordings")?;
+    .all(db, "counting recordings")
+    .await?;
     let mut counts: BTreeMap<_, Counts> = BTreeMap::new();
     for (pbx, kind, state, count, finals) in rows {
         counts.entry((pbx, kind)).or_default().count(state, count, finals);
@@ -80,14 +74,9 @@ pub async fn reasons(
          where pbx = ? and day between ? and ? and kind between ? and ? and state <> 'archived'
          group by state, reason order by n desc, state, reason",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .bind(first)
-    .bind(last)
-    .fetch_all(db)
-    .await
-    .context("grouping what is not archived")?;
+    .bind_all((pbx, from, to, first, last))
+    .all(db, "grouping what is not archived")
+    .await?;
     let told = |(state, reason, count, name): (RecordingState, String, i64, Vec<u8>)| {
         let example = RecordingName::new(name).map(|name| name.to_string()).unwrap_or_default();
         Reason { state, reason: printable(reason.as_bytes()), count, example }
@@ -109,15 +98,9 @@ pub async fn may_claim(
                  where pbx = ?1 and ready = 1 and day between ?2 and ?3 and kind between ?5 and ?6)
              or exists (select 1 from recordings where pbx = ?1 and due_at_ms <= ?4)",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .bind(now.as_millisecond())
-    .bind(first)
-    .bind(last)
-    .fetch_one(db)
+    .bind_all((pbx, from, to, now, first, last))
+    .one(db, "looking for ready recordings")
     .await
-    .context("looking for ready recordings")
 }
 
 /// Whether any recording of `pbx` within `days` is claimed.
@@ -126,12 +109,9 @@ pub async fn any_claimed(db: &mut SqliteConnection, pbx: &str, days: DayRange) -
     sqlx::query_scalar(
         "select exists (select 1 from recordings where run_id is not null and pbx = ? and day between ? and ?)",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_one(db)
+    .bind_all((pbx, from, to))
+    .one(db, "looking for claimed recordings")
     .await
-    .context("looking for claimed recordings")
 }
 
 /// When the next waiting recording of `pbx` of these `kinds` within `days` is due; `None` if none waits.
@@ -146,14 +126,9 @@ pub async fn next_due(
         "select due_at_ms from recordings where pbx = ? and due_at_ms is not null and day between ? and ?
              and kind between ? and ? order by due_at_ms limit 1",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .bind(first)
-    .bind(last)
-    .fetch_optional(db)
-    .await
-    .context("looking for the next due recording")?;
+    .bind_all((pbx, from, to, first, last))
+    .maybe(db, "looking for the next due recording")
+    .await?;
     Ok(due.map(Timestamp::from_millisecond).transpose()?)
 }
 
@@ -164,9 +139,8 @@ pub async fn oldest_owed(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result
          where pbx = ? and kind = 'call' and state in ('pending', 'stuck')",
     )
     .bind(pbx)
-    .fetch_one(db)
-    .await
-    .context("looking for the oldest owed recording")?;
+    .one(db, "looking for the oldest owed recording")
+    .await?;
     Ok(oldest.map(Timestamp::from_millisecond).transpose()?)
 }
 
@@ -176,9 +150,7 @@ pub async fn owed_before(db: &mut SqliteConnection, pbx: &str, before: Timestamp
         "select count(*) from recordings
          where pbx = ? and kind = 'call' and started_at_ms < ? and state in ('pending', 'stuck')",
     )
-    .bind(pbx)
-    .bind(before.as_millisecond())
-    .fetch_one(db)
+    .bind_all((pbx, before))
+    .one(db, "counting what is owed and old")
     .await
-    .context("counting what is owed and old")
 }

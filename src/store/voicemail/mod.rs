@@ -2,7 +2,6 @@
 
 mod polls;
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
@@ -13,6 +12,7 @@ pub use polls::{
 use crate::base::digest::Digest;
 use crate::base::message::Message;
 use crate::store::queue::RecordingState;
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// How exactly it is remembered when a message was last seen: a poll that changes nothing should write nothing.
 const SEEN_EVERY_MS: i64 = 3_600_000;
@@ -75,22 +75,11 @@ pub async fn keep(
              offset_source, zone_offset_s, status, first_seen_at_ms, last_seen_at_ms)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)",
     )
-    .bind(id)
-    .bind(pbx)
-    .bind(&message.extension)
-    .bind(&message.date)
-    .bind(&message.caller)
-    .bind(&message.length)
-    .bind(kept.ordinal)
-    .bind(kept.utc_offset_s)
-    .bind(&kept.offset_source)
-    .bind(kept.zone_offset_s)
-    .bind(&kept.status)
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((id, pbx, &message.extension, &message.date, &message.caller, &message.length))
+    .bind_all((kept.ordinal, kept.utc_offset_s, &kept.offset_source, kept.zone_offset_s))
+    .bind_all((&kept.status, now))
+    .run(tx, "keeping a voicemail message")
     .await
-    .context("keeping a voicemail message")?;
-    Ok(())
 }
 
 /// Notes that a message was seen, and in which folder.
@@ -104,32 +93,25 @@ pub async fn note_seen(
         "update voicemails set status = ?1, last_seen_at_ms = ?2
          where recording_id = ?3 and (status is not ?1 or last_seen_at_ms <= ?2 - ?4)",
     )
-    .bind(status)
-    .bind(now.as_millisecond())
-    .bind(id)
-    .bind(SEEN_EVERY_MS)
-    .execute(tx)
+    .bind_all((status, now, id, SEEN_EVERY_MS))
+    .run(tx, "noting that a voicemail message was seen")
     .await
-    .context("noting that a voicemail message was seen")?;
-    Ok(())
 }
 
 /// The extensions whose boxes were listed before.
 pub async fn extensions(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<String>> {
     sqlx::query_scalar("select distinct extension from voicemails where pbx = ? order by extension")
         .bind(pbx)
-        .fetch_all(db)
+        .all(db, "listing the voicemail boxes that are known")
         .await
-        .context("listing the voicemail boxes that are known")
 }
 
 /// What is known of the message that is recording `id`; none if it is a call's.
 pub async fn of_recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<KeptMessage>> {
     let row: Option<Row> = sqlx::query_as("select * from voicemails where recording_id = ?")
         .bind(id)
-        .fetch_optional(db)
-        .await
-        .context("reading a voicemail message")?;
+        .maybe(db, "reading a voicemail message")
+        .await?;
     Ok(row.map(KeptMessage::from))
 }
 
@@ -163,15 +145,9 @@ pub async fn twins(
              and (sn in (?6, '') or ?6 = '')
          order by ordinal, recording_id",
     )
-    .bind(pbx)
-    .bind(&message.extension)
-    .bind(&message.date)
-    .bind(&message.caller)
-    .bind(&message.length)
-    .bind(sn)
-    .fetch_all(db)
-    .await
-    .context("looking up a voicemail message")?;
+    .bind_all((pbx, &message.extension, &message.date, &message.caller, &message.length, sn))
+    .all(db, "looking up a voicemail message")
+    .await?;
     let twin = |(id, ordinal, state, sha256): (i64, u32, RecordingState, Option<Vec<u8>>)| {
         let sha256 = sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?;
         Ok(Twin { id, ordinal, state, sha256 })

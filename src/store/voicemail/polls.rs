@@ -6,6 +6,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use crate::store::db;
+use crate::store::sql::{BindAll as _, Run as _};
 
 /// A whole list of all boxes, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,16 +68,10 @@ pub async fn note_poll(
          on conflict (pbx) do update set polled_at_ms = ?2,
              listed_at_ms = case when ?4 > 0 then ?2 else listed_at_ms end, boxes = ?3, messages = ?4, fullest_extension = ?5, fullest_messages = ?6, unsupported_at_ms = null",
     )
-    .bind(pbx)
-    .bind(now.as_millisecond())
-    .bind(i64::try_from(poll.boxes)?)
-    .bind(i64::try_from(poll.messages)?)
-    .bind(extension)
-    .bind(i64::try_from(messages.unwrap_or(0))?)
-    .execute(tx)
+    .bind_all((pbx, now, i64::try_from(poll.boxes)?, i64::try_from(poll.messages)?))
+    .bind_all((extension, i64::try_from(messages.unwrap_or(0))?))
+    .run(tx, "noting a poll of voicemail")
     .await
-    .context("noting a poll of voicemail")?;
-    Ok(())
 }
 
 /// Notes that the PBX delivered a message: its word that it lacks another one counts again.
@@ -85,12 +80,9 @@ pub async fn note_delivery(tx: &mut SqliteConnection, pbx: &str, now: Timestamp)
         "insert into voicemail_polls (pbx, delivered_at_ms) values (?1, ?2)
          on conflict (pbx) do update set delivered_at_ms = ?2",
     )
-    .bind(pbx)
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((pbx, now))
+    .run(tx, "noting that a message was delivered")
     .await
-    .context("noting that a message was delivered")?;
-    Ok(())
 }
 
 /// Notes that the device has no voicemail API.
@@ -99,22 +91,17 @@ pub async fn note_unsupported(tx: &mut SqliteConnection, pbx: &str, now: Timesta
         "insert into voicemail_polls (pbx, unsupported_at_ms) values (?1, ?2)
          on conflict (pbx) do update set unsupported_at_ms = ?2",
     )
-    .bind(pbx)
-    .bind(now.as_millisecond())
-    .execute(tx)
+    .bind_all((pbx, now))
+    .run(tx, "noting that a PBX has no voicemail API")
     .await
-    .context("noting that a PBX has no voicemail API")?;
-    Ok(())
 }
 
 /// Forgets that the device has no voicemail API: it is asked another way now.
 pub async fn probe_again(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<()> {
     sqlx::query("update voicemail_polls set unsupported_at_ms = null where pbx = ?")
         .bind(pbx)
-        .execute(tx)
+        .run(tx, "forgetting that a PBX has no voicemail API")
         .await
-        .context("forgetting that a PBX has no voicemail API")?;
-    Ok(())
 }
 
 /// Notes what the messages themselves tell of the boxes of every PBX: they were shown when the latest was left or later,
@@ -125,8 +112,6 @@ pub async fn restore(tx: &mut SqliteConnection) -> anyhow::Result<()> {
          select pbx, max(started_at_ms), max(archived_at_ms) from recordings
          left join archived_files on recording_id = recordings.id where kind = 'voicemail' group by pbx",
     )
-    .execute(tx)
+    .run(tx, "noting what the messages tell of their boxes")
     .await
-    .context("noting what the messages tell of their boxes")?;
-    Ok(())
 }

@@ -1,0 +1,232 @@
+//! How values of ours stand in columns, and the few ways in which a statement is run.
+//!
+//! Times are milliseconds since the epoch, days are ISO dates, hashes and salts are blobs, words are text. What is read is
+//! checked: a column that does not hold what it should is an error of the statement.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use sqlx::error::BoxDynError;
+use sqlx::query::{Query, QueryAs, QueryScalar};
+use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteTypeInfo, SqliteValueRef};
+use sqlx::{Decode, Encode, FromRow, Sqlite, SqliteConnection, Type};
+
+use anyhow::Context as _;
+
+use crate::base::digest::Digest;
+use crate::base::recording::RecordingName;
+use crate::base::salt::Salt;
+use crate::base::words::Word;
+
+/// A value that can be bound to a statement.
+pub trait Value {
+    type Stored: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + 'static;
+
+    fn stored(self) -> Self::Stored;
+}
+
+macro_rules! stored {
+    ($($value:ty, $stored:ty, $of:expr;)+) => {$(
+        impl Value for $value {
+            type Stored = $stored;
+
+            fn stored(self) -> $stored {
+                let of: fn($value) -> $stored = $of;
+                of(self)
+            }
+        }
+    )+};
+}
+stored! {
+    i64, i64, |it| it;
+    i32, i32, |it| it;
+    u32, u32, |it| it;
+    u16, u16, |it| it;
+    bool, bool, |it| it;
+    f64, f64, |it| it;
+    String, String, |it| it;
+    &String, String, Clone::clone;
+    &str, String, str::to_owned;
+    &Option<String>, Option<String>, Clone::clone;
+    Vec<u8>, Vec<u8>, |it| it;
+    &Vec<u8>, Vec<u8>, Clone::clone;
+    &[u8], Vec<u8>, <[u8]>::to_vec;
+    Timestamp, i64, |it| it.as_millisecond();
+    Date, String, |it| it.to_string();
+    Digest, Vec<u8>, |it| it.as_bytes().to_vec();
+    &Digest, Vec<u8>, |it| it.as_bytes().to_vec();
+    Salt, Vec<u8>, |it| it.as_bytes().to_vec();
+    &Salt, Vec<u8>, |it| it.as_bytes().to_vec();
+    &RecordingName, Vec<u8>, |it| it.as_bytes().to_vec();
+}
+
+impl<W: Word> Value for W {
+    type Stored = &'static str;
+
+    fn stored(self) -> &'static str {
+        self.word()
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    type Stored = Option<T::Stored>;
+
+    fn stored(self) -> Self::Stored {
+        self.map(T::stored)
+    }
+}
+
+/// Binds several values, in the order of the statement's parameters.
+pub trait BindAll<V> {
+    #[must_use]
+    fn bind_all(self, values: V) -> Self;
+}
+
+macro_rules! bind_all {
+    ($($value:ident)+) => {
+        impl<$($value: Value),+> BindAll<($($value,)+)> for Query<'_, Sqlite, SqliteArguments> {
+            #[allow(non_snake_case, reason = "the values go by the names of their types")]
+            fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.bind($value.stored()))+ }
+        }
+
+        impl<O, $($value: Value),+> BindAll<($($value,)+)>
+            for QueryAs<'_, Sqlite, O, SqliteArguments>
+        {
+            #[allow(non_snake_case, reason = "the values go by the names of their types")]
+            fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.bind($value.stored()))+ }
+        }
+
+        impl<O, $($value: Value),+> BindAll<($($value,)+)>
+            for QueryScalar<'_, Sqlite, O, SqliteArguments>
+        {
+            #[allow(non_snake_case, reason = "the values go by the names of their types")]
+            fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.bind($value.stored()))+ }
+        }
+    };
+}
+bind_all! { A }
+bind_all! { A B }
+bind_all! { A B C }
+bind_all! { A B C D }
+bind_all! { A B C D E }
+bind_all! { A B C D E F }
+bind_all! { A B C D E F G }
+bind_all! { A B C D E F G H }
+
+/// Runs a statement that returns no rows. `doing` says what for, in an error.
+pub trait Run: Sized {
+    /// How many rows it changed.
+    fn count(
+        self,
+        db: &mut SqliteConnection,
+        doing: &'static str,
+    ) -> impl Future<Output = anyhow::Result<u64>> + Send;
+
+    fn run(
+        self,
+        db: &mut SqliteConnection,
+        doing: &'static str,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send
+    where
+        Self: Send,
+    {
+        async move { self.count(db, doing).await.map(drop) }
+    }
+}
+
+impl Run for Query<'_, Sqlite, SqliteArguments> {
+    async fn count(self, db: &mut SqliteConnection, doing: &'static str) -> anyhow::Result<u64> {
+        Ok(self.execute(db).await.context(doing)?.rows_affected())
+    }
+}
+
+/// Reads rows. `doing` says what for, in an error.
+pub trait Fetch<O>: Sized {
+    fn all(
+        self,
+        db: &mut SqliteConnection,
+        doing: &'static str,
+    ) -> impl Future<Output = anyhow::Result<Vec<O>>> + Send;
+
+    fn one(
+        self,
+        db: &mut SqliteConnection,
+        doing: &'static str,
+    ) -> impl Future<Output = anyhow::Result<O>> + Send;
+
+    fn maybe(
+        self,
+        db: &mut SqliteConnection,
+        doing: &'static str,
+    ) -> impl Future<Output = anyhow::Result<Option<O>>> + Send;
+}
+
+macro_rules! fetch {
+    ($query:ident, $($bound:tt)+) => {
+        impl<O: Send + Unpin> Fetch<O> for $query<'_, Sqlite, O, SqliteArguments>
+        where
+            $($bound)+: for<'r> FromRow<'r, SqliteRow>,
+        {
+            async fn all(self, db: &mut SqliteConnection, doing: &'static str) -> anyhow::Result<Vec<O>> {
+                self.fetch_all(db).await.context(doing)
+            }
+
+            async fn one(self, db: &mut SqliteConnection, doing: &'static str) -> anyhow::Result<O> {
+                self.fetch_one(db).await.context(doing)
+            }
+
+            async fn maybe(self, db: &mut SqliteConnection, doing: &'static str) -> anyhow::Result<Option<O>> {
+                self.fetch_optional(db).await.context(doing)
+            }
+        }
+    };
+}
+fetch! { QueryAs, O }
+fetch! { QueryScalar, (O,) }
+
+/// A point in time as a column holds it, in milliseconds. Rows take it by `#[sqlx(try_from = "Ms")]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ms(pub Timestamp);
+
+impl From<Ms> for Timestamp {
+    fn from(Ms(at): Ms) -> Self {
+        at
+    }
+}
+
+/// A day as a column holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(pub Date);
+
+impl From<Day> for Date {
+    fn from(Day(day): Day) -> Self {
+        day
+    }
+}
+
+macro_rules! column {
+    ($($value:ty, $stored:ty, $of:expr;)+) => {$(
+        impl Type<Sqlite> for $value {
+            fn type_info() -> SqliteTypeInfo {
+                <$stored as Type<Sqlite>>::type_info()
+            }
+
+            fn compatible(info: &SqliteTypeInfo) -> bool {
+                <$stored as Type<Sqlite>>::compatible(info)
+            }
+        }
+
+        impl<'r> Decode<'r, Sqlite> for $value {
+            fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+                let of: fn($stored) -> Result<Self, BoxDynError> = $of;
+                of(<$stored as Decode<Sqlite>>::decode(value)?)
+            }
+        }
+    )+};
+}
+column! {
+    Ms, i64, |ms| Ok(Self(Timestamp::from_millisecond(ms)?));
+    Day, String, |day| Ok(Self(day.parse()?));
+    Digest, Vec<u8>, |bytes| Ok(Self::try_from(&bytes[..])?);
+    Salt, Vec<u8>, |bytes| Ok(Self::try_from(&bytes[..])?);
+    RecordingName, Vec<u8>, |bytes| Self::new(bytes).ok_or_else(|| "a recording has an empty name".into());
+}
