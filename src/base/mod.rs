@@ -3,6 +3,12 @@
 /// Closed sets of words, the same in SQL, JSON and messages.
 pub mod words;
 
+/// The kinds of finding.
+pub mod finding;
+
+/// What failures and findings mean to an operator, and what to do about them.
+pub mod remedy;
+
 /// Recordings counted by what became of them.
 pub mod counts;
 

@@ -6,11 +6,11 @@ use super::reconcile::{Day, OfPbx, Report};
 use super::summary::count;
 use crate::base::counts::Counts;
 use crate::base::recording::printable;
+use crate::base::remedy;
 use crate::store::certificates::Issued;
 use crate::store::evidence::{Evidence, Standing, Verdict, Verdicts};
 use crate::store::findings::FindingKind;
 use crate::store::queue::DayRange;
-use crate::store::remedy;
 
 /// Reasons told of each PBX; the rest is counted.
 const REASONS_TOLD: usize = 12;

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::voicemail;
 use crate::base::counts::Counts;
+use crate::base::remedy;
 use crate::store::certificates::DaysStanding;
 use crate::store::findings::FindingKind;
 use crate::store::outbox::Standing;
-use crate::store::remedy;
 use crate::watch::status::{
     AnchorStatus, ArchiveStatus, FeedWebhookStatus, LedgerStatus, PbxStatus, ServiceStatus, SnapshotStatus,
     Status, Unverified, VerificationStatus,

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use indicatif::HumanBytes;
 
+use crate::base::remedy;
 use crate::pipeline::backfill::{BackfillReport, PbxReport};
 use crate::pipeline::sweep::SweepReport;
-use crate::store::remedy;
 
 /// Groups of reasons that are told; the rest is summed up.
 const REASONS_TOLD: usize = 12;

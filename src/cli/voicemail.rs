@@ -7,9 +7,9 @@ use indicatif::HumanBytes;
 use super::status_page;
 use super::summary::count;
 use crate::base::recording::printable;
+use crate::base::remedy;
 use crate::pipeline::backfill::VoicemailReport;
 use crate::pipeline::sweep::VoicemailPoll;
-use crate::store::remedy;
 use crate::watch::status::VoicemailStatus;
 
 /// Tells the state of a PBX's voicemail in indented lines.

@@ -1,11 +1,9 @@
 //! Findings: things that are wrong or odd and that a person should know of, each kept once and counted.
 
-mod kind;
-
 use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 use std::collections::BTreeMap;
 
-pub use kind::FindingKind;
+pub use crate::base::finding::FindingKind;
 
 use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};

@@ -71,6 +71,3 @@ pub mod owner;
 
 /// What the service does by itself, when each thing last ran and is next due.
 pub mod agenda;
-
-/// What failures mean to an operator.
-pub mod remedy;

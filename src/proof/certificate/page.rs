@@ -10,13 +10,13 @@ use super::names::Names;
 use crate::base::counts::Counts;
 use crate::base::digest::{Digest, hex};
 use crate::base::recording::{RecordingName, printable};
+use crate::base::remedy;
 use crate::base::salt::Salt;
 use crate::formats::audio::Suspicion;
 use crate::formats::tlog::{VerifyingKey, leaf_hash};
 use crate::proof::html;
 use crate::proof::reconcile::{DayAccount, Listing, Unarchived};
 use crate::store::evidence::{Evidence, Origin, Verdict};
-use crate::store::remedy;
 
 /// Rows of a table on the page; the companion has more.
 const ROWS_MAX: usize = 200;

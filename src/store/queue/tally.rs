@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 
 use super::{DayRange, Kinds};
 use crate::base::counts::Counts;
 use crate::base::recording::{RecordingKind, RecordingName, RecordingState, printable};
+pub use crate::base::remedy::Reason;
 use crate::store::sql::{BindAll as _, Fetch as _};
 
 /// Counts the recordings of `pbx` of these `kinds` within `days`.
@@ -47,18 +47,6 @@ pub async fn counts_of_all(
         counts.entry((pbx, kind)).or_default().count(state, count, finals);
     }
     Ok(counts)
-}
-
-/// Recordings that are not archived, for one reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    pub state: RecordingState,
-    /// The class of the last error or the name of the rule; `waiting` if none was tried yet.
-    pub reason: String,
-    /// How many.
-    pub count: i64,
-    /// The name of one of them, safe to print.
-    pub example: String,
 }
 
 /// What is not archived, grouped by state and reason, the largest group first.

@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::condition::{Alert, Condition};
 use crate::base::recording::RecordingState;
+use crate::base::remedy;
 use crate::config::AlertsConfig;
 use crate::store::findings::FindingRow;
-use crate::store::remedy;
 use crate::watch::status::PbxStatus;
 
 /// How long an alert without reminders lasts: its finding stays open until somebody acknowledges it.

@@ -138,7 +138,7 @@ fn findings_that_a_person_has_to_judge_are_told_with_the_latest_of_them() {
     let alerts = all(&status(pbx), &AlertsConfig::default());
     let conditions: Vec<Condition> = alerts.iter().map(|alert| alert.condition).collect();
     assert_eq!(conditions, [Condition::Conflict, Condition::OffsetDisagrees, Condition::SerialNumberChanged]);
-    insta::assert_snapshot!(alerts[2].message, @"36999: the device says 36999, it was 36111; if the device was replaced, confirm it with `callvault retry --pbx hq`; else correct `url`, for another PBX answers there");
+    insta::assert_snapshot!(alerts[2].message, @"36999: the device says 36999, it was 36111; if the device was replaced, confirm it with `callvault retry --pbx hq`; otherwise correct `url`: another PBX answers there");
 }
 
 #[test]

@@ -110,7 +110,7 @@ async fn a_thousand_stuck_recordings_and_conflicts_are_one_message() {
     insta::assert_snapshot!(message["data"]["text"].as_str().unwrap(), @r"
     Began:
     - hq: stuck (since 2026-03-02 09:00 UTC)
-      1000 stuck: the PBX sent something else instead of audio, such as stuck-00001.wav; run the backfill again; what is stuck comes back with `callvault retry --stuck`
+      1000 stuck: the PBX sent something else instead of audio, such as stuck-00001.wav; run the backfill again; to ask at once for what is stuck, run `callvault retry --stuck`
     - hq: conflict (since 2026-03-02 09:00 UTC)
       hq/2026/03/01/99.wav: two contents; both files are kept: compare them, then note with `callvault retry --pbx hq` that you have
     ");

@@ -60,7 +60,7 @@ async fn those_that_need_a_person_come_first_and_the_others_take_a_line() {
       the oldest owed is overwritten in about 178 days
       0 calls, 0 of them answered without a recording
       12 stuck (json_body): the PBX sent something else instead of audio, such as stuck-00001.wav
-        What to do: run the backfill again; what is stuck comes back with `callvault retry --stuck`.
+        What to do: run the backfill again; to ask at once for what is stuck, run `callvault retry --stuck`.
 
     well:
       hq     1 missing; read 90 min ago

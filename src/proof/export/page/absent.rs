@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use askama::Template;
 
 use super::state_in_words;
+use crate::base::remedy;
 use crate::proof::export::cdr::Absence;
 use crate::proof::html;
-use crate::store::remedy;
 
 /// Things of one group that are named; `data/not-exported.jsonl` names all.
 const NAMED_MAX: usize = 200;
