@@ -16,7 +16,7 @@ use crate::base::bell::{Bell, Listener};
 use crate::base::schedule::CronLine;
 use crate::base::words::words;
 use crate::config::ScheduleConfig;
-use crate::store::sql::{BindAll as _, Fetch as _};
+use crate::store::sql::{BindAll as _, Fetch as _, Ms};
 
 /// The part of a job's period over which the PBXs are spread.
 const JITTER: f64 = 0.2;
@@ -252,11 +252,11 @@ fn share(pbx: &str) -> f64 {
 }
 
 async fn next_due(db: &mut SqliteConnection, job: Job, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
-    let due_ms: Option<i64> = sqlx::query_scalar("select next_due_at_ms from jobs where job = ? and pbx = ?")
+    let due: Option<Ms> = sqlx::query_scalar("select next_due_at_ms from jobs where job = ? and pbx = ?")
         .bind_all((job, pbx))
         .maybe(db, "reading the agenda")
         .await?;
-    Ok(due_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    Ok(due.map(Timestamp::from))
 }
 
 /// Notes that a job ran, and when it is next due.
@@ -281,11 +281,11 @@ pub async fn note_run(
 
 /// When a job last ran to its end; `None` if it never did.
 pub async fn last_run(db: &mut SqliteConnection, job: Job, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
-    let ran_ms: Option<i64> = sqlx::query_scalar("select last_run_at_ms from jobs where job = ? and pbx = ?")
+    let ran: Option<Ms> = sqlx::query_scalar("select last_run_at_ms from jobs where job = ? and pbx = ?")
         .bind_all((job, pbx))
         .maybe(db, "reading the agenda")
         .await?;
-    Ok(ran_ms.filter(|ms| *ms != NEVER_MS).and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    Ok(ran.map(Timestamp::from).filter(|at| at.as_millisecond() != NEVER_MS))
 }
 
 #[cfg(test)]

@@ -75,22 +75,20 @@ pub fn folder_of(path: &str) -> &str {
 
 /// The hash that the catalog has of `path`; `None` if it does not name it: a file there is none of ours.
 pub async fn sha256_of(db: &mut SqliteConnection, path: &str) -> anyhow::Result<Option<Digest>> {
-    let sha256: Option<Vec<u8>> = sqlx::query_scalar("select sha256 from archived_files where path = ?")
+    sqlx::query_scalar("select sha256 from archived_files where path = ?")
         .bind(path)
         .maybe(db, "looking up a path in the catalog")
-        .await?;
-    Ok(sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?)
+        .await
 }
 
 /// The files of a recording: its audio, and what was kept beside it.
 pub async fn files_of(db: &mut SqliteConnection, recording_id: i64) -> anyhow::Result<Vec<Proven>> {
-    let rows: Vec<ProvenRow> = sqlx::query_as(
+    sqlx::query_as(
         "select path, size_bytes, sha256, sidecar_sha256 from archived_files where recording_id = ?",
     )
     .bind(recording_id)
     .all(db, "reading the files of a recording")
-    .await?;
-    rows.into_iter().map(Proven::of).collect()
+    .await
 }
 
 /// The ledger's entries of what was archived under this path, or of all recordings with this name.
@@ -110,11 +108,11 @@ pub async fn ledger_numbers(
 }
 
 /// An archived file, for which an entry of the ledger vouches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Proven {
     /// Relative to the archive's root.
     pub path: String,
-    /// Size of the audio file.
+    #[sqlx(try_from = "i64")]
     pub size_bytes: u64,
     /// SHA-256 of the audio file.
     pub sha256: Digest,
@@ -122,29 +120,14 @@ pub struct Proven {
     pub sidecar_sha256: Digest,
 }
 
-/// Path, size, hash of the audio, hash of the sidecar.
-type ProvenRow = (String, i64, Vec<u8>, Vec<u8>);
-
-impl Proven {
-    fn of((path, size_bytes, sha256, sidecar_sha256): ProvenRow) -> anyhow::Result<Self> {
-        Ok(Self {
-            path,
-            size_bytes: u64::try_from(size_bytes)?,
-            sha256: Digest::try_from(&sha256[..])?,
-            sidecar_sha256: Digest::try_from(&sidecar_sha256[..])?,
-        })
-    }
-}
-
 /// The file that entry `number` of the ledger is about; `None` if it is about something else.
 pub async fn proven_by(db: &mut SqliteConnection, number: i64) -> anyhow::Result<Option<Proven>> {
-    let row: Option<ProvenRow> = sqlx::query_as(
+    sqlx::query_as(
         "select path, size_bytes, sha256, sidecar_sha256 from archived_files where ledger_number = ?",
     )
     .bind(number)
     .maybe(db, "looking up an entry in the catalog")
-    .await?;
-    row.map(Proven::of).transpose()
+    .await
 }
 
 /// Marks a day folder's sums as behind: they are written anew.
@@ -176,7 +159,7 @@ pub async fn folders_behind(db: &mut SqliteConnection) -> anyhow::Result<Vec<Fol
 
 /// Everything that the sums of `folder` list: file name and hash, in no order.
 pub async fn sums_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<Vec<(String, Digest)>> {
-    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+    let rows: Vec<(String, Digest)> = sqlx::query_as(
         "select path, sha256 from archived_files where folder = ?1
          union all select path || '.json', sidecar_sha256 from archived_files where folder = ?1
          union all select path, sha256 from day_files where folder = ?1",
@@ -185,7 +168,7 @@ pub async fn sums_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<
     .fetch_all(db)
     .await
     .with_context(|| format!("listing the files of {folder}"))?;
-    rows.into_iter().map(named).collect()
+    Ok(rows.into_iter().map(named).collect())
 }
 
 /// Everything that a certificate of `day` counts, file name and hash, in no order: the audio of its calls with sidecars, and
@@ -196,7 +179,7 @@ pub async fn files_of_day(
     day: Date,
     folder: &str,
 ) -> anyhow::Result<Vec<(String, Digest)>> {
-    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+    let rows: Vec<(String, Digest)> = sqlx::query_as(
         "with files (path, sha256, sidecar_sha256) as
              (select file.path, sha256, sidecar_sha256 from archived_files file
               join recordings on recordings.id = recording_id where pbx = ?1 and day = ?2 and kind = 'call')
@@ -207,24 +190,24 @@ pub async fn files_of_day(
     .fetch_all(db)
     .await
     .with_context(|| format!("listing the files of {folder}"))?;
-    rows.into_iter().map(named).collect()
+    Ok(rows.into_iter().map(named).collect())
 }
 
 /// The call lists of `folder`: file name and hash.
 pub async fn lists_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<Vec<(String, Digest)>> {
-    let rows: Vec<(String, Vec<u8>)> =
+    let rows: Vec<(String, Digest)> =
         sqlx::query_as("select path, sha256 from day_files where folder = ? order by path")
             .bind(folder)
             .fetch_all(db)
             .await
             .with_context(|| format!("listing the call lists of {folder}"))?;
-    rows.into_iter().map(named).collect()
+    Ok(rows.into_iter().map(named).collect())
 }
 
 /// A file by its name in its folder.
-fn named((path, sha256): (String, Vec<u8>)) -> anyhow::Result<(String, Digest)> {
+fn named((path, sha256): (String, Digest)) -> (String, Digest) {
     let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).to_owned();
-    Ok((name, Digest::try_from(&sha256[..])?))
+    (name, sha256)
 }
 
 /// Notes that the sums of a folder hold all the changes that it counted when they were read.

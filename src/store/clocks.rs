@@ -114,25 +114,18 @@ fn is_beyond(difference_s: i64, bound_s: i64) -> bool {
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    measured_at_ms: i64,
+    measured_at_ms: Ms,
     skew_s: i64,
-    jumped_after_ms: Option<i64>,
-    jumped_before_ms: Option<i64>,
+    jumped_after_ms: Option<Ms>,
+    jumped_before_ms: Option<Ms>,
     jump_s: Option<i64>,
 }
 
-impl Row {
-    fn read(self) -> anyhow::Result<PbxClock> {
-        let jump = match (self.jumped_after_ms, self.jumped_before_ms, self.jump_s) {
-            (Some(after), Some(before), Some(jump_s)) => Some(Jump {
-                after: Timestamp::from_millisecond(after)?,
-                before: Timestamp::from_millisecond(before)?,
-                jump_s,
-            }),
-            _ => None,
-        };
-        let measured_at = Timestamp::from_millisecond(self.measured_at_ms)?;
-        Ok(PbxClock { measured_at, skew_s: self.skew_s, jump })
+impl From<Row> for PbxClock {
+    fn from(row: Row) -> Self {
+        let jump = row.jumped_after_ms.zip(row.jumped_before_ms).zip(row.jump_s);
+        let jump = jump.map(|((Ms(after), Ms(before)), jump_s)| Jump { after, before, jump_s });
+        Self { measured_at: row.measured_at_ms.0, skew_s: row.skew_s, jump }
     }
 }
 
@@ -143,7 +136,7 @@ pub async fn of(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<P
         .fetch_optional(db)
         .await
         .with_context(|| format!("reading what is known of the clock of pbx `{pbx}`"))?;
-    row.map(Row::read).transpose()
+    Ok(row.map(PbxClock::from))
 }
 
 /// Keeps a look at the clock of `pbx`, and returns what is known of it now. A look that was too slow changes nothing.
@@ -294,7 +287,7 @@ pub async fn own_doubt(db: &mut SqliteConnection, now: Timestamp) -> anyhow::Res
     }
     let rows: Vec<Row> =
         sqlx::query_as("select * from clocks").all(db, "reading what is known of the PBXs' clocks").await?;
-    let clocks = rows.into_iter().map(Row::read).collect::<anyhow::Result<Vec<_>>>()?;
+    let clocks: Vec<PbxClock> = rows.into_iter().map(PbxClock::from).collect();
     let is_witness = |clock: &&PbxClock| now.duration_since(clock.measured_at).abs() <= WITNESS_LASTS;
     let skewed = clocks.iter().filter(is_witness).map(PbxClock::is_skewed).collect::<Vec<_>>();
     let stands_alone = !skewed.is_empty() && skewed.into_iter().all(|skewed| skewed);

@@ -1,6 +1,5 @@
 //! Findings: things that are wrong or odd and that a person should know of, each kept once and counted.
 
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 use std::collections::BTreeMap;
 
 pub use crate::base::finding::FindingKind;
@@ -9,6 +8,8 @@ use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 use sqlx::SqliteConnection;
+
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// One finding as it is told. Subject and detail are already safe to print.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use crate::store::db;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
 
 /// Something wrong that the operator was told of, and has not been told is over.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -157,7 +157,7 @@ pub async fn standing(db: &mut SqliteConnection) -> anyhow::Result<Standing> {
     if !db::has_table(db, "outbox").await? {
         return Ok(Standing::default());
     }
-    let (undelivered, oldest): (i64, Option<i64>) =
+    let (undelivered, oldest): (i64, Option<Ms>) =
         sqlx::query_as("select count(*), min(created_at_ms) from outbox").fetch_one(&mut *db).await?;
     let last_error: Option<String> = sqlx::query_scalar(
         "select channel || ': ' || last_error from outbox where last_error is not null order by created_at_ms, id limit 1",
@@ -168,7 +168,7 @@ pub async fn standing(db: &mut SqliteConnection) -> anyhow::Result<Standing> {
     Ok(Standing {
         firing,
         undelivered,
-        oldest_undelivered: oldest.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        oldest_undelivered: oldest.map(Timestamp::from),
         last_error,
         ping_error: None,
     })

@@ -1,9 +1,10 @@
 //! Answered calls and days, as coverage looks at them.
 
-use crate::store::sql::{BindAll as _, Fetch as _};
 use anyhow::Context as _;
 use jiff::civil::Date;
 use sqlx::SqliteConnection;
+
+use crate::store::sql::{BindAll as _, Day, Fetch as _};
 
 /// A row of an answered call, or one that names a recording.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -26,14 +27,14 @@ pub async fn days_with_unrecorded(
     pbx: &str,
     from: Date,
 ) -> anyhow::Result<Vec<Date>> {
-    let days: Vec<String> = sqlx::query_scalar(
+    let days: Vec<Day> = sqlx::query_scalar(
         "select distinct day from calls
          where pbx = ? and answered = 1 and recording_id is null and day >= ? order by day",
     )
     .bind_all((pbx, from))
     .all(db, "listing days with answered calls without a recording")
     .await?;
-    days.iter().map(|day| Ok(day.parse()?)).collect()
+    Ok(days.into_iter().map(Date::from).collect())
 }
 
 /// The answered rows of a day that name no recording.
@@ -67,22 +68,22 @@ pub async fn rows_by_day(
     pbx: &str,
     from: Date,
 ) -> anyhow::Result<Vec<(Date, i64)>> {
-    let days: Vec<(String, i64)> =
+    let days: Vec<(Day, i64)> =
         sqlx::query_as("select day, count(*) from calls where pbx = ? and day >= ? group by day")
             .bind_all((pbx, from))
             .all(db, "counting the rows of days")
             .await?;
-    days.into_iter().map(|(day, count)| Ok((day.parse()?, count))).collect()
+    Ok(days.into_iter().map(|(Day(day), count)| (day, count)).collect())
 }
 
 /// The settled days from `from` on: they were over, and read whole.
 pub async fn settled_days(db: &mut SqliteConnection, pbx: &str, from: Date) -> anyhow::Result<Vec<Date>> {
-    let days: Vec<String> =
+    let days: Vec<Day> =
         sqlx::query_scalar("select day from days where pbx = ? and day >= ? and state = 'settled'")
             .bind_all((pbx, from))
             .all(db, "listing settled days")
             .await?;
-    days.iter().map(|day| Ok(day.parse()?)).collect()
+    Ok(days.into_iter().map(Date::from).collect())
 }
 
 /// Those of `callids` that a row of the days from `from` to `to` has. One look at these days, however many are asked for.

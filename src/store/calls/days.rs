@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 use crate::store::queue::DayRange;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Day, Fetch as _, Run as _};
 
 /// Begins a reading: one look at the CDR of `pbx`.
 pub async fn begin_reading(
@@ -112,13 +112,13 @@ pub async fn end_reading(tx: &mut SqliteConnection, reading: i64) -> anyhow::Res
 /// The days within `all` that are not settled, as ranges in order: those that were never read too.
 pub async fn unsettled(db: &mut SqliteConnection, pbx: &str, all: DayRange) -> anyhow::Result<Vec<DayRange>> {
     let (from, to) = all.bounds();
-    let settled: Vec<String> = sqlx::query_scalar(
+    let settled: Vec<Day> = sqlx::query_scalar(
         "select day from days where pbx = ? and state = 'settled' and day between ? and ? order by day",
     )
     .bind_all((pbx, from, to))
     .all(db, "listing settled days")
     .await?;
-    let settled: BTreeSet<Date> = settled.iter().map(|day| day.parse()).collect::<Result<_, _>>()?;
+    let settled: BTreeSet<Date> = settled.into_iter().map(Date::from).collect();
     let mut ranges: Vec<DayRange> = Vec::new();
     let days = std::iter::successors(Some(all.from), |day| day.tomorrow().ok());
     for day in days.take_while(|day| *day <= all.to).filter(|day| !settled.contains(day)) {
@@ -136,7 +136,7 @@ pub async fn open_outside(
     pbx: &str,
     kept: &[DayRange],
 ) -> anyhow::Result<Vec<DayRange>> {
-    let open: Vec<String> = sqlx::query_scalar(
+    let open: Vec<Day> = sqlx::query_scalar(
         "select day from days where pbx = ?1 and state = 'open'
              and exists (select 1 from calls where calls.pbx = ?1 and calls.day = days.day)
              and exists (select 1 from readings where readings.pbx = ?1 and source = days.day) order by day",
@@ -144,9 +144,13 @@ pub async fn open_outside(
     .bind(pbx)
     .all(db, "listing open days")
     .await?;
-    let days: Vec<Date> = open.iter().map(|day| day.parse()).collect::<Result<_, _>>()?;
     let is_outside = |day: &Date| !kept.iter().any(|range| (range.from..=range.to).contains(day));
-    Ok(days.into_iter().filter(is_outside).map(|day| DayRange { from: day, to: day }).collect())
+    Ok(open
+        .into_iter()
+        .map(Date::from)
+        .filter(is_outside)
+        .map(|day| DayRange { from: day, to: day })
+        .collect())
 }
 
 /// Forgets readings from before `cutoff` that a later one of the same source follows.

@@ -24,7 +24,7 @@ pub use restore::{restore_link, restore_told, restore_untold};
 
 use crate::base::digest::Digest;
 use crate::store::queue::DayRange;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Day, Fetch as _, Run as _};
 
 /// A CDR row, placed in time.
 #[derive(Debug, Clone)]
@@ -234,9 +234,9 @@ pub async fn count(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyh
 
 /// The first day with a call.
 pub async fn first_day(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Date>> {
-    let day: Option<String> = sqlx::query_scalar("select min(day) from calls where pbx = ?")
+    let day: Option<Day> = sqlx::query_scalar("select min(day) from calls where pbx = ?")
         .bind(pbx)
         .one(db, "looking for the first call")
         .await?;
-    Ok(day.map(|day| day.parse()).transpose()?)
+    Ok(day.map(Date::from))
 }

@@ -1,7 +1,8 @@
 //! Calls whose recordings are the same audio, though they are not the same call.
 
-use crate::store::sql::{BindAll as _, Fetch as _};
 use sqlx::SqliteConnection;
+
+use crate::store::sql::{BindAll as _, Fetch as _};
 
 /// Pairs that are told at one time.
 const PAIRS_MAX: i64 = 1000;

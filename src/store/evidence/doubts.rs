@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
 use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Day, Fetch as _, Ms, Run as _};
 
 /// A line that cannot be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +70,7 @@ pub struct Settled {
 
 /// Reads the open doubts of a PBX.
 pub async fn open_doubts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<OpenDoubts> {
-    let rows: Vec<(Vec<u8>, bool)> = sqlx::query_as(
+    let rows: Vec<(Digest, bool)> = sqlx::query_as(
         "select line_sha256, exists (select 1 from accepted_doubts where doubt = doubts.id) from doubts
          where pbx = ? and cleared_at_ms is null",
     )
@@ -80,7 +79,6 @@ pub async fn open_doubts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result
     .await?;
     let mut open = OpenDoubts::default();
     for (line, is_accepted) in rows {
-        let line = Digest::try_from(&line[..]).context("reading open doubts")?;
         open.lines.insert(line);
         if is_accepted {
             open.accepted.insert(line);
@@ -92,9 +90,9 @@ pub async fn open_doubts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result
 #[derive(sqlx::FromRow)]
 struct OpenRow {
     id: i64,
-    day_from: String,
-    day_to: String,
-    line_sha256: Vec<u8>,
+    day_from: Day,
+    day_to: Day,
+    line_sha256: Digest,
     callid: Option<String>,
     callid_lines: Option<i64>,
     list_lines: i64,
@@ -136,7 +134,7 @@ pub async fn settle_doubts(
             .bind_all((now, row.id))
             .run(tx, "clearing a doubt")
             .await?;
-        settled.days.extend(days_of((row.day_from.parse()?, row.day_to.parse()?)));
+        settled.days.extend(days_of((row.day_from.0, row.day_to.0)));
     }
     Ok(settled)
 }
@@ -147,7 +145,7 @@ pub async fn doubts_since(
     pbx: &str,
     day: Date,
 ) -> anyhow::Result<Option<(i64, Timestamp)>> {
-    let (count, since_ms): (i64, Option<i64>) = sqlx::query_as(
+    let (count, since): (i64, Option<Ms>) = sqlx::query_as(
         "select count(*), min(first_seen_at_ms) from doubts
          where pbx = ?1 and cleared_at_ms is null and day_from <= ?2 and day_to >= ?2
              and not exists (select 1 from accepted_doubts where doubt = doubts.id and day = ?2)",
@@ -155,7 +153,7 @@ pub async fn doubts_since(
     .bind_all((pbx, day))
     .one(db, "reading since when a day is in doubt")
     .await?;
-    Ok(since_ms.map(Timestamp::from_millisecond).transpose()?.map(|since| (count, since)))
+    Ok(since.map(|Ms(since)| (count, since)))
 }
 
 /// The lines of one call in a list, and what is known of the call.
@@ -250,7 +248,7 @@ async fn raise(
              last_seen_at_ms, list_lines, list_late, callid_lines)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11)",
     )
-    .bind_all((list.pbx, line.days.0.to_string(), line.days.1.to_string(), list.input))
+    .bind_all((list.pbx, line.days.0, line.days.1, list.input))
     .bind_all((&line.line_sha256, &line.cause, &line.callid, now, lines, list.late))
     .bind_all((callid_lines,))
     .run(tx, "keeping a doubt")
@@ -263,15 +261,14 @@ async fn cleared_by(tx: &mut SqliteConnection, list: &InputList<'_>) -> anyhow::
     let mut cleared = Vec::new();
     let still: BTreeSet<&Digest> = list.doubtful.iter().map(|line| &line.line_sha256).collect();
     for row in open_rows(tx, list).await? {
-        let line = Digest::try_from(&row.line_sha256[..])?;
         let is_settled = match row.callid.as_deref().zip(row.callid_lines) {
-            _ if list.read.contains(&line) => true,
+            _ if list.read.contains(&row.line_sha256) => true,
             Some((callid, lines)) => {
-                let days = (row.day_from.parse()?, row.day_to.parse()?);
+                let days = (row.day_from.0, row.day_to.0);
                 known_rows(tx, list.pbx, days, callid).await? >= lines
             }
             None => {
-                let is_gone = list.whole && list.doubtful.is_empty() && !still.contains(&line);
+                let is_gone = list.whole && list.doubtful.is_empty() && !still.contains(&row.line_sha256);
                 is_gone && list.late && row.list_late && i64::try_from(list.lines)? >= row.list_lines
             }
         };
@@ -294,10 +291,8 @@ async fn open_rows(tx: &mut SqliteConnection, list: &InputList<'_>) -> anyhow::R
     .into_iter()
     .map(|row| (row.input, row.row))
     .collect();
-    let concerns = |(input, row): &(String, OpenRow)| {
-        *input == list.input
-            || Digest::try_from(&row.line_sha256[..]).is_ok_and(|line| list.read.contains(&line))
-    };
+    let concerns =
+        |(input, row): &(String, OpenRow)| *input == list.input || list.read.contains(&row.line_sha256);
     Ok(rows.into_iter().filter(concerns).map(|(_, row)| row).collect())
 }
 

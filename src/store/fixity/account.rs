@@ -149,11 +149,10 @@ pub async fn unaccounted(db: &mut SqliteConnection, strays: &[Stray]) -> anyhow:
 
 /// The hash that the marker of `pbx` had when it was first seen right.
 pub async fn marker(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Digest>> {
-    let sha256: Option<Vec<u8>> = sqlx::query_scalar("select sha256 from markers where pbx = ?")
+    sqlx::query_scalar("select sha256 from markers where pbx = ?")
         .bind(pbx)
         .maybe(db, "looking up a marker")
-        .await?;
-    Ok(sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?)
+        .await
 }
 
 /// Notes the hash of a marker that is right; it is written once, so the first one counts.

@@ -1,7 +1,8 @@
 //! Ledger and catalog side by side.
 
-use crate::store::sql::{BindAll as _, Fetch as _};
 use sqlx::SqliteConnection;
+
+use crate::store::sql::{BindAll as _, Fetch as _};
 
 /// An entry of the ledger, with the file that the catalog has for it, if any.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

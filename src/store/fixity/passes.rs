@@ -4,16 +4,17 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use crate::store::db;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
 
 /// The reading of every byte that is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct Pass {
-    /// Since when.
+    #[sqlx(rename = "began_at_ms", try_from = "Ms")]
     pub began_at: Timestamp,
     /// Files that were read for it so far.
+    #[sqlx(try_from = "i64")]
     pub files: u64,
-    /// Their bytes.
+    #[sqlx(try_from = "i64")]
     pub bytes: u64,
 }
 
@@ -30,18 +31,9 @@ pub async fn note_whole(tx: &mut SqliteConnection, scope: &str, now: Timestamp) 
 
 /// The pass under way, if there is one.
 pub async fn pass(db: &mut SqliteConnection) -> anyhow::Result<Option<Pass>> {
-    let row: Option<(i64, i64, i64)> =
-        sqlx::query_as("select began_at_ms, files, bytes from scrub where began_at_ms is not null")
-            .maybe(db, "looking up how far the archive was read")
-            .await?;
-    row.map(|(began_at_ms, files, bytes)| {
-        Ok(Pass {
-            began_at: Timestamp::from_millisecond(began_at_ms)?,
-            files: u64::try_from(files)?,
-            bytes: u64::try_from(bytes)?,
-        })
-    })
-    .transpose()
+    sqlx::query_as("select began_at_ms, files, bytes from scrub where began_at_ms is not null")
+        .maybe(db, "looking up how far the archive was read")
+        .await
 }
 
 /// Begins a pass, unless one is under way.
@@ -84,13 +76,13 @@ pub async fn standing(db: &mut SqliteConnection) -> anyhow::Result<Standing> {
     if !db::has_table(db, "verifications").await? {
         return Ok(Standing::default());
     }
-    let (quick, full, first): (Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
+    let (quick, full, first): (Option<Ms>, Option<Ms>, Option<Ms>) = sqlx::query_as(
         "select (select whole_at_ms from verifications where scope = 'quick'),
              (select whole_at_ms from verifications where scope = 'full'), (select first_at_ms from scrub)",
     )
     .one(db, "reading what verifications came to")
     .await?;
-    let time = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let time = |ms: Option<Ms>| ms.map(Timestamp::from);
     Ok(Standing { last_quick: time(quick), last_full: time(full), first_scrub: time(first) })
 }
 

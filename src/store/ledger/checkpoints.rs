@@ -5,55 +5,43 @@ use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
 use crate::formats::tlog::Frontier;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
 
 /// A size and root that were signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct Signed {
     /// Entries covered.
+    #[sqlx(try_from = "i64")]
     pub size: u64,
     /// The root over them.
     pub root: Digest,
-    /// When.
+    #[sqlx(rename = "signed_at_ms", try_from = "Ms")]
     pub signed_at: Timestamp,
-}
-
-type Row = (i64, Vec<u8>, i64);
-
-fn signed((size, root, signed_at_ms): Row) -> anyhow::Result<Signed> {
-    Ok(Signed {
-        size: u64::try_from(size)?,
-        root: Digest::try_from(&root[..])?,
-        signed_at: Timestamp::from_millisecond(signed_at_ms)?,
-    })
 }
 
 /// The latest checkpoint.
 pub async fn latest_checkpoint(db: &mut SqliteConnection) -> anyhow::Result<Option<Signed>> {
-    let row: Option<Row> =
-        sqlx::query_as("select size, root, signed_at_ms from checkpoints order by size desc limit 1")
-            .maybe(db, "reading the latest checkpoint")
-            .await?;
-    row.map(signed).transpose()
+    sqlx::query_as("select size, root, signed_at_ms from checkpoints order by size desc limit 1")
+        .maybe(db, "reading the latest checkpoint")
+        .await
 }
 
 /// The checkpoint of exactly this size, if it is still known.
 pub async fn checkpoint_of(db: &mut SqliteConnection, size: u64) -> anyhow::Result<Option<Signed>> {
-    let row: Option<Row> = sqlx::query_as("select size, root, signed_at_ms from checkpoints where size = ?")
+    sqlx::query_as("select size, root, signed_at_ms from checkpoints where size = ?")
         .bind(i64::try_from(size)?)
         .maybe(db, "looking up a checkpoint")
-        .await?;
-    row.map(signed).transpose()
+        .await
 }
 
 /// When the first checkpoint was signed that covers more than `size` entries; of those long ago, one of each day is known.
 pub async fn first_signed_beyond(db: &mut SqliteConnection, size: i64) -> anyhow::Result<Option<Timestamp>> {
-    let signed_at_ms: Option<i64> =
+    let signed_at: Option<Ms> =
         sqlx::query_scalar("select signed_at_ms from checkpoints where size > ? order by size limit 1")
             .bind(size)
             .maybe(db, "looking up the checkpoint after another")
             .await?;
-    Ok(signed_at_ms.map(Timestamp::from_millisecond).transpose()?)
+    Ok(signed_at.map(Timestamp::from))
 }
 
 /// Notes what is about to be signed, and the edge of its tree.

@@ -45,9 +45,9 @@ pub async fn append(tx: &mut SqliteConnection, entry: &Entry) -> anyhow::Result<
 }
 
 /// An entry as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Numbered {
-    /// Its number.
+    #[sqlx(try_from = "i64")]
     pub number: u64,
     /// Its bytes: canonical JSON.
     pub entry: String,
@@ -73,27 +73,18 @@ pub async fn size(db: &mut SqliteConnection) -> anyhow::Result<u64> {
 
 /// The next `limit` entries from `from` on, in their order.
 pub async fn entries(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::Result<Vec<Numbered>> {
-    let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
-        "select number, entry, leaf_hash from ledger where number >= ? order by number limit ?",
-    )
-    .bind_all((i64::try_from(from)?, i64::try_from(limit)?))
-    .all(db, "reading the ledger")
-    .await?;
-    rows.into_iter()
-        .map(|(number, entry, leaf)| {
-            Ok(Numbered { number: u64::try_from(number)?, entry, leaf_hash: Digest::try_from(&leaf[..])? })
-        })
-        .collect()
+    sqlx::query_as("select number, entry, leaf_hash from ledger where number >= ? order by number limit ?")
+        .bind_all((i64::try_from(from)?, i64::try_from(limit)?))
+        .all(db, "reading the ledger")
+        .await
 }
 
 /// The hashes of up to `limit` leaves from `from` on, in their order.
 pub async fn leaf_hashes(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::Result<Vec<Digest>> {
-    let rows: Vec<Vec<u8>> =
-        sqlx::query_scalar("select leaf_hash from ledger where number >= ? order by number limit ?")
-            .bind_all((i64::try_from(from)?, i64::try_from(limit)?))
-            .all(db, "reading the leaves of the ledger")
-            .await?;
-    rows.iter().map(|leaf| Ok(Digest::try_from(&leaf[..])?)).collect()
+    sqlx::query_scalar("select leaf_hash from ledger where number >= ? order by number limit ?")
+        .bind_all((i64::try_from(from)?, i64::try_from(limit)?))
+        .all(db, "reading the leaves of the ledger")
+        .await
 }
 
 /// Takes over an entry of a ledger that was published: byte for byte, under its own number.

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use super::RecordingState;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
 
 /// The reason of a pending recording that is held: a rule may keep it out, and its row cannot be read.
 pub const DOUBTFUL_ROW: &str = "doubtful_row";
@@ -63,7 +63,7 @@ pub async fn enqueue(tx: &mut SqliteConnection, recording: &NewRecording<'_>) ->
 }
 
 async fn find(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow::Result<Option<Enqueued>> {
-    let row: Option<(i64, RecordingState, i64)> = sqlx::query_as(
+    let row: Option<(i64, RecordingState, Ms)> = sqlx::query_as(
         // One that was archived before the serial number was known is the same one.
         "select id, state, started_at_ms from recordings
          where pbx = ? and kind = ? and sn in (?, '') and name = ? order by sn desc limit 1",
@@ -71,10 +71,7 @@ async fn find(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow
     .bind_all((recording.pbx, recording.kind, recording.sn, recording.name.as_bytes()))
     .maybe(tx, "looking up a recording")
     .await?;
-    row.map(|(id, state, started_at_ms)| {
-        Ok(Enqueued { id, new: false, state, started_at: Timestamp::from_millisecond(started_at_ms)? })
-    })
-    .transpose()
+    Ok(row.map(|(id, state, Ms(started_at))| Enqueued { id, new: false, state, started_at }))
 }
 
 async fn free_path<'a>(tx: &mut SqliteConnection, paths: &'a [String]) -> anyhow::Result<&'a str> {

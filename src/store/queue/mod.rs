@@ -31,16 +31,15 @@ pub use tally::{
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use jiff::{Timestamp, civil::Date};
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
 pub use crate::base::recording::RecordingState;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
 use crate::config::QueueOrder;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Day, Fetch as _, Ms, Run as _};
 
 /// When one that is stuck is asked for again, once each time: what it failed by may be mended by then.
 pub(crate) const STUCK_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -151,9 +150,9 @@ pub async fn claim(
                   order by day desc, started_at_ms desc, id desc limit 1) returning *"
         }
     };
-    let query = sqlx::query(claim).bind_all((run_id, pbx, from, to, first, last));
-    let rows = query.fetch_all(tx).await?;
-    rows.first().map(job_from).transpose().context("claiming a recording")
+    let query = sqlx::query_as(claim).bind_all((run_id, pbx, from, to, first, last));
+    let claimed: Vec<JobRow> = query.all(tx, "claiming a recording").await?;
+    Ok(claimed.into_iter().next().map(Job::from))
 }
 
 /// Claims the recording at `path`, if a rule keeps it out: for what a run left of it, not to ask for it.
@@ -163,8 +162,9 @@ pub async fn claim_excluded(
     run_id: &str,
 ) -> anyhow::Result<Option<Job>> {
     let claim = "update recordings set run_id = ? where path = ? and state = 'excluded' returning *";
-    let rows = sqlx::query(claim).bind_all((run_id, path)).fetch_all(tx).await?;
-    rows.first().map(job_from).transpose().context("claiming a recording that is kept out")
+    let query = sqlx::query_as(claim).bind_all((run_id, path));
+    let claimed: Vec<JobRow> = query.all(tx, "claiming a recording that is kept out").await?;
+    Ok(claimed.into_iter().next().map(Job::from))
 }
 
 /// Claims what is called `name`, of `pbx` or of any, if a file was found at its place that nobody vouches for; all that are.
@@ -176,8 +176,9 @@ pub async fn claim_found(
 ) -> anyhow::Result<Vec<Job>> {
     let claim = "update recordings set run_id = ?1, ready = 0, due_at_ms = null where name = ?2 and (?3 is null or pbx = ?3)
          and state = 'pending' and reason = 'found' and run_id is null returning *";
-    let rows = sqlx::query(claim).bind_all((run_id, name.as_bytes(), pbx)).fetch_all(tx).await?;
-    rows.iter().map(job_from).collect::<anyhow::Result<_>>().context("claiming a recording that was found")
+    let query = sqlx::query_as(claim).bind_all((run_id, name, pbx));
+    let claimed: Vec<JobRow> = query.all(tx, "claiming a recording that was found").await?;
+    Ok(claimed.into_iter().map(Job::from).collect())
 }
 
 /// Makes those ready whose wait is over.
@@ -244,36 +245,55 @@ pub async fn make_due(
     .await
 }
 
-fn job_from(row: &SqliteRow) -> anyhow::Result<Job> {
-    let time = |column: &str| -> anyhow::Result<Option<Timestamp>> {
-        row.try_get::<Option<i64>, _>(column)?.map(|ms| Ok(Timestamp::from_millisecond(ms)?)).transpose()
-    };
-    let count = |column: &str| -> anyhow::Result<u32> { Ok(u32::try_from(row.try_get::<i64, _>(column)?)?) };
-    let absent = match (time("absent_since_ms")?, time("absent_asked_at_ms")?) {
-        (Some(since), Some(asked_at)) => Some(Absence { since, asked_at, answers: count("absent_answers")? }),
-        _ => None,
-    };
-    let misfit = match (row.try_get::<Option<&[u8]>, _>("misfit_sha256")?, time("misfit_at_ms")?) {
-        (Some(sha256), Some(at)) => Some((Digest::try_from(sha256)?, at)),
-        _ => None,
-    };
-    Ok(Job {
-        id: row.try_get("id")?,
-        pbx: row.try_get("pbx")?,
-        kind: row.try_get("kind")?,
-        sn: row.try_get("sn")?,
-        name: RecordingName::new(row.try_get::<&[u8], _>("name")?)
-            .context("a recording has an empty name")?,
-        day: row.try_get::<&str, _>("day")?.parse()?,
-        started_at: time("started_at_ms")?.context("a recording has no start")?,
-        path: row.try_get("path")?,
-        salt: Salt::try_from(row.try_get::<&[u8], _>("salt")?)?,
-        state: row.try_get("state")?,
-        attempts: count("attempts")?,
-        reason: row.try_get("reason")?,
-        reason_attempts: count("reason_attempts")?,
-        absent,
-        misfit,
-        gap_number: row.try_get("gap_number")?,
-    })
+/// A row of `recordings`.
+#[derive(sqlx::FromRow)]
+struct JobRow {
+    id: i64,
+    pbx: String,
+    kind: RecordingKind,
+    sn: String,
+    name: RecordingName,
+    day: Day,
+    started_at_ms: Ms,
+    path: String,
+    salt: Salt,
+    state: RecordingState,
+    attempts: u32,
+    reason: Option<String>,
+    reason_attempts: u32,
+    absent_since_ms: Option<Ms>,
+    absent_asked_at_ms: Option<Ms>,
+    absent_answers: u32,
+    misfit_sha256: Option<Digest>,
+    misfit_at_ms: Option<Ms>,
+    gap_number: Option<i64>,
+}
+
+impl From<JobRow> for Job {
+    fn from(row: JobRow) -> Self {
+        let absent = row.absent_since_ms.zip(row.absent_asked_at_ms);
+        let (Day(day), Ms(started_at)) = (row.day, row.started_at_ms);
+        Self {
+            id: row.id,
+            pbx: row.pbx,
+            kind: row.kind,
+            sn: row.sn,
+            name: row.name,
+            day,
+            started_at,
+            path: row.path,
+            salt: row.salt,
+            state: row.state,
+            attempts: row.attempts,
+            reason: row.reason,
+            reason_attempts: row.reason_attempts,
+            absent: absent.map(|(Ms(since), Ms(asked_at))| Absence {
+                since,
+                asked_at,
+                answers: row.absent_answers,
+            }),
+            misfit: row.misfit_sha256.zip(row.misfit_at_ms).map(|(sha256, Ms(at))| (sha256, at)),
+            gap_number: row.gap_number,
+        }
+    }
 }

@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::DayRange;
 use crate::base::recording::RecordingName;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Day, Fetch as _, Run as _};
 
 /// Which recordings an operator wants asked for again.
 #[derive(Debug, Clone, Default)]
@@ -41,13 +41,13 @@ pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Resul
     let mut count = QueryBuilder::new("select pbx, count(*), min(day), max(day) from recordings where ");
     what.push_condition(&mut count);
     count.push(" group by pbx order by pbx");
-    let groups: Vec<(String, i64, String, String)> =
+    let groups: Vec<(String, i64, Day, Day)> =
         count.build_query_as().all(tx, "looking for recordings to retry").await?;
     let mut given_up = QueryBuilder::new(
         "select distinct pbx, day from recordings where kind = 'call' and (state = 'stuck' or final = 1) and ",
     );
     what.push_condition(&mut given_up);
-    let changed: Vec<(String, String)> =
+    let changed: Vec<(String, Day)> =
         given_up.build_query_as().all(tx, "looking for days to open again").await?;
     let mut update = QueryBuilder::new(
         "update recordings set ready = 1, due_at_ms = null, reason_attempts = 0, told = 0,
@@ -59,8 +59,7 @@ pub async fn redrive(tx: &mut SqliteConnection, what: &Redrive) -> anyhow::Resul
     );
     what.push_condition(&mut update);
     update.build().run(tx, "putting recordings back into the queue").await?;
-    let changed =
-        changed.into_iter().map(|(pbx, day)| Ok((pbx, day.parse()?))).collect::<anyhow::Result<_>>()?;
+    let changed = changed.into_iter().map(|(pbx, Day(day))| (pbx, day)).collect();
     Ok(Redriven { changed, ..summed_up(&groups)? })
 }
 
@@ -96,11 +95,10 @@ impl Redrive {
     }
 }
 
-fn summed_up(groups: &[(String, i64, String, String)]) -> anyhow::Result<Redriven> {
+fn summed_up(groups: &[(String, i64, Day, Day)]) -> anyhow::Result<Redriven> {
     let mut redriven = Redriven::default();
-    for (pbx, count, first, last) in groups {
-        let (from, to): (Date, Date) = (first.parse()?, last.parse()?);
-        redriven.count += u64::try_from(*count)?;
+    for &(ref pbx, count, Day(from), Day(to)) in groups {
+        redriven.count += u64::try_from(count)?;
         redriven.pbx.push(pbx.clone());
         let days = redriven.days.get_or_insert(DayRange { from, to });
         (days.from, days.to) = (days.from.min(from), days.to.max(to));

@@ -85,7 +85,7 @@ pub async fn owe_unfiled(tx: &mut SqliteConnection) -> anyhow::Result<()> {
 }
 
 /// A recording that is not archived, and what the ledger may name it by.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Absent {
     /// Its row.
     pub id: i64,
@@ -103,29 +103,13 @@ pub struct Absent {
 
 /// The next `limit` recordings after row `after` that are not archived.
 pub async fn absent_after(db: &mut SqliteConnection, after: i64, limit: i64) -> anyhow::Result<Vec<Absent>> {
-    let rows: Vec<AbsentRow> = sqlx::query_as(
+    sqlx::query_as(
         "select id, pbx, kind, sn, name, salt from recordings where id > ? and state <> 'archived'
          order by id limit ?",
     )
     .bind_all((after, limit))
     .all(db, "reading what is not archived")
-    .await?;
-    let absent = |row: AbsentRow| {
-        let AbsentRow { id, pbx, kind, sn, name, salt } = row;
-        let name = RecordingName::new(name).context("a recording has an empty name")?;
-        Ok(Absent { id, pbx, kind, sn, name, salt: Salt::try_from(&salt[..])? })
-    };
-    rows.into_iter().map(absent).collect()
-}
-
-#[derive(sqlx::FromRow)]
-struct AbsentRow {
-    id: i64,
-    pbx: String,
-    kind: RecordingKind,
-    sn: String,
-    name: Vec<u8>,
-    salt: Vec<u8>,
+    .await
 }
 
 /// An entry of a recording's absence.

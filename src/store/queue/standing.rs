@@ -73,9 +73,9 @@ pub async fn told<'a>(
 }
 
 async fn name_of(db: &mut SqliteConnection, id: i64) -> anyhow::Result<String> {
-    let name: Option<Vec<u8>> = sqlx::query_scalar("select name from recordings where id = ?")
+    let name: RecordingName = sqlx::query_scalar("select name from recordings where id = ?")
         .bind(id)
-        .maybe(db, "reading a recording's name")
+        .one(db, "reading a recording's name")
         .await?;
-    Ok(name.and_then(RecordingName::new).map(|name| name.to_string()).unwrap_or_default())
+    Ok(name.to_string())
 }

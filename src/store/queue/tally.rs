@@ -9,7 +9,7 @@ use super::{DayRange, Kinds};
 use crate::base::counts::Counts;
 use crate::base::recording::{RecordingKind, RecordingName, RecordingState, printable};
 pub use crate::base::remedy::Reason;
-use crate::store::sql::{BindAll as _, Fetch as _};
+use crate::store::sql::{BindAll as _, Fetch as _, Ms};
 
 /// Counts the recordings of `pbx` of these `kinds` within `days`.
 pub async fn counts(
@@ -57,7 +57,7 @@ pub async fn reasons(
     kinds: Kinds,
 ) -> anyhow::Result<Vec<Reason>> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
-    let rows: Vec<(RecordingState, String, i64, Vec<u8>)> = sqlx::query_as(
+    let rows: Vec<(RecordingState, String, i64, RecordingName)> = sqlx::query_as(
         "select state, coalesce(reason, 'waiting'), count(*) as n, min(name) from recordings
          where pbx = ? and day between ? and ? and kind between ? and ? and state <> 'archived'
          group by state, reason order by n desc, state, reason",
@@ -65,9 +65,11 @@ pub async fn reasons(
     .bind_all((pbx, from, to, first, last))
     .all(db, "grouping what is not archived")
     .await?;
-    let told = |(state, reason, count, name): (RecordingState, String, i64, Vec<u8>)| {
-        let example = RecordingName::new(name).map(|name| name.to_string()).unwrap_or_default();
-        Reason { state, reason: printable(reason.as_bytes()), count, example }
+    let told = |(state, reason, count, name): (RecordingState, String, i64, RecordingName)| Reason {
+        state,
+        reason: printable(reason.as_bytes()),
+        count,
+        example: name.to_string(),
     };
     Ok(rows.into_iter().map(told).collect())
 }
@@ -110,26 +112,26 @@ pub async fn next_due(
     kinds: Kinds,
 ) -> anyhow::Result<Option<Timestamp>> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
-    let due: Option<i64> = sqlx::query_scalar(
+    let due: Option<Ms> = sqlx::query_scalar(
         "select due_at_ms from recordings where pbx = ? and due_at_ms is not null and day between ? and ?
              and kind between ? and ? order by due_at_ms limit 1",
     )
     .bind_all((pbx, from, to, first, last))
     .maybe(db, "looking for the next due recording")
     .await?;
-    Ok(due.map(Timestamp::from_millisecond).transpose()?)
+    Ok(due.map(Timestamp::from))
 }
 
 /// The start of the oldest call recording of `pbx` that is owed.
 pub async fn oldest_owed(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
-    let oldest: Option<i64> = sqlx::query_scalar(
+    let oldest: Option<Ms> = sqlx::query_scalar(
         "select min(started_at_ms) from recordings
          where pbx = ? and kind = 'call' and state in ('pending', 'stuck')",
     )
     .bind(pbx)
     .one(db, "looking for the oldest owed recording")
     .await?;
-    Ok(oldest.map(Timestamp::from_millisecond).transpose()?)
+    Ok(oldest.map(Timestamp::from))
 }
 
 /// Counts the call recordings of `pbx` that are owed and began before `before`.

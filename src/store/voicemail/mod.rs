@@ -116,9 +116,10 @@ pub async fn of_recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<
 }
 
 /// One of the messages that are alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct Twin {
     /// Its recording.
+    #[sqlx(rename = "recording_id")]
     pub id: i64,
     /// Which of them it is, from 1.
     pub ordinal: u32,
@@ -137,9 +138,10 @@ pub async fn twins(
     sn: &str,
     message: &Message,
 ) -> anyhow::Result<Vec<Twin>> {
-    let rows: Vec<(i64, u32, RecordingState, Option<Vec<u8>>)> = sqlx::query_as(
+    sqlx::query_as(
         "select recording_id, ordinal, state,
              (select sha256 from archived_files where archived_files.recording_id = recordings.id and conflict = 0)
+             as sha256
          from voicemails join recordings on recordings.id = recording_id
          where voicemails.pbx = ?1 and extension = ?2 and date = ?3 and caller = ?4 and length = ?5
              and (sn in (?6, '') or ?6 = '')
@@ -147,10 +149,5 @@ pub async fn twins(
     )
     .bind_all((pbx, &message.extension, &message.date, &message.caller, &message.length, sn))
     .all(db, "looking up a voicemail message")
-    .await?;
-    let twin = |(id, ordinal, state, sha256): (i64, u32, RecordingState, Option<Vec<u8>>)| {
-        let sha256 = sha256.map(|sha256| Digest::try_from(&sha256[..])).transpose()?;
-        Ok(Twin { id, ordinal, state, sha256 })
-    };
-    rows.into_iter().map(twin).collect()
+    .await
 }
