@@ -42,7 +42,6 @@ struct Own {
 }
 
 impl Clock {
-    /// This machine's clock.
     pub fn system() -> Self {
         Self::default()
     }
@@ -70,7 +69,6 @@ impl Clock {
         }
     }
 
-    /// What it shows.
     pub fn now(&self) -> Timestamp {
         let shift_ms = self.own.as_ref().map_or(0, |own| *own.shift_ms.borrow());
         now().saturating_add(SignedDuration::from_millis(shift_ms)).unwrap_or(Timestamp::MAX)

@@ -26,7 +26,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// All that the PBX listed.
     pub fn listed(&self) -> i64 {
         let states = [self.archived, self.missing, self.excluded, self.pending, self.stuck];
         states.into_iter().fold(self.already_archived, i64::saturating_add)

@@ -3,7 +3,6 @@
 use crate::base::words::words;
 
 words! {
-    /// The kinds of finding.
     pub enum FindingKind as "kind of finding" {
         /// A CDR file that could not be read at all, or that proves nothing of its days.
         BadFile = "bad_file",

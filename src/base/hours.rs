@@ -32,10 +32,8 @@ pub struct Opening {
 /// Why an entry is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnOpening {
-    /// It cannot be read.
     #[error("does not name hours")]
     Unreadable,
-    /// It ends when it begins.
     #[error("is never open, for it ends when it begins")]
     Empty,
 }
@@ -74,7 +72,6 @@ impl Hours {
         Ok(Self { open: all.into_iter().map(|(range, _)| range.clone()).collect() })
     }
 
-    /// Whether no hour is closed.
     pub fn is_always_open(&self) -> bool {
         self.open.is_empty() || self.open.iter().map(|range| range.end - range.start).sum::<u16>() == WEEK_MIN
     }

@@ -17,9 +17,7 @@ words! {
 }
 
 words! {
-    /// Where a recording stands.
     pub enum RecordingState as "state" {
-        /// Owed.
         Pending = "pending",
         Archived = "archived",
         /// The PBX says that it does not have it.

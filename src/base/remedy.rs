@@ -23,9 +23,7 @@ pub struct Reason {
 /// A reason in an operator's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remedy {
-    /// What happened.
     pub meaning: &'static str,
-    /// What to do.
     pub remedy: &'static str,
 }
 

@@ -33,7 +33,6 @@ const RESERVED_NUMBERED: [&str; 2] = ["com", "lpt"];
 pub struct SafeName(String);
 
 impl SafeName {
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

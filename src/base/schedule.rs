@@ -26,7 +26,6 @@ pub struct CronLine {
 /// Why a cron line is refused. The text says what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadCronLine {
-    /// Neither five nor six fields.
     #[error("has {0} fields")]
     Fields(usize),
     /// A field that means nothing.
@@ -60,7 +59,6 @@ impl CronLine {
         }
     }
 
-    /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -15,7 +15,6 @@ const ALL_MAPPED: [&str; 3] = ["0", "0", "4294967295"];
 pub struct User(pub u32);
 
 impl User {
-    /// The superuser.
     pub const ROOT: Self = Self(0);
 
     /// The user that this process acts as.

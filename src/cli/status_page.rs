@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use super::voicemail;
 use crate::base::counts::Counts;
 use crate::base::remedy;
+use crate::store::alert_queue::Standing;
 use crate::store::certificates::DaysStanding;
 use crate::store::findings::FindingKind;
-use crate::store::outbox::Standing;
 use crate::watch::status::{
     AnchorStatus, ArchiveStatus, FeedWebhookStatus, LedgerStatus, PbxStatus, ServiceStatus, SnapshotStatus,
     Status, Unverified, VerificationStatus,

@@ -70,7 +70,6 @@ impl Default for AlertsConfig {
     }
 }
 
-/// Reads the section.
 pub(super) fn read(section: &Section<'_>) -> AlertsConfig {
     let default = AlertsConfig::default();
     let hour = section.count("digest_hour", DIGEST_HOUR, 0..=23);

@@ -18,7 +18,6 @@ const EVERY: Duration = Duration::from_secs(3600);
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest name of an authority: it becomes a part of file names.
 const NAME_BYTES_MAX: usize = 32;
-/// The largest file of certificates.
 const CERTIFICATES_BYTES_MAX: u64 = 1 << 20;
 
 /// Who vouches for the ledger's checkpoints, and how often.
@@ -34,23 +33,18 @@ pub struct AnchorsConfig {
     pub witnesses: Vec<WitnessConfig>,
 }
 
-/// A time-stamp authority.
 #[derive(Debug, Clone)]
 pub struct AuthorityConfig {
     /// Its name in file names, metrics and alerts: `[a-z0-9][a-z0-9_-]*`, at most 32 characters.
     pub name: String,
-    /// Where requests are posted.
     pub url: SecretUrl,
     /// The certificates by which its tokens are verified, in PEM, if the operator gave them.
     pub certificates: Option<String>,
 }
 
-/// A witness.
 #[derive(Debug, Clone)]
 pub struct WitnessConfig {
-    /// Where checkpoints are posted.
     pub url: SecretUrl,
-    /// What it signs with.
     pub key: WitnessKey,
 }
 
@@ -60,7 +54,6 @@ impl Default for AnchorsConfig {
     }
 }
 
-/// Reads all three.
 pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> AnchorsConfig {
     let mut anchors = AnchorsConfig::default();
     if let Some(section) = single("anchors", root, reading) {

@@ -20,7 +20,6 @@ const OTHERS_READ: u32 = 0o004;
 pub struct CertificateFiles {
     /// The certificate, and those between it and its authority.
     pub certificate: PathBuf,
-    /// Its private key.
     pub key: PathBuf,
 }
 
@@ -30,9 +29,7 @@ pub struct CertificateFiles {
 pub struct UnusableCertificate {
     /// The configuration key whose file it is.
     pub key: &'static str,
-    /// What is wrong.
     pub message: String,
-    /// What to do.
     pub remedy: String,
 }
 

@@ -9,18 +9,14 @@ use super::section::{Section, Wrong, wrong};
 use super::webhook::is_loopback;
 use super::{password, value};
 
-/// How alerts are mailed.
 #[derive(Debug, Clone)]
 pub struct EmailConfig {
-    /// The mail server.
     pub host: String,
-    /// Its port.
     pub port: u16,
     /// How the connection is protected.
     pub tls: SmtpTls,
     /// User and password, if the server wants them.
     pub credentials: Option<(String, SecretString)>,
-    /// The sender.
     pub from: Mailbox,
     /// The receivers; at least one.
     pub to: Vec<Mailbox>,
@@ -33,7 +29,6 @@ pub enum SmtpTls {
     Starttls,
     /// TLS from the first byte.
     Implicit,
-    /// Not at all.
     None,
 }
 

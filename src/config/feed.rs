@@ -22,7 +22,6 @@ const READS_PER_MIN_MAX: u64 = 300;
 /// The longest wait for a receipt.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The feed.
 #[derive(Debug, Clone, Default)]
 pub struct FeedConfig {
     /// Whether it is served over HTTP.
@@ -36,9 +35,7 @@ pub struct FeedConfig {
 /// Who may read audio and sidecars.
 #[derive(Debug, Clone)]
 pub struct FeedReaderConfig {
-    /// What the ledger calls him.
     pub name: String,
-    /// What he proves himself by.
     pub token: SecretString,
     /// The PBXs whose entries, audio and sidecars he is given; empty means all.
     pub pbx: Vec<String>,
@@ -75,7 +72,6 @@ impl FeedConfig {
 pub struct FeedWebhookConfig {
     /// What status, metrics and alerts call it. How far it was delivered to is kept under this name.
     pub name: String,
-    /// Where to, and what signs.
     pub webhook: WebhookConfig,
     /// The last entry that it has already; none if it is to have all.
     pub after: Option<u64>,

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::database_file;
 use super::problem::{ConfigErrors, Position};
 use super::secrets::SecretFile;
 use super::section::{Reading, wrong};
 use super::{Config, document};
-use crate::store::db::database_file;
 
 /// The largest configuration file; a larger one is another file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -46,7 +46,6 @@ pub(super) enum Purpose {
 }
 
 impl Origin<'_> {
-    /// The folder of the file.
     pub(super) fn folder(&self) -> &Path {
         // The parent of a bare file name is empty, which joins to the current folder.
         self.file.parent().unwrap_or(Path::new(""))

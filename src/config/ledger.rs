@@ -11,7 +11,6 @@ use crate::formats::tlog::is_key_name;
 /// The longest name of a ledger.
 const ORIGIN_BYTES_MAX: usize = 200;
 
-/// How the ledger is published.
 #[derive(Debug, Clone, Default)]
 pub struct LedgerConfig {
     /// What it is called in checkpoints, and its keys with it; unless the operator chose, `callvault/` and half of the state's id.
@@ -20,7 +19,6 @@ pub struct LedgerConfig {
     pub key: Option<SecretString>,
 }
 
-/// Reads the section.
 pub(super) fn read(section: &Section<'_>) -> LedgerConfig {
     let origin = section.read("origin", origin);
     let key = if section.has("key_file") { password::secret_file(section, "key_file") } else { None };

@@ -31,7 +31,6 @@ pub struct Manners {
 /// What a PBX keeps before it overwrites the oldest, as far as the operator knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetentionHints {
-    /// CDR rows.
     pub cdr_rows: u64,
     /// Days for which a recording is kept.
     pub recording_days: f64,

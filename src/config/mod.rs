@@ -38,7 +38,7 @@ mod webhook;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -67,7 +67,6 @@ pub use voicemail::VoicemailConfig;
 pub use web::WebConfig;
 pub use webhook::{SecretUrl, SigningKey, WebhookConfig};
 
-/// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the configuration was read from; errors name it.
@@ -106,7 +105,6 @@ pub struct Config {
     pub alerts: AlertsConfig,
 }
 
-/// Where recordings go.
 #[derive(Debug, Clone)]
 pub struct ArchiveConfig {
     /// The root folder of the archive.
@@ -120,6 +118,11 @@ pub struct ArchiveConfig {
 pub struct StateConfig {
     /// The folder; never on a network filesystem.
     pub path: PathBuf,
+}
+
+/// The database's file in the state folder `state`.
+pub fn database_file(state: &Path) -> PathBuf {
+    state.join("callvault.db")
 }
 
 /// Which recording is next, and how failures are repeated.
@@ -144,11 +147,9 @@ pub struct QueueConfig {
 pub enum QueueOrder {
     /// The oldest, which the PBX overwrites first.
     OldestFirst,
-    /// The newest.
     NewestFirst,
 }
 
-/// How the service itself behaves.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {
     /// How long it waits at its end for downloads in flight.
@@ -164,7 +165,6 @@ pub struct ScheduleConfig {
     pub sweep: CronLine,
     /// Reading the settled days of the device's retention again.
     pub deep_sweep: CronLine,
-    /// Looking into the voicemail boxes.
     pub voicemail: CronLine,
     /// Bringing `SHA256SUMS` up to date.
     pub seal: CronLine,
@@ -188,7 +188,6 @@ pub struct VerifyConfig {
 /// Where the PBXs' reports of events arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PushConfig {
-    /// The listener's address and port.
     pub listen: SocketAddr,
 }
 
@@ -212,13 +211,11 @@ pub enum PushMode {
 pub struct PushAddress {
     /// The host, if the operator named one; else wherever our requests come from.
     pub host: Option<Host>,
-    /// The port.
     pub port: u16,
     /// The path, without a slash at its beginning; unless the operator chose another, the PBX's id.
     pub path: String,
 }
 
-/// One PBX.
 #[derive(Debug, Clone)]
 pub struct PbxConfig {
     /// Its name in paths, logs and commands: `[a-z0-9][a-z0-9_-]*`, at most 32 characters.
@@ -229,9 +226,7 @@ pub struct PbxConfig {
     pub api_version: ApiVersion,
     /// The version in the path of downloads, if it differs.
     pub download_api_version: ApiVersion,
-    /// The API user.
     pub username: String,
-    /// Its password.
     pub password: SecretString,
     /// Where the password came from, to name in errors: a file's path, or the configuration file itself.
     pub password_source: PathBuf,
@@ -280,7 +275,6 @@ pub struct PbxLimits {
     pub reply_timeout: Duration,
     /// Longest wait for a CDR reply to begin: the PBX searches its database first.
     pub cdr_timeout: Duration,
-    /// Longest silence within a body.
     pub idle_timeout: Duration,
     /// The slowest transfer tolerated, averaged from its start.
     pub throughput_bytes_s_min: u64,
@@ -292,7 +286,6 @@ pub struct PbxLimits {
     pub outage_patience: Duration,
     /// The longest wait before the service tries a PBX again that is down.
     pub outage_retry_max: Duration,
-    /// The largest recording accepted.
     pub recording_bytes_max: u64,
     /// The largest CDR reply accepted, per reading.
     pub cdr_bytes_max: u64,

@@ -21,20 +21,9 @@ pub enum PinError {
     Unreadable(#[from] ConfigErrors),
     /// The file is not what it was, or too unusual to be edited.
     #[error("{}: the section of pbx `{id}` was not found in it", .file.display())]
-    NotFound {
-        /// The configuration file.
-        file: PathBuf,
-        /// The PBX.
-        id: String,
-    },
-    /// The file cannot be replaced.
+    NotFound { file: PathBuf, id: String },
     #[error("{} cannot be written ({why})", .file.display())]
-    Unwritable {
-        /// The configuration file.
-        file: PathBuf,
-        /// What the system says.
-        why: String,
-    },
+    Unwritable { file: PathBuf, why: String },
 }
 
 /// The line that pins a key.

@@ -17,9 +17,7 @@ pub struct Problem {
     pub key: Option<String>,
     /// The value as it stands in the file; nothing if it is missing or may be a secret.
     pub value: Option<String>,
-    /// What is wrong.
     pub message: String,
-    /// What to do.
     pub remedy: String,
 }
 

@@ -11,6 +11,5 @@ pub struct SecretFile {
     pub path: PathBuf,
     /// The key that names it, with its section, such as `pbx.password_file`.
     pub key: String,
-    /// Where that key's value stands.
     pub position: Position,
 }

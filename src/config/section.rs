@@ -111,7 +111,6 @@ impl<'a> Section<'a> {
         self.table
     }
 
-    /// Whether the key is there.
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.get(key).is_some()
     }

@@ -2,7 +2,6 @@
 
 use super::section::Section;
 
-/// How many snapshots stay.
 const HOURLY: u64 = 24;
 const DAILY: u64 = 7;
 const MOST: u64 = 1000;
@@ -17,7 +16,6 @@ pub struct SnapshotsConfig {
 }
 
 impl SnapshotsConfig {
-    /// Whether any are made.
     pub fn is_on(&self) -> bool {
         self.hourly + self.daily > 0
     }
@@ -34,7 +32,6 @@ impl Default for SnapshotsConfig {
     }
 }
 
-/// Reads the section.
 pub(super) fn read(section: &Section<'_>) -> SnapshotsConfig {
     SnapshotsConfig::of(section.count("hourly", HOURLY, 0..=MOST), section.count("daily", DAILY, 0..=MOST))
 }

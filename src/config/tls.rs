@@ -23,13 +23,11 @@ impl TlsBackend {
         "install its package, or build it with `cargo build --release --features legacy-tls`",
     );
 
-    /// Whether this build has it.
     pub const fn is_built_in(self) -> bool {
         matches!(self, Self::Rustls) || cfg!(feature = "legacy-tls")
     }
 }
 
-/// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
     /// TLS 1.0.
@@ -55,7 +53,6 @@ impl TlsOptions {
     }
 }
 
-/// Reads the keys.
 pub(super) fn read(section: &Section<'_>) -> TlsOptions {
     let options = TlsOptions {
         pin_sha256: section.read("tls_pin_sha256", pin),

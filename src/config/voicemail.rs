@@ -5,7 +5,6 @@ use super::section::Section;
 /// Messages that a device keeps in one box, unless its administrator says otherwise (`docs/pbx-api.md` §10).
 const PER_EXTENSION: u64 = 50;
 
-/// More than any device keeps.
 const PER_EXTENSION_MAX: u64 = 100_000;
 
 /// How one PBX's voicemail is dealt with.
@@ -25,7 +24,6 @@ impl Default for VoicemailConfig {
     }
 }
 
-/// Reads the keys.
 pub(super) fn read(section: &Section<'_>) -> VoicemailConfig {
     let default = VoicemailConfig::default();
     VoicemailConfig {

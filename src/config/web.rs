@@ -42,7 +42,6 @@ impl WebConfig {
     }
 }
 
-/// Reads the section.
 pub(super) fn read(section: &Section<'_>) -> WebConfig {
     WebConfig {
         listen: section.read("listen", listen).unwrap_or(Some(LISTEN)),

@@ -29,7 +29,6 @@ impl SecretUrl {
         self
     }
 
-    /// Its host.
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
@@ -44,9 +43,7 @@ impl fmt::Debug for SecretUrl {
 /// An address that signed messages are posted to.
 #[derive(Debug, Clone)]
 pub struct WebhookConfig {
-    /// Where to.
     pub url: SecretUrl,
-    /// What messages are signed with.
     pub key: SigningKey,
 }
 

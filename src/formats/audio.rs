@@ -35,9 +35,7 @@ const ONE_SIDED_S_MIN: u64 = 6;
 /// What is known of a recording's audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audio {
-    /// What it is packed in.
     pub container: Container,
-    /// The codec.
     pub format: AudioFormat,
     /// The codec's number in a WAV file; of an extensible format that of its subformat. 0 in containers that do not
     /// number their codecs.
@@ -78,7 +76,6 @@ impl Audio {
 /// Why a body is not a whole recording.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AudioError {
-    /// It is something else.
     #[error("it begins like no audio that callvault knows")]
     NotAudio,
     /// A WAV file whose codec is not described before the audio.
@@ -99,7 +96,6 @@ pub enum AudioError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an audio file that {kind}: {declared} bytes declared, {received} received")]
 pub struct SizeMismatch {
-    /// In which way they differ.
     pub kind: SizeMismatchKind,
     /// The length of the file by its own header, in bytes.
     pub declared: u64,
@@ -112,9 +108,7 @@ pub struct SizeMismatch {
 /// In which way the declared and the received length differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeMismatchKind {
-    /// Less was received.
     Truncated,
-    /// More was received.
     Longer,
     /// The header was never finalised: its sizes are 0, or as large as can be.
     Placeholder,

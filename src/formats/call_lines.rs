@@ -37,7 +37,6 @@ struct Head<'a> {
     day: Date,
 }
 
-/// Any line but the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Line {

@@ -13,75 +13,51 @@ use serde_json::Value;
 use crate::base::digest::Digest;
 use crate::base::recording::{RecordingKind, RecordingName, Text};
 use crate::base::salt::Salt;
+use crate::base::words::words;
 use crate::formats::salted::Lines;
 
 /// Largest entry, in bytes of JSON.
 pub const ENTRY_BYTES_MAX: usize = 4096;
 
-/// What happened, as the entry's `type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryType {
-    /// A recording became durable in the archive.
-    Archived,
-    /// The PBX does not have a recording that its CDR names, and that is final.
-    Gap,
-    /// Something about an archived recording's audio is odd.
-    Suspect,
-    /// A second, different file of one recording was kept beside the first.
-    Conflict,
-    /// A verification came to an end: how much was looked at, and how much of it was not as it should be.
-    Fixity,
-    /// A call list is in the archive, and what its lines come to.
-    Lists,
-    /// A day settled, and what became of its recordings sums up.
-    DayClosed,
-    /// What the operator chose is other than before.
-    Config,
-    /// A key that signs the ledger came or went.
-    Key,
-    /// The clock was set.
-    Clock,
-    /// The service began.
-    Start,
-    /// The service ended in good order.
-    Stop,
-    /// A part of the archive was handed out.
-    Export,
-    /// A reader of the feed was given audio or a sidecar.
-    Access,
-    /// A day is over on which files were asked for without the token of a reader, and how often.
-    Refused,
-    /// The operator took the list of a day as it was, though it may lack calls; or a file that was found.
-    Accepted,
-    /// The database was made anew from the archive: up to where, and on whose word.
-    Rebuilt,
-    /// A file stood in the archive of which no signed entry tells: its recording is owed.
-    Found,
-}
-
-impl EntryType {
-    /// The word in the entry.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Archived => "archived",
-            Self::Gap => "gap",
-            Self::Suspect => "suspect",
-            Self::Conflict => "conflict",
-            Self::Fixity => "fixity",
-            Self::Lists => "lists",
-            Self::DayClosed => "day_closed",
-            Self::Config => "config",
-            Self::Key => "key",
-            Self::Clock => "clock",
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Export => "export",
-            Self::Access => "access",
-            Self::Refused => "refused",
-            Self::Accepted => "accepted",
-            Self::Rebuilt => "rebuilt",
-            Self::Found => "found",
-        }
+words! {
+    /// What happened, as the entry's `type`.
+    pub enum EntryType as "type of entry" {
+        /// A recording became durable in the archive.
+        Archived = "archived",
+        /// The PBX does not have a recording that its CDR names, and that is final.
+        Gap = "gap",
+        /// Something about an archived recording's audio is odd.
+        Suspect = "suspect",
+        /// A second, different file of one recording was kept beside the first.
+        Conflict = "conflict",
+        /// A verification came to an end: how much was looked at, and how much of it was not as it should be.
+        Fixity = "fixity",
+        /// A call list is in the archive, and what its lines come to.
+        Lists = "lists",
+        /// A day settled, and what became of its recordings sums up.
+        DayClosed = "day_closed",
+        /// What the operator chose is other than before.
+        Config = "config",
+        /// A key that signs the ledger came or went.
+        Key = "key",
+        /// The clock was set.
+        Clock = "clock",
+        /// The service began.
+        Start = "start",
+        /// The service ended in good order.
+        Stop = "stop",
+        /// A part of the archive was handed out.
+        Export = "export",
+        /// A reader of the feed was given audio or a sidecar.
+        Access = "access",
+        /// A day is over on which files were asked for without the token of a reader, and how often.
+        Refused = "refused",
+        /// The operator took the list of a day as it was, though it may lack calls; or a file that was found.
+        Accepted = "accepted",
+        /// The database was made anew from the archive: up to where, and on whose word.
+        Rebuilt = "rebuilt",
+        /// A file stood in the archive of which no signed entry tells: its recording is owed.
+        Found = "found",
     }
 }
 

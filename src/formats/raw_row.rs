@@ -29,7 +29,6 @@ impl RawRow {
         Self(cells.into_iter().map(blank).collect())
     }
 
-    /// The cells, with their headings.
     pub fn cells(&self) -> &[(String, Text)] {
         &self.0
     }

@@ -93,7 +93,6 @@ pub struct SidecarVoicemail {
     pub extension: String,
     /// Empty for an anonymous caller.
     pub caller: String,
-    /// As the PBX wrote it.
     pub date: String,
     /// As the PBX states it, if that is a number.
     pub length_s: Option<u64>,

@@ -40,7 +40,6 @@ words! {
         Sweep = "sweep",
         /// Look into the voicemail boxes. After a sweep, which tells the offset from UTC by which messages are dated.
         Voicemail = "voicemail",
-        /// Read the settled days again.
         DeepSweep = "deep_sweep",
         /// Bring `SHA256SUMS` up to date.
         Seal = "seal",
@@ -114,7 +113,6 @@ impl Todo {
         Some(job)
     }
 
-    /// Whether anything waits.
     pub fn is_empty(&self) -> bool {
         self.lock().jobs.is_empty()
     }
@@ -128,13 +126,11 @@ impl Todo {
         self.bell.ring();
     }
 
-    /// Begins to listen for jobs.
     pub fn listen(&self) -> Listener {
         self.bell.listen()
     }
 }
 
-/// What is due when.
 #[derive(Debug, Clone)]
 pub struct Agenda {
     entries: Vec<Entry>,

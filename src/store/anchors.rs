@@ -41,12 +41,10 @@ pub struct Standing {
     pub failing_since_ms: Option<i64>,
 }
 
-/// The name of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenName {
     /// Entries that the checkpoint covers.
     pub size: u64,
-    /// As the configuration calls it.
     pub authority: String,
 }
 
@@ -107,7 +105,6 @@ async fn is_trust_kept(db: &mut SqliteConnection) -> anyhow::Result<bool> {
     .context("reading how it stands with those who anchor")
 }
 
-/// All recorded tokens, by size.
 pub async fn noted(db: &mut SqliteConnection) -> anyhow::Result<Vec<NotedToken>> {
     let rows: Vec<(String, i64, Option<Vec<u8>>)> =
         sqlx::query_as("select authority, size, sha256 from anchors order by size, authority")

@@ -39,7 +39,6 @@ pub struct CatalogEntry {
     pub format: String,
     /// How long it plays, if its header tells.
     pub duration_ms: Option<u64>,
-    /// What is odd about it.
     pub suspect: Vec<String>,
     /// Whether it is the second file of its recording.
     pub conflict: bool,
@@ -247,7 +246,6 @@ pub async fn bytes_since(
 /// What the archive holds of one PBX and kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// Archived recordings.
     pub recordings: i64,
     /// The size of all files together.
     pub bytes: i64,
@@ -261,7 +259,6 @@ pub struct Holdings {
 #[derive(Debug, Clone, Default)]
 pub struct Summed {
     read_to_id: i64,
-    /// By PBX and kind.
     holdings: BTreeMap<(String, String), Holdings>,
 }
 

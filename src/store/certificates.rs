@@ -16,7 +16,6 @@ pub struct Issued {
     pub revision: i64,
     /// Of its JSON, relative to the archive's root.
     pub path: String,
-    /// Of its JSON.
     pub sha256: Digest,
     pub ledger_number: i64,
     pub issued_at: Timestamp,
@@ -33,7 +32,6 @@ pub struct Certified<'a> {
     pub revision: i64,
     /// Of its JSON, relative to the archive's root.
     pub path: String,
-    /// Of its JSON.
     pub sha256: Digest,
     pub ledger_number: i64,
     pub at: Timestamp,

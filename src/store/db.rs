@@ -8,7 +8,7 @@
 mod building;
 mod copy;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ use tokio::time::Instant;
 pub use building::Building;
 pub use copy::{copy, size_bytes};
 
+pub use crate::config::database_file;
+
 /// Units of work that may share one commit, and for how long one is held open for them.
 const UNITS_PER_COMMIT_MAX: usize = 64;
 const COMMIT_DELAY_MAX: Duration = Duration::from_millis(5);
@@ -39,11 +41,6 @@ const CONSTRAINT: u32 = 19;
 const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
-
-/// The database file of a state directory.
-pub fn database_file(state: &Path) -> PathBuf {
-    state.join("callvault.db")
-}
 
 /// The database cannot go on: a commit or an I/O operation failed. The process must start again.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -66,7 +63,6 @@ impl DatabaseFailed {
     }
 }
 
-/// The open database.
 #[derive(Debug, Clone)]
 pub struct Db {
     writer: mpsc::Sender<Unit>,

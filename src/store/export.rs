@@ -26,7 +26,6 @@ pub struct CallRow {
     pub state: Option<String>,
 }
 
-/// A recording, archived or not.
 #[derive(Debug, Clone, FromRow)]
 pub struct RecordingRow {
     pub id: i64,
@@ -65,7 +64,6 @@ pub struct FileRow {
 #[derive(Debug, Clone, FromRow)]
 pub struct CertificateRow {
     pub revision: i64,
-    /// Of its document.
     pub path: String,
     pub pbx: String,
     pub day: String,

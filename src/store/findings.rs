@@ -18,24 +18,17 @@ pub struct Finding {
     pub kind: FindingKind,
     /// What it concerns: a file and line, a day, a recording.
     pub subject: String,
-    /// One sentence.
     pub detail: String,
 }
 
 /// A finding as it is kept.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct FindingRow {
-    /// The kind's word.
     pub kind: String,
-    /// The PBX concerned.
     pub pbx: Option<String>,
-    /// What it concerns.
     pub subject: String,
-    /// One sentence.
     pub detail: String,
-    /// How often it was seen.
     pub count: i64,
-    /// When it was seen first.
     #[serde(skip)]
     pub first_seen_at_ms: i64,
 }
@@ -97,11 +90,8 @@ pub async fn record_news(
 /// A finding that still holds, as often as it was seen.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct OpenFinding {
-    /// What it concerns.
     pub subject: String,
-    /// How often it was seen.
     pub count: i64,
-    /// When it was seen last.
     pub last_seen_at_ms: i64,
 }
 

@@ -21,7 +21,6 @@ pub const LISTENER_TROUBLE: &str = "listener_trouble";
 /// What is remembered of one PBX.
 #[derive(Debug, Clone, Default, sqlx::FromRow)]
 pub struct Remembered {
-    /// The device's serial number.
     pub sn: Option<String>,
     /// Its offset from UTC when its CDR last showed it.
     pub utc_offset_s: Option<i32>,
@@ -35,7 +34,6 @@ pub struct Remembered {
     pub problem_since_ms: Option<i64>,
     /// Until when it is left alone.
     pub paused_until_ms: Option<i64>,
-    /// The last recording it delivered.
     pub last_delivery_at_ms: Option<i64>,
     /// The last complete reading of its CDR.
     pub last_sweep_at_ms: Option<i64>,
@@ -163,11 +161,9 @@ async fn other_with_serial_number(
      this one its former id"
 )]
 pub struct SameDevice {
-    /// The PBX at work.
     pub pbx: String,
     /// The one that has the number already.
     pub other: String,
-    /// The serial number.
     pub sn: String,
 }
 

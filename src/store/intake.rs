@@ -28,7 +28,6 @@ pub enum IntakeSlowed {
          [[pbx]]; if not, find out what answers in its place"
     )]
     Spent {
-        /// How much, and of what.
         spent: String,
         /// The key that bounds it.
         key: &'static str,
@@ -38,18 +37,12 @@ pub enum IntakeSlowed {
         "the disk of the state folder has {} free: no calls are read before it has more, and what is known of is archived all \
          the same; make room at {path}", HumanBytes(*.free_bytes)
     )]
-    Disk {
-        /// The state folder.
-        path: String,
-        /// What is free.
-        free_bytes: u64,
-    },
+    Disk { path: String, free_bytes: u64 },
 }
 
 /// What a page of rows, or a poll, has added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Added {
-    /// Rows.
     pub rows: u64,
     /// The bytes of their text.
     pub bytes: u64,

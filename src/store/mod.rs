@@ -43,7 +43,7 @@ pub mod evidence;
 pub mod fixity;
 
 /// How long each PBX keeps its recordings, as far as it showed.
-pub mod retention;
+pub mod device_retention;
 
 /// What is known about one day: the two sides of its account, and their lists.
 pub mod day_account;
@@ -60,8 +60,8 @@ pub mod anchors;
 /// How far the feed was delivered to each webhook.
 pub mod feed_webhooks;
 
-/// What the operator was told of, and the messages on their way to him.
-pub mod outbox;
+/// Alerts that hold, and the messages on their way to the operator.
+pub mod alert_queue;
 
 /// Things that are wrong or odd and that a person should know of.
 pub mod findings;

@@ -11,9 +11,7 @@ use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 /// What is known of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct ServiceRow {
-    /// Its process.
     pub pid: i64,
-    /// When it began.
     pub started_at_ms: i64,
     /// When it last proved that it makes progress.
     pub beat_at_ms: i64,
@@ -105,7 +103,6 @@ pub async fn open_requests(db: &mut SqliteConnection) -> anyhow::Result<(Vec<(i6
     Ok((waiting.map(|(id, request, ..)| (id, request)).collect(), given_up))
 }
 
-/// Takes a request up.
 pub async fn take_up(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
     sqlx::query("update requests set state = 'running' where id = ?")
         .bind(id)

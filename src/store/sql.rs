@@ -114,7 +114,6 @@ bind_all! { A B C D E F G H }
 
 /// Runs a statement that returns no rows. `doing` says what for, in an error.
 pub trait Run: Sized {
-    /// How many rows it changed.
     fn count(
         self,
         db: &mut SqliteConnection,
@@ -226,7 +225,6 @@ macro_rules! column {
 column! {
     Ms, i64, |ms| Ok(Self(Timestamp::from_millisecond(ms)?));
     Day, String, |day| Ok(Self(day.parse()?));
-    Digest, Vec<u8>, |bytes| Ok(Self::try_from(&bytes[..])?);
     Salt, Vec<u8>, |bytes| Ok(Self::try_from(&bytes[..])?);
     RecordingName, Vec<u8>, |bytes| Self::new(bytes).ok_or_else(|| "a recording has an empty name".into());
 }

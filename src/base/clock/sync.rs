@@ -29,9 +29,7 @@ const HOLDS: Duration = Duration::from_secs(300);
 words! {
     /// Whether others keep a clock right.
     pub enum Sync as "state of the clock" {
-        /// A time server does.
         Synchronised = "synchronised",
-        /// Nobody does.
         Unsynchronised = "unsynchronised",
         /// The system does not tell. That says nothing against the clock.
         Unknown = "unknown",

@@ -25,7 +25,6 @@ words! {
         Neighbour = "neighbour",
         /// From calls read before.
         Learnt = "learnt",
-        /// From the configured zone.
         Zone = "zone",
         /// From nowhere: taken for UTC.
         Assumed = "assumed",
@@ -39,7 +38,6 @@ pub struct Resolved {
     pub at: Option<Timestamp>,
     /// The PBX's local time minus UTC, in seconds.
     pub utc_offset_s: i32,
-    /// Where that came from.
     pub source: OffsetSource,
     /// What the configured zone has at that instant, in seconds; where it differs, one of the two is wrong.
     pub zone_offset_s: Option<i32>,

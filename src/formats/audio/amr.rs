@@ -11,7 +11,6 @@ pub(super) const MAGIC_BYTES: usize = 6;
 const NARROW: [u8; 16] = [12, 13, 15, 17, 19, 20, 26, 31, 5, 6, 5, 5, 0, 0, 0, 0];
 /// The same of wide band.
 const WIDE: [u8; 16] = [17, 23, 32, 36, 40, 46, 50, 58, 60, 5, 0, 0, 0, 0, 0, 0];
-/// What a frame lasts.
 const FRAME_MS: u64 = 20;
 
 /// A walk from frame to frame.

@@ -5,7 +5,6 @@ use super::format::{AudioFormat, be32, be64};
 use super::sizes::Fit;
 use super::walk::{End, Found, Next, Walker, cut, ms, untold};
 
-/// A size and a name.
 pub(super) const HEADER_BYTES: usize = 8;
 /// Bytes of an `mvhd` box that tell how long the file plays.
 const MOVIE_BYTES: u64 = 32;

@@ -29,21 +29,26 @@ pub(super) struct Chunks {
 
 #[derive(Debug)]
 enum State {
-    /// Within the first header.
     Form,
     /// Within the header of a chunk.
     ChunkHeader,
     /// Within a chunk, of which so much is left.
-    Chunk { id: [u8; 4], left: u64 },
+    Chunk {
+        id: [u8; 4],
+        left: u64,
+    },
     /// Within what stands before the audio in its own chunk.
-    Prefix { left: u64 },
+    Prefix {
+        left: u64,
+    },
     /// Within the audio, of which so much is left.
-    Audio { left: u64 },
+    Audio {
+        left: u64,
+    },
     /// Within audio whose size was never filled in.
     OpenAudio,
     /// After the audio: the sizes alone matter.
     Trailing,
-    /// It cannot become a recording.
     Failed(AudioError),
 }
 
@@ -65,7 +70,6 @@ impl Chunks {
         }
     }
 
-    /// Takes more of the body.
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let taken = self.take(bytes);

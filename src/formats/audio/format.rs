@@ -3,7 +3,6 @@
 /// A codec; in WAV by its number in the `fmt ` chunk (RFC 2361, Microsoft's `mmreg.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AudioFormat {
-    /// Linear samples.
     Pcm,
     /// IEEE floating point samples.
     Float,
@@ -21,19 +20,12 @@ pub enum AudioFormat {
     G726,
     /// MPEG audio, layer II or III.
     Mp3,
-    /// AAC.
     Aac,
-    /// AMR, narrow band.
     Amr,
-    /// AMR, wide band.
     AmrWb,
-    /// FLAC.
     Flac,
-    /// Opus.
     Opus,
-    /// Vorbis.
     Vorbis,
-    /// Speex.
     Speex,
     /// Any other number; 0 in containers that do not number their codecs.
     Other(u16),

@@ -18,7 +18,6 @@ pub(super) struct Testimony {
     pub(super) by_codec: Option<u64>,
     /// The number of samples in the `fact` chunk.
     pub(super) by_fact: Option<u64>,
-    /// Block align.
     pub(super) by_block: Option<u64>,
     /// Byte rate.
     pub(super) by_rate: Option<u64>,
@@ -33,7 +32,6 @@ pub(super) struct Length {
     pub(super) is_disputed: bool,
 }
 
-/// The best supported answer.
 pub(super) fn settle(told: &Testimony) -> Length {
     let Testimony { by_codec, by_fact, by_block, by_rate } = *told;
     let backed = |ms: u64, by: &[Option<u64>]| by.iter().flatten().any(|other| are_alike(ms, *other));

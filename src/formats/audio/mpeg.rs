@@ -88,12 +88,10 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// MPEG audio.
     pub(super) fn mpeg() -> Self {
         Self::of(mpeg_frame, AudioFormat::Mp3)
     }
 
-    /// AAC.
     pub(super) fn adts() -> Self {
         Self::of(adts_frame, AudioFormat::Aac)
     }

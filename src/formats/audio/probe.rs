@@ -19,7 +19,6 @@ pub struct AudioProbe {
 enum Body {
     /// The first bytes: too few to tell.
     Opening(Vec<u8>),
-    /// A file of chunks.
     Chunks(Container, Box<Chunks>),
     /// A file of frames, pages or boxes.
     Walk(Container, Box<Walk>),
@@ -39,7 +38,6 @@ impl AudioProbe {
         Self { received: 0, body: Body::Opening(Vec::with_capacity(OPENING_BYTES)) }
     }
 
-    /// Takes more of the body.
     pub fn push(&mut self, bytes: &[u8]) {
         self.received += bytes.len() as u64;
         let Body::Opening(opening) = &mut self.body else { return self.body.push(bytes) };

@@ -8,7 +8,6 @@ const ENDLESS_BYTES_MIN: u64 = 0x7fff_0000;
 /// A header that declares at most so much more than there is counted itself wrongly. A transfer seldom loses so little.
 const SLIP_BYTES_MAX: u64 = 8;
 
-/// The sizes of a body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
     /// Where the file ends by its first header; `None` if that was never filled in, or there is no such field.
@@ -44,7 +43,6 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// All of it is there.
     pub(super) fn whole(declared: u64, data_bytes: u64) -> Self {
         Self { declared, data_bytes, riff_size_wrong: false, mismatch: None }
     }

@@ -15,16 +15,17 @@ pub(super) const UNKNOWN: Option<AudioFormat> = Some(AudioFormat::Other(0));
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// Passes over so many bytes, then reads a piece of `want` bytes.
-    Read { skip: u64, want: usize },
+    Read {
+        skip: u64,
+        want: usize,
+    },
     /// Drops so many bytes of the piece, and reads on until it has as many as before.
     Shift(usize),
-    /// What follows has no pieces.
     Rest,
     /// It is no audio after all.
     Fail,
 }
 
-/// Where a body ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
     /// Bytes received.
@@ -45,7 +46,6 @@ pub(super) struct Found {
     pub(super) duration_ms: Option<u64>,
 }
 
-/// One kind of such files.
 pub(super) trait Walker: std::fmt::Debug {
     /// Looks at the piece that it wanted, which ends after `at` bytes of the body.
     fn step(&mut self, piece: &[u8], at: u64) -> Next;
@@ -66,7 +66,6 @@ pub(super) trait Walker: std::fmt::Debug {
     fn finish(&self, end: End) -> Result<(Fit, Found), AudioError>;
 }
 
-/// A walk through a file.
 #[derive(Debug)]
 pub(super) struct Walk {
     walker: Box<dyn Walker + Send>,
@@ -93,7 +92,6 @@ impl Walk {
         Self { walker, received: 0, skip: 0, want, piece: Vec::new(), is_rest: false, failed: None }
     }
 
-    /// Takes more of the body.
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let taken = self.take(bytes);
@@ -189,7 +187,6 @@ pub(super) fn synchsafe(four: &[u8]) -> u64 {
     )
 }
 
-/// Milliseconds of so many samples.
 pub(super) fn ms(samples: u64, rate: u32) -> Option<u64> {
     samples.saturating_mul(1000).checked_div(u64::from(rate))
 }

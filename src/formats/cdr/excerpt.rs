@@ -7,7 +7,6 @@ use crate::base::recording::printable;
 /// Most characters of an excerpt.
 const EXCERPT_CHARS: usize = 120;
 
-/// Most fields of an excerpt.
 const EXCERPT_FIELDS: usize = 4;
 
 /// The beginning of a broken row, printable.

@@ -10,9 +10,7 @@ pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// How a list writes its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dialect {
-    /// Stands between two fields.
     pub(super) delimiter: u8,
-    /// Stands around a field.
     pub(super) quote: u8,
     /// Whether blanks stand between a separator and a quote. They are told by the header alone: in a list without them a
     /// quote after a blank is part of a name.
@@ -22,7 +20,6 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// That of the PBX.
     pub(super) const PBX: Self = Self { delimiter: b',', quote: b'"', has_blanks: false, is_wrapped: false };
 }
 

@@ -42,7 +42,6 @@ const ALIASES: [(&str, Column); 6] = [
     ("serialnumber", Column::Sn),
 ];
 
-/// A column that we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Column {
     CallId,
@@ -62,12 +61,10 @@ pub(super) enum Column {
 }
 
 impl Column {
-    /// Our name of it.
     pub(super) fn name(self) -> &'static str {
         COLUMNS[self as usize]
     }
 
-    /// The column of this name.
     pub(super) fn named(ours: &str) -> Option<Self> {
         COLUMNS.iter().position(|name| *name == ours).map(|at| ALL[at])
     }
@@ -113,7 +110,6 @@ pub(super) enum Sought {
     Header(Box<Header>),
     /// A header that does not name exactly one column of recordings' names.
     Refused(Box<Refused>),
-    /// No header.
     Other,
 }
 
@@ -236,7 +232,6 @@ impl Header {
         self.kept.iter().map(Option::as_ref).zip(self.columns.iter().copied())
     }
 
-    /// The column at a place.
     pub(super) fn column(&self, at: usize) -> Option<Column> {
         self.columns.get(at).copied().flatten()
     }

@@ -12,15 +12,12 @@ pub(super) struct Input {
 enum State {
     /// Bytes that were not enough to tell.
     Looking(Vec<u8>),
-    /// Handed on as they come.
     Plain,
     /// UTF-16, transcoded.
     Wide(Box<Decoder>),
-    /// No call list.
     Refused,
 }
 
-/// What comes out.
 pub(super) enum Output {
     /// Bytes to read.
     Bytes(Vec<u8>),

@@ -44,7 +44,6 @@ const READ_BYTES: usize = 64 << 10;
 /// What a CDR export holds, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CdrItem {
-    /// A call.
     Row(Box<CdrRow>),
     /// A line that is none.
     BadRow(BadRow),
@@ -60,7 +59,6 @@ pub struct BadRow {
     /// A PIN code could be guessed from the hash of a short line. So the hash stays in the state: it is never written
     /// into the archive or the ledger, and never printed.
     pub line_sha256: Digest,
-    /// Why it cannot be believed.
     pub cause: DoubtCause,
     /// What is wrong with it, as a lowercase fragment.
     pub problem: String,

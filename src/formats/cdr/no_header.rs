@@ -51,7 +51,6 @@ pub struct NoHeader {
     pub line: u64,
     /// The headings found there, printable. A field that holds a digit is left out: it may be data, even a PIN code.
     pub found: Vec<String>,
-    /// What is wrong.
     pub cause: NoHeaderCause,
 }
 

@@ -30,13 +30,10 @@ pub struct CdrReader {
 
 /// How far the list is understood.
 enum State {
-    /// Its header is looked for.
     Seeking(Seeker),
-    /// Its rows are read.
     Reading(Box<Table>),
     /// A header was found that cannot be relied on: the first row after it may show what mends it.
     Refused(Box<Refused>, FieldParser),
-    /// It cannot be read on.
     Failed(NoHeader),
 }
 
@@ -83,7 +80,6 @@ impl CdrReader {
         self
     }
 
-    /// Takes more of the list.
     pub fn push(&mut self, bytes: &[u8]) {
         self.take(bytes, false);
     }

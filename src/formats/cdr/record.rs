@@ -27,12 +27,10 @@ pub(super) const END_MARK: u8 = 0x1a;
 /// What some programs write before UTF-8 text.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// A piece of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// A whole record, as far as quotes and line ends say.
     Record(Record),
-    /// A line given up.
     Broken(Broken),
 }
 
@@ -41,7 +39,6 @@ pub(super) enum Piece {
 pub(super) struct Record {
     /// The line where it begins, from 1.
     pub(super) line: u64,
-    /// How many lines it spans.
     pub(super) lines: u64,
     /// Its bytes.
     pub(super) bytes: Vec<u8>,

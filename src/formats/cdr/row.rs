@@ -35,7 +35,6 @@ pub struct CdrRow {
     pub callid: Text,
     /// When it started, by the PBX's clock on the wall.
     pub timestart: Text,
-    /// Who called.
     pub callfrom: Text,
     /// Who was called, such as `6200(1003)`.
     pub callto: Text,

@@ -15,7 +15,6 @@ const LINES_MAX: u64 = 32;
 
 /// Looks for the header, from the first line on.
 pub(super) struct Seeker {
-    /// Lines that were looked at.
     lines: u64,
     /// The separator that a line `sep=` named.
     named: Option<u8>,
@@ -23,15 +22,11 @@ pub(super) struct Seeker {
     likely: Option<(Refused, Dialect, Option<ByteRecord>)>,
 }
 
-/// What a line leads to.
 pub(super) enum Step {
-    /// To the next line.
     On,
-    /// To the rows.
     Header(Box<Header>, Dialect),
     /// To the end, when the next line has been seen.
     Refused(Box<Refused>, Dialect),
-    /// To the end.
     Failed(NoHeader),
 }
 

@@ -13,7 +13,6 @@ use crate::base::times::parse_local;
 /// Words for how a call ended (`docs/pbx-api.md` §6.4), as [`normal`] has them.
 const STATUSES: [&str; 6] = ["answered", "noanswer", "noanswered", "busy", "failed", "voicemail"];
 
-/// Words for a call's direction.
 const TYPES: [&str; 6] = ["inbound", "outbound", "internal", "callback", "transfer", "warning"];
 
 /// Endings of audio files' names.
@@ -27,13 +26,11 @@ enum Form {
     DateTime,
     /// `<epoch>.<seq>`.
     CallId,
-    /// The name of a recording.
     Name,
     Status,
     Type,
     /// `0:58`, `1:02:03`.
     Clock,
-    /// Digits alone.
     Number,
     /// Begins with a letter.
     Word,

@@ -8,7 +8,6 @@ pub enum Told<T> {
     Absent,
     /// Something is there that cannot be read: the value is unknown, and may be anything.
     Unreadable,
-    /// The value.
     Known(T),
 }
 

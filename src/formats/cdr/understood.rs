@@ -7,7 +7,6 @@ use serde::Serialize;
 pub struct Understood {
     /// The headings of the last header, in the file's order.
     pub columns: Vec<UnderstoodColumn>,
-    /// The separator of its fields.
     pub delimiter: char,
     /// The name of the text encoding, such as `UTF-8`, as it was found or guessed.
     pub encoding: &'static str,
@@ -18,7 +17,6 @@ pub struct Understood {
 /// A heading, and the column that it was understood as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnderstoodColumn {
-    /// The heading, printable.
     pub heading: String,
     /// Our name of the column, one of [`COLUMNS`](super::COLUMNS); `None` if the heading was not understood.
     pub column: Option<&'static str>,

@@ -9,9 +9,7 @@ use crate::base::digest::Digest;
 /// What the ledger was at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Which ledger it is of.
     pub origin: String,
-    /// How many entries it has.
     pub size: u64,
     /// The root of the tree over them.
     pub root: Digest,

@@ -26,7 +26,6 @@ impl WitnessKey {
         Ok(Self { name, key })
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -18,7 +18,6 @@ pub struct Frontier {
 pub struct FrontierError;
 
 impl Frontier {
-    /// The leaves of the tree.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -52,7 +51,6 @@ impl Frontier {
         })
     }
 
-    /// The root of the tree.
     pub fn root(&self) -> Digest {
         // From right to left, each complete subtree is the left sibling of all that is right of it.
         let mut root: Option<Digest> = None;

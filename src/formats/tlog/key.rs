@@ -49,7 +49,6 @@ impl SigningKey {
             .then(|| Self { name: name.to_owned(), key: ed25519_dalek::SigningKey::from_bytes(seed) })
     }
 
-    /// Its public half.
     pub fn verifying_key(&self) -> VerifyingKey {
         VerifyingKey { name: self.name.clone(), key: self.key.verifying_key() }
     }
@@ -80,7 +79,6 @@ pub struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }

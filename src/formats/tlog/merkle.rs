@@ -30,7 +30,6 @@ pub fn tree_hash(leaves: &[Digest]) -> Digest {
 /// A complete subtree: the leaves from `index << height` on, `1 << height` of them. Its hash never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subtree {
-    /// Levels above the leaves.
     pub height: u32,
     /// Its place among the subtrees of this height.
     pub index: u64,

@@ -30,12 +30,7 @@ pub use tile::{TILE_HEIGHT, TILE_WIDTH, Tile, bundle, entries_of_bundle, path_of
 pub enum TlogError {
     /// It does not have the form.
     #[error("it is no {what}: {why}")]
-    Malformed {
-        /// What it should be.
-        what: &'static str,
-        /// What is wrong with it.
-        why: &'static str,
-    },
+    Malformed { what: &'static str, why: &'static str },
     /// No signature of a key that is trusted is on it.
     #[error("no key that is trusted has signed it")]
     Unsigned,

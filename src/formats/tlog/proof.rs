@@ -6,7 +6,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::{Checkpoint, Note, TlogError, VerifyingKey, leaf_hash, malformed, verify_inclusion};
 use crate::base::digest::Digest;
 
-/// The first line.
 const HEAD: &str = "c2sp.org/tlog-proof@v1";
 
 /// That the entry `index` is in the ledger. Whoever has a public key of the ledger needs nothing else to check it.
@@ -14,16 +13,13 @@ const HEAD: &str = "c2sp.org/tlog-proof@v1";
 pub struct TlogProof {
     /// The entry itself, so that the file is complete; nothing vouches for it but the proof.
     pub entry: Vec<u8>,
-    /// The entry's number.
     pub index: u64,
     /// The hashes from the leaf's sibling up.
     pub hashes: Vec<Digest>,
-    /// The signed checkpoint, verbatim.
     pub checkpoint: String,
 }
 
 impl TlogProof {
-    /// The text of the file.
     pub fn to_text(&self) -> String {
         let hashes: String = self.hashes.iter().map(|hash| BASE64.encode(hash.as_bytes()) + "\n").collect();
         let entry = BASE64.encode(&self.entry);

@@ -13,7 +13,6 @@ pub const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
 pub struct Tile {
     /// Its level; 0 holds the leaves.
     pub level: u32,
-    /// Its place in the level.
     pub index: u64,
     /// How many hashes it holds, 1 to 256.
     pub width: u64,

@@ -1,6 +1,6 @@
 //! The age beyond which a PBX has no recordings any more, from what it delivered and what it did not have. Pure.
 
-use crate::store::retention::Evidence;
+use crate::store::device_retention::Evidence;
 
 /// So many on either side must have been asked for: one that somebody deleted says nothing.
 const COUNT_MIN: i64 = 5;

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub use reading::{note, read};
 
 use crate::config::RetentionHints;
-use crate::store::retention::Evidence;
+use crate::store::device_retention::Evidence;
 
 /// The CDR's second limit on the device (`docs/pbx-api.md` §10).
 const CDR_DAYS: f64 = 180.0;

@@ -10,10 +10,10 @@ use crate::config::PbxConfig;
 use crate::store::calls;
 use crate::store::catalog;
 use crate::store::db::Db;
+use crate::store::device_retention;
 use crate::store::findings::{self, FindingKind};
 use crate::store::fleet::{self, Remembered};
 use crate::store::queue::{self, DayRange, Kinds};
-use crate::store::retention;
 
 /// Days over which a PBX's rate is learnt: two weeks have two weekends.
 const DAYS: i64 = 14;
@@ -29,7 +29,7 @@ pub async fn read(db: &mut SqliteConnection, pbx: &PbxConfig, now: Timestamp) ->
         recordings: queue::counts(db, &pbx.id, window, Kinds::Calls).await?.listed(),
         cdr_rows: calls::count(db, &pbx.id, window).await?,
         recording_bytes: catalog::mean_size_bytes(db, &pbx.id, window).await?,
-        evidence: retention::evidence(db, &pbx.id, now).await?,
+        evidence: device_retention::evidence(db, &pbx.id, now).await?,
         oldest_owed_at: queue::oldest_owed(db, &pbx.id).await?,
         swept_at: swept_at(&remembered),
     };
@@ -48,7 +48,7 @@ pub async fn note(db: &Db, pbx: &PbxConfig, now: Timestamp) -> anyhow::Result<Fo
         for (subject, detail) in near {
             findings::settle(tx, &id, FindingKind::OverwriteNear, subject, detail, now).await?;
         }
-        retention::forget_old(tx, &id, now).await
+        device_retention::forget_old(tx, &id, now).await
     })
     .await?;
     Ok(forecast)

@@ -14,11 +14,11 @@ use crate::formats::audio::Suspicion;
 use crate::formats::sidecar::Sidecar;
 use crate::store::calls;
 use crate::store::catalog::{self, CatalogEntry};
+use crate::store::device_retention;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet::{self, MISSING_STREAK_MAX};
 use crate::store::ledger::{self, ArchivedFacts, Entry, EntryType, HowCame, commitment};
 use crate::store::queue::{self, Job, PutBack, RecordingState};
-use crate::store::retention;
 use crate::store::voicemail;
 
 /// What is told of a file at the place of a recording that the PBX does not have.
@@ -69,7 +69,7 @@ impl Worker {
         self.db
             .write(async move |tx| {
                 if not_there && job.absent.is_none() && job.kind == RecordingKind::Call {
-                    retention::note_missing(tx, &job.pbx, job.started_at, now).await?;
+                    device_retention::note_missing(tx, &job.pbx, job.started_at, now).await?;
                 }
                 if not_there {
                     note_missing(tx, &job, now).await?;
@@ -124,7 +124,7 @@ async fn note_delivery(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> 
     match job.kind {
         RecordingKind::Call => {
             findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
-            retention::note_delivered(tx, &job.pbx, job.started_at, now).await?;
+            device_retention::note_delivered(tx, &job.pbx, job.started_at, now).await?;
             fleet::note_delivery(tx, &job.pbx, now).await
         }
         RecordingKind::Voicemail => voicemail::note_delivery(tx, &job.pbx, now).await,

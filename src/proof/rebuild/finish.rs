@@ -14,10 +14,10 @@ use crate::proof::sealed_vault;
 use crate::store::calls::{self, RestoredDay};
 use crate::store::catalog::{self, CatalogEntry};
 use crate::store::db::Building;
+use crate::store::device_retention;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet;
 use crate::store::queue::{self, RecordingState, Restored};
-use crate::store::retention;
 use crate::store::scratch::{self, NotedFile, OpenLink};
 use crate::store::voicemail;
 
@@ -139,7 +139,7 @@ impl Rebuild<'_> {
         let tx = self.building.tx();
         queue::owe_unfiled(tx).await?;
         queue::restore_refetches(tx).await?;
-        retention::restore(tx, self.now).await?;
+        device_retention::restore(tx, self.now).await?;
         voicemail::restore(tx).await?;
         self.report.ledger.asked_again = queue::reopen_unproven(tx).await?;
         self.count(plan).await?;

@@ -13,9 +13,7 @@ pub struct Leg {
     pub started_at_ms: Option<i64>,
     /// Talk time, if its row tells.
     pub talk_s: Option<i64>,
-    /// Whether somebody talked.
     pub answered: bool,
-    /// Whether it names a recording.
     pub names_recording: bool,
     /// The row as JSON.
     pub row: String,

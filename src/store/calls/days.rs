@@ -69,7 +69,6 @@ pub async fn close_reading(
     Ok(absent_rows)
 }
 
-/// How a day stands.
 #[derive(Debug, Clone, Copy, Default, sqlx::FromRow)]
 pub struct DayRow {
     /// How often all of it was read.
@@ -80,7 +79,6 @@ pub struct DayRow {
     pub last_read_at_ms: i64,
     /// When it settled; `None` while it is open.
     pub settled_at_ms: Option<i64>,
-    /// How often it settled.
     pub revision: i64,
 }
 
@@ -223,7 +221,6 @@ pub async fn reopen_for(tx: &mut SqliteConnection, recording_id: i64) -> anyhow:
 /// A day as the archive tells of it.
 #[derive(Debug, Clone)]
 pub struct RestoredDay<'a> {
-    /// The PBX.
     pub pbx: &'a str,
     /// The PBX-local day.
     pub day: Date,

@@ -39,28 +39,22 @@ pub struct NewCall {
     pub started_at: Option<Timestamp>,
     /// The PBX's offset from UTC at that time.
     pub utc_offset_s: i32,
-    /// How the offset was found.
     pub offset_source: Cow<'static, str>,
     /// The offset that the configured zone has at that time.
     pub zone_offset_s: Option<i32>,
-    /// Talk time.
     pub talk_s: Option<i64>,
-    /// Whether somebody talked.
     pub answered: bool,
     /// The row as JSON, pincode blanked.
     pub row: String,
-    /// The recording that it names.
     pub recording_id: Option<i64>,
 }
 
-/// What a stored row changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
     /// It was not known.
     New,
     /// It was known with other durations or another status.
     Changed,
-    /// It was known as it is.
     Known,
 }
 
@@ -145,13 +139,10 @@ pub struct CallOfRecording {
     pub identity: Vec<u8>,
     /// The row as JSON.
     pub row: String,
-    /// Talk time.
     pub talk_s: Option<i64>,
-    /// Start of the call.
     pub started_at_ms: Option<i64>,
     /// The PBX's offset from UTC then.
     pub utc_offset_s: i32,
-    /// How the offset was found.
     pub offset_source: String,
     /// The offset of the configured zone then.
     pub zone_offset_s: Option<i32>,
@@ -185,7 +176,6 @@ pub async fn of_recording(
 /// The calls of one PBX, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CallCounts {
-    /// All that its CDR told.
     pub calls: i64,
     /// Those that were answered and name no recording.
     pub answered_without_recording: i64,

@@ -68,7 +68,6 @@ impl Building {
         Files::beside(&database_file(state)).remove();
     }
 
-    /// The connection, within a transaction.
     pub fn tx(&mut self) -> &mut SqliteConnection {
         &mut self.connection
     }

@@ -7,18 +7,10 @@ use super::{Evidence, Verdict, evidence_of};
 use crate::store::ledger::{self, Entry, EntryType};
 use crate::store::sql::{BindAll as _, Run as _};
 
-/// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acceptance {
     /// The list of the day is accepted as it was, under this entry of the ledger.
-    Accepted {
-        /// What the verdict was.
-        verdict: Verdict,
-        /// How many doubts it had.
-        doubts: i64,
-        /// The entry.
-        ledger_number: i64,
-    },
+    Accepted { verdict: Verdict, doubts: i64, ledger_number: i64 },
     /// There is nothing to accept: the list is whole.
     Whole,
     /// Nothing is known of this day.

@@ -24,14 +24,12 @@ pub struct Evidence {
     pub doubts: Doubts,
     /// What the operator took as it was.
     pub accepted: Vec<AcceptedDay>,
-    /// What its rows came by.
     pub provenance: Vec<Origin>,
 }
 
 /// The reading that a verdict is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LatestList {
-    /// When it was.
     pub at: Timestamp,
     /// Whether that was late enough after the day's end for all of its calls to be listed.
     pub late: bool,
@@ -52,10 +50,8 @@ pub struct Limit {
     pub suspected: Option<i64>,
 }
 
-/// Lines that cannot be believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Doubts {
-    /// All of them.
     pub count: i64,
     /// The same by cause.
     pub by: BTreeMap<String, i64>,
@@ -64,19 +60,13 @@ pub struct Doubts {
 /// What the operator took as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AcceptedDay {
-    /// Why, in his words.
     pub reason: String,
-    /// What the verdict was.
     pub verdict: Verdict,
-    /// How many doubts there were.
     pub doubts: i64,
-    /// When.
     pub at: Timestamp,
-    /// The ledger's entry of it.
     pub ledger_number: i64,
 }
 
-/// What rows came by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Origin {
     /// `api` or `file`.

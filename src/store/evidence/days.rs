@@ -15,11 +15,9 @@ pub struct DayVerdict {
     pub cause: Option<String>,
     /// Whether it was late enough after the day's end for all of its calls to be listed.
     pub late: bool,
-    /// What it held.
     pub facts: ListFacts,
 }
 
-/// What a list held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ListFacts {
     /// Its rows, those of neighbouring hours included.
@@ -28,10 +26,8 @@ pub struct ListFacts {
     pub parts: u64,
 }
 
-/// What rows came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source<'a> {
-    /// The API.
     Api {
         /// How the PBX was known: `pinned`, `roots` or `plain`.
         transport: &'a str,

@@ -13,7 +13,6 @@ use crate::store::sql::{BindAll as _, Day, Fetch as _, Ms, Run as _};
 pub struct DoubtfulLine {
     /// SHA-256 of the line as it was received.
     pub line_sha256: Digest,
-    /// Why, in a word.
     pub cause: String,
     /// The call's id, where the line tells it for certain.
     pub callid: Option<String>,
@@ -24,19 +23,15 @@ pub struct DoubtfulLine {
 /// A list that was read to its end, as far as its doubts are concerned.
 #[derive(Debug, Clone)]
 pub struct InputList<'a> {
-    /// The PBX.
     pub pbx: &'a str,
-    /// The row of its reading.
     pub reading: i64,
     /// Names the list: that of a day, or a file.
     pub input: &'a str,
-    /// All lines that it held.
     pub lines: u64,
     /// Whether it was read to its end.
     pub whole: bool,
     /// Whether that was late enough for all of its calls to be listed.
     pub late: bool,
-    /// Its doubtful lines.
     pub doubtful: &'a [DoubtfulLine],
     /// Lines that were in doubt before, and could be read in it.
     pub read: &'a BTreeSet<Digest>,

@@ -14,7 +14,6 @@ pub const LIMIT_ROWS_MIN: u64 = 20;
 /// A list that is cut at a number of bytes ends with its last whole row: so far below the limit it may still be cut.
 const ROW_BYTES: u64 = 1024;
 
-/// How much one answer held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ListSize {
     /// Lines, those that could not be read included.

@@ -17,7 +17,6 @@ pub async fn is_outlook_due(db: &mut SqliteConnection, pbx: &str, now: Timestamp
     Ok(last.is_none_or(|Ms(last)| now.duration_since(last).abs() >= EVERY))
 }
 
-/// Notes that it was done.
 pub async fn note_outlook(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
     sqlx::query(
         "insert into outlooks (pbx, looked_at_ms) values (?, ?)

@@ -27,10 +27,8 @@ pub struct Verdicts {
     pub first: Option<Standing>,
 }
 
-/// The verdict on one day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// The day.
     pub day: Date,
     /// How far its list can be believed.
     pub verdict: Verdict,

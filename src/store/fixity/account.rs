@@ -8,10 +8,8 @@ use crate::base::digest::Digest;
 use crate::store::catalog;
 use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
-/// What a folder should hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Its archived files.
     pub files: Vec<Unit>,
     /// What else it holds; none if nothing was ever archived there.
     pub documents: Option<(Unit, Documents)>,

@@ -7,7 +7,6 @@ use crate::store::sql::{BindAll as _, Fetch as _};
 /// An entry of the ledger, with the file that the catalog has for it, if any.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct EntryRow {
-    /// Its number.
     pub number: i64,
     /// Its bytes.
     pub entry: String,
@@ -23,13 +22,10 @@ pub struct EntryRow {
 pub struct Named {
     /// The entry's number, by the catalog.
     pub ledger_number: i64,
-    /// The PBX that it is of.
     pub pbx: String,
-    /// Where it is.
     pub path: String,
     /// The hash of its audio.
     pub sha256: Vec<u8>,
-    /// The hash of its sidecar.
     pub sidecar_sha256: Vec<u8>,
     /// The size of its audio.
     pub size_bytes: i64,

@@ -21,22 +21,17 @@ use crate::base::digest::Digest;
 use crate::base::recording::RecordingKind;
 use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
 
-/// What is read as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// Its row.
     pub id: i64,
-    /// The PBX that it is of.
     pub pbx: String,
     /// When it was last read and found right; see `file_checks` for what is so at first.
     pub read_at_ms: i64,
     /// Whether it was found damaged since.
     pub damaged: bool,
-    /// What it is.
     pub what: What,
 }
 
-/// What a unit consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// Archived audio and its sidecar.
@@ -45,12 +40,9 @@ pub enum What {
     Documents(String),
 }
 
-/// How a file was archived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedAs {
-    /// The recording that it is of.
     pub recording_id: i64,
-    /// Call or voicemail.
     pub kind: RecordingKind,
     /// Where the audio is, relative to the archive's root; the sidecar has `.json` after it.
     pub path: String,
@@ -58,7 +50,6 @@ pub struct ArchivedAs {
     pub size_bytes: u64,
     /// The hash of the audio.
     pub sha256: Digest,
-    /// The hash of the sidecar.
     pub sidecar_sha256: Digest,
 }
 
@@ -89,10 +80,8 @@ impl Cursor {
     }
 }
 
-/// What is to be read.
 #[derive(Debug, Clone)]
 pub struct ToRead {
-    /// Units of these PBXs,
     pub pbxs: Vec<String>,
     /// that were last read before this,
     pub before: Timestamp,
@@ -144,7 +133,6 @@ pub async fn note_damaged(tx: &mut SqliteConnection, ids: &[i64]) -> anyhow::Res
 /// How much there is to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Extent {
-    /// Units.
     pub units: i64,
     /// Bytes of audio.
     pub bytes: i64,

@@ -60,7 +60,6 @@ pub async fn end_pass(tx: &mut SqliteConnection) -> anyhow::Result<()> {
     sqlx::query("update scrub set began_at_ms = null").run(tx, "noting that the archive was read").await
 }
 
-/// What is remembered of verifications.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The end of the last look at everything.

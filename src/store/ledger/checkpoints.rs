@@ -10,16 +10,13 @@ use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
 /// A size and root that were signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct Signed {
-    /// Entries covered.
     #[sqlx(try_from = "i64")]
     pub size: u64,
-    /// The root over them.
     pub root: Digest,
     #[sqlx(rename = "signed_at_ms", try_from = "Ms")]
     pub signed_at: Timestamp,
 }
 
-/// The latest checkpoint.
 pub async fn latest_checkpoint(db: &mut SqliteConnection) -> anyhow::Result<Option<Signed>> {
     sqlx::query_as("select size, root, signed_at_ms from checkpoints order by size desc limit 1")
         .maybe(db, "reading the latest checkpoint")
@@ -89,7 +86,6 @@ pub async fn forget_checkpoints(tx: &mut SqliteConnection, cutoff: Timestamp) ->
 pub struct KeyRow {
     /// As verifiers take it.
     pub vkey: String,
-    /// When it came.
     pub created_at_ms: i64,
     /// Until when a former key signs beside the latest; `None` of the latest.
     pub signs_until_ms: Option<i64>,

@@ -51,12 +51,10 @@ pub struct Numbered {
     pub number: u64,
     /// Its bytes: canonical JSON.
     pub entry: String,
-    /// The hash of its leaf.
     pub leaf_hash: Digest,
 }
 
 impl Numbered {
-    /// When what it tells happened.
     pub fn at(&self) -> Option<Timestamp> {
         let entry: Value = serde_json::from_str(&self.entry).ok()?;
         entry.get("at")?.as_str()?.parse().ok()

@@ -15,7 +15,6 @@ pub struct RebuiltOn {
 }
 
 impl RebuiltOn {
-    /// What it says, to people.
     pub fn told(&self) -> &'static str {
         match self.trust.as_str() {
             "vkey" => "a key that the operator gave",

@@ -15,17 +15,13 @@ pub const DOUBTFUL_ROW: &str = "doubtful_row";
 /// A recording that a CDR row names, or a message in a voicemail box.
 #[derive(Debug, Clone)]
 pub struct NewRecording<'a> {
-    /// The PBX.
     pub pbx: &'a str,
-    /// Call or voicemail.
     pub kind: RecordingKind,
     /// The device's serial number; empty while nobody knows it.
     pub sn: &'a str,
-    /// What the PBX calls it.
     pub name: &'a RecordingName,
     /// The local day of the row.
     pub day: Date,
-    /// Start of the call.
     pub started_at: Timestamp,
     /// Paths to choose from, the best first: the first that nobody holds is taken, for ever.
     pub paths: &'a [String],
@@ -34,11 +30,9 @@ pub struct NewRecording<'a> {
 /// What became of a recording that was offered to the queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Enqueued {
-    /// Its row.
     pub id: i64,
     /// Whether it was unknown until now.
     pub new: bool,
-    /// Where it stands.
     pub state: RecordingState,
     /// Start of the first call that named it.
     pub started_at: Timestamp,

@@ -1,13 +1,9 @@
 //! Which kinds of recordings somebody works on.
 
-/// Calls, voicemail, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kinds {
-    /// Recordings of calls.
     Calls,
-    /// Voicemail messages.
     Voicemail,
-    /// Everything.
     All,
 }
 

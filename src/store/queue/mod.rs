@@ -53,14 +53,11 @@ const PROMOTED_PER_CLAIM: i64 = 64;
 /// Days, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DayRange {
-    /// The first day.
     pub from: Date,
-    /// The last day.
     pub to: Date,
 }
 
 impl DayRange {
-    /// Every day there is.
     pub const ALL: Self = Self { from: Date::MIN, to: Date::MAX };
 
     /// Both ends as SQL compares them. (Years of four digits sort as text; the extremes are written so that they do.)
@@ -79,19 +76,14 @@ impl DayRange {
 /// A recording that this run has claimed.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Its row.
     pub id: i64,
-    /// The PBX that holds it.
     pub pbx: String,
-    /// Call or voicemail.
     pub kind: RecordingKind,
     /// The serial number that is part of its identity.
     pub sn: String,
-    /// What the PBX calls it.
     pub name: RecordingName,
     /// The PBX-local day it is filed under.
     pub day: Date,
-    /// Start of its first call.
     pub started_at: Timestamp,
     /// Where it goes, relative to the archive's root.
     pub path: String,
@@ -101,7 +93,6 @@ pub struct Job {
     pub state: RecordingState,
     /// Attempts so far, this one not counted.
     pub attempts: u32,
-    /// Why it is not archived.
     pub reason: Option<String>,
     /// Failures in a row for that reason.
     pub reason_attempts: u32,
@@ -116,11 +107,8 @@ pub struct Job {
 /// How long and how often a PBX has said that it has no audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Absence {
-    /// The first such answer.
     pub since: Timestamp,
-    /// The latest one.
     pub asked_at: Timestamp,
-    /// Answers that counted.
     pub answers: u32,
 }
 

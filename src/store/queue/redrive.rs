@@ -19,12 +19,9 @@ pub struct Redrive {
     pub names: Vec<RecordingName>,
 }
 
-/// What was put back.
 #[derive(Debug, Clone, Default)]
 pub struct Redriven {
-    /// How many recordings.
     pub count: u64,
-    /// Of which PBXs.
     pub pbx: Vec<String>,
     /// The days that they are filed under.
     pub days: Option<DayRange>,

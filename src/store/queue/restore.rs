@@ -12,29 +12,22 @@ use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 /// A recording as it was left.
 #[derive(Debug, Clone)]
 pub struct Restored<'a> {
-    /// The PBX.
     pub pbx: &'a str,
-    /// Call or voicemail.
     pub kind: RecordingKind,
     /// The serial number that is part of its identity.
     pub sn: &'a str,
-    /// What the PBX calls it.
     pub name: &'a RecordingName,
     /// The PBX-local day it is filed under.
     pub day: Date,
-    /// Start of its first call.
     pub started_at: Timestamp,
     /// Where its audio is, or would be.
     pub path: &'a str,
     /// Hides what the ledger says of it.
     pub salt: &'a Salt,
-    /// Where it stands.
     pub state: RecordingState,
-    /// Why it is not archived.
     pub reason: Option<&'a str>,
     /// Of a missing one: whether it is not asked for any more by itself.
     pub is_final: bool,
-    /// Attempts so far.
     pub attempts: u32,
 }
 
@@ -87,15 +80,11 @@ pub async fn owe_unfiled(tx: &mut SqliteConnection) -> anyhow::Result<()> {
 /// A recording that is not archived, and what the ledger may name it by.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Absent {
-    /// Its row.
     pub id: i64,
-    /// The PBX.
     pub pbx: String,
-    /// Call or voicemail.
     pub kind: RecordingKind,
     /// The serial number that is part of its identity.
     pub sn: String,
-    /// What the PBX calls it.
     pub name: RecordingName,
     /// Hides what the ledger says of it.
     pub salt: Salt,
@@ -115,7 +104,6 @@ pub async fn absent_after(db: &mut SqliteConnection, after: i64, limit: i64) -> 
 /// An entry of a recording's absence.
 #[derive(Debug, Clone)]
 pub struct Gap<'a> {
-    /// Its number in the ledger.
     pub number: i64,
     /// Why: `missing` or `deleted`.
     pub reason: &'a str,

@@ -20,7 +20,6 @@ pub enum PutBack {
     },
     /// Failed; tried again at `due_at`.
     Retry {
-        /// The class of the failure.
         reason: String,
         /// Not before this.
         due_at: Timestamp,
@@ -29,11 +28,9 @@ pub enum PutBack {
     },
     /// Failed too often for one reason: asked for again at `due_at`, a long time from now.
     Stuck {
-        /// The class of the failure.
         reason: String,
         /// Not before this.
         due_at: Timestamp,
-        /// As for a retry.
         misfit: Option<(Digest, Timestamp)>,
     },
     /// The PBX has no audio (yet): asked again at `due_at`; never, if that is `None`.

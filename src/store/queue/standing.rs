@@ -17,9 +17,7 @@ pub struct Unarchived {
     pub reason: Option<String>,
     /// Whether they are not asked for any more by themselves.
     pub is_final: bool,
-    /// How many.
     pub count: i64,
-    /// When the oldest was recorded.
     pub oldest_at_ms: i64,
     example_id: i64,
 }
@@ -35,7 +33,6 @@ pub async fn unarchived(db: &mut SqliteConnection) -> anyhow::Result<Vec<Unarchi
     .await
 }
 
-/// The groups' numbers by state.
 pub fn counted<'a>(groups: impl Iterator<Item = &'a Unarchived>) -> Counts {
     let mut counts = Counts::default();
     for group in groups {

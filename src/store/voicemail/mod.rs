@@ -17,7 +17,6 @@ use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 /// How exactly it is remembered when a message was last seen: a poll that changes nothing should write nothing.
 const SEEN_EVERY_MS: i64 = 3_600_000;
 
-/// A message as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptMessage {
     /// What it is known by.
@@ -118,12 +117,10 @@ pub async fn of_recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<
 /// One of the messages that are alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct Twin {
-    /// Its recording.
     #[sqlx(rename = "recording_id")]
     pub id: i64,
     /// Which of them it is, from 1.
     pub ordinal: u32,
-    /// Where it stands.
     pub state: RecordingState,
     /// The hash of its audio, once it is archived.
     pub sha256: Option<Digest>,

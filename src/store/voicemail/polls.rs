@@ -11,9 +11,7 @@ use crate::store::sql::{BindAll as _, Run as _};
 /// A whole list of all boxes, counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Poll {
-    /// Boxes that hold any message.
     pub boxes: u64,
-    /// Messages in all of them.
     pub messages: u64,
     /// The fullest box and how many messages it holds.
     pub fullest: Option<(String, u64)>,
@@ -30,11 +28,8 @@ pub struct Remembered {
     pub delivered_at_ms: Option<i64>,
     /// Boxes that held any message at the last poll.
     pub boxes: i64,
-    /// Messages in all of them.
     pub messages: i64,
-    /// The fullest box.
     pub fullest_extension: Option<String>,
-    /// How many messages it held.
     pub fullest_messages: i64,
     /// When the device last said that it has no voicemail API.
     pub unsupported_at_ms: Option<i64>,

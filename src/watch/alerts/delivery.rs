@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::Alerter;
 use super::channel::Channel;
 use crate::base::backoff::{Backoff, jittered};
-use crate::store::outbox::{self, Outgoing};
+use crate::store::alert_queue::{self, Outgoing};
 
 /// The first wait after a failure; it doubles up to the longest.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
@@ -30,7 +30,8 @@ impl Alerter {
             news.as_mut().enable();
             let now = self.clock.now();
             let due =
-                outbox::due(&mut *self.db.read().await?, channel.name(), now, later(now, WAIT_MAX)).await?;
+                alert_queue::due(&mut *self.db.read().await?, channel.name(), now, later(now, WAIT_MAX))
+                    .await?;
             let Some(message) = due else {
                 tokio::select! {
                     () = news => continue,
@@ -58,7 +59,7 @@ impl Alerter {
         if self.is_too_old(&message, now) {
             // What still holds is reported again by the next reminder.
             warn!("Gave up on an alert message that could not be delivered over {name} for days");
-            return self.db.write(async move |tx| outbox::remove(tx, id).await).await;
+            return self.db.write(async move |tx| alert_queue::remove(tx, id).await).await;
         }
         let outcome = tokio::select! {
             biased;
@@ -68,12 +69,12 @@ impl Alerter {
         match outcome {
             Ok(()) => {
                 debug!("An alert message was delivered over {name}");
-                self.db.write(async move |tx| outbox::remove(tx, id).await).await
+                self.db.write(async move |tx| alert_queue::remove(tx, id).await).await
             }
             Err(error) => {
                 warn!("An alert message was not delivered over {name}; it will be tried again: {error}");
                 let due = later(self.clock.now(), jittered(WAITS.after(message.attempts)));
-                self.db.write(async move |tx| outbox::put_off(tx, id, due, &error).await).await
+                self.db.write(async move |tx| alert_queue::put_off(tx, id, due, &error).await).await
             }
         }
     }

@@ -8,7 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::message::{Data, Event, Message, Report, whole_seconds};
 use crate::config::AlertsConfig;
-use crate::store::outbox::Firing;
+use crate::store::alert_queue::Firing;
 use crate::watch::status::Status;
 
 /// Where the database keeps the day of the last digest.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::condition::Alert;
 use super::message::{Event, Report};
 use crate::config::AlertsConfig;
-use crate::store::outbox::Firing;
+use crate::store::alert_queue::Firing;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use crate::store::outbox::Firing;
+use crate::store::alert_queue::Firing;
 
 /// A message as webhooks receive it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

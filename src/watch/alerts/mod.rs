@@ -29,9 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::clock::Clock;
 use crate::config::AlertsConfig;
+use crate::store::alert_queue;
 use crate::store::db::Db;
 use crate::store::fleet;
-use crate::store::outbox;
 use crate::watch::status::Status;
 
 use channel::Channel;
@@ -75,7 +75,7 @@ impl Alerter {
         let now = status.at;
         let (held, last_digest) = {
             let mut db = self.db.read().await?;
-            (outbox::firing(&mut db).await?, fleet::meta(&mut db, digest::LAST_DAY).await?)
+            (alert_queue::firing(&mut db).await?, fleet::meta(&mut db, digest::LAST_DAY).await?)
         };
         let changes = lifecycle::compare(held, &condition::all(status, &self.config), &self.config, now);
         let digest_day = digest::due(last_digest.as_deref(), &self.config, now);
@@ -104,10 +104,10 @@ impl Alerter {
         self.db
             .write(async move |tx| {
                 for alert in &changes.keep {
-                    outbox::keep(tx, alert).await?;
+                    alert_queue::keep(tx, alert).await?;
                 }
                 for key in &changes.over {
-                    outbox::forget(tx, key).await?;
+                    alert_queue::forget(tx, key).await?;
                 }
                 if let Some(day) = digest_day {
                     fleet::set_meta(tx, digest::LAST_DAY, &day.to_string()).await?;
@@ -115,7 +115,7 @@ impl Alerter {
                 for message in &messages {
                     let (id, body) = (message_id(), serde_json::to_string(message)?);
                     for channel in &channels {
-                        outbox::enqueue(tx, channel, &id, &body, message.timestamp).await?;
+                        alert_queue::enqueue(tx, channel, &id, &body, message.timestamp).await?;
                     }
                 }
                 Ok(())
@@ -129,7 +129,7 @@ impl Alerter {
     /// Only if the database is broken.
     pub async fn deliver(&self, stop: CancellationToken) -> anyhow::Result<()> {
         let names: Vec<String> = self.channels.iter().map(|channel| channel.name().to_owned()).collect();
-        let dropped = self.db.write(async move |tx| outbox::keep_channels(tx, &names).await).await?;
+        let dropped = self.db.write(async move |tx| alert_queue::keep_channels(tx, &names).await).await?;
         if dropped > 0 {
             tracing::warn!("Dropped {dropped} alert messages: their channels are no longer configured");
         }

@@ -185,7 +185,7 @@ fn a_silent_day_is_told_by_itself_and_not_for_ever() {
     let alerts = all(&status(pbx), &AlertsConfig::default());
     let keys: Vec<String> = alerts.iter().map(super::condition::Alert::key).collect();
     assert_eq!(keys, ["silent_day/hq/2026-03-01", "silent_day/hq/2026-02-24"]);
-    insta::assert_snapshot!(alerts[0].message, @"2026-03-01: no call, where a Monday has 40; if it was a holiday, or nobody called, note that with `callvault retry --pbx hq`; else see on the PBX why it listed no call");
+    insta::assert_snapshot!(alerts[0].message, @"2026-03-01: no call, where a Monday has 40; if it was a holiday, or nobody called, note that with `callvault retry --pbx hq`; otherwise find out on the PBX why it listed no call");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn what_is_held_is_told_with_what_holds_it() {
     assert_eq!(told(&status(held("waiting"))), []);
     let alerts = all(&status(held("doubtful_row")), &AlertsConfig::default());
     assert_eq!(alerts[0].key(), "held/hq/");
-    insta::assert_snapshot!(alerts[0].message, @"2 held: their row of the CDR, or a field of it that a rule of [[exclude]] asks for, cannot be read for certain, such as a.wav; see those calls on the PBX; correct the row there, or the rule, and the next reading decides");
+    insta::assert_snapshot!(alerts[0].message, @"2 held: their CDR row, or a field of it that a rule of [[exclude]] needs, cannot be read for certain, such as a.wav; look at those calls on the PBX and correct the row there, or correct the rule; the next reading decides");
 }
 
 #[test]

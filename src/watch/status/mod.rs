@@ -34,7 +34,7 @@ pub use verification::VerificationStatus;
 pub use voicemail::VoicemailStatus;
 
 use crate::config::Config;
-use crate::store::outbox::Standing;
+use crate::store::alert_queue::Standing;
 use crate::vault::exposure::{self, Exposure};
 
 /// As `status --json` prints it.

@@ -17,6 +17,7 @@ use crate::config::{Config, PbxConfig};
 use crate::pipeline::forecast;
 use crate::pipeline::gate::Trouble;
 use crate::pipeline::sweep::FullestBox;
+use crate::store::alert_queue::{self, Standing};
 use crate::store::calls::{self, CallCounts};
 use crate::store::catalog::Summed;
 use crate::store::certificates::{self, DaysStanding};
@@ -24,7 +25,6 @@ use crate::store::db;
 use crate::store::evidence::{self, Verdicts};
 use crate::store::findings;
 use crate::store::fleet::{self, Remembered};
-use crate::store::outbox::{self, Standing};
 use crate::store::owner;
 use crate::store::queue::{self, DayRange, Unarchived};
 use crate::store::voicemail;
@@ -105,7 +105,7 @@ impl Reader {
         of_no_pbx: i64,
         now: Timestamp,
     ) -> anyhow::Result<Status> {
-        let alerts = outbox::standing(db).await?;
+        let alerts = alert_queue::standing(db).await?;
         let ping_error = fleet::meta(db, fleet::PING_ERROR).await?.filter(|error| !error.is_empty());
         let running = state::is_owned_by_service(&self.config.state.path);
         let service = ServiceStatus::of(owner::service(db).await?, running);

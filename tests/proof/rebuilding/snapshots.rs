@@ -66,7 +66,7 @@ async fn write_until(db: Db, end: Arc<AtomicBool>) {
         number += 1;
         let id = number.to_string();
         db.write(async move |tx| {
-            callvault::store::outbox::enqueue(tx, "email", &id, "{}", Timestamp::UNIX_EPOCH).await
+            callvault::store::alert_queue::enqueue(tx, "email", &id, "{}", Timestamp::UNIX_EPOCH).await
         })
         .await
         .unwrap();

@@ -17,7 +17,6 @@ const AGE_DAYS_MAX: i64 = 3650;
 pub struct Evidence {
     /// Their age when they were asked for, in whole days.
     pub age_days: i64,
-    /// How many the PBX delivered.
     pub delivered: i64,
     /// How many it did not have.
     pub missing: i64,

@@ -21,9 +21,7 @@ pub struct Firing {
     pub severity: String,
     /// What is wrong and what to do.
     pub message: String,
-    /// When it began.
     pub first_seen_at_ms: i64,
-    /// When it last held.
     pub last_seen_at_ms: i64,
     /// When the operator was last told.
     pub told_at_ms: i64,
@@ -63,15 +61,12 @@ pub async fn forget(tx: &mut SqliteConnection, key: &str) -> anyhow::Result<()> 
 /// A message that waits to be delivered over one channel.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Outgoing {
-    /// Its number.
     pub id: i64,
     /// The same on every try and on every channel.
     pub message_id: String,
     /// The message as JSON.
     pub body: String,
-    /// When it was written.
     pub created_at_ms: i64,
-    /// Tries so far.
     pub attempts: i64,
 }
 
@@ -139,7 +134,6 @@ pub async fn keep_channels(tx: &mut SqliteConnection, channels: &[String]) -> an
 pub struct Standing {
     /// Things that the operator was told are wrong.
     pub firing: i64,
-    /// Messages on their way.
     pub undelivered: i64,
     /// When the oldest of them was written.
     #[serde(skip_serializing_if = "Option::is_none")]
