@@ -1,394 +1,105 @@
-//! The architecture as a test: who may know whom, and who owns which outside thing.
+//! The architecture as a test: which floor may use which, and who owns which outside thing.
+//!
+//! `cargo test --test architecture -- --nocapture` prints the floors and the arrows between them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The modules, each with the modules of ours that it may use. An arrow that is not here is a decision to be made.
-const MAY_USE: &[(&str, &[&str])] = &[
-    ("digest", &[]),
-    ("clock", &[]),
-    ("users", &[]),
-    ("salt", &["digest"]),
-    ("tlog", &["digest"]),
-    ("salted", &["digest", "salt", "tlog"]),
-    ("recording", &["digest"]),
-    ("message", &["recording"]),
-    ("raw_row", &["digest", "recording"]),
-    ("bell", &[]),
-    ("audio", &[]),
-    ("schedule", &[]),
-    ("hours", &[]),
-    ("config", &["cdr", "db", "digest", "hours", "recording", "schedule", "tlog"]),
-    ("cdr", &["digest", "raw_row", "recording", "times"]),
-    ("times", &[]),
-    ("safe_name", &["digest", "recording"]),
-    ("exclusion", &["cdr", "config", "message", "recording"]),
-    ("pbx", &["audio", "config", "digest", "message", "recording"]),
-    ("push", &["config", "pbx"]),
-    ("db", &[]),
-    ("fleet", &["digest", "queue", "recording"]),
-    ("clocks", &["clock"]),
-    ("calls", &["digest", "queue"]),
-    ("queue", &["config", "digest", "recording", "salt"]),
-    ("voicemail", &["db", "digest", "message", "queue"]),
-    ("ledger", &["digest", "recording", "salt", "salted", "tlog"]),
-    ("catalog", &["digest", "queue", "recording"]),
-    ("findings", &[]),
-    ("evidence", &["digest", "ledger", "queue"]),
-    ("intake", &["config"]),
-    ("coverage", &["calls", "cdr", "config", "db", "exclusion", "findings", "fleet", "recording", "times"]),
-    ("fixity", &["catalog", "db", "digest", "recording"]),
-    ("owner", &["db"]),
-    ("agenda", &["bell", "config", "schedule"]),
-    ("scheduler", &["bell"]),
-    ("retention", &["db"]),
-    ("forecast", &["calls", "catalog", "config", "db", "findings", "fleet", "queue", "retention", "times"]),
-    ("outbox", &["db"]),
-    ("archive", &["digest", "message", "raw_row", "recording", "salt", "users"]),
-    ("state", &["archive", "config", "db", "digest", "fleet", "users"]),
-    ("exposure", &["archive", "config", "db", "users"]),
-    ("access", &["calls", "clock", "config", "db", "fleet", "pbx", "queue"]),
-    (
-        "sweep",
-        &[
-            "access",
-            "archive",
-            "bell",
-            "calls",
-            "cdr",
-            "clock",
-            "clocks",
-            "config",
-            "db",
-            "digest",
-            "evidence",
-            "exclusion",
-            "findings",
-            "fleet",
-            "intake",
-            "message",
-            "pbx",
-            "queue",
-            "recording",
-            "safe_name",
-            "times",
-            "voicemail",
-        ],
-    ),
-    (
-        "worker",
-        &[
-            "access",
-            "archive",
-            "audio",
-            "bell",
-            "calls",
-            "catalog",
-            "clock",
-            "config",
-            "db",
-            "digest",
-            "findings",
-            "fleet",
-            "ledger",
-            "message",
-            "pbx",
-            "queue",
-            "raw_row",
-            "recording",
-            "retention",
-            "salt",
-            "voicemail",
-        ],
-    ),
-    ("seal", &["archive", "catalog", "db", "digest", "ledger", "queue", "recording", "salted"]),
-    ("notary", &["archive", "config", "db", "digest", "fleet", "ledger", "state", "tlog"]),
-    ("courier", &["config"]),
-    (
-        "anchor",
-        &[
-            "archive",
-            "bell",
-            "clock",
-            "config",
-            "courier",
-            "db",
-            "digest",
-            "ledger",
-            "notary",
-            "recording",
-            "tlog",
-        ],
-    ),
-    ("reconcile", &["archive", "calls", "digest", "evidence", "findings", "queue", "recording"]),
-    (
-        "certificate",
-        &[
-            "archive",
-            "calls",
-            "catalog",
-            "clock",
-            "config",
-            "db",
-            "digest",
-            "evidence",
-            "findings",
-            "fleet",
-            "html",
-            "ledger",
-            "notary",
-            "reconcile",
-            "recording",
-            "remedy",
-            "salt",
-            "salted",
-            "tlog",
-        ],
-    ),
-    ("html", &["recording"]),
-    (
-        "export",
-        &[
-            "anchor",
-            "archive",
-            "cdr",
-            "certificate",
-            "digest",
-            "html",
-            "notary",
-            "queue",
-            "raw_row",
-            "recording",
-            "remedy",
-            "tlog",
-        ],
-    ),
-    (
-        "rebuild",
-        &[
-            "archive",
-            "calls",
-            "catalog",
-            "cdr",
-            "certificate",
-            "config",
-            "db",
-            "digest",
-            "findings",
-            "fleet",
-            "ledger",
-            "message",
-            "notary",
-            "queue",
-            "raw_row",
-            "recording",
-            "retention",
-            "safe_name",
-            "salt",
-            "salted",
-            "state",
-            "times",
-            "tlog",
-            "vault",
-            "voicemail",
-        ],
-    ),
-    ("snapshot", &["archive", "config", "db"]),
-    ("backup", &["archive", "config", "db", "digest", "state", "users"]),
-    (
-        "vault",
-        &[
-            "archive",
-            "calls",
-            "catalog",
-            "certificate",
-            "clock",
-            "clocks",
-            "config",
-            "digest",
-            "fleet",
-            "notary",
-            "queue",
-            "seal",
-            "state",
-            "sweep",
-            "voicemail",
-            "worker",
-        ],
-    ),
-    (
-        "verify",
-        &[
-            "anchor",
-            "archive",
-            "catalog",
-            "digest",
-            "findings",
-            "fixity",
-            "ledger",
-            "notary",
-            "recording",
-            "seal",
-            "tlog",
-            "vault",
-        ],
-    ),
-    (
-        "status",
-        &[
-            "access",
-            "anchor",
-            "archive",
-            "calls",
-            "catalog",
-            "certificate",
-            "clocks",
-            "config",
-            "db",
-            "evidence",
-            "exposure",
-            "feed",
-            "findings",
-            "fixity",
-            "fleet",
-            "forecast",
-            "ledger",
-            "notary",
-            "outbox",
-            "owner",
-            "queue",
-            "recording",
-            "snapshot",
-            "state",
-            "sweep",
-            "voicemail",
-        ],
-    ),
-    ("remedy", &["queue"]),
-    (
-        "alerts",
-        &[
-            "clock",
-            "config",
-            "courier",
-            "db",
-            "digest",
-            "exposure",
-            "findings",
-            "fleet",
-            "outbox",
-            "recording",
-            "remedy",
-            "status",
-        ],
-    ),
-    (
-        "feed",
-        &[
-            "archive", "bell", "catalog", "clock", "config", "courier", "db", "digest", "fleet", "ledger",
-            "notary",
-        ],
-    ),
-    ("web", &["clock", "config", "db", "feed", "pbx", "queue", "status", "worker"]),
-    // The simulator shares no code with the client beyond plain data types, so that a misreading cannot hide in both.
-    ("simulator", &["clock", "digest", "recording"]),
+/// The floors of `src` in reading order, each with what it is. A floor uses those of earlier lines, and none of its own line
+/// or of later ones.
+const FLOORS: &[&[(&str, &str)]] = &[
+    &[("base", "plain values and pure rules")],
+    &[("formats", "what outlives the program: writer and reader of each format; no I/O, no SQL, no clock")],
+    &[("config", "what the operator chose, with all mistakes shown at once")],
+    &[
+        ("store", "all SQL, one module for each group of tables"),
+        ("archive", "the only code that touches recordings on disk"),
+        ("pbx", "the only code that speaks to PBXs, one folder for each family"),
+        ("outbound", "bounded HTTP and mail to addresses of the operator"),
+    ],
+    &[("vault", "state directory and archive, opened together; snapshots, backups, exposure")],
+    &[("pipeline", "from what a PBX lists to what is archived: sweep, worker, gate, forecast")],
+    &[("proof", "seal, notary, anchors, certificates, verification, rebuild, export")],
+    &[("watch", "the state of everything, alerts, coverage")],
+    &[("http", "the listener: health, metrics, feed")],
+    &[("service", "the long-running process; backfills; requests of commands")],
+    &[(
+        "simulator",
+        "the PBX to rehearse with; it uses `base` only, so that a misreading cannot hide in both",
+    )],
+    &[("cli", "one file for each command; what people read; exit codes")],
 ];
 
-/// Folders of modules.
-const FLOORS: &[&str] = &["base", "formats", "store", "outbound", "pipeline", "proof", "watch", "http"];
-
-/// Modules that stand inside another one.
-fn is_on(outer: &str, inner: &str) -> bool {
-    match outer {
-        "vault" => ["state", "snapshot", "exposure", "backup"].contains(&inner),
-        "pbx" => inner == "push",
-        "service" => inner == "scheduler",
-        _ => false,
-    }
-}
-
-/// The modules that hold SQL, each the owner of its tables.
-const STORES: &[&str] = &[
-    "db",
-    "fleet",
-    "owner",
-    "agenda",
-    "clocks",
-    "calls",
-    "queue",
-    "ledger",
-    "catalog",
-    "retention",
-    "evidence",
-    "intake",
-    "findings",
-    "fixity",
-    "outbox",
-    "seal",
-    "reconcile",
-    "certificate",
-    "voicemail",
-    "anchor",
-    "feed",
-    "rebuild",
-    "export",
-];
+/// The largest number of entries in `src`, beside `lib.rs` and `main.rs`.
+const ENTRIES_MAX: usize = 15;
 
 /// Who may mention which outside thing.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("reqwest::", &["alerts", "courier"]),
+    ("reqwest::", &["outbound"]),
+    ("lettre::", &["outbound", "config"]),
     ("hyper::", &["pbx"]),
     ("hyper_util::", &["pbx"]),
-    ("flate2::", &["pbx", "simulator"]),
-    ("lettre::", &["alerts", "config"]),
-    ("tokio_cron_scheduler::", &["scheduler"]),
-    ("chrono::", &["schedule"]),
-    ("sd_notify::", &["service"]),
-    ("sqlx::query", STORES),
     ("openssl::", &["pbx"]),
-    ("rustls::", &["anchor", "config", "courier", "pbx", "simulator", "web"]),
-    ("x509_parser::", &["anchor", "pbx"]),
-    ("webpki::", &["anchor", "pbx"]),
-    ("toml_edit::", &["config"]),
     ("governor::", &["pbx"]),
-    ("axum::", &["web"]),
-    ("prometheus_client::", &["web"]),
-    ("rustix::fs", &["archive", "filesystem"]),
+    ("flate2::", &["pbx", "simulator"]),
+    ("tokio_cron_scheduler::", &["service"]),
+    ("sd_notify::", &["service"]),
+    ("chrono::", &["base", "service"]),
+    ("sqlx::query", &["store"]),
+    ("rustls::", &["proof", "config", "outbound", "pbx", "simulator", "http"]),
+    ("x509_parser::", &["proof", "pbx"]),
+    ("webpki::", &["proof", "pbx"]),
+    ("toml_edit::", &["config"]),
+    ("axum::", &["http"]),
+    ("prometheus_client::", &["http"]),
+    ("rustix::fs", &["archive", "base"]),
     ("rustix::io", &["archive"]),
-    ("rustix::process", &["main", "users"]),
-    ("OpenOptions", &["archive", "state", "config"]),
+    ("rustix::process", &["base", "cli"]),
+    ("OpenOptions", &["archive", "vault", "config"]),
 ];
 
-fn sources() -> Vec<(String, PathBuf, String)> {
+/// A source file of the product: where it is, its module (floor and module, such as `store` and `queue`), its text without
+/// comments and unit tests.
+struct Source {
+    path: PathBuf,
+    floor: String,
+    module: String,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let src = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
     let mut found = Vec::new();
-    collect(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), None, &mut found);
+    collect(src, src, &mut found);
     assert!(found.len() > 50, "the sources were not found");
     found
 }
 
-fn collect(folder: &Path, module: Option<&str>, found: &mut Vec<(String, PathBuf, String)>) {
+fn collect(src: &Path, folder: &Path, found: &mut Vec<Source>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        // A floor is no module: what stands on it is one.
-        let module = match module {
-            Some(floor) if FLOORS.contains(&floor) => &name,
-            Some(floor) if MAY_USE.iter().any(|(inner, _)| *inner == name && is_on(floor, inner)) => &name,
-            Some(module) => module,
-            None => &name,
-        };
         if path.is_dir() {
-            collect(&path, Some(module), found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            found.push((module.to_owned(), path, production(&text)));
+            collect(src, &path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
+            let text = production(&std::fs::read_to_string(&path).unwrap());
+            let names: Vec<String> = path
+                .strip_prefix(src)
+                .unwrap()
+                .with_extension("")
+                .iter()
+                .map(|name| name.to_string_lossy().into_owned())
+                .filter(|name| name != "mod")
+                .collect();
+            let module = names.iter().take(2).cloned().collect::<Vec<_>>().join("::");
+            found.push(Source { path, floor: names.first().cloned().unwrap_or_default(), module, text });
         }
     }
 }
 
 /// The text without its comments and its unit tests.
 fn production(text: &str) -> String {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
@@ -400,90 +111,179 @@ fn is_test(path: &Path) -> bool {
         || path.components().any(|part| part.as_os_str() == "tests")
 }
 
-/// The modules of ours that a text names, as `crate::name` or within `use crate::{name, …}`.
-fn used(text: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for (at, _) in text.match_indices("crate::") {
-        let rest = &text[at + "crate::".len()..];
-        match rest.strip_prefix('{') {
-            Some(list) => {
-                let list = list.split("};").next().unwrap_or_default();
-                let mut depth = 0;
-                let mut word = String::new();
-                for character in list.chars() {
-                    match character {
-                        '{' => depth += 1,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => names.extend(first_segment(&std::mem::take(&mut word))),
-                        other if depth == 0 => word.push(other),
-                        _ => {}
-                    }
-                }
-                names.extend(first_segment(&word));
-            }
-            None => names.extend(first_segment(rest)),
-        }
-    }
-    names
+/// The modules that a text names as `crate::floor::module`; the floor alone where it names an item of the floor itself.
+fn used(text: &str) -> BTreeSet<(String, String)> {
+    let paths = text.match_indices("crate::").map(|(at, _)| &text[at + "crate::".len()..]);
+    paths
+        .map(|path| {
+            assert!(
+                !path.starts_with('{'),
+                "write one `use` for each module: use crate::{}",
+                path.lines().next().unwrap()
+            );
+            let mut names = path.split("::").map(|name| {
+                name.chars()
+                    .take_while(|character| character.is_alphanumeric() || *character == '_')
+                    .collect::<String>()
+            });
+            let floor = names.next().unwrap();
+            let inner = names.next().filter(|name| name.starts_with(char::is_lowercase));
+            let module = inner.map_or_else(|| floor.clone(), |inner| format!("{floor}::{inner}"));
+            (floor, module)
+        })
+        .collect()
 }
 
-fn first_segment(path: &str) -> Option<String> {
-    let mut segments = path.trim_start().split("::").map(|segment| -> String {
-        segment.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
-    });
-    let mut name = segments.next()?;
-    if let Some(inner) = segments.next()
-        && (FLOORS.contains(&&*name) || is_on(&name, &inner))
-    {
-        name = inner;
-    }
-    (!name.is_empty() && name.chars().next().is_some_and(char::is_lowercase)).then_some(name)
+/// The line of a floor in [`FLOORS`]; none for `lib` and `main`.
+fn rank(floor: &str) -> Option<usize> {
+    FLOORS.iter().position(|line| line.iter().any(|(name, _)| *name == floor))
 }
 
 #[test]
-fn modules_know_only_whom_they_may() {
-    let mut wrong = Vec::new();
-    for (module, path, text) in sources() {
-        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else { continue };
-        for name in used(&text) {
-            if name != module && !allowed.contains(&&*name) && !is_test(&path) {
-                wrong.push(format!("{} uses {name}", path.display()));
+fn a_floor_uses_only_those_before_it() {
+    let mut arrows: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut upward = Vec::new();
+    for source in sources() {
+        let Some(own) = rank(&source.floor) else { continue };
+        for (floor, module) in used(&source.text) {
+            let Some(other) = rank(&floor).filter(|_| floor != source.floor) else { continue };
+            *arrows.entry((source.floor.clone(), floor.clone())).or_default() += 1;
+            if other >= own || source.floor == "simulator" && floor != "base" {
+                upward.push(format!("{} uses {module}", source.path.display()));
             }
         }
     }
-    assert!(wrong.is_empty(), "arrows that are not in the table:\n{}", wrong.join("\n"));
+    let names = FLOORS.iter().map(|line| line.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | "));
+    println!("floors:\n  {}", names.collect::<Vec<_>>().join("\n  "));
+    println!("arrows, with the number of imports:");
+    for ((from, to), imports) in &arrows {
+        println!("  {from} -> {to} {imports}");
+    }
+    println!("imports upward: {}, exemptions: 0", upward.len());
+    assert!(upward.is_empty(), "imports that run against the order of the floors:\n{}", upward.join("\n"));
+}
+
+#[test]
+fn no_module_uses_itself_by_a_detour() {
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        let used = used(&source.text)
+            .into_iter()
+            .map(|(_, module)| module)
+            .filter(|module| *module != source.module);
+        uses.entry(source.module.clone()).or_default().extend(used);
+    }
+    let cycles: Vec<String> = uses.keys().filter_map(|module| way_back(module, &uses)).collect();
+    println!("cycles between {} modules: {}", uses.len(), cycles.len());
+    assert!(cycles.is_empty(), "modules that use each other:\n{}", cycles.join("\n"));
+}
+
+/// A way from a module back to itself.
+fn way_back(module: &str, uses: &BTreeMap<String, BTreeSet<String>>) -> Option<String> {
+    let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut next = vec![module];
+    while let Some(at) = next.pop() {
+        for to in uses.get(at).into_iter().flatten().map(String::as_str) {
+            if to == module {
+                let mut way = vec![module, at];
+                while let Some(before) =
+                    came_from.get(way[way.len() - 1]).filter(|_| way[way.len() - 1] != module)
+                {
+                    way.push(before);
+                }
+                way.reverse();
+                return Some(way.join(" -> "));
+            }
+            if !came_from.contains_key(to) {
+                came_from.insert(to, at);
+                next.push(to);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn src_has_no_more_entries_than_a_reader_can_hold() {
+    let known: BTreeSet<&str> = FLOORS.iter().flat_map(|line| line.iter().map(|(name, _)| *name)).collect();
+    let there: BTreeSet<String> = sources()
+        .into_iter()
+        .map(|source| source.floor)
+        .filter(|floor| floor != "lib" && floor != "main")
+        .collect();
+    assert_eq!(
+        there.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+        known,
+        "src and the table of floors"
+    );
+    assert!(there.len() <= ENTRIES_MAX, "{} entries", there.len());
 }
 
 #[test]
 fn every_outside_thing_has_one_owner() {
     let mut wrong = Vec::new();
-    for (module, path, text) in sources() {
+    for source in sources() {
         for (thing, owners) in OWNERS {
-            if text.contains(thing) && !owners.contains(&&*module) && !is_test(&path) {
-                wrong.push(format!("{} mentions {thing}", path.display()));
+            if source.text.contains(thing) && !owners.contains(&&*source.floor) {
+                wrong.push(format!("{} mentions {thing}", source.path.display()));
             }
         }
     }
     assert!(wrong.is_empty(), "outside things in the wrong place:\n{}", wrong.join("\n"));
 }
 
+/// Where the table stands in `docs/ARCHITECTURE.md`.
+const MARKS: (&str, &str) = ("<!-- floors -->\n", "<!-- /floors -->");
+
+/// `CALLVAULT_WRITE=1 cargo test --test architecture` writes it anew.
 #[test]
-fn every_module_is_in_the_table_or_above_it() {
-    let above = ["backfill", "service", "cli", "main", "lib"];
-    let unknown: BTreeSet<String> = sources()
-        .into_iter()
-        .map(|(module, ..)| module)
-        .filter(|module| module != "mod")
-        .filter(|module| !above.contains(&&**module) && !MAY_USE.iter().any(|(name, _)| name == module))
-        .collect();
-    assert!(unknown.is_empty(), "modules that the table does not know: {unknown:?}");
+fn the_documents_show_the_floors_as_they_are() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ARCHITECTURE.md"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let begin = text.find(MARKS.0).expect("the table's place is marked") + MARKS.0.len();
+    let end = begin + text[begin..].find(MARKS.1).expect("its end too");
+    let table = table();
+    if std::env::var_os("CALLVAULT_WRITE").is_some() {
+        std::fs::write(path, format!("{}{table}{}", &text[..begin], &text[end..])).unwrap();
+        return;
+    }
+    assert_eq!(&text[begin..end], table, "run it with CALLVAULT_WRITE=1");
+}
+
+/// Each floor with its modules and what it uses, as Markdown.
+fn table() -> String {
+    let mut uses: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    let mut modules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        if let Some((_, inner)) = source.module.split_once("::") {
+            modules.entry(source.floor.clone()).or_default().insert(format!("`{inner}`"));
+        }
+        let floors =
+            used(&source.text).into_iter().map(|(floor, _)| floor).filter(|floor| *floor != source.floor);
+        let positions = floors.filter_map(|floor| position(&floor));
+        let positions: Vec<usize> = positions.collect();
+        uses.entry(source.floor).or_default().extend(positions);
+    }
+    let all: Vec<&(&str, &str)> = FLOORS.iter().copied().flatten().collect();
+    let mut text = "\n| floor | what it is | its modules | uses |\n|---|---|---|---|\n".to_owned();
+    for (name, what) in &all {
+        let modules = modules.get(*name).into_iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+        let uses: Vec<&str> = uses.get(*name).into_iter().flatten().map(|at| all[*at].0).collect();
+        writeln!(text, "| `{name}` | {what} | {modules} | {} |", uses.join(", ")).unwrap();
+    }
+    text + "\n"
+}
+
+/// The place of a floor among all.
+fn position(floor: &str) -> Option<usize> {
+    FLOORS.iter().copied().flatten().position(|(name, _)| *name == floor)
 }
 
 /// Of `?` and `?1` in one statement, both are bound to the first argument: an error that no compiler sees.
 #[test]
 fn no_statement_mixes_numbered_and_plain_parameters() {
     let mut wrong = Vec::new();
-    for (_, path, text) in sources() {
+    for Source { path, text, .. } in sources() {
         for statement in text.split('"').skip(1).step_by(2).filter(|literal| is_sql(literal)) {
             let follows = |at: usize| statement[at + 1..].starts_with(|next: char| next.is_ascii_digit());
             let numbered = statement.match_indices('?').filter(|(at, _)| follows(*at)).count();

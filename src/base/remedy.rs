@@ -60,6 +60,9 @@ words! {
 
 const AGAIN: &str = "run the backfill again; to ask at once for what is stuck, run `callvault retry --stuck`";
 
+const COMPARED: &str = "wait for a later run: after an hour callvault downloads it again, and archives it, marked as suspect, \
+     if both downloads are equal. The service does so by itself; otherwise run the backfill again after an hour";
+
 /// The words for a recording that is not archived because of `reason` in `state`.
 pub fn of(state: &str, reason: &str) -> Remedy {
     if state == RecordingState::Excluded.as_str() {
@@ -101,16 +104,12 @@ impl Cause {
             ),
             Self::HeaderSize => (
                 "the sizes in the audio's header do not fit the audio, although the PBX sent all that it has",
-                "wait for a later run: after an hour callvault downloads it again, and archives it, marked as suspect \
-                 `header_size`, if both downloads are equal. The service does so by itself; otherwise run the backfill \
-                 again after an hour",
+                COMPARED,
             ),
             Self::UnknownLength => (
                 "the audio is no WAV file and does not say where it ends, so that one download cannot show whether it \
                  is whole",
-                "wait for a later run: after an hour callvault downloads it again, and archives it, marked as suspect \
-                 `container`, if both downloads are equal. The service does so by itself; otherwise run the backfill \
-                 again after an hour",
+                COMPARED,
             ),
             Self::Ticket => (
                 "the PBX refused its own download tickets",

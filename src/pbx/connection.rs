@@ -5,10 +5,8 @@
 //! that an error can name what answers there.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,7 +16,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -28,10 +26,8 @@ use crate::pbx::dial::dial;
 use crate::pbx::error::Failure;
 use crate::pbx::heard::HEADERS_MAX;
 use crate::pbx::legacy::Legacy;
+use crate::pbx::tap::{Heard, Tap};
 use crate::pbx::transport::{Origin, before_tls, no_answer, no_tls};
-
-/// How much of what comes first is kept, in bytes.
-const HEARD_BYTES_MAX: usize = 64 << 10;
 
 pub(super) enum Security {
     None,
@@ -110,93 +106,4 @@ pub(super) async fn drive<T>(driver: &mut Option<Driver>, work: impl Future<Outp
         work.as_mut().poll(cx)
     })
     .await
-}
-
-/// What came over a connection first. Clones are of the same connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Heard(Arc<Mutex<Vec<u8>>>);
-
-impl Heard {
-    /// The first bytes that came, none if nothing did.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn note(&self, bytes: &[u8]) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = HEARD_BYTES_MAX - heard.len().min(HEARD_BYTES_MAX);
-        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-}
-
-/// A stream that keeps what comes first, and shows nothing before something was sent: a server that answers before it
-/// was asked is busy, or speaks something else than HTTP, and the HTTP library would only say that it did.
-#[derive(Debug)]
-pub(super) struct Tap<S> {
-    stream: S,
-    heard: Heard,
-    has_spoken: bool,
-    waiting: Option<Waker>,
-}
-
-impl<S> Tap<S> {
-    pub(super) fn on(stream: S, heard: Heard) -> Self {
-        Self { stream, heard, has_spoken: false, waiting: None }
-    }
-
-    fn note_spoken(&mut self, written: &Poll<io::Result<usize>>) {
-        if matches!(written, Poll::Ready(Ok(count)) if *count > 0) {
-            self.has_spoken = true;
-            if let Some(waiting) = self.waiting.take() {
-                waiting.wake();
-            }
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.has_spoken {
-            self.waiting = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.heard.note(&buffer.filled()[before..]);
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note_spoken(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.note_spoken(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -16,11 +16,12 @@ use tracing::debug;
 
 use crate::config::{PbxConfig, TlsBackend};
 use crate::pbx::body::{Body, Bounds, Kind};
-use crate::pbx::connection::{Heard, Security, ask, connect};
+use crate::pbx::connection::{Security, ask, connect};
 use crate::pbx::error::{Failure, Reason, When};
 use crate::pbx::legacy::Legacy;
 use crate::pbx::page::{self, PAGE_BYTES_MAX, Secrets};
 use crate::pbx::status::{origin_of_location, redirected, refused, retry_after};
+use crate::pbx::tap::Heard;
 use crate::pbx::tls;
 use crate::pbx::transport::{Origin, before_the_reply, no_reply};
 

@@ -32,6 +32,7 @@ mod pace;
 mod page;
 mod shown;
 mod status;
+mod tap;
 mod throttle;
 mod tls;
 mod transport;

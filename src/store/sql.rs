@@ -84,21 +84,21 @@ pub trait BindAll<V> {
 macro_rules! bind_all {
     ($($value:ident)+) => {
         impl<$($value: Value),+> BindAll<($($value,)+)> for Query<'_, Sqlite, SqliteArguments> {
-            #[allow(non_snake_case, reason = "the values go by the names of their types")]
+            #[expect(non_snake_case, reason = "the values go by the names of their types")]
             fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.bind($value.stored()))+ }
         }
 
         impl<O, $($value: Value),+> BindAll<($($value,)+)>
             for QueryAs<'_, Sqlite, O, SqliteArguments>
         {
-            #[allow(non_snake_case, reason = "the values go by the names of their types")]
+            #[expect(non_snake_case, reason = "the values go by the names of their types")]
             fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.bind($value.stored()))+ }
         }
 
         impl<O, $($value: Value),+> BindAll<($($value,)+)>
             for QueryScalar<'_, Sqlite, O, SqliteArguments>
         {
-            #[allow(non_snake_case, reason = "the values go by the names of their types")]
+            #[expect(non_snake_case, reason = "the values go by the names of their types")]
             fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.bind($value.stored()))+ }
         }
     };

@@ -13,8 +13,8 @@ use tokio_openssl::SslStream;
 
 use crate::base::digest::Digest;
 use crate::config::TlsVersion;
-use crate::pbx::connection::{Heard, Tap};
 use crate::pbx::error::{Failure, Reason};
+use crate::pbx::tap::{Heard, Tap};
 use crate::pbx::tls::{Untrusted, key_sha256};
 use crate::pbx::transport::{Origin, broken_before_tls, no_tls, not_https, untrusted_failure};
 

@@ -10,9 +10,9 @@ use tokio_openssl::SslStream;
 
 use crate::base::digest::Digest;
 use crate::config::PbxConfig;
-use crate::pbx::connection::{Heard, Tap};
 use crate::pbx::dial::dial;
 use crate::pbx::error::{Failure, Reason};
+use crate::pbx::tap::{Heard, Tap};
 use crate::pbx::transport::Origin;
 use handshake::{Handshake, Wanted};
 

@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use sqlx::Row as _;
 use tokio_util::sync::CancellationToken;
 
-use super::model::{Model, Seen, Told};
+use super::expected::{Model, Seen, Told};
 use super::step::Step;
 use crate::support::closing::until_closed;
 use crate::support::station::{Station, small};

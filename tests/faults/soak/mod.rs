@@ -22,12 +22,13 @@ mod places;
 mod planting;
 mod privacy;
 mod secrets;
-mod soak;
+
 mod stop;
+mod whole;
 
 use self::length::Length;
 
 #[test]
 fn with_everything_on_nothing_is_lost_and_nothing_grows() {
-    soak::run(Length::chosen());
+    whole::run(Length::chosen());
 }

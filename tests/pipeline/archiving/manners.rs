@@ -179,8 +179,7 @@ async fn a_pbx_that_drips_holds_no_turn_that_another_needs() {
     let backfill = Backfill::new(&opened, station.request(), Default::default(), Default::default()).unwrap();
     let archived = |id: &str| {
         let site = backfill.sites().iter().find(|site| site.id() == id).unwrap();
-        let archived = site.progress().archived;
-        archived
+        site.progress().archived
     };
     let healthy = async {
         // They begin when the slow one has both turns.
