@@ -217,7 +217,7 @@ fn help_of_simulate() {
                                            is still being written [default: 5]
           --round-the-clock                Calls come at all hours, not in business hours only
           --now <TIME>                     What its clock shows at the start, such as
-                                           2024-10-01T00:00:00Z; the present time if not given
+                                           TIME; the present time if not given
           --keep-cdr-rows <ROWS>           How many CDR rows it keeps; it overwrites the oldest
           --keep-cdr-days <DAYS>           For how many days it keeps CDR rows
           --keep-recording-days <DAYS>     For how many days it keeps recordings
@@ -251,7 +251,7 @@ fn help_of_simulate() {
       POST alter                    changes only the faults in the body
       POST retention                changes what it keeps, such as {"recording_days":30}
       POST advance?s=3600           lets time pass on it
-      POST clock?at=TIME            sets its clock, such as 2024-10-27T00:30:00Z; no time passes by that
+      POST clock?at=TIME            sets its clock, such as TIME; no time passes by that
       POST outage?s=60              takes it down for so long; &how=reset accepts and resets instead
       POST lockout                  locks out the address that asks
       POST revoke                   ends all sessions

@@ -40,7 +40,7 @@ fn voicemail_has_a_line_of_its_own_in_words() {
     let said = folder.run(&["backfill", "--voicemail"]).exits(3);
     let line = "\n  voicemail: 6 messages: 5 archived now (4.88 KiB), 1 deleted or missing on the PBX\n";
     assert!(said.stdout.contains(line), "{}", said.stdout);
-    assert!(said.stdout.contains("deleted from its voicemail box before it was archived"), "{}", said.stdout);
+    assert!(said.stdout.contains("deleted from the voicemail box before it was archived"), "{}", said.stdout);
     assert!(said.stdout.contains("1 of 9 recordings listed are not archived"), "{}", said.stdout);
     let status = folder.run(&["status"]).exits(3);
     let line = "\n  voicemail: 6 messages: 5 archived (4.88 KiB), 1 missing; the fullest box is that of ";

@@ -98,7 +98,7 @@ mod tests {
             "not here: it was archived and is gone",
             "<h3>4 recordings never archived</h3>",
             "<summary>1 missing on the PBX: the PBX lists them but says that it has no such file</summary>",
-            "1 missing on the PBX for good: deleted from its voicemail box",
+            "1 missing on the PBX for good: deleted from the voicemail box before it was archived",
             "1 still to be fetched: not asked for yet",
             "1 stuck after repeated failures: the transfer broke off",
             "<h3>1 recording kept out of the archive by a rule</h3>",
