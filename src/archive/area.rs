@@ -90,16 +90,20 @@ impl Area {
     pub fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), ArchiveError> {
         let name = safe_name(key)?;
         let folder = self.folder_durably(&key.folder())?;
-        match folder.holds_bytes(name, bytes)? {
-            Some(true) => return folder.sync(),
-            Some(false) => return Err(ArchiveError::OtherBytes { path: folder.file_path(name) }),
-            None => {}
+        let mut there = folder.holds_bytes(name, bytes)?;
+        if there.is_none() {
+            let mut temporary = Temporary::create(&folder, &self.ways)?;
+            temporary.write(bytes)?;
+            if publish(&folder, &self.ways, &mut [(&mut temporary.sync()?, name)])? == Published::New {
+                return Ok(());
+            }
+            // Another task has put it there meanwhile.
+            there = folder.holds_bytes(name, bytes)?;
         }
-        let mut temporary = Temporary::create(&folder, &self.ways)?;
-        temporary.write(bytes)?;
-        match publish(&folder, &self.ways, &mut [(&mut temporary.sync()?, name)])? {
-            Published::New => Ok(()),
-            Published::Exists(_) => Err(ArchiveError::Occupied { path: folder.file_path(name) }),
+        match there {
+            Some(true) => folder.sync(),
+            Some(false) => Err(ArchiveError::OtherBytes { path: folder.file_path(name) }),
+            None => Err(ArchiveError::Occupied { path: folder.file_path(name) }),
         }
     }
 
@@ -249,6 +253,17 @@ mod tests {
         assert_eq!(area.reader().names(&key("nothing")).unwrap(), Vec::<String>::new());
         assert_eq!(files(&area.reader(), "_ledger").unwrap(), [key("checkpoint"), key("tile/0/000.p/1")]);
         assert!(area.put(&Key::parse("hq/a").unwrap(), b"a").is_err());
+    }
+
+    #[test]
+    fn tasks_that_put_the_same_file_at_once_all_succeed() {
+        let root = tempfile::tempdir().unwrap();
+        let area = Area::open(root.path(), "_ledger", OWNER).unwrap();
+        for round in 0..100 {
+            let key = key(&format!("tile/{round}"));
+            let put = || area.put(&key, b"one").unwrap();
+            std::thread::scope(|tasks| drop([(); 4].map(|()| tasks.spawn(put))));
+        }
     }
 
     #[test]
