@@ -110,7 +110,7 @@ async fn an_older_database_refuses_to_sign_and_says_what_to_do() {
         restored.append_after("the restore", more).await;
         let error = restored.notary.seal(NOW).await.unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(NotaryError::Refused { published: 16, .. })), "{error}");
-        assert!(error.to_string().contains("`callvault rebuild` mends it"));
+        assert!(error.to_string().contains("until you run `callvault rebuild`"));
         assert_eq!(restored.problem().await, error.to_string());
     }
     assert_eq!(fs::read_to_string(house.file("checkpoint")).unwrap(), newest.note);

@@ -95,7 +95,7 @@ async fn a_restored_older_database_refuses_to_sign_until_it_is_rebuilt() {
     station.add_call("after.wav", 1);
     assert_eq!(counts(&station.backfill().await), Counts { archived: 2, already_archived: 4, ..NONE });
     let problem = station.ledger_problem().await;
-    assert!(problem.contains("`callvault rebuild` mends it"), "{problem}");
+    assert!(problem.contains("until you run `callvault rebuild`"), "{problem}");
     assert_eq!(station.published_size().await, 12, "nothing is signed");
 
     let report = station.rebuild().await;
@@ -163,7 +163,7 @@ async fn a_key_that_was_changed_is_known_with_its_successor() {
     let SealedVault { vault, notary } =
         SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
     notary.rotate_key(&vault.state, vault.clock.now()).await.unwrap();
-    drop(vault);
+    drop((vault, notary));
     station.backfill().await;
     let lost = dump(&station.database().await).await;
     assert_eq!(lost["ledger_keys"].len(), 2);
@@ -227,7 +227,7 @@ async fn nothing_is_signed_in_place_of_entries_that_are_gone() {
     assert_eq!((report.ledger.lost, report.ledger.appended), (16, 16), "their files are told anew");
     station.add_call("later.wav", 300);
     station.backfill().await;
-    assert!(station.ledger_problem().await.contains("`callvault rebuild` mends it"));
+    assert!(station.ledger_problem().await.contains("until you run `callvault rebuild`"));
     assert_eq!(fs::read(station.ledger_file("checkpoint")).unwrap(), checkpoint);
     // It is found in a backup.
     fs::write(station.ledger_file("tile/entries/001.p/16"), bundle).unwrap();
@@ -271,7 +271,7 @@ async fn a_ledger_that_is_gone_is_not_begun_anew_under_the_same_key() {
         Counts { already_archived: 3, ..NONE },
         "its files bear its tags"
     );
-    assert!(station.ledger_problem().await.contains("`callvault rebuild` mends it"));
+    assert!(station.ledger_problem().await.contains("until you run `callvault rebuild`"));
     // It is found in a backup.
     fs::remove_dir_all(station.ledger_file("")).unwrap();
     copy_folder(&aside, &station.ledger_file(""));
