@@ -5,6 +5,9 @@
 //! loop that listens looks at the agenda, which hands out what is due and says when each line is due next.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,6 +16,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 use uuid::Uuid;
 
 use crate::base::bell::Bell;
+use crate::base::clock;
 use crate::store::agenda;
 
 /// A line of `[schedule]`, of one PBX; of none (empty) if it concerns all.
@@ -22,8 +26,15 @@ type Line = (agenda::Job, String);
 pub struct Scheduler {
     jobs: JobScheduler,
     bell: Bell,
-    /// The instant that each line is armed for, and its job.
-    armed: BTreeMap<Line, (Timestamp, Uuid)>,
+    armed: BTreeMap<Line, Armed>,
+}
+
+#[derive(Debug)]
+struct Armed {
+    due: Timestamp,
+    job: Uuid,
+    /// Whether it has rung, after which there is no such job any more.
+    rang: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Scheduler {
@@ -52,14 +63,10 @@ impl Scheduler {
         let mut former = std::mem::take(&mut self.armed);
         for (line, due) in lines {
             let armed = match former.remove(&line) {
-                Some(armed) if armed.0 == due => armed,
+                Some(armed) if armed.due == due && !armed.rang.load(SeqCst) => armed,
                 other => {
                     self.disarm(other).await;
-                    (
-                        due,
-                        self.ring_after(Duration::try_from(due.duration_since(now)).unwrap_or_default())
-                            .await?,
-                    )
+                    self.ring_at(due, now).await?
                 }
             };
             self.armed.insert(line, armed);
@@ -86,19 +93,27 @@ impl Scheduler {
         }
     }
 
-    async fn ring_after(&self, wait: Duration) -> anyhow::Result<Uuid> {
-        let bell = self.bell.clone();
-        let ring = move |_, _| -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    /// The library counts in whole seconds, and cuts both the present time and the wait to them: cut that way, a job would ring
+    /// before it is due, when there is nothing to do, and not again.
+    async fn ring_at(&self, due: Timestamp, now: Timestamp) -> anyhow::Result<Armed> {
+        let present = clock::now();
+        let at = present.saturating_add(due.duration_since(now)).unwrap_or(Timestamp::MAX);
+        let last_second = at.as_second() + i64::from(at.subsec_nanosecond() > 0);
+        let wait = Duration::from_secs(u64::try_from(last_second - present.as_second()).unwrap_or(0));
+        let (bell, rang) = (self.bell.clone(), Arc::new(AtomicBool::new(false)));
+        let note = rang.clone();
+        let ring = move |_, _| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            note.store(true, SeqCst);
             bell.ring();
             Box::pin(std::future::ready(()))
         };
         let job = Job::new_one_shot_async(wait, ring).context("planning a job")?;
-        self.jobs.add(job).await.context("planning a job")
+        Ok(Armed { due, job: self.jobs.add(job).await.context("planning a job")?, rang })
     }
 
     /// A job that has run is gone already.
-    async fn disarm(&self, armed: Option<(Timestamp, Uuid)>) {
-        if let Some((_, job)) = armed {
+    async fn disarm(&self, armed: Option<Armed>) {
+        if let Some(Armed { job, .. }) = armed {
             drop(self.jobs.remove(&job).await);
         }
     }
@@ -123,6 +138,21 @@ mod tests {
             let now = now();
             scheduler.arm(vec![(LINE, now + 10.milliseconds())], now).await.unwrap();
             tokio::time::timeout(Duration::from_secs(10), listener.rung()).await.unwrap();
+        }
+        scheduler.stop().await;
+    }
+
+    #[tokio::test]
+    async fn no_line_rings_before_it_is_due_and_one_that_has_rung_is_armed_anew() {
+        let bell = Bell::default();
+        let mut listener = bell.listen();
+        let mut scheduler = Scheduler::start(bell).await.unwrap();
+        let due = now() + 1_700.milliseconds();
+        for _ in 0..2 {
+            listener.forget();
+            scheduler.arm(vec![(LINE, due)], now().min(due)).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(20), listener.rung()).await.unwrap();
+            assert!(now() >= due);
         }
         scheduler.stop().await;
     }
