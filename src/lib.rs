@@ -30,47 +30,47 @@
 
 #![warn(clippy::unwrap_used)]
 
-/// Plain values and pure rules: they know nothing but each other.
+// Plain values and pure rules: they know nothing but each other.
 pub mod base;
 
-/// What outlives the program: the formats that it reads and writes, without any I/O.
+// What outlives the program: the formats that it reads and writes, without any I/O.
 pub mod formats;
 
-/// What the operator chose, validated before anything is opened.
+// What the operator chose, validated before anything is opened.
 pub mod config;
 
-/// All SQL: one module for each group of tables.
+// All SQL: one module for each group of tables.
 pub mod store;
 
-/// The only code that writes recordings to disk.
+// The only code that writes recordings to disk.
 pub mod archive;
 
-/// The only code that speaks HTTP to a PBX.
+// The only code that speaks HTTP to a PBX.
 pub mod pbx;
 
-/// Bounded requests to addresses that the operator gave.
+// Bounded requests to addresses that the operator gave.
 pub mod outbound;
 
-/// State directory and archive, opened together.
+// State directory and archive, opened together.
 pub mod vault;
 
-/// From what a PBX lists to what is archived.
+// From what a PBX lists to what is archived.
 pub mod pipeline;
 
-/// What shows that the archive is complete and unchanged.
+// What shows that the archive is complete and unchanged.
 pub mod proof;
 
-/// The state of everything, and what an operator is told of it.
+// The state of everything, and what an operator is told of it.
 pub mod watch;
 
-/// The listener: health, metrics and the feed.
+// The listener: health, metrics and the feed.
 pub mod http;
 
-/// The service: it follows every PBX by itself.
+// The service: it follows every PBX by itself.
 pub mod service;
 
-/// A PBX to rehearse and test with: it keeps the API's rules and breaks each of them when told to.
+// A PBX to rehearse and test with: it keeps the API's rules and breaks each of them when told to.
 pub mod simulator;
 
-/// The commands of the program.
+// The commands of the program.
 pub mod cli;

@@ -1,6 +1,6 @@
 //! A folder in the root of the archive, open for writing: that of a PBX, or one for files that are derived from the state.
 //!
-//! All files are made alike ([`publish`]): whole, durable, never replaced, but for the derived ones that are meant to be.
+//! All files are made alike (`publish`): whole, durable, never replaced, but for the derived ones that are meant to be.
 //! Each area has a marker, so that two states never write to one.
 
 use std::collections::HashSet;

@@ -1,6 +1,6 @@
 //! The lines of a call list, `calls-<n>.jsonl`: see `docs/archive-format.md`.
 //!
-//! A list is written once. Its lines are [salted](super::salted), so that each can be erased by itself.
+//! A list is written once. Its lines are salted (`formats::salted`), so that each can be erased by itself.
 
 use std::borrow::Cow;
 

@@ -10,10 +10,10 @@
 //! while let Some(bytes) = audio.next().await? { … }
 //! ```
 
-/// The S-Series and compatible devices.
+// The S-Series and compatible devices.
 pub mod s_series;
 
-/// Events that PBXs report: they wake a sweep early.
+// Events that PBXs report: they wake a sweep early.
 pub mod push;
 
 mod body;

@@ -9,13 +9,13 @@
 //! One follower for each PBX; none waits for another. What concerns all is done beside them. An error that reaches this
 //! file means that the database is broken: the service ends, and its supervisor starts it anew.
 
-/// When each line of `[schedule]` is due.
+// When each line of `[schedule]` is due.
 pub mod scheduler;
 
-/// A range of days, archived once.
+// A range of days, archived once.
 pub mod backfill;
 
-/// The work of commands, done in this process or by the service.
+// The work of commands, done in this process or by the service.
 pub mod requests;
 
 mod anchoring;

@@ -1,15 +1,15 @@
 //! The vault: state directory and archive, opened together.
 
-/// The state directory: lock, database, key.
+// The state directory: lock, database, key.
 pub mod state;
 
-/// Copies of the database, made while everything goes on.
+// Copies of the database, made while everything goes on.
 pub mod snapshot;
 
-/// What others on this machine can read or write that they must not.
+// What others on this machine can read or write that they must not.
 pub mod exposure;
 
-/// Backups of all that the archive does not hold.
+// Backups of all that the archive does not hold.
 pub mod backup;
 
 use std::path::Path;

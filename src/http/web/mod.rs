@@ -2,7 +2,7 @@
 //!
 //! `/health/live`: the process answers. `/health/ready`: it does its work, or 503 and why not. `/metrics`: Prometheus. These
 //! only read, and no client can load the database: a scrape sees a state that is up to a few seconds old. `/feed/…` is in
-//! [`feed`]; its readers are few enough to leave places for monitoring.
+//! `feed`; its readers are few enough to leave places for monitoring.
 
 mod bounded;
 mod bucket;

@@ -74,7 +74,7 @@ pub struct Request {
 /// former one is in its place.
 ///
 /// # Errors
-/// [`StateError`](crate::vault::state::StateError), [`ArchiveError`](crate::archive::ArchiveError) and [`CannotRebuild`] for what
+/// [`StateError`](crate::vault::state::StateError), [`ArchiveError`] and [`CannotRebuild`] for what
 /// an operator can mend.
 pub async fn rebuild(
     config: &Config,
