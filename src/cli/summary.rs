@@ -5,6 +5,7 @@ use std::path::Path;
 
 use indicatif::HumanBytes;
 
+use crate::base::counts::Counts;
 use crate::base::remedy;
 use crate::pipeline::backfill::{BackfillReport, PbxReport};
 use crate::pipeline::sweep::SweepReport;
@@ -95,18 +96,9 @@ fn tell_pbx(
         Some((from, to)) => writeln!(text, "\n{id}: {from} to {to}, {:.1} s", report.elapsed_s)?,
         None => writeln!(text, "\n{id}: {:.1} s", report.elapsed_s)?,
     }
-    let would = if dry_run { "would be fetched" } else { "still owed" };
     let counts = &report.counts;
-    let rows: [(i64, String); 6] = [
-        (counts.archived, format!("archived now ({})", HumanBytes(counts.bytes))),
-        (counts.already_archived, "archived before".into()),
-        (counts.excluded, "excluded by your rules".into()),
-        (counts.pending, would.into()),
-        (counts.missing, "missing on the PBX".into()),
-        (counts.stuck, "stuck".into()),
-    ];
     writeln!(text, "  {:>8} listed", counts.listed())?;
-    for (count, what) in rows.iter().filter(|(count, _)| *count != 0) {
+    for (count, what) in states(counts, "missing on the PBX", dry_run) {
         writeln!(text, "  {count:>8} {what}")?;
     }
     if let Some(voicemail) = &report.voicemail {
@@ -131,6 +123,24 @@ fn tell_pbx(
         Some(error) => writeln!(text, "  Given up: {}.", error.message.trim_end_matches('.')),
         None => Ok(()),
     }
+}
+
+/// What a run came to, by state, without those of nothing.
+pub(super) fn states(
+    counts: &Counts,
+    missing: &str,
+    dry_run: bool,
+) -> impl Iterator<Item = (i64, String)> + use<> {
+    let owed = if dry_run { "would be fetched" } else { "still owed" };
+    let states = [
+        (counts.archived, format!("archived now ({})", HumanBytes(counts.bytes))),
+        (counts.already_archived, "archived before".to_owned()),
+        (counts.excluded, "excluded by your rules".to_owned()),
+        (counts.pending, owed.to_owned()),
+        (counts.missing, missing.to_owned()),
+        (counts.stuck, "stuck".to_owned()),
+    ];
+    states.into_iter().filter(|(count, _)| *count != 0)
 }
 
 /// How many days were not read: those that failed, and those that nobody asked for any more.

@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use indicatif::HumanBytes;
-
 use super::status_page;
-use super::summary::count;
+use super::summary::{count, states};
 use crate::base::recording::printable;
 use crate::base::remedy;
 use crate::pipeline::backfill::VoicemailReport;
@@ -47,18 +45,9 @@ pub(super) fn tell(text: &mut String, report: &VoicemailReport, dry_run: bool) -
         }
         _ => {}
     }
-    let would = if dry_run { "would be fetched" } else { "still owed" };
     let counts = &report.counts;
-    let rows: [(i64, String); 6] = [
-        (counts.archived, format!("archived now ({})", HumanBytes(counts.bytes))),
-        (counts.already_archived, "archived before".into()),
-        (counts.excluded, "excluded by your rules".into()),
-        (counts.pending, would.into()),
-        (counts.missing, "deleted or missing on the PBX".into()),
-        (counts.stuck, "stuck".into()),
-    ];
-    let told: Vec<String> =
-        rows.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let states = states(counts, "deleted or missing on the PBX", dry_run);
+    let told: Vec<String> = states.map(|(count, what)| format!("{count} {what}")).collect();
     let messages = count(u64::try_from(counts.listed()).unwrap_or(0), "message");
     let colon = if told.is_empty() { "" } else { ": " };
     writeln!(text, "  voicemail: {messages}{colon}{}", told.join(", "))?;
