@@ -4,7 +4,9 @@
 //! second: it may be larger by a share and by an amount. Medians, for the load is drawn by chance, and one look may fall
 //! on a backlog or a snapshot. What grows by its nature is held in the same way against what it grows with: bytes of the
 //! database for each recording, lines of the log for each minute. Those two are judged in a long soak only: in half a
-//! minute the service does nothing but read and certify the half year before it.
+//! minute the service does nothing but read and certify the half year before it. Nor are descriptors flat in half a
+//! minute: on a busy machine the work is done one after the other in one quarter and at once in the next. There they are
+//! held against what everything at once takes; hundreds of requests that each left one open would be far above it.
 
 use std::fs;
 use std::path::Path;
@@ -38,6 +40,8 @@ const FLAT: [Tolerance; 7] = [
 const DATABASE: (f64, f64) = (0.30, 1024.0);
 /// From which length on growth is judged.
 const LONG: Duration = Duration::from_secs(300);
+/// Open descriptors with everything on and all connections in use: about 48 were seen, after some 1,000 requests.
+const DESCRIPTORS_AT_ONCE: f64 = 96.0;
 /// By how much the log may be longer in a minute, and by how many lines besides.
 const LOG: (f64, f64) = (0.50, 120.0);
 
@@ -50,6 +54,7 @@ impl Tolerance {
 /// Prints the table of an installation, and tells what is not flat.
 pub(crate) fn judge(house: &str, looks: &[Look]) -> Vec<String> {
     let quarters: Vec<&[Look]> = quarters(looks);
+    let is_long = looks.last().is_some_and(|look| look.at > LONG);
     let mut wrong = Vec::new();
     println!("\n{house}: {} looks", looks.len());
     println!(
@@ -61,13 +66,16 @@ pub(crate) fn judge(house: &str, looks: &[Look]) -> Vec<String> {
         let medians: Vec<f64> = quarters.iter().map(|looks| median(looks.iter().map(of))).collect();
         let most = looks.iter().map(of).fold(0.0, f64::max);
         line(tolerance.name, &medians, most, tolerance.unit);
-        let limit = medians[1] * (1.0 + tolerance.share) + tolerance.amount;
-        if medians[3] > limit {
+        let (last, limit) = match tolerance.measure {
+            Measure::Descriptors if !is_long => (most, DESCRIPTORS_AT_ONCE),
+            _ => (medians[3], medians[1] * (1.0 + tolerance.share) + tolerance.amount),
+        };
+        if last > limit {
             wrong.push(format!("{house}: {} grew: {medians:?}, at most {limit}", tolerance.name));
         }
     }
     let growth = [judge_database(house, &quarters), judge_log(house, &quarters)];
-    if looks.last().is_some_and(|look| look.at > LONG) {
+    if is_long {
         wrong.extend(growth.into_iter().flatten());
     }
     keep(house, looks);
