@@ -7,42 +7,25 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::file::Purpose;
-use super::section::{Reading, Section, Wrong, quotable, wrong};
+use super::section::{Reading, Section, quotable, wrong};
 use super::{
     ArchiveConfig, Config, ExclusionRule, FeedConfig, PLAIN_TOKENS_REMEDY, PbxConfig, QueueConfig,
     QueueOrder, StateConfig, WebConfig,
 };
-use super::{
-    alerts, anchor, exclude, feed, keys, ledger, must_record, pbx, push, schedule, snapshots, value, web,
-};
+use super::{alerts, feed, keys, ledger, pbx, push, rules, schedule, value, web};
 
-/// Free space below which no ticket is taken: the largest recording fits.
+/// The largest recording fits.
 const FREE_BYTES_MIN: u64 = 2 << 30;
-
-/// Downloads at one time over all PBXs.
-const CONCURRENCY_TOTAL: u64 = 128;
-
-/// The longest first wait after a failure.
-const RETRY_BASE: Duration = Duration::from_secs(2);
-
-/// The longest wait between two attempts.
-const RETRY_MAX: Duration = Duration::from_secs(3600);
-
-/// Failures of one reason after which a recording is stuck.
-const ATTEMPTS_MAX: u64 = 12;
-
-/// Days for which a PBX must say that it lacks a recording.
-const MISSING_FINAL_AFTER_DAYS: f64 = 3.0;
 
 impl Default for QueueConfig {
     fn default() -> Self {
         Self {
             order: QueueOrder::OldestFirst,
-            concurrency_total: usize::try_from(CONCURRENCY_TOTAL).expect("it is small"),
-            retry_base: RETRY_BASE,
-            retry_max: RETRY_MAX,
-            attempts_max: u32::try_from(ATTEMPTS_MAX).expect("it is small"),
-            missing_final_after: value::days(MISSING_FINAL_AFTER_DAYS),
+            concurrency_total: 128,
+            retry_base: Duration::from_secs(2),
+            retry_max: Duration::from_secs(3600),
+            attempts_max: 12,
+            missing_final_after: Duration::from_secs(3 * 86_400),
         }
     }
 }
@@ -57,43 +40,40 @@ pub(super) fn read(root: &DeTable<'_>, reading: &Reading<'_>) -> Option<Config> 
     if let (Some(archive), Some(state), Some(section)) = (&archive, &state, &state_section) {
         refuse_overlap(&archive.path, &state.path, section);
     }
-    let queue = single("queue", root, reading).map(|section| queue(&section));
-    let service = single("service", root, reading).map(|section| schedule::service(&section));
-    let schedule = single("schedule", root, reading).map(|section| schedule::schedule(&section));
-    let snapshots = single("snapshots", root, reading).map(|section| snapshots::read(&section));
-    let push = single("push", root, reading).map(|section| push::read(&section)).unwrap_or_default();
     let (pbx, ids) = pbxs(root, reading);
-    let pbx = push::joined(pbx, push);
-    let exclude = exclusions(root, &ids, reading);
+    let push = read_or_default("push", root, reading, push::read);
+    let web = read_or_default("web", root, reading, web::read);
     let must_record = several("must_record", root, reading);
-    let must_record = must_record.iter().map(|section| must_record::read(section, &ids)).collect();
-    let verify = single("verify", root, reading).map(|section| schedule::verify(&section));
-    let ledger = single("ledger", root, reading).map(|section| ledger::read(&section));
-    let anchors = anchor::read(root, reading);
-    let web = single("web", root, reading).map(|section| web::read(&section));
-    let feed = single("feed", root, reading);
-    let web = web.unwrap_or_default();
-    let feed = feed.map(|section| read_feed(&section, &web, &ids));
-    let alerts = single("alerts", root, reading).map(|section| alerts::read(&section));
     Some(Config {
         file: reading.origin.file.to_owned(),
+        queue: read_or_default("queue", root, reading, queue),
+        service: read_or_default("service", root, reading, schedule::service),
+        schedule: read_or_default("schedule", root, reading, schedule::schedule),
+        snapshots: read_or_default("snapshots", root, reading, schedule::snapshots),
+        pbx: push::joined(pbx, push),
+        push,
+        exclude: exclusions(root, &ids, reading),
+        must_record: must_record.iter().map(|section| rules::must_record(section, &ids)).collect(),
+        ledger: read_or_default("ledger", root, reading, ledger::read),
+        anchors: ledger::read_anchors(root, reading),
+        verify: read_or_default("verify", root, reading, schedule::verify),
+        feed: read_or_default("feed", root, reading, |section| read_feed(section, &web, &ids)),
+        web,
+        alerts: read_or_default("alerts", root, reading, alerts::read),
+        // Last: whatever is missing here, the mistakes of all other sections are noted.
         archive: archive?,
         state: state?,
-        queue: queue.unwrap_or_default(),
-        service: service.unwrap_or_default(),
-        schedule: schedule.unwrap_or_default(),
-        snapshots: snapshots.unwrap_or_default(),
-        push,
-        pbx,
-        exclude,
-        must_record,
-        ledger: ledger.unwrap_or_default(),
-        anchors,
-        verify: verify.unwrap_or_default(),
-        web,
-        feed: feed.unwrap_or_default(),
-        alerts: alerts.unwrap_or_default(),
     })
+}
+
+/// Reads a section that may be left out.
+fn read_or_default<T: Default>(
+    name: &'static str,
+    root: &DeTable<'_>,
+    reading: &Reading<'_>,
+    read: impl FnOnce(&Section<'_>) -> T,
+) -> T {
+    single(name, root, reading).map(|section| read(&section)).unwrap_or_default()
 }
 
 fn archive(section: &Section<'_>) -> Option<ArchiveConfig> {
@@ -109,26 +89,24 @@ fn state(section: &Section<'_>) -> Option<StateConfig> {
 
 fn queue(section: &Section<'_>) -> QueueConfig {
     const YEAR_S: f64 = 365.0 * 86_400.0;
-    let total = section.count("concurrency_total", CONCURRENCY_TOTAL, 1..=256);
-    let attempts = section.count("attempts_max", ATTEMPTS_MAX, 1..=1000);
-    let retry_base = section.seconds("retry_base_s", RETRY_BASE, 0.001..=86_400.0);
-    let retry_max = section.seconds("retry_max_s", RETRY_MAX, 0.001..=YEAR_S);
+    let default = QueueConfig::default();
+    let retry_base = section.seconds("retry_base_s", default.retry_base, 0.001..=86_400.0);
+    let retry_max = section.seconds("retry_max_s", default.retry_max, 0.001..=YEAR_S);
     if retry_max < retry_base {
         let message = format!("is less than retry_base_s, {}", retry_base.as_secs_f64());
         section.reject("retry_max_s", wrong(message, "make it the longer of the two"));
     }
     QueueConfig {
-        order: section.read("order", order).unwrap_or(QueueOrder::OldestFirst),
-        concurrency_total: usize::try_from(total).expect("it is at most 256"),
+        order: section.word("order").unwrap_or(default.order),
+        concurrency_total: section.count("concurrency_total", default.concurrency_total, 1..=256),
         retry_base,
         retry_max,
-        attempts_max: u32::try_from(attempts).expect("it is at most 1000"),
-        missing_final_after: value::days(section.fraction(
+        attempts_max: section.count("attempts_max", default.attempts_max, 1..=1000),
+        missing_final_after: section.days(
             "missing_final_after_days",
-            MISSING_FINAL_AFTER_DAYS,
+            default.missing_final_after,
             0.000_001..=365.0,
-            "days",
-        )),
+        ),
     }
 }
 
@@ -144,14 +122,6 @@ fn read_feed(section: &Section<'_>, web: &WebConfig, ids: &[String]) -> FeedConf
         section.reject("enabled", wrong(message, PLAIN_TOKENS_REMEDY));
     }
     feed
-}
-
-fn order(value: &DeValue<'_>) -> Result<QueueOrder, Wrong> {
-    match value::text(value)? {
-        "oldest_first" => Ok(QueueOrder::OldestFirst),
-        "newest_first" => Ok(QueueOrder::NewestFirst),
-        _ => Err(wrong("must be \"oldest_first\" or \"newest_first\"", "write one of them")),
-    }
 }
 
 /// Reads every `[[pbx]]`; also the ids, those of incomplete sections too, for the rules that name them.
@@ -172,7 +142,7 @@ fn pbxs(root: &DeTable<'_>, reading: &Reading<'_>) -> (Vec<PbxConfig>, Vec<Strin
 fn exclusions(root: &DeTable<'_>, ids: &[String], reading: &Reading<'_>) -> Vec<ExclusionRule> {
     let sections = several("exclude", root, reading);
     unique(&sections, "name");
-    sections.iter().filter_map(|section| exclude::read(section, ids)).collect()
+    sections.iter().filter_map(|section| rules::exclude(section, ids)).collect()
 }
 
 /// The values of `key` over the sections, each of which must have its own.
@@ -209,7 +179,7 @@ fn refuse_overlap(archive: &Path, state: &Path, section: &Section<'_>) {
 fn refuse_unknown_sections(root: &DeTable<'_>, reading: &Reading<'_>) {
     for key in root.keys() {
         let name: &str = key.get_ref();
-        if !keys::SECTIONS.iter().any(|(known, _)| *known == name) {
+        if !keys::SECTIONS.iter().any(|known| known.name == name) {
             let remedy = keys::remedy_for_unknown(name, "");
             reading.note(
                 key.span().start,

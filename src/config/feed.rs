@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::file::Purpose;
 use super::section::{Section, Wrong, wrong};
-use super::{WebConfig, WebhookConfig, document, exclude, password, value, webhook};
+use super::{WebConfig, WebhookConfig, document, rules, secrets, value, webhook};
 
 /// The shortest token: what `openssl rand -hex 12` makes.
 const TOKEN_BYTES_MIN: usize = 24;
@@ -18,7 +18,7 @@ const ENTRIES_MAX: u64 = 200;
 /// The largest number of an entry that may be written.
 const ENTRY_MAX: u64 = 1 << 53;
 /// Files that a reader may fetch in a minute: a second archive keeps up with some thousand recordings an hour.
-const READS_PER_MIN_MAX: u64 = 300;
+const READS_PER_MIN_MAX: u32 = 300;
 /// The longest wait for a receipt.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -46,8 +46,7 @@ pub struct FeedReaderConfig {
 impl FeedReaderConfig {
     /// A reader with defaults for all but what is given: he is given all PBXs.
     pub fn new(name: impl Into<String>, token: impl Into<SecretString>) -> Self {
-        let reads_per_min_max = u32::try_from(READS_PER_MIN_MAX).expect("it is small");
-        Self { name: name.into(), token: token.into(), pbx: Vec::new(), reads_per_min_max }
+        Self { name: name.into(), token: token.into(), pbx: Vec::new(), reads_per_min_max: READS_PER_MIN_MAX }
     }
 }
 
@@ -114,12 +113,11 @@ fn read_webhook(section: &Section<'_>) -> Option<FeedWebhookConfig> {
 fn read_reader(section: &Section<'_>, ids: &[String]) -> Option<FeedReaderConfig> {
     let named = |value| name(value, "is no name for the ledger");
     let name = section.require("name", "\"…\", what the ledger calls the reader", named);
-    let pbx = exclude::pbx_ids(section, ids);
-    let reads = section.count("reads_per_min_max", READS_PER_MIN_MAX, 1..=100_000);
-    let reads_per_min_max = u32::try_from(reads).expect("it is at most 100,000");
+    let pbx = rules::pbx_ids(section, ids);
+    let reads_per_min_max = section.count("reads_per_min_max", READS_PER_MIN_MAX, 1..=100_000);
     let example = "\"…\", a file that holds the token that the reader sends";
     section.require("token_file", example, |_| Ok(()));
-    let (token, file) = password::secret_file(section, "token_file")?;
+    let (token, file) = secrets::secret_file(section, "token_file")?;
     let bytes = token.expose_secret().as_bytes();
     let is_token = bytes.len() >= TOKEN_BYTES_MIN && bytes.iter().all(u8::is_ascii_graphic);
     if !is_token && section.reading.purpose != Purpose::Trust {

@@ -1,132 +1,50 @@
 //! The keys that a configuration may hold, and the search for the one that a wrong key meant.
 
-/// Every section with its keys, in the order of `config.example.toml`.
-pub(super) const SECTIONS: &[(&str, &[&str])] = &[
-    ("archive", &["path", "free_bytes_min"]),
-    ("state", &["path"]),
-    (
-        "queue",
-        &[
-            "order",
-            "concurrency_total",
-            "retry_base_s",
-            "retry_max_s",
-            "attempts_max",
-            "missing_final_after_days",
-        ],
-    ),
-    ("service", &["stop_timeout_s", "history_days"]),
-    (
-        "schedule",
-        &["timezone", "sweep", "deep_sweep", "voicemail", "seal", "verify", "scrub", "history", "snapshot"],
-    ),
-    ("verify", &["full_days"]),
-    ("snapshots", &["hourly", "daily"]),
-    ("push", &["listen"]),
-    (
-        "pbx",
-        &[
-            "id",
-            "url",
-            "api_version",
-            "download_api_version",
-            "username",
-            "password_file",
-            "password",
-            "timezone",
-            "concurrency",
-            "allow_plain_http",
-            "tls_pin_sha256",
-            "tls_backend",
-            "tls_version_min",
-            "login_port",
-            "push",
-            "push_url",
-            "push_tcp_port",
-            "push_from",
-            "allowed_ip",
-            "connect_timeout_s",
-            "reply_timeout_s",
-            "cdr_timeout_s",
-            "idle_timeout_s",
-            "throughput_bytes_s_min",
-            "ticket_age_max_s",
-            "lockout_wait_s",
-            "outage_patience_s",
-            "outage_retry_s_max",
-            "requests_per_min_max",
-            "bytes_s_max",
-            "hours",
-            "cdr_rows",
-            "recording_days",
-            "warn_margin_h",
-            "recording_bytes_max",
-            "cdr_bytes_max",
-            "intake_rows_per_day_max",
-            "intake_bytes_per_day_max",
-            "cdr_api",
-            "cdr_folder",
-            "cdr_columns",
-            "cdr_keep_columns",
-            "voicemail",
-            "voicemail_status",
-            "voicemail_per_extension",
-        ],
-    ),
-    (
-        "exclude",
-        &["name", "pbx", "extension", "direction", "did", "trunk", "shorter_than_s", "longer_than_s"],
-    ),
-    ("must_record", &["pbx", "extension", "direction", "did", "trunk", "min_talk_s", "reason"]),
-    ("ledger", &["origin", "key_file"]),
-    ("anchors", &["every_s", "timeout_s"]),
-    ("anchor", &["name", "url", "ca_file", "allow_plain_http"]),
-    ("witness", &["url", "vkey"]),
-    ("web", &["listen", "hosts", "certificate_file", "key_file", "allow_plain_http"]),
-    ("feed", &["enabled", "reader", "webhook"]),
-    ("feed.reader", &["name", "token_file", "pbx", "reads_per_min_max"]),
-    (
-        "feed.webhook",
-        &["name", "url", "secret_file", "allow_plain_http", "after", "entries_max", "timeout_s"],
-    ),
-    (
-        "alerts",
-        &[
-            "timezone",
-            "down_after_s",
-            "sweep_overdue_after_s",
-            "hold_down_s",
-            "remind_every_s",
-            "digest",
-            "digest_hour",
-            "free_bytes_warn",
-            "keep_trying_days",
-            "ping_url",
-            "email",
-            "webhook",
-        ],
-    ),
-    ("alerts.email", &["host", "port", "tls", "allow_plain_smtp", "username", "password_file", "from", "to"]),
-    ("alerts.webhook", &["url", "secret_file", "allow_plain_http"]),
-];
+use std::sync::LazyLock;
 
 /// How alike two words must be (0 to 1) before one is offered for the other.
 const LIKENESS_MIN: f64 = 0.75;
 
+/// A section with its keys.
+pub(super) struct Known {
+    /// `[queue]`, or `[[pbx]]` of one that may stand several times.
+    pub(super) heading: &'static str,
+    pub(super) name: &'static str,
+    pub(super) keys: Vec<&'static str>,
+}
+
+/// Every section in the order of `config.example.toml`, which explains every key and so is the list of them.
+pub(super) static SECTIONS: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let mut sections: Vec<Known> = Vec::new();
+    for line in include_str!("../../config.example.toml").lines() {
+        let line = line.trim_start_matches("# ");
+        if line.starts_with('[') {
+            let name = line.trim_matches(['[', ']']);
+            if let Some((outer, key)) = name.split_once('.') {
+                sections
+                    .iter_mut()
+                    .filter(|known| known.name == outer)
+                    .for_each(|known| known.keys.push(key));
+            }
+            sections.push(Known { heading: line, name, keys: Vec::new() });
+        } else if let (Some(section), Some((key, _))) = (sections.last_mut(), line.split_once(" = "))
+            && !key.contains(' ')
+        {
+            section.keys.push(key);
+        }
+    }
+    sections
+});
+
 /// The keys of `section`, which must be one of [`SECTIONS`].
-pub(super) fn of(section: &str) -> &'static [&'static str] {
-    SECTIONS.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+pub(super) fn of(section: &str) -> impl Iterator<Item = &'static str> {
+    let sections = SECTIONS.iter().filter(move |known| known.name == section);
+    sections.flat_map(|known| known.keys.iter().copied())
 }
 
 /// How a section's heading is written: `[queue]`, `[[pbx]]`.
-pub(super) fn heading(section: &str) -> String {
-    match section {
-        "pbx" | "exclude" | "must_record" | "anchor" | "witness" | "feed.reader" | "feed.webhook"
-        | "alerts.webhook" => {
-            format!("[[{section}]]")
-        }
-        _ => format!("[{section}]"),
-    }
+pub(super) fn heading(section: &str) -> &'static str {
+    SECTIONS.iter().find(|known| known.name == section).map_or("", |known| known.heading)
 }
 
 /// The candidate most like `word`, if any is like it. Case and `-` for `_` do not matter.
@@ -143,30 +61,34 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// What to do about a key that `section` does not have; `""` is the top of the file.
 pub(super) fn remedy_for_unknown(key: &str, section: &str) -> String {
-    let known = of(section);
-    let elsewhere = SECTIONS.iter().find(|(name, keys)| *name != section && keys.contains(&key));
-    if let Some((name, _)) = elsewhere {
-        return format!("`{key}` belongs below {}", heading(name));
+    if let Some(other) = SECTIONS.iter().find(|other| other.name != section && other.keys.contains(&key)) {
+        return format!("`{key}` belongs below {}", other.heading);
     }
     if section.is_empty() {
-        let names = || SECTIONS.iter().map(|(name, _)| *name);
-        return match nearest(key, names()) {
+        return match nearest(key, SECTIONS.iter().map(|known| known.name)) {
             Some(name) => format!("did you mean {}?", heading(name)),
             None => {
-                let whole = names().filter(|name| !name.contains('.'));
-                format!("the sections are {}", whole.map(heading).collect::<Vec<_>>().join(", "))
+                let mut whole: Vec<_> = SECTIONS.iter().filter(|known| !known.name.contains('.')).collect();
+                whole.dedup_by_key(|known| known.name);
+                let headings: Vec<&str> = whole.iter().map(|known| known.heading).collect();
+                format!("the sections are {}", headings.join(", "))
             }
         };
     }
-    match nearest(key, known.iter().copied()) {
+    match nearest(key, of(section)) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!("remove it; {} knows {}", heading(section), known.join(", ")),
+        None => {
+            format!("remove it; {} knows {}", heading(section), of(section).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::{Config, Origin};
 
     #[test]
     fn the_nearest_word_is_found_or_none() {
@@ -179,7 +101,7 @@ mod tests {
             ("", None),
         ];
         for (word, expected) in table {
-            assert_eq!(nearest(word, of("pbx").iter().copied()), expected, "{word}");
+            assert_eq!(nearest(word, of("pbx")), expected, "{word}");
         }
     }
 
@@ -192,27 +114,23 @@ mod tests {
         assert_eq!(remedy_for_unknown("archiv", ""), "did you mean [archive]?");
     }
 
+    /// No value is a list of lists, so whoever reads a key finds a mistake that is not there without it.
     #[test]
-    fn the_example_explains_every_key_and_no_other() {
-        let example = include_str!("../../config.example.toml");
-        let mut section = "";
-        let mut found: Vec<(&str, &str)> = Vec::new();
-        for line in example.lines().map(|line| line.trim_start_matches("# ")) {
-            if line.starts_with('[') {
-                section = line.trim_matches(['[', ']']);
-            } else if let Some((key, _)) = line.split_once(" = ")
-                && !key.contains(' ')
-            {
-                found.push((section, key));
-            }
-        }
-        for (section, key) in &found {
-            assert!(of(section).contains(key), "{section}.{key} is not known");
-        }
-        let is_section = |name: &str| SECTIONS.iter().any(|(section, _)| *section == name);
-        for (section, known) in SECTIONS {
-            for key in known.iter().filter(|key| !is_section(&format!("{section}.{key}"))) {
-                assert!(found.contains(&(section, key)), "{section}.{key} is not in the example");
+    fn every_key_of_the_example_is_read() {
+        let is_section = |name: &str| SECTIONS.iter().any(|known| known.name == name);
+        let said = |text: &str| {
+            let origin = Origin { file: Path::new("c.toml"), mode: 0o600, credentials_directory: None };
+            Config::parse(text, &origin).unwrap_err().to_string()
+        };
+        for Known { heading, name, keys } in SECTIONS.iter() {
+            let outer = name.split_once('.').map_or(String::new(), |(outer, _)| format!("[{outer}]\n"));
+            for key in keys.iter().filter(|key| !is_section(&format!("{name}.{key}"))) {
+                let without = format!("{outer}{heading}\n");
+                assert_ne!(
+                    said(&without),
+                    said(&format!("{without}{key} = [[7]]\n")),
+                    "nobody reads {name}.{key}"
+                );
             }
         }
     }

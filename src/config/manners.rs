@@ -7,16 +7,6 @@ use super::section::{Section, wrong};
 use super::value;
 use crate::base::hours::{Hours, NotAnOpening, Opening};
 
-/// A ticket and its download are two requests, which belong together.
-const REQUESTS_PER_MIN_LEAST: u64 = 2;
-const REQUESTS_PER_MIN_MOST: u64 = 60_000;
-/// Less would take longer for a recording than anybody waits.
-const BYTES_S_LEAST: u64 = 1024;
-/// What a device keeps unless its operator changed that (`docs/pbx-api.md` §10).
-const CDR_ROWS: u64 = 100_000;
-const RECORDING_DAYS: f64 = 180.0;
-const WARN_MARGIN_H: f64 = 72.0;
-
 /// Bounds on what is asked of a PBX, besides its `concurrency`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manners {
@@ -39,35 +29,31 @@ pub struct RetentionHints {
 }
 
 impl Default for RetentionHints {
+    /// What a device keeps unless its operator changed that (`docs/pbx-api.md` §10).
     fn default() -> Self {
-        Self {
-            cdr_rows: CDR_ROWS,
-            recording_days: RECORDING_DAYS,
-            warn_margin: Duration::from_secs_f64(WARN_MARGIN_H * 3600.0),
-        }
+        Self { cdr_rows: 100_000, recording_days: 180.0, warn_margin: Duration::from_secs(72 * 3600) }
     }
 }
 
 /// Reads the keys that bound what is asked.
 pub(super) fn manners(section: &Section<'_>) -> Manners {
     Manners {
-        requests_per_min_max: bound(
-            section,
-            "requests_per_min_max",
-            REQUESTS_PER_MIN_LEAST,
-            REQUESTS_PER_MIN_MOST,
-        ),
-        bytes_s_max: bound(section, "bytes_s_max", BYTES_S_LEAST, u64::from(u32::MAX)),
+        // A ticket and its download are two requests, which belong together.
+        requests_per_min_max: bound(section, "requests_per_min_max", 2, 60_000),
+        // Less would take longer for a recording than anybody waits.
+        bytes_s_max: bound(section, "bytes_s_max", 1024, u64::from(u32::MAX)),
         hours: hours(section),
     }
 }
 
 /// Reads the keys that say what the device keeps.
 pub(super) fn retention(section: &Section<'_>) -> RetentionHints {
-    let warn_margin_h = section.fraction("warn_margin_h", WARN_MARGIN_H, 0.0..=8760.0, "hours");
+    let default = RetentionHints::default();
+    let default_h = default.warn_margin.as_secs_f64() / 3600.0;
+    let warn_margin_h = section.fraction("warn_margin_h", default_h, 0.0..=8760.0, "hours");
     RetentionHints {
-        cdr_rows: section.count("cdr_rows", CDR_ROWS, 1..=1_000_000_000),
-        recording_days: section.fraction("recording_days", RECORDING_DAYS, 0.01..=36_500.0, "days"),
+        cdr_rows: section.count("cdr_rows", default.cdr_rows, 1..=1_000_000_000),
+        recording_days: section.fraction("recording_days", default.recording_days, 0.01..=36_500.0, "days"),
         warn_margin: Duration::from_secs_f64(warn_margin_h * 3600.0),
     }
 }
@@ -80,14 +66,7 @@ fn bound(section: &Section<'_>, key: &'static str, least: u64, most: u64) -> Opt
 
 fn hours(section: &Section<'_>) -> Hours {
     const EXAMPLE: &str = "write such as \"18:00-07:30\", \"Mon-Fri 19:00-06:00\" or \"Sat-Sun\"";
-    let Some(value) = section.get("hours") else { return Hours::default() };
-    let entries = match value::texts(value) {
-        Ok(entries) => entries,
-        Err(wrong) => {
-            section.reject("hours", wrong);
-            return Hours::default();
-        }
-    };
+    let entries = section.texts("hours");
     let mut openings: Vec<Opening> = Vec::new();
     for (text, part) in &entries {
         match text.parse() {

@@ -4,35 +4,27 @@
 //! with its unit, its default and the mistake that it prevents, in `config.example.toml`.
 
 mod alerts;
-mod anchor;
 mod cdr;
-mod certificate;
 mod document;
-mod email;
-mod exclude;
 mod feed;
 mod file;
 mod keys;
 mod ledger;
 mod manners;
-mod must_record;
-mod password;
 mod pbx;
 mod pin;
 mod problem;
 mod push;
 #[cfg(test)]
 mod push_tests;
+mod rules;
 mod schedule;
 mod secrets;
 mod section;
-mod snapshots;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod value;
-mod version;
-mod voicemail;
 mod web;
 mod webhook;
 
@@ -46,25 +38,22 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 use crate::base::schedule::CronLine;
+use crate::base::words::words;
 
-pub use alerts::AlertsConfig;
-pub use anchor::{AnchorsConfig, AuthorityConfig, WitnessConfig};
-pub use certificate::{CertificateFiles, UnusableCertificate};
-pub use email::{EmailConfig, SmtpTls};
+pub use alerts::{AlertsConfig, EmailConfig, SmtpTls};
 pub use feed::{FeedConfig, FeedReaderConfig, FeedWebhookConfig, PLAIN_TOKENS_REMEDY};
 pub use file::{Origin, secret_files};
 pub use keys::nearest;
-pub use ledger::LedgerConfig;
+pub use ledger::{AnchorsConfig, AuthorityConfig, LedgerConfig, WitnessConfig};
 pub use manners::{Manners, RetentionHints};
-pub use must_record::MustRecord;
+pub use pbx::{NotAVersion, VoicemailConfig};
 pub use pin::{PinError, pin_line, pinned, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
+pub use rules::MustRecord;
+pub use schedule::SnapshotsConfig;
 pub use secrets::SecretFile;
-pub use snapshots::SnapshotsConfig;
 pub use tls::{TlsBackend, TlsVersion};
-pub use version::NotAVersion;
-pub use voicemail::VoicemailConfig;
-pub use web::WebConfig;
+pub use web::{CertificateFiles, UnusableCertificate, WebConfig};
 pub use webhook::{SecretUrl, SigningKey, WebhookConfig};
 
 #[derive(Debug, Clone)]
@@ -142,12 +131,13 @@ pub struct QueueConfig {
     pub missing_final_after: Duration,
 }
 
-/// Which due recording is served first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueOrder {
-    /// The oldest, which the PBX overwrites first.
-    OldestFirst,
-    NewestFirst,
+words! {
+    /// Which due recording is served first.
+    pub enum QueueOrder as "order" {
+        /// The oldest, which the PBX overwrites first.
+        OldestFirst = "oldest_first",
+        NewestFirst = "newest_first",
+    }
 }
 
 #[derive(Debug, Clone)]

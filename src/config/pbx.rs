@@ -1,9 +1,9 @@
-//! A `[[pbx]]` section, read.
+//! A `[[pbx]]` section: who the PBX is, which version of the API it speaks, and how it is treated.
 
-use crate::base::words::words;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
@@ -12,15 +12,11 @@ use url::Url;
 
 use super::keys::nearest;
 use super::section::{Section, Wrong, wrong};
-use super::tls::{self, TlsOptions};
-use super::value;
 use super::{
     ApiVersion, Generation, Manners, PbxConfig, PbxLimits, PushMode, RetentionHints, TlsBackend, TlsVersion,
-    VoicemailConfig, cdr, manners, password, push, voicemail,
+    cdr, manners, push, secrets, tls, value,
 };
-
-/// Connections to one PBX at a time, unless the operator says otherwise: its first job is calls.
-const CONCURRENCY: u64 = 2;
+use crate::base::words::words;
 
 /// The most that may be asked for; the PBX's web server is a small one (`docs/pbx-api.md` §11).
 const CONCURRENCY_MAX: u64 = 8;
@@ -30,9 +26,6 @@ const SECONDS_MAX: f64 = 86_400.0;
 
 /// The shortest duration that a key takes, unless zero means something.
 const SECONDS_MIN: f64 = 0.001;
-
-/// A ticket dies after 30 s (`docs/pbx-api.md` §5).
-const TICKET_AGE_S_MAX: f64 = 30.0;
 
 /// The longest id: it is a folder of the archive and a column in tables.
 const ID_BYTES_MAX: usize = 32;
@@ -80,7 +73,8 @@ impl PbxConfig {
             password: password.into(),
             password_source: PathBuf::from("(given by the program)"),
             timezone: None,
-            concurrency: to_usize(CONCURRENCY),
+            // Its first job is calls.
+            concurrency: 2,
             tls_pin_sha256: None,
             tls_backend: TlsBackend::Rustls,
             tls_version_min: TlsVersion::V1_2,
@@ -99,124 +93,59 @@ impl PbxConfig {
     }
 }
 
-/// Reads the section; nothing if a key without a default is missing or wrong.
+/// Reads the section; nothing if a key without a default is missing or wrong. The others are looked at all the same.
 pub(super) fn read(section: &Section<'_>) -> Option<PbxConfig> {
     let id = section.require("id", "\"hq\"", id);
     let url = read_url(section);
     let username = section.require("username", "\"…\", the API user of the PBX", value::text);
-    let secret = password::read(section);
-    let api_version = match section.read("api_version", api_version) {
-        Some(version) => version,
-        // Also if it is wrong: then nothing is returned in the end, but the rest is still looked at.
-        None => ApiVersion { segment: "v1.1.0".to_owned(), generation: Generation::V1_1 },
-    };
-    let options = Options::read(section, &api_version);
-    let (password, password_source) = secret?;
-    let mut pbx = PbxConfig::for_url(id?, url?, api_version, username?, password);
+    let secret = secrets::read(section);
+    let is_whole = id.is_some() && url.is_some() && username.is_some() && secret.is_some();
+    let url = url.unwrap_or_else(|| Url::parse("https://localhost").expect("it is a URL"));
+    let version = section.read("api_version", api_version).unwrap_or_default();
+    let (password, password_source) = secret.unwrap_or_default();
+    let (id, username) = (id.unwrap_or_default(), username.unwrap_or_default());
+    let mut pbx = PbxConfig::for_url(id, url, version, username, password);
     pbx.password_source = password_source;
-    options.apply(&mut pbx);
-    Some(pbx)
-}
-
-/// The keys that have defaults, or may be left out.
-struct Options {
-    download_api_version: Option<ApiVersion>,
-    timezone: Option<TimeZone>,
-    concurrency: usize,
-    tls: TlsOptions,
-    login_port: Option<u16>,
-    push: push::PbxPush,
-    allowed_ip: Option<IpAddr>,
-    limits: PbxLimits,
-    manners: Manners,
-    retention: RetentionHints,
-    cdr_api: bool,
-    cdr_folder: Option<PathBuf>,
-    cdr_columns: BTreeMap<String, String>,
-    cdr_keep_columns: Vec<String>,
-    voicemail: VoicemailConfig,
-}
-
-impl Options {
-    fn read(section: &Section<'_>, version: &ApiVersion) -> Self {
-        Self {
-            download_api_version: section.read("download_api_version", api_version),
-            timezone: section.read("timezone", timezone),
-            concurrency: to_usize(section.count("concurrency", CONCURRENCY, 1..=CONCURRENCY_MAX)),
-            tls: tls::read(section),
-            login_port: section.read("login_port", port),
-            push: push::of_pbx(section, version),
-            allowed_ip: section.read("allowed_ip", address),
-            limits: limits(section),
-            manners: manners::manners(section),
-            retention: manners::retention(section),
-            cdr_api: cdr::over_api(section, version),
-            cdr_folder: section.read("cdr_folder", value::folder),
-            cdr_columns: cdr::columns(section),
-            cdr_keep_columns: cdr::keep_columns(section),
-            voicemail: voicemail::read(section),
-        }
+    if let Some(version) = section.read("download_api_version", api_version) {
+        pbx.download_api_version = version;
     }
-
-    fn apply(self, pbx: &mut PbxConfig) {
-        if let Some(version) = self.download_api_version {
-            pbx.download_api_version = version;
-        }
-        pbx.timezone = self.timezone;
-        pbx.concurrency = self.concurrency;
-        self.tls.apply(pbx);
-        pbx.login_port = self.login_port;
-        pbx.push = self.push.mode;
-        pbx.push_from = self.push.from;
-        pbx.allowed_ip = self.allowed_ip;
-        pbx.limits = self.limits;
-        pbx.manners = self.manners;
-        pbx.retention = self.retention;
-        pbx.cdr_api = self.cdr_api;
-        pbx.cdr_folder = self.cdr_folder;
-        pbx.cdr_columns = self.cdr_columns;
-        pbx.cdr_keep_columns = self.cdr_keep_columns;
-        pbx.voicemail = self.voicemail;
-    }
+    pbx.timezone = section.read("timezone", timezone);
+    pbx.concurrency = section.count("concurrency", pbx.concurrency, 1..=CONCURRENCY_MAX);
+    tls::tls(section, &mut pbx);
+    pbx.login_port = section.read("login_port", port);
+    push::of_pbx(section, &mut pbx);
+    pbx.allowed_ip = section.read("allowed_ip", address);
+    pbx.limits = limits(section);
+    pbx.manners = manners::manners(section);
+    pbx.retention = manners::retention(section);
+    pbx.cdr_api = cdr::over_api(section, &pbx.api_version);
+    pbx.cdr_folder = section.read("cdr_folder", value::folder);
+    pbx.cdr_columns = cdr::columns(section);
+    pbx.cdr_keep_columns = cdr::keep_columns(section);
+    pbx.voicemail = read_voicemail(section);
+    is_whole.then_some(pbx)
 }
 
 fn limits(section: &Section<'_>) -> PbxLimits {
     let default = PbxLimits::default();
-    let positive = SECONDS_MIN..=SECONDS_MAX;
+    let seconds = |key, default, least| section.seconds(key, default, least..=SECONDS_MAX);
+    let size = |key, default| section.size(key, default, 1024);
+    let count = |key, default, least| section.count(key, default, least..=1_000_000_000);
     PbxLimits {
-        connect_timeout: section.seconds("connect_timeout_s", default.connect_timeout, positive.clone()),
-        reply_timeout: section.seconds("reply_timeout_s", default.reply_timeout, positive.clone()),
-        cdr_timeout: section.seconds("cdr_timeout_s", default.cdr_timeout, positive.clone()),
-        idle_timeout: section.seconds("idle_timeout_s", default.idle_timeout, positive.clone()),
-        throughput_bytes_s_min: section.count(
-            "throughput_bytes_s_min",
-            default.throughput_bytes_s_min,
-            0..=1_000_000_000,
-        ),
-        ticket_age_max: section.seconds(
-            "ticket_age_max_s",
-            default.ticket_age_max,
-            SECONDS_MIN..=TICKET_AGE_S_MAX,
-        ),
-        lockout_wait: section.seconds("lockout_wait_s", default.lockout_wait, positive),
-        outage_patience: section.seconds("outage_patience_s", default.outage_patience, 0.0..=SECONDS_MAX),
-        outage_retry_max: section.seconds(
-            "outage_retry_s_max",
-            default.outage_retry_max,
-            SECONDS_MIN..=SECONDS_MAX,
-        ),
-        recording_bytes_max: section.size("recording_bytes_max", default.recording_bytes_max, 1024),
-        cdr_bytes_max: section.size("cdr_bytes_max", default.cdr_bytes_max, 1024),
-        intake_rows_per_day_max: section.count(
-            "intake_rows_per_day_max",
-            default.intake_rows_per_day_max,
-            1..=1_000_000_000,
-        ),
-        intake_bytes_per_day_max: section.size(
-            "intake_bytes_per_day_max",
-            default.intake_bytes_per_day_max,
-            1024,
-        ),
+        connect_timeout: seconds("connect_timeout_s", default.connect_timeout, SECONDS_MIN),
+        reply_timeout: seconds("reply_timeout_s", default.reply_timeout, SECONDS_MIN),
+        cdr_timeout: seconds("cdr_timeout_s", default.cdr_timeout, SECONDS_MIN),
+        idle_timeout: seconds("idle_timeout_s", default.idle_timeout, SECONDS_MIN),
+        throughput_bytes_s_min: count("throughput_bytes_s_min", default.throughput_bytes_s_min, 0),
+        // A ticket dies after 30 s (`docs/pbx-api.md` §5).
+        ticket_age_max: section.seconds("ticket_age_max_s", default.ticket_age_max, SECONDS_MIN..=30.0),
+        lockout_wait: seconds("lockout_wait_s", default.lockout_wait, SECONDS_MIN),
+        outage_patience: seconds("outage_patience_s", default.outage_patience, 0.0),
+        outage_retry_max: seconds("outage_retry_s_max", default.outage_retry_max, SECONDS_MIN),
+        recording_bytes_max: size("recording_bytes_max", default.recording_bytes_max),
+        cdr_bytes_max: size("cdr_bytes_max", default.cdr_bytes_max),
+        intake_rows_per_day_max: count("intake_rows_per_day_max", default.intake_rows_per_day_max, 1),
+        intake_bytes_per_day_max: size("intake_bytes_per_day_max", default.intake_bytes_per_day_max),
     }
 }
 
@@ -311,6 +240,101 @@ fn address(value: &DeValue<'_>) -> Result<IpAddr, Wrong> {
     value::text(value)?.parse().map_err(|_| wrong("is not an IP address", remedy))
 }
 
-fn to_usize(count: u64) -> usize {
-    usize::try_from(count).expect("counts are small")
+/// A text that is not the version of an API.
+#[derive(Debug, thiserror::Error)]
+#[error("not an API version; versions look like v1.1.0")]
+pub struct NotAVersion;
+
+impl Default for ApiVersion {
+    /// What most devices speak.
+    fn default() -> Self {
+        Self { segment: "v1.1.0".to_owned(), generation: Generation::V1_1 }
+    }
+}
+
+impl FromStr for ApiVersion {
+    type Err = NotAVersion;
+
+    /// Accepts `v` and three numbers, and the short forms of the known generations. Real clients write v1.1.0 as
+    /// `v1.10` too (`docs/pbx-api.md` §1). `v1.0.x` is the first of its kind that has recordings, v1.0.1.
+    fn from_str(segment: &str) -> Result<Self, NotAVersion> {
+        let segment = if segment == "v1.0.x" { "v1.0.1" } else { segment };
+        let numbers: Vec<&str> = segment.strip_prefix('v').ok_or(NotAVersion)?.split('.').collect();
+        if !numbers.iter().all(|number| is_number(number)) {
+            return Err(NotAVersion);
+        }
+        let generation = match numbers[..] {
+            ["1", "0"] | ["1", "0", _] => Generation::V1_0,
+            ["1", "1" | "10"] | ["1", "1", _] => Generation::V1_1,
+            ["2", _] | ["2", _, _] => Generation::V2,
+            [_, _, _] => Generation::Compatible,
+            _ => return Err(NotAVersion),
+        };
+        Ok(Self { segment: segment.to_owned(), generation })
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// How one PBX's voicemail is dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoicemailConfig {
+    /// Whether the service polls the boxes.
+    pub is_polled: bool,
+    /// Whether the folder of a message, as the list names it, is sent when it is asked for.
+    pub sends_status: bool,
+    /// How many messages the device keeps for one extension before it deletes the oldest: a hint, no API tells it.
+    pub per_extension: u64,
+}
+
+impl Default for VoicemailConfig {
+    /// A device keeps 50 messages in one box, unless its administrator says otherwise (`docs/pbx-api.md` §10).
+    fn default() -> Self {
+        Self { is_polled: true, sends_status: true, per_extension: 50 }
+    }
+}
+
+pub(super) fn read_voicemail(section: &Section<'_>) -> VoicemailConfig {
+    let default = VoicemailConfig::default();
+    VoicemailConfig {
+        is_polled: section.switch("voicemail", default.is_polled),
+        sends_status: section.switch("voicemail_status", default.sends_status),
+        per_extension: section.count("voicemail_per_extension", default.per_extension, 1..=100_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_belong_to_generations() {
+        let table = [
+            ("v1.0.2", Generation::V1_0),
+            ("v1.0.6", Generation::V1_0),
+            ("v1.1.0", Generation::V1_1),
+            ("v1.1.7", Generation::V1_1),
+            ("v1.10", Generation::V1_1),
+            ("v2.0.0", Generation::V2),
+            ("v2.1", Generation::V2),
+            ("v0.0.1", Generation::Compatible),
+            ("v3.0.0", Generation::Compatible),
+        ];
+        for (segment, generation) in table {
+            let version: ApiVersion = segment.parse().unwrap();
+            assert_eq!((version.segment.as_str(), version.generation), (segment, generation));
+        }
+        assert_eq!("v1.0.x".parse::<ApiVersion>().unwrap().segment, "v1.0.1");
+    }
+
+    #[test]
+    fn nothing_else_is_a_version() {
+        for segment in
+            ["", "v", "1.1.0", "v1", "v3.0", "v1.1.0.0", "v1.1.x", "v1..0", "v1.1.0/", "V1.1.0", "v1.1.+0"]
+        {
+            assert!(segment.parse::<ApiVersion>().is_err(), "{segment}");
+        }
+    }
 }

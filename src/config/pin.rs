@@ -50,7 +50,7 @@ pub fn write_pin(file: &Path, id: &str, pin: Digest) -> Result<(), PinError> {
 pub fn pinned(text: &str, id: &str, pin: Digest) -> Option<String> {
     let edited = edited(text, id, pin)?;
     let document = Document::parse(without_mark(&edited)).ok()?;
-    let written = section(document.as_item().get("pbx")?, id)?.table.get(KEY)?.as_str()?;
+    let written = section_of(document.as_item().get("pbx")?, id)?.table.get(KEY)?.as_str()?;
     (Digest::from_fingerprint(written) == Some(pin)).then_some(edited)
 }
 
@@ -59,7 +59,7 @@ fn edited(text: &str, id: &str, pin: Digest) -> Option<String> {
     let body = without_mark(text);
     let shift = text.len() - body.len();
     let document = Document::parse(body).ok()?;
-    let section = section(document.as_item().get("pbx")?, id)?;
+    let section = section_of(document.as_item().get("pbx")?, id)?;
     if let Some(old) = section.table.get(KEY) {
         let place = old.span()?;
         return Some(spliced(text, shift + place.start, shift + place.end, &format!("\"sha256:{pin}\"")));
@@ -85,19 +85,19 @@ fn without_mark(text: &str) -> &str {
 }
 
 /// A section, and whether it is written on one line.
-struct Section<'a> {
+struct PbxTable<'a> {
     table: &'a dyn TableLike,
     is_inline: bool,
 }
 
 /// The `[[pbx]]` of this id, or the `{ … }` in a list of them.
-fn section<'a>(pbx: &'a Item, id: &str) -> Option<Section<'a>> {
+fn section_of<'a>(pbx: &'a Item, id: &str) -> Option<PbxTable<'a>> {
     let is_it = |table: &dyn TableLike| table.get("id").and_then(Item::as_str) == Some(id);
     if let Some(tables) = pbx.as_array_of_tables() {
-        return tables.iter().find(|table| is_it(*table)).map(|table| Section { table, is_inline: false });
+        return tables.iter().find(|table| is_it(*table)).map(|table| PbxTable { table, is_inline: false });
     }
     let tables = pbx.as_array()?.iter().filter_map(|value| value.as_inline_table());
-    tables.into_iter().find(|table| is_it(*table)).map(|table| Section { table, is_inline: true })
+    tables.into_iter().find(|table| is_it(*table)).map(|table| PbxTable { table, is_inline: true })
 }
 
 fn spliced(text: &str, start: usize, end: usize, put: &str) -> String {

@@ -2,32 +2,27 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use toml::Spanned;
 use toml::de::DeValue;
 use url::Url;
 
 use super::section::{Section, Wrong, wrong};
 use super::value;
 use super::{ApiVersion, Generation, PbxConfig, PushAddress, PushConfig, PushMode};
+use crate::base::words::words;
 
 /// The port on which a PBX offers its event stream, unless it was changed there (`docs/pbx-api.md` §7).
-const TCP_PORT: u64 = 8333;
+const TCP_PORT: u16 = 8333;
 
 /// The port at which reports arrive in the vendor's samples; `[push] listen` decides.
 const HTTP_PORT: u16 = 8260;
 
-/// What a `[[pbx]]` section says about its reports.
-pub(super) struct PbxPush {
-    pub(super) mode: PushMode,
-    pub(super) from: Vec<IpAddr>,
-}
-
-/// The value of `push`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
-    Off,
-    Http,
-    Tcp,
+words! {
+    /// The value of `push`.
+    enum Word as "push" {
+        Off = "off",
+        Http = "http",
+        Tcp = "tcp",
+    }
 }
 
 impl Default for PushConfig {
@@ -42,22 +37,21 @@ pub(super) fn read(section: &Section<'_>) -> PushConfig {
     section.read("listen", listen).map_or_else(PushConfig::default, |listen| PushConfig { listen })
 }
 
-/// Reads the keys of a `[[pbx]]` section.
-pub(super) fn of_pbx(section: &Section<'_>, version: &ApiVersion) -> PbxPush {
-    let word = section.read("push", word).unwrap_or(Word::Off);
+/// Reads the keys of a `[[pbx]]` section into `pbx`.
+pub(super) fn of_pbx(section: &Section<'_>, pbx: &mut PbxConfig) {
+    let word = section.word("push").unwrap_or(Word::Off);
     let url = section.read("push_url", address);
     let port = section.count("push_tcp_port", TCP_PORT, 1..=u64::from(u16::MAX));
-    let from = sources(section);
+    pbx.push_from = sources(section);
     refuse_odd_keys(section, word);
     if word == Word::Tcp {
-        refuse_tcp(section, version);
+        refuse_tcp(section, &pbx.api_version);
     }
-    let mode = match word {
+    pbx.push = match word {
         Word::Off => PushMode::Off,
         Word::Http => PushMode::Http(url.unwrap_or_else(PushAddress::ours)),
-        Word::Tcp => PushMode::Tcp { port: u16::try_from(port).expect("the range is that of ports") },
+        Word::Tcp => PushMode::Tcp { port },
     };
-    PbxPush { mode, from }
 }
 
 impl PushAddress {
@@ -118,15 +112,6 @@ fn refuse_tcp(section: &Section<'_>, version: &ApiVersion) {
     }
 }
 
-fn word(value: &DeValue<'_>) -> Result<Word, Wrong> {
-    match value::text(value)? {
-        "off" => Ok(Word::Off),
-        "http" => Ok(Word::Http),
-        "tcp" => Ok(Word::Tcp),
-        _ => Err(wrong("must be \"off\", \"http\" or \"tcp\"", "write one of them")),
-    }
-}
-
 fn listen(value: &DeValue<'_>) -> Result<SocketAddr, Wrong> {
     const EXAMPLE: &str = "write an address of this machine and a port, such as \"0.0.0.0:8260\"";
     let address: SocketAddr =
@@ -156,21 +141,18 @@ fn address(value: &DeValue<'_>) -> Result<PushAddress, Wrong> {
 }
 
 fn sources(section: &Section<'_>) -> Vec<IpAddr> {
-    let Some(list) = section.get("push_from") else { return Vec::new() };
-    let texts = value::texts(list).unwrap_or_else(|wrong| {
-        section.reject("push_from", wrong);
-        Vec::new()
-    });
-    texts.into_iter().filter_map(|(text, part)| source(section, text, part)).collect()
-}
-
-fn source<'a>(section: &Section<'a>, text: &str, part: &Spanned<DeValue<'a>>) -> Option<IpAddr> {
-    let address = text.parse().ok();
-    if address.is_none() {
-        let remedy = "write the address from which the PBX's reports arrive here, such as \"192.0.2.10\"";
-        section.reject_part("push_from", part, wrong("is not an IP address", remedy));
+    let mut sources = Vec::new();
+    for (text, part) in section.texts("push_from") {
+        match text.parse() {
+            Ok(address) => sources.push(address),
+            Err(_) => {
+                let remedy =
+                    "write the address from which the PBX's reports arrive here, such as \"192.0.2.10\"";
+                section.reject_part("push_from", part, wrong("is not an IP address", remedy));
+            }
+        }
     }
-    address
+    sources
 }
 
 impl std::fmt::Display for PushAddress {

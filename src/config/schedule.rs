@@ -1,4 +1,4 @@
-//! `[service]` and `[schedule]`, read.
+//! `[service]`, `[schedule]`, `[verify]` and `[snapshots]`: what the service does by itself, and when.
 
 use std::time::Duration;
 
@@ -10,22 +10,15 @@ use super::section::{Section, Wrong, wrong};
 use super::{ScheduleConfig, ServiceConfig, VerifyConfig, value};
 use crate::base::schedule::{BadCronLine, CronLine};
 
-/// How long the service waits at its end for what is in flight.
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
-/// Days for which the database keeps the history of its own work.
-const HISTORY_DAYS: f64 = 90.0;
-/// Days within which every byte of the archive is read once.
-const FULL_DAYS: u32 = 30;
-
 impl Default for ServiceConfig {
     fn default() -> Self {
-        Self { stop_timeout: STOP_TIMEOUT, history: value::days(HISTORY_DAYS) }
+        Self { stop_timeout: Duration::from_secs(60), history: Duration::from_secs(90 * 86_400) }
     }
 }
 
 impl Default for VerifyConfig {
     fn default() -> Self {
-        Self { full_days: FULL_DAYS }
+        Self { full_days: 30 }
     }
 }
 
@@ -47,16 +40,16 @@ impl Default for ScheduleConfig {
 
 /// Reads `[service]`.
 pub(super) fn service(section: &Section<'_>) -> ServiceConfig {
+    let default = ServiceConfig::default();
     ServiceConfig {
-        stop_timeout: section.seconds("stop_timeout_s", STOP_TIMEOUT, 1.0..=3600.0),
-        history: value::days(section.fraction("history_days", HISTORY_DAYS, 1.0..=3650.0, "days")),
+        stop_timeout: section.seconds("stop_timeout_s", default.stop_timeout, 1.0..=3600.0),
+        history: section.days("history_days", default.history, 1.0..=3650.0),
     }
 }
 
 /// Reads `[verify]`.
 pub(super) fn verify(section: &Section<'_>) -> VerifyConfig {
-    let full_days = section.count("full_days", u64::from(FULL_DAYS), 1..=3650);
-    VerifyConfig { full_days: u32::try_from(full_days).unwrap_or(FULL_DAYS) }
+    VerifyConfig { full_days: section.count("full_days", VerifyConfig::default().full_days, 1..=3650) }
 }
 
 /// Reads `[schedule]`.
@@ -108,4 +101,33 @@ fn parse(text: &str, zone: TimeZone) -> Result<CronLine, Wrong> {
         };
         wrong(bad.to_string(), remedy)
     })
+}
+
+/// Copies of the database that are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotsConfig {
+    /// The latest snapshots, so many of them.
+    pub hourly: usize,
+    /// The last snapshot of each of so many days.
+    pub daily: usize,
+}
+
+impl SnapshotsConfig {
+    pub fn is_on(&self) -> bool {
+        self.hourly + self.daily > 0
+    }
+}
+
+impl Default for SnapshotsConfig {
+    fn default() -> Self {
+        Self { hourly: 24, daily: 7 }
+    }
+}
+
+pub(super) fn snapshots(section: &Section<'_>) -> SnapshotsConfig {
+    let default = SnapshotsConfig::default();
+    SnapshotsConfig {
+        hourly: section.count("hourly", default.hourly, 0..=1000),
+        daily: section.count("daily", default.daily, 0..=1000),
+    }
 }

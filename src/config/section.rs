@@ -14,6 +14,7 @@ use super::problem::{Position, Problem};
 use super::secrets::SecretFile;
 use super::{keys, value};
 use crate::base::recording::{is_deceptive, printable};
+use crate::base::words::Word;
 
 /// The longest part of a value that an error quotes, in characters.
 const VALUE_CHARS_MAX: usize = 80;
@@ -96,8 +97,7 @@ impl<'a> Section<'a> {
         reading: &'a Reading<'a>,
     ) -> Self {
         let section = Self { name, table, offset, reading };
-        let known = keys::of(name);
-        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+        for key in table.keys().filter(|key| !keys::of(name).any(|known| known == key.get_ref())) {
             let remedy = keys::remedy_for_unknown(key.get_ref(), name);
             // Never with its value: it may be a password under a misspelt key.
             let label = section.label(&quotable(key.get_ref()));
@@ -117,8 +117,7 @@ impl<'a> Section<'a> {
 
     /// Whether there is a key that nobody knows.
     pub(super) fn has_unknown(&self) -> bool {
-        let known = keys::of(self.name);
-        self.table.keys().any(|key| !known.contains(&key.get_ref().as_ref()))
+        self.table.keys().any(|key| !keys::of(self.name).any(|known| known == key.get_ref()))
     }
 
     /// Whether `key` is all that is there, known or not.
@@ -155,9 +154,13 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a whole number within `range`.
-    pub(super) fn count(&self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
+    pub(super) fn count<T>(&self, key: &'static str, default: T, range: RangeInclusive<u64>) -> T
+    where
+        T: TryFrom<u64> + Copy + fmt::Display,
+    {
         let parsed = self.read(key, |value| value::whole(value, &range).map_err(or_default(default)));
-        parsed.unwrap_or(default)
+        // What is larger than the type is out of every range that such a key has.
+        parsed.and_then(|number| T::try_from(number).ok()).unwrap_or(default)
     }
 
     /// Reads a duration in seconds within `range`.
@@ -168,6 +171,12 @@ impl<'a> Section<'a> {
         range: RangeInclusive<f64>,
     ) -> Duration {
         Duration::from_secs_f64(self.fraction(key, default.as_secs_f64(), range, "seconds"))
+    }
+
+    /// Reads a duration in days within `range`.
+    pub(super) fn days(&self, key: &'static str, default: Duration, range: RangeInclusive<f64>) -> Duration {
+        const DAY_S: f64 = 86_400.0;
+        Duration::from_secs_f64(self.fraction(key, default.as_secs_f64() / DAY_S, range, "days") * DAY_S)
     }
 
     /// Reads a number of some unit, with or without a fraction, within `range`.
@@ -190,6 +199,28 @@ impl<'a> Section<'a> {
     /// Reads `true` or `false`.
     pub(super) fn switch(&self, key: &'static str, default: bool) -> bool {
         self.read(key, |value| value::boolean(value).map_err(or_default(default))).unwrap_or(default)
+    }
+
+    /// Reads one text or a list of them, each with its place in the file; none if the key is absent or wrong.
+    pub(super) fn texts(&self, key: &'static str) -> Vec<(&'a str, &'a Spanned<DeValue<'a>>)> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        value::texts(value).unwrap_or_else(|wrong| {
+            self.reject(key, wrong);
+            Vec::new()
+        })
+    }
+
+    /// Reads one of several words.
+    pub(super) fn word<T: Word>(&self, key: &'static str) -> Option<T> {
+        self.read(key, |value| {
+            let text = value::text(value)?;
+            T::ALL.iter().copied().find(|known| known.word() == text).ok_or_else(|| {
+                let quoted: Vec<String> =
+                    T::ALL.iter().map(|known| format!("\"{}\"", known.word())).collect();
+                let (last, others) = quoted.split_last().expect("there are words");
+                wrong(format!("must be {} or {last}", others.join(", ")), "write one of them")
+            })
+        })
     }
 
     /// Notes that the value of a key is wrong.
@@ -243,7 +274,11 @@ impl<'a> Section<'a> {
 
     /// The value of a key, wherever it stands.
     pub(super) fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        debug_assert!(keys::of(self.name).contains(&key), "{key} is not a known key of {}", self.name);
+        debug_assert!(
+            keys::of(self.name).any(|known| known == key),
+            "{key} is not a known key of {}",
+            self.name
+        );
         self.table.get(key)
     }
 

@@ -149,7 +149,7 @@ fn everything_wrong_is_reported_at_once() {
         assert!(!said.contains(secret), "{said}");
     }
     insta::assert_snapshot!(said, @r#"
-    callvault.toml:2:1: verbose: unknown section or key; the sections are [archive], [state], [queue], [service], [schedule], [verify], [snapshots], [push], [[pbx]], [[exclude]], [[must_record]], [ledger], [anchors], [[anchor]], [[witness]], [web], [feed], [alerts]
+    callvault.toml:2:1: verbose: unknown section or key; the sections are [archive], [state], [queue], [service], [schedule], [snapshots], [verify], [push], [[pbx]], [[exclude]], [[must_record]], [ledger], [anchors], [[anchor]], [[witness]], [web], [feed], [alerts]
     callvault.toml:5:8: archive.path = "recordings": is not a path from the root; write the whole path, beginning with /
     callvault.toml:6:18: archive.free_bytes_min = "2 GB": must be a number of bytes; write such as 2147483648 or "2 GiB", or remove the line for the default, 2147483648
     callvault.toml:9:8: state.path = "/srv/callvault/../state": holds `..`; write the path that it leads to

@@ -6,6 +6,7 @@ use super::file::Purpose;
 use super::section::{Section, Wrong, quotable, wrong};
 use super::{PbxConfig, value};
 use crate::base::digest::Digest;
+use crate::base::words::words;
 
 /// Which library speaks TLS to a PBX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,50 +29,31 @@ impl TlsBackend {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.0.
-    V1_0,
-    /// TLS 1.1.
-    V1_1,
-    /// TLS 1.2.
-    V1_2,
-}
-
-/// What the section says of TLS.
-pub(super) struct TlsOptions {
-    pin_sha256: Option<Digest>,
-    backend: TlsBackend,
-    version_min: TlsVersion,
-}
-
-impl TlsOptions {
-    pub(super) fn apply(self, pbx: &mut PbxConfig) {
-        pbx.tls_pin_sha256 = self.pin_sha256;
-        pbx.tls_backend = self.backend;
-        pbx.tls_version_min = self.version_min;
+words! {
+    pub enum TlsVersion as "TLS version" {
+        V1_0 = "1.0",
+        V1_1 = "1.1",
+        V1_2 = "1.2",
     }
 }
 
-pub(super) fn read(section: &Section<'_>) -> TlsOptions {
-    let options = TlsOptions {
-        pin_sha256: section.read("tls_pin_sha256", pin),
-        backend: section.read("tls_backend", backend).unwrap_or(TlsBackend::Rustls),
-        version_min: section.read("tls_version_min", version).unwrap_or(TlsVersion::V1_2),
-    };
-    if options.backend == TlsBackend::Rustls && options.version_min < TlsVersion::V1_2 {
+/// Reads the keys into `pbx`.
+pub(super) fn tls(section: &Section<'_>, pbx: &mut PbxConfig) {
+    pbx.tls_pin_sha256 = section.read("tls_pin_sha256", pin);
+    pbx.tls_backend = section.read("tls_backend", backend).unwrap_or(pbx.tls_backend);
+    pbx.tls_version_min = section.word("tls_version_min").unwrap_or(pbx.tls_version_min);
+    if pbx.tls_backend == TlsBackend::Rustls && pbx.tls_version_min < TlsVersion::V1_2 {
         let message = "is older than what rustls speaks";
         section
             .reject("tls_version_min", wrong(message, "add tls_backend = \"openssl\", or remove the line"));
     }
     // `callvault trust` is what writes the pin.
     let may_lack_pin = section.reading.purpose == Purpose::Trust;
-    if options.backend == TlsBackend::OpenSsl && !section.has("tls_pin_sha256") && !may_lack_pin {
+    if pbx.tls_backend == TlsBackend::OpenSsl && !section.has("tls_pin_sha256") && !may_lack_pin {
         let id = section.get("id").and_then(|value| value.get_ref().as_str()).unwrap_or("ID");
         let message = "missing: with tls_backend = \"openssl\" only a pinned key is trusted";
         section.miss("tls_pin_sha256", wrong(message, format!("run `callvault trust {}`", quotable(id))));
     }
-    options
 }
 
 /// Refuses the keys where the PBX's address is an http one.
@@ -98,14 +80,5 @@ fn backend(value: &DeValue<'_>) -> Result<TlsBackend, Wrong> {
         "openssl" if TlsBackend::OpenSsl.is_built_in() => Ok(TlsBackend::OpenSsl),
         "openssl" => Err(wrong(TlsBackend::MISSING.0, TlsBackend::MISSING.1)),
         _ => Err(wrong("must be \"rustls\" or \"openssl\"", "write one of them")),
-    }
-}
-
-fn version(value: &DeValue<'_>) -> Result<TlsVersion, Wrong> {
-    match value::text(value)? {
-        "1.0" => Ok(TlsVersion::V1_0),
-        "1.1" => Ok(TlsVersion::V1_1),
-        "1.2" => Ok(TlsVersion::V1_2),
-        _ => Err(wrong("must be \"1.0\", \"1.1\" or \"1.2\"", "write one of them")),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -113,11 +112,6 @@ pub(super) fn folder(value: &DeValue<'_>) -> Result<PathBuf, Wrong> {
 fn integer(value: &DeValue<'_>) -> Option<i128> {
     let integer = value.as_integer()?;
     i128::from_str_radix(integer.as_str(), integer.radix()).ok()
-}
-
-/// So many days, with or without a fraction.
-pub(super) fn days(days: f64) -> Duration {
-    Duration::from_secs_f64(days * 86_400.0)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::file::Purpose;
 use super::section::{Section, Wrong, wrong};
-use super::{password, value};
+use super::{secrets, value};
 
 /// An address in whose path or query a token may stand: only its host may be told.
 #[derive(Clone, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub(super) fn read(section: &Section<'_>, what: &str) -> Option<WebhookConfig> {
     if section.reading.purpose == Purpose::Trust {
         return None;
     }
-    let (secret, file) = password::secret_file(section, "secret_file")?;
+    let (secret, file) = secrets::secret_file(section, "secret_file")?;
     let key = SigningKey::parse(secret.expose_secret());
     if key.is_none() {
         let message = format!("{} holds no signing key", file.display());

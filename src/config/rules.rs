@@ -1,9 +1,10 @@
-//! An `[[exclude]]` section, read.
+//! `[[exclude]]` and `[[must_record]]`: calls whose recordings are not archived, and calls that must have one.
+
+use toml::de::DeValue;
 
 use super::keys::nearest;
 use super::section::{Section, Wrong, quotable, wrong};
 use super::{ExclusionRule, value};
-use toml::de::DeValue;
 
 /// The longest name of a rule.
 const NAME_CHARS_MAX: usize = 64;
@@ -12,7 +13,7 @@ const NAME_CHARS_MAX: usize = 64;
 const TALK_S_MAX: f64 = 86_400.0;
 
 /// Reads the section; `ids` are those of the PBXs. Nothing if something is wrong.
-pub(super) fn read(section: &Section<'_>, ids: &[String]) -> Option<ExclusionRule> {
+pub(super) fn exclude(section: &Section<'_>, ids: &[String]) -> Option<ExclusionRule> {
     let name = section.require("name", "\"…\", as it is to stand in lists", name);
     let rule = ExclusionRule {
         name: String::new(),
@@ -57,21 +58,13 @@ fn name(value: &DeValue<'_>) -> Result<String, Wrong> {
 
 /// One text or a list of them; none if the key is absent or wrong.
 pub(super) fn list(section: &Section<'_>, key: &'static str) -> Vec<String> {
-    let Some(value) = section.get(key) else { return Vec::new() };
-    match value::texts(value) {
-        Ok(entries) => entries.into_iter().map(|(text, _)| text.to_owned()).collect(),
-        Err(wrong) => {
-            section.reject(key, wrong);
-            Vec::new()
-        }
-    }
+    section.texts(key).into_iter().map(|(text, _)| text.to_owned()).collect()
 }
 
 /// The ids under `pbx`, each of which must be one of `ids`.
 pub(super) fn pbx_ids(section: &Section<'_>, ids: &[String]) -> Vec<String> {
-    let named = list(section, "pbx");
-    let Some(Ok(entries)) = section.get("pbx").map(value::texts) else { return named };
-    for (text, entry) in entries {
+    let entries = section.texts("pbx");
+    for &(text, entry) in &entries {
         if !ids.iter().any(|id| id == text) {
             let remedy = match nearest(text, ids.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean \"{near}\"?"),
@@ -80,7 +73,7 @@ pub(super) fn pbx_ids(section: &Section<'_>, ids: &[String]) -> Vec<String> {
             section.reject_part("pbx", entry, wrong("no [[pbx]] has this id", remedy));
         }
     }
-    named
+    entries.into_iter().map(|(text, _)| text.to_owned()).collect()
 }
 
 fn talk(value: &DeValue<'_>) -> Result<f64, Wrong> {
@@ -94,4 +87,62 @@ fn talk(value: &DeValue<'_>) -> Result<f64, Wrong> {
 )]
 fn seconds(whole: f64) -> u64 {
     whole as u64
+}
+
+/// Talk time from which on a call must have a recording, unless the section says otherwise: who hangs up at once may be
+/// gone before the PBX has begun to record.
+const MIN_TALK_S: u64 = 10;
+
+/// The longest talk time that a section can ask for: a day.
+const MUST_TALK_S_MAX: u64 = 86_400;
+
+/// The longest reason, in characters.
+const REASON_CHARS_MAX: usize = 200;
+
+/// Calls that must have a recording. All the conditions given must hold, and they mean what those of an
+/// [`ExclusionRule`](super::ExclusionRule) do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MustRecord {
+    /// The PBXs it applies to; empty means all.
+    pub pbx: Vec<String>,
+    /// Extensions on either side of the call; empty means any.
+    pub extension: Vec<String>,
+    /// Call types such as `Inbound`; empty means any. Case does not matter.
+    pub direction: Vec<String>,
+    /// DID numbers; empty means any.
+    pub did: Vec<String>,
+    /// Trunk names, on either side; empty means any.
+    pub trunk: Vec<String>,
+    /// The least talk time, in seconds. A call whose talk time is not known is not judged.
+    pub min_talk_s: u64,
+    /// Why they must be recorded, for whoever reads the finding.
+    pub reason: Option<String>,
+}
+
+/// Reads the section; `ids` are those of the PBXs.
+pub(super) fn must_record(section: &Section<'_>, ids: &[String]) -> MustRecord {
+    const CONDITIONS: [&str; 5] = ["pbx", "extension", "direction", "did", "trunk"];
+    // An unknown key may be a condition that is misspelt; that has been said.
+    if !CONDITIONS.iter().any(|key| section.has(key)) && !section.has_unknown() {
+        let remedy = "add a condition such as extension = [\"1001\"], or pbx = \"…\" for all calls of a PBX";
+        section.reject_whole(wrong("does not say which calls must be recorded", remedy));
+    }
+    MustRecord {
+        pbx: pbx_ids(section, ids),
+        extension: list(section, "extension"),
+        direction: list(section, "direction"),
+        did: list(section, "did"),
+        trunk: list(section, "trunk"),
+        min_talk_s: section.count("min_talk_s", MIN_TALK_S, 1..=MUST_TALK_S_MAX),
+        reason: section.read("reason", reason),
+    }
+}
+
+fn reason(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let text = value::text(value)?.trim();
+    if text.is_empty() || text.chars().count() > REASON_CHARS_MAX {
+        let message = format!("must be 1 to {REASON_CHARS_MAX} characters");
+        return Err(wrong(message, "write a short reason, or remove the line"));
+    }
+    Ok(text.to_owned())
 }
