@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use indicatif::HumanBytes;
 
-use super::exit;
-use super::{output, signals};
+use super::{exit, signals};
 use crate::base::clock;
 use crate::config::Config;
 use crate::service::requests::Interrupted;
@@ -24,18 +23,9 @@ pub(super) struct Options {
     json: bool,
 }
 
-/// Makes a backup, beside the service if it runs, and tells what is in it.
+/// Makes a backup, beside the service if it runs, and shows what is in it.
 pub(super) async fn run(config: &Path, Options { dir, json }: Options) -> ExitCode {
-    match make(config, &dir).await {
-        Ok(report) => {
-            match json {
-                true => exit::print_json(&report),
-                false => output::text(&told(&report)),
-            }
-            ExitCode::from(exit::COMPLETE)
-        }
-        Err(error) => exit::fail(&error, json),
-    }
+    exit::finish(make(config, &dir).await, json, |report| (text_of(report), exit::COMPLETE))
 }
 
 async fn make(config: &Path, out: &Path) -> anyhow::Result<Report> {
@@ -48,10 +38,10 @@ async fn make(config: &Path, out: &Path) -> anyhow::Result<Report> {
     }
 }
 
-fn told(report: &Report) -> String {
+fn text_of(report: &Report) -> String {
     format!(
-        "Backed up to {}: {} files, {}, for their owner alone. RESTORE.txt in it says how to restore.\n\
-         The key that signs the ledger is in it, and who called whom: encrypt it before it leaves this machine.\n",
+        "Backed up to {}: {} files, {}, readable by their owner only. RESTORE.txt there says how to restore.\n\
+         It contains the key that signs the ledger, and who called whom: encrypt it before it leaves this machine.\n",
         report.path.display(),
         report.files,
         HumanBytes(report.bytes)

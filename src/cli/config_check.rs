@@ -30,19 +30,19 @@ pub(super) fn run(path: &Path, Command::Check { json }: Command) -> ExitCode {
     let checked = Config::load_to_check(path).and_then(|config| exposure::check(&config).map(|()| config));
     match checked {
         Ok(config) => {
-            tell(path, &config, json);
+            print(path, &config, json);
             ExitCode::from(exit::COMPLETE)
         }
         Err(errors) => exit::fail(&errors.into(), json),
     }
 }
 
-fn tell(path: &Path, config: &Config, json: bool) {
+fn print(path: &Path, config: &Config, json: bool) {
     let pbx: Vec<&str> = config.pbx.iter().map(|pbx| &*pbx.id).collect();
     if json {
         return exit::print_json(&Checked { file: path.display().to_string(), pbx });
     }
-    output::line(format_args!("{}: nothing is wrong with it.", path.display()));
+    output::line(format_args!("{}: the configuration is correct.", path.display()));
     output::line(format_args!("  archive  {}", config.archive.path.display()));
     output::line(format_args!("  state    {}", config.state.path.display()));
     for pbx in &config.pbx {
@@ -67,7 +67,7 @@ fn tell(path: &Path, config: &Config, json: bool) {
         let host = webhook.webhook.url.host();
         output::line(format_args!("  feed     webhook `{}` at {host}", webhook.name));
     }
-    tell_alerts(&config.alerts);
+    print_alerts(&config.alerts);
 }
 
 /// The conditions of a section, in its own words.
@@ -85,7 +85,7 @@ fn shown(rule: &MustRecord) -> String {
 }
 
 /// Who hears of it when something is wrong; of addresses that may hold a token, the host alone.
-fn tell_alerts(alerts: &AlertsConfig) {
+fn print_alerts(alerts: &AlertsConfig) {
     for webhook in &alerts.webhook {
         output::line(format_args!("  alerts   webhook at {}", webhook.url.host()));
     }

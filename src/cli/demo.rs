@@ -11,10 +11,7 @@ use jiff::tz::TimeZone;
 use super::{exit, output, progress, signals, summary};
 use crate::base::clock::Clock;
 use crate::base::digest::Digest;
-use crate::config::{
-    AlertsConfig, AnchorsConfig, ArchiveConfig, Config, FeedConfig, LedgerConfig, PbxConfig, PushConfig,
-    QueueConfig, ScheduleConfig, ServiceConfig, SnapshotsConfig, StateConfig, VerifyConfig, WebConfig,
-};
+use crate::config::{ArchiveConfig, Config, PbxConfig, QueueConfig, StateConfig, WebConfig};
 use crate::pipeline::backfill::{Connections, Request};
 use crate::proof::sealed_vault::SealedVault;
 use crate::service::backfill::Backfill;
@@ -67,12 +64,12 @@ async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     if let Some(trouble) = &report.trouble {
         output::error_line(format_args!("callvault: {}", trouble.message));
     }
-    tell_faults(&simulator);
+    print_faults(&simulator);
     if report.exit_code(false) != exit::COMPLETE {
         return Ok(ExitCode::from(report.exit_code(false)));
     }
     let example = check(&simulator, &vault.config.archive.path)?;
-    tell_how_to_check(&vault.config.archive.path, &example);
+    print_how_to_check(&vault.config.archive.path, &example);
     simulator.shutdown().await;
     Ok(ExitCode::from(exit::COMPLETE))
 }
@@ -153,29 +150,19 @@ fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
         state: StateConfig { path: dir.join("state") },
         // The bad day of a simulator passes quickly: no need to wait for minutes.
         queue: QueueConfig { retry_base: std::time::Duration::from_millis(100), ..QueueConfig::default() },
-        service: ServiceConfig::default(),
-        schedule: ScheduleConfig::default(),
-        snapshots: SnapshotsConfig::default(),
-        push: PushConfig::default(),
         pbx: vec![pbx],
-        exclude: Vec::new(),
-        must_record: Vec::new(),
         // The demo ends before anybody could look.
         web: WebConfig { listen: None, ..WebConfig::default() },
-        alerts: AlertsConfig::default(),
-        ledger: LedgerConfig::default(),
-        anchors: AnchorsConfig::default(),
-        verify: VerifyConfig::default(),
-        feed: FeedConfig::default(),
+        ..Config::default()
     })
 }
 
-fn tell_faults(simulator: &Simulator) {
+fn print_faults(simulator: &Simulator) {
     let counters = simulator.counters();
     let faults: Vec<String> =
         counters.faults.iter().map(|(fault, count)| format!("{count} {fault}")).collect();
     let faults = if faults.is_empty() { "nothing".to_owned() } else { faults.join(", ") };
-    output::line(format_args!("\nThe PBX's own account:"));
+    output::line(format_args!("\nWhat the PBX counted:"));
     output::line(format_args!(
         "  {:>5} connections at most at one time (it allows 2)",
         counters.connections_peak
@@ -185,7 +172,7 @@ fn tell_faults(simulator: &Simulator) {
         "  {:>5} downloads begun, {} tickets used twice",
         counters.downloads_started, counters.tickets_reused
     ));
-    output::line(format_args!("  what it did to us: {faults}"));
+    output::line(format_args!("  faults that it injected: {faults}"));
 }
 
 /// Hashes every archived file again and compares with what the PBX holds; returns one file to listen to.
@@ -221,7 +208,7 @@ fn collect(folder: &Path, found: &mut BTreeMap<Digest, PathBuf>) -> anyhow::Resu
     Ok(())
 }
 
-fn tell_how_to_check(archive: &Path, example: &Path) {
+fn print_how_to_check(archive: &Path, example: &Path) {
     let folder = example.parent().unwrap_or(archive);
     output::line("\nIs it real? Look for yourself:");
     output::line(format_args!("  find {} -name '*.wav' | head", shown(archive)));

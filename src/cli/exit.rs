@@ -61,6 +61,26 @@ pub fn fail_with(failure: &Failure, json: bool) -> ExitCode {
     ExitCode::from(code_and_word(failure.class).0)
 }
 
+/// Prints what a command came to, in the words and with the exit code that `tell` gives it; or why it failed.
+pub(super) fn finish<T: Serialize>(
+    outcome: anyhow::Result<T>,
+    json: bool,
+    tell: impl Fn(&T) -> (String, u8),
+) -> ExitCode {
+    match outcome {
+        Ok(report) => {
+            let (text, code) = tell(&report);
+            if json {
+                print_json(&report)
+            } else {
+                output::text(&text)
+            }
+            ExitCode::from(code)
+        }
+        Err(error) => fail(&error, json),
+    }
+}
+
 /// Prints an error as one object on stdout.
 pub fn print_failure(failure: &Failure) {
     #[derive(Serialize)]

@@ -1,7 +1,7 @@
-//! `callvault export`: recordings given away with all that proves them.
+//! `callvault export`: recordings with everything that proves them, for others.
 //!
-//! The bag is made by this process, for only its user may write where the operator wants it; what the ledger tells of it is
-//! written by whoever owns the state.
+//! This process makes the bag, because only its user may write where the operator wants it. The owner of the state writes
+//! the ledger's entry about it.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::Sources;
-use super::{Json, Pbxs, To, exit, handover, output, signals, summary};
+use super::{Json, Pbxs, To, exit, handover, signals, summary};
 use crate::archive::Disk;
 use crate::base::blocking::blocking;
 use crate::base::clock;
@@ -57,20 +57,11 @@ pub(super) struct Options {
     json: Json,
 }
 
-/// Exports, and tells what is in it. Exits 5 if something that was archived is damaged, 3 if something that was chosen is
+/// Exports, and shows what is in it. Exits 5 if something that was archived is damaged, 3 if something that was chosen is
 /// not archived.
 pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
     let Json { json } = options.json;
-    match export(config, options).await {
-        Ok(report) => {
-            match json {
-                true => exit::print_json(&report),
-                false => output::text(&text_of(&report)),
-            }
-            ExitCode::from(code_of(&report))
-        }
-        Err(error) => exit::fail(&error, json),
-    }
+    exit::finish(export(config, options).await, json, |report| (text_of(report), code_of(report)))
 }
 
 async fn export(file: &Path, options: Options) -> anyhow::Result<Report> {
@@ -163,14 +154,14 @@ fn check(request: &Request) -> Result<(), UsageError> {
 
 /// The lines of the operator's list.
 fn read_list(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let told =
+    let unreadable =
         |error: std::io::Error| UsageError(format!("cannot read the list `{}`: {error}", file.display()));
     let mut bytes = Vec::new();
     let read = match file.as_os_str() == "-" {
         true => std::io::stdin().take(LIST_BYTES_MAX).read_to_end(&mut bytes),
         false => std::fs::File::open(file).and_then(|list| list.take(LIST_BYTES_MAX).read_to_end(&mut bytes)),
     };
-    read.map_err(told)?;
+    read.map_err(unreadable)?;
     if bytes.len() as u64 == LIST_BYTES_MAX {
         return Err(UsageError(format!("the list `{}` is too large: cut it in parts", file.display())).into());
     }
@@ -219,8 +210,8 @@ fn text_of(report: &Report) -> String {
     text += &named("names nothing", &report.unknown_lines, report.unknown);
     let number = report.ledger_number.unwrap_or_default();
     text += &format!(
-        "The ledger tells of it in entry {number}, with the hash {}: `callvault ledger prove {number}`.\n\
-         `index.html` is to read and listen; `VERIFY.txt` says how anybody checks it.\n",
+        "Entry {number} of the ledger records this export and its hash {}: `callvault ledger prove {number}`.\n\
+         Open `index.html` to read and listen; `VERIFY.txt` says how anyone can check the export.\n",
         report.bag_sha256
     );
     text

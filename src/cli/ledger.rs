@@ -15,7 +15,7 @@ use serde::Serialize;
 use sqlx::SqlitePool;
 use tokio::runtime::Handle;
 
-use super::{exit, handover, output};
+use super::{exit, handover};
 use crate::base::blocking::blocking;
 use crate::base::recording::printable;
 use crate::config::Config;
@@ -55,35 +55,16 @@ enum Command {
 /// Runs a command of the ledger. `check` exits 5 if a published file is not as it should be.
 pub(super) async fn run(config: &Path, Options { command, json }: Options) -> ExitCode {
     match command.unwrap_or_default() {
-        Command::Show => finish(shown(config).await, json, |shown| (shown.to_text(), exit::COMPLETE)),
+        Command::Show => exit::finish(shown(config).await, json, |shown| (shown.to_text(), exit::COMPLETE)),
         Command::Prove { what } => {
             let proven = proven(config, &what.into_vec()).await;
-            finish(proven, json, |proven| (proven.to_text(), exit::COMPLETE))
+            exit::finish(proven, json, |proven| (proven.to_text(), exit::COMPLETE))
         }
-        Command::Check => finish(checked(config).await, json, |checked| {
+        Command::Check => exit::finish(checked(config).await, json, |checked| {
             let code = if checked.damaged.is_empty() { exit::COMPLETE } else { exit::DAMAGED };
             (checked.to_text(), code)
         }),
         Command::RotateKey => handover::run(config, Request::RotateKey, json).await,
-    }
-}
-
-fn finish<T: Serialize>(
-    outcome: anyhow::Result<T>,
-    json: bool,
-    tell: impl Fn(&T) -> (String, u8),
-) -> ExitCode {
-    match outcome {
-        Ok(told) => {
-            let (text, code) = tell(&told);
-            if json {
-                exit::print_json(&told)
-            } else {
-                output::text(&text)
-            }
-            ExitCode::from(code)
-        }
-        Err(error) => exit::fail(&error, json),
     }
 }
 

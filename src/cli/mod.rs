@@ -182,8 +182,8 @@ fn refuse(error: &clap::Error) -> ExitCode {
         error.exit();
     }
     let text = error.to_string();
-    let told = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
-    let sentence = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    let first = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
+    let sentence = first.split_whitespace().collect::<Vec<_>>().join(" ");
     exit::fail(&UsageError(sentence).into(), true)
 }
 

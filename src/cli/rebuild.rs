@@ -1,4 +1,4 @@
-//! `callvault rebuild`: the database made anew from archive and ledger.
+//! `callvault rebuild`: rebuilds the database from the archive and the ledger.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -9,24 +9,23 @@ use std::time::{Duration, Instant};
 
 use indicatif::HumanCount;
 
-use super::exit;
 use super::status_page::numbers;
-use super::{output, signals};
+use super::{exit, output, signals};
 use crate::base::clock;
 use crate::config::Config;
 use crate::proof::rebuild::{self, Progress, Report, Request, Snapshot, Trust};
 use crate::service::requests::Interrupted;
 use crate::vault::state::{self, StateError};
 
-/// How often it is told how far it is.
+/// How often progress is shown.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// Damaged things that are told; `--json` names more.
-const DAMAGE_TOLD: usize = 20;
+/// Damaged parts that are shown; `--json` names more.
+const DAMAGE_SHOWN: usize = 20;
 
 /// What no file of the archive holds.
-const NOT_REBUILT: &str = "Not in the archive, and so not rebuilt: passwords that were refused, which PBXs were paused, \
-when the calls were last read, findings and alerts that you know of, and requests of commands. The next sweeps and the \
-next verification find again what still holds.";
+const NOT_REBUILT: &str = "The archive does not hold, and so the new database lacks: passwords that were refused, \
+which PBXs were paused, when the calls were last read, findings and alerts that you acknowledged, and requests of commands. \
+The next sweeps and the next verification find again what is still true.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -41,18 +40,11 @@ pub(super) struct Options {
     json: bool,
 }
 
-/// Makes the database anew and tells what came of it. Exits 5 if anything was damaged.
+/// Rebuilds the database and shows the result. Exits 5 if anything was damaged.
 pub(super) async fn run(config: &Path, Options { state_id, vkeys, json }: Options) -> ExitCode {
-    match rebuild(config, Request { state_id, vkeys }).await {
-        Ok(report) => {
-            match json {
-                true => exit::print_json(&report),
-                false => output::text(&told(&report)),
-            }
-            ExitCode::from(if report.damaged > 0 { exit::DAMAGED } else { exit::COMPLETE })
-        }
-        Err(error) => exit::fail(&error, json),
-    }
+    exit::finish(rebuild(config, Request { state_id, vkeys }).await, json, |report| {
+        (text_of(report), if report.damaged > 0 { exit::DAMAGED } else { exit::COMPLETE })
+    })
 }
 
 async fn rebuild(config: &Path, request: Request) -> anyhow::Result<Report> {
@@ -63,7 +55,7 @@ async fn rebuild(config: &Path, request: Request) -> anyhow::Result<Report> {
     let rebuilt = tokio::select! {
         rebuilt = rebuild::rebuild(&config, &request, progress.clone(), clock::now()) => rebuilt,
         () = stop.cancelled() => Err(Interrupted.into()),
-        never = tell(&progress) => match never {},
+        never = show(&progress) => match never {},
     };
     match rebuilt {
         Ok(report) => Ok(Report { elapsed_s: began.elapsed().as_secs_f64(), ..report }),
@@ -79,8 +71,8 @@ fn is_served(error: &anyhow::Error, state: &Path) -> bool {
     matches!(error.downcast_ref(), Some(StateError::Locked(_))) && state::is_owned_by_service(state)
 }
 
-/// Tells now and then how far it is.
-async fn tell(progress: &Progress) -> Infallible {
+/// Shows progress now and then.
+async fn show(progress: &Progress) -> Infallible {
     loop {
         tokio::time::sleep(LINE_EVERY).await;
         let Snapshot { files, lines, entries } = progress.snapshot();
@@ -91,13 +83,13 @@ async fn tell(progress: &Progress) -> Infallible {
     }
 }
 
-fn told(report: &Report) -> String {
+fn text_of(report: &Report) -> String {
     let mut text = String::new();
-    tell_report(&mut text, report).expect("writing to a String cannot fail");
+    write_report(&mut text, report).expect("writing to a String cannot fail");
     text
 }
 
-fn tell_report(text: &mut String, report: &Report) -> std::fmt::Result {
+fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
     for (id, pbx) in &report.pbx {
         let states = |counts| match numbers(counts) {
             none if none.is_empty() => "none".to_owned(),
@@ -111,8 +103,8 @@ fn tell_report(text: &mut String, report: &Report) -> std::fmt::Result {
     for (id, reason) in &report.left_out {
         writeln!(text, "{id}: left out: {reason}")?;
     }
-    tell_ledger(text, report)?;
-    tell_damage(text, report)?;
+    write_ledger(text, report)?;
+    write_damage(text, report)?;
     writeln!(text, "\n{NOT_REBUILT}")?;
     if let Some(former) = &report.former {
         writeln!(text, "The former database is kept as {}.", former.display())?;
@@ -121,7 +113,7 @@ fn tell_report(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(text, "The database is rebuilt{but}, in {:.1} s.", report.elapsed_s)
 }
 
-fn tell_ledger(text: &mut String, report: &Report) -> std::fmt::Result {
+fn write_ledger(text: &mut String, report: &Report) -> std::fmt::Result {
     let ledger = report.ledger;
     writeln!(text, "ledger: {} entries were published", human(ledger.published))?;
     let word = match ledger.trust {
@@ -129,56 +121,56 @@ fn tell_ledger(text: &mut String, report: &Report) -> std::fmt::Result {
         Trust::Vkey => "they are signed by the key that you gave",
         Trust::Witness => "a witness has seen them",
         Trust::None => {
-            "NOBODY but the archive itself vouches for them: whoever can write there may have written them. Compare the \
+            "ONLY the archive itself confirms them: anyone who can write there may have written them. Compare the \
              checkpoint (`callvault ledger`) with one that an auditor, a mail or a witness has; every later certificate \
              says so"
         }
     };
     writeln!(text, "  {word}")?;
     if ledger.unsigned > 0 {
-        writeln!(text, "  {} more were not signed: what they tell does not count", human(ledger.unsigned))?;
+        writeln!(text, "  {} more were not signed and do not count", human(ledger.unsigned))?;
     }
     if ledger.lost > 0 {
         writeln!(
             text,
-            "  {} more were signed and are gone: nothing is signed before they are back",
+            "  {} more were signed and are gone: callvault signs nothing until they are back",
             human(ledger.lost)
         )?;
     }
     if ledger.appended > 0 {
         writeln!(
             text,
-            "  {} appended for files that this installation wrote and of which none told",
+            "  {} appended for files that this installation wrote and that had none",
             human(ledger.appended)
         )?;
     }
     if ledger.found > 0 {
         writeln!(
             text,
-            "  {} files were found of which no signed entry tells, and which anybody may have put there: their recordings \
-             are owed. Each is archived when the PBX delivers it, or with `callvault accept NAME`",
+            "  {} files have no signed entry, so anyone may have put them there: their recordings are queued for download \
+             again. Each is archived when the PBX delivers it, or with `callvault accept NAME`",
             human(ledger.found)
         )?;
     }
     if ledger.asked_again > 0 {
         writeln!(
             text,
-            "  {} recordings were missing for good without an entry that says so: they are asked for again",
+            "  {} recordings were missing for good, but no entry says so: callvault asks for them again",
             HumanCount(ledger.asked_again)
         )?;
     }
     Ok(())
 }
 
-fn tell_damage(text: &mut String, report: &Report) -> std::fmt::Result {
+fn write_damage(text: &mut String, report: &Report) -> std::fmt::Result {
     if report.damaged == 0 {
         return Ok(());
     }
     writeln!(text, "\nDAMAGED: {}; all else is rebuilt", HumanCount(report.damaged))?;
-    for damage in report.damage.iter().take(DAMAGE_TOLD) {
+    for damage in report.damage.iter().take(DAMAGE_SHOWN) {
         writeln!(text, "  {}: {}", damage.subject, damage.problem)?;
     }
-    if report.damage.len() > DAMAGE_TOLD {
+    if report.damage.len() > DAMAGE_SHOWN {
         writeln!(text, "  … `callvault rebuild --json` names up to {} of them", report.damage.len())?;
     }
     Ok(())

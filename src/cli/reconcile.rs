@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{exit, handover, output, reconcile_page, signals};
+use super::{exit, handover, reconcile_page, signals};
 use crate::base::clock;
 use crate::base::counts::{self, Counts};
 use crate::base::times::zone_of;
@@ -27,10 +27,10 @@ use crate::store::fleet;
 use crate::store::ledger;
 use crate::store::queue::{self, DayRange, Kinds, Reason};
 
-/// Days that are told without being asked for.
+/// Days that are shown if none are asked for.
 const DAYS_MAX: i64 = 180;
 /// Entries of each list of a day in the JSON; the certificates have more.
-const TOLD_MAX: i64 = 1_000;
+const LISTED_MAX: i64 = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -91,16 +91,9 @@ pub(super) struct Day {
 
 /// Tells it. Exits 3 if something listed is not archived, or may not have been listed, else 0.
 pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
-    match reconcile(config, &options).await {
-        Ok(report) => {
-            match options.json {
-                true => exit::print_json(&report),
-                false => output::text(&reconcile_page::of(&report)),
-            }
-            ExitCode::from(if report.is_settled() { exit::COMPLETE } else { exit::OWED })
-        }
-        Err(error) => exit::fail(&error, options.json),
-    }
+    exit::finish(reconcile(config, &options).await, options.json, |report| {
+        (reconcile_page::of(report), if report.is_settled() { exit::COMPLETE } else { exit::OWED })
+    })
 }
 
 impl Report {
@@ -161,7 +154,7 @@ async fn published_size(config: &Config, db: &mut SqliteConnection) -> anyhow::R
 }
 
 /// Lets the owner of the state issue the certificates that are due, and finish those that a run which died has left:
-/// this process, if nobody else is. Why it could not is told, and no reason not to reconcile.
+/// this process, if nobody else does. If it could not, the report says why, and still reconciles.
 async fn issue_due(
     config: &Config,
     db: &mut SqliteConnection,
@@ -200,7 +193,7 @@ async fn read(db: &mut SqliteConnection, pbx: &PbxConfig, options: &Options) -> 
     let limit = if options.from.is_some() { i64::MAX } else { DAYS_MAX };
     let mut days = Vec::new();
     for day in reconcile::known_days(db, &pbx.id, asked, limit).await? {
-        days.push(read_day(db, pbx, day, if options.json { TOLD_MAX } else { 0 }).await?);
+        days.push(read_day(db, pbx, day, if options.json { LISTED_MAX } else { 0 }).await?);
     }
     let range = days.first().zip(days.last()).map(|(first, last)| DayRange {
         from: options.from.unwrap_or(first.account.day),
@@ -236,10 +229,10 @@ async fn read_day(
     db: &mut SqliteConnection,
     pbx: &PbxConfig,
     day: Date,
-    told_max: i64,
+    listed_max: i64,
 ) -> anyhow::Result<Day> {
     let mut moment = db.begin().await.context("reading a day")?;
-    let account = reconcile::account(&mut moment, &pbx.id, day, told_max).await?;
+    let account = reconcile::account(&mut moment, &pbx.id, day, listed_max).await?;
     let certificate = certificates::latest(&mut moment, &pbx.id, day).await?;
     moment.rollback().await.context("reading a day")?;
     Ok(Day { account, certificate })

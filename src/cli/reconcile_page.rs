@@ -12,21 +12,21 @@ use crate::store::evidence::{Evidence, Standing, Verdict, Verdicts};
 use crate::store::findings::FindingKind;
 use crate::store::queue::DayRange;
 
-/// Reasons told of each PBX; the rest is counted.
-const REASONS_TOLD: usize = 12;
+/// Reasons shown for each PBX; the rest is counted.
+const REASONS_MAX: usize = 12;
 /// Stretches of unread days that are named.
-const RANGES_TOLD: usize = 6;
+const RANGES_MAX: usize = 6;
 
 /// The page.
 pub(super) fn of(report: &Report) -> String {
     let mut text = String::new();
-    tell(&mut text, report).expect("writing to a String cannot fail");
+    write(&mut text, report).expect("writing to a String cannot fail");
     text
 }
 
-fn tell(text: &mut String, report: &Report) -> std::fmt::Result {
+fn write(text: &mut String, report: &Report) -> std::fmt::Result {
     for (id, of_pbx) in &report.pbx {
-        tell_pbx(text, id, of_pbx)?;
+        write_pbx(text, id, of_pbx)?;
     }
     if let Some(error) = &report.certificates_error {
         writeln!(text, "\nCertificates are due and could not be issued: {error}")?;
@@ -35,10 +35,10 @@ fn tell(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(text, "{blank}{}", verdict(report))
 }
 
-fn tell_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
+fn write_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
     let sum = &of_pbx.sum;
     let Some(DayRange { from, to }) = sum.range else {
-        return writeln!(text, "{id}: nothing is known of these days");
+        return writeln!(text, "{id}: callvault knows nothing about these days");
     };
     let days = count(of_pbx.days.len() as u64, "day");
     writeln!(text, "{id}: {from} to {to}, {days}, {} of them open", sum.days_open)?;
@@ -55,14 +55,18 @@ fn tell_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
         writeln!(text, "  {:10} {:>9} {}", "voicemail", sum.voicemail.listed(), cells(&sum.voicemail))?;
     }
     if !sum.unread.is_empty() {
-        writeln!(text, "  never read whole: {}; run `callvault backfill` over them", ranges(&sum.unread))?;
+        writeln!(
+            text,
+            "  never read completely: {}; run `callvault backfill` for these days",
+            ranges(&sum.unread)
+        )?;
     }
-    tell_lists(text, id, &of_pbx.verdicts)?;
-    for reason in of_pbx.reasons.iter().take(REASONS_TOLD) {
+    write_lists(text, id, &of_pbx.verdicts)?;
+    for reason in of_pbx.reasons.iter().take(REASONS_MAX) {
         writeln!(text, "{}", remedy::told(reason))?;
     }
-    if let Some(more) = of_pbx.reasons.len().checked_sub(REASONS_TOLD).filter(|more| *more > 0) {
-        writeln!(text, "  … and {more} other reasons: see `callvault reconcile --pbx {id} --json`")?;
+    if let Some(more) = of_pbx.reasons.len().checked_sub(REASONS_MAX).filter(|more| *more > 0) {
+        writeln!(text, "  … and {more} more reasons: see `callvault reconcile --pbx {id} --json`")?;
     }
     Ok(())
 }
@@ -86,10 +90,10 @@ fn remarks(day: &Day) -> Vec<String> {
         remarks.push(format!("DOES NOT ADD UP: {apart} unaccounted for"));
     }
     if account.is_unread() {
-        remarks.push("never read whole".to_owned());
+        remarks.push("never read completely".to_owned());
     }
     if let Some(evidence) = &account.evidence {
-        remarks.extend(list_told(evidence));
+        remarks.extend(doubts_about_list(evidence));
     }
     for (what, value) in [
         ("for good", account.counts.missing_final),
@@ -111,8 +115,8 @@ fn remarks(day: &Day) -> Vec<String> {
 }
 
 /// What speaks against the list of a day.
-fn list_told(evidence: &Evidence) -> Vec<String> {
-    let mut told = Vec::new();
+fn doubts_about_list(evidence: &Evidence) -> Vec<String> {
+    let mut doubts = Vec::new();
     let word = match evidence.verdict {
         Verdict::Unread => Some("list not read"),
         Verdict::Short => Some("list cut short"),
@@ -123,22 +127,22 @@ fn list_told(evidence: &Evidence) -> Vec<String> {
         evidence.doubts.by.iter().map(|(cause, count)| format!("{count} {}", cause.replace('_', " ")));
     let causes: Vec<String> = evidence.cause.iter().cloned().chain(causes).collect();
     match word {
-        Some(word) if causes.is_empty() => told.push(word.to_owned()),
-        Some(word) => told.push(format!("{word} ({})", causes.join(", "))),
+        Some(word) if causes.is_empty() => doubts.push(word.to_owned()),
+        Some(word) => doubts.push(format!("{word} ({})", causes.join(", "))),
         None => {}
     }
-    told.extend(evidence.accepted.iter().map(|accepted| {
+    doubts.extend(evidence.accepted.iter().map(|accepted| {
         format!(
             "accepted by you in entry {}: {}",
             accepted.ledger_number,
             printable(accepted.reason.as_bytes())
         )
     }));
-    told
+    doubts
 }
 
 /// What to do about lists that are not whole.
-fn tell_lists(text: &mut String, id: &str, verdicts: &Verdicts) -> std::fmt::Result {
+fn write_lists(text: &mut String, id: &str, verdicts: &Verdicts) -> std::fmt::Result {
     let Some(Standing { day, .. }) = verdicts.first.as_ref().filter(|_| verdicts.not_whole() > 0) else {
         return Ok(());
     };
@@ -146,15 +150,15 @@ fn tell_lists(text: &mut String, id: &str, verdicts: &Verdicts) -> std::fmt::Res
     if verdicts.unread > 0 {
         writeln!(
             text,
-            "    not read: every sweep asks for them again; if that lasts, restart the PBX, or export these days there and \
+            "    not read: every sweep asks for them again; if this persists, restart the PBX, or export these days there and \
              run `callvault backfill --pbx {id} --cdr FILE`"
         )?;
     }
     if verdicts.short > 0 {
         writeln!(
             text,
-            "    cut short: callvault asks for shorter times by itself; what it cannot divide further, export on the PBX and \
-             give with `callvault backfill --pbx {id} --cdr FILE`"
+            "    cut short: callvault asks for shorter periods by itself; what it cannot divide further, export on the PBX and \
+             read with `callvault backfill --pbx {id} --cdr FILE`"
         )?;
     }
     if verdicts.doubtful > 0 {
@@ -165,7 +169,7 @@ fn tell_lists(text: &mut String, id: &str, verdicts: &Verdicts) -> std::fmt::Res
     }
     writeln!(
         text,
-        "    if nothing more can be done about a day: `callvault accept {id} {day} --reason \"…\"` takes its list as it is"
+        "    if nothing more can be done about a day, accept its list as it is: `callvault accept {id} {day} --reason \"…\"`"
     )
 }
 
@@ -179,22 +183,22 @@ fn standing(is_settled: bool, certificate: Option<&Issued>) -> String {
 }
 
 fn ranges(ranges: &[DayRange]) -> String {
-    let told = |DayRange { from, to }: &DayRange| match from == to {
+    let named = |DayRange { from, to }: &DayRange| match from == to {
         true => from.to_string(),
         false => format!("{from} to {to}"),
     };
-    let mut named: Vec<String> = ranges.iter().take(RANGES_TOLD).map(told).collect();
-    if ranges.len() > RANGES_TOLD {
-        named.push(format!("and {} more stretches", ranges.len() - RANGES_TOLD));
+    let mut shown: Vec<String> = ranges.iter().take(RANGES_MAX).map(named).collect();
+    if ranges.len() > RANGES_MAX {
+        shown.push(format!("and {} more stretches", ranges.len() - RANGES_MAX));
     }
-    named.join(", ")
+    shown.join(", ")
 }
 
 /// Whether all that was listed is archived, in a sentence or two.
 fn verdict(report: &Report) -> String {
     let days = || report.pbx.values().flat_map(|of_pbx| &of_pbx.days);
     if days().next().is_none() {
-        return "Nothing is known: run `callvault backfill`.".to_owned();
+        return "Nothing is known yet: run `callvault backfill`.".to_owned();
     }
     let listed = count(report.listed.unsigned_abs(), "recording");
     let mut sentences = vec![match (report.complete, report.counts.owed()) {
@@ -203,32 +207,37 @@ fn verdict(report: &Report) -> String {
             all_archived(&report.counts),
             excluded(&report.counts)
         ),
-        (false, 0) => format!("Not complete: of {listed} listed, none is owed, but not all is proven."),
+        (false, 0) => format!(
+            "Not complete: of {listed} listed, none is left to archive, but not everything is proven."
+        ),
         (false, owed) => {
             format!("Not complete: of {listed} listed, {owed} not archived ({}).", lacking(&report.counts))
         }
     }];
     let mut verdicts = Verdicts::default();
     report.pbx.values().for_each(|of_pbx| verdicts += &of_pbx.verdicts);
-    sentences.extend(verdicts.told().map(|told| format!("{told}.")));
+    sentences.extend(verdicts.told().map(|sentence| format!("{sentence}.")));
     if verdicts.accepted > 0 {
         sentences.push(format!("{} accepted as they were.", count(verdicts.accepted.unsigned_abs(), "list")));
     }
-    let mut tell = |value: usize, what: &str| {
+    let mut days_are = |value: usize, what: &str| {
         if value > 0 {
             sentences.push(format!("{} {what}.", count(value as u64, "day")));
         }
     };
-    tell(days().filter(|day| !day.account.sums).count(), "with numbers that DO NOT ADD UP");
-    tell(report.pbx.values().map(|of_pbx| of_pbx.sum.days_unread()).sum(), "never read whole");
-    tell(days().filter(|day| day.account.is_doubtful()).count(), "in doubt by findings");
-    tell(
+    days_are(days().filter(|day| !day.account.sums).count(), "with numbers that DO NOT ADD UP");
+    days_are(report.pbx.values().map(|of_pbx| of_pbx.sum.days_unread()).sum(), "never read completely");
+    days_are(days().filter(|day| day.account.is_doubtful()).count(), "in doubt by findings");
+    days_are(
         report.pbx.values().map(|of_pbx| of_pbx.sum.days_open.unsigned_abs() as usize).sum(),
         "still open, whose calls may not all be listed yet",
     );
     let finds = |kind| days().filter(|day| day.account.finds(kind)).count();
-    tell(finds(FindingKind::MustRecord), "with calls that [[must_record]] names and that have no recording");
-    tell(finds(FindingKind::SilentDay), "without any call, where such a day usually has some");
+    days_are(
+        finds(FindingKind::MustRecord),
+        "with calls that [[must_record]] names and that have no recording",
+    );
+    days_are(finds(FindingKind::SilentDay), "without any call, where such a day usually has some");
     sentences.join(" ")
 }
 
@@ -248,6 +257,7 @@ fn excluded(counts: &Counts) -> String {
 
 fn lacking(counts: &Counts) -> String {
     let states = [(counts.missing, "missing"), (counts.pending, "pending"), (counts.stuck, "stuck")];
-    let told = states.iter().filter(|(value, _)| *value > 0).map(|(value, state)| format!("{value} {state}"));
-    told.collect::<Vec<_>>().join(", ")
+    let shown =
+        states.iter().filter(|(value, _)| *value > 0).map(|(value, state)| format!("{value} {state}"));
+    shown.collect::<Vec<_>>().join(", ")
 }

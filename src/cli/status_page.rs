@@ -16,32 +16,32 @@ use crate::watch::status::{
     Status, Unverified, VerificationStatus,
 };
 
-/// Findings told per PBX; the rest is counted.
-const FINDINGS_TOLD: usize = 5;
-/// Reasons told of a PBX among many; all are told when it is asked for.
-const REASONS_TOLD: usize = 4;
-/// Up to so many PBXs all are told in full.
+/// Findings shown for each PBX; the rest is counted.
+const FINDINGS_MAX: usize = 5;
+/// Reasons shown for a PBX among many.
+const REASONS_MAX: usize = 4;
+/// Up to this number, every PBX is shown in full.
 const FULL_UP_TO: usize = 3;
 
-/// The page. `in_full` tells every PBX in full; otherwise those that are well get one line each if they are many.
+/// The page. `in_full` shows every PBX in full; otherwise, if there are many, those without trouble get one line each.
 pub fn of(status: &Status, in_full: bool) -> String {
     let mut text = String::new();
-    tell(&mut text, status, in_full).expect("writing to a String cannot fail");
+    write(&mut text, status, in_full).expect("writing to a String cannot fail");
     text
 }
 
-fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
+fn write(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
     writeln!(text, "{}", status.summary)?;
-    tell_archive(text, &status.archive)?;
+    write_archive(text, &status.archive)?;
     status.clock.iter().try_for_each(|clock| writeln!(text, "  WRONG: {}", clock.message))?;
     status.exposed.iter().try_for_each(|exposure| writeln!(text, "  WRONG: {}", exposure.told()))?;
-    tell_service(text, &status.service, status.at)?;
-    tell_ledger(text, &status.ledger, status.at)?;
-    status.anchors.iter().try_for_each(|anchor| tell_anchor(text, anchor, status.at))?;
-    status.feed_webhooks.iter().try_for_each(|webhook| tell_feed_webhook(text, webhook, status.at))?;
+    write_service(text, &status.service, status.at)?;
+    write_ledger(text, &status.ledger, status.at)?;
+    status.anchors.iter().try_for_each(|anchor| write_anchor(text, anchor, status.at))?;
+    status.feed_webhooks.iter().try_for_each(|webhook| write_feed_webhook(text, webhook, status.at))?;
     status.listener.iter().try_for_each(|trouble| writeln!(text, "  WRONG: {trouble}"))?;
-    tell_verification(text, &status.verification, status.at)?;
-    tell_snapshot(text, status.snapshot.as_ref(), status.at)?;
+    write_verification(text, &status.verification, status.at)?;
+    write_snapshot(text, status.snapshot.as_ref(), status.at)?;
     if status.database_outdated {
         writeln!(
             text,
@@ -49,20 +49,20 @@ fn tell(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result {
              date"
         )?;
     }
-    tell_alerts(text, &status.alerts, status.at)?;
+    write_alerts(text, &status.alerts, status.at)?;
     let in_full = in_full || status.pbx.len() <= FULL_UP_TO;
-    let reasons_told = if in_full { usize::MAX } else { REASONS_TOLD };
+    let reasons_max = if in_full { usize::MAX } else { REASONS_MAX };
     let (troubled, well): (Vec<_>, Vec<_>) = status.pbx.iter().partition(|(_, pbx)| pbx.cause().is_some());
     for (id, pbx) in troubled {
-        tell_pbx(text, id, pbx, status, reasons_told)?;
+        write_pbx(text, id, pbx, status, reasons_max)?;
     }
     if !in_full {
-        return tell_well(text, &well, status.at);
+        return write_well(text, &well, status.at);
     }
-    well.into_iter().try_for_each(|(id, pbx)| tell_pbx(text, id, pbx, status, reasons_told))
+    well.into_iter().try_for_each(|(id, pbx)| write_pbx(text, id, pbx, status, reasons_max))
 }
 
-fn tell_archive(text: &mut String, archive: &ArchiveStatus) -> std::fmt::Result {
+fn write_archive(text: &mut String, archive: &ArchiveStatus) -> std::fmt::Result {
     match (archive.free_bytes, &archive.error) {
         (Some(free), _) => writeln!(text, "archive {}, {} free", archive.path, HumanBytes(free))?,
         (None, Some(_)) => writeln!(text, "archive {}", archive.path)?,
@@ -74,57 +74,57 @@ fn tell_archive(text: &mut String, archive: &ArchiveStatus) -> std::fmt::Result 
     }
 }
 
-/// Nothing where none ever ran: backfills need no service.
-fn tell_service(text: &mut String, service: &ServiceStatus, now: Timestamp) -> std::fmt::Result {
+/// Prints nothing if the service never ran: backfills need none.
+fn write_service(text: &mut String, service: &ServiceStatus, now: Timestamp) -> std::fmt::Result {
     let Some(started) = service.started else { return Ok(()) };
     let beat = service.last_beat.unwrap_or(started);
     match service.stopped {
         _ if service.running => {
             let since = ago(started, now);
-            writeln!(text, "the service runs, begun {since}; its last progress {}", elapsed(beat, now))
+            writeln!(text, "the service is running, started {since}; last progress {}", elapsed(beat, now))
         }
         Some(stopped) => writeln!(
             text,
-            "the service is not running: it was stopped {}; `systemctl start callvault` starts it",
+            "the service is not running: it was stopped {}; start it with `systemctl start callvault`",
             ago(stopped, now)
         ),
         None => writeln!(
             text,
-            "  WRONG: the service is not running: it ended without being stopped, after {}; see its log \
-             (`journalctl -u callvault`), then `systemctl start callvault`",
+            "  WRONG: the service is not running: it ended by itself after {}; see its log \
+             (`journalctl -u callvault`), then start it with `systemctl start callvault`",
             ago(beat, now)
         ),
     }
 }
 
-/// Nothing as long as all is signed within minutes, which is as it should be.
-fn tell_ledger(text: &mut String, ledger: &LedgerStatus, now: Timestamp) -> std::fmt::Result {
+/// Prints nothing while everything is signed within minutes, as it should be.
+fn write_ledger(text: &mut String, ledger: &LedgerStatus, now: Timestamp) -> std::fmt::Result {
     match (&ledger.problem, ledger.overdue(now)) {
         (Some(problem), _) => writeln!(text, "  WRONG: {problem}"),
         (None, Some((count, since))) => writeln!(
             text,
-            "  WRONG: {count} entries of the ledger are not signed, the oldest written {}: start the service, or see its \
-             log for why it cannot write to `_ledger` in the archive",
+            "  WRONG: {count} entries of the ledger are not signed, the oldest written {}: start the service; if it is \
+             running, its log says why it cannot write to `_ledger` in the archive",
             ago(since, now)
         ),
         (None, None) => Ok(()),
     }
 }
 
-/// Who anchors the ledger: how far, and what keeps it from more.
-fn tell_anchor(text: &mut String, anchor: &AnchorStatus, now: Timestamp) -> std::fmt::Result {
+/// How many entries an authority or a witness confirmed, and why not more.
+fn write_anchor(text: &mut String, anchor: &AnchorStatus, now: Timestamp) -> std::fmt::Result {
     let AnchorStatus { kind, name, entries, .. } = anchor;
     match anchor.last {
         Some(at) => {
-            writeln!(text, "{kind} `{name}` vouches for {entries} entries of the ledger, {}", ago(at, now))?
+            writeln!(text, "{kind} `{name}` confirmed {entries} entries of the ledger {}", ago(at, now))?
         }
         None if anchor.unverified.is_some() => {}
-        None => writeln!(text, "{kind} `{name}` has not vouched for the ledger yet: the service asks it")?,
+        None => writeln!(text, "{kind} `{name}` has not confirmed the ledger yet: the service asks it")?,
     }
     if let Some(Unverified { entries, reason }) = &anchor.unverified {
         writeln!(
             text,
-            "{kind} `{name}` has stamped {entries} entries of the ledger; this is NOT VERIFIED: {reason}"
+            "{kind} `{name}` stamped {entries} entries of the ledger; the stamp is NOT VERIFIED: {reason}"
         )?;
     }
     match (&anchor.error, anchor.error_since) {
@@ -133,20 +133,20 @@ fn tell_anchor(text: &mut String, anchor: &AnchorStatus, now: Timestamp) -> std:
     }
 }
 
-/// How far the ledger was delivered, and what keeps it from more.
-fn tell_feed_webhook(text: &mut String, webhook: &FeedWebhookStatus, now: Timestamp) -> std::fmt::Result {
+/// How many entries a webhook received, and why not more.
+fn write_feed_webhook(text: &mut String, webhook: &FeedWebhookStatus, now: Timestamp) -> std::fmt::Result {
     let FeedWebhookStatus { name, delivered_entries, behind_entries, .. } = webhook;
     let behind = match behind_entries {
         0 => String::new(),
-        count => format!(", and lacks {count}"),
+        count => format!(", {count} are waiting"),
     };
     match webhook.last_delivery {
         Some(at) => writeln!(
             text,
-            "webhook `{name}` has {delivered_entries} entries of the ledger{behind}; it last took some {}",
+            "webhook `{name}` received {delivered_entries} entries of the ledger{behind}; last delivery {}",
             ago(at, now)
         )?,
-        None => writeln!(text, "webhook `{name}` has taken nothing of the ledger yet{behind}")?,
+        None => writeln!(text, "webhook `{name}` has not received any entry of the ledger yet{behind}")?,
     }
     match (&webhook.error, webhook.error_since) {
         (Some(error), Some(since)) => writeln!(text, "  WRONG: {error}; it began {}", ago(since, now)),
@@ -154,17 +154,17 @@ fn tell_feed_webhook(text: &mut String, webhook: &FeedWebhookStatus, now: Timest
     }
 }
 
-/// Nothing as long as the ledger is whole and every byte was read in time.
-fn tell_verification(text: &mut String, status: &VerificationStatus, now: Timestamp) -> std::fmt::Result {
+/// Prints nothing while the ledger is whole and every byte was read in time.
+fn write_verification(text: &mut String, status: &VerificationStatus, now: Timestamp) -> std::fmt::Result {
     if status.ledger_damaged > 0 {
         let damaged = status.ledger_damaged;
-        writeln!(text, "  WRONG: {damaged} things of the ledger are damaged: `callvault verify` names them")?;
+        writeln!(text, "  WRONG: {damaged} parts of the ledger are damaged: `callvault verify` names them")?;
     }
     match status.overdue(now) {
         Some(read) => writeln!(
             text,
-            "  WRONG: a part of the archive was last read {}, and should be every {} days: let the service run, or \
-             `callvault verify --full`",
+            "  WRONG: part of the archive was last read {}, but should be read every {} days: let the service run, or \
+             run `callvault verify --full`",
             ago(read, now),
             status.full_days
         ),
@@ -173,7 +173,7 @@ fn tell_verification(text: &mut String, status: &VerificationStatus, now: Timest
 }
 
 /// How old the latest copy of the database is.
-fn tell_snapshot(text: &mut String, snapshot: Option<&SnapshotStatus>, now: Timestamp) -> std::fmt::Result {
+fn write_snapshot(text: &mut String, snapshot: Option<&SnapshotStatus>, now: Timestamp) -> std::fmt::Result {
     let Some(snapshot) = snapshot else { return Ok(()) };
     match snapshot.at {
         Some(at) => writeln!(text, "the latest snapshot of the database was made {}", ago(at, now))?,
@@ -186,7 +186,7 @@ fn tell_snapshot(text: &mut String, snapshot: Option<&SnapshotStatus>, now: Time
 }
 
 /// A line each.
-fn tell_well(text: &mut String, well: &[(&String, &PbxStatus)], now: Timestamp) -> std::fmt::Result {
+fn write_well(text: &mut String, well: &[(&String, &PbxStatus)], now: Timestamp) -> std::fmt::Result {
     if well.is_empty() {
         return Ok(());
     }
@@ -199,31 +199,31 @@ fn tell_well(text: &mut String, well: &[(&String, &PbxStatus)], now: Timestamp) 
     Ok(())
 }
 
-/// Alerts that do not reach anybody: nobody else can say so.
-fn tell_alerts(text: &mut String, alerts: &Standing, now: Timestamp) -> std::fmt::Result {
+/// Alerts that nobody receives: no alert can say so.
+fn write_alerts(text: &mut String, alerts: &Standing, now: Timestamp) -> std::fmt::Result {
     if let (Some(oldest), Some(error)) = (alerts.oldest_undelivered, &alerts.last_error) {
         let count = u64::try_from(alerts.undelivered).unwrap_or(0);
         let messages = super::summary::count(count, "alert message");
         let since = ago(oldest, now);
-        writeln!(text, "  WRONG: {messages} not delivered, the oldest written {since}; {error}")?;
+        writeln!(text, "  WRONG: {messages} not delivered, the oldest from {since}; {error}")?;
     }
     if let Some(error) = &alerts.ping_error {
-        writeln!(text, "  WRONG: the dead man's switch (`ping_url`) is not reached: {error}")?;
+        writeln!(text, "  WRONG: `ping_url`, the dead man's switch, cannot be reached: {error}")?;
     }
     Ok(())
 }
 
-/// When the CDR was last read completely, briefly.
+/// When its calls were last read completely, in short.
 fn read(pbx: &PbxStatus, now: Timestamp) -> String {
     pbx.last_sweep.map_or_else(|| "never".to_owned(), |at| elapsed(at, now))
 }
 
-fn tell_pbx(
+fn write_pbx(
     text: &mut String,
     id: &str,
     pbx: &PbxStatus,
     status: &Status,
-    reasons_told: usize,
+    reasons_max: usize,
 ) -> std::fmt::Result {
     let (now, running) = (status.at, status.service.running);
     writeln!(text, "\n{id}")?;
@@ -234,15 +234,19 @@ fn tell_pbx(
             None => writeln!(text, "  WRONG: {message}")?,
         }
     }
-    tell_risk(text, pbx)?;
+    write_risk(text, pbx)?;
     if let Some(since) = pbx.paused_since {
-        writeln!(text, "  paused {}: left alone until `callvault resume {id}`", ago(since, now))?;
+        writeln!(
+            text,
+            "  paused {}: callvault does not contact it until `callvault resume {id}`",
+            ago(since, now)
+        )?;
     }
     match pbx.last_sweep {
-        Some(at) => writeln!(text, "  last complete reading of its calls {}", ago(at, now))?,
+        Some(at) => writeln!(text, "  its calls were last read completely {}", ago(at, now))?,
         None => {
             let how = match running {
-                true => "the service does so as soon as it can",
+                true => "the service reads them as soon as it can",
                 false => "run `callvault backfill` without dates",
             };
             writeln!(text, "  its calls were never read completely: {how}")?;
@@ -250,40 +254,43 @@ fn tell_pbx(
     }
     writeln!(text, "  {} recordings listed: {}", pbx.listed, states(&pbx.counts, pbx.bytes))?;
     if let Some(voicemail) = &pbx.voicemail {
-        voicemail::tell_status(text, voicemail)?;
+        voicemail::write_status(text, voicemail)?;
     }
     if let Some(oldest) = pbx.oldest_pending {
-        writeln!(text, "  the oldest one owed was recorded {}", ago(oldest, now))?;
+        writeln!(text, "  the oldest recording not archived yet was made {}", ago(oldest, now))?;
     }
-    if let Some(told) = forecast_without_risk(pbx) {
-        writeln!(text, "  {told}")?;
+    if let Some(forecast) = forecast_without_risk(pbx) {
+        writeln!(text, "  {forecast}")?;
     }
     writeln!(
         text,
         "  {} calls, {} of them answered without a recording",
         pbx.calls, pbx.answered_without_recording
     )?;
-    tell_days(text, &pbx.days)?;
-    if let Some(told) = pbx.verdicts.told() {
-        writeln!(text, "  {told}. `callvault reconcile --pbx {id}` names every such day, and what to do.")?;
+    write_days(text, &pbx.days)?;
+    if let Some(sentence) = pbx.verdicts.told() {
+        writeln!(
+            text,
+            "  {sentence}. `callvault reconcile --pbx {id}` names every such day, and what to do."
+        )?;
     }
     for (odd, count) in &pbx.suspect {
         writeln!(text, "  {count} archived but suspect: {odd}")?;
     }
-    for reason in pbx.reasons.iter().take(reasons_told) {
+    for reason in pbx.reasons.iter().take(reasons_max) {
         writeln!(text, "{}", remedy::told(reason))?;
     }
-    if let Some(more) = pbx.reasons.len().checked_sub(reasons_told).filter(|more| *more > 0) {
-        writeln!(text, "  … and {more} other reasons: see `callvault status --pbx {id}`")?;
+    if let Some(more) = pbx.reasons.len().checked_sub(reasons_max).filter(|more| *more > 0) {
+        writeln!(text, "  … and {more} more reasons: see `callvault status --pbx {id}`")?;
     }
-    tell_findings(text, id, pbx)
+    write_findings(text, id, pbx)
 }
 
-/// What will be lost soon, before all that can wait.
-fn tell_risk(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {
+/// What will be lost soon comes first.
+fn write_risk(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {
     if let Some(forecast) = pbx.forecast.as_ref().filter(|_| pbx.is_overwrite_near()) {
-        let told = forecast.told().unwrap_or_default();
-        writeln!(text, "  {told} (AT RISK: {})", forecast.at_risk)?;
+        let sentence = forecast.told().unwrap_or_default();
+        writeln!(text, "  {sentence} (AT RISK: {})", forecast.at_risk)?;
     }
     if let Some(near) = &pbx.cdr_near {
         writeln!(text, "  AT RISK: {near}")?;
@@ -291,15 +298,15 @@ fn tell_risk(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {
     for full in &pbx.nearly_full_boxes {
         writeln!(
             text,
-            "  AT RISK: voicemail box {} holds {} of at most {} messages: the next overwrite its oldest",
+            "  AT RISK: voicemail box {} holds {} of at most {} messages: the next ones overwrite the oldest",
             full.extension, full.messages, full.messages_max
         )?;
     }
     Ok(())
 }
 
-/// Nothing before the first day was read.
-fn tell_days(text: &mut String, days: &DaysStanding) -> std::fmt::Result {
+/// Prints nothing before the first day was read.
+fn write_days(text: &mut String, days: &DaysStanding) -> std::fmt::Result {
     if days.open + days.settled == 0 {
         return Ok(());
     }
@@ -310,7 +317,7 @@ fn tell_days(text: &mut String, days: &DaysStanding) -> std::fmt::Result {
         days.open
     )?;
     match &days.latest {
-        None => writeln!(text, "; none is certified yet")?,
+        None => writeln!(text, "; none has a certificate yet")?,
         Some(latest) => {
             let complete = if latest.complete { "complete" } else { "not complete" };
             let incomplete = match days.incomplete {
@@ -331,21 +338,21 @@ fn tell_days(text: &mut String, days: &DaysStanding) -> std::fmt::Result {
     Ok(())
 }
 
-/// When the oldest that is owed is overwritten, if that is not at the top already.
+/// When the PBX overwrites the oldest recording that is not archived, unless that stands at the top already.
 fn forecast_without_risk(pbx: &PbxStatus) -> Option<String> {
     pbx.forecast.as_ref().filter(|_| !pbx.is_overwrite_near())?.told()
 }
 
-/// The states that there are any of, with the size of what is archived.
+/// The states that occur, with the size of what is archived.
 pub(super) fn states(counts: &Counts, bytes: i64) -> String {
-    let mut told = numbers(counts);
+    let mut states = numbers(counts);
     if counts.archived > 0 {
-        told[0] = format!("{} ({})", told[0], HumanBytes(u64::try_from(bytes).unwrap_or(0)));
+        states[0] = format!("{} ({})", states[0], HumanBytes(u64::try_from(bytes).unwrap_or(0)));
     }
-    if told.is_empty() { "none yet".to_owned() } else { told.join(", ") }
+    if states.is_empty() { "none yet".to_owned() } else { states.join(", ") }
 }
 
-/// The states that there are any of.
+/// The states that occur.
 pub(super) fn numbers(counts: &Counts) -> Vec<String> {
     let missing = match counts.missing_final {
         0 => format!("{} missing", counts.missing),
@@ -358,16 +365,16 @@ pub(super) fn numbers(counts: &Counts) -> Vec<String> {
         (counts.stuck, format!("{} stuck", counts.stuck)),
         (counts.excluded, format!("{} excluded", counts.excluded)),
     ];
-    all.into_iter().filter(|(count, _)| *count > 0).map(|(_, told)| told).collect()
+    all.into_iter().filter(|(count, _)| *count > 0).map(|(_, shown)| shown).collect()
 }
 
-fn tell_findings(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
+fn write_findings(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Result {
     if pbx.findings.is_empty() {
         return Ok(());
     }
     let kinds: Vec<String> = pbx.findings.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     writeln!(text, "  findings: {}; the latest:", kinds.join(", "))?;
-    for finding in pbx.latest_findings.iter().take(FINDINGS_TOLD) {
+    for finding in pbx.latest_findings.iter().take(FINDINGS_MAX) {
         writeln!(text, "    {} {}: {}", finding.kind, finding.subject, finding.detail)?;
     }
     let to_judge = pbx.findings.iter().filter(|(kind, _)| FindingKind::needs_a_person(kind));

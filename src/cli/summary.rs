@@ -10,14 +10,14 @@ use crate::base::remedy;
 use crate::pipeline::backfill::{BackfillReport, PbxReport};
 use crate::pipeline::sweep::SweepReport;
 
-/// Groups of reasons that are told; the rest is summed up.
-const REASONS_TOLD: usize = 12;
+/// Groups of reasons that are shown; the rest is counted.
+const REASONS_MAX: usize = 12;
 
 /// The text that a backfill into `archive` ends with.
 pub(super) fn of(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
     let mut text = String::new();
     for (id, of_pbx) in &report.pbx {
-        tell_pbx(&mut text, id, of_pbx, report, dry_run).expect("writing to a String cannot fail");
+        write_pbx(&mut text, id, of_pbx, report, dry_run).expect("writing to a String cannot fail");
     }
     writeln!(text, "\n{}", end(report, archive, dry_run)).expect("writing to a String cannot fail");
     text
@@ -37,27 +37,32 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
         report.pbx.iter().filter(|(_, pbx)| pbx.error.is_some()).map(|(id, _)| &**id).collect();
     let unread = report.pbx.values().any(PbxReport::is_unread);
     if report.interrupted {
-        format!("Interrupted: {left}; run the same command to go on.")
+        format!("Interrupted: {left}; run the same command to continue.")
     } else if report.trouble.is_some() {
-        format!("Not finished: {left}; mend the following, then run the same command.")
+        format!("Not finished: {left}; fix the following, then run the same command again.")
     } else if !given_up.is_empty() {
         let whose = given_up.join(", ");
         let left = if report.pbx.len() > 1 { format!("; elsewhere {left}") } else { String::new() };
-        format!("Not finished: {whose} could not be worked on{left}. Mend it, then run the same command.")
+        format!(
+            "Not finished: callvault could not work on {whose}{left}. Fix that, then run the same command again."
+        )
     } else if unread {
         format!(
             "Not finished: some of the PBX's lists could not be read; of the rest {left}. Run the same command again."
         )
-    } else if let Some(told) = report.verdicts().told() {
+    } else if let Some(doubts) = report.verdicts().told() {
         let remedy = "`callvault reconcile` names every such day, and what to do";
         match dry_run {
-            true => format!("Not complete. {told}. {remedy}."),
-            false => format!("Not complete: of what is listed {left}. {told}. {remedy}."),
+            true => format!("Not complete. {doubts}. {remedy}."),
+            false => format!("Not complete: of what is listed {left}. {doubts}. {remedy}."),
         }
     } else if dry_run {
         let asked = total.awaited() - total.stuck + voicemail.owed() - voicemail.counts.stuck;
         let asked = u64::try_from(asked).unwrap_or(0);
-        format!("Nothing was fetched: this was a dry run. {} would be asked for.", count(asked, "recording"))
+        format!(
+            "This was a dry run: nothing was fetched. A backfill would ask for {}.",
+            count(asked, "recording")
+        )
     } else if owed == 0 {
         let accepted = match report.verdicts().accepted {
             0 => String::new(),
@@ -85,7 +90,7 @@ pub(super) fn count(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-fn tell_pbx(
+fn write_pbx(
     text: &mut String,
     id: &str,
     report: &PbxReport,
@@ -102,7 +107,7 @@ fn tell_pbx(
         writeln!(text, "  {count:>8} {what}")?;
     }
     if let Some(voicemail) = &report.voicemail {
-        super::voicemail::tell(text, voicemail, dry_run)?;
+        super::voicemail::write(text, voicemail, dry_run)?;
     }
     let unread = &report.sweep;
     if unread.bad_rows > 0 {
@@ -115,7 +120,7 @@ fn tell_pbx(
         writeln!(text, "  {days}; run the same command again.")?;
     }
     if !dry_run {
-        tell_reasons(text, report)?;
+        write_reasons(text, report)?;
     }
     match &report.error {
         // The first trouble of this machine's own is shown at the very end.
@@ -131,7 +136,7 @@ pub(super) fn states(
     missing: &str,
     dry_run: bool,
 ) -> impl Iterator<Item = (i64, String)> + use<> {
-    let owed = if dry_run { "would be fetched" } else { "still owed" };
+    let owed = if dry_run { "would be fetched" } else { "not archived yet" };
     let states = [
         (counts.archived, format!("archived now ({})", HumanBytes(counts.bytes))),
         (counts.already_archived, "archived before".to_owned()),
@@ -156,15 +161,15 @@ fn days_not_read(sweep: &SweepReport) -> Option<String> {
     }
 }
 
-fn tell_reasons(text: &mut String, report: &PbxReport) -> std::fmt::Result {
-    for reason in report.reasons.iter().take(REASONS_TOLD) {
+fn write_reasons(text: &mut String, report: &PbxReport) -> std::fmt::Result {
+    for reason in report.reasons.iter().take(REASONS_MAX) {
         writeln!(text, "\n{}", remedy::told(reason))?;
     }
-    if report.reasons.len() > REASONS_TOLD {
+    if report.reasons.len() > REASONS_MAX {
         writeln!(
             text,
             "\n  … and {} other reasons; `callvault status --json` has all.",
-            report.reasons.len() - REASONS_TOLD
+            report.reasons.len() - REASONS_MAX
         )?;
     }
     Ok(())

@@ -53,7 +53,7 @@ async fn trust(
     let now = Clock::system().now();
     let shown = look_at_certificate(pbx, now).await?;
     if !json {
-        tell(pbx, &shown, now);
+        print(pbx, &shown, now);
     }
     // With --json nobody sees what he would say yes to.
     let may_ask = !json && io::stdin().is_terminal();
@@ -72,16 +72,16 @@ fn fingerprint(text: &str) -> Result<Digest, UsageError> {
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(
-        "neither the certificate nor its key has the fingerprint {known}, so nothing was pinned; compare again, or \
-         someone stands in between"
+        "neither the certificate nor its key has the fingerprint {known}, so nothing was pinned; compare again: \
+         someone may be intercepting the connection"
     )]
     OtherKey { known: Digest },
     #[error(
-        "nothing was pinned, for nobody can be asked: use a terminal and not --json, or give the fingerprint that you \
-         compared with --fingerprint"
+        "nothing was pinned, because callvault cannot ask you here: use a terminal without --json, or give the fingerprint \
+         that you compared with --fingerprint"
     )]
     NobodyToAsk,
-    #[error("nothing was pinned, for the answer was not `yes`")]
+    #[error("nothing was pinned, because the answer was not `yes`")]
     Declined,
     #[error("{error}; add this line to the [[pbx]] with id = \"{id}\" yourself: {line}")]
     Unwritten { error: PinError, id: String, line: String },
@@ -127,7 +127,7 @@ fn is_confirmed() -> bool {
     io::stdin().read_line(&mut answer).is_ok() && answer.trim() == "yes"
 }
 
-/// Pins the key; tells whether that changed anything.
+/// Pins the key; returns whether that changed anything.
 fn pin(file: &Path, pbx: &PbxConfig, certificate: &Certificate) -> Result<bool, Refused> {
     let key = certificate.key_sha256;
     if pbx.tls_pin_sha256 == Some(key) {
@@ -140,7 +140,7 @@ fn pin(file: &Path, pbx: &PbxConfig, certificate: &Certificate) -> Result<bool, 
     })
 }
 
-fn tell(pbx: &PbxConfig, shown: &Shown, now: Timestamp) {
+fn print(pbx: &PbxConfig, shown: &Shown, now: Timestamp) {
     let Certificate { subject, issuer, not_before, not_after, sha256, key_sha256 } = &shown.certificate;
     let validity = match () {
         () if now < *not_before => " (not yet valid)",
@@ -207,9 +207,9 @@ fn conclude(file: &Path, pbx: &PbxConfig, shown: &Shown, pinned: &Result<bool, R
     match pinned {
         Ok(true) => {
             output::line(format_args!("Pinned in {}.", file.display()));
-            output::line("A service that is running learns of it by `systemctl reload callvault`.");
+            output::line("If the service is running, `systemctl reload callvault` makes it use the pin.");
         }
-        Ok(false) => output::line("It is pinned already: there is nothing to do."),
+        Ok(false) => output::line("This key is already pinned: there is nothing to do."),
         Err(refused) => output::error_line(format_args!("callvault: pbx `{}`: {refused}", pbx.id)),
     }
 }

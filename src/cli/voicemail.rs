@@ -10,10 +10,10 @@ use crate::pipeline::backfill::VoicemailReport;
 use crate::pipeline::sweep::VoicemailPoll;
 use crate::watch::status::VoicemailStatus;
 
-/// Tells the state of a PBX's voicemail in indented lines.
-pub(super) fn tell_status(text: &mut String, voicemail: &VoicemailStatus) -> std::fmt::Result {
+/// The state of a PBX's voicemail, in indented lines.
+pub(super) fn write_status(text: &mut String, voicemail: &VoicemailStatus) -> std::fmt::Result {
     if voicemail.unsupported {
-        writeln!(text, "  voicemail: this PBX has no API for it; it is asked again once a day")?;
+        writeln!(text, "  voicemail: this PBX has no API for it; callvault asks again once a day")?;
     }
     if voicemail.known == 0 && voicemail.last_poll.is_none() {
         return Ok(());
@@ -34,8 +34,8 @@ fn fill(voicemail: &VoicemailStatus) -> String {
     })
 }
 
-/// Tells what became of a PBX's voicemail in a backfill.
-pub(super) fn tell(text: &mut String, report: &VoicemailReport, dry_run: bool) -> std::fmt::Result {
+/// What became of a PBX's voicemail in a backfill.
+pub(super) fn write(text: &mut String, report: &VoicemailReport, dry_run: bool) -> std::fmt::Result {
     match &report.poll {
         Some(VoicemailPoll { unsupported: true, .. }) => {
             writeln!(text, "  voicemail: this PBX has no API for it")?;
@@ -47,10 +47,10 @@ pub(super) fn tell(text: &mut String, report: &VoicemailReport, dry_run: bool) -
     }
     let counts = &report.counts;
     let states = states(counts, "deleted or missing on the PBX", dry_run);
-    let told: Vec<String> = states.map(|(count, what)| format!("{count} {what}")).collect();
+    let shown: Vec<String> = states.map(|(count, what)| format!("{count} {what}")).collect();
     let messages = count(u64::try_from(counts.listed()).unwrap_or(0), "message");
-    let colon = if told.is_empty() { "" } else { ": " };
-    writeln!(text, "  voicemail: {messages}{colon}{}", told.join(", "))?;
+    let colon = if shown.is_empty() { "" } else { ": " };
+    writeln!(text, "  voicemail: {messages}{colon}{}", shown.join(", "))?;
     if dry_run {
         return Ok(());
     }

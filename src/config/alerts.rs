@@ -141,14 +141,7 @@ pub(super) fn read_email(section: &Section<'_>) -> Option<EmailConfig> {
     let from = section.require("from", "\"callvault@example.org\", the sender", mailbox);
     let to = receivers(section);
     let credentials = credentials(section);
-    Some(EmailConfig {
-        host: host?.to_owned(),
-        port,
-        tls,
-        credentials: credentials?,
-        from: from?,
-        to: to?,
-    })
+    Some(EmailConfig { host: host?.to_owned(), port, tls, credentials: credentials?, from: from?, to: to? })
 }
 
 /// User and password, both or neither; nothing if one is missing or wrong.

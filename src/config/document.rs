@@ -1,6 +1,6 @@
 //! The configuration as a whole: its sections, and what must hold between them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -14,8 +14,12 @@ use super::{
 };
 use super::{alerts, feed, keys, ledger, pbx, push, rules, schedule, value, web};
 
-/// The largest recording fits.
-const FREE_BYTES_MIN: u64 = 2 << 30;
+impl Default for ArchiveConfig {
+    /// The largest recording fits into what must be free.
+    fn default() -> Self {
+        Self { path: PathBuf::new(), free_bytes_min: 2 << 30 }
+    }
+}
 
 impl Default for QueueConfig {
     fn default() -> Self {
@@ -78,7 +82,7 @@ fn read_or_default<T: Default>(
 
 fn archive(section: &Section<'_>) -> Option<ArchiveConfig> {
     let path = section.require("path", "\"/var/lib/callvault/archive\"", value::folder);
-    let free_bytes_min = section.size("free_bytes_min", FREE_BYTES_MIN, 0);
+    let free_bytes_min = section.size("free_bytes_min", ArchiveConfig::default().free_bytes_min, 0);
     Some(ArchiveConfig { path: path?, free_bytes_min })
 }
 

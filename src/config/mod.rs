@@ -56,7 +56,8 @@ pub use tls::{TlsBackend, TlsVersion};
 pub use web::{CertificateFiles, UnusableCertificate, WebConfig};
 pub use webhook::{SecretUrl, SigningKey, WebhookConfig};
 
-#[derive(Debug, Clone)]
+/// [`Default`] has no PBX and no folders: for programs that fill them in.
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Where the configuration was read from; errors name it.
     pub file: PathBuf,
@@ -103,7 +104,7 @@ pub struct ArchiveConfig {
 }
 
 /// Where callvault keeps its own memory: `callvault.db`, `lock`, keys.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StateConfig {
     /// The folder; never on a network filesystem.
     pub path: PathBuf,

@@ -101,8 +101,8 @@ fn a_backup_tells_what_it_is() {
     let bytes =
         said.split(": 9 files, ").nth(1).and_then(|rest| rest.split(", for").next()).unwrap().to_owned();
     insta::assert_snapshot!(said.replace(&bytes, "N KiB"), @"
-    Backed up to DIR/first: 9 files, N KiB, for their owner alone. RESTORE.txt in it says how to restore.
-    The key that signs the ledger is in it, and who called whom: encrypt it before it leaves this machine.
+    Backed up to DIR/first: 9 files, N KiB, readable by their owner only. RESTORE.txt there says how to restore.
+    It contains the key that signs the ledger, and who called whom: encrypt it before it leaves this machine.
     ");
     let json = folder.run(&["backup", "second", "--json"]).exits(0).json();
     assert_eq!(

@@ -9,7 +9,7 @@ use crate::support::program::Folder;
 fn a_good_configuration_is_told_in_the_programs_words() {
     let folder = Folder::for_pbx("https://192.0.2.10:8088");
     insta::assert_snapshot!(folder.run(&["config", "check"]).exits(0).out(), @r"
-    DIR/callvault.toml: nothing is wrong with it.
+    DIR/callvault.toml: the configuration is correct.
       archive  DIR/archive
       state    DIR/state
       pbx      hq: https://192.0.2.10:8088/ as api, API v1.1.0, 2 connections, password from DIR/hq-password

@@ -18,7 +18,7 @@ fn certificates(folder: &Folder) -> usize {
 fn before_anything_is_known_nothing_is_complete() {
     let folder = Folder::for_pbx(&Pbx::with(1).stop());
     let said = folder.run(&["reconcile"]).exits(3).out();
-    assert!(said.ends_with("Nothing is known: run `callvault backfill`."), "{said}");
+    assert!(said.ends_with("Nothing is known yet: run `callvault backfill`."), "{said}");
     assert_eq!(folder.run(&["reconcile", "--json"]).exits(3).json()["complete"], false);
 }
 

@@ -145,7 +145,7 @@ fn who_paused_a_pbx_is_told_how_to_resume_it() {
     folder.run(&["pause", "hq"]).exits(0);
     let said = folder.run(&["status"]).exits(0).out();
     assert!(said.starts_with("1 PBX (1 paused), all well.\n"), "{said}");
-    assert!(said.contains("left alone until `callvault resume hq`"), "{said}");
+    assert!(said.contains("callvault does not contact it until `callvault resume hq`"), "{said}");
     folder.run(&["resume", "hq"]).exits(0);
     assert!(!folder.run(&["status"]).exits(0).out().contains("paused"));
 }

@@ -38,7 +38,7 @@ fn without_anyone_to_ask_it_shows_the_certificate_and_pins_nothing() {
       pinned              nothing
       system's roots      do not accept it (signed by itself, or by nobody that this machine knows)
     ");
-    insta::assert_snapshot!(shown.err(), @"callvault: pbx `hq`: nothing was pinned, for nobody can be asked: use a terminal and not --json, or give the fingerprint that you compared with --fingerprint");
+    insta::assert_snapshot!(shown.err(), @"callvault: pbx `hq`: nothing was pinned, because callvault cannot ask you here: use a terminal without --json, or give the fingerprint that you compared with --fingerprint");
     let certificate = identity.certificate();
     assert_eq!(certificate.key_sha256, identity.key());
     for part in [certificate.sha256, certificate.key_sha256] {
@@ -70,7 +70,7 @@ fn a_fingerprint_of_certificate_or_key_pins_without_asking() {
     folder.run(&backfill().each_ref().map(String::as_str)).exits(0);
 
     let again = folder.run(&["trust", "hq"]).exits(0);
-    assert!(again.stdout.ends_with("It is pinned already: there is nothing to do.\n"), "{}", again.stdout);
+    assert!(again.stdout.ends_with("This key is already pinned: there is nothing to do.\n"), "{}", again.stdout);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_changed_key_stops_the_pbx_until_it_is_trusted_again() {
     let shown = folder.run(&["trust", "hq"]).exits(2);
     assert!(shown.stdout.contains(&format!("ANOTHER KEY: {}", old.key())), "{}", shown.stdout);
     let pinned = folder.run(&["trust", "hq", "--fingerprint", &new.key().to_string()]).exits(0);
-    assert!(pinned.stdout.ends_with("learns of it by `systemctl reload callvault`.\n"), "{}", pinned.stdout);
+    assert!(pinned.stdout.ends_with("If the service is running, `systemctl reload callvault` makes it use the pin.\n"), "{}", pinned.stdout);
     assert_eq!(config(&folder).matches("tls_pin_sha256").count(), 1);
     folder.run(&backfill().each_ref().map(String::as_str)).exits(0);
 }

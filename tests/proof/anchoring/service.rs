@@ -32,8 +32,8 @@ async fn the_service_seals_beside_a_silent_authority_and_has_another_stamp_what_
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.contains("authority `honest` vouches for "), "{told}");
-    assert!(told.contains("authority `silent` has not vouched for the ledger yet"), "{told}");
+    assert!(told.contains("authority `honest` confirmed "), "{told}");
+    assert!(told.contains("authority `silent` has not confirmed the ledger yet"), "{told}");
     // It waits for the silent one still, and ends and seals all the same.
     stop.cancel();
     let ended = tokio::time::timeout(std::time::Duration::from_secs(60), running).await;

@@ -77,8 +77,8 @@ async fn without_certificates_a_time_stamp_is_kept_and_called_not_verified() {
     assert_eq!((standing.entries, standing.last, standing.error), (0, None, None));
     assert_eq!((unverified.entries, unverified.reason.as_str()), (12, "its [[anchor]] has no `ca_file`"));
     let told = status(&house).await;
-    let line = "authority `tsa` has stamped 12 entries of the ledger; this is NOT VERIFIED: its [[anchor]] has no `ca_file`";
-    assert!(told.contains(line) && !told.contains("vouches"), "{told}");
+    let line = "authority `tsa` stamped 12 entries of the ledger; the stamp is NOT VERIFIED: its [[anchor]] has no `ca_file`";
+    assert!(told.contains(line) && !told.contains("confirmed"), "{told}");
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn what_lies_there_is_judged_again_when_the_operator_gives_certificates() 
     open.anchorer.take_stock().await.unwrap();
     let standing = open.standing().await;
     assert_eq!((standing.entries, standing.unverified), (3, None));
-    assert!(status(&house).await.contains("authority `tsa` vouches for 3 entries of the ledger"));
+    assert!(status(&house).await.contains("authority `tsa` confirmed 3 entries of the ledger"));
     drop(open);
     // Of others than the authority's: what was verified once stays so, and nothing more is.
     let other = house.folder.path().join("other.pem");

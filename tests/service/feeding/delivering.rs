@@ -249,7 +249,7 @@ async fn an_entry_to_begin_after_may_be_corrected_until_something_was_delivered(
     let delivering = house.delivers_to(&ahead);
     house.until("it is told", &ahead, |shown| shown.error.is_some()).await;
     insta::assert_snapshot!(house.says(&ahead).await, @r"
-    webhook `siem` has taken nothing of the ledger yet
+    webhook `siem` has not received any entry of the ledger yet
       WRONG: it should get what follows entry 7000, but only 5 entries of the ledger are signed: correct `after`; if the state was restored from an older copy, stop the service and run `callvault rebuild`
     ");
     delivering.ends().await;
@@ -267,7 +267,7 @@ async fn an_entry_to_begin_after_may_be_corrected_until_something_was_delivered(
 async fn a_receiver_that_fails_is_shown_and_told_after_an_hour_until_it_takes_again() {
     let (house, receiver) = (House::new().await, Receiver::start(Manner::Answers(500)));
     let webhook = receiver.section("siem", "");
-    insta::assert_snapshot!(house.says(&webhook).await, @"webhook `siem` has taken nothing of the ledger yet");
+    insta::assert_snapshot!(house.says(&webhook).await, @"webhook `siem` has not received any entry of the ledger yet");
     house.grows(3).await;
     house.signs(3).await;
     let delivering = house.delivers_to(&webhook);
@@ -278,7 +278,7 @@ async fn a_receiver_that_fails_is_shown_and_told_after_an_hour_until_it_takes_ag
     assert_eq!((shown.delivered_entries, shown.behind_entries), (0, 3));
     assert!(shown.failures >= 1 && shown.last_delivery.is_none(), "{shown:?}");
     insta::assert_snapshot!(house.says(&webhook).await, @r"
-    webhook `siem` has taken nothing of the ledger yet, and lacks 3
+    webhook `siem` has not received any entry of the ledger yet, 3 are waiting
       WRONG: 127.0.0.1 answered with HTTP status 500 Internal Server Error; check the receiver and `url`: delivery is retried, and no entry is skipped
     ");
     let told = condition::all(&status, &house.config(&webhook).alerts);
@@ -289,7 +289,7 @@ async fn a_receiver_that_fails_is_shown_and_told_after_an_hour_until_it_takes_ag
     receiver.behave(Manner::Takes);
     eventually("it takes again", || receiver.read().len() == 3).await;
     house.until("it is shown", &webhook, |shown| shown.error.is_none()).await;
-    insta::assert_snapshot!(house.says(&webhook).await, @"webhook `siem` has 3 entries of the ledger");
+    insta::assert_snapshot!(house.says(&webhook).await, @"webhook `siem` received 3 entries of the ledger");
     let told = condition::all(&house.status(&webhook).await, &house.config(&webhook).alerts);
     assert!(told.iter().all(|alert| alert.condition != Condition::FeedWebhookFailing), "{told:?}");
     delivering.ends().await;

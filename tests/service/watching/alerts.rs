@@ -144,7 +144,7 @@ async fn what_cannot_be_delivered_is_tried_again_and_shown_and_blocks_nothing() 
     assert_eq!(age.as_secs() / 60, 30);
     let page = callvault::cli::status_page::of(&watched.status().await, false);
     let told = page.lines().find(|line| line.contains("not delivered")).unwrap();
-    insta::assert_snapshot!(told, @"  WRONG: 2 alert messages not delivered, the oldest written 30 min ago (2026-03-02 09:00 UTC); webhook 1 (127.0.0.1): 127.0.0.1 answered with HTTP status 500 Internal Server Error");
+    insta::assert_snapshot!(told, @"  WRONG: 2 alert messages not delivered, the oldest from 30 min ago (2026-03-02 09:00 UTC); webhook 1 (127.0.0.1): 127.0.0.1 answered with HTTP status 500 Internal Server Error");
     assert!(!page.contains("hunter2"), "{page}");
 
     // Both work again, and get what they missed. Time goes on: a try that was under way may have failed once more.

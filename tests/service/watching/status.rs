@@ -25,9 +25,9 @@ async fn one_pbx_that_is_well_is_told_in_full() {
     archive DIR/archive
 
     hq
-      last complete reading of its calls 30 min ago (2026-03-02 09:00 UTC)
+      its calls were last read completely 30 min ago (2026-03-02 09:00 UTC)
       2 recordings listed: 2 pending
-      the oldest one owed was recorded 33 h ago (2026-03-01 00:01 UTC)
+      the oldest recording not archived yet was made 33 h ago (2026-03-01 00:01 UTC)
       the oldest owed is overwritten in about 178 days
       0 calls, 0 of them answered without a recording
       2 pending (waiting): not asked for yet, such as pending-00001.wav
@@ -49,14 +49,14 @@ async fn those_that_need_a_person_come_first_and_the_others_take_a_line() {
 
     lyon
       WRONG: pbx `lyon`: user or password refused; correct them; it began 90 min ago (2026-03-02 09:00 UTC)
-      last complete reading of its calls 90 min ago (2026-03-02 09:00 UTC)
+      its calls were last read completely 90 min ago (2026-03-02 09:00 UTC)
       0 recordings listed: none yet
       0 calls, 0 of them answered without a recording
 
     oslo
-      last complete reading of its calls 90 min ago (2026-03-02 09:00 UTC)
+      its calls were last read completely 90 min ago (2026-03-02 09:00 UTC)
       12 recordings listed: 12 stuck
-      the oldest one owed was recorded 34 h ago (2026-03-01 00:01 UTC)
+      the oldest recording not archived yet was made 34 h ago (2026-03-01 00:01 UTC)
       the oldest owed is overwritten in about 178 days
       0 calls, 0 of them answered without a recording
       12 stuck (json_body): the PBX sent something else instead of audio, such as stuck-00001.wav

@@ -17,9 +17,7 @@ use std::time::Duration;
 
 use callvault::base::counts::Counts;
 use callvault::base::digest::Digest;
-use callvault::config::{
-    ArchiveConfig, Config, PbxConfig, PushConfig, QueueConfig, ScheduleConfig, ServiceConfig, StateConfig,
-};
+use callvault::config::{ArchiveConfig, Config, PbxConfig, QueueConfig, StateConfig};
 use callvault::pipeline::backfill::{BackfillReport, Connections, Request};
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::service::backfill::Backfill;
@@ -385,19 +383,9 @@ pub(crate) fn config_at(folder: &Path, section: PbxConfig) -> Config {
             retry_max: Duration::from_millis(200),
             ..QueueConfig::default()
         },
-        service: ServiceConfig::default(),
-        schedule: ScheduleConfig::default(),
-        push: PushConfig::default(),
         pbx: vec![section],
-        exclude: Vec::new(),
-        must_record: Vec::new(),
         web: callvault::config::WebConfig { listen: None, ..Default::default() },
-        alerts: callvault::config::AlertsConfig::default(),
-        ledger: callvault::config::LedgerConfig::default(),
-        anchors: callvault::config::AnchorsConfig::default(),
-        verify: callvault::config::VerifyConfig::default(),
-        snapshots: callvault::config::SnapshotsConfig::default(),
-        feed: callvault::config::FeedConfig::default(),
+        ..Config::default()
     }
 }
 
