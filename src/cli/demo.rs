@@ -11,6 +11,8 @@ use jiff::tz::TimeZone;
 use super::{exit, output, progress, signals, summary};
 use crate::base::clock::Clock;
 use crate::base::digest::Digest;
+use crate::base::recording::printable;
+use crate::base::users::quoted;
 use crate::config::{ArchiveConfig, Config, PbxConfig, QueueConfig, StateConfig, WebConfig};
 use crate::pipeline::backfill::{Connections, Request};
 use crate::proof::sealed_vault::SealedVault;
@@ -162,17 +164,14 @@ fn print_faults(simulator: &Simulator) {
     let faults: Vec<String> =
         counters.faults.iter().map(|(fault, count)| format!("{count} {fault}")).collect();
     let faults = if faults.is_empty() { "nothing".to_owned() } else { faults.join(", ") };
-    output::line(format_args!("\nWhat the PBX counted:"));
     output::line(format_args!(
-        "  {:>5} connections at most at one time (it allows 2)",
-        counters.connections_peak
+        "\nWhat the PBX counted:
+  {:>5} connections at most at one time (it allows 2)
+  {:>5} logins
+  {:>5} downloads begun, {} tickets used twice
+  faults that it injected: {faults}",
+        counters.connections_peak, counters.logins_ok, counters.downloads_started, counters.tickets_reused
     ));
-    output::line(format_args!("  {:>5} logins", counters.logins_ok));
-    output::line(format_args!(
-        "  {:>5} downloads begun, {} tickets used twice",
-        counters.downloads_started, counters.tickets_reused
-    ));
-    output::line(format_args!("  faults that it injected: {faults}"));
 }
 
 /// Hashes every archived file again and compares with what the PBX holds; returns one file to listen to.
@@ -184,14 +183,15 @@ fn check(simulator: &Simulator, archive: &Path) -> anyhow::Result<PathBuf> {
         ensure!(
             found.contains_key(&recording.sha256),
             "{} is not in the archive: this demo has failed",
-            crate::base::recording::printable(&recording.name)
+            printable(&recording.name)
         );
     }
     output::line(format_args!(
-        "\nChecked: {} files were read again from the disk; every recording that the PBX holds is among them,",
-        found.len()
+        "\nChecked: {} files were read again from the disk; every recording that the PBX holds is among them,\n\
+         byte for byte ({} recordings).",
+        found.len(),
+        truth.len()
     ));
-    output::line(format_args!("byte for byte ({} recordings).", truth.len()));
     found.into_values().next().context("the archive is empty: this demo has failed")
 }
 
@@ -210,24 +210,17 @@ fn collect(folder: &Path, found: &mut BTreeMap<Digest, PathBuf>) -> anyhow::Resu
 
 fn print_how_to_check(archive: &Path, example: &Path) {
     let folder = example.parent().unwrap_or(archive);
-    output::line("\nIs it real? Look for yourself:");
-    output::line(format_args!("  find {} -name '*.wav' | head", shown(archive)));
+    let shown = |path: &Path| quoted(&path.display().to_string());
     output::line(format_args!(
-        "  (cd {} && sha256sum -c --quiet --strict SHA256SUMS && echo intact)",
-        shown(folder)
+        "\nIs it real? Look for yourself:
+  find {archive} -name '*.wav' | head
+  (cd {folder} && sha256sum -c --quiet --strict SHA256SUMS && echo intact)
+  cat {example}.json
+  ffplay -autoexit {example}
+Run `callvault demo --keep --dir {dir}` to see that a second run fetches nothing.",
+        archive = shown(archive),
+        folder = shown(folder),
+        example = shown(example),
+        dir = shown(archive.parent().unwrap_or(archive)),
     ));
-    output::line(format_args!("  cat {}.json", shown(example)));
-    output::line(format_args!("  ffplay -autoexit {}", shown(example)));
-    let dir = archive.parent().unwrap_or(archive);
-    output::line(format_args!(
-        "Run `callvault demo --keep --dir {}` to see that a second run fetches nothing.",
-        shown(dir)
-    ));
-}
-
-/// A path as a shell takes it.
-fn shown(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+=@%~".contains(&byte));
-    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

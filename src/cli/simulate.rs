@@ -130,26 +130,32 @@ async fn simulate(options: Options) -> anyhow::Result<()> {
     let stop = signals::stop_on_signals()?;
     let faults = options.faults.as_deref().map(read_faults).transpose()?;
     let asked = options.simulator_options()?;
-    let (username, password, version) =
-        (asked.username.clone(), asked.password.clone(), options.version.clone());
+    let (username, password) = (asked.username.clone(), asked.password.clone());
     // Each reason is an option: an address that is not ours or not free, or an unknown zone.
     let started = Simulator::start(asked).await;
     let simulator = started.map_err(|error| UsageError(format!("the simulator cannot start: {error:#}")))?;
     if let Some(faults) = faults {
         simulator.set_faults(faults);
     }
-    let url = simulator.url();
-    output::line(format_args!("A simulated PBX ({version}) answers at {url}."));
-    output::line("");
-    output::line("  [[pbx]]");
-    output::line("  id = \"simulated\"");
-    output::line(format_args!("  url = \"{url}\""));
+    print(&simulator, &options, &username, &password)?;
+    stop.cancelled().await;
+    simulator.shutdown().await;
+    Ok(())
+}
+
+/// Prints where it answers, how to configure it, and what it can be asked.
+fn print(simulator: &Simulator, options: &Options, username: &str, password: &str) -> anyhow::Result<()> {
+    let (url, version) = (simulator.url(), &*options.version);
+    let api_version = if version == "compatible" { "v0.0.1" } else { version };
     output::line(format_args!(
-        "  api_version = \"{}\"",
-        if version == "compatible" { "v0.0.1" } else { &version }
+        "A simulated PBX ({version}) answers at {url}.\n
+  [[pbx]]
+  id = \"simulated\"
+  url = \"{url}\"
+  api_version = \"{api_version}\"
+  username = \"{username}\"
+  password = \"{password}\"          # in a file that only you can read"
     ));
-    output::line(format_args!("  username = \"{username}\""));
-    output::line(format_args!("  password = \"{password}\"          # in a file that only you can read"));
     match simulator.certificate()? {
         Some(der) => {
             let certificate = Certificate::read(&der).map_err(anyhow::Error::msg)?;
@@ -161,19 +167,18 @@ async fn simulate(options: Options) -> anyhow::Result<()> {
         if options.tls {
             output::line("  allow_plain_http = true             # the event stream knows no TLS");
         }
-        output::line(format_args!("  push = \"tcp\""));
-        output::line(format_args!("  push_tcp_port = {port}"));
+        output::line(format_args!("  push = \"tcp\"\n  push_tcp_port = {port}"));
     }
     output::line("");
     if let Some(address) = simulator.redirect_address() {
         output::line(format_args!("What comes to http://{address} is redirected there."));
     }
-    output::line(format_args!("What it counts:  {url}/simulator/counters"));
-    output::line(format_args!("What it holds:   {url}/simulator/truth"));
-    output::line(format_args!("A call ends now: curl -X POST {url}/simulator/call"));
-    output::line("Ctrl-C ends it.");
-    stop.cancelled().await;
-    simulator.shutdown().await;
+    output::line(format_args!(
+        "What it counts:  {url}/simulator/counters
+What it holds:   {url}/simulator/truth
+A call ends now: curl -X POST {url}/simulator/call
+Ctrl-C ends it."
+    ));
     Ok(())
 }
 

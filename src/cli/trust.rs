@@ -147,25 +147,27 @@ fn print(pbx: &PbxConfig, shown: &Shown, now: Timestamp) {
         () if now > *not_after => " (expired)",
         () => "",
     };
+    let pinned = match pbx.tls_pin_sha256 {
+        Some(pin) if pin == *key_sha256 => "this key".to_owned(),
+        Some(pin) => format!("ANOTHER KEY: {pin}"),
+        None => "nothing".to_owned(),
+    };
+    let roots = match &shown.roots {
+        Ok(()) => "accept it, also without a pin".to_owned(),
+        Err(why) => format!("do not accept it ({why})"),
+    };
     output::line(format_args!(
-        "pbx `{}` at {} shows this certificate:",
+        "pbx `{}` at {} shows this certificate:
+  subject             {subject}
+  issuer              {issuer}
+  valid               {not_before} to {not_after}{validity}
+  certificate SHA-256 {sha256}
+  key SHA-256         {key_sha256}
+  pinned              {pinned}
+  system's roots      {roots}",
         pbx.id,
         pbx.url.origin().ascii_serialization()
     ));
-    output::line(format_args!("  subject             {subject}"));
-    output::line(format_args!("  issuer              {issuer}"));
-    output::line(format_args!("  valid               {not_before} to {not_after}{validity}"));
-    output::line(format_args!("  certificate SHA-256 {sha256}"));
-    output::line(format_args!("  key SHA-256         {key_sha256}"));
-    match pbx.tls_pin_sha256 {
-        Some(pin) if pin == *key_sha256 => output::line("  pinned              this key"),
-        Some(pin) => output::line(format_args!("  pinned              ANOTHER KEY: {pin}")),
-        None => output::line("  pinned              nothing"),
-    }
-    match &shown.roots {
-        Ok(()) => output::line("  system's roots      accept it, also without a pin"),
-        Err(why) => output::line(format_args!("  system's roots      do not accept it ({why})")),
-    }
 }
 
 /// What `--json` prints.
@@ -173,7 +175,7 @@ fn print(pbx: &PbxConfig, shown: &Shown, now: Timestamp) {
 struct Report<'a> {
     pbx: &'a str,
     url: String,
-    certificate: ReportedCertificate<'a>,
+    certificate: &'a Certificate,
     accepted_by_roots: bool,
     /// What was pinned before.
     pinned_before: Option<Digest>,
@@ -181,16 +183,6 @@ struct Report<'a> {
     pinned: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ReportedError>,
-}
-
-#[derive(Serialize)]
-struct ReportedCertificate<'a> {
-    subject: &'a str,
-    issuer: &'a str,
-    not_before: Timestamp,
-    not_after: Timestamp,
-    sha256: Digest,
-    key_sha256: Digest,
 }
 
 #[derive(Serialize)]
@@ -215,22 +207,14 @@ fn conclude(file: &Path, pbx: &PbxConfig, shown: &Shown, pinned: &Result<bool, R
 }
 
 fn report<'a>(pbx: &'a PbxConfig, shown: &'a Shown, pinned: &Result<bool, Refused>) -> Report<'a> {
-    let Certificate { subject, issuer, not_before, not_after, sha256, key_sha256 } = &shown.certificate;
     let error = pinned.as_ref().err();
     Report {
         pbx: &pbx.id,
         url: pbx.url.origin().ascii_serialization(),
-        certificate: ReportedCertificate {
-            subject,
-            issuer,
-            not_before: *not_before,
-            not_after: *not_after,
-            sha256: *sha256,
-            key_sha256: *key_sha256,
-        },
+        certificate: &shown.certificate,
         accepted_by_roots: shown.roots.is_ok(),
         pinned_before: pbx.tls_pin_sha256,
-        pinned: if error.is_none() { Some(*key_sha256) } else { pbx.tls_pin_sha256 },
+        pinned: if error.is_none() { Some(shown.certificate.key_sha256) } else { pbx.tls_pin_sha256 },
         error: error.map(|refused| ReportedError {
             reason: refused.reason(),
             message: format!("pbx `{}`: {refused}", pbx.id),

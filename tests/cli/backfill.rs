@@ -75,7 +75,8 @@ fn a_dry_run_says_what_it_would_fetch_and_fetches_nothing() {
     let folder = Folder::for_pbx(&pbx.url());
     let said = folder.run(&["backfill", "--dry-run"]).exits(0);
     assert!(
-        said.stdout.ends_with("This was a dry run: nothing was fetched. A backfill would ask for 5 recordings.\n"),
+        said.stdout
+            .ends_with("This was a dry run: nothing was fetched. A backfill would ask for 5 recordings.\n"),
         "{}",
         said.stdout
     );

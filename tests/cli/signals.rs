@@ -21,8 +21,10 @@ fn one_signal_finishes_what_is_in_flight_and_says_what_is_left() {
         assert!(said.stderr.contains("finishing what is in flight"), "{}", said.stderr);
         let archived = folder.recordings().len();
         assert!((4..60).contains(&archived));
-        let left =
-            format!("\nInterrupted: {} recordings are left; run the same command to continue.\n", 60 - archived);
+        let left = format!(
+            "\nInterrupted: {} recordings are left; run the same command to continue.\n",
+            60 - archived
+        );
         assert!(said.stdout.ends_with(&left), "{}", said.stdout);
         assert_eq!(folder.number(CLAIMS), 0);
 

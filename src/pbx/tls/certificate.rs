@@ -10,7 +10,7 @@ use crate::base::digest::Digest;
 use crate::base::recording::printable;
 
 /// A certificate as people compare it. What it says of itself is not proven.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Certificate {
     /// Whose it says it is.
     pub subject: String,

@@ -70,7 +70,11 @@ fn a_fingerprint_of_certificate_or_key_pins_without_asking() {
     folder.run(&backfill().each_ref().map(String::as_str)).exits(0);
 
     let again = folder.run(&["trust", "hq"]).exits(0);
-    assert!(again.stdout.ends_with("This key is already pinned: there is nothing to do.\n"), "{}", again.stdout);
+    assert!(
+        again.stdout.ends_with("This key is already pinned: there is nothing to do.\n"),
+        "{}",
+        again.stdout
+    );
 }
 
 #[test]
@@ -87,7 +91,13 @@ fn a_changed_key_stops_the_pbx_until_it_is_trusted_again() {
     let shown = folder.run(&["trust", "hq"]).exits(2);
     assert!(shown.stdout.contains(&format!("ANOTHER KEY: {}", old.key())), "{}", shown.stdout);
     let pinned = folder.run(&["trust", "hq", "--fingerprint", &new.key().to_string()]).exits(0);
-    assert!(pinned.stdout.ends_with("If the service is running, `systemctl reload callvault` makes it use the pin.\n"), "{}", pinned.stdout);
+    assert!(
+        pinned
+            .stdout
+            .ends_with("If the service is running, `systemctl reload callvault` makes it use the pin.\n"),
+        "{}",
+        pinned.stdout
+    );
     assert_eq!(config(&folder).matches("tls_pin_sha256").count(), 1);
     folder.run(&backfill().each_ref().map(String::as_str)).exits(0);
 }
