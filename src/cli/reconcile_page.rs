@@ -98,7 +98,7 @@ fn remarks(day: &Day) -> Vec<String> {
     for (what, value) in [
         ("for good", account.counts.missing_final),
         ("named by no row", account.unnamed.count),
-        ("kept beside others", account.conflicts.count),
+        ("kept as a second file", account.conflicts.count),
     ] {
         if value > 0 {
             remarks.push(format!("{value} {what}"));
@@ -230,7 +230,7 @@ fn verdict(report: &Report) -> String {
     days_are(days().filter(|day| day.account.is_doubtful()).count(), "in doubt by findings");
     days_are(
         report.pbx.values().map(|of_pbx| of_pbx.sum.days_open.unsigned_abs() as usize).sum(),
-        "still open, whose calls may not all be listed yet",
+        "still open: not all of their calls may be listed yet",
     );
     let finds = |kind| days().filter(|day| day.account.finds(kind)).count();
     days_are(

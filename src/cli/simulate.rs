@@ -171,7 +171,7 @@ fn print(simulator: &Simulator, options: &Options, username: &str, password: &st
     }
     output::line("");
     if let Some(address) = simulator.redirect_address() {
-        output::line(format_args!("What comes to http://{address} is redirected there."));
+        output::line(format_args!("Requests to http://{address} are redirected there."));
     }
     output::line(format_args!(
         "What it counts:  {url}/simulator/counters

@@ -107,20 +107,20 @@ fn time_stamps(report: &Report) -> String {
 fn verdict(report: &Report, damaged: u64) -> String {
     let files = summary::count(report.files, "file");
     let looked = match report.scope {
-        Scope::Quick => format!("{files} looked at"),
+        Scope::Quick => format!("{files} checked"),
         Scope::Full => format!("{files} read, {}", indicatif::HumanBytes(report.bytes)),
     };
     let verdict = match damaged {
-        0 => "nothing is damaged".to_owned(),
-        1 => "1 thing is damaged".to_owned(),
-        more => format!("{more} things are damaged"),
+        0 => "no damage found".to_owned(),
+        1 => "1 damaged item found".to_owned(),
+        more => format!("{more} damaged items found"),
     };
     let rest = match (report.whole, report.interrupted, report.scope) {
         (true, _, Scope::Quick) => " The bytes were not read: `callvault verify --full` reads them.",
         (true, _, Scope::Full) => "",
-        (false, true, _) => " It was interrupted; what was read is remembered.",
+        (false, true, _) => " It was interrupted; callvault remembers what was read.",
         (false, false, _) => {
-            " Not everything was read within the time; the next one goes on with the longest unread."
+            " Not everything was read within the time limit; the next run continues with what was not read for longest."
         }
     };
     format!("{looked}: {verdict}.{rest}\n")

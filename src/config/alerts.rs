@@ -162,7 +162,7 @@ fn credentials(section: &Section<'_>) -> Option<Option<(String, SecretString)>> 
 }
 
 fn receivers(section: &Section<'_>) -> Option<Vec<Mailbox>> {
-    section.require("to", "[\"you@example.org\"], who is told", |_| Ok(()));
+    section.require("to", "[\"you@example.org\"], the recipients", |_| Ok(()));
     let entries = section.texts("to");
     let parse = |(text, entry): (&str, &Spanned<DeValue<'_>>)| match text.parse() {
         Ok(mailbox) => Some(mailbox),

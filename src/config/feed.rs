@@ -89,7 +89,7 @@ pub(super) fn read(section: &Section<'_>, ids: &[String]) -> FeedConfig {
         let Some(read) = read_reader(section, ids) else { continue };
         let is_his = |other: &FeedReaderConfig| other.token.expose_secret() == read.token.expose_secret();
         if section.reading.purpose != Purpose::Trust && reader.iter().any(is_his) {
-            let remedy = "give each reader a token of his own, so that the ledger tells who has read";
+            let remedy = "give each reader its own token, so that the ledger shows who has read";
             section.reject("token_file", wrong("holds the token of another reader", remedy));
         }
         reader.push(read);

@@ -87,7 +87,7 @@ fn refuse_odd_keys(section: &Section<'_>, word: Word) {
     if word != Word::Off && section.has("login_port") {
         let remedy = match word {
             Word::Http => "remove the line: the port of [push] listen, or of push_url, is sent",
-            _ => "remove the line: over TCP the PBX is told no port",
+            _ => "remove the line: with TCP, callvault sends the PBX no port",
         };
         section.reject(
             "login_port",

@@ -73,7 +73,7 @@ fn what_cannot_work_is_refused_with_the_remedy() {
     callvault.toml:11:14: pbx.login_port = 8260: stands beside push, which decides where the PBX's reports go; remove the line: the port of [push] listen, or of push_url, is sent
     callvault.toml:10:8: pbx.push = 'tcp': needs API v2.0.0, and api_version is v1.1.0; use push = "http", or set api_version = "v2.0.0" if the PBX has it
     callvault.toml:10:8: pbx.push = 'tcp': would send the password's MD5 unencrypted: the PBX's event stream knows no TLS; use push = "http", or add allow_plain_http = true
-    callvault.toml:13:14: pbx.login_port = 8260: stands beside push, which decides where the PBX's reports go; remove the line: over TCP the PBX is told no port
+    callvault.toml:13:14: pbx.login_port = 8260: stands beside push, which decides where the PBX's reports go; remove the line: with TCP, callvault sends the PBX no port
     callvault.toml:10:8: pbx.push = 'yes': must be "off", "http" or "tcp"; write one of them
     callvault.toml:10:17: pbx.push_tcp_port = 8333: has no effect without push, which is off; add push = "tcp", or remove the line
     callvault.toml:10:12: pbx.push_url = 'http://192.0.2.20': has no effect without push, which is off; add push = "http", or remove the line

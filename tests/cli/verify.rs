@@ -36,9 +36,9 @@ fn last_entry(folder: &Folder) -> Value {
 fn what_is_as_it_was_is_told_in_a_line_and_signed() {
     let (_pbx, folder) = archived(3);
     let quick = folder.run(&["verify"]).exits(0).out();
-    assert!(quick.contains("looked at: nothing is damaged") && quick.contains("verify --full"), "{quick}");
+    assert!(quick.contains("checked: no damage found") && quick.contains("verify --full"), "{quick}");
     let full = folder.run(&["verify", "--full"]).exits(0).out();
-    assert!(full.contains("read") && full.contains("nothing is damaged."), "{full}");
+    assert!(full.contains("read") && full.contains("no damage found."), "{full}");
     let entry = last_entry(&folder);
     let told = [&entry["type"], &entry["scope"], &entry["altered"], &entry["whole"]];
     assert_eq!(told, [&Value::from("fixity"), &"full".into(), &0.into(), &1.into()]);
