@@ -43,7 +43,7 @@ pub(super) struct Body {
     declared: Option<u64>,
     ends_with_connection: bool,
     opening: Bytes,
-    received: u64,
+    pub(super) received: u64,
     /// Only the time spent waiting for the PBX: our own slowness must not look like its.
     waited: Duration,
     outcome: Option<Result<(), Failure>>,
@@ -119,10 +119,6 @@ impl Body {
     /// The length that the reply declared, in bytes.
     pub(super) fn declared(&self) -> Option<u64> {
         self.declared
-    }
-
-    pub(super) fn received(&self) -> u64 {
-        self.received
     }
 
     /// How the reply ended; `None` while it has not, or if it failed.

@@ -8,129 +8,139 @@ use hyper::StatusCode;
 /// The longest wait that a PBX may ask for: as long as it locks addresses out after wrong passwords.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
-/// The class of a failure, as it stands in SQL and JSON (its `Display`).
+/// The class of a failure. [`Reason::entry`] has its word and what it calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// `reset`: the connection broke.
+    /// The connection broke.
     Reset,
-    /// `stall`: nothing came for `idle_timeout`.
+    /// Nothing came for `idle_timeout`.
     Stall,
-    /// `slow`: less than the least throughput.
+    /// Less than the least throughput.
     Slow,
-    /// `truncated`: it ended before what it had declared.
+    /// It ended before what it had declared.
     Truncated,
-    /// `oversize`: more than declared or accepted.
+    /// More than declared or accepted.
     Oversize,
-    /// `json_body`: JSON without an error number where audio was due.
+    /// JSON without an error number where audio was due.
     JsonBody,
-    /// `html_body`: a web page.
     HtmlBody,
-    /// `empty_body`: nothing.
     EmptyBody,
-    /// `not_audio`: something else that is no audio.
+    /// Something else that is no audio.
     NotAudio,
-    /// `ticket`: the ticket was refused, or too old to be spent.
+    /// The ticket was refused, or too old to be spent.
     Ticket,
-    /// `timeout`: no reply in time.
+    /// No reply in time.
     Timeout,
-    /// `http_<status>`: an HTTP status other than 200; `http_other` if it has no name.
+    /// An HTTP status other than 200.
     Http(u16),
-    /// `errno_<n>`: a documented error number without a word of its own.
+    /// A documented error number without a word of its own.
     Errno(u32),
-    /// `errno_other`: an error number that no document mentions.
+    /// An error number that no document mentions.
     UnknownErrno(u32),
-    /// `missing`: the PBX says that it does not have it.
+    /// The PBX says that it does not have it.
     Missing,
-    /// `deleted`: a voicemail message is no longer in its box.
+    /// A voicemail message is no longer in its box.
     Deleted {
         /// Whether the box holds other messages: then the message is gone, and not the whole store.
         beside_others: bool,
     },
-    /// `renumbered`: the voicemail box changed during the download.
+    /// The voicemail box changed during the download.
     Renumbered,
-    /// `ambiguous`: two messages of a voicemail box have one name.
+    /// Two messages of a voicemail box have one name.
     Ambiguous,
-    /// `dns`: the host's name is not known.
+    /// The host's name is not known.
     Dns,
-    /// `refused`: nothing listens there.
+    /// Nothing listens there.
     Refused,
-    /// `unreachable`: no connection.
+    /// No connection.
     Unreachable,
-    /// `tls_unknown_certificate`: neither the roots nor a pin vouch for it.
+    /// Neither the roots nor a pin vouch for it.
     TlsUnknownCertificate,
-    /// `tls_pin_mismatch`: another key than the pinned one.
+    /// Another key than the pinned one.
     TlsPinMismatch,
-    /// `tls_handshake`: no common language.
+    /// No common language.
     TlsHandshake,
-    /// `not_https`: HTTP where HTTPS is configured, or the other way round.
+    /// HTTP where HTTPS is configured, or the other way round.
     NotHttps,
-    /// `not_http`: something else than HTTP answers at the port.
+    /// Something else than HTTP answers at the port.
     NotHttp,
-    /// `redirect`: it sends us elsewhere, where we do not go.
+    /// It sends us elsewhere, where we do not go.
     Redirect,
-    /// `password_refused`: wrong user or password.
+    /// Wrong user or password.
     PasswordRefused,
-    /// `locked_out`: too many wrong passwords came from this address.
+    /// Too many wrong passwords came from this address.
     LockedOut,
-    /// `unsupported`: this device or version has no such call.
+    /// This device or version has no such call.
     Unsupported,
-    /// `protocol`: an answer that makes no sense.
+    /// An answer that makes no sense.
     Protocol,
 }
 
-fn is_known_status(status: u16) -> bool {
-    StatusCode::from_u16(status).is_ok_and(|status| status.canonical_reason().is_some())
-}
-
 impl Reason {
+    /// Its word in SQL and JSON, and what it calls for below the API: of a login, which concerns the PBX and not the
+    /// recording for which it was made; and of anything else.
+    fn entry(self) -> (&'static str, [Policy; 2]) {
+        use Policy::{NewTicket, NotThere, Operator, PausePbx, Retry, Unconfirmed, WaitOutLockout};
+        let transient = [PausePbx, Retry];
+        match self {
+            Self::Reset => ("reset", transient),
+            Self::Stall => ("stall", transient),
+            Self::Slow => ("slow", transient),
+            Self::Truncated => ("truncated", transient),
+            Self::Oversize => ("oversize", transient),
+            Self::JsonBody => ("json_body", transient),
+            Self::HtmlBody => ("html_body", transient),
+            Self::EmptyBody => ("empty_body", transient),
+            Self::NotAudio => ("not_audio", transient),
+            Self::Ticket => ("ticket", [NewTicket; 2]),
+            Self::Timeout => ("timeout", transient),
+            Self::Http(400..=499) => ("http_other", [Operator, Retry]),
+            Self::Http(_) => ("http_other", transient),
+            Self::Errno(_) | Self::UnknownErrno(_) => ("errno_other", transient),
+            Self::Missing => ("missing", [NotThere; 2]),
+            Self::Deleted { .. } => ("deleted", transient),
+            Self::Renumbered => ("renumbered", transient),
+            Self::Ambiguous => ("ambiguous", transient),
+            Self::Dns => ("dns", [PausePbx; 2]),
+            Self::Refused => ("refused", [PausePbx; 2]),
+            Self::Unreachable => ("unreachable", [PausePbx; 2]),
+            Self::TlsUnknownCertificate => ("tls_unknown_certificate", [Operator; 2]),
+            Self::TlsPinMismatch => ("tls_pin_mismatch", [Operator; 2]),
+            Self::TlsHandshake => ("tls_handshake", [Operator; 2]),
+            Self::NotHttps => ("not_https", [Operator; 2]),
+            Self::NotHttp => ("not_http", [Operator; 2]),
+            // A filter on the way may send a single file to its own page.
+            Self::Redirect => ("redirect", [Operator, Unconfirmed]),
+            Self::PasswordRefused => ("password_refused", [Operator; 2]),
+            Self::LockedOut => ("locked_out", [WaitOutLockout; 2]),
+            Self::Unsupported => ("unsupported", [Operator; 2]),
+            Self::Protocol => ("protocol", transient),
+        }
+    }
+
     /// Whether it concerns the way to the PBX or our account there, whatever was being asked for.
     fn is_about_the_way(self, when: When) -> bool {
-        use Reason::{Dns, LockedOut, NotHttps, PasswordRefused, Redirect, Refused, Unreachable};
-        use Reason::{NotHttp, TlsHandshake, TlsPinMismatch, TlsUnknownCertificate};
-        matches!(self, Dns | Refused | Unreachable | NotHttps | PasswordRefused | LockedOut)
-            || matches!(self, TlsUnknownCertificate | TlsPinMismatch | TlsHandshake | NotHttp)
-            || self == Redirect && when == When::LoggingIn
+        match self {
+            Self::Unsupported => false,
+            Self::Redirect => when == When::LoggingIn,
+            _ => self.entry().1[1].concerns_pbx(),
+        }
     }
 }
 
 impl fmt::Display for Reason {
+    /// A closed set, whatever a PBX answers: these words are labels of metrics, and group what is owed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            // A closed set, whatever a PBX answers: these words are labels of metrics, and group what is owed.
-            Self::Http(status) if is_known_status(*status) => return write!(f, "http_{status}"),
-            Self::Http(_) => "http_other",
-            Self::Errno(errno) => return write!(f, "errno_{errno}"),
-            Self::UnknownErrno(_) => "errno_other",
-            Self::Reset => "reset",
-            Self::Stall => "stall",
-            Self::Slow => "slow",
-            Self::Truncated => "truncated",
-            Self::Oversize => "oversize",
-            Self::JsonBody => "json_body",
-            Self::HtmlBody => "html_body",
-            Self::EmptyBody => "empty_body",
-            Self::NotAudio => "not_audio",
-            Self::Ticket => "ticket",
-            Self::Timeout => "timeout",
-            Self::Missing => "missing",
-            Self::Deleted { .. } => "deleted",
-            Self::Renumbered => "renumbered",
-            Self::Ambiguous => "ambiguous",
-            Self::Dns => "dns",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::TlsUnknownCertificate => "tls_unknown_certificate",
-            Self::TlsPinMismatch => "tls_pin_mismatch",
-            Self::TlsHandshake => "tls_handshake",
-            Self::NotHttps => "not_https",
-            Self::NotHttp => "not_http",
-            Self::Redirect => "redirect",
-            Self::PasswordRefused => "password_refused",
-            Self::LockedOut => "locked_out",
-            Self::Unsupported => "unsupported",
-            Self::Protocol => "protocol",
-        })
+        match self {
+            Self::Http(status) if is_known_status(*status) => write!(f, "http_{status}"),
+            Self::Errno(errno) => write!(f, "errno_{errno}"),
+            _ => f.write_str(self.entry().0),
+        }
     }
+}
+
+fn is_known_status(status: u16) -> bool {
+    StatusCode::from_u16(status).is_ok_and(|status| status.canonical_reason().is_some())
 }
 
 /// What is to be done after a failure.
@@ -176,25 +186,8 @@ impl Policy {
 
     /// The policy for a failure below the API: a broken transfer or a wrong kind of reply.
     pub(super) fn of_transport(when: When, reason: Reason) -> Self {
-        match reason {
-            Reason::Dns | Reason::Refused | Reason::Unreachable => Self::PausePbx,
-            Reason::TlsUnknownCertificate
-            | Reason::TlsPinMismatch
-            | Reason::TlsHandshake
-            | Reason::NotHttps
-            | Reason::NotHttp
-            | Reason::PasswordRefused
-            | Reason::Unsupported => Self::Operator,
-            Reason::LockedOut => Self::WaitOutLockout,
-            Reason::Ticket => Self::NewTicket,
-            Reason::Missing => Self::NotThere,
-            // A login concerns the PBX, not the recording for which it was made.
-            Reason::Redirect | Reason::Http(400..=499) if when == When::LoggingIn => Self::Operator,
-            _ if when == When::LoggingIn => Self::PausePbx,
-            // A filter on the way may send a single file to its own page.
-            Reason::Redirect => Self::Unconfirmed,
-            _ => Self::Retry,
-        }
+        let (_, [at_login, later]) = reason.entry();
+        if when == When::LoggingIn { at_login } else { later }
     }
 }
 
@@ -287,9 +280,10 @@ impl PbxError {
             && matches!(self.reason, Reason::Reset | Reason::Truncated | Reason::Stall)
     }
 
-    /// Whether the call itself was answered so, and not a login before it.
-    pub(super) fn is_of_the_call(&self) -> bool {
+    /// Whether the call itself, and not a login before it, was answered with: there is no such call.
+    pub(super) fn says_no_such_call(&self) -> bool {
         self.when.is_some_and(|when| when != When::LoggingIn)
+            && matches!(self.reason, Reason::Unsupported | Reason::Http(404))
     }
 
     /// The same after the last ticket that one attempt may spend: callers need not know of tickets.

@@ -16,13 +16,13 @@ use tracing::debug;
 
 use crate::config::{PbxConfig, TlsBackend};
 use crate::pbx::body::{Body, Bounds, Kind};
-use crate::pbx::connection::{Security, ask, connect};
+use crate::pbx::connection::{Heard, Security, ask, connect};
 use crate::pbx::error::{Failure, Reason, When};
 use crate::pbx::legacy::Legacy;
-use crate::pbx::page::{self, PAGE_BYTES_MAX, Secrets};
-use crate::pbx::status::{origin_of_location, redirected, refused, retry_after};
-use crate::pbx::tap::Heard;
-use crate::pbx::tls;
+use crate::pbx::status::{
+    PAGE_BYTES_MAX, Secrets, describe, origin_of_location, redirected, refused, retry_after,
+};
+use crate::pbx::tls::client_config;
 use crate::pbx::transport::{Origin, before_the_reply, no_reply};
 
 /// The largest reply read where JSON is due, in bytes.
@@ -75,7 +75,7 @@ impl Http {
         let security = match config.tls_backend {
             _ if !origin.is_https => Security::None,
             TlsBackend::OpenSsl => Security::OpenSsl(Legacy::new(config, &origin)?),
-            TlsBackend::Rustls => Security::Rustls(Arc::new(tls::client_config(config.tls_pin_sha256))),
+            TlsBackend::Rustls => Security::Rustls(Arc::new(client_config(config.tls_pin_sha256))),
         };
         let limits = &config.limits;
         let bounds = Bounds {
@@ -127,7 +127,7 @@ impl Http {
 
     /// What a page says that came in place of something else: `a web page`, and its title if it has one.
     pub(super) fn describe(&self, page: &[u8]) -> String {
-        page::describe(page, &self.secrets)
+        describe(page, &self.secrets)
     }
 
     async fn reply(&self, request: Request, heard: &Heard) -> Result<Reply, Failure> {

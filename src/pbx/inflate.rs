@@ -71,9 +71,6 @@ enum Decoder {
 
 impl Inflater {
     /// For a body that begins with `opening` and may become `bytes_max` bytes.
-    ///
-    /// # Errors
-    /// If this compression is not read.
     pub(super) fn new(coding: Coding, opening: Bytes, bytes_max: u64) -> Result<Self, Failure> {
         let is_zlib = matches!(*opening, [first, second, ..]
             if first & 0x0f == 8 && u16::from_be_bytes([first, second]) % 31 == 0);
@@ -92,9 +89,6 @@ impl Inflater {
     }
 
     /// The next inflated bytes; `None` if more must come.
-    ///
-    /// # Errors
-    /// If it is no such data, or becomes more than it may.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         while !self.waiting.is_empty() {
             let step = self.waiting.split_to(self.waiting.len().min(STEP_BYTES));
@@ -108,9 +102,6 @@ impl Inflater {
     }
 
     /// The last inflated bytes, if there are any, once all has come.
-    ///
-    /// # Errors
-    /// If it breaks off.
     pub(super) fn finish(&mut self) -> Result<Option<Bytes>, Failure> {
         self.decoder.finish().map_err(|_| {
             Failure::new(Reason::Truncated, "the reply breaks off within its compressed data")

@@ -18,25 +18,18 @@ pub mod push;
 
 mod body;
 mod budget;
+mod certificate;
 mod connection;
-mod counters;
-mod dial;
 mod error;
-mod heard;
 mod http;
 mod inflate;
 mod json;
-#[cfg_attr(not(feature = "legacy-tls"), path = "legacy/absent.rs")]
+#[cfg_attr(not(feature = "legacy-tls"), path = "legacy_absent.rs")]
 mod legacy;
-mod pace;
-mod page;
-mod shown;
 mod status;
-mod tap;
 mod throttle;
 mod tls;
 mod transport;
-mod voicemail;
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,24 +39,19 @@ use futures_util::future::BoxFuture;
 use jiff::civil::DateTime;
 use tokio::sync::Notify;
 
-pub use counters::Counted;
+pub use certificate::{Certificate, Shown, look_at_certificate};
 pub use error::{PbxError, Policy, RETRY_AFTER_MAX, Reason};
-pub use pace::Pace;
+pub use json::JsonError;
 pub use s_series::{PbxClient, Refusal, parse_reply};
-pub use shown::{Shown, look_at_certificate};
-pub use tls::Certificate;
-pub use voicemail::{UnreadableMessage, VoicemailList, VoicemailMessage};
+pub use throttle::{Counted, Pace};
 
 use crate::base::message::Message;
-use crate::base::recording::{RecordingName, Text};
+use crate::base::recording::{RecordingName, Text, printable};
 use crate::config::PbxConfig;
 use crate::formats::cdr::CdrItem;
 use push::http::Receiver;
 
 /// Prepares a client for the family that `config` names; nothing is sent yet.
-///
-/// # Errors
-/// Only if the HTTP library cannot be set up.
 pub fn open(config: &PbxConfig) -> Result<Arc<dyn Pbx>, PbxError> {
     Ok(Arc::new(PbxClient::new(config)?))
 }
@@ -191,10 +179,44 @@ pub trait Audio: Send {
 pub struct DeviceInfo {
     /// The serial number, trimmed; never empty.
     pub sn: String,
-    /// The firmware's version.
     pub firmware: Option<String>,
-    /// The device's name, such as its model.
+    /// Such as its model.
     pub name: Option<String>,
     /// Its clock as it prints it, such as `2024-03-01 12:00:00 UTC+1`.
     pub system_time: Option<String>,
+}
+
+/// A message and the place where a list shows it; all members as the PBX wrote them, trimmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoicemailMessage {
+    /// Its place at present, such as `msg0000.wav`.
+    pub file: String,
+    /// The folder, `read` or `unread`; none if the device does not tell.
+    pub status: Option<String>,
+    /// What it is known by, wherever it is.
+    pub message: Message,
+}
+
+impl fmt::Display for VoicemailMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [file, extension] = [&self.file, &self.message.extension].map(|text| printable(text.as_bytes()));
+        write!(f, "`{file}` of extension {extension}")
+    }
+}
+
+/// The messages of one box or of all, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VoicemailList {
+    pub messages: Vec<VoicemailMessage>,
+    /// Entries that no message could be read from: the list does not prove that anything is not there.
+    pub unreadable: Vec<UnreadableMessage>,
+}
+
+/// An entry of a list that no message could be read from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnreadableMessage {
+    /// Whose box it is in; none if that cannot be read either.
+    pub extension: Option<String>,
+    /// Which entry of the box it is, or which box of the list, from 1.
+    pub entry: usize,
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 use callvault::config::PushMode;
 use callvault::pbx::push::http::Limits;
 use callvault::pbx::push::{Counters, PushEvent, PushKind, Tally, Wakes};
-use callvault::pbx::s_series::{renewal, tcp};
+use callvault::pbx::s_series::{event_stream, registration};
 use callvault::pbx::{PbxClient, Reason};
 use callvault::simulator::{Profile, PushOptions, SimulatorOptions};
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::listening::{Listening, eventually, post, send};
 use crate::support::station::{PBX, Station, small};
@@ -111,10 +110,10 @@ async fn a_heartbeat_brings_back_reports_that_went_elsewhere() {
 async fn after_a_restart_of_the_pbx_its_reports_come_again() {
     let mut station = station_of(Profile::V1_1).await;
     let listening = Listening::to(&mut station, Limits::default()).await;
-    let (client, started, stop) = (client(&station), Arc::new(Notify::new()), CancellationToken::new());
+    let (client, started) = (client(&station), Arc::new(Notify::new()));
     let renewal = tokio::spawn({
-        let (started, stop) = (Arc::clone(&started), stop.clone());
-        async move { renewal::keep(&client, &started, &stop).await }
+        let started = Arc::clone(&started);
+        async move { registration::keep(&client, &started).await }
     });
     eventually("it is registered", || station.pbx.counters().heartbeats == 1).await;
     station.pbx.reboot();
@@ -125,8 +124,8 @@ async fn after_a_restart_of_the_pbx_its_reports_come_again() {
     eventually("it has logged in again", || station.pbx.counters().logins_ok == 2).await;
     station.end_call("heard.wav", 2);
     listening.hears_of_a_call().await;
-    stop.cancel();
-    timeout(Duration::from_secs(5), renewal).await.unwrap().unwrap();
+    assert!(!renewal.is_finished());
+    renewal.abort();
 }
 
 #[tokio::test]
@@ -135,11 +134,10 @@ async fn an_event_stream_is_followed_through_a_restart_and_leaves_the_destinatio
     let mut station = Station::of(SimulatorOptions { profile: Profile::V2, push, ..small(0) }).await;
     let port = station.pbx.stream_port().unwrap();
     station.section().push = PushMode::Tcp { port };
-    let (client, wakes, tally, stop) =
-        (client(&station), Wakes::new(), Tally::new(), CancellationToken::new());
+    let (client, wakes, tally) = (client(&station), Wakes::default(), Tally::default());
     let follower = tokio::spawn({
-        let (client, wakes, tally, stop) = (client.clone(), wakes.clone(), tally.clone(), stop.clone());
-        async move { tcp::follow(&client, port, &wakes, &tally, &stop).await }
+        let (client, wakes, tally) = (client.clone(), wakes.clone(), tally.clone());
+        async move { event_stream::follow(&client, port, &wakes, &tally).await }
     });
     let call = PushEvent { pbx: PBX.to_owned(), kind: PushKind::NewCdr };
     let next = async || timeout(Duration::from_secs(5), wakes.next()).await.expect("a wake was due");
@@ -155,8 +153,8 @@ async fn an_event_stream_is_followed_through_a_restart_and_leaves_the_destinatio
     station.end_call("b.wav", 2);
     assert_eq!(next().await, call);
     assert_eq!((station.pbx.registrations(), station.pbx.counters().heartbeats), (vec![], 0));
-    stop.cancel();
-    timeout(Duration::from_secs(5), follower).await.unwrap().unwrap().unwrap();
+    assert!(!follower.is_finished());
+    follower.abort();
 }
 
 #[tokio::test]
@@ -165,10 +163,9 @@ async fn an_event_stream_is_never_dialled_with_a_password_that_the_api_refused()
     let mut station = Station::of(SimulatorOptions { profile: Profile::V2, push, ..small(0) }).await;
     station.section().password = "wrong".into();
     let port = station.pbx.stream_port().unwrap();
-    let (wakes, tally, stop) = (Wakes::new(), Tally::new(), CancellationToken::new());
-    let client = client(&station);
-    let ended = tcp::follow(&client, port, &wakes, &tally, &stop);
-    let error = timeout(Duration::from_secs(5), ended).await.unwrap().unwrap_err();
+    let (client, wakes, tally) = (client(&station), Wakes::default(), Tally::default());
+    let ended = event_stream::follow(&client, port, &wakes, &tally);
+    let error = timeout(Duration::from_secs(5), ended).await.unwrap();
     assert_eq!(error.reason(), Reason::PasswordRefused);
     let pushed = station.pbx.push_counters();
     assert_eq!((pushed.streams_refused, station.pbx.counters().logins_refused), (0, 1));
@@ -272,10 +269,9 @@ async fn a_stream_that_closes_without_a_word_is_not_dialled_into_a_lock_out() {
             dialled.fetch_add(1, Ordering::SeqCst);
         }
     };
-    let (client, wakes, tally) = (client(&station), Wakes::new(), Tally::new());
-    let stop = CancellationToken::new();
+    let (client, wakes, tally) = (client(&station), Wakes::default(), Tally::default());
     tokio::select! {
-        ended = tcp::follow(&client, port, &wakes, &tally, &stop) => ended.unwrap_err(),
+        ended = event_stream::follow(&client, port, &wakes, &tally) => ended,
         () = far_side => unreachable!("it accepts for ever"),
         () = tokio::time::sleep(Duration::from_secs(10)) => panic!("it goes on"),
     };

@@ -14,7 +14,6 @@
 //! list lacks commas between messages (`docs/pbx-api.md` §12, §9); C programs send the NUL that ends their strings.
 
 mod mend;
-mod resume;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +29,7 @@ const LIST_VALUES_MAX: usize = 400_000;
 
 /// Why JSON cannot be read for certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum JsonError {
+pub enum JsonError {
     /// It does not begin as JSON does.
     #[error("it is not JSON")]
     NotJson,
@@ -67,9 +66,6 @@ pub(super) struct Decoded {
 }
 
 /// Reads JSON as a device sent it. Strict JSON in UTF-8 takes no other way than through `serde_json`.
-///
-/// # Errors
-/// If any of it cannot be read for certain.
 pub(super) fn decode(bytes: &[u8]) -> Result<Value, JsonError> {
     Ok(read(bytes, false)?.value)
 }
@@ -78,9 +74,6 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Value, JsonError> {
 ///
 /// The entries around it are read for certain: the next one is looked for where a `}` is followed by the same opening
 /// as that of the list's first entry.
-///
-/// # Errors
-/// If it is broken outside the entries of a list, or ends before it is complete.
 pub(super) fn decode_list(bytes: &[u8]) -> Result<Decoded, JsonError> {
     read(bytes, true)
 }

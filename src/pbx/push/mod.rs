@@ -8,23 +8,16 @@
 //! ```text
 //! PBX ── posts ──► http::serve ──┐
 //!                                ├──► Wakes ──► the service: a sweep, or a heartbeat after a restart
-//! PBX ◄── dials ── tcp::follow ──┘
-//!     ◄── heartbeat ── renewal::keep
+//! PBX ◄── dials ── event_stream::follow ──┘
+//!     ◄── heartbeat ── registration::keep
 //! ```
 
-mod admission;
-mod counters;
-mod heard;
 pub mod http;
 mod report;
-mod request;
 mod sources;
 mod wakes;
 
-pub(super) use counters::Fate;
-pub use counters::{Counters, Tally};
-pub use heard::HeardCalls;
-pub use report::{Report, take_events};
-pub use request::{Request, Unread, read as read_request};
+pub use http::{Counters, Tally};
+pub use report::{Report, Request, Unread, read_request, take_events};
 pub use sources::Sources;
-pub use wakes::{PushEvent, PushKind, Wakes};
+pub use wakes::{HeardCalls, PushEvent, PushKind, Wakes};

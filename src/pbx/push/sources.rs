@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use url::Host;
 
@@ -40,10 +39,6 @@ struct Source {
 }
 
 impl Sources {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Hears those of `pbxs` that are to report over HTTP from now on, and nobody else. Hosts that are names are heard
     /// once [`Sources::resolve`] has found them.
     pub fn replace(&self, pbxs: &[PbxConfig]) {
@@ -65,42 +60,28 @@ impl Sources {
     /// Asks the DNS once for every host that is a name. Where it does not answer, the former addresses stay.
     pub async fn resolve(&self) {
         let names = self.known().names_wanted();
-        let found = join_all(names.into_iter().map(|name| async {
-            let addresses = addresses_of(&name).await;
-            (name, addresses)
-        }));
-        let found = found.await;
+        let found = join_all(names.iter().map(|name| addresses_of(name))).await;
         self.change(|known| {
-            for (name, addresses) in found {
-                match addresses {
-                    Some(addresses) => {
-                        known.names.insert(name, addresses);
-                    }
-                    None if !known.names.contains_key(&name) => {
-                        warn!(
-                            name,
-                            "The host `{name}` is not known, so reports of its PBX are refused; correct `url`"
-                        );
-                        // Said once.
-                        known.names.insert(name, Vec::new());
-                    }
-                    None => {}
+            for (name, addresses) in names.into_iter().zip(found) {
+                // Warned about once.
+                if addresses.is_none() && !known.names.contains_key(&name) {
+                    warn!(
+                        name,
+                        "The host `{name}` is not known, so reports of its PBX are refused; correct `url`"
+                    );
+                }
+                if addresses.is_some() || !known.names.contains_key(&name) {
+                    known.names.insert(name, addresses.unwrap_or_default());
                 }
             }
         });
     }
 
-    /// Asks the DNS again and again until told to stop.
-    pub(super) async fn keep_resolved(&self, stop: &CancellationToken) {
+    /// Asks the DNS again and again.
+    pub(super) async fn keep_resolved(&self) {
         loop {
-            let round = async {
-                self.resolve().await;
-                tokio::time::sleep(RESOLVE_EVERY).await;
-            };
-            tokio::select! {
-                () = round => {}
-                () = stop.cancelled() => return,
-            }
+            self.resolve().await;
+            tokio::time::sleep(RESOLVE_EVERY).await;
         }
     }
 
@@ -191,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pbx_is_heard_from_its_host_and_where_else_it_may_report_from() {
-        let sources = Sources::new();
+        let sources = Sources::default();
         let off = PbxConfig { push: PushMode::Off, ..pbx("off", "http://192.0.2.9", &[]) };
         sources.replace(&[
             pbx("hq", "http://192.0.2.10:8088", &["198.51.100.1"]),
@@ -211,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_that_is_not_known_any_more_keeps_its_addresses() {
-        let sources = Sources::new();
+        let sources = Sources::default();
         sources.replace(&[pbx("hq", "http://no-such-host.invalid", &[])]);
         sources.change(|known| {
             known.names.insert("no-such-host.invalid".to_owned(), vec![ip("192.0.2.1")]);
@@ -222,7 +203,7 @@ mod tests {
 
     #[test]
     fn pbxs_at_one_address_are_told_apart_by_path_then_number() {
-        let sources = Sources::new();
+        let sources = Sources::default();
         let shared = ["a", "b", "c"].map(|id| pbx(id, "http://192.0.2.10", &[]));
         sources.replace(&shared);
         sources.know_sn("b", "369");

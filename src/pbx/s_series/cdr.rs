@@ -1,66 +1,30 @@
-//! The CDR as the PBX's API exports it: CSV for a range of its local time (`docs/pbx-api.md` §6).
+//! The CDR as the PBX's API exports it: CSV for a range of its local time (`docs/pbx-api.md` §6), read as typed rows.
 
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use jiff::civil::DateTime;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use crate::base::recording::Text;
 use crate::config::Generation;
+use crate::formats::cdr::{CdrItem, CdrReader};
 use crate::pbx::body::{Body, Kind};
 use crate::pbx::error::{Failure, PbxError, Policy, Reason};
 use crate::pbx::http::{Request, parameter};
-use crate::pbx::s_series::Action;
-use crate::pbx::s_series::download::Stream;
+use crate::pbx::s_series::download::Download;
 use crate::pbx::s_series::policy::{Family, Stage};
 use crate::pbx::s_series::session::Token;
 use crate::pbx::s_series::slot::{Answer, Slot};
-use crate::pbx::s_series::{PbxClient, TICKETS_MAX};
-
-/// CSV that is being received. Dropping it closes the connection.
-pub struct CdrBody {
-    stream: Stream,
-}
-
-impl CdrBody {
-    /// The next bytes, the header line first; `None` at the end. An end without a declared length proves nothing.
-    ///
-    /// # Errors
-    ///
-    /// `stall`, `slow`, `truncated`, `oversize` or `reset`; then the transfer is over.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, PbxError> {
-        self.stream.next().await
-    }
-}
-
-impl fmt::Debug for CdrBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CdrBody").field("received", &self.stream.body.received()).finish_non_exhaustive()
-    }
-}
-
-impl PbxClient {
-    /// Reads the CDR from `from` to `to`, both in the PBX's local time and both included; `None` if the PBX says that
-    /// there are no calls.
-    ///
-    /// # Errors
-    ///
-    /// `unsupported` without a request for v1.0.x, which has no such call. If [`PbxError::is_too_much_at_once`],
-    /// a shorter range may succeed.
-    pub async fn cdr(&self, from: DateTime, to: DateTime) -> Result<Option<CdrBody>, PbxError> {
-        self.slot().await.cdr(from, to).await
-    }
-}
+use crate::pbx::s_series::{Action, TICKETS_MAX};
+use crate::pbx::{Audio as _, Calls, Listed};
 
 impl Slot {
-    /// The same, over a connection that is had already.
-    ///
-    /// # Errors
-    ///
-    /// As [`PbxClient::cdr`].
-    pub async fn cdr(mut self, from: DateTime, to: DateTime) -> Result<Option<CdrBody>, PbxError> {
+    /// Reads the CDR from `from` to `to`, both in the PBX's local time and both included; `None` if the PBX says that
+    /// there are no calls. `unsupported` without a request for v1.0.x, which has no such call.
+    pub(super) async fn cdr(mut self, from: DateTime, to: DateTime) -> Result<Option<Download>, PbxError> {
         let range = Range::new(from, to, self.shared.config.api_version.generation);
         let doing = format!("reading the CDR from {} to {}", range.from, range.to);
         if self.shared.config.api_version.generation == Generation::V1_0 {
@@ -71,7 +35,7 @@ impl Slot {
         let mut outcome = self.read_cdr(&range, &doing).await;
         for _ in 1..TICKETS_MAX {
             match &outcome {
-                Err(error) if matches!(error.policy(), Policy::NewTicket | Policy::LogIn) => {
+                Err(error) if error.policy().wants_another_ticket() => {
                     outcome = self.read_cdr(&range, &doing).await;
                 }
                 _ => break,
@@ -82,6 +46,39 @@ impl Slot {
             Err(error) if error.policy() == Policy::Empty => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn read_cdr(&mut self, range: &Range, doing: &str) -> Result<Download, PbxError> {
+        let shared = Arc::clone(&self.shared);
+        let asking = shared.action(Family::Cdr, Stage::GetRandom, doing);
+        let json = range.json(shared.config.allowed_ip.map(|address| address.to_string()));
+        let (random, Answer { token, .. }) = self.random(&asking, "cdr/get_random", json).await?;
+        let action = shared.download_action(Family::Cdr, doing.to_owned());
+        match self.open_cdr(&action, range.query(&token, &random)).await {
+            Ok(body) => Ok(self.hand_over(body, action).await),
+            Err(failure) => Err(shared.refused(&action, failure, &token).await),
+        }
+    }
+
+    async fn open_cdr(&mut self, action: &Action, query: String) -> Result<Body, Failure> {
+        self.spend_admission(Stage::Download).await;
+        self.hold_lease().await.open().await;
+        let shared = Arc::clone(&self.shared);
+        shared.counters.note_request();
+        let bytes_max = shared.config.limits.cdr_bytes_max;
+        let request = shared.request(action.place, shared.download_path("cdr/download"), query);
+        let request = Request { timeout: shared.config.limits.cdr_timeout, bytes_max, ..request };
+        let mut body = shared.http.send(request).await?;
+        body.inflate(bytes_max).await?;
+        Err(match body.kind().await? {
+            Kind::Json => self.refusal(action.place, &mut body).await,
+            Kind::Html => {
+                let page = shared.http.page(&mut body).await;
+                Failure::new(Reason::HtmlBody, format!("{page} came instead of the CSV"))
+            }
+            Kind::Empty => Failure::new(Reason::EmptyBody, "nothing came instead of the CSV"),
+            Kind::Audio | Kind::AudioCut | Kind::Other => return Ok(body),
+        })
     }
 }
 
@@ -120,37 +117,130 @@ impl Range {
     }
 }
 
-impl Slot {
-    async fn read_cdr(&mut self, range: &Range, doing: &str) -> Result<CdrBody, PbxError> {
-        let shared = Arc::clone(&self.shared);
-        let asking = shared.action(Family::Cdr, Stage::GetRandom, doing.to_owned());
-        let json = range.json(shared.config.allowed_ip.map(|address| address.to_string()));
-        let (random, Answer { token, .. }) = self.random(&asking, "cdr/get_random", json).await?;
-        let action = shared.download_action(Family::Cdr, doing.to_owned());
-        match self.open_cdr(&action, range.query(&token, &random)).await {
-            Ok(body) => Ok(CdrBody { stream: self.stream(body, action).await }),
-            Err(failure) => Err(shared.refused(&action, failure, &token).await),
+/// Rows as they arrive. The last one is held back until it is known to be whole.
+pub(super) struct CsvCalls {
+    pub(super) pbx: String,
+    /// `None` where the PBX says that there are no calls.
+    pub(super) body: Option<Download>,
+    pub(super) reader: CdrReader,
+    /// The serial number of the last row, or the one learnt before.
+    pub(super) known_sn: Option<Text>,
+    pub(super) last: Option<CdrItem>,
+    pub(super) size_bytes: u64,
+}
+
+impl Calls for CsvCalls {
+    fn next(&mut self) -> BoxFuture<'_, Result<Listed, PbxError>> {
+        Box::pin(self.next_listed())
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+}
+
+impl CsvCalls {
+    async fn next_listed(&mut self) -> Result<Listed, PbxError> {
+        let Some(body) = &mut self.body else { return Ok(Listed::Whole) };
+        loop {
+            match self.reader.next_item() {
+                Ok(Some(item)) => {
+                    if let Some(item) = self.last.replace(item) {
+                        return Ok(self.listed(item));
+                    }
+                    continue;
+                }
+                Ok(None) if self.reader.is_finished() => break,
+                Ok(None) => {}
+                Err(problem) => return Err(self.broken(Reason::Protocol, problem.to_string())),
+            }
+            match body.next().await? {
+                Some(bytes) => {
+                    self.size_bytes += bytes.len() as u64;
+                    self.reader.push(&bytes);
+                }
+                None => self.reader.finish(),
+            }
+        }
+        let Some(last) = self.last.take() else { return Ok(Listed::Whole) };
+        match ending(&last, self.known_sn.as_ref()) {
+            Ending::Whole => Ok(self.listed(last)),
+            Ending::CutOff => Err(self.broken(Reason::Truncated, "the CDR ended within a row".to_owned())),
+            Ending::Unknown => Ok(Listed::Unsure(last)),
         }
     }
 
-    async fn open_cdr(&mut self, action: &Action, query: String) -> Result<Body, Failure> {
-        self.spend_admission(Stage::Download).await;
-        self.hold_lease().await.open().await;
-        let shared = Arc::clone(&self.shared);
-        shared.counters.note_request();
-        let bytes_max = shared.config.limits.cdr_bytes_max;
-        let request = shared.request(action.place, shared.download_path("cdr/download"), query);
-        let request = Request { timeout: shared.config.limits.cdr_timeout, bytes_max, ..request };
-        let mut body = shared.http.send(request).await?;
-        body.inflate(bytes_max).await?;
-        Err(match body.kind().await? {
-            Kind::Json => self.refusal(action.place, &mut body).await,
-            Kind::Html => {
-                let page = shared.http.page(&mut body).await;
-                Failure::new(Reason::HtmlBody, format!("{page} came instead of the CSV"))
-            }
-            Kind::Empty => Failure::new(Reason::EmptyBody, "nothing came instead of the CSV"),
-            Kind::Audio | Kind::AudioCut | Kind::Other => return Ok(body),
-        })
+    fn listed(&mut self, item: CdrItem) -> Listed {
+        if let CdrItem::Row(row) = &item
+            && !row.is_shifted()
+        {
+            self.known_sn = Some(row.sn.clone());
+        }
+        Listed::Item(item)
+    }
+
+    fn broken(&self, reason: Reason, what: String) -> PbxError {
+        PbxError::new(&self.pbx, Policy::Retry, reason, what)
+    }
+}
+
+/// How the last row of a CDR ended: the end of the connection is all that ends the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Whole,
+    CutOff,
+    Unknown,
+}
+
+/// Whether the last row is whole. Some devices never end their last line: where the serial number is the last column, it
+/// tells; it is the one of the row before, or else the one that the PBX is known by.
+fn ending(last: &CdrItem, known_sn: Option<&Text>) -> Ending {
+    let row = match last {
+        CdrItem::Row(row) if row.ended_without_newline => row,
+        CdrItem::BadRow(bad) if bad.ended_without_newline => return Ending::CutOff,
+        CdrItem::Row(_) | CdrItem::BadRow(_) => return Ending::Whole,
+    };
+    match known_sn {
+        Some(known) if row.ends_in_sn && *known == row.sn => Ending::Whole,
+        Some(_) if row.ends_in_sn && !row.sn.is_empty() => Ending::CutOff,
+        _ => Ending::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last item of a CDR of one call and no more.
+    fn last_item(header: &str, last_line: &str) -> CdrItem {
+        let mut reader = CdrReader::new(&std::collections::BTreeMap::new());
+        reader.push(format!("{header}\n{last_line}").as_bytes());
+        reader.finish();
+        let items = std::iter::from_fn(|| reader.next_item().unwrap());
+        items.last().unwrap()
+    }
+
+    #[test]
+    fn a_row_that_the_connection_broke_off_is_told_by_its_serial_number() {
+        let (known, none) = (Text::Utf8("3631A".to_owned()), Text::default());
+        let table = [
+            ("17.1,2024-03-01 12:00:00,a.wav,3631A\n", Some(&known), Ending::Whole),
+            ("17.1,2024-03-01 12:00:00,a.wav,3631A", Some(&known), Ending::Whole),
+            ("17.1,2024-03-01 12:00:00,a.wav,36", Some(&known), Ending::CutOff),
+            ("17.1,2024-03-01 12:00:00,a.wav,36\n", Some(&known), Ending::Whole),
+            ("17.1,2024-03-01 12:00:00,a.wav,36", None, Ending::Unknown),
+            // A device that names itself in no row, or one whose connection was lost before it did.
+            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&known), Ending::Unknown),
+            ("17.1,2024-03-01 12:00:00,a.wav,", Some(&none), Ending::Whole),
+            ("17.1,2024-03-01 12", Some(&known), Ending::CutOff),
+            ("17.1,2024-03-01 12\n", Some(&known), Ending::Whole),
+        ];
+        for (line, known, expected) in table {
+            let last = last_item("callid,timestart,recording,sn", line);
+            assert_eq!(ending(&last, known), expected, "{line:?} {known:?}");
+        }
+        // What the last cell was to be, nothing tells.
+        let last = last_item("callid,timestart,recording", "17.1,2024-03-01 12:00:00,a.w");
+        assert_eq!(ending(&last, Some(&none)), Ending::Unknown);
     }
 }

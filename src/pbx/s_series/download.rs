@@ -1,65 +1,66 @@
-//! Downloads of recordings, of calls and of voicemail. A [`Download`] exists only if the reply begins like audio.
+//! Tickets, and the downloads that they permit: of recordings and of voicemail, once, within 30 s (`docs/pbx-api.md` §5).
 
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
 
+use crate::base::recording::RecordingName;
+use crate::pbx::Audio;
 use crate::pbx::body::{Body, Kind};
 use crate::pbx::budget::Lease;
 use crate::pbx::error::{Failure, PbxError, Reason};
-use crate::pbx::http::{JSON_BYTES_MAX, Request};
+use crate::pbx::http::{JSON_BYTES_MAX, Request, parameter};
 use crate::pbx::inflate::refused as compressed;
-use crate::pbx::s_series::Action;
-use crate::pbx::s_series::Shared;
-use crate::pbx::s_series::envelope::{self, Refusal};
-use crate::pbx::s_series::policy::{self, Place, Stage};
-use crate::pbx::s_series::slot::Slot;
-use crate::pbx::s_series::ticket::Ticket;
+use crate::pbx::s_series::policy::{self, Family, Place, Stage};
+use crate::pbx::s_series::slot::{Answer, Refusal, Slot, parse_reply};
+use crate::pbx::s_series::{Action, Shared};
 
-/// Audio that is being received. Dropping it closes the connection.
-pub struct Download {
-    stream: Stream,
+/// Permission to download one recording, once. A download consumes it; it cannot be copied.
+pub(super) struct Ticket {
+    pub(super) action: Action,
+    pub(super) endpoint: &'static str,
+    /// What says which recording it is.
+    pub(super) query: Vec<String>,
+    pub(super) random: SecretString,
+    pub(super) answer: Answer,
 }
 
-impl Download {
-    /// The next bytes, from the first one on; `None` at the end of the transfer.
-    ///
-    /// Without a declared length that end proves nothing: compare with what the audio's own header declares.
-    ///
-    /// # Errors
-    ///
-    /// `stall`, `slow`, `truncated`, `oversize` or `reset`; then the transfer is over.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, PbxError> {
-        self.stream.next().await
-    }
-
-    /// The length that the reply declared, in bytes.
-    pub fn content_length(&self) -> Option<u64> {
-        self.stream.body.declared()
-    }
-
-    pub fn received(&self) -> u64 {
-        self.stream.body.received()
-    }
-
-    /// Bounds the whole transfer to `bytes`, as soon as the audio's header has declared its size; bounds only narrow.
-    pub fn limit(&mut self, bytes: u64) {
-        self.stream.body.limit(bytes);
+impl Slot {
+    /// Takes a ticket for a recording. Ask only when its download can begin at once, over the same slot.
+    pub(super) async fn ticket(&mut self, name: &RecordingName) -> Result<Ticket, PbxError> {
+        let doing = format!("asking for a ticket for `{name}`");
+        let action = self.shared.action(Family::Recording, Stage::GetRandom, doing);
+        let body = request_body(name, self.shared.config.allowed_ip.map(|address| address.to_string()));
+        let (random, answer) = self.random(&action, "recording/get_random", body).await?;
+        self.shared.counters.note_ticket();
+        let action = self.shared.download_action(Family::Recording, format!("downloading `{name}`"));
+        let query = vec![parameter("recording", name.as_bytes())];
+        Ok(Ticket { action, endpoint: "recording/download", query, random, answer })
     }
 }
 
-impl fmt::Debug for Download {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Download")
-            .field("content_length", &self.content_length())
-            .field("received", &self.received())
-            .finish_non_exhaustive()
+/// `{"recording":…}` by hand: a name that is not UTF-8 must reach the device as the device wrote it.
+fn request_body(name: &RecordingName, allowed_ip: Option<String>) -> Bytes {
+    let mut body = b"{\"recording\":\"".to_vec();
+    for &byte in name.as_bytes() {
+        match byte {
+            b'"' | b'\\' => body.extend([b'\\', byte]),
+            0..0x20 => body.extend(format!("\\u{byte:04x}").bytes()),
+            _ => body.push(byte),
+        }
     }
+    body.push(b'"');
+    if let Some(address) = allowed_ip {
+        body.extend(format!(",\"allowedip\":\"{address}\"").bytes());
+    }
+    body.push(b'}');
+    body.into()
 }
 
-/// A body with the connection that it occupies.
-pub(super) struct Stream {
+/// A file that is being received, over the connection that it occupies. Dropping it closes the connection.
+pub(super) struct Download {
     // Dropped first: the lease must outlive the connection.
     pub(super) body: Body,
     lease: Lease,
@@ -67,17 +68,27 @@ pub(super) struct Stream {
     action: Action,
 }
 
-impl Stream {
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, PbxError> {
-        let chunk = self.body.next().await.map_err(|failure| self.shared.error(&self.action, failure))?;
-        if let Some(chunk) = &chunk {
-            self.shared.counters.note_bytes(chunk.len());
-            self.shared.throttle.received(chunk.len()).await;
-        }
-        if let (None, Some(ending)) = (&chunk, self.body.ending()) {
-            self.lease.ended(ending);
-        }
-        Ok(chunk)
+impl Audio for Download {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PbxError>> {
+        Box::pin(async move {
+            let chunk = self.body.next().await.map_err(|failure| self.shared.error(&self.action, failure))?;
+            if let Some(chunk) = &chunk {
+                self.shared.counters.note_bytes(chunk.len());
+                self.shared.throttle.received(chunk.len()).await;
+            }
+            if let (None, Some(ending)) = (&chunk, self.body.ending()) {
+                self.lease.ended(ending);
+            }
+            Ok(chunk)
+        })
+    }
+
+    fn content_length(&self) -> Option<u64> {
+        self.body.declared()
+    }
+
+    fn limit(&mut self, bytes: u64) {
+        self.body.limit(bytes);
     }
 }
 
@@ -86,34 +97,30 @@ impl Slot {
     ///
     /// A ticket older than `ticket_age_max` is refused without a request. If the PBX refuses the session, it has been
     /// forgotten on return and a new ticket logs in again. After a failure the slot can be used further.
-    ///
-    /// # Errors
-    ///
-    /// `ticket`, `missing`, `json_body`, `html_body`, `empty_body`, `not_audio` and all that a transfer can meet.
-    pub async fn download(&mut self, ticket: Ticket) -> Result<Download, PbxError> {
+    pub(super) async fn download(&mut self, ticket: Ticket) -> Result<Download, PbxError> {
         let shared = Arc::clone(&self.shared);
-        let action = ticket.action(&shared);
+        let Ticket { action, endpoint, mut query, random, answer } = ticket;
         self.spend_admission(Stage::Download).await;
         self.hold_lease().await.open().await;
-        if ticket.age() > shared.config.limits.ticket_age_max {
-            let what = format!("the ticket was {:.1} s old and is not spent", ticket.age().as_secs_f64());
+        let age = answer.asked_at.elapsed();
+        if age > shared.config.limits.ticket_age_max {
+            let what = format!("the ticket was {:.1} s old and is not spent", age.as_secs_f64());
             return Err(shared.error(&action, Failure::new(Reason::Ticket, what)));
         }
-        let path = shared.download_path(ticket.endpoint());
-        let bytes_max = shared.config.limits.recording_bytes_max;
-        let request = Request { bytes_max, ..shared.request(action.place, path, ticket.query()) };
-        let outcome = self.open(action.place, request).await;
-        match outcome {
-            Ok(body) => Ok(Download { stream: self.stream(body, action).await }),
-            Err(failure) => Err(shared.refused(&action, failure, &ticket.token).await),
+        query.extend([parameter("random", random.expose_secret().as_bytes()), answer.token.parameter()]);
+        let request = shared.request(action.place, shared.download_path(endpoint), query.join("&"));
+        let request = Request { bytes_max: shared.config.limits.recording_bytes_max, ..request };
+        match self.open(action.place, request).await {
+            Ok(body) => Ok(self.hand_over(body, action).await),
+            Err(failure) => Err(shared.refused(&action, failure, &answer.token).await),
         }
     }
 
     /// Hands the connection over to the body that arrives on it.
-    pub(super) async fn stream(&mut self, body: Body, action: Action) -> Stream {
+    pub(super) async fn hand_over(&mut self, body: Body, action: Action) -> Download {
         self.hold_lease().await;
         let lease = self.lease.take().expect("it is held since the line above");
-        Stream { body, lease, shared: Arc::clone(&self.shared), action }
+        Download { body, lease, shared: Arc::clone(&self.shared), action }
     }
 
     /// Sends the request and looks at the first bytes of the reply.
@@ -134,7 +141,11 @@ impl Slot {
             }
             (_, Some(coding)) => compressed(coding, "the audio"),
             (Kind::Audio, None) => return Ok(body),
-            (other, None) => not_audio(other),
+            (Kind::Empty, None) => Failure::new(Reason::EmptyBody, "nothing came instead of the audio"),
+            (Kind::AudioCut, None) => {
+                Failure::new(Reason::Truncated, "the transfer ended within the first bytes")
+            }
+            (Kind::Other, None) => Failure::new(Reason::NotAudio, "what came is no audio"),
         };
         Err(failure)
     }
@@ -146,17 +157,22 @@ impl Slot {
         if let (Some(ending), Some(lease)) = (body.ending(), self.lease.as_mut()) {
             lease.ended(ending);
         }
-        match bytes.map(|bytes| bytes.map(|bytes| envelope::parse(&bytes))) {
+        match bytes.map(|bytes| bytes.map(|bytes| parse_reply(&bytes))) {
             Ok(Ok(Err(Refusal::Errno(errno)))) => policy::failure(place, errno),
             _ => Failure::new(Reason::JsonBody, "JSON without an error number came instead of the file"),
         }
     }
 }
 
-fn not_audio(kind: Kind) -> Failure {
-    match kind {
-        Kind::Empty => Failure::new(Reason::EmptyBody, "nothing came instead of the audio"),
-        Kind::AudioCut => Failure::new(Reason::Truncated, "the transfer ended within the first bytes"),
-        _ => Failure::new(Reason::NotAudio, "what came is no audio"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_travels_unchanged_but_for_what_json_must_escape() {
+        let name = RecordingName::new(b"a\"\\\n\xd6\xd0 ../b.wav".to_vec()).unwrap();
+        let body = request_body(&name, Some("192.0.2.7".to_owned()));
+        let expected = b"{\"recording\":\"a\\\"\\\\\\u000a\xd6\xd0 ../b.wav\",\"allowedip\":\"192.0.2.7\"}";
+        assert_eq!(body.as_ref(), expected.as_slice());
     }
 }

@@ -4,68 +4,49 @@
 //! `concurrency` connections, and turns every failure into one `PbxError` with one `Policy`.
 //!
 //! ```text
-//! let mut slot = client.slot().await;             // a connection is ours …
-//! let ticket = slot.ticket(&name).await?;         // … so the ticket will not wait
+//! let mut slot = client.slot().await;              // a connection is ours …
+//! let ticket = slot.ticket(&name).await?;          // … so the ticket will not wait
 //! let mut download = slot.download(ticket).await?; // audio, or an error
 //! while let Some(bytes) = download.next().await? { … }
 //! ```
 
-mod calls;
 mod cdr;
-#[cfg(test)]
-mod cdr_tests;
-mod device;
 mod download;
-mod envelope;
-mod event_stream;
-#[cfg(test)]
-mod event_stream_tests;
-#[cfg(test)]
-mod fake;
-mod family;
-#[cfg(all(test, feature = "legacy-tls"))]
-mod legacy_tests;
-mod message;
-pub mod policy;
-mod registration;
-#[cfg(test)]
-mod registration_tests;
-pub mod renewal;
+pub mod event_stream;
+mod policy;
+pub mod registration;
 mod session;
-#[cfg(test)]
-mod session_tests;
 mod slot;
-pub mod tcp;
+mod voicemail;
+
 #[cfg(test)]
 mod tests;
-mod ticket;
-mod voicemail;
-#[cfg(test)]
-mod voicemail_tests;
-#[cfg(test)]
-mod way_tests;
-#[cfg(test)]
-mod wire_tests;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use cdr::CdrBody;
-pub use download::Download;
-pub use envelope::{Refusal, parse as parse_reply};
-pub use event_stream::EventStream;
-pub use slot::Slot;
-pub use ticket::Ticket;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jiff::civil::DateTime;
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
 
-use crate::config::PbxConfig;
+pub use slot::{Refusal, parse_reply};
+
+use crate::base::message::Message;
+use crate::base::recording::{RecordingName, Text};
+use crate::config::{Generation, PbxConfig, PushMode};
+use crate::formats::cdr::CdrReader;
 use crate::pbx::budget::{Budget, Lease};
-use crate::pbx::counters::{Counted, Counters};
 use crate::pbx::error::{Failure, PbxError, Reason, When};
 use crate::pbx::http::{Http, JSON_BYTES_MAX, Request};
-use crate::pbx::pace::Pace;
-use crate::pbx::throttle::Throttle;
+use crate::pbx::push::http::Receiver;
+use crate::pbx::throttle::{Counted, Counters, Pace, Throttle};
+use crate::pbx::{self, Abilities, Audio, Calls, DeviceInfo, Pbx, VoicemailList};
+use cdr::CsvCalls;
 use policy::{Family, Place, Stage};
 use session::{Session, Token};
+use slot::Slot;
 
 /// Tickets that one attempt may spend: an expired one costs another ticket, not an attempt.
 const TICKETS_MAX: u32 = 3;
@@ -79,40 +60,27 @@ pub struct PbxClient {
     shared: Arc<Shared>,
 }
 
+impl fmt::Debug for PbxClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PbxClient").field("pbx", &self.shared.config.id).finish_non_exhaustive()
+    }
+}
+
 impl PbxClient {
-    /// Prepares a client; nothing is sent yet.
-    ///
-    /// # Errors
-    ///
-    /// Only if the HTTP library cannot be set up.
+    /// Prepares a client; nothing is sent yet. It fails only if the HTTP library cannot be set up.
     pub fn new(config: &PbxConfig) -> Result<Self, PbxError> {
         let secrets = vec![config.password.clone(), session::password_md5(config).into()];
         let http = Http::new(config, secrets)
             .map_err(|failure| PbxError::of(&config.id, When::Asking, "preparing the connection", failure))?;
-        let budget = Budget::new(config.concurrency);
-        let throttle = Throttle::new(&config.id, &config.manners);
         let shared = Shared {
             config: config.clone(),
             http,
             session: Session::default(),
-            budget,
-            throttle,
+            budget: Budget::new(config.concurrency),
+            throttle: Throttle::new(&config.id, &config.manners),
             counters: Counters::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
-    }
-
-    pub fn id(&self) -> &str {
-        &self.shared.config.id
-    }
-
-    pub fn counters(&self) -> Counted {
-        self.shared.counters.read()
-    }
-
-    /// Lets a login be tried again that was refused or locked out: an operator says that its reason is gone.
-    pub async fn lift_refusal(&self) {
-        self.shared.session.lift_refusal().await;
     }
 
     /// Forgets the session, so that the next request logs in: for a PBX that says it has restarted. One that is merely
@@ -122,16 +90,9 @@ impl PbxClient {
     }
 
     /// Waits for one of the PBX's `concurrency` connections; served in order.
-    pub async fn slot(&self) -> Slot {
+    async fn slot(&self) -> Slot {
         let lease = self.shared.lease().await;
         Slot { shared: Arc::clone(&self.shared), lease: Some(lease), admitted: 0 }
-    }
-
-    /// Waits for a connection, and until a ticket may be asked for and spent over it at once. May be given up.
-    pub async fn ready_slot(&self) -> Slot {
-        let mut slot = self.slot().await;
-        slot.ready().await;
-        slot
     }
 
     pub fn pace(&self) -> Pace {
@@ -139,9 +100,135 @@ impl PbxClient {
     }
 }
 
-impl fmt::Debug for PbxClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PbxClient").field("pbx", &self.shared.config.id).finish_non_exhaustive()
+impl DeviceInfo {
+    /// Reads a reply; `None` without a serial number. Devices nest the members in `deviceinfo`; some may not.
+    pub fn of_reply(mut reply: Map<String, Value>) -> Option<Self> {
+        let members = match reply.remove("deviceinfo") {
+            Some(Value::Object(members)) => members,
+            _ => reply,
+        };
+        let member = |name| slot::trimmed(&members, name);
+        Some(Self {
+            sn: member("sn")?,
+            firmware: member("firmwarever"),
+            name: member("devicename"),
+            system_time: member("systemtime"),
+        })
+    }
+}
+
+impl Pbx for PbxClient {
+    fn id(&self) -> &str {
+        &self.shared.config.id
+    }
+
+    fn can(&self) -> Abilities {
+        let config = &self.shared.config;
+        Abilities {
+            calls: config.cdr_api,
+            voicemail: config.api_version.generation != Generation::V1_0,
+            events: config.push != PushMode::Off,
+            recordings: false,
+        }
+    }
+
+    fn counters(&self) -> Counted {
+        self.shared.counters.read()
+    }
+
+    fn device(&self) -> BoxFuture<'_, Result<Option<DeviceInfo>, PbxError>> {
+        Box::pin(async move {
+            let action = self.shared.action(Family::Device, Stage::Query, "asking for the serial number");
+            let mut slot = PbxClient::slot(self).await;
+            // The call has no parameters, but an empty body is answered with errno 20009.
+            match slot.call(&action, "deviceinfo/query", Bytes::from_static(b"{}")).await {
+                Ok(answer) => Ok(DeviceInfo::of_reply(answer.members)),
+                Err(error) if error.says_no_such_call() => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn slot(&self) -> BoxFuture<'_, Box<dyn pbx::Slot>> {
+        Box::pin(async move { Box::new(PbxClient::slot(self).await) as Box<dyn pbx::Slot> })
+    }
+
+    fn voicemail(&self) -> BoxFuture<'_, Result<Option<VoicemailList>, PbxError>> {
+        Box::pin(async move { PbxClient::slot(self).await.list_voicemail(None).await })
+    }
+
+    fn lift_refusal(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.shared.session.lift_refusal())
+    }
+
+    fn keep_events_coming<'a>(&'a self, receiver: &'a Receiver, restarted: &'a Notify) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let streamed = async {
+                if let PushMode::Tcp { port } = self.shared.config.push {
+                    let error = event_stream::follow(self, port, &receiver.wakes, &receiver.tally).await;
+                    tracing::warn!(pbx = self.id(), "{error}");
+                }
+            };
+            if self.can().events {
+                tokio::join!(registration::keep(self, restarted), streamed);
+            }
+        })
+    }
+}
+
+impl pbx::Slot for Slot {
+    fn ready(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.admit(Stage::GetRandom))
+    }
+
+    fn calls(
+        self: Box<Self>,
+        from: DateTime,
+        to: DateTime,
+        known_sn: Option<Text>,
+    ) -> BoxFuture<'static, Result<Box<dyn Calls>, PbxError>> {
+        Box::pin(async move {
+            let config = &self.shared.config;
+            let pbx = config.id.clone();
+            let reader = CdrReader::new(&config.cdr_columns).keeping(&config.cdr_keep_columns).of_pbx();
+            let body = self.cdr(from, to).await?;
+            let calls = CsvCalls { pbx, body, reader, known_sn, last: None, size_bytes: 0 };
+            Ok(Box::new(calls) as Box<dyn Calls>)
+        })
+    }
+
+    fn recording<'a>(
+        mut self: Box<Self>,
+        name: &'a RecordingName,
+    ) -> BoxFuture<'a, Result<Box<dyn Audio>, PbxError>> {
+        Box::pin(async move {
+            let mut tickets = 1;
+            loop {
+                let outcome = match self.ticket(name).await {
+                    Ok(ticket) => self.download(ticket).await,
+                    Err(error) => Err(error),
+                };
+                match outcome {
+                    Ok(download) => return Ok(Box::new(download) as Box<dyn Audio>),
+                    Err(error) if error.policy().wants_another_ticket() && tickets < TICKETS_MAX => {
+                        tickets += 1;
+                    }
+                    Err(error) => return Err(error.after_the_last_ticket()),
+                }
+            }
+        })
+    }
+
+    fn mailbox<'a>(&'a mut self, extension: &'a str) -> BoxFuture<'a, Result<VoicemailList, PbxError>> {
+        Box::pin(self.voicemail_of(extension))
+    }
+
+    fn message<'a>(
+        self: Box<Self>,
+        message: &'a Message,
+        nth: usize,
+    ) -> BoxFuture<'a, Result<Box<dyn Audio>, PbxError>> {
+        Box::pin(async move { Ok(Box::new(self.message_audio(message, nth).await?) as Box<dyn Audio>) })
     }
 }
 
@@ -172,7 +259,7 @@ impl Shared {
 
     /// A request for JSON that carries nothing but its query.
     fn request(&self, place: Place, path: String, query: String) -> Request {
-        let refusal = move |bytes: &[u8]| match envelope::parse(bytes) {
+        let refusal = move |bytes: &[u8]| match parse_reply(bytes) {
             Err(Refusal::Errno(errno)) => Some(policy::failure(place, errno)),
             _ => None,
         };
@@ -192,8 +279,9 @@ impl Shared {
     }
 
     /// Names a JSON call, for the error table and the error's sentence.
-    fn action(&self, family: Family, stage: Stage, doing: String) -> Action {
-        Action { place: place(&self.config, family, stage), doing }
+    fn action(&self, family: Family, stage: Stage, doing: impl Into<String>) -> Action {
+        let generation = self.config.api_version.generation;
+        Action { place: Place { generation, family, stage }, doing: doing.into() }
     }
 
     /// Names a download. Its error numbers are those of the version in its path.
@@ -214,8 +302,8 @@ impl Shared {
         let (id, wait) = (&self.config.id, self.config.limits.lockout_wait.as_secs_f64());
         let failure = match failure.reason {
             Reason::LockedOut => failure.saying(format!(
-                "this address is locked out after wrong passwords; nothing is asked for {wait} s, or delete its \
-                 entry `API-IP` from the PBX's blocked addresses and use `callvault retry --pbx {id}`"
+                "this address is locked out after wrong passwords; callvault asks nothing for {wait} s. To end that \
+                 sooner, delete its entry `API-IP` from the PBX's blocked addresses and use `callvault retry --pbx {id}`"
             )),
             _ => failure,
         };
@@ -234,8 +322,4 @@ impl Shared {
         self.session.heed(&error, token, self.config.limits.lockout_wait).await;
         error
     }
-}
-
-fn place(config: &PbxConfig, family: Family, stage: Stage) -> Place {
-    Place { generation: config.api_version.generation, family, stage }
 }

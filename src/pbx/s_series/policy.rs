@@ -7,23 +7,18 @@ use crate::config::{Generation, PbxConfig, PushMode};
 use crate::pbx::error::{Failure, Policy, Reason, When};
 
 /// A group of calls with one meaning per error number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// `login`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
     Login,
-    /// `deviceinfo`.
     Device,
-    /// `recording`.
     Recording,
-    /// `cdr`.
     Cdr,
-    /// `voicemail`.
     Voicemail,
 }
 
 /// The step within a family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
     /// A call that answers with JSON and gives no ticket: `login`, `query`.
     Query,
     /// `get_random`: asking for a ticket.
@@ -34,13 +29,11 @@ pub enum Stage {
 
 /// Where in the API something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub(super) struct Place {
     /// Whose rules apply.
-    pub generation: Generation,
-    /// The group of calls.
-    pub family: Family,
-    /// The step within it.
-    pub stage: Stage,
+    pub(super) generation: Generation,
+    pub(super) family: Family,
+    pub(super) stage: Stage,
 }
 
 impl Place {
@@ -53,43 +46,104 @@ impl Place {
     }
 }
 
-/// The policy for an error number that the PBX gave at `place`. Unknown numbers are transient.
-pub fn for_errno(place: Place, errno: u32) -> Policy {
-    match place.family {
-        Family::Login => for_login(place.generation, errno),
-        Family::Recording => for_recording(place, errno),
-        Family::Cdr => for_cdr(errno),
-        Family::Voicemail => for_voicemail(place.stage, errno),
-        Family::Device => for_any(errno),
-    }
-}
-
-/// The policy for a failure below the API: no error number, but a broken transfer or a wrong kind of reply.
-pub fn for_transport(place: Place, reason: Reason) -> Policy {
-    match reason {
-        // As `for_voicemail` has it: a device without voicemail must not be paused for it.
-        Reason::Unsupported if place.family == Family::Voicemail => Policy::Retry,
-        _ => Policy::of_transport(place.when(), reason),
-    }
+/// What an error number calls for that the PBX gave at `place`, and what the vendor's table says about it; nothing where
+/// that depends on the place. `None` for numbers that no document mentions.
+fn entry(place: Place, errno: u32) -> Option<(Policy, &'static str)> {
+    use Family::{Cdr, Login, Recording, Voicemail};
+    use Policy::{Empty, LogIn, NewTicket, NotThere, Operator, PausePbx, Retry, Unconfirmed, WaitOutLockout};
+    let Place { generation, family, stage } = place;
+    let at_login = |at_login: Policy, later: Policy| if family == Login { at_login } else { later };
+    let transient = at_login(PausePbx, Retry);
+    // At login the same at each repetition. Later they stay transient with a cap, because one oddly named recording must
+    // not pause a whole PBX.
+    let operator = at_login(Operator, Retry);
+    // The device, or this version of its API, wants requests to be made in another way; or it trips over this one. A
+    // device that has no voicemail, or another one than we know, must not be paused for it.
+    let unfit = if family == Voicemail { Retry } else { at_login(Operator, Unconfirmed) };
+    let session = at_login(PausePbx, LogIn);
+    Some(match errno {
+        10002 => (unfit, "XML is not supported"),
+        10003 => (unfit, "unsupported request"),
+        10004 => (operator, "a required parameter is blank"),
+        // The extension is gone, and its box with it.
+        10006 if family == Voicemail && stage == Stage::Query => (Empty, "the extension does not exist"),
+        10006 if family == Voicemail => (NotThere, "the extension does not exist"),
+        10006 => (transient, "the extension does not exist"),
+        10025 => (transient, "asked too often"),
+        10032 => (operator, "wrong password"),
+        20000 => (operator, "only JSON is supported"),
+        20001 => (unfit, "only POST is supported"),
+        20002 => (WaitOutLockout, "locked out"),
+        20003 => (operator, "wrong user or password"),
+        20004 => (session, "no such token"),
+        20005 => (session, "the token is blank"),
+        20006 => (session, "the token timed out"),
+        20007 => (operator, "blank data"),
+        20008 => (operator, "wrong port"),
+        20009 => (operator, "blank request"),
+        20010 => (transient, "its web server could not reach its API service"),
+        // v1.0.x: "does not exist"; later: "random invalid", which makes no sense where none was sent.
+        20012 if family == Recording && stage == Stage::Download => (NewTicket, ""),
+        20012 if family == Recording && generation == Generation::V1_0 => (NotThere, ""),
+        20013 => (operator, "wrong captcha"),
+        20014 if family == Recording => (NotThere, ""),
+        20015 => (at_login(PausePbx, Unconfirmed), "wrong allowedip"),
+        20016 => {
+            let meaning =
+                "wrong voicemail status (a device that does not know it: set `voicemail_status = false`)";
+            (transient, meaning)
+        }
+        20017 if family == Voicemail => (NewTicket, ""),
+        20018 if family == Voicemail => (NotThere, ""),
+        20019 => (transient, "wrong time format"),
+        20020 if family == Cdr => (NewTicket, ""),
+        20021 => (if family == Cdr { Empty } else { transient }, "no CDR in this range"),
+        20011 | 20012 | 20014 | 20017 | 20018 | 20020 => (transient, ""),
+        30001 => (transient, "out of memory, or an API error"),
+        // The one documented reply of a compatible device to a wrong password. Repeating it would lock us out.
+        30003 if generation == Generation::Compatible => (operator, "its API service is not started"),
+        30003 => (transient, "its API service is not started"),
+        _ => return None,
+    })
 }
 
 /// The failure of a request at `place` that the PBX answered with an error number.
 pub(super) fn failure(place: Place, errno: u32) -> Failure {
-    let policy = for_errno(place, errno);
-    let what = match (policy, meaning(errno)) {
+    let entry = entry(place, errno);
+    let (policy, meaning) = entry.unwrap_or_else(|| {
+        (if place.family == Family::Login { Policy::PausePbx } else { Policy::Retry }, "")
+    });
+    let what = match (policy, meaning) {
         (Policy::NewTicket, _) => format!("the ticket was refused (errno {errno})"),
         (Policy::NotThere, _) => format!("the PBX says that it does not have it (errno {errno})"),
-        (_, Some(meaning)) => format!("the PBX answered with errno {errno}: {meaning}"),
-        (_, None) => format!("the PBX answered with the unknown errno {errno}"),
+        (_, "") => format!("the PBX answered with the unknown errno {errno}"),
+        (_, meaning) => format!("the PBX answered with errno {errno}: {meaning}"),
+    };
+    let reason = match (policy, errno) {
+        (Policy::NewTicket, _) => Reason::Ticket,
+        (Policy::NotThere, _) => Reason::Missing,
+        (Policy::WaitOutLockout, _) => Reason::LockedOut,
+        (Policy::Operator, 20003 | 10032 | 30003) => Reason::PasswordRefused,
+        (_, 10003) => Reason::Unsupported,
+        _ if entry.is_some() => Reason::Errno(errno),
+        _ => Reason::UnknownErrno(errno),
     };
     let is_unwell = is_busy(errno) || errno == 30003;
-    let failure = Failure::new(reason_of_errno(place, errno), what);
-    Failure { policy: Some(policy), number: Some(errno), is_unwell, ..failure }
+    Failure { policy: Some(policy), number: Some(errno), is_unwell, ..Failure::new(reason, what) }
 }
 
 /// Whether an error number says only that the PBX is busy.
 pub(super) fn is_busy(errno: u32) -> bool {
     matches!(errno, 10025 | 20010 | 30001)
+}
+
+/// The policy for a failure below the API: no error number, but a broken transfer or a wrong kind of reply.
+pub(super) fn for_transport(place: Place, reason: Reason) -> Policy {
+    match reason {
+        // As the table has it: a device without voicemail must not be paused for it.
+        Reason::Unsupported if place.family == Family::Voicemail => Policy::Retry,
+        _ => Policy::of_transport(place.when(), reason),
+    }
 }
 
 /// What the operator can do about a login that was answered with this error number.
@@ -103,113 +157,6 @@ pub(super) fn login_remedy(config: &PbxConfig, errno: u32) -> Option<&'static st
         }
         (20008, ..) => Some("correct `login_port`"),
         _ => None,
-    }
-}
-
-/// The word for an error number that has one of its own; the others are `errno_<n>`.
-pub fn reason_of_errno(place: Place, errno: u32) -> Reason {
-    match (for_errno(place, errno), errno) {
-        (Policy::NewTicket, _) => Reason::Ticket,
-        (Policy::NotThere, _) => Reason::Missing,
-        (Policy::WaitOutLockout, _) => Reason::LockedOut,
-        (Policy::Operator, 20003 | 10032 | 30003) => Reason::PasswordRefused,
-        (_, 10003) => Reason::Unsupported,
-        _ if is_known(errno) => Reason::Errno(errno),
-        _ => Reason::UnknownErrno(errno),
-    }
-}
-
-/// What the vendor's table says about an error number; `None` where it says nothing.
-pub fn meaning(errno: u32) -> Option<&'static str> {
-    Some(match errno {
-        10002 => "XML is not supported",
-        10003 => "unsupported request",
-        10004 => "a required parameter is blank",
-        10006 => "the extension does not exist",
-        10025 => "asked too often",
-        10032 => "wrong password",
-        20000 => "only JSON is supported",
-        20001 => "only POST is supported",
-        20002 => "locked out",
-        20003 => "wrong user or password",
-        20004 => "no such token",
-        20005 => "the token is blank",
-        20006 => "the token timed out",
-        20007 => "blank data",
-        20008 => "wrong port",
-        20009 => "blank request",
-        20010 => "its web server could not reach its API service",
-        20013 => "wrong captcha",
-        20015 => "wrong allowedip",
-        20016 => "wrong voicemail status (a device that does not know it: set `voicemail_status = false`)",
-        20019 => "wrong time format",
-        20021 => "no CDR in this range",
-        30001 => "out of memory, or an API error",
-        30003 => "its API service is not started",
-        _ => return None,
-    })
-}
-
-/// Whether a document tells of an error number, by whatever version of the API.
-fn is_known(errno: u32) -> bool {
-    meaning(errno).is_some() || matches!(errno, 20011 | 20012 | 20014 | 20017 | 20018 | 20020)
-}
-
-fn for_login(generation: Generation, errno: u32) -> Policy {
-    match errno {
-        20003 | 10032 => Policy::Operator,
-        // The one documented reply of a compatible device to a wrong password. Repeating it would lock us out.
-        30003 if generation == Generation::Compatible => Policy::Operator,
-        // Missing or wrong `port`, and requests that this device never accepts: the same at each repetition.
-        10002 | 10003 | 10004 | 20000 | 20001 | 20007 | 20008 | 20009 | 20013 => Policy::Operator,
-        20002 => Policy::WaitOutLockout,
-        _ => Policy::PausePbx,
-    }
-}
-
-fn for_recording(place: Place, errno: u32) -> Policy {
-    let get_random = place.stage != Stage::Download;
-    match errno {
-        // v1.0.x: "does not exist"; later: "random invalid", which makes no sense where none was sent.
-        20012 if get_random && place.generation == Generation::V1_0 => Policy::NotThere,
-        20012 if get_random => Policy::Retry,
-        20012 => Policy::NewTicket,
-        20014 => Policy::NotThere,
-        _ => for_any(errno),
-    }
-}
-
-fn for_cdr(errno: u32) -> Policy {
-    match errno {
-        20020 => Policy::NewTicket,
-        20021 => Policy::Empty,
-        _ => for_any(errno),
-    }
-}
-
-/// A device that has no voicemail, or another one than we know, must not be paused for it: its calls are archived all the
-/// same.
-fn for_voicemail(stage: Stage, errno: u32) -> Policy {
-    match errno {
-        20017 => Policy::NewTicket,
-        20018 => Policy::NotThere,
-        // The extension is gone, and its box with it.
-        10006 if stage == Stage::Query => Policy::Empty,
-        10006 => Policy::NotThere,
-        10002 | 10003 | 20001 => Policy::Retry,
-        _ => for_any(errno),
-    }
-}
-
-/// What holds in every family once logged in. Blank-parameter and format errors stay transient with a cap, because
-/// one oddly named recording must not pause a whole PBX.
-fn for_any(errno: u32) -> Policy {
-    match errno {
-        20004..=20006 => Policy::LogIn,
-        20002 => Policy::WaitOutLockout,
-        // The device, or this version of its API, wants requests to be made in another way; or it trips over this one.
-        10002 | 10003 | 20001 | 20015 => Policy::Unconfirmed,
-        _ => Policy::Retry,
     }
 }
 
@@ -261,8 +208,9 @@ mod tests {
         ];
         for (generation, family, stage, errno, policy, reason) in table {
             let place = Place { generation, family, stage };
-            assert_eq!(for_errno(place, errno), policy, "{place:?} {errno}");
-            assert_eq!(reason_of_errno(place, errno).to_string(), reason, "{place:?} {errno}");
+            let failure = failure(place, errno);
+            assert_eq!(failure.policy, Some(policy), "{place:?} {errno}");
+            assert_eq!(failure.reason.to_string(), reason, "{place:?} {errno}");
         }
     }
 

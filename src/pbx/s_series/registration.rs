@@ -1,18 +1,24 @@
 //! Where the PBX is to send its reports: told at login and with each heartbeat, and only where push is on.
 //!
-//! A PBX has one such destination. With push off nothing here is ever sent, and whoever receives its reports goes on to.
+//! A PBX has one such destination, and forgets it with the session in 30 min. With push off nothing here is ever sent, and
+//! whoever receives its reports goes on to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::net::{UdpSocket, lookup_host};
-use tokio::time::timeout;
-use url::Host;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, warn};
 
+use crate::base::backoff::{Backoff, jittered};
 use crate::config::{Generation, PbxConfig, PushAddress, PushMode};
+use crate::pbx::Pbx as _;
 use crate::pbx::error::PbxError;
+use crate::pbx::s_series::PbxClient;
 use crate::pbx::s_series::policy::{Family, Stage};
-use crate::pbx::s_series::{PbxClient, Shared};
+use crate::pbx::transport::Origin;
 
 impl PbxClient {
     /// Renews the session, and with it where reports are to go. A session that has ended is replaced by a new login. The
@@ -20,14 +26,10 @@ impl PbxClient {
     ///
     /// With push off nothing is sent. Where we keep an event stream, the session alone is renewed, by a harmless query:
     /// a heartbeat would say where reports go.
-    ///
-    /// # Errors
-    ///
-    /// As for every call: the way to the PBX, the login, the reply.
     pub async fn heartbeat(&self) -> Result<(), PbxError> {
         match &self.shared.config.push {
             PushMode::Off => Ok(()),
-            PushMode::Tcp { .. } => self.device_info().await.map(drop),
+            PushMode::Tcp { .. } => self.device().await.map(drop),
             PushMode::Http(address) => self.register(address).await,
         }
     }
@@ -36,11 +38,10 @@ impl PbxClient {
         let mut members = members(&self.shared.config);
         let limit = self.shared.config.limits.connect_timeout;
         // It goes without: the PBX sees whom the heartbeat comes from.
-        if let Ok(Some(ip)) = timeout(limit, our_address(&self.shared, address)).await {
+        if let Ok(Some(ip)) = timeout(limit, our_address(&self.shared.config, address)).await {
             members.insert("ipaddr".to_owned(), ip.to_string().into());
         }
-        let doing = "renewing where reports go".to_owned();
-        let action = self.shared.action(Family::Device, Stage::Query, doing);
+        let action = self.shared.action(Family::Device, Stage::Query, "renewing where reports go");
         let body = Value::Object(members).to_string().into();
         self.slot().await.call(&action, "heartbeat", body).await.map(drop)
     }
@@ -67,34 +68,65 @@ pub(super) fn members(config: &PbxConfig) -> Map<String, Value> {
 }
 
 /// Our address for the PBX: the operator's word, or else the one from which this machine reaches it.
-async fn our_address(shared: &Shared, address: &PushAddress) -> Option<IpAddr> {
-    match &address.host {
-        Some(Host::Ipv4(ip)) => Some(IpAddr::V4(*ip)),
-        Some(Host::Ipv6(ip)) => Some(IpAddr::V6(*ip)),
-        Some(Host::Domain(name)) => Some(lookup_host((name.as_str(), 0)).await.ok()?.next()?.ip()),
-        None => source_towards(shared.address().await?).await,
+async fn our_address(config: &PbxConfig, address: &PushAddress) -> Option<IpAddr> {
+    if let Some(host) = &address.host {
+        let host = host.to_string();
+        return Some(resolved(host.trim_matches(['[', ']']), 0).await?.ip());
     }
-}
-
-/// The source address of packets to `target`. The kernel says it when the socket is connected; nothing is sent.
-async fn source_towards(target: SocketAddr) -> Option<IpAddr> {
-    let any = match target {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let socket = UdpSocket::bind((any, 0)).await.ok()?;
+    let pbx = Origin::of(config);
+    let target = resolved(&pbx.host, pbx.port).await?;
+    // The kernel says the source address of packets when the socket is connected; nothing is sent.
+    let socket = UdpSocket::bind(if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).await.ok()?;
     socket.connect(target).await.ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 
-impl Shared {
-    /// The address of the PBX's API, if its name is known.
-    async fn address(&self) -> Option<SocketAddr> {
-        let port = self.config.url.port_or_known_default()?;
-        match self.config.url.host()? {
-            Host::Ipv4(ip) => Some((ip, port).into()),
-            Host::Ipv6(ip) => Some((ip, port).into()),
-            Host::Domain(name) => lookup_host((name, port)).await.ok()?.next(),
+async fn resolved(host: &str, port: u16) -> Option<SocketAddr> {
+    lookup_host((host, port)).await.ok()?.next()
+}
+
+/// The longest time between two heartbeats. A third of what a PBX allows, so that one may fail.
+const EVERY: Duration = Duration::from_secs(600);
+
+/// The first and the longest wait after a heartbeat that failed.
+const RETRY_FIRST: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// The least time between two heartbeats, whatever reports of restarts come.
+const APART: Duration = Duration::from_secs(2);
+
+/// Sends a heartbeat now, again and again, and whenever `started` says that the PBX has restarted.
+///
+/// The heartbeat itself finds out whether the session is gone, and logs in: a report that is forged costs a heartbeat.
+///
+/// To be ended while the PBX must not be asked anything. With push off nothing is sent.
+pub async fn keep(client: &PbxClient, started: &Notify) {
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX);
+    let mut is_reported = false;
+    loop {
+        let asked = Instant::now();
+        let wait = match client.heartbeat().await {
+            Ok(()) => {
+                backoff.reset();
+                is_reported = false;
+                jittered(EVERY)
+            }
+            Err(error) => {
+                let pbx = client.id();
+                match std::mem::replace(&mut is_reported, true) {
+                    false => warn!(pbx, "{error}; until then its reports may not come, sweeps go on"),
+                    true => debug!(pbx, "{error}"),
+                }
+                jittered(backoff.lengthen())
+            }
+        };
+        let restarted = async {
+            started.notified().await;
+            sleep_until(asked + APART).await;
+        };
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = restarted => {}
         }
     }
 }

@@ -5,7 +5,6 @@
 //! nobody knows whether a device shares one session among all clients of a user, and it forgets an idle token in
 //! 30 minutes anyway.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +20,9 @@ use crate::base::digest::hex;
 use crate::config::PbxConfig;
 use crate::pbx::error::{Failure, PbxError, Policy, Reason};
 use crate::pbx::http::{Request, parameter};
-use crate::pbx::s_series::Action;
 use crate::pbx::s_series::policy::{self, Family, Stage};
-use crate::pbx::s_series::slot::Slot;
-use crate::pbx::s_series::{Shared, envelope, registration};
+use crate::pbx::s_series::slot::{Slot, text};
+use crate::pbx::s_series::{Action, Shared, registration};
 
 /// Logins that are tried while the PBX answers them with an error number that may mean a refusal.
 const REFUSALS_MAX: u32 = 2;
@@ -43,18 +41,12 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("number", &self.number).finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Session {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     /// Logins in a row that were answered with an error number that may mean a refusal.
     refusals: u32,
@@ -64,7 +56,7 @@ struct State {
     locked_out: Option<(Instant, PbxError)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 enum Standing {
     #[default]
     LoggedOut,
@@ -91,9 +83,7 @@ impl Session {
             state.standing = Standing::LoggedOut;
         }
     }
-}
 
-impl Session {
     /// Lets a refused password or a lock-out be tried again: an operator says that its reason is gone.
     pub(super) async fn lift_refusal(&self) {
         let mut state = self.state.lock().await;
@@ -195,10 +185,8 @@ impl Slot {
         let request = shared.request(action.place, shared.path("login"), String::new());
         let request = Request { json: Some(credentials(shared)), ..request };
         let reply = self.post(action.place, request).await?;
-        let token = envelope::text(&reply, "token");
-        token
-            .map(SecretString::from)
-            .ok_or_else(|| Failure::new(Reason::Protocol, "the reply holds no token"))
+        let token = text(&reply, "token").map(SecretString::from);
+        token.ok_or_else(|| Failure::new(Reason::Protocol, "the reply holds no token"))
     }
 }
 

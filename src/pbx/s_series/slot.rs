@@ -1,24 +1,22 @@
-//! A place in the connection budget, and the calls that answer with JSON, made over it one after the other.
+//! A place in the connection budget, and the calls made over it one after the other: JSON in, JSON out
+//! (`docs/pbx-api.md` §4).
 
-use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use tokio::time::Instant;
 
 use crate::pbx::body::Kind;
 use crate::pbx::budget::Lease;
 use crate::pbx::error::{Failure, PbxError, Policy, Reason};
 use crate::pbx::http::Request;
-use crate::pbx::json::UnreadableEntry;
-use crate::pbx::s_series::Action;
-use crate::pbx::s_series::Shared;
-use crate::pbx::s_series::envelope::{self, Refusal};
+use crate::pbx::json::{self, JsonError, UnreadableEntry};
 use crate::pbx::s_series::policy::{self, Family, Place, Stage};
 use crate::pbx::s_series::session::Token;
+use crate::pbx::s_series::{Action, Shared};
 
 /// How often one call logs in again before it gives up.
 const RENEWALS_MAX: u32 = 3;
@@ -28,7 +26,7 @@ const RENEWALS_MAX: u32 = 3;
 ///
 /// It serves any number of requests in sequence. A download that has begun takes the permission with it; a further
 /// request then waits for a new one.
-pub struct Slot {
+pub(super) struct Slot {
     pub(super) shared: Arc<Shared>,
     pub(super) lease: Option<Lease>,
     pub(super) admitted: u32,
@@ -40,12 +38,6 @@ pub(super) struct Answer {
     pub(super) asked_at: Instant,
 }
 
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("pbx", &self.shared.config.id).finish_non_exhaustive()
-    }
-}
-
 impl Slot {
     /// Waits for a permission if this slot has none.
     pub(super) async fn hold_lease(&mut self) -> &mut Lease {
@@ -54,11 +46,6 @@ impl Slot {
             None => self.shared.lease().await,
         };
         self.lease.insert(lease)
-    }
-
-    /// Waits until a ticket may be asked for and spent at once. To be used at once; may be given up.
-    pub async fn ready(&mut self) {
-        self.admit(Stage::GetRandom).await;
     }
 
     /// Waits until a request may be sent; with one for a ticket, until its download may follow at once.
@@ -104,7 +91,7 @@ impl Slot {
         body: Bytes,
     ) -> Result<(SecretString, Answer), PbxError> {
         let answer = self.call(action, endpoint, body).await?;
-        let random = envelope::text(&answer.members, "random").ok_or_else(|| {
+        let random = text(&answer.members, "random").ok_or_else(|| {
             self.shared.error(action, Failure::new(Reason::Protocol, "the reply holds no ticket"))
         })?;
         Ok((random.into(), answer))
@@ -130,11 +117,11 @@ impl Slot {
             lease.ended(ending);
         }
         let members = match (place.family, place.stage) {
-            (Family::Voicemail, Stage::Query) => envelope::parse_list(&bytes).map(|(members, unreadable)| {
+            (Family::Voicemail, Stage::Query) => parse_list(&bytes).map(|(members, unreadable)| {
                 self.note_unreadable(&unreadable);
                 members
             }),
-            _ => envelope::parse(&bytes),
+            _ => parse_reply(&bytes),
         };
         members.map_err(|refusal| refusal_failure(place, refusal, &bytes, |page| shared.http.describe(page)))
     }
@@ -175,7 +162,9 @@ fn refusal_failure(
 ) -> Failure {
     match (refusal, Kind::of(bytes)) {
         (Refusal::Errno(errno), _) => policy::failure(place, errno),
-        (Refusal::Cut, _) => Failure::new(Reason::Truncated, "the reply breaks off within its JSON"),
+        (Refusal::Json(JsonError::Cut), _) => {
+            Failure::new(Reason::Truncated, "the reply breaks off within its JSON")
+        }
         (_, Kind::Empty) => Failure::new(Reason::EmptyBody, "the reply is empty")
             .with_remedy("check that the API is enabled; if this persists, restart the PBX"),
         (_, Kind::Html) => Failure::new(
@@ -189,13 +178,127 @@ fn refusal_failure(
         (Refusal::Foreign, _) => {
             Failure::new(Reason::Protocol, "the reply says neither success nor an error number")
         }
-        (Refusal::Damaged(at_byte), _) => Failure::new(
+        (Refusal::Json(JsonError::Damaged(at_byte)), _) => Failure::new(
             Reason::Protocol,
             format!("the reply is JSON that is broken at byte {at_byte}, so it is not certain what it says"),
         ),
-        (Refusal::TooLarge, _) => {
-            Failure::new(Reason::Oversize, "the reply holds more values than a PBX can have to tell")
+        (Refusal::Json(JsonError::TooLarge), _) => {
+            Failure::new(Reason::Oversize, "the reply holds more values than any reply of a PBX")
         }
-        (Refusal::NotJson, _) => Failure::new(Reason::Protocol, "the reply is not JSON"),
+        (Refusal::Json(JsonError::NotJson), _) => Failure::new(Reason::Protocol, "the reply is not JSON"),
+    }
+}
+
+/// Why a reply is not a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The PBX gave an error number.
+    Errno(u32),
+    /// JSON of another shape.
+    Foreign,
+    /// It is not certain what the reply says.
+    Json(JsonError),
+}
+
+impl From<JsonError> for Refusal {
+    fn from(error: JsonError) -> Self {
+        Self::Json(error)
+    }
+}
+
+/// The members of a successful reply, read leniently (see `pbx::json`).
+///
+/// The content type is ignored, for devices send JSON as text. Bytes that are not UTF-8 (an echoed name) are
+/// replaced, for nothing that we use holds any. Anything but the status `Success` is a failure.
+pub fn parse_reply(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    members(json::decode(bytes)?)
+}
+
+/// The same of a reply with lists in it. `null` stands for each entry that cannot be read.
+pub(super) fn parse_list(bytes: &[u8]) -> Result<(Map<String, Value>, Vec<UnreadableEntry>), Refusal> {
+    let decoded = json::decode_list(bytes)?;
+    Ok((members(decoded.value)?, decoded.unreadable))
+}
+
+fn members(reply: Value) -> Result<Map<String, Value>, Refusal> {
+    match reply {
+        Value::Object(members) if is_success(&members) => Ok(members),
+        Value::Object(members) => Err(errno(&members).map_or(Refusal::Foreign, Refusal::Errno)),
+        _ => Err(Refusal::Foreign),
+    }
+}
+
+/// Beyond this, numbers are not kept digit by digit: 2^53.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// A member as text: devices print numbers with and without quotes. A number with more digits than can be kept would
+/// become another one, such as somebody else's serial number: it counts as absent.
+pub(super) fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
+    match members.get(name)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => is_exact(number).then(|| number.to_string()),
+        _ => None,
+    }
+}
+
+/// The same without the blanks around it; none if nothing is left.
+pub(super) fn trimmed(members: &Map<String, Value>, name: &str) -> Option<String> {
+    text(members, name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn is_exact(number: &Number) -> bool {
+    !number.is_f64() || number.as_f64().is_some_and(|number| number.abs() < EXACT_MAX)
+}
+
+fn is_success(members: &Map<String, Value>) -> bool {
+    text(members, "status").is_some_and(|status| status.trim().eq_ignore_ascii_case("success"))
+}
+
+/// Only digits: whatever else a device puts there does not reach an error text or the database.
+fn errno(members: &Map<String, Value>) -> Option<u32> {
+    let text = text(members, "errno")?;
+    // A device that has no whole numbers prints one of them so.
+    let digits = text.trim();
+    digits.strip_suffix(".0").unwrap_or(digits).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_told_digit_by_digit_or_not_at_all() {
+        for (number, told) in [
+            ("369392500001", Some("369392500001")),
+            ("18446744073709551615", Some("18446744073709551615")),
+            ("18446744073709551616", None),
+            ("3632939995000092500002", None),
+            ("-17", Some("-17")),
+            ("17.5", Some("17.5")),
+            ("1e300", None),
+        ] {
+            let reply = format!(r#"{{"status":"Success","sn":{number}}}"#);
+            assert_eq!(text(&parse_reply(reply.as_bytes()).unwrap(), "sn").as_deref(), told, "{number}");
+        }
+    }
+
+    #[test]
+    fn anything_but_success_is_a_refusal() {
+        let table: [(&[u8], Result<(), Refusal>); 11] = [
+            (br#"{"status":"Success"}"#, Ok(())),
+            (b"\xef\xbb\xbf {\"status\":\"Success\",\"recording\":\"\xd6\xd0\"}\r\n", Ok(())),
+            (br#"{"status":"Failed","errno":"20003"}"#, Err(Refusal::Errno(20003))),
+            (br#"{"status":"Failure","errno":20003}"#, Err(Refusal::Errno(20003))),
+            (br#"{"errno":" 20010 "}"#, Err(Refusal::Errno(20010))),
+            (br#"{"status":"Failed","errno":"x; drop"}"#, Err(Refusal::Foreign)),
+            (br#"{"status":"Failed"}"#, Err(Refusal::Foreign)),
+            (b"[1]", Err(Refusal::Foreign)),
+            (br#"{"status":"Suc"#, Err(Refusal::Json(JsonError::Cut))),
+            (b"<html>", Err(Refusal::Json(JsonError::NotJson))),
+            (b"", Err(Refusal::Json(JsonError::NotJson))),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(parse_reply(bytes).map(drop), expected, "{}", String::from_utf8_lossy(bytes));
+        }
     }
 }

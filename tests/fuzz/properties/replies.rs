@@ -1,7 +1,7 @@
 //! Replies of the PBX in JSON: what is a success, what breaks off, and what voicemail lists and device infos say.
 
 use callvault::base::message::Message;
-use callvault::pbx::{DeviceInfo, Refusal, VoicemailList, parse_reply};
+use callvault::pbx::{DeviceInfo, JsonError, Refusal, VoicemailList, parse_reply};
 
 use super::pieces;
 
@@ -37,7 +37,11 @@ fn refuse_what_breaks_off(reply: &[u8]) {
     let mut end = 0;
     for piece in pieces(reply) {
         if end > 0 {
-            assert_eq!(parse_reply(&reply[..end]).err(), Some(Refusal::Cut), "{end} bytes of it");
+            assert_eq!(
+                parse_reply(&reply[..end]).err(),
+                Some(Refusal::Json(JsonError::Cut)),
+                "{end} bytes of it"
+            );
         }
         end += piece.len();
     }

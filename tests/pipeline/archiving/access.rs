@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use callvault::base::counts::Counts;
 use callvault::base::digest::Digest;
-use callvault::pbx::PbxClient;
+use callvault::pbx::{Pbx as _, PbxClient};
 use callvault::pipeline::backfill::{BackfillReport, Request};
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::service::backfill::Backfill;
@@ -62,7 +62,7 @@ async fn an_answer_that_may_mean_a_refusal_costs_two_logins_a_run_at_most() {
 async fn an_answer_that_may_mean_a_refusal_costs_two_logins_whoever_waits() {
     let mut station = ambiguous().await;
     let client = PbxClient::new(station.section()).unwrap();
-    let asked = (0..6).map(|_| client.device_info());
+    let asked = (0..6).map(|_| client.device());
     let answers = futures_util::future::join_all(asked).await;
     assert!(answers.iter().all(Result::is_err));
     let counters = station.pbx.counters();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use callvault::base::clock::Clock;
 use callvault::base::counts::Counts;
 use callvault::base::recording::RecordingName;
-use callvault::pbx::{PbxClient, PbxError, Reason};
+use callvault::pbx::{Pbx as _, PbxClient, PbxError, Reason};
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::service::backfill::Backfill;
 use callvault::simulator::{Faults, SimAudio, Simulator, SimulatorOptions};
@@ -69,11 +69,11 @@ async fn all_connections_together_keep_within_the_bandwidth() {
 async fn download(client: &PbxClient, names: &[Vec<u8>]) -> u64 {
     let mut received = 0;
     for name in names {
-        let mut slot = client.slot().await;
-        let ticket = slot.ticket(&RecordingName::new(name.clone()).unwrap()).await.unwrap();
-        let mut download = slot.download(ticket).await.unwrap();
-        while download.next().await.unwrap().is_some() {}
-        received += download.received();
+        let name = RecordingName::new(name.clone()).unwrap();
+        let mut download = client.slot().await.recording(&name).await.unwrap();
+        while let Some(bytes) = download.next().await.unwrap() {
+            received += bytes.len() as u64;
+        }
     }
     received
 }
@@ -83,8 +83,8 @@ async fn a_pbx_that_answers_slower_than_usual_is_asked_less_over_one_connection(
     let mut station = Station::new(4).await;
     let client = PbxClient::new(station.section()).unwrap();
     let ask = async || {
-        let mut slot = client.slot().await;
-        let _ = slot.ticket(&RecordingName::new(b"none.wav".to_vec()).unwrap()).await;
+        let name = RecordingName::new(b"none.wav".to_vec()).unwrap();
+        let _ = client.slot().await.recording(&name).await;
     };
     for _ in 0..8 {
         ask().await;
@@ -121,11 +121,11 @@ async fn a_lock_out_stops_every_kind_of_request_until_it_ends() {
     let mut station = Station::with_call("a.wav").await;
     station.section().limits.lockout_wait = Duration::from_millis(1500);
     let client = PbxClient::new(station.section()).unwrap();
-    client.device_info().await.unwrap();
+    client.device().await.unwrap();
     station.set_faults(Faults { locked_out: true, ..Faults::default() });
     station.pbx.revoke_tokens();
     let began = Instant::now();
-    assert_eq!(client.device_info().await.unwrap_err().reason(), Reason::LockedOut);
+    assert_eq!(client.device().await.unwrap_err().reason(), Reason::LockedOut);
     let requests = station.pbx.counters().requests;
     for _ in 0..3 {
         for refused in every_kind(&client).await {
@@ -147,13 +147,13 @@ async fn a_lock_out_stops_every_kind_of_request_until_it_ends() {
     assert!(began.elapsed() >= Duration::from_millis(1500));
 }
 
-/// The identity as a heartbeat would ask for it, a ticket, and the CDR.
+/// The identity as a heartbeat would ask for it, a recording, and the CDR.
 async fn every_kind(client: &PbxClient) -> [Result<(), PbxError>; 3] {
     let day = date(2024, 3, 14);
     let name = RecordingName::new(b"a.wav".to_vec()).unwrap();
-    let ticket = client.slot().await.ticket(&name).await.map(drop);
-    let cdr = client.cdr(day.at(0, 0, 0, 0), day.at(23, 59, 59, 0)).await.map(drop);
-    [client.device_info().await.map(drop), ticket, cdr]
+    let recording = client.slot().await.recording(&name).await.map(drop);
+    let calls = client.slot().await.calls(day.at(0, 0, 0, 0), day.at(23, 59, 59, 0), None).await.map(drop);
+    [client.device().await.map(drop), recording, calls]
 }
 
 #[tokio::test(flavor = "multi_thread")]

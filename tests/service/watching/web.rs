@@ -8,7 +8,7 @@ use callvault::base::clock::Clock;
 use callvault::base::recording::RecordingName;
 use callvault::config::Config;
 use callvault::http::web::{Readiness, Server, Vitals, Workers};
-use callvault::pbx::PbxClient;
+use callvault::pbx::{Pbx as _, PbxClient};
 use callvault::store::db::Db;
 use callvault::store::findings::FindingKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -140,14 +140,13 @@ async fn what_is_asked_of_a_pbx_is_counted_where_it_happens() {
     let client = PbxClient::new(&station.config.pbx[0]).unwrap();
     served.workers.add(Arc::new(client.clone()), Arc::default());
     let name = |name: &str| RecordingName::new(name.as_bytes().to_vec()).unwrap();
-    let mut slot = client.slot().await;
-    let ticket = slot.ticket(&name("a.wav")).await.unwrap();
-    let mut download = slot.download(ticket).await.unwrap();
+    let audio = name("a.wav");
+    let mut download = client.slot().await.recording(&audio).await.unwrap();
     let mut bytes = 0;
     while let Some(chunk) = download.next().await.unwrap() {
         bytes += chunk.len();
     }
-    client.slot().await.ticket(&name("nobody-has-it.wav")).await.unwrap_err();
+    client.slot().await.recording(&name("nobody-has-it.wav")).await.err().unwrap();
     let page = served.metrics().await;
     for (series, value) in [
         ("callvault_requests_total{pbx=\"hq\"}", 4),

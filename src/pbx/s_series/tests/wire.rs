@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::fake::*;
-use super::*;
+use crate::pbx::s_series::*;
 use crate::pbx::{Policy, RETRY_AFTER_MAX};
 
 const DEVICE: &str = r#"{"status":"Success","deviceinfo":{"sn":"3693"}}"#;
@@ -26,7 +26,7 @@ async fn asked(endpoint: &'static str, bytes: impl Into<Vec<u8>>) -> Result<Stri
         _ => healthy(request),
     })
     .await;
-    let info = PbxClient::new(&fake.config()).unwrap().device_info().await?;
+    let info = PbxClient::new(&fake.config()).unwrap().device().await?;
     Ok(info.unwrap().sn)
 }
 
@@ -77,7 +77,7 @@ async fn json_and_lists_are_inflated_and_audio_is_not() {
     .await;
     let client = PbxClient::new(&fake.config()).unwrap();
     let day = jiff::civil::date(2024, 3, 1).at(0, 0, 0, 0);
-    let mut body = client.cdr(day, day).await.unwrap().unwrap();
+    let mut body = client.slot().await.cdr(day, day).await.unwrap().unwrap();
     let mut csv = Vec::new();
     while let Some(bytes) = body.next().await.unwrap() {
         csv.extend_from_slice(&bytes);
@@ -85,7 +85,7 @@ async fn json_and_lists_are_inflated_and_audio_is_not() {
     assert_eq!(csv, table.as_bytes());
     let mut slot = client.slot().await;
     let ticket = slot.ticket(&name("a.wav")).await.unwrap();
-    let refused = slot.download(ticket).await.unwrap_err();
+    let refused = slot.download(ticket).await.err().unwrap();
     assert!(refused.to_string().contains("the audio came compressed (Content-Encoding: gzip)"), "{refused}");
 }
 
@@ -148,7 +148,7 @@ async fn another_service_at_the_port_is_named() {
             }
         });
         let client = PbxClient::new(&config(&format!("https://127.0.0.1:{port}"))).unwrap();
-        let error = client.device_info().await.unwrap_err();
+        let error = client.device().await.unwrap_err();
         assert!(error.to_string().contains(told), "{error}");
     }
 }
@@ -197,10 +197,10 @@ async fn a_pbx_that_asks_to_be_left_alone_is_asked_again_no_sooner() {
     })
     .await;
     let client = PbxClient::new(&fake.config()).unwrap();
-    let error = client.device_info().await.unwrap_err();
+    let error = client.device().await.unwrap_err();
     assert_eq!((error.policy(), error.retry_after()), (Policy::Retry, Some(Duration::from_secs(1))));
     let begun = std::time::Instant::now();
-    let error = client.device_info().await.unwrap_err();
+    let error = client.device().await.unwrap_err();
     assert!(begun.elapsed() >= Duration::from_millis(990), "{:?}", begun.elapsed());
     assert_eq!(error.retry_after(), Some(RETRY_AFTER_MAX), "no PBX is left alone for a day");
 }

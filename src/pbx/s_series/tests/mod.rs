@@ -1,13 +1,24 @@
 //! The client against scripted connections: tickets and transfers.
 
+mod cdr;
+mod event_stream;
+mod fake;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
+mod registration;
+mod session;
+mod voicemail;
+mod way;
+mod wire;
+
 use std::time::Duration;
 
-use super::fake::*;
-use super::*;
 use crate::config::{ApiVersion, Generation};
 use crate::pbx::Policy;
+use crate::pbx::s_series::*;
+use fake::*;
 
-pub(super) async fn fetch(client: &PbxClient) -> Result<Vec<u8>, PbxError> {
+async fn fetch(client: &PbxClient) -> Result<Vec<u8>, PbxError> {
     let mut slot = client.slot().await;
     let ticket = slot.ticket(&name("a b+c.wav")).await?;
     let mut download = slot.download(ticket).await?;
@@ -19,9 +30,7 @@ pub(super) async fn fetch(client: &PbxClient) -> Result<Vec<u8>, PbxError> {
 }
 
 /// A healthy PBX but for its downloads.
-pub(super) async fn with_downloads(
-    script: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static,
-) -> FakePbx {
+async fn with_downloads(script: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static) -> FakePbx {
     FakePbx::start(move |request| match request.endpoint() {
         "recording/download" => script(request),
         _ => healthy(request),
@@ -29,7 +38,7 @@ pub(super) async fn with_downloads(
     .await
 }
 
-pub(super) fn client(config: &PbxConfig) -> PbxClient {
+fn client(config: &PbxConfig) -> PbxClient {
     PbxClient::new(config).unwrap()
 }
 
@@ -64,7 +73,7 @@ async fn a_ticket_too_old_is_refused_without_a_request() {
     let client = client(&config);
     let mut slot = client.slot().await;
     let ticket = slot.ticket(&name("a.wav")).await.unwrap();
-    let error = slot.download(ticket).await.unwrap_err();
+    let error = slot.download(ticket).await.err().unwrap();
     assert_eq!((error.reason(), error.policy()), (Reason::Ticket, Policy::NewTicket));
     assert_eq!(fake.count("recording/download"), 0);
 }
@@ -76,7 +85,7 @@ async fn a_slot_serves_further_tickets_after_a_refused_one() {
     let mut slot = client.slot().await;
     for _ in 0..2 {
         let ticket = slot.ticket(&name("a.wav")).await.unwrap();
-        let error = slot.download(ticket).await.unwrap_err();
+        let error = slot.download(ticket).await.err().unwrap();
         assert_eq!((error.reason(), error.policy()), (Reason::Ticket, Policy::NewTicket));
     }
     let ticket = slot.ticket(&name("a.wav")).await.unwrap();
@@ -168,7 +177,7 @@ async fn a_limit_learnt_from_the_header_ends_a_body_that_never_ends() {
         }
     };
     assert_eq!(error.reason(), Reason::Oversize);
-    assert!(download.received() <= 11_026 + 65_536);
+    assert!(download.body.received <= 11_026 + 65_536);
     assert_eq!(download.next().await.unwrap_err().reason(), Reason::Oversize);
 }
 
@@ -201,7 +210,7 @@ async fn downloads_given_up_midway_never_exceed_the_connections() {
 #[tokio::test]
 async fn the_device_says_who_it_is_or_has_no_such_call() {
     let fake = FakePbx::start(healthy).await;
-    let info = client(&fake.config()).device_info().await.unwrap().unwrap();
+    let info = client(&fake.config()).device().await.unwrap().unwrap();
     assert_eq!(
         (info.sn.as_str(), info.firmware.as_deref(), info.name.as_deref()),
         ("3693", Some("30"), Some("S100"))
@@ -212,5 +221,5 @@ async fn the_device_says_who_it_is_or_has_no_such_call() {
         _ => errno(10003),
     })
     .await;
-    assert_eq!(client(&fake.config()).device_info().await.unwrap(), None);
+    assert_eq!(client(&fake.config()).device().await.unwrap(), None);
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::fake::*;
-use super::*;
 use crate::base::digest::Digest;
 use crate::config::{TlsBackend, TlsVersion};
+use crate::pbx::s_series::*;
 
 const BACKENDS: [TlsBackend; 2] = [TlsBackend::Rustls, TlsBackend::OpenSsl];
 
@@ -25,7 +25,7 @@ async fn download(config: &PbxConfig) -> Result<u64, (String, String)> {
     let ticket = slot.ticket(&name("a.wav")).await.map_err(told)?;
     let mut download = slot.download(ticket).await.map_err(told)?;
     while download.next().await.map_err(told)?.is_some() {}
-    Ok(download.received())
+    Ok(download.body.received)
 }
 
 fn then(mut begun: Vec<Step>, end: Step) -> Vec<Step> {

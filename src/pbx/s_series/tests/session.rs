@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::fake::*;
-use super::tests::{client, fetch, with_downloads};
-use super::*;
+use super::{client, fetch, with_downloads};
 use crate::pbx::Policy;
+use crate::pbx::s_series::*;
 
 #[tokio::test]
 async fn a_login_sends_the_md5_and_a_port_only_if_configured() {

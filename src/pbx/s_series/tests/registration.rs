@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use url::Host;
 
 use super::fake::*;
-use super::tests::{client, fetch};
-use super::*;
+use super::{client, fetch};
 use crate::config::{PushAddress, PushMode};
+use crate::pbx::s_series::*;
 
 fn over_http(host: Option<Host>) -> PushMode {
     PushMode::Http(PushAddress { host, port: 8260, path: "hq".to_owned() })

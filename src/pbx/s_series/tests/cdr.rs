@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::civil::{DateTime, date};
 
 use super::fake::*;
-use super::*;
 use crate::config::{ApiVersion, Generation};
 use crate::pbx::Policy;
+use crate::pbx::s_series::*;
 
 fn day() -> (DateTime, DateTime) {
     (date(2024, 3, 1).at(0, 0, 0, 0), date(2024, 3, 1).at(23, 59, 59, 0))
@@ -16,7 +16,7 @@ fn day() -> (DateTime, DateTime) {
 async fn read(config: &PbxConfig) -> Result<Option<String>, PbxError> {
     let (from, to) = day();
     let client = PbxClient::new(config).unwrap();
-    let reading = tokio::spawn(async move { client.cdr(from, to).await });
+    let reading = tokio::spawn(async move { client.slot().await.cdr(from, to).await });
     let Some(mut body) = reading.await.unwrap()? else { return Ok(None) };
     let mut csv = Vec::new();
     while let Some(bytes) = body.next().await? {

@@ -3,9 +3,9 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::client;
 use super::fake::*;
-use super::tests::client;
-use super::*;
+use crate::pbx::s_series::*;
 
 /// What a client meets that logs in on a stream which says `words` and ends.
 async fn meet(words: &'static [u8]) -> (String, Vec<u8>, PbxError) {
@@ -58,7 +58,7 @@ async fn a_refusal_is_one_whatever_words_it_has() {
 async fn a_port_without_a_stream_is_named() {
     let fake = FakePbx::start(healthy).await;
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let error = client(&fake.config()).event_stream(port).await.unwrap_err();
+    let error = client(&fake.config()).event_stream(port).await.err().unwrap();
     assert_eq!(error.reason(), Reason::Refused);
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}; choose TCP reports")), "{error}");
 }
