@@ -65,7 +65,7 @@ impl VouchKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::sidecar::example;
+    use crate::formats::sidecar::tests::example;
 
     #[test]
     fn a_state_knows_its_own_sidecars_and_no_others() {

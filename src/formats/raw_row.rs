@@ -1,13 +1,12 @@
 //! A row of the PBX as it is kept for good: in its order, without loss, without secrets.
+//!
+//! A PIN code is a secret. A heading that only may be meant so, in any language of the devices' interfaces, is taken for
+//! one: the column is lost, and nothing else is.
 
-mod decode;
-mod pin;
-
-pub use decode::readings;
-pub use pin::may_be_pin;
-
+use std::borrow::Cow;
 use std::fmt;
 
+use encoding_rs::Encoding;
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -79,6 +78,104 @@ impl<'de> Deserialize<'de> for RawRow {
     }
 }
 
+/// The encodings in which call lists are written, beside UTF-8: those of the devices' interface languages.
+///
+/// ASCII is the same in all of them, so that only headings and names in other scripts need any of this.
+const ENCODINGS: [&Encoding; 19] = [
+    encoding_rs::GB18030,
+    encoding_rs::BIG5,
+    encoding_rs::SHIFT_JIS,
+    encoding_rs::EUC_JP,
+    encoding_rs::EUC_KR,
+    encoding_rs::WINDOWS_1250,
+    encoding_rs::WINDOWS_1251,
+    encoding_rs::WINDOWS_1252,
+    encoding_rs::WINDOWS_1253,
+    encoding_rs::WINDOWS_1254,
+    encoding_rs::WINDOWS_1255,
+    encoding_rs::WINDOWS_1256,
+    encoding_rs::WINDOWS_1257,
+    encoding_rs::WINDOWS_1258,
+    encoding_rs::WINDOWS_874,
+    encoding_rs::KOI8_U,
+    encoding_rs::IBM866,
+    encoding_rs::MACINTOSH,
+    encoding_rs::ISO_8859_2,
+];
+
+/// Everything that these bytes may say: one text if they are UTF-8, else one for each encoding in which they are text.
+///
+/// This is for comparing with a text that is known, never for keeping: identity and name of a call stay bytes.
+pub fn readings(bytes: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
+    let utf8 = std::str::from_utf8(bytes).ok();
+    let others = if utf8.is_some() { &[][..] } else { &ENCODINGS[..] };
+    let decode =
+        |encoding: &&'static Encoding| encoding.decode_without_bom_handling_and_without_replacement(bytes);
+    utf8.map(Cow::Borrowed).into_iter().chain(others.iter().filter_map(decode))
+}
+
+/// Words for a PIN code or a password, in letters alone and lowercase. A heading that holds one anywhere is meant.
+const WORDS: &[&str] = &[
+    // English
+    "passcode password passwd securitycode accesscode authcode authorizationcode authorisationcode",
+    "secretcode accountcode personalidentification",
+    // German, Dutch
+    "passwort kennwort geheimzahl geheimnummer zugangscode wachtwoord toegangscode",
+    // French, Spanish, Portuguese, Italian
+    "motdepasse codesecret codeconfidentiel contraseña contrasena códigosecreto codigosecreto clave senha",
+    "palavrapasse codicesegreto parolachiave",
+    // Polish, Czech, Turkish, Vietnamese, Greek
+    "hasło haslo heslo şifre sifre parola mậtkhẩu matkhau mãpin κωδικ συνθηματικ",
+    // Russian, Ukrainian
+    "пин пін пароль кодавторизации коддоступа",
+    // Chinese, Japanese, Korean
+    "密码 密碼 口令 个人识别码 個人識別碼 暗証 パスワード ピン 비밀번호 핀 암호",
+    // Arabic, Persian, Hebrew, Thai
+    "كلمةالمرور رمز الرقمالسري پین گذرواژه",
+    // More of them, in scripts that are written from right to left, and in Thai
+    "رقمسري بين کلمهعبور סיסמ קודסודי קודאישי פין รหัส พิน סודי",
+];
+
+/// What stands before or after `pin` in one word.
+const BESIDE_PIN: &str = "code codes kod kode kodu cod codigo codice number nummer num nr";
+
+/// Whether a column with this heading may hold PIN codes, whatever its encoding is.
+pub fn may_be_pin(heading: &[u8]) -> bool {
+    readings(heading).any(|text| says_pin(&text))
+}
+
+fn says_pin(heading: &str) -> bool {
+    let letters: String = narrow(heading).filter(|character| character.is_alphanumeric()).collect();
+    WORDS.iter().flat_map(|words| words.split(' ')).any(|word| letters.contains(word))
+        || latin_words(heading).iter().any(|word| is_pin(word))
+}
+
+/// Its characters in lowercase, those of full width as usual ones, and no marks that only show how to read it.
+fn narrow(text: &str) -> impl Iterator<Item = char> + '_ {
+    let narrow = |character: char| match character {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character),
+        _ => character,
+    };
+    text.chars().map(narrow).flat_map(char::to_lowercase)
+}
+
+/// The words of Latin letters: `PIN码` and `PIN-Code` hold `pin`, `UserPin` holds `userpin`, `Shipping` does not.
+fn latin_words(heading: &str) -> Vec<String> {
+    let text: String = narrow(heading).collect();
+    text.split(|character: char| !character.is_ascii_lowercase()).map(str::to_owned).collect()
+}
+
+fn is_pin(word: &str) -> bool {
+    let beside = |rest: &str| rest.is_empty() || BESIDE_PIN.split(' ').any(|word| word == rest);
+    let whose = ["user", "call", "caller", "my", "dial", "outbound", "route"];
+    let plural = word.strip_suffix('s').filter(|word| word.ends_with("pin")).unwrap_or(word);
+    plural.strip_prefix("pin").is_some_and(beside)
+        || plural.strip_suffix("pin").is_some_and(|rest| beside(rest) || whose.contains(&rest))
+        || whose.iter().any(|owner| {
+            plural.strip_prefix(owner).and_then(|rest| rest.strip_prefix("pin")).is_some_and(beside)
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +197,139 @@ mod tests {
         let json = r#"{"z":"1","a":{"hex":"ff"},"m":""}"#;
         let row: RawRow = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&row).unwrap(), json);
+    }
+}
+
+#[cfg(test)]
+mod decode_tests {
+    use super::*;
+
+    #[test]
+    fn bytes_may_say_what_each_encoding_makes_of_them() {
+        for (bytes, text) in [
+            (&b"\xc2\xbc\xd2\xf4\xce\xc4\xbc\xfe"[..], "录音文件"),
+            (b"\xc7\xe0\xef\xe8\xf1\xfc", "Запись"),
+            (b"\x98^\x89\xb9", "録音"),
+            (b"Gr\xfc\xdfe", "Grüße"),
+        ] {
+            assert!(readings(bytes).any(|reading| reading == text), "{text}");
+        }
+        assert_eq!(readings("Grüße".as_bytes()).collect::<Vec<_>>(), ["Grüße"]);
+    }
+}
+
+#[cfg(test)]
+mod pin_tests {
+    use super::*;
+
+    /// Headings of PIN codes, in the languages of the devices' interfaces.
+    const PINS: &[&str] = &[
+        "pincode",
+        "PIN Code",
+        "PIN",
+        "pin_code",
+        "PinNumber",
+        "PIN Codes",
+        "PIN Code (masked)",
+        "Code PIN",
+        "Código PIN",
+        "Codice PIN",
+        "PIN-Code",
+        "Kod PIN",
+        "PIN kodu",
+        "PIN kód",
+        "ПИН-код",
+        "Пин код",
+        "ПІН-код",
+        "PIN码",
+        "PIN 碼",
+        "ＰＩＮ码",
+        "暗証番号",
+        "PINコード",
+        "ピンコード",
+        "PIN 코드",
+        "핀 코드",
+        "رمز PIN",
+        "الرقم السري",
+        "رمز عبور",
+        "کد پین",
+        "קוד PIN",
+        "קוד סודי",
+        "Mã PIN",
+        "รหัส PIN",
+        "รหัสพิน",
+        "Pincode",
+        "Κωδικός PIN",
+        "PIN-код",
+        "密码",
+        "密碼",
+        "Password",
+        "Mot de passe",
+        "Contraseña",
+        "Passwort",
+        "userPin",
+        "Parola",
+        "Şifre",
+    ];
+
+    /// Headings that are none.
+    const OTHERS: &[&str] = &[
+        "callid",
+        "timestart",
+        "callfrom",
+        "callto",
+        "callduraction",
+        "talkduraction",
+        "srctrunkname",
+        "dsttrunkname",
+        "status",
+        "type",
+        "recording",
+        "didnumber",
+        "sn",
+        "Comment",
+        "Shipping",
+        "Opinion",
+        "Spinning",
+        "Recording File",
+        "录音文件",
+        "通話時間",
+        "Запись",
+        "Dauer",
+        "Durée",
+        "Kommentar",
+        "agentringtime",
+        "surveyresult",
+        "callto2",
+        "Time",
+    ];
+
+    #[test]
+    fn a_pin_code_is_known_in_every_language_of_the_devices() {
+        for heading in PINS {
+            assert!(may_be_pin(heading.as_bytes()), "{heading}");
+        }
+        for heading in OTHERS {
+            assert!(!may_be_pin(heading.as_bytes()), "{heading}");
+        }
+    }
+
+    #[test]
+    fn a_pin_code_is_known_in_other_encodings() {
+        for (heading, encoding) in [
+            ("PIN码", encoding_rs::GB18030),
+            ("密码", encoding_rs::GB18030),
+            ("密碼", encoding_rs::BIG5),
+            ("暗証番号", encoding_rs::SHIFT_JIS),
+            ("비밀번호", encoding_rs::EUC_KR),
+            ("ПИН-код", encoding_rs::WINDOWS_1251),
+            ("Пароль", encoding_rs::KOI8_U),
+            ("Código PIN", encoding_rs::WINDOWS_1252),
+            ("Şifre", encoding_rs::WINDOWS_1254),
+            ("סיסמה", encoding_rs::WINDOWS_1255),
+        ] {
+            let (bytes, _, lost) = encoding.encode(heading);
+            assert!(!lost && may_be_pin(&bytes), "{heading}");
+        }
     }
 }

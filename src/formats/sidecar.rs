@@ -181,63 +181,62 @@ impl Sidecar {
 }
 
 #[cfg(test)]
-pub(crate) fn example() -> Sidecar {
-    let cell = |heading: &str, text: &str| (heading.to_owned(), Text::Utf8(text.to_owned()));
-    Sidecar {
-        schema: SCHEMA.to_owned(),
-        pbx: SidecarPbx { id: "hq".to_owned(), sn: "3633D2199912".to_owned() },
-        recording: SidecarRecording {
-            kind: RecordingKind::Call,
-            name: Text::from_bytes(b"20261121-1001-\xff.wav"),
-        },
-        call: Some(SidecarCall {
-            identity: Digest::of("call"),
-            raw: RawRow::new([cell("timestart", "2026-11-21 09:00:00"), cell("pincode", "4711")]),
-            other_rows: vec![SidecarCallRow {
-                identity: Digest::of("leg"),
-                raw: RawRow::new([cell("z", "1"), cell("a", "2")]),
-            }],
-            other_rows_left_out: None,
-        }),
-        voicemail: None,
-        times: SidecarTimes {
-            started_at: "2026-11-21T01:00:00Z".parse().unwrap(),
-            utc_offset_s: 28800,
-            offset_source: "callid".to_owned(),
-            zone_offset_s: None,
-            local: Text::Utf8("2026-11-21 09:00:00".to_owned()),
-        },
-        file: FileFacts {
-            path: "hq/2026/11/21/a.wav".to_owned(),
-            size_bytes: 44,
-            sha256: Digest::of("audio"),
-        },
-        audio: SidecarAudio {
-            container: None,
-            format: "gsm610".to_owned(),
-            tag: 49,
-            channels: 1,
-            sample_rate_hz: 8000,
-            bits: 0,
-            duration_ms: Some(2000),
-            suspect: vec!["silent".to_owned()],
-        },
-        attempts: 1,
-        archived_at: "2026-11-21T01:02:03Z".parse().unwrap(),
-        salt: Salt::from([7; 32]),
-        origin: Some(SidecarOrigin {
-            run: "0123456789abcdef".to_owned(),
-            transport: "pinned".to_owned(),
-            key_sha256: Some("b5d2".to_owned()),
-            tag: String::new(),
-        }),
-        program: Program { name: "callvault".to_owned(), version: "0.1.0".to_owned() },
-    }
-}
-
-#[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    pub(crate) fn example() -> Sidecar {
+        let cell = |heading: &str, text: &str| (heading.to_owned(), Text::Utf8(text.to_owned()));
+        Sidecar {
+            schema: SCHEMA.to_owned(),
+            pbx: SidecarPbx { id: "hq".to_owned(), sn: "3633D2199912".to_owned() },
+            recording: SidecarRecording {
+                kind: RecordingKind::Call,
+                name: Text::from_bytes(b"20261121-1001-\xff.wav"),
+            },
+            call: Some(SidecarCall {
+                identity: Digest::of("call"),
+                raw: RawRow::new([cell("timestart", "2026-11-21 09:00:00"), cell("pincode", "4711")]),
+                other_rows: vec![SidecarCallRow {
+                    identity: Digest::of("leg"),
+                    raw: RawRow::new([cell("z", "1"), cell("a", "2")]),
+                }],
+                other_rows_left_out: None,
+            }),
+            voicemail: None,
+            times: SidecarTimes {
+                started_at: "2026-11-21T01:00:00Z".parse().unwrap(),
+                utc_offset_s: 28800,
+                offset_source: "callid".to_owned(),
+                zone_offset_s: None,
+                local: Text::Utf8("2026-11-21 09:00:00".to_owned()),
+            },
+            file: FileFacts {
+                path: "hq/2026/11/21/a.wav".to_owned(),
+                size_bytes: 44,
+                sha256: Digest::of("audio"),
+            },
+            audio: SidecarAudio {
+                container: None,
+                format: "gsm610".to_owned(),
+                tag: 49,
+                channels: 1,
+                sample_rate_hz: 8000,
+                bits: 0,
+                duration_ms: Some(2000),
+                suspect: vec!["silent".to_owned()],
+            },
+            attempts: 1,
+            archived_at: "2026-11-21T01:02:03Z".parse().unwrap(),
+            salt: Salt::from([7; 32]),
+            origin: Some(SidecarOrigin {
+                run: "0123456789abcdef".to_owned(),
+                transport: "pinned".to_owned(),
+                key_sha256: Some("b5d2".to_owned()),
+                tag: String::new(),
+            }),
+            program: Program { name: "callvault".to_owned(), version: "0.1.0".to_owned() },
+        }
+    }
 
     #[test]
     fn a_sidecar_is_this_document() {

@@ -1,13 +1,16 @@
-//! Follows a file of chunks as it passes: WAV and its kin, AIFF and CAF.
+//! Follows a file of chunks as it passes: WAV and its kin, AIFF and CAF; and Sun AU, a header before its audio.
 
 use super::AudioError;
-use super::container::{Container, OPENING_BYTES};
 use super::format::{Fmt, be32, be64, le32, le64};
 use super::silence::Silence;
 use super::sizes::{DataChunk, Sizes};
+use crate::formats::audio::{Container, OPENING_BYTES};
 
 /// Chunks before the audio that are longer in all, such as pictures in tags, are none.
 const HEADER_BYTES_MAX: u64 = 512 << 20;
+
+/// Bytes that every header of Sun AU has.
+pub(super) const AU_BYTES: u64 = 24;
 
 /// A walk through the chunks of a file, in memory that does not depend on their sizes.
 #[derive(Debug)]
@@ -89,7 +92,9 @@ impl Chunks {
         let data = self.data?;
         Some(Sizes {
             form_end: self.form_end,
-            has_form_size: self.container != Container::Caf,
+            has_form_size: !matches!(self.container, Container::Caf | Container::Au),
+            may_go_on: self.container == Container::Caf,
+            may_be_open: self.container == Container::Au,
             data,
             received: self.received,
             is_chunk_after: self.is_chunk_after(data),
@@ -101,6 +106,7 @@ impl Chunks {
     fn form_bytes(&self) -> u64 {
         match self.container {
             Container::W64 => 40,
+            Container::Au => AU_BYTES,
             Container::Caf => 8,
             _ => OPENING_BYTES as u64,
         }
@@ -118,7 +124,7 @@ impl Chunks {
     fn unit(&self) -> u64 {
         match self.container {
             Container::W64 => 8,
-            Container::Caf => 1,
+            Container::Caf | Container::Au => 1,
             _ => 2,
         }
     }
@@ -174,6 +180,9 @@ impl Chunks {
     }
 
     fn read_form(&mut self) -> State {
+        if self.container == Container::Au {
+            return self.read_au();
+        }
         self.form_end = match self.container {
             Container::Caf | Container::Rf64 | Container::Bw64 => None,
             Container::W64 => Some(le64(&self.piece, 16)).filter(|size| *size > self.form_bytes()),
@@ -182,6 +191,17 @@ impl Chunks {
         };
         let is_wave = self.container != Container::W64 || &self.piece[24..28] == b"wave";
         if is_wave { State::ChunkHeader } else { State::Failed(AudioError::NotAudio) }
+    }
+
+    /// Six numbers, and what a writer puts between them and the audio.
+    fn read_au(&mut self) -> State {
+        let Some((fmt, start, size)) = Fmt::of_au(&self.piece) else {
+            return State::Failed(AudioError::NotAudio);
+        };
+        self.silence = Silence::of(&fmt);
+        self.fmt = Some(fmt);
+        self.data = Some(DataChunk { start, size });
+        State::Prefix { left: start - AU_BYTES }
     }
 
     fn read_chunk_header(&mut self) -> State {
@@ -291,7 +311,8 @@ impl Chunks {
 
     /// Whether what follows an empty `data` chunk is another chunk, rather than audio.
     fn is_chunk_after(&self, data: DataChunk) -> bool {
-        let is_open = matches!(self.state, State::OpenAudio) && data.size.is_none();
+        let has_chunks = self.container != Container::Au;
+        let is_open = matches!(self.state, State::OpenAudio) && data.size.is_none() && has_chunks;
         let Some(header) = self.piece.get(..8).filter(|_| is_open) else { return false };
         let is_named = header[..4].iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
         let size = if self.big_endian() { be32(header, 4) } else { le32(header, 4) };

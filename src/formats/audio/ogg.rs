@@ -1,9 +1,9 @@
 //! Pages of Ogg (RFC 3533). A stream says on its last page that it ends: so a file that was cut off shows it.
 
+use super::AudioError;
 use super::format::{AudioFormat, le32, le64};
 use super::sizes::Fit;
-use super::walk::{End, Found, Next, Walker, cut, ms, untold};
-use super::{AudioError, walk};
+use crate::formats::audio::probe::{End, Found, Next, UNKNOWN, Walker, cut, ms, untold};
 
 /// Bytes before the lengths of a page's segments.
 pub(super) const PAGE_BYTES: usize = 27;
@@ -122,6 +122,6 @@ impl Walker for Pages {
             () if self.ended >= self.streams => Fit::whole(end.received, data_bytes),
             () => untold(end.received, data_bytes),
         };
-        Ok((fit, Found { duration_ms, format: self.found.format.or(walk::UNKNOWN), ..self.found }))
+        Ok((fit, Found { duration_ms, format: self.found.format.or(UNKNOWN), ..self.found }))
     }
 }

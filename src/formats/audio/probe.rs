@@ -1,12 +1,14 @@
-//! Judges a body as it passes: by its container's own walk.
+//! Judges a body as it passes: by the chunks of its container, or by a walk from piece to piece, each of which tells where
+//! the next one begins.
 
-use super::chunks::Chunks;
-use super::container::{Container, OPENING_BYTES};
-use super::format::Fmt;
-use super::silence::Silence;
-use super::sizes::{Fit, Sizes};
-use super::walk::{Found, Walk};
-use super::{Audio, AudioError, SizeMismatch};
+use crate::formats::audio::chunks::Chunks;
+use crate::formats::audio::format::{AudioFormat, Fmt, be32};
+use crate::formats::audio::frames::{AmrFrames, Blocks, FRAME_BYTES, Frames, MAGIC_BYTES};
+use crate::formats::audio::silence::Silence;
+use crate::formats::audio::sizes::{Fit, Sizes};
+use crate::formats::audio::{
+    Audio, AudioError, Container, OPENING_BYTES, SizeMismatch, SizeMismatchKind, boxes, ogg,
+};
 
 /// Judges a body that is pushed to it, in memory that does not depend on its size.
 #[derive(Debug)]
@@ -65,15 +67,11 @@ impl AudioProbe {
     pub fn bound(&self) -> Option<u64> {
         match &self.body {
             Body::Chunks(_, chunks) => chunks.sizes().and_then(Sizes::bound),
-            Body::Walk(_, walk) => walk.bound(),
-            Body::Opening(_) | Body::Failed(_) => None,
+            Body::Walk(..) | Body::Opening(_) | Body::Failed(_) => None,
         }
     }
 
     /// Judges the body when its last byte has been pushed.
-    ///
-    /// # Errors
-    /// It is not audio, or not as long as it says ([`AudioError::Size`], which tells what the audio is all the same).
     pub fn finish(self) -> Result<Audio, AudioError> {
         let (fit, audio) = match self.body {
             Body::Opening(_) => return Err(AudioError::NotAudio),
@@ -117,53 +115,203 @@ fn of_chunks(container: Container, chunks: &Chunks, received: u64) -> Result<(Fi
     }
     let (Some(fmt), Some(sizes)) = (chunks.fmt, chunks.sizes()) else { return Err(AudioError::NoData) };
     let fit = sizes.fit();
-    let empty = fit.data_bytes == 0 && fit.mismatch.is_none();
     let silence = chunks.silence.as_ref().filter(|_| fit.data_bytes > 0);
     let length =
         fmt.length(fit.data_bytes, chunks.samples.or(fmt.samples).filter(|_| fit.mismatch.is_none()));
     let Fmt { tag, channels, sample_rate, bits, .. } = fmt;
+    let found = Found { format: Some(fmt.format()), channels, sample_rate, bits, duration_ms: length.ms };
+    let audio = audio(container, received, &fit, found);
     let audio = Audio {
-        container,
-        format: fmt.format(),
-        tag,
-        channels,
-        sample_rate,
-        bits,
-        duration_ms: if empty { Some(0).filter(|_| length.ms.is_some()) } else { length.ms },
-        data_bytes: fit.data_bytes,
-        declared_bytes: fit.declared,
-        received_bytes: received,
+        // Sun AU numbers its codecs in its own way.
+        tag: if container == Container::Au { 0 } else { tag },
+        duration_ms: audio.duration_ms.map(|ms| if audio.empty { 0 } else { ms }),
         silent: silence.map(Silence::is_silent),
         one_sided: silence.is_some_and(Silence::is_one_sided),
-        empty,
-        riff_size_wrong: fit.riff_size_wrong,
-        header_disputed: length.is_disputed && !empty,
+        header_disputed: length.is_disputed && !audio.empty,
+        ..audio
     };
     Ok((fit, audio))
 }
 
 fn of_walk(container: Container, walk: Walk, received: u64) -> Result<(Fit, Audio), AudioError> {
-    let heard = walk.heard();
     let (fit, found) = walk.finish()?;
-    let empty = fit.data_bytes == 0 && fit.mismatch.is_none();
-    let heard = heard.filter(|_| fit.data_bytes > 0);
-    let Found { format, channels, sample_rate, bits, duration_ms } = found;
-    let audio = Audio {
+    let audio = audio(container, received, &fit, found);
+    Ok((fit, audio))
+}
+
+/// Audio of which nothing is known but its sizes, and what its container says.
+fn audio(container: Container, received: u64, fit: &Fit, found: Found) -> Audio {
+    Audio {
         container,
-        format: format.unwrap_or(super::AudioFormat::Other(0)),
+        format: found.format.unwrap_or(AudioFormat::Other(0)),
         tag: 0,
-        channels,
-        sample_rate,
-        bits,
-        duration_ms,
+        channels: found.channels,
+        sample_rate: found.sample_rate,
+        bits: found.bits,
+        duration_ms: found.duration_ms,
         data_bytes: fit.data_bytes,
         declared_bytes: fit.declared,
         received_bytes: received,
-        silent: heard.map(|(is_silent, _)| is_silent),
-        one_sided: heard.is_some_and(|(_, is_one_sided)| is_one_sided),
-        empty,
+        silent: None,
+        one_sided: false,
+        empty: fit.data_bytes == 0 && fit.mismatch.is_none(),
         riff_size_wrong: fit.riff_size_wrong,
         header_disputed: false,
-    };
-    Ok((fit, audio))
+    }
+}
+
+/// The most bytes of a piece that are looked at.
+const PIECE_BYTES_MAX: usize = 256;
+
+/// The codec of what does not name one that we know.
+pub(super) const UNKNOWN: Option<AudioFormat> = Some(AudioFormat::Other(0));
+
+/// What a walker wants after a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Passes over so many bytes, then reads a piece of `want` bytes.
+    Read {
+        skip: u64,
+        want: usize,
+    },
+    /// Drops so many bytes of the piece, and reads on until it has as many as before.
+    Shift(usize),
+    Rest,
+    /// It is no audio after all.
+    Fail,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// Bytes received.
+    pub(super) received: u64,
+    /// Bytes that the last piece announced and that did not come.
+    pub(super) owed: u64,
+    /// Whether it ended between two pieces.
+    pub(super) is_between: bool,
+}
+
+/// What a walker makes of a whole body.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Found {
+    pub(super) format: Option<AudioFormat>,
+    pub(super) channels: u16,
+    pub(super) sample_rate: u32,
+    pub(super) bits: u16,
+    pub(super) duration_ms: Option<u64>,
+}
+
+pub(super) trait Walker: std::fmt::Debug {
+    /// Looks at the piece that it wanted, which ends after `at` bytes of the body.
+    fn step(&mut self, piece: &[u8], at: u64) -> Next;
+    /// Whether all of it is there, and what it is.
+    fn finish(&self, end: End) -> Result<(Fit, Found), AudioError>;
+}
+
+#[derive(Debug)]
+pub(super) struct Walk {
+    walker: Box<dyn Walker + Send>,
+    received: u64,
+    skip: u64,
+    want: usize,
+    piece: Vec<u8>,
+    is_rest: bool,
+    failed: Option<AudioError>,
+}
+
+impl Walk {
+    /// A walk from the first byte of a file of this kind.
+    pub(super) fn new(container: Container) -> Self {
+        let (walker, want): (Box<dyn Walker + Send>, usize) = match container {
+            Container::Ogg => (Box::new(ogg::Pages::default()), ogg::PAGE_BYTES),
+            Container::Adts => (Box::new(Frames::adts()), FRAME_BYTES),
+            Container::Amr => (Box::new(AmrFrames::default()), MAGIC_BYTES),
+            Container::Flac => (Box::new(Blocks::default()), 4),
+            Container::Mp4 => (Box::new(boxes::Boxes::default()), boxes::HEADER_BYTES),
+            _ => (Box::new(Frames::mpeg()), FRAME_BYTES),
+        };
+        Self { walker, received: 0, skip: 0, want, piece: Vec::new(), is_rest: false, failed: None }
+    }
+
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let taken = self.take(bytes);
+            self.received += taken as u64;
+            bytes = &bytes[taken..];
+            while self.piece.len() == self.want && self.skip == 0 && !self.is_done() {
+                self.step();
+            }
+        }
+    }
+
+    /// Why the body can no longer become a recording.
+    pub(super) fn rejection(&self) -> Option<&AudioError> {
+        self.failed.as_ref()
+    }
+
+    /// Judges the body at its end.
+    pub(super) fn finish(self) -> Result<(Fit, Found), AudioError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let is_between = self.is_rest || (self.piece.is_empty() && self.skip == 0);
+        self.walker.finish(End { received: self.received, owed: self.skip, is_between })
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_rest || self.failed.is_some()
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        if self.is_done() {
+            return bytes.len();
+        }
+        if self.skip > 0 {
+            let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+            self.skip -= skipped as u64;
+            return skipped;
+        }
+        let taken = bytes.len().min(self.want - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..taken]);
+        taken
+    }
+
+    fn step(&mut self) {
+        match self.walker.step(&self.piece, self.received) {
+            Next::Read { skip, want } if (1..=PIECE_BYTES_MAX).contains(&want) => {
+                self.piece.clear();
+                (self.skip, self.want) = (skip, want);
+            }
+            Next::Shift(bytes) if (1..=self.piece.len()).contains(&bytes) => drop(self.piece.drain(..bytes)),
+            Next::Rest => self.is_rest = true,
+            Next::Read { .. } | Next::Shift(_) | Next::Fail => self.failed = Some(AudioError::NotAudio),
+        }
+    }
+}
+
+/// What nothing tells the length of: a transfer that broke off leaves no trace.
+pub(super) fn untold(received: u64, data_bytes: u64) -> Fit {
+    Fit::mismatch(SizeMismatchKind::Untold, received, data_bytes)
+}
+
+/// What was cut off within a piece that announced more.
+pub(super) fn cut(end: End, data_bytes: u64) -> Fit {
+    // A piece whose own header was cut owes at least a byte.
+    let declared = end.received.saturating_add(end.owed.max(1));
+    Fit::mismatch(SizeMismatchKind::Truncated, declared, data_bytes)
+}
+
+/// A number of 28 bits, seven in each byte, as `ID3v2` writes sizes.
+pub(super) fn synchsafe(four: &[u8]) -> u64 {
+    let packed = be32(four, 0);
+    u64::from(
+        (packed & 0x7f)
+            | (packed >> 8 & 0x7f) << 7
+            | (packed >> 16 & 0x7f) << 14
+            | (packed >> 24 & 0x7f) << 21,
+    )
+}
+
+pub(super) fn ms(samples: u64, rate: u32) -> Option<u64> {
+    samples.saturating_mul(1000).checked_div(u64::from(rate))
 }

@@ -14,6 +14,10 @@ pub(super) struct Sizes {
     pub(super) form_end: Option<u64>,
     /// Whether there is such a field.
     pub(super) has_form_size: bool,
+    /// Whether chunks may follow the audio that nothing before it tells of.
+    pub(super) may_go_on: bool,
+    /// Whether audio without a size is as good as any in this container.
+    pub(super) may_be_open: bool,
     pub(super) data: DataChunk,
     /// Bytes received in all.
     pub(super) received: u64,
@@ -61,7 +65,7 @@ impl DataChunk {
 impl Sizes {
     /// How many bytes there may be; `None` if the header does not say.
     pub(super) fn bound(self) -> Option<u64> {
-        (self.data.size.is_some() && self.has_form_size).then(|| self.padded(self.declared()))
+        (self.data.size.is_some() && !self.may_go_on).then(|| self.padded(self.declared()))
     }
 
     /// Judges a body that has ended.
@@ -108,7 +112,10 @@ impl Sizes {
             let riff_size_wrong = self.has_form_size && !self.ends_with_form();
             return Fit { riff_size_wrong, ..Fit::whole(self.received, 0) };
         }
-        Fit::mismatch(SizeMismatchKind::Placeholder, self.data.end(), rest)
+        match self.may_be_open {
+            true => Fit::mismatch(SizeMismatchKind::Untold, self.received, rest),
+            false => Fit::mismatch(SizeMismatchKind::Placeholder, self.data.end(), rest),
+        }
     }
 
     fn declared(self) -> u64 {

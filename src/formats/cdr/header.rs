@@ -5,31 +5,55 @@ use std::collections::{BTreeMap, BTreeSet};
 use csv::ByteRecord;
 
 use super::DoubtCause;
-use super::no_header::Refused;
 use super::shift::is_audio_name;
-use super::understood::UnderstoodColumn;
 use crate::base::recording::{Text, printable};
+use crate::base::words::words;
+use crate::formats::cdr::UnderstoodColumn;
+use crate::formats::cdr::seek::Refused;
 use crate::formats::raw_row::{may_be_pin, readings};
 
-/// Our names of the columns: the headings of the PBX's own CDR, misspelling included (`docs/pbx-api.md` §6.2).
-///
-/// They are the keys that `cdr_columns` may have.
-pub const COLUMNS: [&str; 14] = [
-    "callid",
-    "timestart",
-    "callfrom",
-    "callto",
-    "callduraction",
-    "talkduraction",
-    "srctrunkname",
-    "dsttrunkname",
-    "status",
-    "type",
-    "pincode",
-    "recording",
-    "didnumber",
-    "sn",
-];
+words! {
+    /// Our names of the columns: the headings of the PBX's own CDR, misspelling included (`docs/pbx-api.md` §6.2). They are
+    /// the keys that `cdr_columns` may have.
+    pub(super) enum Column as "column" {
+        CallId = "callid",
+        TimeStart = "timestart",
+        CallFrom = "callfrom",
+        CallTo = "callto",
+        CallDuration = "callduraction",
+        TalkDuration = "talkduraction",
+        SrcTrunk = "srctrunkname",
+        DstTrunk = "dsttrunkname",
+        Status = "status",
+        Type = "type",
+        PinCode = "pincode",
+        Recording = "recording",
+        DidNumber = "didnumber",
+        Sn = "sn",
+    }
+}
+
+pub const COLUMNS: [&str; Column::ALL.len()] = {
+    let mut names = [""; Column::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Column::ALL[at].as_str();
+        at += 1;
+    }
+    names
+};
+
+impl Column {
+    pub(super) fn named(ours: &str) -> Option<Self> {
+        ours.parse().ok()
+    }
+
+    /// Whether the PBX fills it in every row: where it is lacking, the row is not whole.
+    pub(super) fn is_always_filled(self) -> bool {
+        use Column::{CallDuration, CallId, Sn, Status, TalkDuration, TimeStart, Type};
+        matches!(self, CallId | TimeStart | CallDuration | TalkDuration | Status | Type | Sn)
+    }
+}
 
 /// Other spellings that firmware or its documents use for a column (`docs/pbx-api.md` §7). Headings of the web page in
 /// other languages are not among them: nobody knows them for certain, so they are mapped.
@@ -40,58 +64,6 @@ const ALIASES: [(&str, Column); 6] = [
     ("callduration", Column::CallDuration),
     ("talkduration", Column::TalkDuration),
     ("serialnumber", Column::Sn),
-];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Column {
-    CallId,
-    TimeStart,
-    CallFrom,
-    CallTo,
-    CallDuration,
-    TalkDuration,
-    SrcTrunk,
-    DstTrunk,
-    Status,
-    Type,
-    PinCode,
-    Recording,
-    DidNumber,
-    Sn,
-}
-
-impl Column {
-    pub(super) fn name(self) -> &'static str {
-        COLUMNS[self as usize]
-    }
-
-    pub(super) fn named(ours: &str) -> Option<Self> {
-        COLUMNS.iter().position(|name| *name == ours).map(|at| ALL[at])
-    }
-
-    /// Whether the PBX fills it in every row: where it is lacking, the row is not whole.
-    pub(super) fn is_always_filled(self) -> bool {
-        use Column::{CallDuration, CallId, Sn, Status, TalkDuration, TimeStart, Type};
-        matches!(self, CallId | TimeStart | CallDuration | TalkDuration | Status | Type | Sn)
-    }
-}
-
-/// All columns, in the order of [`COLUMNS`].
-const ALL: [Column; 14] = [
-    Column::CallId,
-    Column::TimeStart,
-    Column::CallFrom,
-    Column::CallTo,
-    Column::CallDuration,
-    Column::TalkDuration,
-    Column::SrcTrunk,
-    Column::DstTrunk,
-    Column::Status,
-    Column::Type,
-    Column::PinCode,
-    Column::Recording,
-    Column::DidNumber,
-    Column::Sn,
 ];
 
 /// What the operator said of the headings.
@@ -159,7 +131,7 @@ impl Header {
             let heading = heading.trim_ascii();
             let wanted = || said.keep.iter().any(|wanted| is_heading(heading, at, wanted));
             kept.push(match column {
-                Some(column) => Some(Text::Utf8(column.name().to_owned())),
+                Some(column) => Some(Text::Utf8(column.as_str().to_owned())),
                 None if wanted() => Some(unique_heading(heading, at, &mut seen)),
                 None => None,
             });
@@ -245,7 +217,7 @@ impl Header {
     pub(super) fn understood(&self) -> Vec<UnderstoodColumn> {
         let column = |(name, column): (&String, &Option<Column>)| UnderstoodColumn {
             heading: printable(name.as_bytes()),
-            column: column.map(Column::name),
+            column: column.map(Column::as_str),
         };
         self.names.iter().zip(&self.columns).map(column).collect()
     }
@@ -264,7 +236,7 @@ fn assign(headings: &ByteRecord, map: &BTreeMap<String, String>) -> (Vec<Option<
         }
     }
     let mapped = map.iter().filter_map(|(ours, heading)| Some((heading.as_str(), Column::named(ours)?)));
-    let own = COLUMNS.into_iter().zip(ALL).chain(ALIASES);
+    let own = COLUMNS.into_iter().zip(Column::ALL.iter().copied()).chain(ALIASES);
     let mut taken = BTreeSet::from([Column::PinCode]);
     for (wanted, column) in mapped.chain(own) {
         if taken.contains(&column) && column != Column::Recording {

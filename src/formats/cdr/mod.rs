@@ -4,39 +4,32 @@
 //! always taken: a broken one becomes a `BadRow`, and reading goes on at the next line. The PIN code, a secret,
 //! never gets past this module: neither in a row, nor in an excerpt, nor in an error.
 
-mod container;
-mod doubt;
-mod excerpt;
 mod fields;
 mod header;
 mod input;
-mod no_header;
 mod reader;
 mod record;
 mod row;
 mod seek;
 mod shift;
-mod start;
 #[cfg(test)]
 mod tests;
-mod told;
-mod understood;
 mod value;
 
 use std::io::Read;
 
-pub use container::Container;
-pub use doubt::DoubtCause;
+use serde::Serialize;
+
 pub use header::COLUMNS;
-pub use no_header::{NoHeader, NoHeaderCause};
+pub use input::Container;
 pub use reader::CdrReader;
 pub use row::{CdrRow, normal, parties};
-pub use told::Told;
-pub use understood::{Understood, UnderstoodColumn};
+pub use seek::{NoHeader, NoHeaderCause};
 
 pub use crate::formats::raw_row::{may_be_pin, readings};
 
 use crate::base::digest::Digest;
+use crate::base::words::words;
 
 /// Bytes read from a file at one time.
 const READ_BYTES: usize = 64 << 10;
@@ -129,4 +122,94 @@ impl<R: Read> Iterator for CsvItems<R> {
         self.has_failed = matches!(item, Some(Err(_)));
         item
     }
+}
+
+words! {
+    /// Why a line of a call list cannot be believed: a closed set of words, the same in SQL and JSON.
+    pub enum DoubtCause as "doubt" {
+        /// It has the separators of a row, and nothing between them.
+        Blank = "blank",
+        /// It holds bytes that are no line of CSV.
+        NotCsv = "not_csv",
+        /// A quote is not closed, or is followed by more of its field.
+        BrokenQuotes = "broken_quotes",
+        /// It is longer than any call's line is.
+        TooLong = "too_long",
+        /// It has more or fewer fields than the header has, and which ones are lacking or too many nothing tells.
+        FieldCount = "field_count",
+        /// It ends within the column of recording names, or before it: whether it names a recording is unknown.
+        Cut = "cut",
+        /// Its values stand in other columns than their own.
+        Shifted = "shifted",
+        /// Its start and the time in its call id are further apart than the parts of one call can be.
+        StartContradictsCallid = "start_contradicts_callid",
+        /// It tells no call id, and its start and the time in its recording's name are further apart than they can be.
+        StartContradictsName = "start_contradicts_name",
+        /// The database refuses it.
+        Unstorable = "unstorable",
+    }
+}
+
+impl DoubtCause {
+    /// The cause for people, as a lowercase fragment that follows "this line" or "the line".
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Blank => "has no value in any column",
+            Self::NotCsv => "is not CSV",
+            Self::BrokenQuotes => "has a quote that is not closed where its field ends",
+            Self::TooLong => "is longer than the line of a call can be",
+            Self::FieldCount => "does not have as many fields as the header",
+            Self::Cut => "ends before the recording's name is over",
+            Self::Shifted => "has values in columns to which they do not belong",
+            Self::StartContradictsCallid => "has a start that contradicts its call id",
+            Self::StartContradictsName => "has a start that contradicts the name of its recording",
+            Self::Unstorable => "cannot be stored",
+        }
+    }
+}
+
+/// What a row tells of a value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Told<T> {
+    /// The column is lacking, its cell is empty, or it holds a word for nothing.
+    #[default]
+    Absent,
+    /// Something is there that cannot be read: the value is unknown, and may be anything.
+    Unreadable,
+    Known(T),
+}
+
+impl<T> Told<T> {
+    /// The value, if it is known.
+    pub fn known(self) -> Option<T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+
+    /// Whether something is there that cannot be read.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Unreadable)
+    }
+}
+
+/// How a call list was understood. It holds headings and never a value, so that it may be shown and stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Understood {
+    /// The headings of the last header, in the file's order.
+    pub columns: Vec<UnderstoodColumn>,
+    pub delimiter: char,
+    /// The name of the text encoding, such as `UTF-8`, as it was found or guessed.
+    pub encoding: &'static str,
+    /// Whether the rows so far look as if a spreadsheet had saved them: numbers rounded, dates rewritten.
+    pub spreadsheet: bool,
+}
+
+/// A heading, and the column that it was understood as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnderstoodColumn {
+    pub heading: String,
+    /// Our name of the column, one of [`COLUMNS`]; `None` if the heading was not understood.
+    pub column: Option<&'static str>,
 }

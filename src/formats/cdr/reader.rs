@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::excerpt::excerpt;
-use super::fields::{Dialect, FieldParser};
-use super::header::{Header, Headings, guess_encoding};
-use super::input::{Input, Output};
-use super::no_header::{NoHeader, Refused};
-use super::record::{Broken, END_MARK, Piece, Record, RecordSplitter};
-use super::row::CdrRow;
-use super::seek::{Seeker, Step};
-use super::{BadRow, CdrItem, DoubtCause, Understood};
 use crate::base::digest::Digest;
+use crate::base::recording::printable;
+use crate::formats::cdr::fields::{Dialect, FieldParser};
+use crate::formats::cdr::header::{Header, Headings, guess_encoding};
+use crate::formats::cdr::input::{Input, Output};
+use crate::formats::cdr::record::{Broken, END_MARK, Piece, Record, RecordSplitter};
+use crate::formats::cdr::row::CdrRow;
+use crate::formats::cdr::seek::{NoHeader, Refused, Seeker, Step};
+use crate::formats::cdr::{BadRow, CdrItem, DoubtCause, Understood};
 
 /// Reads a CDR export that is pushed to it.
 ///
@@ -311,4 +310,35 @@ fn may_be_header_of_other(bytes: &[u8], dialect: Dialect, fields: usize) -> bool
     fields == 1
         && super::fields::DELIMITERS.iter().any(|other| *other != dialect.delimiter && bytes.contains(other))
         && !bytes.iter().any(u8::is_ascii_digit)
+}
+
+/// Most characters of an excerpt.
+const EXCERPT_CHARS: usize = 120;
+
+const EXCERPT_FIELDS: usize = 4;
+
+/// The beginning of a broken row, printable.
+///
+/// Where its columns are cannot be told, for separators are lacking or too many. So only the first fields are shown: those
+/// before the first secret one even if each separator that is lacking stood before it, and half of them for good measure.
+pub(super) fn excerpt(header: &Header, dialect: Dialect, bytes: &[u8]) -> String {
+    let line = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    let fields: Vec<&[u8]> = line.split(|byte| *byte == dialect.delimiter).collect();
+    let lacking = header.len().saturating_sub(fields.len());
+    let shown = match header.secret_at() {
+        Some(at) => (at.saturating_sub(lacking) / 2).min(EXCERPT_FIELDS),
+        None => EXCERPT_FIELDS,
+    };
+    if shown == 0 {
+        return String::new();
+    }
+    let mut text = printable(&fields[..shown.min(fields.len())].join(&dialect.delimiter));
+    if shown < fields.len() {
+        text.push(char::from(dialect.delimiter));
+        text.push('…');
+    }
+    if text.chars().count() > EXCERPT_CHARS {
+        text = text.chars().take(EXCERPT_CHARS - 1).chain(['…']).collect();
+    }
+    text
 }

@@ -7,11 +7,13 @@ use csv::ByteRecord;
 use super::header::{Column, Header};
 use super::record::Record;
 use super::shift::Cells;
-use super::start::{Stamp, Start, contradicts, epoch_in, is_rewritten, is_start_of, stamp_in, start};
 use super::value::{is_nothing, is_overflow, is_rounded, seconds, seconds_as_hashed};
 use super::{DoubtCause, Told};
 use crate::base::digest::Digest;
 use crate::base::recording::{RecordingName, Text};
+use crate::formats::cdr::value::{
+    Stamp, Start, contradicts, epoch_in, is_rewritten, is_start_of, stamp_in, start,
+};
 use crate::formats::raw_row::RawRow;
 
 /// Under this heading a kept row says why it cannot be believed, where its cells do not show that any more.

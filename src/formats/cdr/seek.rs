@@ -1,14 +1,16 @@
-//! Where the header of a list is, and how the list writes its fields: both are found together, line by line.
+//! Where the header of a list is, and how the list writes its fields: both are found together, line by line. Of an input
+//! without a header that can be relied on: what was found instead, and what mends it.
 
 use std::collections::BTreeMap;
 
 use csv::ByteRecord;
 
-use super::fields::{DELIMITERS, Dialect, FieldParser, has_blanks, named_delimiter};
-use super::header::{Header, Headings, Sought};
-use super::no_header::{NoHeader, NoHeaderCause, Refused};
-use super::record::Record;
-use super::shift::looks_like_a_call;
+use crate::base::recording::printable;
+use crate::formats::cdr::fields::{DELIMITERS, Dialect, FieldParser, has_blanks, named_delimiter};
+use crate::formats::cdr::header::{COLUMNS, Column, Header, Headings, Sought, heading_names};
+use crate::formats::cdr::input::Container;
+use crate::formats::cdr::record::Record;
+use crate::formats::cdr::shift::{is_name, looks_like_a_call};
 
 /// Lines that may stand before the header: titles, and what was asked for.
 const LINES_MAX: u64 = 32;
@@ -156,4 +158,206 @@ fn widest(line: &[u8], named: Option<u8>) -> Option<(ByteRecord, Dialect)> {
         Some((FieldParser::new(dialect).parse(line)?.clone(), dialect))
     };
     delimiters.into_iter().filter_map(split).rev().max_by_key(|(fields, _)| fields.len())
+}
+
+/// Most headings named in an error.
+const HEADINGS_SHOWN: usize = 20;
+
+/// Most characters of a heading named in an error.
+const HEADING_CHARS: usize = 40;
+
+/// Parts of words for a recording, in the languages of the devices' interfaces: good enough for a proposal, never for more.
+const RECORDING_WORDS: &[&str] = &[
+    "record|audio|.wav|录音|錄音|録音|녹음|запис|aufnahme|aufzeichnung|enregistr|grabaci",
+    "registraz|grava|nagran|kayıt|kayit|zázn|zazn|ghi âm|บันทึก|تسجيل|ضبط|opname",
+];
+
+/// An input that cannot be read as a call list, for it has no header that names exactly one column of recordings' names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.sentence())]
+pub struct NoHeader {
+    /// The line where a header was expected; 0 if the input was empty.
+    pub line: u64,
+    /// The headings found there, printable. A field that holds a digit is left out: it may be data, even a PIN code.
+    pub found: Vec<String>,
+    pub cause: NoHeaderCause,
+}
+
+/// Why an input has no header that can be relied on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoHeaderCause {
+    /// There is nothing in it.
+    Empty,
+    /// It is no text of a call list.
+    Container(Container),
+    /// Calls stand where the headings belong.
+    Headless,
+    /// No line of its beginning holds headings that are known.
+    Unknown {
+        /// The value of `cdr_columns` that makes it readable, as far as its first row shows.
+        columns: String,
+    },
+    /// No heading is known for certain to be that of the recordings' names.
+    NoRecording {
+        /// The value of `cdr_columns` that makes it readable.
+        columns: String,
+    },
+    /// More than one heading is that of the recordings' names.
+    SeveralRecordings {
+        /// Their positions, from 1.
+        positions: Vec<usize>,
+        /// The value of `cdr_columns` that tells which one counts.
+        columns: String,
+    },
+}
+
+impl NoHeader {
+    /// Of an input in which there is nothing.
+    pub(super) fn empty() -> Self {
+        Self { line: 0, found: Vec::new(), cause: NoHeaderCause::Empty }
+    }
+
+    /// Of an input that is something else.
+    pub(super) fn container(container: Container) -> Self {
+        Self { line: 1, found: Vec::new(), cause: NoHeaderCause::Container(container) }
+    }
+
+    /// Whether there was nothing in the input at all.
+    pub fn is_empty_input(&self) -> bool {
+        self.line == 0
+    }
+
+    fn sentence(&self) -> String {
+        let line = self.line;
+        let found = self.seen();
+        match &self.cause {
+            NoHeaderCause::Empty => "the input is empty: export the list from the PBX again".to_owned(),
+            NoHeaderCause::Container(container) => container.sentence(),
+            NoHeaderCause::Headless => format!(
+                "line {line} holds a call where the headings belong: put the PBX's own headings before it as the first \
+                 line, {}, as far as the list has these columns",
+                COLUMNS.join(",")
+            ),
+            NoHeaderCause::Unknown { columns } => format!(
+                "line {line}: no headings of a call list {}; if it is one, write cdr_columns = {columns} into the \
+                 [[pbx]] section",
+                match self.found.is_empty() {
+                    true =>
+                        "there, and no separator that is known (commas, semicolons, tabs, bars)".to_owned(),
+                    false => format!("among {found}"),
+                }
+            ),
+            NoHeaderCause::NoRecording { columns } => format!(
+                "line {line}: none of the headings {found} is known to be that of the recordings' names; write \
+                 cdr_columns = {columns} into the [[pbx]] section"
+            ),
+            NoHeaderCause::SeveralRecordings { positions, columns } => {
+                let positions: Vec<String> = positions.iter().map(usize::to_string).collect();
+                let all = if positions.len() == 2 { "both" } else { "all" };
+                format!(
+                    "line {line}: columns {} are {all} headed as the recordings' names; write cdr_columns = {columns} into \
+                     the [[pbx]] section, with the number of the one that counts",
+                    positions.join(" and ")
+                )
+            }
+        }
+    }
+
+    fn seen(&self) -> String {
+        format!("`{}`", self.found.join("`, `"))
+    }
+}
+
+/// Headings as they are shown: no data, and not too many.
+pub(super) fn shown(record: &ByteRecord, names: &[String]) -> Vec<String> {
+    let fields = record.iter().map(<[u8]>::trim_ascii).zip(names);
+    let headings = fields.filter(|(field, _)| !field.is_empty() && !field.iter().any(u8::is_ascii_digit));
+    let cut = |(_, name): (&[u8], &String)| printable(name.as_bytes()).chars().take(HEADING_CHARS).collect();
+    headings.take(HEADINGS_SHOWN).map(cut).collect()
+}
+
+/// A header that cannot be relied on, until the first row after it shows what its columns hold.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    pub(super) line: u64,
+    pub(super) headings: ByteRecord,
+    /// The columns that are known, by position.
+    pub(super) columns: Vec<Option<Column>>,
+    /// The positions of the headings of recordings' names.
+    pub(super) recordings: Vec<usize>,
+    /// Whether nothing at all was known.
+    pub(super) is_unknown: bool,
+}
+
+impl Refused {
+    /// How many columns are known.
+    pub(super) fn known(&self) -> usize {
+        self.columns.iter().flatten().count() + self.recordings.len()
+    }
+
+    /// The error, with the line of `cdr_columns` that mends it. `row` is the first row, as far as there is one.
+    pub(super) fn into_error(self, map: &BTreeMap<String, String>, row: Option<&ByteRecord>) -> NoHeader {
+        let names = heading_names(&self.headings);
+        let mut columns = map.clone();
+        for (column, at) in self.proposed(&names, row) {
+            let heading = addressed(&self.headings, &names, at);
+            columns.insert(column.as_str().to_owned(), heading);
+        }
+        columns.entry(Column::Recording.as_str().to_owned()).or_insert_with(|| "…".to_owned());
+        let columns = inline_table(&columns);
+        let found = shown(&self.headings, &names);
+        let cause = if self.is_unknown {
+            NoHeaderCause::Unknown { columns }
+        } else if self.recordings.len() > 1 {
+            let positions = self.recordings.iter().map(|at| at + 1).collect();
+            NoHeaderCause::SeveralRecordings { positions, columns }
+        } else {
+            NoHeaderCause::NoRecording { columns }
+        };
+        NoHeader { line: self.line, found, cause }
+    }
+
+    /// The columns that are lacking, and where they seem to be.
+    fn proposed(&self, names: &[String], row: Option<&ByteRecord>) -> Vec<(Column, usize)> {
+        let value = |at: usize| row.and_then(|row| row.get(at)).unwrap_or_default().trim_ascii();
+        let is_free = |at: &usize| self.columns[*at].is_none();
+        let free: Vec<usize> = match self.recordings.len() {
+            0 | 1 => (0..self.columns.len()).filter(is_free).collect(),
+            _ => self.recordings.clone(),
+        };
+        let by_value = free.iter().copied().find(|at| is_name(value(*at)));
+        let says = |at: &usize| {
+            let name = names[*at].to_lowercase();
+            RECORDING_WORDS.iter().flat_map(|words| words.split('|')).any(|word| name.contains(word))
+        };
+        let recording = by_value.or_else(|| free.iter().copied().find(says));
+        let mut proposed: Vec<_> = recording.map(|at| (Column::Recording, at)).into_iter().collect();
+        if self.is_unknown {
+            let text = |at: usize| std::str::from_utf8(value(at)).unwrap_or_default();
+            let start = free.iter().copied().find(|at| crate::base::times::parse_local(text(*at)).is_some());
+            let callid = free.iter().copied().find(|at| super::value::epoch_in(text(*at)).is_some());
+            proposed.extend(callid.map(|at| (Column::CallId, at)));
+            proposed.extend(start.map(|at| (Column::TimeStart, at)));
+        }
+        proposed
+    }
+}
+
+/// How `cdr_columns` names the column at `at`: by its heading, or by its number where that is no text of its own.
+fn addressed(headings: &ByteRecord, names: &[String], at: usize) -> String {
+    let name = &names[at];
+    let is_plain =
+        printable(name.as_bytes()) == *name && !name.contains('\u{fffd}') && !name.starts_with('#');
+    let is_alone =
+        headings.iter().zip(names).filter(|(_, other)| super::header::is_same_heading(other, name)).count()
+            == 1;
+    if is_plain && is_alone && !name.is_empty() { name.clone() } else { format!("#{}", at + 1) }
+}
+
+/// The value of `cdr_columns` as it is written in the configuration.
+fn inline_table(columns: &BTreeMap<String, String>) -> String {
+    let quoted = |heading: &String| serde_json::to_string(heading).unwrap_or_default();
+    let members: Vec<String> =
+        columns.iter().map(|(column, heading)| format!("{column} = {}", quoted(heading))).collect();
+    format!("{{ {} }}", members.join(", "))
 }

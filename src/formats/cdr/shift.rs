@@ -6,9 +6,9 @@
 use super::Told;
 use super::header::Column;
 use super::row::normal;
-use super::start::epoch_in;
 use super::value::{is_nothing, seconds};
 use crate::base::times::parse_local;
+use crate::formats::cdr::value::epoch_in;
 
 /// Words for how a call ended (`docs/pbx-api.md` §6.4), as [`normal`] has them.
 const STATUSES: [&str; 6] = ["answered", "noanswer", "noanswered", "busy", "failed", "voicemail"];

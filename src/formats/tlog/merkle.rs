@@ -140,9 +140,6 @@ fn split(width: u64) -> u64 {
 }
 
 /// Whether `proof` shows that a leaf of this hash is number `index` of the tree with this size and root.
-///
-/// # Errors
-/// [`TlogError::WrongProof`] if it does not.
 pub fn verify_inclusion(
     leaf: Digest,
     index: u64,
@@ -171,9 +168,6 @@ pub fn verify_inclusion(
 }
 
 /// Whether `proof` shows that the tree `(size, root)` continues the `older` one.
-///
-/// # Errors
-/// [`TlogError::WrongProof`] if it does not.
 pub fn verify_consistency(
     older: (u64, Digest),
     newer: (u64, Digest),

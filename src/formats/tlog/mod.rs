@@ -4,26 +4,20 @@
 //! (C2SP tlog-checkpoint and signed-note v1.0.0), the word of witnesses (tlog-cosignature), and proofs as text (C2SP
 //! tlog-proof@v1). Pure functions: no file is touched here, no clock read and no database asked.
 
-mod checkpoint;
-mod cosignature;
-mod frontier;
 mod key;
 mod merkle;
 mod note;
-mod proof;
 mod tile;
 
-pub use checkpoint::Checkpoint;
-pub use cosignature::WitnessKey;
-pub use frontier::{Frontier, FrontierError};
-pub use key::{KeyId, SigningKey, VerifyingKey, is_key_name};
+pub use key::{KeyId, SigningKey, VerifyingKey, WitnessKey, is_key_name};
 pub use merkle::{
     Subtree, consistency_proof, inclusion_proof, leaf_hash, node_hash, tree_hash, verify_consistency,
     verify_inclusion,
 };
-pub use note::{Note, sign};
-pub use proof::TlogProof;
-pub use tile::{TILE_HEIGHT, TILE_WIDTH, Tile, bundle, entries_of_bundle, path_of_bundle};
+pub use note::{Checkpoint, Note, TlogProof, sign};
+pub use tile::{
+    Frontier, FrontierError, TILE_HEIGHT, TILE_WIDTH, Tile, bundle, entries_of_bundle, path_of_bundle,
+};
 
 /// What is wrong with a text or a file that claims to be of one of these formats.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

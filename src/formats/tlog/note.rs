@@ -1,10 +1,13 @@
-//! Signed notes: a text, an empty line, and signatures (C2SP signed-note v1.0.0).
+//! Signed notes (C2SP signed-note v1.0.0): a text, an empty line, and signatures. What callvault signs in them are
+//! checkpoints, the size and the root of the tree (C2SP tlog-checkpoint v1.0.0); with one of these comes a proof as text,
+//! that an entry is in the ledger (C2SP tlog-proof@v1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::key::{KeyId, SigningKey, VerifyingKey};
-use super::{TlogError, malformed};
+use crate::base::digest::Digest;
+use crate::formats::tlog::key::{KeyId, SigningKey, VerifyingKey};
+use crate::formats::tlog::{TlogError, leaf_hash, malformed, verify_inclusion};
 
 /// Signatures on one note; what has more is not read.
 const SIGNATURES_MAX: usize = 100;
@@ -32,9 +35,6 @@ pub fn sign(text: &str, keys: &[SigningKey]) -> String {
 
 impl Note {
     /// Reads a note.
-    ///
-    /// # Errors
-    /// If it has not the form of one.
     pub fn parse(note: &str) -> Result<Self, TlogError> {
         let failed = |why| malformed("signed note", why);
         if note.contains(|c: char| c.is_control() && c != '\n') {
@@ -90,6 +90,92 @@ impl Signed {
     }
 }
 
+/// What the ledger was at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub origin: String,
+    pub size: u64,
+    /// The root of the tree over them.
+    pub root: Digest,
+}
+
+impl Checkpoint {
+    /// The text that is signed: origin, size and root, a line each.
+    pub fn to_text(&self) -> String {
+        format!("{}\n{}\n{}\n", self.origin, self.size, BASE64.encode(self.root.as_bytes()))
+    }
+
+    /// Reads the text of a note. Lines that a later version may add are passed over.
+    pub fn parse(text: &str) -> Result<Self, TlogError> {
+        let failed = |why| malformed("checkpoint", why);
+        let mut lines = text.strip_suffix('\n').ok_or(failed("it does not end in a newline"))?.split('\n');
+        let mut next = || lines.next().filter(|line| !line.is_empty()).ok_or(failed("a line is missing"));
+        let (origin, size, root) = (next()?, next()?, next()?);
+        let read: u64 = size.parse().map_err(|_| failed("its size is no number"))?;
+        if read.to_string() != size {
+            return Err(failed("its size is not written as such"));
+        }
+        let root = BASE64.decode(root).map_err(|_| failed("its root is not base64"))?;
+        let root = Digest::try_from(&root[..]).map_err(|_| failed("its root is not 32 bytes long"))?;
+        Ok(Self { origin: origin.to_owned(), size: read, root })
+    }
+}
+
+const HEAD: &str = "c2sp.org/tlog-proof@v1";
+
+/// That the entry `index` is in the ledger. Whoever has a public key of the ledger needs nothing else to check it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlogProof {
+    /// The entry itself, so that the file is complete; nothing vouches for it but the proof.
+    pub entry: Vec<u8>,
+    pub index: u64,
+    /// The hashes from the leaf's sibling up.
+    pub hashes: Vec<Digest>,
+    pub checkpoint: String,
+}
+
+impl TlogProof {
+    pub fn to_text(&self) -> String {
+        let hashes: String = self.hashes.iter().map(|hash| BASE64.encode(hash.as_bytes()) + "\n").collect();
+        let entry = BASE64.encode(&self.entry);
+        format!("{HEAD}\nextra {entry}\nindex {}\n{hashes}\n{}", self.index, self.checkpoint)
+    }
+
+    /// Reads the text of a file.
+    pub fn parse(text: &str) -> Result<Self, TlogError> {
+        let failed = |why| malformed("proof", why);
+        let (head, checkpoint) = text.split_once("\n\n").ok_or(failed("it has no checkpoint"))?;
+        let mut lines = head.split('\n');
+        if lines.next() != Some(HEAD) {
+            return Err(failed("its first line is another one"));
+        }
+        let entry =
+            lines.next().and_then(|line| line.strip_prefix("extra ")).ok_or(failed("it lacks the entry"))?;
+        let index =
+            lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(failed("it has no index"))?;
+        let number: u64 = index.parse().map_err(|_| failed("its index is no number"))?;
+        if number.to_string() != index {
+            return Err(failed("its index is not written as such"));
+        }
+        let hash = |line: &str| BASE64.decode(line).ok().and_then(|hash| Digest::try_from(&hash[..]).ok());
+        Ok(Self {
+            entry: BASE64.decode(entry).map_err(|_| failed("its entry is not base64"))?,
+            index: number,
+            hashes: lines.map(hash).collect::<Option<_>>().ok_or(failed("a line of it is no hash"))?,
+            checkpoint: checkpoint.to_owned(),
+        })
+    }
+
+    /// Checks it from the signature down to the entry, and returns the checkpoint.
+    pub fn verify(&self, keys: &[VerifyingKey]) -> Result<Checkpoint, TlogError> {
+        let note = Note::parse(&self.checkpoint)?;
+        let checkpoint = Checkpoint::parse(note.verify(keys)?)?;
+        let tree = (checkpoint.size, checkpoint.root);
+        verify_inclusion(leaf_hash(&self.entry), self.index, tree, &self.hashes)?;
+        Ok(checkpoint)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +224,57 @@ mod tests {
         // Of the specification's own example: the id is over name, newline, kind and key.
         let published = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
         assert_eq!(VerifyingKey::from_vkey(published).unwrap().to_vkey(), published);
+    }
+}
+
+#[cfg(test)]
+mod checkpoint_tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_reads_what_it_wrote() {
+        let checkpoint = Checkpoint { origin: "example.com/log".to_owned(), size: 0, root: Digest::of([]) };
+        let text = checkpoint.to_text();
+        assert_eq!(text, "example.com/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n");
+        assert_eq!(Checkpoint::parse(&text).unwrap(), checkpoint);
+        assert_eq!(Checkpoint::parse(&format!("{text}an extension\n")).unwrap(), checkpoint);
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_refused() {
+        let root = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        for text in ["", "a\n", "a\n1\n", "a\n01\nAAAA\n", "a\n1\nAAAA\n", "\n1\n\n", "a\n+1\n", "a\n-1\n"] {
+            assert!(Checkpoint::parse(text).is_err(), "{text:?}");
+        }
+        assert!(Checkpoint::parse(&format!("a\n01\n{root}\n")).is_err());
+        assert!(Checkpoint::parse(&format!("a\n1\n{root}")).is_err());
+    }
+}
+
+#[cfg(test)]
+mod proof_tests {
+    use super::super::{SigningKey, node_hash, sign};
+    use super::*;
+
+    #[test]
+    fn a_proof_reads_what_it_wrote_and_holds_for_its_entry_only() {
+        let key = SigningKey::from_seed("log", &[3; 32]).unwrap();
+        let (a, b) = (leaf_hash(b"a"), leaf_hash(b"b"));
+        let checkpoint = Checkpoint { origin: "log".to_owned(), size: 2, root: node_hash(&a, &b) };
+        let proof = TlogProof {
+            entry: b"a".to_vec(),
+            index: 0,
+            hashes: vec![b],
+            checkpoint: sign(&checkpoint.to_text(), std::slice::from_ref(&key)),
+        };
+        let read = TlogProof::parse(&proof.to_text()).unwrap();
+        assert_eq!(read, proof);
+        assert_eq!(read.verify(&[key.verifying_key()]), Ok(checkpoint));
+        let of_another = TlogProof { entry: b"c".to_vec(), ..read.clone() };
+        assert_eq!(of_another.verify(&[key.verifying_key()]), Err(TlogError::WrongProof));
+        assert!(TlogProof::parse("").is_err());
+        for index in ["index x", "index +0", "index 00", "index "] {
+            assert!(TlogProof::parse(&proof.to_text().replace("index 0", index)).is_err(), "{index}");
+        }
     }
 }

@@ -135,3 +135,12 @@ const OLD: &[(&str, &str, &str)] = &[
         "9e7e3c8af359d6e8e633613d46bc40afafc93f0a7dc209f9741d19d049c00531",
     ),
 ];
+
+#[test]
+fn every_cause_has_a_word_of_its_own_that_is_read_again() {
+    for cause in DoubtCause::ALL {
+        assert_eq!(cause.as_str().parse(), Ok(*cause));
+        assert!(!cause.sentence().is_empty());
+    }
+    assert!("Shifted".parse::<DoubtCause>().is_err());
+}

@@ -1,9 +1,10 @@
-//! Frames of MPEG audio (ISO 11172-3, 13818-3; layers II and III) and of AAC in ADTS (13818-7), and the tags around them.
+//! Frames and blocks of audio that do not say how much there is in all: MPEG (ISO 11172-3, 13818-3; layers II and III) with
+//! the tags around it, AAC in ADTS (13818-7), AMR and AMR-WB (RFC 4867, section 5), and FLAC (RFC 9639).
 
-use super::AudioError;
-use super::format::AudioFormat;
-use super::sizes::Fit;
-use super::walk::{End, Found, Next, Walker, ms, synchsafe, untold};
+use crate::formats::audio::AudioError;
+use crate::formats::audio::format::{AudioFormat, be32, be64};
+use crate::formats::audio::probe::{End, Found, Next, Walker, ms, synchsafe, untold};
+use crate::formats::audio::sizes::Fit;
 
 /// Bytes of a frame that tell its length; 7 for ADTS, of which 6 matter.
 pub(super) const FRAME_BYTES: usize = 6;
@@ -158,5 +159,113 @@ impl Walker for Frames {
             duration_ms: ms(self.samples, first.rate),
         };
         Ok((untold(end.received, self.data_bytes.min(end.received)), found))
+    }
+}
+
+/// `#!AMR\n`; what is longer for wide band is read after it.
+pub(super) const MAGIC_BYTES: usize = 6;
+/// Bytes of a frame without its first one, by type.
+const NARROW: [u8; 16] = [12, 13, 15, 17, 19, 20, 26, 31, 5, 6, 5, 5, 0, 0, 0, 0];
+/// The same of wide band.
+const WIDE: [u8; 16] = [17, 23, 32, 36, 40, 46, 50, 58, 60, 5, 0, 0, 0, 0, 0, 0];
+const FRAME_MS: u64 = 20;
+
+/// A walk from frame to frame.
+#[derive(Debug, Default)]
+pub(super) struct AmrFrames {
+    is_wide: bool,
+    has_begun: bool,
+    is_lost: bool,
+    frames: u64,
+}
+
+impl Walker for AmrFrames {
+    fn step(&mut self, piece: &[u8], _at: u64) -> Next {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.is_wide = piece != b"#!AMR\n";
+            return Next::Read { skip: if self.is_wide { 3 } else { 0 }, want: 1 };
+        }
+        // The first bit and the last two are 0 in every frame.
+        if piece[0] & 0x83 != 0 {
+            self.is_lost = true;
+            return if self.frames > 0 { Next::Rest } else { Next::Fail };
+        }
+        self.frames += 1;
+        let kind = usize::from(piece[0] >> 3 & 15);
+        Next::Read { skip: u64::from(if self.is_wide { WIDE[kind] } else { NARROW[kind] }), want: 1 }
+    }
+
+    fn finish(&self, end: End) -> Result<(Fit, Found), AudioError> {
+        let found = Found {
+            format: Some(if self.is_wide { AudioFormat::AmrWb } else { AudioFormat::Amr }),
+            channels: 1,
+            sample_rate: if self.is_wide { 16_000 } else { 8000 },
+            bits: 0,
+            duration_ms: (!self.is_lost).then_some(self.frames * FRAME_MS),
+        };
+        Ok((untold(end.received, end.received.saturating_sub(MAGIC_BYTES as u64)), found))
+    }
+}
+
+/// Bytes of the first block, `STREAMINFO`, that are looked at.
+const STREAM_INFO_BYTES: usize = 18;
+
+/// A walk through the metadata blocks.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    has_begun: bool,
+    /// Within `STREAMINFO`: bytes of it, and whether it is the last block.
+    info: Option<(u64, bool)>,
+    found: Found,
+    audio_at: Option<u64>,
+}
+
+impl Blocks {
+    fn go_on(&mut self, skip: u64, is_last: bool, at: u64) -> Next {
+        if is_last {
+            self.audio_at = Some(at + skip);
+            return Next::Rest;
+        }
+        Next::Read { skip, want: 4 }
+    }
+}
+
+impl Walker for Blocks {
+    fn step(&mut self, piece: &[u8], at: u64) -> Next {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            return Next::Read { skip: 0, want: 4 };
+        }
+        if let Some((bytes, is_last)) = self.info.take() {
+            let packed = be64(piece, 10);
+            let samples = packed & ((1 << 36) - 1);
+            let sample_rate = u32::try_from(packed >> 44).unwrap_or_default();
+            self.found = Found {
+                format: Some(AudioFormat::Flac),
+                channels: (packed >> 41 & 7) as u16 + 1,
+                sample_rate,
+                bits: (packed >> 36 & 31) as u16 + 1,
+                duration_ms: ms(samples, sample_rate).filter(|_| samples > 0),
+            };
+            return self.go_on(bytes - STREAM_INFO_BYTES as u64, is_last, at);
+        }
+        let (kind, is_last) = (piece[0] & 0x7f, piece[0] & 0x80 > 0);
+        let bytes = u64::from(be32(piece, 0) & 0x00ff_ffff);
+        if kind == 0 && self.found.format.is_none() && bytes >= STREAM_INFO_BYTES as u64 {
+            self.info = Some((bytes, is_last));
+            return Next::Read { skip: 0, want: STREAM_INFO_BYTES };
+        }
+        // The first block describes the stream; 127 is forbidden, for it would look like a frame.
+        if self.found.format.is_none() || kind == 127 {
+            return Next::Fail;
+        }
+        self.go_on(bytes, is_last, at)
+    }
+
+    fn finish(&self, end: End) -> Result<(Fit, Found), AudioError> {
+        match self.audio_at.filter(|at| end.received > *at) {
+            Some(at) => Ok((untold(end.received, end.received - at), self.found)),
+            None => Err(AudioError::NoData),
+        }
     }
 }
