@@ -5,10 +5,8 @@
 //! that an error can name what answers there.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,19 +14,21 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, timeout};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::pbx::error::Failure;
-use crate::pbx::legacy::Legacy;
-use crate::pbx::transport::{
-    HEADERS_MAX, Origin, before_tls, no_answer, no_connection, no_tls, unknown_host,
-};
+use crate::config::{PbxConfig, TlsBackend};
+use crate::pbx::dial::{Heard, Tap, dial};
+use crate::pbx::error::{Failure, PbxError, Reason, When};
+use crate::pbx::legacy::{self, Legacy};
+use crate::pbx::tls::{Certificate, config_to_look, roots_judge};
+use crate::pbx::transport::{HEADERS_MAX, Origin, before_tls, no_answer, no_tls};
 
 pub(super) enum Security {
     None,
@@ -106,117 +106,43 @@ pub(super) async fn drive<T>(driver: &mut Option<Driver>, work: impl Future<Outp
     .await
 }
 
-/// Connects to the first of the PBX's addresses that answers. Each may take its share of the time that is left, so that one which is silent does not use up the time of the next.
-pub(super) async fn dial(to: &Origin) -> Result<TcpStream, Failure> {
-    let deadline = Instant::now() + to.connect_timeout;
-    let found = lookup_host((to.host.as_str(), to.port)).await;
-    let found = found.map_err(|error| unknown_host(&error, to))?;
-    let addresses: Vec<_> = found.collect();
-    let mut failure = no_connection(None, to);
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = u32::try_from(addresses.len() - tried).expect("a host has few addresses");
-        let share = deadline.saturating_duration_since(Instant::now()) / left;
-        failure = match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                // Requests are small: without this the last part of one would wait for an acknowledgement.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Ok(Err(error)) => no_connection(Some(&error), to),
-            Err(_) => no_answer(to),
-        };
-    }
-    Err(failure)
+/// The certificate that a PBX shows.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub certificate: Certificate,
+    /// Whether the system's roots vouch for it; else why not.
+    pub roots: Result<(), String>,
 }
 
-/// How much of what comes first is kept, in bytes.
-const HEARD_BYTES_MAX: usize = 64 << 10;
-
-/// What came over a connection first. Clones are of the same connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Heard(Arc<Mutex<Vec<u8>>>);
-
-impl Heard {
-    /// The first bytes that came, none if nothing did.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn note(&self, bytes: &[u8]) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = HEARD_BYTES_MAX - heard.len().min(HEARD_BYTES_MAX);
-        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
+/// Looks at the certificate of a PBX over TLS as it is configured, whatever is pinned. Nothing is said over the
+/// connection: no HTTP, no login.
+pub async fn look_at_certificate(config: &PbxConfig, now: Timestamp) -> Result<Shown, PbxError> {
+    let outcome = look(config, now).await;
+    outcome.map_err(|failure| PbxError::of(&config.id, When::Asking, "looking at its certificate", failure))
 }
 
-/// A stream that keeps what comes first, and shows nothing before something was sent: a server that answers before it
-/// was asked is busy, or speaks something else than HTTP, and the HTTP library would only say that it did.
-#[derive(Debug)]
-pub(super) struct Tap<S> {
-    stream: S,
-    heard: Heard,
-    has_spoken: bool,
-    waiting: Option<Waker>,
-}
-
-impl<S> Tap<S> {
-    pub(super) fn on(stream: S, heard: Heard) -> Self {
-        Self { stream, heard, has_spoken: false, waiting: None }
-    }
-
-    fn note_spoken(&mut self, written: &Poll<io::Result<usize>>) {
-        if matches!(written, Poll::Ready(Ok(count)) if *count > 0) {
-            self.has_spoken = true;
-            if let Some(waiting) = self.waiting.take() {
-                waiting.wake();
-            }
+async fn look(config: &PbxConfig, now: Timestamp) -> Result<Shown, Failure> {
+    let to = Origin::of(config);
+    let name = ServerName::try_from(to.host.clone()).map_err(|error| no_tls(error, &to))?;
+    let chain = async {
+        match to.backend {
+            TlsBackend::Rustls => over_rustls(&to).await,
+            TlsBackend::OpenSsl => legacy::look(&to).await,
         }
-    }
+    };
+    let chain =
+        tokio::time::timeout(to.connect_timeout, chain).await.unwrap_or_else(|_| Err(no_answer(&to)))?;
+    let own = chain.first().ok_or_else(|| no_tls("it shows no certificate", &to))?;
+    let certificate = Certificate::read(own).map_err(|why| {
+        Failure::new(Reason::TlsHandshake, format!("{}: the certificate cannot be read: {why}", to.text))
+            .with_remedy("give the PBX another one")
+    })?;
+    let now = UnixTime::since_unix_epoch(now.as_duration().try_into().unwrap_or_default());
+    Ok(Shown { certificate, roots: roots_judge(&chain, &name, now) })
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.has_spoken {
-            self.waiting = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.heard.note(&buffer.filled()[before..]);
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note_spoken(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.note_spoken(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+async fn over_rustls(to: &Origin) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let tls = secure(Arc::new(config_to_look()), to).await?;
+    let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
+    Ok(chain.iter().map(|der| der.clone().into_owned()).collect())
 }

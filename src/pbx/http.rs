@@ -16,7 +16,8 @@ use tracing::debug;
 
 use crate::config::{PbxConfig, TlsBackend};
 use crate::pbx::body::{Body, Bounds, Kind};
-use crate::pbx::connection::{Heard, Security, ask, connect};
+use crate::pbx::connection::{Security, ask, connect};
+use crate::pbx::dial::Heard;
 use crate::pbx::error::{Failure, Reason, When};
 use crate::pbx::legacy::Legacy;
 use crate::pbx::status::{

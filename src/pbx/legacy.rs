@@ -16,10 +16,9 @@ use tokio_openssl::SslStream;
 
 use crate::base::digest::Digest;
 use crate::config::{PbxConfig, TlsVersion};
-use crate::pbx::certificate::key_sha256;
-use crate::pbx::connection::{Heard, Tap, dial};
+use crate::pbx::dial::{Heard, Tap, dial};
 use crate::pbx::error::{Failure, Reason};
-use crate::pbx::tls::Untrusted;
+use crate::pbx::tls::{Untrusted, key_sha256};
 use crate::pbx::transport::{Origin, broken_before_tls, no_tls, not_https, untrusted_failure};
 
 /// OpenSSL's number for bytes that are no TLS record (`SSL_R_WRONG_VERSION_NUMBER`).

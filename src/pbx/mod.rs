@@ -18,8 +18,8 @@ pub mod push;
 
 mod body;
 mod budget;
-mod certificate;
 mod connection;
+mod dial;
 mod error;
 mod http;
 mod inflate;
@@ -39,11 +39,12 @@ use futures_util::future::BoxFuture;
 use jiff::civil::DateTime;
 use tokio::sync::Notify;
 
-pub use certificate::{Certificate, Shown, look_at_certificate};
+pub use connection::{Shown, look_at_certificate};
 pub use error::{PbxError, Policy, RETRY_AFTER_MAX, Reason};
 pub use json::JsonError;
 pub use s_series::{PbxClient, Refusal, parse_reply};
 pub use throttle::{Counted, Pace};
+pub use tls::Certificate;
 
 use crate::base::message::Message;
 use crate::base::recording::{RecordingName, Text, printable};
