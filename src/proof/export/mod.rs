@@ -9,16 +9,11 @@
 //! ```
 //! Nothing is handed out that the ledger does not tell of: the bag has its name only after the entry.
 
-mod anchors;
 mod bag;
-mod cdr;
-mod certificates;
-mod choice;
-mod error;
+mod lists;
 mod log;
 mod originals;
 mod page;
-mod premis;
 mod report;
 mod selection;
 mod verify_txt;
@@ -33,10 +28,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-pub use choice::{Choice, Request};
-pub use error::ExportError;
-pub use report::Report;
-pub use selection::Selection;
+pub use report::{ExportError, Report};
+pub use selection::{Choice, Request, Selection};
 
 pub use crate::store::export::pbxs;
 
@@ -44,9 +37,8 @@ use crate::archive::Reader;
 use crate::base::filesystem::free_bytes;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::notary::Published;
-use anchors::Token;
 use bag::Bag;
-use log::{Log, Scope};
+use log::{Log, Scope, Token};
 use originals::Copied;
 
 const AGENT: &str = concat!("callvault ", env!("CARGO_PKG_VERSION"));
@@ -110,21 +102,20 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
     // Until a ZIP is written, its folder takes room too.
     let copies = if request.zip { 2 } else { 1 };
     check_room(bag::parent(&out), selection.audio_bytes().saturating_mul(copies))?;
-    let (stop, now) = (&sources.stop, sources.now);
     let mut bag = Bag::begin(&out)?;
-    let copied = originals::copy(selection, sources.archive, &sources.keys, &mut bag, stop)?;
+    let copied = originals::copy(selection, sources, &mut bag)?;
     let wanted = selection.entries();
     let scope = if request.choice.is_of_everybody() { Scope::Whole } else { Scope::Tree };
-    let log = Log::copy(sources.published, sources.keys.clone(), &wanted, scope, &mut bag, stop)?;
-    let tokens = anchors::copy(sources, &wanted, &log, &mut bag)?;
-    originals::write_proofs(selection, &log, &mut bag, stop)?;
-    let contents =
-        Contents { request: &request, selection, copied: &copied, log: &log, tokens: &tokens, now };
+    let log = Log::copy(sources, &wanted, scope, &mut bag)?;
+    let tokens = log.copy_tokens(sources, &wanted, &mut bag)?;
+    originals::write_proofs(selection, &log, sources, &mut bag)?;
+    let (copied, log, tokens) = (&copied, &log, &tokens);
+    let contents = Contents { request: &request, selection, copied, log, tokens, now: sources.now };
     describe(&contents, &mut bag)?;
-    stop.check()?;
+    sources.stop.check()?;
     let bag_sha256 = bag.close(&info(&contents, bag.payload()))?;
-    let report = report(&contents, out, bag_sha256);
-    let zip = request.zip.then(|| Zipped::of(&bag, &request, &report.path, stop)).transpose()?;
+    let report = Report::of(&contents, out, bag_sha256);
+    let zip = request.zip.then(|| Zipped::of(&bag, &request, &report.path, &sources.stop)).transpose()?;
     Ok(Packed { bag, zip, report })
 }
 
@@ -220,13 +211,11 @@ fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), ExportError> {
 
 /// Writes the descriptions of what is in the bag.
 fn describe(contents: &Contents<'_>, bag: &mut Bag) -> Result<(), ExportError> {
-    let Contents { selection, copied, log, now, .. } = contents;
-    bag.write_with("data/cdr.csv", |to| cdr::write_csv(selection, &copied.absent, to))?;
-    bag.write_with("data/cdr.jsonl", |to| cdr::write_jsonl(selection, to))?;
-    bag.write_with("data/not-exported.jsonl", |to| {
-        cdr::write_absent(&copied.absent, &selection.unknown, to)
-    })?;
-    bag.write_with("premis/events.jsonl", |to| premis::write(selection, copied, log, *now, to))?;
+    let (selection, absent) = (contents.selection, &contents.copied.absent);
+    bag.write_with("data/cdr.csv", |to| lists::write_csv(selection, absent, to))?;
+    bag.write_with("data/cdr.jsonl", |to| lists::write_jsonl(selection, to))?;
+    bag.write_with("data/not-exported.jsonl", |to| lists::write_absent(absent, &selection.unknown, to))?;
+    bag.write_with("premis/events.jsonl", |to| lists::write_events(contents, to))?;
     bag.write_with("index.html", |to| page::write(contents, to))?;
     bag.put("VERIFY.txt", verify_txt::of(contents))?;
     Ok(())
@@ -244,33 +233,4 @@ fn info(contents: &Contents<'_>, (bytes, files): (u64, u64)) -> Vec<(&'static st
         ("Callvault-Ledger-Size", log.checkpoint.size.to_string()),
         ("Callvault-Ledger-Root", log.checkpoint.root.to_string()),
     ]
-}
-
-fn report(contents: &Contents<'_>, path: PathBuf, bag_sha256: crate::base::digest::Digest) -> Report {
-    let Contents { selection, copied, log, tokens, .. } = contents;
-    let days = selection.days();
-    let mut report = Report {
-        path,
-        bag_sha256,
-        ledger_number: None,
-        from: days.map(|(from, _)| from.to_owned()),
-        to: days.map(|(_, to)| to.to_owned()),
-        calls: selection.calls.len() as u64,
-        recordings: selection.recordings.len() as u64,
-        files: copied.files,
-        bytes: copied.bytes,
-        ledger_size: log.checkpoint.size,
-        anchors: tokens.iter().filter(|token| token.is_verified()).count() as u64,
-        anchors_not_verified: tokens.iter().filter(|token| !token.is_verified()).count() as u64,
-        certificates: copied.certificates.len() as u64,
-        not_archived: 0,
-        excluded: 0,
-        damaged: 0,
-        damaged_paths: Vec::new(),
-        unknown: 0,
-        unknown_lines: Vec::new(),
-    };
-    report.note_absences(&copied.absent);
-    report.note_unknown(&selection.unknown);
-    report
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::survey::{self, Owner};
 use crate::archive::{ArchiveError, Reader};
-use crate::config::{Config, PbxConfig};
+use crate::config::Config;
 
 use super::report::Damage;
 use crate::proof::notary::FOLDER as LEDGER;
@@ -21,8 +21,8 @@ pub enum CannotRebuild {
     )]
     NoArchive { path: String },
     #[error(
-        "the folders in {path} name different states ({owners}): say whose database this is to be, with `--state-id ID`; \
-         the folders of the others are left out"
+        "the folders in {path} name different states ({owners}): choose one with `--state-id ID`; callvault leaves out the \
+         folders of the others"
     )]
     SeveralStates { path: String, owners: String },
     #[error("no folder in {path} names the state {state_id}: they name {owners}")]
@@ -51,12 +51,8 @@ pub(super) struct Plan {
     pub(super) damage: Vec<Damage>,
 }
 
-/// The folder of a PBX, or that of the ledger, by its marker.
-enum Claim {
-    Owned(Owner),
-    Unmarked,
-    Damaged(ArchiveError),
-}
+/// The owner of a folder by its marker; none if there is no marker.
+type Claim = Result<Option<Owner>, ArchiveError>;
 
 impl Plan {
     /// Reads all markers. `wanted` is the state that the operator named, if he did.
@@ -64,13 +60,14 @@ impl Plan {
         let path = config.archive.path.display().to_string();
         let there = survey::pbxs(archive)?;
         let claims: BTreeMap<&str, Claim> =
-            there.iter().map(|name| (name.as_str(), claim(archive, name))).collect();
-        let ledger = claim(archive, LEDGER);
+            there.iter().map(|name| (name.as_str(), survey::owner(archive, name))).collect();
+        let ledger = survey::owner(archive, LEDGER);
         let configured = |name: &str| config.pbx.iter().any(|pbx| pbx.id == name);
         // An archive may be shared: folders of PBXs that are not configured here are somebody else's until shown ours.
         let ours = claims.iter().filter(|(name, _)| configured(name)).chain([(&LEDGER, &ledger)]);
-        let owners: BTreeMap<&str, &str> =
-            ours.filter_map(|(name, claim)| Some((*name, claim.state_id()?))).collect();
+        let owners: BTreeMap<&str, &str> = ours
+            .filter_map(|(name, claim)| Some((*name, claim.as_ref().ok()?.as_ref()?.state_id.as_str())))
+            .collect();
         let state_id = choose(&path, &owners, wanted)?;
         let mut plan = Self {
             state_id,
@@ -82,42 +79,44 @@ impl Plan {
         for (name, claim) in &claims {
             plan.add(name, claim, configured(name), archive);
         }
-        plan.note_absent(&config.pbx, &claims);
+        for pbx in config.pbx.iter().filter(|pbx| !claims.contains_key(pbx.id.as_str())) {
+            plan.left_out.insert(pbx.id.clone(), NOTHING_THERE.to_owned());
+        }
         plan.add_ledger(&ledger);
         Ok(plan)
     }
 
     fn add(&mut self, name: &str, claim: &Claim, is_configured: bool, archive: &dyn Reader) {
         match claim {
-            Claim::Owned(owner) if owner.state_id == self.state_id => self.pbxs.push(name.to_owned()),
-            Claim::Owned(owner) if is_configured => {
+            Ok(Some(owner)) if owner.state_id == self.state_id => self.pbxs.push(name.to_owned()),
+            Ok(Some(owner)) if is_configured => {
                 let reason = format!("its folder belongs to another state ({})", owner.state_id);
                 self.left_out.insert(name.to_owned(), reason);
             }
             // Somebody else's, or no PBX at all.
-            Claim::Owned(_) => {}
-            Claim::Unmarked | Claim::Damaged(_) if !is_configured => {}
-            Claim::Unmarked if survey::folders(archive, name).is_empty() => {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) if !is_configured => {}
+            Ok(None) if survey::folders(archive, name).is_empty() => {
                 drop(self.left_out.insert(name.to_owned(), NOTHING_THERE.to_owned()))
             }
-            Claim::Unmarked => {
+            Ok(None) => {
                 let problem =
                     "its marker `.callvault` is missing: restore it from a backup, the service needs it";
                 self.read_all_the_same(name, problem.to_owned());
             }
-            Claim::Damaged(error) => self.read_all_the_same(name, error.to_string()),
+            Err(error) => self.read_all_the_same(name, error.to_string()),
         }
     }
 
     /// The marker of the ledger is made again by whoever opens it; what was signed is known by its keys.
     fn add_ledger(&mut self, claim: &Claim) {
         let problem = match claim {
-            Claim::Owned(owner) if owner.state_id != self.state_id => {
+            Ok(Some(owner)) if owner.state_id != self.state_id => {
                 self.has_ledger = false;
                 format!("it belongs to another state ({}); callvault does not read it", owner.state_id)
             }
-            Claim::Owned(_) | Claim::Unmarked => return,
-            Claim::Damaged(error) => error.to_string(),
+            Ok(_) => return,
+            Err(error) => error.to_string(),
         };
         self.damage.push(Damage::of("", LEDGER, problem));
     }
@@ -126,29 +125,6 @@ impl Plan {
     fn read_all_the_same(&mut self, name: &str, problem: String) {
         self.pbxs.push(name.to_owned());
         self.damage.push(Damage::of(name, name, problem));
-    }
-
-    fn note_absent(&mut self, configured: &[PbxConfig], claims: &BTreeMap<&str, Claim>) {
-        for pbx in configured.iter().filter(|pbx| !claims.contains_key(pbx.id.as_str())) {
-            self.left_out.insert(pbx.id.clone(), NOTHING_THERE.to_owned());
-        }
-    }
-}
-
-impl Claim {
-    fn state_id(&self) -> Option<&str> {
-        match self {
-            Self::Owned(owner) => Some(&owner.state_id),
-            Self::Unmarked | Self::Damaged(_) => None,
-        }
-    }
-}
-
-fn claim(archive: &dyn Reader, name: &str) -> Claim {
-    match survey::owner(archive, name) {
-        Ok(Some(owner)) => Claim::Owned(owner),
-        Ok(None) => Claim::Unmarked,
-        Err(error) => Claim::Damaged(error),
     }
 }
 

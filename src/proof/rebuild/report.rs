@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
 
-use super::trust::Trust;
+use super::published::Trust;
 use crate::base::counts::Counts;
 use crate::base::recording::printable;
 
@@ -90,6 +92,21 @@ impl Report {
         if self.damage.len() < NAMED_MAX {
             self.damage.push(damage);
         }
+    }
+}
+
+/// How far a rebuild is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub(super) files: AtomicU64,
+    pub(super) lines: AtomicU64,
+    pub(super) entries: AtomicU64,
+}
+
+impl Progress {
+    /// Files, lines and entries that were read.
+    pub fn counts(&self) -> [u64; 3] {
+        [&self.files, &self.lines, &self.entries].map(|count| count.load(Relaxed))
     }
 }
 
