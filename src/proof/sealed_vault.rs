@@ -18,7 +18,6 @@ use crate::store::queue::{self, Redrive};
 use crate::store::{calls, fleet, voicemail};
 use crate::vault::Vault;
 
-/// A vault, and who signs its ledger.
 #[derive(Debug, Clone)]
 pub struct SealedVault {
     pub vault: Vault,
@@ -41,9 +40,6 @@ impl SealedVault {
     }
 
     /// The same under another configuration: its rules are in force on return.
-    ///
-    /// # Errors
-    /// Those of [`Vault::with_config`].
     pub async fn with_config(&self, config: Config) -> anyhow::Result<Self> {
         let changed = Self { vault: self.vault.with_config(config).await?, notary: self.notary.clone() };
         changed.apply_config().await?;

@@ -188,9 +188,13 @@ pub fn told(error: anyhow::Error) -> anyhow::Error {
     broken(&error).map_or(error, Into::into)
 }
 
-/// Whether an error is that of a row which the tables do not take: nothing of it was written.
-pub fn is_refused(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<sqlx::Error>().is_some_and(|cause| primary_code(cause) == Some(CONSTRAINT))
+/// The outcome; none if the tables do not take the row: nothing of it was written.
+pub fn unless_refused<T>(outcome: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    let is_refused = |cause: &sqlx::Error| primary_code(cause) == Some(CONSTRAINT);
+    match outcome {
+        Err(error) if error.downcast_ref().is_some_and(is_refused) => Ok(None),
+        outcome => outcome.map(Some),
+    }
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {

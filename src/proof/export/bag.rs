@@ -34,7 +34,6 @@ pub(super) struct Bag {
 }
 
 impl Bag {
-    /// Begins a bag that will be at `out`.
     pub(super) fn begin(out: &Path) -> Result<Self, ExportError> {
         let bag = Self { folder: temporary_sibling(out), files: BTreeMap::new(), is_kept: false };
         fs::DirBuilder::new()

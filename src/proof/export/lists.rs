@@ -35,7 +35,6 @@ const COLUMNS: [&str; 13] = [
     "recording",
 ];
 
-/// A line of `cdr.jsonl`.
 #[derive(Serialize)]
 struct CallLine<'a> {
     pbx: &'a str,

@@ -29,7 +29,6 @@ const FOLDER: &str = "anchor/";
 /// How much of the ledger goes into the bag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Every entry.
     Whole,
     /// The hashes alone, which reveal nothing about the entries.
     Tree,
@@ -42,13 +41,11 @@ pub(super) struct Log {
     pub(super) scope: Scope,
     keys: Vec<VerifyingKey>,
     tiles: HashMap<Tile, Vec<Digest>>,
-    /// The entries to be proven, by number.
     entries: BTreeMap<u64, Vec<u8>>,
     /// The root at each stamped size up to that of the checkpoint.
     roots: BTreeMap<u64, Option<Digest>>,
     /// By stamped size, the last entry that it covers.
     stamped: BTreeMap<u64, Vec<u8>>,
-    /// Entries about verifications.
     pub(super) fixity: Vec<(u64, Value)>,
 }
 
@@ -102,7 +99,7 @@ impl Log {
         let size = self.checkpoint.size;
         let (mut frontier, mut full) = (Frontier::default(), Vec::new());
         for index in 0..size.div_ceil(TILE_WIDTH) {
-            sources.stop.check()?;
+            sources.check_stop()?;
             let entries = sources.published.bundle(index, size)?;
             if self.scope == Scope::Whole {
                 let path = path_of_bundle(index, entries.len() as u64);
@@ -141,16 +138,11 @@ impl Log {
 
     /// Whether a stamped checkpoint is of this ledger: signed with one of its keys, and with the root of this tree.
     pub(super) fn continues(&self, note: &[u8], size: u64) -> bool {
-        let read = || {
-            let note = Note::parse(std::str::from_utf8(note).ok()?).ok()?;
-            Checkpoint::parse(note.verify(&self.keys).ok()?).ok()
-        };
-        let is_ours = |stamped: Checkpoint| {
+        Checkpoint::signed(note, &self.keys).is_ok_and(|stamped| {
             (stamped.size, &stamped.origin) == (size, &self.checkpoint.origin)
                 && size <= self.checkpoint.size
                 && self.roots.get(&size) == Some(&Some(stamped.root))
-        };
-        read().is_some_and(is_ours)
+        })
     }
 
     /// The last entry that a stamped checkpoint of this size covers.
@@ -158,7 +150,6 @@ impl Log {
         self.stamped.get(&size).map_or(&[], Vec::as_slice)
     }
 
-    /// The proof of a wanted entry, verified.
     pub(super) fn prove(&self, number: u64) -> Result<String, ExportError> {
         let entry = self.entries.get(&number).ok_or(ExportError::Unsealed)?;
         let hashes = inclusion_proof(number, self.checkpoint.size, &mut |subtree| {
@@ -184,7 +175,6 @@ impl Log {
         Some(self.note.lines().position(|line| is_of_key(line) == Some(true))? + 1)
     }
 
-    /// The keys that signed the checkpoint.
     pub(super) fn signers(&self) -> impl Iterator<Item = &VerifyingKey> {
         let note = Note::parse(&self.note);
         self.keys.iter().filter(move |key| {
@@ -209,7 +199,7 @@ impl Log {
         loop {
             let before = candidates.len();
             for name in chosen(candidates.clone(), wanted, self.checkpoint.size) {
-                sources.stop.check()?;
+                sources.check_stop()?;
                 let key = (name.size, name.authority.clone());
                 if taken.contains_key(&key) {
                     continue;
@@ -264,17 +254,20 @@ impl Log {
             now: sources.now,
         };
         let (at, trust) = evidence.judge();
-        let token = Token { size: *size, authority: authority.clone(), at, unverified: trust.reason() };
+        let token = Token {
+            size: *size,
+            authority: authority.clone(),
+            at,
+            unverified: trust.err().map(|why| why.to_string()),
+        };
         Ok(Some((token, [checkpoint, reply])))
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
-    /// Entries that its checkpoint covers.
     pub(super) size: u64,
     pub(super) authority: String,
-    /// When it was given, according to the token.
     pub(super) at: Timestamp,
     /// Why it is not verified. If it is, the bag holds the certificates that prove it.
     pub(super) unverified: Option<String>,
@@ -285,7 +278,6 @@ impl Token {
         format!("{FOLDER}{}.{}.tsr", self.size, self.authority)
     }
 
-    /// The bytes that it stamps.
     pub(super) fn checkpoint(&self) -> String {
         format!("{FOLDER}{}.checkpoint", self.size)
     }

@@ -46,19 +46,6 @@ const AGENT: &str = concat!("callvault ", env!("CARGO_PKG_VERSION"));
 /// Readable by the owner and the group, until the owner decides otherwise.
 const ZIP_MODE: u32 = 0o640;
 
-#[derive(Debug, Clone)]
-pub struct Stop(CancellationToken);
-
-impl Stop {
-    pub fn on(token: CancellationToken) -> Self {
-        Self(token)
-    }
-
-    fn check(&self) -> Result<(), ExportError> {
-        if self.0.is_cancelled() { Err(ExportError::Interrupted) } else { Ok(()) }
-    }
-}
-
 #[derive(Debug)]
 pub struct Sources<'a> {
     pub archive: &'a dyn Reader,
@@ -69,8 +56,14 @@ pub struct Sources<'a> {
     pub authorities: BTreeMap<String, String>,
     /// The archive and the state: no bag may be inside them.
     pub ours: Vec<PathBuf>,
-    pub stop: Stop,
+    pub stop: CancellationToken,
     pub now: Timestamp,
+}
+
+impl Sources<'_> {
+    fn check_stop(&self) -> Result<(), ExportError> {
+        if self.stop.is_cancelled() { Err(ExportError::Interrupted) } else { Ok(()) }
+    }
 }
 
 /// A bag that is complete and durable, under its temporary name. If dropped, it is removed.
@@ -81,7 +74,6 @@ pub struct Packed {
     pub report: Report,
 }
 
-/// What a bag was made of.
 #[derive(Clone, Copy)]
 struct Contents<'a> {
     request: &'a Request,
@@ -112,10 +104,10 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
     let (copied, log, tokens) = (&copied, &log, &tokens);
     let contents = Contents { request: &request, selection, copied, log, tokens, now: sources.now };
     describe(&contents, &mut bag)?;
-    sources.stop.check()?;
+    sources.check_stop()?;
     let bag_sha256 = bag.close(&info(&contents, bag.payload()))?;
     let report = Report::of(&contents, out, bag_sha256);
-    let zip = request.zip.then(|| Zipped::of(&bag, &request, &report.path, &sources.stop)).transpose()?;
+    let zip = request.zip.then(|| Zipped::of(&bag, &request, &report.path, sources)).transpose()?;
     Ok(Packed { bag, zip, report })
 }
 
@@ -140,15 +132,15 @@ struct Zipped(PathBuf);
 
 impl Zipped {
     /// On return it is on disk.
-    fn of(bag: &Bag, request: &Request, out: &Path, stop: &Stop) -> Result<Self, ExportError> {
+    fn of(bag: &Bag, request: &Request, out: &Path, sources: &Sources<'_>) -> Result<Self, ExportError> {
         let zipped = Self(bag::temporary_sibling(out));
         let failed = |error| ExportError::io("write", &zipped.0, error);
         let file = fs::File::create_new(&zipped.0).map_err(failed)?;
         file.set_permissions(fs::Permissions::from_mode(ZIP_MODE)).map_err(failed)?;
-        let paths = bag.paths().take_while(|_| stop.check().is_ok());
+        let paths = bag.paths().take_while(|_| sources.check_stop().is_ok());
         let written = zip::write(file, &request.name(), bag.folder(), paths);
         written.and_then(|file| file.sync_all()).map_err(failed)?;
-        stop.check()?;
+        sources.check_stop()?;
         Ok(zipped)
     }
 
@@ -209,7 +201,6 @@ fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Writes the descriptions of what is in the bag.
 fn describe(contents: &Contents<'_>, bag: &mut Bag) -> Result<(), ExportError> {
     let (selection, absent) = (contents.selection, &contents.copied.absent);
     bag.write_with("data/cdr.csv", |to| lists::write_csv(selection, absent, to))?;

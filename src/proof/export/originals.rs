@@ -18,7 +18,6 @@ use crate::store::export::{CertificateRow, FileRow};
 /// No id of a PBX begins with an underscore.
 const DAMAGED: &str = "data/_damaged/";
 
-/// What became of the originals.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
     /// Audio files that are unchanged.
@@ -26,7 +25,6 @@ pub(super) struct Copied {
     pub(super) bytes: u64,
     /// Everything selected that is not in the bag as it should be.
     pub(super) absent: Vec<Absence>,
-    /// Files of certificates.
     pub(super) certificates: Vec<String>,
     /// Pages of certificates whose hash is in no ledger entry, because version 0.1 issued them.
     pub(super) unproven_pages: Vec<String>,
@@ -62,12 +60,12 @@ pub(super) fn copy(
             copying.copied.absent.push(Absence::of(recording));
         }
         for file in &recording.files {
-            sources.stop.check()?;
+            sources.check_stop()?;
             copying.copy_pair(recording, file)?;
         }
     }
     for certificate in &selection.certificates {
-        sources.stop.check()?;
+        sources.check_stop()?;
         copying.copy_certificate(certificate)?;
     }
     Ok(copying.copied)
@@ -200,7 +198,6 @@ impl Copying<'_> {
     }
 }
 
-/// Of a file of a certificate.
 fn absence_of(certificate: &CertificateRow, name: &str) -> Absence {
     Absence {
         pbx: certificate.pbx.clone(),
@@ -228,7 +225,7 @@ pub(super) fn write_proofs(
 ) -> Result<(), ExportError> {
     let mut lines = Vec::new();
     for file in selection.files() {
-        sources.stop.check()?;
+        sources.check_stop()?;
         let (ledger_number, proof) = (entry_number(file), proof_path(file));
         bag.put(&proof, log.prove(ledger_number)?)?;
         let line = FileLine {
@@ -255,7 +252,6 @@ pub(super) fn entry_number(file: &FileRow) -> u64 {
     u64::try_from(file.ledger_number).unwrap_or(0)
 }
 
-/// As a page and a terminal may show it.
 pub(super) fn name_of(recording: &Recording) -> String {
     printable(&recording.row.name)
 }

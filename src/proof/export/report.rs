@@ -23,7 +23,6 @@ pub struct Report {
     /// The ledger entry of the export; none before the export is handed out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger_number: Option<i64>,
-    /// The first and the last day in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,14 +31,10 @@ pub struct Report {
     pub recordings: u64,
     /// Audio files that are in it as archived.
     pub files: u64,
-    /// Of these files.
     pub bytes: u64,
-    /// Entries that the checkpoint covers.
     pub ledger_size: u64,
-    /// Verified time-stamp tokens.
     pub anchors: u64,
     pub anchors_not_verified: u64,
-    /// Files of certificates.
     pub certificates: u64,
     /// Never archived, and not excluded by a rule.
     pub not_archived: u64,
@@ -88,7 +83,6 @@ impl Report {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// Outside the archive.
     #[error("cannot {action} `{path}`: {error}")]
     Io { action: &'static str, path: PathBuf, error: io::Error },
     #[error("`{0}` already exists and is not overwritten: name another folder with --out")]

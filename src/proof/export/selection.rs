@@ -16,9 +16,7 @@ use crate::store::queue::DayRange;
 
 #[derive(Debug, Default)]
 pub struct Selection {
-    /// By PBX, day and start.
     pub(super) calls: Vec<CallRow>,
-    /// By PBX and path.
     pub(super) recordings: Vec<Recording>,
     /// Lines of the operator's list that match nothing.
     pub(super) unknown: Vec<String>,
@@ -75,7 +73,6 @@ impl Selection {
         self.recordings.iter().flat_map(|recording| &recording.files)
     }
 
-    /// The numbers of the ledger entries of its files.
     pub(super) fn entries(&self) -> BTreeSet<u64> {
         self.files().map(super::originals::entry_number).collect()
     }
@@ -137,7 +134,6 @@ impl Chosen {
         self.calls.extend(calls.into_iter().map(|call| (call.id, call)));
     }
 
-    /// Adds what belongs to the selection, and sorts everything.
     async fn complete(
         mut self,
         db: &mut SqliteConnection,

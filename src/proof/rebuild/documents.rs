@@ -31,20 +31,17 @@ pub struct FoundFile {
     /// What the ledger names its recording by.
     pub commitment: Digest,
     pub name: RecordingName,
-    /// The day that it is filed under.
     pub day: Date,
     /// The path of its recording: another one if this is other audio of the same name.
     pub recording_path: String,
     /// What is known of it if it is a voicemail message, and which of those alike it is.
     pub message: Option<(Message, u32)>,
-    /// Its calls that no list of its folder has.
     pub unlisted: Vec<NewCall>,
 }
 
 #[derive(Debug)]
 pub enum Line {
     Call(Box<ListedCall>),
-    /// A recording that was not archived when the line was written.
     Recording(RecordingName, Box<RecordingLine>),
     /// An erased line, or a type of a later version.
     Nothing,
@@ -55,9 +52,7 @@ pub struct ListedCall {
     /// Its recording is not known yet.
     pub call: NewCall,
     pub first_seen_at: Timestamp,
-    /// The path of the recording that it names.
     pub recording: Option<String>,
-    /// The serial number in its row.
     pub sn: Option<String>,
 }
 
@@ -72,7 +67,6 @@ pub(super) struct FoundCertificate {
     pub(super) page_sha256: Option<Digest>,
 }
 
-/// Reads a file of a day; `None` if it is no certificate.
 pub(super) fn read_certificate(name: &str, bytes: &[u8]) -> Option<FoundCertificate> {
     let names = Names::of_document(name)?;
     let Statement { complete, names: companion, .. } = Statement::read(bytes).ok()?;

@@ -114,14 +114,12 @@ impl Rebuild<'_> {
             let learnt = self.learnt.entry(file.pbx.clone()).or_default();
             learnt.delivered_at = learnt.delivered_at.max(Some(archived_at));
         }
-        match catalog::record(self.building.tx(), &entry, number, archived_at).await {
-            Err(error) if db::is_refused(&error) => {
-                let problem = format!("a second entry of the ledger names it: entry {number}");
-                self.damaged(&file.pbx, &file.path, problem);
-                Ok(())
-            }
-            recorded => recorded,
+        let recorded = catalog::record(self.building.tx(), &entry, number, archived_at).await;
+        if db::unless_refused(recorded)?.is_none() {
+            let problem = format!("a second entry of the ledger names it: entry {number}");
+            self.damaged(&file.pbx, &file.path, problem);
         }
+        Ok(())
     }
 
     /// All that follows from the rows that are there now.

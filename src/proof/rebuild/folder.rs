@@ -47,7 +47,6 @@ struct FolderReader<'a> {
     there: BTreeMap<String, Digest>,
 }
 
-/// The receiver has gone.
 struct Unwanted;
 
 impl<'a> FolderReader<'a> {
@@ -155,7 +154,6 @@ impl<'a> FolderReader<'a> {
         self.send(Piece::List(found))
     }
 
-    /// What the folder comes to, once all was read.
     fn end(&mut self) -> Result<FolderEnd, Unwanted> {
         let mut end = FolderEnd::default();
         let day_files: BTreeSet<String> =
@@ -274,7 +272,6 @@ pub(super) enum Piece {
     Files(Vec<FoundFile>),
     List(FoundList),
     End(FolderEnd),
-    /// Something that is not as it was written.
     Damage(Damage),
 }
 
@@ -337,7 +334,6 @@ impl Readers {
 }
 
 impl UnderWay {
-    /// The next piece of the folder; `None` at its end.
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<Piece>> {
         if let Some(piece) = self.pieces.recv().await {
             return Ok(Some(piece));

@@ -73,9 +73,6 @@ pub async fn rebuild(
 }
 
 /// The same from an archive that is kept elsewhere.
-///
-/// # Errors
-/// As [`rebuild`].
 pub async fn rebuild_from(
     config: &Config,
     open: &(dyn Fn() -> Result<Arc<dyn Reader>, ArchiveError> + Sync),
@@ -121,7 +118,6 @@ struct Rebuild<'a> {
     report: Report,
     progress: Arc<Progress>,
     now: Timestamp,
-    /// What is learnt of each PBX on the way.
     learnt: BTreeMap<String, Learnt>,
     days: BTreeMap<(String, Date), FoundDay>,
     /// Certificates that were found, by the hash of their documents.

@@ -12,7 +12,6 @@ use crate::proof::notary::FOLDER as LEDGER;
 /// Why a PBX is left out of which nothing is found.
 const NOTHING_THERE: &str = "it has no files there: nothing was archived yet, or the folder is not mounted";
 
-/// Why nothing was rebuilt. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotRebuild {
     #[error(
@@ -42,11 +41,9 @@ pub enum CannotRebuild {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) state_id: String,
-    /// The PBXs to read, configured or not, sorted.
     pub(super) pbxs: Vec<String>,
     /// Configured PBXs that are not read, each with the reason.
     pub(super) left_out: BTreeMap<String, String>,
-    /// Whether the published ledger is this state's.
     pub(super) has_ledger: bool,
     pub(super) damage: Vec<Damage>,
 }

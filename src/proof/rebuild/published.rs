@@ -42,7 +42,6 @@ pub(super) struct Signed {
     source: Source,
 }
 
-/// A checkpoint that may be the one to go on from.
 struct Candidate {
     checkpoint: Checkpoint,
     keys: Vec<VerifyingKey>,
@@ -87,28 +86,21 @@ impl PublishedLedger {
         let mut candidates = Vec::new();
         match read_checkpoint(&published, believed)? {
             Ok(candidate) => candidates.extend(candidate),
-            Err(problem) => damage.push(Damage::of("", name("checkpoint"), problem)),
+            Err(problem) => damage.push(damaged("checkpoint", problem)),
         }
-        if let Some(note) = &believed.own_checkpoint
-            && let Some((checkpoint, trust)) = believed.judge(note)
-        {
-            candidates.push(Candidate {
-                keys: believed.signers(note, &checkpoint.origin),
-                checkpoint,
-                trust,
-            });
-        }
+        candidates.extend(believed.own_checkpoint.as_ref().and_then(|note| believed.judge(note)));
         let seen = candidates.iter().map(|candidate| candidate.checkpoint.size).max().unwrap_or(0);
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.checkpoint.size));
         let signed = candidates.into_iter().find_map(|candidate| candidate.found_in(&published));
-        if seen > signed.as_ref().map_or(0, |signed| signed.frontier.size()) {
+        let signed_size = signed.as_ref().map_or(0, |signed| signed.frontier.size());
+        if seen > signed_size {
             let problem = format!(
                 "its entries are not the {seen} signed ones, or some are missing: restore the folder `{FOLDER}` from a \
                  backup, then rebuild again. Until then nothing is signed"
             );
-            damage.push(Damage::of("", name("checkpoint"), problem));
+            damage.push(damaged("checkpoint", problem));
         }
-        let size = published.bundled_size(signed.as_ref().map_or(0, |signed| signed.frontier.size()))?;
+        let size = published.bundled_size(signed_size)?;
         Ok((Some(Self { published, signed, seen, size }), damage))
     }
 
@@ -117,18 +109,13 @@ impl PublishedLedger {
         let size = self.signed.as_ref().map_or(self.size, |signed| signed.frontier.size());
         (0..size.div_ceil(TILE_WIDTH)).map(move |index| match &self.signed {
             Some(signed) => Files::read(&self.published, index, size).checked(index, size, signed.source),
-            None => self.unsigned(index),
+            None => match self.published.bundle(index, size) {
+                Ok(entries) => {
+                    Page { entries: (index * TILE_WIDTH..).zip(entries).collect(), ..Page::default() }
+                }
+                Err(error) => Page { damage: vec![damage_of(&error)], ..Page::default() },
+            },
         })
-    }
-
-    /// Entries of a page, without knowing whether they were signed.
-    fn unsigned(&self, index: u64) -> Page {
-        match self.published.bundle(index, self.size) {
-            Ok(entries) => {
-                Page { entries: (index * TILE_WIDTH..).zip(entries).collect(), damage: Vec::new() }
-            }
-            Err(error) => Page { entries: Vec::new(), damage: vec![damage_of(&error)] },
-        }
     }
 }
 
@@ -152,7 +139,7 @@ impl Files {
     fn checked(self, index: u64, size: u64, source: Source) -> Page {
         let Some(leaves) = self.leaves(source) else {
             let errors = [self.entries.err(), self.tile.err()];
-            return Page { entries: Vec::new(), damage: errors.iter().flatten().map(damage_of).collect() };
+            return Page { damage: errors.iter().flatten().map(damage_of).collect(), ..Page::default() };
         };
         let width = leaves.len() as u64;
         let mut page = Page::default();
@@ -189,12 +176,11 @@ fn read_checkpoint(
         return Ok(if is_gone { Err(format!("it is gone{again}")) } else { Ok(None) });
     };
     let text = String::from_utf8_lossy(&bytes);
-    if let Some((checkpoint, trust)) = believed.judge(&text) {
-        let mut keys = believed.signers(&text, &checkpoint.origin);
-        if trust == Trust::Witness {
-            keys.extend(signers(&text, published.keys()?));
+    if let Some(mut candidate) = believed.judge(&text) {
+        if candidate.trust == Trust::Witness {
+            candidate.keys.extend(signers(&text, published.keys()?));
         }
-        return Ok(Ok(Some(Candidate { checkpoint, keys, trust })));
+        return Ok(Ok(Some(candidate)));
     }
     match published.checkpoint(&published.keys()?) {
         Ok(_) if believed.has_key() => Err(CannotRebuild::OthersLedger.into()),
@@ -211,7 +197,6 @@ fn read_checkpoint(
 }
 
 impl Candidate {
-    /// What was signed, if the published files come to its root.
     fn found_in(self, published: &Published) -> Option<Signed> {
         let Self { checkpoint, keys, trust } = self;
         let sources = [Source::Tiles, Source::Bundles];
@@ -246,20 +231,20 @@ fn leaves_of(entries: &[Vec<u8>]) -> Vec<Digest> {
 }
 
 fn other_content(path: &str) -> Damage {
-    Damage::of("", name(path), format!("its content is not what was signed: {RESTORE}"))
+    damaged(path, format!("its content is not what was signed: {RESTORE}"))
 }
 
 fn damage_of(error: &PublishedError) -> Damage {
     match error {
-        PublishedError::Missing(path) => Damage::of("", name(path), format!("it is gone: {RESTORE}")),
-        PublishedError::Damaged { path, error } => Damage::of("", name(path), format!("{error}: {RESTORE}")),
-        PublishedError::TooLarge { path, .. } => Damage::of("", name(path), error.to_string()),
+        PublishedError::Missing(path) => damaged(path, format!("it is gone: {RESTORE}")),
+        PublishedError::Damaged { path, error } => damaged(path, format!("{error}: {RESTORE}")),
+        PublishedError::TooLarge { path, .. } => damaged(path, error.to_string()),
         error => Damage::of("", FOLDER, error.to_string()),
     }
 }
 
-fn name(path: &str) -> String {
-    format!("{FOLDER}/{path}")
+fn damaged(path: &str, problem: String) -> Damage {
+    Damage::of("", format!("{FOLDER}/{path}"), problem)
 }
 
 words! {
@@ -319,7 +304,7 @@ impl Believed {
     }
 
     /// What a note says, and who vouches for it; none if none of them does.
-    pub(super) fn judge(&self, note: &str) -> Option<(Checkpoint, Trust)> {
+    fn judge(&self, note: &str) -> Option<Candidate> {
         let parsed = Note::parse(note).ok()?;
         let checkpoint = Checkpoint::parse(parsed.text()).ok()?;
         let is_signed = |keys: &[VerifyingKey]| parsed.verify(keys).is_ok();
@@ -335,14 +320,8 @@ impl Believed {
         } else {
             return None;
         };
-        Some((checkpoint, trust))
-    }
-
-    /// Those of their keys that have signed a note of the ledger that is called `origin`.
-    pub(super) fn signers(&self, note: &str, origin: &str) -> Vec<VerifyingKey> {
-        let mut keys = self.own_keys(origin);
-        keys.extend(self.vkeys.iter().cloned());
-        signers(note, keys)
+        let keys = signers(note, own.into_iter().chain(self.vkeys.iter().cloned()).collect());
+        Some(Candidate { checkpoint, keys, trust })
     }
 
     /// The public halves of the state's keys, under the name of a ledger: what it is called is a part of what they sign.
@@ -352,8 +331,7 @@ impl Believed {
     }
 }
 
-/// Those of some keys that have signed a note.
-pub(super) fn signers(note: &str, mut keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
+fn signers(note: &str, mut keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
     let parsed = Note::parse(note);
     keys.retain(|key| parsed.as_ref().is_ok_and(|note| note.verify(std::slice::from_ref(key)).is_ok()));
     keys

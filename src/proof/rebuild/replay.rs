@@ -26,7 +26,6 @@ use crate::store::ledger::{self, Entry, EntryType, ListFacts, Numbered, RebuiltO
 use crate::store::queue::{self, Gap};
 use crate::store::scratch::{self, Naming, UnnamedList};
 
-/// Pages of entries that wait to be taken.
 const PAGES_WAITING: usize = 4;
 const RECORDINGS_PER_PAGE: i64 = 1000;
 
@@ -178,11 +177,8 @@ impl Rebuild<'_> {
                 Ok(())
             }
         };
-        match noted {
-            // One that came back is known already.
-            Err(error) if db::is_refused(&error) => Ok(()),
-            noted => noted,
-        }
+        // One that came back is known already.
+        db::unless_refused(noted).map(drop)
     }
 
     /// Notes what was signed last. It stays unknown if an entry is gone with which the next ones would be published
@@ -305,13 +301,11 @@ impl Rebuild<'_> {
             complete: found.as_ref().is_some_and(|found| found.is_complete),
             missing: entry.missing,
         };
-        match certificates::record(self.building.tx(), &certified).await {
-            Err(error) if db::is_refused(&error) => {
-                let problem = "another entry has a certificate of the same day and revision";
-                self.damaged(&entry.pbx, entry_name(number), problem);
-                return Ok(());
-            }
-            recorded => recorded?,
+        let recorded = certificates::record(self.building.tx(), &certified).await;
+        if db::unless_refused(recorded)?.is_none() {
+            let problem = "another entry has a certificate of the same day and revision";
+            self.damaged(&entry.pbx, entry_name(number), problem);
+            return Ok(());
         }
         self.believe_entry(&entry, names).await?;
         let (pbx, day) = (&entry.pbx, entry.day);
@@ -341,7 +335,6 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    /// Reports a file of a day that an entry names.
     fn name_lost(&mut self, number: i64, pbx: &str, day: Date, file: &str, what: &str) -> anyhow::Result<()> {
         let path = format!("{}/{file}", Folder::day(pbx, day)?);
         // `SHA256SUMS` usually lists it too.
@@ -363,7 +356,6 @@ fn read(ledger: Arc<PublishedLedger>) -> mpsc::Receiver<Page> {
     pages
 }
 
-/// How an entry is called where people read of it.
 pub(super) fn entry_name(number: i64) -> String {
     format!("entry {number} of the ledger")
 }

@@ -16,10 +16,8 @@ const NAMED_MAX: usize = 1000;
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// The state that the archive names as its own.
     pub state_id: String,
     pub elapsed_s: f64,
-    /// The PBXs whose folders were read, by id.
     pub pbx: BTreeMap<String, PbxRebuilt>,
     pub ledger: LedgerRebuilt,
     /// Where the former database is now; none if there was none.
@@ -35,14 +33,12 @@ pub struct Report {
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PbxRebuilt {
-    /// Call recordings that it listed.
     pub listed: i64,
     #[serde(flatten)]
     pub counts: Counts,
     /// Voicemail messages by state; none if it had any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voicemail: Option<Counts>,
-    /// Calls in its CDR.
     pub calls: i64,
 }
 
@@ -95,7 +91,6 @@ impl Report {
     }
 }
 
-/// How far a rebuild is.
 #[derive(Debug, Default)]
 pub struct Progress {
     pub(super) files: AtomicU64,
@@ -104,7 +99,6 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Files, lines and entries that were read.
     pub fn counts(&self) -> [u64; 3] {
         [&self.files, &self.lines, &self.entries].map(|count| count.load(Relaxed))
     }

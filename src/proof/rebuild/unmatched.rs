@@ -103,7 +103,6 @@ impl Rebuild<'_> {
         queue::restore(self.building.tx(), &restored).await?.context("what is archived always has a row")
     }
 
-    /// Reports the absences whose recording is unknown.
     pub(super) fn note_open_gaps(&mut self) {
         for gap in std::mem::take(&mut self.gaps).into_values() {
             let problem = format!(
@@ -123,16 +122,18 @@ impl Rebuild<'_> {
             let Some(last) = page.last() else { return Ok(()) };
             after = last.id;
             let (archive, believed) = (self.archive.clone(), self.believed.clone());
-            let examine = move || {
-                let examine =
-                    |file: NotedFile| (examine(&*archive, believed.vouch_key.as_ref(), &file), file);
-                page.into_iter().map(examine).collect::<Vec<_>>()
-            };
-            for (standing, file) in on_thread(examine).await.context("reading the archive")? {
-                match standing {
-                    Standing::Ours(origin) => self.name_file(&file, &origin).await?,
-                    Standing::Found => self.note_found(&file).await?,
-                    Standing::Broken(problem) => self.damaged(&file.pbx, file.path, problem),
+            let examined = on_thread(move || {
+                let origin = |file: &NotedFile| examine(&*archive, believed.vouch_key.as_ref(), file);
+                page.into_iter().map(|file| (origin(&file), file)).collect::<Vec<_>>()
+            });
+            for (origin, file) in examined.await.context("reading the archive")? {
+                if origin.is_ok() && file.kind != Some(RecordingKind::Voicemail) {
+                    self.reopen_day(&file.pbx, file.day.parse()?);
+                }
+                match origin {
+                    Ok(Some(origin)) => self.name_file(&file, &origin).await?,
+                    Ok(None) => self.note_found(&file).await?,
+                    Err(problem) => self.damaged(&file.pbx, file.path, problem),
                 }
                 self.building.wrote().await?;
             }
@@ -141,12 +142,8 @@ impl Rebuild<'_> {
 
     /// Reports a file that anybody may have put there. It stays where it is until the PBX was asked.
     async fn note_found(&mut self, file: &NotedFile) -> anyhow::Result<()> {
-        let entry = ledger::found(&facts_of(file, None)?, self.now);
-        ledger::append(self.building.tx(), &entry).await?;
+        ledger::append(self.building.tx(), &ledger::found(&facts_of(file, None)?, self.now)).await?;
         self.report.ledger.found += 1;
-        if file.kind != Some(RecordingKind::Voicemail) {
-            self.reopen_day(&file.pbx, file.day.parse()?);
-        }
         Ok(())
     }
 
@@ -164,9 +161,6 @@ impl Rebuild<'_> {
             let entry = ledger::suspect(number, &file.pbx, &suspect, self.now);
             ledger::append(self.building.tx(), &entry).await?;
             self.report.ledger.appended += 1;
-        }
-        if file.kind != Some(RecordingKind::Voicemail) {
-            self.reopen_day(&file.pbx, file.day.parse()?);
         }
         Ok(())
     }
@@ -203,28 +197,20 @@ fn facts_of(file: &NotedFile, gap: Option<i64>) -> anyhow::Result<ArchivedFacts<
     })
 }
 
-enum Standing {
-    /// This state put it there, and it came like this: it is archived.
-    Ours(SidecarOrigin),
-    /// Its origin is unknown.
-    Found,
-    /// It is not what its sidecar says.
-    Broken(String),
-}
-
-/// An entry is a promise about the disk: what kind of one can be made for this file.
-fn examine(archive: &dyn Reader, vouch_key: Option<&VouchKey>, file: &NotedFile) -> Standing {
+/// An entry is a promise about the disk: this says whether one can be made for this file, and how it came if this state put
+/// it there. The error says why it cannot.
+fn examine(
+    archive: &dyn Reader,
+    vouch_key: Option<&VouchKey>,
+    file: &NotedFile,
+) -> Result<Option<SidecarOrigin>, String> {
     match is_whole(archive, file) {
-        Ok(true) => match vouched(archive, vouch_key, file) {
-            Ok(Some(origin)) => Standing::Ours(origin),
-            Ok(None) => Standing::Found,
-            Err(error) => Standing::Broken(error.to_string()),
-        },
-        Ok(false) => Standing::Broken(
-            "not in the ledger, and missing or different from its sidecar: queued for download again"
-                .to_owned(),
-        ),
-        Err(error) => Standing::Broken(error.to_string()),
+        Ok(true) => vouched(archive, vouch_key, file).map_err(|error| error.to_string()),
+        Ok(false) => {
+            Err("not in the ledger, and missing or different from its sidecar: queued for download again"
+                .to_owned())
+        }
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -55,13 +55,10 @@ impl Rebuild<'_> {
     async fn take_files(&mut self, files: Vec<FoundFile>, rows: &mut Rows) -> anyhow::Result<()> {
         self.progress.files.fetch_add(files.len() as u64, Relaxed);
         for file in files {
-            match self.take_file(&file, rows).await {
-                Err(error) if db::is_refused(&error) => {
-                    let path = printable(file.sidecar.file.path.as_bytes());
-                    let problem = "its sidecar names the recording of another file: compare the two";
-                    self.damaged(&file.sidecar.pbx.id, path, problem);
-                }
-                taken => taken?,
+            if db::unless_refused(self.take_file(&file, rows).await)?.is_none() {
+                let path = printable(file.sidecar.file.path.as_bytes());
+                let problem = "its sidecar names the recording of another file: compare the two";
+                self.damaged(&file.sidecar.pbx.id, path, problem);
             }
         }
         Ok(())
@@ -122,10 +119,7 @@ impl Rebuild<'_> {
         kept: &KeptMessage,
         seen_at: Timestamp,
     ) -> anyhow::Result<()> {
-        match voicemail::keep(self.building.tx(), id, pbx, kept, seen_at).await {
-            Err(error) if db::is_refused(&error) => Ok(()),
-            kept => kept,
-        }
+        db::unless_refused(voicemail::keep(self.building.tx(), id, pbx, kept, seen_at).await).map(drop)
     }
 
     fn learn_from_file(&mut self, file: &FoundFile) {
@@ -187,13 +181,9 @@ impl Rebuild<'_> {
             is_final: line.r#final,
             attempts: line.attempts,
         };
-        let id = match queue::restore(self.building.tx(), &restored).await {
-            Err(error) if db::is_refused(&error) => {
-                let problem = "a call list names it under the name of another recording";
-                self.damaged(pbx, line.path, problem);
-                return Ok(());
-            }
-            restored => restored?,
+        let Some(id) = db::unless_refused(queue::restore(self.building.tx(), &restored).await)? else {
+            self.damaged(pbx, line.path, "a call list names it under the name of another recording");
+            return Ok(());
         };
         let Some(id) = id else { return Ok(()) };
         if line.kind == RecordingKind::Voicemail

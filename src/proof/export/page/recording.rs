@@ -15,10 +15,8 @@ use crate::proof::export::selection::{Recording, Selection};
 use crate::proof::html;
 use crate::store::export::FileRow;
 
-/// The selected recordings, and what is wrong with their files.
 pub(super) struct Recordings<'a> {
     by_id: BTreeMap<i64, &'a Recording>,
-    /// By the path of the file in the archive.
     damaged: HashMap<&'a str, &'a Absence>,
 }
 
@@ -35,7 +33,6 @@ impl Cell<'_> {
     }
 }
 
-/// How many recordings are here, and how many are not.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) here: usize,
@@ -120,7 +117,6 @@ fn codec(format: &str) -> &'static str {
     }
 }
 
-/// What was unusual about the audio when it was archived.
 fn suspicions(words: &str) -> String {
     let words = words.split(',').filter(|word| !word.is_empty()).map(Suspicion::meaning_of);
     words.collect::<Vec<_>>().join("; ")
