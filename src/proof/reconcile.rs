@@ -24,17 +24,15 @@ use crate::store::evidence::{self, Evidence, Verdict};
 use crate::store::findings::{self, FindingKind};
 use crate::store::queue::DayRange;
 
-/// Findings that put in doubt that everything listed is archived: an unreadable row may name a recording, and a file that is
-/// gone is no longer archived.
+/// Findings that put in doubt that everything listed is archived: an unreadable row may name a recording.
 const DOUBTS: [FindingKind; 3] = [FindingKind::BadRow, FindingKind::FileMissing, FindingKind::FileAltered];
 /// Findings about what no list can show. They do not change the verdict, because habit is no proof.
 const COVERAGE: [FindingKind; 2] = [FindingKind::MustRecord, FindingKind::SilentDay];
 /// Suspicions that call for somebody to listen.
 const WORTH_A_LOOK: [&str; 4] = ["short", "silent", "empty", "one_sided"];
 
-/// What one PBX listed on one of its local days, and what became of it.
-///
-/// A recording counts on the day of the first row that named it, and on no other.
+/// What one PBX listed on one of its local days, and what became of it. A recording counts on the day of the first row that
+/// named it, and on no other.
 #[derive(Debug, Clone, Serialize)]
 pub struct DayAccount {
     pub day: Date,
@@ -150,9 +148,8 @@ impl DayAccount {
 /// Findings listed for each day, also where nothing else is listed.
 const FINDINGS_LISTED_MIN: i64 = 20;
 
-/// Reads the account of one day of `pbx`; each of its lists has at most `listed_max` items.
-///
-/// The caller holds a transaction, so that all its numbers are of one moment.
+/// Reads the account of one day of `pbx`; each of its lists has at most `listed_max` items. The caller holds a transaction,
+/// so that all its numbers are of one moment.
 pub async fn account(
     moment: &mut SqliteConnection,
     pbx: &str,

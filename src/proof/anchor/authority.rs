@@ -136,8 +136,7 @@ impl Anchorer {
         Ok(entries.into_iter().next().map(|entry| entry.entry).unwrap_or_default())
     }
 
-    /// Judges the latest token of each authority by the certificates of now: they may be new, and version 0.1 accepted every
-    /// token.
+    /// Judges the latest token of each authority by the present certificates: version 0.1 accepted every token.
     pub(super) async fn judge_latest(&self) -> anyhow::Result<()> {
         for authority in &self.config.authorities {
             let name = authority.name.clone();
@@ -235,9 +234,8 @@ impl Anchorer {
         self.db.write(async move |tx| anchors::add(tx, &anchor).await).await
     }
 
-    /// Stores the authorities' certificates beside their tokens, for those who verify them.
-    ///
-    /// Former certificates stay in the file within its size limit: older tokens need them.
+    /// Stores the authorities' certificates beside their tokens, for those who verify them. Former certificates stay in the
+    /// file within its size limit: older tokens need them.
     pub(super) async fn keep_certificates(&self) -> anyhow::Result<()> {
         let (area, authorities) = (self.notary.area().clone(), self.config.authorities.clone());
         blocking(move || {

@@ -120,8 +120,7 @@ impl Anchorer {
         Ok(())
     }
 
-    /// Shows the published checkpoint to all who are due. On return each has vouched for it, durably, or the reason is
-    /// recorded.
+    /// Shows the published checkpoint to all who are due. On return each has vouched for it, or the reason is recorded.
     pub async fn round(&self) -> anyhow::Result<()> {
         let Some(mut sealed) = self.published().await? else { return Ok(()) };
         // Witnesses first, so that the stamped bytes include their signatures.

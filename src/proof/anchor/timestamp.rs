@@ -50,10 +50,7 @@ pub(super) fn request(imprint: &Digest, nonce: Nonce) -> Vec<u8> {
     der
 }
 
-/// The token in a reply to this request.
-///
-/// # Errors
-/// What is wrong with it, in words that go on after "the reply".
+/// The token in a reply to this request; or what is wrong with it, in words that continue "the reply".
 pub(super) fn answer(reply: &[u8], imprint: &Digest, nonce: Nonce) -> Result<Token, String> {
     let token = read(reply)?;
     if token.imprint != *imprint {
@@ -65,10 +62,7 @@ pub(super) fn answer(reply: &[u8], imprint: &Digest, nonce: Nonce) -> Result<Tok
     Ok(token)
 }
 
-/// The token in a reply, whatever it is over.
-///
-/// # Errors
-/// What is wrong with it, in words that go on after "the reply".
+/// The token in a reply, whatever it is over; or what is wrong with it, in words that continue "the reply".
 pub fn read(reply: &[u8]) -> Result<Token, String> {
     Ok(parts(reply)?.0)
 }

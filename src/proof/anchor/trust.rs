@@ -107,10 +107,8 @@ fn written_at(entry: &[u8]) -> Option<Timestamp> {
     serde_json::from_slice::<Dated>(entry).ok().map(|entry| entry.at)
 }
 
-/// Verifies the token in a reply. The caller judges its imprint, nonce and time.
-///
-/// # Errors
-/// Why it is no token, or was signed by nobody who may, in words that go on after "the reply".
+/// Verifies the token in a reply; or says what is wrong with it, in words that continue "the reply". The caller judges its
+/// imprint, nonce and time.
 pub(super) fn verify(reply: &[u8], roots: Option<&Roots>) -> Result<(Token, Trust), String> {
     let (token, signed) = timestamp::parts(reply)?;
     match verify_signature(&token, &signed, roots) {

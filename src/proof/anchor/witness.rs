@@ -22,9 +22,8 @@ enum Answer {
 }
 
 impl Anchorer {
-    /// Gets a checkpoint signed by a witness, and returns it with the signature.
-    ///
-    /// On return the published checkpoint carries the signature too, unless there is a newer one, and it is recorded.
+    /// Gets a checkpoint signed by a witness, and returns it with the signature. On return the published checkpoint carries
+    /// the signature too, unless there is a newer one, and it is recorded.
     pub(super) async fn have_cosigned(
         &self,
         witness: &WitnessConfig,

@@ -160,16 +160,10 @@ pub(super) struct Counted {
     pub(super) files: BTreeMap<String, i64>,
     /// How their audio was transferred, with the number of files.
     pub(super) transports: BTreeMap<String, i64>,
-    /// Recordings that are not archived, or that no row names, by path.
-    recordings: BTreeMap<String, Named>,
+    /// Recordings that are not archived, or that no row names, by path: commitment, and ledger entry of the absence.
+    recordings: BTreeMap<String, (Digest, Option<i64>)>,
     /// The calls that the account refers to by their identity.
     calls: BTreeMap<String, CallName>,
-}
-
-#[derive(Debug)]
-struct Named {
-    commitment: Digest,
-    gap: Option<i64>,
 }
 
 /// What people find a call by.
@@ -204,11 +198,11 @@ impl Counted {
 
     /// Of a recording that is not archived, or that no row names.
     pub(super) fn commitment(&self, path: &str) -> Option<Digest> {
-        self.recordings.get(path).map(|named| named.commitment)
+        self.recordings.get(path).map(|(commitment, _)| *commitment)
     }
 
     pub(super) fn gap(&self, path: &str) -> Option<i64> {
-        self.recordings.get(path)?.gap
+        self.recordings.get(path)?.1
     }
 
     /// `account` as a page may show it: calls by their id, not by an unsalted hash of phone numbers.
@@ -243,12 +237,12 @@ async fn recordings(
     db: &mut SqliteConnection,
     pbx: &str,
     day: Date,
-) -> anyhow::Result<BTreeMap<String, Named>> {
+) -> anyhow::Result<BTreeMap<String, (Digest, Option<i64>)>> {
     let named = |row: WithoutFile| {
         let name = RecordingName::new(row.name).context("a recording has no name")?;
         let salt = Salt::try_from(&row.salt[..]).context("a recording has no salt")?;
         let commitment = commitment(&salt, RecordingKind::Call, pbx, &row.sn, &name);
-        Ok((row.path, Named { commitment, gap: row.gap_number }))
+        Ok((row.path, (commitment, row.gap_number)))
     };
     certificates::without_file(db, pbx, day).await?.into_iter().map(named).collect()
 }

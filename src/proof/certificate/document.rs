@@ -272,9 +272,9 @@ mod tests {
             "archived": 3, "missing": 1, "missing_final": 1, "excluded": 0, "pending": 0, "stuck": 0, "listed": 4,
             "sums": true, "complete": false, "names": names,
         });
-        let told = Statement::read(document.to_string().as_bytes()).unwrap();
-        assert_eq!((told.counts.archived, told.counts.listed(), told.complete), (3, told.listed, false));
-        assert_eq!(told.names.as_ref(), Some(&names));
+        let read = Statement::read(document.to_string().as_bytes()).unwrap();
+        assert_eq!((read.counts.archived, read.counts.listed(), read.complete), (3, read.listed, false));
+        assert_eq!(read.names.as_ref(), Some(&names));
         assert!(names.is_of(&text) && !names.is_of(&text.replace("a.wav", "b.wav")));
         assert_eq!(list_of(&text), format!("{hash}  a.wav\n"));
         assert!(Statement::read(b"{}").is_err());

@@ -69,9 +69,11 @@ impl Issuer<'_> {
         if due.is_empty() {
             return Ok(0);
         }
-        if !self.may_sign().await? {
-            return Ok(0);
-        }
+        match self.notary.seal(self.clock.now()).await {
+            // Sealing reports why the ledger cannot be signed.
+            Err(error) if error.is::<NotaryError>() => return Ok(0),
+            sealed => sealed?,
+        };
         let mut outcome = Ok(0);
         for day in due {
             let issued = self.issue(pbx, day).await;
@@ -87,17 +89,10 @@ impl Issuer<'_> {
         outcome
     }
 
-    /// Whether the ledger can be signed. Sealing reports why not.
-    async fn may_sign(&self) -> anyhow::Result<bool> {
-        match self.notary.seal(self.clock.now()).await {
-            Err(error) if error.is::<NotaryError>() => Ok(false),
-            sealed => sealed.map(|_| true),
-        }
-    }
-
     /// Issues the certificate of a day; `false` if there was nothing to certify.
     async fn issue(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
-        self.check_space(&pbx.id).await?;
+        let (archive, id, bytes_min) = (self.archive.clone(), pbx.id.clone(), self.free_bytes_min);
+        blocking(move || archive.check_space(&id, bytes_min)).await?;
         // A draft of an earlier run comes first: it may be of an older revision of the day.
         if let Some(draft) = certificates::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
             self.publish(draft).await?;
@@ -111,22 +106,12 @@ impl Issuer<'_> {
         }
     }
 
-    async fn check_space(&self, pbx: &str) -> anyhow::Result<()> {
-        let (archive, pbx, min) = (self.archive.clone(), pbx.to_owned(), self.free_bytes_min);
-        let check = blocking(move || archive.check_space(&pbx, min));
-        check.await
-    }
-
     /// Puts the files of a draft into the archive, then records them. After a crash between any two of these steps the draft
     /// is still there, and leads to the same files.
     async fn publish(&self, draft: Draft) -> anyhow::Result<()> {
         let (archive, draft) = (self.archive.clone(), Arc::new(draft));
-        let files = blocking({
-            let draft = draft.clone();
-            move || put_files(&archive, &draft)
-        });
-        let files = files.await?;
-        let (unit, now) = (draft.clone(), self.clock.now());
+        let (put, unit, now) = (draft.clone(), draft.clone(), self.clock.now());
+        let files = blocking(move || put_files(&archive, &put)).await?;
         let is_news = self.db.write(async move |tx| issue(tx, &unit, &files, now).await).await?;
         if is_news {
             let Draft { pbx, day, revision, .. } = &*draft;
@@ -307,8 +292,7 @@ pub async fn drafted_folders(db: &mut SqliteConnection) -> anyhow::Result<Vec<St
     drafts.iter().map(|(pbx, day)| Ok(Folder::day(pbx, day.parse()?)?.as_str().to_owned())).collect()
 }
 
-/// Records a certificate whose files are durable, in the catalog and in the ledger, and lets go of its draft. `false` if
-/// somebody else did so before.
+/// Records a certificate whose files are durable, and removes its draft. `false` if somebody else did so before.
 async fn issue(
     tx: &mut SqliteConnection,
     draft: &Draft,

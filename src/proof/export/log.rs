@@ -50,11 +50,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Copies the published ledger into the bag, and keeps the `wanted` entries.
-    ///
-    /// # Errors
-    /// [`ExportError::Unsealed`] if the checkpoint does not cover them all, [`ExportError::Ledger`] if the published ledger
-    /// differs from what was signed.
+    /// Copies the published ledger into the bag, and keeps the `wanted` entries. Fails if the checkpoint does not cover them
+    /// all, or if the published ledger differs from what was signed.
     pub(super) fn copy(
         sources: &Sources<'_>,
         wanted: &BTreeSet<u64>,

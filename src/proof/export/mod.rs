@@ -37,7 +37,7 @@ use crate::archive::Reader;
 use crate::base::filesystem::free_bytes;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::notary::Published;
-use bag::Bag;
+use bag::{Bag, Temporary};
 use log::{Log, Scope, Token};
 use originals::Copied;
 
@@ -70,7 +70,7 @@ impl Sources<'_> {
 #[derive(Debug)]
 pub struct Packed {
     bag: Bag,
-    zip: Option<Zipped>,
+    zip: Option<Temporary>,
     pub report: Report,
 }
 
@@ -84,10 +84,8 @@ struct Contents<'a> {
     now: Timestamp,
 }
 
-/// Packs what was selected. On return everything is on disk, beside its final place.
-///
-/// It blocks for as long as it takes. On an error nothing is left behind. An original that is gone or damaged is not an
-/// error: the bag says so.
+/// Packs what was selected; it blocks. On return everything is on disk, beside its final place; on an error nothing is left
+/// behind. An original that is gone or damaged is not an error: the bag says so.
 pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> Result<Packed, ExportError> {
     let out = request.place();
     check_place(&out, sources)?;
@@ -107,54 +105,38 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
     sources.check_stop()?;
     let bag_sha256 = bag.close(&info(&contents, bag.payload()))?;
     let report = Report::of(&contents, out, bag_sha256);
-    let zip = request.zip.then(|| Zipped::of(&bag, &request, &report.path, sources)).transpose()?;
+    let zip = request.zip.then(|| zip_up(&bag, &request, &report.path, sources)).transpose()?;
     Ok(Packed { bag, zip, report })
 }
 
 impl Packed {
-    /// Gives the bag, or its ZIP, its final name, durable on return.
-    ///
-    /// # Errors
-    /// Nothing is left behind, except perhaps a name that does not survive a power cut.
+    /// Gives the bag, or its ZIP, its final name, durable on return. On an error nothing is left behind, except perhaps a name
+    /// that does not survive a power cut.
     pub fn hand_out(self) -> Result<Report, ExportError> {
         let Self { bag, zip, report } = self;
         match zip {
-            Some(zip) => zip.keep(&report.path)?,
+            Some(zip) => {
+                place(&zip.0, &report.path)?;
+                drop(zip);
+                bag::sync(bag::parent(&report.path))?;
+            }
             None => bag.keep(&report.path)?,
         }
         Ok(report)
     }
 }
 
-/// The ZIP of a bag, beside its place. If dropped, it is removed.
-#[derive(Debug)]
-struct Zipped(PathBuf);
-
-impl Zipped {
-    /// On return it is on disk.
-    fn of(bag: &Bag, request: &Request, out: &Path, sources: &Sources<'_>) -> Result<Self, ExportError> {
-        let zipped = Self(bag::temporary_sibling(out));
-        let failed = |error| ExportError::io("write", &zipped.0, error);
-        let file = fs::File::create_new(&zipped.0).map_err(failed)?;
-        file.set_permissions(fs::Permissions::from_mode(ZIP_MODE)).map_err(failed)?;
-        let paths = bag.paths().take_while(|_| sources.check_stop().is_ok());
-        let written = zip::write(file, &request.name(), bag.folder(), paths);
-        written.and_then(|file| file.sync_all()).map_err(failed)?;
-        sources.check_stop()?;
-        Ok(zipped)
-    }
-
-    fn keep(self, out: &Path) -> Result<(), ExportError> {
-        place(&self.0, out)?;
-        drop(self);
-        bag::sync(bag::parent(out))
-    }
-}
-
-impl Drop for Zipped {
-    fn drop(&mut self) {
-        bag::tell_if_left(&self.0, fs::remove_file(&self.0));
-    }
+/// Packs the bag into a ZIP, which is on disk on return, beside its place.
+fn zip_up(bag: &Bag, request: &Request, out: &Path, sources: &Sources<'_>) -> Result<Temporary, ExportError> {
+    let zipped = Temporary::beside(out);
+    let failed = |error| ExportError::io("write", &zipped.0, error);
+    let file = fs::File::create_new(&zipped.0).map_err(failed)?;
+    file.set_permissions(fs::Permissions::from_mode(ZIP_MODE)).map_err(failed)?;
+    let paths = bag.paths().take_while(|_| sources.check_stop().is_ok());
+    let written = zip::write(file, &request.name(), bag.folder(), paths);
+    written.and_then(|file| file.sync_all()).map_err(failed)?;
+    sources.check_stop()?;
+    Ok(zipped)
 }
 
 /// Gives a file its final name, and overwrites nothing.

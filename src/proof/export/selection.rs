@@ -35,9 +35,8 @@ pub(super) struct Recording {
 }
 
 impl Selection {
-    /// Reads the selection of `choice` among `pbxs`, all of one moment, whatever is written meanwhile.
-    ///
-    /// Each selected recording brings all calls that name it, also those of other days and other people.
+    /// Reads the selection of `choice` among `pbxs`, all of one moment, whatever is written meanwhile. Each recording brings
+    /// all calls that name it, also those of other days and other people.
     pub async fn read(db: &mut SqliteConnection, choice: &Choice, pbxs: &[String]) -> anyhow::Result<Self> {
         let mut moment = db.begin().await.context("reading the database")?;
         let mut chosen = Chosen::default();

@@ -99,9 +99,7 @@ impl Damage {
 
 impl Published {
     /// Reads every file that the checkpoint needs, and names each that is missing or altered. Without known leaves it can
-    /// only say that a bundle and its tile disagree.
-    ///
-    /// `expected`: the size and root that were signed last, if that is known. An older checkpoint is one that was put back.
+    /// only say that a bundle and its tile disagree. `expected` is what was signed last, if that is known.
     pub fn check(
         &self,
         keys: &[VerifyingKey],
@@ -338,18 +336,6 @@ impl<'a> Tree<'a> {
         Ok(Self { leaves, size, upper, signed_root })
     }
 
-    fn hashes(&mut self, level: u32, index: u64, width: u64) -> anyhow::Result<Option<Vec<Digest>>> {
-        let row = match level {
-            0 => self.leaves.page(index, self.size)?,
-            _ => self.upper.get(&(level, index)).cloned(),
-        };
-        let width = usize::try_from(width)?;
-        Ok(row.filter(|row| row.len() >= width).map(|mut row| {
-            row.truncate(width);
-            row
-        }))
-    }
-
     /// What is wrong with a file among the tiles. Only one that has the name of a tile is read.
     fn judge(
         &mut self,
@@ -358,7 +344,12 @@ impl<'a> Tree<'a> {
     ) -> anyhow::Result<Option<Damage>> {
         let unlisted = || Ok(Some(Damage::new(path, Wrong::Unlisted, "is no tile of this ledger")));
         let Some((level, index, width)) = parse(path) else { return unlisted() };
-        let Some(hashes) = self.hashes(level.unwrap_or(0), index, width)? else { return unlisted() };
+        let row = match level {
+            None | Some(0) => self.leaves.page(index, self.size)?,
+            Some(level) => self.upper.get(&(level, index)).cloned(),
+        };
+        let row = row.unwrap_or_default();
+        let Some(hashes) = row.get(..usize::try_from(width)?) else { return unlisted() };
         let bytes = match read() {
             Err(ArchiveError::TooLarge { bytes_max, .. }) => {
                 return Ok(Some(Damage::altered(path, larger_than(bytes_max))));
@@ -366,7 +357,7 @@ impl<'a> Tree<'a> {
             bytes => bytes?.unwrap_or_default(),
         };
         let is_right = match level {
-            Some(_) => bytes == Tile::to_bytes(&hashes),
+            Some(_) => bytes == Tile::to_bytes(hashes),
             None => entries_of_bundle(&bytes, width)
                 .is_ok_and(|entries| entries.into_iter().map(leaf_hash).eq(hashes.iter().copied())),
         };

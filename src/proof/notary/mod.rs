@@ -33,7 +33,7 @@ use crate::formats::tlog::{
 };
 use crate::store::db::Db;
 use crate::store::fleet;
-use crate::store::ledger::{self, Numbered, Signed};
+use crate::store::ledger::{self, Signed};
 use crate::vault::state::{State, keep_checkpoint, last_checkpoint};
 use keys::Keys;
 
@@ -100,12 +100,8 @@ struct Sealer {
 }
 
 impl Notary {
-    /// Opens the ledger's folder and keys. Whether the ledger can be signed shows at the first [`Notary::seal`].
-    ///
-    /// On return the public halves of all keys that sign are in the folder.
-    ///
-    /// # Errors
-    /// [`ArchiveError`] and [`crate::vault::state::StateError`] for what an operator can mend, [`NotaryError::Renamed`].
+    /// Opens the ledger's folder and keys. On return the public halves of all keys that sign are in the folder. Whether the
+    /// ledger can be signed shows at the first [`Notary::seal`].
     pub async fn open(
         root: &Path,
         archive: &Archive,
@@ -154,9 +150,8 @@ impl Notary {
         &self.area
     }
 
-    /// Publishes and signs all that the ledger holds now; `None` if that was signed already.
-    ///
-    /// On return tiles, bundles and checkpoint are on disk. After a crash the next call comes to the same bytes.
+    /// Publishes and signs all that the ledger holds now; `None` if that was signed already. On return tiles, bundles and
+    /// checkpoint are on disk. After a crash the next call comes to the same bytes.
     ///
     /// # Errors
     /// [`NotaryError`] if it must not be signed, which is also kept for `callvault status`;
@@ -201,10 +196,8 @@ impl Notary {
         Ok(Sealed { size, root, note })
     }
 
-    /// Puts a note with more signatures on it in place of the checkpoint that it is of: the word of a witness.
-    ///
-    /// # Errors
-    /// If the folder cannot be written. Nothing happens if another checkpoint was published since.
+    /// Puts a note with more signatures on it, those of a witness, in place of its checkpoint. Nothing happens if another
+    /// checkpoint was published since.
     pub async fn add_signatures(&self, sealed: &Sealed, note: String) -> anyhow::Result<()> {
         let mut sealer = self.sealer.lock().await;
         if sealer.published.as_deref() == Some(&*sealed.note) {
@@ -317,9 +310,8 @@ impl Notary {
             .context("noting how the ledger stands")
     }
 
-    /// Makes a new key, which signs from now on; the former one signs beside it for a month, so that readers can learn it.
-    ///
-    /// On return the entry that announces it is in the ledger, signed by both.
+    /// Makes a new key, which signs from now on; the former one signs beside it for a month, so that readers can learn it. On
+    /// return the entry that announces it is in the ledger, signed by both.
     pub async fn rotate_key(&self, state: &State, now: Timestamp) -> anyhow::Result<VerifyingKey> {
         let mut keys = self.keys.lock().await;
         keys.rotate(&self.db, state, &self.origin, now).await?;
@@ -329,26 +321,8 @@ impl Notary {
         self.seal(now).await?;
         Ok(key)
     }
-}
 
-/// The edge of the tree over the first `size` entries, from the leaves themselves.
-pub async fn frontier_at(db: &Db, size: u64) -> anyhow::Result<Frontier> {
-    const LEAVES_PER_PAGE: u64 = 4096;
-    let (mut frontier, mut full) = (Frontier::default(), Vec::new());
-    while frontier.size() < size {
-        let wanted = LEAVES_PER_PAGE.min(size - frontier.size());
-        let page = ledger::entries(&mut *db.read().await?, frontier.size(), wanted).await?;
-        anyhow::ensure!(page.len() as u64 == wanted, "the ledger has fewer than {size} entries");
-        page.iter().for_each(|entry| frontier.push(entry.leaf_hash, &mut full));
-        full.clear();
-    }
-    Ok(frontier)
-}
-
-impl Notary {
-    /// Publishes what the entries from `before` up to `size` add to the tree. Returns its edge then.
-    ///
-    /// On return all tiles and bundles of a tree of `size` are on disk.
+    /// Publishes what the entries from `before` up to `size` add to the tree. On return all its tiles and bundles are on disk.
     async fn publish_tiles(&self, before: &Frontier, size: u64) -> anyhow::Result<Frontier> {
         let mut frontier = before.clone();
         // A bundle holds what its entries were from its first on, also of those that were published in a partial one.
@@ -362,7 +336,12 @@ impl Notary {
             let leaves: Vec<Digest> = new.map(|entry| entry.leaf_hash).collect();
             leaves.into_iter().for_each(|leaf| frontier.push(leaf, &mut full));
             let area = self.area.clone();
-            blocking(move || write_page(&area, from, &page, &full)).await?;
+            blocking(move || {
+                let path = path_of_bundle(from / TILE_WIDTH, page.len() as u64);
+                put(&area, &path, &bundle(page.iter().map(|entry| entry.entry.as_bytes())))?;
+                full.iter().try_for_each(|(tile, hashes)| put(&area, &tile.path(), &Tile::to_bytes(hashes)))
+            })
+            .await?;
             from += wanted;
         }
         let (area, edge) = (self.area.clone(), frontier.clone());
@@ -384,16 +363,18 @@ impl Notary {
     }
 }
 
-fn write_page(
-    area: &Area,
-    from: u64,
-    page: &[Numbered],
-    full: &[(Tile, Vec<Digest>)],
-) -> Result<(), ArchiveError> {
-    let entries = page.iter().map(|entry| entry.entry.as_bytes());
-    let path = path_of_bundle(from / TILE_WIDTH, page.len() as u64);
-    put(area, &path, &bundle(entries))?;
-    full.iter().try_for_each(|(tile, hashes)| put(area, &tile.path(), &Tile::to_bytes(hashes)))
+/// The edge of the tree over the first `size` entries, from the leaves themselves.
+pub async fn frontier_at(db: &Db, size: u64) -> anyhow::Result<Frontier> {
+    const LEAVES_PER_PAGE: u64 = 4096;
+    let (mut frontier, mut full) = (Frontier::default(), Vec::new());
+    while frontier.size() < size {
+        let wanted = LEAVES_PER_PAGE.min(size - frontier.size());
+        let page = ledger::entries(&mut *db.read().await?, frontier.size(), wanted).await?;
+        anyhow::ensure!(page.len() as u64 == wanted, "the ledger has fewer than {size} entries");
+        page.iter().for_each(|entry| frontier.push(entry.leaf_hash, &mut full));
+        full.clear();
+    }
+    Ok(frontier)
 }
 
 /// Puts a file that was not published before. Whatever else has its name was never signed, or is damaged: it is moved aside,

@@ -71,10 +71,7 @@ impl Published {
         Ok(is_there.then_some(Self { reader }))
     }
 
-    /// The public keys beside the ledger. Those who do not trust the archive have them from elsewhere.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says; keys that cannot be read are passed over.
+    /// The public keys beside the ledger that can be read. Those who do not trust the archive have them from elsewhere.
     pub fn keys(&self) -> Result<Vec<VerifyingKey>, ArchiveError> {
         let names = self.names("keys")?;
         let mut keys = Vec::new();
@@ -117,10 +114,7 @@ impl Published {
         Ok(entries.swap_remove(at))
     }
 
-    /// The proof that the entry of this number is in the ledger that was published.
-    ///
-    /// # Errors
-    /// If it is not covered yet, or a file that is needed is missing or damaged. The proof is checked before it is given.
+    /// The proof that the entry of this number is in the ledger that was published, verified.
     pub fn prove(&self, number: u64, keys: &[VerifyingKey]) -> Result<TlogProof, PublishedError> {
         let missing = || PublishedError::Missing("checkpoint".to_owned());
         let (checkpoint, note) = self.checkpoint(keys)?.ok_or_else(missing)?;
@@ -164,8 +158,7 @@ impl Published {
         Err(PublishedError::Missing(path(width)))
     }
 
-    /// How many entries lie there in bundles without a gap, at least `signed`: a crash may have come between them and
-    /// their checkpoint.
+    /// How many entries are in bundles without a gap, at least `signed`: a crash may have come before their checkpoint.
     pub fn bundled_size(&self, signed: u64) -> Result<u64, ArchiveError> {
         let mut index = signed / TILE_WIDTH;
         loop {

@@ -55,14 +55,10 @@ pub struct Request {
     pub vkeys: Vec<String>,
 }
 
-/// Makes the database in the state directory of `config` anew. The lock on that directory is held meanwhile.
+/// Makes the database in the state directory of `config` anew, under the lock of that directory.
 ///
 /// On return the new database is in its place, durably, and the former one is beside it. After an error or a crash the
 /// former one is in its place.
-///
-/// # Errors
-/// [`StateError`](crate::vault::state::StateError), [`ArchiveError`] and [`CannotRebuild`] for what
-/// an operator can mend.
 pub async fn rebuild(
     config: &Config,
     request: &Request,

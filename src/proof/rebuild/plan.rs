@@ -129,16 +129,16 @@ impl Plan {
 fn choose(path: &str, owners: &BTreeMap<&str, &str>, wanted: Option<&str>) -> Result<String, CannotRebuild> {
     let path = path.to_owned();
     let states: BTreeSet<&str> = owners.values().copied().collect();
-    let told =
+    let named =
         || owners.iter().map(|(name, state)| format!("{name}: {state}")).collect::<Vec<_>>().join(", ");
     match (wanted, states.len()) {
         (_, 0) => Err(CannotRebuild::NoArchive { path }),
         (Some(wanted), _) if states.contains(wanted) => Ok(wanted.to_owned()),
         (Some(wanted), _) => {
-            Err(CannotRebuild::NobodyElse { path, state_id: wanted.to_owned(), owners: told() })
+            Err(CannotRebuild::NobodyElse { path, state_id: wanted.to_owned(), owners: named() })
         }
         (None, 1) => Ok(states.into_iter().collect()),
-        (None, _) => Err(CannotRebuild::SeveralStates { path, owners: told() }),
+        (None, _) => Err(CannotRebuild::SeveralStates { path, owners: named() }),
     }
 }
 

@@ -69,11 +69,8 @@ struct Files {
 }
 
 impl PublishedLedger {
-    /// Opens the ledger in the archive, and finds out what of it can be believed. What is damaged about the
-    /// whole of it is returned beside it; `None` if there is nothing.
-    ///
-    /// # Errors
-    /// [`CannotRebuild::OthersLedger`] if there is a key, and the ledger was signed by others; whatever the filesystem says.
+    /// Opens the ledger in the archive, and finds out what of it can be believed; `None` if there is nothing. Damage to the
+    /// whole of it is returned beside it. Fails if there is a key, and others signed the ledger.
     pub(super) fn open(
         archive: Arc<dyn Reader>,
         believed: &Believed,

@@ -48,8 +48,8 @@ impl Rebuild<'_> {
         self.note_rebuilt(Some(&ledger)).await
     }
 
-    /// Notes what the ledger may name each recording by that is not archived. One that was heard of before the serial
-    /// number was known may have it since, which no list repeats.
+    /// Notes what the ledger may name each recording by that is not archived: without a serial number, or with the one that
+    /// became known later, which no list repeats.
     async fn note_absences(&mut self) -> anyhow::Result<()> {
         let mut after = 0;
         loop {
@@ -268,8 +268,7 @@ impl Rebuild<'_> {
         self.name_lost(number, &entry.pbx, entry.day, &day_file_name(entry.n), "this call list")
     }
 
-    /// Appends an entry for each salted list without one: the tail that was not published yet, or what a restored
-    /// older database wrote.
+    /// Appends an entry for each salted list without one: the unpublished tail, or what a restored older database wrote.
     pub(super) async fn name_lists_without_an_entry(&mut self) -> anyhow::Result<()> {
         for list in scratch::unnamed_lists(self.building.tx()).await? {
             let UnnamedList { pbx, day, n, sha256, lines, root } = &list;

@@ -74,8 +74,7 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Damage to a file or folder of `pbx`. `subject` is safe to print; `problem` becomes so, for it may quote a damaged
-    /// document.
+    /// `subject` is safe to print; `problem` becomes so, for it may quote a damaged document.
     pub fn of(pbx: &str, subject: impl Into<String>, problem: impl Into<String>) -> Self {
         let problem = printable(problem.into().as_bytes());
         Self { pbx: pbx.to_owned(), subject: subject.into(), problem }

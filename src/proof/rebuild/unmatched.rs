@@ -114,7 +114,7 @@ impl Rebuild<'_> {
         }
     }
 
-    /// Appends an entry for each file without one that is what its sidecar says. The others are named, and owed.
+    /// Appends an entry for each file without one that is what its sidecar says. Others are reported, and queued again.
     pub(super) async fn name_files_without_an_entry(&mut self) -> anyhow::Result<()> {
         let mut after = 0;
         loop {

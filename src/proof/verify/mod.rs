@@ -99,12 +99,8 @@ impl<'a> Verification<'a> {
         self.progress.snapshot()
     }
 
-    /// Verifies. What is wrong is in the report, and a finding each; what was read is remembered, and the ledger has an
-    /// entry of it, also if it was ended before its end.
-    ///
-    /// # Errors
-    /// [`ArchiveError`](crate::archive::ArchiveError) if the archive as a whole cannot be read, and whatever the
-    /// database says.
+    /// Verifies. What is wrong is in the report, and a finding each; what was read is remembered, and the ledger gets an
+    /// entry, also if it was stopped. It fails if the archive as a whole cannot be read.
     pub async fn run(&self) -> anyhow::Result<Report> {
         let began = Instant::now();
         let SealedVault { vault, notary } = self.opened;
@@ -245,10 +241,9 @@ pub struct Part {
     pub time_limit: Option<Duration>,
 }
 
-/// Reads the next part of the archive, the longest unread first, so that every byte is read within so many days. Once all was read since the first part, the ledger gets the entry of it.
+/// Reads the next part of the archive, the longest unread first, so that every byte is read within so many days.
 ///
-/// # Errors
-/// [`ArchiveError`](crate::archive::ArchiveError) if the archive as a whole cannot be read, and whatever the database says.
+/// After the last part the ledger gets the entry of them all. It fails if the archive as a whole cannot be read.
 pub async fn scrub(opened: &SealedVault, part: Part, stop: &CancellationToken) -> anyhow::Result<Report> {
     let SealedVault { vault, notary } = opened;
     let pbxs: Vec<String> = vault.config.pbx.iter().map(|pbx| pbx.id.clone()).collect();
