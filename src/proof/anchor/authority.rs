@@ -267,7 +267,10 @@ impl Anchorer {
             anchors.extend(self.recognise_found(found).await?);
         }
         if !anchors.is_empty() {
-            info!("{} time-stamp tokens beside the ledger were in no row; they are now", anchors.len());
+            info!(
+                "callvault found {} time-stamp tokens beside the ledger that the database did not have, and added them",
+                anchors.len()
+            );
         }
         for anchors in anchors.chunks(ROWS_PER_UNIT) {
             let (db, anchors) = (&self.db, anchors.to_vec());

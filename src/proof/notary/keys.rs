@@ -125,7 +125,7 @@ impl Keys {
         }
         anyhow::ensure!(
             !self.is_given,
-            "the key is the one of [ledger] key_file: put another into that file, then run this command again"
+            "[ledger] key_file has the key: replace the key in that file, then run this command again"
         );
         let former = self.current().verifying_key();
         // After a crash the next run finds another key, and that this is allowed.

@@ -384,7 +384,9 @@ fn put(area: &Area, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
     match area.put(&key, bytes) {
         Err(ArchiveError::OtherBytes { .. } | ArchiveError::Occupied { .. }) => {
             if let Some(aside) = area.move_aside(&key)? {
-                warn!("`{FOLDER}/{path}` was not what is to be published: it is `{aside}` beside it now");
+                warn!(
+                    "`{FOLDER}/{path}` had other content than callvault publishes there; callvault moved it aside to `{aside}`"
+                );
             }
             area.put(&key, bytes)
         }

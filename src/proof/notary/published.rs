@@ -26,7 +26,7 @@ pub enum PublishedError {
     #[error("{FOLDER}/{path} {}: find out who put it there, and move it away", larger_than(*bytes_max))]
     TooLarge { path: String, bytes_max: u64 },
     #[error(
-        "entry {number} is not published yet; {size} are: it will be within a minute while callvault runs"
+        "entry {number} is not published yet; {size} are: while callvault runs, it publishes new entries within a minute"
     )]
     NotYet { number: u64, size: u64 },
 }

@@ -16,7 +16,7 @@ const NOTHING_THERE: &str = "it has no files there: nothing was archived yet, or
 pub enum CannotRebuild {
     #[error(
         "{path} holds no archive: no PBX has a folder there with a `.callvault` marker; mount it or correct `[archive] \
-         path`. An installation without any recordings needs no rebuild: `callvault run` begins it"
+         path`. An installation without recordings needs no rebuild: start it with `callvault run`"
     )]
     NoArchive { path: String },
     #[error(
