@@ -181,7 +181,7 @@ impl Anchorer {
         let (key, now) = (wait_key(kind, name), self.clock.now());
         let Err(error) = outcome else {
             if self.waits.end(&key) {
-                info!("The {} `{name}` vouches for the ledger again", kind.as_str());
+                info!("The {} `{name}` confirms the ledger again", kind.as_str());
             }
             return Ok(());
         };

@@ -84,7 +84,7 @@ impl Evidence<'_> {
             return (token.at, wrong("is a token over other bytes than its checkpoint".to_owned()));
         }
         let Some(written) = written_at(self.last_entry) else {
-            return (token.at, wrong("is a token over a ledger whose last entry has no time".to_owned()));
+            return (token.at, wrong("stamps a ledger whose last entry has no time".to_owned()));
         };
         let trust = match (token.at, written, self.now) {
             (at, written, _) if written.duration_since(at) > TIME_OFF_MAX => {
@@ -120,7 +120,7 @@ pub(super) fn verify(reply: &[u8], roots: Option<&Roots>) -> Result<(Token, Trus
 fn verify_signature(token: &Token, signed: &SignedData<'_>, roots: Option<&Roots>) -> Trust {
     let wrong = |what: &str| Unproven::Wrong(what.to_owned());
     let signer =
-        signed.signer().ok_or_else(|| wrong("holds a token that nobody has signed as RFC 3161 demands"))?;
+        signed.signer().ok_or_else(|| wrong("holds a token that is not signed as RFC 3161 requires"))?;
     let unknown_hash =
         || Unproven::Unknown("it was signed over a hash that callvault does not know".to_owned());
     if hash(signer.digest, signed.content).ok_or_else(unknown_hash)? != signer.message_digest {
@@ -141,7 +141,7 @@ fn verify_signature(token: &Token, signed: &SignedData<'_>, roots: Option<&Roots
         return Err(wrong("holds a token that names another certificate than that of its signer"));
     }
     if !is_for_time_stamps(&certificate) {
-        return Err(wrong("holds a token whose signer's certificate is not for time stamps"));
+        return Err(wrong("holds a token, but the certificate of its signer is not for time stamps"));
     }
     let der = CertificateDer::from(der);
     let unreadable =

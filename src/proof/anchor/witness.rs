@@ -97,11 +97,11 @@ fn answer(witness: &WitnessConfig, reply: Reply, named: u64) -> Result<Answer, U
         },
         404 => failed(
             "it does not know this ledger (HTTP status 404)",
-            "give its operator the ledger's name and key, which `callvault ledger key` shows",
+            "give its operator the ledger's name and key, which `callvault ledger` shows",
         ),
         403 => failed(
             "it does not trust the key of this ledger (HTTP status 403)",
-            "give its operator the key that `callvault ledger key` shows",
+            "give its operator the key that `callvault ledger` shows",
         ),
         422 => failed(
             "our ledger does not continue what it has seen (HTTP status 422)",

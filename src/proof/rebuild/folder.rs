@@ -115,7 +115,7 @@ impl<'a> FolderReader<'a> {
             Ok(file) => {
                 if file.is_displaced {
                     let path = printable(file.sidecar.file.path.as_bytes());
-                    self.damaged(name, format!("it belongs to {path}: somebody moved it"))?;
+                    self.damaged(name, format!("it belongs to {path}: someone moved it"))?;
                 } else if self.names.contains(&audio) {
                     self.there.insert(audio, file.sidecar.file.sha256);
                 }

@@ -13,15 +13,15 @@ use crate::support::authority::{Authority, Manner};
 
 /// What each kind of forgery is answered with.
 const FORGERIES: [(Manner, &str); 13] = [
-    (Manner::Forging(Forgery::NoSigner), "holds a token that nobody has signed as RFC 3161 demands"),
+    (Manner::Forging(Forgery::NoSigner), "holds a token that is not signed as RFC 3161 requires"),
     (Manner::Forging(Forgery::WrongKey), "holds a token with a signature that does not fit"),
     (Manner::Forging(Forgery::WrongCertificate), "names another certificate than that of its signer"),
     (Manner::Forging(Forgery::NoCertificate), "holds a token without the certificate of its signer"),
     (Manner::Forging(Forgery::AlteredTime), "holds a token that was altered after it was signed"),
     (Manner::WrongImprint, "is a token over other bytes than ours"),
     (Manner::WrongNonce, "does not carry the nonce of our request"),
-    (Manner::OtherPurpose, "whose signer's certificate is not for time stamps"),
-    (Manner::PurposeNotCritical, "whose signer's certificate is not for time stamps"),
+    (Manner::OtherPurpose, "but the certificate of its signer is not for time stamps"),
+    (Manner::PurposeNotCritical, "but the certificate of its signer is not for time stamps"),
     (Manner::Past, "has the time 1999-12-31T23:59:59Z, but this machine's clock shows "),
     (Manner::Future, "correct this machine's clock"),
     // Only who has its certificates knows these.
