@@ -3,7 +3,8 @@
 
 use askama::Template;
 
-use super::log::{Log, Scope, Token};
+use super::anchors::Token;
+use super::log::{Log, Scope};
 use super::{AGENT, Contents};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;

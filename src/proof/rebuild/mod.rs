@@ -13,18 +13,30 @@
 //! ```
 //!
 //! It is built in a file beside the database in use, which it replaces in the end in one step; the former one is kept.
-//! Damage stops nothing: it is reported, and the rest is rebuilt. `documents` is public for fuzzing.
+//! Nothing that is damaged stops it: it is named, and the rest is rebuilt. The modules that read single documents are
+//! public for those who try them with damaged ones; nobody else has a use for them.
 
-#[doc(hidden)]
-pub mod documents;
+mod certificates;
 mod finish;
 mod folder;
+#[doc(hidden)]
+pub mod found;
+#[doc(hidden)]
+pub mod lines;
+mod listed;
 mod plan;
+mod progress;
 mod published;
+mod readers;
 mod replay;
 mod report;
-mod unmatched;
+#[doc(hidden)]
+pub mod sidecar;
+mod signed;
+mod trust;
+mod unnamed;
 mod walk;
+mod without_file;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -32,8 +44,9 @@ use std::sync::Arc;
 use jiff::{Timestamp, civil::Date};
 
 pub use plan::CannotRebuild;
-pub use published::Trust;
-pub use report::{Damage, Progress, Report};
+pub use progress::{Progress, Snapshot};
+pub use report::{Damage, LedgerRebuilt, PbxRebuilt, Report};
+pub use trust::Trust;
 
 use crate::archive::{ArchiveError, Disk, Reader};
 use crate::base::digest::Digest;
@@ -43,9 +56,9 @@ use crate::store::fleet;
 use crate::store::ledger::RebuiltOn;
 use crate::store::scratch;
 use crate::vault::state::StateLock;
-use documents::FoundCertificate;
+use certificates::FoundCertificate;
 use plan::Plan;
-use published::Believed;
+use trust::Believed;
 
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -55,10 +68,14 @@ pub struct Request {
     pub vkeys: Vec<String>,
 }
 
-/// Makes the database in the state directory of `config` anew, under the lock of that directory.
+/// Makes the database in the state directory of `config` anew. The lock on that directory is held meanwhile.
 ///
 /// On return the new database is in its place, durably, and the former one is beside it. After an error or a crash the
 /// former one is in its place.
+///
+/// # Errors
+/// [`StateError`](crate::vault::state::StateError), [`ArchiveError`] and [`CannotRebuild`] for what
+/// an operator can mend.
 pub async fn rebuild(
     config: &Config,
     request: &Request,
@@ -69,6 +86,9 @@ pub async fn rebuild(
 }
 
 /// The same from an archive that is kept elsewhere.
+///
+/// # Errors
+/// As [`rebuild`].
 pub async fn rebuild_from(
     config: &Config,
     open: &(dyn Fn() -> Result<Arc<dyn Reader>, ArchiveError> + Sync),
@@ -81,25 +101,9 @@ pub async fn rebuild_from(
     let plan = Plan::of(config, &*archive, request.state_id.as_deref())?;
     let believed = Arc::new(Believed::of(config, request, &plan.state_id)?);
     let building = Building::begin(&config.state.path).await?;
-    let report =
-        Report { state_id: plan.state_id.clone(), left_out: plan.left_out.clone(), ..Report::default() };
-    let rebuild = Rebuild {
-        config,
-        archive,
-        believed,
-        building,
-        report,
-        progress,
-        now,
-        learnt: BTreeMap::new(),
-        days: BTreeMap::new(),
-        certificates: HashMap::new(),
-        in_step: HashSet::new(),
-        gaps: BTreeMap::new(),
-        rebuilt: Vec::new(),
-    };
-    let (building, mut report) = rebuild.build(plan).await.map_err(db::told)?;
-    let new = building.finish().await.map_err(db::told)?;
+    let rebuild = Rebuild::new(config, archive, believed, &plan, building, progress, now);
+    let (building, mut report) = rebuild.build(&plan).await.map_err(db::as_failure)?;
+    let new = building.finish().await.map_err(db::as_failure)?;
     // A log that stays beside a database that cannot be opened is moved aside with it.
     db::fold_log(&config.state.path).await;
     report.former = lock.replace_database(&new, now)?;
@@ -114,8 +118,9 @@ struct Rebuild<'a> {
     report: Report,
     progress: Arc<Progress>,
     now: Timestamp,
+    /// What is learnt of each PBX on the way.
     learnt: BTreeMap<String, Learnt>,
-    days: BTreeMap<(String, Date), FoundDay>,
+    days: BTreeMap<(String, Date), DayTold>,
     /// Certificates that were found, by the hash of their documents.
     certificates: HashMap<Digest, FoundCertificate>,
     /// Folders whose `SHA256SUMS` lists exactly what is there.
@@ -139,7 +144,7 @@ struct Learnt {
 }
 
 #[derive(Debug, Default)]
-struct FoundDay {
+struct DayTold {
     calls_files: u32,
     /// Revision and time of its last certificate.
     closed: Option<(u32, Timestamp)>,
@@ -154,18 +159,41 @@ struct OpenGap {
     day: Date,
 }
 
-impl Rebuild<'_> {
-    async fn build(mut self, plan: Plan) -> anyhow::Result<(Building, Report)> {
-        plan.damage.into_iter().for_each(|damage| self.report.note(damage));
-        scratch::create(self.building.tx()).await?;
-        fleet::set_meta(self.building.tx(), "state_id", &plan.state_id).await?;
-        for pbx in &plan.pbxs {
-            fleet::register(self.building.tx(), pbx).await?;
+impl<'a> Rebuild<'a> {
+    fn new(
+        config: &'a Config,
+        archive: Arc<dyn Reader>,
+        believed: Arc<Believed>,
+        plan: &Plan,
+        building: Building,
+        progress: Arc<Progress>,
+        now: Timestamp,
+    ) -> Self {
+        let report =
+            Report { state_id: plan.state_id.clone(), left_out: plan.left_out.clone(), ..Report::default() };
+        Self {
+            config,
+            archive,
+            believed,
+            building,
+            report,
+            progress,
+            now,
+            learnt: BTreeMap::new(),
+            days: BTreeMap::new(),
+            certificates: HashMap::new(),
+            in_step: HashSet::new(),
+            gaps: BTreeMap::new(),
+            rebuilt: Vec::new(),
         }
+    }
+
+    async fn build(mut self, plan: &Plan) -> anyhow::Result<(Building, Report)> {
+        self.begin(plan).await?;
         for pbx in &plan.pbxs {
             self.walk(pbx).await?;
         }
-        let ledger = if plan.has_ledger { self.open_ledger().await? } else { None };
+        let ledger = self.open_ledger(plan).await?;
         self.replay(ledger).await?;
         self.settle_entries_without_a_file().await?;
         self.name_files_without_an_entry().await?;
@@ -173,10 +201,20 @@ impl Rebuild<'_> {
         self.note_open_gaps();
         self.link_calls().await?;
         self.fill_catalog().await?;
-        self.finish(&plan.pbxs).await
+        self.finish(plan).await
     }
 
-    fn damaged(&mut self, pbx: &str, subject: impl Into<String>, problem: impl Into<String>) {
-        self.report.note(Damage::of(pbx, subject, problem));
+    async fn begin(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        plan.damage.iter().for_each(|damage| self.report.note(damage.clone()));
+        scratch::create(self.building.tx()).await?;
+        fleet::set_meta(self.building.tx(), "state_id", &plan.state_id).await?;
+        for pbx in &plan.pbxs {
+            fleet::register(self.building.tx(), pbx).await?;
+        }
+        Ok(())
+    }
+
+    fn damaged(&mut self, damage: Damage) {
+        self.report.note(damage);
     }
 }
