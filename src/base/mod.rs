@@ -3,13 +3,10 @@
 // Closed sets of words, the same in SQL, JSON and messages.
 pub mod words;
 
-// The kinds of finding, each with its alert and its remedy.
+// The kinds of finding.
 pub mod finding;
 
-// What raises an alert.
-pub mod alert;
-
-// What failures mean to an operator, and what to do about them.
+// What failures and findings mean to an operator, and what to do about them.
 pub mod remedy;
 
 // Recordings counted by what became of them.

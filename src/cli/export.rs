@@ -18,7 +18,7 @@ use crate::archive::Disk;
 use crate::base::blocking::blocking;
 use crate::base::clock;
 use crate::config::Config;
-use crate::proof::export::{self, Choice, Packed, Report, Request, Selection, Stop};
+use crate::proof::export::{self, Choice, Packed, Report, Request, Selection};
 use crate::service::requests::{self, Outcome, Receipt, UsageError};
 
 /// Damaged files and unknown lines that the text names.
@@ -126,7 +126,7 @@ async fn pack(
     let packing = move || {
         let archive = &Disk::require(&config.archive.path)?;
         let ours = vec![config.archive.path.clone(), config.state.path.clone()];
-        let (stop, now) = (Stop::on(stop), clock::now());
+        let now = clock::now();
         let authorities = config.anchors.authorities.iter();
         let authorities =
             authorities.filter_map(|known| Some((known.name.clone(), known.certificates.clone()?))).collect();

@@ -20,7 +20,7 @@ use crate::base::blocking::blocking;
 use crate::base::recording::printable;
 use crate::config::Config;
 use crate::formats::tlog::VerifyingKey;
-use crate::proof::notary::{Damage, FOLDER, PROBLEM, Published, PublishedError, StoredLeaves};
+use crate::proof::notary::{Damage, FOLDER, Leaves, PROBLEM, Published, PublishedError};
 use crate::service::requests::{Request, UsageError};
 use crate::store::catalog;
 use crate::store::db;
@@ -124,7 +124,7 @@ async fn shown(config: &Path) -> anyhow::Result<Shown> {
     let keys = rows.into_iter().map(|row| ShownKey {
         vkey: row.vkey,
         signs: row.retired_at_ms.is_none(),
-        signs_until: row.signs_until_ms.map(Timestamp::from),
+        signs_until: row.signs_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
     });
     Ok(Shown {
         origin: sources.keys.first().map(|key| key.name().to_owned()).unwrap_or_default(),
@@ -255,7 +255,7 @@ async fn look(sources: &Arc<Sources>) -> anyhow::Result<(u64, Vec<Damage>)> {
     let size = latest.map_or(0, |(size, _)| size);
     drop(db);
     let (pool, runtime) = (sources.pool.clone(), Handle::current());
-    let mut leaves = StoredLeaves::new(move |from, limit| {
+    let mut leaves = Leaves::stored(move |from, limit| {
         runtime.block_on(async { ledger::leaf_hashes(&mut *pool.acquire().await?, from, limit).await })
     });
     let sources = Arc::clone(sources);

@@ -13,7 +13,7 @@ use super::status_page::numbers;
 use super::{exit, output, signals};
 use crate::base::clock;
 use crate::config::Config;
-use crate::proof::rebuild::{self, Progress, Report, Request, Snapshot, Trust};
+use crate::proof::rebuild::{self, Progress, Report, Request, Trust};
 use crate::service::requests::Interrupted;
 use crate::vault::state::{self, StateError};
 
@@ -75,8 +75,7 @@ fn is_served(error: &anyhow::Error, state: &Path) -> bool {
 async fn show(progress: &Progress) -> Infallible {
     loop {
         tokio::time::sleep(LINE_EVERY).await;
-        let Snapshot { files, lines, entries } = progress.snapshot();
-        let [files, lines, entries] = [files, lines, entries].map(HumanCount);
+        let [files, lines, entries] = progress.counts().map(HumanCount);
         output::error_line(format_args!(
             "callvault: {files} archived files found, {lines} lines of call lists read, {entries} entries replayed"
         ));

@@ -17,57 +17,28 @@ impl Escaper for Printable {
     }
 }
 
-/// A count of any integer type, by value or by reference as templates pass it.
-pub trait Count: Copy {
-    fn to_i64(self) -> i64;
-}
-
-impl Count for i64 {
-    fn to_i64(self) -> i64 {
-        self
-    }
-}
-
-impl Count for u64 {
-    fn to_i64(self) -> i64 {
-        i64::try_from(self).unwrap_or(i64::MAX)
-    }
-}
-
-impl Count for usize {
-    fn to_i64(self) -> i64 {
-        i64::try_from(self).unwrap_or(i64::MAX)
-    }
-}
-
-impl<T: Count> Count for &T {
-    fn to_i64(self) -> i64 {
-        (*self).to_i64()
-    }
-}
-
 /// The time to the second; a dash for none.
 pub fn time(at: impl Into<Option<Timestamp>>) -> String {
     at.into().map_or("\u{2013}".to_owned(), |at| at.strftime("%F %H:%M:%S UTC").to_string())
 }
 
 /// The number with thousands separators.
-pub fn number(value: impl Count) -> String {
-    let value = value.to_i64();
-    let digits = value.unsigned_abs().to_string();
-    let mut text = if value < 0 { "-".to_owned() } else { String::new() };
+pub fn number(value: impl ToString) -> String {
+    let text = value.to_string();
+    let (sign, digits) = text.strip_prefix('-').map_or(("", &*text), |digits| ("-", digits));
+    let mut grouped = sign.to_owned();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
+            grouped.push(',');
         }
-        text.push(digit);
+        grouped.push(digit);
     }
-    text
+    grouped
 }
 
-/// The number with its noun, singular or plural.
-pub fn count(value: impl Count, noun: &str) -> String {
-    format!("{} {noun}{}", number(value), if value.to_i64() == 1 { "" } else { "s" })
+pub fn count(value: impl ToString, noun: &str) -> String {
+    let number = number(value);
+    format!("{number} {noun}{}", if number == "1" { "" } else { "s" })
 }
 
 /// Hex in groups that are easy to compare by eye.

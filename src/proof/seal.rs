@@ -16,9 +16,8 @@ use crate::store::db::Db;
 use crate::store::ledger::{self, ListFacts};
 use crate::store::queue::DayRange;
 
-/// Brings every `SHA256SUMS` up to date with the catalog, and returns how many were written.
-///
-/// A folder that cannot be written does not keep the others from it; the first such error is returned in the end.
+/// Brings every `SHA256SUMS` up to date with the catalog, and returns how many were written. A folder that cannot be written
+/// does not stop the others; the first such error is returned in the end.
 pub async fn write_sums(db: &Db, archive: &Arc<Archive>) -> anyhow::Result<usize> {
     let behind = catalog::folders_behind(&mut *db.read().await?).await?;
     let mut outcome = Ok(0);
@@ -47,16 +46,9 @@ async fn write_sums_of(
 
 /// Writes what the day folders of `pbx` do not hold yet: calls first seen, and recordings that are not archived.
 ///
-/// On return each list is durable, and the ledger has its `lists` entry. After a crash between any two steps the next run
-/// comes to the same files.
-pub async fn write_calls(
-    db: &Db,
-    archive: &Arc<Archive>,
-    pbx: &str,
-    days: DayRange,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let days = call_lists::days(&mut *db.read().await?, pbx, days).await?;
+/// On return each list is durable, and the ledger has its `lists` entry. After a crash the next run comes to the same files.
+pub async fn write_calls(db: &Db, archive: &Arc<Archive>, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+    let days = call_lists::days(&mut *db.read().await?, pbx, DayRange::ALL).await?;
     write_days(db, archive, pbx, days, now).await
 }
 

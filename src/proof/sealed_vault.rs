@@ -18,7 +18,6 @@ use crate::store::queue::{self, Redrive};
 use crate::store::{calls, fleet, voicemail};
 use crate::vault::Vault;
 
-/// A vault, and who signs its ledger.
 #[derive(Debug, Clone)]
 pub struct SealedVault {
     pub vault: Vault,
@@ -26,11 +25,8 @@ pub struct SealedVault {
 }
 
 impl SealedVault {
-    /// Opens the vault and recovers it: on return no claim of an earlier run is left, no temporary lies about, the rules in
-    /// force are those of the configuration, and every `SHA256SUMS` is complete.
-    ///
-    /// # Errors
-    /// [`StateError`](crate::vault::state::StateError) and [`ArchiveError`] for what an operator can mend.
+    /// Opens the vault and recovers it: on return no claim and no temporary of an earlier run is left, the rules in force are
+    /// those of the configuration, and every `SHA256SUMS` is complete.
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let vault = Vault::open(config, clock).await?;
         let Vault { config, state, archive, clock } = &vault;
@@ -41,9 +37,6 @@ impl SealedVault {
     }
 
     /// The same under another configuration: its rules are in force on return.
-    ///
-    /// # Errors
-    /// Those of [`Vault::with_config`].
     pub async fn with_config(&self, config: Config) -> anyhow::Result<Self> {
         let changed = Self { vault: self.vault.with_config(config).await?, notary: self.notary.clone() };
         changed.apply_config().await?;
@@ -81,12 +74,9 @@ impl SealedVault {
         pass_over(self.seal().await.map(drop))
     }
 
-    /// Brings up to date what others read: `SHA256SUMS`, and the signed ledger. The checkpoint that was published, if one
-    /// was.
-    ///
-    /// # Errors
-    /// The first of both, after the other was tried all the same. That the ledger must not be signed is told, and no error:
-    /// nothing that is archived depends on it.
+    /// Brings up to date what others read: `SHA256SUMS`, and the signed ledger. Returns the checkpoint that was published, if
+    /// one was; or the first error, after both were tried. A ledger that must not be signed is logged and is no error: nothing
+    /// that is archived depends on it.
     pub async fn seal(&self) -> anyhow::Result<Option<Sealed>> {
         let sums = seal::write_sums(&self.vault.state.db, &self.vault.archive).await;
         let sealed = match self.notary.seal(self.vault.clock.now()).await {
@@ -177,7 +167,7 @@ pub fn download_settings(pbx: &PbxConfig) -> Digest {
     ))
 }
 
-/// One folder that cannot be read or written must not keep every command from starting: it is told, and tried again.
+/// One folder that cannot be read or written must not keep every command from starting: callvault logs it and tries again.
 fn pass_over(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
     match outcome {
         Err(error)

@@ -16,7 +16,6 @@ use crate::pipeline::backfill::{BackfillReport, Connections, PbxReport, RangeErr
 use crate::pipeline::site::{Connection, Site};
 use crate::proof::seal;
 use crate::proof::sealed_vault::SealedVault;
-use crate::store::queue::DayRange;
 use crate::watch::coverage::{self, Scope};
 
 /// How often a watcher sees how far it is.
@@ -146,8 +145,7 @@ impl<'a> Backfill<'a> {
         for site in self.sites.iter().filter(|_| !self.stop.is_cancelled()) {
             let (rules, now) = (&self.opened.vault.config.must_record, self.opened.vault.clock.now());
             coverage::look(&self.opened.vault.state.db, &site.pbx, rules, Scope::AllDays, now).await?;
-            let listed =
-                seal::write_calls(db, archive, site.id(), DayRange::ALL, self.opened.vault.clock.now()).await;
+            let listed = seal::write_calls(db, archive, site.id(), self.opened.vault.clock.now()).await;
             outcome = outcome.and(listed);
             if certify {
                 let certified = self.opened.issuer().issue_due(&site.pbx).await;

@@ -8,14 +8,15 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
+use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
+use sqlx::SqliteConnection;
 
 use crate::base::bell::{Bell, Listener};
 use crate::base::schedule::CronLine;
 use crate::base::words::words;
 use crate::config::ScheduleConfig;
-use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms, Run as _};
+use crate::store::sql::{BindAll as _, Fetch as _, Ms};
 
 /// The part of a job's period over which the PBXs are spread.
 const JITTER: f64 = 0.2;
@@ -40,12 +41,15 @@ words! {
         /// Look into the voicemail boxes. After a sweep, which tells the offset from UTC by which messages are dated.
         Voicemail = "voicemail",
         DeepSweep = "deep_sweep",
+        /// Bring `SHA256SUMS` up to date.
         Seal = "seal",
         /// Look whether the archive holds what it should.
         Verify = "verify",
         /// Read a part of the archive again.
         Scrub = "scrub",
+        /// Forget the history of callvault's own work.
         History = "history",
+        /// Make a snapshot of the database.
         Snapshot = "snapshot",
     }
 }
@@ -82,6 +86,7 @@ pub struct Todo {
 #[derive(Debug, Default)]
 struct Waiting {
     jobs: BTreeSet<Job>,
+    /// The one that was taken last.
     last: Option<Job>,
 }
 
@@ -143,6 +148,7 @@ struct Entry {
 }
 
 impl Agenda {
+    /// An agenda with nothing on it.
     pub fn new(now: Timestamp) -> Self {
         Self { entries: Vec::new(), looked_at: now }
     }
@@ -150,12 +156,12 @@ impl Agenda {
     /// Puts a job on the agenda. What was due while nobody looked is due now.
     pub async fn plan(
         &mut self,
-        db: &mut Conn,
+        db: &mut SqliteConnection,
         job: Job,
         pbx: &str,
         schedule: &ScheduleConfig,
         todo: &Todo,
-    ) -> Result<()> {
+    ) -> anyhow::Result<()> {
         let Some(line) = job.line(schedule) else { return Ok(()) };
         let mut entry = Entry {
             job,
@@ -165,13 +171,9 @@ impl Agenda {
             todo: todo.clone(),
         };
         let planned = entry.after(self.looked_at);
-        let due: Option<Ms> = sqlx::query_scalar("select next_due_at_ms from jobs where job = ? and pbx = ?")
-            .bind_all((job, pbx))
-            .maybe(db, "reading the agenda")
-            .await?;
-        entry.next_due = match due {
+        entry.next_due = match next_due(db, job, pbx).await? {
             // A wait longer than the line asks for was set by another line, or another clock.
-            Some(Ms(due)) => due.min(planned),
+            Some(due) => due.min(planned),
             None if job.begins_at_once() => self.looked_at,
             None => planned,
         };
@@ -199,15 +201,16 @@ impl Agenda {
     }
 
     /// Remembers when jobs that never ran are due: one that is missed because nothing runs then is made up for, too.
-    pub async fn remember(&self, tx: &mut Conn) -> Result<()> {
+    pub async fn remember(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
         for entry in self.entries.iter().filter(|entry| !entry.job.begins_at_once()) {
             sqlx::query(
                 "insert into jobs (job, pbx, last_run_at_ms, next_due_at_ms) values (?, ?, ?, ?)
                  on conflict do nothing",
             )
             .bind_all((entry.job, &entry.pbx, NEVER_MS, entry.next_due))
-            .run(tx, format!("planning `{}`", entry.job.as_str()))
-            .await?;
+            .execute(&mut *tx)
+            .await
+            .with_context(|| format!("planning `{}`", entry.job.as_str()))?;
         }
         Ok(())
     }
@@ -217,6 +220,7 @@ impl Agenda {
         self.entries.iter().map(|entry| ((entry.job, entry.pbx.clone()), entry.next_due)).collect()
     }
 
+    /// When a job is next due, as far as it is planned.
     pub fn due(&self, job: Job, pbx: &str) -> Option<Timestamp> {
         let entry = self.entries.iter().find(|entry| entry.job == job && entry.pbx == pbx)?;
         Some(entry.next_due)
@@ -243,15 +247,41 @@ fn share(pbx: &str) -> f64 {
     f64::from(u32::try_from(hasher.finish() >> 32).expect("32 bits are left")) / f64::from(u32::MAX)
 }
 
-pub async fn note_run(tx: &mut Conn, job: Job, pbx: &str, now: Timestamp, next_due: Timestamp) -> Result<()> {
+async fn next_due(db: &mut SqliteConnection, job: Job, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
+    let due: Option<Ms> = sqlx::query_scalar("select next_due_at_ms from jobs where job = ? and pbx = ?")
+        .bind_all((job, pbx))
+        .maybe(db, "reading the agenda")
+        .await?;
+    Ok(due.map(Timestamp::from))
+}
+
+/// Notes that a job ran, and when it is next due.
+pub async fn note_run(
+    tx: &mut SqliteConnection,
+    job: Job,
+    pbx: &str,
+    now: Timestamp,
+    next_due: Timestamp,
+) -> anyhow::Result<()> {
     sqlx::query(
         "insert into jobs (job, pbx, last_run_at_ms, next_due_at_ms) values (?, ?, ?, ?)
          on conflict (job, pbx) do update set last_run_at_ms = excluded.last_run_at_ms,
              next_due_at_ms = excluded.next_due_at_ms",
     )
     .bind_all((job, pbx, now, next_due))
-    .run(tx, format!("noting that `{}` ran", job.as_str()))
+    .execute(tx)
     .await
+    .with_context(|| format!("noting that `{}` ran", job.as_str()))?;
+    Ok(())
+}
+
+/// When a job last ran to its end; `None` if it never did.
+pub async fn last_run(db: &mut SqliteConnection, job: Job, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
+    let ran: Option<Ms> = sqlx::query_scalar("select last_run_at_ms from jobs where job = ? and pbx = ?")
+        .bind_all((job, pbx))
+        .maybe(db, "reading the agenda")
+        .await?;
+    Ok(ran.map(Timestamp::from).filter(|at| at.as_millisecond() != NEVER_MS))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! after COMMIT, never before.
 
 mod building;
+mod copy;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -21,8 +22,10 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-pub use crate::config::database_file;
 pub use building::Building;
+pub use copy::{copy, size_bytes};
+
+pub use crate::config::database_file;
 
 /// Units of work that may share one commit, and for how long one is held open for them.
 const UNITS_PER_COMMIT_MAX: usize = 64;
@@ -180,14 +183,18 @@ pub async fn fold_log(state: &Path) -> bool {
     folded.is_ok() && connection.close().await.is_ok()
 }
 
-/// The error of a unit; [`DatabaseFailed`] if it means that the database itself is broken.
-pub fn as_failure(error: anyhow::Error) -> anyhow::Error {
+/// The error of a unit, told as what it is if it means that the database itself is broken.
+pub fn told(error: anyhow::Error) -> anyhow::Error {
     broken(&error).map_or(error, Into::into)
 }
 
-/// Whether an error is that of a row which the tables do not take: nothing of it was written.
-pub fn is_refused(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<sqlx::Error>().is_some_and(|cause| primary_code(cause) == Some(CONSTRAINT))
+/// The outcome; none if the tables do not take the row: nothing of it was written.
+pub fn unless_refused<T>(outcome: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    let is_refused = |cause: &sqlx::Error| primary_code(cause) == Some(CONSTRAINT);
+    match outcome {
+        Err(error) if error.downcast_ref().is_some_and(is_refused) => Ok(None),
+        outcome => outcome.map(Some),
+    }
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {
@@ -338,28 +345,4 @@ async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> 
         Ok(_) => Ok(()),
         Err(error) => Err(DatabaseFailed::new(format!("{statement}: {error}"), &error)),
     }
-}
-
-/// The size of the database in `state` with its write-ahead log, in bytes: a copy takes no more.
-pub fn size_bytes(state: &Path) -> std::io::Result<u64> {
-    let database = database_file(state);
-    let log = std::fs::metadata(state.join("callvault.db-wal")).map_or(0, |log| log.len());
-    Ok(std::fs::metadata(database)?.len() + log)
-}
-
-/// Writes the database in `state`, as it is at one moment, to the new file `copy`. Whoever writes and reads goes on
-/// meanwhile. Nothing of the copy is synced.
-///
-/// Over a connection of its own: those that only read (`query_only`) must not write a copy either, and one that is opened
-/// for reading alone can.
-pub async fn copy(state: &Path, copy: &Path) -> anyhow::Result<()> {
-    let mut connection = options(&database_file(state))
-        .read_only(true)
-        .connect()
-        .await
-        .context("opening the database for a copy")?;
-    let into = copy.to_str().context("the path of a copy of the database is not UTF-8")?;
-    let copied = sqlx::query("vacuum into ?").bind(into).execute(&mut connection).await;
-    copied.with_context(|| format!("copying the database to {into}"))?;
-    connection.close().await.context("closing the database after a copy")
 }

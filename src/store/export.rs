@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
-use sqlx::FromRow;
+use anyhow::Context as _;
+use sqlx::{FromRow, SqliteConnection};
 
 use super::queue::DayRange;
 use crate::base::digest::Digest;
-use crate::store::sql::{BindAll as _, Conn, Fetch as _};
 
 #[derive(Debug, Clone, FromRow)]
 pub struct CallRow {
@@ -68,9 +67,11 @@ pub struct CertificateRow {
     pub path: String,
     pub pbx: String,
     pub day: String,
+    /// The hash of its document when it was issued.
     sha256: Vec<u8>,
     /// The hash of its page from its ledger entry, in hex; none in entries of version 0.1.
     page_sha256: Option<String>,
+    /// All its files, with their hashes.
     #[sqlx(skip)]
     pub files: BTreeMap<String, Vec<u8>>,
 }
@@ -86,23 +87,32 @@ impl CertificateRow {
     }
 }
 
-pub async fn certificates(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Vec<CertificateRow>> {
+/// The certificates of a PBX's days, all revisions.
+pub async fn certificates(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+) -> anyhow::Result<Vec<CertificateRow>> {
     let (from, to) = days.bounds();
     let mut certificates: Vec<CertificateRow> = sqlx::query_as(
         "select revision, path, pbx, day, sha256,
              (select entry ->> 'page_sha256' from ledger where number = ledger_number) as page_sha256
          from certificates where pbx = ? and day between ? and ? order by day, revision",
     )
-    .bind_all((pbx, from, to))
-    .all(db, "reading certificates")
-    .await?;
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(&mut *db)
+    .await
+    .context("reading certificates")?;
     for certificate in &mut certificates {
         let stem = certificate.path.strip_suffix(".json").unwrap_or(&certificate.path).to_owned();
         let files: Vec<(String, Vec<u8>)> =
             sqlx::query_as("select path, sha256 from day_files where path glob ?")
                 .bind(format!("{stem}.*"))
-                .all(db, "reading the files of a certificate")
-                .await?;
+                .fetch_all(&mut *db)
+                .await
+                .context("reading the files of a certificate")?;
         certificate.files = files.into_iter().collect();
         // The ledger says what was issued, whatever the catalog was rebuilt from.
         let document = (certificate.path.clone(), certificate.sha256.clone());
@@ -113,58 +123,73 @@ pub async fn certificates(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Ve
     Ok(certificates)
 }
 
-pub async fn pbxs(db: &mut Conn) -> Result<Vec<String>> {
-    sqlx::query_scalar("select id from pbx order by id").all(db, "listing the PBXs").await
+pub async fn pbxs(db: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
+    sqlx::query_scalar("select id from pbx order by id").fetch_all(db).await.context("listing the PBXs")
 }
 
 /// The calls of a PBX within `days`, in their order.
-pub async fn calls(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Vec<CallRow>> {
+pub async fn calls(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<Vec<CallRow>> {
     let (from, to) = days.bounds();
     sqlx::query_as(
         "select calls.*, path, state from calls left join recordings on recordings.id = recording_id
          where calls.pbx = ? and calls.day between ? and ? order by calls.day, calls.started_at_ms, calls.id",
     )
-    .bind_all((pbx, from, to))
-    .all(db, "reading calls")
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
     .await
+    .context("reading calls")
 }
 
-pub async fn calls_of_recording(db: &mut Conn, id: i64) -> Result<Vec<CallRow>> {
+/// All calls that name a recording.
+pub async fn calls_of_recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<CallRow>> {
     sqlx::query_as(
         "select calls.*, path, state from calls join recordings on recordings.id = recording_id
          where recording_id = ?",
     )
     .bind(id)
-    .all(db, "reading the calls of a recording")
+    .fetch_all(db)
     .await
+    .context("reading the calls of a recording")
 }
 
-pub async fn recordings(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Vec<RecordingRow>> {
+/// The recordings of a PBX within `days`.
+pub async fn recordings(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    days: DayRange,
+) -> anyhow::Result<Vec<RecordingRow>> {
     let (from, to) = days.bounds();
     sqlx::query_as(
         "select recordings.*, extension, caller, utc_offset_s from recordings
          left join voicemails on recording_id = recordings.id
          where recordings.pbx = ? and day between ? and ? order by recordings.id",
     )
-    .bind_all((pbx, from, to))
-    .all(db, "reading recordings")
+    .bind(pbx)
+    .bind(from)
+    .bind(to)
+    .fetch_all(db)
     .await
+    .context("reading recordings")
 }
 
-pub async fn recording(db: &mut Conn, id: i64) -> Result<RecordingRow> {
+pub async fn recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<RecordingRow> {
     sqlx::query_as(
         "select recordings.*, extension, caller, utc_offset_s from recordings
          left join voicemails on recording_id = recordings.id where recordings.id = ?",
     )
     .bind(id)
-    .one(db, "reading a recording")
+    .fetch_one(db)
     .await
+    .context("reading a recording")
 }
 
 /// The files of a recording, in the order in which they were archived.
-pub async fn files(db: &mut Conn, recording: i64) -> Result<Vec<FileRow>> {
+pub async fn files(db: &mut SqliteConnection, recording: i64) -> anyhow::Result<Vec<FileRow>> {
     sqlx::query_as("select * from archived_files where recording_id = ? order by id")
         .bind(recording)
-        .all(db, "reading the files of a recording")
+        .fetch_all(db)
         .await
+        .context("reading the files of a recording")
 }

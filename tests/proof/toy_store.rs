@@ -8,7 +8,7 @@ use std::sync::Arc;
 use callvault::archive::{ArchiveError, Key, Listing, Opened, Reader, Standing, Stream};
 use callvault::base::clock::Clock;
 use callvault::base::digest::Digest;
-use callvault::proof::export::{self, Choice, Selection, Sources, Stop};
+use callvault::proof::export::{self, Choice, Selection, Sources};
 use callvault::proof::notary::Published;
 use callvault::proof::rebuild;
 use callvault::proof::sealed_vault::SealedVault;
@@ -137,7 +137,7 @@ async fn what_is_in_memory_is_exported() {
         keys: opened.notary.known_keys().await,
         authorities: BTreeMap::new(),
         ours: Vec::new(),
-        stop: Stop::on(CancellationToken::new()),
+        stop: CancellationToken::new(),
         now: opened.vault.clock.now(),
     };
     let request = export::Request { choice, out: out.path().join("bag"), zip: false };

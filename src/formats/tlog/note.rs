@@ -105,6 +105,15 @@ impl Checkpoint {
         format!("{}\n{}\n{}\n", self.origin, self.size, BASE64.encode(self.root.as_bytes()))
     }
 
+    /// The checkpoint in a note that one of these keys has signed.
+    ///
+    /// # Errors
+    /// If it is none, or none of the keys has signed it.
+    pub fn signed(note: &[u8], keys: &[VerifyingKey]) -> Result<Self, TlogError> {
+        let note = std::str::from_utf8(note).map_err(|_| malformed("note", "it is not text"))?;
+        Self::parse(Note::parse(note)?.verify(keys)?)
+    }
+
     /// Reads the text of a note. Lines that a later version may add are passed over.
     pub fn parse(text: &str) -> Result<Self, TlogError> {
         let failed = |why| malformed("checkpoint", why);

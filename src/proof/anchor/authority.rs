@@ -1,7 +1,10 @@
-//! Time-stamp authorities: requests a token, and stores it.
+//! Time-stamp authorities: requests a token, and stores it. Adopts tokens that are on disk without a row: of a run that died
+//! in between, or of a database that was lost.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::timestamp::{self, Nonce};
 use super::trust::{self, Evidence, Roots, TIME_OFF_MAX, Trust, Unproven};
@@ -10,18 +13,21 @@ use crate::archive::{ArchiveError, Area, Reader as _};
 use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::config::AuthorityConfig;
-use crate::proof::notary::{Sealed, bytes_max, key};
+use crate::formats::tlog::{Checkpoint, VerifyingKey};
+use crate::proof::notary::{Published, Sealed, bytes_max, key};
 use crate::store::anchors::{self, Anchor, Kind};
 use crate::store::ledger;
+
+pub use crate::store::anchors::TokenName;
 
 /// Tokens with certificates have a few KiB.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
-pub(super) fn checkpoint_path(size: u64) -> String {
+fn checkpoint_path(size: u64) -> String {
     format!("{FOLDER}/{size}.checkpoint")
 }
 
-pub(super) fn token_path(size: u64, authority: &str) -> String {
+fn token_path(size: u64, authority: &str) -> String {
     format!("{FOLDER}/{size}.{authority}.tsr")
 }
 
@@ -29,13 +35,23 @@ fn certificates_path(authority: &str) -> String {
     format!("{FOLDER}/{authority}.ca.pem")
 }
 
-pub(super) fn roots(authority: &AuthorityConfig) -> Option<Roots> {
+fn roots(authority: &AuthorityConfig) -> Option<Roots> {
     authority.certificates.as_deref().map(Roots::from_pem)
 }
 
 /// A file of the ledger's folder, unless it is larger than any of its kind.
-pub(super) fn read(area: &Area, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+fn read(area: &Area, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
     area.reader().read(&key(path)?, bytes_max(path))
+}
+
+const ROWS_PER_UNIT: usize = 500;
+
+/// A token without a row, over a checkpoint of ours.
+struct Found {
+    name: TokenName,
+    root: Digest,
+    checkpoint: Vec<u8>,
+    token: Vec<u8>,
 }
 
 impl Anchorer {
@@ -91,15 +107,15 @@ impl Anchorer {
             Err(Unanchored(format!("{path} in the ledger's folder {what}: move it away")).into())
         };
         match trust {
-            Trust::NotVerified(Unproven::Wrong(what)) => refused(what),
+            Err(Unproven::Wrong(what)) => refused(what),
             // A planted token would otherwise keep the authority from being asked.
-            Trust::NotVerified(Unproven::Untrusted(what)) => refused(format!("cannot be trusted: {what}")),
+            Err(Unproven::Untrusted(what)) => refused(format!("cannot be trusted: {what}")),
             trust => Ok((at, trust)),
         }
     }
 
     /// When a token over a checkpoint of `size` was given, and how far it can be trusted.
-    pub(super) async fn judge(
+    async fn judge(
         &self,
         roots: Option<&Roots>,
         size: u64,
@@ -120,12 +136,12 @@ impl Anchorer {
         Ok(entries.into_iter().next().map(|entry| entry.entry).unwrap_or_default())
     }
 
-    /// Judges the latest token of each authority by the certificates of now: they may be new, and version 0.1 accepted every
-    /// token.
+    /// Judges the latest token of each authority by the present certificates: version 0.1 accepted every token.
     pub(super) async fn judge_latest(&self) -> anyhow::Result<()> {
         for authority in &self.config.authorities {
             let name = authority.name.clone();
             let size = anchors::standing(&mut *self.db.read().await?, Kind::Authority, &name).await?.size;
+            let size = u64::try_from(size)?;
             if size == 0 {
                 continue;
             }
@@ -133,19 +149,19 @@ impl Anchorer {
                 [Some(checkpoint), Some(token)] => {
                     self.judge(roots(authority).as_ref(), size, &checkpoint, &token).await?
                 }
-                _ => (self.clock.now(), Trust::NotVerified(Unproven::Wrong("is gone".to_owned()))),
+                _ => (self.clock.now(), Err(Unproven::Wrong("is gone".to_owned()))),
             };
-            if let Some(reason) = trust.reason() {
+            let reason = trust.err().map(|why| why.to_string());
+            if let Some(reason) = &reason {
                 warn!(
                     "The time stamp of authority `{name}` over {size} entries of the ledger is not verified: {reason}"
                 );
             }
-            self.db
-                .write(async move |tx| {
-                    anchors::note_judged(tx, Kind::Authority, &name, size, at, trust.reason().as_deref())
-                        .await
-                })
-                .await?;
+            let db = &self.db;
+            db.write(async move |tx| {
+                anchors::note_judged(tx, Kind::Authority, &name, size, at, reason.as_deref()).await
+            })
+            .await?;
         }
         Ok(())
     }
@@ -180,7 +196,7 @@ impl Anchorer {
         };
         let token = timestamp::answer(&reply.body, imprint, nonce).map_err(refused)?;
         let (_, trust) = trust::verify(&reply.body, roots(authority).as_ref()).map_err(refused)?;
-        if let Trust::NotVerified(Unproven::Untrusted(what)) = trust {
+        if let Err(Unproven::Untrusted(what)) = trust {
             let what = format!("the reply of {host} cannot be trusted: {what}");
             let remedy =
                 "compare the `ca_file` of its [[anchor]] with the certificates that the authority publishes";
@@ -213,14 +229,13 @@ impl Anchorer {
             anchored_at,
             path: token_path(sealed.size, &authority.name),
             sha256,
-            unverified: trust.reason(),
+            unverified: trust.err().map(|why| why.to_string()),
         };
         self.db.write(async move |tx| anchors::add(tx, &anchor).await).await
     }
 
-    /// Stores the authorities' certificates beside their tokens, for those who verify them.
-    ///
-    /// Former certificates stay in the file within its size limit: older tokens need them.
+    /// Stores the authorities' certificates beside their tokens, for those who verify them. Former certificates stay in the
+    /// file within its size limit: older tokens need them.
     pub(super) async fn keep_certificates(&self) -> anyhow::Result<()> {
         let (area, authorities) = (self.notary.area().clone(), self.config.authorities.clone());
         blocking(move || {
@@ -240,5 +255,130 @@ impl Anchorer {
             Ok::<_, ArchiveError>(())
         })
         .await
+    }
+
+    /// Adopts tokens without a row. A file that is no token over a checkpoint of ours is logged and left alone.
+    pub(super) async fn adopt(&self) -> anyhow::Result<()> {
+        let known = anchors::known(&mut *self.db.read().await?).await?;
+        let (keys, area) = (self.notary.known_keys().await, self.notary.area().clone());
+        let found = blocking(move || unknown_tokens(&keys, &area, &known)).await?;
+        let mut anchors = Vec::new();
+        for found in found {
+            anchors.extend(self.recognise_found(found).await?);
+        }
+        if !anchors.is_empty() {
+            info!(
+                "callvault found {} time-stamp tokens beside the ledger that the database did not have, and added them",
+                anchors.len()
+            );
+        }
+        for anchors in anchors.chunks(ROWS_PER_UNIT) {
+            let (db, anchors) = (&self.db, anchors.to_vec());
+            db.write(async move |tx| {
+                for anchor in &anchors {
+                    anchors::add(tx, anchor).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn recognise_found(&self, found: Found) -> anyhow::Result<Option<Anchor>> {
+        let Found { name: TokenName { size, authority }, root, checkpoint, token } = found;
+        let configured = self.config.authorities.iter().find(|known| known.name == authority);
+        let roots = configured.and_then(roots);
+        let (anchored_at, trust) = self.judge(roots.as_ref(), size, &checkpoint, &token).await?;
+        let path = token_path(size, &authority);
+        if let Err(Unproven::Wrong(what)) = trust {
+            warn!("{path} in the ledger's folder {what}: move it away");
+            return Ok(None);
+        }
+        let sha256 = Digest::of(&token);
+        Ok(Some(Anchor {
+            authority,
+            size,
+            root,
+            anchored_at,
+            path,
+            sha256,
+            unverified: trust.err().map(|why| why.to_string()),
+        }))
+    }
+}
+
+fn unknown_tokens(
+    keys: &[VerifyingKey],
+    area: &Area,
+    known: &BTreeSet<(String, u64)>,
+) -> Result<Vec<Found>, ArchiveError> {
+    let mut found = Vec::new();
+    for file in area.reader().names(&key(FOLDER)?)? {
+        let Some(name) = TokenName::parse(&file) else { continue };
+        if known.contains(&(name.authority.clone(), name.size)) {
+            continue;
+        }
+        match read_token(area, keys, name)? {
+            Some(token) => found.push(token),
+            None => warn!(
+                "{FOLDER}/{file} in the ledger's folder is no token over a checkpoint of ours: move it away"
+            ),
+        }
+    }
+    Ok(found)
+}
+
+/// The token, if the checkpoint of that size is beside it and signed with one of these keys.
+fn read_token(area: &Area, keys: &[VerifyingKey], name: TokenName) -> Result<Option<Found>, ArchiveError> {
+    let there = |path: &str| match read(area, path) {
+        Err(ArchiveError::TooLarge { .. }) => Ok(None),
+        there => there,
+    };
+    let path = token_path(name.size, &name.authority);
+    let (Some(bytes), Some(token)) = (there(&checkpoint_path(name.size))?, there(&path)?) else {
+        return Ok(None);
+    };
+    let signed = Checkpoint::signed(&bytes, keys).ok().filter(|checkpoint| checkpoint.size == name.size);
+    Ok(signed.map(|signed| Found { name, root: signed.root, checkpoint: bytes, token }))
+}
+
+impl TokenName {
+    fn parse(name: &str) -> Option<Self> {
+        let (number, authority) = name.strip_suffix(".tsr")?.split_once('.')?;
+        let size: u64 = number.parse().ok()?;
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        let is_one = size.to_string() == number && !authority.is_empty() && authority.bytes().all(is_name);
+        is_one.then(|| Self { size, authority: authority.to_owned() })
+    }
+}
+
+/// The tokens beside a published ledger, by their names alone.
+pub fn tokens(published: &Published) -> Result<Vec<TokenName>, ArchiveError> {
+    let names = published.names(FOLDER)?;
+    Ok(names.iter().filter_map(|name| TokenName::parse(name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_tokens_tell_size_and_authority() {
+        let expected = TokenName { size: 12, authority: "free-tsa".to_owned() };
+        assert_eq!(TokenName::parse("12.free-tsa.tsr"), Some(expected));
+        for name in [
+            "12.checkpoint",
+            "free-tsa.ca.pem",
+            "012.a.tsr",
+            "a.12.tsr",
+            "12.tsr",
+            "12.a.b.tsr",
+            "-1.a.tsr",
+            "12.a;b.tsr",
+            "12..tsr",
+        ] {
+            assert_eq!(TokenName::parse(name), None, "{name}");
+        }
     }
 }

@@ -13,18 +13,15 @@
 //!
 //! Nothing waits for anchors: a party that does not answer is asked again after growing waits, and reported.
 
-mod adopt;
 mod authority;
-mod der;
-mod signed_data;
 mod timestamp;
-mod token_name;
 mod trust;
-mod waits;
 mod witness;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
@@ -32,11 +29,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+pub use authority::{TokenName, tokens};
 pub use timestamp::{Token, read as read_token};
-pub use token_name::{TokenName, tokens};
 pub use trust::{Evidence, Roots, TIME_OFF_MAX, Trust, Unproven};
 
 use crate::archive::ArchiveError;
+use crate::base::backoff::Backoff;
 use crate::base::bell::Bell;
 use crate::base::blocking::blocking;
 use crate::base::clock::Clock;
@@ -45,10 +43,7 @@ use crate::outbound::http::Client;
 use crate::proof::notary::{Notary, Published, PublishedError, Sealed};
 use crate::store::anchors::{self, Kind};
 use crate::store::db::Db;
-use crate::store::sql::Ms;
-use waits::Waits;
 
-/// Below the ledger's folder.
 pub const FOLDER: &str = "anchor";
 /// How often to check who is due if no bell rings.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(30);
@@ -64,7 +59,6 @@ pub struct Anchorer {
     db: Db,
     clock: Clock,
     notary: Arc<Notary>,
-    /// Of the archive.
     root: PathBuf,
     config: AnchorsConfig,
     client: Client,
@@ -95,9 +89,6 @@ impl Anchorer {
     }
 
     /// Anchors until `stop`: when `sealed` rings, and as time passes.
-    ///
-    /// # Errors
-    /// If the database cannot be used.
     pub async fn run(&self, sealed: &Bell, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut sealed = sealed.listen();
         self.take_stock().await?;
@@ -120,9 +111,6 @@ impl Anchorer {
 
     /// Once at the start: adopts tokens without a row, stores the certificates beside them, and judges the latest tokens by
     /// the certificates of now. Files that cannot be read or written are only logged.
-    ///
-    /// # Errors
-    /// If the database cannot be used.
     pub async fn take_stock(&self) -> anyhow::Result<()> {
         for outcome in [self.adopt().await, self.keep_certificates().await, self.judge_latest().await] {
             if let Err(error) = outcome {
@@ -132,11 +120,7 @@ impl Anchorer {
         Ok(())
     }
 
-    /// Shows the published checkpoint to all who are due. On return each has vouched for it, durably, or the reason is
-    /// recorded.
-    ///
-    /// # Errors
-    /// If the database cannot be used.
+    /// Shows the published checkpoint to all who are due. On return each has vouched for it, or the reason is recorded.
     pub async fn round(&self) -> anyhow::Result<()> {
         let Some(mut sealed) = self.published().await? else { return Ok(()) };
         // Witnesses first, so that the stamped bytes include their signatures.
@@ -184,9 +168,8 @@ impl Anchorer {
     async fn is_due(&self, kind: Kind, name: &str, size: u64) -> anyhow::Result<bool> {
         let now = self.clock.now();
         let standing = anchors::standing(&mut *self.db.read().await?, kind, name).await?;
-        let is_new = size > standing.size;
-        let age_ms =
-            standing.reached_at_ms.map(|Ms(at)| i128::from(now.as_millisecond() - at.as_millisecond()));
+        let is_new = i64::try_from(size)? > standing.size;
+        let age_ms = standing.reached_at_ms.map(|at| i128::from(now.as_millisecond()) - i128::from(at));
         // A time in the future was recorded by a clock that was put back since.
         let every_ms = i128::try_from(self.config.every.as_millis())?;
         let is_fresh = age_ms.is_some_and(|age_ms| (0..every_ms).contains(&age_ms));
@@ -198,7 +181,7 @@ impl Anchorer {
         let (key, now) = (wait_key(kind, name), self.clock.now());
         let Err(error) = outcome else {
             if self.waits.end(&key) {
-                info!("The {} `{name}` vouches for the ledger again", kind.as_str());
+                info!("The {} `{name}` confirms the ledger again", kind.as_str());
             }
             return Ok(());
         };
@@ -219,4 +202,59 @@ fn wait_key(kind: Kind, name: &str) -> String {
 fn passing(error: anyhow::Error) -> anyhow::Result<String> {
     let is_passing = error.is::<Unanchored>() || error.is::<ArchiveError>() || error.is::<PublishedError>();
     if is_passing { Ok(format!("{error:#}")) } else { Err(error) }
+}
+
+const LONGEST: Duration = Duration::from_secs(3600);
+const WAITS: Backoff = Backoff::new(Duration::from_secs(60), LONGEST);
+
+/// The failures in a row of each party, and until when it is left alone. A restart forgets them: one more request does no
+/// harm.
+#[derive(Debug, Default)]
+struct Waits(Mutex<BTreeMap<String, (u32, Timestamp)>>);
+
+impl Waits {
+    fn is_over(&self, name: &str, now: Timestamp) -> bool {
+        let waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A longer wait than the longest was set by a clock that was put back since.
+        let is_over = |until: Timestamp| until <= now || until.duration_since(now).unsigned_abs() > LONGEST;
+        waits.get(name).is_none_or(|(_, until)| is_over(*until))
+    }
+
+    /// Starts a longer wait than the last one; returns whether this is the first failure in a row.
+    fn lengthen(&self, name: &str, now: Timestamp) -> bool {
+        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = waits.get(name).map_or(0, |(failures, _)| *failures);
+        let until = now.checked_add(WAITS.after(failures)).unwrap_or(Timestamp::MAX);
+        waits.insert(name.to_owned(), (failures.saturating_add(1), until));
+        failures == 0
+    }
+
+    /// Ends the wait; returns whether there was one.
+    fn end(&self, name: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_an_hour_and_do_not_outlive_a_clock_that_was_put_back() {
+        let waits = Waits::default();
+        let mut now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
+        for (number, minutes) in [1, 2, 4, 8, 16, 32, 60, 60, 60].into_iter().enumerate() {
+            assert!(waits.is_over("tsa", now));
+            assert_eq!(waits.lengthen("tsa", now), number == 0);
+            now += SignedDuration::from_mins(minutes) - SignedDuration::from_secs(1);
+            assert!(!waits.is_over("tsa", now), "{minutes}");
+            now += SignedDuration::from_secs(1);
+        }
+        waits.lengthen("tsa", now);
+        assert!(!waits.is_over("tsa", now));
+        assert!(waits.is_over("tsa", now - SignedDuration::from_hours(2)));
+        assert!(waits.end("tsa") && !waits.end("tsa") && waits.is_over("tsa", now));
+    }
 }

@@ -1,4 +1,5 @@
-//! Time-stamp requests and replies (RFC 3161, section 2.4).
+//! Time-stamp requests and replies (RFC 3161, section 2.4), with the signature of the token: `SignedData` of CMS (RFC 5652,
+//! section 5), as far as RFC 3161 allows it.
 //!
 //! A request has 69 bytes, of which only hash and nonce vary. Of a reply, this reads whether it answers the request: its
 //! status, and the imprint, nonce and time inside the token. [`super::trust`] judges the signature.
@@ -7,15 +8,11 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::der::{BIT_STRING, Der, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, UTF8_STRING};
-use super::signed_data::{SHA_256, SignedData};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
 
-/// In characters.
 const WORDS_MAX: usize = 200;
 
-/// The standard's statuses have one byte.
 const STATUS_BYTES_MAX: usize = 4;
 
 /// Used once, so that a reply cannot be one to an older request.
@@ -34,7 +31,6 @@ impl Nonce {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// The SHA-256 of the stamped bytes.
     pub imprint: Digest,
     /// By the authority's clock, in whole seconds.
     pub at: Timestamp,
@@ -54,10 +50,7 @@ pub(super) fn request(imprint: &Digest, nonce: Nonce) -> Vec<u8> {
     der
 }
 
-/// The token in a reply to this request.
-///
-/// # Errors
-/// What is wrong with it, in words that go on after "the reply".
+/// The token in a reply to this request; or what is wrong with it, in words that continue "the reply".
 pub(super) fn answer(reply: &[u8], imprint: &Digest, nonce: Nonce) -> Result<Token, String> {
     let token = read(reply)?;
     if token.imprint != *imprint {
@@ -69,12 +62,9 @@ pub(super) fn answer(reply: &[u8], imprint: &Digest, nonce: Nonce) -> Result<Tok
     Ok(token)
 }
 
-/// The token in a reply, whatever it is over.
-///
-/// # Errors
-/// What is wrong with it, in words that go on after "the reply".
+/// The token in a reply, whatever it is over; or what is wrong with it, in words that continue "the reply".
 pub fn read(reply: &[u8]) -> Result<Token, String> {
-    parts(reply).map(|(token, _)| token)
+    Ok(parts(reply)?.0)
 }
 
 pub(super) fn parts(reply: &[u8]) -> Result<(Token, SignedData<'_>), String> {
@@ -125,7 +115,6 @@ fn failure(bits: &[u8]) -> Option<&'static str> {
     NAMES.into_iter().find(|(bit, _)| is_set(*bit)).map(|(_, name)| name)
 }
 
-/// Reads `TSTInfo` up to its nonce.
 fn token(mut info: Der<'_>) -> Option<Token> {
     const BOOLEAN: u8 = 0x01;
     info.take(INTEGER).filter(|version| *version == [1])?;
@@ -150,6 +139,211 @@ fn time(text: &[u8]) -> Option<Timestamp> {
     }
     let at = DateTime::strptime("%Y%m%d%H%M%S", seconds).ok()?;
     at.to_zoned(TimeZone::UTC).ok().map(|at| at.timestamp())
+}
+
+/// 2.16.840.1.101.3.4.2.1, SHA-256.
+pub(super) const SHA_256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+/// 1.2.840.113549.1.7.2, signed data of CMS.
+const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
+/// 1.2.840.113549.1.9.16.1.4, what a time-stamp token signs.
+const TST_INFO: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x01, 0x04];
+/// 1.2.840.113549.1.9.3, what is signed.
+const CONTENT_TYPE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x03];
+/// 1.2.840.113549.1.9.4, its hash.
+const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x04];
+/// 1.2.840.113549.1.9.16.2.12, the SHA-1 of the signer's certificate.
+const SIGNING_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x02, 0x0c];
+/// 1.2.840.113549.1.9.16.2.47, a hash of it.
+const SIGNING_CERTIFICATE_V2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x02, 0x2f];
+
+/// Further certificates are ignored: authorities send a chain of a few.
+const CERTIFICATES_MAX: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct SignedData<'a> {
+    /// The signed content: a `TSTInfo`.
+    pub(super) content: &'a [u8],
+    /// In DER.
+    pub(super) certificates: Vec<&'a [u8]>,
+    signers: Der<'a>,
+}
+
+#[derive(Debug)]
+pub(super) struct Signer<'a> {
+    pub(super) id: SignerId<'a>,
+    pub(super) digest: &'a [u8],
+    pub(super) algorithm: &'a [u8],
+    pub(super) signature: &'a [u8],
+    pub(super) attributes: Vec<u8>,
+    /// The hash of the content, according to the attributes.
+    pub(super) message_digest: &'a [u8],
+    /// The hash of the signer's certificate, according to the attributes.
+    pub(super) signing_certificate: CertificateHash<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SignerId<'a> {
+    Number { issuer: &'a [u8], serial: &'a [u8] },
+    Key(&'a [u8]),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CertificateHash<'a> {
+    /// None if it is SHA-1.
+    pub(super) digest: Option<&'a [u8]>,
+    pub(super) hash: &'a [u8],
+}
+
+impl<'a> SignedData<'a> {
+    /// Reads what follows the status of a time-stamp reply; none if that is no token in DER.
+    fn read(reply: &mut Der<'a>) -> Option<Self> {
+        let mut content = reply.enter(SEQUENCE).filter(|_| reply.is_empty())?;
+        content.take(OID).filter(|oid| *oid == SIGNED_DATA)?;
+        let mut signed = content.enter(CONTEXT_0)?.enter(SEQUENCE)?;
+        signed.take(INTEGER)?;
+        signed.take(SET)?;
+        let mut encapsulated = signed.enter(SEQUENCE)?;
+        encapsulated.take(OID).filter(|oid| *oid == TST_INFO)?;
+        let content = encapsulated.enter(CONTEXT_0)?.take(OCTET_STRING)?;
+        let mut certificates = Vec::new();
+        if let Some(mut all) = signed.enter(CONTEXT_0) {
+            // Other forms than X.509's own are skipped.
+            while let Some(one) = all.take_any().filter(|_| certificates.len() < CERTIFICATES_MAX) {
+                certificates.extend((one[0] == SEQUENCE).then_some(one));
+            }
+        }
+        let _revocations = signed.take(CONTEXT_1);
+        let signers = signed.enter(SET).unwrap_or(Der::new(&[]));
+        Some(Self { content, certificates, signers })
+    }
+
+    /// None if there is not exactly one signer, or the signature is of a form that RFC 3161 forbids.
+    pub(super) fn signer(&self) -> Option<Signer<'a>> {
+        let mut signers = self.signers;
+        let mut info = signers.enter(SEQUENCE).filter(|_| signers.is_empty())?;
+        info.take(INTEGER)?;
+        let id = match info.take(CONTEXT_0_PRIMITIVE) {
+            Some(key) => SignerId::Key(key),
+            None => {
+                let mut number = info.enter(SEQUENCE)?;
+                SignerId::Number { issuer: number.take_whole(SEQUENCE)?, serial: number.take(INTEGER)? }
+            }
+        };
+        let digest = info.enter(SEQUENCE)?.take(OID)?;
+        let attributes = info.take_whole(CONTEXT_0)?;
+        let algorithm = info.enter(SEQUENCE)?.take(OID)?;
+        let signature = info.take(OCTET_STRING)?;
+        let (message_digest, signing_certificate) = read_attributes(Der::new(attributes).enter(CONTEXT_0)?)?;
+        // The signature covers them with the tag of a set, not with the tag that they have here.
+        let attributes = [&[SET], &attributes[1..]].concat();
+        Some(Signer { id, digest, algorithm, signature, attributes, message_digest, signing_certificate })
+    }
+}
+
+/// The hash of the content and that of the signer's certificate. None if a required attribute is missing or repeated, or if
+/// something else than a time stamp was signed.
+fn read_attributes(all: Der<'_>) -> Option<(&[u8], CertificateHash<'_>)> {
+    let one = |wanted: &[u8]| -> Option<Option<Der<'_>>> {
+        let (mut all, mut found) = (all, None);
+        while let Some(mut attribute) = all.enter(SEQUENCE) {
+            let oid = attribute.take(OID)?;
+            let values = attribute.enter(SET)?;
+            if oid == wanted && found.replace(values).is_some() {
+                return None;
+            }
+        }
+        all.is_empty().then_some(found)
+    };
+    one(CONTENT_TYPE)??.take(OID).filter(|oid| *oid == TST_INFO)?;
+    let mut digests = one(MESSAGE_DIGEST)??;
+    let message_digest = digests.take(OCTET_STRING).filter(|_| digests.is_empty())?;
+    let signing_certificate = match one(SIGNING_CERTIFICATE_V2)? {
+        Some(mut value) => {
+            let mut first = value.enter(SEQUENCE)?.enter(SEQUENCE)?.enter(SEQUENCE)?;
+            // SHA-256 is the default.
+            let digest = first.enter(SEQUENCE).map_or(Some(SHA_256), |mut algorithm| algorithm.take(OID));
+            CertificateHash { digest: Some(digest?), hash: first.take(OCTET_STRING)? }
+        }
+        None => {
+            let mut first = one(SIGNING_CERTIFICATE)??.enter(SEQUENCE)?.enter(SEQUENCE)?.enter(SEQUENCE)?;
+            CertificateHash { digest: None, hash: first.take(OCTET_STRING)? }
+        }
+    };
+    Some((message_digest, signing_certificate))
+}
+
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
+const OID: u8 = 0x06;
+const UTF8_STRING: u8 = 0x0c;
+const GENERALIZED_TIME: u8 = 0x18;
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+/// `[0]`, primitive.
+const CONTEXT_0_PRIMITIVE: u8 = 0x80;
+/// `[0]`, constructed.
+const CONTEXT_0: u8 = 0xa0;
+/// `[1]`, constructed.
+const CONTEXT_1: u8 = 0xa1;
+
+/// What is left to read of a run of values.
+#[derive(Debug, Clone, Copy)]
+struct Der<'a>(&'a [u8]);
+
+impl<'a> Der<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The next value if it has this tag: its content. Nothing is read otherwise.
+    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (&first, rest) = self.0.split_first()?;
+        let (content, rest) = split_by_length(rest)?;
+        if first != tag {
+            return None;
+        }
+        self.0 = rest;
+        Some(content)
+    }
+
+    /// The next value if it has this tag, with its tag and its length.
+    fn take_whole(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let before = self.0;
+        self.take(tag)?;
+        Some(&before[..before.len() - self.0.len()])
+    }
+
+    /// The next value, whatever it is, with its tag and its length.
+    fn take_any(&mut self) -> Option<&'a [u8]> {
+        self.take_whole(*self.0.first()?)
+    }
+
+    /// The content of the next value if it has this tag, to be read on.
+    fn enter(&mut self, tag: u8) -> Option<Self> {
+        self.take(tag).map(Self)
+    }
+}
+
+/// Parts what the length at the beginning covers from what follows it.
+fn split_by_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        // 0x80 is BER's indefinite length; nothing here needs more than three length bytes.
+        0x81..=0x83 => {
+            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            let length = digits.iter().fold(0, |length, digit| (length << 8) | usize::from(*digit));
+            let is_minimal = digits[0] != 0 && length >= 0x80;
+            is_minimal.then_some((length, rest))?
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
 }
 
 #[cfg(test)]
@@ -208,5 +402,36 @@ mod tests {
         let (one, other) = (Nonce::random(), Nonce::random());
         assert_ne!(one, other);
         assert!((0x40..0x80).contains(&one.0[0]));
+    }
+
+    #[test]
+    fn values_are_read_one_after_the_other() {
+        let mut long = vec![OCTET_STRING, 0x81, 0x80];
+        long.extend([7; 0x80]);
+        let bytes = [&[SEQUENCE, 3, INTEGER, 1, 5][..], &long].concat();
+        let mut der = Der::new(&bytes);
+        assert_eq!(der.take(INTEGER), None, "and nothing was read");
+        let mut inner = der.enter(SEQUENCE).unwrap();
+        assert_eq!((inner.take(INTEGER), inner.is_empty()), (Some(&[5][..]), true));
+        assert_eq!(der.clone().take(OCTET_STRING).unwrap(), [7; 0x80]);
+        assert_eq!(der.clone().take_any().unwrap(), long);
+        assert_eq!(der.take_whole(OCTET_STRING).unwrap(), long);
+        assert!(der.is_empty());
+    }
+
+    #[test]
+    fn lengths_that_der_forbids_are_refused() {
+        for bytes in [
+            &[OCTET_STRING, 0x80, 0, 0][..],
+            &[OCTET_STRING, 0x81, 0x01, 9],
+            &[OCTET_STRING, 0x82, 0x00, 0x80],
+            &[OCTET_STRING, 0x84, 0, 0, 0, 1, 9],
+            &[OCTET_STRING, 0xff],
+            &[OCTET_STRING, 2, 9],
+            &[OCTET_STRING],
+            &[],
+        ] {
+            assert_eq!(Der::new(bytes).take(OCTET_STRING), None, "{bytes:?}");
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! A token counts only if all of this was verified. One that cannot be verified here is kept, because others may verify it,
 //! and is called *not verified* everywhere. Revocation is not checked.
 
-use std::fmt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,8 +14,7 @@ use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::signed_data::{SHA_256, SignedData, Signer, SignerId};
-use super::timestamp::{self, Token};
+use super::timestamp::{self, SHA_256, SignedData, Signer, SignerId, Token};
 use crate::base::digest::Digest;
 
 /// How far a token's time may differ from the times that it must fit.
@@ -40,53 +38,27 @@ const TIME_STAMPING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x08];
 pub struct Roots(Vec<CertificateDer<'static>>);
 
 impl Roots {
-    /// Skips what cannot be read.
     pub fn from_pem(text: &str) -> Self {
         Self(CertificateDer::pem_slice_iter(text.as_bytes()).filter_map(Result::ok).collect())
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// Signed for time stamps under a certificate that the operator gave.
-    Verified,
-    NotVerified(Unproven),
-}
+/// Verified: signed for time stamps under a certificate that the operator gave. Otherwise why it is not.
+pub type Trust = Result<(), Unproven>;
 
-/// Why a token is not verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
-    /// There is nothing to verify it with.
+    #[error("its [[anchor]] has no `ca_file`")]
     NoRoots,
     /// Signed in a way that callvault cannot verify.
+    #[error("{0}")]
     Unknown(String),
     /// The signer's certificate does not lead to one of the operator's, or was not valid at that time.
+    #[error("{0}")]
     Untrusted(String),
     /// Nobody can have given such a token for this checkpoint.
+    #[error("its file {0}")]
     Wrong(String),
-}
-
-impl fmt::Display for Unproven {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRoots => f.write_str("its [[anchor]] has no `ca_file`"),
-            Self::Unknown(what) | Self::Untrusted(what) => f.write_str(what),
-            Self::Wrong(what) => write!(f, "its file {what}"),
-        }
-    }
-}
-
-impl Trust {
-    pub fn is_verified(&self) -> bool {
-        *self == Self::Verified
-    }
-
-    pub fn reason(&self) -> Option<String> {
-        match self {
-            Self::Verified => None,
-            Self::NotVerified(unproven) => Some(unproven.to_string()),
-        }
-    }
 }
 
 /// A token beside the ledger, and everything it is judged by.
@@ -94,7 +66,6 @@ impl Trust {
 pub struct Evidence<'a> {
     pub reply: &'a [u8],
     pub checkpoint: &'a [u8],
-    /// The last ledger entry that the checkpoint covers.
     pub last_entry: &'a [u8],
     pub roots: Option<&'a Roots>,
     pub now: Timestamp,
@@ -104,7 +75,7 @@ impl Evidence<'_> {
     /// When the token was given, and how far it can be trusted. It must be over the checkpoint beside it, not older than what
     /// the checkpoint covers, and not in the future; a clock may be a few minutes off.
     pub fn judge(&self) -> (Timestamp, Trust) {
-        let wrong = |what: String| Trust::NotVerified(Unproven::Wrong(what));
+        let wrong = |what: String| Err(Unproven::Wrong(what));
         let (token, trust) = match verify(self.reply, self.roots) {
             Ok(verified) => verified,
             Err(what) => return (self.now, wrong(what)),
@@ -113,7 +84,7 @@ impl Evidence<'_> {
             return (token.at, wrong("is a token over other bytes than its checkpoint".to_owned()));
         }
         let Some(written) = written_at(self.last_entry) else {
-            return (token.at, wrong("is a token over a ledger whose last entry has no time".to_owned()));
+            return (token.at, wrong("stamps a ledger whose last entry has no time".to_owned()));
         };
         let trust = match (token.at, written, self.now) {
             (at, written, _) if written.duration_since(at) > TIME_OFF_MAX => {
@@ -136,23 +107,20 @@ fn written_at(entry: &[u8]) -> Option<Timestamp> {
     serde_json::from_slice::<Dated>(entry).ok().map(|entry| entry.at)
 }
 
-/// Verifies the token in a reply. The caller judges its imprint, nonce and time.
-///
-/// # Errors
-/// Why it is no token, or was signed by nobody who may, in words that go on after "the reply".
+/// Verifies the token in a reply; or says what is wrong with it, in words that continue "the reply". The caller judges its
+/// imprint, nonce and time.
 pub(super) fn verify(reply: &[u8], roots: Option<&Roots>) -> Result<(Token, Trust), String> {
     let (token, signed) = timestamp::parts(reply)?;
     match verify_signature(&token, &signed, roots) {
-        Ok(()) => Ok((token, Trust::Verified)),
         Err(Unproven::Wrong(what)) => Err(what),
-        Err(unproven) => Ok((token, Trust::NotVerified(unproven))),
+        trust => Ok((token, trust)),
     }
 }
 
-fn verify_signature(token: &Token, signed: &SignedData<'_>, roots: Option<&Roots>) -> Result<(), Unproven> {
+fn verify_signature(token: &Token, signed: &SignedData<'_>, roots: Option<&Roots>) -> Trust {
     let wrong = |what: &str| Unproven::Wrong(what.to_owned());
     let signer =
-        signed.signer().ok_or_else(|| wrong("holds a token that nobody has signed as RFC 3161 demands"))?;
+        signed.signer().ok_or_else(|| wrong("holds a token that is not signed as RFC 3161 requires"))?;
     let unknown_hash =
         || Unproven::Unknown("it was signed over a hash that callvault does not know".to_owned());
     if hash(signer.digest, signed.content).ok_or_else(unknown_hash)? != signer.message_digest {
@@ -173,7 +141,7 @@ fn verify_signature(token: &Token, signed: &SignedData<'_>, roots: Option<&Roots
         return Err(wrong("holds a token that names another certificate than that of its signer"));
     }
     if !is_for_time_stamps(&certificate) {
-        return Err(wrong("holds a token whose signer's certificate is not for time stamps"));
+        return Err(wrong("holds a token, but the certificate of its signer is not for time stamps"));
     }
     let der = CertificateDer::from(der);
     let unreadable =
@@ -210,9 +178,7 @@ fn is_for_time_stamps(certificate: &X509Certificate<'_>) -> bool {
     usage.critical && usages.time_stamping && !others.contains(&true) && usages.other.is_empty()
 }
 
-fn check_signature(entity: &EndEntityCert<'_>, signer: &Signer<'_>) -> Result<(), Unproven> {
-    let unknown =
-        || Unproven::Unknown("it was signed with an algorithm that callvault does not know".to_owned());
+fn check_signature(entity: &EndEntityCert<'_>, signer: &Signer<'_>) -> Trust {
     let mut is_known = false;
     for algorithm in algorithms(signer.algorithm, signer.digest) {
         match entity.verify_signature(algorithm, &signer.attributes, signer.signature) {
@@ -224,7 +190,9 @@ fn check_signature(entity: &EndEntityCert<'_>, signer: &Signer<'_>) -> Result<()
     }
     match is_known {
         true => Err(Unproven::Wrong("holds a token with a signature that does not fit".to_owned())),
-        false => Err(unknown()),
+        false => {
+            Err(Unproven::Unknown("it was signed with an algorithm that callvault does not know".to_owned()))
+        }
     }
 }
 
@@ -255,7 +223,7 @@ fn lead_to_root(
     at: Timestamp,
     beside: &[&[u8]],
     roots: &[CertificateDer<'_>],
-) -> Result<(), Unproven> {
+) -> Trust {
     let untrusted = |what: String| Unproven::Untrusted(what);
     let seconds = u64::try_from(at.as_second())
         .map_err(|_| untrusted("its time is before that of all certificates".to_owned()))?;

@@ -13,20 +13,17 @@ use crate::outbound::http::Reply;
 use crate::proof::notary::{Published, PublishedError, Sealed};
 use crate::store::anchors::{self, Kind};
 
-/// Some signature lines.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
 enum Answer {
-    /// Signature lines.
     Signed(Vec<u8>),
     /// It has seen another number of entries than we said.
     Seen(u64),
 }
 
 impl Anchorer {
-    /// Gets a checkpoint signed by a witness, and returns it with the signature.
-    ///
-    /// On return the published checkpoint carries the signature too, unless there is a newer one, and it is recorded.
+    /// Gets a checkpoint signed by a witness, and returns it with the signature. On return the published checkpoint carries
+    /// the signature too, unless there is a newer one, and it is recorded.
     pub(super) async fn have_cosigned(
         &self,
         witness: &WitnessConfig,
@@ -35,47 +32,32 @@ impl Anchorer {
         let name = witness.key.name();
         let seen = anchors::standing(&mut *self.db.read().await?, Kind::Witness, name).await?.size;
         // The database may have been lost, and with it what the witness has seen.
-        let seen = seen.min(sealed.size);
-        let lines = match self.show(witness, sealed, seen).await? {
-            Answer::Signed(lines) => lines,
-            Answer::Seen(size) => match self.show_after(witness, sealed, size).await? {
-                Answer::Signed(lines) => lines,
-                Answer::Seen(_) => {
-                    return Err(failed(
-                        witness,
-                        "another process shows it this ledger too",
-                        "stop that process",
-                    )
-                    .into());
-                }
-            },
+        let seen = u64::try_from(seen)?.min(sealed.size);
+        let mut answer = self.show(witness, sealed, seen).await?;
+        if let Answer::Seen(size) = answer {
+            if size > sealed.size {
+                let what =
+                    format!("it has seen {size} entries of this ledger, and {} are published", sealed.size);
+                let remedy = "the archive or the state is an older copy: restore the newest";
+                return Err(failed(witness, &what, remedy).into());
+            }
+            answer = self.show(witness, sealed, size).await?;
+        }
+        let Answer::Signed(lines) = answer else {
+            return Err(
+                failed(witness, "another process shows it this ledger too", "stop that process").into()
+            );
         };
         let cosigned = add_lines(witness, sealed, &lines)?;
         self.notary.add_signatures(sealed, cosigned.note.clone()).await?;
         let (name, size, now) = (name.to_owned(), sealed.size, self.clock.now());
-        self.db
-            .write(async move |tx| {
-                anchors::note_reached(tx, Kind::Witness, &name, size, now).await?;
-                anchors::note_judged(tx, Kind::Witness, &name, size, now, None).await
-            })
-            .await?;
+        let db = &self.db;
+        db.write(async move |tx| {
+            anchors::note_reached(tx, Kind::Witness, &name, size, now).await?;
+            anchors::note_judged(tx, Kind::Witness, &name, size, now, None).await
+        })
+        .await?;
         Ok(cosigned)
-    }
-
-    /// Shows it again with the size that the witness has seen.
-    async fn show_after(
-        &self,
-        witness: &WitnessConfig,
-        sealed: &Sealed,
-        size: u64,
-    ) -> anyhow::Result<Answer> {
-        if size > sealed.size {
-            let what =
-                format!("it has seen {size} entries of this ledger, and {} are published", sealed.size);
-            let remedy = "the archive or the state is an older copy: restore the newest";
-            return Err(failed(witness, &what, remedy).into());
-        }
-        self.show(witness, sealed, size).await
     }
 
     /// Posts a checkpoint with the proof that it continues the one of `seen` entries.
@@ -115,11 +97,11 @@ fn answer(witness: &WitnessConfig, reply: Reply, named: u64) -> Result<Answer, U
         },
         404 => failed(
             "it does not know this ledger (HTTP status 404)",
-            "give its operator the ledger's name and key, which `callvault ledger key` shows",
+            "give its operator the ledger's name and key, which `callvault ledger` shows",
         ),
         403 => failed(
             "it does not trust the key of this ledger (HTTP status 403)",
-            "give its operator the key that `callvault ledger key` shows",
+            "give its operator the key that `callvault ledger` shows",
         ),
         422 => failed(
             "our ledger does not continue what it has seen (HTTP status 422)",
@@ -137,7 +119,6 @@ fn size(body: &[u8]) -> Option<u64> {
     std::str::from_utf8(body).ok()?.strip_suffix('\n')?.parse().ok()
 }
 
-/// The checkpoint with the witness's signatures below the others.
 fn add_lines(witness: &WitnessConfig, sealed: &Sealed, lines: &[u8]) -> anyhow::Result<Sealed> {
     let note = Note::parse(&sealed.note)?;
     let lines = String::from_utf8_lossy(lines);

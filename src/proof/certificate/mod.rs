@@ -13,31 +13,37 @@
 //! changes is opened again and gets another certificate, of the next revision, which names the former one.
 
 mod companion;
-mod counted;
 mod document;
-mod draft;
-mod names;
 mod page;
-mod record;
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use jiff::Timestamp;
 use jiff::civil::Date;
+use sqlx::{Connection as _, SqliteConnection};
 use tracing::{info, warn};
 
 pub use companion::{SCHEMA as NAMES_SCHEMA, list_of};
-pub use document::{Companion, SCHEMA, Statement};
-pub use names::Names;
-pub use record::drafted_folders;
+pub use document::{Companion, Names, SCHEMA, Statement};
 
-use crate::archive::{Archive, ArchiveError, Key, Reaction};
+use crate::archive::{Archive, ArchiveError, Folder, Key, Reaction};
 use crate::base::blocking::blocking;
 use crate::base::clock::Clock;
 use crate::base::digest::Digest;
 use crate::config::PbxConfig;
+use crate::formats::sums;
 use crate::proof::notary::{Notary, NotaryError};
-use crate::store::certificates::{self, Draft};
+use crate::proof::reconcile::{self, DayAccount};
+use crate::store::calls::{self, DayRow};
+use crate::store::catalog;
+use crate::store::certificates::{self, Certified, Draft, Issued};
 use crate::store::db::Db;
+use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::fleet;
+use crate::store::ledger::{self, Entry, EntryType, REBUILT, RebuiltOn};
+use companion::Counted;
+use document::{Document, key_name, whole_ms};
 
 /// Entries of each list of a certificate; all are counted.
 const LISTED_MAX: i64 = 10_000;
@@ -58,17 +64,16 @@ impl Issuer<'_> {
     /// Nothing is issued while the ledger cannot be signed: a state restored from an older copy would certify again what it
     /// has forgotten. Nor while the archive is short of room: a certificate can wait, a recording cannot. A failure of one
     /// day does not stop the others, unless it concerns the whole archive; the first failure is returned at the end.
-    ///
-    /// # Errors
-    /// [`ArchiveError`] for what an operator can solve; the rest is the database's.
     pub async fn issue_due(&self, pbx: &PbxConfig) -> anyhow::Result<u64> {
         let due = certificates::due(&mut *self.db.read().await?, &pbx.id).await?;
         if due.is_empty() {
             return Ok(0);
         }
-        if !self.may_sign().await? {
-            return Ok(0);
-        }
+        match self.notary.seal(self.clock.now()).await {
+            // Sealing reports why the ledger cannot be signed.
+            Err(error) if error.is::<NotaryError>() => return Ok(0),
+            sealed => sealed?,
+        };
         let mut outcome = Ok(0);
         for day in due {
             let issued = self.issue(pbx, day).await;
@@ -84,17 +89,10 @@ impl Issuer<'_> {
         outcome
     }
 
-    /// Whether the ledger can be signed. Sealing reports why not.
-    async fn may_sign(&self) -> anyhow::Result<bool> {
-        match self.notary.seal(self.clock.now()).await {
-            Err(error) if error.is::<NotaryError>() => Ok(false),
-            sealed => sealed.map(|_| true),
-        }
-    }
-
     /// Issues the certificate of a day; `false` if there was nothing to certify.
     async fn issue(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
-        self.check_space(&pbx.id).await?;
+        let (archive, id, bytes_min) = (self.archive.clone(), pbx.id.clone(), self.free_bytes_min);
+        blocking(move || archive.check_space(&id, bytes_min)).await?;
         // A draft of an earlier run comes first: it may be of an older revision of the day.
         if let Some(draft) = certificates::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
             self.publish(draft).await?;
@@ -108,23 +106,13 @@ impl Issuer<'_> {
         }
     }
 
-    async fn check_space(&self, pbx: &str) -> anyhow::Result<()> {
-        let (archive, pbx, min) = (self.archive.clone(), pbx.to_owned(), self.free_bytes_min);
-        let check = blocking(move || archive.check_space(&pbx, min));
-        check.await
-    }
-
     /// Puts the files of a draft into the archive, then records them. After a crash between any two of these steps the draft
     /// is still there, and leads to the same files.
     async fn publish(&self, draft: Draft) -> anyhow::Result<()> {
         let (archive, draft) = (self.archive.clone(), Arc::new(draft));
-        let files = blocking({
-            let draft = draft.clone();
-            move || put_files(&archive, &draft)
-        });
-        let files = files.await?;
-        let (unit, now) = (draft.clone(), self.clock.now());
-        let is_news = self.db.write(async move |tx| record::issue(tx, &unit, &files, now).await).await?;
+        let (put, unit, now) = (draft.clone(), draft.clone(), self.clock.now());
+        let files = blocking(move || put_files(&archive, &put)).await?;
+        let is_news = self.db.write(async move |tx| issue(tx, &unit, &files, now).await).await?;
         if is_news {
             let Draft { pbx, day, revision, .. } = &*draft;
             match draft.statement()?.complete {
@@ -138,9 +126,111 @@ impl Issuer<'_> {
         }
         Ok(())
     }
+
+    /// Drafts the certificate of a day; `false` if the day no longer needs one.
+    async fn draft(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
+        let folder = Folder::day(&pbx.id, day)?;
+        let facts = self.read(pbx, day, &folder).await?;
+        let Some(settled_at_ms) = facts.row.settled_at_ms else { return Ok(false) };
+        let names = self.free_names(&folder, facts.row.revision).await?;
+        // None if the key was rotated in that moment; the next try uses the new one.
+        let Some(draft) = self.write_down(pbx, &folder, names, &facts).await? else { return Ok(false) };
+        let revision = facts.row.revision;
+        self.db
+            .write(async move |tx| {
+                let (pbx, of) = (draft.pbx.clone(), (revision, draft.revision));
+                let holds = certificates::is_due(tx, &pbx, day, revision).await?
+                    && calls::hold_settled(tx, &pbx, day, settled_at_ms, of).await?;
+                if holds {
+                    certificates::keep_draft(tx, &draft).await?;
+                }
+                Ok(holds)
+            })
+            .await
+    }
+
+    async fn read(&self, pbx: &PbxConfig, day: Date, folder: &Folder) -> anyhow::Result<Facts> {
+        let mut connection = self.db.read().await?;
+        let mut moment = connection.begin().await.context("reading a day")?;
+        let account = reconcile::account(&mut moment, &pbx.id, day, LISTED_MAX).await?;
+        let mut files = catalog::files_of_day(&mut moment, &pbx.id, day, folder.as_str()).await?;
+        files.sort_unstable();
+        files.dedup();
+        let facts = Facts {
+            row: calls::day_row(&mut moment, &pbx.id, day).await?,
+            counted: Counted::read(&mut moment, &pbx.id, &account).await?,
+            account,
+            ledger_size: ledger::size(&mut moment).await?,
+            rebuilt: rebuilt(&mut moment).await?,
+            sn: fleet::remembered(&mut moment, &pbx.id).await?.sn.unwrap_or_default(),
+            former: certificates::latest(&mut moment, &pbx.id, day).await?,
+            files,
+        };
+        moment.rollback().await.context("reading a day")?;
+        Ok(facts)
+    }
+
+    /// The names of the first free revision from `revision` on. Taken ones are of a history that this state has forgotten, or
+    /// not ours: neither is touched.
+    async fn free_names(&self, folder: &Folder, revision: i64) -> anyhow::Result<Names> {
+        let (archive, folder) = (self.archive.clone(), folder.clone());
+        let search = move || {
+            for revision in revision..revision + REVISIONS_TRIED_MAX {
+                let names = Names { revision };
+                let mut is_taken = false;
+                for name in names.all() {
+                    is_taken |= archive.is_taken(&Key::from(&folder).join(name.as_bytes()))?;
+                }
+                if !is_taken {
+                    return Ok(names);
+                }
+            }
+            Ok::<_, ArchiveError>(Names { revision: revision + REVISIONS_TRIED_MAX })
+        };
+        blocking(search).await
+    }
+
+    async fn write_down(
+        &self,
+        pbx: &PbxConfig,
+        folder: &Folder,
+        names: Names,
+        facts: &Facts,
+    ) -> anyhow::Result<Option<Draft>> {
+        let key = self.notary.key().await;
+        let account = DayAccount { revision: names.revision, ..facts.account.clone() };
+        let files = sums::to_text(&facts.files)?;
+        let named = companion::of(&pbx.id, &facts.files, &account, &facts.counted);
+        let document = Document {
+            pbx: &pbx.id,
+            sn: &facts.sn,
+            timezone: pbx.timezone.as_ref().and_then(|zone| zone.iana_name()),
+            counted_at: whole_ms(self.clock.now()),
+            ledger_size: facts.ledger_size,
+            rebuilt: &facts.rebuilt,
+            names: Companion::new(format!("{folder}/{}", names.companion()), &named),
+            files: facts.files.len(),
+            list: format!("{folder}/{}", names.files()),
+            former: facts.former.as_ref(),
+            key: key_name(&key),
+            account: &facts.counted.shown(&account),
+            counted: &facts.counted,
+        };
+        let text = document.to_canonical_json();
+        let signature = self.notary.sign(text.as_bytes()).await;
+        Ok(key.verifies(text.as_bytes(), &signature).then(|| Draft {
+            pbx: pbx.id.clone(),
+            day: account.day.to_string(),
+            revision: names.revision,
+            page: page::of(&document, &text, names, &key, &named),
+            document: text,
+            signature: signature.to_vec(),
+            files,
+            names: Some(named),
+        }))
+    }
 }
 
-/// Whether a failure concerns more than one day.
 fn concerns_all(error: &anyhow::Error) -> bool {
     error.downcast_ref::<ArchiveError>().is_none_or(|error| error.reaction() != Reaction::Retry)
 }
@@ -160,4 +250,134 @@ fn put_files(archive: &Archive, draft: &Draft) -> Result<Vec<(String, Digest)>, 
         put.push((format!("{folder}/{name}"), Digest::of(bytes)));
     }
     Ok(put)
+}
+
+const REVISIONS_TRIED_MAX: i64 = 10_000;
+
+impl Draft {
+    fn names(&self) -> Names {
+        Names { revision: self.revision }
+    }
+
+    fn folder(&self) -> Result<Folder, ArchiveError> {
+        Folder::parse(&format!("{}/{}", self.pbx, self.day.replace('-', "/")))
+    }
+
+    fn statement(&self) -> anyhow::Result<Statement> {
+        Statement::read(self.document.as_bytes()).context("reading a drafted certificate again")
+    }
+}
+
+/// What a certificate is written from, read at one moment.
+struct Facts {
+    row: DayRow,
+    account: DayAccount,
+    ledger_size: u64,
+    rebuilt: Vec<RebuiltOn>,
+    sn: String,
+    former: Option<Issued>,
+    counted: Counted,
+    /// All counted files, by name.
+    files: Vec<(String, Digest)>,
+}
+
+async fn rebuilt(db: &mut SqliteConnection) -> anyhow::Result<Vec<RebuiltOn>> {
+    let kept = fleet::meta(db, REBUILT).await?;
+    kept.map_or(Ok(Vec::new()), |json| serde_json::from_str(&json).context("reading what a rebuild rests on"))
+}
+
+/// The folders that certificates are on their way to: a run may have died while it wrote one there.
+pub async fn drafted_folders(db: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
+    let drafts = certificates::drafted(db).await?;
+    drafts.iter().map(|(pbx, day)| Ok(Folder::day(pbx, day.parse()?)?.as_str().to_owned())).collect()
+}
+
+/// Records a certificate whose files are durable, and removes its draft. `false` if somebody else did so before.
+async fn issue(
+    tx: &mut SqliteConnection,
+    draft: &Draft,
+    files: &[(String, Digest)],
+    now: Timestamp,
+) -> anyhow::Result<bool> {
+    if !certificates::forget_draft(tx, draft).await? {
+        return Ok(false);
+    }
+    for (path, sha256) in files {
+        catalog::record_day_file(tx, path, sha256).await?;
+    }
+    let (stated, former) =
+        (draft.statement()?, certificates::latest(tx, &draft.pbx, draft.day.parse()?).await?);
+    let sha256 = Digest::of(&draft.document);
+    let entry = day_closed(draft, &stated, &sha256, former.as_ref(), now);
+    let ledger_number = ledger::append(tx, &entry).await?;
+    let (pbx, day) = (draft.pbx.as_str(), draft.day.parse()?);
+    let (sums, complete, missing) = (stated.sums, stated.complete, stated.counts.missing);
+    let (revision, path) = (draft.revision, Names { revision: draft.revision }.path(pbx, day)?);
+    let issued =
+        Certified { pbx, day, revision, path, sha256, ledger_number, at: now, sums, complete, missing };
+    certificates::record(tx, &issued).await?;
+    note_news(tx, draft, &stated, former.map_or(0, |former| former.missing), now).await?;
+    Ok(true)
+}
+
+fn day_closed(
+    draft: &Draft,
+    numbers: &Statement,
+    sha256: &Digest,
+    former: Option<&Issued>,
+    now: Timestamp,
+) -> Entry {
+    let mut entry = Entry::new(EntryType::DayClosed, now)
+        .with("pbx", draft.pbx.as_str())
+        .with("day", draft.day.as_str())
+        .with("revision", draft.revision)
+        .with("certificate_sha256", sha256.to_string())
+        .with("listed", numbers.listed)
+        .with("archived", numbers.counts.archived)
+        .with("missing", numbers.counts.missing)
+        .with("excluded", numbers.counts.excluded)
+        .with("pending", numbers.counts.pending)
+        .with("stuck", numbers.counts.stuck);
+    // The page of a draft of version 0.1 has no salt: its hash would confirm a guess of the names on it.
+    if draft.names.is_some() {
+        entry = entry.with("page_sha256", Digest::of(&draft.page).to_string());
+    }
+    if let Some(evidence) = &numbers.evidence {
+        entry = entry.with("verdict", evidence.verdict.as_str());
+    }
+    match former {
+        Some(former) => entry.with("former", former.ledger_number),
+        None => entry,
+    }
+}
+
+/// Records what a person should know about a closed day: once, and again only if more is missing than before.
+async fn note_news(
+    tx: &mut SqliteConnection,
+    draft: &Draft,
+    numbers: &Statement,
+    missing_before: i64,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let Statement { counts, listed, sums, .. } = numbers;
+    let (missing, page) = (counts.missing, format!("{}/{}", draft.folder()?, draft.names().page()));
+    let accounted = counts.listed();
+    let unsummed =
+        format!("the PBX listed {listed} recordings, but {accounted} are accounted for; see {page}");
+    let incomplete = format!(
+        "{missing} of {listed} listed recordings are missing: the PBX does not have them; see {page}"
+    );
+    let news = [
+        (FindingKind::DayDoesNotSum, !sums, !sums, unsummed),
+        (FindingKind::DayIncomplete, missing > 0, missing > missing_before, incomplete),
+    ];
+    for (kind, holds, is_news, detail) in news {
+        if is_news {
+            let finding = Finding { kind, subject: draft.day.clone(), detail };
+            findings::record(tx, &draft.pbx, &finding, now).await?;
+        } else if !holds {
+            findings::close_about(tx, &draft.pbx, kind, &draft.day, now).await?;
+        }
+    }
+    Ok(())
 }

@@ -5,8 +5,7 @@
 
 use askama::Template;
 
-use super::document::Document;
-use super::names::Names;
+use super::document::{Document, Names, PROGRAM, VERSION};
 use crate::base::counts::Counts;
 use crate::base::digest::{Digest, hex};
 use crate::base::recording::{RecordingName, printable};
@@ -18,7 +17,6 @@ use crate::proof::html;
 use crate::proof::reconcile::{DayAccount, Listing, Unarchived};
 use crate::store::evidence::{Evidence, Origin, Verdict};
 
-/// Rows of a table on the page; the companion has more.
 const ROWS_MAX: usize = 200;
 const PATHS_MAX: usize = 3;
 const IN_THE_NAMES: &str = "the file of names beside this page";
@@ -61,7 +59,6 @@ impl Page<'_> {
         ]
     }
 
-    /// What the day lacks, in words.
     fn owed(&self) -> String {
         let Counts { missing, pending, stuck, .. } = self.account.counts;
         let parts = [
@@ -74,8 +71,9 @@ impl Page<'_> {
         parts.collect::<Vec<_>>().join(", ")
     }
 
-    fn shown<T>(&self, listing: &Listing<T>) -> i64 {
-        html::Count::to_i64(listing.items.len().min(ROWS_MAX))
+    /// How many of a list the page does not show.
+    fn unshown<T>(&self, listing: &Listing<T>) -> i64 {
+        listing.count - i64::try_from(listing.items.len().min(ROWS_MAX)).unwrap_or(i64::MAX)
     }
 
     fn has_oddities(&self) -> bool {
@@ -86,8 +84,8 @@ impl Page<'_> {
     fn time_zone(&self) -> String {
         let offsets = self.account.utc_offsets_s.iter().map(|offset_s| utc(*offset_s));
         let offsets = offsets.collect::<Vec<_>>().join(" and ");
-        match (&self.document.timezone, offsets.is_empty()) {
-            (Some(zone), true) => zone.clone(),
+        match (self.document.timezone, offsets.is_empty()) {
+            (Some(zone), true) => zone.to_owned(),
             (Some(zone), false) => format!("{zone}; its call rows show {offsets}"),
             (None, true) => "unknown: no call row shows its offset".to_owned(),
             (None, false) => format!("its call rows show {offsets}"),
@@ -100,7 +98,7 @@ impl Page<'_> {
     }
 
     fn folder(&self) -> &str {
-        self.document.files.list.rsplit_once('/').map_or("", |(folder, _)| folder)
+        self.document.list.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 }
 

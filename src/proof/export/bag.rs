@@ -28,24 +28,43 @@ pub(super) struct Written {
 /// The bag. If dropped before [`Bag::keep`], it is removed.
 #[derive(Debug)]
 pub(super) struct Bag {
-    folder: PathBuf,
+    folder: Temporary,
     files: BTreeMap<String, Written>,
-    is_kept: bool,
+}
+
+/// A file or folder beside its final place, under a name that no other export uses: `.<name>.callvault-<16 hex>.part`. If
+/// dropped, whatever still has that name is removed.
+#[derive(Debug)]
+pub(super) struct Temporary(pub(super) PathBuf);
+
+impl Temporary {
+    pub(super) fn beside(out: &Path) -> Self {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).expect("the kernel gives random bytes");
+        let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self(parent(out).join(format!(".{name}.callvault-{}.part", hex(&random))))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let removed = if self.0.is_dir() { fs::remove_dir_all(&self.0) } else { fs::remove_file(&self.0) };
+        if let Some(sentence) = left(&self.0, removed) {
+            tracing::warn!("{sentence}");
+        }
+    }
 }
 
 impl Bag {
-    /// Begins a bag that will be at `out`.
     pub(super) fn begin(out: &Path) -> Result<Self, ExportError> {
-        let bag = Self { folder: temporary_sibling(out), files: BTreeMap::new(), is_kept: false };
-        fs::DirBuilder::new()
-            .mode(FOLDER_MODE)
-            .create(&bag.folder)
-            .map_err(|error| ExportError::io("make folder", &bag.folder, error))?;
-        Ok(bag)
+        let folder = Temporary::beside(out);
+        let created = fs::DirBuilder::new().mode(FOLDER_MODE).create(&folder.0);
+        created.map_err(|error| ExportError::io("make folder", &folder.0, error))?;
+        Ok(Self { folder, files: BTreeMap::new() })
     }
 
     pub(super) fn folder(&self) -> &Path {
-        &self.folder
+        &self.folder.0
     }
 
     pub(super) fn has(&self, path: &str) -> bool {
@@ -98,7 +117,7 @@ impl Bag {
 
     pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), ExportError> {
         let place = self.place(to)?;
-        fs::rename(self.folder.join(from), &place)
+        fs::rename(self.folder.0.join(from), &place)
             .map_err(|error| ExportError::io("write", &place, error))?;
         let written = self.files.remove(from).expect("what is renamed was written");
         self.files.insert(to.to_owned(), written);
@@ -107,7 +126,7 @@ impl Bag {
 
     /// Where a file of the bag is; its folder exists afterwards.
     fn place(&self, path: &str) -> Result<PathBuf, ExportError> {
-        let place = self.folder.join(path);
+        let place = self.folder.0.join(path);
         fs::create_dir_all(place.parent().expect("a file is in a folder"))
             .map_err(|error| ExportError::io("write", &place, error))?;
         Ok(place)
@@ -119,8 +138,7 @@ impl Bag {
         (payload().map(|(_, file)| file.size_bytes).sum(), payload().count() as u64)
     }
 
-    /// Writes the manifests; on return everything is on disk. The hash is that of the tag manifest, which covers the whole
-    /// bag.
+    /// Writes the manifests; on return everything is on disk. Returns the hash of the tag manifest, which covers the bag.
     pub(super) fn close(&mut self, info: &[(&str, String)]) -> Result<Digest, ExportError> {
         self.put("bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")?;
         let info = info.iter().fold(String::new(), |mut text, (label, value)| {
@@ -145,11 +163,12 @@ impl Bag {
 
     /// Makes everything durable. Most of it is on disk already, so this costs less than syncing each file as it is written.
     fn sync(&self) -> Result<(), ExportError> {
-        let mut folders = std::collections::BTreeSet::from([self.folder.clone()]);
+        let mut folders = std::collections::BTreeSet::from([self.folder.0.clone()]);
         for path in self.files.keys() {
-            let place = self.folder.join(path);
+            let place = self.folder.0.join(path);
             sync(&place)?;
-            folders.extend(place.ancestors().skip(1).take_while(|at| *at != self.folder).map(Path::to_owned));
+            folders
+                .extend(place.ancestors().skip(1).take_while(|at| *at != self.folder.0).map(Path::to_owned));
         }
         folders.iter().try_for_each(|folder| sync(folder))
     }
@@ -159,19 +178,10 @@ impl Bag {
     }
 
     /// Gives it its final name, durable on return. Nothing is overwritten.
-    pub(super) fn keep(mut self, out: &Path) -> Result<(), ExportError> {
+    pub(super) fn keep(self, out: &Path) -> Result<(), ExportError> {
         // A rename replaces only an empty folder.
-        fs::rename(&self.folder, out).map_err(|error| ExportError::io("give its name to", out, error))?;
-        self.is_kept = true;
+        fs::rename(&self.folder.0, out).map_err(|error| ExportError::io("give its name to", out, error))?;
         sync(parent(out))
-    }
-}
-
-impl Drop for Bag {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            tell_if_left(&self.folder, fs::remove_dir_all(&self.folder));
-        }
     }
 }
 
@@ -194,21 +204,7 @@ impl io::Write for Hashing {
     }
 }
 
-/// A name beside `out` that no other export uses: `.<name>.callvault-<16 hex>.part`.
-pub(super) fn temporary_sibling(out: &Path) -> PathBuf {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).expect("the kernel gives random bytes");
-    let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    parent(out).join(format!(".{name}.callvault-{}.part", hex(&random)))
-}
-
-/// Logs what could not be removed: its name is hidden, and it holds recordings.
-pub(super) fn tell_if_left(path: &Path, removed: io::Result<()>) {
-    if let Some(sentence) = left(path, removed) {
-        tracing::warn!("{sentence}");
-    }
-}
-
+/// A sentence about what could not be removed: its name is hidden, and it holds recordings.
 fn left(path: &Path, removed: io::Result<()>) -> Option<String> {
     let error = removed.err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
     let path = path.display();

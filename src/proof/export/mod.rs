@@ -9,16 +9,11 @@
 //! ```
 //! Nothing is handed out that the ledger does not tell of: the bag has its name only after the entry.
 
-mod anchors;
 mod bag;
-mod cdr;
-mod certificates;
-mod choice;
-mod error;
+mod lists;
 mod log;
 mod originals;
 mod page;
-mod premis;
 mod report;
 mod selection;
 mod verify_txt;
@@ -33,10 +28,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-pub use choice::{Choice, Request};
-pub use error::ExportError;
-pub use report::Report;
-pub use selection::Selection;
+pub use report::{ExportError, Report};
+pub use selection::{Choice, Request, Selection};
 
 pub use crate::store::export::pbxs;
 
@@ -44,28 +37,14 @@ use crate::archive::Reader;
 use crate::base::filesystem::free_bytes;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::notary::Published;
-use anchors::Token;
-use bag::Bag;
-use log::{Log, Scope};
+use bag::{Bag, Temporary};
+use log::{Log, Scope, Token};
 use originals::Copied;
 
 const AGENT: &str = concat!("callvault ", env!("CARGO_PKG_VERSION"));
 
 /// Readable by the owner and the group, until the owner decides otherwise.
 const ZIP_MODE: u32 = 0o640;
-
-#[derive(Debug, Clone)]
-pub struct Stop(CancellationToken);
-
-impl Stop {
-    pub fn on(token: CancellationToken) -> Self {
-        Self(token)
-    }
-
-    fn check(&self) -> Result<(), ExportError> {
-        if self.0.is_cancelled() { Err(ExportError::Interrupted) } else { Ok(()) }
-    }
-}
 
 #[derive(Debug)]
 pub struct Sources<'a> {
@@ -77,19 +56,24 @@ pub struct Sources<'a> {
     pub authorities: BTreeMap<String, String>,
     /// The archive and the state: no bag may be inside them.
     pub ours: Vec<PathBuf>,
-    pub stop: Stop,
+    pub stop: CancellationToken,
     pub now: Timestamp,
+}
+
+impl Sources<'_> {
+    fn check_stop(&self) -> Result<(), ExportError> {
+        if self.stop.is_cancelled() { Err(ExportError::Interrupted) } else { Ok(()) }
+    }
 }
 
 /// A bag that is complete and durable, under its temporary name. If dropped, it is removed.
 #[derive(Debug)]
 pub struct Packed {
     bag: Bag,
-    zip: Option<Zipped>,
+    zip: Option<Temporary>,
     pub report: Report,
 }
 
-/// What a bag was made of.
 #[derive(Clone, Copy)]
 struct Contents<'a> {
     request: &'a Request,
@@ -100,78 +84,59 @@ struct Contents<'a> {
     now: Timestamp,
 }
 
-/// Packs what was selected. On return everything is on disk, beside its final place.
-///
-/// It blocks for as long as it takes. On an error nothing is left behind. An original that is gone or damaged is not an
-/// error: the bag says so.
+/// Packs what was selected; it blocks. On return everything is on disk, beside its final place; on an error nothing is left
+/// behind. An original that is gone or damaged is not an error: the bag says so.
 pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> Result<Packed, ExportError> {
     let out = request.place();
     check_place(&out, sources)?;
     // Until a ZIP is written, its folder takes room too.
     let copies = if request.zip { 2 } else { 1 };
     check_room(bag::parent(&out), selection.audio_bytes().saturating_mul(copies))?;
-    let (stop, now) = (&sources.stop, sources.now);
     let mut bag = Bag::begin(&out)?;
-    let copied = originals::copy(selection, sources.archive, &sources.keys, &mut bag, stop)?;
+    let copied = originals::copy(selection, sources, &mut bag)?;
     let wanted = selection.entries();
     let scope = if request.choice.is_of_everybody() { Scope::Whole } else { Scope::Tree };
-    let log = Log::copy(sources.published, sources.keys.clone(), &wanted, scope, &mut bag, stop)?;
-    let tokens = anchors::copy(sources, &wanted, &log, &mut bag)?;
-    originals::write_proofs(selection, &log, &mut bag, stop)?;
-    let contents =
-        Contents { request: &request, selection, copied: &copied, log: &log, tokens: &tokens, now };
+    let log = Log::copy(sources, &wanted, scope, &mut bag)?;
+    let tokens = log.copy_tokens(sources, &wanted, &mut bag)?;
+    originals::write_proofs(selection, &log, sources, &mut bag)?;
+    let (copied, log, tokens) = (&copied, &log, &tokens);
+    let contents = Contents { request: &request, selection, copied, log, tokens, now: sources.now };
     describe(&contents, &mut bag)?;
-    stop.check()?;
+    sources.check_stop()?;
     let bag_sha256 = bag.close(&info(&contents, bag.payload()))?;
-    let report = report(&contents, out, bag_sha256);
-    let zip = request.zip.then(|| Zipped::of(&bag, &request, &report.path, stop)).transpose()?;
+    let report = Report::of(&contents, out, bag_sha256);
+    let zip = request.zip.then(|| zip_up(&bag, &request, &report.path, sources)).transpose()?;
     Ok(Packed { bag, zip, report })
 }
 
 impl Packed {
-    /// Gives the bag, or its ZIP, its final name, durable on return.
-    ///
-    /// # Errors
-    /// Nothing is left behind, except perhaps a name that does not survive a power cut.
+    /// Gives the bag, or its ZIP, its final name, durable on return. On an error nothing is left behind, except perhaps a name
+    /// that does not survive a power cut.
     pub fn hand_out(self) -> Result<Report, ExportError> {
         let Self { bag, zip, report } = self;
         match zip {
-            Some(zip) => zip.keep(&report.path)?,
+            Some(zip) => {
+                place(&zip.0, &report.path)?;
+                drop(zip);
+                bag::sync(bag::parent(&report.path))?;
+            }
             None => bag.keep(&report.path)?,
         }
         Ok(report)
     }
 }
 
-/// The ZIP of a bag, beside its place. If dropped, it is removed.
-#[derive(Debug)]
-struct Zipped(PathBuf);
-
-impl Zipped {
-    /// On return it is on disk.
-    fn of(bag: &Bag, request: &Request, out: &Path, stop: &Stop) -> Result<Self, ExportError> {
-        let zipped = Self(bag::temporary_sibling(out));
-        let failed = |error| ExportError::io("write", &zipped.0, error);
-        let file = fs::File::create_new(&zipped.0).map_err(failed)?;
-        file.set_permissions(fs::Permissions::from_mode(ZIP_MODE)).map_err(failed)?;
-        let paths = bag.paths().take_while(|_| stop.check().is_ok());
-        let written = zip::write(file, &request.name(), bag.folder(), paths);
-        written.and_then(|file| file.sync_all()).map_err(failed)?;
-        stop.check()?;
-        Ok(zipped)
-    }
-
-    fn keep(self, out: &Path) -> Result<(), ExportError> {
-        place(&self.0, out)?;
-        drop(self);
-        bag::sync(bag::parent(out))
-    }
-}
-
-impl Drop for Zipped {
-    fn drop(&mut self) {
-        bag::tell_if_left(&self.0, fs::remove_file(&self.0));
-    }
+/// Packs the bag into a ZIP, which is on disk on return, beside its place.
+fn zip_up(bag: &Bag, request: &Request, out: &Path, sources: &Sources<'_>) -> Result<Temporary, ExportError> {
+    let zipped = Temporary::beside(out);
+    let failed = |error| ExportError::io("write", &zipped.0, error);
+    let file = fs::File::create_new(&zipped.0).map_err(failed)?;
+    file.set_permissions(fs::Permissions::from_mode(ZIP_MODE)).map_err(failed)?;
+    let paths = bag.paths().take_while(|_| sources.check_stop().is_ok());
+    let written = zip::write(file, &request.name(), bag.folder(), paths);
+    written.and_then(|file| file.sync_all()).map_err(failed)?;
+    sources.check_stop()?;
+    Ok(zipped)
 }
 
 /// Gives a file its final name, and overwrites nothing.
@@ -218,15 +183,12 @@ fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Writes the descriptions of what is in the bag.
 fn describe(contents: &Contents<'_>, bag: &mut Bag) -> Result<(), ExportError> {
-    let Contents { selection, copied, log, now, .. } = contents;
-    bag.write_with("data/cdr.csv", |to| cdr::write_csv(selection, &copied.absent, to))?;
-    bag.write_with("data/cdr.jsonl", |to| cdr::write_jsonl(selection, to))?;
-    bag.write_with("data/not-exported.jsonl", |to| {
-        cdr::write_absent(&copied.absent, &selection.unknown, to)
-    })?;
-    bag.write_with("premis/events.jsonl", |to| premis::write(selection, copied, log, *now, to))?;
+    let (selection, absent) = (contents.selection, &contents.copied.absent);
+    bag.write_with("data/cdr.csv", |to| lists::write_csv(selection, absent, to))?;
+    bag.write_with("data/cdr.jsonl", |to| lists::write_jsonl(selection, to))?;
+    bag.write_with("data/not-exported.jsonl", |to| lists::write_absent(absent, &selection.unknown, to))?;
+    bag.write_with("premis/events.jsonl", |to| lists::write_events(contents, to))?;
     bag.write_with("index.html", |to| page::write(contents, to))?;
     bag.put("VERIFY.txt", verify_txt::of(contents))?;
     Ok(())
@@ -244,33 +206,4 @@ fn info(contents: &Contents<'_>, (bytes, files): (u64, u64)) -> Vec<(&'static st
         ("Callvault-Ledger-Size", log.checkpoint.size.to_string()),
         ("Callvault-Ledger-Root", log.checkpoint.root.to_string()),
     ]
-}
-
-fn report(contents: &Contents<'_>, path: PathBuf, bag_sha256: crate::base::digest::Digest) -> Report {
-    let Contents { selection, copied, log, tokens, .. } = contents;
-    let days = selection.days();
-    let mut report = Report {
-        path,
-        bag_sha256,
-        ledger_number: None,
-        from: days.map(|(from, _)| from.to_owned()),
-        to: days.map(|(_, to)| to.to_owned()),
-        calls: selection.calls.len() as u64,
-        recordings: selection.recordings.len() as u64,
-        files: copied.files,
-        bytes: copied.bytes,
-        ledger_size: log.checkpoint.size,
-        anchors: tokens.iter().filter(|token| token.is_verified()).count() as u64,
-        anchors_not_verified: tokens.iter().filter(|token| !token.is_verified()).count() as u64,
-        certificates: copied.certificates.len() as u64,
-        not_archived: 0,
-        excluded: 0,
-        damaged: 0,
-        damaged_paths: Vec::new(),
-        unknown: 0,
-        unknown_lines: Vec::new(),
-    };
-    report.note_absences(&copied.absent);
-    report.note_unknown(&selection.unknown);
-    report
 }

@@ -1,22 +1,23 @@
-//! Copies originals into the bag, each compared with its hash in the ledger.
+//! Copies originals and certificates into the bag, each file compared with its hash in the ledger or at issue.
+
+use std::fs;
 
 use serde::Serialize;
 
 use super::bag::{Bag, PAYLOAD, Written};
-use super::cdr::{Absence, json_line};
+use super::lists::{Absence, json_line};
 use super::log::Log;
 use super::selection::{Recording, Selection};
-use super::{ExportError, Stop, certificates};
-use crate::archive::{Destination, Key, Reader, Stream};
-use crate::base::digest::Digest;
-use crate::base::recording::printable;
-use crate::formats::tlog::VerifyingKey;
-use crate::store::export::FileRow;
+use super::{ExportError, Sources};
+use crate::archive::{ArchiveError, Destination, Folder, Key, Stream};
+use crate::base::digest::hex;
+use crate::base::recording::{Text, printable};
+use crate::proof::certificate::{Names, Statement, list_of};
+use crate::store::export::{CertificateRow, FileRow};
 
 /// No id of a PBX begins with an underscore.
 const DAMAGED: &str = "data/_damaged/";
 
-/// What became of the originals.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
     /// Audio files that are unchanged.
@@ -24,7 +25,6 @@ pub(super) struct Copied {
     pub(super) bytes: u64,
     /// Everything selected that is not in the bag as it should be.
     pub(super) absent: Vec<Absence>,
-    /// Files of certificates.
     pub(super) certificates: Vec<String>,
     /// Pages of certificates whose hash is in no ledger entry, because version 0.1 issued them.
     pub(super) unproven_pages: Vec<String>,
@@ -51,108 +51,165 @@ pub(super) fn bag_path(path: &str) -> String {
 /// Copies everything archived of a selection. What cannot be read goes into [`Copied::absent`].
 pub(super) fn copy(
     selection: &Selection,
-    archive: &dyn Reader,
-    keys: &[VerifyingKey],
+    sources: &Sources<'_>,
     bag: &mut Bag,
-    stop: &Stop,
 ) -> Result<Copied, ExportError> {
-    let mut copied = Copied::default();
+    let mut copying = Copying { sources, bag, copied: Copied::default() };
     for recording in &selection.recordings {
         if recording.files.is_empty() {
-            copied.absent.push(Absence::of(recording));
+            copying.copied.absent.push(Absence::of(recording));
         }
         for file in &recording.files {
-            stop.check()?;
-            copy_pair(recording, file, archive, bag, &mut copied)?;
+            sources.check_stop()?;
+            copying.copy_pair(recording, file)?;
         }
     }
     for certificate in &selection.certificates {
-        stop.check()?;
-        certificates::copy(certificate, archive, keys, bag, &mut copied)?;
+        sources.check_stop()?;
+        copying.copy_certificate(certificate)?;
     }
-    Ok(copied)
+    Ok(copying.copied)
 }
 
-fn copy_pair(
-    recording: &Recording,
-    file: &FileRow,
-    archive: &dyn Reader,
-    bag: &mut Bag,
-    copied: &mut Copied,
-) -> Result<(), ExportError> {
-    let place = Destination::parse(&file.path)?;
-    let audio = archive.file(&Key::from(&place)).map_err(|error| error.to_string());
-    match copy_one(audio, &file.path, &file.sha256, bag)? {
-        Ok(written) => {
-            copied.files += 1;
-            copied.bytes += written.size_bytes;
+struct Copying<'a> {
+    sources: &'a Sources<'a>,
+    bag: &'a mut Bag,
+    copied: Copied,
+}
+
+impl Copying<'_> {
+    fn copy_pair(&mut self, recording: &Recording, file: &FileRow) -> Result<(), ExportError> {
+        let place = Destination::parse(&file.path)?;
+        let absence = || Absence { attempts: None, ..Absence::of(recording) };
+        let audio = self.sources.archive.file(&Key::from(&place));
+        if let Some(written) = self.copy_one(audio, &file.path, &file.sha256, absence)? {
+            self.copied.files += 1;
+            self.copied.bytes += written.size_bytes;
         }
-        Err(damage) => copied.absent.push(damage.of(recording, &file.path)),
-    }
-    let path = format!("{}.json", file.path);
-    let sidecar = archive.file(&place.sidecar()).map_err(|error| error.to_string());
-    if let Err(damage) = copy_one(sidecar, &path, &file.sidecar_sha256, bag)? {
-        copied.absent.push(damage.of(recording, &path));
-    }
-    Ok(())
-}
-
-pub(super) struct Damage {
-    /// In hex.
-    pub(super) expected: Option<String>,
-    pub(super) found: Option<Digest>,
-    pub(super) problem: String,
-    /// Where it is in the bag.
-    pub(super) file: Option<String>,
-    pub(super) state: &'static str,
-}
-
-impl Damage {
-    fn of(self, recording: &Recording, path: &str) -> Absence {
-        self.on(Absence { attempts: None, ..Absence::of(recording) }, path)
+        let sidecar = self.sources.archive.file(&place.sidecar());
+        self.copy_one(sidecar, &format!("{}.json", file.path), &file.sidecar_sha256, absence)?;
+        Ok(())
     }
 
-    pub(super) fn on(self, absence: Absence, path: &str) -> Absence {
-        Absence {
+    /// Copies one file. If it is not what was archived, it goes into a folder of its own, so that nobody takes it for the
+    /// original, and its `absence` is noted.
+    fn copy_one(
+        &mut self,
+        original: Result<Option<Stream>, ArchiveError>,
+        path: &str,
+        sha256: &[u8],
+        absence: impl Fn() -> Absence,
+    ) -> Result<Option<Written>, ExportError> {
+        let read = match original {
+            Ok(Some(mut original)) => Ok(self.bag.copy(&bag_path(path), &mut original)?),
+            Ok(None) => Err(("gone", "it was archived and is gone".to_owned())),
+            Err(error) => Err(("unreadable", error.to_string())),
+        };
+        let (state, problem, found, is_in_bag) = match read {
+            Ok(Ok(written)) if written.sha256.as_bytes() == sha256 => return Ok(Some(written)),
+            Ok(Ok(written)) => {
+                ("damaged", "it has other bytes than were archived".to_owned(), Some(written.sha256), true)
+            }
+            Ok(Err(error)) => ("unreadable", format!("it could be read in part only: {error}"), None, true),
+            Err((state, problem)) => (state, problem, None, false),
+        };
+        let file = if is_in_bag { Some(lay_apart(path, self.bag)?) } else { None };
+        self.copied.absent.push(Absence {
             path: path.to_owned(),
-            state: self.state.to_owned(),
-            reason: Some(self.problem),
-            archived_sha256: self.expected,
-            found_sha256: self.found.map(|found| found.to_string()),
-            file: self.file,
-            ..absence
+            state: state.to_owned(),
+            reason: Some(problem),
+            archived_sha256: Some(hex(sha256)),
+            found_sha256: found.map(|found| found.to_string()),
+            file,
+            ..absence()
+        });
+        Ok(None)
+    }
+
+    /// Copies exactly the files that were issued of a certificate. Without its document or its signature it does not count.
+    fn copy_certificate(&mut self, certificate: &CertificateRow) -> Result<(), ExportError> {
+        let Some((folder, _)) = certificate.path.rsplit_once('/') else { return Ok(()) };
+        let (folder, names) = (Folder::parse(folder)?, Names { revision: certificate.revision });
+        let mut whole = Vec::new();
+        for (path, sha256) in &certificate.files {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let original = self.sources.archive.file(&Key::from(&folder).join(name.as_bytes()));
+            if self.copy_one(original, path, sha256, || absence_of(certificate, name))?.is_some() {
+                whole.push(name.to_owned());
+            }
         }
+        for (name, problem) in self.contradicted(certificate, &whole)? {
+            let path = certificate.path_of(&name);
+            let found = certificate.files.get(&path).and_then(|sha256| <[u8; 32]>::try_from(&**sha256).ok());
+            self.copied.absent.push(Absence {
+                state: "damaged".to_owned(),
+                reason: Some(problem.to_owned()),
+                found_sha256: found.map(|found| hex(&found)),
+                file: Some(lay_apart(&path, self.bag)?),
+                path,
+                ..absence_of(certificate, &name)
+            });
+            whole.retain(|there| *there != name);
+        }
+        if [names.document(), names.signature()].iter().all(|essential| whole.contains(essential)) {
+            let copied = whole.iter().map(|name| bag_path(&certificate.path_of(name)));
+            self.copied.certificates.extend(copied);
+            if whole.contains(&names.page()) && !certificate.is_page_proven() {
+                self.copied.unproven_pages.push(bag_path(&certificate.path_of(&names.page())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that match the catalog but not what was signed: a catalog rebuilt from the archive has them as they were
+    /// found. The ledger has the hash of the document itself.
+    fn contradicted(
+        &self,
+        certificate: &CertificateRow,
+        whole: &[String],
+    ) -> Result<Vec<(String, &'static str)>, ExportError> {
+        let names = Names { revision: certificate.revision };
+        let read = |name: &str| {
+            if !whole.iter().any(|there| there == name) {
+                return Ok(None);
+            }
+            let path = self.bag.folder().join(bag_path(&certificate.path_of(name)));
+            fs::read(&path).map(Some).map_err(|error| ExportError::io("read", &path, error))
+        };
+        let Some(document) = read(&names.document())? else { return Ok(Vec::new()) };
+        let mut wrong = Vec::new();
+        if let Some(signature) = read(&names.signature())?
+            && !self.sources.keys.iter().any(|key| key.verifies(&document, &signature))
+        {
+            wrong.push((names.signature(), "no key of this ledger made this signature over the document"));
+        }
+        let statement = Statement::read(&document).ok();
+        let Some(names_root) = statement.and_then(|statement| statement.names) else { return Ok(wrong) };
+        let Some(companion) = read(&names.companion())? else { return Ok(wrong) };
+        let text = String::from_utf8_lossy(&companion);
+        match names_root.is_of(&text) {
+            false => wrong.push((names.companion(), "it does not come to the root that was signed")),
+            true if read(&names.files())?.is_some_and(|list| list != list_of(&text).as_bytes()) => {
+                wrong.push((names.files(), "it lists other files than the signed names of this certificate"));
+            }
+            true => {}
+        }
+        Ok(wrong)
     }
 }
 
-/// Copies one file. If it is not what was archived, it goes into a folder of its own, so that nobody takes it for the
-/// original.
-pub(super) fn copy_one(
-    original: Result<Option<Stream>, String>,
-    path: &str,
-    sha256: &[u8],
-    bag: &mut Bag,
-) -> Result<Result<Written, Damage>, ExportError> {
-    let expected = Some(crate::base::digest::hex(sha256));
-    let lacking =
-        |state, problem| Damage { expected: expected.clone(), found: None, problem, file: None, state };
-    let mut original = match original {
-        Ok(Some(original)) => original,
-        Ok(None) => return Ok(Err(lacking("gone", "it was archived and is gone".to_owned()))),
-        Err(problem) => return Ok(Err(lacking("unreadable", problem))),
-    };
-    let to = bag_path(path);
-    let (state, found, problem) = match bag.copy(&to, &mut original)? {
-        Ok(written) if written.sha256.as_bytes() == sha256 => return Ok(Ok(written)),
-        Ok(written) => ("damaged", Some(written.sha256), "it has other bytes than were archived".to_owned()),
-        Err(error) => ("unreadable", None, format!("it could be read in part only: {error}")),
-    };
-    let file = Some(lay_apart(path, bag)?);
-    Ok(Err(Damage { expected, found, problem, file, state }))
+fn absence_of(certificate: &CertificateRow, name: &str) -> Absence {
+    Absence {
+        pbx: certificate.pbx.clone(),
+        kind: "certificate".to_owned(),
+        name: Text::from_bytes(name.as_bytes()),
+        day: certificate.day.clone(),
+        ..Absence::default()
+    }
 }
 
 /// Moves a file of the bag to where nobody takes it for the original; returns its new place.
-pub(super) fn lay_apart(path: &str, bag: &mut Bag) -> Result<String, ExportError> {
+fn lay_apart(path: &str, bag: &mut Bag) -> Result<String, ExportError> {
     let from = bag_path(path);
     let aside = from.replacen(PAYLOAD, DAMAGED, 1);
     bag.rename(&from, &aside)?;
@@ -163,26 +220,26 @@ pub(super) fn lay_apart(path: &str, bag: &mut Bag) -> Result<String, ExportError
 pub(super) fn write_proofs(
     selection: &Selection,
     log: &Log,
+    sources: &Sources<'_>,
     bag: &mut Bag,
-    stop: &Stop,
 ) -> Result<(), ExportError> {
     let mut lines = Vec::new();
-    for file in selection.recordings.iter().flat_map(|recording| &recording.files) {
-        stop.check()?;
+    for file in selection.files() {
+        sources.check_stop()?;
         let (ledger_number, proof) = (entry_number(file), proof_path(file));
         bag.put(&proof, log.prove(ledger_number)?)?;
         let line = FileLine {
             file: bag_path(&file.path),
             path: &file.path,
             size_bytes: file.size_bytes,
-            sha256: crate::base::digest::hex(&file.sha256),
-            sidecar_sha256: crate::base::digest::hex(&file.sidecar_sha256),
+            sha256: hex(&file.sha256),
+            sidecar_sha256: hex(&file.sidecar_sha256),
             ledger_number,
             proof,
         };
         json_line(&mut lines, &line).map_err(|error| ExportError::io("write", bag.folder(), error))?;
     }
-    bag.write_with("data/files.jsonl", |to| to.write_all(&lines))?;
+    bag.put("data/files.jsonl", lines)?;
     Ok(())
 }
 
@@ -195,7 +252,6 @@ pub(super) fn entry_number(file: &FileRow) -> u64 {
     u64::try_from(file.ledger_number).unwrap_or(0)
 }
 
-/// As a page and a terminal may show it.
 pub(super) fn name_of(recording: &Recording) -> String {
     printable(&recording.row.name)
 }

@@ -3,8 +3,7 @@
 
 use askama::Template;
 
-use super::anchors::Token;
-use super::log::{Log, Scope};
+use super::log::{Log, Scope, Token};
 use super::{AGENT, Contents};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;

@@ -11,9 +11,8 @@ use zip::{CompressionMethod, ZipWriter};
 /// Readable by the owner and the group.
 const MODE: u32 = 0o440;
 
-/// Writes the files at `paths` below `folder` into `to`, under `top`.
-///
-/// The same files always give the same bytes: in the given order, without times or owners.
+/// Writes the files at `paths` below `folder` into `to`, under `top`. The same files always give the same bytes: in the given
+/// order, without times or owners.
 pub(super) fn write<'a, W: Write + Seek>(
     to: W,
     top: &str,

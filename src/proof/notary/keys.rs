@@ -1,10 +1,10 @@
-//! The keys of the ledger: which one signs, which ones signed before, and how one follows the other.
+//! The keys of the ledger and its name: which key signs, which ones signed before, and how one follows the other.
 
 use anyhow::Context as _;
 use jiff::{Timestamp, ToSpan as _};
 use secrecy::ExposeSecret as _;
 
-use super::{KEY_MAY_CHANGE, NotaryError};
+use super::{KEY_MAY_CHANGE, NotaryError, ORIGIN};
 use crate::archive::{ArchiveError, Area};
 use crate::config::LedgerConfig;
 use crate::formats::tlog::{SigningKey, VerifyingKey};
@@ -66,7 +66,7 @@ impl Keys {
         for row in ledger::keys(&mut *db.read().await?).await? {
             let key = VerifyingKey::from_vkey(&row.vkey)?;
             let signs_until = row.signs_until_ms.filter(|_| row.retired_at_ms.is_none());
-            if let Some(until) = signs_until.map(Timestamp::from)
+            if let Some(until) = signs_until.map(Timestamp::from_millisecond).transpose()?
                 && let Some(seed) = state.former_ledger_seed(&key.id().to_string())?
             {
                 keys.signing.push(key_of(origin, &seed)?);
@@ -125,7 +125,7 @@ impl Keys {
         }
         anyhow::ensure!(
             !self.is_given,
-            "the key is the one of [ledger] key_file: put another into that file, then run this command again"
+            "[ledger] key_file has the key: replace the key in that file, then run this command again"
         );
         let former = self.current().verifying_key();
         // After a crash the next run finds another key, and that this is allowed.
@@ -156,7 +156,6 @@ impl Keys {
     }
 }
 
-/// The files of a public key: as the programs that verify with it read it.
 pub(super) fn key_files(key: &VerifyingKey) -> [(String, String); 2] {
     let vkey = (format!("keys/{}.vkey", key.id()), format!("{}\n", key.to_vkey()));
     [vkey, (format!("keys/{}.pem", key.id()), key.to_pem())]
@@ -185,4 +184,27 @@ async fn note_key(db: &Db, key: &SigningKey, is_first: bool, now: Timestamp) -> 
 
 fn entry(action: &str, vkey: &str, now: Timestamp) -> Entry {
     Entry::new(EntryType::Key, now).with("action", action).with("vkey", vkey)
+}
+
+/// What the ledger of a state is called, unless the operator chose.
+pub fn own_origin(state_id: &str) -> String {
+    // Half of the id is random enough to be nobody else's, and short enough to be compared by eye.
+    format!("callvault/{}", state_id.get(..16).unwrap_or(state_id))
+}
+
+/// What the ledger is called: as it was first, whatever the configuration says now.
+pub(super) async fn origin_of_state(db: &Db, state: &State, config: &LedgerConfig) -> anyhow::Result<String> {
+    let kept = fleet::meta(&mut *db.read().await?, ORIGIN).await?;
+    match (kept, &config.origin) {
+        (Some(signed), Some(configured)) if signed != *configured => {
+            Err(NotaryError::Renamed { configured: configured.clone(), signed }.into())
+        }
+        (Some(signed), _) => Ok(signed),
+        (None, configured) => {
+            let origin = configured.clone().unwrap_or_else(|| own_origin(&state.id));
+            let kept = origin.clone();
+            db.write(async move |tx| fleet::set_meta(tx, ORIGIN, &kept).await).await?;
+            Ok(origin)
+        }
+    }
 }

@@ -8,11 +8,8 @@
 //! and refuses to sign an older or different ledger (`NotaryError::Refused`) until `callvault rebuild`.
 
 mod check;
-mod inspect;
 mod keys;
-mod origin;
 mod published;
-mod tiles;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,19 +18,19 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-pub use check::{Damage, Leaves, NoLeaves, StoredLeaves, Wrong};
-pub use inspect::Checked;
-pub use keys::overlap_ends;
-pub use origin::own_origin;
+pub use check::{Checked, Damage, Leaves, Wrong};
+pub use keys::{overlap_ends, own_origin};
 pub use published::{FOLDER, Published, PublishedError, bytes_max, key};
 
 use crate::archive::{Archive, ArchiveError, Area, AreaOwner, Reader as _};
 use crate::base::blocking::{blocking, on_thread};
 use crate::base::digest::Digest;
 use crate::config::LedgerConfig;
-use crate::formats::tlog::{Checkpoint, Frontier, Note, VerifyingKey, sign};
+use crate::formats::tlog::{
+    Checkpoint, Frontier, TILE_HEIGHT, TILE_WIDTH, Tile, VerifyingKey, bundle, path_of_bundle, sign,
+};
 use crate::store::db::Db;
 use crate::store::fleet;
 use crate::store::ledger::{self, Signed};
@@ -58,19 +55,16 @@ pub enum NotaryError {
          `callvault rebuild`; callvault still archives recordings"
     )]
     Refused { published: u64, ours: u64, relation: &'static str },
-    /// The database contradicts itself.
     #[error(
         "the ledger in the database does not have the signed root: the database was altered. Nothing is signed until you \
          run `callvault rebuild`; callvault still archives recordings"
     )]
     Altered,
-    /// The key is not the one that signed last.
     #[error(
         "the ledger's key is {present}, but {last} signed last: nothing is signed. Restore the former key, or run \
          `callvault ledger rotate-key` to continue with this one; callvault still archives recordings"
     )]
     OtherKey { present: String, last: String },
-    /// The operator gave the ledger another name.
     #[error(
         "[ledger] origin is {configured}, but this ledger is called {signed} and cannot be renamed: restore or remove the line"
     )]
@@ -106,12 +100,8 @@ struct Sealer {
 }
 
 impl Notary {
-    /// Opens the ledger's folder and keys. Whether the ledger can be signed shows at the first [`Notary::seal`].
-    ///
-    /// On return the public halves of all keys that sign are in the folder.
-    ///
-    /// # Errors
-    /// [`crate::archive::ArchiveError`] and [`crate::vault::state::StateError`] for what an operator can mend, [`NotaryError::Renamed`].
+    /// Opens the ledger's folder and keys. On return the public halves of all keys that sign are in the folder. Whether the
+    /// ledger can be signed shows at the first [`Notary::seal`].
     pub async fn open(
         root: &Path,
         archive: &Archive,
@@ -122,7 +112,7 @@ impl Notary {
         let db = state.db.clone();
         let owner = AreaOwner { archive_id: archive.id(), state_id: &state.id, now };
         let area = Arc::new(Area::open(root, FOLDER, owner).context("opening the ledger's folder")?);
-        let origin = origin::of_state(&db, state, config).await?;
+        let origin = keys::origin_of_state(&db, state, config).await?;
         let keys = Keys::open(&db, state, &origin, config, now).await?;
         keys.publish(&area)?;
         let frontier = ledger::frontier(&mut *db.read().await?).await?;
@@ -160,13 +150,12 @@ impl Notary {
         &self.area
     }
 
-    /// Publishes and signs all that the ledger holds now; `None` if that was signed already.
-    ///
-    /// On return tiles, bundles and checkpoint are on disk. After a crash the next call comes to the same bytes.
+    /// Publishes and signs all that the ledger holds now; `None` if that was signed already. On return tiles, bundles and
+    /// checkpoint are on disk. After a crash the next call comes to the same bytes.
     ///
     /// # Errors
     /// [`NotaryError`] if it must not be signed, which is also kept for `callvault status`;
-    /// [`crate::archive::ArchiveError`] if the folder cannot be written.
+    /// [`ArchiveError`] if the folder cannot be written.
     pub async fn seal(&self, now: Timestamp) -> anyhow::Result<Option<Sealed>> {
         let mut sealer = self.sealer.lock().await;
         let outcome = self.seal_as(&mut sealer, now).await;
@@ -207,10 +196,8 @@ impl Notary {
         Ok(Sealed { size, root, note })
     }
 
-    /// Puts a note with more signatures on it in place of the checkpoint that it is of: the word of a witness.
-    ///
-    /// # Errors
-    /// If the folder cannot be written. Nothing happens if another checkpoint was published since.
+    /// Puts a note with more signatures on it, those of a witness, in place of its checkpoint. Nothing happens if another
+    /// checkpoint was published since.
     pub async fn add_signatures(&self, sealed: &Sealed, note: String) -> anyhow::Result<()> {
         let mut sealer = self.sealer.lock().await;
         if sealer.published.as_deref() == Some(&*sealed.note) {
@@ -284,8 +271,7 @@ impl Notary {
     /// The checkpoint in a note, if one of our keys has signed it under our name.
     async fn believe(&self, note: Option<Vec<u8>>) -> Option<(Checkpoint, String)> {
         let note = String::from_utf8(note?).ok()?;
-        let keys = self.keys.lock().await.known().to_vec();
-        let checkpoint = Checkpoint::parse(Note::parse(&note).ok()?.verify(&keys).ok()?).ok()?;
+        let checkpoint = Checkpoint::signed(note.as_bytes(), self.keys.lock().await.known()).ok()?;
         (checkpoint.origin == self.origin).then_some((checkpoint, note))
     }
 
@@ -324,12 +310,8 @@ impl Notary {
             .context("noting how the ledger stands")
     }
 
-    /// Makes a new key, which signs from now on; the former one signs beside it for a month, so that readers can learn it.
-    ///
-    /// On return the entry that announces it is in the ledger, signed by both.
-    ///
-    /// # Errors
-    /// If the operator keeps the key himself; if the state or the ledger's folder cannot be written.
+    /// Makes a new key, which signs from now on; the former one signs beside it for a month, so that readers can learn it. On
+    /// return the entry that announces it is in the ledger, signed by both.
     pub async fn rotate_key(&self, state: &State, now: Timestamp) -> anyhow::Result<VerifyingKey> {
         let mut keys = self.keys.lock().await;
         keys.rotate(&self.db, state, &self.origin, now).await?;
@@ -339,12 +321,49 @@ impl Notary {
         self.seal(now).await?;
         Ok(key)
     }
+
+    /// Publishes what the entries from `before` up to `size` add to the tree. On return all its tiles and bundles are on disk.
+    async fn publish_tiles(&self, before: &Frontier, size: u64) -> anyhow::Result<Frontier> {
+        let mut frontier = before.clone();
+        // A bundle holds what its entries were from its first on, also of those that were published in a partial one.
+        let mut from = before.size() / TILE_WIDTH * TILE_WIDTH;
+        while from < size {
+            let wanted = TILE_WIDTH.min(size - from);
+            let page = ledger::entries(&mut *self.db.read().await?, from, wanted).await?;
+            anyhow::ensure!(page.len() as u64 == wanted, "the ledger has a gap in its numbers after {from}");
+            let mut full = Vec::new();
+            let new = page.iter().filter(|entry| entry.number >= frontier.size());
+            let leaves: Vec<Digest> = new.map(|entry| entry.leaf_hash).collect();
+            leaves.into_iter().for_each(|leaf| frontier.push(leaf, &mut full));
+            let area = self.area.clone();
+            blocking(move || {
+                let path = path_of_bundle(from / TILE_WIDTH, page.len() as u64);
+                put(&area, &path, &bundle(page.iter().map(|entry| entry.entry.as_bytes())))?;
+                full.iter().try_for_each(|(tile, hashes)| put(&area, &tile.path(), &Tile::to_bytes(hashes)))
+            })
+            .await?;
+            from += wanted;
+        }
+        let (area, edge) = (self.area.clone(), frontier.clone());
+        blocking(move || {
+            edge.partial_tiles()
+                .try_for_each(|(tile, hashes)| put(&area, &tile.path(), &Tile::to_bytes(hashes)))
+        })
+        .await?;
+        Ok(frontier)
+    }
+
+    /// Removes partial tiles that a full one has replaced, as the specification allows. One that stays does no harm.
+    async fn remove_superseded(&self, before: u64, size: u64) {
+        let area = self.area.clone();
+        let removed = on_thread(move || remove_superseded(&area, before, size)).await;
+        if let Ok(Err(error)) = removed {
+            debug!("Partial tiles are left: {error}");
+        }
+    }
 }
 
 /// The edge of the tree over the first `size` entries, from the leaves themselves.
-///
-/// # Errors
-/// Whatever the database says, and if it has not as many.
 pub async fn frontier_at(db: &Db, size: u64) -> anyhow::Result<Frontier> {
     const LEAVES_PER_PAGE: u64 = 4096;
     let (mut frontier, mut full) = (Frontier::default(), Vec::new());
@@ -356,4 +375,43 @@ pub async fn frontier_at(db: &Db, size: u64) -> anyhow::Result<Frontier> {
         full.clear();
     }
     Ok(frontier)
+}
+
+/// Puts a file that was not published before. Whatever else has its name was never signed, or is damaged: it is moved aside,
+/// so that no planted file can prevent signing.
+fn put(area: &Area, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
+    let key = key(path)?;
+    match area.put(&key, bytes) {
+        Err(ArchiveError::OtherBytes { .. } | ArchiveError::Occupied { .. }) => {
+            if let Some(aside) = area.move_aside(&key)? {
+                warn!(
+                    "`{FOLDER}/{path}` had other content than callvault publishes there; callvault moved it aside to `{aside}`"
+                );
+            }
+            area.put(&key, bytes)
+        }
+        put => put,
+    }
+}
+
+fn remove_superseded(area: &Area, before: u64, size: u64) -> Result<(), ArchiveError> {
+    let was_partial = Tile::all(before).filter(|tile| !tile.is_full());
+    for tile in was_partial {
+        let is_full_now = (size >> (TILE_HEIGHT * tile.level)) / TILE_WIDTH > tile.index;
+        if !is_full_now {
+            continue;
+        }
+        let full = Tile { width: TILE_WIDTH, ..tile }.path();
+        remove_partials(area, &full)?;
+        if tile.level == 0 {
+            remove_partials(area, &path_of_bundle(tile.index, TILE_WIDTH))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_partials(area: &Area, full: &str) -> Result<(), ArchiveError> {
+    let folder = key(&format!("{full}.p"))?;
+    let widths = area.reader().names(&folder)?;
+    widths.iter().try_for_each(|width| area.remove(&folder.join(width.as_bytes())))
 }

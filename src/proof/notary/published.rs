@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::archive::{ArchiveError, Disk, Key, Reader};
 use crate::base::digest::Digest;
 use crate::formats::tlog::{
-    Checkpoint, Note, Subtree, TILE_WIDTH, Tile, TlogError, TlogProof, VerifyingKey, entries_of_bundle,
+    Checkpoint, Subtree, TILE_WIDTH, Tile, TlogError, TlogProof, VerifyingKey, entries_of_bundle,
     inclusion_proof, path_of_bundle, tree_hash,
 };
 use crate::store::ledger::ENTRY_BYTES_MAX;
@@ -20,15 +20,13 @@ pub enum PublishedError {
     Archive(#[from] ArchiveError),
     #[error("{FOLDER}/{0} is not there: `callvault ledger check` says what else is wrong")]
     Missing(String),
-    /// A file is not what it claims to be.
     #[error("{FOLDER}/{path}: {error}")]
     Damaged { path: String, error: TlogError },
     /// A file is larger than any of its kind, and was not read.
     #[error("{FOLDER}/{path} {}: find out who put it there, and move it away", larger_than(*bytes_max))]
     TooLarge { path: String, bytes_max: u64 },
-    /// The entry is not covered yet.
     #[error(
-        "entry {number} is not published yet; {size} are: it will be within a minute while callvault runs"
+        "entry {number} is not published yet; {size} are: while callvault runs, it publishes new entries within a minute"
     )]
     NotYet { number: u64, size: u64 },
 }
@@ -41,7 +39,6 @@ pub(super) fn larger_than(bytes_max: u64) -> String {
 pub fn bytes_max(path: &str) -> u64 {
     /// A checkpoint with the words of many witnesses, a key, or an authority's reply.
     const NOTE: u64 = 64 << 10;
-    /// Certificates of an authority, with the former ones.
     const CERTIFICATES: u64 = 4 << 20;
     match path.split('/').collect::<Vec<_>>()[..] {
         // Each entry has its length before it.
@@ -58,15 +55,11 @@ pub struct Published {
 }
 
 /// The key of a file of the ledger's folder.
-///
-/// # Errors
-/// If `path` leads elsewhere.
 pub fn key(path: &str) -> Result<Key, ArchiveError> {
     Key::parse(&format!("{FOLDER}/{path}"))
 }
 
 impl Published {
-    /// Opens the ledger in the archive at `root`; `None` if there is none.
     pub fn open(root: &Path) -> Result<Option<Self>, ArchiveError> {
         let Some(disk) = Disk::open(root)? else { return Ok(None) };
         Self::of(Arc::new(disk))
@@ -78,10 +71,7 @@ impl Published {
         Ok(is_there.then_some(Self { reader }))
     }
 
-    /// The public keys beside the ledger. Those who do not trust the archive have them from elsewhere.
-    ///
-    /// # Errors
-    /// Whatever the filesystem says; keys that cannot be read are passed over.
+    /// The public keys beside the ledger that can be read. Those who do not trust the archive have them from elsewhere.
     pub fn keys(&self) -> Result<Vec<VerifyingKey>, ArchiveError> {
         let names = self.names("keys")?;
         let mut keys = Vec::new();
@@ -98,22 +88,14 @@ impl Published {
     }
 
     /// The checkpoint, if a key of `keys` has signed it, and the note that it stands in. `None` if nothing was published.
-    ///
-    /// # Errors
-    /// If it cannot be read, or is not signed by any of them.
     pub fn checkpoint(&self, keys: &[VerifyingKey]) -> Result<Option<(Checkpoint, String)>, PublishedError> {
         let damaged = |error| PublishedError::Damaged { path: "checkpoint".to_owned(), error };
         let Some(bytes) = self.file("checkpoint")? else { return Ok(None) };
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let note = Note::parse(&text).map_err(damaged)?;
-        let checkpoint = Checkpoint::parse(note.verify(keys).map_err(damaged)?).map_err(damaged)?;
-        Ok(Some((checkpoint, text)))
+        Ok(Some((Checkpoint::signed(text.as_bytes(), keys).map_err(damaged)?, text)))
     }
 
     /// The entries of one bundle of a ledger of `size`: up to 256, from `index * 256` on.
-    ///
-    /// # Errors
-    /// If the bundle is not there, or damaged.
     pub fn bundle(&self, index: u64, size: u64) -> Result<Vec<Vec<u8>>, PublishedError> {
         let wanted = TILE_WIDTH.min(size.saturating_sub(index * TILE_WIDTH));
         let (width, path, bytes) = self.read_widest(wanted, |width| path_of_bundle(index, width))?;
@@ -123,7 +105,6 @@ impl Published {
         Ok(entries.into_iter().take(wanted).map(<[u8]>::to_vec).collect())
     }
 
-    /// The entry of this number in a ledger of `size`.
     pub fn entry(&self, number: u64, size: u64) -> Result<Vec<u8>, PublishedError> {
         if number >= size {
             return Err(PublishedError::NotYet { number, size });
@@ -133,10 +114,7 @@ impl Published {
         Ok(entries.swap_remove(at))
     }
 
-    /// The proof that the entry of this number is in the ledger that was published.
-    ///
-    /// # Errors
-    /// If it is not covered yet, or a file that is needed is missing or damaged. The proof is checked before it is given.
+    /// The proof that the entry of this number is in the ledger that was published, verified.
     pub fn prove(&self, number: u64, keys: &[VerifyingKey]) -> Result<TlogProof, PublishedError> {
         let missing = || PublishedError::Missing("checkpoint".to_owned());
         let (checkpoint, note) = self.checkpoint(keys)?.ok_or_else(missing)?;
@@ -151,9 +129,6 @@ impl Published {
     }
 
     /// The hash of a complete subtree of a ledger of `size`.
-    ///
-    /// # Errors
-    /// If the tile that holds it is missing or damaged.
     pub fn subtree(&self, subtree: Subtree, size: u64) -> Result<Digest, PublishedError> {
         let (tile, places) = Tile::of_subtree(subtree.height, subtree.index, size);
         Ok(tree_hash(&self.tile(tile)?[places]))
@@ -183,8 +158,7 @@ impl Published {
         Err(PublishedError::Missing(path(width)))
     }
 
-    /// How many entries lie there in bundles without a gap, at least `signed`: a crash may have come between them and
-    /// their checkpoint.
+    /// How many entries are in bundles without a gap, at least `signed`: a crash may have come before their checkpoint.
     pub fn bundled_size(&self, signed: u64) -> Result<u64, ArchiveError> {
         let mut index = signed / TILE_WIDTH;
         loop {
@@ -208,20 +182,15 @@ impl Published {
         Ok(widths.filter(|width| *width < TILE_WIDTH).max().unwrap_or(0))
     }
 
-    /// Whether anything was ever published.
     pub(super) fn has_tiles(&self) -> Result<bool, ArchiveError> {
         Ok(!self.names("tile")?.is_empty())
     }
 
-    /// The names in a folder below the ledger's, sorted; none if it is not there.
     pub fn names(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
         self.reader.names(&key(folder)?)
     }
 
     /// The bytes of a file below the ledger's folder; `None` if it is not there.
-    ///
-    /// # Errors
-    /// If it is larger than any of its kind; whatever the filesystem says; a path that leads elsewhere is refused.
     pub fn file(&self, path: &str) -> Result<Option<Vec<u8>>, PublishedError> {
         match self.reader.read(&key(path)?, bytes_max(path)) {
             Err(ArchiveError::TooLarge { bytes_max, .. }) => {

@@ -3,17 +3,17 @@
 
 use jiff::Timestamp;
 
-use super::plan::Plan;
-use super::{Damage, PbxRebuilt, Rebuild, Report, Trust};
+use super::report::PbxRebuilt;
+use super::{FoundDay, Rebuild, Report, Trust};
 use crate::archive::Destination;
-use crate::base::recording::RecordingKind;
+use crate::base::recording::{RecordingKind, printable};
 use crate::base::salt::Salt;
 use crate::formats::cdr::CdrRow;
 use crate::proof::notary;
 use crate::proof::sealed_vault;
 use crate::store::calls::{self, RestoredDay};
 use crate::store::catalog::{self, CatalogEntry};
-use crate::store::db::Building;
+use crate::store::db::{self, Building};
 use crate::store::device_retention;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet;
@@ -55,11 +55,7 @@ impl Rebuild<'_> {
         let day = place.and_then(|place| place.folder().date());
         let (Some(name), Some(day)) = (name, day) else {
             let problem = "a call list names it, but it is not the path of a recording of this PBX";
-            self.damaged(Damage::of(
-                &link.pbx,
-                crate::base::recording::printable(link.path.as_bytes()),
-                problem,
-            ));
+            self.damaged(&link.pbx, printable(link.path.as_bytes()), problem);
             return Ok(None);
         };
         let sn = row.as_ref().and_then(|row| row.sn.as_str()).filter(|sn| !sn.is_empty());
@@ -118,22 +114,23 @@ impl Rebuild<'_> {
             let learnt = self.learnt.entry(file.pbx.clone()).or_default();
             learnt.delivered_at = learnt.delivered_at.max(Some(archived_at));
         }
-        match catalog::record(self.building.tx(), &entry, number, archived_at).await {
-            Err(error) if crate::store::db::is_refused(&error) => {
-                let problem = format!("a second entry of the ledger names it: entry {number}");
-                self.damaged(Damage::of(&file.pbx, &file.path, problem));
-                Ok(())
-            }
-            recorded => recorded,
+        let recorded = catalog::record(self.building.tx(), &entry, number, archived_at).await;
+        if db::unless_refused(recorded)?.is_none() {
+            let problem = format!("a second entry of the ledger names it: entry {number}");
+            self.damaged(&file.pbx, &file.path, problem);
         }
+        Ok(())
     }
 
     /// All that follows from the rows that are there now.
-    pub(super) async fn finish(mut self, plan: &Plan) -> anyhow::Result<(Building, Report)> {
+    pub(super) async fn finish(mut self, pbxs: &[String]) -> anyhow::Result<(Building, Report)> {
         self.building.make_indexes().await?;
-        self.put_days_back().await?;
+        for ((pbx, day), FoundDay { calls_files, closed, reopened }) in std::mem::take(&mut self.days) {
+            let day = RestoredDay { pbx: &pbx, day, calls_files, closed, reopened };
+            calls::restore_day(self.building.tx(), &day).await?;
+        }
         self.note_sums().await?;
-        for pbx in &plan.pbxs {
+        for pbx in pbxs {
             self.note_learnt(pbx).await?;
         }
         let tx = self.building.tx();
@@ -142,18 +139,9 @@ impl Rebuild<'_> {
         device_retention::restore(tx, self.now).await?;
         voicemail::restore(tx).await?;
         self.report.ledger.asked_again = queue::reopen_unproven(tx).await?;
-        self.count(plan).await?;
-        self.keep_findings(plan).await?;
+        self.count(pbxs).await?;
+        self.keep_findings(pbxs).await?;
         Ok((self.building, self.report))
-    }
-
-    async fn put_days_back(&mut self) -> anyhow::Result<()> {
-        for ((pbx, day), told) in std::mem::take(&mut self.days) {
-            let (calls_files, closed, reopened) = (told.calls_files, told.closed, told.reopened);
-            let day = RestoredDay { pbx: &pbx, day, calls_files, closed, reopened };
-            calls::restore_day(self.building.tx(), &day).await?;
-        }
-        Ok(())
     }
 
     /// Sums that list what is there need not be written again.
@@ -188,10 +176,10 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    async fn count(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    async fn count(&mut self, pbxs: &[String]) -> anyhow::Result<()> {
         let calls = calls::counts(self.building.tx()).await?;
         let mut counted = queue::counts_of_all(self.building.tx()).await?;
-        for pbx in &plan.pbxs {
+        for pbx in pbxs {
             let mut of = |kind: RecordingKind| counted.remove(&(pbx.clone(), kind));
             let counts = of(RecordingKind::Call).unwrap_or_default();
             let rebuilt = PbxRebuilt {
@@ -206,17 +194,23 @@ impl Rebuild<'_> {
     }
 
     /// `status` shows damage until a person has looked at it.
-    async fn keep_findings(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    async fn keep_findings(&mut self, pbxs: &[String]) -> anyhow::Result<()> {
         for damage in &self.report.damage {
-            let Some(pbx) = plan.pbxs.iter().find(|pbx| **pbx == damage.pbx) else { continue };
-            let (subject, detail) = (damage.subject.clone(), damage.problem.clone());
-            let finding = Finding { kind: FindingKind::NotRebuilt, subject, detail };
+            let Some(pbx) = pbxs.iter().find(|pbx| **pbx == damage.pbx) else { continue };
+            let finding = Finding {
+                kind: FindingKind::NotRebuilt,
+                subject: damage.subject.clone(),
+                detail: damage.problem.clone(),
+            };
             findings::record(self.building.tx(), pbx, &finding, self.now).await?;
         }
         if self.report.ledger.trust == Trust::None {
-            let (kind, subject) = (FindingKind::NotRebuilt, notary::FOLDER.to_owned());
-            let finding = Finding { kind, subject, detail: NOBODY_VOUCHES.to_owned() };
-            for pbx in &plan.pbxs {
+            let finding = Finding {
+                kind: FindingKind::NotRebuilt,
+                subject: notary::FOLDER.to_owned(),
+                detail: NOBODY_VOUCHES.to_owned(),
+            };
+            for pbx in pbxs {
                 findings::record(self.building.tx(), pbx, &finding, self.now).await?;
             }
         }

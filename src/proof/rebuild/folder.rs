@@ -1,21 +1,23 @@
-//! Reading one folder of the archive: its sidecars, its call lists, and what `SHA256SUMS` says of it.
+//! Reading the folders of the archive by several threads: sidecars, call lists, and what `SHA256SUMS` says of them. What
+//! they hold is handed on in the order of the folders.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use jiff::civil::Date;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use super::certificates::{self, FoundCertificate};
-use super::found::{FolderEnd, FoundFile, FoundList, Piece};
-use super::lines;
-use super::report::Damage;
-use super::sidecar;
-use crate::archive::{ArchiveError, Folder, Key, Reader};
+use super::Damage;
+use super::documents::{self, FoundCertificate, FoundFile, Line, ListedVersions};
+use crate::archive::{ArchiveError, Folder, Key, Reader, day_file_name};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
 use crate::formats::call_lines::{self, Format};
 use crate::formats::salted::Lines;
 use crate::formats::sums;
-use crate::proof::certificate::list_of;
+use crate::proof::certificate::{Names, list_of};
 use crate::store::scratch::ListedFile;
 
 /// Larger files of these kinds were not written by us.
@@ -25,14 +27,11 @@ const SUMS_BYTES_MAX: u64 = 1 << 30;
 
 const FILES_PER_PIECE: usize = 256;
 
-/// Versions of calls that the lists of a folder tell, each by identity and version.
-pub(super) type ToldVersions = HashSet<(Digest, Digest)>;
-
-/// Reads `folder` and hands on its content, until `hand_on` returns false.
-pub(super) fn read(archive: &dyn Reader, folder: &Folder, mut hand_on: impl FnMut(Piece) -> bool) {
-    match FolderReader::open(archive, folder) {
-        Ok(reader) => drop(reader.read(&mut hand_on)),
-        Err(damage) => drop(hand_on(Piece::Damage(damage))),
+/// Sends the content of `folder`, until nobody receives it.
+fn read_folder(archive: &dyn Reader, folder: &Folder, pieces: &mpsc::Sender<Piece>) {
+    match FolderReader::open(archive, folder, pieces) {
+        Ok(reader) => drop(reader.read()),
+        Err(damage) => drop(pieces.blocking_send(Piece::Damage(damage))),
     }
 }
 
@@ -40,6 +39,7 @@ struct FolderReader<'a> {
     folder: &'a Folder,
     day: Date,
     archive: &'a dyn Reader,
+    pieces: &'a mpsc::Sender<Piece>,
     key: Key,
     names: BTreeSet<String>,
     sums: BTreeMap<String, Digest>,
@@ -47,13 +47,14 @@ struct FolderReader<'a> {
     there: BTreeMap<String, Digest>,
 }
 
-/// The receiver has gone.
 struct Unwanted;
 
-type HandOn<'a> = &'a mut dyn FnMut(Piece) -> bool;
-
 impl<'a> FolderReader<'a> {
-    fn open(archive: &'a dyn Reader, folder: &'a Folder) -> Result<Self, Damage> {
+    fn open(
+        archive: &'a dyn Reader,
+        folder: &'a Folder,
+        pieces: &'a mpsc::Sender<Piece>,
+    ) -> Result<Self, Damage> {
         let damaged = |problem: String| Damage::of(folder.pbx(), folder.as_str(), problem);
         let day = folder.date().ok_or_else(|| damaged("its name is not a day".to_owned()))?;
         let gone = || damaged("it disappeared while callvault read it".to_owned());
@@ -66,18 +67,24 @@ impl<'a> FolderReader<'a> {
             Err(ArchiveError::TooLarge { .. }) => BTreeMap::new(),
             Err(error) => return Err(damaged(error.to_string())),
         };
-        Ok(Self { folder, day, archive, key, names, sums, there: BTreeMap::new() })
+        Ok(Self { folder, day, archive, pieces, key, names, sums, there: BTreeMap::new() })
     }
 
-    fn read(mut self, hand_on: HandOn<'_>) -> Result<(), Unwanted> {
+    fn read(mut self) -> Result<(), Unwanted> {
         let lists = self.lists();
-        let told = self.versions_told(&lists, hand_on)?;
-        self.read_files(&told, hand_on)?;
-        for number in lists {
-            self.read_list(number, hand_on)?;
+        let mut versions = ListedVersions::new();
+        // A first look into the lists: nobody needs the calls of a sidecar that a list has too. Only hashes are kept.
+        for number in &lists {
+            let Some(bytes) = self.file(&day_file_name(*number), LIST_BYTES_MAX)? else { continue };
+            let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+            versions.extend(lines.filter_map(documents::version));
         }
-        let end = self.end(hand_on)?;
-        give(hand_on, Piece::End(end))
+        self.read_files(&versions)?;
+        for number in lists {
+            self.read_list(number)?;
+        }
+        let end = self.end()?;
+        self.send(Piece::End(end))
     }
 
     fn lists(&self) -> Vec<u32> {
@@ -86,69 +93,45 @@ impl<'a> FolderReader<'a> {
         numbers
     }
 
-    /// A first look into the lists: a sidecar's calls that they tell need not be handed on. Memory stays small, for only
-    /// hashes are kept.
-    fn versions_told(&self, lists: &[u32], hand_on: HandOn<'_>) -> Result<ToldVersions, Unwanted> {
-        let mut told = ToldVersions::new();
-        for number in lists {
-            let Some(bytes) = self.file(&list_name(*number), LIST_BYTES_MAX, hand_on)? else { continue };
-            let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-            told.extend(lines.filter_map(lines::version));
-        }
-        Ok(told)
-    }
-
-    fn read_files(&mut self, told: &ToldVersions, hand_on: HandOn<'_>) -> Result<(), Unwanted> {
-        let mut files = Vec::with_capacity(FILES_PER_PIECE);
+    fn read_files(&mut self, versions: &ListedVersions) -> Result<(), Unwanted> {
         let sidecars: Vec<String> =
             self.names.iter().filter(|name| name.ends_with(".wav.json")).cloned().collect();
-        for name in sidecars {
-            files.extend(self.read_sidecar(name, told, hand_on)?);
-            if files.len() == FILES_PER_PIECE {
-                give(
-                    hand_on,
-                    Piece::Files(std::mem::replace(&mut files, Vec::with_capacity(FILES_PER_PIECE))),
-                )?;
+        for names in sidecars.chunks(FILES_PER_PIECE) {
+            let mut files = Vec::with_capacity(names.len());
+            for name in names {
+                files.extend(self.read_sidecar(name, versions)?);
             }
+            self.send(Piece::Files(files))?;
         }
-        if files.is_empty() { Ok(()) } else { give(hand_on, Piece::Files(files)) }
+        Ok(())
     }
 
-    fn read_sidecar(
-        &mut self,
-        name: String,
-        told: &ToldVersions,
-        hand_on: HandOn<'_>,
-    ) -> Result<Option<FoundFile>, Unwanted> {
-        let Some(bytes) = self.file(&name, SIDECAR_BYTES_MAX, hand_on)? else { return Ok(None) };
+    fn read_sidecar(&mut self, name: &str, versions: &ListedVersions) -> Result<Option<FoundFile>, Unwanted> {
+        let Some(bytes) = self.file(name, SIDECAR_BYTES_MAX)? else { return Ok(None) };
         let audio = name.trim_end_matches(".json").to_owned();
         let place = format!("{}/{audio}", self.folder);
         let sidecar_sha256 = Digest::of(&bytes);
-        match sidecar::read(&bytes, sidecar_sha256, &place, told) {
+        match documents::read_sidecar(&bytes, sidecar_sha256, &place, versions) {
             Ok(file) => {
                 if file.is_displaced {
                     let path = printable(file.sidecar.file.path.as_bytes());
-                    self.damaged(&name, format!("it belongs to {path}: somebody moved it"), hand_on)?;
+                    self.damaged(name, format!("it belongs to {path}: someone moved it"))?;
                 } else if self.names.contains(&audio) {
                     self.there.insert(audio, file.sidecar.file.sha256);
                 }
-                self.there.insert(name, sidecar_sha256);
+                self.there.insert(name.to_owned(), sidecar_sha256);
                 Ok(Some(file))
             }
             Err(problem) => {
-                self.damaged(
-                    &name,
-                    format!("it cannot be read as a sidecar ({problem}): restore it from a backup"),
-                    hand_on,
-                )?;
-                Ok(None)
+                let problem = format!("it cannot be read as a sidecar ({problem}): restore it from a backup");
+                self.damaged(name, problem).map(|()| None)
             }
         }
     }
 
-    fn read_list(&mut self, number: u32, hand_on: HandOn<'_>) -> Result<(), Unwanted> {
-        let name = list_name(number);
-        let Some(bytes) = self.file(&name, LIST_BYTES_MAX, hand_on)? else { return Ok(()) };
+    fn read_list(&mut self, number: u32) -> Result<(), Unwanted> {
+        let name = day_file_name(number);
+        let Some(bytes) = self.file(&name, LIST_BYTES_MAX)? else { return Ok(()) };
         let sha256 = Digest::of(&bytes);
         self.there.insert(name.clone(), sha256);
         let text = String::from_utf8_lossy(&bytes);
@@ -156,36 +139,40 @@ impl<'a> FolderReader<'a> {
         let head = rest.next().map_or("", |(head, _)| head);
         let format = match call_lines::check_head(head, self.folder.pbx(), self.day) {
             Ok(format) => format,
-            Err(problem) => return self.damaged(&name, format!("{problem}; nothing in it is used"), hand_on),
+            Err(problem) => return self.damaged(&name, format!("{problem}; nothing in it is used")),
         };
         let salted = (format == Format::Salted).then(|| (sha256, Lines::after_head(&text)));
         let mut found = FoundList { number, lines: Vec::new(), salted };
         for (line, at) in rest {
-            match lines::read(line, self.day) {
+            match documents::read_line(line, self.day) {
                 Ok(line) => found.lines.push(line),
-                Err(problem) => self.damaged(
-                    &format!("{name} line {at}"),
-                    format!("it cannot be read: {problem}"),
-                    hand_on,
-                )?,
+                Err(problem) => {
+                    self.damaged(&format!("{name} line {at}"), format!("it cannot be read: {problem}"))?
+                }
             }
         }
-        give(hand_on, Piece::List(found))
+        self.send(Piece::List(found))
     }
 
-    /// What the folder comes to, once all was read.
-    fn end(mut self, hand_on: HandOn<'_>) -> Result<FolderEnd, Unwanted> {
+    fn end(&mut self) -> Result<FolderEnd, Unwanted> {
         let mut end = FolderEnd::default();
         let day_files: BTreeSet<String> =
             self.names.iter().chain(self.sums.keys()).filter(|name| is_day_file(name)).cloned().collect();
         for name in day_files {
-            let found = self.day_file(&name, &mut end.certificates, hand_on)?;
+            if !self.there.contains_key(&name)
+                && self.names.contains(&name)
+                && let Some(bytes) = self.file(&name, LIST_BYTES_MAX)?
+            {
+                end.certificates.extend(documents::read_certificate(&name, &bytes));
+                self.there.insert(name.clone(), Digest::of(&bytes));
+            }
+            let found = self.there.get(&name).copied();
             // What is listed counts: a file that was changed since is what verification looks for.
             let listed = self.sums.get(&name).copied();
             if found != listed && listed.is_some() {
                 let problem =
                     if found.is_some() { "it is not what `SHA256SUMS` lists" } else { "it is gone" };
-                self.damaged(&name, format!("{problem}: restore it from a backup"), hand_on)?;
+                self.damaged(&name, format!("{problem}: restore it from a backup"))?;
             }
             if let Some(sha256) = listed.or(found) {
                 end.day_files.push((format!("{}/{name}", self.folder), sha256));
@@ -193,7 +180,7 @@ impl<'a> FolderReader<'a> {
         }
         for found in &mut end.certificates {
             found.page_sha256 = self.there.get(&found.names.page()).copied();
-            self.check_companion(found, hand_on)?;
+            self.check_companion(found)?;
         }
         end.is_in_step = self.there == self.sums;
         end.listed = self.listed_otherwise();
@@ -201,8 +188,8 @@ impl<'a> FolderReader<'a> {
     }
 
     /// Whether the names of a certificate come to the root that was signed, and the list for `sha256sum` to the names.
-    fn check_companion(&self, found: &FoundCertificate, hand_on: HandOn<'_>) -> Result<(), Unwanted> {
-        let Some(told) = &found.companion else { return Ok(()) };
+    fn check_companion(&self, found: &FoundCertificate) -> Result<(), Unwanted> {
+        let Some(signed) = &found.companion else { return Ok(()) };
         let (companion, list) = (found.names.companion(), found.names.files());
         let Some(sha256) = self.there.get(&companion) else {
             // If the sums list it, it was reported already.
@@ -210,16 +197,16 @@ impl<'a> FolderReader<'a> {
                 return Ok(());
             }
             let problem = format!("it is gone, and {} has its root", found.names.document());
-            return self.damaged(&companion, format!("{problem}: restore it from a backup"), hand_on);
+            return self.damaged(&companion, format!("{problem}: restore it from a backup"));
         };
-        let Some(bytes) = self.file(&companion, LIST_BYTES_MAX, hand_on)? else { return Ok(()) };
+        let Some(bytes) = self.file(&companion, LIST_BYTES_MAX)? else { return Ok(()) };
         let text = String::from_utf8_lossy(&bytes);
-        if !told.is_of(&text) {
-            let is_told = self.sums.get(&companion).is_some_and(|listed| listed != sha256);
+        if !signed.is_of(&text) {
+            let is_reported = self.sums.get(&companion).is_some_and(|listed| listed != sha256);
             let problem = format!("it does not come to the root in {}", found.names.document());
-            return match is_told {
+            return match is_reported {
                 true => Ok(()),
-                false => self.damaged(&companion, format!("{problem}: restore it from a backup"), hand_on),
+                false => self.damaged(&companion, format!("{problem}: restore it from a backup")),
             };
         }
         let listed = self.there.get(&list);
@@ -227,25 +214,9 @@ impl<'a> FolderReader<'a> {
             && self.sums.get(&list) == listed
         {
             let problem = format!("it lists other files than {companion}: restore it from a backup");
-            return self.damaged(&list, problem, hand_on);
+            return self.damaged(&list, problem);
         }
         Ok(())
-    }
-
-    fn day_file(
-        &mut self,
-        name: &str,
-        certificates: &mut Vec<FoundCertificate>,
-        hand_on: HandOn<'_>,
-    ) -> Result<Option<Digest>, Unwanted> {
-        if !self.there.contains_key(name)
-            && self.names.contains(name)
-            && let Some(bytes) = self.file(name, LIST_BYTES_MAX, hand_on)?
-        {
-            certificates.extend(certificates::read(name, &bytes));
-            self.there.insert(name.to_owned(), Digest::of(&bytes));
-        }
-        Ok(self.there.get(name).copied())
     }
 
     /// Pairs of audio and sidecar that `SHA256SUMS` lists, and whose sidecar is another one now, or gone.
@@ -266,44 +237,110 @@ impl<'a> FolderReader<'a> {
     }
 
     /// The content of a file; one that cannot be read is reported and skipped.
-    fn file(&self, name: &str, bytes_max: u64, hand_on: HandOn<'_>) -> Result<Option<Vec<u8>>, Unwanted> {
+    fn file(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, Unwanted> {
         match self.archive.read(&self.key.join(name.as_bytes()), bytes_max) {
             Ok(Some(bytes)) => Ok(Some(bytes)),
-            Ok(None) => self.damaged(name, "it is not a regular file".to_owned(), hand_on).map(|()| None),
-            Err(error) => self.damaged(name, error.to_string(), hand_on).map(|()| None),
+            Ok(None) => self.damaged(name, "it is not a regular file").map(|()| None),
+            Err(error) => self.damaged(name, error.to_string()).map(|()| None),
         }
     }
 
-    fn damaged(&self, name: &str, problem: String, hand_on: HandOn<'_>) -> Result<(), Unwanted> {
+    fn damaged(&self, name: &str, problem: impl Into<String>) -> Result<(), Unwanted> {
         let subject = printable(format!("{}/{name}", self.folder).as_bytes());
-        give(hand_on, Piece::Damage(Damage::of(self.folder.pbx(), subject, problem)))
+        self.send(Piece::Damage(Damage::of(self.folder.pbx(), subject, problem)))
     }
-}
 
-fn give(hand_on: HandOn<'_>, piece: Piece) -> Result<(), Unwanted> {
-    if hand_on(piece) { Ok(()) } else { Err(Unwanted) }
-}
-
-fn list_name(number: u32) -> String {
-    crate::archive::day_file_name(number)
+    fn send(&self, piece: Piece) -> Result<(), Unwanted> {
+        self.pieces.blocking_send(piece).map_err(|_| Unwanted)
+    }
 }
 
 fn list_number(name: &str) -> Option<u32> {
     let number = name.strip_prefix("calls-")?.strip_suffix(".jsonl")?.parse().ok()?;
     // `calls-01.jsonl` is none of ours.
-    (list_name(number) == name).then_some(number)
+    (day_file_name(number) == name).then_some(number)
 }
-
-/// What the names of a certificate's files end in, after `certificate-<revision>`.
-const CERTIFICATE_SUFFIXES: [&str; 5] = [".json", ".json.sig", ".names.jsonl", ".html", ".sha256"];
 
 /// Whether `SHA256SUMS` lists a file of this name that is no recording.
 fn is_day_file(name: &str) -> bool {
-    let is_certificate = |rest: &str| {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        digits > 0 && CERTIFICATE_SUFFIXES.contains(&&rest[digits..])
-    };
-    list_number(name).is_some() || name.strip_prefix("certificate-").is_some_and(is_certificate)
+    list_number(name).is_some() || Names::of_file(name).is_some()
+}
+
+/// A part of what a folder holds. Files come before the lists, whose calls name them.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Files(Vec<FoundFile>),
+    List(FoundList),
+    End(FolderEnd),
+    Damage(Damage),
+}
+
+#[derive(Debug)]
+pub(super) struct FoundList {
+    pub(super) number: u32,
+    pub(super) lines: Vec<Line>,
+    /// Its hash, and what its lines come to, if they are salted.
+    pub(super) salted: Option<(Digest, Lines)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct FolderEnd {
+    /// Files of the day that are no recordings: path, and hash as it should be.
+    pub(super) day_files: Vec<(String, Digest)>,
+    pub(super) certificates: Vec<FoundCertificate>,
+    /// Whether `SHA256SUMS` lists exactly what is there.
+    pub(super) is_in_step: bool,
+    /// Archived files that `SHA256SUMS` lists, and whose sidecar is not there any more as it was.
+    pub(super) listed: Vec<ListedFile>,
+}
+
+/// Folders that are read at the same time: the writer is one, and half as fast as a reader.
+const FOLDERS_AT_ONCE: usize = 3;
+
+/// Pieces of one folder that wait to be taken: memory stays bounded, however large a folder is.
+const PIECES_WAITING: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Readers {
+    archive: Arc<dyn Reader>,
+    folders: VecDeque<Folder>,
+    under_way: VecDeque<UnderWay>,
+}
+
+/// A folder that is being read. Dropped, it is given up.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    pub(super) folder: Folder,
+    pieces: mpsc::Receiver<Piece>,
+    thread: JoinHandle<()>,
+}
+
+impl Readers {
+    pub(super) fn new(archive: Arc<dyn Reader>, folders: Vec<Folder>) -> Self {
+        Self { archive, folders: folders.into(), under_way: VecDeque::new() }
+    }
+
+    pub(super) fn next(&mut self) -> Option<UnderWay> {
+        while self.under_way.len() < FOLDERS_AT_ONCE
+            && let Some(folder) = self.folders.pop_front()
+        {
+            let (sender, pieces) = mpsc::channel(PIECES_WAITING);
+            let (archive, read) = (self.archive.clone(), folder.clone());
+            let thread = tokio::task::spawn_blocking(move || read_folder(&*archive, &read, &sender));
+            self.under_way.push_back(UnderWay { folder, pieces, thread });
+        }
+        self.under_way.pop_front()
+    }
+}
+
+impl UnderWay {
+    pub(super) async fn next(&mut self) -> anyhow::Result<Option<Piece>> {
+        if let Some(piece) = self.pieces.recv().await {
+            return Ok(Some(piece));
+        }
+        (&mut self.thread).await.with_context(|| format!("reading {}", self.folder))?;
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

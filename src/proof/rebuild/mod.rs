@@ -13,30 +13,18 @@
 //! ```
 //!
 //! It is built in a file beside the database in use, which it replaces in the end in one step; the former one is kept.
-//! Nothing that is damaged stops it: it is named, and the rest is rebuilt. The modules that read single documents are
-//! public for those who try them with damaged ones; nobody else has a use for them.
+//! Damage stops nothing: it is reported, and the rest is rebuilt. `documents` is public for fuzzing.
 
-mod certificates;
+#[doc(hidden)]
+pub mod documents;
 mod finish;
 mod folder;
-#[doc(hidden)]
-pub mod found;
-#[doc(hidden)]
-pub mod lines;
-mod listed;
 mod plan;
-mod progress;
 mod published;
-mod readers;
 mod replay;
 mod report;
-#[doc(hidden)]
-pub mod sidecar;
-mod signed;
-mod trust;
-mod unnamed;
+mod unmatched;
 mod walk;
-mod without_file;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -44,9 +32,8 @@ use std::sync::Arc;
 use jiff::{Timestamp, civil::Date};
 
 pub use plan::CannotRebuild;
-pub use progress::{Progress, Snapshot};
-pub use report::{Damage, LedgerRebuilt, PbxRebuilt, Report};
-pub use trust::Trust;
+pub use published::Trust;
+pub use report::{Damage, Progress, Report};
 
 use crate::archive::{ArchiveError, Disk, Reader};
 use crate::base::digest::Digest;
@@ -56,9 +43,9 @@ use crate::store::fleet;
 use crate::store::ledger::RebuiltOn;
 use crate::store::scratch;
 use crate::vault::state::StateLock;
-use certificates::FoundCertificate;
+use documents::FoundCertificate;
 use plan::Plan;
-use trust::Believed;
+use published::Believed;
 
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -68,14 +55,10 @@ pub struct Request {
     pub vkeys: Vec<String>,
 }
 
-/// Makes the database in the state directory of `config` anew. The lock on that directory is held meanwhile.
+/// Makes the database in the state directory of `config` anew, under the lock of that directory.
 ///
 /// On return the new database is in its place, durably, and the former one is beside it. After an error or a crash the
 /// former one is in its place.
-///
-/// # Errors
-/// [`StateError`](crate::vault::state::StateError), [`ArchiveError`] and [`CannotRebuild`] for what
-/// an operator can mend.
 pub async fn rebuild(
     config: &Config,
     request: &Request,
@@ -86,9 +69,6 @@ pub async fn rebuild(
 }
 
 /// The same from an archive that is kept elsewhere.
-///
-/// # Errors
-/// As [`rebuild`].
 pub async fn rebuild_from(
     config: &Config,
     open: &(dyn Fn() -> Result<Arc<dyn Reader>, ArchiveError> + Sync),
@@ -101,9 +81,25 @@ pub async fn rebuild_from(
     let plan = Plan::of(config, &*archive, request.state_id.as_deref())?;
     let believed = Arc::new(Believed::of(config, request, &plan.state_id)?);
     let building = Building::begin(&config.state.path).await?;
-    let rebuild = Rebuild::new(config, archive, believed, &plan, building, progress, now);
-    let (building, mut report) = rebuild.build(&plan).await.map_err(db::as_failure)?;
-    let new = building.finish().await.map_err(db::as_failure)?;
+    let report =
+        Report { state_id: plan.state_id.clone(), left_out: plan.left_out.clone(), ..Report::default() };
+    let rebuild = Rebuild {
+        config,
+        archive,
+        believed,
+        building,
+        report,
+        progress,
+        now,
+        learnt: BTreeMap::new(),
+        days: BTreeMap::new(),
+        certificates: HashMap::new(),
+        in_step: HashSet::new(),
+        gaps: BTreeMap::new(),
+        rebuilt: Vec::new(),
+    };
+    let (building, mut report) = rebuild.build(plan).await.map_err(db::told)?;
+    let new = building.finish().await.map_err(db::told)?;
     // A log that stays beside a database that cannot be opened is moved aside with it.
     db::fold_log(&config.state.path).await;
     report.former = lock.replace_database(&new, now)?;
@@ -118,9 +114,8 @@ struct Rebuild<'a> {
     report: Report,
     progress: Arc<Progress>,
     now: Timestamp,
-    /// What is learnt of each PBX on the way.
     learnt: BTreeMap<String, Learnt>,
-    days: BTreeMap<(String, Date), DayTold>,
+    days: BTreeMap<(String, Date), FoundDay>,
     /// Certificates that were found, by the hash of their documents.
     certificates: HashMap<Digest, FoundCertificate>,
     /// Folders whose `SHA256SUMS` lists exactly what is there.
@@ -144,7 +139,7 @@ struct Learnt {
 }
 
 #[derive(Debug, Default)]
-struct DayTold {
+struct FoundDay {
     calls_files: u32,
     /// Revision and time of its last certificate.
     closed: Option<(u32, Timestamp)>,
@@ -159,41 +154,18 @@ struct OpenGap {
     day: Date,
 }
 
-impl<'a> Rebuild<'a> {
-    fn new(
-        config: &'a Config,
-        archive: Arc<dyn Reader>,
-        believed: Arc<Believed>,
-        plan: &Plan,
-        building: Building,
-        progress: Arc<Progress>,
-        now: Timestamp,
-    ) -> Self {
-        let report =
-            Report { state_id: plan.state_id.clone(), left_out: plan.left_out.clone(), ..Report::default() };
-        Self {
-            config,
-            archive,
-            believed,
-            building,
-            report,
-            progress,
-            now,
-            learnt: BTreeMap::new(),
-            days: BTreeMap::new(),
-            certificates: HashMap::new(),
-            in_step: HashSet::new(),
-            gaps: BTreeMap::new(),
-            rebuilt: Vec::new(),
+impl Rebuild<'_> {
+    async fn build(mut self, plan: Plan) -> anyhow::Result<(Building, Report)> {
+        plan.damage.into_iter().for_each(|damage| self.report.note(damage));
+        scratch::create(self.building.tx()).await?;
+        fleet::set_meta(self.building.tx(), "state_id", &plan.state_id).await?;
+        for pbx in &plan.pbxs {
+            fleet::register(self.building.tx(), pbx).await?;
         }
-    }
-
-    async fn build(mut self, plan: &Plan) -> anyhow::Result<(Building, Report)> {
-        self.begin(plan).await?;
         for pbx in &plan.pbxs {
             self.walk(pbx).await?;
         }
-        let ledger = self.open_ledger(plan).await?;
+        let ledger = if plan.has_ledger { self.open_ledger().await? } else { None };
         self.replay(ledger).await?;
         self.settle_entries_without_a_file().await?;
         self.name_files_without_an_entry().await?;
@@ -201,20 +173,10 @@ impl<'a> Rebuild<'a> {
         self.note_open_gaps();
         self.link_calls().await?;
         self.fill_catalog().await?;
-        self.finish(plan).await
+        self.finish(&plan.pbxs).await
     }
 
-    async fn begin(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        plan.damage.iter().for_each(|damage| self.report.note(damage.clone()));
-        scratch::create(self.building.tx()).await?;
-        fleet::set_meta(self.building.tx(), "state_id", &plan.state_id).await?;
-        for pbx in &plan.pbxs {
-            fleet::register(self.building.tx(), pbx).await?;
-        }
-        Ok(())
-    }
-
-    fn damaged(&mut self, damage: Damage) {
-        self.report.note(damage);
+    fn damaged(&mut self, pbx: &str, subject: impl Into<String>, problem: impl Into<String>) {
+        self.report.note(Damage::of(pbx, subject, problem));
     }
 }

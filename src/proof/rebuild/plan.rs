@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::survey::{self, Owner};
 use crate::archive::{ArchiveError, Reader};
-use crate::config::{Config, PbxConfig};
+use crate::config::Config;
 
 use super::report::Damage;
 use crate::proof::notary::FOLDER as LEDGER;
@@ -12,17 +12,16 @@ use crate::proof::notary::FOLDER as LEDGER;
 /// Why a PBX is left out of which nothing is found.
 const NOTHING_THERE: &str = "it has no files there: nothing was archived yet, or the folder is not mounted";
 
-/// Why nothing was rebuilt. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotRebuild {
     #[error(
         "{path} holds no archive: no PBX has a folder there with a `.callvault` marker; mount it or correct `[archive] \
-         path`. An installation without any recordings needs no rebuild: `callvault run` begins it"
+         path`. An installation without recordings needs no rebuild: start it with `callvault run`"
     )]
     NoArchive { path: String },
     #[error(
-        "the folders in {path} name different states ({owners}): say whose database this is to be, with `--state-id ID`; \
-         the folders of the others are left out"
+        "the folders in {path} name different states ({owners}): choose one with `--state-id ID`; callvault leaves out the \
+         folders of the others"
     )]
     SeveralStates { path: String, owners: String },
     #[error("no folder in {path} names the state {state_id}: they name {owners}")]
@@ -42,21 +41,15 @@ pub enum CannotRebuild {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) state_id: String,
-    /// The PBXs to read, configured or not, sorted.
     pub(super) pbxs: Vec<String>,
     /// Configured PBXs that are not read, each with the reason.
     pub(super) left_out: BTreeMap<String, String>,
-    /// Whether the published ledger is this state's.
     pub(super) has_ledger: bool,
     pub(super) damage: Vec<Damage>,
 }
 
-/// The folder of a PBX, or that of the ledger, by its marker.
-enum Claim {
-    Owned(Owner),
-    Unmarked,
-    Damaged(ArchiveError),
-}
+/// The owner of a folder by its marker; none if there is no marker.
+type Claim = Result<Option<Owner>, ArchiveError>;
 
 impl Plan {
     /// Reads all markers. `wanted` is the state that the operator named, if he did.
@@ -64,13 +57,14 @@ impl Plan {
         let path = config.archive.path.display().to_string();
         let there = survey::pbxs(archive)?;
         let claims: BTreeMap<&str, Claim> =
-            there.iter().map(|name| (name.as_str(), claim(archive, name))).collect();
-        let ledger = claim(archive, LEDGER);
+            there.iter().map(|name| (name.as_str(), survey::owner(archive, name))).collect();
+        let ledger = survey::owner(archive, LEDGER);
         let configured = |name: &str| config.pbx.iter().any(|pbx| pbx.id == name);
         // An archive may be shared: folders of PBXs that are not configured here are somebody else's until shown ours.
         let ours = claims.iter().filter(|(name, _)| configured(name)).chain([(&LEDGER, &ledger)]);
-        let owners: BTreeMap<&str, &str> =
-            ours.filter_map(|(name, claim)| Some((*name, claim.state_id()?))).collect();
+        let owners: BTreeMap<&str, &str> = ours
+            .filter_map(|(name, claim)| Some((*name, claim.as_ref().ok()?.as_ref()?.state_id.as_str())))
+            .collect();
         let state_id = choose(&path, &owners, wanted)?;
         let mut plan = Self {
             state_id,
@@ -82,42 +76,44 @@ impl Plan {
         for (name, claim) in &claims {
             plan.add(name, claim, configured(name), archive);
         }
-        plan.note_absent(&config.pbx, &claims);
+        for pbx in config.pbx.iter().filter(|pbx| !claims.contains_key(pbx.id.as_str())) {
+            plan.left_out.insert(pbx.id.clone(), NOTHING_THERE.to_owned());
+        }
         plan.add_ledger(&ledger);
         Ok(plan)
     }
 
     fn add(&mut self, name: &str, claim: &Claim, is_configured: bool, archive: &dyn Reader) {
         match claim {
-            Claim::Owned(owner) if owner.state_id == self.state_id => self.pbxs.push(name.to_owned()),
-            Claim::Owned(owner) if is_configured => {
+            Ok(Some(owner)) if owner.state_id == self.state_id => self.pbxs.push(name.to_owned()),
+            Ok(Some(owner)) if is_configured => {
                 let reason = format!("its folder belongs to another state ({})", owner.state_id);
                 self.left_out.insert(name.to_owned(), reason);
             }
             // Somebody else's, or no PBX at all.
-            Claim::Owned(_) => {}
-            Claim::Unmarked | Claim::Damaged(_) if !is_configured => {}
-            Claim::Unmarked if survey::folders(archive, name).is_empty() => {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) if !is_configured => {}
+            Ok(None) if survey::folders(archive, name).is_empty() => {
                 drop(self.left_out.insert(name.to_owned(), NOTHING_THERE.to_owned()))
             }
-            Claim::Unmarked => {
+            Ok(None) => {
                 let problem =
                     "its marker `.callvault` is missing: restore it from a backup, the service needs it";
                 self.read_all_the_same(name, problem.to_owned());
             }
-            Claim::Damaged(error) => self.read_all_the_same(name, error.to_string()),
+            Err(error) => self.read_all_the_same(name, error.to_string()),
         }
     }
 
     /// The marker of the ledger is made again by whoever opens it; what was signed is known by its keys.
     fn add_ledger(&mut self, claim: &Claim) {
         let problem = match claim {
-            Claim::Owned(owner) if owner.state_id != self.state_id => {
+            Ok(Some(owner)) if owner.state_id != self.state_id => {
                 self.has_ledger = false;
                 format!("it belongs to another state ({}); callvault does not read it", owner.state_id)
             }
-            Claim::Owned(_) | Claim::Unmarked => return,
-            Claim::Damaged(error) => error.to_string(),
+            Ok(_) => return,
+            Err(error) => error.to_string(),
         };
         self.damage.push(Damage::of("", LEDGER, problem));
     }
@@ -127,45 +123,22 @@ impl Plan {
         self.pbxs.push(name.to_owned());
         self.damage.push(Damage::of(name, name, problem));
     }
-
-    fn note_absent(&mut self, configured: &[PbxConfig], claims: &BTreeMap<&str, Claim>) {
-        for pbx in configured.iter().filter(|pbx| !claims.contains_key(pbx.id.as_str())) {
-            self.left_out.insert(pbx.id.clone(), NOTHING_THERE.to_owned());
-        }
-    }
-}
-
-impl Claim {
-    fn state_id(&self) -> Option<&str> {
-        match self {
-            Self::Owned(owner) => Some(&owner.state_id),
-            Self::Unmarked | Self::Damaged(_) => None,
-        }
-    }
-}
-
-fn claim(archive: &dyn Reader, name: &str) -> Claim {
-    match survey::owner(archive, name) {
-        Ok(Some(owner)) => Claim::Owned(owner),
-        Ok(None) => Claim::Unmarked,
-        Err(error) => Claim::Damaged(error),
-    }
 }
 
 /// The one state that the markers name, or the one asked for among them.
 fn choose(path: &str, owners: &BTreeMap<&str, &str>, wanted: Option<&str>) -> Result<String, CannotRebuild> {
     let path = path.to_owned();
     let states: BTreeSet<&str> = owners.values().copied().collect();
-    let told =
+    let named =
         || owners.iter().map(|(name, state)| format!("{name}: {state}")).collect::<Vec<_>>().join(", ");
     match (wanted, states.len()) {
         (_, 0) => Err(CannotRebuild::NoArchive { path }),
         (Some(wanted), _) if states.contains(wanted) => Ok(wanted.to_owned()),
         (Some(wanted), _) => {
-            Err(CannotRebuild::NobodyElse { path, state_id: wanted.to_owned(), owners: told() })
+            Err(CannotRebuild::NobodyElse { path, state_id: wanted.to_owned(), owners: named() })
         }
         (None, 1) => Ok(states.into_iter().collect()),
-        (None, _) => Err(CannotRebuild::SeveralStates { path, owners: told() }),
+        (None, _) => Err(CannotRebuild::SeveralStates { path, owners: named() }),
     }
 }
 

@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 
-use super::CannotRebuild;
+use secrecy::ExposeSecret as _;
+
 use super::report::Damage;
-use super::trust::{Believed, Trust, signers};
-use crate::archive::Reader;
+use super::{CannotRebuild, Request};
+use crate::archive::{Reader, VouchKey};
 use crate::base::digest::Digest;
-use crate::formats::tlog::{Checkpoint, Frontier, TILE_WIDTH, Tile, VerifyingKey, leaf_hash, path_of_bundle};
-use crate::proof::notary::{FOLDER, Published, PublishedError};
+use crate::base::words::words;
+use crate::config::Config;
+use crate::formats::tlog::{
+    Checkpoint, Frontier, Note, SigningKey, TILE_WIDTH, Tile, VerifyingKey, WitnessKey, leaf_hash,
+    path_of_bundle,
+};
+use crate::proof::notary::{self, FOLDER, Published, PublishedError};
+use crate::vault::state::{self, Seed, Surviving, parse_seed};
 
 /// What to do about a file of the ledger that is damaged. Nothing else has what it held.
 const RESTORE: &str = "restore it from a backup, then rebuild again";
@@ -35,7 +42,6 @@ pub(super) struct Signed {
     source: Source,
 }
 
-/// A checkpoint that may be the one to go on from.
 struct Candidate {
     checkpoint: Checkpoint,
     keys: Vec<VerifyingKey>,
@@ -63,11 +69,8 @@ struct Files {
 }
 
 impl PublishedLedger {
-    /// Opens the ledger in the archive, and finds out what of it can be believed. What is damaged about the
-    /// whole of it is returned beside it; `None` if there is nothing.
-    ///
-    /// # Errors
-    /// [`CannotRebuild::OthersLedger`] if there is a key, and the ledger was signed by others; whatever the filesystem says.
+    /// Opens the ledger in the archive, and finds out what of it can be believed; `None` if there is nothing. Damage to the
+    /// whole of it is returned beside it. Fails if there is a key, and others signed the ledger.
     pub(super) fn open(
         archive: Arc<dyn Reader>,
         believed: &Believed,
@@ -80,28 +83,21 @@ impl PublishedLedger {
         let mut candidates = Vec::new();
         match read_checkpoint(&published, believed)? {
             Ok(candidate) => candidates.extend(candidate),
-            Err(problem) => damage.push(Damage::of("", name("checkpoint"), problem)),
+            Err(problem) => damage.push(damaged("checkpoint", problem)),
         }
-        if let Some(note) = &believed.own_checkpoint
-            && let Some((checkpoint, trust)) = believed.judge(note)
-        {
-            candidates.push(Candidate {
-                keys: believed.signers(note, &checkpoint.origin),
-                checkpoint,
-                trust,
-            });
-        }
+        candidates.extend(believed.own_checkpoint.as_ref().and_then(|note| believed.judge(note)));
         let seen = candidates.iter().map(|candidate| candidate.checkpoint.size).max().unwrap_or(0);
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.checkpoint.size));
         let signed = candidates.into_iter().find_map(|candidate| candidate.found_in(&published));
-        if seen > signed.as_ref().map_or(0, |signed| signed.frontier.size()) {
+        let signed_size = signed.as_ref().map_or(0, |signed| signed.frontier.size());
+        if seen > signed_size {
             let problem = format!(
                 "its entries are not the {seen} signed ones, or some are missing: restore the folder `{FOLDER}` from a \
                  backup, then rebuild again. Until then nothing is signed"
             );
-            damage.push(Damage::of("", name("checkpoint"), problem));
+            damage.push(damaged("checkpoint", problem));
         }
-        let size = published.bundled_size(signed.as_ref().map_or(0, |signed| signed.frontier.size()))?;
+        let size = published.bundled_size(signed_size)?;
         Ok((Some(Self { published, signed, seen, size }), damage))
     }
 
@@ -110,18 +106,13 @@ impl PublishedLedger {
         let size = self.signed.as_ref().map_or(self.size, |signed| signed.frontier.size());
         (0..size.div_ceil(TILE_WIDTH)).map(move |index| match &self.signed {
             Some(signed) => Files::read(&self.published, index, size).checked(index, size, signed.source),
-            None => self.unsigned(index),
+            None => match self.published.bundle(index, size) {
+                Ok(entries) => {
+                    Page { entries: (index * TILE_WIDTH..).zip(entries).collect(), ..Page::default() }
+                }
+                Err(error) => Page { damage: vec![damage_of(&error)], ..Page::default() },
+            },
         })
-    }
-
-    /// Entries of a page, without knowing whether they were signed.
-    fn unsigned(&self, index: u64) -> Page {
-        match self.published.bundle(index, self.size) {
-            Ok(entries) => {
-                Page { entries: (index * TILE_WIDTH..).zip(entries).collect(), damage: Vec::new() }
-            }
-            Err(error) => Page { entries: Vec::new(), damage: vec![damage_of(&error)] },
-        }
     }
 }
 
@@ -145,7 +136,7 @@ impl Files {
     fn checked(self, index: u64, size: u64, source: Source) -> Page {
         let Some(leaves) = self.leaves(source) else {
             let errors = [self.entries.err(), self.tile.err()];
-            return Page { entries: Vec::new(), damage: errors.iter().flatten().map(damage_of).collect() };
+            return Page { damage: errors.iter().flatten().map(damage_of).collect(), ..Page::default() };
         };
         let width = leaves.len() as u64;
         let mut page = Page::default();
@@ -182,12 +173,11 @@ fn read_checkpoint(
         return Ok(if is_gone { Err(format!("it is gone{again}")) } else { Ok(None) });
     };
     let text = String::from_utf8_lossy(&bytes);
-    if let Some((checkpoint, trust)) = believed.judge(&text) {
-        let mut keys = believed.signers(&text, &checkpoint.origin);
-        if trust == Trust::Witness {
-            keys.extend(signers(&text, published.keys()?));
+    if let Some(mut candidate) = believed.judge(&text) {
+        if candidate.trust == Trust::Witness {
+            candidate.keys.extend(signers(&text, published.keys()?));
         }
-        return Ok(Ok(Some(Candidate { checkpoint, keys, trust })));
+        return Ok(Ok(Some(candidate)));
     }
     match published.checkpoint(&published.keys()?) {
         Ok(_) if believed.has_key() => Err(CannotRebuild::OthersLedger.into()),
@@ -204,7 +194,6 @@ fn read_checkpoint(
 }
 
 impl Candidate {
-    /// What was signed, if the published files come to its root.
     fn found_in(self, published: &Published) -> Option<Signed> {
         let Self { checkpoint, keys, trust } = self;
         let sources = [Source::Tiles, Source::Bundles];
@@ -239,18 +228,108 @@ fn leaves_of(entries: &[Vec<u8>]) -> Vec<Digest> {
 }
 
 fn other_content(path: &str) -> Damage {
-    Damage::of("", name(path), format!("its content is not what was signed: {RESTORE}"))
+    damaged(path, format!("its content is not what was signed: {RESTORE}"))
 }
 
 fn damage_of(error: &PublishedError) -> Damage {
     match error {
-        PublishedError::Missing(path) => Damage::of("", name(path), format!("it is gone: {RESTORE}")),
-        PublishedError::Damaged { path, error } => Damage::of("", name(path), format!("{error}: {RESTORE}")),
-        PublishedError::TooLarge { path, .. } => Damage::of("", name(path), error.to_string()),
+        PublishedError::Missing(path) => damaged(path, format!("it is gone: {RESTORE}")),
+        PublishedError::Damaged { path, error } => damaged(path, format!("{error}: {RESTORE}")),
+        PublishedError::TooLarge { path, .. } => damaged(path, error.to_string()),
         error => Damage::of("", FOLDER, error.to_string()),
     }
 }
 
-fn name(path: &str) -> String {
-    format!("{FOLDER}/{path}")
+fn damaged(path: &str, problem: String) -> Damage {
+    Damage::of("", format!("{FOLDER}/{path}"), problem)
+}
+
+words! {
+    #[derive(Default)]
+    /// Whose word it is that the published ledger is the one that was signed.
+    pub enum Trust as "trust" {
+        /// A key of the state, which was not lost, has signed it.
+        OwnKey = "own_key",
+        /// The key that the operator gave has signed it.
+        Vkey = "vkey",
+        /// A witness of the configuration has seen it.
+        Witness = "witness",
+        /// Only the archive itself.
+        #[default]
+        None = "none",
+    }
+}
+
+/// Those whose word is believed, and what is left of the state beside them.
+pub(super) struct Believed {
+    seeds: Vec<Seed>,
+    vkeys: Vec<VerifyingKey>,
+    witnesses: Vec<WitnessKey>,
+    /// What the state knows its own sidecars by; none if that is lost.
+    pub(super) vouch_key: Option<VouchKey>,
+    /// The checkpoint that the state signed last, if it is still known.
+    pub(super) own_checkpoint: Option<String>,
+    /// What the ledger is called, as far as configuration and markers tell: a witness may see the ledgers of others.
+    origin: String,
+}
+
+impl Believed {
+    /// Looks for keys in the state, in the configuration and in what the operator gave.
+    pub(super) fn of(config: &Config, request: &Request, state_id: &str) -> anyhow::Result<Self> {
+        let Surviving { mut seeds, adopt_key, checkpoint } = state::surviving(&config.state.path)?;
+        seeds.extend(config.ledger.key.as_ref().and_then(|key| parse_seed(key.expose_secret())));
+        let parse =
+            |vkey: &String| VerifyingKey::from_vkey(vkey).map_err(|_| CannotRebuild::NoKey(vkey.clone()));
+        Ok(Self {
+            seeds,
+            vkeys: request.vkeys.iter().map(parse).collect::<Result<_, _>>()?,
+            witnesses: config.anchors.witnesses.iter().map(|witness| witness.key.clone()).collect(),
+            vouch_key: adopt_key.map(VouchKey::new),
+            own_checkpoint: checkpoint,
+            origin: config.ledger.origin.clone().unwrap_or_else(|| notary::own_origin(state_id)),
+        })
+    }
+
+    /// Whether there is a key without which no ledger can be this state's.
+    pub(super) fn has_key(&self) -> bool {
+        !(self.seeds.is_empty() && self.vkeys.is_empty())
+    }
+
+    /// Whether the key that signs is left, or the operator keeps it.
+    pub(super) fn has_own_key(&self) -> bool {
+        !self.seeds.is_empty()
+    }
+
+    /// What a note says, and who vouches for it; none if none of them does.
+    fn judge(&self, note: &str) -> Option<Candidate> {
+        let parsed = Note::parse(note).ok()?;
+        let checkpoint = Checkpoint::parse(parsed.text()).ok()?;
+        let is_signed = |keys: &[VerifyingKey]| parsed.verify(keys).is_ok();
+        let own = self.own_keys(&checkpoint.origin);
+        let lines = note.get(parsed.text().len() + 1..).unwrap_or_default();
+        let is_seen = |witness: &WitnessKey| witness.cosignatures(lines, parsed.text()).is_ok();
+        let trust = if is_signed(&own) {
+            Trust::OwnKey
+        } else if is_signed(&self.vkeys) {
+            Trust::Vkey
+        } else if checkpoint.origin == self.origin && self.witnesses.iter().any(is_seen) {
+            Trust::Witness
+        } else {
+            return None;
+        };
+        let keys = signers(note, own.into_iter().chain(self.vkeys.iter().cloned()).collect());
+        Some(Candidate { checkpoint, keys, trust })
+    }
+
+    /// The public halves of the state's keys, under the name of a ledger: what it is called is a part of what they sign.
+    fn own_keys(&self, origin: &str) -> Vec<VerifyingKey> {
+        let of = |seed: &Seed| SigningKey::from_seed(origin, seed).map(|key| key.verifying_key());
+        self.seeds.iter().filter_map(of).collect()
+    }
+}
+
+fn signers(note: &str, mut keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
+    let parsed = Note::parse(note);
+    keys.retain(|key| parsed.as_ref().is_ok_and(|note| note.verify(std::slice::from_ref(key)).is_ok()));
+    keys
 }

@@ -1,20 +1,31 @@
-//! The published ledger, replayed over what was found: each entry finds its file, each absence its recording.
+//! The published ledger, replayed over what was found: each entry finds its file, each absence its recording. Then what
+//! was signed of it is noted, so that the service continues from there.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use jiff::civil::Date;
 use tokio::sync::mpsc;
 
-use super::published::{Page, PublishedLedger};
-use super::{Damage, OpenGap, Rebuild, Trust};
+use super::published::{Page, PublishedLedger, Signed};
+use super::{OpenGap, Rebuild, Trust};
+use crate::archive::Folder;
+use crate::archive::day_file_name;
+use crate::base::blocking::blocking;
 use crate::base::recording::RecordingKind;
-use crate::formats::ledger_entry::{FileEntry, GapEntry, LedgerEntry};
+use crate::formats::ledger_entry::{DayEntry, FileEntry, GapEntry, KeyEntry, LedgerEntry, ListEntry};
+use crate::formats::salted::Lines;
+use crate::formats::tlog::{Frontier, TILE_WIDTH, VerifyingKey};
+use crate::proof::certificate::Names;
+use crate::proof::notary;
+use crate::store::catalog;
+use crate::store::certificates::{self, Certified};
+use crate::store::db;
 use crate::store::fleet;
-use crate::store::ledger::{self, RebuiltOn, commitment};
+use crate::store::ledger::{self, Entry, EntryType, ListFacts, Numbered, RebuiltOn, commitment};
 use crate::store::queue::{self, Gap};
-use crate::store::scratch::{self, Naming};
+use crate::store::scratch::{self, Naming, UnnamedList};
 
-/// Pages of entries that wait to be taken.
 const PAGES_WAITING: usize = 4;
 const RECORDINGS_PER_PAGE: i64 = 1000;
 
@@ -27,8 +38,8 @@ impl Rebuild<'_> {
         let ledger = Arc::new(ledger);
         let mut pages = read(ledger.clone());
         while let Some(page) = pages.recv().await {
-            self.progress.add_entries(page.entries.len());
-            page.damage.into_iter().for_each(|damage| self.damaged(damage));
+            self.progress.entries.fetch_add(page.entries.len() as u64, Relaxed);
+            page.damage.into_iter().for_each(|damage| self.report.note(damage));
             for (number, bytes) in page.entries {
                 self.take_entry(number, bytes, ledger.signed.is_some()).await?;
             }
@@ -37,8 +48,8 @@ impl Rebuild<'_> {
         self.note_rebuilt(Some(&ledger)).await
     }
 
-    /// Notes what the ledger may name each recording by that is not archived. One that was heard of before the serial
-    /// number was known may have it since, which no list repeats.
+    /// Notes what the ledger may name each recording by that is not archived: without a serial number, or with the one that
+    /// became known later, which no list repeats.
     async fn note_absences(&mut self) -> anyhow::Result<()> {
         let mut after = 0;
         loop {
@@ -67,7 +78,7 @@ impl Rebuild<'_> {
     async fn take_entry(&mut self, number: u64, bytes: Vec<u8>, is_signed: bool) -> anyhow::Result<()> {
         let (of, number) = (number, i64::try_from(number)?);
         let Ok(entry) = String::from_utf8(bytes) else {
-            self.damaged(Damage::of("", entry_name(number), "it is not text"));
+            self.damaged("", entry_name(number), "it is not text");
             return Ok(());
         };
         ledger::restore(self.building.tx(), of, &entry).await?;
@@ -76,34 +87,33 @@ impl Rebuild<'_> {
         if !is_signed {
             return Ok(());
         }
-        match LedgerEntry::read(&entry) {
-            Ok(LedgerEntry::Archived(file)) => self.take_file_entry(number, false, &file).await,
-            Ok(LedgerEntry::Conflict(file)) => self.take_file_entry(number, true, &file).await,
-            Ok(LedgerEntry::Gap(gap)) => self.take_gap(number, gap).await,
-            Ok(LedgerEntry::Suspect { archived, suspect }) => {
+        let entry = match LedgerEntry::read(&entry) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.damaged("", entry_name(number), format!("callvault cannot read it: {error}"));
+                return Ok(());
+            }
+        };
+        match entry {
+            LedgerEntry::Archived(file) => self.take_file_entry(number, false, &file).await,
+            LedgerEntry::Conflict(file) => self.take_file_entry(number, true, &file).await,
+            LedgerEntry::Gap(gap) => self.take_gap(number, gap).await,
+            LedgerEntry::Suspect { archived, suspect } => {
                 scratch::keep_suspicion(self.building.tx(), archived, &suspect).await
             }
-            Ok(LedgerEntry::Lists(list)) => self.take_list_entry(number, &list).await,
-            Ok(LedgerEntry::DayClosed(closed)) => self.take_day_closed(number, closed).await,
-            Ok(LedgerEntry::Key(key)) => self.take_key(number, key).await,
-            Ok(LedgerEntry::Config { settings }) => {
+            LedgerEntry::Lists(list) => self.take_list_entry(number, &list).await,
+            LedgerEntry::DayClosed(closed) => self.take_day_closed(number, closed).await,
+            LedgerEntry::Key(key) => self.take_key(number, key).await,
+            LedgerEntry::Config { settings } => {
                 fleet::set_meta(self.building.tx(), ledger::SETTINGS, &settings).await
             }
-            Ok(LedgerEntry::Rebuilt { trust }) => {
+            LedgerEntry::Rebuilt { trust } => {
                 if trust != Trust::OwnKey.as_str() {
                     self.rebuilt.push(RebuiltOn { ledger_number: number, trust });
                 }
                 Ok(())
             }
-            Ok(LedgerEntry::Other) => Ok(()),
-            Err(error) => {
-                self.damaged(Damage::of(
-                    "",
-                    entry_name(number),
-                    format!("callvault cannot read it: {error}"),
-                ));
-                Ok(())
-            }
+            LedgerEntry::Other => Ok(()),
         }
     }
 
@@ -142,9 +152,200 @@ impl Rebuild<'_> {
 
     /// What became of a recording since a day settled opens it again.
     pub(super) fn reopen_day(&mut self, pbx: &str, day: Date) {
-        if let Some(told) = self.days.get_mut(&(pbx.to_owned(), day)) {
-            told.reopened = true;
+        if let Some(found) = self.days.get_mut(&(pbx.to_owned(), day)) {
+            found.reopened = true;
         }
+    }
+
+    pub(super) async fn open_ledger(&mut self) -> anyhow::Result<Option<PublishedLedger>> {
+        let (archive, believed) = (self.archive.clone(), self.believed.clone());
+        let (ledger, damage) = blocking(move || PublishedLedger::open(archive, &believed)).await?;
+        damage.into_iter().for_each(|damage| self.report.note(damage));
+        Ok(ledger)
+    }
+
+    async fn take_key(&mut self, number: i64, entry: KeyEntry) -> anyhow::Result<()> {
+        let KeyEntry { action, vkey, at } = entry;
+        let tx = self.building.tx();
+        let noted = match action.as_str() {
+            "retired" => ledger::retire_key(tx, &vkey, at).await,
+            "created" | "announced" if VerifyingKey::from_vkey(&vkey).is_ok() => {
+                ledger::add_key(tx, &vkey, notary::overlap_ends(at), at).await
+            }
+            _ => {
+                self.damaged("", entry_name(number), "it names no valid key");
+                Ok(())
+            }
+        };
+        // One that came back is known already.
+        db::unless_refused(noted).map(drop)
+    }
+
+    /// Notes what was signed last. It stays unknown if an entry is gone with which the next ones would be published
+    /// together: then nothing is signed, rather than something else under its number.
+    async fn note_signed(&mut self, published: &PublishedLedger) -> anyhow::Result<()> {
+        let ledger = &mut self.report.ledger;
+        let Some(signed) = &published.signed else {
+            ledger.unsigned = ledger.published;
+            ledger.lost = i64::try_from(published.seen)?.saturating_sub(ledger.published).max(0);
+            return self.note_origin_by_its_keys().await;
+        };
+        ledger.lost = i64::try_from(published.seen.max(signed.frontier.size()))? - ledger.published;
+        ledger.unsigned = i64::try_from(published.size.saturating_sub(signed.frontier.size()))?;
+        fleet::set_meta(self.building.tx(), notary::ORIGIN, &signed.origin).await?;
+        self.note_keys_without_entry(signed).await?;
+        match self.last_of_whole_page(signed).await? {
+            // A checkpoint does not tell when it was signed: it was soon after its last entry.
+            Some(last) => {
+                let signed_at = last.at().unwrap_or(self.now);
+                ledger::note_checkpoint(self.building.tx(), &signed.frontier, signed_at).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The ledger itself says on whose word it continues.
+    async fn note_rebuilt(&mut self, published: Option<&PublishedLedger>) -> anyhow::Result<()> {
+        let signed = published.and_then(|published| published.signed.as_ref());
+        let edge = signed.map_or_else(Frontier::default, |signed| signed.frontier.clone());
+        let trust = signed.map_or(Trust::None, |signed| signed.trust);
+        self.report.ledger.trust = trust;
+        let entry = Entry::new(EntryType::Rebuilt, self.now)
+            .with("size", edge.size())
+            .with("root", edge.root().to_string())
+            .with("trust", trust.as_str())
+            .with("unsigned", self.report.ledger.unsigned);
+        let tx = self.building.tx();
+        let ledger_number = ledger::append(tx, &entry).await?;
+        if trust != Trust::OwnKey {
+            self.rebuilt.push(RebuiltOn { ledger_number, trust: trust.as_str().to_owned() });
+        }
+        fleet::set_meta(tx, ledger::REBUILT, &serde_json::to_string(&self.rebuilt)?).await?;
+        if !self.believed.has_own_key() {
+            fleet::set_meta(tx, notary::KEY_MAY_CHANGE, "1").await?;
+        }
+        Ok(())
+    }
+
+    /// Without a checkpoint the keys still have the name of the ledger.
+    async fn note_origin_by_its_keys(&mut self) -> anyhow::Result<()> {
+        let tx = self.building.tx();
+        let latest = ledger::keys(tx).await?.into_iter().next();
+        match latest.map(|row| VerifyingKey::from_vkey(&row.vkey)).transpose()? {
+            Some(key) => fleet::set_meta(tx, notary::ORIGIN, key.name()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Notes keys that signed what is published, but whose entries are gone.
+    async fn note_keys_without_entry(&mut self, signed: &Signed) -> anyhow::Result<()> {
+        let known = ledger::keys(self.building.tx()).await?;
+        for key in &signed.keys {
+            let vkey = key.to_vkey();
+            if known.iter().all(|row| row.vkey != vkey) {
+                let overlap_ends = notary::overlap_ends(self.now);
+                ledger::add_key(self.building.tx(), &vkey, overlap_ends, self.now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The last entry that was signed, if all of its page are there.
+    async fn last_of_whole_page(&mut self, signed: &Signed) -> anyhow::Result<Option<Numbered>> {
+        let size = signed.frontier.size();
+        let from = size.saturating_sub(1) / TILE_WIDTH * TILE_WIDTH;
+        let mut page = ledger::entries(self.building.tx(), from, size - from).await?;
+        page.retain(|entry| entry.number < size);
+        let is_whole = page.len() as u64 == size - from;
+        Ok(page.pop().filter(|_| is_whole))
+    }
+
+    /// Finds the list of an entry: under its number, or as an edition without some lines under a later one.
+    async fn take_list_entry(&mut self, number: i64, entry: &ListEntry) -> anyhow::Result<()> {
+        if scratch::match_list(self.building.tx(), number, entry).await? {
+            return Ok(());
+        }
+        self.name_lost(number, &entry.pbx, entry.day, &day_file_name(entry.n), "this call list")
+    }
+
+    /// Appends an entry for each salted list without one: the unpublished tail, or what a restored older database wrote.
+    pub(super) async fn name_lists_without_an_entry(&mut self) -> anyhow::Result<()> {
+        for list in scratch::unnamed_lists(self.building.tx()).await? {
+            let UnnamedList { pbx, day, n, sha256, lines, root } = &list;
+            let lines = Lines { count: u64::try_from(*lines)?, erased: 0, root: *root };
+            let facts = ListFacts { pbx, day: day.parse()?, number: *n, sha256: *sha256, lines };
+            // A list has no tag that shows who wrote it.
+            let entry = ledger::list(&facts, self.now).with("found", 1);
+            ledger::append(self.building.tx(), &entry).await?;
+            self.report.ledger.appended += 1;
+            self.building.wrote().await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a certificate back, and the day that it closed.
+    async fn take_day_closed(&mut self, number: i64, entry: DayEntry) -> anyhow::Result<()> {
+        let found = self.certificates.remove(&entry.certificate_sha256);
+        let names = Names { revision: entry.revision.into() };
+        let certified = Certified {
+            pbx: &entry.pbx,
+            day: entry.day,
+            revision: names.revision,
+            path: names.path(&entry.pbx, entry.day)?,
+            sha256: entry.certificate_sha256,
+            ledger_number: number,
+            at: entry.at,
+            sums: entry.sums(),
+            // What cannot be read vouches for nothing.
+            complete: found.as_ref().is_some_and(|found| found.is_complete),
+            missing: entry.missing,
+        };
+        let recorded = certificates::record(self.building.tx(), &certified).await;
+        if db::unless_refused(recorded)?.is_none() {
+            let problem = "another entry has a certificate of the same day and revision";
+            self.damaged(&entry.pbx, entry_name(number), problem);
+            return Ok(());
+        }
+        self.believe_entry(&entry, names).await?;
+        let (pbx, day) = (&entry.pbx, entry.day);
+        match &found {
+            None => self.name_lost(number, pbx, day, &names.document(), "this certificate")?,
+            Some(found) if entry.page_sha256.is_some() && found.page_sha256 != entry.page_sha256 => {
+                self.name_lost(number, pbx, day, &names.page(), "this page of a certificate")?;
+            }
+            Some(_) => {}
+        }
+        let found = self.days.entry((entry.pbx, day)).or_default();
+        (found.closed, found.reopened) = (Some((entry.revision, entry.at)), false);
+        Ok(())
+    }
+
+    /// The ledger knows what was issued, whatever the folder and its sums hold.
+    async fn believe_entry(&mut self, entry: &DayEntry, names: Names) -> anyhow::Result<()> {
+        let folder = Folder::day(&entry.pbx, entry.day)?;
+        let issued = [(names.document(), Some(entry.certificate_sha256)), (names.page(), entry.page_sha256)];
+        for (name, sha256) in issued {
+            let Some(sha256) = sha256 else { continue };
+            let path = format!("{folder}/{name}");
+            if catalog::correct_day_file(self.building.tx(), &path, &sha256).await? {
+                self.in_step.remove(folder.as_str());
+            }
+        }
+        Ok(())
+    }
+
+    fn name_lost(&mut self, number: i64, pbx: &str, day: Date, file: &str, what: &str) -> anyhow::Result<()> {
+        let path = format!("{}/{file}", Folder::day(pbx, day)?);
+        // `SHA256SUMS` usually lists it too.
+        if self.report.damage.iter().any(|damage| damage.subject == path) {
+            return Ok(());
+        }
+        let problem = format!(
+            "{} names {what}, but the file is missing or different: restore it from a backup",
+            entry_name(number)
+        );
+        self.damaged(pbx, path, problem);
+        Ok(())
     }
 }
 
@@ -154,7 +355,6 @@ fn read(ledger: Arc<PublishedLedger>) -> mpsc::Receiver<Page> {
     pages
 }
 
-/// How an entry is called where people read of it.
 pub(super) fn entry_name(number: i64) -> String {
     format!("entry {number} of the ledger")
 }

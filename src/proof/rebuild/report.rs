@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
 
-use super::trust::Trust;
+use super::published::Trust;
 use crate::base::counts::Counts;
 use crate::base::recording::printable;
 
@@ -14,10 +16,8 @@ const NAMED_MAX: usize = 1000;
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// The state that the archive names as its own.
     pub state_id: String,
     pub elapsed_s: f64,
-    /// The PBXs whose folders were read, by id.
     pub pbx: BTreeMap<String, PbxRebuilt>,
     pub ledger: LedgerRebuilt,
     /// Where the former database is now; none if there was none.
@@ -33,14 +33,12 @@ pub struct Report {
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PbxRebuilt {
-    /// Call recordings that it listed.
     pub listed: i64,
     #[serde(flatten)]
     pub counts: Counts,
     /// Voicemail messages by state; none if it had any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub voicemail: Option<Counts>,
-    /// Calls in its CDR.
     pub calls: i64,
 }
 
@@ -76,8 +74,7 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Damage to a file or folder of `pbx`. `subject` is safe to print; `problem` becomes so, for it may quote a damaged
-    /// document.
+    /// `subject` is safe to print; `problem` becomes so, for it may quote a damaged document.
     pub fn of(pbx: &str, subject: impl Into<String>, problem: impl Into<String>) -> Self {
         let problem = printable(problem.into().as_bytes());
         Self { pbx: pbx.to_owned(), subject: subject.into(), problem }
@@ -90,6 +87,19 @@ impl Report {
         if self.damage.len() < NAMED_MAX {
             self.damage.push(damage);
         }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub(super) files: AtomicU64,
+    pub(super) lines: AtomicU64,
+    pub(super) entries: AtomicU64,
+}
+
+impl Progress {
+    pub fn counts(&self) -> [u64; 3] {
+        [&self.files, &self.lines, &self.entries].map(|count| count.load(Relaxed))
     }
 }
 

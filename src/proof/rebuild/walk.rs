@@ -1,18 +1,20 @@
 //! The folders of a PBX on their way into the database.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::found::{FolderEnd, FoundFile, FoundList, Piece};
-use super::lines::{Line, ToldCall, ToldRecording};
-use super::readers::{Readers, UnderWay};
-use super::{Damage, Rebuild};
-use crate::archive::{Destination, survey};
+use super::Rebuild;
+use super::documents::{FoundFile, Line, ListedCall};
+use super::folder::{FolderEnd, FoundList, Piece, Readers, UnderWay};
+use crate::archive::Destination;
+use crate::archive::survey;
 use crate::base::message::Message;
-use crate::base::recording::{RecordingKind, printable};
+use crate::base::recording::{RecordingKind, RecordingName, printable};
 use crate::base::times::{self, OffsetSource};
+use crate::formats::call_lines::RecordingLine;
 use crate::store::calls::{self, NewCall};
 use crate::store::catalog;
 use crate::store::db;
@@ -28,7 +30,7 @@ impl Rebuild<'_> {
     pub(super) async fn walk(&mut self, pbx: &str) -> anyhow::Result<()> {
         let folders = survey::folders(&*self.archive, pbx);
         for (path, error) in folders.unreadable {
-            self.damaged(Damage::of(pbx, path, error.to_string()));
+            self.damaged(pbx, path, error.to_string());
         }
         let mut readers = Readers::new(self.archive.clone(), folders.found);
         while let Some(folder) = readers.next() {
@@ -44,22 +46,19 @@ impl Rebuild<'_> {
                 Piece::Files(files) => self.take_files(files, &mut rows).await?,
                 Piece::List(list) => self.take_list(&under_way, list, &mut rows).await?,
                 Piece::End(end) => self.take_end(&under_way, end).await?,
-                Piece::Damage(damage) => self.damaged(damage),
+                Piece::Damage(damage) => self.report.note(damage),
             }
         }
         Ok(())
     }
 
     async fn take_files(&mut self, files: Vec<FoundFile>, rows: &mut Rows) -> anyhow::Result<()> {
-        self.progress.add_files(files.len());
+        self.progress.files.fetch_add(files.len() as u64, Relaxed);
         for file in files {
-            match self.take_file(&file, rows).await {
-                Err(error) if db::is_refused(&error) => {
-                    let path = printable(file.sidecar.file.path.as_bytes());
-                    let problem = "its sidecar names the recording of another file: compare the two";
-                    self.damaged(Damage::of(&file.sidecar.pbx.id, path, problem));
-                }
-                taken => taken?,
+            if db::unless_refused(self.take_file(&file, rows).await)?.is_none() {
+                let path = printable(file.sidecar.file.path.as_bytes());
+                let problem = "its sidecar names the recording of another file: compare the two";
+                self.damaged(&file.sidecar.pbx.id, path, problem);
             }
         }
         Ok(())
@@ -94,13 +93,19 @@ impl Rebuild<'_> {
         scratch::keep_file(tx, &found).await?;
         rows.insert(file.recording_path.clone(), id);
         if let Some((message, ordinal)) = &file.message {
-            let kept = message_of_file(file, message, *ordinal);
+            let kept = KeptMessage {
+                message: message.clone(),
+                ordinal: *ordinal,
+                utc_offset_s: sidecar.times.utc_offset_s,
+                offset_source: sidecar.times.offset_source.clone(),
+                zone_offset_s: sidecar.times.zone_offset_s,
+                status: sidecar.voicemail.as_ref().and_then(|voicemail| voicemail.status.clone()),
+            };
             self.keep_message(id, &sidecar.pbx.id, &kept, sidecar.archived_at).await?;
         }
-        for call in &file.untold {
+        for call in &file.unlisted {
             let call = NewCall { recording_id: Some(id), ..call.clone() };
-            let tx = self.building.tx();
-            calls::restore_unlisted(tx, &sidecar.pbx.id, &call, sidecar.archived_at).await?;
+            calls::restore_untold(self.building.tx(), &sidecar.pbx.id, &call, sidecar.archived_at).await?;
         }
         self.learn_from_file(file);
         self.building.wrote().await
@@ -114,10 +119,7 @@ impl Rebuild<'_> {
         kept: &KeptMessage,
         seen_at: Timestamp,
     ) -> anyhow::Result<()> {
-        match voicemail::keep(self.building.tx(), id, pbx, kept, seen_at).await {
-            Err(error) if db::is_refused(&error) => Ok(()),
-            kept => kept,
-        }
+        db::unless_refused(voicemail::keep(self.building.tx(), id, pbx, kept, seen_at).await).map(drop)
     }
 
     fn learn_from_file(&mut self, file: &FoundFile) {
@@ -134,17 +136,17 @@ impl Rebuild<'_> {
     async fn take_list(&mut self, folder: &UnderWay, list: FoundList, rows: &mut Rows) -> anyhow::Result<()> {
         let Some(day) = folder.folder.date() else { return Ok(()) };
         let pbx = folder.folder.pbx().to_owned();
-        self.progress.add_lines(list.lines.len());
-        let told = self.days.entry((pbx.clone(), day)).or_default();
-        told.calls_files = told.calls_files.max(list.number);
+        self.progress.lines.fetch_add(list.lines.len() as u64, Relaxed);
+        let found = self.days.entry((pbx.clone(), day)).or_default();
+        found.calls_files = found.calls_files.max(list.number);
         if let Some((sha256, lines)) = list.salted {
             let found = ListFacts { pbx: &pbx, day, number: list.number, sha256, lines };
             scratch::keep_list(self.building.tx(), &found).await?;
         }
         for line in list.lines {
             match line {
-                Line::Recording(told) => self.take_recording(&pbx, *told, rows).await?,
-                Line::Call(told) => self.take_call(&pbx, *told, rows).await?,
+                Line::Recording(name, line) => self.take_recording(&pbx, &name, *line, rows).await?,
+                Line::Call(listed) => self.take_call(&pbx, *listed, rows).await?,
                 Line::Nothing => {}
             }
             self.building.wrote().await?;
@@ -155,21 +157,21 @@ impl Rebuild<'_> {
     async fn take_recording(
         &mut self,
         pbx: &str,
-        told: ToldRecording,
+        name: &RecordingName,
+        line: RecordingLine,
         rows: &mut Rows,
     ) -> anyhow::Result<()> {
-        let ToldRecording { name, line } = told;
         let place = Destination::parse(&line.path).ok().filter(|place| place.folder().pbx() == pbx);
         let Some(day) = place.and_then(|place| place.folder().date()) else {
             let path = printable(line.path.as_bytes());
-            self.damaged(Damage::of(pbx, path, "a call list names it, and it is not a path of this PBX"));
+            self.damaged(pbx, path, "a call list names it, and it is not a path of this PBX");
             return Ok(());
         };
         let restored = Restored {
             pbx,
             kind: line.kind,
             sn: &line.sn,
-            name: &name,
+            name,
             day,
             started_at: line.started_at,
             path: &line.path,
@@ -179,17 +181,13 @@ impl Rebuild<'_> {
             is_final: line.r#final,
             attempts: line.attempts,
         };
-        let id = match queue::restore(self.building.tx(), &restored).await {
-            Err(error) if db::is_refused(&error) => {
-                let problem = "a call list names it under the name of another recording";
-                self.damaged(Damage::of(pbx, line.path, problem));
-                return Ok(());
-            }
-            restored => restored?,
+        let Some(id) = db::unless_refused(queue::restore(self.building.tx(), &restored).await)? else {
+            self.damaged(pbx, line.path, "a call list names it under the name of another recording");
+            return Ok(());
         };
         let Some(id) = id else { return Ok(()) };
         if line.kind == RecordingKind::Voicemail
-            && let Some((message, ordinal)) = Message::from_name(&name)
+            && let Some((message, ordinal)) = Message::from_name(name)
         {
             let kept = self.message_of_line(pbx, message, ordinal, line.started_at);
             self.keep_message(id, pbx, &kept, line.started_at).await?;
@@ -222,8 +220,8 @@ impl Rebuild<'_> {
         KeptMessage { message, ordinal, utc_offset_s, offset_source, zone_offset_s, status: None }
     }
 
-    async fn take_call(&mut self, pbx: &str, told: ToldCall, rows: &Rows) -> anyhow::Result<()> {
-        let ToldCall { mut call, first_seen_at, recording, sn } = told;
+    async fn take_call(&mut self, pbx: &str, listed: ListedCall, rows: &Rows) -> anyhow::Result<()> {
+        let ListedCall { mut call, first_seen_at, recording, sn } = listed;
         call.recording_id = match &recording {
             Some(path) => match rows.get(path) {
                 Some(id) => Some(*id),
@@ -240,7 +238,7 @@ impl Rebuild<'_> {
         {
             latest(&mut learnt.offset, started_at, || call.utc_offset_s);
         }
-        let id = calls::restore_listed(self.building.tx(), pbx, &call, first_seen_at, self.now).await?;
+        let id = calls::restore_told(self.building.tx(), pbx, &call, first_seen_at, self.now).await?;
         match recording.filter(|_| call.recording_id.is_none()) {
             Some(path) => scratch::keep_link(self.building.tx(), id, &path).await,
             None => Ok(()),
@@ -260,18 +258,6 @@ impl Rebuild<'_> {
             self.in_step.insert(folder.folder.as_str().to_owned());
         }
         self.building.wrote().await
-    }
-}
-
-fn message_of_file(file: &FoundFile, message: &Message, ordinal: u32) -> KeptMessage {
-    let times = &file.sidecar.times;
-    KeptMessage {
-        message: message.clone(),
-        ordinal,
-        utc_offset_s: times.utc_offset_s,
-        offset_source: times.offset_source.clone(),
-        zone_offset_s: times.zone_offset_s,
-        status: file.sidecar.voicemail.as_ref().and_then(|voicemail| voicemail.status.clone()),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Time stamps beside the ledger: whether each is what it was, and how far it can be believed.
 
-use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::damage::{Class, Damage, Thing};
+use anyhow::Context as _;
+
+use super::report::{Class, Damage, Thing};
 use super::settle::Tally;
 use super::{Scope, Tools};
+use crate::archive::ArchiveError;
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::proof::anchor::{self, Evidence, Roots, TokenName};
@@ -16,35 +17,20 @@ use crate::store::ledger;
 
 /// Tokens that are read at one time: 128 KiB each at most, with their checkpoints.
 const PER_PAGE: usize = 64;
-/// Tokens that are not verified and are named; all are counted.
-const NAMED_MAX: usize = 20;
+/// A token's reply, and the checkpoint under it.
+type Files = (Vec<u8>, Vec<u8>);
 
-/// How far the time stamps of the ledger can be believed. A quick look judges the latest of each authority.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimeStamps {
-    pub verified: u64,
-    pub not_verified: u64,
-    /// These, and why, up to 20.
-    pub unverified: Vec<UnverifiedToken>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnverifiedToken {
-    pub path: String,
-    pub reason: String,
-}
-
-/// A token's files as they were read: the reply, and the checkpoint under it.
-struct There {
-    token: NotedToken,
-    reply: Result<Option<Vec<u8>>, PublishedError>,
-    checkpoint: Result<Option<Vec<u8>>, PublishedError>,
+/// Why a token's files are not what they were.
+enum Flaw {
+    Damage(Box<Damage>),
+    /// The archive as a whole cannot be read.
+    Failed(ArchiveError),
 }
 
 /// Reads all time stamps that were noted, and judges them. What is wrong with a file is returned; what cannot be believed is
 /// counted in the report.
 pub(super) async fn check(tools: &Tools<'_>, tally: &mut Tally) -> anyhow::Result<Vec<Damage>> {
-    let noted = anchors::noted(&mut *tools.vault.state.db.read().await?).await?;
+    let noted = anchors::noted(&mut *tools.db.read().await?).await?;
     let roots: BTreeMap<&str, Roots> = tools
         .vault
         .config
@@ -61,14 +47,14 @@ pub(super) async fn check(tools: &Tools<'_>, tally: &mut Tally) -> anyhow::Resul
             tally.report.whole = false;
             break;
         }
-        for there in read(tools, page.to_vec()).await? {
-            let name = there.token.name.clone();
-            let (reply, checkpoint) = match intact(there)? {
+        for (name, files) in read(tools, page.to_vec()).await? {
+            let (reply, checkpoint) = match files {
                 Ok(files) => files,
-                Err(damage) => {
-                    damages.push(damage);
+                Err(Flaw::Damage(damage)) => {
+                    damages.push(*damage);
                     continue;
                 }
+                Err(Flaw::Failed(error)) => return Err(error.into()),
             };
             if tools.scope == Scope::Full || latest.get(&name.authority) == Some(&name.size) {
                 let roots = roots.get(name.authority.as_str());
@@ -80,68 +66,53 @@ pub(super) async fn check(tools: &Tools<'_>, tally: &mut Tally) -> anyhow::Resul
     Ok(damages)
 }
 
-async fn read(tools: &Tools<'_>, page: Vec<NotedToken>) -> anyhow::Result<Vec<There>> {
+async fn read(
+    tools: &Tools<'_>,
+    page: Vec<NotedToken>,
+) -> anyhow::Result<Vec<(TokenName, Result<Files, Flaw>)>> {
     let root = tools.vault.config.archive.path.clone();
     let read = move || {
         let published = Published::open(&root)?;
-        let file = |name: &TokenName, suffix: &str| match &published {
-            Some(published) => published.file(&format!("{}/{}.{suffix}", anchor::FOLDER, name.size)),
-            None => Ok(None),
-        };
-        let there = page.into_iter().map(|token| There {
-            reply: file(&token.name, &format!("{}.tsr", token.name.authority)),
-            checkpoint: file(&token.name, "checkpoint"),
-            token,
-        });
-        anyhow::Ok(there.collect())
+        let files = |token: NotedToken| (token.name.clone(), intact(published.as_ref(), &token));
+        anyhow::Ok(page.into_iter().map(files).collect())
     };
     on_thread(read).await.context("reading the time stamps")?
 }
 
-/// A token's reply, and the checkpoint under it.
-type Files = (Vec<u8>, Vec<u8>);
-
-/// Both, if they are what they were.
-fn intact(there: There) -> anyhow::Result<Result<Files, Damage>> {
-    let There { token: NotedToken { name, sha256 }, reply, checkpoint } = there;
-    let file = |suffix: &str| place(&format!("{}.{suffix}", name.size));
-    let (of_reply, of_checkpoint) = (file(&format!("{}.tsr", name.authority)), file("checkpoint"));
-    let reply = match content(reply, of_reply.clone(), "a time stamp")? {
-        Ok(reply) => reply,
-        Err(damage) => return Ok(Err(damage)),
+/// The files of a token, if they are what they were.
+fn intact(published: Option<&Published>, token: &NotedToken) -> Result<Files, Flaw> {
+    let NotedToken { name: TokenName { size, authority }, sha256 } = token;
+    let (of_reply, of_checkpoint) = (format!("{size}.{authority}.tsr"), format!("{size}.checkpoint"));
+    let altered = |file: &str, expected: Digest, found: Digest| {
+        let damage = Damage::new(Class::Altered, Thing::Published, "", place(file));
+        let damage = damage.evidence(format!("SHA-256 {expected}"), format!("SHA-256 {found}"));
+        Err(Flaw::Damage(damage.into()))
     };
+    let reply = content(published, &of_reply, "a time stamp")?;
     let found = Digest::of(&reply);
     if let Some(expected) = sha256.filter(|expected| *expected != found) {
-        let damage = Damage::new(Class::Altered, Thing::Published, "", of_reply);
-        return Ok(Err(damage.told(format!("SHA-256 {expected}"), format!("SHA-256 {found}"))));
+        return altered(&of_reply, expected, found);
     }
-    let checkpoint = match content(checkpoint, of_checkpoint.clone(), "a checkpoint")? {
-        Ok(checkpoint) => checkpoint,
-        Err(damage) => return Ok(Err(damage)),
-    };
+    let checkpoint = content(published, &of_checkpoint, "a checkpoint")?;
     // Of which of the two something is wrong is only known if the other one is as it was.
     let stamped = anchor::read_token(&reply).ok().map(|token| token.imprint).filter(|_| sha256.is_some());
     let found = Digest::of(&checkpoint);
-    Ok(match stamped.filter(|stamped| *stamped != found) {
-        Some(stamped) => {
-            let damage = Damage::new(Class::Altered, Thing::Published, "", of_checkpoint);
-            Err(damage.told(format!("SHA-256 {stamped}"), format!("SHA-256 {found}")))
-        }
+    match stamped.filter(|stamped| *stamped != found) {
+        Some(stamped) => altered(&of_checkpoint, stamped, found),
         None => Ok((reply, checkpoint)),
-    })
+    }
 }
 
-fn content(
-    read: Result<Option<Vec<u8>>, PublishedError>,
-    place: String,
-    expected: &str,
-) -> anyhow::Result<Result<Vec<u8>, Damage>> {
-    let damage =
-        |class, found: String| Ok(Err(Damage::new(class, Thing::Published, "", place).told(expected, found)));
+fn content(published: Option<&Published>, file: &str, expected: &str) -> Result<Vec<u8>, Flaw> {
+    let read = published.map_or(Ok(None), |published| published.file(&format!("{}/{file}", anchor::FOLDER)));
+    let damage = |class, found: String| {
+        let damage = Damage::new(class, Thing::Published, "", place(file));
+        Err(Flaw::Damage(damage.evidence(expected, found).into()))
+    };
     match read {
-        Ok(Some(bytes)) => Ok(Ok(bytes)),
+        Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => damage(Class::Missing, "nothing".to_owned()),
-        Err(PublishedError::Archive(error)) if !error.concerns_what_was_read() => Err(error.into()),
+        Err(PublishedError::Archive(error)) if !error.concerns_what_was_read() => Err(Flaw::Failed(error)),
         Err(error @ PublishedError::TooLarge { .. }) => damage(Class::Altered, error.to_string()),
         Err(error) => damage(Class::Unreadable, error.to_string()),
     }
@@ -155,30 +126,15 @@ async fn judge(
     roots: Option<&Roots>,
 ) -> anyhow::Result<Option<String>> {
     let entries = match name.size.checked_sub(1) {
-        Some(last) => ledger::entries(&mut *tools.vault.state.db.read().await?, last, 1).await?,
+        Some(last) => ledger::entries(&mut *tools.db.read().await?, last, 1).await?,
         None => Vec::new(),
     };
     let last_entry = entries.first().map_or(&[][..], |entry| entry.entry.as_bytes());
     let evidence = Evidence { reply, checkpoint, last_entry, roots, now: tools.vault.clock.now() };
-    let (_, trust) = evidence.judge();
-    Ok(trust.reason())
+    Ok(evidence.judge().1.err().map(|why| why.to_string()))
 }
 
-fn place(name: &str) -> String {
+/// Where a file is, relative to the archive's root.
+pub(super) fn place(name: &str) -> String {
     format!("{}/{}/{name}", notary::FOLDER, anchor::FOLDER)
-}
-
-impl TimeStamps {
-    /// Counts a token, and names it if it is not verified and there is room.
-    pub(super) fn note(&mut self, name: &TokenName, reason: Option<String>) {
-        let Some(reason) = reason else {
-            self.verified += 1;
-            return;
-        };
-        self.not_verified += 1;
-        if self.unverified.len() < NAMED_MAX {
-            let path = place(&format!("{}.{}.tsr", name.size, name.authority));
-            self.unverified.push(UnverifiedToken { path, reason });
-        }
-    }
 }

@@ -13,49 +13,35 @@
 //! it has not seen twice, because the archive is written at the same time.
 
 mod anchors;
-mod budget;
-mod compare;
-mod damage;
-mod documents;
-mod judge;
 mod ledger;
 mod look;
-mod marker;
-mod progress;
 mod read;
 mod report;
-mod scrub;
 mod settle;
-mod stray;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-pub use anchors::{TimeStamps, UnverifiedToken};
-pub use damage::{Class, Damage};
-pub use progress::{Phase, Snapshot};
-pub use report::{Counts, Report, Scope};
-pub use scrub::{Part, scrub};
+pub use report::{Class, Counts, Damage, Report, Scope, TimeStamps, UnverifiedToken};
 
 use crate::archive::Reader;
 use crate::proof::notary::Notary;
 use crate::proof::seal;
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::catalog;
+use crate::store::db::Db;
 use crate::store::findings::{self, Finding, FindingKind};
-use crate::store::fixity::{self, ToRead};
+use crate::store::fixity::{self, Cursor, Pass, ToRead};
+use crate::store::ledger::append;
 use crate::vault::Vault;
-use budget::Budget;
-use progress::Progress;
 use settle::Tally;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     pub scope: Scope,
-    /// The PBXs; all if empty.
     pub pbx: Vec<String>,
     /// After how long nothing more is begun. A full verification goes on where it ended.
     pub time_limit: Option<Duration>,
@@ -82,6 +68,7 @@ pub struct Verification<'a> {
 #[derive(Debug)]
 struct Tools<'a> {
     vault: &'a Vault,
+    db: &'a Db,
     notary: &'a Notary,
     reader: Arc<dyn Reader>,
     scope: Scope,
@@ -112,18 +99,15 @@ impl<'a> Verification<'a> {
         self.progress.snapshot()
     }
 
-    /// Verifies. What is wrong is in the report, and a finding each; what was read is remembered, and the ledger has an
-    /// entry of it, also if it was ended before its end.
-    ///
-    /// # Errors
-    /// [`ArchiveError`](crate::archive::ArchiveError) if the archive as a whole cannot be read, and whatever the
-    /// database says.
+    /// Verifies. What is wrong is in the report, and a finding each; what was read is remembered, and the ledger gets an
+    /// entry, also if it was stopped. It fails if the archive as a whole cannot be read.
     pub async fn run(&self) -> anyhow::Result<Report> {
         let began = Instant::now();
         let SealedVault { vault, notary } = self.opened;
         let pbxs = self.pbxs();
         let tools = Tools {
             vault,
+            db: &vault.state.db,
             notary,
             reader: self.reader.clone(),
             scope: self.request.scope,
@@ -167,7 +151,7 @@ impl<'a> Verification<'a> {
             same_audio.extend(catalog::same_audio(&mut *db.read().await?, pbx).await?);
         }
         db.write(async move |tx| {
-            crate::store::ledger::append(tx, &entry).await?;
+            append(tx, &entry).await?;
             if is_of_all {
                 fixity::note_whole(tx, Scope::Quick.as_str(), now).await?;
             }
@@ -185,5 +169,149 @@ impl<'a> Verification<'a> {
             Ok(())
         })
         .await
+    }
+}
+
+#[derive(Debug)]
+struct Budget {
+    stop: CancellationToken,
+    deadline: Option<Instant>,
+}
+
+impl Budget {
+    fn new(stop: CancellationToken, time_limit: Option<Duration>) -> Self {
+        // A limit beyond what the clock can tell is none.
+        Self { stop, deadline: time_limit.and_then(|limit| Instant::now().checked_add(limit)) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_stopped() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Whether somebody has asked for the end. What was begun is then not read to its end; for a deadline it is, or a large
+    /// file would never be.
+    fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub phase: Phase,
+    pub units: u64,
+    pub units_total: u64,
+    pub bytes: u64,
+    pub bytes_total: u64,
+    pub damaged: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    #[default]
+    Looking,
+    Ledger,
+    Reading,
+}
+
+#[derive(Debug, Default)]
+struct Progress(Mutex<Snapshot>);
+
+impl Progress {
+    fn snapshot(&self) -> Snapshot {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn begin(&self, phase: Phase, units_total: u64, bytes_total: u64) {
+        self.change(|now| {
+            *now = Snapshot { phase, units_total, bytes_total, damaged: now.damaged, ..Snapshot::default() };
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// In how many such parts all of it is to be read.
+    pub parts: u32,
+    /// After how long nothing more of it is begun.
+    pub time_limit: Option<Duration>,
+}
+
+/// Reads the next part of the archive, the longest unread first, so that every byte is read within so many days.
+///
+/// After the last part the ledger gets the entry of them all. It fails if the archive as a whole cannot be read.
+pub async fn scrub(opened: &SealedVault, part: Part, stop: &CancellationToken) -> anyhow::Result<Report> {
+    let SealedVault { vault, notary } = opened;
+    let pbxs: Vec<String> = vault.config.pbx.iter().map(|pbx| pbx.id.clone()).collect();
+    for pbx in &pbxs {
+        vault.archive.check_place(pbx)?;
+    }
+    let now = vault.clock.now();
+    vault.state.db.write(async move |tx| fixity::begin_pass(tx, now).await).await?;
+    let pass = fixity::pass(&mut *vault.state.db.read().await?).await?;
+    let pass = pass.unwrap_or(Pass { began_at: now, files: 0, bytes: 0 });
+    let extent = fixity::extent(&mut *vault.state.db.read().await?, &pbxs).await?;
+    let bytes = u64::try_from(extent.bytes).unwrap_or(0).div_ceil(u64::from(part.parts.max(1)));
+    let tools = Tools {
+        vault,
+        db: &vault.state.db,
+        notary,
+        reader: Arc::new(vault.archive.reader()),
+        scope: Scope::Full,
+        quarantine: false,
+        // The service has better to do than to read as fast as it can.
+        threads: 1,
+        budget: Arc::new(Budget::new(stop.clone(), part.time_limit)),
+        progress: Arc::default(),
+    };
+    let mut tally = Tally::new(Report::new(Scope::Full, now));
+    let what = ToRead { pbxs: pbxs.clone(), before: pass.began_at, also_damaged: false };
+    // Units without audio count nothing: a part without any quota left still reads them.
+    read::read_all(&tools, &mut tally, what.clone(), Some(bytes.max(1))).await?;
+    let left = fixity::oldest(&mut *vault.state.db.read().await?, &what, Cursor::START, 1).await?;
+    let mut report = tally.report;
+    report.interrupted = stop.is_cancelled();
+    report.whole = left.is_empty() && !report.interrupted;
+    conclude(vault, &report, pass, pbxs).await?;
+    Ok(report)
+}
+
+/// Counts the part; after the last one, the ledger gets the entry of all of them together.
+async fn conclude(vault: &Vault, report: &Report, pass: Pass, pbxs: Vec<String>) -> anyhow::Result<()> {
+    let (now, files, bytes, is_last) = (vault.clock.now(), report.files, report.bytes, report.whole);
+    let mut whole = Report { began_at: pass.began_at, damaged: Vec::new(), ..report.clone() };
+    whole.files += pass.files;
+    whole.bytes += pass.bytes;
+    let db = &vault.state.db;
+    db.write(async move |tx| {
+        if !is_last {
+            return fixity::add_to_pass(tx, files, bytes).await;
+        }
+        let (missing, altered, unreadable) = fixity::found_of_files(tx).await?;
+        (whole.counts.missing, whole.counts.altered, whole.counts.unreadable) =
+            (missing, altered, unreadable);
+        append(tx, &whole.entry(&pbxs, now)).await?;
+        fixity::note_whole(tx, Scope::Full.as_str(), now).await?;
+        fixity::end_pass(tx).await
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_ends_what_is_not_begun_and_a_stop_everything() {
+        let stop = CancellationToken::new();
+        let budget = Budget::new(stop.clone(), Some(Duration::ZERO));
+        assert!(budget.is_over() && !budget.is_stopped());
+        stop.cancel();
+        assert!(budget.is_stopped());
+        assert!(!Budget::new(CancellationToken::new(), Some(Duration::MAX)).is_over());
     }
 }

@@ -1,23 +1,27 @@
-//! Reading units on as many threads as there are cores, a page at a time; the database works meanwhile.
+//! Reading units on as many threads as there are cores, a page at a time; the database works meanwhile. The files of a unit
+//! are compared with what they were.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Context as _;
 
-use super::judge::{Subject, Verdict, judge};
-use super::progress::Phase;
+use super::report::{Class, Damage, Thing};
 use super::settle::{Tally, settle};
-use super::{Scope, Tools};
-use crate::archive::ArchiveError;
-use crate::store::fixity::{self, Cursor, ToRead, What};
+use super::{Budget, Phase, Scope, Tools};
+use crate::archive::{ArchiveError, Content, Key, Reader};
+use crate::base::digest::Digest;
+use crate::formats::sums;
+use crate::store::fixity::{self, ArchivedAs, Cursor, Documents, ToRead, Unit, What};
 
 /// Units of a page: what a crash can cost of what was read.
 const PAGE_UNITS: i64 = 512;
 /// Bytes of a page, for the same reason. One unit may be larger.
 const PAGE_BYTES: u64 = 1 << 30;
 
-pub(super) type Judged = (Subject, Verdict);
+/// A unit with what was found; none if a stop interrupted the reading.
+pub(super) type Judged = (Subject, Option<Verdict>);
 
 /// Reads `what`, the longest unread first, until all is read, the budget is used up, or `quota` bytes were read. At least
 /// one page is begun, so that a budget that is always too small gets on all the same.
@@ -28,7 +32,7 @@ pub(super) async fn read_all(
     quota: Option<u64>,
 ) -> anyhow::Result<()> {
     if tools.scope == Scope::Full {
-        let extent = fixity::extent(&mut *tools.vault.state.db.read().await?, &what.pbxs).await?;
+        let extent = fixity::extent(&mut *tools.db.read().await?, &what.pbxs).await?;
         let count = |number| u64::try_from(number).unwrap_or(0);
         tools.progress.begin(Phase::Reading, count(extent.units), count(extent.bytes));
     }
@@ -49,7 +53,7 @@ pub(super) async fn read_all(
     settle(tools, tally, before).await
 }
 
-/// Reads and judges units. Those that a stop interrupted are `Unread`.
+/// Reads and judges units.
 pub(super) async fn read_page(tools: &Tools<'_>, page: Vec<Subject>) -> anyhow::Result<Vec<Judged>> {
     let (page, next) = (Arc::new(page), Arc::new(AtomicUsize::new(0)));
     let threads = (0..tools.threads.min(page.len())).map(|_| {
@@ -76,7 +80,7 @@ pub(super) async fn read_page(tools: &Tools<'_>, page: Vec<Subject>) -> anyhow::
         verdicts.extend(thread.await.context("reading the archive")??);
     }
     let page = Arc::unwrap_or_clone(page);
-    let mut judged: Vec<Judged> = page.into_iter().map(|subject| (subject, Verdict::Unread)).collect();
+    let mut judged: Vec<Judged> = page.into_iter().map(|subject| (subject, None)).collect();
     for (at, verdict) in verdicts {
         judged[at].1 = verdict;
     }
@@ -99,7 +103,7 @@ impl Pages {
         if self.quota == Some(0) {
             return Ok(None);
         }
-        let db = &tools.vault.state.db;
+        let db = tools.db;
         let units = fixity::oldest(&mut *db.read().await?, &self.what, self.cursor, PAGE_UNITS).await?;
         let mut page = Vec::with_capacity(units.len());
         let mut left = PAGE_BYTES.min(self.quota.unwrap_or(PAGE_BYTES));
@@ -117,5 +121,125 @@ impl Pages {
             page.push(Subject { unit, documents, is_partial: false });
         }
         Ok((!page.is_empty()).then_some(page))
+    }
+}
+
+/// A unit to be judged; of documents, with what they should be.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) unit: Unit,
+    pub(super) documents: Option<Documents>,
+    /// Whether only some of its documents are judged: then it is not read yet, however right these are.
+    pub(super) is_partial: bool,
+}
+
+impl Subject {
+    /// Of the documents of a folder only the files of certificates; `None` if there is none.
+    pub(super) fn certificates_of(unit: &Unit, documents: &Documents) -> Option<Self> {
+        let lists: Vec<_> =
+            documents.lists.iter().filter(|(name, _)| name.starts_with("certificate-")).cloned().collect();
+        // Sums that are behind are not judged.
+        let certificates = Documents { lists, sums: Vec::new(), changed: documents.changed, is_behind: true };
+        let is_any = !certificates.lists.is_empty();
+        is_any.then(|| Self { unit: unit.clone(), documents: Some(certificates), is_partial: true })
+    }
+}
+
+/// How much of a unit was read, and what is wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) damages: Vec<Damage>,
+}
+
+struct Expected {
+    thing: Thing,
+    place: String,
+    /// Where the catalog knows it.
+    size_bytes: Option<u64>,
+    sha256: Digest,
+}
+
+fn judge(reader: &dyn Reader, subject: &Subject, budget: &Budget) -> Result<Option<Verdict>, ArchiveError> {
+    let mut verdict = Verdict::default();
+    for expected in files_of(subject)? {
+        if !judge_file(reader, &subject.unit.pbx, &expected, budget, &mut verdict)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(verdict))
+}
+
+/// Where the files of a unit are that are judged.
+pub(super) fn paths_of(subject: &Subject) -> Vec<String> {
+    files_of(subject).unwrap_or_default().into_iter().map(|expected| expected.place).collect()
+}
+
+/// Audio and sidecar; or call lists and, unless they still have to be written, the sums.
+fn files_of(subject: &Subject) -> Result<Vec<Expected>, ArchiveError> {
+    let expect = |thing, place, size_bytes, sha256| Expected { thing, place, size_bytes, sha256 };
+    let (folder, documents) = match (&subject.unit.what, &subject.documents) {
+        (What::File(ArchivedAs { path, size_bytes, sha256, sidecar_sha256, .. }), _) => {
+            return Ok(vec![
+                expect(Thing::Audio, path.clone(), Some(*size_bytes), *sha256),
+                expect(Thing::Document, format!("{path}.json"), None, *sidecar_sha256),
+            ]);
+        }
+        (What::Documents(_), None) => return Ok(Vec::new()),
+        (What::Documents(folder), Some(documents)) => (folder, documents),
+    };
+    let list = |(name, sha256): &(String, Digest)| {
+        expect(Thing::Document, format!("{folder}/{name}"), None, *sha256)
+    };
+    let mut expected: Vec<Expected> = documents.lists.iter().map(list).collect();
+    if !documents.is_behind {
+        let content = sums::to_text(&documents.sums)?;
+        let (place, size_bytes) = (format!("{folder}/{}", sums::NAME), content.len() as u64);
+        expected.push(expect(Thing::Sums, place, Some(size_bytes), Digest::of(&content)));
+    }
+    Ok(expected)
+}
+
+/// Reads a file and compares it. `false` if the budget interrupted that.
+fn judge_file(
+    reader: &dyn Reader,
+    pbx: &str,
+    expected: &Expected,
+    budget: &Budget,
+    verdict: &mut Verdict,
+) -> Result<bool, ArchiveError> {
+    let mut go_on = |bytes| {
+        verdict.bytes += bytes as u64;
+        !budget.is_stopped()
+    };
+    let content = match Key::found(&*expected.place).and_then(|key| reader.hash(&key, &mut go_on)) {
+        // What stands in the way of a folder is a stray by itself.
+        Err(ArchiveError::Planted { .. }) => Ok(Content::Nothing),
+        content => content,
+    };
+    verdict.files += 1;
+    let (class, found) = match content {
+        Ok(Content::Bytes { size_bytes, sha256 })
+            if sha256 == expected.sha256 && expected.size_bytes.is_none_or(|size| size == size_bytes) =>
+        {
+            return Ok(true);
+        }
+        Ok(Content::Bytes { size_bytes, sha256 }) => (Class::Altered, shown(Some(size_bytes), sha256)),
+        Ok(Content::Nothing) => (Class::Missing, "nothing".to_owned()),
+        Ok(Content::NotAFile) => (Class::Altered, "no regular file".to_owned()),
+        Ok(Content::Unread) => return Ok(false),
+        Err(error) if error.concerns_what_was_read() => (Class::Unreadable, error.to_string()),
+        Err(error) => return Err(error),
+    };
+    let damage = Damage::new(class, expected.thing, pbx, expected.place.clone());
+    verdict.damages.push(damage.evidence(shown(expected.size_bytes, expected.sha256), found));
+    Ok(true)
+}
+
+fn shown(size_bytes: Option<u64>, sha256: Digest) -> String {
+    match size_bytes {
+        Some(size_bytes) => format!("{size_bytes} bytes with SHA-256 {sha256}"),
+        None => format!("SHA-256 {sha256}"),
     }
 }

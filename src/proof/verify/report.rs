@@ -1,18 +1,19 @@
 //! What a verification came to.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::anchors::TimeStamps;
-use super::damage::{Class, Damage};
+use super::anchors::place;
+use crate::base::recording::printable;
 use crate::base::words::words;
 use crate::proof::anchor::TokenName;
+use crate::store::findings::{Finding, FindingKind};
 use crate::store::ledger::{Entry, EntryType};
 
 /// Damaged things that a report names; all are counted.
 const NAMED_MAX: usize = 10_000;
+/// Time stamps that are not verified and are named; all are counted.
+const TIME_STAMPS_MAX: usize = 20;
 
 words! {
     pub enum Scope as "scope" {
@@ -43,6 +44,21 @@ pub struct Report {
     /// Damaged things beyond those that are named.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unnamed: u64,
+}
+
+/// How far the time stamps of the ledger can be believed. A quick look judges the latest of each authority.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeStamps {
+    pub verified: u64,
+    pub not_verified: u64,
+    /// These, and why, up to 20.
+    pub unverified: Vec<UnverifiedToken>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnverifiedToken {
+    pub path: String,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +104,6 @@ impl Report {
         }
     }
 
-    /// Counts a damaged thing, and names it if there is room.
     pub(super) fn add(&mut self, damage: Damage) {
         *self.counts.of(damage.class) += 1;
         match self.damaged.len() < NAMED_MAX {
@@ -97,9 +112,18 @@ impl Report {
         }
     }
 
-    /// Counts a time stamp: verified, or not for a reason.
+    /// Counts a time stamp: verified, or not for a reason. Then it is named too, if there is room.
     pub(super) fn note_time_stamp(&mut self, name: &TokenName, reason: Option<String>) {
-        self.time_stamps.get_or_insert_default().note(name, reason);
+        let stamps = self.time_stamps.get_or_insert_default();
+        let Some(reason) = reason else {
+            stamps.verified += 1;
+            return;
+        };
+        stamps.not_verified += 1;
+        if stamps.unverified.len() < TIME_STAMPS_MAX {
+            let path = place(&format!("{}.{}.tsr", name.size, name.authority));
+            stamps.unverified.push(UnverifiedToken { path, reason });
+        }
     }
 
     pub fn is_clean(&self) -> bool {
@@ -108,21 +132,18 @@ impl Report {
 
     pub(super) fn entry(&self, pbxs: &[String], now: Timestamp) -> Entry {
         let Counts { missing, altered, unlisted, unreadable, ledger_mismatch } = self.counts;
-        let numbers = BTreeMap::from([
-            ("whole", u64::from(self.whole)),
-            ("files", self.files),
-            ("bytes", self.bytes),
-            ("missing", missing),
-            ("altered", altered),
-            ("unlisted", unlisted),
-            ("unreadable", unreadable),
-            ("ledger_mismatch", ledger_mismatch),
-        ]);
         let began_at = self.began_at.round(jiff::Unit::Millisecond).unwrap_or(self.began_at);
         let entry = Entry::new(EntryType::Fixity, now)
             .with("scope", self.scope.as_str())
-            .with("began_at", began_at.to_string());
-        let entry = numbers.into_iter().fold(entry, |entry, (member, number)| entry.with(member, number));
+            .with("began_at", began_at.to_string())
+            .with("whole", u64::from(self.whole))
+            .with("files", self.files)
+            .with("bytes", self.bytes)
+            .with("missing", missing)
+            .with("altered", altered)
+            .with("unlisted", unlisted)
+            .with("unreadable", unreadable)
+            .with("ledger_mismatch", ledger_mismatch);
         match pbxs {
             [one] => entry.with("pbx", one.as_str()),
             _ => entry,
@@ -135,6 +156,125 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+words! {
+    pub enum Class as "class of damage" {
+        Missing = "missing",
+        Altered = "altered",
+        /// It is there, and callvault did not put it there.
+        Unlisted = "unlisted",
+        Unreadable = "unreadable",
+        /// The ledger does not hold together, or the catalog contradicts it.
+        LedgerMismatch = "ledger_mismatch",
+    }
+}
+
+impl Class {
+    pub fn finding(self) -> FindingKind {
+        match self {
+            Self::Missing => FindingKind::FileMissing,
+            Self::Altered => FindingKind::FileAltered,
+            Self::Unlisted => FindingKind::FileUnlisted,
+            Self::Unreadable => FindingKind::FileUnreadable,
+            Self::LedgerMismatch => FindingKind::LedgerMismatch,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    pub class: Class,
+    /// The PBX that it is of; empty if it concerns the whole ledger.
+    pub pbx: String,
+    /// Where it is, relative to the archive's root and safe to print; of the ledger, which entry.
+    pub path: String,
+    pub expected: String,
+    pub found: String,
+    pub remedy: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
+    #[serde(skip)]
+    pub(super) thing: Thing,
+    #[serde(skip)]
+    pub(super) place: Vec<u8>,
+}
+
+/// What sort of thing is damaged: it decides what can be done about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Thing {
+    Audio,
+    /// A sidecar, a call list: written once.
+    Document,
+    /// `SHA256SUMS`, which is derived.
+    Sums,
+    Marker,
+    /// A folder, or something that callvault did not put there.
+    #[default]
+    Stray,
+    /// The ledger, or what the catalog says of it.
+    Entry,
+    Published,
+}
+
+impl Damage {
+    pub(super) fn new(class: Class, thing: Thing, pbx: &str, place: impl Into<Vec<u8>>) -> Self {
+        let place = place.into();
+        Self {
+            class,
+            pbx: pbx.to_owned(),
+            path: printable(&place),
+            expected: String::new(),
+            found: String::new(),
+            remedy: remedy(class, thing).to_owned(),
+            quarantined: None,
+            thing,
+            place,
+        }
+    }
+
+    pub(super) fn evidence(self, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { expected: expected.into(), found: found.into(), ..self }
+    }
+
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let finding = |kind, detail| Finding { kind, subject: self.path.clone(), detail };
+        let Some(to) = &self.quarantined else {
+            let detail = format!("expected {}, found {}: {}", self.expected, self.found, self.remedy);
+            return vec![finding(self.class.finding(), detail)];
+        };
+        let what = self.class.as_str();
+        let mut findings =
+            vec![finding(FindingKind::Quarantined, format!("it was {what}; callvault moved it to {to}"))];
+        if matches!(self.thing, Thing::Audio | Thing::Document) {
+            let detail = format!("it was {what}; callvault moved it to {to}: {}", self.remedy);
+            findings.push(finding(FindingKind::FileMissing, detail));
+        }
+        findings
+    }
+}
+
+fn remedy(class: Class, thing: Thing) -> &'static str {
+    match (class, thing) {
+        (Class::Missing | Class::Altered, Thing::Sums) => {
+            "run `callvault verify --quarantine`: it sets the file aside and writes it again"
+        }
+        (Class::LedgerMismatch, Thing::Published) => {
+            "find out who put an older or different ledger there; callvault publishes the right checkpoint again"
+        }
+        (Class::Unlisted, Thing::Published) => "find out who put it there, and move it away",
+        (Class::Missing | Class::Altered, Thing::Marker) => {
+            "restore it from a backup: without it the next start fails"
+        }
+        (Class::Missing | Class::Altered, _) => "restore it from a backup",
+        (Class::Unlisted, _) => {
+            "find out who put it there and move it away, or let `callvault verify --quarantine` do so"
+        }
+        (Class::Unreadable, _) => "check the disk and the permissions",
+        (Class::LedgerMismatch, _) => {
+            "the database was changed from outside: find out how, and restore the state from a backup"
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +283,7 @@ mod tests {
     fn its_entry_is_canonical_and_names_nobody() {
         let mut report = Report::new(Scope::Full, Timestamp::UNIX_EPOCH);
         (report.files, report.bytes) = (12, 3400);
-        let damage = Damage::new(Class::Altered, super::super::damage::Thing::Audio, "hq", "hq/a.wav");
+        let damage = Damage::new(Class::Altered, Thing::Audio, "hq", "hq/a.wav");
         report.add(damage);
         let entry = |pbxs: &[&str]| {
             let pbxs: Vec<String> = pbxs.iter().map(ToString::to_string).collect();

@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use anyhow::Context as _;
 
-use super::damage::{Class, Damage, Thing};
-use super::judge::{Read, Subject, Verdict, paths_of};
-use super::read::{Judged, read_page};
-use super::report::Report;
+use super::read::{Judged, Subject, Verdict, paths_of, read_page};
+use super::report::{Class, Damage, Report, Thing};
 use super::{Scope, Tools};
 use crate::archive::Key;
 use crate::base::blocking::blocking;
@@ -27,11 +25,9 @@ const KINDS: [FindingKind; 3] =
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) report: Report,
-    /// Units that were judged, which need not be read once more.
     pub(super) judged: HashSet<i64>,
     /// Whether sums were set aside, to be written anew.
     pub(super) sums_are_behind: bool,
-    /// How many findings were kept, by PBX.
     kept: BTreeMap<String, usize>,
 }
 
@@ -47,14 +43,16 @@ struct Outcome {
 /// Takes note of judgements: of what is right, when it was read; of what is not, a finding each.
 pub(super) async fn settle(tools: &Tools<'_>, tally: &mut Tally, judged: Vec<Judged>) -> anyhow::Result<()> {
     let mut outcome = Outcome::default();
-    for (subject, verdict) in judged {
-        let (subject, verdict) = believe(tools, subject, verdict).await?;
-        tally.add(&mut outcome, subject, verdict);
+    for judged in judged {
+        match believe(tools, judged).await? {
+            (subject, Some(verdict)) => tally.add(&mut outcome, &subject, verdict),
+            (_, None) => tally.report.whole = false,
+        }
     }
     let Outcome { right, damaged, mended, damages } = outcome;
     let now = tools.vault.clock.now();
     if !(right.is_empty() && damaged.is_empty()) {
-        let db = &tools.vault.state.db;
+        let db = tools.db;
         db.write(async move |tx| {
             fixity::note_right(tx, &right, now).await?;
             fixity::note_damaged(tx, &damaged).await?;
@@ -69,22 +67,22 @@ pub(super) async fn settle(tools: &Tools<'_>, tally: &mut Tally, judged: Vec<Jud
 }
 
 /// Documents may have been written anew while they were read: then they are read again, by the account of now.
-async fn believe(
-    tools: &Tools<'_>,
-    mut subject: Subject,
-    mut verdict: Verdict,
-) -> anyhow::Result<(Subject, Verdict)> {
+async fn believe(tools: &Tools<'_>, mut judged: Judged) -> anyhow::Result<Judged> {
     for _ in 0..TRIES {
-        let (What::Documents(folder), Verdict::Damaged(..)) = (&subject.unit.what, &verdict) else { break };
-        let now = fixity::documents(&mut *tools.vault.state.db.read().await?, folder).await?;
+        let (subject, verdict) = &mut judged;
+        let is_damaged = verdict.as_ref().is_some_and(|verdict| !verdict.damages.is_empty());
+        let What::Documents(folder) = &subject.unit.what else { break };
+        if !is_damaged {
+            break;
+        }
+        let now = fixity::documents(&mut *tools.db.read().await?, folder).await?;
         if subject.documents.as_ref() == Some(&now) {
             break;
         }
         subject.documents = Some(now);
-        let again = read_page(tools, vec![subject]).await?.pop().context("reading a folder's documents")?;
-        (subject, verdict) = again;
+        judged = read_page(tools, vec![judged.0]).await?.pop().context("reading a folder's documents")?;
     }
-    Ok((subject, verdict))
+    Ok(judged)
 }
 
 impl Tally {
@@ -92,18 +90,11 @@ impl Tally {
         Self { report, judged: HashSet::new(), sums_are_behind: false, kept: BTreeMap::new() }
     }
 
-    fn add(&mut self, outcome: &mut Outcome, subject: Subject, verdict: Verdict) {
-        let (Read { files, bytes }, damages) = match verdict {
-            Verdict::Unread => {
-                self.report.whole = false;
-                return;
-            }
-            Verdict::Right(read) => (read, Vec::new()),
-            Verdict::Damaged(read, damages) => (read, damages),
-        };
+    fn add(&mut self, outcome: &mut Outcome, subject: &Subject, verdict: Verdict) {
+        let Verdict { files, bytes, damages } = verdict;
         let unit = &subject.unit;
+        self.report.bytes += bytes;
         if subject.is_partial && damages.is_empty() {
-            self.report.bytes += bytes;
             return;
         }
         self.judged.insert(unit.id);
@@ -111,18 +102,13 @@ impl Tally {
         if self.report.scope == Scope::Full {
             self.report.files += files;
         }
-        self.report.bytes += bytes;
         let of_unit = if damages.is_empty() { &mut outcome.right } else { &mut outcome.damaged };
         of_unit.push(unit.id);
         if unit.damaged {
-            let well = paths_of(&subject)
-                .into_iter()
-                .filter(|path| damages.iter().all(|damage| damage.place != path.as_bytes()));
-            outcome
-                .mended
-                .entry(unit.pbx.clone())
-                .or_default()
-                .extend(well.map(|path| printable(path.as_bytes())));
+            let is_well = |path: &String| damages.iter().all(|damage| damage.place != path.as_bytes());
+            let well = paths_of(subject).into_iter().filter(is_well);
+            let mended = outcome.mended.entry(unit.pbx.clone()).or_default();
+            mended.extend(well.map(|path| printable(path.as_bytes())));
         }
         outcome.damages.extend(damages);
     }
@@ -146,7 +132,7 @@ impl Tally {
             return Ok(());
         }
         let now = tools.vault.clock.now();
-        let db = &tools.vault.state.db;
+        let db = tools.db;
         db.write(async move |tx| {
             for (pbx, finding) in &kept {
                 findings::record(tx, pbx, finding, now).await?;
@@ -171,8 +157,7 @@ impl Tally {
         }
         if damage.thing == Thing::Sums {
             let folder = catalog::folder_of(&String::from_utf8_lossy(&damage.place)).to_owned();
-            let db = &tools.vault.state.db;
-            db.write(async move |tx| catalog::touch_folder(tx, &folder).await).await?;
+            tools.db.write(async move |tx| catalog::touch_folder(tx, &folder).await).await?;
             self.sums_are_behind = true;
         }
         Ok(())
@@ -188,8 +173,7 @@ impl Tally {
     ) -> anyhow::Result<()> {
         let (pbx, now) = (pbx.to_owned(), tools.vault.clock.now());
         let paths = vec![place.to_string()];
-        let db = &tools.vault.state.db;
-        db.write(async move |tx| findings::close_these(tx, &pbx, kinds, &paths, now).await).await
+        tools.db.write(async move |tx| findings::close_these(tx, &pbx, kinds, &paths, now).await).await
     }
 
     /// Closes all findings of these kinds but those about `subjects`, which still hold.
@@ -201,7 +185,7 @@ impl Tally {
         subjects: Vec<String>,
     ) -> anyhow::Result<()> {
         let (pbx, now) = (pbx.to_owned(), tools.vault.clock.now());
-        let db = &tools.vault.state.db;
+        let db = tools.db;
         db.write(async move |tx| {
             let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
             for kind in kinds {

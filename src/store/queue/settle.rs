@@ -1,11 +1,12 @@
 //! How a claim ends.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
+use sqlx::SqliteConnection;
 
 use super::{Absence, Job, RecordingState};
 use crate::base::digest::Digest;
-use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
 
 /// A claim that did not end in the archive.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,12 +53,12 @@ pub enum PutBack {
 /// Gives a recording back `attempts` that failed for `reason`, but were not its own failures. Whether it was stuck by them
 /// and is owed again, due at `due_at`.
 pub async fn give_back(
-    tx: &mut Conn,
+    tx: &mut SqliteConnection,
     id: i64,
     reason: &str,
     attempts: u32,
     due_at: Timestamp,
-) -> Result<bool> {
+) -> anyhow::Result<bool> {
     let stuck = "select exists (select 1 from recordings where id = ? and state = 'stuck' and reason = ?)";
     let was_stuck =
         sqlx::query_scalar(stuck).bind_all((id, reason)).one(tx, "looking for a stuck recording").await?;
@@ -75,7 +76,7 @@ pub async fn give_back(
 }
 
 /// Settles a claim whose recording is in the archive: with the catalog's row in the same transaction.
-pub async fn settle(tx: &mut Conn, job: &Job, run_id: &str) -> Result<()> {
+pub async fn settle(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<()> {
     let done = sqlx::query(
         "update recordings set state = 'archived', reason = null, final = 0, attempts = attempts + 1,
              reason_attempts = 0, refetch = case state when 'archived' then 2 else refetch end,
@@ -84,12 +85,19 @@ pub async fn settle(tx: &mut Conn, job: &Job, run_id: &str) -> Result<()> {
          where id = ? and run_id = ?",
     )
     .bind_all((job.id, run_id))
-    .count(tx, format!("settling {}", job.name))
-    .await?;
-    ensure_held(job, done)
+    .execute(tx)
+    .await
+    .with_context(|| format!("settling {}", job.name))?;
+    ensure_held(job, done.rows_affected())
 }
 
-pub async fn put_back(tx: &mut Conn, job: &Job, run_id: &str, how: &PutBack) -> Result<()> {
+/// Ends a claim without a file.
+pub async fn put_back(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    how: &PutBack,
+) -> anyhow::Result<()> {
     let held = match how {
         PutBack::Unclaimed => release(tx, job, run_id).await,
         PutBack::Postponed { due_at } => postpone(tx, job, run_id, *due_at).await,
@@ -110,12 +118,12 @@ pub async fn put_back(tx: &mut Conn, job: &Job, run_id: &str, how: &PutBack) -> 
 }
 
 /// Every claim ends exactly once: an update that hits no row means that somebody else ended this one.
-fn ensure_held(job: &Job, rows: u64) -> Result<()> {
+fn ensure_held(job: &Job, rows: u64) -> anyhow::Result<()> {
     ensure!(rows == 1, "{} was not claimed by this run any more", job.name);
     Ok(())
 }
 
-async fn release(tx: &mut Conn, job: &Job, run_id: &str) -> Result<u64> {
+async fn release(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set ready = (state <> 'excluded' and reason is not 'doubtful_row'), run_id = null
          where id = ? and run_id = ?",
@@ -125,7 +133,12 @@ async fn release(tx: &mut Conn, job: &Job, run_id: &str) -> Result<u64> {
     .await
 }
 
-async fn postpone(tx: &mut Conn, job: &Job, run_id: &str, due_at: Timestamp) -> Result<u64> {
+async fn postpone(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    due_at: Timestamp,
+) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set due_at_ms = case state when 'excluded' then null else ? end, run_id = null
          where id = ? and run_id = ?",
@@ -138,14 +151,14 @@ async fn postpone(tx: &mut Conn, job: &Job, run_id: &str, due_at: Timestamp) -> 
 /// Failed: waits until `due_at`, `state` being pending or stuck. What is archived already stays archived, and what a rule
 /// excluded while it was claimed stays excluded.
 async fn fail(
-    tx: &mut Conn,
+    tx: &mut SqliteConnection,
     job: &Job,
     run_id: &str,
     state: RecordingState,
     reason: &str,
     due_at: Timestamp,
     misfit: Option<(Digest, Timestamp)>,
-) -> Result<u64> {
+) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set
              reason_attempts = case when reason is ?2 then reason_attempts + 1 else 1 end,
@@ -171,7 +184,12 @@ struct AbsentRow<'a> {
     gap_number: Option<i64>,
 }
 
-async fn put_back_absent(tx: &mut Conn, job: &Job, run_id: &str, absent: &AbsentRow<'_>) -> Result<u64> {
+async fn put_back_absent(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    run_id: &str,
+    absent: &AbsentRow<'_>,
+) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set
              reason = case state when 'excluded' then reason else ?2 end,
@@ -188,7 +206,7 @@ async fn put_back_absent(tx: &mut Conn, job: &Job, run_id: &str, absent: &Absent
     .await
 }
 
-async fn end_refetch(tx: &mut Conn, job: &Job, run_id: &str) -> Result<u64> {
+async fn end_refetch(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<u64> {
     sqlx::query(
         "update recordings set refetch = 2, reason = null, attempts = attempts + 1, ready = 0, due_at_ms = null,
              run_id = null where id = ? and run_id = ?",

@@ -10,7 +10,7 @@ use callvault::formats::cdr::CdrRow;
 use callvault::formats::ledger_entry::LedgerEntry;
 use callvault::formats::sidecar::Sidecar;
 use callvault::formats::sums;
-use callvault::proof::rebuild::{Damage, lines, sidecar};
+use callvault::proof::rebuild::{Damage, documents};
 use callvault::store::calls::NewCall;
 use jiff::civil::{Date, date};
 
@@ -38,7 +38,7 @@ fn read_sidecar(input: &[u8]) {
         assert_eq!(Sidecar::from_bytes(&written.to_bytes()).as_ref().ok(), Some(written), "written again");
     }
     let place = written.map_or_else(|| "hq/2024/03/14/a.wav".to_owned(), |written| written.file.path);
-    match sidecar::read(input, Digest::of(input), &place, &HashSet::new()) {
+    match documents::read_sidecar(input, Digest::of(input), &place, &HashSet::new()) {
         Ok(file) => {
             assert!(!file.is_displaced);
             let [own, recording] = [&place, &file.recording_path].map(|path| Destination::parse(path));
@@ -46,7 +46,7 @@ fn read_sidecar(input: &[u8]) {
             assert_eq!(own.folder(), recording.folder(), "its recording lies in the same folder");
             assert_eq!(own.folder().date(), Some(file.day));
             assert_eq!(file.message.is_some(), file.sidecar.recording.kind == RecordingKind::Voicemail);
-            file.untold.iter().for_each(check_call);
+            file.unlisted.iter().for_each(check_call);
         }
         Err(problem) => assert_told(&problem),
     }
@@ -76,19 +76,19 @@ fn check_no_pin(call: &NewCall) {
 }
 
 fn read_line(line: &str) {
-    let version = lines::version(line);
-    match lines::read(line, DAY) {
-        Ok(lines::Line::Call(told)) => {
+    let version = documents::version(line);
+    match documents::read_line(line, DAY) {
+        Ok(documents::Line::Call(listed)) => {
             let version = version.expect("a call has a version");
-            assert_eq!(version, (told.call.identity, told.call.version));
-            assert!(CdrRow::from_raw_json(&told.call.row).is_some(), "its row can be read again");
-            assert_eq!(told.call.day, DAY);
-            check_no_pin(&told.call);
+            assert_eq!(version, (listed.call.identity, listed.call.version));
+            assert!(CdrRow::from_raw_json(&listed.call.row).is_some(), "its row can be read again");
+            assert_eq!(listed.call.day, DAY);
+            check_no_pin(&listed.call);
         }
-        Ok(lines::Line::Recording(told)) => {
-            assert!(version.is_none() && !told.name.as_bytes().is_empty());
+        Ok(documents::Line::Recording(name, _)) => {
+            assert!(version.is_none() && !name.as_bytes().is_empty());
         }
-        Ok(lines::Line::Nothing) => assert!(version.is_none()),
+        Ok(documents::Line::Nothing) => assert!(version.is_none()),
         Err(problem) => assert_told(&problem),
     }
 }

@@ -11,7 +11,6 @@ use callvault::config::{Config, PbxConfig};
 use callvault::proof::seal;
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{Request, Scope, Verification};
-use callvault::store::queue::DayRange;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +64,7 @@ async fn list(folder: &Path, begun: impl FnOnce()) {
     let opened = SealedVault::open(config_in(folder), Clock::system()).await.unwrap();
     begun();
     let (db, archive) = (&opened.vault.state.db, &opened.vault.archive);
-    seal::write_calls(db, archive, PBX, DayRange::ALL, callvault::base::clock::now()).await.unwrap();
+    seal::write_calls(db, archive, PBX, callvault::base::clock::now()).await.unwrap();
     opened.seal().await.unwrap();
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use callvault::base::clock::Clock;
 use callvault::proof::seal;
 use callvault::proof::sealed_vault::SealedVault;
-use callvault::store::queue::DayRange;
 
 use crate::support::station::{PBX, Station};
 
@@ -18,6 +17,6 @@ async fn call_lists_are_written_over_one_connection_at_a_time() {
     let SealedVault { vault, .. } = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
     let db = &vault.state.db;
     let _others = (db.read().await.unwrap(), db.read().await.unwrap());
-    let writing = seal::write_calls(db, &vault.archive, PBX, DayRange::ALL, callvault::base::clock::now());
+    let writing = seal::write_calls(db, &vault.archive, PBX, callvault::base::clock::now());
     tokio::time::timeout(Duration::from_secs(10), writing).await.expect("it waits for itself").unwrap();
 }

@@ -9,7 +9,7 @@ use callvault::archive::{Abilities, Archive, Opening, VouchKey};
 use callvault::base::clock::Clock;
 use callvault::config::{AnchorsConfig, Config, LedgerConfig};
 use callvault::proof::anchor::Anchorer;
-use callvault::proof::notary::{FOLDER, NoLeaves, Notary, Published, Sealed};
+use callvault::proof::notary::{FOLDER, Leaves, Notary, Published, Sealed};
 use callvault::store::ledger::{self, Entry, EntryType};
 use callvault::vault::state::State;
 use callvault::watch::alerts::condition::{self, Alert};
@@ -105,7 +105,7 @@ impl House {
     pub(crate) fn damages(&self) -> Vec<String> {
         let published = Published::open(&self.root()).unwrap().unwrap();
         let keys = published.keys().unwrap();
-        let damages = published.check(&keys, None, &mut NoLeaves).unwrap();
+        let damages = published.check(&keys, None, &mut Leaves::unknown()).unwrap();
         damages.into_iter().map(|damage| format!("{}: {}", damage.path, damage.what)).collect()
     }
 }
@@ -148,7 +148,7 @@ impl Open {
     /// The alerts about anchors.
     pub(crate) async fn alerts(&self) -> Vec<Alert> {
         let alerts = condition::all(&self.status().await, &self.config.alerts);
-        alerts.into_iter().filter(|alert| alert.cause.as_str() == "anchor_overdue").collect()
+        alerts.into_iter().filter(|alert| alert.condition.as_str() == "anchor_overdue").collect()
     }
 
     /// The rows of tokens: authority, size, path.

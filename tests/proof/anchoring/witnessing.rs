@@ -65,7 +65,7 @@ async fn why_a_witness_does_not_vouch_is_told_with_a_remedy() {
         open.error().await
     };
     let words = error().await;
-    assert!(words.contains("does not know this ledger") && words.contains("callvault ledger key"), "{words}");
+    assert!(words.contains("does not know this ledger") && words.contains("`callvault ledger`"), "{words}");
     let stranger =
         callvault::formats::tlog::SigningKey::from_seed("stranger", &[3; 32]).unwrap().verifying_key();
     witness.inner.lock().unwrap().trusted = vec![stranger];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use callvault::archive::{Abilities, Archive, Opening, VouchKey};
 use callvault::config::LedgerConfig;
-use callvault::proof::notary::{FOLDER, NoLeaves, Notary, PROBLEM, Published, Sealed};
+use callvault::proof::notary::{FOLDER, Leaves, Notary, PROBLEM, Published, Sealed};
 use callvault::store::ledger::{self, Entry, EntryType};
 use callvault::vault::state::State;
 use jiff::Timestamp;
@@ -64,7 +64,7 @@ impl House {
     pub(crate) fn damages(&self) -> Vec<String> {
         let published = self.published();
         let keys = published.keys().unwrap();
-        let damages = published.check(&keys, None, &mut NoLeaves).unwrap();
+        let damages = published.check(&keys, None, &mut Leaves::unknown()).unwrap();
         damages.into_iter().map(|damage| format!("{}: {}", damage.path, damage.what)).collect()
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use callvault::config::LedgerConfig;
 use callvault::formats::tlog::{SigningKey, TlogProof, VerifyingKey};
-use callvault::proof::notary::NotaryError;
+use callvault::proof::notary::{Leaves, NotaryError};
 use callvault::store::ledger::{self, Entry, EntryType};
 
 use super::house::{House, NOW, Open, copy_folder};
@@ -188,7 +188,11 @@ async fn every_file_of_the_ledger_that_is_altered_or_gone_is_named() {
     let open = house.open().await;
     open.append(600).await;
     let sealed = open.seal().await.unwrap();
-    let mut known = Known(open.state.db.clone());
+    let db = open.state.db.clone();
+    let mut known = Leaves::stored(move |from, limit| {
+        let read = async { ledger::leaf_hashes(&mut *db.read().await?, from, limit).await };
+        tokio::runtime::Handle::current().block_on(read)
+    });
     let keys = [open.notary.key().await];
     let files = ["checkpoint", "tile/0/000", "tile/0/002.p/89", "tile/1/000.p/2", "tile/entries/001"];
     for path in files {
@@ -213,25 +217,6 @@ async fn every_file_of_the_ledger_that_is_altered_or_gone_is_named() {
         }
     }
     assert_eq!(house.damages(), Vec::<String>::new());
-}
-
-/// The leaves as the database has them.
-struct Known(callvault::store::db::Db);
-
-impl callvault::proof::notary::Leaves for Known {
-    fn page(
-        &mut self,
-        index: u64,
-        size: u64,
-    ) -> anyhow::Result<Option<Vec<callvault::base::digest::Digest>>> {
-        let (db, from) = (self.0.clone(), index * 256);
-        let read = async move {
-            let mut db = db.read().await.unwrap();
-            ledger::entries(&mut db, from, 256.min(size - from)).await.unwrap()
-        };
-        let page = tokio::runtime::Handle::current().block_on(read);
-        Ok(Some(page.into_iter().map(|entry| entry.leaf_hash).collect()))
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

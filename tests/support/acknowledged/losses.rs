@@ -8,7 +8,7 @@ use callvault::base::digest::Digest;
 use callvault::formats::sidecar::Sidecar;
 use callvault::formats::sums::NAME as SUMS_NAME;
 use callvault::formats::tlog::tree_hash;
-use callvault::proof::notary::{NoLeaves, Published};
+use callvault::proof::notary::{Leaves, Published};
 use sqlx::{Row as _, SqlitePool};
 
 use super::{Acknowledged, Place, digest};
@@ -101,7 +101,7 @@ impl Losses {
             let Some(published) = Published::open(archive)? else { return Ok(Vec::new()) };
             let keys = published.keys()?;
             match published.checkpoint(&keys)? {
-                Some(_) => published.check(&keys, None, &mut NoLeaves),
+                Some(_) => published.check(&keys, None, &mut Leaves::unknown()),
                 // The first is still on its way.
                 None => Ok(Vec::new()),
             }

@@ -1,11 +1,7 @@
 //! `index.html`: to read and listen, offline. One file, no script, nothing from elsewhere; it is written as it goes, for
 //! there may be many calls.
 
-mod absent;
-mod days;
 mod recording;
-#[cfg(test)]
-mod samples;
 #[cfg(test)]
 mod tests;
 
@@ -15,21 +11,19 @@ use std::io::{self, Write};
 use askama::Template;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::anchors::Token;
-use super::cdr::shown;
-use super::log::Log;
+use super::lists::shown;
+use super::log::Token;
 use super::originals::{Copied, name_of};
 use super::selection::Recording;
 use super::{AGENT, Contents, Selection};
-use crate::base::digest::Digest;
 use crate::formats::raw_row::RawRow;
-use crate::formats::tlog::VerifyingKey;
+use crate::formats::tlog::{Checkpoint, VerifyingKey};
 use crate::proof::html;
 use crate::store::export::CallRow;
-use absent::Absent;
-use recording::{Recordings, is_played};
+use recording::{Absent, Recordings, Tally, is_played};
 
 /// The heights of a row and of what is above the rows, as browsers guess them: they lay out a day when it comes into view.
 const ROW_HEIGHT_PX: usize = 62;
@@ -59,25 +53,10 @@ struct Page<'a> {
     copied: &'a Copied,
     recordings: Recordings<'a>,
     absent: Absent<'a>,
-    proof: Proof<'a>,
+    checkpoint: &'a Checkpoint,
+    signers: Vec<&'a VerifyingKey>,
     tokens: &'a [Token],
     now: Timestamp,
-}
-
-/// What the page shows of the ledger.
-struct Proof<'a> {
-    origin: &'a str,
-    size: u64,
-    root: Digest,
-    signers: Vec<&'a VerifyingKey>,
-}
-
-impl<'a> Proof<'a> {
-    fn of(log: &'a Log) -> Self {
-        let checkpoint = &log.checkpoint;
-        let (size, root) = (checkpoint.size, checkpoint.root);
-        Self { origin: &checkpoint.origin, size, root, signers: log.signers().collect() }
-    }
 }
 
 /// Writes the page of a bag.
@@ -89,7 +68,8 @@ pub(super) fn write(contents: &Contents<'_>, to: &mut dyn Write) -> io::Result<(
         copied,
         recordings: Recordings::new(selection, &copied.absent),
         absent: Absent { absent: &copied.absent, unknown: &selection.unknown },
-        proof: Proof::of(log),
+        checkpoint: &log.checkpoint,
+        signers: log.signers().collect(),
         tokens,
         now,
     };
@@ -107,8 +87,8 @@ impl<'a> Page<'a> {
             many => format!("{many} PBXs"),
         };
         match self.selection.days() {
-            Some((from, last)) if from == last => format!("{pbxs}, {}", days::in_words(from)),
-            Some((from, last)) => format!("{pbxs}, {} to {}", days::short(from), days::short(last)),
+            Some((from, last)) if from == last => format!("{pbxs}, {}", day_in_words(from)),
+            Some((from, last)) => format!("{pbxs}, {} to {}", short_day(from), short_day(last)),
             None => pbxs,
         }
     }
@@ -117,8 +97,8 @@ impl<'a> Page<'a> {
         url(format!("log/{}.pem", key.id()))
     }
 
-    fn days(&self) -> days::Days<'a> {
-        days::of(self.selection, &self.recordings, &self.copied.certificates)
+    fn days(&self) -> Days<'a> {
+        days_of(self.selection, &self.recordings, &self.copied.certificates)
     }
 
     fn calls_by_day(&self) -> impl Iterator<Item = &'a [CallRow]> {
@@ -126,8 +106,7 @@ impl<'a> Page<'a> {
     }
 
     fn has_unplayed(&self) -> bool {
-        let mut files = self.selection.recordings.iter().flat_map(|recording| &recording.files);
-        files.any(|file| !is_played(&file.format))
+        self.selection.files().any(|file| !is_played(&file.format))
     }
 
     fn without_call(&self, kind: &str) -> Vec<&'a Recording> {
@@ -147,6 +126,64 @@ impl<'a> Page<'a> {
         });
         parted.collect()
     }
+}
+
+/// What there is of the selected days, by PBX and day.
+type Days<'a> = BTreeMap<(&'a str, String), Day<'a>>;
+
+#[derive(Default)]
+struct Day<'a> {
+    calls: usize,
+    recordings: Tally,
+    /// The pages, by revision.
+    certificates: BTreeMap<u64, &'a str>,
+}
+
+fn days_of<'a>(selection: &'a Selection, on_page: &Recordings<'_>, certificates: &'a [String]) -> Days<'a> {
+    let mut days = Days::default();
+    for call in &selection.calls {
+        days.entry((&call.pbx, call.day.clone())).or_default().calls += 1;
+    }
+    let mut recordings: BTreeMap<(&str, &str), Vec<&Recording>> = BTreeMap::new();
+    for recording in &selection.recordings {
+        recordings.entry((&recording.row.pbx, &recording.row.day)).or_default().push(recording);
+    }
+    for ((pbx, day), recordings) in recordings {
+        days.entry((pbx, day.to_owned())).or_default().recordings = on_page.tally(recordings);
+    }
+    for path in certificates {
+        if let Some((pbx, day, revision)) = page_of(path) {
+            days.entry((pbx, day)).or_default().certificates.insert(revision, path);
+        }
+    }
+    days
+}
+
+/// PBX, day and revision of a certificate, if the path is that of its page.
+fn page_of(path: &str) -> Option<(&str, String, u64)> {
+    let (folder, name) = path.strip_prefix("data/")?.rsplit_once('/')?;
+    let revision = name.strip_prefix("certificate-")?.strip_suffix(".html")?.parse().ok()?;
+    let (pbx, day) = folder.split_once('/')?;
+    Some((pbx, day.replace('/', "-"), revision))
+}
+
+/// The id of the section with the calls of a day.
+fn day_id(pbx: &str, day: &str) -> String {
+    url(format!("{pbx}-{day}"))
+}
+
+/// Such as `Friday, 9 January 2026`.
+fn day_in_words(day: &str) -> String {
+    formatted(day, "%A, %-d %B %Y")
+}
+
+/// Such as `9 January 2026`.
+fn short_day(day: &str) -> String {
+    formatted(day, "%-d %B %Y")
+}
+
+fn formatted(day: &str, format: &str) -> String {
+    day.parse::<Date>().map_or_else(|_| day.to_owned(), |date| date.strftime(format).to_string())
 }
 
 /// What the page shows of a call's row.

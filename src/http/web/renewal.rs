@@ -1,0 +1,82 @@
+//! The server's certificate, which another program renews while we listen.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
+use tracing::{info, warn};
+
+use crate::base::blocking::on_thread;
+use crate::config::{CertificateFiles, UnusableCertificate};
+
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone)]
+pub(super) struct Renewed {
+    files: CertificateFiles,
+    current: Arc<Mutex<Current>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// The files as they were last read, successfully or not.
+    seen: Seen,
+}
+
+type Seen = [Option<(SystemTime, u64)>; 2];
+
+impl Renewed {
+    pub(super) async fn load(files: &CertificateFiles) -> Result<Self, UnusableCertificate> {
+        let (seen, loaded) = read(files).await;
+        let current = Arc::new(Mutex::new(Current { config: loaded?, seen }));
+        Ok(Self { files: files.clone(), current })
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.with(|current| Arc::clone(&current.config)))
+    }
+
+    /// Takes over replaced files, for ever. If the new ones cannot be used, the former certificate stays in use, and that is
+    /// logged once.
+    pub(super) async fn keep_up(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let files = self.files.clone();
+            let Ok(seen) = on_thread(move || look(&files)).await else { continue };
+            if self.with(|current| current.seen == seen) {
+                continue;
+            }
+            let (seen, loaded) = read(&self.files).await;
+            self.with(|current| current.seen = seen);
+            match loaded {
+                Ok(config) => {
+                    self.with(|current| current.config = config);
+                    info!("{} was replaced: new connections use it", self.files.certificate.display());
+                }
+                Err(error) => {
+                    warn!("The certificate was replaced, but the former one stays in use: {error}");
+                }
+            }
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Current) -> T) -> T {
+        work(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the files look like, and what they hold. Looked at first: what is replaced in between is read again.
+async fn read(files: &CertificateFiles) -> (Seen, Result<Arc<ServerConfig>, UnusableCertificate>) {
+    let files = files.clone();
+    let read = on_thread(move || (look(&files), files.load()));
+    read.await.expect("reading two files does not panic")
+}
+
+fn look(files: &CertificateFiles) -> Seen {
+    [&files.certificate, &files.key].map(|file| {
+        let metadata = std::fs::metadata(file).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    })
+}
