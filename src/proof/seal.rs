@@ -11,7 +11,7 @@ use crate::archive::{Archive, ArchiveError, DayFile, Folder};
 use crate::base::blocking::blocking;
 use crate::formats::salted::Lines;
 use crate::store::call_lists::{self, Draft};
-use crate::store::catalog::{self, FolderBehind};
+use crate::store::catalog;
 use crate::store::db::Db;
 use crate::store::ledger::{self, ListFacts};
 use crate::store::queue::DayRange;
@@ -25,23 +25,17 @@ pub async fn write_sums(db: &Db, archive: &Arc<Archive>) -> anyhow::Result<usize
         let folder = Folder::parse(&behind.folder)?;
         // The folders of a PBX that left the configuration are brought up to date when it is back.
         if archive.serves(&folder) {
-            let written = write_sums_of(db, archive, folder, behind).await;
+            let written = async {
+                let files = catalog::sums_of(&mut *db.read().await?, &behind.folder).await?;
+                let archive = archive.clone();
+                blocking(move || archive.write_sums(&folder, &files)).await?;
+                db.write(async move |tx| catalog::sums_written(tx, &behind).await).await
+            };
+            let written = written.await;
             outcome = outcome.and_then(|count| written.map(|()| count + 1));
         }
     }
     outcome
-}
-
-async fn write_sums_of(
-    db: &Db,
-    archive: &Arc<Archive>,
-    folder: Folder,
-    behind: FolderBehind,
-) -> anyhow::Result<()> {
-    let files = catalog::sums_of(&mut *db.read().await?, &behind.folder).await?;
-    let archive = archive.clone();
-    blocking(move || archive.write_sums(&folder, &files)).await?;
-    db.write(async move |tx| catalog::sums_written(tx, &behind).await).await
 }
 
 /// Writes what the day folders of `pbx` do not hold yet: calls first seen, and recordings that are not archived.

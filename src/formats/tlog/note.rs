@@ -73,6 +73,10 @@ impl Note {
         if is_signed { Ok(&self.text) } else { Err(TlogError::Unsigned) }
     }
 
+    pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
+        self.verify(std::slice::from_ref(key)).is_ok()
+    }
+
     /// The text, which nobody has vouched for yet.
     pub fn text(&self) -> &str {
         &self.text

@@ -14,9 +14,11 @@ use super::companion::{Counted, ranges};
 use crate::archive::{ArchiveError, Folder};
 use crate::base::counts::{self, Counts};
 use crate::base::digest::Digest;
+use crate::config::PbxConfig;
 use crate::formats::salted::Lines;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::reconcile::{DayAccount, Filed, Listing};
+use crate::store::calls::DayRow;
 use crate::store::certificates::Issued;
 use crate::store::ledger::RebuiltOn;
 
@@ -25,24 +27,31 @@ pub const SCHEMA: &str = "callvault-certificate/2";
 pub(super) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-#[derive(Debug)]
-pub(super) struct Document<'a> {
-    pub(super) pbx: &'a str,
-    pub(super) sn: &'a str,
-    pub(super) timezone: Option<&'a str>,
-    pub(super) counted_at: Timestamp,
+/// What a certificate is written from, read at one moment.
+pub(super) struct Facts {
+    pub(super) row: DayRow,
+    pub(super) account: DayAccount,
     /// Entries that the ledger had then: those say what is archived.
     pub(super) ledger_size: u64,
     /// Rebuilds of the database that rest on the word of others than our own key.
-    pub(super) rebuilt: &'a [RebuiltOn],
-    pub(super) names: Companion,
-    /// How many files are counted, and the path of their list. Each stands in the companion too.
-    pub(super) files: usize,
-    pub(super) list: String,
-    pub(super) former: Option<&'a Issued>,
-    pub(super) key: String,
+    pub(super) rebuilt: Vec<RebuiltOn>,
+    pub(super) sn: String,
+    pub(super) former: Option<Issued>,
+    pub(super) counted: Counted,
+    /// All counted files, by name. Each stands in the companion too.
+    pub(super) files: Vec<(String, Digest)>,
+}
+
+pub(super) struct Document<'a> {
+    pub(super) pbx: &'a PbxConfig,
+    pub(super) facts: &'a Facts,
+    /// That of the facts, with the revision of this certificate, as a page may show it.
     pub(super) account: &'a DayAccount,
-    pub(super) counted: &'a Counted,
+    pub(super) counted_at: Timestamp,
+    pub(super) names: Companion,
+    /// The path of the list of files.
+    pub(super) list: String,
+    pub(super) key: String,
 }
 
 /// The file of names beside the document.
@@ -97,16 +106,17 @@ impl Statement {
 impl Document<'_> {
     /// Canonical JSON (RFC 8785): members sorted, no blanks. Only text, whole numbers, truth values, lists and objects.
     pub(super) fn to_canonical_json(&self) -> String {
+        let facts = self.facts;
         let mut document = self.numbers();
         let others = json!({
             "schema": SCHEMA,
-            "pbx": { "id": self.pbx, "sn": self.sn },
-            "timezone": self.timezone,
+            "pbx": { "id": self.pbx.id, "sn": facts.sn },
+            "timezone": self.timezone(),
             "counted_at": self.counted_at,
-            "ledger_size": self.ledger_size,
+            "ledger_size": facts.ledger_size,
             "names": self.names,
-            "files": { "count": self.files, "list": self.list },
-            "former": self.former.map(|former| json!({
+            "files": { "count": facts.files.len(), "list": self.list },
+            "former": facts.former.as_ref().map(|former| json!({
                 "revision": former.revision,
                 "sha256": former.sha256,
                 "ledger_number": former.ledger_number,
@@ -115,15 +125,19 @@ impl Document<'_> {
             "program": { "name": PROGRAM, "version": VERSION },
         });
         document.extend(members(others));
-        if !self.rebuilt.is_empty() {
-            document.insert("rebuilt".to_owned(), json!(self.rebuilt));
+        if !facts.rebuilt.is_empty() {
+            document.insert("rebuilt".to_owned(), json!(facts.rebuilt));
         }
         Value::Object(document).to_string()
     }
 
+    pub(super) fn timezone(&self) -> Option<&str> {
+        self.pbx.timezone.as_ref()?.iana_name()
+    }
+
     /// What the account comes to, without names, with what the ledger names its recordings by.
     fn numbers(&self) -> Map<String, Value> {
-        let (account, counted) = (self.account, self.counted);
+        let (account, counted) = (self.account, &self.facts.counted);
         let paths = |listing: &Listing<Filed>| {
             let paths = listing.items.iter().map(|filed| filed.path.as_str());
             json!({ "count": listing.count, "entries": counted.entries_of(paths) })
@@ -170,11 +184,11 @@ impl Document<'_> {
     fn unarchived(&self) -> Value {
         let items = self.account.unarchived.items.iter().map(|one| {
             json!({
-                "recording": self.counted.commitment(&one.path),
+                "recording": self.facts.counted.commitment(&one.path),
                 "state": one.state,
                 "reason": one.reason.as_ref().filter(|_| one.state != "excluded"),
                 "final": one.is_final,
-                "gap": self.counted.gap(&one.path),
+                "gap": self.facts.counted.gap(&one.path),
             })
         });
         json!({ "count": self.account.unarchived.count, "items": items.collect::<Vec<_>>() })

@@ -35,7 +35,7 @@ use crate::config::PbxConfig;
 use crate::formats::sums;
 use crate::proof::notary::{Notary, NotaryError};
 use crate::proof::reconcile::{self, DayAccount};
-use crate::store::calls::{self, DayRow};
+use crate::store::calls;
 use crate::store::catalog;
 use crate::store::certificates::{self, Certified, Draft, Issued};
 use crate::store::db::Db;
@@ -43,7 +43,7 @@ use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet;
 use crate::store::ledger::{self, Entry, EntryType, REBUILT, RebuiltOn};
 use companion::Counted;
-use document::{Document, key_name, whole_ms};
+use document::{Document, Facts, key_name, whole_ms};
 
 /// Entries of each list of a certificate; all are counted.
 const LISTED_MAX: i64 = 10_000;
@@ -202,19 +202,13 @@ impl Issuer<'_> {
         let files = sums::to_text(&facts.files)?;
         let named = companion::of(&pbx.id, &facts.files, &account, &facts.counted);
         let document = Document {
-            pbx: &pbx.id,
-            sn: &facts.sn,
-            timezone: pbx.timezone.as_ref().and_then(|zone| zone.iana_name()),
-            counted_at: whole_ms(self.clock.now()),
-            ledger_size: facts.ledger_size,
-            rebuilt: &facts.rebuilt,
-            names: Companion::new(format!("{folder}/{}", names.companion()), &named),
-            files: facts.files.len(),
-            list: format!("{folder}/{}", names.files()),
-            former: facts.former.as_ref(),
-            key: key_name(&key),
+            pbx,
+            facts,
             account: &facts.counted.shown(&account),
-            counted: &facts.counted,
+            counted_at: whole_ms(self.clock.now()),
+            names: Companion::new(format!("{folder}/{}", names.companion()), &named),
+            list: format!("{folder}/{}", names.files()),
+            key: key_name(&key),
         };
         let text = document.to_canonical_json();
         let signature = self.notary.sign(text.as_bytes()).await;
@@ -266,19 +260,6 @@ impl Draft {
     fn statement(&self) -> anyhow::Result<Statement> {
         Statement::read(self.document.as_bytes()).context("reading a drafted certificate again")
     }
-}
-
-/// What a certificate is written from, read at one moment.
-struct Facts {
-    row: DayRow,
-    account: DayAccount,
-    ledger_size: u64,
-    rebuilt: Vec<RebuiltOn>,
-    sn: String,
-    former: Option<Issued>,
-    counted: Counted,
-    /// All counted files, by name.
-    files: Vec<(String, Digest)>,
 }
 
 async fn rebuilt(db: &mut SqliteConnection) -> anyhow::Result<Vec<RebuiltOn>> {

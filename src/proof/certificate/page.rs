@@ -84,7 +84,7 @@ impl Page<'_> {
     fn time_zone(&self) -> String {
         let offsets = self.account.utc_offsets_s.iter().map(|offset_s| utc(*offset_s));
         let offsets = offsets.collect::<Vec<_>>().join(" and ");
-        match (self.document.timezone, offsets.is_empty()) {
+        match (self.document.timezone(), offsets.is_empty()) {
             (Some(zone), true) => zone.to_owned(),
             (Some(zone), false) => format!("{zone}; its call rows show {offsets}"),
             (None, true) => "unknown: no call row shows its offset".to_owned(),

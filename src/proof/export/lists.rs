@@ -249,23 +249,15 @@ fn write_events_of(
     now: Timestamp,
     to: &mut dyn Write,
 ) -> io::Result<()> {
-    let (number, object) = (entry_number(file), bag_path(&file.path));
-    let sha256 = hex(&file.sha256);
+    let (number, object, sha256) = (entry_number(file), bag_path(&file.path), hex(&file.sha256));
     let archived_at = time(file.archived_at_ms).unwrap_or_default();
     let created_at = time(recording.row.started_at_ms).unwrap_or_default();
     let suspect = (!file.suspect.is_empty()).then(|| file.suspect.clone());
     let entry = format!("entry {number} of the ledger {}", log.checkpoint.origin);
     let pbx = format!("PBX {} ({})", recording.row.pbx, recording.row.sn);
+    let created = "recorded by the PBX; the time is the start of the call";
     let past = [
-        Event {
-            linking_agent_identifier: &pbx,
-            ..event(
-                "creation",
-                &created_at,
-                "recorded by the PBX; the time is the start of the call",
-                &object,
-            )
-        },
+        Event { linking_agent_identifier: &pbx, ..event("creation", &created_at, created, &object) },
         event("capture", &archived_at, "fetched from the PBX", &object),
         event("message digest calculation", &archived_at, &format!("SHA-256 {sha256}"), &object),
         Event {
@@ -285,9 +277,8 @@ fn write_events_of(
     ];
     for (path, sha256, which) in pair {
         let (object, damage) = (bag_path(&path), damaged.get(&*path));
-        let sha256 = hex(sha256);
         let copied = event("replication", &now.to_string(), &format!("copied from {path}"), &object);
-        let compared = format!("SHA-256 compared with {sha256}");
+        let compared = format!("SHA-256 compared with {}", hex(sha256));
         for event in [copied, event("fixity check", &now.to_string(), &compared, &object)] {
             let event_identifier = format!("{number}/{which}{}", slug(event.event_type));
             let event_outcome = if damage.is_some() { "fail" } else { "success" };

@@ -174,9 +174,7 @@ impl Log {
 
     pub(super) fn signers(&self) -> impl Iterator<Item = &VerifyingKey> {
         let note = Note::parse(&self.note);
-        self.keys.iter().filter(move |key| {
-            note.as_ref().is_ok_and(|note| note.verify(std::slice::from_ref(*key)).is_ok())
-        })
+        self.keys.iter().filter(move |key| note.as_ref().is_ok_and(|note| note.is_signed_by(key)))
     }
 
     /// Copies the tokens that are about the `wanted` entries of the ledger. A token whose checkpoint is gone, or is not of this

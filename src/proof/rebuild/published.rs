@@ -330,6 +330,6 @@ impl Believed {
 
 fn signers(note: &str, mut keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
     let parsed = Note::parse(note);
-    keys.retain(|key| parsed.as_ref().is_ok_and(|note| note.verify(std::slice::from_ref(key)).is_ok()));
+    keys.retain(|key| parsed.as_ref().is_ok_and(|note| note.is_signed_by(key)));
     keys
 }
