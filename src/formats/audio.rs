@@ -25,7 +25,6 @@ const APART_MS: u64 = 5000;
 /// In a call shorter than this, in seconds, one side may well have said nothing.
 const ONE_SIDED_S_MIN: u64 = 6;
 
-/// What is known of a recording's audio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audio {
     pub container: Container,
@@ -41,7 +40,6 @@ pub struct Audio {
     pub bits: u16,
     /// How long it plays, from the data received; `None` if the header does not allow to say.
     pub duration_ms: Option<u64>,
-    /// Bytes of audio received.
     pub data_bytes: u64,
     /// The length of the file by its own header, in bytes; by its chunks where the RIFF size contradicts them.
     pub declared_bytes: u64,
@@ -74,10 +72,8 @@ pub enum AudioError {
     /// A WAV file whose codec is not described before the audio.
     #[error("an audio file that does not name its format")]
     NoFormat,
-    /// A file that ends before its audio begins.
     #[error("an audio file that ends within its header")]
     NoData,
-    /// Audio, but not as long as it says.
     #[error(transparent)]
     Size(#[from] SizeMismatch),
 }
@@ -107,23 +103,18 @@ words! {
         Placeholder = "was not finalised",
         /// The header declares what cannot be: twice the audio, or the size of the file for that of the audio.
         Impossible = "counts itself wrongly",
-        /// The container does not tell its length.
         Untold = "does not tell its length",
     }
 }
 
 words! {
-    /// Something odd about an archived recording.
     pub enum Suspicion as "suspicion" {
-        /// Clearly shorter than the call's talk time.
         Short = "short",
         /// Clearly longer than the voicemail message. Only the caller can say so.
         Long = "long",
-        /// Nothing is to be heard.
         Silent = "silent",
         /// A codec that we do not know, so that nobody has checked that it plays.
         UnknownCodec = "unknown_codec",
-        /// A header without audio.
         Empty = "empty",
         /// The sizes in the header never fit, in two downloads with equal bytes. Only the caller can say so.
         HeaderSize = "header_size",
@@ -162,7 +153,7 @@ impl Suspicion {
 /// Audio longer than the call is not odd: an attended transfer is one long file.
 pub fn suspicions(audio: &Audio, talk_s: Option<u64>) -> Vec<Suspicion> {
     let mut found = Vec::new();
-    if matches!(audio.format, AudioFormat::Other(_)) {
+    if matches!(audio.format, AudioFormat::Other) {
         found.push(Suspicion::UnknownCodec);
     }
     if audio.container != Container::Riff {
@@ -210,17 +201,14 @@ words! {
     pub enum Container as "container" {
         /// WAV: what every PBX is expected to deliver.
         Riff = "riff",
-        /// WAV with big-endian numbers.
         Rifx = "rifx",
         /// WAV with 64-bit sizes in a `ds64` chunk (EBU Tech 3306).
         Rf64 = "rf64",
         /// The same, as ITU-R BS.2088 calls it.
         Bw64 = "bw64",
-        /// Sony Wave64.
         W64 = "w64",
         /// Sun AU, also with its bytes the other way round.
         Au = "au",
-        /// AIFF and AIFF-C.
         Aiff = "aiff",
         /// Apple's Core Audio Format.
         Caf = "caf",
@@ -228,7 +216,6 @@ words! {
         Ogg = "ogg",
         /// MPEG audio of layer II or III, also behind `ID3v2` tags.
         Mp3 = "mp3",
-        /// AAC in ADTS frames.
         Adts = "adts",
         /// AMR and AMR-WB (RFC 4867).
         Amr = "amr",

@@ -43,7 +43,6 @@ pub enum Line {
     Call(Box<CallLine>),
     Recording(Box<RecordingLine>),
     Erased,
-    /// A type of a later version.
     #[serde(other)]
     Later,
 }

@@ -30,7 +30,6 @@ words! {
         Suspect = "suspect",
         /// A second, different file of one recording was kept beside the first.
         Conflict = "conflict",
-        /// A verification came to an end: how much was looked at, and how much of it was not as it should be.
         Fixity = "fixity",
         /// A call list is in the archive, and what its lines come to.
         Lists = "lists",
@@ -40,13 +39,9 @@ words! {
         Config = "config",
         /// A key that signs the ledger came or went.
         Key = "key",
-        /// The clock was set.
         Clock = "clock",
-        /// The service began.
         Start = "start",
-        /// The service ended in good order.
         Stop = "stop",
-        /// A part of the archive was handed out.
         Export = "export",
         /// A reader of the feed was given audio or a sidecar.
         Access = "access",
@@ -79,6 +74,14 @@ impl Entry {
         self
     }
 
+    /// Adds a member if there is a value for it.
+    fn with_some(self, member: &'static str, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.with(member, value),
+            None => self,
+        }
+    }
+
     /// The entry's bytes, which are hashed and published.
     pub fn to_canonical_json(&self) -> String {
         serde_json::to_string(&self.0).expect("a map with text keys always serialises")
@@ -103,17 +106,13 @@ pub fn commitment(salt: &Salt, kind: RecordingKind, pbx: &str, sn: &str, name: &
 pub struct ArchivedFacts<'a> {
     /// Whether it is the second, other file of its recording.
     pub conflict: bool,
-    /// The PBX.
     pub pbx: &'a str,
     /// The PBX-local day that it is filed under.
     pub day: Date,
     /// What names the recording without telling: its [`commitment`].
     pub recording: Digest,
-    /// SHA-256 of the audio.
     pub sha256: Digest,
-    /// SHA-256 of the sidecar.
     pub sidecar_sha256: Digest,
-    /// Size of the audio.
     pub size_bytes: u64,
     /// The entry of its absence, if one came before.
     pub gap: Option<i64>,
@@ -135,29 +134,21 @@ pub struct HowCame<'a> {
 /// The entry of a file, without its number yet.
 pub fn archived(facts: &ArchivedFacts<'_>, at: Timestamp) -> Entry {
     let kind = if facts.conflict { EntryType::Conflict } else { EntryType::Archived };
-    let entry = Entry::new(kind, at)
-        .with("pbx", facts.pbx)
-        .with("day", facts.day.to_string())
-        .with("recording", facts.recording.to_string())
-        .with("sha256", facts.sha256.to_string())
-        .with("sidecar_sha256", facts.sidecar_sha256.to_string())
-        .with("size_bytes", facts.size_bytes);
-    let entry = match facts.gap {
-        Some(gap) => entry.with("gap", gap),
-        None => entry,
-    };
+    let entry = of_file(kind, facts, at).with_some("gap", facts.gap);
     let Some(came) = facts.came else { return entry };
-    let entry = entry.with("transport", came.transport);
-    let entry = match came.key_sha256 {
-        Some(key_sha256) => entry.with("key_sha256", key_sha256),
-        None => entry,
-    };
-    if came.adopted { entry.with("adopted", 1) } else { entry }
+    entry
+        .with("transport", came.transport)
+        .with_some("key_sha256", came.key_sha256)
+        .with_some("adopted", came.adopted.then_some(1))
 }
 
 /// The entry of a file that was found where a recording belongs, and of which nobody can tell who put it there.
 pub fn found(facts: &ArchivedFacts<'_>, at: Timestamp) -> Entry {
-    Entry::new(EntryType::Found, at)
+    of_file(EntryType::Found, facts, at)
+}
+
+fn of_file(kind: EntryType, facts: &ArchivedFacts<'_>, at: Timestamp) -> Entry {
+    Entry::new(kind, at)
         .with("pbx", facts.pbx)
         .with("day", facts.day.to_string())
         .with("recording", facts.recording.to_string())
@@ -177,7 +168,6 @@ pub fn suspect(archived: i64, pbx: &str, suspect: &[String], at: Timestamp) -> E
 /// A call list that became durable in the archive, as its entry tells of it.
 #[derive(Debug, Clone, Copy)]
 pub struct ListFacts<'a> {
-    /// The PBX.
     pub pbx: &'a str,
     /// The PBX-local day that it is of.
     pub day: Date,

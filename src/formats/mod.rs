@@ -26,3 +26,6 @@ pub mod sums;
 
 // The entries of the ledger.
 pub mod ledger_entry;
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,6 @@ use std::fmt;
 
 use encoding_rs::Encoding;
 use serde::de::{MapAccess, Visitor};
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::digest::unhex;
@@ -48,11 +47,7 @@ fn is_secret(heading: &str) -> bool {
 
 impl Serialize for RawRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (heading, cell) in &self.0 {
-            map.serialize_entry(heading, cell)?;
-        }
-        map.end()
+        serializer.collect_map(self.0.iter().map(|(heading, cell)| (heading, cell)))
     }
 }
 

@@ -47,7 +47,6 @@ pub struct SidecarOrigin {
     pub run: String,
     /// How the PBX proved who it is: `pinned` (a key), `roots` (an authority), `plain` (not at all).
     pub transport: String,
-    /// SHA-256 of the pinned key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_sha256: Option<String>,
     /// Only this installation can make and verify it. Set by the archive when it stores the recording.
@@ -123,7 +122,6 @@ pub struct FileFacts {
     pub sha256: Digest,
 }
 
-/// What the audio is, by its own header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarAudio {
     /// The file format, such as `mp3` or `rf64`; none for a WAV file.
@@ -131,7 +129,6 @@ pub struct SidecarAudio {
     pub container: Option<String>,
     /// The coding, such as `pcm`, `alaw`, `ulaw`, `gsm610`.
     pub format: String,
-    /// The format tag in the WAV header.
     pub tag: u16,
     pub channels: u16,
     pub sample_rate_hz: u32,

@@ -27,19 +27,15 @@ pub(super) struct Bounds {
     pub(super) idle_timeout: Duration,
     /// Least throughput, averaged over the time spent waiting, once that exceeds `idle_timeout`.
     pub(super) throughput_bytes_s_min: u64,
-    /// Most bytes.
     pub(super) bytes_max: u64,
 }
 
 pub(super) struct Body {
     incoming: Incoming,
-    /// The connection; none when it has ended.
     driver: Option<Driver>,
-    /// How it is compressed, by its header.
     coding: Option<Coding>,
     inflater: Option<Inflater>,
     bounds: Bounds,
-    /// The declared length in bytes.
     declared: Option<u64>,
     ends_with_connection: bool,
     opening: Bytes,
@@ -62,7 +58,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Judges a body by its first bytes.
     pub(super) fn of(bytes: &[u8]) -> Self {
         match bytes {
             _ if Container::of(bytes).is_some() => Kind::Audio,
@@ -116,7 +111,6 @@ impl Body {
         Ok(())
     }
 
-    /// The length that the reply declared, in bytes.
     pub(super) fn declared(&self) -> Option<u64> {
         self.declared
     }

@@ -106,7 +106,6 @@ pub(super) async fn drive<T>(driver: &mut Option<Driver>, work: impl Future<Outp
     .await
 }
 
-/// The certificate that a PBX shows.
 #[derive(Debug, Clone)]
 pub struct Shown {
     pub certificate: Certificate,

@@ -11,7 +11,6 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// The class of a failure. [`Reason::entry`] has its word and what it calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The connection broke.
     Reset,
     /// Nothing came for `idle_timeout`.
     Stall,
@@ -29,9 +28,7 @@ pub enum Reason {
     NotAudio,
     /// The ticket was refused, or too old to be spent.
     Ticket,
-    /// No reply in time.
     Timeout,
-    /// An HTTP status other than 200.
     Http(u16),
     /// A documented error number without a word of its own.
     Errno(u32),
@@ -66,7 +63,6 @@ pub enum Reason {
     NotHttp,
     /// It sends us elsewhere, where we do not go.
     Redirect,
-    /// Wrong user or password.
     PasswordRefused,
     /// Too many wrong passwords came from this address.
     LockedOut,
@@ -143,7 +139,6 @@ fn is_known_status(status: u16) -> bool {
     StatusCode::from_u16(status).is_ok_and(|status| status.canonical_reason().is_some())
 }
 
-/// What is to be done after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// The ticket was refused: take another one, up to three in one attempt.
@@ -191,7 +186,6 @@ impl Policy {
     }
 }
 
-/// What was being done when a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     LoggingIn,
@@ -203,45 +197,33 @@ pub(super) enum When {
 
 /// A request to a PBX that failed. Its text is one sentence and holds no token, ticket, password or query.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("pbx `{pbx}`: {what}")]
+#[error("pbx `{pbx}`: {}", failure.what)]
 pub struct PbxError {
     pbx: String,
-    reason: Reason,
     policy: Policy,
     /// `None` for what was found out later.
     when: Option<When>,
-    is_unwell: bool,
-    what: String,
-    retry_after: Option<Duration>,
+    failure: Failure,
 }
 
 impl PbxError {
     /// A failure that was found out after the PBX had answered.
     pub fn new(pbx: &str, policy: Policy, reason: Reason, what: impl Into<String>) -> Self {
-        let (pbx, what) = (pbx.to_owned(), what.into());
-        Self { pbx, reason, policy, when: None, is_unwell: false, what, retry_after: None }
+        Self { pbx: pbx.to_owned(), policy, when: None, failure: Failure::new(reason, what) }
     }
 
     /// The failure of `doing`, such as "downloading `a.wav`".
-    pub(super) fn of(pbx: &str, when: When, doing: &str, failure: Failure) -> Self {
-        let Failure { reason, policy, is_unwell, retry_after, .. } = failure;
-        let what = match reason.is_about_the_way(when) {
-            true => failure.what,
-            false => format!("{doing}: {}", failure.what),
-        };
-        Self {
-            pbx: pbx.to_owned(),
-            reason,
-            policy: policy.unwrap_or_else(|| Policy::of_transport(when, reason)),
-            when: Some(when),
-            is_unwell: is_unwell || matches!(reason, Reason::Http(500..=599)),
-            what,
-            retry_after,
+    pub(super) fn of(pbx: &str, when: When, doing: &str, mut failure: Failure) -> Self {
+        if !failure.reason.is_about_the_way(when) {
+            failure.what = format!("{doing}: {}", failure.what);
         }
+        failure.is_unwell |= matches!(failure.reason, Reason::Http(500..=599));
+        let policy = failure.policy.unwrap_or_else(|| Policy::of_transport(when, failure.reason));
+        Self { pbx: pbx.to_owned(), policy, when: Some(when), failure }
     }
 
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.failure.reason
     }
 
     pub fn policy(&self) -> Policy {
@@ -252,17 +234,17 @@ impl PbxError {
     ///
     /// Nothing is asked of the PBX before that is over, whoever asks; what failed so need not be tried again sooner.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.failure.retry_after
     }
 
     /// Whether asking for a shorter range of the CDR may help: the PBX took too long, or its reply was too large.
     pub fn is_too_much_at_once(&self) -> bool {
-        matches!(self.reason, Reason::Timeout | Reason::Http(504) | Reason::Oversize)
+        matches!(self.failure.reason, Reason::Timeout | Reason::Http(504) | Reason::Oversize)
     }
 
     /// Whether the PBX said nothing at all. A download that breaks off had begun.
     pub fn is_unanswered(&self) -> bool {
-        match self.reason {
+        match self.failure.reason {
             Reason::Timeout => true,
             Reason::Reset => self.when.is_some_and(|when| when != When::Receiving),
             _ => false,
@@ -271,27 +253,27 @@ impl PbxError {
 
     /// Whether the PBX's web server answered, and what is behind it did not.
     pub fn is_unwell(&self) -> bool {
-        self.is_unwell
+        self.failure.is_unwell
     }
 
     /// Whether a transfer that failed in this way may have brought all of it before.
     pub fn may_follow_the_end(&self) -> bool {
         self.when == Some(When::Receiving)
-            && matches!(self.reason, Reason::Reset | Reason::Truncated | Reason::Stall)
+            && matches!(self.failure.reason, Reason::Reset | Reason::Truncated | Reason::Stall)
     }
 
     /// Whether the call itself, and not a login before it, was answered with: there is no such call.
     pub(super) fn says_no_such_call(&self) -> bool {
         self.when.is_some_and(|when| when != When::LoggingIn)
-            && matches!(self.reason, Reason::Unsupported | Reason::Http(404))
+            && matches!(self.failure.reason, Reason::Unsupported | Reason::Http(404))
     }
 
     /// The same after the last ticket that one attempt may spend: callers need not know of tickets.
-    pub(super) fn after_the_last_ticket(self) -> Self {
-        match self.policy.wants_another_ticket() {
-            true => Self { reason: Reason::Ticket, ..self },
-            false => self,
+    pub(super) fn after_the_last_ticket(mut self) -> Self {
+        if self.policy.wants_another_ticket() {
+            self.failure.reason = Reason::Ticket;
         }
+        self
     }
 }
 

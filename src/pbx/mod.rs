@@ -59,12 +59,10 @@ pub fn open(config: &PbxConfig) -> Result<Arc<dyn Pbx>, PbxError> {
 
 /// A PBX of any family. All that ask it share its session and its connection budget.
 pub trait Pbx: fmt::Debug + Send + Sync {
-    /// The PBX's name in the configuration.
     fn id(&self) -> &str;
 
     fn can(&self) -> Abilities;
 
-    /// What was asked of it so far.
     fn counters(&self) -> Counted;
 
     /// Asks the PBX who it is; `None` if it has no such call, or gives no serial number.
@@ -97,7 +95,6 @@ pub trait Pbx: fmt::Debug + Send + Sync {
 /// What a family, in the version at hand, can do beside delivering recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {
-    /// It lists its calls.
     pub calls: bool,
     pub voicemail: bool,
     /// It is set to report its events.
@@ -142,11 +139,9 @@ pub trait Slot: Send {
 pub trait Calls: Send {
     fn next(&mut self) -> BoxFuture<'_, Result<Listed, PbxError>>;
 
-    /// Bytes received so far.
     fn size_bytes(&self) -> u64;
 }
 
-/// The next of a list of calls.
 #[derive(Debug)]
 pub enum Listed {
     Item(CdrItem),
@@ -163,7 +158,6 @@ pub trait Audio: Send {
     /// Without a declared length that end proves nothing: compare with what the audio's own header declares.
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PbxError>>;
 
-    /// The length that the reply declared, in bytes.
     fn content_length(&self) -> Option<u64>;
 
     /// Bounds the whole transfer to `bytes`, as soon as the audio's header has declared its size; bounds only narrow.
@@ -175,7 +169,6 @@ pub trait Audio: Send {
     }
 }
 
-/// The PBX's own description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// The serial number, trimmed; never empty.

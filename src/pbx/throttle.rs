@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::config::Manners;
-use crate::pbx::error::Reason;
 
 /// Requests that may follow each other at once: a ticket and its download.
 const REQUESTS_AT_ONCE: NonZeroU32 = NonZeroU32::new(2).expect("it is not zero");
@@ -245,51 +243,26 @@ fn median(values: &VecDeque<f64>) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    requests: AtomicU64,
-    tickets: AtomicU64,
-    bytes: AtomicU64,
-    errors: Mutex<BTreeMap<String, u64>>,
-}
-
+/// What was asked of a PBX since this client began.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counted {
     pub requests: u64,
     pub tickets: u64,
     /// Bytes of recordings received, those of failed downloads too.
     pub bytes: u64,
-    /// Failures by their class.
     pub errors: BTreeMap<String, u64>,
 }
 
+#[derive(Debug, Default)]
+pub(super) struct Counters(Mutex<Counted>);
+
 impl Counters {
-    pub(super) fn note_request(&self) {
-        self.requests.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn note_ticket(&self) {
-        self.tickets.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn note_bytes(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes as u64, Relaxed);
-    }
-
-    pub(super) fn note_error(&self, reason: Reason) {
-        // A panic elsewhere leaves a number at most one too low.
-        let mut errors = self.errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *errors.entry(reason.to_string()).or_default() += 1;
+    pub(super) fn note(&self, change: impl FnOnce(&mut Counted)) {
+        change(&mut hold(&self.0));
     }
 
     pub(super) fn read(&self) -> Counted {
-        let errors = self.errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Counted {
-            requests: self.requests.load(Relaxed),
-            tickets: self.tickets.load(Relaxed),
-            bytes: self.bytes.load(Relaxed),
-            errors: errors.clone(),
-        }
+        hold(&self.0).clone()
     }
 }
 

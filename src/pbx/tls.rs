@@ -50,7 +50,6 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate in DER.
     pub fn read(der: &[u8]) -> Result<Self, String> {
         let parsed = parse(der)?;
         let time = |seconds: i64| Timestamp::from_second(seconds).map_err(|error| error.to_string());
@@ -141,7 +140,6 @@ fn config(trust: Trust) -> ClientConfig {
 
 #[derive(Debug)]
 enum Trust {
-    /// The roots of this machine.
     Roots(Arc<rustls_platform_verifier::Verifier>),
     /// One key, whatever the certificate around it says.
     Pin(Digest),
@@ -279,46 +277,49 @@ pub(super) fn roots_judge(
 
 /// An error of a handshake, or of a connection after it.
 pub(super) fn words_of(error: &Error) -> String {
-    match error {
-        Error::AlertReceived(alert) => format!("it refuses with the TLS alert \"{}\"", alert_words(*alert)),
-        Error::InvalidCertificate(why) => certificate_words(why),
-        Error::PeerIncompatible(why) => incompatible_words(why).to_owned(),
-        Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => "what it says is not TLS".to_owned(),
-        Error::InappropriateHandshakeMessage { .. } | Error::PeerMisbehaved(_) => {
-            "it does not keep to the rules of TLS".to_owned()
+    let words = match error {
+        Error::AlertReceived(alert) => {
+            return format!("it refuses with the TLS alert \"{}\"", alert_words(*alert));
         }
-        Error::NoCertificatesPresented => "it shows no certificate".to_owned(),
-        Error::UnsupportedNameType => "its name in `url` cannot stand in a certificate".to_owned(),
-        Error::DecryptError => "what it sent cannot be decrypted".to_owned(),
-        Error::EncryptError => "nothing can be encrypted for it".to_owned(),
-        Error::PeerSentOversizedRecord => "it sent more than a TLS record may hold".to_owned(),
-        Error::HandshakeNotComplete => "the handshake is not complete".to_owned(),
-        Error::NoApplicationProtocol => "it wants another protocol than HTTP/1.1".to_owned(),
-        Error::General(why) => why.clone(),
-        _ => "TLS failed".to_owned(),
-    }
+        Error::InvalidCertificate(why) => certificate_words(why),
+        Error::PeerIncompatible(why) => incompatible_words(why),
+        Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => "what it says is not TLS",
+        Error::InappropriateHandshakeMessage { .. } | Error::PeerMisbehaved(_) => {
+            "it does not keep to the rules of TLS"
+        }
+        Error::NoCertificatesPresented => "it shows no certificate",
+        Error::UnsupportedNameType => "its name in `url` cannot stand in a certificate",
+        Error::DecryptError => "what it sent cannot be decrypted",
+        Error::EncryptError => "nothing can be encrypted for it",
+        Error::PeerSentOversizedRecord => "it sent more than a TLS record may hold",
+        Error::HandshakeNotComplete => "the handshake is not complete",
+        Error::NoApplicationProtocol => "it wants another protocol than HTTP/1.1",
+        Error::General(why) => why,
+        _ => "TLS failed",
+    };
+    words.to_owned()
 }
 
 /// Why the roots of this machine do not vouch for a certificate.
-fn certificate_words(why: &CertificateError) -> String {
+fn certificate_words(why: &CertificateError) -> &'static str {
     use CertificateError as Why;
     match why {
         // CA certificates that stand for a server are self-signed ones as `openssl req -x509` makes them.
-        Why::UnknownIssuer => "signed by itself, or by nobody that this machine knows".to_owned(),
-        Why::Expired | Why::ExpiredContext { .. } => "it has expired".to_owned(),
+        Why::UnknownIssuer => "signed by itself, or by nobody that this machine knows",
+        Why::Expired | Why::ExpiredContext { .. } => "it has expired",
         Why::NotValidYet | Why::NotValidYetContext { .. } => {
-            "it is not valid yet, unless this machine's clock is slow".to_owned()
+            "it is not valid yet, unless this machine's clock is slow"
         }
         Why::NotValidForName | Why::NotValidForNameContext { .. } => {
-            "it is for another name than the one in `url`".to_owned()
+            "it is for another name than the one in `url`"
         }
-        Why::Revoked => "it was revoked".to_owned(),
-        Why::BadEncoding => "it is not written as certificates are".to_owned(),
-        Why::BadSignature => "its signature is wrong".to_owned(),
-        Why::InvalidPurpose | Why::InvalidPurposeContext { .. } => "it is not one for servers".to_owned(),
-        Why::UnhandledCriticalExtension => "it has a critical extension that is not known here".to_owned(),
-        Why::ApplicationVerificationFailure => "this machine's own check refuses it".to_owned(),
-        other => other_words(&format!("{other:?}")).to_owned(),
+        Why::Revoked => "it was revoked",
+        Why::BadEncoding => "it is not written as certificates are",
+        Why::BadSignature => "its signature is wrong",
+        Why::InvalidPurpose | Why::InvalidPurposeContext { .. } => "it is not one for servers",
+        Why::UnhandledCriticalExtension => "it has a critical extension that is not known here",
+        Why::ApplicationVerificationFailure => "this machine's own check refuses it",
+        other => other_words(&format!("{other:?}")),
     }
 }
 

@@ -16,7 +16,6 @@ use crate::pbx::tls::{Untrusted, words_of};
 /// Where a request went, for the sentences.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
-    /// The PBX's id.
     pub(super) pbx: String,
     /// Scheme, host and port.
     pub(super) text: String,
@@ -250,7 +249,6 @@ fn of_openssl(to: &Origin) -> String {
     }
 }
 
-/// The certificate was not accepted.
 pub(super) fn untrusted_failure(untrusted: &Untrusted, to: &Origin) -> Failure {
     match untrusted {
         Untrusted::Unknown { .. } => Failure::new(
@@ -311,7 +309,6 @@ pub(super) enum Speech {
     /// HTTP/1: a status line came, well-formed or not.
     Http,
     Tls,
-    /// Another protocol, by its name.
     Other(&'static str),
     /// Something that no protocol known here begins with.
     Unknown,

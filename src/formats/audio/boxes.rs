@@ -3,7 +3,7 @@
 use super::AudioError;
 use super::format::{AudioFormat, be32, be64};
 use super::sizes::Fit;
-use crate::formats::audio::probe::{End, Found, Next, UNKNOWN, Walker, cut, ms, untold};
+use crate::formats::audio::probe::{End, Found, Next, Walker, cut, ms, untold};
 
 pub(super) const HEADER_BYTES: usize = 8;
 /// Bytes of an `mvhd` box that tell how long the file plays.
@@ -131,6 +131,6 @@ impl Walker for Boxes {
             }
             () => untold(end.received, data_bytes),
         };
-        Ok((fit, Found { format: self.found.format.or(UNKNOWN), ..self.found }))
+        Ok((fit, self.found))
     }
 }

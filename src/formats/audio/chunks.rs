@@ -33,7 +33,6 @@ pub(super) struct Chunks {
 #[derive(Debug)]
 enum State {
     Form,
-    /// Within the header of a chunk.
     ChunkHeader,
     /// Within a chunk, of which so much is left.
     Chunk {
@@ -87,7 +86,6 @@ impl Chunks {
         if let State::Failed(error) = &self.state { Some(error) } else { None }
     }
 
-    /// The sizes, once the audio was reached.
     pub(super) fn sizes(&self) -> Option<Sizes> {
         let data = self.data?;
         Some(Sizes {
@@ -103,30 +101,26 @@ impl Chunks {
         })
     }
 
-    fn form_bytes(&self) -> u64 {
+    /// Bytes of the first header, bytes of a chunk's header, and what chunks are filled up to.
+    fn layout(&self) -> [u64; 3] {
         match self.container {
-            Container::W64 => 40,
-            Container::Au => AU_BYTES,
-            Container::Caf => 8,
-            _ => OPENING_BYTES as u64,
+            Container::W64 => [40, 24, 8],
+            Container::Au => [AU_BYTES, 8, 1],
+            Container::Caf => [8, 12, 1],
+            _ => [OPENING_BYTES as u64, 8, 2],
         }
+    }
+
+    fn form_bytes(&self) -> u64 {
+        self.layout()[0]
     }
 
     fn chunk_header_bytes(&self) -> u64 {
-        match self.container {
-            Container::W64 => 24,
-            Container::Caf => 12,
-            _ => 8,
-        }
+        self.layout()[1]
     }
 
-    /// What chunks are filled up to.
     fn unit(&self) -> u64 {
-        match self.container {
-            Container::W64 => 8,
-            Container::Caf | Container::Au => 1,
-            _ => 2,
-        }
+        self.layout()[2]
     }
 
     fn big_endian(&self) -> bool {
@@ -172,7 +166,8 @@ impl Chunks {
                 State::ChunkHeader if len == self.chunk_header_bytes() => self.read_chunk_header(),
                 State::Chunk { id, left: 0 } => self.read_chunk(&id),
                 State::Prefix { left: 0 } => self.begin_audio(),
-                State::Audio { left: 0 } => self.end_audio(),
+                State::Audio { left: 0 } if self.container == Container::Caf => State::ChunkHeader,
+                State::Audio { left: 0 } => State::Trailing,
                 _ => return,
             };
             self.piece.clear();
@@ -289,14 +284,6 @@ impl Chunks {
         }
     }
 
-    fn end_audio(&self) -> State {
-        match self.container {
-            Container::Caf => State::ChunkHeader,
-            _ => State::Trailing,
-        }
-    }
-
-    /// Keeps the first bytes of a piece.
     fn remember(&mut self, bytes: &[u8]) {
         let room = Fmt::BYTES_MAX - self.piece.len();
         self.piece.extend_from_slice(&bytes[..room.min(bytes.len())]);

@@ -6,41 +6,39 @@
 //! has no voice: the length is what will be held against it, and a recording of which half is missing must not pass
 //! because one wrong field makes up for that.
 
+use crate::base::words::words;
 use crate::formats::audio::chunks::AU_BYTES;
 
-/// A codec; in WAV by its number in the `fmt ` chunk (RFC 2361, Microsoft's `mmreg.h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AudioFormat {
-    Pcm,
-    /// IEEE floating point samples.
-    Float,
-    /// Microsoft's or IMA's ADPCM.
-    Adpcm,
-    /// G.711 A-law.
-    ALaw,
-    /// G.711 µ-law.
-    MuLaw,
-    /// GSM 06.10 as Microsoft packs it: 65 bytes for 320 samples.
-    Gsm610,
-    /// G.722.
-    G722,
-    /// G.726.
-    G726,
-    /// MPEG audio, layer II or III.
-    Mp3,
-    Aac,
-    Amr,
-    AmrWb,
-    Flac,
-    Opus,
-    Vorbis,
-    Speex,
-    /// Any other number; 0 in containers that do not number their codecs.
-    Other(u16),
+words! {
+    /// A codec; in WAV by its number in the `fmt ` chunk (RFC 2361, Microsoft's `mmreg.h`).
+    pub enum AudioFormat as "audio format" {
+        Pcm = "pcm",
+        /// IEEE floating point samples.
+        Float = "float",
+        /// Microsoft's or IMA's ADPCM.
+        Adpcm = "adpcm",
+        /// G.711 A-law.
+        ALaw = "alaw",
+        /// G.711 µ-law.
+        MuLaw = "mulaw",
+        /// GSM 06.10 as Microsoft packs it: 65 bytes for 320 samples.
+        Gsm610 = "gsm610",
+        G722 = "g722",
+        G726 = "g726",
+        Mp3 = "mp3",
+        Aac = "aac",
+        Amr = "amr",
+        AmrWb = "amr_wb",
+        Flac = "flac",
+        Opus = "opus",
+        Vorbis = "vorbis",
+        Speex = "speex",
+        /// Any other, whose number stands beside the word if it has one.
+        Other = "other",
+    }
 }
 
 impl AudioFormat {
-    /// The codec with a number in WAV.
     pub fn of(tag: u16) -> Self {
         match tag {
             0x0001 => Self::Pcm,
@@ -51,30 +49,7 @@ impl AudioFormat {
             0x0031 => Self::Gsm610,
             0x0045 | 0x0064 => Self::G726,
             0x0065 | 0x028f => Self::G722,
-            other => Self::Other(other),
-        }
-    }
-
-    /// The word used in JSON; an unknown codec is `other`, its number stands beside it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pcm => "pcm",
-            Self::Float => "float",
-            Self::Adpcm => "adpcm",
-            Self::ALaw => "alaw",
-            Self::MuLaw => "mulaw",
-            Self::Gsm610 => "gsm610",
-            Self::G722 => "g722",
-            Self::G726 => "g726",
-            Self::Mp3 => "mp3",
-            Self::Aac => "aac",
-            Self::Amr => "amr",
-            Self::AmrWb => "amr_wb",
-            Self::Flac => "flac",
-            Self::Opus => "opus",
-            Self::Vorbis => "vorbis",
-            Self::Speex => "speex",
-            Self::Other(_) => "other",
+            _ => Self::Other,
         }
     }
 }
@@ -135,7 +110,6 @@ impl Fmt {
         })
     }
 
-    /// Reads the `COMM` chunk of an AIFF file.
     pub(super) fn of_aiff(chunk: &[u8]) -> Option<Self> {
         let rate = extended(chunk.get(8..18)?);
         let fmt = Self {
@@ -158,7 +132,6 @@ impl Fmt {
         })
     }
 
-    /// Reads the `desc` chunk of a CAF file.
     pub(super) fn of_caf(chunk: &[u8]) -> Option<Self> {
         let rate = f64::from_be_bytes(chunk.get(..8)?.try_into().ok()?);
         let flags = be32(chunk, 12);
@@ -255,7 +228,6 @@ pub(super) fn be32(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(array(bytes, at))
 }
 
-/// The same, of 16 bits.
 pub(super) fn be16(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes(array(bytes, at))
 }
@@ -265,7 +237,6 @@ pub(super) fn le64(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array(bytes, at))
 }
 
-/// The same, big-endian.
 pub(super) fn be64(bytes: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(array(bytes, at))
 }
@@ -282,14 +253,11 @@ const ALIKE_MS: u64 = 20;
 pub(super) struct Testimony {
     /// The definition of the codec, with channels, bits and rate.
     pub(super) by_codec: Option<u64>,
-    /// The number of samples in the `fact` chunk.
     pub(super) by_fact: Option<u64>,
     pub(super) by_block: Option<u64>,
-    /// Byte rate.
     pub(super) by_rate: Option<u64>,
 }
 
-/// How long audio plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Length {
     /// In milliseconds; `None` if nothing tells, or what does contradicts itself.
@@ -361,7 +329,7 @@ impl Fmt {
             AudioFormat::G726 if (2..=5).contains(&self.bits) && channels > 0 => {
                 Some(data_bytes.saturating_mul(8) / (u64::from(self.bits) * channels))
             }
-            AudioFormat::Other(_) if self.block_samples > 0 => {
+            AudioFormat::Other if self.block_samples > 0 => {
                 Some(data_bytes.checked_div(align)?.saturating_mul(u64::from(self.block_samples)))
             }
             _ => data_bytes.checked_div(self.frame_bytes()?),

@@ -27,7 +27,6 @@ const RATES: [u32; 3] = [44_100, 48_000, 32_000];
 const ADTS_RATES: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350];
 
-/// The header of a frame.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     bytes: u64,
@@ -71,7 +70,6 @@ fn adts_frame(head: &[u8]) -> Option<Frame> {
     Some(Frame { bytes, samples: 1024, rate, channels }).filter(|frame| frame.bytes > 7)
 }
 
-/// A walk from frame to frame.
 #[derive(Debug)]
 pub(super) struct Frames {
     read: fn(&[u8]) -> Option<Frame>,
@@ -166,11 +164,9 @@ impl Walker for Frames {
 pub(super) const MAGIC_BYTES: usize = 6;
 /// Bytes of a frame without its first one, by type.
 const NARROW: [u8; 16] = [12, 13, 15, 17, 19, 20, 26, 31, 5, 6, 5, 5, 0, 0, 0, 0];
-/// The same of wide band.
 const WIDE: [u8; 16] = [17, 23, 32, 36, 40, 46, 50, 58, 60, 5, 0, 0, 0, 0, 0, 0];
 const FRAME_MS: u64 = 20;
 
-/// A walk from frame to frame.
 #[derive(Debug, Default)]
 pub(super) struct AmrFrames {
     is_wide: bool,
@@ -211,7 +207,6 @@ impl Walker for AmrFrames {
 /// Bytes of the first block, `STREAMINFO`, that are looked at.
 const STREAM_INFO_BYTES: usize = 18;
 
-/// A walk through the metadata blocks.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     has_begun: bool,

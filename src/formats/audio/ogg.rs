@@ -3,7 +3,7 @@
 use super::AudioError;
 use super::format::{AudioFormat, le32, le64};
 use super::sizes::Fit;
-use crate::formats::audio::probe::{End, Found, Next, UNKNOWN, Walker, cut, ms, untold};
+use crate::formats::audio::probe::{End, Found, Next, Walker, cut, ms, untold};
 
 /// Bytes before the lengths of a page's segments.
 pub(super) const PAGE_BYTES: usize = 27;
@@ -23,7 +23,6 @@ enum Part {
     },
 }
 
-/// A walk from page to page.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     part: Part,
@@ -122,6 +121,6 @@ impl Walker for Pages {
             () if self.ended >= self.streams => Fit::whole(end.received, data_bytes),
             () => untold(end.received, data_bytes),
         };
-        Ok((fit, Found { duration_ms, format: self.found.format.or(UNKNOWN), ..self.found }))
+        Ok((fit, Found { duration_ms, ..self.found }))
     }
 }

@@ -24,7 +24,6 @@ enum Body {
     Chunks(Container, Box<Chunks>),
     /// A file of frames, pages or boxes.
     Walk(Container, Box<Walk>),
-    /// It is no audio.
     Failed(AudioError),
 }
 
@@ -35,7 +34,6 @@ impl Default for AudioProbe {
 }
 
 impl AudioProbe {
-    /// A probe at the start of a body.
     pub fn new() -> Self {
         Self { received: 0, body: Body::Opening(Vec::with_capacity(OPENING_BYTES)) }
     }
@@ -143,7 +141,7 @@ fn of_walk(container: Container, walk: Walk, received: u64) -> Result<(Fit, Audi
 fn audio(container: Container, received: u64, fit: &Fit, found: Found) -> Audio {
     Audio {
         container,
-        format: found.format.unwrap_or(AudioFormat::Other(0)),
+        format: found.format.unwrap_or(AudioFormat::Other),
         tag: 0,
         channels: found.channels,
         sample_rate: found.sample_rate,
@@ -163,10 +161,6 @@ fn audio(container: Container, received: u64, fit: &Fit, found: Found) -> Audio 
 /// The most bytes of a piece that are looked at.
 const PIECE_BYTES_MAX: usize = 256;
 
-/// The codec of what does not name one that we know.
-pub(super) const UNKNOWN: Option<AudioFormat> = Some(AudioFormat::Other(0));
-
-/// What a walker wants after a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// Passes over so many bytes, then reads a piece of `want` bytes.
@@ -177,13 +171,11 @@ pub(super) enum Next {
     /// Drops so many bytes of the piece, and reads on until it has as many as before.
     Shift(usize),
     Rest,
-    /// It is no audio after all.
     Fail,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
-    /// Bytes received.
     pub(super) received: u64,
     /// Bytes that the last piece announced and that did not come.
     pub(super) owed: u64,
@@ -249,7 +241,6 @@ impl Walk {
         self.failed.as_ref()
     }
 
-    /// Judges the body at its end.
     pub(super) fn finish(self) -> Result<(Fit, Found), AudioError> {
         if let Some(error) = self.failed {
             return Err(error);

@@ -60,7 +60,6 @@ impl Silence {
         self.sides == 2 && self.heard[0] != self.heard[1]
     }
 
-    /// Looks at more audio.
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
         let width = self.sample.bytes();
         while !self.has_heard_all() && !self.carry.is_empty() && !bytes.is_empty() {

@@ -12,14 +12,12 @@ const SLIP_BYTES_MAX: u64 = 8;
 pub(super) struct Sizes {
     /// Where the file ends by its first header; `None` if that was never filled in, or there is no such field.
     pub(super) form_end: Option<u64>,
-    /// Whether there is such a field.
     pub(super) has_form_size: bool,
     /// Whether chunks may follow the audio that nothing before it tells of.
     pub(super) may_go_on: bool,
     /// Whether audio without a size is as good as any in this container.
     pub(super) may_be_open: bool,
     pub(super) data: DataChunk,
-    /// Bytes received in all.
     pub(super) received: u64,
     /// Whether what follows the header of a `data` chunk without a size is another chunk, rather than audio.
     pub(super) is_chunk_after: bool,
@@ -68,7 +66,6 @@ impl Sizes {
         (self.data.size.is_some() && !self.may_go_on).then(|| self.padded(self.declared()))
     }
 
-    /// Judges a body that has ended.
     pub(super) fn fit(self) -> Fit {
         let rest = self.received.saturating_sub(self.data.start);
         let Some(size) = self.data.size else { return self.fit_open(rest) };

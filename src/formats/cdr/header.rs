@@ -75,16 +75,6 @@ pub(super) struct Headings {
     pub(super) keep: Vec<String>,
 }
 
-/// What a line is, as far as headings are concerned.
-#[derive(Debug)]
-pub(super) enum Sought {
-    /// A header that can be relied on.
-    Header(Box<Header>),
-    /// A header that does not name exactly one column of recordings' names.
-    Refused(Box<Refused>),
-    Other,
-}
-
 /// The header of a list: its headings, and the column that each of them is.
 #[derive(Debug)]
 pub(super) struct Header {
@@ -99,8 +89,14 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a line as a header, with the operator's map first. `is_first` says that only blank lines came before it.
-    pub(super) fn seek(record: &ByteRecord, said: &Headings, is_first: bool, line: u64) -> Sought {
+    /// Reads a line as a header, with the operator's map first. `is_first` says that only blank lines came before it. It is
+    /// refused if it does not name exactly one column of recordings' names; `None` if it is no header at all.
+    pub(super) fn seek(
+        record: &ByteRecord,
+        said: &Headings,
+        is_first: bool,
+        line: u64,
+    ) -> Option<Result<Self, Refused>> {
         // A separator at the end of the header alone is none.
         let filled =
             record.iter().rposition(|heading| !heading.trim_ascii().is_empty()).map_or(0, |last| last + 1);
@@ -109,13 +105,11 @@ impl Header {
         let known: BTreeSet<Column> =
             columns.iter().copied().flatten().chain(recordings.first().map(|_| Column::Recording)).collect();
         match recordings[..] {
-            [at] if filled >= 2 || is_first => {
-                Sought::Header(Box::new(Self::new(&headings, columns, at, said)))
-            }
+            [at] if filled >= 2 || is_first => Some(Ok(Self::new(&headings, columns, at, said))),
             _ if known.len() >= 2 || recordings.len() >= 2 => {
-                Sought::Refused(Box::new(Refused { line, headings, columns, recordings, is_unknown: false }))
+                Some(Err(Refused { line, headings, columns, recordings, is_unknown: false }))
             }
-            _ => Sought::Other,
+            _ => None,
         }
     }
 
@@ -162,7 +156,6 @@ impl Header {
         begins_so && record.iter().filter(|field| is_mark(field)).count() >= self.marks.len().min(2)
     }
 
-    /// How many columns are known.
     pub(super) fn known(&self) -> usize {
         self.columns.iter().flatten().count()
     }
@@ -194,7 +187,6 @@ impl Header {
         }
     }
 
-    /// How many fields a row has.
     pub(super) fn len(&self) -> usize {
         self.columns.len()
     }

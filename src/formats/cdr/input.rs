@@ -12,16 +12,8 @@ enum State {
     /// Bytes that were not enough to tell.
     Looking(Vec<u8>),
     Plain,
-    /// UTF-16, transcoded.
     Wide(Box<Decoder>),
     Refused,
-}
-
-pub(super) enum Output {
-    /// Bytes to read.
-    Bytes(Vec<u8>),
-    /// It is no call list but this.
-    Container(Container),
 }
 
 impl Input {
@@ -37,19 +29,19 @@ impl Input {
         }
     }
 
-    /// Takes more of the input, or its end.
-    pub(super) fn push(&mut self, bytes: &[u8], is_end: bool) -> Output {
+    /// Takes more of the input, or its end. Gives the bytes to read, or what the input is instead of a call list.
+    pub(super) fn push(&mut self, bytes: &[u8], is_end: bool) -> Result<Vec<u8>, Container> {
         let held = match &mut self.state {
             State::Looking(held) => {
                 held.extend_from_slice(bytes);
                 if held.len() < LOOK_BYTES && !is_end {
-                    return Output::Bytes(Vec::new());
+                    return Ok(Vec::new());
                 }
                 std::mem::take(held)
             }
-            State::Plain => return Output::Bytes(bytes.to_vec()),
-            State::Wide(decoder) => return Output::Bytes(narrow(decoder, bytes, is_end)),
-            State::Refused => return Output::Bytes(Vec::new()),
+            State::Plain => return Ok(bytes.to_vec()),
+            State::Wide(decoder) => return Ok(narrow(decoder, bytes, is_end)),
+            State::Refused => return Ok(Vec::new()),
         };
         let head = &held[..held.len().min(LOOK_BYTES)];
         let wide = if Container::of(head).is_some() { None } else { wide_encoding(head) };
@@ -59,16 +51,16 @@ impl Input {
         };
         if let Some(container) = container {
             self.state = State::Refused;
-            return Output::Container(container);
+            return Err(container);
         }
         let Some(encoding) = wide else {
             self.state = State::Plain;
-            return Output::Bytes(held);
+            return Ok(held);
         };
         let mut decoder = Box::new(encoding.new_decoder_with_bom_removal());
         let bytes = narrow(&mut decoder, &held, is_end);
         self.state = State::Wide(decoder);
-        Output::Bytes(bytes)
+        Ok(bytes)
     }
 }
 
@@ -210,8 +202,8 @@ mod tests {
         let outputs = bytes.chunks(step.max(1)).map(|chunk| (chunk, false)).chain([(&[][..], true)]);
         for (chunk, is_end) in outputs {
             match input.push(chunk, is_end) {
-                Output::Bytes(bytes) => all.extend(bytes),
-                Output::Container(container) => panic!("{container:?}"),
+                Ok(bytes) => all.extend(bytes),
+                Err(container) => panic!("{container:?}"),
             }
         }
         all

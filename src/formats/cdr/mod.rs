@@ -31,7 +31,6 @@ pub use crate::formats::raw_row::{may_be_pin, readings};
 use crate::base::digest::Digest;
 use crate::base::words::words;
 
-/// Bytes read from a file at one time.
 const READ_BYTES: usize = 64 << 10;
 
 /// What a CDR export holds, in the order of the file.
@@ -45,7 +44,6 @@ pub enum CdrItem {
 /// A line of a CDR export that could not be read as a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRow {
-    /// The line of the file where it begins, from 1.
     pub line: u64,
     /// SHA-256 of the bytes of the line, or of its lines, without the line end: it tells the line when it comes again.
     ///
@@ -61,13 +59,11 @@ pub struct BadRow {
     pub ended_without_newline: bool,
 }
 
-/// Why the reading of a CDR file stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum CdrError {
     /// The file is no CDR that we understand.
     #[error(transparent)]
     NoHeader(#[from] NoHeader),
-    /// The file could not be read further.
     #[error("reading the CDR")]
     Io(#[from] std::io::Error),
 }
@@ -180,7 +176,6 @@ pub enum Told<T> {
 }
 
 impl<T> Told<T> {
-    /// The value, if it is known.
     pub fn known(self) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
@@ -188,7 +183,6 @@ impl<T> Told<T> {
         }
     }
 
-    /// Whether something is there that cannot be read.
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Unreadable)
     }

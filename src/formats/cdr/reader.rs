@@ -7,8 +7,8 @@ use crate::base::digest::Digest;
 use crate::base::recording::printable;
 use crate::formats::cdr::fields::{Dialect, FieldParser};
 use crate::formats::cdr::header::{Header, Headings, guess_encoding};
-use crate::formats::cdr::input::{Input, Output};
-use crate::formats::cdr::record::{Broken, END_MARK, Piece, Record, RecordSplitter};
+use crate::formats::cdr::input::Input;
+use crate::formats::cdr::record::{END_MARK, Piece, Record, RecordSplitter};
 use crate::formats::cdr::row::CdrRow;
 use crate::formats::cdr::seek::{NoHeader, Refused, Seeker, Step};
 use crate::formats::cdr::{BadRow, CdrItem, DoubtCause, Understood};
@@ -83,7 +83,6 @@ impl CdrReader {
         self.take(bytes, false);
     }
 
-    /// Says that the list has ended.
     pub fn finish(&mut self) {
         if !self.is_finished() {
             self.take(&[], true);
@@ -93,8 +92,8 @@ impl CdrReader {
 
     fn take(&mut self, bytes: &[u8], is_end: bool) {
         match self.input.push(bytes, is_end) {
-            Output::Bytes(bytes) => self.splitter.push(&bytes),
-            Output::Container(container) => self.state = State::Failed(NoHeader::container(container)),
+            Ok(bytes) => self.splitter.push(&bytes),
+            Err(container) => self.state = State::Failed(NoHeader::container(container)),
         }
     }
 
@@ -122,7 +121,7 @@ impl CdrReader {
         while !matches!(self.state, State::Failed(_)) {
             let item = match self.splitter.next() {
                 Some(Piece::Record(record)) => self.read(record),
-                Some(Piece::Broken(broken)) => self.read_broken(broken),
+                Some(Piece::Broken(row, head)) => self.read_broken(row, &head),
                 None => break,
             };
             if item.is_some() {
@@ -254,12 +253,11 @@ impl CdrReader {
         self.bad_record(record, cause, problem)
     }
 
-    fn read_broken(&mut self, broken: Broken) -> Option<CdrItem> {
-        self.ended_without_newline |= broken.unterminated;
-        let (cause, problem) = broken.problem;
+    fn read_broken(&mut self, row: BadRow, head: &[u8]) -> Option<CdrItem> {
+        self.ended_without_newline |= row.ended_without_newline;
         match &mut self.state {
             State::Seeking(seeker) => {
-                let step = seeker.pass(broken.line, &self.headings.columns);
+                let step = seeker.pass(row.line, &self.headings.columns);
                 self.step(step);
                 return None;
             }
@@ -269,14 +267,7 @@ impl CdrReader {
             }
             State::Reading(_) | State::Failed(_) => {}
         }
-        Some(CdrItem::BadRow(BadRow {
-            line: broken.line,
-            line_sha256: broken.sha256,
-            cause,
-            problem: problem.to_owned(),
-            excerpt: self.excerpt(&broken.head),
-            ended_without_newline: broken.unterminated,
-        }))
+        Some(CdrItem::BadRow(BadRow { excerpt: self.excerpt(head), ..row }))
     }
 
     /// The first line of a record that is given up.
@@ -312,7 +303,6 @@ fn may_be_header_of_other(bytes: &[u8], dialect: Dialect, fields: usize) -> bool
         && !bytes.iter().any(u8::is_ascii_digit)
 }
 
-/// Most characters of an excerpt.
 const EXCERPT_CHARS: usize = 120;
 
 const EXCERPT_FIELDS: usize = 4;

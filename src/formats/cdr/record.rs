@@ -5,21 +5,19 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::DoubtCause;
 use super::fields::{DELIMITERS, Dialect};
+use super::{BadRow, DoubtCause};
 use crate::base::digest::Digest;
 
-/// The most bytes of one record.
 pub(super) const RECORD_BYTES_MAX: usize = 64 << 10;
 
-/// The most lines of one record.
 pub(super) const RECORD_LINES_MAX: u64 = 32;
 
 /// How much of a broken line is kept for its excerpt.
 const HEAD_BYTES: usize = 1024;
 
 /// Why a line is given up: as a word, and for people.
-pub(super) type Problem = (DoubtCause, &'static str);
+type Problem = (DoubtCause, &'static str);
 
 /// What some programs write after a text: Ctrl-Z.
 pub(super) const END_MARK: u8 = 0x1a;
@@ -31,7 +29,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 pub(super) enum Piece {
     /// A whole record, as far as quotes and line ends say.
     Record(Record),
-    Broken(Broken),
+    /// A line that is part of no record, without its excerpt; and its first bytes.
+    Broken(BadRow, Vec<u8>),
 }
 
 /// A record, without its line end.
@@ -40,7 +39,6 @@ pub(super) struct Record {
     /// The line where it begins, from 1.
     pub(super) line: u64,
     pub(super) lines: u64,
-    /// Its bytes.
     pub(super) bytes: Vec<u8>,
     /// Whether a closing quote was followed by more of the field: no CSV writer does that.
     pub(super) stray_quote: bool,
@@ -59,21 +57,6 @@ impl Record {
         }
         self
     }
-}
-
-/// A line that is part of no record.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Broken {
-    /// The line, from 1.
-    pub(super) line: u64,
-    /// Why, as a word and for people.
-    pub(super) problem: Problem,
-    /// The hash of all of it, without its end.
-    pub(super) sha256: Digest,
-    /// Its first bytes.
-    pub(super) head: Vec<u8>,
-    /// Whether the input ended without a line end.
-    pub(super) unterminated: bool,
 }
 
 /// A line given up whose end has not come by: its hash grows with it.
@@ -125,7 +108,6 @@ impl RecordSplitter {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Says that nothing more will come.
     pub(super) fn finish(&mut self) {
         self.finished = true;
     }
@@ -138,7 +120,7 @@ impl RecordSplitter {
     pub(super) fn next(&mut self) -> Option<Piece> {
         self.consume_handed_out();
         if self.overlong.is_some() {
-            return self.skip_line().map(Piece::Broken);
+            return self.skip_line();
         }
         self.skip_bom()?;
         match self.scan.run(self.marks, &self.buffer[self.start..], self.finished) {
@@ -176,34 +158,22 @@ impl RecordSplitter {
         let head = |content: usize| rest[..content.min(HEAD_BYTES)].to_vec();
         if let Some((content, len)) = first_line(rest, self.finished) {
             self.handed_out = (len, 1);
-            let unterminated = content == len;
-            return Some(Piece::Broken(Broken {
-                line: self.line,
-                problem,
-                sha256: Digest::of(&rest[..content]),
-                head: head(content),
-                unterminated,
-            }));
+            let row = self.bad_row(problem, Digest::of(&rest[..content]), content == len);
+            return Some(Piece::Broken(row, head(content)));
         }
         self.overlong = Some(Overlong { problem, head: head(rest.len()), hash: Sha256::new() });
-        self.skip_line().map(Piece::Broken)
+        self.skip_line()
     }
 
     /// Drops bytes up to the end of an overlong line; returns the line when that is reached.
-    fn skip_line(&mut self) -> Option<Broken> {
+    fn skip_line(&mut self) -> Option<Piece> {
         let rest = &self.buffer[self.start..];
         match first_line(rest, self.finished) {
             Some((content, len)) => {
                 self.handed_out = (len, 1);
                 let mut line = self.overlong.take()?;
                 line.hash.update(&rest[..content]);
-                Some(Broken {
-                    line: self.line,
-                    problem: line.problem,
-                    sha256: line.hash.into(),
-                    head: line.head,
-                    unterminated: content == len,
-                })
+                Some(Piece::Broken(self.bad_row(line.problem, line.hash.into(), content == len), line.head))
             }
             None => {
                 // A carriage return at the end stays: the line feed after it belongs to the same line end.
@@ -216,6 +186,11 @@ impl RecordSplitter {
                 None
             }
         }
+    }
+
+    fn bad_row(&self, (cause, problem): Problem, line_sha256: Digest, ended_without_newline: bool) -> BadRow {
+        let (problem, excerpt) = (problem.to_owned(), String::new());
+        BadRow { line: self.line, line_sha256, cause, problem, excerpt, ended_without_newline }
     }
 
     /// Skips byte order marks at the start of a record, for exports are also concatenated; `None` if it cannot be told

@@ -22,9 +22,8 @@ pub(super) const MARK: &str = "#doubt";
 /// One row of the CDR. Fields are trimmed of ASCII whitespace; a column that the file lacks is empty.
 ///
 /// The columns are those of `docs/pbx-api.md` §6.2. There is no PIN code: it is blank in [`raw`](Self::raw) too.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CdrRow {
-    /// The line of the file where it begins, from 1.
     pub line: u64,
     /// SHA-256 of the bytes of its line, or lines, without the line end: it tells the line when it comes again.
     ///
@@ -69,33 +68,6 @@ pub struct CdrRow {
     pub ended_without_newline: bool,
     /// Whether the serial number is the last field of its line.
     pub ends_in_sn: bool,
-}
-
-impl Default for CdrRow {
-    fn default() -> Self {
-        Self {
-            line: 0,
-            line_sha256: Digest::from([0; 32]),
-            doubt: None,
-            callid: Text::default(),
-            timestart: Text::default(),
-            callfrom: Text::default(),
-            callto: Text::default(),
-            callduraction: Told::Absent,
-            talkduraction: Told::Absent,
-            hashed_durations: [None; 2],
-            srctrunkname: Text::default(),
-            dsttrunkname: Text::default(),
-            status: Text::default(),
-            call_type: Text::default(),
-            recording: None,
-            didnumber: Text::default(),
-            sn: Text::default(),
-            raw: Vec::new(),
-            ended_without_newline: false,
-            ends_in_sn: false,
-        }
-    }
 }
 
 impl CdrRow {
@@ -245,15 +217,15 @@ impl CdrRow {
         format!("{{{}}}", members.collect::<Vec<_>>().join(","))
     }
 
-    /// Looks whether the row contradicts itself.
     fn judge(&mut self) {
         if self.is_rewritten() {
             // A spreadsheet leaves out seconds: `0:58` may be 58 minutes. What 0.1 could read is no such form.
-            let [call_s, talk_s] = self.hashed_durations;
-            self.callduraction =
-                if call_s.is_none() { in_doubt(self.callduraction) } else { self.callduraction };
-            self.talkduraction =
-                if talk_s.is_none() { in_doubt(self.talkduraction) } else { self.talkduraction };
+            let durations = [&mut self.callduraction, &mut self.talkduraction];
+            for (duration, hashed) in durations.into_iter().zip(self.hashed_durations) {
+                if hashed.is_none() && duration.known().is_some() {
+                    *duration = Told::Unreadable;
+                }
+            }
             return;
         }
         self.doubt = self.contradiction();
@@ -362,16 +334,10 @@ impl CdrRow {
         }
     }
 
-    /// Whether somebody talked for certain.
     pub fn answered(&self) -> bool {
         let status = self.status.as_str().map(normal).unwrap_or_default();
         status == "answered" || self.talkduraction.known().is_some_and(|seconds| seconds > 0)
     }
-}
-
-/// A duration that was read in a form which means another one in a spreadsheet.
-fn in_doubt(told: Told<u64>) -> Told<u64> {
-    if told.known().is_some() { Told::Unreadable } else { told }
 }
 
 fn text_of(text: &Text) -> &str {

@@ -7,7 +7,7 @@ use csv::ByteRecord;
 
 use crate::base::recording::printable;
 use crate::formats::cdr::fields::{DELIMITERS, Dialect, FieldParser, has_blanks, named_delimiter};
-use crate::formats::cdr::header::{COLUMNS, Column, Header, Headings, Sought, heading_names};
+use crate::formats::cdr::header::{COLUMNS, Column, Header, Headings, heading_names};
 use crate::formats::cdr::input::Container;
 use crate::formats::cdr::record::Record;
 use crate::formats::cdr::shift::{is_name, looks_like_a_call};
@@ -75,14 +75,8 @@ impl Seeker {
             None => {
                 self.likely = widest(&record.bytes, self.named).filter(|(fields, _)| fields.len() > 1).map(
                     |(fields, dialect)| {
-                        let columns = vec![None; fields.len()];
-                        let refused = Refused {
-                            line: record.line,
-                            headings: fields,
-                            columns,
-                            recordings: Vec::new(),
-                            is_unknown: true,
-                        };
+                        let (line, columns) = (record.line, vec![None; fields.len()]);
+                        let refused = Refused { line, headings: fields, columns, ..Refused::unknown() };
                         (refused, dialect, None)
                     },
                 );
@@ -90,22 +84,15 @@ impl Seeker {
         }
     }
 
-    /// The list has ended without a header.
     pub(super) fn end(&mut self, columns: &BTreeMap<String, String>) -> NoHeader {
         if self.lines == 0 { NoHeader::empty() } else { self.error(1, columns) }
     }
 
     fn error(&mut self, line: u64, columns: &BTreeMap<String, String>) -> NoHeader {
-        let unlikely = || Refused {
-            line: line.min(1),
-            headings: ByteRecord::new(),
-            columns: Vec::new(),
-            recordings: Vec::new(),
-            is_unknown: true,
-        };
-        let (refused, row) =
-            self.likely.take().map_or_else(|| (unlikely(), None), |(refused, _, row)| (refused, row));
-        refused.into_error(columns, row.as_ref())
+        match self.likely.take() {
+            Some((refused, _, row)) => refused.into_error(columns, row.as_ref()),
+            None => Refused { line: line.min(1), ..Refused::unknown() }.into_error(columns, None),
+        }
     }
 
     /// Looks at a line that may be the header of a further list.
@@ -121,9 +108,9 @@ fn header_of(record: &Record, headings: &Headings, is_first: bool, named: Option
         let mut parser = FieldParser::new(dialect);
         let Some(fields) = parser.parse(&record.bytes) else { continue };
         let (known, step) = match Header::seek(fields, headings, is_first, record.line) {
-            Sought::Header(header) => (1000 + header.known(), Step::Header(header, dialect)),
-            Sought::Refused(refused) => (refused.known(), Step::Refused(refused, dialect)),
-            Sought::Other => continue,
+            Some(Ok(header)) => (1000 + header.known(), Step::Header(Box::new(header), dialect)),
+            Some(Err(refused)) => (refused.known(), Step::Refused(Box::new(refused), dialect)),
+            None => continue,
         };
         if known > best.0 {
             best = (known, step);
@@ -160,7 +147,6 @@ fn widest(line: &[u8], named: Option<u8>) -> Option<(ByteRecord, Dialect)> {
     delimiters.into_iter().filter_map(split).rev().max_by_key(|(fields, _)| fields.len())
 }
 
-/// Most headings named in an error.
 const HEADINGS_SHOWN: usize = 20;
 
 /// Most characters of a heading named in an error.
@@ -186,7 +172,6 @@ pub struct NoHeader {
 /// Why an input has no header that can be relied on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoHeaderCause {
-    /// There is nothing in it.
     Empty,
     /// It is no text of a call list.
     Container(Container),
@@ -277,20 +262,21 @@ pub(super) fn shown(record: &ByteRecord, names: &[String]) -> Vec<String> {
 }
 
 /// A header that cannot be relied on, until the first row after it shows what its columns hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Refused {
     pub(super) line: u64,
     pub(super) headings: ByteRecord,
-    /// The columns that are known, by position.
     pub(super) columns: Vec<Option<Column>>,
     /// The positions of the headings of recordings' names.
     pub(super) recordings: Vec<usize>,
-    /// Whether nothing at all was known.
     pub(super) is_unknown: bool,
 }
 
 impl Refused {
-    /// How many columns are known.
+    fn unknown() -> Self {
+        Self { is_unknown: true, ..Self::default() }
+    }
+
     pub(super) fn known(&self) -> usize {
         self.columns.iter().flatten().count() + self.recordings.len()
     }

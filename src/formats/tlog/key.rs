@@ -11,13 +11,14 @@ use sha2::{Digest as _, Sha256};
 use crate::formats::tlog::note::Signed;
 use crate::formats::tlog::{TlogError, malformed};
 
-/// The kind of signature: Ed25519.
 const ED25519: u8 = 1;
+/// The kind of signature: Ed25519 over a checkpoint and a time.
+const COSIGNATURE: u8 = 4;
 /// What comes before the 32 bytes of an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410, section 4).
 const SPKI_HEAD: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// The first four bytes of a key's hash: tells which key has signed, and proves nothing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub [u8; 4]);
 
 impl fmt::Display for KeyId {
@@ -26,19 +27,13 @@ impl fmt::Display for KeyId {
     }
 }
 
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({self})")
-    }
-}
-
 /// Whether `name` can be a key's: not empty, without blanks, control characters and plus signs.
 pub fn is_key_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
 }
 
-/// A key that signs. Its seed is never printed.
-#[derive(Clone)]
+/// A key that signs. Its seed is never printed: the library shows the public half.
+#[derive(Debug, Clone)]
 pub struct SigningKey {
     name: String,
     key: ed25519_dalek::SigningKey,
@@ -67,39 +62,63 @@ impl SigningKey {
     }
 }
 
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({}, ***)", self.name)
-    }
-}
-
-/// The public half of a key: whoever has it can check what was signed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct VerifyingKey {
+/// The public half of a key, for signatures of one kind: whoever has it can check what was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey<const KIND: u8> {
     name: String,
     key: ed25519_dalek::VerifyingKey,
 }
 
-impl VerifyingKey {
+/// The public half of the ledger's key.
+pub type VerifyingKey = PublicKey<ED25519>;
+pub type WitnessKey = PublicKey<COSIGNATURE>;
+
+impl<const KIND: u8> PublicKey<KIND> {
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The first bytes of its hash: SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key).
+    /// The first bytes of its hash: SHA-256(name ‖ 0x0A ‖ kind ‖ key).
     pub fn id(&self) -> KeyId {
-        key_id(&self.name, ED25519, &self.key)
+        let hash = Sha256::new()
+            .chain_update(self.name.as_bytes())
+            .chain_update([b'\n', KIND])
+            .chain_update(self.key.as_bytes())
+            .finalize();
+        KeyId([hash[0], hash[1], hash[2], hash[3]])
     }
 
+    /// Reads `<name>+<id>+<base64>`, which must be an Ed25519 key for signatures of this kind.
+    pub fn from_vkey(text: &str) -> Result<Self, TlogError> {
+        let failed = |why| malformed("public key of a note", why);
+        let (name, rest) = text.split_once('+').ok_or(failed("it has no plus signs"))?;
+        let (id, key) = rest.split_once('+').ok_or(failed("it has one plus sign only"))?;
+        let key = BASE64.decode(key).map_err(|_| failed("its key is not base64"))?;
+        let key: &[u8; 32] = match key.split_first() {
+            Some((first, key)) if *first == KIND => {
+                key.try_into().map_err(|_| failed("its key is not 32 bytes long"))?
+            }
+            _ => return Err(failed("it is a key for another kind of signature")),
+        };
+        let key = ed25519_dalek::VerifyingKey::from_bytes(key).map_err(|_| failed("it is no point"))?;
+        let key = Self { name: name.to_owned(), key };
+        match is_key_name(name) && key.id().to_string() == id {
+            true => Ok(key),
+            false => Err(failed("its name and key do not have this id")),
+        }
+    }
+
+    pub fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        Signature::from_slice(signature)
+            .is_ok_and(|signature| self.key.verify_strict(bytes, &signature).is_ok())
+    }
+}
+
+impl VerifyingKey {
     /// As verifiers of notes take it: `<name>+<id>+<base64>`.
     pub fn to_vkey(&self) -> String {
         let key = [&[ED25519][..], self.key.as_bytes()].concat();
         format!("{}+{}+{}", self.name, self.id(), BASE64.encode(key))
-    }
-
-    /// Reads what [`VerifyingKey::to_vkey`] wrote.
-    pub fn from_vkey(text: &str) -> Result<Self, TlogError> {
-        let (name, key) = parse_vkey(text, ED25519)?;
-        Ok(Self { name, key })
     }
 
     /// A `SubjectPublicKeyInfo` in DER, over which fingerprints are taken.
@@ -112,79 +131,9 @@ impl VerifyingKey {
         let key = BASE64.encode(self.to_der());
         format!("-----BEGIN PUBLIC KEY-----\n{key}\n-----END PUBLIC KEY-----\n")
     }
-
-    /// Whether this key has signed these bytes.
-    pub fn verifies(&self, bytes: &[u8], signature: &[u8]) -> bool {
-        verifies(&self.key, bytes, signature)
-    }
-}
-
-/// The id of a key of some kind: SHA-256(name ‖ 0x0A ‖ kind ‖ key), its first bytes.
-pub(super) fn key_id(name: &str, kind: u8, key: &ed25519_dalek::VerifyingKey) -> KeyId {
-    let hash = Sha256::new()
-        .chain_update(name.as_bytes())
-        .chain_update([b'\n', kind])
-        .chain_update(key.as_bytes())
-        .finalize();
-    KeyId([hash[0], hash[1], hash[2], hash[3]])
-}
-
-/// Reads `<name>+<id>+<base64>`: the name, and the key, which must be an Ed25519 key for signatures of this kind.
-pub(super) fn parse_vkey(text: &str, kind: u8) -> Result<(String, ed25519_dalek::VerifyingKey), TlogError> {
-    let failed = |why| malformed("public key of a note", why);
-    let (name, rest) = text.split_once('+').ok_or(failed("it has no plus signs"))?;
-    let (id, key) = rest.split_once('+').ok_or(failed("it has one plus sign only"))?;
-    let key = BASE64.decode(key).map_err(|_| failed("its key is not base64"))?;
-    let key: &[u8; 32] = match key.split_first() {
-        Some((first, key)) if *first == kind => {
-            key.try_into().map_err(|_| failed("its key is not 32 bytes long"))?
-        }
-        _ => return Err(failed("it is a key for another kind of signature")),
-    };
-    let key = ed25519_dalek::VerifyingKey::from_bytes(key).map_err(|_| failed("it is no point"))?;
-    match is_key_name(name) && key_id(name, kind, &key).to_string() == id {
-        true => Ok((name.to_owned(), key)),
-        false => Err(failed("its name and key do not have this id")),
-    }
-}
-
-/// Whether the key has signed these bytes.
-pub(super) fn verifies(key: &ed25519_dalek::VerifyingKey, bytes: &[u8], signature: &[u8]) -> bool {
-    Signature::from_slice(signature).is_ok_and(|signature| key.verify_strict(bytes, &signature).is_ok())
-}
-
-impl fmt::Debug for VerifyingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({})", self.to_vkey())
-    }
-}
-
-/// The kind of signature: Ed25519 over a checkpoint and a time.
-const COSIGNATURE: u8 = 4;
-
-/// The public key of a witness.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WitnessKey {
-    name: String,
-    key: ed25519_dalek::VerifyingKey,
 }
 
 impl WitnessKey {
-    /// Reads `<name>+<id>+<base64>`, of the kind of cosignatures with Ed25519.
-    pub fn from_vkey(text: &str) -> Result<Self, TlogError> {
-        let (name, key) = parse_vkey(text, COSIGNATURE)?;
-        Ok(Self { name, key })
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The first bytes of its hash: SHA-256(name ‖ 0x0A ‖ 0x04 ‖ key).
-    pub fn id(&self) -> KeyId {
-        key_id(&self.name, COSIGNATURE, &self.key)
-    }
-
     /// Those of some signature lines that are this witness's word on a checkpoint's text. Lines of others mean nothing.
     ///
     /// # Errors
@@ -210,13 +159,7 @@ impl WitnessKey {
         let Some((time, signature)) = signature.split_first_chunk::<8>() else { return false };
         let time = u64::from_be_bytes(*time);
         let message = format!("cosignature/v1\ntime {time}\n{text}");
-        i64::try_from(time).is_ok() && verifies(&self.key, message.as_bytes(), signature)
-    }
-}
-
-impl fmt::Debug for WitnessKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WitnessKey({}+{})", self.name, self.id())
+        i64::try_from(time).is_ok() && self.verifies(message.as_bytes(), signature)
     }
 }
 
@@ -228,7 +171,7 @@ mod tests {
 
     /// What a witness answers, made here by the words of the specification.
     fn line(name: &str, key: &ed25519_dalek::SigningKey, time: u64, text: &str) -> String {
-        let id = key_id(name, COSIGNATURE, &key.verifying_key());
+        let id = WitnessKey { name: name.to_owned(), key: key.verifying_key() }.id();
         let signature = key.sign(format!("cosignature/v1\ntime {time}\n{text}").as_bytes());
         let bytes = [&id.0[..], &time.to_be_bytes(), &signature.to_bytes()].concat();
         format!("\u{2014} {name} {}\n", BASE64.encode(bytes))

@@ -9,7 +9,7 @@ mod merkle;
 mod note;
 mod tile;
 
-pub use key::{KeyId, SigningKey, VerifyingKey, WitnessKey, is_key_name};
+pub use key::{KeyId, PublicKey, SigningKey, VerifyingKey, WitnessKey, is_key_name};
 pub use merkle::{
     Subtree, consistency_proof, inclusion_proof, leaf_hash, node_hash, tree_hash, verify_consistency,
     verify_inclusion,
@@ -22,7 +22,6 @@ pub use tile::{
 /// What is wrong with a text or a file that claims to be of one of these formats.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlogError {
-    /// It does not have the form.
     #[error("it is no {what}: {why}")]
     Malformed { what: &'static str, why: &'static str },
     /// No signature of a key that is trusted is on it.
@@ -31,7 +30,6 @@ pub enum TlogError {
     /// A signature of a trusted key does not fit the text.
     #[error("its signature does not fit: it was altered")]
     BadSignature,
-    /// A proof does not lead to the root.
     #[error("the proof does not lead to the root that was signed")]
     WrongProof,
 }

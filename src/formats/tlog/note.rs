@@ -34,7 +34,6 @@ pub fn sign(text: &str, keys: &[SigningKey]) -> String {
 }
 
 impl Note {
-    /// Reads a note.
     pub fn parse(note: &str) -> Result<Self, TlogError> {
         let failed = |why| malformed("signed note", why);
         if note.contains(|c: char| c.is_control() && c != '\n') {

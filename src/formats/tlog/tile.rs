@@ -12,7 +12,6 @@ pub const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
 /// Where a tile is: the hashes of the subtrees of height `8 * level` from `index * 256` on, `width` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tile {
-    /// Its level; 0 holds the leaves.
     pub level: u32,
     pub index: u64,
     /// How many hashes it holds, 1 to 256.
@@ -60,7 +59,6 @@ impl Tile {
         hashes.iter().flat_map(|hash| *hash.as_bytes()).collect()
     }
 
-    /// Reads its content.
     pub fn read(&self, bytes: &[u8]) -> Result<Vec<Digest>, TlogError> {
         let hashes: Vec<Digest> = bytes.chunks(32).filter_map(|hash| Digest::try_from(hash).ok()).collect();
         if bytes.len() as u64 != self.width * 32 || hashes.len() as u64 != self.width {
@@ -68,12 +66,6 @@ impl Tile {
         }
         Ok(hashes)
     }
-}
-
-/// The hash that a full tile has at the level above.
-pub(super) fn hash_of_full(hashes: &[Digest]) -> Digest {
-    debug_assert_eq!(hashes.len() as u64, TILE_WIDTH);
-    tree_hash(hashes)
 }
 
 /// The path of the bundle that holds `width` entries from `index * 256` on, below the ledger's folder.
@@ -159,7 +151,7 @@ impl Frontier {
             if (row.len() as u64) < TILE_WIDTH {
                 return;
             }
-            hash = hash_of_full(row);
+            hash = tree_hash(row);
             let level = u32::try_from(level).expect("a tree has few levels");
             let index = (self.size >> (TILE_HEIGHT * (level + 1))) - 1;
             full.push((Tile { level, index, width: TILE_WIDTH }, std::mem::take(row)));

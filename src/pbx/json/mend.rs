@@ -2,7 +2,7 @@
 
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
-use crate::pbx::json::UnreadableEntry;
+use crate::pbx::json::{JsonError, UnreadableEntry};
 
 /// How deep values may lie in each other: replies lie five deep.
 const DEPTH_MAX: usize = 32;
@@ -11,21 +11,6 @@ const UNREADABLE_MAX: usize = 10_000;
 
 /// A backslash that is a character, in strict JSON.
 const LONE_BACKSLASH: &[u8] = br"\\";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// It does not begin as JSON does.
-    NotJson,
-    Cut,
-    /// Something at this byte that fits no reading, or more than one.
-    At(usize),
-    TooLarge,
-}
-
-pub(super) struct Mended {
-    pub(super) json: Vec<u8>,
-    pub(super) unreadable: Vec<UnreadableEntry>,
-}
 
 /// Where a value stands in the one around it.
 #[derive(Debug, Clone, Copy)]
@@ -66,21 +51,22 @@ impl<'a> Mender<'a> {
         }
     }
 
-    pub(super) fn mend(mut self) -> Result<Mended, Fault> {
+    /// The strict JSON, and the entries that were left out.
+    pub(super) fn mend(mut self) -> Result<(Vec<u8>, Vec<UnreadableEntry>), JsonError> {
         if self.skip_blanks().is_err() || !matches!(self.peek(), Some(b'{' | b'[')) {
-            return Err(Fault::NotJson);
+            return Err(JsonError::NotJson);
         }
         self.value()?;
         self.expect_end()?;
-        Ok(Mended { json: self.json, unreadable: self.unreadable })
+        Ok((self.json, self.unreadable))
     }
 
     /// What follows the value does not belong to it if it holds neither quote nor bracket: if the value had ended too
     /// soon, its real end would be there. After a NUL comes what was left in a buffer.
-    fn expect_end(&self) -> Result<(), Fault> {
+    fn expect_end(&self) -> Result<(), JsonError> {
         let rest = self.text[self.at..].split(|byte| *byte == 0).next().unwrap_or_default();
         match rest.iter().position(|byte| b"{}[]".contains(byte) || self.is_quote(*byte)) {
-            Some(at) => Err(Fault::At(self.at + at)),
+            Some(at) => Err(JsonError::Damaged(self.at + at)),
             None => Ok(()),
         }
     }
@@ -100,12 +86,12 @@ impl<'a> Mender<'a> {
     }
 
     /// Something else than is due here; nothing, if the text ends.
-    fn unexpected(&self) -> Fault {
-        if self.at < self.text.len() { Fault::At(self.at) } else { Fault::Cut }
+    fn unexpected(&self) -> JsonError {
+        if self.at < self.text.len() { JsonError::Damaged(self.at) } else { JsonError::Cut }
     }
 
     /// Skips blanks and comments. A comment with a quote in it may as well be the rest of a string.
-    fn skip_blanks(&mut self) -> Result<(), Fault> {
+    fn skip_blanks(&mut self) -> Result<(), JsonError> {
         loop {
             let rest = &self.text[self.at..];
             self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == 0x0b).count();
@@ -116,17 +102,18 @@ impl<'a> Mender<'a> {
                 [b'<', b'!', b'-', b'-', ..] => b"-->",
                 _ => return Ok(()),
             };
-            let end = rest.windows(closing.len()).position(|window| window == closing).ok_or(Fault::Cut)?;
+            let end =
+                rest.windows(closing.len()).position(|window| window == closing).ok_or(JsonError::Cut)?;
             if rest[..end].iter().any(|byte| self.is_quote(*byte)) {
-                return Err(Fault::At(self.at));
+                return Err(JsonError::Damaged(self.at));
             }
             self.at += end + closing.len();
         }
     }
 
-    pub(super) fn value(&mut self) -> Result<(), Fault> {
+    pub(super) fn value(&mut self) -> Result<(), JsonError> {
         if self.path.len() > DEPTH_MAX {
-            return Err(Fault::TooLarge);
+            return Err(JsonError::TooLarge);
         }
         match self.peek() {
             Some(b'{') => self.object(),
@@ -137,7 +124,7 @@ impl<'a> Mender<'a> {
         }
     }
 
-    fn object(&mut self) -> Result<(), Fault> {
+    fn object(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         self.json.push(b'{');
         let mut may_follow = true;
@@ -168,7 +155,7 @@ impl<'a> Mender<'a> {
         }
     }
 
-    fn list(&mut self) -> Result<(), Fault> {
+    fn list(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         self.json.push(b'[');
         self.skip_blanks()?;
@@ -205,16 +192,16 @@ impl<'a> Mender<'a> {
         }
     }
 
-    fn entry(&mut self, opening: Option<&'a [u8]>) -> Result<(), Fault> {
+    fn entry(&mut self, opening: Option<&'a [u8]>) -> Result<(), JsonError> {
         let (start, written, depth) = (self.at, self.json.len(), self.path.len());
         let told = self.unreadable.len();
         match (self.value(), opening) {
-            (Err(fault @ (Fault::At(_) | Fault::Cut)), Some(opening)) if self.by_entries => {
+            (Err(fault @ (JsonError::Damaged(_) | JsonError::Cut)), Some(opening)) if self.by_entries => {
                 self.json.truncate(written);
                 self.path.truncate(depth);
                 self.unreadable.truncate(told);
                 if told == UNREADABLE_MAX {
-                    return Err(Fault::TooLarge);
+                    return Err(JsonError::TooLarge);
                 }
                 self.leave_out(start, opening, fault)
             }
@@ -233,7 +220,7 @@ impl<'a> Mender<'a> {
         self.json.ends_with(b"null") && self.text[..self.at].trim_ascii_end().ends_with(b"}")
     }
 
-    fn string(&mut self) -> Result<(), Fault> {
+    fn string(&mut self) -> Result<(), JsonError> {
         let quote = match self.peek() {
             Some(b'"') => b'"',
             Some(b'\'') if self.is_single_quoted => b'\'',
@@ -247,7 +234,7 @@ impl<'a> Mender<'a> {
             let plain = rest.iter().take_while(is_plain).count();
             self.json.extend_from_slice(&rest[..plain]);
             self.at += plain;
-            match self.peek().ok_or(Fault::Cut)? {
+            match self.peek().ok_or(JsonError::Cut)? {
                 byte if byte == quote => break,
                 b'\\' => self.escape(quote)?,
                 0 => self.padding(quote)?,
@@ -272,20 +259,20 @@ impl<'a> Mender<'a> {
     }
 
     /// NUL bytes that fill a field up to its end. Between other characters nobody knows where the text ends.
-    fn padding(&mut self, quote: u8) -> Result<(), Fault> {
+    fn padding(&mut self, quote: u8) -> Result<(), JsonError> {
         let from = self.at;
         while self.take(0) {}
         match self.peek() {
             Some(byte) if byte == quote => Ok(()),
-            Some(_) => Err(Fault::At(from)),
-            None => Err(Fault::Cut),
+            Some(_) => Err(JsonError::Damaged(from)),
+            None => Err(JsonError::Cut),
         }
     }
 
     /// A backslash. Where it escapes nothing, as in a path of Windows, it is a character like any other.
-    fn escape(&mut self, quote: u8) -> Result<(), Fault> {
+    fn escape(&mut self, quote: u8) -> Result<(), JsonError> {
         let rest = &self.text[self.at..];
-        let (read, written): (usize, &[u8]) = match rest.get(1).ok_or(Fault::Cut)? {
+        let (read, written): (usize, &[u8]) = match rest.get(1).ok_or(JsonError::Cut)? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => (2, &rest[..2]),
             b'\'' if quote == b'\'' => (2, b"'"),
             b'u' => unicode_escape(rest)?,
@@ -296,12 +283,12 @@ impl<'a> Mender<'a> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<(), Fault> {
+    fn number(&mut self) -> Result<(), JsonError> {
         let rest = &self.text[self.at..];
         let length = rest.iter().take_while(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)).count();
         let token = &rest[..length];
         if length == rest.len() {
-            return Err(Fault::Cut);
+            return Err(JsonError::Cut);
         }
         if serde_json::from_slice::<serde::de::IgnoredAny>(token).is_ok() {
             self.json.extend_from_slice(token);
@@ -310,21 +297,21 @@ impl<'a> Mender<'a> {
             self.json.extend_from_slice(token);
             self.json.push(b'"');
         } else {
-            return Err(Fault::At(self.at));
+            return Err(JsonError::Damaged(self.at));
         }
         self.at += length;
         Ok(())
     }
 
-    fn word(&mut self) -> Result<(), Fault> {
+    fn word(&mut self) -> Result<(), JsonError> {
         let rest = &self.text[self.at..];
         let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
         let word: &[u8] = match &rest[..length] {
             b"true" | b"True" | b"TRUE" => b"true",
             b"false" | b"False" | b"FALSE" => b"false",
             b"null" | b"None" | b"NULL" | b"Null" => b"null",
-            _ if length == rest.len() => return Err(Fault::Cut),
-            _ => return Err(Fault::At(self.at)),
+            _ if length == rest.len() => return Err(JsonError::Cut),
+            _ => return Err(JsonError::Damaged(self.at)),
         };
         self.json.extend_from_slice(word);
         self.at += length;
@@ -334,10 +321,10 @@ impl<'a> Mender<'a> {
 
 /// How long the escape is with which `rest` begins, and what is written for it. Half of a pair without its other half
 /// is replaced, as bytes are that are no text.
-fn unicode_escape(rest: &[u8]) -> Result<(usize, &[u8]), Fault> {
+fn unicode_escape(rest: &[u8]) -> Result<(usize, &[u8]), JsonError> {
     let unit = |from: usize| hex4(rest.get(from..from + 6)?);
     match (unit(0), unit(6)) {
-        (None, _) if rest.len() < 6 && rest[2..].iter().all(u8::is_ascii_hexdigit) => Err(Fault::Cut),
+        (None, _) if rest.len() < 6 && rest[2..].iter().all(u8::is_ascii_hexdigit) => Err(JsonError::Cut),
         (None, _) => Ok((1, LONE_BACKSLASH)),
         (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => Ok((12, &rest[..12])),
         (Some(0xd800..0xe000), _) => Ok((6, "\u{fffd}".as_bytes())),
@@ -376,10 +363,15 @@ impl<'a> Mender<'a> {
     }
 
     /// Puts `null` in the place of the entry that begins at `start`, and goes on behind it.
-    pub(super) fn leave_out(&mut self, start: usize, opening: &[u8], fault: Fault) -> Result<(), Fault> {
+    pub(super) fn leave_out(
+        &mut self,
+        start: usize,
+        opening: &[u8],
+        fault: JsonError,
+    ) -> Result<(), JsonError> {
         let end = self.end_of_entry(start, opening);
         let seen = self.at.saturating_sub(start).max(end.unwrap_or(self.text.len()) - start);
-        self.patience = self.patience.checked_sub(seen).ok_or(Fault::TooLarge)?;
+        self.patience = self.patience.checked_sub(seen).ok_or(JsonError::TooLarge)?;
         let end = end.ok_or(fault)?;
         let entry = &self.text[start..end];
         self.unreadable.push(UnreadableEntry {

@@ -20,17 +20,15 @@ mod tests;
 use serde_json::Value;
 
 use crate::base::digest::Digest;
-use mend::{Fault, Mender};
+use mend::Mender;
 
 /// The most values in a reply that is no list, counted by the separators before them.
 const VALUES_MAX: usize = 20_000;
 /// The same in a list: 50,000 voicemail messages of eight values. Each value takes a hundred bytes and more.
 const LIST_VALUES_MAX: usize = 400_000;
 
-/// Why JSON cannot be read for certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// It does not begin as JSON does.
     #[error("it is not JSON")]
     NotJson,
     #[error("it breaks off")]
@@ -50,7 +48,6 @@ pub(super) struct UnreadableEntry {
     /// nobody can tell that it is not several.
     pub(super) path: String,
     pub(super) at_byte: usize,
-    /// Its length in bytes.
     pub(super) bytes: usize,
     /// The SHA-256 of its bytes: the same entry in the next list has the same.
     pub(super) sha256: Digest,
@@ -95,15 +92,10 @@ fn read_text(text: &str, by_entries: bool) -> Result<Decoded, JsonError> {
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(Decoded { value, unreadable: Vec::new() });
     }
-    let mended = Mender::new(text, by_entries).mend().map_err(|fault| match fault {
-        Fault::NotJson => JsonError::NotJson,
-        Fault::Cut => JsonError::Cut,
-        Fault::At(byte) => JsonError::Damaged(byte),
-        Fault::TooLarge => JsonError::TooLarge,
-    })?;
+    let (json, unreadable) = Mender::new(text, by_entries).mend()?;
     // Such as a number that no computer has room for.
-    let value = serde_json::from_slice(&mended.json).map_err(|_| JsonError::Damaged(0))?;
-    Ok(Decoded { value, unreadable: mended.unreadable })
+    let value = serde_json::from_slice(&json).map_err(|_| JsonError::Damaged(0))?;
+    Ok(Decoded { value, unreadable })
 }
 
 /// The text of bytes in GBK or Big5, whose characters may have a backslash as their second byte, which then escapes

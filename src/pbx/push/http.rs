@@ -50,7 +50,6 @@ pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Receives reports until told to stop.
 pub async fn serve(listener: TcpListener, receiver: Receiver, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     let admission = Admission::new(receiver.limits);
@@ -169,7 +168,6 @@ pub struct Limits {
     pub connections: usize,
     /// Most connections from one address in a second.
     pub per_second: u32,
-    /// The longest time that a message may take.
     pub patience: Duration,
 }
 
@@ -257,17 +255,14 @@ pub struct Counters {
     pub accepted: u64,
     /// Messages from a PBX's address that name no event, or are no HTTP.
     pub malformed: u64,
-    /// Connections from an address that is no PBX's.
     pub stranger: u64,
     /// Messages whose head or body is too large; they are not read to their end.
     pub too_large: u64,
     /// Connections beyond what one address, or all together, may have at a time or in a second.
     pub flood: u64,
-    /// Messages that did not end in time.
     pub too_slow: u64,
 }
 
-/// Counts what becomes of reports. Clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct Tally(Arc<Mutex<Counters>>);
 

@@ -132,7 +132,6 @@ pub enum Unread {
     Gone,
     /// It is not a message of HTTP that posts something, or it breaks off.
     Malformed,
-    /// Its head or its body is too large.
     TooLarge,
 }
 

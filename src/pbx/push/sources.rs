@@ -77,7 +77,6 @@ impl Sources {
         });
     }
 
-    /// Asks the DNS again and again.
     pub(super) async fn keep_resolved(&self) {
         loop {
             self.resolve().await;
@@ -85,7 +84,6 @@ impl Sources {
         }
     }
 
-    /// Whether any PBX reports from `address`.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         let known = self.known();
         known.pbxs.iter().any(|source| known.is_at(source, address))

@@ -22,7 +22,6 @@ pub struct PushEvent {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PushKind {
-    /// A call ended: time for a sweep.
     NewCdr,
     /// The PBX has started: its sessions are gone, and with them where reports go.
     BootUp,

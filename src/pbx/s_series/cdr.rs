@@ -1,12 +1,11 @@
 //! The CDR as the PBX's API exports it: CSV for a range of its local time (`docs/pbx-api.md` §6), read as typed rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::civil::DateTime;
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use secrecy::ExposeSecret as _;
 
 use crate::base::recording::Text;
 use crate::config::Generation;
@@ -16,7 +15,6 @@ use crate::pbx::error::{Failure, PbxError, Policy, Reason};
 use crate::pbx::http::{Request, parameter};
 use crate::pbx::s_series::download::Download;
 use crate::pbx::s_series::policy::{Family, Stage};
-use crate::pbx::s_series::session::Token;
 use crate::pbx::s_series::slot::{Answer, Slot};
 use crate::pbx::s_series::{Action, TICKETS_MAX};
 use crate::pbx::{Audio as _, Calls, Listed};
@@ -25,36 +23,38 @@ impl Slot {
     /// Reads the CDR from `from` to `to`, both in the PBX's local time and both included; `None` if the PBX says that
     /// there are no calls. `unsupported` without a request for v1.0.x, which has no such call.
     pub(super) async fn cdr(mut self, from: DateTime, to: DateTime) -> Result<Option<Download>, PbxError> {
-        let range = Range::new(from, to, self.shared.config.api_version.generation);
-        let doing = format!("reading the CDR from {} to {}", range.from, range.to);
+        let text = |time: DateTime| time.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let (from, to) = (text(from), text(to));
+        let doing = format!("reading the CDR from {from} to {to}");
         if self.shared.config.api_version.generation == Generation::V1_0 {
             let action = self.shared.action(Family::Cdr, Stage::GetRandom, doing);
             let what = "API v1.0 has no CDR download; give its CSV export with `cdr_folder` or `--cdr`";
             return Err(self.shared.error(&action, Failure::new(Reason::Unsupported, what)));
         }
-        let mut outcome = self.read_cdr(&range, &doing).await;
-        for _ in 1..TICKETS_MAX {
-            match &outcome {
-                Err(error) if error.policy().wants_another_ticket() => {
-                    outcome = self.read_cdr(&range, &doing).await;
-                }
-                _ => break,
+        let range = [(self.extension_key(), "all".to_owned()), ("starttime", from), ("endtime", to)];
+        let mut tickets = 1;
+        loop {
+            match self.read_cdr(&range, &doing).await {
+                Ok(body) => return Ok(Some(body)),
+                Err(error) if error.policy() == Policy::Empty => return Ok(None),
+                Err(error) if error.policy().wants_another_ticket() && tickets < TICKETS_MAX => tickets += 1,
+                Err(error) => return Err(error),
             }
-        }
-        match outcome {
-            Ok(body) => Ok(Some(body)),
-            Err(error) if error.policy() == Policy::Empty => Ok(None),
-            Err(error) => Err(error),
         }
     }
 
-    async fn read_cdr(&mut self, range: &Range, doing: &str) -> Result<Download, PbxError> {
+    /// Reads a range, given in the words of the API.
+    async fn read_cdr(&mut self, range: &[(&str, String)], doing: &str) -> Result<Download, PbxError> {
         let shared = Arc::clone(&self.shared);
         let asking = shared.action(Family::Cdr, Stage::GetRandom, doing);
-        let json = range.json(shared.config.allowed_ip.map(|address| address.to_string()));
-        let (random, Answer { token, .. }) = self.random(&asking, "cdr/get_random", json).await?;
+        let allowed_ip = shared.config.allowed_ip.map(|address| ("allowedip", address.to_string()));
+        let json: BTreeMap<_, _> = range.iter().cloned().chain(allowed_ip).collect();
+        let (random, Answer { token, .. }) =
+            self.random(&asking, "cdr/get_random", serde_json::json!(json).to_string().into()).await?;
+        let mut query: Vec<_> = range.iter().map(|(key, value)| parameter(key, value.as_bytes())).collect();
+        query.extend([token.parameter(), parameter("random", random.expose_secret().as_bytes())]);
         let action = shared.download_action(Family::Cdr, doing.to_owned());
-        match self.open_cdr(&action, range.query(&token, &random)).await {
+        match self.open_cdr(&action, query.join("&")).await {
             Ok(body) => Ok(self.hand_over(body, action).await),
             Err(failure) => Err(shared.refused(&action, failure, &token).await),
         }
@@ -64,7 +64,7 @@ impl Slot {
         self.spend_admission(Stage::Download).await;
         self.hold_lease().await.open().await;
         let shared = Arc::clone(&self.shared);
-        shared.counters.note_request();
+        shared.counters.note(|counted| counted.requests += 1);
         let bytes_max = shared.config.limits.cdr_bytes_max;
         let request = shared.request(action.place, shared.download_path("cdr/download"), query);
         let request = Request { timeout: shared.config.limits.cdr_timeout, bytes_max, ..request };
@@ -79,41 +79,6 @@ impl Slot {
             Kind::Empty => Failure::new(Reason::EmptyBody, "nothing came instead of the CSV"),
             Kind::Audio | Kind::AudioCut | Kind::Other => return Ok(body),
         })
-    }
-}
-
-/// A range in the words of the API.
-struct Range {
-    /// The parameter that selects extensions: renamed in v2.0.0.
-    selector: &'static str,
-    from: String,
-    to: String,
-}
-
-impl Range {
-    fn new(from: DateTime, to: DateTime, generation: Generation) -> Self {
-        let selector = if generation == Generation::V2 { "number" } else { "extid" };
-        let text = |time: DateTime| time.strftime("%Y-%m-%d %H:%M:%S").to_string();
-        Self { selector, from: text(from), to: text(to) }
-    }
-
-    fn json(&self, allowed_ip: Option<String>) -> Bytes {
-        let mut members = json!({ self.selector: "all", "starttime": self.from, "endtime": self.to });
-        if let Some(address) = allowed_ip {
-            members["allowedip"] = address.into();
-        }
-        members.to_string().into()
-    }
-
-    fn query(&self, token: &Token, random: &SecretString) -> String {
-        [
-            parameter(self.selector, b"all"),
-            parameter("starttime", self.from.as_bytes()),
-            parameter("endtime", self.to.as_bytes()),
-            token.parameter(),
-            parameter("random", random.expose_secret().as_bytes()),
-        ]
-        .join("&")
     }
 }
 

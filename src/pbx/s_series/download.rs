@@ -34,7 +34,7 @@ impl Slot {
         let action = self.shared.action(Family::Recording, Stage::GetRandom, doing);
         let body = request_body(name, self.shared.config.allowed_ip.map(|address| address.to_string()));
         let (random, answer) = self.random(&action, "recording/get_random", body).await?;
-        self.shared.counters.note_ticket();
+        self.shared.counters.note(|counted| counted.tickets += 1);
         let action = self.shared.download_action(Family::Recording, format!("downloading `{name}`"));
         let query = vec![parameter("recording", name.as_bytes())];
         Ok(Ticket { action, endpoint: "recording/download", query, random, answer })
@@ -73,7 +73,7 @@ impl Audio for Download {
         Box::pin(async move {
             let chunk = self.body.next().await.map_err(|failure| self.shared.error(&self.action, failure))?;
             if let Some(chunk) = &chunk {
-                self.shared.counters.note_bytes(chunk.len());
+                self.shared.counters.note(|counted| counted.bytes += chunk.len() as u64);
                 self.shared.throttle.received(chunk.len()).await;
             }
             if let (None, Some(ending)) = (&chunk, self.body.ending()) {
@@ -125,7 +125,7 @@ impl Slot {
 
     /// Sends the request and looks at the first bytes of the reply.
     async fn open(&mut self, place: Place, request: Request) -> Result<Body, Failure> {
-        self.shared.counters.note_request();
+        self.shared.counters.note(|counted| counted.requests += 1);
         let mut body = self.shared.http.send(request).await?;
         let coding = body.coding();
         if coding.is_some() {

@@ -23,7 +23,6 @@ use crate::pbx::s_series::session::password_md5;
 use crate::pbx::s_series::{PbxClient, Shared};
 use crate::pbx::transport::Origin;
 
-/// The most bytes read at a time.
 const CHUNK_BYTES: usize = 4096;
 
 /// The first and the longest wait before another try.

@@ -307,7 +307,7 @@ impl Shared {
             )),
             _ => failure,
         };
-        self.counters.note_error(failure.reason);
+        self.counters.note(|counted| *counted.errors.entry(failure.reason.to_string()).or_default() += 1);
         if let Some(wait) = failure.retry_after {
             self.throttle.leave_alone(wait);
         }

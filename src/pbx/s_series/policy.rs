@@ -27,7 +27,6 @@ pub(super) enum Stage {
     Download,
 }
 
-/// Where in the API something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     /// Whose rules apply.

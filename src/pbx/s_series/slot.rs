@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Number, Value};
 use tokio::time::Instant;
 
+use crate::config::Generation;
 use crate::pbx::body::Kind;
 use crate::pbx::budget::Lease;
 use crate::pbx::error::{Failure, PbxError, Policy, Reason};
@@ -39,6 +40,11 @@ pub(super) struct Answer {
 }
 
 impl Slot {
+    /// What an extension is called: renamed in v2.0.0.
+    pub(super) fn extension_key(&self) -> &'static str {
+        if self.shared.config.api_version.generation == Generation::V2 { "number" } else { "extid" }
+    }
+
     /// Waits for a permission if this slot has none.
     pub(super) async fn hold_lease(&mut self) -> &mut Lease {
         let lease = match self.lease.take() {
@@ -108,7 +114,7 @@ impl Slot {
         let lease = self.hold_lease().await;
         lease.open().await;
         let asked_at = Instant::now();
-        shared.counters.note_request();
+        shared.counters.note(|counted| counted.requests += 1);
         let (bytes, body) = shared.http.exchange(request).await?;
         if place.stage == Stage::GetRandom {
             shared.throttle.answered(asked_at.elapsed());
@@ -189,10 +195,8 @@ fn refusal_failure(
     }
 }
 
-/// Why a reply is not a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The PBX gave an error number.
     Errno(u32),
     /// JSON of another shape.
     Foreign,

@@ -89,11 +89,6 @@ impl Slot {
             .map_or(String::new(), |extension| format!(" of extension {}", printable(extension.as_bytes())));
         self.shared.action(Family::Voicemail, Stage::Query, format!("listing the voicemail{whose}"))
     }
-
-    /// What an extension is called: renamed in v2.0.0.
-    fn extension_key(&self) -> &'static str {
-        if self.shared.config.api_version.generation == Generation::V2 { "number" } else { "extid" }
-    }
 }
 
 impl VoicemailList {
@@ -148,7 +143,6 @@ fn read(extension: &str, value: &Value) -> Option<VoicemailMessage> {
     })
 }
 
-/// Why a message cannot be asked for.
 type Lost = (Reason, &'static str);
 
 /// A message that is being received. At its end the box is listed again: what came is believed only if the message was
