@@ -20,7 +20,7 @@ mod tests;
 pub use format::AudioFormat;
 pub use probe::AudioProbe;
 
-/// Audio may differ so much from the time told, in milliseconds, without being suspect; a tenth in any case.
+/// Audio may differ so much from the stated time, in milliseconds, without being suspect; a tenth in any case.
 const APART_MS: u64 = 5000;
 /// In a call shorter than this, in seconds, one side may well have said nothing.
 const ONE_SIDED_S_MIN: u64 = 6;
@@ -32,9 +32,8 @@ pub struct Audio {
     /// The codec's number in a WAV file; of an extensible format that of its subformat. 0 in containers that do not
     /// number their codecs.
     pub tag: u16,
-    /// Channels; 0 if that is not told.
     pub channels: u16,
-    /// Samples a second and channel; 0 if that is not told.
+    /// Samples a second and channel; 0 if unknown.
     pub sample_rate: u32,
     /// Bits a sample; 0 for codecs that have no such thing.
     pub bits: u16,
@@ -45,7 +44,7 @@ pub struct Audio {
     pub declared_bytes: u64,
     /// The length of the file as received, in bytes.
     pub received_bytes: u64,
-    /// Whether nothing is to be heard; `None` if that cannot be told, or if there is no audio at all.
+    /// Whether nothing is to be heard; `None` if that cannot be determined, or if there is no audio at all.
     pub silent: Option<bool>,
     /// Whether one channel of two is silent, and the other is not.
     pub one_sided: bool,
@@ -197,7 +196,6 @@ pub(super) const OPENING_BYTES: usize = 12;
 pub(super) const W64_RIFF: &[u8; 16] = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00";
 
 words! {
-    /// The file format around the audio.
     pub enum Container as "container" {
         /// WAV: what every PBX is expected to deliver.
         Riff = "riff",
@@ -210,9 +208,7 @@ words! {
         /// Sun AU, also with its bytes the other way round.
         Au = "au",
         Aiff = "aiff",
-        /// Apple's Core Audio Format.
         Caf = "caf",
-        /// Ogg (RFC 3533): Opus, Vorbis, Speex or FLAC.
         Ogg = "ogg",
         /// MPEG audio of layer II or III, also behind `ID3v2` tags.
         Mp3 = "mp3",

@@ -17,7 +17,6 @@ use crate::formats::salted;
 
 /// The format up to 0.1: lines without salts, calls with identity and version.
 const SCHEMA_1: &str = "callvault-calls/1";
-/// The format that this version writes.
 const SCHEMA_2: &str = "callvault-calls/2";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -51,7 +51,7 @@ words! {
         Accepted = "accepted",
         /// The database was made anew from the archive: up to where, and on whose word.
         Rebuilt = "rebuilt",
-        /// A file stood in the archive of which no signed entry tells: its recording is owed.
+        /// A file stood in the archive that no signed entry mentions: its recording is still to be downloaded.
         Found = "found",
     }
 }

@@ -76,26 +76,9 @@ impl<'de> Deserialize<'de> for RawRow {
 /// The encodings in which call lists are written, beside UTF-8: those of the devices' interface languages.
 ///
 /// ASCII is the same in all of them, so that only headings and names in other scripts need any of this.
-const ENCODINGS: [&Encoding; 19] = [
-    encoding_rs::GB18030,
-    encoding_rs::BIG5,
-    encoding_rs::SHIFT_JIS,
-    encoding_rs::EUC_JP,
-    encoding_rs::EUC_KR,
-    encoding_rs::WINDOWS_1250,
-    encoding_rs::WINDOWS_1251,
-    encoding_rs::WINDOWS_1252,
-    encoding_rs::WINDOWS_1253,
-    encoding_rs::WINDOWS_1254,
-    encoding_rs::WINDOWS_1255,
-    encoding_rs::WINDOWS_1256,
-    encoding_rs::WINDOWS_1257,
-    encoding_rs::WINDOWS_1258,
-    encoding_rs::WINDOWS_874,
-    encoding_rs::KOI8_U,
-    encoding_rs::IBM866,
-    encoding_rs::MACINTOSH,
-    encoding_rs::ISO_8859_2,
+const ENCODINGS: &[&str] = &[
+    "gb18030 big5 shift_jis euc-jp euc-kr windows-1250 windows-1251 windows-1252 windows-1253 windows-1254",
+    "windows-1255 windows-1256 windows-1257 windows-1258 windows-874 koi8-u ibm866 macintosh iso-8859-2",
 ];
 
 /// Everything that these bytes may say: one text if they are UTF-8, else one for each encoding in which they are text.
@@ -103,10 +86,12 @@ const ENCODINGS: [&Encoding; 19] = [
 /// This is for comparing with a text that is known, never for keeping: identity and name of a call stay bytes.
 pub fn readings(bytes: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
     let utf8 = std::str::from_utf8(bytes).ok();
-    let others = if utf8.is_some() { &[][..] } else { &ENCODINGS[..] };
-    let decode =
-        |encoding: &&'static Encoding| encoding.decode_without_bom_handling_and_without_replacement(bytes);
-    utf8.map(Cow::Borrowed).into_iter().chain(others.iter().filter_map(decode))
+    let others = if utf8.is_some() { &[][..] } else { ENCODINGS };
+    let encodings = others.iter().flat_map(|labels| labels.split(' '));
+    let decode = |label: &str| {
+        Encoding::for_label(label.as_bytes())?.decode_without_bom_handling_and_without_replacement(bytes)
+    };
+    utf8.map(Cow::Borrowed).into_iter().chain(encodings.filter_map(decode))
 }
 
 /// Words for a PIN code or a password, in letters alone and lowercase. A heading that holds one anywhere is meant.

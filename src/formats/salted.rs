@@ -26,8 +26,8 @@ struct Salted<'a, T> {
 /// A line of JSON with a salt of its own, so that its hash tells nothing to those who lack the line.
 ///
 /// It differs from call to call. Whoever must come to the same bytes again keeps them.
-pub fn line(told: &impl Serialize) -> String {
-    let salted = Salted { line: told, line_salt: Salt::random() };
+pub fn line(content: &impl Serialize) -> String {
+    let salted = Salted { line: content, line_salt: Salt::random() };
     serde_json::to_string(&salted).expect("text, numbers and parsed JSON always serialise")
 }
 

@@ -23,7 +23,6 @@ pub struct Sidecar {
     pub recording: SidecarRecording,
     /// None for a voicemail message.
     pub call: Option<SidecarCall>,
-    /// Only for a voicemail message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voicemail: Option<SidecarVoicemail>,
     pub times: SidecarTimes,
@@ -55,7 +54,6 @@ pub struct SidecarOrigin {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SidecarPbx {
-    /// The `id` in the configuration.
     pub id: String,
     /// The serial number; empty if unknown.
     pub sn: String,
@@ -136,7 +134,6 @@ pub struct SidecarAudio {
     pub bits: u16,
     /// None if the header does not determine it.
     pub duration_ms: Option<u64>,
-    /// What is odd about the audio; usually empty.
     pub suspect: Vec<String>,
 }
 

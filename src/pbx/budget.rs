@@ -24,7 +24,6 @@ impl Budget {
         Self { connections: Arc::new(Semaphore::new(concurrency.max(1))), only: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Waits for a free connection. Served in order.
     pub(super) async fn lease(&self) -> Lease {
         Lease { permit: permit_of(&self.connections).await, only: None, state: LeaseState::Closed }
     }

@@ -60,7 +60,6 @@ pub(super) async fn connect(
     timeout(to.connect_timeout, connecting).await.unwrap_or_else(|_| Err(no_answer(to)))
 }
 
-/// Connects and agrees upon TLS by rustls.
 pub(super) async fn secure(
     config: Arc<ClientConfig>,
     to: &Origin,

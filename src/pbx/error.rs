@@ -14,7 +14,6 @@ pub enum Reason {
     Reset,
     /// Nothing came for `idle_timeout`.
     Stall,
-    /// Less than the least throughput.
     Slow,
     /// It ended before what it had declared.
     Truncated,
@@ -41,13 +40,11 @@ pub enum Reason {
         /// Whether the box holds other messages: then the message is gone, and not the whole store.
         beside_others: bool,
     },
-    /// The voicemail box changed during the download.
     Renumbered,
     /// Two messages of a voicemail box have one name.
     Ambiguous,
     /// The host's name is not known.
     Dns,
-    /// Nothing listens there.
     Refused,
     /// No connection.
     Unreachable,
@@ -174,7 +171,6 @@ impl Policy {
         matches!(self, Self::NotThere | Self::NewTicket | Self::LogIn | Self::Empty)
     }
 
-    /// Whether another ticket may help at once.
     pub(super) fn wants_another_ticket(self) -> bool {
         matches!(self, Self::NewTicket | Self::LogIn)
     }

@@ -163,7 +163,7 @@ pub trait Audio: Send {
     /// Bounds the whole transfer to `bytes`, as soon as the audio's header has declared its size; bounds only narrow.
     fn limit(&mut self, bytes: u64);
 
-    /// The folder that a voicemail message came from, if the PBX told.
+    /// The folder that a voicemail message came from, if the PBX said so.
     fn folder(&self) -> Option<&str> {
         None
     }

@@ -47,8 +47,8 @@ pub(super) fn redirected(when: When, location: Option<&str>, to: &Origin) -> Fai
 
 /// Any other status than 200; `page` is what came with it, in words, if it was a page.
 pub(super) fn refused(when: When, status: StatusCode, page: Option<String>) -> Failure {
-    let told = page.map_or_else(String::new, |page| format!(" and {page}"));
-    let what = format!("the reply has HTTP status {status}{told}");
+    let with_page = page.map_or_else(String::new, |page| format!(" and {page}"));
+    let what = format!("the reply has HTTP status {status}{with_page}");
     Failure::new(Reason::Http(status.as_u16()), what).with_remedy(remedy(when, status))
 }
 

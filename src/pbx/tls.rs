@@ -143,9 +143,7 @@ enum Trust {
     Roots(Arc<rustls_platform_verifier::Verifier>),
     /// One key, whatever the certificate around it says.
     Pin(Digest),
-    /// Whoever it is, to be looked at.
     Anyone,
-    /// No one, and why.
     Nobody(String),
 }
 
@@ -153,35 +151,6 @@ enum Trust {
 struct KeyVerifier {
     trust: Trust,
     provider: Arc<CryptoProvider>,
-}
-
-impl KeyVerifier {
-    fn judge(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<(), Untrusted> {
-        let seen = key_sha256(end_entity)?;
-        // Before anything is said about trust: no pin makes such a key work.
-        let is_other_key = matches!(&self.trust, Trust::Pin(pin) if *pin != seen);
-        if let Some(key) = unusable_key(end_entity).filter(|_| !is_other_key) {
-            return Err(Untrusted::UnusableKey { key });
-        }
-        match &self.trust {
-            Trust::Anyone => Ok(()),
-            Trust::Pin(pin) if *pin == seen => Ok(()),
-            Trust::Pin(pin) => Err(Untrusted::PinMismatch { seen, pin: *pin }),
-            Trust::Nobody(why) => Err(Untrusted::Unknown { seen, why: why.clone() }),
-            Trust::Roots(roots) => match roots.verify_server_cert(end_entity, intermediates, name, ocsp, now)
-            {
-                Ok(_) => Ok(()),
-                Err(error) => Err(Untrusted::Unknown { seen, why: words_of(&error) }),
-            },
-        }
-    }
 }
 
 impl ServerCertVerifier for KeyVerifier {
@@ -193,7 +162,27 @@ impl ServerCertVerifier for KeyVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.judge(end_entity, intermediates, name, ocsp, now) {
+        let judge = || {
+            let seen = key_sha256(end_entity)?;
+            // Before anything is said about trust: no pin makes such a key work.
+            let is_other_key = matches!(&self.trust, Trust::Pin(pin) if *pin != seen);
+            if let Some(key) = unusable_key(end_entity).filter(|_| !is_other_key) {
+                return Err(Untrusted::UnusableKey { key });
+            }
+            match &self.trust {
+                Trust::Anyone => Ok(()),
+                Trust::Pin(pin) if *pin == seen => Ok(()),
+                Trust::Pin(pin) => Err(Untrusted::PinMismatch { seen, pin: *pin }),
+                Trust::Nobody(why) => Err(Untrusted::Unknown { seen, why: why.clone() }),
+                Trust::Roots(roots) => {
+                    match roots.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+                        Ok(_) => Ok(()),
+                        Err(error) => Err(Untrusted::Unknown { seen, why: words_of(&error) }),
+                    }
+                }
+            }
+        };
+        match judge() {
             Ok(()) => Ok(ServerCertVerified::assertion()),
             Err(untrusted) => Err(CertificateError::Other(OtherError(Arc::new(untrusted))).into()),
         }

@@ -13,7 +13,6 @@ use crate::config::{PbxConfig, TlsBackend, TlsVersion};
 use crate::pbx::error::{Failure, Reason, When};
 use crate::pbx::tls::{Untrusted, words_of};
 
-/// Where a request went, for the sentences.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
     pub(super) pbx: String,
@@ -83,23 +82,17 @@ fn unreadable_head(why: &str) -> Failure {
 fn not_http(speech: Speech, to: &Origin, when: When) -> Failure {
     let (reason, what) = match speech {
         Speech::Tls if !to.is_https => {
-            (Reason::NotHttps, format!("{} speaks TLS, not plain HTTP; write `https://` in `url`", to.text))
+            (Reason::NotHttps, "speaks TLS, not plain HTTP; write `https://` in `url`".to_owned())
         }
-        Speech::Other(protocol) => (
-            Reason::NotHttp,
-            format!("{} speaks {protocol}, not HTTP; give the port of the PBX's API in `url`", to.text),
-        ),
-        _ if to.is_https => {
-            (Reason::NotHttp, format!("{} does not answer in HTTP; check the port in `url`", to.text))
+        Speech::Other(protocol) => {
+            (Reason::NotHttp, format!("speaks {protocol}, not HTTP; give the port of the PBX's API in `url`"))
         }
-        _ => (
-            Reason::NotHttp,
-            format!(
-                "{} does not answer in HTTP; check the port in `url`, and write `https://` if it is an HTTPS port",
-                to.text
-            ),
-        ),
+        _ => {
+            let or_https = if to.is_https { "" } else { ", and write `https://` if it is an HTTPS port" };
+            (Reason::NotHttp, format!("does not answer in HTTP; check the port in `url`{or_https}"))
+        }
     };
+    let what = format!("{} {what}", to.text);
     match when {
         When::LoggingIn => Failure::new(reason, what),
         // After a login in HTTP it can only be a broken reply.
@@ -109,19 +102,16 @@ fn not_http(speech: Speech, to: &Origin, when: When) -> Failure {
 
 /// No reply, or not all of its head, came in time.
 pub(super) fn no_reply(seconds: f64, heard: &[u8], to: &Origin, when: When) -> Failure {
-    match Speech::of(heard) {
-        Speech::Silence => Failure::new(
-            Reason::Timeout,
-            format!("no reply within {seconds} s; check that the PBX is not overloaded, or restart it"),
+    let what = match Speech::of(heard) {
+        Speech::Silence => {
+            format!("no reply within {seconds} s; check that the PBX is not overloaded, or restart it")
+        }
+        Speech::Http => format!(
+            "the reply's headers were not complete within {seconds} s; check that the PBX is not overloaded"
         ),
-        Speech::Http => Failure::new(
-            Reason::Timeout,
-            format!(
-                "the reply's headers were not complete within {seconds} s; check that the PBX is not overloaded"
-            ),
-        ),
-        speech => not_http(speech, to, when),
-    }
+        speech => return not_http(speech, to, when),
+    };
+    Failure::new(Reason::Timeout, what)
 }
 
 /// Why a body broke off; `None` if that was its regular end.
@@ -205,21 +195,15 @@ fn tls_failure(error: &rustls::Error, heard: &[u8], to: &Origin) -> Failure {
 
 /// The other side does not speak TLS at all; `heard` is what it said.
 pub(super) fn not_https(heard: &[u8], to: &Origin) -> Failure {
+    const PORT: &str = "give its HTTPS port in `url`, or write `http://` with `allow_plain_http = true`";
     let what = match Speech::of(heard) {
         Speech::Other(protocol) => {
-            format!("{} speaks {protocol}, not HTTPS; give the port of the PBX's API in `url`", to.text)
+            format!("speaks {protocol}, not HTTPS; give the port of the PBX's API in `url`")
         }
-        Speech::Http => format!(
-            "{} answers in plain HTTP, not in HTTPS; give its HTTPS port in `url`, or write `http://` with \
-             `allow_plain_http = true`",
-            to.text
-        ),
-        _ => format!(
-            "{} does not speak HTTPS; give its HTTPS port in `url`, or write `http://` with `allow_plain_http = true`",
-            to.text
-        ),
+        Speech::Http => format!("answers in plain HTTP, not in HTTPS; {PORT}"),
+        _ => format!("does not speak HTTPS; {PORT}"),
     };
-    Failure::new(Reason::NotHttps, what)
+    Failure::new(Reason::NotHttps, format!("{} {what}", to.text))
 }
 
 /// The two sides have no TLS in common, with what may give them one.
@@ -250,36 +234,28 @@ fn of_openssl(to: &Origin) -> String {
 }
 
 pub(super) fn untrusted_failure(untrusted: &Untrusted, to: &Origin) -> Failure {
-    match untrusted {
-        Untrusted::Unknown { .. } => Failure::new(
-            Reason::TlsUnknownCertificate,
-            format!(
-                "{}: {untrusted}; compare it with the PBX's, then run `callvault trust {}`",
-                to.text, to.pbx
-            ),
-        ),
-        Untrusted::PinMismatch { .. } => Failure::new(
+    let trust = format!("run `callvault trust {}`", to.pbx);
+    let (reason, remedy) = match untrusted {
+        Untrusted::Unknown { .. } => {
+            (Reason::TlsUnknownCertificate, format!("compare it with the PBX's, then {trust}"))
+        }
+        Untrusted::PinMismatch { .. } => (
             Reason::TlsPinMismatch,
             format!(
-                "{}: {untrusted}; if the PBX got a new certificate, compare it and run `callvault trust {}`, \
-                 else someone stands in between",
-                to.text, to.pbx
+                "if the PBX got a new certificate, compare it and {trust}, else someone stands in between"
             ),
         ),
-        Untrusted::Unreadable { .. } => {
-            Failure::new(Reason::TlsHandshake, format!("{}: {untrusted}; give the PBX another one", to.text))
-        }
-        // No fingerprint is told: what it would be compared for does not work yet.
-        Untrusted::UnusableKey { .. } => Failure::new(
+        Untrusted::Unreadable { .. } => (Reason::TlsHandshake, "give the PBX another one".to_owned()),
+        // No fingerprint is shown: what it would be compared for does not work yet.
+        Untrusted::UnusableKey { .. } => (
             Reason::TlsHandshake,
             format!(
-                "{}: {untrusted}; set `tls_backend = \"openssl\"`{}, or give the PBX a certificate with a key of \
-                 2048 bits",
-                to.text,
+                "set `tls_backend = \"openssl\"`{}, or give the PBX a certificate with a key of 2048 bits",
                 of_openssl(to)
             ),
         ),
-    }
+    };
+    Failure::new(reason, format!("{}: {untrusted}; {remedy}", to.text))
 }
 
 /// The first cause of type `T`. An `io::Error` hides what it wraps from `source`, hence the extra step.

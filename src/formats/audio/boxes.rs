@@ -18,9 +18,12 @@ enum Part {
     /// The 64-bit size of a box with this name.
     LongSize([u8; 4]),
     /// The start of an `mvhd` box, of which so much follows.
-    Movie { left: u64 },
-    /// The same of an `stsd` box.
-    Samples { left: u64 },
+    Movie {
+        left: u64,
+    },
+    Samples {
+        left: u64,
+    },
 }
 
 /// A walk from box to box, and into those that lead to the length.

@@ -47,7 +47,6 @@ enum State {
     Audio {
         left: u64,
     },
-    /// Within audio whose size was never filled in.
     OpenAudio,
     /// After the audio: the sizes alone matter.
     Trailing,
@@ -97,7 +96,7 @@ impl Chunks {
             received: self.received,
             is_chunk_after: self.is_chunk_after(data),
             chain_end: self.chain_end,
-            unit: self.unit(),
+            unit: self.layout()[2],
         })
     }
 
@@ -111,16 +110,9 @@ impl Chunks {
         }
     }
 
-    fn form_bytes(&self) -> u64 {
-        self.layout()[0]
-    }
-
-    fn chunk_header_bytes(&self) -> u64 {
-        self.layout()[1]
-    }
-
-    fn unit(&self) -> u64 {
-        self.layout()[2]
+    /// The number of 32 bits at a place of the present piece.
+    fn number(&self, at: usize) -> u32 {
+        if self.big_endian() { be32(&self.piece, at) } else { le32(&self.piece, at) }
     }
 
     fn big_endian(&self) -> bool {
@@ -129,9 +121,10 @@ impl Chunks {
 
     /// Takes what belongs to the present state; returns how many bytes that were.
     fn take(&mut self, bytes: &[u8]) -> usize {
+        let [form_bytes, header_bytes, _] = self.layout();
         let wanted = match self.state {
-            State::Form => self.form_bytes() - self.piece.len() as u64,
-            State::ChunkHeader => self.chunk_header_bytes() - self.piece.len() as u64,
+            State::Form => form_bytes - self.piece.len() as u64,
+            State::ChunkHeader => header_bytes - self.piece.len() as u64,
             State::Chunk { left, .. } | State::Audio { left } | State::Prefix { left } => left,
             State::OpenAudio | State::Trailing | State::Failed(_) => u64::MAX,
         };
@@ -159,11 +152,12 @@ impl Chunks {
 
     /// Goes on to the next state if the present one has all it wants. Chunks without content are passed at once.
     fn advance(&mut self) {
+        let [form_bytes, header_bytes, _] = self.layout();
         loop {
             let len = self.piece.len() as u64;
             self.state = match self.state {
-                State::Form if len == self.form_bytes() => self.read_form(),
-                State::ChunkHeader if len == self.chunk_header_bytes() => self.read_chunk_header(),
+                State::Form if len == form_bytes => self.read_form(),
+                State::ChunkHeader if len == header_bytes => self.read_chunk_header(),
                 State::Chunk { id, left: 0 } => self.read_chunk(&id),
                 State::Prefix { left: 0 } => self.begin_audio(),
                 State::Audio { left: 0 } if self.container == Container::Caf => State::ChunkHeader,
@@ -180,9 +174,8 @@ impl Chunks {
         }
         self.form_end = match self.container {
             Container::Caf | Container::Rf64 | Container::Bw64 => None,
-            Container::W64 => Some(le64(&self.piece, 16)).filter(|size| *size > self.form_bytes()),
-            Container::Rifx | Container::Aiff => sized(be32(&self.piece, 4)).map(|size| size + 8),
-            _ => sized(le32(&self.piece, 4)).map(|size| size + 8),
+            Container::W64 => Some(le64(&self.piece, 16)).filter(|size| *size > self.layout()[0]),
+            _ => sized(self.number(4)).map(|size| size + 8),
         };
         let is_wave = self.container != Container::W64 || &self.piece[24..28] == b"wave";
         if is_wave { State::ChunkHeader } else { State::Failed(AudioError::NotAudio) }
@@ -212,7 +205,7 @@ impl Chunks {
         if &id == b"data" || (self.container == Container::Aiff && &id == b"SSND") {
             return self.begin_data(size);
         }
-        let left = size.unwrap_or(u64::from(u32::MAX)).checked_next_multiple_of(self.unit());
+        let left = size.unwrap_or(u64::from(u32::MAX)).checked_next_multiple_of(self.layout()[2]);
         match left.filter(|left| self.received.saturating_add(*left) <= HEADER_BYTES_MAX) {
             Some(left) => State::Chunk { id, left },
             None => State::Failed(AudioError::NotAudio),
@@ -226,8 +219,7 @@ impl Chunks {
                 le64(&self.piece, 16).checked_sub(24).filter(|size| i64::try_from(*size).is_ok())
             }
             Container::Caf => Some(be64(&self.piece, 4)).filter(|size| *size != u64::MAX),
-            _ if self.big_endian() => Some(u64::from(be32(&self.piece, 4))),
-            _ => Some(u64::from(le32(&self.piece, 4))),
+            _ => Some(u64::from(self.number(4))),
         }
     }
 
@@ -237,24 +229,17 @@ impl Chunks {
             (Container::Caf, b"desc") => self.fmt = Fmt::of_caf(&self.piece),
             (Container::Aiff | Container::Caf, _) => {}
             (_, b"fmt ") => self.fmt = Fmt::of_wave(&self.piece, self.big_endian()),
-            (_, b"fact") if self.piece.len() >= 4 => self.samples = Some(self.fact()),
+            (Container::W64, b"fact") if self.piece.len() >= 8 => self.samples = Some(le64(&self.piece, 0)),
+            (_, b"fact") if self.piece.len() >= 4 => self.samples = Some(u64::from(self.number(0))),
             (Container::Rf64 | Container::Bw64, b"ds64") if self.piece.len() >= 24 => {
-                let told =
+                let stated =
                     |at| Some(le64(&self.piece, at)).filter(|size| *size > 0 && i64::try_from(*size).is_ok());
-                self.form_end = told(0).map(|size| size + 8);
-                self.long_sizes = Some((told(8).unwrap_or(0), told(16).unwrap_or(0)));
+                self.form_end = stated(0).map(|size| size + 8);
+                self.long_sizes = Some((stated(8).unwrap_or(0), stated(16).unwrap_or(0)));
             }
             _ => {}
         }
         State::ChunkHeader
-    }
-
-    fn fact(&self) -> u64 {
-        match self.container {
-            Container::W64 if self.piece.len() >= 8 => le64(&self.piece, 0),
-            _ if self.big_endian() => u64::from(be32(&self.piece, 0)),
-            _ => u64::from(le32(&self.piece, 0)),
-        }
     }
 
     fn begin_data(&mut self, size: Option<u64>) -> State {
@@ -289,7 +274,6 @@ impl Chunks {
         self.piece.extend_from_slice(&bytes[..room.min(bytes.len())]);
     }
 
-    /// Looks for sound, until there is some.
     fn listen(&mut self, bytes: &[u8]) {
         if let Some(silence) = &mut self.silence {
             silence.push(bytes);

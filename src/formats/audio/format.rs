@@ -13,7 +13,6 @@ words! {
     /// A codec; in WAV by its number in the `fmt ` chunk (RFC 2361, Microsoft's `mmreg.h`).
     pub enum AudioFormat as "audio format" {
         Pcm = "pcm",
-        /// IEEE floating point samples.
         Float = "float",
         /// Microsoft's or IMA's ADPCM.
         Adpcm = "adpcm",
@@ -72,7 +71,7 @@ pub(super) struct Fmt {
     /// 0 where the container has no such field.
     pub(super) block_align: u16,
     pub(super) bits: u16,
-    /// Samples of each channel in a block; 0 if that is not told.
+    /// Samples of each channel in a block; 0 if unknown.
     pub(super) block_samples: u16,
     /// Whether samples have their highest byte first.
     pub(super) big_endian: bool,
@@ -158,7 +157,7 @@ impl Fmt {
         })
     }
 
-    /// Reads the header of a Sun AU file: the format, where the audio begins, and its size if that is told.
+    /// Reads the header of a Sun AU file: the format, where the audio begins, and its size if it is stated.
     pub(super) fn of_au(header: &[u8]) -> Option<(Self, u64, Option<u64>)> {
         let big_endian = header.starts_with(b".snd");
         let number = |place: usize| if big_endian { be32(header, place) } else { le32(header, place) };
@@ -266,8 +265,8 @@ pub(super) struct Length {
     pub(super) is_disputed: bool,
 }
 
-pub(super) fn settle(told: &Testimony) -> Length {
-    let Testimony { by_codec, by_fact, by_block, by_rate } = *told;
+pub(super) fn settle(testimony: &Testimony) -> Length {
+    let Testimony { by_codec, by_fact, by_block, by_rate } = *testimony;
     let backed = |ms: u64, by: &[Option<u64>]| by.iter().flatten().any(|other| are_alike(ms, *other));
     let certain = |ms| Length { ms, is_disputed: false };
     let disputed = |ms| Length { ms, is_disputed: true };
@@ -280,10 +279,10 @@ pub(super) fn settle(told: &Testimony) -> Length {
             false => disputed(Some(ms)),
         };
     }
-    let told: Vec<u64> = [by_fact, by_block, by_rate].into_iter().flatten().collect();
-    match told.first() {
+    let lengths: Vec<u64> = [by_fact, by_block, by_rate].into_iter().flatten().collect();
+    match lengths.first() {
         None => certain(None),
-        Some(first) if told.iter().all(|ms| are_alike(*first, *ms)) => certain(Some(*first)),
+        Some(first) if lengths.iter().all(|ms| are_alike(*first, *ms)) => certain(Some(*first)),
         Some(_) if fact_is_backed => disputed(by_fact),
         Some(_) => disputed(None),
     }

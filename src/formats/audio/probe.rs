@@ -19,10 +19,8 @@ pub struct AudioProbe {
 
 #[derive(Debug)]
 enum Body {
-    /// The first bytes: too few to tell.
     Opening(Vec<u8>),
     Chunks(Container, Box<Chunks>),
-    /// A file of frames, pages or boxes.
     Walk(Container, Box<Walk>),
     Failed(AudioError),
 }
@@ -179,11 +177,9 @@ pub(super) struct End {
     pub(super) received: u64,
     /// Bytes that the last piece announced and that did not come.
     pub(super) owed: u64,
-    /// Whether it ended between two pieces.
     pub(super) is_between: bool,
 }
 
-/// What a walker makes of a whole body.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Found {
     pub(super) format: Option<AudioFormat>,

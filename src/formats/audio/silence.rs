@@ -12,7 +12,6 @@ pub(super) struct Silence {
     big_endian: bool,
     /// 2 for stereo; else all channels are one.
     sides: usize,
-    /// The side of the next sample.
     side: usize,
     /// The start of a sample whose rest has not come.
     carry: Vec<u8>,
@@ -50,7 +49,6 @@ impl Silence {
         })
     }
 
-    /// Whether no sample so far was loud.
     pub(super) fn is_silent(&self) -> bool {
         !self.heard.contains(&true)
     }

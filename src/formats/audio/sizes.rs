@@ -23,7 +23,6 @@ pub(super) struct Sizes {
     pub(super) is_chunk_after: bool,
     /// Where the last chunk ends, if chunks after the audio were followed.
     pub(super) chain_end: Option<u64>,
-    /// What chunks are filled up to.
     pub(super) unit: u64,
 }
 
@@ -35,7 +34,6 @@ pub(super) struct DataChunk {
     pub(super) size: Option<u64>,
 }
 
-/// What the sizes say of a body.
 #[derive(Debug)]
 pub(super) struct Fit {
     pub(super) declared: u64,
@@ -79,7 +77,7 @@ impl Sizes {
             let riff_size_wrong = self.has_form_size && !fits;
             return Fit { riff_size_wrong, ..Fit::whole(self.received, data_bytes) };
         }
-        if self.ends_with_form() || self.ends_with_chain() {
+        if self.ends_at(self.form_end) || self.ends_at(self.chain_end) {
             return Fit::whole(self.received, data_bytes);
         }
         let is_cut = self.declared() > self.received;
@@ -104,9 +102,9 @@ impl Sizes {
 
     /// Without a size for the audio: a mere header, or one that was not finalised.
     fn fit_open(self, rest: u64) -> Fit {
-        let is_empty = rest == 0 || (self.ends_with_form() && self.is_chunk_after);
+        let is_empty = rest == 0 || (self.ends_at(self.form_end) && self.is_chunk_after);
         if is_empty {
-            let riff_size_wrong = self.has_form_size && !self.ends_with_form();
+            let riff_size_wrong = self.has_form_size && !self.ends_at(self.form_end);
             return Fit { riff_size_wrong, ..Fit::whole(self.received, 0) };
         }
         match self.may_be_open {
@@ -128,12 +126,8 @@ impl Sizes {
         end.checked_next_multiple_of(self.unit).unwrap_or(u64::MAX)
     }
 
-    /// Whether the body ends where the first header says; that may leave out what fills a chunk up.
-    fn ends_with_form(self) -> bool {
-        self.form_end.is_some_and(|end| self.received == end || self.received == self.padded(end))
-    }
-
-    fn ends_with_chain(self) -> bool {
-        self.chain_end.is_some_and(|end| self.received == end || self.received == self.padded(end))
+    /// Whether the body ends where a header says; that may leave out what fills a chunk up.
+    fn ends_at(self, end: Option<u64>) -> bool {
+        end.is_some_and(|end| self.received == end || self.received == self.padded(end))
     }
 }

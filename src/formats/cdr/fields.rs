@@ -7,7 +7,6 @@ use csv::ByteRecord;
 /// The separators that are tried, the PBX's own first.
 pub(super) const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// How a list writes its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,

@@ -9,7 +9,6 @@ pub(super) struct Input {
 }
 
 enum State {
-    /// Bytes that were not enough to tell.
     Looking(Vec<u8>),
     Plain,
     Wide(Box<Decoder>),
@@ -21,7 +20,7 @@ impl Input {
         Self { state: State::Looking(Vec::new()) }
     }
 
-    /// The name of its encoding, where that was told for certain.
+    /// The name of its encoding, where that is certain.
     pub(super) fn encoding(&self) -> Option<&'static str> {
         match &self.state {
             State::Wide(decoder) => Some(decoder.encoding().name()),

@@ -27,7 +27,6 @@ pub struct CdrReader {
     doubts_blank_rows: bool,
 }
 
-/// How far the list is understood.
 enum State {
     Seeking(Seeker),
     Reading(Box<Table>),
@@ -36,7 +35,6 @@ enum State {
     Failed(NoHeader),
 }
 
-/// What a row is read by.
 struct Table {
     header: Header,
     dialect: Dialect,
@@ -181,7 +179,6 @@ impl CdrReader {
         }
     }
 
-    /// Goes by this header from here on.
     fn begin(&mut self, header: Header, dialect: Dialect) {
         self.splitter.set_dialect(dialect);
         let encoding = self.input.encoding().unwrap_or_else(|| guess_encoding(&header.headings()).name());

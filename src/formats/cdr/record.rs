@@ -66,7 +66,6 @@ struct Overlong {
     hash: Sha256,
 }
 
-/// Cuts a pushed stream into records.
 pub(super) struct RecordSplitter {
     marks: Marks,
     buffer: Vec<u8>,

@@ -39,15 +39,11 @@ pub struct CdrRow {
     pub callfrom: Text,
     /// Who was called, such as `6200(1003)`.
     pub callto: Text,
-    /// Ringing and talking, in seconds.
     pub callduraction: Told<u64>,
-    /// Talking, in seconds.
     pub talkduraction: Told<u64>,
     /// The two durations as version 0.1 read them. They make the [version](Self::version), and nothing else goes by them.
     pub hashed_durations: [Option<u64>; 2],
-    /// The trunk it came in by.
     pub srctrunkname: Text,
-    /// The trunk it went out by.
     pub dsttrunkname: Text,
     /// How it ended: an open set of words, compared by [`normal`].
     pub status: Text,
@@ -56,9 +52,7 @@ pub struct CdrRow {
     /// The recording, if the row names one: the cell as it was received but for blanks around it, also where it is a path, a
     /// URL or quoted once more. The PBX is asked for what it wrote, and for nothing that was made of it.
     pub recording: Option<RecordingName>,
-    /// The number that was dialled from outside.
     pub didnumber: Text,
-    /// The serial number of the device.
     pub sn: Text,
     /// Every field of a column that we know, as the list has it, untrimmed, in its order, under our name of the column; and
     /// those of columns that the operator wants kept, under the list's heading. The PIN code is blank, and so is all of a

@@ -37,7 +37,6 @@ impl Seeker {
         Self { lines: 0, named: None, likely: None }
     }
 
-    /// Looks at a line that is not blank.
     pub(super) fn look(&mut self, record: &Record, headings: &Headings) -> Step {
         if self.named.is_none()
             && let Some(delimiter) = named_delimiter(&record.bytes)
@@ -173,9 +172,7 @@ pub struct NoHeader {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoHeaderCause {
     Empty,
-    /// It is no text of a call list.
     Container(Container),
-    /// Calls stand where the headings belong.
     Headless,
     /// No line of its beginning holds headings that are known.
     Unknown {
@@ -189,7 +186,6 @@ pub enum NoHeaderCause {
     },
     /// More than one heading is that of the recordings' names.
     SeveralRecordings {
-        /// Their positions, from 1.
         positions: Vec<usize>,
         /// The value of `cdr_columns` that tells which one counts.
         columns: String,

@@ -15,7 +15,6 @@ const STATUSES: [&str; 6] = ["answered", "noanswer", "noanswered", "busy", "fail
 
 const TYPES: [&str; 6] = ["inbound", "outbound", "internal", "callback", "transfer", "warning"];
 
-/// Endings of audio files' names.
 const AUDIO: [&str; 12] =
     [".wav", ".wav49", ".mp3", ".gsm", ".ogg", ".opus", ".amr", ".au", ".flac", ".yswav", ".aac", ".m4a"];
 

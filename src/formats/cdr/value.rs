@@ -92,26 +92,31 @@ fn whole(text: &str) -> Option<u64> {
 /// `0:58`, `1:02:03`, and the times of day that a spreadsheet makes of durations, `12:00:58 AM`.
 fn clock(text: &str) -> Option<u64> {
     let lowercase = text.to_ascii_lowercase();
-    let (time, is_pm) = match (lowercase.strip_suffix("am"), lowercase.strip_suffix("pm")) {
-        (Some(time), _) => (time.trim_end(), Some(false)),
-        (_, Some(time)) => (time.trim_end(), Some(true)),
-        _ => (lowercase.as_str(), None),
-    };
+    let (time, later) = half_of_day(&lowercase);
     let parts: Vec<&str> = time.split(':').collect();
     let below_60 = |part: &str| digits(part).filter(|number| part.len() == 2 && *number < 60);
-    match (&*parts, is_pm) {
+    match (&*parts, later) {
         ([minutes, seconds], None) => {
             digits(minutes)?.checked_mul(60)?.checked_add(below_60(first(seconds)?)?)
         }
         ([hours, minutes, seconds], _) => {
-            let hours = match (digits(hours)?, is_pm) {
+            let hours = match (digits(hours)?, later) {
                 (hours, None) => hours,
-                (hours @ 1..=12, Some(is_pm)) => hours % 12 + if is_pm { 12 } else { 0 },
+                (hours @ 1..=12, Some(later)) => hours % 12 + u64::from(later),
                 _ => return None,
             };
             hours.checked_mul(3600)?.checked_add(below_60(minutes)? * 60 + below_60(first(seconds)?)?)
         }
         _ => None,
+    }
+}
+
+/// The time without `am` or `pm`, and how many hours later that makes it.
+fn half_of_day(lowercase: &str) -> (&str, Option<u8>) {
+    match (lowercase.strip_suffix("am"), lowercase.strip_suffix("pm")) {
+        (Some(time), _) => (time.trim_end(), Some(0)),
+        (_, Some(time)) => (time.trim_end(), Some(12)),
+        _ => (lowercase, None),
     }
 }
 
@@ -214,8 +219,8 @@ pub(super) fn start(timestart: &str, epoch: Option<i64>, stamp: Option<Stamp>) -
         (None, Some(epoch)) => !contradicts(*local, epoch),
         (None, None) => false,
     };
-    let told = rewritten(timestart);
-    let local = match &told[..] {
+    let meanings = rewritten(timestart);
+    let local = match &meanings[..] {
         [only] => Some(*only),
         more => more.iter().copied().find(fits),
     };
@@ -281,12 +286,7 @@ fn rewritten(text: &str) -> Vec<DateTime> {
 /// `9:01`, `09:01:00`, `9:01 PM`.
 fn time_of_day(text: &str) -> Option<(i8, i8, i8)> {
     let lowercase = text.to_ascii_lowercase();
-    let half = lowercase
-        .strip_suffix("am")
-        .map(|time| (time, 0))
-        .or_else(|| Some((lowercase.strip_suffix("pm")?, 12)));
-    let (time, later) =
-        half.map_or((lowercase.as_str(), None), |(time, later)| (time.trim_end(), Some(later)));
+    let (time, later) = half_of_day(&lowercase);
     let parts: Option<Vec<i8>> =
         time.split(':').map(|part| part.parse().ok().filter(|number| *number >= 0)).collect();
     let (hour, minute, second) = match *parts? {
@@ -295,7 +295,7 @@ fn time_of_day(text: &str) -> Option<(i8, i8, i8)> {
         _ => return None,
     };
     let hour = match later {
-        Some(later) if (1..=12).contains(&hour) => hour % 12 + later,
+        Some(later) if (1..=12).contains(&hour) => hour % 12 + i8::try_from(later).ok()?,
         Some(_) => return None,
         None => hour,
     };

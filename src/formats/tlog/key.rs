@@ -69,7 +69,6 @@ pub struct PublicKey<const KIND: u8> {
     key: ed25519_dalek::VerifyingKey,
 }
 
-/// The public half of the ledger's key.
 pub type VerifyingKey = PublicKey<ED25519>;
 pub type WitnessKey = PublicKey<COSIGNATURE>;
 

@@ -39,9 +39,6 @@ pub struct Subtree {
 ///
 /// `hash` gives the hash of complete subtrees.
 ///
-/// # Errors
-/// Those of `hash`.
-///
 /// # Panics
 /// If `index` is not below `size`.
 pub fn inclusion_proof<E>(
@@ -73,9 +70,6 @@ fn path<E>(
 }
 
 /// The proof that the tree of `size` leaves continues the one of `older` leaves. Empty if there is nothing to prove.
-///
-/// # Errors
-/// Those of `hash`.
 ///
 /// # Panics
 /// If `older` is larger than `size`.

@@ -61,7 +61,7 @@ impl Note {
     pub fn verify(&self, keys: &[VerifyingKey]) -> Result<&str, TlogError> {
         let mut is_signed = false;
         for signed in &self.signatures {
-            // Lines of keys that nobody told us of mean nothing, good or bad.
+            // Lines of unknown keys mean nothing, good or bad.
             let key = keys.iter().find(|key| key.name() == signed.name && key.id() == signed.id);
             match key.map(|key| key.verifies(self.text.as_bytes(), &signed.signature)) {
                 Some(true) => is_signed = true,
@@ -76,7 +76,6 @@ impl Note {
         self.verify(std::slice::from_ref(key)).is_ok()
     }
 
-    /// The text, which nobody has vouched for yet.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -93,12 +92,10 @@ impl Signed {
     }
 }
 
-/// What the ledger was at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     pub origin: String,
     pub size: u64,
-    /// The root of the tree over them.
     pub root: Digest,
 }
 
@@ -141,7 +138,6 @@ pub struct TlogProof {
     /// The entry itself, so that the file is complete; nothing vouches for it but the proof.
     pub entry: Vec<u8>,
     pub index: u64,
-    /// The hashes from the leaf's sibling up.
     pub hashes: Vec<Digest>,
     pub checkpoint: String,
 }
@@ -153,7 +149,6 @@ impl TlogProof {
         format!("{HEAD}\nextra {entry}\nindex {}\n{hashes}\n{}", self.index, self.checkpoint)
     }
 
-    /// Reads the text of a file.
     pub fn parse(text: &str) -> Result<Self, TlogError> {
         let failed = |why| malformed("proof", why);
         let (head, checkpoint) = text.split_once("\n\n").ok_or(failed("it has no checkpoint"))?;

@@ -49,7 +49,6 @@ impl Tile {
         (Self { level, index: tile, width }, from..from + (1 << rest))
     }
 
-    /// Whether nothing can be added to it.
     pub fn is_full(&self) -> bool {
         self.width == TILE_WIDTH
     }

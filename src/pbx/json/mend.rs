@@ -6,7 +6,7 @@ use crate::pbx::json::{JsonError, UnreadableEntry};
 
 /// How deep values may lie in each other: replies lie five deep.
 const DEPTH_MAX: usize = 32;
-/// The most unreadable entries that are told one by one.
+/// The most unreadable entries that are reported one by one.
 const UNREADABLE_MAX: usize = 10_000;
 
 /// A backslash that is a character, in strict JSON.
@@ -20,7 +20,6 @@ pub(super) enum Step {
     Entry(usize),
 }
 
-/// Reads a text once, from its beginning.
 pub(super) struct Mender<'a> {
     pub(super) text: &'a [u8],
     pub(super) at: usize,
@@ -160,7 +159,7 @@ impl<'a> Mender<'a> {
         self.json.push(b'[');
         self.skip_blanks()?;
         let mut opening = self.opening();
-        let told = self.unreadable.len();
+        let reported = self.unreadable.len();
         let (mut may_follow, mut number) = (true, 0);
         loop {
             self.skip_blanks()?;
@@ -178,7 +177,7 @@ impl<'a> Mender<'a> {
             // be a part of another.
             if !matches!(self.peek(), Some(b'{')) {
                 opening = None;
-                if self.unreadable.len() > told {
+                if self.unreadable.len() > reported {
                     return Err(self.unexpected());
                 }
             }
@@ -194,13 +193,13 @@ impl<'a> Mender<'a> {
 
     fn entry(&mut self, opening: Option<&'a [u8]>) -> Result<(), JsonError> {
         let (start, written, depth) = (self.at, self.json.len(), self.path.len());
-        let told = self.unreadable.len();
+        let reported = self.unreadable.len();
         match (self.value(), opening) {
             (Err(fault @ (JsonError::Damaged(_) | JsonError::Cut)), Some(opening)) if self.by_entries => {
                 self.json.truncate(written);
                 self.path.truncate(depth);
-                self.unreadable.truncate(told);
-                if told == UNREADABLE_MAX {
+                self.unreadable.truncate(reported);
+                if reported == UNREADABLE_MAX {
                     return Err(JsonError::TooLarge);
                 }
                 self.leave_out(start, opening, fault)

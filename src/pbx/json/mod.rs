@@ -41,7 +41,7 @@ pub enum JsonError {
     TooLarge,
 }
 
-/// An entry of a list that cannot be read. What it held is not told: it may be a secret.
+/// An entry of a list that cannot be read. What it held is not shown: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UnreadableEntry {
     /// Where it stands, such as `voicemails[0].voicemail[3]`. Entries behind it are counted as if it were one, though
@@ -67,7 +67,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Value, JsonError> {
     Ok(read(bytes, false)?.value)
 }
 
-/// The same, entry by entry: an object in a list that cannot be read becomes `null`, and its place is told.
+/// The same, entry by entry: an object in a list that cannot be read becomes `null`, and its place is reported.
 ///
 /// The entries around it are read for certain: the next one is looked for where a `}` is followed by the same opening
 /// as that of the list's first entry.

@@ -59,11 +59,7 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
         stop.run_until_cancelled_owned(async move { receiver.sources.keep_resolved().await })
     });
     let mut reported_at: Option<Instant> = None;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let (stream, from) = match accepted {
             Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
             Err(error) => {
@@ -72,7 +68,12 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
                 continue;
             }
         };
-        let visit = match receiver.let_in(from, &admission) {
+        // Decided before a byte is read.
+        let admitted = match receiver.sources.has(from) {
+            true => admission.enter(from, Instant::now()).ok_or(Fate::Flood),
+            false => Err(Fate::Stranger),
+        };
+        let visit = match admitted {
             Ok(visit) => visit,
             Err(fate) => {
                 receiver.tally.count(fate);
@@ -99,14 +100,6 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
 }
 
 impl Receiver {
-    /// Whether a connection is let in, decided before a byte of it is read.
-    fn let_in(&self, from: IpAddr, admission: &Arc<Admission>) -> Result<Visit, Fate> {
-        if !self.sources.has(from) {
-            return Err(Fate::Stranger);
-        }
-        admission.enter(from, Instant::now()).ok_or(Fate::Flood)
-    }
-
     /// Reads a message, acts on it, and answers.
     async fn attend(&self, mut stream: TcpStream, from: IpAddr) {
         let read = timeout(self.limits.patience, read_request(&mut stream)).await;

@@ -135,24 +135,19 @@ pub enum Unread {
     TooLarge,
 }
 
-struct Head {
-    path: String,
-    length: Option<usize>,
-}
-
 /// Reads a message. The body is not begun if it is declared too large. Without a declared length it ends where the
 /// sender closes, or where it has named an event.
 pub async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Result<Request, Unread> {
     let mut bytes = Vec::with_capacity(1024);
     let body_at = read_head(stream, &mut bytes).await?;
-    let head = parse_head(&bytes[..body_at]).ok_or(Unread::Malformed)?;
-    if head.length.is_some_and(|length| length > BODY_BYTES_MAX) {
+    let (path, length) = parse_head(&bytes[..body_at]).ok_or(Unread::Malformed)?;
+    if length.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(Unread::TooLarge);
     }
     let mut searched = 0;
     loop {
         let body = &bytes[body_at..];
-        if head.length.map_or_else(|| names_event(body, searched), |length| body.len() >= length) {
+        if length.map_or_else(|| names_event(body, searched), |length| body.len() >= length) {
             break;
         }
         searched = body.len();
@@ -160,13 +155,13 @@ pub async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Result<Reque
             return Err(Unread::TooLarge);
         }
         if read_more(stream, &mut bytes).await? == 0 {
-            match head.length {
+            match length {
                 Some(_) => return Err(Unread::Malformed),
                 None => break,
             }
         }
     }
-    Ok(Request { path: head.path, body: bytes.split_off(body_at) })
+    Ok(Request { path, body: bytes.split_off(body_at) })
 }
 
 /// Reads until the head is whole; returns where the body begins.
@@ -205,7 +200,8 @@ fn head_end(bytes: &[u8], searched: usize) -> Option<usize> {
     ends.into_iter().flatten().min()
 }
 
-fn parse_head(head: &[u8]) -> Option<Head> {
+/// The path, and the declared length of the body.
+fn parse_head(head: &[u8]) -> Option<(String, Option<usize>)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     request.parse(head).ok().filter(httparse::Status::is_complete)?;
@@ -219,7 +215,7 @@ fn parse_head(head: &[u8]) -> Option<Head> {
         Some(header) => Some(length(header.value)?),
         None => None,
     };
-    Some(Head { path, length })
+    Some((path, length))
 }
 
 /// A length that no number can hold is too large, and not malformed.

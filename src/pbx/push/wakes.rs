@@ -119,7 +119,7 @@ const CALLS_MAX: usize = 10_000;
 pub struct HeardCalls(Arc<Mutex<BTreeMap<String, BTreeMap<String, Instant>>>>);
 
 impl HeardCalls {
-    /// Notes that a report told of a call.
+    /// Notes a call that a report named.
     pub fn note(&self, pbx: &str, callid: &str, now: Instant) {
         let mut heard = self.heard();
         let calls = heard.entry(pbx.to_owned()).or_default();

@@ -166,17 +166,13 @@ fn login(config: &PbxConfig) -> String {
 fn no_stream(config: &PbxConfig, port: u16, error: &io::Error) -> Failure {
     let host = config.url.host_str().unwrap_or_default();
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => Failure::new(
-            Reason::Refused,
-            format!(
-                "nothing listens for event streams at {host}:{port}; choose TCP reports on the PBX's API page, or \
-                 correct `push_tcp_port`"
-            ),
-        ),
-        _ => Failure::new(
-            Reason::Unreachable,
-            format!("no event stream from {host}:{port} ({error}); check the network and `push_tcp_port`"),
-        ),
+        io::ErrorKind::ConnectionRefused => {
+            let what = format!("nothing listens for event streams at {host}:{port}");
+            Failure::new(Reason::Refused, what)
+                .with_remedy("choose TCP reports on the PBX's API page, or correct `push_tcp_port`")
+        }
+        _ => Failure::new(Reason::Unreachable, format!("no event stream from {host}:{port} ({error})"))
+            .with_remedy("check the network and `push_tcp_port`"),
     }
 }
 

@@ -86,7 +86,7 @@ impl PbxClient {
     /// Forgets the session, so that the next request logs in: for a PBX that says it has restarted. One that is merely
     /// said to have costs a login.
     pub async fn forget_session(&self) {
-        self.shared.session.forget().await;
+        self.shared.session.forget(None).await;
     }
 
     /// Waits for one of the PBX's `concurrency` connections; served in order.

@@ -16,7 +16,6 @@ pub(super) enum Family {
     Voicemail,
 }
 
-/// The step within a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// A call that answers with JSON and gives no ticket: `login`, `query`.

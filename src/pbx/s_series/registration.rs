@@ -1,4 +1,4 @@
-//! Where the PBX is to send its reports: told at login and with each heartbeat, and only where push is on.
+//! Where the PBX is to send its reports: sent at login and with each heartbeat, and only where push is on.
 //!
 //! A PBX has one such destination, and forgets it with the session in 30 min. With push off nothing here is ever sent, and
 //! whoever receives its reports goes on to.
@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -39,18 +39,17 @@ impl PbxClient {
         let limit = self.shared.config.limits.connect_timeout;
         // It goes without: the PBX sees whom the heartbeat comes from.
         if let Ok(Some(ip)) = timeout(limit, our_address(&self.shared.config, address)).await {
-            members.insert("ipaddr".to_owned(), ip.to_string().into());
+            members["ipaddr"] = ip.to_string().into();
         }
         let action = self.shared.action(Family::Device, Stage::Query, "renewing where reports go");
-        let body = Value::Object(members).to_string().into();
+        let body = members.to_string().into();
         self.slot().await.call(&action, "heartbeat", body).await.map(drop)
     }
 }
 
 /// What tells the PBX of our listener (`docs/pbx-api.md` §3.1); nothing unless it is to report over HTTP.
-pub(super) fn members(config: &PbxConfig) -> Map<String, Value> {
-    let mut members = Map::new();
-    let PushMode::Http(address) = &config.push else { return members };
+pub(super) fn members(config: &PbxConfig) -> Value {
+    let PushMode::Http(address) = &config.push else { return json!({}) };
     let generation = config.api_version.generation;
     let is_absolute = address.host.is_some();
     let tag = match generation {
@@ -60,11 +59,8 @@ pub(super) fn members(config: &PbxConfig) -> Map<String, Value> {
     };
     // Without it reports come in a form that is no JSON (§7).
     let version = if generation == Generation::V2 { "2.0.0" } else { "1.0.2" };
-    members.insert("port".to_owned(), address.port.to_string().into());
-    members.insert("url".to_owned(), address.to_string().into());
-    members.insert("urltag".to_owned(), tag);
-    members.insert("version".to_owned(), version.into());
-    members
+    let (port, url) = (address.port.to_string(), address.to_string());
+    json!({ "port": port, "url": url, "urltag": tag, "version": version })
 }
 
 /// Our address for the PBX: the operator's word, or else the one from which this machine reaches it.

@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
@@ -70,16 +69,17 @@ impl Session {
     /// next request logs in; a lock-out is waited out by all.
     pub(super) async fn heed(&self, error: &PbxError, token: &Token, lockout_wait: Duration) {
         match error.policy() {
-            Policy::LogIn => self.state.lock().await.forget(token),
+            Policy::LogIn => self.forget(Some(token)).await,
             Policy::WaitOutLockout => self.state.lock().await.lock_out(error, lockout_wait),
             _ => {}
         }
     }
 
-    /// Forgets the token. A refused password stays refused, and a lock-out lasts.
-    pub(super) async fn forget(&self) {
+    /// Forgets the token, if it is still this one. A refused password stays refused, and a lock-out lasts.
+    pub(super) async fn forget(&self, token: Option<&Token>) {
         let mut state = self.state.lock().await;
-        if matches!(state.standing, Standing::LoggedIn(_)) {
+        let is_it = |current: &Token| token.is_none_or(|token| token.number == current.number);
+        if matches!(&state.standing, Standing::LoggedIn(current) if is_it(current)) {
             state.standing = Standing::LoggedOut;
         }
     }
@@ -106,12 +106,6 @@ impl State {
                 self.refusals >= REFUSALS_MAX
             }
             _ => false,
-        }
-    }
-
-    fn forget(&mut self, token: &Token) {
-        if matches!(&self.standing, Standing::LoggedIn(current) if current.number == token.number) {
-            self.standing = Standing::LoggedOut;
         }
     }
 
@@ -197,7 +191,7 @@ pub(super) fn password_md5(config: &PbxConfig) -> String {
 }
 
 fn credentials(shared: &Shared) -> Bytes {
-    let mut members = Value::Object(registration::members(&shared.config));
+    let mut members = registration::members(&shared.config);
     members["username"] = shared.config.username.as_str().into();
     members["password"] = password_md5(&shared.config).into();
     // Sent only on demand: it moves the PBX's event reports here, away from whoever receives them now.

@@ -103,7 +103,6 @@ impl Slot {
         Ok((random.into(), answer))
     }
 
-    /// Posts JSON and reads the JSON that answers.
     pub(super) async fn post(
         &mut self,
         place: Place,
@@ -124,20 +123,22 @@ impl Slot {
         }
         let members = match (place.family, place.stage) {
             (Family::Voicemail, Stage::Query) => parse_list(&bytes).map(|(members, unreadable)| {
-                self.note_unreadable(&unreadable);
+                // Says where they are, not what they hold.
+                let pbx = &shared.config.id;
+                for UnreadableEntry { path, at_byte, bytes, .. } in &unreadable {
+                    tracing::debug!(
+                        pbx,
+                        path,
+                        at_byte,
+                        bytes,
+                        "`{pbx}` lists an entry that cannot be read: {path}"
+                    );
+                }
                 members
             }),
             _ => parse_reply(&bytes),
         };
         members.map_err(|refusal| refusal_failure(place, refusal, &bytes, |page| shared.http.describe(page)))
-    }
-
-    /// Entries of a list that could not be read: `null` stands for each of them. Says where they are, not what they hold.
-    fn note_unreadable(&self, entries: &[UnreadableEntry]) {
-        let pbx = &self.shared.config.id;
-        for UnreadableEntry { path, at_byte, bytes, .. } in entries {
-            tracing::debug!(pbx, path, at_byte, bytes, "`{pbx}` lists an entry that cannot be read: {path}");
-        }
     }
 
     async fn call_once(
@@ -166,33 +167,35 @@ fn refusal_failure(
     bytes: &[u8],
     describe: impl Fn(&[u8]) -> String,
 ) -> Failure {
-    match (refusal, Kind::of(bytes)) {
-        (Refusal::Errno(errno), _) => policy::failure(place, errno),
+    let (reason, what) = match (refusal, Kind::of(bytes)) {
+        (Refusal::Errno(errno), _) => return policy::failure(place, errno),
         (Refusal::Json(JsonError::Cut), _) => {
-            Failure::new(Reason::Truncated, "the reply breaks off within its JSON")
+            (Reason::Truncated, "the reply breaks off within its JSON".to_owned())
         }
-        (_, Kind::Empty) => Failure::new(Reason::EmptyBody, "the reply is empty")
-            .with_remedy("check that the API is enabled; if this persists, restart the PBX"),
-        (_, Kind::Html) => Failure::new(
-            Reason::HtmlBody,
-            format!(
-                "{} came instead of the API's reply; check that the API is enabled, `url` and `api_version`, and that \
-                 no login page stands before the PBX",
-                describe(bytes)
-            ),
-        ),
+        (_, Kind::Empty) => {
+            let what = "the reply is empty; check that the API is enabled; if this persists, restart the PBX";
+            (Reason::EmptyBody, what.to_owned())
+        }
+        (_, Kind::Html) => {
+            let what = "came instead of the API's reply; check that the API is enabled, `url` and `api_version`, and \
+                        that no login page stands before the PBX";
+            (Reason::HtmlBody, format!("{} {what}", describe(bytes)))
+        }
         (Refusal::Foreign, _) => {
-            Failure::new(Reason::Protocol, "the reply says neither success nor an error number")
+            (Reason::Protocol, "the reply says neither success nor an error number".to_owned())
         }
-        (Refusal::Json(JsonError::Damaged(at_byte)), _) => Failure::new(
-            Reason::Protocol,
-            format!("the reply is JSON that is broken at byte {at_byte}, so it is not certain what it says"),
-        ),
+        (Refusal::Json(JsonError::Damaged(at_byte)), _) => {
+            let what = format!(
+                "the reply is JSON that is broken at byte {at_byte}, so it is not certain what it says"
+            );
+            (Reason::Protocol, what)
+        }
         (Refusal::Json(JsonError::TooLarge), _) => {
-            Failure::new(Reason::Oversize, "the reply holds more values than any reply of a PBX")
+            (Reason::Oversize, "the reply holds more values than any reply of a PBX".to_owned())
         }
-        (Refusal::Json(JsonError::NotJson), _) => Failure::new(Reason::Protocol, "the reply is not JSON"),
-    }
+        (Refusal::Json(JsonError::NotJson), _) => (Reason::Protocol, "the reply is not JSON".to_owned()),
+    };
+    Failure::new(reason, what)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
