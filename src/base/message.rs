@@ -8,7 +8,7 @@ fn is_plain(character: char) -> bool {
 }
 
 /// A message as the PBX tells it, each part as it is written there. Two messages in one box can be alike in all of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::FromRow)]
 pub struct Message {
     /// Whose box it was left in.
     pub extension: String,

@@ -3,10 +3,13 @@
 // Closed sets of words, the same in SQL, JSON and messages.
 pub mod words;
 
-// The kinds of finding.
+// The kinds of finding, each with its alert and its remedy.
 pub mod finding;
 
-// What failures and findings mean to an operator, and what to do about them.
+// What raises an alert.
+pub mod alert;
+
+// What failures mean to an operator, and what to do about them.
 pub mod remedy;
 
 // Recordings counted by what became of them.

@@ -123,6 +123,12 @@ pub enum Text {
     },
 }
 
+impl From<Vec<u8>> for Text {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from_bytes(&bytes)
+    }
+}
+
 impl Text {
     /// Keeps `bytes` without loss.
     pub fn from_bytes(bytes: &[u8]) -> Self {

@@ -1,10 +1,6 @@
 //! What the reason of a failure means to an operator, and what to do about it.
 
-mod finding;
-
 use serde::{Deserialize, Serialize};
-
-pub use finding::of_finding;
 
 use super::recording::RecordingState;
 use super::words::words;

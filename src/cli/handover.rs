@@ -16,7 +16,7 @@ use crate::pipeline::site::SiteProgress;
 use crate::proof::sealed_vault::SealedVault;
 use crate::service::requests::{Outcome, Request};
 use crate::store::db;
-use crate::store::owner;
+use crate::store::requests;
 use crate::vault::exposure;
 use crate::vault::state::{self, StateError};
 
@@ -87,7 +87,7 @@ async fn hand_over(
 ) -> anyhow::Result<Option<Outcome>> {
     let text = serde_json::to_string(request).context("writing the request")?;
     let mut db = db::open_for_requests(&config.state.path).await?;
-    let id = owner::ask(&mut db, &text, clock::now()).await?;
+    let id = requests::ask(&mut db, &text, clock::now()).await?;
     if request.is_long() {
         output::error_line("callvault: handed to the service, which already works on these PBXs");
     }
@@ -106,7 +106,7 @@ async fn wait(
 ) -> anyhow::Result<Option<Outcome>> {
     let mut given_up = false;
     loop {
-        let answer = owner::answer(db, id)
+        let answer = requests::answer(db, id)
             .await?
             .context("the service has lost this request: run the command again")?;
         if let Some(outcome) = answer.outcome {
@@ -117,10 +117,10 @@ async fn wait(
             display.update(&sites);
         }
         if stop.is_cancelled() && !std::mem::replace(&mut given_up, true) {
-            owner::cancel(db, id).await?;
+            requests::cancel(db, id).await?;
         }
         if !state::is_owned_by_service(&config.state.path) {
-            owner::cancel(db, id).await?;
+            requests::cancel(db, id).await?;
             return Ok(None);
         }
         tokio::time::sleep(ASK_EVERY).await;

@@ -124,7 +124,7 @@ async fn shown(config: &Path) -> anyhow::Result<Shown> {
     let keys = rows.into_iter().map(|row| ShownKey {
         vkey: row.vkey,
         signs: row.retired_at_ms.is_none(),
-        signs_until: row.signs_until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        signs_until: row.signs_until_ms.map(Timestamp::from),
     });
     Ok(Shown {
         origin: sources.keys.first().map(|key| key.name().to_owned()).unwrap_or_default(),

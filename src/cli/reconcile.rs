@@ -165,8 +165,8 @@ async fn issue_due(
     let mut due = Vec::new();
     for pbx in chosen {
         if is_outdated
-            || certificates::is_any_due(db, &pbx.id).await?
-            || certificates::is_any_untold(db, &pbx.id, published).await?
+            || !certificates::due(db, &pbx.id).await?.is_empty()
+            || certificates::is_any_unpublished(db, &pbx.id, published).await?
         {
             due.push(pbx.id.clone());
         }

@@ -46,7 +46,9 @@ fn write_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
     for day in of_pbx.days.iter().filter(|day| day.account.needs_attention()) {
         let (account, remarks) = (&day.account, remarks(day).join(", "));
         writeln!(text, "  {} {:>9} {}  {remarks}", account.day, account.listed, cells(&account.counts))?;
-        for finding in account.findings.list.items.iter().filter(|finding| finding.kind == "must_record") {
+        for finding in
+            account.findings.list.items.iter().filter(|finding| finding.kind == FindingKind::MustRecord)
+        {
             writeln!(text, "  {:10} {}", "", finding.detail)?;
         }
     }
@@ -216,7 +218,7 @@ fn verdict(report: &Report) -> String {
     }];
     let mut verdicts = Verdicts::default();
     report.pbx.values().for_each(|of_pbx| verdicts += &of_pbx.verdicts);
-    sentences.extend(verdicts.told().map(|sentence| format!("{sentence}.")));
+    sentences.extend(verdicts.sentence().map(|sentence| format!("{sentence}.")));
     if verdicts.accepted > 0 {
         sentences.push(format!("{} accepted as they were.", count(verdicts.accepted.unsigned_abs(), "list")));
     }

@@ -10,7 +10,6 @@ use crate::base::counts::Counts;
 use crate::base::remedy;
 use crate::store::alert_queue::Standing;
 use crate::store::certificates::DaysStanding;
-use crate::store::findings::FindingKind;
 use crate::watch::status::{
     AnchorStatus, ArchiveStatus, FeedWebhookStatus, LedgerStatus, PbxStatus, ServiceStatus, SnapshotStatus,
     Status, Unverified, VerificationStatus,
@@ -268,7 +267,7 @@ fn write_pbx(
         pbx.calls, pbx.answered_without_recording
     )?;
     write_days(text, &pbx.days)?;
-    if let Some(sentence) = pbx.verdicts.told() {
+    if let Some(sentence) = pbx.verdicts.sentence() {
         writeln!(
             text,
             "  {sentence}. `callvault reconcile --pbx {id}` names every such day, and what to do."
@@ -377,9 +376,9 @@ fn write_findings(text: &mut String, id: &str, pbx: &PbxStatus) -> std::fmt::Res
     for finding in pbx.latest_findings.iter().take(FINDINGS_MAX) {
         writeln!(text, "    {} {}: {}", finding.kind, finding.subject, finding.detail)?;
     }
-    let to_judge = pbx.findings.iter().filter(|(kind, _)| FindingKind::needs_a_person(kind));
+    let to_judge = pbx.findings.iter().filter(|(kind, _)| kind.needs_a_person());
     for (kind, _) in to_judge {
-        writeln!(text, "    What to do about {kind}: {}.", remedy::of_finding(kind, id))?;
+        writeln!(text, "    What to do about {kind}: {}.", kind.remedy(id))?;
     }
     Ok(())
 }

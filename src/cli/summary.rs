@@ -50,7 +50,7 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
         format!(
             "Not finished: some of the PBX's lists could not be read; of the rest {left}. Run the same command again."
         )
-    } else if let Some(doubts) = report.verdicts().told() {
+    } else if let Some(doubts) = report.verdicts().sentence() {
         let remedy = "`callvault reconcile` names every such day, and what to do";
         match dry_run {
             true => format!("Not complete. {doubts}. {remedy}."),

@@ -24,6 +24,7 @@ use crate::store::calls;
 use crate::store::db::Db;
 use crate::store::fleet::{self, Remembered};
 use crate::store::queue;
+use crate::store::sql::Ms;
 pub use blame::{Blame, Item};
 use blame::{Failed, Refund, Suspects, Verdict};
 
@@ -81,7 +82,7 @@ impl Closed {
         }
         let longest =
             jiff::SignedDuration::try_from(lockout_wait.max(LOCKOUT)).unwrap_or(jiff::SignedDuration::MAX);
-        let until = Timestamp::from_millisecond(remembered.paused_until_ms?).ok()?;
+        let Ms(until) = remembered.paused_until_ms?;
         (until > now && until.duration_since(now) <= longest).then_some(Self::LockedOut(until))
     }
 }

@@ -11,15 +11,14 @@ use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-pub use crate::store::day_account::entries::{
-    DayFindings, Difference, Filed, Listing, Suspect, Suspects, Unarchived,
+pub use crate::store::day_account::{
+    DayFindings, Difference, Filed, Listing, Suspect, Suspects, Unarchived, known_days,
 };
-pub use crate::store::day_account::known_days;
 
 use crate::archive::Folder;
 use crate::base::counts::{self, Counts};
 use crate::store::calls;
-use crate::store::day_account::{self, OfDay, Recordings, lists};
+use crate::store::day_account::{self, OfDay, Recordings};
 use crate::store::evidence::{self, Evidence, Verdict};
 use crate::store::findings::{self, FindingKind};
 use crate::store::queue::DayRange;
@@ -123,11 +122,11 @@ impl DayAccount {
     /// If there is evidence, an unreadable row is one of its doubts.
     fn has_doubtful_findings(&self) -> bool {
         let counts = |kind: &&FindingKind| **kind != FindingKind::BadRow || self.evidence.is_none();
-        DOUBTS.iter().filter(counts).any(|kind| self.findings.by.contains_key(kind.as_str()))
+        DOUBTS.iter().filter(counts).any(|kind| self.findings.by.contains_key(kind))
     }
 
     pub fn finds(&self, kind: FindingKind) -> bool {
-        self.findings.by.contains_key(kind.as_str())
+        self.findings.by.contains_key(&kind)
     }
 
     /// Files that somebody should listen to, by suspicion.
@@ -163,12 +162,12 @@ pub async fn account(
     let files = day_account::files(moment, &of).await?;
     let mut account = DayAccount {
         day,
-        settled_at: time(row.settled_at_ms),
+        settled_at: row.settled_at_ms.map(Timestamp::from),
         revision: row.revision,
         readings: Readings {
             whole: row.readings,
-            first_at: time(row.first_read_at_ms),
-            last_at: time(Some(row.last_read_at_ms).filter(|ms| *ms > 0)),
+            first_at: row.first_read_at_ms.map(Timestamp::from),
+            last_at: Some(row.last_read_at_ms.0).filter(|at| *at > Timestamp::UNIX_EPOCH),
         },
         utc_offsets_s: day_account::utc_offsets_s(moment, &of).await?,
         counts: recordings.counts,
@@ -183,25 +182,21 @@ pub async fn account(
             counted_elsewhere: day_account::counted_elsewhere(moment, &of).await?,
             vanished: rows.vanished,
         },
-        unrecorded: lists::unrecorded(moment, &of, rows.unrecorded).await?,
-        unarchived: lists::unarchived(moment, &of, recordings.unarchived).await?,
-        unnamed: lists::unnamed(moment, &of, recordings.unnamed).await?,
-        vanished: lists::vanished(moment, &of, rows.vanished).await?,
+        unrecorded: day_account::unrecorded(moment, &of, rows.unrecorded).await?,
+        unarchived: day_account::unarchived(moment, &of, recordings.unarchived).await?,
+        unnamed: day_account::unnamed(moment, &of, recordings.unnamed).await?,
+        vanished: day_account::vanished(moment, &of, rows.vanished).await?,
         suspect: match files.suspect {
             0 => Suspects::default(),
-            _ => lists::suspect(moment, &of).await?,
+            _ => day_account::suspect(moment, &of).await?,
         },
-        conflicts: lists::conflicts(moment, &of, files.conflicts).await?,
+        conflicts: day_account::conflicts(moment, &of, files.conflicts).await?,
         findings: findings_of(moment, &of, day).await?,
         evidence: evidence::evidence_of(moment, pbx, day).await?,
         voicemail: recordings.voicemail,
     };
     account.judge();
     Ok(account)
-}
-
-fn time(ms: Option<i64>) -> Option<Timestamp> {
-    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
 }
 
 async fn differences(
@@ -211,7 +206,7 @@ async fn differences(
     unqueued: i64,
 ) -> anyhow::Result<Listing<Difference>> {
     let count = recordings.archived_without_file + recordings.file_without_archived + unqueued;
-    let items = if count > 0 { lists::differences(db, of).await? } else { Vec::new() };
+    let items = if count > 0 { day_account::differences(db, of).await? } else { Vec::new() };
     Ok(Listing { count, items })
 }
 
@@ -345,7 +340,7 @@ mod tests {
         }
         for (kind, is_complete) in [(FindingKind::BadRow, false), (FindingKind::CdrShrank, true)] {
             let mut account = account(all, 4);
-            account.findings.by.insert(kind.as_str().to_owned(), 1);
+            account.findings.by.insert(kind, 1);
             account.judge();
             assert_eq!(account.complete, is_complete, "{kind:?}");
         }

@@ -18,8 +18,8 @@ use crate::store::calls;
 use crate::store::db::Db;
 use crate::store::fleet;
 use crate::store::ledger;
-use crate::store::owner;
 use crate::store::queue;
+use crate::store::requests;
 use crate::vault::Vault;
 use crate::vault::snapshot::{self, Snapshot};
 
@@ -190,7 +190,7 @@ async fn forget_history(shared: &Shared, db: &Db) -> anyhow::Result<()> {
     let now = vault.clock.now();
     let cutoff = now.checked_sub(vault.config.service.history).unwrap_or(jiff::Timestamp::MIN);
     db.write(async move |tx| {
-        owner::forget_requests(tx, cutoff).await?;
+        requests::forget_requests(tx, cutoff).await?;
         ledger::forget_checkpoints(tx, cutoff).await?;
         calls::forget_readings(tx, cutoff).await
     })
@@ -243,7 +243,7 @@ type Received = BTreeMap<String, (u64, Instant)>;
 async fn what_hangs(shared: &Shared, received: &mut Received) -> anyhow::Result<Option<String>> {
     let vault = shared.vault();
     let now = vault.clock.now();
-    let beat = vault.state.db.write(async move |tx| owner::note_beat(tx, now).await);
+    let beat = vault.state.db.write(async move |tx| requests::note_beat(tx, now).await);
     match tokio::time::timeout(COMMIT_WITHIN, beat).await {
         Ok(committed) => committed?,
         Err(_) => {

@@ -19,10 +19,10 @@ pub mod backfill;
 pub mod requests;
 
 mod anchoring;
-mod chronicle;
 mod delivering;
 mod follower;
 mod housekeeping;
+mod ledger_events;
 mod look;
 mod pulse;
 mod reports;
@@ -48,7 +48,7 @@ use crate::config::{Config, PbxConfig};
 use crate::pipeline::site::Connection;
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::agenda::{Agenda, Job, Todo};
-use crate::store::owner;
+use crate::store::requests::{note_start, note_stop, recover_requests};
 use crate::vault::Vault;
 use crate::watch::alerts::Alerter;
 use follower::Follower;
@@ -106,8 +106,8 @@ impl Service {
             .state
             .db
             .write(async move |tx| {
-                owner::recover_requests(tx).await?;
-                owner::note_start(tx, std::process::id(), now).await
+                recover_requests(tx).await?;
+                note_start(tx, std::process::id(), now).await
             })
             .await?;
         let watching = Watching::new(vault);
@@ -138,7 +138,7 @@ impl Service {
         self.prepare().await?;
         let vault = self.shared.vault();
         let alerter = alerter(&vault, &vault.config)?;
-        chronicle::note_start(&vault).await?;
+        ledger_events::note_start(&vault).await?;
         supervisor::ready(&self.shared.glance().to_string());
         self.watching.readiness.set_ready();
         self.begin(alerter).await;
@@ -185,7 +185,7 @@ impl Service {
         let (shared, end) = (self.shared.clone(), self.end.clone());
         self.tasks.spawn(async move { housekeeping::keep_sealing(&shared, &end).await });
         let (shared, end) = (self.shared.clone(), self.end.clone());
-        self.tasks.spawn(async move { chronicle::watch_clock(&shared, &end).await });
+        self.tasks.spawn(async move { ledger_events::watch_clock(&shared, &end).await });
         let (shared, wakes, end) =
             (self.shared.clone(), self.reports.receiver().wakes.clone(), self.end.clone());
         self.tasks.spawn(async move { reports::heed_reports(&shared, &wakes, &end).await });
@@ -318,7 +318,7 @@ impl Service {
     /// Lets all followers end, and others follow them. An error is one that leaves nobody following: the service ends.
     async fn change_to(&mut self, opened: &SealedVault, alerter: Alerter) -> anyhow::Result<()> {
         let vault = &opened.vault;
-        chronicle::note_choices(vault).await?;
+        ledger_events::note_choices(vault).await?;
         for (id, seat) in self.plan(opened).await? {
             // What is in flight there is finished first; the other PBXs do not wait for it.
             seat.stop.cancel();
@@ -356,8 +356,8 @@ impl Service {
         }
         let (db, now) = (&vault.state.db, vault.clock.now());
         outcome?;
-        chronicle::note_stop(&vault).await?;
-        db.write(async move |tx| owner::note_stop(tx, now).await).await?;
+        ledger_events::note_stop(&vault).await?;
+        db.write(async move |tx| note_stop(tx, now).await).await?;
         if let Err(error) = self.shared.opened().seal().await {
             warn!("SHA256SUMS and ledger are brought up to date at the next start: {error:#}");
         }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use sqlx::SqliteConnection;
 
 use crate::base::backoff::Backoff;
-use crate::store::findings::{self, FindingKind, OpenFinding};
+use crate::store::findings::{self, FindingKind, FindingRow};
 use crate::store::queue::DayRange;
+use crate::store::sql::Ms;
 
 /// The waits after a day could not be read.
 const WAITS: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(3600));
@@ -20,13 +22,14 @@ pub(super) async fn waiting(
     pbx: &str,
     now: Timestamp,
 ) -> anyhow::Result<BTreeSet<Date>> {
-    let unread = findings::last_seen(db, pbx, FindingKind::DayUnread).await?;
-    Ok(unread.iter().filter(|day| is_waiting(day, now)).filter_map(|day| day.subject.parse().ok()).collect())
+    let unread = findings::open_of(db, pbx, FindingKind::DayUnread).await?;
+    let day = |finding: &FindingRow| finding.subject.parse().context("a stored finding names no day");
+    unread.iter().filter(|finding| is_waiting(finding.count, finding.last_seen_at_ms, now)).map(day).collect()
 }
 
-fn is_waiting(day: &OpenFinding, now: Timestamp) -> bool {
-    let wait = WAITS.after(day.count.max(1) - 1);
-    let since_ms = now.as_millisecond() - day.last_seen_at_ms;
+fn is_waiting(count: i64, Ms(last): Ms, now: Timestamp) -> bool {
+    let wait = WAITS.after(count.max(1) - 1);
+    let since_ms = now.as_millisecond() - last.as_millisecond();
     // One that was seen in the future was seen by another clock.
     u128::try_from(since_ms).is_ok_and(|since_ms| since_ms < wait.as_millis())
 }
@@ -71,16 +74,10 @@ mod tests {
             (50, 3599, true),
             (50, 3600, false),
         ] {
-            let last_seen_at_ms = now.as_millisecond() - seen_s_ago * 1000;
-            let day = OpenFinding { subject: "2024-03-01".to_owned(), count, last_seen_at_ms };
-            assert_eq!(is_waiting(&day, now), waits, "{count} {seen_s_ago}");
+            let seen = now - jiff::SignedDuration::from_secs(seen_s_ago);
+            assert_eq!(is_waiting(count, Ms(seen), now), waits, "{count} {seen_s_ago}");
         }
-        let day = OpenFinding {
-            subject: "2024-03-01".to_owned(),
-            count: 1,
-            last_seen_at_ms: now.as_millisecond() + 1000,
-        };
-        assert!(!is_waiting(&day, now));
+        assert!(!is_waiting(1, Ms(now + jiff::SignedDuration::from_secs(1)), now));
     }
 
     #[test]

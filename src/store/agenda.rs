@@ -8,15 +8,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Context as _;
+use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
-use sqlx::SqliteConnection;
 
 use crate::base::bell::{Bell, Listener};
 use crate::base::schedule::CronLine;
 use crate::base::words::words;
 use crate::config::ScheduleConfig;
-use crate::store::sql::{BindAll as _, Fetch as _, Ms};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms, Run as _};
 
 /// The part of a job's period over which the PBXs are spread.
 const JITTER: f64 = 0.2;
@@ -41,15 +40,12 @@ words! {
         /// Look into the voicemail boxes. After a sweep, which tells the offset from UTC by which messages are dated.
         Voicemail = "voicemail",
         DeepSweep = "deep_sweep",
-        /// Bring `SHA256SUMS` up to date.
         Seal = "seal",
         /// Look whether the archive holds what it should.
         Verify = "verify",
         /// Read a part of the archive again.
         Scrub = "scrub",
-        /// Forget the history of callvault's own work.
         History = "history",
-        /// Make a snapshot of the database.
         Snapshot = "snapshot",
     }
 }
@@ -86,7 +82,6 @@ pub struct Todo {
 #[derive(Debug, Default)]
 struct Waiting {
     jobs: BTreeSet<Job>,
-    /// The one that was taken last.
     last: Option<Job>,
 }
 
@@ -148,7 +143,6 @@ struct Entry {
 }
 
 impl Agenda {
-    /// An agenda with nothing on it.
     pub fn new(now: Timestamp) -> Self {
         Self { entries: Vec::new(), looked_at: now }
     }
@@ -156,12 +150,12 @@ impl Agenda {
     /// Puts a job on the agenda. What was due while nobody looked is due now.
     pub async fn plan(
         &mut self,
-        db: &mut SqliteConnection,
+        db: &mut Conn,
         job: Job,
         pbx: &str,
         schedule: &ScheduleConfig,
         todo: &Todo,
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         let Some(line) = job.line(schedule) else { return Ok(()) };
         let mut entry = Entry {
             job,
@@ -171,9 +165,13 @@ impl Agenda {
             todo: todo.clone(),
         };
         let planned = entry.after(self.looked_at);
-        entry.next_due = match next_due(db, job, pbx).await? {
+        let due: Option<Ms> = sqlx::query_scalar("select next_due_at_ms from jobs where job = ? and pbx = ?")
+            .bind_all((job, pbx))
+            .maybe(db, "reading the agenda")
+            .await?;
+        entry.next_due = match due {
             // A wait longer than the line asks for was set by another line, or another clock.
-            Some(due) => due.min(planned),
+            Some(Ms(due)) => due.min(planned),
             None if job.begins_at_once() => self.looked_at,
             None => planned,
         };
@@ -201,16 +199,15 @@ impl Agenda {
     }
 
     /// Remembers when jobs that never ran are due: one that is missed because nothing runs then is made up for, too.
-    pub async fn remember(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    pub async fn remember(&self, tx: &mut Conn) -> Result<()> {
         for entry in self.entries.iter().filter(|entry| !entry.job.begins_at_once()) {
             sqlx::query(
                 "insert into jobs (job, pbx, last_run_at_ms, next_due_at_ms) values (?, ?, ?, ?)
                  on conflict do nothing",
             )
             .bind_all((entry.job, &entry.pbx, NEVER_MS, entry.next_due))
-            .execute(&mut *tx)
-            .await
-            .with_context(|| format!("planning `{}`", entry.job.as_str()))?;
+            .run(tx, format!("planning `{}`", entry.job.as_str()))
+            .await?;
         }
         Ok(())
     }
@@ -220,7 +217,6 @@ impl Agenda {
         self.entries.iter().map(|entry| ((entry.job, entry.pbx.clone()), entry.next_due)).collect()
     }
 
-    /// When a job is next due, as far as it is planned.
     pub fn due(&self, job: Job, pbx: &str) -> Option<Timestamp> {
         let entry = self.entries.iter().find(|entry| entry.job == job && entry.pbx == pbx)?;
         Some(entry.next_due)
@@ -247,41 +243,15 @@ fn share(pbx: &str) -> f64 {
     f64::from(u32::try_from(hasher.finish() >> 32).expect("32 bits are left")) / f64::from(u32::MAX)
 }
 
-async fn next_due(db: &mut SqliteConnection, job: Job, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
-    let due: Option<Ms> = sqlx::query_scalar("select next_due_at_ms from jobs where job = ? and pbx = ?")
-        .bind_all((job, pbx))
-        .maybe(db, "reading the agenda")
-        .await?;
-    Ok(due.map(Timestamp::from))
-}
-
-/// Notes that a job ran, and when it is next due.
-pub async fn note_run(
-    tx: &mut SqliteConnection,
-    job: Job,
-    pbx: &str,
-    now: Timestamp,
-    next_due: Timestamp,
-) -> anyhow::Result<()> {
+pub async fn note_run(tx: &mut Conn, job: Job, pbx: &str, now: Timestamp, next_due: Timestamp) -> Result<()> {
     sqlx::query(
         "insert into jobs (job, pbx, last_run_at_ms, next_due_at_ms) values (?, ?, ?, ?)
          on conflict (job, pbx) do update set last_run_at_ms = excluded.last_run_at_ms,
              next_due_at_ms = excluded.next_due_at_ms",
     )
     .bind_all((job, pbx, now, next_due))
-    .execute(tx)
+    .run(tx, format!("noting that `{}` ran", job.as_str()))
     .await
-    .with_context(|| format!("noting that `{}` ran", job.as_str()))?;
-    Ok(())
-}
-
-/// When a job last ran to its end; `None` if it never did.
-pub async fn last_run(db: &mut SqliteConnection, job: Job, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
-    let ran: Option<Ms> = sqlx::query_scalar("select last_run_at_ms from jobs where job = ? and pbx = ?")
-        .bind_all((job, pbx))
-        .maybe(db, "reading the agenda")
-        .await?;
-    Ok(ran.map(Timestamp::from).filter(|at| at.as_millisecond() != NEVER_MS))
 }
 
 #[cfg(test)]

@@ -1,61 +1,54 @@
 //! What the operator was told of, and the messages on their way to him. All SQL on `alerts` and `outbox`.
 
-use anyhow::Context as _;
+use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
+use crate::base::alert::Cause;
+use crate::base::finding::Severity;
 use crate::store::db;
-use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms, Run as _};
 
-/// Something wrong that the operator was told of, and has not been told is over.
+/// Something wrong that was reported to the operator, whose end was not.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Firing {
-    /// Condition, PBX and subject.
+    /// Cause, PBX and subject.
     pub key: String,
-    /// What is wrong, in a word.
-    pub condition: String,
-    /// Where; none if it is this machine.
+    #[sqlx(rename = "condition", try_from = "String")]
+    pub cause: Cause,
+    /// None if it is this machine.
     pub pbx: Option<String>,
-    /// `critical` or `warning`.
-    pub severity: String,
-    /// What is wrong and what to do.
+    pub severity: Severity,
     pub message: String,
-    pub first_seen_at_ms: i64,
-    pub last_seen_at_ms: i64,
-    /// When the operator was last told.
-    pub told_at_ms: i64,
+    pub first_seen_at_ms: Ms,
+    pub last_seen_at_ms: Ms,
+    #[sqlx(rename = "told_at_ms")]
+    pub reported_at_ms: Ms,
 }
 
 /// Everything that the operator believes to be wrong, by key.
-pub async fn firing(db: &mut SqliteConnection) -> anyhow::Result<Vec<Firing>> {
+pub async fn firing(db: &mut Conn) -> Result<Vec<Firing>> {
     sqlx::query_as("select * from alerts order by key").all(db, "reading the alerts").await
 }
 
-/// Keeps an alert as it is now.
-pub async fn keep(tx: &mut SqliteConnection, alert: &Firing) -> anyhow::Result<()> {
+pub async fn keep(tx: &mut Conn, alert: &Firing) -> Result<()> {
     sqlx::query(
         "insert into alerts (key, condition, pbx, severity, message, first_seen_at_ms, last_seen_at_ms, told_at_ms)
          values (?, ?, ?, ?, ?, ?, ?, ?)
          on conflict (key) do update set severity = excluded.severity, message = excluded.message,
              last_seen_at_ms = excluded.last_seen_at_ms, told_at_ms = excluded.told_at_ms",
     )
-    .bind_all((&alert.key, &alert.condition, &alert.pbx, &alert.severity, &alert.message))
-    .bind_all((alert.first_seen_at_ms, alert.last_seen_at_ms, alert.told_at_ms))
-    .execute(tx)
+    .bind_all((&alert.key, alert.cause.as_str(), &alert.pbx, alert.severity, &alert.message))
+    .bind_all((alert.first_seen_at_ms, alert.last_seen_at_ms, alert.reported_at_ms))
+    .run(tx, format!("keeping the alert {}", alert.key))
     .await
-    .with_context(|| format!("keeping the alert {}", alert.key))?;
-    Ok(())
 }
 
-/// Forgets an alert that is over.
-pub async fn forget(tx: &mut SqliteConnection, key: &str) -> anyhow::Result<()> {
+pub async fn forget(tx: &mut Conn, key: &str) -> Result<()> {
     sqlx::query("delete from alerts where key = ?")
         .bind(key)
-        .execute(tx)
+        .run(tx, format!("forgetting the alert {key}"))
         .await
-        .with_context(|| format!("forgetting the alert {key}"))?;
-    Ok(())
 }
 
 /// A message that waits to be delivered over one channel.
@@ -64,20 +57,19 @@ pub struct Outgoing {
     pub id: i64,
     /// The same on every try and on every channel.
     pub message_id: String,
-    /// The message as JSON.
     pub body: String,
-    pub created_at_ms: i64,
+    pub created_at_ms: Ms,
     pub attempts: i64,
 }
 
 /// Puts a message into the outbox of a channel, due at once.
 pub async fn enqueue(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     channel: &str,
     message_id: &str,
     body: &str,
     now: Timestamp,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     sqlx::query(
         "insert into outbox (message_id, channel, body, created_at_ms, due_at_ms) values (?1, ?2, ?3, ?4, ?4)",
     )
@@ -90,11 +82,11 @@ pub async fn enqueue(
 ///
 /// One that is due later than `horizon` was put off by a clock that has since been put back: it is due now.
 pub async fn due(
-    db: &mut SqliteConnection,
+    db: &mut Conn,
     channel: &str,
     now: Timestamp,
     horizon: Timestamp,
-) -> anyhow::Result<Option<Outgoing>> {
+) -> Result<Option<Outgoing>> {
     sqlx::query_as(
         "select id, message_id, body, created_at_ms, attempts from outbox
          where channel = ? and (due_at_ms <= ? or due_at_ms > ?) order by due_at_ms, id limit 1",
@@ -105,15 +97,14 @@ pub async fn due(
 }
 
 /// Removes a message: it was delivered, or nobody can want it any more.
-pub async fn remove(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+pub async fn remove(tx: &mut Conn, id: i64) -> Result<()> {
     sqlx::query("delete from outbox where id = ?")
         .bind(id)
         .run(tx, "removing a message from the outbox")
         .await
 }
 
-/// Puts a message off that could not be delivered.
-pub async fn put_off(tx: &mut SqliteConnection, id: i64, due: Timestamp, error: &str) -> anyhow::Result<()> {
+pub async fn put_off(tx: &mut Conn, id: i64, due: Timestamp, error: &str) -> Result<()> {
     sqlx::query("update outbox set attempts = attempts + 1, due_at_ms = ?, last_error = ? where id = ?")
         .bind_all((due, error, id))
         .run(tx, "putting a message off")
@@ -121,7 +112,7 @@ pub async fn put_off(tx: &mut SqliteConnection, id: i64, due: Timestamp, error: 
 }
 
 /// Removes the messages of channels that are not configured any more, and returns how many.
-pub async fn keep_channels(tx: &mut SqliteConnection, channels: &[String]) -> anyhow::Result<u64> {
+pub async fn keep_channels(tx: &mut Conn, channels: &[String]) -> Result<u64> {
     let known = serde_json::to_string(channels)?;
     sqlx::query("delete from outbox where channel not in (select value from json_each(?))")
         .bind(known)
@@ -135,7 +126,6 @@ pub struct Standing {
     /// Things that the operator was told are wrong.
     pub firing: i64,
     pub undelivered: i64,
-    /// When the oldest of them was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_undelivered: Option<Timestamp>,
     /// Why the oldest that failed was not delivered the last time.
@@ -147,23 +137,20 @@ pub struct Standing {
 }
 
 /// Reads how the alerts stand. A database that an older version wrote, and that nobody may migrate here, has none.
-pub async fn standing(db: &mut SqliteConnection) -> anyhow::Result<Standing> {
+pub async fn standing(db: &mut Conn) -> Result<Standing> {
     if !db::has_table(db, "outbox").await? {
         return Ok(Standing::default());
     }
-    let (undelivered, oldest): (i64, Option<Ms>) =
-        sqlx::query_as("select count(*), min(created_at_ms) from outbox").fetch_one(&mut *db).await?;
-    let last_error: Option<String> = sqlx::query_scalar(
+    let doing = "reading how the alerts stand";
+    let (firing, undelivered, oldest): (_, _, Option<Ms>) =
+        sqlx::query_as("select (select count(*) from alerts), count(*), min(created_at_ms) from outbox")
+            .one(db, doing)
+            .await?;
+    let last_error = sqlx::query_scalar(
         "select channel || ': ' || last_error from outbox where last_error is not null order by created_at_ms, id limit 1",
     )
-    .fetch_optional(&mut *db)
+    .maybe(db, doing)
     .await?;
-    let firing = sqlx::query_scalar("select count(*) from alerts").fetch_one(db).await?;
-    Ok(Standing {
-        firing,
-        undelivered,
-        oldest_undelivered: oldest.map(Timestamp::from),
-        last_error,
-        ping_error: None,
-    })
+    let oldest_undelivered = oldest.map(Timestamp::from);
+    Ok(Standing { firing, undelivered, oldest_undelivered, last_error, ping_error: None })
 }

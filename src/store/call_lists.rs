@@ -1,17 +1,17 @@
 //!
 //! Table `list_drafts`, and the columns `told_version` of calls, `told` of recordings and `calls_files` of days.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use crate::base::digest::Digest;
 use crate::base::recording::{RecordingKind, RecordingState, Text};
 use crate::base::salt::Salt;
 use crate::formats::call_lines::{self, CallLine, Line, RecordingLine};
 use crate::store::queue::DayRange;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _, dates};
 
 /// Lines of one file: a longer day gets several.
 const LINES_MAX: i64 = 2_000;
@@ -57,9 +57,9 @@ struct RecordingRow {
 }
 
 /// Days with something that no list holds, or with a list that an earlier run began.
-pub async fn days(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<Vec<Date>> {
+pub async fn days(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Vec<Date>> {
     let (from, to) = days.bounds();
-    let days: Vec<String> = sqlx::query_scalar(
+    let days = sqlx::query_scalar(
         "select day from calls where pbx = ?1 and told_version is not version and day between ?2 and ?3
          union select day from recordings
          where pbx = ?1 and told = 0 and state <> 'archived' and day between ?2 and ?3
@@ -68,12 +68,12 @@ pub async fn days(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyho
     .bind_all((pbx, from, to))
     .all(db, "listing days with unwritten calls")
     .await?;
-    parse(&days)
+    Ok(dates(days))
 }
 
 /// The same for settled days only, and every day with a list that an earlier run began.
-pub async fn settled_days(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<Date>> {
-    let days: Vec<String> = sqlx::query_scalar(
+pub async fn settled_days(db: &mut Conn, pbx: &str) -> Result<Vec<Date>> {
+    let days = sqlx::query_scalar(
         "select day from days where pbx = ?1 and state = 'settled' and (
              exists (select 1 from calls
                  where calls.pbx = ?1 and calls.day = days.day and told_version is not version)
@@ -84,17 +84,10 @@ pub async fn settled_days(db: &mut SqliteConnection, pbx: &str) -> anyhow::Resul
     .bind(pbx)
     .all(db, "listing settled days with unwritten calls")
     .await?;
-    parse(&days)
+    Ok(dates(days))
 }
 
-fn parse(days: &[String]) -> anyhow::Result<Vec<Date>> {
-    days.iter()
-        .map(|day| day.parse().with_context(|| format!("the database holds an unknown day {day:?}")))
-        .collect()
-}
-
-/// How many lists the day has.
-pub async fn count(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<u32> {
+pub async fn count(db: &mut Conn, pbx: &str, day: Date) -> Result<u32> {
     let count: Option<u32> = sqlx::query_scalar("select calls_files from days where pbx = ? and day = ?")
         .bind_all((pbx, day))
         .maybe(db, "counting a day's call lists")
@@ -103,7 +96,7 @@ pub async fn count(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::R
 }
 
 impl Draft {
-    pub async fn find(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<Option<Self>> {
+    pub async fn find(db: &mut Conn, pbx: &str, day: Date) -> Result<Option<Self>> {
         let row: Option<(String, String, String)> =
             sqlx::query_as("select text, calls, recordings from list_drafts where pbx = ? and day = ?")
                 .bind_all((pbx, day))
@@ -116,7 +109,7 @@ impl Draft {
     ///
     /// # Errors
     /// Also if a row is damaged: nothing that was made up goes into the archive.
-    pub async fn new(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<Option<Self>> {
+    pub async fn new(db: &mut Conn, pbx: &str, day: Date) -> Result<Option<Self>> {
         let (calls, recordings) = (calls(db, pbx, day).await?, recordings(db, pbx, day).await?);
         if calls.is_empty() && recordings.is_empty() {
             return Ok(None);
@@ -130,13 +123,13 @@ impl Draft {
             .into_iter()
             .map(CallRow::into_line)
             .chain(recordings.into_iter().map(RecordingRow::into_line))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+            .collect::<Result<Vec<_>>>()?;
         let text = call_lines::to_text(pbx, day, &lines);
         Ok(Some(Self { pbx: pbx.to_owned(), day, text, calls: of_calls, recordings: of_recordings }))
     }
 
     /// Keeps the draft until its file is there. If the day has one already, that one stays.
-    pub async fn keep(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    pub async fn keep(&self, tx: &mut Conn) -> Result<()> {
         sqlx::query(
             "insert into list_drafts (pbx, day, text, calls, recordings) values (?, ?, ?, ?, ?)
              on conflict do nothing",
@@ -147,16 +140,15 @@ impl Draft {
     }
 
     /// Removes the draft, whose file is there; `false` if somebody else did so before.
-    pub async fn remove(&self, tx: &mut SqliteConnection) -> anyhow::Result<bool> {
-        let done = sqlx::query("delete from list_drafts where pbx = ? and day = ? and text = ?")
+    pub async fn remove(&self, tx: &mut Conn) -> Result<bool> {
+        sqlx::query("delete from list_drafts where pbx = ? and day = ? and text = ?")
             .bind_all((&self.pbx, self.day, &self.text))
-            .count(tx, "removing a drafted call list")
-            .await?;
-        Ok(done > 0)
+            .changed(tx, "removing a drafted call list")
+            .await
     }
 
     /// Marks its calls and recordings as listed, unless they changed meanwhile, and notes the number of its file.
-    pub async fn mark_listed(&self, tx: &mut SqliteConnection, number: u32) -> anyhow::Result<()> {
+    pub async fn mark_listed(&self, tx: &mut Conn, number: u32) -> Result<()> {
         sqlx::query(
             "insert into days (pbx, day, last_read_at_ms, calls_files) values (?1, ?2, 0, ?3)
              on conflict (pbx, day) do update set calls_files = max(calls_files, ?3)",
@@ -181,7 +173,7 @@ impl Draft {
     }
 }
 
-async fn calls(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<Vec<CallRow>> {
+async fn calls(db: &mut Conn, pbx: &str, day: Date) -> Result<Vec<CallRow>> {
     sqlx::query_as(
         "select calls.id, version, calls.started_at_ms, utc_offset_s, offset_source, zone_offset_s,
              first_seen_at_ms, row, path
@@ -193,7 +185,7 @@ async fn calls(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Resul
     .await
 }
 
-async fn recordings(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<Vec<RecordingRow>> {
+async fn recordings(db: &mut Conn, pbx: &str, day: Date) -> Result<Vec<RecordingRow>> {
     sqlx::query_as(
         "select id, kind, sn, name, started_at_ms, path, salt, state, reason, final, attempts from recordings
          where pbx = ? and day = ? and told = 0 and state <> 'archived' order by id limit ?",
@@ -204,7 +196,7 @@ async fn recordings(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::
 }
 
 impl CallRow {
-    fn into_line(self) -> anyhow::Result<Line> {
+    fn into_line(self) -> Result<Line> {
         let damaged = || format!("row {} of table `calls` is damaged", self.id);
         Ok(Line::Call(Box::new(CallLine {
             identity: None,
@@ -226,7 +218,7 @@ impl CallRow {
 }
 
 impl RecordingRow {
-    fn into_line(self) -> anyhow::Result<Line> {
+    fn into_line(self) -> Result<Line> {
         let damaged = || format!("row {} of table `recordings` is damaged", self.id);
         Ok(Line::Recording(Box::new(RecordingLine {
             kind: self.kind,

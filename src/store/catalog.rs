@@ -2,22 +2,16 @@
 //!
 //! Append-only: a row is a promise that the file is on disk under its final name with these bytes.
 
-mod day_files;
-mod same_audio;
-
-pub use day_files::{correct_day_file, day_files, record_day_file};
-pub use same_audio::{SameAudio, same_audio};
-
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
-use jiff::{Timestamp, civil::Date};
-use sqlx::SqliteConnection;
+use anyhow::Result;
+use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::base::digest::Digest;
 use crate::base::recording::RecordingKind;
 use crate::store::queue::DayRange;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
 
 /// Recordings that an average size is taken of.
 const SIZE_SAMPLE: i64 = 500;
@@ -25,19 +19,13 @@ const SIZE_SAMPLE: i64 = 500;
 /// A file as the catalog takes it, durable already.
 #[derive(Debug, Clone)]
 pub struct CatalogEntry {
-    /// The recording that it is the audio of.
     pub recording_id: i64,
     /// Relative to the archive's root.
     pub path: String,
-    /// Size of the audio file.
     pub size_bytes: u64,
-    /// SHA-256 of the audio file.
     pub sha256: Digest,
-    /// SHA-256 of its sidecar.
     pub sidecar_sha256: Digest,
-    /// What the audio is encoded as.
     pub format: String,
-    /// How long it plays, if its header tells.
     pub duration_ms: Option<u64>,
     pub suspect: Vec<String>,
     /// Whether it is the second file of its recording.
@@ -45,25 +33,19 @@ pub struct CatalogEntry {
 }
 
 /// Appends a file to the catalog, and marks its day folder's sums as behind.
-pub async fn record(
-    tx: &mut SqliteConnection,
-    file: &CatalogEntry,
-    ledger_number: i64,
-    now: Timestamp,
-) -> anyhow::Result<()> {
+pub async fn record(tx: &mut Conn, file: &CatalogEntry, ledger_number: i64, now: Timestamp) -> Result<()> {
     let folder = folder_of(&file.path);
     sqlx::query(
         "insert into archived_files (recording_id, path, folder, size_bytes, sha256, sidecar_sha256, format,
              duration_ms, suspect, conflict, archived_at_ms, ledger_number)
          values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind_all((file.recording_id, &file.path, folder, i64::try_from(file.size_bytes)?))
+    .bind_all((file.recording_id, &file.path, folder, file.size_bytes))
     .bind_all((&file.sha256, &file.sidecar_sha256, &file.format))
-    .bind_all((file.duration_ms.map(i64::try_from).transpose()?, file.suspect.join(",")))
+    .bind_all((file.duration_ms, file.suspect.join(",")))
     .bind_all((file.conflict, now, ledger_number))
-    .execute(&mut *tx)
-    .await
-    .with_context(|| format!("recording {} in the catalog", file.path))?;
+    .run(tx, format!("recording {} in the catalog", file.path))
+    .await?;
     touch_folder(tx, folder).await
 }
 
@@ -73,7 +55,7 @@ pub fn folder_of(path: &str) -> &str {
 }
 
 /// The hash that the catalog has of `path`; `None` if it does not name it: a file there is none of ours.
-pub async fn sha256_of(db: &mut SqliteConnection, path: &str) -> anyhow::Result<Option<Digest>> {
+pub async fn sha256_of(db: &mut Conn, path: &str) -> Result<Option<Digest>> {
     sqlx::query_scalar("select sha256 from archived_files where path = ?")
         .bind(path)
         .maybe(db, "looking up a path in the catalog")
@@ -81,7 +63,7 @@ pub async fn sha256_of(db: &mut SqliteConnection, path: &str) -> anyhow::Result<
 }
 
 /// The files of a recording: its audio, and what was kept beside it.
-pub async fn files_of(db: &mut SqliteConnection, recording_id: i64) -> anyhow::Result<Vec<Proven>> {
+pub async fn files_of(db: &mut Conn, recording_id: i64) -> Result<Vec<Proven>> {
     sqlx::query_as(
         "select path, size_bytes, sha256, sidecar_sha256 from archived_files where recording_id = ?",
     )
@@ -91,11 +73,7 @@ pub async fn files_of(db: &mut SqliteConnection, recording_id: i64) -> anyhow::R
 }
 
 /// The ledger's entries of what was archived under this path, or of all recordings with this name.
-pub async fn ledger_numbers(
-    db: &mut SqliteConnection,
-    path: &str,
-    name: &[u8],
-) -> anyhow::Result<Vec<(String, i64)>> {
+pub async fn ledger_numbers(db: &mut Conn, path: &str, name: &[u8]) -> Result<Vec<(String, i64)>> {
     sqlx::query_as(
         "select archived_files.path, ledger_number from archived_files
          where archived_files.path = ?1 or recording_id in (select id from recordings where name = ?2)
@@ -111,16 +89,13 @@ pub async fn ledger_numbers(
 pub struct Proven {
     /// Relative to the archive's root.
     pub path: String,
-    #[sqlx(try_from = "i64")]
     pub size_bytes: u64,
-    /// SHA-256 of the audio file.
     pub sha256: Digest,
-    /// SHA-256 of its sidecar.
     pub sidecar_sha256: Digest,
 }
 
 /// The file that entry `number` of the ledger is about; `None` if it is about something else.
-pub async fn proven_by(db: &mut SqliteConnection, number: i64) -> anyhow::Result<Option<Proven>> {
+pub async fn proven_by(db: &mut Conn, number: i64) -> Result<Option<Proven>> {
     sqlx::query_as(
         "select path, size_bytes, sha256, sidecar_sha256 from archived_files where ledger_number = ?",
     )
@@ -130,7 +105,7 @@ pub async fn proven_by(db: &mut SqliteConnection, number: i64) -> anyhow::Result
 }
 
 /// Marks a day folder's sums as behind: they are written anew.
-pub async fn touch_folder(tx: &mut SqliteConnection, folder: &str) -> anyhow::Result<()> {
+pub async fn touch_folder(tx: &mut Conn, folder: &str) -> Result<()> {
     sqlx::query(
         "insert into day_folders (folder, changed) values (?, 1)
          on conflict (folder) do update set changed = changed + 1",
@@ -149,35 +124,33 @@ pub struct FolderBehind {
     pub changed: i64,
 }
 
-/// The folders whose sums lag behind.
-pub async fn folders_behind(db: &mut SqliteConnection) -> anyhow::Result<Vec<FolderBehind>> {
+pub async fn folders_behind(db: &mut Conn) -> Result<Vec<FolderBehind>> {
     sqlx::query_as("select folder, changed from day_folders where changed > written order by folder")
         .all(db, "listing day folders whose sums are behind")
         .await
 }
 
 /// Everything that the sums of `folder` list: file name and hash, in no order.
-pub async fn sums_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<Vec<(String, Digest)>> {
+pub async fn sums_of(db: &mut Conn, folder: &str) -> Result<Vec<(String, Digest)>> {
     let rows: Vec<(String, Digest)> = sqlx::query_as(
         "select path, sha256 from archived_files where folder = ?1
          union all select path || '.json', sidecar_sha256 from archived_files where folder = ?1
          union all select path, sha256 from day_files where folder = ?1",
     )
     .bind(folder)
-    .fetch_all(db)
-    .await
-    .with_context(|| format!("listing the files of {folder}"))?;
+    .all(db, format!("listing the files of {folder}"))
+    .await?;
     Ok(rows.into_iter().map(named).collect())
 }
 
 /// Everything that a certificate of `day` counts, file name and hash, in no order: the audio of its calls with sidecars, and
 /// the lists of its calls in `folder`.
 pub async fn files_of_day(
-    db: &mut SqliteConnection,
+    db: &mut Conn,
     pbx: &str,
     day: Date,
     folder: &str,
-) -> anyhow::Result<Vec<(String, Digest)>> {
+) -> Result<Vec<(String, Digest)>> {
     let rows: Vec<(String, Digest)> = sqlx::query_as(
         "with files (path, sha256, sidecar_sha256) as
              (select file.path, sha256, sidecar_sha256 from archived_files file
@@ -186,20 +159,18 @@ pub async fn files_of_day(
          union all select path, sha256 from day_files where folder = ?3 and path glob ?3 || '/calls-*.jsonl'",
     )
     .bind_all((pbx, day, folder))
-    .fetch_all(db)
-    .await
-    .with_context(|| format!("listing the files of {folder}"))?;
+    .all(db, format!("listing the files of {folder}"))
+    .await?;
     Ok(rows.into_iter().map(named).collect())
 }
 
 /// The call lists of `folder`: file name and hash.
-pub async fn lists_of(db: &mut SqliteConnection, folder: &str) -> anyhow::Result<Vec<(String, Digest)>> {
+pub async fn lists_of(db: &mut Conn, folder: &str) -> Result<Vec<(String, Digest)>> {
     let rows: Vec<(String, Digest)> =
         sqlx::query_as("select path, sha256 from day_files where folder = ? order by path")
             .bind(folder)
-            .fetch_all(db)
-            .await
-            .with_context(|| format!("listing the call lists of {folder}"))?;
+            .all(db, format!("listing the call lists of {folder}"))
+            .await?;
     Ok(rows.into_iter().map(named).collect())
 }
 
@@ -210,7 +181,7 @@ fn named((path, sha256): (String, Digest)) -> (String, Digest) {
 }
 
 /// Notes that the sums of a folder hold all the changes that it counted when they were read.
-pub async fn sums_written(tx: &mut SqliteConnection, behind: &FolderBehind) -> anyhow::Result<()> {
+pub async fn sums_written(tx: &mut Conn, behind: &FolderBehind) -> Result<()> {
     sqlx::query("update day_folders set written = max(written, ?) where folder = ?")
         .bind_all((behind.changed, &behind.folder))
         .run(tx, "noting that sums were written")
@@ -218,38 +189,30 @@ pub async fn sums_written(tx: &mut SqliteConnection, behind: &FolderBehind) -> a
 }
 
 /// The number of the latest file: what comes later was archived after this.
-pub async fn last_file(db: &mut SqliteConnection) -> anyhow::Result<i64> {
+pub async fn last_file(db: &mut Conn) -> Result<i64> {
     sqlx::query_scalar("select coalesce(max(id), 0) from archived_files")
         .one(db, "looking up the latest file")
         .await
 }
 
 /// The bytes of `pbx` within `days` that were archived after the file `last_file`.
-pub async fn bytes_since(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    days: DayRange,
-    last_file: i64,
-) -> anyhow::Result<u64> {
+pub async fn bytes_since(db: &mut Conn, pbx: &str, days: DayRange, last_file: i64) -> Result<u64> {
     let (from, to) = days.bounds();
-    let bytes: i64 = sqlx::query_scalar(
+    sqlx::query_scalar(
         "select coalesce(sum(size_bytes), 0)
          from archived_files join recordings on recordings.id = recording_id
          where archived_files.id > ? and pbx = ? and day between ? and ?",
     )
     .bind_all((last_file, pbx, from, to))
     .one(db, "summing up what was archived")
-    .await?;
-    Ok(u64::try_from(bytes)?)
+    .await
 }
 
 /// What the archive holds of one PBX and kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holdings {
     pub recordings: i64,
-    /// The size of all files together.
     pub bytes: i64,
-    /// Files with something odd, by what is odd.
     pub suspects: BTreeMap<String, i64>,
 }
 
@@ -274,8 +237,7 @@ struct Added {
 }
 
 impl Summed {
-    /// Adds what was archived since the last time.
-    pub async fn catch_up(&mut self, db: &mut SqliteConnection) -> anyhow::Result<()> {
+    pub async fn catch_up(&mut self, db: &mut Conn) -> Result<()> {
         // A second file of one recording is no second recording.
         let added: Vec<Added> = sqlx::query_as(
             "select pbx, kind, suspect, count(*) as files, sum(size_bytes) as bytes, max(file.id) as last_id,
@@ -299,18 +261,13 @@ impl Summed {
         Ok(())
     }
 
-    /// What is archived of `pbx` and this kind.
     pub fn of(&self, pbx: &str, kind: RecordingKind) -> Holdings {
         self.holdings.get(&(pbx.to_owned(), kind.as_str().to_owned())).cloned().unwrap_or_default()
     }
 }
 
 /// The mean size of the latest archived recordings within `days`, in bytes; of a sample, so that a million cost no more.
-pub async fn mean_size_bytes(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    days: DayRange,
-) -> anyhow::Result<Option<f64>> {
+pub async fn mean_size_bytes(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Option<f64>> {
     let (from, to) = days.bounds();
     sqlx::query_scalar(
         "select avg(size_bytes) from archived_files where recording_id in
@@ -319,5 +276,80 @@ pub async fn mean_size_bytes(
     )
     .bind_all((pbx, from, to, SIZE_SAMPLE))
     .one(db, "averaging sizes")
+    .await
+}
+
+/// Records a call list or a certificate that is durable on disk, and marks the folder's sums as behind.
+pub async fn record_day_file(tx: &mut Conn, path: &str, sha256: &Digest) -> Result<()> {
+    let folder = folder_of(path);
+    sqlx::query("insert into day_files (path, folder, sha256) values (?, ?, ?) on conflict do nothing")
+        .bind_all((path, folder, sha256))
+        .run(tx, format!("recording {path} in the catalog"))
+        .await?;
+    touch_folder(tx, folder).await
+}
+
+/// Records what a document of a day is by the ledger, whatever was found in its place. `false` if it was that.
+pub async fn correct_day_file(tx: &mut Conn, path: &str, sha256: &Digest) -> Result<bool> {
+    let folder = folder_of(path);
+    let corrected = sqlx::query(
+        "insert into day_files (path, folder, sha256) values (?, ?, ?)
+         on conflict do update set sha256 = excluded.sha256 where sha256 <> excluded.sha256",
+    )
+    .bind_all((path, folder, sha256))
+    .count(tx, format!("recording {path} in the catalog"))
+    .await?;
+    if corrected > 0 {
+        touch_folder(tx, folder).await?;
+    }
+    Ok(corrected > 0)
+}
+
+/// The hashes of those of `paths` that are call lists or files of certificates.
+pub async fn day_files(db: &mut Conn, paths: &[&str]) -> Result<BTreeMap<String, Digest>> {
+    let rows: Vec<(String, Digest)> =
+        sqlx::query_as("select path, sha256 from day_files where path in (select value from json_each(?))")
+            .bind(serde_json::to_string(paths)?)
+            .all(db, "looking up the documents of days")
+            .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Pairs that are told at one time.
+const PAIRS_MAX: i64 = 1000;
+/// Audio shorter than this, in milliseconds, may well be alike.
+const DURATION_MS_MIN: i64 = 1000;
+
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct SameAudio {
+    pub pbx: String,
+    pub path: String,
+    /// The path of the first one that had these bytes.
+    pub first_path: String,
+}
+
+/// Recordings of calls of `pbx` whose audio is that of another call, at another time.
+///
+/// Silence and mere headers are alike for a reason, and legs of one call may well share their audio.
+/// Reads the whole catalog, without an index: at a million files that takes seconds, and is for a full verification.
+pub async fn same_audio(db: &mut Conn, pbx: &str) -> Result<Vec<SameAudio>> {
+    sqlx::query_as(
+        "with timed as (
+             select file.id as id, first_value(file.id) over
+                 (partition by file.sha256 order by recordings.started_at_ms, file.path) as first_id
+             from archived_files file join recordings on recordings.id = file.recording_id where file.conflict = 0)
+         select heard.pbx as pbx, file.path as path, first.path as first_path
+         from timed join archived_files file on file.id = timed.id and timed.first_id <> timed.id
+             join archived_files first on first.id = timed.first_id
+             join recordings heard on heard.id = file.recording_id
+             join recordings first_heard on first_heard.id = first.recording_id
+         where heard.pbx = ?1 and heard.kind = 'call' and first_heard.kind = 'call' and heard.id <> first_heard.id
+             and file.duration_ms >= ?2
+             and file.suspect not like '%silent%' and file.suspect not like '%empty%'
+             and abs(heard.started_at_ms - first_heard.started_at_ms) > file.duration_ms
+         order by file.path limit ?3",
+    )
+    .bind_all((pbx, DURATION_MS_MIN, PAIRS_MAX))
+    .all(db, "looking for audio that two calls have")
     .await
 }

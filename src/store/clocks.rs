@@ -11,13 +11,12 @@ mod tests;
 
 use std::fmt;
 
-use anyhow::Context as _;
+use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
 use crate::base::clock::{RELEASED, Sync};
-use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms, Run as _};
 
 /// Two clocks agree if they are no further apart, in seconds.
 ///
@@ -35,7 +34,6 @@ const SET_BACK_S_MAX: i64 = 60;
 /// How long a PBX's clock speaks for ours or against it.
 const WITNESS_LASTS: SignedDuration = SignedDuration::from_hours(48);
 
-/// One look at a PBX's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// When it was asked, by our clock.
@@ -64,19 +62,19 @@ impl Look {
     }
 }
 
-/// What is known of the clock of a PBX.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct PbxClock {
     /// When it was last compared with ours, by our clock.
+    #[sqlx(rename = "measured_at_ms", try_from = "Ms")]
     pub measured_at: Timestamp,
     /// How far it was ahead of ours then, in seconds; negative if it was behind.
     pub skew_s: i64,
     /// The last time that one of the two was set.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[sqlx(flatten, try_from = "JumpColumns")]
     pub jump: Option<Jump>,
 }
 
-/// One of two clocks was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Jump {
     /// The last comparison before, by our clock.
@@ -113,61 +111,51 @@ fn is_beyond(difference_s: i64, bound_s: i64) -> bool {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
-    measured_at_ms: Ms,
-    skew_s: i64,
+struct JumpColumns {
     jumped_after_ms: Option<Ms>,
     jumped_before_ms: Option<Ms>,
     jump_s: Option<i64>,
 }
 
-impl From<Row> for PbxClock {
-    fn from(row: Row) -> Self {
-        let jump = row.jumped_after_ms.zip(row.jumped_before_ms).zip(row.jump_s);
-        let jump = jump.map(|((Ms(after), Ms(before)), jump_s)| Jump { after, before, jump_s });
-        Self { measured_at: row.measured_at_ms.0, skew_s: row.skew_s, jump }
+impl From<JumpColumns> for Option<Jump> {
+    fn from(row: JumpColumns) -> Self {
+        let ((Ms(after), Ms(before)), jump_s) =
+            row.jumped_after_ms.zip(row.jumped_before_ms).zip(row.jump_s)?;
+        Some(Jump { after, before, jump_s })
     }
 }
 
 /// What is known of the clock of `pbx`; `None` if it never told.
-pub async fn of(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<PbxClock>> {
-    let row: Option<Row> = sqlx::query_as("select * from clocks where pbx = ?")
+pub async fn of(db: &mut Conn, pbx: &str) -> Result<Option<PbxClock>> {
+    sqlx::query_as("select * from clocks where pbx = ?")
         .bind(pbx)
-        .fetch_optional(db)
+        .maybe(db, format!("reading what is known of the clock of pbx `{pbx}`"))
         .await
-        .with_context(|| format!("reading what is known of the clock of pbx `{pbx}`"))?;
-    Ok(row.map(PbxClock::from))
 }
 
 /// Keeps a look at the clock of `pbx`, and returns what is known of it now. A look that was too slow changes nothing.
 ///
 /// One that agrees with ours vouches for ours, whatever ours showed before.
-pub async fn record(tx: &mut SqliteConnection, pbx: &str, look: &Look) -> anyhow::Result<Option<PbxClock>> {
+pub async fn record(tx: &mut Conn, pbx: &str, look: &Look) -> Result<Option<PbxClock>> {
     let known = of(tx, pbx).await?;
     if !look.is_sharp() {
         return Ok(known);
     }
-    let clock = PbxClock {
-        measured_at: look.answered_at,
-        skew_s: look.skew_s(),
-        jump: known.and_then(|known| jump_between(&known, look).or(known.jump)),
-    };
+    let jump = known.and_then(|known| jump_between(&known, look).or(known.jump));
+    let clock = PbxClock { measured_at: look.answered_at, skew_s: look.skew_s(), jump };
     sqlx::query(
         "insert into clocks (pbx, measured_at_ms, skew_s, jumped_after_ms, jumped_before_ms, jump_s)
          values (?1, ?2, ?3, ?4, ?5, ?6)
          on conflict (pbx) do update set measured_at_ms = ?2, skew_s = ?3, jumped_after_ms = ?4,
              jumped_before_ms = ?5, jump_s = ?6",
     )
-    .bind_all((pbx, clock.measured_at, clock.skew_s))
-    .bind_all((clock.jump.map(|jump| jump.after.as_millisecond()),))
-    .bind_all((clock.jump.map(|jump| jump.before.as_millisecond()),))
-    .bind_all((clock.jump.map(|jump| jump.jump_s),))
-    .execute(&mut *tx)
-    .await
-    .with_context(|| format!("noting the clock of pbx `{pbx}`"))?;
+    .bind_all((pbx, clock.measured_at, clock.skew_s, jump.map(|jump| jump.after)))
+    .bind_all((jump.map(|jump| jump.before), jump.map(|jump| jump.jump_s)))
+    .run(tx, format!("noting the clock of pbx `{pbx}`"))
+    .await?;
     if !clock.is_skewed() {
         sqlx::query("update own_clock set latest_ms = ?")
-            .bind(look.answered_at.as_millisecond())
+            .bind_all((look.answered_at,))
             .run(tx, "noting that a PBX's clock agrees with ours")
             .await?;
     }
@@ -216,16 +204,12 @@ pub enum OwnDoubt {
     /// It shows a time before this version was made: it is wrong.
     BeforeRelease,
     /// It shows an earlier time than it did before, and nobody vouches for it: it is wrong now, or was then.
-    SetBack {
-        /// The latest time that it showed.
-        latest: Timestamp,
-    },
+    SetBack { latest: Timestamp },
     /// No time server keeps it right, and no PBX's clock agrees with it, but at least one disagrees.
     Unsynchronised,
 }
 
 impl OwnDoubt {
-    /// The word for it in JSON.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::BeforeRelease => "before_release",
@@ -234,7 +218,6 @@ impl OwnDoubt {
         }
     }
 
-    /// What is wrong and what to do, in a sentence.
     pub fn message(&self, now: Timestamp) -> String {
         let fact = match self {
             Self::BeforeRelease => {
@@ -256,7 +239,7 @@ impl OwnDoubt {
 
 /// Notes what this machine's clock shows, and whether others keep it right. One that a time server keeps right is believed,
 /// whatever it showed before.
-pub async fn note_own(tx: &mut SqliteConnection, now: Timestamp, sync: Sync) -> anyhow::Result<()> {
+pub async fn note_own(tx: &mut Conn, now: Timestamp, sync: Sync) -> Result<()> {
     sqlx::query(
         "insert into own_clock (id, latest_ms, sync) values (1, ?1, ?2)
          on conflict (id) do update set sync = ?2,
@@ -270,7 +253,7 @@ pub async fn note_own(tx: &mut SqliteConnection, now: Timestamp, sync: Sync) -> 
 /// What speaks against this machine's own clock, which shows `now`; `None` if nothing does.
 ///
 /// That no time server keeps it right is nothing by itself: machines and containers without one may be right all the same.
-pub async fn own_doubt(db: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<Option<OwnDoubt>> {
+pub async fn own_doubt(db: &mut Conn, now: Timestamp) -> Result<Option<OwnDoubt>> {
     let own: Option<(Ms, Sync)> = sqlx::query_as("select latest_ms, sync from own_clock")
         .maybe(db, "reading what is known of this machine's clock")
         .await?;
@@ -285,9 +268,8 @@ pub async fn own_doubt(db: &mut SqliteConnection, now: Timestamp) -> anyhow::Res
     if latest.duration_since(now).as_secs() > SET_BACK_S_MAX {
         return Ok(Some(OwnDoubt::SetBack { latest }));
     }
-    let rows: Vec<Row> =
+    let clocks: Vec<PbxClock> =
         sqlx::query_as("select * from clocks").all(db, "reading what is known of the PBXs' clocks").await?;
-    let clocks: Vec<PbxClock> = rows.into_iter().map(PbxClock::from).collect();
     let is_witness = |clock: &&PbxClock| now.duration_since(clock.measured_at).abs() <= WITNESS_LASTS;
     let skewed = clocks.iter().filter(is_witness).map(PbxClock::is_skewed).collect::<Vec<_>>();
     let stands_alone = !skewed.is_empty() && skewed.into_iter().all(|skewed| skewed);

@@ -6,7 +6,6 @@
 //! after COMMIT, never before.
 
 mod building;
-mod copy;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -22,10 +21,8 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-pub use building::Building;
-pub use copy::{copy, size_bytes};
-
 pub use crate::config::database_file;
+pub use building::Building;
 
 /// Units of work that may share one commit, and for how long one is held open for them.
 const UNITS_PER_COMMIT_MAX: usize = 64;
@@ -183,8 +180,8 @@ pub async fn fold_log(state: &Path) -> bool {
     folded.is_ok() && connection.close().await.is_ok()
 }
 
-/// The error of a unit, told as what it is if it means that the database itself is broken.
-pub fn told(error: anyhow::Error) -> anyhow::Error {
+/// The error of a unit; [`DatabaseFailed`] if it means that the database itself is broken.
+pub fn as_failure(error: anyhow::Error) -> anyhow::Error {
     broken(&error).map_or(error, Into::into)
 }
 
@@ -345,4 +342,28 @@ async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> 
         Ok(_) => Ok(()),
         Err(error) => Err(DatabaseFailed::new(format!("{statement}: {error}"), &error)),
     }
+}
+
+/// The size of the database in `state` with its write-ahead log, in bytes: a copy takes no more.
+pub fn size_bytes(state: &Path) -> std::io::Result<u64> {
+    let database = database_file(state);
+    let log = std::fs::metadata(state.join("callvault.db-wal")).map_or(0, |log| log.len());
+    Ok(std::fs::metadata(database)?.len() + log)
+}
+
+/// Writes the database in `state`, as it is at one moment, to the new file `copy`. Whoever writes and reads goes on
+/// meanwhile. Nothing of the copy is synced.
+///
+/// Over a connection of its own: those that only read (`query_only`) must not write a copy either, and one that is opened
+/// for reading alone can.
+pub async fn copy(state: &Path, copy: &Path) -> anyhow::Result<()> {
+    let mut connection = options(&database_file(state))
+        .read_only(true)
+        .connect()
+        .await
+        .context("opening the database for a copy")?;
+    let into = copy.to_str().context("the path of a copy of the database is not UTF-8")?;
+    let copied = sqlx::query("vacuum into ?").bind(into).execute(&mut connection).await;
+    copied.with_context(|| format!("copying the database to {into}"))?;
+    connection.close().await.context("closing the database after a copy")
 }

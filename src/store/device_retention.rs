@@ -1,11 +1,11 @@
 //! Evidence of how long a PBX keeps its recordings. All SQL on `retention_evidence`.
 
+use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
-use sqlx::SqliteConnection;
 
 use crate::store::db;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
 
 /// For how long evidence counts, in days. A PBX that is followed closely gives little of it: only what was late is old.
 const COUNTS_DAYS: i64 = 180;
@@ -18,48 +18,30 @@ pub struct Evidence {
     /// Their age when they were asked for, in whole days.
     pub age_days: i64,
     pub delivered: i64,
-    /// How many it did not have.
     pub missing: i64,
 }
 
-/// Notes that a PBX delivered a recording that began at `started_at`.
-pub async fn note_delivered(
-    tx: &mut SqliteConnection,
+/// Notes that a PBX delivered a recording that began at `started_at`, or says for the first time that it does not have it.
+pub async fn note(
+    tx: &mut Conn,
     pbx: &str,
     started_at: Timestamp,
+    is_delivered: bool,
     now: Timestamp,
-) -> anyhow::Result<()> {
-    note(tx, pbx, Evidence { age_days: age_days(started_at, now), delivered: 1, missing: 0 }, now).await
-}
-
-/// Notes that a PBX says for the first time that it does not have a recording that began at `started_at`.
-pub async fn note_missing(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    started_at: Timestamp,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    note(tx, pbx, Evidence { age_days: age_days(started_at, now), delivered: 0, missing: 1 }, now).await
-}
-
-async fn note(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    evidence: Evidence,
-    now: Timestamp,
-) -> anyhow::Result<()> {
+) -> Result<()> {
+    let age_days = (now.duration_since(started_at).as_hours() / 24).clamp(0, AGE_DAYS_MAX);
     sqlx::query(
         "insert into retention_evidence (pbx, seen_on, age_days, delivered, missing) values (?, ?, ?, ?, ?)
          on conflict (pbx, seen_on, age_days) do update
          set delivered = delivered + excluded.delivered, missing = missing + excluded.missing",
     )
-    .bind_all((pbx, day(now), evidence.age_days, evidence.delivered, evidence.missing))
+    .bind_all((pbx, day(now), age_days, is_delivered, !is_delivered))
     .run(tx, "noting how long recordings are kept")
     .await
 }
 
 /// The evidence of `pbx` that still counts, the youngest recordings first.
-pub async fn evidence(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<Vec<Evidence>> {
+pub async fn evidence(db: &mut Conn, pbx: &str, now: Timestamp) -> Result<Vec<Evidence>> {
     if !db::has_table(db, "retention_evidence").await? {
         return Ok(Vec::new());
     }
@@ -74,7 +56,7 @@ pub async fn evidence(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> a
 
 /// Gathers again what can be told from the recordings and calls of every PBX: each file was delivered when it was
 /// archived, and what is missing was most likely asked for when a call first named it.
-pub async fn restore(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
+pub async fn restore(tx: &mut Conn, now: Timestamp) -> Result<()> {
     sqlx::query(
         "insert into retention_evidence (pbx, seen_on, age_days, delivered, missing)
          select pbx, date(seen_at_ms / 1000, 'unixepoch') as seen_on,
@@ -92,16 +74,11 @@ pub async fn restore(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Resul
     .await
 }
 
-/// Forgets evidence that does not count any more.
-pub async fn forget_old(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+pub async fn forget_old(tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {
     sqlx::query("delete from retention_evidence where pbx = ? and seen_on <= ?")
         .bind_all((pbx, oldest_day(now)))
         .run(tx, "forgetting how long recordings were kept")
         .await
-}
-
-fn age_days(started_at: Timestamp, now: Timestamp) -> i64 {
-    (now.duration_since(started_at).as_hours() / 24).clamp(0, AGE_DAYS_MAX)
 }
 
 fn day(at: Timestamp) -> String {

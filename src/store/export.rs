@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
-use sqlx::{FromRow, SqliteConnection};
+use anyhow::Result;
+use sqlx::FromRow;
 
 use super::queue::DayRange;
 use crate::base::digest::Digest;
+use crate::store::sql::{BindAll as _, Conn, Fetch as _};
 
 #[derive(Debug, Clone, FromRow)]
 pub struct CallRow {
@@ -67,11 +68,9 @@ pub struct CertificateRow {
     pub path: String,
     pub pbx: String,
     pub day: String,
-    /// The hash of its document when it was issued.
     sha256: Vec<u8>,
     /// The hash of its page from its ledger entry, in hex; none in entries of version 0.1.
     page_sha256: Option<String>,
-    /// All its files, with their hashes.
     #[sqlx(skip)]
     pub files: BTreeMap<String, Vec<u8>>,
 }
@@ -87,32 +86,23 @@ impl CertificateRow {
     }
 }
 
-/// The certificates of a PBX's days, all revisions.
-pub async fn certificates(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    days: DayRange,
-) -> anyhow::Result<Vec<CertificateRow>> {
+pub async fn certificates(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Vec<CertificateRow>> {
     let (from, to) = days.bounds();
     let mut certificates: Vec<CertificateRow> = sqlx::query_as(
         "select revision, path, pbx, day, sha256,
              (select entry ->> 'page_sha256' from ledger where number = ledger_number) as page_sha256
          from certificates where pbx = ? and day between ? and ? order by day, revision",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_all(&mut *db)
-    .await
-    .context("reading certificates")?;
+    .bind_all((pbx, from, to))
+    .all(db, "reading certificates")
+    .await?;
     for certificate in &mut certificates {
         let stem = certificate.path.strip_suffix(".json").unwrap_or(&certificate.path).to_owned();
         let files: Vec<(String, Vec<u8>)> =
             sqlx::query_as("select path, sha256 from day_files where path glob ?")
                 .bind(format!("{stem}.*"))
-                .fetch_all(&mut *db)
-                .await
-                .context("reading the files of a certificate")?;
+                .all(db, "reading the files of a certificate")
+                .await?;
         certificate.files = files.into_iter().collect();
         // The ledger says what was issued, whatever the catalog was rebuilt from.
         let document = (certificate.path.clone(), certificate.sha256.clone());
@@ -123,73 +113,58 @@ pub async fn certificates(
     Ok(certificates)
 }
 
-pub async fn pbxs(db: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
-    sqlx::query_scalar("select id from pbx order by id").fetch_all(db).await.context("listing the PBXs")
+pub async fn pbxs(db: &mut Conn) -> Result<Vec<String>> {
+    sqlx::query_scalar("select id from pbx order by id").all(db, "listing the PBXs").await
 }
 
 /// The calls of a PBX within `days`, in their order.
-pub async fn calls(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<Vec<CallRow>> {
+pub async fn calls(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Vec<CallRow>> {
     let (from, to) = days.bounds();
     sqlx::query_as(
         "select calls.*, path, state from calls left join recordings on recordings.id = recording_id
          where calls.pbx = ? and calls.day between ? and ? order by calls.day, calls.started_at_ms, calls.id",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_all(db)
+    .bind_all((pbx, from, to))
+    .all(db, "reading calls")
     .await
-    .context("reading calls")
 }
 
-/// All calls that name a recording.
-pub async fn calls_of_recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Vec<CallRow>> {
+pub async fn calls_of_recording(db: &mut Conn, id: i64) -> Result<Vec<CallRow>> {
     sqlx::query_as(
         "select calls.*, path, state from calls join recordings on recordings.id = recording_id
          where recording_id = ?",
     )
     .bind(id)
-    .fetch_all(db)
+    .all(db, "reading the calls of a recording")
     .await
-    .context("reading the calls of a recording")
 }
 
-/// The recordings of a PBX within `days`.
-pub async fn recordings(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    days: DayRange,
-) -> anyhow::Result<Vec<RecordingRow>> {
+pub async fn recordings(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Vec<RecordingRow>> {
     let (from, to) = days.bounds();
     sqlx::query_as(
         "select recordings.*, extension, caller, utc_offset_s from recordings
          left join voicemails on recording_id = recordings.id
          where recordings.pbx = ? and day between ? and ? order by recordings.id",
     )
-    .bind(pbx)
-    .bind(from)
-    .bind(to)
-    .fetch_all(db)
+    .bind_all((pbx, from, to))
+    .all(db, "reading recordings")
     .await
-    .context("reading recordings")
 }
 
-pub async fn recording(db: &mut SqliteConnection, id: i64) -> anyhow::Result<RecordingRow> {
+pub async fn recording(db: &mut Conn, id: i64) -> Result<RecordingRow> {
     sqlx::query_as(
         "select recordings.*, extension, caller, utc_offset_s from recordings
          left join voicemails on recording_id = recordings.id where recordings.id = ?",
     )
     .bind(id)
-    .fetch_one(db)
+    .one(db, "reading a recording")
     .await
-    .context("reading a recording")
 }
 
 /// The files of a recording, in the order in which they were archived.
-pub async fn files(db: &mut SqliteConnection, recording: i64) -> anyhow::Result<Vec<FileRow>> {
+pub async fn files(db: &mut Conn, recording: i64) -> Result<Vec<FileRow>> {
     sqlx::query_as("select * from archived_files where recording_id = ? order by id")
         .bind(recording)
-        .fetch_all(db)
+        .all(db, "reading the files of a recording")
         .await
-        .context("reading the files of a recording")
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use anyhow::Result;
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms, Run as _};
 
 /// Answers "I do not have it" in a row after which they say more of the PBX than of the recordings.
 pub const MISSING_STREAK_MAX: u32 = 20;
@@ -18,7 +17,6 @@ pub const PING_ERROR: &str = "ping_error";
 /// The key under which is kept what is wrong with the listener of `[web]`; empty if nothing is.
 pub const LISTENER_TROUBLE: &str = "listener_trouble";
 
-/// What is remembered of one PBX.
 #[derive(Debug, Clone, Default, sqlx::FromRow)]
 pub struct Remembered {
     pub sn: Option<String>,
@@ -31,31 +29,29 @@ pub struct Remembered {
     /// The trouble in a sentence, with its remedy.
     pub problem_message: Option<String>,
     /// Since when.
-    pub problem_since_ms: Option<i64>,
+    pub problem_since_ms: Option<Ms>,
     /// Until when it is left alone.
-    pub paused_until_ms: Option<i64>,
-    pub last_delivery_at_ms: Option<i64>,
-    /// The last complete reading of its CDR.
-    pub last_sweep_at_ms: Option<i64>,
+    pub paused_until_ms: Option<Ms>,
+    pub last_delivery_at_ms: Option<Ms>,
+    pub last_sweep_at_ms: Option<Ms>,
     /// Since when the operator wants it left alone. An outdated database does not know of that.
     #[sqlx(default)]
-    pub paused_at_ms: Option<i64>,
+    pub paused_at_ms: Option<Ms>,
     /// "Missing" answers in a row.
     pub missing_streak: u32,
 }
 
 /// Reads what is remembered; nothing yet of a PBX never seen before.
-pub async fn remembered(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Remembered> {
+pub async fn remembered(db: &mut Conn, pbx: &str) -> Result<Remembered> {
     let row = sqlx::query_as("select * from pbx where id = ?")
         .bind(pbx)
-        .fetch_optional(db)
-        .await
-        .with_context(|| format!("reading what is known of pbx `{pbx}`"))?;
+        .maybe(db, format!("reading what is known of pbx `{pbx}`"))
+        .await?;
     Ok(row.unwrap_or_default())
 }
 
 /// What is remembered of every PBX, by id.
-pub async fn all(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, Remembered>> {
+pub async fn all(db: &mut Conn) -> Result<BTreeMap<String, Remembered>> {
     #[derive(sqlx::FromRow)]
     struct Row {
         id: String,
@@ -68,33 +64,29 @@ pub async fn all(db: &mut SqliteConnection) -> anyhow::Result<BTreeMap<String, R
 }
 
 /// Whether this state has worked with `pbx` before: then its archive must be there.
-pub async fn is_known(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<bool> {
+pub async fn is_known(db: &mut Conn, pbx: &str) -> Result<bool> {
     sqlx::query_scalar("select exists (select 1 from pbx where id = ?)")
         .bind(pbx)
-        .fetch_one(db)
+        .one(db, format!("looking up pbx `{pbx}`"))
         .await
-        .with_context(|| format!("looking up pbx `{pbx}`"))
 }
 
-/// Makes sure that there is a row for `pbx`.
-pub async fn register(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<()> {
+pub async fn register(tx: &mut Conn, pbx: &str) -> Result<()> {
     sqlx::query("insert into pbx (id) values (?) on conflict do nothing")
         .bind(pbx)
-        .execute(tx)
+        .run(tx, format!("registering pbx `{pbx}`"))
         .await
-        .with_context(|| format!("registering pbx `{pbx}`"))?;
-    Ok(())
 }
 
 /// Notes why a PBX is in trouble. The time at which it began stays while the reason does.
 pub async fn set_problem(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     pbx: &str,
     reason: &str,
     message: &str,
     paused_until: Option<Timestamp>,
     now: Timestamp,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     sqlx::query(
         "update pbx set
              problem_since_ms = case when problem_reason is ?1 then problem_since_ms else ?2 end,
@@ -102,28 +94,24 @@ pub async fn set_problem(
          where id = ?5",
     )
     .bind_all((reason, now, message, paused_until, pbx))
-    .execute(tx)
+    .run(tx, format!("noting the trouble of pbx `{pbx}`"))
     .await
-    .with_context(|| format!("noting the trouble of pbx `{pbx}`"))?;
-    Ok(())
 }
 
 /// Notes that a PBX works: it answered a request that needs a session.
-pub async fn clear_problem(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<()> {
+pub async fn clear_problem(tx: &mut Conn, pbx: &str) -> Result<()> {
     sqlx::query(
         "update pbx set problem_reason = null, problem_message = null, problem_since_ms = null,
              paused_until_ms = null, refused_credentials = null
          where id = ?",
     )
     .bind(pbx)
-    .execute(tx)
+    .run(tx, format!("noting that pbx `{pbx}` works"))
     .await
-    .with_context(|| format!("noting that pbx `{pbx}` works"))?;
-    Ok(())
 }
 
 /// Remembers credentials that the PBX refused, as an HMAC: no login uses them again.
-pub async fn refuse_credentials(tx: &mut SqliteConnection, pbx: &str, hmac: &[u8]) -> anyhow::Result<()> {
+pub async fn refuse_credentials(tx: &mut Conn, pbx: &str, hmac: &[u8]) -> Result<()> {
     sqlx::query("update pbx set refused_credentials = ? where id = ?")
         .bind_all((hmac, pbx))
         .run(tx, "remembering refused credentials")
@@ -131,26 +119,10 @@ pub async fn refuse_credentials(tx: &mut SqliteConnection, pbx: &str, hmac: &[u8
 }
 
 /// Leaves a PBX alone from now on, or lets it be followed again. Tells whether that changed anything.
-pub async fn pause(tx: &mut SqliteConnection, pbx: &str, since: Option<Timestamp>) -> anyhow::Result<bool> {
-    let done = sqlx::query(
-        "update pbx set paused_at_ms = ?1 where id = ?2 and (paused_at_ms is null) <> (?1 is null)",
-    )
-    .bind_all((since, pbx))
-    .execute(tx)
-    .await
-    .with_context(|| format!("pausing or resuming pbx `{pbx}`"))?;
-    Ok(done.rows_affected() > 0)
-}
-
-/// The other PBX that has this serial number, if there is one.
-async fn other_with_serial_number(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    sn: &str,
-) -> anyhow::Result<Option<String>> {
-    sqlx::query_scalar("select id from pbx where sn = ? and id <> ? limit 1")
-        .bind_all((sn, pbx))
-        .maybe(db, "looking up a serial number")
+pub async fn pause(tx: &mut Conn, pbx: &str, since: Option<Timestamp>) -> Result<bool> {
+    sqlx::query("update pbx set paused_at_ms = ?1 where id = ?2 and (paused_at_ms is null) <> (?1 is null)")
+        .bind_all((since, pbx))
+        .changed(tx, format!("pausing or resuming pbx `{pbx}`"))
         .await
 }
 
@@ -171,29 +143,30 @@ pub struct SameDevice {
 ///
 /// # Errors
 /// [`SameDevice`] if another PBX has it.
-pub async fn learn_serial_number(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    sn: &str,
-) -> anyhow::Result<Option<String>> {
-    let before: Option<String> =
-        sqlx::query_scalar("select sn from pbx where id = ?").bind(pbx).fetch_one(&mut *tx).await?;
+pub async fn learn_serial_number(tx: &mut Conn, pbx: &str, sn: &str) -> Result<Option<String>> {
+    let before: Option<String> = sqlx::query_scalar("select sn from pbx where id = ?")
+        .bind(pbx)
+        .one(tx, "reading a serial number")
+        .await?;
     if before.as_deref() == Some(sn) {
         return Ok(None);
     }
-    if let Some(other) = other_with_serial_number(tx, pbx, sn).await? {
+    let other = sqlx::query_scalar("select id from pbx where sn = ? and id <> ? limit 1").bind_all((sn, pbx));
+    if let Some(other) = other.maybe(tx, "looking up a serial number").await? {
         let sn = crate::base::recording::printable(sn.as_bytes());
         return Err(SameDevice { pbx: pbx.to_owned(), other, sn }.into());
     }
-    sqlx::query("update pbx set sn = ? where id = ?").bind_all((sn, pbx)).execute(&mut *tx).await?;
+    sqlx::query("update pbx set sn = ? where id = ?")
+        .bind_all((sn, pbx))
+        .run(tx, "learning a serial number")
+        .await?;
     if before.is_none() {
         crate::store::queue::assign_serial_number(tx, pbx, sn).await?;
     }
     Ok(before)
 }
 
-/// Learns the offset from UTC that a PBX's CDR shows.
-pub async fn learn_offset(tx: &mut SqliteConnection, pbx: &str, utc_offset_s: i32) -> anyhow::Result<()> {
+pub async fn learn_offset(tx: &mut Conn, pbx: &str, utc_offset_s: i32) -> Result<()> {
     sqlx::query("update pbx set utc_offset_s = ?1 where id = ?2 and utc_offset_s is not ?1")
         .bind_all((utc_offset_s, pbx))
         .run(tx, "learning the offset from UTC")
@@ -201,7 +174,7 @@ pub async fn learn_offset(tx: &mut SqliteConnection, pbx: &str, utc_offset_s: i3
 }
 
 /// Notes a complete reading of a PBX's CDR: what could not be read before is no trouble any more.
-pub async fn note_sweep(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+pub async fn note_sweep(tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {
     sqlx::query(
         "update pbx set last_sweep_at_ms = ?, problem_reason = null, problem_message = null,
              problem_since_ms = null
@@ -213,7 +186,7 @@ pub async fn note_sweep(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) ->
 }
 
 /// Notes that a PBX delivered a recording: its word that another is missing counts again.
-pub async fn note_delivery(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+pub async fn note_delivery(tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {
     sqlx::query("update pbx set last_delivery_at_ms = ?, missing_streak = 0 where id = ?")
         .bind_all((now, pbx))
         .run(tx, "noting a delivery")
@@ -221,7 +194,7 @@ pub async fn note_delivery(tx: &mut SqliteConnection, pbx: &str, now: Timestamp)
 }
 
 /// Notes that a PBX said "I do not have it", and returns how often it has in a row.
-pub async fn note_missing(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Result<u32> {
+pub async fn note_missing(tx: &mut Conn, pbx: &str) -> Result<u32> {
     sqlx::query_scalar(
         "update pbx set missing_streak = missing_streak + 1 where id = ? returning missing_streak",
     )
@@ -231,35 +204,25 @@ pub async fn note_missing(tx: &mut SqliteConnection, pbx: &str) -> anyhow::Resul
 }
 
 /// Remembers the settings that decide whether a download can work, and tells whether they differ from the last ones.
-pub async fn settings_changed(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    settings: &Digest,
-) -> anyhow::Result<bool> {
-    let done = sqlx::query("update pbx set settings_hash = ?1 where id = ?2 and settings_hash is not ?1")
+pub async fn settings_changed(tx: &mut Conn, pbx: &str, settings: &Digest) -> Result<bool> {
+    sqlx::query("update pbx set settings_hash = ?1 where id = ?2 and settings_hash is not ?1")
         .bind_all((settings, pbx))
-        .count(tx, "remembering settings")
-        .await?;
-    Ok(done > 0)
+        .changed(tx, "remembering settings")
+        .await
 }
 
-/// Reads a value of the installation.
-pub async fn meta(db: &mut SqliteConnection, key: &str) -> anyhow::Result<Option<String>> {
+pub async fn meta(db: &mut Conn, key: &str) -> Result<Option<String>> {
     sqlx::query_scalar("select value from meta where key = ?")
         .bind(key)
-        .fetch_optional(db)
+        .maybe(db, format!("reading `{key}`"))
         .await
-        .with_context(|| format!("reading `{key}`"))
 }
 
-/// Keeps a value of the installation.
-pub async fn set_meta(tx: &mut SqliteConnection, key: &str, value: &str) -> anyhow::Result<()> {
+pub async fn set_meta(tx: &mut Conn, key: &str, value: &str) -> Result<()> {
     sqlx::query(
         "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value",
     )
     .bind_all((key, value))
-    .execute(tx)
+    .run(tx, format!("keeping `{key}`"))
     .await
-    .with_context(|| format!("keeping `{key}`"))?;
-    Ok(())
 }

@@ -7,12 +7,12 @@
 
 use std::fmt;
 
+use anyhow::Result;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use crate::config::PbxLimits;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
 
 /// Over so many hours it is summed.
 const WINDOW_H: i64 = 24;
@@ -41,7 +41,7 @@ pub enum IntakeSlowed {
 }
 
 /// What a page of rows, or a poll, has added.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Added {
     pub rows: u64,
     /// The bytes of their text.
@@ -55,7 +55,7 @@ impl fmt::Display for Added {
 }
 
 /// Notes what `pbx` has added, and forgets what is older than a day.
-pub async fn note(tx: &mut SqliteConnection, pbx: &str, added: Added, now: Timestamp) -> anyhow::Result<()> {
+pub async fn note(tx: &mut Conn, pbx: &str, added: Added, now: Timestamp) -> Result<()> {
     if added == Added::default() {
         return Ok(());
     }
@@ -64,7 +64,7 @@ pub async fn note(tx: &mut SqliteConnection, pbx: &str, added: Added, now: Times
         "insert into intake (pbx, hour, rows, bytes) values (?, ?, ?, ?)
          on conflict (pbx, hour) do update set rows = rows + excluded.rows, bytes = bytes + excluded.bytes",
     )
-    .bind_all((pbx, hour, i64::try_from(added.rows)?, i64::try_from(added.bytes)?))
+    .bind_all((pbx, hour, added.rows, added.bytes))
     .run(tx, "noting what a PBX has added")
     .await?;
     sqlx::query("delete from intake where pbx = ? and hour <= ?")
@@ -74,26 +74,20 @@ pub async fn note(tx: &mut SqliteConnection, pbx: &str, added: Added, now: Times
 }
 
 /// What `pbx` has added within 24 hours.
-pub async fn spent(db: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<Added> {
-    let (rows, bytes): (i64, i64) = sqlx::query_as(
-        "select coalesce(sum(rows), 0), coalesce(sum(bytes), 0) from intake where pbx = ? and hour > ?",
+pub async fn spent(db: &mut Conn, pbx: &str, now: Timestamp) -> Result<Added> {
+    sqlx::query_as(
+        "select coalesce(sum(rows), 0) as rows, coalesce(sum(bytes), 0) as bytes from intake where pbx = ? and hour > ?",
     )
     .bind_all((pbx, now.as_millisecond() / HOUR_MS - WINDOW_H))
     .one(db, "counting what a PBX has added")
-    .await?;
-    Ok(Added { rows: u64::try_from(rows)?, bytes: u64::try_from(bytes)? })
+    .await
 }
 
 /// Whether a PBX may add more.
 ///
 /// # Errors
 /// [`IntakeSlowed::Spent`] if not; whatever the database says.
-pub async fn check(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    limits: &PbxLimits,
-    now: Timestamp,
-) -> anyhow::Result<()> {
+pub async fn check(db: &mut Conn, pbx: &str, limits: &PbxLimits, now: Timestamp) -> Result<()> {
     let spent = spent(db, pbx, now).await?;
     let key = if spent.rows >= limits.intake_rows_per_day_max {
         "intake_rows_per_day_max"

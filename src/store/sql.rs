@@ -3,25 +3,52 @@
 //! Times are milliseconds since the epoch, days are ISO dates, hashes and salts are blobs, words are text. What is read is
 //! checked: a column that does not hold what it should is an error of the statement.
 
+use std::fmt::Display;
+
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::query::{Query, QueryAs, QueryScalar};
-use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteTypeInfo, SqliteValueRef};
+use sqlx::sqlite::{SqliteArguments, SqliteArgumentsBuffer, SqliteRow, SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Encode, FromRow, Sqlite, SqliteConnection, Type};
-
-use anyhow::Context as _;
 
 use crate::base::digest::Digest;
 use crate::base::recording::RecordingName;
 use crate::base::salt::Salt;
 use crate::base::words::Word;
+use crate::formats::cdr::CdrRow;
+use crate::formats::raw_row::RawRow;
 
-/// A value that can be bound to a statement.
+/// A connection, or the transaction that is open on it.
+pub type Conn = SqliteConnection;
+
+/// What a statement is for, for its error.
+pub trait Doing: Display + Send + Sync + 'static {}
+
+impl<T: Display + Send + Sync + 'static> Doing for T {}
+
 pub trait Value {
     type Stored: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + 'static;
 
     fn stored(self) -> Self::Stored;
+}
+
+/// A number that a column must have room for, or its statement fails.
+#[derive(Debug)]
+pub struct Unsigned(u64);
+
+impl Encode<'_, Sqlite> for Unsigned {
+    fn encode_by_ref(&self, to: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+        i64::try_from(self.0)?.encode(to)
+    }
+}
+
+impl Type<Sqlite> for Unsigned {
+    fn type_info() -> SqliteTypeInfo {
+        <i64 as Type<Sqlite>>::type_info()
+    }
 }
 
 macro_rules! stored {
@@ -41,6 +68,7 @@ stored! {
     i32, i32, |it| it;
     u32, u32, |it| it;
     u16, u16, |it| it;
+    u64, Unsigned, Unsigned;
     bool, bool, |it| it;
     f64, f64, |it| it;
     String, String, |it| it;
@@ -51,6 +79,7 @@ stored! {
     &Vec<u8>, Vec<u8>, Clone::clone;
     &[u8], Vec<u8>, <[u8]>::to_vec;
     Timestamp, i64, |it| it.as_millisecond();
+    Ms, i64, |Ms(it)| it.as_millisecond();
     Date, String, |it| it.to_string();
     Digest, Vec<u8>, |it| it.as_bytes().to_vec();
     &Digest, Vec<u8>, |it| it.as_bytes().to_vec();
@@ -75,6 +104,24 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
+/// A statement that takes values.
+trait Bind: Sized {
+    fn with<V: Value>(self, value: V) -> Self;
+}
+
+macro_rules! bind {
+    ($query:ident $(, $rows:ident)?) => {
+        impl<$($rows)?> Bind for $query<'_, Sqlite, $($rows,)? SqliteArguments> {
+            fn with<V: Value>(self, value: V) -> Self {
+                self.bind(value.stored())
+            }
+        }
+    };
+}
+bind! { Query }
+bind! { QueryAs, O }
+bind! { QueryScalar, O }
+
 /// Binds several values, in the order of the statement's parameters.
 pub trait BindAll<V> {
     #[must_use]
@@ -83,23 +130,9 @@ pub trait BindAll<V> {
 
 macro_rules! bind_all {
     ($($value:ident)+) => {
-        impl<$($value: Value),+> BindAll<($($value,)+)> for Query<'_, Sqlite, SqliteArguments> {
+        impl<Q: Bind, $($value: Value),+> BindAll<($($value,)+)> for Q {
             #[expect(non_snake_case, reason = "the values go by the names of their types")]
-            fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.bind($value.stored()))+ }
-        }
-
-        impl<O, $($value: Value),+> BindAll<($($value,)+)>
-            for QueryAs<'_, Sqlite, O, SqliteArguments>
-        {
-            #[expect(non_snake_case, reason = "the values go by the names of their types")]
-            fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.bind($value.stored()))+ }
-        }
-
-        impl<O, $($value: Value),+> BindAll<($($value,)+)>
-            for QueryScalar<'_, Sqlite, O, SqliteArguments>
-        {
-            #[expect(non_snake_case, reason = "the values go by the names of their types")]
-            fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.bind($value.stored()))+ }
+            fn bind_all(self, ($($value,)+): ($($value,)+)) -> Self { self$(.with($value))+ }
         }
     };
 }
@@ -111,52 +144,43 @@ bind_all! { A B C D E }
 bind_all! { A B C D E F }
 bind_all! { A B C D E F G }
 bind_all! { A B C D E F G H }
+bind_all! { A B C D E F G H I }
+bind_all! { A B C D E F G H I J }
+bind_all! { A B C D E F G H I J K }
+bind_all! { A B C D E F G H I J K L }
 
 /// Runs a statement that returns no rows. `doing` says what for, in an error.
 pub trait Run: Sized {
-    fn count(
-        self,
-        db: &mut SqliteConnection,
-        doing: &'static str,
-    ) -> impl Future<Output = anyhow::Result<u64>> + Send;
+    fn count(self, db: &mut Conn, doing: impl Doing) -> impl Future<Output = Result<u64>> + Send;
 
-    fn run(
-        self,
-        db: &mut SqliteConnection,
-        doing: &'static str,
-    ) -> impl Future<Output = anyhow::Result<()>> + Send
+    fn run(self, db: &mut Conn, doing: impl Doing) -> impl Future<Output = Result<()>> + Send
     where
         Self: Send,
     {
         async move { self.count(db, doing).await.map(drop) }
     }
+
+    fn changed(self, db: &mut Conn, doing: impl Doing) -> impl Future<Output = Result<bool>> + Send
+    where
+        Self: Send,
+    {
+        async move { Ok(self.count(db, doing).await? > 0) }
+    }
 }
 
 impl Run for Query<'_, Sqlite, SqliteArguments> {
-    async fn count(self, db: &mut SqliteConnection, doing: &'static str) -> anyhow::Result<u64> {
+    async fn count(self, db: &mut Conn, doing: impl Doing) -> Result<u64> {
         Ok(self.execute(db).await.context(doing)?.rows_affected())
     }
 }
 
 /// Reads rows. `doing` says what for, in an error.
 pub trait Fetch<O>: Sized {
-    fn all(
-        self,
-        db: &mut SqliteConnection,
-        doing: &'static str,
-    ) -> impl Future<Output = anyhow::Result<Vec<O>>> + Send;
+    fn all(self, db: &mut Conn, doing: impl Doing) -> impl Future<Output = Result<Vec<O>>> + Send;
 
-    fn one(
-        self,
-        db: &mut SqliteConnection,
-        doing: &'static str,
-    ) -> impl Future<Output = anyhow::Result<O>> + Send;
+    fn one(self, db: &mut Conn, doing: impl Doing) -> impl Future<Output = Result<O>> + Send;
 
-    fn maybe(
-        self,
-        db: &mut SqliteConnection,
-        doing: &'static str,
-    ) -> impl Future<Output = anyhow::Result<Option<O>>> + Send;
+    fn maybe(self, db: &mut Conn, doing: impl Doing) -> impl Future<Output = Result<Option<O>>> + Send;
 }
 
 macro_rules! fetch {
@@ -165,15 +189,15 @@ macro_rules! fetch {
         where
             $($bound)+: for<'r> FromRow<'r, SqliteRow>,
         {
-            async fn all(self, db: &mut SqliteConnection, doing: &'static str) -> anyhow::Result<Vec<O>> {
+            async fn all(self, db: &mut Conn, doing: impl Doing) -> Result<Vec<O>> {
                 self.fetch_all(db).await.context(doing)
             }
 
-            async fn one(self, db: &mut SqliteConnection, doing: &'static str) -> anyhow::Result<O> {
+            async fn one(self, db: &mut Conn, doing: impl Doing) -> Result<O> {
                 self.fetch_one(db).await.context(doing)
             }
 
-            async fn maybe(self, db: &mut SqliteConnection, doing: &'static str) -> anyhow::Result<Option<O>> {
+            async fn maybe(self, db: &mut Conn, doing: impl Doing) -> Result<Option<O>> {
                 self.fetch_optional(db).await.context(doing)
             }
         }
@@ -183,7 +207,7 @@ fetch! { QueryAs, O }
 fetch! { QueryScalar, (O,) }
 
 /// A point in time as a column holds it, in milliseconds. Rows take it by `#[sqlx(try_from = "Ms")]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ms(pub Timestamp);
 
 impl From<Ms> for Timestamp {
@@ -192,7 +216,16 @@ impl From<Ms> for Timestamp {
     }
 }
 
-/// A day as a column holds it.
+/// The same where the column may be null.
+#[derive(Debug, Clone, Copy)]
+pub struct MaybeMs(Option<Timestamp>);
+
+impl From<MaybeMs> for Option<Timestamp> {
+    fn from(MaybeMs(at): MaybeMs) -> Self {
+        at
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Day(pub Date);
 
@@ -200,6 +233,10 @@ impl From<Day> for Date {
     fn from(Day(day): Day) -> Self {
         day
     }
+}
+
+pub fn dates(days: Vec<Day>) -> Vec<Date> {
+    days.into_iter().map(Date::from).collect()
 }
 
 macro_rules! column {
@@ -224,7 +261,10 @@ macro_rules! column {
 }
 column! {
     Ms, i64, |ms| Ok(Self(Timestamp::from_millisecond(ms)?));
+    MaybeMs, Option<i64>, |ms| Ok(Self(ms.map(Timestamp::from_millisecond).transpose()?));
     Day, String, |day| Ok(Self(day.parse()?));
     Salt, Vec<u8>, |bytes| Ok(Self::try_from(&bytes[..])?);
+    RawRow, String, |row| Ok(serde_json::from_str(&row)?);
+    CdrRow, String, |row| Self::from_raw_json(&row).ok_or_else(|| "a stored row is damaged".into());
     RecordingName, Vec<u8>, |bytes| Self::new(bytes).ok_or_else(|| "a recording has an empty name".into());
 }

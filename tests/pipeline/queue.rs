@@ -395,7 +395,7 @@ async fn what_is_not_archived_is_told_by_why_the_most_first() {
     let counts = queue::counted(groups.iter());
     assert_eq!((counts.stuck, counts.missing, counts.missing_final, counts.pending), (2, 3, 2, 3));
     assert_eq!((counts.excluded, counts.archived), (4, 0));
-    let told = queue::told(&mut db, groups.iter()).await.unwrap();
+    let told = queue::reasons_of(&mut db, groups.iter()).await.unwrap();
     let told: Vec<_> =
         told.iter().map(|it| (it.state.as_str(), &*it.reason, it.count, &*it.example)).collect();
     let expected = [

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -48,13 +49,12 @@ enum Due {
 
 enum Outcome {
     Taken,
-    /// Failures in a row.
     Failed(i64),
     Nothing,
 }
 
 impl Delivery {
-    pub fn new(config: &FeedWebhookConfig, db: Db, clock: Clock) -> anyhow::Result<Self> {
+    pub fn new(config: &FeedWebhookConfig, db: Db, clock: Clock) -> Result<Self> {
         let webhook = Webhook::new(config.webhook.clone(), config.timeout)?;
         Ok(Self { config: config.clone(), webhook, db, clock })
     }
@@ -64,7 +64,7 @@ impl Delivery {
     ///
     /// # Errors
     /// If the database cannot be used.
-    pub async fn run(&self, sealed: &Bell, stop: &CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(&self, sealed: &Bell, stop: &CancellationToken) -> Result<()> {
         let mut sealed = sealed.listen();
         while !stop.is_cancelled() {
             sealed.forget();
@@ -90,7 +90,7 @@ impl Delivery {
 
     /// Tries one delivery and records the outcome. `stop` ends the try but not the recording: what was accepted is not sent
     /// again.
-    async fn deliver_next(&self, stop: &CancellationToken) -> anyhow::Result<Outcome> {
+    async fn deliver_next(&self, stop: &CancellationToken) -> Result<Outcome> {
         let standing = feed_webhooks::standing(&mut *self.db.read().await?, &self.config).await?;
         let batch = match self.due(&standing).await? {
             Due::Deliver(batch) => batch,
@@ -122,10 +122,10 @@ impl Delivery {
     }
 
     /// The next delivery. One under way keeps its bounds, unless `entries_max` has been lowered.
-    async fn due(&self, standing: &Standing) -> anyhow::Result<Due> {
+    async fn due(&self, standing: &Standing) -> Result<Due> {
         let mut db = self.db.read().await?;
         let signed = ledger::latest_checkpoint(&mut db).await?.map_or(0, |signed| signed.size);
-        let from = u64::try_from(standing.next)?;
+        let from = standing.next;
         if from > signed {
             let last = from - 1;
             return Ok(Due::Trouble(format!(
@@ -137,8 +137,7 @@ impl Delivery {
             return Ok(Due::Nothing);
         }
         let longest = signed.min(from.saturating_add(self.config.entries_max));
-        let under_way = standing.batch_end.and_then(|end| u64::try_from(end).ok());
-        let end = under_way.map_or(longest, |end| end.min(longest));
+        let end = standing.batch_end.map_or(longest, |end| end.min(longest));
         let entries = ledger::entries(&mut db, from, end - from).await?;
         let leaf = entries.last().map(|entry| entry.leaf_hash.to_string()).unwrap_or_default();
         match lines(&entries, from) {
@@ -152,15 +151,15 @@ impl Delivery {
     }
 
     /// Whether the bounds of a delivery are recorded, as they must be before its first try.
-    async fn is_begun(&self, standing: &Standing, from: u64, end: u64) -> anyhow::Result<bool> {
-        if standing.batch_end == Some(i64::try_from(end)?) {
+    async fn is_begun(&self, standing: &Standing, from: u64, end: u64) -> Result<bool> {
+        if standing.batch_end == Some(end) {
             return Ok(true);
         }
         let name = self.config.name.clone();
         self.db.write(async move |tx| feed_webhooks::begin(tx, &name, from, end).await).await
     }
 
-    async fn note_taken(&self, from: u64, end: u64) -> anyhow::Result<Outcome> {
+    async fn note_taken(&self, from: u64, end: u64) -> Result<Outcome> {
         let (name, now) = (self.config.name.clone(), self.clock.now());
         let failures =
             self.db.write(async move |tx| feed_webhooks::note_taken(tx, &name, from, end, now).await).await?;
@@ -172,7 +171,7 @@ impl Delivery {
         Ok(Outcome::Taken)
     }
 
-    async fn note_failure(&self, standing: &Standing, error: String) -> anyhow::Result<Outcome> {
+    async fn note_failure(&self, standing: &Standing, error: String) -> Result<Outcome> {
         let name = &self.config.name;
         if standing.last_error.as_ref() != Some(&error) {
             warn!("The feed is not delivered to the webhook `{name}` (archiving goes on): {error}");
@@ -186,7 +185,7 @@ impl Delivery {
     }
 
     /// Clears a failure that ended without a delivery: `after` was corrected.
-    async fn note_well(&self, standing: &Standing) -> anyhow::Result<()> {
+    async fn note_well(&self, standing: &Standing) -> Result<()> {
         if standing.failures == 0 {
             return Ok(());
         }

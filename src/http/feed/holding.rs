@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use futures_util::stream::{self, try_unfold};
 use sha2::{Digest as _, Sha256};
@@ -11,24 +11,17 @@ use sha2::{Digest as _, Sha256};
 use crate::archive::{Disk, Key, Reader as _, Stream};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
+use crate::base::words::words;
 use crate::store::catalog::{self, Proven};
 use crate::store::db::Db;
 
 const CHUNK_BYTES: usize = 64 << 10;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
-    Audio,
-    /// Holds the names and numbers that the entry does not.
-    Sidecar,
-}
-
-impl What {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Audio => "audio",
-            Self::Sidecar => "sidecar",
-        }
+words! {
+    pub enum What as "file of an entry" {
+        Audio = "audio",
+        /// Holds the names and numbers that the entry does not.
+        Sidecar = "sidecar",
     }
 }
 
@@ -40,7 +33,7 @@ pub struct Holding {
 }
 
 /// Opens the file that entry `number` is about; `None` if the entry names no file or does not exist.
-pub(super) async fn open(db: &Db, root: &Path, number: u64, what: What) -> anyhow::Result<Option<Holding>> {
+pub(super) async fn open(db: &Db, root: &Path, number: u64, what: What) -> Result<Option<Holding>> {
     let Ok(row) = i64::try_from(number) else { return Ok(None) };
     let Some(proven) = catalog::proven_by(&mut *db.read().await?, row).await? else { return Ok(None) };
     let root = root.to_owned();
@@ -48,7 +41,7 @@ pub(super) async fn open(db: &Db, root: &Path, number: u64, what: What) -> anyho
     opened.await.context("opening a file of the archive")?.map(Some)
 }
 
-fn open_file(root: &Path, proven: Proven, what: What) -> anyhow::Result<Holding> {
+fn open_file(root: &Path, proven: Proven, what: What) -> Result<Holding> {
     let (path, sha256) = match what {
         What::Audio => (proven.path, proven.sha256),
         What::Sidecar => (format!("{}.json", proven.path), proven.sidecar_sha256),

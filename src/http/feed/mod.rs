@@ -6,28 +6,20 @@
 mod delivery;
 mod holding;
 mod readers;
-mod refused;
-mod scope;
-mod visits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::Context as _;
-use serde::Serialize;
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlx::SqliteConnection;
 use tokio::time::Instant;
-
-pub use delivery::Delivery;
-pub use holding::{Holding, What};
-pub use readers::{Reader, Readers};
-pub use refused::note_refused;
-pub use scope::Scope;
-
-pub use crate::store::feed_webhooks::next_after;
 
 use crate::base::blocking::blocking;
 use crate::base::clock::Clock;
@@ -35,8 +27,14 @@ use crate::base::digest::Digest;
 use crate::config::Config;
 use crate::proof::notary::Published;
 use crate::store::db::Db;
+use crate::store::fleet;
 use crate::store::ledger::{self, Entry, EntryType, Numbered};
-use visits::Visits;
+use crate::store::sql::Conn;
+
+pub use crate::store::feed_webhooks::next_after;
+pub use delivery::Delivery;
+pub use holding::{Holding, What};
+pub use readers::{Reader, Readers, Scope};
 
 pub const NDJSON: &str = "application/x-ndjson";
 /// Of the longest entries, these are 4 MiB.
@@ -53,11 +51,9 @@ pub struct Ahead {
     pub size: u64,
 }
 
-/// Entries in order, one line of JSON each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
     pub lines: String,
-    /// The number of the entry that comes next.
     pub next: u64,
 }
 
@@ -72,7 +68,7 @@ struct Line<'a> {
 ///
 /// # Errors
 /// [`Ahead`] if the ledger is shorter than that.
-pub async fn page(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::Result<Page> {
+pub async fn page(db: &mut Conn, from: u64, limit: u64) -> Result<Page> {
     let size = ledger::size(db).await?;
     if from > size {
         return Err(Ahead { after: from - 1, size }.into());
@@ -83,15 +79,23 @@ pub async fn page(db: &mut SqliteConnection, from: u64, limit: u64) -> anyhow::R
     lines(&ledger::entries(db, from, limit.min(PAGE_ENTRIES_MAX)).await?, from)
 }
 
-fn lines(entries: &[Numbered], from: u64) -> anyhow::Result<Page> {
+fn lines(entries: &[Numbered], from: u64) -> Result<Page> {
     let mut page = Page { lines: String::new(), next: from };
-    for entry in entries {
-        anyhow::ensure!(entry.number == page.next, lacks(page.next));
-        page.lines += &line(entry)?;
-        page.lines.push('\n');
-        page.next += 1;
-    }
+    entries.iter().try_for_each(|entry| page.add(entry, true))?;
     Ok(page)
+}
+
+impl Page {
+    /// Goes on to the next entry, with a line for it if the reader may see it.
+    fn add(&mut self, entry: &Numbered, is_shown: bool) -> Result<()> {
+        anyhow::ensure!(entry.number == self.next, lacks(self.next));
+        if is_shown {
+            self.lines += &line(entry)?;
+            self.lines.push('\n');
+        }
+        self.next += 1;
+        Ok(())
+    }
 }
 
 fn lacks(number: u64) -> String {
@@ -99,7 +103,7 @@ fn lacks(number: u64) -> String {
 }
 
 /// An entry as a line without its end. The entry's own bytes are unchanged, because the leaf is their hash.
-pub fn line(entry: &Numbered) -> anyhow::Result<String> {
+pub fn line(entry: &Numbered) -> Result<String> {
     let Numbered { number, leaf_hash, .. } = *entry;
     let bytes: &RawValue = serde_json::from_str(&entry.entry)
         .with_context(|| format!("entry {number} of the ledger in the database is damaged"))?;
@@ -147,7 +151,7 @@ impl Feed {
     }
 
     /// As [`page`]; no connection is held afterwards.
-    pub async fn page(&self, from: u64, limit: u64) -> anyhow::Result<Page> {
+    pub async fn page(&self, from: u64, limit: u64) -> Result<Page> {
         page(&mut *self.db.read().await?, from, limit).await
     }
 
@@ -155,7 +159,7 @@ impl Feed {
     ///
     /// What comes before the first of them is skipped once, and remembered for the reader's next request with the same
     /// `from`.
-    pub async fn page_of(&self, reader: &Reader, from: u64, limit: u64) -> anyhow::Result<Page> {
+    pub async fn page_of(&self, reader: &Reader, from: u64, limit: u64) -> Result<Page> {
         if reader.scope().is_all() {
             return self.page(from, limit).await;
         }
@@ -170,13 +174,9 @@ impl Feed {
             let entries = ledger::entries(&mut db, page.next, PAGE_ENTRIES_MAX).await?;
             anyhow::ensure!(!entries.is_empty(), lacks(page.next));
             for entry in &entries {
-                anyhow::ensure!(entry.number == page.next, lacks(page.next));
-                if reader.scope().holds(reader.name(), &entry.entry) {
-                    page.lines += &line(entry)?;
-                    page.lines.push('\n');
-                    lines += 1;
-                }
-                page.next += 1;
+                let is_shown = reader.scope().holds(reader.name(), &entry.entry);
+                page.add(entry, is_shown)?;
+                lines += u64::from(is_shown);
                 if lines == limit {
                     break;
                 }
@@ -199,7 +199,7 @@ impl Feed {
     }
 
     /// A file of the published ledger.
-    pub async fn published(&self, path: String) -> anyhow::Result<Option<Vec<u8>>> {
+    pub async fn published(&self, path: String) -> Result<Option<Vec<u8>>> {
         let archive = self.archive.clone();
         let read = move || match Published::open(&archive)? {
             Some(published) => published.file(&path),
@@ -212,7 +212,7 @@ impl Feed {
     ///
     /// # Errors
     /// If the file should be there and is not, or has another size.
-    pub async fn open(&self, reader: &Reader, number: u64, what: What) -> anyhow::Result<Option<Holding>> {
+    pub async fn open(&self, reader: &Reader, number: u64, what: What) -> Result<Option<Holding>> {
         let Ok(row) = i64::try_from(number) else { return Ok(None) };
         if !reader.scope().is_all() {
             let entries = ledger::entries(&mut *self.db.read().await?, number, 1).await?;
@@ -226,7 +226,7 @@ impl Feed {
 
     /// Records that `reader` is given a file. Durable on return: only then may the first byte go. A repetition within a
     /// minute has its entry already.
-    pub async fn note_access(&self, reader: &str, number: u64, what: What) -> anyhow::Result<()> {
+    pub async fn note_access(&self, reader: &str, number: u64, what: What) -> Result<()> {
         let (visit, now) = ((reader.to_owned(), number, what), Instant::now());
         // Held until the entry is on disk: a repeated read waits for that.
         let mut visits = self.visits.lock().await;
@@ -240,5 +240,105 @@ impl Feed {
         self.db.write(async move |tx| ledger::append(tx, &entry).await.map(drop)).await?;
         visits.note(visit, now);
         Ok(())
+    }
+}
+
+const SAME_WITHIN: Duration = Duration::from_secs(60);
+
+/// A reader, the number of an entry, and which of its files.
+type Visit = (String, u64, What);
+
+#[derive(Debug, Default)]
+struct Visits {
+    known: BTreeSet<Visit>,
+    in_order: VecDeque<(Instant, Visit)>,
+}
+
+impl Visits {
+    fn is_known(&mut self, visit: &Visit, now: Instant) -> bool {
+        while let Some((at, old)) = self.in_order.front()
+            && now.saturating_duration_since(*at) >= SAME_WITHIN
+        {
+            self.known.remove(old);
+            self.in_order.pop_front();
+        }
+        self.known.contains(visit)
+    }
+
+    fn note(&mut self, visit: Visit, now: Instant) {
+        self.in_order.push_back((now, visit.clone()));
+        self.known.insert(visit);
+    }
+}
+
+/// Where the database keeps the sum of the current day.
+const REFUSED: &str = "feed_refused";
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Sum {
+    day: Date,
+    attempts: u64,
+}
+
+/// Adds attempts to the sum of the current day, in UTC, and writes the entry of a day that is over.
+///
+/// Both in one transaction, durable on return. Nothing is written if there is nothing new.
+pub async fn note_refused(db: &Db, attempts: u64, now: Timestamp) -> Result<()> {
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let known = refused(&mut *db.read().await?).await?;
+    let is_over = known.is_some_and(|sum| sum.day < today);
+    if attempts == 0 && !is_over {
+        return Ok(());
+    }
+    db.write(async move |tx| {
+        let known = refused(tx).await?;
+        let (over, open) = match known {
+            Some(sum) if sum.day < today => (Some(sum), None),
+            known => (None, known),
+        };
+        if let Some(sum) = over {
+            let entry = Entry::new(EntryType::Refused, now)
+                .with("day", sum.day.to_string())
+                .with("attempts", sum.attempts);
+            ledger::append(tx, &entry).await?;
+        }
+        let before = open.unwrap_or(Sum { day: today, attempts: 0 });
+        let sum = Sum { attempts: before.attempts.saturating_add(attempts), ..before };
+        let kept = if sum.attempts == 0 { String::new() } else { serde_json::to_string(&sum)? };
+        fleet::set_meta(tx, REFUSED, &kept).await
+    })
+    .await
+}
+
+async fn refused(db: &mut Conn) -> Result<Option<Sum>> {
+    match fleet::meta(db, REFUSED).await?.filter(|kept| !kept.is_empty()) {
+        Some(kept) => serde_json::from_str(&kept).map(Some).context("reading the sum of refused attempts"),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visit_is_known_for_a_minute_after_its_entry() {
+        let (mut visits, began) = (Visits::default(), Instant::now());
+        let at = |s: u64| began + Duration::from_secs(s);
+        let visit = |reader: &str, number, what| (reader.to_owned(), number, what);
+        let one = visit("audit", 7, What::Audio);
+        assert!(!visits.is_known(&one, at(0)));
+        visits.note(one.clone(), at(0));
+        assert!(visits.is_known(&one, at(59)));
+        for other in [
+            visit("police", 7, What::Audio),
+            visit("audit", 8, What::Audio),
+            visit("audit", 7, What::Sidecar),
+        ] {
+            assert!(!visits.is_known(&other, at(59)), "{other:?}");
+        }
+        // Reads in between do not put it off: at most a minute is without an entry.
+        assert!(!visits.is_known(&one, at(60)));
+        assert!(visits.known.is_empty() && visits.in_order.is_empty());
     }
 }

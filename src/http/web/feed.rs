@@ -1,9 +1,6 @@
 //! `/feed/…`: the entries, the published ledger as static files, and audio and sidecars for readers. docs/feed.md is the
 //! contract.
 
-mod question;
-mod statics;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,23 +8,22 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use axum::{Router, middleware};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use url::form_urlencoded;
 
-pub use question::Question;
-pub use statics::is_published;
-
-use super::lease::Lease;
-use super::refusals::Refusals;
-use super::shares::{Full, Place, Shares};
+use super::connection::Lease;
+use super::limits::Refusals;
+use super::limits::{Full, Place, Shares};
+use super::statics;
 use super::{ANSWER_MAX, answer, come_again, come_again_in, in_time};
 use crate::config::PLAIN_TOKENS_REMEDY;
-use crate::http::feed::{Ahead, Feed, Holding, NDJSON, Reader, What, next_after};
+use crate::http::feed::{Ahead, Feed, Holding, NDJSON, PAGE_ENTRIES_MAX, Reader, What, next_after};
 
 /// Requests for entries answered at one time: fewer than there are connections.
 const QUESTIONS_MAX: usize = 16;
@@ -38,8 +34,8 @@ const PAGE_SENT_WITHIN: Duration = Duration::from_secs(30);
 /// A slower reader of a file is cut off.
 const THROUGHPUT_BYTES_S_MIN: u64 = 32 << 10;
 
-struct Door {
-    feed: Feed,
+pub(super) struct Door {
+    pub(super) feed: Feed,
     stop: CancellationToken,
     questions: Semaphore,
     shares: Shares,
@@ -58,8 +54,8 @@ pub(super) fn router(
     let (questions, shares) = (Semaphore::new(QUESTIONS_MAX), Shares::new());
     let door = Arc::new(Door { feed, stop, questions, shares, refusals, allow_plain_http });
     Router::new()
-        .route("/feed/audio/{number}", get(audio).head(no_head))
-        .route("/feed/sidecar/{number}", get(sidecar).head(no_head))
+        .route("/feed/audio/{number}", give(What::Audio))
+        .route("/feed/sidecar/{number}", give(What::Sidecar))
         .route("/feed/checkpoint", get(statics::checkpoint))
         .route("/feed/tile/{*path}", get(statics::tile))
         .route("/feed/keys/{*path}", get(statics::key))
@@ -121,22 +117,14 @@ impl Door {
     }
 }
 
-async fn audio(
-    State(door): State<Arc<Door>>,
-    ConnectInfo(lease): ConnectInfo<Lease>,
-    Path(number): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    door.give(What::Audio, &number, &headers, &lease).await
-}
-
-async fn sidecar(
-    State(door): State<Arc<Door>>,
-    ConnectInfo(lease): ConnectInfo<Lease>,
-    Path(number): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    door.give(What::Sidecar, &number, &headers, &lease).await
+/// The handler that gives files of this sort.
+fn give(what: What) -> MethodRouter<Arc<Door>> {
+    let give =
+        move |State(door): State<Arc<Door>>,
+              ConnectInfo(lease): ConnectInfo<Lease>,
+              Path(number): Path<String>,
+              headers: HeaderMap| async move { door.give(what, &number, &headers, &lease).await };
+    get(give).head(no_head)
 }
 
 impl Door {
@@ -146,7 +134,7 @@ impl Door {
             Ok(reader) => reader,
             Err(unheard) => return unheard.into_response(),
         };
-        let Some(number) = question::whole(number) else {
+        let Some(number) = whole(number) else {
             return answer(StatusCode::BAD_REQUEST, "The number of an entry is digits, such as 17.");
         };
         let place = match self.shares.take(reader, Instant::now()) {
@@ -170,7 +158,7 @@ impl Door {
     }
 
     /// The reader who asks. A source of many wrong tokens is refused for a while, whatever it sends.
-    fn reader(&self, headers: &HeaderMap, lease: &Lease) -> Result<&Reader, Unheard> {
+    pub(super) fn reader(&self, headers: &HeaderMap, lease: &Lease) -> Result<&Reader, Unheard> {
         if !lease.is_secret() && !self.allow_plain_http {
             return Err(Unheard::Overheard);
         }
@@ -186,9 +174,8 @@ impl Door {
     }
 }
 
-/// Why the reader is not known.
 #[derive(Debug, Clone, Copy)]
-enum Unheard {
+pub(super) enum Unheard {
     /// Others could have read the token on its way.
     Overheard,
     /// There is no token, or it is no reader's.
@@ -275,4 +262,76 @@ fn sentence(clause: &str) -> String {
     let mut letters = clause.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", letters.as_str())
+}
+
+const LIMIT: u64 = 256;
+/// In seconds: shorter than the time-outs of proxies.
+const WAIT_S_MAX: u64 = 25;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// The number of the last entry that the reader has.
+    pub after: Option<u64>,
+    pub limit: u64,
+    pub wait: Duration,
+}
+
+impl Question {
+    /// # Errors
+    /// A sentence that says what is wrong with the query.
+    pub fn parse(query: &str) -> Result<Self, String> {
+        let (mut after, mut limit, mut wait_s) = (None, None, None);
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            let (place, range) = match &*key {
+                "after" => (&mut after, 0..=u64::MAX),
+                "limit" => (&mut limit, 1..=PAGE_ENTRIES_MAX),
+                "wait_s" => (&mut wait_s, 0..=WAIT_S_MAX),
+                _ => return Err("The only parameters are after, limit and wait_s.".to_owned()),
+            };
+            let Some(number) = whole(&value).filter(|number| range.contains(number)) else {
+                let bounds = match *range.end() {
+                    u64::MAX => String::new(),
+                    end => format!(" from {} to {end}", range.start()),
+                };
+                return Err(format!("`{key}` must be a whole number{bounds}."));
+            };
+            if place.replace(number).is_some() {
+                return Err(format!("`{key}` is given twice."));
+            }
+        }
+        let wait = Duration::from_secs(wait_s.unwrap_or(0));
+        Ok(Self { after, limit: limit.unwrap_or(LIMIT), wait })
+    }
+}
+
+fn whole(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_whole_or_refused() {
+        let asked = |after, limit, wait| Ok(Question { after, limit, wait: Duration::from_secs(wait) });
+        let refused = |sentence: &str| Err(sentence.to_owned());
+        for (query, expected) in [
+            ("", asked(None, 256, 0)),
+            ("after=0", asked(Some(0), 256, 0)),
+            ("after=17&limit=1000&wait_s=25", asked(Some(17), 1000, 25)),
+            ("after=-1", refused("`after` must be a whole number.")),
+            ("after=", refused("`after` must be a whole number.")),
+            ("after=%2B1", refused("`after` must be a whole number.")),
+            ("after=18446744073709551616", refused("`after` must be a whole number.")),
+            ("limit=0", refused("`limit` must be a whole number from 1 to 1000.")),
+            ("limit=1001", refused("`limit` must be a whole number from 1 to 1000.")),
+            ("wait_s=26", refused("`wait_s` must be a whole number from 0 to 25.")),
+            ("wait_s=1.5", refused("`wait_s` must be a whole number from 0 to 25.")),
+            ("after=1&after=2", refused("`after` is given twice.")),
+            ("since=1", refused("The only parameters are after, limit and wait_s.")),
+        ] {
+            assert_eq!(Question::parse(query), expected, "{query}");
+        }
+    }
 }

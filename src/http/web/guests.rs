@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::source::Source;
+use super::limits::Source;
 
 /// Idle connections: they have sent no whole request yet, or were answered.
 const QUIET_MAX: usize = 256;
@@ -59,7 +59,6 @@ pub(super) struct Guest {
     turn: Mutex<Option<Turn>>,
 }
 
-/// A request in progress, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Answering {
     guest: Arc<Guest>,

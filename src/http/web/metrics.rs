@@ -19,7 +19,6 @@ use super::vitals::Work;
 use crate::base::counts::Counts;
 use crate::watch::status::{AnchorStatus, FeedWebhookStatus, PbxStatus, Status};
 
-/// What `/metrics` is served as.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A metric: its name, help and unit, and its value at a moment. Where there is no value, the metric is left out.
@@ -27,149 +26,89 @@ type Gauge<T> = (&'static str, &'static str, Option<Unit>, fn(&T, Timestamp) -> 
 type Counter = (&'static str, &'static str, Option<Unit>, fn(&Work) -> u64);
 type Labels = Vec<(&'static str, String)>;
 
-const OF_MACHINE: &[Gauge<Status>] = &[
-    ("archive_free", "Room left on the archive's filesystem", Some(Bytes), |s, _| {
-        s.archive.free_bytes.map(|free| free as f64)
-    }),
-    ("archive_usable", "Whether recordings can be written to the archive (1) or not (0)", None, |s, _| {
-        flag(s.archive.error.is_none())
-    }),
-    ("ledger_entries", "Entries of the ledger", None, |s, _| Some(s.ledger.entries as f64)),
-    ("ledger_signed_entries", "Entries that the published checkpoint covers", None, |s, _| {
-        Some(s.ledger.signed_entries as f64)
-    }),
-    (
-        "ledger_unsigned_age",
-        "How long the oldest entry has waited to be signed; 0 if none waits",
-        Some(Seconds),
-        |s, now| age(s.ledger.unsigned_since, now).or(Some(0.0)),
-    ),
-    ("ledger_refused", "Whether the ledger must not be signed (1) or may be (0)", None, |s, _| {
-        flag(s.ledger.problem.is_some())
-    }),
-    (
-        "verified_quick_age",
-        "Time since everything in the archive was last looked at",
-        Some(Seconds),
-        |s, now| age(s.verification.last_quick, now),
-    ),
-    ("verified_full_age", "Time since every byte of the archive had been read", Some(Seconds), |s, now| {
-        age(s.verification.last_full, now)
-    }),
-    (
-        "oldest_read_age",
-        "Time since the longest unread file was read, or archived",
-        Some(Seconds),
-        |s, now| age(s.verification.oldest_read, now),
-    ),
-    ("ledger_damaged", "Parts of the ledger that are damaged", None, |s, _| {
-        Some(s.verification.ledger_damaged as f64)
-    }),
-    ("snapshot_age", "Age of the latest snapshot of the database", Some(Seconds), |s, now| {
-        elapsed(s.snapshot.as_ref()?.at, now)
-    }),
-    ("alerts_firing", "Alerts that are not over", None, |s, _| Some(s.alerts.firing as f64)),
-    ("alert_messages_undelivered", "Alert messages that have not been delivered yet", None, |s, _| {
-        Some(s.alerts.undelivered as f64)
-    }),
-    (
-        "alert_oldest_undelivered_age",
+macro_rules! gauges {
+    ($($name:literal $(($unit:ident))?, $help:literal, $value:expr;)+) => {
+        &[$(($name, $help, gauges!(@unit $($unit)?), $value)),+]
+    };
+    (@unit) => { None };
+    (@unit $unit:ident) => { Some($unit) };
+}
+
+const OF_MACHINE: &[Gauge<Status>] = gauges! {
+    "archive_free" (Bytes), "Room left on the archive's filesystem",
+        |s, _| s.archive.free_bytes.map(|free| free as f64);
+    "archive_usable", "Whether recordings can be written to the archive (1) or not (0)",
+        |s, _| flag(s.archive.error.is_none());
+    "ledger_entries", "Entries of the ledger", |s, _| Some(s.ledger.entries as f64);
+    "ledger_signed_entries", "Entries that the published checkpoint covers",
+        |s, _| Some(s.ledger.signed_entries as f64);
+    "ledger_unsigned_age" (Seconds), "How long the oldest entry has waited to be signed; 0 if none waits",
+        |s, now| age(s.ledger.unsigned_since, now).or(Some(0.0));
+    "ledger_refused", "Whether the ledger must not be signed (1) or may be (0)",
+        |s, _| flag(s.ledger.problem.is_some());
+    "verified_quick_age" (Seconds), "Time since everything in the archive was last looked at",
+        |s, now| age(s.verification.last_quick, now);
+    "verified_full_age" (Seconds), "Time since every byte of the archive had been read",
+        |s, now| age(s.verification.last_full, now);
+    "oldest_read_age" (Seconds), "Time since the longest unread file was read, or archived",
+        |s, now| age(s.verification.oldest_read, now);
+    "ledger_damaged", "Parts of the ledger that are damaged",
+        |s, _| Some(s.verification.ledger_damaged as f64);
+    "snapshot_age" (Seconds), "Age of the latest snapshot of the database",
+        |s, now| elapsed(s.snapshot.as_ref()?.at, now);
+    "alerts_firing", "Alerts that are not over", |s, _| Some(s.alerts.firing as f64);
+    "alert_messages_undelivered", "Alert messages that have not been delivered yet",
+        |s, _| Some(s.alerts.undelivered as f64);
+    "alert_oldest_undelivered_age" (Seconds),
         "Age of the oldest undelivered alert message; 0 if there is none",
-        Some(Seconds),
-        |s, now| elapsed(s.alerts.oldest_undelivered, now).or(Some(0.0)),
-    ),
-    ("ping_failing", "Whether the dead man's switch cannot be reached", None, |s, _| {
-        flag(s.alerts.ping_error.is_some())
-    }),
-];
+        |s, now| elapsed(s.alerts.oldest_undelivered, now).or(Some(0.0));
+    "ping_failing", "Whether the dead man's switch cannot be reached",
+        |s, _| flag(s.alerts.ping_error.is_some());
+};
 
-const OF_ANCHOR: &[Gauge<AnchorStatus>] = &[
-    (
-        "anchor_age",
-        "Time since the authority or witness vouched for a checkpoint",
-        Some(Seconds),
-        |a, now| age(a.last, now),
-    ),
-    ("anchored_entries", "Entries covered by the largest checkpoint that it vouched for", None, |a, _| {
-        Some(a.entries as f64)
-    }),
-];
+const OF_ANCHOR: &[Gauge<AnchorStatus>] = gauges! {
+    "anchor_age" (Seconds), "Time since the authority or witness vouched for a checkpoint",
+        |a, now| age(a.last, now);
+    "anchored_entries", "Entries covered by the largest checkpoint that it vouched for",
+        |a, _| Some(a.entries as f64);
+};
 
-const OF_WEBHOOK: &[Gauge<FeedWebhookStatus>] = &[
-    (
-        "feed_webhook_delivered_entries",
-        "Entries of the ledger up to the last one that the webhook accepted",
-        None,
-        |w, _| Some(w.delivered_entries as f64),
-    ),
-    (
-        "feed_webhook_behind_entries",
-        "Signed entries of the ledger that the webhook has not been given yet",
-        None,
-        |w, _| Some(w.behind_entries as f64),
-    ),
-    ("feed_webhook_failing", "Whether the last attempt to deliver failed", None, |w, _| {
-        flag(w.error.is_some())
-    }),
-    (
-        "feed_webhook_last_delivery_timestamp",
-        "When the webhook last accepted entries of the ledger",
-        Some(Seconds),
-        |w, _| unix(w.last_delivery),
-    ),
-];
+const OF_WEBHOOK: &[Gauge<FeedWebhookStatus>] = gauges! {
+    "feed_webhook_delivered_entries", "Entries of the ledger up to the last one that the webhook accepted",
+        |w, _| Some(w.delivered_entries as f64);
+    "feed_webhook_behind_entries", "Signed entries of the ledger that the webhook has not been given yet",
+        |w, _| Some(w.behind_entries as f64);
+    "feed_webhook_failing", "Whether the last attempt to deliver failed", |w, _| flag(w.error.is_some());
+    "feed_webhook_last_delivery_timestamp" (Seconds), "When the webhook last accepted entries of the ledger",
+        |w, _| unix(w.last_delivery);
+};
 
-const OF_PBX: &[Gauge<PbxStatus>] = &[
-    ("recordings_missing_final", "Call recordings missing for good", None, |p, _| {
-        Some(p.counts.missing_final as f64)
-    }),
-    ("archived", "Audio in the archive", Some(Bytes), |p, _| Some(p.bytes as f64)),
-    ("calls", "Calls in the CDR", None, |p, _| Some(p.calls as f64)),
-    ("calls_without_recording", "Answered calls that name no recording", None, |p, _| {
-        Some(p.answered_without_recording as f64)
-    }),
-    ("oldest_pending_age", "Age of the oldest recording still to be archived", Some(Seconds), |p, now| {
-        elapsed(p.oldest_pending, now)
-    }),
-    (
-        "safety_margin",
+const OF_PBX: &[Gauge<PbxStatus>] = gauges! {
+    "recordings_missing_final", "Call recordings missing for good",
+        |p, _| Some(p.counts.missing_final as f64);
+    "archived" (Bytes), "Audio in the archive", |p, _| Some(p.bytes as f64);
+    "calls", "Calls in the CDR", |p, _| Some(p.calls as f64);
+    "calls_without_recording", "Answered calls that name no recording",
+        |p, _| Some(p.answered_without_recording as f64);
+    "oldest_pending_age" (Seconds), "Age of the oldest recording still to be archived",
+        |p, now| elapsed(p.oldest_pending, now);
+    "safety_margin" (Seconds),
         "How long the PBX will keep everything still to be archived; negative when it is too late",
-        Some(Seconds),
-        |p, _| Some(p.safety_margin_s? as f64),
-    ),
-    ("days_certified", "Days with a certificate", None, |p, _| Some(p.days.certified as f64)),
-    (
-        "days_incomplete",
-        "Days whose latest certificate says that something was not archived, or in doubt",
-        None,
-        |p, _| Some(p.days.incomplete as f64),
-    ),
-    (
-        "days_not_summing",
-        "Days whose latest certificate says that its numbers do not add up",
-        None,
-        |p, _| Some(p.days.not_summing.len() as f64),
-    ),
-    (
-        "last_certificate_timestamp",
-        "When the certificate of the latest day was issued",
-        Some(Seconds),
-        |p, _| unix(p.days.latest.as_ref()?.issued_at),
-    ),
-    ("pbx_up", "Whether the PBX answers and accepts our login (1) or not (0)", None, |p, _| {
-        flag(p.error.is_none())
-    }),
-    ("pbx_paused", "Whether the operator paused the PBX", None, |p, _| flag(p.paused_since.is_some())),
-    ("pbx_needs_attention", "Whether a person has to look at the PBX", None, |p, _| {
-        flag(p.cause().is_some())
-    }),
-    ("last_sweep_timestamp", "When the CDR was last read completely", Some(Seconds), |p, _| {
-        unix(p.last_sweep)
-    }),
-    ("last_delivery_timestamp", "When the PBX last delivered a recording", Some(Seconds), |p, _| {
-        unix(p.last_delivery)
-    }),
-];
+        |p, _| Some(p.safety_margin_s? as f64);
+    "days_certified", "Days with a certificate", |p, _| Some(p.days.certified as f64);
+    "days_incomplete", "Days whose latest certificate says that something was not archived, or in doubt",
+        |p, _| Some(p.days.incomplete as f64);
+    "days_not_summing", "Days whose latest certificate says that its numbers do not add up",
+        |p, _| Some(p.days.not_summing.len() as f64);
+    "last_certificate_timestamp" (Seconds), "When the certificate of the latest day was issued",
+        |p, _| unix(p.days.latest.as_ref()?.issued_at);
+    "pbx_up", "Whether the PBX answers and accepts our login (1) or not (0)", |p, _| flag(p.error.is_none());
+    "pbx_paused", "Whether the operator paused the PBX", |p, _| flag(p.paused_since.is_some());
+    "pbx_needs_attention", "Whether a person has to look at the PBX", |p, _| flag(p.cause().is_some());
+    "last_sweep_timestamp" (Seconds), "When the CDR was last read completely", |p, _| unix(p.last_sweep);
+    "last_delivery_timestamp" (Seconds), "When the PBX last delivered a recording",
+        |p, _| unix(p.last_delivery);
+};
 
 /// Counted since the service began.
 const OF_WORK: &[Counter] = &[
@@ -243,7 +182,7 @@ impl Collector for Facts {
         });
         page.gauge("days", "Days by whether they may still change", None, days)?;
         let findings = status.pbx.iter().flat_map(|(id, pbx)| {
-            pbx.findings.iter().map(|(kind, count)| (labels(id, "kind", kind), *count as f64))
+            pbx.findings.iter().map(|(kind, count)| (labels(id, "kind", kind.as_str()), *count as f64))
         });
         page.gauge("findings", "Open findings, by kind", None, findings)?;
         for (name, help, unit, value) in OF_WORK {

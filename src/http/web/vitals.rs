@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::refusals::Refusals;
-use super::{Readiness, metrics};
+use super::limits::Refusals;
+use super::metrics;
 use crate::base::clock::Clock;
 use crate::config::Config;
 use crate::pbx::{Counted, Pbx};
@@ -31,7 +31,6 @@ struct Worker {
     progress: Arc<Progress>,
 }
 
-/// The counters of one PBX at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Work {
     pub(super) asked: Counted,
@@ -140,5 +139,31 @@ impl Vitals {
             Ok(Err(_)) => Some("the database cannot be read; see the service's log".to_owned()),
             Err(_) => Some("the database does not answer: see its disk".to_owned()),
         }
+    }
+}
+
+/// Why the service does not do its work, if it does not. Clones share it: the service sets it, the web server reads it.
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<Mutex<Option<String>>>);
+
+impl Readiness {
+    pub fn not_yet(reason: &str) -> Self {
+        Self(Arc::new(Mutex::new(Some(reason.to_owned()))))
+    }
+
+    pub fn set_ready(&self) {
+        self.set(None);
+    }
+
+    pub fn set_not_ready(&self, reason: &str) {
+        self.set(Some(reason.to_owned()));
+    }
+
+    pub fn reason(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, reason: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 }

@@ -88,5 +88,5 @@ async fn window(
 }
 
 fn swept_at(remembered: &Remembered) -> Option<Timestamp> {
-    remembered.last_sweep_at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
+    remembered.last_sweep_at_ms.map(Timestamp::from)
 }

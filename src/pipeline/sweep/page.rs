@@ -201,7 +201,7 @@ pub(super) async fn judge_exclusion(
             let calls = calls::of_recording(tx, id, LEGS_MAX, |_| are_too_many = true).await?;
             let rows = calls
                 .iter()
-                .map(|call| CdrRow::from_raw_json(&call.row).context("a stored call is damaged"))
+                .map(|call| CdrRow::from_raw(&call.row).context("a stored call is damaged"))
                 .collect::<anyhow::Result<Vec<_>>>()?;
             match are_too_many {
                 true => Ruling::Unknown,

@@ -69,7 +69,7 @@ impl Worker {
         self.db
             .write(async move |tx| {
                 if not_there && job.absent.is_none() && job.kind == RecordingKind::Call {
-                    device_retention::note_missing(tx, &job.pbx, job.started_at, now).await?;
+                    device_retention::note(tx, &job.pbx, job.started_at, false, now).await?;
                 }
                 if not_there {
                     note_missing(tx, &job, now).await?;
@@ -124,7 +124,7 @@ async fn note_delivery(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> 
     match job.kind {
         RecordingKind::Call => {
             findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
-            device_retention::note_delivered(tx, &job.pbx, job.started_at, now).await?;
+            device_retention::note(tx, &job.pbx, job.started_at, true, now).await?;
             fleet::note_delivery(tx, &job.pbx, now).await
         }
         RecordingKind::Voicemail => voicemail::note_delivery(tx, &job.pbx, now).await,

@@ -13,6 +13,7 @@ use crate::config::{PbxLimits, QueueConfig};
 use crate::pbx::Reason;
 use crate::store::fleet::{MISSING_STREAK_MAX, Remembered};
 use crate::store::queue::{self, Absence, Job, PutBack, RecordingState};
+use crate::store::sql::Ms;
 use crate::store::voicemail;
 
 /// When a PBX that lacks a recording is asked again, after each answer; the last wait repeats.
@@ -196,7 +197,7 @@ fn count_answer(facts: &Facts<'_>, lack: Lack) -> (Absence, bool) {
 /// delivered another recording of that store since the last answer; or, of a message, if the boxes showed any other.
 fn is_believed(facts: &Facts<'_>, lack: Lack, since: Timestamp) -> bool {
     let (pbx, boxes) = (facts.pbx, facts.boxes);
-    let after = |at_ms: Option<i64>| at_ms.is_some_and(|at| at >= since.as_millisecond());
+    let after = |at: Option<Ms>| at.is_some_and(|Ms(at)| at.as_millisecond() >= since.as_millisecond());
     match (lack, facts.job.kind) {
         (Lack::NotReady, _) => true,
         (Lack::Missing, RecordingKind::Call) => {

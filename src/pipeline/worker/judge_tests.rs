@@ -4,6 +4,7 @@ use super::*;
 use crate::config::{PbxLimits, QueueConfig};
 use crate::pbx::{PbxError, Policy};
 use crate::pipeline::worker::example::job;
+use crate::store::sql::Ms;
 
 fn at(hours: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap()
@@ -105,20 +106,17 @@ fn answers_of(job: &Job, pbx: &Remembered, boxes: &voicemail::Remembered, lack: 
 
 /// Boxes that were seen to hold messages, and to deliver some, last at these hours.
 fn boxes(listed_at: Option<i64>, delivered_at: Option<i64>) -> voicemail::Remembered {
-    let ms = |hours: Option<i64>| hours.map(|hours| at(hours).as_millisecond());
+    let ms = |hours: Option<i64>| hours.map(|hours| Ms(at(hours)));
     let (listed_at_ms, delivered_at_ms) = (ms(listed_at), ms(delivered_at));
     voicemail::Remembered { listed_at_ms, delivered_at_ms, ..voicemail::Remembered::default() }
 }
 
 #[test]
 fn missing_counts_only_while_the_pbx_delivers_others() {
-    let delivering = Remembered {
-        last_delivery_at_ms: Some(at(98).as_millisecond()),
-        missing_streak: 1,
-        ..Remembered::default()
-    };
+    let delivering =
+        Remembered { last_delivery_at_ms: Some(Ms(at(98))), missing_streak: 1, ..Remembered::default() };
     let offline = Remembered { missing_streak: 20, ..delivering.clone() };
-    let silent = Remembered { last_delivery_at_ms: Some(at(1).as_millisecond()), ..delivering.clone() };
+    let silent = Remembered { last_delivery_at_ms: Some(Ms(at(1))), ..delivering.clone() };
     for (pbx, answers) in [(&delivering, 6), (&offline, 5), (&silent, 5)] {
         let job = Job { state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
         assert_eq!(answers_of(&job, pbx, &boxes(Some(98), Some(98)), Lack::Missing), answers, "{pbx:?}");
@@ -129,7 +127,7 @@ fn missing_counts_only_while_the_pbx_delivers_others() {
 fn a_message_that_is_gone_counts_while_its_own_store_shows_or_delivers_others() {
     let job =
         Job { kind: RecordingKind::Voicemail, state: RecordingState::Missing, ..absent(5, at(0), at(97)) };
-    let of_calls = Remembered { last_delivery_at_ms: Some(at(98).as_millisecond()), ..Remembered::default() };
+    let of_calls = Remembered { last_delivery_at_ms: Some(Ms(at(98))), ..Remembered::default() };
     let (alone, beside) = (Lack::Deleted { beside_others: false }, Lack::Deleted { beside_others: true });
     let table = [
         (alone, boxes(None, None), 5),
@@ -169,8 +167,7 @@ fn an_answer_that_is_not_believed_never_makes_an_absence_final() {
 #[test]
 fn days_of_empty_files_do_not_count_as_days_of_missing() {
     let job = absent(6, at(0), at(97));
-    let delivering =
-        Remembered { last_delivery_at_ms: Some(at(99).as_millisecond()), ..Remembered::default() };
+    let delivering = Remembered { last_delivery_at_ms: Some(Ms(at(99))), ..Remembered::default() };
     assert_eq!(answers_of(&job, &delivering, &boxes(None, None), Lack::Missing), 1);
 }
 

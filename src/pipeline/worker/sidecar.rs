@@ -7,7 +7,6 @@ use crate::base::digest::Digest;
 use crate::base::message::Message;
 use crate::base::recording::Text;
 use crate::formats::audio::{Audio, Container};
-use crate::formats::raw_row::RawRow;
 use crate::formats::sidecar::{FileFacts, Program, SCHEMA, SidecarAudio, SidecarCall, SidecarCallRow};
 use crate::formats::sidecar::{Sidecar, SidecarPbx, SidecarRecording, SidecarTimes, SidecarVoicemail};
 use crate::store::calls::CallOfRecording;
@@ -52,17 +51,17 @@ pub(super) fn of(job: &Job, told: &Told, audio: &Audio, suspect: &[&str], now: T
 
 fn call(calls: &[CallOfRecording], left_out: u64) -> Option<SidecarCall> {
     let first = calls.first()?;
-    let row = |call| SidecarCallRow { identity: identity(call), raw: raw(call) };
+    let row = |call: &CallOfRecording| SidecarCallRow { identity: call.identity, raw: call.row.clone() };
     let mut bytes = 0;
     let fits = |call: &&CallOfRecording| {
-        bytes += call.row.len();
+        bytes += usize::try_from(call.row_bytes).unwrap_or(usize::MAX);
         bytes <= OTHER_ROWS_BYTES_MAX
     };
     let other_rows: Vec<_> = calls[1..].iter().take_while(fits).map(row).collect();
     let left_out = left_out + (calls.len() - 1 - other_rows.len()) as u64;
     Some(SidecarCall {
-        identity: identity(first),
-        raw: raw(first),
+        identity: first.identity,
+        raw: first.row.clone(),
         other_rows_left_out: Some(left_out).filter(|count| *count > 0),
         other_rows,
     })
@@ -85,7 +84,7 @@ fn times_of_message(job: &Job, kept: &KeptMessage) -> SidecarTimes {
 }
 
 fn times(job: &Job, call: Option<&CallOfRecording>) -> SidecarTimes {
-    let local = call.map(raw).and_then(|row| row.cell("timestart").cloned());
+    let local = call.and_then(|call| call.row.cell("timestart").cloned());
     SidecarTimes {
         started_at: job.started_at,
         utc_offset_s: call.map_or(0, |call| call.utc_offset_s),
@@ -93,14 +92,6 @@ fn times(job: &Job, call: Option<&CallOfRecording>) -> SidecarTimes {
         zone_offset_s: call.and_then(|call| call.zone_offset_s),
         local: local.unwrap_or_else(|| Text::Utf8(String::new())),
     }
-}
-
-fn identity(call: &CallOfRecording) -> Digest {
-    Digest::try_from(&call.identity[..]).unwrap_or_else(|_| Digest::of(&call.identity))
-}
-
-fn raw(call: &CallOfRecording) -> RawRow {
-    serde_json::from_str(&call.row).unwrap_or_else(|_| RawRow::new([]))
 }
 
 /// Whether a sidecar found on disk is of this recording: what a run left that died before it could say so.

@@ -111,8 +111,7 @@ impl Told {
 const UNANSWERED: [&str; 3] = ["NO ANSWER", "BUSY", "FAILED"];
 
 /// Whether a row says for certain that its call was not answered, and does not tell a talk time that says otherwise.
-fn is_unanswered(row: &str) -> bool {
-    let row: RawRow = serde_json::from_str(row).unwrap_or_else(|_| RawRow::new([]));
+fn is_unanswered(row: &RawRow) -> bool {
     let text = |name: &str| match row.cell(name) {
         Some(Text::Utf8(text)) => text.trim().to_owned(),
         Some(Text::Bytes { .. }) | None => "?".to_owned(),
@@ -124,11 +123,14 @@ fn is_unanswered(row: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::digest::Digest;
 
     fn call(status: &str, talk: &str, talk_s: Option<i64>) -> CallOfRecording {
         CallOfRecording {
-            identity: Vec::new(),
-            row: format!(r#"{{"talkduraction":"{talk}","status":"{status}"}}"#),
+            identity: Digest::of(b"a call"),
+            row: serde_json::from_str(&format!(r#"{{"talkduraction":"{talk}","status":"{status}"}}"#))
+                .unwrap(),
+            row_bytes: 0,
             talk_s,
             started_at_ms: None,
             utc_offset_s: 0,

@@ -141,7 +141,6 @@ impl Anchorer {
         for authority in &self.config.authorities {
             let name = authority.name.clone();
             let size = anchors::standing(&mut *self.db.read().await?, Kind::Authority, &name).await?.size;
-            let size = u64::try_from(size)?;
             if size == 0 {
                 continue;
             }

@@ -43,6 +43,7 @@ use crate::outbound::http::Client;
 use crate::proof::notary::{Notary, Published, PublishedError, Sealed};
 use crate::store::anchors::{self, Kind};
 use crate::store::db::Db;
+use crate::store::sql::Ms;
 
 pub const FOLDER: &str = "anchor";
 /// How often to check who is due if no bell rings.
@@ -168,8 +169,9 @@ impl Anchorer {
     async fn is_due(&self, kind: Kind, name: &str, size: u64) -> anyhow::Result<bool> {
         let now = self.clock.now();
         let standing = anchors::standing(&mut *self.db.read().await?, kind, name).await?;
-        let is_new = i64::try_from(size)? > standing.size;
-        let age_ms = standing.reached_at_ms.map(|at| i128::from(now.as_millisecond()) - i128::from(at));
+        let is_new = size > standing.size;
+        let age_ms =
+            standing.reached_at_ms.map(|Ms(at)| i128::from(now.as_millisecond() - at.as_millisecond()));
         // A time in the future was recorded by a clock that was put back since.
         let every_ms = i128::try_from(self.config.every.as_millis())?;
         let is_fresh = age_ms.is_some_and(|age_ms| (0..every_ms).contains(&age_ms));

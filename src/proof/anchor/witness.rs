@@ -32,7 +32,7 @@ impl Anchorer {
         let name = witness.key.name();
         let seen = anchors::standing(&mut *self.db.read().await?, Kind::Witness, name).await?.size;
         // The database may have been lost, and with it what the witness has seen.
-        let seen = u64::try_from(seen)?.min(sealed.size);
+        let seen = seen.min(sealed.size);
         let mut answer = self.show(witness, sealed, seen).await?;
         if let Answer::Seen(size) = answer {
             if size > sealed.size {

@@ -131,7 +131,7 @@ impl Issuer<'_> {
     async fn draft(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
         let folder = Folder::day(&pbx.id, day)?;
         let facts = self.read(pbx, day, &folder).await?;
-        let Some(settled_at_ms) = facts.row.settled_at_ms else { return Ok(false) };
+        let Some(settled_at) = facts.row.settled_at_ms else { return Ok(false) };
         let names = self.free_names(&folder, facts.row.revision).await?;
         // None if the key was rotated in that moment; the next try uses the new one.
         let Some(draft) = self.write_down(pbx, &folder, names, &facts).await? else { return Ok(false) };
@@ -140,7 +140,7 @@ impl Issuer<'_> {
             .write(async move |tx| {
                 let (pbx, of) = (draft.pbx.clone(), (revision, draft.revision));
                 let holds = certificates::is_due(tx, &pbx, day, revision).await?
-                    && calls::hold_settled(tx, &pbx, day, settled_at_ms, of).await?;
+                    && calls::hold_settled(tx, &pbx, day, settled_at, of).await?;
                 if holds {
                     certificates::keep_draft(tx, &draft).await?;
                 }

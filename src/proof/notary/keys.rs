@@ -66,7 +66,7 @@ impl Keys {
         for row in ledger::keys(&mut *db.read().await?).await? {
             let key = VerifyingKey::from_vkey(&row.vkey)?;
             let signs_until = row.signs_until_ms.filter(|_| row.retired_at_ms.is_none());
-            if let Some(until) = signs_until.map(Timestamp::from_millisecond).transpose()?
+            if let Some(until) = signs_until.map(Timestamp::from)
                 && let Some(seed) = state.former_ledger_seed(&key.id().to_string())?
             {
                 keys.signing.push(key_of(origin, &seed)?);

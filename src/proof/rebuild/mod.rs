@@ -98,8 +98,8 @@ pub async fn rebuild_from(
         gaps: BTreeMap::new(),
         rebuilt: Vec::new(),
     };
-    let (building, mut report) = rebuild.build(plan).await.map_err(db::told)?;
-    let new = building.finish().await.map_err(db::told)?;
+    let (building, mut report) = rebuild.build(plan).await.map_err(db::as_failure)?;
+    let new = building.finish().await.map_err(db::as_failure)?;
     // A log that stays beside a database that cannot be opened is moved aside with it.
     db::fold_log(&config.state.path).await;
     report.former = lock.replace_database(&new, now)?;

@@ -105,7 +105,7 @@ impl Rebuild<'_> {
         }
         for call in &file.unlisted {
             let call = NewCall { recording_id: Some(id), ..call.clone() };
-            calls::restore_untold(self.building.tx(), &sidecar.pbx.id, &call, sidecar.archived_at).await?;
+            calls::restore_unlisted(self.building.tx(), &sidecar.pbx.id, &call, sidecar.archived_at).await?;
         }
         self.learn_from_file(file);
         self.building.wrote().await
@@ -238,7 +238,7 @@ impl Rebuild<'_> {
         {
             latest(&mut learnt.offset, started_at, || call.utc_offset_s);
         }
-        let id = calls::restore_told(self.building.tx(), pbx, &call, first_seen_at, self.now).await?;
+        let id = calls::restore_listed(self.building.tx(), pbx, &call, first_seen_at, self.now).await?;
         match recording.filter(|_| call.recording_id.is_none()) {
             Some(path) => scratch::keep_link(self.building.tx(), id, &path).await,
             None => Ok(()),

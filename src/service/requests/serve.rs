@@ -14,7 +14,7 @@ use crate::pipeline::backfill::Connections;
 use crate::pipeline::site::SiteProgress;
 use crate::service::shared::Shared;
 use crate::store::db::{DatabaseFailed, Db};
-use crate::store::owner;
+use crate::store::requests;
 
 /// How often requests are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -29,14 +29,14 @@ pub(in crate::service) async fn serve(
     let mut tasks: JoinSet<anyhow::Result<i64>> = JoinSet::new();
     while !stop.is_cancelled() {
         let db = shared.vault().state.db.clone();
-        let (waiting, given_up) = owner::open_requests(&mut *db.read().await?).await?;
+        let (waiting, given_up) = requests::open_requests(&mut *db.read().await?).await?;
         for id in given_up {
             if let Some(end) = under_way.get(&id) {
                 end.cancel();
             }
         }
         for (id, request) in waiting {
-            db.write(async move |tx| owner::take_up(tx, id).await).await?;
+            db.write(async move |tx| requests::take_up(tx, id).await).await?;
             let end = stop.child_token();
             under_way.insert(id, end.clone());
             tasks.spawn(execute(shared.clone(), downloads.clone(), id, request, end, stop.clone()));
@@ -78,7 +78,7 @@ async fn execute(
         return Ok(id);
     }
     let text = serde_json::to_string(&outcome)?;
-    db.write(async move |tx| owner::finish(tx, id, &text).await).await?;
+    db.write(async move |tx| requests::finish(tx, id, &text).await).await?;
     Ok(id)
 }
 
@@ -91,7 +91,7 @@ struct Row {
 impl Watcher for Row {
     async fn progress(&mut self, sites: Vec<SiteProgress>) -> anyhow::Result<()> {
         let (id, text) = (self.id, serde_json::to_string(&sites)?);
-        self.db.write(async move |tx| owner::tell_progress(tx, id, &text).await).await
+        self.db.write(async move |tx| requests::note_progress(tx, id, &text).await).await
     }
 }
 

@@ -2,29 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::Result;
 use jiff::{Timestamp, civil::Date};
-use sqlx::SqliteConnection;
 
 use crate::store::queue::DayRange;
-use crate::store::sql::{BindAll as _, Day, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, Ms, Run as _};
 
-/// Begins a reading: one look at the CDR of `pbx`.
-pub async fn begin_reading(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    source: &str,
-    now: Timestamp,
-) -> anyhow::Result<i64> {
+pub async fn begin_reading(tx: &mut Conn, pbx: &str, source: &str, now: Timestamp) -> Result<i64> {
     sqlx::query_scalar("insert into readings (pbx, source, read_at_ms) values (?, ?, ?) returning id")
         .bind_all((pbx, source, now))
         .one(tx, "beginning a reading")
         .await
 }
 
-/// What a reading did to one day.
 #[derive(Debug, Clone, Copy)]
 pub struct DayReading {
-    /// Its row in `readings`.
     pub reading: i64,
     /// Rows that were new or changed.
     pub added: u64,
@@ -40,12 +32,12 @@ pub struct DayReading {
 /// their start but appear at their end. A day that gained rows is open again. Returns the rows known of the day that this
 /// reading did not hold.
 pub async fn close_reading(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     pbx: &str,
     day: Date,
     of_day: DayReading,
     now: Timestamp,
-) -> anyhow::Result<i64> {
+) -> Result<i64> {
     let absent_rows =
         sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ? and reading <> ?")
             .bind_all((pbx, day, of_day.reading))
@@ -73,17 +65,16 @@ pub async fn close_reading(
 pub struct DayRow {
     /// How often all of it was read.
     pub readings: i64,
-    /// When that was the first time.
-    pub first_read_at_ms: Option<i64>,
+    pub first_read_at_ms: Option<Ms>,
     /// When it was read last, also in part.
-    pub last_read_at_ms: i64,
+    pub last_read_at_ms: Ms,
     /// When it settled; `None` while it is open.
-    pub settled_at_ms: Option<i64>,
+    pub settled_at_ms: Option<Ms>,
     pub revision: i64,
 }
 
 /// Reads how a day stands; as if it was never read, if it is not known.
-pub async fn day_row(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<DayRow> {
+pub async fn day_row(db: &mut Conn, pbx: &str, day: Date) -> Result<DayRow> {
     let row = sqlx::query_as(
         "select readings, first_read_at_ms, last_read_at_ms, settled_at_ms, revision from days
          where pbx = ? and day = ?",
@@ -95,20 +86,19 @@ pub async fn day_row(db: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow:
 }
 
 /// Whether an earlier reading had this very source: a file that has not changed since.
-pub async fn was_read(db: &mut SqliteConnection, pbx: &str, source: &str) -> anyhow::Result<bool> {
+pub async fn was_read(db: &mut Conn, pbx: &str, source: &str) -> Result<bool> {
     sqlx::query_scalar("select exists (select 1 from readings where pbx = ? and source = ? and whole = 1)")
         .bind_all((pbx, source))
         .one(db, "looking for an earlier reading")
         .await
 }
 
-/// Notes that a reading came to its end.
-pub async fn end_reading(tx: &mut SqliteConnection, reading: i64) -> anyhow::Result<()> {
+pub async fn end_reading(tx: &mut Conn, reading: i64) -> Result<()> {
     sqlx::query("update readings set whole = 1 where id = ?").bind(reading).run(tx, "ending a reading").await
 }
 
 /// The days within `all` that are not settled, as ranges in order: those that were never read too.
-pub async fn unsettled(db: &mut SqliteConnection, pbx: &str, all: DayRange) -> anyhow::Result<Vec<DayRange>> {
+pub async fn unsettled(db: &mut Conn, pbx: &str, all: DayRange) -> Result<Vec<DayRange>> {
     let (from, to) = all.bounds();
     let settled: Vec<Day> = sqlx::query_scalar(
         "select day from days where pbx = ? and state = 'settled' and day between ? and ? order by day",
@@ -129,11 +119,7 @@ pub async fn unsettled(db: &mut SqliteConnection, pbx: &str, all: DayRange) -> a
 }
 
 /// The open days with calls outside of all that is `kept`, as far as they were read over the API.
-pub async fn open_outside(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    kept: &[DayRange],
-) -> anyhow::Result<Vec<DayRange>> {
+pub async fn open_outside(db: &mut Conn, pbx: &str, kept: &[DayRange]) -> Result<Vec<DayRange>> {
     let open: Vec<Day> = sqlx::query_scalar(
         "select day from days where pbx = ?1 and state = 'open'
              and exists (select 1 from calls where calls.pbx = ?1 and calls.day = days.day)
@@ -152,7 +138,7 @@ pub async fn open_outside(
 }
 
 /// Forgets readings from before `cutoff` that a later one of the same source follows.
-pub async fn forget_readings(tx: &mut SqliteConnection, cutoff: Timestamp) -> anyhow::Result<()> {
+pub async fn forget_readings(tx: &mut Conn, cutoff: Timestamp) -> Result<()> {
     sqlx::query(
         "delete from readings where read_at_ms < ? and exists
              (select 1 from readings later where later.pbx = readings.pbx and later.source = readings.source
@@ -163,8 +149,7 @@ pub async fn forget_readings(tx: &mut SqliteConnection, cutoff: Timestamp) -> an
     .await
 }
 
-/// Counts the days of every PBX: those that are open, and those that have settled.
-pub async fn days_by_state(db: &mut SqliteConnection) -> anyhow::Result<Vec<(String, i64, i64)>> {
+pub async fn days_by_state(db: &mut Conn) -> Result<Vec<(String, i64, i64)>> {
     sqlx::query_as("select pbx, sum(state = 'open'), sum(state = 'settled') from days group by pbx")
         .all(db, "counting days")
         .await
@@ -173,24 +158,23 @@ pub async fn days_by_state(db: &mut SqliteConnection) -> anyhow::Result<Vec<(Str
 /// Gives a settled day its certificate's revision, which may be a later one than it has: `(revision, certificate's)`.
 /// `false` if it has changed since it was read.
 pub async fn hold_settled(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     pbx: &str,
     day: Date,
-    settled_at_ms: i64,
+    settled_at: Ms,
     (revision, certified): (i64, i64),
-) -> anyhow::Result<bool> {
-    let done = sqlx::query(
+) -> Result<bool> {
+    sqlx::query(
         "update days set revision = ?1
          where pbx = ?2 and day = ?3 and state = 'settled' and settled_at_ms = ?4 and revision = ?5",
     )
-    .bind_all((certified, pbx, day, settled_at_ms, revision))
-    .count(tx, "holding a settled day")
-    .await?;
-    Ok(done > 0)
+    .bind_all((certified, pbx, day, settled_at, revision))
+    .changed(tx, "holding a settled day")
+    .await
 }
 
 /// Opens a settled day again: something in it changed.
-pub async fn reopen(tx: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::Result<()> {
+pub async fn reopen(tx: &mut Conn, pbx: &str, day: Date) -> Result<()> {
     sqlx::query(
         "update days set state = 'open', settled_at_ms = null where pbx = ? and day = ? and state = 'settled'",
     )
@@ -199,8 +183,7 @@ pub async fn reopen(tx: &mut SqliteConnection, pbx: &str, day: Date) -> anyhow::
     .await
 }
 
-/// Opens settled days of several PBXs again.
-pub async fn reopen_all(tx: &mut SqliteConnection, days: &[(String, Date)]) -> anyhow::Result<()> {
+pub async fn reopen_all(tx: &mut Conn, days: &[(String, Date)]) -> Result<()> {
     for (pbx, day) in days {
         reopen(tx, pbx, *day).await?;
     }
@@ -208,7 +191,7 @@ pub async fn reopen_all(tx: &mut SqliteConnection, days: &[(String, Date)]) -> a
 }
 
 /// Opens the settled day of a call's recording again: its state is another one.
-pub async fn reopen_for(tx: &mut SqliteConnection, recording_id: i64) -> anyhow::Result<()> {
+pub async fn reopen_for(tx: &mut Conn, recording_id: i64) -> Result<()> {
     sqlx::query(
         "update days set state = 'open', settled_at_ms = null where state = 'settled' and (pbx, day) in
              (select pbx, day from recordings where id = ? and kind = 'call')",
@@ -218,13 +201,10 @@ pub async fn reopen_for(tx: &mut SqliteConnection, recording_id: i64) -> anyhow:
     .await
 }
 
-/// A day as the archive tells of it.
 #[derive(Debug, Clone)]
 pub struct RestoredDay<'a> {
     pub pbx: &'a str,
-    /// The PBX-local day.
     pub day: Date,
-    /// How many `calls-<n>.jsonl` it has.
     pub calls_files: u32,
     /// How often it settled, and when it did so last; none if no certificate tells.
     pub closed: Option<(u32, Timestamp)>,
@@ -236,7 +216,7 @@ pub struct RestoredDay<'a> {
 const READINGS_OF_SETTLED: i64 = 2;
 
 /// Puts a day back. One that no certificate tells of is open: it settles when it has been read again, twice.
-pub async fn restore_day(tx: &mut SqliteConnection, restored: &RestoredDay<'_>) -> anyhow::Result<()> {
+pub async fn restore_day(tx: &mut Conn, restored: &RestoredDay<'_>) -> Result<()> {
     let settled_at = restored.closed.filter(|_| !restored.reopened).map(|(_, at)| at.as_millisecond());
     let readings = if restored.closed.is_some() { READINGS_OF_SETTLED } else { 0 };
     sqlx::query(

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Result;
 use jiff::{Timestamp, civil::Date};
-use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
-use crate::store::sql::{BindAll as _, Day, Fetch as _, Ms, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, Ms, Run as _};
 
 /// A line that cannot be believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,6 @@ pub struct InputList<'a> {
     /// Names the list: that of a day, or a file.
     pub input: &'a str,
     pub lines: u64,
-    /// Whether it was read to its end.
     pub whole: bool,
     /// Whether that was late enough for all of its calls to be listed.
     pub late: bool,
@@ -45,7 +44,6 @@ pub struct OpenDoubts {
 }
 
 impl OpenDoubts {
-    /// Whether this line was in doubt before.
     pub fn contains(&self, line_sha256: &Digest) -> bool {
         self.lines.contains(line_sha256)
     }
@@ -56,15 +54,13 @@ impl OpenDoubts {
     }
 }
 
-/// What a list did to doubts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
     /// The days whose doubts are others than before.
     pub days: BTreeSet<Date>,
 }
 
-/// Reads the open doubts of a PBX.
-pub async fn open_doubts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<OpenDoubts> {
+pub async fn open_doubts(db: &mut Conn, pbx: &str) -> Result<OpenDoubts> {
     let rows: Vec<(Digest, bool)> = sqlx::query_as(
         "select line_sha256, exists (select 1 from accepted_doubts where doubt = doubts.id) from doubts
          where pbx = ? and cleared_at_ms is null",
@@ -85,6 +81,7 @@ pub async fn open_doubts(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result
 #[derive(sqlx::FromRow)]
 struct OpenRow {
     id: i64,
+    input: String,
     day_from: Day,
     day_to: Day,
     line_sha256: Digest,
@@ -100,11 +97,7 @@ struct OpenRow {
 /// one of them, and what was listed once stays listed. A doubt is settled when its very line can be read; when so many
 /// rows of its call are known; or, where it tells no call, when the list does not hold it any more, has no doubtful line
 /// left, and no fewer lines than it had.
-pub async fn settle_doubts(
-    tx: &mut SqliteConnection,
-    list: &InputList<'_>,
-    now: Timestamp,
-) -> anyhow::Result<Settled> {
+pub async fn settle_doubts(tx: &mut Conn, list: &InputList<'_>, now: Timestamp) -> Result<Settled> {
     let mut settled = Settled::default();
     let mut lines: BTreeMap<&str, CallLines> = BTreeMap::new();
     for line in list.doubtful {
@@ -135,11 +128,7 @@ pub async fn settle_doubts(
 }
 
 /// The open doubts of a day that nobody has accepted: how many, and since when there is one.
-pub async fn doubts_since(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    day: Date,
-) -> anyhow::Result<Option<(i64, Timestamp)>> {
+pub async fn doubts_since(db: &mut Conn, pbx: &str, day: Date) -> Result<Option<(i64, Timestamp)>> {
     let (count, since): (i64, Option<Ms>) = sqlx::query_as(
         "select count(*), min(first_seen_at_ms) from doubts
          where pbx = ?1 and cleared_at_ms is null and day_from <= ?2 and day_to >= ?2
@@ -161,12 +150,7 @@ struct CallLines {
 }
 
 impl CallLines {
-    async fn of(
-        tx: &mut SqliteConnection,
-        list: &InputList<'_>,
-        line: &DoubtfulLine,
-        callid: &str,
-    ) -> anyhow::Result<Self> {
+    async fn of(tx: &mut Conn, list: &InputList<'_>, line: &DoubtfulLine, callid: &str) -> Result<Self> {
         let (from, to) = beside(line.days);
         let read: i64 = sqlx::query_scalar(
             "select count(*) from calls where pbx = ? and day between ? and ? and reading = ?
@@ -188,12 +172,7 @@ impl CallLines {
 }
 
 /// The rows of a call that are known, from whatever list. Its legs may lie beyond midnight.
-async fn known_rows(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    days: (Date, Date),
-    callid: &str,
-) -> anyhow::Result<i64> {
+async fn known_rows(tx: &mut Conn, pbx: &str, days: (Date, Date), callid: &str) -> Result<i64> {
     let (from, to) = beside(days);
     sqlx::query_scalar(
         "select count(*) from calls where pbx = ? and day between ? and ? and trim(json_extract(row, '$.callid')) = ?",
@@ -215,12 +194,12 @@ fn days_of((from, to): (Date, Date)) -> impl Iterator<Item = Date> {
 
 /// Keeps a doubt; whether it is news.
 async fn raise(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     list: &InputList<'_>,
     line: &DoubtfulLine,
     callid_lines: Option<i64>,
     now: Timestamp,
-) -> anyhow::Result<bool> {
+) -> Result<bool> {
     let known: Option<(i64, bool)> = sqlx::query_as(
         "select id, cleared_at_ms is not null from doubts where pbx = ? and input = ? and line_sha256 = ?",
     )
@@ -251,8 +230,7 @@ async fn raise(
     Ok(true)
 }
 
-/// The open doubts that this list clears.
-async fn cleared_by(tx: &mut SqliteConnection, list: &InputList<'_>) -> anyhow::Result<Vec<OpenRow>> {
+async fn cleared_by(tx: &mut Conn, list: &InputList<'_>) -> Result<Vec<OpenRow>> {
     let mut cleared = Vec::new();
     let still: BTreeSet<&Digest> = list.doubtful.iter().map(|line| &line.line_sha256).collect();
     for row in open_rows(tx, list).await? {
@@ -275,25 +253,12 @@ async fn cleared_by(tx: &mut SqliteConnection, list: &InputList<'_>) -> anyhow::
 }
 
 /// The open doubts that this list can clear: its own, and those of lines which it holds readably.
-async fn open_rows(tx: &mut SqliteConnection, list: &InputList<'_>) -> anyhow::Result<Vec<OpenRow>> {
-    let rows: Vec<(String, OpenRow)> = sqlx::query_as::<_, InputRow>(
-        "select input, id, day_from, day_to, line_sha256, callid, callid_lines, list_lines, list_late from doubts
-         where pbx = ? and cleared_at_ms is null order by id",
-    )
-    .bind(list.pbx)
-    .all(tx, "reading open doubts")
-    .await?
-    .into_iter()
-    .map(|row| (row.input, row.row))
-    .collect();
-    let concerns =
-        |(input, row): &(String, OpenRow)| *input == list.input || list.read.contains(&row.line_sha256);
-    Ok(rows.into_iter().filter(concerns).map(|(_, row)| row).collect())
-}
-
-#[derive(sqlx::FromRow)]
-struct InputRow {
-    input: String,
-    #[sqlx(flatten)]
-    row: OpenRow,
+async fn open_rows(tx: &mut Conn, list: &InputList<'_>) -> Result<Vec<OpenRow>> {
+    let mut rows: Vec<OpenRow> =
+        sqlx::query_as("select * from doubts where pbx = ? and cleared_at_ms is null order by id")
+            .bind(list.pbx)
+            .all(tx, "reading open doubts")
+            .await?;
+    rows.retain(|row| row.input == list.input || list.read.contains(&row.line_sha256));
+    Ok(rows)
 }

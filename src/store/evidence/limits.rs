@@ -2,11 +2,11 @@
 //! lists does not say so. So a list that is longer than any before is asked for again in halves, once: if they hold
 //! nothing more, lists of that length are proven to be whole.
 
+use anyhow::Result;
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use super::Limit;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
 
 /// Lists of fewer rows are taken for whole where a second look would cost a tenth of what the list itself costs: no PBX
 /// is known that gives fewer.
@@ -70,37 +70,26 @@ impl Limits {
     }
 }
 
-/// Reads what is known of a PBX's limits.
-pub async fn load_limits(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Limits> {
-    let rows: Vec<(String, i64, Option<i64>)> =
-        sqlx::query_as("select unit, proven, suspected from list_limits where pbx = ?")
-            .bind(pbx)
-            .all(db, "reading the limits of a PBX's lists")
-            .await?;
-    let of_unit = |unit: &str| rows.iter().find(|(known, ..)| known == unit);
-    let proven = |unit| of_unit(unit).map_or(0, |(_, proven, _)| proven.unsigned_abs());
-    let suspected = |unit| of_unit(unit).and_then(|(.., suspected)| suspected.map(i64::unsigned_abs));
+pub async fn load_limits(db: &mut Conn, pbx: &str) -> Result<Limits> {
+    let rows = known_limits(db, pbx).await?;
+    let of_unit = |unit: &str| rows.iter().find(|limit| limit.unit == unit);
+    let proven = |unit| of_unit(unit).map_or(0, |limit| limit.proven.unsigned_abs());
+    let suspected = |unit| of_unit(unit).and_then(|limit| limit.suspected.map(i64::unsigned_abs));
     Ok(Limits {
         proven: ListSize { rows: proven("rows"), bytes: proven("bytes") },
         suspected: suspected("rows").zip(suspected("bytes")).map(|(rows, bytes)| ListSize { rows, bytes }),
     })
 }
 
-/// Reads what is known of a PBX's limits, as it is told.
-pub(super) async fn known_limits(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Vec<Limit>> {
+/// The same as it stands in JSON.
+pub(super) async fn known_limits(db: &mut Conn, pbx: &str) -> Result<Vec<Limit>> {
     sqlx::query_as("select unit, proven, suspected from list_limits where pbx = ? order by unit desc")
         .bind(pbx)
         .all(db, "reading the limits of a PBX's lists")
         .await
 }
 
-/// Keeps what is known of a PBX's limits.
-pub async fn store_limits(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    limits: Limits,
-    now: Timestamp,
-) -> anyhow::Result<()> {
+pub async fn store_limits(tx: &mut Conn, pbx: &str, limits: Limits, now: Timestamp) -> Result<()> {
     let Limits { proven, suspected } = limits;
     let units = [
         ("rows", proven.rows, suspected.map(|limit| limit.rows)),
@@ -112,7 +101,7 @@ pub async fn store_limits(
              on conflict (pbx, unit) do update set
                  proven = excluded.proven, suspected = excluded.suspected, changed_at_ms = excluded.changed_at_ms",
         )
-        .bind_all((pbx, unit, i64::try_from(proven)?, suspected.map(i64::try_from).transpose()?))
+        .bind_all((pbx, unit, proven, suspected))
         .bind_all((now,))
         .run(tx, "keeping the limits of a PBX's lists")
         .await?;

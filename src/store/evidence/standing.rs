@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Result;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 
 use super::Verdict;
 use crate::store::queue::DayRange;
-use crate::store::sql::{BindAll as _, Day, Fetch as _};
+use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _};
 
 /// How far the lists of some days of one PBX can be believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,6 @@ pub struct Verdicts {
     pub doubtful: i64,
     /// Days of which something was accepted as it was, and that have nothing new.
     pub accepted: i64,
-    /// The first day that is not whole, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<Standing>,
 }
@@ -30,7 +29,6 @@ pub struct Verdicts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     pub day: Date,
-    /// How far its list can be believed.
     pub verdict: Verdict,
     /// Why it is not whole, as the end of a sentence.
     pub cause: String,
@@ -43,7 +41,7 @@ impl Verdicts {
     }
 
     /// The sentence about days that are not whole; `None` if all are.
-    pub fn told(&self) -> Option<String> {
+    pub fn sentence(&self) -> Option<String> {
         let first = self.first.as_ref().filter(|_| self.not_whole() > 0)?;
         let counts = [(self.unread, "not read"), (self.short, "cut short"), (self.doubtful, "doubtful")];
         let kinds: Vec<String> = counts
@@ -106,16 +104,16 @@ struct OpenDoubt {
 }
 
 /// How far the lists of the days of `range` of one PBX can be believed.
-pub async fn standing(db: &mut SqliteConnection, pbx: &str, range: DayRange) -> anyhow::Result<Verdicts> {
+pub async fn standing(db: &mut Conn, pbx: &str, range: DayRange) -> Result<Verdicts> {
     Ok(standings(db, Some(pbx), range).await?.remove(pbx).unwrap_or_default())
 }
 
 /// The same of every PBX, or of one.
 pub async fn standings(
-    db: &mut SqliteConnection,
+    db: &mut Conn,
     pbx: Option<&str>,
     range: DayRange,
-) -> anyhow::Result<BTreeMap<String, Verdicts>> {
+) -> Result<BTreeMap<String, Verdicts>> {
     let mut days: BTreeMap<(String, Date), (Verdict, Option<String>, i64)> = BTreeMap::new();
     for row in not_whole(db, pbx, range).await? {
         days.insert((row.pbx, row.day.0), (row.verdict, row.cause, 0));
@@ -138,7 +136,7 @@ pub async fn standings(
             continue;
         }
         let cause = cause.filter(|_| verdict != Verdict::Doubtful || doubts == 0);
-        let cause = cause.unwrap_or_else(|| doubts_told(doubts));
+        let cause = cause.unwrap_or_else(|| doubts_sentence(doubts));
         standings.entry(pbx).or_default().add(Standing { day, verdict, cause });
     }
     for (pbx, _) in accepted.into_keys() {
@@ -147,18 +145,14 @@ pub async fn standings(
     Ok(standings)
 }
 
-fn doubts_told(doubts: i64) -> String {
+fn doubts_sentence(doubts: i64) -> String {
     match doubts {
         1 => "one of its lines cannot be believed, and may name a recording".to_owned(),
         _ => format!("{doubts} of its lines cannot be believed, and may name recordings"),
     }
 }
 
-async fn not_whole(
-    db: &mut SqliteConnection,
-    pbx: Option<&str>,
-    range: DayRange,
-) -> anyhow::Result<Vec<NotWhole>> {
+async fn not_whole(db: &mut Conn, pbx: Option<&str>, range: DayRange) -> Result<Vec<NotWhole>> {
     let (from, to) = range.bounds();
     sqlx::query_as(
         "select pbx, day, verdict, verdict_cause as cause from days
@@ -169,11 +163,7 @@ async fn not_whole(
     .await
 }
 
-async fn open(
-    db: &mut SqliteConnection,
-    pbx: Option<&str>,
-    range: DayRange,
-) -> anyhow::Result<Vec<OpenDoubt>> {
+async fn open(db: &mut Conn, pbx: Option<&str>, range: DayRange) -> Result<Vec<OpenDoubt>> {
     let (from, to) = range.bounds();
     sqlx::query_as(
         "select id, pbx, day_from, day_to from doubts
@@ -185,7 +175,7 @@ async fn open(
 }
 
 /// The doubts that were accepted, each with the day of which that is true.
-async fn accepted_doubts(db: &mut SqliteConnection) -> anyhow::Result<BTreeSet<(i64, Date)>> {
+async fn accepted_doubts(db: &mut Conn) -> Result<BTreeSet<(i64, Date)>> {
     let rows: Vec<(i64, Day)> =
         sqlx::query_as("select doubt, day from accepted_doubts").all(db, "listing accepted doubts").await?;
     Ok(rows.into_iter().map(|(doubt, Day(day))| (doubt, day)).collect())
@@ -193,10 +183,10 @@ async fn accepted_doubts(db: &mut SqliteConnection) -> anyhow::Result<BTreeSet<(
 
 /// The worst verdict that was accepted, by PBX and day.
 async fn accepted(
-    db: &mut SqliteConnection,
+    db: &mut Conn,
     pbx: Option<&str>,
     range: DayRange,
-) -> anyhow::Result<BTreeMap<(String, Date), Verdict>> {
+) -> Result<BTreeMap<(String, Date), Verdict>> {
     let (from, to) = range.bounds();
     let rows: Vec<(String, Day, Verdict)> = sqlx::query_as(
         "select pbx, day, verdict from accepted_days where (?1 is null or pbx = ?1) and day between ?2 and ?3",
@@ -225,16 +215,16 @@ mod tests {
     #[test]
     fn one_sentence_names_the_first_day_and_why() {
         let mut verdicts = Verdicts::default();
-        assert_eq!(verdicts.told(), None);
+        assert_eq!(verdicts.sentence(), None);
         verdicts.add(of(
             7,
             Verdict::Doubtful,
             "one of its lines cannot be believed, and may name a recording",
         ));
-        insta::assert_snapshot!(verdicts.told().unwrap(), @"The call list of 2026-03-07 may lack calls: one of its lines cannot be believed, and may name a recording");
+        insta::assert_snapshot!(verdicts.sentence().unwrap(), @"The call list of 2026-03-07 may lack calls: one of its lines cannot be believed, and may name a recording");
         verdicts.add(of(5, Verdict::Unread, "the PBX did not answer"));
         verdicts.add(of(9, Verdict::Whole, ""));
-        insta::assert_snapshot!(verdicts.told().unwrap(), @"The call lists of 2 days may lack calls (1 not read, 1 doubtful), the first of 2026-03-05: the PBX did not answer");
+        insta::assert_snapshot!(verdicts.sentence().unwrap(), @"The call lists of 2 days may lack calls (1 not read, 1 doubtful), the first of 2026-03-05: the PBX did not answer");
         assert_eq!(verdicts.not_whole(), 2);
     }
 

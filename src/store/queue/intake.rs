@@ -1,13 +1,14 @@
 //! How recordings come into the queue, and how an operator's rules keep them out.
 
-use anyhow::Context as _;
-use jiff::{Timestamp, civil::Date};
-use sqlx::SqliteConnection;
+use anyhow::Result;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use sqlx::{QueryBuilder, Sqlite};
 
-use super::RecordingState;
+use super::{DayRange, RecordingState};
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
-use crate::store::sql::{BindAll as _, Fetch as _, Ms, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, Ms, Run as _};
 
 /// The reason of a pending recording that is held: a rule may keep it out, and its row cannot be read.
 pub const DOUBTFUL_ROW: &str = "doubtful_row";
@@ -20,7 +21,6 @@ pub struct NewRecording<'a> {
     /// The device's serial number; empty while nobody knows it.
     pub sn: &'a str,
     pub name: &'a RecordingName,
-    /// The local day of the row.
     pub day: Date,
     pub started_at: Timestamp,
     /// Paths to choose from, the best first: the first that nobody holds is taken, for ever.
@@ -39,7 +39,7 @@ pub struct Enqueued {
 }
 
 /// Puts a recording into the queue, ready at once, unless it is there already.
-pub async fn enqueue(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow::Result<Enqueued> {
+pub async fn enqueue(tx: &mut Conn, recording: &NewRecording<'_>) -> Result<Enqueued> {
     if let Some(known) = find(tx, recording).await? {
         return Ok(known);
     }
@@ -50,13 +50,12 @@ pub async fn enqueue(tx: &mut SqliteConnection, recording: &NewRecording<'_>) ->
     )
     .bind_all((recording.pbx, recording.kind, recording.sn, recording.name.as_bytes()))
     .bind_all((recording.day, recording.started_at, path, &Salt::random().as_bytes()[..]))
-    .fetch_one(tx)
-    .await
-    .with_context(|| format!("putting {} into the queue", recording.name))?;
+    .one(tx, format!("putting {} into the queue", recording.name))
+    .await?;
     Ok(Enqueued { id, new: true, state: RecordingState::Pending, started_at: recording.started_at })
 }
 
-async fn find(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow::Result<Option<Enqueued>> {
+async fn find(tx: &mut Conn, recording: &NewRecording<'_>) -> Result<Option<Enqueued>> {
     let row: Option<(i64, RecordingState, Ms)> = sqlx::query_as(
         // One that was archived before the serial number was known is the same one.
         "select id, state, started_at_ms from recordings
@@ -68,7 +67,7 @@ async fn find(tx: &mut SqliteConnection, recording: &NewRecording<'_>) -> anyhow
     Ok(row.map(|(id, state, Ms(started_at))| Enqueued { id, new: false, state, started_at }))
 }
 
-async fn free_path<'a>(tx: &mut SqliteConnection, paths: &'a [String]) -> anyhow::Result<&'a str> {
+async fn free_path<'a>(tx: &mut Conn, paths: &'a [String]) -> Result<&'a str> {
     for path in paths {
         let taken: bool = sqlx::query_scalar(
             "select exists (select 1 from recordings where path = ?1)
@@ -86,7 +85,7 @@ async fn free_path<'a>(tx: &mut SqliteConnection, paths: &'a [String]) -> anyhow
 
 /// Gives the learnt serial number to recordings that were heard of before it was known. What the ledger tells of, or is
 /// about to, keeps the name by which it was told.
-pub async fn assign_serial_number(tx: &mut SqliteConnection, pbx: &str, sn: &str) -> anyhow::Result<()> {
+pub async fn assign_serial_number(tx: &mut Conn, pbx: &str, sn: &str) -> Result<()> {
     sqlx::query(
         "update or ignore recordings set sn = ? where pbx = ? and sn = '' and run_id is null and gap_number is null
              and not exists (select 1 from archived_files where recording_id = recordings.id)",
@@ -98,46 +97,43 @@ pub async fn assign_serial_number(tx: &mut SqliteConnection, pbx: &str, sn: &str
 
 /// Keeps a recording out because of `rule`, and tells whether that changed anything. An archived one stays archived; one
 /// that is claimed is excluded once its claim has ended in anything else.
-pub async fn exclude(tx: &mut SqliteConnection, id: i64, rule: &str) -> anyhow::Result<bool> {
-    let done = sqlx::query(
+pub async fn exclude(tx: &mut Conn, id: i64, rule: &str) -> Result<bool> {
+    sqlx::query(
         "update recordings set state = 'excluded', reason = ?1, ready = 0, due_at_ms = null, told = 0
          where id = ?2 and (state in ('pending', 'missing', 'stuck') or state = 'excluded' and reason <> ?1)",
     )
     .bind_all((rule, id))
-    .count(tx, "excluding a recording")
-    .await?;
-    Ok(done > 0)
+    .changed(tx, "excluding a recording")
+    .await
 }
 
 /// Lets a recording back in that no rule keeps out or holds any more, and tells whether that changed anything.
-pub async fn include(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
-    let done = sqlx::query(
+pub async fn include(tx: &mut Conn, id: i64) -> Result<bool> {
+    sqlx::query(
         "update recordings set state = 'pending', reason = null, ready = (run_id is null), told = 0
          where id = ?1 and (state = 'excluded' or state = 'pending' and reason = ?2)",
     )
     .bind_all((id, DOUBTFUL_ROW))
-    .count(tx, "letting a recording back in")
-    .await?;
-    Ok(done > 0)
+    .changed(tx, "letting a recording back in")
+    .await
 }
 
 /// Holds a recording of which the rules cannot tell whether they keep it out, and tells whether that changed anything.
 ///
 /// It is owed and not asked for, until its row can be read. One that is claimed is held once its claim has ended in anything
 /// else than the archive.
-pub async fn hold(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<bool> {
-    let done = sqlx::query(
+pub async fn hold(tx: &mut Conn, id: i64) -> Result<bool> {
+    sqlx::query(
         "update recordings set state = 'pending', reason = ?1, ready = 0, due_at_ms = null, told = 0
          where id = ?2 and (state in ('stuck', 'excluded') or state = 'pending' and reason is not ?1)",
     )
     .bind_all((DOUBTFUL_ROW, id))
-    .count(tx, "holding a recording")
-    .await?;
-    Ok(done > 0)
+    .changed(tx, "holding a recording")
+    .await
 }
 
 /// Asks once more for an archived recording: a later call names it too, and may mean other audio.
-pub async fn schedule_refetch(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+pub async fn schedule_refetch(tx: &mut Conn, id: i64) -> Result<()> {
     sqlx::query(
         "update recordings set refetch = 1, ready = 1, reason_attempts = 0
          where id = ? and state = 'archived' and refetch = 0 and run_id is null",
@@ -148,7 +144,7 @@ pub async fn schedule_refetch(tx: &mut SqliteConnection, id: i64) -> anyhow::Res
 }
 
 /// Makes a missing recording pending and ready: the PBX shows it again. Also where its absence was final.
-pub async fn revive(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
+pub async fn revive(tx: &mut Conn, id: i64) -> Result<()> {
     sqlx::query(
         "update recordings set state = 'pending', reason = null, final = 0, told = 0, due_at_ms = null,
              ready = (run_id is null), absent_since_ms = null, absent_asked_at_ms = null, absent_answers = 0
@@ -162,12 +158,12 @@ pub async fn revive(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<()> {
 /// The next `limit` recordings of `pbx` after row `after` that a change of rules can concern: all that are not archived,
 /// or, where there are no rules any more, those that one excluded or held.
 pub async fn concerned_by_rules(
-    db: &mut SqliteConnection,
+    db: &mut Conn,
     pbx: &str,
     after: i64,
     limit: i64,
     any_rules: bool,
-) -> anyhow::Result<Vec<i64>> {
+) -> Result<Vec<i64>> {
     sqlx::query_scalar(
         "select id from recordings
          where pbx = ?1 and id > ?2 and (state = 'excluded' or state = 'pending' and reason = ?5
@@ -179,9 +175,102 @@ pub async fn concerned_by_rules(
 }
 
 /// Where a recording is, or would be.
-pub async fn path_of(db: &mut SqliteConnection, id: i64) -> anyhow::Result<Option<String>> {
+pub async fn path_of(db: &mut Conn, id: i64) -> Result<Option<String>> {
     sqlx::query_scalar("select path from recordings where id = ?")
         .bind(id)
         .maybe(db, "reading the path of a recording")
         .await
+}
+
+/// Which recordings an operator wants asked for again.
+#[derive(Debug, Clone, Default)]
+pub struct Redrive {
+    pub pbx: Option<String>,
+    pub stuck_only: bool,
+    /// Only these names; all if empty.
+    pub names: Vec<RecordingName>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Redriven {
+    pub count: u64,
+    pub pbx: Vec<String>,
+    /// The days that they are filed under.
+    pub days: Option<DayRange>,
+    /// The days of calls on which a state is another one than before: they are to be opened again.
+    pub changed: Vec<(String, Date)>,
+}
+
+/// Puts stuck recordings, missing ones and those that wait back to be asked for at once. What a rule may keep out whose row
+/// cannot be read stays held.
+///
+/// Attempts go on counting, and an entry of their absence stays in the ledger. The clock of an absence starts anew only
+/// where it had come to its end.
+pub async fn redrive(tx: &mut Conn, what: &Redrive) -> Result<Redriven> {
+    let mut count = QueryBuilder::new("select pbx, count(*), min(day), max(day) from recordings where ");
+    what.push_condition(&mut count);
+    count.push(" group by pbx order by pbx");
+    let groups: Vec<(String, u64, Day, Day)> =
+        count.build_query_as().all(tx, "looking for recordings to retry").await?;
+    let mut given_up = QueryBuilder::new(
+        "select distinct pbx, day from recordings where kind = 'call' and (state = 'stuck' or final = 1) and ",
+    );
+    what.push_condition(&mut given_up);
+    let changed: Vec<(String, Day)> =
+        given_up.build_query_as().all(tx, "looking for days to open again").await?;
+    let mut update = QueryBuilder::new(
+        "update recordings set ready = 1, due_at_ms = null, reason_attempts = 0, told = 0,
+             absent_answers = case final when 1 then 0 else absent_answers end,
+             absent_since_ms = case final when 1 then null else absent_since_ms end,
+             absent_asked_at_ms = case final when 1 then null else absent_asked_at_ms end,
+             final = 0, state = case state when 'stuck' then 'pending' else state end
+         where ",
+    );
+    what.push_condition(&mut update);
+    update.build().run(tx, "putting recordings back into the queue").await?;
+    let changed = changed.into_iter().map(|(pbx, Day(day))| (pbx, day)).collect();
+    Ok(Redriven { changed, ..summed_up(&groups) })
+}
+
+/// Has what is stuck and waits for nothing asked for again at `due_at`: for a database that was made anew, which does not
+/// know when each was asked for.
+pub async fn schedule_stuck(tx: &mut Conn, pbx: &str, due_at: Timestamp) -> Result<()> {
+    sqlx::query(
+        "update recordings set due_at_ms = ? where pbx = ? and state = 'stuck' and due_at_ms is null and ready = 0",
+    )
+    .bind_all((due_at, pbx))
+    .run(tx, "scheduling what is stuck")
+    .await
+}
+
+impl Redrive {
+    fn push_condition(&self, query: &mut QueryBuilder<Sqlite>) {
+        query.push("run_id is null and (state = 'stuck'");
+        if !self.stuck_only {
+            query.push(" or state = 'missing' or state = 'pending' and reason is not 'doubtful_row'");
+        }
+        query.push(")");
+        if let Some(pbx) = &self.pbx {
+            query.push(" and pbx = ").push_bind(pbx.clone());
+        }
+        if !self.names.is_empty() {
+            query.push(" and name in (");
+            let mut names = query.separated(", ");
+            for name in &self.names {
+                names.push_bind(name.as_bytes().to_vec());
+            }
+            query.push(")");
+        }
+    }
+}
+
+fn summed_up(groups: &[(String, u64, Day, Day)]) -> Redriven {
+    let mut redriven = Redriven::default();
+    for &(ref pbx, count, Day(from), Day(to)) in groups {
+        redriven.count += count;
+        redriven.pbx.push(pbx.clone());
+        let days = redriven.days.get_or_insert(DayRange { from, to });
+        (days.from, days.to) = (days.from.min(from), days.to.max(to));
+    }
+    redriven
 }

@@ -6,40 +6,27 @@
 //! are ready lie in an index of their own, in the order in which they are served.
 
 mod intake;
-mod kinds;
-mod redrive;
 mod restore;
 mod settle;
-mod standing;
 mod tally;
-
-pub use intake::{
-    DOUBTFUL_ROW, Enqueued, NewRecording, assign_serial_number, concerned_by_rules, enqueue, exclude, hold,
-    include, path_of, revive, schedule_refetch,
-};
-pub use kinds::Kinds;
-pub use redrive::{Redrive, Redriven, redrive, schedule_stuck};
-pub use restore::{
-    Absent, Gap, Restored, absent_after, id_of_path, note_gap, owe_unfiled, reopen_unproven, restore,
-    restore_archived, restore_gap, restore_refetches,
-};
-pub use settle::{PutBack, give_back, put_back, settle};
-pub use standing::{Unarchived, counted, told, unarchived};
-pub use tally::{
-    Reason, any_claimed, counts, counts_of_all, may_claim, next_due, oldest_owed, owed_before, reasons,
-};
 
 use std::time::Duration;
 
-use jiff::{Timestamp, civil::Date};
-use sqlx::SqliteConnection;
+use anyhow::Result;
+use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::base::digest::Digest;
-pub use crate::base::recording::RecordingState;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
 use crate::config::QueueOrder;
-use crate::store::sql::{BindAll as _, Day, Fetch as _, Ms, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, Ms, Run as _};
+
+pub use crate::base::recording::RecordingState;
+pub use intake::*;
+pub use restore::*;
+pub use settle::*;
+pub use tally::*;
 
 /// When one that is stuck is asked for again, once each time: what it failed by may be mended by then.
 pub(crate) const STUCK_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -74,7 +61,7 @@ impl DayRange {
 }
 
 /// A recording that this run has claimed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Job {
     pub id: i64,
     pub pbx: String,
@@ -83,7 +70,9 @@ pub struct Job {
     pub sn: String,
     pub name: RecordingName,
     /// The PBX-local day it is filed under.
+    #[sqlx(try_from = "Day")]
     pub day: Date,
+    #[sqlx(rename = "started_at_ms", try_from = "Ms")]
     pub started_at: Timestamp,
     /// Where it goes, relative to the archive's root.
     pub path: String,
@@ -97,8 +86,10 @@ pub struct Job {
     /// Failures in a row for that reason.
     pub reason_attempts: u32,
     /// Since when the PBX has not had it.
+    #[sqlx(flatten, try_from = "AbsenceColumns")]
     pub absent: Option<Absence>,
     /// A download whose declared size did not fit, and when.
+    #[sqlx(flatten, try_from = "MisfitColumns")]
     pub misfit: Option<(Digest, Timestamp)>,
     /// The ledger's entry of its absence.
     pub gap_number: Option<i64>,
@@ -114,14 +105,14 @@ pub struct Absence {
 
 /// Claims the next recording of `pbx` of these `kinds` within `days`, oldest or newest first. `None` if none is ready.
 pub async fn claim(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     pbx: &str,
     days: DayRange,
     kinds: Kinds,
     order: QueueOrder,
     run_id: &str,
     now: Timestamp,
-) -> anyhow::Result<Option<Job>> {
+) -> Result<Option<Job>> {
     make_ready(tx, pbx, now).await?;
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let claim = match order {
@@ -139,38 +130,31 @@ pub async fn claim(
         }
     };
     let query = sqlx::query_as(claim).bind_all((run_id, pbx, from, to, first, last));
-    let claimed: Vec<JobRow> = query.all(tx, "claiming a recording").await?;
-    Ok(claimed.into_iter().next().map(Job::from))
+    Ok(query.all(tx, "claiming a recording").await?.pop())
 }
 
 /// Claims the recording at `path`, if a rule keeps it out: for what a run left of it, not to ask for it.
-pub async fn claim_excluded(
-    tx: &mut SqliteConnection,
-    path: &str,
-    run_id: &str,
-) -> anyhow::Result<Option<Job>> {
+pub async fn claim_excluded(tx: &mut Conn, path: &str, run_id: &str) -> Result<Option<Job>> {
     let claim = "update recordings set run_id = ? where path = ? and state = 'excluded' returning *";
     let query = sqlx::query_as(claim).bind_all((run_id, path));
-    let claimed: Vec<JobRow> = query.all(tx, "claiming a recording that is kept out").await?;
-    Ok(claimed.into_iter().next().map(Job::from))
+    Ok(query.all(tx, "claiming a recording that is kept out").await?.pop())
 }
 
 /// Claims what is called `name`, of `pbx` or of any, if a file was found at its place that nobody vouches for; all that are.
 pub async fn claim_found(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     pbx: Option<&str>,
     name: &RecordingName,
     run_id: &str,
-) -> anyhow::Result<Vec<Job>> {
+) -> Result<Vec<Job>> {
     let claim = "update recordings set run_id = ?1, ready = 0, due_at_ms = null where name = ?2 and (?3 is null or pbx = ?3)
          and state = 'pending' and reason = 'found' and run_id is null returning *";
     let query = sqlx::query_as(claim).bind_all((run_id, name, pbx));
-    let claimed: Vec<JobRow> = query.all(tx, "claiming a recording that was found").await?;
-    Ok(claimed.into_iter().map(Job::from).collect())
+    query.all(tx, "claiming a recording that was found").await
 }
 
 /// Makes those ready whose wait is over.
-async fn make_ready(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> anyhow::Result<()> {
+async fn make_ready(tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {
     sqlx::query(
         "update recordings set ready = 1, due_at_ms = null where id in
              (select id from recordings where pbx = ? and due_at_ms <= ? order by due_at_ms limit ?)",
@@ -181,14 +165,14 @@ async fn make_ready(tx: &mut SqliteConnection, pbx: &str, now: Timestamp) -> any
 }
 
 /// The paths that older runs were working on when they ended.
-pub async fn claimed_paths(db: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
+pub async fn claimed_paths(db: &mut Conn) -> Result<Vec<String>> {
     sqlx::query_scalar("select path from recordings where run_id is not null")
         .all(db, "listing the claims of the last run")
         .await
 }
 
 /// Releases what older runs still hold, which costs no attempt. Waits that a clock set back made absurd are ended.
-pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
+pub async fn recover(tx: &mut Conn, now: Timestamp) -> Result<()> {
     sqlx::query(
         "update recordings set ready = (state <> 'excluded' and reason is not 'doubtful_row'), run_id = null
          where run_id is not null",
@@ -199,7 +183,7 @@ pub async fn recover(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Resul
 }
 
 /// Ends waits that are longer than any: they were set by a clock that has since been put back.
-pub async fn end_waits_by_another_clock(tx: &mut SqliteConnection, now: Timestamp) -> anyhow::Result<()> {
+pub async fn end_waits_by_another_clock(tx: &mut Conn, now: Timestamp) -> Result<()> {
     sqlx::query("update recordings set ready = 1, due_at_ms = null where due_at_ms > ?")
         .bind(now.as_millisecond() + DUE_MAX_MS)
         .run(tx, "ending waits from another clock")
@@ -213,13 +197,7 @@ pub async fn end_waits_by_another_clock(tx: &mut SqliteConnection, now: Timestam
 ///
 /// It is due a moment from now, and what has not been asked for yet comes first: what failed last is not the first thing
 /// that the next run meets.
-pub async fn make_due(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    days: DayRange,
-    kinds: Kinds,
-    now: Timestamp,
-) -> anyhow::Result<u64> {
+pub async fn make_due(tx: &mut Conn, pbx: &str, days: DayRange, kinds: Kinds, now: Timestamp) -> Result<u64> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     sqlx::query(
         "update recordings set due_at_ms = min(due_at_ms, ?1)
@@ -233,55 +211,49 @@ pub async fn make_due(
     .await
 }
 
-/// A row of `recordings`.
+/// What a row of `recordings` says of an absence.
 #[derive(sqlx::FromRow)]
-struct JobRow {
-    id: i64,
-    pbx: String,
-    kind: RecordingKind,
-    sn: String,
-    name: RecordingName,
-    day: Day,
-    started_at_ms: Ms,
-    path: String,
-    salt: Salt,
-    state: RecordingState,
-    attempts: u32,
-    reason: Option<String>,
-    reason_attempts: u32,
+struct AbsenceColumns {
     absent_since_ms: Option<Ms>,
     absent_asked_at_ms: Option<Ms>,
     absent_answers: u32,
-    misfit_sha256: Option<Digest>,
-    misfit_at_ms: Option<Ms>,
-    gap_number: Option<i64>,
 }
 
-impl From<JobRow> for Job {
-    fn from(row: JobRow) -> Self {
-        let absent = row.absent_since_ms.zip(row.absent_asked_at_ms);
-        let (Day(day), Ms(started_at)) = (row.day, row.started_at_ms);
-        Self {
-            id: row.id,
-            pbx: row.pbx,
-            kind: row.kind,
-            sn: row.sn,
-            name: row.name,
-            day,
-            started_at,
-            path: row.path,
-            salt: row.salt,
-            state: row.state,
-            attempts: row.attempts,
-            reason: row.reason,
-            reason_attempts: row.reason_attempts,
-            absent: absent.map(|(Ms(since), Ms(asked_at))| Absence {
-                since,
-                asked_at,
-                answers: row.absent_answers,
-            }),
-            misfit: row.misfit_sha256.zip(row.misfit_at_ms).map(|(sha256, Ms(at))| (sha256, at)),
-            gap_number: row.gap_number,
+impl From<AbsenceColumns> for Option<Absence> {
+    fn from(row: AbsenceColumns) -> Self {
+        let (Ms(since), Ms(asked_at)) = row.absent_since_ms.zip(row.absent_asked_at_ms)?;
+        Some(Absence { since, asked_at, answers: row.absent_answers })
+    }
+}
+
+/// What a row of `recordings` says of a download whose declared size did not fit.
+#[derive(sqlx::FromRow)]
+struct MisfitColumns {
+    misfit_sha256: Option<Digest>,
+    misfit_at_ms: Option<Ms>,
+}
+
+impl From<MisfitColumns> for Option<(Digest, Timestamp)> {
+    fn from(row: MisfitColumns) -> Self {
+        row.misfit_sha256.zip(row.misfit_at_ms.map(Timestamp::from))
+    }
+}
+
+/// Which kinds of recordings somebody works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinds {
+    Calls,
+    Voicemail,
+    All,
+}
+
+impl Kinds {
+    /// The first and the last kind's word in SQL, in the order of text.
+    fn bounds(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Calls => ("call", "call"),
+            Self::Voicemail => ("voicemail", "voicemail"),
+            Self::All => ("call", "voicemail"),
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Recordings as the archive tells of them, put back into a queue that is made anew.
 
-use anyhow::Context as _;
+use anyhow::Result;
 use jiff::{Timestamp, civil::Date};
-use sqlx::SqliteConnection;
 
 use super::RecordingState;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
 
-/// A recording as it was left.
 #[derive(Debug, Clone)]
 pub struct Restored<'a> {
     pub pbx: &'a str,
@@ -35,7 +33,7 @@ pub struct Restored<'a> {
 /// archived: that stays. `None` if it did.
 ///
 /// What is owed is due at once: when it was to be asked for again nobody knows any more.
-pub async fn restore(tx: &mut SqliteConnection, restored: &Restored<'_>) -> anyhow::Result<Option<i64>> {
+pub async fn restore(tx: &mut Conn, restored: &Restored<'_>) -> Result<Option<i64>> {
     let is_owed = match restored.state {
         RecordingState::Pending => restored.reason != Some(super::DOUBTFUL_ROW),
         RecordingState::Missing => !restored.is_final,
@@ -52,13 +50,11 @@ pub async fn restore(tx: &mut SqliteConnection, restored: &Restored<'_>) -> anyh
     )
     .bind_all((restored.pbx, restored.kind, restored.sn, restored.name.as_bytes())).bind_all((restored.day, restored.started_at, restored.path, restored.salt)).bind_all((restored.state, restored.reason, restored.is_final, restored.attempts))
     .bind_all((is_owed,))
-    .fetch_optional(tx)
-    .await
-    .with_context(|| format!("putting {} back", restored.name))
+    .maybe(tx, format!("putting {} back", restored.name)).await
 }
 
 /// Notes that a recording was archived, whatever else is told of it, and returns its path.
-pub async fn restore_archived(tx: &mut SqliteConnection, id: i64) -> anyhow::Result<String> {
+pub async fn restore_archived(tx: &mut Conn, id: i64) -> Result<String> {
     sqlx::query_scalar(
         "update recordings set state = 'archived', reason = null, final = 0, ready = 0 where id = ? returning path",
     )
@@ -68,7 +64,7 @@ pub async fn restore_archived(tx: &mut SqliteConnection, id: i64) -> anyhow::Res
 }
 
 /// Owes every recording again that is in the archive by its sidecar's word alone, and not in the catalog.
-pub async fn owe_unfiled(tx: &mut SqliteConnection) -> anyhow::Result<()> {
+pub async fn owe_unfiled(tx: &mut Conn) -> Result<()> {
     sqlx::query(
         "update recordings set state = 'pending', ready = 1, told = 0 where state = 'archived'
              and not exists (select 1 from archived_files where recording_id = recordings.id)",
@@ -91,7 +87,7 @@ pub struct Absent {
 }
 
 /// The next `limit` recordings after row `after` that are not archived.
-pub async fn absent_after(db: &mut SqliteConnection, after: i64, limit: i64) -> anyhow::Result<Vec<Absent>> {
+pub async fn absent_after(db: &mut Conn, after: i64, limit: i64) -> Result<Vec<Absent>> {
     sqlx::query_as(
         "select id, pbx, kind, sn, name, salt from recordings where id > ? and state <> 'archived'
          order by id limit ?",
@@ -107,7 +103,6 @@ pub struct Gap<'a> {
     pub number: i64,
     /// Why: `missing` or `deleted`.
     pub reason: &'a str,
-    /// Attempts until then.
     pub attempts: u32,
 }
 
@@ -115,7 +110,7 @@ pub struct Gap<'a> {
 ///
 /// It is missing for good, unless as many attempts as the entry tells are known of it: then what is known of it is the
 /// later word.
-pub async fn restore_gap(tx: &mut SqliteConnection, id: i64, sn: &str, gap: &Gap<'_>) -> anyhow::Result<()> {
+pub async fn restore_gap(tx: &mut Conn, id: i64, sn: &str, gap: &Gap<'_>) -> Result<()> {
     sqlx::query(
         "update recordings set gap_number = ?1, sn = ?5, attempts = max(attempts, ?2),
              state = case when attempts < ?2 then 'missing' else state end,
@@ -130,7 +125,7 @@ pub async fn restore_gap(tx: &mut SqliteConnection, id: i64, sn: &str, gap: &Gap
 }
 
 /// Notes which entry told of a recording's absence before it was archived.
-pub async fn note_gap(tx: &mut SqliteConnection, id: i64, number: i64) -> anyhow::Result<()> {
+pub async fn note_gap(tx: &mut Conn, id: i64, number: i64) -> Result<()> {
     sqlx::query("update recordings set gap_number = ? where id = ?")
         .bind_all((number, id))
         .run(tx, "noting the entry of an absence")
@@ -138,7 +133,7 @@ pub async fn note_gap(tx: &mut SqliteConnection, id: i64, number: i64) -> anyhow
 }
 
 /// Lets what is missing for good without an entry that says so be asked for again: only an entry makes it so.
-pub async fn reopen_unproven(tx: &mut SqliteConnection) -> anyhow::Result<u64> {
+pub async fn reopen_unproven(tx: &mut Conn) -> Result<u64> {
     sqlx::query(
         "update recordings set final = 0, ready = 1, told = 0
          where state = 'missing' and final = 1 and gap_number is null",
@@ -149,7 +144,7 @@ pub async fn reopen_unproven(tx: &mut SqliteConnection) -> anyhow::Result<u64> {
 
 /// Notes that a recording was fetched once more, where a call more than a day away from the first one named it after it
 /// was archived: it is not fetched a third time.
-pub async fn restore_refetches(tx: &mut SqliteConnection) -> anyhow::Result<()> {
+pub async fn restore_refetches(tx: &mut Conn) -> Result<()> {
     sqlx::query(
         "update recordings set refetch = 2 where state = 'archived' and id in
              (select named.id from calls
@@ -163,7 +158,7 @@ pub async fn restore_refetches(tx: &mut SqliteConnection) -> anyhow::Result<()> 
 }
 
 /// The row of the recording at `path`, without regard to case.
-pub async fn id_of_path(db: &mut SqliteConnection, path: &str) -> anyhow::Result<Option<i64>> {
+pub async fn id_of_path(db: &mut Conn, path: &str) -> Result<Option<i64>> {
     sqlx::query_scalar("select id from recordings where path = ?")
         .bind(path)
         .maybe(db, "looking for the recording of a path")

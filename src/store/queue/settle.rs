@@ -1,12 +1,11 @@
 //! How a claim ends.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use super::{Absence, Job, RecordingState};
 use crate::base::digest::Digest;
-use crate::store::sql::{BindAll as _, Fetch as _, Run as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
 
 /// A claim that did not end in the archive.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,12 +52,12 @@ pub enum PutBack {
 /// Gives a recording back `attempts` that failed for `reason`, but were not its own failures. Whether it was stuck by them
 /// and is owed again, due at `due_at`.
 pub async fn give_back(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     id: i64,
     reason: &str,
     attempts: u32,
     due_at: Timestamp,
-) -> anyhow::Result<bool> {
+) -> Result<bool> {
     let stuck = "select exists (select 1 from recordings where id = ? and state = 'stuck' and reason = ?)";
     let was_stuck =
         sqlx::query_scalar(stuck).bind_all((id, reason)).one(tx, "looking for a stuck recording").await?;
@@ -76,7 +75,7 @@ pub async fn give_back(
 }
 
 /// Settles a claim whose recording is in the archive: with the catalog's row in the same transaction.
-pub async fn settle(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<()> {
+pub async fn settle(tx: &mut Conn, job: &Job, run_id: &str) -> Result<()> {
     let done = sqlx::query(
         "update recordings set state = 'archived', reason = null, final = 0, attempts = attempts + 1,
              reason_attempts = 0, refetch = case state when 'archived' then 2 else refetch end,
@@ -85,19 +84,12 @@ pub async fn settle(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyho
          where id = ? and run_id = ?",
     )
     .bind_all((job.id, run_id))
-    .execute(tx)
-    .await
-    .with_context(|| format!("settling {}", job.name))?;
-    ensure_held(job, done.rows_affected())
+    .count(tx, format!("settling {}", job.name))
+    .await?;
+    ensure_held(job, done)
 }
 
-/// Ends a claim without a file.
-pub async fn put_back(
-    tx: &mut SqliteConnection,
-    job: &Job,
-    run_id: &str,
-    how: &PutBack,
-) -> anyhow::Result<()> {
+pub async fn put_back(tx: &mut Conn, job: &Job, run_id: &str, how: &PutBack) -> Result<()> {
     let held = match how {
         PutBack::Unclaimed => release(tx, job, run_id).await,
         PutBack::Postponed { due_at } => postpone(tx, job, run_id, *due_at).await,
@@ -118,12 +110,12 @@ pub async fn put_back(
 }
 
 /// Every claim ends exactly once: an update that hits no row means that somebody else ended this one.
-fn ensure_held(job: &Job, rows: u64) -> anyhow::Result<()> {
+fn ensure_held(job: &Job, rows: u64) -> Result<()> {
     ensure!(rows == 1, "{} was not claimed by this run any more", job.name);
     Ok(())
 }
 
-async fn release(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<u64> {
+async fn release(tx: &mut Conn, job: &Job, run_id: &str) -> Result<u64> {
     sqlx::query(
         "update recordings set ready = (state <> 'excluded' and reason is not 'doubtful_row'), run_id = null
          where id = ? and run_id = ?",
@@ -133,12 +125,7 @@ async fn release(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::
     .await
 }
 
-async fn postpone(
-    tx: &mut SqliteConnection,
-    job: &Job,
-    run_id: &str,
-    due_at: Timestamp,
-) -> anyhow::Result<u64> {
+async fn postpone(tx: &mut Conn, job: &Job, run_id: &str, due_at: Timestamp) -> Result<u64> {
     sqlx::query(
         "update recordings set due_at_ms = case state when 'excluded' then null else ? end, run_id = null
          where id = ? and run_id = ?",
@@ -151,14 +138,14 @@ async fn postpone(
 /// Failed: waits until `due_at`, `state` being pending or stuck. What is archived already stays archived, and what a rule
 /// excluded while it was claimed stays excluded.
 async fn fail(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     job: &Job,
     run_id: &str,
     state: RecordingState,
     reason: &str,
     due_at: Timestamp,
     misfit: Option<(Digest, Timestamp)>,
-) -> anyhow::Result<u64> {
+) -> Result<u64> {
     sqlx::query(
         "update recordings set
              reason_attempts = case when reason is ?2 then reason_attempts + 1 else 1 end,
@@ -184,12 +171,7 @@ struct AbsentRow<'a> {
     gap_number: Option<i64>,
 }
 
-async fn put_back_absent(
-    tx: &mut SqliteConnection,
-    job: &Job,
-    run_id: &str,
-    absent: &AbsentRow<'_>,
-) -> anyhow::Result<u64> {
+async fn put_back_absent(tx: &mut Conn, job: &Job, run_id: &str, absent: &AbsentRow<'_>) -> Result<u64> {
     sqlx::query(
         "update recordings set
              reason = case state when 'excluded' then reason else ?2 end,
@@ -206,7 +188,7 @@ async fn put_back_absent(
     .await
 }
 
-async fn end_refetch(tx: &mut SqliteConnection, job: &Job, run_id: &str) -> anyhow::Result<u64> {
+async fn end_refetch(tx: &mut Conn, job: &Job, run_id: &str) -> Result<u64> {
     sqlx::query(
         "update recordings set refetch = 2, reason = null, attempts = attempts + 1, ready = 0, due_at_ms = null,
              run_id = null where id = ? and run_id = ?",

@@ -2,22 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use super::{DayRange, Kinds};
 use crate::base::counts::Counts;
 use crate::base::recording::{RecordingKind, RecordingName, RecordingState, printable};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms};
+
 pub use crate::base::remedy::Reason;
-use crate::store::sql::{BindAll as _, Fetch as _, Ms};
 
 /// Counts the recordings of `pbx` of these `kinds` within `days`.
-pub async fn counts(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    days: DayRange,
-    kinds: Kinds,
-) -> anyhow::Result<Counts> {
+pub async fn counts(db: &mut Conn, pbx: &str, days: DayRange, kinds: Kinds) -> Result<Counts> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let rows: Vec<(RecordingState, i64, i64)> = sqlx::query_as(
         "select state, count(*), sum(final) from recordings
@@ -34,9 +30,7 @@ pub async fn counts(
 }
 
 /// Counts the recordings of every PBX and kind.
-pub async fn counts_of_all(
-    db: &mut SqliteConnection,
-) -> anyhow::Result<BTreeMap<(String, RecordingKind), Counts>> {
+pub async fn counts_of_all(db: &mut Conn) -> Result<BTreeMap<(String, RecordingKind), Counts>> {
     let rows: Vec<(String, RecordingKind, RecordingState, i64, i64)> = sqlx::query_as(
         "select pbx, kind, state, count(*), sum(final) from recordings group by pbx, kind, state",
     )
@@ -50,12 +44,7 @@ pub async fn counts_of_all(
 }
 
 /// What is not archived, grouped by state and reason, the largest group first.
-pub async fn reasons(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    days: DayRange,
-    kinds: Kinds,
-) -> anyhow::Result<Vec<Reason>> {
+pub async fn reasons(db: &mut Conn, pbx: &str, days: DayRange, kinds: Kinds) -> Result<Vec<Reason>> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let rows: Vec<(RecordingState, String, i64, RecordingName)> = sqlx::query_as(
         "select state, coalesce(reason, 'waiting'), count(*) as n, min(name) from recordings
@@ -65,23 +54,23 @@ pub async fn reasons(
     .bind_all((pbx, from, to, first, last))
     .all(db, "grouping what is not archived")
     .await?;
-    let told = |(state, reason, count, name): (RecordingState, String, i64, RecordingName)| Reason {
+    let reason = |(state, reason, count, name): (RecordingState, String, i64, RecordingName)| Reason {
         state,
         reason: printable(reason.as_bytes()),
         count,
         example: name.to_string(),
     };
-    Ok(rows.into_iter().map(told).collect())
+    Ok(rows.into_iter().map(reason).collect())
 }
 
 /// Whether a claim may find something: a recording of these `kinds` within `days` is ready, or any wait is over.
 pub async fn may_claim(
-    db: &mut SqliteConnection,
+    db: &mut Conn,
     pbx: &str,
     days: DayRange,
     kinds: Kinds,
     now: Timestamp,
-) -> anyhow::Result<bool> {
+) -> Result<bool> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     sqlx::query_scalar(
         "select exists (select 1 from recordings
@@ -94,7 +83,7 @@ pub async fn may_claim(
 }
 
 /// Whether any recording of `pbx` within `days` is claimed.
-pub async fn any_claimed(db: &mut SqliteConnection, pbx: &str, days: DayRange) -> anyhow::Result<bool> {
+pub async fn any_claimed(db: &mut Conn, pbx: &str, days: DayRange) -> Result<bool> {
     let (from, to) = days.bounds();
     sqlx::query_scalar(
         "select exists (select 1 from recordings where run_id is not null and pbx = ? and day between ? and ?)",
@@ -105,12 +94,7 @@ pub async fn any_claimed(db: &mut SqliteConnection, pbx: &str, days: DayRange) -
 }
 
 /// When the next waiting recording of `pbx` of these `kinds` within `days` is due; `None` if none waits.
-pub async fn next_due(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    days: DayRange,
-    kinds: Kinds,
-) -> anyhow::Result<Option<Timestamp>> {
+pub async fn next_due(db: &mut Conn, pbx: &str, days: DayRange, kinds: Kinds) -> Result<Option<Timestamp>> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let due: Option<Ms> = sqlx::query_scalar(
         "select due_at_ms from recordings where pbx = ? and due_at_ms is not null and day between ? and ?
@@ -123,7 +107,7 @@ pub async fn next_due(
 }
 
 /// The start of the oldest call recording of `pbx` that is owed.
-pub async fn oldest_owed(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result<Option<Timestamp>> {
+pub async fn oldest_owed(db: &mut Conn, pbx: &str) -> Result<Option<Timestamp>> {
     let oldest: Option<Ms> = sqlx::query_scalar(
         "select min(started_at_ms) from recordings
          where pbx = ? and kind = 'call' and state in ('pending', 'stuck')",
@@ -135,7 +119,7 @@ pub async fn oldest_owed(db: &mut SqliteConnection, pbx: &str) -> anyhow::Result
 }
 
 /// Counts the call recordings of `pbx` that are owed and began before `before`.
-pub async fn owed_before(db: &mut SqliteConnection, pbx: &str, before: Timestamp) -> anyhow::Result<i64> {
+pub async fn owed_before(db: &mut Conn, pbx: &str, before: Timestamp) -> Result<i64> {
     sqlx::query_scalar(
         "select count(*) from recordings
          where pbx = ? and kind = 'call' and started_at_ms < ? and state in ('pending', 'stuck')",
@@ -143,4 +127,73 @@ pub async fn owed_before(db: &mut SqliteConnection, pbx: &str, before: Timestamp
     .bind_all((pbx, before))
     .one(db, "counting what is owed and old")
     .await
+}
+
+/// Recordings of one PBX and kind that are not archived, in one state for one reason.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Unarchived {
+    pub pbx: String,
+    pub kind: RecordingKind,
+    pub state: RecordingState,
+    /// The class of the last error or the name of the rule; none if nothing was tried yet.
+    pub reason: Option<String>,
+    /// Whether they are not asked for any more by themselves.
+    pub is_final: bool,
+    pub count: i64,
+    pub oldest_at_ms: Ms,
+    example_id: i64,
+}
+
+pub async fn unarchived(db: &mut Conn) -> Result<Vec<Unarchived>> {
+    sqlx::query_as(
+        "select pbx, kind, state, reason, final as is_final, count(*) as count, min(started_at_ms) as oldest_at_ms,
+             min(id) as example_id
+         from recordings where state <> 'archived' group by pbx, kind, state, reason, final",
+    )
+    .all(db, "grouping what is not archived")
+    .await
+}
+
+pub fn counted<'a>(groups: impl Iterator<Item = &'a Unarchived>) -> Counts {
+    let mut counts = Counts::default();
+    for group in groups {
+        let finals = if group.is_final { group.count } else { 0 };
+        counts.count(group.state, group.count, finals);
+    }
+    counts
+}
+
+/// The groups as reasons that people read, the largest first, each with the name of one recording.
+pub async fn reasons_of<'a>(
+    db: &mut Conn,
+    groups: impl Iterator<Item = &'a Unarchived>,
+) -> Result<Vec<Reason>> {
+    let mut reasons: Vec<Reason> = Vec::new();
+    for group in groups {
+        let reason = group.reason.as_deref().unwrap_or("waiting");
+        let reason = printable(reason.as_bytes());
+        // Final or not is no difference to who reads the reason.
+        match reasons.iter_mut().find(|other| other.state == group.state && other.reason == reason) {
+            Some(known) => known.count += group.count,
+            None => reasons.push(Reason {
+                state: group.state,
+                reason,
+                count: group.count,
+                example: name_of(db, group.example_id).await?,
+            }),
+        }
+    }
+    reasons.sort_by(|one, other| {
+        let order = |reason: &Reason| (-reason.count, reason.state.as_str(), reason.reason.clone());
+        order(one).cmp(&order(other))
+    });
+    Ok(reasons)
+}
+
+async fn name_of(db: &mut Conn, id: i64) -> Result<String> {
+    let name: RecordingName = sqlx::query_scalar("select name from recordings where id = ?")
+        .bind(id)
+        .one(db, "reading a recording's name")
+        .await?;
+    Ok(name.to_string())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::condition::Cause::{self, Finding, State};
 use super::condition::{Condition, all};
 use crate::base::counts::Counts;
 use crate::base::recording::RecordingState;
@@ -12,6 +13,7 @@ use crate::pipeline::forecast::{Forecast, HorizonSource};
 use crate::pipeline::gate::Trouble;
 use crate::store::findings::{FindingKind, FindingRow};
 use crate::store::queue::Reason;
+use crate::store::sql::Ms;
 use crate::watch::status::{
     ArchiveStatus, ClockTrouble, LedgerStatus, NearlyFullBox, PbxStatus, Status, VoicemailStatus,
 };
@@ -33,8 +35,8 @@ fn status(pbx: PbxStatus) -> Status {
     }
 }
 
-fn told(status: &Status) -> Vec<Condition> {
-    all(status, &AlertsConfig::default()).into_iter().map(|alert| alert.condition).collect()
+fn told(status: &Status) -> Vec<Cause> {
+    all(status, &AlertsConfig::default()).into_iter().map(|alert| alert.cause).collect()
 }
 
 fn trouble(reason: &str, minutes: i64) -> PbxStatus {
@@ -49,14 +51,14 @@ fn trouble(reason: &str, minutes: i64) -> PbxStatus {
 #[test]
 fn a_trouble_is_told_at_once_unless_it_may_pass() {
     let table = [
-        ("password_refused", 0, Some(Condition::PasswordRefused)),
-        ("locked_out", 0, Some(Condition::LockedOut)),
-        ("tls_pin_mismatch", 0, Some(Condition::CertificateChanged)),
-        ("same_device", 0, Some(Condition::SameDevice)),
+        ("password_refused", 0, Some(State(Condition::PasswordRefused))),
+        ("locked_out", 0, Some(State(Condition::LockedOut))),
+        ("tls_pin_mismatch", 0, Some(State(Condition::CertificateChanged))),
+        ("same_device", 0, Some(State(Condition::SameDevice))),
         ("unreachable", 0, None),
         ("unreachable", 14, None),
-        ("unreachable", 15, Some(Condition::PbxDown)),
-        ("a_class_of_tomorrow", 15, Some(Condition::PbxDown)),
+        ("unreachable", 15, Some(State(Condition::PbxDown))),
+        ("a_class_of_tomorrow", 15, Some(State(Condition::PbxDown))),
         // The clock was put back.
         ("unreachable", -600, None),
     ];
@@ -82,7 +84,7 @@ fn what_is_pending_or_missing_worries_nobody_and_what_is_stuck_does() {
         counts: Counts { stuck: 1, ..Counts::default() },
         ..VoicemailStatus::default()
     });
-    assert_eq!(told(&status(PbxStatus { voicemail, ..PbxStatus::default() })), [Condition::Stuck]);
+    assert_eq!(told(&status(PbxStatus { voicemail, ..PbxStatus::default() })), [State(Condition::Stuck)]);
 }
 
 fn forecast(margin_s: i64, at_risk: i64) -> Forecast {
@@ -122,22 +124,36 @@ fn what_will_be_lost_soon_is_told_per_box_and_with_hours_left() {
 
 #[test]
 fn findings_that_a_person_has_to_judge_are_told_with_the_latest_of_them() {
-    let findings = ["bad_row", "cdr_shrank", "conflict", "offset_disagrees", "serial_number_changed"];
+    let findings = [
+        FindingKind::BadRow,
+        FindingKind::CdrShrank,
+        FindingKind::Conflict,
+        FindingKind::OffsetDisagrees,
+        FindingKind::SerialNumberChanged,
+    ];
     let pbx = PbxStatus {
-        findings: findings.map(|kind| (kind.to_owned(), 2)).into(),
+        findings: findings.map(|kind| (kind, 2)).into(),
         latest_findings: vec![FindingRow {
-            kind: "serial_number_changed".into(),
+            kind: FindingKind::SerialNumberChanged,
             pbx: Some("hq".into()),
             subject: "36999".into(),
             detail: "the device says 36999, it was 36111".into(),
             count: 1,
-            first_seen_at_ms: 0,
+            first_seen_at_ms: Ms::default(),
+            last_seen_at_ms: Ms::default(),
         }],
         ..PbxStatus::default()
     };
     let alerts = all(&status(pbx), &AlertsConfig::default());
-    let conditions: Vec<Condition> = alerts.iter().map(|alert| alert.condition).collect();
-    assert_eq!(conditions, [Condition::Conflict, Condition::OffsetDisagrees, Condition::SerialNumberChanged]);
+    let conditions: Vec<Cause> = alerts.iter().map(|alert| alert.cause).collect();
+    assert_eq!(
+        conditions,
+        [
+            Finding(FindingKind::Conflict),
+            Finding(FindingKind::OffsetDisagrees),
+            Finding(FindingKind::SerialNumberChanged)
+        ]
+    );
     insta::assert_snapshot!(alerts[2].message, @"36999: the device says 36999, it was 36111; if the device was replaced, confirm it with `callvault retry --pbx hq`; otherwise correct `url`: another PBX answers there");
 }
 
@@ -146,7 +162,7 @@ fn a_clock_of_ours_that_cannot_be_believed_is_told() {
     let trouble = ClockTrouble { reason: "set_back".into(), message: "it was set back".into() };
     let status = Status { clock: Some(trouble), ..status(PbxStatus::default()) };
     let alerts = all(&status, &AlertsConfig::default());
-    let clock = alerts.iter().find(|alert| alert.condition == Condition::OwnClock).unwrap();
+    let clock = alerts.iter().find(|alert| alert.cause == Finding(FindingKind::OwnClock)).unwrap();
     assert_eq!((clock.pbx.as_deref(), &*clock.message), (None, "it was set back"));
 }
 
@@ -159,8 +175,8 @@ fn every_finding_has_a_word_of_its_own_and_the_document_explains_it_and_every_al
         assert!(words.insert(word), "{word} twice");
         assert_eq!(serde_json::to_value(kind).unwrap(), word);
         assert!(document.contains(&format!("`{word}`")), "docs/watching.md does not explain {word}");
-        let found = told(&status(PbxStatus { findings: vec![(word.to_owned(), 1)], ..PbxStatus::default() }));
-        assert!(found.len() <= 1 && found.iter().all(|condition| condition.as_str() == word), "{found:?}");
+        let found = told(&status(PbxStatus { findings: vec![(*kind, 1)], ..PbxStatus::default() }));
+        assert!(found.len() <= 1 && found.iter().all(|cause| cause.as_str() == word), "{found:?}");
     }
 }
 
@@ -169,16 +185,17 @@ fn a_silent_day_is_told_by_itself_and_not_for_ever() {
     let finding = |subject: &str, days_ago: i64| {
         let seen = NOW.parse::<Timestamp>().unwrap() - jiff::SignedDuration::from_hours(24 * days_ago);
         FindingRow {
-            kind: "silent_day".into(),
+            kind: FindingKind::SilentDay,
             pbx: Some("hq".into()),
             subject: subject.into(),
             detail: "no call, where a Monday has 40".into(),
             count: 1,
-            first_seen_at_ms: seen.as_millisecond(),
+            first_seen_at_ms: Ms(seen),
+            last_seen_at_ms: Ms(seen),
         }
     };
     let pbx = PbxStatus {
-        findings: vec![("silent_day".into(), 3)],
+        findings: vec![(FindingKind::SilentDay, 3)],
         latest_findings: vec![finding("2026-03-01", 0), finding("2026-02-24", 6), finding("2026-02-23", 7)],
         ..PbxStatus::default()
     };
@@ -210,11 +227,11 @@ fn what_is_held_is_told_with_what_holds_it() {
 fn the_disk_is_told_before_it_is_full_and_when_it_is() {
     let mut status = status(PbxStatus::default());
     status.archive.free_bytes = Some(9 << 30);
-    assert_eq!(told(&status), [Condition::DiskNearlyFull]);
+    assert_eq!(told(&status), [State(Condition::DiskNearlyFull)]);
     for (reason, condition) in [
-        ("disk_full", Condition::DiskFull),
-        ("not_mounted", Condition::ArchiveNotMounted),
-        ("archive", Condition::ArchiveUnusable),
+        ("disk_full", State(Condition::DiskFull)),
+        ("not_mounted", State(Condition::ArchiveNotMounted)),
+        ("archive", State(Condition::ArchiveUnusable)),
     ] {
         status.archive.error = Some(Trouble { reason: reason.into(), message: "mend it".into() });
         assert_eq!(told(&status), [condition]);
@@ -228,9 +245,9 @@ fn a_pbx_whose_calls_are_not_read_for_a_day_is_told_unless_its_trouble_is() {
         ..pbx
     };
     assert_eq!(told(&status(swept(25, PbxStatus::default()))), []);
-    assert_eq!(told(&status(swept(26, PbxStatus::default()))), [Condition::SweepOverdue]);
+    assert_eq!(told(&status(swept(26, PbxStatus::default()))), [State(Condition::SweepOverdue)]);
     assert_eq!(told(&status(swept(-26, PbxStatus::default()))), []);
-    assert_eq!(told(&status(swept(26, trouble("unreachable", 60)))), [Condition::PbxDown]);
+    assert_eq!(told(&status(swept(26, trouble("unreachable", 60)))), [State(Condition::PbxDown)]);
 }
 
 #[test]
@@ -242,7 +259,7 @@ fn a_ledger_that_is_refused_or_waits_too_long_is_told() {
     status.ledger.unsigned_since = Some(now - jiff::SignedDuration::from_mins(1));
     assert_eq!(told(&status), []);
     status.ledger.unsigned_since = Some(now - jiff::SignedDuration::from_mins(16));
-    assert_eq!(told(&status), [Condition::LedgerUnsigned]);
+    assert_eq!(told(&status), [State(Condition::LedgerUnsigned)]);
     status.ledger.problem = Some("it would contradict what was signed".to_owned());
-    assert_eq!(told(&status), [Condition::LedgerRefused]);
+    assert_eq!(told(&status), [State(Condition::LedgerRefused)]);
 }

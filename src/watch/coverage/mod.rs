@@ -11,29 +11,27 @@
 //! | `calls_stopped` | no call for much longer than is usual |
 //! | `event_without_row` | a call reported by an event that the CDR does not list |
 
-mod call;
-mod must_record;
+mod habit;
 mod silent;
-mod stopped;
-mod witness;
 
-use anyhow::Context as _;
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, civil::Date};
-use sqlx::SqliteConnection;
+use jiff::{SignedDuration, Span, Timestamp};
 
+use crate::base::recording::printable;
 use crate::base::times::zone_of;
-use crate::config::{MustRecord, PbxConfig};
-use crate::store::calls;
+use crate::config::{ExclusionRule, MustRecord, PbxConfig};
+use crate::pipeline::exclusion::{CallFacts, Ruling, ruling_on_call};
+use crate::store::calls::{self, Leg};
 use crate::store::db::Db;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet;
-
-pub use witness::compare_events;
-
-use call::SeenCall;
+use crate::store::sql::Conn;
+use habit::{Judgement, SeenCall, Stopped, calls_of, is_conversation, shared_id};
 use silent::{HISTORY_DAYS, History, Silence};
-use stopped::{Judgement, Stopped};
 
 /// Days from which the habit of recording is learnt.
 const HABIT_DAYS: i32 = 28;
@@ -52,7 +50,6 @@ pub enum Scope {
     AllDays,
 }
 
-/// What was found, to be written.
 #[derive(Debug, Default)]
 struct Look {
     findings: Vec<Finding>,
@@ -76,7 +73,7 @@ pub async fn look(
     rules: &[MustRecord],
     scope: Scope,
     now: Timestamp,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let id = pbx.id.clone();
     let mut look = Look::default();
     {
@@ -87,7 +84,7 @@ pub async fn look(
             Scope::Latest => before(today, LATEST_DAYS),
             Scope::AllDays => Date::MIN,
         };
-        must_record::look(&mut db, &id, rules, from, &mut look).await?;
+        look_for_must_record(&mut db, &id, rules, from, &mut look).await?;
         look_for_habit(&mut db, &id, today, &zone, now, &mut look).await?;
         look_for_silence(&mut db, &id, today, &mut look).await?;
     }
@@ -105,15 +102,15 @@ pub async fn look(
 }
 
 async fn look_for_habit(
-    db: &mut SqliteConnection,
+    db: &mut Conn,
     pbx: &str,
     today: Date,
     zone: &TimeZone,
     now: Timestamp,
     look: &mut Look,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let calls = latest_calls(db, pbx, today).await?;
-    let Judgement { stopped, recorded } = stopped::judge(&calls, now.as_millisecond());
+    let Judgement { stopped, recorded } = habit::judge(&calls, now.as_millisecond());
     for finding in findings::open_of(db, pbx, FindingKind::RecordingStopped).await? {
         // Nothing new is known about a group without a recorded call in sight.
         if recorded.contains(&finding.subject) {
@@ -133,7 +130,7 @@ async fn look_for_habit(
 }
 
 /// The calls of the last weeks by their start; of fewer weeks if there are very many.
-async fn latest_calls(db: &mut SqliteConnection, pbx: &str, today: Date) -> anyhow::Result<Vec<SeenCall>> {
+async fn latest_calls(db: &mut Conn, pbx: &str, today: Date) -> Result<Vec<SeenCall>> {
     let mut legs = Vec::new();
     for days_ago in 0..HABIT_DAYS {
         legs.extend(calls::legs_of_day(db, pbx, before(today, days_ago)).await?);
@@ -141,15 +138,10 @@ async fn latest_calls(db: &mut SqliteConnection, pbx: &str, today: Date) -> anyh
             break;
         }
     }
-    Ok(call::calls_of(legs))
+    Ok(calls_of(legs))
 }
 
-async fn look_for_silence(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    today: Date,
-    look: &mut Look,
-) -> anyhow::Result<()> {
+async fn look_for_silence(db: &mut Conn, pbx: &str, today: Date, look: &mut Look) -> Result<()> {
     let from = before(today, HISTORY_DAYS);
     let history = History {
         rows: calls::rows_by_day(db, pbx, from).await?.into_iter().filter(|(day, _)| *day <= today).collect(),
@@ -158,7 +150,8 @@ async fn look_for_silence(
     let Silence { days, stopped_after } = history.judge(today);
     for finding in findings::open_of(db, pbx, FindingKind::SilentDay).await? {
         // Unless calls turn up, it stays until somebody acknowledges it.
-        if finding.subject.parse().is_ok_and(|day: Date| history.rows.contains_key(&day)) {
+        let day: Date = finding.subject.parse().context("a stored finding names no day")?;
+        if history.rows.contains_key(&day) {
             look.over.push((FindingKind::SilentDay, finding.subject));
         }
     }
@@ -183,4 +176,171 @@ async fn look_for_silence(
 
 fn before(day: Date, days: i32) -> Date {
     day.checked_sub(Span::new().days(days)).unwrap_or(Date::MIN)
+}
+
+/// Further call ids are counted. Ids are not phone numbers: a finding may be published.
+const NAMED_MAX: usize = 5;
+
+async fn look_for_must_record(
+    db: &mut Conn,
+    pbx: &str,
+    rules: &[MustRecord],
+    from: Date,
+    look: &mut Look,
+) -> Result<()> {
+    let rules: Vec<Rule<'_>> = rules.iter().filter_map(|rule| Rule::of(rule, pbx)).collect();
+    let mut found = BTreeSet::new();
+    if !rules.is_empty() {
+        for day in calls::days_with_unrecorded(db, pbx, from).await? {
+            if let Some(detail) = of_day(db, pbx, &rules, day).await? {
+                found.insert(day.to_string());
+                look.finds(FindingKind::MustRecord, day.to_string(), detail);
+            }
+        }
+    }
+    for finding in findings::open_of(db, pbx, FindingKind::MustRecord).await? {
+        let is_in_sight = rules.is_empty() || finding.subject >= from.to_string();
+        if is_in_sight && !found.contains(&finding.subject) {
+            look.over.push((FindingKind::MustRecord, finding.subject));
+        }
+    }
+    Ok(())
+}
+
+/// A rule in the form of the exclusion rules that share its conditions.
+struct Rule<'a> {
+    conditions: [ExclusionRule; 1],
+    min_talk_s: i64,
+    reason: Option<&'a str>,
+}
+
+impl<'a> Rule<'a> {
+    /// None if the rule is for other PBXs.
+    fn of(rule: &'a MustRecord, pbx: &str) -> Option<Self> {
+        let MustRecord { pbx: ids, extension, direction, did, trunk, min_talk_s, reason } = rule;
+        let is_for = ids.is_empty() || ids.iter().any(|id| id == pbx);
+        let conditions = ExclusionRule {
+            pbx: ids.clone(),
+            extension: extension.clone(),
+            direction: direction.clone(),
+            did: did.clone(),
+            trunk: trunk.clone(),
+            ..ExclusionRule::default()
+        };
+        let min_talk_s = i64::try_from(*min_talk_s).unwrap_or(i64::MAX);
+        is_for.then_some(Self { conditions: [conditions], min_talk_s, reason: reason.as_deref() })
+    }
+
+    fn concerns(&self, pbx: &str, leg: &Leg) -> bool {
+        is_conversation(leg, self.min_talk_s)
+            && matches!(ruling_on_call(&self.conditions, pbx, &CallFacts::of(&leg.row)), Ruling::Excluded(_))
+    }
+}
+
+/// The finding of a day; none if all those calls have a recording.
+async fn of_day(db: &mut Conn, pbx: &str, rules: &[Rule<'_>], day: Date) -> Result<Option<String>> {
+    let mut unrecorded: BTreeMap<String, Option<&str>> = BTreeMap::new();
+    for (number, leg) in calls::unrecorded_of_day(db, pbx, day).await?.iter().enumerate() {
+        if let Some(rule) = rules.iter().find(|rule| rule.concerns(pbx, leg)) {
+            let id = shared_id(&leg.row)
+                .map_or_else(|| format!("without an id, number {}", number + 1), str::to_owned);
+            unrecorded.insert(id, rule.reason);
+        }
+    }
+    if unrecorded.is_empty() {
+        return Ok(None);
+    }
+    // The second leg of a transfer, which has the recording, may begin after midnight.
+    for near in [day.yesterday().unwrap_or(day), day, day.tomorrow().unwrap_or(day)] {
+        for leg in calls::legs_of_day(db, pbx, near).await?.iter().filter(|leg| leg.names_recording) {
+            if let Some(id) = shared_id(&leg.row) {
+                unrecorded.remove(id);
+            }
+        }
+    }
+    Ok((!unrecorded.is_empty()).then(|| detail(&unrecorded)))
+}
+
+fn detail(unrecorded: &BTreeMap<String, Option<&str>>) -> String {
+    let reasons: BTreeSet<&str> = unrecorded.values().filter_map(|reason| *reason).collect();
+    let reasons = match reasons.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", reasons.into_iter().collect::<Vec<_>>().join("; ")),
+    };
+    let mut named: Vec<String> =
+        unrecorded.keys().take(NAMED_MAX).map(|id| printable(id.as_bytes())).collect();
+    if let Some(more) = unrecorded.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
+        named.push(format!("and {more} more"));
+    }
+    let calls = match unrecorded.len() {
+        1 => "1 answered call that [[must_record]] names has".to_owned(),
+        count => format!("{count} answered calls that [[must_record]] names have"),
+    };
+    format!("{calls} no recording{reasons}: {}", named.join(", "))
+}
+
+/// A call further from now is not believed: a PBX that lost its clock is no witness.
+const APART_MAX: SignedDuration = SignedDuration::from_hours(48);
+/// Open findings of this kind at one time; more would say no more.
+const OPEN_MAX: usize = 20;
+
+/// Checks whether the CDR lists the calls that events reported, and those of earlier checks again. The day is taken from the
+/// call's id, which begins with a time.
+pub async fn compare_events(db: &Db, pbx: &str, reported: &[String], now: Timestamp) -> Result<()> {
+    let open = findings::open_of(&mut *db.read().await?, pbx, FindingKind::EventWithoutRow).await?;
+    let open: Vec<String> = open.into_iter().map(|finding| finding.subject).collect();
+    let reported = reported.iter().filter(|callid| !open.contains(callid)).filter_map(|callid| {
+        let at = begun_at(callid)?;
+        (now.duration_since(at).abs() <= APART_MAX).then_some((callid.as_str(), at))
+    });
+    let reported: Vec<(&str, Timestamp)> = reported.collect();
+    let mut listed = Vec::new();
+    for callid in &open {
+        if let Some(at) = begun_at(callid) {
+            let found = calls::listed_among(&mut *db.read().await?, pbx, around(at, at), &[callid]).await?;
+            listed.extend(found);
+        }
+    }
+    let mut unlisted: Vec<(String, Timestamp)> = Vec::new();
+    if let (Some(first), Some(last)) =
+        (reported.iter().map(|(_, at)| *at).min(), reported.iter().map(|(_, at)| *at).max())
+    {
+        let ids: Vec<&str> = reported.iter().map(|(callid, _)| *callid).collect();
+        let found = calls::listed_among(&mut *db.read().await?, pbx, around(first, last), &ids).await?;
+        let lacking = reported.iter().filter(|(callid, _)| !found.iter().any(|found| found == callid));
+        unlisted.extend(lacking.map(|(callid, at)| ((*callid).to_owned(), *at)));
+    }
+    if listed.is_empty() && unlisted.is_empty() {
+        return Ok(());
+    }
+    unlisted.truncate(OPEN_MAX.saturating_sub(open.len()));
+    let pbx = pbx.to_owned();
+    db.write(async move |tx| {
+        for callid in &listed {
+            findings::close_about(tx, &pbx, FindingKind::EventWithoutRow, callid, now).await?;
+        }
+        for (callid, at) in unlisted {
+            let detail = format!(
+                "an event reported this call of {}, but the CDR still does not list it an hour later",
+                at.strftime("%F %R UTC")
+            );
+            let finding = Finding { kind: FindingKind::EventWithoutRow, subject: callid, detail };
+            findings::record_news(tx, &pbx, &finding, now).await?;
+        }
+        Ok(())
+    })
+    .await
+    .context("comparing events with the CDR")
+}
+
+/// The days on which calls of that time can be, in any time zone.
+fn around(first: Timestamp, last: Timestamp) -> (Date, Date) {
+    let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
+    let (first, last) = (day(first), day(last));
+    (first.yesterday().unwrap_or(first), last.tomorrow().unwrap_or(last))
+}
+
+/// When a call began, by its id.
+fn begun_at(callid: &str) -> Option<Timestamp> {
+    Timestamp::from_second(callid.split_once('.')?.0.parse().ok()?).ok()
 }

@@ -24,7 +24,6 @@ pub(super) const HISTORY_DAYS: i32 = 7 * (WEEKS + 4);
 
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// Of the days that have any.
     pub(super) rows: BTreeMap<Date, i64>,
     /// Days that were over and read whole.
     pub(super) whole: BTreeSet<Date>,

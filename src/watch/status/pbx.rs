@@ -1,10 +1,12 @@
+//! The state of one PBX.
+
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::VoicemailStatus;
 use crate::base::counts::Counts;
 use crate::pipeline::forecast::Forecast;
 use crate::pipeline::gate::Trouble;
+use crate::pipeline::sweep::FullestBox;
 use crate::store::certificates::DaysStanding;
 use crate::store::evidence::Verdicts;
 use crate::store::findings::{FindingKind, FindingRow};
@@ -26,25 +28,20 @@ pub struct PbxStatus {
     pub days: DaysStanding,
     /// How reliable the lists of its days are.
     pub verdicts: Verdicts,
-    /// Archived files with unusual audio, by what is unusual.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub suspect: Vec<(String, i64)>,
-    /// When the oldest recording still to be archived was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_pending: Option<Timestamp>,
     /// How many seconds the PBX will probably keep everything still to be archived; negative when it is too late.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub safety_margin_s: Option<i64>,
-    /// None before the first run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
     /// How long unread CDR rows will last, in words; none while that is long enough.
     #[serde(skip)]
     pub cdr_near: Option<String>,
-    /// Voicemail boxes that are about to lose their oldest message.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nearly_full_boxes: Vec<NearlyFullBox>,
-    /// The last complete reading of its CDR.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_sweep: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,8 +51,7 @@ pub struct PbxStatus {
     /// What is not archived, by state and reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Reason>,
-    /// Open findings, by kind.
-    pub findings: Vec<(String, i64)>,
+    pub findings: Vec<(FindingKind, i64)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub latest_findings: Vec<FindingRow>,
     /// Why nothing is asked of it at present.
@@ -92,7 +88,7 @@ impl PbxStatus {
 
     /// Whether a list may lack calls, or could not be read.
     pub fn may_lack_calls(&self) -> bool {
-        let leaves_doubt = |(kind, _): &(String, i64)| FindingKind::is_about_lists(kind);
+        let leaves_doubt = |(kind, _): &(FindingKind, i64)| kind.is_about_lists();
         self.verdicts.not_whole() > 0 || self.findings.iter().any(leaves_doubt)
     }
 
@@ -101,13 +97,13 @@ impl PbxStatus {
     /// What is pending is on its way, and nobody can bring back what is missing for good: neither is a reason.
     pub fn cause(&self) -> Option<String> {
         let stuck = self.counts.stuck + self.voicemail.as_ref().map_or(0, |voicemail| voicemail.counts.stuck);
-        let finding = self.findings.iter().find(|(kind, _)| FindingKind::needs_a_person(kind));
+        let finding = self.findings.iter().find(|(kind, _)| kind.needs_a_person());
         match (&self.error, finding) {
             (Some(error), _) => Some(words(&error.reason)),
             _ if self.is_at_risk() => Some("about to overwrite".to_owned()),
             _ if stuck > 0 => Some(format!("{stuck} stuck")),
             _ if self.verdicts.not_whole() > 0 => Some(lists_in_doubt(self.verdicts.not_whole())),
-            (_, Some((kind, _))) => Some(words(kind)),
+            (_, Some((kind, _))) => Some(words(kind.as_str())),
             // Whoever paused it knows why it is not read.
             _ if self.last_sweep.is_none() && self.paused_since.is_none() => {
                 Some("never read completely".to_owned())
@@ -126,4 +122,49 @@ fn lists_in_doubt(days: i64) -> String {
 
 fn words(class: &str) -> String {
     class.replace('_', " ")
+}
+
+/// In percent of the cap of a box.
+const NEARLY_FULL_PERCENT: u64 = 80;
+
+/// As `status --json` prints it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VoicemailStatus {
+    /// Messages that its boxes were ever seen to hold.
+    pub known: i64,
+    #[serde(flatten)]
+    pub counts: Counts,
+    pub bytes: i64,
+    /// Whether the device said that it has no voicemail API.
+    pub unsupported: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_poll: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_pending: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fullest: Option<FullestBox>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suspect: Vec<(String, i64)>,
+    /// What is not archived, by state and reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+}
+
+impl VoicemailStatus {
+    /// Whether a message is not archived, and may still be.
+    pub fn owes(&self) -> bool {
+        let Counts { pending, stuck, missing, missing_final, .. } = self.counts;
+        pending + stuck + missing - missing_final > 0
+    }
+
+    /// The fullest box, if it is about to lose its oldest message.
+    pub fn nearly_full(&self) -> Option<NearlyFullBox> {
+        let fullest = self.fullest.as_ref()?;
+        let is_near = fullest.messages * 100 >= fullest.cap * NEARLY_FULL_PERCENT;
+        is_near.then(|| NearlyFullBox {
+            extension: fullest.extension.clone(),
+            messages: i64::try_from(fullest.messages).unwrap_or(i64::MAX),
+            messages_max: i64::try_from(fullest.cap).unwrap_or(i64::MAX),
+        })
+    }
 }

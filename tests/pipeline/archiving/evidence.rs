@@ -124,7 +124,7 @@ async fn a_line_that_cannot_be_believed_is_in_doubt_until_its_call_is_known_or_t
     station.cdr_is_whole = false;
     let report = station.backfill().await;
     assert_eq!(report.exit_code(false), 4, "{report:?}");
-    let told = report.verdicts().told().unwrap();
+    let told = report.verdicts().sentence().unwrap();
     assert!(told.contains("may lack calls") && told.contains("cannot be believed"), "{told}");
     let day = report.verdicts().first.unwrap().day;
     assert!(account(&station, day).await.is_doubtful());

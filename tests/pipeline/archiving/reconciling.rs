@@ -5,6 +5,7 @@ use callvault::config::ExclusionRule;
 use callvault::proof::reconcile::{self, DayAccount};
 use callvault::simulator::{Faults, SimAudio};
 use callvault::store::db::Db;
+use callvault::store::findings::FindingKind;
 use callvault::store::queue::DayRange;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
@@ -165,7 +166,7 @@ async fn rows_that_the_pbx_forgets_are_kept_and_told() {
     let forgotten = account(&station, TODAY).await;
     assert_eq!((counts(&forgotten), forgotten.calls.vanished), ((2, Counts { archived: 2, ..NONE }), 1));
     assert_eq!(forgotten.vanished.items[0].path, "hq/2024/03/14/forgotten.wav");
-    assert_eq!(forgotten.findings.by.keys().collect::<Vec<_>>(), ["cdr_shrank"]);
+    assert_eq!(forgotten.findings.by.keys().collect::<Vec<_>>(), [&FindingKind::CdrShrank]);
     assert!(forgotten.complete, "it is archived all the same");
     station.check().await;
 }

@@ -82,7 +82,7 @@ async fn a_password_that_changes_back_on_the_pbx_is_tried_when_the_operator_says
     assert_eq!(station.pbx.counters().logins_ok, 0);
     let mut db = callvault::store::db::open_for_requests(&station.config.state.path).await.unwrap();
     let request = r#"{"retry":{"pbx":"hq","stuck":false,"names":[]}}"#;
-    callvault::store::owner::ask(&mut db, request, time.ours.now()).await.unwrap();
+    callvault::store::requests::ask(&mut db, request, time.ours.now()).await.unwrap();
     service.until_number(ARCHIVED, 3).await;
     service.until_quiet().await;
     service.stop().await;

@@ -148,7 +148,7 @@ impl Open {
     /// The alerts about anchors.
     pub(crate) async fn alerts(&self) -> Vec<Alert> {
         let alerts = condition::all(&self.status().await, &self.config.alerts);
-        alerts.into_iter().filter(|alert| alert.condition.as_str() == "anchor_overdue").collect()
+        alerts.into_iter().filter(|alert| alert.cause.as_str() == "anchor_overdue").collect()
     }
 
     /// The rows of tokens: authority, size, path.

@@ -282,7 +282,7 @@ async fn a_receiver_that_fails_is_shown_and_told_after_an_hour_until_it_takes_ag
       WRONG: 127.0.0.1 answered with HTTP status 500 Internal Server Error; check the receiver and `url`: delivery is retried, and no entry is skipped
     ");
     let told = condition::all(&status, &house.config(&webhook).alerts);
-    let told = told.iter().find(|alert| alert.condition == Condition::FeedWebhookFailing).unwrap();
+    let told = told.iter().find(|alert| alert.cause == Condition::FeedWebhookFailing.into()).unwrap();
     assert_eq!(told.key(), "feed_webhook_failing//siem");
     insta::assert_snapshot!(told.message, @"the webhook `siem` has accepted no entry of the feed for more than an hour: 127.0.0.1 answered with HTTP status 500 Internal Server Error; check the receiver and `url`: delivery is retried, and no entry is skipped");
 
@@ -291,6 +291,6 @@ async fn a_receiver_that_fails_is_shown_and_told_after_an_hour_until_it_takes_ag
     house.until("it is shown", &webhook, |shown| shown.error.is_none()).await;
     insta::assert_snapshot!(house.says(&webhook).await, @"webhook `siem` received 3 entries of the ledger");
     let told = condition::all(&house.status(&webhook).await, &house.config(&webhook).alerts);
-    assert!(told.iter().all(|alert| alert.condition != Condition::FeedWebhookFailing), "{told:?}");
+    assert!(told.iter().all(|alert| alert.cause != Condition::FeedWebhookFailing.into()), "{told:?}");
     delivering.ends().await;
 }

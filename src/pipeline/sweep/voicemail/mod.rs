@@ -24,6 +24,7 @@ use crate::pipeline::gate::Item;
 use crate::store::findings::{self, FindingKind};
 use crate::store::fleet;
 use crate::store::intake::{self, Added, IntakeSlowed};
+use crate::store::sql::Ms;
 use crate::store::voicemail::{self, Poll};
 use boxes::{ByBox, note_unreadable};
 use fill::Fill;
@@ -69,8 +70,7 @@ impl VoicemailPoll {
 pub async fn poll_voicemail(sweeper: &Sweeper<'_>) -> anyhow::Result<VoicemailPoll> {
     let now = sweeper.clock.now();
     let before = voicemail::remembered(&mut *sweeper.db.read().await?, &sweeper.pbx.id).await?;
-    let asked_at = before.unsupported_at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    if asked_at.is_some_and(|at| now.duration_since(at).abs() < PROBE_EVERY) {
+    if before.unsupported_at_ms.is_some_and(|Ms(at)| now.duration_since(at).abs() < PROBE_EVERY) {
         return Ok(VoicemailPoll { unsupported: true, ..VoicemailPoll::default() });
     }
     let had_messages = before.listed_at_ms.is_some();

@@ -6,13 +6,12 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::super::answer;
-use super::super::lease::Lease;
-use super::Door;
+use super::answer;
+use super::connection::Lease;
+use super::feed::Door;
 
 /// For what never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// For what may change.
 const ASK_AGAIN: &str = "no-cache";
 /// For a reader with a scope that asks for bundles of entries.
 const OF_ALL_PBXS: &str = "A bundle contains entries of all PBXs, but this reader may see only some: use \
