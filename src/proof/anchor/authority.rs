@@ -62,24 +62,31 @@ impl Anchorer {
         authority: &AuthorityConfig,
         sealed: &Sealed,
     ) -> anyhow::Result<()> {
-        let size = sealed.size;
+        let (size, path) = (sealed.size, token_path(sealed.size, &authority.name));
         let [checkpoint, token] = self.stored(size, &authority.name).await?;
         // Another authority may have stamped this checkpoint before a witness signed it too: then those bytes count.
         let bytes = checkpoint.unwrap_or_else(|| sealed.note.clone().into_bytes());
-        if let Some(token) = token {
-            let (at, trust) = self.recognise(authority, size, &bytes, &token).await?;
-            return self.note_anchor(authority, sealed, Digest::of(&token), at, trust).await;
-        }
-        let (token, trust) = self.ask_for_token(authority, &Digest::of(&bytes)).await?;
-        let sha256 = Digest::of(&token);
-        let (area, name) = (self.notary.area().clone(), authority.name.clone());
-        let _one = self.storing.lock().await;
-        blocking(move || {
-            area.put(&key(&checkpoint_path(size))?, &bytes)?;
-            area.put(&key(&token_path(size, &name))?, &token)
-        })
-        .await?;
-        self.note_anchor(authority, sealed, sha256, self.clock.now(), trust).await
+        let (sha256, anchored_at, trust) = match token {
+            Some(token) => {
+                let (at, trust) = self.recognise(authority, size, &bytes, &token).await?;
+                (Digest::of(&token), at, trust)
+            }
+            None => {
+                let (token, trust) = self.ask_for_token(authority, &Digest::of(&bytes)).await?;
+                let (area, sha256, path) = (self.notary.area().clone(), Digest::of(&token), path.clone());
+                let _one = self.storing.lock().await;
+                blocking(move || {
+                    area.put(&key(&checkpoint_path(size))?, &bytes)?;
+                    area.put(&key(&path)?, &token)
+                })
+                .await?;
+                (sha256, self.clock.now(), trust)
+            }
+        };
+        let (authority, root) = (authority.name.clone(), sealed.root);
+        let unverified = trust.err().map(|why| why.to_string());
+        let anchor = Anchor { authority, size, root, anchored_at, path, sha256, unverified };
+        self.db.write(async move |tx| anchors::add(tx, &anchor).await).await
     }
 
     /// The checkpoint of this size and the authority's token over it, as far as they are stored.
@@ -213,26 +220,6 @@ impl Anchorer {
         Ok((reply.body, trust))
     }
 
-    async fn note_anchor(
-        &self,
-        authority: &AuthorityConfig,
-        sealed: &Sealed,
-        sha256: Digest,
-        anchored_at: Timestamp,
-        trust: Trust,
-    ) -> anyhow::Result<()> {
-        let anchor = Anchor {
-            authority: authority.name.clone(),
-            size: sealed.size,
-            root: sealed.root,
-            anchored_at,
-            path: token_path(sealed.size, &authority.name),
-            sha256,
-            unverified: trust.err().map(|why| why.to_string()),
-        };
-        self.db.write(async move |tx| anchors::add(tx, &anchor).await).await
-    }
-
     /// Stores the authorities' certificates beside their tokens, for those who verify them. Former certificates stay in the
     /// file within its size limit: older tokens need them.
     pub(super) async fn keep_certificates(&self) -> anyhow::Result<()> {
@@ -294,16 +281,8 @@ impl Anchorer {
             warn!("{path} in the ledger's folder {what}: move it away");
             return Ok(None);
         }
-        let sha256 = Digest::of(&token);
-        Ok(Some(Anchor {
-            authority,
-            size,
-            root,
-            anchored_at,
-            path,
-            sha256,
-            unverified: trust.err().map(|why| why.to_string()),
-        }))
+        let (sha256, unverified) = (Digest::of(&token), trust.err().map(|why| why.to_string()));
+        Ok(Some(Anchor { authority, size, root, anchored_at, path, sha256, unverified }))
     }
 }
 

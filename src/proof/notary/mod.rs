@@ -234,14 +234,11 @@ impl Notary {
         if sealer.published.is_none() {
             self.refuse_older(sealer).await?;
         }
-        let (published, note) = match self.believe(there).await {
-            Some(believed) => believed,
-            None => {
-                if latest.is_some() {
-                    warn!("The published checkpoint was missing or damaged; callvault publishes it again");
-                }
-                return Ok(false);
+        let Some((published, note)) = self.believe(there).await else {
+            if latest.is_some() {
+                warn!("The published checkpoint was missing or damaged; callvault publishes it again");
             }
+            return Ok(false);
         };
         let ours = latest.map(|Signed { size, root, .. }| (size, root));
         if ours == Some((published.size, published.root)) {
