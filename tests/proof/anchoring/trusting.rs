@@ -141,7 +141,7 @@ async fn a_forged_time_stamp_that_is_in_an_archive_already_counts_no_more() {
     let standing = open.standing().await;
     assert_eq!(standing.entries, 0);
     let reason = standing.unverified.unwrap().reason;
-    assert!(reason.contains("nobody has signed"), "{reason}");
+    assert!(reason.contains("is not signed as RFC 3161 requires"), "{reason}");
     assert!(status(&house).await.contains("NOT VERIFIED"));
     // The file stays as it is: whoever looks for it finds it.
     assert!(house.file("anchor/5.tsa.tsr").exists());

@@ -87,7 +87,7 @@ fn a_time_stamp_counts_in_verify_and_export_only_if_it_is_verified() {
     let bag = house.export(&[], 0);
     assert_eq!((bag.count("anchors"), bag.count("anchors_not_verified")), (0, 1));
     let text = bag.text("VERIFY.txt");
-    assert!(text.contains("nobody has signed") && !text.contains("openssl ts"), "{text}");
+    assert!(text.contains("is not signed as RFC 3161 requires") && !text.contains("openssl ts"), "{text}");
 
     // A genuine one that is covered by a forged one of fewer entries is found all the same.
     fs::remove_file(&token).unwrap();
