@@ -195,9 +195,13 @@ pub fn unless_refused<T>(outcome: anyhow::Result<T>) -> anyhow::Result<Option<T>
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {
+    settings(file).journal_mode(SqliteJournalMode::Wal)
+}
+
+/// Those of a connection that leaves the journal mode as it is.
+fn settings(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
@@ -355,9 +359,9 @@ pub fn size_bytes(state: &Path) -> std::io::Result<u64> {
 /// meanwhile. Nothing of the copy is synced.
 ///
 /// Over a connection of its own: those that only read (`query_only`) must not write a copy either, and one that is opened
-/// for reading alone can.
+/// for reading alone can. A database that was rebuilt or restored has no write-ahead log yet, and this must not begin one.
 pub async fn copy(state: &Path, copy: &Path) -> anyhow::Result<()> {
-    let mut connection = options(&database_file(state))
+    let mut connection = settings(&database_file(state))
         .read_only(true)
         .connect()
         .await
