@@ -8,7 +8,7 @@ use hyper::StatusCode;
 /// The longest wait that a PBX may ask for: as long as it locks addresses out after wrong passwords.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
-/// The class of a failure. [`Reason::entry`] has its word and what it calls for.
+/// The class of a failure. One table, `entry`, has its word and what it calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     Reset,

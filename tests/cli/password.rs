@@ -38,7 +38,7 @@ fn after_a_lock_out_nothing_is_asked_before_it_ends() {
     pbx.set_faults(Faults { locked_out: true, ..Faults::default() });
     let folder = Folder::for_pbx(&pbx.url());
     let first = folder.run(&["backfill", "--json"]).exits(4);
-    insta::assert_snapshot!(first.error_of_hq(), @"pbx `hq`: this address is locked out after wrong passwords; nothing is asked for 600 s, or delete its entry `API-IP` from the PBX's blocked addresses and use `callvault retry --pbx hq`");
+    insta::assert_snapshot!(first.error_of_hq(), @"pbx `hq`: this address is locked out after wrong passwords; callvault asks nothing for 600 s; to end that sooner, delete its entry `API-IP` from the PBX's blocked addresses and use `callvault retry --pbx hq`");
     let requests = pbx.counters().requests;
     assert_eq!(pbx.logins(), 1);
 

@@ -302,7 +302,7 @@ impl Shared {
         let (id, wait) = (&self.config.id, self.config.limits.lockout_wait.as_secs_f64());
         let failure = match failure.reason {
             Reason::LockedOut => failure.saying(format!(
-                "this address is locked out after wrong passwords; callvault asks nothing for {wait} s. To end that \
+                "this address is locked out after wrong passwords; callvault asks nothing for {wait} s; to end that \
                  sooner, delete its entry `API-IP` from the PBX's blocked addresses and use `callvault retry --pbx {id}`"
             )),
             _ => failure,
