@@ -110,11 +110,8 @@ impl CdrReader {
         self.understood.as_ref()
     }
 
-    /// The next item; `None` if more must be pushed first, or after the last.
-    ///
-    /// # Errors
-    /// The list has no header that names exactly one column of recordings' names, or a further one does not; the same again
-    /// on each further call.
+    /// The next item; `None` if more must be pushed first, or after the last. It fails, again on each further call, if the
+    /// list has no header that names exactly one column of recordings' names, or a further one does not.
     pub fn next_item(&mut self) -> Result<Option<CdrItem>, NoHeader> {
         while !matches!(self.state, State::Failed(_)) {
             let item = match self.splitter.next() {

@@ -27,9 +27,7 @@ pub(super) fn is_nothing(text: &str) -> bool {
 
 /// A text without what may surround it: blanks of any kind, NULs, an end mark.
 fn bare(text: &str) -> &str {
-    text.trim_matches(|character: char| {
-        character.is_whitespace() || matches!(character, '\0' | '\u{1a}' | '\u{feff}')
-    })
+    text.trim_matches(|at: char| at.is_whitespace() || matches!(at, '\0' | '\u{1a}' | '\u{feff}'))
 }
 
 /// Whether a spreadsheet wrote this number, and rounded it: `3.69E+11`. Serial numbers such as `369392E00001` are none.
@@ -166,12 +164,10 @@ pub(super) fn epoch_in(callid: &str) -> Option<i64> {
     digits.parse().ok().filter(|epoch| EPOCHS.contains(epoch))
 }
 
-/// What the name of a recording tells of its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     /// When it began, by the PBX's clock on the wall.
     pub(super) local: DateTime,
-    /// The time in the id of its call.
     pub(super) epoch: Option<i64>,
 }
 
@@ -200,7 +196,6 @@ fn stamp(digits: &str) -> Option<DateTime> {
     local.filter(|local| (2000..2100).contains(&local.year()))
 }
 
-/// What a row tells of its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Start {
     /// The start by the PBX's clock, as well as it is known.
@@ -229,8 +224,7 @@ pub(super) fn start(timestart: &str, epoch: Option<i64>, stamp: Option<Stamp>) -
 
 /// Whether a call that started at `local` can have the recording that began at `stamp`.
 pub(super) fn is_start_of(local: DateTime, stamp: DateTime) -> bool {
-    let later_s = local.duration_until(stamp).as_secs();
-    (-CALL_S_MAX..=CALL_S_MAX).contains(&later_s)
+    (-CALL_S_MAX..=CALL_S_MAX).contains(&local.duration_until(stamp).as_secs())
 }
 
 /// Whether a start by the PBX's clock and the time in its call's id are further apart than a zone and a call allow.
