@@ -10,13 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use rustix::io::Errno;
 
-use super::abilities::{Abilities, Ways};
 use super::directory::{Directory, Entry};
 use super::durable::{Published, move_no_replace, publish, replace};
-use super::layout::check_component;
+use super::key::check_component;
 use super::marker::{self, Marker};
 use super::reader::{Disk, Reader, Standing};
-use super::temporary::{Temporary, is_temporary};
+use super::temporary::{Abilities, Temporary, Ways, is_temporary};
 use super::{ArchiveError, Key, open_durably, remove_temporaries};
 
 /// Threads may share it. Calls block.

@@ -1,4 +1,5 @@
-//! Call lists, `calls-<n>.jsonl`: each is written once, under the next free number.
+//! What lies in the folder of a day beside recordings: call lists, `calls-<n>.jsonl`, each written once under the next free
+//! number; and `SHA256SUMS` for `sha256sum -c`, derived from the catalog, the one file that is ever replaced.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,10 +7,11 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::directory::{Directory, Entry, hash, settle_on_disk};
-use super::durable::{Published, publish};
+use super::durable::{Published, publish, replace};
 use super::temporary::{Synced, Temporary};
 use super::{Archive, ArchiveError, Folder};
 use crate::base::digest::Digest;
+use crate::formats::sums::{self, NAME};
 
 /// Lines are gathered to writes of about this size.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -127,4 +129,30 @@ fn write_lines(
 fn is_same(there: &File, path: &Path, size_bytes: u64, sha256: Digest) -> Result<bool, ArchiveError> {
     settle_on_disk(there, path)?;
     Ok(hash(there, path)? == (size_bytes, sha256))
+}
+
+/// What [`Archive::write_sums`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sums {
+    Unchanged,
+    Written,
+}
+
+impl Archive {
+    /// Writes the `SHA256SUMS` of `folder` with exactly these files, in the order of their names.
+    ///
+    /// On return the file is on disk with this content; after a crash it has the old content or this one, whole.
+    pub fn write_sums(&self, folder: &Folder, files: &[(String, Digest)]) -> Result<Sums, ArchiveError> {
+        let lines = sums::to_text(files)?;
+        let directory = self.folder_durably(folder)?;
+        let is_there = directory.holds_bytes(NAME, lines.as_bytes())?;
+        if is_there.is_some() {
+            directory.sync()?;
+        }
+        if is_there == Some(true) {
+            return Ok(Sums::Unchanged);
+        }
+        replace(&directory, NAME, lines.as_bytes())?;
+        Ok(Sums::Written)
+    }
 }

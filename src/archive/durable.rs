@@ -25,9 +25,8 @@ use rustix::fs::{AtFlags, CWD, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::ArchiveError;
-use super::abilities::Ways;
 use super::directory::Directory;
-use super::temporary::{Synced, Temporary};
+use super::temporary::{Synced, Temporary, Ways};
 
 /// What became of an attempt to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,10 @@ use std::io::Read as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::abilities::Ways;
 use super::directory::Directory;
 use super::durable::{Published, publish};
 use super::reader::{Opened, Reader};
-use super::temporary::{Temporary, is_temporary};
+use super::temporary::{Temporary, Ways, is_temporary};
 use super::{ArchiveError, Key};
 use crate::base::digest::hex;
 

@@ -17,22 +17,16 @@
 //!
 //! One process owns a PBX: whoever opens an archive for writing holds the lock of its state directory.
 
-mod abilities;
 mod archived_file;
 pub mod area;
 mod day_file;
 mod directory;
 mod durable;
 mod error;
-mod filesystem;
-mod incoming;
 mod key;
-mod layout;
 pub mod marker;
 mod placement;
-mod quarantine;
 mod reader;
-mod sums;
 pub mod survey;
 mod temporary;
 mod vouch;
@@ -42,28 +36,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rustix::fs::StatVfs;
 
-pub use abilities::Abilities;
-pub use archived_file::ArchivedFile;
+pub use archived_file::{ArchivedFile, Incoming, Received};
 pub use area::{Area, AreaOwner};
-pub use day_file::{DayFile, day_file_name};
+pub use day_file::{DayFile, Sums, day_file_name};
 pub use error::{ArchiveError, Reaction};
-pub use filesystem::free_bytes;
-pub use incoming::{Incoming, Received};
-pub use key::Key;
-pub use layout::{Destination, Folder};
-pub use placement::{Cataloged, Kept, Outcome};
-pub use quarantine::Quarantined;
+pub use key::{Destination, Folder, Key};
+pub use placement::{Cataloged, Kept, Outcome, Quarantined};
 pub use reader::{Content, Disk, Listing, Opened, Reader, Standing, Stream};
-pub use sums::Sums;
-pub use temporary::is_temporary;
+pub use temporary::{Abilities, is_temporary};
 pub use vouch::VouchKey;
 
-use abilities::Ways;
+use crate::base::filesystem::{self, available};
 use directory::Directory;
 use durable::{Published, publish};
 use marker::Marker;
-use temporary::{Temporary, temporary_name};
+use temporary::{Temporary, Ways, temporary_name};
 
 /// The archive of one or more PBXs, open for writing. Threads may share it.
 #[derive(Debug)]
@@ -209,7 +198,7 @@ impl Archive {
 /// Whether a name directly in a PBX's folder stands for what is no part of its recordings: the marker, the quarantine,
 /// and what a filesystem that is mounted there brings along.
 pub fn is_apart(name: &[u8]) -> bool {
-    [marker::NAME, quarantine::NAME, "lost+found"].iter().any(|apart| name == apart.as_bytes())
+    [marker::NAME, placement::QUARANTINE, "lost+found"].iter().any(|apart| name == apart.as_bytes())
 }
 
 /// Refuses whatever must not be written to, before anything is; the archive id of the markers found.
@@ -218,7 +207,7 @@ fn inspect(root_path: &Path, opening: &Opening<'_>) -> Result<Option<String>, Ar
     let reader = root.clone().map(Disk::of_root);
     let mut archive_id = None;
     for pbx in opening.pbxs {
-        layout::check_component(pbx.id, pbx.id)?;
+        key::check_component(pbx.id, pbx.id)?;
         let folder = root.as_ref().map(|root| root.enter(pbx.id)).transpose()?.flatten();
         let found = reader.as_ref().map(|reader| Marker::of(reader, &marker::key(pbx.id)));
         let found = found.transpose()?.flatten();
@@ -303,4 +292,59 @@ fn open_durably(path: &Path) -> Result<Directory, ArchiveError> {
         reason: "a folder to be made must have a name in UTF-8",
     })?;
     open_durably(parent)?.enter_durably(name)
+}
+
+/// Bytes that can still be written to the archive at `root`, or to where it would be made.
+pub fn free_bytes(root: &Path) -> Result<u64, ArchiveError> {
+    filesystem::free_bytes(root).map_err(|error| ArchiveError::io("examine", root, error))
+}
+
+impl Archive {
+    pub fn free_bytes(&self, pbx: &str) -> Result<u64, ArchiveError> {
+        Ok(available(&self.stat(pbx)?))
+    }
+
+    /// Fails with [`ArchiveError::Full`] while less than `free_bytes_min` or no inode is free.
+    pub fn check_space(&self, pbx: &str, free_bytes_min: u64) -> Result<(), ArchiveError> {
+        let stat = self.stat(pbx)?;
+        match shortage(&stat, free_bytes_min) {
+            None => Ok(()),
+            Some(shortage) => {
+                Err(ArchiveError::Full { path: self.area(pbx)?.directory().path().to_owned(), shortage })
+            }
+        }
+    }
+
+    fn stat(&self, pbx: &str) -> Result<StatVfs, ArchiveError> {
+        let directory = self.area(pbx)?.directory();
+        rustix::fs::fstatvfs(directory).map_err(|errno| ArchiveError::io("examine", directory.path(), errno))
+    }
+}
+
+fn shortage(stat: &StatVfs, free_bytes_min: u64) -> Option<String> {
+    let free_bytes = available(stat);
+    if free_bytes < free_bytes_min {
+        let mib = |bytes: u64| bytes >> 20;
+        let (free, min) = (mib(free_bytes), mib(free_bytes_min));
+        return Some(format!("{free} MiB free, `free_bytes_min` asks for {min} MiB"));
+    }
+    // Filesystems that make inodes as needed report none at all.
+    let has_inodes = stat.f_files > 0;
+    (has_inodes && stat.f_favail == 0).then(|| "no inodes left".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_room_is_told_with_both_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let stat = rustix::fs::statvfs(dir.path()).unwrap();
+        assert_eq!(shortage(&stat, 0), None);
+        assert!(shortage(&stat, u64::MAX).unwrap().contains("`free_bytes_min` asks for"));
+        assert_eq!(shortage(&stat, available(&stat)), None);
+        assert_eq!(shortage(&StatVfs { f_favail: 0, f_files: 9, ..stat }, 0).unwrap(), "no inodes left");
+        assert_eq!(shortage(&StatVfs { f_favail: 0, f_files: 0, ..stat }, 0), None);
+    }
 }

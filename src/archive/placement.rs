@@ -4,16 +4,18 @@
 //! sidecar and that fits the audio. Anything else may have been put there by anybody, and goes to quarantine: the PBX has
 //! just delivered what belongs there.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt as _;
 
-use super::archived_file::{SidecarEntry, StoredSidecar};
+use rustix::io::Errno;
+
+use super::archived_file::{Received, SidecarEntry, StoredSidecar};
 use super::directory::{Directory, Entry, hash, settle_on_disk};
-use super::durable::{Published, publish};
-use super::incoming::Received;
-use super::quarantine::Quarantined;
+use super::durable::{Published, move_no_replace, publish};
 use super::temporary::{Synced, Temporary};
-use super::{Archive, ArchiveError, ArchivedFile, Destination};
+use super::{Archive, ArchiveError, ArchivedFile, Destination, Key};
 use crate::base::digest::Digest;
 use crate::formats::sidecar::{FileFacts, Sidecar};
 
@@ -25,8 +27,6 @@ pub struct Kept {
     /// What was moved aside for it; each is a finding.
     pub quarantined: Vec<Quarantined>,
 }
-
-/// How a recording came to be in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It was written.
@@ -295,6 +295,74 @@ fn content_of(directory: &Directory, name: &str) -> Result<Found, ArchiveError> 
     settle_on_disk(&file, &path)?;
     let (size_bytes, sha256) = hash(&file, &path)?;
     Ok(Found::File(size_bytes, sha256))
+}
+
+/// The folder in that of the PBX. No safe name begins with a dot.
+pub(super) const QUARANTINE: &str = ".quarantine";
+
+/// More files of one name than this were never quarantined by us.
+const COPIES_MAX: u32 = 10_000;
+
+/// A file that was moved aside. The caller makes it a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Where it stood, relative to the root.
+    pub from: String,
+    /// Where it is now, relative to the root.
+    pub to: String,
+}
+
+impl Archive {
+    /// Moves what stands under `key` to the same path below `.quarantine`; `None` if it is gone.
+    ///
+    /// Nothing is read, replaced or deleted. On return both folders are on disk.
+    pub fn set_aside(&self, key: &Key) -> Result<Option<Quarantined>, ArchiveError> {
+        let directory = match self.area_of(key)?.folder(&key.folder()) {
+            Ok(Some(directory)) => directory,
+            // What stands in the way of a folder is set aside by itself.
+            Ok(None) | Err(ArchiveError::Planted { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match self.quarantine(key, &directory) {
+            Err(ArchiveError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            moved => moved.map(Some),
+        }
+    }
+
+    /// Moves what stands under `key`, in `directory`, to the same path below `.quarantine`, numbered if that is taken.
+    ///
+    /// On return both folders are on disk. A crash leaves the file in one of them, or under both names.
+    pub(super) fn quarantine(&self, key: &Key, directory: &Directory) -> Result<Quarantined, ArchiveError> {
+        let mut aside = self.area_of(key)?.directory().enter_durably(QUARANTINE)?;
+        let folder = key.folder();
+        for component in folder.components().skip(1) {
+            aside = aside.enter_durably(component)?;
+        }
+        let new_name = self.move_aside(directory, key.os_name(), &aside)?;
+        aside.sync()?;
+        directory.sync()?;
+        let mut to = folder.components().take(1).fold(Key::ROOT, |to, pbx| to.join(pbx.as_bytes()));
+        to = to.join(QUARANTINE.as_bytes());
+        to = folder.components().skip(1).fold(to, |to, component| to.join(component.as_bytes()));
+        let moved = Quarantined { from: key.to_string(), to: to.join(new_name.as_bytes()).to_string() };
+        tracing::warn!(file.from = moved.from, file.to = moved.to, "Moved `{}` to quarantine", moved.from);
+        Ok(moved)
+    }
+
+    fn move_aside(&self, from: &Directory, name: &OsStr, to: &Directory) -> Result<OsString, ArchiveError> {
+        for copy in 0..COPIES_MAX {
+            let mut new_name = name.to_owned();
+            if copy > 0 {
+                new_name.push(format!(".{copy}"));
+            }
+            match move_no_replace(from, name, to, &new_name, &self.ways) {
+                Ok(()) => return Ok(new_name),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(ArchiveError::io("quarantine", &from.file_path(name), errno)),
+            }
+        }
+        Err(ArchiveError::Occupied { path: to.file_path(name) })
+    }
 }
 
 #[cfg(test)]

@@ -26,9 +26,6 @@ pub trait Reader: fmt::Debug + Send + Sync {
     fn open(&self, key: &Key, from: u64) -> Result<Opened, ArchiveError>;
 
     /// What stands in a folder; `None` if there is no such folder.
-    ///
-    /// # Errors
-    /// As [`Reader::open`].
     fn list(&self, folder: &Key) -> Result<Option<Listing>, ArchiveError>;
 
     /// Makes sure that what stands under `key`, if anything does, is there to stay, and that the next reading is of what
