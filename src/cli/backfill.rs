@@ -1,11 +1,10 @@
 //! `callvault backfill`: archive a range of days, once.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
 use jiff::civil::Date;
 
-use super::{Json, Pbxs, To, handover};
+use super::{Json, Pbxs, To};
 use crate::pipeline::backfill;
 use crate::service::requests::Request;
 
@@ -31,12 +30,14 @@ pub(super) struct Options {
     json: Json,
 }
 
-/// Runs a backfill and shows how it went.
-pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
-    let Options { pbxs: Pbxs { pbx }, from, to: To { to }, cdr, voicemail, dry_run, json: Json { json } } =
-        options;
-    // The service has another working directory.
-    let cdr = cdr.into_iter().map(|file| std::path::absolute(&file).unwrap_or(file)).collect();
-    let request = backfill::Request { pbx, from, to, cdr, voicemail, dry_run, queue_only: None };
-    handover::run(config, Request::Backfill(request), json).await
+impl Options {
+    /// The request, and whether its outcome is printed as JSON.
+    pub(super) fn into_request(self) -> (Request, bool) {
+        let Self { pbxs: Pbxs { pbx }, from, to: To { to }, cdr, voicemail, dry_run, json: Json { json } } =
+            self;
+        // The service has another working directory.
+        let cdr = cdr.into_iter().map(|file| std::path::absolute(&file).unwrap_or(file)).collect();
+        let request = backfill::Request { pbx, from, to, cdr, voicemail, dry_run, queue_only: None };
+        (Request::Backfill(request), json)
+    }
 }

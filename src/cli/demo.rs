@@ -58,9 +58,7 @@ async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     output::line("It is having a bad day: connections break, tickets expire, errors come as HTTP 200.\n");
     let opened = SealedVault::open(config(&dir, &simulator.url())?, Clock::system()).await?;
     let backfill = Backfill::new(&opened, Request::default(), Connections::default(), stop)?;
-    let mut display = progress::Display::new();
-    let report = backfill.run_watched(&mut display).await?;
-    display.finish();
+    let report = backfill.run(&mut progress::Display::new()).await?;
     let vault = &opened.vault;
     output::text(&summary::of(&report, &vault.config.archive.path, false));
     if let Some(trouble) = &report.trouble {

@@ -25,11 +25,25 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long a service that is started again may take until it says that it is one.
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
+/// Who executes a request.
+enum Executor {
+    /// This process, which has opened state and archive.
+    Us(Box<SealedVault>),
+    /// The service did: its answer.
+    Service(Outcome),
+}
+
 /// Executes a request, wherever that is possible, and prints what came of it.
 pub(super) async fn run(config: &Path, request: Request, json: bool) -> ExitCode {
     let done = async {
-        let config = Config::load(config)?;
-        let outcome = execute(&config, &request, signals::stop_on_signals()?).await?;
+        let (config, stop) = (Config::load(config)?, signals::stop_on_signals()?);
+        let outcome = match open_or_hand_over(&config, &request, &stop).await? {
+            Executor::Us(opened) => {
+                let display = &mut progress::Display::new();
+                request.execute(&opened, Connections::default(), stop, display).await?
+            }
+            Executor::Service(outcome) => outcome,
+        };
         Ok((outcome, config))
     };
     match done.await {
@@ -47,17 +61,25 @@ pub(super) async fn execute(
     request: &Request,
     stop: CancellationToken,
 ) -> anyhow::Result<Outcome> {
+    match open_or_hand_over(config, request, &stop).await? {
+        Executor::Us(opened) => {
+            request.execute(&opened, Connections::default(), stop, &mut progress::Display::new()).await
+        }
+        Executor::Service(outcome) => Ok(outcome),
+    }
+}
+
+async fn open_or_hand_over(
+    config: &Config,
+    request: &Request,
+    stop: &CancellationToken,
+) -> anyhow::Result<Executor> {
     state::refuse_other_user(config)?;
     exposure::check_before_work(config)?;
     let mut ended_at: Option<Instant> = None;
     loop {
         match SealedVault::open(config.clone(), Clock::system()).await {
-            Ok(opened) => {
-                let mut display = progress::Display::new();
-                let outcome = request.execute(&opened, Connections::default(), stop, &mut display).await;
-                display.finish();
-                return outcome;
-            }
+            Ok(opened) => return Ok(Executor::Us(Box::new(opened))),
             Err(error) if is_locked(&error) && state::is_owned_by_service(&config.state.path) => {}
             // Most likely the service is being started again, and has not said yet that it is one.
             Err(error) if is_locked(&error) && ended_at.is_some_and(|at| at.elapsed() < RESTARTS_WITHIN) => {
@@ -67,9 +89,9 @@ pub(super) async fn execute(
             Err(error) => return Err(error),
         }
         // `None`: the service ended meanwhile, and this process may do it.
-        match hand_over(config, request, &stop).await? {
+        match hand_over(config, request, stop).await? {
             Some(Outcome::Failed(failure)) => return Err(failure.into()),
-            Some(outcome) => return Ok(outcome),
+            Some(outcome) => return Ok(Executor::Service(outcome)),
             None => {}
         }
         ended_at = Some(Instant::now());
@@ -91,10 +113,7 @@ async fn hand_over(
     if request.is_long() {
         output::error_line("callvault: handed to the service, which already works on these PBXs");
     }
-    let mut display = progress::Display::new();
-    let outcome = wait(&mut db, id, config, stop, &mut display).await;
-    display.finish();
-    outcome
+    wait(&mut db, id, config, stop, &mut progress::Display::new()).await
 }
 
 async fn wait(

@@ -132,33 +132,36 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     log_to_stderr(matches!(cli.command, Command::Run));
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(execute(cli)),
-        Err(error) => exit::fail(&anyhow::Error::new(error).context("starting the threads"), false),
-    }
-}
-
-async fn execute(Cli { config, command }: Cli) -> ExitCode {
-    match command {
-        Command::Demo(options) => demo::run(options).await,
-        Command::Backfill(options) => backfill::run(&config, options).await,
-        Command::Status(options) => status::run(&config, options).await,
-        Command::Reconcile(options) => reconcile::run(&config, options).await,
-        Command::Run => run::run(&config).await,
-        Command::Feed(options) => feed::run(&config, options).await,
-        Command::Pause(options) => pause::pause(&config, options).await,
-        Command::Resume(options) => pause::resume(&config, options).await,
-        Command::Retry(options) => retry::run(&config, options).await,
-        Command::Accept(options) => accept::run(&config, options).await,
-        Command::Rebuild(options) => rebuild::run(&config, options).await,
-        Command::Backup(options) => backup::run(&config, options).await,
-        Command::Trust(options) => trust::run(&config, options).await,
-        Command::Verify(options) => verify::run(&config, options).await,
-        Command::Export(options) => export::run(&config, options).await,
-        Command::Ledger(options) => ledger::run(&config, options).await,
-        Command::Config { command } => config_check::run(&config, command),
-        Command::Simulate(options) => simulate::run(*options).await,
-    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::fail(&anyhow::Error::new(error).context("starting the threads"), false),
+    };
+    let Cli { config, command } = cli;
+    runtime.block_on(async {
+        match command {
+            Command::Demo(options) => demo::run(options).await,
+            Command::Backfill(options) => {
+                let (request, json) = options.into_request();
+                handover::run(&config, request, json).await
+            }
+            Command::Status(options) => status::run(&config, options).await,
+            Command::Reconcile(options) => reconcile::run(&config, options).await,
+            Command::Run => run::run(&config).await,
+            Command::Feed(options) => feed::run(&config, options).await,
+            Command::Pause(options) => pause::pause(&config, options).await,
+            Command::Resume(options) => pause::resume(&config, options).await,
+            Command::Retry(options) => retry::run(&config, options).await,
+            Command::Accept(options) => accept::run(&config, options).await,
+            Command::Rebuild(options) => rebuild::run(&config, options).await,
+            Command::Backup(options) => backup::run(&config, options).await,
+            Command::Trust(options) => trust::run(&config, options).await,
+            Command::Verify(options) => verify::run(&config, options).await,
+            Command::Export(options) => export::run(&config, options).await,
+            Command::Ledger(options) => ledger::run(&config, options).await,
+            Command::Config { command } => config_check::run(&config, command),
+            Command::Simulate(options) => simulate::run(*options).await,
+        }
+    })
 }
 
 /// Passwords and tokens in use are in memory. So the kernel writes no core of it, neither to a file nor to a program that

@@ -53,9 +53,11 @@ impl Display {
             }
         }
     }
+}
 
+impl Drop for Display {
     /// Clears what is shown.
-    pub(super) fn finish(&mut self) {
+    fn drop(&mut self) {
         for bar in self.bars.iter().flat_map(|(_, bars)| bars.values()) {
             bar.finish_and_clear();
         }

@@ -33,7 +33,7 @@ fn write(text: &mut String, status: &Status, in_full: bool) -> std::fmt::Result 
     writeln!(text, "{}", status.summary)?;
     write_archive(text, &status.archive)?;
     status.clock.iter().try_for_each(|clock| writeln!(text, "  WRONG: {}", clock.message))?;
-    status.exposed.iter().try_for_each(|exposure| writeln!(text, "  WRONG: {}", exposure.told()))?;
+    status.exposed.iter().try_for_each(|exposure| writeln!(text, "  WRONG: {}", exposure.sentence()))?;
     write_service(text, &status.service, status.at)?;
     write_ledger(text, &status.ledger, status.at)?;
     status.anchors.iter().try_for_each(|anchor| write_anchor(text, anchor, status.at))?;
@@ -288,7 +288,7 @@ fn write_pbx(
 /// What will be lost soon comes first.
 fn write_risk(text: &mut String, pbx: &PbxStatus) -> std::fmt::Result {
     if let Some(forecast) = pbx.forecast.as_ref().filter(|_| pbx.is_overwrite_near()) {
-        let sentence = forecast.told().unwrap_or_default();
+        let sentence = forecast.warning().unwrap_or_default();
         writeln!(text, "  {sentence} (AT RISK: {})", forecast.at_risk)?;
     }
     if let Some(near) = &pbx.cdr_near {
@@ -339,7 +339,7 @@ fn write_days(text: &mut String, days: &DaysStanding) -> std::fmt::Result {
 
 /// When the PBX overwrites the oldest recording that is not archived, unless that stands at the top already.
 fn forecast_without_risk(pbx: &PbxStatus) -> Option<String> {
-    pbx.forecast.as_ref().filter(|_| !pbx.is_overwrite_near())?.told()
+    pbx.forecast.as_ref().filter(|_| !pbx.is_overwrite_near())?.warning()
 }
 
 /// The states that occur, with the size of what is archived.

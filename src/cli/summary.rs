@@ -27,7 +27,7 @@ pub(super) fn of(report: &BackfillReport, archive: &Path, dry_run: bool) -> Stri
 fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
     let total = &report.total;
     let voicemail = report.voicemail.clone().unwrap_or_default();
-    let owed = total.owed() + voicemail.owed();
+    let owed = total.owed() + voicemail.awaited();
     let left = match owed {
         0 => "nothing known is left".to_owned(),
         1 => "1 recording is left".to_owned(),
@@ -57,7 +57,7 @@ fn end(report: &BackfillReport, archive: &Path, dry_run: bool) -> String {
             false => format!("Not complete: of what is listed {left}. {doubts}. {remedy}."),
         }
     } else if dry_run {
-        let asked = total.awaited() - total.stuck + voicemail.owed() - voicemail.counts.stuck;
+        let asked = total.awaited() - total.stuck + voicemail.awaited() - voicemail.counts.stuck;
         let asked = u64::try_from(asked).unwrap_or(0);
         format!(
             "This was a dry run: nothing was fetched. A backfill would ask for {}.",

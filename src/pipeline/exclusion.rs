@@ -1,14 +1,25 @@
-//! Which recordings the operator's rules keep out of the archive: pure, so that a reload can decide anew.
+//! Which recordings the operator's rules keep out of the archive: a pure ruling, so that a reload can decide anew, and how it
+//! is applied to the queue.
 //!
 //! A rule holds, or does not, or meets a field that cannot be read. The third is neither of the others: such a recording is
 //! held, for it must neither be archived against a rule nor be lost by one.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use anyhow::Context as _;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::base::digest::Digest;
 use crate::base::message::Message;
 use crate::base::recording::Text;
-use crate::config::ExclusionRule;
+use crate::config::{Config, ExclusionRule};
 use crate::formats::cdr::{CdrRow, Told, normal, parties, readings};
+use crate::store::calls;
+use crate::store::db::Db;
+use crate::store::findings::{self, FindingKind};
+use crate::store::{fleet, queue, voicemail};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field<'a> {
@@ -79,7 +90,6 @@ pub struct CallFacts<'a> {
     pub srctrunk: Field<'a>,
     /// The trunk it went out by.
     pub dsttrunk: Field<'a>,
-    /// Talk time in seconds.
     pub talk_s: Told<u64>,
 }
 
@@ -157,7 +167,8 @@ pub fn ruling<'a, 'r>(
     ruling.unwrap_or(Ruling::Kept)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In this order: the least counts of conditions that must all hold, the most of those of which one must.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Held {
     No,
     Unknown,
@@ -167,22 +178,6 @@ enum Held {
 impl Held {
     fn from(holds: bool) -> Self {
         if holds { Self::Yes } else { Self::No }
-    }
-
-    fn any(all: impl IntoIterator<Item = Self>) -> Self {
-        all.into_iter().fold(Self::No, |best, held| match (best, held) {
-            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
-            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
-            (Self::No, Self::No) => Self::No,
-        })
-    }
-
-    fn all(all: impl IntoIterator<Item = Self>) -> Self {
-        all.into_iter().fold(Self::Yes, |worst, held| match (worst, held) {
-            (Self::No, _) | (_, Self::No) => Self::No,
-            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
-            (Self::Yes, Self::Yes) => Self::Yes,
-        })
     }
 }
 
@@ -199,7 +194,7 @@ fn held(rule: &ExclusionRule, pbx: &str, row: &CallFacts<'_>) -> Held {
     if !has_condition(rule) {
         return Held::No;
     }
-    Held::all([
+    let conditions = [
         Held::from(rule.pbx.is_empty() || rule.pbx.iter().any(|id| id == pbx)),
         any_of(&rule.extension, &[&row.callfrom, &row.callto], &is_party),
         any_of(&rule.direction, &[&row.direction], &is_direction),
@@ -207,12 +202,16 @@ fn held(rule: &ExclusionRule, pbx: &str, row: &CallFacts<'_>) -> Held {
         is_any_of(&rule.trunk, &[&row.srctrunk, &row.dsttrunk]),
         talk(rule.shorter_than_s, row.talk_s, |talk_s, limit_s| talk_s < limit_s),
         talk(rule.longer_than_s, row.talk_s, |talk_s, limit_s| talk_s > limit_s),
-    ])
+    ];
+    conditions.into_iter().min().unwrap_or(Held::Yes)
 }
 
 /// Whether `holds` is true of any of the fields; of an empty list it is.
 fn any_of(list: &[String], fields: &[&Field<'_>], holds: &dyn Fn(&str) -> bool) -> Held {
-    if list.is_empty() { Held::Yes } else { Held::any(fields.iter().map(|field| field.test(holds))) }
+    if list.is_empty() {
+        return Held::Yes;
+    }
+    fields.iter().map(|field| field.test(holds)).max().unwrap_or(Held::No)
 }
 
 /// Whether a talk time keeps a limit. A call without one is neither short nor long.
@@ -228,6 +227,111 @@ fn talk(limit_s: Option<u64>, talk_s: Told<u64>, holds: impl Fn(u64, u64) -> boo
 fn has_condition(rule: &ExclusionRule) -> bool {
     let lists = [&rule.pbx, &rule.extension, &rule.direction, &rule.did, &rule.trunk];
     lists.iter().any(|list| !list.is_empty()) || rule.shorter_than_s.is_some() || rule.longer_than_s.is_some()
+}
+
+const RECORDINGS_PER_UNIT: i64 = 500;
+/// A recording that more rows name is that of no call, and no rule is applied to it: a conference has some thousands.
+const LEGS_MAX: usize = 10_000;
+
+/// Applies the rules to every recording that is not archived, if they are not those that were applied last.
+pub async fn apply_rules(config: &Config, db: &Db, now: Timestamp) -> anyhow::Result<()> {
+    let rules = Arc::new(config.exclude.clone());
+    let hash = Digest::of(format!("{rules:?}")).to_string();
+    for pbx in &config.pbx {
+        // Kept for each PBX: one that was out of the configuration meanwhile is judged when it is back.
+        let key = format!("exclusions/{}", pbx.id);
+        if fleet::meta(&mut *db.read().await?, &key).await?.as_ref() == Some(&hash) {
+            continue;
+        }
+        let mut after = 0;
+        while let Some(last) = judge_some(db, &pbx.id, rules.clone(), after, now).await? {
+            after = last;
+        }
+        let hash = hash.clone();
+        db.write(async move |tx| fleet::set_meta(tx, &key, &hash).await).await?;
+    }
+    Ok(())
+}
+
+async fn judge_some(
+    db: &Db,
+    pbx: &str,
+    rules: Arc<Vec<ExclusionRule>>,
+    after: i64,
+    now: Timestamp,
+) -> anyhow::Result<Option<i64>> {
+    let pbx = pbx.to_owned();
+    db.write(async move |tx| {
+        let some = queue::concerned_by_rules(tx, &pbx, after, RECORDINGS_PER_UNIT, !rules.is_empty()).await?;
+        for id in &some {
+            judge_exclusion(tx, &rules, &pbx, *id, now).await?;
+        }
+        Ok(some.last().copied())
+    })
+    .await
+}
+
+/// Applies the operator's rules to a recording: every row that names it must match. A voicemail message is like a call
+/// from its caller to its extension, of which nothing else is known.
+pub(super) async fn judge_exclusion(
+    tx: &mut SqliteConnection,
+    rules: &[ExclusionRule],
+    pbx: &str,
+    id: i64,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let ruling = match voicemail::of_recording(tx, id).await? {
+        Some(kept) => ruling(rules, pbx, [CallFacts::of_message(&kept.message)]),
+        None => {
+            let mut are_too_many = false;
+            let calls = calls::of_recording(tx, id, LEGS_MAX, |_| are_too_many = true).await?;
+            let rows = calls
+                .iter()
+                .map(|call| CdrRow::from_raw(&call.row).context("a stored call is damaged"))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            match are_too_many {
+                true => Ruling::Unknown,
+                false => ruling(rules, pbx, believed(&rows).map(CallFacts::of)),
+            }
+        }
+    };
+    let changed = match ruling {
+        Ruling::Excluded(rule) => queue::exclude(tx, id, rule).await?,
+        Ruling::Kept => queue::include(tx, id).await?,
+        Ruling::Unknown => queue::hold(tx, id).await?,
+    };
+    if changed {
+        note_held(tx, pbx, id, ruling == Ruling::Unknown, now).await?;
+        calls::reopen_for(tx, id).await?;
+    }
+    Ok(())
+}
+
+/// The rows that tell of a recording: those that are shifted or went through a spreadsheet only where no other one does, for
+/// they tell of a call that another row tells of as well.
+fn believed(rows: &[CdrRow]) -> impl Iterator<Item = &CdrRow> {
+    let is_believed = |row: &&CdrRow| !row.is_shifted() && !row.is_rewritten();
+    let any_believed = rows.iter().any(|row| is_believed(&row));
+    rows.iter().filter(move |row| !any_believed || is_believed(row))
+}
+
+/// A recording that is held is a finding, until it is held no more.
+async fn note_held(
+    tx: &mut SqliteConnection,
+    pbx: &str,
+    id: i64,
+    is_held: bool,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let Some(subject) = queue::path_of(tx, id).await? else { return Ok(()) };
+    let detail = "an [[exclude]] rule may apply to this recording, and the row of its call cannot be read: it is neither \
+                  archived nor left out until the PBX lists the call readably, or the rule is changed";
+    let detail = is_held.then(|| detail.to_owned());
+    findings::settle(tx, pbx, FindingKind::DoubtfulRow, &subject, detail, now).await
+}
+pub fn rules_of(config: &Config, pbx: &str) -> Arc<Vec<ExclusionRule>> {
+    let concerns = |rule: &&ExclusionRule| rule.pbx.is_empty() || rule.pbx.iter().any(|id| id == pbx);
+    Arc::new(config.exclude.iter().filter(concerns).cloned().collect())
 }
 
 #[cfg(test)]

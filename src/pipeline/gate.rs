@@ -4,7 +4,7 @@
 //! waits, with growing patience, and gives up together. What was learnt is kept in the database, so that the next
 //! command does not have to learn it by locking itself out.
 //!
-//! Whether an error concerns the PBX is decided in one place, `Gate::failed`, which is told what was asked for.
+//! `Gate::troubled` alone decides whether an error concerns the PBX.
 
 mod blame;
 
@@ -16,16 +16,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use blame::{Blame, Item};
+
 use crate::base::backoff::Backoff;
-use crate::base::clock::Clock;
 use crate::config::PbxConfig;
 use crate::pbx::{PbxError, Policy, Reason};
 use crate::store::calls;
-use crate::store::db::Db;
 use crate::store::fleet::{self, Remembered};
 use crate::store::queue;
 use crate::store::sql::Ms;
-pub use blame::{Blame, Item};
+use crate::vault::Vault;
 use blame::{Failed, Refund, Suspects, Verdict};
 
 /// The waits after a PBX was found down.
@@ -38,7 +38,6 @@ const LOCKOUT: Duration = Duration::from_secs(600);
 /// Why a PBX was given up for this command.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Trouble {
-    /// The class of the error.
     pub reason: String,
     /// One sentence: what happened and what to do.
     pub message: String,
@@ -58,7 +57,6 @@ const LOCKED_OUT: &str = "locked_out";
 /// Why a PBX must not be asked at present, as far as earlier runs learnt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// An operator wants it left alone.
     Paused,
     /// It refused the credentials in use.
     PasswordRefused,
@@ -66,22 +64,17 @@ pub enum Closed {
 }
 
 impl Closed {
-    /// `fingerprint` stands for the credentials in use. A wait longer than any lock-out was set by a clock that has since
-    /// been put back.
-    pub fn of(
-        remembered: &Remembered,
-        fingerprint: &[u8],
-        lockout_wait: Duration,
-        now: Timestamp,
-    ) -> Option<Self> {
+    /// A wait longer than any lock-out was set by a clock that has since been put back.
+    pub fn of(remembered: &Remembered, vault: &Vault, pbx: &PbxConfig) -> Option<Self> {
+        let now = vault.clock.now();
         if remembered.paused_at_ms.is_some() {
             return Some(Self::Paused);
         }
-        if remembered.refused_credentials.as_deref() == Some(fingerprint) {
+        if remembered.refused_credentials.as_deref() == Some(&vault.state.fingerprint(pbx)) {
             return Some(Self::PasswordRefused);
         }
-        let longest =
-            jiff::SignedDuration::try_from(lockout_wait.max(LOCKOUT)).unwrap_or(jiff::SignedDuration::MAX);
+        let longest = jiff::SignedDuration::try_from(pbx.limits.lockout_wait.max(LOCKOUT))
+            .unwrap_or(jiff::SignedDuration::MAX);
         let Ms(until) = remembered.paused_until_ms?;
         (until > now && until.duration_since(now) <= longest).then_some(Self::LockedOut(until))
     }
@@ -89,12 +82,8 @@ impl Closed {
 
 #[derive(Debug)]
 pub struct Gate {
-    pbx: String,
-    db: Db,
-    clock: Clock,
-    fingerprint: Vec<u8>,
-    patience: Duration,
-    lockout_wait: Duration,
+    vault: Vault,
+    pbx: PbxConfig,
     outage: Mutex<Outage>,
     given_up: CancellationToken,
     stop: CancellationToken,
@@ -113,32 +102,25 @@ struct Outage {
 }
 
 impl Gate {
-    /// Begins a command's access. `fingerprint` stands for the credentials in use; `stop` ends waits early.
-    pub fn new(pbx: &PbxConfig, db: Db, clock: Clock, fingerprint: Vec<u8>, stop: CancellationToken) -> Self {
-        Self {
-            pbx: pbx.id.clone(),
-            db,
-            clock,
-            fingerprint,
-            patience: pbx.limits.outage_patience,
-            lockout_wait: pbx.limits.lockout_wait,
-            outage: Mutex::default(),
-            given_up: CancellationToken::new(),
-            stop,
-        }
+    /// `stop` ends waits early.
+    pub fn new(vault: &Vault, pbx: &PbxConfig, stop: CancellationToken) -> Self {
+        let (outage, given_up) = (Mutex::default(), CancellationToken::new());
+        Self { vault: vault.clone(), pbx: pbx.clone(), outage, given_up, stop }
     }
 
     /// Gives the PBX up, without asking it, for what earlier runs learnt to be pointless or harmful.
-    pub async fn check_remembered(&self, remembered: &Remembered, password_source: &str, now: Timestamp) {
-        let pbx = &self.pbx;
-        let (reason, message) = match Closed::of(remembered, &self.fingerprint, self.lockout_wait, now) {
-            None => return,
-            Some(Closed::Paused) => return self.refuse_paused().await,
+    pub async fn check_remembered(&self) -> anyhow::Result<()> {
+        let (pbx, now) = (&self.pbx.id, self.vault.clock.now());
+        let remembered = fleet::remembered(&mut *self.vault.state.db.read().await?, pbx).await?;
+        let (reason, message) = match Closed::of(&remembered, &self.vault, &self.pbx) {
+            None => return Ok(()),
+            Some(Closed::Paused) => (PAUSED, self.paused()),
             Some(Closed::PasswordRefused) => (
                 PASSWORD_REFUSED,
                 format!(
                     "pbx `{pbx}` refused this user and password before, so no login is tried again: correct the password \
-                     in {password_source}, or, if it is right now, run `callvault retry --pbx {pbx}`"
+                     in {}, or, if it is right now, run `callvault retry --pbx {pbx}`",
+                    self.pbx.password_source.display()
                 ),
             ),
             Some(Closed::LockedOut(until)) => (
@@ -151,6 +133,7 @@ impl Gate {
             ),
         };
         self.refuse(Trouble { reason: reason.into(), message }).await;
+        Ok(())
     }
 
     pub fn given_up(&self) -> &CancellationToken {
@@ -177,12 +160,12 @@ impl Gate {
         }
         outage.suspects.clear(item);
         if outage.since.take().is_some() {
-            info!(pbx = %self.pbx, "Pbx `{}` answers again", self.pbx);
+            info!(pbx = %self.pbx.id, "Pbx `{}` answers again", self.pbx.id);
         }
         outage.failures = 0;
         if !std::mem::replace(&mut outage.noted_working, true) {
-            let pbx = self.pbx.clone();
-            self.db.write(async move |tx| fleet::clear_problem(tx, &pbx).await).await?;
+            let pbx = self.pbx.id.clone();
+            self.vault.state.db.write(async move |tx| fleet::clear_problem(tx, &pbx).await).await?;
         }
         Ok(())
     }
@@ -217,26 +200,26 @@ impl Gate {
 
     /// Gives recordings back what a fault of the PBX cost them before it was known for one: none of them gets stuck by it.
     async fn give_back(&self, refunds: Vec<Refund>) -> anyhow::Result<()> {
-        let now = self.clock.now();
+        let now = self.vault.clock.now();
         let due_at = now.checked_add(GIVEN_BACK_AFTER).unwrap_or(now);
-        self.db
-            .write(async move |tx| {
-                for Refund { row, reason, attempts } in &refunds {
-                    if queue::give_back(tx, *row, reason, *attempts, due_at).await? {
-                        calls::reopen_for(tx, *row).await?;
-                    }
+        let db = &self.vault.state.db;
+        db.write(async move |tx| {
+            for Refund { row, reason, attempts } in &refunds {
+                if queue::give_back(tx, *row, reason, *attempts, due_at).await? {
+                    calls::reopen_for(tx, *row).await?;
                 }
-                Ok(())
-            })
-            .await
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn wait_or_give_up(&self, error: &PbxError, may_pass: bool) -> anyhow::Result<()> {
         let mut outage = self.outage.lock().await;
         outage.noted_working = false;
-        if let Some(wait) = outage.next_wait(self.patience).filter(|_| may_pass) {
+        if let Some(wait) = outage.next_wait(self.pbx.limits.outage_patience).filter(|_| may_pass) {
             drop(outage);
-            warn!(pbx = %self.pbx, "{error}; trying again in {:.1} s", wait.as_secs_f64());
+            warn!(pbx = %self.pbx.id, "{error}; trying again in {:.1} s", wait.as_secs_f64());
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.given_up.cancelled() => {}
@@ -258,29 +241,29 @@ impl Gate {
         let trouble = Trouble { reason: error.reason().to_string(), message };
         outage.trouble = Some(trouble.clone());
         drop(outage);
-        self.remember(error, trouble).await?;
+        self.remember(trouble, Some(error)).await?;
         self.given_up.cancel();
         Ok(())
     }
 
-    /// Keeps the trouble in the database, and what must not be tried again.
-    async fn remember(&self, error: &PbxError, trouble: Trouble) -> anyhow::Result<()> {
-        let now = self.clock.now();
-        let refused = (error.reason() == Reason::PasswordRefused).then(|| self.fingerprint.clone());
-        let until = (error.policy() == Policy::WaitOutLockout)
-            .then(|| now.checked_add(self.lockout_wait).unwrap_or(now));
-        let pbx = self.pbx.clone();
-        self.db
-            .write(async move |tx| {
-                if let Some(hmac) = refused {
-                    fleet::refuse_credentials(tx, &pbx, &hmac).await?;
-                }
-                fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, until, now).await
-            })
-            .await
+    /// Keeps a trouble in the database for `callvault status`, with what must not be tried again after an `error` of the PBX.
+    pub async fn remember(&self, trouble: Trouble, error: Option<&PbxError>) -> anyhow::Result<()> {
+        let (pbx, now) = (self.pbx.id.clone(), self.vault.clock.now());
+        let is_refused = error.is_some_and(|error| error.reason() == Reason::PasswordRefused);
+        let refused = is_refused.then(|| self.vault.state.fingerprint(&self.pbx));
+        let is_lockout = error.is_some_and(|error| error.policy() == Policy::WaitOutLockout);
+        let until = is_lockout.then(|| now.checked_add(self.pbx.limits.lockout_wait).unwrap_or(now));
+        let db = &self.vault.state.db;
+        db.write(async move |tx| {
+            if let Some(hmac) = refused {
+                fleet::refuse_credentials(tx, &pbx, &hmac).await?;
+            }
+            fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, until, now).await
+        })
+        .await
     }
 
-    /// Keeps it in mind that a PBX which works otherwise does not tell its calls, until it has told all of them.
+    /// Remembers that a PBX which works otherwise does not list its calls, until it has listed all of them.
     pub async fn unread(&self, error: &PbxError) -> anyhow::Result<()> {
         if self.given_up.is_cancelled() {
             return Ok(());
@@ -290,32 +273,19 @@ impl Gate {
             if error.reason() == Reason::Protocol { "" } else { ". If this persists, restart the PBX" };
         let message =
             format!("{error}; calls of that period could not be read, and every sweep tries again{remedy}");
-        self.remember(error, Trouble { reason: error.reason().to_string(), message }).await
+        self.remember(Trouble { reason: error.reason().to_string(), message }, Some(error)).await
     }
 
-    /// Gives the PBX up for a reason that it did not tell itself, and keeps that in mind.
-    pub async fn refuse_and_tell(&self, trouble: Trouble) -> anyhow::Result<()> {
-        self.refuse(trouble.clone()).await;
-        self.tell(trouble).await
-    }
-
-    /// Keeps a trouble in mind that the PBX did not tell itself, for `callvault status`.
-    pub async fn tell(&self, trouble: Trouble) -> anyhow::Result<()> {
-        let (pbx, now) = (self.pbx.clone(), self.clock.now());
-        self.db
-            .write(async move |tx| {
-                fleet::set_problem(tx, &pbx, &trouble.reason, &trouble.message, None, now).await
-            })
-            .await
-    }
-
-    /// Gives the PBX up because an operator wants it left alone.
+    /// Gives the PBX up because an operator paused it.
     pub async fn refuse_paused(&self) {
-        let message = format!("pbx `{0}` is paused; `callvault resume {0}` ends that", self.pbx);
-        self.refuse(Trouble { reason: PAUSED.into(), message }).await;
+        self.refuse(Trouble { reason: PAUSED.into(), message: self.paused() }).await;
     }
 
-    /// Gives the PBX up for a reason that it did not tell itself.
+    fn paused(&self) -> String {
+        format!("pbx `{0}` is paused; `callvault resume {0}` ends that", self.pbx.id)
+    }
+
+    /// Gives the PBX up for a reason that it did not give itself.
     pub async fn refuse(&self, trouble: Trouble) {
         self.outage.lock().await.trouble.get_or_insert(trouble);
         self.given_up.cancel();

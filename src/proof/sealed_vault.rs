@@ -69,7 +69,7 @@ impl SealedVault {
         db.write(async move |tx| queue::recover(tx, now).await).await?;
         self.apply_config().await?;
         for path in claimed {
-            pass_over(self.settle_what_was_left(path).await)?;
+            pass_over(self.settle_leftovers(path).await)?;
         }
         pass_over(self.seal().await.map(drop))
     }
@@ -90,12 +90,12 @@ impl SealedVault {
     }
 
     /// Of recordings that the rules keep out now; what is left of the others is found when they are asked for.
-    async fn settle_what_was_left(&self, path: String) -> anyhow::Result<()> {
+    async fn settle_leftovers(&self, path: String) -> anyhow::Result<()> {
         if !self.vault.archive.serves(&Folder::parse(catalog::folder_of(&path))?) {
             return Ok(());
         }
         let (state, now) = (&self.vault.state, self.vault.clock.now());
-        worker::settle_what_was_left(&state.db, &self.vault.archive, &state.run_id, path, now).await
+        worker::settle_leftovers(&state.db, &self.vault.archive, &state.run_id, path, now).await
     }
 
     async fn apply_config(&self) -> anyhow::Result<()> {

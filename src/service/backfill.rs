@@ -11,8 +11,7 @@ use tracing::warn;
 
 use super::requests::Watcher;
 use crate::config::PbxConfig;
-use crate::pipeline::backfill::own_trouble;
-use crate::pipeline::backfill::{BackfillReport, Connections, PbxReport, RangeError, Request, check};
+use crate::pipeline::backfill::{BackfillReport, Connections, RangeError, Request, check, own_trouble};
 use crate::pipeline::site::{Connection, Site};
 use crate::proof::seal;
 use crate::proof::sealed_vault::SealedVault;
@@ -57,47 +56,40 @@ impl<'a> Backfill<'a> {
             .map(|pbx| {
                 let connection =
                     connections.by_pbx.remove(&pbx.id).map_or_else(|| Connection::of_command(pbx), Ok)?;
-                Ok(Arc::new(Site::new(vault, pbx, connection, downloads.clone(), halt.child_token())))
+                let (downloads, stop) = (downloads.clone(), halt.child_token());
+                Ok(Arc::new(Site::new(vault, pbx, connection, downloads, Arc::default(), stop)))
             })
             .collect::<anyhow::Result<_>>()?;
         Ok(Self { opened, request, sites, stop, halt })
     }
-
-    /// The PBXs at work.
     pub fn sites(&self) -> &[Arc<Site>] {
         &self.sites
     }
 
-    /// Runs to the end, and shows `watcher` how far it is.
-    ///
-    /// # Errors
-    /// Those of [`Backfill::run`], and of the watcher.
-    pub async fn run_watched(&self, watcher: &mut impl Watcher) -> anyhow::Result<BackfillReport> {
-        let run = self.run();
-        tokio::pin!(run);
-        loop {
-            tokio::select! {
-                report = &mut run => return report,
-                () = tokio::time::sleep(SHOW_EVERY) => {}
-            }
-            watcher.progress(self.sites.iter().map(|site| site.progress()).collect()).await?;
-        }
-    }
-
-    /// Runs to the end. Whatever happens to one PBX is in its report; only this machine's own trouble is an error.
+    /// Runs to the end, and shows `watcher` how far it is. Whatever happens to one PBX is in its report; only this machine's own
+    /// trouble is an error.
     ///
     /// On return no claim is left, and the sums and call lists of all days worked on are complete, unless the archive
     /// is in trouble.
-    pub async fn run(&self) -> anyhow::Result<BackfillReport> {
+    pub async fn run(&self, watcher: &mut impl Watcher) -> anyhow::Result<BackfillReport> {
         let began = Instant::now();
-        let sealing = CancellationToken::new();
-        let runs = async {
-            let runs = self.sites.iter().map(|site| self.run_site(site));
+        let ended = CancellationToken::new();
+        let run = async {
+            let runs = self.sites.iter().map(async |site| {
+                let report = site.run(&self.request).await;
+                if report.is_err() {
+                    // The database is broken: no other site can work either.
+                    self.halt.cancel();
+                }
+                Ok::<_, anyhow::Error>((site.id().to_owned(), report?))
+            });
             let outcomes = futures_util::future::join_all(runs).await;
-            sealing.cancel();
+            ended.cancel();
             outcomes
         };
-        let (outcomes, ()) = tokio::join!(runs, self.seal_meanwhile(&sealing));
+        let (outcomes, (), shown) =
+            tokio::join!(run, self.seal_meanwhile(&ended), self.show(watcher, &ended));
+        shown?;
         let mut report = BackfillReport::default();
         for outcome in outcomes {
             let (id, of_pbx) = outcome?;
@@ -113,16 +105,21 @@ impl<'a> Backfill<'a> {
         Ok(report)
     }
 
-    async fn run_site(&self, site: &Arc<Site>) -> anyhow::Result<(String, PbxReport)> {
-        let report = site.run(&self.request).await;
-        if report.is_err() {
-            // The database is broken: no other site can work either.
-            self.halt.cancel();
+    async fn show(&self, watcher: &mut impl Watcher, end: &CancellationToken) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = end.cancelled() => return Ok(()),
+                () = tokio::time::sleep(SHOW_EVERY) => {}
+            }
+            let shown = watcher.progress(self.sites.iter().map(|site| site.progress()).collect()).await;
+            if shown.is_err() {
+                self.halt.cancel();
+                return shown;
+            }
         }
-        Ok((site.id().to_owned(), report?))
     }
 
-    /// A failure is told now and tried again: the last sealing decides.
+    /// Logs a failure and tries again: the last sealing decides.
     async fn seal_meanwhile(&self, end: &CancellationToken) {
         loop {
             tokio::select! {
@@ -135,20 +132,20 @@ impl<'a> Backfill<'a> {
         }
     }
 
-    /// What no list can show, so that certificates name it. Call lists of all days, for an interrupted run may have left some, and certificates of those that settled; then the
-    /// sums, whatever became of the others. While this machine is in trouble certificates wait: room that is left on a full
-    /// disk is for recordings.
+    /// Looks what no list can show, so that certificates name it. Writes call lists of all days, for an interrupted run may have
+    /// left some, and certificates of those that settled; then the sums, whatever became of the others. While this machine is
+    /// in trouble certificates wait: room that is left on a full disk is for recordings.
     async fn seal(&self, certify: bool) -> anyhow::Result<()> {
-        let (db, archive) = (&self.opened.vault.state.db, &self.opened.vault.archive);
-        let mut outcome = Ok(());
-        // Interrupted, a list of all that is owed would take longer than anybody waits: the next run writes it.
+        let vault = &self.opened.vault;
+        let (db, mut outcome) = (&vault.state.db, Ok(()));
+        // Interrupted, a list of all that is missing would take longer than anybody waits: the next run writes it.
         for site in self.sites.iter().filter(|_| !self.stop.is_cancelled()) {
-            let (rules, now) = (&self.opened.vault.config.must_record, self.opened.vault.clock.now());
-            coverage::look(&self.opened.vault.state.db, &site.pbx, rules, Scope::AllDays, now).await?;
-            let listed = seal::write_calls(db, archive, site.id(), self.opened.vault.clock.now()).await;
-            outcome = outcome.and(listed);
+            coverage::look(db, site.pbx(), &vault.config.must_record, Scope::AllDays, vault.clock.now())
+                .await?;
+            let listed = seal::write_calls(db, &vault.archive, site.id(), vault.clock.now());
+            outcome = outcome.and(listed.await);
             if certify {
-                let certified = self.opened.issuer().issue_due(&site.pbx).await;
+                let certified = self.opened.issuer().issue_due(site.pbx()).await;
                 outcome = outcome.and(certified.map(drop));
             }
         }

@@ -3,19 +3,18 @@
 //! A time during which it may be asked is an *episode*. It ends when the PBX is given up, paused or taken from the
 //! configuration; then the follower waits for what ends that, and begins another. No PBX's trouble reaches another.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::pulse::Pulse;
-use super::shared::Shared;
+use super::shared::{Seat, Shared};
 use crate::base::backoff::Backoff;
 use crate::base::times::zone_of;
 use crate::config::{Config, PbxConfig};
@@ -24,20 +23,19 @@ use crate::pbx::push::http::Receiver;
 use crate::pipeline::backfill::own_trouble;
 use crate::pipeline::forecast;
 use crate::pipeline::gate::{Closed, Trouble};
-use crate::pipeline::site::{Connection, SAME_DEVICE, Site, Task};
-use crate::pipeline::worker::Progress;
-use crate::store::agenda::Todo;
+use crate::pipeline::site::{Connection, SAME_DEVICE, Site};
+use crate::pipeline::worker::Worker;
 use crate::store::fleet;
 use crate::store::queue::{DayRange, Kinds};
 use crate::vault::Vault;
 
 /// How often a waiting loop turns though nothing woke it.
-const TURN_EVERY: Duration = Duration::from_secs(30);
+pub(super) const TURN_EVERY: Duration = Duration::from_secs(30);
 /// How often a corrected password file is looked for, at least.
 const LOOK_FOR_PASSWORD_EVERY: Duration = Duration::from_secs(60);
 /// How long the archive is left alone after it could not be written.
 const ARCHIVE_WAIT: Duration = Duration::from_secs(20);
-/// How often it is forecast what the PBX overwrites next.
+/// How often callvault forecasts what the PBX overwrites next.
 const LOOK_AHEAD_EVERY: Duration = Duration::from_secs(300);
 /// The first wait after a PBX was given up, as a part of the longest.
 const FIRST_WAIT_PART: u32 = 20;
@@ -47,29 +45,21 @@ const FIRST_WAIT_PART: u32 = 20;
 pub(super) struct Follower {
     pub(super) vault: Vault,
     pub(super) pbx: PbxConfig,
-    pub(super) connection: Connection,
+    pub(super) seat: Seat,
     pub(super) downloads: Arc<Semaphore>,
-    pub(super) progress: Arc<Progress>,
     pub(super) shared: Arc<Shared>,
-    pub(super) todo: Todo,
-    pub(super) pulse: Pulse,
-    /// Set when a refusal is to be tried again: an operator has lifted a pause, or the password was corrected.
-    pub(super) renew: Arc<AtomicBool>,
-    /// Told when the PBX says that it has restarted.
-    pub(super) restarted: Arc<Notify>,
-    /// Hears the PBXs' reports.
+    /// Receives the PBXs' reports.
     pub(super) receiver: Receiver,
-    /// Whose work is counted for those who watch.
+    /// Counts the work of all PBXs for metrics.
     pub(super) workers: Workers,
-    pub(super) stop: CancellationToken,
     /// Episodes in a row that ended because the PBX was given up, and when the next may begin.
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     /// The poll of nearly full boxes that is ahead.
     pub(super) poll_ahead: Mutex<Option<AbortHandle>>,
-    /// When it was last forecast what the PBX overwrites next.
+    /// The time of the last forecast.
     pub(super) looked_ahead_at: Mutex<Option<Instant>>,
-    /// When it was last looked what no list can show.
+    /// The time of the last look at what no list can show.
     pub(super) looked_at_coverage_at: Mutex<Option<Instant>>,
 }
 
@@ -77,7 +67,6 @@ pub(super) struct Follower {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Open,
-    /// An operator wants it left alone.
     Paused,
     /// It refused this password: only another one, or an operator, helps.
     Refused,
@@ -94,11 +83,11 @@ impl Follower {
 
     /// Follows until it is stopped. An error means that the database is broken.
     pub(super) async fn follow(mut self) -> anyhow::Result<()> {
-        while !self.stop.is_cancelled() {
-            self.pulse.beat();
+        while !self.seat.stop.is_cancelled() {
+            self.seat.pulse.beat();
             self.look_ahead().await?;
-            if self.renew.swap(false, SeqCst) {
-                self.connection.client.lift_refusal().await;
+            if self.seat.renew.swap(false, SeqCst) {
+                self.seat.connection.client.lift_refusal().await;
                 (self.failures, self.retry_at) = (0, None);
             }
             match self.standing().await? {
@@ -112,8 +101,7 @@ impl Follower {
     async fn standing(&self) -> anyhow::Result<Standing> {
         let now = self.vault.clock.now();
         let remembered = fleet::remembered(&mut *self.vault.state.db.read().await?, self.id()).await?;
-        let fingerprint = self.vault.state.fingerprint(&self.pbx);
-        match Closed::of(&remembered, &fingerprint, self.pbx.limits.lockout_wait, now) {
+        match Closed::of(&remembered, &self.vault, &self.pbx) {
             None => {}
             Some(Closed::Paused) => return Ok(Standing::Paused),
             Some(Closed::PasswordRefused) => return Ok(Standing::Refused),
@@ -131,7 +119,7 @@ impl Follower {
 
     /// Waits for what may end `closed`; comes back in between, for the loop has to turn.
     async fn wait(&mut self, closed: Standing) -> anyhow::Result<()> {
-        let mut todo = self.todo.listen();
+        let mut todo = self.seat.todo.listen();
         let over = async {
             match closed {
                 Standing::Until(until) => self.vault.clock.sleep_until(until).await,
@@ -146,7 +134,7 @@ impl Follower {
             () = over => {}
             () = todo.rung() => {}
             () = tokio::time::sleep(TURN_EVERY), if closed != Standing::Refused => {}
-            () = self.stop.cancelled() => return Ok(()),
+            () = self.seat.stop.cancelled() => return Ok(()),
         }
         if closed == Standing::Refused {
             self.look_for_another_password()?;
@@ -156,7 +144,7 @@ impl Follower {
 
     /// Takes a corrected password from its file, so that nobody has to restart anything.
     fn look_for_another_password(&mut self) -> anyhow::Result<()> {
-        // What is wrong with the configuration meanwhile is told when it is to be taken.
+        // A reload reports what is wrong with the configuration meanwhile.
         let Ok(config) = Config::load(&self.vault.config.file) else { return Ok(()) };
         let Some(found) = config.pbx.into_iter().find(|pbx| pbx.id == self.pbx.id) else { return Ok(()) };
         let mut corrected = self.pbx.clone();
@@ -165,28 +153,29 @@ impl Follower {
             info!(pbx = self.id(), "Pbx `{}` has another password now: trying it", self.id());
             self.pbx = corrected;
             // Of its own, for this client knows the other password. That one had no session.
-            self.connection.client = Connection::new(&self.pbx)?.client;
-            self.shared.seat(self.id(), |seat| seat.connection = self.connection.clone());
-            self.workers.add(self.connection.client.clone(), self.progress.clone());
-            self.renew.store(true, SeqCst);
+            self.seat.connection.client = Connection::new(&self.pbx)?.client;
+            self.shared.seat(self.id(), |seat| seat.connection = self.seat.connection.clone());
+            self.workers.add(self.seat.connection.client.clone(), self.seat.progress.clone());
+            self.seat.renew.store(true, SeqCst);
         }
         Ok(())
     }
 
     /// Works on the PBX until it is given up, or may not be asked any more.
     async fn episode(&mut self) -> anyhow::Result<()> {
-        let end = self.stop.child_token();
-        let site =
-            Site::new(&self.vault, &self.pbx, self.connection.clone(), self.downloads.clone(), end.clone());
+        let end = self.seat.stop.child_token();
+        let (connection, downloads) = (self.seat.connection.clone(), self.downloads.clone());
+        let progress = self.seat.progress.clone();
+        let site = &Arc::new(Site::new(&self.vault, &self.pbx, connection, downloads, progress, end.clone()));
         let began = Instant::now();
         let (looked, fetched, watched, registered) = tokio::join!(
-            ended(&end, self.look(&site)),
-            ended(&end, self.fetch(&site)),
-            ended(&end, self.watch(&site)),
-            ended(&end, self.stay_registered(&site)),
+            ended(&end, self.look(site)),
+            ended(&end, self.fetch(site)),
+            ended(&end, self.watch(site)),
+            ended(&end, self.stay_registered(site)),
         );
         looked.and(fetched).and(watched).and(registered)?;
-        let trouble = site.trouble().await;
+        let trouble = site.gate.trouble().await;
         self.shared.note_trouble(self.id(), trouble.clone());
         match trouble {
             Some(trouble) => self.give_up(&trouble, began),
@@ -202,41 +191,39 @@ impl Follower {
         self.failures = if began.elapsed() > longest { 1 } else { self.failures + 1 };
         let waits = Backoff::new(longest / FIRST_WAIT_PART, longest);
         let wait = if trouble.reason == SAME_DEVICE { longest } else { waits.after(self.failures - 1) };
-        match trouble.reason.as_str() {
-            // Trying again by itself would lock us out; a lock-out has its own end.
-            "password_refused" | "locked_out" | "paused" => warn!(pbx = self.id(), "{}", trouble.message),
-            _ => warn!(pbx = self.id(), "{}; trying again in {:.0} s", trouble.message, wait.as_secs_f64()),
+        if trouble.has_its_own_end() {
+            warn!(pbx = self.id(), "{}", trouble.message);
+        } else {
+            warn!(pbx = self.id(), "{}; trying again in {:.0} s", trouble.message, wait.as_secs_f64());
         }
         self.retry_at = Some(Instant::now() + wait);
     }
 
     /// Ends the episode when the PBX may not be asked any more.
     async fn watch(&self, site: &Site) -> anyhow::Result<()> {
-        let mut todo = self.todo.listen();
+        let mut todo = self.seat.todo.listen();
         loop {
             tokio::select! {
                 () = todo.rung() => {}
                 () = tokio::time::sleep(TURN_EVERY) => {}
                 () = site.over() => return Ok(()),
             }
-            if self.renew.load(SeqCst) || self.standing().await? != Standing::Open {
+            if self.seat.renew.load(SeqCst) || self.standing().await? != Standing::Open {
                 return Ok(());
             }
         }
     }
 
     /// Fetches what the queue holds, for as long as the episode lasts.
-    async fn fetch(&self, site: &Site) -> anyhow::Result<()> {
+    async fn fetch(&self, site: &Arc<Site>) -> anyhow::Result<()> {
         while !site.is_over() {
             // A token that nobody cancels: there may always be more.
-            let swept = CancellationToken::new();
-            let (kinds, progress) = (Kinds::All, self.progress.clone());
-            let worker = site.worker(Task { days: DayRange::ALL, kinds, progress, swept });
-            let Err(error) = Arc::new(worker).run().await else { break };
+            let worker = Worker::new(site, DayRange::ALL, Kinds::All, CancellationToken::new());
+            let Err(error) = worker.run().await else { break };
             let trouble = own_trouble(error)?;
             warn!(pbx = self.id(), "Nothing can be archived at present: {}", trouble.message);
-            // The next complete reading of its calls forgets it; what lasts is told again by then.
-            site.tell(trouble.clone()).await?;
+            // The next complete reading of its calls forgets it; what lasts is remembered again by then.
+            site.gate.remember(trouble.clone(), None).await?;
             self.shared.note_archive_trouble(Some(trouble));
             tokio::select! {
                 () = tokio::time::sleep(ARCHIVE_WAIT) => {}
@@ -247,32 +234,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Does what the agenda asks for, for as long as the episode lasts.
-    async fn look(&self, site: &Site) -> anyhow::Result<()> {
-        let mut todo = self.todo.listen();
-        while !site.is_over() {
-            self.pulse.beat();
-            self.look_ahead().await?;
-            if site.works().await {
-                self.shared.note_trouble(self.id(), None);
-            }
-            todo.forget();
-            match self.todo.next() {
-                Some(job) => self.do_job(site, job).await?,
-                None => tokio::select! {
-                    () = todo.rung() => {}
-                    () = tokio::time::sleep(TURN_EVERY) => {}
-                    () = site.over() => {}
-                },
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Follower {
     /// Forecasts now and then what the PBX overwrites next, also while it may not be asked: that is when it matters.
-    async fn look_ahead(&self) -> anyhow::Result<()> {
+    pub(super) async fn look_ahead(&self) -> anyhow::Result<()> {
         let is_due = {
             let mut looked_at = self.looked_ahead_at.lock().unwrap_or_else(PoisonError::into_inner);
             let is_due = looked_at.is_none_or(|at| at.elapsed() >= LOOK_AHEAD_EVERY);

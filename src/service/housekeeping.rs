@@ -1,25 +1,26 @@
-//! What concerns all PBXs: the agenda, the sums, the history, and the proof of progress.
+//! What concerns all PBXs: the agenda, the sums, the history, the proof of progress, and what the service enters into the ledger
+//! about itself: that it began and ended, under which choices, and that the clock was set.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::scheduler::Scheduler;
 use super::shared::Shared;
 use super::supervisor;
+use crate::base::clock::Clock;
+use crate::base::digest::hex;
 use crate::pipeline::backfill::own_trouble;
 use crate::proof::sealed_vault::SealedVault;
 use crate::proof::verify::{self, Request, Scope, Verification};
 use crate::store::agenda::{Job, Todo};
-use crate::store::calls;
 use crate::store::db::Db;
-use crate::store::fleet;
-use crate::store::ledger;
-use crate::store::queue;
-use crate::store::requests;
+use crate::store::ledger::{self, Entry, EntryType};
+use crate::store::{calls, fleet, queue, requests};
 use crate::vault::Vault;
 use crate::vault::snapshot::{self, Snapshot};
 
@@ -29,13 +30,12 @@ const STALE_AFTER: Duration = Duration::from_secs(20 * 60);
 const COMMIT_WITHIN: Duration = Duration::from_secs(30);
 /// Entries of the ledger after which a checkpoint is due, whatever the time.
 const ENTRIES_PER_CHECKPOINT: u64 = 256;
-/// How often it is looked how many there are.
 const LOOK_AT_LEDGER_EVERY: Duration = Duration::from_secs(2);
 /// How often a waiting loop turns though nothing woke it.
 const TURN_EVERY: Duration = Duration::from_secs(30);
 
 /// Hands out what is due, until it is stopped.
-pub(super) async fn keep_agenda(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn keep_agenda(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
     let clock = shared.vault().clock;
     let mut scheduler = Scheduler::start(shared.tick.clone()).await?;
     let mut tick = shared.tick.listen();
@@ -46,7 +46,7 @@ pub(super) async fn keep_agenda(shared: &Shared, stop: &CancellationToken) -> an
         let now = clock.now();
         let (due, set_back) = shared.look_at_agenda(now);
         if set_back {
-            end_waits(shared).await?;
+            end_waits(&shared).await?;
         }
         match stepped || set_back {
             true => scheduler.arm_again(due, now).await?,
@@ -74,12 +74,12 @@ async fn end_waits(shared: &Shared) -> anyhow::Result<()> {
 }
 
 /// Does what concerns all PBXs, until it is stopped.
-pub(super) async fn keep_house(shared: &Shared, todo: &Todo, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn keep_house(shared: &Shared, todo: &Todo, stop: CancellationToken) -> anyhow::Result<()> {
     let mut bell = todo.listen();
     while !stop.is_cancelled() {
         bell.forget();
         match todo.next() {
-            Some(job) => do_job(shared, job, stop).await?,
+            Some(job) => do_job(shared, job, &stop).await?,
             None => tokio::select! {
                 () = bell.rung() => {}
                 () = tokio::time::sleep(TURN_EVERY) => {}
@@ -115,7 +115,7 @@ async fn do_job(shared: &Shared, job: Job, stop: &CancellationToken) -> anyhow::
     shared.note_done(job, "").await
 }
 
-/// Looks whether the archive holds what it should.
+/// Checks that the archive holds what it should.
 async fn verify_archive(opened: &SealedVault, stop: &CancellationToken) -> anyhow::Result<()> {
     let request = Request::of(Scope::Quick);
     match Verification::new(opened, request, stop.clone()).run().await {
@@ -159,7 +159,7 @@ fn parts(full_days: u32, period: SignedDuration) -> u32 {
     u32::try_from(runs * 9 / 10).unwrap_or(u32::MAX).max(1)
 }
 
-/// Makes a snapshot of the database. That it cannot be made holds nothing up: it is told, and tried again.
+/// Makes a snapshot of the database. A failure holds nothing up: it is logged, and tried again.
 async fn take_snapshot(vault: &Vault, stop: &CancellationToken) -> anyhow::Result<()> {
     let keep = &vault.config.snapshots;
     if !keep.is_on() {
@@ -198,12 +198,12 @@ async fn forget_history(shared: &Shared, db: &Db) -> anyhow::Result<()> {
 }
 
 /// Proves progress as often as systemd wants it, until it is stopped: the database commits, and every loop has turned.
-pub(super) async fn prove_progress(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn prove_progress(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
     let every = supervisor::beat_every();
     let mut received = Received::new();
     while !stop.is_cancelled() {
         let status = shared.glance().to_string();
-        let hangs = what_hangs(shared, &mut received).await?;
+        let hangs = what_hangs(&shared, &mut received).await?;
         shared.note_progress(hangs.is_none());
         match hangs {
             None => supervisor::alive(&status),
@@ -221,7 +221,7 @@ pub(super) async fn prove_progress(shared: &Shared, stop: &CancellationToken) ->
 }
 
 /// Has the ledger sealed before its time when much has happened: an entry waits for 256 others at most.
-pub(super) async fn keep_sealing(shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn keep_sealing(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
     let db = shared.vault().state.db.clone();
     while !stop.is_cancelled() {
         let entries = ledger::size(&mut *db.read().await?).await?;
@@ -256,11 +256,105 @@ async fn what_hangs(shared: &Shared, received: &mut Received) -> anyhow::Result<
         if seen.0 != bytes {
             *seen = (bytes, Instant::now());
         }
-        // Who waits for its turn behind a long download moves as long as that does.
+        // What waits for its turn behind a long download moves as long as that does.
         let since = seat.pulse.since().min(seen.1.elapsed());
         if since > STALE_AFTER {
             return Ok(Some(format!("nothing moves at pbx `{id}` since {} min", since.as_secs() / 60)));
         }
     }
     Ok(None)
+}
+
+/// How often the clock is compared with one that nobody can set.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
+/// Clocks drift apart by less than this between two looks; a larger step was made.
+const STEP_MS: i64 = 2000;
+
+/// Notes that the service begins, and its choices if they are others than before.
+pub(super) async fn note_start(vault: &Vault) -> anyhow::Result<()> {
+    let entry = Entry::new(EntryType::Start, vault.clock.now()).with("version", env!("CARGO_PKG_VERSION"));
+    append(vault, entry).await?;
+    note_choices(vault).await
+}
+
+/// Notes that the service has ended in good order.
+pub(super) async fn note_stop(vault: &Vault) -> anyhow::Result<()> {
+    let entry = Entry::new(EntryType::Stop, vault.clock.now()).with("version", env!("CARGO_PKG_VERSION"));
+    append(vault, entry).await
+}
+
+/// Notes the configuration in force, if it is another than the one noted last. The entry shows that it changed, which PBXs
+/// are followed, and which rules keep recordings out; not what else it says.
+pub(super) async fn note_choices(vault: &Vault) -> anyhow::Result<()> {
+    let settings = hex(&vault.state.settings(&vault.config.pbx, &vault.config));
+    let ids: Vec<&str> = vault.config.pbx.iter().map(|pbx| pbx.id.as_str()).collect();
+    let rules: Vec<&str> = vault.config.exclude.iter().map(|rule| rule.name.as_str()).collect();
+    let mut entry = Entry::new(EntryType::Config, vault.clock.now()).with("settings", settings.as_str());
+    // A fleet of hundreds would not fit into an entry; then their number must do.
+    let fits = |names: &[&str]| names.iter().map(|name| name.len() + 3).sum::<usize>() < 1500;
+    entry = if fits(&ids) { entry.with("pbx", ids) } else { entry.with("pbx_count", ids.len()) };
+    entry =
+        if fits(&rules) { entry.with("exclude", rules) } else { entry.with("exclude_count", rules.len()) };
+    let db = &vault.state.db;
+    db.write(async move |tx| {
+        if fleet::meta(tx, ledger::SETTINGS).await?.as_deref() == Some(&*settings) {
+            return Ok(());
+        }
+        ledger::append(tx, &entry).await?;
+        fleet::set_meta(tx, ledger::SETTINGS, &settings).await
+    })
+    .await
+}
+
+/// Notes each step of the clock, until it is stopped.
+pub(super) async fn watch_clock(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
+    let clock = shared.vault().clock;
+    let mut before = Moment::of(&clock);
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = tokio::time::sleep(COMPARE_EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let now = Moment::of(&clock);
+        let step_ms = now.step_ms_since(&before);
+        before = now;
+        if step_ms.abs() > STEP_MS {
+            warn!("The clock was set by {:+.1} s", step_ms as f64 / 1000.0);
+            let entry = Entry::new(EntryType::Clock, clock.now()).with("step_ms", step_ms);
+            append(&shared.vault(), entry).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What both clocks showed at one moment.
+struct Moment {
+    wall: Timestamp,
+    steady: Instant,
+}
+
+impl Moment {
+    /// Reads the one between two looks at the other. A machine that was busy in between is looked at again: the step would
+    /// be its own.
+    fn of(clock: &Clock) -> Self {
+        loop {
+            let steady = Instant::now();
+            let wall = clock.now();
+            if steady.elapsed() < Duration::from_millis(100) {
+                return Self { wall, steady };
+            }
+        }
+    }
+
+    /// By how much the wall's clock was set in between.
+    fn step_ms_since(&self, before: &Self) -> i64 {
+        let passed = self.steady.duration_since(before.steady).as_millis();
+        let shown = self.wall.as_millisecond().saturating_sub(before.wall.as_millisecond());
+        shown.saturating_sub(i64::try_from(passed).unwrap_or(i64::MAX))
+    }
+}
+
+async fn append(vault: &Vault, entry: Entry) -> anyhow::Result<()> {
+    let append = vault.state.db.write(async move |tx| ledger::append(tx, &entry).await);
+    append.await.map(drop)
 }

@@ -1,23 +1,27 @@
 //! Looking at a PBX's calls: what each job of the agenda does.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use jiff::ToSpan as _;
+use anyhow::Context as _;
 use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan as _};
+use sqlx::SqliteConnection;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::follower::Follower;
-use super::unread;
+use super::follower::{Follower, TURN_EVERY};
+use crate::base::backoff::Backoff;
 use crate::pipeline::backfill::own_trouble;
-use crate::pipeline::site::{Met, SAME_DEVICE, Site};
-use crate::pipeline::sweep::SweepReport;
+use crate::pipeline::site::{Met, SAME_DEVICE, Site, kept_days};
+use crate::pipeline::sweep::{SweepReport, Sweeper};
 use crate::proof::seal;
 use crate::store::agenda::Job;
-use crate::store::calls;
-use crate::store::fleet;
+use crate::store::findings::{self, FindingKind, FindingRow};
 use crate::store::queue::DayRange;
+use crate::store::sql::Ms;
+use crate::store::{calls, fleet};
 use crate::vault::Vault;
 use crate::watch::coverage::{self, Scope};
 
@@ -25,29 +29,46 @@ use crate::watch::coverage::{self, Scope};
 const LOOK_AGAIN_AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
 
-/// How often it is looked what no list can show.
+/// How often the follower looks for what no list can show.
 const COVERAGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// How often boxes are looked into while one is nearly full.
 const NEARLY_FULL_EVERY: Duration = Duration::from_secs(60);
 
 impl Follower {
-    /// Does one job. Trouble with the PBX ends the episode by itself; an error means that the database is broken.
-    pub(super) async fn do_job(&self, site: &Site, job: Job) -> anyhow::Result<()> {
-        let done = match job {
-            Job::Sweep => self.sweep(site, false).await?,
-            Job::DeepSweep => self.sweep(site, true).await?,
-            Job::Nudge => self.look_at_latest(site).await?,
-            Job::Voicemail => self.poll_voicemail(site).await?,
-            Job::Seal | Job::Verify | Job::Scrub | Job::History | Job::Snapshot => true,
-        };
-        if done {
-            self.shared.note_done(job, self.id()).await
-        } else {
-            // What was not done is still to do when the PBX may be asked again.
-            self.todo.put_back(job);
-            Ok(())
+    /// Does what the agenda asks for, for as long as the episode lasts. Trouble with the PBX ends the episode by itself; an error
+    /// means that the database is broken.
+    pub(super) async fn look(&self, site: &Site) -> anyhow::Result<()> {
+        let mut todo = self.seat.todo.listen();
+        while !site.is_over() {
+            self.seat.pulse.beat();
+            self.look_ahead().await?;
+            if site.gate.works().await {
+                self.shared.note_trouble(self.id(), None);
+            }
+            todo.forget();
+            let Some(job) = self.seat.todo.next() else {
+                tokio::select! {
+                    () = todo.rung() => {}
+                    () = tokio::time::sleep(TURN_EVERY) => {}
+                    () = site.over() => {}
+                }
+                continue;
+            };
+            let done = match job {
+                Job::Sweep | Job::DeepSweep => self.sweep(site, job == Job::DeepSweep).await?,
+                Job::Nudge => self.look_at_latest(site).await?,
+                Job::Voicemail => self.poll_voicemail(site).await?,
+                Job::Seal | Job::Verify | Job::Scrub | Job::History | Job::Snapshot => true,
+            };
+            if done {
+                self.shared.note_done(job, self.id()).await?;
+            } else {
+                // What was not done is still to do when the PBX may be asked again.
+                self.seat.todo.put_back(job);
+            }
         }
+        Ok(())
     }
 
     /// Reads the days that may still change, or all that the device keeps. `false` if not all of it could be read.
@@ -57,9 +78,11 @@ impl Follower {
             return Ok(true);
         }
         let met = site.meet().await?;
-        let ranges = self.days_to_read(met.kept_days(site, self.vault.clock.now()), deep).await?;
+        let kept = kept_days(&self.pbx, met.local_time, self.vault.clock.now());
+        let ranges = self.days_to_read(kept, deep).await?;
         let (ranges, waiting) = self.without_waiting(ranges).await?;
-        let mut report = self.read(site, &met, &ranges, deep).await?;
+        let swept = Sweeper::new(site, &met, deep).sweep(&ranges, |_, _| self.seat.pulse.beat()).await;
+        let mut report = self.log(site, swept).await?;
         report.days_unread += waiting;
         let complete = report.is_complete() && !site.is_over();
         if complete {
@@ -71,7 +94,6 @@ impl Follower {
         if let Some(sn) = self.serial_number().await? {
             self.receiver.sources.know_sn(self.id(), &sn);
         }
-        self.tell(&report);
         // One day that cannot be read must not hide what the others show.
         if !site.is_over() {
             self.look_at_coverage(deep, complete).await?;
@@ -96,8 +118,8 @@ impl Follower {
         };
         let Vault { config, state, clock, .. } = &self.vault;
         if complete {
-            let told = self.receiver.heard.take_due(self.id(), Instant::now());
-            coverage::compare_events(&state.db, self.id(), &told, clock.now()).await?;
+            let reported = self.receiver.heard.take_due(self.id(), Instant::now());
+            coverage::compare_events(&state.db, self.id(), &reported, clock.now()).await?;
         }
         coverage::look(&state.db, &self.pbx, &config.must_record, scope, clock.now()).await
     }
@@ -120,8 +142,8 @@ impl Follower {
     /// Leaves out the days that could not be read a moment ago, and counts them.
     async fn without_waiting(&self, ranges: Vec<DayRange>) -> anyhow::Result<(Vec<DayRange>, u64)> {
         let mut db = self.vault.state.db.read().await?;
-        let waiting = unread::waiting(&mut db, self.id(), self.vault.clock.now()).await?;
-        Ok(unread::without(ranges, &waiting))
+        let waiting = waiting(&mut db, self.id(), self.vault.clock.now()).await?;
+        Ok(without(ranges, &waiting))
     }
 
     async fn serial_number(&self) -> anyhow::Result<Option<String>> {
@@ -137,12 +159,12 @@ impl Follower {
             // It is part of a message's identity.
             site.meet().await?;
         }
-        let poll = site.poll_voicemail().await?;
+        let poll = Sweeper::new(site, &Met::default(), true).poll_voicemail().await?;
         if poll.messages_new + poll.messages_back > 0 {
             info!(pbx = self.id(), "Pbx `{}` has {} new voicemail messages", self.id(), poll.messages_new);
-            self.connection.bell.ring();
+            self.seat.connection.bell.ring();
         }
-        if poll.should_come_sooner() {
+        if poll.nearly_full > 0 {
             self.poll_sooner();
         }
         Ok(!site.is_over())
@@ -150,7 +172,7 @@ impl Follower {
 
     /// Polls once more in a while. There is one such poll ahead at most, however many boxes are nearly full.
     fn poll_sooner(&self) {
-        let todo = self.todo.clone();
+        let todo = self.seat.todo.clone();
         let poll = tokio::spawn(async move {
             tokio::time::sleep(NEARLY_FULL_EVERY).await;
             todo.add(Job::Voicemail);
@@ -161,53 +183,46 @@ impl Follower {
         }
     }
 
-    /// After an event: the latest days, again until something new is heard.
+    /// After an event: the latest days, again until something new is listed.
     async fn look_at_latest(&self, site: &Site) -> anyhow::Result<bool> {
         for wait in LOOK_AGAIN_AFTER {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = site.over() => return Ok(false),
             }
-            let met = Met::default();
-            let kept = met.kept_days(site, self.vault.clock.now());
+            let kept = kept_days(&self.pbx, None, self.vault.clock.now());
             let latest = kept.into_iter().map(|DayRange { to, .. }| DayRange { from: two_before(to), to });
             let (latest, _) = self.without_waiting(latest.collect()).await?;
-            let report = self.read(site, &met, &latest, false).await?;
-            self.tell(&report);
+            let sweeper = Sweeper::new(site, &Met::default(), false);
+            let swept = sweeper.sweep(&latest, |_, _| self.seat.pulse.beat()).await;
+            let report = self.log(site, swept).await?;
             // Other work does not wait for a row that may come late: the next sweep finds it.
-            if report.rows_new > 0 || !self.todo.is_empty() {
+            if report.rows_new > 0 || !self.seat.todo.is_empty() {
                 return Ok(true);
             }
         }
         Ok(!site.is_over())
     }
 
-    async fn read(
-        &self,
-        site: &Site,
-        met: &Met,
-        ranges: &[DayRange],
-        deep: bool,
-    ) -> anyhow::Result<SweepReport> {
-        match site.sweep_ranges(met, ranges, deep, || self.pulse.beat()).await {
-            Ok(report) => Ok(report),
+    /// Logs what a sweep came to. What an operator can mend is no error: the next sweep tries again.
+    async fn log(&self, site: &Site, swept: anyhow::Result<SweepReport>) -> anyhow::Result<SweepReport> {
+        let report = match swept {
+            Ok(report) => report,
             Err(error) => {
                 let trouble = own_trouble(error)?;
                 warn!(pbx = self.id(), "{}", trouble.message);
                 if trouble.reason == SAME_DEVICE {
                     site.refuse_same_device(trouble.message).await?;
                 }
-                Ok(SweepReport { days_unread: 1, ..SweepReport::default() })
+                SweepReport { days_unread: 1, ..SweepReport::default() }
             }
-        }
-    }
-
-    fn tell(&self, report: &SweepReport) {
-        let SweepReport { days_read, rows, recordings_new, .. } = *report;
+        };
+        let SweepReport { days_read, rows, recordings_new, .. } = report;
         if recordings_new > 0 {
             info!(pbx = self.id(), "Pbx `{}` lists {recordings_new} new recordings", self.id());
         }
         debug!(pbx = self.id(), days_read, rows, "Swept pbx `{}`", self.id());
+        Ok(report)
     }
 
     /// The call lists of days that have settled, then their certificates, which name the lists.
@@ -227,4 +242,83 @@ impl Follower {
 
 fn two_before(day: Date) -> Date {
     day.checked_sub(2.days()).unwrap_or(day)
+}
+
+/// The waits after a day could not be read.
+const WAITS: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(3600));
+
+/// The days of `pbx` that could not be read and are not to be asked for yet.
+pub(super) async fn waiting(
+    db: &mut SqliteConnection,
+    pbx: &str,
+    now: Timestamp,
+) -> anyhow::Result<BTreeSet<Date>> {
+    let unread = findings::open_of(db, pbx, FindingKind::DayUnread).await?;
+    let day = |finding: &FindingRow| finding.subject.parse().context("a stored finding names no day");
+    unread.iter().filter(|finding| is_waiting(finding.count, finding.last_seen_at_ms, now)).map(day).collect()
+}
+
+fn is_waiting(count: i64, Ms(last): Ms, now: Timestamp) -> bool {
+    let wait = WAITS.after(count.max(1) - 1);
+    let since_ms = now.as_millisecond() - last.as_millisecond();
+    // One that was seen in the future was seen by another clock.
+    u128::try_from(since_ms).is_ok_and(|since_ms| since_ms < wait.as_millis())
+}
+
+/// The days of `ranges` but for those of `left_out`, and how many those were.
+pub(super) fn without(ranges: Vec<DayRange>, left_out: &BTreeSet<Date>) -> (Vec<DayRange>, u64) {
+    let (mut kept, mut count) = (Vec::new(), 0);
+    for mut range in ranges {
+        for &day in left_out.range(range.from..) {
+            if day > range.to {
+                break;
+            }
+            count += 1;
+            if range.from < day
+                && let Ok(before) = day.checked_sub(1.day())
+            {
+                kept.push(DayRange { from: range.from, to: before });
+            }
+            range.from = day.checked_add(1.day()).unwrap_or(Date::MAX);
+        }
+        if range.from <= range.to {
+            kept.push(range);
+        }
+    }
+    (kept, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+
+    #[test]
+    fn a_day_that_fails_is_asked_for_after_a_minute_and_then_ever_less_often() {
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        for (count, seen_s_ago, waits) in [
+            (1, 59, true),
+            (1, 60, false),
+            (2, 119, true),
+            (2, 120, false),
+            (50, 3599, true),
+            (50, 3600, false),
+        ] {
+            let seen = now - jiff::SignedDuration::from_secs(seen_s_ago);
+            assert_eq!(is_waiting(count, Ms(seen), now), waits, "{count} {seen_s_ago}");
+        }
+        assert!(!is_waiting(1, Ms(now + jiff::SignedDuration::from_secs(1)), now));
+    }
+
+    #[test]
+    fn days_that_wait_are_cut_out_of_the_ranges() {
+        let day = |number| date(2024, 3, number);
+        let range = |from, to| DayRange { from: day(from), to: day(to) };
+        let left_out = BTreeSet::from([day(3), day(10), day(20)]);
+        let ranges = vec![range(1, 5), range(8, 10), range(10, 10), range(12, 14)];
+        let (kept, count) = without(ranges, &left_out);
+        assert_eq!(kept, [range(1, 2), range(4, 5), range(8, 9), range(12, 14)]);
+        assert_eq!(count, 3);
+        assert_eq!(without(vec![range(1, 5)], &BTreeSet::new()), (vec![range(1, 5)], 0));
+    }
 }

@@ -9,26 +9,19 @@
 //! One follower for each PBX; none waits for another. What concerns all is done beside them. An error that reaches this
 //! file means that the database is broken: the service ends, and its supervisor starts it anew.
 
+// A range of days, archived once.
+pub mod backfill;
+// The work of commands, done in this process or by the service.
+pub mod requests;
 // When each line of `[schedule]` is due.
 pub mod scheduler;
 
-// A range of days, archived once.
-pub mod backfill;
-
-// The work of commands, done in this process or by the service.
-pub mod requests;
-
-mod anchoring;
-mod delivering;
 mod follower;
 mod housekeeping;
-mod ledger_events;
 mod look;
-mod pulse;
 mod reports;
 mod shared;
 mod supervisor;
-mod unread;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -45,16 +38,18 @@ pub use shared::Glance;
 
 use crate::base::clock::Clock;
 use crate::config::{Config, PbxConfig};
+use crate::http::feed::Delivery;
 use crate::pipeline::site::Connection;
+use crate::proof::anchor::Anchorer;
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::agenda::{Agenda, Job, Todo};
 use crate::store::requests::{note_start, note_stop, recover_requests};
 use crate::vault::Vault;
 use crate::watch::alerts::Alerter;
 use follower::Follower;
-use pulse::Pulse;
 use reports::Reports;
 use shared::{Seat, Shared};
+use supervisor::Pulse;
 use watching::Watching;
 
 /// What each follower is to do by itself.
@@ -62,7 +57,7 @@ const JOBS_OF_A_PBX: [Job; 3] = [Job::Sweep, Job::DeepSweep, Job::Voicemail];
 /// What is to be done for all.
 const JOBS_OF_ALL: [Job; 5] = [Job::Seal, Job::Verify, Job::Scrub, Job::History, Job::Snapshot];
 
-/// How often who waits for another to end proves that it does.
+/// How often a follower that waits for its predecessor proves progress.
 const BEAT_EVERY: Duration = Duration::from_secs(30);
 
 /// What is asked of a running service from outside.
@@ -81,7 +76,7 @@ pub struct Service {
     downloads: Arc<Semaphore>,
     reports: Reports,
     watching: Watching,
-    /// The seats of followers that were told to end, under the id of their PBX.
+    /// The seats of followers that are to end, under the id of their PBX.
     retired: BTreeMap<String, Seat>,
     /// Ends what watches under the configuration in force.
     watch: CancellationToken,
@@ -92,24 +87,19 @@ pub struct Service {
 
 impl Service {
     /// Opens state and archive and recovers from whatever ended the last run. Nothing is asked of a PBX yet.
-    ///
-    /// # Errors
-    /// Those of [`SealedVault::open`].
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let downloads = Arc::new(Semaphore::new(config.queue.concurrency_total));
         let opened = SealedVault::open(config, clock).await?;
         let vault = &opened.vault;
         // Before the database says that it runs: nobody is to take it for dead.
-        vault.state.announce_service()?;
+        vault.state.lock.announce_service()?;
         let now = vault.clock.now();
-        vault
-            .state
-            .db
-            .write(async move |tx| {
-                recover_requests(tx).await?;
-                note_start(tx, std::process::id(), now).await
-            })
-            .await?;
+        let db = &vault.state.db;
+        db.write(async move |tx| {
+            recover_requests(tx).await?;
+            note_start(tx, std::process::id(), now).await
+        })
+        .await?;
         let watching = Watching::new(vault);
         let end = CancellationToken::new();
         Ok(Self {
@@ -130,15 +120,17 @@ impl Service {
         move || shared.glance()
     }
 
-    /// Runs until it is told to stop, then finishes what is in flight. An error means that it cannot go on.
+    /// Runs until it is stopped, then finishes what is in flight. An error means that it cannot go on.
     ///
     /// On return every `SHA256SUMS` is complete and no claim is left, but those of downloads that took longer than
     /// `stop_timeout_s`: the next start releases them.
     pub async fn run(mut self, mut orders: Orders) -> anyhow::Result<()> {
-        self.prepare().await?;
         let vault = self.shared.vault();
+        // All that can still fail because of the configuration.
+        self.reports.listen(&vault.config).await?;
+        self.plan(&self.shared.opened()).await?;
         let alerter = alerter(&vault, &vault.config)?;
-        ledger_events::note_start(&vault).await?;
+        housekeeping::note_start(&vault).await?;
         supervisor::ready(&self.shared.glance().to_string());
         self.watching.readiness.set_ready();
         self.begin(alerter).await;
@@ -156,41 +148,59 @@ impl Service {
         outcome.and(self.finish().await)
     }
 
-    /// All that can still fail because of the configuration.
-    async fn prepare(&mut self) -> anyhow::Result<()> {
-        let vault = self.shared.vault();
-        self.reports.listen(&vault.config).await?;
-        self.plan(&self.shared.opened()).await.map(drop)
-    }
-
     /// Starts everything that runs side by side.
     async fn begin(&mut self, alerter: Alerter) {
-        let vault = self.shared.vault();
-        self.watching.begin(&vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
-        anchoring::begin(&self.shared.opened(), &self.shared, &self.watch, &mut self.tasks);
-        delivering::begin(&vault, &self.shared, &self.watch, &mut self.tasks);
-        for pbx in &vault.config.pbx {
-            self.follow(&vault, pbx);
+        self.begin_by_config(&self.shared.opened(), alerter).await;
+        self.spawn(housekeeping::keep_agenda);
+        self.spawn(async |shared, end| housekeeping::keep_house(&shared, &shared.todo, end).await);
+        self.spawn(async |shared, end| housekeeping::keep_house(&shared, &shared.slow_todo, end).await);
+        self.spawn(async |shared, end| housekeeping::keep_house(&shared, &shared.snapshot_todo, end).await);
+        self.spawn(housekeeping::prove_progress);
+        self.spawn(housekeeping::keep_sealing);
+        self.spawn(housekeeping::watch_clock);
+        let wakes = self.reports.receiver().wakes.clone();
+        self.spawn(async move |shared, end| reports::heed_reports(&shared, &wakes, &end).await);
+        let downloads = self.downloads.clone();
+        self.spawn(async move |shared, end| requests::serve::serve(&shared, &downloads, &end).await);
+    }
+
+    /// Runs a part of the service beside the others, until its end.
+    fn spawn<F>(&mut self, part: impl FnOnce(Arc<Shared>, CancellationToken) -> F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.tasks.spawn(part(self.shared.clone(), self.end.clone()));
+    }
+
+    /// Starts everything that goes by a configuration: what watches, anchors and delivers, until another is in force; and
+    /// the followers.
+    async fn begin_by_config(&mut self, opened: &SealedVault, alerter: Alerter) {
+        let SealedVault { vault, notary } = opened;
+        let (config, db, clock) = (&vault.config, &vault.state.db, &vault.clock);
+        self.watching.begin(vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
+        if !config.anchors.authorities.is_empty() || !config.anchors.witnesses.is_empty() {
+            let (anchors, root) = (config.anchors.clone(), config.archive.path.clone());
+            match Anchorer::new(anchors, root, notary.clone(), db.clone(), clock.clone()) {
+                Ok(anchorer) => {
+                    let (shared, stop) = (self.shared.clone(), self.watch.clone());
+                    self.tasks.spawn(async move { anchorer.run(&shared.sealed, &stop).await });
+                }
+                Err(error) => warn!("The ledger is not anchored: {error:#}"),
+            }
         }
-        let (shared, end) = (self.shared.clone(), self.end.clone());
-        self.tasks.spawn(async move { housekeeping::keep_agenda(&shared, &end).await });
-        let (shared, end) = (self.shared.clone(), self.end.clone());
-        self.tasks.spawn(async move { housekeeping::keep_house(&shared, &shared.todo, &end).await });
-        let (shared, end) = (self.shared.clone(), self.end.clone());
-        self.tasks.spawn(async move { housekeeping::keep_house(&shared, &shared.slow_todo, &end).await });
-        let (shared, end) = (self.shared.clone(), self.end.clone());
-        self.tasks.spawn(async move { housekeeping::keep_house(&shared, &shared.snapshot_todo, &end).await });
-        let (shared, end) = (self.shared.clone(), self.end.clone());
-        self.tasks.spawn(async move { housekeeping::prove_progress(&shared, &end).await });
-        let (shared, end) = (self.shared.clone(), self.end.clone());
-        self.tasks.spawn(async move { housekeeping::keep_sealing(&shared, &end).await });
-        let (shared, end) = (self.shared.clone(), self.end.clone());
-        self.tasks.spawn(async move { ledger_events::watch_clock(&shared, &end).await });
-        let (shared, wakes, end) =
-            (self.shared.clone(), self.reports.receiver().wakes.clone(), self.end.clone());
-        self.tasks.spawn(async move { reports::heed_reports(&shared, &wakes, &end).await });
-        let (shared, downloads, end) = (self.shared.clone(), self.downloads.clone(), self.end.clone());
-        self.tasks.spawn(async move { requests::serve::serve(&shared, &downloads, &end).await });
+        // No webhook waits for another.
+        for webhook in &config.feed.webhook {
+            match Delivery::new(webhook, db.clone(), clock.clone()) {
+                Ok(delivery) => {
+                    let (shared, stop) = (self.shared.clone(), self.watch.clone());
+                    self.tasks.spawn(async move { delivery.run(&shared.sealed, &stop).await });
+                }
+                Err(error) => warn!("The feed is not delivered to the webhook `{}`: {error:#}", webhook.name),
+            }
+        }
+        for pbx in &config.pbx {
+            self.follow(vault, pbx);
+        }
     }
 
     /// Draws up the agenda of `vault`'s configuration, with a seat for each PBX, and goes by it from now on. Returns the
@@ -226,7 +236,7 @@ impl Service {
 
     /// A seat for `pbx`. A PBX that was followed before keeps its counters, and its session if nothing about it changed.
     fn seat(&self, vault: &Vault, pbx: &PbxConfig, todo: Todo) -> anyhow::Result<Seat> {
-        let settings = vault.state.settings(pbx);
+        let settings = vault.state.settings([pbx], pbx);
         let before =
             self.shared.seat(&pbx.id, |seat| seat.clone()).or_else(|| self.retired.get(&pbx.id).cloned());
         let connection = match before.as_ref().filter(|before| before.settings == settings) {
@@ -248,7 +258,7 @@ impl Service {
         })
     }
 
-    /// Begins to follow a PBX, once who followed it before has ended: two sessions on one PBX are one too many.
+    /// Begins to follow a PBX, once its former follower has ended: two sessions on one PBX are one too many.
     fn follow(&mut self, vault: &Vault, pbx: &PbxConfig) {
         let predecessor = self.retired.get(&pbx.id).cloned();
         let Some(seat) = self.shared.seat(&pbx.id, |seat| seat.clone()) else { return };
@@ -256,17 +266,11 @@ impl Service {
         let follower = Follower {
             vault: vault.clone(),
             pbx: pbx.clone(),
-            connection: seat.connection.clone(),
+            seat: seat.clone(),
             downloads: self.downloads.clone(),
-            progress: seat.progress.clone(),
             shared: self.shared.clone(),
-            todo: seat.todo.clone(),
-            pulse: seat.pulse.clone(),
-            renew: seat.renew.clone(),
-            restarted: seat.restarted.clone(),
             receiver: self.reports.receiver().clone(),
             workers: self.watching.workers.clone(),
-            stop: seat.stop.clone(),
             failures: 0,
             retry_at: None,
             poll_ahead: Mutex::default(),
@@ -318,7 +322,7 @@ impl Service {
     /// Lets all followers end, and others follow them. An error is one that leaves nobody following: the service ends.
     async fn change_to(&mut self, opened: &SealedVault, alerter: Alerter) -> anyhow::Result<()> {
         let vault = &opened.vault;
-        ledger_events::note_choices(vault).await?;
+        housekeeping::note_choices(vault).await?;
         for (id, seat) in self.plan(opened).await? {
             // What is in flight there is finished first; the other PBXs do not wait for it.
             seat.stop.cancel();
@@ -327,12 +331,7 @@ impl Service {
         }
         self.watch.cancel();
         self.watch = self.end.child_token();
-        self.watching.begin(vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
-        anchoring::begin(opened, &self.shared, &self.watch, &mut self.tasks);
-        delivering::begin(vault, &self.shared, &self.watch, &mut self.tasks);
-        for pbx in &vault.config.pbx {
-            self.follow(vault, pbx);
-        }
+        self.begin_by_config(opened, alerter).await;
         Ok(())
     }
 
@@ -356,7 +355,7 @@ impl Service {
         }
         let (db, now) = (&vault.state.db, vault.clock.now());
         outcome?;
-        ledger_events::note_stop(&vault).await?;
+        housekeeping::note_stop(&vault).await?;
         db.write(async move |tx| note_stop(tx, now).await).await?;
         if let Err(error) = self.shared.opened().seal().await {
             warn!("SHA256SUMS and ledger are brought up to date at the next start: {error:#}");
@@ -365,13 +364,12 @@ impl Service {
     }
 }
 
-/// Tells the operator what `config` wants told.
 fn alerter(vault: &Vault, config: &Config) -> anyhow::Result<Alerter> {
     Alerter::new(&config.alerts, vault.state.db.clone(), vault.clock.clone())
 }
 
-/// Waits until nobody works over the line of `before` any more, unless it is the same line: neither the follower nor a
-/// command. Beats meanwhile: a long download is progress.
+/// Waits until neither the follower nor a command works over the connection of `before` any more, unless it is the same one.
+/// Beats meanwhile: a long download is progress.
 async fn wait_for(before: &Seat, seat: &Seat) {
     let is_over = async {
         before.ended.cancelled().await;

@@ -11,8 +11,6 @@ use crate::pbx::push::http::{self, Receiver};
 use crate::pbx::push::{PushKind, Wakes};
 use crate::pipeline::site::Site;
 use crate::store::agenda::Job;
-
-/// Where reports arrive.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     receiver: Receiver,
@@ -20,7 +18,6 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// What all who hear reports share.
     pub(super) fn receiver(&self) -> &Receiver {
         &self.receiver
     }
@@ -74,7 +71,7 @@ impl Follower {
     /// Sees to it that the PBX reports to us, for as long as the episode lasts.
     pub(super) async fn stay_registered(&self, site: &Site) -> anyhow::Result<()> {
         tokio::select! {
-            () = self.connection.client.keep_events_coming(&self.receiver, &self.restarted) => site.over().await,
+            () = self.seat.connection.client.keep_events_coming(&self.receiver, &self.seat.restarted) => site.over().await,
             () = site.over() => {}
         }
         Ok(())

@@ -45,9 +45,6 @@ impl std::fmt::Debug for Scheduler {
 
 impl Scheduler {
     /// A scheduler that rings `bell`; nothing is armed yet.
-    ///
-    /// # Errors
-    /// If the library cannot start.
     pub async fn start(bell: Bell) -> anyhow::Result<Self> {
         let jobs = JobScheduler::new().await.context("setting up the scheduler")?;
         jobs.start().await.context("starting the scheduler")?;
@@ -56,9 +53,6 @@ impl Scheduler {
 
     /// Arms each line for its instant, which is after `now`. Lines that are not among them any more are disarmed; a line that
     /// is armed for this instant already stays so.
-    ///
-    /// # Errors
-    /// If the library takes no job.
     pub async fn arm(&mut self, lines: Vec<agenda::Due>, now: Timestamp) -> anyhow::Result<()> {
         let mut former = std::mem::take(&mut self.armed);
         for (line, due) in lines {
@@ -78,15 +72,10 @@ impl Scheduler {
     }
 
     /// Arms all lines again for their instants: the clock was set, and the library waits by the clock as it was.
-    ///
-    /// # Errors
-    /// Those of [`Scheduler::arm`].
     pub async fn arm_again(&mut self, lines: Vec<agenda::Due>, now: Timestamp) -> anyhow::Result<()> {
         self.arm(Vec::new(), now).await?;
         self.arm(lines, now).await
     }
-
-    /// Ends all jobs.
     pub async fn stop(mut self) {
         if let Err(error) = self.jobs.shutdown().await {
             tracing::debug!("The scheduler did not end in good order: {error}");

@@ -1,14 +1,15 @@
 //! What the loops of the service know of each other.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::pulse::Pulse;
+use super::supervisor::Pulse;
 use crate::base::bell::Bell;
 use crate::pipeline::gate::Trouble;
 use crate::pipeline::site::Connection;
@@ -16,8 +17,6 @@ use crate::pipeline::worker::{Progress, Snapshot};
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::agenda::{self, Agenda, Job, Todo};
 use crate::vault::Vault;
-
-/// The place of one follower.
 #[derive(Debug, Clone)]
 pub(super) struct Seat {
     /// Stands for all that was configured of the PBX, its password included.
@@ -27,18 +26,14 @@ pub(super) struct Seat {
     pub(super) pulse: Pulse,
     pub(super) progress: Arc<Progress>,
     pub(super) renew: Arc<AtomicBool>,
-    /// Told when the PBX says that it has restarted.
+    /// Notified when the PBX reports that it has restarted.
     pub(super) restarted: Arc<Notify>,
     pub(super) trouble: Option<Trouble>,
-    /// Cancelled to end the follower.
     pub(super) stop: CancellationToken,
-    /// Cancelled when it has begun: who followed the PBX before has ended.
+    /// Cancelled when it has begun: the former follower of the PBX has ended.
     pub(super) begun: CancellationToken,
-    /// Cancelled when it has ended.
     pub(super) ended: CancellationToken,
 }
-
-/// What all loops share.
 #[derive(Debug)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
@@ -64,17 +59,11 @@ struct Inner {
     /// What is wrong with the configuration on disk, if it was refused.
     refused_configuration: bool,
 }
-
-/// The service at a glance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Glance {
-    /// PBXs that are followed.
     pub followed: usize,
-    /// Of these, the ones in trouble.
     pub in_trouble: Vec<String>,
-    /// Recordings archived since the start.
     pub archived: u64,
-    /// What is wrong with the archive.
     pub archive_trouble: Option<String>,
     /// Whether the configuration on disk was refused and an older one is in force.
     pub refused_configuration: bool,
@@ -119,7 +108,7 @@ impl Shared {
         self.lock().opened.vault.clone()
     }
 
-    /// The same, with who signs its ledger.
+    /// The same, with the notary of its ledger.
     pub(super) fn opened(&self) -> SealedVault {
         self.lock().opened.clone()
     }
@@ -184,8 +173,6 @@ impl Shared {
             seat.todo.add(Job::Sweep);
         });
     }
-
-    /// The service at a glance.
     pub(super) fn glance(&self) -> Glance {
         let inner = self.lock();
         let snapshots = inner.seats.values().map(|seat| seat.progress.snapshot());

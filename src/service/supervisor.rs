@@ -1,14 +1,16 @@
-//! What the service tells systemd: ready, alive, reloading, stopping. Outside systemd nobody listens, and nothing is sent.
+//! Proof of progress: a loop that turns beats its pulse, and the watchdog of systemd is fed only while all of them do. Outside
+//! systemd nobody listens, and nothing is sent.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tracing::debug;
 
 /// How often the service proves that it makes progress, where systemd does not ask for more.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
-
-/// How often progress is to be proven.
 pub(super) fn beat_every() -> Duration {
     sd_notify::watchdog_enabled().map_or(BEAT_EVERY, |timeout| (timeout / 3).min(BEAT_EVERY))
 }
@@ -17,8 +19,6 @@ pub(super) fn beat_every() -> Duration {
 pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
-
-/// Progress is proven.
 pub(super) fn alive(status: &str) {
     match sd_notify::watchdog_enabled() {
         Some(_) => tell(&[NotifyState::Watchdog, NotifyState::Status(status)]),
@@ -30,15 +30,11 @@ pub(super) fn alive(status: &str) {
 pub(super) fn hangs(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
-
-/// The configuration is being read again.
 pub(super) fn reloading() {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         tell(&[NotifyState::Reloading, now]);
     }
 }
-
-/// What is in flight is being finished.
 pub(super) fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
@@ -46,5 +42,29 @@ pub(super) fn stopping(status: &str) {
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         debug!("systemd could not be told: {error}");
+    }
+}
+
+/// The pulse of one loop. Clones are the same one.
+#[derive(Debug, Clone)]
+pub(super) struct Pulse {
+    born: Instant,
+    /// Milliseconds after `born`.
+    last_ms: Arc<AtomicU64>,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self { born: Instant::now(), last_ms: Arc::default() }
+    }
+    pub(super) fn beat(&self) {
+        self.last_ms.store(self.age_ms(), Relaxed);
+    }
+    pub(super) fn since(&self) -> Duration {
+        Duration::from_millis(self.age_ms().saturating_sub(self.last_ms.load(Relaxed)))
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

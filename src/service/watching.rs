@@ -17,7 +17,7 @@ use crate::store::fleet;
 use crate::vault::Vault;
 use crate::watch::alerts::Alerter;
 
-/// How often it is looked whether the operator has to be told something.
+/// How often the alerter looks at the state of everything.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often an address is tried at once before it counts as taken.
 const TRIES_AT_ONCE: u32 = 15;
@@ -67,7 +67,7 @@ impl Watching {
         tasks.spawn(async move { watching.tell(&alerter, &shared, &stop).await });
     }
 
-    /// Tells the operator what is news, and the dead man's switch that we live.
+    /// Alerts the operator, and pings the dead man's switch.
     async fn tell(&self, alerter: &Alerter, shared: &Shared, stop: &CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             let status = self.vitals.status().await?;
@@ -142,12 +142,12 @@ async fn serve(address: SocketAddr, vitals: Arc<Vitals>, vault: &Vault, stop: Ca
     }
 }
 
-/// What is wrong with the listener, as it was told last.
+/// What is wrong with the listener, as it was logged last.
 #[derive(Debug, Default)]
 struct Trouble(Option<Option<String>>);
 
 impl Trouble {
-    /// Tells what is wrong, or that nothing is, in the log and in the state; the same only once.
+    /// Notes what is wrong, or that nothing is, in the log and in the state; the same only once.
     async fn is_now(&mut self, vault: &Vault, trouble: Option<String>) {
         if self.0.as_ref() == Some(&trouble) {
             return;
@@ -161,7 +161,7 @@ impl Trouble {
 }
 
 /// Keeps what is wrong with the listener for `status` and the alerts; nothing if it is empty. A database that cannot be
-/// written is told elsewhere.
+/// written is reported elsewhere.
 async fn note_trouble(vault: &Vault, trouble: String) {
     let noted =
         vault.state.db.write(async move |tx| fleet::set_meta(tx, fleet::LISTENER_TROUBLE, &trouble).await);

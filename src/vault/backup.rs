@@ -8,26 +8,26 @@
 //! It reads beside whoever has the state, and takes no lock. A folder with its final name is whole; after an error nothing is
 //! left, and after a crash at most a folder with a hidden name.
 
-mod place;
 mod restore;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use tracing::warn;
 
-use crate::base::digest::Digest;
+use super::state;
+use crate::base::digest::{Digest, hex};
+use crate::base::filesystem::free_bytes;
 use crate::base::users::User;
 use crate::config::{Config, secret_files};
 use crate::store::db;
-use crate::vault::state;
-use place::Place;
 
 /// What a backup is, for whoever reads its manifest.
 const FORMAT: &str = "callvault-backup/1";
@@ -41,60 +41,35 @@ const RESTORE: &str = "RESTORE.txt";
 const SUMS: &str = "SHA256SUMS";
 /// How often a backup is begun again because keys changed under it.
 const TRIES: u32 = 3;
-/// How much is copied at one time.
 const COPY_BYTES: usize = 128 << 10;
 
 /// Why no backup was made. Each says what to do, and leaves nothing behind.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// There is no database.
     #[error("there is nothing to back up: `{0}` holds no database yet")]
     Nothing(PathBuf),
-    /// Something is there.
     #[error("`{0}` is there already, and no backup is overwritten: name another folder")]
     Taken(PathBuf),
-    /// It has no name.
     #[error("`{0}` is no name for a new folder: name one")]
     NoName(PathBuf),
-    /// No folder can get that name.
     #[error("`{0}` is a link, or where a filesystem is mounted: name a new folder in it")]
     Elsewhere(PathBuf),
-    /// It would be lost with what it is to save.
     #[error(
         "`{0}` is in the archive or in the state folder, and would be lost with it: name a folder elsewhere"
     )]
     Inside(PathBuf),
-    /// Its parent is not there.
     #[error("`{0}` does not exist: create that folder first")]
     NoParent(PathBuf),
-    /// The disk is too full.
     #[error(
         "`{path}` has room for {free_bytes} bytes, and the backup needs {needed_bytes}: make room, or name another folder"
     )]
-    NoRoom {
-        /// The folder that it was to be in.
-        path: PathBuf,
-        /// What there is.
-        free_bytes: u64,
-        /// What is needed.
-        needed_bytes: u64,
-    },
-    /// The disk got full meanwhile.
+    NoRoom { path: PathBuf, free_bytes: u64, needed_bytes: u64 },
     #[error("the disk of `{0}` is full: make room, or name another folder")]
     Full(PathBuf),
-    /// A key was changed again and again.
     #[error("the keys of the state changed meanwhile: run the same command again")]
     Changed,
-    /// Something cannot be read or written.
     #[error("cannot {action} `{path}`: {error}")]
-    Io {
-        /// What was attempted.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the filesystem says.
-        error: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, error: io::Error },
 }
 
 impl BackupError {
@@ -106,17 +81,11 @@ impl BackupError {
         }
     }
 }
-
-/// A backup that is there.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Its folder.
     pub path: PathBuf,
-    /// When it was made.
     pub made_at: Timestamp,
-    /// Files in it.
     pub files: usize,
-    /// Their bytes.
     pub bytes: u64,
     /// Stands for all of it: the hash of `SHA256SUMS`.
     pub sums_sha256: Digest,
@@ -139,8 +108,6 @@ struct Manifest {
     secrets_elsewhere: Vec<PathBuf>,
     files: BTreeMap<String, Copied>,
 }
-
-/// A file of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct Copied {
     bytes: u64,
@@ -150,9 +117,6 @@ struct Copied {
 /// Makes a backup at `out`. On return it is on disk, whole.
 ///
 /// Dropped before its end, it leaves nothing.
-///
-/// # Errors
-/// [`BackupError`]; what the database says of a copy.
 pub async fn make(config: &Config, out: &Path, now: Timestamp) -> anyhow::Result<Report> {
     let state = &config.state.path;
     let database = db::database_file(state);
@@ -174,8 +138,6 @@ pub async fn make(config: &Config, out: &Path, now: Timestamp) -> anyhow::Result
     let path = backup.place.keep(&[STATE])?;
     Ok(Report { path, made_at: now, files, bytes, sums_sha256 })
 }
-
-/// A backup in the making.
 struct Backup {
     place: Place,
     files: BTreeMap<String, Copied>,
@@ -323,4 +285,127 @@ fn hash(what: &Path, mut from: impl Read, mut to: impl io::Write) -> Result<Copi
     }
     to.flush().map_err(BackupError::io("copy", what))?;
     Ok(Copied { bytes, sha256: hasher.into() })
+}
+const FOLDER_MODE: u32 = 0o700;
+/// Room for all but the database.
+const REST_BYTES: u64 = 4 << 20;
+
+/// The folder. Dropped before it is kept, it is gone.
+#[derive(Debug)]
+pub(super) struct Place {
+    folder: PathBuf,
+    out: PathBuf,
+    is_kept: bool,
+}
+
+impl Place {
+    /// Begins a folder that will be `out`, outside of the folders that are `ours`.
+    ///
+    /// # Errors
+    /// If it may not be there, or there is no room for the database.
+    fn begin(out: &Path, ours: &[&PathBuf], database_bytes: u64) -> Result<Self, BackupError> {
+        let parent = check(out, ours)?;
+        let needed_bytes = database_bytes.saturating_add(REST_BYTES);
+        let free = free_bytes(&parent).unwrap_or(u64::MAX);
+        if free < needed_bytes {
+            return Err(BackupError::NoRoom { path: parent, free_bytes: free, needed_bytes });
+        }
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).expect("the kernel gives random bytes");
+        let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = parent.join(format!(".{name}.callvault-{}.part", hex(&random)));
+        make_private(&folder)?;
+        let out = parent.join(out.file_name().unwrap_or_default());
+        Ok(Self { folder, out, is_kept: false })
+    }
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The folder that it will be in.
+    pub(super) fn parent(&self) -> &Path {
+        self.out.parent().unwrap_or(Path::new("/"))
+    }
+    fn make_folder(&self, name: &str) -> Result<(), BackupError> {
+        make_private(&self.path(name))
+    }
+
+    /// Removes a folder in it, with all that it holds.
+    fn remove_folder(&self, name: &str) -> Result<(), BackupError> {
+        let path = self.path(name);
+        fs::remove_dir_all(&path).map_err(BackupError::io("remove", &path))
+    }
+
+    /// Gives it its final name, with all names in it and in these folders of it on disk.
+    ///
+    /// # Errors
+    /// If something is there by now: nothing is overwritten.
+    pub(super) fn keep(mut self, folders: &[&str]) -> Result<PathBuf, BackupError> {
+        folders.iter().try_for_each(|name| sync(&self.path(name)))?;
+        sync(&self.folder)?;
+        // Of folders only an empty one is replaced.
+        fs::rename(&self.folder, &self.out).map_err(|error| match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::NotADirectory => BackupError::Taken(self.out.clone()),
+            _ => BackupError::io("give its name to", &self.out)(error),
+        })?;
+        self.is_kept = true;
+        sync(self.parent())?;
+        Ok(self.out.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            let folder = self.folder.display();
+            warn!("`{folder}` could not be removed ({error}): keys may be in it; remove it by hand");
+        }
+    }
+}
+
+/// Whether a backup may be there: nothing is, it is in no folder of ours, and a folder can get that name. Returns the folder
+/// that it will be in.
+fn check(out: &Path, ours: &[&PathBuf]) -> Result<PathBuf, BackupError> {
+    if out.file_name().is_none() {
+        return Err(BackupError::NoName(out.to_owned()));
+    }
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let no_parent = |_| BackupError::NoParent(parent.to_owned());
+    let in_parent = fs::metadata(parent).map_err(no_parent)?;
+    let parent = parent.canonicalize().map_err(no_parent)?;
+    let is_ours = |ours: &&PathBuf| ours.canonicalize().is_ok_and(|ours| parent.starts_with(ours));
+    if ours.iter().any(is_ours) {
+        return Err(BackupError::Inside(out.to_owned()));
+    }
+    if let Ok(there) = fs::symlink_metadata(out) {
+        let is_empty = || fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
+        if there.is_symlink() || (there.is_dir() && there.dev() != in_parent.dev()) {
+            return Err(BackupError::Elsewhere(out.to_owned()));
+        }
+        if !there.is_dir() || !is_empty() {
+            return Err(BackupError::Taken(out.to_owned()));
+        }
+    }
+    Ok(parent)
+}
+
+fn make_private(folder: &Path) -> Result<(), BackupError> {
+    fs::DirBuilder::new().mode(FOLDER_MODE).create(folder).map_err(BackupError::io("make folder", folder))
+}
+
+/// Makes a folder's names durable.
+fn sync(folder: &Path) -> Result<(), BackupError> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some filesystems have no such call for folders.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced.map_err(BackupError::io("sync", folder)),
+    }
 }

@@ -22,27 +22,19 @@ const WRITE: u32 = 0o022;
 const EVERYONE: u32 = 0o007;
 /// In a folder with this bit each file is safe from all but its owner.
 const STICKY: u32 = 0o1000;
-
-/// What kind of harm others could do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Harm {
-    /// Others can read a secret.
     SecretReadable,
     /// Others can write what callvault goes by: configuration, a secret, the archive's root.
     Writable,
 }
-
-/// One thing that is open to others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exposure {
-    /// The kind of harm.
     pub harm: Harm,
-    /// The file or folder.
     pub path: String,
     /// What is wrong, as one sentence without its end.
     pub message: String,
-    /// The command that mends it.
     pub command: String,
     #[serde(skip)]
     key: Option<String>,
@@ -55,7 +47,7 @@ pub struct Exposure {
 
 impl Exposure {
     /// All of it, for a log or an alert.
-    pub fn told(&self) -> String {
+    pub fn sentence(&self) -> String {
         format!("{}: mend it with `{}`", self.message, self.command)
     }
 }
@@ -101,12 +93,12 @@ pub fn check(config: &Config) -> Result<(), ConfigErrors> {
 pub fn check_before_work(config: &Config) -> Result<(), ConfigErrors> {
     let found = all(config);
     if database_file(&config.state.path).exists() {
-        tell(&found);
+        log(&found);
         return Ok(());
     }
-    let (refused, told): (Vec<Exposure>, Vec<Exposure>) =
+    let (refused, logged): (Vec<Exposure>, Vec<Exposure>) =
         found.into_iter().partition(|exposure| exposure.is_refused);
-    tell(&told);
+    log(&logged);
     refuse(config, refused)
 }
 
@@ -114,8 +106,8 @@ fn all(config: &Config) -> Vec<Exposure> {
     of_configuration(config).into_iter().chain(of_archive(&config.archive.path)).collect()
 }
 
-fn tell(found: &[Exposure]) {
-    found.iter().for_each(|exposure| warn!("{}", exposure.told()));
+fn log(found: &[Exposure]) {
+    found.iter().for_each(|exposure| warn!("{}", exposure.sentence()));
 }
 
 fn refuse(config: &Config, found: Vec<Exposure>) -> Result<(), ConfigErrors> {

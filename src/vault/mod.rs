@@ -2,13 +2,10 @@
 
 // The state directory: lock, database, key.
 pub mod state;
-
 // Copies of the database, made while everything goes on.
 pub mod snapshot;
-
 // What others on this machine can read or write that they must not.
 pub mod exposure;
-
 // Backups of all that the archive does not hold.
 pub mod backup;
 

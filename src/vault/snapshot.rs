@@ -22,7 +22,6 @@ use crate::base::filesystem::free_bytes;
 use crate::config::SnapshotsConfig;
 use crate::store::db;
 
-/// The folder in the state directory.
 const FOLDER: &str = "snapshots";
 const PREFIX: &str = "callvault-";
 const SUFFIX: &str = ".db";
@@ -32,13 +31,10 @@ const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 /// The key under which [`fleet::set_meta`](crate::store::fleet::set_meta) keeps why the last snapshot was not made; empty if it
 /// was.
 pub const LAST_ERROR: &str = "snapshot_error";
-
-/// A snapshot that is there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Snapshot {
     /// When it was made, by its name.
     pub at: Timestamp,
-    /// The file.
     pub file: PathBuf,
 }
 
@@ -59,9 +55,6 @@ pub struct NoRoom {
 /// Makes a snapshot of the database in `state`, and removes those that need not stay. Returns the one that was made.
 ///
 /// On return it is on disk, whole. After an error or a crash there is none of its name; the next one cleans up.
-///
-/// # Errors
-/// [`NoRoom`]; whatever database and filesystem say.
 pub async fn take(
     state: &Path,
     keep: &SnapshotsConfig,

@@ -1,11 +1,8 @@
 //! The state directory: the lock that makes one process the owner, the database, and a key of its own.
 
+mod keys;
 mod lock;
-mod modes;
-mod replace;
-mod rightful;
-mod seed;
-mod surviving;
+mod owner;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -17,13 +14,14 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
 
+pub use keys::{
+    Seed, Surviving, checkpoint_file, keep_checkpoint, last_checkpoint, parse as parse_seed, surviving,
+};
 pub use lock::{StateLock, is_owned_by_service};
-pub use rightful::refuse_other_user;
-pub use seed::{Seed, parse as parse_seed};
-pub use surviving::{Surviving, checkpoint_file, keep_checkpoint, last_checkpoint, surviving};
+pub use owner::refuse_other_user;
 
 use crate::base::digest::hex;
-use crate::config::{Config, PbxConfig};
+use crate::config::PbxConfig;
 use crate::store::db::{Db, database_file};
 use crate::store::fleet;
 
@@ -36,7 +34,6 @@ const PRIVATE: u32 = 0o600;
 /// Why a state directory cannot be used. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// Another process owns it.
     #[error(
         "{0} is in use by another callvault; wait until it has finished, or stop it, then run this command again"
     )]
@@ -48,66 +45,31 @@ pub enum StateError {
     #[error(
         "[state] path {path} lies on {filesystem}: keep the state on a local disk (only the archive may be remote)"
     )]
-    Network {
-        /// The directory.
-        path: PathBuf,
-        /// The kind of filesystem.
-        filesystem: &'static str,
-    },
-    /// The file of a key of the ledger holds something else.
+    Network { path: PathBuf, filesystem: &'static str },
     #[error(
         "{path} does not hold a key of the ledger (64 hex digits): restore it from a backup; or move it away, and let \
          another one follow it with `callvault ledger rotate-key`"
     )]
-    NoSeed {
-        /// The file.
-        path: PathBuf,
-    },
+    NoSeed { path: PathBuf },
     /// It belongs to another user, whose service could not work with files of this one's.
     #[error(
         "`{path}` belongs to {owner}, and this was run by {us}: nothing was done; run it as its owner: `{remedy}`"
     )]
-    OtherUser {
-        /// What belongs to him.
-        path: PathBuf,
-        /// Whose it is.
-        owner: String,
-        /// Who runs this.
-        us: String,
-        /// The command that works.
-        remedy: String,
-    },
-    /// A file that another user left in it, or in the archive.
+    OtherUser { path: PathBuf, owner: String, us: String, remedy: String },
     #[error(
         "`{file}` belongs to {owner}, and callvault runs as {us}, who cannot use it: nothing was done; give it back \
          with `{remedy}`"
     )]
-    OtherUsersFile {
-        /// The file.
-        file: PathBuf,
-        /// Whose it is.
-        owner: String,
-        /// Who runs this.
-        us: String,
-        /// The command that mends it.
-        remedy: String,
-    },
-    /// It cannot be created, read or written.
+    OtherUsersFile { file: PathBuf, owner: String, us: String, remedy: String },
     #[error(
         "[state] path {path} cannot be used: {problem}; make it a directory that this user may write, with free space"
     )]
-    Unusable {
-        /// The directory or the file in it.
-        path: PathBuf,
-        /// What the system says.
-        problem: String,
-    },
+    Unusable { path: PathBuf, problem: String },
 }
 
 /// The opened state directory. The lock is held for as long as this lives.
 #[derive(Debug)]
 pub struct State {
-    /// The database.
     pub db: Db,
     /// Names this state in the archive's markers.
     pub id: String,
@@ -116,7 +78,7 @@ pub struct State {
     directory: PathBuf,
     key: [u8; 32],
     adopt_key: [u8; 32],
-    lock: StateLock,
+    pub lock: StateLock,
 }
 
 impl State {
@@ -126,8 +88,8 @@ impl State {
     /// [`StateError`] for what an operator can mend.
     pub async fn open(directory: &Path) -> anyhow::Result<Self> {
         let lock = StateLock::take(directory).await?;
-        seed::clear(directory)?;
-        modes::tighten(directory);
+        keys::clear(directory)?;
+        owner::tighten(directory);
         let credentials_key = key(&directory.join("credentials.key"))?;
         let adopt_key = key(&directory.join(ADOPT_KEY))?;
         make_private(&database_file(directory))?;
@@ -148,51 +110,13 @@ impl State {
     pub fn adopt_key(&self) -> [u8; 32] {
         self.adopt_key
     }
-
-    /// The directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Lets commands know that they may hand their work over.
-    ///
-    /// # Errors
-    /// [`StateError`] if the lock file cannot be written.
-    pub fn announce_service(&self) -> Result<(), StateError> {
-        self.lock.announce_service()
-    }
-
-    /// The secret of the key that signs the ledger; a new one if there is none yet.
-    ///
-    /// # Errors
-    /// [`StateError`] if its file cannot be read or made.
-    pub fn ledger_seed(&self) -> Result<Seed, StateError> {
-        match seed::read(&seed::file(&self.directory))? {
-            Some(seed) => Ok(seed),
-            None => seed::make(&self.directory),
-        }
-    }
-
-    /// The secret of a former key, by its id, if it is still there.
-    ///
-    /// # Errors
-    /// [`StateError`] if its file cannot be read.
-    pub fn former_ledger_seed(&self, id: &str) -> Result<Option<Seed>, StateError> {
-        seed::read(&seed::former_file(&self.directory, id))
-    }
-
-    /// Lets the key with this id become a former one, and makes another that signs from now on.
-    ///
-    /// # Errors
-    /// [`StateError`] if the files cannot be written.
-    pub fn rotate_ledger_seed(&self, id: &str) -> Result<Seed, StateError> {
-        seed::retire(&self.directory, id)?;
-        seed::make(&self.directory)
-    }
-
     /// What is remembered of credentials that a PBX refused: nothing can be read from it, but a change is noticed.
     pub fn fingerprint(&self, pbx: &PbxConfig) -> Vec<u8> {
-        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.key).expect("an HMAC takes a key of any length");
+        let mut hmac = self.hmac();
         for part in [pbx.url.as_str(), &pbx.username, pbx.password.expose_secret()] {
             hmac.update(&(part.len() as u64).to_be_bytes());
             hmac.update(part.as_bytes());
@@ -200,31 +124,26 @@ impl State {
         hmac.finalize().into_bytes().to_vec()
     }
 
-    /// Stands for all that is configured of a PBX, its password included: nothing can be read from it, but any change is
-    /// noticed.
-    pub fn settings(&self, pbx: &PbxConfig) -> Vec<u8> {
-        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.key).expect("an HMAC takes a key of any length");
-        hmac.update(&self.fingerprint(pbx));
-        // Its secrets are not in what `Debug` shows.
-        hmac.update(format!("{pbx:?}").as_bytes());
+    /// Stands for all that is configured of these PBXs and in `shown`, passwords included: nothing can be read from it, but any
+    /// change is noticed.
+    pub fn settings<'a>(
+        &self,
+        pbxs: impl IntoIterator<Item = &'a PbxConfig>,
+        shown: &impl std::fmt::Debug,
+    ) -> Vec<u8> {
+        let mut hmac = self.hmac();
+        pbxs.into_iter().for_each(|pbx| hmac.update(&self.fingerprint(pbx)));
+        // Secrets are not in what `Debug` shows.
+        hmac.update(format!("{shown:?}").as_bytes());
         hmac.finalize().into_bytes().to_vec()
     }
-}
 
-impl State {
-    /// The same for a whole configuration.
-    pub fn settings_of_all(&self, config: &Config) -> Vec<u8> {
-        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.key).expect("an HMAC takes a key of any length");
-        config.pbx.iter().for_each(|pbx| hmac.update(&self.fingerprint(pbx)));
-        hmac.update(format!("{config:?}").as_bytes());
-        hmac.finalize().into_bytes().to_vec()
+    fn hmac(&self) -> Hmac<Sha256> {
+        Hmac::<Sha256>::new_from_slice(&self.key).expect("an HMAC takes a key of any length")
     }
 }
 
 /// The files of the keys in a state folder: of all that lies there, only they cannot be made again from the archive.
-///
-/// # Errors
-/// [`StateError`] if the folder cannot be listed.
 pub fn key_files(directory: &Path) -> Result<Vec<PathBuf>, StateError> {
     let entries = fs::read_dir(directory).map_err(unusable(directory))?;
     let mut files = Vec::new();
@@ -257,15 +176,15 @@ fn key(path: &Path) -> anyhow::Result<[u8; 32]> {
     }
     let mut key = [0; 32];
     getrandom::fill(&mut key).context("the system gives no random bytes")?;
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(PRIVATE)
-        .open(path)
-        .map_err(unusable(path))?;
-    file.write_all(&key).and_then(|()| file.sync_all()).map_err(unusable(path))?;
+    write_private(path, &key)?;
     Ok(key)
+}
+
+/// Writes a file for the owner alone. On return its bytes are on disk.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let opened = OpenOptions::new().create(true).truncate(true).write(true).mode(PRIVATE).open(path);
+    let written = opened.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.map_err(unusable(path))
 }
 
 /// Makes the database's file for the owner alone, if there is none: SQLite would make it as the umask says, and gives its

@@ -195,12 +195,19 @@ fn the_status_tells_how_long_the_oldest_that_is_owed_has_left() {
     let forecast = &json["pbx"]["hq"]["forecast"];
     assert_eq!((&forecast["horizon_source"], &forecast["horizon_days"]), (&"hint".into(), &180.0.into()));
     assert!(forecast["margin_s"].as_i64().unwrap() > 170 * 86_400, "{forecast}");
-    assert!(folder.run(&["status"]).exits(3).stdout.contains("the oldest owed is overwritten in about 17"));
+    assert!(
+        folder
+            .run(&["status"])
+            .exits(3)
+            .stdout
+            .contains("the oldest recording not archived yet is overwritten in about 17")
+    );
 
     folder.edit(|text| format!("{text}recording_days = 3\n"));
     let told = folder.run(&["status"]).exits(3).stdout;
     assert!(
-        told.contains("the oldest owed is overwritten in about") && told.contains("(AT RISK: "),
+        told.contains("the oldest recording not archived yet is overwritten in about")
+            && told.contains("(AT RISK: "),
         "{told}"
     );
     folder.run(&["backfill"]).exits(0);

@@ -216,7 +216,7 @@ async fn a_family_that_only_this_file_knows_is_archived() {
     let request = Request { from: day, to: day, ..Request::default() };
     let connections = Connections::of([Connection::to(Arc::new(toy))]);
     let backfill = Backfill::new(&opened, request, connections, CancellationToken::new()).unwrap();
-    let report = backfill.run().await.unwrap();
+    let report = backfill.run(&mut ()).await.unwrap();
 
     assert_eq!(counts(&report), Counts { archived: 1, missing: 1, ..NONE }, "{report:?}");
     assert_eq!(downloads.load(SeqCst), 2, "the one that broke off was repeated");

@@ -12,25 +12,16 @@ use crate::pbx::{PbxError, Policy, Reason};
 const CONFIRMED_BY: usize = 8;
 /// The same while it has answered nothing well yet, or does not say who it is: then nothing speaks for the PBX.
 const CONFIRMED_AT_FIRST_BY: usize = 3;
-
-/// What a request was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// Who the PBX is, and where its reports go.
     Device,
-    /// The calls of one day.
     Day(Date),
-    /// One recording, by its row.
     Recording(i64),
-    /// The list of all voicemail boxes.
     Boxes,
-    /// One voicemail box, by its extension.
     Mailbox(String),
-    /// One voicemail message, by its row.
     Message(i64),
 }
-
-/// Whose failure one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     /// The item's: it costs the item an attempt, and the next item is asked for.
@@ -109,8 +100,6 @@ impl Failed {
         }
     }
 }
-
-/// An item that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Suspect {
     item: Item,

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::placing::Fallback;
+use super::page::Fallback;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::base::recording::printable;
 use crate::base::times::zone_of;
 use crate::formats::cdr::{CdrError, CdrItem, read_csv};
 use crate::store::calls;
-use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::findings::{self, FindingKind};
 
 /// Parsed items that may wait for the database.
 const ITEMS_AHEAD: usize = 256;
@@ -22,7 +22,6 @@ const ITEMS_AHEAD: usize = 256;
 /// A CDR file or folder that cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum CdrFileError {
-    /// The system does not let us.
     #[error(
         "the CDR {path} cannot be read: {problem}; give callvault's user access to it, or correct the path"
     )]
@@ -61,15 +60,17 @@ impl Sweeper<'_> {
     pub(super) async fn read_folder(&self, folder: &Path) -> anyhow::Result<SweepReport> {
         let mut report = SweepReport::default();
         let files = csv_files(folder)?;
-        self.close_bad_files().await?;
+        let (pbx, now) = (self.site.id().to_owned(), self.site.now());
+        // A file that is still no CDR comes back; one that was mended or removed does not.
+        let closed = async move |tx: &mut _| findings::close(tx, &pbx, FindingKind::BadFile, now).await;
+        self.site.db().write(closed).await?;
         for file in files {
             match self.read_file(&file).await {
                 Ok(of_file) => report += of_file,
                 Err(error) if error.is::<CdrFileError>() => {
                     report.files_unread += 1;
-                    let detail = error.to_string();
-                    let finding = Finding { kind: FindingKind::BadFile, subject: shown(&file), detail };
-                    self.note(finding, self.clock.now()).await?;
+                    let detail = Some(error.to_string());
+                    self.site.settle_finding(FindingKind::BadFile, shown(&file), detail).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -77,17 +78,11 @@ impl Sweeper<'_> {
         Ok(report)
     }
 
-    /// A file that is still no CDR comes back; one that was mended or removed does not.
-    async fn close_bad_files(&self) -> anyhow::Result<()> {
-        let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
-        self.db.write(async move |tx| findings::close(tx, &pbx, FindingKind::BadFile, now).await).await
-    }
-
     /// Reads a CSV file to its end in bounded memory.
     ///
     /// # Errors
     /// [`CdrFileError`] if it cannot be read; bad rows are findings. Rows before an error are kept.
-    pub async fn read_file(&self, path: &Path) -> anyhow::Result<SweepReport> {
+    pub(crate) async fn read_file(&self, path: &Path) -> anyhow::Result<SweepReport> {
         let file = File::open(path).map_err(|error| CdrFileError::unreadable(path, error))?;
         let metadata = file.metadata().map_err(|error| CdrFileError::unreadable(path, error))?;
         if !metadata.is_file() {
@@ -98,15 +93,15 @@ impl Sweeper<'_> {
         let name = printable(path.file_name().unwrap_or(path.as_os_str()).as_encoded_bytes());
         let source = format!("{name} ({} bytes of {})", metadata.len(), written_at.strftime("%F %T UTC"));
         // The same file again proves nothing that it did not prove the first time.
-        let counted = calls::was_read(&mut *self.db.read().await?, &self.pbx.id, &source).await?;
-        if counted && !self.known_files_too {
+        let counted = calls::was_read(&mut *self.site.db().read().await?, self.site.id(), &source).await?;
+        if counted && !self.deep {
             return Ok(SweepReport::default());
         }
         // What tells no time was most likely listed shortly before the file was written.
-        let written_on = zone_of(self.pbx.timezone.as_ref(), None).to_datetime(written_at).date();
-        let mut reading = self.begin(name, source, Fallback::Before(written_on)).await?;
+        let written_on = zone_of(self.site.pbx.timezone.as_ref(), None).to_datetime(written_at).date();
+        let mut reading = self.begin(name, source, Fallback::Before(written_on), None).await?;
         let outcome = self.take_file(&mut reading, file).await;
-        let is_read = matches!(outcome, Ok(Ok(_))) && !self.stop.is_cancelled();
+        let is_read = matches!(outcome, Ok(Ok(_))) && !self.site.stop.is_cancelled();
         let flaw = outcome.as_ref().ok().and_then(|outcome| outcome.as_ref().ok()).and_then(FileFacts::flaw);
         let whole = is_read && !counted && flaw.is_none();
         let written_at = written_at.min(reading.facts.now);
@@ -125,16 +120,11 @@ impl Sweeper<'_> {
 
     /// Tells of a file whose recordings are queued and that proves nothing.
     async fn note_flaw(&self, path: &Path, flaw: Option<&'static str>) -> anyhow::Result<()> {
-        let (pbx, subject, now) = (self.pbx.id.clone(), shown(path), self.clock.now());
+        let subject = shown(path);
         if let Some(flaw) = flaw {
-            warn!(pbx, "{subject}: {flaw}");
+            warn!(pbx = self.site.id(), "{subject}: {flaw}");
         }
-        let detail = flaw.map(str::to_owned);
-        self.db
-            .write(async move |tx| {
-                findings::settle(tx, &pbx, FindingKind::BadFile, &subject, detail, now).await
-            })
-            .await
+        self.site.settle_finding(FindingKind::BadFile, subject, flaw.map(str::to_owned)).await
     }
 
     async fn take_file(
@@ -152,7 +142,7 @@ impl Sweeper<'_> {
                 }
                 Err(error) => return Ok(Err(error)),
             }
-            if self.stop.is_cancelled() {
+            if self.site.stop.is_cancelled() {
                 break;
             }
         }

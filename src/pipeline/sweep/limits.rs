@@ -9,14 +9,13 @@ use std::sync::PoisonError;
 use jiff::civil::Date;
 use tracing::debug;
 
-use super::answer::Answer;
 use super::closing::SETTLES_AFTER;
 use super::parts::Part;
-use super::range::{FIRST_WAIT, Outcome, TRIES};
+use super::range::{Answer, FIRST_WAIT, Outcome, TRIES};
 use super::reading::Reading;
 use super::{SweepReport, Sweeper, page};
 use crate::store::evidence::{self, LIMIT_ROWS_MIN, Limits, ListSize};
-use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::findings::{self, FindingKind};
 
 /// A day is not asked for in more parts than this: a PBX that answers everything alike would never come to an end.
 const PARTS_MAX: u64 = 256;
@@ -30,7 +29,6 @@ enum Look {
     Whole,
     /// Its parts hold more.
     Cut,
-    /// The PBX did not answer.
     Unanswered,
 }
 
@@ -41,7 +39,7 @@ impl Sweeper<'_> {
 
     /// Reads what is known of the PBX's limits.
     pub(super) async fn learn_limits(&self) -> anyhow::Result<()> {
-        let known = evidence::load_limits(&mut *self.db.read().await?, &self.pbx.id).await?;
+        let known = evidence::load_limits(&mut *self.site.db().read().await?, self.site.id()).await?;
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
     }
@@ -73,7 +71,7 @@ impl Sweeper<'_> {
             reading.list.note_part(part, answer);
             return Ok(Outcome::Read);
         };
-        debug!(pbx = %self.pbx.id, "The {rows} rows of {day} may be cut: asking for them in two parts");
+        debug!(pbx = self.site.id(), "The {rows} rows of {day} may be cut: asking for them in two parts");
         for part in parts {
             let outcome = Box::pin(self.read_part(reading, day, part, TRIES)).await?;
             if !outcome.is_read() {
@@ -117,7 +115,7 @@ impl Sweeper<'_> {
             let Some(longest) = read.iter().max_by_key(order).map(|(day, _)| *day) else { return Ok(()) };
             let at = read.iter().position(|(day, _)| *day == longest).unwrap_or(0);
             let (day, mut reading) = read.swap_remove(at);
-            if self.stopped() {
+            if self.site.is_over() {
                 reading.list.short = Some(NOT_LOOKED_AT.to_owned());
                 *report += self.end_day(reading, day, Outcome::Read).await?;
                 continue;
@@ -137,12 +135,12 @@ impl Sweeper<'_> {
         if reading.list.has_open_edge && asked.is_none() {
             return Ok(true);
         }
-        Ok((is_open && (self.known_files_too || self.is_over(day).await?)) || must_split)
+        Ok((is_open && (self.deep || self.is_over(day).await?)) || must_split)
     }
 
     async fn is_over(&self, day: Date) -> anyhow::Result<bool> {
         let end = page::day_end(day, self.utc_offset_s().await?);
-        let over = |end| self.clock.now().duration_since(end) >= SETTLES_AFTER + self.device_behind;
+        let over = |end| self.site.now().duration_since(end) >= SETTLES_AFTER + self.device_behind;
         Ok(end.is_some_and(over))
     }
 
@@ -150,12 +148,13 @@ impl Sweeper<'_> {
     async fn look_twice(&self, mut reading: Reading, day: Date) -> anyhow::Result<SweepReport> {
         let size = reading.list.largest_size();
         // What is asked for again is counted once.
-        let counted = (reading.rows, reading.bad_rows);
+        let counted = (reading.counts.rows, reading.counts.bad_rows);
         let look = match self.limits().may_cut(size) {
             true => Look::Cut,
             false => self.look(&mut reading, day).await?,
         };
-        (reading.rows, reading.bad_rows) = if matches!(look, Look::Cut) { (0, 0) } else { counted };
+        (reading.counts.rows, reading.counts.bad_rows) =
+            if matches!(look, Look::Cut) { (0, 0) } else { counted };
         match look {
             Look::Whole => self.note_limits(|limits| limits.prove(size)).await?,
             Look::Unanswered => reading.list.short = Some(NOT_LOOKED_AT.to_owned()),
@@ -220,17 +219,12 @@ impl Sweeper<'_> {
         day: Date,
         part: Part,
     ) -> anyhow::Result<Option<Answer>> {
-        let item = crate::pipeline::gate::Item::Day(day);
         for _ in 0..TRIES {
-            let Some(slot) = self.slot().await else { return Ok(None) };
-            match self.read_once(slot, reading, part).await? {
-                Ok(answer) => {
-                    self.gate.worked(&item).await?;
-                    return Ok(Some(answer));
-                }
-                Err(error) => self.gate.troubled(&item, &error).await.map(drop)?,
+            match self.ask(reading, day, part, 1).await? {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(Outcome::Ended) => return Ok(None),
+                Err(_) => tokio::time::sleep(FIRST_WAIT).await,
             }
-            tokio::time::sleep(FIRST_WAIT).await;
         }
         Ok(None)
     }
@@ -241,15 +235,15 @@ impl Sweeper<'_> {
             change(&mut limits);
             *limits
         };
-        let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
-        self.db
-            .write(async move |tx| {
-                if limits.suspected.is_none() {
-                    findings::close(tx, &pbx, FindingKind::LimitSuspected, now).await?;
-                }
-                evidence::store_limits(tx, &pbx, limits, now).await
-            })
-            .await
+        let (pbx, now) = (self.site.id().to_owned(), self.site.now());
+        let db = self.site.db();
+        db.write(async move |tx| {
+            if limits.suspected.is_none() {
+                findings::close(tx, &pbx, FindingKind::LimitSuspected, now).await?;
+            }
+            evidence::store_limits(tx, &pbx, limits, now).await
+        })
+        .await
     }
 
     /// A PBX that cuts its lists is a finding for as long as it seems to.
@@ -259,8 +253,7 @@ impl Sweeper<'_> {
              callvault asks for shorter times",
             size.rows, size.bytes
         );
-        let finding = Finding { kind: FindingKind::LimitSuspected, subject: "call lists".to_owned(), detail };
-        self.note(finding, self.clock.now()).await
+        self.site.settle_finding(FindingKind::LimitSuspected, "call lists", Some(detail)).await
     }
 }
 

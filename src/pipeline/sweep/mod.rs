@@ -3,63 +3,56 @@
 //! A sweep is level-triggered: it reads again what exists and stores what is new, so that an outage of any length
 //! heals itself. Readings are unioned; one with fewer rows is a finding and removes nothing.
 
-mod answer;
-mod clocks;
 mod closing;
 mod files;
 mod limits;
-mod outside;
 mod page;
 mod parts;
-mod placing;
 mod range;
 mod reading;
-mod rules;
-mod slowing;
 mod voicemail;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
+pub use super::exclusion::{apply_rules, rules_of};
 pub use files::CdrFileError;
-pub use range::sweep_ranges;
-pub use rules::{apply_rules, rules_of};
-pub use voicemail::{FullestBox, VoicemailPoll, poll_voicemail};
+pub use voicemail::{FullestBox, VoicemailPoll};
 
-use crate::base::bell::Bell;
-use crate::base::clock::Clock;
+use super::site::{Met, Site};
 use crate::base::digest::Digest;
+use crate::base::filesystem::{Room, room};
 use crate::base::recording::Text;
 use crate::base::times::OffsetResolver;
-use crate::config::{ExclusionRule, PbxConfig};
+use crate::config::{ExclusionRule, PbxLimits};
 use crate::formats::cdr::{BadRow, CdrItem, CdrReader, DoubtCause};
-use crate::pbx::Pbx;
-use crate::pipeline::gate::Gate;
 use crate::store::calls;
-use crate::store::db::{DatabaseFailed, Db};
+use crate::store::db::DatabaseFailed;
 use crate::store::evidence::{self, Limits};
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet::{self, SameDevice};
 use crate::store::intake::{self, Added, IntakeSlowed};
-use page::{ROWS_PER_PAGE, ReadingFacts};
+use page::{Fallback, PlacedRow, ROWS_PER_PAGE, ReadingFacts};
 use parts::Part;
-use placing::{Fallback, PlacedRow};
 use reading::{List, Reading};
 
 /// Bad rows of one reading that are kept as findings; the rest is only counted.
 const BAD_ROWS_KEPT: u64 = 1000;
+/// The disk of the database keeps so much free: what is left is for recordings that are known of to be committed.
+const STATE_FREE_BYTES_MIN: u64 = 128 << 20;
+/// On a smaller disk than this it is not asked: it may never have had so much.
+const STATE_DISK_BYTES_MIN: u64 = 1 << 30;
 
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct SweepReport {
     pub days_read: u64,
-    /// Days that could not be read.
     pub days_unread: u64,
     /// Days that were not asked for: the PBX was given up before, or the run was stopped.
     pub days_unasked: u64,
@@ -73,68 +66,62 @@ pub struct SweepReport {
     /// Of these, those of calls outside of all days that are kept.
     pub recordings_outside: u64,
 }
-
 #[derive(Debug)]
-pub struct Sweeper<'a> {
-    pub pbx: &'a PbxConfig,
-    pub client: &'a dyn Pbx,
-    pub gate: &'a Gate,
-    pub db: &'a Db,
-    /// Whether other PBXs are followed beside it, who write to the same database.
-    pub is_one_of_several: bool,
-    /// The state folder: where its disk is nearly full, nothing is read.
-    pub state: &'a Path,
-    pub clock: Clock,
-    /// Rung when the queue may hold something new.
-    pub bell: Bell,
-    /// The rules that keep recordings of this PBX out.
-    pub rules: Arc<Vec<ExclusionRule>>,
+pub(crate) struct Sweeper<'a> {
+    site: &'a Site,
+    rules: Arc<Vec<ExclusionRule>>,
     /// How far the device's clock is behind ours: a day settles by the earlier one.
-    pub device_behind: SignedDuration,
-    /// Whether files are read again that have not changed since they were read: they can tell nothing new.
-    pub known_files_too: bool,
+    device_behind: SignedDuration,
+    /// Whether files are read again that have not changed since they were read, and days are looked at twice that are not over.
+    deep: bool,
     /// What the PBX gives at most in one list, as far as it showed.
-    pub limits: Mutex<Limits>,
+    limits: Mutex<Limits>,
     /// Why what is read now is doubtful, once that was asked.
-    pub clock_doubt: OnceCell<Option<String>>,
-    pub stop: CancellationToken,
+    clock_doubt: OnceCell<Option<String>>,
 }
 
-impl Sweeper<'_> {
-    fn reader(&self) -> CdrReader {
-        CdrReader::new(&self.pbx.cdr_columns).keeping(&self.pbx.cdr_keep_columns)
+impl<'a> Sweeper<'a> {
+    pub(crate) fn new(site: &'a Site, met: &Met, deep: bool) -> Self {
+        let (limits, clock_doubt) = (Mutex::default(), OnceCell::new());
+        let rules = rules_of(&site.vault.config, site.id());
+        Self { site, rules, device_behind: met.behind, deep, limits, clock_doubt }
     }
 
-    /// `input` names it in findings, `source` tells it from every other input.
-    async fn begin(&self, input: String, source: String, fallback: Fallback) -> anyhow::Result<Reading> {
-        let (pbx, now) = (self.pbx.id.clone(), self.clock.now());
-        let (reading, remembered, open) = self
-            .db
+    fn reader(&self) -> CdrReader {
+        CdrReader::new(&self.site.pbx.cdr_columns).keeping(&self.site.pbx.cdr_keep_columns)
+    }
+
+    /// `input` names it in findings, `source` identifies it; `limits` say what the PBX may add.
+    async fn begin(
+        &self,
+        input: String,
+        source: String,
+        fallback: Fallback,
+        limits: Option<PbxLimits>,
+    ) -> anyhow::Result<Reading> {
+        let (pbx, rules, now) = (self.site.id().to_owned(), self.rules.clone(), self.site.now());
+        let db = self.site.db();
+        let (facts, remembered, open) = db
             .write(async move |tx| {
                 let reading = calls::begin_reading(tx, &pbx, &source, now).await?;
                 let open = evidence::open_doubts(tx, &pbx).await?;
-                Ok((reading, fleet::remembered(tx, &pbx).await?, open))
+                let remembered = fleet::remembered(tx, &pbx).await?;
+                Ok((ReadingFacts { pbx, reading, rules, now, limits }, remembered, open))
             })
             .await?;
         Ok(Reading {
-            facts: ReadingFacts {
-                pbx: self.pbx.id.clone(),
-                reading,
-                rules: self.rules.clone(),
-                now,
-                limits: None,
-            },
+            facts,
             fallback,
-            resolver: OffsetResolver::new(self.pbx.timezone.clone(), remembered.utc_offset_s),
+            resolver: OffsetResolver::new(self.site.pbx.timezone.clone(), remembered.utc_offset_s),
             page: Vec::new(),
             added: BTreeMap::new(),
-            bad_rows: 0,
-            rows: 0,
-            recordings_new: 0,
+            counts: SweepReport::default(),
             input,
             last_sn: remembered.sn.map(Text::Utf8),
             unsure: None,
-            asked: Part::of(jiff::civil::date(1970, 1, 1)),
+            asked: match fallback {
+                Fallback::Asked(day) | Fallback::Before(day) => Part::of(day),
+            },
             list: List::of(open),
             outside: None,
         })
@@ -142,7 +129,7 @@ impl Sweeper<'_> {
 
     /// Takes an item of the CDR in, and stores the page when it is full.
     async fn take(&self, reading: &mut Reading, item: CdrItem) -> anyhow::Result<()> {
-        if reading.outside.is_some_and(|days| !outside::is_outside(&item, days)) {
+        if reading.outside.is_some_and(|days| !range::is_outside(&item, days)) {
             return Ok(());
         }
         match item {
@@ -153,7 +140,7 @@ impl Sweeper<'_> {
                         let line = (row.line, row.line_sha256);
                         self.note_line(reading, line, cause.sentence().to_owned()).await?;
                     }
-                    None => reading.rows += 1,
+                    None => reading.counts.rows += 1,
                 }
                 if !row.is_shifted() {
                     reading.last_sn = Some(row.sn.clone());
@@ -170,7 +157,7 @@ impl Sweeper<'_> {
 
     async fn store_page(&self, reading: &mut Reading) -> anyhow::Result<()> {
         let rows =
-            placing::place(std::mem::take(&mut reading.page), &mut reading.resolver, &mut reading.fallback);
+            page::place(std::mem::take(&mut reading.page), &mut reading.resolver, &mut reading.fallback);
         if rows.is_empty() {
             return Ok(());
         }
@@ -190,12 +177,11 @@ impl Sweeper<'_> {
                 if is_for_the_sweep(&error) {
                     return Err(error);
                 }
-                let problem = format!("it cannot be stored: {error:#}");
                 let bad = BadRow {
                     line: rows[at].row.line,
                     line_sha256: rows[at].row.line_sha256,
                     cause: DoubtCause::Unstorable,
-                    problem,
+                    problem: format!("it cannot be stored: {error:#}"),
                     excerpt: String::new(),
                     ended_without_newline: false,
                 };
@@ -212,15 +198,17 @@ impl Sweeper<'_> {
         which: Range<usize>,
     ) -> anyhow::Result<()> {
         let (facts, learnt) = (reading.facts.clone(), reading.resolver.learnt());
-        self.check_room(&facts)?;
+        if facts.limits.is_some() {
+            self.check_disk()?;
+        }
         let stored =
-            self.db.write(async move |tx| page::store(tx, &facts, &rows[which], learnt).await).await?;
+            self.site.db().write(async move |tx| facts.store(tx, &rows[which], learnt).await).await?;
         for (day, added) in stored.added {
             *reading.added.entry(day).or_default() += added;
         }
-        reading.recordings_new += stored.new_recordings;
+        reading.counts.recordings_new += stored.new_recordings;
         // Not only for new ones: a row can let an excluded recording back in, or ask for one again.
-        self.bell.ring();
+        self.site.connection.bell.ring();
         Ok(())
     }
 
@@ -241,27 +229,61 @@ impl Sweeper<'_> {
         (line, line_sha256): (u64, Digest),
         detail: String,
     ) -> anyhow::Result<()> {
-        reading.bad_rows += 1;
-        if reading.bad_rows > BAD_ROWS_KEPT || reading.list.open.is_accepted(&line_sha256) {
+        reading.counts.bad_rows += 1;
+        if reading.counts.bad_rows > BAD_ROWS_KEPT || reading.list.open.is_accepted(&line_sha256) {
             return Ok(());
         }
-        let subject = line_of(&reading.input, line);
-        let (pbx, now, is_of_pbx) = (self.pbx.id.clone(), reading.facts.now, reading.facts.limits.is_some());
+        let (facts, subject) = (reading.facts.clone(), line_of(&reading.input, line));
         let added = Added { rows: 1, bytes: detail.len() as u64 };
         let finding = Finding { kind: FindingKind::BadRow, subject, detail };
-        self.db
-            .write(async move |tx| {
-                if is_of_pbx {
-                    intake::note(tx, &pbx, added, now).await?;
-                }
-                findings::record(tx, &pbx, &finding, now).await
-            })
-            .await
+        let db = self.site.db();
+        db.write(async move |tx| {
+            if facts.limits.is_some() {
+                intake::note(tx, &facts.pbx, added, facts.now).await?;
+            }
+            findings::record(tx, &facts.pbx, &finding, facts.now).await
+        })
+        .await
     }
 
-    async fn note(&self, finding: Finding, now: Timestamp) -> anyhow::Result<()> {
-        let pbx = self.pbx.id.clone();
-        self.db.write(async move |tx| findings::record(tx, &pbx, &finding, now).await).await
+    /// After a full page, which took so long to store, leaves the database to others for a while: a PBX that lists a flood of
+    /// calls takes a quarter of its time, and the others' recordings are committed in the rest.
+    async fn let_others_write(&self, rows: usize, took: Duration) {
+        if self.site.vault.config.pbx.len() > 1 && rows >= ROWS_PER_PAGE {
+            tokio::select! {
+                () = self.site.stop.cancelled() => {}
+                () = tokio::time::sleep(took * 3) => {}
+            }
+        }
+    }
+
+    /// Where the filesystem does not say, there is room.
+    fn check_disk(&self) -> Result<(), IntakeSlowed> {
+        let state = self.site.vault.state.directory();
+        match room(state) {
+            Ok(room) if is_short(room) => {
+                Err(IntakeSlowed::Disk { path: state.display().to_string(), free_bytes: room.free_bytes })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the PBX may add, if it may add anything at present.
+    async fn may_add(&self) -> anyhow::Result<PbxLimits> {
+        self.check_disk()?;
+        let limits = self.site.pbx.limits.clone();
+        intake::check(&mut *self.site.db().read().await?, self.site.id(), &limits, self.site.now()).await?;
+        Ok(limits)
+    }
+
+    /// Notes that the PBX is slowed, or that it is not any more.
+    async fn note_slowed(&self, slowed: Option<&IntakeSlowed>) -> anyhow::Result<()> {
+        let id = self.site.id();
+        if let Some(slowed) = slowed {
+            warn!(pbx = id, "Pbx `{id}`: {slowed}");
+        }
+        let detail = slowed.map(ToString::to_string);
+        self.site.settle_finding(FindingKind::IntakeSlowed, id, detail).await
     }
 }
 
@@ -294,6 +316,10 @@ impl std::ops::AddAssign for SweepReport {
         self.recordings_new += other.recordings_new;
         self.recordings_outside += other.recordings_outside;
     }
+}
+
+fn is_short(room: Room) -> bool {
+    room.total_bytes >= STATE_DISK_BYTES_MIN && room.free_bytes < STATE_FREE_BYTES_MIN
 }
 
 #[cfg(test)]
@@ -335,5 +361,12 @@ mod tests {
         assert!(!SweepReport { days_unread: 1, ..SweepReport::default() }.is_complete());
         assert!(!SweepReport { days_unasked: 1, ..SweepReport::default() }.is_complete());
         assert!(!SweepReport { files_unread: 1, ..SweepReport::default() }.is_complete());
+    }
+
+    #[test]
+    fn a_disk_is_short_if_it_has_less_than_it_should_and_could() {
+        let is_short = |total_bytes: u64, free_bytes: u64| is_short(Room { total_bytes, free_bytes });
+        assert!(is_short(20 << 30, 127 << 20) && is_short(1 << 30, 0));
+        assert!(!is_short(20 << 30, 128 << 20) && !is_short(500 << 20, 10 << 20));
     }
 }

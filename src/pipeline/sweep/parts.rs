@@ -109,19 +109,13 @@ impl Parts {
         }
         parts
     }
-
-    /// All of a day.
     fn of(asked: Part) -> Self {
         let ahead = VecDeque::from([asked]);
         Self { ahead, failed: 0, unanswered: 0, is_suspect: false, lost: None }
     }
-
-    /// The next part to ask for.
     pub(super) fn next(&mut self) -> Option<Part> {
         self.ahead.pop_front()
     }
-
-    /// Notes that the part was read.
     pub(super) fn note_read(&mut self) {
         (self.unanswered, self.is_suspect) = (0, false);
     }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::civil::Date;
 use jiff::tz::Offset;
-use jiff::{Timestamp, ToSpan as _, civil::Date};
+use jiff::{Timestamp, ToSpan as _};
 
 use super::SweepReport;
-use super::answer::Answer;
-use super::page::ReadingFacts;
+use super::page::{Fallback, ReadingFacts};
 use super::parts::Part;
-use super::placing::Fallback;
+use super::range::Answer;
 use crate::base::digest::Digest;
 use crate::base::recording::Text;
 use crate::base::times::{OFFSET_S_MAX, OffsetResolver};
@@ -23,9 +23,8 @@ pub(super) struct Reading {
     pub(super) resolver: OffsetResolver,
     pub(super) page: Vec<CdrRow>,
     pub(super) added: BTreeMap<Date, u64>,
-    pub(super) bad_rows: u64,
-    pub(super) rows: u64,
-    pub(super) recordings_new: u64,
+    /// Rows, bad rows and new recordings so far.
+    pub(super) counts: SweepReport,
     pub(super) input: String,
     /// The serial number of the last row, or the one learnt before.
     pub(super) last_sn: Option<Text>,
@@ -69,14 +68,8 @@ struct Doubtful {
 }
 
 impl Reading {
-    pub(super) fn told(&self) -> SweepReport {
-        SweepReport {
-            rows: self.rows,
-            rows_new: self.added.values().sum(),
-            bad_rows: self.bad_rows,
-            recordings_new: self.recordings_new,
-            ..SweepReport::default()
-        }
+    pub(super) fn report(&self) -> SweepReport {
+        SweepReport { rows_new: self.added.values().sum(), ..self.counts }
     }
 }
 
@@ -85,8 +78,6 @@ impl List {
     pub(super) fn of(open: OpenDoubts) -> Self {
         Self { open, ..Self::default() }
     }
-
-    /// Takes note of a row.
     pub(super) fn note_row(&mut self, row: &CdrRow) {
         match row.doubt {
             Some(cause) => self.doubt(row.line_sha256, cause, row.callid.as_str()),
@@ -165,8 +156,8 @@ impl List {
     pub(super) fn doubtful_lines(&self, asked: (Date, Date), utc_offset_s: Option<i32>) -> Vec<DoubtfulLine> {
         let near = (asked.0.yesterday().unwrap_or(asked.0), asked.1.tomorrow().unwrap_or(asked.1));
         let days = |doubtful: &Doubtful| {
-            let told = doubtful.callid.as_ref().and_then(|(_, at)| local_days(*at, utc_offset_s));
-            let (first, last) = told?;
+            let possible = doubtful.callid.as_ref().and_then(|(_, at)| local_days(*at, utc_offset_s));
+            let (first, last) = possible?;
             let (first, last) = (first.max(near.0), last.min(near.1));
             (first <= last).then_some((first, last))
         };

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use tracing::{debug, warn};
 
-use super::Worker;
 use super::fetch::{Failure, Fetched, Origin};
 use super::judge::{Facts, judge};
+use super::{Snapshot, Worker};
 use crate::base::backoff::random_fraction;
 use crate::base::recording::RecordingKind;
 use crate::formats::audio::Suspicion;
@@ -21,25 +21,22 @@ use crate::store::ledger::{self, ArchivedFacts, Entry, EntryType, HowCame, commi
 use crate::store::queue::{self, Job, PutBack, RecordingState};
 use crate::store::voicemail;
 
-/// What is told of a file at the place of a recording that the PBX does not have.
-const FOUND_TOLD: &str = "a file stands at its place that callvault did not write, and the PBX does not have the recording to \
+const FOUND_DETAIL: &str = "a file stands at its place that callvault did not write, and the PBX does not have the recording to \
                           compare it with: it is not taken for the recording";
 
 impl Worker {
     /// Records a durable file: when this returns, its recording is archived for good.
     pub(super) async fn commit(&self, job: &Job, fetched: Fetched) -> anyhow::Result<()> {
-        let (unit_job, run_id, now) = (job.clone(), self.run_id.clone(), self.clock.now());
-        let size_bytes = fetched.file.size_bytes();
-        debug!(pbx = %job.pbx, size_bytes, "Archived `{}` as {}", job.name, fetched.file.path());
-        for moved in &fetched.quarantined {
+        let claim = self.claimed(job.clone());
+        let size_bytes = fetched.kept.file.size_bytes();
+        debug!(pbx = %job.pbx, size_bytes, "Archived `{}` as {}", job.name, fetched.kept.file.path());
+        for moved in &fetched.kept.quarantined {
             warn!(pbx = %job.pbx, "{} was not what the PBX delivered: it was moved to {}", moved.from, moved.to);
         }
-        self.db
-            .write(async move |tx| commit_file(tx, &unit_job, &run_id, &fetched, now).await)
-            .await
-            .with_context(|| format!("recording `{}` as archived", job.name))?;
+        let committed = self.site.db().write(async move |tx| claim.commit_file(tx, &fetched).await).await;
+        committed.with_context(|| format!("recording `{}` as archived", job.name))?;
         if job.state != RecordingState::Archived {
-            self.progress.note_archived(size_bytes);
+            self.progress.note(Snapshot { archived: 1, bytes: size_bytes, ..Snapshot::default() });
         }
         Ok(())
     }
@@ -48,14 +45,14 @@ impl Worker {
     pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> anyhow::Result<()> {
         let not_there = failure.is_not_there();
         let is_found = matches!(failure, Failure::Found { .. });
-        let now = self.clock.now();
-        let mut remembered = fleet::remembered(&mut *self.db.read().await?, &job.pbx).await?;
+        let now = self.site.now();
+        let mut remembered = fleet::remembered(&mut *self.site.db().read().await?, &job.pbx).await?;
         remembered.missing_streak += u32::from(not_there && job.kind == RecordingKind::Call);
-        let boxes = voicemail::remembered(&mut *self.db.read().await?, &job.pbx).await?;
+        let boxes = voicemail::remembered(&mut *self.site.db().read().await?, &job.pbx).await?;
         let facts = Facts {
             job,
-            queue: &self.queue,
-            limits: &self.pbx.limits,
+            queue: &self.site.vault.config.queue,
+            limits: &self.site.pbx.limits,
             pbx: &remembered,
             boxes: &boxes,
             now,
@@ -63,202 +60,208 @@ impl Worker {
         };
         let how = judge(failure, &facts);
         if !matches!(how, PutBack::Unclaimed | PutBack::Postponed { .. }) {
-            self.progress.note_failed_attempt();
+            self.progress.note(Snapshot { failed_attempts: 1, ..Snapshot::default() });
         }
-        let (job, run_id) = (job.clone(), self.run_id.clone());
-        self.db
-            .write(async move |tx| {
-                if not_there && job.absent.is_none() && job.kind == RecordingKind::Call {
-                    device_retention::note(tx, &job.pbx, job.started_at, false, now).await?;
-                }
-                if not_there {
-                    note_missing(tx, &job, now).await?;
-                }
-                if is_found {
-                    note(tx, &job, FindingKind::Found, job.path.clone(), FOUND_TOLD.to_owned(), now).await?;
-                }
-                commit_put_back(tx, &job, &run_id, how, now).await
-            })
-            .await
+        let claim = self.claimed(job.clone());
+        let db = self.site.db();
+        db.write(async move |tx| {
+            if not_there && claim.job.kind == RecordingKind::Call {
+                claim.note_missing(tx).await?;
+            }
+            if is_found {
+                claim.note(tx, FindingKind::Found, &*claim.job.path, FOUND_DETAIL).await?;
+            }
+            claim.commit_put_back(tx, how).await
+        })
+        .await
+    }
+
+    fn claimed(&self, job: Job) -> Claimed {
+        Claimed { job, run_id: self.site.vault.state.run_id.clone(), now: self.site.now() }
     }
 }
 
-pub(super) async fn commit_file(
-    tx: &mut SqliteConnection,
-    job: &Job,
-    run_id: &str,
-    fetched: &Fetched,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    match catalog::sha256_of(tx, fetched.file.path()).await? {
-        None => record_file(tx, job, fetched, now).await?,
-        // A second fetch of an archived recording brought the same bytes.
-        Some(sha256) if sha256 == fetched.file.sha256() => {}
-        Some(_) => {
-            let detail =
-                "the archived file was gone, and the PBX gave other audio for it: restore it from a backup";
-            let subject = fetched.file.path().to_owned();
-            note(tx, job, FindingKind::Conflict, subject, detail.to_owned(), now).await?;
+/// A claimed recording whose claim ends now.
+pub(super) struct Claimed {
+    pub(super) job: Job,
+    pub(super) run_id: String,
+    pub(super) now: Timestamp,
+}
+
+impl Claimed {
+    pub(super) async fn commit_file(
+        &self,
+        tx: &mut SqliteConnection,
+        fetched: &Fetched,
+    ) -> anyhow::Result<()> {
+        let Self { job, now, .. } = self;
+        match catalog::sha256_of(tx, fetched.kept.file.path()).await? {
+            None => self.record_file(tx, fetched).await?,
+            // A second fetch of an archived recording brought the same bytes.
+            Some(sha256) if sha256 == fetched.kept.file.sha256() => {}
+            Some(_) => {
+                let detail = "the archived file was gone, and the PBX gave other audio for it: restore it from a backup";
+                let subject = fetched.kept.file.path();
+                self.note(tx, FindingKind::Conflict, subject, detail).await?;
+            }
         }
-    }
-    for moved in &fetched.quarantined {
-        let detail = format!(
-            "callvault had not written it, or it was damaged, and the PBX delivered something else for its place; it is \
+        for moved in &fetched.kept.quarantined {
+            let detail = format!(
+                "callvault had not written it, or it was damaged, and the PBX delivered something else for its place; it is \
              now {}",
-            moved.to
-        );
-        note(tx, job, FindingKind::Quarantined, moved.from.clone(), detail, now).await?;
-    }
-    findings::close_about(tx, &job.pbx, FindingKind::Found, &job.path, now).await?;
-    queue::settle(tx, job, run_id).await?;
-    reopen_day(tx, job).await?;
-    match fetched.origin {
-        Origin::Delivered => note_delivery(tx, job, now).await,
-        Origin::Adopted | Origin::Accepted => Ok(()),
-    }
-}
-
-/// A PBX that delivers is believed again when it says that it lacks another one. Calls and voicemail lie in different
-/// stores: that one of them delivers says nothing of the other.
-async fn note_delivery(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> anyhow::Result<()> {
-    match job.kind {
-        RecordingKind::Call => {
-            findings::close(tx, &job.pbx, FindingKind::StoreOffline, now).await?;
-            device_retention::note(tx, &job.pbx, job.started_at, true, now).await?;
-            fleet::note_delivery(tx, &job.pbx, now).await
+                moved.to
+            );
+            self.note(tx, FindingKind::Quarantined, &*moved.from, detail).await?;
         }
-        RecordingKind::Voicemail => voicemail::note_delivery(tx, &job.pbx, now).await,
+        findings::close_about(tx, &job.pbx, FindingKind::Found, &job.path, *now).await?;
+        queue::settle(tx, job, &self.run_id).await?;
+        self.reopen_day(tx).await?;
+        match fetched.origin {
+            Origin::Delivered => self.note_delivery(tx).await,
+            Origin::Adopted | Origin::Accepted => Ok(()),
+        }
     }
-}
 
-async fn record_file(
-    tx: &mut SqliteConnection,
-    job: &Job,
-    fetched: &Fetched,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let file = &fetched.file;
-    let audio = &file.sidecar().audio;
-    let conflict = fetched.conflict.is_some() || job.state == RecordingState::Archived;
-    let number = ledger::append(tx, &archived_entry(job, fetched, conflict, now)).await?;
-    if !audio.suspect.is_empty() {
-        ledger::append(tx, &ledger::suspect(number, &job.pbx, &audio.suspect, now)).await?;
+    /// A PBX that delivers is believed again when it says that it lacks another one. Calls and voicemail lie in different
+    /// stores: that one of them delivers says nothing of the other.
+    async fn note_delivery(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+        let Self { job, now, .. } = self;
+        match job.kind {
+            RecordingKind::Call => {
+                findings::close(tx, &job.pbx, FindingKind::StoreOffline, *now).await?;
+                device_retention::note(tx, &job.pbx, job.started_at, true, *now).await?;
+                fleet::note_delivery(tx, &job.pbx, *now).await
+            }
+            RecordingKind::Voicemail => voicemail::note_delivery(tx, &job.pbx, *now).await,
+        }
     }
-    let entry = CatalogEntry {
-        recording_id: job.id,
-        path: file.path().to_owned(),
-        size_bytes: file.size_bytes(),
-        sha256: file.sha256(),
-        sidecar_sha256: file.sidecar_sha256(),
-        format: audio.format.clone(),
-        duration_ms: audio.duration_ms,
-        suspect: audio.suspect.clone(),
-        conflict,
-    };
-    catalog::record(tx, &entry, number, now).await?;
-    if audio.suspect.iter().any(|odd| odd == Suspicion::OneSided.as_str()) {
-        let detail = "one side of the conversation is silent, and the other is not";
-        note(tx, job, FindingKind::OneSided, file.path().to_owned(), detail.to_owned(), now).await?;
-    }
-    if let Some(occupied) = &fetched.conflict {
-        let detail = format!("{occupied} holds other audio; this was kept beside it as {}", file.path());
-        note(tx, job, FindingKind::Conflict, file.path().to_owned(), detail, now).await?;
-    }
-    Ok(())
-}
 
-fn archived_entry(job: &Job, fetched: &Fetched, conflict: bool, now: Timestamp) -> Entry {
-    let file = &fetched.file;
-    // An adopted sidecar keeps its own salt and serial number: whoever has it must find its entry.
-    let Sidecar { salt, pbx, origin, .. } = file.sidecar();
-    let came = origin.as_ref().map(|origin| HowCame {
-        transport: &origin.transport,
-        key_sha256: origin.key_sha256.as_deref(),
-        adopted: matches!(fetched.origin, Origin::Adopted),
-    });
-    let facts = ArchivedFacts {
-        conflict,
-        pbx: &job.pbx,
-        day: job.day,
-        recording: commitment(salt, job.kind, &pbx.id, &pbx.sn, &job.name),
-        sha256: file.sha256(),
-        sidecar_sha256: file.sidecar_sha256(),
-        size_bytes: file.size_bytes(),
-        gap: job.gap_number,
-        came,
-    };
-    ledger::archived(&facts, now)
-}
+    async fn record_file(&self, tx: &mut SqliteConnection, fetched: &Fetched) -> anyhow::Result<()> {
+        let Self { job, now, .. } = self;
+        let file = &fetched.kept.file;
+        let audio = &file.sidecar().audio;
+        let conflict = fetched.occupied().is_some() || job.state == RecordingState::Archived;
+        let number = ledger::append(tx, &self.archived_entry(fetched, conflict)).await?;
+        if !audio.suspect.is_empty() {
+            ledger::append(tx, &ledger::suspect(number, &job.pbx, &audio.suspect, *now)).await?;
+        }
+        let entry = CatalogEntry {
+            recording_id: job.id,
+            path: file.path().to_owned(),
+            size_bytes: file.size_bytes(),
+            sha256: file.sha256(),
+            sidecar_sha256: file.sidecar_sha256(),
+            format: audio.format.clone(),
+            duration_ms: audio.duration_ms,
+            suspect: audio.suspect.clone(),
+            conflict,
+        };
+        catalog::record(tx, &entry, number, *now).await?;
+        if audio.suspect.iter().any(|odd| odd == Suspicion::OneSided.as_str()) {
+            let detail = "one side of the conversation is silent, and the other is not";
+            self.note(tx, FindingKind::OneSided, file.path(), detail).await?;
+        }
+        if let Some(occupied) = fetched.occupied() {
+            let detail = format!("{occupied} holds other audio; this was kept beside it as {}", file.path());
+            self.note(tx, FindingKind::Conflict, file.path(), detail).await?;
+        }
+        Ok(())
+    }
 
-/// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings. Messages
-/// are deleted all the time.
-async fn note_missing(tx: &mut SqliteConnection, job: &Job, now: Timestamp) -> anyhow::Result<()> {
-    if job.kind == RecordingKind::Voicemail {
-        return Ok(());
+    fn archived_entry(&self, fetched: &Fetched, conflict: bool) -> Entry {
+        let job = &self.job;
+        let file = &fetched.kept.file;
+        // An adopted sidecar keeps its own salt and serial number: whoever has it must find its entry.
+        let Sidecar { salt, pbx, origin, .. } = file.sidecar();
+        let came = origin.as_ref().map(|origin| HowCame {
+            transport: &origin.transport,
+            key_sha256: origin.key_sha256.as_deref(),
+            adopted: matches!(fetched.origin, Origin::Adopted),
+        });
+        let facts = ArchivedFacts {
+            conflict,
+            pbx: &job.pbx,
+            day: job.day,
+            recording: commitment(salt, job.kind, &pbx.id, &pbx.sn, &job.name),
+            sha256: file.sha256(),
+            sidecar_sha256: file.sidecar_sha256(),
+            size_bytes: file.size_bytes(),
+            gap: job.gap_number,
+            came,
+        };
+        ledger::archived(&facts, self.now)
     }
-    let streak = fleet::note_missing(tx, &job.pbx).await?;
-    if streak < MISSING_STREAK_MAX {
-        return Ok(());
-    }
-    let detail = format!(
-        "{streak} answers in a row that a recording does not exist, and no delivery: check the PBX's recording storage \
+
+    /// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings.
+    async fn note_missing(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+        let pbx = &*self.job.pbx;
+        if self.job.absent.is_none() {
+            device_retention::note(tx, pbx, self.job.started_at, false, self.now).await?;
+        }
+        let streak = fleet::note_missing(tx, pbx).await?;
+        if streak < MISSING_STREAK_MAX {
+            return Ok(());
+        }
+        let detail = format!(
+            "{streak} answers in a row that a recording does not exist, and no delivery: check the PBX's recording storage \
          (card, disk or network share); none of these is given up before it delivers again"
-    );
-    note(tx, job, FindingKind::StoreOffline, job.pbx.clone(), detail, now).await
-}
+        );
+        self.note(tx, FindingKind::StoreOffline, pbx, detail).await
+    }
 
-async fn commit_put_back(
-    tx: &mut SqliteConnection,
-    job: &Job,
-    run_id: &str,
-    how: PutBack,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let how = match how {
-        PutBack::Absent { state, reason, absence, due_at: None, .. } => {
-            let gap_number = Some(gap(tx, job, reason, absence.answers, now).await?);
-            PutBack::Absent { state, reason, absence, due_at: None, gap_number }
+    async fn commit_put_back(&self, tx: &mut SqliteConnection, how: PutBack) -> anyhow::Result<()> {
+        let job = &self.job;
+        let how = match how {
+            PutBack::Absent { state, reason, absence, due_at: None, .. } => {
+                let gap_number = Some(self.gap(tx, reason, absence.answers).await?);
+                PutBack::Absent { state, reason, absence, due_at: None, gap_number }
+            }
+            how => how,
+        };
+        if how == PutBack::RefetchOver {
+            let detail =
+                "a later call names it too, but the PBX did not deliver it again; the archived audio stays";
+            self.note(tx, FindingKind::RefetchFailed, &*job.path, detail).await?;
         }
-        how => how,
-    };
-    if how == PutBack::RefetchOver {
-        let detail =
-            "a later call names it too, but the PBX did not deliver it again; the archived audio stays"
-                .into();
-        note(tx, job, FindingKind::RefetchFailed, job.path.clone(), detail, now).await?;
+        if changes_the_day(job, &how) {
+            self.reopen_day(tx).await?;
+        }
+        queue::put_back(tx, job, &self.run_id, &how).await
     }
-    if changes_the_day(job, &how) {
-        reopen_day(tx, job).await?;
-    }
-    queue::put_back(tx, job, run_id, &how).await
-}
 
-/// The ledger's entry of an absence: the one that it has, or a new one.
-async fn gap(
-    tx: &mut SqliteConnection,
-    job: &Job,
-    reason: &str,
-    answers: u32,
-    now: Timestamp,
-) -> anyhow::Result<i64> {
-    if let Some(number) = job.gap_number {
-        return Ok(number);
+    /// The ledger's entry of an absence: the one that it has, or a new one.
+    async fn gap(&self, tx: &mut SqliteConnection, reason: &str, answers: u32) -> anyhow::Result<i64> {
+        let job = &self.job;
+        if let Some(number) = job.gap_number {
+            return Ok(number);
+        }
+        let entry = Entry::new(EntryType::Gap, self.now)
+            .with("pbx", job.pbx.as_str())
+            .with("day", job.day.to_string())
+            .with("recording", commitment(&job.salt, job.kind, &job.pbx, &job.sn, &job.name).to_string())
+            .with("reason", reason)
+            .with("answers", answers)
+            .with("attempts", job.attempts + 1);
+        ledger::append(tx, &entry).await
     }
-    let entry = Entry::new(EntryType::Gap, now)
-        .with("pbx", job.pbx.as_str())
-        .with("day", job.day.to_string())
-        .with("recording", commitment(&job.salt, job.kind, &job.pbx, &job.sn, &job.name).to_string())
-        .with("reason", reason)
-        .with("answers", answers)
-        .with("attempts", job.attempts + 1);
-    ledger::append(tx, &entry).await
-}
 
-/// A day is settled by its calls; voicemail does not belong to it.
-async fn reopen_day(tx: &mut SqliteConnection, job: &Job) -> anyhow::Result<()> {
-    match job.kind {
-        RecordingKind::Call => calls::reopen(tx, &job.pbx, job.day).await,
-        RecordingKind::Voicemail => Ok(()),
+    /// A day is settled by its calls; voicemail does not belong to it.
+    async fn reopen_day(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+        match self.job.kind {
+            RecordingKind::Call => calls::reopen(tx, &self.job.pbx, self.job.day).await,
+            RecordingKind::Voicemail => Ok(()),
+        }
+    }
+
+    pub(super) async fn note(
+        &self,
+        tx: &mut SqliteConnection,
+        kind: FindingKind,
+        subject: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> anyhow::Result<()> {
+        let finding = Finding { kind, subject: subject.into(), detail: detail.into() };
+        findings::record(tx, &self.job.pbx, &finding, self.now).await
     }
 }
 
@@ -271,17 +274,6 @@ fn changes_the_day(job: &Job, how: &PutBack) -> bool {
         PutBack::Absent { state, due_at, .. } => *state != job.state || due_at.is_none(),
         PutBack::Unclaimed | PutBack::Postponed { .. } | PutBack::RefetchOver => false,
     }
-}
-
-pub(super) async fn note(
-    tx: &mut SqliteConnection,
-    job: &Job,
-    kind: FindingKind,
-    subject: String,
-    detail: String,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    findings::record(tx, &job.pbx, &Finding { kind, subject, detail }, now).await
 }
 
 #[cfg(test)]

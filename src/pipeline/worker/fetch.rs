@@ -1,25 +1,27 @@
-//! Fetching one recording: the ticket dance, the download, and the judgement of the audio.
+//! Fetching one recording: the ticket dance, the download, and the judgement of the audio. Only their audio tells voicemail
+//! messages apart that are alike.
 
-use super::receive::{Doubt, Transfer, receive};
-use super::told::Told;
-use super::turn::Turn;
-use super::{Worker, judge, sidecar};
-use crate::archive::{
-    ArchiveError, ArchivedFile, Cataloged, Destination, Incoming, Kept, Outcome, Quarantined, Received,
-};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::receive::{Doubt, Transfer, Turn, receive};
+use super::sidecar::{self, Evidence};
+use super::{Worker, judge};
+use crate::archive::{Archive, ArchiveError, ArchivedFile, Cataloged, Destination, Kept, Outcome, Received};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::base::message::Message;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::formats::audio::{Audio, AudioError, Suspicion};
-use crate::formats::sidecar::{Sidecar, SidecarOrigin};
+use crate::formats::sidecar::SidecarOrigin;
 use crate::pbx::{PbxError, Policy, Reason, Slot};
 use crate::pipeline::gate::Item;
 use crate::store::catalog;
 use crate::store::queue::{Job, RecordingState};
 
 /// The reason of what the PBX does not have, while a file that nobody vouches for stands at its place.
-pub(super) const FOUND: &str = "found";
+const FOUND: &str = "found";
 
 /// Why an attempt did not end in the archive.
 #[derive(Debug, thiserror::Error)]
@@ -112,13 +114,9 @@ fn doubted(doubt: Doubt) -> &'static str {
 /// A recording that is durable in the archive, not yet in the catalog.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    pub(super) file: ArchivedFile,
+    pub(super) kept: Kept,
     pub(super) origin: Origin,
-    pub(super) conflict: Option<String>,
-    pub(super) quarantined: Vec<Quarantined>,
 }
-
-/// Where an archived file came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Delivered,
@@ -129,28 +127,31 @@ pub(super) enum Origin {
 }
 
 impl Fetched {
+    /// A file that stood at its place.
     pub(super) fn left(file: ArchivedFile, origin: Origin) -> Self {
-        Self { file, origin, conflict: None, quarantined: Vec::new() }
+        Self { kept: Kept { file, outcome: Outcome::AlreadyThere, quarantined: Vec::new() }, origin }
+    }
+
+    /// The path that other audio holds, which this was kept beside.
+    pub(super) fn occupied(&self) -> Option<&str> {
+        match &self.kept.outcome {
+            Outcome::Conflict { occupied } => Some(occupied),
+            Outcome::New | Outcome::AlreadyThere => None,
+        }
     }
 }
 
 /// Audio that arrived whole and may be kept.
-pub(super) struct Arrived {
+struct Arrived {
     received: Received,
     audio: Audio,
     suspect: Vec<&'static str>,
     /// The folder that a voicemail message was fetched from.
-    pub(super) status: Option<String>,
-}
-
-impl Arrived {
-    pub(super) fn sha256(&self) -> Digest {
-        self.received.sha256()
-    }
+    status: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Wanted<'a> {
+enum Wanted<'a> {
     Call(&'a RecordingName),
     /// Of the messages that are alike in all else, which one.
     Message(&'a Message, usize),
@@ -158,28 +159,40 @@ pub(super) enum Wanted<'a> {
 
 impl Worker {
     /// Fetches a claimed recording. When this returns `Ok`, audio and sidecar are on disk under their final names.
-    pub(super) async fn fetch(&self, job: &Job, told: &Told) -> Result<Fetched, Failure> {
+    pub(super) async fn fetch(&self, job: &Job, evidence: &Evidence) -> Result<Fetched, Failure> {
         let place = Destination::parse(&job.path)?;
         if let Some(file) = self.adopt(job, &place).await? {
             return Ok(Fetched::left(file, Origin::Adopted));
         }
-        let arrived = match self.download(job, &place, told).await {
+        let arrived = match evidence {
+            Evidence::Calls { .. } => self.download(job, &place, evidence, Wanted::Call(&job.name)).await,
+            Evidence::Message { kept, twins } => {
+                self.download_message(job, &place, evidence, &kept.message, twins).await
+            }
+        };
+        let Arrived { received, audio, suspect, status } = match arrived {
             Err(gone) if gone.is_gone() && self.is_taken(job, &place).await? => {
                 return Err(Failure::Found { gone: Box::new(gone) });
             }
             arrived => arrived?,
         };
-        let told = told.clone().seen_in(arrived.status);
-        let sidecar = Sidecar {
-            origin: Some(self.origin()),
-            ..sidecar::of(job, &told, &arrived.audio, &arrived.suspect, self.clock.now())
+        // The archive tags it.
+        let origin = SidecarOrigin {
+            run: self.site.vault.state.run_id.clone(),
+            transport: self.site.pbx.transport().as_str().to_owned(),
+            key_sha256: self.site.pbx.tls_pin_sha256.map(|pin| pin.to_string()),
+            tag: String::new(),
         };
-        let kept = self.keep(job, arrived.received, sidecar).await?;
-        let conflict = match kept.outcome {
-            Outcome::Conflict { occupied } => Some(occupied),
-            Outcome::New | Outcome::AlreadyThere => None,
-        };
-        Ok(Fetched { file: kept.file, origin: Origin::Delivered, conflict, quarantined: kept.quarantined })
+        let evidence = evidence.clone().seen_in(status);
+        let sidecar = sidecar::of(job, &evidence, &audio, &suspect, origin, self.site.now());
+        let known = async { catalog::files_of(&mut *self.site.db().read().await?, job.id).await };
+        let known = known.await.map_err(|_| Failure::Interrupted)?.into_iter().map(|file| {
+            let catalog::Proven { path, sha256, sidecar_sha256, .. } = file;
+            Cataloged { path, sha256, sidecar_sha256 }
+        });
+        let known: Vec<Cataloged> = known.collect();
+        let kept = self.on_archive(move |archive| archive.keep(received, sidecar, &known)).await?;
+        Ok(Fetched { kept, origin: Origin::Delivered })
     }
 
     /// Takes what a run left that died between the file and the row. One that was archived is never asked for twice.
@@ -187,8 +200,8 @@ impl Worker {
         if job.state == RecordingState::Archived {
             return Ok(None);
         }
-        let (archive, place, job) = (self.archive.clone(), place.clone(), job.clone());
-        blocking(move || archive.adopt(&place, |found| sidecar::is_of(found, &job))).await
+        let (place, job) = (place.clone(), job.clone());
+        self.on_archive(move |archive| archive.adopt(&place, |found| sidecar::is_of(found, &job))).await
     }
 
     /// Whether a file stands at the place of a recording that is not archived: nobody vouches for it, or it had been adopted.
@@ -196,72 +209,50 @@ impl Worker {
         if job.state == RecordingState::Archived {
             return Ok(false);
         }
-        let (archive, place) = (self.archive.clone(), place.clone());
-        blocking(move || archive.is_taken(&(&place).into())).await
+        let place = place.into();
+        self.on_archive(move |archive| archive.is_taken(&place)).await
     }
 
-    /// How the audio of this run comes. The archive tags it.
-    fn origin(&self) -> SidecarOrigin {
-        SidecarOrigin {
-            run: self.run_id.clone(),
-            transport: self.pbx.transport().as_str().to_owned(),
-            key_sha256: self.pbx.tls_pin_sha256.map(|pin| pin.to_string()),
-            tag: String::new(),
-        }
-    }
-
-    async fn keep(&self, job: &Job, received: Received, sidecar: Sidecar) -> Result<Kept, Failure> {
-        let known = async { catalog::files_of(&mut *self.db.read().await?, job.id).await };
-        let known = known.await.map_err(|_| Failure::Interrupted)?;
-        let archive = self.archive.clone();
-        let known: Vec<Cataloged> = known
-            .into_iter()
-            .map(|file| Cataloged {
-                path: file.path,
-                sha256: file.sha256,
-                sidecar_sha256: file.sidecar_sha256,
-            })
-            .collect();
-        blocking(move || archive.keep(received, sidecar, &known)).await
-    }
-
-    async fn download(&self, job: &Job, place: &Destination, told: &Told) -> Result<Arrived, Failure> {
-        match told {
-            Told::Calls { .. } => self.download_once(job, place, told, Wanted::Call(&job.name)).await,
-            Told::Message { kept, twins } => {
-                self.download_message(job, place, told, &kept.message, twins).await
-            }
-        }
+    /// Calls of the archive block: they run on a thread.
+    async fn on_archive<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Archive) -> Result<T, ArchiveError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let archive = self.site.vault.archive.clone();
+        Ok(on_thread(move || work(&archive)).await.map_err(|_| Failure::Interrupted)??)
     }
 
     /// Slot, space and folder first, then the PBX's permission, then the download: it is asked for only to be used at once.
-    pub(super) async fn download_once(
+    async fn download(
         &self,
         job: &Job,
         place: &Destination,
-        told: &Told,
+        evidence: &Evidence,
         wanted: Wanted<'_>,
     ) -> Result<Arrived, Failure> {
         let (slot, mut turn) = self.take_slot_and_turn().await?;
-        let incoming = self.prepare(place).await?;
+        let (place, free_bytes_min) = (place.clone(), self.site.vault.config.archive.free_bytes_min);
+        let incoming = self.on_archive(move |archive| {
+            archive.check_space(place.folder().pbx(), free_bytes_min)?;
+            archive.begin(&place)
+        });
+        let incoming = incoming.await?;
         let begun = match wanted {
             Wanted::Call(name) => slot.recording(name),
             Wanted::Message(message, nth) => slot.message(message, nth),
         };
         let audio = turn.lend_if_slow(begun).await?;
-        let status = audio.folder().map(str::to_owned);
         let outcome = receive(audio, incoming, &mut turn).await;
         if matches!(outcome, Ok(_) | Err(Failure::Renumbered)) {
-            self.gate.worked(&item_of(job)).await.map_err(|_| Failure::Interrupted)?;
+            self.site.gate.worked(&item_of(job)).await.map_err(|_| Failure::Interrupted)?;
         }
-        let arrived = self.judge_audio(job, outcome?, told)?;
-        Ok(Arrived { status, ..arrived })
+        self.judge_audio(job, outcome?, evidence)
     }
 
     /// The PBX's own slot comes first: one that waits for a slow PBX must not take a turn from the others.
     async fn take_slot_and_turn(&self) -> Result<(Box<dyn Slot>, Turn), Failure> {
-        let mut slot = self.unless_ending(self.client.slot()).await?;
-        let mut turn = self.unless_ending(Turn::take(&self.downloads)).await?;
+        let mut slot = self.unless_ending(self.site.client().slot()).await?;
+        let mut turn = self.unless_ending(Turn::take(&self.site.downloads)).await?;
         self.unless_ending(turn.lend_if_slow(slot.ready())).await?;
         Ok((slot, turn))
     }
@@ -271,23 +262,14 @@ impl Worker {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(Failure::Stopped),
-            () = self.gate.given_up().cancelled() => Err(Failure::Stopped),
+            () = self.site.gate.given_up().cancelled() => Err(Failure::Stopped),
             done = wait => Ok(done),
         }
     }
 
-    async fn prepare(&self, place: &Destination) -> Result<Incoming, Failure> {
-        let (archive, place, min) = (self.archive.clone(), place.clone(), self.free_bytes_min);
-        blocking(move || {
-            archive.check_space(place.folder().pbx(), min)?;
-            archive.begin(&place)
-        })
-        .await
-    }
-
-    fn judge_audio(&self, job: &Job, transfer: Transfer, told: &Told) -> Result<Arrived, Failure> {
-        let (now, doubt) = (self.clock.now(), transfer.doubt());
-        let Transfer { received, verdict, .. } = transfer;
+    fn judge_audio(&self, job: &Job, transfer: Transfer, evidence: &Evidence) -> Result<Arrived, Failure> {
+        let (now, doubt) = (self.site.now(), transfer.doubt());
+        let Transfer { received, verdict, folder, .. } = transfer;
         if let Some(doubt) = doubt
             && !judge::is_all_there_is(job, received.sha256(), now)
         {
@@ -298,14 +280,17 @@ impl Worker {
             Err(AudioError::Size(misfit)) => *misfit.audio,
             Err(error) => return Err(Failure::NotAudio(error)),
         };
-        if audio.empty && !told.proves_no_talk() && !judge::empty_is_final(job, &self.queue, now) {
+        if audio.empty
+            && !evidence.proves_no_talk()
+            && !judge::empty_is_final(job, &self.site.vault.config.queue, now)
+        {
             return Err(Failure::NotReady);
         }
-        let mut suspect = told.suspicions(&audio);
+        let mut suspect = evidence.suspicions(&audio);
         if matches!(doubt, Some(Doubt::Cut | Doubt::Header)) {
             suspect.push(Suspicion::HeaderSize.as_str());
         }
-        Ok(Arrived { received, audio, suspect, status: None })
+        Ok(Arrived { received, audio, suspect, status: folder })
     }
 }
 
@@ -317,8 +302,81 @@ pub(super) fn item_of(job: &Job) -> Item {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ArchiveError> + Send + 'static,
-) -> Result<T, Failure> {
-    Ok(on_thread(work).await.map_err(|_| Failure::Interrupted)??)
+/// How often one attempt begins anew because the box changed under it.
+const RENUMBERINGS_MAX: u32 = 8;
+/// Locks that messages share: enough that workers seldom wait for a message that is not alike.
+const LOCKS: u64 = 64;
+
+/// Keeps messages that are alike from being fetched at one time: only the audio of those archived tells them apart.
+#[derive(Debug)]
+pub(super) struct TwinLocks(Vec<Mutex<()>>);
+
+impl Default for TwinLocks {
+    fn default() -> Self {
+        Self((0..LOCKS).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl TwinLocks {
+    /// Waits until no message alike is being worked on.
+    pub(super) async fn lock(&self, job: &Job) -> MutexGuard<'_, ()> {
+        // Names of messages alike have the same four parts, and may have a fifth.
+        let alike: Vec<_> = job.name.as_bytes().split(|byte| *byte == b'/').take(4).collect();
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(alike);
+        let at = usize::try_from(hash % LOCKS).expect("there are few");
+        self.0[at].lock().await
+    }
+}
+
+impl Worker {
+    /// One attempt at a message. Whatever the box shows of messages alike is fetched until one is found whose audio is
+    /// not archived yet; a box that changes meanwhile costs no attempt, up to a number of times.
+    async fn download_message(
+        &self,
+        job: &Job,
+        place: &Destination,
+        evidence: &Evidence,
+        message: &Message,
+        twins: &[Digest],
+    ) -> Result<Arrived, Failure> {
+        let mut renumberings = 0;
+        let (mut at, mut others) = (0, twins.to_vec());
+        loop {
+            match self.download(job, place, evidence, Wanted::Message(message, at)).await {
+                Ok(arrived) => match others.iter().position(|sha256| *sha256 == arrived.received.sha256()) {
+                    Some(twin) => {
+                        others.swap_remove(twin);
+                        at += 1;
+                    }
+                    None => return Ok(arrived),
+                },
+                Err(Failure::Renumbered) if renumberings < RENUMBERINGS_MAX => {
+                    renumberings += 1;
+                    (at, others) = (0, twins.to_vec());
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::recording::RecordingName;
+    use crate::pipeline::worker::example::job;
+
+    #[tokio::test]
+    async fn only_messages_alike_wait_for_each_other() {
+        let named = |name: &str| Job { name: RecordingName::new(name).unwrap(), ..job() };
+        let (locks, of_lock) = (TwinLocks::default(), |lock: &TwinLocks| {
+            lock.0.iter().filter(|lock| lock.try_lock().is_err()).count()
+        });
+        let _first = locks.lock(&named("1003/2024-03-01 12:11:40/A/9")).await;
+        let _other = locks.lock(&named("1003/2024-03-01 12:11:40/B/9")).await;
+        assert_eq!(of_lock(&locks), 2);
+        let alike = named("1003/2024-03-01 12:11:40/A/9/2");
+        let waiting = tokio::time::timeout(std::time::Duration::from_millis(1), locks.lock(&alike)).await;
+        assert!(waiting.is_err());
+    }
 }

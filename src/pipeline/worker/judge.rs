@@ -61,7 +61,7 @@ pub(super) fn judge(failure: &Failure, facts: &Facts<'_>) -> PutBack {
             PutBack::Postponed { due_at: later(facts.now, facts.queue.retry_base) }
         }
         Failure::Archive(error) if concerns_archive(error) => PutBack::Unclaimed,
-        // It may come back on the PBX, or a person may say what the file is: until then it is owed.
+        // It may come back on the PBX, or a person may say what the file is: until then it is asked for.
         Failure::Found { .. } => PutBack::Retry {
             reason: failure.reason(),
             due_at: later(facts.now, queue::STUCK_AGAIN_AFTER),

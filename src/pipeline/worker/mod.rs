@@ -5,102 +5,87 @@
 //!       └─────────────── on failure: judge, put back ───────────────────────────────────────┘
 //! ```
 
-mod accepted;
 mod commit;
 #[cfg(test)]
 mod example;
 mod fetch;
+mod found;
 mod judge;
-mod left;
-mod progress;
 mod receive;
 mod sidecar;
-mod told;
-mod turn;
-mod voicemail;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-pub use accepted::{Taken, accept_found};
-pub use left::settle_what_was_left;
-pub use progress::{Progress, Snapshot};
-pub use voicemail::TwinLocks;
+pub use found::{AcceptedFile, Taken, accept_found, settle_leftovers};
 
-use crate::archive::Archive;
-use crate::base::bell::{Bell, Listener};
-use crate::base::clock::Clock;
+use super::site::Site;
+use crate::base::bell::Listener;
 use crate::base::recording::RecordingKind;
-use crate::config::{PbxConfig, QueueConfig};
-use crate::pbx::Pbx;
-use crate::pipeline::gate::Gate;
-use crate::store::db::Db;
 use crate::store::queue::{self, DayRange, Job, Kinds};
-use fetch::{Failure, item_of};
-use told::Told;
+use fetch::{Failure, TwinLocks, item_of};
+use sidecar::Evidence;
 
 /// Workers beyond the connections of a PBX: they make files durable while others download.
 const WORKERS_BESIDES: usize = 2;
 /// A command does not wait for recordings that are due later than this.
 const DUE_SOON: Duration = Duration::from_secs(60);
-/// How often the queue is looked at though no bell rang: a safety net, for whoever adds to it rings.
+/// How often workers look at the queue though no bell rang: a safety net, for whatever adds to it rings.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Failures of the archive in a row, over whatever recordings, that are the archive's and not theirs.
 const ARCHIVE_FAILURES_MAX: u32 = 8;
 
-/// Everything that the workers of one PBX share.
+/// What the workers of one PBX share.
 #[derive(Debug)]
-pub struct Worker {
-    pub pbx: PbxConfig,
-    pub queue: QueueConfig,
-    pub days: DayRange,
-    pub kinds: Kinds,
-    pub run_id: String,
-    pub db: Db,
-    pub archive: Arc<Archive>,
-    /// No ticket is taken while less than this is free.
-    pub free_bytes_min: u64,
-    pub client: Arc<dyn Pbx>,
-    pub clock: Clock,
-    /// The latest that it has shown to these workers: if that is ahead of it, it was set back.
-    pub latest_ms: AtomicI64,
-    pub gate: Arc<Gate>,
-    pub downloads: Arc<Semaphore>,
-    pub progress: Arc<Progress>,
-    pub archive_failures: AtomicU32,
-    /// Rung when the queue may hold something new.
-    pub bell: Bell,
-    /// Voicemail messages that are alike are fetched one after the other.
-    pub twins: TwinLocks,
-    /// Cancelled when the sweep has told all it knows: only then can there be nothing left to do.
-    pub swept: CancellationToken,
+pub(crate) struct Worker {
+    site: Arc<Site>,
+    days: DayRange,
+    kinds: Kinds,
+    progress: Arc<Progress>,
+    /// Cancelled when the sweep is over: only then can there be nothing left to do.
+    swept: CancellationToken,
     /// Cancelled to finish what is in flight and take no more.
-    pub stop: CancellationToken,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Worked,
-    /// None is ready; one may be at this time, or after so long if the clock does not get there.
-    Wait(Timestamp, Duration),
-    /// None will be due soon.
-    Done,
+    stop: CancellationToken,
+    /// The latest time that the clock has shown to these workers: if that is ahead of it, it was set back.
+    latest_ms: AtomicI64,
+    archive_failures: AtomicU32,
+    /// Voicemail messages that are alike are fetched one after the other.
+    twins: TwinLocks,
 }
 
 impl Worker {
+    /// Workers of `site` for recordings of these days and kinds. `swept` is cancelled when nothing more can come into the queue.
+    pub(crate) fn new(site: &Arc<Site>, days: DayRange, kinds: Kinds, swept: CancellationToken) -> Arc<Self> {
+        let progress = match kinds {
+            Kinds::Voicemail => &site.message_progress,
+            Kinds::Calls | Kinds::All => &site.progress,
+        };
+        Arc::new(Self {
+            site: site.clone(),
+            days,
+            kinds,
+            progress: progress.clone(),
+            swept,
+            // Of its own: workers whose archive fails end, and what else is done here goes on.
+            stop: site.stop.child_token(),
+            latest_ms: AtomicI64::new(i64::MIN),
+            archive_failures: AtomicU32::new(0),
+            twins: TwinLocks::default(),
+        })
+    }
+
     /// Works with as many workers as the PBX allows, until nothing is due soon or `stop` is cancelled.
     ///
     /// On return this run holds no claim. An error is one that concerns the archive, the database or callvault itself; a
     /// claim that it left is released at the next start.
-    pub async fn run(self: Arc<Self>) -> anyhow::Result<()> {
+    pub(crate) async fn run(self: Arc<Self>) -> anyhow::Result<()> {
         let mut workers = tokio::task::JoinSet::new();
-        for _ in 0..self.pbx.concurrency + WORKERS_BESIDES {
+        for _ in 0..self.site.pbx.concurrency + WORKERS_BESIDES {
             workers.spawn(self.clone().work());
         }
         let mut outcome = Ok(());
@@ -116,31 +101,28 @@ impl Worker {
     }
 
     async fn work(self: Arc<Self>) -> anyhow::Result<()> {
-        let mut bell = self.bell.listen();
+        let mut bell = self.site.connection.bell.listen();
         let mut reached = Timestamp::MIN;
-        while !self.stop.is_cancelled() && !self.gate.given_up().is_cancelled() {
+        while !self.stop.is_cancelled() && !self.site.gate.given_up().is_cancelled() {
             bell.forget();
-            // Asked before we look: what the sweep has told until now is in the database when we do.
+            // Asked before we look: what the sweep has stored by now is in the database when we do.
             let swept = self.swept.is_cancelled();
             // What was waited for is reached, also if the clock was set back meanwhile.
-            let now = self.clock.now().max(std::mem::replace(&mut reached, Timestamp::MIN));
-            match self.take_turn(swept, now).await? {
-                Turn::Worked => {}
-                Turn::Wait(until, left) => reached = self.wait(until, left, swept, &mut bell).await,
-                Turn::Done => break,
+            let now = self.site.now().max(std::mem::replace(&mut reached, Timestamp::MIN));
+            if let Some(job) = self.claim(now).await? {
+                self.run_one(job).await?;
+                continue;
             }
+            let Some((until, left)) = self.next_look(swept, now).await? else { break };
+            reached = self.wait(until, left, swept, &mut bell).await;
         }
         Ok(())
     }
 
-    async fn take_turn(&self, swept: bool, now: Timestamp) -> anyhow::Result<Turn> {
-        let may_claim =
-            queue::may_claim(&mut *self.db.read().await?, &self.pbx.id, self.days, self.kinds, now).await?;
-        if may_claim && let Some(job) = self.claim(now).await? {
-            self.run_one(job).await?;
-            return Ok(Turn::Worked);
-        }
-        let due = queue::next_due(&mut *self.db.read().await?, &self.pbx.id, self.days, self.kinds).await?;
+    /// When to look again, and how long that is, if the clock does not get there; `None` if nothing will be due soon.
+    async fn next_look(&self, swept: bool, now: Timestamp) -> anyhow::Result<Option<(Timestamp, Duration)>> {
+        let due = queue::next_due(&mut *self.site.db().read().await?, self.site.id(), self.days, self.kinds)
+            .await?;
         let latest = self.latest(now);
         let left = |from: Timestamp, until: Timestamp| {
             Duration::try_from(until.duration_since(from)).unwrap_or_default()
@@ -149,12 +131,12 @@ impl Worker {
         Ok(match due {
             _ if !swept => {
                 let until = due.unwrap_or(look_at).min(look_at);
-                Turn::Wait(until, left(now, until))
+                Some((until, left(now, until)))
             }
-            Some(due) if left(now, due) <= DUE_SOON => Turn::Wait(due, left(now, due)),
+            Some(due) if left(now, due) <= DUE_SOON => Some((due, left(now, due))),
             // It was put back before the clock was set back, and waits no longer for that.
-            Some(due) if left(latest, due) <= DUE_SOON => Turn::Wait(due, left(latest, due)),
-            _ => Turn::Done,
+            Some(due) if left(latest, due) <= DUE_SOON => Some((due, left(latest, due))),
+            _ => None,
         })
     }
 
@@ -166,9 +148,13 @@ impl Worker {
     }
 
     async fn claim(&self, now: Timestamp) -> anyhow::Result<Option<Job>> {
-        let (pbx, run_id) = (self.pbx.id.clone(), self.run_id.clone());
-        let (days, kinds, order) = (self.days, self.kinds, self.queue.order);
-        self.db.write(async move |tx| queue::claim(tx, &pbx, days, kinds, order, &run_id, now).await).await
+        let (site, days, kinds) = (&self.site, self.days, self.kinds);
+        if !queue::may_claim(&mut *site.db().read().await?, site.id(), days, kinds, now).await? {
+            return Ok(None);
+        }
+        let (pbx, run_id) = (site.id().to_owned(), site.vault.state.run_id.clone());
+        let order = site.vault.config.queue.order;
+        site.db().write(async move |tx| queue::claim(tx, &pbx, days, kinds, order, &run_id, now).await).await
     }
 
     /// Works on one claimed recording. When this returns, the claim has ended, one way or the other.
@@ -177,8 +163,8 @@ impl Worker {
             RecordingKind::Voicemail => Some(self.twins.lock(&job).await),
             RecordingKind::Call => None,
         };
-        let told = Told::read(&mut *self.db.read().await?, &job).await?;
-        match self.fetch(&job, &told).await {
+        let evidence = Evidence::read(&mut *self.site.db().read().await?, &job).await?;
+        match self.fetch(&job, &evidence).await {
             Ok(fetched) => {
                 self.archive_failures.store(0, Relaxed);
                 self.commit(&job, fetched).await
@@ -194,7 +180,7 @@ impl Worker {
     /// What a failure means beyond the one recording.
     async fn react(&self, job: &Job, failure: Failure) -> anyhow::Result<()> {
         match failure {
-            Failure::Pbx(error) => self.gate.troubled(&item_of(job), &error).await.map(drop),
+            Failure::Pbx(error) => self.site.gate.troubled(&item_of(job), &error).await.map(drop),
             Failure::Archive(error) => {
                 let in_a_row = self.archive_failures.fetch_add(1, Relaxed) + 1;
                 let is_its_own = judge::concerns_archive(&error) || in_a_row >= ARCHIVE_FAILURES_MAX;
@@ -207,14 +193,65 @@ impl Worker {
     /// Waits until there may be something to do. `until`, if it was waited for to the end.
     async fn wait(&self, until: Timestamp, left: Duration, swept: bool, bell: &mut Listener) -> Timestamp {
         tokio::select! {
-            () = self.clock.sleep_until(until) => return until,
+            () = self.site.vault.clock.sleep_until(until) => return until,
             () = tokio::time::sleep(left) => return until,
             () = bell.rung() => {}
             // The last of the sweep may be that there is nothing more to wait for.
             () = self.swept.cancelled(), if !swept => {}
             () = self.stop.cancelled() => {}
-            () = self.gate.given_up().cancelled() => {}
+            () = self.site.gate.given_up().cancelled() => {}
         }
         Timestamp::MIN
+    }
+}
+
+/// What the workers of one PBX have done so far: they add to it, and a display reads it.
+#[derive(Debug, Default)]
+pub struct Progress(Mutex<Snapshot>);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Snapshot {
+    pub archived: u64,
+    pub failed_attempts: u64,
+    pub bytes: u64,
+}
+
+impl std::ops::Add for Snapshot {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            archived: self.archived + other.archived,
+            failed_attempts: self.failed_attempts + other.failed_attempts,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
+impl Progress {
+    pub fn snapshot(&self) -> Snapshot {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, done: Snapshot) {
+        let mut sum = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *sum = *sum + done;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_pbxs_have_done_adds_up() {
+        let progress = Progress::default();
+        progress.note(Snapshot { archived: 1, bytes: 500, failed_attempts: 0 });
+        progress.note(Snapshot { archived: 1, bytes: 20, failed_attempts: 0 });
+        progress.note(Snapshot { failed_attempts: 3, ..Snapshot::default() });
+        let one = progress.snapshot();
+        assert_eq!(one, Snapshot { archived: 2, failed_attempts: 3, bytes: 520 });
+        let other = Snapshot { archived: 10, failed_attempts: 4, bytes: 1000 };
+        assert_eq!(one + other, Snapshot { archived: 12, failed_attempts: 7, bytes: 1520 });
     }
 }

@@ -1,26 +1,146 @@
-//! What is written beside a recording.
+//! What the calls or the mailbox say of a recording, and the sidecar that is written from it.
 
 use jiff::Timestamp;
+use sqlx::SqliteConnection;
 
-use super::told::Told;
 use crate::base::digest::Digest;
 use crate::base::message::Message;
-use crate::base::recording::Text;
-use crate::formats::audio::{Audio, Container};
-use crate::formats::sidecar::{FileFacts, Program, SCHEMA, SidecarAudio, SidecarCall, SidecarCallRow};
-use crate::formats::sidecar::{Sidecar, SidecarPbx, SidecarRecording, SidecarTimes, SidecarVoicemail};
-use crate::store::calls::CallOfRecording;
+use crate::base::recording::{RecordingKind, Text};
+use crate::formats::audio::{Audio, Container, Suspicion, is_long, suspicions};
+use crate::formats::raw_row::RawRow;
+use crate::formats::sidecar::{
+    FileFacts, Program, SCHEMA, Sidecar, SidecarAudio, SidecarCall, SidecarCallRow, SidecarOrigin,
+    SidecarPbx, SidecarRecording, SidecarTimes, SidecarVoicemail,
+};
+use crate::store::calls::{self, CallOfRecording};
 use crate::store::queue::Job;
-use crate::store::voicemail::KeptMessage;
+use crate::store::voicemail::{self, KeptMessage};
+
+#[derive(Debug, Clone)]
+pub(super) enum Evidence {
+    Calls {
+        /// The first of them, as many as a sidecar tells.
+        calls: Vec<CallOfRecording>,
+        beyond: Beyond,
+    },
+    Message {
+        kept: KeptMessage,
+        /// The audio of archived messages that are alike in all else.
+        twins: Vec<Digest>,
+    },
+}
+
+/// The rows of a recording that its sidecar tells; the call lists of its day tell all.
+const ROWS_TOLD_MAX: usize = 256;
+
+/// What the rows come to that a sidecar does not tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Beyond {
+    pub(super) count: u64,
+    talk_s: Option<i64>,
+    /// Whether somebody may have talked in one of them.
+    may_have_talk: bool,
+}
+
+impl Beyond {
+    fn add(&mut self, call: &CallOfRecording) {
+        self.count += 1;
+        self.talk_s = self.talk_s.max(call.talk_s);
+        self.may_have_talk |= !is_silent(call);
+    }
+}
+
+fn is_silent(call: &CallOfRecording) -> bool {
+    call.talk_s == Some(0) || is_unanswered(&call.row)
+}
+
+impl Evidence {
+    pub(super) async fn read(db: &mut SqliteConnection, job: &Job) -> anyhow::Result<Self> {
+        if job.kind == RecordingKind::Voicemail
+            && let Some(kept) = voicemail::of_recording(db, job.id).await?
+        {
+            let twins = voicemail::twins(db, &job.pbx, &job.sn, &kept.message).await?;
+            let others = twins.into_iter().filter(|twin| twin.id != job.id);
+            return Ok(Self::Message { kept, twins: others.filter_map(|twin| twin.sha256).collect() });
+        }
+        let mut beyond = Beyond::default();
+        let calls = calls::of_recording(db, job.id, ROWS_TOLD_MAX, |call| beyond.add(&call)).await?;
+        Ok(Self::Calls { calls, beyond })
+    }
+
+    /// How long somebody talked: the longest talk time of the rows, or the length of the message.
+    fn talk_s(&self) -> Option<u64> {
+        match self {
+            Self::Calls { calls, beyond } => {
+                let longest = calls.iter().filter_map(|call| call.talk_s).max().max(beyond.talk_s);
+                longest.and_then(|seconds| u64::try_from(seconds).ok())
+            }
+            Self::Message { kept, .. } => kept.message.length_s(),
+        }
+    }
+
+    /// Whether it is certain that nobody talked, so that a header without audio is all there can be: every row says so,
+    /// or tells of a call that was not answered. A talk time that cannot be read, or that nobody tells, proves nothing.
+    pub(super) fn proves_no_talk(&self) -> bool {
+        match self {
+            Self::Calls { calls, beyond } => {
+                !calls.is_empty() && calls.iter().all(is_silent) && !beyond.may_have_talk
+            }
+            Self::Message { kept, .. } => kept.message.length_s() == Some(0),
+        }
+    }
+
+    /// The same, of a message that was just seen in this folder.
+    pub(super) fn seen_in(mut self, status: Option<String>) -> Self {
+        if let Self::Message { kept, .. } = &mut self
+            && status.is_some()
+        {
+            kept.status = status;
+        }
+        self
+    }
+
+    /// What is odd about the audio, given what is known of it.
+    pub(super) fn suspicions(&self, audio: &Audio) -> Vec<&'static str> {
+        let mut found = suspicions(audio, self.talk_s());
+        // The recording of a call may be longer than the call; a message is as long as its box says.
+        if let Self::Message { kept, .. } = self
+            && kept.message.length_s().is_some_and(|length_s| is_long(audio, length_s))
+        {
+            found.push(Suspicion::Long);
+        }
+        found.into_iter().map(Suspicion::as_str).collect()
+    }
+}
+
+/// What a PBX calls the end of a call that nobody took.
+const UNANSWERED: [&str; 3] = ["NO ANSWER", "BUSY", "FAILED"];
+
+/// Whether a row says for certain that its call was not answered, and does not tell a talk time that says otherwise.
+fn is_unanswered(row: &RawRow) -> bool {
+    let text = |name: &str| match row.cell(name) {
+        Some(Text::Utf8(text)) => text.trim().to_owned(),
+        Some(Text::Bytes { .. }) | None => "?".to_owned(),
+    };
+    let is_unanswered = UNANSWERED.iter().any(|word| text("status").eq_ignore_ascii_case(word));
+    is_unanswered && matches!(&*text("talkduraction"), "" | "0")
+}
 
 /// Rows of further calls in a sidecar take no more than this, or no reader would believe that callvault wrote it.
 const OTHER_ROWS_BYTES_MAX: usize = 1 << 20;
 
 /// The sidecar of a recording, as complete as it will ever be: it is never rewritten.
-pub(super) fn of(job: &Job, told: &Told, audio: &Audio, suspect: &[&str], now: Timestamp) -> Sidecar {
-    let (call, voicemail, times) = match told {
-        Told::Calls { calls, beyond } => (call(calls, beyond.count), None, times(job, calls.first())),
-        Told::Message { kept, .. } => (None, Some(message(kept)), times_of_message(job, kept)),
+pub(super) fn of(
+    job: &Job,
+    evidence: &Evidence,
+    audio: &Audio,
+    suspect: &[&str],
+    origin: SidecarOrigin,
+    now: Timestamp,
+) -> Sidecar {
+    let (call, voicemail, times) = match evidence {
+        Evidence::Calls { calls, beyond } => (call(calls, beyond.count), None, times(job, calls.first())),
+        Evidence::Message { kept, .. } => (None, Some(message(kept)), times_of_message(job, kept)),
     };
     Sidecar {
         schema: SCHEMA.to_owned(),
@@ -44,7 +164,7 @@ pub(super) fn of(job: &Job, told: &Told, audio: &Audio, suspect: &[&str], now: T
         attempts: job.attempts + 1,
         archived_at: now,
         salt: job.salt,
-        origin: None,
+        origin: Some(origin),
         program: Program::this(),
     }
 }
@@ -100,4 +220,51 @@ pub(super) fn is_of(sidecar: &Sidecar, job: &Job) -> bool {
         && sidecar.pbx.sn == job.sn
         && sidecar.recording.kind == job.kind
         && sidecar.recording.name == Text::from_bytes(job.name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(status: &str, talk: &str, talk_s: Option<i64>) -> CallOfRecording {
+        CallOfRecording {
+            identity: Digest::of(b"a call"),
+            row: serde_json::from_str(&format!(r#"{{"talkduraction":"{talk}","status":"{status}"}}"#))
+                .unwrap(),
+            row_bytes: 0,
+            talk_s,
+            started_at_ms: None,
+            utc_offset_s: 0,
+            offset_source: "assumed".to_owned(),
+            zone_offset_s: None,
+        }
+    }
+
+    #[test]
+    fn only_what_every_row_says_proves_that_nobody_talked() {
+        let silent = || call("ANSWERED", "0", Some(0));
+        for (calls, is_proven) in [
+            (vec![], false),
+            (vec![silent()], true),
+            (vec![call("ANSWERED", "58", Some(58))], false),
+            (vec![call("ANSWERED", "", None)], false),
+            (vec![call("ANSWERED", "fifty", None)], false),
+            (vec![call("NO ANSWER", "", None)], true),
+            (vec![call("Busy ", "0", Some(0))], true),
+            (vec![call("NO ANSWER", "0:58", None)], false),
+            (vec![call("SOMETHING", "", None)], false),
+            (vec![silent(), call("ANSWERED", "", None)], false),
+            (vec![silent(), call("FAILED", "", None)], true),
+        ] {
+            let evidence = Evidence::Calls { calls: calls.clone(), beyond: Beyond::default() };
+            assert_eq!(evidence.proves_no_talk(), is_proven, "{calls:?}");
+            // One row that a sidecar does not tell counts as much.
+            if let Some((last, first)) = calls.split_last() {
+                let mut beyond = Beyond::default();
+                beyond.add(last);
+                let evidence = Evidence::Calls { calls: first.to_vec(), beyond };
+                assert_eq!(evidence.proves_no_talk(), is_proven && !first.is_empty(), "{calls:?}");
+            }
+        }
+    }
 }

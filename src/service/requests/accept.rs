@@ -6,7 +6,6 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, UsageError};
-use crate::base::digest::Digest;
 use crate::base::recording::{RecordingName, printable};
 use crate::pipeline::backfill::RangeError;
 use crate::pipeline::worker::{self, Taken};
@@ -19,16 +18,12 @@ use crate::store::findings::{self, FindingKind};
 const REASON_CHARS_MAX: usize = 400;
 /// As many digits in a row may be somebody's number, and the ledger is published.
 const DIGITS_MAX: usize = 5;
-
-/// What to accept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Accept {
     pub what: Subject,
     /// Why; published with the ledger.
     pub reason: String,
 }
-
-/// What is accepted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -53,14 +48,6 @@ pub struct AcceptedDay {
     pub ledger_number: i64,
 }
 
-/// A file that was accepted, as `--json` prints it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AcceptedFile {
-    pub path: String,
-    pub sha256: Digest,
-    pub ledger_number: i64,
-}
-
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,9 +60,6 @@ impl fmt::Display for Subject {
 
 impl Accept {
     /// Refuses a reason that the ledger must not hold, before anything is opened or asked.
-    ///
-    /// # Errors
-    /// [`UsageError`].
     pub fn check(&self) -> Result<(), UsageError> {
         let reason = self.reason.trim();
         let longest = reason.split(|character: char| !character.is_ascii_digit()).map(str::len).max();
@@ -123,7 +107,7 @@ async fn accept_file(
     let taken =
         worker::accept_found((&state.db, &vault.archive), &state.run_id, (pbx.clone(), wanted), reason, now);
     let accepted = match taken.await? {
-        Taken::Archived { path, sha256, ledger_number } => AcceptedFile { path, sha256, ledger_number },
+        Taken::Archived(accepted) => accepted,
         Taken::Nothing => return Err(unknown().into()),
         Taken::Several(pbxs) => {
             let message = format!(

@@ -18,15 +18,10 @@ use crate::vault::state::StateError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// The configuration is wrong.
     Configuration,
-    /// The state directory cannot be used.
     State,
-    /// The archive cannot be used.
     Archive,
-    /// The database failed.
     Database,
-    /// The disk of the database is full.
     DatabaseFull,
     /// The command line, or what it asks for, makes no sense.
     Usage,
@@ -39,8 +34,6 @@ pub enum Class {
     /// A fault of callvault.
     Internal,
 }
-
-/// What ended a command, in words.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failure {
     pub class: Class,
@@ -48,12 +41,10 @@ pub struct Failure {
     pub reason: Option<String>,
     /// One sentence: what happened, to which thing, what to do.
     pub message: String,
-    /// What is wrong with the configuration.
     pub problems: Vec<Problem>,
 }
 
 impl Failure {
-    /// Classifies an error.
     pub fn of(error: &anyhow::Error) -> Self {
         if let Some(known) = error.downcast_ref::<Self>() {
             return known.clone();
@@ -100,8 +91,6 @@ fn class_of(error: &anyhow::Error) -> Class {
         () => Class::Internal,
     }
 }
-
-/// A command line that makes no sense.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);

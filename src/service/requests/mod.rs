@@ -1,9 +1,7 @@
 //! Requests: the work of a command as a value, done in this process or by the service that owns the state.
 
 mod accept;
-mod export;
 mod failure;
-mod retry;
 pub(super) mod serve;
 
 use std::fmt;
@@ -11,33 +9,32 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-pub use accept::{Accept, AcceptedDay, AcceptedFile, Subject};
-pub use export::Receipt;
+pub use crate::pipeline::worker::AcceptedFile;
+pub use accept::{Accept, AcceptedDay, Subject};
 pub use failure::{Class, Failure, Interrupted, UsageError};
-pub use retry::Retry;
 
 use super::backfill::Backfill;
+use crate::base::recording::RecordingName;
 use crate::pipeline::backfill::{self, BackfillReport, Connections, RangeError, Unprinted};
 use crate::pipeline::site::SiteProgress;
+use crate::proof::export::Report;
 use crate::proof::sealed_vault::SealedVault;
 use crate::proof::verify::{self, Verification};
-use crate::store::fleet;
+use crate::store::ledger::{self, Entry, EntryType};
+use crate::store::queue::{self, DayRange, Redrive, Redriven};
+use crate::store::{calls, findings, fleet};
+use crate::vault::Vault;
 
 /// What a command wants done. It holds no secrets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Archive a range of days.
     Backfill(backfill::Request),
-    /// Try again what was given up.
     Retry(Retry),
     /// Accept the list of a day, or a file that was found in the place of a recording.
     Accept(Accept),
-    /// Stop working on a PBX.
     Pause(String),
-    /// Work on a paused PBX again.
     Resume(String),
-    /// Sign the ledger with a new key.
     RotateKey,
     /// Issue the certificates that are due of these PBXs; of all if empty.
     Certify(Vec<String>),
@@ -63,31 +60,25 @@ pub enum Outcome {
     NothingToRetry {
         put_back: u64,
     },
-    /// A day's list was accepted.
     AcceptedDay(accept::AcceptedDay),
-    /// A file was accepted as the recording.
-    AcceptedFile(accept::AcceptedFile),
+    AcceptedFile(AcceptedFile),
     /// A PBX was paused or resumed; `changed` is false if it was so before.
     Paused {
         pbx: String,
         paused: bool,
         changed: bool,
     },
-    /// The new key that signs the ledger.
     RotatedKey {
         vkey: String,
     },
-    /// So many certificates were issued.
     Certified {
         certified: u64,
     },
     Verified(verify::Report),
     Sealed,
-    /// The export's entry in the ledger.
     Exported {
         ledger_number: i64,
     },
-    /// An error ended the request.
     Failed(Failure),
 }
 
@@ -97,10 +88,14 @@ pub trait Watcher: Send {
     fn put_back(&mut self, _recordings: u64) {}
 
     /// How far each PBX is.
-    ///
-    /// # Errors
-    /// If it cannot be passed on.
     fn progress(&mut self, sites: Vec<SiteProgress>) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// Nobody looks.
+impl Watcher for () {
+    async fn progress(&mut self, _sites: Vec<SiteProgress>) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 impl Request {
@@ -114,13 +109,12 @@ impl Request {
     ) -> anyhow::Result<Outcome> {
         match self {
             Self::Backfill(request) => backfill(opened, request.clone(), connections, stop, watcher).await,
-            Self::Retry(retry) => match retry.redrive(&opened.vault, &connections).await? {
-                retry::Found::Nothing { put_back } => Ok(Outcome::NothingToRetry { put_back }),
-                retry::Found::Work { request, put_back } => {
-                    watcher.put_back(put_back);
-                    backfill(opened, request, connections, stop, watcher).await
-                }
-            },
+            Self::Retry(retry) => {
+                let (put_back, request) = retry.redrive(&opened.vault, &connections).await?;
+                let Some(request) = request else { return Ok(Outcome::NothingToRetry { put_back }) };
+                watcher.put_back(put_back);
+                backfill(opened, request, connections, stop, watcher).await
+            }
             Self::Accept(accept) => accept.execute(opened).await,
             Self::Pause(pbx) => pause(opened, pbx, true).await,
             Self::Resume(pbx) => pause(opened, pbx, false).await,
@@ -173,9 +167,6 @@ impl fmt::Display for Request {
 
 impl Outcome {
     /// Reads what the service answered.
-    ///
-    /// # Errors
-    /// If it is of another version.
     pub fn from_answer(text: &str) -> serde_json::Result<Self> {
         Ok(match serde_json::from_str(text)? {
             Self::Backfill { report, unprinted, dry_run } => {
@@ -204,7 +195,7 @@ async fn backfill(
     watcher: &mut impl Watcher,
 ) -> anyhow::Result<Outcome> {
     let dry_run = request.dry_run;
-    let report = Backfill::new(opened, request, connections, stop)?.run_watched(watcher).await?;
+    let report = Backfill::new(opened, request, connections, stop)?.run(watcher).await?;
     Ok(Outcome::Backfill { unprinted: report.unprinted(), report: Box::new(report), dry_run })
 }
 
@@ -243,4 +234,109 @@ async fn verify(
     // Its entry is signed at once: nobody should have to wait for the next command.
     opened.seal().await?;
     Ok(Outcome::Verified(report))
+}
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Retry {
+    /// Only this PBX; its pause is lifted, and its findings count as seen.
+    pub pbx: Option<String>,
+    pub stuck: bool,
+    /// Only these; a recording's name may hold any bytes.
+    pub names: Vec<Vec<u8>>,
+}
+
+impl Retry {
+    /// Refuses a name that names nothing, before anything is opened or asked.
+    pub fn check(&self) -> Result<(), UsageError> {
+        self.parse().map(drop)
+    }
+
+    fn parse(&self) -> Result<Redrive, UsageError> {
+        let empty = || UsageError("a NAME is empty: leave it out to retry all recordings".to_owned());
+        let names = self.names.iter().map(|name| RecordingName::new(name.clone()).ok_or_else(empty));
+        Ok(Redrive { pbx: self.pbx.clone(), stuck_only: self.stuck, names: names.collect::<Result<_, _>>()? })
+    }
+
+    /// Puts back what was chosen: how many recordings, and the range to work on now. There is none if all belong to PBXs that are
+    /// not configured any more.
+    async fn redrive(
+        &self,
+        vault: &Vault,
+        connections: &Connections,
+    ) -> anyhow::Result<(u64, Option<backfill::Request>)> {
+        let what = self.parse()?;
+        let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
+        if let Some(pbx) = &what.pbx {
+            RangeError::check_pbx(pbx, &vault.config.pbx)?;
+        }
+        let Redriven { count: put_back, pbx, days, .. } = put_back(vault, what.clone()).await?;
+        if let Some(connection) = what.pbx.as_ref().and_then(|pbx| connections.by_pbx.get(pbx)) {
+            connection.client.lift_refusal().await;
+        }
+        if !what.names.is_empty() && put_back == 0 {
+            let message = format!(
+                "nothing to retry under {}: it is archived, excluded by a rule, or unknown (with --stuck: not stuck)",
+                what.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            );
+            return Err(UsageError(message).into());
+        }
+        // What was put back chooses where to work, unless the operator chose: an empty choice would mean every PBX.
+        let chosen: Vec<String> = what.pbx.map_or(pbx, |pbx| vec![pbx]);
+        let chosen: Vec<String> = chosen.into_iter().filter(configured).collect();
+        if chosen.is_empty() && (what.stuck_only || put_back > 0) {
+            return Ok((put_back, None));
+        }
+        let queue_only = Some(days.unwrap_or(DayRange::ALL));
+        Ok((put_back, Some(backfill::Request { pbx: chosen, queue_only, ..backfill::Request::default() })))
+    }
+}
+
+/// An operator who names a PBX has looked at it: its pause is lifted, and its findings count as seen.
+async fn put_back(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
+    let (lifted, now) = (what.pbx.clone(), vault.clock.now());
+    let db = &vault.state.db;
+    db.write(async move |tx| {
+        if let Some(pbx) = lifted {
+            fleet::clear_problem(tx, &pbx).await?;
+            findings::acknowledge(tx, &pbx, now).await?;
+        }
+        let redriven = queue::redrive(tx, &what).await?;
+        calls::reopen_all(tx, &redriven.changed).await?;
+        Ok(redriven)
+    })
+    .await
+}
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The SHA-256 of its `tagmanifest-sha256.txt`.
+    bag_sha256: String,
+    from: String,
+    to: String,
+    files: u64,
+}
+
+impl Receipt {
+    pub fn of(report: &Report) -> Self {
+        Self {
+            bag_sha256: report.bag_sha256.to_string(),
+            from: report.from.clone().unwrap_or_default(),
+            to: report.to.clone().unwrap_or_default(),
+            files: report.files,
+        }
+    }
+
+    /// Enters the export into the ledger, and signs that.
+    ///
+    /// # Errors
+    /// [`NotaryError`](crate::proof::notary::NotaryError) if it must not be signed: then nothing is handed out.
+    async fn enter(&self, opened: &SealedVault) -> anyhow::Result<Outcome> {
+        let SealedVault { vault, notary } = opened;
+        let entry = Entry::new(EntryType::Export, vault.clock.now())
+            .with("bag_sha256", self.bag_sha256.as_str())
+            .with("from", self.from.as_str())
+            .with("to", self.to.as_str())
+            .with("files", self.files);
+        let ledger_number = vault.state.db.write(async move |tx| ledger::append(tx, &entry).await).await?;
+        notary.seal(vault.clock.now()).await?;
+        Ok(Outcome::Exported { ledger_number })
+    }
 }

@@ -68,7 +68,7 @@ fn of_exposure(exposure: &Exposure, now: Timestamp) -> Alert {
         Harm::SecretReadable => Condition::SecretReadable,
         Harm::Writable => Condition::WritableByOthers,
     };
-    Alert::new(condition, exposure.told(), now).about(&exposure.path)
+    Alert::new(condition, exposure.sentence(), now).about(&exposure.path)
 }
 
 fn of_archive(archive: &ArchiveStatus, config: &AlertsConfig, now: Timestamp) -> Option<Alert> {
@@ -195,7 +195,7 @@ fn of_risk(pbx: &PbxStatus, now: Timestamp) -> Vec<Alert> {
         let message = format!(
             "{}, and {} recordings are at risk: see in `callvault status` why they are not archived faster, or copy the \
              oldest from the PBX by hand",
-            forecast.told().unwrap_or_default(),
+            forecast.warning().unwrap_or_default(),
             forecast.at_risk
         );
         alerts.push(Alert::new(Condition::OverwriteNear, message, now));

@@ -278,7 +278,7 @@ impl Reader {
             suspect: holdings.suspects.into_iter().collect(),
             oldest_pending: oldest_owed(of_kind(RecordingKind::Call)),
             safety_margin_s: forecast.margin_s,
-            cdr_near: forecast.cdr_told(config.retention.warn_margin),
+            cdr_near: forecast.cdr_warning(config.retention.warn_margin),
             forecast: Some(forecast),
             nearly_full_boxes: voicemail
                 .as_ref()

@@ -185,8 +185,9 @@ impl House {
         if let Ok(backfill) =
             Backfill::new(&opened, request, Connections::default(), CancellationToken::new())
         {
+            let mut nobody = ();
             tokio::select! {
-                report = backfill.run() => drop(report),
+                report = backfill.run(&mut nobody) => drop(report),
                 () = until_asked(&self.station.pbx, until) => {}
             }
         }

@@ -94,7 +94,8 @@ async fn a_lock_out_is_remembered_also_when_a_download_in_flight_still_succeeds(
         station.set_faults(Faults { locked_out: true, ..Faults::default() });
         station.pbx.revoke_tokens();
     };
-    let (report, ()) = tokio::join!(backfill.run(), lock_out);
+    let mut nobody = ();
+    let (report, ()) = tokio::join!(backfill.run(&mut nobody), lock_out);
     let report = report.unwrap();
     drop(backfill);
     drop(opened);

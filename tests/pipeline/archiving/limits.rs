@@ -108,7 +108,7 @@ async fn progress_counts_recordings_archived_their_bytes_and_attempts_that_faile
     let opened =
         SealedVault::open(station.config.clone(), callvault::base::clock::Clock::system()).await.unwrap();
     let backfill = Backfill::new(&opened, station.request(), Default::default(), Default::default()).unwrap();
-    let total = backfill.run().await.unwrap().total;
+    let total = backfill.run(&mut ()).await.unwrap().total;
     let progress = backfill.sites()[0].progress();
     assert_eq!((total.archived, progress.archived, progress.bytes), (5, 5, total.bytes));
     let attempts: i64 = station.value("select sum(attempts) from recordings").await;

@@ -45,7 +45,8 @@ async fn who_waits_to_be_admitted_can_be_stopped() {
         }
         stop.cancel();
     };
-    let (report, ()) = tokio::join!(backfill.run(), stopper);
+    let mut nobody = ();
+    let (report, ()) = tokio::join!(backfill.run(&mut nobody), stopper);
     assert!(report.unwrap().interrupted && began.elapsed() < Duration::from_secs(20));
     assert_eq!(station.pbx.counters().requests, 2);
 }
@@ -190,7 +191,8 @@ async fn a_pbx_that_drips_holds_no_turn_that_another_needs() {
         }
         archived("branch")
     };
-    let (report, dripped) = tokio::join!(backfill.run(), healthy);
+    let mut nobody = ();
+    let (report, dripped) = tokio::join!(backfill.run(&mut nobody), healthy);
     assert_eq!(dripped, 0, "the healthy one waited for the slow one");
     assert_eq!(report.unwrap().total.archived, 10);
 }

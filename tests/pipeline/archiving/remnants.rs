@@ -10,7 +10,7 @@ use callvault::base::counts::Counts;
 use callvault::base::digest::{Digest, hex};
 use callvault::base::recording::RecordingName;
 use callvault::config::ExclusionRule;
-use callvault::pipeline::worker::{self, Taken};
+use callvault::pipeline::worker::{self, AcceptedFile, Taken};
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::simulator::{Faults, SimAudio, SimulatorOptions};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -137,7 +137,9 @@ async fn a_file_in_the_place_of_what_the_pbx_has_lost_is_owed_until_a_person_tak
     assert_eq!(station.value::<i64>("select count(*) from ledger where entry like '%\"gap\"%'").await, 0);
     assert_eq!(counts(&station.retry().await), Counts { pending: 1, ..NONE }, "asking again changes nothing");
 
-    let Taken::Archived { ledger_number, .. } = accept(&station).await else { panic!("it is there") };
+    let Taken::Archived(AcceptedFile { ledger_number, .. }) = accept(&station).await else {
+        panic!("it is there")
+    };
     let entry = format!("select entry from ledger where number = {ledger_number}");
     let entry: String =
         sqlx::query_scalar(sqlx::AssertSqlSafe(entry)).fetch_one(&station.database().await).await.unwrap();

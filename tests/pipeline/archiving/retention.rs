@@ -65,7 +65,10 @@ async fn the_horizon_is_learnt_from_what_the_pbx_does_not_have_any_more() {
     assert!((10..=84).contains(&margin_h), "{margin_h} h");
     assert_eq!(open_findings(&station).await, 1);
     let findings = station.findings("overwrite_near").await;
-    assert!(findings[0].1.contains("the oldest owed is overwritten in about"), "{findings:?}");
+    assert!(
+        findings[0].1.contains("the oldest recording not archived yet is overwritten in about"),
+        "{findings:?}"
+    );
 
     let archived = run(&mut station, all_days).await;
     assert_eq!((archived.at_risk, open_findings(&station).await), (0, 0), "{archived:?}");

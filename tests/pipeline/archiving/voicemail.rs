@@ -394,14 +394,14 @@ async fn a_box_near_its_limit_is_a_finding_until_it_is_emptied() {
     let poll = report.pbx["hq"].voicemail.clone().unwrap().poll.unwrap();
     let fullest = poll.fullest.clone().unwrap();
     assert_eq!((fullest.extension.as_str(), fullest.messages, fullest.cap), ("1003", 10, 10));
-    assert!(poll.should_come_sooner());
+    assert!(poll.nearly_full > 0);
     let open = "select count(*) from findings where kind = 'voicemail_nearly_full' and closed_at_ms is null";
     assert_eq!(station.value::<i64>(open).await, 1);
     station.check().await;
 
     station.pbx.world(|world| world.voicemails().truncate(7));
     let report = station.backfill_voicemail().await;
-    assert!(!report.pbx["hq"].voicemail.clone().unwrap().poll.unwrap().should_come_sooner());
+    assert_eq!(report.pbx["hq"].voicemail.clone().unwrap().poll.unwrap().nearly_full, 0);
     assert_eq!(station.value::<i64>(open).await, 0);
     station.check().await;
 }

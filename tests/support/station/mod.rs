@@ -206,7 +206,8 @@ impl Station {
         let dry_run = request.dry_run;
         let opened = SealedVault::open(self.config.clone(), clock).await?;
         let backfill = Backfill::new(&opened, request, Connections::default(), stop)?;
-        let run = backfill.run();
+        let mut nobody = ();
+        let run = backfill.run(&mut nobody);
         tokio::pin!(run);
         let run = async {
             tokio::select! {

@@ -1,19 +1,19 @@
 //! Boxes one by one, where the list of all cannot be read: one bad box must not hide the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 use tracing::warn;
 
 use super::SUBJECT;
 use crate::base::recording::printable;
-use crate::pbx::{PbxError, UnreadableMessage, VoicemailList};
+use crate::pbx::{PbxError, UnreadableMessage, VoicemailList, VoicemailMessage};
 use crate::pipeline::gate::Item;
 use crate::pipeline::sweep::Sweeper;
-use crate::store::calls;
 use crate::store::findings::{self, Finding, FindingKind};
-use crate::store::voicemail;
+use crate::store::{calls, voicemail};
 
 /// Boxes in a row that fail before no further one is asked for.
 const FAILED_MAX: usize = 5;
@@ -23,7 +23,6 @@ const ENTRIES_NAMED: usize = 10;
 /// What was read of the boxes that are known.
 #[derive(Debug)]
 pub(super) struct ByBox {
-    pub(super) list: VoicemailList,
     read: usize,
     /// Those that could not be, and why.
     failed: Vec<(String, PbxError)>,
@@ -36,43 +35,46 @@ pub(super) struct ByBox {
 impl Sweeper<'_> {
     /// Asks for each box that is known: from earlier lists, and from calls that left a message. Which others there are is
     /// not known, so nothing is concluded from what is not listed.
-    pub(super) async fn list_each_box(&self, why: PbxError) -> anyhow::Result<ByBox> {
+    pub(super) async fn list_each_box(&self, why: PbxError) -> anyhow::Result<(VoicemailList, ByBox)> {
         let extensions = self.known_extensions().await?;
-        let mut boxes =
-            ByBox { list: VoicemailList::default(), read: 0, failed: Vec::new(), unasked: 0, why };
+        let mut list = VoicemailList::default();
+        let mut boxes = ByBox { read: 0, failed: Vec::new(), unasked: 0, why };
         let mut in_a_row = 0;
         for (at, extension) in extensions.iter().enumerate() {
-            if in_a_row == FAILED_MAX || self.stop.is_cancelled() || self.gate.given_up().is_cancelled() {
+            if in_a_row == FAILED_MAX || self.site.is_over() {
                 boxes.unasked = extensions.len() - at;
                 break;
             }
             let item = Item::Mailbox(extension.clone());
-            match self.client.slot().await.mailbox(extension).await {
-                Ok(list) => {
-                    self.gate.worked(&item).await?;
+            match self.site.client().slot().await.mailbox(extension).await {
+                Ok(of_box) => {
+                    self.site.gate.worked(&item).await?;
                     in_a_row = 0;
                     boxes.read += 1;
-                    boxes.list.messages.extend(list.messages);
-                    boxes.list.unreadable.extend(list.unreadable);
+                    list.messages.extend(of_box.messages);
+                    list.unreadable.extend(of_box.unreadable);
                 }
                 Err(error) => {
-                    self.gate.troubled(&item, &error).await?;
+                    self.site.gate.troubled(&item, &error).await?;
                     in_a_row += 1;
-                    warn!(pbx = %self.pbx.id, "The voicemail box of extension {} could not be listed: {error}",
-                        printable(extension.as_bytes()));
+                    warn!(
+                        pbx = self.site.id(),
+                        "The voicemail box of extension {} could not be listed: {error}",
+                        printable(extension.as_bytes())
+                    );
                     boxes.failed.push((extension.clone(), error));
                 }
             }
         }
-        Ok(boxes)
+        Ok((list, boxes))
     }
 
     /// Whose boxes are known, in a fixed order.
     async fn known_extensions(&self) -> anyhow::Result<Vec<String>> {
-        let mut db = self.db.read().await?;
+        let mut db = self.site.db().read().await?;
         let mut extensions: BTreeSet<String> =
-            voicemail::extensions(&mut db, &self.pbx.id).await?.into_iter().collect();
-        let called = calls::left_messages(&mut db, &self.pbx.id).await?;
+            voicemail::extensions(&mut db, self.site.id()).await?.into_iter().collect();
+        let called = calls::left_messages(&mut db, self.site.id()).await?;
         extensions.extend(called.iter().filter_map(|callee| extension_of(callee)).map(str::to_owned));
         Ok(extensions.into_iter().collect())
     }
@@ -95,17 +97,17 @@ impl ByBox {
         pbx: &str,
         now: Timestamp,
     ) -> anyhow::Result<()> {
-        let mut told = vec![Finding { subject: SUBJECT.to_owned(), detail: self.detail(), ..unlisted() }];
-        told.extend(self.failed.iter().map(|(extension, error)| {
+        let mut found = vec![Finding { subject: SUBJECT.to_owned(), detail: self.detail(), ..unlisted() }];
+        found.extend(self.failed.iter().map(|(extension, error)| {
             let subject = mailbox(extension);
             let detail =
-                format!("{subject} could not be listed, and new messages in it are not heard of: {error}");
+                format!("{subject} could not be listed, so new messages in it are not known: {error}");
             Finding { subject, detail, ..unlisted() }
         }));
-        for finding in &told {
+        for finding in &found {
             findings::record(tx, pbx, finding, now).await?;
         }
-        let still: Vec<&str> = told.iter().map(|finding| finding.subject.as_str()).collect();
+        let still: Vec<&str> = found.iter().map(|finding| finding.subject.as_str()).collect();
         findings::close_others(tx, pbx, FindingKind::VoicemailUnlisted, &still, now).await
     }
 
@@ -113,11 +115,11 @@ impl ByBox {
         let why = &self.why;
         match (self.read, self.failed.len() + self.unasked) {
             (0, _) => {
-                format!("the voicemail could not be listed, and new messages are not heard of: {why}")
+                format!("the voicemail could not be listed, so new messages are not known: {why}")
             }
             (read, others) => format!(
                 "the list of all voicemail boxes could not be read, so each box that is known was asked for by itself: {read} \
-                 of {} were read; messages in boxes that are not known yet are not heard of: {why}",
+                 of {} were read; messages in other boxes are not known: {why}",
                 read + others
             ),
         }
@@ -141,14 +143,14 @@ pub(super) async fn note_unreadable(
     is_whole: bool,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let told = unreadable_of_each_box(unreadable);
-    for finding in &told {
+    let found = unreadable_of_each_box(unreadable);
+    for finding in &found {
         findings::record(tx, pbx, finding, now).await?;
     }
     if !is_whole {
         return Ok(());
     }
-    let still: Vec<&str> = told.iter().map(|finding| finding.subject.as_str()).collect();
+    let still: Vec<&str> = found.iter().map(|finding| finding.subject.as_str()).collect();
     findings::close_others(tx, pbx, FindingKind::BadMessage, &still, now).await
 }
 
@@ -185,9 +187,74 @@ fn unreadable_of(extension: Option<&str>, entries: &[UnreadableMessage]) -> Find
     Finding { kind: FindingKind::BadMessage, subject, detail }
 }
 
+/// A box that is so full, in percent of what the device keeps, is nearly full.
+const NEARLY_FULL_PERCENT: u64 = 80;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FullestBox {
+    pub extension: String,
+    pub messages: u64,
+    /// As many as the device keeps, as far as the configuration knows.
+    pub cap: u64,
+}
+
+pub(super) struct Fill {
+    pub(super) by_extension: BTreeMap<String, u64>,
+    cap: u64,
+}
+
+impl Fill {
+    pub(super) fn of(messages: &[VoicemailMessage], cap: u64) -> Self {
+        let mut by_extension = BTreeMap::new();
+        for listed in messages {
+            *by_extension.entry(listed.message.extension.clone()).or_default() += 1;
+        }
+        Self { by_extension, cap }
+    }
+
+    pub(super) fn fullest(&self) -> Option<FullestBox> {
+        let (extension, messages) = self.by_extension.iter().max_by_key(|(_, messages)| **messages)?;
+        Some(FullestBox { extension: extension.clone(), messages: *messages, cap: self.cap })
+    }
+
+    pub(super) fn nearly_full(&self) -> impl Iterator<Item = (&String, u64)> {
+        let full = self.by_extension.iter().map(|(extension, messages)| (extension, *messages));
+        full.filter(|(_, messages)| messages * 100 >= self.cap * NEARLY_FULL_PERCENT)
+    }
+
+    /// Keeps a finding for each box that is nearly full, and closes those of the others.
+    pub(super) async fn note(
+        &self,
+        tx: &mut SqliteConnection,
+        pbx: &str,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        let mut subjects = Vec::new();
+        for (extension, messages) in self.nearly_full() {
+            let subject = printable(extension.as_bytes());
+            let detail = format!(
+                "the voicemail box of extension {subject} holds {messages} messages, and the PBX keeps {} before it \
+                 deletes the oldest: delete old ones there, or raise the PBX's limit and `voicemail_per_extension`",
+                self.cap
+            );
+            subjects.push(subject.clone());
+            findings::record(
+                tx,
+                pbx,
+                &Finding { kind: FindingKind::VoicemailNearlyFull, subject, detail },
+                now,
+            )
+            .await?;
+        }
+        let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+        findings::close_others(tx, pbx, FindingKind::VoicemailNearlyFull, &subjects, now).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::message::Message;
 
     #[test]
     fn the_extension_is_what_the_call_ended_at() {
@@ -208,22 +275,36 @@ mod tests {
             extension: extension.map(str::to_owned),
             entry,
         };
-        let told = unreadable_of_each_box(&[entry(Some("1004"), 5), entry(None, 3), entry(Some("1004"), 2)]);
-        let told: Vec<(&str, &str)> =
-            told.iter().map(|finding| (&*finding.subject, &*finding.detail)).collect();
-        assert_eq!(told[0].0, SUBJECT);
+        let found = unreadable_of_each_box(&[entry(Some("1004"), 5), entry(None, 3), entry(Some("1004"), 2)]);
+        let found: Vec<(&str, &str)> =
+            found.iter().map(|finding| (&*finding.subject, &*finding.detail)).collect();
+        assert_eq!(found[0].0, SUBJECT);
         assert!(
-            told[0].1.starts_with("entry 3 of the PBX's list of voicemail boxes cannot be read"),
-            "{told:?}"
+            found[0].1.starts_with("entry 3 of the PBX's list of voicemail boxes cannot be read"),
+            "{found:?}"
         );
-        assert_eq!(told[1].0, "the voicemail box of extension 1004");
+        assert_eq!(found[1].0, "the voicemail box of extension 1004");
         let start = "entries 2, 5 of the voicemail box of extension 1004 cannot be read";
-        assert!(told[1].1.starts_with(start), "{told:?}");
+        assert!(found[1].1.starts_with(start), "{found:?}");
         let many: Vec<_> = (1..=13).map(|number| entry(Some("1004"), number)).collect();
         assert!(
             unreadable_of_each_box(&many)[0]
                 .detail
                 .starts_with("entries 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more")
         );
+    }
+
+    fn listed(extension: &str, date: &str) -> VoicemailMessage {
+        let [extension, date, file] = [extension, date, "msg0000.wav"].map(str::to_owned);
+        let message = Message { extension, date, caller: String::new(), length: "9".to_owned() };
+        VoicemailMessage { file, status: None, message }
+    }
+
+    #[test]
+    fn a_box_is_nearly_full_from_four_fifths_on() {
+        for (messages, nearly) in [(0, 0), (7, 0), (8, 1), (12, 1)] {
+            let messages: Vec<_> = (0..messages).map(|_| listed("1003", "")).collect();
+            assert_eq!(Fill::of(&messages, 10).nearly_full().count(), nearly, "{}", messages.len());
+        }
     }
 }

@@ -1,34 +1,39 @@
-//! Polling a PBX's voicemail boxes: what is new comes into the queue, what is back is owed again.
+//! Polling a PBX's voicemail boxes: what is new or back comes into the queue.
 //!
 //! That a message is gone is not concluded here: its worker looks into the box right before it asks for the audio, and
 //! counts the looks that did not find it (`worker::judge`).
 
 mod boxes;
-mod fill;
-mod page;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
 use tracing::{info, warn};
 
-pub use fill::FullestBox;
+pub use boxes::FullestBox;
 
 use super::Sweeper;
 use super::range::{TRIES, WAITS};
-use crate::base::times::{OffsetResolver, parse_local};
-use crate::pbx::{PbxError, Policy, Reason, UnreadableMessage, VoicemailList, VoicemailMessage};
+use crate::archive::Folder;
+use crate::base::message::Message;
+use crate::base::recording::RecordingKind;
+use crate::base::safe_name::with_stem;
+use crate::base::times::{OffsetResolver, Resolved, parse_local};
+use crate::config::ExclusionRule;
+use crate::pbx::{PbxError, Policy, Reason, VoicemailList, VoicemailMessage};
+use crate::pipeline::exclusion::judge_exclusion;
 use crate::pipeline::gate::Item;
 use crate::store::findings::{self, FindingKind};
 use crate::store::fleet;
 use crate::store::intake::{self, Added, IntakeSlowed};
+use crate::store::queue::{self, NewRecording, RecordingState};
 use crate::store::sql::Ms;
-use crate::store::voicemail::{self, Poll};
-use boxes::{ByBox, note_unreadable};
-use fill::Fill;
-use page::{Alike, Page, Stored, pages};
+use crate::store::voicemail::{self, KeptMessage, Poll, Twin};
+use boxes::{Fill, note_unreadable};
 
 /// What findings about the list concern.
 const SUBJECT: &str = "the list of voicemail";
@@ -52,44 +57,9 @@ pub struct VoicemailPoll {
     pub unreadable: u64,
     /// The fullest box, if any holds a message.
     pub fullest: Option<FullestBox>,
-    /// Boxes that are nearly full: findings. If there are any, the next poll should come sooner than usual.
+    /// Boxes that are nearly full: findings. If there are any, the next poll should come sooner than usual, for the device
+    /// deletes the oldest message of a full box.
     pub nearly_full: u64,
-}
-
-impl VoicemailPoll {
-    /// Whether the next poll should come sooner than usual: the device deletes the oldest of a full box.
-    pub fn should_come_sooner(&self) -> bool {
-        self.nearly_full > 0
-    }
-}
-
-/// Polls all boxes of the sweeper's PBX once.
-///
-/// A device without voicemail is asked again after a day. An error of the PBX is told to its access; if it does not
-/// pass, the poll is not `whole`, and nothing is concluded from it.
-pub async fn poll_voicemail(sweeper: &Sweeper<'_>) -> anyhow::Result<VoicemailPoll> {
-    let now = sweeper.clock.now();
-    let before = voicemail::remembered(&mut *sweeper.db.read().await?, &sweeper.pbx.id).await?;
-    if before.unsupported_at_ms.is_some_and(|Ms(at)| now.duration_since(at).abs() < PROBE_EVERY) {
-        return Ok(VoicemailPoll { unsupported: true, ..VoicemailPoll::default() });
-    }
-    let had_messages = before.listed_at_ms.is_some();
-    match sweeper.list_voicemail().await? {
-        Listed::Whole(list) => sweeper.store_list(list, now).await,
-        // A device does not lose a part of its API: it is the list that it cannot tell.
-        Listed::Unsupported if had_messages => {
-            let what = "it says that it has no voicemail API, though it listed messages before";
-            let error = PbxError::new(&sweeper.pbx.id, Policy::Retry, Reason::Unsupported, what);
-            let boxes = sweeper.list_each_box(error).await?;
-            sweeper.store_boxes(boxes, now).await
-        }
-        Listed::Unsupported => sweeper.note_unsupported(before.unsupported_at_ms.is_none(), now).await,
-        Listed::Stopped => Ok(VoicemailPoll::default()),
-        Listed::Failed(error) => {
-            let boxes = sweeper.list_each_box(error).await?;
-            sweeper.store_boxes(boxes, now).await
-        }
-    }
 }
 
 enum Listed {
@@ -101,43 +71,36 @@ enum Listed {
 }
 
 impl Sweeper<'_> {
-    async fn list_voicemail(&self) -> anyhow::Result<Listed> {
-        let mut tries = 0;
-        while !self.stop.is_cancelled() && !self.gate.given_up().is_cancelled() {
-            let error = match self.client.voicemail().await {
-                Ok(list) => {
-                    self.gate.worked(&Item::Boxes).await?;
-                    return Ok(list.map_or(Listed::Unsupported, Listed::Whole));
+    /// Polls all boxes of the PBX once.
+    ///
+    /// A device without voicemail is asked again after a day. If an error of the PBX does not pass, the poll is not `whole`, and
+    /// nothing is concluded from it.
+    pub(crate) async fn poll_voicemail(&self) -> anyhow::Result<VoicemailPoll> {
+        let (pbx, now) = (self.site.id().to_owned(), self.site.now());
+        let before = voicemail::remembered(&mut *self.site.db().read().await?, &pbx).await?;
+        let unsupported = VoicemailPoll { unsupported: true, ..VoicemailPoll::default() };
+        if before.unsupported_at_ms.is_some_and(|Ms(at)| now.duration_since(at).abs() < PROBE_EVERY) {
+            return Ok(unsupported);
+        }
+        let (list, boxes) = match self.list_voicemail(before.listed_at_ms.is_some()).await? {
+            Listed::Whole(list) => (list, None),
+            Listed::Failed(error) => {
+                let (list, boxes) = self.list_each_box(error).await?;
+                (list, Some(boxes))
+            }
+            Listed::Stopped => return Ok(VoicemailPoll::default()),
+            Listed::Unsupported => {
+                if before.unsupported_at_ms.is_none() {
+                    info!(pbx, "Pbx `{pbx}` has no voicemail API; it is asked again once a day");
                 }
-                Err(error) => error,
-            };
-            self.gate.troubled(&Item::Boxes, &error).await?;
-            if error.policy().concerns_pbx() {
-                continue;
+                let db = self.site.db();
+                db.write(async move |tx| voicemail::note_unsupported(tx, &pbx, now).await).await?;
+                return Ok(unsupported);
             }
-            tries += 1;
-            if tries == TRIES {
-                warn!(pbx = %self.pbx.id, "The voicemail of pbx `{}` could not be listed: {error}", self.pbx.id);
-                return Ok(Listed::Failed(error));
-            }
-            tokio::time::sleep(WAITS.after(tries - 1)).await;
-        }
-        Ok(Listed::Stopped)
-    }
-
-    async fn note_unsupported(&self, is_news: bool, now: Timestamp) -> anyhow::Result<VoicemailPoll> {
-        let pbx = self.pbx.id.clone();
-        if is_news {
-            info!(pbx = %pbx, "Pbx `{pbx}` has no voicemail API; it is asked again once a day");
-        }
-        self.db.write(async move |tx| voicemail::note_unsupported(tx, &pbx, now).await).await?;
-        Ok(VoicemailPoll { unsupported: true, ..VoicemailPoll::default() })
-    }
-
-    async fn store_list(&self, list: VoicemailList, now: Timestamp) -> anyhow::Result<VoicemailPoll> {
-        let fill = Fill::of(&list.messages, self.pbx.voicemail.per_extension);
+        };
+        let fill = Fill::of(&list.messages, self.site.pbx.voicemail.per_extension);
         let mut report = VoicemailPoll {
-            whole: true,
+            whole: boxes.is_none(),
             boxes: fill.by_extension.len() as u64,
             messages: list.messages.len() as u64,
             unreadable: list.unreadable.len() as u64,
@@ -146,34 +109,59 @@ impl Sweeper<'_> {
             ..VoicemailPoll::default()
         };
         self.store_all(list.messages, &mut report, now).await?;
-        self.note_poll(&report, fill, list.unreadable, now).await?;
+        if boxes.is_some() && self.site.is_over() {
+            // The PBX's own trouble says why the others were not read.
+            return Ok(report);
+        }
+        let found = report.clone();
+        let note = async move |tx: &mut _| {
+            match &boxes {
+                Some(boxes) => boxes.note(tx, &pbx, now).await?,
+                None => {
+                    let fullest = found.fullest.map(|fullest| (fullest.extension, fullest.messages));
+                    let poll = Poll { boxes: found.boxes, messages: found.messages, fullest };
+                    voicemail::note_poll(tx, &pbx, &poll, now).await?;
+                    fill.note(tx, &pbx, now).await?;
+                    findings::close(tx, &pbx, FindingKind::VoicemailUnlisted, now).await?;
+                }
+            }
+            note_unreadable(tx, &pbx, &list.unreadable, boxes.is_none(), now).await
+        };
+        self.site.db().write(note).await?;
         Ok(report)
     }
 
-    /// Stores what was read of some boxes. Of the others nothing is known, so the poll is not whole.
-    async fn store_boxes(&self, boxes: ByBox, now: Timestamp) -> anyhow::Result<VoicemailPoll> {
-        let fill = Fill::of(&boxes.list.messages, self.pbx.voicemail.per_extension);
-        let mut report = VoicemailPoll {
-            boxes: fill.by_extension.len() as u64,
-            messages: boxes.list.messages.len() as u64,
-            unreadable: boxes.list.unreadable.len() as u64,
-            fullest: fill.fullest(),
-            nearly_full: fill.nearly_full().count() as u64,
-            ..VoicemailPoll::default()
-        };
-        self.store_all(boxes.list.messages.clone(), &mut report, now).await?;
-        if self.stop.is_cancelled() || self.gate.given_up().is_cancelled() {
-            // Why the others were not read is told by the PBX's own trouble.
-            return Ok(report);
+    async fn list_voicemail(&self, had_messages: bool) -> anyhow::Result<Listed> {
+        let (id, gate, mut tries) = (self.site.id(), &self.site.gate, 0);
+        while !self.site.is_over() {
+            let error = match self.site.client().voicemail().await {
+                Ok(list) => {
+                    gate.worked(&Item::Boxes).await?;
+                    return Ok(match list {
+                        Some(list) => Listed::Whole(list),
+                        None if !had_messages => Listed::Unsupported,
+                        // A device does not lose a part of its API: it cannot give the list.
+                        None => {
+                            let what =
+                                "it says that it has no voicemail API, though it listed messages before";
+                            Listed::Failed(PbxError::new(id, Policy::Retry, Reason::Unsupported, what))
+                        }
+                    });
+                }
+                Err(error) => error,
+            };
+            gate.troubled(&Item::Boxes, &error).await?;
+            if error.policy().concerns_pbx() {
+                continue;
+            }
+            tries += 1;
+            if tries == TRIES {
+                warn!(pbx = id, "The voicemail of pbx `{id}` could not be listed: {error}");
+                return Ok(Listed::Failed(error));
+            }
+            tokio::time::sleep(WAITS.after(tries - 1)).await;
         }
-        let pbx = self.pbx.id.clone();
-        self.db
-            .write(async move |tx| {
-                boxes.note(tx, &pbx, now).await?;
-                note_unreadable(tx, &pbx, &boxes.list.unreadable, false, now).await
-            })
-            .await?;
-        Ok(report)
+        Ok(Listed::Stopped)
     }
 
     async fn store_all(
@@ -197,44 +185,24 @@ impl Sweeper<'_> {
     }
 
     async fn store_messages(&self, page: Vec<Alike>, now: Timestamp) -> anyhow::Result<Stored> {
-        let (pbx, zone) = (self.pbx.id.clone(), self.pbx.timezone.clone());
+        let (pbx, zone) = (self.site.id().to_owned(), self.site.pbx.timezone.clone());
         let rules = Arc::clone(&self.rules);
-        self.db
-            .write(async move |tx| {
-                let remembered = fleet::remembered(tx, &pbx).await?;
-                let mut resolver = resolver(zone, remembered.utc_offset_s, now);
-                let sn = remembered.sn.unwrap_or_default();
-                let mut unit = Page { pbx: &pbx, sn: &sn, rules: &rules, now, stored: Stored::default() };
-                for alike in &page {
-                    let local = parse_local(&alike.message.date);
-                    let resolved = resolver.resolve(&[(None, local)]).remove(0);
-                    unit.store(tx, alike, resolved).await?;
-                }
-                let rows = unit.stored.new;
-                intake::note(tx, &pbx, Added { rows, bytes: rows * MESSAGE_BYTES }, now).await?;
-                Ok(unit.stored)
-            })
-            .await
-    }
-
-    async fn note_poll(
-        &self,
-        report: &VoicemailPoll,
-        fill: Fill,
-        unreadable: Vec<UnreadableMessage>,
-        now: Timestamp,
-    ) -> anyhow::Result<()> {
-        let (pbx, report) = (self.pbx.id.clone(), report.clone());
-        self.db
-            .write(async move |tx| {
-                let fullest = report.fullest.map(|fullest| (fullest.extension, fullest.messages));
-                let poll = Poll { boxes: report.boxes, messages: report.messages, fullest };
-                voicemail::note_poll(tx, &pbx, &poll, now).await?;
-                fill.note(tx, &pbx, now).await?;
-                findings::close(tx, &pbx, FindingKind::VoicemailUnlisted, now).await?;
-                note_unreadable(tx, &pbx, &unreadable, true, now).await
-            })
-            .await
+        let db = self.site.db();
+        db.write(async move |tx| {
+            let remembered = fleet::remembered(tx, &pbx).await?;
+            let mut resolver = resolver(zone, remembered.utc_offset_s, now);
+            let sn = remembered.sn.unwrap_or_default();
+            let mut unit = Page { pbx: &pbx, sn: &sn, rules: &rules, now, stored: Stored::default() };
+            for alike in &page {
+                let local = parse_local(&alike.message.date);
+                let resolved = resolver.resolve(&[(None, local)]).remove(0);
+                unit.store(tx, alike, resolved).await?;
+            }
+            let rows = unit.stored.new;
+            intake::note(tx, &pbx, Added { rows, bytes: rows * MESSAGE_BYTES }, now).await?;
+            Ok(unit.stored)
+        })
+        .await
     }
 }
 
@@ -243,6 +211,121 @@ impl Sweeper<'_> {
 fn resolver(zone: Option<TimeZone>, learnt: Option<i32>, now: Timestamp) -> OffsetResolver {
     let zone_offset_s = zone.as_ref().map(|zone| zone.to_offset(now).seconds());
     OffsetResolver::new(zone, learnt.filter(|learnt| Some(*learnt) != zone_offset_s))
+}
+
+/// Messages that are stored in one transaction, but for those alike, which stay together.
+const MESSAGES_PER_PAGE: usize = 500;
+
+/// Messages that are alike in all that is known of them, by the folders that they are in.
+#[derive(Debug, PartialEq, Eq)]
+struct Alike {
+    message: Message,
+    folders: Vec<Option<String>>,
+}
+
+/// The messages in pages; those alike stay together.
+fn pages(messages: Vec<VoicemailMessage>) -> Vec<Vec<Alike>> {
+    let mut groups: BTreeMap<Message, Vec<Option<String>>> = BTreeMap::new();
+    for VoicemailMessage { message, status, .. } in messages {
+        groups.entry(message).or_default().push(status);
+    }
+    let mut pages = vec![Vec::new()];
+    for (message, folders) in groups {
+        if pages.last().is_some_and(|page| page.len() >= MESSAGES_PER_PAGE) {
+            pages.push(Vec::new());
+        }
+        pages.last_mut().expect("there is a first page").push(Alike { message, folders });
+    }
+    pages
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    new: u64,
+    back: u64,
+}
+
+/// A page on its way into the database.
+struct Page<'a> {
+    pbx: &'a str,
+    sn: &'a str,
+    rules: &'a [ExclusionRule],
+    now: Timestamp,
+    stored: Stored,
+}
+
+impl Page<'_> {
+    /// Stores messages that are alike. Which of them is which only their audio tells, so they are counted: those known
+    /// and not archived are taken to be there before any is taken to be new.
+    async fn store(
+        &mut self,
+        tx: &mut SqliteConnection,
+        alike: &Alike,
+        resolved: Resolved,
+    ) -> anyhow::Result<()> {
+        let twins = voicemail::twins(tx, self.pbx, self.sn, &alike.message).await?;
+        for twin in surely_there(&twins, alike.folders.len()) {
+            if twin.state == RecordingState::Missing {
+                queue::revive(tx, twin.id).await?;
+                self.stored.back += 1;
+            }
+        }
+        for (twin, status) in twins.iter().zip(&alike.folders) {
+            voicemail::note_seen(tx, twin.id, status.as_deref(), self.now).await?;
+        }
+        for at in twins.len()..alike.folders.len() {
+            let kept = KeptMessage {
+                message: alike.message.clone(),
+                ordinal: u32::try_from(at + 1)?,
+                utc_offset_s: resolved.utc_offset_s,
+                offset_source: resolved.source.as_str().to_owned(),
+                zone_offset_s: resolved.zone_offset_s,
+                status: alike.folders[at].clone(),
+            };
+            self.enqueue(tx, &kept, resolved.at).await?;
+        }
+        Ok(())
+    }
+
+    async fn enqueue(
+        &mut self,
+        tx: &mut SqliteConnection,
+        kept: &KeptMessage,
+        left_at: Option<Timestamp>,
+    ) -> anyhow::Result<()> {
+        let name = kept.message.name(kept.ordinal);
+        let offset = jiff::tz::Offset::from_seconds(kept.utc_offset_s).unwrap_or(jiff::tz::Offset::UTC);
+        // A message whose date cannot be read is filed under the day on which it was first seen.
+        let local = parse_local(&kept.message.date);
+        let day = local.unwrap_or_else(|| offset.to_datetime(self.now)).date();
+        let hhmmss = local.map_or("000000".to_owned(), |local| local.strftime("%H%M%S").to_string());
+        let file_name = with_stem(&kept.message.stem(&hhmmss), &name, self.sn.as_bytes());
+        let path = format!("{}/{}", Folder::voicemail_day(self.pbx, day)?, file_name.as_str());
+        let recording = NewRecording {
+            pbx: self.pbx,
+            kind: RecordingKind::Voicemail,
+            sn: self.sn,
+            name: &name,
+            day,
+            started_at: left_at.unwrap_or(self.now),
+            paths: &[path],
+        };
+        let enqueued = queue::enqueue(tx, &recording).await?;
+        voicemail::keep(tx, enqueued.id, self.pbx, kept, self.now).await?;
+        self.stored.new += 1;
+        if self.rules.is_empty() {
+            return Ok(());
+        }
+        judge_exclusion(tx, self.rules, self.pbx, enqueued.id, self.now).await
+    }
+}
+
+/// Of `twins`, those not archived that must be there if `present` messages alike are: each archived one may be one of
+/// these, and none may be two.
+fn surely_there(twins: &[Twin], present: usize) -> impl Iterator<Item = &Twin> {
+    let (archived, others): (Vec<_>, Vec<_>) =
+        twins.iter().partition(|twin| twin.state == RecordingState::Archived);
+    others.into_iter().take(present.saturating_sub(archived.len()))
 }
 
 #[cfg(test)]
@@ -263,6 +346,42 @@ mod tests {
         for (zone, learnt, offset_s) in table {
             let resolved = resolver(zone.clone(), learnt, now).resolve(&[(None, in_winter)]).remove(0);
             assert_eq!(resolved.utc_offset_s, offset_s, "{zone:?} {learnt:?}");
+        }
+    }
+
+    fn listed(extension: &str, date: &str) -> VoicemailMessage {
+        let [extension, date, file] = [extension, date, "msg0000.wav"].map(str::to_owned);
+        let message = Message { extension, date, caller: String::new(), length: "9".to_owned() };
+        VoicemailMessage { file, status: None, message }
+    }
+
+    #[test]
+    fn those_alike_stay_on_one_page() {
+        let messages: Vec<_> = (0..1200).map(|at| listed("1003", &(at / 2).to_string())).collect();
+        let pages = pages(messages);
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [500, 100]);
+        assert!(pages.iter().flatten().all(|alike| alike.folders.len() == 2));
+    }
+
+    #[test]
+    fn what_may_be_an_archived_one_is_not_taken_for_a_missing_one() {
+        use RecordingState::{Archived, Missing, Pending};
+        let table: [(&[RecordingState], usize, &[u32]); 6] = [
+            (&[Missing], 1, &[1]),
+            (&[Archived], 1, &[]),
+            (&[Archived, Missing], 1, &[]),
+            (&[Archived, Missing], 2, &[2]),
+            (&[Missing, Pending], 1, &[1]),
+            (&[Missing, Archived, Pending], 3, &[1, 3]),
+        ];
+        for (states, present, there) in table {
+            let twin = |(at, state): (usize, &RecordingState)| {
+                let ordinal = u32::try_from(at + 1).unwrap();
+                Twin { id: i64::from(ordinal), ordinal, state: *state, sha256: None }
+            };
+            let twins: Vec<_> = states.iter().enumerate().map(twin).collect();
+            let found: Vec<_> = surely_there(&twins, present).map(|twin| twin.ordinal).collect();
+            assert_eq!(found, there, "{states:?} {present}");
         }
     }
 }

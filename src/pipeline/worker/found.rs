@@ -1,0 +1,171 @@
+//! Files that stand at the place of a recording: taken for it on a person's word, or settled after a rule has kept it out.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::commit::Claimed;
+use super::fetch::{Fetched, Origin};
+use super::receive::whole_audio;
+use super::sidecar::{self, Evidence};
+use crate::archive::{Archive, ArchiveError, ArchivedFile, Destination, Key, Quarantined};
+use crate::base::blocking::{blocking, on_thread};
+use crate::base::digest::Digest;
+use crate::base::recording::RecordingName;
+use crate::formats::audio::Suspicion;
+use crate::formats::sidecar::SidecarOrigin;
+use crate::store::db::Db;
+use crate::store::findings::FindingKind;
+use crate::store::ledger::{self, Entry, EntryType, commitment};
+use crate::store::queue::{self, Job, PutBack};
+
+/// A file that was accepted, as `--json` prints it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AcceptedFile {
+    /// Where it lies, relative to the archive's root.
+    pub path: String,
+    pub sha256: Digest,
+    pub ledger_number: i64,
+}
+
+#[derive(Debug)]
+pub enum Taken {
+    Archived(AcceptedFile),
+    /// No recording of this name waits for a person's word.
+    Nothing,
+    Several(Vec<String>),
+    /// What stands there is no whole recording: where it lies, relative to the archive's root.
+    NoAudio(String),
+}
+
+/// Takes the file that stands at the place of the recording `name`, of `pbx` or of whichever PBX has one that waits for it.
+///
+/// On return of [`Taken::Archived`] the sidecar is durable, and so is an entry with `reason`. After a crash in between the
+/// file stands there as before, or is taken without the entry of the person's word: then the sidecar says so.
+pub async fn accept_found(
+    (db, archive): (&Db, &Arc<Archive>),
+    run_id: &str,
+    (pbx, name): (Option<String>, RecordingName),
+    reason: String,
+    now: Timestamp,
+) -> anyhow::Result<Taken> {
+    let run = run_id.to_owned();
+    let jobs = db.write(async move |tx| queue::claim_found(tx, pbx.as_deref(), &name, &run).await);
+    let jobs = jobs.await?;
+    let [job] = &jobs[..] else {
+        let pbxs: Vec<String> = jobs.iter().map(|job| job.pbx.clone()).collect();
+        for job in jobs {
+            put_back(db, job, run_id, now).await?;
+        }
+        return Ok(match pbxs {
+            none if none.is_empty() => Taken::Nothing,
+            several => Taken::Several(several),
+        });
+    };
+    let evidence = Evidence::read(&mut *db.read().await?, job).await?;
+    let place = Destination::parse(&job.path)?;
+    let (archive, unit_job, run) = (archive.clone(), job.clone(), run_id.to_owned());
+    let kept = blocking(move || {
+        archive.accept(&place, |audio| {
+            let (audio, sizes_fit) = whole_audio(audio).filter(|(audio, _)| !audio.empty)?;
+            let mut suspect = evidence.suspicions(&audio);
+            suspect.extend((!sizes_fit).then_some(Suspicion::HeaderSize.as_str()));
+            suspect.push(ACCEPTED);
+            let origin =
+                SidecarOrigin { run, transport: ACCEPTED.to_owned(), key_sha256: None, tag: String::new() };
+            Some(sidecar::of(&unit_job, &evidence, &audio, &suspect, origin, now))
+        })
+    });
+    let Some(kept) = kept.await? else {
+        put_back(db, job.clone(), run_id, now).await?;
+        return Ok(Taken::NoAudio(job.path.clone()));
+    };
+    let (path, sha256) = (kept.file.path().to_owned(), kept.file.sha256());
+    let claim = Claimed { job: job.clone(), run_id: run_id.to_owned(), now };
+    let fetched = Fetched { kept, origin: Origin::Accepted };
+    let ledger_number = db.write(async move |tx| {
+        let number = ledger::append(tx, &entry(&claim.job, sha256, &reason, now)).await?;
+        claim.commit_file(tx, &fetched).await?;
+        Ok(number)
+    });
+    Ok(Taken::Archived(AcceptedFile { path, sha256, ledger_number: ledger_number.await? }))
+}
+
+/// The word in a sidecar for audio that did not come from the PBX, as its transport and as what is odd about it.
+const ACCEPTED: &str = "accepted";
+
+fn entry(job: &Job, sha256: Digest, reason: &str, now: Timestamp) -> Entry {
+    Entry::new(EntryType::Accepted, now)
+        .with("pbx", job.pbx.as_str())
+        .with("day", job.day.to_string())
+        .with("recording", commitment(&job.salt, job.kind, &job.pbx, &job.sn, &job.name).to_string())
+        .with("sha256", sha256.to_string())
+        .with("reason", reason)
+}
+
+/// Leaves it as it was: asked for once a day.
+async fn put_back(db: &Db, job: Job, run_id: &str, now: Timestamp) -> anyhow::Result<()> {
+    let (run, due_at) = (run_id.to_owned(), now + queue::STUCK_AGAIN_AFTER);
+    db.write(async move |tx| queue::put_back(tx, &job, &run, &PutBack::Postponed { due_at }).await).await
+}
+
+/// Settles what a run that died has left at `path`, if a rule keeps its recording out by now.
+///
+/// What was archived stays archived, for the rule came too late; audio of which that is not certain is set aside. On
+/// return whatever lies at the place of the recording is archived or a finding, and nobody claims it. After a
+/// crash in between it is still claimed, and the next start settles it; what was set aside just before is in the
+/// quarantine then, without a finding.
+///
+/// # Errors
+/// [`ArchiveError`] for what an operator can mend; the rest is the database's.
+pub async fn settle_leftovers(
+    db: &Db,
+    archive: &Arc<Archive>,
+    run_id: &str,
+    path: String,
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let run = run_id.to_owned();
+    let claim = db.write(async move |tx| queue::claim_excluded(tx, &path, &run).await).await?;
+    let Some(job) = claim else { return Ok(()) };
+    let (archive, found) = (archive.clone(), job.clone());
+    let left = on_thread(move || look(&archive, &found));
+    let left = left.await.context("looking for what a run has left")?;
+    let (outcome, (archived, moved)) = match left {
+        Ok(left) => (Ok(()), left),
+        Err(error) => (Err(error.into()), (None, Vec::new())),
+    };
+    let claim = Claimed { job, run_id: run_id.to_owned(), now };
+    db.write(async move |tx| {
+        let Claimed { job, run_id, .. } = &claim;
+        if let Some(file) = archived {
+            info!(pbx = %job.pbx, "`{}` was archived before a rule kept it out", job.name);
+            return claim.commit_file(tx, &Fetched::left(file, Origin::Adopted)).await;
+        }
+        for Quarantined { from, to } in moved {
+            warn!(pbx = %job.pbx, "{from} belongs to no archived recording: it was moved to {to}");
+            let detail = format!(
+                "it stood at the place of a recording that a rule keeps out, and was never archived; it is now {to}"
+            );
+            claim.note(tx, FindingKind::Quarantined, from, detail).await?;
+        }
+        queue::put_back(tx, job, run_id, &PutBack::Unclaimed).await
+    })
+    .await?;
+    outcome
+}
+
+/// What stood at the place of a recording: audio and sidecar, whole and its own, of which only the row is missing; else files
+/// that this state does not vouch for, mostly none, which are set aside.
+fn look(archive: &Archive, job: &Job) -> Result<(Option<ArchivedFile>, Vec<Quarantined>), ArchiveError> {
+    let place = Destination::parse(&job.path)?;
+    if let Some(file) = archive.adopt(&place, |found| sidecar::is_of(found, job))? {
+        return Ok((Some(file), Vec::new()));
+    }
+    let moved = [Key::from(&place), place.sidecar()].map(|key| archive.set_aside(&key));
+    let moved: Result<Vec<_>, _> = moved.into_iter().collect();
+    Ok((None, moved?.into_iter().flatten().collect()))
+}
