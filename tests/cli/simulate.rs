@@ -94,7 +94,7 @@ fn one_that_lives_can_be_led_through_a_day_and_redirects_from_another_port() {
         let (_, rest) = printed.split_once(start).unwrap();
         rest.split(['/', ' ']).next().unwrap().to_owned()
     };
-    let (address, other) = (after("What it holds:   http://"), after("What comes to http://"));
+    let (address, other) = (after("What it holds:   http://"), after("Requests to http://"));
     let held = || get(&address, "/simulator/truth").lines().filter(|line| line.starts_with('{')).count();
     assert_eq!(held(), 0, "the day has only begun");
     assert!(ask(&address, "POST", "/simulator/advance?s=90300").contains("2024-10-27T23:05"));

@@ -160,7 +160,7 @@ fn a_service_that_ran_and_does_not_is_told() {
         .write("insert into service (id, pid, version, started_at_ms, beat_at_ms) values (1, 1, '0', 0, 0)");
     let said = folder.run(&["status"]).exits(0).out();
     assert!(said.starts_with("The service needs you (not running); no PBX does.\n"), "{said}");
-    assert!(said.contains("WRONG: the service is not running: it ended without being stopped"), "{said}");
+    assert!(said.contains("WRONG: the service is not running: it ended by itself"), "{said}");
     folder.write("update service set stopped_at_ms = 1000");
     let said = folder.run(&["status"]).exits(0).out();
     assert!(said.starts_with("1 PBX, all well.\n"), "{said}");

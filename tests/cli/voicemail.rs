@@ -35,7 +35,7 @@ fn voicemail_has_a_line_of_its_own_in_words() {
     let folder = Folder::for_pbx(&pbx.url());
     let dry = folder.run(&["backfill", "--voicemail", "--dry-run"]).exits(0);
     assert!(dry.stdout.contains("\n  voicemail: 6 messages: 6 would be fetched\n"), "{}", dry.stdout);
-    assert!(dry.stdout.contains("9 recordings would be asked for"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("A backfill would ask for 9 recordings"), "{}", dry.stdout);
     pbx.world(|world| world.voicemails().truncate(5));
     let said = folder.run(&["backfill", "--voicemail"]).exits(3);
     let line = "\n  voicemail: 6 messages: 5 archived now (4.88 KiB), 1 deleted or missing on the PBX\n";
@@ -55,5 +55,9 @@ fn a_device_without_voicemail_is_told_and_is_no_trouble() {
     assert!(said.stdout.contains("\n  voicemail: this PBX has no API for it\n"), "{}", said.stdout);
     assert!(said.stdout.contains("Complete:"), "{}", said.stdout);
     let status = folder.run(&["status"]).exits(0);
-    assert!(status.stdout.contains("has no API for it; it is asked again once a day"), "{}", status.stdout);
+    assert!(
+        status.stdout.contains("has no API for it; callvault asks again once a day"),
+        "{}",
+        status.stdout
+    );
 }

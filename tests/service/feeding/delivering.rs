@@ -103,8 +103,10 @@ impl House {
         assert!(!page.contains(TOKEN), "{page}");
         let of_webhooks = page.lines().skip_while(|line| !line.starts_with("webhook"));
         let of_webhooks = of_webhooks.take_while(|line| !line.is_empty());
-        let said: Vec<&str> =
-            of_webhooks.map(|line| line.rsplit_once("; it ").map_or(line, |(said, _)| said)).collect();
+        let when = ["; it began", "; last delivery"];
+        let without_time =
+            |line| when.iter().find_map(|when| str::rsplit_once(line, *when)).map_or(line, |(said, _)| said);
+        let said: Vec<&str> = of_webhooks.map(without_time).collect();
         said.join("\n")
     }
 }
