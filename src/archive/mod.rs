@@ -54,6 +54,21 @@ use durable::{Published, publish};
 use marker::Marker;
 use temporary::{Temporary, Ways, temporary_name};
 
+/// Opens the archive at `place` to read it, wherever it is kept; `None` if it is not there. Only this function and those that
+/// open for writing know what a place can be: today a folder.
+pub fn open(place: &Path) -> Result<Option<Arc<dyn Reader>>, ArchiveError> {
+    Ok(Disk::open(place)?.map(|disk| Arc::new(disk) as Arc<dyn Reader>))
+}
+
+/// As [`open`], for an archive that must be there.
+///
+/// # Errors
+/// [`ArchiveError::NotMounted`] if it is not.
+pub fn require(place: &Path) -> Result<Arc<dyn Reader>, ArchiveError> {
+    let reason = "there is no such folder";
+    open(place)?.ok_or_else(|| ArchiveError::NotMounted { path: place.to_owned(), reason })
+}
+
 /// The archive of one or more PBXs, open for writing. Threads may share it.
 #[derive(Debug)]
 pub struct Archive {

@@ -165,15 +165,6 @@ impl Disk {
         }
     }
 
-    /// The archive at `root`, which must be there.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotMounted`] if there is no such folder.
-    pub fn require(root: &Path) -> Result<Self, ArchiveError> {
-        let reason = "there is no such folder";
-        Self::open(root)?.ok_or_else(|| ArchiveError::NotMounted { path: root.to_owned(), reason })
-    }
-
     pub(super) fn of_root(root: Directory) -> Self {
         Self::of(Top::Root(root))
     }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::Sources;
 use super::{Json, Pbxs, To, exit, handover, signals, summary};
-use crate::archive::Disk;
+use crate::archive;
 use crate::base::blocking::blocking;
 use crate::base::clock;
 use crate::config::Config;
@@ -124,7 +124,7 @@ async fn pack(
 ) -> anyhow::Result<Packed> {
     let Sources { published, keys, .. } = Sources::open(file).await?;
     let packing = move || {
-        let archive = &Disk::require(&config.archive.path)?;
+        let archive = &*archive::require(&config.archive.path)?;
         let ours = vec![config.archive.path.clone(), config.state.path.clone()];
         let now = clock::now();
         let authorities = config.anchors.authorities.iter();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, try_unfold};
 use sha2::{Digest as _, Sha256};
 
-use crate::archive::{Disk, Key, Reader as _, Stream};
+use crate::archive::{self, Key, Stream};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::base::words::words;
@@ -46,8 +46,8 @@ fn open_file(root: &Path, proven: Proven, what: What) -> Result<Holding> {
         What::Audio => (proven.path, proven.sha256),
         What::Sidecar => (format!("{}.json", proven.path), proven.sidecar_sha256),
     };
-    let disk = Disk::open(root)?;
-    let file = disk.map(|disk| disk.file(&Key::parse(&path)?)).transpose()?.flatten();
+    let archive = archive::open(root)?;
+    let file = archive.map(|archive| archive.file(&Key::parse(&path)?)).transpose()?.flatten();
     let Some(bytes) = file else {
         bail!("{path} was archived but is gone: restore it from a backup");
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::archive::{ArchiveError, Disk, Key, Reader};
+use crate::archive::{self, ArchiveError, Key, Reader};
 use crate::base::digest::Digest;
 use crate::formats::tlog::{
     Checkpoint, Subtree, TILE_WIDTH, Tile, TlogError, TlogProof, VerifyingKey, entries_of_bundle,
@@ -61,8 +61,7 @@ pub fn key(path: &str) -> Result<Key, ArchiveError> {
 
 impl Published {
     pub fn open(root: &Path) -> Result<Option<Self>, ArchiveError> {
-        let Some(disk) = Disk::open(root)? else { return Ok(None) };
-        Self::of(Arc::new(disk))
+        archive::open(root)?.map_or(Ok(None), Self::of)
     }
 
     /// The ledger in the archive that `reader` reads; `None` if there is none.

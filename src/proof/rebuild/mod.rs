@@ -35,7 +35,7 @@ pub use plan::CannotRebuild;
 pub use published::Trust;
 pub use report::{Damage, Progress, Report};
 
-use crate::archive::{ArchiveError, Disk, Reader};
+use crate::archive::{self, ArchiveError, Reader};
 use crate::base::digest::Digest;
 use crate::config::Config;
 use crate::store::db::{self, Building};
@@ -65,7 +65,7 @@ pub async fn rebuild(
     progress: Arc<Progress>,
     now: Timestamp,
 ) -> anyhow::Result<Report> {
-    rebuild_from(config, &|| Ok(Arc::new(Disk::require(&config.archive.path)?)), request, progress, now).await
+    rebuild_from(config, &|| archive::require(&config.archive.path), request, progress, now).await
 }
 
 /// The same from an archive that is kept elsewhere.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use callvault::archive::{Area, AreaOwner, Disk, survey};
+use callvault::archive::{self, Area, AreaOwner, survey};
 use callvault::base::digest::Digest;
 use callvault::base::recording::{RecordingKind, RecordingName};
 use callvault::base::salt::Salt;
@@ -129,7 +129,7 @@ async fn a_million_recordings_are_rebuilt_within_minutes() {
     station.backfill().await;
     let pattern = Pattern::of(&station).await;
     let root = station.archive().to_owned();
-    let owner = survey::owner(&Disk::require(&root).unwrap(), "hq").unwrap().unwrap();
+    let owner = survey::owner(&*archive::require(&root).unwrap(), "hq").unwrap().unwrap();
     station.lose_state().await;
     fs::remove_dir_all(root.join(FOLDER)).unwrap();
     fs::remove_dir_all(root.join("hq/2024")).unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use callvault::archive::{Disk, survey};
+use callvault::archive::{self, survey};
 use callvault::base::counts::Counts;
 use callvault::proof::rebuild::{CannotRebuild, Request, Trust};
 use callvault::simulator::SimAudio;
@@ -211,7 +211,7 @@ async fn of_two_states_in_one_archive_the_operator_says_which() {
     let theirs = station.archive().join("lyon");
     fs::create_dir(&theirs).unwrap();
     let marker = fs::read_to_string(station.archive().join("hq/.callvault")).unwrap();
-    let ours = survey::owner(&Disk::require(station.archive()).unwrap(), "hq").unwrap().unwrap().state_id;
+    let ours = survey::owner(&*archive::require(station.archive()).unwrap(), "hq").unwrap().unwrap().state_id;
     fs::write(theirs.join(".callvault"), marker.replace(&ours, "0123456789abcdef0123456789abcdef")).unwrap();
     let mut lyon = station.config.pbx[0].clone();
     lyon.id = "lyon".to_owned();

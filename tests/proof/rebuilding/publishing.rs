@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use callvault::archive::{Area, AreaOwner, Disk, survey};
+use callvault::archive::{self, Area, AreaOwner, survey};
 use callvault::base::digest::Digest;
 use callvault::formats::tlog::{
     Checkpoint, Frontier, SigningKey, TILE_WIDTH, Tile, bundle, leaf_hash, path_of_bundle, sign,
@@ -47,7 +47,7 @@ impl Station {
         fs::remove_dir_all(&ledger).unwrap();
         fs::create_dir(&ledger).unwrap();
         fs::rename(&aside, ledger.join("keys")).unwrap();
-        let owner = survey::owner(&Disk::require(self.archive()).unwrap(), "hq").unwrap().unwrap();
+        let owner = survey::owner(&*archive::require(self.archive()).unwrap(), "hq").unwrap().unwrap();
         let of = AreaOwner {
             archive_id: &owner.archive_id,
             state_id: &owner.state_id,
