@@ -87,8 +87,8 @@ fn remedy_for_permission(path: &Path) -> String {
         Some((theirs, Some(owner))) if owner != us => format!(
             "`{}` belongs to {}, and callvault runs as {}: give it back with `sudo chown -R {} {}`",
             theirs.display(),
-            owner.told(),
-            us.told(),
+            owner.in_words(),
+            us.in_words(),
             us.for_chown(),
             theirs.display()
         ),

@@ -27,6 +27,7 @@ pub struct Kept {
     /// What was moved aside for it; each is a finding.
     pub quarantined: Vec<Quarantined>,
 }
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It was written.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 pub use sync::Sync;
 
 /// A clock that went otherwise than time by more than this was set.
-const STEP_MIN: SignedDuration = SignedDuration::from_secs(2);
+pub const STEP_MIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// The longest sleep before this machine's clock is looked at again: it may have been set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -84,7 +84,7 @@ impl Clock {
     /// Listens for the clock being set.
     pub fn steps(&self) -> Steps {
         let set = self.own.as_ref().map(|own| own.shift_ms.subscribe());
-        Steps { clock: self.clone(), set, seen: (Instant::now(), self.now()) }
+        Steps { clock: self.clone(), set, seen: Moment::of(self) }
     }
 
     /// Sleeps until the clock shows `until`, or has been set past it.
@@ -112,29 +112,49 @@ impl Clock {
     }
 }
 
-/// Hears of each time that a clock is set.
+/// Reports each time that a clock is set.
 #[derive(Debug)]
 pub struct Steps {
     clock: Clock,
     set: Option<watch::Receiver<i64>>,
-    /// What the clock last showed, and when that was.
-    seen: (Instant, Timestamp),
+    seen: Moment,
 }
 
 impl Steps {
-    /// Waits until the clock has been set since the last call. This machine's clock is looked at every 15 s.
-    pub async fn next(&mut self) {
+    /// Waits until the clock has been set since the last call, and returns by how much. This machine's clock counts as set if
+    /// it went otherwise than time by more than 2 s within 15 s.
+    pub async fn next(&mut self) -> SignedDuration {
         loop {
             match &mut self.set {
                 // The sender lives as long as the clock does.
-                Some(set) => return drop(set.changed().await),
+                Some(set) => drop(set.changed().await),
                 None => tokio::time::sleep(LOOK_AGAIN).await,
             }
-            let now = (Instant::now(), self.clock.now());
-            let (passed, shown) = (now.0 - self.seen.0, now.1.duration_since(self.seen.1));
-            self.seen = now;
-            if (shown - SignedDuration::try_from(passed).unwrap_or_default()).abs() > STEP_MIN {
-                return;
+            let before = std::mem::replace(&mut self.seen, Moment::of(&self.clock));
+            let passed = SignedDuration::try_from(self.seen.steady - before.steady).unwrap_or_default();
+            let step = self.seen.wall.duration_since(before.wall) - passed;
+            if self.set.is_some() || step.abs() > STEP_MIN {
+                return step;
+            }
+        }
+    }
+}
+
+/// What a clock and one that nobody can set showed at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    wall: Timestamp,
+    steady: Instant,
+}
+
+impl Moment {
+    /// Reads the one right after the other. A machine that was busy in between is looked at again: the step would be its own.
+    fn of(clock: &Clock) -> Self {
+        loop {
+            let steady = Instant::now();
+            let wall = clock.now();
+            if steady.elapsed() < Duration::from_millis(100) {
+                return Self { wall, steady };
             }
         }
     }

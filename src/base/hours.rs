@@ -65,7 +65,7 @@ impl Hours {
         for pair in all.windows(2) {
             let ((earlier, one), (later, other)) = (pair[0], pair[1]);
             if later.start < earlier.end {
-                let (from, to) = (told(later.start), told(earlier.end.min(later.end)));
+                let (from, to) = (in_words(later.start), in_words(earlier.end.min(later.end)));
                 return Err(Overlap { entry: one.max(other), other: one.min(other), from, to });
             }
         }
@@ -187,7 +187,7 @@ fn minute_of_week(local: DateTime) -> u16 {
     number(day) * DAY_MIN + number(local.hour()) * 60 + number(local.minute())
 }
 
-fn told(minute: u16) -> String {
+fn in_words(minute: u16) -> String {
     let (day, of_day) = (minute / DAY_MIN % 7, minute % DAY_MIN);
     format!("{} {:02}:{:02}", WEEKDAYS[usize::from(day)], of_day / 60, of_day % 60)
 }

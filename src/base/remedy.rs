@@ -137,7 +137,7 @@ impl Cause {
                 ("the archive could not be written", "check the archive's disk, then run the backfill again")
             }
             Self::Found => (
-                "a file that callvault did not write stands in their place",
+                "a file that callvault did not write is in their place",
                 "if you know that it is the recording, take it with `callvault accept NAME --reason \"…\"`; otherwise \
                  move it away",
             ),
@@ -147,7 +147,7 @@ impl Cause {
 }
 
 /// A group of recordings that are not archived, in two indented lines: how many and why, and what to do.
-pub fn told(reason: &Reason) -> String {
+pub fn in_words(reason: &Reason) -> String {
     let Remedy { meaning, remedy } = of(reason.state.as_str(), &reason.reason);
     format!(
         "  {} {} ({}): {meaning}, such as {}\n    What to do: {remedy}.",

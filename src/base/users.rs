@@ -39,7 +39,7 @@ impl User {
     }
 
     /// What he is called in a sentence.
-    pub fn told(self) -> String {
+    pub fn in_words(self) -> String {
         self.name().unwrap_or_else(|| format!("user {}", self.0))
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{exit, output};
-use crate::config::{AlertsConfig, Config, MustRecord};
+use crate::config::{AlertsConfig, Config, ExclusionRule, MustRecord};
 use crate::vault::exposure;
 
 #[derive(Debug, clap::Subcommand)]
@@ -72,13 +72,9 @@ fn print(path: &Path, config: &Config, json: bool) {
 
 /// The conditions of a section, in its own words.
 fn shown(rule: &MustRecord) -> String {
-    let conditions = [
-        ("pbx", &rule.pbx),
-        ("extension", &rule.extension),
-        ("direction", &rule.direction),
-        ("did", &rule.did),
-        ("trunk", &rule.trunk),
-    ];
+    let ExclusionRule { pbx, extension, direction, did, trunk, .. } = &rule.conditions;
+    let conditions =
+        [("pbx", pbx), ("extension", extension), ("direction", direction), ("did", did), ("trunk", trunk)];
     let given = conditions.iter().filter(|(_, values)| !values.is_empty());
     let said = given.map(|(key, values)| format!("{key} {}", values.join(" or ")));
     format!("{}, from {} s of talk on", said.collect::<Vec<_>>().join(", "), rule.min_talk_s)

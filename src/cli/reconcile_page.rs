@@ -65,7 +65,7 @@ fn write_pbx(text: &mut String, id: &str, of_pbx: &OfPbx) -> std::fmt::Result {
     }
     write_lists(text, id, &of_pbx.verdicts)?;
     for reason in of_pbx.reasons.iter().take(REASONS_MAX) {
-        writeln!(text, "{}", remedy::told(reason))?;
+        writeln!(text, "{}", remedy::in_words(reason))?;
     }
     if let Some(more) = of_pbx.reasons.len().checked_sub(REASONS_MAX).filter(|more| *more > 0) {
         writeln!(text, "  … and {more} more reasons: see `callvault reconcile --pbx {id} --json`")?;

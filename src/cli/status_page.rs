@@ -277,7 +277,7 @@ fn write_pbx(
         writeln!(text, "  {count} archived but suspect: {odd}")?;
     }
     for reason in pbx.reasons.iter().take(reasons_max) {
-        writeln!(text, "{}", remedy::told(reason))?;
+        writeln!(text, "{}", remedy::in_words(reason))?;
     }
     if let Some(more) = pbx.reasons.len().checked_sub(reasons_max).filter(|more| *more > 0) {
         writeln!(text, "  … and {more} more reasons: see `callvault status --pbx {id}`")?;

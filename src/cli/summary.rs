@@ -163,7 +163,7 @@ fn days_not_read(sweep: &SweepReport) -> Option<String> {
 
 fn write_reasons(text: &mut String, report: &PbxReport) -> std::fmt::Result {
     for reason in report.reasons.iter().take(REASONS_MAX) {
-        writeln!(text, "\n{}", remedy::told(reason))?;
+        writeln!(text, "\n{}", remedy::in_words(reason))?;
     }
     if report.reasons.len() > REASONS_MAX {
         writeln!(

@@ -24,7 +24,7 @@ pub(super) fn write_status(text: &mut String, voicemail: &VoicemailStatus) -> st
     for (odd, count) in &voicemail.suspect {
         writeln!(text, "  {count} archived but suspect: {odd}")?;
     }
-    voicemail.reasons.iter().try_for_each(|reason| writeln!(text, "{}", remedy::told(reason)))
+    voicemail.reasons.iter().try_for_each(|reason| writeln!(text, "{}", remedy::in_words(reason)))
 }
 
 fn fill(voicemail: &VoicemailStatus) -> String {
@@ -54,5 +54,5 @@ pub(super) fn write(text: &mut String, report: &VoicemailReport, dry_run: bool) 
     if dry_run {
         return Ok(());
     }
-    report.reasons.iter().try_for_each(|reason| writeln!(text, "\n{}", remedy::told(reason)))
+    report.reasons.iter().try_for_each(|reason| writeln!(text, "\n{}", remedy::in_words(reason)))
 }

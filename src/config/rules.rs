@@ -16,18 +16,32 @@ const TALK_S_MAX: f64 = 86_400.0;
 pub(super) fn exclude(section: &Section<'_>, ids: &[String]) -> Option<ExclusionRule> {
     let name = section.require("name", "\"…\", as it is to stand in lists", name);
     let rule = ExclusionRule {
-        name: String::new(),
+        // The CDR has whole seconds: less than 2.5 s is less than 3 s, and more than 2.5 s is more than 2 s.
+        shorter_than_s: section.read("shorter_than_s", |value| talk(value).map(|s| seconds(s.ceil()))),
+        longer_than_s: section.read("longer_than_s", |value| talk(value).map(|s| seconds(s.floor()))),
+        ..conditions(section, ids)
+    };
+    refuse_all_or_nothing(section, &rule);
+    Some(ExclusionRule { name: name?, ..rule })
+}
+
+impl ExclusionRule {
+    /// Whether it is about this PBX at all.
+    pub fn is_for(&self, pbx: &str) -> bool {
+        self.pbx.is_empty() || self.pbx.iter().any(|id| id == pbx)
+    }
+}
+
+/// The conditions that both sections have.
+fn conditions(section: &Section<'_>, ids: &[String]) -> ExclusionRule {
+    ExclusionRule {
         pbx: pbx_ids(section, ids),
         extension: list(section, "extension"),
         direction: list(section, "direction"),
         did: list(section, "did"),
         trunk: list(section, "trunk"),
-        // The CDR has whole seconds: less than 2.5 s is less than 3 s, and more than 2.5 s is more than 2 s.
-        shorter_than_s: section.read("shorter_than_s", |value| talk(value).map(|s| seconds(s.ceil()))),
-        longer_than_s: section.read("longer_than_s", |value| talk(value).map(|s| seconds(s.floor()))),
-    };
-    refuse_all_or_nothing(section, &rule);
-    Some(ExclusionRule { name: name?, ..rule })
+        ..ExclusionRule::default()
+    }
 }
 
 /// A rule that excludes everything is a mistake, and so is one that can never match.
@@ -89,8 +103,8 @@ fn seconds(whole: f64) -> u64 {
     whole as u64
 }
 
-/// Talk time from which on a call must have a recording, unless the section says otherwise: who hangs up at once may be
-/// gone before the PBX has begun to record.
+/// Talk time from which on a call must have a recording, unless the section says otherwise: a caller who hangs up at once may
+/// be gone before the PBX begins to record.
 const MIN_TALK_S: u64 = 10;
 
 /// The longest talk time that a section can ask for: a day.
@@ -99,20 +113,11 @@ const MUST_TALK_S_MAX: u64 = 86_400;
 /// The longest reason, in characters.
 const REASON_CHARS_MAX: usize = 200;
 
-/// Calls that must have a recording. All the conditions given must hold, and they mean what those of an
-/// [`ExclusionRule`](super::ExclusionRule) do.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Calls that must have a recording.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct MustRecord {
-    /// The PBXs it applies to; empty means all.
-    pub pbx: Vec<String>,
-    /// Extensions on either side of the call; empty means any.
-    pub extension: Vec<String>,
-    /// Call types such as `Inbound`; empty means any. Case does not matter.
-    pub direction: Vec<String>,
-    /// DID numbers; empty means any.
-    pub did: Vec<String>,
-    /// Trunk names, on either side; empty means any.
-    pub trunk: Vec<String>,
+    /// Which calls; it has no name.
+    pub conditions: ExclusionRule,
     /// The least talk time, in seconds. A call whose talk time is not known is not judged.
     pub min_talk_s: u64,
     /// Why they must be recorded, for whoever reads the finding.
@@ -128,11 +133,7 @@ pub(super) fn must_record(section: &Section<'_>, ids: &[String]) -> MustRecord {
         section.reject_whole(wrong("does not say which calls must be recorded", remedy));
     }
     MustRecord {
-        pbx: pbx_ids(section, ids),
-        extension: list(section, "extension"),
-        direction: list(section, "direction"),
-        did: list(section, "did"),
-        trunk: list(section, "trunk"),
+        conditions: conditions(section, ids),
         min_talk_s: section.count("min_talk_s", MIN_TALK_S, 1..=MUST_TALK_S_MAX),
         reason: section.read("reason", reason),
     }

@@ -99,7 +99,7 @@ impl Throttle {
         let (pbx, took_s) = (&self.pbx, took.as_secs_f64());
         match (was_slow, answers.pace.is_slow()) {
             (false, true) => {
-                info!(pbx, took_s, "Pbx `{pbx}` answers slowly: it is asked less, over one connection")
+                info!(pbx, took_s, "Pbx `{pbx}` answers slowly: callvault asks it less, over one connection")
             }
             (true, false) => info!(pbx, took_s, "Pbx `{pbx}` answers as fast as usual again"),
             _ => {}
@@ -113,7 +113,7 @@ impl Throttle {
         if answers.busy_until.is_none_or(|known| known < until) {
             answers.busy_until = Some(until);
             let (pbx, wait_s) = (&self.pbx, wait.as_secs_f64());
-            info!(pbx, wait_s, "Pbx `{pbx}` asks to be left alone: nothing is asked for {wait_s} s");
+            info!(pbx, wait_s, "Pbx `{pbx}` asks for a pause: callvault does not contact it for {wait_s} s");
         }
     }
 

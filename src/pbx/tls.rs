@@ -294,7 +294,7 @@ fn certificate_words(why: &CertificateError) -> &'static str {
     use CertificateError as Why;
     match why {
         // CA certificates that stand for a server are self-signed ones as `openssl req -x509` makes them.
-        Why::UnknownIssuer => "signed by itself, or by nobody that this machine knows",
+        Why::UnknownIssuer => "self-signed, or signed by an authority that this machine does not know",
         Why::Expired | Why::ExpiredContext { .. } => "it has expired",
         Why::NotValidYet | Why::NotValidYetContext { .. } => {
             "it is not valid yet, unless this machine's clock is slow"
@@ -315,8 +315,8 @@ fn certificate_words(why: &CertificateError) -> &'static str {
 /// What the verifier tells only as the name of another library's error; none of it is shown.
 fn other_words(name: &str) -> &'static str {
     let table = [
-        ("CaUsedAsEndEntity", "signed by itself, or by nobody that this machine knows"),
-        ("UnsupportedCertVersion", "it is of X.509 version 1, which is too old for any root to vouch for"),
+        ("CaUsedAsEndEntity", "self-signed, or signed by an authority that this machine does not know"),
+        ("UnsupportedCertVersion", "it is of X.509 version 1, which is too old for any root to confirm"),
         (
             "UnsupportedSignatureAlgorithm",
             "it is signed in a way that is not accepted any more, such as MD5 or SHA-1",

@@ -15,7 +15,7 @@ use crate::base::digest::Digest;
 use crate::base::message::Message;
 use crate::base::recording::Text;
 use crate::config::{Config, ExclusionRule};
-use crate::formats::cdr::{CdrRow, Told, normal, parties, readings};
+use crate::formats::cdr::{CdrRow, Reported, normal, parties, readings};
 use crate::store::calls;
 use crate::store::db::Db;
 use crate::store::findings::{self, FindingKind};
@@ -90,22 +90,21 @@ pub struct CallFacts<'a> {
     pub srctrunk: Field<'a>,
     /// The trunk it went out by.
     pub dsttrunk: Field<'a>,
-    pub talk_s: Told<u64>,
+    pub talk_s: Reported<u64>,
 }
 
 impl<'a> CallFacts<'a> {
     /// The facts of a row. Of a row whose values stand in other columns than their own nothing can be read.
     pub fn of(row: &'a CdrRow) -> Self {
         if row.is_shifted() {
-            let unreadable = || Field::Unreadable;
             return Self {
-                callfrom: unreadable(),
-                callto: unreadable(),
-                direction: unreadable(),
-                did: unreadable(),
-                srctrunk: unreadable(),
-                dsttrunk: unreadable(),
-                talk_s: Told::Unreadable,
+                callfrom: Field::Unreadable,
+                callto: Field::Unreadable,
+                direction: Field::Unreadable,
+                did: Field::Unreadable,
+                srctrunk: Field::Unreadable,
+                dsttrunk: Field::Unreadable,
+                talk_s: Reported::Unreadable,
             };
         }
         Self {
@@ -121,7 +120,7 @@ impl<'a> CallFacts<'a> {
 
     pub fn of_message(message: &'a Message) -> Self {
         let Message { extension, caller, .. } = message;
-        let talk_s = message.length_s().map_or(Told::Absent, Told::Known);
+        let talk_s = message.length_s().map_or(Reported::Absent, Reported::Known);
         Self { callfrom: Field::text(caller), callto: Field::text(extension), talk_s, ..Self::default() }
     }
 }
@@ -195,7 +194,7 @@ fn held(rule: &ExclusionRule, pbx: &str, row: &CallFacts<'_>) -> Held {
         return Held::No;
     }
     let conditions = [
-        Held::from(rule.pbx.is_empty() || rule.pbx.iter().any(|id| id == pbx)),
+        Held::from(rule.is_for(pbx)),
         any_of(&rule.extension, &[&row.callfrom, &row.callto], &is_party),
         any_of(&rule.direction, &[&row.direction], &is_direction),
         is_any_of(&rule.did, &[&row.did]),
@@ -215,12 +214,12 @@ fn any_of(list: &[String], fields: &[&Field<'_>], holds: &dyn Fn(&str) -> bool) 
 }
 
 /// Whether a talk time keeps a limit. A call without one is neither short nor long.
-fn talk(limit_s: Option<u64>, talk_s: Told<u64>, holds: impl Fn(u64, u64) -> bool) -> Held {
+fn talk(limit_s: Option<u64>, talk_s: Reported<u64>, holds: impl Fn(u64, u64) -> bool) -> Held {
     match (limit_s, talk_s) {
         (None, _) => Held::Yes,
-        (Some(limit_s), Told::Known(talk_s)) => Held::from(holds(talk_s, limit_s)),
-        (Some(_), Told::Absent) => Held::No,
-        (Some(_), Told::Unreadable) => Held::Unknown,
+        (Some(limit_s), Reported::Known(talk_s)) => Held::from(holds(talk_s, limit_s)),
+        (Some(_), Reported::Absent) => Held::No,
+        (Some(_), Reported::Unreadable) => Held::Unknown,
     }
 }
 
@@ -329,9 +328,9 @@ async fn note_held(
     let detail = is_held.then(|| detail.to_owned());
     findings::settle(tx, pbx, FindingKind::DoubtfulRow, &subject, detail, now).await
 }
+
 pub fn rules_of(config: &Config, pbx: &str) -> Arc<Vec<ExclusionRule>> {
-    let concerns = |rule: &&ExclusionRule| rule.pbx.is_empty() || rule.pbx.iter().any(|id| id == pbx);
-    Arc::new(config.exclude.iter().filter(concerns).cloned().collect())
+    Arc::new(config.exclude.iter().filter(|rule| rule.is_for(pbx)).cloned().collect())
 }
 
 #[cfg(test)]
@@ -346,7 +345,7 @@ mod tests {
             did: Field::text("5550100"),
             srctrunk: Field::text("siptrunk1"),
             dsttrunk: Field::text(""),
-            talk_s: Told::Known(58),
+            talk_s: Reported::Known(58),
         }
     }
 
@@ -393,13 +392,16 @@ mod tests {
     #[test]
     fn a_call_of_unknown_length_is_neither_short_nor_long() {
         let rules = [rule(|rule| rule.shorter_than_s = Some(9)), rule(|rule| rule.longer_than_s = Some(0))];
-        assert_eq!(ruling_on_call(&rules, "hq", &CallFacts { talk_s: Told::Absent, ..call() }), Ruling::Kept);
+        assert_eq!(
+            ruling_on_call(&rules, "hq", &CallFacts { talk_s: Reported::Absent, ..call() }),
+            Ruling::Kept
+        );
     }
 
     #[test]
     fn a_rule_that_meets_an_unreadable_field_neither_holds_nor_does_not() {
         let short = [rule(|rule| rule.shorter_than_s = Some(9))];
-        let facts = || CallFacts { talk_s: Told::Unreadable, ..call() };
+        let facts = || CallFacts { talk_s: Reported::Unreadable, ..call() };
         assert_eq!(ruling_on_call(&short, "hq", &facts()), Ruling::Unknown);
         // What another condition rules out, an unreadable field does not bring back.
         let elsewhere = [rule(|rule| (rule.shorter_than_s, rule.did) = (Some(9), list(&["1"])))];
@@ -414,7 +416,7 @@ mod tests {
         assert_eq!(ruling_on_call(&both[1..], "hq", &facts()), Ruling::Excluded("private"));
         // One row for which no rule holds is enough to archive it, and no other row can say otherwise.
         assert_eq!(ruling(&short, "hq", [facts(), call()]), Ruling::Kept);
-        let brief = CallFacts { talk_s: Told::Known(1), ..call() };
+        let brief = CallFacts { talk_s: Reported::Known(1), ..call() };
         assert_eq!(ruling(&short, "hq", [brief, facts()]), Ruling::Unknown);
     }
 
@@ -441,7 +443,7 @@ mod tests {
         let private = rule(|rule| (rule.name, rule.extension) = ("private".to_owned(), list(&["1003"])));
         let short = rule(|rule| (rule.name, rule.shorter_than_s) = ("short".to_owned(), Some(5)));
         let rules = [private, short];
-        let brief = || CallFacts { callto: Field::text("1004"), talk_s: Told::Known(3), ..call() };
+        let brief = || CallFacts { callto: Field::text("1004"), talk_s: Reported::Known(3), ..call() };
         let kept = || CallFacts { callto: Field::text("1004"), ..call() };
         assert_eq!(ruling(&rules, "hq", [call()]), Ruling::Excluded("private"));
         assert_eq!(ruling(&rules, "hq", [brief(), call()]), Ruling::Excluded("short"));

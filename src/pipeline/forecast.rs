@@ -237,7 +237,7 @@ fn recordings_near(forecast: &Forecast, pbx: &PbxConfig) -> Option<String> {
 fn cdr_near(forecast: &Forecast, pbx: &PbxConfig) -> Option<String> {
     let warning = forecast.cdr_warning(pbx.retention.warn_margin)?;
     Some(format!(
-        "{warning}: `callvault status` says why the CDR is not read; mend that, or raise the limit of the PBX's auto cleanup"
+        "{warning}: `callvault status` says why the CDR is not read; fix that, or raise the limit of the PBX's auto cleanup"
     ))
 }
 

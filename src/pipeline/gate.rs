@@ -126,8 +126,7 @@ impl Gate {
             Some(Closed::LockedOut(until)) => (
                 LOCKED_OUT,
                 format!(
-                    "pbx `{pbx}` locked out this address; nothing is asked of it before {until} (in {} s), or until \
-                     `callvault retry --pbx {pbx}`",
+                    "pbx `{pbx}` locked out this address; callvault does not contact it before {until} (in {} s), or until `callvault retry --pbx {pbx}`",
                     until.duration_since(now).as_secs(),
                 ),
             ),

@@ -62,6 +62,7 @@ impl<'a> Backfill<'a> {
             .collect::<anyhow::Result<_>>()?;
         Ok(Self { opened, request, sites, stop, halt })
     }
+
     pub fn sites(&self) -> &[Arc<Site>] {
         &self.sites
     }

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::scheduler::Scheduler;
 use super::shared::Shared;
 use super::supervisor;
-use crate::base::clock::Clock;
+use crate::base::clock::STEP_MIN;
 use crate::base::digest::hex;
 use crate::pipeline::backfill::own_trouble;
 use crate::proof::sealed_vault::SealedVault;
@@ -54,7 +54,7 @@ pub(super) async fn keep_agenda(shared: Arc<Shared>, stop: CancellationToken) ->
         }
         stepped = tokio::select! {
             () = tick.rung() => false,
-            () = steps.next() => true,
+            _ = steps.next() => true,
             () = stop.cancelled() => false,
         };
     }
@@ -212,10 +212,7 @@ pub(super) async fn prove_progress(shared: Arc<Shared>, stop: CancellationToken)
                 supervisor::hangs(&format!("no progress: {hanging}"));
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = stop.cancelled() => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(every)).await;
     }
     Ok(())
 }
@@ -229,10 +226,7 @@ pub(super) async fn keep_sealing(shared: Arc<Shared>, stop: CancellationToken) -
         if entries.saturating_sub(signed) >= ENTRIES_PER_CHECKPOINT {
             shared.todo.add(Job::Seal);
         }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_AT_LEDGER_EVERY) => {}
-            () = stop.cancelled() => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(LOOK_AT_LEDGER_EVERY)).await;
     }
     Ok(())
 }
@@ -264,11 +258,6 @@ async fn what_hangs(shared: &Shared, received: &mut Received) -> anyhow::Result<
     }
     Ok(None)
 }
-
-/// How often the clock is compared with one that nobody can set.
-const COMPARE_EVERY: Duration = Duration::from_secs(10);
-/// Clocks drift apart by less than this between two looks; a larger step was made.
-const STEP_MS: i64 = 2000;
 
 /// Notes that the service begins, and its choices if they are others than before.
 pub(super) async fn note_start(vault: &Vault) -> anyhow::Result<()> {
@@ -309,49 +298,16 @@ pub(super) async fn note_choices(vault: &Vault) -> anyhow::Result<()> {
 /// Notes each step of the clock, until it is stopped.
 pub(super) async fn watch_clock(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
     let clock = shared.vault().clock;
-    let mut before = Moment::of(&clock);
-    while !stop.is_cancelled() {
-        tokio::select! {
-            () = tokio::time::sleep(COMPARE_EVERY) => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-        let now = Moment::of(&clock);
-        let step_ms = now.step_ms_since(&before);
-        before = now;
-        if step_ms.abs() > STEP_MS {
-            warn!("The clock was set by {:+.1} s", step_ms as f64 / 1000.0);
-            let entry = Entry::new(EntryType::Clock, clock.now()).with("step_ms", step_ms);
-            append(&shared.vault(), entry).await?;
+    let mut steps = clock.steps();
+    while let Some(step) = stop.run_until_cancelled(steps.next()).await {
+        if step.abs() > STEP_MIN {
+            warn!("The clock was set by {:+.1} s", step.as_secs_f64());
+            let step_ms = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+            append(&shared.vault(), Entry::new(EntryType::Clock, clock.now()).with("step_ms", step_ms))
+                .await?;
         }
     }
     Ok(())
-}
-
-/// What both clocks showed at one moment.
-struct Moment {
-    wall: Timestamp,
-    steady: Instant,
-}
-
-impl Moment {
-    /// Reads the one between two looks at the other. A machine that was busy in between is looked at again: the step would
-    /// be its own.
-    fn of(clock: &Clock) -> Self {
-        loop {
-            let steady = Instant::now();
-            let wall = clock.now();
-            if steady.elapsed() < Duration::from_millis(100) {
-                return Self { wall, steady };
-            }
-        }
-    }
-
-    /// By how much the wall's clock was set in between.
-    fn step_ms_since(&self, before: &Self) -> i64 {
-        let passed = self.steady.duration_since(before.steady).as_millis();
-        let shown = self.wall.as_millisecond().saturating_sub(before.wall.as_millisecond());
-        shown.saturating_sub(i64::try_from(passed).unwrap_or(i64::MAX))
-    }
 }
 
 async fn append(vault: &Vault, entry: Entry) -> anyhow::Result<()> {

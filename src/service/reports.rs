@@ -11,6 +11,7 @@ use crate::pbx::push::http::{self, Receiver};
 use crate::pbx::push::{PushKind, Wakes};
 use crate::pipeline::site::Site;
 use crate::store::agenda::Job;
+
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     receiver: Receiver,

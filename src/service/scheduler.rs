@@ -76,6 +76,7 @@ impl Scheduler {
         self.arm(Vec::new(), now).await?;
         self.arm(lines, now).await
     }
+
     pub async fn stop(mut self) {
         if let Err(error) = self.jobs.shutdown().await {
             tracing::debug!("The scheduler did not end in good order: {error}");

@@ -17,6 +17,7 @@ use crate::pipeline::worker::{Progress, Snapshot};
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::agenda::{self, Agenda, Job, Todo};
 use crate::vault::Vault;
+
 #[derive(Debug, Clone)]
 pub(super) struct Seat {
     /// Stands for all that was configured of the PBX, its password included.
@@ -34,6 +35,7 @@ pub(super) struct Seat {
     pub(super) begun: CancellationToken,
     pub(super) ended: CancellationToken,
 }
+
 #[derive(Debug)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
@@ -59,6 +61,7 @@ struct Inner {
     /// What is wrong with the configuration on disk, if it was refused.
     refused_configuration: bool,
 }
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Glance {
     pub followed: usize,
@@ -173,6 +176,7 @@ impl Shared {
             seat.todo.add(Job::Sweep);
         });
     }
+
     pub(super) fn glance(&self) -> Glance {
         let inner = self.lock();
         let snapshots = inner.seats.values().map(|seat| seat.progress.snapshot());

@@ -41,7 +41,7 @@ pub(super) fn stopping(status: &str) {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        debug!("systemd could not be told: {error}");
+        debug!("systemd could not be notified: {error}");
     }
 }
 
@@ -57,9 +57,11 @@ impl Pulse {
     pub(super) fn new() -> Self {
         Self { born: Instant::now(), last_ms: Arc::default() }
     }
+
     pub(super) fn beat(&self) {
         self.last_ms.store(self.age_ms(), Relaxed);
     }
+
     pub(super) fn since(&self) -> Duration {
         Duration::from_millis(self.age_ms().saturating_sub(self.last_ms.load(Relaxed)))
     }

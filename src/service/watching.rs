@@ -75,10 +75,7 @@ impl Watching {
             if shared.makes_progress() && status.archive.error.is_none() {
                 alerter.ping_ok();
             }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stop.cancelled() => {}
-            }
+            stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
         }
         Ok(())
     }
@@ -96,7 +93,7 @@ async fn serve(address: SocketAddr, vitals: Arc<Vitals>, vault: &Vault, stop: Ca
     let Config { web, feed, .. } = &*vault.config;
     if !address.ip().is_loopback() {
         warn!(
-            "[web] listen {address} is open to other machines: whoever reaches it reads what is archived and how much"
+            "[web] listen {address} is open to other machines: anyone who reaches it can read what is archived and how much"
         );
     }
     let is_plain = feed.would_take_plain_tokens(web);
@@ -135,10 +132,7 @@ async fn serve(address: SocketAddr, vitals: Arc<Vitals>, vault: &Vault, stop: Ca
                 trouble.is_now(vault, Some(message)).await;
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(LISTEN_AGAIN_AFTER) => {}
-            () = stop.cancelled() => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(LISTEN_AGAIN_AFTER)).await;
     }
 }
 

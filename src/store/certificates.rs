@@ -9,7 +9,7 @@ use sqlx::FromRow;
 
 use super::{calls, db};
 use crate::base::digest::Digest;
-use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, Ms, Run as _, dates};
+use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, MaybeMs, Ms, Run as _, dates};
 
 /// A certificate in the archive and in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -263,7 +263,7 @@ pub async fn calls_named(
     pbx: &str,
     day: Date,
     identities: &[&str],
-) -> Result<Vec<(String, Option<String>, Option<i64>)>> {
+) -> Result<Vec<(String, Option<String>, MaybeMs)>> {
     if identities.is_empty() {
         return Ok(Vec::new());
     }

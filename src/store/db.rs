@@ -41,9 +41,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// The database cannot go on: a commit or an I/O operation failed. The process must start again.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error(
-    "database: {problem}; nothing that was acknowledged is lost: free space or mend the disk, then start again"
-)]
+#[error("database: {problem}; no acknowledged data is lost: free space or repair the disk, then start again")]
 pub struct DatabaseFailed {
     problem: String,
     disk_full: bool,

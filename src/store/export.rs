@@ -2,25 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use sqlx::FromRow;
 
 use super::queue::DayRange;
 use crate::base::digest::Digest;
-use crate::store::sql::{BindAll as _, Conn, Fetch as _};
+use crate::store::sql::{BindAll as _, Conn, Fetch as _, MaybeMs, Ms, RowText};
 
 #[derive(Debug, Clone, FromRow)]
 pub struct CallRow {
     pub id: i64,
     pub pbx: String,
     pub day: String,
-    pub started_at_ms: Option<i64>,
+    #[sqlx(rename = "started_at_ms", try_from = "MaybeMs")]
+    pub started_at: Option<Timestamp>,
     pub utc_offset_s: i64,
     pub offset_source: String,
     pub zone_offset_s: Option<i64>,
     pub talk_s: Option<i64>,
-    pub first_seen_at_ms: i64,
-    pub row: String,
+    #[sqlx(rename = "first_seen_at_ms", try_from = "Ms")]
+    pub first_seen_at: Timestamp,
+    pub row: RowText,
     pub recording_id: Option<i64>,
     /// Of the recording that it names, like `state`.
     pub path: Option<String>,
@@ -35,7 +38,8 @@ pub struct RecordingRow {
     pub sn: String,
     pub name: Vec<u8>,
     pub day: String,
-    pub started_at_ms: i64,
+    #[sqlx(rename = "started_at_ms", try_from = "Ms")]
+    pub started_at: Timestamp,
     pub path: String,
     pub state: String,
     pub reason: Option<String>,
@@ -53,12 +57,13 @@ pub struct RecordingRow {
 pub struct FileRow {
     pub path: String,
     pub size_bytes: i64,
-    pub sha256: Vec<u8>,
-    pub sidecar_sha256: Vec<u8>,
+    pub sha256: Digest,
+    pub sidecar_sha256: Digest,
     pub format: String,
     pub duration_ms: Option<i64>,
     pub suspect: String,
-    pub archived_at_ms: i64,
+    #[sqlx(rename = "archived_at_ms", try_from = "Ms")]
+    pub archived_at: Timestamp,
     pub ledger_number: i64,
 }
 
@@ -68,11 +73,11 @@ pub struct CertificateRow {
     pub path: String,
     pub pbx: String,
     pub day: String,
-    sha256: Vec<u8>,
+    sha256: Digest,
     /// The hash of its page from its ledger entry, in hex; none in entries of version 0.1.
     page_sha256: Option<String>,
     #[sqlx(skip)]
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, Digest>,
 }
 
 impl CertificateRow {
@@ -98,16 +103,17 @@ pub async fn certificates(db: &mut Conn, pbx: &str, days: DayRange) -> Result<Ve
     .await?;
     for certificate in &mut certificates {
         let stem = certificate.path.strip_suffix(".json").unwrap_or(&certificate.path).to_owned();
-        let files: Vec<(String, Vec<u8>)> =
+        let files: Vec<(String, Digest)> =
             sqlx::query_as("select path, sha256 from day_files where path glob ?")
                 .bind(format!("{stem}.*"))
                 .all(db, "reading the files of a certificate")
                 .await?;
         certificate.files = files.into_iter().collect();
         // The ledger says what was issued, whatever the catalog was rebuilt from.
-        let document = (certificate.path.clone(), certificate.sha256.clone());
-        let page = certificate.page_sha256.as_deref().and_then(|hex| hex.parse::<Digest>().ok());
-        let page = page.map(|page| (format!("{stem}.html"), page.as_bytes().to_vec()));
+        let document = (certificate.path.clone(), certificate.sha256);
+        let page = certificate.page_sha256.as_deref().map(str::parse::<Digest>).transpose();
+        let page = page.context("reading the hash of a page from the ledger")?;
+        let page = page.map(|page| (format!("{stem}.html"), page));
         certificate.files.extend([document].into_iter().chain(page));
     }
     Ok(certificates)

@@ -23,8 +23,7 @@ const HOUR_MS: i64 = 3_600_000;
 pub enum IntakeSlowed {
     /// The PBX has used up its share of the day.
     #[error(
-        "the PBX has told {spent} of calls within 24 hours, more than `{key}` allows: no more of its calls are read until that \
-         is over, and what is known of is archived all the same. If it really has so many, raise `{key}` of this \
+        "the PBX listed {spent} of calls within 24 hours, more than `{key}` allows: callvault reads no more of its calls until the 24 hours are over, and archives the recordings that it knows. If it really has so many, raise `{key}` of this \
          [[pbx]]; if not, find out what answers in its place"
     )]
     Spent {

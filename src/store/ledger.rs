@@ -213,7 +213,7 @@ impl RebuiltOn {
         match self.trust.as_str() {
             "vkey" => "a key that the operator gave",
             "witness" => "a witness",
-            _ => "nobody but the archive itself",
+            _ => "only the archive itself",
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt::Display;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde_json::value::RawValue;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::query::{Query, QueryAs, QueryScalar};
@@ -239,6 +240,19 @@ pub fn dates(days: Vec<Day>) -> Vec<Date> {
     days.into_iter().map(Date::from).collect()
 }
 
+/// A row of a call list as it is stored, and its cells.
+#[derive(Debug, Clone)]
+pub struct RowText {
+    pub text: Box<RawValue>,
+    pub cells: RawRow,
+}
+
+impl RowText {
+    pub fn parse(text: String) -> serde_json::Result<Self> {
+        Ok(Self { cells: serde_json::from_str(&text)?, text: RawValue::from_string(text)? })
+    }
+}
+
 macro_rules! column {
     ($($value:ty, $stored:ty, $of:expr;)+) => {$(
         impl Type<Sqlite> for $value {
@@ -265,6 +279,37 @@ column! {
     Day, String, |day| Ok(Self(day.parse()?));
     Salt, Vec<u8>, |bytes| Ok(Self::try_from(&bytes[..])?);
     RawRow, String, |row| Ok(serde_json::from_str(&row)?);
+    RowText, String, |row| Ok(Self::parse(row)?);
     CdrRow, String, |row| Self::from_raw_json(&row).ok_or_else(|| "a stored row is damaged".into());
     RecordingName, Vec<u8>, |bytes| Self::new(bytes).ok_or_else(|| "a recording has an empty name".into());
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection as _;
+
+    use super::*;
+
+    async fn is_read<T>(statement: &'static str) -> bool
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + Send + Unpin,
+    {
+        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::query_scalar::<_, T>(statement).fetch_one(&mut db).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_column_that_does_not_hold_what_it_should_is_an_error() {
+        const MS_MAX: &str = "select 9223372036854775807";
+        assert!(is_read::<Ms>("select 0").await && !is_read::<Ms>(MS_MAX).await);
+        assert!(is_read::<MaybeMs>("select null").await && !is_read::<MaybeMs>(MS_MAX).await);
+        assert!(is_read::<Day>("select '2024-02-29'").await && !is_read::<Day>("select '2024-02-30'").await);
+        assert!(is_read::<Salt>("select zeroblob(32)").await && !is_read::<Salt>("select x'00'").await);
+        assert!(is_read::<Digest>("select zeroblob(32)").await && !is_read::<Digest>("select x'00'").await);
+        assert!(is_read::<RawRow>("select '{}'").await && !is_read::<RawRow>("select '{'").await);
+        assert!(is_read::<RowText>("select '{}'").await && !is_read::<RowText>("select '[1]'").await);
+        assert!(!is_read::<CdrRow>("select '{'").await);
+        let name = "select x'61'";
+        assert!(is_read::<RecordingName>(name).await && !is_read::<RecordingName>("select x''").await);
+    }
 }

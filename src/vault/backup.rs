@@ -81,6 +81,7 @@ impl BackupError {
         }
     }
 }
+
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     pub path: PathBuf,
@@ -108,6 +109,7 @@ struct Manifest {
     secrets_elsewhere: Vec<PathBuf>,
     files: BTreeMap<String, Copied>,
 }
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct Copied {
     bytes: u64,
@@ -138,6 +140,7 @@ pub async fn make(config: &Config, out: &Path, now: Timestamp) -> anyhow::Result
     let path = backup.place.keep(&[STATE])?;
     Ok(Report { path, made_at: now, files, bytes, sums_sha256 })
 }
+
 struct Backup {
     place: Place,
     files: BTreeMap<String, Copied>,
@@ -286,6 +289,7 @@ fn hash(what: &Path, mut from: impl Read, mut to: impl io::Write) -> Result<Copi
     to.flush().map_err(BackupError::io("copy", what))?;
     Ok(Copied { bytes, sha256: hasher.into() })
 }
+
 const FOLDER_MODE: u32 = 0o700;
 /// Room for all but the database.
 const REST_BYTES: u64 = 4 << 20;
@@ -318,6 +322,7 @@ impl Place {
         let out = parent.join(out.file_name().unwrap_or_default());
         Ok(Self { folder, out, is_kept: false })
     }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -326,6 +331,7 @@ impl Place {
     pub(super) fn parent(&self) -> &Path {
         self.out.parent().unwrap_or(Path::new("/"))
     }
+
     fn make_folder(&self, name: &str) -> Result<(), BackupError> {
         make_private(&self.path(name))
     }

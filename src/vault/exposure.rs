@@ -22,6 +22,7 @@ const WRITE: u32 = 0o022;
 const EVERYONE: u32 = 0o007;
 /// In a folder with this bit each file is safe from all but its owner.
 const STICKY: u32 = 0o1000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Harm {
@@ -29,6 +30,7 @@ pub enum Harm {
     /// Others can write what callvault goes by: configuration, a secret, the archive's root.
     Writable,
 }
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exposure {
     pub harm: Harm,
@@ -48,7 +50,7 @@ pub struct Exposure {
 impl Exposure {
     /// All of it, for a log or an alert.
     pub fn sentence(&self) -> String {
-        format!("{}: mend it with `{}`", self.message, self.command)
+        format!("{}: fix it with `{}`", self.message, self.command)
     }
 }
 
@@ -117,7 +119,7 @@ fn refuse(config: &Config, found: Vec<Exposure>) -> Result<(), ConfigErrors> {
         key: exposure.key,
         value: None,
         message: exposure.message,
-        remedy: format!("mend it with `{}`", exposure.command),
+        remedy: format!("fix it with `{}`", exposure.command),
     });
     let problems: Vec<Problem> = problems.collect();
     if problems.is_empty() { Ok(()) } else { Err(ConfigErrors::of(problems)) }

@@ -31,6 +31,7 @@ const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 /// The key under which [`fleet::set_meta`](crate::store::fleet::set_meta) keeps why the last snapshot was not made; empty if it
 /// was.
 pub const LAST_ERROR: &str = "snapshot_error";
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Snapshot {
     /// When it was made, by its name.

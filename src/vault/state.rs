@@ -110,6 +110,7 @@ impl State {
     pub fn adopt_key(&self) -> [u8; 32] {
         self.adopt_key
     }
+
     pub fn directory(&self) -> &Path {
         &self.directory
     }

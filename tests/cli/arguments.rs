@@ -42,7 +42,7 @@ fn a_pbx_that_is_not_configured() {
 fn a_csv_file_of_nobody_in_particular() {
     let folder = Folder::for_pbx(&Pbx::with(1).stop());
     folder.add_pbx("branch", "https://192.0.2.1", "");
-    insta::assert_snapshot!(refused(&folder, &["backfill", "--cdr", "calls.csv"]), @"callvault: --cdr needs --pbx with exactly one id, for 2 PBXs are configured and a CSV file does not say whose it is");
+    insta::assert_snapshot!(refused(&folder, &["backfill", "--cdr", "calls.csv"]), @"callvault: --cdr needs --pbx with exactly one id, because 2 PBXs are configured and a CSV file does not name its PBX");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn the_sentence_about_an_open_secret_names_its_line_and_the_command() {
     let folder = Folder::for_pbx("http://192.0.2.10");
     set_mode(&folder.path("hq-password"), 0o640);
     insta::assert_snapshot!(folder.run(&["config", "check"]).exits(2).err(), @"
-    DIR/callvault.toml:13:17: pbx.password_file: its group can read the secret in DIR/hq-password; mend it with `sudo chmod 600 DIR/hq-password`
+    DIR/callvault.toml:13:17: pbx.password_file: its group can read the secret in DIR/hq-password; fix it with `sudo chmod 600 DIR/hq-password`
     1 problem
     ");
 }
@@ -203,7 +203,7 @@ fn an_auditor_of_the_group_reads_no_secret_once_the_named_command_was_run() {
     assert!(auditor_reads());
     let json = run(&["config", "check", "--json"]).exits(2).json();
     let remedy = json["error"]["problems"][0]["remedy"].as_str().unwrap().to_owned();
-    assert!(remedy.starts_with("mend it with `sudo chown 61234 "), "{remedy}");
+    assert!(remedy.starts_with("fix it with `sudo chown 61234 "), "{remedy}");
     run(&["backfill"]).exits(2);
     mend(&remedy);
     assert!(!auditor_reads());

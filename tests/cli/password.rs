@@ -44,7 +44,7 @@ fn after_a_lock_out_nothing_is_asked_before_it_ends() {
 
     pbx.set_faults(Faults::default());
     let second = folder.run(&["backfill", "--json"]).exits(4);
-    insta::assert_snapshot!(without_seconds(&second.error_of_hq()), @"pbx `hq` locked out this address; nothing is asked of it before TIME (in N s), or until `callvault retry --pbx hq`");
+    insta::assert_snapshot!(without_seconds(&second.error_of_hq()), @"pbx `hq` locked out this address; callvault does not contact it before TIME (in N s), or until `callvault retry --pbx hq`");
     folder.run(&["status"]).exits(4);
     assert_eq!(pbx.counters().requests, requests, "nothing is asked");
     folder.run(&["retry", "--pbx", "hq", "--json"]).exits(0);

@@ -98,7 +98,7 @@ fn an_api_version_that_the_pbx_does_not_speak() {
 fn an_unknown_certificate_is_shown_pinned_and_then_no_other_is_accepted() {
     let pbx = https();
     let folder = Folder::for_pbx(&pbx.url());
-    insta::assert_snapshot!(unreachable(&folder), @r#"pbx `hq`: https://ADDRESS: the certificate is not known (signed by itself, or by nobody that this machine knows); its key has the SHA-256 SHA256; compare it with the PBX's, then run `callvault trust hq`"#);
+    insta::assert_snapshot!(unreachable(&folder), @r#"pbx `hq`: https://ADDRESS: the certificate is not known (self-signed, or signed by an authority that this machine does not know); its key has the SHA-256 SHA256; compare it with the PBX's, then run `callvault trust hq`"#);
 
     let pin = key_in(&folder.run(&["backfill", "--json"]));
     folder.edit(|text| format!("{text}tls_pin_sha256 = \"{pin}\"\n"));

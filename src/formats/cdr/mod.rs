@@ -166,7 +166,7 @@ impl DoubtCause {
 
 /// What a row tells of a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Told<T> {
+pub enum Reported<T> {
     /// The column is lacking, its cell is empty, or it holds a word for nothing.
     #[default]
     Absent,
@@ -175,7 +175,7 @@ pub enum Told<T> {
     Known(T),
 }
 
-impl<T> Told<T> {
+impl<T> Reported<T> {
     pub fn known(self) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),

@@ -8,7 +8,7 @@ use super::header::{Column, Header};
 use super::record::Record;
 use super::shift::Cells;
 use super::value::{is_nothing, is_overflow, is_rounded, seconds, seconds_as_hashed};
-use super::{DoubtCause, Told};
+use super::{DoubtCause, Reported};
 use crate::base::digest::Digest;
 use crate::base::recording::{RecordingName, Text};
 use crate::formats::cdr::value::{
@@ -39,8 +39,8 @@ pub struct CdrRow {
     pub callfrom: Text,
     /// Who was called, such as `6200(1003)`.
     pub callto: Text,
-    pub callduraction: Told<u64>,
-    pub talkduraction: Told<u64>,
+    pub callduraction: Reported<u64>,
+    pub talkduraction: Reported<u64>,
     /// The two durations as version 0.1 read them. They make the [version](Self::version), and nothing else goes by them.
     pub hashed_durations: [Option<u64>; 2],
     pub srctrunkname: Text,
@@ -217,7 +217,7 @@ impl CdrRow {
             let durations = [&mut self.callduraction, &mut self.talkduraction];
             for (duration, hashed) in durations.into_iter().zip(self.hashed_durations) {
                 if hashed.is_none() && duration.known().is_some() {
-                    *duration = Told::Unreadable;
+                    *duration = Reported::Unreadable;
                 }
             }
             return;
@@ -308,14 +308,14 @@ impl CdrRow {
     }
 
     /// Whether somebody talked, as far as that is known: words for how a call ended are an open set.
-    pub fn answer(&self) -> Told<bool> {
+    pub fn answer(&self) -> Reported<bool> {
         let status = self.status.as_str().map(normal);
         match (status.as_deref(), self.talkduraction) {
-            (Some("answered"), _) => Told::Known(true),
-            (_, Told::Known(seconds)) if seconds > 0 => Told::Known(true),
-            (Some("noanswer" | "noanswered" | "busy" | "failed"), _) => Told::Known(false),
-            (Some(status), _) if is_nothing(status) => Told::Absent,
-            _ => Told::Unreadable,
+            (Some("answered"), _) => Reported::Known(true),
+            (_, Reported::Known(seconds)) if seconds > 0 => Reported::Known(true),
+            (Some("noanswer" | "noanswered" | "busy" | "failed"), _) => Reported::Known(false),
+            (Some(status), _) if is_nothing(status) => Reported::Absent,
+            _ => Reported::Unreadable,
         }
     }
 
@@ -323,8 +323,8 @@ impl CdrRow {
     /// to have been answered.
     pub fn may_have_talk(&self) -> bool {
         match (self.talkduraction, self.answer()) {
-            (Told::Known(seconds), _) => seconds > 0,
-            (_, answer) => answer != Told::Known(false),
+            (Reported::Known(seconds), _) => seconds > 0,
+            (_, answer) => answer != Reported::Known(false),
         }
     }
 

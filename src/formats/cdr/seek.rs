@@ -215,8 +215,7 @@ impl NoHeader {
             NoHeaderCause::Empty => "the input is empty: export the list from the PBX again".to_owned(),
             NoHeaderCause::Container(container) => container.sentence(),
             NoHeaderCause::Headless => format!(
-                "line {line} holds a call where the headings belong: put the PBX's own headings before it as the first \
-                 line, {}, as far as the list has these columns",
+                "line {line} holds a call where the headings belong: put the PBX's own headings before it as the first line: {}, if the list has these columns",
                 COLUMNS.join(",")
             ),
             NoHeaderCause::Unknown { columns } => format!(

@@ -3,7 +3,7 @@
 //! Only what a row shows by itself counts, so that a line is judged alike wherever it stands. A value that is merely odd
 //! shifts nothing: words for states and directions are open sets, and a recording's name may be anything.
 
-use super::Told;
+use super::Reported;
 use super::header::Column;
 use super::row::normal;
 use super::value::{is_nothing, seconds};
@@ -55,7 +55,7 @@ impl Form {
             Self::Type
         } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
             Self::Number
-        } else if text.contains(':') && matches!(seconds(value), Told::Known(_)) {
+        } else if text.contains(':') && matches!(seconds(value), Reported::Known(_)) {
             Self::Clock
         } else if text.chars().next().is_some_and(char::is_alphabetic) {
             Self::Word

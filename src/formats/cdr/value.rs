@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 
 use crate::base::times::{OFFSET_S_MAX, parse_local};
-use crate::formats::cdr::Told;
+use crate::formats::cdr::Reported;
 
 /// What databases and people write where there is nothing, in lowercase.
 const NOTHING: &str = r#"null \n none n/a n.a. #n/a nil nan undefined (null) <null> [null] (none) <none> - -- – — "" '' '''' empty"#;
@@ -50,14 +50,14 @@ pub(super) fn is_overflow(text: &str) -> bool {
 }
 
 /// What a duration tells, in seconds, in all forms in which there can be no doubt of it.
-pub(super) fn seconds(value: &[u8]) -> Told<u64> {
-    let Ok(text) = std::str::from_utf8(value) else { return Told::Unreadable };
+pub(super) fn seconds(value: &[u8]) -> Reported<u64> {
+    let Ok(text) = std::str::from_utf8(value) else { return Reported::Unreadable };
     if is_nothing(text) {
-        return Told::Absent;
+        return Reported::Absent;
     }
     let text = bare(text);
     let known = whole(text).or_else(|| clock(text)).or_else(|| with_units(&text.to_lowercase()));
-    known.map_or(Told::Unreadable, Told::Known)
+    known.map_or(Reported::Unreadable, Reported::Known)
 }
 
 /// A duration exactly as version 0.1 read it: whole seconds, or `H:MM:SS`.
@@ -347,10 +347,10 @@ mod tests {
             ("\u{a0}58", 58),
             ("1d", 86_400),
         ] {
-            assert_eq!(seconds(text.as_bytes()), Told::Known(wanted), "{text:?}");
+            assert_eq!(seconds(text.as_bytes()), Reported::Known(wanted), "{text:?}");
         }
         for text in ["", " ", "NULL", "null", r"\N", "None", "N/A", "-", "nil", "\"\"", "--", "#N/A"] {
-            assert_eq!(seconds(text.as_bytes()), Told::Absent, "{text:?}");
+            assert_eq!(seconds(text.as_bytes()), Reported::Absent, "{text:?}");
         }
         for text in [
             "-1",
@@ -376,9 +376,9 @@ mod tests {
             "13:00:00 PM",
             "1:2:3:4",
         ] {
-            assert_eq!(seconds(text.as_bytes()), Told::Unreadable, "{text:?}");
+            assert_eq!(seconds(text.as_bytes()), Reported::Unreadable, "{text:?}");
         }
-        assert_eq!(seconds(b"5\xff"), Told::Unreadable);
+        assert_eq!(seconds(b"5\xff"), Reported::Unreadable);
     }
 
     #[test]

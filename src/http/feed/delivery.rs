@@ -71,10 +71,7 @@ impl Delivery {
             match self.deliver_next(stop).await? {
                 Outcome::Taken => {}
                 Outcome::Failed(failures) => {
-                    tokio::select! {
-                        () = tokio::time::sleep(jittered(WAITS.after(failures - 1))) => {}
-                        () = stop.cancelled() => {}
-                    }
+                    stop.run_until_cancelled(tokio::time::sleep(jittered(WAITS.after(failures - 1)))).await;
                 }
                 Outcome::Nothing => {
                     tokio::select! {

@@ -60,16 +60,16 @@ const OF_MACHINE: &[Gauge<Status>] = gauges! {
     "alert_messages_undelivered", "Alert messages that have not been delivered yet",
         |s, _| Some(s.alerts.undelivered as f64);
     "alert_oldest_undelivered_age" (Seconds),
-        "Age of the oldest undelivered alert message; 0 if there is none",
+        "Age of the oldest undelivered alert message; 0 without one",
         |s, now| elapsed(s.alerts.oldest_undelivered, now).or(Some(0.0));
     "ping_failing", "Whether the dead man's switch cannot be reached",
         |s, _| flag(s.alerts.ping_error.is_some());
 };
 
 const OF_ANCHOR: &[Gauge<AnchorStatus>] = gauges! {
-    "anchor_age" (Seconds), "Time since the authority or witness vouched for a checkpoint",
+    "anchor_age" (Seconds), "Time since the authority or witness confirmed a checkpoint",
         |a, now| age(a.last, now);
-    "anchored_entries", "Entries covered by the largest checkpoint that it vouched for",
+    "anchored_entries", "Entries covered by the largest checkpoint that it confirmed",
         |a, _| Some(a.entries as f64);
 };
 

@@ -69,7 +69,7 @@ pub enum RangeError {
     #[error("no pbx `{id}` is configured; {hint}")]
     UnknownPbx { id: String, hint: String },
     #[error(
-        "--cdr needs --pbx with exactly one id, for {0} PBXs are configured and a CSV file does not say whose it is"
+        "--cdr needs --pbx with exactly one id, because {0} PBXs are configured and a CSV file does not name its PBX"
     )]
     WhoseCdr(usize),
     #[error("--cdr {path} {problem}", path = path.display())]

@@ -12,6 +12,7 @@ use crate::pbx::{PbxError, Policy, Reason};
 const CONFIRMED_BY: usize = 8;
 /// The same while it has answered nothing well yet, or does not say who it is: then nothing speaks for the PBX.
 const CONFIRMED_AT_FIRST_BY: usize = 3;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// Who the PBX is, and where its reports go.
@@ -22,6 +23,7 @@ pub enum Item {
     Mailbox(String),
     Message(i64),
 }
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
     /// The item's: it costs the item an attempt, and the next item is asked for.
@@ -100,6 +102,7 @@ impl Failed {
         }
     }
 }
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Suspect {
     item: Item,

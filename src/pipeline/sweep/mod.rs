@@ -66,6 +66,7 @@ pub struct SweepReport {
     /// Of these, those of calls outside of all days that are kept.
     pub recordings_outside: u64,
 }
+
 #[derive(Debug)]
 pub(crate) struct Sweeper<'a> {
     site: &'a Site,
@@ -250,10 +251,7 @@ impl<'a> Sweeper<'a> {
     /// calls takes a quarter of its time, and the others' recordings are committed in the rest.
     async fn let_others_write(&self, rows: usize, took: Duration) {
         if self.site.vault.config.pbx.len() > 1 && rows >= ROWS_PER_PAGE {
-            tokio::select! {
-                () = self.site.stop.cancelled() => {}
-                () = tokio::time::sleep(took * 3) => {}
-            }
+            self.site.stop.run_until_cancelled(tokio::time::sleep(took * 3)).await;
         }
     }
 

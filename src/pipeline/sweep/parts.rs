@@ -109,13 +109,16 @@ impl Parts {
         }
         parts
     }
+
     fn of(asked: Part) -> Self {
         let ahead = VecDeque::from([asked]);
         Self { ahead, failed: 0, unanswered: 0, is_suspect: false, lost: None }
     }
+
     pub(super) fn next(&mut self) -> Option<Part> {
         self.ahead.pop_front()
     }
+
     pub(super) fn note_read(&mut self) {
         (self.unanswered, self.is_suspect) = (0, false);
     }

@@ -78,6 +78,7 @@ impl List {
     pub(super) fn of(open: OpenDoubts) -> Self {
         Self { open, ..Self::default() }
     }
+
     pub(super) fn note_row(&mut self, row: &CdrRow) {
         match row.doubt {
             Some(cause) => self.doubt(row.line_sha256, cause, row.callid.as_str()),

@@ -21,7 +21,7 @@ use crate::store::ledger::{self, ArchivedFacts, Entry, EntryType, HowCame, commi
 use crate::store::queue::{self, Job, PutBack, RecordingState};
 use crate::store::voicemail;
 
-const FOUND_DETAIL: &str = "a file stands at its place that callvault did not write, and the PBX does not have the recording to \
+const FOUND_DETAIL: &str = "a file that callvault did not write is in its place, and the PBX does not have the recording to \
                           compare it with: it is not taken for the recording";
 
 impl Worker {

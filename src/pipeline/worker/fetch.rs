@@ -51,7 +51,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The PBX does not have it, and a file stands at its place for which nobody vouches.
-    #[error("{gone}, and a file that callvault did not write stands at its place")]
+    #[error("{gone}, and a file that callvault did not write is in its place")]
     Found { gone: Box<Failure> },
     /// Nothing was begun, for this run is ending.
     #[error("the run ends")]
@@ -117,6 +117,7 @@ pub(super) struct Fetched {
     pub(super) kept: Kept,
     pub(super) origin: Origin,
 }
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Delivered,

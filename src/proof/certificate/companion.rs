@@ -256,12 +256,11 @@ async fn calls(
     let unqueued = unqueued.map(|difference| difference.subject.as_str());
     let identities: Vec<&str> = account.unrecorded.items.iter().map(String::as_str).chain(unqueued).collect();
     let rows = certificates::calls_named(db, pbx, account.day, &identities).await?;
-    let named = |(identity, callid, started_at_ms): (String, Option<String>, Option<i64>)| {
-        let callid = callid.and_then(|json| serde_json::from_str(&json).ok());
-        let started_at = started_at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        (identity, CallName { callid, started_at })
-    };
-    Ok(rows.into_iter().map(named).collect())
+    let named = rows.into_iter().map(|(identity, callid, started_at)| {
+        let callid = callid.map(|json| serde_json::from_str(&json)).transpose()?;
+        Ok((identity, CallName { callid, started_at: started_at.into() }))
+    });
+    named.collect()
 }
 
 #[cfg(test)]

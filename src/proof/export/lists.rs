@@ -13,9 +13,7 @@ use super::log::{Log, Scope};
 use super::originals::{bag_path, entry_number};
 use super::selection::{Recording, Selection};
 use super::{AGENT, Contents};
-use crate::base::digest::hex;
 use crate::base::recording::Text;
-use crate::formats::raw_row::RawRow;
 use crate::store::export::{CallRow, FileRow};
 
 /// The CDR columns of `cdr.csv`, after our own.
@@ -39,14 +37,14 @@ const COLUMNS: [&str; 13] = [
 struct CallLine<'a> {
     pbx: &'a str,
     day: &'a str,
-    started_at: Option<String>,
+    started_at: Option<Timestamp>,
     utc_offset_s: i64,
     offset_source: &'a str,
     zone_offset_s: Option<i64>,
-    first_seen_at: Option<String>,
+    first_seen_at: Timestamp,
     recording: Option<&'a str>,
     recording_state: Option<&'a str>,
-    row: Box<RawValue>,
+    row: &'a RawValue,
 }
 
 /// A line of `not-exported.jsonl`.
@@ -88,7 +86,7 @@ impl Absence {
             kind: row.kind.clone(),
             name: Text::from_bytes(&row.name),
             day: row.day.clone(),
-            started_at: time(row.started_at_ms),
+            started_at: Some(row.started_at.to_string()),
             state: row.state.clone(),
             reason: row.reason.clone(),
             r#final: row.is_final,
@@ -124,14 +122,14 @@ pub(super) fn write_jsonl(selection: &Selection, to: &mut dyn Write) -> io::Resu
         let line = CallLine {
             pbx: &call.pbx,
             day: &call.day,
-            started_at: call.started_at_ms.and_then(time),
+            started_at: call.started_at,
             utc_offset_s: call.utc_offset_s,
             offset_source: &call.offset_source,
             zone_offset_s: call.zone_offset_s,
-            first_seen_at: time(call.first_seen_at_ms),
+            first_seen_at: call.first_seen_at,
             recording: call.path.as_deref(),
             recording_state: call.state.as_deref(),
-            row: RawValue::from_string(call.row.clone()).unwrap_or_default(),
+            row: &call.row.text,
         };
         json_line(to, &line)?;
     }
@@ -157,14 +155,13 @@ pub(super) fn write_csv(selection: &Selection, absent: &[Absence], to: &mut dyn 
 }
 
 fn cells(call: &CallRow, damaged: &BTreeSet<&str>) -> Vec<String> {
-    let row: RawRow = serde_json::from_str(&call.row).unwrap_or_default();
     let is_archived = call.state.as_deref() == Some("archived");
     let is_there = |path: &&str| is_archived && !damaged.contains(path);
     let file = call.path.as_deref().filter(is_there).map(bag_path).unwrap_or_default();
-    let started_at = call.started_at_ms.and_then(time).unwrap_or_default();
+    let started_at = call.started_at.map(|at| at.to_string()).unwrap_or_default();
     let state = call.state.clone().unwrap_or_default();
     let ours = [call.pbx.clone(), call.day.clone(), started_at, state, file];
-    ours.into_iter().chain(COLUMNS.iter().map(|column| shown(row.cell(column)))).collect()
+    ours.into_iter().chain(COLUMNS.iter().map(|column| shown(call.row.cells.cell(column)))).collect()
 }
 
 pub(super) fn shown(cell: Option<&Text>) -> String {
@@ -193,10 +190,6 @@ fn harmless(cell: &str) -> String {
         begins = matches!(character, ';' | '\t' | '\r' | '\n') || (begins && character == ' ');
     }
     safe
-}
-
-pub(super) fn time(ms: i64) -> Option<String> {
-    jiff::Timestamp::from_millisecond(ms).ok().map(|time| time.to_string())
 }
 
 /// The agent of past events, of whatever version.
@@ -249,9 +242,8 @@ fn write_events_of(
     now: Timestamp,
     to: &mut dyn Write,
 ) -> io::Result<()> {
-    let (number, object, sha256) = (entry_number(file), bag_path(&file.path), hex(&file.sha256));
-    let archived_at = time(file.archived_at_ms).unwrap_or_default();
-    let created_at = time(recording.row.started_at_ms).unwrap_or_default();
+    let (number, object, sha256) = (entry_number(file), bag_path(&file.path), file.sha256);
+    let (archived_at, created_at) = (file.archived_at.to_string(), recording.row.started_at.to_string());
     let suspect = (!file.suspect.is_empty()).then(|| file.suspect.clone());
     let entry = format!("entry {number} of the ledger {}", log.checkpoint.origin);
     let pbx = format!("PBX {} ({})", recording.row.pbx, recording.row.sn);
@@ -272,13 +264,13 @@ fn write_events_of(
         json_line(to, &Event { event_identifier, ..event })?;
     }
     let pair = [
-        (file.path.clone(), &file.sha256, ""),
-        (format!("{}.json", file.path), &file.sidecar_sha256, "sidecar-"),
+        (file.path.clone(), file.sha256, ""),
+        (format!("{}.json", file.path), file.sidecar_sha256, "sidecar-"),
     ];
     for (path, sha256, which) in pair {
         let (object, damage) = (bag_path(&path), damaged.get(&*path));
         let copied = event("replication", &now.to_string(), &format!("copied from {path}"), &object);
-        let compared = format!("SHA-256 compared with {}", hex(sha256));
+        let compared = format!("SHA-256 compared with {sha256}");
         for event in [copied, event("fixity check", &now.to_string(), &compared, &object)] {
             let event_identifier = format!("{number}/{which}{}", slug(event.event_type));
             let event_outcome = if damage.is_some() { "fail" } else { "success" };
@@ -324,6 +316,7 @@ fn slug(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sql::RowText;
 
     #[test]
     fn no_cell_begins_a_formula() {
@@ -347,13 +340,13 @@ mod tests {
             id: 1,
             pbx: "hq".to_owned(),
             day: "2026-01-09".to_owned(),
-            started_at_ms: Some(0),
+            started_at: Some(Timestamp::UNIX_EPOCH),
             utc_offset_s: 0,
             offset_source: "callid".to_owned(),
             zone_offset_s: None,
             talk_s: None,
-            first_seen_at_ms: 0,
-            row: row.to_owned(),
+            first_seen_at: Timestamp::UNIX_EPOCH,
+            row: RowText::parse(row.to_owned()).unwrap(),
             recording_id: Some(1),
             path: Some("hq/2026/01/09/a%20b.wav".to_owned()),
             state: Some("archived".to_owned()),

@@ -10,7 +10,7 @@ use super::log::Log;
 use super::selection::{Recording, Selection};
 use super::{ExportError, Sources};
 use crate::archive::{ArchiveError, Destination, Folder, Key, Stream};
-use crate::base::digest::hex;
+use crate::base::digest::Digest;
 use crate::base::recording::{Text, printable};
 use crate::proof::certificate::{Names, Statement, list_of};
 use crate::store::export::{CertificateRow, FileRow};
@@ -82,12 +82,12 @@ impl Copying<'_> {
         let place = Destination::parse(&file.path)?;
         let absence = || Absence { attempts: None, ..Absence::of(recording) };
         let audio = self.sources.archive.file(&Key::from(&place));
-        if let Some(written) = self.copy_one(audio, &file.path, &file.sha256, absence)? {
+        if let Some(written) = self.copy_one(audio, &file.path, file.sha256, absence)? {
             self.copied.files += 1;
             self.copied.bytes += written.size_bytes;
         }
         let sidecar = self.sources.archive.file(&place.sidecar());
-        self.copy_one(sidecar, &format!("{}.json", file.path), &file.sidecar_sha256, absence)?;
+        self.copy_one(sidecar, &format!("{}.json", file.path), file.sidecar_sha256, absence)?;
         Ok(())
     }
 
@@ -97,7 +97,7 @@ impl Copying<'_> {
         &mut self,
         original: Result<Option<Stream>, ArchiveError>,
         path: &str,
-        sha256: &[u8],
+        sha256: Digest,
         absence: impl Fn() -> Absence,
     ) -> Result<Option<Written>, ExportError> {
         let read = match original {
@@ -106,7 +106,7 @@ impl Copying<'_> {
             Err(error) => Err(("unreadable", error.to_string())),
         };
         let (state, problem, found, is_in_bag) = match read {
-            Ok(Ok(written)) if written.sha256.as_bytes() == sha256 => return Ok(Some(written)),
+            Ok(Ok(written)) if written.sha256 == sha256 => return Ok(Some(written)),
             Ok(Ok(written)) => {
                 ("damaged", "it has other bytes than were archived".to_owned(), Some(written.sha256), true)
             }
@@ -118,7 +118,7 @@ impl Copying<'_> {
             path: path.to_owned(),
             state: state.to_owned(),
             reason: Some(problem),
-            archived_sha256: Some(hex(sha256)),
+            archived_sha256: Some(sha256.to_string()),
             found_sha256: found.map(|found| found.to_string()),
             file,
             ..absence()
@@ -134,17 +134,17 @@ impl Copying<'_> {
         for (path, sha256) in &certificate.files {
             let name = path.rsplit('/').next().unwrap_or_default();
             let original = self.sources.archive.file(&Key::from(&folder).join(name.as_bytes()));
-            if self.copy_one(original, path, sha256, || absence_of(certificate, name))?.is_some() {
+            if self.copy_one(original, path, *sha256, || absence_of(certificate, name))?.is_some() {
                 whole.push(name.to_owned());
             }
         }
         for (name, problem) in self.contradicted(certificate, &whole)? {
             let path = certificate.path_of(&name);
-            let found = certificate.files.get(&path).and_then(|sha256| <[u8; 32]>::try_from(&**sha256).ok());
+            let found = certificate.files.get(&path);
             self.copied.absent.push(Absence {
                 state: "damaged".to_owned(),
                 reason: Some(problem.to_owned()),
-                found_sha256: found.map(|found| hex(&found)),
+                found_sha256: found.map(ToString::to_string),
                 file: Some(lay_apart(&path, self.bag)?),
                 path,
                 ..absence_of(certificate, &name)
@@ -232,8 +232,8 @@ pub(super) fn write_proofs(
             file: bag_path(&file.path),
             path: &file.path,
             size_bytes: file.size_bytes,
-            sha256: hex(&file.sha256),
-            sidecar_sha256: hex(&file.sidecar_sha256),
+            sha256: file.sha256.to_string(),
+            sidecar_sha256: file.sidecar_sha256.to_string(),
             ledger_number,
             proof,
         };

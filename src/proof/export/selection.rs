@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -166,12 +167,13 @@ impl Chosen {
     }
 }
 
-fn key(call: &CallRow) -> (&str, &str, Option<i64>, i64) {
-    (&call.pbx, &call.day, call.started_at_ms, call.id)
+fn key(call: &CallRow) -> (&str, &str, Option<Timestamp>, i64) {
+    (&call.pbx, &call.day, call.started_at, call.id)
 }
 
 fn is_taken(choice: &Choice, call: &CallRow) -> bool {
-    !choice.is_of_people() || CdrRow::from_raw_json(&call.row).is_some_and(|row| choice.takes_call(&row))
+    !choice.is_of_people()
+        || CdrRow::from_raw_json(call.row.text.get()).is_some_and(|row| choice.takes_call(&row))
 }
 
 #[derive(Default)]

@@ -60,7 +60,7 @@ impl Rebuild<'_> {
         };
         let sn = row.as_ref().and_then(|row| row.sn.as_str()).filter(|sn| !sn.is_empty());
         let sn = sn.or_else(|| self.serial_number(&link.pbx)).unwrap_or_default().to_owned();
-        let started_at = link.started_at_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let started_at = link.started_at_ms.map(Timestamp::from_millisecond).transpose()?;
         let owed = Restored {
             pbx: &link.pbx,
             kind: RecordingKind::Call,
@@ -94,7 +94,9 @@ impl Rebuild<'_> {
     }
 
     async fn catalog_file(&mut self, file: &NotedFile) -> anyhow::Result<()> {
-        let archived_at = Timestamp::from_millisecond(file.at_ms.unwrap_or_default())?;
+        // Only files that an entry names are asked for.
+        let (Some(number), Some(at_ms)) = (file.number, file.at_ms) else { return Ok(()) };
+        let archived_at = Timestamp::from_millisecond(at_ms)?;
         let entry = CatalogEntry {
             recording_id: file.recording_id,
             path: file.path.clone(),
@@ -106,7 +108,6 @@ impl Rebuild<'_> {
             suspect: file.suspect(),
             conflict: file.conflict.unwrap_or_default(),
         };
-        let number = file.number.unwrap_or_default();
         if let Some(gap) = file.gap {
             queue::note_gap(self.building.tx(), file.recording_id, gap).await?;
         }

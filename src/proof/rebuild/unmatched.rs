@@ -83,7 +83,8 @@ impl Rebuild<'_> {
         };
         let sn = sn.filter(|sn| !sn.is_empty()).or_else(|| self.serial_number(&entry.pbx).map(str::to_owned));
         let day: Date = entry.day.parse()?;
-        let begun = named.and_then(|call| Timestamp::from_millisecond(call.started_at_ms?).ok());
+        let begun_ms = named.and_then(|call| call.started_at_ms);
+        let begun = begun_ms.map(Timestamp::from_millisecond).transpose()?;
         let kind = if of.contains("/voicemail/") { RecordingKind::Voicemail } else { RecordingKind::Call };
         let restored = Restored {
             pbx: &entry.pbx,

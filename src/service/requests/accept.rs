@@ -18,12 +18,14 @@ use crate::store::findings::{self, FindingKind};
 const REASON_CHARS_MAX: usize = 400;
 /// As many digits in a row may be somebody's number, and the ledger is published.
 const DIGITS_MAX: usize = 5;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Accept {
     pub what: Subject,
     /// Why; published with the ledger.
     pub reason: String,
 }
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -68,7 +70,7 @@ impl Accept {
         } else if reason.chars().count() > REASON_CHARS_MAX {
             "--reason is longer than 400 characters: the ledger keeps it for ever, so shorten it"
         } else if longest.unwrap_or(0) > DIGITS_MAX {
-            "--reason holds a long number, which may be somebody's: the ledger is published, so leave it out"
+            "--reason holds a long number, which may be a phone number: the ledger is published, so leave it out"
         } else {
             return Ok(());
         };
@@ -97,7 +99,7 @@ async fn accept_file(
     let unknown = || {
         UsageError(format!(
             "no recording called `{}` waits for this: `callvault accept` is for a recording that the PBX does not have, while \
-             a file that callvault did not write stands in its place (`callvault status` lists them)",
+             a file that callvault did not write is in its place (`callvault status` lists them)",
             printable(name)
         ))
     };

@@ -34,6 +34,7 @@ pub enum Class {
     /// A fault of callvault.
     Internal,
 }
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failure {
     pub class: Class,
@@ -91,6 +92,7 @@ fn class_of(error: &anyhow::Error) -> Class {
         () => Class::Internal,
     }
 }
+
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);

@@ -235,6 +235,7 @@ async fn verify(
     opened.seal().await?;
     Ok(Outcome::Verified(report))
 }
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Retry {
     /// Only this PBX; its pause is lifted, and its findings count as seen.
@@ -305,6 +306,7 @@ async fn put_back(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
     })
     .await
 }
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Receipt {
     /// The SHA-256 of its `tagmanifest-sha256.txt`.

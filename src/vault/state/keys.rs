@@ -16,6 +16,7 @@ const PART: &str = "ledger.key.part";
 
 /// A secret of 32 bytes, wiped when it is dropped.
 pub type Seed = Zeroizing<[u8; 32]>;
+
 fn file(state: &Path) -> PathBuf {
     state.join(NAME)
 }

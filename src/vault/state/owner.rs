@@ -95,8 +95,8 @@ impl Places<'_> {
         }
         Err(StateError::OtherUsersFile {
             file: file.to_owned(),
-            owner: owner.told(),
-            us: self.us.told(),
+            owner: owner.in_words(),
+            us: self.us.in_words(),
             remedy: format!(
                 "sudo chown -R {} {} {}",
                 self.us.for_chown(),
@@ -110,8 +110,8 @@ impl Places<'_> {
         let command = std::env::args_os().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>();
         StateError::OtherUser {
             path,
-            owner: owner.told(),
-            us: self.us.told(),
+            owner: owner.in_words(),
+            us: self.us.in_words(),
             remedy: format!("sudo -u {} {}", owner.for_sudo(), command.join(" ")),
         }
     }

@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Span, Timestamp};
 
 use crate::base::recording::printable;
 use crate::base::times::zone_of;
-use crate::config::{ExclusionRule, MustRecord, PbxConfig};
+use crate::config::{MustRecord, PbxConfig};
 use crate::pipeline::exclusion::{CallFacts, Ruling, ruling_on_call};
 use crate::store::calls::{self, Leg};
 use crate::store::db::Db;
@@ -121,9 +121,8 @@ async fn look_for_habit(
         let name = group.name();
         let since = Timestamp::from_millisecond(since_ms).unwrap_or(now).to_zoned(zone.clone());
         let since = since.strftime("%F %R");
-        let detail = format!(
-            "since {since} by the PBX's clock none of them that was answered has a recording; before, most had one"
-        );
+        let detail =
+            format!("since {since} by the PBX's clock no answered one has a recording; before, most had one");
         look.finds(FindingKind::RecordingStopped, name, detail);
     }
     Ok(())
@@ -188,7 +187,7 @@ async fn look_for_must_record(
     from: Date,
     look: &mut Look,
 ) -> Result<()> {
-    let rules: Vec<Rule<'_>> = rules.iter().filter_map(|rule| Rule::of(rule, pbx)).collect();
+    let rules: Vec<&MustRecord> = rules.iter().filter(|rule| rule.conditions.is_for(pbx)).collect();
     let mut found = BTreeSet::new();
     if !rules.is_empty() {
         for day in calls::days_with_unrecorded(db, pbx, from).await? {
@@ -207,44 +206,21 @@ async fn look_for_must_record(
     Ok(())
 }
 
-/// A rule in the form of the exclusion rules that share its conditions.
-struct Rule<'a> {
-    conditions: [ExclusionRule; 1],
-    min_talk_s: i64,
-    reason: Option<&'a str>,
-}
-
-impl<'a> Rule<'a> {
-    /// None if the rule is for other PBXs.
-    fn of(rule: &'a MustRecord, pbx: &str) -> Option<Self> {
-        let MustRecord { pbx: ids, extension, direction, did, trunk, min_talk_s, reason } = rule;
-        let is_for = ids.is_empty() || ids.iter().any(|id| id == pbx);
-        let conditions = ExclusionRule {
-            pbx: ids.clone(),
-            extension: extension.clone(),
-            direction: direction.clone(),
-            did: did.clone(),
-            trunk: trunk.clone(),
-            ..ExclusionRule::default()
-        };
-        let min_talk_s = i64::try_from(*min_talk_s).unwrap_or(i64::MAX);
-        is_for.then_some(Self { conditions: [conditions], min_talk_s, reason: reason.as_deref() })
-    }
-
-    fn concerns(&self, pbx: &str, leg: &Leg) -> bool {
-        is_conversation(leg, self.min_talk_s)
-            && matches!(ruling_on_call(&self.conditions, pbx, &CallFacts::of(&leg.row)), Ruling::Excluded(_))
-    }
+/// Whether a call must have a recording by this rule.
+fn concerns(MustRecord { conditions, min_talk_s, .. }: &MustRecord, pbx: &str, leg: &Leg) -> bool {
+    let rules = std::slice::from_ref(conditions);
+    is_conversation(leg, i64::try_from(*min_talk_s).unwrap_or(i64::MAX))
+        && matches!(ruling_on_call(rules, pbx, &CallFacts::of(&leg.row)), Ruling::Excluded(_))
 }
 
 /// The finding of a day; none if all those calls have a recording.
-async fn of_day(db: &mut Conn, pbx: &str, rules: &[Rule<'_>], day: Date) -> Result<Option<String>> {
+async fn of_day(db: &mut Conn, pbx: &str, rules: &[&MustRecord], day: Date) -> Result<Option<String>> {
     let mut unrecorded: BTreeMap<String, Option<&str>> = BTreeMap::new();
     for (number, leg) in calls::unrecorded_of_day(db, pbx, day).await?.iter().enumerate() {
-        if let Some(rule) = rules.iter().find(|rule| rule.concerns(pbx, leg)) {
+        if let Some(rule) = rules.iter().find(|rule| concerns(rule, pbx, leg)) {
             let id = shared_id(&leg.row)
                 .map_or_else(|| format!("without an id, number {}", number + 1), str::to_owned);
-            unrecorded.insert(id, rule.reason);
+            unrecorded.insert(id, rule.reason.as_deref());
         }
     }
     if unrecorded.is_empty() {

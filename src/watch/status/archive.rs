@@ -93,7 +93,7 @@ fn examine(path: PathBuf, free_bytes_min: u64, known: &[String]) -> ArchiveStatu
 
 fn not_mounted_at(path: &str, pbx: &str) -> Trouble {
     let message = format!(
-        "{path} does not hold the archive of pbx `{pbx}`: mount it or correct `[archive] path`; nothing is archived until then"
+        "{path} does not hold the archive of pbx `{pbx}`: mount it or correct `[archive] path`; callvault archives nothing until then"
     );
     Trouble { reason: "not_mounted".into(), message }
 }

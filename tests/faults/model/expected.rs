@@ -21,14 +21,14 @@ pub(crate) struct Recording {
 
 /// What callvault says of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct Reported {
     pub(crate) state: String,
     /// What its files hold, the first first.
     pub(crate) files: Vec<Digest>,
 }
 
 /// What callvault says of all.
-pub(crate) type Seen = BTreeMap<String, Told>;
+pub(crate) type Seen = BTreeMap<String, Reported>;
 
 /// The model.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use sqlx::Row as _;
 use tokio_util::sync::CancellationToken;
 
-use super::expected::{Model, Seen, Told};
+use super::expected::{Model, Reported, Seen};
 use super::step::Step;
 use crate::support::closing::until_closed;
 use crate::support::station::{Station, small};
@@ -251,7 +251,7 @@ impl House {
         for row in sqlx::query(recordings).fetch_all(&db).await.unwrap() {
             let told = seen
                 .entry(row.get("name"))
-                .or_insert_with(|| Told { state: row.get("state"), files: Vec::new() });
+                .or_insert_with(|| Reported { state: row.get("state"), files: Vec::new() });
             let sha256: Option<&[u8]> = row.get("sha256");
             told.files.extend(sha256.map(|sha256| Digest::try_from(sha256).unwrap()));
         }

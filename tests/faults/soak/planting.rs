@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use callvault::base::digest::hex;
 
 use super::house::House;
-use super::places::{self, Told};
+use super::places::{self, Reported};
 use crate::support::program::eventually;
 use crate::support::search::{Search, forms};
 
@@ -46,7 +46,7 @@ fn each_in_a_file(house: &House, search: &Search, secrets: &[(String, Vec<u8>)])
     }
     let told = places::files(house);
     let is_found =
-        |told: &&Told| told.place.contains("archive/planted/") && !search.find_in(&told.bytes).is_empty();
+        |told: &&Reported| told.place.contains("archive/planted/") && !search.find_in(&told.bytes).is_empty();
     assert_eq!(told.iter().filter(is_found).count(), secrets.len());
     fs::remove_dir_all(folder).unwrap();
 }
@@ -59,19 +59,20 @@ struct Plot<'a> {
 }
 
 impl Plot<'_> {
-    fn has_it(&self, told: &[Told], place: &str) -> bool {
-        let is_it = |told: &Told| told.place.contains(place) && !self.search.find_in(&told.bytes).is_empty();
+    fn has_it(&self, told: &[Reported], place: &str) -> bool {
+        let is_it =
+            |told: &Reported| told.place.contains(place) && !self.search.find_in(&told.bytes).is_empty();
         told.iter().any(is_it)
     }
 
-    fn is_found_in(&self, told: &[Told], place: &str) {
+    fn is_found_in(&self, told: &[Reported], place: &str) {
         assert!(self.has_it(told, place), "{} is not found in {place}", self.secret);
     }
 
     /// What the program says.
     fn in_words(&self) {
         let said = self.house.folder.command(["retry", "--pbx", self.secret]).output().unwrap();
-        self.is_found_in(&[Told::new("stderr", said.stderr)], "stderr");
+        self.is_found_in(&[Reported::new("stderr", said.stderr)], "stderr");
     }
 
     fn in_files(&self) {

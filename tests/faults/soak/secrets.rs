@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::feed_reader;
 use super::house::House;
-use super::places::{self, Told};
+use super::places::{self, Reported};
 use super::stop::{SetAtEnd, Stop};
 use super::{life, planting};
 use crate::support::program::{PASSWORD, eventually};
@@ -45,7 +45,7 @@ const ECHOED: f64 = 0.10;
 /// An installation that is being overheard.
 struct Overheard {
     house: House,
-    told: Vec<Told>,
+    told: Vec<Reported>,
 }
 
 #[test]
@@ -74,17 +74,17 @@ impl Overheard {
         let said = self.house.folder.start(command).wait();
         let args: Vec<String> = args.iter().map(|arg| arg.as_ref().display().to_string()).collect();
         let place = format!("`callvault {}`, which exits {}", args.join(" "), said.code);
-        self.told.push(Told::new(format!("{place}: stdout"), said.stdout));
-        self.told.push(Told::new(format!("{place}: stderr"), said.stderr));
+        self.told.push(Reported::new(format!("{place}: stdout"), said.stdout));
+        self.told.push(Reported::new(format!("{place}: stderr"), said.stderr));
     }
 
     /// Keeps what a service said that has ended.
     fn hear(&mut self, service: Service) {
         let (said, reports) = service.wait();
-        self.told.push(Told::new(format!("the service, which exits {}: stdout", said.code), said.stdout));
-        self.told.push(Told::new("the service's log", said.stderr));
+        self.told.push(Reported::new(format!("the service, which exits {}: stdout", said.code), said.stdout));
+        self.told.push(Reported::new("the service's log", said.stderr));
         let statuses = reports.iter().filter_map(|report| report.get("STATUS"));
-        self.told.extend(statuses.map(|status| Told::new("what the supervisor is told", status)));
+        self.told.extend(statuses.map(|status| Reported::new("what the supervisor is told", status)));
     }
 
     /// The service and the commands beside it, while calls are made; in the end it is killed and started again.

@@ -35,9 +35,9 @@ pub(crate) fn hold(input: &[u8]) {
     keep_pin_codes_out(input);
 }
 
-type Told = (Vec<CdrItem>, Option<NoHeader>, bool);
+type Reported = (Vec<CdrItem>, Option<NoHeader>, bool);
 
-fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Reported {
     let mut reader = CdrReader::new(&BTreeMap::new());
     let mut items = Vec::new();
     for piece in pieces {

@@ -36,7 +36,7 @@ fn without_anyone_to_ask_it_shows_the_certificate_and_pins_nothing() {
       certificate SHA-256 SHA256
       key SHA-256         SHA256
       pinned              nothing
-      system's roots      do not accept it (signed by itself, or by nobody that this machine knows)
+      system's roots      do not accept it (self-signed, or signed by an authority that this machine does not know)
     ");
     insta::assert_snapshot!(shown.err(), @"callvault: pbx `hq`: nothing was pinned, because callvault cannot ask you here: use a terminal without --json, or give the fingerprint that you compared with --fingerprint");
     let certificate = identity.certificate();

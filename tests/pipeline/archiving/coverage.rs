@@ -2,7 +2,7 @@
 
 use callvault::base::clock::Clock;
 use callvault::base::counts::Counts;
-use callvault::config::MustRecord;
+use callvault::config::{ExclusionRule, MustRecord};
 use callvault::pipeline::backfill::Request;
 use callvault::simulator::{SimAudio, SimCall};
 use callvault::store::db::Db;
@@ -76,10 +76,9 @@ async fn calls_that_must_be_recorded_and_are_not_are_told_by_day_and_leave_it_co
     finds_nothing(&station).await;
 
     let rule = MustRecord {
-        extension: vec!["1003".into()],
+        conditions: ExclusionRule { extension: vec!["1003".into()], ..ExclusionRule::default() },
         min_talk_s: 10,
         reason: Some("trading desk".into()),
-        ..MustRecord::default()
     };
     station.config.must_record = vec![rule];
     read(&mut station, TODAY).await;
@@ -130,8 +129,8 @@ async fn recording_that_stops_is_told_and_is_over_with_the_next_recording() {
     (40..50).for_each(|minute| add(&station, conversation(TODAY, minute, "1003", "")));
     read(&mut station, first).await;
     let found = open(&station, "recording_stopped").await;
-    let since = "since 2024-03-14 12:30 by the PBX's clock none of them that was answered has a recording; before, most had \
-                 one";
+    let since =
+        "since 2024-03-14 12:30 by the PBX's clock no answered one has a recording; before, most had one";
     assert_eq!(found, [("all calls".to_owned(), since.to_owned())]);
 
     add(&station, conversation(TODAY, 60, "1003", "again.wav"));

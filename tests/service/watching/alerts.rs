@@ -367,9 +367,9 @@ async fn what_is_open_to_others_is_told_with_the_command_and_over_when_it_was_ru
     insta::assert_snapshot!(watched.redact(message["data"]["text"].as_str().unwrap()), @r"
     Began:
     - secret readable (since 2026-03-02 09:00 UTC)
-      its group can read the secret in DIR/password: mend it with `sudo chmod 600 DIR/password`
+      its group can read the secret in DIR/password: fix it with `sudo chmod 600 DIR/password`
     - writable by others (since 2026-03-02 09:00 UTC)
-      everyone on this machine can write to the configuration, DIR/callvault.toml: mend it with `sudo chmod go-w DIR/callvault.toml`
+      everyone on this machine can write to the configuration, DIR/callvault.toml: fix it with `sudo chmod go-w DIR/callvault.toml`
     ");
 
     set_mode("password", 0o600);

@@ -28,7 +28,7 @@ async fn one_pbx_that_is_well_is_told_in_full() {
       its calls were last read completely 30 min ago (2026-03-02 09:00 UTC)
       2 recordings listed: 2 pending
       the oldest recording not archived yet was made 33 h ago (2026-03-01 00:01 UTC)
-      the oldest owed is overwritten in about 178 days
+      the oldest recording not archived yet is overwritten in about 178 days
       0 calls, 0 of them answered without a recording
       2 pending (waiting): not asked for yet, such as pending-00001.wav
         What to do: run the backfill again.
@@ -57,7 +57,7 @@ async fn those_that_need_a_person_come_first_and_the_others_take_a_line() {
       its calls were last read completely 90 min ago (2026-03-02 09:00 UTC)
       12 recordings listed: 12 stuck
       the oldest recording not archived yet was made 34 h ago (2026-03-01 00:01 UTC)
-      the oldest owed is overwritten in about 178 days
+      the oldest recording not archived yet is overwritten in about 178 days
       0 calls, 0 of them answered without a recording
       12 stuck (json_body): the PBX sent something else instead of audio, such as stuck-00001.wav
         What to do: run the backfill again; to ask at once for what is stuck, run `callvault retry --stuck`.
@@ -89,6 +89,6 @@ async fn the_archive_speaks_first() {
     insta::assert_snapshot!(page(&watched, false).await.lines().take(3).collect::<Vec<_>>().join("\n"), @r"
     The archive needs you (not mounted); no PBX does.
     archive DIR/archive
-      WRONG: DIR/archive does not hold the archive of pbx `hq`: mount it or correct `[archive] path`; nothing is archived until then
+      WRONG: DIR/archive does not hold the archive of pbx `hq`: mount it or correct `[archive] path`; callvault archives nothing until then
     ");
 }

@@ -42,7 +42,7 @@ fn a_spreadsheet_is_seen_and_the_recordings_name_tells_the_day() {
     assert_eq!(row.local_start().unwrap().date(), date(2024, 3, 1));
     // Without seconds half a minute is half an hour.
     let row = one(&CALL.replace("369392500001", "3.69E+11").replace(",71,58,", ",0:01,0:58,"));
-    assert_eq!((row.callduraction, row.talkduraction), (Told::Unreadable, Told::Unreadable));
+    assert_eq!((row.callduraction, row.talkduraction), (Reported::Unreadable, Reported::Unreadable));
     assert!(!one(&CALL.replace("369392500001", "369392E00001")).is_rewritten());
     assert_eq!(one(&CALL.replace("369392500001", "369392E00001")).serial_number(), Some("369392E00001"));
     assert_eq!(one(&CALL.replace("369392500001", "NULL")).serial_number(), None);
@@ -72,7 +72,7 @@ fn a_start_that_contradicts_the_calls_id_is_doubtful_and_its_recording_is_named(
 fn words_for_nothing_are_nothing_but_in_a_recordings_name() {
     for word in ["NULL", r"\N", "None", "N/A", "-", "nil"] {
         let row = one(&CALL.replace("369392500001", word).replace("71,58", &format!("71,{word}")));
-        assert_eq!((row.serial_number(), row.talkduraction), (None, Told::Absent), "{word}");
+        assert_eq!((row.serial_number(), row.talkduraction), (None, Reported::Absent), "{word}");
         let row = one(&CALL.replace("20240301120515-1709287502.118-5550142-1003-Inbound.wav", word));
         assert_eq!(row.recording.unwrap().as_bytes(), word.as_bytes());
     }

@@ -10,7 +10,7 @@ fn headings_may_be_mapped_missing_moved_and_unknown_ones_are_not_kept() {
     let row = rows(&items)[0];
     assert_eq!(row.timestart.as_str(), Some("x"));
     assert_eq!(row.recording.as_ref().unwrap().as_bytes(), b"r.wav");
-    assert!(row.callto.is_empty() && row.sn.is_empty() && row.talkduraction == Told::Absent);
+    assert!(row.callto.is_empty() && row.sn.is_empty() && row.talkduraction == Reported::Absent);
     assert_eq!(
         row.raw_json(),
         r#"{"timestart":"x","callid":"1709287502.1","pincode":"","recording":"r.wav"}"#

@@ -48,7 +48,7 @@ fn a_row_of_the_pbx_is_read_whole() {
     assert_eq!(row.line, 2);
     assert_eq!(row.callid.as_str(), Some("1709287502.118"));
     assert_eq!(row.callto.as_str(), Some("6200(1003)"));
-    assert_eq!((row.callduraction, row.talkduraction), (Told::Known(71), Told::Known(58)));
+    assert_eq!((row.callduraction, row.talkduraction), (Reported::Known(71), Reported::Known(58)));
     assert_eq!(row.call_type.as_str(), Some("Inbound"));
     let name = row.recording.as_ref().unwrap();
     assert_eq!(name.as_bytes(), b"20240301120515-1709287502.118-5550142-1003-Inbound.wav");

@@ -67,7 +67,9 @@ fn a_comma_in_a_name_costs_no_recording_and_shows_no_pin_code() {
     assert_eq!((doubtful.doubt, good.doubt), (Some(DoubtCause::FieldCount), None));
     assert_eq!(doubtful.recording.as_ref().unwrap().as_bytes(), NAME.as_bytes());
     assert_eq!(doubtful.callid.as_str(), Some("1709287502.118"));
-    assert!(doubtful.callfrom.is_empty() && doubtful.sn.is_empty() && doubtful.talkduraction == Told::Absent);
+    assert!(
+        doubtful.callfrom.is_empty() && doubtful.sn.is_empty() && doubtful.talkduraction == Reported::Absent
+    );
     let again = CdrRow::from_raw_json(&doubtful.raw_json()).unwrap();
     assert_eq!((again.doubt, again.identity()), (doubtful.doubt, doubtful.identity()));
     assert!(!format!("{items:?}").contains("4711"));

@@ -19,7 +19,6 @@ use super::log::Token;
 use super::originals::{Copied, name_of};
 use super::selection::Recording;
 use super::{AGENT, Contents, Selection};
-use crate::formats::raw_row::RawRow;
 use crate::formats::tlog::{Checkpoint, VerifyingKey};
 use crate::proof::html;
 use crate::store::export::CallRow;
@@ -198,8 +197,7 @@ struct Cells {
 
 impl Cells {
     fn of(call: &CallRow) -> Self {
-        let row: RawRow = serde_json::from_str(&call.row).unwrap_or_default();
-        let cell = |heading: &str| shown(row.cell(heading));
+        let cell = |heading: &str| shown(call.row.cells.cell(heading));
         let way = [cell("type"), cell("status").to_lowercase()];
         let way: Vec<String> = way.into_iter().filter(|part| !part.is_empty()).collect();
         Self {

@@ -124,12 +124,12 @@ fn suspicions(words: &str) -> String {
 
 /// The time by the clock of the PBX, with its day if that is not `day`; and the offset from UTC. UTC if no offset is known.
 pub(super) fn local_time(
-    at_ms: Option<i64>,
+    at: Option<Timestamp>,
     utc_offset_s: Option<i64>,
     day: &str,
 ) -> Option<(String, String)> {
     let offset = utc_offset_s.and_then(|seconds| Offset::from_seconds(i32::try_from(seconds).ok()?).ok());
-    let local = offset.unwrap_or(Offset::UTC).to_datetime(Timestamp::from_millisecond(at_ms?).ok()?);
+    let local = offset.unwrap_or(Offset::UTC).to_datetime(at?);
     let format = if local.date().to_string() == day { "%T" } else { "%F %T" };
     let zone = offset.map_or("UTC".to_owned(), |offset| {
         let (sign, minutes) =
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn times_and_lengths_are_read_by_people() {
-        let at = 1_767_945_600_000;
+        let at = Timestamp::constant(1_767_945_600, 0);
         for (offset_s, day, told) in [
             (Some(3600), "2026-01-09", ("09:00:00", "+01:00")),
             (Some(-12_600), "2026-01-09", ("04:30:00", "\u{2212}03:30")),
@@ -331,7 +331,7 @@ mod tests {
             let (time, zone) = local_time(Some(at), offset_s, day).unwrap();
             assert_eq!((&*time, &*zone), told);
         }
-        assert_eq!(local_time(Some(i64::MAX), None, ""), None);
+        assert_eq!(local_time(None, None, ""), None);
         let lengths = [Some(0), Some(59), Some(3_661), Some(-1), None].map(duration);
         assert_eq!(lengths, ["0:00", "0:59", "1:01:01", "", ""]);
     }

@@ -5,21 +5,23 @@ use crate::base::digest::Digest;
 use crate::base::recording::Text;
 use crate::proof::export::lists::Absence;
 use crate::store::export::{FileRow, RecordingRow};
+use crate::store::sql::RowText;
 
 const FOLDER: &str = "hq/2026/01/09/";
+const AT: Timestamp = Timestamp::constant(1_767_945_600, 0);
 
 pub(super) fn call(id: i64, recording: Option<i64>, row: &str) -> CallRow {
     CallRow {
         id,
         pbx: "hq".to_owned(),
         day: "2026-01-09".to_owned(),
-        started_at_ms: Some(1_767_945_600_000),
+        started_at: Some(AT),
         utc_offset_s: 3600,
         offset_source: "zone".to_owned(),
         zone_offset_s: None,
         talk_s: Some(61),
-        first_seen_at_ms: 0,
-        row: row.to_owned(),
+        first_seen_at: Timestamp::UNIX_EPOCH,
+        row: RowText::parse(row.to_owned()).unwrap(),
         recording_id: recording,
         path: None,
         state: None,
@@ -35,7 +37,7 @@ pub(super) fn recording(id: i64, file_name: &str) -> Recording {
         kind: "call".to_owned(),
         name: file_name.replace("%20", " ").into_bytes(),
         day: "2026-01-09".to_owned(),
-        started_at_ms: 1_767_945_600_000,
+        started_at: AT,
         path: format!("{FOLDER}{file_name}"),
         state: "archived".to_owned(),
         reason: None,
@@ -52,12 +54,12 @@ pub(super) fn file(name: &str) -> FileRow {
     FileRow {
         path: format!("{FOLDER}{name}"),
         size_bytes: 1,
-        sha256: vec![0; 32],
-        sidecar_sha256: vec![0; 32],
+        sha256: Digest::default(),
+        sidecar_sha256: Digest::default(),
         format: "pcm".to_owned(),
         duration_ms: Some(60_700),
         suspect: String::new(),
-        archived_at_ms: 0,
+        archived_at: Timestamp::UNIX_EPOCH,
         ledger_number: 7,
     }
 }
