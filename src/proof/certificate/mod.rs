@@ -89,26 +89,28 @@ impl Issuer<'_> {
         outcome
     }
 
-    /// Issues the certificate of a day; `false` if there was nothing to certify.
+    /// Issues the certificate of a day; whether this call issued one. Of several that do so at once, one does.
     async fn issue(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
         let (archive, id, bytes_min) = (self.archive.clone(), pbx.id.clone(), self.free_bytes_min);
         blocking(move || archive.check_space(&id, bytes_min)).await?;
         // A draft of an earlier run comes first: it may be of an older revision of the day.
-        if let Some(draft) = certificates::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
-            self.publish(draft).await?;
+        let mut is_issued = self.publish_draft(pbx, day).await?;
+        if self.draft(pbx, day).await? {
+            is_issued |= self.publish_draft(pbx, day).await?;
         }
-        if !self.draft(pbx, day).await? {
-            return Ok(false);
-        }
+        Ok(is_issued)
+    }
+
+    async fn publish_draft(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
         match certificates::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
-            Some(draft) => self.publish(draft).await.map(|()| true),
+            Some(draft) => self.publish(draft).await,
             None => Ok(false),
         }
     }
 
     /// Puts the files of a draft into the archive, then records them. After a crash between any two of these steps the draft
-    /// is still there, and leads to the same files.
-    async fn publish(&self, draft: Draft) -> anyhow::Result<()> {
+    /// is still there, and leads to the same files. `false` if another call has recorded it.
+    async fn publish(&self, draft: Draft) -> anyhow::Result<bool> {
         let (archive, draft) = (self.archive.clone(), Arc::new(draft));
         let (put, unit, now) = (draft.clone(), draft.clone(), self.clock.now());
         let files = blocking(move || put_files(&archive, &put)).await?;
@@ -124,7 +126,7 @@ impl Issuer<'_> {
                 ),
             }
         }
-        Ok(())
+        Ok(is_news)
     }
 
     /// Drafts the certificate of a day; `false` if the day no longer needs one.
