@@ -45,6 +45,21 @@ pub async fn record(tx: &mut Conn, pbx: &str, finding: &Finding, now: Timestamp)
     .await
 }
 
+/// Records these findings of one kind, and closes all others of that kind.
+pub async fn record_all(
+    tx: &mut Conn,
+    pbx: &str,
+    kind: FindingKind,
+    found: &[Finding],
+    now: Timestamp,
+) -> Result<()> {
+    for finding in found {
+        record(tx, pbx, finding, now).await?;
+    }
+    let still: Vec<&str> = found.iter().map(|finding| finding.subject.as_str()).collect();
+    close_others(tx, pbx, kind, &still, now).await
+}
+
 /// Records a finding about `subject` if there is a `detail`; else closes it.
 pub async fn settle(
     tx: &mut Conn,

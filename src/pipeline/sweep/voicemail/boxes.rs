@@ -104,11 +104,7 @@ impl ByBox {
                 format!("{subject} could not be listed, so new messages in it are not known: {error}");
             Finding { subject, detail, ..unlisted() }
         }));
-        for finding in &found {
-            findings::record(tx, pbx, finding, now).await?;
-        }
-        let still: Vec<&str> = found.iter().map(|finding| finding.subject.as_str()).collect();
-        findings::close_others(tx, pbx, FindingKind::VoicemailUnlisted, &still, now).await
+        findings::record_all(tx, pbx, FindingKind::VoicemailUnlisted, &found, now).await
     }
 
     fn detail(&self) -> String {
@@ -144,14 +140,13 @@ pub(super) async fn note_unreadable(
     now: Timestamp,
 ) -> anyhow::Result<()> {
     let found = unreadable_of_each_box(unreadable);
+    if is_whole {
+        return findings::record_all(tx, pbx, FindingKind::BadMessage, &found, now).await;
+    }
     for finding in &found {
         findings::record(tx, pbx, finding, now).await?;
     }
-    if !is_whole {
-        return Ok(());
-    }
-    let still: Vec<&str> = found.iter().map(|finding| finding.subject.as_str()).collect();
-    findings::close_others(tx, pbx, FindingKind::BadMessage, &still, now).await
+    Ok(())
 }
 
 fn unreadable_of_each_box(unreadable: &[UnreadableMessage]) -> Vec<Finding> {
@@ -229,25 +224,17 @@ impl Fill {
         pbx: &str,
         now: Timestamp,
     ) -> anyhow::Result<()> {
-        let mut subjects = Vec::new();
-        for (extension, messages) in self.nearly_full() {
+        let kind = FindingKind::VoicemailNearlyFull;
+        let found = self.nearly_full().map(|(extension, messages)| {
             let subject = printable(extension.as_bytes());
             let detail = format!(
                 "the voicemail box of extension {subject} holds {messages} messages, and the PBX keeps {} before it \
                  deletes the oldest: delete old ones there, or raise the PBX's limit and `voicemail_per_extension`",
                 self.cap
             );
-            subjects.push(subject.clone());
-            findings::record(
-                tx,
-                pbx,
-                &Finding { kind: FindingKind::VoicemailNearlyFull, subject, detail },
-                now,
-            )
-            .await?;
-        }
-        let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
-        findings::close_others(tx, pbx, FindingKind::VoicemailNearlyFull, &subjects, now).await
+            Finding { kind, subject, detail }
+        });
+        findings::record_all(tx, pbx, kind, &found.collect::<Vec<_>>(), now).await
     }
 }
 
