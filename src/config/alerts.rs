@@ -5,88 +5,51 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use lettre::message::Mailbox;
 use secrecy::SecretString;
-use toml::Spanned;
 use toml::de::DeValue;
 
-use super::section::{Section, Wrong, wrong};
+use super::section::{Section, Wrong, settings, wrong};
 use super::webhook::is_loopback;
-use super::{SecretUrl, WebhookConfig, document, secrets, value, webhook};
+use super::{SecretUrl, WebhookConfig, secrets, value, webhook};
 use crate::base::words::words;
 
 const DAY_S: f64 = 86_400.0;
+const YEAR_S: f64 = 365.0 * DAY_S;
 
-/// Who hears of it when something is wrong, and when.
-#[derive(Debug, Clone)]
-pub struct AlertsConfig {
-    /// The zone of the digest's hour, and of times in messages.
-    pub timezone: TimeZone,
-    /// How long a PBX may be down before anybody is told.
-    pub down_after: Duration,
-    /// How old the last complete reading of a PBX's calls may be.
-    pub sweep_overdue_after: Duration,
-    /// How long a trouble must be gone before it counts as over.
-    pub hold_down: Duration,
-    /// After how long one is told of the same trouble again.
-    pub remind_every: Duration,
-    /// Whether there is a daily digest.
-    pub digest: bool,
-    /// The hour at which it is sent.
-    pub digest_hour: i8,
-    /// Free space below which the archive's disk counts as nearly full.
-    pub free_bytes_warn: u64,
-    /// For how long a message that cannot be delivered is tried.
-    pub keep_trying: Duration,
-    /// Asked after each good cycle, so that somebody else notices when there is none.
-    pub ping_url: Option<SecretUrl>,
-    /// `[alerts.email]`.
-    pub email: Option<EmailConfig>,
-    /// `[[alerts.webhook]]`, in the order of the file.
-    pub webhook: Vec<WebhookConfig>,
-}
-
-impl Default for AlertsConfig {
-    fn default() -> Self {
-        Self {
-            timezone: TimeZone::UTC,
-            down_after: Duration::from_secs(15 * 60),
-            sweep_overdue_after: Duration::from_secs(26 * 3600),
-            hold_down: Duration::from_secs(5 * 60),
-            remind_every: Duration::from_secs(24 * 3600),
-            digest: true,
-            digest_hour: 7,
-            free_bytes_warn: 10 << 30,
-            keep_trying: Duration::from_secs(3 * 86_400),
-            ping_url: None,
-            email: None,
-            webhook: Vec::new(),
-        }
+settings! {
+    /// Who hears of it when something is wrong, and when.
+    #[derive(Debug, Clone)]
+    pub struct AlertsConfig from section("alerts") {
+        /// The zone of the digest's hour, and of times in messages.
+        pub timezone: TimeZone = section.read("timezone", timezone).unwrap_or(TimeZone::UTC),
+        /// How long a PBX may be down before anybody is told.
+        pub down_after: Duration = section.seconds("down_after_s", 15.0 * 60.0, 0.0..=7.0 * DAY_S),
+        /// How old the last complete reading of a PBX's calls may be.
+        pub sweep_overdue_after: Duration =
+            section.seconds("sweep_overdue_after_s", 26.0 * 3600.0, 60.0..=YEAR_S),
+        /// How long a trouble must be gone before it counts as over.
+        pub hold_down: Duration = section.seconds("hold_down_s", 5.0 * 60.0, 0.0..=DAY_S),
+        /// After how long one is told of the same trouble again.
+        pub remind_every: Duration = section.seconds("remind_every_s", DAY_S, 60.0..=YEAR_S),
+        /// Whether there is a daily digest.
+        pub digest: bool = section.switch("digest", true),
+        /// The hour at which it is sent.
+        pub digest_hour: i8 = section.count("digest_hour", 7, 0..=23),
+        /// Free space below which the archive's disk counts as nearly full.
+        pub free_bytes_warn: u64 = section.size("free_bytes_warn", 10 << 30, 0),
+        /// For how long a message that cannot be delivered is tried.
+        pub keep_trying: Duration = section.days("keep_trying_days", 3.0, 0.01..=30.0),
+        /// Asked after each good cycle, so that somebody else notices when there is none.
+        pub ping_url: Option<SecretUrl> = section.read("ping_url", webhook::url),
+        /// `[alerts.email]`.
+        pub email: Option<EmailConfig> = section.single("alerts.email").as_ref().and_then(read_email),
+        /// `[[alerts.webhook]]`, in the order of the file.
+        pub webhook: Vec<WebhookConfig> = webhooks(section),
     }
 }
 
-pub(super) fn read(section: &Section<'_>) -> AlertsConfig {
-    let default = AlertsConfig::default();
-    AlertsConfig {
-        timezone: section.read("timezone", timezone).unwrap_or(default.timezone),
-        down_after: section.seconds("down_after_s", default.down_after, 0.0..=7.0 * DAY_S),
-        sweep_overdue_after: section.seconds(
-            "sweep_overdue_after_s",
-            default.sweep_overdue_after,
-            60.0..=365.0 * DAY_S,
-        ),
-        hold_down: section.seconds("hold_down_s", default.hold_down, 0.0..=DAY_S),
-        remind_every: section.seconds("remind_every_s", default.remind_every, 60.0..=365.0 * DAY_S),
-        digest: section.switch("digest", default.digest),
-        digest_hour: section.count("digest_hour", default.digest_hour, 0..=23),
-        free_bytes_warn: section.size("free_bytes_warn", default.free_bytes_warn, 0),
-        keep_trying: section.days("keep_trying_days", default.keep_trying, 0.01..=30.0),
-        ping_url: section.read("ping_url", webhook::url),
-        email: document::single("alerts.email", section.table(), section.reading)
-            .and_then(|section| read_email(&section)),
-        webhook: document::several("alerts.webhook", section.table(), section.reading)
-            .iter()
-            .filter_map(|section| webhook::read(section, "alerts"))
-            .collect(),
-    }
+fn webhooks(section: &Section<'_>) -> Vec<WebhookConfig> {
+    let webhooks = section.several("alerts.webhook");
+    webhooks.iter().filter_map(|section| webhook::read(section, "alerts")).collect()
 }
 
 fn timezone(value: &DeValue<'_>) -> Result<TimeZone, Wrong> {
@@ -129,16 +92,17 @@ impl SmtpTls {
 }
 
 /// Reads the section; nothing if a key without a default is missing or wrong.
-pub(super) fn read_email(section: &Section<'_>) -> Option<EmailConfig> {
+fn read_email(section: &Section<'_>) -> Option<EmailConfig> {
     let host = section.require("host", "\"mail.example.org\", your mail server", value::text);
     let tls = section.word("tls").unwrap_or(SmtpTls::Starttls);
-    let port = section.count("port", tls.usual_port(), 1..=u64::from(u16::MAX));
+    let port = section.count("port", tls.usual_port(), 1..=u16::MAX.into());
     let allowed = section.switch("allow_plain_smtp", false);
     if tls == SmtpTls::None && !allowed && host.is_some_and(|host| !is_loopback(host)) {
         let remedy = "use \"starttls\" or \"implicit\", or add allow_plain_smtp = true";
         section.reject("tls", wrong("would send alerts and password unencrypted", remedy));
     }
-    let from = section.require("from", "\"callvault@example.org\", the sender", mailbox);
+    let from = section
+        .require("from", "\"callvault@example.org\", the sender", |value| mailbox(value::text(value)?));
     let to = receivers(section);
     let credentials = credentials(section);
     Some(EmailConfig { host: host?.to_owned(), port, tls, credentials: credentials?, from: from?, to: to? })
@@ -163,22 +127,10 @@ fn credentials(section: &Section<'_>) -> Option<Option<(String, SecretString)>> 
 
 fn receivers(section: &Section<'_>) -> Option<Vec<Mailbox>> {
     section.require("to", "[\"you@example.org\"], the recipients", |_| Ok(()));
-    let entries = section.texts("to");
-    let parse = |(text, entry): (&str, &Spanned<DeValue<'_>>)| match text.parse() {
-        Ok(mailbox) => Some(mailbox),
-        Err(_) => {
-            section.reject_part("to", entry, not_a_mailbox());
-            None
-        }
-    };
-    let receivers: Vec<Mailbox> = entries.into_iter().filter_map(parse).collect();
-    (!receivers.is_empty()).then_some(receivers)
+    Some(section.each("to", mailbox)).filter(|receivers| !receivers.is_empty())
 }
 
-fn mailbox(value: &DeValue<'_>) -> Result<Mailbox, Wrong> {
-    value::text(value)?.parse().map_err(|_| not_a_mailbox())
-}
-
-fn not_a_mailbox() -> Wrong {
-    wrong("is not a mail address", "write such as \"you@example.org\" or \"You <you@example.org>\"")
+fn mailbox(text: &str) -> Result<Mailbox, Wrong> {
+    let remedy = "write such as \"you@example.org\" or \"You <you@example.org>\"";
+    text.parse().map_err(|_| wrong("is not a mail address", remedy))
 }

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use toml::de::DeValue;
+
 use super::keys::nearest;
-use super::section::{Section, quotable, wrong};
+use super::section::{Section, Wrong, quotable, wrong};
 use super::{ApiVersion, Generation, value};
 use crate::formats::cdr::{COLUMNS, may_be_pin};
+
+const PIN_HEADING: &str = "may be the heading of PIN codes, which are never stored";
 
 /// Reads `cdr_api`.
 pub(super) fn over_api(section: &Section<'_>, version: &ApiVersion) -> bool {
@@ -33,31 +37,32 @@ pub(super) fn columns(section: &Section<'_>) -> BTreeMap<String, String> {
         return columns;
     };
     for (column, heading) in table {
-        let key = format!("cdr_columns.{}", quotable(column.get_ref()));
-        if !COLUMNS.contains(&column.get_ref().as_ref()) {
-            section.reject_part(&key, heading, wrong("is not a CDR column", column_remedy(column.get_ref())));
-            continue;
-        }
-        match value::text(heading.get_ref()) {
-            Err(wrong) => section.reject_part(&key, heading, wrong),
-            Ok(text) if column.get_ref() != "pincode" && may_be_pin(text.as_bytes()) => {
-                let remedy = "map it to `pincode`, or leave it out";
-                section.reject_part(
-                    &key,
-                    heading,
-                    wrong("may be the heading of PIN codes, which are never stored", remedy),
-                );
-            }
-            Ok(text) if columns.values().any(|other| other == text) => {
-                let message = "is the heading of another column too";
-                section.reject_part(&key, heading, wrong(message, "give each column its own heading"));
-            }
-            Ok(text) => {
-                columns.insert(column.get_ref().to_string(), text.to_owned());
-            }
+        let column: &str = column.get_ref();
+        match heading_of(column, heading.get_ref(), &columns) {
+            Ok(text) => drop(columns.insert(column.to_owned(), text.to_owned())),
+            Err(wrong) => section.reject_part(&format!("cdr_columns.{}", quotable(column)), heading, wrong),
         }
     }
     columns
+}
+
+/// The heading that a call list gives to one of our columns, unless one of the `others` has it.
+fn heading_of<'a>(
+    column: &str,
+    heading: &'a DeValue<'_>,
+    others: &BTreeMap<String, String>,
+) -> Result<&'a str, Wrong> {
+    if !COLUMNS.contains(&column) {
+        return Err(wrong("is not a CDR column", column_remedy(column)));
+    }
+    let text = value::text(heading)?;
+    if column != "pincode" && may_be_pin(text.as_bytes()) {
+        return Err(wrong(PIN_HEADING, "map it to `pincode`, or leave it out"));
+    }
+    if others.values().any(|other| other == text) {
+        return Err(wrong("is the heading of another column too", "give each column its own heading"));
+    }
+    Ok(text)
 }
 
 /// Reads `cdr_keep_columns`.
@@ -70,24 +75,22 @@ pub(super) fn keep_columns(section: &Section<'_>) -> Vec<String> {
         return kept;
     };
     for (at, heading) in list.iter().enumerate() {
-        let key = format!("{KEY}[{at}]");
-        match value::text(heading.get_ref()) {
-            Err(wrong) => section.reject_part(&key, heading, wrong),
-            Ok(text) if may_be_pin(text.as_bytes()) => {
-                let message = "may be the heading of PIN codes, which are never stored";
-                section.reject_part(&key, heading, wrong(message, "leave it out"));
-            }
-            Ok(text) if COLUMNS.contains(&text) => {
-                section.reject_part(
-                    &key,
-                    heading,
-                    wrong("is a column that is stored in any case", "leave it out"),
-                );
-            }
+        match kept_heading(heading.get_ref()) {
             Ok(text) => kept.push(text.to_owned()),
+            Err(wrong) => section.reject_part(&format!("{KEY}[{at}]"), heading, wrong),
         }
     }
     kept
+}
+
+fn kept_heading<'a>(heading: &'a DeValue<'_>) -> Result<&'a str, Wrong> {
+    match value::text(heading)? {
+        text if may_be_pin(text.as_bytes()) => Err(wrong(PIN_HEADING, "leave it out")),
+        text if COLUMNS.contains(&text) => {
+            Err(wrong("is a column that is stored in any case", "leave it out"))
+        }
+        text => Ok(text),
+    }
 }
 
 fn column_remedy(column: &str) -> String {

@@ -19,8 +19,6 @@ const ENTRIES_MAX: u64 = 200;
 const ENTRY_MAX: u64 = 1 << 53;
 /// Files that a reader may fetch in a minute: a second archive keeps up with some thousand recordings an hour.
 const READS_PER_MIN_MAX: u32 = 300;
-/// The longest wait for a receipt.
-const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Default)]
 pub struct FeedConfig {
@@ -82,7 +80,7 @@ pub struct FeedWebhookConfig {
 
 /// Reads the section; `ids` are those of the PBXs.
 pub(super) fn read(section: &Section<'_>, ids: &[String]) -> FeedConfig {
-    let readers = document::several("feed.reader", section.table(), section.reading);
+    let readers = section.several("feed.reader");
     document::unique(&readers, "name");
     let mut reader: Vec<FeedReaderConfig> = Vec::new();
     for section in &readers {
@@ -94,7 +92,7 @@ pub(super) fn read(section: &Section<'_>, ids: &[String]) -> FeedConfig {
         }
         reader.push(read);
     }
-    let webhooks = document::several("feed.webhook", section.table(), section.reading);
+    let webhooks = section.several("feed.webhook");
     document::unique(&webhooks, "name");
     let webhook = webhooks.iter().filter_map(read_webhook).collect();
     FeedConfig { enabled: section.switch("enabled", false), reader, webhook }
@@ -105,7 +103,7 @@ fn read_webhook(section: &Section<'_>) -> Option<FeedWebhookConfig> {
     let name = section.require("name", "\"…\", what status and alerts call it", named);
     let after = section.read("after", |value| value::whole(value, &(0..=ENTRY_MAX)));
     let entries_max = section.count("entries_max", ENTRIES_MAX, 1..=1000);
-    let timeout = section.seconds("timeout_s", TIMEOUT, 0.1..=300.0);
+    let timeout = section.seconds("timeout_s", 20.0, 0.1..=300.0);
     let webhook = webhook::read(section, "entries");
     Some(FeedWebhookConfig { name: name?, webhook: webhook?, after, entries_max, timeout })
 }

@@ -5,11 +5,11 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::document::{several, single, unique};
-use super::section::{Reading, Section, Wrong, wrong};
-use super::webhook::{SecretUrl, is_loopback, url};
+use super::document::unique;
+use super::section::{Section, Wrong, settings, wrong};
+use super::webhook::{SecretUrl, encrypted_url, url};
 use super::{file, secrets, value};
 use crate::base::digest::unhex;
 use crate::formats::tlog::{WitnessKey, is_key_name};
@@ -44,21 +44,21 @@ fn origin(value: &DeValue<'_>) -> Result<String, Wrong> {
     is_origin.then(|| text.to_owned()).ok_or_else(|| wrong("cannot be the name of a ledger", remedy))
 }
 
-/// The longest name of an authority: it becomes a part of file names.
-const NAME_BYTES_MAX: usize = 32;
 const CERTIFICATES_BYTES_MAX: u64 = 1 << 20;
 
-/// Who vouches for the ledger's checkpoints, and how often.
-#[derive(Debug, Clone)]
-pub struct AnchorsConfig {
-    /// How long after one checkpoint the next is shown to somebody, if there is a new one.
-    pub every: Duration,
-    /// The longest wait for an answer.
-    pub timeout: Duration,
-    /// `[[anchor]]`: time-stamp authorities; names are unique.
-    pub authorities: Vec<AuthorityConfig>,
-    /// `[[witness]]`; names are unique.
-    pub witnesses: Vec<WitnessConfig>,
+settings! {
+    /// Who vouches for the ledger's checkpoints, and how often.
+    #[derive(Debug, Clone)]
+    pub struct AnchorsConfig from section("anchors") {
+        /// How long after one checkpoint the next is shown to somebody, if there is a new one.
+        pub every: Duration = section.seconds("every_s", 3600.0, 60.0..=86_400.0),
+        /// The longest wait for an answer.
+        pub timeout: Duration = section.seconds("timeout_s", 20.0, 0.1..=300.0),
+        /// `[[anchor]]`: time-stamp authorities; names are unique.
+        pub authorities: Vec<AuthorityConfig> = Vec::new(),
+        /// `[[witness]]`; names are unique.
+        pub witnesses: Vec<WitnessConfig> = Vec::new(),
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -76,57 +76,32 @@ pub struct WitnessConfig {
     pub key: WitnessKey,
 }
 
-impl Default for AnchorsConfig {
-    fn default() -> Self {
-        Self {
-            every: Duration::from_secs(3600),
-            timeout: Duration::from_secs(20),
-            authorities: Vec::new(),
-            witnesses: Vec::new(),
-        }
+pub(super) fn read_anchors(root: &Section<'_>) -> AnchorsConfig {
+    let (authorities, witnesses) = (root.several("anchor"), root.several("witness"));
+    unique(&authorities, "name");
+    unique(&witnesses, "vkey");
+    AnchorsConfig {
+        authorities: authorities.iter().filter_map(authority).collect(),
+        witnesses: witnesses.iter().filter_map(witness).collect(),
+        ..root.read_within("anchors", AnchorsConfig::read)
     }
-}
-
-pub(super) fn read_anchors(root: &DeTable<'_>, reading: &Reading<'_>) -> AnchorsConfig {
-    let mut anchors = AnchorsConfig::default();
-    if let Some(section) = single("anchors", root, reading) {
-        anchors.every = section.seconds("every_s", anchors.every, 60.0..=86_400.0);
-        anchors.timeout = section.seconds("timeout_s", anchors.timeout, 0.1..=300.0);
-    }
-    let sections = several("anchor", root, reading);
-    unique(&sections, "name");
-    anchors.authorities = sections.iter().filter_map(authority).collect();
-    let sections = several("witness", root, reading);
-    unique(&sections, "vkey");
-    anchors.witnesses = sections.iter().filter_map(witness).collect();
-    anchors
 }
 
 fn authority(section: &Section<'_>) -> Option<AuthorityConfig> {
-    let name =
-        section.require("name", "\"…\", a short name that becomes a part of file names", authority_name);
-    let url = section.require("url", "\"https://…\", where it takes requests", url);
-    let allowed = section.switch("allow_plain_http", false);
-    refuse_plain_http(
-        section,
-        url.as_ref().filter(|_| !allowed),
-        "use https, or add allow_plain_http = true",
-    );
+    let example = "\"…\", a short name that becomes a part of file names";
+    let name = section.require("name", example, authority_name);
+    let url = encrypted_url(section, "\"https://…\", where it takes requests", "is not encrypted");
     let certificates = section.read("ca_file", |value| certificates(section, value));
     Some(AuthorityConfig { name: name?, url: url?, certificates })
 }
 
 fn witness(section: &Section<'_>) -> Option<WitnessConfig> {
     let url = section.require("url", "\"https://…\", its submission prefix", url);
-    refuse_plain_http(section, url.as_ref(), "use https");
+    if url.as_ref().is_some_and(SecretUrl::is_plain) {
+        section.reject("url", wrong("is not encrypted", "use https"));
+    }
     let key = section.require("vkey", "\"<name>+<id>+<key>\", as the witness shows it", vkey);
     Some(WitnessConfig { url: with_call(url?), key: key? })
-}
-
-fn refuse_plain_http(section: &Section<'_>, url: Option<&SecretUrl>, remedy: &str) {
-    if url.is_some_and(|url| url.expose().scheme() == "http" && !is_loopback(url.host())) {
-        section.reject("url", wrong("is not encrypted", remedy));
-    }
 }
 
 /// The address of the one call that there is, below the prefix.
@@ -136,15 +111,8 @@ fn with_call(prefix: SecretUrl) -> SecretUrl {
 }
 
 fn authority_name(value: &DeValue<'_>) -> Result<String, Wrong> {
-    let text = value::text(value)?;
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let begins_well = text.bytes().next().is_some_and(is_plain);
-    let goes_on_well = text.bytes().all(|byte| is_plain(byte) || matches!(byte, b'_' | b'-'));
-    if begins_well && goes_on_well && text.len() <= NAME_BYTES_MAX {
-        return Ok(text.to_owned());
-    }
-    let message = format!("must be 1 to {NAME_BYTES_MAX} of a-z, 0-9, _ and -, the first a letter or digit");
-    Err(wrong(message, "write a short name such as \"freetsa\"; it becomes a part of file names"))
+    let remedy = "write a short name such as \"freetsa\"; it becomes a part of file names";
+    value::short_name(value, remedy).map(str::to_owned)
 }
 
 fn vkey(value: &DeValue<'_>) -> Result<WitnessKey, Wrong> {

@@ -17,6 +17,7 @@ mod problem;
 mod push;
 #[cfg(test)]
 mod push_tests;
+mod queue;
 mod rules;
 mod schedule;
 mod secrets;
@@ -28,29 +29,23 @@ mod value;
 mod web;
 mod webhook;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use jiff::tz::TimeZone;
-use secrecy::SecretString;
-use url::{Host, Url};
-
-use crate::base::schedule::CronLine;
-use crate::base::words::words;
+use url::Host;
 
 pub use alerts::{AlertsConfig, EmailConfig, SmtpTls};
 pub use feed::{FeedConfig, FeedReaderConfig, FeedWebhookConfig, PLAIN_TOKENS_REMEDY};
 pub use file::{Origin, secret_files};
 pub use keys::nearest;
 pub use ledger::{AnchorsConfig, AuthorityConfig, LedgerConfig, WitnessConfig};
-pub use manners::{Manners, RetentionHints};
-pub use pbx::{NotAVersion, VoicemailConfig};
+pub use manners::{Manners, PbxLimits, RetentionHints};
+pub use pbx::{NotAVersion, PbxConfig, VoicemailConfig};
 pub use pin::{PinError, pin_line, pinned, write_pin};
 pub use problem::{ConfigErrors, Position, Problem};
+pub use push::PushConfig;
+pub use queue::{QueueConfig, QueueOrder};
 pub use rules::MustRecord;
-pub use schedule::SnapshotsConfig;
+pub use schedule::{ScheduleConfig, ServiceConfig, SnapshotsConfig, VerifyConfig};
 pub use secrets::SecretFile;
 pub use tls::{TlsBackend, TlsVersion};
 pub use web::{CertificateFiles, UnusableCertificate, WebConfig};
@@ -115,73 +110,6 @@ pub fn database_file(state: &Path) -> PathBuf {
     state.join("callvault.db")
 }
 
-/// Which recording is next, and how failures are repeated.
-#[derive(Debug, Clone)]
-pub struct QueueConfig {
-    /// Which due recording is served first.
-    pub order: QueueOrder,
-    /// Most downloads at one time over all PBXs.
-    pub concurrency_total: usize,
-    /// The longest first wait after a failure; doubles with each further one.
-    pub retry_base: Duration,
-    /// The longest wait between two attempts.
-    pub retry_max: Duration,
-    /// Failures of one reason in a row after which a recording is stuck.
-    pub attempts_max: u32,
-    /// For how long a PBX must say that it lacks a recording before that is final.
-    pub missing_final_after: Duration,
-}
-
-words! {
-    /// Which due recording is served first.
-    pub enum QueueOrder as "order" {
-        /// The oldest, which the PBX overwrites first.
-        OldestFirst = "oldest_first",
-        NewestFirst = "newest_first",
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct ServiceConfig {
-    /// How long it waits at its end for downloads in flight.
-    pub stop_timeout: Duration,
-    /// For how long the database keeps the history of callvault's own work.
-    pub history: Duration,
-}
-
-/// When the service does what by itself.
-#[derive(Debug, Clone)]
-pub struct ScheduleConfig {
-    /// Reading the days that may still change.
-    pub sweep: CronLine,
-    /// Reading the settled days of the device's retention again.
-    pub deep_sweep: CronLine,
-    pub voicemail: CronLine,
-    /// Bringing `SHA256SUMS` up to date.
-    pub seal: CronLine,
-    /// Looking whether the archive still holds what it should.
-    pub verify: CronLine,
-    /// Reading a part of the archive again.
-    pub scrub: CronLine,
-    /// Forgetting the history of callvault's own work.
-    pub history: CronLine,
-    /// Making a snapshot of the database.
-    pub snapshot: CronLine,
-}
-
-/// How the archive is read again, a part at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VerifyConfig {
-    /// Days within which every byte is read once.
-    pub full_days: u32,
-}
-
-/// Where the PBXs' reports of events arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PushConfig {
-    pub listen: SocketAddr,
-}
-
 /// Whether and how a PBX reports its events to us.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum PushMode {
@@ -205,105 +133,6 @@ pub struct PushAddress {
     pub port: u16,
     /// The path, without a slash at its beginning; unless the operator chose another, the PBX's id.
     pub path: String,
-}
-
-#[derive(Debug, Clone)]
-pub struct PbxConfig {
-    /// Its name in paths, logs and commands: `[a-z0-9][a-z0-9_-]*`, at most 32 characters.
-    pub id: String,
-    /// Scheme, host and port; no path.
-    pub url: Url,
-    /// The version in the request path, and the error table that goes with it.
-    pub api_version: ApiVersion,
-    /// The version in the path of downloads, if it differs.
-    pub download_api_version: ApiVersion,
-    pub username: String,
-    pub password: SecretString,
-    /// Where the password came from, to name in errors: a file's path, or the configuration file itself.
-    pub password_source: PathBuf,
-    /// The PBX's time zone, if the operator gave it.
-    pub timezone: Option<TimeZone>,
-    /// Most connections to this PBX at one time.
-    pub concurrency: usize,
-    /// SHA-256 of the `SubjectPublicKeyInfo` of the PBX's certificate: replaces verification by the system's roots.
-    pub tls_pin_sha256: Option<crate::base::digest::Digest>,
-    /// Which library speaks TLS to it.
-    pub tls_backend: TlsBackend,
-    /// The oldest version of TLS spoken to it.
-    pub tls_version_min: TlsVersion,
-    /// Sent as `port` at login, only if given: it moves the PBX's event reports to this machine.
-    pub login_port: Option<u16>,
-    /// Whether and how it reports its events to us.
-    pub push: PushMode,
-    /// Where its reports come from, besides the host of `url`.
-    pub push_from: Vec<IpAddr>,
-    /// Sent as `allowedip` with every ticket request, if given.
-    pub allowed_ip: Option<IpAddr>,
-    /// Every wait and bound towards this PBX.
-    pub limits: PbxLimits,
-    /// Bounds on what is asked of it.
-    pub manners: Manners,
-    /// What it keeps before it overwrites the oldest.
-    pub retention: RetentionHints,
-    /// A folder whose `*.csv` files are read as CDR besides or instead of the API.
-    pub cdr_folder: Option<PathBuf>,
-    /// Whether the CDR is read over the API.
-    pub cdr_api: bool,
-    /// How a call list heads its columns: our column → its heading, or the column's number such as `#12`.
-    pub cdr_columns: BTreeMap<String, String>,
-    /// Headings of columns that callvault does not know, and that are stored all the same.
-    pub cdr_keep_columns: Vec<String>,
-    /// How its voicemail is dealt with.
-    pub voicemail: VoicemailConfig,
-}
-
-/// Every wait and bound towards one PBX.
-#[derive(Debug, Clone)]
-pub struct PbxLimits {
-    /// Longest wait for the connection, TLS included.
-    pub connect_timeout: Duration,
-    /// Longest wait for a reply to begin, and for a JSON reply to end.
-    pub reply_timeout: Duration,
-    /// Longest wait for a CDR reply to begin: the PBX searches its database first.
-    pub cdr_timeout: Duration,
-    pub idle_timeout: Duration,
-    /// The slowest transfer tolerated, averaged from its start.
-    pub throughput_bytes_s_min: u64,
-    /// A ticket older than this is not spent.
-    pub ticket_age_max: Duration,
-    /// How long nothing is asked of a PBX that locked us out.
-    pub lockout_wait: Duration,
-    /// How long a command waits for a PBX that is down before it gives up.
-    pub outage_patience: Duration,
-    /// The longest wait before the service tries a PBX again that is down.
-    pub outage_retry_max: Duration,
-    pub recording_bytes_max: u64,
-    /// The largest CDR reply accepted, per reading.
-    pub cdr_bytes_max: u64,
-    /// The most rows that it may add to the database in 24 hours.
-    pub intake_rows_per_day_max: u64,
-    /// The most bytes of rows that it may add to the database in 24 hours.
-    pub intake_bytes_per_day_max: u64,
-}
-
-impl Default for PbxLimits {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(10),
-            reply_timeout: Duration::from_secs(30),
-            cdr_timeout: Duration::from_secs(120),
-            idle_timeout: Duration::from_secs(20),
-            throughput_bytes_s_min: 1024,
-            ticket_age_max: Duration::from_secs(25),
-            lockout_wait: Duration::from_secs(600),
-            outage_patience: Duration::from_secs(30),
-            outage_retry_max: Duration::from_secs(300),
-            recording_bytes_max: 2 << 30,
-            cdr_bytes_max: 256 << 20,
-            intake_rows_per_day_max: 1_000_000,
-            intake_bytes_per_day_max: 2 << 30,
-        }
-    }
 }
 
 /// The API version of a PBX: the path segment, and the generation whose rules it follows.

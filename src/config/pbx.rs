@@ -11,27 +11,71 @@ use toml::de::DeValue;
 use url::Url;
 
 use super::keys::nearest;
-use super::section::{Section, Wrong, wrong};
+use super::section::{Section, Wrong, settings, wrong};
 use super::{
-    ApiVersion, Generation, Manners, PbxConfig, PbxLimits, PushMode, RetentionHints, TlsBackend, TlsVersion,
-    cdr, manners, push, secrets, tls, value,
+    ApiVersion, Generation, Manners, PbxLimits, PushMode, RetentionHints, TlsBackend, TlsVersion, cdr, push,
+    secrets, tls, value,
 };
+use crate::base::digest::Digest;
 use crate::base::words::words;
 
 /// The most that may be asked for; the PBX's web server is a small one (`docs/pbx-api.md` §11).
 const CONCURRENCY_MAX: u64 = 8;
 
-/// The longest duration that a key takes: a day.
-const SECONDS_MAX: f64 = 86_400.0;
-
-/// The shortest duration that a key takes, unless zero means something.
-const SECONDS_MIN: f64 = 0.001;
-
-/// The longest id: it is a folder of the archive and a column in tables.
-const ID_BYTES_MAX: usize = 32;
-
 /// Folder names that some systems which may hold or read the archive cannot have.
 const RESERVED_IDS: [&str; 4] = ["con", "prn", "aux", "nul"];
+
+settings! {
+    #[derive(Debug, Clone)]
+    pub struct PbxConfig from section("pbx") {
+        /// Its name in paths, logs and commands: `[a-z0-9][a-z0-9_-]*`, at most 32 characters.
+        pub id: String = section.require("id", "\"hq\"", id).unwrap_or_default(),
+        /// Scheme, host and port; no path.
+        pub url: Url = read_url(section),
+        /// The version in the request path, and the error table that goes with it.
+        pub api_version: ApiVersion = section.read("api_version", api_version).unwrap_or_default(),
+        /// The version in the path of downloads, if it differs.
+        pub download_api_version: ApiVersion = ApiVersion::default(),
+        pub username: String = username(section),
+        pub password: SecretString = SecretString::default(),
+        /// Where the password came from, to name in errors: a file's path, or the configuration file itself.
+        pub password_source: PathBuf = PathBuf::from("(given by the program)"),
+        /// The PBX's time zone, if the operator gave it.
+        pub timezone: Option<TimeZone> = section.read("timezone", timezone),
+        /// Most connections to this PBX at one time. Its first job is calls.
+        pub concurrency: usize = section.count("concurrency", 2, 1..=CONCURRENCY_MAX),
+        /// SHA-256 of the `SubjectPublicKeyInfo` of the PBX's certificate: replaces verification by the system's roots.
+        pub tls_pin_sha256: Option<Digest> = section.read("tls_pin_sha256", tls::pin),
+        /// Which library speaks TLS to it.
+        pub tls_backend: TlsBackend = section.read("tls_backend", tls::backend).unwrap_or(TlsBackend::Rustls),
+        /// The oldest version of TLS spoken to it.
+        pub tls_version_min: TlsVersion = section.word("tls_version_min").unwrap_or(TlsVersion::V1_2),
+        /// Sent as `port` at login, only if given: it moves the PBX's event reports to this machine.
+        pub login_port: Option<u16> = section.read("login_port", value::port),
+        /// Whether and how it reports its events to us.
+        pub push: PushMode = PushMode::Off,
+        /// Where its reports come from, besides the host of `url`.
+        pub push_from: Vec<IpAddr> = section.each("push_from", push::source),
+        /// Sent as `allowedip` with every ticket request, if given.
+        pub allowed_ip: Option<IpAddr> = section.read("allowed_ip", address),
+        /// Every wait and bound towards this PBX.
+        pub limits: PbxLimits = PbxLimits::read(section),
+        /// Bounds on what is asked of it.
+        pub manners: Manners = Manners::read(section),
+        /// What it keeps before it overwrites the oldest.
+        pub retention: RetentionHints = RetentionHints::read(section),
+        /// A folder whose `*.csv` files are read as CDR besides or instead of the API.
+        pub cdr_folder: Option<PathBuf> = section.read("cdr_folder", value::folder),
+        /// Whether the CDR is read over the API.
+        pub cdr_api: bool = true,
+        /// How a call list heads its columns: our column → its heading, or the column's number such as `#12`.
+        pub cdr_columns: BTreeMap<String, String> = cdr::columns(section),
+        /// Headings of columns that callvault does not know, and that are stored all the same.
+        pub cdr_keep_columns: Vec<String> = cdr::keep_columns(section),
+        /// How its voicemail is dealt with.
+        pub voicemail: VoicemailConfig = VoicemailConfig::read(section),
+    }
+}
 
 words! {
     /// How it is known that a reply is the PBX's own.
@@ -71,95 +115,27 @@ impl PbxConfig {
             api_version,
             username: username.into(),
             password: password.into(),
-            password_source: PathBuf::from("(given by the program)"),
-            timezone: None,
-            // Its first job is calls.
-            concurrency: 2,
-            tls_pin_sha256: None,
-            tls_backend: TlsBackend::Rustls,
-            tls_version_min: TlsVersion::V1_2,
-            login_port: None,
-            push: PushMode::Off,
-            push_from: Vec::new(),
-            allowed_ip: None,
-            limits: PbxLimits::default(),
-            manners: Manners::default(),
-            retention: RetentionHints::default(),
-            cdr_folder: None,
-            cdr_columns: BTreeMap::new(),
-            cdr_keep_columns: Vec::new(),
-            voicemail: VoicemailConfig::default(),
+            ..Self::default()
         }
     }
 }
 
-/// Reads the section; nothing if a key without a default is missing or wrong. The others are looked at all the same.
-pub(super) fn read(section: &Section<'_>) -> Option<PbxConfig> {
-    let id = section.require("id", "\"hq\"", id);
-    let url = read_url(section);
-    let username = section.require("username", "\"…\", the API user of the PBX", value::text);
-    let secret = secrets::read(section);
-    let is_whole = id.is_some() && url.is_some() && username.is_some() && secret.is_some();
-    let url = url.unwrap_or_else(|| Url::parse("https://localhost").expect("it is a URL"));
-    let version = section.read("api_version", api_version).unwrap_or_default();
-    let (password, password_source) = secret.unwrap_or_default();
-    let (id, username) = (id.unwrap_or_default(), username.unwrap_or_default());
-    let mut pbx = PbxConfig::for_url(id, url, version, username, password);
-    pbx.password_source = password_source;
-    if let Some(version) = section.read("download_api_version", api_version) {
-        pbx.download_api_version = version;
-    }
-    pbx.timezone = section.read("timezone", timezone);
-    pbx.concurrency = section.count("concurrency", pbx.concurrency, 1..=CONCURRENCY_MAX);
-    tls::tls(section, &mut pbx);
-    pbx.login_port = section.read("login_port", port);
-    push::of_pbx(section, &mut pbx);
-    pbx.allowed_ip = section.read("allowed_ip", address);
-    pbx.limits = limits(section);
-    pbx.manners = manners::manners(section);
-    pbx.retention = manners::retention(section);
+/// Reads the section: key by key, and then those that depend on others. What is missing or wrong is noted, so that the file is
+/// refused: what stands here for it is never used.
+pub(super) fn read(section: &Section<'_>) -> PbxConfig {
+    let mut pbx = PbxConfig::read(section);
+    (pbx.password, pbx.password_source) = secrets::read(section).unwrap_or_default();
+    let download_api_version = section.read("download_api_version", api_version);
+    pbx.download_api_version = download_api_version.unwrap_or_else(|| pbx.api_version.clone());
+    tls::check(section, &pbx);
+    pbx.push = push::mode(section, &pbx.api_version);
     pbx.cdr_api = cdr::over_api(section, &pbx.api_version);
-    pbx.cdr_folder = section.read("cdr_folder", value::folder);
-    pbx.cdr_columns = cdr::columns(section);
-    pbx.cdr_keep_columns = cdr::keep_columns(section);
-    pbx.voicemail = read_voicemail(section);
-    is_whole.then_some(pbx)
-}
-
-fn limits(section: &Section<'_>) -> PbxLimits {
-    let default = PbxLimits::default();
-    let seconds = |key, default, least| section.seconds(key, default, least..=SECONDS_MAX);
-    let size = |key, default| section.size(key, default, 1024);
-    let count = |key, default, least| section.count(key, default, least..=1_000_000_000);
-    PbxLimits {
-        connect_timeout: seconds("connect_timeout_s", default.connect_timeout, SECONDS_MIN),
-        reply_timeout: seconds("reply_timeout_s", default.reply_timeout, SECONDS_MIN),
-        cdr_timeout: seconds("cdr_timeout_s", default.cdr_timeout, SECONDS_MIN),
-        idle_timeout: seconds("idle_timeout_s", default.idle_timeout, SECONDS_MIN),
-        throughput_bytes_s_min: count("throughput_bytes_s_min", default.throughput_bytes_s_min, 0),
-        // A ticket dies after 30 s (`docs/pbx-api.md` §5).
-        ticket_age_max: section.seconds("ticket_age_max_s", default.ticket_age_max, SECONDS_MIN..=30.0),
-        lockout_wait: seconds("lockout_wait_s", default.lockout_wait, SECONDS_MIN),
-        outage_patience: seconds("outage_patience_s", default.outage_patience, 0.0),
-        outage_retry_max: seconds("outage_retry_s_max", default.outage_retry_max, SECONDS_MIN),
-        recording_bytes_max: size("recording_bytes_max", default.recording_bytes_max),
-        cdr_bytes_max: size("cdr_bytes_max", default.cdr_bytes_max),
-        intake_rows_per_day_max: count("intake_rows_per_day_max", default.intake_rows_per_day_max, 1),
-        intake_bytes_per_day_max: size("intake_bytes_per_day_max", default.intake_bytes_per_day_max),
-    }
+    pbx
 }
 
 fn id(value: &DeValue<'_>) -> Result<String, Wrong> {
-    let text = value::text(value)?;
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let begins_well = text.bytes().next().is_some_and(is_plain);
-    let goes_on_well = text.bytes().all(|byte| is_plain(byte) || matches!(byte, b'_' | b'-'));
-    if !begins_well || !goes_on_well || text.len() > ID_BYTES_MAX {
-        let remedy = "write a short name such as \"hq\"; it becomes a folder of the archive";
-        let message =
-            format!("must be 1 to {ID_BYTES_MAX} of a-z, 0-9, _ and -, the first a letter or digit");
-        return Err(wrong(message, remedy));
-    }
+    let remedy = "write a short name such as \"hq\"; it becomes a folder of the archive";
+    let text = value::short_name(value, remedy)?;
     let device = text.strip_prefix("com").or_else(|| text.strip_prefix("lpt"));
     let is_device = device.is_some_and(|number| matches!(number.as_bytes(), [b'1'..=b'9']));
     if is_device || RESERVED_IDS.contains(&text) {
@@ -168,8 +144,13 @@ fn id(value: &DeValue<'_>) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
+fn username(section: &Section<'_>) -> String {
+    let username = section.require("username", "\"…\", the API user of the PBX", value::text);
+    username.unwrap_or_default().to_owned()
+}
+
 /// Reads `url` with the two keys that its scheme decides about.
-fn read_url(section: &Section<'_>) -> Option<Url> {
+fn read_url(section: &Section<'_>) -> Url {
     let url = section.require("url", "\"https://…:8088\", the address of the PBX's web page", url);
     let allow_plain_http = section.switch("allow_plain_http", false);
     let is_plain = url.as_ref().is_some_and(|url| url.scheme() == "http");
@@ -183,7 +164,7 @@ fn read_url(section: &Section<'_>) -> Option<Url> {
     if is_plain {
         tls::refuse_without_tls(section);
     }
-    url
+    url.unwrap_or_else(|| Url::parse("https://localhost").expect("it is a URL"))
 }
 
 fn url(value: &DeValue<'_>) -> Result<Url, Wrong> {
@@ -230,11 +211,6 @@ fn timezone_remedy(name: &str) -> String {
     }
 }
 
-fn port(value: &DeValue<'_>) -> Result<u16, Wrong> {
-    let port = value::whole(value, &(1..=u64::from(u16::MAX)))?;
-    Ok(u16::try_from(port).expect("the range is that of ports"))
-}
-
 fn address(value: &DeValue<'_>) -> Result<IpAddr, Wrong> {
     let remedy = "write this machine's address as the PBX sees it, such as \"192.0.2.20\"";
     value::text(value)?.parse().map_err(|_| wrong("is not an IP address", remedy))
@@ -278,30 +254,17 @@ fn is_number(text: &str) -> bool {
     (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// How one PBX's voicemail is dealt with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VoicemailConfig {
-    /// Whether the service polls the boxes.
-    pub is_polled: bool,
-    /// Whether the folder of a message, as the list names it, is sent when it is asked for.
-    pub sends_status: bool,
-    /// How many messages the device keeps for one extension before it deletes the oldest: a hint, no API tells it.
-    pub per_extension: u64,
-}
-
-impl Default for VoicemailConfig {
-    /// A device keeps 50 messages in one box, unless its administrator says otherwise (`docs/pbx-api.md` §10).
-    fn default() -> Self {
-        Self { is_polled: true, sends_status: true, per_extension: 50 }
-    }
-}
-
-pub(super) fn read_voicemail(section: &Section<'_>) -> VoicemailConfig {
-    let default = VoicemailConfig::default();
-    VoicemailConfig {
-        is_polled: section.switch("voicemail", default.is_polled),
-        sends_status: section.switch("voicemail_status", default.sends_status),
-        per_extension: section.count("voicemail_per_extension", default.per_extension, 1..=100_000),
+settings! {
+    /// How one PBX's voicemail is dealt with.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct VoicemailConfig from section("pbx") {
+        /// Whether the service polls the boxes.
+        pub is_polled: bool = section.switch("voicemail", true),
+        /// Whether the folder of a message, as the list names it, is sent when it is asked for.
+        pub sends_status: bool = section.switch("voicemail_status", true),
+        /// How many messages the device keeps for one extension before it deletes the oldest: a hint, no API tells it. It is 50
+        /// unless its administrator says otherwise (`docs/pbx-api.md` §10).
+        pub per_extension: u64 = section.count("voicemail_per_extension", 50, 1..=100_000),
     }
 }
 

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use toml::de::DeValue;
 use url::Url;
 
-use super::section::{Section, Wrong, wrong};
+use super::section::{Section, Wrong, settings, wrong};
 use super::value;
-use super::{ApiVersion, Generation, PbxConfig, PushAddress, PushConfig, PushMode};
+use super::{ApiVersion, Generation, PbxConfig, PushAddress, PushMode};
 use crate::base::words::words;
 
 /// The port on which a PBX offers its event stream, unless it was changed there (`docs/pbx-api.md` §7).
@@ -25,33 +25,29 @@ words! {
     }
 }
 
-impl Default for PushConfig {
-    /// Every address of this machine, at the port of the vendor's samples.
-    fn default() -> Self {
-        Self { listen: (Ipv4Addr::UNSPECIFIED, HTTP_PORT).into() }
+settings! {
+    /// Where the PBXs' reports of events arrive: at every address of this machine, at the port of the vendor's samples.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct PushConfig from section("push") {
+        pub listen: SocketAddr =
+            section.read("listen", listen).unwrap_or((Ipv4Addr::UNSPECIFIED, HTTP_PORT).into()),
     }
 }
 
-/// Reads `[push]`.
-pub(super) fn read(section: &Section<'_>) -> PushConfig {
-    section.read("listen", listen).map_or_else(PushConfig::default, |listen| PushConfig { listen })
-}
-
-/// Reads the keys of a `[[pbx]]` section into `pbx`.
-pub(super) fn of_pbx(section: &Section<'_>, pbx: &mut PbxConfig) {
+/// Reads from a `[[pbx]]` section how the PBX reports.
+pub(super) fn mode(section: &Section<'_>, version: &ApiVersion) -> PushMode {
     let word = section.word("push").unwrap_or(Word::Off);
     let url = section.read("push_url", address);
-    let port = section.count("push_tcp_port", TCP_PORT, 1..=u64::from(u16::MAX));
-    pbx.push_from = sources(section);
+    let port = section.count("push_tcp_port", TCP_PORT, 1..=u16::MAX.into());
     refuse_odd_keys(section, word);
     if word == Word::Tcp {
-        refuse_tcp(section, &pbx.api_version);
+        refuse_tcp(section, version);
     }
-    pbx.push = match word {
+    match word {
         Word::Off => PushMode::Off,
         Word::Http => PushMode::Http(url.unwrap_or_else(PushAddress::ours)),
         Word::Tcp => PushMode::Tcp { port },
-    };
+    }
 }
 
 impl PushAddress {
@@ -140,19 +136,9 @@ fn address(value: &DeValue<'_>) -> Result<PushAddress, Wrong> {
     })
 }
 
-fn sources(section: &Section<'_>) -> Vec<IpAddr> {
-    let mut sources = Vec::new();
-    for (text, part) in section.texts("push_from") {
-        match text.parse() {
-            Ok(address) => sources.push(address),
-            Err(_) => {
-                let remedy =
-                    "write the address from which the PBX's reports arrive here, such as \"192.0.2.10\"";
-                section.reject_part("push_from", part, wrong("is not an IP address", remedy));
-            }
-        }
-    }
-    sources
+pub(super) fn source(text: &str) -> Result<IpAddr, Wrong> {
+    let remedy = "write the address from which the PBX's reports arrive here, such as \"192.0.2.10\"";
+    text.parse().map_err(|_| wrong("is not an IP address", remedy))
 }
 
 impl std::fmt::Display for PushAddress {

@@ -1,5 +1,7 @@
 //! What a configuration may say about reports.
 
+use std::net::IpAddr;
+
 use super::tests::{MINIMAL, parse, said};
 use super::*;
 

@@ -47,7 +47,7 @@ fn conditions(section: &Section<'_>, ids: &[String]) -> ExclusionRule {
 /// A rule that excludes everything is a mistake, and so is one that can never match.
 fn refuse_all_or_nothing(section: &Section<'_>, rule: &ExclusionRule) {
     // An unknown key may be a condition that is misspelt; that has been said.
-    if section.has_at_most("name") {
+    if section.has_only(&["name"]) {
         let remedy = "add a condition such as shorter_than_s = 3, or remove the rule";
         section.reject_whole(wrong("has no condition and would exclude every recording", remedy));
     }
@@ -71,23 +71,22 @@ fn name(value: &DeValue<'_>) -> Result<String, Wrong> {
 }
 
 /// One text or a list of them; none if the key is absent or wrong.
-pub(super) fn list(section: &Section<'_>, key: &'static str) -> Vec<String> {
-    section.texts(key).into_iter().map(|(text, _)| text.to_owned()).collect()
+fn list(section: &Section<'_>, key: &'static str) -> Vec<String> {
+    section.each(key, |text| Ok(text.to_owned()))
 }
 
 /// The ids under `pbx`, each of which must be one of `ids`.
 pub(super) fn pbx_ids(section: &Section<'_>, ids: &[String]) -> Vec<String> {
-    let entries = section.texts("pbx");
-    for &(text, entry) in &entries {
-        if !ids.iter().any(|id| id == text) {
-            let remedy = match nearest(text, ids.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("the ids are {}", quotable(&ids.join(", "))),
-            };
-            section.reject_part("pbx", entry, wrong("no [[pbx]] has this id", remedy));
+    section.each("pbx", |text| {
+        if ids.iter().any(|id| id == text) {
+            return Ok(text.to_owned());
         }
-    }
-    entries.into_iter().map(|(text, _)| text.to_owned()).collect()
+        let remedy = match nearest(text, ids.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("the ids are {}", quotable(&ids.join(", "))),
+        };
+        Err(wrong("no [[pbx]] has this id", remedy))
+    })
 }
 
 fn talk(value: &DeValue<'_>) -> Result<f64, Wrong> {
@@ -126,9 +125,8 @@ pub struct MustRecord {
 
 /// Reads the section; `ids` are those of the PBXs.
 pub(super) fn must_record(section: &Section<'_>, ids: &[String]) -> MustRecord {
-    const CONDITIONS: [&str; 5] = ["pbx", "extension", "direction", "did", "trunk"];
     // An unknown key may be a condition that is misspelt; that has been said.
-    if !CONDITIONS.iter().any(|key| section.has(key)) && !section.has_unknown() {
+    if section.has_only(&["min_talk_s", "reason"]) {
         let remedy = "add a condition such as extension = [\"1001\"], or pbx = \"…\" for all calls of a PBX";
         section.reject_whole(wrong("does not say which calls must be recorded", remedy));
     }

@@ -6,76 +6,69 @@ use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
 use super::pbx::timezone;
-use super::section::{Section, Wrong, wrong};
-use super::{ScheduleConfig, ServiceConfig, VerifyConfig, value};
+use super::section::{Section, Wrong, settings, wrong};
+use super::value;
 use crate::base::schedule::{BadCronLine, CronLine};
 
-impl Default for ServiceConfig {
-    fn default() -> Self {
-        Self { stop_timeout: Duration::from_secs(60), history: Duration::from_secs(90 * 86_400) }
+settings! {
+    #[derive(Debug, Clone)]
+    pub struct ServiceConfig from section("service") {
+        /// How long it waits at its end for downloads in flight.
+        pub stop_timeout: Duration = section.seconds("stop_timeout_s", 60.0, 1.0..=3600.0),
+        /// For how long the database keeps the history of callvault's own work.
+        pub history: Duration = section.days("history_days", 90.0, 1.0..=3650.0),
     }
 }
 
-impl Default for VerifyConfig {
-    fn default() -> Self {
-        Self { full_days: 30 }
+settings! {
+    /// How the archive is read again, a part at a time.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct VerifyConfig from section("verify") {
+        /// Days within which every byte is read once.
+        pub full_days: u32 = section.count("full_days", 30, 1..=3650),
     }
 }
 
-impl Default for ScheduleConfig {
-    fn default() -> Self {
-        let line = |text| CronLine::parse(text, TimeZone::UTC).expect("the defaults are tested");
-        Self {
-            sweep: line("*/5 * * * *"),
-            deep_sweep: line("30 1 * * *"),
-            voicemail: line("*/5 * * * *"),
-            seal: line("*/20 * * * * *"),
-            verify: line("0 3 * * *"),
-            scrub: line("30 3 * * *"),
-            history: line("15 4 * * *"),
-            snapshot: line("0 * * * *"),
-        }
+settings! {
+    /// When the service does what by itself.
+    #[derive(Debug, Clone)]
+    pub struct ScheduleConfig from section("schedule") {
+        /// Reading the days that may still change.
+        pub sweep: CronLine = line(section, "sweep", "*/5 * * * *"),
+        /// Reading the settled days of the device's retention again.
+        pub deep_sweep: CronLine = line(section, "deep_sweep", "30 1 * * *"),
+        pub voicemail: CronLine = line(section, "voicemail", "*/5 * * * *"),
+        /// Bringing `SHA256SUMS` up to date.
+        pub seal: CronLine = line(section, "seal", "*/20 * * * * *"),
+        /// Looking whether the archive still holds what it should.
+        pub verify: CronLine = line(section, "verify", "0 3 * * *"),
+        /// Reading a part of the archive again.
+        pub scrub: CronLine = line(section, "scrub", "30 3 * * *"),
+        /// Forgetting the history of callvault's own work.
+        pub history: CronLine = line(section, "history", "15 4 * * *"),
+        /// Making a snapshot of the database.
+        pub snapshot: CronLine = line(section, "snapshot", "0 * * * *"),
     }
-}
-
-/// Reads `[service]`.
-pub(super) fn service(section: &Section<'_>) -> ServiceConfig {
-    let default = ServiceConfig::default();
-    ServiceConfig {
-        stop_timeout: section.seconds("stop_timeout_s", default.stop_timeout, 1.0..=3600.0),
-        history: section.days("history_days", default.history, 1.0..=3650.0),
-    }
-}
-
-/// Reads `[verify]`.
-pub(super) fn verify(section: &Section<'_>) -> VerifyConfig {
-    VerifyConfig { full_days: section.count("full_days", VerifyConfig::default().full_days, 1..=3650) }
 }
 
 /// Reads `[schedule]`.
-pub(super) fn schedule(section: &Section<'_>) -> ScheduleConfig {
-    let zone = section.read("timezone", timezone).unwrap_or(TimeZone::UTC);
-    let default = ScheduleConfig::default();
-    let line = |key, default: CronLine| {
-        // Without a line of its own a job keeps its default, in the zone of all.
-        let default = CronLine::parse(default.text(), zone.clone()).unwrap_or(default);
-        section.read(key, |value| cron_line(value, &zone)).unwrap_or(default)
-    };
-    let schedule = ScheduleConfig {
-        sweep: line("sweep", default.sweep),
-        deep_sweep: line("deep_sweep", default.deep_sweep),
-        voicemail: line("voicemail", default.voicemail),
-        seal: line("seal", default.seal),
-        verify: line("verify", default.verify),
-        scrub: line("scrub", default.scrub),
-        history: line("history", default.history),
-        snapshot: line("snapshot", default.snapshot),
-    };
+pub(super) fn read(section: &Section<'_>) -> ScheduleConfig {
+    // Its mistakes are noted here, once: each line needs it.
+    section.read("timezone", timezone);
+    let schedule = ScheduleConfig::read(section);
     if !schedule.seal.is_every_minute() {
         let remedy = "write seconds and five stars, such as \"*/20 * * * * *\", or remove the line";
         section.reject("seal", wrong("leaves minutes out, and SHA256SUMS may not lag by one", remedy));
     }
     schedule
+}
+
+/// Reads the line of a job. Without one of its own the job keeps its default, in the zone of all.
+fn line(section: &Section<'_>, key: &'static str, default: &str) -> CronLine {
+    let zone = section.get("timezone").and_then(|value| timezone(value.get_ref()).ok());
+    let zone = zone.unwrap_or(TimeZone::UTC);
+    let default = || CronLine::parse(default, zone.clone()).expect("the defaults are tested");
+    section.read(key, |value| cron_line(value, &zone)).unwrap_or_else(default)
 }
 
 /// A line, or a table with the line and a zone of its own.
@@ -103,31 +96,19 @@ fn parse(text: &str, zone: TimeZone) -> Result<CronLine, Wrong> {
     })
 }
 
-/// Copies of the database that are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotsConfig {
-    /// The latest snapshots, so many of them.
-    pub hourly: usize,
-    /// The last snapshot of each of so many days.
-    pub daily: usize,
+settings! {
+    /// Copies of the database that are kept.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct SnapshotsConfig from section("snapshots") {
+        /// The latest snapshots, so many of them.
+        pub hourly: usize = section.count("hourly", 24, 0..=1000),
+        /// The last snapshot of each of so many days.
+        pub daily: usize = section.count("daily", 7, 0..=1000),
+    }
 }
 
 impl SnapshotsConfig {
     pub fn is_on(&self) -> bool {
         self.hourly + self.daily > 0
-    }
-}
-
-impl Default for SnapshotsConfig {
-    fn default() -> Self {
-        Self { hourly: 24, daily: 7 }
-    }
-}
-
-pub(super) fn snapshots(section: &Section<'_>) -> SnapshotsConfig {
-    let default = SnapshotsConfig::default();
-    SnapshotsConfig {
-        hourly: section.count("hourly", default.hourly, 0..=1000),
-        daily: section.count("daily", default.daily, 0..=1000),
     }
 }

@@ -26,7 +26,7 @@ pub struct SecretFile {
 const GROUP_AND_OTHERS: u32 = 0o077;
 
 /// The permission bit that lets anyone on the machine read a file.
-const OTHERS_READ: u32 = 0o004;
+pub(super) const OTHERS_READ: u32 = 0o004;
 
 /// No password is longer; a larger file is another file.
 const PASSWORD_BYTES_MAX: u64 = 4096;

@@ -31,6 +31,37 @@ pub(super) fn wrong(message: impl Into<String>, remedy: impl Into<String>) -> Wr
     Wrong { message: message.into(), remedy: remedy.into() }
 }
 
+/// Makes the type of a section from the table of its keys: each field with what reads it.
+///
+/// That names the key, its default and its bounds, so `read` and [`Default`], which is what a section without any key gives,
+/// need not say them again.
+macro_rules! settings {
+    ($(#[$meta:meta])* pub struct $name:ident from $section:ident($of:literal) {
+        $($(#[$about:meta])* pub $field:ident: $type:ty = $read:expr),+ $(,)?
+    }) => {
+        $(#[$meta])*
+        pub struct $name { $($(#[$about])* pub $field: $type),+ }
+
+        impl $name {
+            pub(super) fn read($section: &$crate::config::section::Section<'_>) -> Self {
+                Self { $($field: $read),+ }
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self { $crate::config::section::without_keys($of, Self::read) }
+        }
+    };
+}
+pub(super) use settings;
+
+/// What `read` makes of a section without any key.
+pub(super) fn without_keys<T>(name: &'static str, read: impl FnOnce(&Section<'_>) -> T) -> T {
+    let origin = Origin { file: Path::new(""), mode: 0, credentials_directory: None };
+    let reading = Reading::new("", &origin, Purpose::Work);
+    read(&Section { name, table: &DeTable::new(), offset: 0, reading: &reading })
+}
+
 /// One reading of a configuration file: its text, where it came from, and what was found wrong so far.
 pub(super) struct Reading<'a> {
     pub(super) text: &'a str,
@@ -52,6 +83,11 @@ impl<'a> Reading<'a> {
     /// Notes a problem at a byte of the text. What is said of it may hold a path or an expression of the text.
     pub(super) fn note(&self, offset: usize, key: Option<String>, value: Option<String>, wrong: Wrong) {
         self.problems.borrow_mut().push(self.problem(offset, key, value, wrong));
+    }
+
+    /// Notes what is wrong with a section as a whole.
+    fn refuse(&self, offset: usize, name: &str, wrong: Wrong) {
+        self.note(offset, Some(name.to_owned()), None, wrong);
     }
 
     fn problem(&self, offset: usize, key: Option<String>, value: Option<String>, wrong: Wrong) -> Problem {
@@ -89,13 +125,20 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
+    /// The file as a whole, whose keys are sections. Notes those that nobody knows.
+    pub(super) fn root(table: &'a DeTable<'a>, reading: &'a Reading<'a>) -> Self {
+        for key in table.keys() {
+            let name: &str = key.get_ref();
+            if !keys::SECTIONS.iter().any(|known| known.name == name) {
+                let remedy = keys::remedy_for_unknown(name, "");
+                reading.refuse(key.span().start, &quotable(name), wrong("unknown section or key", remedy));
+            }
+        }
+        Self { name: "", table, offset: 0, reading }
+    }
+
     /// Opens a table, and notes the keys that nobody knows.
-    pub(super) fn open(
-        name: &'static str,
-        table: &'a DeTable<'a>,
-        offset: usize,
-        reading: &'a Reading<'a>,
-    ) -> Self {
+    fn open(name: &'static str, table: &'a DeTable<'a>, offset: usize, reading: &'a Reading<'a>) -> Self {
         let section = Self { name, table, offset, reading };
         for key in table.keys().filter(|key| !keys::of(name).any(|known| known == key.get_ref())) {
             let remedy = keys::remedy_for_unknown(key.get_ref(), name);
@@ -106,23 +149,55 @@ impl<'a> Section<'a> {
         section
     }
 
-    /// The table itself, to open the sections within it.
-    pub(super) fn table(&self) -> &'a DeTable<'a> {
-        self.table
+    /// Notes that a section within this one is missing, if it is.
+    pub(super) fn must_hold(&self, name: &str, remedy: impl Into<String>) {
+        if !self.table.contains_key(name) {
+            self.reading.refuse(0, name, wrong("missing", remedy));
+        }
+    }
+
+    /// Opens a section within this one, such as `alerts.email` within `alerts`, that stands at most once.
+    pub(super) fn single(&self, name: &'static str) -> Option<Self> {
+        let value = self.table.get(last_part(name))?;
+        let at = value.span().start;
+        if let Some(table) = value.get_ref().as_table() {
+            return Some(Self::open(name, table, at, self.reading));
+        }
+        let remedy = format!("write {} once, and its keys below", keys::heading(name));
+        self.reading.refuse(at, name, wrong("must be one section", remedy));
+        None
+    }
+
+    /// Opens a section within this one that stands any number of times, in the order of the file.
+    pub(super) fn several(&self, name: &'static str) -> Vec<Self> {
+        let Some(value) = self.table.get(last_part(name)) else { return Vec::new() };
+        let list = value.get_ref().as_array();
+        let entries: Vec<_> = list.map_or_else(|| vec![value], |list| list.iter().collect());
+        let mut sections = Vec::new();
+        for entry in entries {
+            let (table, at) = (entry.get_ref().as_table(), entry.span().start);
+            if list.is_none() || table.is_none() {
+                let remedy = format!("write {} above each, and its keys below", keys::heading(name));
+                self.reading.refuse(at, name, wrong("must be a list of sections", remedy));
+            }
+            // The keys of one that is no list are looked at all the same.
+            sections.extend(table.map(|table| Self::open(name, table, at, self.reading)));
+        }
+        sections
+    }
+
+    /// Reads a section within this one that may be left out.
+    pub(super) fn read_within<T: Default>(&self, name: &'static str, read: impl FnOnce(&Self) -> T) -> T {
+        self.single(name).map(|section| read(&section)).unwrap_or_default()
     }
 
     pub(super) fn has(&self, key: &'static str) -> bool {
         self.get(key).is_some()
     }
 
-    /// Whether there is a key that nobody knows.
-    pub(super) fn has_unknown(&self) -> bool {
-        self.table.keys().any(|key| !keys::of(self.name).any(|known| known == key.get_ref()))
-    }
-
-    /// Whether `key` is all that is there, known or not.
-    pub(super) fn has_at_most(&self, key: &str) -> bool {
-        self.table.keys().all(|other| other.get_ref() == key)
+    /// Whether there are no keys but these, known or not.
+    pub(super) fn has_only(&self, keys: &[&str]) -> bool {
+        self.table.keys().all(|key| keys.contains(&key.get_ref().as_ref()))
     }
 
     /// Reads an optional key; nothing if it is absent or wrong.
@@ -159,24 +234,22 @@ impl<'a> Section<'a> {
         T: TryFrom<u64> + Copy + fmt::Display,
     {
         let parsed = self.read(key, |value| value::whole(value, &range).map_err(or_default(default)));
-        // What is larger than the type is out of every range that such a key has.
-        parsed.and_then(|number| T::try_from(number).ok()).unwrap_or(default)
+        parsed.unwrap_or(default)
     }
 
     /// Reads a duration in seconds within `range`.
-    pub(super) fn seconds(
-        &self,
-        key: &'static str,
-        default: Duration,
-        range: RangeInclusive<f64>,
-    ) -> Duration {
-        Duration::from_secs_f64(self.fraction(key, default.as_secs_f64(), range, "seconds"))
+    pub(super) fn seconds(&self, key: &'static str, default: f64, range: RangeInclusive<f64>) -> Duration {
+        Duration::from_secs_f64(self.fraction(key, default, range, "seconds"))
+    }
+
+    /// Reads a duration in hours within `range`.
+    pub(super) fn hours(&self, key: &'static str, default: f64, range: RangeInclusive<f64>) -> Duration {
+        Duration::from_secs_f64(self.fraction(key, default, range, "hours") * 3600.0)
     }
 
     /// Reads a duration in days within `range`.
-    pub(super) fn days(&self, key: &'static str, default: Duration, range: RangeInclusive<f64>) -> Duration {
-        const DAY_S: f64 = 86_400.0;
-        Duration::from_secs_f64(self.fraction(key, default.as_secs_f64() / DAY_S, range, "days") * DAY_S)
+    pub(super) fn days(&self, key: &'static str, default: f64, range: RangeInclusive<f64>) -> Duration {
+        Duration::from_secs_f64(self.fraction(key, default, range, "days") * 86_400.0)
     }
 
     /// Reads a number of some unit, with or without a fraction, within `range`.
@@ -210,6 +283,12 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Reads one text or a list of them, each by `parse`. What it refuses is noted and left out.
+    pub(super) fn each<T>(&self, key: &'static str, parse: impl Fn(&'a str) -> Result<T, Wrong>) -> Vec<T> {
+        let parse = |(text, part)| parse(text).map_err(|wrong| self.reject_part(key, part, wrong)).ok();
+        self.texts(key).into_iter().filter_map(parse).collect()
+    }
+
     /// Reads one of several words.
     pub(super) fn word<T: Word>(&self, key: &'static str) -> Option<T> {
         self.read(key, |value| {
@@ -226,10 +305,7 @@ impl<'a> Section<'a> {
     /// Notes that the value of a key is wrong.
     pub(super) fn reject(&self, key: &'static str, wrong: Wrong) {
         match self.get(key) {
-            Some(value) => {
-                let shown = self.shown(key, value);
-                self.reading.note(value.span().start, Some(self.label(key)), shown, wrong);
-            }
+            Some(value) => self.reject_part(key, value, wrong),
             None => self.miss(key, wrong),
         }
     }
@@ -242,7 +318,7 @@ impl<'a> Section<'a> {
 
     /// Notes something about the section that no single key is to blame for.
     pub(super) fn reject_whole(&self, wrong: Wrong) {
-        self.reading.note(self.offset, Some(self.name.to_owned()), None, wrong);
+        self.reading.refuse(self.offset, self.name, wrong);
     }
 
     /// Notes something about a key that is absent.
@@ -301,6 +377,11 @@ impl<'a> Section<'a> {
     }
 }
 
+/// `email` of `alerts.email`.
+fn last_part(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
 /// Ends the remedy with the way out that every key with a default has.
 fn or_default(default: impl fmt::Display) -> impl FnOnce(Wrong) -> Wrong {
     move |wrong| Wrong {
@@ -311,18 +392,16 @@ fn or_default(default: impl fmt::Display) -> impl FnOnce(Wrong) -> Wrong {
 
 /// The text on one line, of bounded length, without anything that could play tricks on a terminal.
 pub(super) fn quotable(text: &str) -> String {
-    let mut shown: String = text.chars().take(VALUE_CHARS_MAX).flat_map(quotable_char).collect();
+    let mut shown = String::new();
+    for character in text.chars().take(VALUE_CHARS_MAX) {
+        // What changes the direction of text or cannot be seen could make a key look like another one.
+        match is_deceptive(character) {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
     if text.chars().nth(VALUE_CHARS_MAX).is_some() {
         shown.push('…');
     }
     shown
-}
-
-fn quotable_char(character: char) -> Box<dyn Iterator<Item = char>> {
-    // What changes the direction of text or cannot be seen could make a key look like another one.
-    if is_deceptive(character) {
-        Box::new(character.escape_default())
-    } else {
-        Box::new(std::iter::once(character))
-    }
 }

@@ -37,11 +37,8 @@ words! {
     }
 }
 
-/// Reads the keys into `pbx`.
-pub(super) fn tls(section: &Section<'_>, pbx: &mut PbxConfig) {
-    pbx.tls_pin_sha256 = section.read("tls_pin_sha256", pin);
-    pbx.tls_backend = section.read("tls_backend", backend).unwrap_or(pbx.tls_backend);
-    pbx.tls_version_min = section.word("tls_version_min").unwrap_or(pbx.tls_version_min);
+/// Refuses keys that do not go together.
+pub(super) fn check(section: &Section<'_>, pbx: &PbxConfig) {
     if pbx.tls_backend == TlsBackend::Rustls && pbx.tls_version_min < TlsVersion::V1_2 {
         let message = "is older than what rustls speaks";
         section
@@ -69,12 +66,12 @@ pub(super) fn refuse_without_tls(section: &Section<'_>) {
     }
 }
 
-fn pin(value: &DeValue<'_>) -> Result<Digest, Wrong> {
+pub(super) fn pin(value: &DeValue<'_>) -> Result<Digest, Wrong> {
     let remedy = "write the 64 hex digits that `callvault trust` shows";
     Digest::from_fingerprint(value::text(value)?).ok_or_else(|| wrong("is not a SHA-256 in hex", remedy))
 }
 
-fn backend(value: &DeValue<'_>) -> Result<TlsBackend, Wrong> {
+pub(super) fn backend(value: &DeValue<'_>) -> Result<TlsBackend, Wrong> {
     match value::text(value)? {
         "rustls" => Ok(TlsBackend::Rustls),
         "openssl" if TlsBackend::OpenSsl.is_built_in() => Ok(TlsBackend::OpenSsl),

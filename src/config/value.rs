@@ -23,6 +23,27 @@ pub(super) fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, Wrong> {
     Ok(text)
 }
 
+/// The longest name of what becomes a folder or a part of file names.
+const NAME_BYTES_MAX: usize = 32;
+
+/// A short name that may become a part of paths.
+pub(super) fn short_name<'a>(value: &'a DeValue<'_>, remedy: &str) -> Result<&'a str, Wrong> {
+    let text = text(value)?;
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let begins_well = text.bytes().next().is_some_and(is_plain);
+    let goes_on_well = text.bytes().all(|byte| is_plain(byte) || matches!(byte, b'_' | b'-'));
+    if begins_well && goes_on_well && text.len() <= NAME_BYTES_MAX {
+        return Ok(text);
+    }
+    let message = format!("must be 1 to {NAME_BYTES_MAX} of a-z, 0-9, _ and -, the first a letter or digit");
+    Err(wrong(message, remedy))
+}
+
+/// The number of a port.
+pub(super) fn port(value: &DeValue<'_>) -> Result<u16, Wrong> {
+    whole(value, &(1..=u16::MAX.into()))
+}
+
 /// One text, or a list of them, each with its place in the file.
 pub(super) fn texts<'a>(
     value: &'a Spanned<DeValue<'a>>,
@@ -42,11 +63,11 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
 }
 
 /// A whole number within `range`.
-pub(super) fn whole(value: &DeValue<'_>, range: &RangeInclusive<u64>) -> Result<u64, Wrong> {
+pub(super) fn whole<T: TryFrom<u64>>(value: &DeValue<'_>, range: &RangeInclusive<u64>) -> Result<T, Wrong> {
     let integer =
         integer(value).ok_or_else(|| wrong("must be a whole number", "write it without quotes or unit"))?;
     let number = u64::try_from(integer).ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| {
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
         wrong(format!("must be {} to {}", range.start(), range.end()), "write a number in that range")
     })
 }
@@ -147,9 +168,9 @@ mod tests {
 
     #[test]
     fn whole_numbers_have_no_fraction() {
-        assert_eq!(whole(&value("8"), &(1..=8)).unwrap(), 8);
+        assert_eq!(whole::<u64>(&value("8"), &(1..=8)).unwrap(), 8);
         for text in ["0", "9", "-1", "2.0", "\"2\"", "99999999999999999999"] {
-            assert!(whole(&value(text), &(1..=8)).is_err(), "{text}");
+            assert!(whole::<u64>(&value(text), &(1..=8)).is_err(), "{text}");
         }
     }
 }

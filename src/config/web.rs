@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use toml::de::DeValue;
 
 use super::file::Purpose;
-use super::section::{Section, Wrong, wrong};
+use super::section::{Section, Wrong, settings, wrong};
 use super::{secrets, value};
 
 /// Loopback: what is served names sites and their troubles, and asks nobody who he is.
@@ -21,22 +21,18 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8377
 /// The longest name of a host that DNS knows.
 const HOST_BYTES_MAX: usize = 253;
 
-/// Where health, metrics and the feed are served, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebConfig {
-    /// The address; none if nothing is served.
-    pub listen: Option<SocketAddr>,
-    /// The names by which requests may call this machine, in lower case, besides its addresses and `localhost`.
-    pub hosts: Vec<String>,
-    /// The files of the certificate; none if plain HTTP is spoken.
-    pub certificate: Option<CertificateFiles>,
-    /// Whether readers' tokens are taken over plain HTTP from other machines too.
-    pub allow_plain_http: bool,
-}
-
-impl Default for WebConfig {
-    fn default() -> Self {
-        Self { listen: Some(LISTEN), hosts: Vec::new(), certificate: None, allow_plain_http: false }
+settings! {
+    /// Where health, metrics and the feed are served, and how.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct WebConfig from section("web") {
+        /// The address; none if nothing is served.
+        pub listen: Option<SocketAddr> = section.read("listen", listen).unwrap_or(Some(LISTEN)),
+        /// The names by which requests may call this machine, in lower case, besides its addresses and `localhost`.
+        pub hosts: Vec<String> = section.each("hosts", host),
+        /// The files of the certificate; none if plain HTTP is spoken.
+        pub certificate: Option<CertificateFiles> = certificate_files(section),
+        /// Whether readers' tokens are taken over plain HTTP from other machines too.
+        pub allow_plain_http: bool = section.switch("allow_plain_http", false),
     }
 }
 
@@ -45,15 +41,6 @@ impl WebConfig {
     pub fn is_plain_unasked(&self) -> bool {
         let is_open = self.listen.is_some_and(|listen| !listen.ip().is_loopback());
         is_open && self.certificate.is_none() && !self.allow_plain_http
-    }
-}
-
-pub(super) fn read(section: &Section<'_>) -> WebConfig {
-    WebConfig {
-        listen: section.read("listen", listen).unwrap_or(Some(LISTEN)),
-        hosts: hosts(section),
-        certificate: certificate_files(section),
-        allow_plain_http: section.switch("allow_plain_http", false),
     }
 }
 
@@ -67,26 +54,16 @@ fn listen(value: &DeValue<'_>) -> Result<Option<SocketAddr>, Wrong> {
     }
 }
 
-/// The names of `hosts`.
-fn hosts(section: &Section<'_>) -> Vec<String> {
-    let mut hosts = Vec::new();
-    for (text, part) in section.texts("hosts") {
-        match is_host(text) {
-            true => hosts.push(text.to_ascii_lowercase()),
-            false => {
-                let remedy = "write a name alone, such as \"vault.example.org\", without scheme and port; addresses and \
-                              localhost need not be listed";
-                section.reject_part("hosts", part, wrong("is not the name of a host", remedy));
-            }
-        }
-    }
-    hosts
-}
-
-fn is_host(text: &str) -> bool {
+/// A name of `hosts`.
+fn host(text: &str) -> Result<String, Wrong> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     let is_label = |label: &str| !label.is_empty() && label.bytes().all(is_plain);
-    text.len() <= HOST_BYTES_MAX && text.split('.').all(is_label) && text.parse::<IpAddr>().is_err()
+    if text.len() <= HOST_BYTES_MAX && text.split('.').all(is_label) && text.parse::<IpAddr>().is_err() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let remedy = "write a name alone, such as \"vault.example.org\", without scheme and port; addresses and \
+                  localhost need not be listed";
+    Err(wrong("is not the name of a host", remedy))
 }
 
 /// Both files, or none of them. Only a check reads them: a service whose certificate is broken archives all the same.
@@ -114,8 +91,6 @@ fn certificate_files(section: &Section<'_>) -> Option<CertificateFiles> {
 
 /// The largest file of certificates or of a key.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// The permission bit that lets anyone on the machine read a file.
-const OTHERS_READ: u32 = 0o004;
 
 /// The files of a certificate, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +145,7 @@ impl CertificateFiles {
 pub(super) fn refuse_open_key(files: &CertificateFiles) -> Result<(), UnusableCertificate> {
     let metadata =
         std::fs::metadata(&files.key).map_err(|error| unreadable("key_file", &files.key, &error))?;
-    if metadata.permissions().mode() & OTHERS_READ == 0 {
+    if metadata.permissions().mode() & secrets::OTHERS_READ == 0 {
         return Ok(());
     }
     let remedy = format!("chmod 600 {}", files.key.display());

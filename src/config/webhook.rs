@@ -32,6 +32,11 @@ impl SecretUrl {
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
+
+    /// Whether others could read what is sent there.
+    pub(super) fn is_plain(&self) -> bool {
+        self.0.scheme() == "http" && !is_loopback(self.host())
+    }
 }
 
 impl fmt::Debug for SecretUrl {
@@ -70,24 +75,22 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// Reads an address that must be encrypted, unless the section allows it not to be; `message` says what it is otherwise.
+pub(super) fn encrypted_url(section: &Section<'_>, example: &str, message: &str) -> Option<SecretUrl> {
+    let url = section.require("url", example, url);
+    let allowed = section.switch("allow_plain_http", false);
+    if !allowed && url.as_ref().is_some_and(SecretUrl::is_plain) {
+        section.reject("url", wrong(message, "use https, or add allow_plain_http = true"));
+    }
+    url
+}
+
 /// Reads the address and the key of a section whose messages carry `what`; nothing if one of them is missing or wrong.
 pub(super) fn read(section: &Section<'_>, what: &str) -> Option<WebhookConfig> {
     let example = format!("\"https://…\", where {what} are posted to");
-    let url = section.require("url", &example, url);
-    let allowed = section.switch("allow_plain_http", false);
-    if let Some(url) = &url
-        && url.expose().scheme() == "http"
-        && !is_loopback(url.host())
-        && !allowed
-    {
-        let remedy = "use https, or add allow_plain_http = true";
-        section.reject("url", wrong(format!("would send the {what} unencrypted"), remedy));
-    }
-    section.require(
-        "secret_file",
-        "\"…\", a file that holds the secret that messages are signed with",
-        |_| Ok(()),
-    );
+    let url = encrypted_url(section, &example, &format!("would send the {what} unencrypted"));
+    let example = "\"…\", a file that holds the secret that messages are signed with";
+    section.require("secret_file", example, |_| Ok(()));
     if section.reading.purpose == Purpose::Trust {
         return None;
     }
