@@ -252,6 +252,13 @@ impl PbxError {
         self.failure.is_unwell
     }
 
+    /// The same failure of a PBX whose web server alone answers.
+    #[cfg(test)]
+    pub(crate) fn of_one_unwell(mut self) -> Self {
+        self.failure.is_unwell = true;
+        self
+    }
+
     /// Whether a transfer that failed in this way may have brought all of it before.
     pub fn may_follow_the_end(&self) -> bool {
         self.when == Some(When::Receiving)

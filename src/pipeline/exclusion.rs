@@ -7,9 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
 use crate::base::message::Message;
@@ -17,9 +16,10 @@ use crate::base::recording::Text;
 use crate::config::{Config, ExclusionRule};
 use crate::formats::cdr::{CdrRow, Reported, normal, parties, readings};
 use crate::store::calls;
-use crate::store::db::Db;
 use crate::store::findings::{self, FindingKind};
+use crate::store::sql::Conn;
 use crate::store::{fleet, queue, voicemail};
+use crate::vault::Vault;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field<'a> {
@@ -54,11 +54,6 @@ impl<'a> Field<'a> {
         };
         let is_lost = says.is_empty() || says.iter().all(|text| text.contains('\u{fffd}'));
         if is_lost { Self::Unreadable } else { Self::Says(says) }
-    }
-
-    /// The same of a number, which a spreadsheet may have rounded.
-    fn of_number(field: &'a Text) -> Self {
-        if CdrRow::is_number_lost(field) { Self::Unreadable } else { Self::of(field) }
     }
 
     /// Whether `holds` is true of what it says.
@@ -96,25 +91,18 @@ pub struct CallFacts<'a> {
 impl<'a> CallFacts<'a> {
     /// The facts of a row. Of a row whose values stand in other columns than their own nothing can be read.
     pub fn of(row: &'a CdrRow) -> Self {
-        if row.is_shifted() {
-            return Self {
-                callfrom: Field::Unreadable,
-                callto: Field::Unreadable,
-                direction: Field::Unreadable,
-                did: Field::Unreadable,
-                srctrunk: Field::Unreadable,
-                dsttrunk: Field::Unreadable,
-                talk_s: Reported::Unreadable,
-            };
-        }
+        let is_shifted = row.is_shifted();
+        let text = |field| if is_shifted { Field::Unreadable } else { Field::of(field) };
+        // A spreadsheet may have rounded it.
+        let number = |field| if CdrRow::is_number_lost(field) { Field::Unreadable } else { text(field) };
         Self {
-            callfrom: Field::of_number(&row.callfrom),
-            callto: Field::of_number(&row.callto),
-            direction: Field::of(&row.call_type),
-            did: Field::of_number(&row.didnumber),
-            srctrunk: Field::of(&row.srctrunkname),
-            dsttrunk: Field::of(&row.dsttrunkname),
-            talk_s: row.talkduraction,
+            callfrom: number(&row.callfrom),
+            callto: number(&row.callto),
+            direction: text(&row.call_type),
+            did: number(&row.didnumber),
+            srctrunk: text(&row.srctrunkname),
+            dsttrunk: text(&row.dsttrunkname),
+            talk_s: if is_shifted { Reported::Unreadable } else { row.talkduraction },
         }
     }
 
@@ -233,7 +221,8 @@ const RECORDINGS_PER_UNIT: i64 = 500;
 const LEGS_MAX: usize = 10_000;
 
 /// Applies the rules to every recording that is not archived, if they are not those that were applied last.
-pub async fn apply_rules(config: &Config, db: &Db, now: Timestamp) -> anyhow::Result<()> {
+pub async fn apply_rules(vault: &Vault) -> Result<()> {
+    let (config, db) = (&vault.config, &vault.state.db);
     let rules = Arc::new(config.exclude.clone());
     let hash = Digest::of(format!("{rules:?}")).to_string();
     for pbx in &config.pbx {
@@ -243,7 +232,7 @@ pub async fn apply_rules(config: &Config, db: &Db, now: Timestamp) -> anyhow::Re
             continue;
         }
         let mut after = 0;
-        while let Some(last) = judge_some(db, &pbx.id, rules.clone(), after, now).await? {
+        while let Some(last) = judge_some(vault, &pbx.id, rules.clone(), after).await? {
             after = last;
         }
         let hash = hash.clone();
@@ -252,33 +241,33 @@ pub async fn apply_rules(config: &Config, db: &Db, now: Timestamp) -> anyhow::Re
     Ok(())
 }
 
+/// Judges the recordings of one unit, those after `after`. Returns the last of them.
 async fn judge_some(
-    db: &Db,
+    vault: &Vault,
     pbx: &str,
     rules: Arc<Vec<ExclusionRule>>,
     after: i64,
-    now: Timestamp,
-) -> anyhow::Result<Option<i64>> {
-    let pbx = pbx.to_owned();
-    db.write(async move |tx| {
+) -> Result<Option<i64>> {
+    let (pbx, now) = (pbx.to_owned(), vault.clock.now());
+    let unit = async move |tx: &mut Conn| {
         let some = queue::concerned_by_rules(tx, &pbx, after, RECORDINGS_PER_UNIT, !rules.is_empty()).await?;
         for id in &some {
             judge_exclusion(tx, &rules, &pbx, *id, now).await?;
         }
         Ok(some.last().copied())
-    })
-    .await
+    };
+    vault.state.db.write(unit).await
 }
 
 /// Applies the operator's rules to a recording: every row that names it must match. A voicemail message is like a call
 /// from its caller to its extension, of which nothing else is known.
 pub(super) async fn judge_exclusion(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     rules: &[ExclusionRule],
     pbx: &str,
     id: i64,
     now: Timestamp,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let ruling = match voicemail::of_recording(tx, id).await? {
         Some(kept) => ruling(rules, pbx, [CallFacts::of_message(&kept.message)]),
         None => {
@@ -287,7 +276,7 @@ pub(super) async fn judge_exclusion(
             let rows = calls
                 .iter()
                 .map(|call| CdrRow::from_raw(&call.row).context("a stored call is damaged"))
-                .collect::<anyhow::Result<Vec<_>>>()?;
+                .collect::<Result<Vec<_>>>()?;
             match are_too_many {
                 true => Ruling::Unknown,
                 false => ruling(rules, pbx, believed(&rows).map(CallFacts::of)),
@@ -315,13 +304,7 @@ fn believed(rows: &[CdrRow]) -> impl Iterator<Item = &CdrRow> {
 }
 
 /// A recording that is held is a finding, until it is held no more.
-async fn note_held(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    id: i64,
-    is_held: bool,
-    now: Timestamp,
-) -> anyhow::Result<()> {
+async fn note_held(tx: &mut Conn, pbx: &str, id: i64, is_held: bool, now: Timestamp) -> Result<()> {
     let Some(subject) = queue::path_of(tx, id).await? else { return Ok(()) };
     let detail = "an [[exclude]] rule may apply to this recording, and the row of its call cannot be read: it is neither \
                   archived nor left out until the PBX lists the call readably, or the rule is changed";

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
 use crate::base::times;
 use crate::config::{PbxConfig, RetentionHints};
@@ -16,6 +16,7 @@ use crate::store::device_retention::{self, Evidence};
 use crate::store::findings::{self, FindingKind};
 use crate::store::fleet::{self, Remembered};
 use crate::store::queue::{self, DayRange, Kinds};
+use crate::store::sql::Conn;
 use crate::store::{calls, catalog};
 
 /// The CDR's second limit on the device (`docs/pbx-api.md` §10).
@@ -106,17 +107,12 @@ impl Forecast {
 
     /// How long the oldest that is not archived has, in words; `None` if all are.
     pub fn warning(&self) -> Option<String> {
-        Some(match self.margin_s? {
-            margin_s if margin_s < 0 => {
-                format!(
-                    "the oldest recording not archived yet was most likely overwritten about {} ago",
-                    about(margin_s)
-                )
-            }
-            margin_s => {
-                format!("the oldest recording not archived yet is overwritten in about {}", about(margin_s))
-            }
-        })
+        let margin_s = self.margin_s?;
+        let fate = match about(margin_s) {
+            about if margin_s < 0 => format!("was most likely overwritten about {about} ago"),
+            about => format!("is overwritten in about {about}"),
+        };
+        Some(format!("the oldest recording not archived yet {fate}"))
     }
 }
 
@@ -139,50 +135,26 @@ const COUNT_MIN: i64 = 5;
 /// Of so many that are older than the horizon, one may have been delivered all the same.
 const ODD_ONE_IN: i64 = 10;
 
-/// What lies on either side of an age.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sides {
-    younger: Evidence,
-    older: Evidence,
-}
-
 /// The learnt horizon in days, from evidence in order of age; `None` while nothing shows one.
 ///
 /// It lies halfway between the oldest that was delivered and the youngest that was gone: next to each other where every
 /// day was asked for, and an honest guess where days between were not.
 fn learnt_days(evidence: &[Evidence]) -> Option<f64> {
-    let cut = (0..evidence.len())
-        .filter(|at| evidence[*at].missing > 0 && is_horizon(sides(evidence, *at)))
-        .min_by_key(|at| errors(sides(evidence, *at)))?;
+    let gone = (0..evidence.len()).filter(|at| evidence[*at].missing > 0);
+    let (_, cut) = gone.filter_map(|at| Some((unexplained(evidence, at)?, at))).min()?;
     let oldest_delivered = evidence[..cut].iter().rev().find(|age| age.delivered > 0)?;
     Some((oldest_delivered.age_days + 1 + evidence[cut].age_days) as f64 / 2.0)
 }
 
-fn sides(evidence: &[Evidence], cut: usize) -> Sides {
+/// Recordings that a horizon at `cut` does not explain. There is none (`None`) unless what is younger is mostly there, and what
+/// is older is gone.
+fn unexplained(evidence: &[Evidence], cut: usize) -> Option<i64> {
     let (younger, older) = evidence.split_at(cut);
-    Sides { younger: sum(younger), older: sum(older) }
-}
-
-fn sum(evidence: &[Evidence]) -> Evidence {
-    evidence.iter().fold(Evidence::default(), |sum, age| Evidence {
-        age_days: age.age_days,
-        delivered: sum.delivered + age.delivered,
-        missing: sum.missing + age.missing,
-    })
-}
-
-/// Whether what is younger is mostly there, and what is older is gone.
-fn is_horizon(sides: Sides) -> bool {
-    let Sides { younger, older } = sides;
-    older.missing >= COUNT_MIN
-        && younger.delivered >= COUNT_MIN
-        && older.delivered * ODD_ONE_IN <= older.missing
-        && younger.missing <= younger.delivered
-}
-
-/// Recordings that a horizon here does not explain.
-fn errors(sides: Sides) -> i64 {
-    sides.younger.missing + sides.older.delivered
+    let delivered = |ages: &[Evidence]| ages.iter().map(|age| age.delivered).sum::<i64>();
+    let missing = |ages: &[Evidence]| ages.iter().map(|age| age.missing).sum::<i64>();
+    let is_mostly_there = delivered(younger) >= COUNT_MIN && missing(younger) <= delivered(younger);
+    let is_gone = missing(older) >= COUNT_MIN && delivered(older) * ODD_ONE_IN <= missing(older);
+    (is_mostly_there && is_gone).then(|| missing(younger) + delivered(older))
 }
 
 /// Days over which a PBX's rate is learnt: two weeks have two weekends.
@@ -191,7 +163,7 @@ const RECORDINGS: &str = "recordings";
 const CDR: &str = "cdr";
 
 /// Forecasts when `pbx` overwrites what is not archived yet. Costs the same with a thousand recordings and a million.
-pub async fn read(db: &mut SqliteConnection, pbx: &PbxConfig, now: Timestamp) -> anyhow::Result<Forecast> {
+pub async fn read(db: &mut Conn, pbx: &PbxConfig, now: Timestamp) -> Result<Forecast> {
     let remembered = fleet::remembered(db, &pbx.id).await?;
     let window = window(db, pbx, &remembered, now).await?;
     let facts = Facts {
@@ -210,7 +182,7 @@ pub async fn read(db: &mut SqliteConnection, pbx: &PbxConfig, now: Timestamp) ->
 }
 
 /// Forecasts, and records what is overwritten soon as a finding, or closes that. To be called once a cycle.
-pub async fn note(db: &Db, pbx: &PbxConfig, now: Timestamp) -> anyhow::Result<Forecast> {
+pub async fn note(db: &Db, pbx: &PbxConfig, now: Timestamp) -> Result<Forecast> {
     let forecast = read(&mut *db.read().await?, pbx, now).await?;
     let near = [(RECORDINGS, recordings_near(&forecast, pbx)), (CDR, cdr_near(&forecast, pbx))];
     let id = pbx.id.clone();
@@ -242,12 +214,7 @@ fn cdr_near(forecast: &Forecast, pbx: &PbxConfig) -> Option<String> {
 }
 
 /// The complete days that the last sweep saw, at most two weeks of them and none before the first call.
-async fn window(
-    db: &mut SqliteConnection,
-    pbx: &PbxConfig,
-    remembered: &Remembered,
-    now: Timestamp,
-) -> anyhow::Result<DayRange> {
+async fn window(db: &mut Conn, pbx: &PbxConfig, remembered: &Remembered, now: Timestamp) -> Result<DayRange> {
     let zone = times::zone_of(pbx.timezone.as_ref(), remembered.utc_offset_s);
     let swept_on: Date = zone.to_datetime(swept_at(remembered).unwrap_or(now).min(now)).date();
     let to = swept_on.checked_sub(1.day()).unwrap_or(swept_on);

@@ -10,6 +10,7 @@ mod blame;
 
 use std::time::Duration;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -26,7 +27,7 @@ use crate::store::fleet::{self, Remembered};
 use crate::store::queue;
 use crate::store::sql::Ms;
 use crate::vault::Vault;
-use blame::{Failed, Refund, Suspects, Verdict};
+use blame::{Refund, Suspects, Verdict};
 
 /// The waits after a PBX was found down.
 const WAITS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
@@ -109,7 +110,7 @@ impl Gate {
     }
 
     /// Gives the PBX up, without asking it, for what earlier runs learnt to be pointless or harmful.
-    pub async fn check_remembered(&self) -> anyhow::Result<()> {
+    pub async fn check_remembered(&self) -> Result<()> {
         let (pbx, now) = (&self.pbx.id, self.vault.clock.now());
         let remembered = fleet::remembered(&mut *self.vault.state.db.read().await?, pbx).await?;
         let (reason, message) = match Closed::of(&remembered, &self.vault, &self.pbx) {
@@ -152,7 +153,7 @@ impl Gate {
 
     /// Notes that the PBX answered as it should when it was asked for `item`. A download that was in flight when the PBX
     /// was given up changes nothing.
-    pub async fn worked(&self, item: &Item) -> anyhow::Result<()> {
+    pub async fn worked(&self, item: &Item) -> Result<()> {
         let mut outage = self.outage.lock().await;
         if outage.trouble.is_some() {
             return Ok(());
@@ -172,15 +173,14 @@ impl Gate {
     /// Decides whose failure it is that `item` failed, after what it costs the item is in the database. If it is the PBX's,
     /// attempts that it has cost this and other recordings are given back, and this waits and returns for another try, or
     /// gives the PBX up.
-    pub async fn troubled(&self, item: &Item, error: &PbxError) -> anyhow::Result<Blame> {
-        let failed = Failed::from(error);
-        if failed.policy.is_an_answer() {
+    pub async fn troubled(&self, item: &Item, error: &PbxError) -> Result<Blame> {
+        if error.policy().is_an_answer() {
             self.worked(item).await?;
             return Ok(Blame::Item);
         }
         let verdict = {
             let mut outage = self.outage.lock().await;
-            let verdict = outage.suspects.judge(item, failed);
+            let verdict = outage.suspects.judge(item, error);
             if let Verdict::Confirmed { items, .. } = verdict {
                 outage.confirmed_by = items;
             }
@@ -198,7 +198,7 @@ impl Gate {
     }
 
     /// Gives recordings back what a fault of the PBX cost them before it was known for one: none of them gets stuck by it.
-    async fn give_back(&self, refunds: Vec<Refund>) -> anyhow::Result<()> {
+    async fn give_back(&self, refunds: Vec<Refund>) -> Result<()> {
         let now = self.vault.clock.now();
         let due_at = now.checked_add(GIVEN_BACK_AFTER).unwrap_or(now);
         let db = &self.vault.state.db;
@@ -213,7 +213,7 @@ impl Gate {
         .await
     }
 
-    async fn wait_or_give_up(&self, error: &PbxError, may_pass: bool) -> anyhow::Result<()> {
+    async fn wait_or_give_up(&self, error: &PbxError, may_pass: bool) -> Result<()> {
         let mut outage = self.outage.lock().await;
         outage.noted_working = false;
         if let Some(wait) = outage.next_wait(self.pbx.limits.outage_patience).filter(|_| may_pass) {
@@ -246,7 +246,7 @@ impl Gate {
     }
 
     /// Keeps a trouble in the database for `callvault status`, with what must not be tried again after an `error` of the PBX.
-    pub async fn remember(&self, trouble: Trouble, error: Option<&PbxError>) -> anyhow::Result<()> {
+    pub async fn remember(&self, trouble: Trouble, error: Option<&PbxError>) -> Result<()> {
         let (pbx, now) = (self.pbx.id.clone(), self.vault.clock.now());
         let is_refused = error.is_some_and(|error| error.reason() == Reason::PasswordRefused);
         let refused = is_refused.then(|| self.vault.state.fingerprint(&self.pbx));
@@ -263,7 +263,7 @@ impl Gate {
     }
 
     /// Remembers that a PBX which works otherwise does not list its calls, until it has listed all of them.
-    pub async fn unread(&self, error: &PbxError) -> anyhow::Result<()> {
+    pub async fn unread(&self, error: &PbxError) -> Result<()> {
         if self.given_up.is_cancelled() {
             return Ok(());
         }

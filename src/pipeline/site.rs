@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use anyhow::Result;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use tokio::sync::{RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -24,6 +24,7 @@ use crate::store::db::Db;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet::{self, SameDevice};
 use crate::store::queue::DayRange;
+use crate::store::sql::Conn;
 use crate::vault::Vault;
 
 /// The class of [`SameDevice`].
@@ -46,7 +47,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection of its own to `pbx`; nothing is sent yet.
-    pub(crate) fn new(pbx: &PbxConfig) -> anyhow::Result<Self> {
+    pub(crate) fn new(pbx: &PbxConfig) -> Result<Self> {
         Ok(Self::to(pbx::open(pbx)?))
     }
 
@@ -56,7 +57,7 @@ impl Connection {
     }
 
     /// A connection for a command, which does not listen to what the PBX may report: it leaves that as it is.
-    pub(crate) fn of_command(pbx: &PbxConfig) -> anyhow::Result<Self> {
+    pub(crate) fn of_command(pbx: &PbxConfig) -> Result<Self> {
         Self::new(&PbxConfig { push: PushMode::Off, ..pbx.clone() })
     }
 
@@ -187,13 +188,13 @@ impl Site {
         kind: FindingKind,
         subject: impl Into<String>,
         detail: Option<String>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         let (pbx, subject, now) = (self.id().to_owned(), subject.into(), self.now());
         self.db().write(async move |tx| findings::settle(tx, &pbx, kind, &subject, detail, now).await).await
     }
 
     /// One device under two names: nothing more may be asked of it under this one.
-    pub(crate) async fn refuse_same_device(&self, message: String) -> anyhow::Result<()> {
+    pub(crate) async fn refuse_same_device(&self, message: String) -> Result<()> {
         let trouble = Trouble { reason: SAME_DEVICE.into(), message };
         self.gate.refuse(trouble.clone()).await;
         self.gate.remember(trouble, None).await
@@ -211,7 +212,7 @@ pub(crate) struct Met {
 impl Site {
     /// Asks the PBX who it is, learns its serial number, and compares its clock with ours. A PBX that cannot be reached is
     /// given up here.
-    pub(crate) async fn meet(&self) -> anyhow::Result<Met> {
+    pub(crate) async fn meet(&self) -> Result<Met> {
         let Some((device, asked_at, answered_at)) = self.ask_who_it_is().await? else {
             return Ok(Met::default());
         };
@@ -238,7 +239,7 @@ impl Site {
     }
 
     /// Notes how far the PBX's clock is from ours. A clock that is far off is a finding until it is right.
-    async fn compare_clocks(&self, look: Look) -> anyhow::Result<()> {
+    async fn compare_clocks(&self, look: Look) -> Result<()> {
         let (id, now, sync) = (self.id().to_owned(), self.now(), self.vault.clock.sync().await);
         let db = self.db();
         db.write(async move |tx| {
@@ -252,7 +253,7 @@ impl Site {
     }
 
     /// What the PBX answered, when it was asked, and when the answer came, by our clock.
-    async fn ask_who_it_is(&self) -> anyhow::Result<Option<(DeviceInfo, Timestamp, Timestamp)>> {
+    async fn ask_who_it_is(&self) -> Result<Option<(DeviceInfo, Timestamp, Timestamp)>> {
         while !self.is_over() {
             let asked_at = self.now();
             match self.client().device().await {
@@ -274,7 +275,7 @@ impl Site {
         Ok(None)
     }
 
-    async fn learn(&self, sn: &str) -> anyhow::Result<()> {
+    async fn learn(&self, sn: &str) -> Result<()> {
         let (id, learnt, now) = (self.id().to_owned(), sn.to_owned(), self.now());
         let db = self.db();
         let outcome = db
@@ -297,12 +298,7 @@ impl Site {
 }
 
 /// A clock that was set since the last look is a finding for a day: what was read around that is read again by then.
-async fn note_jump(
-    tx: &mut SqliteConnection,
-    pbx: &str,
-    clock: &PbxClock,
-    now: Timestamp,
-) -> anyhow::Result<()> {
+async fn note_jump(tx: &mut Conn, pbx: &str, clock: &PbxClock, now: Timestamp) -> Result<()> {
     let detail = match clock.jump {
         Some(jump) if jump.before == clock.measured_at => Some(jump.to_string()),
         Some(jump) if now.duration_since(jump.before).abs() < JUMP_SHOWN => return Ok(()),

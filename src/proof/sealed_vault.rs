@@ -94,12 +94,11 @@ impl SealedVault {
         if !self.vault.archive.serves(&Folder::parse(catalog::folder_of(&path))?) {
             return Ok(());
         }
-        let (state, now) = (&self.vault.state, self.vault.clock.now());
-        worker::settle_leftovers(&state.db, &self.vault.archive, &state.run_id, path, now).await
+        worker::settle_leftovers(&self.vault, path).await
     }
 
     async fn apply_config(&self) -> anyhow::Result<()> {
-        sweep::apply_rules(&self.vault.config, &self.vault.state.db, self.vault.clock.now()).await?;
+        sweep::apply_rules(&self.vault).await?;
         for pbx in &self.vault.config.pbx {
             self.redrive_after_change(pbx).await?;
         }

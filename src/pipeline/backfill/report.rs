@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::RangeError;
@@ -191,7 +192,7 @@ pub(super) fn unread_files(pbx: &PbxConfig, found: &SweepReport) -> Option<Troub
 }
 
 /// What an operator can mend of this machine's own trouble; all else is an internal error and ends the command.
-pub(crate) fn own_trouble(error: anyhow::Error) -> anyhow::Result<Trouble> {
+pub(crate) fn own_trouble(error: anyhow::Error) -> Result<Trouble> {
     let reason = if error.is::<ArchiveError>() {
         "archive"
     } else if error.is::<RangeError>() {

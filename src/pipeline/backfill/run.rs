@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
 use super::report::{own_trouble, unread_files};
@@ -32,7 +33,7 @@ struct Before {
 
 impl Site {
     /// Works to the end. An error means that the database is broken; all else is in the report.
-    pub(crate) async fn run(self: &Arc<Self>, request: &Request) -> anyhow::Result<PbxReport> {
+    pub(crate) async fn run(self: &Arc<Self>, request: &Request) -> Result<PbxReport> {
         let _in_use = self.connection.in_use.clone().read_owned().await;
         let began = Instant::now();
         self.gate.check_remembered().await?;
@@ -62,7 +63,7 @@ impl Site {
                     Ok(report)
                 });
                 let sweep = async {
-                    let outcome: anyhow::Result<SweepReport> = sweep.await;
+                    let outcome: Result<SweepReport> = sweep.await;
                     if let Some(error) = outcome.as_ref().err().filter(|error| error.is::<SameDevice>()) {
                         self.refuse_same_device(error.to_string()).await?;
                     }
@@ -94,7 +95,7 @@ impl Site {
     }
 
     /// Makes the recordings of these days due at once. A retry has chosen already.
-    async fn begin_calls(&self, request: &Request, days: DayRange) -> anyhow::Result<Before> {
+    async fn begin_calls(&self, request: &Request, days: DayRange) -> Result<Before> {
         let mut db = self.db().read().await?;
         let before = Before {
             days,
@@ -110,7 +111,7 @@ impl Site {
         Ok(before)
     }
 
-    async fn make_due(&self, days: DayRange, kinds: Kinds) -> anyhow::Result<()> {
+    async fn make_due(&self, days: DayRange, kinds: Kinds) -> Result<()> {
         let (id, now) = (self.id().to_owned(), self.now());
         self.db().write(async move |tx| queue::make_due(tx, &id, days, kinds, now).await).await.map(drop)
     }
@@ -122,9 +123,8 @@ impl Site {
     }
 
     /// Notes a complete reading of all that the PBX keeps.
-    async fn note_sweep(&self, request: &Request, report: &SweepReport) -> anyhow::Result<()> {
-        let all_days = request.from.is_none() && request.to.is_none() && request.queue_only.is_none();
-        let whole = all_days && (request.cdr.is_empty() || !self.pbx.cdr_api);
+    async fn note_sweep(&self, request: &Request, report: &SweepReport) -> Result<()> {
+        let whole = request.is_undated() && (request.cdr.is_empty() || !self.pbx.cdr_api);
         if !whole || !report.is_complete() || self.is_over() {
             return Ok(());
         }
@@ -137,7 +137,7 @@ impl Site {
         request: &Request,
         days: DayRange,
         swept: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         if request.dry_run || self.gate.given_up().is_cancelled() {
             return Ok(());
         }
@@ -149,9 +149,9 @@ impl Site {
     async fn report_calls(
         &self,
         before: &Before,
-        sweep: anyhow::Result<SweepReport>,
-        download: anyhow::Result<()>,
-    ) -> anyhow::Result<PbxReport> {
+        sweep: Result<SweepReport>,
+        download: Result<()>,
+    ) -> Result<PbxReport> {
         // If the database is broken, our own claims stay, and nobody is to wait for them.
         let (sweep, sweep_trouble) = match sweep {
             Ok(found) => (found, unread_files(&self.pbx, &found)),
@@ -177,7 +177,7 @@ impl Site {
     }
 
     /// Does a part of the work; an error ends the other parts, for the database is broken.
-    async fn or_stop<T>(&self, part: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    async fn or_stop<T>(&self, part: impl Future<Output = Result<T>>) -> Result<T> {
         let outcome = part.await;
         if outcome.is_err() {
             self.stop.cancel();
@@ -186,7 +186,7 @@ impl Site {
     }
 
     /// Gives the PBX up when an operator pauses it meanwhile.
-    async fn heed_pause(&self, done: &CancellationToken) -> anyhow::Result<()> {
+    async fn heed_pause(&self, done: &CancellationToken) -> Result<()> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(HEED_PAUSE_EVERY) => {}
@@ -201,7 +201,7 @@ impl Site {
     }
 
     /// Waits for what the service's own workers hold of these days: they work on the same queue.
-    async fn wait_for_others(&self, days: DayRange) -> anyhow::Result<()> {
+    async fn wait_for_others(&self, days: DayRange) -> Result<()> {
         while !self.is_over() && queue::any_claimed(&mut *self.db().read().await?, self.id(), days).await? {
             tokio::time::sleep(LOOK_AT_CLAIMS_EVERY).await;
         }
@@ -210,10 +210,7 @@ impl Site {
 
     /// Polls the boxes and archives what they hold, whatever its day: a box is not asked for by days. A retry works on
     /// its own days, and does not poll. `None` if voicemail was not asked for, or there is none to retry.
-    async fn work_on_voicemail(
-        self: &Arc<Self>,
-        request: &Request,
-    ) -> anyhow::Result<Option<VoicemailReport>> {
+    async fn work_on_voicemail(self: &Arc<Self>, request: &Request) -> Result<Option<VoicemailReport>> {
         let is_retry = request.queue_only.is_some();
         if !request.voicemail && !is_retry {
             return Ok(None);

@@ -6,7 +6,7 @@
 
 use jiff::civil::Date;
 
-use crate::pbx::{PbxError, Policy, Reason};
+use crate::pbx::{PbxError, Reason};
 
 /// Different items in a row that fail alike before the PBX is at fault, once it has answered anything well.
 const CONFIRMED_BY: usize = 8;
@@ -63,40 +63,20 @@ enum Class {
     Alike(Reason),
 }
 
-/// A failure as the decision sees it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Failed {
-    pub(super) policy: Policy,
-    reason: Reason,
-    is_unanswered: bool,
-    is_unwell: bool,
-}
-
-impl From<&PbxError> for Failed {
-    fn from(error: &PbxError) -> Self {
-        Self {
-            policy: error.policy(),
-            reason: error.reason(),
-            is_unanswered: error.is_unanswered(),
-            is_unwell: error.is_unwell(),
-        }
-    }
-}
-
-impl Failed {
-    /// What it may be a case of; `None` where it can only be about this `item`.
-    fn class(self, item: &Item) -> Option<Class> {
-        match self.reason {
-            _ if self.is_unanswered => Some(Class::Silent),
-            _ if self.is_unwell => Some(Class::Unwell),
-            Reason::Redirect
+impl Class {
+    /// What `error` may be a case of; `None` where it can only be about this `item`.
+    fn of(error: &PbxError, item: &Item) -> Option<Self> {
+        match error.reason() {
+            _ if error.is_unanswered() => Some(Self::Silent),
+            _ if error.is_unwell() => Some(Self::Unwell),
+            reason @ (Reason::Redirect
             | Reason::Unsupported
             | Reason::Http(_)
             | Reason::Errno(_)
             | Reason::UnknownErrno(_)
-            | Reason::HtmlBody => Some(Class::Alike(self.reason)),
+            | Reason::HtmlBody) => Some(Self::Alike(reason)),
             // Lists that cannot be read are lists that were given.
-            Reason::Protocol | Reason::EmptyBody if !item.is_list() => Some(Class::Alike(self.reason)),
+            reason @ (Reason::Protocol | Reason::EmptyBody) if !item.is_list() => Some(Self::Alike(reason)),
             // A transfer that broke off had begun, and what came may be all there is.
             _ => None,
         }
@@ -154,17 +134,17 @@ impl Suspects {
     }
 
     /// Decides whose failure it is that `item` failed.
-    pub(super) fn judge(&mut self, item: &Item, failed: Failed) -> Verdict {
-        if failed.policy.concerns_pbx() {
+    pub(super) fn judge(&mut self, item: &Item, error: &PbxError) -> Verdict {
+        if error.policy().concerns_pbx() {
             return Verdict::AtOnce;
         }
-        let Some(class) = failed.class(item) else { return Verdict::Item };
+        let Some(class) = Class::of(error, item) else { return Verdict::Item };
         self.is_mute |= *item == Item::Device && matches!(class, Class::Silent | Class::Unwell);
         let needed = if self.has_answered && !self.is_mute { CONFIRMED_BY } else { CONFIRMED_AT_FIRST_BY };
         let is_other = |suspect: &&Suspect| suspect.class == class && suspect.item != *item;
         let items = 1 + self.suspects.iter().filter(is_other).count();
         let is_confirmed = items >= needed;
-        self.charge(item, class, failed.reason);
+        self.charge(item, class, error.reason());
         if !is_confirmed {
             return Verdict::Item;
         }
@@ -195,10 +175,12 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
+    use crate::pbx::Policy;
 
-    fn failed(policy: Policy, reason: Reason) -> Failed {
+    fn failed(policy: Policy, reason: Reason) -> PbxError {
+        let error = PbxError::new("hq", policy, reason, "");
         let is_unwell = matches!(reason, Reason::Http(500..=599) | Reason::Errno(20010));
-        Failed { policy, reason, is_unanswered: reason == Reason::Timeout, is_unwell }
+        if is_unwell { error.of_one_unwell() } else { error }
     }
 
     fn day(number: i8) -> Item {
@@ -206,7 +188,7 @@ mod tests {
     }
 
     /// Verdicts on one failure of each of these items after the other; `true` is the PBX's.
-    fn verdicts(suspects: &mut Suspects, items: &[Item], failed: Failed) -> Vec<bool> {
+    fn verdicts(suspects: &mut Suspects, items: &[Item], failed: &PbxError) -> Vec<bool> {
         items.iter().map(|item| suspects.judge(item, failed) != Verdict::Item).collect()
     }
 
@@ -216,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_pbx_that_does_not_even_say_who_it_is_is_down_after_three() {
-        let silent = failed(Policy::Retry, Reason::Timeout);
+        let silent = &failed(Policy::Retry, Reason::Timeout);
         let mut suspects = Suspects::default();
         suspects.clear(&day(1));
         assert_eq!(verdicts(&mut suspects, &[Item::Device, day(2), day(3)], silent), [false, false, true]);
@@ -244,7 +226,7 @@ mod tests {
             (Operator, Reason::NotHttps),
             (WaitOutLockout, Reason::LockedOut),
         ] {
-            let verdict = Suspects::default().judge(&Item::Recording(1), failed(policy, reason));
+            let verdict = Suspects::default().judge(&Item::Recording(1), &failed(policy, reason));
             assert_eq!(verdict, Verdict::AtOnce, "{policy:?} {reason}");
         }
     }
@@ -264,7 +246,7 @@ mod tests {
             (Retry, Reason::EmptyBody),
             (Retry, Reason::Protocol),
         ] {
-            let failed = failed(policy, reason);
+            let failed = &failed(policy, reason);
             let mut suspects = Suspects::default();
             suspects.clear(&Item::Device);
             let alone = verdicts(&mut suspects, &vec![Item::Recording(1); 100], failed);
@@ -287,26 +269,26 @@ mod tests {
             (Retry, Reason::Stall),
             (Retry, Reason::NotAudio),
         ] {
-            let failed = failed(policy, reason);
+            let failed = &failed(policy, reason);
             let told = verdicts(&mut Suspects::default(), &recordings(20), failed);
-            assert!(failed.policy.is_an_answer() || !told.contains(&true), "{policy:?} {reason}");
+            assert!(failed.policy().is_an_answer() || !told.contains(&true), "{policy:?} {reason}");
         }
         // A list that cannot be read was given.
         let days: Vec<Item> = (1..20).map(day).collect();
-        let told = verdicts(&mut Suspects::default(), &days, failed(Retry, Reason::Protocol));
+        let told = verdicts(&mut Suspects::default(), &days, &failed(Retry, Reason::Protocol));
         assert!(!told.contains(&true));
     }
 
     #[test]
     fn a_pbx_that_has_answered_nothing_well_is_at_fault_at_the_third_item() {
-        let silent = failed(Policy::Retry, Reason::Timeout);
+        let silent = &failed(Policy::Retry, Reason::Timeout);
         let items = [Item::Device, day(1), day(1), Item::Recording(1)];
         assert_eq!(verdicts(&mut Suspects::default(), &items, silent), [false, false, false, true]);
     }
 
     #[test]
     fn a_success_in_between_clears_those_of_its_kind_and_audio_clears_lists() {
-        let redirected = failed(Policy::Unconfirmed, Reason::Redirect);
+        let redirected = &failed(Policy::Unconfirmed, Reason::Redirect);
         let seven = recordings(7);
         for (answered, is_cleared) in
             [(Item::Recording(99), true), (day(1), false), (Item::Device, false), (Item::Boxes, false)]
@@ -330,21 +312,21 @@ mod tests {
         let mut suspects = Suspects::default();
         let reasons = [Reason::Redirect, Reason::Errno(1), Reason::Timeout, Reason::Http(404)];
         for (item, reason) in recordings(20).iter().zip(reasons.iter().cycle()).take(8) {
-            assert_eq!(suspects.judge(item, failed(Policy::Retry, *reason)), Verdict::Item);
+            assert_eq!(suspects.judge(item, &failed(Policy::Retry, *reason)), Verdict::Item);
         }
         let mut suspects = Suspects::default();
         let unwell = [Reason::Http(502), Reason::Errno(20010), Reason::Http(504)];
         let told: Vec<bool> = recordings(3)
             .iter()
             .zip(unwell)
-            .map(|(item, reason)| suspects.judge(item, failed(Policy::Retry, reason)) != Verdict::Item)
+            .map(|(item, reason)| suspects.judge(item, &failed(Policy::Retry, reason)) != Verdict::Item)
             .collect();
         assert_eq!(told, [false, false, true]);
     }
 
     #[test]
     fn what_a_fault_of_the_pbx_cost_is_given_back_once() {
-        let silent = failed(Policy::Retry, Reason::Timeout);
+        let silent = &failed(Policy::Retry, Reason::Timeout);
         let mut suspects = Suspects::default();
         let items = [Item::Recording(1), Item::Recording(1), day(1), Item::Message(2), Item::Recording(3)];
         let told: Vec<Verdict> = items.iter().map(|item| suspects.judge(item, silent)).collect();

@@ -4,9 +4,9 @@
 //! days before they are over. A steady distance hides nothing, and what a clock was set by less than a day is read with the days
 //! beside, which are open still.
 
+use anyhow::Result;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use sqlx::SqliteConnection;
 
 use super::page::ReadingFacts;
 use super::reading::{Covered, Reading};
@@ -18,13 +18,14 @@ use crate::store::evidence::{
 };
 use crate::store::findings::{self, FindingKind};
 use crate::store::fleet;
+use crate::store::sql::Conn;
 
 /// How long after the end of a day its second reading must lie: calls appear in the CDR when they end.
 pub(super) const SETTLES_AFTER: SignedDuration = SignedDuration::from_hours(12);
 
 impl Sweeper<'_> {
     /// Ends a reading, all of it as one unit: most days bring nothing new, and each commit is an fsync.
-    pub(super) async fn close(&self, mut reading: Reading, covered: Covered) -> anyhow::Result<SweepReport> {
+    pub(super) async fn close(&self, mut reading: Reading, covered: Covered) -> Result<SweepReport> {
         self.store_page(&mut reading).await?;
         let known_offset_s = self.known_offset_s().await?;
         let offset_s = known_offset_s.unwrap_or(0);
@@ -62,12 +63,12 @@ impl Sweeper<'_> {
     }
 
     /// The PBX's offset as far as it is known, else UTC's.
-    pub(super) async fn utc_offset_s(&self) -> anyhow::Result<i32> {
+    pub(super) async fn utc_offset_s(&self) -> Result<i32> {
         Ok(self.known_offset_s().await?.unwrap_or(0))
     }
 
     /// The PBX's offset: learnt from its CDR, else the configured zone's.
-    async fn known_offset_s(&self) -> anyhow::Result<Option<i32>> {
+    async fn known_offset_s(&self) -> Result<Option<i32>> {
         let remembered = fleet::remembered(&mut *self.site.db().read().await?, self.site.id()).await?;
         let configured =
             || self.site.pbx.timezone.as_ref().map(|zone| zone.to_offset(self.site.now()).seconds());
@@ -92,7 +93,7 @@ struct End {
 }
 
 impl End {
-    async fn store(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    async fn store(&self, tx: &mut Conn) -> Result<()> {
         let ReadingFacts { pbx, now, .. } = &self.reading.facts;
         // What was certified of a day does not hold any more if its list is believed more, or less.
         for day in self.settle_doubts(tx).await?.days {
@@ -122,7 +123,7 @@ impl End {
         Ok(())
     }
 
-    async fn settle_doubts(&self, tx: &mut SqliteConnection) -> anyhow::Result<Settled> {
+    async fn settle_doubts(&self, tx: &mut Conn) -> Result<Settled> {
         let ReadingFacts { pbx, now, .. } = &self.reading.facts;
         let counts = &self.reading.counts;
         let list = InputList {
@@ -144,12 +145,7 @@ impl End {
 
     /// Keeps what the list says of a day: the verdict on the day that was asked for, and on those that a file covers; and
     /// what its rows came by.
-    async fn note_evidence(
-        &self,
-        tx: &mut SqliteConnection,
-        day: Date,
-        of_day: &DayReading,
-    ) -> anyhow::Result<()> {
+    async fn note_evidence(&self, tx: &mut Conn, day: Date, of_day: &DayReading) -> Result<()> {
         let ReadingFacts { pbx, now, .. } = &self.reading.facts;
         let is_asked = matches!(self.covered, Covered::Day { day: asked, .. } if asked == day);
         if is_asked || of_day.whole {
@@ -173,7 +169,7 @@ impl End {
     }
 
     /// A day that stays in doubt is a finding, until it is in doubt no more.
-    async fn note_doubts(&self, tx: &mut SqliteConnection, day: Date) -> anyhow::Result<()> {
+    async fn note_doubts(&self, tx: &mut Conn, day: Date) -> Result<()> {
         let ReadingFacts { pbx, now, .. } = &self.reading.facts;
         let doubts = evidence::doubts_since(tx, pbx, day).await?;
         let lasting = doubts.filter(|(_, since)| now.duration_since(*since) >= DOUBTS_SHOWN_AFTER);
@@ -190,7 +186,7 @@ impl End {
     }
 
     /// Known rows that the PBX's own answer lacks are a finding, until an answer has them all.
-    async fn note_absent_rows(&self, tx: &mut SqliteConnection, day: Date, rows: i64) -> anyhow::Result<()> {
+    async fn note_absent_rows(&self, tx: &mut Conn, day: Date, rows: i64) -> Result<()> {
         let ReadingFacts { pbx, now, .. } = &self.reading.facts;
         let detail = (rows != 0).then(|| {
             format!(
@@ -209,7 +205,7 @@ const MOVED_BY: SignedDuration = SignedDuration::from_hours(24);
 impl Sweeper<'_> {
     /// Why the lists that are read now are doubtful, as the end of a sentence; `None` if no clock makes them so. It is asked
     /// once in a sweep.
-    pub(super) async fn clock_doubt(&self) -> anyhow::Result<Option<String>> {
+    pub(super) async fn clock_doubt(&self) -> Result<Option<String>> {
         let doubt = self.clock_doubt.get_or_try_init(|| async {
             let now = self.site.now();
             let mut db = self.site.db().read().await?;

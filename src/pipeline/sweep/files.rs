@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -12,7 +13,7 @@ use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::base::recording::printable;
 use crate::base::times::zone_of;
-use crate::formats::cdr::{CdrError, CdrItem, read_csv};
+use crate::formats::cdr::{CdrError, CdrItem, CdrReader, read_csv};
 use crate::store::calls;
 use crate::store::findings::{self, FindingKind};
 
@@ -31,6 +32,13 @@ pub enum CdrFileError {
 }
 
 impl CdrFileError {
+    fn of(path: &Path, error: CdrError) -> Self {
+        match error {
+            CdrError::Io(error) => Self::unreadable(path, error),
+            CdrError::NoHeader(error) => Self::NoCdr { path: shown(path), problem: error.to_string() },
+        }
+    }
+
     fn unreadable(path: &Path, problem: impl ToString) -> Self {
         Self::Unreadable { path: shown(path), problem: problem.to_string() }
     }
@@ -57,7 +65,7 @@ fn csv_files(folder: &Path) -> Result<Vec<PathBuf>, CdrFileError> {
 
 impl Sweeper<'_> {
     /// Reads every CSV file of a folder. One that is no CDR is a finding and keeps none of the others from being read.
-    pub(super) async fn read_folder(&self, folder: &Path) -> anyhow::Result<SweepReport> {
+    pub(super) async fn read_folder(&self, folder: &Path) -> Result<SweepReport> {
         let mut report = SweepReport::default();
         let files = csv_files(folder)?;
         let (pbx, now) = (self.site.id().to_owned(), self.site.now());
@@ -82,7 +90,7 @@ impl Sweeper<'_> {
     ///
     /// # Errors
     /// [`CdrFileError`] if it cannot be read; bad rows are findings. Rows before an error are kept.
-    pub(crate) async fn read_file(&self, path: &Path) -> anyhow::Result<SweepReport> {
+    pub(crate) async fn read_file(&self, path: &Path) -> Result<SweepReport> {
         let file = File::open(path).map_err(|error| CdrFileError::unreadable(path, error))?;
         let metadata = file.metadata().map_err(|error| CdrFileError::unreadable(path, error))?;
         if !metadata.is_file() {
@@ -100,26 +108,19 @@ impl Sweeper<'_> {
         // What tells no time was most likely listed shortly before the file was written.
         let written_on = zone_of(self.site.pbx.timezone.as_ref(), None).to_datetime(written_at).date();
         let mut reading = self.begin(name, source, Fallback::Before(written_on), None).await?;
-        let outcome = self.take_file(&mut reading, file).await;
-        let is_read = matches!(outcome, Ok(Ok(_))) && !self.site.stop.is_cancelled();
-        let flaw = outcome.as_ref().ok().and_then(|outcome| outcome.as_ref().ok()).and_then(FileFacts::flaw);
+        let outcome = self.take_file(&mut reading, path, file).await;
+        let is_read = outcome.is_ok() && !self.site.stop.is_cancelled();
+        let flaw = outcome.as_ref().ok().and_then(FileFacts::flaw);
         let whole = is_read && !counted && flaw.is_none();
         let written_at = written_at.min(reading.facts.now);
         let report = self.close(reading, Covered::File { whole, written_at }).await?;
-        match outcome? {
-            Ok(_) => {
-                self.note_flaw(path, flaw).await?;
-                Ok(SweepReport { files_unread: report.files_unread + u64::from(flaw.is_some()), ..report })
-            }
-            Err(CdrError::Io(error)) => Err(CdrFileError::unreadable(path, error).into()),
-            Err(CdrError::NoHeader(error)) => {
-                Err(CdrFileError::NoCdr { path: shown(path), problem: error.to_string() }.into())
-            }
-        }
+        outcome?;
+        self.note_flaw(path, flaw).await?;
+        Ok(SweepReport { files_unread: report.files_unread + u64::from(flaw.is_some()), ..report })
     }
 
     /// Tells of a file whose recordings are queued and that proves nothing.
-    async fn note_flaw(&self, path: &Path, flaw: Option<&'static str>) -> anyhow::Result<()> {
+    async fn note_flaw(&self, path: &Path, flaw: Option<&'static str>) -> Result<()> {
         let subject = shown(path);
         if let Some(flaw) = flaw {
             warn!(pbx = self.site.id(), "{subject}: {flaw}");
@@ -127,32 +128,25 @@ impl Sweeper<'_> {
         self.site.settle_finding(FindingKind::BadFile, subject, flaw.map(str::to_owned)).await
     }
 
-    async fn take_file(
-        &self,
-        reading: &mut Reading,
-        file: File,
-    ) -> anyhow::Result<Result<FileFacts, CdrError>> {
+    async fn take_file(&self, reading: &mut Reading, path: &Path, file: File) -> Result<FileFacts> {
         let mut items = self.parse(file);
         let mut facts = FileFacts::default();
         while let Some(item) = items.recv().await {
-            match item {
-                Ok(item) => {
-                    facts.note(&item);
-                    self.take(reading, item).await?;
-                }
-                Err(error) => return Ok(Err(error)),
-            }
+            let item = item.map_err(|error| CdrFileError::of(path, error))?;
+            facts.note(&item);
+            self.take(reading, item).await?;
             if self.site.stop.is_cancelled() {
                 break;
             }
         }
-        Ok(Ok(facts))
+        Ok(facts)
     }
 
     /// Parses on a thread of its own: reading a large file must not hold up downloads.
     fn parse(&self, file: File) -> mpsc::Receiver<Result<CdrItem, CdrError>> {
         let (sender, receiver) = mpsc::channel(ITEMS_AHEAD);
-        let reader = self.reader();
+        let pbx = &self.site.pbx;
+        let reader = CdrReader::new(&pbx.cdr_columns).keeping(&pbx.cdr_keep_columns);
         tokio::task::spawn_blocking(move || {
             for item in read_csv(file, reader) {
                 if sender.blocking_send(item).is_err() {

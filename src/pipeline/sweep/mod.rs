@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::Result;
 use jiff::SignedDuration;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -32,7 +33,7 @@ use crate::base::filesystem::{Room, room};
 use crate::base::recording::Text;
 use crate::base::times::OffsetResolver;
 use crate::config::{ExclusionRule, PbxLimits};
-use crate::formats::cdr::{BadRow, CdrItem, CdrReader, DoubtCause};
+use crate::formats::cdr::{BadRow, CdrItem, DoubtCause};
 use crate::store::calls;
 use crate::store::db::DatabaseFailed;
 use crate::store::evidence::{self, Limits};
@@ -88,10 +89,6 @@ impl<'a> Sweeper<'a> {
         Self { site, rules, device_behind: met.behind, deep, limits, clock_doubt }
     }
 
-    fn reader(&self) -> CdrReader {
-        CdrReader::new(&self.site.pbx.cdr_columns).keeping(&self.site.pbx.cdr_keep_columns)
-    }
-
     /// `input` names it in findings, `source` identifies it; `limits` say what the PBX may add.
     async fn begin(
         &self,
@@ -99,7 +96,7 @@ impl<'a> Sweeper<'a> {
         source: String,
         fallback: Fallback,
         limits: Option<PbxLimits>,
-    ) -> anyhow::Result<Reading> {
+    ) -> Result<Reading> {
         let (pbx, rules, now) = (self.site.id().to_owned(), self.rules.clone(), self.site.now());
         let db = self.site.db();
         let (facts, remembered, open) = db
@@ -110,8 +107,10 @@ impl<'a> Sweeper<'a> {
                 Ok((ReadingFacts { pbx, reading, rules, now, limits }, remembered, open))
             })
             .await?;
+        let (Fallback::Asked(day) | Fallback::Before(day)) = fallback;
         Ok(Reading {
             facts,
+            day,
             fallback,
             resolver: OffsetResolver::new(self.site.pbx.timezone.clone(), remembered.utc_offset_s),
             page: Vec::new(),
@@ -120,16 +119,14 @@ impl<'a> Sweeper<'a> {
             input,
             last_sn: remembered.sn.map(Text::Utf8),
             unsure: None,
-            asked: match fallback {
-                Fallback::Asked(day) | Fallback::Before(day) => Part::of(day),
-            },
+            asked: Part::of(day),
             list: List::of(open),
             outside: None,
         })
     }
 
     /// Takes an item of the CDR in, and stores the page when it is full.
-    async fn take(&self, reading: &mut Reading, item: CdrItem) -> anyhow::Result<()> {
+    async fn take(&self, reading: &mut Reading, item: CdrItem) -> Result<()> {
         if reading.outside.is_some_and(|days| !range::is_outside(&item, days)) {
             return Ok(());
         }
@@ -156,7 +153,7 @@ impl<'a> Sweeper<'a> {
         Ok(())
     }
 
-    async fn store_page(&self, reading: &mut Reading) -> anyhow::Result<()> {
+    async fn store_page(&self, reading: &mut Reading) -> Result<()> {
         let rows =
             page::place(std::mem::take(&mut reading.page), &mut reading.resolver, &mut reading.fallback);
         if rows.is_empty() {
@@ -197,7 +194,7 @@ impl<'a> Sweeper<'a> {
         reading: &mut Reading,
         rows: Arc<Vec<PlacedRow>>,
         which: Range<usize>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         let (facts, learnt) = (reading.facts.clone(), reading.resolver.learnt());
         if facts.limits.is_some() {
             self.check_disk()?;
@@ -214,7 +211,7 @@ impl<'a> Sweeper<'a> {
     }
 
     /// A bad row is a finding with file and line, never a reason to stop.
-    async fn note_bad_row(&self, reading: &mut Reading, bad: &BadRow) -> anyhow::Result<()> {
+    async fn note_bad_row(&self, reading: &mut Reading, bad: &BadRow) -> Result<()> {
         reading.list.note_bad_row(bad);
         let detail = match &*bad.excerpt {
             "" => bad.problem.clone(),
@@ -229,7 +226,7 @@ impl<'a> Sweeper<'a> {
         reading: &mut Reading,
         (line, line_sha256): (u64, Digest),
         detail: String,
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         reading.counts.bad_rows += 1;
         if reading.counts.bad_rows > BAD_ROWS_KEPT || reading.list.open.is_accepted(&line_sha256) {
             return Ok(());
@@ -267,7 +264,7 @@ impl<'a> Sweeper<'a> {
     }
 
     /// What the PBX may add, if it may add anything at present.
-    async fn may_add(&self) -> anyhow::Result<PbxLimits> {
+    async fn may_add(&self) -> Result<PbxLimits> {
         self.check_disk()?;
         let limits = self.site.pbx.limits.clone();
         intake::check(&mut *self.site.db().read().await?, self.site.id(), &limits, self.site.now()).await?;
@@ -275,7 +272,7 @@ impl<'a> Sweeper<'a> {
     }
 
     /// Notes that the PBX is slowed, or that it is not any more.
-    async fn note_slowed(&self, slowed: Option<&IntakeSlowed>) -> anyhow::Result<()> {
+    async fn note_slowed(&self, slowed: Option<&IntakeSlowed>) -> Result<()> {
         let id = self.site.id();
         if let Some(slowed) = slowed {
             warn!(pbx = id, "Pbx `{id}`: {slowed}");

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use anyhow::Result;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
-use sqlx::SqliteConnection;
 
 use crate::archive::Folder;
 use crate::base::recording::{RecordingKind, RecordingName, printable};
@@ -19,6 +19,7 @@ use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet;
 use crate::store::intake::{self, Added};
 use crate::store::queue::{self, Enqueued, NewRecording, RecordingState};
+use crate::store::sql::Conn;
 
 /// Rows that are stored in one transaction at most.
 pub(super) const ROWS_PER_PAGE: usize = 500;
@@ -50,10 +51,10 @@ impl ReadingFacts {
     /// [`IntakeSlowed`](crate::store::intake::IntakeSlowed) if the PBX may not add it at present; whatever the database says.
     pub(super) async fn store(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Conn,
         rows: &[PlacedRow],
         learnt_offset_s: Option<i32>,
-    ) -> anyhow::Result<PageStored> {
+    ) -> Result<PageStored> {
         let (pbx, now) = (&*self.pbx, self.now);
         if let Some(limits) = &self.limits {
             intake::check(tx, pbx, limits, now).await?;
@@ -107,10 +108,10 @@ impl ReadingFacts {
     /// The serial number is the row's own, else the one learnt. The first row that has one teaches it.
     async fn learn_serial_number(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Conn,
         placed: &PlacedRow,
         known: Option<String>,
-    ) -> anyhow::Result<Option<String>> {
+    ) -> Result<Option<String>> {
         let Some(shown) = placed.row.serial_number() else { return Ok(known) };
         match known {
             None => {
@@ -132,11 +133,11 @@ impl ReadingFacts {
 
     async fn enqueue(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Conn,
         placed: &PlacedRow,
         name: &RecordingName,
         learnt_sn: &str,
-    ) -> anyhow::Result<Enqueued> {
+    ) -> Result<Enqueued> {
         let sn = placed.row.serial_number().unwrap_or(learnt_sn);
         let folder = Folder::day(&self.pbx, placed.day)?;
         let paths = [safe_name(name), with_hash(name), with_identity(name, sn.as_bytes())]
@@ -154,7 +155,7 @@ impl ReadingFacts {
     }
 
     /// The PBX's own offset and the configured zone should agree; one finding a day where they do not.
-    async fn note_zone(&self, tx: &mut SqliteConnection, placed: &PlacedRow) -> anyhow::Result<()> {
+    async fn note_zone(&self, tx: &mut Conn, placed: &PlacedRow) -> Result<()> {
         let shown = placed.resolved.utc_offset_s;
         let detail = placed.resolved.zone_offset_s.filter(|zone| *zone != shown).map(|configured| {
         format!(
@@ -251,14 +252,11 @@ pub(super) fn place(
                 true => likeliest_day(&row, &resolved, *fallback),
                 false => row.local_start().map(|local| local.date()).or_else(|| local_day(&resolved)),
             };
-            let day = match (shown, &mut *fallback) {
-                (Some(day), Fallback::Before(before)) => {
-                    *before = day;
-                    day
-                }
-                (Some(day), Fallback::Asked(_)) => day,
-                (None, Fallback::Asked(day) | Fallback::Before(day)) => *day,
-            };
+            if let (Some(day), Fallback::Before(before)) = (shown, &mut *fallback) {
+                *before = day;
+            }
+            let (Fallback::Asked(day) | Fallback::Before(day)) = *fallback;
+            let day = shown.unwrap_or(day);
             PlacedRow { row, day, resolved }
         })
         .collect()

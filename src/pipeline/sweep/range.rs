@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use anyhow::Result;
 use jiff::ToSpan as _;
 use jiff::civil::{Date, DateTime, date};
 use tracing::{debug, info, warn};
@@ -34,8 +35,8 @@ pub(super) const WAITS: Backoff = Backoff::new(FIRST_WAIT, Duration::MAX);
 struct Pass {
     asked: u64,
     /// Days that were read, and whose lists may still be cut.
-    unproven: Vec<(Date, Reading)>,
-    failed: Vec<(Date, Reading, PbxError)>,
+    unproven: Vec<Reading>,
+    failed: Vec<(Reading, PbxError)>,
     unread: BTreeSet<Date>,
 }
 
@@ -53,7 +54,7 @@ impl Sweeper<'_> {
         &self,
         ranges: &[DayRange],
         mut progress: impl FnMut(Date, &SweepReport),
-    ) -> anyhow::Result<SweepReport> {
+    ) -> Result<SweepReport> {
         let mut report = SweepReport::default();
         if let Some(folder) = &self.site.pbx.cdr_folder {
             report += self.read_folder(folder).await?;
@@ -63,7 +64,7 @@ impl Sweeper<'_> {
         }
         let days = today_first(ranges, self.today());
         let mut pass = Pass::default();
-        let swept: anyhow::Result<()> = async {
+        let swept: Result<()> = async {
             self.learn_limits().await?;
             for &day in &days {
                 if self.site.is_over() {
@@ -76,21 +77,21 @@ impl Sweeper<'_> {
                 }
                 reading.list.has_open_edge = pass.is_day_before_unread(day);
                 let part = reading.asked;
-                let outcome = match self.ask(&mut reading, day, part, 1).await {
-                    Ok(Ok(answer)) => self.take_answer(&mut reading, day, part, answer).await,
+                let outcome = match self.ask(&mut reading, part, 1).await {
+                    Ok(Ok(answer)) => self.take_answer(&mut reading, part, answer).await,
                     Ok(Err(outcome)) => Ok(outcome),
                     Err(error) => Err(error),
                 };
                 match outcome {
-                    Ok(Outcome::Read) => pass.unproven.push((day, reading)),
+                    Ok(Outcome::Read) => pass.unproven.push(reading),
                     Ok(Outcome::Unread(error)) => {
                         self.store_page(&mut reading).await?;
                         pass.unread.insert(day);
-                        pass.failed.push((day, reading, error));
+                        pass.failed.push((reading, error));
                     }
-                    Ok(Outcome::Ended) => report += self.end_day(reading, day, Outcome::Ended).await?,
+                    Ok(Outcome::Ended) => report += self.end_day(reading, Outcome::Ended).await?,
                     Err(error) => {
-                        pass.unproven.push((day, reading));
+                        pass.unproven.push(reading);
                         return Err(error);
                     }
                 }
@@ -104,7 +105,7 @@ impl Sweeper<'_> {
         let slowed = swept.err().map(|error| error.downcast::<IntakeSlowed>()).transpose()?;
         if slowed.is_some() {
             // What of them was stored is kept, and none of them is settled by it.
-            pass.unproven.iter().for_each(|(_, reading)| report += reading.report());
+            pass.unproven.iter().for_each(|reading| report += reading.report());
             report.days_unasked = (days.len() as u64).saturating_sub(report.days_read + report.days_unread);
         }
         self.note_slowed(slowed.as_ref()).await?;
@@ -118,30 +119,31 @@ impl Sweeper<'_> {
         ranges: &[DayRange],
         report: &mut SweepReport,
         progress: &mut impl FnMut(Date, &SweepReport),
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         // A PBX that cannot list one day in any part may be able to list none at present: then it is not pressed for each.
         let mut why = None;
-        for (day, mut reading, error) in std::mem::take(&mut pass.failed) {
-            let outcome = self.ask_again(&mut reading, day, error, why.is_some()).await?;
+        for (mut reading, error) in std::mem::take(&mut pass.failed) {
+            let day = reading.day;
+            let outcome = self.ask_again(&mut reading, error, why.is_some()).await?;
             why = match &outcome {
                 Outcome::Unread(error) => Some(error.clone()),
                 Outcome::Read | Outcome::Ended => None,
             };
             if outcome.is_read() {
                 pass.unread.remove(&day);
-                pass.unproven.push((day, reading));
+                pass.unproven.push(reading);
             } else {
-                *report += self.end_day(reading, day, outcome).await?;
+                *report += self.end_day(reading, outcome).await?;
             }
             progress(day, report);
         }
         let mut unproven = std::mem::take(&mut pass.unproven);
-        for (day, reading) in unproven.iter_mut().filter(|(_, reading)| reading.list.has_open_edge) {
-            if pass.is_day_before_unread(*day) {
-                self.close_edge(reading, *day).await?;
+        for reading in unproven.iter_mut().filter(|reading| reading.list.has_open_edge) {
+            if pass.is_day_before_unread(reading.day) {
+                self.close_edge(reading).await?;
             }
         }
-        let of_unproven: u64 = unproven.iter().map(|(_, reading)| reading.counts.recordings_new).sum();
+        let of_unproven: u64 = unproven.iter().map(|reading| reading.counts.recordings_new).sum();
         self.prove(unproven, pass.asked + report.recordings_new + of_unproven, report).await?;
         *report += self.look_outside(ranges).await?;
         // Where no day at all can be read, it is not the days.
@@ -194,19 +196,14 @@ impl Sweeper<'_> {
         self.site.now().to_zoned(zone_of(self.site.pbx.timezone.as_ref(), None)).date()
     }
 
-    async fn begin_day(&self, day: Date) -> anyhow::Result<Reading> {
+    async fn begin_day(&self, day: Date) -> Result<Reading> {
         let limits = Some(self.may_add().await?);
         self.begin(findings::cdr_of(day), day.to_string(), Fallback::Asked(day), limits).await
     }
 
     /// Ends the reading of a day. What was read of it is kept, also where the day was not read whole and stays open.
-    pub(super) async fn end_day(
-        &self,
-        reading: Reading,
-        day: Date,
-        outcome: Outcome,
-    ) -> anyhow::Result<SweepReport> {
-        let (whole, read_at) = (outcome.is_read(), reading.facts.now);
+    pub(super) async fn end_day(&self, reading: Reading, outcome: Outcome) -> Result<SweepReport> {
+        let (day, whole, read_at) = (reading.day, outcome.is_read(), reading.facts.now);
         let report = self.close(reading, Covered::Day { day, whole, read_at }).await?;
         // Of a PBX that was given up meanwhile, its own trouble says why.
         if let Outcome::Unread(error) = outcome
@@ -223,15 +220,9 @@ impl Sweeper<'_> {
 
     /// Asks again for a day that failed by `error`, in parts where the PBX takes too long. A `doubtful` PBX is asked for one
     /// minute of it first.
-    async fn ask_again(
-        &self,
-        reading: &mut Reading,
-        day: Date,
-        error: PbxError,
-        doubtful: bool,
-    ) -> anyhow::Result<Outcome> {
+    async fn ask_again(&self, reading: &mut Reading, error: PbxError, doubtful: bool) -> Result<Outcome> {
         if doubtful {
-            let answered = self.read_part(reading, day, Part::first_minute_of(day), 1).await?;
+            let answered = self.read_part(reading, Part::first_minute_of(reading.day), 1).await?;
             if !answered.is_read() {
                 return Ok(answered);
             }
@@ -239,7 +230,7 @@ impl Sweeper<'_> {
         }
         let mut parts = Parts::after(reading.asked, error);
         while let Some(part) = parts.next() {
-            match self.read_part(reading, day, part, TRIES).await? {
+            match self.read_part(reading, part, TRIES).await? {
                 Outcome::Read => parts.note_read(),
                 Outcome::Unread(error) => parts.note_unread(part, error),
                 Outcome::Ended => return Ok(Outcome::Ended),
@@ -248,33 +239,32 @@ impl Sweeper<'_> {
         Ok(parts.lost.map_or(Outcome::Read, Outcome::Unread))
     }
 
-    /// Reads one part of `day`, in so many tries at most.
+    /// Reads one part of a day, in so many tries at most.
     pub(super) async fn read_part(
         &self,
         reading: &mut Reading,
-        day: Date,
         part: Part,
         tries_max: u32,
-    ) -> anyhow::Result<Outcome> {
-        match self.ask(reading, day, part, tries_max).await? {
-            Ok(answer) => self.take_answer(reading, day, part, answer).await,
+    ) -> Result<Outcome> {
+        match self.ask(reading, part, tries_max).await? {
+            Ok(answer) => self.take_answer(reading, part, answer).await,
             Err(outcome) => Ok(outcome),
         }
     }
 
-    /// Asks for one part of `day`, in so many tries at most, and takes its rows as they arrive: the answer, or why there is
+    /// Asks for one part of a day, in so many tries at most, and takes its rows as they arrive: the answer, or why there is
     /// none. A part that is too much for the PBX is tried once: a shorter one may be answered. So is one that it refuses, for
     /// it will do so again. Rows of an answer that breaks off are kept: the next try stores them again.
     pub(super) async fn ask(
         &self,
         reading: &mut Reading,
-        day: Date,
         part: Part,
         tries_max: u32,
-    ) -> anyhow::Result<Result<Answer, Outcome>> {
-        let (gate, about, mut tries) = (&self.site.gate, Item::Day(day), 0);
+    ) -> Result<Result<Answer, Outcome>> {
+        let (gate, day, mut tries) = (&self.site.gate, reading.day, 0);
+        let about = Item::Day(day);
         while let Some(slot) = self.slot().await {
-            let (mut answer, doubtful) = (Answer::default(), reading.list.doubtful());
+            let (mut answer, doubtful) = (Answer::default(), reading.list.doubtful.len());
             let ended = match slot.calls(part.from, part.to, reading.last_sn.clone()).await {
                 Err(error) => Err(error),
                 Ok(mut calls) => loop {
@@ -305,7 +295,7 @@ impl Sweeper<'_> {
                 return Ok(Ok(answer));
             };
             // The next answer has these lines too, if they are in the list.
-            reading.list.forget_doubtful(doubtful);
+            reading.list.doubtful.truncate(doubtful);
             gate.troubled(&about, &error).await?;
             if error.policy().concerns_pbx() {
                 continue;
@@ -363,7 +353,7 @@ const DAYS_MAX: usize = 31;
 impl Sweeper<'_> {
     /// Asks for calls before and after all that is kept, once a day, and reads the days that have any. Not answered, it is
     /// tried again tomorrow: the other days are none the worse for it.
-    async fn look_outside(&self, swept: &[DayRange]) -> anyhow::Result<SweepReport> {
+    async fn look_outside(&self, swept: &[DayRange]) -> Result<SweepReport> {
         let mut report = SweepReport::default();
         let now = self.site.now();
         let ends = swept.iter().map(|range| range.from).min().zip(swept.iter().map(|range| range.to).max());
@@ -387,9 +377,9 @@ impl Sweeper<'_> {
         for side in sides.into_iter().filter(|side| side.from <= side.to) {
             let (input, limits) = ("calls of other times".to_owned(), Some(self.may_add().await?));
             let mut reading = self.begin(input, "outside".into(), Fallback::Before(FIRST), limits).await?;
-            reading.outside = Some((SOLD_SINCE, to));
+            (reading.day, reading.outside) = (side.from.date(), Some((SOLD_SINCE, to)));
             // Whatever comes of it: what did not come is asked for tomorrow.
-            let _ = self.ask(&mut reading, side.from.date(), side, 1).await?;
+            let _ = self.ask(&mut reading, side, 1).await?;
             self.store_page(&mut reading).await?;
             found.extend(reading.added.keys().copied());
             let of_side = self.close(reading, Covered::Outside { read_at: now }).await?;
@@ -409,8 +399,8 @@ impl Sweeper<'_> {
             }
             let mut reading = self.begin_day(day).await?;
             let asked = reading.asked;
-            let outcome = self.read_part(&mut reading, day, asked, 1).await?;
-            report += self.end_day(reading, day, outcome).await?;
+            let outcome = self.read_part(&mut reading, asked, 1).await?;
+            report += self.end_day(reading, outcome).await?;
         }
         Ok(report)
     }

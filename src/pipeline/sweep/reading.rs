@@ -18,6 +18,8 @@ use crate::store::evidence::{DoubtfulLine, ListSize, OpenDoubts, Verdict};
 
 pub(super) struct Reading {
     pub(super) facts: ReadingFacts,
+    /// The day that is asked for; of a file, the day on which it was written.
+    pub(super) day: Date,
     /// The day of rows that tell no time.
     pub(super) fallback: Fallback,
     pub(super) resolver: OffsetResolver,
@@ -50,7 +52,7 @@ pub(super) struct List {
     /// Whether the day before was not read, so that nothing else shows calls at the beginning of this one.
     pub(super) has_open_edge: bool,
     /// Lines that cannot be believed, the first of them.
-    doubtful: Vec<Doubtful>,
+    pub(super) doubtful: Vec<Doubtful>,
     bad_line: Option<u64>,
     /// Lines that were in doubt before, and those of them that could be read now.
     pub(super) open: OpenDoubts,
@@ -60,7 +62,7 @@ pub(super) struct List {
 /// Doubtful lines of one reading that are kept: beyond that it is no matter of lines.
 const DOUBTFUL_KEPT: usize = 1000;
 
-struct Doubtful {
+pub(super) struct Doubtful {
     line_sha256: Digest,
     cause: DoubtCause,
     /// The call's id, and when that says the call was.
@@ -114,8 +116,7 @@ impl List {
         self.parts += 1;
         self.size.rows += answer.size.rows;
         self.size.bytes += answer.size.bytes;
-        let order = |answer: &Answer| (answer.size.rows, answer.size.bytes);
-        if self.largest.as_ref().is_none_or(|(_, largest)| order(largest) < order(&answer)) {
+        if self.largest.as_ref().is_none_or(|(_, largest)| largest.size < answer.size) {
             self.largest = Some((part, answer));
         }
     }
@@ -127,16 +128,6 @@ impl List {
     /// Forgets what came: all of it is asked for again.
     pub(super) fn begin_again(&mut self) {
         (self.parts, self.size, self.largest) = (0, ListSize::default(), None);
-    }
-
-    /// How many doubtful lines there are: those of an answer that broke off are [forgotten](Self::forget_doubtful) again.
-    pub(super) fn doubtful(&self) -> usize {
-        self.doubtful.len()
-    }
-
-    /// Forgets all doubtful lines but for the first `kept`.
-    pub(super) fn forget_doubtful(&mut self, kept: usize) {
-        self.doubtful.truncate(kept);
     }
 
     /// How far it can be believed, its doubtful lines left out, and why it is not whole. `whole` says whether it was read to
@@ -162,19 +153,14 @@ impl List {
             let (first, last) = (first.max(near.0), last.min(near.1));
             (first <= last).then_some((first, last))
         };
-        let mut lines: Vec<DoubtfulLine> = Vec::with_capacity(self.doubtful.len());
-        for doubtful in &self.doubtful {
-            if lines.iter().any(|line| line.line_sha256 == doubtful.line_sha256) {
-                continue;
-            }
-            lines.push(DoubtfulLine {
-                line_sha256: doubtful.line_sha256,
-                cause: doubtful.cause.as_str().to_owned(),
-                callid: doubtful.callid.as_ref().map(|(callid, _)| callid.clone()),
-                days: days(doubtful).unwrap_or(asked),
-            });
-        }
-        lines
+        let line = |doubtful: &Doubtful| DoubtfulLine {
+            line_sha256: doubtful.line_sha256,
+            cause: doubtful.cause.as_str().to_owned(),
+            callid: doubtful.callid.as_ref().map(|(callid, _)| callid.clone()),
+            days: days(doubtful).unwrap_or(asked),
+        };
+        let mut seen = BTreeSet::new();
+        self.doubtful.iter().filter(|doubtful| seen.insert(doubtful.line_sha256)).map(line).collect()
     }
 }
 

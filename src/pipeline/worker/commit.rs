@@ -1,8 +1,7 @@
 //! How an attempt ends in the database: catalog, queue and ledger in one transaction, after the file is durable.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 use tracing::{debug, warn};
 
 use super::fetch::{Failure, Fetched, Origin};
@@ -19,15 +18,17 @@ use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet::{self, MISSING_STREAK_MAX};
 use crate::store::ledger::{self, ArchivedFacts, Entry, EntryType, HowCame, commitment};
 use crate::store::queue::{self, Job, PutBack, RecordingState};
+use crate::store::sql::Conn;
 use crate::store::voicemail;
+use crate::vault::Vault;
 
 const FOUND_DETAIL: &str = "a file that callvault did not write is in its place, and the PBX does not have the recording to \
                           compare it with: it is not taken for the recording";
 
 impl Worker {
     /// Records a durable file: when this returns, its recording is archived for good.
-    pub(super) async fn commit(&self, job: &Job, fetched: Fetched) -> anyhow::Result<()> {
-        let claim = self.claimed(job.clone());
+    pub(super) async fn commit(&self, job: &Job, fetched: Fetched) -> Result<()> {
+        let claim = Claimed::of(&self.site.vault, job.clone());
         let size_bytes = fetched.kept.file.size_bytes();
         debug!(pbx = %job.pbx, size_bytes, "Archived `{}` as {}", job.name, fetched.kept.file.path());
         for moved in &fetched.kept.quarantined {
@@ -42,7 +43,7 @@ impl Worker {
     }
 
     /// Ends a claim without a file, as the judgement says.
-    pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> anyhow::Result<()> {
+    pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> Result<()> {
         let not_there = failure.is_not_there();
         let is_found = matches!(failure, Failure::Found { .. });
         let now = self.site.now();
@@ -62,7 +63,7 @@ impl Worker {
         if !matches!(how, PutBack::Unclaimed | PutBack::Postponed { .. }) {
             self.progress.note(Snapshot { failed_attempts: 1, ..Snapshot::default() });
         }
-        let claim = self.claimed(job.clone());
+        let claim = Claimed::of(&self.site.vault, job.clone());
         let db = self.site.db();
         db.write(async move |tx| {
             if not_there && claim.job.kind == RecordingKind::Call {
@@ -75,10 +76,6 @@ impl Worker {
         })
         .await
     }
-
-    fn claimed(&self, job: Job) -> Claimed {
-        Claimed { job, run_id: self.site.vault.state.run_id.clone(), now: self.site.now() }
-    }
 }
 
 /// A claimed recording whose claim ends now.
@@ -89,11 +86,19 @@ pub(super) struct Claimed {
 }
 
 impl Claimed {
-    pub(super) async fn commit_file(
-        &self,
-        tx: &mut SqliteConnection,
-        fetched: &Fetched,
-    ) -> anyhow::Result<()> {
+    pub(super) fn of(vault: &Vault, job: Job) -> Self {
+        Self { job, run_id: vault.state.run_id.clone(), now: vault.clock.now() }
+    }
+
+    /// An entry of the ledger about the recording.
+    pub(super) fn entry(&self, what: EntryType) -> Entry {
+        let Self { job, now, .. } = self;
+        let recording = commitment(&job.salt, job.kind, &job.pbx, &job.sn, &job.name);
+        let entry = Entry::new(what, *now).with("pbx", job.pbx.as_str()).with("day", job.day.to_string());
+        entry.with("recording", recording.to_string())
+    }
+
+    pub(super) async fn commit_file(&self, tx: &mut Conn, fetched: &Fetched) -> Result<()> {
         let Self { job, now, .. } = self;
         match catalog::sha256_of(tx, fetched.kept.file.path()).await? {
             None => self.record_file(tx, fetched).await?,
@@ -124,7 +129,7 @@ impl Claimed {
 
     /// A PBX that delivers is believed again when it says that it lacks another one. Calls and voicemail lie in different
     /// stores: that one of them delivers says nothing of the other.
-    async fn note_delivery(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    async fn note_delivery(&self, tx: &mut Conn) -> Result<()> {
         let Self { job, now, .. } = self;
         match job.kind {
             RecordingKind::Call => {
@@ -136,7 +141,7 @@ impl Claimed {
         }
     }
 
-    async fn record_file(&self, tx: &mut SqliteConnection, fetched: &Fetched) -> anyhow::Result<()> {
+    async fn record_file(&self, tx: &mut Conn, fetched: &Fetched) -> Result<()> {
         let Self { job, now, .. } = self;
         let file = &fetched.kept.file;
         let audio = &file.sidecar().audio;
@@ -193,7 +198,7 @@ impl Claimed {
     }
 
     /// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings.
-    async fn note_missing(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    async fn note_missing(&self, tx: &mut Conn) -> Result<()> {
         let pbx = &*self.job.pbx;
         if self.job.absent.is_none() {
             device_retention::note(tx, pbx, self.job.started_at, false, self.now).await?;
@@ -209,7 +214,7 @@ impl Claimed {
         self.note(tx, FindingKind::StoreOffline, pbx, detail).await
     }
 
-    async fn commit_put_back(&self, tx: &mut SqliteConnection, how: PutBack) -> anyhow::Result<()> {
+    pub(super) async fn commit_put_back(&self, tx: &mut Conn, how: PutBack) -> Result<()> {
         let job = &self.job;
         let how = match how {
             PutBack::Absent { state, reason, absence, due_at: None, .. } => {
@@ -230,23 +235,17 @@ impl Claimed {
     }
 
     /// The ledger's entry of an absence: the one that it has, or a new one.
-    async fn gap(&self, tx: &mut SqliteConnection, reason: &str, answers: u32) -> anyhow::Result<i64> {
+    async fn gap(&self, tx: &mut Conn, reason: &str, answers: u32) -> Result<i64> {
         let job = &self.job;
         if let Some(number) = job.gap_number {
             return Ok(number);
         }
-        let entry = Entry::new(EntryType::Gap, self.now)
-            .with("pbx", job.pbx.as_str())
-            .with("day", job.day.to_string())
-            .with("recording", commitment(&job.salt, job.kind, &job.pbx, &job.sn, &job.name).to_string())
-            .with("reason", reason)
-            .with("answers", answers)
-            .with("attempts", job.attempts + 1);
-        ledger::append(tx, &entry).await
+        let entry = self.entry(EntryType::Gap).with("reason", reason).with("answers", answers);
+        ledger::append(tx, &entry.with("attempts", job.attempts + 1)).await
     }
 
     /// A day is settled by its calls; voicemail does not belong to it.
-    async fn reopen_day(&self, tx: &mut SqliteConnection) -> anyhow::Result<()> {
+    async fn reopen_day(&self, tx: &mut Conn) -> Result<()> {
         match self.job.kind {
             RecordingKind::Call => calls::reopen(tx, &self.job.pbx, self.job.day).await,
             RecordingKind::Voicemail => Ok(()),
@@ -255,11 +254,11 @@ impl Claimed {
 
     pub(super) async fn note(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Conn,
         kind: FindingKind,
         subject: impl Into<String>,
         detail: impl Into<String>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         let finding = Finding { kind, subject: subject.into(), detail: detail.into() };
         findings::record(tx, &self.job.pbx, &finding, self.now).await
     }
@@ -279,7 +278,7 @@ fn changes_the_day(job: &Job, how: &PutBack) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::worker::example::job;
+    use crate::pipeline::worker::example_tests::job;
     use crate::store::queue::Absence;
 
     #[test]

@@ -365,7 +365,7 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::base::recording::RecordingName;
-    use crate::pipeline::worker::example::job;
+    use crate::pipeline::worker::example_tests::job;
 
     #[tokio::test]
     async fn only_messages_alike_wait_for_each_other() {

@@ -1,9 +1,6 @@
 //! Files that stand at the place of a recording: taken for it on a person's word, or settled after a rule has kept it out.
 
-use std::sync::Arc;
-
-use anyhow::Context as _;
-use jiff::Timestamp;
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -17,10 +14,10 @@ use crate::base::digest::Digest;
 use crate::base::recording::RecordingName;
 use crate::formats::audio::Suspicion;
 use crate::formats::sidecar::SidecarOrigin;
-use crate::store::db::Db;
 use crate::store::findings::FindingKind;
-use crate::store::ledger::{self, Entry, EntryType, commitment};
+use crate::store::ledger::{self, EntryType};
 use crate::store::queue::{self, Job, PutBack};
+use crate::vault::Vault;
 
 /// A file that was accepted, as `--json` prints it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,19 +43,18 @@ pub enum Taken {
 /// On return of [`Taken::Archived`] the sidecar is durable, and so is an entry with `reason`. After a crash in between the
 /// file stands there as before, or is taken without the entry of the person's word: then the sidecar says so.
 pub async fn accept_found(
-    (db, archive): (&Db, &Arc<Archive>),
-    run_id: &str,
-    (pbx, name): (Option<String>, RecordingName),
+    vault: &Vault,
+    pbx: Option<String>,
+    name: RecordingName,
     reason: String,
-    now: Timestamp,
-) -> anyhow::Result<Taken> {
-    let run = run_id.to_owned();
+) -> Result<Taken> {
+    let (db, run) = (&vault.state.db, vault.state.run_id.clone());
     let jobs = db.write(async move |tx| queue::claim_found(tx, pbx.as_deref(), &name, &run).await);
     let jobs = jobs.await?;
     let [job] = &jobs[..] else {
         let pbxs: Vec<String> = jobs.iter().map(|job| job.pbx.clone()).collect();
         for job in jobs {
-            put_back(db, job, run_id, now).await?;
+            put_back(vault, job).await?;
         }
         return Ok(match pbxs {
             none if none.is_empty() => Taken::Nothing,
@@ -67,7 +63,8 @@ pub async fn accept_found(
     };
     let evidence = Evidence::read(&mut *db.read().await?, job).await?;
     let place = Destination::parse(&job.path)?;
-    let (archive, unit_job, run) = (archive.clone(), job.clone(), run_id.to_owned());
+    let claim = Claimed::of(vault, job.clone());
+    let (archive, unit_job, run, now) = (vault.archive.clone(), job.clone(), claim.run_id.clone(), claim.now);
     let kept = blocking(move || {
         archive.accept(&place, |audio| {
             let (audio, sizes_fit) = whole_audio(audio).filter(|(audio, _)| !audio.empty)?;
@@ -80,14 +77,14 @@ pub async fn accept_found(
         })
     });
     let Some(kept) = kept.await? else {
-        put_back(db, job.clone(), run_id, now).await?;
+        put_back(vault, job.clone()).await?;
         return Ok(Taken::NoAudio(job.path.clone()));
     };
     let (path, sha256) = (kept.file.path().to_owned(), kept.file.sha256());
-    let claim = Claimed { job: job.clone(), run_id: run_id.to_owned(), now };
     let fetched = Fetched { kept, origin: Origin::Accepted };
     let ledger_number = db.write(async move |tx| {
-        let number = ledger::append(tx, &entry(&claim.job, sha256, &reason, now)).await?;
+        let entry = claim.entry(EntryType::Accepted).with("sha256", sha256.to_string());
+        let number = ledger::append(tx, &entry.with("reason", reason)).await?;
         claim.commit_file(tx, &fetched).await?;
         Ok(number)
     });
@@ -97,19 +94,11 @@ pub async fn accept_found(
 /// The word in a sidecar for audio that did not come from the PBX, as its transport and as what is odd about it.
 const ACCEPTED: &str = "accepted";
 
-fn entry(job: &Job, sha256: Digest, reason: &str, now: Timestamp) -> Entry {
-    Entry::new(EntryType::Accepted, now)
-        .with("pbx", job.pbx.as_str())
-        .with("day", job.day.to_string())
-        .with("recording", commitment(&job.salt, job.kind, &job.pbx, &job.sn, &job.name).to_string())
-        .with("sha256", sha256.to_string())
-        .with("reason", reason)
-}
-
 /// Leaves it as it was: asked for once a day.
-async fn put_back(db: &Db, job: Job, run_id: &str, now: Timestamp) -> anyhow::Result<()> {
-    let (run, due_at) = (run_id.to_owned(), now + queue::STUCK_AGAIN_AFTER);
-    db.write(async move |tx| queue::put_back(tx, &job, &run, &PutBack::Postponed { due_at }).await).await
+async fn put_back(vault: &Vault, job: Job) -> Result<()> {
+    let claim = Claimed::of(vault, job);
+    let how = PutBack::Postponed { due_at: claim.now + queue::STUCK_AGAIN_AFTER };
+    vault.state.db.write(async move |tx| claim.commit_put_back(tx, how).await).await
 }
 
 /// Settles what a run that died has left at `path`, if a rule keeps its recording out by now.
@@ -121,26 +110,20 @@ async fn put_back(db: &Db, job: Job, run_id: &str, now: Timestamp) -> anyhow::Re
 ///
 /// # Errors
 /// [`ArchiveError`] for what an operator can mend; the rest is the database's.
-pub async fn settle_leftovers(
-    db: &Db,
-    archive: &Arc<Archive>,
-    run_id: &str,
-    path: String,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let run = run_id.to_owned();
-    let claim = db.write(async move |tx| queue::claim_excluded(tx, &path, &run).await).await?;
-    let Some(job) = claim else { return Ok(()) };
-    let (archive, found) = (archive.clone(), job.clone());
+pub async fn settle_leftovers(vault: &Vault, path: String) -> Result<()> {
+    let (db, run) = (&vault.state.db, vault.state.run_id.clone());
+    let claimed = db.write(async move |tx| queue::claim_excluded(tx, &path, &run).await).await?;
+    let Some(job) = claimed else { return Ok(()) };
+    let (archive, found) = (vault.archive.clone(), job.clone());
     let left = on_thread(move || look(&archive, &found));
     let left = left.await.context("looking for what a run has left")?;
     let (outcome, (archived, moved)) = match left {
         Ok(left) => (Ok(()), left),
         Err(error) => (Err(error.into()), (None, Vec::new())),
     };
-    let claim = Claimed { job, run_id: run_id.to_owned(), now };
+    let claim = Claimed::of(vault, job);
     db.write(async move |tx| {
-        let Claimed { job, run_id, .. } = &claim;
+        let job = &claim.job;
         if let Some(file) = archived {
             info!(pbx = %job.pbx, "`{}` was archived before a rule kept it out", job.name);
             return claim.commit_file(tx, &Fetched::left(file, Origin::Adopted)).await;
@@ -152,7 +135,7 @@ pub async fn settle_leftovers(
             );
             claim.note(tx, FindingKind::Quarantined, from, detail).await?;
         }
-        queue::put_back(tx, job, run_id, &PutBack::Unclaimed).await
+        claim.commit_put_back(tx, PutBack::Unclaimed).await
     })
     .await?;
     outcome

@@ -215,7 +215,7 @@ fn is_final(absence: &Absence, queue: &QueueConfig, now: Timestamp) -> bool {
     absence.answers >= ANSWERS_MIN && elapsed(absence.since, now) >= queue.missing_final_after
 }
 
-fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
+pub(super) fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO)
 }
 

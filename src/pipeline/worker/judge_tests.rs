@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{PbxLimits, QueueConfig};
 use crate::pbx::{PbxError, Policy};
-use crate::pipeline::worker::example::job;
+use crate::pipeline::worker::example_tests::job;
 use crate::store::sql::Ms;
 
 fn at(hours: i64) -> Timestamp {

@@ -7,7 +7,7 @@
 
 mod commit;
 #[cfg(test)]
-mod example;
+mod example_tests;
 mod fetch;
 mod found;
 mod judge;
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -29,6 +30,7 @@ use crate::base::bell::Listener;
 use crate::base::recording::RecordingKind;
 use crate::store::queue::{self, DayRange, Job, Kinds};
 use fetch::{Failure, TwinLocks, item_of};
+use judge::elapsed;
 use sidecar::Evidence;
 
 /// Workers beyond the connections of a PBX: they make files durable while others download.
@@ -83,7 +85,7 @@ impl Worker {
     ///
     /// On return this run holds no claim. An error is one that concerns the archive, the database or callvault itself; a
     /// claim that it left is released at the next start.
-    pub(crate) async fn run(self: Arc<Self>) -> anyhow::Result<()> {
+    pub(crate) async fn run(self: Arc<Self>) -> Result<()> {
         let mut workers = tokio::task::JoinSet::new();
         for _ in 0..self.site.pbx.concurrency + WORKERS_BESIDES {
             workers.spawn(self.clone().work());
@@ -100,7 +102,7 @@ impl Worker {
         outcome
     }
 
-    async fn work(self: Arc<Self>) -> anyhow::Result<()> {
+    async fn work(self: Arc<Self>) -> Result<()> {
         let mut bell = self.site.connection.bell.listen();
         let mut reached = Timestamp::MIN;
         while !self.stop.is_cancelled() && !self.site.gate.given_up().is_cancelled() {
@@ -120,22 +122,19 @@ impl Worker {
     }
 
     /// When to look again, and how long that is, if the clock does not get there; `None` if nothing will be due soon.
-    async fn next_look(&self, swept: bool, now: Timestamp) -> anyhow::Result<Option<(Timestamp, Duration)>> {
+    async fn next_look(&self, swept: bool, now: Timestamp) -> Result<Option<(Timestamp, Duration)>> {
         let due = queue::next_due(&mut *self.site.db().read().await?, self.site.id(), self.days, self.kinds)
             .await?;
         let latest = self.latest(now);
-        let left = |from: Timestamp, until: Timestamp| {
-            Duration::try_from(until.duration_since(from)).unwrap_or_default()
-        };
         let look_at = now.checked_add(LOOK_EVERY).unwrap_or(now);
         Ok(match due {
             _ if !swept => {
                 let until = due.unwrap_or(look_at).min(look_at);
-                Some((until, left(now, until)))
+                Some((until, elapsed(now, until)))
             }
-            Some(due) if left(now, due) <= DUE_SOON => Some((due, left(now, due))),
+            Some(due) if elapsed(now, due) <= DUE_SOON => Some((due, elapsed(now, due))),
             // It was put back before the clock was set back, and waits no longer for that.
-            Some(due) if left(latest, due) <= DUE_SOON => Some((due, left(latest, due))),
+            Some(due) if elapsed(latest, due) <= DUE_SOON => Some((due, elapsed(latest, due))),
             _ => None,
         })
     }
@@ -147,7 +146,7 @@ impl Worker {
         Timestamp::from_millisecond(latest_ms).unwrap_or(now)
     }
 
-    async fn claim(&self, now: Timestamp) -> anyhow::Result<Option<Job>> {
+    async fn claim(&self, now: Timestamp) -> Result<Option<Job>> {
         let (site, days, kinds) = (&self.site, self.days, self.kinds);
         if !queue::may_claim(&mut *site.db().read().await?, site.id(), days, kinds, now).await? {
             return Ok(None);
@@ -158,7 +157,7 @@ impl Worker {
     }
 
     /// Works on one claimed recording. When this returns, the claim has ended, one way or the other.
-    async fn run_one(&self, job: Job) -> anyhow::Result<()> {
+    async fn run_one(&self, job: Job) -> Result<()> {
         let _alone = match job.kind {
             RecordingKind::Voicemail => Some(self.twins.lock(&job).await),
             RecordingKind::Call => None,
@@ -178,7 +177,7 @@ impl Worker {
     }
 
     /// What a failure means beyond the one recording.
-    async fn react(&self, job: &Job, failure: Failure) -> anyhow::Result<()> {
+    async fn react(&self, job: &Job, failure: Failure) -> Result<()> {
         match failure {
             Failure::Pbx(error) => self.site.gate.troubled(&item_of(job), &error).await.map(drop),
             Failure::Archive(error) => {

@@ -123,15 +123,13 @@ fn write_on_a_thread(mut incoming: Incoming) -> (mpsc::Sender<Bytes>, Writing) {
     (sender, writer)
 }
 
-/// The audio of a file of which nothing is missing, as far as the file itself tells, and whether its sizes fit.
+/// The audio of a file of which nothing is missing, as far as the file itself tells, and whether its sizes fit; `None` also if
+/// it cannot be read.
+///
+/// Files in the archive were whole when they got their names: a header that never fits, or a container that does not tell its
+/// length, is what the PBX gave.
 pub(super) fn whole_audio(file: &mut dyn Read) -> Option<(Audio, bool)> {
-    without_loss(judged(file)?)
-}
-
-/// What a file holds, unless it shows that something is missing at its end. Files in the archive were whole when they got
-/// their names: a header that never fits, or a container that does not tell its length, is what the PBX gave.
-fn without_loss(verdict: Result<Audio, AudioError>) -> Option<(Audio, bool)> {
-    match verdict {
+    match judged(file)? {
         Ok(audio) => Some((audio, true)),
         Err(AudioError::Size(misfit)) => match misfit.kind {
             SizeMismatchKind::Truncated => None,

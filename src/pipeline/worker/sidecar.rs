@@ -1,7 +1,7 @@
 //! What the calls or the mailbox say of a recording, and the sidecar that is written from it.
 
+use anyhow::Result;
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
 use crate::base::message::Message;
@@ -14,6 +14,7 @@ use crate::formats::sidecar::{
 };
 use crate::store::calls::{self, CallOfRecording};
 use crate::store::queue::Job;
+use crate::store::sql::Conn;
 use crate::store::voicemail::{self, KeptMessage};
 
 #[derive(Debug, Clone)]
@@ -55,7 +56,7 @@ fn is_silent(call: &CallOfRecording) -> bool {
 }
 
 impl Evidence {
-    pub(super) async fn read(db: &mut SqliteConnection, job: &Job) -> anyhow::Result<Self> {
+    pub(super) async fn read(db: &mut Conn, job: &Job) -> Result<Self> {
         if job.kind == RecordingKind::Voicemail
             && let Some(kept) = voicemail::of_recording(db, job.id).await?
         {

@@ -104,11 +104,7 @@ async fn accept_file(
         ))
     };
     let wanted = RecordingName::new(name).ok_or_else(unknown)?;
-    let vault = &opened.vault;
-    let (state, now) = (&vault.state, vault.clock.now());
-    let taken =
-        worker::accept_found((&state.db, &vault.archive), &state.run_id, (pbx.clone(), wanted), reason, now);
-    let accepted = match taken.await? {
+    let accepted = match worker::accept_found(&opened.vault, pbx.clone(), wanted, reason).await? {
         Taken::Archived(accepted) => accepted,
         Taken::Nothing => return Err(unknown().into()),
         Taken::Several(pbxs) => {

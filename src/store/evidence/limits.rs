@@ -14,7 +14,7 @@ pub const LIMIT_ROWS_MIN: u64 = 20;
 /// A list that is cut at a number of bytes ends with its last whole row: so far below the limit it may still be cut.
 const ROW_BYTES: u64 = 1024;
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListSize {
     /// Lines, those that could not be read included.
     pub rows: u64,

@@ -114,11 +114,7 @@ async fn audio_without_a_sidecar_gets_one() {
 async fn accept(station: &Station) -> Taken {
     let opened = SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
     let name = RecordingName::new(NAME).unwrap();
-    let (state, now) = (&opened.vault.state, opened.vault.clock.now());
-    let reason = "heard it".to_owned();
-    let taken =
-        worker::accept_found((&state.db, &opened.vault.archive), &state.run_id, (None, name), reason, now);
-    let taken = taken.await.unwrap();
+    let taken = worker::accept_found(&opened.vault, None, name, "heard it".to_owned()).await.unwrap();
     opened.seal().await.unwrap();
     taken
 }

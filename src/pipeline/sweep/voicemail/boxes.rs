@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use tracing::warn;
 
 use super::SUBJECT;
@@ -13,6 +13,7 @@ use crate::pbx::{PbxError, UnreadableMessage, VoicemailList, VoicemailMessage};
 use crate::pipeline::gate::Item;
 use crate::pipeline::sweep::Sweeper;
 use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::sql::Conn;
 use crate::store::{calls, voicemail};
 
 /// Boxes in a row that fail before no further one is asked for.
@@ -23,11 +24,10 @@ const ENTRIES_NAMED: usize = 10;
 /// What was read of the boxes that are known.
 #[derive(Debug)]
 pub(super) struct ByBox {
+    known: usize,
     read: usize,
-    /// Those that could not be, and why.
+    /// Those that could not be, and why. After several in a row the others are not asked for.
     failed: Vec<(String, PbxError)>,
-    /// Those that were not asked for, after several in a row had failed.
-    unasked: usize,
     /// Why the list of all could not be read.
     why: PbxError,
 }
@@ -35,14 +35,13 @@ pub(super) struct ByBox {
 impl Sweeper<'_> {
     /// Asks for each box that is known: from earlier lists, and from calls that left a message. Which others there are is
     /// not known, so nothing is concluded from what is not listed.
-    pub(super) async fn list_each_box(&self, why: PbxError) -> anyhow::Result<(VoicemailList, ByBox)> {
+    pub(super) async fn list_each_box(&self, why: PbxError) -> Result<(VoicemailList, ByBox)> {
         let extensions = self.known_extensions().await?;
         let mut list = VoicemailList::default();
-        let mut boxes = ByBox { read: 0, failed: Vec::new(), unasked: 0, why };
+        let mut boxes = ByBox { known: extensions.len(), read: 0, failed: Vec::new(), why };
         let mut in_a_row = 0;
-        for (at, extension) in extensions.iter().enumerate() {
+        for extension in &extensions {
             if in_a_row == FAILED_MAX || self.site.is_over() {
-                boxes.unasked = extensions.len() - at;
                 break;
             }
             let item = Item::Mailbox(extension.clone());
@@ -70,7 +69,7 @@ impl Sweeper<'_> {
     }
 
     /// Whose boxes are known, in a fixed order.
-    async fn known_extensions(&self) -> anyhow::Result<Vec<String>> {
+    async fn known_extensions(&self) -> Result<Vec<String>> {
         let mut db = self.site.db().read().await?;
         let mut extensions: BTreeSet<String> =
             voicemail::extensions(&mut db, self.site.id()).await?.into_iter().collect();
@@ -91,39 +90,28 @@ fn extension_of(callee: &str) -> Option<&str> {
 
 impl ByBox {
     /// Keeps a finding for the list and for each box that could not be read, and closes those of boxes that were.
-    pub(super) async fn note(
-        &self,
-        tx: &mut SqliteConnection,
-        pbx: &str,
-        now: Timestamp,
-    ) -> anyhow::Result<()> {
-        let mut found = vec![Finding { subject: SUBJECT.to_owned(), detail: self.detail(), ..unlisted() }];
+    pub(super) async fn note(&self, tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {
+        let kind = FindingKind::VoicemailUnlisted;
+        let mut found = vec![Finding { kind, subject: SUBJECT.to_owned(), detail: self.detail() }];
         found.extend(self.failed.iter().map(|(extension, error)| {
             let subject = mailbox(extension);
             let detail =
                 format!("{subject} could not be listed, so new messages in it are not known: {error}");
-            Finding { subject, detail, ..unlisted() }
+            Finding { kind, subject, detail }
         }));
-        findings::record_all(tx, pbx, FindingKind::VoicemailUnlisted, &found, now).await
+        findings::record_all(tx, pbx, kind, &found, now).await
     }
 
     fn detail(&self) -> String {
-        let why = &self.why;
-        match (self.read, self.failed.len() + self.unasked) {
-            (0, _) => {
-                format!("the voicemail could not be listed, so new messages are not known: {why}")
-            }
-            (read, others) => format!(
+        let Self { known, read, why, .. } = self;
+        match read {
+            0 => format!("the voicemail could not be listed, so new messages are not known: {why}"),
+            _ => format!(
                 "the list of all voicemail boxes could not be read, so each box that is known was asked for by itself: {read} \
-                 of {} were read; messages in other boxes are not known: {why}",
-                read + others
+                 of {known} were read; messages in other boxes are not known: {why}"
             ),
         }
     }
-}
-
-fn unlisted() -> Finding {
-    Finding { kind: FindingKind::VoicemailUnlisted, subject: String::new(), detail: String::new() }
 }
 
 fn mailbox(extension: &str) -> String {
@@ -133,12 +121,12 @@ fn mailbox(extension: &str) -> String {
 /// Keeps a finding for each box with entries that cannot be read, until they can be. `is_whole` if all boxes were listed:
 /// of a box that was not, the finding stays.
 pub(super) async fn note_unreadable(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     pbx: &str,
     unreadable: &[UnreadableMessage],
     is_whole: bool,
     now: Timestamp,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let found = unreadable_of_each_box(unreadable);
     if is_whole {
         return findings::record_all(tx, pbx, FindingKind::BadMessage, &found, now).await;
@@ -218,12 +206,7 @@ impl Fill {
     }
 
     /// Keeps a finding for each box that is nearly full, and closes those of the others.
-    pub(super) async fn note(
-        &self,
-        tx: &mut SqliteConnection,
-        pbx: &str,
-        now: Timestamp,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn note(&self, tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {
         let kind = FindingKind::VoicemailNearlyFull;
         let found = self.nearly_full().map(|(extension, messages)| {
             let subject = printable(extension.as_bytes());

@@ -8,10 +8,10 @@ mod boxes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use tracing::{info, warn};
 
 pub use boxes::FullestBox;
@@ -31,7 +31,7 @@ use crate::store::findings::{self, FindingKind};
 use crate::store::fleet;
 use crate::store::intake::{self, Added, IntakeSlowed};
 use crate::store::queue::{self, NewRecording, RecordingState};
-use crate::store::sql::Ms;
+use crate::store::sql::{Conn, Ms};
 use crate::store::voicemail::{self, KeptMessage, Poll, Twin};
 use boxes::{Fill, note_unreadable};
 
@@ -75,7 +75,7 @@ impl Sweeper<'_> {
     ///
     /// A device without voicemail is asked again after a day. If an error of the PBX does not pass, the poll is not `whole`, and
     /// nothing is concluded from it.
-    pub(crate) async fn poll_voicemail(&self) -> anyhow::Result<VoicemailPoll> {
+    pub(crate) async fn poll_voicemail(&self) -> Result<VoicemailPoll> {
         let (pbx, now) = (self.site.id().to_owned(), self.site.now());
         let before = voicemail::remembered(&mut *self.site.db().read().await?, &pbx).await?;
         let unsupported = VoicemailPoll { unsupported: true, ..VoicemailPoll::default() };
@@ -131,7 +131,7 @@ impl Sweeper<'_> {
         Ok(report)
     }
 
-    async fn list_voicemail(&self, had_messages: bool) -> anyhow::Result<Listed> {
+    async fn list_voicemail(&self, had_messages: bool) -> Result<Listed> {
         let (id, gate, mut tries) = (self.site.id(), &self.site.gate, 0);
         while !self.site.is_over() {
             let error = match self.site.client().voicemail().await {
@@ -169,7 +169,7 @@ impl Sweeper<'_> {
         messages: Vec<VoicemailMessage>,
         report: &mut VoicemailPoll,
         now: Timestamp,
-    ) -> anyhow::Result<()> {
+    ) -> Result<()> {
         for page in pages(messages) {
             if let Err(error) = self.may_add().await {
                 // What is not stored is still in its box at the next poll.
@@ -177,14 +177,15 @@ impl Sweeper<'_> {
                 report.whole = false;
                 break;
             }
-            let stored = self.store_messages(page, now).await?;
-            report.messages_new += stored.new;
-            report.messages_back += stored.back;
+            let (new, back) = self.store_messages(page, now).await?;
+            report.messages_new += new;
+            report.messages_back += back;
         }
         Ok(())
     }
 
-    async fn store_messages(&self, page: Vec<Alike>, now: Timestamp) -> anyhow::Result<Stored> {
+    /// Stores a page. How many of its messages are new, and how many had been missing.
+    async fn store_messages(&self, page: Vec<Alike>, now: Timestamp) -> Result<(u64, u64)> {
         let (pbx, zone) = (self.site.id().to_owned(), self.site.pbx.timezone.clone());
         let rules = Arc::clone(&self.rules);
         let db = self.site.db();
@@ -192,15 +193,15 @@ impl Sweeper<'_> {
             let remembered = fleet::remembered(tx, &pbx).await?;
             let mut resolver = resolver(zone, remembered.utc_offset_s, now);
             let sn = remembered.sn.unwrap_or_default();
-            let mut unit = Page { pbx: &pbx, sn: &sn, rules: &rules, now, stored: Stored::default() };
+            let mut unit = Page { pbx: &pbx, sn: &sn, rules: &rules, now, new: 0, back: 0 };
             for alike in &page {
                 let local = parse_local(&alike.message.date);
                 let resolved = resolver.resolve(&[(None, local)]).remove(0);
                 unit.store(tx, alike, resolved).await?;
             }
-            let rows = unit.stored.new;
+            let rows = unit.new;
             intake::note(tx, &pbx, Added { rows, bytes: rows * MESSAGE_BYTES }, now).await?;
-            Ok(unit.stored)
+            Ok((unit.new, unit.back))
         })
         .await
     }
@@ -239,35 +240,25 @@ fn pages(messages: Vec<VoicemailMessage>) -> Vec<Vec<Alike>> {
     pages
 }
 
-#[derive(Debug, Default)]
-struct Stored {
-    new: u64,
-    back: u64,
-}
-
 /// A page on its way into the database.
 struct Page<'a> {
     pbx: &'a str,
     sn: &'a str,
     rules: &'a [ExclusionRule],
     now: Timestamp,
-    stored: Stored,
+    new: u64,
+    back: u64,
 }
 
 impl Page<'_> {
     /// Stores messages that are alike. Which of them is which only their audio tells, so they are counted: those known
     /// and not archived are taken to be there before any is taken to be new.
-    async fn store(
-        &mut self,
-        tx: &mut SqliteConnection,
-        alike: &Alike,
-        resolved: Resolved,
-    ) -> anyhow::Result<()> {
+    async fn store(&mut self, tx: &mut Conn, alike: &Alike, resolved: Resolved) -> Result<()> {
         let twins = voicemail::twins(tx, self.pbx, self.sn, &alike.message).await?;
         for twin in surely_there(&twins, alike.folders.len()) {
             if twin.state == RecordingState::Missing {
                 queue::revive(tx, twin.id).await?;
-                self.stored.back += 1;
+                self.back += 1;
             }
         }
         for (twin, status) in twins.iter().zip(&alike.folders) {
@@ -287,12 +278,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    async fn enqueue(
-        &mut self,
-        tx: &mut SqliteConnection,
-        kept: &KeptMessage,
-        left_at: Option<Timestamp>,
-    ) -> anyhow::Result<()> {
+    async fn enqueue(&mut self, tx: &mut Conn, kept: &KeptMessage, left_at: Option<Timestamp>) -> Result<()> {
         let name = kept.message.name(kept.ordinal);
         let offset = jiff::tz::Offset::from_seconds(kept.utc_offset_s).unwrap_or(jiff::tz::Offset::UTC);
         // A message whose date cannot be read is filed under the day on which it was first seen.
@@ -312,7 +298,7 @@ impl Page<'_> {
         };
         let enqueued = queue::enqueue(tx, &recording).await?;
         voicemail::keep(tx, enqueued.id, self.pbx, kept, self.now).await?;
-        self.stored.new += 1;
+        self.new += 1;
         if self.rules.is_empty() {
             return Ok(());
         }
