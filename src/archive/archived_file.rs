@@ -1,11 +1,9 @@
 //! A download on its way into the archive, proof that a recording is durable, and how a file left by an earlier run becomes one.
 
-use std::io::Read as _;
-
 use sha2::{Digest as _, Sha256};
 
-use super::directory::{Directory, Entry, hash, settle_on_disk};
-use super::reader::{Opened, Reader as _};
+use super::directory::{Directory, Entry, settle_on_disk};
+use super::reader::{Content, Opened, Reader as _, read_at_most};
 use super::temporary::Temporary;
 use super::{Archive, ArchiveError, Destination, Key};
 use crate::base::digest::Digest;
@@ -84,10 +82,7 @@ impl SidecarEntry {
             Entry::File(file) => file,
         };
         settle_on_disk(&file, &path)?;
-        let mut bytes = Vec::new();
-        file.take(SIDECAR_BYTES_MAX)
-            .read_to_end(&mut bytes)
-            .map_err(|error| ArchiveError::io("read", &path, error))?;
+        let bytes = read_at_most(file, SIDECAR_BYTES_MAX, &path)?;
         Ok(match Sidecar::from_bytes(&bytes) {
             Ok(sidecar) => Self::Valid(Box::new(StoredSidecar { sidecar, sha256: Digest::of(&bytes) })),
             Err(_) => Self::Invalid,
@@ -112,16 +107,15 @@ impl Archive {
         is_ours: impl Fn(&Sidecar) -> bool,
     ) -> Result<Option<ArchivedFile>, ArchiveError> {
         let Some(directory) = self.folder(place.folder())? else { return Ok(None) };
-        let Entry::File(audio) = directory.entry(place.file_name())? else { return Ok(None) };
         let SidecarEntry::Valid(stored) = SidecarEntry::examine(&directory, &place.sidecar_name())? else {
             return Ok(None);
         };
         if !self.vouch_key.vouches_for(&place.path(), &stored.sidecar) || !is_ours(&stored.sidecar) {
             return Ok(None);
         }
-        let path = directory.file_path(place.file_name());
-        settle_on_disk(&audio, &path)?;
-        let (size_bytes, sha256) = hash(&audio, &path)?;
+        let Content::Bytes { size_bytes, sha256 } = directory.content(place.file_name())? else {
+            return Ok(None);
+        };
         if sha256 != stored.sidecar.file.sha256 {
             return Ok(None);
         }
@@ -133,9 +127,9 @@ impl Archive {
 /// A download being written. Dropped, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Incoming {
-    place: Destination,
-    directory: Directory,
-    temporary: Temporary,
+    pub(super) place: Destination,
+    pub(super) directory: Directory,
+    pub(super) temporary: Temporary,
     hasher: Sha256,
     size_bytes: u64,
 }
@@ -143,11 +137,8 @@ pub struct Incoming {
 /// A download with its end: complete as far as its transport can tell, not durable, without a name.
 #[derive(Debug)]
 pub struct Received {
-    pub(super) place: Destination,
-    pub(super) directory: Directory,
-    pub(super) temporary: Temporary,
+    pub(super) incoming: Incoming,
     sha256: Digest,
-    size_bytes: u64,
 }
 
 impl Archive {
@@ -169,13 +160,7 @@ impl Incoming {
 
     /// Closes the hash. The caller judges the audio next, then keeps it or drops it.
     pub fn finish(self) -> Received {
-        Received {
-            place: self.place,
-            directory: self.directory,
-            temporary: self.temporary,
-            sha256: self.hasher.into(),
-            size_bytes: self.size_bytes,
-        }
+        Received { sha256: self.hasher.clone().into(), incoming: self }
     }
 }
 
@@ -185,6 +170,6 @@ impl Received {
     }
 
     pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.incoming.size_bytes
     }
 }

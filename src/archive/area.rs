@@ -4,6 +4,7 @@
 //! Each area has a marker, so that two states never write to one.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,9 +54,7 @@ impl Area {
         let area = Self { is_cleaned: true, ..Self::of(name, directory, ways) };
         match Marker::of(&area.reader(), &marker::key(name))? {
             Some(marker) => marker.check(&area.directory, owner.state_id)?,
-            None => {
-                Marker::new(owner.archive_id, owner.state_id, owner.now).write(&area.directory, &area.ways)?
-            }
+            None => Marker::write(owner, &area.directory, &area.ways)?,
         }
         remove_temporaries(&area.directory)?;
         Ok(area)
@@ -177,17 +176,12 @@ impl Area {
         Ok(directory)
     }
 
-    fn components<'a>(
-        &self,
-        folder: &'a Key,
-    ) -> Result<impl Iterator<Item = &'a std::ffi::OsStr>, ArchiveError> {
+    fn components<'a>(&self, folder: &'a Key) -> Result<impl Iterator<Item = &'a OsStr>, ArchiveError> {
         folder.check()?;
         let mut components = folder.components();
         match components.next().is_some_and(|area| area == &*self.name) {
             true => Ok(components),
-            false => {
-                Err(ArchiveError::UnsafePath { path: folder.to_string(), reason: "it is in another area" })
-            }
+            false => Err(ArchiveError::unsafe_path(folder.as_bytes(), "it is in another area")),
         }
     }
 }

@@ -1,20 +1,12 @@
 //! What lies in the folder of a day beside recordings: call lists, `calls-<n>.jsonl`, each written once under the next free
 //! number; and `SHA256SUMS` for `sha256sum -c`, derived from the catalog, the one file that is ever replaced.
 
-use std::fs::File;
-use std::path::Path;
-
-use sha2::{Digest as _, Sha256};
-
-use super::directory::{Directory, Entry, hash, settle_on_disk};
 use super::durable::{Published, publish, replace};
-use super::temporary::{Synced, Temporary};
+use super::reader::Content;
+use super::temporary::Temporary;
 use super::{Archive, ArchiveError, Folder};
 use crate::base::digest::Digest;
 use crate::formats::sums::{self, NAME};
-
-/// Lines are gathered to writes of about this size.
-const BUFFER_BYTES: usize = 64 << 10;
 
 /// More numbers in a row than this were never taken by us.
 const NUMBERS_TRIED_MAX: u32 = 10_000;
@@ -43,12 +35,30 @@ impl Archive {
         lines: impl IntoIterator<Item = String>,
     ) -> Result<DayFile, ArchiveError> {
         let directory = self.folder_durably(folder)?;
+        let mut text = String::new();
+        for line in lines {
+            if line.contains('\n') {
+                let reason = "a line of a day file has a newline in it";
+                return Err(ArchiveError::unsafe_path(folder.as_str(), reason));
+            }
+            text += &line;
+            text.push('\n');
+        }
+        let (size_bytes, sha256) = (text.len() as u64, Digest::of(&text));
         let mut temporary = Temporary::create(&directory, &self.ways)?;
-        let (size_bytes, sha256) = write_lines(&mut temporary, directory.path(), lines)?;
+        temporary.write(text.as_bytes())?;
         let mut file = temporary.sync()?;
         for number in hint.max(1)..hint.saturating_add(NUMBERS_TRIED_MAX) {
             let file_name = day_file_name(number);
-            if self.take_name(&directory, &mut file, &file_name, size_bytes, sha256)? {
+            let is_ours = match publish(&directory, &self.ways, &mut [(&mut file, &*file_name)])? {
+                Published::New => true,
+                Published::Exists(_) => {
+                    let there = directory.content(&file_name)?;
+                    directory.sync()?;
+                    there == Content::Bytes { size_bytes, sha256 }
+                }
+            };
+            if is_ours {
                 return Ok(DayFile { number, file_name, size_bytes, sha256 });
             }
         }
@@ -59,76 +69,11 @@ impl Archive {
     pub fn day_file(&self, folder: &Folder, number: u32) -> Result<DayFile, ArchiveError> {
         let directory = self.folder_durably(folder)?;
         let file_name = day_file_name(number);
-        let path = directory.file_path(&file_name);
-        match directory.entry(&file_name)? {
-            Entry::File(file) => {
-                let (size_bytes, sha256) = hash(&file, &path)?;
-                Ok(DayFile { number, file_name, size_bytes, sha256 })
-            }
-            Entry::Vacant | Entry::Other => Err(ArchiveError::Planted { path, expected: "file" }),
+        match directory.content(&file_name)? {
+            Content::Bytes { size_bytes, sha256 } => Ok(DayFile { number, file_name, size_bytes, sha256 }),
+            _ => Err(ArchiveError::Planted { path: directory.file_path(&file_name), expected: "file" }),
         }
     }
-
-    /// Publishes the file under this name, or finds itself there; `false` if something else is.
-    fn take_name(
-        &self,
-        directory: &Directory,
-        file: &mut Synced,
-        name: &str,
-        size_bytes: u64,
-        sha256: Digest,
-    ) -> Result<bool, ArchiveError> {
-        match publish(directory, &self.ways, &mut [(file, name)])? {
-            Published::New => Ok(true),
-            Published::Exists(_) => match directory.entry(name)? {
-                Entry::File(there) => {
-                    let is_same = is_same(&there, &directory.file_path(name), size_bytes, sha256)?;
-                    directory.sync()?;
-                    Ok(is_same)
-                }
-                Entry::Vacant | Entry::Other => Ok(false),
-            },
-        }
-    }
-}
-
-/// Writes each line with a newline; the size and the hash of all.
-fn write_lines(
-    temporary: &mut Temporary,
-    folder: &Path,
-    lines: impl IntoIterator<Item = String>,
-) -> Result<(u64, Digest), ArchiveError> {
-    let mut hasher = Sha256::new();
-    let mut size_bytes = 0;
-    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
-    let mut flush = |buffer: &mut Vec<u8>| {
-        hasher.update(&buffer);
-        size_bytes += buffer.len() as u64;
-        temporary.write(buffer)?;
-        buffer.clear();
-        Ok::<(), ArchiveError>(())
-    };
-    for line in lines {
-        if line.contains('\n') {
-            let path = folder.display().to_string();
-            return Err(ArchiveError::UnsafePath {
-                path,
-                reason: "a line of a day file has a newline in it",
-            });
-        }
-        buffer.extend_from_slice(line.as_bytes());
-        buffer.push(b'\n');
-        if buffer.len() >= BUFFER_BYTES {
-            flush(&mut buffer)?;
-        }
-    }
-    flush(&mut buffer)?;
-    Ok((size_bytes, hasher.into()))
-}
-
-fn is_same(there: &File, path: &Path, size_bytes: u64, sha256: Digest) -> Result<bool, ArchiveError> {
-    settle_on_disk(there, path)?;
-    Ok(hash(there, path)? == (size_bytes, sha256))
 }
 
 /// What [`Archive::write_sums`] did.

@@ -6,18 +6,16 @@
 //! works on every kernel, and goes through libc, where fault injection sees it.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::ArchiveError;
-use super::reader::{Listing, Standing, hash_while};
-use crate::base::digest::Digest;
+use super::reader::{Content, Listing, Standing, hash_while, read_at_most};
 use crate::base::users::User;
 
 /// Folders are for the owner and the group of auditors.
@@ -132,18 +130,23 @@ impl Directory {
     }
 
     pub(super) fn holds(&self, name: &str, file: &File) -> bool {
-        let there = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
-        match (there, rustix::fs::fstat(file)) {
-            (Ok(there), Ok(ours)) => (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino),
-            _ => false,
-        }
+        is_same(rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW), rustix::fs::fstat(file))
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {
-        match (rustix::fs::fstat(&self.fd), rustix::fs::fstat(&other.fd)) {
-            (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
-            _ => false,
-        }
+        is_same(rustix::fs::fstat(&self.fd), rustix::fs::fstat(&other.fd))
+    }
+
+    /// What stands under `name`; the bytes of a file are there for good, and were read from the disk.
+    pub(super) fn content(&self, name: &str) -> Result<Content, ArchiveError> {
+        let mut file = match self.entry(name)? {
+            Entry::Vacant => return Ok(Content::Nothing),
+            Entry::Other => return Ok(Content::NotAFile),
+            Entry::File(file) => file,
+        };
+        let path = self.file_path(name);
+        settle_on_disk(&file, &path)?;
+        hash_while(&mut file, &mut |_| true).map_err(|error| ArchiveError::io("read", &path, error))
     }
 
     /// Whether a file that stands under `name` has these bytes, for good; `None` if no file stands there. An earlier run may
@@ -152,11 +155,7 @@ impl Directory {
         let Entry::File(file) = self.entry(name)? else { return Ok(None) };
         let path = self.file_path(name);
         settle_on_disk(&file, &path)?;
-        let mut there = Vec::with_capacity(bytes.len() + 1);
-        file.take(bytes.len() as u64 + 1)
-            .read_to_end(&mut there)
-            .map_err(|error| ArchiveError::io("read", &path, error))?;
-        Ok(Some(there == bytes))
+        Ok(Some(read_at_most(file, bytes.len() as u64 + 1, &path)? == bytes))
     }
 
     pub(super) fn unlink(&self, name: impl AsRef<Path>) -> Result<(), ArchiveError> {
@@ -235,10 +234,10 @@ pub(super) fn settle_on_disk(file: &File, path: &Path) -> Result<(), ArchiveErro
     Ok(())
 }
 
-/// Reads a file from its start to its end: its size and its hash.
-pub(super) fn hash(mut file: &File, path: &Path) -> Result<(u64, Digest), ArchiveError> {
-    let hashed = file.rewind().and_then(|()| hash_while(&mut file, &mut |_| true));
-    Ok(hashed.map_err(|error| ArchiveError::io("read", path, error))?.expect("nobody stops it"))
+/// Whether both could be looked at, and are one and the same.
+fn is_same(one: rustix::io::Result<Stat>, other: rustix::io::Result<Stat>) -> bool {
+    let (Ok(one), Ok(other)) = (one, other) else { return false };
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 #[cfg(test)]

@@ -37,6 +37,16 @@ pub(super) enum Published {
     Exists(String),
 }
 
+impl Published {
+    /// An error if a name was taken, where nobody but callvault gives names.
+    pub(super) fn or_occupied(self, directory: &Directory) -> Result<(), ArchiveError> {
+        match self {
+            Self::New => Ok(()),
+            Self::Exists(name) => Err(ArchiveError::Occupied { path: directory.file_path(name) }),
+        }
+    }
+}
+
 /// Gives each file its final name in `directory`, all or none.
 ///
 /// On [`Published::New`] files and names are on disk. On anything else no name of ours is left; a file that had

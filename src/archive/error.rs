@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::base::recording::printable;
 use crate::base::users::User;
 use crate::formats::sums::Unlistable;
 
@@ -84,14 +85,11 @@ fn remedy_for_permission(path: &Path) -> String {
     // A path that cannot be examined is in a folder that may belong to another user.
     let nearest = path.ancestors().find_map(|near| User::of(near).ok().map(|owner| (near, owner)));
     match nearest {
-        Some((theirs, Some(owner))) if owner != us => format!(
-            "`{}` belongs to {}, and callvault runs as {}: give it back with `sudo chown -R {} {}`",
-            theirs.display(),
-            owner.in_words(),
-            us.in_words(),
-            us.for_chown(),
-            theirs.display()
-        ),
+        Some((theirs, Some(owner))) if owner != us => {
+            let (theirs, owner) = (theirs.display(), owner.in_words());
+            let (us, chown) = (us.in_words(), format!("sudo chown -R {} {theirs}", us.for_chown()));
+            format!("`{theirs}` belongs to {owner}, and callvault runs as {us}: give it back with `{chown}`")
+        }
         _ => "give the user that runs callvault write access to the archive".to_owned(),
     }
 }
@@ -127,6 +125,11 @@ impl ArchiveError {
         }
     }
 
+    /// Refuses a name or path, for a reason such as "it is too long".
+    pub(super) fn unsafe_path(path: impl AsRef<[u8]>, reason: &'static str) -> Self {
+        Self::UnsafePath { path: printable(path.as_ref()), reason }
+    }
+
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Full { .. } | Self::ReadOnly { .. } | Self::Permission { .. } => Reaction::Pause,
@@ -143,15 +146,7 @@ impl ArchiveError {
             | Self::Io { .. } => Reaction::Retry,
         }
     }
-}
 
-impl From<Unlistable> for ArchiveError {
-    fn from(Unlistable(path): Unlistable) -> Self {
-        Self::UnsafePath { path, reason: "SHA256SUMS lists safe names only" }
-    }
-}
-
-impl ArchiveError {
     /// Whether it concerns the file that was read, and not the whole archive or this process.
     pub fn concerns_what_was_read(&self) -> bool {
         match self {
@@ -166,6 +161,12 @@ impl ArchiveError {
             ),
             _ => false,
         }
+    }
+}
+
+impl From<Unlistable> for ArchiveError {
+    fn from(Unlistable(path): Unlistable) -> Self {
+        Self::UnsafePath { path, reason: "SHA256SUMS lists safe names only" }
     }
 }
 

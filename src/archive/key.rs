@@ -47,10 +47,10 @@ impl Key {
             |component: &[u8]| matches!(component, b"" | b"." | b"..") || component.contains(&0);
         match self.0.split(|byte| *byte == b'/').any(leads_elsewhere) {
             false => Ok(()),
-            true => Err(ArchiveError::UnsafePath {
-                path: self.to_string(),
-                reason: "a part of it is empty, leads elsewhere or has a NUL byte",
-            }),
+            true => {
+                let reason = "a part of it is empty, leads elsewhere or has a NUL byte";
+                Err(ArchiveError::unsafe_path(&self.0, reason))
+            }
         }
     }
 
@@ -139,9 +139,7 @@ impl Folder {
 
     /// Reads a stored path again; refuses whatever could lead outside or into a hidden folder.
     pub fn parse(path: &str) -> Result<Self, ArchiveError> {
-        for component in path.split('/') {
-            check_component(path, component)?;
-        }
+        path.split('/').try_for_each(|component| check_component(path, component))?;
         Ok(Self { path: path.to_owned() })
     }
 
@@ -182,10 +180,10 @@ impl Destination {
     pub fn new(folder: Folder, file_name: &str) -> Result<Self, ArchiveError> {
         check_component(file_name, file_name)?;
         if file_name.len() > FILE_NAME_BYTES_MAX {
-            return Err(unsafe_path(file_name, "it is too long"));
+            return Err(ArchiveError::unsafe_path(file_name, "it is too long"));
         }
         if !file_name.ends_with(".wav") {
-            return Err(unsafe_path(file_name, "it does not end in .wav"));
+            return Err(ArchiveError::unsafe_path(file_name, "it does not end in .wav"));
         }
         Ok(Self { folder, file_name: file_name.to_owned() })
     }
@@ -201,7 +199,7 @@ impl Destination {
     /// Reads a stored path again, as [`Destination::path`] wrote it.
     pub fn parse(path: &str) -> Result<Self, ArchiveError> {
         let (folder, file_name) =
-            path.rsplit_once('/').ok_or_else(|| unsafe_path(path, "it has no folder"))?;
+            path.rsplit_once('/').ok_or_else(|| ArchiveError::unsafe_path(path, "it has no folder"))?;
         Self::new(Folder::parse(folder)?, file_name)
     }
 
@@ -242,12 +240,11 @@ fn day_path(day: Date) -> String {
 pub(super) fn check_component(path: &str, component: &str) -> Result<(), ArchiveError> {
     match is_component(component) {
         true => Ok(()),
-        false => Err(unsafe_path(path, "a part of it is empty, hidden, too long or has other characters")),
+        false => {
+            let reason = "a part of it is empty, hidden, too long or has other characters";
+            Err(ArchiveError::unsafe_path(path, reason))
+        }
     }
-}
-
-fn unsafe_path(path: &str, reason: &'static str) -> ArchiveError {
-    ArchiveError::UnsafePath { path: printable(path.as_bytes()), reason }
 }
 
 #[cfg(test)]

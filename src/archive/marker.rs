@@ -1,16 +1,15 @@
 //! The marker `<root>/<pbx>/.callvault`: whose archive this is, and that it is mounted.
 
-use std::io::Read as _;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::directory::Directory;
-use super::durable::{Published, publish};
-use super::reader::{Opened, Reader};
+use super::durable::publish;
+use super::reader::{Opened, Reader, read_at_most};
 use super::temporary::{Temporary, Ways, is_temporary};
-use super::{ArchiveError, Key};
+use super::{ArchiveError, AreaOwner, Key};
 use crate::base::digest::hex;
+use crate::base::salt::random;
 
 /// The marker's name in the folder of a PBX.
 pub(super) const NAME: &str = ".callvault";
@@ -34,37 +33,25 @@ const FORMAT: &str = "callvault-archive/1";
 
 pub const BYTES_MAX: u64 = 64 << 10;
 
+/// Whose a folder of the archive is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Marker {
+pub struct Marker {
     format: String,
     /// 128 random bits in hex, the same for all PBXs of one root.
-    pub(super) archive_id: String,
+    pub archive_id: String,
     /// The state directory that owns this folder.
-    pub(super) state_id: String,
+    pub state_id: String,
     created_at: Timestamp,
 }
 
 impl Marker {
-    pub(super) fn new(archive_id: &str, state_id: &str, now: Timestamp) -> Self {
-        Self {
-            format: FORMAT.to_owned(),
-            archive_id: archive_id.to_owned(),
-            state_id: state_id.to_owned(),
-            created_at: now,
-        }
-    }
-
     /// Reads the marker under `key`, if there is one.
     pub(super) fn of(reader: &dyn Reader, key: &Key) -> Result<Option<Self>, ArchiveError> {
         let damaged = |reason: String| ArchiveError::DamagedMarker { path: reader.location(key), reason };
-        let mut bytes = Vec::new();
-        match reader.open(key, 0)? {
+        let bytes = match reader.open(key, 0)? {
             Opened::Nothing => return Ok(None),
             Opened::Other => return Err(damaged("not a regular file".to_owned())),
-            Opened::File(file) => file
-                .take(BYTES_MAX)
-                .read_to_end(&mut bytes)
-                .map_err(|error| ArchiveError::io("read", &reader.location(key), error))?,
+            Opened::File(file) => read_at_most(file, BYTES_MAX, &reader.location(key))?,
         };
         let marker: Self = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         match marker.format == FORMAT {
@@ -85,23 +72,24 @@ impl Marker {
         }
     }
 
-    /// Writes the marker durably. A marker that is there already is never replaced.
-    pub(super) fn write(&self, folder: &Directory, ways: &Ways) -> Result<(), ArchiveError> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("all keys of a marker are strings");
+    /// Writes a new marker durably. A marker that is there already is never replaced.
+    pub(super) fn write(owner: AreaOwner<'_>, folder: &Directory, ways: &Ways) -> Result<(), ArchiveError> {
+        let marker = Self {
+            format: FORMAT.to_owned(),
+            archive_id: owner.archive_id.to_owned(),
+            state_id: owner.state_id.to_owned(),
+            created_at: owner.now,
+        };
+        let mut bytes = serde_json::to_vec_pretty(&marker).expect("all keys of a marker are strings");
         bytes.push(b'\n');
         let mut temporary = Temporary::create(folder, ways)?;
         temporary.write(&bytes)?;
-        match publish(folder, ways, &mut [(&mut temporary.sync()?, NAME)])? {
-            Published::New => Ok(()),
-            Published::Exists(_) => Err(ArchiveError::Occupied { path: folder.file_path(NAME) }),
-        }
+        publish(folder, ways, &mut [(&mut temporary.sync()?, NAME)])?.or_occupied(folder)
     }
 }
 
 pub(super) fn random_id() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-    hex(&bytes)
+    hex(&random::<16>())
 }
 
 /// Refuses a folder that has no marker but has files: they are not ours to write beside.

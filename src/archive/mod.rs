@@ -44,13 +44,13 @@ pub use day_file::{DayFile, Sums, day_file_name};
 pub use error::{ArchiveError, Reaction};
 pub use key::{Destination, Folder, Key};
 pub use placement::{Cataloged, Kept, Outcome, Quarantined};
-pub use reader::{Content, Disk, Listing, Opened, Reader, Standing, Stream};
+pub use reader::{Content, Disk, Listing, Opened, Reader, Standing, Stream, hash_while};
 pub use temporary::{Abilities, is_temporary};
 pub use vouch::VouchKey;
 
 use crate::base::filesystem::{self, available};
 use directory::Directory;
-use durable::{Published, publish};
+use durable::publish;
 use marker::Marker;
 use temporary::{Temporary, Ways, temporary_name};
 
@@ -121,10 +121,13 @@ impl Archive {
         for pbx in opening.pbxs {
             let folder = root.enter_durably(pbx.id)?;
             remove_temporaries(&folder)?;
-            probe(&folder, &ways)?;
+            // A failure may have taught us another way; if not, it is the same again.
+            try_out(&folder, &ways).or_else(|_| try_out(&folder, &ways))?;
             let area = Area::of(pbx.id, folder, ways.clone());
             if Marker::of(&area.reader(), &marker::key(pbx.id))?.is_none() {
-                Marker::new(&archive_id, opening.state_id, opening.now).write(area.directory(), &ways)?;
+                let owner =
+                    AreaOwner { archive_id: &archive_id, state_id: opening.state_id, now: opening.now };
+                Marker::write(owner, area.directory(), &ways)?;
             }
             areas.insert(pbx.id.to_owned(), area);
         }
@@ -190,10 +193,8 @@ impl Archive {
     }
 
     fn area(&self, pbx: &str) -> Result<&Area, ArchiveError> {
-        self.areas.get(pbx).ok_or_else(|| ArchiveError::UnsafePath {
-            path: crate::base::recording::printable(pbx.as_bytes()),
-            reason: "the archive was not opened for this PBX",
-        })
+        let reason = "the archive was not opened for this PBX";
+        self.areas.get(pbx).ok_or_else(|| ArchiveError::unsafe_path(pbx, reason))
     }
 
     fn area_of(&self, key: &Key) -> Result<&Area, ArchiveError> {
@@ -243,22 +244,12 @@ fn inspect(root_path: &Path, opening: &Opening<'_>) -> Result<Option<String>, Ar
 }
 
 /// Writes a file, gives it a name and removes it: finds out now what the filesystem and our user can do.
-fn probe(folder: &Directory, ways: &Ways) -> Result<(), ArchiveError> {
-    match try_out(folder, ways) {
-        Ok(()) => Ok(()),
-        // The failure may have taught us another way; if not, it is the same again.
-        Err(_) => try_out(folder, ways),
-    }
-}
-
 fn try_out(folder: &Directory, ways: &Ways) -> Result<(), ArchiveError> {
     let mut temporary = Temporary::create(folder, ways)?;
     temporary.write(b"callvault was here\n")?;
     let name = temporary_name();
-    match publish(folder, ways, &mut [(&mut temporary.sync()?, &*name)])? {
-        Published::New => folder.unlink(&name),
-        Published::Exists(_) => Err(ArchiveError::Occupied { path: folder.file_path(&name) }),
-    }
+    publish(folder, ways, &mut [(&mut temporary.sync()?, &*name)])?.or_occupied(folder)?;
+    folder.unlink(&name)
 }
 
 fn remove_temporaries(directory: &Directory) -> Result<usize, ArchiveError> {
@@ -302,10 +293,10 @@ fn open_durably(path: &Path) -> Result<Directory, ArchiveError> {
         return Directory::open(path);
     }
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Directory::open(path) };
-    let name = name.to_str().ok_or_else(|| ArchiveError::UnsafePath {
-        path: crate::base::recording::printable(name.as_encoded_bytes()),
-        reason: "a folder to be made must have a name in UTF-8",
-    })?;
+    if name.to_str().is_none() {
+        let reason = "a folder to be made must have a name in UTF-8";
+        return Err(ArchiveError::unsafe_path(name.as_encoded_bytes(), reason));
+    }
     open_durably(parent)?.enter_durably(name)
 }
 
@@ -321,12 +312,10 @@ impl Archive {
 
     /// Fails with [`ArchiveError::Full`] while less than `free_bytes_min` or no inode is free.
     pub fn check_space(&self, pbx: &str, free_bytes_min: u64) -> Result<(), ArchiveError> {
-        let stat = self.stat(pbx)?;
-        match shortage(&stat, free_bytes_min) {
+        let path = self.area(pbx)?.directory().path();
+        match shortage(&self.stat(pbx)?, free_bytes_min) {
             None => Ok(()),
-            Some(shortage) => {
-                Err(ArchiveError::Full { path: self.area(pbx)?.directory().path().to_owned(), shortage })
-            }
+            Some(shortage) => Err(ArchiveError::Full { path: path.to_owned(), shortage }),
         }
     }
 

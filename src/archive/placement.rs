@@ -5,15 +5,15 @@
 //! just delivered what belongs there.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::io::Errno;
 
-use super::archived_file::{Received, SidecarEntry, StoredSidecar};
-use super::directory::{Directory, Entry, hash, settle_on_disk};
-use super::durable::{Published, move_no_replace, publish};
+use super::archived_file::{Incoming, Received, SidecarEntry, StoredSidecar};
+use super::directory::{Directory, Entry};
+use super::durable::{move_no_replace, publish};
+use super::reader::Content;
 use super::temporary::{Synced, Temporary};
 use super::{Archive, ArchiveError, ArchivedFile, Destination, Key};
 use crate::base::digest::Digest;
@@ -79,6 +79,7 @@ fn plan(is_taken: bool, audio: There, sidecar: There) -> Option<(Step, Step)> {
 
 /// A received recording on its way to a place, durable but for its name.
 struct Arrival<'a> {
+    directory: Directory,
     audio: Synced,
     size_bytes: u64,
     sha256: Digest,
@@ -111,53 +112,44 @@ impl Archive {
         cataloged: &[Cataloged],
     ) -> Result<Kept, ArchiveError> {
         let (size_bytes, sha256) = (received.size_bytes(), received.sha256());
-        let Received { place, directory, temporary, .. } = received;
-        let mut arrival = Arrival { audio: temporary.sync()?, size_bytes, sha256, sidecar, cataloged };
-        if let Some(kept) = self.settle(&place, &directory, &mut arrival)? {
+        let Incoming { place, directory, temporary, .. } = received.incoming;
+        let audio = temporary.sync()?;
+        let mut arrival = Arrival { directory, audio, size_bytes, sha256, sidecar, cataloged };
+        if let Some(kept) = self.settle(&place, &mut arrival)? {
             return Ok(kept);
         }
         let beside = place.conflict(&sha256);
-        let kept = self.settle(&beside, &directory, &mut arrival)?;
-        let kept =
-            kept.ok_or_else(|| ArchiveError::Occupied { path: directory.file_path(beside.file_name()) })?;
+        let Some(kept) = self.settle(&beside, &mut arrival)? else {
+            return Err(ArchiveError::Occupied { path: arrival.directory.file_path(beside.file_name()) });
+        };
         Ok(Kept { outcome: Outcome::Conflict { occupied: place.path() }, ..kept })
     }
 
     /// Puts the arrival at `place`; `None` if that belongs to other audio of ours.
-    fn settle(
-        &self,
-        place: &Destination,
-        directory: &Directory,
-        arrival: &mut Arrival<'_>,
-    ) -> Result<Option<Kept>, ArchiveError> {
-        let there = self.look(place, directory, arrival)?;
+    fn settle(&self, place: &Destination, arrival: &mut Arrival<'_>) -> Result<Option<Kept>, ArchiveError> {
+        let there = self.look(place, arrival)?;
         let Some((audio_step, sidecar_step)) = plan(there.is_taken, there.audio, there.sidecar) else {
             return Ok(None);
         };
         let mut quarantined = Vec::new();
         if audio_step == Step::MoveAside {
-            quarantined.push(self.quarantine(&place.into(), directory)?);
+            quarantined.push(self.quarantine(&place.into(), &arrival.directory)?);
         }
         if sidecar_step == Step::MoveAside {
-            quarantined.push(self.quarantine(&place.sidecar(), directory)?);
+            quarantined.push(self.quarantine(&place.sidecar(), &arrival.directory)?);
         }
         let adopted = there.stored.filter(|_| sidecar_step == Step::Adopt);
-        let stored = self.publish_arrival(place, directory, arrival, audio_step, adopted)?;
+        let stored = self.publish_arrival(place, arrival, audio_step, adopted)?;
         let outcome = if audio_step == Step::Adopt { Outcome::AlreadyThere } else { Outcome::New };
         let file = ArchivedFile::new(place, arrival.size_bytes, arrival.sha256, stored);
         Ok(Some(Kept { file, outcome, quarantined }))
     }
 
     /// Looks at what stands at the place; what is the same as what arrived is made durable.
-    fn look(
-        &self,
-        place: &Destination,
-        directory: &Directory,
-        arrival: &Arrival<'_>,
-    ) -> Result<Standing, ArchiveError> {
+    fn look(&self, place: &Destination, arrival: &Arrival<'_>) -> Result<Standing, ArchiveError> {
         let cataloged = arrival.cataloged.iter().find(|known| known.path == place.path());
-        let content = content_of(directory, place.file_name())?;
-        let stored = match SidecarEntry::examine(directory, &place.sidecar_name())? {
+        let content = arrival.directory.content(place.file_name())?;
+        let stored = match SidecarEntry::examine(&arrival.directory, &place.sidecar_name())? {
             SidecarEntry::Vacant => Ok(None),
             SidecarEntry::Valid(stored) => Ok(Some(*stored)),
             SidecarEntry::Invalid => Err(()),
@@ -167,25 +159,21 @@ impl Archive {
                 || self.vouch_key.vouches_for(&place.path(), &stored.sidecar)
         };
         let vouched = stored.as_ref().ok().and_then(Option::as_ref).filter(|stored| is_vouched(stored));
-        let sha256 = match content {
-            Found::File(_, sha256) => Some(sha256),
-            Found::Nothing | Found::Other => None,
+        let is_ours = match content {
+            Content::Bytes { sha256, .. } => {
+                cataloged.is_some_and(|known| known.sha256 == sha256)
+                    || vouched.is_some_and(|stored| stored.sidecar.file.sha256 == sha256)
+            }
+            _ => false,
         };
-        let is_ours = sha256.is_some_and(|sha256| {
-            cataloged.is_some_and(|known| known.sha256 == sha256)
-                || vouched.is_some_and(|stored| stored.sidecar.file.sha256 == sha256)
-        });
         let of_another = vouched.is_some_and(|stored| stored.sidecar.recording != arrival.sidecar.recording);
         let tells_arrival =
             vouched.is_some_and(|stored| stored.sidecar.file.sha256 == arrival.sha256) && !of_another;
+        let arrived = Content::Bytes { size_bytes: arrival.size_bytes, sha256: arrival.sha256 };
         let audio = match content {
-            Found::Nothing => There::Nothing,
-            Found::File(size_bytes, sha256)
-                if (size_bytes, sha256) == (arrival.size_bytes, arrival.sha256) =>
-            {
-                There::Same
-            }
-            Found::File(..) | Found::Other => There::Other,
+            Content::Nothing => There::Nothing,
+            content if content == arrived => There::Same,
+            _ => There::Other,
         };
         let sidecar = match &stored {
             Ok(None) => There::Nothing,
@@ -200,21 +188,17 @@ impl Archive {
     fn publish_arrival(
         &self,
         place: &Destination,
-        directory: &Directory,
         arrival: &mut Arrival<'_>,
         audio_step: Step,
         adopted: Option<StoredSidecar>,
     ) -> Result<StoredSidecar, ArchiveError> {
         let sidecar_name = place.sidecar_name();
-        let mut written = None;
-        let stored = match adopted {
-            Some(stored) => stored,
+        let (mut written, stored) = match adopted {
+            Some(stored) => (None, stored),
             None => {
-                let sidecar = arrival.sidecar.clone();
-                let content = (arrival.size_bytes, arrival.sha256);
-                let (file, stored) = self.write_sidecar(place, directory, sidecar, content)?;
-                written = Some(file);
-                stored
+                let (sidecar, content) = (arrival.sidecar.clone(), (arrival.size_bytes, arrival.sha256));
+                let (file, stored) = self.write_sidecar(place, &arrival.directory, sidecar, content)?;
+                (Some(file), stored)
             }
         };
         let mut files = Vec::with_capacity(2);
@@ -222,11 +206,9 @@ impl Archive {
         if audio_step != Step::Adopt {
             files.push((&mut arrival.audio, place.file_name()));
         }
-        match publish(directory, &self.ways, &mut files)? {
-            Published::New => Ok(stored),
-            // It was free a moment ago, and callvault is the only writer here.
-            Published::Exists(name) => Err(ArchiveError::Occupied { path: directory.file_path(&name) }),
-        }
+        // The names were free a moment ago, and callvault is the only writer here.
+        publish(&arrival.directory, &self.ways, &mut files)?.or_occupied(&arrival.directory)?;
+        Ok(stored)
     }
 
     /// Takes audio that stands at `place` for the recording, on a person's word: `judge` looks at it and tells its sidecar, or
@@ -242,7 +224,7 @@ impl Archive {
         let Some(directory) = self.folder(place.folder())? else { return Ok(None) };
         let Entry::File(mut audio) = directory.entry(place.file_name())? else { return Ok(None) };
         let Some(sidecar) = judge(&mut audio) else { return Ok(None) };
-        let Found::File(size_bytes, sha256) = content_of(&directory, place.file_name())? else {
+        let Content::Bytes { size_bytes, sha256 } = directory.content(place.file_name())? else {
             return Ok(None);
         };
         let sidecar_name = place.sidecar_name();
@@ -251,13 +233,9 @@ impl Archive {
             quarantined.push(self.quarantine(&place.sidecar(), &directory)?);
         }
         let (mut file, stored) = self.write_sidecar(place, &directory, sidecar, (size_bytes, sha256))?;
-        match publish(&directory, &self.ways, &mut [(&mut file, &*sidecar_name)])? {
-            Published::New => {
-                let file = ArchivedFile::new(place, size_bytes, sha256, stored);
-                Ok(Some(Kept { file, outcome: Outcome::AlreadyThere, quarantined }))
-            }
-            Published::Exists(name) => Err(ArchiveError::Occupied { path: directory.file_path(&name) }),
-        }
+        publish(&directory, &self.ways, &mut [(&mut file, &*sidecar_name)])?.or_occupied(&directory)?;
+        let file = ArchivedFile::new(place, size_bytes, sha256, stored);
+        Ok(Some(Kept { file, outcome: Outcome::AlreadyThere, quarantined }))
     }
 
     /// Writes the sidecar for this place to a temporary, durably.
@@ -275,27 +253,6 @@ impl Archive {
         temporary.write(&bytes)?;
         Ok((temporary.sync()?, StoredSidecar { sidecar, sha256: Digest::of(&bytes) }))
     }
-}
-
-#[derive(Clone, Copy)]
-enum Found {
-    Nothing,
-    /// A file: its size and its hash.
-    File(u64, Digest),
-    /// Something that is no file.
-    Other,
-}
-
-fn content_of(directory: &Directory, name: &str) -> Result<Found, ArchiveError> {
-    let file: File = match directory.entry(name)? {
-        Entry::Vacant => return Ok(Found::Nothing),
-        Entry::Other => return Ok(Found::Other),
-        Entry::File(file) => file,
-    };
-    let path = directory.file_path(name);
-    settle_on_disk(&file, &path)?;
-    let (size_bytes, sha256) = hash(&file, &path)?;
-    Ok(Found::File(size_bytes, sha256))
 }
 
 /// The folder in that of the PBX. No safe name begins with a dot.

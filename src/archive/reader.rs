@@ -12,7 +12,6 @@ use sha2::{Digest as _, Sha256};
 use super::directory::{Directory, Entry, settle_on_disk};
 use super::{ArchiveError, Key, exists};
 use crate::base::digest::Digest;
-use crate::base::recording::printable;
 
 /// How much is read at a time: enough that calls cost nothing, and little enough to stay in the processor's cache.
 const READ_BYTES: usize = 128 << 10;
@@ -53,11 +52,7 @@ pub trait Reader: fmt::Debug + Send + Sync {
     /// [`ArchiveError::TooLarge`] if it has more than `bytes_max` bytes, of which no more are read.
     fn read(&self, key: &Key, bytes_max: u64) -> Result<Option<Vec<u8>>, ArchiveError> {
         let Some(stream) = self.file(key)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        stream
-            .take(bytes_max.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| ArchiveError::io("read", &self.location(key), error))?;
+        let bytes = read_at_most(stream, bytes_max.saturating_add(1), &self.location(key))?;
         match bytes.len() as u64 > bytes_max {
             true => Err(ArchiveError::TooLarge { path: self.location(key), bytes_max }),
             false => Ok(Some(bytes)),
@@ -71,9 +66,8 @@ pub trait Reader: fmt::Debug + Send + Sync {
             Opened::Other => return Ok(Content::NotAFile),
             Opened::File(stream) => stream,
         };
-        let hashed = hash_while(&mut stream, go_on)
-            .map_err(|error| ArchiveError::io("read", &self.location(key), error))?;
-        Ok(hashed.map_or(Content::Unread, |(size_bytes, sha256)| Content::Bytes { size_bytes, sha256 }))
+        let hashed = hash_while(&mut stream, go_on);
+        hashed.map_err(|error| ArchiveError::io("read", &self.location(key), error))
     }
 
     /// The names in a folder, in order and safe to print; none if it is not there.
@@ -192,11 +186,8 @@ impl Disk {
             Top::Root(root) => root.clone(),
             Top::Areas(areas) => {
                 let area = components.next().and_then(|name| areas.get(name.to_str()?));
-                area.ok_or_else(|| ArchiveError::UnsafePath {
-                    path: folder.to_string(),
-                    reason: "the archive was not opened for this folder",
-                })?
-                .clone()
+                let reason = "the archive was not opened for this folder";
+                area.ok_or_else(|| ArchiveError::unsafe_path(folder.as_bytes(), reason))?.clone()
             }
         };
         for component in components {
@@ -215,7 +206,7 @@ impl Reader for Disk {
         key.check()?;
         if matches!(self.top, Top::Areas(_)) && key.depth() < 2 {
             let reason = "it does not lie below the folder of a PBX";
-            return Err(ArchiveError::UnsafePath { path: printable(key.name()), reason });
+            return Err(ArchiveError::unsafe_path(key.name(), reason));
         }
         let Some(folder) = self.enter(&key.folder())? else { return Ok(Opened::Nothing) };
         let mut file = match folder.entry(key.os_name())? {
@@ -256,15 +247,19 @@ impl Reader for Disk {
     }
 }
 
-/// Size and hash of what is left to be read, for as long as `go_on` agrees; `None` if it did not.
-pub(super) fn hash_while(
-    bytes: &mut dyn Read,
-    go_on: &mut dyn FnMut(usize) -> bool,
-) -> io::Result<Option<(u64, Digest)>> {
+/// What is left to be read, but no more than so many bytes.
+pub(super) fn read_at_most(from: impl Read, bytes_max: u64, path: &Path) -> Result<Vec<u8>, ArchiveError> {
+    let mut bytes = Vec::new();
+    let read = from.take(bytes_max).read_to_end(&mut bytes);
+    read.map(|_| bytes).map_err(|error| ArchiveError::io("read", path, error))
+}
+
+/// Size and hash of what is left to be read, for as long as `go_on` agrees.
+pub fn hash_while(bytes: &mut dyn Read, go_on: &mut dyn FnMut(usize) -> bool) -> io::Result<Content> {
     let (mut hasher, mut size_bytes, mut buffer) = (Sha256::new(), 0, vec![0; READ_BYTES]);
     loop {
         let count = match bytes.read(&mut buffer) {
-            Ok(0) => return Ok(Some((size_bytes, hasher.into()))),
+            Ok(0) => return Ok(Content::Bytes { size_bytes, sha256: hasher.into() }),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
@@ -272,7 +267,7 @@ pub(super) fn hash_while(
         hasher.update(&buffer[..count]);
         size_bytes += count as u64;
         if !go_on(count) {
-            return Ok(None);
+            return Ok(Content::Unread);
         }
     }
 }

@@ -9,14 +9,6 @@ const VOICEMAIL: &[u8] = b"voicemail";
 /// The longest id of a PBX.
 const ID_BYTES_MAX: usize = 32;
 
-/// Whose folder it is, by its marker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
-    pub archive_id: String,
-    /// The id of the state directory that writes there.
-    pub state_id: String,
-}
-
 /// Folders that hold recordings, and what kept others from being looked into.
 #[derive(Debug, Default)]
 pub struct Folders {
@@ -37,9 +29,8 @@ pub fn pbxs(reader: &dyn Reader) -> Result<Vec<String>, ArchiveError> {
 ///
 /// # Errors
 /// Also [`ArchiveError::DamagedMarker`].
-pub fn owner(reader: &dyn Reader, name: &str) -> Result<Option<Owner>, ArchiveError> {
-    let marker = Marker::of(reader, &marker::key(name))?;
-    Ok(marker.map(|Marker { archive_id, state_id, .. }| Owner { archive_id, state_id }))
+pub fn owner(reader: &dyn Reader, name: &str) -> Result<Option<Marker>, ArchiveError> {
+    Marker::of(reader, &marker::key(name))
 }
 
 /// The folders of `pbx` that hold recordings. One that cannot be read does not keep the others from being found.

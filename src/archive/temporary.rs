@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -11,6 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::ArchiveError;
 use super::directory::Directory;
 use crate::base::digest::hex;
+use crate::base::salt::random;
 
 /// Archived files are read by their owner and the group of auditors, and written by nobody.
 const FILE_MODE: u32 = 0o440;
@@ -26,9 +27,7 @@ pub fn is_temporary(name: &str) -> bool {
 }
 
 pub(super) fn temporary_name() -> String {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).expect("the kernel gives random bytes");
-    format!("{PREFIX}{}{SUFFIX}", hex(&random))
+    format!("{PREFIX}{}{SUFFIX}", hex(&random::<8>()))
 }
 
 /// A file being written. Dropped, it is gone.
@@ -147,32 +146,27 @@ impl Abilities {
 
 /// The abilities that are left, shared by all writers of an archive.
 #[derive(Debug)]
-pub(super) struct Ways {
-    unnamed_temporaries: AtomicBool,
-    rename_no_replace: AtomicBool,
-}
+pub(super) struct Ways(Mutex<Abilities>);
 
 impl Ways {
     pub(super) fn new(abilities: Abilities) -> Self {
-        Self {
-            unnamed_temporaries: AtomicBool::new(abilities.unnamed_temporaries),
-            rename_no_replace: AtomicBool::new(abilities.rename_no_replace),
-        }
+        Self(Mutex::new(abilities))
     }
 
     pub(super) fn get(&self) -> Abilities {
-        Abilities {
-            unnamed_temporaries: self.unnamed_temporaries.load(Ordering::Relaxed),
-            rename_no_replace: self.rename_no_replace.load(Ordering::Relaxed),
-        }
+        *self.left()
     }
 
     pub(super) fn forget_unnamed_temporaries(&self) {
-        self.unnamed_temporaries.store(false, Ordering::Relaxed);
+        self.left().unnamed_temporaries = false;
     }
 
     pub(super) fn forget_rename_no_replace(&self) {
-        self.rename_no_replace.store(false, Ordering::Relaxed);
+        self.left().rename_no_replace = false;
+    }
+
+    fn left(&self) -> MutexGuard<'_, Abilities> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

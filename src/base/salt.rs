@@ -6,6 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::digest::{hex, unhex};
 
+/// Bytes from the operating system that nobody can guess.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+    bytes
+}
+
 /// 256 random bits in a document, so that its hash tells nothing about it to those who lack the document.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Salt([u8; 32]);
@@ -13,9 +20,7 @@ pub struct Salt([u8; 32]);
 impl Salt {
     /// A new one, from the operating system.
     pub fn random() -> Self {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
-        Self(bytes)
+        Self(random())
     }
 
     /// The 32 bytes.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::archive::survey::{self, Owner};
+use crate::archive::marker::Marker;
+use crate::archive::survey;
 use crate::archive::{ArchiveError, Reader};
 use crate::config::Config;
 
@@ -49,7 +50,7 @@ pub(super) struct Plan {
 }
 
 /// The owner of a folder by its marker; none if there is no marker.
-type Claim = Result<Option<Owner>, ArchiveError>;
+type Claim = Result<Option<Marker>, ArchiveError>;
 
 impl Plan {
     /// Reads all markers. `wanted` is the state that the operator named, if he did.
