@@ -32,17 +32,10 @@ pub struct Delivery {
     clock: Clock,
 }
 
-/// Entries delivered together, under the same id on every try.
-#[derive(Debug)]
-struct Batch {
-    id: String,
-    from: u64,
-    page: Page,
-}
-
 enum Due {
     Nothing,
-    Deliver(Batch),
+    /// Entries to deliver together, under this id on every try.
+    Deliver(String, Page),
     /// Why it cannot be delivered.
     Trouble(String),
 }
@@ -89,22 +82,22 @@ impl Delivery {
     /// again.
     async fn deliver_next(&self, stop: &CancellationToken) -> Result<Outcome> {
         let standing = feed_webhooks::standing(&mut *self.db.read().await?, &self.config).await?;
-        let batch = match self.due(&standing).await? {
-            Due::Deliver(batch) => batch,
+        let (id, page) = match self.due(&standing).await? {
+            Due::Deliver(id, page) => (id, page),
             Due::Trouble(error) => return self.note_failure(&standing, error).await,
             Due::Nothing => {
                 self.note_well(&standing).await?;
                 return Ok(Outcome::Nothing);
             }
         };
-        let (from, end) = (batch.from, batch.page.next);
+        let (from, end) = (standing.next, page.next);
         if !self.is_begun(&standing, from, end).await? {
             return Ok(Outcome::Nothing);
         }
         let now = self.clock.now();
         let posted = tokio::select! {
             biased;
-            posted = self.webhook.post(&batch.id, NDJSON, batch.page.lines, now) => posted,
+            posted = self.webhook.post(&id, NDJSON, page.lines, now) => posted,
             () = stop.cancelled() => return Ok(Outcome::Nothing),
         };
         match posted {
@@ -140,7 +133,7 @@ impl Delivery {
         match lines(&entries, from) {
             Ok(page) if page.next == end => {
                 let id = format!("feed_{from}_{}_{:.16}", end - 1, leaf);
-                Ok(Due::Deliver(Batch { id, from, page }))
+                Ok(Due::Deliver(id, page))
             }
             Ok(page) => Ok(Due::Trouble(super::lacks(page.next))),
             Err(error) => Ok(Due::Trouble(format!("{error:#}"))),

@@ -29,13 +29,14 @@ words! {
 #[derive(Debug)]
 pub struct Holding {
     bytes: Stream,
-    sha256: Digest,
+    left_bytes: u64,
+    hasher: Sha256,
+    pub sha256: Digest,
 }
 
 /// Opens the file that entry `number` is about; `None` if the entry names no file or does not exist.
-pub(super) async fn open(db: &Db, root: &Path, number: u64, what: What) -> Result<Option<Holding>> {
-    let Ok(row) = i64::try_from(number) else { return Ok(None) };
-    let Some(proven) = catalog::proven_by(&mut *db.read().await?, row).await? else { return Ok(None) };
+pub(super) async fn open(db: &Db, root: &Path, number: i64, what: What) -> Result<Option<Holding>> {
+    let Some(proven) = catalog::proven_by(&mut *db.read().await?, number).await? else { return Ok(None) };
     let root = root.to_owned();
     let opened = on_thread(move || open_file(&root, proven, what));
     opened.await.context("opening a file of the archive")?.map(Some)
@@ -56,16 +57,12 @@ fn open_file(root: &Path, proven: Proven, what: What) -> Result<Holding> {
         let archived = proven.size_bytes;
         bail!("{path} has {size_bytes} bytes, but {archived} were archived: restore it from a backup");
     }
-    Ok(Holding { bytes, sha256 })
+    Ok(Holding { bytes, left_bytes: size_bytes, hasher: Sha256::new(), sha256 })
 }
 
 impl Holding {
     pub fn size_bytes(&self) -> u64 {
         self.bytes.size_bytes
-    }
-
-    pub fn sha256(&self) -> Digest {
-        self.sha256
     }
 
     /// The bytes. Whoever receives all of them has what was archived: if the hash differs, the last ones are held back and an
@@ -74,26 +71,12 @@ impl Holding {
         self,
         kept: T,
     ) -> impl stream::Stream<Item = io::Result<Bytes>> + Send + 'static {
-        let sending = Sending {
-            left_bytes: self.bytes.size_bytes,
-            bytes: self.bytes,
-            hasher: Sha256::new(),
-            sha256: self.sha256,
-            _kept: kept,
-        };
-        try_unfold(sending, Sending::next)
+        try_unfold((self, kept), |(holding, kept)| async move {
+            let next = holding.next().await?;
+            io::Result::Ok(next.map(|(chunk, rest)| (chunk, (rest, kept))))
+        })
     }
-}
 
-struct Sending<T> {
-    bytes: Stream,
-    left_bytes: u64,
-    hasher: Sha256,
-    sha256: Digest,
-    _kept: T,
-}
-
-impl<T: Send + 'static> Sending<T> {
     async fn next(self) -> io::Result<Option<(Bytes, Self)>> {
         match self.left_bytes {
             0 => Ok(None),

@@ -7,8 +7,7 @@ mod delivery;
 mod holding;
 mod readers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -110,44 +109,30 @@ pub fn line(entry: &Numbered) -> Result<String> {
     Ok(serde_json::to_string(&Line { number, leaf_hash, entry: bytes })?)
 }
 
+#[derive(Debug)]
 pub struct Feed {
     db: Db,
     clock: Clock,
     archive: PathBuf,
-    readers: Readers,
-    has_scopes: bool,
+    pub readers: Readers,
+    /// Whether some reader may see only some PBXs: then entries need a token.
+    pub has_scopes: bool,
     visits: tokio::sync::Mutex<Visits>,
     /// For readers with a scope: the number that each asked for last, and the next one that may be for them.
     passed_over: Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
-impl fmt::Debug for Feed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").field("archive", &self.archive).finish_non_exhaustive()
-    }
-}
-
 impl Feed {
     pub fn new(config: &Config, db: Db, clock: Clock) -> Self {
-        let readers = Readers::new(&config.feed.reader);
         Self {
             db,
             clock,
             archive: config.archive.path.clone(),
-            readers,
+            readers: Readers::new(&config.feed.reader),
             has_scopes: config.feed.has_scopes(),
             visits: tokio::sync::Mutex::default(),
             passed_over: Mutex::default(),
         }
-    }
-
-    /// Whether some reader may see only some PBXs: then entries need a token.
-    pub fn has_scopes(&self) -> bool {
-        self.has_scopes
-    }
-
-    pub fn readers(&self) -> &Readers {
-        &self.readers
     }
 
     /// As [`page`]; no connection is held afterwards.
@@ -160,7 +145,7 @@ impl Feed {
     /// What comes before the first of them is skipped once, and remembered for the reader's next request with the same
     /// `from`.
     pub async fn page_of(&self, reader: &Reader, from: u64, limit: u64) -> Result<Page> {
-        if reader.scope().is_all() {
+        if reader.scope.is_all() {
             return self.page(from, limit).await;
         }
         let mut db = self.db.read().await?;
@@ -168,13 +153,13 @@ impl Feed {
         if from > size {
             return Err(Ahead { after: from - 1, size }.into());
         }
-        let next = self.passed_over(reader.name(), from).filter(|next| *next <= size).unwrap_or(from);
+        let next = self.passed_over(&reader.name, from).filter(|next| *next <= size).unwrap_or(from);
         let (mut page, mut lines) = (Page { lines: String::new(), next }, 0);
         while page.next < size && lines < limit {
             let entries = ledger::entries(&mut db, page.next, PAGE_ENTRIES_MAX).await?;
             anyhow::ensure!(!entries.is_empty(), lacks(page.next));
             for entry in &entries {
-                let is_shown = reader.scope().holds(reader.name(), &entry.entry);
+                let is_shown = reader.scope.holds(&reader.name, &entry.entry);
                 page.add(entry, is_shown)?;
                 lines += u64::from(is_shown);
                 if lines == limit {
@@ -182,7 +167,7 @@ impl Feed {
                 }
             }
             if lines == 0 {
-                self.note_passed_over(reader.name(), from, page.next);
+                self.note_passed_over(&reader.name, from, page.next);
             }
         }
         Ok(page)
@@ -201,11 +186,7 @@ impl Feed {
     /// A file of the published ledger.
     pub async fn published(&self, path: String) -> Result<Option<Vec<u8>>> {
         let archive = self.archive.clone();
-        let read = move || match Published::open(&archive)? {
-            Some(published) => published.file(&path),
-            None => Ok(None),
-        };
-        blocking(read).await
+        blocking(move || Published::open(&archive)?.map_or(Ok(None), |ledger| ledger.file(&path))).await
     }
 
     /// Opens the file that entry `number` is about, if there is one and `reader` may read it.
@@ -214,14 +195,14 @@ impl Feed {
     /// If the file should be there and is not, or has another size.
     pub async fn open(&self, reader: &Reader, number: u64, what: What) -> Result<Option<Holding>> {
         let Ok(row) = i64::try_from(number) else { return Ok(None) };
-        if !reader.scope().is_all() {
+        if !reader.scope.is_all() {
             let entries = ledger::entries(&mut *self.db.read().await?, number, 1).await?;
-            let entry = entries.first().filter(|entry| i64::try_from(entry.number) == Ok(row));
-            if !entry.is_some_and(|entry| reader.scope().holds(reader.name(), &entry.entry)) {
+            let entry = entries.first().filter(|entry| entry.number == number);
+            if !entry.is_some_and(|entry| reader.scope.holds(&reader.name, &entry.entry)) {
                 return Ok(None);
             }
         }
-        holding::open(&self.db, &self.archive, number, what).await
+        holding::open(&self.db, &self.archive, row, what).await
     }
 
     /// Records that `reader` is given a file. Durable on return: only then may the first byte go. A repetition within a
@@ -248,26 +229,18 @@ const SAME_WITHIN: Duration = Duration::from_secs(60);
 /// A reader, the number of an entry, and which of its files.
 type Visit = (String, u64, What);
 
+/// The visits of the last minute, and when each was.
 #[derive(Debug, Default)]
-struct Visits {
-    known: BTreeSet<Visit>,
-    in_order: VecDeque<(Instant, Visit)>,
-}
+struct Visits(BTreeMap<Visit, Instant>);
 
 impl Visits {
     fn is_known(&mut self, visit: &Visit, now: Instant) -> bool {
-        while let Some((at, old)) = self.in_order.front()
-            && now.saturating_duration_since(*at) >= SAME_WITHIN
-        {
-            self.known.remove(old);
-            self.in_order.pop_front();
-        }
-        self.known.contains(visit)
+        self.0.retain(|_, at| now.saturating_duration_since(*at) < SAME_WITHIN);
+        self.0.contains_key(visit)
     }
 
     fn note(&mut self, visit: Visit, now: Instant) {
-        self.in_order.push_back((now, visit.clone()));
-        self.known.insert(visit);
+        self.0.insert(visit, now);
     }
 }
 
@@ -292,17 +265,13 @@ pub async fn note_refused(db: &Db, attempts: u64, now: Timestamp) -> Result<()> 
     }
     db.write(async move |tx| {
         let known = refused(tx).await?;
-        let (over, open) = match known {
-            Some(sum) if sum.day < today => (Some(sum), None),
-            known => (None, known),
-        };
-        if let Some(sum) = over {
+        if let Some(sum) = known.filter(|sum| sum.day < today) {
             let entry = Entry::new(EntryType::Refused, now)
                 .with("day", sum.day.to_string())
                 .with("attempts", sum.attempts);
             ledger::append(tx, &entry).await?;
         }
-        let before = open.unwrap_or(Sum { day: today, attempts: 0 });
+        let before = known.filter(|sum| sum.day >= today).unwrap_or(Sum { day: today, attempts: 0 });
         let sum = Sum { attempts: before.attempts.saturating_add(attempts), ..before };
         let kept = if sum.attempts == 0 { String::new() } else { serde_json::to_string(&sum)? };
         fleet::set_meta(tx, REFUSED, &kept).await
@@ -339,6 +308,6 @@ mod tests {
         }
         // Reads in between do not put it off: at most a minute is without an entry.
         assert!(!visits.is_known(&one, at(60)));
-        assert!(visits.known.is_empty() && visits.in_order.is_empty());
+        assert!(visits.0.is_empty());
     }
 }

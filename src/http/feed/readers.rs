@@ -6,19 +6,14 @@ use serde::Deserialize;
 use crate::base::digest::Digest;
 use crate::config::FeedReaderConfig;
 
+#[derive(Debug)]
 pub struct Readers(Vec<Reader>);
 
 pub struct Reader {
-    name: String,
+    pub name: String,
     token: Digest,
-    scope: Scope,
-    reads_per_min_max: u32,
-}
-
-impl std::fmt::Debug for Readers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(&self.0).finish()
-    }
+    pub scope: Scope,
+    pub reads_per_min_max: u32,
 }
 
 impl std::fmt::Debug for Reader {
@@ -35,18 +30,6 @@ impl Reader {
             scope: Scope::of(&config.pbx),
             reads_per_min_max: config.reads_per_min_max,
         }
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
-    pub fn reads_per_min_max(&self) -> u32 {
-        self.reads_per_min_max
     }
 }
 
@@ -141,7 +124,7 @@ mod tests {
             ("0123456789abcdef01234567", None),
             ("", None),
         ] {
-            assert_eq!(readers.who(authorization).map(Reader::name), expected, "{authorization}");
+            assert_eq!(readers.who(authorization).map(|reader| &*reader.name), expected, "{authorization}");
         }
         assert!(!format!("{readers:?}").contains("0123"));
     }

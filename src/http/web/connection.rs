@@ -17,8 +17,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::guests::{About, Answering, Guest, Guests};
 use super::limits::Source;
-use super::tls::Renewed;
-use super::tls::Stream;
+use super::tls::{Renewed, Stream};
 
 /// A connection has this long for its first whole request. It ends after half a minute, unless a request takes longer by its
 /// nature ([`Lease::extend`]).
@@ -26,6 +25,7 @@ const PATIENCE: Patience = Patience { headers: Duration::from_secs(10), life: Du
 /// Room for some hundred requests.
 const SENT_BYTES_MAX: usize = 64 << 10;
 
+#[derive(Debug)]
 pub(super) struct Bounded {
     listener: TcpListener,
     guests: Guests,
@@ -48,7 +48,7 @@ impl Listener for Bounded {
         tokio::task::yield_now().await;
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let guest = self.guests.admit(Source::of(address.ip()));
-        let give_way = Box::pin(guest.end().clone().cancelled_owned());
+        let give_way = Box::pin(guest.end.clone().cancelled_owned());
         let acceptor = self.tls.as_ref().map(Renewed::acceptor);
         let lease = Lease::of(self.patience, guest, acceptor.is_some());
         let end = Box::pin(tokio::time::sleep_until(lease.end()));
@@ -73,7 +73,7 @@ impl Connection {
     /// Fails when the connection's time is over or it has to give way. Called on every poll, so that either event wakes the
     /// waiting task.
     fn check_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.lease.guest().end().is_cancelled() || self.give_way.as_mut().poll(context).is_ready() {
+        if self.lease.guest.end.is_cancelled() || self.give_way.as_mut().poll(context).is_ready() {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         while self.end.as_mut().poll(context).is_ready() {
@@ -85,10 +85,6 @@ impl Connection {
             self.end.as_mut().reset(end);
         }
         Ok(())
-    }
-
-    pub(super) fn lease(&self) -> &Lease {
-        &self.lease
     }
 }
 
@@ -179,23 +175,19 @@ impl Lease {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn guest(&self) -> &Guest {
-        &self.guest
-    }
-
     pub(super) fn source(&self) -> Source {
-        self.guest.source()
+        self.guest.source
     }
 
     /// Whether nobody on the way can read what it sends: it uses TLS, or comes from this machine.
     pub(super) fn is_secret(&self) -> bool {
-        self.is_tls || self.guest.source().is_this_machine()
+        self.is_tls || self.source().is_this_machine()
     }
 }
 
 impl Connected<IncomingStream<'_, Bounded>> for Lease {
     fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
-        stream.io().lease().clone()
+        stream.io().lease.clone()
     }
 }
 
@@ -219,7 +211,7 @@ mod tests {
         let (mut bounded, address) = bounded(20, 20).await;
         let mut reader = TcpStream::connect(address).await.unwrap();
         let (mut extended, _) = bounded.accept().await;
-        extended.lease().extend(Duration::from_secs(3600));
+        extended.lease.extend(Duration::from_secs(3600));
         let mut silent = TcpStream::connect(address).await.unwrap();
         let (mut short, _) = bounded.accept().await;
         let error = short.read_u8().await.unwrap_err();
@@ -239,7 +231,7 @@ mod tests {
         let mut clients = Vec::new();
         clients.push(TcpStream::connect(address).await.unwrap());
         let (mut asking, _) = bounded.accept().await;
-        let answering = asking.lease().begin(About::Other).unwrap();
+        let answering = asking.lease.begin(About::Other).unwrap();
         clients.push(TcpStream::connect(address).await.unwrap());
         let (mut silent, _) = bounded.accept().await;
         assert_eq!(silent.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);

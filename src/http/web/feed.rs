@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Response, Result};
 use axum::routing::{MethodRouter, get};
 use axum::{Router, middleware};
 use base64::Engine as _;
@@ -18,10 +18,9 @@ use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
 use super::connection::Lease;
-use super::limits::Refusals;
-use super::limits::{Full, Place, Shares};
+use super::limits::{Full, Place, Refusals, Shares};
 use super::statics;
-use super::{ANSWER_MAX, answer, come_again, come_again_in, in_time};
+use super::{ANSWER_MAX, answer, come_again, come_again_in, in_time, too_long};
 use crate::config::PLAIN_TOKENS_REMEDY;
 use crate::http::feed::{Ahead, Feed, Holding, NDJSON, PAGE_ENTRIES_MAX, Reader, What, next_after};
 
@@ -71,30 +70,22 @@ async fn entries(
     ConnectInfo(lease): ConnectInfo<Lease>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Response {
+) -> Result<Response> {
     // If some readers may see only some PBXs, entries need a token.
-    let reader = match door.feed.has_scopes().then(|| door.reader(&headers, &lease)).transpose() {
-        Ok(reader) => reader,
-        Err(unheard) => return unheard.into_response(),
-    };
-    let question = match Question::parse(query.as_deref().unwrap_or_default()) {
-        Ok(question) => question,
-        Err(sentence) => return answer(StatusCode::BAD_REQUEST, &sentence),
-    };
-    let Ok(_place) = door.questions.try_acquire() else {
-        return come_again("Too many readers are asking for entries: try again in a few seconds.");
-    };
+    let reader = door.feed.has_scopes.then(|| door.reader(&headers, &lease)).transpose()?;
+    let question = Question::parse(query.as_deref().unwrap_or_default())
+        .map_err(|sentence| answer(StatusCode::BAD_REQUEST, &sentence))?;
+    let _place = door
+        .questions
+        .try_acquire()
+        .map_err(|_| come_again("Too many readers are asking for entries: try again in a few seconds."))?;
     lease.extend(question.wait + ANSWER_MAX + PAGE_SENT_WITHIN);
-    match tokio::time::timeout(question.wait + ANSWER_MAX, door.lines(reader, &question)).await {
-        Ok(Ok(lines)) => {
-            ([(header::CONTENT_TYPE, NDJSON), (header::CACHE_CONTROL, "no-store")], lines).into_response()
-        }
-        Ok(Err(error)) if error.is::<Ahead>() => answer(StatusCode::CONFLICT, &sentence(&error.to_string())),
-        Ok(Err(error)) => unreadable("entries", &error),
-        Err(_) => {
-            answer(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
-        }
-    }
+    let read = tokio::time::timeout(question.wait + ANSWER_MAX, door.lines(reader, &question)).await;
+    let lines = read.map_err(|_| too_long())?.map_err(|error| match error.is::<Ahead>() {
+        true => answer(StatusCode::CONFLICT, &sentence(&error.to_string())),
+        false => unreadable("entries", &error),
+    })?;
+    Ok(([(header::CONTENT_TYPE, NDJSON), (header::CACHE_CONTROL, "no-store")], lines).into_response())
 }
 
 impl Door {
@@ -129,32 +120,22 @@ fn give(what: What) -> MethodRouter<Arc<Door>> {
 
 impl Door {
     /// Sends a file to a reader; records that first.
-    async fn give(&self, what: What, number: &str, headers: &HeaderMap, lease: &Lease) -> Response {
-        let reader = match self.reader(headers, lease) {
-            Ok(reader) => reader,
-            Err(unheard) => return unheard.into_response(),
-        };
-        let Some(number) = whole(number) else {
-            return answer(StatusCode::BAD_REQUEST, "The number of an entry is digits, such as 17.");
-        };
-        let place = match self.shares.take(reader, Instant::now()) {
-            Ok(place) => place,
-            Err(Full::Places) => {
-                return come_again("Too many files are being fetched: try again in a few seconds.");
-            }
-            Err(Full::Reads(wait)) => return too_fast(reader, wait),
-        };
-        let holding = match self.feed.open(reader, number, what).await {
-            Ok(Some(holding)) => holding,
-            Ok(None) => return nothing_at(reader, number, what),
-            Err(error) => return unreadable("a file", &error),
-        };
-        if let Err(error) = self.feed.note_access(reader.name(), number, what).await {
-            return unreadable("the ledger", &error);
-        }
+    async fn give(&self, what: What, number: &str, headers: &HeaderMap, lease: &Lease) -> Result<Response> {
+        let reader = self.reader(headers, lease)?;
+        let no_number = || answer(StatusCode::BAD_REQUEST, "The number of an entry is digits, such as 17.");
+        let number = whole(number).ok_or_else(no_number)?;
+        let place = self.shares.take(reader, Instant::now()).map_err(|full| match full {
+            Full::Places => come_again("Too many files are being fetched: try again in a few seconds."),
+            Full::Reads(wait) => too_fast(reader, wait),
+        })?;
+        let opened = self.feed.open(reader, number, what).await;
+        let opened = opened.map_err(|error| unreadable("a file", &error))?;
+        let holding = opened.ok_or_else(|| nothing_at(reader, number, what))?;
+        let noted = self.feed.note_access(&reader.name, number, what).await;
+        noted.map_err(|error| unreadable("the ledger", &error))?;
         let transfer_s = holding.size_bytes() / THROUGHPUT_BYTES_S_MIN;
         lease.extend(PAGE_SENT_WITHIN + Duration::from_secs(transfer_s));
-        sent(holding, what, place)
+        Ok(sent(holding, what, place))
     }
 
     /// The reader who asks. A source of many wrong tokens is refused for a while, whatever it sends.
@@ -163,7 +144,7 @@ impl Door {
             return Err(Unheard::Overheard);
         }
         let (sent, now) = (headers.get(header::AUTHORIZATION), Instant::now());
-        let reader = sent.and_then(|sent| self.feed.readers().who(sent.to_str().ok()?));
+        let reader = sent.and_then(|sent| self.feed.readers.who(sent.to_str().ok()?));
         if reader.is_none() {
             self.refusals.note(lease.source(), now);
         }
@@ -191,7 +172,12 @@ impl IntoResponse for Unheard {
                 let sentence = format!("Tokens are not accepted over plain HTTP: {PLAIN_TOKENS_REMEDY}.");
                 answer(StatusCode::FORBIDDEN, &sentence)
             }
-            Self::Nobody => nobody(),
+            Self::Nobody => {
+                let sentence = "Send `Authorization: Bearer` with the token of a [[feed.reader]]; \
+                                this token is unknown.";
+                let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"callvault\"")];
+                (challenge, answer(StatusCode::UNAUTHORIZED, sentence)).into_response()
+            }
             Self::TooMany(wait) => {
                 let sentence = "Too many wrong tokens came from this address: try again later.";
                 come_again_in(wait, StatusCode::TOO_MANY_REQUESTS, sentence)
@@ -206,15 +192,13 @@ fn sent(holding: Holding, what: What, place: Place) -> Response {
         What::Audio => "audio/wav",
         What::Sidecar => "application/json",
     };
+    let sha256 = STANDARD.encode(holding.sha256.as_bytes());
     let headers = [
         (header::CONTENT_TYPE, content_type.to_owned()),
         (header::CONTENT_LENGTH, holding.size_bytes().to_string()),
         (header::CACHE_CONTROL, "private, no-store".to_owned()),
         // RFC 9530: the hash of the whole answer.
-        (
-            header::HeaderName::from_static("repr-digest"),
-            format!("sha-256=:{}:", STANDARD.encode(holding.sha256().as_bytes())),
-        ),
+        (header::HeaderName::from_static("repr-digest"), format!("sha-256=:{sha256}:")),
     ];
     (headers, Body::from_stream(holding.into_chunks(place))).into_response()
 }
@@ -224,19 +208,10 @@ async fn no_head() -> Response {
     answer(StatusCode::METHOD_NOT_ALLOWED, "Use GET: each answer is recorded in the ledger.")
 }
 
-fn nobody() -> Response {
-    let sentence = "Send `Authorization: Bearer` with the token of a [[feed.reader]]; this token is unknown.";
-    let mut response = answer(StatusCode::UNAUTHORIZED, sentence);
-    let challenge = header::HeaderValue::from_static("Bearer realm=\"callvault\"");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    response
-}
-
 /// The same answer for what does not exist and for what this reader may not see, so that it reveals nothing about other PBXs.
 fn nothing_at(reader: &Reader, number: u64, what: What) -> Response {
     let what = what.as_str();
-    let of_another =
-        if reader.scope().is_all() { "" } else { ", or is of a PBX that this reader may not see" };
+    let of_another = if reader.scope.is_all() { "" } else { ", or is of a PBX that this reader may not see" };
     let sentence = format!(
         "Entry {number} has no {what}: only `archived` and `conflict` entries have one, and this is another entry or does \
          not exist yet{of_another}."
@@ -245,10 +220,9 @@ fn nothing_at(reader: &Reader, number: u64, what: What) -> Response {
 }
 
 fn too_fast(reader: &Reader, wait: Duration) -> Response {
-    let sentence = format!(
-        "This reader may fetch {} files in a minute (`reads_per_min_max`): try again later.",
-        reader.reads_per_min_max()
-    );
+    let most = reader.reads_per_min_max;
+    let sentence =
+        format!("This reader may fetch {most} files in a minute (`reads_per_min_max`): try again later.");
     come_again_in(wait, StatusCode::TOO_MANY_REQUESTS, &sentence)
 }
 

@@ -158,13 +158,11 @@ impl Bucket {
 
     /// Takes a token, or says how long until there is one.
     pub(super) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
-        match self.wait(rate, now) {
-            Some(wait) => Err(wait),
-            None => {
-                self.level -= 1.0;
-                Ok(())
-            }
+        if let Some(wait) = self.wait(rate, now) {
+            return Err(wait);
         }
+        self.level -= 1.0;
+        Ok(())
     }
 }
 
@@ -202,10 +200,10 @@ impl Shares {
 
     /// Takes a place for a file, and one of the reads that the reader has in a minute.
     pub(super) fn take(&self, reader: &Reader, now: Instant) -> Result<Place, Full> {
-        let per_minute = f64::from(reader.reads_per_min_max());
+        let per_minute = f64::from(reader.reads_per_min_max);
         let rate = Rate { burst: per_minute, per_second: per_minute / 60.0 };
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        let share = readers.entry(reader.name().to_owned()).or_insert_with(|| Share {
+        let share = readers.entry(reader.name.clone()).or_insert_with(|| Share {
             files: Arc::new(Semaphore::new(FILES_OF_ONE_MAX)),
             reads: Bucket::full(rate, now),
         });

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -135,32 +134,29 @@ fn unix(at: impl Into<Option<Timestamp>>) -> Option<f64> {
     Some(at.into()?.as_duration().as_secs_f64())
 }
 
-pub(super) fn page(
-    status: Arc<Status>,
-    work: BTreeMap<String, Work>,
-    refused: u64,
-    now: Timestamp,
-) -> anyhow::Result<String> {
-    let mut registry = Registry::with_prefix("callvault");
-    registry.register_collector(Box::new(Facts { status, work, refused, now }));
-    let mut text = String::new();
-    encode(&mut text, &registry)?;
-    Ok(text)
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) status: Arc<Status>,
+    pub(super) work: BTreeMap<String, Work>,
+    pub(super) refused: u64,
+    pub(super) now: Timestamp,
 }
 
-#[derive(Debug)]
-struct Facts {
-    status: Arc<Status>,
-    work: BTreeMap<String, Work>,
-    refused: u64,
-    now: Timestamp,
+impl Facts {
+    pub(super) fn into_page(self) -> anyhow::Result<String> {
+        let mut registry = Registry::with_prefix("callvault");
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
 }
 
 impl Collector for Facts {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (mut page, now, status) = (Page { encoder }, self.now, &*self.status);
-        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
-        page.gauge("build_info", "The version that runs; always 1", None, [(version, 1.0)])?;
+        let version = [(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], ConstGauge::new(1.0))];
+        page.family("build_info", "The version that runs; always 1", None, version)?;
         page.table(OF_MACHINE, now, || [(Vec::new(), status)])?;
         page.table(OF_ANCHOR, now, || {
             status.anchors.iter().map(|anchor| (vec![("authority", anchor.name.clone())], anchor))
@@ -169,35 +165,37 @@ impl Collector for Facts {
             status.feed_webhooks.iter().map(|webhook| (vec![("webhook", webhook.name.clone())], webhook))
         })?;
         let help = "Requests without the token of a reader of the feed, or with a wrong one";
-        page.counter("feed_refused", help, None, [(Vec::new(), self.refused)])?;
+        page.family("feed_refused", help, None, [(Vec::new(), ConstCounter::new(self.refused))])?;
         page.table(OF_PBX, now, || status.pbx.iter().map(|(id, pbx)| (of_pbx(id), pbx)))?;
         let recordings = status.pbx.iter().flat_map(|(id, pbx)| {
             let voicemail = pbx.voicemail.as_ref().map(|voicemail| voicemail.counts).unwrap_or_default();
             states(id, "call", &pbx.counts).into_iter().chain(states(id, "voicemail", &voicemail))
         });
-        page.gauge("recordings", "Recordings that the PBX listed, by state", None, recordings)?;
+        page.family("recordings", "Recordings that the PBX listed, by state", None, recordings)?;
         let days = status.pbx.iter().flat_map(|(id, pbx)| {
             let states = [("open", pbx.days.open), ("settled", pbx.days.settled)];
-            states.map(|(state, count)| (labels(id, "state", state), count as f64))
+            states.map(|(state, count)| (labels(id, "state", state), ConstGauge::new(count as f64)))
         });
-        page.gauge("days", "Days by whether they may still change", None, days)?;
+        page.family("days", "Days by whether they may still change", None, days)?;
         let findings = status.pbx.iter().flat_map(|(id, pbx)| {
-            pbx.findings.iter().map(|(kind, count)| (labels(id, "kind", kind.as_str()), *count as f64))
+            let findings = pbx.findings.iter();
+            findings.map(|(kind, count)| (labels(id, "kind", kind.as_str()), ConstGauge::new(*count as f64)))
         });
-        page.gauge("findings", "Open findings, by kind", None, findings)?;
+        page.family("findings", "Open findings, by kind", None, findings)?;
         for (name, help, unit, value) in OF_WORK {
-            let rows = self.work.iter().map(|(id, work)| (of_pbx(id), value(work)));
-            page.counter(name, help, unit.as_ref(), rows)?;
+            let rows = self.work.iter().map(|(id, work)| (of_pbx(id), ConstCounter::new(value(work))));
+            page.family(name, help, unit.as_ref(), rows)?;
         }
         let downloads = self.work.iter().flat_map(|(id, work)| {
             let outcomes = [("archived", work.done.archived), ("failed", work.done.failed_attempts)];
-            outcomes.map(|(outcome, count)| (labels(id, "outcome", outcome), count))
+            outcomes.map(|(outcome, count)| (labels(id, "outcome", outcome), ConstCounter::new(count)))
         });
-        page.counter("downloads", "Downloads by outcome", None, downloads)?;
+        page.family("downloads", "Downloads by outcome", None, downloads)?;
         let errors = self.work.iter().flat_map(|(id, work)| {
-            work.asked.errors.iter().map(|(class, count)| (labels(id, "class", class), *count))
+            let errors = work.asked.errors.iter();
+            errors.map(|(class, count)| (labels(id, "class", class), ConstCounter::new(*count)))
         });
-        page.counter("errors", "Requests that failed, by class", None, errors)
+        page.family("errors", "Requests that failed, by class", None, errors)
     }
 }
 
@@ -209,7 +207,7 @@ fn labels(id: &str, name: &'static str, value: &str) -> Labels {
     vec![("pbx", id.to_owned()), (name, value.to_owned())]
 }
 
-fn states(id: &str, kind: &str, counts: &Counts) -> [(Labels, f64); 5] {
+fn states(id: &str, kind: &str, counts: &Counts) -> [(Labels, ConstGauge<f64>); 5] {
     [
         ("archived", counts.archived),
         ("pending", counts.pending),
@@ -218,7 +216,8 @@ fn states(id: &str, kind: &str, counts: &Counts) -> [(Labels, f64); 5] {
         ("excluded", counts.excluded),
     ]
     .map(|(state, count)| {
-        ([labels(id, "kind", kind), vec![("state", state.to_owned())]].concat(), count as f64)
+        let labels = [labels(id, "kind", kind), vec![("state", state.to_owned())]].concat();
+        (labels, ConstGauge::new(count as f64))
     })
 }
 
@@ -236,31 +235,9 @@ impl Page<'_> {
     ) -> fmt::Result {
         gauges.iter().try_for_each(|(name, help, unit, value)| {
             let rows = things().into_iter();
-            let rows = rows.filter_map(|(labels, thing)| Some((labels, value(thing, now)?)));
-            self.gauge(name, help, unit.as_ref(), rows)
+            let rows = rows.filter_map(|(labels, thing)| Some((labels, ConstGauge::new(value(thing, now)?))));
+            self.family(name, help, unit.as_ref(), rows)
         })
-    }
-
-    fn gauge(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        rows: impl IntoIterator<Item = (Labels, f64)>,
-    ) -> fmt::Result {
-        let rows = rows.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
-        self.family(name, help, unit, MetricType::Gauge, rows)
-    }
-
-    fn counter(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        rows: impl IntoIterator<Item = (Labels, u64)>,
-    ) -> fmt::Result {
-        let rows = rows.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
-        self.family(name, help, unit, MetricType::Counter, rows)
     }
 
     fn family<M: EncodeMetric>(
@@ -268,14 +245,11 @@ impl Page<'_> {
         name: &str,
         help: &str,
         unit: Option<&Unit>,
-        kind: MetricType,
-        rows: impl Iterator<Item = (Labels, M)>,
+        rows: impl IntoIterator<Item = (Labels, M)>,
     ) -> fmt::Result {
-        let mut rows = rows.peekable();
-        if rows.peek().is_none() {
-            return Ok(());
-        }
-        let mut family = self.encoder.encode_descriptor(name, help, unit, kind)?;
+        let mut rows = rows.into_iter().peekable();
+        let Some((_, first)) = rows.peek() else { return Ok(()) };
+        let mut family = self.encoder.encode_descriptor(name, help, unit, first.metric_type())?;
         for (labels, metric) in rows {
             if labels.is_empty() {
                 return metric.encode(family);

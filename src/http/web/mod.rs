@@ -13,12 +13,12 @@ mod statics;
 mod tls;
 mod vitals;
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -45,16 +45,11 @@ pub use vitals::{Readiness, Vitals, Workers};
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
+#[derive(Debug)]
 pub struct Server {
     listener: Bounded,
     tls: Option<Renewed>,
     config: WebConfig,
-}
-
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
-    }
 }
 
 impl Server {
@@ -72,12 +67,7 @@ impl Server {
     ///
     /// # Errors
     /// Only if the listener breaks.
-    pub async fn serve(
-        self,
-        vitals: Arc<Vitals>,
-        feed: Option<Feed>,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
+    pub async fn serve(self, vitals: Arc<Vitals>, feed: Option<Feed>, stop: CancellationToken) -> Result<()> {
         let ended = stop.clone();
         let router = router(vitals.clone(), &self.config, feed, &stop);
         let service = router.into_make_service_with_connect_info::<Lease>();
@@ -91,12 +81,13 @@ impl Server {
         };
         let outcome = tokio::select! {
             outcome = serving => outcome.context("serving health and metrics"),
-            () = vitals.keep_refusals() => Ok(()),
+            () = vitals.refusals.keep_settled(&vitals.db, &vitals.clock) => Ok(()),
             () = renewing => Ok(()),
             // A slow client does not keep the service from ending.
             () = async { ended.cancelled().await; tokio::time::sleep(DRAIN_MAX).await } => Ok(()),
         };
-        tokio::time::timeout(DRAIN_MAX, vitals.settle_refusals()).await.ok();
+        let settling = vitals.refusals.settle(&vitals.db, &vitals.clock);
+        tokio::time::timeout(DRAIN_MAX, settling).await.ok();
         outcome
     }
 }
@@ -104,7 +95,7 @@ impl Server {
 fn router(vitals: Arc<Vitals>, config: &WebConfig, feed: Option<Feed>, stop: &CancellationToken) -> Router {
     let hosts = Arc::new(Hosts::new(&config.hosts));
     let feed =
-        feed.map(|feed| feed::router(feed, vitals.refusals().clone(), config.allow_plain_http, stop.clone()));
+        feed.map(|feed| feed::router(feed, vitals.refusals.clone(), config.allow_plain_http, stop.clone()));
     Router::new()
         .route("/", get(front_page))
         .route("/health/live", get(live))
@@ -152,10 +143,11 @@ async fn attend(
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
-    let response = tokio::time::timeout(ANSWER_MAX, next.run(request)).await;
-    response.unwrap_or_else(|_| {
-        answer(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
-    })
+    tokio::time::timeout(ANSWER_MAX, next.run(request)).await.unwrap_or_else(|_| too_long())
+}
+
+fn too_long() -> Response {
+    answer(StatusCode::SERVICE_UNAVAILABLE, "This takes too long: the database or its disk is busy.")
 }
 
 async fn front_page() -> Html<String> {
@@ -218,7 +210,7 @@ const LOGGED_MAX: usize = 8;
 #[derive(Debug)]
 struct Hosts {
     listed: Vec<String>,
-    logged: Mutex<Vec<String>>,
+    logged: Mutex<BTreeSet<String>>,
 }
 
 impl Hosts {
@@ -248,11 +240,7 @@ impl Hosts {
 
     fn is_news(&self, name: &str) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = logged.len() < LOGGED_MAX && !logged.iter().any(|other| other == name);
-        if is_news {
-            logged.push(name.to_owned());
-        }
-        is_news
+        logged.len() < LOGGED_MAX && logged.insert(name.to_owned())
     }
 
     /// The name in a request, if it is not ours. A request without any comes from no browser.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Response, Result};
 
 use super::answer;
 use super::connection::Lease;
@@ -27,18 +27,15 @@ pub(super) async fn tile(
     ConnectInfo(lease): ConnectInfo<Lease>,
     Path(path): Path<String>,
     headers: HeaderMap,
-) -> Response {
+) -> Result<Response> {
     // Tiles of hashes begin with the number of a level. Anything else may be entries, whatever a filesystem makes of a name.
     let is_of_hashes = path.starts_with(|first: char| first.is_ascii_digit());
-    if !is_of_hashes && door.feed.has_scopes() {
-        match door.reader(&headers, &lease) {
-            Ok(reader) if reader.scope().is_all() => {}
-            Ok(_) => return answer(StatusCode::FORBIDDEN, OF_ALL_PBXS),
-            Err(unheard) => return unheard.into_response(),
-        }
-        return serve(&door, format!("tile/{path}"), "application/octet-stream", "private, no-store").await;
+    let is_of_some = !is_of_hashes && door.feed.has_scopes;
+    if is_of_some && !door.reader(&headers, &lease)?.scope.is_all() {
+        return Ok(answer(StatusCode::FORBIDDEN, OF_ALL_PBXS));
     }
-    serve(&door, format!("tile/{path}"), "application/octet-stream", FOR_EVER).await
+    let caching = if is_of_some { "private, no-store" } else { FOR_EVER };
+    Ok(serve(&door, format!("tile/{path}"), "application/octet-stream", caching).await)
 }
 
 pub(super) async fn key(State(door): State<Arc<Door>>, Path(path): Path<String>) -> Response {

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
+use tokio_util::either::Either;
 use tracing::{info, warn};
 
 use crate::base::blocking::on_thread;
@@ -87,26 +88,31 @@ fn look(files: &CertificateFiles) -> Seen {
     })
 }
 
+/// A connection; one with TLS is open after the greeting.
 pub(super) enum Stream {
-    Plain(TcpStream),
     Greeting(Box<Accept<TcpStream>>),
-    Tls(Box<TlsStream<TcpStream>>),
+    Open(Open),
 }
+
+type Open = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 impl Stream {
     pub(super) fn new(stream: TcpStream, tls: Option<&TlsAcceptor>) -> Self {
         match tls {
-            None => Self::Plain(stream),
+            None => Self::Open(Either::Left(stream)),
             Some(tls) => Self::Greeting(Box::new(tls.accept(stream))),
         }
     }
 
-    fn poll_greeting(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Pin<&mut Open>>> {
         if let Self::Greeting(accept) = self {
             let stream = ready!(Pin::new(&mut **accept).poll(context))?;
-            *self = Self::Tls(Box::new(stream));
+            *self = Self::Open(Either::Right(Box::new(stream)));
         }
-        Poll::Ready(Ok(()))
+        match self {
+            Self::Open(stream) => Poll::Ready(Ok(Pin::new(stream))),
+            Self::Greeting(_) => Poll::Pending,
+        }
     }
 }
 
@@ -116,12 +122,7 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.poll_greeting(context))?;
-        match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(context, buffer),
-            Self::Greeting(_) => Poll::Pending,
-        }
+        ready!(self.poll_open(context))?.poll_read(context, buffer)
     }
 }
 
@@ -131,18 +132,12 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_greeting(context))?;
-        match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(context, bytes),
-            Self::Greeting(_) => Poll::Pending,
-        }
+        ready!(self.poll_open(context))?.poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(context),
+            Self::Open(stream) => Pin::new(stream).poll_flush(context),
             // Nothing was written yet.
             Self::Greeting(_) => Poll::Ready(Ok(())),
         }
@@ -150,8 +145,7 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(context),
+            Self::Open(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Greeting(_) => Poll::Ready(Ok(())),
         }
     }

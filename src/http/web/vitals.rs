@@ -1,14 +1,13 @@
 //! What the pages show: the state from the database, and the counters of this process.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::limits::Refusals;
-use super::metrics;
+use super::metrics::Facts;
 use crate::base::clock::Clock;
 use crate::config::Config;
 use crate::pbx::{Counted, Pbx};
@@ -56,40 +55,29 @@ impl Workers {
     }
 }
 
+#[derive(Debug)]
 pub struct Vitals {
-    db: Db,
-    clock: Clock,
+    pub(super) db: Db,
+    pub(super) clock: Clock,
     workers: Workers,
     readiness: Readiness,
-    refusals: Refusals,
+    pub(super) refusals: Refusals,
     /// One client reads for all: others wait and take its result.
     state: tokio::sync::Mutex<State>,
 }
 
+#[derive(Debug)]
 struct State {
     reader: Reader,
     read: Option<(Instant, Arc<Status>)>,
-}
-
-impl fmt::Debug for Vitals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vitals").field("readiness", &self.readiness).finish_non_exhaustive()
-    }
 }
 
 impl Vitals {
     pub fn new(config: &Config, db: Db, clock: Clock, workers: Workers, readiness: Readiness) -> Self {
         // Alerts and metrics count findings and name one or two.
         let reader = Reader::new(config).with_findings_max(20);
-        let refusals = Refusals::new();
-        Self {
-            db,
-            clock,
-            workers,
-            readiness,
-            refusals,
-            state: tokio::sync::Mutex::new(State { reader, read: None }),
-        }
+        let state = tokio::sync::Mutex::new(State { reader, read: None });
+        Self { db, clock, workers, readiness, refusals: Refusals::new(), state }
     }
 
     pub async fn reconfigure(&self, config: &Config) {
@@ -113,20 +101,8 @@ impl Vitals {
     }
 
     pub(super) async fn metrics(&self) -> anyhow::Result<String> {
-        let status = self.status().await?;
-        metrics::page(status, self.workers.read(), self.refusals.total(), self.clock.now())
-    }
-
-    pub(super) fn refusals(&self) -> &Refusals {
-        &self.refusals
-    }
-
-    pub(super) async fn keep_refusals(&self) {
-        self.refusals.keep_settled(&self.db, &self.clock).await;
-    }
-
-    pub(super) async fn settle_refusals(&self) {
-        self.refusals.settle(&self.db, &self.clock).await;
+        let (status, work) = (self.status().await?, self.workers.read());
+        Facts { status, work, refused: self.refusals.total(), now: self.clock.now() }.into_page()
     }
 
     /// Why the service does not do its work; none if it does.

@@ -60,7 +60,7 @@ fn look_for(path: &str) {
 fn show(authorization: &str) {
     let reader = FeedReaderConfig::new("audit", SecretString::from(TOKEN));
     if let Some(reader) = Readers::new(&[reader]).who(authorization) {
-        assert_eq!(reader.name(), "audit");
+        assert_eq!(reader.name, "audit");
         assert!(authorization.trim_end().ends_with(TOKEN) && authorization.contains(' '), "{authorization}");
     }
 }
