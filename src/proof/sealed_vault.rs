@@ -60,10 +60,8 @@ impl SealedVault {
         let db = &self.vault.state.db;
         let claimed = queue::claimed_paths(&mut *db.read().await?).await?;
         if !claimed.is_empty() {
-            info!(
-                "The last run ended while it worked on {} recordings; they are queued again",
-                claimed.len()
-            );
+            let count = claimed.len();
+            info!("The last run ended while it worked on {count} recordings; they are queued again");
         }
         self.remove_temporaries(&claimed).await?;
         db.write(async move |tx| queue::recover(tx, now).await).await?;
@@ -137,19 +135,17 @@ impl SealedVault {
         let settings = download_settings(pbx);
         let stuck = Redrive { pbx: Some(pbx.id.clone()), stuck_only: true, names: Vec::new() };
         let id = pbx.id.clone();
-        self.vault
-            .state
-            .db
-            .write(async move |tx| {
-                fleet::register(tx, &id).await?;
-                if fleet::settings_changed(tx, &id, &settings).await? {
-                    let redriven = queue::redrive(tx, &stuck).await?;
-                    calls::reopen_all(tx, &redriven.changed).await?;
-                    voicemail::probe_again(tx, &id).await?;
-                }
-                Ok(())
-            })
-            .await
+        let db = &self.vault.state.db;
+        db.write(async move |tx| {
+            fleet::register(tx, &id).await?;
+            if fleet::settings_changed(tx, &id, &settings).await? {
+                let redriven = queue::redrive(tx, &stuck).await?;
+                calls::reopen_all(tx, &redriven.changed).await?;
+                voicemail::probe_again(tx, &id).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -168,15 +164,11 @@ pub fn download_settings(pbx: &PbxConfig) -> Digest {
 
 /// One folder that cannot be read or written must not keep every command from starting: callvault logs it and tries again.
 fn pass_over(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
-    match outcome {
-        Err(error)
-            if error
-                .downcast_ref::<ArchiveError>()
-                .is_some_and(|error| error.reaction() == Reaction::Retry) =>
-        {
-            warn!("{error:#}");
-            Ok(())
-        }
-        outcome => outcome,
+    let Err(error) = outcome else { return Ok(()) };
+    let of_archive = error.downcast_ref::<ArchiveError>();
+    if of_archive.is_none_or(|error| error.reaction() != Reaction::Retry) {
+        return Err(error);
     }
+    warn!("{error:#}");
+    Ok(())
 }

@@ -180,7 +180,7 @@ impl Service {
         self.watching.begin(vault, alerter, &self.shared, &self.watch, &mut self.tasks).await;
         if !config.anchors.authorities.is_empty() || !config.anchors.witnesses.is_empty() {
             let (anchors, root) = (config.anchors.clone(), config.archive.path.clone());
-            match Anchorer::new(anchors, root, notary.clone(), db.clone(), clock.clone()) {
+            match Anchorer::new(anchors, root, notary.clone(), clock.clone()) {
                 Ok(anchorer) => {
                     let (shared, stop) = (self.shared.clone(), self.watch.clone());
                     self.tasks.spawn(async move { anchorer.run(&shared.sealed, &stop).await });

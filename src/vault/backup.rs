@@ -12,19 +12,20 @@ mod restore;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
 use super::state;
+use crate::archive::{Content, hash_while};
 use crate::base::digest::{Digest, hex};
 use crate::base::filesystem::free_bytes;
+use crate::base::salt::random;
 use crate::base::users::User;
 use crate::config::{Config, secret_files};
 use crate::store::db;
@@ -41,7 +42,6 @@ const RESTORE: &str = "RESTORE.txt";
 const SUMS: &str = "SHA256SUMS";
 /// How often a backup is begun again because keys changed under it.
 const TRIES: u32 = 3;
-const COPY_BYTES: usize = 128 << 10;
 
 /// Why no backup was made. Each says what to do, and leaves nothing behind.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +151,7 @@ impl Backup {
     async fn copy_state(&mut self, config: &Config) -> anyhow::Result<()> {
         let state = &config.state.path;
         for _ in 0..TRIES {
-            self.place.make_folder(STATE)?;
+            make_private(&self.place.path(STATE))?;
             let before = self.copy_keys(config)?;
             // Before the database, which then has all that it covers.
             if let Some(checkpoint) = state::checkpoint_file(state) {
@@ -167,8 +167,7 @@ impl Backup {
             let set = file.set_permissions(Permissions::from_mode(FILE_MODE)).and_then(|()| file.sync_all());
             set.map_err(BackupError::io("write", &copy))?;
             if before == hashes(&kept_files(config)?)? {
-                let database = hash(&copy, file, io::sink())?;
-                self.files.insert(format!("{STATE}/callvault.db"), database);
+                self.files.insert(format!("{STATE}/callvault.db"), hash(&copy, file)?);
                 return Ok(());
             }
             self.place.remove_folder(STATE)?;
@@ -191,25 +190,24 @@ impl Backup {
 
     /// Copies a file. On return it is on disk.
     fn copy(&mut self, from: &Path, to: &str) -> Result<Copied, BackupError> {
-        let source = File::open(from).map_err(BackupError::io("read", from))?;
-        let copied = hash(from, source, self.create(to)?)?;
-        self.files.insert(to.to_owned(), copied);
-        Ok(copied)
+        let bytes = fs::read(from).map_err(BackupError::io("read", from))?;
+        self.keep(from, &bytes, to)
     }
 
     fn write(&mut self, to: &str, text: impl AsRef<[u8]>) -> Result<Copied, BackupError> {
-        let copied = hash(Path::new(to), text.as_ref(), self.create(to)?)?;
-        self.files.insert(to.to_owned(), copied);
-        Ok(copied)
+        self.keep(Path::new(to), text.as_ref(), to)
     }
 
-    fn create(&self, name: &str) -> Result<Durable, BackupError> {
-        let path = self.place.path(name);
+    fn keep(&mut self, what: &Path, bytes: &[u8], to: &str) -> Result<Copied, BackupError> {
+        let path = self.place.path(to);
         let failed = BackupError::io("write", &path);
-        let file = File::create_new(&path).map_err(&failed)?;
+        let mut file = File::create_new(&path).map_err(&failed)?;
         // Nobody else comes into the folder that it is in.
         file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(&failed)?;
-        Ok(Durable(file))
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(BackupError::io("copy", what))?;
+        let copied = Copied { bytes: bytes.len() as u64, sha256: Digest::of(bytes) };
+        self.files.insert(to.to_owned(), copied);
+        Ok(copied)
     }
 
     fn manifest(&self, config: &Config, now: Timestamp) -> anyhow::Result<Manifest> {
@@ -250,44 +248,18 @@ fn kept_files(config: &Config) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn hashes(files: &[PathBuf]) -> anyhow::Result<BTreeMap<PathBuf, Digest>> {
-    let mut hashes = BTreeMap::new();
-    for path in files {
-        let file = File::open(path).map_err(BackupError::io("read", path))?;
-        hashes.insert(path.clone(), hash(path, file, io::sink())?.sha256);
-    }
-    Ok(hashes)
+    let hash = |path: &PathBuf| {
+        let bytes = fs::read(path).map_err(BackupError::io("read", path))?;
+        anyhow::Ok((path.clone(), Digest::of(bytes)))
+    };
+    files.iter().map(hash).collect()
 }
 
-/// A file whose bytes are on disk when it is flushed.
-struct Durable(File);
-
-impl io::Write for Durable {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+fn hash(path: &Path, mut file: File) -> Result<Copied, BackupError> {
+    match hash_while(&mut file, &mut |_| true).map_err(BackupError::io("read", path))? {
+        Content::Bytes { size_bytes, sha256 } => Ok(Copied { bytes: size_bytes, sha256 }),
+        other => unreachable!("an open file is {other:?}"),
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.sync_all()
-    }
-}
-
-/// Hashes what is read, and writes it on.
-fn hash(what: &Path, mut from: impl Read, mut to: impl io::Write) -> Result<Copied, BackupError> {
-    let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; COPY_BYTES]);
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(BackupError::io("read", what)(error)),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                bytes += count as u64;
-                to.write_all(&buffer[..count]).map_err(BackupError::io("copy", what))?;
-            }
-        }
-    }
-    to.flush().map_err(BackupError::io("copy", what))?;
-    Ok(Copied { bytes, sha256: hasher.into() })
 }
 
 const FOLDER_MODE: u32 = 0o700;
@@ -314,10 +286,8 @@ impl Place {
         if free < needed_bytes {
             return Err(BackupError::NoRoom { path: parent, free_bytes: free, needed_bytes });
         }
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).expect("the kernel gives random bytes");
         let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let folder = parent.join(format!(".{name}.callvault-{}.part", hex(&random)));
+        let folder = parent.join(format!(".{name}.callvault-{}.part", hex(&random::<8>())));
         make_private(&folder)?;
         let out = parent.join(out.file_name().unwrap_or_default());
         Ok(Self { folder, out, is_kept: false })
@@ -330,10 +300,6 @@ impl Place {
     /// The folder that it will be in.
     pub(super) fn parent(&self) -> &Path {
         self.out.parent().unwrap_or(Path::new("/"))
-    }
-
-    fn make_folder(&self, name: &str) -> Result<(), BackupError> {
-        make_private(&self.path(name))
     }
 
     /// Removes a folder in it, with all that it holds.

@@ -5,6 +5,7 @@
 //! goes on, for archiving never stops over modes. On filesystems that keep no owners (CIFS, FUSE and their kind) modes prove
 //! nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -23,7 +24,7 @@ const EVERYONE: u32 = 0o007;
 /// In a folder with this bit each file is safe from all but its owner.
 const STICKY: u32 = 0o1000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Harm {
     SecretReadable,
@@ -39,9 +40,7 @@ pub struct Exposure {
     pub message: String,
     pub command: String,
     #[serde(skip)]
-    key: Option<String>,
-    #[serde(skip)]
-    position: Option<Position>,
+    place: Place,
     /// Whether a first start is refused for it.
     #[serde(skip)]
     is_refused: bool,
@@ -64,10 +63,13 @@ pub fn of_configuration(config: &Config) -> Vec<Exposure> {
         found.extend(of_secret(&secret.path, keeper, &place));
         found.extend(of_folder(&secret.path, &place));
     }
-    let nowhere = Place { key: None, position: None };
+    let nowhere = Place::default();
     found.extend(of_writable(&config.file, &nowhere, WRITE, "the configuration"));
     found.extend(of_folder(&config.file, &nowhere));
-    keep_first_of_each(found)
+    // One sentence for each file: two secrets in one folder make one finding of it.
+    let mut seen = BTreeSet::new();
+    found.retain(|exposure| seen.insert((exposure.path.clone(), exposure.harm)));
+    found
 }
 
 /// That everyone can write to the archive's root, if so. Groups that write there are the operator's choice.
@@ -115,8 +117,8 @@ fn log(found: &[Exposure]) {
 fn refuse(config: &Config, found: Vec<Exposure>) -> Result<(), ConfigErrors> {
     let problems = found.into_iter().map(|exposure| Problem {
         file: config.file.display().to_string(),
-        position: exposure.position,
-        key: exposure.key,
+        position: exposure.place.position,
+        key: exposure.place.key,
         value: None,
         message: exposure.message,
         remedy: format!("fix it with `{}`", exposure.command),
@@ -126,6 +128,7 @@ fn refuse(config: &Config, found: Vec<Exposure>) -> Result<(), ConfigErrors> {
 }
 
 /// Where the configuration names a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Place {
     key: Option<String>,
     position: Option<Position>,
@@ -133,8 +136,8 @@ struct Place {
 
 impl Place {
     fn exposure(&self, harm: Harm, path: &Path, message: String, command: String) -> Exposure {
-        let (key, position) = (self.key.clone(), self.position);
-        Exposure { harm, path: path.display().to_string(), message, command, key, position, is_refused: true }
+        let (path, place) = (path.display().to_string(), self.clone());
+        Exposure { harm, path, message, command, place, is_refused: true }
     }
 }
 
@@ -203,15 +206,4 @@ fn mode_of(path: &Path) -> Option<(u32, Option<User>)> {
 
 fn who(open: u32) -> &'static str {
     if open & EVERYONE != 0 { "everyone on this machine" } else { "its group" }
-}
-
-/// One sentence for each file: two secrets in one folder make one finding of it.
-fn keep_first_of_each(found: Vec<Exposure>) -> Vec<Exposure> {
-    let mut kept: Vec<Exposure> = Vec::new();
-    for exposure in found {
-        if !kept.iter().any(|other| other.path == exposure.path && other.harm == exposure.harm) {
-            kept.push(exposure);
-        }
-    }
-    kept
 }

@@ -9,7 +9,6 @@ pub mod exposure;
 // Backups of all that the archive does not hold.
 pub mod backup;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -19,8 +18,7 @@ use self::state::State;
 use crate::archive::{Archive, Opening, PbxPresence, VouchKey};
 use crate::base::clock::Clock;
 use crate::config::Config;
-use crate::store::clocks;
-use crate::store::fleet;
+use crate::store::{clocks, fleet};
 
 /// State and archive, open. The state's lock is held for as long as one of the clones lives.
 #[derive(Debug, Clone)]
@@ -51,20 +49,18 @@ impl Vault {
     /// # Errors
     /// If state, archive or ledger would be others, for which the process has to start again; else those of [`Vault::open`].
     pub async fn with_config(&self, config: Config) -> anyhow::Result<Self> {
-        let moved = |what: &str, from: &Path, to: &Path| {
-            anyhow::anyhow!(
-                "[{what}] path is {} now, was {}: restart the service for that",
-                to.display(),
-                from.display()
-            )
-        };
-        if config.archive.path != self.config.archive.path {
-            return Err(moved("archive", &self.config.archive.path, &config.archive.path));
+        let former = &self.config;
+        for (what, from, to) in [
+            ("archive", &former.archive.path, &config.archive.path),
+            ("state", &former.state.path, &config.state.path),
+        ] {
+            let (now, was) = (to.display(), from.display());
+            anyhow::ensure!(
+                from == to,
+                "[{what}] path is {now} now, was {was}: restart the service for that"
+            );
         }
-        if config.state.path != self.config.state.path {
-            return Err(moved("state", &self.config.state.path, &config.state.path));
-        }
-        if format!("{:?}", config.ledger) != format!("{:?}", self.config.ledger) {
+        if format!("{:?}", config.ledger) != format!("{:?}", former.ledger) {
             anyhow::bail!("[ledger] has changed: restart the service for that");
         }
         let archive = open_archive(&config, &self.state, self.clock.now()).await?;
@@ -78,7 +74,7 @@ async fn open_archive(config: &Config, state: &State, now: Timestamp) -> anyhow:
         let has_rows = fleet::is_known(&mut *state.db.read().await?, &pbx.id).await?;
         presence.push(PbxPresence { id: &pbx.id, has_rows });
     }
-    let vouch_key = VouchKey::new(state.adopt_key());
+    let vouch_key = VouchKey::new(state.adopt_key);
     let opening = Opening {
         root: &config.archive.path,
         state_path: &config.state.path,

@@ -72,12 +72,11 @@ pub async fn take(
     check_room(state, &folder, free_bytes_min)?;
     let name = format!("{PREFIX}{}", now.strftime(TIME_FORMAT));
     let part = folder.join(format!("{name}{PART_SUFFIX}"));
-    let made = copy(state, &part).await;
-    if made.is_err() {
+    if let Err(error) = copy(state, &part).await {
         // What is left of it needs room that the database may be short of.
         drop(fs::remove_file(&part));
+        return Err(error);
     }
-    made?;
     let file = folder.join(format!("{name}{SUFFIX}"));
     publish(&part, &file).with_context(|| format!("keeping {}", file.display()))?;
     let made = Snapshot { at: now, file };

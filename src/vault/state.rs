@@ -4,8 +4,9 @@ mod keys;
 mod lock;
 mod owner;
 
+use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -75,9 +76,9 @@ pub struct State {
     pub id: String,
     /// Names this run in claims.
     pub run_id: String,
-    directory: PathBuf,
     key: [u8; 32],
-    adopt_key: [u8; 32],
+    /// What this state knows its own sidecars by: it is part of every backup of the state.
+    pub adopt_key: [u8; 32],
     pub lock: StateLock,
 }
 
@@ -90,29 +91,16 @@ impl State {
         let lock = StateLock::take(directory).await?;
         keys::clear(directory)?;
         owner::tighten(directory);
-        let credentials_key = key(&directory.join("credentials.key"))?;
-        let adopt_key = key(&directory.join(ADOPT_KEY))?;
+        let key = own_key(&directory.join("credentials.key"))?;
+        let adopt_key = own_key(&directory.join(ADOPT_KEY))?;
         make_private(&database_file(directory))?;
         let db = Db::open(directory).await?;
         let id = state_id(&db).await?;
-        Ok(Self {
-            db,
-            id,
-            run_id: random_hex::<8>()?,
-            directory: directory.into(),
-            key: credentials_key,
-            adopt_key,
-            lock,
-        })
-    }
-
-    /// What this state knows its own sidecars by: it is part of every backup of the state.
-    pub fn adopt_key(&self) -> [u8; 32] {
-        self.adopt_key
+        Ok(Self { db, id, run_id: random_hex::<8>()?, key, adopt_key, lock })
     }
 
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.lock.directory
     }
 
     /// What is remembered of credentials that a PBX refused: nothing can be read from it, but a change is noticed.
@@ -127,11 +115,7 @@ impl State {
 
     /// Stands for all that is configured of these PBXs and in `shown`, passwords included: nothing can be read from it, but any
     /// change is noticed.
-    pub fn settings<'a>(
-        &self,
-        pbxs: impl IntoIterator<Item = &'a PbxConfig>,
-        shown: &impl std::fmt::Debug,
-    ) -> Vec<u8> {
+    pub fn settings<'a>(&self, pbxs: impl IntoIterator<Item = &'a PbxConfig>, shown: &impl Debug) -> Vec<u8> {
         let mut hmac = self.hmac();
         pbxs.into_iter().for_each(|pbx| hmac.update(&self.fingerprint(pbx)));
         // Secrets are not in what `Debug` shows.
@@ -158,21 +142,24 @@ pub fn key_files(directory: &Path) -> Result<Vec<PathBuf>, StateError> {
     Ok(files)
 }
 
-fn unusable(path: &Path) -> impl Fn(std::io::Error) -> StateError {
+fn unusable(path: &Path) -> impl Fn(io::Error) -> StateError {
     let path = path.to_path_buf();
     move |error| StateError::Unusable { path: path.clone(), problem: error.to_string() }
 }
 
+/// What was `done` to `path`; none if nothing is there.
+fn if_there<T>(path: &Path, done: io::Result<T>) -> Result<Option<T>, StateError> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(path)(error)),
+    }
+}
+
 /// Reads the key, or makes one. A torn one (a crash while it was first written) is made anew: at most, a password that was
 /// refused is tried once more.
-fn key(path: &Path) -> anyhow::Result<[u8; 32]> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(mut file) => file.read_to_end(&mut bytes).map(drop).map_err(unusable(path))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(unusable(path)(error).into()),
-    }
-    if let Ok(key) = bytes.try_into() {
+fn own_key(path: &Path) -> anyhow::Result<[u8; 32]> {
+    if let Some(Ok(key)) = if_there(path, fs::read(path))?.map(TryInto::try_into) {
         return Ok(key);
     }
     let mut key = [0; 32];
@@ -192,9 +179,14 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
 /// logs the mode of the file that they belong to.
 fn make_private(database: &Path) -> Result<(), StateError> {
     match OpenOptions::new().create_new(true).write(true).mode(PRIVATE).open(database) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(unusable(database)(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(unusable(database)(error)),
         _ => Ok(()),
     }
+}
+
+/// Makes a folder's names durable.
+fn sync(state: &Path) -> Result<(), StateError> {
+    File::open(state).and_then(|folder| folder.sync_all()).map_err(unusable(state))
 }
 
 async fn state_id(db: &Db) -> anyhow::Result<String> {

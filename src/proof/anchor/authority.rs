@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -14,7 +15,7 @@ use crate::base::blocking::blocking;
 use crate::base::digest::Digest;
 use crate::config::AuthorityConfig;
 use crate::formats::tlog::{Checkpoint, VerifyingKey};
-use crate::proof::notary::{Published, Sealed, bytes_max, key};
+use crate::proof::notary::{Published, Sealed, bytes_max, key, read_if_ours};
 use crate::store::anchors::{self, Anchor, Kind};
 use crate::store::ledger;
 
@@ -22,14 +23,6 @@ pub use crate::store::anchors::TokenName;
 
 /// Tokens with certificates have a few KiB.
 const REPLY_BYTES_MAX: usize = 64 << 10;
-
-fn checkpoint_path(size: u64) -> String {
-    format!("{FOLDER}/{size}.checkpoint")
-}
-
-fn token_path(size: u64, authority: &str) -> String {
-    format!("{FOLDER}/{size}.{authority}.tsr")
-}
 
 fn certificates_path(authority: &str) -> String {
     format!("{FOLDER}/{authority}.ca.pem")
@@ -39,12 +32,10 @@ fn roots(authority: &AuthorityConfig) -> Option<Roots> {
     authority.certificates.as_deref().map(Roots::from_pem)
 }
 
-/// A file of the ledger's folder, unless it is larger than any of its kind.
-fn read(area: &Area, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
-    area.reader().read(&key(path)?, bytes_max(path))
-}
-
 const ROWS_PER_UNIT: usize = 500;
+
+/// When a token was given, and how far it can be trusted.
+type Judged = (Timestamp, Trust);
 
 /// A token without a row, over a checkpoint of ours.
 struct Found {
@@ -57,104 +48,82 @@ struct Found {
 impl Anchorer {
     /// Gets a checkpoint stamped. On return checkpoint and token are on disk, and then in a row. A crash before that leaves a
     /// token that the next call adopts.
-    pub(super) async fn have_stamped(
-        &self,
-        authority: &AuthorityConfig,
-        sealed: &Sealed,
-    ) -> anyhow::Result<()> {
-        let (size, path) = (sealed.size, token_path(sealed.size, &authority.name));
-        let [checkpoint, token] = self.stored(size, &authority.name).await?;
+    pub(super) async fn have_stamped(&self, authority: &AuthorityConfig, sealed: &Sealed) -> Result<()> {
+        let name = TokenName { size: sealed.size, authority: authority.name.clone() };
+        let [checkpoint, token] = self.stored(&name).await?;
         // Another authority may have stamped this checkpoint before a witness signed it too: then those bytes count.
         let bytes = checkpoint.unwrap_or_else(|| sealed.note.clone().into_bytes());
-        let (sha256, anchored_at, trust) = match token {
+        let (token, judged) = match token {
             Some(token) => {
-                let (at, trust) = self.recognise(authority, size, &bytes, &token).await?;
-                (Digest::of(&token), at, trust)
+                let judged = self.recognise(&name, &bytes, &token).await?;
+                (token, judged)
             }
             None => {
                 let (token, trust) = self.ask_for_token(authority, &Digest::of(&bytes)).await?;
-                let (area, sha256, path) = (self.notary.area().clone(), Digest::of(&token), path.clone());
+                let (area, paths) = (self.notary.area.clone(), [name.checkpoint_path(), name.path()]);
                 let _one = self.storing.lock().await;
-                blocking(move || {
-                    area.put(&key(&checkpoint_path(size))?, &bytes)?;
-                    area.put(&key(&path)?, &token)
-                })
-                .await?;
-                (sha256, self.clock.now(), trust)
+                let store = move || {
+                    area.put(&key(&paths[0])?, &bytes)?;
+                    area.put(&key(&paths[1])?, &token)?;
+                    Ok::<_, ArchiveError>(token)
+                };
+                (blocking(store).await?, (self.clock.now(), trust))
             }
         };
-        let (authority, root) = (authority.name.clone(), sealed.root);
-        let unverified = trust.err().map(|why| why.to_string());
-        let anchor = Anchor { authority, size, root, anchored_at, path, sha256, unverified };
+        let anchor = name.into_anchor(sealed.root, &token, judged);
         self.db.write(async move |tx| anchors::add(tx, &anchor).await).await
     }
 
-    /// The checkpoint of this size and the authority's token over it, as far as they are stored.
-    async fn stored(&self, size: u64, authority: &str) -> anyhow::Result<[Option<Vec<u8>>; 2]> {
-        let (area, paths) =
-            (self.notary.area().clone(), [checkpoint_path(size), token_path(size, authority)]);
+    /// The checkpoint and the token of this name, as far as they are stored.
+    async fn stored(&self, name: &TokenName) -> Result<[Option<Vec<u8>>; 2]> {
+        let (area, paths) = (self.notary.area.clone(), [name.checkpoint_path(), name.path()]);
         let read_both = move || {
-            let [checkpoint, token] = paths.map(|path| read(&area, &path));
+            let [checkpoint, token] = paths.map(|path| area.reader().read(&key(&path)?, bytes_max(&path)));
             Ok::<_, ArchiveError>([checkpoint?, token?])
         };
         blocking(read_both).await
     }
 
-    /// When a token was given that a run left without a row, and how far it can be trusted.
-    async fn recognise(
-        &self,
-        authority: &AuthorityConfig,
-        size: u64,
-        checkpoint: &[u8],
-        reply: &[u8],
-    ) -> anyhow::Result<(Timestamp, Trust)> {
-        let (at, trust) = self.judge(roots(authority).as_ref(), size, checkpoint, reply).await?;
-        let path = token_path(size, &authority.name);
-        let refused = |what: String| {
-            Err(Unanchored(format!("{path} in the ledger's folder {what}: move it away")).into())
-        };
-        match trust {
-            Err(Unproven::Wrong(what)) => refused(what),
+    /// Judges a token that a run left without a row. One that cannot be trusted is an error.
+    async fn recognise(&self, name: &TokenName, checkpoint: &[u8], reply: &[u8]) -> Result<Judged> {
+        let (at, trust) = self.judge(name, checkpoint, reply).await?;
+        let what = match trust {
+            Err(Unproven::Wrong(what)) => what,
             // A planted token would otherwise keep the authority from being asked.
-            Err(Unproven::Untrusted(what)) => refused(format!("cannot be trusted: {what}")),
-            trust => Ok((at, trust)),
-        }
+            Err(Unproven::Untrusted(what)) => format!("cannot be trusted: {what}"),
+            trust => return Ok((at, trust)),
+        };
+        Err(Unanchored(format!("{} in the ledger's folder {what}: move it away", name.path())).into())
     }
 
-    /// When a token over a checkpoint of `size` was given, and how far it can be trusted.
-    async fn judge(
-        &self,
-        roots: Option<&Roots>,
-        size: u64,
-        checkpoint: &[u8],
-        reply: &[u8],
-    ) -> anyhow::Result<(Timestamp, Trust)> {
-        let last_entry = self.last_entry(size).await?;
-        let now = self.clock.now();
-        let evidence = Evidence { reply, checkpoint, last_entry: last_entry.as_bytes(), roots, now };
-        let (at, trust) = evidence.judge();
+    /// Judges a token over a checkpoint by the certificates that the operator has given for its authority.
+    async fn judge(&self, name: &TokenName, checkpoint: &[u8], reply: &[u8]) -> Result<Judged> {
+        let (last_entry, now) = (self.last_entry(name.size).await?, self.clock.now());
+        let configured = self.config.authorities.iter().find(|known| known.name == name.authority);
+        let roots = configured.and_then(roots);
+        let (last_entry, roots) = (last_entry.as_bytes(), roots.as_ref());
+        let (at, trust) = Evidence { reply, checkpoint, last_entry, roots, now }.judge();
         Ok((at.min(now), trust))
     }
 
     /// Empty if the checkpoint covers none.
-    async fn last_entry(&self, size: u64) -> anyhow::Result<String> {
+    async fn last_entry(&self, size: u64) -> Result<String> {
         let Some(number) = size.checked_sub(1) else { return Ok(String::new()) };
         let entries = ledger::entries(&mut *self.db.read().await?, number, 1).await?;
         Ok(entries.into_iter().next().map(|entry| entry.entry).unwrap_or_default())
     }
 
     /// Judges the latest token of each authority by the present certificates: version 0.1 accepted every token.
-    pub(super) async fn judge_latest(&self) -> anyhow::Result<()> {
+    pub(super) async fn judge_latest(&self) -> Result<()> {
         for authority in &self.config.authorities {
             let name = authority.name.clone();
             let size = anchors::standing(&mut *self.db.read().await?, Kind::Authority, &name).await?.size;
             if size == 0 {
                 continue;
             }
-            let (at, trust) = match self.stored(size, &name).await? {
-                [Some(checkpoint), Some(token)] => {
-                    self.judge(roots(authority).as_ref(), size, &checkpoint, &token).await?
-                }
+            let token_name = TokenName { size, authority: name.clone() };
+            let (at, trust) = match self.stored(&token_name).await? {
+                [Some(checkpoint), Some(token)] => self.judge(&token_name, &checkpoint, &token).await?,
                 _ => (self.clock.now(), Err(Unproven::Wrong("is gone".to_owned()))),
             };
             let reason = trust.err().map(|why| why.to_string());
@@ -173,11 +142,7 @@ impl Anchorer {
     }
 
     /// Requests a token, and checks that it answers this request, now, and how far its signer can be trusted.
-    async fn ask_for_token(
-        &self,
-        authority: &AuthorityConfig,
-        imprint: &Digest,
-    ) -> anyhow::Result<(Vec<u8>, Trust)> {
+    async fn ask_for_token(&self, authority: &AuthorityConfig, imprint: &Digest) -> Result<(Vec<u8>, Trust)> {
         let (name, url, asked) = (&authority.name, &authority.url, self.clock.now());
         let failed = |what: String, remedy: &str| Unanchored(format!("authority `{name}`: {what}; {remedy}"));
         let nonce = Nonce::random();
@@ -210,11 +175,8 @@ impl Anchorer {
         }
         let (earliest, latest) = (asked - TIME_OFF_MAX, self.clock.now() + TIME_OFF_MAX);
         if token.at < earliest || token.at > latest {
-            let what = format!(
-                "the reply of {host} has the time {}, but this machine's clock shows {}",
-                token.at,
-                self.clock.now().strftime("%FT%TZ")
-            );
+            let (at, now) = (token.at, self.clock.now().strftime("%FT%TZ"));
+            let what = format!("the reply of {host} has the time {at}, but this machine's clock shows {now}");
             return Err(failed(what, "correct this machine's clock, or use another authority").into());
         }
         Ok((reply.body, trust))
@@ -222,16 +184,13 @@ impl Anchorer {
 
     /// Stores the authorities' certificates beside their tokens, for those who verify them. Former certificates stay in the
     /// file within its size limit: older tokens need them.
-    pub(super) async fn keep_certificates(&self) -> anyhow::Result<()> {
-        let (area, authorities) = (self.notary.area().clone(), self.config.authorities.clone());
+    pub(super) async fn keep_certificates(&self) -> Result<()> {
+        let (area, authorities) = (self.notary.area.clone(), self.config.authorities.clone());
         blocking(move || {
             for authority in authorities {
                 let Some(certificates) = authority.certificates else { continue };
                 let path = certificates_path(&authority.name);
-                let there = match read(&area, &path) {
-                    Err(ArchiveError::TooLarge { .. }) => Vec::new(),
-                    there => there?.unwrap_or_default(),
-                };
+                let there = read_if_ours(&area.reader(), &path)?.unwrap_or_default();
                 if !String::from_utf8_lossy(&there).contains(certificates.trim_end()) {
                     let all = [&there, certificates.as_bytes()].concat();
                     let fits = all.len() as u64 <= bytes_max(&path);
@@ -244,13 +203,18 @@ impl Anchorer {
     }
 
     /// Adopts tokens without a row. A file that is no token over a checkpoint of ours is logged and left alone.
-    pub(super) async fn adopt(&self) -> anyhow::Result<()> {
+    pub(super) async fn adopt(&self) -> Result<()> {
         let known = anchors::known(&mut *self.db.read().await?).await?;
-        let (keys, area) = (self.notary.known_keys().await, self.notary.area().clone());
+        let (keys, area) = (self.notary.known_keys().await, self.notary.area.clone());
         let found = blocking(move || unknown_tokens(&keys, &area, &known)).await?;
         let mut anchors = Vec::new();
-        for found in found {
-            anchors.extend(self.recognise_found(found).await?);
+        for Found { name, root, checkpoint, token } in found {
+            let judged = self.judge(&name, &checkpoint, &token).await?;
+            if let Err(Unproven::Wrong(what)) = &judged.1 {
+                warn!("{} in the ledger's folder {what}: move it away", name.path());
+            } else {
+                anchors.push(name.into_anchor(root, &token, judged));
+            }
         }
         if !anchors.is_empty() {
             info!(
@@ -269,20 +233,6 @@ impl Anchorer {
             .await?;
         }
         Ok(())
-    }
-
-    async fn recognise_found(&self, found: Found) -> anyhow::Result<Option<Anchor>> {
-        let Found { name: TokenName { size, authority }, root, checkpoint, token } = found;
-        let configured = self.config.authorities.iter().find(|known| known.name == authority);
-        let roots = configured.and_then(roots);
-        let (anchored_at, trust) = self.judge(roots.as_ref(), size, &checkpoint, &token).await?;
-        let path = token_path(size, &authority);
-        if let Err(Unproven::Wrong(what)) = trust {
-            warn!("{path} in the ledger's folder {what}: move it away");
-            return Ok(None);
-        }
-        let (sha256, unverified) = (Digest::of(&token), trust.err().map(|why| why.to_string()));
-        Ok(Some(Anchor { authority, size, root, anchored_at, path, sha256, unverified }))
     }
 }
 
@@ -309,12 +259,8 @@ fn unknown_tokens(
 
 /// The token, if the checkpoint of that size is beside it and signed with one of these keys.
 fn read_token(area: &Area, keys: &[VerifyingKey], name: TokenName) -> Result<Option<Found>, ArchiveError> {
-    let there = |path: &str| match read(area, path) {
-        Err(ArchiveError::TooLarge { .. }) => Ok(None),
-        there => there,
-    };
-    let path = token_path(name.size, &name.authority);
-    let (Some(bytes), Some(token)) = (there(&checkpoint_path(name.size))?, there(&path)?) else {
+    let there = |path: &str| read_if_ours(&area.reader(), path);
+    let (Some(bytes), Some(token)) = (there(&name.checkpoint_path())?, there(&name.path())?) else {
         return Ok(None);
     };
     let signed = Checkpoint::signed(&bytes, keys).ok().filter(|checkpoint| checkpoint.size == name.size);
@@ -322,6 +268,21 @@ fn read_token(area: &Area, keys: &[VerifyingKey], name: TokenName) -> Result<Opt
 }
 
 impl TokenName {
+    fn checkpoint_path(&self) -> String {
+        format!("{FOLDER}/{}.checkpoint", self.size)
+    }
+
+    fn path(&self) -> String {
+        format!("{FOLDER}/{}.{}.tsr", self.size, self.authority)
+    }
+
+    /// The row of this token.
+    fn into_anchor(self, root: Digest, token: &[u8], (anchored_at, trust): Judged) -> Anchor {
+        let (path, sha256) = (self.path(), Digest::of(token));
+        let unverified = trust.err().map(|why| why.to_string());
+        Anchor { authority: self.authority, size: self.size, root, anchored_at, path, sha256, unverified }
+    }
+
     fn parse(name: &str) -> Option<Self> {
         let (number, authority) = name.strip_suffix(".tsr")?.split_once('.')?;
         let size: u64 = number.parse().ok()?;

@@ -73,12 +73,11 @@ impl Anchorer {
         config: AnchorsConfig,
         root: PathBuf,
         notary: Arc<Notary>,
-        db: Db,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let client = Client::new(config.timeout).context("preparing to anchor")?;
         Ok(Self {
-            db,
+            db: notary.db.clone(),
             clock,
             notary,
             root,
@@ -148,11 +147,8 @@ impl Anchorer {
     /// The checkpoint that others see; none if it is not of our key, which the notary reports.
     async fn published(&self) -> anyhow::Result<Option<Sealed>> {
         let (root, key) = (self.root.clone(), self.notary.key().await);
-        let read = blocking(move || {
-            let Some(published) = Published::open(&root)? else { return Ok(None) };
-            published.checkpoint(&[key])
-        });
-        match read.await {
+        let read = move || Published::open(&root)?.map_or(Ok(None), |ledger| ledger.checkpoint(&[key]));
+        match blocking(read).await {
             Ok(read) => Ok(read.map(|(checkpoint, note)| Sealed {
                 size: checkpoint.size,
                 root: checkpoint.root,

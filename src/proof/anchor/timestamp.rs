@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
+use crate::base::salt::random;
 
 const WORDS_MAX: usize = 200;
 
@@ -21,8 +22,7 @@ pub(super) struct Nonce([u8; 8]);
 
 impl Nonce {
     pub(super) fn random() -> Self {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+        let mut bytes = random::<8>();
         // Positive and eight bytes long in any case, so that its DER has one form.
         bytes[0] = (bytes[0] & 0x7f) | 0x40;
         Self(bytes)
@@ -69,13 +69,13 @@ pub fn read(reply: &[u8]) -> Result<Token, String> {
 
 pub(super) fn parts(reply: &[u8]) -> Result<(Token, SignedData<'_>), String> {
     let no_reply = || "is not a time-stamp reply in DER".to_owned();
-    let mut der = Der::new(reply);
+    let mut der = Der(reply);
     let mut body = der.enter(SEQUENCE).filter(|_| der.is_empty()).ok_or_else(no_reply)?;
     let status = body.enter(SEQUENCE).ok_or_else(no_reply)?;
     refusal(status).ok_or_else(no_reply)?.map_or(Ok(()), Err)?;
     let no_token = "says that it is granted but contains no time-stamp token in DER";
     let signed = SignedData::read(&mut body).ok_or(no_token)?;
-    let info = Der::new(signed.content).enter(SEQUENCE).ok_or(no_token)?;
+    let info = Der(signed.content).enter(SEQUENCE).ok_or(no_token)?;
     let token = token(info).ok_or("holds a token that is not over a SHA-256, or not of RFC 3161")?;
     Ok((token, signed))
 }
@@ -213,7 +213,7 @@ impl<'a> SignedData<'a> {
             }
         }
         let _revocations = signed.take(CONTEXT_1);
-        let signers = signed.enter(SET).unwrap_or(Der::new(&[]));
+        let signers = signed.enter(SET).unwrap_or(Der(&[]));
         Some(Self { content, certificates, signers })
     }
 
@@ -233,7 +233,7 @@ impl<'a> SignedData<'a> {
         let attributes = info.take_whole(CONTEXT_0)?;
         let algorithm = info.enter(SEQUENCE)?.take(OID)?;
         let signature = info.take(OCTET_STRING)?;
-        let (message_digest, signing_certificate) = read_attributes(Der::new(attributes).enter(CONTEXT_0)?)?;
+        let (message_digest, signing_certificate) = read_attributes(Der(attributes).enter(CONTEXT_0)?)?;
         // The signature covers them with the tag of a set, not with the tag that they have here.
         let attributes = [&[SET], &attributes[1..]].concat();
         Some(Signer { id, digest, algorithm, signature, attributes, message_digest, signing_certificate })
@@ -292,10 +292,6 @@ const CONTEXT_1: u8 = 0xa1;
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -354,7 +350,7 @@ mod tests {
     fn the_request_is_the_one_that_the_standard_describes() {
         let request = request(&Digest::of(b"bytes"), Nonce([0x41, 2, 3, 4, 5, 6, 7, 8]));
         assert_eq!((request.len(), usize::from(request[1])), (69, 67));
-        let mut der = Der::new(&request).enter(SEQUENCE).unwrap();
+        let mut der = Der(&request).enter(SEQUENCE).unwrap();
         assert_eq!(der.take(INTEGER).unwrap(), [1]);
         let mut imprint = der.enter(SEQUENCE).unwrap();
         assert_eq!(imprint.enter(SEQUENCE).unwrap().take(OID).unwrap(), SHA_256);
@@ -409,7 +405,7 @@ mod tests {
         let mut long = vec![OCTET_STRING, 0x81, 0x80];
         long.extend([7; 0x80]);
         let bytes = [&[SEQUENCE, 3, INTEGER, 1, 5][..], &long].concat();
-        let mut der = Der::new(&bytes);
+        let mut der = Der(&bytes);
         assert_eq!(der.take(INTEGER), None, "and nothing was read");
         let mut inner = der.enter(SEQUENCE).unwrap();
         assert_eq!((inner.take(INTEGER), inner.is_empty()), (Some(&[5][..]), true));
@@ -431,7 +427,7 @@ mod tests {
             &[OCTET_STRING],
             &[],
         ] {
-            assert_eq!(Der::new(bytes).take(OCTET_STRING), None, "{bytes:?}");
+            assert_eq!(Der(bytes).take(OCTET_STRING), None, "{bytes:?}");
         }
     }
 }

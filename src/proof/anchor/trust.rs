@@ -188,12 +188,10 @@ fn check_signature(entity: &EndEntityCert<'_>, signer: &Signer<'_>) -> Trust {
             Err(_) => is_known = true,
         }
     }
-    match is_known {
-        true => Err(Unproven::Wrong("holds a token with a signature that does not fit".to_owned())),
-        false => {
-            Err(Unproven::Unknown("it was signed with an algorithm that callvault does not know".to_owned()))
-        }
-    }
+    Err(match is_known {
+        true => Unproven::Wrong("holds a token with a signature that does not fit".to_owned()),
+        false => Unproven::Unknown("it was signed with an algorithm that callvault does not know".to_owned()),
+    })
 }
 
 /// The possible algorithms for these identifiers of signature and hash; the key decides which one.
@@ -227,11 +225,8 @@ fn lead_to_root(
     let untrusted = |what: String| Unproven::Untrusted(what);
     let seconds = u64::try_from(at.as_second())
         .map_err(|_| untrusted("its time is before that of all certificates".to_owned()))?;
-    let anchors: Vec<_> = roots
-        .iter()
-        .filter(|root| may_issue(root, at))
-        .filter_map(|root| anchor_from_trusted_cert(root).ok())
-        .collect();
+    let issuers = roots.iter().filter(|root| may_issue(root, at));
+    let anchors: Vec<_> = issuers.filter_map(|root| anchor_from_trusted_cert(root).ok()).collect();
     let between: Vec<CertificateDer<'_>> = beside.iter().map(|der| CertificateDer::from(*der)).collect();
     let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let purpose = KeyUsage::required_if_present(TIME_STAMPING);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -24,11 +25,7 @@ enum Answer {
 impl Anchorer {
     /// Gets a checkpoint signed by a witness, and returns it with the signature. On return the published checkpoint carries
     /// the signature too, unless there is a newer one, and it is recorded.
-    pub(super) async fn have_cosigned(
-        &self,
-        witness: &WitnessConfig,
-        sealed: &Sealed,
-    ) -> anyhow::Result<Sealed> {
+    pub(super) async fn have_cosigned(&self, witness: &WitnessConfig, sealed: &Sealed) -> Result<Sealed> {
         let name = witness.key.name();
         let seen = anchors::standing(&mut *self.db.read().await?, Kind::Witness, name).await?.size;
         // The database may have been lost, and with it what the witness has seen.
@@ -61,7 +58,7 @@ impl Anchorer {
     }
 
     /// Posts a checkpoint with the proof that it continues the one of `seen` entries.
-    async fn show(&self, witness: &WitnessConfig, sealed: &Sealed, seen: u64) -> anyhow::Result<Answer> {
+    async fn show(&self, witness: &WitnessConfig, sealed: &Sealed, seen: u64) -> Result<Answer> {
         let (root, size) = (self.root.clone(), sealed.size);
         let proof = blocking(move || proof(&root, seen, size)).await?;
         let body = format!("old {seen}\n{proof}\n{}", sealed.note);
@@ -119,7 +116,7 @@ fn size(body: &[u8]) -> Option<u64> {
     std::str::from_utf8(body).ok()?.strip_suffix('\n')?.parse().ok()
 }
 
-fn add_lines(witness: &WitnessConfig, sealed: &Sealed, lines: &[u8]) -> anyhow::Result<Sealed> {
+fn add_lines(witness: &WitnessConfig, sealed: &Sealed, lines: &[u8]) -> Result<Sealed> {
     let note = Note::parse(&sealed.note)?;
     let lines = String::from_utf8_lossy(lines);
     let ours = witness.key.cosignatures(&lines, note.text()).map_err(|error| {

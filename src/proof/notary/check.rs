@@ -221,7 +221,7 @@ impl Notary {
     /// Checks every file of the published ledger. Nothing is sealed meanwhile.
     pub async fn check(&self) -> anyhow::Result<Checked> {
         let sealer = self.sealer.lock().await;
-        let keys = self.keys.lock().await.known().to_vec();
+        let keys = self.keys.lock().await.known.clone();
         let mut db = self.db.read().await?;
         let signed = ledger::latest_checkpoint(&mut db).await?;
         let size = ledger::size(&mut db).await?;

@@ -19,11 +19,11 @@ const OVERLAP_H: i64 = 30 * 24;
 #[derive(Debug)]
 pub(super) struct Keys {
     /// Those that sign, the latest first.
-    signing: Vec<SigningKey>,
+    pub(super) signing: Vec<SigningKey>,
     /// Until when each former one of these signs, beside the latest.
     signs_until: Vec<(String, Timestamp)>,
     /// All that ever signed.
-    known: Vec<VerifyingKey>,
+    pub(super) known: Vec<VerifyingKey>,
     /// Whether the operator keeps the secret.
     is_given: bool,
     /// The key that signed last, if the present one is another that was never announced: then nothing is signed.
@@ -34,12 +34,12 @@ impl Keys {
     /// Reads the keys; makes the first one. Another one than has signed last is taken over if a rebuild found that lost; else
     /// only [`Keys::rotate`] lets it sign.
     pub(super) async fn open(
-        db: &Db,
         state: &State,
         origin: &str,
         config: &LedgerConfig,
         now: Timestamp,
     ) -> anyhow::Result<Self> {
+        let db = &state.db;
         let seed = match &config.key {
             Some(key) => parse_seed(key.expose_secret()).context("the configuration checked the key")?,
             None => state.ledger_seed()?,
@@ -56,13 +56,8 @@ impl Keys {
         if rows.is_empty() || last.is_some() && may_change {
             note_key(db, &current, rows.is_empty(), now).await?;
         }
-        let mut keys = Self {
-            signing: vec![current],
-            signs_until: Vec::new(),
-            known: Vec::new(),
-            is_given: config.key.is_some(),
-            is_not,
-        };
+        let (signing, is_given) = (vec![current], config.key.is_some());
+        let mut keys = Self { signing, signs_until: Vec::new(), known: Vec::new(), is_given, is_not };
         for row in ledger::keys(&mut *db.read().await?).await? {
             let key = VerifyingKey::from_vkey(&row.vkey)?;
             let signs_until = row.signs_until_ms.filter(|_| row.retired_at_ms.is_none());
@@ -92,14 +87,6 @@ impl Keys {
         self.signing.first().expect("there is always one")
     }
 
-    pub(super) fn signing(&self) -> &[SigningKey] {
-        &self.signing
-    }
-
-    pub(super) fn known(&self) -> &[VerifyingKey] {
-        &self.known
-    }
-
     /// Puts the public halves where others find them, as both of their programs read them.
     pub(super) fn publish(&self, area: &Area) -> Result<(), ArchiveError> {
         let files = self.known.iter().flat_map(key_files);
@@ -107,13 +94,8 @@ impl Keys {
     }
 
     /// Makes a key that follows the present one; where another is in its place already, that one follows it.
-    pub(super) async fn rotate(
-        &mut self,
-        db: &Db,
-        state: &State,
-        origin: &str,
-        now: Timestamp,
-    ) -> anyhow::Result<()> {
+    pub(super) async fn rotate(&mut self, state: &State, origin: &str, now: Timestamp) -> anyhow::Result<()> {
+        let db = &state.db;
         if let Some(last) = self.is_not.take() {
             note_key(db, self.current(), false, now).await?;
             self.known.insert(0, self.current().verifying_key());
@@ -141,9 +123,7 @@ impl Keys {
 
     /// Lets former keys rest whose time is over.
     pub(super) async fn retire_overdue(&mut self, db: &Db, now: Timestamp) -> anyhow::Result<()> {
-        let (over, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.signs_until).into_iter().partition(|(_, until)| *until <= now);
-        self.signs_until = rest;
+        let over: Vec<_> = self.signs_until.extract_if(.., |(_, until)| *until <= now).collect();
         for (vkey, _) in over {
             self.signing.retain(|key| key.verifying_key().to_vkey() != vkey);
             db.write(async move |tx| {
@@ -193,8 +173,8 @@ pub fn own_origin(state_id: &str) -> String {
 }
 
 /// What the ledger is called: as it was first, whatever the configuration says now.
-pub(super) async fn origin_of_state(db: &Db, state: &State, config: &LedgerConfig) -> anyhow::Result<String> {
-    let kept = fleet::meta(&mut *db.read().await?, ORIGIN).await?;
+pub(super) async fn origin_of_state(state: &State, config: &LedgerConfig) -> anyhow::Result<String> {
+    let kept = fleet::meta(&mut *state.db.read().await?, ORIGIN).await?;
     match (kept, &config.origin) {
         (Some(signed), Some(configured)) if signed != *configured => {
             Err(NotaryError::Renamed { configured: configured.clone(), signed }.into())
@@ -203,7 +183,7 @@ pub(super) async fn origin_of_state(db: &Db, state: &State, config: &LedgerConfi
         (None, configured) => {
             let origin = configured.clone().unwrap_or_else(|| own_origin(&state.id));
             let kept = origin.clone();
-            db.write(async move |tx| fleet::set_meta(tx, ORIGIN, &kept).await).await?;
+            state.db.write(async move |tx| fleet::set_meta(tx, ORIGIN, &kept).await).await?;
             Ok(origin)
         }
     }

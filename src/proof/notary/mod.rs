@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 
 pub use check::{Checked, Damage, Leaves, Wrong};
 pub use keys::{overlap_ends, own_origin};
-pub use published::{FOLDER, Published, PublishedError, bytes_max, key};
+pub use published::{FOLDER, Published, PublishedError, bytes_max, key, read_if_ours};
 
 use crate::archive::{Archive, ArchiveError, Area, AreaOwner, Reader as _};
 use crate::base::blocking::{blocking, on_thread};
@@ -80,11 +80,12 @@ pub struct Sealed {
 
 #[derive(Debug)]
 pub struct Notary {
-    db: Db,
-    area: Arc<Area>,
+    pub db: Db,
+    /// The folder of the published ledger: tokens over its checkpoints lie beside them.
+    pub area: Arc<Area>,
     /// The state folder, where the last checkpoint is kept too.
     state: PathBuf,
-    origin: String,
+    pub origin: String,
     keys: Mutex<Keys>,
     /// One seals at a time.
     sealer: Mutex<Sealer>,
@@ -112,8 +113,8 @@ impl Notary {
         let db = state.db.clone();
         let owner = AreaOwner { archive_id: archive.id(), state_id: &state.id, now };
         let area = Arc::new(Area::open(root, FOLDER, owner).context("opening the ledger's folder")?);
-        let origin = keys::origin_of_state(&db, state, config).await?;
-        let keys = Keys::open(&db, state, &origin, config, now).await?;
+        let origin = keys::origin_of_state(state, config).await?;
+        let keys = Keys::open(state, &origin, config, now).await?;
         keys.publish(&area)?;
         let frontier = ledger::frontier(&mut *db.read().await?).await?;
         let sealed_size = AtomicU64::new(frontier.size());
@@ -126,10 +127,6 @@ impl Notary {
         self.sealed_size.load(SeqCst)
     }
 
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
     /// The key that signs, its public half.
     pub async fn key(&self) -> VerifyingKey {
         self.keys.lock().await.current().verifying_key()
@@ -137,17 +134,12 @@ impl Notary {
 
     /// All keys that ever signed, as the state has them.
     pub async fn known_keys(&self) -> Vec<VerifyingKey> {
-        self.keys.lock().await.known().to_vec()
+        self.keys.lock().await.known.clone()
     }
 
     /// Signs bytes with the ledger's key: what `openssl pkeyutl -verify -rawin` checks.
     pub async fn sign(&self, bytes: &[u8]) -> [u8; 64] {
         self.keys.lock().await.current().sign(bytes)
-    }
-
-    /// The folder of the published ledger: tokens over its checkpoints lie beside them.
-    pub fn area(&self) -> &Arc<Area> {
-        &self.area
     }
 
     /// Publishes and signs all that the ledger holds now; `None` if that was signed already. On return tiles, bundles and
@@ -185,7 +177,7 @@ impl Notary {
     async fn publish_checkpoint(&self, frontier: &Frontier) -> anyhow::Result<Sealed> {
         let (size, root) = (frontier.size(), frontier.root());
         let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
-        let note = sign(&checkpoint.to_text(), self.keys.lock().await.signing());
+        let note = sign(&checkpoint.to_text(), &self.keys.lock().await.signing);
         let (area, state, bytes) = (self.area.clone(), self.state.clone(), note.clone());
         // Nobody sees a checkpoint that the state could forget together with the archive.
         let publish = move || {
@@ -212,12 +204,8 @@ impl Notary {
     /// we would contradict is refused.
     async fn compare_with_published(&self, sealer: &mut Sealer) -> anyhow::Result<bool> {
         let area = self.area.clone();
-        let read = move || area.reader().read(&key(CHECKPOINT)?, bytes_max(CHECKPOINT));
-        let there = match on_thread(read).await? {
-            // Not one of ours, whatever it is: it is replaced.
-            Err(ArchiveError::TooLarge { .. }) => None,
-            there => there?,
-        };
+        // What is not one of ours, whatever it is, is replaced.
+        let there = blocking(move || read_if_ours(&area.reader(), CHECKPOINT)).await?;
         if let (Some(there), Some(ours)) = (&there, &sealer.published)
             && there == ours.as_bytes()
         {
@@ -268,7 +256,7 @@ impl Notary {
     /// The checkpoint in a note, if one of our keys has signed it under our name.
     async fn believe(&self, note: Option<Vec<u8>>) -> Option<(Checkpoint, String)> {
         let note = String::from_utf8(note?).ok()?;
-        let checkpoint = Checkpoint::signed(note.as_bytes(), self.keys.lock().await.known()).ok()?;
+        let checkpoint = Checkpoint::signed(note.as_bytes(), &self.keys.lock().await.known).ok()?;
         (checkpoint.origin == self.origin).then_some((checkpoint, note))
     }
 
@@ -301,17 +289,15 @@ impl Notary {
         if kept == text {
             return Ok(());
         }
-        self.db
-            .write(async move |tx| fleet::set_meta(tx, PROBLEM, &text).await)
-            .await
-            .context("noting how the ledger stands")
+        let noted = self.db.write(async move |tx| fleet::set_meta(tx, PROBLEM, &text).await).await;
+        noted.context("noting how the ledger stands")
     }
 
     /// Makes a new key, which signs from now on; the former one signs beside it for a month, so that readers can learn it. On
     /// return the entry that announces it is in the ledger, signed by both.
     pub async fn rotate_key(&self, state: &State, now: Timestamp) -> anyhow::Result<VerifyingKey> {
         let mut keys = self.keys.lock().await;
-        keys.rotate(&self.db, state, &self.origin, now).await?;
+        keys.rotate(state, &self.origin, now).await?;
         keys.publish(&self.area)?;
         let key = keys.current().verifying_key();
         drop(keys);

@@ -59,6 +59,14 @@ pub fn key(path: &str) -> Result<Key, ArchiveError> {
     Key::parse(&format!("{FOLDER}/{path}"))
 }
 
+/// A file of the ledger's folder, unless it is larger than any of its kind: then it is none of ours.
+pub fn read_if_ours(reader: &dyn Reader, path: &str) -> Result<Option<Vec<u8>>, ArchiveError> {
+    match reader.read(&key(path)?, bytes_max(path)) {
+        Err(ArchiveError::TooLarge { .. }) => Ok(None),
+        read => read,
+    }
+}
+
 impl Published {
     pub fn open(root: &Path) -> Result<Option<Self>, ArchiveError> {
         archive::open(root)?.map_or(Ok(None), Self::of)
@@ -75,11 +83,7 @@ impl Published {
         let names = self.names("keys")?;
         let mut keys = Vec::new();
         for name in names.iter().filter(|name| is_key_file(name)) {
-            let path = format!("keys/{name}");
-            let text = match self.reader.read(&key(&path)?, bytes_max(&path)) {
-                Err(ArchiveError::TooLarge { .. }) => continue,
-                text => text?.unwrap_or_default(),
-            };
+            let text = read_if_ours(&*self.reader, &format!("keys/{name}"))?.unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             keys.extend(VerifyingKey::from_vkey(text.trim_end()).ok());
         }

@@ -180,7 +180,7 @@ async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
 async fn marker(tools: &Tools<'_>) -> anyhow::Result<Option<Damage>> {
     let db = tools.db;
     let known = fixity::marker(&mut *db.read().await?, notary::FOLDER).await?;
-    let (area, key) = (tools.notary.area().clone(), archive_marker::key(notary::FOLDER));
+    let (area, key) = (tools.notary.area.clone(), archive_marker::key(notary::FOLDER));
     let place = key.as_bytes().to_vec();
     let there = on_thread(move || area.reader().read(&key, archive_marker::BYTES_MAX)).await?;
     let damage = |class| Damage::new(class, Thing::Marker, OF_NO_PBX, place.clone());

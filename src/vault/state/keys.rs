@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::zeroize::Zeroizing;
 
-use super::{ADOPT_KEY, State, StateError, unusable, write_private};
+use super::{ADOPT_KEY, State, StateError, if_there, sync, unusable, write_private};
 use crate::base::digest::{hex, unhex};
+
 const NAME: &str = "ledger.key";
 /// What it is called until it is whole.
 const PART: &str = "ledger.key.part";
@@ -24,21 +25,18 @@ fn file(state: &Path) -> PathBuf {
 impl State {
     /// The secret of the key that signs the ledger; a new one if there is none yet.
     pub fn ledger_seed(&self) -> Result<Seed, StateError> {
-        match read(&file(&self.directory))? {
-            Some(seed) => Ok(seed),
-            None => make(&self.directory),
-        }
+        read(&file(self.directory()))?.map_or_else(|| make(self.directory()), Ok)
     }
 
     /// The secret of a former key, by its id, if it is still there.
     pub fn former_ledger_seed(&self, id: &str) -> Result<Option<Seed>, StateError> {
-        read(&former_file(&self.directory, id))
+        read(&former_file(self.directory(), id))
     }
 
     /// Lets the key with this id become a former one, and makes another that signs from now on.
     pub fn rotate_ledger_seed(&self, id: &str) -> Result<Seed, StateError> {
-        retire(&self.directory, id)?;
-        make(&self.directory)
+        retire(self.directory(), id)?;
+        make(self.directory())
     }
 }
 
@@ -51,12 +49,7 @@ fn former_file(state: &Path, id: &str) -> PathBuf {
 /// # Errors
 /// If it cannot be read, or holds something else: it is never made anew over what is there.
 fn read(path: &Path) -> Result<Option<Seed>, StateError> {
-    let mut text = Zeroizing::new(String::new());
-    match File::open(path) {
-        Ok(mut file) => file.read_to_string(&mut text).map_err(unusable(path))?,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unusable(path)(error)),
-    };
+    let Some(text) = if_there(path, fs::read_to_string(path))?.map(Zeroizing::new) else { return Ok(None) };
     parse(&text).map(Some).ok_or_else(|| StateError::NoSeed { path: path.to_owned() })
 }
 
@@ -84,10 +77,7 @@ fn make(state: &Path) -> Result<Seed, StateError> {
 /// where nobody looks for one.
 pub(super) fn clear(state: &Path) -> Result<(), StateError> {
     let part = state.join(PART);
-    match fs::remove_file(&part) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(unusable(&part)(error)),
-        _ => Ok(()),
-    }
+    if_there(&part, fs::remove_file(&part)).map(drop)
 }
 
 /// Lets the key that signs become a former one. On return that is so on disk.
@@ -95,10 +85,6 @@ fn retire(state: &Path, id: &str) -> Result<(), StateError> {
     let (path, former) = (file(state), former_file(state, id));
     fs::rename(&path, &former).map_err(unusable(&path))?;
     sync(state)
-}
-
-fn sync(state: &Path) -> Result<(), StateError> {
-    File::open(state).and_then(|folder| folder.sync_all()).map_err(unusable(state))
 }
 
 /// The file of the checkpoint that was signed last.
@@ -127,10 +113,8 @@ impl fmt::Debug for Surviving {
 /// Looks for what is left in the state directory.
 pub fn surviving(directory: &Path) -> Result<Surviving, StateError> {
     let mut seeds: Vec<Seed> = read(&file(directory))?.into_iter().collect();
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Surviving::default()),
-        Err(error) => return Err(unusable(directory)(error)),
+    let Some(entries) = if_there(directory, fs::read_dir(directory))? else {
+        return Ok(Surviving::default());
     };
     for entry in entries {
         let name = entry.map_err(unusable(directory))?.file_name();
@@ -140,23 +124,17 @@ pub fn surviving(directory: &Path) -> Result<Surviving, StateError> {
             seeds.extend(read(&directory.join(name))?);
         }
     }
-    let adopt_key = match fs::read(directory.join(ADOPT_KEY)) {
-        Ok(bytes) => bytes.try_into().ok(),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(unusable(&directory.join(ADOPT_KEY))(error)),
-    };
+    let path = directory.join(ADOPT_KEY);
+    let adopt_key = if_there(&path, fs::read(&path))?.and_then(|bytes| bytes.try_into().ok());
     Ok(Surviving { seeds, adopt_key, checkpoint: last_checkpoint(directory)? })
 }
 
 /// The checkpoint that this state signed last, if it is known; what is no text of that size is passed over.
 pub fn last_checkpoint(directory: &Path) -> Result<Option<String>, StateError> {
     let path = directory.join(CHECKPOINT);
+    let Some(file) = if_there(&path, File::open(&path))? else { return Ok(None) };
     let mut text = Vec::new();
-    match File::open(&path) {
-        Ok(file) => file.take(CHECKPOINT_BYTES_MAX).read_to_end(&mut text).map_err(unusable(&path))?,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unusable(&path)(error)),
-    };
+    file.take(CHECKPOINT_BYTES_MAX).read_to_end(&mut text).map_err(unusable(&path))?;
     Ok(String::from_utf8(text).ok())
 }
 
@@ -170,7 +148,7 @@ pub fn checkpoint_file(directory: &Path) -> Option<PathBuf> {
 pub fn keep_checkpoint(directory: &Path, note: &str) -> Result<(), StateError> {
     let part = directory.join(CHECKPOINT_PART);
     write_private(&part, note.as_bytes())?;
-    let path: PathBuf = directory.join(CHECKPOINT);
+    let path = directory.join(CHECKPOINT);
     fs::rename(&part, &path).map_err(unusable(&path))?;
     sync(directory)
 }

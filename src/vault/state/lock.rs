@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{StateError, unusable};
+use super::{PRIVATE, StateError, if_there, sync, unusable};
 use crate::base::filesystem::network_filesystem;
 use crate::store::db::database_file;
 
@@ -90,13 +90,8 @@ async fn lock_soon(directory: &Path) -> Result<File, StateError> {
 /// The lock is advisory and the kernel's: it ends with the process, however that ends.
 fn lock(directory: &Path) -> Result<File, StateError> {
     let path = directory.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(unusable(&path))?;
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE).open(&path);
+    let file = opened.map_err(unusable(&path))?;
     match file.try_lock() {
         Ok(()) => {
             // What the last owner wrote is not true of this one.
@@ -123,25 +118,19 @@ impl StateLock {
             move_if_there(&with_suffix(&database, suffix), &with_suffix(&aside, suffix))?;
         }
         let former = keep(&database, &aside)?;
-        self.sync()?;
+        sync(&self.directory)?;
         fs::rename(new, &database).map_err(unusable(&database))?;
-        self.sync()?;
+        sync(&self.directory)?;
         Ok(former.then_some(aside))
-    }
-
-    fn sync(&self) -> Result<(), StateError> {
-        File::open(&self.directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(unusable(&self.directory))
     }
 }
 
 /// A name for the former database that nothing has yet.
 fn free_name(database: &Path, now: Timestamp) -> PathBuf {
     let stamp = now.strftime("%Y%m%dT%H%M%SZ");
-    let named = |copy: u32| match copy {
-        0 => with_suffix(database, &format!(".before-rebuild-{stamp}")),
-        copy => with_suffix(database, &format!(".before-rebuild-{stamp}.{copy}")),
+    let named = |copy: u32| {
+        let number = if copy == 0 { String::new() } else { format!(".{copy}") };
+        with_suffix(database, &format!(".before-rebuild-{stamp}{number}"))
     };
     let is_free = |name: &PathBuf| ["", "-wal"].iter().all(|suffix| !with_suffix(name, suffix).exists());
     (0..COPIES_MAX).map(named).find(is_free).unwrap_or_else(|| named(COPIES_MAX))
@@ -158,14 +147,10 @@ fn keep(database: &Path, aside: &Path) -> Result<bool, StateError> {
 }
 
 fn move_if_there(from: &Path, to: &Path) -> Result<bool, StateError> {
-    match fs::rename(from, to) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(unusable(from)(error)),
-    }
+    Ok(if_there(from, fs::rename(from, to))?.is_some())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use super::StateError;
+use super::lock::with_suffix;
 use crate::base::filesystem::keeps_owners;
 use crate::base::users::{User, quoted};
 use crate::config::Config;
@@ -54,11 +55,6 @@ impl Places<'_> {
 
     fn check_state(&self) -> Result<(), StateError> {
         let database = database_file(self.state);
-        let beside = |suffix: &str| {
-            let mut name = database.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
         // The database says more than its folder, which may have been made by or for somebody else.
         if !self.check_file(&database, self.state, true)?
             && let Some((folder, owner)) = folder_owner(self.state)
@@ -68,7 +64,8 @@ impl Places<'_> {
         {
             return Err(self.other(folder, owner));
         }
-        for file in [beside("-wal"), beside("-shm"), self.state.join("lock")] {
+        let (log, index) = (with_suffix(&database, "-wal"), with_suffix(&database, "-shm"));
+        for file in [log, index, self.state.join("lock")] {
             self.check_file(&file, self.state, true)?;
         }
         for file in ["ledger.key", "credentials.key", "adopt.key"] {
@@ -93,16 +90,12 @@ impl Places<'_> {
         if opens && self.us != User::ROOT {
             return Ok(false);
         }
+        let [state, archive] = [self.state, self.archive].map(|path| quoted(&path.to_string_lossy()));
         Err(StateError::OtherUsersFile {
             file: file.to_owned(),
             owner: owner.in_words(),
             us: self.us.in_words(),
-            remedy: format!(
-                "sudo chown -R {} {} {}",
-                self.us.for_chown(),
-                quoted(&self.state.to_string_lossy()),
-                quoted(&self.archive.to_string_lossy())
-            ),
+            remedy: format!("sudo chown -R {} {state} {archive}", self.us.for_chown()),
         })
     }
 

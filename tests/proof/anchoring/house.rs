@@ -85,15 +85,15 @@ impl House {
             root,
             state_path: &config.state.path,
             state_id: &state.id,
-            vouch_key: &VouchKey::new(state.adopt_key()),
+            vouch_key: &VouchKey::new(state.adopt_key),
             pbxs: &[],
             now,
         };
         let archive = Archive::open_with(&opening, Abilities::all()).unwrap();
         let notary = Notary::open(root, &archive, &state, &LedgerConfig::default(), now).await.unwrap();
         let notary = Arc::new(notary);
-        let (db, clock) = (state.db.clone(), self.clock.clone());
-        let anchorer = Anchorer::new(anchors, root.clone(), notary.clone(), db, clock.clone()).unwrap();
+        let clock = self.clock.clone();
+        let anchorer = Anchorer::new(anchors, root.clone(), notary.clone(), clock.clone()).unwrap();
         Open { state, notary, anchorer, config, clock }
     }
 

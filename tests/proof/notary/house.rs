@@ -43,7 +43,7 @@ impl House {
             root: &self.root(),
             state_path: &self.state(),
             state_id: &state.id,
-            vouch_key: &VouchKey::new(state.adopt_key()),
+            vouch_key: &VouchKey::new(state.adopt_key),
             pbxs: &[],
             now: NOW,
         };

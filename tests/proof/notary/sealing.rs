@@ -33,7 +33,7 @@ async fn whatever_is_sealed_is_read_back_and_every_entry_is_proven() {
         let published = house.published();
         let keys = [open.notary.key().await];
         let (checkpoint, _) = published.checkpoint(&keys).unwrap().unwrap();
-        assert_eq!((checkpoint.size, checkpoint.origin.as_str()), (size, open.notary.origin()));
+        assert_eq!((checkpoint.size, checkpoint.origin.as_str()), (size, &*open.notary.origin));
         for number in [0, size / 2, size - 1] {
             let proof = published.prove(number, &keys).unwrap();
             let read = TlogProof::parse(&proof.to_text()).unwrap();
@@ -270,7 +270,7 @@ async fn a_key_that_the_operator_keeps_signs_and_the_ledger_keeps_its_name() {
     let error = house.open_with(&other).await.err().unwrap();
     assert!(matches!(error.downcast_ref(), Some(NotaryError::Renamed { .. })), "{error}");
     let unnamed = LedgerConfig { origin: None, ..config };
-    assert_eq!(house.open_with(&unnamed).await.unwrap().notary.origin(), "example.com/vault");
+    assert_eq!(house.open_with(&unnamed).await.unwrap().notary.origin, "example.com/vault");
 }
 
 #[tokio::test]

@@ -34,11 +34,11 @@ impl Evidence {
         let leaves =
             ledger::leaf_hashes(&mut open.state.db.read().await.unwrap(), 0, ENTRIES + 1).await.unwrap();
         let seed = open.state.ledger_seed().unwrap();
-        let signer = SigningKey::from_seed(open.notary.origin(), &seed).unwrap();
+        let signer = SigningKey::from_seed(&open.notary.origin, &seed).unwrap();
         let checkpoints = evidence.folder("checkpoints");
         let (mut frontier, mut full) = (Frontier::default(), Vec::new());
         for size in 0..=leaves.len() {
-            let origin = open.notary.origin().to_owned();
+            let origin = open.notary.origin.clone();
             let checkpoint = Checkpoint { origin, size: frontier.size(), root: frontier.root() };
             let note = sign(&checkpoint.to_text(), std::slice::from_ref(&signer));
             fs::write(checkpoints.join(format!("{size:05}")), note).unwrap();
