@@ -75,7 +75,7 @@ impl Entry {
     }
 
     /// Adds a member if there is a value for it.
-    fn with_some(self, member: &'static str, value: Option<impl Into<Value>>) -> Self {
+    pub fn with_some(self, member: &'static str, value: Option<impl Into<Value>>) -> Self {
         match value {
             Some(value) => self.with(member, value),
             None => self,

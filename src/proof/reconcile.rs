@@ -7,9 +7,9 @@
 //! the queue. So they can disagree, and then say so, which a sum over one table could not. Each day is read in one
 //! transaction, so that all its numbers are of one moment; nothing here writes.
 
+use anyhow::Result;
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
 pub use crate::store::day_account::{
     DayFindings, Difference, Filed, Listing, Suspect, Suspects, Unarchived, known_days,
@@ -18,10 +18,11 @@ pub use crate::store::day_account::{
 use crate::archive::Folder;
 use crate::base::counts::{self, Counts};
 use crate::store::calls;
-use crate::store::day_account::{self, OfDay, Recordings};
+use crate::store::day_account::{self, OfDay};
 use crate::store::evidence::{self, Evidence, Verdict};
 use crate::store::findings::{self, FindingKind};
 use crate::store::queue::DayRange;
+use crate::store::sql::Conn;
 
 /// Findings that put in doubt that everything listed is archived: an unreadable row may name a recording.
 const DOUBTS: [FindingKind; 3] = [FindingKind::BadRow, FindingKind::FileMissing, FindingKind::FileAltered];
@@ -149,17 +150,17 @@ const FINDINGS_LISTED_MIN: i64 = 20;
 
 /// Reads the account of one day of `pbx`; each of its lists has at most `listed_max` items. The caller holds a transaction,
 /// so that all its numbers are of one moment.
-pub async fn account(
-    moment: &mut SqliteConnection,
-    pbx: &str,
-    day: Date,
-    listed_max: i64,
-) -> anyhow::Result<DayAccount> {
+pub async fn account(moment: &mut Conn, pbx: &str, day: Date, listed_max: i64) -> Result<DayAccount> {
     let of = OfDay { pbx, day: day.to_string(), listed_max };
     let row = calls::day_row(moment, pbx, day).await?;
     let recordings = day_account::recordings(moment, &of).await?;
     let rows = day_account::rows(moment, &of).await?;
     let files = day_account::files(moment, &of).await?;
+    let contradictions = recordings.archived_without_file + recordings.file_without_archived + rows.unqueued;
+    let differences = match contradictions {
+        0 => Vec::new(),
+        _ => day_account::differences(moment, &of).await?,
+    };
     let mut account = DayAccount {
         day,
         settled_at: row.settled_at_ms.map(Timestamp::from),
@@ -174,7 +175,7 @@ pub async fn account(
         listed: recordings.listed + rows.unqueued,
         sums: false,
         complete: false,
-        differences: differences(moment, &of, &recordings, rows.unqueued).await?,
+        differences: Listing { count: contradictions, items: differences },
         bytes: files.bytes,
         calls: Calls {
             rows: rows.rows,
@@ -199,18 +200,7 @@ pub async fn account(
     Ok(account)
 }
 
-async fn differences(
-    db: &mut SqliteConnection,
-    of: &OfDay<'_>,
-    recordings: &Recordings,
-    unqueued: i64,
-) -> anyhow::Result<Listing<Difference>> {
-    let count = recordings.archived_without_file + recordings.file_without_archived + unqueued;
-    let items = if count > 0 { day_account::differences(db, of).await? } else { Vec::new() };
-    Ok(Listing { count, items })
-}
-
-async fn findings_of(db: &mut SqliteConnection, of: &OfDay<'_>, day: Date) -> anyhow::Result<DayFindings> {
+async fn findings_of(db: &mut Conn, of: &OfDay<'_>, day: Date) -> Result<DayFindings> {
     let of_day = findings::OfDay::new(of.pbx, day, Folder::day(of.pbx, day)?.as_str());
     let by = of_day.counts(db).await?;
     if by.is_empty() {

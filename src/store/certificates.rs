@@ -9,6 +9,8 @@ use sqlx::FromRow;
 
 use super::{calls, db};
 use crate::base::digest::Digest;
+use crate::base::recording::RecordingName;
+use crate::base::salt::Salt;
 use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, MaybeMs, Ms, Run as _, dates};
 
 /// A certificate in the archive and in the ledger.
@@ -45,7 +47,8 @@ pub struct Certified<'a> {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Draft {
     pub pbx: String,
-    pub day: String,
+    #[sqlx(try_from = "Day")]
+    pub day: Date,
     pub revision: i64,
     pub document: String,
     pub signature: Vec<u8>,
@@ -109,7 +112,7 @@ pub async fn keep_draft(tx: &mut Conn, draft: &Draft) -> Result<()> {
         "insert into certificate_drafts (pbx, day, revision, document, signature, page, files, names)
          values (?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind_all((&draft.pbx, &draft.day, draft.revision, &draft.document, &draft.signature, &draft.page))
+    .bind_all((&draft.pbx, draft.day, draft.revision, &draft.document, &draft.signature, &draft.page))
     .bind_all((&draft.files, &draft.names))
     .run(tx, "drafting a certificate")
     .await
@@ -144,7 +147,7 @@ pub async fn record(tx: &mut Conn, certified: &Certified<'_>) -> Result<()> {
 /// `false` if somebody else did so before.
 pub async fn forget_draft(tx: &mut Conn, draft: &Draft) -> Result<bool> {
     sqlx::query("delete from certificate_drafts where pbx = ? and day = ? and revision = ?")
-        .bind_all((&draft.pbx, &draft.day, draft.revision))
+        .bind_all((&draft.pbx, draft.day, draft.revision))
         .changed(tx, "letting go of a draft")
         .await
 }
@@ -241,8 +244,8 @@ pub async fn transports(db: &mut Conn, pbx: &str, day: Date) -> Result<BTreeMap<
 pub struct WithoutFile {
     pub path: String,
     pub sn: String,
-    pub name: Vec<u8>,
-    pub salt: Vec<u8>,
+    pub name: RecordingName,
+    pub salt: Salt,
     pub gap_number: Option<i64>,
 }
 

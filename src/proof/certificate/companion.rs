@@ -3,20 +3,19 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use anyhow::Result;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 
 use crate::base::digest::Digest;
-use crate::base::recording::{RecordingKind, RecordingName, Text, printable};
-use crate::base::salt::Salt;
+use crate::base::recording::{RecordingKind, Text, printable};
 use crate::formats::salted;
 use crate::proof::reconcile::{DayAccount, Filed, Listing, Unarchived};
 use crate::store::certificates::{self, WithoutFile};
 use crate::store::findings::FindingRow;
 use crate::store::ledger::commitment;
+use crate::store::sql::Conn;
 
 pub const SCHEMA: &str = "callvault-names/1";
 
@@ -46,10 +45,7 @@ enum Line<'a> {
         #[serde(flatten)]
         one: &'a Unarchived,
     },
-    Unrecorded {
-        #[serde(flatten)]
-        call: CallName,
-    },
+    Unrecorded(CallName),
     Unnamed {
         path: &'a str,
         recording: Option<Digest>,
@@ -75,14 +71,11 @@ enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         path: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        callid: Option<crate::base::recording::Text>,
+        callid: Option<Text>,
         #[serde(skip_serializing_if = "Option::is_none")]
         started_at: Option<Timestamp>,
     },
-    Finding {
-        #[serde(flatten)]
-        one: &'a FindingRow,
-    },
+    Finding(&'a FindingRow),
 }
 
 /// The text of the companion, with these files in this order, and with all that `account` names.
@@ -102,7 +95,7 @@ pub(super) fn of(pbx: &str, files: &[(String, Digest)], account: &DayAccount, co
         write(Line::Unarchived { recording: counted.commitment(&one.path), one });
     }
     for identity in &account.unrecorded.items {
-        write(Line::Unrecorded { call: counted.call(identity) });
+        write(Line::Unrecorded(counted.call(identity)));
     }
     for path in paths(&account.unnamed) {
         write(Line::Unnamed { path, recording: counted.commitment(path) });
@@ -127,12 +120,12 @@ pub(super) fn of(pbx: &str, files: &[(String, Digest)], account: &DayAccount, co
         write(Line::Difference { kind: &one.kind, path, callid, started_at });
     }
     for one in &account.findings.list.items {
-        write(Line::Finding { one });
+        write(Line::Finding(one));
     }
     text
 }
 
-fn paths(listing: &Listing<Filed>) -> impl Iterator<Item = &str> {
+pub(super) fn paths(listing: &Listing<Filed>) -> impl Iterator<Item = &str> {
     listing.items.iter().map(|filed| filed.path.as_str())
 }
 
@@ -175,11 +168,7 @@ pub(super) struct CallName {
 
 impl Counted {
     /// The caller holds a transaction.
-    pub(super) async fn read(
-        moment: &mut SqliteConnection,
-        pbx: &str,
-        account: &DayAccount,
-    ) -> anyhow::Result<Self> {
+    pub(super) async fn read(moment: &mut Conn, pbx: &str, account: &DayAccount) -> Result<Self> {
         Ok(Self {
             files: certificates::files(moment, pbx, account.day).await?,
             transports: certificates::transports(moment, pbx, account.day).await?,
@@ -233,25 +222,15 @@ pub(super) fn ranges(numbers: impl Iterator<Item = i64>) -> Vec<String> {
     .collect()
 }
 
-async fn recordings(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    day: Date,
-) -> anyhow::Result<BTreeMap<String, (Digest, Option<i64>)>> {
+async fn recordings(db: &mut Conn, pbx: &str, day: Date) -> Result<BTreeMap<String, (Digest, Option<i64>)>> {
     let named = |row: WithoutFile| {
-        let name = RecordingName::new(row.name).context("a recording has no name")?;
-        let salt = Salt::try_from(&row.salt[..]).context("a recording has no salt")?;
-        let commitment = commitment(&salt, RecordingKind::Call, pbx, &row.sn, &name);
-        Ok((row.path, (commitment, row.gap_number)))
+        let commitment = commitment(&row.salt, RecordingKind::Call, pbx, &row.sn, &row.name);
+        (row.path, (commitment, row.gap_number))
     };
-    certificates::without_file(db, pbx, day).await?.into_iter().map(named).collect()
+    Ok(certificates::without_file(db, pbx, day).await?.into_iter().map(named).collect())
 }
 
-async fn calls(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    account: &DayAccount,
-) -> anyhow::Result<BTreeMap<String, CallName>> {
+async fn calls(db: &mut Conn, pbx: &str, account: &DayAccount) -> Result<BTreeMap<String, CallName>> {
     let unqueued = account.differences.items.iter().filter(|difference| difference.kind == "unqueued");
     let unqueued = unqueued.map(|difference| difference.subject.as_str());
     let identities: Vec<&str> = account.unrecorded.items.iter().map(String::as_str).chain(unqueued).collect();

@@ -10,11 +10,12 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::companion::{Counted, ranges};
+use super::companion::{Counted, paths, ranges};
 use crate::archive::{ArchiveError, Folder};
 use crate::base::counts::{self, Counts};
 use crate::base::digest::Digest;
 use crate::config::PbxConfig;
+use crate::formats::ledger_entry::DayEntry;
 use crate::formats::salted::Lines;
 use crate::formats::tlog::VerifyingKey;
 use crate::proof::reconcile::{DayAccount, Filed, Listing};
@@ -29,6 +30,7 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a certificate is written from, read at one moment.
 pub(super) struct Facts {
+    pub(super) folder: Folder,
     pub(super) row: DayRow,
     pub(super) account: DayAccount,
     /// Entries that the ledger had then: those say what is archived.
@@ -48,10 +50,9 @@ pub(super) struct Document<'a> {
     /// That of the facts, with the revision of this certificate, as a page may show it.
     pub(super) account: &'a DayAccount,
     pub(super) counted_at: Timestamp,
-    pub(super) names: Companion,
-    /// The path of the list of files.
-    pub(super) list: String,
-    pub(super) key: String,
+    pub(super) names: Names,
+    pub(super) companion: Companion,
+    pub(super) key: &'a VerifyingKey,
 }
 
 /// The file of names beside the document.
@@ -114,14 +115,14 @@ impl Document<'_> {
             "timezone": self.timezone(),
             "counted_at": self.counted_at,
             "ledger_size": facts.ledger_size,
-            "names": self.names,
-            "files": { "count": facts.files.len(), "list": self.list },
+            "names": self.companion,
+            "files": { "count": facts.files.len(), "list": format!("{}/{}", facts.folder, self.names.files()) },
             "former": facts.former.as_ref().map(|former| json!({
                 "revision": former.revision,
                 "sha256": former.sha256,
                 "ledger_number": former.ledger_number,
             })),
-            "key": self.key,
+            "key": self.key_name(),
             "program": { "name": PROGRAM, "version": VERSION },
         });
         document.extend(members(others));
@@ -135,13 +136,14 @@ impl Document<'_> {
         self.pbx.timezone.as_ref()?.iana_name()
     }
 
+    pub(super) fn key_name(&self) -> String {
+        format!("{}+{}", self.key.name(), self.key.id())
+    }
+
     /// What the account comes to, without names, with what the ledger names its recordings by.
     fn numbers(&self) -> Map<String, Value> {
         let (account, counted) = (self.account, &self.facts.counted);
-        let paths = |listing: &Listing<Filed>| {
-            let paths = listing.items.iter().map(|filed| filed.path.as_str());
-            json!({ "count": listing.count, "entries": counted.entries_of(paths) })
-        };
+        let filed = |listing: &Listing<Filed>| json!({ "count": listing.count, "entries": counted.entries_of(paths(listing)) });
         let suspects = account.suspect.files.items.iter().map(|suspect| suspect.path.as_str());
         let unnamed = account.unnamed.items.iter().filter_map(|one| counted.commitment(&one.path));
         let mut kinds: BTreeMap<&str, i64> = BTreeMap::new();
@@ -166,13 +168,13 @@ impl Document<'_> {
             "unarchived": self.unarchived(),
             "unrecorded": { "count": account.unrecorded.count },
             "unnamed": { "count": account.unnamed.count, "recordings": unnamed.collect::<Vec<_>>() },
-            "vanished": paths(&account.vanished),
+            "vanished": filed(&account.vanished),
             "suspect": {
                 "count": account.suspect.files.count,
                 "by": account.suspect.by,
                 "entries": counted.entries_of(suspects),
             },
-            "conflicts": paths(&account.conflicts),
+            "conflicts": filed(&account.conflicts),
             "differences": { "count": account.differences.count, "by": kinds },
             "findings": { "count": account.findings.list.count, "by": account.findings.by },
         }));
@@ -209,10 +211,6 @@ fn members(object: Value) -> Map<String, Value> {
 
 pub(super) fn whole_ms(at: Timestamp) -> Timestamp {
     at.round(Unit::Millisecond).unwrap_or(at)
-}
-
-pub(super) fn key_name(key: &VerifyingKey) -> String {
-    format!("{}+{}", key.name(), key.id())
 }
 
 /// The names of one revision's files in the folder of its day.
@@ -261,6 +259,13 @@ impl Names {
         let (number, _) = name.strip_prefix("certificate-")?.split_once('.')?;
         let names = Self { revision: number.parse().ok()? };
         names.all().iter().any(|file| file == name).then_some(names)
+    }
+
+    /// The files of a certificate whose hashes its entry has.
+    pub fn proven_by(entry: &DayEntry) -> Vec<(String, Digest)> {
+        let names = Self { revision: entry.revision.into() };
+        let page = entry.page_sha256.map(|sha256| (names.page(), sha256));
+        [(names.document(), entry.certificate_sha256)].into_iter().chain(page).collect()
     }
 
     /// Certificates of version 0.1 have no companion.

@@ -18,10 +18,10 @@ mod page;
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::Connection as _;
 use tracing::{info, warn};
 
 pub use companion::{SCHEMA as NAMES_SCHEMA, list_of};
@@ -35,15 +35,14 @@ use crate::config::PbxConfig;
 use crate::formats::sums;
 use crate::proof::notary::{Notary, NotaryError};
 use crate::proof::reconcile::{self, DayAccount};
-use crate::store::calls;
-use crate::store::catalog;
 use crate::store::certificates::{self, Certified, Draft, Issued};
 use crate::store::db::Db;
 use crate::store::findings::{self, Finding, FindingKind};
-use crate::store::fleet;
 use crate::store::ledger::{self, Entry, EntryType, REBUILT, RebuiltOn};
+use crate::store::sql::Conn;
+use crate::store::{calls, catalog, fleet};
 use companion::Counted;
-use document::{Document, Facts, key_name, whole_ms};
+use document::{Document, Facts, whole_ms};
 
 /// Entries of each list of a certificate; all are counted.
 const LISTED_MAX: i64 = 10_000;
@@ -64,7 +63,7 @@ impl Issuer<'_> {
     /// Nothing is issued while the ledger cannot be signed: a state restored from an older copy would certify again what it
     /// has forgotten. Nor while the archive is short of room: a certificate can wait, a recording cannot. A failure of one
     /// day does not stop the others, unless it concerns the whole archive; the first failure is returned at the end.
-    pub async fn issue_due(&self, pbx: &PbxConfig) -> anyhow::Result<u64> {
+    pub async fn issue_due(&self, pbx: &PbxConfig) -> Result<u64> {
         let due = certificates::due(&mut *self.db.read().await?, &pbx.id).await?;
         if due.is_empty() {
             return Ok(0);
@@ -78,10 +77,7 @@ impl Issuer<'_> {
         for day in due {
             let issued = self.issue(pbx, day).await;
             let is_everybodys = issued.as_ref().is_err_and(concerns_all);
-            outcome = match (outcome, issued) {
-                (Ok(count), Ok(issued)) => Ok(count + u64::from(issued)),
-                (Ok(_), Err(error)) | (Err(error), _) => Err(error),
-            };
+            outcome = outcome.and_then(|count| issued.map(|issued| count + u64::from(issued)));
             if is_everybodys {
                 break;
             }
@@ -90,7 +86,7 @@ impl Issuer<'_> {
     }
 
     /// Issues the certificate of a day; whether this call issued one. Of several that do so at once, one does.
-    async fn issue(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
+    async fn issue(&self, pbx: &PbxConfig, day: Date) -> Result<bool> {
         let (archive, id, bytes_min) = (self.archive.clone(), pbx.id.clone(), self.free_bytes_min);
         blocking(move || archive.check_space(&id, bytes_min)).await?;
         // A draft of an earlier run comes first: it may be of an older revision of the day.
@@ -101,7 +97,7 @@ impl Issuer<'_> {
         Ok(is_issued)
     }
 
-    async fn publish_draft(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
+    async fn publish_draft(&self, pbx: &PbxConfig, day: Date) -> Result<bool> {
         match certificates::draft(&mut *self.db.read().await?, &pbx.id, day).await? {
             Some(draft) => self.publish(draft).await,
             None => Ok(false),
@@ -110,11 +106,11 @@ impl Issuer<'_> {
 
     /// Puts the files of a draft into the archive, then records them. After a crash between any two of these steps the draft
     /// is still there, and leads to the same files. `false` if another call has recorded it.
-    async fn publish(&self, draft: Draft) -> anyhow::Result<bool> {
+    async fn publish(&self, draft: Draft) -> Result<bool> {
         let (archive, draft) = (self.archive.clone(), Arc::new(draft));
         let (put, unit, now) = (draft.clone(), draft.clone(), self.clock.now());
         let files = blocking(move || put_files(&archive, &put)).await?;
-        let is_news = self.db.write(async move |tx| issue(tx, &unit, &files, now).await).await?;
+        let is_news = self.db.write(async move |tx| unit.issue(tx, &files, now).await).await?;
         if is_news {
             let Draft { pbx, day, revision, .. } = &*draft;
             match draft.statement()?.complete {
@@ -130,19 +126,18 @@ impl Issuer<'_> {
     }
 
     /// Drafts the certificate of a day; `false` if the day no longer needs one.
-    async fn draft(&self, pbx: &PbxConfig, day: Date) -> anyhow::Result<bool> {
-        let folder = Folder::day(&pbx.id, day)?;
-        let facts = self.read(pbx, day, &folder).await?;
+    async fn draft(&self, pbx: &PbxConfig, day: Date) -> Result<bool> {
+        let facts = self.read(pbx, day).await?;
         let Some(settled_at) = facts.row.settled_at_ms else { return Ok(false) };
-        let names = self.free_names(&folder, facts.row.revision).await?;
+        let names = self.free_names(&facts.folder, facts.row.revision).await?;
         // None if the key was rotated in that moment; the next try uses the new one.
-        let Some(draft) = self.write_down(pbx, &folder, names, &facts).await? else { return Ok(false) };
+        let Some(draft) = self.write_down(pbx, names, &facts).await? else { return Ok(false) };
         let revision = facts.row.revision;
         self.db
             .write(async move |tx| {
-                let (pbx, of) = (draft.pbx.clone(), (revision, draft.revision));
-                let holds = certificates::is_due(tx, &pbx, day, revision).await?
-                    && calls::hold_settled(tx, &pbx, day, settled_at, of).await?;
+                let of = (revision, draft.revision);
+                let holds = certificates::is_due(tx, &draft.pbx, day, revision).await?
+                    && calls::hold_settled(tx, &draft.pbx, day, settled_at, of).await?;
                 if holds {
                     certificates::keep_draft(tx, &draft).await?;
                 }
@@ -151,7 +146,8 @@ impl Issuer<'_> {
             .await
     }
 
-    async fn read(&self, pbx: &PbxConfig, day: Date, folder: &Folder) -> anyhow::Result<Facts> {
+    async fn read(&self, pbx: &PbxConfig, day: Date) -> Result<Facts> {
+        let folder = Folder::day(&pbx.id, day)?;
         let mut connection = self.db.read().await?;
         let mut moment = connection.begin().await.context("reading a day")?;
         let account = reconcile::account(&mut moment, &pbx.id, day, LISTED_MAX).await?;
@@ -159,6 +155,7 @@ impl Issuer<'_> {
         files.sort_unstable();
         files.dedup();
         let facts = Facts {
+            folder,
             row: calls::day_row(&mut moment, &pbx.id, day).await?,
             counted: Counted::read(&mut moment, &pbx.id, &account).await?,
             account,
@@ -174,31 +171,24 @@ impl Issuer<'_> {
 
     /// The names of the first free revision from `revision` on. Taken ones are of a history that this state has forgotten, or
     /// not ours: neither is touched.
-    async fn free_names(&self, folder: &Folder, revision: i64) -> anyhow::Result<Names> {
+    async fn free_names(&self, folder: &Folder, revision: i64) -> Result<Names> {
         let (archive, folder) = (self.archive.clone(), folder.clone());
         let search = move || {
-            for revision in revision..revision + REVISIONS_TRIED_MAX {
-                let names = Names { revision };
-                let mut is_taken = false;
-                for name in names.all() {
-                    is_taken |= archive.is_taken(&Key::from(&folder).join(name.as_bytes()))?;
+            let mut names = Names { revision };
+            while names.revision < revision + REVISIONS_TRIED_MAX {
+                let files = names.all().map(|name| Key::from(&folder).join(name.as_bytes()));
+                let taken = files.iter().map(|file| archive.is_taken(file)).collect::<Result<Vec<_>, _>>()?;
+                if !taken.contains(&true) {
+                    break;
                 }
-                if !is_taken {
-                    return Ok(names);
-                }
+                names.revision += 1;
             }
-            Ok::<_, ArchiveError>(Names { revision: revision + REVISIONS_TRIED_MAX })
+            Ok::<_, ArchiveError>(names)
         };
         blocking(search).await
     }
 
-    async fn write_down(
-        &self,
-        pbx: &PbxConfig,
-        folder: &Folder,
-        names: Names,
-        facts: &Facts,
-    ) -> anyhow::Result<Option<Draft>> {
+    async fn write_down(&self, pbx: &PbxConfig, names: Names, facts: &Facts) -> Result<Option<Draft>> {
         let key = self.notary.key().await;
         let account = DayAccount { revision: names.revision, ..facts.account.clone() };
         let files = sums::to_text(&facts.files)?;
@@ -208,17 +198,17 @@ impl Issuer<'_> {
             facts,
             account: &facts.counted.shown(&account),
             counted_at: whole_ms(self.clock.now()),
-            names: Companion::new(format!("{folder}/{}", names.companion()), &named),
-            list: format!("{folder}/{}", names.files()),
-            key: key_name(&key),
+            names,
+            companion: Companion::new(format!("{}/{}", facts.folder, names.companion()), &named),
+            key: &key,
         };
         let text = document.to_canonical_json();
         let signature = self.notary.sign(text.as_bytes()).await;
         Ok(key.verifies(text.as_bytes(), &signature).then(|| Draft {
             pbx: pbx.id.clone(),
-            day: account.day.to_string(),
+            day: account.day,
             revision: names.revision,
-            page: page::of(&document, &text, names, &key, &named),
+            page: page::of(&document, &text, &named),
             document: text,
             signature: signature.to_vec(),
             files,
@@ -256,111 +246,94 @@ impl Draft {
     }
 
     fn folder(&self) -> Result<Folder, ArchiveError> {
-        Folder::parse(&format!("{}/{}", self.pbx, self.day.replace('-', "/")))
+        Folder::day(&self.pbx, self.day)
     }
 
-    fn statement(&self) -> anyhow::Result<Statement> {
+    fn statement(&self) -> Result<Statement> {
         Statement::read(self.document.as_bytes()).context("reading a drafted certificate again")
+    }
+
+    /// Records the certificate, whose files are durable, and removes its draft. `false` if somebody else did so before.
+    async fn issue(&self, tx: &mut Conn, files: &[(String, Digest)], now: Timestamp) -> Result<bool> {
+        if !certificates::forget_draft(tx, self).await? {
+            return Ok(false);
+        }
+        for (path, sha256) in files {
+            catalog::record_day_file(tx, path, sha256).await?;
+        }
+        let stated = self.statement()?;
+        let former = certificates::latest(tx, &self.pbx, self.day).await?;
+        let ledger_number = ledger::append(tx, &self.entry(&stated, former.as_ref(), now)).await?;
+        let issued = Certified {
+            pbx: &self.pbx,
+            day: self.day,
+            revision: self.revision,
+            path: self.names().path(&self.pbx, self.day)?,
+            sha256: Digest::of(&self.document),
+            ledger_number,
+            at: now,
+            sums: stated.sums,
+            complete: stated.complete,
+            missing: stated.counts.missing,
+        };
+        certificates::record(tx, &issued).await?;
+        self.note_news(tx, &stated, former.map_or(0, |former| former.missing), now).await?;
+        Ok(true)
+    }
+
+    /// The entry `day_closed`.
+    fn entry(&self, stated: &Statement, former: Option<&Issued>, now: Timestamp) -> Entry {
+        // The page of a draft of version 0.1 has no salt: its hash would confirm a guess of the names on it.
+        let page = self.names.as_ref().map(|_| Digest::of(&self.page).to_string());
+        Entry::new(EntryType::DayClosed, now)
+            .with("pbx", self.pbx.as_str())
+            .with("day", self.day.to_string())
+            .with("revision", self.revision)
+            .with("certificate_sha256", Digest::of(&self.document).to_string())
+            .with("listed", stated.listed)
+            .with("archived", stated.counts.archived)
+            .with("missing", stated.counts.missing)
+            .with("excluded", stated.counts.excluded)
+            .with("pending", stated.counts.pending)
+            .with("stuck", stated.counts.stuck)
+            .with_some("page_sha256", page)
+            .with_some("verdict", stated.evidence.as_ref().map(|evidence| evidence.verdict.as_str()))
+            .with_some("former", former.map(|former| former.ledger_number))
+    }
+
+    /// Records what a person should know about a closed day: once, and again only if more is missing than `before`.
+    async fn note_news(&self, tx: &mut Conn, stated: &Statement, before: i64, now: Timestamp) -> Result<()> {
+        let Statement { counts, listed, sums, .. } = stated;
+        let (day, page) = (self.day.to_string(), format!("{}/{}", self.folder()?, self.names().page()));
+        let (missing, accounted) = (counts.missing, counts.listed());
+        let unsummed =
+            format!("the PBX listed {listed} recordings, but {accounted} are accounted for; see {page}");
+        let incomplete = format!(
+            "{missing} of {listed} listed recordings are missing: the PBX does not have them; see {page}"
+        );
+        let news = [
+            (FindingKind::DayDoesNotSum, !sums, !sums, unsummed),
+            (FindingKind::DayIncomplete, missing > 0, missing > before, incomplete),
+        ];
+        for (kind, holds, is_news, detail) in news {
+            if is_news {
+                let finding = Finding { kind, subject: day.clone(), detail };
+                findings::record(tx, &self.pbx, &finding, now).await?;
+            } else if !holds {
+                findings::close_about(tx, &self.pbx, kind, &day, now).await?;
+            }
+        }
+        Ok(())
     }
 }
 
-async fn rebuilt(db: &mut SqliteConnection) -> anyhow::Result<Vec<RebuiltOn>> {
+async fn rebuilt(db: &mut Conn) -> Result<Vec<RebuiltOn>> {
     let kept = fleet::meta(db, REBUILT).await?;
     kept.map_or(Ok(Vec::new()), |json| serde_json::from_str(&json).context("reading what a rebuild rests on"))
 }
 
 /// The folders that certificates are on their way to: a run may have died while it wrote one there.
-pub async fn drafted_folders(db: &mut SqliteConnection) -> anyhow::Result<Vec<String>> {
+pub async fn drafted_folders(db: &mut Conn) -> Result<Vec<String>> {
     let drafts = certificates::drafted(db).await?;
     drafts.iter().map(|(pbx, day)| Ok(Folder::day(pbx, day.parse()?)?.as_str().to_owned())).collect()
-}
-
-/// Records a certificate whose files are durable, and removes its draft. `false` if somebody else did so before.
-async fn issue(
-    tx: &mut SqliteConnection,
-    draft: &Draft,
-    files: &[(String, Digest)],
-    now: Timestamp,
-) -> anyhow::Result<bool> {
-    if !certificates::forget_draft(tx, draft).await? {
-        return Ok(false);
-    }
-    for (path, sha256) in files {
-        catalog::record_day_file(tx, path, sha256).await?;
-    }
-    let (stated, former) =
-        (draft.statement()?, certificates::latest(tx, &draft.pbx, draft.day.parse()?).await?);
-    let sha256 = Digest::of(&draft.document);
-    let entry = day_closed(draft, &stated, &sha256, former.as_ref(), now);
-    let ledger_number = ledger::append(tx, &entry).await?;
-    let (pbx, day) = (draft.pbx.as_str(), draft.day.parse()?);
-    let (sums, complete, missing) = (stated.sums, stated.complete, stated.counts.missing);
-    let (revision, path) = (draft.revision, Names { revision: draft.revision }.path(pbx, day)?);
-    let issued =
-        Certified { pbx, day, revision, path, sha256, ledger_number, at: now, sums, complete, missing };
-    certificates::record(tx, &issued).await?;
-    note_news(tx, draft, &stated, former.map_or(0, |former| former.missing), now).await?;
-    Ok(true)
-}
-
-fn day_closed(
-    draft: &Draft,
-    numbers: &Statement,
-    sha256: &Digest,
-    former: Option<&Issued>,
-    now: Timestamp,
-) -> Entry {
-    let mut entry = Entry::new(EntryType::DayClosed, now)
-        .with("pbx", draft.pbx.as_str())
-        .with("day", draft.day.as_str())
-        .with("revision", draft.revision)
-        .with("certificate_sha256", sha256.to_string())
-        .with("listed", numbers.listed)
-        .with("archived", numbers.counts.archived)
-        .with("missing", numbers.counts.missing)
-        .with("excluded", numbers.counts.excluded)
-        .with("pending", numbers.counts.pending)
-        .with("stuck", numbers.counts.stuck);
-    // The page of a draft of version 0.1 has no salt: its hash would confirm a guess of the names on it.
-    if draft.names.is_some() {
-        entry = entry.with("page_sha256", Digest::of(&draft.page).to_string());
-    }
-    if let Some(evidence) = &numbers.evidence {
-        entry = entry.with("verdict", evidence.verdict.as_str());
-    }
-    match former {
-        Some(former) => entry.with("former", former.ledger_number),
-        None => entry,
-    }
-}
-
-/// Records what a person should know about a closed day: once, and again only if more is missing than before.
-async fn note_news(
-    tx: &mut SqliteConnection,
-    draft: &Draft,
-    numbers: &Statement,
-    missing_before: i64,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let Statement { counts, listed, sums, .. } = numbers;
-    let (missing, page) = (counts.missing, format!("{}/{}", draft.folder()?, draft.names().page()));
-    let accounted = counts.listed();
-    let unsummed =
-        format!("the PBX listed {listed} recordings, but {accounted} are accounted for; see {page}");
-    let incomplete = format!(
-        "{missing} of {listed} listed recordings are missing: the PBX does not have them; see {page}"
-    );
-    let news = [
-        (FindingKind::DayDoesNotSum, !sums, !sums, unsummed),
-        (FindingKind::DayIncomplete, missing > 0, missing > missing_before, incomplete),
-    ];
-    for (kind, holds, is_news, detail) in news {
-        if is_news {
-            let finding = Finding { kind, subject: draft.day.clone(), detail };
-            findings::record(tx, &draft.pbx, &finding, now).await?;
-        } else if !holds {
-            findings::close_about(tx, &draft.pbx, kind, &draft.day, now).await?;
-        }
-    }
-    Ok(())
 }

@@ -5,14 +5,14 @@
 
 use askama::Template;
 
-use super::document::{Document, Names, PROGRAM, VERSION};
+use super::document::{Document, PROGRAM, VERSION};
 use crate::base::counts::Counts;
 use crate::base::digest::{Digest, hex};
 use crate::base::recording::{RecordingName, printable};
 use crate::base::remedy;
 use crate::base::salt::Salt;
 use crate::formats::audio::Suspicion;
-use crate::formats::tlog::{VerifyingKey, leaf_hash};
+use crate::formats::tlog::leaf_hash;
 use crate::proof::html;
 use crate::proof::reconcile::{DayAccount, Listing, Unarchived};
 use crate::store::evidence::{Evidence, Origin, Verdict};
@@ -27,23 +27,14 @@ struct Page<'a> {
     document: &'a Document<'a>,
     account: &'a DayAccount,
     text: &'a str,
-    names: Names,
-    key: &'a VerifyingKey,
     first_line: Option<&'a str>,
     salt: String,
 }
 
 /// The page of `document`, whose bytes are `text` and whose companion is `named`. It differs from call to call, by its salt.
-pub(super) fn of(
-    document: &Document<'_>,
-    text: &str,
-    names: Names,
-    key: &VerifyingKey,
-    named: &str,
-) -> String {
+pub(super) fn of(document: &Document<'_>, text: &str, named: &str) -> String {
     let (account, first_line) = (document.account, named.lines().nth(1));
-    let salt = hex(Salt::random().as_bytes());
-    let page = Page { document, account, text, names, key, first_line, salt };
+    let page = Page { document, account, text, first_line, salt: hex(Salt::random().as_bytes()) };
     page.render().expect("writing to a String cannot fail") + "\n"
 }
 
@@ -94,11 +85,7 @@ impl Page<'_> {
 
     /// The key, seen from the folder of the day.
     fn pem(&self) -> String {
-        format!("../../../../_ledger/keys/{}.pem", self.key.id())
-    }
-
-    fn folder(&self) -> &str {
-        self.document.list.rsplit_once('/').map_or("", |(folder, _)| folder)
+        format!("../../../../_ledger/keys/{}.pem", self.document.key.id())
     }
 }
 
