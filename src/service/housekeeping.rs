@@ -16,7 +16,7 @@ use crate::base::clock::STEP_MIN;
 use crate::base::digest::hex;
 use crate::pipeline::backfill::own_trouble;
 use crate::proof::sealed_vault::SealedVault;
-use crate::proof::verify::{self, Request, Scope, Verification};
+use crate::proof::verify::{Request, Scope, Verification};
 use crate::store::agenda::{Job, Todo};
 use crate::store::db::Db;
 use crate::store::ledger::{self, Entry, EntryType};
@@ -139,8 +139,8 @@ async fn read_again(opened: &SealedVault, stop: &CancellationToken) -> anyhow::R
     let period = line.next_after(next).duration_since(next);
     let parts = parts(vault.config.verify.full_days, period);
     // It ends before the next one is due.
-    let time_limit = Some(period.unsigned_abs());
-    match verify::scrub(opened, verify::Part { parts, time_limit }, stop).await {
+    let request = Request { time_limit: Some(period.unsigned_abs()), ..Request::of(Scope::Full) };
+    match Verification::new(opened, request, stop.clone()).scrub(parts).await {
         Ok(report) if report.is_clean() => {
             info!("Read {} files of the archive again: all are right", report.files)
         }

@@ -121,16 +121,10 @@ pub async fn note_damaged(tx: &mut Conn, ids: &[i64]) -> Result<()> {
         .await
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, sqlx::FromRow)]
-pub struct Extent {
-    pub units: i64,
-    pub bytes: i64,
-}
-
-pub async fn extent(db: &mut Conn, pbxs: &[String]) -> Result<Extent> {
-    sqlx::query_as(
-        "select count(*) as units, coalesce(sum(size_bytes), 0) as bytes
-         from file_checks left join archived_files file on file.id = file_id
+/// How much audio there is to read.
+pub async fn audio_bytes(db: &mut Conn, pbxs: &[String]) -> Result<u64> {
+    sqlx::query_scalar(
+        "select coalesce(sum(size_bytes), 0) from file_checks left join archived_files file on file.id = file_id
          where pbx in (select value from json_each(?))",
     )
     .bind(serde_json::to_string(pbxs)?)

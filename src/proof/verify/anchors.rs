@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 
 use super::report::{Class, Damage, Thing};
 use super::settle::Tally;
-use super::{Scope, Tools};
+use super::{Scope, Verification};
 use crate::archive::ArchiveError;
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
@@ -27,56 +27,69 @@ enum Flaw {
     Failed(ArchiveError),
 }
 
-/// Reads all time stamps that were noted, and judges them. What is wrong with a file is returned; what cannot be believed is
-/// counted in the report.
-pub(super) async fn check(tools: &Tools<'_>, tally: &mut Tally) -> anyhow::Result<Vec<Damage>> {
-    let noted = anchors::noted(&mut *tools.db.read().await?).await?;
-    let roots: BTreeMap<&str, Roots> = tools
-        .vault
-        .config
-        .anchors
-        .authorities
-        .iter()
-        .filter_map(|known| Some((known.name.as_str(), Roots::from_pem(known.certificates.as_deref()?))))
-        .collect();
-    let latest: BTreeMap<String, u64> =
-        noted.iter().map(|token| (token.name.authority.clone(), token.name.size)).collect();
-    let mut damages = Vec::new();
-    for page in noted.chunks(PER_PAGE) {
-        if tools.budget.is_stopped() {
-            tally.report.whole = false;
-            break;
-        }
-        for (name, files) in read(tools, page.to_vec()).await? {
-            let (reply, checkpoint) = match files {
-                Ok(files) => files,
-                Err(Flaw::Damage(damage)) => {
-                    damages.push(*damage);
-                    continue;
+impl Tally<'_> {
+    /// Reads all time stamps that were noted, and judges them. What is wrong with a file is returned; what cannot be
+    /// believed is counted in the report.
+    pub(super) async fn check_time_stamps(&mut self) -> Result<Vec<Damage>> {
+        let Verification { vault, db, budget, .. } = self.verification;
+        let noted = anchors::noted(&mut *db.read().await?).await?;
+        let authorities = &vault.config.anchors.authorities;
+        let roots = authorities
+            .iter()
+            .filter_map(|known| Some((known.name.as_str(), Roots::from_pem(known.certificates.as_deref()?))));
+        let roots: BTreeMap<&str, Roots> = roots.collect();
+        let latest: BTreeMap<String, u64> =
+            noted.iter().map(|token| (token.name.authority.clone(), token.name.size)).collect();
+        let mut damages = Vec::new();
+        for page in noted.chunks(PER_PAGE) {
+            if budget.is_stopped() {
+                self.report.whole = false;
+                break;
+            }
+            for (name, files) in self.read_tokens(page.to_vec()).await? {
+                let files = match files {
+                    Ok(files) => files,
+                    Err(Flaw::Damage(damage)) => {
+                        damages.push(*damage);
+                        continue;
+                    }
+                    Err(Flaw::Failed(error)) => return Err(error.into()),
+                };
+                if self.report.scope == Scope::Full || latest.get(&name.authority) == Some(&name.size) {
+                    let reason = self.judge_token(&name, &files, roots.get(name.authority.as_str())).await?;
+                    self.report.note_time_stamp(&name, reason);
                 }
-                Err(Flaw::Failed(error)) => return Err(error.into()),
-            };
-            if tools.scope == Scope::Full || latest.get(&name.authority) == Some(&name.size) {
-                let roots = roots.get(name.authority.as_str());
-                let reason = judge(tools, &name, &reply, &checkpoint, roots).await?;
-                tally.report.note_time_stamp(&name, reason);
             }
         }
+        Ok(damages)
     }
-    Ok(damages)
-}
 
-async fn read(
-    tools: &Tools<'_>,
-    page: Vec<NotedToken>,
-) -> anyhow::Result<Vec<(TokenName, Result<Files, Flaw>)>> {
-    let root = tools.vault.config.archive.path.clone();
-    let read = move || {
-        let published = Published::open(&root)?;
-        let files = |token: NotedToken| (token.name.clone(), intact(published.as_ref(), &token));
-        anyhow::Ok(page.into_iter().map(files).collect())
-    };
-    on_thread(read).await.context("reading the time stamps")?
+    async fn read_tokens(&self, page: Vec<NotedToken>) -> Result<Vec<(TokenName, Result<Files, Flaw>)>> {
+        let root = self.verification.vault.config.archive.path.clone();
+        let read = move || {
+            let published = Published::open(&root)?;
+            let files = |token: NotedToken| (token.name.clone(), intact(published.as_ref(), &token));
+            anyhow::Ok(page.into_iter().map(files).collect())
+        };
+        on_thread(read).await.context("reading the time stamps")?
+    }
+
+    /// Why a token cannot be believed, if so.
+    async fn judge_token(
+        &self,
+        name: &TokenName,
+        files: &Files,
+        roots: Option<&Roots>,
+    ) -> Result<Option<String>> {
+        let (reply, checkpoint) = files;
+        let entries = match name.size.checked_sub(1) {
+            Some(last) => ledger::entries(&mut *self.verification.db.read().await?, last, 1).await?,
+            None => Vec::new(),
+        };
+        let last_entry = entries.first().map_or(&[][..], |entry| entry.entry.as_bytes());
+        let evidence = Evidence { reply, checkpoint, last_entry, roots, now: self.now() };
+        Ok(evidence.judge().1.err().map(|why| why.to_string()))
+    }
 }
 
 /// The files of a token, if they are what they were.
@@ -116,22 +129,6 @@ fn content(published: Option<&Published>, file: &str, expected: &str) -> Result<
         Err(error @ PublishedError::TooLarge { .. }) => damage(Class::Altered, error.to_string()),
         Err(error) => damage(Class::Unreadable, error.to_string()),
     }
-}
-
-async fn judge(
-    tools: &Tools<'_>,
-    name: &TokenName,
-    reply: &[u8],
-    checkpoint: &[u8],
-    roots: Option<&Roots>,
-) -> anyhow::Result<Option<String>> {
-    let entries = match name.size.checked_sub(1) {
-        Some(last) => ledger::entries(&mut *tools.db.read().await?, last, 1).await?,
-        None => Vec::new(),
-    };
-    let last_entry = entries.first().map_or(&[][..], |entry| entry.entry.as_bytes());
-    let evidence = Evidence { reply, checkpoint, last_entry, roots, now: tools.vault.clock.now() };
-    Ok(evidence.judge().1.err().map(|why| why.to_string()))
 }
 
 /// Where a file is, relative to the archive's root.

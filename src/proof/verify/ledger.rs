@@ -1,14 +1,13 @@
 //! The ledger: its entries among themselves, what they say of files, call lists and certificates beside what the catalog
 //! says, and what is published.
 
+use anyhow::Result;
 use serde_json::Value;
 
+use super::Verification;
 use super::report::{Class, Damage, Thing};
 use super::settle::Tally;
-use super::{Phase, Tools, anchors};
-use crate::archive::day_file_name;
-use crate::archive::marker as archive_marker;
-use crate::archive::{ArchiveError, Folder, Reader as _};
+use crate::archive::{ArchiveError, Folder, Reader as _, day_file_name, marker};
 use crate::base::blocking::on_thread;
 use crate::base::digest::{Digest, hex};
 use crate::formats::ledger_entry::LedgerEntry;
@@ -18,7 +17,6 @@ use crate::proof::notary::{self, Checked, Wrong};
 use crate::store::catalog;
 use crate::store::findings::FindingKind;
 use crate::store::fixity::{self, EntryRow, Named};
-use crate::store::ledger;
 
 const PER_PAGE: i64 = 2_000;
 const WITHOUT_ENTRY_MAX: i64 = 1_000;
@@ -34,45 +32,40 @@ const KINDS: [FindingKind; 5] = [
 ];
 const MISMATCH: [FindingKind; 1] = [FindingKind::LedgerMismatch];
 
-/// Checks the ledger in the database, the catalog against it, and the published one.
-pub(super) async fn check(tools: &Tools<'_>, tally: &mut Tally) -> anyhow::Result<()> {
-    let size = ledger::size(&mut *tools.db.read().await?).await?;
-    tools.progress.begin(Phase::Ledger, size, 0);
-    let mut damages = Vec::new();
-    let mut number = 0;
-    loop {
-        if tools.budget.is_stopped() {
-            tally.report.whole = false;
-            return tally.keep(tools, damages).await;
+impl Tally<'_> {
+    /// Checks the ledger in the database, the catalog against it, and the published one.
+    pub(super) async fn check_ledger(&mut self) -> Result<()> {
+        let db = self.verification.db;
+        let mut damages = Vec::new();
+        let mut number = 0;
+        loop {
+            if self.verification.budget.is_stopped() {
+                self.report.whole = false;
+                return self.keep(damages).await;
+            }
+            let page = fixity::entries(&mut *db.read().await?, number, PER_PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            damages.extend(judge_page(&page, &mut number));
+            damages.extend(self.verification.compare_documents(&page).await?);
         }
-        let page = fixity::entries(&mut *tools.db.read().await?, number, PER_PAGE).await?;
-        if page.is_empty() {
-            break;
+        let alone = fixity::rows_without_entry(&mut *db.read().await?, WITHOUT_ENTRY_MAX).await?;
+        damages.extend(alone.into_iter().map(|(pbx, path, number)| {
+            mismatch(&pbx, path).evidence(format!("entry {number} of the ledger"), "no such entry")
+        }));
+        damages.extend(self.verification.check_published().await?);
+        damages.extend(self.check_time_stamps().await?);
+        // What was found before and is not found now is well.
+        let of = |pbx: &str| {
+            damages.iter().filter(|damage| damage.pbx == pbx).map(|damage| damage.path.clone()).collect()
+        };
+        self.close_all_but(OF_NO_PBX, &KINDS, of(OF_NO_PBX)).await?;
+        for pbx in &self.verification.vault.config.pbx {
+            self.close_all_but(&pbx.id, &MISMATCH, of(&pbx.id)).await?;
         }
-        damages.extend(judge_page(&page, &mut number));
-        damages.extend(compare_documents(tools, &page).await?);
-        tools.progress.change(|now| now.units = u64::try_from(number).unwrap_or(0));
+        self.keep(damages).await
     }
-    let alone = fixity::rows_without_entry(&mut *tools.db.read().await?, WITHOUT_ENTRY_MAX).await?;
-    damages.extend(alone.into_iter().map(|(pbx, path, number)| {
-        mismatch(&pbx, path).evidence(format!("entry {number} of the ledger"), "no such entry")
-    }));
-    damages.extend(published(tools).await?);
-    damages.extend(anchors::check(tools, tally).await?);
-    close_others(tools, tally, &damages).await?;
-    tally.keep(tools, damages).await
-}
-
-/// What was found before and is not found now is well.
-async fn close_others(tools: &Tools<'_>, tally: &Tally, damages: &[Damage]) -> anyhow::Result<()> {
-    let of = |pbx: &str| {
-        damages.iter().filter(|damage| damage.pbx == pbx).map(|damage| damage.path.clone()).collect()
-    };
-    tally.close_all_but(tools, OF_NO_PBX, &KINDS, of(OF_NO_PBX)).await?;
-    for pbx in &tools.vault.config.pbx {
-        tally.close_all_but(tools, &pbx.id, &MISMATCH, of(&pbx.id)).await?;
-    }
-    Ok(())
 }
 
 /// Judges entries that follow each other from `number` on, which afterwards is the number of the next one.
@@ -81,10 +74,7 @@ fn judge_page(page: &[EntryRow], number: &mut i64) -> Vec<Damage> {
     for row in page {
         if row.number > *number {
             let gap = format!("ledger entries {number} to {}", row.number - 1);
-            damages.push(
-                Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, gap)
-                    .evidence("entries", "nothing"),
-            );
+            damages.push(mismatch(OF_NO_PBX, gap).evidence("entries", "nothing"));
         }
         // An entry comes once for each file that the catalog has for it.
         let is_second = row.number < *number;
@@ -100,12 +90,9 @@ fn judge_page(page: &[EntryRow], number: &mut i64) -> Vec<Damage> {
 fn judge(row: &EntryRow) -> Option<Damage> {
     let leaf = leaf_hash(row.entry.as_bytes());
     if leaf.as_bytes()[..] != row.leaf_hash[..] {
-        let found = format!("an entry with leaf hash {leaf}");
-        return Some(entry_damage(
-            row.number,
-            &format!("an entry with leaf hash {}", hex(&row.leaf_hash)),
-            &found,
-        ));
+        let [expected, found] =
+            [hex(&row.leaf_hash), leaf.to_string()].map(|hash| format!("an entry with leaf hash {hash}"));
+        return Some(entry_damage(row.number, &expected, &found));
     }
     let Ok(entry) = serde_json::from_str::<Value>(&row.entry) else {
         return Some(entry_damage(row.number, "JSON", "something else"));
@@ -114,10 +101,8 @@ fn judge(row: &EntryRow) -> Option<Damage> {
         Some("archived") => false,
         Some("conflict") => true,
         _ => {
-            let file = row.file.as_ref()?;
-            return Some(
-                mismatch(&file.pbx, file.path.clone()).evidence("an entry of its archiving", "another entry"),
-            );
+            let of_file = row.file.as_ref().map(|file| mismatch(&file.pbx, file.path.clone()));
+            return of_file.map(|damage| damage.evidence("an entry of its archiving", "another entry"));
         }
     };
     match &row.file {
@@ -140,11 +125,8 @@ fn disagreement(entry: &Value, file: &Named, conflict: bool) -> Option<Damage> {
         .iter()
         .find(|(member, ours)| entry[*member] != *ours)
         .or_else(|| (file.conflict != conflict).then_some(&catalog[0]))?;
-    let damage = mismatch(&file.pbx, file.path.clone());
-    Some(
-        damage
-            .evidence(format!("{member} {} by the ledger", entry[*member]), format!("{ours} in the catalog")),
-    )
+    let theirs = format!("{member} {} by the ledger", entry[*member]);
+    Some(mismatch(&file.pbx, file.path.clone()).evidence(theirs, format!("{ours} in the catalog")))
 }
 
 fn mismatch(pbx: &str, path: String) -> Damage {
@@ -152,56 +134,84 @@ fn mismatch(pbx: &str, path: String) -> Damage {
 }
 
 fn entry_damage(number: i64, expected: &str, found: &str) -> Damage {
-    let place = format!("ledger entry {number}");
-    Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, place).evidence(expected, found)
+    mismatch(OF_NO_PBX, format!("ledger entry {number}")).evidence(expected, found)
 }
 
-async fn published(tools: &Tools<'_>) -> anyhow::Result<Vec<Damage>> {
-    let Checked { damages, database_is_other, .. } = tools.notary.check().await?;
-    let database = database_is_other.then(|| {
-        let damage = Damage::new(Class::LedgerMismatch, Thing::Entry, OF_NO_PBX, "ledger");
-        damage.evidence("the entries that were signed", "others in the database")
-    });
-    let files = damages.into_iter().map(|notary::Damage { path, wrong, what }| {
-        let class = match wrong {
-            Wrong::Missing => Class::Missing,
-            Wrong::Altered => Class::Altered,
-            Wrong::Unlisted => Class::Unlisted,
-            Wrong::History => Class::LedgerMismatch,
+impl Verification<'_> {
+    async fn check_published(&self) -> Result<Vec<Damage>> {
+        let Checked { damages, database_is_other, .. } = self.notary.check().await?;
+        let database = database_is_other.then(|| {
+            let damage = mismatch(OF_NO_PBX, "ledger".to_owned());
+            damage.evidence("the entries that were signed", "others in the database")
+        });
+        let files = damages.into_iter().map(|notary::Damage { path, wrong, what }| {
+            let class = match wrong {
+                Wrong::Missing => Class::Missing,
+                Wrong::Altered => Class::Altered,
+                Wrong::Unlisted => Class::Unlisted,
+                Wrong::History => Class::LedgerMismatch,
+            };
+            let place = format!("{}/{path}", notary::FOLDER);
+            let damage = Damage::new(class, Thing::Published, OF_NO_PBX, place);
+            damage.evidence("what was signed", format!("it {what}"))
+        });
+        let marker = self.check_marker_of_ledger().await?;
+        Ok(database.into_iter().chain(files).chain(marker).collect())
+    }
+
+    async fn check_marker_of_ledger(&self) -> Result<Option<Damage>> {
+        let db = self.db;
+        let known = fixity::marker(&mut *db.read().await?, notary::FOLDER).await?;
+        let (area, key) = (self.notary.area.clone(), marker::key(notary::FOLDER));
+        let damage = |class| Damage::new(class, Thing::Marker, OF_NO_PBX, key.as_bytes());
+        let (read, of) = (key.clone(), "a marker of this archive");
+        let there = on_thread(move || area.reader().read(&read, marker::BYTES_MAX)).await?;
+        let there = match there {
+            Err(error @ ArchiveError::TooLarge { .. }) => {
+                return Ok(Some(damage(Class::Altered).evidence(of, error.to_string())));
+            }
+            there => there?.map(Digest::of),
         };
-        let place = format!("{}/{path}", notary::FOLDER);
-        Damage::new(class, Thing::Published, OF_NO_PBX, place)
-            .evidence("what was signed", format!("it {what}"))
-    });
-    let marker = marker(tools).await?;
-    Ok(database.into_iter().chain(files).chain(marker).collect())
-}
+        Ok(match (known, there) {
+            (_, None) => Some(damage(Class::Missing).evidence(of, "nothing")),
+            (Some(known), Some(there)) if known != there => {
+                Some(damage(Class::Altered).evidence(format!("SHA-256 {known}"), format!("SHA-256 {there}")))
+            }
+            (Some(_), Some(_)) => None,
+            // The folder was opened by it.
+            (None, Some(there)) => {
+                db.write(async move |tx| fixity::note_marker(tx, notary::FOLDER, &there).await).await?;
+                None
+            }
+        })
+    }
 
-async fn marker(tools: &Tools<'_>) -> anyhow::Result<Option<Damage>> {
-    let db = tools.db;
-    let known = fixity::marker(&mut *db.read().await?, notary::FOLDER).await?;
-    let (area, key) = (tools.notary.area.clone(), archive_marker::key(notary::FOLDER));
-    let place = key.as_bytes().to_vec();
-    let there = on_thread(move || area.reader().read(&key, archive_marker::BYTES_MAX)).await?;
-    let damage = |class| Damage::new(class, Thing::Marker, OF_NO_PBX, place.clone());
-    let there = match there {
-        Err(error @ ArchiveError::TooLarge { .. }) => {
-            return Ok(Some(damage(Class::Altered).evidence("a marker of this archive", error.to_string())));
+    /// Where the catalog has other documents than these entries. The files are compared with the catalog elsewhere.
+    async fn compare_documents(&self, page: &[EntryRow]) -> Result<Vec<Damage>> {
+        let (mut damages, mut all) = (Vec::new(), Vec::new());
+        for row in page {
+            match named(&row.entry) {
+                Ok(documents) => all.extend(documents),
+                Err(error) => {
+                    damages.push(entry_damage(row.number, "a list or a certificate", &error.to_string()))
+                }
+            }
         }
-        there => there?.map(Digest::of),
-    };
-    Ok(match (known, there) {
-        (_, None) => Some(damage(Class::Missing).evidence("a marker of this archive", "nothing")),
-        (Some(known), Some(there)) if known != there => {
-            Some(damage(Class::Altered).evidence(format!("SHA-256 {known}"), format!("SHA-256 {there}")))
+        if all.is_empty() {
+            return Ok(damages);
         }
-        (Some(_), Some(_)) => None,
-        // The folder was opened by it.
-        (None, Some(there)) => {
-            db.write(async move |tx| fixity::note_marker(tx, notary::FOLDER, &there).await).await?;
-            None
+        let paths: Vec<&str> = all.iter().map(|named| named.path.as_str()).collect();
+        let known = catalog::day_files(&mut *self.db.read().await?, &paths).await?;
+        for Document { pbx, path, sha256 } in all {
+            let found = match known.get(&path) {
+                Some(known) if *known == sha256 => continue,
+                Some(known) => format!("SHA-256 {known} in the catalog"),
+                None => "none in the catalog".to_owned(),
+            };
+            damages.push(mismatch(&pbx, path).evidence(format!("SHA-256 {sha256} by the ledger"), found));
         }
-    })
+        Ok(damages)
+    }
 }
 
 /// A document that an entry names.
@@ -211,56 +221,23 @@ struct Document {
     sha256: Digest,
 }
 
-/// Where the catalog has other documents than these entries. The files are compared with the catalog elsewhere.
-async fn compare_documents(tools: &Tools<'_>, page: &[EntryRow]) -> anyhow::Result<Vec<Damage>> {
-    let (mut damages, mut all) = (Vec::new(), Vec::new());
-    for row in page {
-        match named(&row.entry) {
-            Ok(documents) => all.extend(documents),
-            Err(error) => {
-                damages.push(entry_damage(row.number, "a list or a certificate", &error.to_string()))
-            }
-        }
-    }
-    if all.is_empty() {
-        return Ok(damages);
-    }
-    let paths: Vec<&str> = all.iter().map(|named| named.path.as_str()).collect();
-    let known = catalog::day_files(&mut *tools.db.read().await?, &paths).await?;
-    let disagreement = |Document { pbx, path, sha256 }: Document| {
-        let found = match known.get(&path) {
-            Some(known) if *known == sha256 => return None,
-            Some(known) => format!("SHA-256 {known} in the catalog"),
-            None => "none in the catalog".to_owned(),
-        };
-        let damage = Damage::new(Class::LedgerMismatch, Thing::Entry, &pbx, path);
-        Some(damage.evidence(format!("SHA-256 {sha256} by the ledger"), found))
-    };
-    damages.extend(all.into_iter().filter_map(disagreement));
-    Ok(damages)
-}
-
-fn named(entry: &str) -> anyhow::Result<Vec<Document>> {
+fn named(entry: &str) -> Result<Vec<Document>> {
     // Most entries are about recordings, and need not be read once more.
     let is_of_document = ["lists", "day_closed"].map(|word| entry.contains(&format!(r#""type":"{word}""#)));
     if is_of_document == [false, false] {
         return Ok(Vec::new());
     }
     let (pbx, day, files) = match LedgerEntry::read(entry)? {
-        LedgerEntry::Lists(list) => (list.pbx, list.day, vec![(day_file_name(list.n), Some(list.sha256))]),
+        LedgerEntry::Lists(list) => (list.pbx, list.day, vec![(day_file_name(list.n), list.sha256)]),
         LedgerEntry::DayClosed(closed) => {
-            let names = Names { revision: closed.revision.into() };
-            let files =
-                vec![(names.document(), Some(closed.certificate_sha256)), (names.page(), closed.page_sha256)];
+            let files = Names::proven_by(&closed);
             (closed.pbx, closed.day, files)
         }
         _ => return Ok(Vec::new()),
     };
     let folder = Folder::day(&pbx, day)?;
-    let named = |(name, sha256): (String, Option<Digest>)| {
-        Some(Document { pbx: pbx.clone(), path: format!("{folder}/{name}"), sha256: sha256? })
-    };
-    Ok(files.into_iter().filter_map(named).collect())
+    let named = |(name, sha256)| Document { pbx: pbx.clone(), path: format!("{folder}/{name}"), sha256 };
+    Ok(files.into_iter().map(named).collect())
 }
 
 #[cfg(test)]

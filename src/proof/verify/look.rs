@@ -6,20 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 
-use super::read::{Subject, read_page};
+use super::read::Subject;
 use super::report::{Class, Damage, Thing};
-use super::settle::{Tally, settle};
-use super::{Phase, Scope, Tools};
-use crate::archive::is_apart;
-use crate::archive::is_temporary;
-use crate::archive::marker;
-use crate::archive::{ArchiveError, Content, Key, Listing, Reader, Standing};
+use super::settle::Tally;
+use super::{Scope, Verification};
+use crate::archive::{ArchiveError, Content, Key, Listing, Reader, Standing, is_apart, is_temporary, marker};
 use crate::base::blocking::{blocking, on_thread};
 use crate::formats::sums;
 use crate::proof::certificate::Names;
-use crate::store::findings::FindingKind;
+use crate::store::findings::{self, FindingKind};
 use crate::store::fixity::{self, Account, Documents, Stray, Unit, What};
 
 const SUSPECTS_PER_PAGE: usize = 256;
@@ -27,6 +24,7 @@ const STRAYS_PER_PAGE: usize = 500;
 /// As what a damaged marker is kept.
 const OF_MARKERS: [FindingKind; 2] = [FindingKind::FileMissing, FindingKind::FileAltered];
 
+#[derive(Default)]
 struct Rounds {
     pbx: String,
     /// Folders that should hold something, and were not looked at yet.
@@ -35,41 +33,6 @@ struct Rounds {
     waiting: Vec<Vec<u8>>,
     suspects: Vec<Subject>,
     strays: Vec<Key>,
-}
-
-/// Looks at everything of these PBXs, and at what is there besides.
-pub(super) async fn look_at(tools: &Tools<'_>, tally: &mut Tally, pbxs: &[String]) -> anyhow::Result<()> {
-    let extent = fixity::extent(&mut *tools.db.read().await?, pbxs).await?;
-    tools.progress.begin(Phase::Looking, u64::try_from(extent.units).unwrap_or(0), 0);
-    for pbx in pbxs {
-        tools.vault.archive.check_place(pbx)?;
-        check_marker(tools, tally, pbx).await?;
-        look_at_pbx(tools, tally, pbx).await?;
-    }
-    Ok(())
-}
-
-async fn look_at_pbx(tools: &Tools<'_>, tally: &mut Tally, pbx: &str) -> anyhow::Result<()> {
-    let expected = fixity::folders(&mut *tools.db.read().await?, pbx).await?;
-    let mut rounds = Rounds {
-        pbx: pbx.to_owned(),
-        expected: expected.into_iter().collect(),
-        waiting: vec![pbx.into()],
-        suspects: Vec::new(),
-        strays: Vec::new(),
-    };
-    while let Some(folder) = rounds.next() {
-        if tools.budget.is_stopped() {
-            tally.report.whole = false;
-            return Ok(());
-        }
-        look_into(tools, tally, &mut rounds, folder).await?;
-        if rounds.suspects.len() >= SUSPECTS_PER_PAGE {
-            judge_suspects(tools, tally, &mut rounds).await?;
-        }
-    }
-    judge_suspects(tools, tally, &mut rounds).await?;
-    judge_strays(tools, tally, pbx, rounds.strays).await
 }
 
 impl Rounds {
@@ -83,68 +46,151 @@ impl Rounds {
     }
 }
 
-async fn look_into(
-    tools: &Tools<'_>,
-    tally: &mut Tally,
-    rounds: &mut Rounds,
-    folder: Vec<u8>,
-) -> anyhow::Result<()> {
-    let (folder, listing) = match list(tools, &folder).await? {
-        Ok(listed) => listed,
-        Err(error) => {
-            let damage = Damage::new(Class::Unreadable, Thing::Stray, &rounds.pbx, folder);
-            return tally.keep(tools, vec![damage.evidence("a folder", error.to_string())]).await;
+impl Tally<'_> {
+    /// Looks at everything of these PBXs, and at what is there besides.
+    pub(super) async fn look_at(&mut self, pbxs: &[String]) -> Result<()> {
+        for pbx in pbxs {
+            self.verification.vault.archive.check_place(pbx)?;
+            self.check_marker(pbx).await?;
+            self.look_at_pbx(pbx).await?;
         }
-    };
-    // After the listing: what the account of then lacks, and the listing has, was there before it was archived.
-    let account = match folder.as_str() {
-        Some(path) => fixity::account(&mut *tools.db.read().await?, path).await?,
-        None => Account::default(),
-    };
-    let Compared { suspects, strays, folders, files } = compare(&folder, &listing, &account);
-    if tools.scope == Scope::Quick {
-        tally.report.files += files;
+        Ok(())
     }
-    let units = account.files.len() + usize::from(account.documents.is_some());
-    tools.progress.change(|now| now.units += units as u64);
-    // A full verification reads them anyway, and what is suspect is read whole.
-    if let Some((unit, documents)) = &account.documents
-        && tools.scope == Scope::Quick
-        && suspects.iter().all(|suspect| suspect.id != unit.id)
-    {
-        rounds.suspects.extend(Subject::certificates_of(unit, documents));
-    }
-    let documents = account.documents.map(|(_, documents)| documents);
-    rounds.suspects.extend(suspects.into_iter().map(|unit| {
-        let documents = documents.clone().filter(|_| matches!(unit.what, What::Documents(_)));
-        Subject { unit, documents, is_partial: false }
-    }));
-    rounds.strays.extend(strays);
-    rounds.waiting.extend(folders.iter().map(|folder| folder.as_bytes().to_vec()));
-    Ok(())
-}
 
-/// What stands in a folder; nothing if it is gone. The inner error says that this folder cannot be read.
-async fn list(tools: &Tools<'_>, folder: &[u8]) -> anyhow::Result<Result<(Key, Listing), ArchiveError>> {
-    let (reader, folder) = (tools.reader.clone(), folder.to_owned());
-    let list = move || {
-        let folder = Key::found(folder)?;
-        let listing = match reader.list(&folder) {
-            // What stands in the way of a folder is a stray by itself.
-            Err(ArchiveError::Planted { .. }) if folder.depth() > 1 => None,
-            listing => listing?,
+    async fn look_at_pbx(&mut self, pbx: &str) -> Result<()> {
+        let expected = fixity::folders(&mut *self.verification.db.read().await?, pbx).await?;
+        let (expected, waiting) = (expected.into_iter().collect(), vec![pbx.into()]);
+        let mut rounds = Rounds { pbx: pbx.to_owned(), expected, waiting, ..Rounds::default() };
+        while let Some(folder) = rounds.next() {
+            if self.verification.budget.is_stopped() {
+                self.report.whole = false;
+                return Ok(());
+            }
+            self.look_into(&mut rounds, folder).await?;
+            if rounds.suspects.len() >= SUSPECTS_PER_PAGE {
+                self.judge_suspects(&mut rounds).await?;
+            }
+        }
+        self.judge_suspects(&mut rounds).await?;
+        self.judge_strays(pbx, rounds.strays).await
+    }
+
+    async fn look_into(&mut self, rounds: &mut Rounds, folder: Vec<u8>) -> Result<()> {
+        let (folder, listing) = match self.list(&folder).await? {
+            Ok(listed) => listed,
+            Err(error) => {
+                let damage = Damage::new(Class::Unreadable, Thing::Stray, &rounds.pbx, folder);
+                return self.keep(vec![damage.evidence("a folder", error.to_string())]).await;
+            }
         };
-        Ok((folder, listing.unwrap_or_default()))
-    };
-    match on_thread(list).await.context("listing a folder")? {
-        Err(error) if !ArchiveError::concerns_what_was_read(&error) => Err(error.into()),
-        listed => Ok(listed),
+        // After the listing: what the account of then lacks, and the listing has, was there before it was archived.
+        let account = match folder.as_str() {
+            Some(path) => fixity::account(&mut *self.verification.db.read().await?, path).await?,
+            None => Account::default(),
+        };
+        let Compared { suspects, strays, folders, files } = compare(&folder, &listing, &account);
+        let is_quick = self.report.scope == Scope::Quick;
+        if is_quick {
+            self.report.files += files;
+        }
+        // A full verification reads them anyway, and what is suspect is read whole.
+        if let Some((unit, documents)) = &account.documents
+            && is_quick
+            && suspects.iter().all(|suspect| suspect.id != unit.id)
+        {
+            rounds.suspects.extend(Subject::certificates_of(unit, documents));
+        }
+        let documents = account.documents.map(|(_, documents)| documents);
+        rounds.suspects.extend(suspects.into_iter().map(|unit| {
+            let documents = documents.clone().filter(|_| matches!(unit.what, What::Documents(_)));
+            Subject { unit, documents, is_partial: false }
+        }));
+        rounds.strays.extend(strays);
+        rounds.waiting.extend(folders.iter().map(|folder| folder.as_bytes().to_vec()));
+        Ok(())
     }
-}
 
-async fn judge_suspects(tools: &Tools<'_>, tally: &mut Tally, rounds: &mut Rounds) -> anyhow::Result<()> {
-    let judged = read_page(tools, std::mem::take(&mut rounds.suspects)).await?;
-    settle(tools, tally, judged).await
+    /// What stands in a folder; nothing if it is gone. The inner error says that this folder cannot be read.
+    async fn list(&self, folder: &[u8]) -> Result<Result<(Key, Listing), ArchiveError>> {
+        let (reader, folder) = (self.verification.reader.clone(), folder.to_owned());
+        let list = move || {
+            let folder = Key::found(folder)?;
+            let listing = match reader.list(&folder) {
+                // What stands in the way of a folder is a stray by itself.
+                Err(ArchiveError::Planted { .. }) if folder.depth() > 1 => None,
+                listing => listing?,
+            };
+            Ok((folder, listing.unwrap_or_default()))
+        };
+        match on_thread(list).await.context("listing a folder")? {
+            Err(error) if !ArchiveError::concerns_what_was_read(&error) => Err(error.into()),
+            listed => Ok(listed),
+        }
+    }
+
+    async fn judge_suspects(&mut self, rounds: &mut Rounds) -> Result<()> {
+        let judged = self.verification.read_page(std::mem::take(&mut rounds.suspects)).await?;
+        self.settle(judged).await
+    }
+
+    /// Looks again at what seemed to be strays, and keeps those that are.
+    async fn judge_strays(&mut self, pbx: &str, places: Vec<Key>) -> Result<()> {
+        let mut still = Vec::new();
+        for page in places.chunks(STRAYS_PER_PAGE) {
+            let (reader, page) = (self.verification.reader.clone(), page.to_vec());
+            let mut there = blocking(move || standings(&*reader, page)).await?;
+            let strays: Vec<Stray> = there.iter().filter_map(|(place, _)| stray(pbx, place)).collect();
+            let unaccounted = fixity::unaccounted(&mut *self.verification.db.read().await?, &strays).await?;
+            // Nothing accounts for a name that is no text.
+            there.retain(|(place, _)| {
+                place.as_str().is_none_or(|path| unaccounted.iter().any(|one| one == path))
+            });
+            there.sort_by_key(|(place, _)| place.as_str().is_some());
+            let damages = there.into_iter().map(|(place, found)| {
+                let damage = Damage::new(Class::Unlisted, Thing::Stray, pbx, place.as_bytes());
+                damage.evidence("nothing", shown(found))
+            });
+            let damages: Vec<Damage> = damages.collect();
+            still.extend(damages.iter().map(|damage| damage.path.clone()));
+            self.keep(damages).await?;
+        }
+        self.close_all_but(pbx, &[FindingKind::FileUnlisted], still).await
+    }
+
+    /// Reads the marker of `pbx`, and keeps what is wrong with it. It must be what it was when it was first seen right.
+    async fn check_marker(&mut self, pbx: &str) -> Result<()> {
+        let (db, now, key) = (self.verification.db, self.now(), marker::key(pbx));
+        let known = fixity::marker(&mut *db.read().await?, pbx).await?;
+        let (pbx_id, paths) = (pbx.to_owned(), vec![key.to_string()]);
+        let (class, found) = match self.read_marker(pbx, &key).await? {
+            (Content::Bytes { sha256, .. }, _) if known == Some(sha256) => {
+                return db
+                    .write(async move |tx| findings::close_these(tx, &pbx_id, &OF_MARKERS, &paths, now).await)
+                    .await;
+            }
+            (Content::Bytes { sha256, .. }, true) if known.is_none() => {
+                return db.write(async move |tx| fixity::note_marker(tx, &pbx_id, &sha256).await).await;
+            }
+            (Content::Bytes { sha256, .. }, _) => (Class::Altered, format!("SHA-256 {sha256}")),
+            (Content::Nothing, _) => (Class::Missing, "nothing".to_owned()),
+            _ => (Class::Altered, "no regular file".to_owned()),
+        };
+        let expected =
+            known.map_or("a marker of this archive".to_owned(), |known| format!("SHA-256 {known}"));
+        let damage = Damage::new(class, Thing::Marker, pbx, key.as_bytes());
+        self.keep(vec![damage.evidence(expected, found)]).await
+    }
+
+    async fn read_marker(&self, pbx: &str, key: &Key) -> Result<(Content, bool)> {
+        let Verification { reader, vault, .. } = self.verification;
+        let (reader, archive, pbx, key) =
+            (reader.clone(), vault.archive.clone(), pbx.to_owned(), key.clone());
+        blocking(move || {
+            let content = reader.hash(&key, &mut |_| true)?;
+            Ok::<_, ArchiveError>((content, marker::is_of(&*reader, &pbx, archive.id())?))
+        })
+        .await
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -213,38 +259,6 @@ fn size_of(listing: &Listing, name: &str) -> Option<u64> {
     }
 }
 
-/// Looks again at what seemed to be strays, and keeps those that are.
-async fn judge_strays(
-    tools: &Tools<'_>,
-    tally: &mut Tally,
-    pbx: &str,
-    places: Vec<Key>,
-) -> anyhow::Result<()> {
-    let mut still = Vec::new();
-    for page in places.chunks(STRAYS_PER_PAGE) {
-        let (reader, page) = (tools.reader.clone(), page.to_vec());
-        let there = blocking(move || standings(&*reader, page)).await?;
-        let (named, unnameable): (Vec<_>, Vec<_>) =
-            there.into_iter().partition(|(place, _)| place.as_str().is_some());
-        let strays: Vec<Stray> = named.iter().filter_map(|(place, _)| stray(pbx, place)).collect();
-        let unaccounted = fixity::unaccounted(&mut *tools.db.read().await?, &strays).await?;
-        let named = named
-            .into_iter()
-            .filter(|(place, _)| unaccounted.iter().any(|path| place.as_str() == Some(path)));
-        let damages: Vec<Damage> = unnameable
-            .into_iter()
-            .chain(named)
-            .map(|(place, found)| {
-                Damage::new(Class::Unlisted, Thing::Stray, pbx, place.as_bytes())
-                    .evidence("nothing", shown(found))
-            })
-            .collect();
-        still.extend(damages.iter().map(|damage| damage.path.clone()));
-        tally.keep(tools, damages).await?;
-    }
-    tally.close_all_but(tools, pbx, &[FindingKind::FileUnlisted], still).await
-}
-
 /// Those of the places where something still stands, and what.
 fn standings(reader: &dyn Reader, places: Vec<Key>) -> Result<Vec<(Key, Standing)>, ArchiveError> {
     let mut listings = BTreeMap::new();
@@ -289,40 +303,6 @@ fn shown(standing: Standing) -> String {
         Standing::Folder => "a folder".to_owned(),
         Standing::Other => "no regular file".to_owned(),
     }
-}
-
-/// Reads the marker of `pbx`, and keeps what is wrong with it. It must be what it was when it was first seen right.
-async fn check_marker(tools: &Tools<'_>, tally: &mut Tally, pbx: &str) -> anyhow::Result<()> {
-    let key = marker::key(pbx);
-    let damage = |class, expected: String, found: String| {
-        Damage::new(class, Thing::Marker, pbx, key.as_bytes()).evidence(expected, found)
-    };
-    let known = fixity::marker(&mut *tools.db.read().await?, pbx).await?;
-    let wanted =
-        known.map_or_else(|| "a marker of this archive".to_owned(), |known| format!("SHA-256 {known}"));
-    let damage = match read_marker(tools, pbx, &key).await? {
-        (Content::Nothing, _) => damage(Class::Missing, wanted, "nothing".to_owned()),
-        (Content::Bytes { sha256, .. }, is_ours) => match known {
-            Some(known) if known == sha256 => return tally.mended(tools, pbx, &key, &OF_MARKERS).await,
-            None if is_ours => {
-                let pbx = pbx.to_owned();
-                return tools.db.write(async move |tx| fixity::note_marker(tx, &pbx, &sha256).await).await;
-            }
-            _ => damage(Class::Altered, wanted, format!("SHA-256 {sha256}")),
-        },
-        _ => damage(Class::Altered, wanted, "no regular file".to_owned()),
-    };
-    tally.keep(tools, vec![damage]).await
-}
-
-async fn read_marker(tools: &Tools<'_>, pbx: &str, key: &Key) -> anyhow::Result<(Content, bool)> {
-    let (reader, archive_id) = (tools.reader.clone(), tools.vault.archive.id().to_owned());
-    let (pbx, key) = (pbx.to_owned(), key.clone());
-    let read = move || {
-        let content = reader.hash(&key, &mut |_| true)?;
-        Ok::<_, ArchiveError>((content, marker::is_of(&*reader, &pbx, &archive_id)?))
-    };
-    blocking(read).await
 }
 
 #[cfg(test)]

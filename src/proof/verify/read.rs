@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 
 use super::report::{Class, Damage, Thing};
-use super::settle::{Tally, settle};
-use super::{Budget, Phase, Scope, Tools};
+use super::settle::Tally;
+use super::{Budget, Verification};
 use crate::archive::{ArchiveError, Content, Key, Reader};
 use crate::base::digest::Digest;
 use crate::formats::sums;
+use crate::store::db::Db;
 use crate::store::fixity::{self, ArchivedAs, Cursor, Documents, ToRead, Unit, What};
 
 /// Units of a page: what a crash can cost of what was read.
@@ -23,68 +24,58 @@ const PAGE_BYTES: u64 = 1 << 30;
 /// A unit with what was found; none if a stop interrupted the reading.
 pub(super) type Judged = (Subject, Option<Verdict>);
 
-/// Reads `what`, the longest unread first, until all is read, the budget is used up, or `quota` bytes were read. At least
-/// one page is begun, so that a budget that is always too small gets on all the same.
-pub(super) async fn read_all(
-    tools: &Tools<'_>,
-    tally: &mut Tally,
-    what: ToRead,
-    quota: Option<u64>,
-) -> anyhow::Result<()> {
-    if tools.scope == Scope::Full {
-        let extent = fixity::extent(&mut *tools.db.read().await?, &what.pbxs).await?;
-        let count = |number| u64::try_from(number).unwrap_or(0);
-        tools.progress.begin(Phase::Reading, count(extent.units), count(extent.bytes));
-    }
-    let mut pages = Pages { what, cursor: Cursor::START, quota };
-    let mut page = pages.next(tools).await?;
-    let mut before: Vec<Judged> = Vec::new();
-    while let Some(mut units) = page {
-        units.retain(|subject| !tally.judged.contains(&subject.unit.id));
-        let (read, settled, next) =
-            tokio::join!(read_page(tools, units), settle(tools, tally, before), pages.next(tools));
-        settled?;
-        (before, page) = (read?, next?);
-        if page.is_some() && tools.budget.is_over() {
-            tally.report.whole = false;
-            break;
+impl Tally<'_> {
+    /// Reads `what`, the longest unread first, until all is read, the budget is used up, or `quota` bytes were read. At
+    /// least one page is begun, so that a budget that is always too small gets on all the same.
+    pub(super) async fn read_all(&mut self, what: ToRead, quota: Option<u64>) -> Result<()> {
+        let Verification { db, budget, .. } = self.verification;
+        let mut pages = Pages { what, cursor: Cursor::START, quota };
+        let mut page = pages.next(db).await?;
+        let mut before: Vec<Judged> = Vec::new();
+        while let Some(mut units) = page {
+            units.retain(|subject| !self.judged.contains(&subject.unit.id));
+            let read = self.verification.read_page(units);
+            let (read, settled, next) = tokio::join!(read, self.settle(before), pages.next(db));
+            settled?;
+            (before, page) = (read?, next?);
+            if page.is_some() && budget.is_over() {
+                self.report.whole = false;
+                break;
+            }
         }
+        self.settle(before).await
     }
-    settle(tools, tally, before).await
 }
 
-/// Reads and judges units.
-pub(super) async fn read_page(tools: &Tools<'_>, page: Vec<Subject>) -> anyhow::Result<Vec<Judged>> {
-    let (page, next) = (Arc::new(page), Arc::new(AtomicUsize::new(0)));
-    let threads = (0..tools.threads.min(page.len())).map(|_| {
-        let (reader, budget, progress) = (tools.reader.clone(), tools.budget.clone(), tools.progress.clone());
-        let (page, next) = (page.clone(), next.clone());
-        tokio::task::spawn_blocking(move || {
-            let mut judged = Vec::new();
-            while let Some((at, subject)) = take(&page, &next) {
-                let verdict = judge(&*reader, subject, &budget)?;
-                progress.change(|now| {
-                    now.units += 1;
-                    now.bytes += subject.unit.size_bytes();
-                });
-                judged.push((at, verdict));
-                if budget.is_over() {
-                    break;
+impl Verification<'_> {
+    /// Reads and judges units.
+    pub(super) async fn read_page(&self, page: Vec<Subject>) -> Result<Vec<Judged>> {
+        let (page, next) = (Arc::new(page), Arc::new(AtomicUsize::new(0)));
+        let threads = (0..self.threads.min(page.len())).map(|_| {
+            let (reader, budget) = (self.reader.clone(), self.budget.clone());
+            let (page, next) = (page.clone(), next.clone());
+            tokio::task::spawn_blocking(move || {
+                let mut judged = Vec::new();
+                while let Some((at, subject)) = take(&page, &next) {
+                    judged.push((at, judge(&*reader, subject, &budget)?));
+                    if budget.is_over() {
+                        break;
+                    }
                 }
-            }
-            Ok::<_, ArchiveError>(judged)
-        })
-    });
-    let mut verdicts = Vec::new();
-    for thread in threads.collect::<Vec<_>>() {
-        verdicts.extend(thread.await.context("reading the archive")??);
+                Ok::<_, ArchiveError>(judged)
+            })
+        });
+        let mut verdicts = Vec::new();
+        for thread in threads.collect::<Vec<_>>() {
+            verdicts.extend(thread.await.context("reading the archive")??);
+        }
+        let page = Arc::unwrap_or_clone(page);
+        let mut judged: Vec<Judged> = page.into_iter().map(|subject| (subject, None)).collect();
+        for (at, verdict) in verdicts {
+            judged[at].1 = verdict;
+        }
+        Ok(judged)
     }
-    let page = Arc::unwrap_or_clone(page);
-    let mut judged: Vec<Judged> = page.into_iter().map(|subject| (subject, None)).collect();
-    for (at, verdict) in verdicts {
-        judged[at].1 = verdict;
-    }
-    Ok(judged)
 }
 
 fn take<'a>(page: &'a [Subject], next: &AtomicUsize) -> Option<(usize, &'a Subject)> {
@@ -99,11 +90,10 @@ struct Pages {
 }
 
 impl Pages {
-    async fn next(&mut self, tools: &Tools<'_>) -> anyhow::Result<Option<Vec<Subject>>> {
+    async fn next(&mut self, db: &Db) -> Result<Option<Vec<Subject>>> {
         if self.quota == Some(0) {
             return Ok(None);
         }
-        let db = tools.db;
         let units = fixity::oldest(&mut *db.read().await?, &self.what, self.cursor, PAGE_UNITS).await?;
         let mut page = Vec::with_capacity(units.len());
         let mut left = PAGE_BYTES.min(self.quota.unwrap_or(PAGE_BYTES));
@@ -161,12 +151,36 @@ struct Expected {
     sha256: Digest,
 }
 
+/// Reads the files of a unit and compares them; `None` if the budget interrupted that.
 fn judge(reader: &dyn Reader, subject: &Subject, budget: &Budget) -> Result<Option<Verdict>, ArchiveError> {
     let mut verdict = Verdict::default();
     for expected in files_of(subject)? {
-        if !judge_file(reader, &subject.unit.pbx, &expected, budget, &mut verdict)? {
-            return Ok(None);
-        }
+        let mut go_on = |bytes| {
+            verdict.bytes += bytes as u64;
+            !budget.is_stopped()
+        };
+        let content = match Key::found(&*expected.place).and_then(|key| reader.hash(&key, &mut go_on)) {
+            // What stands in the way of a folder is a stray by itself.
+            Err(ArchiveError::Planted { .. }) => Ok(Content::Nothing),
+            content => content,
+        };
+        verdict.files += 1;
+        let (class, found) = match content {
+            Ok(Content::Bytes { size_bytes, sha256 }) => {
+                let is_size = expected.size_bytes.is_none_or(|size| size == size_bytes);
+                if is_size && sha256 == expected.sha256 {
+                    continue;
+                }
+                (Class::Altered, shown(Some(size_bytes), sha256))
+            }
+            Ok(Content::Nothing) => (Class::Missing, "nothing".to_owned()),
+            Ok(Content::NotAFile) => (Class::Altered, "no regular file".to_owned()),
+            Ok(Content::Unread) => return Ok(None),
+            Err(error) if error.concerns_what_was_read() => (Class::Unreadable, error.to_string()),
+            Err(error) => return Err(error),
+        };
+        let damage = Damage::new(class, expected.thing, &subject.unit.pbx, expected.place);
+        verdict.damages.push(damage.evidence(shown(expected.size_bytes, expected.sha256), found));
     }
     Ok(Some(verdict))
 }
@@ -199,42 +213,6 @@ fn files_of(subject: &Subject) -> Result<Vec<Expected>, ArchiveError> {
         expected.push(expect(Thing::Sums, place, Some(size_bytes), Digest::of(&content)));
     }
     Ok(expected)
-}
-
-/// Reads a file and compares it. `false` if the budget interrupted that.
-fn judge_file(
-    reader: &dyn Reader,
-    pbx: &str,
-    expected: &Expected,
-    budget: &Budget,
-    verdict: &mut Verdict,
-) -> Result<bool, ArchiveError> {
-    let mut go_on = |bytes| {
-        verdict.bytes += bytes as u64;
-        !budget.is_stopped()
-    };
-    let content = match Key::found(&*expected.place).and_then(|key| reader.hash(&key, &mut go_on)) {
-        // What stands in the way of a folder is a stray by itself.
-        Err(ArchiveError::Planted { .. }) => Ok(Content::Nothing),
-        content => content,
-    };
-    verdict.files += 1;
-    let (class, found) = match content {
-        Ok(Content::Bytes { size_bytes, sha256 })
-            if sha256 == expected.sha256 && expected.size_bytes.is_none_or(|size| size == size_bytes) =>
-        {
-            return Ok(true);
-        }
-        Ok(Content::Bytes { size_bytes, sha256 }) => (Class::Altered, shown(Some(size_bytes), sha256)),
-        Ok(Content::Nothing) => (Class::Missing, "nothing".to_owned()),
-        Ok(Content::NotAFile) => (Class::Altered, "no regular file".to_owned()),
-        Ok(Content::Unread) => return Ok(false),
-        Err(error) if error.concerns_what_was_read() => (Class::Unreadable, error.to_string()),
-        Err(error) => return Err(error),
-    };
-    let damage = Damage::new(class, expected.thing, pbx, expected.place.clone());
-    verdict.damages.push(damage.evidence(shown(expected.size_bytes, expected.sha256), found));
-    Ok(true)
 }
 
 fn shown(size_bytes: Option<u64>, sha256: Digest) -> String {

@@ -16,15 +16,17 @@ const NAMED_MAX: usize = 10_000;
 const TIME_STAMPS_MAX: usize = 20;
 
 words! {
+    #[derive(Default)]
     pub enum Scope as "scope" {
         /// Whether everything is there, with its size, and nothing else; and whether the ledger holds together.
+        #[default]
         Quick = "quick",
         /// The same, and every byte is read.
         Full = "full",
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     pub scope: Scope,
     pub began_at: Timestamp,
@@ -89,19 +91,7 @@ impl Counts {
 
 impl Report {
     pub(super) fn new(scope: Scope, began_at: Timestamp) -> Self {
-        Self {
-            scope,
-            began_at,
-            whole: true,
-            interrupted: false,
-            files: 0,
-            bytes: 0,
-            counts: Counts::default(),
-            time_stamps: None,
-            elapsed_s: 0.0,
-            damaged: Vec::new(),
-            unnamed: 0,
-        }
+        Self { scope, began_at, whole: true, ..Self::default() }
     }
 
     pub(super) fn add(&mut self, damage: Damage) {
@@ -131,19 +121,16 @@ impl Report {
     }
 
     pub(super) fn entry(&self, pbxs: &[String], now: Timestamp) -> Entry {
-        let Counts { missing, altered, unlisted, unreadable, ledger_mismatch } = self.counts;
+        let mut counts = self.counts;
         let began_at = self.began_at.round(jiff::Unit::Millisecond).unwrap_or(self.began_at);
         let entry = Entry::new(EntryType::Fixity, now)
             .with("scope", self.scope.as_str())
             .with("began_at", began_at.to_string())
             .with("whole", u64::from(self.whole))
             .with("files", self.files)
-            .with("bytes", self.bytes)
-            .with("missing", missing)
-            .with("altered", altered)
-            .with("unlisted", unlisted)
-            .with("unreadable", unreadable)
-            .with("ledger_mismatch", ledger_mismatch);
+            .with("bytes", self.bytes);
+        let count = |entry: Entry, class: &Class| entry.with(class.as_str(), *counts.of(*class));
+        let entry = Class::ALL.iter().fold(entry, count);
         match pbxs {
             [one] => entry.with("pbx", one.as_str()),
             _ => entry,

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
-use super::read::{Judged, Subject, Verdict, paths_of, read_page};
+use super::read::{Judged, Subject, Verdict, paths_of};
 use super::report::{Class, Damage, Report, Thing};
-use super::{Scope, Tools};
+use super::{Scope, Verification};
 use crate::archive::Key;
 use crate::base::blocking::blocking;
 use crate::base::recording::printable;
@@ -22,8 +23,10 @@ const TRIES: usize = 8;
 const KINDS: [FindingKind; 3] =
     [FindingKind::FileMissing, FindingKind::FileAltered, FindingKind::FileUnreadable];
 
+/// A verification under way, and what it has come to.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct Tally<'a> {
+    pub(super) verification: &'a Verification<'a>,
     pub(super) report: Report,
     pub(super) judged: HashSet<i64>,
     /// Whether sums were set aside, to be written anew.
@@ -40,54 +43,59 @@ struct Outcome {
     damages: Vec<Damage>,
 }
 
-/// Takes note of judgements: of what is right, when it was read; of what is not, a finding each.
-pub(super) async fn settle(tools: &Tools<'_>, tally: &mut Tally, judged: Vec<Judged>) -> anyhow::Result<()> {
-    let mut outcome = Outcome::default();
-    for judged in judged {
-        match believe(tools, judged).await? {
-            (subject, Some(verdict)) => tally.add(&mut outcome, &subject, verdict),
-            (_, None) => tally.report.whole = false,
-        }
+impl<'a> Tally<'a> {
+    pub(super) fn new(verification: &'a Verification<'a>) -> Self {
+        let report = Report::new(verification.request.scope, verification.vault.clock.now());
+        Self { verification, report, judged: HashSet::new(), sums_are_behind: false, kept: BTreeMap::new() }
     }
-    let Outcome { right, damaged, mended, damages } = outcome;
-    let now = tools.vault.clock.now();
-    if !(right.is_empty() && damaged.is_empty()) {
-        let db = tools.db;
-        db.write(async move |tx| {
-            fixity::note_right(tx, &right, now).await?;
-            fixity::note_damaged(tx, &damaged).await?;
-            for (pbx, paths) in mended {
-                findings::close_these(tx, &pbx, &KINDS, &paths, now).await?;
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.verification.vault.clock.now()
+    }
+
+    /// Takes note of judgements: of what is right, when it was read; of what is not, a finding each.
+    pub(super) async fn settle(&mut self, judged: Vec<Judged>) -> Result<()> {
+        let mut outcome = Outcome::default();
+        for judged in judged {
+            match self.believe(judged).await? {
+                (subject, Some(verdict)) => self.add(&mut outcome, &subject, verdict),
+                (_, None) => self.report.whole = false,
             }
-            Ok(())
-        })
-        .await?;
-    }
-    tally.keep(tools, damages).await
-}
-
-/// Documents may have been written anew while they were read: then they are read again, by the account of now.
-async fn believe(tools: &Tools<'_>, mut judged: Judged) -> anyhow::Result<Judged> {
-    for _ in 0..TRIES {
-        let (subject, verdict) = &mut judged;
-        let is_damaged = verdict.as_ref().is_some_and(|verdict| !verdict.damages.is_empty());
-        let What::Documents(folder) = &subject.unit.what else { break };
-        if !is_damaged {
-            break;
         }
-        let now = fixity::documents(&mut *tools.db.read().await?, folder).await?;
-        if subject.documents.as_ref() == Some(&now) {
-            break;
+        let Outcome { right, damaged, mended, damages } = outcome;
+        let (db, now) = (self.verification.db, self.now());
+        if !(right.is_empty() && damaged.is_empty()) {
+            db.write(async move |tx| {
+                fixity::note_right(tx, &right, now).await?;
+                fixity::note_damaged(tx, &damaged).await?;
+                for (pbx, paths) in mended {
+                    findings::close_these(tx, &pbx, &KINDS, &paths, now).await?;
+                }
+                Ok(())
+            })
+            .await?;
         }
-        subject.documents = Some(now);
-        judged = read_page(tools, vec![judged.0]).await?.pop().context("reading a folder's documents")?;
+        self.keep(damages).await
     }
-    Ok(judged)
-}
 
-impl Tally {
-    pub(super) fn new(report: Report) -> Self {
-        Self { report, judged: HashSet::new(), sums_are_behind: false, kept: BTreeMap::new() }
+    /// Documents may have been written anew while they were read: then they are read again, by the account of now.
+    async fn believe(&self, mut judged: Judged) -> Result<Judged> {
+        for _ in 0..TRIES {
+            let (subject, verdict) = &mut judged;
+            let is_damaged = verdict.as_ref().is_some_and(|verdict| !verdict.damages.is_empty());
+            let What::Documents(folder) = &subject.unit.what else { break };
+            if !is_damaged {
+                break;
+            }
+            let now = fixity::documents(&mut *self.verification.db.read().await?, folder).await?;
+            if subject.documents.as_ref() == Some(&now) {
+                break;
+            }
+            subject.documents = Some(now);
+            let again = self.verification.read_page(vec![judged.0]).await?.pop();
+            judged = again.context("reading a folder's documents")?;
+        }
+        Ok(judged)
     }
 
     fn add(&mut self, outcome: &mut Outcome, subject: &Subject, verdict: Verdict) {
@@ -114,25 +122,23 @@ impl Tally {
     }
 
     /// Reports damages and keeps findings of them, after what can be set aside was, if that is wanted.
-    pub(super) async fn keep(&mut self, tools: &Tools<'_>, damages: Vec<Damage>) -> anyhow::Result<()> {
+    pub(super) async fn keep(&mut self, damages: Vec<Damage>) -> Result<()> {
         let mut kept: Vec<(String, Finding)> = Vec::new();
         for mut damage in damages {
-            if tools.quarantine {
-                self.set_aside(tools, &mut damage).await?;
+            if self.verification.request.quarantine {
+                self.set_aside(&mut damage).await?;
             }
             let of_pbx = self.kept.entry(damage.pbx.clone()).or_default();
             *of_pbx += 1;
             if *of_pbx <= FINDINGS_MAX {
                 kept.extend(damage.findings().into_iter().map(|finding| (damage.pbx.clone(), finding)));
             }
-            tools.progress.change(|now| now.damaged += 1);
             self.report.add(damage);
         }
         if kept.is_empty() {
             return Ok(());
         }
-        let now = tools.vault.clock.now();
-        let db = tools.db;
+        let (db, now) = (self.verification.db, self.now());
         db.write(async move |tx| {
             for (pbx, finding) in &kept {
                 findings::record(tx, pbx, finding, now).await?;
@@ -143,7 +149,7 @@ impl Tally {
     }
 
     /// Moves what is altered or unlisted to quarantine; sums are written anew afterwards.
-    async fn set_aside(&mut self, tools: &Tools<'_>, damage: &mut Damage) -> anyhow::Result<()> {
+    async fn set_aside(&mut self, damage: &mut Damage) -> Result<()> {
         let is_to_go = match (damage.thing, damage.class) {
             (Thing::Audio | Thing::Document | Thing::Sums, Class::Altered)
             | (Thing::Stray, Class::Unlisted) => true,
@@ -151,41 +157,28 @@ impl Tally {
             _ => return Ok(()),
         };
         if is_to_go {
-            let (archive, place) = (tools.vault.archive.clone(), Key::found(damage.place.clone())?);
+            let (archive, place) =
+                (self.verification.vault.archive.clone(), Key::found(damage.place.clone())?);
             let moved = blocking(move || archive.set_aside(&place)).await?;
             damage.quarantined = moved.map(|moved| moved.to);
         }
         if damage.thing == Thing::Sums {
             let folder = catalog::folder_of(&String::from_utf8_lossy(&damage.place)).to_owned();
-            tools.db.write(async move |tx| catalog::touch_folder(tx, &folder).await).await?;
+            self.verification.db.write(async move |tx| catalog::touch_folder(tx, &folder).await).await?;
             self.sums_are_behind = true;
         }
         Ok(())
     }
 
-    /// Closes what was found of these places before: they are well.
-    pub(super) async fn mended(
-        &self,
-        tools: &Tools<'_>,
-        pbx: &str,
-        place: &Key,
-        kinds: &'static [FindingKind],
-    ) -> anyhow::Result<()> {
-        let (pbx, now) = (pbx.to_owned(), tools.vault.clock.now());
-        let paths = vec![place.to_string()];
-        tools.db.write(async move |tx| findings::close_these(tx, &pbx, kinds, &paths, now).await).await
-    }
-
     /// Closes all findings of these kinds but those about `subjects`, which still hold.
     pub(super) async fn close_all_but(
         &self,
-        tools: &Tools<'_>,
         pbx: &str,
         kinds: &'static [FindingKind],
         subjects: Vec<String>,
-    ) -> anyhow::Result<()> {
-        let (pbx, now) = (pbx.to_owned(), tools.vault.clock.now());
-        let db = tools.db;
+    ) -> Result<()> {
+        let db = self.verification.db;
+        let (pbx, now) = (pbx.to_owned(), self.now());
         db.write(async move |tx| {
             let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
             for kind in kinds {
