@@ -3,14 +3,17 @@
 //! noted here, in the database `scratch`, which is thrown away in the end.
 
 use anyhow::Result;
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use sqlx::FromRow;
 
 use crate::base::digest::Digest;
-use crate::base::recording::RecordingKind;
+use crate::base::message::Message;
+use crate::base::recording::{RecordingKind, RecordingName};
+use crate::formats::cdr::CdrRow;
 use crate::formats::ledger_entry::{FileEntry, ListEntry, ListFacts};
 use crate::formats::sidecar::Sidecar;
-use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
+use crate::store::calls::NewCall;
+use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, MaybeMs, Run as _};
 
 const TABLES: [&str; 6] = [
     // The files by their sidecars; `number` is that of the ledger's entry for it, once that is known.
@@ -37,16 +40,23 @@ const TABLES: [&str; 6] = [
          root blob not null, entry integer, primary key (pbx, day, n)) without rowid",
 ];
 
-#[derive(Debug, Clone, Copy)]
-pub struct FileFound<'a> {
-    pub recording_id: i64,
-    pub sidecar: &'a Sidecar,
+/// A file of the archive, as its sidecar tells of it.
+#[derive(Debug)]
+pub struct FoundFile {
+    /// Its sidecar, without its calls.
+    pub sidecar: Sidecar,
     pub sidecar_sha256: Digest,
-    pub day: Date,
+    /// Whether the sidecar lies elsewhere than it says.
+    pub is_displaced: bool,
     /// What the ledger names its recording by.
     pub commitment: Digest,
-    /// Whether the sidecar is not where it says.
-    pub is_displaced: bool,
+    pub name: RecordingName,
+    pub day: Date,
+    /// The path of its recording: another one if this is other audio of the same name.
+    pub recording_path: String,
+    /// What is known of it if it is a voicemail message, and which of those alike it is.
+    pub message: Option<(Message, u32)>,
+    pub unlisted: Vec<NewCall>,
 }
 
 #[derive(Debug)]
@@ -63,13 +73,14 @@ pub struct NotedFile {
     pub pbx: String,
     /// None if the file is gone.
     pub kind: Option<RecordingKind>,
-    pub day: String,
+    #[sqlx(try_from = "Day")]
+    pub day: Date,
     pub path: String,
-    pub size_bytes: i64,
+    pub size_bytes: u64,
     pub sha256: Digest,
     pub sidecar_sha256: Digest,
     pub format: String,
-    pub duration_ms: Option<i64>,
+    pub duration_ms: Option<u64>,
     suspect: String,
     pub commitment: Digest,
     pub number: Option<i64>,
@@ -99,8 +110,9 @@ pub struct OpenLink {
     pub call_id: i64,
     pub path: String,
     pub pbx: String,
-    pub row: String,
-    pub started_at_ms: Option<i64>,
+    pub row: CdrRow,
+    #[sqlx(rename = "started_at_ms", try_from = "MaybeMs")]
+    pub started_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -144,18 +156,17 @@ pub async fn index_numbers(tx: &mut Conn) -> Result<()> {
         .await
 }
 
-pub async fn keep_file(tx: &mut Conn, file: &FileFound<'_>) -> Result<()> {
-    let Sidecar { pbx, recording, file: facts, audio, .. } = file.sidecar;
+pub async fn keep_file(tx: &mut Conn, recording_id: i64, found: &FoundFile) -> Result<()> {
+    let Sidecar { pbx, recording, file, audio, .. } = &found.sidecar;
     sqlx::query(
         "insert into scratch.files (recording_id, pbx, kind, day, path, size_bytes, sha256, sidecar_sha256, format,
              duration_ms, suspect, commitment, displaced)
          values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind_all((file.recording_id, &pbx.id, recording.kind, file.day, &facts.path))
-    .bind_all((facts.size_bytes, facts.sha256, file.sidecar_sha256, &audio.format))
-    .bind_all((audio.duration_ms, audio.suspect.join(","), file.commitment))
-    .bind_all((file.is_displaced,))
-    .run(tx, format!("noting {}", facts.path)).await
+    .bind_all((recording_id, &pbx.id, recording.kind, found.day, &file.path))
+    .bind_all((file.size_bytes, file.sha256, found.sidecar_sha256, &audio.format))
+    .bind_all((audio.duration_ms, audio.suspect.join(","), found.commitment, found.is_displaced))
+    .run(tx, format!("noting {}", file.path)).await
 }
 
 /// Gives the file with this sidecar to an entry. The kind of its recording; `None` if there is no such file.
@@ -329,10 +340,11 @@ pub async fn keep_gone(tx: &mut Conn, entry: &OpenEntry, path: &str, recording_i
 #[derive(Debug, FromRow)]
 pub struct UnnamedList {
     pub pbx: String,
-    pub day: String,
+    #[sqlx(try_from = "Day")]
+    pub day: Date,
     pub n: u32,
     pub sha256: Digest,
-    pub lines: i64,
+    pub lines: u64,
     pub root: Digest,
 }
 

@@ -17,27 +17,10 @@ use crate::formats::sidecar::{Sidecar, SidecarCall, SidecarTimes};
 use crate::proof::certificate::{Companion, Names, Statement};
 use crate::store::calls::NewCall;
 use crate::store::ledger::commitment;
+use crate::store::scratch::FoundFile;
 
 /// Calls of the lists of a folder, each by identity and version.
 pub type ListedVersions = HashSet<(Digest, Digest)>;
-
-#[derive(Debug)]
-pub struct FoundFile {
-    /// Its sidecar, without its calls.
-    pub sidecar: Sidecar,
-    pub sidecar_sha256: Digest,
-    /// Whether the sidecar lies elsewhere than it says.
-    pub is_displaced: bool,
-    /// What the ledger names its recording by.
-    pub commitment: Digest,
-    pub name: RecordingName,
-    pub day: Date,
-    /// The path of its recording: another one if this is other audio of the same name.
-    pub recording_path: String,
-    /// What is known of it if it is a voicemail message, and which of those alike it is.
-    pub message: Option<(Message, u32)>,
-    pub unlisted: Vec<NewCall>,
-}
 
 #[derive(Debug)]
 pub enum Line {
@@ -113,6 +96,12 @@ fn listed_call(line: CallLine, day: Date) -> Result<ListedCall, String> {
     };
     let sn = row.sn.as_str().filter(|sn| !sn.is_empty()).map(str::to_owned);
     Ok(ListedCall { call, first_seen_at: line.first_seen_at, recording: line.recording, sn })
+}
+
+/// The day of the recording at `path`, if such a path can be one of this PBX.
+pub(super) fn day_of(pbx: &str, path: &str) -> Option<Date> {
+    let place = Destination::parse(path).ok()?;
+    place.folder().date().filter(|_| place.folder().pbx() == pbx)
 }
 
 /// Reads the sidecar of the audio at `place`, without the calls that are among `listed`.

@@ -1,25 +1,22 @@
 //! What follows once files and ledger agree: the catalog, the calls' recordings, the days, and what is learnt of each
 //! PBX.
 
+use anyhow::Result;
 use jiff::Timestamp;
 
+use super::documents::day_of;
 use super::report::PbxRebuilt;
-use super::{FoundDay, Rebuild, Report, Trust};
-use crate::archive::Destination;
-use crate::base::recording::{RecordingKind, printable};
+use super::{Rebuild, Report, Trust};
+use crate::base::recording::{RecordingKind, RecordingName, Text, printable};
 use crate::base::salt::Salt;
-use crate::formats::cdr::CdrRow;
-use crate::proof::notary;
-use crate::proof::sealed_vault;
-use crate::store::calls::{self, RestoredDay};
+use crate::formats::call_lines::RecordingLine;
+use crate::proof::{notary, sealed_vault};
 use crate::store::catalog::{self, CatalogEntry};
 use crate::store::db::{self, Building};
-use crate::store::device_retention;
 use crate::store::findings::{self, Finding, FindingKind};
-use crate::store::fleet;
-use crate::store::queue::{self, RecordingState, Restored};
+use crate::store::queue::{self, RecordingState};
 use crate::store::scratch::{self, NotedFile, OpenLink};
-use crate::store::voicemail;
+use crate::store::{calls, device_retention, fleet, voicemail};
 
 /// What the finding says of a ledger that is taken on the archive's own word.
 const NOBODY_VOUCHES: &str = "only the archive itself vouches for the ledger that the database was rebuilt from: compare its \
@@ -28,15 +25,14 @@ const ROWS_PER_PAGE: i64 = 1000;
 
 impl Rebuild<'_> {
     /// Links calls to recordings that came after them. A recording that only a call names is queued.
-    pub(super) async fn link_calls(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn link_calls(&mut self) -> Result<()> {
         let mut after = 0;
         loop {
             let page = scratch::links_after(self.building.tx(), after, ROWS_PER_PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.call_id;
             for link in page {
-                let known = queue::id_of_path(self.building.tx(), &link.path).await?;
-                let id = match known {
+                let id = match queue::id_of_path(self.building.tx(), &link.path).await? {
                     Some(id) => Some(id),
                     None => self.owe(&link).await?,
                 };
@@ -48,38 +44,42 @@ impl Rebuild<'_> {
         }
     }
 
-    async fn owe(&mut self, link: &OpenLink) -> anyhow::Result<Option<i64>> {
-        let place = Destination::parse(&link.path).ok().filter(|place| place.folder().pbx() == link.pbx);
-        let row = CdrRow::from_raw_json(&link.row);
-        let name = row.as_ref().and_then(|row| row.recording.as_ref());
-        let day = place.and_then(|place| place.folder().date());
-        let (Some(name), Some(day)) = (name, day) else {
+    async fn owe(&mut self, link: &OpenLink) -> Result<Option<i64>> {
+        let (Some(name), Some(day)) = (&link.row.recording, day_of(&link.pbx, &link.path)) else {
             let problem = "a call list names it, but it is not the path of a recording of this PBX";
             self.damaged(&link.pbx, printable(link.path.as_bytes()), problem);
             return Ok(None);
         };
-        let sn = row.as_ref().and_then(|row| row.sn.as_str()).filter(|sn| !sn.is_empty());
-        let sn = sn.or_else(|| self.serial_number(&link.pbx)).unwrap_or_default().to_owned();
-        let started_at = link.started_at_ms.map(Timestamp::from_millisecond).transpose()?;
-        let owed = Restored {
-            pbx: &link.pbx,
+        let owed = self.line_by_call(&link.pbx, link.path.clone(), name, Some(link));
+        queue::restore(self.building.tx(), &link.pbx, day, name, &owed).await
+    }
+
+    /// A recording that neither a sidecar nor a list describes, as the call tells it that names it, if one does.
+    pub(super) fn line_by_call(
+        &self,
+        pbx: &str,
+        path: String,
+        name: &RecordingName,
+        call: Option<&OpenLink>,
+    ) -> RecordingLine {
+        let sn = call.and_then(|call| call.row.sn.as_str()).filter(|sn| !sn.is_empty());
+        RecordingLine {
+            path,
             kind: RecordingKind::Call,
-            sn: &sn,
-            name,
-            day,
-            started_at: started_at.unwrap_or(self.now),
-            path: &link.path,
-            salt: &Salt::random(),
+            sn: sn.or_else(|| self.serial_number(pbx)).unwrap_or_default().to_owned(),
+            name: Text::from_bytes(name.as_bytes()),
+            started_at: call.and_then(|call| call.started_at).unwrap_or(self.now),
             state: RecordingState::Pending,
             reason: None,
-            is_final: false,
+            r#final: false,
             attempts: 0,
-        };
-        queue::restore(self.building.tx(), &owed).await
+            // That of its sidecar is lost, and with it what the ledger names.
+            salt: Salt::random(),
+        }
     }
 
     /// Fills the catalog in the order in which the files were archived.
-    pub(super) async fn fill_catalog(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn fill_catalog(&mut self) -> Result<()> {
         scratch::index_numbers(self.building.tx()).await?;
         let mut after = -1;
         loop {
@@ -93,18 +93,18 @@ impl Rebuild<'_> {
         }
     }
 
-    async fn catalog_file(&mut self, file: &NotedFile) -> anyhow::Result<()> {
+    async fn catalog_file(&mut self, file: &NotedFile) -> Result<()> {
         // Only files that an entry names are asked for.
         let (Some(number), Some(at_ms)) = (file.number, file.at_ms) else { return Ok(()) };
         let archived_at = Timestamp::from_millisecond(at_ms)?;
         let entry = CatalogEntry {
             recording_id: file.recording_id,
             path: file.path.clone(),
-            size_bytes: u64::try_from(file.size_bytes)?,
+            size_bytes: file.size_bytes,
             sha256: file.sha256,
             sidecar_sha256: file.sidecar_sha256,
             format: file.format.clone(),
-            duration_ms: file.duration_ms.map(u64::try_from).transpose()?,
+            duration_ms: file.duration_ms,
             suspect: file.suspect(),
             conflict: file.conflict.unwrap_or_default(),
         };
@@ -124,11 +124,10 @@ impl Rebuild<'_> {
     }
 
     /// All that follows from the rows that are there now.
-    pub(super) async fn finish(mut self, pbxs: &[String]) -> anyhow::Result<(Building, Report)> {
+    pub(super) async fn finish(mut self, pbxs: &[String]) -> Result<(Building, Report)> {
         self.building.make_indexes().await?;
-        for ((pbx, day), FoundDay { calls_files, closed, reopened }) in std::mem::take(&mut self.days) {
-            let day = RestoredDay { pbx: &pbx, day, calls_files, closed, reopened };
-            calls::restore_day(self.building.tx(), &day).await?;
+        for ((pbx, day), found) in &self.days {
+            calls::restore_day(self.building.tx(), pbx, *day, found).await?;
         }
         self.note_sums().await?;
         for pbx in pbxs {
@@ -146,7 +145,7 @@ impl Rebuild<'_> {
     }
 
     /// Sums that list what is there need not be written again.
-    async fn note_sums(&mut self) -> anyhow::Result<()> {
+    async fn note_sums(&mut self) -> Result<()> {
         for behind in catalog::folders_behind(self.building.tx()).await? {
             if self.in_step.contains(&behind.folder) {
                 catalog::sums_written(self.building.tx(), &behind).await?;
@@ -155,7 +154,7 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    async fn note_learnt(&mut self, pbx: &str) -> anyhow::Result<()> {
+    async fn note_learnt(&mut self, pbx: &str) -> Result<()> {
         let sn = self.serial_number(pbx).map(str::to_owned);
         let learnt = self.learnt.remove(pbx).unwrap_or_default();
         let configured = self.config.pbx.iter().find(|configured| configured.id == pbx);
@@ -177,7 +176,7 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    async fn count(&mut self, pbxs: &[String]) -> anyhow::Result<()> {
+    async fn count(&mut self, pbxs: &[String]) -> Result<()> {
         let calls = calls::counts(self.building.tx()).await?;
         let mut counted = queue::counts_of_all(self.building.tx()).await?;
         for pbx in pbxs {
@@ -195,7 +194,7 @@ impl Rebuild<'_> {
     }
 
     /// `status` shows damage until a person has looked at it.
-    async fn keep_findings(&mut self, pbxs: &[String]) -> anyhow::Result<()> {
+    async fn keep_findings(&mut self, pbxs: &[String]) -> Result<()> {
         for damage in &self.report.damage {
             let Some(pbx) = pbxs.iter().find(|pbx| **pbx == damage.pbx) else { continue };
             let finding = Finding {

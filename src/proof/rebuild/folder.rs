@@ -1,7 +1,8 @@
 //! Reading the folders of the archive by several threads: sidecars, call lists, and what `SHA256SUMS` says of them. What
 //! they hold is handed on in the order of the folders.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Damage;
-use super::documents::{self, FoundCertificate, FoundFile, Line, ListedVersions};
+use super::documents::{self, FoundCertificate, Line, ListedVersions};
 use crate::archive::{ArchiveError, Folder, Key, Reader, day_file_name};
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
@@ -18,7 +19,7 @@ use crate::formats::call_lines::{self, Format};
 use crate::formats::salted::Lines;
 use crate::formats::sums;
 use crate::proof::certificate::{Names, list_of};
-use crate::store::scratch::ListedFile;
+use crate::store::scratch::{FoundFile, ListedFile};
 
 /// Larger files of these kinds were not written by us.
 pub(super) const SIDECAR_BYTES_MAX: u64 = 16 << 20;
@@ -123,8 +124,7 @@ impl<'a> FolderReader<'a> {
                 Ok(Some(file))
             }
             Err(problem) => {
-                let problem = format!("it cannot be read as a sidecar ({problem}): restore it from a backup");
-                self.damaged(name, problem).map(|()| None)
+                self.lost(name, format!("it cannot be read as a sidecar ({problem})")).map(|()| None)
             }
         }
     }
@@ -172,7 +172,7 @@ impl<'a> FolderReader<'a> {
             if found != listed && listed.is_some() {
                 let problem =
                     if found.is_some() { "it is not what `SHA256SUMS` lists" } else { "it is gone" };
-                self.damaged(&name, format!("{problem}: restore it from a backup"))?;
+                self.lost(&name, problem)?;
             }
             if let Some(sha256) = listed.or(found) {
                 end.day_files.push((format!("{}/{name}", self.folder), sha256));
@@ -190,31 +190,25 @@ impl<'a> FolderReader<'a> {
     /// Whether the names of a certificate come to the root that was signed, and the list for `sha256sum` to the names.
     fn check_companion(&self, found: &FoundCertificate) -> Result<(), Unwanted> {
         let Some(signed) = &found.companion else { return Ok(()) };
-        let (companion, list) = (found.names.companion(), found.names.files());
-        let Some(sha256) = self.there.get(&companion) else {
-            // If the sums list it, it was reported already.
-            if self.sums.contains_key(&companion) {
-                return Ok(());
-            }
-            let problem = format!("it is gone, and {} has its root", found.names.document());
-            return self.damaged(&companion, format!("{problem}: restore it from a backup"));
-        };
+        let (document, companion, list) =
+            (found.names.document(), found.names.companion(), found.names.files());
+        let (there, listed) = (self.there.get(&companion), self.sums.get(&companion));
+        // What the sums list otherwise was reported already.
+        let is_news = listed.is_none_or(|listed| Some(listed) == there);
+        let report = |problem| if is_news { self.lost(&companion, problem) } else { Ok(()) };
+        if there.is_none() {
+            return report(format!("it is gone, and {document} has its root"));
+        }
         let Some(bytes) = self.file(&companion, LIST_BYTES_MAX)? else { return Ok(()) };
         let text = String::from_utf8_lossy(&bytes);
         if !signed.is_of(&text) {
-            let is_reported = self.sums.get(&companion).is_some_and(|listed| listed != sha256);
-            let problem = format!("it does not come to the root in {}", found.names.document());
-            return match is_reported {
-                true => Ok(()),
-                false => self.damaged(&companion, format!("{problem}: restore it from a backup")),
-            };
+            return report(format!("it does not come to the root in {document}"));
         }
         let listed = self.there.get(&list);
         if listed.is_some_and(|listed| *listed != Digest::of(list_of(&text)))
             && self.sums.get(&list) == listed
         {
-            let problem = format!("it lists other files than {companion}: restore it from a backup");
-            return self.damaged(&list, problem);
+            return self.lost(&list, format!("it lists other files than {companion}"));
         }
         Ok(())
     }
@@ -248,6 +242,11 @@ impl<'a> FolderReader<'a> {
     fn damaged(&self, name: &str, problem: impl Into<String>) -> Result<(), Unwanted> {
         let subject = printable(format!("{}/{name}", self.folder).as_bytes());
         self.send(Piece::Damage(Damage::of(self.folder.pbx(), subject, problem)))
+    }
+
+    /// Reports a file that nothing but a backup has.
+    fn lost(&self, name: &str, problem: impl Display) -> Result<(), Unwanted> {
+        self.damaged(name, format!("{problem}: restore it from a backup"))
     }
 
     fn send(&self, piece: Piece) -> Result<(), Unwanted> {
@@ -295,17 +294,10 @@ pub(super) struct FolderEnd {
 }
 
 /// Folders that are read at the same time: the writer is one, and half as fast as a reader.
-const FOLDERS_AT_ONCE: usize = 3;
+pub(super) const FOLDERS_AT_ONCE: usize = 3;
 
 /// Pieces of one folder that wait to be taken: memory stays bounded, however large a folder is.
 const PIECES_WAITING: usize = 4;
-
-#[derive(Debug)]
-pub(super) struct Readers {
-    archive: Arc<dyn Reader>,
-    folders: VecDeque<Folder>,
-    under_way: VecDeque<UnderWay>,
-}
 
 /// A folder that is being read. Dropped, it is given up.
 #[derive(Debug)]
@@ -315,25 +307,14 @@ pub(super) struct UnderWay {
     thread: JoinHandle<()>,
 }
 
-impl Readers {
-    pub(super) fn new(archive: Arc<dyn Reader>, folders: Vec<Folder>) -> Self {
-        Self { archive, folders: folders.into(), under_way: VecDeque::new() }
-    }
-
-    pub(super) fn next(&mut self) -> Option<UnderWay> {
-        while self.under_way.len() < FOLDERS_AT_ONCE
-            && let Some(folder) = self.folders.pop_front()
-        {
-            let (sender, pieces) = mpsc::channel(PIECES_WAITING);
-            let (archive, read) = (self.archive.clone(), folder.clone());
-            let thread = tokio::task::spawn_blocking(move || read_folder(&*archive, &read, &sender));
-            self.under_way.push_back(UnderWay { folder, pieces, thread });
-        }
-        self.under_way.pop_front()
-    }
-}
-
 impl UnderWay {
+    pub(super) fn begin(archive: Arc<dyn Reader>, folder: Folder) -> Self {
+        let (sender, pieces) = mpsc::channel(PIECES_WAITING);
+        let read = folder.clone();
+        let thread = tokio::task::spawn_blocking(move || read_folder(&*archive, &read, &sender));
+        Self { folder, pieces, thread }
+    }
+
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<Piece>> {
         if let Some(piece) = self.pieces.recv().await {
             return Ok(Some(piece));

@@ -29,6 +29,7 @@ mod walk;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use anyhow::Result;
 use jiff::{Timestamp, civil::Date};
 
 pub use plan::CannotRebuild;
@@ -38,10 +39,11 @@ pub use report::{Damage, Progress, Report};
 use crate::archive::{self, ArchiveError, Reader};
 use crate::base::digest::Digest;
 use crate::config::Config;
+use crate::formats::ledger_entry::GapEntry;
+use crate::store::calls::RestoredDay;
 use crate::store::db::{self, Building};
-use crate::store::fleet;
 use crate::store::ledger::RebuiltOn;
-use crate::store::scratch;
+use crate::store::{fleet, scratch};
 use crate::vault::state::StateLock;
 use documents::FoundCertificate;
 use plan::Plan;
@@ -64,7 +66,7 @@ pub async fn rebuild(
     request: &Request,
     progress: Arc<Progress>,
     now: Timestamp,
-) -> anyhow::Result<Report> {
+) -> Result<Report> {
     rebuild_from(config, &|| archive::require(&config.archive.path), request, progress, now).await
 }
 
@@ -75,14 +77,12 @@ pub async fn rebuild_from(
     request: &Request,
     progress: Arc<Progress>,
     now: Timestamp,
-) -> anyhow::Result<Report> {
+) -> Result<Report> {
     let lock = StateLock::take(&config.state.path).await?;
     let archive = open()?;
-    let plan = Plan::of(config, &*archive, request.state_id.as_deref())?;
-    let believed = Arc::new(Believed::of(config, request, &plan.state_id)?);
+    let Plan { pbxs, has_ledger, report } = Plan::of(config, &*archive, request.state_id.as_deref())?;
+    let believed = Arc::new(Believed::of(config, request, &report.state_id)?);
     let building = Building::begin(&config.state.path).await?;
-    let report =
-        Report { state_id: plan.state_id.clone(), left_out: plan.left_out.clone(), ..Report::default() };
     let rebuild = Rebuild {
         config,
         archive,
@@ -97,8 +97,9 @@ pub async fn rebuild_from(
         in_step: HashSet::new(),
         gaps: BTreeMap::new(),
         rebuilt: Vec::new(),
+        rows: HashMap::new(),
     };
-    let (building, mut report) = rebuild.build(plan).await.map_err(db::as_failure)?;
+    let (building, mut report) = rebuild.build(&pbxs, has_ledger).await.map_err(db::as_failure)?;
     let new = building.finish().await.map_err(db::as_failure)?;
     // A log that stays beside a database that cannot be opened is moved aside with it.
     db::fold_log(&config.state.path).await;
@@ -115,15 +116,17 @@ struct Rebuild<'a> {
     progress: Arc<Progress>,
     now: Timestamp,
     learnt: BTreeMap<String, Learnt>,
-    days: BTreeMap<(String, Date), FoundDay>,
+    days: BTreeMap<(String, Date), RestoredDay>,
     /// Certificates that were found, by the hash of their documents.
     certificates: HashMap<Digest, FoundCertificate>,
     /// Folders whose `SHA256SUMS` lists exactly what is there.
     in_step: HashSet<String>,
-    /// Absences in the ledger whose recording is not known yet.
-    gaps: BTreeMap<Digest, OpenGap>,
+    /// Absences in the ledger whose recording is not known yet, with the numbers of their entries.
+    gaps: BTreeMap<Digest, (i64, GapEntry)>,
     /// Rebuilds, this one included, after which the ledger rests on the word of others than our own key.
     rebuilt: Vec<RebuiltOn>,
+    /// Recordings of the folder that is being read, by path.
+    rows: HashMap<String, i64>,
 }
 
 #[derive(Debug, Default)]
@@ -138,34 +141,17 @@ struct Learnt {
     delivered_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Default)]
-struct FoundDay {
-    calls_files: u32,
-    /// Revision and time of its last certificate.
-    closed: Option<(u32, Timestamp)>,
-    reopened: bool,
-}
-
-/// An absence in the ledger whose recording is not known yet.
-#[derive(Debug)]
-struct OpenGap {
-    number: i64,
-    pbx: String,
-    day: Date,
-}
-
 impl Rebuild<'_> {
-    async fn build(mut self, plan: Plan) -> anyhow::Result<(Building, Report)> {
-        plan.damage.into_iter().for_each(|damage| self.report.note(damage));
+    async fn build(mut self, pbxs: &[String], has_ledger: bool) -> Result<(Building, Report)> {
         scratch::create(self.building.tx()).await?;
-        fleet::set_meta(self.building.tx(), "state_id", &plan.state_id).await?;
-        for pbx in &plan.pbxs {
+        fleet::set_meta(self.building.tx(), "state_id", &self.report.state_id).await?;
+        for pbx in pbxs {
             fleet::register(self.building.tx(), pbx).await?;
         }
-        for pbx in &plan.pbxs {
+        for pbx in pbxs {
             self.walk(pbx).await?;
         }
-        let ledger = if plan.has_ledger { self.open_ledger().await? } else { None };
+        let ledger = if has_ledger { self.open_ledger().await? } else { None };
         self.replay(ledger).await?;
         self.settle_entries_without_a_file().await?;
         self.name_files_without_an_entry().await?;
@@ -173,7 +159,7 @@ impl Rebuild<'_> {
         self.note_open_gaps();
         self.link_calls().await?;
         self.fill_catalog().await?;
-        self.finish(&plan.pbxs).await
+        self.finish(pbxs).await
     }
 
     fn damaged(&mut self, pbx: &str, subject: impl Into<String>, problem: impl Into<String>) {

@@ -7,7 +7,7 @@ use crate::archive::survey;
 use crate::archive::{ArchiveError, Reader};
 use crate::config::Config;
 
-use super::report::Damage;
+use super::report::{Damage, Report};
 use crate::proof::notary::FOLDER as LEDGER;
 
 /// Why a PBX is left out of which nothing is found.
@@ -41,12 +41,10 @@ pub enum CannotRebuild {
 
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) state_id: String,
     pub(super) pbxs: Vec<String>,
-    /// Configured PBXs that are not read, each with the reason.
-    pub(super) left_out: BTreeMap<String, String>,
     pub(super) has_ledger: bool,
-    pub(super) damage: Vec<Damage>,
+    /// Whose state it is, what is left out, and what is damaged so far.
+    pub(super) report: Report,
 }
 
 /// The owner of a folder by its marker; none if there is no marker.
@@ -66,19 +64,13 @@ impl Plan {
         let owners: BTreeMap<&str, &str> = ours
             .filter_map(|(name, claim)| Some((*name, claim.as_ref().ok()?.as_ref()?.state_id.as_str())))
             .collect();
-        let state_id = choose(&path, &owners, wanted)?;
-        let mut plan = Self {
-            state_id,
-            pbxs: Vec::new(),
-            left_out: BTreeMap::new(),
-            has_ledger: true,
-            damage: Vec::new(),
-        };
+        let report = Report { state_id: choose(&path, &owners, wanted)?, ..Report::default() };
+        let mut plan = Self { pbxs: Vec::new(), has_ledger: true, report };
         for (name, claim) in &claims {
             plan.add(name, claim, configured(name), archive);
         }
         for pbx in config.pbx.iter().filter(|pbx| !claims.contains_key(pbx.id.as_str())) {
-            plan.left_out.insert(pbx.id.clone(), NOTHING_THERE.to_owned());
+            plan.report.left_out.insert(pbx.id.clone(), NOTHING_THERE.to_owned());
         }
         plan.add_ledger(&ledger);
         Ok(plan)
@@ -86,16 +78,16 @@ impl Plan {
 
     fn add(&mut self, name: &str, claim: &Claim, is_configured: bool, archive: &dyn Reader) {
         match claim {
-            Ok(Some(owner)) if owner.state_id == self.state_id => self.pbxs.push(name.to_owned()),
+            Ok(Some(owner)) if owner.state_id == self.report.state_id => self.pbxs.push(name.to_owned()),
             Ok(Some(owner)) if is_configured => {
                 let reason = format!("its folder belongs to another state ({})", owner.state_id);
-                self.left_out.insert(name.to_owned(), reason);
+                self.report.left_out.insert(name.to_owned(), reason);
             }
             // Somebody else's, or no PBX at all.
             Ok(Some(_)) => {}
             Ok(None) | Err(_) if !is_configured => {}
             Ok(None) if survey::folders(archive, name).is_empty() => {
-                drop(self.left_out.insert(name.to_owned(), NOTHING_THERE.to_owned()))
+                drop(self.report.left_out.insert(name.to_owned(), NOTHING_THERE.to_owned()))
             }
             Ok(None) => {
                 let problem =
@@ -109,20 +101,20 @@ impl Plan {
     /// The marker of the ledger is made again by whoever opens it; what was signed is known by its keys.
     fn add_ledger(&mut self, claim: &Claim) {
         let problem = match claim {
-            Ok(Some(owner)) if owner.state_id != self.state_id => {
+            Ok(Some(owner)) if owner.state_id != self.report.state_id => {
                 self.has_ledger = false;
                 format!("it belongs to another state ({}); callvault does not read it", owner.state_id)
             }
             Ok(_) => return,
             Err(error) => error.to_string(),
         };
-        self.damage.push(Damage::of("", LEDGER, problem));
+        self.report.note(Damage::of("", LEDGER, problem));
     }
 
     /// What lies in the folder of a configured PBX is most likely its own.
     fn read_all_the_same(&mut self, name: &str, problem: String) {
         self.pbxs.push(name.to_owned());
-        self.damage.push(Damage::of(name, name, problem));
+        self.report.note(Damage::of(name, name, problem));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Result;
 use secrecy::ExposeSecret as _;
 
 use super::report::Damage;
@@ -34,18 +35,17 @@ pub(super) struct PublishedLedger {
 /// What was signed, once the files have been found to come to it.
 #[derive(Debug, Clone)]
 pub(super) struct Signed {
-    pub(super) origin: String,
+    pub(super) by: Candidate,
     pub(super) frontier: Frontier,
-    /// The keys that signed it, as far as they are believed.
-    pub(super) keys: Vec<VerifyingKey>,
-    pub(super) trust: Trust,
     source: Source,
 }
 
-struct Candidate {
-    checkpoint: Checkpoint,
-    keys: Vec<VerifyingKey>,
-    trust: Trust,
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) checkpoint: Checkpoint,
+    /// The keys that signed it, as far as they are believed.
+    pub(super) keys: Vec<VerifyingKey>,
+    pub(super) trust: Trust,
 }
 
 /// Which files come to the root that was signed, where two of them disagree.
@@ -71,10 +71,7 @@ struct Files {
 impl PublishedLedger {
     /// Opens the ledger in the archive, and finds out what of it can be believed; `None` if there is nothing. Damage to the
     /// whole of it is returned beside it. Fails if there is a key, and others signed the ledger.
-    pub(super) fn open(
-        archive: Arc<dyn Reader>,
-        believed: &Believed,
-    ) -> anyhow::Result<(Option<Self>, Vec<Damage>)> {
+    pub(super) fn open(archive: Arc<dyn Reader>, believed: &Believed) -> Result<(Option<Self>, Vec<Damage>)> {
         let Some(published) = Published::of(archive)? else {
             let problem = format!("it is gone: {RESTORE}. Until then nothing proves what was archived");
             return Ok((None, vec![Damage::of("", FOLDER, problem)]));
@@ -124,7 +121,8 @@ impl Files {
 
     /// The leaves of the page by the word of one of the two; by that of the other if it is not there.
     fn leaves(&self, source: Source) -> Option<Vec<Digest>> {
-        let of_entries = self.entries.as_ref().ok().map(|entries| leaves_of(entries));
+        let entries = self.entries.as_ref().ok();
+        let of_entries = entries.map(|entries| entries.iter().map(|entry| leaf_hash(entry)).collect());
         let of_tile = self.tile.as_ref().ok().cloned();
         match source {
             Source::Tiles => of_tile.or(of_entries),
@@ -163,10 +161,7 @@ impl Files {
 }
 
 /// The checkpoint in the archive, or what is wrong with it; none if nothing was published yet.
-fn read_checkpoint(
-    published: &Published,
-    believed: &Believed,
-) -> anyhow::Result<Result<Option<Candidate>, String>> {
+fn read_checkpoint(published: &Published, believed: &Believed) -> Result<Result<Option<Candidate>, String>> {
     let again = "; the service will publish it again";
     let Some(bytes) = published.file("checkpoint")? else {
         let is_gone = published.bundled_size(0)? > 0;
@@ -182,11 +177,10 @@ fn read_checkpoint(
     match published.checkpoint(&published.keys()?) {
         Ok(_) if believed.has_key() => Err(CannotRebuild::OthersLedger.into()),
         // No key is left that could show to whom it belongs.
-        Ok(found) => Ok(Ok(found.map(|(checkpoint, _)| Candidate {
-            checkpoint,
-            keys: Vec::new(),
-            trust: Trust::None,
-        }))),
+        Ok(found) => {
+            let unproven = |(checkpoint, _)| Candidate { checkpoint, keys: Vec::new(), trust: Trust::None };
+            Ok(Ok(found.map(unproven)))
+        }
         Err(PublishedError::Archive(error)) => Err(error.into()),
         Err(PublishedError::Damaged { error, .. }) => Ok(Err(format!("{error}{again}"))),
         Err(error) => Ok(Err(error.to_string())),
@@ -194,37 +188,22 @@ fn read_checkpoint(
 }
 
 impl Candidate {
+    /// Finds the files that come to the root of this checkpoint. The search ends where the files end, whatever its size.
     fn found_in(self, published: &Published) -> Option<Signed> {
-        let Self { checkpoint, keys, trust } = self;
-        let sources = [Source::Tiles, Source::Bundles];
-        let mut trees = sources.map(|_| Some(Frontier::default()));
-        let mut full = Vec::new();
-        for index in 0..checkpoint.size.div_ceil(TILE_WIDTH) {
-            let files = Files::read(published, index, checkpoint.size);
-            for (tree, source) in trees.iter_mut().zip(sources) {
-                match (files.leaves(source), &mut *tree) {
-                    (Some(leaves), Some(tree)) => {
-                        leaves.into_iter().for_each(|leaf| tree.push(leaf, &mut full))
-                    }
-                    (None, tree) => *tree = None,
-                    (Some(_), None) => {}
-                }
+        let Checkpoint { size, root, .. } = self.checkpoint;
+        let tree_by = |source| {
+            let (mut tree, mut full) = (Frontier::default(), Vec::new());
+            for index in 0..size.div_ceil(TILE_WIDTH) {
+                let leaves = Files::read(published, index, size).leaves(source)?;
+                leaves.into_iter().for_each(|leaf| tree.push(leaf, &mut full));
+                full.clear();
             }
-            full.clear();
-            // Whatever its size: the search ends where the files end.
-            if trees.iter().all(Option::is_none) {
-                return None;
-            }
-        }
-        let is_signed = |tree: &Frontier| tree.size() == checkpoint.size && tree.root() == checkpoint.root;
-        let mut found = trees.into_iter().zip(sources);
-        let (frontier, source) = found.find_map(|(tree, source)| Some((tree.filter(is_signed)?, source)))?;
-        Some(Signed { origin: checkpoint.origin, frontier, keys, trust, source })
+            (tree.size() == size && tree.root() == root).then_some(tree)
+        };
+        let mut sources = [Source::Tiles, Source::Bundles].into_iter();
+        let (frontier, source) = sources.find_map(|source| Some((tree_by(source)?, source)))?;
+        Some(Signed { by: self, frontier, source })
     }
-}
-
-fn leaves_of(entries: &[Vec<u8>]) -> Vec<Digest> {
-    entries.iter().map(|entry| leaf_hash(entry)).collect()
 }
 
 fn other_content(path: &str) -> Damage {
@@ -275,7 +254,7 @@ pub(super) struct Believed {
 
 impl Believed {
     /// Looks for keys in the state, in the configuration and in what the operator gave.
-    pub(super) fn of(config: &Config, request: &Request, state_id: &str) -> anyhow::Result<Self> {
+    pub(super) fn of(config: &Config, request: &Request, state_id: &str) -> Result<Self> {
         let Surviving { mut seeds, adopt_key, checkpoint } = state::surviving(&config.state.path)?;
         seeds.extend(config.ledger.key.as_ref().and_then(|key| parse_seed(key.expose_secret())));
         let parse =

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use anyhow::Result;
 use jiff::civil::Date;
 use tokio::sync::mpsc;
 
 use super::published::{Page, PublishedLedger, Signed};
-use super::{OpenGap, Rebuild, Trust};
-use crate::archive::Folder;
-use crate::archive::day_file_name;
+use super::{Rebuild, Trust};
+use crate::archive::{Folder, day_file_name};
 use crate::base::blocking::blocking;
 use crate::base::recording::RecordingKind;
 use crate::formats::ledger_entry::{DayEntry, FileEntry, GapEntry, KeyEntry, LedgerEntry, ListEntry};
@@ -18,20 +18,17 @@ use crate::formats::salted::Lines;
 use crate::formats::tlog::{Frontier, TILE_WIDTH, VerifyingKey};
 use crate::proof::certificate::Names;
 use crate::proof::notary;
-use crate::store::catalog;
 use crate::store::certificates::{self, Certified};
-use crate::store::db;
-use crate::store::fleet;
 use crate::store::ledger::{self, Entry, EntryType, ListFacts, Numbered, RebuiltOn, commitment};
-use crate::store::queue::{self, Gap};
 use crate::store::scratch::{self, Naming, UnnamedList};
+use crate::store::{catalog, db, fleet, queue};
 
 const PAGES_WAITING: usize = 4;
 const RECORDINGS_PER_PAGE: i64 = 1000;
 
 impl Rebuild<'_> {
     /// Restores every entry, and links it to what it is about.
-    pub(super) async fn replay(&mut self, ledger: Option<PublishedLedger>) -> anyhow::Result<()> {
+    pub(super) async fn replay(&mut self, ledger: Option<PublishedLedger>) -> Result<()> {
         scratch::index_files(self.building.tx()).await?;
         self.note_absences().await?;
         let Some(ledger) = ledger else { return self.note_rebuilt(None).await };
@@ -50,7 +47,7 @@ impl Rebuild<'_> {
 
     /// Notes what the ledger may name each recording by that is not archived: without a serial number, or with the one that
     /// became known later, which no list repeats.
-    async fn note_absences(&mut self) -> anyhow::Result<()> {
+    async fn note_absences(&mut self) -> Result<()> {
         let mut after = 0;
         loop {
             let page = queue::absent_after(self.building.tx(), after, RECORDINGS_PER_PAGE).await?;
@@ -75,7 +72,7 @@ impl Rebuild<'_> {
     }
 
     /// Restores an entry. Its content counts only if it `is_signed`.
-    async fn take_entry(&mut self, number: u64, bytes: Vec<u8>, is_signed: bool) -> anyhow::Result<()> {
+    async fn take_entry(&mut self, number: u64, bytes: Vec<u8>, is_signed: bool) -> Result<()> {
         let (of, number) = (number, i64::try_from(number)?);
         let Ok(entry) = String::from_utf8(bytes) else {
             self.damaged("", entry_name(number), "it is not text");
@@ -117,12 +114,7 @@ impl Rebuild<'_> {
         }
     }
 
-    async fn take_file_entry(
-        &mut self,
-        number: i64,
-        conflict: bool,
-        entry: &FileEntry,
-    ) -> anyhow::Result<()> {
+    async fn take_file_entry(&mut self, number: i64, conflict: bool, entry: &FileEntry) -> Result<()> {
         self.gaps.remove(&entry.recording);
         let naming = Naming { number, conflict, gap: entry.gap, at_ms: entry.at.as_millisecond() };
         let kind = scratch::match_file(self.building.tx(), entry.sidecar_sha256, naming).await?;
@@ -135,16 +127,12 @@ impl Rebuild<'_> {
         }
     }
 
-    async fn take_gap(&mut self, number: i64, entry: GapEntry) -> anyhow::Result<()> {
-        let GapEntry { pbx, day, recording, reason, attempts } = entry;
-        self.reopen_day(&pbx, day);
-        match scratch::absence(self.building.tx(), recording).await? {
-            Some((id, sn)) => {
-                let gap = Gap { number, reason: &reason, attempts };
-                queue::restore_gap(self.building.tx(), id, &sn, &gap).await
-            }
+    async fn take_gap(&mut self, number: i64, entry: GapEntry) -> Result<()> {
+        self.reopen_day(&entry.pbx, entry.day);
+        match scratch::absence(self.building.tx(), entry.recording).await? {
+            Some((id, sn)) => queue::restore_gap(self.building.tx(), id, &sn, number, &entry).await,
             None => {
-                self.gaps.insert(recording, OpenGap { number, pbx, day });
+                self.gaps.insert(entry.recording, (number, entry));
                 Ok(())
             }
         }
@@ -157,14 +145,14 @@ impl Rebuild<'_> {
         }
     }
 
-    pub(super) async fn open_ledger(&mut self) -> anyhow::Result<Option<PublishedLedger>> {
+    pub(super) async fn open_ledger(&mut self) -> Result<Option<PublishedLedger>> {
         let (archive, believed) = (self.archive.clone(), self.believed.clone());
         let (ledger, damage) = blocking(move || PublishedLedger::open(archive, &believed)).await?;
         damage.into_iter().for_each(|damage| self.report.note(damage));
         Ok(ledger)
     }
 
-    async fn take_key(&mut self, number: i64, entry: KeyEntry) -> anyhow::Result<()> {
+    async fn take_key(&mut self, number: i64, entry: KeyEntry) -> Result<()> {
         let KeyEntry { action, vkey, at } = entry;
         let tx = self.building.tx();
         let noted = match action.as_str() {
@@ -183,7 +171,7 @@ impl Rebuild<'_> {
 
     /// Notes what was signed last. It stays unknown if an entry is gone with which the next ones would be published
     /// together: then nothing is signed, rather than something else under its number.
-    async fn note_signed(&mut self, published: &PublishedLedger) -> anyhow::Result<()> {
+    async fn note_signed(&mut self, published: &PublishedLedger) -> Result<()> {
         let ledger = &mut self.report.ledger;
         let Some(signed) = &published.signed else {
             ledger.unsigned = ledger.published;
@@ -192,7 +180,7 @@ impl Rebuild<'_> {
         };
         ledger.lost = i64::try_from(published.seen.max(signed.frontier.size()))? - ledger.published;
         ledger.unsigned = i64::try_from(published.size.saturating_sub(signed.frontier.size()))?;
-        fleet::set_meta(self.building.tx(), notary::ORIGIN, &signed.origin).await?;
+        fleet::set_meta(self.building.tx(), notary::ORIGIN, &signed.by.checkpoint.origin).await?;
         self.note_keys_without_entry(signed).await?;
         match self.last_of_whole_page(signed).await? {
             // A checkpoint does not tell when it was signed: it was soon after its last entry.
@@ -205,10 +193,10 @@ impl Rebuild<'_> {
     }
 
     /// The ledger itself says on whose word it continues.
-    async fn note_rebuilt(&mut self, published: Option<&PublishedLedger>) -> anyhow::Result<()> {
+    async fn note_rebuilt(&mut self, published: Option<&PublishedLedger>) -> Result<()> {
         let signed = published.and_then(|published| published.signed.as_ref());
         let edge = signed.map_or_else(Frontier::default, |signed| signed.frontier.clone());
-        let trust = signed.map_or(Trust::None, |signed| signed.trust);
+        let trust = signed.map_or(Trust::None, |signed| signed.by.trust);
         self.report.ledger.trust = trust;
         let entry = Entry::new(EntryType::Rebuilt, self.now)
             .with("size", edge.size())
@@ -228,7 +216,7 @@ impl Rebuild<'_> {
     }
 
     /// Without a checkpoint the keys still have the name of the ledger.
-    async fn note_origin_by_its_keys(&mut self) -> anyhow::Result<()> {
+    async fn note_origin_by_its_keys(&mut self) -> Result<()> {
         let tx = self.building.tx();
         let latest = ledger::keys(tx).await?.into_iter().next();
         match latest.map(|row| VerifyingKey::from_vkey(&row.vkey)).transpose()? {
@@ -238,9 +226,9 @@ impl Rebuild<'_> {
     }
 
     /// Notes keys that signed what is published, but whose entries are gone.
-    async fn note_keys_without_entry(&mut self, signed: &Signed) -> anyhow::Result<()> {
+    async fn note_keys_without_entry(&mut self, signed: &Signed) -> Result<()> {
         let known = ledger::keys(self.building.tx()).await?;
-        for key in &signed.keys {
+        for key in &signed.by.keys {
             let vkey = key.to_vkey();
             if known.iter().all(|row| row.vkey != vkey) {
                 let overlap_ends = notary::overlap_ends(self.now);
@@ -251,7 +239,7 @@ impl Rebuild<'_> {
     }
 
     /// The last entry that was signed, if all of its page are there.
-    async fn last_of_whole_page(&mut self, signed: &Signed) -> anyhow::Result<Option<Numbered>> {
+    async fn last_of_whole_page(&mut self, signed: &Signed) -> Result<Option<Numbered>> {
         let size = signed.frontier.size();
         let from = size.saturating_sub(1) / TILE_WIDTH * TILE_WIDTH;
         let mut page = ledger::entries(self.building.tx(), from, size - from).await?;
@@ -261,7 +249,7 @@ impl Rebuild<'_> {
     }
 
     /// Finds the list of an entry: under its number, or as an edition without some lines under a later one.
-    async fn take_list_entry(&mut self, number: i64, entry: &ListEntry) -> anyhow::Result<()> {
+    async fn take_list_entry(&mut self, number: i64, entry: &ListEntry) -> Result<()> {
         if scratch::match_list(self.building.tx(), number, entry).await? {
             return Ok(());
         }
@@ -269,11 +257,11 @@ impl Rebuild<'_> {
     }
 
     /// Appends an entry for each salted list without one: the unpublished tail, or what a restored older database wrote.
-    pub(super) async fn name_lists_without_an_entry(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn name_lists_without_an_entry(&mut self) -> Result<()> {
         for list in scratch::unnamed_lists(self.building.tx()).await? {
-            let UnnamedList { pbx, day, n, sha256, lines, root } = &list;
-            let lines = Lines { count: u64::try_from(*lines)?, erased: 0, root: *root };
-            let facts = ListFacts { pbx, day: day.parse()?, number: *n, sha256: *sha256, lines };
+            let UnnamedList { pbx, day, n, sha256, lines, root } = list;
+            let lines = Lines { count: lines, erased: 0, root };
+            let facts = ListFacts { pbx: &pbx, day, number: n, sha256, lines };
             // A list has no tag that shows who wrote it.
             let entry = ledger::list(&facts, self.now).with("found", 1);
             ledger::append(self.building.tx(), &entry).await?;
@@ -284,7 +272,7 @@ impl Rebuild<'_> {
     }
 
     /// Puts a certificate back, and the day that it closed.
-    async fn take_day_closed(&mut self, number: i64, entry: DayEntry) -> anyhow::Result<()> {
+    async fn take_day_closed(&mut self, number: i64, entry: DayEntry) -> Result<()> {
         let found = self.certificates.remove(&entry.certificate_sha256);
         let names = Names { revision: entry.revision.into() };
         let certified = Certified {
@@ -306,7 +294,7 @@ impl Rebuild<'_> {
             self.damaged(&entry.pbx, entry_name(number), problem);
             return Ok(());
         }
-        self.believe_entry(&entry, names).await?;
+        self.believe_entry(&entry).await?;
         let (pbx, day) = (&entry.pbx, entry.day);
         match &found {
             None => self.name_lost(number, pbx, day, &names.document(), "this certificate")?,
@@ -321,11 +309,9 @@ impl Rebuild<'_> {
     }
 
     /// The ledger knows what was issued, whatever the folder and its sums hold.
-    async fn believe_entry(&mut self, entry: &DayEntry, names: Names) -> anyhow::Result<()> {
+    async fn believe_entry(&mut self, entry: &DayEntry) -> Result<()> {
         let folder = Folder::day(&entry.pbx, entry.day)?;
-        let issued = [(names.document(), Some(entry.certificate_sha256)), (names.page(), entry.page_sha256)];
-        for (name, sha256) in issued {
-            let Some(sha256) = sha256 else { continue };
+        for (name, sha256) in Names::proven_by(entry) {
             let path = format!("{folder}/{name}");
             if catalog::correct_day_file(self.building.tx(), &path, &sha256).await? {
                 self.in_step.remove(folder.as_str());
@@ -334,7 +320,7 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    fn name_lost(&mut self, number: i64, pbx: &str, day: Date, file: &str, what: &str) -> anyhow::Result<()> {
+    fn name_lost(&mut self, number: i64, pbx: &str, day: Date, file: &str, what: &str) -> Result<()> {
         let path = format!("{}/{file}", Folder::day(pbx, day)?);
         // `SHA256SUMS` usually lists it too.
         if self.report.damage.iter().any(|damage| damage.subject == path) {

@@ -1,61 +1,61 @@
 //! The folders of a PBX on their way into the database.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::Rebuild;
-use super::documents::{FoundFile, Line, ListedCall};
-use super::folder::{FolderEnd, FoundList, Piece, Readers, UnderWay};
-use crate::archive::Destination;
-use crate::archive::survey;
+use super::documents::{Line, ListedCall, day_of};
+use super::folder::{FOLDERS_AT_ONCE, FolderEnd, FoundList, Piece, UnderWay};
+use crate::archive::{Folder, survey};
 use crate::base::message::Message;
 use crate::base::recording::{RecordingKind, RecordingName, printable};
 use crate::base::times::{self, OffsetSource};
 use crate::formats::call_lines::RecordingLine;
+use crate::formats::sidecar::Sidecar;
 use crate::store::calls::{self, NewCall};
-use crate::store::catalog;
-use crate::store::db;
 use crate::store::ledger::ListFacts;
-use crate::store::queue::{self, RecordingState, Restored};
-use crate::store::scratch::{self, FileFound};
+use crate::store::queue::{self, RecordingState};
+use crate::store::scratch::{self, FoundFile};
 use crate::store::voicemail::{self, KeptMessage};
-
-type Rows = HashMap<String, i64>;
+use crate::store::{catalog, db};
 
 impl Rebuild<'_> {
     /// Takes in all folders of `pbx`: recordings, calls, messages and day files.
-    pub(super) async fn walk(&mut self, pbx: &str) -> anyhow::Result<()> {
+    pub(super) async fn walk(&mut self, pbx: &str) -> Result<()> {
         let folders = survey::folders(&*self.archive, pbx);
         for (path, error) in folders.unreadable {
             self.damaged(pbx, path, error.to_string());
         }
-        let mut readers = Readers::new(self.archive.clone(), folders.found);
-        while let Some(folder) = readers.next() {
+        let archive = self.archive.clone();
+        let mut folders = folders.found.into_iter().map(|folder| UnderWay::begin(archive.clone(), folder));
+        let mut under_way: VecDeque<UnderWay> = folders.by_ref().take(FOLDERS_AT_ONCE).collect();
+        while let Some(folder) = under_way.pop_front() {
             self.take_folder(folder).await?;
+            under_way.extend(folders.next());
         }
         Ok(())
     }
 
-    async fn take_folder(&mut self, mut under_way: UnderWay) -> anyhow::Result<()> {
-        let mut rows = Rows::new();
+    async fn take_folder(&mut self, mut under_way: UnderWay) -> Result<()> {
+        self.rows.clear();
         while let Some(piece) = under_way.next().await? {
             match piece {
-                Piece::Files(files) => self.take_files(files, &mut rows).await?,
-                Piece::List(list) => self.take_list(&under_way, list, &mut rows).await?,
-                Piece::End(end) => self.take_end(&under_way, end).await?,
+                Piece::Files(files) => self.take_files(files).await?,
+                Piece::List(list) => self.take_list(&under_way.folder, list).await?,
+                Piece::End(end) => self.take_end(&under_way.folder, end).await?,
                 Piece::Damage(damage) => self.report.note(damage),
             }
         }
         Ok(())
     }
 
-    async fn take_files(&mut self, files: Vec<FoundFile>, rows: &mut Rows) -> anyhow::Result<()> {
+    async fn take_files(&mut self, files: Vec<FoundFile>) -> Result<()> {
         self.progress.files.fetch_add(files.len() as u64, Relaxed);
         for file in files {
-            if db::unless_refused(self.take_file(&file, rows).await)?.is_none() {
+            if db::unless_refused(self.take_file(&file).await)?.is_none() {
                 let path = printable(file.sidecar.file.path.as_bytes());
                 let problem = "its sidecar names the recording of another file: compare the two";
                 self.damaged(&file.sidecar.pbx.id, path, problem);
@@ -64,62 +64,46 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    async fn take_file(&mut self, file: &FoundFile, rows: &mut Rows) -> anyhow::Result<()> {
-        let sidecar = &file.sidecar;
-        let restored = Restored {
-            pbx: &sidecar.pbx.id,
-            kind: sidecar.recording.kind,
-            sn: &sidecar.pbx.sn,
-            name: &file.name,
-            day: file.day,
-            started_at: sidecar.times.started_at,
-            path: &file.recording_path,
-            salt: &sidecar.salt,
+    async fn take_file(&mut self, file: &FoundFile) -> Result<()> {
+        let Sidecar { pbx, recording, times, voicemail, archived_at, .. } = &file.sidecar;
+        let line = RecordingLine {
+            path: file.recording_path.clone(),
+            kind: recording.kind,
+            sn: pbx.sn.clone(),
+            name: recording.name.clone(),
+            started_at: times.started_at,
             state: RecordingState::Archived,
             reason: None,
-            is_final: false,
-            attempts: sidecar.attempts,
+            r#final: false,
+            attempts: file.sidecar.attempts,
+            salt: file.sidecar.salt,
         };
-        let tx = self.building.tx();
-        let id = queue::restore(tx, &restored).await?.context("what is archived always has a row")?;
-        let found = FileFound {
-            recording_id: id,
-            sidecar,
-            sidecar_sha256: file.sidecar_sha256,
-            day: file.day,
-            commitment: file.commitment,
-            is_displaced: file.is_displaced,
-        };
-        scratch::keep_file(tx, &found).await?;
-        rows.insert(file.recording_path.clone(), id);
+        let id = queue::restore(self.building.tx(), &pbx.id, file.day, &file.name, &line).await?;
+        let id = id.context("what is archived always has a row")?;
+        scratch::keep_file(self.building.tx(), id, file).await?;
+        self.rows.insert(line.path, id);
         if let Some((message, ordinal)) = &file.message {
             let kept = KeptMessage {
                 message: message.clone(),
                 ordinal: *ordinal,
-                utc_offset_s: sidecar.times.utc_offset_s,
-                offset_source: sidecar.times.offset_source.clone(),
-                zone_offset_s: sidecar.times.zone_offset_s,
-                status: sidecar.voicemail.as_ref().and_then(|voicemail| voicemail.status.clone()),
+                utc_offset_s: times.utc_offset_s,
+                offset_source: times.offset_source.clone(),
+                zone_offset_s: times.zone_offset_s,
+                status: voicemail.as_ref().and_then(|voicemail| voicemail.status.clone()),
             };
-            self.keep_message(id, &sidecar.pbx.id, &kept, sidecar.archived_at).await?;
+            self.keep_message(id, &pbx.id, &kept, *archived_at).await?;
         }
         for call in &file.unlisted {
             let call = NewCall { recording_id: Some(id), ..call.clone() };
-            calls::restore_unlisted(self.building.tx(), &sidecar.pbx.id, &call, sidecar.archived_at).await?;
+            calls::restore_unlisted(self.building.tx(), &pbx.id, &call, *archived_at).await?;
         }
         self.learn_from_file(file);
         self.building.wrote().await
     }
 
     /// The first file or line about a message counts.
-    async fn keep_message(
-        &mut self,
-        id: i64,
-        pbx: &str,
-        kept: &KeptMessage,
-        seen_at: Timestamp,
-    ) -> anyhow::Result<()> {
-        db::unless_refused(voicemail::keep(self.building.tx(), id, pbx, kept, seen_at).await).map(drop)
+    async fn keep_message(&mut self, id: i64, pbx: &str, kept: &KeptMessage, at: Timestamp) -> Result<()> {
+        db::unless_refused(voicemail::keep(self.building.tx(), id, pbx, kept, at).await).map(drop)
     }
 
     fn learn_from_file(&mut self, file: &FoundFile) {
@@ -133,9 +117,9 @@ impl Rebuild<'_> {
         }
     }
 
-    async fn take_list(&mut self, folder: &UnderWay, list: FoundList, rows: &mut Rows) -> anyhow::Result<()> {
-        let Some(day) = folder.folder.date() else { return Ok(()) };
-        let pbx = folder.folder.pbx().to_owned();
+    async fn take_list(&mut self, folder: &Folder, list: FoundList) -> Result<()> {
+        let Some(day) = folder.date() else { return Ok(()) };
+        let pbx = folder.pbx().to_owned();
         self.progress.lines.fetch_add(list.lines.len() as u64, Relaxed);
         let found = self.days.entry((pbx.clone(), day)).or_default();
         found.calls_files = found.calls_files.max(list.number);
@@ -145,8 +129,8 @@ impl Rebuild<'_> {
         }
         for line in list.lines {
             match line {
-                Line::Recording(name, line) => self.take_recording(&pbx, &name, *line, rows).await?,
-                Line::Call(listed) => self.take_call(&pbx, *listed, rows).await?,
+                Line::Recording(name, line) => self.take_recording(&pbx, &name, *line).await?,
+                Line::Call(listed) => self.take_call(&pbx, *listed).await?,
                 Line::Nothing => {}
             }
             self.building.wrote().await?;
@@ -154,56 +138,30 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    async fn take_recording(
-        &mut self,
-        pbx: &str,
-        name: &RecordingName,
-        line: RecordingLine,
-        rows: &mut Rows,
-    ) -> anyhow::Result<()> {
-        let place = Destination::parse(&line.path).ok().filter(|place| place.folder().pbx() == pbx);
-        let Some(day) = place.and_then(|place| place.folder().date()) else {
+    async fn take_recording(&mut self, pbx: &str, name: &RecordingName, line: RecordingLine) -> Result<()> {
+        let Some(day) = day_of(pbx, &line.path) else {
             let path = printable(line.path.as_bytes());
             self.damaged(pbx, path, "a call list names it, and it is not a path of this PBX");
             return Ok(());
         };
-        let restored = Restored {
-            pbx,
-            kind: line.kind,
-            sn: &line.sn,
-            name,
-            day,
-            started_at: line.started_at,
-            path: &line.path,
-            salt: &line.salt,
-            state: line.state,
-            reason: line.reason.as_deref(),
-            is_final: line.r#final,
-            attempts: line.attempts,
-        };
-        let Some(id) = db::unless_refused(queue::restore(self.building.tx(), &restored).await)? else {
+        let restored = queue::restore(self.building.tx(), pbx, day, name, &line).await;
+        let Some(id) = db::unless_refused(restored)? else {
             self.damaged(pbx, line.path, "a call list names it under the name of another recording");
             return Ok(());
         };
         let Some(id) = id else { return Ok(()) };
         if line.kind == RecordingKind::Voicemail
-            && let Some((message, ordinal)) = Message::from_name(name)
+            && let Some(kept) = self.message_of(pbx, name, line.started_at)
         {
-            let kept = self.message_of_line(pbx, message, ordinal, line.started_at);
             self.keep_message(id, pbx, &kept, line.started_at).await?;
         }
-        rows.insert(line.path, id);
+        self.rows.insert(line.path, id);
         Ok(())
     }
 
     /// What a list does not tell of a message follows from its date: the distance of that from its start.
-    fn message_of_line(
-        &self,
-        pbx: &str,
-        message: Message,
-        ordinal: u32,
-        started_at: Timestamp,
-    ) -> KeptMessage {
+    fn message_of(&self, pbx: &str, name: &RecordingName, started_at: Timestamp) -> Option<KeptMessage> {
+        let (message, ordinal) = Message::from_name(name)?;
         let configured = self.config.pbx.iter().find(|configured| configured.id == pbx);
         let zone = configured.and_then(|pbx| pbx.timezone.as_ref());
         let zone_offset_s = zone.map(|zone| zone.to_offset(started_at).seconds());
@@ -217,13 +175,13 @@ impl Rebuild<'_> {
             _ => OffsetSource::Learnt,
         };
         let offset_source = source.as_str().to_owned();
-        KeptMessage { message, ordinal, utc_offset_s, offset_source, zone_offset_s, status: None }
+        Some(KeptMessage { message, ordinal, utc_offset_s, offset_source, zone_offset_s, status: None })
     }
 
-    async fn take_call(&mut self, pbx: &str, listed: ListedCall, rows: &Rows) -> anyhow::Result<()> {
+    async fn take_call(&mut self, pbx: &str, listed: ListedCall) -> Result<()> {
         let ListedCall { mut call, first_seen_at, recording, sn } = listed;
         call.recording_id = match &recording {
-            Some(path) => match rows.get(path) {
+            Some(path) => match self.rows.get(path) {
                 Some(id) => Some(*id),
                 None => queue::id_of_path(self.building.tx(), path).await?,
             },
@@ -245,7 +203,7 @@ impl Rebuild<'_> {
         }
     }
 
-    async fn take_end(&mut self, folder: &UnderWay, end: FolderEnd) -> anyhow::Result<()> {
+    async fn take_end(&mut self, folder: &Folder, end: FolderEnd) -> Result<()> {
         for (path, sha256) in &end.day_files {
             catalog::record_day_file(self.building.tx(), path, sha256).await?;
         }
@@ -255,7 +213,7 @@ impl Rebuild<'_> {
             scratch::keep_listed(self.building.tx(), listed).await?;
         }
         if end.is_in_step {
-            self.in_step.insert(folder.folder.as_str().to_owned());
+            self.in_step.insert(folder.as_str().to_owned());
         }
         self.building.wrote().await
     }

@@ -201,10 +201,8 @@ pub async fn reopen_for(tx: &mut Conn, recording_id: i64) -> Result<()> {
     .await
 }
 
-#[derive(Debug, Clone)]
-pub struct RestoredDay<'a> {
-    pub pbx: &'a str,
-    pub day: Date,
+#[derive(Debug, Clone, Default)]
+pub struct RestoredDay {
     pub calls_files: u32,
     /// How often it settled, and when it did so last; none if no certificate tells.
     pub closed: Option<(u32, Timestamp)>,
@@ -216,15 +214,14 @@ pub struct RestoredDay<'a> {
 const READINGS_OF_SETTLED: i64 = 2;
 
 /// Puts a day back. One that no certificate tells of is open: it settles when it has been read again, twice.
-pub async fn restore_day(tx: &mut Conn, restored: &RestoredDay<'_>) -> Result<()> {
+pub async fn restore_day(tx: &mut Conn, pbx: &str, day: Date, restored: &RestoredDay) -> Result<()> {
     let settled_at = restored.closed.filter(|_| !restored.reopened).map(|(_, at)| at.as_millisecond());
     let readings = if restored.closed.is_some() { READINGS_OF_SETTLED } else { 0 };
     sqlx::query(
         "insert into days (pbx, day, state, readings, last_read_at_ms, settled_at_ms, revision, calls_files)
          values (?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind_all((restored.pbx, restored.day))
-    .bind_all((if settled_at.is_some() { "settled" } else { "open" }, readings))
+    .bind_all((pbx, day, if settled_at.is_some() { "settled" } else { "open" }, readings))
     .bind_all((settled_at.unwrap_or(0), settled_at))
     .bind_all((restored.closed.map_or(0, |(revision, _)| revision), restored.calls_files))
     .run(tx, "putting a day back")

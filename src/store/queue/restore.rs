@@ -1,42 +1,29 @@
 //! Recordings as the archive tells of them, put back into a queue that is made anew.
 
 use anyhow::Result;
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 
 use super::RecordingState;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
+use crate::formats::call_lines::RecordingLine;
+use crate::formats::ledger_entry::GapEntry;
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
-
-#[derive(Debug, Clone)]
-pub struct Restored<'a> {
-    pub pbx: &'a str,
-    pub kind: RecordingKind,
-    /// The serial number that is part of its identity.
-    pub sn: &'a str,
-    pub name: &'a RecordingName,
-    /// The PBX-local day it is filed under.
-    pub day: Date,
-    pub started_at: Timestamp,
-    /// Where its audio is, or would be.
-    pub path: &'a str,
-    /// Hides what the ledger says of it.
-    pub salt: &'a Salt,
-    pub state: RecordingState,
-    pub reason: Option<&'a str>,
-    /// Of a missing one: whether it is not asked for any more by itself.
-    pub is_final: bool,
-    pub attempts: u32,
-}
 
 /// Puts a recording back, and returns its row. Of what is told twice of one path the later counts, but for what is
 /// archived: that stays. `None` if it did.
 ///
 /// What is owed is due at once: when it was to be asked for again nobody knows any more.
-pub async fn restore(tx: &mut Conn, restored: &Restored<'_>) -> Result<Option<i64>> {
-    let is_owed = match restored.state {
-        RecordingState::Pending => restored.reason != Some(super::DOUBTFUL_ROW),
-        RecordingState::Missing => !restored.is_final,
+pub async fn restore(
+    tx: &mut Conn,
+    pbx: &str,
+    day: Date,
+    name: &RecordingName,
+    line: &RecordingLine,
+) -> Result<Option<i64>> {
+    let is_owed = match line.state {
+        RecordingState::Pending => line.reason.as_deref() != Some(super::DOUBTFUL_ROW),
+        RecordingState::Missing => !line.r#final,
         RecordingState::Archived | RecordingState::Excluded | RecordingState::Stuck => false,
     };
     sqlx::query_scalar(
@@ -48,9 +35,9 @@ pub async fn restore(tx: &mut Conn, restored: &Restored<'_>) -> Result<Option<i6
          where state <> 'archived' or excluded.state = 'archived'
          returning id",
     )
-    .bind_all((restored.pbx, restored.kind, restored.sn, restored.name.as_bytes())).bind_all((restored.day, restored.started_at, restored.path, restored.salt)).bind_all((restored.state, restored.reason, restored.is_final, restored.attempts))
-    .bind_all((is_owed,))
-    .maybe(tx, format!("putting {} back", restored.name)).await
+    .bind_all((pbx, line.kind, &line.sn, name, day, line.started_at, &line.path, &line.salt))
+    .bind_all((line.state, &line.reason, line.r#final, line.attempts, is_owed))
+    .maybe(tx, format!("putting {name} back")).await
 }
 
 /// Notes that a recording was archived, whatever else is told of it, and returns its path.
@@ -97,20 +84,11 @@ pub async fn absent_after(db: &mut Conn, after: i64, limit: i64) -> Result<Vec<A
     .await
 }
 
-/// An entry of a recording's absence.
-#[derive(Debug, Clone)]
-pub struct Gap<'a> {
-    pub number: i64,
-    /// Why: `missing` or `deleted`.
-    pub reason: &'a str,
-    pub attempts: u32,
-}
-
 /// Ties a recording to the entry of its absence, which named it with the serial number `sn`.
 ///
 /// It is missing for good, unless as many attempts as the entry tells are known of it: then what is known of it is the
 /// later word.
-pub async fn restore_gap(tx: &mut Conn, id: i64, sn: &str, gap: &Gap<'_>) -> Result<()> {
+pub async fn restore_gap(tx: &mut Conn, id: i64, sn: &str, number: i64, gap: &GapEntry) -> Result<()> {
     sqlx::query(
         "update recordings set gap_number = ?1, sn = ?5, attempts = max(attempts, ?2),
              state = case when attempts < ?2 then 'missing' else state end,
@@ -119,7 +97,7 @@ pub async fn restore_gap(tx: &mut Conn, id: i64, sn: &str, gap: &Gap<'_>) -> Res
              ready = case when attempts < ?2 then 0 else ready end
          where id = ?4",
     )
-    .bind_all((gap.number, gap.attempts, gap.reason, id, sn))
+    .bind_all((number, gap.attempts, &gap.reason, id, sn))
     .run(tx, "tying a recording to the entry of its absence")
     .await
 }
