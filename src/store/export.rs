@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use serde::Serialize;
 use sqlx::FromRow;
 
 use super::queue::DayRange;
 use crate::base::digest::Digest;
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, MaybeMs, Ms, RowText};
 
-#[derive(Debug, Clone, FromRow)]
+/// A call, as a line of `data/cdr.jsonl`.
+#[derive(Debug, Clone, FromRow, Serialize)]
 pub struct CallRow {
+    #[serde(skip)]
     pub id: i64,
     pub pbx: String,
     pub day: String,
@@ -20,14 +23,18 @@ pub struct CallRow {
     pub utc_offset_s: i64,
     pub offset_source: String,
     pub zone_offset_s: Option<i64>,
+    #[serde(skip)]
     pub talk_s: Option<i64>,
     #[sqlx(rename = "first_seen_at_ms", try_from = "Ms")]
     pub first_seen_at: Timestamp,
-    pub row: RowText,
+    #[serde(skip)]
     pub recording_id: Option<i64>,
     /// Of the recording that it names, like `state`.
+    #[serde(rename = "recording")]
     pub path: Option<String>,
+    #[serde(rename = "recording_state")]
     pub state: Option<String>,
+    pub row: RowText,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -53,18 +60,23 @@ pub struct RecordingRow {
     pub utc_offset_s: Option<i64>,
 }
 
-#[derive(Debug, Clone, FromRow)]
+/// An archived file, as `data/files.jsonl` tells of it.
+#[derive(Debug, Clone, FromRow, Serialize)]
 pub struct FileRow {
     pub path: String,
-    pub size_bytes: i64,
+    pub size_bytes: u64,
     pub sha256: Digest,
     pub sidecar_sha256: Digest,
+    #[serde(skip)]
     pub format: String,
+    #[serde(skip)]
     pub duration_ms: Option<i64>,
+    #[serde(skip)]
     pub suspect: String,
+    #[serde(skip)]
     #[sqlx(rename = "archived_at_ms", try_from = "Ms")]
     pub archived_at: Timestamp,
-    pub ledger_number: i64,
+    pub ledger_number: u64,
 }
 
 #[derive(Debug, Clone, FromRow)]

@@ -8,6 +8,7 @@ use std::fmt::Display;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -241,9 +242,11 @@ pub fn dates(days: Vec<Day>) -> Vec<Date> {
 }
 
 /// A row of a call list as it is stored, and its cells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
 pub struct RowText {
     pub text: Box<RawValue>,
+    #[serde(skip)]
     pub cells: RawRow,
 }
 

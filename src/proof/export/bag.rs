@@ -1,7 +1,6 @@
 //! A BagIt bag (RFC 8493) in the making: beside its final place, under a temporary name, until it is complete.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -9,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::ExportError;
+use super::{ExportError, Result};
 use crate::base::digest::{Digest, hex};
 
 const COPY_BYTES: usize = 128 << 10;
@@ -56,7 +55,7 @@ impl Drop for Temporary {
 }
 
 impl Bag {
-    pub(super) fn begin(out: &Path) -> Result<Self, ExportError> {
+    pub(super) fn begin(out: &Path) -> Result<Self> {
         let folder = Temporary::beside(out);
         let created = fs::DirBuilder::new().mode(FOLDER_MODE).create(&folder.0);
         created.map_err(|error| ExportError::io("make folder", &folder.0, error))?;
@@ -71,16 +70,12 @@ impl Bag {
         self.files.contains_key(path)
     }
 
-    pub(super) fn put(&mut self, path: &str, bytes: impl AsRef<[u8]>) -> Result<Written, ExportError> {
+    pub(super) fn put(&mut self, path: &str, bytes: impl AsRef<[u8]>) -> Result<Written> {
         self.write_with(path, |to| to.write_all(bytes.as_ref()))
     }
 
     /// Copies a file and hashes it. The inner error is one of reading: what was read until then is in the bag.
-    pub(super) fn copy(
-        &mut self,
-        path: &str,
-        from: &mut impl Read,
-    ) -> Result<Result<Written, io::Error>, ExportError> {
+    pub(super) fn copy(&mut self, path: &str, from: &mut impl Read) -> Result<io::Result<Written>> {
         let (mut unread, mut buffer) = (None, vec![0; COPY_BYTES]);
         let written = self.write_with(path, |to| {
             loop {
@@ -102,7 +97,7 @@ impl Bag {
         &mut self,
         path: &str,
         write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
-    ) -> Result<Written, ExportError> {
+    ) -> Result<Written> {
         let place = self.place(path)?;
         let failed = |error| ExportError::io("write", &place, error);
         let file = File::create_new(&place).map_err(failed)?;
@@ -115,7 +110,7 @@ impl Bag {
         Ok(written)
     }
 
-    pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), ExportError> {
+    pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<()> {
         let place = self.place(to)?;
         fs::rename(self.folder.0.join(from), &place)
             .map_err(|error| ExportError::io("write", &place, error))?;
@@ -125,7 +120,7 @@ impl Bag {
     }
 
     /// Where a file of the bag is; its folder exists afterwards.
-    fn place(&self, path: &str) -> Result<PathBuf, ExportError> {
+    fn place(&self, path: &str) -> Result<PathBuf> {
         let place = self.folder.0.join(path);
         fs::create_dir_all(place.parent().expect("a file is in a folder"))
             .map_err(|error| ExportError::io("write", &place, error))?;
@@ -139,13 +134,10 @@ impl Bag {
     }
 
     /// Writes the manifests; on return everything is on disk. Returns the hash of the tag manifest, which covers the bag.
-    pub(super) fn close(&mut self, info: &[(&str, String)]) -> Result<Digest, ExportError> {
+    pub(super) fn close(&mut self, info: &[(&str, String)]) -> Result<Digest> {
         self.put("bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")?;
-        let info = info.iter().fold(String::new(), |mut text, (label, value)| {
-            writeln!(text, "{label}: {value}").expect("writing to a String cannot fail");
-            text
-        });
-        self.put("bag-info.txt", info)?;
+        let info = info.iter().map(|(label, value)| format!("{label}: {value}\n"));
+        self.put("bag-info.txt", info.collect::<String>())?;
         self.put(MANIFEST, self.manifest(true))?;
         let whole = self.put(TAG_MANIFEST, self.manifest(false))?;
         self.sync()?;
@@ -155,14 +147,11 @@ impl Bag {
     /// As `sha256sum -c` reads it. No path needs the escapes of RFC 8493: none has a percent sign or a line end.
     fn manifest(&self, of_payload: bool) -> String {
         let files = self.files.iter().filter(|(path, _)| path.starts_with(PAYLOAD) == of_payload);
-        files.fold(String::new(), |mut text, (path, file)| {
-            writeln!(text, "{}  {path}", file.sha256).expect("writing to a String cannot fail");
-            text
-        })
+        files.map(|(path, file)| format!("{}  {path}\n", file.sha256)).collect()
     }
 
     /// Makes everything durable. Most of it is on disk already, so this costs less than syncing each file as it is written.
-    fn sync(&self) -> Result<(), ExportError> {
+    fn sync(&self) -> Result<()> {
         let mut folders = std::collections::BTreeSet::from([self.folder.0.clone()]);
         for path in self.files.keys() {
             let place = self.folder.0.join(path);
@@ -178,7 +167,7 @@ impl Bag {
     }
 
     /// Gives it its final name, durable on return. Nothing is overwritten.
-    pub(super) fn keep(self, out: &Path) -> Result<(), ExportError> {
+    pub(super) fn keep(self, out: &Path) -> Result<()> {
         // A rename replaces only an empty folder.
         fs::rename(&self.folder.0, out).map_err(|error| ExportError::io("give its name to", out, error))?;
         sync(parent(out))
@@ -218,7 +207,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 /// Makes the bytes of a file, or the names in a folder, durable.
-pub(super) fn sync(path: &Path) -> Result<(), ExportError> {
+pub(super) fn sync(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|file| file.sync_all());
     match synced {
         // Some filesystems have no such call for folders.

@@ -7,10 +7,9 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::log::{Log, Scope};
-use super::originals::{bag_path, entry_number};
+use super::originals::bag_path;
 use super::selection::{Recording, Selection};
 use super::{AGENT, Contents};
 use crate::base::recording::Text;
@@ -32,20 +31,6 @@ const COLUMNS: [&str; 13] = [
     "sn",
     "recording",
 ];
-
-#[derive(Serialize)]
-struct CallLine<'a> {
-    pbx: &'a str,
-    day: &'a str,
-    started_at: Option<Timestamp>,
-    utc_offset_s: i64,
-    offset_source: &'a str,
-    zone_offset_s: Option<i64>,
-    first_seen_at: Timestamp,
-    recording: Option<&'a str>,
-    recording_state: Option<&'a str>,
-    row: &'a RawValue,
-}
 
 /// A line of `not-exported.jsonl`.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -105,6 +90,12 @@ impl Absence {
     }
 }
 
+/// What was archived and has changed since, by its path.
+pub(super) fn damaged(absent: &[Absence]) -> BTreeMap<&str, &Absence> {
+    let damaged = absent.iter().filter(|absence| absence.is_damage());
+    damaged.map(|absence| (&*absence.path, absence)).collect()
+}
+
 /// A line of the operator's list that matches nothing, as a line of `not-exported.jsonl`.
 #[derive(Serialize)]
 struct UnknownLine<'a> {
@@ -118,22 +109,7 @@ pub(super) fn write_absent(absent: &[Absence], unknown: &[String], to: &mut dyn 
 }
 
 pub(super) fn write_jsonl(selection: &Selection, to: &mut dyn Write) -> io::Result<()> {
-    for call in &selection.calls {
-        let line = CallLine {
-            pbx: &call.pbx,
-            day: &call.day,
-            started_at: call.started_at,
-            utc_offset_s: call.utc_offset_s,
-            offset_source: &call.offset_source,
-            zone_offset_s: call.zone_offset_s,
-            first_seen_at: call.first_seen_at,
-            recording: call.path.as_deref(),
-            recording_state: call.state.as_deref(),
-            row: &call.row.text,
-        };
-        json_line(to, &line)?;
-    }
-    Ok(())
+    selection.calls.iter().try_for_each(|call| json_line(to, call))
 }
 
 pub(super) fn json_line(to: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
@@ -143,8 +119,7 @@ pub(super) fn json_line(to: &mut dyn Write, line: &impl Serialize) -> io::Result
 
 /// Writes every call for spreadsheets: RFC 4180, and no cell is taken for a formula.
 pub(super) fn write_csv(selection: &Selection, absent: &[Absence], to: &mut dyn Write) -> io::Result<()> {
-    let damaged: BTreeSet<&str> =
-        absent.iter().filter(|absence| absence.is_damage()).map(|absence| &*absence.path).collect();
+    let damaged = damaged(absent);
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(to);
     let ours = ["pbx", "day", "started_at", "recording_state", "file"];
     csv.write_record(ours.iter().chain(&COLUMNS))?;
@@ -154,18 +129,18 @@ pub(super) fn write_csv(selection: &Selection, absent: &[Absence], to: &mut dyn 
     csv.flush()
 }
 
-fn cells(call: &CallRow, damaged: &BTreeSet<&str>) -> Vec<String> {
+fn cells(call: &CallRow, damaged: &BTreeMap<&str, &Absence>) -> Vec<String> {
     let is_archived = call.state.as_deref() == Some("archived");
-    let is_there = |path: &&str| is_archived && !damaged.contains(path);
+    let is_there = |path: &&str| is_archived && !damaged.contains_key(path);
     let file = call.path.as_deref().filter(is_there).map(bag_path).unwrap_or_default();
     let started_at = call.started_at.map(|at| at.to_string()).unwrap_or_default();
     let state = call.state.clone().unwrap_or_default();
     let ours = [call.pbx.clone(), call.day.clone(), started_at, state, file];
-    ours.into_iter().chain(COLUMNS.iter().map(|column| shown(call.row.cells.cell(column)))).collect()
+    ours.into_iter().chain(COLUMNS.iter().map(|column| cell(call, column))).collect()
 }
 
-pub(super) fn shown(cell: Option<&Text>) -> String {
-    match cell {
+pub(super) fn cell(call: &CallRow, column: &str) -> String {
+    match call.row.cells.cell(column) {
         Some(Text::Utf8(text)) => text.trim().to_owned(),
         Some(Text::Bytes { hex }) => format!("hex:{hex}"),
         None => String::new(),
@@ -213,8 +188,7 @@ struct Event<'a> {
 /// Writes the events of each file in order, and then those of the bag.
 pub(super) fn write_events(contents: &Contents<'_>, to: &mut dyn Write) -> io::Result<()> {
     let Contents { selection, copied, log, now, .. } = *contents;
-    let damaged = copied.absent.iter().filter(|absence| absence.is_damage());
-    let damaged: BTreeMap<&str, &Absence> = damaged.map(|absence| (&*absence.path, absence)).collect();
+    let damaged = damaged(&copied.absent);
     for recording in &selection.recordings {
         for file in &recording.files {
             write_events_of(recording, file, &damaged, log, now, to)?;
@@ -242,7 +216,7 @@ fn write_events_of(
     now: Timestamp,
     to: &mut dyn Write,
 ) -> io::Result<()> {
-    let (number, object, sha256) = (entry_number(file), bag_path(&file.path), file.sha256);
+    let (number, object, sha256) = (file.ledger_number, bag_path(&file.path), file.sha256);
     let (archived_at, created_at) = (file.archived_at.to_string(), recording.row.started_at.to_string());
     let suspect = (!file.suspect.is_empty()).then(|| file.suspect.clone());
     let entry = format!("entry {number} of the ledger {}", log.checkpoint.origin);

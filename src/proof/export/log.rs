@@ -11,8 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::bag::Bag;
-use super::{ExportError, Sources};
+use super::{ExportError, Packing, Result, Sources};
 use crate::base::digest::Digest;
 use crate::formats::tlog::{
     Checkpoint, Frontier, Note, TILE_WIDTH, Tile, TlogProof, VerifyingKey, bundle, inclusion_proof,
@@ -42,57 +41,92 @@ pub(super) struct Log {
     keys: Vec<VerifyingKey>,
     tiles: HashMap<Tile, Vec<Digest>>,
     entries: BTreeMap<u64, Vec<u8>>,
-    /// The root at each stamped size up to that of the checkpoint.
-    roots: BTreeMap<u64, Option<Digest>>,
-    /// By stamped size, the last entry that it covers.
-    stamped: BTreeMap<u64, Vec<u8>>,
+    /// By stamped size up to that of the checkpoint, the root and the last entry under it.
+    stamped: BTreeMap<u64, Option<(Digest, Vec<u8>)>>,
     pub(super) fixity: Vec<(u64, Value)>,
 }
 
-impl Log {
-    /// Copies the published ledger into the bag, and keeps the `wanted` entries. Fails if the checkpoint does not cover them
+impl Packing<'_> {
+    /// Copies the published ledger into the bag, and keeps the wanted entries. Fails if the checkpoint does not cover them
     /// all, or if the published ledger differs from what was signed.
-    pub(super) fn copy(
-        sources: &Sources<'_>,
-        wanted: &BTreeSet<u64>,
-        scope: Scope,
-        bag: &mut Bag,
-    ) -> Result<Self, ExportError> {
-        let keys = sources.keys.clone();
-        let (checkpoint, note) = sources.published.checkpoint(&keys)?.ok_or(ExportError::Unsealed)?;
-        if wanted.last().is_some_and(|last| *last >= checkpoint.size) {
+    pub(super) fn copy_log(&mut self, scope: Scope) -> Result<Log> {
+        let Sources { published, keys, .. } = self.sources;
+        let (checkpoint, note) = published.checkpoint(keys)?.ok_or(ExportError::Unsealed)?;
+        if self.wanted.last().is_some_and(|last| *last >= checkpoint.size) {
             return Err(ExportError::Unsealed);
         }
-        let stamped = anchor::tokens(sources.published)?.into_iter().map(|token| (token.size, None));
-        let mut log = Self {
+        let stamped = anchor::tokens(published)?.into_iter().map(|token| (token.size, None));
+        let mut log = Log {
             checkpoint,
             note,
             scope,
-            keys,
-            roots: stamped.collect(),
-            stamped: BTreeMap::new(),
+            keys: keys.clone(),
+            stamped: stamped.collect(),
             tiles: HashMap::new(),
             entries: BTreeMap::new(),
             fixity: Vec::new(),
         };
-        log.copy_entries(sources, wanted, bag)?;
+        log.copy_entries(self)?;
         for (tile, hashes) in &log.tiles {
-            bag.put(&format!("log/{}", tile.path()), Tile::to_bytes(hashes))?;
+            self.bag.put(&format!("log/{}", tile.path()), Tile::to_bytes(hashes))?;
         }
-        bag.put("log/checkpoint", &log.note)?;
-        for key in &log.keys {
-            bag.put(&format!("log/{}.vkey", key.id()), key.to_vkey() + "\n")?;
-            bag.put(&format!("log/{}.pem", key.id()), key.to_pem())?;
+        self.bag.put("log/checkpoint", &log.note)?;
+        for key in keys {
+            self.bag.put(&format!("log/{}.vkey", key.id()), key.to_vkey() + "\n")?;
+            self.bag.put(&format!("log/{}.pem", key.id()), key.to_pem())?;
         }
         Ok(log)
     }
 
-    fn copy_entries(
-        &mut self,
-        sources: &Sources<'_>,
-        wanted: &BTreeSet<u64>,
-        bag: &mut Bag,
-    ) -> Result<(), ExportError> {
+    /// Copies the tokens that are about the wanted entries of the ledger. A token whose checkpoint is gone, or is not of this
+    /// ledger, is left out: it proves nothing.
+    pub(super) fn copy_tokens(&mut self, log: &Log) -> Result<Vec<Token>> {
+        let certificates = &self.sources.authorities;
+        let roots: BTreeMap<&str, Roots> =
+            certificates.iter().map(|(name, pem)| (name.as_str(), Roots::from_pem(pem))).collect();
+        let mut candidates = anchor::tokens(self.sources.published)?;
+        let mut taken: BTreeMap<(u64, String), Token> = BTreeMap::new();
+        let mut is_first = true;
+        loop {
+            let before = candidates.len();
+            for name in chosen(candidates.clone(), &self.wanted, log.checkpoint.size) {
+                self.sources.check_stop()?;
+                let key = (name.size, name.authority.clone());
+                if taken.contains_key(&key) {
+                    continue;
+                }
+                let roots = roots.get(name.authority.as_str());
+                let token = log.judge(&name, roots, self.sources)?;
+                let is_verified = token.as_ref().is_some_and(|(token, _)| token.is_verified());
+                // If nothing can be verified, there is no better token to choose.
+                if !is_verified && (roots.is_some() || token.is_none()) {
+                    candidates.retain(|other| *other != name);
+                }
+                if let Some((token, [checkpoint, reply])) = token.filter(|_| is_verified || is_first) {
+                    self.bag.put(&token.path(), reply)?;
+                    if !self.bag.has(&token.checkpoint()) {
+                        self.bag.put(&token.checkpoint(), checkpoint)?;
+                    }
+                    taken.insert(key, token);
+                }
+            }
+            is_first = false;
+            if candidates.len() == before {
+                break;
+            }
+        }
+        let verified = taken.values().filter(|token| token.is_verified());
+        let verified: BTreeSet<&str> = verified.map(|token| token.authority.as_str()).collect();
+        for (authority, pem) in certificates.iter().filter(|(name, _)| verified.contains(name.as_str())) {
+            self.bag.put(&format!("{FOLDER}{authority}.ca.pem"), pem)?;
+        }
+        Ok(taken.into_values().collect())
+    }
+}
+
+impl Log {
+    fn copy_entries(&mut self, packing: &mut Packing<'_>) -> Result<()> {
+        let Packing { sources, wanted, bag, .. } = packing;
         let size = self.checkpoint.size;
         let (mut frontier, mut full) = (Frontier::default(), Vec::new());
         for index in 0..size.div_ceil(TILE_WIDTH) {
@@ -104,10 +138,16 @@ impl Log {
             }
             for (number, entry) in (index * TILE_WIDTH..).zip(entries) {
                 frontier.push(leaf_hash(&entry), &mut full);
-                if let Some(root) = self.roots.get_mut(&frontier.size()) {
-                    *root = Some(frontier.root());
+                if let Some(stamped) = self.stamped.get_mut(&frontier.size()) {
+                    *stamped = Some((frontier.root(), entry.clone()));
                 }
-                self.note_entry(number, entry, wanted);
+                let is_fixity = entry.windows(FIXITY.len()).any(|bytes| bytes == FIXITY);
+                if is_fixity && let Ok(value) = serde_json::from_slice(&entry) {
+                    self.fixity.push((number, value));
+                }
+                if wanted.contains(&number) {
+                    self.entries.insert(number, entry);
+                }
             }
         }
         self.tiles.extend(full);
@@ -118,36 +158,16 @@ impl Log {
         }
     }
 
-    fn note_entry(&mut self, number: u64, entry: Vec<u8>, wanted: &BTreeSet<u64>) {
-        let is_fixity = || entry.windows(FIXITY.len()).any(|bytes| bytes == FIXITY);
-        if is_fixity()
-            && let Ok(value) = serde_json::from_slice(&entry)
-        {
-            self.fixity.push((number, value));
-        }
-        if self.roots.contains_key(&(number + 1)) {
-            self.stamped.insert(number + 1, entry.clone());
-        }
-        if wanted.contains(&number) {
-            self.entries.insert(number, entry);
-        }
+    /// The last entry under a stamped checkpoint, if it is of this ledger: signed with one of its keys, and with the root of
+    /// this tree.
+    fn covered_by(&self, note: &[u8], size: u64) -> Option<&[u8]> {
+        let stamped = Checkpoint::signed(note, &self.keys).ok()?;
+        let (root, last_entry) = self.stamped.get(&size)?.as_ref()?;
+        let is_ours = (stamped.size, &stamped.origin, &stamped.root) == (size, &self.checkpoint.origin, root);
+        is_ours.then_some(last_entry)
     }
 
-    /// Whether a stamped checkpoint is of this ledger: signed with one of its keys, and with the root of this tree.
-    pub(super) fn continues(&self, note: &[u8], size: u64) -> bool {
-        Checkpoint::signed(note, &self.keys).is_ok_and(|stamped| {
-            (stamped.size, &stamped.origin) == (size, &self.checkpoint.origin)
-                && size <= self.checkpoint.size
-                && self.roots.get(&size) == Some(&Some(stamped.root))
-        })
-    }
-
-    /// The last entry that a stamped checkpoint of this size covers.
-    pub(super) fn last_entry(&self, size: u64) -> &[u8] {
-        self.stamped.get(&size).map_or(&[], Vec::as_slice)
-    }
-
-    pub(super) fn prove(&self, number: u64) -> Result<String, ExportError> {
+    pub(super) fn prove(&self, number: u64) -> Result<String> {
         let entry = self.entries.get(&number).ok_or(ExportError::Unsealed)?;
         let hashes = inclusion_proof(number, self.checkpoint.size, &mut |subtree| {
             let (tile, places) = Tile::of_subtree(subtree.height, subtree.index, self.checkpoint.size);
@@ -177,77 +197,20 @@ impl Log {
         self.keys.iter().filter(move |key| note.as_ref().is_ok_and(|note| note.is_signed_by(key)))
     }
 
-    /// Copies the tokens that are about the `wanted` entries of the ledger. A token whose checkpoint is gone, or is not of this
-    /// ledger, is left out: it proves nothing.
-    pub(super) fn copy_tokens(
-        &self,
-        sources: &Sources<'_>,
-        wanted: &BTreeSet<u64>,
-        bag: &mut Bag,
-    ) -> Result<Vec<Token>, ExportError> {
-        let certificates = &sources.authorities;
-        let roots: BTreeMap<&str, Roots> =
-            certificates.iter().map(|(name, pem)| (name.as_str(), Roots::from_pem(pem))).collect();
-        let mut candidates = anchor::tokens(sources.published)?;
-        let mut taken: BTreeMap<(u64, String), Token> = BTreeMap::new();
-        let mut is_first = true;
-        loop {
-            let before = candidates.len();
-            for name in chosen(candidates.clone(), wanted, self.checkpoint.size) {
-                sources.check_stop()?;
-                let key = (name.size, name.authority.clone());
-                if taken.contains_key(&key) {
-                    continue;
-                }
-                let roots = roots.get(name.authority.as_str());
-                let token = self.judge(&name, roots, sources)?;
-                let is_verified = token.as_ref().is_some_and(|(token, _)| token.is_verified());
-                // If nothing can be verified, there is no better token to choose.
-                if !is_verified && (roots.is_some() || token.is_none()) {
-                    candidates.retain(|other| *other != name);
-                }
-                if let Some((token, files)) = token.filter(|_| is_verified || is_first) {
-                    put(&token, &files, bag)?;
-                    taken.insert(key, token);
-                }
-            }
-            is_first = false;
-            if candidates.len() == before {
-                break;
-            }
-        }
-        let verified: BTreeSet<&str> = taken
-            .values()
-            .filter(|token| token.is_verified())
-            .map(|token| token.authority.as_str())
-            .collect();
-        for (authority, pem) in certificates.iter().filter(|(name, _)| verified.contains(name.as_str())) {
-            bag.put(&format!("{FOLDER}{authority}.ca.pem"), pem)?;
-        }
-        Ok(taken.into_values().collect())
-    }
-
     /// A token and how far it can be trusted; none if it is over no checkpoint of this ledger.
     fn judge(
         &self,
         name: &TokenName,
         roots: Option<&Roots>,
         sources: &Sources<'_>,
-    ) -> Result<Option<(Token, Files)>, ExportError> {
+    ) -> Result<Option<(Token, Files)>> {
         let TokenName { size, authority } = name;
         let [checkpoint, reply] = ["checkpoint".to_owned(), format!("{authority}.tsr")]
             .map(|suffix| file(sources.published, &format!("{}/{size}.{suffix}", anchor::FOLDER)));
         let (Some(checkpoint), Some(reply)) = (checkpoint?, reply?) else { return Ok(None) };
-        if !self.continues(&checkpoint, *size) {
-            return Ok(None);
-        }
-        let evidence = Evidence {
-            reply: &reply,
-            checkpoint: &checkpoint,
-            last_entry: self.last_entry(*size),
-            roots,
-            now: sources.now,
-        };
+        let Some(last_entry) = self.covered_by(&checkpoint, *size) else { return Ok(None) };
+        let evidence =
+            Evidence { reply: &reply, checkpoint: &checkpoint, last_entry, roots, now: sources.now };
         let (at, trust) = evidence.judge();
         let token = Token {
             size: *size,
@@ -290,7 +253,7 @@ impl Token {
 type Files = [Vec<u8>; 2];
 
 /// A file beside the ledger, unless it is larger than any of its kind.
-fn file(published: &Published, path: &str) -> Result<Option<Vec<u8>>, ExportError> {
+fn file(published: &Published, path: &str) -> Result<Option<Vec<u8>>> {
     match published.file(path) {
         Err(error @ PublishedError::TooLarge { .. }) => {
             tracing::warn!("{error}; the export has no time stamp from it");
@@ -298,14 +261,6 @@ fn file(published: &Published, path: &str) -> Result<Option<Vec<u8>>, ExportErro
         }
         read => Ok(read?),
     }
-}
-
-fn put(token: &Token, [checkpoint, reply]: &Files, bag: &mut Bag) -> Result<(), ExportError> {
-    bag.put(&token.path(), reply)?;
-    if !bag.has(&token.checkpoint()) {
-        bag.put(&token.checkpoint(), checkpoint)?;
-    }
-    Ok(())
 }
 
 /// The tokens that matter: of each authority the first that covers each entry, and the last of all.

@@ -19,7 +19,7 @@ mod selection;
 mod verify_txt;
 mod zip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -40,6 +40,7 @@ use crate::proof::notary::Published;
 use bag::{Bag, Temporary};
 use log::{Log, Scope, Token};
 use originals::Copied;
+use report::Result;
 
 const AGENT: &str = concat!("callvault ", env!("CARGO_PKG_VERSION"));
 
@@ -61,7 +62,7 @@ pub struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    fn check_stop(&self) -> Result<(), ExportError> {
+    fn check_stop(&self) -> Result<()> {
         if self.stop.is_cancelled() { Err(ExportError::Interrupted) } else { Ok(()) }
     }
 }
@@ -72,6 +73,16 @@ pub struct Packed {
     bag: Bag,
     zip: Option<Temporary>,
     pub report: Report,
+}
+
+/// A bag that is being filled.
+struct Packing<'a> {
+    selection: &'a Selection,
+    sources: &'a Sources<'a>,
+    /// The entries of the ledger that are about the selection.
+    wanted: BTreeSet<u64>,
+    bag: Bag,
+    copied: Copied,
 }
 
 #[derive(Clone, Copy)]
@@ -86,19 +97,20 @@ struct Contents<'a> {
 
 /// Packs what was selected; it blocks. On return everything is on disk, beside its final place; on an error nothing is left
 /// behind. An original that is gone or damaged is not an error: the bag says so.
-pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> Result<Packed, ExportError> {
+pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> Result<Packed> {
     let out = request.place();
     check_place(&out, sources)?;
     // Until a ZIP is written, its folder takes room too.
     let copies = if request.zip { 2 } else { 1 };
     check_room(bag::parent(&out), selection.audio_bytes().saturating_mul(copies))?;
-    let mut bag = Bag::begin(&out)?;
-    let copied = originals::copy(selection, sources, &mut bag)?;
-    let wanted = selection.entries();
+    let (bag, copied) = (Bag::begin(&out)?, Copied::default());
+    let mut packing = Packing { selection, sources, wanted: selection.entries(), bag, copied };
+    packing.copy_originals()?;
     let scope = if request.choice.is_of_everybody() { Scope::Whole } else { Scope::Tree };
-    let log = Log::copy(sources, &wanted, scope, &mut bag)?;
-    let tokens = log.copy_tokens(sources, &wanted, &mut bag)?;
-    originals::write_proofs(selection, &log, sources, &mut bag)?;
+    let log = packing.copy_log(scope)?;
+    let tokens = packing.copy_tokens(&log)?;
+    packing.write_proofs(&log)?;
+    let Packing { mut bag, copied, .. } = packing;
     let (copied, log, tokens) = (&copied, &log, &tokens);
     let contents = Contents { request: &request, selection, copied, log, tokens, now: sources.now };
     describe(&contents, &mut bag)?;
@@ -112,7 +124,7 @@ pub fn pack(request: Request, selection: &Selection, sources: &Sources<'_>) -> R
 impl Packed {
     /// Gives the bag, or its ZIP, its final name, durable on return. On an error nothing is left behind, except perhaps a name
     /// that does not survive a power cut.
-    pub fn hand_out(self) -> Result<Report, ExportError> {
+    pub fn hand_out(self) -> Result<Report> {
         let Self { bag, zip, report } = self;
         match zip {
             Some(zip) => {
@@ -127,7 +139,7 @@ impl Packed {
 }
 
 /// Packs the bag into a ZIP, which is on disk on return, beside its place.
-fn zip_up(bag: &Bag, request: &Request, out: &Path, sources: &Sources<'_>) -> Result<Temporary, ExportError> {
+fn zip_up(bag: &Bag, request: &Request, out: &Path, sources: &Sources<'_>) -> Result<Temporary> {
     let zipped = Temporary::beside(out);
     let failed = |error| ExportError::io("write", &zipped.0, error);
     let file = fs::File::create_new(&zipped.0).map_err(failed)?;
@@ -140,7 +152,7 @@ fn zip_up(bag: &Bag, request: &Request, out: &Path, sources: &Sources<'_>) -> Re
 }
 
 /// Gives a file its final name, and overwrites nothing.
-fn place(temporary: &Path, out: &Path) -> Result<(), ExportError> {
+fn place(temporary: &Path, out: &Path) -> Result<()> {
     match fs::hard_link(temporary, out) {
         Ok(()) => Ok(()),
         // Sticks and shares often have no hard links: there the name is checked first.
@@ -152,7 +164,7 @@ fn place(temporary: &Path, out: &Path) -> Result<(), ExportError> {
 }
 
 /// Whether a bag may be at `out`: nothing is there, it is outside our folders, and a folder can get that name.
-fn check_place(out: &Path, sources: &Sources<'_>) -> Result<(), ExportError> {
+fn check_place(out: &Path, sources: &Sources<'_>) -> Result<()> {
     if out.file_name().is_none() {
         return Err(ExportError::NoName(out.to_owned()));
     }
@@ -175,7 +187,7 @@ fn check_place(out: &Path, sources: &Sources<'_>) -> Result<(), ExportError> {
     Ok(())
 }
 
-fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), ExportError> {
+fn check_room(folder: &Path, needed_bytes: u64) -> Result<()> {
     let free_bytes = free_bytes(folder).map_err(|error| ExportError::io("examine", folder, error))?;
     if free_bytes < needed_bytes {
         return Err(ExportError::NoRoom { path: folder.to_owned(), free_bytes, needed_bytes });
@@ -183,7 +195,7 @@ fn check_room(folder: &Path, needed_bytes: u64) -> Result<(), ExportError> {
     Ok(())
 }
 
-fn describe(contents: &Contents<'_>, bag: &mut Bag) -> Result<(), ExportError> {
+fn describe(contents: &Contents<'_>, bag: &mut Bag) -> Result<()> {
     let (selection, absent) = (contents.selection, &contents.copied.absent);
     bag.write_with("data/cdr.csv", |to| lists::write_csv(selection, absent, to))?;
     bag.write_with("data/cdr.jsonl", |to| lists::write_jsonl(selection, to))?;

@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::bag::{Bag, PAYLOAD, Written};
 use super::lists::{Absence, json_line};
 use super::log::Log;
-use super::selection::{Recording, Selection};
-use super::{ExportError, Sources};
-use crate::archive::{ArchiveError, Destination, Folder, Key, Stream};
+use super::selection::Recording;
+use super::{ExportError, Packing, Result};
+use crate::archive::Key;
 use crate::base::digest::Digest;
 use crate::base::recording::{Text, printable};
 use crate::proof::certificate::{Names, Statement, list_of};
@@ -34,11 +34,8 @@ pub(super) struct Copied {
 #[derive(Serialize)]
 struct FileLine<'a> {
     file: String,
-    path: &'a str,
-    size_bytes: i64,
-    sha256: String,
-    sidecar_sha256: String,
-    ledger_number: u64,
+    #[serde(flatten)]
+    row: &'a FileRow,
     proof: String,
 }
 
@@ -48,72 +45,50 @@ pub(super) fn bag_path(path: &str) -> String {
     format!("{PAYLOAD}{}", path.replace('%', ","))
 }
 
-/// Copies everything archived of a selection. What cannot be read goes into [`Copied::absent`].
-pub(super) fn copy(
-    selection: &Selection,
-    sources: &Sources<'_>,
-    bag: &mut Bag,
-) -> Result<Copied, ExportError> {
-    let mut copying = Copying { sources, bag, copied: Copied::default() };
-    for recording in &selection.recordings {
-        if recording.files.is_empty() {
-            copying.copied.absent.push(Absence::of(recording));
+impl Packing<'_> {
+    /// Copies everything archived of the selection. What cannot be read goes into [`Copied::absent`].
+    pub(super) fn copy_originals(&mut self) -> Result<()> {
+        for recording in &self.selection.recordings {
+            if recording.files.is_empty() {
+                self.copied.absent.push(Absence::of(recording));
+            }
+            for file in &recording.files {
+                self.sources.check_stop()?;
+                self.copy_pair(recording, file)?;
+            }
         }
-        for file in &recording.files {
-            sources.check_stop()?;
-            copying.copy_pair(recording, file)?;
+        for certificate in &self.selection.certificates {
+            self.sources.check_stop()?;
+            self.copy_certificate(certificate)?;
         }
-    }
-    for certificate in &selection.certificates {
-        sources.check_stop()?;
-        copying.copy_certificate(certificate)?;
-    }
-    Ok(copying.copied)
-}
-
-struct Copying<'a> {
-    sources: &'a Sources<'a>,
-    bag: &'a mut Bag,
-    copied: Copied,
-}
-
-impl Copying<'_> {
-    fn copy_pair(&mut self, recording: &Recording, file: &FileRow) -> Result<(), ExportError> {
-        let place = Destination::parse(&file.path)?;
-        let absence = || Absence { attempts: None, ..Absence::of(recording) };
-        let audio = self.sources.archive.file(&Key::from(&place));
-        if let Some(written) = self.copy_one(audio, &file.path, file.sha256, absence)? {
-            self.copied.files += 1;
-            self.copied.bytes += written.size_bytes;
-        }
-        let sidecar = self.sources.archive.file(&place.sidecar());
-        self.copy_one(sidecar, &format!("{}.json", file.path), file.sidecar_sha256, absence)?;
         Ok(())
     }
 
-    /// Copies one file. If it is not what was archived, it goes into a folder of its own, so that nobody takes it for the
-    /// original, and its `absence` is noted.
-    fn copy_one(
-        &mut self,
-        original: Result<Option<Stream>, ArchiveError>,
-        path: &str,
-        sha256: Digest,
-        absence: impl Fn() -> Absence,
-    ) -> Result<Option<Written>, ExportError> {
-        let read = match original {
-            Ok(Some(mut original)) => Ok(self.bag.copy(&bag_path(path), &mut original)?),
-            Ok(None) => Err(("gone", "it was archived and is gone".to_owned())),
-            Err(error) => Err(("unreadable", error.to_string())),
+    fn copy_pair(&mut self, recording: &Recording, file: &FileRow) -> Result<()> {
+        let absence = || Absence { attempts: None, ..Absence::of(recording) };
+        if let Some(size_bytes) = self.copy_one(&file.path, file.sha256, absence)? {
+            self.copied.files += 1;
+            self.copied.bytes += size_bytes;
+        }
+        self.copy_one(&format!("{}.json", file.path), file.sidecar_sha256, absence)?;
+        Ok(())
+    }
+
+    /// Copies one file; its size, if it is what was archived. If it is not, it goes into a folder of its own, so that nobody
+    /// takes it for the original, and its `absence` is noted.
+    fn copy_one(&mut self, path: &str, sha256: Digest, absence: impl Fn() -> Absence) -> Result<Option<u64>> {
+        let (state, problem, found, is_in_bag) = match self.sources.archive.file(&Key::parse(path)?) {
+            Ok(Some(mut original)) => match self.bag.copy(&bag_path(path), &mut original)? {
+                Ok(written) if written.sha256 == sha256 => return Ok(Some(written.size_bytes)),
+                Ok(Written { sha256, .. }) => {
+                    ("damaged", "it has other bytes than were archived".to_owned(), Some(sha256), true)
+                }
+                Err(error) => ("unreadable", format!("it could be read in part only: {error}"), None, true),
+            },
+            Ok(None) => ("gone", "it was archived and is gone".to_owned(), None, false),
+            Err(error) => ("unreadable", error.to_string(), None, false),
         };
-        let (state, problem, found, is_in_bag) = match read {
-            Ok(Ok(written)) if written.sha256 == sha256 => return Ok(Some(written)),
-            Ok(Ok(written)) => {
-                ("damaged", "it has other bytes than were archived".to_owned(), Some(written.sha256), true)
-            }
-            Ok(Err(error)) => ("unreadable", format!("it could be read in part only: {error}"), None, true),
-            Err((state, problem)) => (state, problem, None, false),
-        };
-        let file = if is_in_bag { Some(lay_apart(path, self.bag)?) } else { None };
+        let file = if is_in_bag { Some(lay_apart(path, &mut self.bag)?) } else { None };
         self.copied.absent.push(Absence {
             path: path.to_owned(),
             state: state.to_owned(),
@@ -127,14 +102,12 @@ impl Copying<'_> {
     }
 
     /// Copies exactly the files that were issued of a certificate. Without its document or its signature it does not count.
-    fn copy_certificate(&mut self, certificate: &CertificateRow) -> Result<(), ExportError> {
-        let Some((folder, _)) = certificate.path.rsplit_once('/') else { return Ok(()) };
-        let (folder, names) = (Folder::parse(folder)?, Names { revision: certificate.revision });
+    fn copy_certificate(&mut self, certificate: &CertificateRow) -> Result<()> {
+        let names = Names { revision: certificate.revision };
         let mut whole = Vec::new();
         for (path, sha256) in &certificate.files {
             let name = path.rsplit('/').next().unwrap_or_default();
-            let original = self.sources.archive.file(&Key::from(&folder).join(name.as_bytes()));
-            if self.copy_one(original, path, *sha256, || absence_of(certificate, name))?.is_some() {
+            if self.copy_one(path, *sha256, || absence_of(certificate, name))?.is_some() {
                 whole.push(name.to_owned());
             }
         }
@@ -145,7 +118,7 @@ impl Copying<'_> {
                 state: "damaged".to_owned(),
                 reason: Some(problem.to_owned()),
                 found_sha256: found.map(ToString::to_string),
-                file: Some(lay_apart(&path, self.bag)?),
+                file: Some(lay_apart(&path, &mut self.bag)?),
                 path,
                 ..absence_of(certificate, &name)
             });
@@ -167,7 +140,7 @@ impl Copying<'_> {
         &self,
         certificate: &CertificateRow,
         whole: &[String],
-    ) -> Result<Vec<(String, &'static str)>, ExportError> {
+    ) -> Result<Vec<(String, &'static str)>> {
         let names = Names { revision: certificate.revision };
         let read = |name: &str| {
             if !whole.iter().any(|there| there == name) {
@@ -196,6 +169,21 @@ impl Copying<'_> {
         }
         Ok(wrong)
     }
+
+    /// Writes the proof of each file, and the list of files with their proofs.
+    pub(super) fn write_proofs(&mut self, log: &Log) -> Result<()> {
+        let mut lines = Vec::new();
+        for row in self.selection.files() {
+            self.sources.check_stop()?;
+            let proof = proof_path(row);
+            self.bag.put(&proof, log.prove(row.ledger_number)?)?;
+            let line = FileLine { file: bag_path(&row.path), row, proof };
+            json_line(&mut lines, &line)
+                .map_err(|error| ExportError::io("write", self.bag.folder(), error))?;
+        }
+        self.bag.put("data/files.jsonl", lines)?;
+        Ok(())
+    }
 }
 
 fn absence_of(certificate: &CertificateRow, name: &str) -> Absence {
@@ -209,47 +197,15 @@ fn absence_of(certificate: &CertificateRow, name: &str) -> Absence {
 }
 
 /// Moves a file of the bag to where nobody takes it for the original; returns its new place.
-fn lay_apart(path: &str, bag: &mut Bag) -> Result<String, ExportError> {
+fn lay_apart(path: &str, bag: &mut Bag) -> Result<String> {
     let from = bag_path(path);
     let aside = from.replacen(PAYLOAD, DAMAGED, 1);
     bag.rename(&from, &aside)?;
     Ok(aside)
 }
 
-/// Writes the proof of each file, and the list of files with their proofs.
-pub(super) fn write_proofs(
-    selection: &Selection,
-    log: &Log,
-    sources: &Sources<'_>,
-    bag: &mut Bag,
-) -> Result<(), ExportError> {
-    let mut lines = Vec::new();
-    for file in selection.files() {
-        sources.check_stop()?;
-        let (ledger_number, proof) = (entry_number(file), proof_path(file));
-        bag.put(&proof, log.prove(ledger_number)?)?;
-        let line = FileLine {
-            file: bag_path(&file.path),
-            path: &file.path,
-            size_bytes: file.size_bytes,
-            sha256: file.sha256.to_string(),
-            sidecar_sha256: file.sidecar_sha256.to_string(),
-            ledger_number,
-            proof,
-        };
-        json_line(&mut lines, &line).map_err(|error| ExportError::io("write", bag.folder(), error))?;
-    }
-    bag.put("data/files.jsonl", lines)?;
-    Ok(())
-}
-
 pub(super) fn proof_path(file: &FileRow) -> String {
-    format!("proofs/{}.tlog-proof", entry_number(file))
-}
-
-/// The number of the `archived` entry of a file.
-pub(super) fn entry_number(file: &FileRow) -> u64 {
-    u64::try_from(file.ledger_number).unwrap_or(0)
+    format!("proofs/{}.tlog-proof", file.ledger_number)
 }
 
 pub(super) fn name_of(recording: &Recording) -> String {

@@ -81,6 +81,8 @@ impl Report {
     }
 }
 
+pub(super) type Result<T, E = ExportError> = std::result::Result<T, E>;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     #[error("cannot {action} `{path}`: {error}")]

@@ -5,15 +5,16 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::Connection as _;
 
 use crate::base::recording::{Text, printable};
 use crate::formats::cdr::{CdrRow, parties};
 use crate::store::export::{self as rows, CallRow, CertificateRow, FileRow, RecordingRow};
 use crate::store::queue::DayRange;
+use crate::store::sql::Conn;
 
 #[derive(Debug, Default)]
 pub struct Selection {
@@ -38,7 +39,7 @@ pub(super) struct Recording {
 impl Selection {
     /// Reads the selection of `choice` among `pbxs`, all of one moment, whatever is written meanwhile. Each recording brings
     /// all calls that name it, also those of other days and other people.
-    pub async fn read(db: &mut SqliteConnection, choice: &Choice, pbxs: &[String]) -> anyhow::Result<Self> {
+    pub async fn read(db: &mut Conn, choice: &Choice, pbxs: &[String]) -> Result<Self> {
         let mut moment = db.begin().await.context("reading the database")?;
         let mut chosen = Chosen::default();
         let mut list = choice.list.as_deref().map(Wanted::new);
@@ -74,11 +75,11 @@ impl Selection {
     }
 
     pub(super) fn entries(&self) -> BTreeSet<u64> {
-        self.files().map(super::originals::entry_number).collect()
+        self.files().map(|file| file.ledger_number).collect()
     }
 
     pub(super) fn audio_bytes(&self) -> u64 {
-        self.files().map(|file| u64::try_from(file.size_bytes).unwrap_or(0)).sum()
+        self.files().map(|file| file.size_bytes).sum()
     }
 }
 
@@ -89,12 +90,7 @@ struct Chosen {
 }
 
 impl Chosen {
-    async fn read_pbx(
-        &mut self,
-        db: &mut SqliteConnection,
-        pbx: &str,
-        choice: &Choice,
-    ) -> anyhow::Result<()> {
+    async fn read_pbx(&mut self, db: &mut Conn, pbx: &str, choice: &Choice) -> Result<()> {
         let calls = rows::calls(db, pbx, choice.days()).await?;
         self.add_calls(calls.into_iter().filter(|call| is_taken(choice, call)));
         for recording in rows::recordings(db, pbx, choice.days()).await? {
@@ -114,12 +110,7 @@ impl Chosen {
         Ok(())
     }
 
-    async fn read_listed(
-        &mut self,
-        db: &mut SqliteConnection,
-        pbx: &str,
-        list: &mut Wanted,
-    ) -> anyhow::Result<()> {
+    async fn read_listed(&mut self, db: &mut Conn, pbx: &str, list: &mut Wanted) -> Result<()> {
         for recording in rows::recordings(db, pbx, DayRange::ALL).await? {
             // Whoever names the second file of a recording means the recording.
             let first = recording.path.strip_suffix(".wav").unwrap_or(&recording.path).to_lowercase();
@@ -134,11 +125,7 @@ impl Chosen {
         self.calls.extend(calls.into_iter().map(|call| (call.id, call)));
     }
 
-    async fn complete(
-        mut self,
-        db: &mut SqliteConnection,
-        unknown: Vec<String>,
-    ) -> anyhow::Result<Selection> {
+    async fn complete(mut self, db: &mut Conn, unknown: Vec<String>) -> Result<Selection> {
         let named: BTreeSet<i64> = self.calls.values().filter_map(|call| call.recording_id).collect();
         for id in named {
             if let Entry::Vacant(place) = self.recordings.entry(id) {
@@ -151,12 +138,9 @@ impl Chosen {
         }
         let mut calls: Vec<CallRow> = self.calls.into_values().collect();
         calls.sort_by(|one, other| key(one).cmp(&key(other)));
-        let mut first_calls = HashMap::new();
-        for (at, call) in calls.iter().enumerate() {
-            if let Some(recording) = call.recording_id {
-                first_calls.entry(recording).or_insert(at);
-            }
-        }
+        // Of several calls of a recording the first one stays, for it comes last.
+        let named = calls.iter().enumerate().rev().filter_map(|(at, call)| Some((call.recording_id?, at)));
+        let first_calls: HashMap<i64, usize> = named.collect();
         let mut recordings = Vec::new();
         for row in self.recordings.into_values() {
             let (files, call) = (rows::files(db, row.id).await?, first_calls.get(&row.id).copied());
@@ -328,7 +312,7 @@ impl Choice {
                 words.push(format!("with {what} {}", values.join(" or ")));
             }
         }
-        crate::base::recording::printable(words.join(" ").as_bytes())
+        printable(words.join(" ").as_bytes())
     }
 }
 

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::lists::shown;
+use super::lists::cell;
 use super::log::Token;
 use super::originals::{Copied, name_of};
 use super::selection::Recording;
@@ -185,29 +185,11 @@ fn formatted(day: &str, format: &str) -> String {
     day.parse::<Date>().map_or_else(|_| day.to_owned(), |date| date.strftime(format).to_string())
 }
 
-/// What the page shows of a call's row.
-struct Cells {
-    timestart: String,
-    from: String,
-    to: String,
-    did: String,
-    /// Direction and status in one.
-    way: String,
-}
-
-impl Cells {
-    fn of(call: &CallRow) -> Self {
-        let cell = |heading: &str| shown(call.row.cells.cell(heading));
-        let way = [cell("type"), cell("status").to_lowercase()];
-        let way: Vec<String> = way.into_iter().filter(|part| !part.is_empty()).collect();
-        Self {
-            timestart: cell("timestart"),
-            from: cell("callfrom"),
-            to: cell("callto"),
-            did: cell("didnumber"),
-            way: way.join(", "),
-        }
-    }
+/// Direction and status of a call in one.
+fn way(call: &CallRow) -> String {
+    let way = [cell(call, "type"), cell(call, "status").to_lowercase()];
+    let way: Vec<String> = way.into_iter().filter(|part| !part.is_empty()).collect();
+    way.join(", ")
 }
 
 fn state_in_words(state: &str) -> &'static str {

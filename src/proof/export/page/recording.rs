@@ -1,6 +1,6 @@
 //! A recording in a cell: each of its files to listen to, or why it is not here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use askama::Template;
 use jiff::Timestamp;
@@ -9,15 +9,15 @@ use jiff::tz::Offset;
 use super::state_in_words;
 use crate::base::remedy;
 use crate::formats::audio::Suspicion;
-use crate::proof::export::lists::Absence;
-use crate::proof::export::originals::{bag_path, entry_number, name_of, proof_path};
+use crate::proof::export::lists::{Absence, damaged};
+use crate::proof::export::originals::{bag_path, name_of, proof_path};
 use crate::proof::export::selection::{Recording, Selection};
 use crate::proof::html;
 use crate::store::export::FileRow;
 
 pub(super) struct Recordings<'a> {
     by_id: BTreeMap<i64, &'a Recording>,
-    damaged: HashMap<&'a str, &'a Absence>,
+    damaged: BTreeMap<&'a str, &'a Absence>,
 }
 
 #[derive(Template)]
@@ -64,8 +64,7 @@ impl Tally {
 impl<'a> Recordings<'a> {
     pub(super) fn new(selection: &'a Selection, absent: &'a [Absence]) -> Self {
         let by_id = selection.recordings.iter().map(|recording| (recording.row.id, recording)).collect();
-        let damaged = absent.iter().filter(|absence| absence.is_damage());
-        Self { by_id, damaged: damaged.map(|absence| (&*absence.path, absence)).collect() }
+        Self { by_id, damaged: damaged(absent) }
     }
 
     pub(super) fn cell(&'a self, recording: &'a Recording) -> Cell<'a> {
