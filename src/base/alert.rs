@@ -7,40 +7,42 @@ use super::words::{UnknownWord, words};
 
 words! {
     /// What the state alone shows.
-    pub enum Condition as "condition" {
+    pub enum Condition as "condition",
+    /// The severity of its alert.
+    severity: Severity {
         /// The PBX has not answered, or not as it should, for longer than `down_after`.
-        PbxDown = "pbx_down",
+        PbxDown = "pbx_down" => Severity::Critical,
         /// The calls were not read completely for too long, whatever the reason.
-        SweepOverdue = "sweep_overdue",
+        SweepOverdue = "sweep_overdue" => Severity::Warning,
         /// Nothing is asked of the PBX until the password is corrected.
-        PasswordRefused = "password_refused",
-        LockedOut = "locked_out",
-        CertificateChanged = "certificate_changed",
+        PasswordRefused = "password_refused" => Severity::Critical,
+        LockedOut = "locked_out" => Severity::Warning,
+        CertificateChanged = "certificate_changed" => Severity::Critical,
         /// Two configured PBXs are one device: one of them is not served.
-        SameDevice = "same_device",
-        ArchiveNotMounted = "archive_not_mounted",
-        ArchiveUnusable = "archive_unusable",
+        SameDevice = "same_device" => Severity::Critical,
+        ArchiveNotMounted = "archive_not_mounted" => Severity::Critical,
+        ArchiveUnusable = "archive_unusable" => Severity::Critical,
         /// So full that nothing is downloaded.
-        DiskFull = "disk_full",
-        DiskNearlyFull = "disk_nearly_full",
-        SnapshotOverdue = "snapshot_overdue",
-        Stuck = "stuck",
+        DiskFull = "disk_full" => Severity::Critical,
+        DiskNearlyFull = "disk_nearly_full" => Severity::Warning,
+        SnapshotOverdue = "snapshot_overdue" => Severity::Warning,
+        Stuck = "stuck" => Severity::Warning,
         /// The PBX is about to overwrite recordings that are not archived.
-        OverwriteNear = "overwrite_near",
-        BoxNearlyFull = "box_nearly_full",
+        OverwriteNear = "overwrite_near" => Severity::Critical,
+        BoxNearlyFull = "box_nearly_full" => Severity::Critical,
         /// The ledger, or what is published of it, is not what was signed.
-        LedgerDamaged = "ledger_damaged",
-        VerificationOverdue = "verification_overdue",
+        LedgerDamaged = "ledger_damaged" => Severity::Critical,
+        VerificationOverdue = "verification_overdue" => Severity::Warning,
         /// The ledger is not signed, because it would contradict what was signed.
-        LedgerRefused = "ledger_refused",
-        LedgerUnsigned = "ledger_unsigned",
-        AnchorOverdue = "anchor_overdue",
-        FeedWebhookFailing = "feed_webhook_failing",
-        ListenerTrouble = "listener_trouble",
+        LedgerRefused = "ledger_refused" => Severity::Critical,
+        LedgerUnsigned = "ledger_unsigned" => Severity::Warning,
+        AnchorOverdue = "anchor_overdue" => Severity::Warning,
+        FeedWebhookFailing = "feed_webhook_failing" => Severity::Warning,
+        ListenerTrouble = "listener_trouble" => Severity::Warning,
         /// Recordings wait for a row that cannot be read for certain.
-        Held = "held",
-        SecretReadable = "secret_readable",
-        WritableByOthers = "writable_by_others",
+        Held = "held" => Severity::Warning,
+        SecretReadable = "secret_readable" => Severity::Warning,
+        WritableByOthers = "writable_by_others" => Severity::Warning,
     }
 }
 
@@ -62,22 +64,8 @@ impl Cause {
     }
 
     pub fn severity(self) -> Severity {
-        use Condition as C;
         match self {
-            Self::State(
-                C::PbxDown
-                | C::PasswordRefused
-                | C::CertificateChanged
-                | C::SameDevice
-                | C::ArchiveNotMounted
-                | C::ArchiveUnusable
-                | C::DiskFull
-                | C::OverwriteNear
-                | C::BoxNearlyFull
-                | C::LedgerDamaged
-                | C::LedgerRefused,
-            ) => Severity::Critical,
-            Self::State(_) => Severity::Warning,
+            Self::State(condition) => condition.severity(),
             Self::Finding(kind) => kind.severity().unwrap_or(Severity::Warning),
         }
     }

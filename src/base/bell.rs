@@ -7,18 +7,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 /// A bell. Clones ring the same one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Bell(Arc<watch::Sender<()>>);
 
 /// Somebody who listens to a bell.
 #[derive(Debug)]
 pub struct Listener(watch::Receiver<()>);
-
-impl Default for Bell {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(())))
-    }
-}
 
 impl Bell {
     /// Wakes all who listen, and those who look next.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 pub use sync::Sync;
 
@@ -97,16 +98,11 @@ impl Clock {
             if left.is_zero() {
                 return;
             }
-            let stepped = async {
-                match &mut steps {
-                    // The sender lives as long as `self` does.
-                    Some(steps) => drop(steps.changed().await),
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(left.min(LOOK_AGAIN)) => {}
-                () = stepped => {}
+            let left = left.min(LOOK_AGAIN);
+            match &mut steps {
+                // The sender lives as long as `self` does.
+                Some(steps) => drop(timeout(left, steps.changed()).await),
+                None => sleep(left).await,
             }
         }
     }
@@ -128,7 +124,7 @@ impl Steps {
             match &mut self.set {
                 // The sender lives as long as the clock does.
                 Some(set) => drop(set.changed().await),
-                None => tokio::time::sleep(LOOK_AGAIN).await,
+                None => sleep(LOOK_AGAIN).await,
             }
             let before = std::mem::replace(&mut self.seen, Moment::of(&self.clock));
             let passed = SignedDuration::try_from(self.seen.steady - before.steady).unwrap_or_default();

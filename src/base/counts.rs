@@ -1,6 +1,5 @@
 //! Recordings counted by what became of them.
 
-use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::recording::RecordingState;
@@ -79,30 +78,28 @@ impl std::ops::AddAssign for Counts {
 
 /// Shows how many of the missing ones are final.
 pub fn with_final<S: Serializer>(counts: &Counts, to: S) -> Result<S::Ok, S::Error> {
-    let Counts { archived, missing, missing_final, excluded, pending, stuck, .. } = *counts;
-    let shown = [
-        ("archived", archived),
-        ("missing", missing),
-        ("missing_final", missing_final),
-        ("excluded", excluded),
-        ("pending", pending),
-        ("stuck", stuck),
-    ];
-    show(to, &shown, None)
+    to.collect_map([
+        ("archived", counts.archived),
+        ("missing", counts.missing),
+        ("missing_final", counts.missing_final),
+        ("excluded", counts.excluded),
+        ("pending", counts.pending),
+        ("stuck", counts.stuck),
+    ])
 }
 
 /// Shows what a run came to.
 pub fn of_run<S: Serializer>(counts: &Counts, to: S) -> Result<S::Ok, S::Error> {
-    show(to, &run("listed", counts), Some(counts.bytes))
+    of("listed", counts, to)
 }
 
 /// The same of voicemail.
 pub fn of_messages<S: Serializer>(counts: &Counts, to: S) -> Result<S::Ok, S::Error> {
-    show(to, &run("known", counts), Some(counts.bytes))
+    of("known", counts, to)
 }
 
-fn run(sum: &'static str, counts: &Counts) -> [(&'static str, i64); 7] {
-    [
+fn of<S: Serializer>(sum: &'static str, counts: &Counts, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map([
         (sum, counts.listed()),
         ("archived", counts.archived),
         ("already_archived", counts.already_archived),
@@ -110,18 +107,8 @@ fn run(sum: &'static str, counts: &Counts) -> [(&'static str, i64); 7] {
         ("excluded", counts.excluded),
         ("pending", counts.pending),
         ("stuck", counts.stuck),
-    ]
-}
-
-fn show<S: Serializer>(to: S, shown: &[(&'static str, i64)], bytes: Option<u64>) -> Result<S::Ok, S::Error> {
-    let mut members = to.serialize_struct("Counts", shown.len() + usize::from(bytes.is_some()))?;
-    for (name, count) in shown {
-        members.serialize_field(name, count)?;
-    }
-    if let Some(bytes) = bytes {
-        members.serialize_field("bytes", &bytes)?;
-    }
-    members.end()
+        ("bytes", i64::try_from(counts.bytes).unwrap_or(i64::MAX)),
+    ])
 }
 
 #[cfg(test)]

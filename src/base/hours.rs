@@ -72,10 +72,6 @@ impl Hours {
         Ok(Self { open: all.into_iter().map(|(range, _)| range.clone()).collect() })
     }
 
-    pub fn is_always_open(&self) -> bool {
-        self.open.is_empty() || self.open.iter().map(|range| range.end - range.start).sum::<u16>() == WEEK_MIN
-    }
-
     /// Whether the hours are open when the PBX's clock on the wall shows `local`.
     pub fn is_open(&self, local: DateTime) -> bool {
         let minute = minute_of_week(local);
@@ -84,24 +80,17 @@ impl Hours {
 
     /// When the hours open next; `None` if they are open.
     pub fn next_opening(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        if self.is_open(zone.to_datetime(now)) { None } else { self.next(true, now, zone) }
+        if self.is_open(zone.to_datetime(now)) { None } else { self.next_change(now, zone) }
     }
 
-    /// When the hours close next; `None` if they are closed, or never do.
-    pub fn next_closing(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        if self.is_open(zone.to_datetime(now)) { self.next(false, now, zone) } else { None }
-    }
-
-    /// The first instant after `now` from which the hours are open, or closed.
+    /// The first instant after `now` from which the hours are open if they are closed now, and closed if they are open.
     ///
     /// That changes only where the local time reaches an entry's begin or end, or leaps over it.
-    fn next(&self, open: bool, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    fn next_change(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let is_open = |at: Timestamp| self.is_open(zone.to_datetime(at));
         let leaps = zone.following(now).map(|leap| leap.timestamp()).take(2);
-        self.ends_around(now, zone)
-            .into_iter()
-            .chain(leaps)
-            .filter(|at| *at > now && self.is_open(zone.to_datetime(*at)) == open)
-            .min()
+        let ends = self.ends_around(now, zone).into_iter().chain(leaps);
+        ends.filter(|at| *at > now && is_open(*at) != is_open(now)).min()
     }
 
     /// Every instant of the coming days at which an entry begins or ends.
@@ -153,10 +142,8 @@ fn weekdays(text: &str) -> Result<Vec<u16>, NotAnOpening> {
         let at = WEEKDAYS.iter().position(|day| day.eq_ignore_ascii_case(text.trim()));
         at.and_then(|at| u16::try_from(at).ok()).ok_or(NotAnOpening::Unreadable)
     };
-    let (first, last) = match text.split_once('-') {
-        Some((first, last)) => (day(first)?, day(last)?),
-        None => (day(text)?, day(text)?),
-    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (day(first)?, day(last)?);
     let count = (last + 7 - first) % 7;
     Ok((0..=count).map(|days| (first + days) % 7).collect())
 }

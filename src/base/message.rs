@@ -1,5 +1,9 @@
 //! What a voicemail message is known by: its content, for its name on the PBX is only a place in a folder.
 
+use std::borrow::Cow;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
 use crate::base::recording::{RecordingName, Text};
 
 /// Bytes of a part that a name shows as they are; the others would blur where the part ends, or a terminal.
@@ -67,34 +71,16 @@ impl Message {
 }
 
 fn encoded(part: &str) -> String {
-    let mut text = String::with_capacity(part.len());
-    for character in part.chars() {
-        if is_plain(character) {
-            text.push(character);
-        } else {
-            let mut bytes = [0; 4];
-            for byte in character.encode_utf8(&mut bytes).bytes() {
-                text.push_str(&format!("%{byte:02X}"));
-            }
-        }
-    }
-    text
+    let encode = |character: char| match character.to_string() {
+        plain if is_plain(character) => plain,
+        other => utf8_percent_encode(&other, NON_ALPHANUMERIC).to_string(),
+    };
+    part.chars().map(encode).collect()
 }
 
-/// The part that was written so; `None` if none was.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-            }
-            plain => bytes.push(plain),
-        }
-    }
-    String::from_utf8(bytes).ok()
+/// The part that was written so; `None` if it is no text.
+fn decoded(part: &str) -> Option<String> {
+    percent_decode_str(part).decode_utf8().ok().map(Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@
 //! stands in no plain form, so the forms never meet. `docs/archive-format.md` promises all this: do not change it.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
+use percent_encoding::{percent_decode_str, percent_encode_byte};
 use sha2::{Digest as _, Sha256};
 
-use crate::base::digest::{Digest, hex, unhex};
+use crate::base::digest::Digest;
 use crate::base::recording::RecordingName;
 
 /// What every recording's file ends in.
@@ -35,11 +35,6 @@ pub struct SafeName(String);
 impl SafeName {
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The name as a file system that ignores case sees it: two files may not have one and the same.
-    pub fn folded(&self) -> String {
-        self.0.to_ascii_lowercase()
     }
 }
 
@@ -70,15 +65,10 @@ pub fn safe_name(name: &RecordingName) -> SafeName {
 
 /// The name that a file of the plain form tells; `None` of any other file, whose name only its sidecar has.
 pub fn plain_name(file_name: &str) -> Option<RecordingName> {
-    let mut bytes = Vec::with_capacity(file_name.len());
-    let mut rest = file_name.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'~' => return None,
-            b'%' => bytes.extend(unhex(std::str::from_utf8(&[rest.next()?, rest.next()?]).ok()?)?),
-            plain => bytes.push(plain),
-        }
+    if file_name.contains('~') {
+        return None;
     }
+    let bytes: Vec<u8> = percent_decode_str(file_name).collect();
     RecordingName::new(bytes).filter(|name| safe_name(name).as_str() == file_name)
 }
 
@@ -111,7 +101,7 @@ fn hash_form(name: &RecordingName, hash: Digest) -> SafeName {
         // A device's name is reserved whatever follows its first dot, and a file that starts with a dot is hidden:
         // there the hash alone does not help.
         let mend = at == 0 && (byte == b'.' || is_reserved(&String::from_utf8_lossy(bytes)));
-        let next = if mend { escaped(byte) } else { encoded(byte) };
+        let next = if mend { percent_encode_byte(byte).to_owned() } else { encoded(byte) };
         if text.len() + next.len() > STEM_BYTES_MAX {
             break;
         }
@@ -122,18 +112,13 @@ fn hash_form(name: &RecordingName, hash: Digest) -> SafeName {
 
 fn encoded(byte: u8) -> String {
     let plain = byte.is_ascii_alphanumeric() || b"._+=@()-".contains(&byte);
-    if plain { char::from(byte).to_string() } else { escaped(byte) }
-}
-
-fn escaped(byte: u8) -> String {
-    format!("%{}", hex(&[byte]).to_uppercase())
+    if plain { char::from(byte).to_string() } else { percent_encode_byte(byte).to_owned() }
 }
 
 /// Whether some system takes the name for a device: what stands before the first dot decides.
 fn is_reserved(name: &str) -> bool {
-    const DIGITS: RangeInclusive<char> = '0'..='9';
     let base = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let numbered = base.strip_suffix(|last| DIGITS.contains(&last));
+    let numbered = base.strip_suffix(|last: char| last.is_ascii_digit());
     RESERVED.contains(&&*base) || numbered.is_some_and(|device| RESERVED_NUMBERED.contains(&device))
 }
 
@@ -145,6 +130,13 @@ mod tests {
 
     use super::*;
     use crate::base::digest::unhex;
+
+    impl SafeName {
+        /// The name as a file system that ignores case sees it: two files may not have one and the same.
+        fn folded(&self) -> String {
+            self.0.to_ascii_lowercase()
+        }
+    }
 
     fn name(bytes: impl Into<Vec<u8>>) -> RecordingName {
         RecordingName::new(bytes).unwrap()

@@ -4,13 +4,11 @@
 //! offset and is an hour off after each change of the clocks. A line whose hour is fixed runs once on either day of a
 //! change; one for every hour runs in each hour that there is.
 
-use std::str::FromStr as _;
-
-use chrono::{DateTime as ChronoTime, Datelike as _, NaiveDate, Timelike as _, Utc};
+use chrono::{DateTime as ChronoTime, NaiveDateTime, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use jiff::civil::DateTime;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 /// A cron line that is known to fire, in its zone.
@@ -53,10 +51,8 @@ impl CronLine {
             .parse(&line)
             .map_err(|error| BadCronLine::Field(error.to_string()))?;
         let line = Self { text: text.to_owned(), cron, zone, every_hour: hour.starts_with('*') };
-        match line.next_civil(jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0), true) {
-            Some(_) => Ok(line),
-            None => Err(BadCronLine::NeverFires),
-        }
+        let first = line.next_civil(jiff::civil::date(2026, 1, 1).at(0, 0, 0, 0), true);
+        first.map(|_| line).ok_or(BadCronLine::NeverFires)
     }
 
     pub fn text(&self) -> &str {
@@ -83,28 +79,17 @@ impl CronLine {
             else {
                 return candidate.unwrap_or(Timestamp::MAX);
             };
-            if let Some(at) = self.across(offset, change.offset(), change.timestamp(), candidate) {
-                return at;
+            // A time that the clocks skip is made up for at once when they do.
+            let repeated = offset.seconds() - change.offset().seconds();
+            let skipped = SignedDuration::from_secs(-i64::from(repeated));
+            if candidate.is_some_and(|at| at.duration_since(change.timestamp()) < skipped) {
+                return change.timestamp();
             }
             // After the change the clocks show another time: look again from there.
-            let repeated = offset.seconds() - change.offset().seconds();
             let skip = if repeated > 0 && !self.every_hour { i64::from(repeated) } else { 0 };
             (from, inclusive) =
                 (change.timestamp().saturating_add(skip.seconds()).unwrap_or(Timestamp::MAX), true);
         }
-    }
-
-    /// A time that the clocks skip is made up for at once when they do.
-    fn across(
-        &self,
-        before: Offset,
-        after: Offset,
-        change: Timestamp,
-        candidate: Option<Timestamp>,
-    ) -> Option<Timestamp> {
-        let skipped = SignedDuration::from_secs(i64::from(after.seconds() - before.seconds()));
-        let missed = candidate.is_some_and(|at| at.duration_since(change) < skipped);
-        missed.then_some(change)
     }
 
     /// The next time on the wall at which it fires, the wall's time taken for one without changes.
@@ -122,25 +107,12 @@ impl PartialEq for CronLine {
 
 /// The cron library counts in chrono's types; nothing else here does.
 fn to_chrono(at: DateTime) -> Option<ChronoTime<Utc>> {
-    let date = NaiveDate::from_ymd_opt(at.year().into(), part(at.month())?, part(at.day())?)?;
-    Some(date.and_hms_opt(part(at.hour())?, part(at.minute())?, part(at.second())?)?.and_utc())
-}
-
-fn part(number: i8) -> Option<u32> {
-    u32::try_from(number).ok()
+    let text = at.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    text.parse().ok().map(|at: NaiveDateTime| at.and_utc())
 }
 
 fn from_chrono(at: ChronoTime<Utc>) -> Option<DateTime> {
-    let text = format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        at.year(),
-        at.month(),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second()
-    );
-    DateTime::from_str(&text).ok()
+    at.naive_utc().to_string().parse().ok()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod tests;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 
-pub use offset::{OFFSET_S_MAX, OffsetResolver, OffsetSource, Resolved};
+pub use offset::{EARLY_S_MAX, OFFSET_S_MAX, OffsetResolver, OffsetSource, Resolved};
 
 /// The zone that a PBX stands in: as configured, else as its CDR showed last, and UTC while nobody knows.
 pub fn zone_of(configured: Option<&TimeZone>, learnt_offset_s: Option<i32>) -> TimeZone {

@@ -8,6 +8,8 @@ use sqlx::{Decode, Encode, Sqlite};
 
 /// One of a closed set of words.
 pub trait Word: Copy + 'static {
+    /// What the word is, for errors.
+    const SET: &'static str;
     const ALL: &'static [Self];
 
     fn word(self) -> &'static str;
@@ -21,30 +23,38 @@ pub struct UnknownWord {
     word: String,
 }
 
-pub(crate) fn parse<W: Word>(set: &'static str, word: &str) -> Result<W, UnknownWord> {
+pub(crate) fn parse<W: Word>(word: &str) -> Result<W, UnknownWord> {
     let known = W::ALL.iter().copied().find(|known| known.word() == word);
-    known.ok_or_else(|| UnknownWord { set, word: word.to_owned() })
+    known.ok_or_else(|| UnknownWord { set: W::SET, word: word.to_owned() })
 }
 
-pub(crate) fn deserialize<'de, W, D>(set: &'static str, from: D) -> Result<W, D::Error>
-where
-    W: Word,
-    D: Deserializer<'de>,
-{
-    let word = std::borrow::Cow::<'de, str>::deserialize(from)?;
-    parse(set, &word).map_err(D::Error::custom)
+pub(crate) fn deserialize<'de, W: Word, D: Deserializer<'de>>(from: D) -> Result<W, D::Error> {
+    parse(&std::borrow::Cow::<'de, str>::deserialize(from)?).map_err(D::Error::custom)
 }
 
 pub(crate) fn encode<W: Word>(word: W, to: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
     Encode::<Sqlite>::encode(word.word(), to)
 }
 
-pub(crate) fn decode<W: Word>(set: &'static str, value: SqliteValueRef<'_>) -> Result<W, BoxDynError> {
-    Ok(parse(set, <&str as Decode<Sqlite>>::decode(value)?)?)
+pub(crate) fn decode<W: Word>(value: SqliteValueRef<'_>) -> Result<W, BoxDynError> {
+    Ok(parse(<&str as Decode<Sqlite>>::decode(value)?)?)
 }
 
-/// Makes an enum each of whose values is one word. `as "state"` says what the word is, for errors.
+/// Makes an enum each of whose values is one word. `as "state"` says what the word is, for errors. A method may follow, with
+/// what it gives for each word beside that word: `as "state", meaning: &'static str { Stuck = "stuck" => "failed often" }`.
 macro_rules! words {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident as $set:literal, $(#[$doc:meta])* $method:ident: $given:ty {
+        $($(#[$of:meta])* $variant:ident = $word:literal => $value:expr),+ $(,)?
+    }) => {
+        $crate::base::words::words! { $(#[$meta])* $vis enum $name as $set { $($(#[$of])* $variant = $word),+ } }
+
+        impl $name {
+            $(#[$doc])*
+            $vis fn $method(self) -> $given {
+                match self { $(Self::$variant => $value),+ }
+            }
+        }
+    };
     ($(#[$meta:meta])* $vis:vis enum $name:ident as $set:literal {
         $($(#[$of:meta])* $variant:ident = $word:literal),+ $(,)?
     }) => {
@@ -63,6 +73,7 @@ macro_rules! words {
         }
 
         impl $crate::base::words::Word for $name {
+            const SET: &'static str = $set;
             const ALL: &'static [Self] = Self::ALL;
 
             fn word(self) -> &'static str { self.as_str() }
@@ -75,7 +86,7 @@ macro_rules! words {
         impl std::str::FromStr for $name {
             type Err = $crate::base::words::UnknownWord;
 
-            fn from_str(word: &str) -> Result<Self, Self::Err> { $crate::base::words::parse($set, word) }
+            fn from_str(word: &str) -> Result<Self, Self::Err> { $crate::base::words::parse(word) }
         }
 
         impl serde::Serialize for $name {
@@ -86,7 +97,7 @@ macro_rules! words {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                $crate::base::words::deserialize($set, from)
+                $crate::base::words::deserialize(from)
             }
         }
 
@@ -105,7 +116,7 @@ macro_rules! words {
 
         impl sqlx::Decode<'_, sqlx::Sqlite> for $name {
             fn decode(value: sqlx::sqlite::SqliteValueRef<'_>) -> Result<Self, sqlx::error::BoxDynError> {
-                $crate::base::words::decode($set, value)
+                $crate::base::words::decode(value)
             }
         }
     };

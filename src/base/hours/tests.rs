@@ -2,6 +2,17 @@
 
 use super::*;
 
+impl Hours {
+    fn is_always_open(&self) -> bool {
+        self.open.is_empty() || self.open.iter().map(|range| range.end - range.start).sum::<u16>() == WEEK_MIN
+    }
+
+    /// When the hours close next; `None` if they are closed, or never do.
+    fn next_closing(&self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        if self.is_open(zone.to_datetime(now)) { self.next_change(now, zone) } else { None }
+    }
+}
+
 fn hours(entries: &[&str]) -> Hours {
     let openings: Vec<Opening> = entries.iter().map(|entry| entry.parse().unwrap()).collect();
     Hours::new(&openings).unwrap()

@@ -1,11 +1,12 @@
 //! How far the PBX's clock is from UTC, call by call.
 
-use crate::base::words::words;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+
+use crate::base::words::words;
 
 /// No clock on the wall is further from UTC, in seconds.
 pub const OFFSET_S_MAX: i32 = 14 * 3600;
@@ -13,8 +14,9 @@ pub const OFFSET_S_MAX: i32 = 14 * 3600;
 /// Offsets in use are multiples of this many seconds.
 const OFFSET_S_STEP: i64 = 900;
 
-/// A row may start by so many seconds before its call's id says: the two are not read from the clock at one moment.
-const EARLY_S_MAX: i64 = 60;
+/// A row may start by so many seconds before its call's id or its recording's name says: they are not read from the clock
+/// at one moment.
+pub const EARLY_S_MAX: i64 = 60;
 
 words! {
     /// Where the offset of a row came from.
@@ -64,6 +66,9 @@ struct Call {
     offsets: Vec<i32>,
 }
 
+/// The epoch in a row's call id; its local start, and that in seconds since 1970, as if it were UTC.
+type Row = (Option<i64>, Option<(i64, DateTime)>);
+
 /// What one page settles: the offset by epoch, and by local time in seconds.
 struct Accepted {
     by_epoch: BTreeMap<i64, i32>,
@@ -83,20 +88,17 @@ impl OffsetResolver {
 
     /// Resolves a page of rows, each with the epoch in its call's id and its local start; one answer for each, in order.
     pub fn resolve(&mut self, page: &[(Option<i64>, Option<DateTime>)]) -> Vec<Resolved> {
-        let rows: Vec<_> = page.iter().map(|&(epoch, local)| (epoch, local.and_then(seconds))).collect();
+        let seconds = |local| Some((Offset::UTC.to_timestamp(local).ok()?.as_second(), local));
+        let rows: Vec<Row> = page.iter().map(|&(epoch, local)| (epoch, local.and_then(seconds))).collect();
         let calls = calls(&rows);
         let accepted = self.accept(&calls, &rows);
-        let resolved = page.iter().zip(&rows).map(|(&(_, civil), &(epoch, local))| {
-            let local = local.zip(civil);
-            self.resolve_row(epoch, local, &accepted)
-        });
-        let resolved = resolved.collect();
+        let resolved = rows.iter().map(|row| self.resolve_row(*row, &accepted)).collect();
         self.learnt = accepted.by_epoch.last_key_value().map(|(_, &offset)| offset).or(self.learnt);
         self.last = calls.last().cloned().or(self.last.take());
         resolved
     }
 
-    fn accept(&self, calls: &[Call], rows: &[(Option<i64>, Option<i64>)]) -> Accepted {
+    fn accept(&self, calls: &[Call], rows: &[Row]) -> Accepted {
         let mut by_epoch = BTreeMap::new();
         for (at, call) in calls.iter().enumerate() {
             let before = if at > 0 { calls.get(at - 1) } else { self.last.as_ref() };
@@ -105,34 +107,25 @@ impl OffsetResolver {
                 by_epoch.insert(call.epoch, offset);
             }
         }
-        let by_local =
-            rows.iter().filter_map(|&(epoch, local)| Some((local?, *by_epoch.get(&epoch?)?))).collect();
+        let settled = |&(epoch, local): &Row| Some((local?.0, *by_epoch.get(&epoch?)?));
+        let by_local = rows.iter().filter_map(settled).collect();
         Accepted { by_epoch, by_local }
     }
 
     /// The offset of a call, if it can be believed.
     fn judge(&self, call: &Call, neighbours: [Option<&Call>; 2]) -> Option<i32> {
-        let known =
-            [self.learnt, self.zone_offset(call.epoch)].map(|offset| offset.map(|offset| vec![offset]));
-        let asked: Vec<Vec<i32>> = neighbours
-            .into_iter()
-            .flatten()
-            .map(|other| other.offsets.clone())
-            .chain(known.into_iter().flatten())
-            .collect();
+        let known = [self.learnt, self.zone_offset(call.epoch)];
+        let known = known.iter().flatten().map(std::slice::from_ref);
+        let neighbours = neighbours.into_iter().flatten().map(|other| &other.offsets[..]);
+        let asked: Vec<&[i32]> = neighbours.chain(known).collect();
         let agreed = call.offsets.iter().find(|offset| asked.iter().any(|offsets| offsets.contains(offset)));
         let smallest = call.offsets[0];
         let below_all = asked.iter().all(|offsets| smallest < offsets[0]);
         agreed.copied().or(below_all.then_some(smallest))
     }
 
-    fn resolve_row(
-        &self,
-        epoch: Option<i64>,
-        local: Option<(i64, DateTime)>,
-        accepted: &Accepted,
-    ) -> Resolved {
-        let (offset, source) = self.offset_of(epoch, local, accepted);
+    fn resolve_row(&self, (epoch, local): Row, accepted: &Accepted) -> Resolved {
+        let (offset, source) = self.offset_of((epoch, local), accepted);
         let Some((local_s, civil)) = local else {
             let at = epoch.and_then(|epoch| Timestamp::from_second(epoch).ok());
             return self.resolved(at, offset, source);
@@ -146,12 +139,7 @@ impl OffsetResolver {
         self.resolved(Timestamp::from_second(local_s - i64::from(offset)).ok(), offset, source)
     }
 
-    fn offset_of(
-        &self,
-        epoch: Option<i64>,
-        local: Option<(i64, DateTime)>,
-        accepted: &Accepted,
-    ) -> (i32, OffsetSource) {
+    fn offset_of(&self, (epoch, local): Row, accepted: &Accepted) -> (i32, OffsetSource) {
         if let Some(&offset) = epoch.and_then(|epoch| accepted.by_epoch.get(&epoch)) {
             return (offset, OffsetSource::Callid);
         }
@@ -197,15 +185,12 @@ impl OffsetResolver {
 }
 
 /// The rows with a plausible offset, by epoch.
-fn calls(rows: &[(Option<i64>, Option<i64>)]) -> Vec<Call> {
+fn calls(rows: &[Row]) -> Vec<Call> {
     let mut calls: BTreeMap<i64, Vec<i32>> = BTreeMap::new();
-    for &(epoch, local) in rows {
-        let Some((epoch, offset)) =
-            epoch.zip(local).and_then(|(epoch, local)| Some((epoch, candidate(epoch, local)?)))
-        else {
-            continue;
-        };
-        calls.entry(epoch).or_default().push(offset);
+    for (epoch, (local_s, _)) in rows.iter().filter_map(|(epoch, local)| epoch.zip(*local)) {
+        if let Some(offset) = candidate(epoch, local_s) {
+            calls.entry(epoch).or_default().push(offset);
+        }
     }
     let sorted = |(epoch, mut offsets): (i64, Vec<i32>)| {
         offsets.sort_unstable();
@@ -241,9 +226,4 @@ fn nearest(offsets: &BTreeMap<i64, i32>, key: i64) -> Option<i32> {
     let after = offsets.range(key..).next();
     let near = before.into_iter().chain(after).min_by_key(|(other, _)| other.abs_diff(key));
     near.map(|(_, &offset)| offset)
-}
-
-/// A local time as seconds since 1970, as if it were UTC.
-fn seconds(local: DateTime) -> Option<i64> {
-    Offset::UTC.to_timestamp(local).ok().map(Timestamp::as_second)
 }

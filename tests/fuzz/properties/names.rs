@@ -91,9 +91,14 @@ fn check_neighbours(name: &RecordingName) {
     ];
     for other in others.into_iter().filter_map(RecordingName::new).filter(|other| other != name) {
         assert_ne!(safe_name(name), safe_name(&other), "{other:?}");
-        assert_ne!(with_hash(name).folded(), with_hash(&other).folded(), "{other:?}");
-        assert_ne!(with_identity(name, b"1").folded(), with_identity(&other, b"1").folded(), "{other:?}");
+        assert_ne!(folded(&with_hash(name)), folded(&with_hash(&other)), "{other:?}");
+        assert_ne!(folded(&with_identity(name, b"1")), folded(&with_identity(&other, b"1")), "{other:?}");
     }
+}
+
+/// The name as a file system that ignores case sees it: two files may not have one and the same.
+fn folded(name: &SafeName) -> String {
+    name.as_str().to_ascii_lowercase()
 }
 
 /// A name that tells a message is the one that this message has.
