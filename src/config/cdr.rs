@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::keys::nearest;
 use super::section::{Section, Wrong, quotable, wrong};
 use super::{ApiVersion, Generation, value};
-use crate::formats::cdr::{COLUMNS, may_be_pin};
+use crate::formats::cdr::{column_names, may_be_pin};
 
 const PIN_HEADING: &str = "may be the heading of PIN codes, which are never stored";
 
@@ -52,7 +52,7 @@ fn heading_of<'a>(
     heading: &'a DeValue<'_>,
     others: &BTreeMap<String, String>,
 ) -> Result<&'a str, Wrong> {
-    if !COLUMNS.contains(&column) {
+    if !column_names().contains(&column) {
         return Err(wrong("is not a CDR column", column_remedy(column)));
     }
     let text = value::text(heading)?;
@@ -86,7 +86,7 @@ pub(super) fn keep_columns(section: &Section<'_>) -> Vec<String> {
 fn kept_heading<'a>(heading: &'a DeValue<'_>) -> Result<&'a str, Wrong> {
     match value::text(heading)? {
         text if may_be_pin(text.as_bytes()) => Err(wrong(PIN_HEADING, "leave it out")),
-        text if COLUMNS.contains(&text) => {
+        text if column_names().contains(&text) => {
             Err(wrong("is a column that is stored in any case", "leave it out"))
         }
         text => Ok(text),
@@ -94,8 +94,8 @@ fn kept_heading<'a>(heading: &'a DeValue<'_>) -> Result<&'a str, Wrong> {
 }
 
 fn column_remedy(column: &str) -> String {
-    match nearest(column, COLUMNS) {
+    match nearest(column, column_names()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the columns are {}", COLUMNS.join(", ")),
+        None => format!("the columns are {}", column_names().join(", ")),
     }
 }

@@ -107,40 +107,28 @@ words! {
 }
 
 words! {
-    pub enum Suspicion as "suspicion" {
-        Short = "short",
+    pub enum Suspicion as "suspicion",
+    /// What it means, for people.
+    meaning: &'static str {
+        Short = "short" => "clearly shorter than the talk time",
         /// Clearly longer than the voicemail message. Only the caller can say so.
-        Long = "long",
-        Silent = "silent",
+        Long = "long" => "clearly longer than the message",
+        Silent = "silent" => "silent",
         /// A codec that we do not know, so that nobody has checked that it plays.
-        UnknownCodec = "unknown_codec",
-        Empty = "empty",
+        UnknownCodec = "unknown_codec" => "in an unknown codec",
+        Empty = "empty" => "a header without audio",
         /// The sizes in the header never fit, in two downloads with equal bytes. Only the caller can say so.
-        HeaderSize = "header_size",
+        HeaderSize = "header_size" => "sizes in the header that do not fit the audio",
         /// The fields of the header contradict each other, so that the length is not certain.
-        HeaderFormat = "header_format",
+        HeaderFormat = "header_format" => "a header that contradicts itself",
         /// One channel of two is silent: half a conversation.
-        OneSided = "one_sided",
+        OneSided = "one_sided" => "one side of a stereo call is silent",
         /// It is no WAV file, whatever its name says.
-        Container = "container",
+        Container = "container" => "not a WAV file, whatever its name says",
     }
 }
 
 impl Suspicion {
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Short => "clearly shorter than the talk time",
-            Self::Long => "clearly longer than the message",
-            Self::Silent => "silent",
-            Self::Empty => "a header without audio",
-            Self::HeaderSize => "sizes in the header that do not fit the audio",
-            Self::HeaderFormat => "a header that contradicts itself",
-            Self::OneSided => "one side of a stereo call is silent",
-            Self::Container => "not a WAV file, whatever its name says",
-            Self::UnknownCodec => "in an unknown codec",
-        }
-    }
-
     /// The same of a word of the catalog, which a later version may have written.
     pub fn meaning_of(word: &str) -> &'static str {
         word.parse().map_or("unusual in another way", Self::meaning)
@@ -151,30 +139,18 @@ impl Suspicion {
 ///
 /// Audio longer than the call is not odd: an attended transfer is one long file.
 pub fn suspicions(audio: &Audio, talk_s: Option<u64>) -> Vec<Suspicion> {
-    let mut found = Vec::new();
-    if matches!(audio.format, AudioFormat::Other) {
-        found.push(Suspicion::UnknownCodec);
-    }
-    if audio.container != Container::Riff {
-        found.push(Suspicion::Container);
-    }
-    if audio.empty {
-        found.push(Suspicion::Empty);
-        return found;
-    }
-    if talk_s.zip(audio.duration_ms).is_some_and(|(talk_s, duration_ms)| is_short(duration_ms, talk_s)) {
-        found.push(Suspicion::Short);
-    }
-    if audio.silent == Some(true) {
-        found.push(Suspicion::Silent);
-    }
-    if audio.one_sided && talk_s.is_some_and(|talk_s| talk_s >= ONE_SIDED_S_MIN) {
-        found.push(Suspicion::OneSided);
-    }
-    if audio.header_disputed {
-        found.push(Suspicion::HeaderFormat);
-    }
-    found
+    let has_audio = !audio.empty;
+    let is_short = |talk_s: u64| audio.duration_ms.is_some_and(|duration_ms| is_short(duration_ms, talk_s));
+    let checks = [
+        (Suspicion::UnknownCodec, audio.format == AudioFormat::Other),
+        (Suspicion::Container, audio.container != Container::Riff),
+        (Suspicion::Empty, audio.empty),
+        (Suspicion::Short, has_audio && talk_s.is_some_and(is_short)),
+        (Suspicion::Silent, has_audio && audio.silent == Some(true)),
+        (Suspicion::OneSided, has_audio && audio.one_sided && talk_s >= Some(ONE_SIDED_S_MIN)),
+        (Suspicion::HeaderFormat, has_audio && audio.header_disputed),
+    ];
+    checks.into_iter().filter(|(_, is_odd)| *is_odd).map(|(suspicion, _)| suspicion).collect()
 }
 
 /// Whether audio is clearly longer than `length_s`, as far as its header tells.

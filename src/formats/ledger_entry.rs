@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::Date};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::base::counts::Counts;
 use crate::base::digest::Digest;
 use crate::base::recording::{RecordingKind, RecordingName, Text};
 use crate::base::salt::Salt;
@@ -90,15 +91,9 @@ impl Entry {
 
 /// What an entry names a recording by: SHA-256 over its salt and the canonical JSON of its identity.
 pub fn commitment(salt: &Salt, kind: RecordingKind, pbx: &str, sn: &str, name: &RecordingName) -> Digest {
-    let name = serde_json::to_value(Text::from_bytes(name.as_bytes())).expect("text always serialises");
-    let identity: BTreeMap<&str, Value> = BTreeMap::from([
-        ("kind", kind.as_str().into()),
-        ("name", name),
-        ("pbx", pbx.into()),
-        ("sn", sn.into()),
-    ]);
-    let json = serde_json::to_string(&identity).expect("a map with text keys always serialises");
-    Digest::of([&salt.as_bytes()[..], json.as_bytes()].concat())
+    let name = Text::from_bytes(name.as_bytes());
+    let identity = json!({ "kind": kind, "name": name, "pbx": pbx, "sn": sn });
+    Digest::of([&salt.as_bytes()[..], identity.to_string().as_bytes()].concat())
 }
 
 /// A file that became durable in the archive, as its entry tells of it.
@@ -255,11 +250,8 @@ pub struct DayEntry {
     /// None in entries of version 0.1.
     pub page_sha256: Option<Digest>,
     pub listed: i64,
-    pub archived: i64,
-    pub missing: i64,
-    pub excluded: i64,
-    pub pending: i64,
-    pub stuck: i64,
+    #[serde(flatten)]
+    pub counts: Counts,
     pub at: Timestamp,
 }
 
@@ -279,8 +271,7 @@ impl LedgerEntry {
 impl DayEntry {
     /// Whether the counts by state add up to what was listed.
     pub fn sums(&self) -> bool {
-        let states = [self.archived, self.missing, self.excluded, self.pending, self.stuck];
-        states.into_iter().fold(0_i64, i64::saturating_add) == self.listed
+        self.counts.listed() == self.listed
     }
 }
 

@@ -39,10 +39,8 @@ impl RawRow {
 
 /// Whether a cell under this heading may hold a PIN code. A heading that is not UTF-8 stands in hex.
 fn is_secret(heading: &str) -> bool {
-    match heading.strip_prefix("hex:").and_then(unhex) {
-        Some(bytes) => may_be_pin(&bytes),
-        None => may_be_pin(heading.as_bytes()),
-    }
+    let bytes = heading.strip_prefix("hex:").and_then(unhex);
+    may_be_pin(bytes.as_deref().unwrap_or(heading.as_bytes()))
 }
 
 impl Serialize for RawRow {
@@ -125,9 +123,12 @@ pub fn may_be_pin(heading: &[u8]) -> bool {
 }
 
 fn says_pin(heading: &str) -> bool {
-    let letters: String = narrow(heading).filter(|character| character.is_alphanumeric()).collect();
+    let text: String = narrow(heading).collect();
+    let letters: String = text.chars().filter(|character| character.is_alphanumeric()).collect();
+    // The words of Latin letters: `PIN码` and `PIN-Code` hold `pin`, `UserPin` holds `userpin`, `Shipping` does not.
+    let mut latin_words = text.split(|character: char| !character.is_ascii_lowercase());
     WORDS.iter().flat_map(|words| words.split(' ')).any(|word| letters.contains(word))
-        || latin_words(heading).iter().any(|word| is_pin(word))
+        || latin_words.any(is_pin)
 }
 
 /// Its characters in lowercase, those of full width as usual ones, and no marks that only show how to read it.
@@ -137,12 +138,6 @@ fn narrow(text: &str) -> impl Iterator<Item = char> + '_ {
         _ => character,
     };
     text.chars().map(narrow).flat_map(char::to_lowercase)
-}
-
-/// The words of Latin letters: `PIN码` and `PIN-Code` hold `pin`, `UserPin` holds `userpin`, `Shipping` does not.
-fn latin_words(heading: &str) -> Vec<String> {
-    let text: String = narrow(heading).collect();
-    text.split(|character: char| !character.is_ascii_lowercase()).map(str::to_owned).collect()
 }
 
 fn is_pin(word: &str) -> bool {

@@ -167,10 +167,7 @@ impl Sidecar {
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotASidecar> {
         let sidecar: Self = serde_json::from_slice(bytes)?;
-        match sidecar.schema == SCHEMA {
-            true => Ok(sidecar),
-            false => Err(NotASidecar::Schema(sidecar.schema)),
-        }
+        if sidecar.schema == SCHEMA { Ok(sidecar) } else { Err(NotASidecar::Schema(sidecar.schema)) }
     }
 }
 

@@ -18,12 +18,9 @@ enum Part {
     /// The 64-bit size of a box with this name.
     LongSize([u8; 4]),
     /// The start of an `mvhd` box, of which so much follows.
-    Movie {
-        left: u64,
-    },
-    Samples {
-        left: u64,
-    },
+    Movie(u64),
+    /// The same of an `stsd` box.
+    Samples(u64),
 }
 
 /// A walk from box to box, and into those that lead to the length.
@@ -37,7 +34,9 @@ pub(super) struct Boxes {
 }
 
 impl Boxes {
-    fn enter(&mut self, name: [u8; 4], content: u64) -> Next {
+    /// Goes on within a box or behind it; its size may be too small for its own header.
+    fn enter(&mut self, name: [u8; 4], content: Option<u64>) -> Next {
+        let Some(content) = content else { return Next::Fail };
         self.part = Part::Header;
         match &name {
             b"mdat" => self.data_bytes = self.data_bytes.saturating_add(content),
@@ -47,11 +46,11 @@ impl Boxes {
         match &name {
             b"moov" | b"trak" | b"mdia" | b"minf" | b"stbl" => Next::Read { skip: 0, want: HEADER_BYTES },
             b"mvhd" if content >= MOVIE_BYTES => {
-                self.part = Part::Movie { left: content - MOVIE_BYTES };
+                self.part = Part::Movie(content - MOVIE_BYTES);
                 Next::Read { skip: 0, want: 32 }
             }
             b"stsd" if content >= SAMPLE_BYTES => {
-                self.part = Part::Samples { left: content - SAMPLE_BYTES };
+                self.part = Part::Samples(content - SAMPLE_BYTES);
                 Next::Read { skip: 0, want: 16 }
             }
             _ => Next::Read { skip: content, want: HEADER_BYTES },
@@ -70,10 +69,7 @@ impl Boxes {
                 self.part = Part::LongSize(name);
                 Next::Read { skip: 0, want: 8 }
             }
-            size => match u64::from(size).checked_sub(HEADER_BYTES as u64) {
-                Some(content) => self.enter(name, content),
-                None => Next::Fail,
-            },
+            size => self.enter(name, u64::from(size).checked_sub(HEADER_BYTES as u64)),
         }
     }
 
@@ -105,17 +101,12 @@ impl Walker for Boxes {
     fn step(&mut self, piece: &[u8], _at: u64) -> Next {
         let skip = match self.part {
             Part::Header => return self.read_header(piece),
-            Part::LongSize(name) => {
-                return match be64(piece, 0).checked_sub(16) {
-                    Some(content) => self.enter(name, content),
-                    None => Next::Fail,
-                };
-            }
-            Part::Movie { left } => {
+            Part::LongSize(name) => return self.enter(name, be64(piece, 0).checked_sub(16)),
+            Part::Movie(left) => {
                 self.read_movie(piece);
                 left
             }
-            Part::Samples { left } => {
+            Part::Samples(left) => {
                 self.read_samples(piece);
                 left
             }

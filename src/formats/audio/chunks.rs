@@ -34,23 +34,15 @@ pub(super) struct Chunks {
 enum State {
     Form,
     ChunkHeader,
-    /// Within a chunk, of which so much is left.
-    Chunk {
-        id: [u8; 4],
-        left: u64,
-    },
-    /// Within what stands before the audio in its own chunk.
-    Prefix {
-        left: u64,
-    },
+    /// Within a chunk of this id, of which so much is left.
+    Chunk([u8; 4], u64),
+    /// Within what stands before the audio in its own chunk, of which so much is left.
+    Prefix(u64),
     /// Within the audio, of which so much is left.
-    Audio {
-        left: u64,
-    },
+    Audio(u64),
     OpenAudio,
     /// After the audio: the sizes alone matter.
     Trailing,
-    Failed(AudioError),
 }
 
 impl Chunks {
@@ -71,18 +63,15 @@ impl Chunks {
         }
     }
 
-    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+    /// Follows the next bytes; fails if the body can no longer become a recording.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), AudioError> {
         while !bytes.is_empty() {
             let taken = self.take(bytes);
             self.received += taken as u64;
             bytes = &bytes[taken..];
-            self.advance();
+            self.advance()?;
         }
-    }
-
-    /// Why the body can no longer become a recording.
-    pub(super) fn rejection(&self) -> Option<&AudioError> {
-        if let State::Failed(error) = &self.state { Some(error) } else { None }
+        Ok(())
     }
 
     pub(super) fn sizes(&self) -> Option<Sizes> {
@@ -125,50 +114,45 @@ impl Chunks {
         let wanted = match self.state {
             State::Form => form_bytes - self.piece.len() as u64,
             State::ChunkHeader => header_bytes - self.piece.len() as u64,
-            State::Chunk { left, .. } | State::Audio { left } | State::Prefix { left } => left,
-            State::OpenAudio | State::Trailing | State::Failed(_) => u64::MAX,
+            State::Chunk(_, left) | State::Audio(left) | State::Prefix(left) => left,
+            State::OpenAudio | State::Trailing => u64::MAX,
         };
         let taken = bytes.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
         let bytes = &bytes[..taken];
-        match &mut self.state {
-            State::Form | State::ChunkHeader => self.remember(bytes),
-            State::Chunk { left, .. } => {
-                *left -= taken as u64;
-                self.remember(bytes);
-            }
-            State::Prefix { left } => *left -= taken as u64,
-            State::Audio { left } => {
-                *left -= taken as u64;
-                self.listen(bytes);
-            }
+        if let State::Chunk(_, left) | State::Prefix(left) | State::Audio(left) = &mut self.state {
+            *left -= taken as u64;
+        }
+        match self.state {
+            State::Form | State::ChunkHeader | State::Chunk(..) => self.remember(bytes),
+            State::Audio(_) => self.listen(bytes),
             State::OpenAudio => {
                 self.remember(bytes);
                 self.listen(bytes);
             }
-            State::Trailing | State::Failed(_) => {}
+            State::Prefix(_) | State::Trailing => {}
         }
         taken
     }
 
     /// Goes on to the next state if the present one has all it wants. Chunks without content are passed at once.
-    fn advance(&mut self) {
+    fn advance(&mut self) -> Result<(), AudioError> {
         let [form_bytes, header_bytes, _] = self.layout();
         loop {
             let len = self.piece.len() as u64;
             self.state = match self.state {
-                State::Form if len == form_bytes => self.read_form(),
-                State::ChunkHeader if len == header_bytes => self.read_chunk_header(),
-                State::Chunk { id, left: 0 } => self.read_chunk(&id),
-                State::Prefix { left: 0 } => self.begin_audio(),
-                State::Audio { left: 0 } if self.container == Container::Caf => State::ChunkHeader,
-                State::Audio { left: 0 } => State::Trailing,
-                _ => return,
+                State::Form if len == form_bytes => self.read_form()?,
+                State::ChunkHeader if len == header_bytes => self.read_chunk_header()?,
+                State::Chunk(id, 0) => self.read_chunk(&id),
+                State::Prefix(0) => self.begin_audio(),
+                State::Audio(0) if self.container == Container::Caf => State::ChunkHeader,
+                State::Audio(0) => State::Trailing,
+                _ => return Ok(()),
             };
             self.piece.clear();
         }
     }
 
-    fn read_form(&mut self) -> State {
+    fn read_form(&mut self) -> Result<State, AudioError> {
         if self.container == Container::Au {
             return self.read_au();
         }
@@ -178,38 +162,35 @@ impl Chunks {
             _ => sized(self.number(4)).map(|size| size + 8),
         };
         let is_wave = self.container != Container::W64 || &self.piece[24..28] == b"wave";
-        if is_wave { State::ChunkHeader } else { State::Failed(AudioError::NotAudio) }
+        if is_wave { Ok(State::ChunkHeader) } else { Err(AudioError::NotAudio) }
     }
 
     /// Six numbers, and what a writer puts between them and the audio.
-    fn read_au(&mut self) -> State {
-        let Some((fmt, start, size)) = Fmt::of_au(&self.piece) else {
-            return State::Failed(AudioError::NotAudio);
-        };
+    fn read_au(&mut self) -> Result<State, AudioError> {
+        let (fmt, start, size) = Fmt::of_au(&self.piece).ok_or(AudioError::NotAudio)?;
         self.silence = Silence::of(&fmt);
         self.fmt = Some(fmt);
         self.data = Some(DataChunk { start, size });
-        State::Prefix { left: start - AU_BYTES }
+        Ok(State::Prefix(start - AU_BYTES))
     }
 
-    fn read_chunk_header(&mut self) -> State {
+    fn read_chunk_header(&mut self) -> Result<State, AudioError> {
         let id = [self.piece[0], self.piece[1], self.piece[2], self.piece[3]];
         let size = self.chunk_size();
         if self.data.is_some() {
             // After the audio of a file that does not tell where it ends.
             let end = size.and_then(|size| self.received.checked_add(size));
             self.chain_end = end;
-            return end
-                .map_or(State::Trailing, |end| State::Chunk { id: *b"free", left: end - self.received });
+            let state = end.map(|end| State::Chunk(*b"free", end - self.received));
+            return Ok(state.unwrap_or(State::Trailing));
         }
         if &id == b"data" || (self.container == Container::Aiff && &id == b"SSND") {
             return self.begin_data(size);
         }
         let left = size.unwrap_or(u64::from(u32::MAX)).checked_next_multiple_of(self.layout()[2]);
-        match left.filter(|left| self.received.saturating_add(*left) <= HEADER_BYTES_MAX) {
-            Some(left) => State::Chunk { id, left },
-            None => State::Failed(AudioError::NotAudio),
-        }
+        let is_short = |left: &u64| self.received.saturating_add(*left) <= HEADER_BYTES_MAX;
+        let left = left.filter(is_short).ok_or(AudioError::NotAudio)?;
+        Ok(State::Chunk(id, left))
     }
 
     /// The size of a chunk's content by its header; `None` if it was never filled in.
@@ -242,10 +223,8 @@ impl Chunks {
         State::ChunkHeader
     }
 
-    fn begin_data(&mut self, size: Option<u64>) -> State {
-        if self.fmt.is_none() {
-            return State::Failed(AudioError::NoFormat);
-        }
+    fn begin_data(&mut self, size: Option<u64>) -> Result<State, AudioError> {
+        let fmt = self.fmt.ok_or(AudioError::NoFormat)?;
         let mut size = size.filter(|size| ![0, u64::from(u32::MAX)].contains(size));
         if let (None, Some((bytes, samples))) = (size, self.long_sizes) {
             size = Some(bytes).filter(|bytes| *bytes > 0);
@@ -256,15 +235,15 @@ impl Chunks {
             Container::Caf => 4,
             _ => 0,
         };
-        self.silence = self.fmt.as_ref().and_then(Silence::of);
+        self.silence = Silence::of(&fmt);
         let size = size.map(|size| size.saturating_sub(prefix));
         self.data = Some(DataChunk { start: self.received + prefix, size });
-        if prefix > 0 { State::Prefix { left: prefix } } else { self.begin_audio() }
+        Ok(if prefix > 0 { State::Prefix(prefix) } else { self.begin_audio() })
     }
 
     fn begin_audio(&self) -> State {
         match self.data.and_then(|data| data.size) {
-            Some(left) => State::Audio { left },
+            Some(left) => State::Audio(left),
             None => State::OpenAudio,
         }
     }

@@ -87,23 +87,19 @@ impl Fmt {
 
     /// Reads the first bytes of a `fmt ` chunk; `None` if there are too few.
     pub(super) fn of_wave(chunk: &[u8], big_endian: bool) -> Option<Self> {
-        let u16_at = |at: usize| {
-            let two: [u8; 2] = chunk.get(at..at + 2)?.try_into().ok()?;
-            Some(if big_endian { u16::from_be_bytes(two) } else { u16::from_le_bytes(two) })
-        };
-        let u32_at = |at: usize| if big_endian { be32(chunk, at) } else { le32(chunk, at) };
-        let mut tag = u16_at(0)?;
-        if tag == EXTENSIBLE && chunk.get(26..40) == Some(SUBFORMAT_TAIL) {
-            tag = u16_at(24)?;
-        }
+        chunk.get(..14)?;
+        let u16_at = |at| if big_endian { be16(chunk, at) } else { u16::from_le_bytes(array(chunk, at)) };
+        let u32_at = |at| if big_endian { be32(chunk, at) } else { le32(chunk, at) };
+        let is_tagged = u16_at(0) == EXTENSIBLE && chunk.get(26..40) == Some(SUBFORMAT_TAIL);
+        let tag = if is_tagged { u16_at(24) } else { u16_at(0) };
         Some(Self {
             tag,
-            channels: u16_at(2)?,
+            channels: u16_at(2),
             sample_rate: u32_at(4),
             byte_rate: u32_at(8),
-            block_align: u16_at(12)?,
-            bits: u16_at(14).unwrap_or_default(),
-            block_samples: u16_at(18).filter(|_| tag != 1).unwrap_or_default(),
+            block_align: u16_at(12),
+            bits: u16_at(14),
+            block_samples: if tag == 1 { 0 } else { u16_at(18) },
             big_endian,
             ..Self::default()
         })

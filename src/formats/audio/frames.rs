@@ -70,10 +70,10 @@ fn adts_frame(head: &[u8]) -> Option<Frame> {
     Some(Frame { bytes, samples: 1024, rate, channels }).filter(|frame| frame.bytes > 7)
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Frames {
-    read: fn(&[u8]) -> Option<Frame>,
-    format: AudioFormat,
+    /// AAC in ADTS, else MPEG.
+    is_adts: bool,
     first: Option<Frame>,
     frames: u64,
     samples: u64,
@@ -87,26 +87,8 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn mpeg() -> Self {
-        Self::of(mpeg_frame, AudioFormat::Mp3)
-    }
-
-    pub(super) fn adts() -> Self {
-        Self::of(adts_frame, AudioFormat::Aac)
-    }
-
-    fn of(read: fn(&[u8]) -> Option<Frame>, format: AudioFormat) -> Self {
-        Self {
-            read,
-            format,
-            first: None,
-            frames: 0,
-            samples: 0,
-            data_bytes: 0,
-            is_tagged: false,
-            filling: 0,
-            footer: None,
-        }
+    pub(super) fn new(is_adts: bool) -> Self {
+        Self { is_adts, ..Self::default() }
     }
 
     /// What is no frame: what fills a tag up, a tag at the end, or the end of what can be followed.
@@ -133,7 +115,8 @@ impl Walker for Frames {
             self.footer = Some(if piece[5] & 0x10 > 0 { TAG_BYTES } else { 0 });
             return Next::Read { skip: 0, want: 4 };
         }
-        match (self.read)(piece) {
+        let frame = if self.is_adts { adts_frame(piece) } else { mpeg_frame(piece) };
+        match frame {
             Some(frame) => {
                 self.first = self.first.or(Some(frame));
                 self.frames += 1;
@@ -150,11 +133,11 @@ impl Walker for Frames {
             return Err(AudioError::NotAudio);
         };
         let found = Found {
-            format: Some(self.format),
+            format: Some(if self.is_adts { AudioFormat::Aac } else { AudioFormat::Mp3 }),
             channels: first.channels,
             sample_rate: first.rate,
-            bits: 0,
             duration_ms: ms(self.samples, first.rate),
+            ..Found::default()
         };
         Ok((untold(end.received, self.data_bytes.min(end.received)), found))
     }

@@ -18,9 +18,7 @@ enum Part {
     Head,
     Lengths,
     /// The start of a first packet, of which so much follows.
-    Packet {
-        left: u64,
-    },
+    Packet(u64),
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +62,7 @@ impl Pages {
         let packet = if self.begins { bytes.min(PACKET_BYTES) } else { 0 };
         match usize::try_from(packet) {
             Ok(want) if want > 0 => {
-                self.part = Part::Packet { left: bytes - packet };
+                self.part = Part::Packet(bytes - packet);
                 Next::Read { skip: 0, want }
             }
             _ => {
@@ -103,7 +101,7 @@ impl Walker for Pages {
         match self.part {
             Part::Head => self.read_head(piece),
             Part::Lengths => self.read_lengths(piece),
-            Part::Packet { left } => {
+            Part::Packet(left) => {
                 self.read_packet(piece);
                 self.part = Part::Head;
                 Next::Read { skip: left, want: PAGE_BYTES }

@@ -52,10 +52,8 @@ impl AudioProbe {
     /// Why the body can no longer become a recording, whatever else comes.
     pub fn rejection(&self) -> Option<&AudioError> {
         match &self.body {
-            Body::Opening(_) => None,
-            Body::Chunks(_, chunks) => chunks.rejection(),
-            Body::Walk(_, walk) => walk.rejection(),
             Body::Failed(error) => Some(error),
+            Body::Opening(_) | Body::Chunks(..) | Body::Walk(..) => None,
         }
     }
 
@@ -73,7 +71,11 @@ impl AudioProbe {
             Body::Opening(_) => return Err(AudioError::NotAudio),
             Body::Failed(error) => return Err(error),
             Body::Chunks(container, chunks) => of_chunks(container, &chunks, self.received)?,
-            Body::Walk(container, walk) => of_walk(container, *walk, self.received)?,
+            Body::Walk(container, walk) => {
+                let (fit, found) = walk.finish()?;
+                let audio = audio(container, self.received, &fit, found);
+                (fit, audio)
+            }
         };
         match fit.mismatch {
             None => Ok(audio),
@@ -97,18 +99,18 @@ impl Body {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        match self {
+        let outcome = match self {
             Self::Chunks(_, chunks) => chunks.push(bytes),
             Self::Walk(_, walk) => walk.push(bytes),
-            Self::Opening(_) | Self::Failed(_) => {}
+            Self::Opening(_) | Self::Failed(_) => Ok(()),
+        };
+        if let Err(error) = outcome {
+            *self = Self::Failed(error);
         }
     }
 }
 
 fn of_chunks(container: Container, chunks: &Chunks, received: u64) -> Result<(Fit, Audio), AudioError> {
-    if let Some(error) = chunks.rejection() {
-        return Err(error.clone());
-    }
     let (Some(fmt), Some(sizes)) = (chunks.fmt, chunks.sizes()) else { return Err(AudioError::NoData) };
     let fit = sizes.fit();
     let silence = chunks.silence.as_ref().filter(|_| fit.data_bytes > 0);
@@ -126,12 +128,6 @@ fn of_chunks(container: Container, chunks: &Chunks, received: u64) -> Result<(Fi
         header_disputed: length.is_disputed && !audio.empty,
         ..audio
     };
-    Ok((fit, audio))
-}
-
-fn of_walk(container: Container, walk: Walk, received: u64) -> Result<(Fit, Audio), AudioError> {
-    let (fit, found) = walk.finish()?;
-    let audio = audio(container, received, &fit, found);
     Ok((fit, audio))
 }
 
@@ -197,60 +193,48 @@ pub(super) trait Walker: std::fmt::Debug {
 }
 
 #[derive(Debug)]
-pub(super) struct Walk {
+struct Walk {
     walker: Box<dyn Walker + Send>,
     received: u64,
     skip: u64,
     want: usize,
     piece: Vec<u8>,
     is_rest: bool,
-    failed: Option<AudioError>,
 }
 
 impl Walk {
     /// A walk from the first byte of a file of this kind.
-    pub(super) fn new(container: Container) -> Self {
+    fn new(container: Container) -> Self {
         let (walker, want): (Box<dyn Walker + Send>, usize) = match container {
             Container::Ogg => (Box::new(ogg::Pages::default()), ogg::PAGE_BYTES),
-            Container::Adts => (Box::new(Frames::adts()), FRAME_BYTES),
+            Container::Adts => (Box::new(Frames::new(true)), FRAME_BYTES),
             Container::Amr => (Box::new(AmrFrames::default()), MAGIC_BYTES),
             Container::Flac => (Box::new(Blocks::default()), 4),
             Container::Mp4 => (Box::new(boxes::Boxes::default()), boxes::HEADER_BYTES),
-            _ => (Box::new(Frames::mpeg()), FRAME_BYTES),
+            _ => (Box::new(Frames::new(false)), FRAME_BYTES),
         };
-        Self { walker, received: 0, skip: 0, want, piece: Vec::new(), is_rest: false, failed: None }
+        Self { walker, received: 0, skip: 0, want, piece: Vec::new(), is_rest: false }
     }
 
-    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+    fn push(&mut self, mut bytes: &[u8]) -> Result<(), AudioError> {
         while !bytes.is_empty() {
             let taken = self.take(bytes);
             self.received += taken as u64;
             bytes = &bytes[taken..];
-            while self.piece.len() == self.want && self.skip == 0 && !self.is_done() {
-                self.step();
+            while self.piece.len() == self.want && self.skip == 0 && !self.is_rest {
+                self.step()?;
             }
         }
+        Ok(())
     }
 
-    /// Why the body can no longer become a recording.
-    pub(super) fn rejection(&self) -> Option<&AudioError> {
-        self.failed.as_ref()
-    }
-
-    pub(super) fn finish(self) -> Result<(Fit, Found), AudioError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
+    fn finish(self) -> Result<(Fit, Found), AudioError> {
         let is_between = self.is_rest || (self.piece.is_empty() && self.skip == 0);
         self.walker.finish(End { received: self.received, owed: self.skip, is_between })
     }
 
-    fn is_done(&self) -> bool {
-        self.is_rest || self.failed.is_some()
-    }
-
     fn take(&mut self, bytes: &[u8]) -> usize {
-        if self.is_done() {
+        if self.is_rest {
             return bytes.len();
         }
         if self.skip > 0 {
@@ -263,7 +247,7 @@ impl Walk {
         taken
     }
 
-    fn step(&mut self) {
+    fn step(&mut self) -> Result<(), AudioError> {
         match self.walker.step(&self.piece, self.received) {
             Next::Read { skip, want } if (1..=PIECE_BYTES_MAX).contains(&want) => {
                 self.piece.clear();
@@ -271,8 +255,9 @@ impl Walk {
             }
             Next::Shift(bytes) if (1..=self.piece.len()).contains(&bytes) => drop(self.piece.drain(..bytes)),
             Next::Rest => self.is_rest = true,
-            Next::Read { .. } | Next::Shift(_) | Next::Fail => self.failed = Some(AudioError::NotAudio),
+            Next::Read { .. } | Next::Shift(_) | Next::Fail => return Err(AudioError::NotAudio),
         }
+        Ok(())
     }
 }
 

@@ -60,24 +60,22 @@ impl Silence {
 
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
         let width = self.sample.bytes();
-        while !self.has_heard_all() && !self.carry.is_empty() && !bytes.is_empty() {
-            self.carry.push(bytes[0]);
-            bytes = &bytes[1..];
+        if !self.carry.is_empty() {
+            let (first, rest) = bytes.split_at(bytes.len().min(width - self.carry.len()));
+            self.carry.extend_from_slice(first);
+            bytes = rest;
             if self.carry.len() == width {
                 let sample = std::mem::take(&mut self.carry);
                 self.listen(&sample);
             }
         }
-        if self.has_heard_all() {
-            return;
-        }
         let samples = bytes.chunks_exact(width);
         self.carry.extend_from_slice(samples.remainder());
         for sample in samples {
-            self.listen(sample);
             if self.has_heard_all() {
                 return;
             }
+            self.listen(sample);
         }
     }
 

@@ -45,22 +45,18 @@ impl FieldParser {
     /// The fields of a whole record; `None` if `csv` sees more or less than one record in it.
     pub(super) fn parse(&mut self, bytes: &[u8]) -> Option<&ByteRecord> {
         if self.dialect.has_blanks {
-            let bytes = without_blanks(bytes, self.dialect);
-            return self.parse_plain(&bytes).then_some(&self.record);
+            self.parse_plain(&without_blanks(bytes, self.dialect))?;
+            return Some(&self.record);
         }
-        if !self.parse_plain(bytes) {
-            return None;
-        }
+        self.parse_plain(bytes)?;
         if self.dialect.is_wrapped && self.record.len() == 1 {
             let inner = self.record.get(0).unwrap_or_default().to_vec();
-            if !self.parse_plain(&inner) {
-                return None;
-            }
+            self.parse_plain(&inner)?;
         }
         Some(&self.record)
     }
 
-    fn parse_plain(&mut self, bytes: &[u8]) -> bool {
+    fn parse_plain(&mut self, bytes: &[u8]) -> Option<()> {
         let source = self.reader.get_mut();
         source.set_position(0);
         source.get_mut().clear();
@@ -69,16 +65,17 @@ impl FieldParser {
         self.fed += bytes.len() as u64 + 1;
         let whole = matches!(self.reader.read_byte_record(&mut self.record), Ok(true));
         if whole && self.reader.position().byte() == self.fed {
-            return true;
+            return Some(());
         }
         // Whatever it still holds belongs to this record.
         *self = Self::new(self.dialect);
-        false
+        None
     }
 }
 
-fn is_blank(byte: u8, dialect: Dialect) -> bool {
-    matches!(byte, b' ' | b'\t') && byte != dialect.delimiter
+/// How many blanks come first.
+fn blanks(bytes: &[u8], dialect: Dialect) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t') && **byte != dialect.delimiter).count()
 }
 
 /// Whether blanks stand between a separator and a quote in this line.
@@ -87,27 +84,23 @@ pub(super) fn has_blanks(line: &[u8], dialect: Dialect) -> bool {
 }
 
 /// The record without the blanks before fields that are quoted as a whole, and after them.
-fn without_blanks(bytes: &[u8], dialect: Dialect) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let blanks = bytes[at..].iter().take_while(|byte| is_blank(**byte, dialect)).count();
-        let field = &bytes[at + blanks..];
-        let (len, skipped) = match quoted_len(field, dialect) {
-            Some((quoted, after)) => {
-                out.extend_from_slice(&field[..quoted]);
-                (quoted, blanks + after)
-            }
+fn without_blanks(mut rest: &[u8], dialect: Dialect) -> Vec<u8> {
+    let mut out = Vec::with_capacity(rest.len());
+    while !rest.is_empty() {
+        let before = blanks(rest, dialect);
+        let field = &rest[before..];
+        let (kept, len) = match quoted_len(field, dialect) {
+            Some((quoted, after)) => (&field[..quoted], before + quoted + after),
             None => {
                 let end = field.iter().position(|byte| *byte == dialect.delimiter).unwrap_or(field.len());
-                out.extend_from_slice(&bytes[at..at + blanks + end]);
-                (end, blanks)
+                (&rest[..before + end], before + end)
             }
         };
-        at += len + skipped;
-        if at < bytes.len() {
-            out.push(bytes[at]);
-            at += 1;
+        out.extend_from_slice(kept);
+        rest = &rest[len..];
+        if let Some((delimiter, after)) = rest.split_first() {
+            out.push(*delimiter);
+            rest = after;
         }
     }
     out
@@ -127,8 +120,8 @@ fn quoted_len(field: &[u8], dialect: Dialect) -> Option<(usize, usize)> {
         at += 2;
     }
     let end = at + 1;
-    let blanks = field[end..].iter().take_while(|byte| is_blank(**byte, dialect)).count();
-    field.get(end + blanks).is_none_or(|byte| *byte == dialect.delimiter).then_some((end, blanks))
+    let after = blanks(&field[end..], dialect);
+    field.get(end + after).is_none_or(|byte| *byte == dialect.delimiter).then_some((end, after))
 }
 
 /// The separator that a first line `sep=;` names.

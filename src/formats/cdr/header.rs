@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use csv::ByteRecord;
 
-use super::DoubtCause;
-use super::shift::is_audio_name;
 use crate::base::recording::{Text, printable};
 use crate::base::words::words;
-use crate::formats::cdr::UnderstoodColumn;
 use crate::formats::cdr::seek::Refused;
+use crate::formats::cdr::shift::is_audio_name;
+use crate::formats::cdr::{DoubtCause, UnderstoodColumn};
 use crate::formats::raw_row::{may_be_pin, readings};
 
 words! {
@@ -33,15 +32,10 @@ words! {
     }
 }
 
-pub const COLUMNS: [&str; Column::ALL.len()] = {
-    let mut names = [""; Column::ALL.len()];
-    let mut at = 0;
-    while at < names.len() {
-        names[at] = Column::ALL[at].as_str();
-        at += 1;
-    }
-    names
-};
+/// All of them, in the order of the PBX's own list.
+pub fn column_names() -> Vec<&'static str> {
+    Column::ALL.iter().map(|column| column.as_str()).collect()
+}
 
 impl Column {
     pub(super) fn named(ours: &str) -> Option<Self> {
@@ -85,7 +79,8 @@ pub(super) struct Header {
     recording_at: usize,
     /// The known headings, as the list has them.
     marks: Vec<Vec<u8>>,
-    bytes: Vec<u8>,
+    /// The name of the encoding that the headings are most likely in.
+    pub(super) encoding: &'static str,
 }
 
 impl Header {
@@ -113,12 +108,7 @@ impl Header {
         }
     }
 
-    fn new(
-        headings: &ByteRecord,
-        columns: Vec<Option<Column>>,
-        recording_at: usize,
-        said: &Headings,
-    ) -> Self {
+    fn new(headings: &ByteRecord, columns: Vec<Option<Column>>, at: usize, said: &Headings) -> Self {
         let mut seen = BTreeSet::new();
         let mut kept = Vec::with_capacity(columns.len());
         for (at, (heading, column)) in headings.iter().zip(&columns).enumerate() {
@@ -136,9 +126,9 @@ impl Header {
             kept,
             columns,
             names: heading_names(headings),
-            recording_at,
+            recording_at: at,
             marks,
-            bytes: headings.as_slice().to_vec(),
+            encoding: guess_encoding(headings).name(),
         }
     }
 
@@ -158,11 +148,6 @@ impl Header {
 
     pub(super) fn known(&self) -> usize {
         self.columns.iter().flatten().count()
-    }
-
-    /// The headings, one after the other, as far as bytes go.
-    pub(super) fn headings(&self) -> Vec<u8> {
-        self.bytes.clone()
     }
 
     /// Why a row does not fit, if it does not. Empty fields beyond the header are nothing. Fields that it lacks at its end are
@@ -228,7 +213,7 @@ fn assign(headings: &ByteRecord, map: &BTreeMap<String, String>) -> (Vec<Option<
         }
     }
     let mapped = map.iter().filter_map(|(ours, heading)| Some((heading.as_str(), Column::named(ours)?)));
-    let own = COLUMNS.into_iter().zip(Column::ALL.iter().copied()).chain(ALIASES);
+    let own = Column::ALL.iter().map(|column| (column.as_str(), *column)).chain(ALIASES);
     let mut taken = BTreeSet::from([Column::PinCode]);
     for (wanted, column) in mapped.chain(own) {
         if taken.contains(&column) && column != Column::Recording {
@@ -277,15 +262,16 @@ fn key(heading: &str) -> String {
 
 /// The headings as people read them, in the encoding that they are most likely in.
 pub(super) fn heading_names(headings: &ByteRecord) -> Vec<String> {
-    let encoding = guess_encoding(headings.as_slice());
+    let encoding = guess_encoding(headings);
     let name = |heading: &[u8]| {
         encoding.decode_without_bom_handling(heading.trim_ascii()).0.trim_matches('\u{feff}').to_owned()
     };
     headings.iter().map(name).collect()
 }
 
-/// The encoding that bytes are most likely in.
-pub(super) fn guess_encoding(bytes: &[u8]) -> &'static encoding_rs::Encoding {
+/// The encoding that headings are most likely in.
+fn guess_encoding(headings: &ByteRecord) -> &'static encoding_rs::Encoding {
+    let bytes = headings.as_slice();
     if std::str::from_utf8(bytes).is_ok() {
         return encoding_rs::UTF_8;
     }

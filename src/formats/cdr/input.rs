@@ -4,11 +4,7 @@
 use encoding_rs::{Decoder, Encoding, UTF_16BE, UTF_16LE};
 
 /// The beginning of an input until it is known what it is, and the way of the rest.
-pub(super) struct Input {
-    state: State,
-}
-
-enum State {
+pub(super) enum Input {
     Looking(Vec<u8>),
     Plain,
     Wide(Box<Decoder>),
@@ -17,30 +13,30 @@ enum State {
 
 impl Input {
     pub(super) fn new() -> Self {
-        Self { state: State::Looking(Vec::new()) }
+        Self::Looking(Vec::new())
     }
 
     /// The name of its encoding, where that is certain.
     pub(super) fn encoding(&self) -> Option<&'static str> {
-        match &self.state {
-            State::Wide(decoder) => Some(decoder.encoding().name()),
+        match self {
+            Self::Wide(decoder) => Some(decoder.encoding().name()),
             _ => None,
         }
     }
 
     /// Takes more of the input, or its end. Gives the bytes to read, or what the input is instead of a call list.
     pub(super) fn push(&mut self, bytes: &[u8], is_end: bool) -> Result<Vec<u8>, Container> {
-        let held = match &mut self.state {
-            State::Looking(held) => {
+        let held = match self {
+            Self::Looking(held) => {
                 held.extend_from_slice(bytes);
                 if held.len() < LOOK_BYTES && !is_end {
                     return Ok(Vec::new());
                 }
                 std::mem::take(held)
             }
-            State::Plain => return Ok(bytes.to_vec()),
-            State::Wide(decoder) => return Ok(narrow(decoder, bytes, is_end)),
-            State::Refused => return Ok(Vec::new()),
+            Self::Plain => return Ok(bytes.to_vec()),
+            Self::Wide(decoder) => return Ok(narrow(decoder, bytes, is_end)),
+            Self::Refused => return Ok(Vec::new()),
         };
         let head = &held[..held.len().min(LOOK_BYTES)];
         let wide = if Container::of(head).is_some() { None } else { wide_encoding(head) };
@@ -49,16 +45,16 @@ impl Input {
             None => Container::of(head),
         };
         if let Some(container) = container {
-            self.state = State::Refused;
+            *self = Self::Refused;
             return Err(container);
         }
         let Some(encoding) = wide else {
-            self.state = State::Plain;
+            *self = Self::Plain;
             return Ok(held);
         };
         let mut decoder = Box::new(encoding.new_decoder_with_bom_removal());
         let bytes = narrow(&mut decoder, &held, is_end);
-        self.state = State::Wide(decoder);
+        *self = Self::Wide(decoder);
         Ok(bytes)
     }
 }
@@ -164,19 +160,17 @@ impl Container {
     pub(super) fn of_text(head: &str) -> Option<Self> {
         let text = head.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).to_ascii_lowercase();
         if let Some(rest) = text.strip_prefix('<') {
-            return Some(match rest {
-                rest if rest.contains("office:spreadsheet") || rest.contains("excel.sheet") => {
-                    Self { is: "a spreadsheet in Excel's XML format", remedy: SPREADSHEET }
+            let (is, remedy) = match () {
+                () if rest.contains("office:spreadsheet") || rest.contains("excel.sheet") => {
+                    ("a spreadsheet in Excel's XML format", SPREADSHEET)
                 }
-                rest if rest.starts_with("?xml") && !rest.contains("html") => {
-                    Self { is: "XML", remedy: AS_CSV }
+                () if rest.starts_with("?xml") && !rest.contains("html") => ("XML", AS_CSV),
+                () if rest.contains("<table") || rest.starts_with("table") => {
+                    ("HTML with a table, as some programs save for spreadsheets", SPREADSHEET)
                 }
-                rest if rest.contains("<table") || rest.starts_with("table") => Self {
-                    is: "HTML with a table, as some programs save for spreadsheets",
-                    remedy: SPREADSHEET,
-                },
-                _ => Self { is: "HTML, a page of a web server", remedy: LOGIN },
-            });
+                () => ("HTML, a page of a web server", LOGIN),
+            };
+            return Some(Self { is, remedy });
         }
         let is_json = text.starts_with('{') || text.starts_with("[{") || text == "[]";
         is_json.then_some(match text.contains("errno") || text.contains("\"failed\"") {

@@ -20,7 +20,7 @@ use std::io::Read;
 
 use serde::Serialize;
 
-pub use header::COLUMNS;
+pub use header::column_names;
 pub use input::Container;
 pub use reader::CdrReader;
 pub use row::{CdrRow, normal, parties};
@@ -122,45 +122,29 @@ impl<R: Read> Iterator for CsvItems<R> {
 
 words! {
     /// Why a line of a call list cannot be believed: a closed set of words, the same in SQL and JSON.
-    pub enum DoubtCause as "doubt" {
-        /// It has the separators of a row, and nothing between them.
-        Blank = "blank",
-        /// It holds bytes that are no line of CSV.
-        NotCsv = "not_csv",
-        /// A quote is not closed, or is followed by more of its field.
-        BrokenQuotes = "broken_quotes",
-        /// It is longer than any call's line is.
-        TooLong = "too_long",
-        /// It has more or fewer fields than the header has, and which ones are lacking or too many nothing tells.
-        FieldCount = "field_count",
-        /// It ends within the column of recording names, or before it: whether it names a recording is unknown.
-        Cut = "cut",
-        /// Its values stand in other columns than their own.
-        Shifted = "shifted",
-        /// Its start and the time in its call id are further apart than the parts of one call can be.
-        StartContradictsCallid = "start_contradicts_callid",
-        /// It tells no call id, and its start and the time in its recording's name are further apart than they can be.
-        StartContradictsName = "start_contradicts_name",
-        /// The database refuses it.
-        Unstorable = "unstorable",
-    }
-}
-
-impl DoubtCause {
+    pub enum DoubtCause as "doubt",
     /// The cause for people, as a lowercase fragment that follows "this line" or "the line".
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::Blank => "has no value in any column",
-            Self::NotCsv => "is not CSV",
-            Self::BrokenQuotes => "has a quote that is not closed where its field ends",
-            Self::TooLong => "is longer than the line of a call can be",
-            Self::FieldCount => "does not have as many fields as the header",
-            Self::Cut => "ends before the recording's name is over",
-            Self::Shifted => "has values in columns to which they do not belong",
-            Self::StartContradictsCallid => "has a start that contradicts its call id",
-            Self::StartContradictsName => "has a start that contradicts the name of its recording",
-            Self::Unstorable => "cannot be stored",
-        }
+    sentence: &'static str {
+        /// It has the separators of a row, and nothing between them.
+        Blank = "blank" => "has no value in any column",
+        /// It holds bytes that are no line of CSV.
+        NotCsv = "not_csv" => "is not CSV",
+        /// A quote is not closed, or is followed by more of its field.
+        BrokenQuotes = "broken_quotes" => "has a quote that is not closed where its field ends",
+        /// It is longer than any call's line is.
+        TooLong = "too_long" => "is longer than the line of a call can be",
+        /// It has more or fewer fields than the header has, and which ones are lacking or too many nothing tells.
+        FieldCount = "field_count" => "does not have as many fields as the header",
+        /// It ends within the column of recording names, or before it: whether it names a recording is unknown.
+        Cut = "cut" => "ends before the recording's name is over",
+        /// Its values stand in other columns than their own.
+        Shifted = "shifted" => "has values in columns to which they do not belong",
+        /// Its start and the time in its call id are further apart than the parts of one call can be.
+        StartContradictsCallid = "start_contradicts_callid" => "has a start that contradicts its call id",
+        /// It tells no call id, and its start and the time in its recording's name are further apart than they can be.
+        StartContradictsName = "start_contradicts_name" => "has a start that contradicts the name of its recording",
+        /// The database refuses it.
+        Unstorable = "unstorable" => "cannot be stored",
     }
 }
 
@@ -182,10 +166,6 @@ impl<T> Reported<T> {
             Self::Absent | Self::Unreadable => None,
         }
     }
-
-    pub fn is_unreadable(&self) -> bool {
-        matches!(self, Self::Unreadable)
-    }
 }
 
 /// How a call list was understood. It holds headings and never a value, so that it may be shown and stored.
@@ -204,6 +184,6 @@ pub struct Understood {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnderstoodColumn {
     pub heading: String,
-    /// Our name of the column, one of [`COLUMNS`]; `None` if the heading was not understood.
+    /// Our name of the column, one of [`column_names`]; `None` if the heading was not understood.
     pub column: Option<&'static str>,
 }

@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::base::digest::Digest;
 use crate::base::recording::printable;
-use crate::formats::cdr::fields::{Dialect, FieldParser};
-use crate::formats::cdr::header::{Header, Headings, guess_encoding};
+use crate::formats::cdr::fields::{DELIMITERS, Dialect, FieldParser};
+use crate::formats::cdr::header::{Header, Headings};
 use crate::formats::cdr::input::Input;
 use crate::formats::cdr::record::{END_MARK, Piece, Record, RecordSplitter};
 use crate::formats::cdr::row::CdrRow;
@@ -84,7 +84,7 @@ impl CdrReader {
     pub fn finish(&mut self) {
         if !self.is_finished() {
             self.take(&[], true);
-            self.splitter.finish();
+            self.splitter.finished = true;
         }
     }
 
@@ -97,7 +97,7 @@ impl CdrReader {
 
     /// Whether [`finish`](Self::finish) was called.
     pub fn is_finished(&self) -> bool {
-        self.splitter.is_finished()
+        self.splitter.finished
     }
 
     /// Whether the last line had no line end: a transfer may have been cut off. Known when all items are taken.
@@ -178,11 +178,10 @@ impl CdrReader {
 
     fn begin(&mut self, header: Header, dialect: Dialect) {
         self.splitter.set_dialect(dialect);
-        let encoding = self.input.encoding().unwrap_or_else(|| guess_encoding(&header.headings()).name());
         self.understood = Some(Understood {
             columns: header.understood(),
             delimiter: char::from(dialect.delimiter),
-            encoding,
+            encoding: self.input.encoding().unwrap_or(header.encoding),
             spreadsheet: self.understood.as_ref().is_some_and(|before| before.spreadsheet),
         });
         self.state = State::Reading(Box::new(Table { header, dialect, fields: FieldParser::new(dialect) }));
@@ -196,12 +195,10 @@ impl CdrReader {
         };
         if header.may_be_again_in(fields) || may_be_header_of_other(&record.bytes, *dialect, fields.len()) {
             // Of concatenated exports each may have its own columns.
-            match Seeker::again(record, &self.headings) {
-                Step::On => {}
-                step => {
-                    self.step(step);
-                    return None;
-                }
+            let step = Seeker::again(record, &self.headings);
+            if !matches!(step, Step::On) {
+                self.step(step);
+                return None;
             }
         }
         let State::Reading(table) = &mut self.state else { return None };
@@ -215,28 +212,22 @@ impl CdrReader {
             let problem = "a quote that is not closed where its field ends".to_owned();
             return Some(self.give_up(record, DoubtCause::BrokenQuotes, problem));
         }
-        match header.misfit(fields) {
-            None => {
-                let row = CdrRow::read(header, fields, record);
-                if let Some(understood) = &mut self.understood {
-                    understood.spreadsheet |= row.is_rewritten();
-                }
-                Some(CdrItem::Row(Box::new(row)))
+        let Some(cause) = header.misfit(fields) else {
+            let row = CdrRow::read(header, fields, record);
+            if let Some(understood) = &mut self.understood {
+                understood.spreadsheet |= row.is_rewritten();
             }
-            // What it names is queued all the same: a name with a comma in it must not cost a recording.
-            Some(DoubtCause::FieldCount) if record.lines == 1 && !record.unterminated => {
-                let row = CdrRow::salvage(header, fields, record, DoubtCause::FieldCount);
-                let problem = count_problem(fields.len(), header.len());
-                match row.recording {
-                    Some(_) => Some(CdrItem::Row(Box::new(row))),
-                    None => Some(self.give_up(record, DoubtCause::FieldCount, problem)),
-                }
-            }
-            Some(cause) => {
-                let problem = count_problem(fields.len(), header.len());
-                Some(self.give_up(record, cause, problem))
+            return Some(CdrItem::Row(Box::new(row)));
+        };
+        // What it names is queued all the same: a name with a comma in it must not cost a recording.
+        if cause == DoubtCause::FieldCount && record.lines == 1 && !record.unterminated {
+            let row = CdrRow::salvage(header, fields, record, cause);
+            if row.recording.is_some() {
+                return Some(CdrItem::Row(Box::new(row)));
             }
         }
+        let problem = count_problem(fields.len(), header.len());
+        Some(self.give_up(record, cause, problem))
     }
 
     /// Gives up a record, of several lines only the first: a stray quote may have swallowed good rows.
@@ -255,8 +246,8 @@ impl CdrReader {
                 self.step(step);
                 return None;
             }
-            State::Refused(refused, _) => {
-                self.state = State::Failed(refused.clone().into_error(&self.headings.columns, None));
+            State::Refused(..) => {
+                self.end();
                 return None;
             }
             State::Reading(_) | State::Failed(_) => {}
@@ -293,7 +284,7 @@ fn count_problem(found: usize, wanted: usize) -> String {
 /// Whether a line that is one field here may be a header with another separator: that of an export behind another one.
 fn may_be_header_of_other(bytes: &[u8], dialect: Dialect, fields: usize) -> bool {
     fields == 1
-        && super::fields::DELIMITERS.iter().any(|other| *other != dialect.delimiter && bytes.contains(other))
+        && DELIMITERS.iter().any(|other| *other != dialect.delimiter && bytes.contains(other))
         && !bytes.iter().any(u8::is_ascii_digit)
 }
 

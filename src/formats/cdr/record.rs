@@ -5,9 +5,9 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::fields::{DELIMITERS, Dialect};
-use super::{BadRow, DoubtCause};
 use crate::base::digest::Digest;
+use crate::formats::cdr::fields::{DELIMITERS, Dialect};
+use crate::formats::cdr::{BadRow, DoubtCause};
 
 pub(super) const RECORD_BYTES_MAX: usize = 64 << 10;
 
@@ -75,7 +75,8 @@ pub(super) struct RecordSplitter {
     /// The piece handed out last, still in the buffer so that it can be [taken back](Self::resync).
     handed_out: (usize, u64),
     overlong: Option<Overlong>,
-    finished: bool,
+    /// Whether nothing more will be pushed.
+    pub(super) finished: bool,
 }
 
 impl RecordSplitter {
@@ -105,14 +106,6 @@ impl RecordSplitter {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
-    }
-
-    pub(super) fn finish(&mut self) {
-        self.finished = true;
-    }
-
-    pub(super) fn is_finished(&self) -> bool {
-        self.finished
     }
 
     /// The next piece; `None` if more must be pushed first, or at the end.
@@ -154,13 +147,9 @@ impl RecordSplitter {
     /// Gives up the first line of what was scanned: at once if it is whole, else when its end has come by.
     fn give_up(&mut self, problem: Problem) -> Option<Piece> {
         let rest = &self.buffer[self.start..];
-        let head = |content: usize| rest[..content.min(HEAD_BYTES)].to_vec();
-        if let Some((content, len)) = first_line(rest, self.finished) {
-            self.handed_out = (len, 1);
-            let row = self.bad_row(problem, Digest::of(&rest[..content]), content == len);
-            return Some(Piece::Broken(row, head(content)));
-        }
-        self.overlong = Some(Overlong { problem, head: head(rest.len()), hash: Sha256::new() });
+        let content = first_line(rest, self.finished).map_or(rest.len(), |(content, _)| content);
+        let head = rest[..content.min(HEAD_BYTES)].to_vec();
+        self.overlong = Some(Overlong { problem, head, hash: Sha256::new() });
         self.skip_line()
     }
 
@@ -195,7 +184,7 @@ impl RecordSplitter {
     /// Skips byte order marks at the start of a record, for exports are also concatenated; `None` if it cannot be told
     /// yet. All of them: after one that came alone, the next one would be taken for the first.
     fn skip_bom(&mut self) -> Option<()> {
-        if !self.scan.is_fresh() {
+        if self.scan.at > 0 {
             return Some(());
         }
         while self.buffer[self.start..].starts_with(BOM) {
@@ -253,11 +242,11 @@ enum Verdict {
     Overflow(Problem),
 }
 
-impl Scan {
-    fn is_fresh(&self) -> bool {
-        self.at == 0
-    }
+fn unclosed(problem: &'static str) -> Verdict {
+    Verdict::Overflow((DoubtCause::BrokenQuotes, problem))
+}
 
+impl Scan {
     /// Looks on from where it stopped; `rest` begins with the record and has only grown.
     fn run(&mut self, marks: Marks, rest: &[u8], finished: bool) -> Verdict {
         while self.at < rest.len() {
@@ -265,20 +254,14 @@ impl Scan {
                 return Verdict::Overflow((DoubtCause::TooLong, "a record of more than 64 KiB"));
             }
             let byte = rest[self.at];
-            let line_end = match line_end(rest, self.at, finished) {
-                Some(len) => len,
-                None => return Verdict::More,
-            };
+            let Some(line_end) = line_end(rest, self.at, finished) else { return Verdict::More };
             if line_end > 0 && self.place != Place::Quoted {
                 return Verdict::Record { content: self.at, len: self.at + line_end };
             }
             if line_end > 0 {
                 self.lines += 1;
                 if self.lines >= RECORD_LINES_MAX {
-                    return Verdict::Overflow((
-                        DoubtCause::BrokenQuotes,
-                        "a quote that is not closed within 32 lines",
-                    ));
+                    return unclosed("a quote that is not closed within 32 lines");
                 }
             }
             let place = self.place.after(byte, marks);
@@ -292,9 +275,7 @@ impl Scan {
     fn at_end(&self, len: usize, finished: bool) -> Verdict {
         match (finished, self.place) {
             (true, _) if len == 0 => Verdict::More,
-            (true, Place::Quoted) => {
-                Verdict::Overflow((DoubtCause::BrokenQuotes, "a quote that is never closed"))
-            }
+            (true, Place::Quoted) => unclosed("a quote that is never closed"),
             (true, _) => Verdict::Record { content: len, len },
             (false, _) => Verdict::More,
         }

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use csv::ByteRecord;
 
-use super::header::{Column, Header};
-use super::record::Record;
-use super::shift::Cells;
-use super::value::{is_nothing, is_overflow, is_rounded, seconds, seconds_as_hashed};
-use super::{DoubtCause, Reported};
 use crate::base::digest::Digest;
 use crate::base::recording::{RecordingName, Text};
+use crate::formats::cdr::header::{Column, Header};
+use crate::formats::cdr::record::Record;
+use crate::formats::cdr::shift::Cells;
 use crate::formats::cdr::value::{
-    Stamp, Start, contradicts, epoch_in, is_rewritten, is_start_of, stamp_in, start,
+    Stamp, Start, contradicts, epoch_in, is_nothing, is_overflow, is_rewritten, is_rounded, is_start_of,
+    seconds, seconds_as_hashed, stamp_in, start,
 };
+use crate::formats::cdr::{DoubtCause, Reported};
 use crate::formats::raw_row::RawRow;
 
 /// Under this heading a kept row says why it cannot be believed, where its cells do not show that any more.
@@ -329,8 +329,7 @@ impl CdrRow {
     }
 
     pub fn answered(&self) -> bool {
-        let status = self.status.as_str().map(normal).unwrap_or_default();
-        status == "answered" || self.talkduraction.known().is_some_and(|seconds| seconds > 0)
+        self.answer() == Reported::Known(true)
     }
 }
 

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use csv::ByteRecord;
 
 use crate::base::recording::printable;
+use crate::base::times::parse_local;
 use crate::formats::cdr::fields::{DELIMITERS, Dialect, FieldParser, has_blanks, named_delimiter};
-use crate::formats::cdr::header::{COLUMNS, Column, Header, Headings, heading_names};
+use crate::formats::cdr::header::{Column, Header, Headings, column_names, heading_names, is_same_heading};
 use crate::formats::cdr::input::Container;
 use crate::formats::cdr::record::Record;
 use crate::formats::cdr::shift::{is_name, looks_like_a_call};
+use crate::formats::cdr::value::epoch_in;
 
 /// Lines that may stand before the header: titles, and what was asked for.
 const LINES_MAX: u64 = 32;
@@ -72,13 +74,11 @@ impl Seeker {
             Some((_, dialect, row @ None)) => *row = FieldParser::new(*dialect).parse(&record.bytes).cloned(),
             Some(_) => {}
             None => {
-                self.likely = widest(&record.bytes, self.named).filter(|(fields, _)| fields.len() > 1).map(
-                    |(fields, dialect)| {
-                        let (line, columns) = (record.line, vec![None; fields.len()]);
-                        let refused = Refused { line, headings: fields, columns, ..Refused::unknown() };
-                        (refused, dialect, None)
-                    },
-                );
+                let fields = widest(&record.bytes, self.named).filter(|(fields, _)| fields.len() > 1);
+                self.likely = fields.map(|(headings, dialect)| {
+                    let (line, columns) = (record.line, vec![None; headings.len()]);
+                    (Refused { line, headings, columns, ..Refused::unknown() }, dialect, None)
+                });
             }
         }
     }
@@ -174,22 +174,15 @@ pub enum NoHeaderCause {
     Empty,
     Container(Container),
     Headless,
-    /// No line of its beginning holds headings that are known.
-    Unknown {
-        /// The value of `cdr_columns` that makes it readable, as far as its first row shows.
-        columns: String,
-    },
-    /// No heading is known for certain to be that of the recordings' names.
-    NoRecording {
-        /// The value of `cdr_columns` that makes it readable.
-        columns: String,
-    },
-    /// More than one heading is that of the recordings' names.
-    SeveralRecordings {
-        positions: Vec<usize>,
-        /// The value of `cdr_columns` that tells which one counts.
-        columns: String,
-    },
+    /// No line of its beginning holds headings that are known. With the value of `cdr_columns` that makes it readable, as
+    /// far as its first row shows.
+    Unknown(String),
+    /// No heading is known for certain to be that of the recordings' names. With the value of `cdr_columns` that makes it
+    /// readable.
+    NoRecording(String),
+    /// More than one heading, those at these places, is that of the recordings' names. With the value of `cdr_columns` that
+    /// tells which one counts.
+    SeveralRecordings(Vec<usize>, String),
 }
 
 impl NoHeader {
@@ -203,22 +196,17 @@ impl NoHeader {
         Self { line: 1, found: Vec::new(), cause: NoHeaderCause::Container(container) }
     }
 
-    /// Whether there was nothing in the input at all.
-    pub fn is_empty_input(&self) -> bool {
-        self.line == 0
-    }
-
     fn sentence(&self) -> String {
         let line = self.line;
-        let found = self.seen();
+        let found = format!("`{}`", self.found.join("`, `"));
         match &self.cause {
             NoHeaderCause::Empty => "the input is empty: export the list from the PBX again".to_owned(),
             NoHeaderCause::Container(container) => container.sentence(),
             NoHeaderCause::Headless => format!(
                 "line {line} holds a call where the headings belong: put the PBX's own headings before it as the first line: {}, if the list has these columns",
-                COLUMNS.join(",")
+                column_names().join(",")
             ),
-            NoHeaderCause::Unknown { columns } => format!(
+            NoHeaderCause::Unknown(columns) => format!(
                 "line {line}: no headings of a call list {}; if it is one, write cdr_columns = {columns} into the \
                  [[pbx]] section",
                 match self.found.is_empty() {
@@ -227,11 +215,11 @@ impl NoHeader {
                     false => format!("among {found}"),
                 }
             ),
-            NoHeaderCause::NoRecording { columns } => format!(
+            NoHeaderCause::NoRecording(columns) => format!(
                 "line {line}: none of the headings {found} is known to be that of the recordings' names; write \
                  cdr_columns = {columns} into the [[pbx]] section"
             ),
-            NoHeaderCause::SeveralRecordings { positions, columns } => {
+            NoHeaderCause::SeveralRecordings(positions, columns) => {
                 let positions: Vec<String> = positions.iter().map(usize::to_string).collect();
                 let all = if positions.len() == 2 { "both" } else { "all" };
                 format!(
@@ -241,10 +229,6 @@ impl NoHeader {
                 )
             }
         }
-    }
-
-    fn seen(&self) -> String {
-        format!("`{}`", self.found.join("`, `"))
     }
 }
 
@@ -281,19 +265,18 @@ impl Refused {
         let names = heading_names(&self.headings);
         let mut columns = map.clone();
         for (column, at) in self.proposed(&names, row) {
-            let heading = addressed(&self.headings, &names, at);
-            columns.insert(column.as_str().to_owned(), heading);
+            columns.insert(column.as_str().to_owned(), addressed(&names, at));
         }
         columns.entry(Column::Recording.as_str().to_owned()).or_insert_with(|| "…".to_owned());
         let columns = inline_table(&columns);
         let found = shown(&self.headings, &names);
         let cause = if self.is_unknown {
-            NoHeaderCause::Unknown { columns }
+            NoHeaderCause::Unknown(columns)
         } else if self.recordings.len() > 1 {
             let positions = self.recordings.iter().map(|at| at + 1).collect();
-            NoHeaderCause::SeveralRecordings { positions, columns }
+            NoHeaderCause::SeveralRecordings(positions, columns)
         } else {
-            NoHeaderCause::NoRecording { columns }
+            NoHeaderCause::NoRecording(columns)
         };
         NoHeader { line: self.line, found, cause }
     }
@@ -315,8 +298,8 @@ impl Refused {
         let mut proposed: Vec<_> = recording.map(|at| (Column::Recording, at)).into_iter().collect();
         if self.is_unknown {
             let text = |at: usize| std::str::from_utf8(value(at)).unwrap_or_default();
-            let start = free.iter().copied().find(|at| crate::base::times::parse_local(text(*at)).is_some());
-            let callid = free.iter().copied().find(|at| super::value::epoch_in(text(*at)).is_some());
+            let start = free.iter().copied().find(|at| parse_local(text(*at)).is_some());
+            let callid = free.iter().copied().find(|at| epoch_in(text(*at)).is_some());
             proposed.extend(callid.map(|at| (Column::CallId, at)));
             proposed.extend(start.map(|at| (Column::TimeStart, at)));
         }
@@ -325,13 +308,11 @@ impl Refused {
 }
 
 /// How `cdr_columns` names the column at `at`: by its heading, or by its number where that is no text of its own.
-fn addressed(headings: &ByteRecord, names: &[String], at: usize) -> String {
+fn addressed(names: &[String], at: usize) -> String {
     let name = &names[at];
     let is_plain =
         printable(name.as_bytes()) == *name && !name.contains('\u{fffd}') && !name.starts_with('#');
-    let is_alone =
-        headings.iter().zip(names).filter(|(_, other)| super::header::is_same_heading(other, name)).count()
-            == 1;
+    let is_alone = names.iter().filter(|other| is_same_heading(other, name)).count() == 1;
     if is_plain && is_alone && !name.is_empty() { name.clone() } else { format!("#{}", at + 1) }
 }
 

@@ -3,12 +3,11 @@
 //! Only what a row shows by itself counts, so that a line is judged alike wherever it stands. A value that is merely odd
 //! shifts nothing: words for states and directions are open sets, and a recording's name may be anything.
 
-use super::Reported;
-use super::header::Column;
-use super::row::normal;
-use super::value::{is_nothing, seconds};
 use crate::base::times::parse_local;
-use crate::formats::cdr::value::epoch_in;
+use crate::formats::cdr::Reported;
+use crate::formats::cdr::header::Column;
+use crate::formats::cdr::row::normal;
+use crate::formats::cdr::value::{epoch_in, is_nothing, is_number, seconds};
 
 /// Words for how a call ended (`docs/pbx-api.md` §6.4), as [`normal`] has them.
 const STATUSES: [&str; 6] = ["answered", "noanswer", "noanswered", "busy", "failed", "voicemail"];
@@ -41,26 +40,17 @@ impl Form {
         let Ok(text) = std::str::from_utf8(value) else { return Self::Other };
         let text = text.trim();
         let word = normal(text);
-        if is_nothing(text) {
-            Self::Nothing
-        } else if is_date_time(text) {
-            Self::DateTime
-        } else if is_call_id(text) {
-            Self::CallId
-        } else if is_name(value) {
-            Self::Name
-        } else if STATUSES.contains(&&*word) {
-            Self::Status
-        } else if TYPES.contains(&&*word) {
-            Self::Type
-        } else if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            Self::Number
-        } else if text.contains(':') && matches!(seconds(value), Reported::Known(_)) {
-            Self::Clock
-        } else if text.chars().next().is_some_and(char::is_alphabetic) {
-            Self::Word
-        } else {
-            Self::Other
+        match () {
+            () if is_nothing(text) => Self::Nothing,
+            () if is_date_time(text) => Self::DateTime,
+            () if is_call_id(text) => Self::CallId,
+            () if is_name(value) => Self::Name,
+            () if STATUSES.contains(&&*word) => Self::Status,
+            () if TYPES.contains(&&*word) => Self::Type,
+            () if is_number(text) => Self::Number,
+            () if text.contains(':') && matches!(seconds(value), Reported::Known(_)) => Self::Clock,
+            () if text.starts_with(char::is_alphabetic) => Self::Word,
+            () => Self::Other,
         }
     }
 }
@@ -68,21 +58,17 @@ impl Form {
 /// A whole date with a whole time. A spreadsheet's date counts too, for it stands in a column of its own as well.
 fn is_date_time(text: &str) -> bool {
     parse_local(text).is_some() || {
-        let is_part =
-            |character: char| character.is_ascii_digit() || matches!(character, '/' | '-' | '.' | ':' | ' ');
-        let separators =
-            |separators: &[char]| text.chars().filter(|character| separators.contains(character)).count();
+        let is_part = |byte: u8| byte.is_ascii_digit() || b"/-.: ".contains(&byte);
         text.len() >= 12
-            && text.chars().all(is_part)
+            && text.bytes().all(is_part)
             && text.contains(':')
-            && separators(&['/', '-', '.']) == 2
             && text.contains(' ')
+            && text.matches(['/', '-', '.']).count() == 2
     }
 }
 
 fn is_call_id(text: &str) -> bool {
     let Some((epoch, seq)) = text.split_once(['.', '_']) else { return false };
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number(epoch) && is_number(seq) && epoch_in(text).is_some()
 }
 
@@ -103,10 +89,8 @@ pub(super) fn is_audio_name(value: &[u8]) -> bool {
 fn is_name_of_pbx(text: &str) -> bool {
     let mut parts = text.splitn(3, '-');
     let stamp = parts.next().unwrap_or_default();
-    stamp.len() == 14
-        && stamp.bytes().all(|byte| byte.is_ascii_digit())
-        && parts.next().is_some_and(is_call_id)
-        && parts.next().is_some()
+    let is_stamp = stamp.len() == 14 && is_number(stamp);
+    is_stamp && parts.next().is_some_and(is_call_id) && parts.next().is_some()
 }
 
 /// Whether something runs on into a recording's name without a separator: a PIN code before it, that was a field.
@@ -150,13 +134,9 @@ impl<'a> Cells<'a> {
 
     /// Whether the values stand in other columns than their own: one that can be nowhere else, or two that should not.
     pub(super) fn are_shifted(&self) -> bool {
-        let strong = self
-            .cells
-            .iter()
-            .any(|(column, value, form)| column.is_some_and(|at| self.is_foreign(at, value, *form)));
-        let odd =
-            self.cells.iter().filter(|(column, _, form)| column.is_some_and(|at| is_odd(at, *form))).count();
-        strong || odd >= 2
+        let own = || self.cells.iter().filter_map(|(column, value, form)| Some(((*column)?, *value, *form)));
+        own().any(|(at, value, form)| self.is_foreign(at, value, form))
+            || own().filter(|(at, _, form)| is_odd(*at, *form)).count() >= 2
     }
 
     /// Whether a value belongs into another column for certain.
@@ -192,8 +172,7 @@ impl<'a> Cells<'a> {
             Column::Type => has_run_on(value, &TYPES),
             Column::PinCode | Column::DidNumber | Column::Sn => has_run_into_name(value),
             Column::Recording => {
-                has_run_into_name(value)
-                    && self.form(Column::PinCode).is_some_and(|form| form == Form::Nothing)
+                has_run_into_name(value) && self.form(Column::PinCode) == Some(Form::Nothing)
             }
             _ => false,
         };

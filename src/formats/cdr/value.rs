@@ -2,9 +2,9 @@
 //! the name of its recording.
 
 use jiff::SignedDuration;
-use jiff::civil::{Date, DateTime};
+use jiff::civil::{Date, DateTime, Time};
 
-use crate::base::times::{OFFSET_S_MAX, parse_local};
+use crate::base::times::{EARLY_S_MAX, OFFSET_S_MAX, parse_local};
 use crate::formats::cdr::Reported;
 
 /// What databases and people write where there is nothing, in lowercase.
@@ -36,7 +36,6 @@ pub(super) fn is_rounded(text: &str) -> bool {
     let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else { return false };
     let mut parts = mantissa.splitn(2, ['.', ',']);
     let whole = parts.next().unwrap_or_default();
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     whole.len() == 1
         && is_number(whole)
         && parts.next().is_none_or(is_number)
@@ -76,8 +75,12 @@ pub(super) fn seconds_as_hashed(value: &[u8]) -> Option<u64> {
 }
 
 fn digits(text: &str) -> Option<u64> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number { text.parse().ok() } else { None }
+    if is_number(text) { text.parse().ok() } else { None }
+}
+
+/// Whether a text is digits and nothing else.
+pub(super) fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `58`, `58.0`, `58,25`: what follows the point is dropped. With three digits there it may be a thousand: unreadable.
@@ -153,9 +156,6 @@ const EPOCHS: std::ops::Range<i64> = 946_684_800..4_102_444_800;
 /// No part of a call begins so many seconds after the call.
 const CALL_S_MAX: i64 = 24 * 3600;
 
-/// A row may start by so many seconds before its call's id says, or after its recording's name says.
-const EARLY_S_MAX: i64 = 60;
-
 /// The time in a call's id, `<epoch>.<seq>`, in seconds since 1970 UTC (`docs/pbx-api.md` §6.3); `None` if it does not
 /// begin with a plausible one.
 pub(super) fn epoch_in(callid: &str) -> Option<i64> {
@@ -189,10 +189,8 @@ pub(super) fn stamp_in(name: &[u8]) -> Option<Stamp> {
 
 /// Fourteen digits that are a time.
 fn stamp(digits: &str) -> Option<DateTime> {
-    if digits.len() != 14 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let local = DateTime::strptime("%Y%m%d%H%M%S", digits).ok();
+    let is_stamp = digits.len() == 14 && is_number(digits);
+    let local = is_stamp.then(|| DateTime::strptime("%Y%m%d%H%M%S", digits).ok())?;
     local.filter(|local| (2000..2100).contains(&local.year()))
 }
 
@@ -251,13 +249,10 @@ fn rewritten(text: &str) -> Vec<DateTime> {
         return vec![time];
     }
     let Some((date, time)) = text.trim().split_once([' ', 'T']) else { return Vec::new() };
-    let Some((hour, minute, second)) = time_of_day(time.trim()) else { return Vec::new() };
+    let Some(time) = time_of_day(time.trim()) else { return Vec::new() };
     let parts: Vec<&str> = date.trim_end_matches(',').split(['/', '-', '.']).collect();
     let [first, second_part, third] = parts[..] else { return Vec::new() };
-    let number = |part: &str| {
-        let is_number = (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then(|| part.parse::<i16>().ok()).flatten()
-    };
+    let number = |part: &str| part.parse::<i16>().ok().filter(|_| part.len() <= 4 && is_number(part));
     let (Some(a), Some(b), Some(c)) = (number(first), number(second_part), number(third)) else {
         return Vec::new();
     };
@@ -271,18 +266,17 @@ fn rewritten(text: &str) -> Vec<DateTime> {
     for (year, month, day) in orders {
         let date = i8::try_from(month).ok().zip(i8::try_from(day).ok());
         let date = date.and_then(|(month, day)| Date::new(year, month, day).ok());
-        let time = date.map(|date| date.at(hour, minute, second, 0));
+        let time = date.map(|date| date.to_datetime(time));
         times.extend(time.filter(|time| !times.contains(time)));
     }
     times
 }
 
 /// `9:01`, `09:01:00`, `9:01 PM`.
-fn time_of_day(text: &str) -> Option<(i8, i8, i8)> {
+fn time_of_day(text: &str) -> Option<Time> {
     let lowercase = text.to_ascii_lowercase();
     let (time, later) = half_of_day(&lowercase);
-    let parts: Option<Vec<i8>> =
-        time.split(':').map(|part| part.parse().ok().filter(|number| *number >= 0)).collect();
+    let parts: Option<Vec<i8>> = time.split(':').map(|part| part.parse().ok()).collect();
     let (hour, minute, second) = match *parts? {
         [hour, minute] => (hour, minute, 0),
         [hour, minute, second] => (hour, minute, second),
@@ -293,13 +287,12 @@ fn time_of_day(text: &str) -> Option<(i8, i8, i8)> {
         Some(_) => return None,
         None => hour,
     };
-    (hour < 24 && minute < 60 && second < 60).then_some((hour, minute, second))
+    Time::new(hour, minute, second, 0).ok()
 }
 
 /// A spreadsheet's number of days since the end of 1899, such as `46346.3757`.
 fn days(text: &str) -> Option<DateTime> {
     let (whole, fraction) = text.trim().split_once(['.', ','])?;
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if whole.len() != 5 || !is_number(whole) || !is_number(fraction) {
         return None;
     }

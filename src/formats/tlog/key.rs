@@ -93,12 +93,8 @@ impl<const KIND: u8> PublicKey<KIND> {
         let (name, rest) = text.split_once('+').ok_or(failed("it has no plus signs"))?;
         let (id, key) = rest.split_once('+').ok_or(failed("it has one plus sign only"))?;
         let key = BASE64.decode(key).map_err(|_| failed("its key is not base64"))?;
-        let key: &[u8; 32] = match key.split_first() {
-            Some((first, key)) if *first == KIND => {
-                key.try_into().map_err(|_| failed("its key is not 32 bytes long"))?
-            }
-            _ => return Err(failed("it is a key for another kind of signature")),
-        };
+        let key = key.strip_prefix(&[KIND]).ok_or(failed("it is a key for another kind of signature"))?;
+        let key: &[u8; 32] = key.try_into().map_err(|_| failed("its key is not 32 bytes long"))?;
         let key = ed25519_dalek::VerifyingKey::from_bytes(key).map_err(|_| failed("it is no point"))?;
         let key = Self { name: name.to_owned(), key };
         match is_key_name(name) && key.id().to_string() == id {

@@ -47,26 +47,9 @@ pub fn inclusion_proof<E>(
     hash: &mut impl FnMut(Subtree) -> Result<Digest, E>,
 ) -> Result<Vec<Digest>, E> {
     assert!(index < size, "leaf {index} of a tree of {size}");
-    let mut proof = Vec::new();
-    path(index, (0, size), hash, &mut proof)?;
-    Ok(proof)
-}
-
-fn path<E>(
-    leaf: u64,
-    (from, to): (u64, u64),
-    hash: &mut impl FnMut(Subtree) -> Result<Digest, E>,
-    proof: &mut Vec<Digest>,
-) -> Result<(), E> {
-    if to - from == 1 {
-        return Ok(());
-    }
-    let middle = from + split(to - from);
-    let (own, sibling) =
-        if leaf < middle { ((from, middle), (middle, to)) } else { ((middle, to), (from, middle)) };
-    path(leaf, own, hash, proof)?;
-    proof.push(range_hash(sibling, hash)?);
-    Ok(())
+    let mut proof = Proof { hash, hashes: Vec::new() };
+    proof.lead_to(index, (0, size))?;
+    Ok(proof.hashes)
 }
 
 /// The proof that the tree of `size` leaves continues the one of `older` leaves. Empty if there is nothing to prove.
@@ -79,52 +62,66 @@ pub fn consistency_proof<E>(
     hash: &mut impl FnMut(Subtree) -> Result<Digest, E>,
 ) -> Result<Vec<Digest>, E> {
     assert!(older <= size, "a tree of {size} does not continue one of {older}");
-    let mut proof = Vec::new();
+    let mut proof = Proof { hash, hashes: Vec::new() };
     if older > 0 && older < size {
-        subproof(older, (0, size), true, hash, &mut proof)?;
+        proof.lead_on_from(older, (0, size), true)?;
     }
-    Ok(proof)
+    Ok(proof.hashes)
 }
 
-/// `is_known`: the verifier has the hash of this range already, for it is the whole older tree.
-fn subproof<E>(
-    older: u64,
-    (from, to): (u64, u64),
-    is_known: bool,
-    hash: &mut impl FnMut(Subtree) -> Result<Digest, E>,
-    proof: &mut Vec<Digest>,
-) -> Result<(), E> {
-    if older == to {
-        if !is_known {
-            proof.push(range_hash((from, to), hash)?);
+/// A proof in the making.
+struct Proof<'a, F> {
+    /// Gives the hash of complete subtrees.
+    hash: &'a mut F,
+    hashes: Vec<Digest>,
+}
+
+impl<E, F: FnMut(Subtree) -> Result<Digest, E>> Proof<'_, F> {
+    /// Adds what leads from a leaf to the root of the range around it.
+    fn lead_to(&mut self, leaf: u64, (from, to): (u64, u64)) -> Result<(), E> {
+        if to - from == 1 {
+            return Ok(());
         }
-        return Ok(());
+        let middle = from + split(to - from);
+        if leaf < middle {
+            self.lead_to(leaf, (from, middle))?;
+            return self.add((middle, to));
+        }
+        self.lead_to(leaf, (middle, to))?;
+        self.add((from, middle))
     }
-    let middle = from + split(to - from);
-    if older <= middle {
-        subproof(older, (from, middle), is_known, hash, proof)?;
-        proof.push(range_hash((middle, to), hash)?);
-    } else {
-        subproof(older, (middle, to), false, hash, proof)?;
-        proof.push(range_hash((from, middle), hash)?);
-    }
-    Ok(())
-}
 
-/// The hash over the leaves `from..to` of a tree: ranges that the recursion meets begin at a multiple of their width.
-fn range_hash<E>(
-    (from, to): (u64, u64),
-    hash: &mut impl FnMut(Subtree) -> Result<Digest, E>,
-) -> Result<Digest, E> {
-    let width = to - from;
-    if width.is_power_of_two() {
-        let height = width.trailing_zeros();
-        return hash(Subtree { height, index: from >> height });
+    /// Adds what leads from the older tree to the root of the range. `is_known`: the verifier has the hash of this range
+    /// already, for it is the whole older tree.
+    fn lead_on_from(&mut self, older: u64, (from, to): (u64, u64), is_known: bool) -> Result<(), E> {
+        if older == to {
+            return if is_known { Ok(()) } else { self.add((from, to)) };
+        }
+        let middle = from + split(to - from);
+        if older <= middle {
+            self.lead_on_from(older, (from, middle), is_known)?;
+            return self.add((middle, to));
+        }
+        self.lead_on_from(older, (middle, to), false)?;
+        self.add((from, middle))
     }
-    let middle = from + split(width);
-    let left = range_hash((from, middle), hash)?;
-    let right = range_hash((middle, to), hash)?;
-    Ok(node_hash(&left, &right))
+
+    fn add(&mut self, range: (u64, u64)) -> Result<(), E> {
+        let hash = self.range_hash(range)?;
+        self.hashes.push(hash);
+        Ok(())
+    }
+
+    /// The hash over the leaves `from..to` of a tree: ranges that the recursion meets begin at a multiple of their width.
+    fn range_hash(&mut self, (from, to): (u64, u64)) -> Result<Digest, E> {
+        let width = to - from;
+        if width.is_power_of_two() {
+            let height = width.trailing_zeros();
+            return (self.hash)(Subtree { height, index: from >> height });
+        }
+        let middle = from + split(width);
+        Ok(node_hash(&self.range_hash((from, middle))?, &self.range_hash((middle, to))?))
+    }
 }
 
 /// The largest power of two below `width`: where RFC 6962 parts a tree in two.
@@ -140,25 +137,29 @@ pub fn verify_inclusion(
     (size, root): (u64, Digest),
     proof: &[Digest],
 ) -> Result<(), TlogError> {
-    if index >= size {
-        return Err(TlogError::WrongProof);
-    }
-    let (mut place, mut last, mut hash) = (index, size - 1, leaf);
-    for sibling in proof {
+    let mut hash = leaf;
+    let take = |sibling: &Digest, is_left: bool| {
+        hash = if is_left { node_hash(sibling, &hash) } else { node_hash(&hash, sibling) };
+    };
+    let is_whole = index < size && climb(index, size - 1, proof, take);
+    if is_whole && hash == root { Ok(()) } else { Err(TlogError::WrongProof) }
+}
+
+/// Goes up from the node at `place` of a row whose last one is at `last`, with a sibling and its side for each step.
+/// Whether they lead to the root, and no further.
+fn climb(mut place: u64, mut last: u64, siblings: &[Digest], mut take: impl FnMut(&Digest, bool)) -> bool {
+    for sibling in siblings {
         if last == 0 {
-            return Err(TlogError::WrongProof);
+            return false;
         }
-        if place & 1 == 1 || place == last {
-            hash = node_hash(sibling, &hash);
-            while place & 1 == 0 && place != 0 {
-                (place, last) = (place >> 1, last >> 1);
-            }
-        } else {
-            hash = node_hash(&hash, sibling);
+        let is_left = place & 1 == 1 || place == last;
+        take(sibling, is_left);
+        while is_left && place & 1 == 0 && place != 0 {
+            (place, last) = (place >> 1, last >> 1);
         }
         (place, last) = (place >> 1, last >> 1);
     }
-    if last == 0 && hash == root { Ok(()) } else { Err(TlogError::WrongProof) }
+    last == 0
 }
 
 /// Whether `proof` shows that the tree `(size, root)` continues the `older` one.
@@ -192,21 +193,14 @@ fn root_pair((older, older_root): (u64, Digest), size: u64, proof: &[Digest]) ->
         proof.split_first().map(|(a, b)| (*a, b))?
     };
     let (mut of_older, mut of_newer) = (first, first);
-    for sibling in rest {
-        if last == 0 {
-            return None;
-        }
-        if place & 1 == 1 || place == last {
+    let take = |sibling: &Digest, is_left: bool| {
+        if is_left {
             (of_older, of_newer) = (node_hash(sibling, &of_older), node_hash(sibling, &of_newer));
-            while place & 1 == 0 && place != 0 {
-                (place, last) = (place >> 1, last >> 1);
-            }
         } else {
             of_newer = node_hash(&of_newer, sibling);
         }
-        (place, last) = (place >> 1, last >> 1);
-    }
-    (last == 0).then_some((of_older, of_newer))
+    };
+    climb(place, last, rest, take).then_some((of_older, of_newer))
 }
 
 #[cfg(test)]

@@ -286,7 +286,7 @@ impl Rebuild<'_> {
             sums: entry.sums(),
             // What cannot be read vouches for nothing.
             complete: found.as_ref().is_some_and(|found| found.is_complete),
-            missing: entry.missing,
+            missing: entry.counts.missing,
         };
         let recorded = certificates::record(self.building.tx(), &certified).await;
         if db::unless_refused(recorded)?.is_none() {
