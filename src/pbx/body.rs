@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use tokio::time::Instant;
 
 use crate::formats::audio::Container;
@@ -33,10 +33,11 @@ pub(super) struct Bounds {
 pub(super) struct Body {
     incoming: Incoming,
     driver: Option<Driver>,
-    coding: Option<Coding>,
+    /// How it is compressed, by its header; none if it is not.
+    pub(super) coding: Option<Coding>,
     inflater: Option<Inflater>,
     bounds: Bounds,
-    declared: Option<u64>,
+    pub(super) declared: Option<u64>,
     ends_with_connection: bool,
     opening: Bytes,
     pub(super) received: u64,
@@ -76,10 +77,8 @@ impl Body {
     pub(super) fn new(headers: &HeaderMap, incoming: Incoming, driver: Driver, bounds: Bounds) -> Self {
         let declared = incoming.size_hint().exact();
         // Whatever else it names, the end of the connection is its end.
-        let is_chunked = headers
-            .get_all(TRANSFER_ENCODING)
-            .iter()
-            .any(|value| value.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
+        let is_chunked = codings.any(|value| value.to_ascii_lowercase().ends_with(b"chunked"));
         let coding = headers.get(CONTENT_ENCODING).and_then(|value| Coding::of_header(value.as_bytes()));
         Self {
             declared,
@@ -96,11 +95,6 @@ impl Body {
         }
     }
 
-    /// How it is compressed, by its header; none if it is not.
-    pub(super) fn coding(&self) -> Option<Coding> {
-        self.coding
-    }
-
     /// Has it inflated from now on if it is compressed, by its header or by its first bytes, into `bytes_max` bytes at
     /// most. For lists and JSON: audio is what it is.
     pub(super) async fn inflate(&mut self, bytes_max: u64) -> Result<(), Failure> {
@@ -109,10 +103,6 @@ impl Body {
             self.inflater = Some(Inflater::new(coding, std::mem::take(&mut self.opening), bytes_max)?);
         }
         Ok(())
-    }
-
-    pub(super) fn declared(&self) -> Option<u64> {
-        self.declared
     }
 
     /// How the reply ended; `None` while it has not, or if it failed.
@@ -223,10 +213,7 @@ impl Body {
         let chunk = match chunk {
             Err(_) => return Err(self.stalled()),
             Ok(Ok(chunk)) => chunk,
-            Ok(Err(error)) => match within_the_body(&error, self.ends_with_connection) {
-                Some(failure) => return Err(failure),
-                None => None,
-            },
+            Ok(Err(error)) => within_the_body(&error, self.ends_with_connection).map_or(Ok(None), Err)?,
         };
         if let Some(chunk) = &chunk {
             self.received += chunk.len() as u64;
@@ -241,26 +228,20 @@ impl Body {
         let incoming = &mut self.incoming;
         loop {
             let next = poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx));
-            match drive(&mut self.driver, next).await {
-                None => return Ok(None),
-                // Trailers say nothing to us.
-                Some(frame) => {
-                    if let Ok(bytes) = frame?.into_data() {
-                        return Ok(Some(bytes));
-                    }
-                }
+            let Some(frame) = drive(&mut self.driver, next).await else { return Ok(None) };
+            // Trailers say nothing to us.
+            if let Ok(bytes) = frame?.into_data() {
+                return Ok(Some(bytes));
             }
         }
     }
 
     fn check_size(&self) -> Result<(), Failure> {
-        let max = self.bounds.bytes_max;
-        match self.received.max(self.declared.unwrap_or(0)) {
-            bytes if bytes > max => {
-                Err(Failure::new(Reason::Oversize, format!("{bytes} bytes where at most {max} are due")))
-            }
-            _ => Ok(()),
+        let (bytes, max) = (self.received.max(self.declared.unwrap_or(0)), self.bounds.bytes_max);
+        if bytes > max {
+            return Err(Failure::new(Reason::Oversize, format!("{bytes} bytes where at most {max} are due")));
         }
+        Ok(())
     }
 
     fn check_speed(&self) -> Result<(), Failure> {

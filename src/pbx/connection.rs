@@ -43,34 +43,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 /// The HTTP library's side of a connection. Dropped, it closes the connection.
 pub(super) type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
-/// Connects, and agrees upon TLS if the address is an https one; all within `connect_timeout`.
-pub(super) async fn connect(
-    security: &Security,
-    to: &Origin,
-    heard: &Heard,
-) -> Result<Box<dyn Wire>, Failure> {
-    let connecting = async {
-        let wire: Box<dyn Wire> = match security {
-            Security::None => return Ok(Box::new(Tap::on(dial(to).await?, heard.clone())) as Box<dyn Wire>),
-            Security::Rustls(config) => Box::new(secure(Arc::clone(config), to).await?),
-            Security::OpenSsl(legacy) => Box::new(legacy.open(to).await?),
+impl Security {
+    /// Connects, and agrees upon TLS if the address is an https one; all within `connect_timeout`.
+    pub(super) async fn connect(&self, to: &Origin, heard: &Heard) -> Result<Box<dyn Wire>, Failure> {
+        let connecting = async {
+            let wire: Box<dyn Wire> = match self {
+                Self::None => Box::new(dial(to).await?),
+                Self::Rustls(config) => Box::new(secure(Arc::clone(config), to).await?),
+                Self::OpenSsl(legacy) => Box::new(legacy.open(to).await?),
+            };
+            Ok(Box::new(Tap::on(wire, heard.clone())) as Box<dyn Wire>)
         };
-        Ok(Box::new(Tap::on(wire, heard.clone())) as Box<dyn Wire>)
-    };
-    timeout(to.connect_timeout, connecting).await.unwrap_or_else(|_| Err(no_answer(to)))
+        timeout(to.connect_timeout, connecting).await.unwrap_or_else(|_| Err(no_answer(to)))
+    }
 }
 
-pub(super) async fn secure(
-    config: Arc<ClientConfig>,
-    to: &Origin,
-) -> Result<TlsStream<Tap<TcpStream>>, Failure> {
+async fn secure(config: Arc<ClientConfig>, to: &Origin) -> Result<TlsStream<Tap<TcpStream>>, Failure> {
     let name = ServerName::try_from(to.host.clone()).map_err(|error| no_tls(error, to))?;
     let heard = Heard::default();
     let tcp = Tap::on(dial(to).await?, heard.clone());
-    TlsConnector::from(config)
-        .connect(name, tcp)
-        .await
-        .map_err(|error| before_tls(&error, &heard.bytes(), to))
+    let tls = TlsConnector::from(config).connect(name, tcp).await;
+    tls.map_err(|error| before_tls(&error, &heard.bytes(), to))
 }
 
 /// Sends a request and waits for the head of its reply.
@@ -128,8 +121,7 @@ async fn look(config: &PbxConfig, now: Timestamp) -> Result<Shown, Failure> {
             TlsBackend::OpenSsl => legacy::look(&to).await,
         }
     };
-    let chain =
-        tokio::time::timeout(to.connect_timeout, chain).await.unwrap_or_else(|_| Err(no_answer(&to)))?;
+    let chain = timeout(to.connect_timeout, chain).await.unwrap_or_else(|_| Err(no_answer(&to)))?;
     let own = chain.first().ok_or_else(|| no_tls("it shows no certificate", &to))?;
     let certificate = Certificate::read(own).map_err(|why| {
         Failure::new(Reason::TlsHandshake, format!("{}: the certificate cannot be read: {why}", to.text))

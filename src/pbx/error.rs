@@ -191,6 +191,9 @@ pub(super) enum When {
     Receiving,
 }
 
+/// What a PBX was asked for, or why it did not come.
+pub(super) type Result<T, E = PbxError> = std::result::Result<T, E>;
+
 /// A request to a PBX that failed. Its text is one sentence and holds no token, ticket, password or query.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("pbx `{pbx}`: {}", failure.what)]
@@ -285,8 +288,6 @@ impl PbxError {
 pub(super) struct Failure {
     pub(super) reason: Reason,
     pub(super) policy: Option<Policy>,
-    /// The error number, if the PBX gave one.
-    pub(super) number: Option<u32>,
     pub(super) is_unwell: bool,
     pub(super) what: String,
     pub(super) retry_after: Option<Duration>,
@@ -294,16 +295,11 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(reason: Reason, what: impl Into<String>) -> Self {
-        Self { reason, policy: None, number: None, is_unwell: false, what: what.into(), retry_after: None }
+        Self { reason, policy: None, is_unwell: false, what: what.into(), retry_after: None }
     }
 
     pub(super) fn saying(self, what: impl Into<String>) -> Self {
         Self { what: what.into(), ..self }
-    }
-
-    /// The same failure of a PBX that asked to be left alone for so long.
-    pub(super) fn after(self, retry_after: Option<Duration>) -> Self {
-        Self { retry_after, ..self }
     }
 
     /// The same failure with what the operator can do about it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, LOCATION, USER_AGENT,
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, LOCATION, USER_AGENT,
 };
 use hyper::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -16,7 +16,7 @@ use tracing::debug;
 
 use crate::config::{PbxConfig, TlsBackend};
 use crate::pbx::body::{Body, Bounds, Kind};
-use crate::pbx::connection::{Security, ask, connect};
+use crate::pbx::connection::{Security, ask};
 use crate::pbx::dial::Heard;
 use crate::pbx::error::{Failure, Reason, When};
 use crate::pbx::legacy::Legacy;
@@ -88,26 +88,25 @@ impl Http {
     }
 
     /// Sends a request and returns the body of its reply if the HTTP status is 200.
-    pub(super) async fn send(&self, mut request: Request) -> Result<Body, Failure> {
+    pub(super) async fn send(&self, request: Request) -> Result<Body, Failure> {
         let begun = Instant::now();
-        let (when, path, timeout) = (request.when, request.path.clone(), request.timeout);
-        let refusal = std::mem::replace(&mut request.refusal, Box::new(|_| None));
         let heard = Heard::default();
-        let outcome = tokio::time::timeout(timeout, self.reply(request, &heard)).await;
-        let outcome = outcome
-            .unwrap_or_else(|_| Err(no_reply(timeout.as_secs_f64(), &heard.bytes(), &self.origin, when)));
-        self.log(&path, begun.elapsed(), &outcome);
+        let outcome = tokio::time::timeout(request.timeout, self.reply(&request, &heard)).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(no_reply(request.timeout.as_secs_f64(), &heard.bytes(), &self.origin, request.when))
+        });
+        self.log(&request.path, begun.elapsed(), &outcome);
         let Reply { status, headers, body } = outcome?;
         match status {
             StatusCode::OK => Ok(body),
             _ if status.is_redirection() => {
-                let location = headers.get(LOCATION).map(|location| location.as_bytes());
-                let location = origin_of_location(location, &self.origin);
-                Err(redirected(when, location.as_deref(), &self.origin))
+                let location = origin_of_location(headers.get(LOCATION), &self.origin);
+                Err(redirected(request.when, location.as_deref(), &self.origin))
             }
             _ => {
                 let retry_after = retry_after(status, &headers);
-                Err(self.status_failure(when, &*refusal, status, body).await.after(retry_after))
+                let failure = self.status_failure(&request, status, body).await;
+                Err(Failure { retry_after, ..failure })
             }
         }
     }
@@ -131,9 +130,9 @@ impl Http {
         describe(page, &self.secrets)
     }
 
-    async fn reply(&self, request: Request, heard: &Heard) -> Result<Reply, Failure> {
+    async fn reply(&self, request: &Request, heard: &Heard) -> Result<Reply, Failure> {
         let (when, bytes_max) = (request.when, request.bytes_max);
-        let wire = connect(&self.security, &self.origin, heard).await?;
+        let wire = self.security.connect(&self.origin, heard).await?;
         let outcome = ask(wire, self.written(request)?).await;
         let (response, driver) =
             outcome.map_err(|error| before_the_reply(&error, &heard.bytes(), &self.origin, when))?;
@@ -145,40 +144,25 @@ impl Http {
     /// A request as it goes out: the host first, and the length of what is sent always declared, for small servers ask
     /// for both. `Connection: close`, because the PBX's server (Boa) serves one request per connection, and its admission
     /// of idle ones is not known. Nothing compressed is asked for.
-    fn written(&self, request: Request) -> Result<hyper::Request<Full<Bytes>>, Failure> {
+    fn written(&self, request: &Request) -> Result<hyper::Request<Full<Bytes>>, Failure> {
         let separator = if request.query.is_empty() { "" } else { "?" };
         let target = format!("{}{separator}{}", request.path, request.query);
         let host = self.origin.text.split_once("://").map_or("", |(_, host)| host);
         let method = if request.json.is_some() { Method::POST } else { Method::GET };
         let mut written = hyper::Request::builder().method(method).uri(target);
-        let mut header = |name: HeaderName, value: &str| {
-            if let Some(headers) = written.headers_mut()
-                && let Ok(value) = value.parse()
-            {
-                headers.insert(name, value);
-            }
-        };
-        header(HOST, host);
-        header(USER_AGENT, OUR_NAME);
-        header(ACCEPT, "*/*");
+        written = written.header(HOST, host).header(USER_AGENT, OUR_NAME).header(ACCEPT, "*/*");
         if let Some(json) = &request.json {
-            header(CONTENT_TYPE, "application/json; charset=utf-8");
-            header(CONTENT_LENGTH, &json.len().to_string());
+            written = written.header(CONTENT_TYPE, "application/json; charset=utf-8");
+            written = written.header(CONTENT_LENGTH, json.len());
         }
-        header(CONNECTION, "close");
-        written
-            .body(Full::new(request.json.unwrap_or_default()))
-            .map_err(|_| Failure::new(Reason::Protocol, "the request cannot be written as HTTP"))
+        let body = Full::new(request.json.clone().unwrap_or_default());
+        let written = written.header(CONNECTION, "close").body(body);
+        written.map_err(|_| Failure::new(Reason::Protocol, "the request cannot be written as HTTP"))
     }
 
     /// A status other than 200: the error number in the body if there is one, for it says more.
-    async fn status_failure(
-        &self,
-        when: When,
-        refusal: &Refusal,
-        status: StatusCode,
-        mut body: Body,
-    ) -> Failure {
+    async fn status_failure(&self, request: &Request, status: StatusCode, mut body: Body) -> Failure {
+        let when = request.when;
         let patience = self.reply_timeout.min(self.bounds.idle_timeout);
         let rest = async {
             body.inflate(JSON_BYTES_MAX).await?;
@@ -187,7 +171,7 @@ impl Http {
         let Ok(Ok(bytes)) = tokio::time::timeout(patience, rest).await else {
             return refused(when, status, None);
         };
-        if let Some(failure) = refusal(&bytes) {
+        if let Some(failure) = (request.refusal)(&bytes) {
             return failure;
         }
         let page = (Kind::of(&bytes) == Kind::Html).then(|| self.describe(&bytes));

@@ -52,6 +52,9 @@ use crate::config::PbxConfig;
 use crate::formats::cdr::CdrItem;
 use push::http::Receiver;
 
+/// What was asked of a PBX, on its way.
+pub type Asked<'a, T> = BoxFuture<'a, Result<T, PbxError>>;
+
 /// Prepares a client for the family that `config` names; nothing is sent yet.
 pub fn open(config: &PbxConfig) -> Result<Arc<dyn Pbx>, PbxError> {
     Ok(Arc::new(PbxClient::new(config)?))
@@ -66,14 +69,14 @@ pub trait Pbx: fmt::Debug + Send + Sync {
     fn counters(&self) -> Counted;
 
     /// Asks the PBX who it is; `None` if it has no such call, or gives no serial number.
-    fn device(&self) -> BoxFuture<'_, Result<Option<DeviceInfo>, PbxError>>;
+    fn device(&self) -> Asked<'_, Option<DeviceInfo>>;
 
     /// Waits for one of the PBX's connections; served in order.
     fn slot(&self) -> BoxFuture<'_, Box<dyn Slot>>;
 
     /// Lists the messages of all voicemail boxes; `None` if this device has no voicemail API. A list that breaks off is an
     /// error, not a shorter list.
-    fn voicemail(&self) -> BoxFuture<'_, Result<Option<VoicemailList>, PbxError>>;
+    fn voicemail(&self) -> Asked<'_, Option<VoicemailList>>;
 
     /// Lets a login be tried again that was refused or locked out: an operator says that its reason is gone.
     fn lift_refusal(&self) -> BoxFuture<'_, ()>;
@@ -116,28 +119,21 @@ pub trait Slot: Send {
         from: DateTime,
         to: DateTime,
         known_sn: Option<Text>,
-    ) -> BoxFuture<'static, Result<Box<dyn Calls>, PbxError>>;
+    ) -> Asked<'static, Box<dyn Calls>>;
 
     /// Begins the download of a recording. It exists only if what comes begins like audio.
-    fn recording<'a>(
-        self: Box<Self>,
-        name: &'a RecordingName,
-    ) -> BoxFuture<'a, Result<Box<dyn Audio>, PbxError>>;
+    fn recording<'a>(self: Box<Self>, name: &'a RecordingName) -> Asked<'a, Box<dyn Audio>>;
 
     /// Lists one extension's voicemail box, empty if there is no such extension any more.
-    fn mailbox<'a>(&'a mut self, extension: &'a str) -> BoxFuture<'a, Result<VoicemailList, PbxError>>;
+    fn mailbox<'a>(&'a mut self, extension: &'a str) -> Asked<'a, VoicemailList>;
 
     /// Begins the download of the `nth` of the messages that are alike in all that is known of `message`.
-    fn message<'a>(
-        self: Box<Self>,
-        message: &'a Message,
-        nth: usize,
-    ) -> BoxFuture<'a, Result<Box<dyn Audio>, PbxError>>;
+    fn message<'a>(self: Box<Self>, message: &'a Message, nth: usize) -> Asked<'a, Box<dyn Audio>>;
 }
 
 /// A list of calls that is being received. Dropping it closes the connection.
 pub trait Calls: Send {
-    fn next(&mut self) -> BoxFuture<'_, Result<Listed, PbxError>>;
+    fn next(&mut self) -> Asked<'_, Listed>;
 
     fn size_bytes(&self) -> u64;
 }
@@ -156,7 +152,7 @@ pub trait Audio: Send {
     /// The next bytes, from the first one on; `None` at the end of the transfer.
     ///
     /// Without a declared length that end proves nothing: compare with what the audio's own header declares.
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PbxError>>;
+    fn next(&mut self) -> Asked<'_, Option<Bytes>>;
 
     fn content_length(&self) -> Option<u64>;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{DATE, HeaderMap, RETRY_AFTER};
+use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -14,8 +14,8 @@ use crate::pbx::error::{Failure, RETRY_AFTER_MAX, Reason, When};
 use crate::pbx::transport::Origin;
 
 /// Where a reply sends the client instead, without path and query: they may repeat ours.
-pub(super) fn origin_of_location(location: Option<&[u8]>, to: &Origin) -> Option<String> {
-    let text = std::str::from_utf8(location?).ok()?;
+pub(super) fn origin_of_location(location: Option<&HeaderValue>, to: &Origin) -> Option<String> {
+    let text = std::str::from_utf8(location?.as_bytes()).ok()?;
     let url = Url::parse(&to.text).ok()?.join(text).ok()?;
     url.host_str().is_some().then(|| url.origin().ascii_serialization())
 }

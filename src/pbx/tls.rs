@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
     verify_tls13_signature_with_raw_key,
 };
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
@@ -129,7 +129,7 @@ pub(super) fn config_to_look() -> ClientConfig {
 /// The provider is given explicitly: nothing depends on a default that some `main` installed.
 fn config(trust: Trust) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = KeyVerifier { trust, provider: Arc::clone(&provider) };
+    let verifier = KeyVerifier { trust, known: provider.signature_verification_algorithms };
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has suites for TLS 1.2 and 1.3")
@@ -150,7 +150,7 @@ enum Trust {
 #[derive(Debug)]
 struct KeyVerifier {
     trust: Trust,
-    provider: Arc<CryptoProvider>,
+    known: WebPkiSupportedAlgorithms,
 }
 
 impl ServerCertVerifier for KeyVerifier {
@@ -175,10 +175,8 @@ impl ServerCertVerifier for KeyVerifier {
                 Trust::Pin(pin) => Err(Untrusted::PinMismatch { seen, pin: *pin }),
                 Trust::Nobody(why) => Err(Untrusted::Unknown { seen, why: why.clone() }),
                 Trust::Roots(roots) => {
-                    match roots.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-                        Ok(_) => Ok(()),
-                        Err(error) => Err(Untrusted::Unknown { seen, why: words_of(&error) }),
-                    }
+                    let verdict = roots.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+                    verdict.map(drop).map_err(|error| Untrusted::Unknown { seen, why: words_of(&error) })
                 }
             }
         };
@@ -196,10 +194,9 @@ impl ServerCertVerifier for KeyVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.provider.signature_verification_algorithms;
         match raw_key(certificate) {
-            Some(key) => verify_tls12_signature_with_raw_key(message, &key, signature, known),
-            None => verify_tls12_signature(message, certificate, signature, known),
+            Some(key) => verify_tls12_signature_with_raw_key(message, &key, signature, &self.known),
+            None => verify_tls12_signature(message, certificate, signature, &self.known),
         }
     }
 
@@ -209,15 +206,14 @@ impl ServerCertVerifier for KeyVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.provider.signature_verification_algorithms;
         match raw_key(certificate) {
-            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signature, known),
-            None => verify_tls13_signature(message, certificate, signature, known),
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signature, &self.known),
+            None => verify_tls13_signature(message, certificate, signature, &self.known),
         }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.known.supported_schemes()
     }
 }
 
@@ -261,7 +257,7 @@ pub(super) fn roots_judge(
 ) -> Result<(), String> {
     let (own, intermediates) = chain.split_first().ok_or("there is no certificate")?;
     let verdict = shared_roots()?.verify_server_cert(own, intermediates, name, &[], now);
-    verdict.map(|_| ()).map_err(|error| words_of(&error))
+    verdict.map(drop).map_err(|error| words_of(&error))
 }
 
 /// An error of a handshake, or of a connection after it.

@@ -92,12 +92,9 @@ fn not_http(speech: Speech, to: &Origin, when: When) -> Failure {
             (Reason::NotHttp, format!("does not answer in HTTP; check the port in `url`{or_https}"))
         }
     };
-    let what = format!("{} {what}", to.text);
-    match when {
-        When::LoggingIn => Failure::new(reason, what),
-        // After a login in HTTP it can only be a broken reply.
-        _ => Failure::new(Reason::Protocol, what),
-    }
+    // After a login in HTTP it can only be a broken reply.
+    let reason = if when == When::LoggingIn { reason } else { Reason::Protocol };
+    Failure::new(reason, format!("{} {what}", to.text))
 }
 
 /// No reply, or not all of its head, came in time.
@@ -163,18 +160,15 @@ pub(super) fn no_answer(to: &Origin) -> Failure {
 }
 
 /// There is no connection, or it broke before TLS was agreed upon.
-pub(super) fn no_connection(error: Option<&io::Error>, to: &Origin) -> Failure {
-    match error {
-        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => Failure::new(
-            Reason::Refused,
-            format!("nothing listens at {}; check `url` and that the PBX's API is enabled", to.text),
-        ),
-        Some(error) => unreachable(&error.to_string(), to),
-        None => unreachable("no connection", to),
+pub(super) fn no_connection(error: &io::Error, to: &Origin) -> Failure {
+    if error.kind() != io::ErrorKind::ConnectionRefused {
+        return unreachable(&error.to_string(), to);
     }
+    let what = format!("nothing listens at {}; check `url` and that the PBX's API is enabled", to.text);
+    Failure::new(Reason::Refused, what)
 }
 
-fn unreachable(why: &str, to: &Origin) -> Failure {
+pub(super) fn unreachable(why: &str, to: &Origin) -> Failure {
     let hint = if to.is_https { ", and that this port speaks HTTPS" } else { "" };
     let what = format!("{} cannot be reached ({why}); check the network and `url`{hint}", to.text);
     Failure::new(Reason::Unreachable, what)
@@ -235,24 +229,23 @@ fn of_openssl(to: &Origin) -> String {
 
 pub(super) fn untrusted_failure(untrusted: &Untrusted, to: &Origin) -> Failure {
     let trust = format!("run `callvault trust {}`", to.pbx);
-    let (reason, remedy) = match untrusted {
-        Untrusted::Unknown { .. } => {
-            (Reason::TlsUnknownCertificate, format!("compare it with the PBX's, then {trust}"))
-        }
-        Untrusted::PinMismatch { .. } => (
-            Reason::TlsPinMismatch,
+    let reason = match untrusted {
+        Untrusted::Unknown { .. } => Reason::TlsUnknownCertificate,
+        Untrusted::PinMismatch { .. } => Reason::TlsPinMismatch,
+        Untrusted::Unreadable { .. } | Untrusted::UnusableKey { .. } => Reason::TlsHandshake,
+    };
+    let remedy = match untrusted {
+        Untrusted::Unknown { .. } => format!("compare it with the PBX's, then {trust}"),
+        Untrusted::PinMismatch { .. } => {
             format!(
                 "if the PBX got a new certificate, compare it and {trust}, else someone stands in between"
-            ),
-        ),
-        Untrusted::Unreadable { .. } => (Reason::TlsHandshake, "give the PBX another one".to_owned()),
+            )
+        }
+        Untrusted::Unreadable { .. } => "give the PBX another one".to_owned(),
         // No fingerprint is shown: what it would be compared for does not work yet.
-        Untrusted::UnusableKey { .. } => (
-            Reason::TlsHandshake,
-            format!(
-                "set `tls_backend = \"openssl\"`{}, or give the PBX a certificate with a key of 2048 bits",
-                of_openssl(to)
-            ),
+        Untrusted::UnusableKey { .. } => format!(
+            "set `tls_backend = \"openssl\"`{}, or give the PBX a certificate with a key of 2048 bits",
+            of_openssl(to)
         ),
     };
     Failure::new(reason, format!("{}: {untrusted}; {remedy}", to.text))
@@ -323,22 +316,16 @@ impl Speech {
 pub(super) fn objection(head: &[u8]) -> &'static str {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     let status_line = lines.next().unwrap_or_default();
-    if !is_status_line(status_line) {
-        return "its status line is not one of HTTP/1";
-    }
     let headers: Vec<&[u8]> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
     let lengths: BTreeSet<&[u8]> = headers.iter().filter_map(|line| content_length(line)).collect();
     let is_number = |length: &&[u8]| !length.is_empty() && length.iter().all(u8::is_ascii_digit);
-    if !lengths.iter().all(is_number) {
-        return "its Content-Length is not a number";
+    match () {
+        () if !is_status_line(status_line) => "its status line is not one of HTTP/1",
+        () if !lengths.iter().all(is_number) => "its Content-Length is not a number",
+        () if lengths.len() > 1 => "it has several Content-Length headers that differ",
+        () if headers.len() > HEADERS_MAX => "it has more than 1000 headers",
+        () => "they are not HTTP headers, or too long",
     }
-    if lengths.len() > 1 {
-        return "it has several Content-Length headers that differ";
-    }
-    if headers.len() > HEADERS_MAX {
-        return "it has more than 1000 headers";
-    }
-    "they are not HTTP headers, or too long"
 }
 
 /// Whether a status line comes after something that does not belong there.

@@ -14,22 +14,22 @@ const LONE_BACKSLASH: &[u8] = br"\\";
 
 /// Where a value stands in the one around it.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Step {
+enum Step {
     /// The member whose name begins and ends at these bytes, quotes included.
     Member(usize, usize),
     Entry(usize),
 }
 
 pub(super) struct Mender<'a> {
-    pub(super) text: &'a [u8],
-    pub(super) at: usize,
-    pub(super) json: Vec<u8>,
+    text: &'a [u8],
+    at: usize,
+    json: Vec<u8>,
     /// Whether an entry of a list may be left out.
-    pub(super) by_entries: bool,
-    pub(super) path: Vec<Step>,
-    pub(super) unreadable: Vec<UnreadableEntry>,
+    by_entries: bool,
+    path: Vec<Step>,
+    unreadable: Vec<UnreadableEntry>,
     /// Bytes that may still be looked at a second time.
-    pub(super) patience: usize,
+    patience: usize,
     /// Whether names and texts stand in single quotes, as Python prints them: the first quote decides.
     is_single_quoted: bool,
 }
@@ -74,7 +74,7 @@ impl<'a> Mender<'a> {
         byte == b'"' || self.is_single_quoted && byte == b'\''
     }
 
-    pub(super) fn peek(&self) -> Option<u8> {
+    fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
 
@@ -87,6 +87,10 @@ impl<'a> Mender<'a> {
     /// Something else than is due here; nothing, if the text ends.
     fn unexpected(&self) -> JsonError {
         if self.at < self.text.len() { JsonError::Damaged(self.at) } else { JsonError::Cut }
+    }
+
+    fn expect(&self, is_due: bool) -> Result<(), JsonError> {
+        if is_due { Ok(()) } else { Err(self.unexpected()) }
     }
 
     /// Skips blanks and comments. A comment with a quote in it may as well be the rest of a string.
@@ -110,7 +114,7 @@ impl<'a> Mender<'a> {
         }
     }
 
-    pub(super) fn value(&mut self) -> Result<(), JsonError> {
+    fn value(&mut self) -> Result<(), JsonError> {
         if self.path.len() > DEPTH_MAX {
             return Err(JsonError::TooLarge);
         }
@@ -133,17 +137,14 @@ impl<'a> Mender<'a> {
                 self.json.push(b'}');
                 return Ok(());
             }
-            if !may_follow {
-                return Err(self.unexpected());
-            }
+            self.expect(may_follow)?;
             self.separate();
             let name_from = self.at;
             self.string()?;
             let step = Step::Member(name_from, self.at);
             self.skip_blanks()?;
-            if !self.take(b':') {
-                return Err(self.unexpected());
-            }
+            let is_named = self.take(b':');
+            self.expect(is_named)?;
             self.json.push(b':');
             self.skip_blanks()?;
             self.path.push(step);
@@ -170,16 +171,12 @@ impl<'a> Mender<'a> {
             // Between two objects, or lists, a comma says nothing that is not clear without it.
             let is_container = matches!(self.peek(), Some(b'{' | b'['));
             let is_behind_container = matches!(self.json.last(), Some(b'}' | b']'));
-            if !(may_follow || is_container && is_behind_container) {
-                return Err(self.unexpected());
-            }
+            self.expect(may_follow || is_container && is_behind_container)?;
             // Only between objects is it certain where one ends that cannot be read: what looks like a text beside them may
             // be a part of another.
             if !matches!(self.peek(), Some(b'{')) {
                 opening = None;
-                if self.unreadable.len() > reported {
-                    return Err(self.unexpected());
-                }
+                self.expect(self.unreadable.len() == reported)?;
             }
             self.separate();
             self.path.push(Step::Entry(number));
@@ -354,7 +351,7 @@ const NAME_MAX: usize = 32;
 
 impl<'a> Mender<'a> {
     /// The name of the first member of the entry that begins here, with its quotes; none if it is no object.
-    pub(super) fn opening(&self) -> Option<&'a [u8]> {
+    fn opening(&self) -> Option<&'a [u8]> {
         let rest = self.text[self.at..].strip_prefix(b"{")?.trim_ascii_start();
         let quote = *rest.first().filter(|byte| matches!(byte, b'"' | b'\''))?;
         let length = rest[1..].iter().take(OPENING_BYTES_MAX).position(|byte| *byte == quote)? + 2;
@@ -362,12 +359,7 @@ impl<'a> Mender<'a> {
     }
 
     /// Puts `null` in the place of the entry that begins at `start`, and goes on behind it.
-    pub(super) fn leave_out(
-        &mut self,
-        start: usize,
-        opening: &[u8],
-        fault: JsonError,
-    ) -> Result<(), JsonError> {
+    fn leave_out(&mut self, start: usize, opening: &[u8], fault: JsonError) -> Result<(), JsonError> {
         let end = self.end_of_entry(start, opening);
         let seen = self.at.saturating_sub(start).max(end.unwrap_or(self.text.len()) - start);
         self.patience = self.patience.checked_sub(seen).ok_or(JsonError::TooLarge)?;

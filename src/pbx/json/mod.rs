@@ -62,6 +62,8 @@ pub(super) struct Decoded {
     pub(super) unreadable: Vec<UnreadableEntry>,
 }
 
+type Read = Result<Decoded, JsonError>;
+
 /// Reads JSON as a device sent it. Strict JSON in UTF-8 takes no other way than through `serde_json`.
 pub(super) fn decode(bytes: &[u8]) -> Result<Value, JsonError> {
     Ok(read(bytes, false)?.value)
@@ -71,11 +73,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Value, JsonError> {
 ///
 /// The entries around it are read for certain: the next one is looked for where a `}` is followed by the same opening
 /// as that of the list's first entry.
-pub(super) fn decode_list(bytes: &[u8]) -> Result<Decoded, JsonError> {
+pub(super) fn decode_list(bytes: &[u8]) -> Read {
     read(bytes, true)
 }
 
-fn read(bytes: &[u8], by_entries: bool) -> Result<Decoded, JsonError> {
+fn read(bytes: &[u8], by_entries: bool) -> Read {
     let most = if by_entries { LIST_VALUES_MAX } else { VALUES_MAX };
     if bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > most {
         return Err(JsonError::TooLarge);
@@ -87,7 +89,7 @@ fn read(bytes: &[u8], by_entries: bool) -> Result<Decoded, JsonError> {
     }
 }
 
-fn read_text(text: &str, by_entries: bool) -> Result<Decoded, JsonError> {
+fn read_text(text: &str, by_entries: bool) -> Read {
     let text = text.trim_start_matches('\u{feff}').trim();
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(Decoded { value, unreadable: Vec::new() });
@@ -126,12 +128,8 @@ fn double_bytes(bytes: &[u8]) -> Option<String> {
 
 /// The one of two readings that is whole. Where both are, they differ at most in the words of a string: else it is not
 /// known which one is meant.
-fn either(
-    plain: Result<Decoded, JsonError>,
-    double: Result<Decoded, JsonError>,
-) -> Result<Decoded, JsonError> {
-    let is_whole =
-        |read: &Result<Decoded, JsonError>| read.as_ref().is_ok_and(|read| read.unreadable.is_empty());
+fn either(plain: Read, double: Read) -> Read {
+    let is_whole = |read: &Read| read.as_ref().is_ok_and(|read| read.unreadable.is_empty());
     match (is_whole(&plain), is_whole(&double)) {
         (true, true) if plain.as_ref().ok().map(shape) != double.as_ref().ok().map(shape) => {
             Err(JsonError::Damaged(0))

@@ -86,29 +86,19 @@ fn member<'a>(bytes: &'a [u8], key: &str) -> Option<(&'a [u8], usize)> {
     loop {
         let found = bytes[at..].windows(quoted.len()).position(|window| window == quoted.as_bytes())?;
         let key_end = at + found + quoted.len();
-        if let Some((start, end)) = text(bytes, key_end) {
-            return Some((&bytes[start..end], end + 1));
+        if let Some((value, rest)) = text(&bytes[key_end..]) {
+            return Some((value, bytes.len() - rest.len()));
         }
         // What closes this one may open the next.
         at = key_end - 1;
     }
 }
 
-/// Where the text behind a colon at `at` begins and ends.
-fn text(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let colon = skip_space(bytes, at);
-    let quote = skip_space(bytes, colon + 1);
-    if bytes.get(colon) != Some(&b':') || bytes.get(quote) != Some(&b'"') {
-        return None;
-    }
-    let rest = &bytes[quote + 1..];
-    let length = rest.iter().take(VALUE_BYTES_MAX + 1).position(|byte| *byte == b'"')?;
-    Some((quote + 1, quote + 1 + length))
-}
-
-fn skip_space(bytes: &[u8], from: usize) -> usize {
-    let rest = bytes.get(from..).unwrap_or_default();
-    from + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+/// The text behind a colon, and what comes after it.
+fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = bytes.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+    let length = text.iter().take(VALUE_BYTES_MAX + 1).position(|byte| *byte == b'"')?;
+    Some((&text[..length], &text[length + 1..]))
 }
 
 /// The largest head, in bytes: a PBX's has about 150.

@@ -93,8 +93,7 @@ impl Sources {
     /// number `sn`, else all at that address. To look at one too many costs a sweep, to miss one costs time.
     pub(super) fn meant(&self, address: IpAddr, path: &str, sn: Option<&str>) -> Vec<String> {
         let known = self.known();
-        let here = known.pbxs.iter().filter(|source| known.is_at(source, address));
-        let here: Vec<&Source> = here.collect();
+        let here: Vec<&Source> = known.pbxs.iter().filter(|source| known.is_at(source, address)).collect();
         let name = path.rsplit('/').next().unwrap_or_default();
         let named = here.iter().find(|source| source.pbx == name);
         let numbered = || here.iter().find(|source| sn.is_some() && source.sn.as_deref() == sn);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 /// The least time between two wakes of one PBX and kind: a burst of reports is one sweep, and one more for its end.
 const APART: Duration = Duration::from_millis(500);
@@ -64,19 +64,12 @@ impl Wakes {
     /// Waits for an event and takes it. For one taker at a time; may be given up and called again.
     pub async fn next(&self) -> PushEvent {
         loop {
-            let due = match self.pending().take(Instant::now()) {
+            let changed = self.0.changed.notified();
+            let taken = self.pending().take(Instant::now());
+            match taken {
                 Ok(event) => return event,
-                Err(due) => due,
-            };
-            let due = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => {}
-                () = self.0.changed.notified() => {}
+                Err(Some(due)) => drop(timeout_at(due, changed).await),
+                Err(None) => changed.await,
             }
         }
     }

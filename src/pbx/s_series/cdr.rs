@@ -1,9 +1,7 @@
 //! The CDR as the PBX's API exports it: CSV for a range of its local time (`docs/pbx-api.md` §6), read as typed rows.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use jiff::civil::DateTime;
 use secrecy::ExposeSecret as _;
 
@@ -11,18 +9,18 @@ use crate::base::recording::Text;
 use crate::config::Generation;
 use crate::formats::cdr::{CdrItem, CdrReader};
 use crate::pbx::body::{Body, Kind};
-use crate::pbx::error::{Failure, PbxError, Policy, Reason};
+use crate::pbx::error::{Failure, PbxError, Policy, Reason, Result};
 use crate::pbx::http::{Request, parameter};
 use crate::pbx::s_series::download::Download;
 use crate::pbx::s_series::policy::{Family, Stage};
 use crate::pbx::s_series::slot::{Answer, Slot};
 use crate::pbx::s_series::{Action, TICKETS_MAX};
-use crate::pbx::{Audio as _, Calls, Listed};
+use crate::pbx::{Asked, Audio as _, Calls, Listed};
 
 impl Slot {
     /// Reads the CDR from `from` to `to`, both in the PBX's local time and both included; `None` if the PBX says that
     /// there are no calls. `unsupported` without a request for v1.0.x, which has no such call.
-    pub(super) async fn cdr(mut self, from: DateTime, to: DateTime) -> Result<Option<Download>, PbxError> {
+    pub(super) async fn cdr(mut self, from: DateTime, to: DateTime) -> Result<Option<Download>> {
         let text = |time: DateTime| time.strftime("%Y-%m-%d %H:%M:%S").to_string();
         let (from, to) = (text(from), text(to));
         let doing = format!("reading the CDR from {from} to {to}");
@@ -44,16 +42,13 @@ impl Slot {
     }
 
     /// Reads a range, given in the words of the API.
-    async fn read_cdr(&mut self, range: &[(&str, String)], doing: &str) -> Result<Download, PbxError> {
+    async fn read_cdr(&mut self, range: &[(&str, String)], doing: &str) -> Result<Download> {
         let shared = Arc::clone(&self.shared);
         let asking = shared.action(Family::Cdr, Stage::GetRandom, doing);
-        let allowed_ip = shared.config.allowed_ip.map(|address| ("allowedip", address.to_string()));
-        let json: BTreeMap<_, _> = range.iter().cloned().chain(allowed_ip).collect();
-        let (random, Answer { token, .. }) =
-            self.random(&asking, "cdr/get_random", serde_json::json!(json).to_string().into()).await?;
-        let mut query: Vec<_> = range.iter().map(|(key, value)| parameter(key, value.as_bytes())).collect();
+        let (body, mut query) = self.ticket_members(range);
+        let (random, Answer { token, .. }) = self.random(&asking, body).await?;
         query.extend([token.parameter(), parameter("random", random.expose_secret().as_bytes())]);
-        let action = shared.download_action(Family::Cdr, doing.to_owned());
+        let action = shared.action(Family::Cdr, Stage::Download, doing);
         match self.open_cdr(&action, query.join("&")).await {
             Ok(body) => Ok(self.hand_over(body, action).await),
             Err(failure) => Err(shared.refused(&action, failure, &token).await),
@@ -66,7 +61,7 @@ impl Slot {
         let shared = Arc::clone(&self.shared);
         shared.counters.note(|counted| counted.requests += 1);
         let bytes_max = shared.config.limits.cdr_bytes_max;
-        let request = shared.request(action.place, shared.download_path("cdr/download"), query);
+        let request = shared.request(action.place, query);
         let request = Request { timeout: shared.config.limits.cdr_timeout, bytes_max, ..request };
         let mut body = shared.http.send(request).await?;
         body.inflate(bytes_max).await?;
@@ -95,7 +90,7 @@ pub(super) struct CsvCalls {
 }
 
 impl Calls for CsvCalls {
-    fn next(&mut self) -> BoxFuture<'_, Result<Listed, PbxError>> {
+    fn next(&mut self) -> Asked<'_, Listed> {
         Box::pin(self.next_listed())
     }
 
@@ -105,7 +100,7 @@ impl Calls for CsvCalls {
 }
 
 impl CsvCalls {
-    async fn next_listed(&mut self) -> Result<Listed, PbxError> {
+    async fn next_listed(&mut self) -> Result<Listed> {
         let Some(body) = &mut self.body else { return Ok(Listed::Whole) };
         loop {
             match self.reader.next_item() {

@@ -3,24 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::base::recording::RecordingName;
-use crate::pbx::Audio;
 use crate::pbx::body::{Body, Kind};
 use crate::pbx::budget::Lease;
-use crate::pbx::error::{Failure, PbxError, Reason};
+use crate::pbx::error::{Failure, PbxError, Reason, Result};
 use crate::pbx::http::{JSON_BYTES_MAX, Request, parameter};
 use crate::pbx::inflate::refused as compressed;
 use crate::pbx::s_series::policy::{self, Family, Place, Stage};
 use crate::pbx::s_series::slot::{Answer, Refusal, Slot, parse_reply};
-use crate::pbx::s_series::{Action, Shared};
+use crate::pbx::s_series::{Action, Shared, TICKETS_MAX};
+use crate::pbx::{Asked, Audio};
 
 /// Permission to download one recording, once. A download consumes it; it cannot be copied.
 pub(super) struct Ticket {
     pub(super) action: Action,
-    pub(super) endpoint: &'static str,
     /// What says which recording it is.
     pub(super) query: Vec<String>,
     pub(super) random: SecretString,
@@ -28,16 +26,31 @@ pub(super) struct Ticket {
 }
 
 impl Slot {
+    /// Begins the download of a recording, with another ticket if one is refused.
+    pub(super) async fn recording_audio(mut self, name: &RecordingName) -> Result<Download> {
+        let mut tickets = 1;
+        loop {
+            let outcome = match self.ticket(name).await {
+                Ok(ticket) => self.download(ticket).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) if error.policy().wants_another_ticket() && tickets < TICKETS_MAX => tickets += 1,
+                outcome => return outcome.map_err(PbxError::after_the_last_ticket),
+            }
+        }
+    }
+
     /// Takes a ticket for a recording. Ask only when its download can begin at once, over the same slot.
-    pub(super) async fn ticket(&mut self, name: &RecordingName) -> Result<Ticket, PbxError> {
+    pub(super) async fn ticket(&mut self, name: &RecordingName) -> Result<Ticket> {
         let doing = format!("asking for a ticket for `{name}`");
         let action = self.shared.action(Family::Recording, Stage::GetRandom, doing);
         let body = request_body(name, self.shared.config.allowed_ip.map(|address| address.to_string()));
-        let (random, answer) = self.random(&action, "recording/get_random", body).await?;
+        let (random, answer) = self.random(&action, body).await?;
         self.shared.counters.note(|counted| counted.tickets += 1);
-        let action = self.shared.download_action(Family::Recording, format!("downloading `{name}`"));
+        let action = self.shared.action(Family::Recording, Stage::Download, format!("downloading `{name}`"));
         let query = vec![parameter("recording", name.as_bytes())];
-        Ok(Ticket { action, endpoint: "recording/download", query, random, answer })
+        Ok(Ticket { action, query, random, answer })
     }
 }
 
@@ -69,7 +82,7 @@ pub(super) struct Download {
 }
 
 impl Audio for Download {
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PbxError>> {
+    fn next(&mut self) -> Asked<'_, Option<Bytes>> {
         Box::pin(async move {
             let chunk = self.body.next().await.map_err(|failure| self.shared.error(&self.action, failure))?;
             if let Some(chunk) = &chunk {
@@ -84,7 +97,7 @@ impl Audio for Download {
     }
 
     fn content_length(&self) -> Option<u64> {
-        self.body.declared()
+        self.body.declared
     }
 
     fn limit(&mut self, bytes: u64) {
@@ -97,9 +110,9 @@ impl Slot {
     ///
     /// A ticket older than `ticket_age_max` is refused without a request. If the PBX refuses the session, it has been
     /// forgotten on return and a new ticket logs in again. After a failure the slot can be used further.
-    pub(super) async fn download(&mut self, ticket: Ticket) -> Result<Download, PbxError> {
+    pub(super) async fn download(&mut self, ticket: Ticket) -> Result<Download> {
         let shared = Arc::clone(&self.shared);
-        let Ticket { action, endpoint, mut query, random, answer } = ticket;
+        let Ticket { action, mut query, random, answer } = ticket;
         self.spend_admission(Stage::Download).await;
         self.hold_lease().await.open().await;
         let age = answer.asked_at.elapsed();
@@ -108,7 +121,7 @@ impl Slot {
             return Err(shared.error(&action, Failure::new(Reason::Ticket, what)));
         }
         query.extend([parameter("random", random.expose_secret().as_bytes()), answer.token.parameter()]);
-        let request = shared.request(action.place, shared.download_path(endpoint), query.join("&"));
+        let request = shared.request(action.place, query.join("&"));
         let request = Request { bytes_max: shared.config.limits.recording_bytes_max, ..request };
         match self.open(action.place, request).await {
             Ok(body) => Ok(self.hand_over(body, action).await),
@@ -127,7 +140,7 @@ impl Slot {
     async fn open(&mut self, place: Place, request: Request) -> Result<Body, Failure> {
         self.shared.counters.note(|counted| counted.requests += 1);
         let mut body = self.shared.http.send(request).await?;
-        let coding = body.coding();
+        let coding = body.coding;
         if coding.is_some() {
             // What is compressed is no audio that can be vouched for, but it may be a refusal.
             body.inflate(JSON_BYTES_MAX).await?;

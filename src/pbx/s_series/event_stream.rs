@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use crate::base::backoff::{Backoff, jittered};
 use crate::config::PbxConfig;
 use crate::pbx::Pbx as _;
-use crate::pbx::error::{Failure, PbxError, Reason};
+use crate::pbx::error::{Failure, PbxError, Reason, Result};
 use crate::pbx::push::http::{Fate, Tally};
 use crate::pbx::push::{PushEvent, PushKind, Wakes, take_events};
 use crate::pbx::s_series::policy::{Family, Stage};
@@ -112,7 +112,7 @@ impl PbxClient {
     ///
     /// The session comes first: the PBX reports only while one lives, and five wrong passwords lock us out, so the
     /// password is never tried here before the API has accepted it.
-    pub(super) async fn event_stream(&self, port: u16) -> Result<EventStream, PbxError> {
+    pub(super) async fn event_stream(&self, port: u16) -> Result<EventStream> {
         self.slot().await.session(None).await?;
         let config = &self.shared.config;
         let login = SecretString::from(login(config));
@@ -130,7 +130,7 @@ impl PbxClient {
 
 impl EventStream {
     /// The next bytes of reports, in no particular portions. May be given up and called again.
-    pub(super) async fn next(&mut self) -> Result<Vec<u8>, PbxError> {
+    pub(super) async fn next(&mut self) -> Result<Vec<u8>> {
         let mut chunk = vec![0; CHUNK_BYTES];
         let count = self.stream.read(&mut chunk).await.unwrap_or(0);
         chunk.truncate(count);

@@ -35,14 +35,14 @@ pub use slot::{Refusal, parse_reply};
 
 use crate::base::message::Message;
 use crate::base::recording::{RecordingName, Text};
-use crate::config::{Generation, PbxConfig, PushMode};
+use crate::config::{ApiVersion, Generation, PbxConfig, PushMode};
 use crate::formats::cdr::CdrReader;
 use crate::pbx::budget::{Budget, Lease};
-use crate::pbx::error::{Failure, PbxError, Reason, When};
+use crate::pbx::error::{Failure, PbxError, Reason, Result, When};
 use crate::pbx::http::{Http, JSON_BYTES_MAX, Request};
 use crate::pbx::push::http::Receiver;
 use crate::pbx::throttle::{Counted, Counters, Pace, Throttle};
-use crate::pbx::{self, Abilities, Audio, Calls, DeviceInfo, Pbx, VoicemailList};
+use crate::pbx::{self, Abilities, Asked, Audio, Calls, DeviceInfo, Pbx, VoicemailList};
 use cdr::CsvCalls;
 use policy::{Family, Place, Stage};
 use session::{Session, Token};
@@ -68,7 +68,7 @@ impl fmt::Debug for PbxClient {
 
 impl PbxClient {
     /// Prepares a client; nothing is sent yet. It fails only if the HTTP library cannot be set up.
-    pub fn new(config: &PbxConfig) -> Result<Self, PbxError> {
+    pub fn new(config: &PbxConfig) -> Result<Self> {
         let secrets = vec![config.password.clone(), session::password_md5(config).into()];
         let http = Http::new(config, secrets)
             .map_err(|failure| PbxError::of(&config.id, When::Asking, "preparing the connection", failure))?;
@@ -81,12 +81,6 @@ impl PbxClient {
             counters: Counters::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
-    }
-
-    /// Forgets the session, so that the next request logs in: for a PBX that says it has restarted. One that is merely
-    /// said to have costs a login.
-    pub async fn forget_session(&self) {
-        self.shared.session.forget(None).await;
     }
 
     /// Waits for one of the PBX's `concurrency` connections; served in order.
@@ -136,12 +130,12 @@ impl Pbx for PbxClient {
         self.shared.counters.read()
     }
 
-    fn device(&self) -> BoxFuture<'_, Result<Option<DeviceInfo>, PbxError>> {
+    fn device(&self) -> Asked<'_, Option<DeviceInfo>> {
         Box::pin(async move {
             let action = self.shared.action(Family::Device, Stage::Query, "asking for the serial number");
             let mut slot = PbxClient::slot(self).await;
             // The call has no parameters, but an empty body is answered with errno 20009.
-            match slot.call(&action, "deviceinfo/query", Bytes::from_static(b"{}")).await {
+            match slot.call(&action, Bytes::from_static(b"{}")).await {
                 Ok(answer) => Ok(DeviceInfo::of_reply(answer.members)),
                 Err(error) if error.says_no_such_call() => Ok(None),
                 Err(error) => Err(error),
@@ -153,7 +147,7 @@ impl Pbx for PbxClient {
         Box::pin(async move { Box::new(PbxClient::slot(self).await) as Box<dyn pbx::Slot> })
     }
 
-    fn voicemail(&self) -> BoxFuture<'_, Result<Option<VoicemailList>, PbxError>> {
+    fn voicemail(&self) -> Asked<'_, Option<VoicemailList>> {
         Box::pin(async move { PbxClient::slot(self).await.list_voicemail(None).await })
     }
 
@@ -186,7 +180,7 @@ impl pbx::Slot for Slot {
         from: DateTime,
         to: DateTime,
         known_sn: Option<Text>,
-    ) -> BoxFuture<'static, Result<Box<dyn Calls>, PbxError>> {
+    ) -> Asked<'static, Box<dyn Calls>> {
         Box::pin(async move {
             let config = &self.shared.config;
             let pbx = config.id.clone();
@@ -197,37 +191,15 @@ impl pbx::Slot for Slot {
         })
     }
 
-    fn recording<'a>(
-        mut self: Box<Self>,
-        name: &'a RecordingName,
-    ) -> BoxFuture<'a, Result<Box<dyn Audio>, PbxError>> {
-        Box::pin(async move {
-            let mut tickets = 1;
-            loop {
-                let outcome = match self.ticket(name).await {
-                    Ok(ticket) => self.download(ticket).await,
-                    Err(error) => Err(error),
-                };
-                match outcome {
-                    Ok(download) => return Ok(Box::new(download) as Box<dyn Audio>),
-                    Err(error) if error.policy().wants_another_ticket() && tickets < TICKETS_MAX => {
-                        tickets += 1;
-                    }
-                    Err(error) => return Err(error.after_the_last_ticket()),
-                }
-            }
-        })
+    fn recording<'a>(self: Box<Self>, name: &'a RecordingName) -> Asked<'a, Box<dyn Audio>> {
+        Box::pin(async move { Ok(Box::new(self.recording_audio(name).await?) as Box<dyn Audio>) })
     }
 
-    fn mailbox<'a>(&'a mut self, extension: &'a str) -> BoxFuture<'a, Result<VoicemailList, PbxError>> {
+    fn mailbox<'a>(&'a mut self, extension: &'a str) -> Asked<'a, VoicemailList> {
         Box::pin(self.voicemail_of(extension))
     }
 
-    fn message<'a>(
-        self: Box<Self>,
-        message: &'a Message,
-        nth: usize,
-    ) -> BoxFuture<'a, Result<Box<dyn Audio>, PbxError>> {
+    fn message<'a>(self: Box<Self>, message: &'a Message, nth: usize) -> Asked<'a, Box<dyn Audio>> {
         Box::pin(async move { Ok(Box::new(self.message_audio(message, nth).await?) as Box<dyn Audio>) })
     }
 }
@@ -258,7 +230,7 @@ impl Shared {
     }
 
     /// A request for JSON that carries nothing but its query.
-    fn request(&self, place: Place, path: String, query: String) -> Request {
+    fn request(&self, place: Place, query: String) -> Request {
         let refusal = move |bytes: &[u8]| match parse_reply(bytes) {
             Err(Refusal::Errno(errno)) => Some(policy::failure(place, errno)),
             _ => None,
@@ -270,7 +242,7 @@ impl Shared {
         Request {
             when: place.when(),
             refusal: Box::new(refusal),
-            path,
+            path: format!("/api/{}/{}", self.version(place.stage).segment, place.endpoint()),
             query,
             json: None,
             timeout: self.config.limits.reply_timeout,
@@ -278,24 +250,15 @@ impl Shared {
         }
     }
 
-    /// Names a JSON call, for the error table and the error's sentence.
+    /// Names a call, for the error table and the error's sentence.
     fn action(&self, family: Family, stage: Stage, doing: impl Into<String>) -> Action {
-        let generation = self.config.api_version.generation;
+        let generation = self.version(stage).generation;
         Action { place: Place { generation, family, stage }, doing: doing.into() }
     }
 
-    /// Names a download. Its error numbers are those of the version in its path.
-    fn download_action(&self, family: Family, doing: String) -> Action {
-        let generation = self.config.download_api_version.generation;
-        Action { place: Place { generation, family, stage: Stage::Download }, doing }
-    }
-
-    fn path(&self, endpoint: &str) -> String {
-        format!("/api/{}/{endpoint}", self.config.api_version.segment)
-    }
-
-    fn download_path(&self, endpoint: &str) -> String {
-        format!("/api/{}/{endpoint}", self.config.download_api_version.segment)
+    /// In which version a call is made. A download's error numbers are those of the version in its path.
+    fn version(&self, stage: Stage) -> &ApiVersion {
+        if stage == Stage::Download { &self.config.download_api_version } else { &self.config.api_version }
     }
 
     fn error(&self, action: &Action, failure: Failure) -> PbxError {

@@ -3,27 +3,32 @@
 //! Error numbers mean different things at different places: the table is asked with the API generation, the family
 //! of calls and the stage within it. Source of the numbers: `docs/pbx-api.md` §4.
 
+use crate::base::words::words;
 use crate::config::{Generation, PbxConfig, PushMode};
 use crate::pbx::error::{Failure, Policy, Reason, When};
 
-/// A group of calls with one meaning per error number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    Login,
-    Device,
-    Recording,
-    Cdr,
-    Voicemail,
+words! {
+    /// A group of calls with one meaning per error number, by the API's own word.
+    pub(super) enum Family as "family of calls" {
+        Login = "login",
+        /// Renews the session, and where reports go.
+        Heartbeat = "heartbeat",
+        Device = "deviceinfo",
+        Recording = "recording",
+        Cdr = "cdr",
+        Voicemail = "voicemail",
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// A call that answers with JSON and gives no ticket: `login`, `query`.
-    Query,
-    /// `get_random`: asking for a ticket.
-    GetRandom,
-    /// `download`: spending it.
-    Download,
+words! {
+    pub(super) enum Stage as "stage of a call" {
+        /// A call that answers with JSON and gives no ticket.
+        Query = "query",
+        /// Asking for a ticket.
+        GetRandom = "get_random",
+        /// Spending it.
+        Download = "download",
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +40,14 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// What the call is named in the API's paths, such as `recording/get_random`.
+    pub(super) fn endpoint(self) -> String {
+        match self.family {
+            Family::Login | Family::Heartbeat => self.family.to_string(),
+            family => format!("{family}/{}", self.stage),
+        }
+    }
+
     pub(super) fn when(self) -> When {
         match (self.family, self.stage) {
             (Family::Login, _) => When::LoggingIn,
@@ -86,11 +99,10 @@ fn entry(place: Place, errno: u32) -> Option<(Policy, &'static str)> {
         20013 => (operator, "wrong captcha"),
         20014 if family == Recording => (NotThere, ""),
         20015 => (at_login(PausePbx, Unconfirmed), "wrong allowedip"),
-        20016 => {
-            let meaning =
-                "wrong voicemail status (a device that does not know it: set `voicemail_status = false`)";
-            (transient, meaning)
-        }
+        20016 => (
+            transient,
+            "wrong voicemail status (a device that does not know it: set `voicemail_status = false`)",
+        ),
         20017 if family == Voicemail => (NewTicket, ""),
         20018 if family == Voicemail => (NotThere, ""),
         20019 => (transient, "wrong time format"),
@@ -127,7 +139,7 @@ pub(super) fn failure(place: Place, errno: u32) -> Failure {
         _ => Reason::UnknownErrno(errno),
     };
     let is_unwell = is_busy(errno) || errno == 30003;
-    Failure { policy: Some(policy), number: Some(errno), is_unwell, ..Failure::new(reason, what) }
+    Failure { policy: Some(policy), is_unwell, ..Failure::new(reason, what) }
 }
 
 /// Whether an error number says only that the PBX is busy.
@@ -144,16 +156,17 @@ pub(super) fn for_transport(place: Place, reason: Reason) -> Policy {
     }
 }
 
-/// What the operator can do about a login that was answered with this error number.
-pub(super) fn login_remedy(config: &PbxConfig, errno: u32) -> Option<&'static str> {
-    match (errno, &config.push, config.login_port) {
-        (20008, PushMode::Http(_) | PushMode::Tcp { .. }, _) => {
+/// What the operator can do about a login that failed for this reason.
+pub(super) fn login_remedy(config: &PbxConfig, reason: Reason) -> Option<&'static str> {
+    match (reason, &config.push, config.login_port) {
+        (Reason::Errno(20008), PushMode::Http(_) | PushMode::Tcp { .. }, _) => {
             Some("correct the port of [push] `listen`, or that of `push_url`")
         }
-        (10004 | 20008, PushMode::Off, None) => {
+        (Reason::Errno(10004 | 20008), PushMode::Off, None) => {
             Some("this PBX wants a port at login: set `login_port` (it moves its event reports to that port)")
         }
-        (20008, ..) => Some("correct `login_port`"),
+        (Reason::Errno(20008), ..) => Some("correct `login_port`"),
+        (Reason::Unsupported, ..) => Some("correct `api_version`"),
         _ => None,
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use crate::base::backoff::{Backoff, jittered};
 use crate::config::{Generation, PbxConfig, PushAddress, PushMode};
 use crate::pbx::Pbx as _;
-use crate::pbx::error::PbxError;
+use crate::pbx::error::Result;
 use crate::pbx::s_series::PbxClient;
 use crate::pbx::s_series::policy::{Family, Stage};
 use crate::pbx::transport::Origin;
@@ -26,7 +26,7 @@ impl PbxClient {
     ///
     /// With push off nothing is sent. Where we keep an event stream, the session alone is renewed, by a harmless query:
     /// a heartbeat would say where reports go.
-    pub async fn heartbeat(&self) -> Result<(), PbxError> {
+    pub async fn heartbeat(&self) -> Result<()> {
         match &self.shared.config.push {
             PushMode::Off => Ok(()),
             PushMode::Tcp { .. } => self.device().await.map(drop),
@@ -34,16 +34,16 @@ impl PbxClient {
         }
     }
 
-    async fn register(&self, address: &PushAddress) -> Result<(), PbxError> {
+    async fn register(&self, address: &PushAddress) -> Result<()> {
         let mut members = members(&self.shared.config);
         let limit = self.shared.config.limits.connect_timeout;
         // It goes without: the PBX sees whom the heartbeat comes from.
         if let Ok(Some(ip)) = timeout(limit, our_address(&self.shared.config, address)).await {
             members["ipaddr"] = ip.to_string().into();
         }
-        let action = self.shared.action(Family::Device, Stage::Query, "renewing where reports go");
+        let action = self.shared.action(Family::Heartbeat, Stage::Query, "renewing where reports go");
         let body = members.to_string().into();
-        self.slot().await.call(&action, "heartbeat", body).await.map(drop)
+        self.slot().await.call(&action, body).await.map(drop)
     }
 }
 
@@ -120,9 +120,6 @@ pub async fn keep(client: &PbxClient, started: &Notify) {
             started.notified().await;
             sleep_until(asked + APART).await;
         };
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = restarted => {}
-        }
+        let _ = timeout(wait, restarted).await;
     }
 }

@@ -11,14 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::base::backoff::Backoff;
 use crate::base::digest::hex;
 use crate::config::PbxConfig;
-use crate::pbx::error::{Failure, PbxError, Policy, Reason};
-use crate::pbx::http::{Request, parameter};
+use crate::pbx::error::{Failure, PbxError, Policy, Reason, Result};
+use crate::pbx::http::parameter;
 use crate::pbx::s_series::policy::{self, Family, Stage};
 use crate::pbx::s_series::slot::{Slot, text};
 use crate::pbx::s_series::{Action, Shared, registration};
@@ -69,17 +69,16 @@ impl Session {
     /// next request logs in; a lock-out is waited out by all.
     pub(super) async fn heed(&self, error: &PbxError, token: &Token, lockout_wait: Duration) {
         match error.policy() {
-            Policy::LogIn => self.forget(Some(token)).await,
+            Policy::LogIn => self.forget(token).await,
             Policy::WaitOutLockout => self.state.lock().await.lock_out(error, lockout_wait),
             _ => {}
         }
     }
 
     /// Forgets the token, if it is still this one. A refused password stays refused, and a lock-out lasts.
-    pub(super) async fn forget(&self, token: Option<&Token>) {
+    pub(super) async fn forget(&self, token: &Token) {
         let mut state = self.state.lock().await;
-        let is_it = |current: &Token| token.is_none_or(|token| token.number == current.number);
-        if matches!(&state.standing, Standing::LoggedIn(current) if is_it(current)) {
+        if matches!(&state.standing, Standing::LoggedIn(current) if current.number == token.number) {
             state.standing = Standing::LoggedOut;
         }
     }
@@ -95,11 +94,10 @@ impl Session {
 }
 
 impl State {
-    /// Whether a failed login must not be repeated: the password was refused, or the PBX answered twice in a row with an
-    /// error number that may mean so. Five refused logins would lock us out (`docs/pbx-api.md` §3.2).
+    /// Whether a failed login must not be repeated at once: the PBX answered twice in a row with an error number that may
+    /// mean a refusal. Five refused logins would lock us out (`docs/pbx-api.md` §3.2).
     fn is_refused(&mut self, reason: Reason) -> bool {
         match reason {
-            Reason::PasswordRefused => true,
             Reason::Errno(errno) if policy::is_busy(errno) => false,
             Reason::Errno(_) | Reason::UnknownErrno(_) => {
                 self.refusals += 1;
@@ -116,14 +114,14 @@ impl State {
 
 impl Slot {
     /// The shared token, but not `refused`; logs in if there is none.
-    pub(super) async fn session(&mut self, refused: Option<&Token>) -> Result<Arc<Token>, PbxError> {
+    pub(super) async fn session(&mut self, refused: Option<&Token>) -> Result<Arc<Token>> {
         // The permission to connect comes before the gate: who waited for one inside would wait for those outside.
         self.hold_lease().await;
         let shared = Arc::clone(&self.shared);
         // Long waits come before the gate too.
         shared.throttle.available().await;
         // The only lock held across a request: that is what makes it a gate. The request is bounded.
-        let state = shared.session.state.lock().await;
+        let mut state = shared.session.state.lock().await;
         if let Some((until, error)) = &state.locked_out
             && Instant::now() < *until
         {
@@ -134,17 +132,13 @@ impl Slot {
                 Ok(Arc::clone(token))
             }
             Standing::Refused(error) => Err(error.clone()),
-            _ => self.log_in(&shared, state).await,
+            _ => self.log_in(&shared, &mut state).await,
         }
     }
 
-    async fn log_in(
-        &mut self,
-        shared: &Shared,
-        mut state: MutexGuard<'_, State>,
-    ) -> Result<Arc<Token>, PbxError> {
+    async fn log_in(&mut self, shared: &Shared, state: &mut State) -> Result<Arc<Token>> {
         state.standing = Standing::LoggedOut;
-        let action = shared.action(Family::Login, Stage::Query, "logging in".to_owned());
+        let action = shared.action(Family::Login, Stage::Query, "logging in");
         match self.ask_for_token(shared, &action).await {
             Ok(secret) => {
                 state.logins += 1;
@@ -156,19 +150,15 @@ impl Slot {
             }
             Err(failure) => {
                 let error = shared.error(&action, explained(shared, failure));
-                match error.policy() {
-                    Policy::WaitOutLockout => state.lock_out(&error, shared.config.limits.lockout_wait),
-                    _ if state.is_refused(error.reason()) => match error.reason() {
-                        Reason::PasswordRefused => state.standing = Standing::Refused(error.clone()),
-                        // A refusal, or a PBX that is starting: asked again, after waits that grow, by one login each.
-                        _ => {
-                            let first = shared.config.limits.lockout_wait;
-                            let waits = Backoff::new(first, first.saturating_mul(WAIT_TIMES_MAX));
-                            let wait = waits.after(state.refusals - REFUSALS_MAX);
-                            state.lock_out(&error, wait);
-                        }
-                    },
-                    _ => {}
+                let first = shared.config.limits.lockout_wait;
+                if error.policy() == Policy::WaitOutLockout {
+                    state.lock_out(&error, first);
+                } else if error.reason() == Reason::PasswordRefused {
+                    state.standing = Standing::Refused(error.clone());
+                } else if state.is_refused(error.reason()) {
+                    // A refusal, or a PBX that is starting: asked again, after waits that grow, by one login each.
+                    let waits = Backoff::new(first, first.saturating_mul(WAIT_TIMES_MAX));
+                    state.lock_out(&error, waits.after(state.refusals - REFUSALS_MAX));
                 }
                 Err(error)
             }
@@ -176,9 +166,7 @@ impl Slot {
     }
 
     async fn ask_for_token(&mut self, shared: &Shared, action: &Action) -> Result<SecretString, Failure> {
-        let request = shared.request(action.place, shared.path("login"), String::new());
-        let request = Request { json: Some(credentials(shared)), ..request };
-        let reply = self.post(action.place, request).await?;
+        let reply = self.post(action.place, String::new(), credentials(shared)).await?;
         let token = text(&reply, "token").map(SecretString::from);
         token.ok_or_else(|| Failure::new(Reason::Protocol, "the reply holds no token"))
     }
@@ -204,14 +192,13 @@ fn credentials(shared: &Shared) -> Bytes {
 /// A failed login in the words that the operator needs.
 fn explained(shared: &Shared, failure: Failure) -> Failure {
     let config = &shared.config;
-    match (failure.reason, failure.number.and_then(|errno| policy::login_remedy(config, errno))) {
+    match (failure.reason, policy::login_remedy(config, failure.reason)) {
         (Reason::PasswordRefused, _) => failure.saying(format!(
             "user or password refused; correct `username` or the password in {}, then `callvault retry --pbx {}`",
             config.password_source.display(),
             config.id
         )),
         (_, Some(remedy)) => failure.with_remedy(remedy),
-        (Reason::Unsupported, _) => failure.with_remedy("correct `api_version`"),
         _ => failure,
     }
 }

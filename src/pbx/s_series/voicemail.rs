@@ -8,23 +8,21 @@
 //! ```
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
 use crate::base::message::Message;
 use crate::base::recording::printable;
 use crate::config::Generation;
-use crate::pbx::error::{Failure, PbxError, Policy, Reason};
-use crate::pbx::http::parameter;
+use crate::pbx::error::{Failure, PbxError, Policy, Reason, Result};
 use crate::pbx::s_series::download::{Download, Ticket};
 use crate::pbx::s_series::policy::{Family, Stage};
 use crate::pbx::s_series::slot::{Slot, trimmed};
 use crate::pbx::s_series::{Action, TICKETS_MAX};
-use crate::pbx::{Audio, UnreadableMessage, VoicemailList, VoicemailMessage};
+use crate::pbx::{Asked, Audio, UnreadableMessage, VoicemailList, VoicemailMessage};
 
 impl Slot {
     /// Lists the messages of one extension's box, empty if there is no such extension any more.
-    pub(super) async fn voicemail_of(&mut self, extension: &str) -> Result<VoicemailList, PbxError> {
+    pub(super) async fn voicemail_of(&mut self, extension: &str) -> Result<VoicemailList> {
         let listed = self.list_voicemail(Some(extension)).await?;
         let mut list = listed.ok_or_else(|| {
             let action = self.listing(Some(extension));
@@ -37,33 +35,23 @@ impl Slot {
     }
 
     /// Takes a ticket for the message that is at this place now. Ask only when its download can begin at once.
-    pub(super) async fn voicemail_ticket(&mut self, place: &VoicemailMessage) -> Result<Ticket, PbxError> {
+    pub(super) async fn voicemail_ticket(&mut self, place: &VoicemailMessage) -> Result<Ticket> {
         let doing = format!("asking for a ticket for {place}");
         let action = self.shared.action(Family::Voicemail, Stage::GetRandom, doing);
-        let (key, extension, file) = (self.extension_key(), &place.message.extension, &place.file);
-        let mut body = json!({ key: extension, "voicemailfile": file });
-        let mut query =
-            vec![parameter(key, extension.as_bytes()), parameter("voicemailfile", file.as_bytes())];
-        let status = place.status.as_deref().filter(|_| self.shared.config.voicemail.sends_status);
-        if let Some(status) = status {
-            body["voicemailstatus"] = status.into();
-            query.push(parameter("voicemailstatus", status.as_bytes()));
-        }
-        if let Some(address) = self.shared.config.allowed_ip {
-            body["allowedip"] = address.to_string().into();
-        }
-        let (random, answer) = self.random(&action, "voicemail/get_random", body.to_string().into()).await?;
-        let action =
-            self.shared.download_action(Family::Voicemail, format!("downloading the voicemail {place}"));
-        Ok(Ticket { action, endpoint: "voicemail/download", query, random, answer })
+        let extension = (self.extension_key(), place.message.extension.clone());
+        let status = place.status.clone().filter(|_| self.shared.config.voicemail.sends_status);
+        let mut members = vec![extension, ("voicemailfile", place.file.clone())];
+        members.extend(status.map(|status| ("voicemailstatus", status)));
+        let (body, query) = self.ticket_members(&members);
+        let (random, answer) = self.random(&action, body).await?;
+        let doing = format!("downloading the voicemail {place}");
+        let action = self.shared.action(Family::Voicemail, Stage::Download, doing);
+        Ok(Ticket { action, query, random, answer })
     }
 
     /// Lists the messages of all boxes, or of one; `None` if this device has no voicemail API. A list that breaks off or
     /// is no JSON is an error, not a shorter list.
-    pub(super) async fn list_voicemail(
-        &mut self,
-        extension: Option<&str>,
-    ) -> Result<Option<VoicemailList>, PbxError> {
+    pub(super) async fn list_voicemail(&mut self, extension: Option<&str>) -> Result<Option<VoicemailList>> {
         if self.shared.config.api_version.generation == Generation::V1_0 {
             return Ok(None);
         }
@@ -73,7 +61,7 @@ impl Slot {
             Some(extension) => json!({ self.extension_key(): extension }).to_string().into(),
             None => Bytes::from_static(b"{}"),
         };
-        match self.call(&action, "voicemail/query", body).await {
+        match self.call(&action, body).await {
             Ok(answer) => Ok(Some(VoicemailList::of_reply(&answer.members))),
             // Of one extension it says that there is none; of all of them it says nothing.
             Err(error) if error.policy() == Policy::Empty && extension.is_some() => {
@@ -97,21 +85,21 @@ impl VoicemailList {
     pub fn of_reply(reply: &Map<String, Value>) -> Self {
         let mut list = Self::default();
         for (mailbox, number) in several(reply.get("voicemails")).iter().zip(1..) {
-            match mailbox.as_object().and_then(|members| {
-                Some((trimmed(members, "extid").or_else(|| trimmed(members, "number"))?, members))
-            }) {
-                Some((extension, members)) => {
-                    for (message, entry) in several(members.get("voicemail")).iter().zip(1..) {
-                        match read(&extension, message) {
-                            Some(message) => list.messages.push(message),
-                            None => {
-                                let extension = Some(extension.clone());
-                                list.unreadable.push(UnreadableMessage { extension, entry });
-                            }
-                        }
+            let members = mailbox.as_object();
+            let extension =
+                members.and_then(|members| trimmed(members, "extid").or_else(|| trimmed(members, "number")));
+            let (Some(members), Some(extension)) = (members, extension) else {
+                list.unreadable.push(UnreadableMessage { extension: None, entry: number });
+                continue;
+            };
+            for (message, entry) in several(members.get("voicemail")).iter().zip(1..) {
+                match read(&extension, message) {
+                    Some(message) => list.messages.push(message),
+                    None => {
+                        let extension = Some(extension.clone());
+                        list.unreadable.push(UnreadableMessage { extension, entry });
                     }
                 }
-                None => list.unreadable.push(UnreadableMessage { extension: None, entry: number }),
             }
         }
         list
@@ -143,8 +131,6 @@ fn read(extension: &str, value: &Value) -> Option<VoicemailMessage> {
     })
 }
 
-type Lost = (Reason, &'static str);
-
 /// A message that is being received. At its end the box is listed again: what came is believed only if the message was
 /// at its place all the time.
 pub(super) struct MessageAudio {
@@ -156,7 +142,7 @@ pub(super) struct MessageAudio {
 }
 
 impl Audio for MessageAudio {
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, PbxError>> {
+    fn next(&mut self) -> Asked<'_, Option<Bytes>> {
         Box::pin(async move {
             let Some(download) = &mut self.download else { return Ok(None) };
             match download.next().await {
@@ -187,24 +173,17 @@ impl Audio for MessageAudio {
 }
 
 impl MessageAudio {
-    async fn look_again(&mut self) -> Result<(), PbxError> {
+    async fn look_again(&mut self) -> Result<()> {
         // Its connection is closed first.
         self.download = None;
         let after = self.slot.voicemail_of(&self.found.message.extension).await?;
-        match held_still(&self.found, &self.before, &after) {
-            true => Ok(()),
-            false => Err(self.slot.renumbered()),
-        }
+        if held_still(&self.found, &self.before, &after) { Ok(()) } else { Err(self.slot.renumbered()) }
     }
 }
 
 impl Slot {
     /// The audio of the `nth` of the messages alike, from where it is now.
-    pub(super) async fn message_audio(
-        mut self,
-        message: &Message,
-        nth: usize,
-    ) -> Result<MessageAudio, PbxError> {
+    pub(super) async fn message_audio(mut self, message: &Message, nth: usize) -> Result<MessageAudio> {
         let by_folder = self.shared.config.voicemail.sends_status;
         let mut tickets = 1;
         loop {
@@ -227,9 +206,7 @@ impl Slot {
                     let is_gone = held_still(&found, &before, &after);
                     return Err(if is_gone { error } else { self.renumbered() });
                 }
-                Err(error) if error.policy().wants_another_ticket() && tickets < TICKETS_MAX => {
-                    tickets += 1;
-                }
+                Err(error) if error.policy().wants_another_ticket() && tickets < TICKETS_MAX => tickets += 1,
                 Err(error) => return Err(error.after_the_last_ticket()),
             }
         }
@@ -244,13 +221,10 @@ impl Slot {
     }
 }
 
+type Found<'a> = Result<&'a VoicemailMessage, (Reason, &'static str)>;
+
 /// The place of the `at`-th of the messages alike.
-fn find<'a>(
-    list: &'a VoicemailList,
-    message: &Message,
-    at: usize,
-    by_folder: bool,
-) -> Result<&'a VoicemailMessage, Lost> {
+fn find<'a>(list: &'a VoicemailList, message: &Message, at: usize, by_folder: bool) -> Found<'a> {
     let Some(found) = list.messages.iter().filter(|listed| listed.message == *message).nth(at) else {
         return Err(match list.unreadable.is_empty() {
             true => {

@@ -73,7 +73,8 @@ async fn a_heartbeat_with_a_token_that_is_gone_logs_in() {
     let client = client(&PbxConfig { push: over_http(None), ..fake.config() });
     client.heartbeat().await.unwrap();
     assert_eq!((fake.count("login"), fake.count("heartbeat")), (2, 2));
-    client.forget_session().await;
+    let token = client.slot().await.session(None).await.unwrap();
+    client.shared.session.forget(&token).await;
     client.heartbeat().await.unwrap();
     assert_eq!((fake.count("login"), fake.count("heartbeat")), (3, 3));
 }
