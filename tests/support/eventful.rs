@@ -9,7 +9,7 @@ use callvault::proof::rebuild::{self, Report, Request};
 use callvault::simulator::{SimAudio, SimVoicemail, SimulatorOptions};
 use callvault::store::db::database_file;
 use callvault::vault::snapshot::{self, Snapshot};
-use callvault::watch::status::Status;
+use callvault::watch::status::Reader;
 use jiff::ToSpan as _;
 use serde_json::{Value, json};
 
@@ -216,7 +216,7 @@ impl Station {
         let db = self.database().await;
         let mut connection = db.acquire().await.unwrap();
         let status =
-            Status::read(&mut connection, &self.config, callvault::base::clock::now()).await.unwrap();
+            Reader::new(&self.config).read(&mut connection, callvault::base::clock::now()).await.unwrap();
         drop(connection);
         db.close().await;
         let mut status = serde_json::to_value(&status).unwrap();

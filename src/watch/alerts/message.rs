@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::Alert;
 use crate::base::alert::Cause;
+use crate::base::counts::Counts;
 use crate::base::finding::Severity;
 use crate::config::AlertsConfig;
 use crate::store::alert_queue::Firing;
@@ -190,16 +191,12 @@ fn title(reports: &[Report]) -> String {
     if let [one] = reports {
         return format!("callvault: {}{}", prefix(one.event), one.brief());
     }
-    let count = |event, words| {
+    let events = [(Event::Firing, "began"), (Event::Reminder, "still wrong"), (Event::Recovered, "over")];
+    let counts = events.into_iter().filter_map(|(event, words)| {
         let count = reports.iter().filter(|report| report.event == event).count();
         (count > 0).then(|| format!("{count} {words}"))
-    };
-    let counts = [
-        count(Event::Firing, "began"),
-        count(Event::Reminder, "still wrong"),
-        count(Event::Recovered, "over"),
-    ];
-    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    });
+    let counts: Vec<String> = counts.collect();
     let first = reports.first().map(|first| format!(" ({}, …)", first.brief())).unwrap_or_default();
     format!("callvault: {}{first}", counts.join(", "))
 }
@@ -218,39 +215,31 @@ pub(super) fn due_digest(last: Option<&str>, config: &AlertsConfig, now: Timesta
 }
 
 pub(super) fn digest(status: &Status, firing: &[Firing], zone: &TimeZone) -> Message {
+    let alerts: Vec<Report> = firing.iter().map(|firing| Report::of(firing, Event::Reminder)).collect();
     let mut text = String::new();
-    write(&mut text, status, firing, zone).expect("writing to a String cannot fail");
-    let alerts = firing.iter().map(|firing| Report::of(firing, Event::Reminder)).collect();
-    let data = Data {
-        title: format!("callvault: {}", status.summary.trim_end_matches('.')),
-        text: text.trim_end().to_owned(),
-        alerts,
-    };
+    write(&mut text, status, &alerts, zone).expect("writing to a String cannot fail");
+    let title = format!("callvault: {}", status.summary.trim_end_matches('.'));
+    let data = Data { title, text: text.trim_end().to_owned(), alerts };
     Message { kind: "callvault.digest".to_owned(), timestamp: whole_seconds(status.at), data }
 }
 
-fn write(text: &mut String, status: &Status, firing: &[Firing], zone: &TimeZone) -> std::fmt::Result {
+fn write(text: &mut String, status: &Status, alerts: &[Report], zone: &TimeZone) -> std::fmt::Result {
     let at = status.at.to_zoned(zone.clone());
     writeln!(text, "{}\n\n{}", at.strftime("%F %R %Z"), status.summary)?;
     if let Some(free) = status.archive.free_bytes {
         writeln!(text, "archive {}, {} free", status.archive.path, HumanBytes(free))?;
     }
-    if !firing.is_empty() {
+    if !alerts.is_empty() {
         writeln!(text, "\nWrong at present:")?;
     }
-    for alert in firing {
-        let pbx = alert.pbx.as_deref().map(|pbx| format!("{pbx}: ")).unwrap_or_default();
-        writeln!(text, "- {pbx}{}\n  {}", alert.cause.as_str().replace('_', " "), alert.message)?;
+    for alert in alerts {
+        writeln!(text, "- {}\n  {}", alert.brief(), alert.message)?;
     }
     writeln!(text, "\narchived, pending, missing, stuck, excluded:")?;
     let width = status.pbx.keys().map(String::len).max().unwrap_or(0);
     for (id, pbx) in &status.pbx {
-        let counts = &pbx.counts;
-        writeln!(
-            text,
-            "{id:width$}  {}, {}, {}, {}, {}",
-            counts.archived, counts.pending, counts.missing, counts.stuck, counts.excluded
-        )?;
+        let Counts { archived, pending, missing, stuck, excluded, .. } = pbx.counts;
+        writeln!(text, "{id:width$}  {archived}, {pending}, {missing}, {stuck}, {excluded}")?;
     }
     Ok(())
 }

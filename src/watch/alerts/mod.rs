@@ -16,7 +16,7 @@ mod tests;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::Notify;
@@ -53,7 +53,7 @@ impl Alerter {
     ///
     /// # Errors
     /// Only if TLS or a mail server's name cannot be set up.
-    pub fn new(config: &AlertsConfig, db: Db, clock: Clock) -> anyhow::Result<Self> {
+    pub fn new(config: &AlertsConfig, db: Db, clock: Clock) -> Result<Self> {
         Ok(Self {
             config: config.clone(),
             channels: channels(config).context("preparing to send alerts")?,
@@ -65,7 +65,7 @@ impl Alerter {
     }
 
     /// Compares a state with what was reported to the operator, and puts what is new into the outbox. Asks nobody.
-    pub async fn consider(&self, status: &Status) -> anyhow::Result<()> {
+    pub async fn consider(&self, status: &Status) -> Result<()> {
         let now = status.at;
         let (held, last_digest) = {
             let mut db = self.db.read().await?;
@@ -88,12 +88,7 @@ impl Alerter {
     }
 
     /// All in one unit: what is noted as reported is on its way.
-    async fn write(
-        &self,
-        changes: Changes,
-        digest_day: Option<Date>,
-        messages: Vec<Message>,
-    ) -> anyhow::Result<()> {
+    async fn write(&self, changes: Changes, digest_day: Option<Date>, messages: Vec<Message>) -> Result<()> {
         let channels: Vec<String> = self.channels.iter().map(|channel| channel.name().to_owned()).collect();
         self.db
             .write(async move |tx| {
@@ -121,7 +116,7 @@ impl Alerter {
     ///
     /// # Errors
     /// Only if the database is broken.
-    pub async fn deliver(&self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn deliver(&self, stop: CancellationToken) -> Result<()> {
         let names: Vec<String> = self.channels.iter().map(|channel| channel.name().to_owned()).collect();
         let dropped = self.db.write(async move |tx| alert_queue::keep_channels(tx, &names).await).await?;
         if dropped > 0 {
@@ -137,7 +132,7 @@ impl Alerter {
     /// Notes a good cycle: the dead man's switch is pinged soon, at most once a minute. Waits for nothing.
     pub fn ping_ok(&self) {
         if let Some(ping) = &self.ping {
-            ping.note_good_cycle();
+            ping.good_cycle.notify_one();
         }
     }
 }
@@ -154,7 +149,7 @@ const WAITS: Backoff = Backoff::new(Duration::from_secs(30), WAIT_MAX);
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 impl Alerter {
-    async fn deliver_over(&self, channel: &Channel, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn deliver_over(&self, channel: &Channel, stop: &CancellationToken) -> Result<()> {
         loop {
             // Listens first, so that news that comes meanwhile is not missed.
             let mut news = pin!(self.news.notified());
@@ -179,12 +174,7 @@ impl Alerter {
 
     /// Tries to deliver one message and records the outcome. `stop` ends the try but not the recording: what was delivered is
     /// not sent again.
-    async fn try_one(
-        &self,
-        channel: &Channel,
-        message: Outgoing,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    async fn try_one(&self, channel: &Channel, message: Outgoing, stop: &CancellationToken) -> Result<()> {
         let now = self.clock.now();
         let (id, name) = (message.id, channel.name());
         if self.is_too_old(&message, now) {
@@ -228,7 +218,7 @@ enum Channel {
     Email(Box<Mailer>),
 }
 
-fn channels(config: &AlertsConfig) -> anyhow::Result<Vec<Channel>> {
+fn channels(config: &AlertsConfig) -> Result<Vec<Channel>> {
     let mut channels = Vec::new();
     for (webhook, number) in config.webhook.iter().zip(1..) {
         let webhook = Webhook::new(webhook.clone(), TIMEOUT)?;
@@ -272,36 +262,28 @@ const PAUSE: Duration = Duration::from_secs(60);
 struct Ping {
     url: SecretUrl,
     client: Client,
+    /// Requests a ping; several requests become one.
     good_cycle: Notify,
 }
 
 impl Ping {
-    fn new(url: SecretUrl) -> anyhow::Result<Self> {
+    fn new(url: SecretUrl) -> Result<Self> {
         Ok(Self { url, client: Client::new(TIMEOUT)?, good_cycle: Notify::new() })
-    }
-
-    /// Requests a ping; several requests become one.
-    fn note_good_cycle(&self) {
-        self.good_cycle.notify_one();
     }
 }
 
 impl Alerter {
-    async fn ping_until(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn ping_until(&self, stop: &CancellationToken) -> Result<()> {
         let Some(ping) = &self.ping else {
             // Without a configured ping, none fails.
             return self.note_ping(String::new()).await;
         };
         let mut noted = None;
-        loop {
-            tokio::select! {
-                () = ping.good_cycle.notified() => {}
-                () = stop.cancelled() => return Ok(()),
-            }
-            let outcome = tokio::select! {
-                outcome = ping.client.ping(&ping.url) => outcome,
-                () = stop.cancelled() => return Ok(()),
-            };
+        let after_a_good_cycle = async || {
+            ping.good_cycle.notified().await;
+            ping.client.ping(&ping.url).await
+        };
+        while let Some(outcome) = stop.run_until_cancelled(after_a_good_cycle()).await {
             let error = outcome.err().unwrap_or_default();
             if noted.as_ref() != Some(&error) {
                 if !error.is_empty() {
@@ -310,15 +292,13 @@ impl Alerter {
                 self.note_ping(error.clone()).await?;
                 noted = Some(error);
             }
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
-                () = stop.cancelled() => return Ok(()),
-            }
+            stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
         }
+        Ok(())
     }
 
     /// Stores why the last ping failed, for `status`; empty if it did not.
-    async fn note_ping(&self, error: String) -> anyhow::Result<()> {
+    async fn note_ping(&self, error: String) -> Result<()> {
         let known = fleet::meta(&mut *self.db.read().await?, fleet::PING_ERROR).await?;
         if known.unwrap_or_default() == error {
             return Ok(());

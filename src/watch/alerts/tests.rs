@@ -14,9 +14,7 @@ use crate::pipeline::gate::Trouble;
 use crate::store::findings::{FindingKind, FindingRow};
 use crate::store::queue::Reason;
 use crate::store::sql::Ms;
-use crate::watch::status::{
-    ArchiveStatus, ClockTrouble, LedgerStatus, NearlyFullBox, PbxStatus, Status, VoicemailStatus,
-};
+use crate::watch::status::{ArchiveStatus, LedgerStatus, NearlyFullBox, PbxStatus, Status, VoicemailStatus};
 
 const NOW: &str = "2026-03-02T09:00:00Z";
 
@@ -159,7 +157,7 @@ fn findings_that_a_person_has_to_judge_are_told_with_the_latest_of_them() {
 
 #[test]
 fn a_clock_of_ours_that_cannot_be_believed_is_told() {
-    let trouble = ClockTrouble { reason: "set_back".into(), message: "it was set back".into() };
+    let trouble = Trouble { reason: "set_back".into(), message: "it was set back".into() };
     let status = Status { clock: Some(trouble), ..status(PbxStatus::default()) };
     let alerts = all(&status, &AlertsConfig::default());
     let clock = alerts.iter().find(|alert| alert.cause == Finding(FindingKind::OwnClock)).unwrap();

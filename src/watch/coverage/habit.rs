@@ -221,8 +221,7 @@ pub(super) fn shared_id(row: &CdrRow) -> Option<&str> {
 
 /// The conversations among `legs`, by their start.
 pub(super) fn calls_of(legs: impl IntoIterator<Item = Leg>) -> Vec<SeenCall> {
-    let mut by_id: BTreeMap<String, Option<SeenCall>> = BTreeMap::new();
-    let mut recorded: Vec<String> = Vec::new();
+    let mut by_id: BTreeMap<String, (Option<SeenCall>, bool)> = BTreeMap::new();
     let mut unnumbered = 0_u64;
     for leg in legs {
         let id = shared_id(&leg.row).map_or_else(
@@ -232,22 +231,16 @@ pub(super) fn calls_of(legs: impl IntoIterator<Item = Leg>) -> Vec<SeenCall> {
             },
             str::to_owned,
         );
-        if leg.names_recording {
-            recorded.push(id.clone());
-        }
-        let call = by_id.entry(id).or_default();
+        let (call, is_recorded) = by_id.entry(id).or_default();
+        *is_recorded |= leg.names_recording;
         if let (true, Some(at_ms)) = (is_conversation(&leg, TALK_S_MIN), leg.started_at_ms) {
             let cell = Cell::of(&CallFacts::of(&leg.row));
             let seen = call.get_or_insert(SeenCall { at_ms, cell, is_recorded: false });
             seen.at_ms = seen.at_ms.min(at_ms);
         }
     }
-    for id in recorded {
-        if let Some(Some(call)) = by_id.get_mut(&id) {
-            call.is_recorded = true;
-        }
-    }
-    let mut calls: Vec<SeenCall> = by_id.into_values().flatten().collect();
+    let seen = |(call, is_recorded): (Option<SeenCall>, bool)| Some(SeenCall { is_recorded, ..call? });
+    let mut calls: Vec<SeenCall> = by_id.into_values().filter_map(seen).collect();
     calls.sort_by_key(|call| call.at_ms);
     calls
 }

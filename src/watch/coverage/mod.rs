@@ -50,17 +50,15 @@ pub enum Scope {
     AllDays,
 }
 
-#[derive(Debug, Default)]
-struct Look {
+/// What is looked at, and what was found.
+struct Look<'a> {
+    pbx: &'a str,
+    zone: TimeZone,
+    today: Date,
+    now: Timestamp,
     findings: Vec<Finding>,
     /// What is no longer true.
     over: Vec<(FindingKind, String)>,
-}
-
-impl Look {
-    fn finds(&mut self, kind: FindingKind, subject: String, detail: String) {
-        self.findings.push(Finding { kind, subject, detail });
-    }
 }
 
 /// Checks the calls of one PBX, and records findings.
@@ -75,8 +73,7 @@ pub async fn look(
     now: Timestamp,
 ) -> Result<()> {
     let id = pbx.id.clone();
-    let mut look = Look::default();
-    {
+    let Look { findings, over, .. } = {
         let mut db = db.read().await?;
         let zone = zone_of(pbx.timezone.as_ref(), fleet::remembered(&mut db, &id).await?.utc_offset_s);
         let today = now.to_zoned(zone.clone()).date();
@@ -84,15 +81,17 @@ pub async fn look(
             Scope::Latest => before(today, LATEST_DAYS),
             Scope::AllDays => Date::MIN,
         };
-        look_for_must_record(&mut db, &id, rules, from, &mut look).await?;
-        look_for_habit(&mut db, &id, today, &zone, now, &mut look).await?;
-        look_for_silence(&mut db, &id, today, &mut look).await?;
-    }
+        let mut look = Look { pbx: &id, zone, today, now, findings: Vec::new(), over: Vec::new() };
+        look.for_must_record(&mut db, rules, from).await?;
+        look.for_habit(&mut db).await?;
+        look.for_silence(&mut db).await?;
+        look
+    };
     db.write(async move |tx| {
-        for (kind, subject) in &look.over {
+        for (kind, subject) in &over {
             findings::close_about(tx, &id, *kind, subject, now).await?;
         }
-        for finding in &look.findings {
+        for finding in &findings {
             findings::record_news(tx, &id, finding, now).await?;
         }
         Ok(())
@@ -101,31 +100,84 @@ pub async fn look(
     .context("keeping what coverage found")
 }
 
-async fn look_for_habit(
-    db: &mut Conn,
-    pbx: &str,
-    today: Date,
-    zone: &TimeZone,
-    now: Timestamp,
-    look: &mut Look,
-) -> Result<()> {
-    let calls = latest_calls(db, pbx, today).await?;
-    let Judgement { stopped, recorded } = habit::judge(&calls, now.as_millisecond());
-    for finding in findings::open_of(db, pbx, FindingKind::RecordingStopped).await? {
-        // Nothing new is known about a group without a recorded call in sight.
-        if recorded.contains(&finding.subject) {
-            look.over.push((FindingKind::RecordingStopped, finding.subject));
+impl Look<'_> {
+    fn finds(&mut self, kind: FindingKind, subject: impl Into<String>, detail: String) {
+        self.findings.push(Finding { kind, subject: subject.into(), detail });
+    }
+
+    async fn for_must_record(&mut self, db: &mut Conn, rules: &[MustRecord], from: Date) -> Result<()> {
+        let rules: Vec<&MustRecord> = rules.iter().filter(|rule| rule.conditions.is_for(self.pbx)).collect();
+        let mut found = BTreeSet::new();
+        if !rules.is_empty() {
+            for day in calls::days_with_unrecorded(db, self.pbx, from).await? {
+                if let Some(detail) = of_day(db, self.pbx, &rules, day).await? {
+                    found.insert(day.to_string());
+                    self.finds(FindingKind::MustRecord, day.to_string(), detail);
+                }
+            }
         }
+        for finding in findings::open_of(db, self.pbx, FindingKind::MustRecord).await? {
+            let is_in_sight = rules.is_empty() || finding.subject >= from.to_string();
+            if is_in_sight && !found.contains(&finding.subject) {
+                self.over.push((FindingKind::MustRecord, finding.subject));
+            }
+        }
+        Ok(())
     }
-    for Stopped { group, since_ms } in stopped {
-        let name = group.name();
-        let since = Timestamp::from_millisecond(since_ms).unwrap_or(now).to_zoned(zone.clone());
-        let since = since.strftime("%F %R");
-        let detail =
-            format!("since {since} by the PBX's clock no answered one has a recording; before, most had one");
-        look.finds(FindingKind::RecordingStopped, name, detail);
+
+    async fn for_habit(&mut self, db: &mut Conn) -> Result<()> {
+        let calls = latest_calls(db, self.pbx, self.today).await?;
+        let Judgement { stopped, recorded } = habit::judge(&calls, self.now.as_millisecond());
+        for finding in findings::open_of(db, self.pbx, FindingKind::RecordingStopped).await? {
+            // Nothing new is known about a group without a recorded call in sight.
+            if recorded.contains(&finding.subject) {
+                self.over.push((FindingKind::RecordingStopped, finding.subject));
+            }
+        }
+        for Stopped { group, since_ms } in stopped {
+            let since = Timestamp::from_millisecond(since_ms).unwrap_or(self.now);
+            let detail = format!(
+                "since {} by the PBX's clock no answered one has a recording; before, most had one",
+                since.to_zoned(self.zone.clone()).strftime("%F %R")
+            );
+            self.finds(FindingKind::RecordingStopped, group.name(), detail);
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn for_silence(&mut self, db: &mut Conn) -> Result<()> {
+        let from = before(self.today, HISTORY_DAYS);
+        let mut rows: BTreeMap<Date, i64> =
+            calls::rows_by_day(db, self.pbx, from).await?.into_iter().collect();
+        rows.retain(|day, _| *day <= self.today);
+        let whole = calls::settled_days(db, self.pbx, from).await?.into_iter().collect();
+        let history = History { rows, whole };
+        let Silence { days, stopped_after } = history.judge(self.today);
+        for finding in findings::open_of(db, self.pbx, FindingKind::SilentDay).await? {
+            // Unless calls turn up, it stays until somebody acknowledges it.
+            let day: Date = finding.subject.parse().context("a stored finding names no day")?;
+            if history.rows.contains_key(&day) {
+                self.over.push((FindingKind::SilentDay, finding.subject));
+            }
+        }
+        for (day, usual) in days {
+            let weekday = day.strftime("%A");
+            let detail = format!(
+                "the PBX listed no call on this {weekday}; such a day usually has about {usual} rows"
+            );
+            self.finds(FindingKind::SilentDay, day.to_string(), detail);
+        }
+        match stopped_after {
+            Some(last) => {
+                let detail = format!(
+                    "the PBX has listed no call since {last}, which is much longer than usual, although it answers"
+                );
+                self.finds(FindingKind::CallsStopped, CALLS, detail);
+            }
+            None => self.over.push((FindingKind::CallsStopped, CALLS.to_owned())),
+        }
+        Ok(())
+    }
 }
 
 /// The calls of the last weeks by their start; of fewer weeks if there are very many.
@@ -140,71 +192,12 @@ async fn latest_calls(db: &mut Conn, pbx: &str, today: Date) -> Result<Vec<SeenC
     Ok(calls_of(legs))
 }
 
-async fn look_for_silence(db: &mut Conn, pbx: &str, today: Date, look: &mut Look) -> Result<()> {
-    let from = before(today, HISTORY_DAYS);
-    let history = History {
-        rows: calls::rows_by_day(db, pbx, from).await?.into_iter().filter(|(day, _)| *day <= today).collect(),
-        whole: calls::settled_days(db, pbx, from).await?.into_iter().collect(),
-    };
-    let Silence { days, stopped_after } = history.judge(today);
-    for finding in findings::open_of(db, pbx, FindingKind::SilentDay).await? {
-        // Unless calls turn up, it stays until somebody acknowledges it.
-        let day: Date = finding.subject.parse().context("a stored finding names no day")?;
-        if history.rows.contains_key(&day) {
-            look.over.push((FindingKind::SilentDay, finding.subject));
-        }
-    }
-    for (day, usual) in days {
-        let detail = format!(
-            "the PBX listed no call on this {}; such a day usually has about {usual} rows",
-            day.strftime("%A")
-        );
-        look.finds(FindingKind::SilentDay, day.to_string(), detail);
-    }
-    match stopped_after {
-        Some(last) => {
-            let detail = format!(
-                "the PBX has listed no call since {last}, which is much longer than usual, although it answers"
-            );
-            look.finds(FindingKind::CallsStopped, CALLS.to_owned(), detail);
-        }
-        None => look.over.push((FindingKind::CallsStopped, CALLS.to_owned())),
-    }
-    Ok(())
-}
-
 fn before(day: Date, days: i32) -> Date {
     day.checked_sub(Span::new().days(days)).unwrap_or(Date::MIN)
 }
 
 /// Further call ids are counted. Ids are not phone numbers: a finding may be published.
 const NAMED_MAX: usize = 5;
-
-async fn look_for_must_record(
-    db: &mut Conn,
-    pbx: &str,
-    rules: &[MustRecord],
-    from: Date,
-    look: &mut Look,
-) -> Result<()> {
-    let rules: Vec<&MustRecord> = rules.iter().filter(|rule| rule.conditions.is_for(pbx)).collect();
-    let mut found = BTreeSet::new();
-    if !rules.is_empty() {
-        for day in calls::days_with_unrecorded(db, pbx, from).await? {
-            if let Some(detail) = of_day(db, pbx, &rules, day).await? {
-                found.insert(day.to_string());
-                look.finds(FindingKind::MustRecord, day.to_string(), detail);
-            }
-        }
-    }
-    for finding in findings::open_of(db, pbx, FindingKind::MustRecord).await? {
-        let is_in_sight = rules.is_empty() || finding.subject >= from.to_string();
-        if is_in_sight && !found.contains(&finding.subject) {
-            look.over.push((FindingKind::MustRecord, finding.subject));
-        }
-    }
-    Ok(())
-}
 
 /// Whether a call must have a recording by this rule.
 fn concerns(MustRecord { conditions, min_talk_s, .. }: &MustRecord, pbx: &str, leg: &Leg) -> bool {

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::config::{AnchorsConfig, Config, FeedConfig};
+use crate::pipeline::gate::Trouble;
 use crate::proof::notary::PROBLEM;
 use crate::store::anchors::{self, Kind};
 use crate::store::clocks::{self, OwnDoubt};
@@ -89,23 +90,15 @@ impl AnchorStatus {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClockTrouble {
-    /// `before_release`, `set_back` or `unsynchronised`.
-    pub reason: String,
-    pub message: String,
-}
-
-impl ClockTrouble {
-    /// An older database has no record of clocks.
-    pub(super) async fn read(db: &mut Conn, now: Timestamp) -> Result<Option<Self>> {
-        if !db::has_table(db, "own_clock").await? {
-            return Ok(None);
-        }
-        let trouble =
-            |doubt: OwnDoubt| Self { reason: doubt.reason().to_owned(), message: doubt.message(now) };
-        Ok(clocks::own_doubt(db, now).await?.map(trouble))
+/// What is wrong with this machine's clock: `before_release`, `set_back` or `unsynchronised`. An older database has no record
+/// of clocks.
+pub(super) async fn clock_trouble(db: &mut Conn, now: Timestamp) -> Result<Option<Trouble>> {
+    if !db::has_table(db, "own_clock").await? {
+        return Ok(None);
     }
+    let trouble =
+        |doubt: OwnDoubt| Trouble { reason: doubt.reason().to_owned(), message: doubt.message(now) };
+    Ok(clocks::own_doubt(db, now).await?.map(trouble))
 }
 
 /// How long a receiver may fail before it is reported: nothing is lost while it restarts.

@@ -50,7 +50,7 @@ pub struct Status {
     pub needs_attention: Vec<String>,
     pub archive: ArchiveStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clock: Option<ClockTrouble>,
+    pub clock: Option<Trouble>,
     /// What other users of this machine can read or write and must not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<Exposure>,
@@ -78,11 +78,6 @@ pub struct Status {
 const NAMED_IN_SUMMARY: usize = 5;
 
 impl Status {
-    /// Reads the state once. For repeated reading keep a [`Reader`].
-    pub async fn read(db: &mut Conn, config: &Config, now: Timestamp) -> Result<Self> {
-        Reader::new(config).read(db, now).await
-    }
-
     /// The state of an installation that has done nothing yet.
     pub async fn before_the_first_run(config: &Config, now: Timestamp) -> Self {
         let archive = Lookout::default().look(&config.archive, Vec::new()).await;
@@ -231,7 +226,7 @@ impl Reader {
         let listener = fleet::meta(db, fleet::LISTENER_TROUBLE).await?;
         Ok(Status {
             listener: listener.filter(|trouble| service.running && !trouble.is_empty()),
-            clock: ClockTrouble::read(db, now).await?,
+            clock: machine::clock_trouble(db, now).await?,
             exposed: exposure::of_configuration(&self.config),
             service,
             feed_webhooks: FeedWebhookStatus::all(db, &self.config.feed, ledger.signed_entries).await?,

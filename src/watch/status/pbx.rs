@@ -65,25 +65,21 @@ pub struct PbxStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NearlyFullBox {
     pub extension: String,
-    pub messages: i64,
-    pub messages_max: i64,
+    pub messages: u64,
+    pub messages_max: u64,
 }
 
 impl PbxStatus {
     /// Whether something listed is not archived, or the list is not known.
     pub fn owes(&self) -> bool {
         self.last_sweep.is_none()
-            || self.counts.pending + self.counts.missing + self.counts.stuck > 0
+            || self.counts.owed() > 0
             || self.voicemail.as_ref().is_some_and(VoicemailStatus::owes)
     }
 
     /// Whether the PBX will overwrite a recording still to be archived within `warn_margin_h`.
     pub fn is_overwrite_near(&self) -> bool {
         self.forecast.as_ref().is_some_and(|forecast| forecast.at_risk > 0)
-    }
-
-    pub fn is_at_risk(&self) -> bool {
-        self.is_overwrite_near() || self.cdr_near.is_some() || !self.nearly_full_boxes.is_empty()
     }
 
     /// Whether a list may lack calls, or could not be read.
@@ -98,9 +94,11 @@ impl PbxStatus {
     pub fn cause(&self) -> Option<String> {
         let stuck = self.counts.stuck + self.voicemail.as_ref().map_or(0, |voicemail| voicemail.counts.stuck);
         let finding = self.findings.iter().find(|(kind, _)| kind.needs_a_person());
+        let is_at_risk =
+            self.is_overwrite_near() || self.cdr_near.is_some() || !self.nearly_full_boxes.is_empty();
         match (&self.error, finding) {
             (Some(error), _) => Some(words(&error.reason)),
-            _ if self.is_at_risk() => Some("about to overwrite".to_owned()),
+            _ if is_at_risk => Some("about to overwrite".to_owned()),
             _ if stuck > 0 => Some(format!("{stuck} stuck")),
             _ if self.verdicts.not_whole() > 0 => Some(lists_in_doubt(self.verdicts.not_whole())),
             (_, Some((kind, _))) => Some(words(kind.as_str())),
@@ -153,8 +151,7 @@ pub struct VoicemailStatus {
 impl VoicemailStatus {
     /// Whether a message is not archived, and may still be.
     pub fn owes(&self) -> bool {
-        let Counts { pending, stuck, missing, missing_final, .. } = self.counts;
-        pending + stuck + missing - missing_final > 0
+        self.counts.awaited() > 0
     }
 
     /// The fullest box, if it is about to lose its oldest message.
@@ -163,8 +160,8 @@ impl VoicemailStatus {
         let is_near = fullest.messages * 100 >= fullest.cap * NEARLY_FULL_PERCENT;
         is_near.then(|| NearlyFullBox {
             extension: fullest.extension.clone(),
-            messages: i64::try_from(fullest.messages).unwrap_or(i64::MAX),
-            messages_max: i64::try_from(fullest.cap).unwrap_or(i64::MAX),
+            messages: fullest.messages,
+            messages_max: fullest.cap,
         })
     }
 }

@@ -9,7 +9,7 @@ use callvault::base::counts::Counts;
 use callvault::config::ExclusionRule;
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::proof::verify::{Class, Damage, Report, Request, Scope, Verification};
-use callvault::watch::status::Status;
+use callvault::watch::status::{Reader, Status};
 use serde_json::Value;
 
 use super::reconciling::{account, counts, one_of_each, tamper};
@@ -373,7 +373,7 @@ async fn a_day_that_does_not_add_up_is_certified_as_that() {
 async fn status(station: &Station) -> Status {
     let db = station.database().await;
     let now = callvault::base::clock::now();
-    Status::read(&mut db.acquire().await.unwrap(), &station.config, now).await.unwrap()
+    Reader::new(&station.config).read(&mut db.acquire().await.unwrap(), now).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

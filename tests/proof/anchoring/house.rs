@@ -13,7 +13,7 @@ use callvault::proof::notary::{FOLDER, Leaves, Notary, Published, Sealed};
 use callvault::store::ledger::{self, Entry, EntryType};
 use callvault::vault::state::State;
 use callvault::watch::alerts::condition::{self, Alert};
-use callvault::watch::status::{AnchorStatus, Status};
+use callvault::watch::status::{AnchorStatus, Reader, Status};
 use jiff::SignedDuration;
 use tempfile::TempDir;
 
@@ -133,7 +133,7 @@ impl Open {
 
     pub(crate) async fn status(&self) -> Status {
         let mut db = self.state.db.read().await.unwrap();
-        Status::read(&mut db, &self.config, self.clock.now()).await.unwrap()
+        Reader::new(&self.config).read(&mut db, self.clock.now()).await.unwrap()
     }
 
     /// How it stands with the first who anchors.

@@ -9,7 +9,7 @@ use callvault::base::counts::Counts;
 use callvault::config::SnapshotsConfig;
 use callvault::store::db::Db;
 use callvault::vault::snapshot::{self, NoRoom};
-use callvault::watch::status::Status;
+use callvault::watch::status::Reader;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
@@ -137,7 +137,8 @@ async fn the_service_makes_one_every_hour_and_keeps_some() {
     assert_eq!(&ages[ages.len() - 3..], [2, 1, 0]);
     assert!(stay.len() <= 5, "{ages:?}");
     let db = station.database().await;
-    let status = Status::read(&mut db.acquire().await.unwrap(), &station.config, time.now()).await.unwrap();
+    let status =
+        Reader::new(&station.config).read(&mut db.acquire().await.unwrap(), time.now()).await.unwrap();
     let told = status.snapshot.unwrap();
     assert_eq!((told.at, told.error), (Some(stay.last().unwrap().at), None));
     station.check().await;
@@ -159,7 +160,8 @@ async fn a_snapshot_that_cannot_be_made_is_told_and_holds_nothing_up() {
     service.until_number(told, 1).await;
     service.until_number("select count(*) from archived_files", 2).await;
     let db = station.database().await;
-    let status = Status::read(&mut db.acquire().await.unwrap(), &station.config, time.now()).await.unwrap();
+    let status =
+        Reader::new(&station.config).read(&mut db.acquire().await.unwrap(), time.now()).await.unwrap();
     assert!(status.snapshot.unwrap().error.unwrap().contains("snapshots"));
     service.stop().await;
     station.check().await;

@@ -14,7 +14,7 @@ use callvault::proof::notary;
 use callvault::store::db::Db;
 use callvault::store::ledger;
 use callvault::watch::alerts::condition::{self, Condition};
-use callvault::watch::status::{FeedWebhookStatus, Status};
+use callvault::watch::status::{FeedWebhookStatus, Reader, Status};
 use jiff::SignedDuration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,7 @@ impl House {
 
     async fn status(&self, webhooks: &str) -> Status {
         let mut db = self.db.read().await.unwrap();
-        Status::read(&mut db, &self.config(webhooks), self.clock.now()).await.unwrap()
+        Reader::new(&self.config(webhooks)).read(&mut db, self.clock.now()).await.unwrap()
     }
 
     /// Waits until something is shown of the first webhook.

@@ -14,7 +14,7 @@ use callvault::store::findings::{self, Finding, FindingKind};
 use callvault::store::fleet;
 use callvault::store::ledger::{self, Entry, EntryType};
 use callvault::watch::alerts::Alerter;
-use callvault::watch::status::Status;
+use callvault::watch::status::{Reader, Status};
 use jiff::{Timestamp, ToSpan as _};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -176,7 +176,7 @@ sqlx::query(
     /// The state at this moment.
     pub(crate) async fn status(&self) -> Status {
         let mut db = self.db.read().await.unwrap();
-        Status::read(&mut db, &self.config, self.clock.now()).await.unwrap()
+        Reader::new(&self.config).read(&mut db, self.clock.now()).await.unwrap()
     }
 
     /// What is said of the alerts' own trouble.
