@@ -45,21 +45,19 @@ impl<'a> Backfill<'a> {
         mut connections: Connections,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let chosen = chosen(opened, &request)?;
+        let chosen = chosen(&request.pbx, &opened.vault.config.pbx)?;
         check(&request, &chosen)?;
         let halt = stop.child_token();
         let vault = &opened.vault;
         let total = vault.config.queue.concurrency_total;
         let downloads = connections.downloads.unwrap_or_else(|| Arc::new(Semaphore::new(total)));
-        let sites = chosen
-            .into_iter()
-            .map(|pbx| {
-                let connection =
-                    connections.by_pbx.remove(&pbx.id).map_or_else(|| Connection::of_command(pbx), Ok)?;
-                let (downloads, stop) = (downloads.clone(), halt.child_token());
-                Ok(Arc::new(Site::new(vault, pbx, connection, downloads, Arc::default(), stop)))
-            })
-            .collect::<anyhow::Result<_>>()?;
+        let mut sites = Vec::new();
+        for pbx in chosen {
+            let connection =
+                connections.by_pbx.remove(&pbx.id).map_or_else(|| Connection::of_command(pbx), Ok)?;
+            let (downloads, stop) = (downloads.clone(), halt.child_token());
+            sites.push(Arc::new(Site::new(vault, pbx, connection, downloads, Arc::default(), stop)));
+        }
         Ok(Self { opened, request, sites, stop, halt })
     }
 
@@ -107,26 +105,19 @@ impl<'a> Backfill<'a> {
     }
 
     async fn show(&self, watcher: &mut impl Watcher, end: &CancellationToken) -> anyhow::Result<()> {
-        loop {
-            tokio::select! {
-                () = end.cancelled() => return Ok(()),
-                () = tokio::time::sleep(SHOW_EVERY) => {}
-            }
+        while end.run_until_cancelled(tokio::time::sleep(SHOW_EVERY)).await.is_some() {
             let shown = watcher.progress(self.sites.iter().map(|site| site.progress()).collect()).await;
             if shown.is_err() {
                 self.halt.cancel();
                 return shown;
             }
         }
+        Ok(())
     }
 
     /// Logs a failure and tries again: the last sealing decides.
     async fn seal_meanwhile(&self, end: &CancellationToken) {
-        loop {
-            tokio::select! {
-                () = end.cancelled() => return,
-                () = tokio::time::sleep(SUMS_EVERY) => {}
-            }
+        while end.run_until_cancelled(tokio::time::sleep(SUMS_EVERY)).await.is_some() {
             if let Err(error) = self.opened.seal().await {
                 warn!("SHA256SUMS and ledger cannot be brought up to date: {error:#}");
             }
@@ -155,11 +146,11 @@ impl<'a> Backfill<'a> {
     }
 }
 
-/// The PBXs asked for, each once however often it was named: two sessions on one PBX are one too many.
-fn chosen<'a>(opened: &'a SealedVault, request: &Request) -> Result<Vec<&'a PbxConfig>, RangeError> {
-    let configured = &opened.vault.config.pbx;
-    if let Some(unknown) = request.pbx.iter().find(|id| !configured.iter().any(|pbx| pbx.id == **id)) {
-        return Err(RangeError::unknown_pbx(unknown, configured));
-    }
-    Ok(configured.iter().filter(|pbx| request.pbx.is_empty() || request.pbx.contains(&pbx.id)).collect())
+/// The PBXs asked for, all if `ids` is empty; each once however often it was named: two sessions on one PBX are one too many.
+///
+/// # Errors
+/// For the first id that is not configured.
+pub fn chosen<'a>(ids: &[String], configured: &'a [PbxConfig]) -> Result<Vec<&'a PbxConfig>, RangeError> {
+    ids.iter().try_for_each(|id| RangeError::check_pbx(id, configured))?;
+    Ok(configured.iter().filter(|pbx| ids.is_empty() || ids.contains(&pbx.id)).collect())
 }

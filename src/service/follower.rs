@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +45,6 @@ pub(super) struct Follower {
     pub(super) vault: Vault,
     pub(super) pbx: PbxConfig,
     pub(super) seat: Seat,
-    pub(super) downloads: Arc<Semaphore>,
     pub(super) shared: Arc<Shared>,
     /// Receives the PBXs' reports.
     pub(super) receiver: Receiver,
@@ -164,7 +162,7 @@ impl Follower {
     /// Works on the PBX until it is given up, or may not be asked any more.
     async fn episode(&mut self) -> anyhow::Result<()> {
         let end = self.seat.stop.child_token();
-        let (connection, downloads) = (self.seat.connection.clone(), self.downloads.clone());
+        let (connection, downloads) = (self.seat.connection.clone(), self.shared.downloads.clone());
         let progress = self.seat.progress.clone();
         let site = &Arc::new(Site::new(&self.vault, &self.pbx, connection, downloads, progress, end.clone()));
         let began = Instant::now();

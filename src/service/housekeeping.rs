@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::follower::TURN_EVERY;
 use super::scheduler::Scheduler;
 use super::shared::Shared;
 use super::supervisor;
@@ -31,8 +33,6 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(30);
 /// Entries of the ledger after which a checkpoint is due, whatever the time.
 const ENTRIES_PER_CHECKPOINT: u64 = 256;
 const LOOK_AT_LEDGER_EVERY: Duration = Duration::from_secs(2);
-/// How often a waiting loop turns though nothing woke it.
-const TURN_EVERY: Duration = Duration::from_secs(30);
 
 /// Hands out what is due, until it is stopped.
 pub(super) async fn keep_agenda(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -166,20 +166,13 @@ async fn take_snapshot(vault: &Vault, stop: &CancellationToken) -> anyhow::Resul
         return Ok(());
     }
     let (state, free_bytes_min) = (&vault.config.state.path, vault.config.archive.free_bytes_min);
-    let taken = tokio::select! {
-        taken = snapshot::take(state, keep, free_bytes_min, vault.clock.now()) => taken,
-        () = stop.cancelled() => return Ok(()),
-    };
-    let error = match taken {
-        Ok(Snapshot { file, .. }) => {
-            info!("Kept the database as {}", file.display());
-            String::new()
-        }
-        Err(error) => {
-            warn!("{error:#}");
-            format!("{error:#}")
-        }
-    };
+    let take = snapshot::take(state, keep, free_bytes_min, vault.clock.now());
+    let Some(taken) = stop.run_until_cancelled(take).await else { return Ok(()) };
+    let error = taken.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+    match taken {
+        Ok(Snapshot { file, .. }) => info!("Kept the database as {}", file.display()),
+        Err(_) => warn!("{error}"),
+    }
     let db = &vault.state.db;
     db.write(async move |tx| fleet::set_meta(tx, snapshot::LAST_ERROR, &error).await).await
 }
@@ -204,7 +197,7 @@ pub(super) async fn prove_progress(shared: Arc<Shared>, stop: CancellationToken)
     while !stop.is_cancelled() {
         let status = shared.glance().to_string();
         let hangs = what_hangs(&shared, &mut received).await?;
-        shared.note_progress(hangs.is_none());
+        shared.makes_progress.store(hangs.is_none(), SeqCst);
         match hangs {
             None => supervisor::alive(&status),
             Some(hanging) => {
@@ -259,16 +252,9 @@ async fn what_hangs(shared: &Shared, received: &mut Received) -> anyhow::Result<
     Ok(None)
 }
 
-/// Notes that the service begins, and its choices if they are others than before.
-pub(super) async fn note_start(vault: &Vault) -> anyhow::Result<()> {
-    let entry = Entry::new(EntryType::Start, vault.clock.now()).with("version", env!("CARGO_PKG_VERSION"));
-    append(vault, entry).await?;
-    note_choices(vault).await
-}
-
-/// Notes that the service has ended in good order.
-pub(super) async fn note_stop(vault: &Vault) -> anyhow::Result<()> {
-    let entry = Entry::new(EntryType::Stop, vault.clock.now()).with("version", env!("CARGO_PKG_VERSION"));
+/// Notes that the service begins, or that it has ended in good order.
+pub(super) async fn note(vault: &Vault, start_or_stop: EntryType) -> anyhow::Result<()> {
+    let entry = Entry::new(start_or_stop, vault.clock.now()).with("version", env!("CARGO_PKG_VERSION"));
     append(vault, entry).await
 }
 

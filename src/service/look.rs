@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
-use sqlx::SqliteConnection;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -18,7 +17,7 @@ use crate::pipeline::site::{Met, SAME_DEVICE, Site, kept_days};
 use crate::pipeline::sweep::{SweepReport, Sweeper};
 use crate::proof::seal;
 use crate::store::agenda::Job;
-use crate::store::findings::{self, FindingKind, FindingRow};
+use crate::store::findings::{self, FindingKind};
 use crate::store::queue::DayRange;
 use crate::store::sql::Ms;
 use crate::store::{calls, fleet};
@@ -141,8 +140,14 @@ impl Follower {
 
     /// Leaves out the days that could not be read a moment ago, and counts them.
     async fn without_waiting(&self, ranges: Vec<DayRange>) -> anyhow::Result<(Vec<DayRange>, u64)> {
+        let now = self.vault.clock.now();
         let mut db = self.vault.state.db.read().await?;
-        let waiting = waiting(&mut db, self.id(), self.vault.clock.now()).await?;
+        let mut waiting: BTreeSet<Date> = BTreeSet::new();
+        for finding in findings::open_of(&mut db, self.id(), FindingKind::DayUnread).await? {
+            if is_waiting(finding.count, finding.last_seen_at_ms, now) {
+                waiting.insert(finding.subject.parse().context("a stored finding names no day")?);
+            }
+        }
         Ok(without(ranges, &waiting))
     }
 
@@ -247,17 +252,6 @@ fn two_before(day: Date) -> Date {
 /// The waits after a day could not be read.
 const WAITS: Backoff = Backoff::new(Duration::from_secs(60), Duration::from_secs(3600));
 
-/// The days of `pbx` that could not be read and are not to be asked for yet.
-pub(super) async fn waiting(
-    db: &mut SqliteConnection,
-    pbx: &str,
-    now: Timestamp,
-) -> anyhow::Result<BTreeSet<Date>> {
-    let unread = findings::open_of(db, pbx, FindingKind::DayUnread).await?;
-    let day = |finding: &FindingRow| finding.subject.parse().context("a stored finding names no day");
-    unread.iter().filter(|finding| is_waiting(finding.count, finding.last_seen_at_ms, now)).map(day).collect()
-}
-
 fn is_waiting(count: i64, Ms(last): Ms, now: Timestamp) -> bool {
     let wait = WAITS.after(count.max(1) - 1);
     let since_ms = now.as_millisecond() - last.as_millisecond();
@@ -266,7 +260,7 @@ fn is_waiting(count: i64, Ms(last): Ms, now: Timestamp) -> bool {
 }
 
 /// The days of `ranges` but for those of `left_out`, and how many those were.
-pub(super) fn without(ranges: Vec<DayRange>, left_out: &BTreeSet<Date>) -> (Vec<DayRange>, u64) {
+fn without(ranges: Vec<DayRange>, left_out: &BTreeSet<Date>) -> (Vec<DayRange>, u64) {
     let (mut kept, mut count) = (Vec::new(), 0);
     for mut range in ranges {
         for &day in left_out.range(range.from..) {

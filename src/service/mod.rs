@@ -24,12 +24,11 @@ mod shared;
 mod supervisor;
 mod watching;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -43,12 +42,13 @@ use crate::pipeline::site::Connection;
 use crate::proof::anchor::Anchorer;
 use crate::proof::sealed_vault::SealedVault;
 use crate::store::agenda::{Agenda, Job, Todo};
+use crate::store::ledger::EntryType;
 use crate::store::requests::{note_start, note_stop, recover_requests};
 use crate::vault::Vault;
 use crate::watch::alerts::Alerter;
 use follower::Follower;
 use reports::Reports;
-use shared::{Seat, Shared};
+use shared::{Seat, Seats, Shared};
 use supervisor::Pulse;
 use watching::Watching;
 
@@ -73,11 +73,10 @@ pub struct Orders {
 #[derive(Debug)]
 pub struct Service {
     shared: Arc<Shared>,
-    downloads: Arc<Semaphore>,
     reports: Reports,
     watching: Watching,
     /// The seats of followers that are to end, under the id of their PBX.
-    retired: BTreeMap<String, Seat>,
+    retired: Seats,
     /// Ends what watches under the configuration in force.
     watch: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -88,7 +87,6 @@ pub struct Service {
 impl Service {
     /// Opens state and archive and recovers from whatever ended the last run. Nothing is asked of a PBX yet.
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
-        let downloads = Arc::new(Semaphore::new(config.queue.concurrency_total));
         let opened = SealedVault::open(config, clock).await?;
         let vault = &opened.vault;
         // Before the database says that it runs: nobody is to take it for dead.
@@ -104,10 +102,9 @@ impl Service {
         let end = CancellationToken::new();
         Ok(Self {
             shared: Arc::new(Shared::new(opened)),
-            downloads,
             reports: Reports::default(),
             watching,
-            retired: BTreeMap::new(),
+            retired: Seats::new(),
             watch: end.child_token(),
             tasks: JoinSet::new(),
             end,
@@ -130,7 +127,8 @@ impl Service {
         self.reports.listen(&vault.config).await?;
         self.plan(&self.shared.opened()).await?;
         let alerter = alerter(&vault, &vault.config)?;
-        housekeeping::note_start(&vault).await?;
+        housekeeping::note(&vault, EntryType::Start).await?;
+        housekeeping::note_choices(&vault).await?;
         supervisor::ready(&self.shared.glance().to_string());
         self.watching.readiness.set_ready();
         self.begin(alerter).await;
@@ -160,8 +158,7 @@ impl Service {
         self.spawn(housekeeping::watch_clock);
         let wakes = self.reports.receiver().wakes.clone();
         self.spawn(async move |shared, end| reports::heed_reports(&shared, &wakes, &end).await);
-        let downloads = self.downloads.clone();
-        self.spawn(async move |shared, end| requests::serve::serve(&shared, &downloads, &end).await);
+        self.spawn(requests::serve::serve);
     }
 
     /// Runs a part of the service beside the others, until its end.
@@ -205,10 +202,10 @@ impl Service {
 
     /// Draws up the agenda of `vault`'s configuration, with a seat for each PBX, and goes by it from now on. Returns the
     /// former seats.
-    async fn plan(&self, opened: &SealedVault) -> anyhow::Result<BTreeMap<String, Seat>> {
+    async fn plan(&self, opened: &SealedVault) -> anyhow::Result<Seats> {
         let vault = &opened.vault;
         let mut agenda = Agenda::new(vault.clock.now());
-        let mut seats = BTreeMap::new();
+        let mut seats = Seats::new();
         let mut db = vault.state.db.read().await?;
         let schedule = &vault.config.schedule;
         for job in JOBS_OF_ALL {
@@ -267,7 +264,6 @@ impl Service {
             vault: vault.clone(),
             pbx: pbx.clone(),
             seat: seat.clone(),
-            downloads: self.downloads.clone(),
             shared: self.shared.clone(),
             receiver: self.reports.receiver().clone(),
             workers: self.watching.workers.clone(),
@@ -355,7 +351,7 @@ impl Service {
         }
         let (db, now) = (&vault.state.db, vault.clock.now());
         outcome?;
-        housekeeping::note_stop(&vault).await?;
+        housekeeping::note(&vault, EntryType::Stop).await?;
         db.write(async move |tx| note_stop(tx, now).await).await?;
         if let Err(error) = self.shared.opened().seal().await {
             warn!("SHA256SUMS and ledger are brought up to date at the next start: {error:#}");

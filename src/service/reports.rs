@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Result;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::follower::Follower;
@@ -27,7 +28,7 @@ impl Reports {
     ///
     /// # Errors
     /// If the address cannot be listened on; what listened before goes on.
-    pub(super) async fn listen(&mut self, config: &Config) -> anyhow::Result<()> {
+    pub(super) async fn listen(&mut self, config: &Config) -> Result<()> {
         self.receiver.sources.replace(&config.pbx);
         let wanted = config.pbx.iter().any(|pbx| matches!(pbx.push, PushMode::Http(_)));
         let address = wanted.then_some(config.push.listen);
@@ -49,16 +50,8 @@ impl Reports {
 }
 
 /// Wakes the followers whose PBX has reported something, until it is stopped.
-pub(super) async fn heed_reports(
-    shared: &Shared,
-    wakes: &Wakes,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        let event = tokio::select! {
-            event = wakes.next() => event,
-            () = stop.cancelled() => return Ok(()),
-        };
+pub(super) async fn heed_reports(shared: &Shared, wakes: &Wakes, stop: &CancellationToken) -> Result<()> {
+    while let Some(event) = stop.run_until_cancelled(wakes.next()).await {
         shared.seat(&event.pbx, |seat| {
             if event.kind == PushKind::BootUp {
                 seat.restarted.notify_one();
@@ -66,11 +59,12 @@ pub(super) async fn heed_reports(
             seat.todo.add(Job::Nudge);
         });
     }
+    Ok(())
 }
 
 impl Follower {
     /// Sees to it that the PBX reports to us, for as long as the episode lasts.
-    pub(super) async fn stay_registered(&self, site: &Site) -> anyhow::Result<()> {
+    pub(super) async fn stay_registered(&self, site: &Site) -> Result<()> {
         tokio::select! {
             () = self.seat.connection.client.keep_events_coming(&self.receiver, &self.seat.restarted) => site.over().await,
             () = site.over() => {}

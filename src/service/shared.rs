@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::Pulse;
@@ -36,9 +36,14 @@ pub(super) struct Seat {
     pub(super) ended: CancellationToken,
 }
 
+/// The seats by the id of their PBX.
+pub(super) type Seats = BTreeMap<String, Seat>;
+
 #[derive(Debug)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
+    /// Turns to download, of followers and commands alike.
+    pub(super) downloads: Arc<Semaphore>,
     /// Wakes the loop that looks at the agenda.
     pub(super) tick: Bell,
     /// What concerns all PBXs.
@@ -49,14 +54,15 @@ pub(super) struct Shared {
     pub(super) sealed: Bell,
     /// Snapshots of the database, which take their time too and wait for nothing else.
     pub(super) snapshot_todo: Todo,
-    makes_progress: AtomicBool,
+    /// Whether the last proof of progress succeeded.
+    pub(super) makes_progress: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Inner {
     opened: SealedVault,
     agenda: Agenda,
-    seats: BTreeMap<String, Seat>,
+    seats: Seats,
     archive_trouble: Option<Trouble>,
     /// What is wrong with the configuration on disk, if it was refused.
     refused_configuration: bool,
@@ -75,15 +81,17 @@ pub struct Glance {
 impl Shared {
     pub(super) fn new(opened: SealedVault) -> Self {
         let agenda = Agenda::new(opened.vault.clock.now());
+        let downloads = Arc::new(Semaphore::new(opened.vault.config.queue.concurrency_total));
         let inner = Inner {
             opened,
             agenda,
-            seats: BTreeMap::new(),
+            seats: Seats::new(),
             archive_trouble: None,
             refused_configuration: false,
         };
         Self {
             inner: Mutex::new(inner),
+            downloads,
             tick: Bell::default(),
             todo: Todo::default(),
             slow_todo: Todo::default(),
@@ -91,15 +99,6 @@ impl Shared {
             snapshot_todo: Todo::default(),
             makes_progress: AtomicBool::new(true),
         }
-    }
-
-    /// Whether the last proof of progress succeeded.
-    pub(super) fn makes_progress(&self) -> bool {
-        self.makes_progress.load(SeqCst)
-    }
-
-    pub(super) fn note_progress(&self, makes_progress: bool) {
-        self.makes_progress.store(makes_progress, SeqCst);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -117,12 +116,7 @@ impl Shared {
     }
 
     /// Goes by another configuration from now on, all at once. Returns the former seats.
-    pub(super) fn go_by(
-        &self,
-        opened: SealedVault,
-        agenda: Agenda,
-        seats: BTreeMap<String, Seat>,
-    ) -> BTreeMap<String, Seat> {
+    pub(super) fn go_by(&self, opened: SealedVault, agenda: Agenda, seats: Seats) -> Seats {
         let mut inner = self.lock();
         (inner.opened, inner.agenda) = (opened, agenda);
         inner.refused_configuration = false;
@@ -157,7 +151,7 @@ impl Shared {
         self.lock().seats.get_mut(pbx).map(change)
     }
 
-    pub(super) fn seats(&self) -> BTreeMap<String, Seat> {
+    pub(super) fn seats(&self) -> Seats {
         self.lock().seats.clone()
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -50,15 +51,15 @@ impl Watching {
         tasks: &mut JoinSet<anyhow::Result<()>>,
     ) {
         self.vitals.reconfigure(&vault.config).await;
-        if vault.config.web.listen.is_none() {
-            note_trouble(vault, String::new()).await;
-        }
-        if let Some(address) = vault.config.web.listen {
-            let (vitals, vault, stop) = (self.vitals.clone(), vault.clone(), stop.clone());
-            tasks.spawn(async move {
-                serve(address, vitals, &vault, stop).await;
-                Ok(())
-            });
+        match vault.config.web.listen {
+            None => note_trouble(vault, String::new()).await,
+            Some(address) => {
+                let (vitals, vault, stop) = (self.vitals.clone(), vault.clone(), stop.clone());
+                tasks.spawn(async move {
+                    serve(address, vitals, &vault, stop).await;
+                    Ok(())
+                });
+            }
         }
         let alerter = Arc::new(alerter);
         let (delivering, end) = (alerter.clone(), stop.clone());
@@ -72,7 +73,7 @@ impl Watching {
         while !stop.is_cancelled() {
             let status = self.vitals.status().await?;
             alerter.consider(&status).await?;
-            if shared.makes_progress() && status.archive.error.is_none() {
+            if shared.makes_progress.load(SeqCst) && status.archive.error.is_none() {
                 alerter.ping_ok();
             }
             stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
@@ -108,7 +109,7 @@ async fn serve(address: SocketAddr, vitals: Arc<Vitals>, vault: &Vault, stop: Ca
     let mut trouble = Trouble::default();
     while !stop.is_cancelled() {
         tries += 1;
-        match TcpListener::bind(address).await {
+        let message = match TcpListener::bind(address).await {
             Ok(listener) => {
                 let served = match Server::new(listener, web).await {
                     Ok(server) => {
@@ -118,20 +119,18 @@ async fn serve(address: SocketAddr, vitals: Arc<Vitals>, vault: &Vault, stop: Ca
                     Err(unusable) => Err(unusable.into()),
                 };
                 let Err(error) = served else { return };
-                trouble.is_now(vault, Some(format!("health and metrics are not served: {error:#}"))).await;
+                format!("health and metrics are not served: {error:#}")
             }
             Err(_) if tries <= TRIES_AT_ONCE => {
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             }
-            Err(error) => {
-                let message = format!(
-                    "[web] listen {address} cannot be listened on ({error}): health and metrics are not served; free it, or \
-                     set another address or \"off\""
-                );
-                trouble.is_now(vault, Some(message)).await;
-            }
-        }
+            Err(error) => format!(
+                "[web] listen {address} cannot be listened on ({error}): health and metrics are not served; free it, or set \
+                 another address or \"off\""
+            ),
+        };
+        trouble.is_now(vault, Some(message)).await;
         stop.run_until_cancelled(tokio::time::sleep(LISTEN_AGAIN_AFTER)).await;
     }
 }

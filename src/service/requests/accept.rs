@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use anyhow::{Result, bail};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +79,7 @@ impl Accept {
     }
 
     /// Does it. On return the entry is durable in the ledger, and the day is certified anew when it is read next.
-    pub(super) async fn execute(&self, opened: &SealedVault) -> anyhow::Result<Outcome> {
+    pub(super) async fn execute(&self, opened: &SealedVault) -> Result<Outcome> {
         self.check()?;
         let reason = self.reason.trim().to_owned();
         if let Subject::Day { pbx, .. } | Subject::Recording { pbx: Some(pbx), .. } = &self.what {
@@ -95,7 +96,7 @@ async fn accept_file(
     opened: &SealedVault,
     (pbx, name): (&Option<String>, &[u8]),
     reason: String,
-) -> anyhow::Result<Outcome> {
+) -> Result<Outcome> {
     let unknown = || {
         UsageError(format!(
             "no recording called `{}` waits for this: `callvault accept` is for a recording that the PBX does not have, while \
@@ -107,29 +108,21 @@ async fn accept_file(
     let accepted = match worker::accept_found(&opened.vault, pbx.clone(), wanted, reason).await? {
         Taken::Archived(accepted) => accepted,
         Taken::Nothing => return Err(unknown().into()),
-        Taken::Several(pbxs) => {
-            let message = format!(
-                "pbxs {} each have a recording called `{}`: say which, as in `callvault accept {} NAME`",
-                pbxs.join(", "),
-                printable(name),
-                pbxs[0]
-            );
-            return Err(UsageError(message).into());
-        }
+        Taken::Several(pbxs) => bail!(UsageError(format!(
+            "pbxs {} each have a recording called `{}`: say which, as in `callvault accept {} NAME`",
+            pbxs.join(", "),
+            printable(name),
+            pbxs[0]
+        ))),
         Taken::NoAudio(path) => {
-            let message = format!("{path} is not a whole recording: move it away; nothing was accepted");
-            return Err(UsageError(message).into());
+            bail!(UsageError(format!("{path} is not a whole recording: move it away; nothing was accepted")))
         }
     };
     opened.seal().await?;
     Ok(Outcome::AcceptedFile(accepted))
 }
 
-async fn accept_day(
-    opened: &SealedVault,
-    (pbx, day): (&str, Date),
-    reason: String,
-) -> anyhow::Result<Outcome> {
+async fn accept_day(opened: &SealedVault, (pbx, day): (&str, Date), reason: String) -> Result<Outcome> {
     let (of_pbx, now) = (pbx.to_owned(), opened.vault.clock.now());
     let accepted = opened.vault.state.db.write(async move |tx| {
         let accepted = evidence::accept(tx, &of_pbx, day, &reason, now).await?;

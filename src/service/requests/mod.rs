@@ -6,6 +6,7 @@ pub(super) mod serve;
 
 use std::fmt;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,7 @@ pub use crate::pipeline::worker::AcceptedFile;
 pub use accept::{Accept, AcceptedDay, Subject};
 pub use failure::{Class, Failure, Interrupted, UsageError};
 
-use super::backfill::Backfill;
+use super::backfill::{Backfill, chosen};
 use crate::base::recording::RecordingName;
 use crate::pipeline::backfill::{self, BackfillReport, Connections, RangeError, Unprinted};
 use crate::pipeline::site::SiteProgress;
@@ -51,34 +52,26 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A backfill, or a retry that found work.
-    Backfill {
-        report: Box<BackfillReport>,
-        unprinted: Unprinted,
-        dry_run: bool,
-    },
+    Backfill { report: Box<BackfillReport>, unprinted: Unprinted, dry_run: bool },
     /// A retry that found nothing to do; `put_back` recordings belong to PBXs that are not configured any more.
-    NothingToRetry {
-        put_back: u64,
-    },
-    AcceptedDay(accept::AcceptedDay),
+    NothingToRetry { put_back: u64 },
+    /// The list of a day was accepted as it is.
+    AcceptedDay(AcceptedDay),
+    /// A file was accepted as the recording in whose place it is.
     AcceptedFile(AcceptedFile),
     /// A PBX was paused or resumed; `changed` is false if it was so before.
-    Paused {
-        pbx: String,
-        paused: bool,
-        changed: bool,
-    },
-    RotatedKey {
-        vkey: String,
-    },
-    Certified {
-        certified: u64,
-    },
+    Paused { pbx: String, paused: bool, changed: bool },
+    /// The ledger has a new key.
+    RotatedKey { vkey: String },
+    /// So many certificates were issued.
+    Certified { certified: u64 },
+    /// The archive was compared with the catalog and the ledger.
     Verified(verify::Report),
+    /// The ledger is signed as far as it goes.
     Sealed,
-    Exported {
-        ledger_number: i64,
-    },
+    /// An export was entered, under this number.
+    Exported { ledger_number: i64 },
+    /// An error ended it.
     Failed(Failure),
 }
 
@@ -88,12 +81,12 @@ pub trait Watcher: Send {
     fn put_back(&mut self, _recordings: u64) {}
 
     /// How far each PBX is.
-    fn progress(&mut self, sites: Vec<SiteProgress>) -> impl Future<Output = anyhow::Result<()>> + Send;
+    fn progress(&mut self, sites: Vec<SiteProgress>) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// Nobody looks.
 impl Watcher for () {
-    async fn progress(&mut self, _sites: Vec<SiteProgress>) -> anyhow::Result<()> {
+    async fn progress(&mut self, _sites: Vec<SiteProgress>) -> Result<()> {
         Ok(())
     }
 }
@@ -106,7 +99,7 @@ impl Request {
         connections: Connections,
         stop: CancellationToken,
         watcher: &mut impl Watcher,
-    ) -> anyhow::Result<Outcome> {
+    ) -> Result<Outcome> {
         match self {
             Self::Backfill(request) => backfill(opened, request.clone(), connections, stop, watcher).await,
             Self::Retry(retry) => {
@@ -193,13 +186,13 @@ async fn backfill(
     connections: Connections,
     stop: CancellationToken,
     watcher: &mut impl Watcher,
-) -> anyhow::Result<Outcome> {
+) -> Result<Outcome> {
     let dry_run = request.dry_run;
     let report = Backfill::new(opened, request, connections, stop)?.run(watcher).await?;
     Ok(Outcome::Backfill { unprinted: report.unprinted(), report: Box::new(report), dry_run })
 }
 
-async fn pause(opened: &SealedVault, pbx: &str, paused: bool) -> anyhow::Result<Outcome> {
+async fn pause(opened: &SealedVault, pbx: &str, paused: bool) -> Result<Outcome> {
     let vault = &opened.vault;
     RangeError::check_pbx(pbx, &vault.config.pbx)?;
     let since = paused.then(|| vault.clock.now());
@@ -210,7 +203,7 @@ async fn pause(opened: &SealedVault, pbx: &str, paused: bool) -> anyhow::Result<
 }
 
 /// Issues what is due of these PBXs, of all if none is named.
-async fn certify(opened: &SealedVault, chosen: &[String]) -> anyhow::Result<Outcome> {
+async fn certify(opened: &SealedVault, chosen: &[String]) -> Result<Outcome> {
     let SealedVault { vault, notary } = opened;
     // No certificate is issued while the ledger cannot be signed; the operator sees why.
     notary.seal(vault.clock.now()).await?;
@@ -222,14 +215,8 @@ async fn certify(opened: &SealedVault, chosen: &[String]) -> anyhow::Result<Outc
     Ok(Outcome::Certified { certified })
 }
 
-async fn verify(
-    opened: &SealedVault,
-    request: &verify::Request,
-    stop: CancellationToken,
-) -> anyhow::Result<Outcome> {
-    for pbx in &request.pbx {
-        RangeError::check_pbx(pbx, &opened.vault.config.pbx)?;
-    }
+async fn verify(opened: &SealedVault, request: &verify::Request, stop: CancellationToken) -> Result<Outcome> {
+    chosen(&request.pbx, &opened.vault.config.pbx)?;
     let report = Verification::new(opened, request.clone(), stop).run().await?;
     // Its entry is signed at once: nobody should have to wait for the next command.
     opened.seal().await?;
@@ -263,7 +250,7 @@ impl Retry {
         &self,
         vault: &Vault,
         connections: &Connections,
-    ) -> anyhow::Result<(u64, Option<backfill::Request>)> {
+    ) -> Result<(u64, Option<backfill::Request>)> {
         let what = self.parse()?;
         let configured = |id: &String| vault.config.pbx.iter().any(|pbx| pbx.id == *id);
         if let Some(pbx) = &what.pbx {
@@ -292,13 +279,12 @@ impl Retry {
 }
 
 /// An operator who names a PBX has looked at it: its pause is lifted, and its findings count as seen.
-async fn put_back(vault: &Vault, what: Redrive) -> anyhow::Result<Redriven> {
-    let (lifted, now) = (what.pbx.clone(), vault.clock.now());
-    let db = &vault.state.db;
+async fn put_back(vault: &Vault, what: Redrive) -> Result<Redriven> {
+    let (db, now) = (&vault.state.db, vault.clock.now());
     db.write(async move |tx| {
-        if let Some(pbx) = lifted {
-            fleet::clear_problem(tx, &pbx).await?;
-            findings::acknowledge(tx, &pbx, now).await?;
+        if let Some(pbx) = &what.pbx {
+            fleet::clear_problem(tx, pbx).await?;
+            findings::acknowledge(tx, pbx, now).await?;
         }
         let redriven = queue::redrive(tx, &what).await?;
         calls::reopen_all(tx, &redriven.changed).await?;
@@ -330,7 +316,7 @@ impl Receipt {
     ///
     /// # Errors
     /// [`NotaryError`](crate::proof::notary::NotaryError) if it must not be signed: then nothing is handed out.
-    async fn enter(&self, opened: &SealedVault) -> anyhow::Result<Outcome> {
+    async fn enter(&self, opened: &SealedVault) -> Result<Outcome> {
         let SealedVault { vault, notary } = opened;
         let entry = Entry::new(EntryType::Export, vault.clock.now())
             .with("bag_sha256", self.bag_sha256.as_str())
