@@ -32,10 +32,8 @@ async fn make(config: &Path, out: &Path) -> anyhow::Result<Report> {
     // Where things are is all that is needed: no secret is read that systemd keeps for the service.
     let config = Config::load_to_trust(config)?;
     let stop = signals::stop_on_signals()?;
-    tokio::select! {
-        made = backup::make(&config, out, clock::now()) => made,
-        () = stop.cancelled() => Err(Interrupted.into()),
-    }
+    let made = stop.run_until_cancelled(backup::make(&config, out, clock::now())).await;
+    made.unwrap_or_else(|| Err(Interrupted.into()))
 }
 
 fn text_of(report: &Report) -> String {

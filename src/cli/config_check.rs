@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use askama::Template;
 use serde::Serialize;
 
-use super::{exit, output};
-use crate::config::{AlertsConfig, Config, ExclusionRule, MustRecord};
+use super::exit;
+use crate::config::{Config, ExclusionRule, MustRecord};
 use crate::vault::exposure;
 
 #[derive(Debug, clap::Subcommand)]
@@ -19,55 +20,24 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Serialize)]
-struct Checked<'a> {
+/// What `--json` prints; the page shows the rest.
+#[derive(Serialize, Template)]
+#[template(path = "config.txt", whitespace = "preserve")]
+struct Checked {
     file: String,
-    pbx: Vec<&'a str>,
+    pbx: Vec<String>,
+    #[serde(skip)]
+    config: Config,
 }
 
 /// Checks the configuration, and that its files are open to nobody else; nothing is opened, nobody is asked.
 pub(super) fn run(path: &Path, Command::Check { json }: Command) -> ExitCode {
-    let checked = Config::load_to_check(path).and_then(|config| exposure::check(&config).map(|()| config));
-    match checked {
-        Ok(config) => {
-            print(path, &config, json);
-            ExitCode::from(exit::COMPLETE)
-        }
-        Err(errors) => exit::fail(&errors.into(), json),
-    }
-}
-
-fn print(path: &Path, config: &Config, json: bool) {
-    let pbx: Vec<&str> = config.pbx.iter().map(|pbx| &*pbx.id).collect();
-    if json {
-        return exit::print_json(&Checked { file: path.display().to_string(), pbx });
-    }
-    output::line(format_args!("{}: the configuration is correct.", path.display()));
-    output::line(format_args!("  archive  {}", config.archive.path.display()));
-    output::line(format_args!("  state    {}", config.state.path.display()));
-    for pbx in &config.pbx {
-        output::line(format_args!(
-            "  pbx      {}: {} as {}, API {}, {} connections, password from {}",
-            pbx.id,
-            pbx.url,
-            pbx.username,
-            pbx.api_version.segment,
-            pbx.concurrency,
-            pbx.password_source.display()
-        ));
-    }
-    for rule in &config.exclude {
-        output::line(format_args!("  exclude  {}", rule.name));
-    }
-    for rule in &config.must_record {
-        let reason = rule.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-        output::line(format_args!("  must be recorded  {}{reason}", shown(rule)));
-    }
-    for webhook in &config.feed.webhook {
-        let host = webhook.webhook.url.host();
-        output::line(format_args!("  feed     webhook `{}` at {host}", webhook.name));
-    }
-    print_alerts(&config.alerts);
+    let checked = Config::load_to_check(path).and_then(|config| {
+        exposure::check(&config)?;
+        let pbx = config.pbx.iter().map(|pbx| pbx.id.clone()).collect();
+        Ok(Checked { file: path.display().to_string(), pbx, config })
+    });
+    exit::finish(checked.map_err(Into::into), json, |checked| (format!("{checked}\n"), exit::COMPLETE))
 }
 
 /// The conditions of a section, in its own words.
@@ -78,18 +48,4 @@ fn shown(rule: &MustRecord) -> String {
     let given = conditions.iter().filter(|(_, values)| !values.is_empty());
     let said = given.map(|(key, values)| format!("{key} {}", values.join(" or ")));
     format!("{}, from {} s of talk on", said.collect::<Vec<_>>().join(", "), rule.min_talk_s)
-}
-
-/// Who hears of it when something is wrong; of addresses that may hold a token, the host alone.
-fn print_alerts(alerts: &AlertsConfig) {
-    for webhook in &alerts.webhook {
-        output::line(format_args!("  alerts   webhook at {}", webhook.url.host()));
-    }
-    if let Some(email) = &alerts.email {
-        let to: Vec<String> = email.to.iter().map(ToString::to_string).collect();
-        output::line(format_args!("  alerts   mail to {} over {}:{}", to.join(", "), email.host, email.port));
-    }
-    if let Some(ping) = &alerts.ping_url {
-        output::line(format_args!("  alerts   ping to {}", ping.host()));
-    }
 }

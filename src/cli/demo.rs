@@ -40,13 +40,10 @@ pub(super) struct Options {
 
 /// Runs the demo.
 pub(super) async fn run(Options { dir, keep }: Options) -> ExitCode {
-    match demo(&dir, keep).await {
-        Ok(code) => code,
-        Err(error) => exit::fail(&error, false),
-    }
+    exit::of(demo(&dir, keep).await, false)
 }
 
-async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
+async fn demo(dir: &Path, keep: bool) -> anyhow::Result<u8> {
     let dir = prepare(dir, keep)?;
     let stop = signals::stop_on_signals()?;
     let simulator = Simulator::start(simulator_options()).await?;
@@ -60,42 +57,34 @@ async fn demo(dir: &Path, keep: bool) -> anyhow::Result<ExitCode> {
     let backfill = Backfill::new(&opened, Request::default(), Connections::default(), stop)?;
     let report = backfill.run(&mut progress::Display::new()).await?;
     let vault = &opened.vault;
-    output::text(&summary::of(&report, &vault.config.archive.path, false));
-    if let Some(trouble) = &report.trouble {
-        output::error_line(format_args!("callvault: {}", trouble.message));
-    }
+    summary::print(&report, &vault.config.archive.path, false);
     print_faults(&simulator);
     if report.exit_code(false) != exit::COMPLETE {
-        return Ok(ExitCode::from(report.exit_code(false)));
+        return Ok(report.exit_code(false));
     }
     let example = check(&simulator, &vault.config.archive.path)?;
     print_how_to_check(&vault.config.archive.path, &example);
     simulator.shutdown().await;
-    Ok(ExitCode::from(exit::COMPLETE))
+    Ok(exit::COMPLETE)
 }
 
 /// Makes the demo's folder. Only a folder that an earlier demo marked is ever emptied.
 fn prepare(dir: &Path, keep: bool) -> anyhow::Result<PathBuf> {
     let marked = dir.join(MARKER).exists();
     let occupied = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied && !marked {
-        let message =
-            format!("{} holds files that no demo made: choose another folder with --dir", dir.display());
-        return Err(UsageError(message).into());
-    }
+    let shown = dir.display();
+    ensure!(
+        marked || !occupied,
+        UsageError(format!("{shown} holds files that no demo made: choose another folder with --dir"))
+    );
     let cannot = |error: std::io::Error| {
         let error = error.to_string();
         let why = error.split(" (os error").next().unwrap_or(&error);
-        UsageError(format!(
-            "{} cannot be the demo's folder ({why}): choose another with --dir",
-            dir.display()
-        ))
+        UsageError(format!("{shown} cannot be the demo's folder ({why}): choose another with --dir"))
     };
     if marked && !keep {
-        if in_use(dir) {
-            let message = format!("another demo is running in {}: wait for it, or use --dir", dir.display());
-            return Err(UsageError(message).into());
-        }
+        let message = format!("another demo is running in {shown}: wait for it, or use --dir");
+        ensure!(!in_use(dir), UsageError(message));
         fs::remove_dir_all(dir).map_err(cannot)?;
     }
     fs::create_dir_all(dir).map_err(cannot)?;
@@ -135,15 +124,9 @@ fn bad_day() -> Faults {
 }
 
 fn config(dir: &Path, url: &str) -> anyhow::Result<Config> {
-    let options = simulator_options();
-    let mut pbx = PbxConfig::for_url(
-        PBX,
-        url.parse()?,
-        "v1.1.0".parse()?,
-        options.username.clone(),
-        options.password.clone(),
-    );
-    pbx.timezone = Some(TimeZone::get(&options.timezone)?);
+    let SimulatorOptions { username, password, timezone, .. } = simulator_options();
+    let mut pbx = PbxConfig::for_url(PBX, url.parse()?, "v1.1.0".parse()?, username, password);
+    pbx.timezone = Some(TimeZone::get(&timezone)?);
     Ok(Config {
         file: dir.join("(demo)"),
         archive: ArchiveConfig { path: dir.join("archive"), free_bytes_min: 64 << 20 },

@@ -1,5 +1,6 @@
 //! Exit codes: a contract, scripts depend on it.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -39,11 +40,6 @@ fn code_and_word(class: Class) -> (u8, &'static str) {
     }
 }
 
-/// The exit code for an error that ended a command.
-pub fn code_of(error: &anyhow::Error) -> u8 {
-    code_and_word(Failure::of(error).class).0
-}
-
 /// Prints an error, as one sentence on stderr or as one object on stdout, and returns its exit code.
 pub fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
     fail_with(&Failure::of(error), json)
@@ -61,32 +57,31 @@ pub fn fail_with(failure: &Failure, json: bool) -> ExitCode {
     ExitCode::from(code_and_word(failure.class).0)
 }
 
+/// The exit code of a command that has printed what it came to; or prints why it failed.
+pub(super) fn of(outcome: anyhow::Result<u8>, json: bool) -> ExitCode {
+    outcome.map_or_else(|error| fail(&error, json), ExitCode::from)
+}
+
 /// Prints what a command came to, in the words and with the exit code that `tell` gives it; or why it failed.
 pub(super) fn finish<T: Serialize>(
     outcome: anyhow::Result<T>,
     json: bool,
     tell: impl Fn(&T) -> (String, u8),
 ) -> ExitCode {
-    match outcome {
-        Ok(report) => {
-            let (text, code) = tell(&report);
-            if json {
-                print_json(&report)
-            } else {
-                output::text(&text)
-            }
-            ExitCode::from(code)
+    let told = outcome.map(|report| {
+        let (text, code) = tell(&report);
+        if json {
+            print_json(&report)
+        } else {
+            output::text(&text)
         }
-        Err(error) => fail(&error, json),
-    }
+        code
+    });
+    of(told, json)
 }
 
 /// Prints an error as one object on stdout.
 pub fn print_failure(failure: &Failure) {
-    #[derive(Serialize)]
-    struct Object<'a> {
-        error: Error<'a>,
-    }
     #[derive(Serialize)]
     struct Error<'a> {
         reason: &'a str,
@@ -96,7 +91,8 @@ pub fn print_failure(failure: &Failure) {
     }
     let word = code_and_word(failure.class).1;
     let reason = failure.reason.as_deref().unwrap_or(word);
-    print_json(&Object { error: Error { reason, message: &failure.message, problems: &failure.problems } });
+    let error = Error { reason, message: &failure.message, problems: &failure.problems };
+    print_json(&BTreeMap::from([("error", error)]));
 }
 
 /// Prints one object on stdout.

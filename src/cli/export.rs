@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use indicatif::HumanBytes;
 use jiff::civil::Date;
 use tokio_util::sync::CancellationToken;
@@ -65,21 +65,11 @@ pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
 }
 
 async fn export(file: &Path, options: Options) -> anyhow::Result<Report> {
-    let Options {
-        out,
-        from,
-        to: To { to },
-        pbxs: Pbxs { pbx },
-        extension,
-        number,
-        list,
-        voicemail,
-        zip,
-        json: _,
-    } = options;
+    let Options { out, from, to, pbxs, extension, number, list, voicemail, zip, .. } = options;
     let config = Config::load(file)?;
     let list = list.as_deref().map(read_list).transpose()?;
-    let request = Request { choice: Choice { pbx, from, to, extension, number, list, voicemail }, out, zip };
+    let choice = Choice { pbx: pbxs.pbx, from, to: to.to, extension, number, list, voicemail };
+    let request = Request { choice, out, zip };
     check(&request)?;
     let stop = signals::stop_on_signals()?;
     let selection = select(file, &request).await?;
@@ -88,7 +78,7 @@ async fn export(file: &Path, options: Options) -> anyhow::Result<Report> {
     let packed = pack(file, config.clone(), request, selection, stop.clone()).await?;
     let entry = requests::Request::Export(Receipt::of(&packed.report));
     let Outcome::Exported { ledger_number } = handover::execute(&config, &entry, stop).await? else {
-        anyhow::bail!("the service answered something else: restart it, then try again");
+        bail!("the service answered something else: restart it, then try again");
     };
     let report = blocking(move || packed.hand_out()).await?;
     Ok(Report { ledger_number: Some(ledger_number), ..report })
@@ -99,19 +89,14 @@ async fn select(file: &Path, request: &Request) -> anyhow::Result<Selection> {
     let mut db = sources.pool.acquire().await.context("opening the database")?;
     let known = export::pbxs(&mut db).await?;
     let wanted = &request.choice.pbx;
-    if let Some(unknown) = wanted.iter().find(|id| !known.contains(id)) {
-        let message =
-            format!("nothing was ever archived of a PBX `{unknown}`: there are {}", known.join(", "));
-        return Err(UsageError(message).into());
+    for id in wanted {
+        let message = format!("nothing was ever archived of a PBX `{id}`: there are {}", known.join(", "));
+        ensure!(known.contains(id), UsageError(message));
     }
     let pbxs = if wanted.is_empty() { &known } else { wanted };
     let selection = Selection::read(&mut db, &request.choice, pbxs).await?;
-    if selection.is_empty() {
-        return Err(UsageError(
-            "no call and no recording matches the selection: nothing was exported".to_owned(),
-        )
-        .into());
-    }
+    let message = "no call and no recording matches the selection: nothing was exported";
+    ensure!(!selection.is_empty(), UsageError(message.to_owned()));
     Ok(selection)
 }
 
@@ -136,41 +121,38 @@ async fn pack(
     blocking(packing).await
 }
 
-fn check(request: &Request) -> Result<(), UsageError> {
+fn check(request: &Request) -> anyhow::Result<()> {
     let choice = &request.choice;
     if let (Some(from), Some(to)) = (choice.from, choice.to)
         && from > to
     {
-        return Err(UsageError(format!("--from {from} is after --to {to}")));
+        bail!(UsageError(format!("--from {from} is after --to {to}")));
     }
-    let empty = [("--extension", &choice.extension), ("--number", &choice.number)];
-    match empty.iter().find(|(_, values)| values.iter().any(|value| value.trim().is_empty())) {
-        Some((option, _)) => {
-            Err(UsageError(format!("{option} is empty: leave it out to export calls of everybody")))
-        }
-        None => Ok(()),
+    for (option, values) in [("--extension", &choice.extension), ("--number", &choice.number)] {
+        let is_empty = values.iter().any(|value| value.trim().is_empty());
+        ensure!(
+            !is_empty,
+            UsageError(format!("{option} is empty: leave it out to export calls of everybody"))
+        );
     }
+    Ok(())
 }
 
 /// The lines of the operator's list.
 fn read_list(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let unreadable =
-        |error: std::io::Error| UsageError(format!("cannot read the list `{}`: {error}", file.display()));
+    let shown = file.display();
     let mut bytes = Vec::new();
     let read = match file.as_os_str() == "-" {
         true => std::io::stdin().take(LIST_BYTES_MAX).read_to_end(&mut bytes),
         false => std::fs::File::open(file).and_then(|list| list.take(LIST_BYTES_MAX).read_to_end(&mut bytes)),
     };
-    read.map_err(unreadable)?;
-    if bytes.len() as u64 == LIST_BYTES_MAX {
-        return Err(UsageError(format!("the list `{}` is too large: cut it in parts", file.display())).into());
-    }
+    read.map_err(|error| UsageError(format!("cannot read the list `{shown}`: {error}")))?;
+    let is_cut = bytes.len() as u64 == LIST_BYTES_MAX;
+    ensure!(!is_cut, UsageError(format!("the list `{shown}` is too large: cut it in parts")));
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let lines: Vec<Vec<u8>> = lines.map(<[u8]>::to_vec).collect();
-    if lines.is_empty() {
-        return Err(UsageError(format!("the list `{}` names nothing", file.display())).into());
-    }
+    ensure!(!lines.is_empty(), UsageError(format!("the list `{shown}` names nothing")));
     Ok(lines)
 }
 
@@ -198,13 +180,9 @@ fn text_of(report: &Report) -> String {
         (report.excluded, "excluded by a rule"),
         (report.damaged, "damaged or gone"),
     ];
-    let absent: Vec<String> = absent
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
+    let absent = summary::nonzero(absent).join(", ");
     if !absent.is_empty() {
-        text += &format!("Not in it: {}. `data/not-exported.jsonl` names each.\n", absent.join(", "));
+        text += &format!("Not in it: {absent}. `data/not-exported.jsonl` names each.\n");
     }
     text += &named("damaged", &report.damaged_paths, report.damaged);
     text += &named("names nothing", &report.unknown_lines, report.unknown);

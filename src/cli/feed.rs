@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use sqlx::SqlitePool;
 use tokio::io::Interest;
 use tokio::net::unix::pipe::Sender;
@@ -37,10 +37,7 @@ pub(super) struct Options {
 
 /// Prints the ledger. Exits 0 at its end; where it follows, after Ctrl-C and when nobody reads any more.
 pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
-    match feed(config, options).await {
-        Ok(()) => ExitCode::from(exit::COMPLETE),
-        Err(error) => exit::fail(&error, false),
-    }
+    exit::of(feed(config, options).await.map(|()| exit::COMPLETE), false)
 }
 
 async fn feed(config: &Path, options: Options) -> anyhow::Result<()> {
@@ -112,21 +109,17 @@ struct Source {
 impl Source {
     async fn open(state: &Path) -> anyhow::Result<Self> {
         let identity = identity(state);
+        let folder = state.display();
         let Some(pool) = db::open_read_only(state).await? else {
-            let message = format!(
-                "there is no database in {}: nothing was archived yet; start the service or run `callvault backfill`",
-                state.display()
-            );
-            return Err(UsageError(message).into());
+            bail!(UsageError(format!(
+                "there is no database in {folder}: nothing was archived yet; start the service or run `callvault backfill`"
+            )));
         };
-        if db::is_outdated(&mut *pool.acquire().await?).await? {
-            let message = format!(
-                "the database in {} is of an older version: the next start of the service, or `callvault backfill`, \
-                 brings it up to date",
-                state.display()
-            );
-            return Err(UsageError(message).into());
-        }
+        let outdated = format!(
+            "the database in {folder} is of an older version: the next start of the service, or `callvault backfill`, \
+             brings it up to date"
+        );
+        ensure!(!db::is_outdated(&mut *pool.acquire().await?).await?, UsageError(outdated));
         Ok(Self { state: state.to_owned(), pool, identity })
     }
 

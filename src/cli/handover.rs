@@ -4,8 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use sqlx::SqliteConnection;
+use anyhow::{Context as _, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::{exit, outcome, output, progress, signals};
@@ -56,11 +55,7 @@ pub(super) async fn run(config: &Path, request: Request, json: bool) -> ExitCode
 ///
 /// # Errors
 /// A [`Failure`](crate::service::requests::Failure) of the service, or the error of this process.
-pub(super) async fn execute(
-    config: &Config,
-    request: &Request,
-    stop: CancellationToken,
-) -> anyhow::Result<Outcome> {
+pub(super) async fn execute(config: &Config, request: &Request, stop: CancellationToken) -> Result<Outcome> {
     match open_or_hand_over(config, request, &stop).await? {
         Executor::Us(opened) => {
             request.execute(&opened, Connections::default(), stop, &mut progress::Display::new()).await
@@ -69,11 +64,7 @@ pub(super) async fn execute(
     }
 }
 
-async fn open_or_hand_over(
-    config: &Config,
-    request: &Request,
-    stop: &CancellationToken,
-) -> anyhow::Result<Executor> {
+async fn open_or_hand_over(config: &Config, request: &Request, stop: &CancellationToken) -> Result<Executor> {
     state::refuse_other_user(config)?;
     exposure::check_before_work(config)?;
     let mut ended_at: Option<Instant> = None;
@@ -102,32 +93,17 @@ fn is_locked(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<StateError>(), Some(StateError::Locked(_)))
 }
 
-async fn hand_over(
-    config: &Config,
-    request: &Request,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<Outcome>> {
+async fn hand_over(config: &Config, request: &Request, stop: &CancellationToken) -> Result<Option<Outcome>> {
     let text = serde_json::to_string(request).context("writing the request")?;
     let mut db = db::open_for_requests(&config.state.path).await?;
     let id = requests::ask(&mut db, &text, clock::now()).await?;
     if request.is_long() {
         output::error_line("callvault: handed to the service, which already works on these PBXs");
     }
-    wait(&mut db, id, config, stop, &mut progress::Display::new()).await
-}
-
-async fn wait(
-    db: &mut SqliteConnection,
-    id: i64,
-    config: &Config,
-    stop: &CancellationToken,
-    display: &mut progress::Display,
-) -> anyhow::Result<Option<Outcome>> {
-    let mut given_up = false;
+    let (mut display, mut given_up) = (progress::Display::new(), false);
     loop {
-        let answer = requests::answer(db, id)
-            .await?
-            .context("the service has lost this request: run the command again")?;
+        let answer = requests::answer(&mut db, id).await?;
+        let answer = answer.context("the service has lost this request: run the command again")?;
         if let Some(outcome) = answer.outcome {
             return Ok(Some(Outcome::from_answer(&outcome).context("reading what the service answered")?));
         }
@@ -136,10 +112,10 @@ async fn wait(
             display.update(&sites);
         }
         if stop.is_cancelled() && !std::mem::replace(&mut given_up, true) {
-            requests::cancel(db, id).await?;
+            requests::cancel(&mut db, id).await?;
         }
         if !state::is_owned_by_service(&config.state.path) {
-            requests::cancel(db, id).await?;
+            requests::cancel(&mut db, id).await?;
             return Ok(None);
         }
         tokio::time::sleep(ASK_EVERY).await;

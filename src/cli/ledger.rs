@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use askama::Template;
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqlitePool;
@@ -55,10 +56,14 @@ enum Command {
 /// Runs a command of the ledger. `check` exits 5 if a published file is not as it should be.
 pub(super) async fn run(config: &Path, Options { command, json }: Options) -> ExitCode {
     match command.unwrap_or_default() {
-        Command::Show => exit::finish(shown(config).await, json, |shown| (shown.to_text(), exit::COMPLETE)),
+        Command::Show => {
+            exit::finish(shown(config).await, json, |shown| (format!("{shown}\n"), exit::COMPLETE))
+        }
         Command::Prove { what } => {
             let proven = proven(config, &what.into_vec()).await;
-            exit::finish(proven, json, |proven| (proven.to_text(), exit::COMPLETE))
+            // The proofs as they are, so that they can be sent into a file; several of them one after the other.
+            let text = |proven: &Proven| proven.proofs.iter().map(|one| one.proof.as_str()).collect();
+            exit::finish(proven, json, |proven| (text(proven), exit::COMPLETE))
         }
         Command::Check => exit::finish(checked(config).await, json, |checked| {
             let code = if checked.damaged.is_empty() { exit::COMPLETE } else { exit::DAMAGED };
@@ -80,11 +85,10 @@ impl Sources {
         let config = Config::load(config)?;
         let nothing = || UsageError("nothing was archived yet: run `callvault backfill` first".to_owned());
         let pool = db::open_read_only(&config.state.path).await?.ok_or_else(nothing)?;
-        if !db::has_table(&mut *pool.acquire().await?, "checkpoints").await? {
-            let message =
-                "the database is of an older version: start the service, or run `callvault backfill`, first";
-            return Err(UsageError(message.to_owned()).into());
-        }
+        let outdated =
+            "the database is of an older version: start the service, or run `callvault backfill`, first";
+        let has_ledger = db::has_table(&mut *pool.acquire().await?, "checkpoints").await?;
+        ensure!(has_ledger, UsageError(outdated.to_owned()));
         let published = Published::open(&config.archive.path)?.ok_or_else(nothing)?;
         let mut keys = Vec::new();
         for row in ledger::keys(&mut *pool.acquire().await?).await? {
@@ -94,7 +98,8 @@ impl Sources {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Template)]
+#[template(path = "ledger.txt", whitespace = "preserve")]
 struct Shown {
     origin: String,
     entries: u64,
@@ -137,30 +142,6 @@ async fn shown(config: &Path) -> anyhow::Result<Shown> {
     })
 }
 
-impl Shown {
-    fn to_text(&self) -> String {
-        let mut text =
-            format!("{}\n{} entries, {} of them signed", self.origin, self.entries, self.signed_entries);
-        if let (Some(at), Some(root)) = (self.signed_at, &self.root) {
-            text += &format!(", last at {at}\nroot {root}");
-        }
-        text.push('\n');
-        for key in &self.keys {
-            let state = match (key.signs, key.signs_until) {
-                (true, None) => "signs".to_owned(),
-                (true, Some(until)) => format!("signs until {until}"),
-                (false, _) => "signed formerly".to_owned(),
-            };
-            text += &format!("key {} ({state})\n", key.vkey);
-        }
-        text += "Give the key to auditors by another way than the archive, such as a policy, a page or the head of your mails.\n";
-        match &self.problem {
-            Some(problem) => text + &format!("  WRONG: {problem}\n"),
-            None => text,
-        }
-    }
-}
-
 #[derive(Debug, Serialize)]
 struct Proven {
     proofs: Vec<OneProof>,
@@ -178,21 +159,20 @@ async fn proven(config: &Path, what: &[u8]) -> anyhow::Result<Proven> {
     let sources = Sources::open(config).await?;
     let text = String::from_utf8_lossy(what).into_owned();
     let mut db = sources.pool.acquire().await.context("opening the database")?;
-    let mut numbers: Vec<(Option<String>, u64)> = Vec::new();
+    let prove = |path, number| {
+        let proof = sources.published.prove(number, &sources.keys).map_err(usage_if_not_yet)?;
+        anyhow::Ok(OneProof { number, path, proof: proof.to_text() })
+    };
+    let mut proofs = Vec::new();
     for (path, number) in catalog::ledger_numbers(&mut db, &text, what).await? {
-        numbers.push((Some(path), u64::try_from(number)?));
+        proofs.push(prove(Some(path), u64::try_from(number)?)?);
     }
-    if numbers.is_empty() {
+    if proofs.is_empty() {
         let number = text.parse().map_err(|_| {
             let what = printable(what);
             UsageError(format!("nothing archived has the name or path `{what}`: see `callvault status`"))
         })?;
-        numbers.push((None, number));
-    }
-    let mut proofs = Vec::new();
-    for (path, number) in numbers {
-        let proof = sources.published.prove(number, &sources.keys).map_err(usage_if_not_yet)?;
-        proofs.push(OneProof { number, path, proof: proof.to_text() });
+        proofs.push(prove(None, number)?);
     }
     Ok(Proven { proofs })
 }
@@ -201,13 +181,6 @@ fn usage_if_not_yet(error: PublishedError) -> anyhow::Error {
     match error {
         PublishedError::NotYet { .. } => UsageError(error.to_string()).into(),
         error => error.into(),
-    }
-}
-
-impl Proven {
-    /// The proofs as they are, so that they can be sent into a file; several of them one after the other.
-    fn to_text(&self) -> String {
-        self.proofs.iter().map(|one| one.proof.as_str()).collect()
     }
 }
 

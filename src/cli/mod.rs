@@ -27,7 +27,6 @@ pub mod status_page;
 mod summary;
 mod trust;
 mod verify;
-mod voicemail;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

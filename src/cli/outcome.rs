@@ -19,10 +19,7 @@ pub(super) fn print(outcome: &Outcome, config: &Config, json: bool) -> ExitCode 
     match (json, outcome) {
         (true, outcome) => print_json(outcome),
         (false, Outcome::Backfill { report, dry_run, .. }) => {
-            output::text(&summary::of(report, &config.archive.path, *dry_run));
-            if let Some(trouble) = &report.trouble {
-                output::error_line(format_args!("callvault: {}", trouble.message));
-            }
+            summary::print(report, &config.archive.path, *dry_run)
         }
         (false, Outcome::Verified(report)) => output::text(&verify::text_of(report)),
         (false, outcome) => output::line(sentence(outcome)),

@@ -21,12 +21,6 @@ pub(super) struct Display {
     bars: Option<(MultiProgress, BTreeMap<String, ProgressBar>)>,
 }
 
-impl Default for Display {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Display {
     /// A display with nothing on it yet.
     pub(super) fn new() -> Self {

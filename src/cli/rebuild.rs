@@ -1,17 +1,18 @@
 //! `callvault rebuild`: rebuilds the database from the archive and the ledger.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use indicatif::HumanCount;
 
 use super::status_page::numbers;
 use super::{exit, output, signals};
 use crate::base::clock;
+use crate::base::counts::Counts;
 use crate::config::Config;
 use crate::proof::rebuild::{self, Progress, Report, Request, Trust};
 use crate::service::requests::Interrupted;
@@ -21,11 +22,6 @@ use crate::vault::state::{self, StateError};
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Damaged parts that are shown; `--json` names more.
 const DAMAGE_SHOWN: usize = 20;
-
-/// What no file of the archive holds.
-const NOT_REBUILT: &str = "The archive does not hold, and so the new database lacks: passwords that were refused, \
-which PBXs were paused, when the calls were last read, findings and alerts that you acknowledged, and requests of commands. \
-The next sweeps and the next verification find again what is still true.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -82,99 +78,21 @@ async fn show(progress: &Progress) -> Infallible {
     }
 }
 
+#[derive(Template)]
+#[template(path = "rebuild.txt", whitespace = "preserve")]
+struct Page<'a> {
+    report: &'a Report,
+}
+
 fn text_of(report: &Report) -> String {
-    let mut text = String::new();
-    write_report(&mut text, report).expect("writing to a String cannot fail");
-    text
+    Page { report }.render().expect("writing to a String cannot fail") + "\n"
 }
 
-fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
-    for (id, pbx) in &report.pbx {
-        let states = |counts| match numbers(counts) {
-            none if none.is_empty() => "none".to_owned(),
-            some => some.join(", "),
-        };
-        writeln!(text, "{id}: {} calls; recordings: {}", human(pbx.calls), states(&pbx.counts))?;
-        if let Some(voicemail) = &pbx.voicemail {
-            writeln!(text, "{id}: voicemail: {}", states(voicemail))?;
-        }
-    }
-    for (id, reason) in &report.left_out {
-        writeln!(text, "{id}: left out: {reason}")?;
-    }
-    write_ledger(text, report)?;
-    write_damage(text, report)?;
-    writeln!(text, "\n{NOT_REBUILT}")?;
-    if let Some(former) = &report.former {
-        writeln!(text, "The former database is kept as {}.", former.display())?;
-    }
-    let but = if report.damaged == 0 { "" } else { ", but for what is damaged" };
-    writeln!(text, "The database is rebuilt{but}, in {:.1} s.", report.elapsed_s)
+fn states(counts: &Counts) -> String {
+    let states = numbers(counts);
+    if states.is_empty() { "none".to_owned() } else { states.join(", ") }
 }
 
-fn write_ledger(text: &mut String, report: &Report) -> std::fmt::Result {
-    let ledger = report.ledger;
-    writeln!(text, "ledger: {} entries were published", human(ledger.published))?;
-    let word = match ledger.trust {
-        Trust::OwnKey => "they are signed by the key of this state",
-        Trust::Vkey => "they are signed by the key that you gave",
-        Trust::Witness => "a witness has seen them",
-        Trust::None => {
-            "ONLY the archive itself confirms them: anyone who can write there may have written them. Compare the \
-             checkpoint (`callvault ledger`) with one that an auditor, a mail or a witness has; every later certificate \
-             says so"
-        }
-    };
-    writeln!(text, "  {word}")?;
-    if ledger.unsigned > 0 {
-        writeln!(text, "  {} more were not signed and do not count", human(ledger.unsigned))?;
-    }
-    if ledger.lost > 0 {
-        writeln!(
-            text,
-            "  {} more were signed and are gone: callvault signs nothing until they are back",
-            human(ledger.lost)
-        )?;
-    }
-    if ledger.appended > 0 {
-        writeln!(
-            text,
-            "  {} appended for files that this installation wrote and that had none",
-            human(ledger.appended)
-        )?;
-    }
-    if ledger.found > 0 {
-        writeln!(
-            text,
-            "  {} files have no signed entry, so anyone may have put them there: their recordings are queued for download \
-             again. Each is archived when the PBX delivers it, or with `callvault accept NAME`",
-            human(ledger.found)
-        )?;
-    }
-    if ledger.asked_again > 0 {
-        writeln!(
-            text,
-            "  {} recordings were missing for good, but no entry says so: callvault asks for them again",
-            HumanCount(ledger.asked_again)
-        )?;
-    }
-    Ok(())
-}
-
-fn write_damage(text: &mut String, report: &Report) -> std::fmt::Result {
-    if report.damaged == 0 {
-        return Ok(());
-    }
-    writeln!(text, "\nDAMAGED: {}; all else is rebuilt", HumanCount(report.damaged))?;
-    for damage in report.damage.iter().take(DAMAGE_SHOWN) {
-        writeln!(text, "  {}: {}", damage.subject, damage.problem)?;
-    }
-    if report.damage.len() > DAMAGE_SHOWN {
-        writeln!(text, "  … `callvault rebuild --json` names up to {} of them", report.damage.len())?;
-    }
-    Ok(())
-}
-
-fn human(count: i64) -> HumanCount {
-    HumanCount(u64::try_from(count).unwrap_or(0))
+fn human(count: &i64) -> HumanCount {
+    HumanCount(u64::try_from(*count).unwrap_or(0))
 }

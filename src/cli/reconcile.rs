@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result, ensure};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::config::{Config, PbxConfig};
 use crate::pipeline::backfill::RangeError;
 use crate::proof::notary::Published;
 use crate::proof::reconcile::{self, DayAccount, PbxAccount};
+use crate::service::backfill;
 use crate::service::requests::{Request, UsageError};
 use crate::store::certificates::{self, Issued};
 use crate::store::db;
@@ -106,7 +107,7 @@ impl Report {
     }
 }
 
-async fn reconcile(file: &Path, options: &Options) -> anyhow::Result<Report> {
+async fn reconcile(file: &Path, options: &Options) -> Result<Report> {
     let config = Config::load(file)?;
     let chosen = chosen(&config, options)?;
     let Some(pool) = db::open_read_only(&config.state.path).await? else { return Ok(Report::default()) };
@@ -133,17 +134,12 @@ fn chosen<'a>(config: &'a Config, options: &Options) -> Result<Vec<&'a PbxConfig
     {
         return Err(RangeError::Backwards(from, to));
     }
-    let known = |id: &&String| config.pbx.iter().any(|pbx| pbx.id == **id);
-    if let Some(unknown) = options.pbx.iter().find(|id| !known(id)) {
-        return Err(RangeError::unknown_pbx(unknown, &config.pbx));
-    }
-    let is_chosen = |pbx: &&PbxConfig| options.pbx.is_empty() || options.pbx.contains(&pbx.id);
-    Ok(config.pbx.iter().filter(is_chosen).collect())
+    backfill::chosen(&options.pbx, &config.pbx)
 }
 
 /// How many entries of the ledger others can see. Of an archive that cannot be read nothing is asked: it need not be there
 /// to be reconciled with.
-async fn published_size(config: &Config, db: &mut SqliteConnection) -> anyhow::Result<u64> {
+async fn published_size(config: &Config, db: &mut SqliteConnection) -> Result<u64> {
     if !db::has_table(db, "checkpoints").await? {
         return Ok(0);
     }
@@ -160,7 +156,7 @@ async fn issue_due(
     db: &mut SqliteConnection,
     chosen: &[&PbxConfig],
     published: u64,
-) -> anyhow::Result<Option<String>> {
+) -> Result<Option<String>> {
     let is_outdated = db::is_outdated(db).await?;
     let mut due = Vec::new();
     for pbx in chosen {
@@ -175,20 +171,15 @@ async fn issue_due(
         return Ok(None);
     }
     let stop = signals::stop_on_signals()?;
-    let issued = handover::execute(config, &Request::Certify(due), stop).await;
-    let error = issued.err().map(|error| format!("{error:#}"));
-    if let Some(error) = &error
-        && db::is_outdated(db).await?
-    {
-        // Nothing can be read then of what this version adds.
-        let message =
-            format!("the database is of an older version and could not be brought up to date: {error}");
-        return Err(UsageError(message).into());
-    }
-    Ok(error)
+    let Err(error) = handover::execute(config, &Request::Certify(due), stop).await else { return Ok(None) };
+    // Nothing can be read of an older database of what this version adds.
+    let message =
+        format!("the database is of an older version and could not be brought up to date: {error:#}");
+    ensure!(!db::is_outdated(db).await?, UsageError(message));
+    Ok(Some(format!("{error:#}")))
 }
 
-async fn read(db: &mut SqliteConnection, pbx: &PbxConfig, options: &Options) -> anyhow::Result<OfPbx> {
+async fn read(db: &mut SqliteConnection, pbx: &PbxConfig, options: &Options) -> Result<OfPbx> {
     let asked = asked(db, pbx, options).await?;
     let limit = if options.from.is_some() { i64::MAX } else { DAYS_MAX };
     let mut days = Vec::new();
@@ -200,19 +191,18 @@ async fn read(db: &mut SqliteConnection, pbx: &PbxConfig, options: &Options) -> 
         to: options.to.map_or(last.account.day, |_| asked.to),
     });
     let sum = PbxAccount::of(days.iter().map(|day| &day.account), range, pbx.cdr_api);
-    let reasons = match range {
-        Some(range) => queue::reasons(db, &pbx.id, range, Kinds::Calls).await?,
-        None => Vec::new(),
-    };
-    let verdicts = match range {
-        Some(range) => evidence::standing(db, &pbx.id, range).await?,
-        None => Verdicts::default(),
+    let (reasons, verdicts) = match range {
+        Some(range) => (
+            queue::reasons(db, &pbx.id, range, Kinds::Calls).await?,
+            evidence::standing(db, &pbx.id, range).await?,
+        ),
+        None => (Vec::new(), Verdicts::default()),
     };
     Ok(OfPbx { sum, verdicts, reasons, days })
 }
 
 /// The days that are asked for. None after tomorrow: a clock that was ahead may have left some.
-async fn asked(db: &mut SqliteConnection, pbx: &PbxConfig, options: &Options) -> anyhow::Result<DayRange> {
+async fn asked(db: &mut SqliteConnection, pbx: &PbxConfig, options: &Options) -> Result<DayRange> {
     let remembered = fleet::remembered(db, &pbx.id).await?;
     let zone = zone_of(pbx.timezone.as_ref(), remembered.utc_offset_s);
     let today = clock::now().to_zoned(zone).date();
@@ -225,12 +215,7 @@ async fn asked(db: &mut SqliteConnection, pbx: &PbxConfig, options: &Options) ->
 }
 
 /// A day, all of it of one moment.
-async fn read_day(
-    db: &mut SqliteConnection,
-    pbx: &PbxConfig,
-    day: Date,
-    listed_max: i64,
-) -> anyhow::Result<Day> {
+async fn read_day(db: &mut SqliteConnection, pbx: &PbxConfig, day: Date, listed_max: i64) -> Result<Day> {
     let mut moment = db.begin().await.context("reading a day")?;
     let account = reconcile::account(&mut moment, &pbx.id, day, listed_max).await?;
     let certificate = certificates::latest(&mut moment, &pbx.id, day).await?;

@@ -62,11 +62,7 @@ fn reload_on_hangup(
     let mut hangup = signal(SignalKind::hangup())?;
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => {}
-                () = stop.cancelled() => return,
-            }
+        while stop.run_until_cancelled(hangup.recv()).await.is_some() {
             let loaded = Config::load(&file).map_err(|errors| errors.to_string());
             if sender.send(loaded).await.is_err() {
                 return;

@@ -1,10 +1,10 @@
 //! `callvault simulate`: a PBX to rehearse with.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::ensure;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -120,13 +120,10 @@ pub(super) struct Options {
 
 /// Runs the simulator until it is interrupted.
 pub(super) async fn run(options: Options) -> ExitCode {
-    match simulate(options).await {
-        Ok(()) => ExitCode::from(exit::COMPLETE),
-        Err(error) => exit::fail(&error, false),
-    }
+    exit::of(simulate(options).await, false)
 }
 
-async fn simulate(options: Options) -> anyhow::Result<()> {
+async fn simulate(options: Options) -> anyhow::Result<u8> {
     let stop = signals::stop_on_signals()?;
     let faults = options.faults.as_deref().map(read_faults).transpose()?;
     let asked = options.simulator_options()?;
@@ -140,7 +137,7 @@ async fn simulate(options: Options) -> anyhow::Result<()> {
     print(&simulator, &options, &username, &password)?;
     stop.cancelled().await;
     simulator.shutdown().await;
-    Ok(())
+    Ok(exit::COMPLETE)
 }
 
 /// Prints where it answers, how to configure it, and what it can be asked.
@@ -185,9 +182,8 @@ Ctrl-C ends it."
 impl Options {
     fn simulator_options(&self) -> anyhow::Result<SimulatorOptions> {
         let profile = profile(&self.version)?;
-        if self.event_port.is_some() && profile != Profile::V2 {
-            return Err(UsageError("--event-port is for --version v2.0.0 only".to_owned()).into());
-        }
+        let has_streams = profile == Profile::V2 || self.event_port.is_none();
+        ensure!(has_streams, UsageError("--event-port is for --version v2.0.0 only".to_owned()));
         let port = if profile == Profile::Compatible { 9011 } else { 8088 };
         let defaults = SimulatorOptions::default();
         Ok(SimulatorOptions {
@@ -239,9 +235,7 @@ fn read_faults(text: &str) -> anyhow::Result<Faults> {
     let json = match text.trim_start().starts_with('{') {
         true => text.to_owned(),
         false => {
-            let file = PathBuf::from(text);
-            std::fs::read_to_string(&file)
-                .map_err(|error| UsageError(format!("--faults {}: {error}", file.display())))?
+            std::fs::read_to_string(text).map_err(|error| UsageError(format!("--faults {text}: {error}")))?
         }
     };
     serde_json::from_str(&json).map_err(|error| UsageError(format!("--faults: {error}")).into())

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use sqlx::SqlitePool;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{exit, output, status_page};
 use crate::base::clock;
 use crate::config::Config;
-use crate::pipeline::backfill::RangeError;
+use crate::service::backfill;
 use crate::service::requests::UsageError;
 use crate::store::db;
 use crate::watch::status::{PbxStatus, Reader, Status};
@@ -37,21 +37,15 @@ pub(super) struct Options {
 /// something is owed, else 0.
 pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
     let json = options.json;
-    match status(config, options).await {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => exit::fail(&error, json),
-    }
+    exit::of(status(config, options).await, json)
 }
 
 async fn status(config: &Path, options: Options) -> anyhow::Result<u8> {
-    if options.watch && (options.json || !std::io::stdout().is_terminal()) {
-        let message = "--watch redraws a terminal: leave it out where another program reads the output";
-        return Err(UsageError(message.to_owned()).into());
-    }
+    let is_terminal = std::io::stdout().is_terminal() && !options.json;
+    let message = "--watch redraws a terminal: leave it out where another program reads the output";
+    ensure!(is_terminal || !options.watch, UsageError(message.to_owned()));
     let config = Config::load(config)?;
-    if let Some(unknown) = options.pbx.iter().find(|id| !config.pbx.iter().any(|pbx| pbx.id == **id)) {
-        return Err(RangeError::unknown_pbx(unknown, &config.pbx).into());
-    }
+    backfill::chosen(&options.pbx, &config.pbx)?;
     let mut source = Source { reader: Reader::new(&config), pool: None, config };
     match options.watch {
         true => watch(&mut source, &options.pbx).await,

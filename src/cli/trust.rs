@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -14,6 +15,7 @@ use crate::base::digest::Digest;
 use crate::config::{Config, PbxConfig, PinError, pin_line, write_pin};
 use crate::pbx::{Certificate, Shown, look_at_certificate};
 use crate::pipeline::backfill::RangeError;
+use crate::pipeline::gate::Trouble;
 use crate::service::requests::UsageError;
 
 #[derive(Debug, clap::Args)]
@@ -32,24 +34,17 @@ pub(super) struct Options {
 /// Shows the certificate of a PBX and pins its key, if the operator says so.
 pub(super) async fn run(config: &Path, options: Options) -> ExitCode {
     let json = options.json;
-    match trust(config, options).await {
-        Ok(code) => code,
-        Err(error) => exit::fail(&error, json),
-    }
+    exit::of(trust(config, options).await, json)
 }
 
-async fn trust(
-    file: &Path,
-    Options { pbx: id, fingerprint: known, json }: Options,
-) -> anyhow::Result<ExitCode> {
+async fn trust(file: &Path, options: Options) -> anyhow::Result<u8> {
+    let Options { pbx: id, fingerprint: known, json } = options;
     let known = known.as_deref().map(fingerprint).transpose()?;
     let config = Config::load_to_trust(file)?;
     let pbx = config.pbx.iter().find(|pbx| pbx.id == id);
     let pbx = pbx.ok_or_else(|| RangeError::unknown_pbx(&id, &config.pbx))?;
-    if pbx.url.scheme() != "https" {
-        let message = format!("pbx `{}` has an http address, which has no certificate to trust", pbx.id);
-        return Err(UsageError(message).into());
-    }
+    let message = format!("pbx `{id}` has an http address, which has no certificate to trust");
+    ensure!(pbx.url.scheme() == "https", UsageError(message));
     let now = Clock::system().now();
     let shown = look_at_certificate(pbx, now).await?;
     if !json {
@@ -60,7 +55,7 @@ async fn trust(
     let pinned =
         decide(pbx, &shown.certificate, known, may_ask).and_then(|()| pin(file, pbx, &shown.certificate));
     conclude(file, pbx, &shown, &pinned, json);
-    Ok(ExitCode::from(pinned.map_or_else(|refused| refused.exit_code(), |_| exit::COMPLETE)))
+    Ok(pinned.map_or_else(|refused| refused.code_and_reason().0, |_| exit::COMPLETE))
 }
 
 fn fingerprint(text: &str) -> Result<Digest, UsageError> {
@@ -88,18 +83,12 @@ enum Refused {
 }
 
 impl Refused {
-    fn exit_code(&self) -> u8 {
+    /// The exit code, and the word for it in JSON.
+    fn code_and_reason(&self) -> (u8, &'static str) {
         match self {
-            Self::OtherKey { .. } => exit::UNREACHABLE,
-            Self::NobodyToAsk | Self::Declined | Self::Unwritten { .. } => exit::USAGE,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::OtherKey { .. } => "tls_pin_mismatch",
-            Self::NobodyToAsk | Self::Declined => "usage",
-            Self::Unwritten { .. } => "configuration",
+            Self::OtherKey { .. } => (exit::UNREACHABLE, "tls_pin_mismatch"),
+            Self::NobodyToAsk | Self::Declined => (exit::USAGE, "usage"),
+            Self::Unwritten { .. } => (exit::USAGE, "configuration"),
         }
     }
 }
@@ -182,19 +171,25 @@ struct Report<'a> {
     /// What is pinned now.
     pinned: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ReportedError>,
-}
-
-#[derive(Serialize)]
-struct ReportedError {
-    reason: &'static str,
-    message: String,
+    error: Option<Trouble>,
 }
 
 /// Tells what came of it.
 fn conclude(file: &Path, pbx: &PbxConfig, shown: &Shown, pinned: &Result<bool, Refused>, json: bool) {
     if json {
-        return exit::print_json(&report(pbx, shown, pinned));
+        let (refused, key) = (pinned.as_ref().err(), Some(shown.certificate.key_sha256));
+        return exit::print_json(&Report {
+            pbx: &pbx.id,
+            url: pbx.url.origin().ascii_serialization(),
+            certificate: &shown.certificate,
+            accepted_by_roots: shown.roots.is_ok(),
+            pinned_before: pbx.tls_pin_sha256,
+            pinned: if refused.is_none() { key } else { pbx.tls_pin_sha256 },
+            error: refused.map(|refused| Trouble {
+                reason: refused.code_and_reason().1.to_owned(),
+                message: format!("pbx `{}`: {refused}", pbx.id),
+            }),
+        });
     }
     match pinned {
         Ok(true) => {
@@ -203,21 +198,5 @@ fn conclude(file: &Path, pbx: &PbxConfig, shown: &Shown, pinned: &Result<bool, R
         }
         Ok(false) => output::line("This key is already pinned: there is nothing to do."),
         Err(refused) => output::error_line(format_args!("callvault: pbx `{}`: {refused}", pbx.id)),
-    }
-}
-
-fn report<'a>(pbx: &'a PbxConfig, shown: &'a Shown, pinned: &Result<bool, Refused>) -> Report<'a> {
-    let error = pinned.as_ref().err();
-    Report {
-        pbx: &pbx.id,
-        url: pbx.url.origin().ascii_serialization(),
-        certificate: &shown.certificate,
-        accepted_by_roots: shown.roots.is_ok(),
-        pinned_before: pbx.tls_pin_sha256,
-        pinned: if error.is_none() { Some(shown.certificate.key_sha256) } else { pbx.tls_pin_sha256 },
-        error: error.map(|refused| ReportedError {
-            reason: refused.reason(),
-            message: format!("pbx `{}`: {refused}", pbx.id),
-        }),
     }
 }

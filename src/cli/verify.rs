@@ -4,8 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use askama::Template;
+use indicatif::HumanBytes;
+
 use super::{Json, Pbxs, exit, handover, summary};
-use crate::proof::verify::{self, Report, Scope, TimeStamps, UnverifiedToken};
+use crate::proof::verify::{self, Report, Scope};
 use crate::service::requests::{Request, UsageError};
 
 /// Damaged things that the text names; `--json` names more.
@@ -67,63 +70,17 @@ pub(super) fn code_of(report: &Report) -> u8 {
     }
 }
 
+#[derive(Template)]
+#[template(path = "verified.txt", whitespace = "preserve")]
+struct Page<'a> {
+    report: &'a Report,
+    damaged: u64,
+}
+
 /// What a verification found, in words.
 pub(super) fn text_of(report: &Report) -> String {
-    let mut text = String::new();
-    for damage in report.damaged.iter().take(SHOWN_MAX) {
-        let (class, path) = (damage.class.as_str(), &damage.path);
-        text += &format!("{class}: {path}\n  expected {}, found {}\n", damage.expected, damage.found);
-        text += &match &damage.quarantined {
-            Some(to) => format!("  moved to {to}; {}\n", damage.remedy),
-            None => format!("  {}\n", damage.remedy),
-        };
-    }
-    let damaged = report.counts.all();
-    if damaged > SHOWN_MAX as u64 {
-        text += &format!("… and {} more; --json names them\n", damaged - SHOWN_MAX as u64);
-    }
-    text + &verdict(report, damaged) + &time_stamps(report)
-}
-
-/// How far the time stamps can be believed; nothing if there are none.
-fn time_stamps(report: &Report) -> String {
-    let Some(TimeStamps { verified, not_verified, unverified }) = &report.time_stamps else {
-        return String::new();
-    };
-    let which = match report.scope {
-        Scope::Quick => "The latest time stamp of each authority",
-        Scope::Full => "Time stamps of the ledger",
-    };
-    let mut text = format!("{which}: {verified} verified, {not_verified} not verified.\n");
-    for UnverifiedToken { path, reason } in unverified {
-        text += &format!("  NOT VERIFIED: {path}: {reason}\n");
-    }
-    if *not_verified > unverified.len() as u64 {
-        text += &format!("  … and {} more\n", not_verified - unverified.len() as u64);
-    }
-    text
-}
-
-fn verdict(report: &Report, damaged: u64) -> String {
-    let files = summary::count(report.files, "file");
-    let looked = match report.scope {
-        Scope::Quick => format!("{files} checked"),
-        Scope::Full => format!("{files} read, {}", indicatif::HumanBytes(report.bytes)),
-    };
-    let verdict = match damaged {
-        0 => "no damage found".to_owned(),
-        1 => "1 damaged item found".to_owned(),
-        more => format!("{more} damaged items found"),
-    };
-    let rest = match (report.whole, report.interrupted, report.scope) {
-        (true, _, Scope::Quick) => " The bytes were not read: `callvault verify --full` reads them.",
-        (true, _, Scope::Full) => "",
-        (false, true, _) => " It was interrupted; callvault remembers what was read.",
-        (false, false, _) => {
-            " Not everything was read within the time limit; the next run continues with what was not read for longest."
-        }
-    };
-    format!("{looked}: {verdict}.{rest}\n")
+    let page = Page { report, damaged: report.counts.all() };
+    page.render().expect("writing to a String cannot fail") + "\n"
 }
 
 #[cfg(test)]
