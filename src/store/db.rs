@@ -204,6 +204,7 @@ fn settings(file: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .pragma("journal_size_limit", "67108864")
+        .pragma("temp_store", "memory")
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
 }
@@ -211,6 +212,8 @@ fn settings(file: &Path) -> SqliteConnectOptions {
 async fn readers(file: &Path) -> anyhow::Result<SqlitePool> {
     SqlitePoolOptions::new()
         .max_connections(3)
+        // They are ours, of a file: none goes away, and a ping costs as much as a statement.
+        .test_before_acquire(false)
         .connect_with(options(file).pragma("query_only", "ON"))
         .await
         .with_context(|| format!("opening the database {} for reading", file.display()))
@@ -320,23 +323,29 @@ async fn write_together(
     answers: &mut Vec<Answer>,
 ) -> Result<(), DatabaseFailed> {
     let opened = Instant::now();
-    execute(connection, "begin immediate").await?;
-    let mut next = Some(first);
-    while let Some(unit) = next {
-        execute(connection, "savepoint unit").await?;
+    // Statements in one string cost one hop to the thread of SQLite and back.
+    execute(connection, "begin immediate; savepoint unit").await?;
+    let mut unit = first;
+    loop {
         let done = unit(connection).await;
         answers.push(done.answer);
         if let Some(failure) = done.failure {
             return Err(failure);
         }
-        if !done.keep {
-            execute(connection, "rollback to unit").await?;
+        let is_full = answers.len() >= UNITS_PER_COMMIT_MAX || opened.elapsed() >= COMMIT_DELAY_MAX;
+        let next = if is_full { None } else { units.try_recv().ok() };
+        let statements = match (done.keep, &next) {
+            (true, Some(_)) => "release unit; savepoint unit",
+            (true, None) => "release unit; commit",
+            (false, Some(_)) => "rollback to unit",
+            (false, None) => "rollback to unit; release unit; commit",
+        };
+        execute(connection, statements).await?;
+        match next {
+            Some(next) => unit = next,
+            None => return Ok(()),
         }
-        execute(connection, "release unit").await?;
-        let full = answers.len() >= UNITS_PER_COMMIT_MAX || opened.elapsed() >= COMMIT_DELAY_MAX;
-        next = if full { None } else { units.try_recv().ok() };
     }
-    execute(connection, "commit").await
 }
 
 async fn execute(connection: &mut SqliteConnection, statement: &'static str) -> Result<(), DatabaseFailed> {
