@@ -33,7 +33,7 @@ use crate::base::filesystem::{Room, room};
 use crate::base::recording::Text;
 use crate::base::times::OffsetResolver;
 use crate::config::{ExclusionRule, PbxLimits};
-use crate::formats::cdr::{BadRow, CdrItem, DoubtCause};
+use crate::formats::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
 use crate::store::calls;
 use crate::store::db::DatabaseFailed;
 use crate::store::evidence::{self, Limits};
@@ -169,21 +169,25 @@ impl<'a> Sweeper<'a> {
             Err(error) if is_for_the_sweep(&error) => return Err(error),
             Err(_) => {}
         }
-        // One row that cannot be stored must not keep out the others: each on its own tells which it is.
-        for at in 0..rows.len() {
-            if let Err(error) = self.store_rows(reading, rows.clone(), at..at + 1).await {
-                if is_for_the_sweep(&error) {
-                    return Err(error);
+        // One row that cannot be stored must not keep out the others: by halves until it is known which one it is.
+        let mut left = halves(0..rows.len());
+        while let Some(which) = left.pop() {
+            match self.store_rows(reading, rows.clone(), which.clone()).await {
+                Ok(()) => {}
+                Err(error) if is_for_the_sweep(&error) => return Err(error),
+                Err(_) if which.len() > 1 => left.extend(halves(which)),
+                Err(error) => {
+                    let CdrRow { line, line_sha256, .. } = rows[which.start].row;
+                    let bad = BadRow {
+                        line,
+                        line_sha256,
+                        cause: DoubtCause::Unstorable,
+                        problem: format!("it cannot be stored: {error:#}"),
+                        excerpt: String::new(),
+                        ended_without_newline: false,
+                    };
+                    self.note_bad_row(reading, &bad).await?;
                 }
-                let bad = BadRow {
-                    line: rows[at].row.line,
-                    line_sha256: rows[at].row.line_sha256,
-                    cause: DoubtCause::Unstorable,
-                    problem: format!("it cannot be stored: {error:#}"),
-                    excerpt: String::new(),
-                    ended_without_newline: false,
-                };
-                self.note_bad_row(reading, &bad).await?;
             }
         }
         Ok(())
@@ -285,6 +289,12 @@ impl<'a> Sweeper<'a> {
 /// Whether an error is not that of one row.
 fn is_for_the_sweep(error: &anyhow::Error) -> bool {
     error.is::<DatabaseFailed>() || error.is::<SameDevice>() || error.is::<IntakeSlowed>()
+}
+
+/// Both halves, the first one last.
+fn halves(range: Range<usize>) -> Vec<Range<usize>> {
+    let middle = range.start + range.len() / 2;
+    vec![middle..range.end, range.start..middle]
 }
 
 /// What a finding about a line of an input is about.

@@ -8,13 +8,13 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::archive::Folder;
-use crate::base::recording::{RecordingKind, RecordingName, printable};
+use crate::base::recording::{RecordingKind, printable};
 use crate::base::safe_name::{safe_name, with_hash, with_identity};
 use crate::base::times::{OffsetResolver, OffsetSource, Resolved};
 use crate::config::{ExclusionRule, PbxLimits};
 use crate::formats::cdr::CdrRow;
 use crate::pipeline::exclusion::judge_exclusion;
-use crate::store::calls::{self, NewCall, Stored};
+use crate::store::calls::{self, NewCall, Standing};
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet;
 use crate::store::intake::{self, Added};
@@ -41,7 +41,7 @@ pub(super) struct PageStored {
     pub(super) added: BTreeMap<Date, u64>,
     pub(super) new_recordings: u64,
     intake: Added,
-    zone_checked: BTreeSet<Date>,
+    to_judge: BTreeSet<i64>,
 }
 
 impl ReadingFacts {
@@ -60,39 +60,29 @@ impl ReadingFacts {
             intake::check(tx, pbx, limits, now).await?;
         }
         let mut stored = PageStored::default();
-        let mut to_judge = BTreeSet::new();
-        let mut sn = fleet::remembered(tx, pbx).await?.sn;
         for placed in rows {
-            stored.added.entry(placed.day).or_default();
-            sn = self.learn_serial_number(tx, placed, sn).await?;
-            let enqueued = match &placed.row.recording {
-                Some(name) => Some(self.enqueue(tx, placed, name, sn.as_deref().unwrap_or_default()).await?),
-                None => None,
-            };
-            let call = new_call(placed, enqueued.map(|enqueued| enqueued.id));
-            let change = calls::store(tx, pbx, self.reading, &call, now).await?;
-            if change != Stored::Known {
-                *stored.added.entry(placed.day).or_default() += 1;
-                stored.intake.rows += 1;
-                stored.intake.bytes += call.row.len() as u64;
-            }
-            if let Some(enqueued) = enqueued {
-                stored.new_recordings += u64::from(enqueued.new);
-                if change == Stored::New && names_another_call(&enqueued, placed.started_at()) {
-                    queue::schedule_refetch(tx, enqueued.id).await?;
-                }
-                if change != Stored::Known && may_be_excluded(&enqueued, &self.rules) {
-                    to_judge.insert(enqueued.id);
-                }
-            }
-            if placed.resolved.source == OffsetSource::Callid && stored.zone_checked.insert(placed.day) {
+            stored.added.entry(placed.call.day).or_default();
+        }
+        let sn = self.learn_serial_number(tx, rows).await?;
+        let mut left: Vec<&PlacedRow> = rows.iter().collect();
+        while !left.is_empty() {
+            // What comes twice is known the second time.
+            let mut identities = BTreeSet::new();
+            let is_first = |placed: &&PlacedRow| identities.insert(placed.call.identity);
+            let (distinct, again): (Vec<_>, Vec<_>) = left.into_iter().partition(is_first);
+            self.store_distinct(tx, &distinct, &sn, &mut stored).await?;
+            left = again;
+        }
+        let mut zone_checked = BTreeSet::new();
+        for placed in rows.iter().filter(|placed| placed.resolved.source == OffsetSource::Callid) {
+            if zone_checked.insert(placed.call.day) {
                 self.note_zone(tx, placed).await?;
             }
         }
         if self.limits.is_some() {
             intake::note(tx, pbx, stored.intake, now).await?;
         }
-        for id in to_judge {
+        for id in std::mem::take(&mut stored.to_judge) {
             judge_exclusion(tx, &self.rules, pbx, id, now).await?;
         }
         // With the rows, not with the reading's end: it may never come to that.
@@ -105,53 +95,102 @@ impl ReadingFacts {
         Ok(stored)
     }
 
-    /// The serial number is the row's own, else the one learnt. The first row that has one teaches it.
-    async fn learn_serial_number(
+    /// Stores rows of which no two are of one call.
+    async fn store_distinct(
         &self,
         tx: &mut Conn,
-        placed: &PlacedRow,
-        known: Option<String>,
-    ) -> Result<Option<String>> {
-        let Some(shown) = placed.row.serial_number() else { return Ok(known) };
-        match known {
-            None => {
-                fleet::learn_serial_number(tx, &self.pbx, shown).await?;
-                Ok(Some(shown.to_owned()))
+        rows: &[&PlacedRow],
+        learnt_sn: &str,
+        stored: &mut PageStored,
+    ) -> Result<()> {
+        let (pbx, now) = (&*self.pbx, self.now);
+        let calls: Vec<_> =
+            rows.iter().map(|placed| (&placed.call, placed.row.recording.is_some())).collect();
+        let news = calls::news(tx, pbx, self.reading, &calls).await?;
+        let enqueued = self.enqueue(tx, rows, &news, learnt_sn).await?;
+        let is_new = |(_, standing): &&(usize, Standing)| *standing == Standing::New;
+        let new: Vec<_> = news
+            .iter()
+            .filter(is_new)
+            .map(|(at, _)| (&rows[*at].call, enqueued.get(at).map(|enqueued| enqueued.id)))
+            .collect();
+        calls::insert_all(tx, pbx, self.reading, &new, now).await?;
+        for (at, standing) in news {
+            let placed = rows[at];
+            let is_news = match standing {
+                Standing::New => true,
+                Standing::Other(id) => calls::replace_version(tx, id, &placed.call, now).await?,
+                Standing::Untied => false,
+            };
+            if is_news {
+                *stored.added.entry(placed.call.day).or_default() += 1;
+                stored.intake.rows += 1;
+                stored.intake.bytes += placed.call.row.len() as u64;
             }
-            Some(known) if known != shown => {
-                let (shown, known_sn) = (printable(shown.as_bytes()), printable(known.as_bytes()));
-                let detail = format!(
-                    "the CDR names serial number {shown}, the PBX had {known_sn}: was the device replaced?"
-                );
-                let finding = Finding { kind: FindingKind::SerialNumberChanged, subject: shown, detail };
-                findings::record(tx, &self.pbx, &finding, self.now).await?;
-                Ok(Some(known))
+            let Some(enqueued) = enqueued.get(&at) else { continue };
+            stored.new_recordings += u64::from(enqueued.new);
+            if standing == Standing::New && names_another_call(enqueued, placed.started_at()) {
+                queue::schedule_refetch(tx, enqueued.id).await?;
             }
-            known => Ok(known),
+            if is_news && may_be_excluded(enqueued, &self.rules) {
+                stored.to_judge.insert(enqueued.id);
+            }
         }
+        Ok(())
     }
 
+    /// The serial number of rows that show none: the one that is known. The first row that shows one teaches it.
+    async fn learn_serial_number(&self, tx: &mut Conn, rows: &[PlacedRow]) -> Result<String> {
+        let shown: BTreeSet<&str> = rows.iter().filter_map(|placed| placed.row.serial_number()).collect();
+        let known = match (fleet::remembered(tx, &self.pbx).await?.sn, rows.iter().find_map(serial_number)) {
+            (Some(known), _) => known,
+            (None, None) => return Ok(String::new()),
+            (None, Some(first)) => {
+                fleet::learn_serial_number(tx, &self.pbx, first).await?;
+                first.to_owned()
+            }
+        };
+        for shown in shown.into_iter().filter(|shown| *shown != known) {
+            let (shown, known) = (printable(shown.as_bytes()), printable(known.as_bytes()));
+            let detail =
+                format!("the CDR names serial number {shown}, the PBX had {known}: was the device replaced?");
+            let finding = Finding { kind: FindingKind::SerialNumberChanged, subject: shown, detail };
+            findings::record(tx, &self.pbx, &finding, self.now).await?;
+        }
+        Ok(known)
+    }
+
+    /// Puts the recordings into the queue that `news` among `rows` name, by their place.
     async fn enqueue(
         &self,
         tx: &mut Conn,
-        placed: &PlacedRow,
-        name: &RecordingName,
+        rows: &[&PlacedRow],
+        news: &[(usize, Standing)],
         learnt_sn: &str,
-    ) -> Result<Enqueued> {
-        let sn = placed.row.serial_number().unwrap_or(learnt_sn);
-        let folder = Folder::day(&self.pbx, placed.day)?;
-        let paths = [safe_name(name), with_hash(name), with_identity(name, sn.as_bytes())]
-            .map(|file_name| format!("{folder}/{}", file_name.as_str()));
-        let recording = NewRecording {
-            pbx: &self.pbx,
-            kind: RecordingKind::Call,
-            sn,
-            name,
-            day: placed.day,
-            started_at: placed.started_at(),
-            paths: &paths,
-        };
-        queue::enqueue(tx, &recording).await
+    ) -> Result<BTreeMap<usize, Enqueued>> {
+        let mut named = Vec::new();
+        for (at, _) in news {
+            let Some(name) = &rows[*at].row.recording else { continue };
+            let sn = rows[*at].row.serial_number().unwrap_or(learnt_sn);
+            let folder = Folder::day(&self.pbx, rows[*at].call.day)?;
+            let paths = [safe_name(name), with_hash(name), with_identity(name, sn.as_bytes())]
+                .map(|file_name| format!("{folder}/{}", file_name.as_str()));
+            named.push((*at, name, sn, paths));
+        }
+        let mut recordings = Vec::with_capacity(named.len());
+        for (at, name, sn, paths) in &named {
+            recordings.push(NewRecording {
+                pbx: &self.pbx,
+                kind: RecordingKind::Call,
+                sn,
+                name,
+                day: rows[*at].call.day,
+                started_at: rows[*at].started_at(),
+                paths,
+            });
+        }
+        let enqueued = queue::enqueue_all(tx, &recordings).await?;
+        Ok(named.iter().map(|(at, ..)| *at).zip(enqueued).collect())
     }
 
     /// The PBX's own offset and the configured zone should agree; one finding a day where they do not.
@@ -163,27 +202,13 @@ impl ReadingFacts {
              `timezone` or the PBX's clock"
         )
     });
-        let (kind, day) = (FindingKind::OffsetDisagrees, placed.day.to_string());
+        let (kind, day) = (FindingKind::OffsetDisagrees, placed.call.day.to_string());
         findings::settle(tx, &self.pbx, kind, &day, detail, self.now).await
     }
 }
 
-fn new_call(placed: &PlacedRow, recording_id: Option<i64>) -> NewCall {
-    let row = &placed.row;
-    NewCall {
-        identity: row.identity(),
-        version: row.version(),
-        day: placed.day,
-        started_at: placed.resolved.at,
-        utc_offset_s: placed.resolved.utc_offset_s,
-        offset_source: placed.resolved.source.as_str().into(),
-        zone_offset_s: placed.resolved.zone_offset_s,
-        // More seconds than there are is no talk time.
-        talk_s: row.talkduraction.known().and_then(|seconds| i64::try_from(seconds).ok()),
-        answered: row.answered(),
-        row: row.raw_json(),
-        recording_id,
-    }
+fn serial_number(placed: &PlacedRow) -> Option<&str> {
+    placed.row.serial_number()
 }
 
 /// A name that comes back more than a day later may mean other audio.
@@ -206,17 +231,36 @@ pub(super) fn day_end(day: Date, utc_offset_s: i32) -> Option<Timestamp> {
 #[derive(Debug, Clone)]
 pub(super) struct PlacedRow {
     pub(super) row: CdrRow,
-    pub(super) day: Date,
     pub(super) resolved: Resolved,
+    /// What is stored of it.
+    call: NewCall,
 }
 
 impl PlacedRow {
+    fn new(row: CdrRow, day: Date, resolved: Resolved) -> Self {
+        let call = NewCall {
+            identity: row.identity(),
+            version: row.version(),
+            day,
+            started_at: resolved.at,
+            utc_offset_s: resolved.utc_offset_s,
+            offset_source: resolved.source.as_str().into(),
+            zone_offset_s: resolved.zone_offset_s,
+            // More seconds than there are is no talk time.
+            talk_s: row.talkduraction.known().and_then(|seconds| i64::try_from(seconds).ok()),
+            answered: row.answered(),
+            row: row.raw_json(),
+            recording_id: None,
+        };
+        Self { row, resolved, call }
+    }
+
     /// The start of the call; the start of its day if its row tells no time.
     pub(super) fn started_at(&self) -> Timestamp {
         let midnight = || {
             let offset =
                 jiff::tz::Offset::from_seconds(self.resolved.utc_offset_s).unwrap_or(jiff::tz::Offset::UTC);
-            offset.to_timestamp(self.day.at(0, 0, 0, 0)).unwrap_or(Timestamp::UNIX_EPOCH)
+            offset.to_timestamp(self.call.day.at(0, 0, 0, 0)).unwrap_or(Timestamp::UNIX_EPOCH)
         };
         self.resolved.at.unwrap_or_else(midnight)
     }
@@ -257,7 +301,7 @@ pub(super) fn place(
             }
             let (Fallback::Asked(day) | Fallback::Before(day)) = *fallback;
             let day = shown.unwrap_or(day);
-            PlacedRow { row, day, resolved }
+            PlacedRow::new(row, day, resolved)
         })
         .collect()
 }
@@ -290,6 +334,10 @@ fn local_day(resolved: &Resolved) -> Option<Date> {
     let offset = jiff::tz::Offset::from_seconds(resolved.utc_offset_s).ok()?;
     Some(offset.to_datetime(resolved.at?).date())
 }
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod page_tests;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! Calls: what the PBX said of them, every row of it. All SQL on `calls`; days and readings are in `days`.
 
 mod days;
+mod page;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::store::queue::DayRange;
 use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, Ms, Run as _, dates};
 
 pub use days::*;
+pub use page::*;
 
 /// A CDR row, placed in time.
 #[derive(Debug, Clone)]
@@ -36,35 +38,11 @@ pub struct NewCall {
     pub recording_id: Option<i64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
-    New,
-    /// It was known with other durations or another status.
-    Changed,
-    Known,
-}
-
-/// Stores a row: the latest version is current, earlier ones are kept.
-pub async fn store(tx: &mut Conn, pbx: &str, reading: i64, call: &NewCall, now: Timestamp) -> Result<Stored> {
-    let known: Option<(i64, Digest)> =
-        sqlx::query_as("select id, version from calls where pbx = ? and identity = ?")
-            .bind_all((pbx, &call.identity))
-            .maybe(tx, "looking up a call")
-            .await?;
-    match known {
-        None => insert(tx, pbx, reading, call, now, false).await.map(|_| Stored::New),
-        Some((id, version)) if version == call.version => {
-            mark_seen(tx, id, reading).await.map(|()| Stored::Known)
-        }
-        Some((id, _)) => replace_version(tx, id, reading, call, now).await,
-    }
-}
-
-/// Inserts a call that is not known; `None` if it is. A call list of the archive has its version already if it `is_listed`.
-async fn insert(
+/// Puts back a call that is not known; `None` if it is. A call list of the archive has its version already if it
+/// `is_listed`.
+async fn restore(
     tx: &mut Conn,
     pbx: &str,
-    reading: i64,
     call: &NewCall,
     first_seen_at: Timestamp,
     is_listed: bool,
@@ -76,26 +54,14 @@ async fn insert(
     )
     .bind_all((pbx, &call.identity, &call.version, call.day, call.started_at, call.utc_offset_s))
     .bind_all((&*call.offset_source, call.zone_offset_s, call.talk_s, call.answered, &call.row))
-    .bind_all((call.recording_id, first_seen_at, reading, is_listed.then_some(&call.version)))
-    .maybe(tx, "storing a call")
+    .bind_all((call.recording_id, first_seen_at, NO_READING, is_listed.then_some(&call.version)))
+    .maybe(tx, "putting a call back")
     .await
 }
 
-async fn mark_seen(tx: &mut Conn, id: i64, reading: i64) -> Result<()> {
-    sqlx::query("update calls set reading = ? where id = ?")
-        .bind_all((reading, id))
-        .run(tx, "marking a call as seen")
-        .await
-}
-
-/// Makes a version current. One that was current before and comes back is not news: two exports may differ for ever.
-async fn replace_version(
-    tx: &mut Conn,
-    id: i64,
-    reading: i64,
-    call: &NewCall,
-    now: Timestamp,
-) -> Result<Stored> {
+/// Makes a version of the call `id` current, and tells whether that is news. One that was current before and comes back is
+/// none: two exports may differ for ever.
+pub async fn replace_version(tx: &mut Conn, id: i64, call: &NewCall, now: Timestamp) -> Result<bool> {
     let seen_before: bool =
         sqlx::query_scalar("select exists (select 1 from call_versions where call_id = ? and version = ?)")
             .bind_all((id, &call.version))
@@ -108,11 +74,11 @@ async fn replace_version(
     .bind_all((now, id))
     .run(tx, "keeping the earlier version of a call")
     .await?;
-    sqlx::query("update calls set version = ?, talk_s = ?, answered = ?, row = ?, reading = ? where id = ?")
-        .bind_all((&call.version, call.talk_s, call.answered, &call.row, reading, id))
+    sqlx::query("update calls set version = ?, talk_s = ?, answered = ?, row = ? where id = ?")
+        .bind_all((&call.version, call.talk_s, call.answered, &call.row, id))
         .run(tx, "storing the new version of a call")
         .await?;
-    Ok(if seen_before { Stored::Known } else { Stored::Changed })
+    Ok(!seen_before)
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -301,7 +267,7 @@ pub async fn restore_listed(
     first_seen_at: Timestamp,
     now: Timestamp,
 ) -> Result<i64> {
-    if let Some(id) = insert(tx, pbx, NO_READING, call, first_seen_at, true).await? {
+    if let Some(id) = restore(tx, pbx, call, first_seen_at, true).await? {
         return Ok(id);
     }
     keep_current_version(tx, pbx, call, now).await?;
@@ -321,7 +287,7 @@ pub async fn restore_listed(
 /// Puts a call back of which only a sidecar tells: no list of its day does yet. Of one that is known it is an earlier
 /// version: the lists of a day are written after its recordings.
 pub async fn restore_unlisted(tx: &mut Conn, pbx: &str, call: &NewCall, seen_at: Timestamp) -> Result<()> {
-    if insert(tx, pbx, NO_READING, call, seen_at, false).await?.is_some() {
+    if restore(tx, pbx, call, seen_at, false).await?.is_some() {
         return Ok(());
     }
     sqlx::query(

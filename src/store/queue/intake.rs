@@ -1,11 +1,14 @@
 //! How recordings come into the queue, and how an operator's rules keep them out.
 
+use std::collections::{HashMap, HashSet};
+
 use anyhow::Result;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{DayRange, RecordingState};
+use crate::base::digest::hex;
 use crate::base::recording::{RecordingKind, RecordingName};
 use crate::base::salt::Salt;
 use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, Ms, Run as _};
@@ -53,6 +56,102 @@ pub async fn enqueue(tx: &mut Conn, recording: &NewRecording<'_>) -> Result<Enqu
     .one(tx, format!("putting {} into the queue", recording.name))
     .await?;
     Ok(Enqueued { id, new: true, state: RecordingState::Pending, started_at: recording.started_at })
+}
+
+/// Puts a page of recordings into the queue: those that are known or get their best path by a few statements, the others each
+/// by its own.
+pub async fn enqueue_all(tx: &mut Conn, recordings: &[NewRecording<'_>]) -> Result<Vec<Enqueued>> {
+    if recordings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known = find_all(tx, recordings).await?;
+    let inserted = insert_at_best_path(tx, recordings, &known).await?;
+    let mut enqueued = Vec::with_capacity(recordings.len());
+    for (at, recording) in recordings.iter().enumerate() {
+        enqueued.push(match (known.get(&at), inserted.get(&at)) {
+            (Some(known), _) => *known,
+            (None, Some(id)) => Enqueued {
+                id: *id,
+                new: true,
+                state: RecordingState::Pending,
+                started_at: recording.started_at,
+            },
+            // Something else has its path, or another row of the page names it too.
+            (None, None) => enqueue(tx, recording).await?,
+        });
+    }
+    Ok(enqueued)
+}
+
+/// Those of `recordings` that are in the queue, by their place.
+async fn find_all(tx: &mut Conn, recordings: &[NewRecording<'_>]) -> Result<HashMap<usize, Enqueued>> {
+    let wanted: Vec<_> = recordings
+        .iter()
+        .map(|wanted| (wanted.pbx, wanted.kind.as_str(), wanted.sn, hex(wanted.name.as_bytes())))
+        .collect();
+    // As in `find`, the one with a serial number counts: it comes last.
+    let rows: Vec<(u32, i64, RecordingState, Ms)> = sqlx::query_as(
+        "select element.key, recordings.id, state, started_at_ms from json_each(?) element cross join recordings
+             on pbx = element.value ->> 0 and kind = element.value ->> 1 and sn in (element.value ->> 2, '')
+             and name = unhex(element.value ->> 3)
+         order by sn",
+    )
+    .bind(serde_json::to_string(&wanted)?)
+    .all(tx, "looking up a page of recordings")
+    .await?;
+    let enqueued = |(at, id, state, Ms(started_at)): (u32, i64, RecordingState, Ms)| {
+        (at as usize, Enqueued { id, new: false, state, started_at })
+    };
+    Ok(rows.into_iter().map(enqueued).collect())
+}
+
+/// Inserts those of `recordings` that are not `known` and whose best path nobody has, each once, and returns their ids by
+/// their place.
+async fn insert_at_best_path(
+    tx: &mut Conn,
+    recordings: &[NewRecording<'_>],
+    known: &HashMap<usize, Enqueued>,
+) -> Result<HashMap<usize, i64>> {
+    let unknown = || recordings.iter().enumerate().filter(|(at, _)| !known.contains_key(at));
+    let paths: Vec<&String> = unknown().filter_map(|(_, recording)| recording.paths.first()).collect();
+    let taken: Vec<String> = sqlx::query_scalar(
+        "select lower(value) from json_each(?) where exists (select 1 from recordings where path = value)
+             or exists (select 1 from archived_files where path = value)",
+    )
+    .bind(serde_json::to_string(&paths)?)
+    .all(tx, "looking for free paths")
+    .await?;
+    let mut taken: HashSet<String> = taken.into_iter().collect();
+    let mut names = HashSet::new();
+    let mut new = Vec::new();
+    for (at, recording) in unknown() {
+        let is_first = names.insert((recording.kind.as_str(), recording.name));
+        let path = recording.paths.first().map(|path| path.to_ascii_lowercase());
+        if is_first && path.is_some_and(|path| taken.insert(path)) {
+            new.push((at, recording));
+        }
+    }
+    let next_id: i64 = sqlx::query_scalar("select coalesce(max(id), 0) + 1 from recordings")
+        .one(tx, "looking for the next recording")
+        .await?;
+    let rows: Vec<_> = new
+        .iter()
+        .map(|(_, new)| {
+            let (name, started_at_ms) = (hex(new.name.as_bytes()), new.started_at.as_millisecond());
+            (new.pbx, new.kind.as_str(), new.sn, name, new.day, started_at_ms, &new.paths[0])
+        })
+        .collect();
+    let salts: Vec<u8> = new.iter().flat_map(|_| *Salt::random().as_bytes()).collect();
+    sqlx::query(
+        "insert into recordings (id, salt, pbx, kind, sn, name, day, started_at_ms, path, ready)
+         select ?1 + key, substr(?2, key * 32 + 1, 32), value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3),
+             value ->> 4, value ->> 5, value ->> 6, 1
+         from json_each(?3)",
+    )
+    .bind_all((next_id, salts, serde_json::to_string(&rows)?))
+    .run(tx, "putting a page of recordings into the queue")
+    .await?;
+    Ok(new.iter().zip(next_id..).map(|((at, _), id)| (*at, id)).collect())
 }
 
 async fn find(tx: &mut Conn, recording: &NewRecording<'_>) -> Result<Option<Enqueued>> {
