@@ -43,7 +43,7 @@ pub struct Enqueued {
 
 /// Puts a recording into the queue, ready at once, unless it is there already.
 pub async fn enqueue(tx: &mut Conn, recording: &NewRecording<'_>) -> Result<Enqueued> {
-    if let Some(known) = find(tx, recording).await? {
+    if let Some(known) = find_all(tx, std::slice::from_ref(recording)).await?.remove(&0) {
         return Ok(known);
     }
     let path = free_path(tx, recording.paths).await?;
@@ -89,7 +89,8 @@ async fn find_all(tx: &mut Conn, recordings: &[NewRecording<'_>]) -> Result<Hash
         .iter()
         .map(|wanted| (wanted.pbx, wanted.kind.as_str(), wanted.sn, hex(wanted.name.as_bytes())))
         .collect();
-    // As in `find`, the one with a serial number counts: it comes last.
+    // One that was archived before the serial number was known is the same one. If there are both, the one with a serial
+    // number counts: it comes last.
     let rows: Vec<(u32, i64, RecordingState, Ms)> = sqlx::query_as(
         "select element.key, recordings.id, state, started_at_ms from json_each(?) element cross join recordings
              on pbx = element.value ->> 0 and kind = element.value ->> 1 and sn in (element.value ->> 2, '')
@@ -152,18 +153,6 @@ async fn insert_at_best_path(
     .run(tx, "putting a page of recordings into the queue")
     .await?;
     Ok(new.iter().zip(next_id..).map(|((at, _), id)| (*at, id)).collect())
-}
-
-async fn find(tx: &mut Conn, recording: &NewRecording<'_>) -> Result<Option<Enqueued>> {
-    let row: Option<(i64, RecordingState, Ms)> = sqlx::query_as(
-        // One that was archived before the serial number was known is the same one.
-        "select id, state, started_at_ms from recordings
-         where pbx = ? and kind = ? and sn in (?, '') and name = ? order by sn desc limit 1",
-    )
-    .bind_all((recording.pbx, recording.kind, recording.sn, recording.name.as_bytes()))
-    .maybe(tx, "looking up a recording")
-    .await?;
-    Ok(row.map(|(id, state, Ms(started_at))| Enqueued { id, new: false, state, started_at }))
 }
 
 async fn free_path<'a>(tx: &mut Conn, paths: &'a [String]) -> Result<&'a str> {
