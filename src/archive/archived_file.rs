@@ -1,11 +1,12 @@
 //! A download on its way into the archive, proof that a recording is durable, and how a file left by an earlier run becomes one.
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::directory::{Directory, Entry, settle_on_disk};
 use super::reader::{Content, Opened, Reader as _, read_at_most};
 use super::temporary::Temporary;
-use super::{Archive, ArchiveError, Destination, Key};
+use super::{Archive, ArchiveError, Destination, Folder, Key};
 use crate::base::digest::Digest;
 use crate::formats::sidecar::Sidecar;
 
@@ -96,6 +97,27 @@ impl Archive {
         Ok(!matches!(self.reader().open(key, 0)?, Opened::Nothing))
     }
 
+    /// For each of these places whether an earlier run may have left something there that [`Archive::adopt`] takes: whether
+    /// there is anything under the name of its sidecar. Places of one folder are best beside each other.
+    pub fn may_be_left<'a>(
+        &self,
+        places: impl IntoIterator<Item = &'a Destination>,
+    ) -> Result<Vec<bool>, ArchiveError> {
+        let mut open: Option<(&Folder, Option<Directory>)> = None;
+        let mut left = Vec::new();
+        for place in places {
+            let directory = match open.take() {
+                Some((folder, directory)) if folder == place.folder() => directory,
+                _ => self.folder(place.folder())?,
+            };
+            let sidecar =
+                directory.as_ref().map(|directory| directory.entry(place.sidecar_name())).transpose()?;
+            left.push(!matches!(sidecar, None | Some(Entry::Vacant)));
+            open = Some((place.folder(), directory));
+        }
+        Ok(left)
+    }
+
     /// Takes what an earlier run left at `place` for this recording, so that the PBX need not be asked again.
     ///
     /// There is something to take if audio and sidecar are there, this state [vouches](super::VouchKey) for the sidecar, the
@@ -132,6 +154,8 @@ pub struct Incoming {
     pub(super) temporary: Temporary,
     hasher: Sha256,
     size_bytes: u64,
+    /// The end of the download, as far as it is not written yet.
+    pub(super) held: Vec<Bytes>,
 }
 
 /// A download with its end: complete as far as its transport can tell, not durable, without a name.
@@ -146,20 +170,28 @@ impl Archive {
     pub fn begin(&self, place: &Destination) -> Result<Incoming, ArchiveError> {
         let directory = self.folder_durably(place.folder())?;
         let temporary = Temporary::create(&directory, &self.ways)?;
-        Ok(Incoming { place: place.clone(), directory, temporary, hasher: Sha256::new(), size_bytes: 0 })
+        let (place, hasher) = (place.clone(), Sha256::new());
+        Ok(Incoming { place, directory, temporary, hasher, size_bytes: 0, held: Vec::new() })
     }
 }
 
 impl Incoming {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.temporary.write(bytes)?;
-        self.hasher.update(bytes);
-        self.size_bytes += bytes.len() as u64;
+        self.note(bytes);
         Ok(())
     }
 
-    /// Closes the hash. The caller judges the audio next, then keeps it or drops it.
-    pub fn finish(self) -> Received {
+    fn note(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.size_bytes += bytes.len() as u64;
+    }
+
+    /// Closes the hash over what was written and `rest`, which is written only if the audio is kept: this does not block. The
+    /// caller judges the audio next, then keeps it or drops it.
+    pub fn finish(mut self, rest: Vec<Bytes>) -> Received {
+        rest.iter().for_each(|bytes| self.note(bytes));
+        self.held = rest;
         Received { sha256: self.hasher.clone().into(), incoming: self }
     }
 }

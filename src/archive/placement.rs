@@ -112,7 +112,8 @@ impl Archive {
         cataloged: &[Cataloged],
     ) -> Result<Kept, ArchiveError> {
         let (size_bytes, sha256) = (received.size_bytes(), received.sha256());
-        let Incoming { place, directory, temporary, .. } = received.incoming;
+        let Incoming { place, directory, mut temporary, held, .. } = received.incoming;
+        held.iter().try_for_each(|bytes| temporary.write(bytes))?;
         let audio = temporary.sync()?;
         let mut arrival = Arrival { directory, audio, size_bytes, sha256, sidecar, cataloged };
         if let Some(kept) = self.settle(&place, &mut arrival)? {

@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
 
 /// A SHA-256 hash: 32 bytes; prints as 64 lowercase hex digits.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest([u8; 32]);
+pub struct Digest([u8; Self::BYTES]);
 
 /// A text that is not 64 hex digits.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,9 @@ pub struct Digest([u8; 32]);
 pub struct NotADigest(String);
 
 impl Digest {
+    /// How many bytes one has.
+    pub const BYTES: usize = 32;
+
     /// Hashes `bytes`.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(bytes).into())
@@ -32,7 +35,7 @@ impl Digest {
     }
 
     /// The 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 

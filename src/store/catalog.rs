@@ -32,21 +32,40 @@ pub struct CatalogEntry {
     pub conflict: bool,
 }
 
-/// Appends a file to the catalog, and marks its day folder's sums as behind.
-pub async fn record(tx: &mut Conn, file: &CatalogEntry, ledger_number: i64, now: Timestamp) -> Result<()> {
-    let folder = folder_of(&file.path);
+/// Appends files to the catalog, each with the number of its ledger entry, and marks the sums of their folders as behind.
+pub async fn record(tx: &mut Conn, files: &[(CatalogEntry, i64)], now: Timestamp) -> Result<()> {
+    let hashes = |of: fn(&CatalogEntry) -> &Digest| -> Vec<u8> {
+        files.iter().flat_map(|(file, _)| of(file).as_bytes()).copied().collect()
+    };
+    let row = |(file, ledger_number): &(CatalogEntry, i64)| {
+        let (path, folder) = (file.path.clone(), folder_of(&file.path).to_owned());
+        let (suspect, conflict) = (file.suspect.join(","), u8::from(file.conflict));
+        let format = (file.format.clone(), file.duration_ms);
+        (
+            file.recording_id,
+            path,
+            folder,
+            file.size_bytes,
+            format.0,
+            format.1,
+            suspect,
+            conflict,
+            *ledger_number,
+        )
+    };
+    let rows: Vec<_> = files.iter().map(row).collect();
     sqlx::query(
-        "insert into archived_files (recording_id, path, folder, size_bytes, sha256, sidecar_sha256, format,
-             duration_ms, suspect, conflict, archived_at_ms, ledger_number)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into archived_files (sha256, sidecar_sha256, archived_at_ms, recording_id, path, folder, size_bytes,
+             format, duration_ms, suspect, conflict, ledger_number)
+         select substr($1, key * 32 + 1, 32), substr($2, key * 32 + 1, 32), $3, value ->> 0, value ->> 1, value ->> 2,
+             value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8 from json_each($4);
+         insert into day_folders (folder, changed) select distinct value ->> 2, 1 from json_each($4) where true
+         on conflict (folder) do update set changed = changed + 1",
     )
-    .bind_all((file.recording_id, &file.path, folder, file.size_bytes))
-    .bind_all((&file.sha256, &file.sidecar_sha256, &file.format))
-    .bind_all((file.duration_ms, file.suspect.join(",")))
-    .bind_all((file.conflict, now, ledger_number))
-    .run(tx, format!("recording {} in the catalog", file.path))
-    .await?;
-    touch_folder(tx, folder).await
+    .bind_all((hashes(|file| &file.sha256), hashes(|file| &file.sidecar_sha256)))
+    .bind_all((now, serde_json::to_string(&rows)?))
+    .run(tx, "recording files in the catalog")
+    .await
 }
 
 /// The folder part of a path relative to the archive's root.
@@ -54,22 +73,30 @@ pub fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The hash that the catalog has of `path`; `None` if it does not name it: a file there is none of ours.
-pub async fn sha256_of(db: &mut Conn, path: &str) -> Result<Option<Digest>> {
-    sqlx::query_scalar("select sha256 from archived_files where path = ?")
-        .bind(path)
-        .maybe(db, "looking up a path in the catalog")
-        .await
+/// The hashes that the catalog has of those of `paths` that it names: other files there are none of ours.
+pub async fn sha256s_of(db: &mut Conn, paths: &[&str]) -> Result<BTreeMap<String, Digest>> {
+    let rows: Vec<(String, Digest)> = sqlx::query_as(
+        "select path, sha256 from archived_files where path in (select value from json_each(?))",
+    )
+    .bind(serde_json::to_string(paths)?)
+    .all(db, "looking up paths in the catalog")
+    .await?;
+    Ok(rows.into_iter().collect())
 }
 
-/// The files of a recording: its audio, and what was kept beside it.
-pub async fn files_of(db: &mut Conn, recording_id: i64) -> Result<Vec<Proven>> {
-    sqlx::query_as(
-        "select path, size_bytes, sha256, sidecar_sha256 from archived_files where recording_id = ?",
+/// The files of recordings: the audio of each, and what was kept beside it.
+pub async fn files_of(db: &mut Conn, recording_ids: &[i64]) -> Result<Vec<(i64, Proven)>> {
+    let rows: Vec<(i64, String, u64, Digest, Digest)> = sqlx::query_as(
+        "select recording_id, path, size_bytes, sha256, sidecar_sha256 from archived_files
+         where recording_id in (select value from json_each(?))",
     )
-    .bind(recording_id)
-    .all(db, "reading the files of a recording")
-    .await
+    .bind(serde_json::to_string(recording_ids)?)
+    .all(db, "reading the files of recordings")
+    .await?;
+    let proven = |(id, path, size_bytes, sha256, sidecar_sha256)| {
+        (id, Proven { path, size_bytes, sha256, sidecar_sha256 })
+    };
+    Ok(rows.into_iter().map(proven).collect())
 }
 
 /// The ledger's entries of what was archived under this path, or of all recordings with this name.

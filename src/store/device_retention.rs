@@ -1,5 +1,7 @@
 //! Evidence of how long a PBX keeps its recordings. All SQL on `retention_evidence`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
@@ -21,21 +23,27 @@ pub struct Evidence {
     pub missing: i64,
 }
 
-/// Notes that a PBX delivered a recording that began at `started_at`, or says for the first time that it does not have it.
+/// Notes that a PBX delivered recordings that began at these times, or says for the first time that it does not have them.
 pub async fn note(
     tx: &mut Conn,
     pbx: &str,
-    started_at: Timestamp,
+    started: impl IntoIterator<Item = Timestamp>,
     is_delivered: bool,
     now: Timestamp,
 ) -> Result<()> {
-    let age_days = (now.duration_since(started_at).as_hours() / 24).clamp(0, AGE_DAYS_MAX);
+    let mut by_age: BTreeMap<i64, u64> = BTreeMap::new();
+    for started_at in started {
+        let age_days = (now.duration_since(started_at).as_hours() / 24).clamp(0, AGE_DAYS_MAX);
+        *by_age.entry(age_days).or_default() += 1;
+    }
+    let by_age: Vec<(i64, u64)> = by_age.into_iter().collect();
     sqlx::query(
-        "insert into retention_evidence (pbx, seen_on, age_days, delivered, missing) values (?, ?, ?, ?, ?)
+        "insert into retention_evidence (pbx, seen_on, age_days, delivered, missing)
+         select ?1, ?2, value ->> 0, iif(?3, value ->> 1, 0), iif(?3, 0, value ->> 1) from json_each(?4) where true
          on conflict (pbx, seen_on, age_days) do update
          set delivered = delivered + excluded.delivered, missing = missing + excluded.missing",
     )
-    .bind_all((pbx, day(now), age_days, is_delivered, !is_delivered))
+    .bind_all((pbx, day(now), is_delivered, serde_json::to_string(&by_age)?))
     .run(tx, "noting how long recordings are kept")
     .await
 }

@@ -18,19 +18,33 @@ pub const SETTINGS: &str = "ledger_settings";
 
 /// Appends an entry and returns its number. The caller's transaction makes it durable together with its cause.
 pub async fn append(tx: &mut Conn, entry: &Entry) -> Result<i64> {
-    let json = entry.to_canonical_json();
-    anyhow::ensure!(
-        json.len() <= ENTRY_BYTES_MAX,
-        "a ledger entry of {} bytes is longer than 4 KiB",
-        json.len()
-    );
-    let leaf = leaf_hash(json.as_bytes());
-    sqlx::query_scalar(
+    let number = next_number(tx).await?;
+    append_all(tx, number, std::slice::from_ref(entry)).await?;
+    Ok(number)
+}
+
+/// The number that the next entry gets.
+pub async fn next_number(tx: &mut Conn) -> Result<i64> {
+    Ok(i64::try_from(size(tx).await?)?)
+}
+
+/// Appends entries in their order, the first of which gets the next number, `first`.
+pub async fn append_all(tx: &mut Conn, first: i64, entries: &[Entry]) -> Result<()> {
+    let mut texts = Vec::with_capacity(entries.len());
+    let mut leaves = Vec::with_capacity(entries.len() * Digest::BYTES);
+    for entry in entries {
+        let json = entry.to_canonical_json();
+        let bytes = json.len();
+        anyhow::ensure!(bytes <= ENTRY_BYTES_MAX, "a ledger entry of {bytes} bytes is longer than 4 KiB");
+        leaves.extend_from_slice(leaf_hash(json.as_bytes()).as_bytes());
+        texts.push(json);
+    }
+    sqlx::query(
         "insert into ledger (number, entry, leaf_hash)
-         values ((select coalesce(max(number) + 1, 0) from ledger), ?, ?) returning number",
+         select ? + key, value, substr(?, key * 32 + 1, 32) from json_each(?)",
     )
-    .bind_all((json, &leaf))
-    .one(tx, "appending to the ledger")
+    .bind_all((first, leaves, serde_json::to_string(&texts)?))
+    .run(tx, "appending to the ledger")
     .await
 }
 

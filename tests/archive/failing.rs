@@ -138,7 +138,7 @@ fn adopt_or_keep(
     let mut incoming = archive.begin(place)?;
     incoming.write(b"RIFF")?;
     incoming.write(name.as_bytes())?;
-    Ok(archive.keep(incoming.finish(), sidecar(name), &[])?.file)
+    Ok(archive.keep(incoming.finish(Vec::new()), sidecar(name), &[])?.file)
 }
 
 /// The scenario in a process of its own, its calls counted.

@@ -45,7 +45,7 @@ fn a_download_that_is_dropped_leaves_nothing() {
         let mut incoming = archive.begin(&place()).unwrap();
         incoming.write(b"RIFF").unwrap();
         drop(incoming);
-        drop(archive.begin(&place()).unwrap().finish());
+        drop(archive.begin(&place()).unwrap().finish(Vec::new()));
         assert!(site.paths().is_empty(), "{abilities:?}");
     }
 }
@@ -111,7 +111,7 @@ fn the_same_bytes_of_another_recording_are_not_taken_for_ours() {
     keep(&archive, b"RIFF1");
     let mut incoming = archive.begin(&place()).unwrap();
     incoming.write(b"RIFF1").unwrap();
-    let kept = archive.keep(incoming.finish(), sidecar("b.wav"), &[]).unwrap();
+    let kept = archive.keep(incoming.finish(Vec::new()), sidecar("b.wav"), &[]).unwrap();
     assert!(matches!(kept.outcome, Outcome::Conflict { .. }));
     assert_eq!(kept.file.sidecar().recording, sidecar("b.wav").recording);
 }

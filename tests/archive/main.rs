@@ -178,13 +178,12 @@ pub(crate) fn sidecar(name: &str) -> Sidecar {
     }
 }
 
-/// Receives and keeps audio of the recording `a.wav`, in two pieces.
+/// Receives and keeps audio of the recording `a.wav`, in two pieces, the second of which is written when it is kept.
 pub(crate) fn try_keep(archive: &Archive, place: &Destination, audio: &[u8]) -> Result<Kept, ArchiveError> {
     let mut incoming = archive.begin(place)?;
     let (first, second) = audio.split_at(audio.len() / 2);
     incoming.write(first)?;
-    incoming.write(second)?;
-    let received = incoming.finish();
+    let received = incoming.finish(vec![second.to_vec().into()]);
     assert_eq!(received.sha256(), Digest::of(audio));
     archive.keep(received, sidecar("a.wav"), &[])
 }

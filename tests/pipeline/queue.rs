@@ -6,7 +6,7 @@ use callvault::store::db::Db;
 use callvault::store::fleet;
 use callvault::store::ledger;
 use callvault::store::queue::{
-    self, Absence, DayRange, Job, Kinds, NewRecording, PutBack, RecordingState, Redrive,
+    self, Absence, DayRange, Job, Kinds, NewRecording, PutBack, RecordingState, Redrive, Wanted,
 };
 use jiff::{Timestamp, ToSpan as _, civil::date};
 use sqlx::{Row as _, SqliteConnection};
@@ -39,6 +39,23 @@ async fn enqueue(tx: &mut SqliteConnection, number: i64) -> anyhow::Result<queue
     queue::enqueue(tx, &recording).await
 }
 
+/// Whatever is next, one at a time.
+fn next() -> Wanted {
+    let (days, order) = (DayRange::ALL, QueueOrder::OldestFirst);
+    Wanted { pbx: "hq".to_owned(), days, kinds: Kinds::All, order, at_most: 1 }
+}
+
+async fn claim_one(
+    tx: &mut SqliteConnection,
+    wanted: &Wanted,
+    run: &str,
+    now: Timestamp,
+) -> anyhow::Result<Option<Job>> {
+    let mut jobs = queue::claim(tx, wanted, run, now).await?;
+    assert!(jobs.len() <= 1);
+    Ok(jobs.pop())
+}
+
 impl Desk {
     async fn with(recordings: i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -66,10 +83,8 @@ impl Desk {
         order: QueueOrder,
         now: Timestamp,
     ) -> Option<Job> {
-        self.db
-            .write(async move |tx| queue::claim(tx, "hq", days, Kinds::All, order, run, now).await)
-            .await
-            .unwrap()
+        let wanted = Wanted { days, order, ..next() };
+        self.db.write(async move |tx| claim_one(tx, &wanted, run, now).await).await.unwrap()
     }
 
     async fn put_back(&self, job: &Job, how: PutBack) -> anyhow::Result<()> {
@@ -123,12 +138,12 @@ async fn only_the_kinds_asked_for_are_claimed_counted_and_made_due() {
             let recording =
                 NewRecording { pbx: "hq", kind, sn: "1", name: &message, day, started_at, paths: &paths };
             queue::enqueue(tx, &recording).await?;
-            let (all, order) = (DayRange::ALL, QueueOrder::OldestFirst);
-            let call = queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.unwrap();
-            assert!(queue::claim(tx, "hq", all, Kinds::Calls, order, "run", at(0)).await?.is_none());
+            let (all, calls) = (DayRange::ALL, Wanted { kinds: Kinds::Calls, ..next() });
+            let call = claim_one(tx, &calls, "run", at(0)).await?.unwrap();
+            assert!(claim_one(tx, &calls, "run", at(0)).await?.is_none());
             assert!(!queue::may_claim(tx, "hq", all, Kinds::Calls, at(0)).await?);
             assert!(queue::may_claim(tx, "hq", all, Kinds::Voicemail, at(0)).await?);
-            let message = queue::claim(tx, "hq", all, Kinds::All, order, "run", at(0)).await?.unwrap();
+            let message = claim_one(tx, &next(), "run", at(0)).await?.unwrap();
             for job in [&call, &message] {
                 queue::put_back(tx, job, "run", &retry("reset", at(50 + i64::from(job.id == call.id))))
                     .await?;
@@ -234,7 +249,7 @@ async fn a_serial_number_goes_to_all_that_nobody_was_told_of() {
             queue::enqueue(tx, &recording).await?;
         }
         // The first is on its way into the archive.
-        queue::claim(tx, "hq", DayRange::ALL, Kinds::All, QueueOrder::OldestFirst, "run", at(0)).await?;
+        claim_one(tx, &next(), "run", at(0)).await?;
         queue::assign_serial_number(tx, "hq", "3631A").await?;
         Ok(sqlx::query_scalar::<_, String>("select sn from recordings order by id").fetch_all(tx).await?)
     });
@@ -323,6 +338,26 @@ async fn what_is_stuck_is_asked_for_again_a_day_later_and_not_by_a_backfill() {
     let job = desk.claim("run", at(86_400)).await.unwrap();
     desk.put_back(&job, retry("reset", at(90_000))).await.unwrap();
     assert_eq!((desk.counts().await.stuck, desk.counts().await.pending), (0, 1));
+}
+
+#[tokio::test]
+async fn several_are_claimed_at_once_in_the_order_of_one_by_one() {
+    for order in [QueueOrder::OldestFirst, QueueOrder::NewestFirst] {
+        let (at_once, by_one) = (Desk::with(7).await, Desk::with(7).await);
+        let wanted = Wanted { order, at_most: 4, ..next() };
+        let mut claimed = Vec::new();
+        for count in [4, 3, 0] {
+            let wanted = wanted.clone();
+            let jobs = at_once.db.write(async move |tx| queue::claim(tx, &wanted, "run", at(0)).await);
+            let jobs = jobs.await.unwrap();
+            assert_eq!(jobs.len(), count, "{order:?}");
+            claimed.extend(jobs.into_iter().map(|job| job.id));
+        }
+        for id in claimed {
+            let job = by_one.claim_in("run", DayRange::ALL, order, at(0)).await.unwrap();
+            assert_eq!(job.id, id, "{order:?}");
+        }
+    }
 }
 
 #[tokio::test]

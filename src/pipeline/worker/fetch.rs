@@ -3,12 +3,14 @@
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
+use anyhow::Result;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::claims::Claimed;
 use super::receive::{Doubt, Transfer, Turn, receive};
 use super::sidecar::{self, Evidence};
 use super::{Worker, judge};
-use crate::archive::{Archive, ArchiveError, ArchivedFile, Cataloged, Destination, Kept, Outcome, Received};
+use crate::archive::{Archive, ArchiveError, ArchivedFile, Destination, Kept, Outcome, Received};
 use crate::base::blocking::on_thread;
 use crate::base::digest::Digest;
 use crate::base::message::Message;
@@ -17,7 +19,6 @@ use crate::formats::audio::{Audio, AudioError, Suspicion};
 use crate::formats::sidecar::SidecarOrigin;
 use crate::pbx::{PbxError, Policy, Reason, Slot};
 use crate::pipeline::gate::Item;
-use crate::store::catalog;
 use crate::store::queue::{Job, RecordingState};
 
 /// The reason of what the PBX does not have, while a file that nobody vouches for stands at its place.
@@ -159,10 +160,26 @@ enum Wanted<'a> {
 }
 
 impl Worker {
-    /// Fetches a claimed recording. When this returns `Ok`, audio and sidecar are on disk under their final names.
-    pub(super) async fn fetch(&self, job: &Job, evidence: &Evidence) -> Result<Fetched, Failure> {
+    /// Fetches a claimed recording. When this returns a file, audio and sidecar are on disk under their final names. An error
+    /// is the database's.
+    pub(super) async fn fetch(&self, claimed: &Claimed) -> Result<Result<Fetched, Failure>> {
+        let read;
+        let evidence = match &claimed.evidence {
+            Some(evidence) => evidence,
+            None => {
+                read = Evidence::read(&mut *self.site.db().read().await?, &claimed.job).await?;
+                &read
+            }
+        };
+        Ok(self.fetch_with(claimed, evidence).await)
+    }
+
+    async fn fetch_with(&self, claimed: &Claimed, evidence: &Evidence) -> Result<Fetched, Failure> {
+        let job = &claimed.job;
         let place = Destination::parse(&job.path)?;
-        if let Some(file) = self.adopt(job, &place).await? {
+        if claimed.may_be_left
+            && let Some(file) = self.adopt(job, &place).await?
+        {
             return Ok(Fetched::left(file, Origin::Adopted));
         }
         let arrived = match evidence {
@@ -186,21 +203,13 @@ impl Worker {
         };
         let evidence = evidence.clone().seen_in(status);
         let sidecar = sidecar::of(job, &evidence, &audio, &suspect, origin, self.site.now());
-        let known = async { catalog::files_of(&mut *self.site.db().read().await?, job.id).await };
-        let known = known.await.map_err(|_| Failure::Interrupted)?.into_iter().map(|file| {
-            let catalog::Proven { path, sha256, sidecar_sha256, .. } = file;
-            Cataloged { path, sha256, sidecar_sha256 }
-        });
-        let known: Vec<Cataloged> = known.collect();
+        let known = claimed.cataloged.clone();
         let kept = self.on_archive(move |archive| archive.keep(received, sidecar, &known)).await?;
         Ok(Fetched { kept, origin: Origin::Delivered })
     }
 
-    /// Takes what a run left that died between the file and the row. One that was archived is never asked for twice.
+    /// Takes what a run left that died between the file and the row.
     async fn adopt(&self, job: &Job, place: &Destination) -> Result<Option<ArchivedFile>, Failure> {
-        if job.state == RecordingState::Archived {
-            return Ok(None);
-        }
         let (place, job) = (place.clone(), job.clone());
         self.on_archive(move |archive| archive.adopt(&place, |found| sidecar::is_of(found, &job))).await
     }

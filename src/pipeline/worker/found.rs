@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::commit::Claimed;
 use super::fetch::{Fetched, Origin};
+use super::put_back::Claim;
 use super::receive::whole_audio;
+use super::settlement::{Durable, Settlement};
 use super::sidecar::{self, Evidence};
 use crate::archive::{Archive, ArchiveError, ArchivedFile, Destination, Key, Quarantined};
 use crate::base::blocking::{blocking, on_thread};
@@ -63,7 +64,7 @@ pub async fn accept_found(
     };
     let evidence = Evidence::read(&mut *db.read().await?, job).await?;
     let place = Destination::parse(&job.path)?;
-    let claim = Claimed::of(vault, job.clone());
+    let claim = Claim::of(vault, job.clone());
     let (archive, unit_job, run, now) = (vault.archive.clone(), job.clone(), claim.run_id.clone(), claim.now);
     let kept = blocking(move || {
         archive.accept(&place, |audio| {
@@ -82,10 +83,11 @@ pub async fn accept_found(
     };
     let (path, sha256) = (kept.file.path().to_owned(), kept.file.sha256());
     let fetched = Fetched { kept, origin: Origin::Accepted };
+    let settlement = Settlement::of(vault, &job.pbx, vec![Durable { job: job.clone(), fetched }]);
     let ledger_number = db.write(async move |tx| {
         let entry = claim.entry(EntryType::Accepted).with("sha256", sha256.to_string());
         let number = ledger::append(tx, &entry.with("reason", reason)).await?;
-        claim.commit_file(tx, &fetched).await?;
+        settlement.store_all(tx).await?;
         Ok(number)
     });
     Ok(Taken::Archived(AcceptedFile { path, sha256, ledger_number: ledger_number.await? }))
@@ -96,9 +98,9 @@ const ACCEPTED: &str = "accepted";
 
 /// Leaves it as it was: asked for once a day.
 async fn put_back(vault: &Vault, job: Job) -> Result<()> {
-    let claim = Claimed::of(vault, job);
+    let claim = Claim::of(vault, job);
     let how = PutBack::Postponed { due_at: claim.now + queue::STUCK_AGAIN_AFTER };
-    vault.state.db.write(async move |tx| claim.commit_put_back(tx, how).await).await
+    vault.state.db.write(async move |tx| claim.put_back(tx, how).await).await
 }
 
 /// Settles what a run that died has left at `path`, if a rule keeps its recording out by now.
@@ -121,13 +123,16 @@ pub async fn settle_leftovers(vault: &Vault, path: String) -> Result<()> {
         Ok(left) => (Ok(()), left),
         Err(error) => (Err(error.into()), (None, Vec::new())),
     };
-    let claim = Claimed::of(vault, job);
+    if let Some(file) = archived {
+        info!(pbx = %job.pbx, "`{}` was archived before a rule kept it out", job.name);
+        let (pbx, fetched) = (job.pbx.clone(), Fetched::left(file, Origin::Adopted));
+        let settlement = Settlement::of(vault, &pbx, vec![Durable { job, fetched }]);
+        db.write(async move |tx| settlement.store_all(tx).await).await?;
+        return outcome;
+    }
+    let claim = Claim::of(vault, job);
     db.write(async move |tx| {
         let job = &claim.job;
-        if let Some(file) = archived {
-            info!(pbx = %job.pbx, "`{}` was archived before a rule kept it out", job.name);
-            return claim.commit_file(tx, &Fetched::left(file, Origin::Adopted)).await;
-        }
         for Quarantined { from, to } in moved {
             warn!(pbx = %job.pbx, "{from} belongs to no archived recording: it was moved to {to}");
             let detail = format!(
@@ -135,7 +140,7 @@ pub async fn settle_leftovers(vault: &Vault, path: String) -> Result<()> {
             );
             claim.note(tx, FindingKind::Quarantined, from, detail).await?;
         }
-        claim.commit_put_back(tx, PutBack::Unclaimed).await
+        claim.put_back(tx, PutBack::Unclaimed).await
     })
     .await?;
     outcome

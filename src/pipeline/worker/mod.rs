@@ -5,13 +5,15 @@
 //!       └─────────────── on failure: judge, put back ───────────────────────────────────────┘
 //! ```
 
-mod commit;
+mod claims;
 #[cfg(test)]
 mod example_tests;
 mod fetch;
 mod found;
 mod judge;
+mod put_back;
 mod receive;
+mod settlement;
 mod sidecar;
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
@@ -27,11 +29,11 @@ pub use found::{AcceptedFile, Taken, accept_found, settle_leftovers};
 
 use super::site::Site;
 use crate::base::bell::Listener;
-use crate::base::recording::RecordingKind;
 use crate::store::queue::{self, DayRange, Job, Kinds};
+use claims::{Claimed, Claims};
 use fetch::{Failure, TwinLocks, item_of};
 use judge::elapsed;
-use sidecar::Evidence;
+use settlement::{Commits, Durable};
 
 /// Workers beyond the connections of a PBX: they make files durable while others download.
 const WORKERS_BESIDES: usize = 2;
@@ -58,6 +60,8 @@ pub(crate) struct Worker {
     archive_failures: AtomicU32,
     /// Voicemail messages that are alike are fetched one after the other.
     twins: TwinLocks,
+    claims: Claims,
+    commits: Commits,
 }
 
 impl Worker {
@@ -78,6 +82,8 @@ impl Worker {
             latest_ms: AtomicI64::new(i64::MIN),
             archive_failures: AtomicU32::new(0),
             twins: TwinLocks::default(),
+            claims: Claims::default(),
+            commits: Commits::default(),
         })
     }
 
@@ -99,7 +105,7 @@ impl Worker {
                 outcome = outcome.and(Err(error));
             }
         }
-        outcome
+        outcome.and(self.release_claims().await)
     }
 
     async fn work(self: Arc<Self>) -> Result<()> {
@@ -111,8 +117,8 @@ impl Worker {
             let swept = self.swept.is_cancelled();
             // What was waited for is reached, also if the clock was set back meanwhile.
             let now = self.site.now().max(std::mem::replace(&mut reached, Timestamp::MIN));
-            if let Some(job) = self.claim(now).await? {
-                self.run_one(job).await?;
+            if let Some(claimed) = self.next(now).await? {
+                self.run_one(claimed).await?;
                 continue;
             }
             let Some((until, left)) = self.next_look(swept, now).await? else { break };
@@ -146,27 +152,15 @@ impl Worker {
         Timestamp::from_millisecond(latest_ms).unwrap_or(now)
     }
 
-    async fn claim(&self, now: Timestamp) -> Result<Option<Job>> {
-        let (site, days, kinds) = (&self.site, self.days, self.kinds);
-        if !queue::may_claim(&mut *site.db().read().await?, site.id(), days, kinds, now).await? {
-            return Ok(None);
-        }
-        let (pbx, run_id) = (site.id().to_owned(), site.vault.state.run_id.clone());
-        let order = site.vault.config.queue.order;
-        site.db().write(async move |tx| queue::claim(tx, &pbx, days, kinds, order, &run_id, now).await).await
-    }
-
     /// Works on one claimed recording. When this returns, the claim has ended, one way or the other.
-    async fn run_one(&self, job: Job) -> Result<()> {
-        let _alone = match job.kind {
-            RecordingKind::Voicemail => Some(self.twins.lock(&job).await),
-            RecordingKind::Call => None,
-        };
-        let evidence = Evidence::read(&mut *self.site.db().read().await?, &job).await?;
-        match self.fetch(&job, &evidence).await {
+    async fn run_one(&self, claimed: Claimed) -> Result<()> {
+        let _alone = if claimed.is_message() { Some(self.twins.lock(&claimed.job).await) } else { None };
+        let outcome = self.fetch(&claimed).await?;
+        let job = claimed.job;
+        match outcome {
             Ok(fetched) => {
                 self.archive_failures.store(0, Relaxed);
-                self.commit(&job, fetched).await
+                self.commit(Durable { job, fetched }).await
             }
             Err(failure) => {
                 debug!(pbx = %job.pbx, "`{}` is not archived yet: {failure}", job.name);

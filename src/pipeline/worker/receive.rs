@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::fetch::Failure;
@@ -21,8 +22,11 @@ use crate::archive::{ArchiveError, Incoming, Received};
 use crate::formats::audio::{Audio, AudioError, AudioProbe, SizeMismatchKind};
 use crate::pbx::Audio as AudioStream;
 
-/// Chunks on their way from the network to the disk.
-const CHUNKS_AHEAD: usize = 8;
+/// What is collected before a thread is woken to hash and write it. A body that is shorter is written when it is kept: then no
+/// thread waits for it.
+const PART_BYTES: usize = 128 << 10;
+/// Parts on their way from the network to the disk.
+const PARTS_AHEAD: usize = 2;
 /// A body may exceed twice what its header declares by this much before it is cut off: enough to see that a header is
 /// wrong, too little for an endless body to hurt.
 const UNDECLARED_BYTES_MAX: u64 = 1 << 20;
@@ -66,13 +70,14 @@ impl Transfer {
     }
 }
 
-/// Receives a body into a file. The bytes are looked at on their way; hashing and writing happen on a thread.
+/// Receives a body into a file. The bytes are looked at on their way; those of a long one are hashed and written on a thread
+/// meanwhile.
 pub(super) async fn receive(
     mut download: Box<dyn AudioStream>,
     incoming: Incoming,
     turn: &mut Turn,
 ) -> Result<Transfer, Failure> {
-    let (chunks, writer) = write_on_a_thread(incoming);
+    let mut writing = Writing::of(incoming);
     let mut probe = AudioProbe::new();
     let mut broken = None;
     loop {
@@ -93,12 +98,11 @@ pub(super) async fn receive(
         if let Some(declared) = probe.bound() {
             download.limit(declared.saturating_mul(2).saturating_add(UNDECLARED_BYTES_MAX));
         }
-        if chunks.send(bytes).await.is_err() {
-            break; // The writer failed; its own error says why.
+        if !writing.take(bytes).await {
+            break;
         }
     }
-    drop(chunks);
-    let received = writer.await.map_err(|_| Failure::Interrupted)??;
+    let received = writing.end().await?;
     let verdict = probe.finish();
     if let Some(error) = broken
         && !verdict.as_ref().is_ok_and(Audio::is_whole_by_its_own_account)
@@ -110,17 +114,69 @@ pub(super) async fn receive(
     Ok(Transfer { received, verdict, was_longer, folder })
 }
 
-type Writing = tokio::task::JoinHandle<Result<Received, ArchiveError>>;
+/// A body on its way to the disk.
+struct Writing {
+    /// Where it goes, as long as nothing is written.
+    incoming: Option<Incoming>,
+    /// Where it goes from then on.
+    thread: Option<Thread>,
+    /// What came and is not on its way yet.
+    part: Vec<Bytes>,
+    part_bytes: usize,
+}
 
-fn write_on_a_thread(mut incoming: Incoming) -> (mpsc::Sender<Bytes>, Writing) {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
-    let writer = tokio::task::spawn_blocking(move || {
-        while let Some(bytes) = receiver.blocking_recv() {
-            incoming.write(&bytes)?;
+struct Thread {
+    parts: mpsc::Sender<Vec<Bytes>>,
+    writer: JoinHandle<Result<Incoming, ArchiveError>>,
+}
+
+impl Writing {
+    fn of(incoming: Incoming) -> Self {
+        Self { incoming: Some(incoming), thread: None, part: Vec::new(), part_bytes: 0 }
+    }
+
+    /// Takes what came. `false` if it cannot be written; [`Writing::end`] says why.
+    async fn take(&mut self, bytes: Bytes) -> bool {
+        self.part_bytes += bytes.len();
+        self.part.push(bytes);
+        if self.part_bytes < PART_BYTES {
+            return true;
         }
-        Ok(incoming.finish())
-    });
-    (sender, writer)
+        if let Some(incoming) = self.incoming.take() {
+            self.thread = Some(Thread::of(incoming));
+        }
+        self.part_bytes = 0;
+        let part = std::mem::take(&mut self.part);
+        match &self.thread {
+            Some(thread) => thread.parts.send(part).await.is_ok(),
+            None => false,
+        }
+    }
+
+    async fn end(self) -> Result<Received, Failure> {
+        let incoming = match (self.incoming, self.thread) {
+            (Some(incoming), _) => incoming,
+            (None, Some(Thread { parts, writer })) => {
+                drop(parts);
+                writer.await.map_err(|_| Failure::Interrupted)??
+            }
+            (None, None) => return Err(Failure::Interrupted),
+        };
+        Ok(incoming.finish(self.part))
+    }
+}
+
+impl Thread {
+    fn of(mut incoming: Incoming) -> Self {
+        let (parts, mut came) = mpsc::channel::<Vec<Bytes>>(PARTS_AHEAD);
+        let writer = tokio::task::spawn_blocking(move || {
+            while let Some(part) = came.blocking_recv() {
+                part.iter().try_for_each(|bytes| incoming.write(bytes))?;
+            }
+            Ok(incoming)
+        });
+        Self { parts, writer }
+    }
 }
 
 /// The audio of a file of which nothing is missing, as far as the file itself tells, and whether its sizes fit; `None` also if

@@ -1,5 +1,7 @@
 //! What the calls or the mailbox say of a recording, and the sidecar that is written from it.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use jiff::Timestamp;
 
@@ -64,9 +66,25 @@ impl Evidence {
             let others = twins.into_iter().filter(|twin| twin.id != job.id);
             return Ok(Self::Message { kept, twins: others.filter_map(|twin| twin.sha256).collect() });
         }
-        let mut beyond = Beyond::default();
-        let calls = calls::of_recording(db, job.id, ROWS_TOLD_MAX, |call| beyond.add(&call)).await?;
-        Ok(Self::Calls { calls, beyond })
+        let mut of_calls = Self::of_calls(db, [job]).await?;
+        Ok(of_calls.remove(&job.id).unwrap_or(Self::Calls { calls: Vec::new(), beyond: Beyond::default() }))
+    }
+
+    /// What the calls say of those of `jobs` that are recordings of calls, by their ids.
+    pub(super) async fn of_calls(
+        db: &mut Conn,
+        jobs: impl IntoIterator<Item = &Job>,
+    ) -> Result<BTreeMap<i64, Self>> {
+        let of_calls = jobs.into_iter().filter(|job| job.kind == RecordingKind::Call);
+        let ids: Vec<i64> = of_calls.map(|job| job.id).collect();
+        let mut beyond: BTreeMap<i64, Beyond> = BTreeMap::new();
+        let add = |id, call: CallOfRecording| beyond.entry(id).or_default().add(&call);
+        let mut calls = calls::of_recordings(db, &ids, ROWS_TOLD_MAX, add).await?;
+        let evidence = |id| {
+            let beyond = beyond.get(&id).copied().unwrap_or_default();
+            (id, Self::Calls { calls: calls.remove(&id).unwrap_or_default(), beyond })
+        };
+        Ok(ids.into_iter().map(evidence).collect())
     }
 
     /// How long somebody talked: the longest talk time of the rows, or the length of the message.

@@ -115,7 +115,7 @@ impl Rebuild<'_> {
             let learnt = self.learnt.entry(file.pbx.clone()).or_default();
             learnt.delivered_at = learnt.delivered_at.max(Some(archived_at));
         }
-        let recorded = catalog::record(self.building.tx(), &entry, number, archived_at).await;
+        let recorded = catalog::record(self.building.tx(), &[(entry, number)], archived_at).await;
         if db::unless_refused(recorded)?.is_none() {
             let problem = format!("a second entry of the ledger names it: entry {number}");
             self.damaged(&file.pbx, &file.path, problem);

@@ -101,23 +101,45 @@ pub async fn of_recording(
     db: &mut Conn,
     id: i64,
     most: usize,
-    mut beyond: impl FnMut(CallOfRecording),
+    mut beyond: impl FnMut(CallOfRecording) + Send,
 ) -> Result<Vec<CallOfRecording>> {
+    let mut of = of_recordings(db, &[id], most, |_, call| beyond(call)).await?;
+    Ok(of.remove(&id).unwrap_or_default())
+}
+
+/// As [`of_recording`], for several recordings at once.
+pub async fn of_recordings(
+    db: &mut Conn,
+    ids: &[i64],
+    most: usize,
+    mut beyond: impl FnMut(i64, CallOfRecording) + Send,
+) -> Result<BTreeMap<i64, Vec<CallOfRecording>>> {
     let mut rows = sqlx::query_as(
-        "select identity, row, octet_length(row) as row_bytes, talk_s, started_at_ms, utc_offset_s, offset_source, zone_offset_s
-         from calls where recording_id = ? order by id",
+        "select recording_id, identity, row, octet_length(row) as row_bytes, talk_s, started_at_ms, utc_offset_s,
+             offset_source, zone_offset_s
+         from calls where recording_id in (select value from json_each(?)) order by recording_id, id",
     )
-    .bind(id)
+    .bind(serde_json::to_string(ids).context("listing recordings")?)
     .fetch(db);
-    let mut first = Vec::new();
-    while let Some(row) = rows.try_next().await.context("reading the calls of a recording")? {
-        if first.len() < most {
-            first.push(row);
+    let mut first: BTreeMap<i64, Vec<CallOfRecording>> = BTreeMap::new();
+    while let Some(OfRecording { recording_id, call }) =
+        rows.try_next().await.context("reading the calls of recordings")?
+    {
+        let of = first.entry(recording_id).or_default();
+        if of.len() < most {
+            of.push(call);
         } else {
-            beyond(row);
+            beyond(recording_id, call);
         }
     }
     Ok(first)
+}
+
+#[derive(sqlx::FromRow)]
+struct OfRecording {
+    recording_id: i64,
+    #[sqlx(flatten)]
+    call: CallOfRecording,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

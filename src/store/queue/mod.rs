@@ -103,34 +103,48 @@ pub struct Absence {
     pub answers: u32,
 }
 
-/// Claims the next recording of `pbx` of these `kinds` within `days`, oldest or newest first. `None` if none is ready.
-pub async fn claim(
-    tx: &mut Conn,
-    pbx: &str,
-    days: DayRange,
-    kinds: Kinds,
-    order: QueueOrder,
-    run_id: &str,
-    now: Timestamp,
-) -> Result<Option<Job>> {
-    make_ready(tx, pbx, now).await?;
+/// Which recordings a claim takes.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub pbx: String,
+    pub days: DayRange,
+    pub kinds: Kinds,
+    pub order: QueueOrder,
+    pub at_most: u32,
+}
+
+/// Claims the next recordings that are ready, in the order in which they are to be worked on. None if none is ready.
+pub async fn claim(tx: &mut Conn, wanted: &Wanted, run_id: &str, now: Timestamp) -> Result<Vec<Job>> {
+    let Wanted { pbx, days, kinds, order, at_most } = wanted;
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
+    // First those are made ready whose wait is over.
     let claim = match order {
         QueueOrder::OldestFirst => {
-            "update recordings set ready = 0, run_id = ?1 where id =
-                 (select id from recordings where pbx = ?2 and ready = 1 and day between ?3 and ?4
-                      and kind between ?5 and ?6
-                  order by day, started_at_ms, id limit 1) returning *"
+            "update recordings set ready = 1, due_at_ms = null where id in
+                 (select id from recordings where pbx = $1 and due_at_ms <= $2 order by due_at_ms limit $3);
+             update recordings set ready = 0, run_id = $4 where id in
+                 (select id from recordings where pbx = $1 and ready = 1 and day between $5 and $6
+                      and kind between $7 and $8
+                  order by day, started_at_ms, id limit $9) returning *"
         }
         QueueOrder::NewestFirst => {
-            "update recordings set ready = 0, run_id = ?1 where id =
-                 (select id from recordings where pbx = ?2 and ready = 1 and day between ?3 and ?4
-                      and kind between ?5 and ?6
-                  order by day desc, started_at_ms desc, id desc limit 1) returning *"
+            "update recordings set ready = 1, due_at_ms = null where id in
+                 (select id from recordings where pbx = $1 and due_at_ms <= $2 order by due_at_ms limit $3);
+             update recordings set ready = 0, run_id = $4 where id in
+                 (select id from recordings where pbx = $1 and ready = 1 and day between $5 and $6
+                      and kind between $7 and $8
+                  order by day desc, started_at_ms desc, id desc limit $9) returning *"
         }
     };
-    let query = sqlx::query_as(claim).bind_all((run_id, pbx, from, to, first, last));
-    Ok(query.all(tx, "claiming a recording").await?.pop())
+    let query = sqlx::query_as(claim).bind_all((pbx, now, PROMOTED_PER_CLAIM, run_id));
+    let query = query.bind_all((from, to, first, last, *at_most));
+    let mut jobs: Vec<Job> = query.all(tx, "claiming recordings").await?;
+    // They come back in no order.
+    jobs.sort_by_key(|job| (job.day, job.started_at, job.id));
+    if *order == QueueOrder::NewestFirst {
+        jobs.reverse();
+    }
+    Ok(jobs)
 }
 
 /// Claims the recording at `path`, if a rule keeps it out: for what a run left of it, not to ask for it.
@@ -151,17 +165,6 @@ pub async fn claim_found(
          and state = 'pending' and reason = 'found' and run_id is null returning *";
     let query = sqlx::query_as(claim).bind_all((run_id, name, pbx));
     query.all(tx, "claiming a recording that was found").await
-}
-
-/// Makes those ready whose wait is over.
-async fn make_ready(tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {
-    sqlx::query(
-        "update recordings set ready = 1, due_at_ms = null where id in
-             (select id from recordings where pbx = ? and due_at_ms <= ? order by due_at_ms limit ?)",
-    )
-    .bind_all((pbx, now, PROMOTED_PER_CLAIM))
-    .run(tx, "making due recordings ready")
-    .await
 }
 
 /// The paths that older runs were working on when they ended.

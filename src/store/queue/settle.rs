@@ -74,19 +74,27 @@ pub async fn give_back(
     Ok(was_stuck)
 }
 
-/// Settles a claim whose recording is in the archive: with the catalog's row in the same transaction.
-pub async fn settle(tx: &mut Conn, job: &Job, run_id: &str) -> Result<()> {
+/// Settles claims whose recordings are in the archive: with the catalog's rows in the same transaction.
+pub async fn settle(tx: &mut Conn, jobs: &[&Job], run_id: &str) -> Result<()> {
+    let ids: Vec<i64> = jobs.iter().map(|job| job.id).collect();
     let done = sqlx::query(
         "update recordings set state = 'archived', reason = null, final = 0, attempts = attempts + 1,
              reason_attempts = 0, refetch = case state when 'archived' then 2 else refetch end,
              absent_since_ms = null, absent_asked_at_ms = null, absent_answers = 0,
              misfit_sha256 = null, misfit_at_ms = null, due_at_ms = null, ready = 0, run_id = null
-         where id = ? and run_id = ?",
+         where id in (select value from json_each(?)) and run_id = ?",
     )
-    .bind_all((job.id, run_id))
-    .count(tx, format!("settling {}", job.name))
+    .bind_all((serde_json::to_string(&ids)?, run_id))
+    .count(tx, "settling what was archived")
     .await?;
-    ensure_held(job, done)
+    let names = || jobs.iter().map(|job| job.name.to_string()).collect::<Vec<_>>().join(", ");
+    ensure!(
+        done == ids.len() as u64,
+        "{done} of {} claims are still held by this run: {}",
+        ids.len(),
+        names()
+    );
+    Ok(())
 }
 
 pub async fn put_back(tx: &mut Conn, job: &Job, run_id: &str, how: &PutBack) -> Result<()> {

@@ -1,22 +1,18 @@
-//! How an attempt ends in the database: catalog, queue and ledger in one transaction, after the file is durable.
+//! How a claim ends without a file: what was learnt of the recording, and of its PBX.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use jiff::Timestamp;
-use tracing::{debug, warn};
 
-use super::fetch::{Failure, Fetched, Origin};
+use super::fetch::Failure;
 use super::judge::{Facts, judge};
 use super::{Snapshot, Worker};
 use crate::base::backoff::random_fraction;
 use crate::base::recording::RecordingKind;
-use crate::formats::audio::Suspicion;
-use crate::formats::sidecar::Sidecar;
 use crate::store::calls;
-use crate::store::catalog::{self, CatalogEntry};
 use crate::store::device_retention;
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet::{self, MISSING_STREAK_MAX};
-use crate::store::ledger::{self, ArchivedFacts, Entry, EntryType, HowCame, commitment};
+use crate::store::ledger::{self, Entry, EntryType, commitment};
 use crate::store::queue::{self, Job, PutBack, RecordingState};
 use crate::store::sql::Conn;
 use crate::store::voicemail;
@@ -26,22 +22,6 @@ const FOUND_DETAIL: &str = "a file that callvault did not write is in its place,
                           compare it with: it is not taken for the recording";
 
 impl Worker {
-    /// Records a durable file: when this returns, its recording is archived for good.
-    pub(super) async fn commit(&self, job: &Job, fetched: Fetched) -> Result<()> {
-        let claim = Claimed::of(&self.site.vault, job.clone());
-        let size_bytes = fetched.kept.file.size_bytes();
-        debug!(pbx = %job.pbx, size_bytes, "Archived `{}` as {}", job.name, fetched.kept.file.path());
-        for moved in &fetched.kept.quarantined {
-            warn!(pbx = %job.pbx, "{} was not what the PBX delivered: it was moved to {}", moved.from, moved.to);
-        }
-        let committed = self.site.db().write(async move |tx| claim.commit_file(tx, &fetched).await).await;
-        committed.with_context(|| format!("recording `{}` as archived", job.name))?;
-        if job.state != RecordingState::Archived {
-            self.progress.note(Snapshot { archived: 1, bytes: size_bytes, ..Snapshot::default() });
-        }
-        Ok(())
-    }
-
     /// Ends a claim without a file, as the judgement says.
     pub(super) async fn put_back(&self, job: &Job, failure: &Failure) -> Result<()> {
         let not_there = failure.is_not_there();
@@ -63,7 +43,7 @@ impl Worker {
         if !matches!(how, PutBack::Unclaimed | PutBack::Postponed { .. }) {
             self.progress.note(Snapshot { failed_attempts: 1, ..Snapshot::default() });
         }
-        let claim = Claimed::of(&self.site.vault, job.clone());
+        let claim = Claim::of(&self.site.vault, job.clone());
         let db = self.site.db();
         db.write(async move |tx| {
             if not_there && claim.job.kind == RecordingKind::Call {
@@ -72,20 +52,20 @@ impl Worker {
             if is_found {
                 claim.note(tx, FindingKind::Found, &*claim.job.path, FOUND_DETAIL).await?;
             }
-            claim.commit_put_back(tx, how).await
+            claim.put_back(tx, how).await
         })
         .await
     }
 }
 
 /// A claimed recording whose claim ends now.
-pub(super) struct Claimed {
+pub(super) struct Claim {
     pub(super) job: Job,
     pub(super) run_id: String,
     pub(super) now: Timestamp,
 }
 
-impl Claimed {
+impl Claim {
     pub(super) fn of(vault: &Vault, job: Job) -> Self {
         Self { job, run_id: vault.state.run_id.clone(), now: vault.clock.now() }
     }
@@ -98,110 +78,11 @@ impl Claimed {
         entry.with("recording", recording.to_string())
     }
 
-    pub(super) async fn commit_file(&self, tx: &mut Conn, fetched: &Fetched) -> Result<()> {
-        let Self { job, now, .. } = self;
-        match catalog::sha256_of(tx, fetched.kept.file.path()).await? {
-            None => self.record_file(tx, fetched).await?,
-            // A second fetch of an archived recording brought the same bytes.
-            Some(sha256) if sha256 == fetched.kept.file.sha256() => {}
-            Some(_) => {
-                let detail = "the archived file was gone, and the PBX gave other audio for it: restore it from a backup";
-                let subject = fetched.kept.file.path();
-                self.note(tx, FindingKind::Conflict, subject, detail).await?;
-            }
-        }
-        for moved in &fetched.kept.quarantined {
-            let detail = format!(
-                "callvault had not written it, or it was damaged, and the PBX delivered something else for its place; it is \
-             now {}",
-                moved.to
-            );
-            self.note(tx, FindingKind::Quarantined, &*moved.from, detail).await?;
-        }
-        findings::close_about(tx, &job.pbx, FindingKind::Found, &job.path, *now).await?;
-        queue::settle(tx, job, &self.run_id).await?;
-        self.reopen_day(tx).await?;
-        match fetched.origin {
-            Origin::Delivered => self.note_delivery(tx).await,
-            Origin::Adopted | Origin::Accepted => Ok(()),
-        }
-    }
-
-    /// A PBX that delivers is believed again when it says that it lacks another one. Calls and voicemail lie in different
-    /// stores: that one of them delivers says nothing of the other.
-    async fn note_delivery(&self, tx: &mut Conn) -> Result<()> {
-        let Self { job, now, .. } = self;
-        match job.kind {
-            RecordingKind::Call => {
-                findings::close(tx, &job.pbx, FindingKind::StoreOffline, *now).await?;
-                device_retention::note(tx, &job.pbx, job.started_at, true, *now).await?;
-                fleet::note_delivery(tx, &job.pbx, *now).await
-            }
-            RecordingKind::Voicemail => voicemail::note_delivery(tx, &job.pbx, *now).await,
-        }
-    }
-
-    async fn record_file(&self, tx: &mut Conn, fetched: &Fetched) -> Result<()> {
-        let Self { job, now, .. } = self;
-        let file = &fetched.kept.file;
-        let audio = &file.sidecar().audio;
-        let conflict = fetched.occupied().is_some() || job.state == RecordingState::Archived;
-        let number = ledger::append(tx, &self.archived_entry(fetched, conflict)).await?;
-        if !audio.suspect.is_empty() {
-            ledger::append(tx, &ledger::suspect(number, &job.pbx, &audio.suspect, *now)).await?;
-        }
-        let entry = CatalogEntry {
-            recording_id: job.id,
-            path: file.path().to_owned(),
-            size_bytes: file.size_bytes(),
-            sha256: file.sha256(),
-            sidecar_sha256: file.sidecar_sha256(),
-            format: audio.format.clone(),
-            duration_ms: audio.duration_ms,
-            suspect: audio.suspect.clone(),
-            conflict,
-        };
-        catalog::record(tx, &entry, number, *now).await?;
-        if audio.suspect.iter().any(|odd| odd == Suspicion::OneSided.as_str()) {
-            let detail = "one side of the conversation is silent, and the other is not";
-            self.note(tx, FindingKind::OneSided, file.path(), detail).await?;
-        }
-        if let Some(occupied) = fetched.occupied() {
-            let detail = format!("{occupied} holds other audio; this was kept beside it as {}", file.path());
-            self.note(tx, FindingKind::Conflict, file.path(), detail).await?;
-        }
-        Ok(())
-    }
-
-    fn archived_entry(&self, fetched: &Fetched, conflict: bool) -> Entry {
-        let job = &self.job;
-        let file = &fetched.kept.file;
-        // An adopted sidecar keeps its own salt and serial number: whoever has it must find its entry.
-        let Sidecar { salt, pbx, origin, .. } = file.sidecar();
-        let came = origin.as_ref().map(|origin| HowCame {
-            transport: &origin.transport,
-            key_sha256: origin.key_sha256.as_deref(),
-            adopted: matches!(fetched.origin, Origin::Adopted),
-        });
-        let facts = ArchivedFacts {
-            conflict,
-            pbx: &job.pbx,
-            day: job.day,
-            recording: commitment(salt, job.kind, &pbx.id, &pbx.sn, &job.name),
-            sha256: file.sha256(),
-            sidecar_sha256: file.sidecar_sha256(),
-            size_bytes: file.size_bytes(),
-            gap: job.gap_number,
-            came,
-        };
-        ledger::archived(&facts, self.now)
-    }
-
     /// A PBX that says "missing" of one recording after another has most likely lost its store, not its recordings.
     async fn note_missing(&self, tx: &mut Conn) -> Result<()> {
         let pbx = &*self.job.pbx;
         if self.job.absent.is_none() {
-            device_retention::note(tx, pbx, self.job.started_at, false, self.now).await?;
+            device_retention::note(tx, pbx, [self.job.started_at], false, self.now).await?;
         }
         let streak = fleet::note_missing(tx, pbx).await?;
         if streak < MISSING_STREAK_MAX {
@@ -214,7 +95,7 @@ impl Claimed {
         self.note(tx, FindingKind::StoreOffline, pbx, detail).await
     }
 
-    pub(super) async fn commit_put_back(&self, tx: &mut Conn, how: PutBack) -> Result<()> {
+    pub(super) async fn put_back(&self, tx: &mut Conn, how: PutBack) -> Result<()> {
         let job = &self.job;
         let how = match how {
             PutBack::Absent { state, reason, absence, due_at: None, .. } => {
@@ -228,8 +109,9 @@ impl Claimed {
                 "a later call names it too, but the PBX did not deliver it again; the archived audio stays";
             self.note(tx, FindingKind::RefetchFailed, &*job.path, detail).await?;
         }
-        if changes_the_day(job, &how) {
-            self.reopen_day(tx).await?;
+        // A day is settled by its calls; voicemail does not belong to it.
+        if job.kind == RecordingKind::Call && changes_the_day(job, &how) {
+            calls::reopen(tx, &job.pbx, job.day).await?;
         }
         queue::put_back(tx, job, &self.run_id, &how).await
     }
@@ -242,14 +124,6 @@ impl Claimed {
         }
         let entry = self.entry(EntryType::Gap).with("reason", reason).with("answers", answers);
         ledger::append(tx, &entry.with("attempts", job.attempts + 1)).await
-    }
-
-    /// A day is settled by its calls; voicemail does not belong to it.
-    async fn reopen_day(&self, tx: &mut Conn) -> Result<()> {
-        match self.job.kind {
-            RecordingKind::Call => calls::reopen(tx, &self.job.pbx, self.job.day).await,
-            RecordingKind::Voicemail => Ok(()),
-        }
     }
 
     pub(super) async fn note(

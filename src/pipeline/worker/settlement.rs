@@ -1,0 +1,272 @@
+//! How durable files become archived recordings: catalog, queue and ledger in one transaction, for all files that wait for it.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, anyhow};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio::sync::oneshot;
+use tracing::{debug, warn};
+
+use super::fetch::{Fetched, Origin};
+use super::{Snapshot, Worker};
+use crate::base::recording::RecordingKind;
+use crate::formats::audio::Suspicion;
+use crate::formats::sidecar::Sidecar;
+use crate::store::calls;
+use crate::store::catalog::{self, CatalogEntry};
+use crate::store::device_retention;
+use crate::store::findings::{self, Finding, FindingKind};
+use crate::store::fleet;
+use crate::store::ledger::{self, ArchivedFacts, Entry, HowCame, commitment};
+use crate::store::queue::{self, Job, RecordingState};
+use crate::store::sql::Conn;
+use crate::store::voicemail;
+use crate::vault::Vault;
+
+/// Those that wait to be committed: whoever comes while others are committed goes with all that came meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    waiting: Mutex<Vec<(Durable, oneshot::Sender<Result<()>>)>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A claimed recording whose audio and sidecar are on disk.
+#[derive(Debug)]
+pub(super) struct Durable {
+    pub(super) job: Job,
+    pub(super) fetched: Fetched,
+}
+
+impl Worker {
+    /// Records a durable file, with all others that wait for it: when this returns, its recording is archived for good.
+    pub(super) async fn commit(&self, file: Durable) -> Result<()> {
+        let Durable { job, fetched } = &file;
+        let size_bytes = fetched.kept.file.size_bytes();
+        debug!(pbx = %job.pbx, size_bytes, "Archived `{}` as {}", job.name, fetched.kept.file.path());
+        for moved in &fetched.kept.quarantined {
+            warn!(pbx = %job.pbx, "{} was not what the PBX delivered: it was moved to {}", moved.from, moved.to);
+        }
+        let (name, is_new) = (job.name.clone(), job.state != RecordingState::Archived);
+        let (ended, end) = oneshot::channel();
+        self.commits.lock().push((file, ended));
+        let turn = self.commits.turn.lock().await;
+        let together = std::mem::take(&mut *self.commits.lock());
+        if !together.is_empty() {
+            self.commit_together(together).await;
+        }
+        drop(turn);
+        let committed = end.await.unwrap_or_else(|_| Err(anyhow!("the commit was interrupted")));
+        committed.with_context(|| format!("recording `{name}` as archived"))?;
+        if is_new {
+            self.progress.note(Snapshot { archived: 1, bytes: size_bytes, ..Snapshot::default() });
+        }
+        Ok(())
+    }
+
+    /// Commits these, and tells each how it ended. One that cannot be recorded does not keep out the others.
+    async fn commit_together(&self, together: Vec<(Durable, oneshot::Sender<Result<()>>)>) {
+        let (files, ended): (Vec<_>, Vec<_>) = together.into_iter().unzip();
+        let settlement = Arc::new(Settlement::of(&self.site.vault, self.site.id(), files));
+        let store = async |which: Range<usize>| {
+            let settlement = settlement.clone();
+            self.site.db().write(async move |tx| settlement.store(tx, which).await).await
+        };
+        let all = store(0..ended.len()).await;
+        let is_one = ended.len() == 1;
+        let mut outcome = Some(all);
+        for (at, ended) in ended.into_iter().enumerate() {
+            let of_it = match &mut outcome {
+                Some(Ok(())) => Ok(()),
+                of_all if is_one => of_all.take().unwrap_or(Ok(())),
+                _ => store(at..at + 1).await,
+            };
+            // Who asked may be gone; the work stands all the same.
+            drop(ended.send(of_it));
+        }
+    }
+}
+
+impl Commits {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Durable, oneshot::Sender<Result<()>>)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Durable files of one PBX, whose claims end together.
+pub(super) struct Settlement {
+    pbx: String,
+    run_id: String,
+    now: Timestamp,
+    files: Vec<Durable>,
+}
+
+impl Settlement {
+    pub(super) fn of(vault: &Vault, pbx: &str, files: Vec<Durable>) -> Self {
+        Self { pbx: pbx.to_owned(), run_id: vault.state.run_id.clone(), now: vault.clock.now(), files }
+    }
+
+    /// Records all of them: what a run of callvault says of a file, it says here.
+    pub(super) async fn store_all(&self, tx: &mut Conn) -> Result<()> {
+        self.store(tx, 0..self.files.len()).await
+    }
+
+    async fn store(&self, tx: &mut Conn, which: Range<usize>) -> Result<()> {
+        let files = &self.files[which];
+        let paths: Vec<&str> = files.iter().map(Durable::path).collect();
+        let known = catalog::sha256s_of(tx, &paths).await?;
+        let mut new = Vec::with_capacity(files.len());
+        for file in files {
+            match known.get(file.path()) {
+                None => new.push(file),
+                // A second fetch of an archived recording brought the same bytes.
+                Some(sha256) if *sha256 == file.fetched.kept.file.sha256() => {}
+                Some(_) => {
+                    let detail = "the archived file was gone, and the PBX gave other audio for it: restore it from a backup";
+                    self.note(tx, FindingKind::Conflict, file.path(), detail).await?;
+                }
+            }
+        }
+        self.record(tx, &new).await?;
+        for moved in files.iter().flat_map(|file| &file.fetched.kept.quarantined) {
+            let detail = format!(
+                "callvault had not written it, or it was damaged, and the PBX delivered something else for its place; it is \
+                 now {}",
+                moved.to
+            );
+            self.note(tx, FindingKind::Quarantined, &*moved.from, detail).await?;
+        }
+        let jobs: Vec<&Job> = files.iter().map(|file| &file.job).collect();
+        let places: Vec<String> = jobs.iter().map(|job| job.path.clone()).collect();
+        findings::close_these(tx, &self.pbx, &[FindingKind::Found], &places, self.now).await?;
+        queue::settle(tx, &jobs, &self.run_id).await?;
+        // A day is settled by its calls; voicemail does not belong to it.
+        let calls = jobs.iter().filter(|job| job.kind == RecordingKind::Call);
+        let days: BTreeSet<Date> = calls.map(|job| job.day).collect();
+        for day in days {
+            calls::reopen(tx, &self.pbx, day).await?;
+        }
+        self.note_deliveries(tx, files).await
+    }
+
+    /// Adds files to ledger and catalog that are in neither.
+    async fn record(&self, tx: &mut Conn, files: &[&Durable]) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let first = ledger::next_number(tx).await?;
+        let (mut entries, mut rows) = (Vec::new(), Vec::new());
+        for file in files {
+            let number = first + i64::try_from(entries.len())?;
+            entries.push(file.ledger_entry(self.now));
+            let suspect = &file.fetched.kept.file.sidecar().audio.suspect;
+            if !suspect.is_empty() {
+                entries.push(ledger::suspect(number, &self.pbx, suspect, self.now));
+            }
+            rows.push((file.catalog_entry(), number));
+        }
+        ledger::append_all(tx, first, &entries).await?;
+        catalog::record(tx, &rows, self.now).await?;
+        for file in files {
+            self.note_odd(tx, file).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_odd(&self, tx: &mut Conn, file: &Durable) -> Result<()> {
+        let suspect = &file.fetched.kept.file.sidecar().audio.suspect;
+        if suspect.iter().any(|odd| odd == Suspicion::OneSided.as_str()) {
+            let detail = "one side of the conversation is silent, and the other is not";
+            self.note(tx, FindingKind::OneSided, file.path(), detail).await?;
+        }
+        if let Some(occupied) = file.fetched.occupied() {
+            let detail = format!("{occupied} holds other audio; this was kept beside it as {}", file.path());
+            self.note(tx, FindingKind::Conflict, file.path(), detail).await?;
+        }
+        Ok(())
+    }
+
+    /// A PBX that delivers is believed again when it says that it lacks another one. Calls and voicemail lie in different
+    /// stores: that one of them delivers says nothing of the other.
+    async fn note_deliveries(&self, tx: &mut Conn, files: &[Durable]) -> Result<()> {
+        let Self { pbx, now, .. } = self;
+        let delivered = |kind| {
+            let is_delivered = |file: &&Durable| file.fetched.origin == Origin::Delivered;
+            files.iter().filter(is_delivered).map(|file| &file.job).filter(move |job| job.kind == kind)
+        };
+        if delivered(RecordingKind::Call).next().is_some() {
+            findings::close(tx, pbx, FindingKind::StoreOffline, *now).await?;
+            let started = delivered(RecordingKind::Call).map(|job| job.started_at);
+            device_retention::note(tx, pbx, started, true, *now).await?;
+            fleet::note_delivery(tx, pbx, *now).await?;
+        }
+        if delivered(RecordingKind::Voicemail).next().is_some() {
+            voicemail::note_delivery(tx, pbx, *now).await?;
+        }
+        Ok(())
+    }
+
+    async fn note(
+        &self,
+        tx: &mut Conn,
+        kind: FindingKind,
+        subject: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Result<()> {
+        let finding = Finding { kind, subject: subject.into(), detail: detail.into() };
+        findings::record(tx, &self.pbx, &finding, self.now).await
+    }
+}
+
+impl Durable {
+    fn path(&self) -> &str {
+        self.fetched.kept.file.path()
+    }
+
+    /// Whether it is the second file of its recording.
+    fn is_conflict(&self) -> bool {
+        self.fetched.occupied().is_some() || self.job.state == RecordingState::Archived
+    }
+
+    fn catalog_entry(&self) -> CatalogEntry {
+        let file = &self.fetched.kept.file;
+        let audio = &file.sidecar().audio;
+        CatalogEntry {
+            recording_id: self.job.id,
+            path: file.path().to_owned(),
+            size_bytes: file.size_bytes(),
+            sha256: file.sha256(),
+            sidecar_sha256: file.sidecar_sha256(),
+            format: audio.format.clone(),
+            duration_ms: audio.duration_ms,
+            suspect: audio.suspect.clone(),
+            conflict: self.is_conflict(),
+        }
+    }
+
+    fn ledger_entry(&self, now: Timestamp) -> Entry {
+        let Self { job, fetched } = self;
+        let file = &fetched.kept.file;
+        // An adopted sidecar keeps its own salt and serial number: whoever has it must find its entry.
+        let Sidecar { salt, pbx, origin, .. } = file.sidecar();
+        let came = origin.as_ref().map(|origin| HowCame {
+            transport: &origin.transport,
+            key_sha256: origin.key_sha256.as_deref(),
+            adopted: matches!(fetched.origin, Origin::Adopted),
+        });
+        let facts = ArchivedFacts {
+            conflict: self.is_conflict(),
+            pbx: &job.pbx,
+            day: job.day,
+            recording: commitment(salt, job.kind, &pbx.id, &pbx.sn, &job.name),
+            sha256: file.sha256(),
+            sidecar_sha256: file.sidecar_sha256(),
+            size_bytes: file.size_bytes(),
+            gap: job.gap_number,
+            came,
+        };
+        ledger::archived(&facts, now)
+    }
+}
