@@ -2,7 +2,7 @@
 //!
 //! Append-only: a row is a promise that the file is on disk under its final name with these bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use crate::base::digest::Digest;
 use crate::base::recording::RecordingKind;
 use crate::store::queue::DayRange;
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
+use crate::store::together::{Statement, statement};
 
 /// Recordings that an average size is taken of.
 const SIZE_SAMPLE: i64 = 500;
@@ -34,6 +35,14 @@ pub struct CatalogEntry {
 
 /// Appends files to the catalog, each with the number of its ledger entry, and marks the sums of their folders as behind.
 pub async fn record(tx: &mut Conn, files: &[(CatalogEntry, i64)], now: Timestamp) -> Result<()> {
+    for statement in recording(files, now)? {
+        statement.run(tx, "recording files in the catalog").await?;
+    }
+    Ok(())
+}
+
+/// As [`record`], to be run with others.
+pub fn recording(files: &[(CatalogEntry, i64)], now: Timestamp) -> Result<[Statement; 2]> {
     let hashes = |of: fn(&CatalogEntry) -> &Digest| -> Vec<u8> {
         files.iter().flat_map(|(file, _)| of(file).as_bytes()).copied().collect()
     };
@@ -54,18 +63,20 @@ pub async fn record(tx: &mut Conn, files: &[(CatalogEntry, i64)], now: Timestamp
         )
     };
     let rows: Vec<_> = files.iter().map(row).collect();
-    sqlx::query(
+    let record = statement(
         "insert into archived_files (sha256, sidecar_sha256, archived_at_ms, recording_id, path, folder, size_bytes,
              format, duration_ms, suspect, conflict, ledger_number)
-         select substr($1, key * 32 + 1, 32), substr($2, key * 32 + 1, 32), $3, value ->> 0, value ->> 1, value ->> 2,
-             value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8 from json_each($4);
-         insert into day_folders (folder, changed) select distinct value ->> 2, 1 from json_each($4) where true
+         select substr(?, key * 32 + 1, 32), substr(?, key * 32 + 1, 32), ?, value ->> 0, value ->> 1, value ->> 2,
+             value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8 from json_each(?)",
+    );
+    let record = record.bind_all((hashes(|file| &file.sha256), hashes(|file| &file.sidecar_sha256)));
+    let folders: BTreeSet<&str> = files.iter().map(|(file, _)| folder_of(&file.path)).collect();
+    let touch = statement(
+        "insert into day_folders (folder, changed) select value, 1 from json_each(?) where true
          on conflict (folder) do update set changed = changed + 1",
-    )
-    .bind_all((hashes(|file| &file.sha256), hashes(|file| &file.sidecar_sha256)))
-    .bind_all((now, serde_json::to_string(&rows)?))
-    .run(tx, "recording files in the catalog")
-    .await
+    );
+    let touch = touch.bind_all((serde_json::to_string(&folders)?,));
+    Ok([record.bind_all((now, serde_json::to_string(&rows)?)), touch])
 }
 
 /// The folder part of a path relative to the archive's root.

@@ -103,10 +103,9 @@ pub async fn rows(db: &mut Conn, of: &OfDay<'_>) -> Result<Rows> {
     sqlx::query_as(
         "select count(*) as rows, coalesce(sum(answered), 0) as answered,
              coalesce(sum(answered and recording_id is null and not is_unqueued), 0) as unrecorded,
-             coalesce(sum(is_unqueued), 0) as unqueued, coalesce(sum(reading < latest), 0) as vanished
-         from (select answered, recording_id, reading,
-                   recording_id is null and coalesce(json_extract(row, '$.recording'), '') <> '' as is_unqueued,
-                   (select coalesce(max(id), 0) from readings where pbx = ?1 and source = ?2 and whole = 1) as latest
+             coalesce(sum(is_unqueued), 0) as unqueued, coalesce(sum(absent), 0) as vanished
+         from (select answered, recording_id, absent,
+                   recording_id is null and coalesce(json_extract(row, '$.recording'), '') <> '' as is_unqueued
                from calls where pbx = ?1 and day = ?2)",
     )
     .bind_all((of.pbx, &of.day))
@@ -297,9 +296,7 @@ macro_rules! vanished {
             $what,
             " from recordings where pbx = ? and day = ? and kind = 'call' and state = 'archived'
              and exists (select 1 from calls where recording_id = recordings.id)
-             and not exists (select 1 from calls where recording_id = recordings.id and reading >=
-                 (select coalesce(max(id), 0) from readings
-                  where readings.pbx = calls.pbx and source = calls.day and whole = 1)) ",
+             and not exists (select 1 from calls where recording_id = recordings.id and absent = 0) ",
             $rest
         )
     };

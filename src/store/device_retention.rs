@@ -8,6 +8,7 @@ use jiff::{Timestamp, ToSpan as _};
 
 use crate::store::db;
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
+use crate::store::together::{Statement, statement};
 
 /// For how long evidence counts, in days. A PBX that is followed closely gives little of it: only what was late is old.
 const COUNTS_DAYS: i64 = 180;
@@ -24,28 +25,26 @@ pub struct Evidence {
 }
 
 /// Notes that a PBX delivered recordings that began at these times, or says for the first time that it does not have them.
-pub async fn note(
-    tx: &mut Conn,
+pub fn noting(
     pbx: &str,
     started: impl IntoIterator<Item = Timestamp>,
     is_delivered: bool,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<Statement> {
     let mut by_age: BTreeMap<i64, u64> = BTreeMap::new();
     for started_at in started {
         let age_days = (now.duration_since(started_at).as_hours() / 24).clamp(0, AGE_DAYS_MAX);
         *by_age.entry(age_days).or_default() += 1;
     }
     let by_age: Vec<(i64, u64)> = by_age.into_iter().collect();
-    sqlx::query(
+    let note = statement(
         "insert into retention_evidence (pbx, seen_on, age_days, delivered, missing)
-         select ?1, ?2, value ->> 0, iif(?3, value ->> 1, 0), iif(?3, 0, value ->> 1) from json_each(?4) where true
+         select ?, ?, value ->> 0, (value ->> 1) * ?, (value ->> 1) * ? from json_each(?) where true
          on conflict (pbx, seen_on, age_days) do update
          set delivered = delivered + excluded.delivered, missing = missing + excluded.missing",
-    )
-    .bind_all((pbx, day(now), is_delivered, serde_json::to_string(&by_age)?))
-    .run(tx, "noting how long recordings are kept")
-    .await
+    );
+    let by_age = serde_json::to_string(&by_age)?;
+    Ok(note.bind_all((pbx, day(now), is_delivered, !is_delivered, by_age)))
 }
 
 /// The evidence of `pbx` that still counts, the youngest recordings first.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 pub use crate::base::finding::FindingKind;
 
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms, Run as _};
+use crate::store::together::{Statement, statement};
 use anyhow::Result;
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
@@ -126,14 +127,21 @@ pub async fn close_these(
     subjects: &[String],
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
+    closing_these(pbx, kinds, subjects, now)?.run(tx, "closing findings").await
+}
+
+/// As [`close_these`], to be run with others.
+pub fn closing_these(
+    pbx: &str,
+    kinds: &[FindingKind],
+    subjects: &[String],
+    now: Timestamp,
+) -> Result<Statement> {
+    let close = statement(
         "update findings set closed_at_ms = ? where pbx = ? and closed_at_ms is null
              and kind in (select value from json_each(?)) and subject in (select value from json_each(?))",
-    )
-    .bind_all((now, pbx, serde_json::to_string(kinds)?))
-    .bind_all((serde_json::to_string(subjects)?,))
-    .run(tx, "closing findings")
-    .await
+    );
+    Ok(close.bind_all((now, pbx, serde_json::to_string(kinds)?, serde_json::to_string(subjects)?)))
 }
 
 /// Closes the findings of a kind but for those about `subjects`, which still hold.
@@ -144,14 +152,16 @@ pub async fn close_others(
     subjects: &[&str],
     now: Timestamp,
 ) -> Result<()> {
-    let still = serde_json::to_string(subjects)?;
-    sqlx::query(
+    closing_others(pbx, kind, subjects, now)?.run(tx, "closing findings").await
+}
+
+/// As [`close_others`], to be run with other statements.
+pub fn closing_others(pbx: &str, kind: FindingKind, subjects: &[&str], now: Timestamp) -> Result<Statement> {
+    let close = statement(
         "update findings set closed_at_ms = ? where kind = ? and pbx = ? and closed_at_ms is null
              and subject not in (select value from json_each(?))",
-    )
-    .bind_all((now, kind, pbx, still))
-    .run(tx, "closing findings")
-    .await
+    );
+    Ok(close.bind_all((now, kind, pbx, serde_json::to_string(subjects)?)))
 }
 
 /// Closes all findings of a PBX: a person has seen them. What still holds comes back when it is seen again.

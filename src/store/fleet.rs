@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::base::digest::Digest;
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms, Run as _};
+use crate::store::together::{Statement, statement};
 
 /// Answers "I do not have it" in a row after which they say more of the PBX than of the recordings.
 pub const MISSING_STREAK_MAX: u32 = 20;
@@ -186,11 +187,9 @@ pub async fn note_sweep(tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> 
 }
 
 /// Notes that a PBX delivered a recording: its word that another is missing counts again.
-pub async fn note_delivery(tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {
-    sqlx::query("update pbx set last_delivery_at_ms = ?, missing_streak = 0 where id = ?")
-        .bind_all((now, pbx))
-        .run(tx, "noting a delivery")
-        .await
+pub fn noting_delivery(pbx: &str, now: Timestamp) -> Statement {
+    let note = statement("update pbx set last_delivery_at_ms = ?, missing_streak = 0 where id = ?");
+    note.bind_all((now, pbx))
 }
 
 /// Notes that a PBX said "I do not have it", and returns how often it has in a row.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::Digest;
 use crate::formats::tlog::{Frontier, leaf_hash};
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms, Run as _};
+use crate::store::together::{Statement, statement};
 
 pub use crate::formats::ledger_entry::{
     ArchivedFacts, ENTRY_BYTES_MAX, Entry, EntryType, HowCame, ListFacts, archived, commitment, found, list,
@@ -19,7 +20,7 @@ pub const SETTINGS: &str = "ledger_settings";
 /// Appends an entry and returns its number. The caller's transaction makes it durable together with its cause.
 pub async fn append(tx: &mut Conn, entry: &Entry) -> Result<i64> {
     let number = next_number(tx).await?;
-    append_all(tx, number, std::slice::from_ref(entry)).await?;
+    appending(number, std::slice::from_ref(entry))?.run(tx, "appending to the ledger").await?;
     Ok(number)
 }
 
@@ -29,7 +30,7 @@ pub async fn next_number(tx: &mut Conn) -> Result<i64> {
 }
 
 /// Appends entries in their order, the first of which gets the next number, `first`.
-pub async fn append_all(tx: &mut Conn, first: i64, entries: &[Entry]) -> Result<()> {
+pub fn appending(first: i64, entries: &[Entry]) -> Result<Statement> {
     let mut texts = Vec::with_capacity(entries.len());
     let mut leaves = Vec::with_capacity(entries.len() * Digest::BYTES);
     for entry in entries {
@@ -39,13 +40,11 @@ pub async fn append_all(tx: &mut Conn, first: i64, entries: &[Entry]) -> Result<
         leaves.extend_from_slice(leaf_hash(json.as_bytes()).as_bytes());
         texts.push(json);
     }
-    sqlx::query(
+    let append = statement(
         "insert into ledger (number, entry, leaf_hash)
          select ? + key, value, substr(?, key * 32 + 1, 32) from json_each(?)",
-    )
-    .bind_all((first, leaves, serde_json::to_string(&texts)?))
-    .run(tx, "appending to the ledger")
-    .await
+    );
+    Ok(append.bind_all((first, leaves, serde_json::to_string(&texts)?)))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

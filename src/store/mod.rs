@@ -23,4 +23,5 @@ pub mod queue; // the queue: one row per recording, claimed by one run at a time
 pub mod requests; // the process that owns the state, and what others ask of it
 pub mod scratch; // tables for the time of a rebuild
 pub mod sql; // how values stand in columns, and how statements are run
+pub mod together; // statements that are run in one hop to the database
 pub mod voicemail; // voicemail messages, and what their boxes looked like

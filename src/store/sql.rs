@@ -32,7 +32,7 @@ pub trait Doing: Display + Send + Sync + 'static {}
 impl<T: Display + Send + Sync + 'static> Doing for T {}
 
 pub trait Value {
-    type Stored: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + 'static;
+    type Stored: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + Send + 'static;
 
     fn stored(self) -> Self::Stored;
 }
@@ -107,7 +107,7 @@ impl<T: Value> Value for Option<T> {
 }
 
 /// A statement that takes values.
-trait Bind: Sized {
+pub(super) trait Bind: Sized {
     fn with<V: Value>(self, value: V) -> Self;
 }
 

@@ -8,6 +8,7 @@ use crate::base::message::Message;
 use crate::store::db;
 use crate::store::queue::RecordingState;
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, Ms, Run as _};
+use crate::store::together::{Statement, statement};
 
 /// How exactly it is remembered when a message was last seen: a poll that changes nothing should write nothing.
 const SEEN_EVERY_MS: i64 = 3_600_000;
@@ -148,14 +149,12 @@ pub async fn note_poll(tx: &mut Conn, pbx: &str, poll: &Poll, now: Timestamp) ->
 }
 
 /// Notes that the PBX delivered a message: its word that it lacks another one counts again.
-pub async fn note_delivery(tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {
-    sqlx::query(
-        "insert into voicemail_polls (pbx, delivered_at_ms) values (?1, ?2)
-         on conflict (pbx) do update set delivered_at_ms = ?2",
-    )
-    .bind_all((pbx, now))
-    .run(tx, "noting that a message was delivered")
-    .await
+pub fn noting_delivery(pbx: &str, now: Timestamp) -> Statement {
+    let note = statement(
+        "insert into voicemail_polls (pbx, delivered_at_ms) values (?, ?)
+         on conflict (pbx) do update set delivered_at_ms = excluded.delivered_at_ms",
+    );
+    note.bind_all((pbx, now))
 }
 
 pub async fn note_unsupported(tx: &mut Conn, pbx: &str, now: Timestamp) -> Result<()> {

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::page::ReadingFacts;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper, line_of, page};
+use crate::base::digest::Digest;
 use crate::store::calls::{self, DayReading};
 use crate::store::clocks::{self, OwnDoubt, PbxClock};
 use crate::store::evidence::{
@@ -41,7 +42,7 @@ impl Sweeper<'_> {
                 && page::day_end(day, offset_s).is_some_and(|end| {
                     covered.read_at().duration_since(end) >= SETTLES_AFTER + self.device_behind
                 });
-            (day, DayReading { reading: reading.facts.reading, added, whole, late })
+            (day, DayReading { added, whole, late })
         };
         let closing: Vec<_> = days.into_iter().map(of_day).collect();
         let report = reading.report();
@@ -101,10 +102,10 @@ impl End {
         }
         for (day, of_day) in &self.closing {
             self.note_evidence(tx, *day, of_day).await?;
-            let absent_rows = calls::close_reading(tx, pbx, *day, *of_day, *now).await?;
+            calls::close_reading(tx, pbx, *day, *of_day, *now).await?;
             // A file may be an export of a part of the day; only the PBX's own answer can shrink, or be whole again.
             if of_day.whole && matches!(self.covered, Covered::Day { .. }) {
-                self.note_absent_rows(tx, *day, absent_rows).await?;
+                self.note_absent_rows(tx, *day).await?;
                 let subject = day.to_string();
                 findings::close_about(tx, pbx, FindingKind::DayUnread, &subject, *now).await?;
                 // Rows that could not be read are no finding any more once all of the same input could be.
@@ -128,7 +129,7 @@ impl End {
         let counts = &self.reading.counts;
         let list = InputList {
             pbx,
-            reading: self.reading.facts.reading,
+            is_listed: &|identity| self.reading.seen.is_too_long || self.reading.seen.holds(identity),
             input: &self.reading.input,
             // An answer that had to be asked for again has brought its rows twice.
             lines: match self.covered {
@@ -186,8 +187,15 @@ impl End {
     }
 
     /// Known rows that the PBX's own answer lacks are a finding, until an answer has them all.
-    async fn note_absent_rows(&self, tx: &mut Conn, day: Date, rows: i64) -> Result<()> {
+    async fn note_absent_rows(&self, tx: &mut Conn, day: Date) -> Result<()> {
         let ReadingFacts { pbx, now, .. } = &self.reading.facts;
+        let seen = &self.reading.seen;
+        // Of a list so long nobody knows any more what it held.
+        if seen.is_too_long {
+            return Ok(());
+        }
+        let is_listed = |identity: &Digest| seen.holds(identity);
+        let rows = calls::note_absent(tx, pbx, day, seen.calls_of_day, is_listed).await?;
         let detail = (rows != 0).then(|| {
             format!(
                 "{rows} rows known of this day were not in the reading of {}; they are kept",

@@ -42,7 +42,7 @@ use crate::store::fleet::{self, SameDevice};
 use crate::store::intake::{self, Added, IntakeSlowed};
 use page::{Fallback, PlacedRow, ROWS_PER_PAGE, ReadingFacts};
 use parts::Part;
-use reading::{List, Reading};
+use reading::{List, Reading, Seen};
 
 /// Bad rows of one reading that are kept as findings; the rest is only counted.
 const BAD_ROWS_KEPT: u64 = 1000;
@@ -99,15 +99,15 @@ impl<'a> Sweeper<'a> {
     ) -> Result<Reading> {
         let (pbx, rules, now) = (self.site.id().to_owned(), self.rules.clone(), self.site.now());
         let db = self.site.db();
+        let (Fallback::Asked(day) | Fallback::Before(day)) = fallback;
         let (facts, remembered, open) = db
             .write(async move |tx| {
                 let reading = calls::begin_reading(tx, &pbx, &source, now).await?;
                 let open = evidence::open_doubts(tx, &pbx).await?;
                 let remembered = fleet::remembered(tx, &pbx).await?;
-                Ok((ReadingFacts { pbx, reading, rules, now, limits }, remembered, open))
+                Ok((ReadingFacts { pbx, reading, day, rules, now, limits }, remembered, open))
             })
             .await?;
-        let (Fallback::Asked(day) | Fallback::Before(day)) = fallback;
         Ok(Reading {
             facts,
             day,
@@ -122,6 +122,7 @@ impl<'a> Sweeper<'a> {
             asked: Part::of(day),
             list: List::of(open),
             outside: None,
+            seen: Seen::default(),
         })
     }
 
@@ -203,8 +204,13 @@ impl<'a> Sweeper<'a> {
         if facts.limits.is_some() {
             self.check_disk()?;
         }
+        let repeated: Vec<bool> =
+            rows[which.clone()].iter().map(|row| reading.seen.holds(&row.call.identity)).collect();
+        let (page, of_page) = (rows.clone(), which.clone());
+        let db = self.site.db();
         let stored =
-            self.site.db().write(async move |tx| facts.store(tx, &rows[which], learnt).await).await?;
+            db.write(async move |tx| facts.store(tx, &page[of_page], &repeated, learnt).await).await?;
+        reading.seen.note(rows[which].iter().map(|row| &row.call.identity), stored.calls_of_day);
         for (day, added) in stored.added {
             *reading.added.entry(day).or_default() += added;
         }

@@ -14,7 +14,7 @@ use crate::base::times::{OffsetResolver, OffsetSource, Resolved};
 use crate::config::{ExclusionRule, PbxLimits};
 use crate::formats::cdr::CdrRow;
 use crate::pipeline::exclusion::judge_exclusion;
-use crate::store::calls::{self, NewCall, Standing};
+use crate::store::calls::{self, Listed, NewCall, News, Standing};
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet;
 use crate::store::intake::{self, Added};
@@ -29,6 +29,8 @@ pub(super) const ROWS_PER_PAGE: usize = 500;
 pub(super) struct ReadingFacts {
     pub(super) pbx: String,
     pub(super) reading: i64,
+    /// The day that is asked for; of a file, the day on which it was written.
+    pub(super) day: Date,
     pub(super) rules: Arc<Vec<ExclusionRule>>,
     pub(super) now: Timestamp,
     /// What the PBX may add; none for files, which are the operator's.
@@ -40,12 +42,14 @@ pub(super) struct PageStored {
     /// Rows that were new or newly changed, by day.
     pub(super) added: BTreeMap<Date, u64>,
     pub(super) new_recordings: u64,
+    /// Calls of the day that was asked for, those not counted that this reading has held before.
+    pub(super) calls_of_day: i64,
     intake: Added,
     to_judge: BTreeSet<i64>,
 }
 
 impl ReadingFacts {
-    /// Stores a page: the unit of work of a sweep.
+    /// Stores a page: the unit of work of a sweep. `repeated` says of each row whether this reading has held it before.
     ///
     /// # Errors
     /// [`IntakeSlowed`](crate::store::intake::IntakeSlowed) if the PBX may not add it at present; whatever the database says.
@@ -53,6 +57,7 @@ impl ReadingFacts {
         &self,
         tx: &mut Conn,
         rows: &[PlacedRow],
+        repeated: &[bool],
         learnt_offset_s: Option<i32>,
     ) -> Result<PageStored> {
         let (pbx, now) = (&*self.pbx, self.now);
@@ -64,14 +69,14 @@ impl ReadingFacts {
             stored.added.entry(placed.call.day).or_default();
         }
         let sn = self.learn_serial_number(tx, rows).await?;
-        let mut left: Vec<&PlacedRow> = rows.iter().collect();
+        let mut left: Vec<(&PlacedRow, bool)> = rows.iter().zip(repeated.iter().copied()).collect();
         while !left.is_empty() {
             // What comes twice is known the second time.
             let mut identities = BTreeSet::new();
-            let is_first = |placed: &&PlacedRow| identities.insert(placed.call.identity);
+            let is_first = |(placed, _): &(&PlacedRow, bool)| identities.insert(placed.call.identity);
             let (distinct, again): (Vec<_>, Vec<_>) = left.into_iter().partition(is_first);
             self.store_distinct(tx, &distinct, &sn, &mut stored).await?;
-            left = again;
+            left = again.into_iter().map(|(placed, _)| (placed, true)).collect();
         }
         let mut zone_checked = BTreeSet::new();
         for placed in rows.iter().filter(|placed| placed.resolved.source == OffsetSource::Callid) {
@@ -99,22 +104,28 @@ impl ReadingFacts {
     async fn store_distinct(
         &self,
         tx: &mut Conn,
-        rows: &[&PlacedRow],
+        rows: &[(&PlacedRow, bool)],
         learnt_sn: &str,
         stored: &mut PageStored,
     ) -> Result<()> {
         let (pbx, now) = (&*self.pbx, self.now);
-        let calls: Vec<_> =
-            rows.iter().map(|placed| (&placed.call, placed.row.recording.is_some())).collect();
-        let news = calls::news(tx, pbx, self.reading, &calls).await?;
-        let enqueued = self.enqueue(tx, rows, &news, learnt_sn).await?;
+        let mut listed = Vec::with_capacity(rows.len());
+        for (PlacedRow { row, call, .. }, is_repeated) in rows {
+            let names_recording = row.recording.is_some();
+            listed.push(Listed { call, names_recording, is_repeated: *is_repeated });
+        }
+        let News { rows: news, known_of_day } = calls::news(tx, pbx, self.day, &listed).await?;
+        let rows: Vec<&PlacedRow> = rows.iter().map(|(placed, _)| *placed).collect();
+        let enqueued = self.enqueue(tx, &rows, &news, learnt_sn).await?;
         let is_new = |(_, standing): &&(usize, Standing)| *standing == Standing::New;
         let new: Vec<_> = news
             .iter()
             .filter(is_new)
             .map(|(at, _)| (&rows[*at].call, enqueued.get(at).map(|enqueued| enqueued.id)))
             .collect();
-        calls::insert_all(tx, pbx, self.reading, &new, now).await?;
+        calls::insert_all(tx, pbx, &new, now).await?;
+        let new_of_day = new.iter().filter(|(call, _)| call.day == self.day).count();
+        stored.calls_of_day += known_of_day + i64::try_from(new_of_day)?;
         for (at, standing) in news {
             let placed = rows[at];
             let is_news = match standing {
@@ -233,7 +244,7 @@ pub(super) struct PlacedRow {
     pub(super) row: CdrRow,
     pub(super) resolved: Resolved,
     /// What is stored of it.
-    call: NewCall,
+    pub(super) call: NewCall,
 }
 
 impl PlacedRow {

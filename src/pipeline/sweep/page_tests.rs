@@ -32,8 +32,8 @@ fn placed(lines: &[String]) -> Vec<PlacedRow> {
 }
 
 /// What is in the database after `rows`, stored so many at a time; ids and salts left out.
-async fn stored(rows: &[PlacedRow], at_a_time: usize) -> (Vec<String>, u64, u64) {
-    const TABLES: &str = "select 'call ' || hex(calls.identity) || hex(version) || calls.day || reading || row || coalesce(path, '-')
+async fn stored(rows: &[PlacedRow], at_a_time: usize) -> (Vec<String>, [u64; 2], i64) {
+    const TABLES: &str = "select 'call ' || hex(calls.identity) || hex(version) || calls.day || absent || row || coalesce(path, '-')
              from calls left join recordings on recordings.id = recording_id
          union all select 'version ' || hex(call_versions.version) || call_versions.row || hex(identity)
              from call_versions join calls on calls.id = call_id
@@ -46,19 +46,24 @@ async fn stored(rows: &[PlacedRow], at_a_time: usize) -> (Vec<String>, u64, u64)
     let facts = ReadingFacts {
         pbx: "hq".to_owned(),
         reading: 3,
+        day: date(2026, 1, 2),
         rules: Arc::default(),
         now: Timestamp::UNIX_EPOCH,
         limits: Some(PbxLimits::default()),
     };
-    let (mut added, mut new_recordings) = (0, 0);
+    let (mut added, mut new_recordings, mut of_day) = (0, 0, 0);
+    let mut seen = BTreeSet::new();
     for page in rows.chunks(at_a_time) {
         let (page, facts) = (page.to_vec(), facts.clone());
-        let page = db.write(async move |tx| facts.store(tx, &page, None).await).await.unwrap();
+        let repeated: Vec<bool> = page.iter().map(|placed| !seen.insert(placed.call.identity)).collect();
+        let stored = async move |tx: &mut _| facts.store(tx, &page, &repeated, None).await;
+        let page = db.write(stored).await.unwrap();
+        of_day += page.calls_of_day;
         added += page.added.values().sum::<u64>();
         new_recordings += page.new_recordings;
     }
     let mut db = db.read().await.unwrap();
-    (sqlx::query_scalar(TABLES).fetch_all(&mut *db).await.unwrap(), added, new_recordings)
+    (sqlx::query_scalar(TABLES).fetch_all(&mut *db).await.unwrap(), [added, new_recordings], of_day)
 }
 
 proptest! {
@@ -72,6 +77,8 @@ proptest! {
         let rows = placed(&lines);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let [one_by_one, in_pages] = [1, at_a_time].map(|at_a_time| runtime.block_on(stored(&rows, at_a_time)));
+        let calls: BTreeSet<_> = rows.iter().map(|placed| placed.call.identity).collect();
+        prop_assert_eq!(one_by_one.2, i64::try_from(calls.len()).unwrap());
         prop_assert_eq!(one_by_one, in_pages);
     }
 }
@@ -83,14 +90,15 @@ async fn a_call_whose_recording_nobody_noted_is_put_into_the_queue_when_it_is_se
     db.write(async |tx| fleet::register(tx, "hq").await).await.unwrap();
     let line = "1767348000.1,2026-01-02 10:00:01,6000,1001,5,ANSWERED,a.wav,7\n".to_owned();
     let (rules, now, limits) = (Arc::default(), Timestamp::UNIX_EPOCH, None);
-    let facts = ReadingFacts { pbx: "hq".to_owned(), reading: 3, rules, now, limits };
+    let day = date(2026, 1, 2);
+    let facts = ReadingFacts { pbx: "hq".to_owned(), reading: 3, day, rules, now, limits };
     let stored = db
         .write(async move |tx| {
             let rows = placed(&[line]);
-            facts.store(tx, &rows, None).await?;
+            facts.store(tx, &rows, &[false], None).await?;
             sqlx::query("update calls set recording_id = null").execute(&mut *tx).await?;
             sqlx::query("delete from recordings").execute(&mut *tx).await?;
-            facts.store(tx, &rows, None).await
+            facts.store(tx, &rows, &[true], None).await
         })
         .await
         .unwrap();

@@ -1,6 +1,6 @@
 //! One reading of a CDR while it is under way, and what it covered in the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::civil::Date;
 use jiff::tz::Offset;
@@ -37,6 +37,44 @@ pub(super) struct Reading {
     pub(super) list: List,
     /// Only lines of days before the first of these and after the second are taken in.
     pub(super) outside: Option<(Date, Date)>,
+    pub(super) seen: Seen,
+}
+
+/// The calls that a reading has held so far.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The first half of each one's identity: who could find two alike could as well leave a call out of the list.
+    halves: HashSet<[u8; 16]>,
+    /// How many of them are filed under the day that was asked for.
+    pub(super) calls_of_day: i64,
+    /// Whether there were more than are remembered.
+    pub(super) is_too_long: bool,
+}
+
+/// Calls of one reading that are remembered: some 36 MB of memory.
+const SEEN_MAX: usize = 1 << 20;
+
+impl Seen {
+    pub(super) fn holds(&self, identity: &Digest) -> bool {
+        self.halves.contains(&half(identity))
+    }
+
+    /// Takes note of a page, in which so many calls of the day were new to this reading.
+    pub(super) fn note<'a>(&mut self, identities: impl Iterator<Item = &'a Digest>, calls_of_day: i64) {
+        self.calls_of_day += calls_of_day;
+        for identity in identities {
+            self.is_too_long |= self.halves.len() >= SEEN_MAX;
+            if self.is_too_long {
+                return;
+            }
+            self.halves.insert(half(identity));
+        }
+    }
+}
+
+fn half(identity: &Digest) -> [u8; 16] {
+    let (half, _) = identity.as_bytes().split_at(16);
+    half.try_into().expect("it is half of 32 bytes")
 }
 
 /// The list that a reading reads, as far as its verdict is concerned.

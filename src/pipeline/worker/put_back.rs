@@ -82,7 +82,8 @@ impl Claim {
     async fn note_missing(&self, tx: &mut Conn) -> Result<()> {
         let pbx = &*self.job.pbx;
         if self.job.absent.is_none() {
-            device_retention::note(tx, pbx, [self.job.started_at], false, self.now).await?;
+            let noting = device_retention::noting(pbx, [self.job.started_at], false, self.now)?;
+            noting.run(tx, "noting how long recordings are kept").await?;
         }
         let streak = fleet::note_missing(tx, pbx).await?;
         if streak < MISSING_STREAK_MAX {

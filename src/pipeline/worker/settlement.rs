@@ -23,6 +23,7 @@ use crate::store::fleet;
 use crate::store::ledger::{self, ArchivedFacts, Entry, HowCame, commitment};
 use crate::store::queue::{self, Job, RecordingState};
 use crate::store::sql::Conn;
+use crate::store::together::{self, Statement};
 use crate::store::voicemail;
 use crate::vault::Vault;
 
@@ -117,19 +118,23 @@ impl Settlement {
         let files = &self.files[which];
         let paths: Vec<&str> = files.iter().map(Durable::path).collect();
         let known = catalog::sha256s_of(tx, &paths).await?;
-        let mut new = Vec::with_capacity(files.len());
-        for file in files {
-            match known.get(file.path()) {
-                None => new.push(file),
-                // A second fetch of an archived recording brought the same bytes.
-                Some(sha256) if *sha256 == file.fetched.kept.file.sha256() => {}
-                Some(_) => {
-                    let detail = "the archived file was gone, and the PBX gave other audio for it: restore it from a backup";
-                    self.note(tx, FindingKind::Conflict, file.path(), detail).await?;
-                }
+        let (new, again): (Vec<_>, Vec<_>) = files.iter().partition(|file| !known.contains_key(file.path()));
+        let jobs: Vec<&Job> = files.iter().map(|file| &file.job).collect();
+        let mut statements = self.recording(tx, &new).await?;
+        statements.extend(self.ending(&jobs)?);
+        statements.extend(self.noting_deliveries(files)?);
+        let settled = together::returned(tx, statements, "recording what was archived").await?;
+        queue::ensure_settled(&jobs, &settled)?;
+        for file in again {
+            // A second fetch of an archived recording may well bring the same bytes.
+            if known[file.path()] != file.fetched.kept.file.sha256() {
+                let detail = "the archived file was gone, and the PBX gave other audio for it: restore it from a backup";
+                self.note(tx, FindingKind::Conflict, file.path(), detail).await?;
             }
         }
-        self.record(tx, &new).await?;
+        for file in &new {
+            self.note_odd(tx, file).await?;
+        }
         for moved in files.iter().flat_map(|file| &file.fetched.kept.quarantined) {
             let detail = format!(
                 "callvault had not written it, or it was damaged, and the PBX delivered something else for its place; it is \
@@ -138,23 +143,13 @@ impl Settlement {
             );
             self.note(tx, FindingKind::Quarantined, &*moved.from, detail).await?;
         }
-        let jobs: Vec<&Job> = files.iter().map(|file| &file.job).collect();
-        let places: Vec<String> = jobs.iter().map(|job| job.path.clone()).collect();
-        findings::close_these(tx, &self.pbx, &[FindingKind::Found], &places, self.now).await?;
-        queue::settle(tx, &jobs, &self.run_id).await?;
-        // A day is settled by its calls; voicemail does not belong to it.
-        let calls = jobs.iter().filter(|job| job.kind == RecordingKind::Call);
-        let days: BTreeSet<Date> = calls.map(|job| job.day).collect();
-        for day in days {
-            calls::reopen(tx, &self.pbx, day).await?;
-        }
-        self.note_deliveries(tx, files).await
+        Ok(())
     }
 
     /// Adds files to ledger and catalog that are in neither.
-    async fn record(&self, tx: &mut Conn, files: &[&Durable]) -> Result<()> {
+    async fn recording(&self, tx: &mut Conn, files: &[&Durable]) -> Result<Vec<Statement>> {
         if files.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let first = ledger::next_number(tx).await?;
         let (mut entries, mut rows) = (Vec::new(), Vec::new());
@@ -167,12 +162,22 @@ impl Settlement {
             }
             rows.push((file.catalog_entry(), number));
         }
-        ledger::append_all(tx, first, &entries).await?;
-        catalog::record(tx, &rows, self.now).await?;
-        for file in files {
-            self.note_odd(tx, file).await?;
-        }
-        Ok(())
+        let mut statements = vec![ledger::appending(first, &entries)?];
+        statements.extend(catalog::recording(&rows, self.now)?);
+        Ok(statements)
+    }
+
+    /// Ends the claims; what was found in the place of these recordings, and what their days were, holds no more.
+    fn ending(&self, jobs: &[&Job]) -> Result<[Statement; 3]> {
+        let places: Vec<String> = jobs.iter().map(|job| job.path.clone()).collect();
+        // A day is settled by its calls; voicemail does not belong to it.
+        let calls = jobs.iter().filter(|job| job.kind == RecordingKind::Call);
+        let days: BTreeSet<Date> = calls.map(|job| job.day).collect();
+        Ok([
+            findings::closing_these(&self.pbx, &[FindingKind::Found], &places, self.now)?,
+            queue::settling(jobs, &self.run_id)?,
+            calls::reopening(&self.pbx, &days)?,
+        ])
     }
 
     async fn note_odd(&self, tx: &mut Conn, file: &Durable) -> Result<()> {
@@ -190,22 +195,23 @@ impl Settlement {
 
     /// A PBX that delivers is believed again when it says that it lacks another one. Calls and voicemail lie in different
     /// stores: that one of them delivers says nothing of the other.
-    async fn note_deliveries(&self, tx: &mut Conn, files: &[Durable]) -> Result<()> {
+    fn noting_deliveries(&self, files: &[Durable]) -> Result<Vec<Statement>> {
         let Self { pbx, now, .. } = self;
         let delivered = |kind| {
             let is_delivered = |file: &&Durable| file.fetched.origin == Origin::Delivered;
             files.iter().filter(is_delivered).map(|file| &file.job).filter(move |job| job.kind == kind)
         };
+        let mut statements = Vec::new();
         if delivered(RecordingKind::Call).next().is_some() {
-            findings::close(tx, pbx, FindingKind::StoreOffline, *now).await?;
             let started = delivered(RecordingKind::Call).map(|job| job.started_at);
-            device_retention::note(tx, pbx, started, true, *now).await?;
-            fleet::note_delivery(tx, pbx, *now).await?;
+            statements.push(findings::closing_others(pbx, FindingKind::StoreOffline, &[], *now)?);
+            statements.push(device_retention::noting(pbx, started, true, *now)?);
+            statements.push(fleet::noting_delivery(pbx, *now));
         }
         if delivered(RecordingKind::Voicemail).next().is_some() {
-            voicemail::note_delivery(tx, pbx, *now).await?;
+            statements.push(voicemail::noting_delivery(pbx, *now));
         }
-        Ok(())
+        Ok(statements)
     }
 
     async fn note(

@@ -166,7 +166,7 @@ impl Rebuild<'_> {
             fleet::learn_offset(tx, pbx, offset_s).await?;
         }
         if let Some(at) = learnt.delivered_at {
-            fleet::note_delivery(tx, pbx, at).await?;
+            fleet::noting_delivery(pbx, at).run(tx, "noting a delivery").await?;
         }
         queue::schedule_stuck(tx, pbx, self.now + queue::STUCK_AGAIN_AFTER).await?;
         // Stuck recordings count as stuck under these settings, so that a change of the settings retries them at once.

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use jiff::{Timestamp, civil::Date};
 
+use crate::base::digest::Digest;
 use crate::store::queue::DayRange;
 use crate::store::sql::{BindAll as _, Conn, Day, Fetch as _, Ms, Run as _};
+use crate::store::together::{Statement, statement};
 
 pub async fn begin_reading(tx: &mut Conn, pbx: &str, source: &str, now: Timestamp) -> Result<i64> {
     sqlx::query_scalar("insert into readings (pbx, source, read_at_ms) values (?, ?, ?) returning id")
@@ -17,7 +19,6 @@ pub async fn begin_reading(tx: &mut Conn, pbx: &str, source: &str, now: Timestam
 
 #[derive(Debug, Clone, Copy)]
 pub struct DayReading {
-    pub reading: i64,
     /// Rows that were new or changed.
     pub added: u64,
     /// Whether it was a reading of all of the day, and not one of a file that counted before.
@@ -29,20 +30,14 @@ pub struct DayReading {
 /// Ends a reading of one day.
 ///
 /// The day settles when a whole reading that was late enough added nothing to an earlier whole one: calls are filed under
-/// their start but appear at their end. A day that gained rows is open again. Returns the rows known of the day that this
-/// reading did not hold.
+/// their start but appear at their end. A day that gained rows is open again.
 pub async fn close_reading(
     tx: &mut Conn,
     pbx: &str,
     day: Date,
     of_day: DayReading,
     now: Timestamp,
-) -> Result<i64> {
-    let absent_rows =
-        sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ? and reading <> ?")
-            .bind_all((pbx, day, of_day.reading))
-            .one(tx, "counting the rows of a day")
-            .await?;
+) -> Result<()> {
     sqlx::query(
         "insert into days (pbx, day, readings, last_read_at_ms, first_read_at_ms)
          values (?1, ?2, ?6, ?3, iif(?6, ?3, null))
@@ -57,8 +52,37 @@ pub async fn close_reading(
     .bind_all((pbx, day, now, of_day.whole && of_day.late && of_day.added == 0))
     .bind_all((of_day.added > 0, i64::from(of_day.whole)))
     .run(tx, "closing the reading of a day")
-    .await?;
-    Ok(absent_rows)
+    .await
+}
+
+/// Marks the calls known of `day` that a whole answer about it did not hold, which held `listed` of them, and returns how many
+/// those are. Which ones they are is looked up only if there are any.
+pub async fn note_absent(
+    tx: &mut Conn,
+    pbx: &str,
+    day: Date,
+    listed: i64,
+    is_listed: impl Fn(&Digest) -> bool,
+) -> Result<i64> {
+    let known: i64 = sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ?")
+        .bind_all((pbx, day))
+        .one(tx, "counting the rows of a day")
+        .await?;
+    if known == listed {
+        return Ok(0);
+    }
+    let calls: Vec<(i64, Digest)> =
+        sqlx::query_as("select id, identity from calls where pbx = ? and day = ?")
+            .bind_all((pbx, day))
+            .all(tx, "looking for rows that are not listed any more")
+            .await?;
+    let absent: Vec<i64> =
+        calls.iter().filter(|(_, identity)| !is_listed(identity)).map(|(id, _)| *id).collect();
+    sqlx::query("update calls set absent = 1 where absent = 0 and id in (select value from json_each(?))")
+        .bind_all((serde_json::to_string(&absent)?,))
+        .run(tx, "noting rows that are not listed any more")
+        .await?;
+    Ok(i64::try_from(absent.len())?)
 }
 
 #[derive(Debug, Clone, Copy, Default, sqlx::FromRow)]
@@ -175,12 +199,16 @@ pub async fn hold_settled(
 
 /// Opens a settled day again: something in it changed.
 pub async fn reopen(tx: &mut Conn, pbx: &str, day: Date) -> Result<()> {
-    sqlx::query(
-        "update days set state = 'open', settled_at_ms = null where pbx = ? and day = ? and state = 'settled'",
-    )
-    .bind_all((pbx, day))
-    .run(tx, "reopening a day")
-    .await
+    reopening(pbx, &BTreeSet::from([day]))?.run(tx, "reopening a day").await
+}
+
+/// As [`reopen`], for several days, to be run with other statements.
+pub fn reopening(pbx: &str, days: &BTreeSet<Date>) -> Result<Statement> {
+    let reopen = statement(
+        "update days set state = 'open', settled_at_ms = null
+         where pbx = ? and day in (select value from json_each(?)) and state = 'settled'",
+    );
+    Ok(reopen.bind_all((pbx, serde_json::to_string(days)?)))
 }
 
 pub async fn reopen_all(tx: &mut Conn, days: &[(String, Date)]) -> Result<()> {

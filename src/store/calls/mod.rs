@@ -49,12 +49,12 @@ async fn restore(
 ) -> Result<Option<i64>> {
     sqlx::query_scalar(
         "insert into calls (pbx, identity, version, day, started_at_ms, utc_offset_s, offset_source, zone_offset_s,
-             talk_s, answered, row, recording_id, first_seen_at_ms, reading, told_version)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (pbx, identity) do nothing returning id",
+             talk_s, answered, row, recording_id, first_seen_at_ms, told_version)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (pbx, identity) do nothing returning id",
     )
     .bind_all((pbx, &call.identity, &call.version, call.day, call.started_at, call.utc_offset_s))
     .bind_all((&*call.offset_source, call.zone_offset_s, call.talk_s, call.answered, &call.row))
-    .bind_all((call.recording_id, first_seen_at, NO_READING, is_listed.then_some(&call.version)))
+    .bind_all((call.recording_id, first_seen_at, is_listed.then_some(&call.version)))
     .maybe(tx, "putting a call back")
     .await
 }
@@ -276,9 +276,6 @@ pub async fn listed_among(
     .all(db, "looking for calls")
     .await
 }
-
-/// The reading of calls that were put back: none that is remembered.
-const NO_READING: i64 = 0;
 
 /// Puts a call back that a `calls-<n>.jsonl` tells, and returns its row. Of several lines the last one told counts; what
 /// was current before is kept as an earlier version, replaced `now` at the latest.

@@ -2,10 +2,20 @@
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::NewCall;
 use crate::base::digest::Digest;
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
+
+/// A row of a list as it is looked up.
+#[derive(Debug, Clone, Copy)]
+pub struct Listed<'a> {
+    pub call: &'a NewCall,
+    pub names_recording: bool,
+    /// Whether this reading of the list has held it before.
+    pub is_repeated: bool,
+}
 
 /// How a row stands that is not known just as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,45 +27,69 @@ pub enum Standing {
     Untied,
 }
 
-/// Marks those calls as seen that are known, and returns the others by their place in `calls`, each of which stands with
-/// whether it names a recording. No two may have one identity.
-pub async fn news(
-    tx: &mut Conn,
-    pbx: &str,
-    reading: i64,
-    calls: &[(&NewCall, bool)],
-) -> Result<Vec<(usize, Standing)>> {
-    let names_recording: Vec<u8> = calls.iter().map(|(_, names)| u8::from(*names)).collect();
+/// What a page of a list shows.
+#[derive(Debug, Default)]
+pub struct News {
+    /// The rows that are not known just as they are, by their place in the page.
+    pub rows: Vec<(usize, Standing)>,
+    /// How many known calls of the day that was asked about the page holds, those not counted that are repeated.
+    pub known_of_day: i64,
+}
+
+/// Looks up a page of rows, of which no two may be of one call. Calls that are known and were absent from the PBX's last answer
+/// are absent no more.
+pub async fn news(tx: &mut Conn, pbx: &str, day: Date, rows: &[Listed<'_>]) -> Result<News> {
+    let marks: Vec<u8> =
+        rows.iter().map(|row| u8::from(row.names_recording) + 2 * u8::from(row.is_repeated)).collect();
+    let calls = || rows.iter().map(|row| row.call);
+    // One row that tells all, for each row costs a way through a channel; and known calls of a page are mostly known as they are.
     // Without the cross join SQLite would look through all calls for each element.
-    let rows: Vec<(u32, Option<i64>, bool)> = sqlx::query_as(
-        "update calls set reading = $1 where id in
-             (select calls.id from json_each($2) element cross join calls
-              on pbx = $3 and identity = substr($4, element.key * 32 + 1, 32));
-         select element.key, calls.id, coalesce(version = substr($5, element.key * 32 + 1, 32), false)
-         from json_each($2) element left join calls
-             on pbx = $3 and identity = substr($4, element.key * 32 + 1, 32)
-         where version is not substr($5, element.key * 32 + 1, 32) or recording_id is null and element.value",
+    let (known_of_day, news): (i64, String) = sqlx::query_as(
+        "select coalesce(sum(day = $5 and element.value < 2), 0),
+             json_group_array(json_array(element.key, calls.id, version is substr($4, element.key * 32 + 1, 32),
+                     recording_id is null and element.value % 2 = 1, absent = 1))
+                 filter (where version is not substr($4, element.key * 32 + 1, 32)
+                     or recording_id is null and element.value % 2 = 1 or absent = 1)
+         from json_each($1) element left join calls
+             on pbx = $2 and identity = substr($3, element.key * 32 + 1, 32)",
     )
-    .bind_all((reading, serde_json::to_string(&names_recording)?, pbx))
-    .bind_all((hashes(calls, |call| &call.identity), hashes(calls, |call| &call.version)))
-    .all(tx, "looking up a page of calls")
+    .bind_all((serde_json::to_string(&marks)?, pbx, hashes(calls(), |call| &call.identity)))
+    .bind_all((hashes(calls(), |call| &call.version), day))
+    .one(tx, "looking up a page of calls")
     .await?;
-    let standing = |(at, id, is_current): (u32, Option<i64>, bool)| {
+    let news: Vec<Looked> = serde_json::from_str(&news)?;
+    let back: Vec<i64> = news.iter().filter(|row| row.4 == Some(1)).filter_map(|row| row.1).collect();
+    mark_present(tx, &back).await?;
+    let standing = |Looked(at, id, is_current, is_untied, _)| {
         let standing = match id {
             None => Standing::New,
-            Some(_) if is_current => Standing::Untied,
-            Some(id) => Standing::Other(id),
+            Some(id) if is_current == 0 => Standing::Other(id),
+            Some(_) if is_untied == 1 => Standing::Untied,
+            Some(_) => return None,
         };
-        (at as usize, standing)
+        Some((at, standing))
     };
-    Ok(rows.into_iter().map(standing).collect())
+    Ok(News { rows: news.into_iter().filter_map(standing).collect(), known_of_day })
+}
+
+/// A row by its place in the page: the id of its call; whether it tells the current version, is not tied, and was absent.
+#[derive(serde::Deserialize)]
+struct Looked(usize, Option<i64>, u8, u8, Option<u8>);
+
+async fn mark_present(tx: &mut Conn, ids: &[i64]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("update calls set absent = 0 where id in (select value from json_each(?))")
+        .bind_all((serde_json::to_string(ids)?,))
+        .run(tx, "noting that calls are listed again")
+        .await
 }
 
 /// Inserts calls that are not known, each with its recording.
 pub async fn insert_all(
     tx: &mut Conn,
     pbx: &str,
-    reading: i64,
     calls: &[(&NewCall, Option<i64>)],
     first_seen_at: Timestamp,
 ) -> Result<()> {
@@ -63,15 +97,16 @@ pub async fn insert_all(
         return Ok(());
     }
     let rows: Vec<_> = calls.iter().map(|(call, recording_id)| row(call, *recording_id)).collect();
+    let of = |of| hashes(calls.iter().map(|(call, _)| *call), of);
     sqlx::query(
-        "insert into calls (pbx, identity, version, first_seen_at_ms, reading, day, started_at_ms, utc_offset_s,
+        "insert into calls (pbx, identity, version, first_seen_at_ms, day, started_at_ms, utc_offset_s,
              offset_source, zone_offset_s, talk_s, answered, row, recording_id)
-         select $1, substr($2, key * 32 + 1, 32), substr($3, key * 32 + 1, 32), $4, $5, value ->> 0, value ->> 1,
+         select $1, substr($2, key * 32 + 1, 32), substr($3, key * 32 + 1, 32), $4, value ->> 0, value ->> 1,
              value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8
-         from json_each($6)",
+         from json_each($5)",
     )
-    .bind_all((pbx, hashes(calls, |call| &call.identity), hashes(calls, |call| &call.version)))
-    .bind_all((first_seen_at, reading, serde_json::to_string(&rows).context("listing calls")?))
+    .bind_all((pbx, of(|call| &call.identity), of(|call| &call.version)))
+    .bind_all((first_seen_at, serde_json::to_string(&rows).context("listing calls")?))
     .run(tx, "storing a page of calls")
     .await
 }
@@ -91,6 +126,6 @@ fn row(call: &NewCall, recording_id: Option<i64>) -> impl serde::Serialize + '_ 
     )
 }
 
-fn hashes<T>(calls: &[(&NewCall, T)], of: fn(&NewCall) -> &Digest) -> Vec<u8> {
-    calls.iter().flat_map(|(call, _)| of(call).as_bytes()).copied().collect()
+fn hashes<'a>(calls: impl Iterator<Item = &'a NewCall>, of: fn(&NewCall) -> &Digest) -> Vec<u8> {
+    calls.flat_map(|call| of(call).as_bytes()).copied().collect()
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{Absence, Job, RecordingState};
 use crate::base::digest::Digest;
 use crate::store::sql::{BindAll as _, Conn, Fetch as _, Run as _};
+use crate::store::together::{Statement, statement};
 
 /// A claim that did not end in the archive.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,27 +75,24 @@ pub async fn give_back(
     Ok(was_stuck)
 }
 
-/// Settles claims whose recordings are in the archive: with the catalog's rows in the same transaction.
-pub async fn settle(tx: &mut Conn, jobs: &[&Job], run_id: &str) -> Result<()> {
+/// Settles claims of this run whose recordings are in the archive: with the catalog's rows in the same transaction.
+///
+/// It returns the ids of those that this run still held; [`ensure_settled`] makes sure that those are all.
+pub fn settling(jobs: &[&Job], run_id: &str) -> Result<Statement> {
     let ids: Vec<i64> = jobs.iter().map(|job| job.id).collect();
-    let done = sqlx::query(
+    let settle = statement(
         "update recordings set state = 'archived', reason = null, final = 0, attempts = attempts + 1,
              reason_attempts = 0, refetch = case state when 'archived' then 2 else refetch end,
              absent_since_ms = null, absent_asked_at_ms = null, absent_answers = 0,
              misfit_sha256 = null, misfit_at_ms = null, due_at_ms = null, ready = 0, run_id = null
-         where id in (select value from json_each(?)) and run_id = ?",
-    )
-    .bind_all((serde_json::to_string(&ids)?, run_id))
-    .count(tx, "settling what was archived")
-    .await?;
-    let names = || jobs.iter().map(|job| job.name.to_string()).collect::<Vec<_>>().join(", ");
-    ensure!(
-        done == ids.len() as u64,
-        "{done} of {} claims are still held by this run: {}",
-        ids.len(),
-        names()
+         where id in (select value from json_each(?)) and run_id = ? returning id",
     );
-    Ok(())
+    Ok(settle.bind_all((serde_json::to_string(&ids)?, run_id)))
+}
+
+/// Fails if one of these is not among what [`settling`] returned.
+pub fn ensure_settled(jobs: &[&Job], settled: &[(i64,)]) -> Result<()> {
+    jobs.iter().try_for_each(|job| ensure_held(job, u64::from(settled.contains(&(job.id,)))))
 }
 
 pub async fn put_back(tx: &mut Conn, job: &Job, run_id: &str, how: &PutBack) -> Result<()> {
