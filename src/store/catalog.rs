@@ -2,7 +2,7 @@
 //!
 //! Append-only: a row is a promise that the file is on disk under its final name with these bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -70,10 +70,13 @@ pub fn recording(files: &[(CatalogEntry, i64)], now: Timestamp) -> Result<[State
              value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8 from json_each(?)",
     );
     let record = record.bind_all((hashes(|file| &file.sha256), hashes(|file| &file.sidecar_sha256)));
-    let folders: BTreeSet<&str> = files.iter().map(|(file, _)| folder_of(&file.path)).collect();
+    let mut folders: BTreeMap<&str, u64> = BTreeMap::new();
+    for (file, _) in files {
+        *folders.entry(folder_of(&file.path)).or_default() += 1;
+    }
     let touch = statement(
-        "insert into day_folders (folder, changed) select value, 1 from json_each(?) where true
-         on conflict (folder) do update set changed = changed + 1",
+        "insert into day_folders (folder, changed) select key, value from json_each(?) where true
+         on conflict (folder) do update set changed = changed + excluded.changed",
     );
     let touch = touch.bind_all((serde_json::to_string(&folders)?,));
     Ok([record.bind_all((now, serde_json::to_string(&rows)?)), touch])

@@ -1,11 +1,11 @@
 //! Claims, several at a time where recordings are small: then a look at the database costs more than a download.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Worker;
@@ -19,7 +19,9 @@ use crate::store::queue::{self, Job, PutBack, RecordingState, Wanted};
 
 /// What is claimed at once is begun within about this time: until then nobody else can do anything about it.
 const BEGUN_WITHIN: Duration = Duration::from_millis(100);
-const AT_ONCE_MAX: u32 = 32;
+const AT_ONCE_MAX: u32 = 64;
+/// If so many were claimed at once, the next ones are claimed while half of them are left, so that no worker waits.
+const AHEAD_FROM: usize = 8;
 
 /// A recording that is claimed, and what is known of it.
 #[derive(Debug)]
@@ -35,36 +37,66 @@ pub(super) struct Claimed {
 
 /// What is claimed, and nobody works on yet.
 #[derive(Debug, Default)]
-pub(super) struct Claims(Mutex<Ahead>);
+pub(super) struct Claims {
+    ahead: Mutex<Ahead>,
+    /// Held by the worker that claims.
+    turn: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Ahead {
     waiting: VecDeque<Claimed>,
     /// How many were claimed the last time, and when.
-    last: Option<(u32, Instant)>,
+    last: Option<(usize, Instant)>,
 }
 
 impl Ahead {
-    /// How many to claim: twice as many as the last time if those were begun quickly, else one.
+    /// How many to claim: as many as are begun within the time, as far as the last ones tell, and twice as many at most.
     fn at_most(&self, now: Instant) -> u32 {
-        match self.last {
-            Some((count, at)) if now.duration_since(at) < BEGUN_WITHIN => (count * 2).clamp(1, AT_ONCE_MAX),
-            _ => 1,
-        }
+        let Some((count, at)) = self.last else { return 1 };
+        let times = BEGUN_WITHIN.as_secs_f64() / now.duration_since(at).as_secs_f64().max(1e-6);
+        ((count as f64 * times.min(2.0)) as u32).clamp(1, AT_ONCE_MAX)
+    }
+
+    fn runs_low(&self) -> bool {
+        self.last.is_some_and(|(count, _)| count >= AHEAD_FROM && self.waiting.len() * 2 <= count)
     }
 }
 
 impl Worker {
     /// The next recording to work on, claimed; `None` if none is ready.
     pub(super) async fn next(&self, now: Timestamp) -> Result<Option<Claimed>> {
-        let mut ahead = self.claims.0.lock().await;
-        if ahead.waiting.is_empty() {
-            let jobs = self.claim(ahead.at_most(Instant::now()), now).await?;
-            let count = u32::try_from(jobs.len()).expect("it was asked for few");
-            ahead.last = Some((count, Instant::now()));
-            ahead.waiting = self.look_up(jobs).await?;
+        let (mut next, runs_low) = self.take_ahead();
+        if runs_low && let Ok(_turn) = self.claims.turn.try_lock() {
+            self.claim_ahead(now).await?;
         }
-        Ok(ahead.waiting.pop_front())
+        if next.is_none() {
+            let _turn = self.claims.turn.lock().await;
+            next = self.take_ahead().0;
+            if next.is_none() {
+                self.claim_ahead(now).await?;
+                next = self.take_ahead().0;
+            }
+        }
+        Ok(next)
+    }
+
+    /// One of those that are claimed, and whether few are left.
+    fn take_ahead(&self) -> (Option<Claimed>, bool) {
+        let mut ahead = self.claims.lock();
+        let next = ahead.waiting.pop_front();
+        (next, ahead.runs_low())
+    }
+
+    async fn claim_ahead(&self, now: Timestamp) -> Result<()> {
+        let at_most = self.claims.lock().at_most(Instant::now());
+        let jobs = self.claim(at_most, now).await?;
+        let last = (jobs.len(), Instant::now());
+        let claimed = self.look_up(jobs).await?;
+        let mut ahead = self.claims.lock();
+        ahead.last = Some(last);
+        ahead.waiting.extend(claimed);
+        Ok(())
     }
 
     async fn claim(&self, at_most: u32, now: Timestamp) -> Result<Vec<Job>> {
@@ -118,12 +150,18 @@ impl Worker {
 
     /// Releases what was claimed and not begun: as if it had not been claimed.
     pub(super) async fn release_claims(&self) -> Result<()> {
-        let waiting = std::mem::take(&mut self.claims.0.lock().await.waiting);
+        let waiting = std::mem::take(&mut self.claims.lock().waiting);
         for Claimed { job, .. } in waiting {
             let claim = Claim::of(&self.site.vault, job);
             self.site.db().write(async move |tx| claim.put_back(tx, PutBack::Unclaimed).await).await?;
         }
         Ok(())
+    }
+}
+
+impl Claims {
+    fn lock(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,18 +176,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_begun_quickly_is_claimed_in_growing_numbers() {
+    fn as_many_are_claimed_as_are_begun_within_the_time() {
         let mut ahead = Ahead::default();
         let mut now = Instant::now();
-        let mut asked = Vec::new();
-        for _ in 0..7 {
+        let mut after = |took: Duration| {
+            now += took;
             let at_most = ahead.at_most(now);
-            asked.push(at_most);
-            ahead.last = Some((at_most, now));
-            now += BEGUN_WITHIN / 2;
-        }
-        assert_eq!(asked, [1, 2, 4, 8, 16, 32, 32]);
-        assert_eq!(ahead.at_most(now + BEGUN_WITHIN), 1);
+            ahead.last = Some((at_most as usize, now));
+            at_most
+        };
+        let quick: Vec<u32> = (0..8).map(|_| after(BEGUN_WITHIN / 10)).collect();
+        assert_eq!(quick, [1, 2, 4, 8, 16, 32, 64, 64]);
+        let slow: Vec<u32> = (0..4).map(|_| after(BEGUN_WITHIN * 4)).collect();
+        assert_eq!(slow, [16, 4, 1, 1]);
         ahead.last = Some((0, now));
         assert_eq!(ahead.at_most(now), 1);
     }

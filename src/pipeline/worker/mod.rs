@@ -33,10 +33,11 @@ use crate::store::queue::{self, DayRange, Job, Kinds};
 use claims::{Claimed, Claims};
 use fetch::{Failure, TwinLocks, item_of};
 use judge::elapsed;
-use settlement::{Commits, Durable};
+use settlement::{Commits, Durable, GATHERED};
 
-/// Workers beyond the connections of a PBX: they make files durable while others download.
-const WORKERS_BESIDES: usize = 2;
+/// Workers beyond the connections of a PBX: so many wait for a common commit, and one makes a file durable, while others
+/// download.
+const WORKERS_BESIDES: usize = GATHERED + 1;
 /// A command does not wait for recordings that are due later than this.
 const DUE_SOON: Duration = Duration::from_secs(60);
 /// How often workers look at the queue though no bell rang: a safety net, for whatever adds to it rings.
@@ -154,6 +155,7 @@ impl Worker {
 
     /// Works on one claimed recording. When this returns, the claim has ended, one way or the other.
     async fn run_one(&self, claimed: Claimed) -> Result<()> {
+        let _at_work = self.commits.begin();
         let _alone = if claimed.is_message() { Some(self.twins.lock(&claimed.job).await) } else { None };
         let outcome = self.fetch(&claimed).await?;
         let job = claimed.job;

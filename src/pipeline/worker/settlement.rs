@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use tokio::sync::oneshot;
+use tokio::sync::{MutexGuard, Notify, oneshot};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::fetch::{Fetched, Origin};
@@ -27,12 +30,27 @@ use crate::store::together::{self, Statement};
 use crate::store::voicemail;
 use crate::vault::Vault;
 
-/// Those that wait to be committed: whoever comes while others are committed goes with all that came meanwhile.
+/// A commit begins when so many files wait for it: four together cost little more than one.
+pub(super) const GATHERED: usize = 4;
+/// A commit waits no longer than this for more files.
+const GATHERED_WITHIN: Duration = Duration::from_millis(5);
+
+/// Those that wait to be committed, and those who may yet come.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
-    waiting: Mutex<Vec<(Durable, oneshot::Sender<Result<()>>)>>,
+    waiting: Mutex<Vec<Waiting>>,
     turn: tokio::sync::Mutex<()>,
+    /// How many recordings are being worked on, those that wait included.
+    at_work: AtomicUsize,
+    /// Something of this has changed.
+    changed: Notify,
 }
+
+/// A recording that is being worked on, until this is dropped.
+pub(super) struct AtWork<'a>(&'a Commits);
+
+/// A file, and whom to tell how its commit ended.
+type Waiting = (Durable, oneshot::Sender<Result<()>>);
 
 /// A claimed recording whose audio and sidecar are on disk.
 #[derive(Debug)]
@@ -52,13 +70,10 @@ impl Worker {
         }
         let (name, is_new) = (job.name.clone(), job.state != RecordingState::Archived);
         let (ended, end) = oneshot::channel();
-        self.commits.lock().push((file, ended));
-        let turn = self.commits.turn.lock().await;
-        let together = std::mem::take(&mut *self.commits.lock());
-        if !together.is_empty() {
+        let together = self.commits.gather((file, ended)).await;
+        if let Some((_turn, together)) = together {
             self.commit_together(together).await;
         }
-        drop(turn);
         let committed = end.await.unwrap_or_else(|_| Err(anyhow!("the commit was interrupted")));
         committed.with_context(|| format!("recording `{name}` as archived"))?;
         if is_new {
@@ -68,7 +83,7 @@ impl Worker {
     }
 
     /// Commits these, and tells each how it ended. One that cannot be recorded does not keep out the others.
-    async fn commit_together(&self, together: Vec<(Durable, oneshot::Sender<Result<()>>)>) {
+    async fn commit_together(&self, together: Vec<Waiting>) {
         let (files, ended): (Vec<_>, Vec<_>) = together.into_iter().unzip();
         let settlement = Arc::new(Settlement::of(&self.site.vault, self.site.id(), files));
         let store = async |which: Range<usize>| {
@@ -91,8 +106,39 @@ impl Worker {
 }
 
 impl Commits {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Durable, oneshot::Sender<Result<()>>)>> {
+    pub(super) fn begin(&self) -> AtWork<'_> {
+        self.at_work.fetch_add(1, Relaxed);
+        AtWork(self)
+    }
+
+    /// Waits for the turn to commit, and for others to commit with. `None` if another has taken this file along.
+    async fn gather(&self, file: Waiting) -> Option<(MutexGuard<'_, ()>, Vec<Waiting>)> {
+        self.lock().push(file);
+        self.changed.notify_one();
+        let turn = self.turn.lock().await;
+        if self.lock().is_empty() {
+            return None;
+        }
+        let others = async {
+            while self.lock().len() < GATHERED.min(self.at_work.load(Relaxed)) {
+                self.changed.notified().await;
+            }
+        };
+        // If nobody comes in time, those that are here go.
+        let _ = timeout(GATHERED_WITHIN, others).await;
+        let together = std::mem::take(&mut *self.lock());
+        Some((turn, together))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.at_work.fetch_sub(1, Relaxed);
+        self.0.changed.notify_one();
     }
 }
 

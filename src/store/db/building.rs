@@ -34,6 +34,7 @@ pub struct Building {
 struct Files {
     database: PathBuf,
     scratch: PathBuf,
+    scratch_journal: PathBuf,
     is_done: bool,
 }
 
@@ -57,6 +58,9 @@ impl Building {
             .execute(&mut connection)
             .await
             .context("making the scratch file")?;
+        // What the connection was told is true of the first database alone.
+        execute(&mut connection, "pragma scratch.journal_mode = memory").await?;
+        execute(&mut connection, "pragma scratch.synchronous = off").await?;
         execute(&mut connection, "begin").await?;
         Ok(Self { connection, files, indexes, rows: 0 })
     }
@@ -115,7 +119,12 @@ impl Files {
             name.push(suffix);
             PathBuf::from(name)
         };
-        Self { database: with(".rebuilding"), scratch: with(".rebuilding-scratch"), is_done: false }
+        Self {
+            database: with(".rebuilding"),
+            scratch: with(".rebuilding-scratch"),
+            scratch_journal: with(".rebuilding-scratch-journal"),
+            is_done: false,
+        }
     }
 
     /// Makes the database's file, empty and for the owner alone: it will be the one in use.
@@ -129,6 +138,8 @@ impl Files {
             drop(fs::remove_file(&self.database));
         }
         drop(fs::remove_file(&self.scratch));
+        // Version 0.1 kept one here, and if it could not be removed, it stayed.
+        drop(fs::remove_file(&self.scratch_journal));
     }
 }
 
@@ -196,6 +207,19 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn no_journal_is_kept_on_the_disk() {
+        let state = tempfile::tempdir().unwrap();
+        let mut building = Building::begin(state.path()).await.unwrap();
+        for statement in ["create table scratch.words (word text)", "insert into scratch.words values ('a')"]
+        {
+            execute(building.tx(), statement).await.unwrap();
+        }
+        let names = fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let names: std::collections::BTreeSet<_> = names.collect();
+        assert!(names.iter().eq(["callvault.db.rebuilding", "callvault.db.rebuilding-scratch"]));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn one_that_is_given_up_leaves_nothing() {
         let state = tempfile::tempdir().unwrap();
         fs::write(state.path().join("callvault.db.rebuilding"), "half").unwrap();
@@ -208,8 +232,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_one_left_that_died_goes_when_the_database_is_opened() {
         let state = tempfile::tempdir().unwrap();
-        for name in ["callvault.db.rebuilding", "callvault.db.rebuilding-scratch"] {
-            fs::write(state.path().join(name), "half").unwrap();
+        for left in ["", "-scratch", "-scratch-journal"] {
+            fs::write(state.path().join(format!("callvault.db.rebuilding{left}")), "half").unwrap();
         }
         drop(Db::open(state.path()).await.unwrap());
         let names = fs::read_dir(state.path()).unwrap().map(|entry| entry.unwrap().file_name());
