@@ -106,8 +106,10 @@ async fn commit(database: &str, rows: &Receiver<Row>) -> Result<()> {
     while let Ok(first) = rows.recv() {
         let together: Vec<Row> = std::iter::once(first).chain(rows.try_iter()).collect();
         insert(&mut db, &together).await?;
-        // Who asked may have failed meanwhile.
-        together.into_iter().for_each(|row| drop(row.committed.send(())));
+        for row in together {
+            // Who asked may have failed meanwhile.
+            let _ = row.committed.send(());
+        }
     }
     Ok(())
 }

@@ -168,9 +168,11 @@ fn own_key(path: &Path) -> anyhow::Result<[u8; 32]> {
     Ok(key)
 }
 
-/// Writes a file for the owner alone. On return its bytes are on disk.
+/// Writes a file for the owner alone, in place of one that a failed try has left: a sync that failed is not repeated on its file.
+/// On return its bytes are on disk.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    let opened = OpenOptions::new().create(true).truncate(true).write(true).mode(PRIVATE).open(path);
+    if_there(path, fs::remove_file(path))?;
+    let opened = OpenOptions::new().create_new(true).write(true).mode(PRIVATE).open(path);
     let written = opened.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     written.map_err(unusable(path))
 }

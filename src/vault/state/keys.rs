@@ -159,6 +159,21 @@ mod tests {
     use crate::vault::state::State;
 
     #[test]
+    fn a_checkpoint_is_written_to_a_new_file_and_not_to_what_a_failed_try_has_left() {
+        use std::os::unix::fs::MetadataExt as _;
+        let state = tempfile::tempdir().unwrap();
+        let part = state.path().join(CHECKPOINT_PART);
+        fs::write(&part, "left").unwrap();
+        let left = fs::metadata(&part).unwrap().ino();
+        // Keeps its number from being given to the next file.
+        fs::hard_link(&part, state.path().join("held")).unwrap();
+        keep_checkpoint(state.path(), "whole").unwrap();
+        let kept = state.path().join(CHECKPOINT);
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "whole");
+        assert_ne!(fs::metadata(&kept).unwrap().ino(), left);
+    }
+
+    #[test]
     fn a_seed_is_made_once_read_again_and_retired() {
         let state = tempfile::tempdir().unwrap();
         assert!(read(&file(state.path())).unwrap().is_none());
