@@ -69,7 +69,7 @@ def take(db, row, reading, has_reading):
             " values ('bench', 'call', ?, ?, ?, ?, ?, ?, 1) returning id",
             (row["sn"], row["recording"].encode(), day, at_ms, path, os.urandom(32)),
         ).fetchone()[0]
-    values = ["bench", identity, version, day, at_ms, 0, "zone", 0, int(row["talkduration"])]
+    values = ["bench", identity, version, day, at_ms, 0, "zone", 0, int(row["talkduraction"])]
     values += [int(row["status"] == "ANSWERED"), text, recording, 0]
     names = "pbx, identity, version, day, started_at_ms, utc_offset_s, offset_source, zone_offset_s, talk_s, answered, row,"
     names += " recording_id, first_seen_at_ms"
