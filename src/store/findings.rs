@@ -19,6 +19,12 @@ pub struct Finding {
     pub detail: String,
 }
 
+impl Finding {
+    pub fn new(kind: FindingKind, subject: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { kind, subject: subject.into(), detail: detail.into() }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct FindingRow {
     pub kind: FindingKind,

@@ -15,7 +15,7 @@ use crate::base::digest::Digest;
 use crate::base::recording::RecordingName;
 use crate::formats::audio::Suspicion;
 use crate::formats::sidecar::SidecarOrigin;
-use crate::store::findings::FindingKind;
+use crate::store::findings::{Finding, FindingKind};
 use crate::store::ledger::{self, EntryType};
 use crate::store::queue::{self, Job, PutBack};
 use crate::vault::Vault;
@@ -138,7 +138,7 @@ pub async fn settle_leftovers(vault: &Vault, path: String) -> Result<()> {
             let detail = format!(
                 "it stood at the place of a recording that a rule keeps out, and was never archived; it is now {to}"
             );
-            claim.note(tx, FindingKind::Quarantined, from, detail).await?;
+            claim.note(tx, Finding::new(FindingKind::Quarantined, from, detail)).await?;
         }
         claim.put_back(tx, PutBack::Unclaimed).await
     })

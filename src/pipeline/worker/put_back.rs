@@ -50,7 +50,7 @@ impl Worker {
                 claim.note_missing(tx).await?;
             }
             if is_found {
-                claim.note(tx, FindingKind::Found, &*claim.job.path, FOUND_DETAIL).await?;
+                claim.note(tx, Finding::new(FindingKind::Found, &*claim.job.path, FOUND_DETAIL)).await?;
             }
             claim.put_back(tx, how).await
         })
@@ -93,7 +93,7 @@ impl Claim {
             "{streak} answers in a row that a recording does not exist, and no delivery: check the PBX's recording storage \
          (card, disk or network share); none of these is given up before it delivers again"
         );
-        self.note(tx, FindingKind::StoreOffline, pbx, detail).await
+        self.note(tx, Finding::new(FindingKind::StoreOffline, pbx, detail)).await
     }
 
     pub(super) async fn put_back(&self, tx: &mut Conn, how: PutBack) -> Result<()> {
@@ -108,7 +108,7 @@ impl Claim {
         if how == PutBack::RefetchOver {
             let detail =
                 "a later call names it too, but the PBX did not deliver it again; the archived audio stays";
-            self.note(tx, FindingKind::RefetchFailed, &*job.path, detail).await?;
+            self.note(tx, Finding::new(FindingKind::RefetchFailed, &*job.path, detail)).await?;
         }
         // A day is settled by its calls; voicemail does not belong to it.
         if job.kind == RecordingKind::Call && changes_the_day(job, &how) {
@@ -127,14 +127,7 @@ impl Claim {
         ledger::append(tx, &entry.with("attempts", job.attempts + 1)).await
     }
 
-    pub(super) async fn note(
-        &self,
-        tx: &mut Conn,
-        kind: FindingKind,
-        subject: impl Into<String>,
-        detail: impl Into<String>,
-    ) -> Result<()> {
-        let finding = Finding { kind, subject: subject.into(), detail: detail.into() };
+    pub(super) async fn note(&self, tx: &mut Conn, finding: Finding) -> Result<()> {
         findings::record(tx, &self.job.pbx, &finding, self.now).await
     }
 }

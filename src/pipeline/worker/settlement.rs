@@ -90,15 +90,10 @@ impl Worker {
             let settlement = settlement.clone();
             self.site.db().write(async move |tx| settlement.store(tx, which).await).await
         };
-        let all = store(0..ended.len()).await;
-        let is_one = ended.len() == 1;
-        let mut outcome = Some(all);
+        let mut of_all = Some(store(0..ended.len()).await);
+        let is_all = ended.len() == 1 || matches!(of_all, Some(Ok(())));
         for (at, ended) in ended.into_iter().enumerate() {
-            let of_it = match &mut outcome {
-                Some(Ok(())) => Ok(()),
-                of_all if is_one => of_all.take().unwrap_or(Ok(())),
-                _ => store(at..at + 1).await,
-            };
+            let of_it = if is_all { of_all.take().unwrap_or(Ok(())) } else { store(at..at + 1).await };
             // Who asked may be gone; the work stands all the same.
             drop(ended.send(of_it));
         }
@@ -175,7 +170,7 @@ impl Settlement {
             // A second fetch of an archived recording may well bring the same bytes.
             if known[file.path()] != file.fetched.kept.file.sha256() {
                 let detail = "the archived file was gone, and the PBX gave other audio for it: restore it from a backup";
-                self.note(tx, FindingKind::Conflict, file.path(), detail).await?;
+                self.note(tx, Finding::new(FindingKind::Conflict, file.path(), detail)).await?;
             }
         }
         for file in &new {
@@ -187,7 +182,7 @@ impl Settlement {
                  now {}",
                 moved.to
             );
-            self.note(tx, FindingKind::Quarantined, &*moved.from, detail).await?;
+            self.note(tx, Finding::new(FindingKind::Quarantined, &*moved.from, detail)).await?;
         }
         Ok(())
     }
@@ -230,11 +225,11 @@ impl Settlement {
         let suspect = &file.fetched.kept.file.sidecar().audio.suspect;
         if suspect.iter().any(|odd| odd == Suspicion::OneSided.as_str()) {
             let detail = "one side of the conversation is silent, and the other is not";
-            self.note(tx, FindingKind::OneSided, file.path(), detail).await?;
+            self.note(tx, Finding::new(FindingKind::OneSided, file.path(), detail)).await?;
         }
         if let Some(occupied) = file.fetched.occupied() {
             let detail = format!("{occupied} holds other audio; this was kept beside it as {}", file.path());
-            self.note(tx, FindingKind::Conflict, file.path(), detail).await?;
+            self.note(tx, Finding::new(FindingKind::Conflict, file.path(), detail)).await?;
         }
         Ok(())
     }
@@ -260,14 +255,7 @@ impl Settlement {
         Ok(statements)
     }
 
-    async fn note(
-        &self,
-        tx: &mut Conn,
-        kind: FindingKind,
-        subject: impl Into<String>,
-        detail: impl Into<String>,
-    ) -> Result<()> {
-        let finding = Finding { kind, subject: subject.into(), detail: detail.into() };
+    async fn note(&self, tx: &mut Conn, finding: Finding) -> Result<()> {
         findings::record(tx, &self.pbx, &finding, self.now).await
     }
 }
