@@ -4,6 +4,8 @@
 //! one: the column is lost, and nothing else is.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 
 use encoding_rs::Encoding;
@@ -38,10 +40,28 @@ impl RawRow {
 }
 
 /// Whether a cell under this heading may hold a PIN code. A heading that is not UTF-8 stands in hex.
+///
+/// The rows of a PBX have the same headings, so that each is looked at once in a thread.
 fn is_secret(heading: &str) -> bool {
-    let bytes = heading.strip_prefix("hex:").and_then(unhex);
-    may_be_pin(bytes.as_deref().unwrap_or(heading.as_bytes()))
+    JUDGED.with_borrow_mut(|judged| {
+        if let Some(is_secret) = judged.get(heading) {
+            return *is_secret;
+        }
+        let bytes = heading.strip_prefix("hex:").and_then(unhex);
+        let is_secret = may_be_pin(bytes.as_deref().unwrap_or(heading.as_bytes()));
+        if judged.len() < JUDGED_MAX && heading.len() <= JUDGED_BYTES_MAX {
+            judged.insert(heading.to_owned(), is_secret);
+        }
+        is_secret
+    })
 }
+
+thread_local! {
+    static JUDGED: RefCell<HashMap<String, bool>> = RefCell::default();
+}
+
+const JUDGED_MAX: usize = 256;
+const JUDGED_BYTES_MAX: usize = 64;
 
 impl Serialize for RawRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -46,6 +46,7 @@ pub use s_series::{PbxClient, Refusal, parse_reply};
 pub use throttle::{Counted, Pace};
 pub use tls::Certificate;
 
+use crate::base::digest::Digest;
 use crate::base::message::Message;
 use crate::base::recording::{RecordingName, Text, printable};
 use crate::config::PbxConfig;
@@ -112,13 +113,13 @@ pub trait Slot: Send {
     /// Waits until a download may begin at once. To be used at once; may be given up.
     fn ready(&mut self) -> BoxFuture<'_, ()>;
 
-    /// The calls that began between `from` and `to`, both in the PBX's local time and both included. `known_sn` is the
-    /// serial number that its rows are expected to name. If [`PbxError::is_too_much_at_once`], a shorter range may succeed.
+    /// The calls that began between `from` and `to`, both in the PBX's local time and both included. If
+    /// [`PbxError::is_too_much_at_once`], a shorter range may succeed.
     fn calls(
         self: Box<Self>,
         from: DateTime,
         to: DateTime,
-        known_sn: Option<Text>,
+        expected: Expected,
     ) -> Asked<'static, Box<dyn Calls>>;
 
     /// Begins the download of a recording. It exists only if what comes begins like audio.
@@ -131,15 +132,31 @@ pub trait Slot: Send {
     fn message<'a>(self: Box<Self>, message: &'a Message, nth: usize) -> Asked<'a, Box<dyn Audio>>;
 }
 
+/// What a list of calls is expected to be.
+#[derive(Debug, Clone, Default)]
+pub struct Expected {
+    /// The serial number that its rows name.
+    pub sn: Option<Text>,
+    /// SHA-256 of its bytes, if they have not changed since they were read.
+    pub sha256: Option<Digest>,
+}
+
 /// A list of calls that is being received. Dropping it closes the connection.
 pub trait Calls: Send {
     fn next(&mut self) -> Asked<'_, Listed>;
 
     fn size_bytes(&self) -> u64;
+
+    /// SHA-256 of all bytes of a list that has ended; `None` if its family does not tell.
+    fn sha256(&self) -> Option<Digest> {
+        None
+    }
 }
 
 #[derive(Debug)]
 pub enum Listed {
+    /// All of it, before any item: the list has the hash that was expected.
+    Unchanged,
     Item(CdrItem),
     /// The end of a list that is known to be whole.
     Whole,

@@ -68,6 +68,17 @@ pub struct Db {
 
 type Unit = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Done> + Send>;
 
+/// A unit that was begun.
+#[derive(Debug)]
+pub struct Begun<T>(oneshot::Receiver<anyhow::Result<T>>);
+
+impl<T> Begun<T> {
+    /// Waits until all of it is durable, or none of it will be.
+    pub async fn ended(self, db: &Db) -> anyhow::Result<T> {
+        self.0.await.unwrap_or_else(|_| Err(db.stopped().into()))
+    }
+}
+
 /// What a unit left behind: whether its savepoint is kept, and the answer to give once the commit's fate is known.
 struct Done {
     failure: Option<DatabaseFailed>,
@@ -115,12 +126,21 @@ impl Db {
         T: Send + 'static,
         F: AsyncFnOnce(&mut SqliteConnection) -> anyhow::Result<T> + for<'c> Work<'c, T> + Send + 'static,
     {
+        self.begin_write(work).await.ended(self).await
+    }
+
+    /// Runs `work` as one unit, after all that were begun before, while the caller goes on. Nobody knows what became of it
+    /// until that is [awaited](Begun::ended).
+    pub async fn begin_write<T, F>(&self, work: F) -> Begun<T>
+    where
+        T: Send + 'static,
+        F: AsyncFnOnce(&mut SqliteConnection) -> anyhow::Result<T> + for<'c> Work<'c, T> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let unit: Unit = Box::new(move |connection| Box::pin(run_unit(Box::pin(work(connection)), answer)));
-        if self.writer.send(unit).await.is_err() {
-            return Err(self.stopped().into());
-        }
-        answered.await.unwrap_or_else(|_| Err(self.stopped().into()))
+        // If the writer has stopped, the answer's sender is dropped with the unit.
+        let _ = self.writer.send(unit).await;
+        Begun(answered)
     }
 
     /// Everybody is told the first failure, not what followed from it.

@@ -125,6 +125,7 @@ fn a_database_that_nobody_has_migrated_yet_can_be_looked_at() {
         "alter table days drop column verdict_late",
         "alter table days drop column verdict_cause",
         "alter table days drop column verdict",
+        "drop table known_lists",
         "drop index calls_of_day",
         "alter table calls drop column absent",
         "alter table calls add column reading integer not null default 0",

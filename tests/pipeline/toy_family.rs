@@ -13,7 +13,8 @@ use callvault::formats::cdr::{CdrItem, CdrRow};
 use callvault::formats::raw_row::RawRow;
 use callvault::pbx::push::http::Receiver;
 use callvault::pbx::{
-    Abilities, Audio, Calls, Counted, DeviceInfo, Listed, Pbx, PbxError, Policy, Reason, Slot, VoicemailList,
+    Abilities, Audio, Calls, Counted, DeviceInfo, Expected, Listed, Pbx, PbxError, Policy, Reason, Slot,
+    VoicemailList,
 };
 use callvault::pipeline::backfill::{Connections, Request};
 use callvault::pipeline::site::Connection;
@@ -89,7 +90,7 @@ impl Slot for ToySlot {
         self: Box<Self>,
         from: DateTime,
         to: DateTime,
-        _: Option<Text>,
+        _: Expected,
     ) -> BoxFuture<'static, Result<Box<dyn Calls>, PbxError>> {
         let all = [call("1710406800.1", 10, KEPT), call("1710410400.2", 11, LOST)];
         let listed = |call: &CdrRow| call.local_start().is_some_and(|start| from <= start && start <= to);
@@ -183,7 +184,7 @@ fn call(callid: &str, hour: i8, recording: &str) -> CdrRow {
     ];
     let text = |text: &str| Text::Utf8(text.to_owned());
     let raw = RawRow::new(cells.map(|(heading, value)| (heading.to_owned(), text(value))));
-    let raw_cells = cells.map(|(heading, value)| (text(heading), text(value)));
+    let raw_cells = cells.map(|(heading, value)| (Arc::new(text(heading)), text(value)));
     CdrRow { raw: raw_cells.into(), ..CdrRow::from_raw(&raw).unwrap() }
 }
 

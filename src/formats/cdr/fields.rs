@@ -56,6 +56,11 @@ impl FieldParser {
         Some(&self.record)
     }
 
+    /// The fields of the record that was parsed last.
+    pub(super) fn last(&self) -> &ByteRecord {
+        &self.record
+    }
+
     fn parse_plain(&mut self, bytes: &[u8]) -> Option<()> {
         let source = self.reader.get_mut();
         source.set_position(0);

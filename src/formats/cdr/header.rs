@@ -1,6 +1,7 @@
 //! Which column of a call list holds what: by the heading's name, never by its position.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use csv::ByteRecord;
 
@@ -73,7 +74,7 @@ pub(super) struct Headings {
 #[derive(Debug)]
 pub(super) struct Header {
     /// Under what each field is kept, `None` for those that are not.
-    kept: Vec<Option<Text>>,
+    kept: Vec<Option<Arc<Text>>>,
     columns: Vec<Option<Column>>,
     names: Vec<String>,
     recording_at: usize,
@@ -115,8 +116,8 @@ impl Header {
             let heading = heading.trim_ascii();
             let wanted = || said.keep.iter().any(|wanted| is_heading(heading, at, wanted));
             kept.push(match column {
-                Some(column) => Some(Text::Utf8(column.as_str().to_owned())),
-                None if wanted() => Some(unique_heading(heading, at, &mut seen)),
+                Some(column) => Some(Arc::new(Text::Utf8(column.as_str().to_owned()))),
+                None if wanted() => Some(Arc::new(unique_heading(heading, at, &mut seen))),
                 None => None,
             });
         }
@@ -177,7 +178,7 @@ impl Header {
     }
 
     /// Each field's column, and under what it is kept.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (Option<&Text>, Option<Column>)> {
+    pub(super) fn fields(&self) -> impl Iterator<Item = (Option<&Arc<Text>>, Option<Column>)> {
         self.kept.iter().map(Option::as_ref).zip(self.columns.iter().copied())
     }
 

@@ -203,7 +203,7 @@ impl CdrReader {
         }
         let State::Reading(table) = &mut self.state else { return None };
         let Table { header, fields, .. } = &mut **table;
-        let fields = fields.parse(&record.bytes)?;
+        let fields = fields.last();
         if fields.iter().all(|field| field.trim_ascii().is_empty()) {
             let problem = "a row without any value".to_owned();
             return self.doubts_blank_rows.then(|| self.bad_record(record, DoubtCause::Blank, problem));

@@ -1,6 +1,6 @@
 //! One call, as a row of the CDR tells it.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use csv::ByteRecord;
 
@@ -10,8 +10,8 @@ use crate::formats::cdr::header::{Column, Header};
 use crate::formats::cdr::record::Record;
 use crate::formats::cdr::shift::Cells;
 use crate::formats::cdr::value::{
-    Stamp, Start, contradicts, epoch_in, is_nothing, is_overflow, is_rewritten, is_rounded, is_start_of,
-    seconds, seconds_as_hashed, stamp_in, start,
+    Stamp, Start, contradicts, epoch_in, exact_start, is_nothing, is_overflow, is_rewritten, is_rounded,
+    is_start_of, seconds, seconds_as_hashed, stamp_in, start,
 };
 use crate::formats::cdr::{DoubtCause, Reported};
 use crate::formats::raw_row::RawRow;
@@ -57,7 +57,7 @@ pub struct CdrRow {
     /// Every field of a column that we know, as the list has it, untrimmed, in its order, under our name of the column; and
     /// those of columns that the operator wants kept, under the list's heading. The PIN code is blank, and so is all of a
     /// [shifted](Self::is_shifted) row that may be one.
-    pub raw: Vec<(Text, Text)>,
+    pub raw: Vec<(Arc<Text>, Text)>,
     /// Whether the input ended within this line: its last field may have been cut off.
     pub ended_without_newline: bool,
     /// Whether the serial number is the last field of its line.
@@ -73,9 +73,10 @@ impl CdrRow {
             return Self::salvage(header, fields, record, DoubtCause::Shifted);
         }
         let mut row = Self::begin(header, record);
+        row.raw.reserve_exact(header.len());
         for (at, (kept, column)) in header.fields().enumerate() {
             let value = if column == Some(Column::PinCode) { &[][..] } else { value(at) };
-            row.raw.extend(kept.map(|heading| (heading.clone(), Text::from_bytes(value))));
+            row.raw.extend(kept.map(|heading| (Arc::clone(heading), Text::from_bytes(value))));
             if let Some(column) = column {
                 row.set(column, value.trim_ascii());
             }
@@ -98,12 +99,12 @@ impl CdrRow {
                 None => None,
             };
             let value = value.unwrap_or_default();
-            row.raw.extend(kept.map(|heading| (heading.clone(), Text::from_bytes(value))));
+            row.raw.extend(kept.map(|heading| (Arc::clone(heading), Text::from_bytes(value))));
             if let Some(column) = column {
                 row.set(column, value);
             }
         }
-        row.raw.push((Text::Utf8(MARK.to_owned()), Text::Utf8(cause.as_str().to_owned())));
+        row.raw.push((Arc::new(Text::Utf8(MARK.to_owned())), Text::Utf8(cause.as_str().to_owned())));
         row
     }
 
@@ -118,12 +119,12 @@ impl CdrRow {
     }
 
     fn set(&mut self, column: Column, value: &[u8]) {
-        let text = Text::from_bytes(value);
+        let text = || Text::from_bytes(value);
         match column {
-            Column::CallId => self.callid = text,
-            Column::TimeStart => self.timestart = text,
-            Column::CallFrom => self.callfrom = text,
-            Column::CallTo => self.callto = text,
+            Column::CallId => self.callid = text(),
+            Column::TimeStart => self.timestart = text(),
+            Column::CallFrom => self.callfrom = text(),
+            Column::CallTo => self.callto = text(),
             Column::CallDuration => {
                 self.callduraction = seconds(value);
                 self.hashed_durations[0] = seconds_as_hashed(value);
@@ -132,14 +133,14 @@ impl CdrRow {
                 self.talkduraction = seconds(value);
                 self.hashed_durations[1] = seconds_as_hashed(value);
             }
-            Column::SrcTrunk => self.srctrunkname = text,
-            Column::DstTrunk => self.dsttrunkname = text,
-            Column::Status => self.status = text,
-            Column::Type => self.call_type = text,
+            Column::SrcTrunk => self.srctrunkname = text(),
+            Column::DstTrunk => self.dsttrunkname = text(),
+            Column::Status => self.status = text(),
+            Column::Type => self.call_type = text(),
             Column::PinCode => {}
             Column::Recording => self.recording = RecordingName::new(value),
-            Column::DidNumber => self.didnumber = text,
-            Column::Sn => self.sn = text,
+            Column::DidNumber => self.didnumber = text(),
+            Column::Sn => self.sn = text(),
         }
     }
 
@@ -147,9 +148,9 @@ impl CdrRow {
     ///
     /// A field that is not UTF-8 stands as `{"hex":"…"}`; a missing one as `""`.
     pub fn identity(&self) -> Digest {
-        let recording =
-            self.recording.as_ref().map(|name| Text::from_bytes(name.as_bytes())).unwrap_or_default();
-        let fields = BTreeMap::from([
+        let recording = self.recording.as_ref().map(|name| Text::from_bytes(name.as_bytes()));
+        let recording = recording.unwrap_or_default();
+        Digest::of(object([
             ("callfrom", &self.callfrom),
             ("callid", &self.callid),
             ("callto", &self.callto),
@@ -160,20 +161,24 @@ impl CdrRow {
             ("srctrunkname", &self.srctrunkname),
             ("timestart", &self.timestart),
             ("type", &self.call_type),
-        ]);
-        Digest::of(json(&fields))
+        ]))
     }
 
     /// The version of the call: SHA-256 over canonical JSON of its identity, its durations and its status.
     pub fn version(&self) -> Digest {
-        let [call_s, talk_s] = self.hashed_durations;
-        let fields = BTreeMap::from([
-            ("callduraction", serde_json::json!(call_s)),
-            ("identity", serde_json::json!(self.identity())),
-            ("status", serde_json::json!(self.status)),
-            ("talkduraction", serde_json::json!(talk_s)),
-        ]);
-        Digest::of(json(&fields))
+        self.version_of(&self.identity())
+    }
+
+    /// The same, where its identity is known.
+    pub fn version_of(&self, identity: &Digest) -> Digest {
+        let [call_s, talk_s] = &self.hashed_durations;
+        let fields: [(&str, &dyn Json); 4] = [
+            ("callduraction", call_s),
+            ("identity", identity),
+            ("status", &self.status),
+            ("talkduraction", talk_s),
+        ];
+        Digest::of(object(fields))
     }
 
     /// Reads what [`raw_json`](Self::raw_json) wrote; `None` if it was damaged.
@@ -201,14 +206,21 @@ impl CdrRow {
     ///
     /// A heading that is not UTF-8 stands as `hex:…`.
     pub fn raw_json(&self) -> String {
-        let members = self.raw.iter().map(|(heading, value)| {
-            let heading = match heading {
-                Text::Utf8(text) => json(text),
-                Text::Bytes { hex } => json(&format!("hex:{hex}")),
-            };
-            format!("{heading}:{}", json(value))
-        });
-        format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        let mut json = Vec::with_capacity(512);
+        json.push(b'{');
+        for (heading, value) in &self.raw {
+            if json.len() > 1 {
+                json.push(b',');
+            }
+            match &**heading {
+                Text::Utf8(text) => text.write_json(&mut json),
+                Text::Bytes { hex } => format!("hex:{hex}").write_json(&mut json),
+            }
+            json.push(b':');
+            value.write_json(&mut json);
+        }
+        json.push(b'}');
+        String::from_utf8(json).expect("JSON is UTF-8")
     }
 
     fn judge(&mut self) {
@@ -229,17 +241,16 @@ impl CdrRow {
     fn contradiction(&self) -> Option<DoubtCause> {
         let start = self.start();
         let local = start.local.filter(|_| start.is_exact)?;
-        match (epoch_in(text_of(&self.callid)), self.stamp()) {
-            (Some(epoch), _) => contradicts(local, epoch).then_some(DoubtCause::StartContradictsCallid),
-            (None, Some(stamp)) => {
-                (!is_start_of(local, stamp.local)).then_some(DoubtCause::StartContradictsName)
-            }
-            (None, None) => None,
+        if let Some(epoch) = epoch_in(text_of(&self.callid)) {
+            return contradicts(local, epoch).then_some(DoubtCause::StartContradictsCallid);
         }
+        let stamp = self.stamp()?;
+        (!is_start_of(local, stamp.local)).then_some(DoubtCause::StartContradictsName)
     }
 
     fn start(&self) -> Start {
-        start(text_of(&self.timestart), self.epoch(), self.stamp())
+        let told = text_of(&self.timestart);
+        exact_start(told).unwrap_or_else(|| start(told, self.epoch(), self.stamp()))
     }
 
     fn stamp(&self) -> Option<Stamp> {
@@ -291,7 +302,7 @@ impl CdrRow {
 
     /// Whether nothing in it tells when the call was.
     pub fn is_undated(&self) -> bool {
-        self.local_start().is_none() && self.epoch().is_none()
+        self.epoch().is_none() && self.local_start().is_none()
     }
 
     /// Whether a spreadsheet rewrote the row: it rounded a number, or left the seconds out of the start.
@@ -339,6 +350,10 @@ fn text_of(text: &Text) -> &str {
 
 /// A word of an open set as it is compared: `No Answer`, `NO ANSWER` and `NOANSWER` are one (`docs/pbx-api.md` §6.4).
 pub fn normal(text: &str) -> String {
+    if text.is_ascii() {
+        let is_kept = |byte: &u8| !char::from(*byte).is_whitespace();
+        return text.bytes().filter(is_kept).map(|byte| char::from(byte.to_ascii_lowercase())).collect();
+    }
     text.chars().filter(|character| !character.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 
@@ -347,6 +362,28 @@ pub fn parties(side: &str) -> Vec<&str> {
     side.split(['(', ')', '<', '>']).map(str::trim).filter(|party| !party.is_empty()).collect()
 }
 
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("text, numbers and maps of them always have a JSON form")
+/// What stands as a value in the JSON of a row.
+trait Json {
+    fn write_json(&self, json: &mut Vec<u8>);
+}
+
+impl<T: serde::Serialize> Json for T {
+    fn write_json(&self, json: &mut Vec<u8>) {
+        serde_json::to_writer(json, self).expect("text, numbers and hashes always have a JSON form");
+    }
+}
+
+/// A canonical JSON object of members that are given in the order of their names.
+fn object<'a, T: Json + ?Sized + 'a>(members: impl IntoIterator<Item = (&'a str, &'a T)>) -> Vec<u8> {
+    let mut json = Vec::with_capacity(256);
+    json.push(b'{');
+    for (name, value) in members {
+        if json.len() > 1 {
+            json.push(b',');
+        }
+        json.extend([b"\"", name.as_bytes(), b"\":"].concat());
+        value.write_json(&mut json);
+    }
+    json.push(b'}');
+    json
 }

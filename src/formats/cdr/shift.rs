@@ -3,6 +3,8 @@
 //! Only what a row shows by itself counts, so that a line is judged alike wherever it stands. A value that is merely odd
 //! shifts nothing: words for states and directions are open sets, and a recording's name may be anything.
 
+use std::cell::OnceCell;
+
 use crate::base::times::parse_local;
 use crate::formats::cdr::Reported;
 use crate::formats::cdr::header::Column;
@@ -39,15 +41,19 @@ impl Form {
     fn of(value: &[u8]) -> Self {
         let Ok(text) = std::str::from_utf8(value) else { return Self::Other };
         let text = text.trim();
-        let word = normal(text);
+        // Most cells are numbers: what follows is for others.
+        if is_number(text) {
+            return Self::Number;
+        }
+        let word = OnceCell::new();
+        let is_word_of = |words: &[&str]| words.contains(&&**word.get_or_init(|| normal(text)));
         match () {
             () if is_nothing(text) => Self::Nothing,
             () if is_date_time(text) => Self::DateTime,
             () if is_call_id(text) => Self::CallId,
             () if is_name(value) => Self::Name,
-            () if STATUSES.contains(&&*word) => Self::Status,
-            () if TYPES.contains(&&*word) => Self::Type,
-            () if is_number(text) => Self::Number,
+            () if is_word_of(&STATUSES) => Self::Status,
+            () if is_word_of(&TYPES) => Self::Type,
             () if text.contains(':') && matches!(seconds(value), Reported::Known(_)) => Self::Clock,
             () if text.starts_with(char::is_alphabetic) => Self::Word,
             () => Self::Other,
@@ -75,14 +81,17 @@ fn is_call_id(text: &str) -> bool {
 /// Whether a value is the name of a recording for certain: that of a PBX, or that of an audio file.
 pub(super) fn is_name(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else { return false };
-    is_audio_name(value) || is_name_of_pbx(&text.trim().to_ascii_lowercase())
+    is_audio_name(value) || is_name_of_pbx(text.trim())
 }
 
 /// Whether a name ends as audio files' names do.
 pub(super) fn is_audio_name(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else { return false };
-    let lowercase = text.trim().to_ascii_lowercase();
-    AUDIO.iter().any(|ending| lowercase.len() > ending.len() && lowercase.ends_with(*ending))
+    let text = text.trim().as_bytes();
+    AUDIO.iter().any(|ending| {
+        let name = text.len().checked_sub(ending.len()).filter(|name| *name > 0);
+        name.is_some_and(|name| text[name..].eq_ignore_ascii_case(ending.as_bytes()))
+    })
 }
 
 /// `YYYYMMDDHHMMSS-<epoch>.<seq>-…` (`docs/pbx-api.md` §8).

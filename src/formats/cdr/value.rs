@@ -10,6 +10,9 @@ use crate::formats::cdr::Reported;
 /// What databases and people write where there is nothing, in lowercase.
 const NOTHING: &str = r#"null \n none n/a n.a. #n/a nil nan undefined (null) <null> [null] (none) <none> - -- – — "" '' '''' empty"#;
 
+/// The longest of these words has nine letters, of three bytes at most.
+const NOTHING_BYTES_MAX: usize = 27;
+
 /// Units of a duration, in lowercase, with their seconds; the longest that fits is meant.
 const UNITS: [(&[&str], u64); 4] = [
     (&["d", "day", "days"], 86_400),
@@ -21,6 +24,10 @@ const UNITS: [(&[&str], u64); 4] = [
 /// Whether a cell says that there is nothing. It is never asked of a recording's name, which may be any text.
 pub(super) fn is_nothing(text: &str) -> bool {
     let text = bare(text);
+    // None of the words begins with a digit or is so long: most cells need no look at them.
+    if text.len() > NOTHING_BYTES_MAX || text.starts_with(|first: char| first.is_ascii_digit()) {
+        return false;
+    }
     let lowercase = text.to_lowercase();
     text.is_empty() || NOTHING.split(' ').any(|nothing| nothing == lowercase)
 }
@@ -32,6 +39,9 @@ fn bare(text: &str) -> &str {
 
 /// Whether a spreadsheet wrote this number, and rounded it: `3.69E+11`. Serial numbers such as `369392E00001` are none.
 pub(super) fn is_rounded(text: &str) -> bool {
+    if !text.contains('+') {
+        return false;
+    }
     let text = bare(text);
     let Some((mantissa, exponent)) = text.split_once(['E', 'e']) else { return false };
     let mut parts = mantissa.splitn(2, ['.', ',']);
@@ -44,6 +54,9 @@ pub(super) fn is_rounded(text: &str) -> bool {
 
 /// Whether a spreadsheet wrote this, where a column was too narrow for its value.
 pub(super) fn is_overflow(text: &str) -> bool {
+    if !text.contains('#') {
+        return false;
+    }
     let text = bare(text);
     text.len() >= 3 && text.bytes().all(|byte| byte == b'#')
 }
@@ -189,9 +202,17 @@ pub(super) fn stamp_in(name: &[u8]) -> Option<Stamp> {
 
 /// Fourteen digits that are a time.
 fn stamp(digits: &str) -> Option<DateTime> {
-    let is_stamp = digits.len() == 14 && is_number(digits);
-    let local = is_stamp.then(|| DateTime::strptime("%Y%m%d%H%M%S", digits).ok())?;
-    local.filter(|local| (2000..2100).contains(&local.year()))
+    if digits.len() != 14 || !is_number(digits) {
+        return None;
+    }
+    let [year, month, day, hour, minute, second] =
+        [0..4, 4..6, 6..8, 8..10, 10..12, 12..14].map(|part| digits[part].parse::<i16>().unwrap_or(-1));
+    let small = |number: i16| i8::try_from(number).ok();
+    let date = Date::new(year, small(month)?, small(day)?).ok().filter(|_| (2000..2100).contains(&year))?;
+    // A leap second is the end of its minute.
+    Some(date.to_datetime(
+        Time::new(small(hour)?, small(minute)?, small(if second == 60 { 59 } else { second })?, 0).ok()?,
+    ))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,10 +223,15 @@ pub(super) struct Start {
     pub(super) is_exact: bool,
 }
 
+/// The start of a call as the PBX wrote it; `None` if it is not in the PBX's own form.
+pub(super) fn exact_start(timestart: &str) -> Option<Start> {
+    parse_local(timestart).map(|local| Start { local: Some(local), is_exact: true })
+}
+
 /// The start of a call: as the PBX wrote it, else out of what a spreadsheet made of it, else out of the recording's name.
 pub(super) fn start(timestart: &str, epoch: Option<i64>, stamp: Option<Stamp>) -> Start {
-    if let Some(local) = parse_local(timestart) {
-        return Start { local: Some(local), is_exact: true };
+    if let Some(start) = exact_start(timestart) {
+        return start;
     }
     let fits = |local: &DateTime| match (stamp, epoch) {
         (Some(stamp), _) => is_start_of(*local, stamp.local),

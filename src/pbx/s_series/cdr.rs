@@ -1,10 +1,14 @@
 //! The CDR as the PBX's API exports it: CSV for a range of its local time (`docs/pbx-api.md` §6), read as typed rows.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::civil::DateTime;
 use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
 
+use crate::base::digest::Digest;
 use crate::base::recording::Text;
 use crate::config::Generation;
 use crate::formats::cdr::{CdrItem, CdrReader};
@@ -15,7 +19,7 @@ use crate::pbx::s_series::download::Download;
 use crate::pbx::s_series::policy::{Family, Stage};
 use crate::pbx::s_series::slot::{Answer, Slot};
 use crate::pbx::s_series::{Action, TICKETS_MAX};
-use crate::pbx::{Asked, Audio as _, Calls, Listed};
+use crate::pbx::{Asked, Audio as _, Calls, Expected, Listed};
 
 impl Slot {
     /// Reads the CDR from `from` to `to`, both in the PBX's local time and both included; `None` if the PBX says that
@@ -79,15 +83,24 @@ impl Slot {
 
 /// Rows as they arrive. The last one is held back until it is known to be whole.
 pub(super) struct CsvCalls {
-    pub(super) pbx: String,
+    pbx: String,
     /// `None` where the PBX says that there are no calls.
-    pub(super) body: Option<Download>,
-    pub(super) reader: CdrReader,
+    body: Option<Download>,
+    reader: CdrReader,
     /// The serial number of the last row, or the one learnt before.
-    pub(super) known_sn: Option<Text>,
-    pub(super) last: Option<CdrItem>,
-    pub(super) size_bytes: u64,
+    known_sn: Option<Text>,
+    /// What the whole list is expected to be; taken when it is known whether it is.
+    expected: Option<Digest>,
+    /// What came and was not read yet.
+    held: VecDeque<Bytes>,
+    has_ended: bool,
+    hash: Sha256,
+    last: Option<CdrItem>,
+    size_bytes: u64,
 }
+
+/// A list that is longer is read while it comes, whether it has changed or not.
+const HELD_BYTES_MAX: u64 = 8 << 20;
 
 impl Calls for CsvCalls {
     fn next(&mut self) -> Asked<'_, Listed> {
@@ -97,11 +110,37 @@ impl Calls for CsvCalls {
     fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
+
+    fn sha256(&self) -> Option<Digest> {
+        self.has_ended.then(|| self.hash.clone().into())
+    }
 }
 
 impl CsvCalls {
+    pub(super) fn new(pbx: String, body: Option<Download>, reader: CdrReader, expected: Expected) -> Self {
+        Self {
+            pbx,
+            body,
+            reader,
+            known_sn: expected.sn,
+            expected: expected.sha256,
+            held: VecDeque::new(),
+            has_ended: false,
+            hash: Sha256::new(),
+            last: None,
+            size_bytes: 0,
+        }
+    }
+
     async fn next_listed(&mut self) -> Result<Listed> {
-        let Some(body) = &mut self.body else { return Ok(Listed::Whole) };
+        if self.body.is_none() {
+            return Ok(Listed::Whole);
+        }
+        if let Some(expected) = self.expected.take()
+            && self.is_all(expected).await?
+        {
+            return Ok(Listed::Unchanged);
+        }
         loop {
             match self.reader.next_item() {
                 Ok(Some(item)) => {
@@ -114,11 +153,12 @@ impl CsvCalls {
                 Ok(None) => {}
                 Err(problem) => return Err(self.broken(Reason::Protocol, problem.to_string())),
             }
-            match body.next().await? {
-                Some(bytes) => {
-                    self.size_bytes += bytes.len() as u64;
-                    self.reader.push(&bytes);
-                }
+            let bytes = match self.held.pop_front() {
+                None => self.receive().await?,
+                held => held,
+            };
+            match bytes {
+                Some(bytes) => self.reader.push(&bytes),
                 None => self.reader.finish(),
             }
         }
@@ -128,6 +168,30 @@ impl CsvCalls {
             Ending::CutOff => Err(self.broken(Reason::Truncated, "the CDR ended within a row".to_owned())),
             Ending::Unknown => Ok(Listed::Unsure(last)),
         }
+    }
+
+    /// Whether all that comes has this hash. What came until that was known is held, to be read.
+    async fn is_all(&mut self, expected: Digest) -> Result<bool> {
+        while self.size_bytes <= HELD_BYTES_MAX {
+            match self.receive().await? {
+                Some(bytes) => self.held.push_back(bytes),
+                None => return Ok(self.sha256() == Some(expected)),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>> {
+        let bytes = match &mut self.body {
+            Some(body) if !self.has_ended => body.next().await?,
+            _ => None,
+        };
+        self.has_ended = bytes.is_none();
+        if let Some(bytes) = &bytes {
+            self.size_bytes += bytes.len() as u64;
+            self.hash.update(bytes);
+        }
+        Ok(bytes)
     }
 
     fn listed(&mut self, item: CdrItem) -> Listed {

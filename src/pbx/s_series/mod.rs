@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 pub use slot::{Refusal, parse_reply};
 
 use crate::base::message::Message;
-use crate::base::recording::{RecordingName, Text};
+use crate::base::recording::RecordingName;
 use crate::config::{ApiVersion, Generation, PbxConfig, PushMode};
 use crate::formats::cdr::CdrReader;
 use crate::pbx::budget::{Budget, Lease};
@@ -42,7 +42,7 @@ use crate::pbx::error::{Failure, PbxError, Reason, Result, When};
 use crate::pbx::http::{Http, JSON_BYTES_MAX, Request};
 use crate::pbx::push::http::Receiver;
 use crate::pbx::throttle::{Counted, Counters, Pace, Throttle};
-use crate::pbx::{self, Abilities, Asked, Audio, Calls, DeviceInfo, Pbx, VoicemailList};
+use crate::pbx::{self, Abilities, Asked, Audio, Calls, DeviceInfo, Expected, Pbx, VoicemailList};
 use cdr::CsvCalls;
 use policy::{Family, Place, Stage};
 use session::{Session, Token};
@@ -179,15 +179,14 @@ impl pbx::Slot for Slot {
         self: Box<Self>,
         from: DateTime,
         to: DateTime,
-        known_sn: Option<Text>,
+        expected: Expected,
     ) -> Asked<'static, Box<dyn Calls>> {
         Box::pin(async move {
             let config = &self.shared.config;
             let pbx = config.id.clone();
             let reader = CdrReader::new(&config.cdr_columns).keeping(&config.cdr_keep_columns).of_pbx();
             let body = self.cdr(from, to).await?;
-            let calls = CsvCalls { pbx, body, reader, known_sn, last: None, size_bytes: 0 };
-            Ok(Box::new(calls) as Box<dyn Calls>)
+            Ok(Box::new(CsvCalls::new(pbx, body, reader, expected)) as Box<dyn Calls>)
         })
     }
 

@@ -50,7 +50,7 @@ impl Sweeper<'_> {
         let end = End {
             transport: pbx.transport().as_str(),
             key_sha256: pbx.tls_pin_sha256.map(|pin| pin.to_string()),
-            verdict: match (reading.list.verdict(covered.whole()), clock) {
+            verdict: match (reading.list.verdict(covered.is_read()), clock) {
                 ((Verdict::Whole, _), Some(cause)) => (Verdict::Doubtful, Some(cause)),
                 (verdict, _) => verdict,
             },
@@ -81,16 +81,16 @@ impl Sweeper<'_> {
 const DOUBTS_SHOWN_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// A reading that has come to its end.
-struct End {
+pub(super) struct End {
     /// How the PBX was known whose API gave the rows.
     transport: &'static str,
     key_sha256: Option<String>,
     closing: Vec<(Date, DayReading)>,
-    covered: Covered,
+    pub(super) covered: Covered,
     /// How far the list can be believed, its doubtful lines left out, and why it is not whole.
-    verdict: (Verdict, Option<String>),
-    doubtful: Vec<DoubtfulLine>,
-    reading: Reading,
+    pub(super) verdict: (Verdict, Option<String>),
+    pub(super) doubtful: Vec<DoubtfulLine>,
+    pub(super) reading: Reading,
 }
 
 impl End {
@@ -121,6 +121,10 @@ impl End {
         if self.covered.whole() {
             calls::end_reading(tx, self.reading.facts.reading).await?;
         }
+        if self.covered.is_read() && !self.reading.is_unchanged {
+            let list = self.list_to_know();
+            calls::note_list(tx, pbx, &self.reading.source, list.as_ref()).await?;
+        }
         Ok(())
     }
 
@@ -129,7 +133,7 @@ impl End {
         let counts = &self.reading.counts;
         let list = InputList {
             pbx,
-            is_listed: &|identity| self.reading.seen.is_too_long || self.reading.seen.holds(identity),
+            is_listed: &|identity| self.reading.seen.is_forgotten || self.reading.seen.holds(identity),
             input: &self.reading.input,
             // An answer that had to be asked for again has brought its rows twice.
             lines: match self.covered {
@@ -190,8 +194,8 @@ impl End {
     async fn note_absent_rows(&self, tx: &mut Conn, day: Date) -> Result<()> {
         let ReadingFacts { pbx, now, .. } = &self.reading.facts;
         let seen = &self.reading.seen;
-        // Of a list so long nobody knows any more what it held.
-        if seen.is_too_long {
+        // Of a list that was not read, or is so long that nobody knows any more what it held.
+        if seen.is_forgotten {
             return Ok(());
         }
         let is_listed = |identity: &Digest| seen.holds(identity);

@@ -1,24 +1,30 @@
 //! CDR out of CSV files: given with `--cdr`, or lying in the configured folder of a PBX whose API has no CDR.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::page::Fallback;
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
+use crate::base::blocking::blocking;
+use crate::base::digest::Digest;
 use crate::base::recording::printable;
 use crate::base::times::zone_of;
 use crate::formats::cdr::{CdrError, CdrItem, CdrReader, read_csv};
 use crate::store::calls;
 use crate::store::findings::{self, FindingKind};
 
-/// Parsed items that may wait for the database.
-const ITEMS_AHEAD: usize = 256;
+/// Parsed items that are handed over at once, and how many such batches may wait for the database.
+const BATCH: usize = 128;
+const BATCHES_AHEAD: usize = 2;
 
 /// A CDR file or folder that cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -107,16 +113,34 @@ impl Sweeper<'_> {
         }
         // What tells no time was most likely listed shortly before the file was written.
         let written_on = zone_of(self.site.pbx.timezone.as_ref(), None).to_datetime(written_at).date();
-        let mut reading = self.begin(name, source, Fallback::Before(written_on), None).await?;
+        let mut reading = self.begin(name, source, Fallback::Before(written_on), None, None).await?;
+        if counted && self.is_unchanged(&mut reading, path).await? {
+            return Ok(reading.report());
+        }
         let outcome = self.take_file(&mut reading, path, file).await;
-        let is_read = outcome.is_ok() && !self.site.stop.is_cancelled();
         let flaw = outcome.as_ref().ok().and_then(FileFacts::flaw);
-        let whole = is_read && !counted && flaw.is_none();
+        let is_read = outcome.is_ok() && !self.site.stop.is_cancelled() && flaw.is_none();
+        let whole = is_read && !counted;
         let written_at = written_at.min(reading.facts.now);
-        let report = self.close(reading, Covered::File { whole, written_at }).await?;
+        let report = self.close(reading, Covered::File { is_read, whole, written_at }).await?;
         outcome?;
         self.note_flaw(path, flaw).await?;
         Ok(SweepReport { files_unread: report.files_unread + u64::from(flaw.is_some()), ..report })
+    }
+
+    /// Whether the file holds the very bytes that it held when it was read whole.
+    async fn is_unchanged(&self, reading: &mut Reading, path: &Path) -> Result<bool> {
+        let Some(known) = self.known_list(reading).await? else { return Ok(false) };
+        let opened = File::open(path).map_err(|error| CdrFileError::unreadable(path, error))?;
+        let hashed = blocking(move || {
+            let mut file = Hashing::new(opened);
+            std::io::copy(&mut file, &mut std::io::sink()).map(|_| file.sha256())
+        });
+        let is_same = hashed.await.map_err(|error| CdrFileError::unreadable(path, error))? == known.sha256;
+        if is_same {
+            reading.take_unchanged(Some(&known));
+        }
+        Ok(is_same)
     }
 
     /// Tells of a file whose recordings are queued and that proves nothing.
@@ -129,32 +153,66 @@ impl Sweeper<'_> {
     }
 
     async fn take_file(&self, reading: &mut Reading, path: &Path, file: File) -> Result<FileFacts> {
-        let mut items = self.parse(file);
+        let (mut items, read) = self.parse(file);
         let mut facts = FileFacts::default();
-        while let Some(item) = items.recv().await {
-            let item = item.map_err(|error| CdrFileError::of(path, error))?;
-            facts.note(&item);
-            self.take(reading, item).await?;
+        while let Some(batch) = items.recv().await {
+            for item in batch {
+                let item = item.map_err(|error| CdrFileError::of(path, error))?;
+                facts.note(&item);
+                self.take(reading, item).await?;
+            }
             if self.site.stop.is_cancelled() {
-                break;
+                return Ok(facts);
             }
         }
+        reading.list.sha256 = Some(read.await.context("reading a CDR file")?);
         Ok(facts)
     }
 
     /// Parses on a thread of its own: reading a large file must not hold up downloads.
-    fn parse(&self, file: File) -> mpsc::Receiver<Result<CdrItem, CdrError>> {
-        let (sender, receiver) = mpsc::channel(ITEMS_AHEAD);
+    /// Gives the hash of all that was read when that has ended.
+    fn parse(&self, file: File) -> (mpsc::Receiver<Batch>, JoinHandle<Digest>) {
+        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         let pbx = &self.site.pbx;
         let reader = CdrReader::new(&pbx.cdr_columns).keeping(&pbx.cdr_keep_columns);
-        tokio::task::spawn_blocking(move || {
-            for item in read_csv(file, reader) {
-                if sender.blocking_send(item).is_err() {
-                    return;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut file = Hashing::new(file);
+            let mut items = read_csv(&mut file, reader);
+            loop {
+                let batch: Batch = items.by_ref().take(BATCH).collect();
+                if batch.is_empty() || sender.blocking_send(batch).is_err() {
+                    break;
                 }
             }
+            file.sha256()
         });
-        receiver
+        (receiver, read)
+    }
+}
+
+type Batch = Vec<Result<CdrItem, CdrError>>;
+
+/// Hashes what is read through it.
+struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Hashing<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, hash: Sha256::new() }
+    }
+
+    fn sha256(self) -> Digest {
+        self.hash.into()
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
     }
 }
 

@@ -34,7 +34,7 @@ enum Look {
 }
 
 impl Sweeper<'_> {
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -183,6 +183,8 @@ impl Sweeper<'_> {
         if self.rows_known(reading).await? == known {
             return Ok(Look::Whole);
         }
+        // It lacks what its parts brought.
+        reading.list.sha256 = None;
         match self.ask_aside(reading, part).await? {
             Some(again) if again.size.rows >= rows => Ok(Look::Whole),
             Some(_) => Ok(Look::Cut),
@@ -194,6 +196,7 @@ impl Sweeper<'_> {
     /// edge of what was asked for.
     pub(super) async fn close_edge(&self, reading: &mut Reading) -> Result<()> {
         let day = reading.day;
+        reading.list.sha256 = None;
         if self.ask_aside(reading, Part::around_beginning_of(day)).await?.is_none() {
             let before = day.yesterday().unwrap_or(day);
             reading.list.short = Some(format!("the hour before it could not be read, as all of {before}"));

@@ -10,6 +10,7 @@ mod page;
 mod parts;
 mod range;
 mod reading;
+mod unchanged;
 mod voicemail;
 
 use std::collections::BTreeMap;
@@ -35,14 +36,14 @@ use crate::base::times::OffsetResolver;
 use crate::config::{ExclusionRule, PbxLimits};
 use crate::formats::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
 use crate::store::calls;
-use crate::store::db::DatabaseFailed;
+use crate::store::db::{Begun, DatabaseFailed};
 use crate::store::evidence::{self, Limits};
 use crate::store::findings::{self, Finding, FindingKind};
 use crate::store::fleet::{self, SameDevice};
 use crate::store::intake::{self, Added, IntakeSlowed};
-use page::{Fallback, PlacedRow, ROWS_PER_PAGE, ReadingFacts};
+use page::{Fallback, PageStored, PlacedRow, ROWS_PER_PAGE, ReadingFacts};
 use parts::Part;
-use reading::{List, Reading, Seen};
+use reading::{List, PendingPage, Reading, Seen};
 
 /// Bad rows of one reading that are kept as findings; the rest is only counted.
 const BAD_ROWS_KEPT: u64 = 1000;
@@ -89,23 +90,26 @@ impl<'a> Sweeper<'a> {
         Self { site, rules, device_behind: met.behind, deep, limits, clock_doubt }
     }
 
-    /// `input` names it in findings, `source` identifies it; `limits` say what the PBX may add.
+    /// `input` names it in findings, `source` identifies it; `asked` is none of a file, `limits` say what the PBX may add.
     async fn begin(
         &self,
         input: String,
         source: String,
         fallback: Fallback,
+        asked: Option<Part>,
         limits: Option<PbxLimits>,
     ) -> Result<Reading> {
         let (pbx, rules, now) = (self.site.id().to_owned(), self.rules.clone(), self.site.now());
-        let db = self.site.db();
+        let begun = source.clone();
+        let (db, config) = (self.site.db(), self.site.pbx.clone());
         let (Fallback::Asked(day) | Fallback::Before(day)) = fallback;
         let (facts, remembered, open) = db
             .write(async move |tx| {
-                let reading = calls::begin_reading(tx, &pbx, &source, now).await?;
+                let reading = calls::begin_reading(tx, &pbx, &begun, now).await?;
                 let open = evidence::open_doubts(tx, &pbx).await?;
                 let remembered = fleet::remembered(tx, &pbx).await?;
-                Ok((ReadingFacts { pbx, reading, day, rules, now, limits }, remembered, open))
+                let read_by = unchanged::read_by(&config, &rules, &remembered, asked);
+                Ok((ReadingFacts { pbx, reading, read_by, day, rules, now, limits }, remembered, open))
             })
             .await?;
         Ok(Reading {
@@ -117,12 +121,17 @@ impl<'a> Sweeper<'a> {
             added: BTreeMap::new(),
             counts: SweepReport::default(),
             input,
+            source,
             last_sn: remembered.sn.map(Text::Utf8),
             unsure: None,
-            asked: Part::of(day),
+            asked: asked.unwrap_or(Part::of(day)),
             list: List::of(open),
             outside: None,
             seen: Seen::default(),
+            pending: None,
+            known: None,
+            is_unchanged: false,
+            leaves_findings: false,
         })
     }
 
@@ -146,7 +155,7 @@ impl<'a> Sweeper<'a> {
                 }
                 reading.page.push(*row);
                 if reading.page.len() >= ROWS_PER_PAGE {
-                    self.store_page(reading).await?;
+                    self.begin_page(reading).await?;
                 }
             }
             CdrItem::BadRow(bad) => self.note_bad_row(reading, &bad).await?,
@@ -154,15 +163,33 @@ impl<'a> Sweeper<'a> {
         Ok(())
     }
 
+    /// Stores all rows that came.
     async fn store_page(&self, reading: &mut Reading) -> Result<()> {
+        self.begin_page(reading).await?;
+        self.end_page(reading).await
+    }
+
+    /// Begins to store the page, once the one before is stored. The next one is read meanwhile.
+    async fn begin_page(&self, reading: &mut Reading) -> Result<()> {
         let rows =
             page::place(std::mem::take(&mut reading.page), &mut reading.resolver, &mut reading.fallback);
-        if rows.is_empty() {
-            return Ok(());
+        self.end_page(reading).await?;
+        if !rows.is_empty() {
+            let (rows, began) = (Arc::new(rows), Instant::now());
+            let stored = self.begin_rows(reading, rows.clone(), 0..rows.len()).await?;
+            reading.pending = Some(PendingPage { rows, began, stored });
         }
-        let rows = Arc::new(rows);
-        let began = Instant::now();
-        match self.store_rows(reading, rows.clone(), 0..rows.len()).await {
+        // The others' recordings are to be committed between two pages.
+        if self.site.vault.config.pbx.len() > 1 {
+            self.end_page(reading).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the page that is being stored, if there is one.
+    async fn end_page(&self, reading: &mut Reading) -> Result<()> {
+        let Some(PendingPage { rows, began, stored }) = reading.pending.take() else { return Ok(()) };
+        match self.end_rows(reading, &rows, stored).await {
             Ok(()) => {
                 self.let_others_write(rows.len(), began.elapsed()).await;
                 return Ok(());
@@ -200,21 +227,39 @@ impl<'a> Sweeper<'a> {
         rows: Arc<Vec<PlacedRow>>,
         which: Range<usize>,
     ) -> Result<()> {
+        let stored = self.begin_rows(reading, rows.clone(), which.clone()).await?;
+        self.end_rows(reading, &rows[which], stored).await
+    }
+
+    async fn begin_rows(
+        &self,
+        reading: &Reading,
+        rows: Arc<Vec<PlacedRow>>,
+        which: Range<usize>,
+    ) -> Result<Begun<PageStored>> {
         let (facts, learnt) = (reading.facts.clone(), reading.resolver.learnt());
         if facts.limits.is_some() {
             self.check_disk()?;
         }
         let repeated: Vec<bool> =
             rows[which.clone()].iter().map(|row| reading.seen.holds(&row.call.identity)).collect();
-        let (page, of_page) = (rows.clone(), which.clone());
         let db = self.site.db();
-        let stored =
-            db.write(async move |tx| facts.store(tx, &page[of_page], &repeated, learnt).await).await?;
-        reading.seen.note(rows[which].iter().map(|row| &row.call.identity), stored.calls_of_day);
+        Ok(db.begin_write(async move |tx| facts.store(tx, &rows[which], &repeated, learnt).await).await)
+    }
+
+    async fn end_rows(
+        &self,
+        reading: &mut Reading,
+        rows: &[PlacedRow],
+        stored: Begun<PageStored>,
+    ) -> Result<()> {
+        let stored = stored.ended(self.site.db()).await?;
+        reading.seen.note(rows.iter().map(|row| &row.call.identity), stored.calls_of_day);
         for (day, added) in stored.added {
             *reading.added.entry(day).or_default() += added;
         }
         reading.counts.recordings_new += stored.new_recordings;
+        reading.leaves_findings |= stored.leaves_findings;
         // Not only for new ones: a row can let an excluded recording back in, or ask for one again.
         self.site.connection.bell.ring();
         Ok(())

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 
 use crate::archive::Folder;
+use crate::base::digest::Digest;
 use crate::base::recording::{RecordingKind, printable};
 use crate::base::safe_name::{safe_name, with_hash, with_identity};
 use crate::base::times::{OffsetResolver, OffsetSource, Resolved};
@@ -29,6 +30,8 @@ pub(super) const ROWS_PER_PAGE: usize = 500;
 pub(super) struct ReadingFacts {
     pub(super) pbx: String,
     pub(super) reading: i64,
+    /// Stands for all that decides what a list says, besides its bytes.
+    pub(super) read_by: Digest,
     /// The day that is asked for; of a file, the day on which it was written.
     pub(super) day: Date,
     pub(super) rules: Arc<Vec<ExclusionRule>>,
@@ -44,6 +47,8 @@ pub(super) struct PageStored {
     pub(super) new_recordings: u64,
     /// Calls of the day that was asked for, those not counted that this reading has held before.
     pub(super) calls_of_day: i64,
+    /// Whether findings came of it that another reading has to renew.
+    pub(super) leaves_findings: bool,
     intake: Added,
     to_judge: BTreeSet<i64>,
 }
@@ -68,7 +73,7 @@ impl ReadingFacts {
         for placed in rows {
             stored.added.entry(placed.call.day).or_default();
         }
-        let sn = self.learn_serial_number(tx, rows).await?;
+        let sn = self.learn_serial_number(tx, rows, &mut stored).await?;
         let mut left: Vec<(&PlacedRow, bool)> = rows.iter().zip(repeated.iter().copied()).collect();
         while !left.is_empty() {
             // What comes twice is known the second time.
@@ -151,7 +156,12 @@ impl ReadingFacts {
     }
 
     /// The serial number of rows that show none: the one that is known. The first row that shows one teaches it.
-    async fn learn_serial_number(&self, tx: &mut Conn, rows: &[PlacedRow]) -> Result<String> {
+    async fn learn_serial_number(
+        &self,
+        tx: &mut Conn,
+        rows: &[PlacedRow],
+        stored: &mut PageStored,
+    ) -> Result<String> {
         let shown: BTreeSet<&str> = rows.iter().filter_map(|placed| placed.row.serial_number()).collect();
         let known = match (fleet::remembered(tx, &self.pbx).await?.sn, rows.iter().find_map(serial_number)) {
             (Some(known), _) => known,
@@ -167,6 +177,7 @@ impl ReadingFacts {
                 format!("the CDR names serial number {shown}, the PBX had {known}: was the device replaced?");
             let finding = Finding { kind: FindingKind::SerialNumberChanged, subject: shown, detail };
             findings::record(tx, &self.pbx, &finding, self.now).await?;
+            stored.leaves_findings = true;
         }
         Ok(known)
     }
@@ -249,9 +260,10 @@ pub(super) struct PlacedRow {
 
 impl PlacedRow {
     fn new(row: CdrRow, day: Date, resolved: Resolved) -> Self {
+        let identity = row.identity();
         let call = NewCall {
-            identity: row.identity(),
-            version: row.version(),
+            identity,
+            version: row.version_of(&identity),
             day,
             started_at: resolved.at,
             utc_offset_s: resolved.utc_offset_s,

@@ -46,6 +46,7 @@ async fn stored(rows: &[PlacedRow], at_a_time: usize) -> (Vec<String>, [u64; 2],
     let facts = ReadingFacts {
         pbx: "hq".to_owned(),
         reading: 3,
+        read_by: Digest::default(),
         day: date(2026, 1, 2),
         rules: Arc::default(),
         now: Timestamp::UNIX_EPOCH,
@@ -91,7 +92,8 @@ async fn a_call_whose_recording_nobody_noted_is_put_into_the_queue_when_it_is_se
     let line = "1767348000.1,2026-01-02 10:00:01,6000,1001,5,ANSWERED,a.wav,7\n".to_owned();
     let (rules, now, limits) = (Arc::default(), Timestamp::UNIX_EPOCH, None);
     let day = date(2026, 1, 2);
-    let facts = ReadingFacts { pbx: "hq".to_owned(), reading: 3, day, rules, now, limits };
+    let (pbx, read_by) = ("hq".to_owned(), Digest::default());
+    let facts = ReadingFacts { pbx, reading: 3, read_by, day, rules, now, limits };
     let stored = db
         .write(async move |tx| {
             let rows = placed(&[line]);

@@ -16,9 +16,10 @@ use super::parts::{Part, Parts};
 use super::reading::{Covered, Reading};
 use super::{SweepReport, Sweeper};
 use crate::base::backoff::Backoff;
+use crate::base::digest::Digest;
 use crate::base::times::zone_of;
 use crate::formats::cdr::CdrItem;
-use crate::pbx::{Listed, PbxError, Policy, Reason, Slot};
+use crate::pbx::{Expected, Listed, PbxError, Policy, Reason, Slot};
 use crate::pipeline::gate::Item;
 use crate::store::evidence::{self, ListSize};
 use crate::store::findings::{self, FindingKind};
@@ -71,10 +72,10 @@ impl Sweeper<'_> {
                     break;
                 }
                 pass.asked += 1;
-                let mut reading = self.begin_day(day).await?;
-                if day.yesterday().is_ok_and(|before| !days.contains(&before)) {
-                    reading.asked = reading.asked.with_hour_before();
-                }
+                let is_first = day.yesterday().is_ok_and(|before| !days.contains(&before));
+                let asked = Part::of(day);
+                let asked = if is_first { asked.with_hour_before() } else { asked };
+                let mut reading = self.begin_day(day, asked).await?;
                 reading.list.has_open_edge = pass.is_day_before_unread(day);
                 let part = reading.asked;
                 let outcome = match self.ask(&mut reading, part, 1).await {
@@ -196,9 +197,12 @@ impl Sweeper<'_> {
         self.site.now().to_zoned(zone_of(self.site.pbx.timezone.as_ref(), None)).date()
     }
 
-    async fn begin_day(&self, day: Date) -> Result<Reading> {
+    async fn begin_day(&self, day: Date, asked: Part) -> Result<Reading> {
         let limits = Some(self.may_add().await?);
-        self.begin(findings::cdr_of(day), day.to_string(), Fallback::Asked(day), limits).await
+        let (input, source) = (findings::cdr_of(day), day.to_string());
+        let mut reading = self.begin(input, source, Fallback::Asked(day), Some(asked), limits).await?;
+        reading.known = self.known_day(&reading).await?;
+        Ok(reading)
     }
 
     /// Ends the reading of a day. What was read of it is kept, also where the day was not read whole and stays open.
@@ -265,11 +269,15 @@ impl Sweeper<'_> {
         let about = Item::Day(day);
         while let Some(slot) = self.slot().await {
             let (mut answer, doubtful) = (Answer::default(), reading.list.doubtful.len());
-            let ended = match slot.calls(part.from, part.to, reading.last_sn.clone()).await {
+            let known = reading.known.clone().filter(|_| part == reading.asked);
+            let expected =
+                Expected { sn: reading.last_sn.clone(), sha256: known.as_ref().map(|known| known.sha256) };
+            let ended = match slot.calls(part.from, part.to, expected).await {
                 Err(error) => Err(error),
                 Ok(mut calls) => loop {
                     let next = calls.next().await;
                     answer.size.bytes = calls.size_bytes();
+                    answer.sha256 = calls.sha256();
                     let last = match next {
                         Ok(Listed::Item(item)) => {
                             answer.note(&item);
@@ -277,6 +285,10 @@ impl Sweeper<'_> {
                             continue;
                         }
                         Ok(Listed::Whole) => break Ok(()),
+                        Ok(Listed::Unchanged) => {
+                            answer.size.rows = reading.take_unchanged(known.as_ref());
+                            break Ok(());
+                        }
                         Ok(Listed::Unsure(last)) => last,
                         Err(error) => break Err(error),
                     };
@@ -325,6 +337,8 @@ impl Sweeper<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) size: ListSize,
+    /// SHA-256 of its bytes, where the PBX's family tells.
+    pub(super) sha256: Option<Digest>,
     /// When its calls began, by the PBX's clock.
     pub(super) starts: Vec<DateTime>,
 }
@@ -376,7 +390,8 @@ impl Sweeper<'_> {
         let mut found = Vec::new();
         for side in sides.into_iter().filter(|side| side.from <= side.to) {
             let (input, limits) = ("calls of other times".to_owned(), Some(self.may_add().await?));
-            let mut reading = self.begin(input, "outside".into(), Fallback::Before(FIRST), limits).await?;
+            let mut reading =
+                self.begin(input, "outside".into(), Fallback::Before(FIRST), None, limits).await?;
             (reading.day, reading.outside) = (side.from.date(), Some((SOLD_SINCE, to)));
             // Whatever comes of it: what did not come is asked for tomorrow.
             let _ = self.ask(&mut reading, side, 1).await?;
@@ -397,8 +412,8 @@ impl Sweeper<'_> {
             if self.site.is_over() {
                 break;
             }
-            let mut reading = self.begin_day(day).await?;
-            let asked = reading.asked;
+            let asked = Part::of(day);
+            let mut reading = self.begin_day(day, asked).await?;
             let outcome = self.read_part(&mut reading, asked, 1).await?;
             report += self.end_day(reading, outcome).await?;
         }

@@ -1,19 +1,23 @@
 //! One reading of a CDR while it is under way, and what it covered in the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::Offset;
 use jiff::{Timestamp, ToSpan as _};
+use tokio::time::Instant;
 
 use super::SweepReport;
-use super::page::{Fallback, ReadingFacts};
+use super::page::{Fallback, PageStored, PlacedRow, ReadingFacts};
 use super::parts::Part;
 use super::range::Answer;
 use crate::base::digest::Digest;
 use crate::base::recording::Text;
 use crate::base::times::{OFFSET_S_MAX, OffsetResolver};
 use crate::formats::cdr::{BadRow, CdrItem, CdrRow, DoubtCause};
+use crate::store::calls::KnownList;
+use crate::store::db::Begun;
 use crate::store::evidence::{DoubtfulLine, ListSize, OpenDoubts, Verdict};
 
 pub(super) struct Reading {
@@ -24,10 +28,14 @@ pub(super) struct Reading {
     pub(super) fallback: Fallback,
     pub(super) resolver: OffsetResolver,
     pub(super) page: Vec<CdrRow>,
+    /// The page before, while it is being stored.
+    pub(super) pending: Option<PendingPage>,
     pub(super) added: BTreeMap<Date, u64>,
     /// Rows, bad rows and new recordings so far.
     pub(super) counts: SweepReport,
     pub(super) input: String,
+    /// Identifies it: the day, or the file by its name, size and time.
+    pub(super) source: String,
     /// The serial number of the last row, or the one learnt before.
     pub(super) last_sn: Option<Text>,
     /// The last item of an answer that may have ended within it.
@@ -38,6 +46,19 @@ pub(super) struct Reading {
     /// Only lines of days before the first of these and after the second are taken in.
     pub(super) outside: Option<(Date, Date)>,
     pub(super) seen: Seen,
+    /// What the whole list was when it was read last, if it may be the same again.
+    pub(super) known: Option<KnownList>,
+    /// Whether the list was that, and none of it was read.
+    pub(super) is_unchanged: bool,
+    /// Whether it led to findings that another reading has to renew.
+    pub(super) leaves_findings: bool,
+}
+
+/// A page that is being stored.
+pub(super) struct PendingPage {
+    pub(super) rows: Arc<Vec<PlacedRow>>,
+    pub(super) began: Instant,
+    pub(super) stored: Begun<PageStored>,
 }
 
 /// The calls that a reading has held so far.
@@ -47,8 +68,8 @@ pub(super) struct Seen {
     halves: HashSet<[u8; 16]>,
     /// How many of them are filed under the day that was asked for.
     pub(super) calls_of_day: i64,
-    /// Whether there were more than are remembered.
-    pub(super) is_too_long: bool,
+    /// Whether nobody knows any more which ones they were.
+    pub(super) is_forgotten: bool,
 }
 
 /// Calls of one reading that are remembered: some 36 MB of memory.
@@ -59,12 +80,17 @@ impl Seen {
         self.halves.contains(&half(identity))
     }
 
+    /// Takes note of a list that was not read: it held so many calls of the day.
+    pub(super) fn note_unread(&mut self, calls_of_day: i64) {
+        (self.calls_of_day, self.is_forgotten) = (calls_of_day, true);
+    }
+
     /// Takes note of a page, in which so many calls of the day were new to this reading.
     pub(super) fn note<'a>(&mut self, identities: impl Iterator<Item = &'a Digest>, calls_of_day: i64) {
         self.calls_of_day += calls_of_day;
         for identity in identities {
-            self.is_too_long |= self.halves.len() >= SEEN_MAX;
-            if self.is_too_long {
+            self.is_forgotten |= self.halves.len() >= SEEN_MAX;
+            if self.is_forgotten {
                 return;
             }
             self.halves.insert(half(identity));
@@ -80,6 +106,8 @@ fn half(identity: &Digest) -> [u8; 16] {
 /// The list that a reading reads, as far as its verdict is concerned.
 #[derive(Default)]
 pub(super) struct List {
+    /// SHA-256 of all that came, if that was one answer.
+    pub(super) sha256: Option<Digest>,
     pub(super) parts: u64,
     pub(super) size: ListSize,
     pub(super) largest: Option<(Part, Answer)>,
@@ -152,6 +180,7 @@ impl List {
     /// Takes note of an answer that is no more divided.
     pub(super) fn note_part(&mut self, part: Part, answer: Answer) {
         self.parts += 1;
+        self.sha256 = answer.sha256.filter(|_| self.parts == 1);
         self.size.rows += answer.size.rows;
         self.size.bytes += answer.size.bytes;
         if self.largest.as_ref().is_none_or(|(_, largest)| largest.size < answer.size) {
@@ -165,7 +194,7 @@ impl List {
 
     /// Forgets what came: all of it is asked for again.
     pub(super) fn begin_again(&mut self) {
-        (self.parts, self.size, self.largest) = (0, ListSize::default(), None);
+        (self.parts, self.size, self.largest, self.sha256) = (0, ListSize::default(), None, None);
     }
 
     /// How far it can be believed, its doubtful lines left out, and why it is not whole. `whole` says whether it was read to
@@ -231,8 +260,8 @@ const DAYS_KEPT: i64 = 180;
 pub(super) enum Covered {
     /// A day over the API; not all of it if the PBX could not be made to answer.
     Day { day: Date, whole: bool, read_at: Timestamp },
-    /// A file, to its end, for the first time since it was written.
-    File { whole: bool, written_at: Timestamp },
+    /// A file: whether it was read to its end, and if so, whether for the first time since it was written.
+    File { is_read: bool, whole: bool, written_at: Timestamp },
     /// What lies outside of all days that are kept: none of them is read whole by that.
     Outside { read_at: Timestamp },
 }
@@ -241,6 +270,15 @@ impl Covered {
     pub(super) fn whole(self) -> bool {
         match self {
             Self::Day { whole, .. } | Self::File { whole, .. } => whole,
+            Self::Outside { .. } => false,
+        }
+    }
+
+    /// Whether all of the list was read; that of a file may prove nothing all the same.
+    pub(super) fn is_read(self) -> bool {
+        match self {
+            Self::Day { whole, .. } => whole,
+            Self::File { is_read, .. } => is_read,
             Self::Outside { .. } => false,
         }
     }
@@ -313,7 +351,7 @@ mod tests {
     fn a_file_covers_the_days_between_its_first_and_its_last() {
         let days = [date(2026, 1, 2), date(2026, 1, 3), date(2026, 1, 4)];
         let found = BTreeMap::from(days.map(|day| (day, 1)));
-        let file = |whole| Covered::File { whole, written_at: Timestamp::UNIX_EPOCH };
+        let file = |whole| Covered::File { is_read: true, whole, written_at: Timestamp::UNIX_EPOCH };
         assert_eq!(days.map(|day| file(true).all_of(day, &found)), [false, true, false]);
         assert!(days.iter().all(|day| !file(false).all_of(*day, &found)));
     }

@@ -64,11 +64,7 @@ pub async fn note_absent(
     listed: i64,
     is_listed: impl Fn(&Digest) -> bool,
 ) -> Result<i64> {
-    let known: i64 = sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ?")
-        .bind_all((pbx, day))
-        .one(tx, "counting the rows of a day")
-        .await?;
-    if known == listed {
+    if count_of_day(tx, pbx, day).await? == listed {
         return Ok(0);
     }
     let calls: Vec<(i64, Digest)> =
@@ -117,8 +113,56 @@ pub async fn was_read(db: &mut Conn, pbx: &str, source: &str) -> Result<bool> {
         .await
 }
 
+/// Notes that a reading came to its end.
 pub async fn end_reading(tx: &mut Conn, reading: i64) -> Result<()> {
     sqlx::query("update readings set whole = 1 where id = ?").bind(reading).run(tx, "ending a reading").await
+}
+
+/// What a whole list was that left nothing open.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct KnownList {
+    /// Of its bytes.
+    pub sha256: Digest,
+    /// Stands for all else that decides what it says.
+    pub read_by_sha256: Digest,
+    pub rows: u64,
+    /// How many calls of its day it held.
+    pub calls_of_day: i64,
+}
+
+/// Notes what the last whole list of a source was; `None` if it left anything open.
+pub async fn note_list(tx: &mut Conn, pbx: &str, source: &str, list: Option<&KnownList>) -> Result<()> {
+    let Some(list) = list else {
+        return sqlx::query("delete from known_lists where pbx = ? and source = ?")
+            .bind_all((pbx, source))
+            .run(tx, "forgetting a list")
+            .await;
+    };
+    sqlx::query(
+        "insert into known_lists (pbx, source, sha256, read_by_sha256, rows, calls_of_day) values (?, ?, ?, ?, ?, ?)
+         on conflict do update set sha256 = excluded.sha256, read_by_sha256 = excluded.read_by_sha256,
+             rows = excluded.rows, calls_of_day = excluded.calls_of_day",
+    )
+    .bind_all((pbx, source, list.sha256, list.read_by_sha256, list.rows, list.calls_of_day))
+    .run(tx, "noting what a list was")
+    .await
+}
+
+/// What the last whole list of a source was, if it left nothing open.
+pub async fn known_list(db: &mut Conn, pbx: &str, source: &str) -> Result<Option<KnownList>> {
+    sqlx::query_as(
+        "select sha256, read_by_sha256, rows, calls_of_day from known_lists where pbx = ? and source = ?",
+    )
+    .bind_all((pbx, source))
+    .maybe(db, "looking for the last list of a day")
+    .await
+}
+
+pub async fn count_of_day(db: &mut Conn, pbx: &str, day: Date) -> Result<i64> {
+    sqlx::query_scalar("select count(*) from calls where pbx = ? and day = ?")
+        .bind_all((pbx, day))
+        .one(db, "counting the rows of a day")
+        .await
 }
 
 /// The days within `all` that are not settled, as ranges in order: those that were never read too.

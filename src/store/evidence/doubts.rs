@@ -46,6 +46,10 @@ pub struct OpenDoubts {
 }
 
 impl OpenDoubts {
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     pub fn contains(&self, line_sha256: &Digest) -> bool {
         self.lines.contains(line_sha256)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use callvault::base::clock::Clock;
 use callvault::base::counts::Counts;
 use callvault::base::recording::RecordingName;
-use callvault::pbx::{Pbx as _, PbxClient, PbxError, Reason};
+use callvault::pbx::{Expected, Pbx as _, PbxClient, PbxError, Reason};
 use callvault::proof::sealed_vault::SealedVault;
 use callvault::service::backfill::Backfill;
 use callvault::simulator::{Faults, SimAudio, Simulator, SimulatorOptions};
@@ -153,7 +153,12 @@ async fn every_kind(client: &PbxClient) -> [Result<(), PbxError>; 3] {
     let day = date(2024, 3, 14);
     let name = RecordingName::new(b"a.wav".to_vec()).unwrap();
     let recording = client.slot().await.recording(&name).await.map(drop);
-    let calls = client.slot().await.calls(day.at(0, 0, 0, 0), day.at(23, 59, 59, 0), None).await.map(drop);
+    let calls = client
+        .slot()
+        .await
+        .calls(day.at(0, 0, 0, 0), day.at(23, 59, 59, 0), Expected::default())
+        .await
+        .map(drop);
     [client.device().await.map(drop), recording, calls]
 }
 

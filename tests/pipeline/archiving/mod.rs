@@ -25,5 +25,6 @@ mod remnants;
 mod retention;
 mod sealing;
 mod sweeping;
+mod unchanged;
 mod verification;
 mod voicemail;
