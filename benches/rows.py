@@ -5,8 +5,8 @@
 
 DATABASE is the `callvault.db` of a state directory that holds no calls yet; no callvault may run beside it. It has
 callvault's tables, indexes, triggers and checks, and its durability: a write-ahead log, `synchronous = FULL`. Each row is
-hashed and looked up. A new one is inserted, with the recording that it names; of a known one the reading is noted. Every
-500 rows are one commit. Nothing else is done: no day is judged, no offset learnt, no rule applied, no list doubted.
+hashed and looked up. A new one is inserted, with the recording that it names. Every 500 rows are one commit. Nothing else
+is done: no day is judged, no offset learnt, no rule applied, no list doubted.
 """
 
 import csv
@@ -15,7 +15,7 @@ import json
 import os
 import sqlite3
 import sys
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 
 ROWS_PER_COMMIT = 500
 
@@ -26,17 +26,12 @@ def main():
     for setting in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
         db.execute(f"pragma {setting}")
     db.execute("insert or ignore into pbx (id) values ('bench')")
-    columns = {column[1] for column in db.execute("pragma table_info(calls)")}
-    has_reading = "reading" in columns
-    reading = db.execute(
-        "insert into readings (pbx, source, read_at_ms) values ('bench', ?, 0) returning id", (cdr,)
-    ).fetchone()[0]
     with open(cdr, newline="", encoding="utf-8") as file:
         waiting = 0
         for row in csv.DictReader(file):
             if waiting == 0:
                 db.execute("begin immediate")
-            take(db, row, reading, has_reading)
+            take(db, row)
             waiting = (waiting + 1) % ROWS_PER_COMMIT
             if waiting == 0:
                 db.execute("commit")
@@ -44,21 +39,21 @@ def main():
             db.execute("commit")
 
 
-def take(db, row, reading, has_reading):
+def take(db, row):
     fixed = "\0".join(row[name] for name in ("callid", "timestart", "callfrom", "callto", "recording", "sn"))
     identity = hashlib.sha256(fixed.encode()).digest()
     text = json.dumps({name: value for name, value in row.items() if name != "pincode"})
     version = hashlib.sha256(text.encode()).digest()
+    day = row["timestart"][:10]
+    identity_day = (date.fromisoformat(day) - date(1970, 1, 1)).days
     known = db.execute(
-        "select id, version from calls where pbx = 'bench' and identity = ?", (identity,)
+        "select id, version from calls where pbx = 'bench' and identity_day in (?, -1) and identity = ?",
+        (identity_day, identity),
     ).fetchone()
     if known:
-        if has_reading:
-            db.execute("update calls set reading = ? where id = ?", (reading, known[0]))
         if known[1] != version:
             db.execute("update calls set version = ?, row = ? where id = ?", (version, text, known[0]))
         return
-    day = row["timestart"][:10]
     at = datetime.strptime(row["timestart"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)
     at_ms = int(at.timestamp() * 1000)
     recording = None
@@ -69,13 +64,10 @@ def take(db, row, reading, has_reading):
             " values ('bench', 'call', ?, ?, ?, ?, ?, ?, 1) returning id",
             (row["sn"], row["recording"].encode(), day, at_ms, path, os.urandom(32)),
         ).fetchone()[0]
-    values = ["bench", identity, version, day, at_ms, 0, "zone", 0, int(row["talkduraction"])]
+    values = ["bench", identity_day, identity, version, day, at_ms, 0, "zone", 0, int(row["talkduraction"])]
     values += [int(row["status"] == "ANSWERED"), text, recording, 0]
-    names = "pbx, identity, version, day, started_at_ms, utc_offset_s, offset_source, zone_offset_s, talk_s, answered, row,"
-    names += " recording_id, first_seen_at_ms"
-    if has_reading:
-        names += ", reading"
-        values.append(reading)
+    names = "pbx, identity_day, identity, version, day, started_at_ms, utc_offset_s, offset_source, zone_offset_s, talk_s,"
+    names += " answered, row, recording_id, first_seen_at_ms"
     db.execute(f"insert into calls ({names}) values ({', '.join('?' * len(values))})", values)
 
 

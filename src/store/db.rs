@@ -182,6 +182,28 @@ pub async fn has_table(db: &mut SqliteConnection, name: &str) -> anyhow::Result<
         .with_context(|| format!("looking for the table `{name}`"))
 }
 
+/// Has a database that counts nothing counted at each look, for this connection alone: an older version wrote it.
+pub async fn count_if_outdated(db: &mut SqliteConnection) -> anyhow::Result<()> {
+    if has_table(db, "recording_counts").await? {
+        return Ok(());
+    }
+    // A view of the connection's own is no change of the database, and is refused all the same to who may only read.
+    sqlx::raw_sql(
+        "pragma query_only = off;
+         create temp view if not exists recording_counts as
+             select pbx, day, kind, state, coalesce(reason, '') as reason, final, count(*) as recordings from recordings
+             group by pbx, day, kind, state, coalesce(reason, ''), final;
+         create temp view if not exists call_counts as
+             select pbx, day, count(*) as calls, sum(answered = 1 and recording_id is null) as unrecorded from calls
+             group by pbx, day;
+         pragma query_only = on;",
+    )
+    .execute(db)
+    .await
+    .context("counting what an older version stored")
+    .map(drop)
+}
+
 /// Opens the database to make a request, beside whoever holds the lock: nothing is migrated, and nothing else written.
 pub async fn open_for_requests(state: &Path) -> anyhow::Result<SqliteConnection> {
     let file = database_file(state);

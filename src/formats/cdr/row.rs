@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use csv::ByteRecord;
+use jiff::civil::Date;
 
 use crate::base::digest::Digest;
 use crate::base::recording::{RecordingName, Text};
+use crate::base::times::parse_local;
 use crate::formats::cdr::header::{Column, Header};
 use crate::formats::cdr::record::Record;
 use crate::formats::cdr::shift::Cells;
@@ -162,6 +164,16 @@ impl CdrRow {
             ("timestart", &self.timestart),
             ("type", &self.call_type),
         ]))
+    }
+
+    /// A day that follows from what never changes about the call alone, in days since 1970: the date of its start as the PBX
+    /// wrote it, else that of its id in UTC; 0 if neither tells one. It says where the call is looked up, not when it was.
+    pub fn identity_day(&self) -> i64 {
+        let epoch_day = || Some(epoch_in(text_of(&self.callid))?.div_euclid(24 * 3600));
+        let start = parse_local(text_of(&self.timestart));
+        let of_start =
+            start.map(|start| Date::constant(1970, 1, 1).duration_until(start.date()).as_hours() / 24);
+        of_start.or_else(epoch_day).unwrap_or(0).max(0)
     }
 
     /// The version of the call: SHA-256 over canonical JSON of its identity, its durations and its status.

@@ -263,6 +263,7 @@ impl PlacedRow {
         let identity = row.identity();
         let call = NewCall {
             identity,
+            identity_day: row.identity_day(),
             version: row.version_of(&identity),
             day,
             started_at: resolved.at,
@@ -275,6 +276,8 @@ impl PlacedRow {
             row: row.raw_json(),
             recording_id: None,
         };
+        // It is needed no more, and is the largest part of a row.
+        let row = CdrRow { raw: Vec::new(), ..row };
         Self { row, resolved, call }
     }
 

@@ -82,6 +82,7 @@ fn listed_call(line: CallLine, day: Date) -> Result<ListedCall, String> {
     let (identity, version) = line.version(&row)?;
     let call = NewCall {
         identity,
+        identity_day: row.identity_day(),
         version,
         day,
         started_at: line.started_at,
@@ -171,6 +172,7 @@ fn call(raw: &RawRow, times: &SidecarTimes, listed: &ListedVersions) -> Option<N
     let local = row.local_start().or_else(|| Some(offset.to_datetime(started_at?)));
     Some(NewCall {
         identity,
+        identity_day: row.identity_day(),
         version,
         day: local.map_or(Date::constant(1970, 1, 1), |local| local.date()),
         started_at,

@@ -39,19 +39,22 @@ pub struct News {
 /// Looks up a page of rows, of which no two may be of one call. Calls that are known and were absent from the PBX's last answer
 /// are absent no more.
 pub async fn news(tx: &mut Conn, pbx: &str, day: Date, rows: &[Listed<'_>]) -> Result<News> {
-    let marks: Vec<u8> =
-        rows.iter().map(|row| u8::from(row.names_recording) + 2 * u8::from(row.is_repeated)).collect();
+    let mark = |row: &Listed| {
+        row.call.identity_day * 4 + i64::from(row.is_repeated) * 2 + i64::from(row.names_recording)
+    };
+    let marks: Vec<i64> = rows.iter().map(mark).collect();
     let calls = || rows.iter().map(|row| row.call);
     // One row that tells all, for each row costs a way through a channel; and known calls of a page are mostly known as they are.
-    // Without the cross join SQLite would look through all calls for each element.
+    // What was stored by an earlier version has the day -1.
     let (known_of_day, news): (i64, String) = sqlx::query_as(
-        "select coalesce(sum(day = $5 and element.value < 2), 0),
+        "select coalesce(sum(day = $5 and element.value % 4 < 2), 0),
              json_group_array(json_array(element.key, calls.id, version is substr($4, element.key * 32 + 1, 32),
                      recording_id is null and element.value % 2 = 1, absent = 1))
                  filter (where version is not substr($4, element.key * 32 + 1, 32)
                      or recording_id is null and element.value % 2 = 1 or absent = 1)
          from json_each($1) element left join calls
-             on pbx = $2 and identity = substr($3, element.key * 32 + 1, 32)",
+             on pbx = $2 and identity_day in (element.value / 4, -1)
+                 and identity = substr($3, element.key * 32 + 1, 32)",
     )
     .bind_all((serde_json::to_string(&marks)?, pbx, hashes(calls(), |call| &call.identity)))
     .bind_all((hashes(calls(), |call| &call.version), day))
@@ -100,9 +103,9 @@ pub async fn insert_all(
     let of = |of| hashes(calls.iter().map(|(call, _)| *call), of);
     sqlx::query(
         "insert into calls (pbx, identity, version, first_seen_at_ms, day, started_at_ms, utc_offset_s,
-             offset_source, zone_offset_s, talk_s, answered, row, recording_id)
+             offset_source, zone_offset_s, talk_s, answered, row, recording_id, identity_day)
          select $1, substr($2, key * 32 + 1, 32), substr($3, key * 32 + 1, 32), $4, value ->> 0, value ->> 1,
-             value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8
+             value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9
          from json_each($5)",
     )
     .bind_all((pbx, of(|call| &call.identity), of(|call| &call.version)))
@@ -123,6 +126,7 @@ fn row(call: &NewCall, recording_id: Option<i64>) -> impl serde::Serialize + '_ 
         u8::from(call.answered),
         &call.row,
         recording_id,
+        call.identity_day,
     )
 }
 

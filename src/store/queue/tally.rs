@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::{DayRange, Kinds};
 use crate::base::counts::Counts;
@@ -16,7 +17,7 @@ pub use crate::base::remedy::Reason;
 pub async fn counts(db: &mut Conn, pbx: &str, days: DayRange, kinds: Kinds) -> Result<Counts> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let rows: Vec<(RecordingState, i64, i64)> = sqlx::query_as(
-        "select state, count(*), sum(final) from recordings
+        "select state, sum(recordings), sum(recordings * final) from recording_counts
          where pbx = ? and day between ? and ? and kind between ? and ? group by state",
     )
     .bind_all((pbx, from, to, first, last))
@@ -32,7 +33,7 @@ pub async fn counts(db: &mut Conn, pbx: &str, days: DayRange, kinds: Kinds) -> R
 /// Counts the recordings of every PBX and kind.
 pub async fn counts_of_all(db: &mut Conn) -> Result<BTreeMap<(String, RecordingKind), Counts>> {
     let rows: Vec<(String, RecordingKind, RecordingState, i64, i64)> = sqlx::query_as(
-        "select pbx, kind, state, count(*), sum(final) from recordings group by pbx, kind, state",
+        "select pbx, kind, state, sum(recordings), sum(recordings * final) from recording_counts group by pbx, kind, state",
     )
     .all(db, "counting recordings")
     .await?;
@@ -47,9 +48,13 @@ pub async fn counts_of_all(db: &mut Conn) -> Result<BTreeMap<(String, RecordingK
 pub async fn reasons(db: &mut Conn, pbx: &str, days: DayRange, kinds: Kinds) -> Result<Vec<Reason>> {
     let ((from, to), (first, last)) = (days.bounds(), kinds.bounds());
     let rows: Vec<(RecordingState, String, i64, RecordingName)> = sqlx::query_as(
-        "select state, coalesce(reason, 'waiting'), count(*) as n, min(name) from recordings
-         where pbx = ? and day between ? and ? and kind between ? and ? and state <> 'archived'
-         group by state, reason order by n desc, state, reason",
+        "select state, iif(reason = '', 'waiting', reason), n, coalesce((select min(name) from recordings
+             where recordings.pbx = ?1 and recordings.day = first_day and kind between ?4 and ?5
+                 and recordings.state = groups.state and coalesce(recordings.reason, '') = groups.reason), 'none')
+         from (select state, reason, sum(recordings) as n, min(day) as first_day from recording_counts
+             where pbx = ?1 and day between ?2 and ?3 and kind between ?4 and ?5 and state <> 'archived'
+             group by state, reason) groups
+         order by n desc, state, reason",
     )
     .bind_all((pbx, from, to, first, last))
     .all(db, "grouping what is not archived")
@@ -110,7 +115,9 @@ pub async fn next_due(db: &mut Conn, pbx: &str, days: DayRange, kinds: Kinds) ->
 pub async fn oldest_owed(db: &mut Conn, pbx: &str) -> Result<Option<Timestamp>> {
     let oldest: Option<Ms> = sqlx::query_scalar(
         "select min(started_at_ms) from recordings
-         where pbx = ? and kind = 'call' and state in ('pending', 'stuck')",
+         where pbx = ?1 and kind = 'call' and state in ('pending', 'stuck') and day =
+             (select min(day) from recording_counts
+              where pbx = ?1 and kind = 'call' and state in ('pending', 'stuck'))",
     )
     .bind(pbx)
     .one(db, "looking for the oldest owed recording")
@@ -118,13 +125,19 @@ pub async fn oldest_owed(db: &mut Conn, pbx: &str) -> Result<Option<Timestamp>> 
     Ok(oldest.map(Timestamp::from))
 }
 
-/// Counts the call recordings of `pbx` that are owed and began before `before`.
+/// Counts the call recordings of `pbx` that are owed and began before `before`: all of the days before, and those of the days
+/// that it may be part of.
 pub async fn owed_before(db: &mut Conn, pbx: &str, before: Timestamp) -> Result<i64> {
+    let day = before.to_zoned(TimeZone::UTC).date();
+    let near = (day.yesterday().unwrap_or(day), day.tomorrow().unwrap_or(day));
     sqlx::query_scalar(
-        "select count(*) from recordings
-         where pbx = ? and kind = 'call' and started_at_ms < ? and state in ('pending', 'stuck')",
+        "select (select coalesce(sum(recordings), 0) from recording_counts
+             where pbx = ?1 and day < ?3 and kind = 'call' and state in ('pending', 'stuck'))
+         + (select count(*) from recordings
+             where pbx = ?1 and day between ?3 and ?4 and kind = 'call' and started_at_ms < ?2
+                 and state in ('pending', 'stuck'))",
     )
-    .bind_all((pbx, before))
+    .bind_all((pbx, before, near.0, near.1))
     .one(db, "counting what is owed and old")
     .await
 }
@@ -146,9 +159,15 @@ pub struct Unarchived {
 
 pub async fn unarchived(db: &mut Conn) -> Result<Vec<Unarchived>> {
     sqlx::query_as(
-        "select pbx, kind, state, reason, final as is_final, count(*) as count, min(started_at_ms) as oldest_at_ms,
-             min(id) as example_id
-         from recordings where state <> 'archived' group by pbx, kind, state, reason, final",
+        // Of those of its first day: a look at each of a million costs seconds.
+        "select groups.pbx, groups.kind, groups.state, groups.reason, groups.final as is_final, groups.count,
+             min(started_at_ms) as oldest_at_ms, min(id) as example_id
+         from (select pbx, kind, state, nullif(reason, '') as reason, final, sum(recordings) as count, min(day) as day
+             from recording_counts where state <> 'archived' group by pbx, kind, state, reason, final) groups
+         join recordings on recordings.pbx = groups.pbx and recordings.day = groups.day
+             and recordings.kind = groups.kind and recordings.state = groups.state
+             and recordings.reason is groups.reason and recordings.final = groups.final
+         group by groups.pbx, groups.kind, groups.state, groups.reason, groups.final",
     )
     .all(db, "grouping what is not archived")
     .await

@@ -191,6 +191,7 @@ impl Reader {
     /// All of it is of one moment, whatever is written meanwhile.
     pub async fn read(&mut self, db: &mut Conn, now: Timestamp) -> Result<Status> {
         let mut moment = db.begin().await.context("reading the database")?;
+        db::count_if_outdated(&mut moment).await?;
         self.summed.catch_up(&mut moment).await?;
         let facts = Facts {
             remembered: fleet::all(&mut moment).await?,

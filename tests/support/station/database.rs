@@ -21,6 +21,7 @@ impl Station {
         let orphans = sqlx::query("pragma foreign_key_check").fetch_all(&db).await.unwrap();
         assert!(orphans.is_empty(), "rows point to nothing");
         check_queue(&db).await;
+        check_counts(&db).await;
         let entries = check_ledger(&db).await;
         check_catalog(&db, &entries).await;
         self.check_certificates(&entries).await;
@@ -53,6 +54,26 @@ impl Station {
 async fn none(db: &SqlitePool, promise: &str, query: &'static str) {
     let broken: Vec<String> = sqlx::query_scalar(query).fetch_all(db).await.unwrap();
     assert!(broken.is_empty(), "{promise}: {broken:?}");
+}
+
+/// What is counted as it changes is what is there.
+async fn check_counts(db: &SqlitePool) {
+    const OF_CALLS: &str =
+        "select pbx, day, count(*), sum(answered = 1 and recording_id is null) from calls group by pbx, day";
+    const OF_RECORDINGS: &str =
+        "select pbx, day, kind, state, coalesce(reason, '') as reason, final, count(*) from recordings
+         group by pbx, day, kind, state, reason, final";
+    for (counted, scratch) in [
+        ("select pbx, day, calls, unrecorded from call_counts", OF_CALLS),
+        ("select pbx, day, kind, state, reason, final, recordings from recording_counts", OF_RECORDINGS),
+    ] {
+        for (these, those) in [(counted, scratch), (scratch, counted)] {
+            let query = format!("select pbx || ' ' || day from ({these} except {those})");
+            let differ: Vec<String> =
+                sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_all(db).await.unwrap();
+            assert!(differ.is_empty(), "these are not as {those}: {differ:?}");
+        }
+    }
 }
 
 async fn check_queue(db: &SqlitePool) {
