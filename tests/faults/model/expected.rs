@@ -17,6 +17,8 @@ pub(crate) struct Recording {
     pub(crate) is_listed: bool,
     /// Whether any run that could ask for it was allowed to.
     pub(crate) was_allowed: bool,
+    /// Whether a rebuild found its file, and nothing that vouches for it: the PBX has to show that it is its own.
+    pub(crate) was_found: bool,
 }
 
 /// What callvault says of a recording.
@@ -54,8 +56,14 @@ impl Model {
         match step {
             Step::Call { internal } => {
                 let name = format!("call-{}.wav", self.recordings.len());
-                let recording =
-                    Recording { name, internal, is_there: true, is_listed: true, was_allowed: false };
+                let recording = Recording {
+                    name,
+                    internal,
+                    is_there: true,
+                    is_listed: true,
+                    was_allowed: false,
+                    was_found: false,
+                };
                 self.recordings.push(recording);
             }
             Step::Overwrite(number) => self.find(number).into_iter().for_each(|it| it.is_there = false),
@@ -97,6 +105,21 @@ impl Model {
         for recording in &mut self.recordings {
             recording.was_allowed |= !(keep_out && recording.internal);
         }
+    }
+
+    /// What must hold after a rebuild that found so many files for which nothing vouches: their entries were not published
+    /// when the state was lost. They are owed again, and no others.
+    pub(crate) fn check_rebuilt(&mut self, seen: Seen, found: u64) {
+        let is_owed = |name: &str| seen.get(name).is_some_and(|now| now.state != "archived");
+        let was_archived = self.seen.iter().filter(|(_, before)| before.state == "archived");
+        let owed: BTreeSet<String> =
+            was_archived.map(|(name, _)| name.clone()).filter(|name| is_owed(name)).collect();
+        assert!(owed.len() as u64 <= found, "{found} were found, and these are owed again: {owed:?}");
+        for recording in self.recordings.iter_mut().filter(|recording| owed.contains(&recording.name)) {
+            recording.was_found = true;
+            self.seen.remove(&recording.name);
+        }
+        self.check(seen);
     }
 
     /// What must hold whatever was run: what is archived stays as it is, and nothing is archived that may not be.
@@ -152,6 +175,7 @@ impl Model {
                 _ if told.state == "archived" => &["archived"],
                 it if self.is_kept_out(it) => &["excluded"],
                 it if it.is_there => &["archived"],
+                it if it.was_found => &["pending"],
                 _ => &["missing"],
             };
             assert!(expected.contains(&told.state.as_str()), "{name} is {}, not {expected:?}", told.state);

@@ -218,7 +218,8 @@ impl House {
     async fn rebuild(&mut self) {
         let report = self.station.rebuild().await;
         assert_eq!((report.damaged, report.ledger.gone), (0, 0), "{:?}", report.damage);
-        self.look().await;
+        let seen = self.seen().await;
+        self.model.check_rebuilt(seen, report.ledger.found.unsigned_abs());
     }
 
     /// All is well again, and all that is owed is asked for: nothing is left to be wished for.

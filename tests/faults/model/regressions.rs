@@ -6,7 +6,7 @@ use super::step::Trouble::LyingLists;
 use crate::support::campaign::runtime;
 
 /// Each with what it was about.
-const SEQUENCES: [(&str, &[Step]); 3] = [
+const SEQUENCES: [(&str, &[Step]); 4] = [
     (
         "a database of before is put back after more was archived",
         &[
@@ -25,6 +25,10 @@ const SEQUENCES: [(&str, &[Step]); 3] = [
     (
         "a rule keeps out what a run that died has fetched",
         &[Call { internal: true }, Kill { requests: 6 }, KeepOut],
+    ),
+    (
+        "the state is lost after a run that died and had archived a part",
+        &[Call { internal: false }, Call { internal: false }, Kill { requests: 7 }, Rebuild],
     ),
 ];
 
