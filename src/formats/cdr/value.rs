@@ -39,7 +39,7 @@ fn bare(text: &str) -> &str {
 
 /// Whether a spreadsheet wrote this number, and rounded it: `3.69E+11`. Serial numbers such as `369392E00001` are none.
 pub(super) fn is_rounded(text: &str) -> bool {
-    if !text.contains('+') {
+    if !text.as_bytes().contains(&b'+') {
         return false;
     }
     let text = bare(text);
@@ -54,7 +54,7 @@ pub(super) fn is_rounded(text: &str) -> bool {
 
 /// Whether a spreadsheet wrote this, where a column was too narrow for its value.
 pub(super) fn is_overflow(text: &str) -> bool {
-    if !text.contains('#') {
+    if !text.as_bytes().contains(&b'#') {
         return false;
     }
     let text = bare(text);

@@ -1,6 +1,6 @@
 //! A page of CDR rows on its way into the database: placed in time, stored, and their recordings put into the queue.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -70,14 +70,14 @@ impl ReadingFacts {
             intake::check(tx, pbx, limits, now).await?;
         }
         let mut stored = PageStored::default();
-        for placed in rows {
-            stored.added.entry(placed.call.day).or_default();
-        }
+        let mut days: Vec<Date> = rows.iter().map(|placed| placed.call.day).collect();
+        days.dedup();
+        stored.added.extend(days.into_iter().map(|day| (day, 0)));
         let sn = self.learn_serial_number(tx, rows, &mut stored).await?;
         let mut left: Vec<(&PlacedRow, bool)> = rows.iter().zip(repeated.iter().copied()).collect();
         while !left.is_empty() {
             // What comes twice is known the second time.
-            let mut identities = BTreeSet::new();
+            let mut identities = HashSet::with_capacity(left.len());
             let is_first = |(placed, _): &(&PlacedRow, bool)| identities.insert(placed.call.identity);
             let (distinct, again): (Vec<_>, Vec<_>) = left.into_iter().partition(is_first);
             self.store_distinct(tx, &distinct, &sn, &mut stored).await?;
