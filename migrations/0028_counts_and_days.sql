@@ -30,6 +30,18 @@ create table keyed_calls (
     unique (pbx, identity_day, identity)
 ) strict;
 
+-- The indexes come before the rows: one that is made of a million rows at once is sorted in memory.
+drop index calls_of_day;
+drop index calls_of_recording;
+drop index calls_untold;
+drop index calls_unrecorded_of_day;
+create index calls_of_day on keyed_calls (pbx, day);
+create index calls_of_recording on keyed_calls (recording_id) where recording_id is not null;
+create index calls_untold on keyed_calls (pbx, day) where told_version is not version;
+-- The last two columns are the same in all entries; without them SQLite looks up each row to ask.
+create index calls_unrecorded_of_day on keyed_calls (pbx, day, answered, recording_id)
+    where answered = 1 and recording_id is null;
+
 insert into keyed_calls (id, pbx, identity, version, day, started_at_ms, utc_offset_s, offset_source, zone_offset_s, talk_s,
     answered, row, recording_id, first_seen_at_ms, told_version, absent)
 select id, pbx, identity, version, day, started_at_ms, utc_offset_s, offset_source, zone_offset_s, talk_s,
@@ -45,13 +57,6 @@ insert into call_versions (call_id, version, row, replaced_at_ms)
 select call_id, version, row, replaced_at_ms from kept_versions;
 drop table kept_versions;
 
-create index calls_of_day on calls (pbx, day);
-create index calls_of_recording on calls (recording_id) where recording_id is not null;
-create index calls_untold on calls (pbx, day) where told_version is not version;
--- The last two columns are the same in all entries; without them SQLite looks up each row to ask.
-create index calls_unrecorded_of_day on calls (pbx, day, answered, recording_id)
-    where answered = 1 and recording_id is null;
-
 -- How many calls a day has, and how many of them were answered and name no recording.
 create table call_counts (
     pbx text not null,
@@ -62,7 +67,8 @@ create table call_counts (
 ) strict, without rowid;
 
 insert into call_counts (pbx, day, calls, unrecorded)
-select pbx, day, count(*), sum(answered = 1 and recording_id is null) from calls group by pbx, day;
+select pbx, day, 1, answered = 1 and recording_id is null from calls where true
+on conflict do update set calls = calls + 1, unrecorded = unrecorded + excluded.unrecorded;
 
 create trigger calls_are_counted after insert on calls
 begin
@@ -104,8 +110,8 @@ create table recording_counts (
 ) strict, without rowid;
 
 insert into recording_counts (pbx, day, kind, state, reason, final, recordings)
-select pbx, day, kind, state, coalesce(reason, ''), final, count(*) from recordings
-group by pbx, day, kind, state, coalesce(reason, ''), final;
+select pbx, day, kind, state, coalesce(reason, ''), final, 1 from recordings where true
+on conflict do update set recordings = recordings + 1;
 
 -- What is read at every look at the state: only what is not archived.
 create index recording_counts_unarchived on recording_counts (pbx, kind, state, reason, final, day, recordings)

@@ -12,6 +12,7 @@ mod record;
 mod row;
 mod seek;
 mod shift;
+mod start;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -11,10 +11,10 @@ use crate::base::times::parse_local;
 use crate::formats::cdr::header::{Column, Header};
 use crate::formats::cdr::record::Record;
 use crate::formats::cdr::shift::Cells;
-use crate::formats::cdr::value::{
-    Stamp, Start, contradicts, epoch_in, exact_start, is_nothing, is_overflow, is_rewritten, is_rounded,
-    is_start_of, seconds, seconds_as_hashed, stamp_in, start,
+use crate::formats::cdr::start::{
+    Stamp, Start, contradicts, epoch_in, exact_start, is_rewritten, is_start_of, stamp_in, start,
 };
+use crate::formats::cdr::value::{is_nothing, is_overflow, is_rounded, seconds, seconds_as_hashed};
 use crate::formats::cdr::{DoubtCause, Reported};
 use crate::formats::raw_row::RawRow;
 

@@ -12,7 +12,7 @@ use crate::formats::cdr::header::{Column, Header, Headings, column_names, headin
 use crate::formats::cdr::input::Container;
 use crate::formats::cdr::record::Record;
 use crate::formats::cdr::shift::{is_name, looks_like_a_call};
-use crate::formats::cdr::value::epoch_in;
+use crate::formats::cdr::start::epoch_in;
 
 /// Lines that may stand before the header: titles, and what was asked for.
 const LINES_MAX: u64 = 32;

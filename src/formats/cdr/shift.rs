@@ -9,7 +9,8 @@ use crate::base::times::parse_local;
 use crate::formats::cdr::Reported;
 use crate::formats::cdr::header::Column;
 use crate::formats::cdr::row::normal;
-use crate::formats::cdr::value::{epoch_in, is_nothing, is_number, seconds};
+use crate::formats::cdr::start::epoch_in;
+use crate::formats::cdr::value::{is_nothing, is_number, seconds};
 
 /// Words for how a call ended (`docs/pbx-api.md` §6.4), as [`normal`] has them.
 const STATUSES: [&str; 6] = ["answered", "noanswer", "noanswered", "busy", "failed", "voicemail"];
