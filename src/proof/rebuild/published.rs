@@ -242,6 +242,8 @@ words! {
 /// Those whose word is believed, and what is left of the state beside them.
 pub(super) struct Believed {
     seeds: Vec<Seed>,
+    /// Whether one of them is the operator's own, who alone changes it.
+    is_given: bool,
     vkeys: Vec<VerifyingKey>,
     witnesses: Vec<WitnessKey>,
     /// What the state knows its own sidecars by; none if that is lost.
@@ -261,6 +263,7 @@ impl Believed {
             |vkey: &String| VerifyingKey::from_vkey(vkey).map_err(|_| CannotRebuild::NoKey(vkey.clone()));
         Ok(Self {
             seeds,
+            is_given: config.ledger.key.is_some(),
             vkeys: request.vkeys.iter().map(parse).collect::<Result<_, _>>()?,
             witnesses: config.anchors.witnesses.iter().map(|witness| witness.key.clone()).collect(),
             vouch_key: adopt_key.map(VouchKey::new),
@@ -298,6 +301,11 @@ impl Believed {
         };
         let keys = signers(note, own.into_iter().chain(self.vkeys.iter().cloned()).collect());
         Some(Candidate { checkpoint, keys, trust })
+    }
+
+    /// The public halves of the keys that the state made by itself, under the name of a ledger; none if the operator gives them.
+    pub(super) fn made_keys(&self, origin: &str) -> Vec<VerifyingKey> {
+        if self.is_given { Vec::new() } else { self.own_keys(origin) }
     }
 
     /// The public halves of the state's keys, under the name of a ledger: what it is called is a part of what they sign.

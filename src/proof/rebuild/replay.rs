@@ -203,16 +203,26 @@ impl Rebuild<'_> {
             .with("root", edge.root().to_string())
             .with("trust", trust.as_str())
             .with("unsigned", self.report.ledger.unsigned);
+        let may_change = !self.believed.has_own_key() || self.is_key_changing().await?;
         let tx = self.building.tx();
         let ledger_number = ledger::append(tx, &entry).await?;
         if trust != Trust::OwnKey {
             self.rebuilt.push(RebuiltOn { ledger_number, trust: trust.as_str().to_owned() });
         }
         fleet::set_meta(tx, ledger::REBUILT, &serde_json::to_string(&self.rebuilt)?).await?;
-        if !self.believed.has_own_key() {
+        if may_change {
             fleet::set_meta(tx, notary::KEY_MAY_CHANGE, "1").await?;
         }
         Ok(())
+    }
+
+    /// Whether the state has the key that was announced last and one that was not: a change of keys was cut short.
+    async fn is_key_changing(&mut self) -> Result<bool> {
+        let announced = ledger::keys(self.building.tx()).await?;
+        let Some(last) = announced.first() else { return Ok(false) };
+        let own = self.believed.made_keys(VerifyingKey::from_vkey(&last.vkey)?.name());
+        let is_announced = |key: &VerifyingKey| announced.iter().any(|row| row.vkey == key.to_vkey());
+        Ok(own.iter().any(|key| key.to_vkey() == last.vkey) && !own.iter().all(is_announced))
     }
 
     /// Without a checkpoint the keys still have the name of the ledger.

@@ -172,6 +172,22 @@ async fn a_key_that_was_changed_is_known_with_its_successor() {
     assert_equal(&lost, &dump(&station.database().await).await);
 }
 
+/// The new key is in its place, and the power is cut before its entry is in the ledger; then the database is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_keys_that_was_cut_short_is_ended_after_a_rebuild() {
+    let mut station = Station::followed(2).await;
+    station.backfill().await;
+    let SealedVault { vault, notary } =
+        SealedVault::open(station.config.clone(), Clock::system()).await.unwrap();
+    let former = notary.key().await;
+    vault.state.rotate_ledger_seed(&former.id().to_string()).unwrap();
+    drop((vault, notary));
+    station.lose_database().await;
+    assert_eq!(station.rebuild().await.damaged, 0);
+    station.backfill().await;
+    station.check().await;
+}
+
 /// Each file alone is named; what the others still tell is not lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_of_the_ledger_is_named_exactly() {
